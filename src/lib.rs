@@ -1,0 +1,4 @@
+//! Rehearses an ECS task's start from the subnet it will run in, and names the cause of what fails.
+#![forbid(unsafe_code)]
+
+pub mod observation;

@@ -1,0 +1,2 @@
+//! The `pullprobe` binary.
+fn main() {}
