@@ -1,0 +1,101 @@
+"""What every report has to be, whatever it says: the fixed names of report/v1 and its inner consistency.
+
+The names are written out here once more on purpose. A test that asked the binary for its list of causes could not
+notice that one of them had changed.
+"""
+import json
+import re
+
+FAMILIES = {'resolve': 10, 'network': 11, 'tls': 12, 'credentials': 13, 'permission': 14, 'image': 15, 'secret': 16,
+            'logs': 17, 'storage': 18, 'limit': 19, 'placement': 20}
+CAUSES = {family: codes.split() for family, codes in {
+    'resolve': 'resolver-unreachable resolver-failure name-not-found private-zone-shadows-name name-points-elsewhere '
+               'public-answer-where-private-expected',
+    'network': 'no-egress-route interface-endpoint-missing s3-gateway-missing endpoint-security-group '
+               'task-security-group-egress network-acl endpoint-address-unreachable connection-refused connection-reset '
+               'mtu-black-hole service-unresponsive service-slow private-dns-disabled public-ip-missing '
+               'nat-gateway-unhealthy route-table-differs',
+    'tls': 'tls-intercepted tls-wrong-name tls-expired tls-stalled',
+    'credentials': 'no-credentials credentials-expired credentials-invalid clock-skew',
+    'permission': 'identity-policy-missing-action identity-policy-denies permissions-boundary-denies '
+                  'session-policy-denies service-control-policy-denies resource-control-policy-denies '
+                  'endpoint-policy-denies s3-endpoint-policy-denies resource-policy-denies kms-key-denies '
+                  'permission-denied',
+    'image': 'repository-not-found image-not-found platform-mismatch layer-unavailable registry-login-failed '
+             'invalid-image-reference',
+    'secret': 'secret-not-found secret-json-key-missing secret-not-json secret-version-missing parameter-not-found '
+              'invalid-value-from',
+    'logs': 'log-group-missing',
+    'storage': 'file-system-unreachable file-system-denied environment-file-missing disk-full',
+    'limit': 'registry-rate-limited throttled',
+    'placement': 'network-interface-unavailable no-free-address role-not-assumable capacity-unavailable'}.items()}
+FAMILY = {code: family for family, codes in CAUSES.items() for code in codes} | {'unknown': None}
+ROLES = {'ecr.api', 'ecr.dkr', 's3', 'logs', 'secretsmanager', 'ssm', 'registry', 'efs', 'environment-file',
+         'credentials', 'metadata', 'clock', 'kms', 'ssmmessages', 'log-router'}
+PHASES = {'resolve', 'connect', 'handshake', 'authorize', 'manifest', 'blob', 'fetch', 'write', 'read', 'mount'}
+OUTCOMES = {'passed', 'failed', 'not-reached', 'not-checked'}
+EXIT_CODES = {'pass': {0}, 'warn': {4}, 'inconclusive': {3}, 'fail': set(FAMILIES.values())}
+SECTIONS = ('run', 'vantage', 'identity', 'verdict', 'findings', 'ruled_out', 'observations', 'plan', 'delivery', '_aws')
+LARGEST_EVENT = 256 * 1024  # bytes; what CloudWatch Logs takes in one event
+SECRET = re.compile(r'X-Amz-(Signature|Security-Token|Credential)=|"?Authorization"?\s*:\s*"'
+                    r'|\bBasic [A-Za-z0-9+/=]{40,}|AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}')
+
+
+def departures(text):
+    """Every way in which a report departs from the contract, one sentence each."""
+    wrong = []
+    if SECRET.search(text):
+        wrong.append(f'something that looks like a secret: {SECRET.search(text)[0][:40]}')
+    if len(text.encode()) > LARGEST_EVENT:
+        wrong.append(f'{len(text.encode())} bytes: more than one log event holds')
+    if len([line for line in text.splitlines() if line.strip()]) != 1:
+        return [*wrong, 'not exactly one line']
+    report = json.loads(text)
+    if report.get('schema') != 'pullprobe/report/v1':
+        wrong.append(f'schema {report.get("schema")!r}')
+    wrong += [f'no {section!r}' for section in SECTIONS if section not in report]
+    observed = [observation.get('id') for observation in report.get('observations', [])]
+    wrong += [f'observation id twice: {name}' for name in sorted({name for name in observed if observed.count(name) > 1})]
+    for observation in report.get('observations', []):
+        wrong += _observation(observation)
+    for finding in report.get('findings', []):
+        wrong += _finding(finding, observed)
+    for excluded in report.get('ruled_out', []):
+        if excluded.get('cause') not in FAMILY or not excluded.get('because'):
+            wrong.append(f'ruled_out {excluded.get("cause")}: unknown, or without a reason')
+    return wrong + list(_verdict(report.get('verdict', {}), report.get('findings', [])))
+
+
+def _observation(observation):
+    name, outcome = f'observation {observation.get("id")}', observation.get('outcome')
+    if observation.get('role') not in ROLES or observation.get('phase') not in PHASES or outcome not in OUTCOMES:
+        yield f'{name}: role {observation.get("role")}, phase {observation.get("phase")}, outcome {outcome}'
+    if outcome == 'failed' and not observation.get('failure'):
+        yield f'{name}: failed without a failure'
+    if outcome == 'not-reached' and not observation.get('blocked_by') or outcome == 'not-checked' and not observation.get('why'):
+        yield f'{name}: {outcome} without a reason'
+
+
+def _finding(finding, observed):
+    cause = finding.get('cause')
+    if cause not in FAMILY:
+        yield f'cause {cause!r} is not in the contract'
+    elif FAMILY[cause] and FAMILY[cause] != finding.get('family'):
+        yield f'{cause}: family {finding.get("family")}, the contract says {FAMILY[cause]}'
+    if finding.get('confidence') not in ('certain', 'likely', 'possible'):
+        yield f'{cause}: confidence {finding.get("confidence")}'
+    if not finding.get('summary') or not finding.get('remedy') or not finding.get('because'):
+        yield f'{cause}: summary, remedy or because is empty'
+    for name in finding.get('because', []):
+        if name not in observed:
+            yield f'{cause} rests on {name!r}, which was not observed'
+
+
+def _verdict(verdict, findings):
+    status, code = verdict.get('status'), verdict.get('exit_code')
+    if code not in EXIT_CODES.get(status, ()):
+        yield f'status {status} with exit code {code}'
+    if status == 'fail' and not findings:
+        yield 'fail without a finding'
+    if status == 'fail' and findings and code != FAMILIES.get(findings[0].get('family')):
+        yield f"exit code {code} is not that of the first finding's family"
