@@ -1,4 +1,5 @@
 //! Rehearses an ECS task's start from the subnet it will run in, and names the cause of what fails.
 #![forbid(unsafe_code)]
 
+pub mod endpoints;
 pub mod observation;
