@@ -3,4 +3,5 @@
 
 pub mod endpoints;
 pub mod observation;
+pub mod owner;
 pub mod reference;
