@@ -5,3 +5,4 @@ pub mod endpoints;
 pub mod observation;
 pub mod owner;
 pub mod reference;
+pub mod redact;
