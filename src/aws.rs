@@ -1,0 +1,3 @@
+//! What is AWS's own: credentials, signatures, and the ways in which its services say no.
+
+pub mod denial;
