@@ -1,3 +1,4 @@
 //! What is AWS's own: credentials, signatures, and the ways in which its services say no.
 
 pub mod denial;
+pub mod refusal;
