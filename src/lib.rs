@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod endpoints;
+pub mod agent;
 pub mod aws;
 pub mod observation;
 pub mod owner;
