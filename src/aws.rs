@@ -3,3 +3,4 @@
 pub mod credentials;
 pub mod denial;
 pub mod refusal;
+pub mod sign;
