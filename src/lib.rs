@@ -8,3 +8,4 @@ pub mod observation;
 pub mod owner;
 pub mod reference;
 pub mod redact;
+pub mod vantage;
