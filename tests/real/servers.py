@@ -5,7 +5,6 @@ The one server of our own is the task's metadata and credentials endpoint, for w
 import contextlib
 import http.server
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -265,4 +264,4 @@ class TaskEndpoint:
 def missing_programs():
     """What has to be installed before any of this can run."""
     return [name for name in ('dnsmasq', 'nginx', 'docker-registry', 'ip', 'nft', 'openssl', 'unshare')
-            if not shutil.which(name, path=os.environ['PATH'] + ':/usr/sbin:/sbin')]
+            if not shutil.which(name)]
