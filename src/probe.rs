@@ -1,0 +1,217 @@
+//! The only part that touches the network on the task's behalf: climbs every ladder of a plan and says what was seen.
+//!
+//! Tasks hand back observations, one place folds them: nothing is shared, and the order in which tasks finish never
+//! reaches the report. The probe does not judge; that is [`crate::diagnose`]'s.
+
+mod authorize;
+mod call;
+mod clock;
+mod complete;
+mod connect;
+mod exchange;
+mod handshake;
+mod login;
+mod manifest;
+mod pull;
+mod read;
+mod resolve;
+mod stall;
+mod target;
+mod write;
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use rustls::RootCertStore;
+use tokio::sync::{mpsc, oneshot};
+
+pub use connect::own_address;
+pub use resolve::Resolver;
+pub use write::LogStream;
+
+use crate::aws::credentials::{Credentials, Unavailable};
+use crate::observation::{Failure, Observation, Outcome, Phase, Role};
+use crate::place::Place;
+use crate::plan::Plan;
+use target::{Climb, Probe};
+
+/// How and from where a plan is carried out.
+pub struct Setting {
+    /// Who is asked for names.
+    pub resolver: Resolver,
+    /// Where the task sits.
+    pub place: Place,
+    /// Whether the plan expects private answers.
+    pub expect_private: bool,
+    /// The run's id, part of the log stream's name.
+    pub run_id: String,
+    /// The clock's own opinion of itself, from the task metadata.
+    pub clock: Option<crate::vantage::ClockDrift>,
+}
+
+/// Credentials that several ladders wait for.
+pub type SharedCredentials = Shared<BoxFuture<'static, Arc<Result<Credentials, Unavailable>>>>;
+
+/// Why a run ended before its plan did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interruption(pub String);
+
+/// What a run saw.
+pub struct Seen {
+    /// Sorted by target, phase and id.
+    pub observations: Vec<Observation>,
+    /// The open log stream, for the report.
+    pub log: Option<LogStream>,
+    /// A bug of ours: some part of the plan was not carried out.
+    pub panicked: bool,
+}
+
+/// Carries out `plan` until it is done or `until` happens; then everything not seen is `not-reached`.
+pub async fn run(
+    plan: &Plan,
+    setting: Setting,
+    roots: Arc<RootCertStore>,
+    credentials: SharedCredentials,
+    until: impl Future<Output = Interruption>,
+) -> Result<Seen, String> {
+    let tls = handshake::Tls::new(roots)?;
+    let clock_drift = setting.clock.clone();
+    let (recorder, mut events) = Recorder::new();
+    let mut log = begin(plan, Probe::new(Arc::new(setting), tls, recorder), &credentials);
+
+    let mut fold = Fold::default();
+    let ended = {
+        let done = async {
+            while let Some(event) = events.recv().await {
+                fold.add(event);
+            }
+        };
+        tokio::select! {
+            () = done => None,
+            interruption = until => Some(interruption),
+        }
+    };
+    while let Ok(event) = events.try_recv() {
+        fold.add(event);
+    }
+    let mut observations: Vec<_> = fold.observations.into_values().collect();
+    observations.push(clock::observe(&observations, clock_drift.as_ref()));
+    complete::complete(&mut observations, plan, ended.as_ref());
+    Ok(Seen { observations, log: log.as_mut().and_then(|log| log.try_recv().ok()), panicked: fold.panicked })
+}
+
+/// Starts every task of the plan. They end by themselves, each within its own deadlines.
+fn begin(plan: &Plan, probe: Probe, credentials: &SharedCredentials) -> Option<oneshot::Receiver<LogStream>> {
+    let climbs: BTreeMap<&str, Climb> =
+        plan.targets.iter().map(|target| (target.key.as_str(), Climb::start(probe.clone(), target.clone()))).collect();
+    let recorder = probe.recorder.clone();
+    recorder.spawn(report_credentials(recorder.clone(), credentials.clone()));
+
+    let mut tokens: BTreeMap<&str, authorize::SharedToken> = BTreeMap::new();
+    let discovered = pull::Discovered::default();
+    for image in &plan.images {
+        let Some(registry) = climbs.get(image.registry.as_str()) else { continue };
+        let token = image.token.as_deref().and_then(|key| {
+            let climb = climbs.get(key)?.clone();
+            let token = tokens.entry(key);
+            Some(token.or_insert_with(|| authorize::share(&probe, climb, credentials, &image.reference)).clone())
+        });
+        let layers =
+            image.layers.as_deref().and_then(|key| Some((plan.target(key)?.clone(), climbs.get(key)?.clone())));
+        let pull = pull::Pull {
+            probe: probe.clone(),
+            reference: image.reference.clone(),
+            platform: plan.platform.clone(),
+            full: plan.full,
+            registry: registry.clone(),
+            token,
+            layers,
+            discovered: discovered.clone(),
+        };
+        recorder.spawn(pull.rehearse());
+    }
+    read::begin(plan, &probe, &climbs, credentials);
+    let log = plan.log.as_ref()?;
+    let (opened, receive) = oneshot::channel();
+    let open = write::open(probe, climbs.get(log.target.as_str())?.clone(), credentials.clone(), log.clone());
+    recorder.spawn(async move {
+        if let Some(stream) = open.await {
+            let _ = opened.send(stream);
+        }
+    });
+    Some(receive)
+}
+
+async fn report_credentials(recorder: Recorder, credentials: SharedCredentials) {
+    let started = std::time::Instant::now();
+    let credentials = credentials.await;
+    let outcome = match credentials.as_ref() {
+        Ok(_) => Outcome::Passed,
+        Err(unavailable) => Outcome::Failed { failure: unavailable.failure },
+    };
+    let mut observation = Observation::new(Role::Credentials.name(), Role::Credentials, Phase::Read, outcome);
+    observation.elapsed_ms = crate::millis(started.elapsed());
+    observation.detail = match credentials.as_ref() {
+        Ok(credentials) => match &credentials.role_arn {
+            Some(role) => format!("credentials of {role}"),
+            None => "credentials without a role's name".into(),
+        },
+        Err(unavailable) => unavailable.detail.clone(),
+    };
+    recorder.record(observation);
+}
+
+/// Takes observations from tasks, and the tasks themselves: when the last one drops its recorder, the run is over.
+#[derive(Clone)]
+pub struct Recorder(mpsc::UnboundedSender<Event>);
+
+enum Event {
+    Seen(Box<Observation>),
+    Panicked,
+}
+
+impl Recorder {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// Records what was seen. A later observation with the same id replaces the earlier one.
+    pub fn record(&self, observation: Observation) {
+        // Nobody listens any more once the run has ended.
+        let _ = self.0.send(Event::Seen(Box::new(observation)));
+    }
+
+    /// Runs a part of the plan beside the others. A bug in it ends only itself, and is told.
+    pub fn spawn(&self, part: impl Future<Output = ()> + Send + 'static) {
+        let Self(sender) = self.clone();
+        tokio::spawn(async move {
+            if AssertUnwindSafe(part).catch_unwind().await.is_err() {
+                let _ = sender.send(Event::Panicked);
+            }
+        });
+    }
+}
+
+#[derive(Default)]
+struct Fold {
+    observations: BTreeMap<String, Observation>,
+    panicked: bool,
+}
+
+impl Fold {
+    fn add(&mut self, event: Event) {
+        match event {
+            Event::Seen(observation) => {
+                self.observations.insert(observation.id.clone(), *observation);
+            }
+            Event::Panicked => self.panicked = true,
+        }
+    }
+}
+
+/// What a phase's failure is, where a part of the tool has nothing better to say.
+const NOT_UNDERSTOOD: Failure = Failure::UnexpectedAnswer;

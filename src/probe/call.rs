@@ -1,0 +1,159 @@
+//! One exchange turned into one observation; and one signed AWS call.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::exchange::{Ask, Exchanged, Read};
+use super::target::{self, Outcomes, Probe, Reached};
+use crate::aws::credentials::Credentials;
+use crate::aws::{refusal, sign};
+use crate::observation::{Failure, Observation, Outcome, Phase};
+
+/// Waits before a throttled or failing call is tried again, as the AWS SDKs do it (three attempts in all), kept short
+/// because the run has a deadline.
+const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(800)];
+
+/// Bytes read of an API's answer. The largest, a batch of ten parameters of 8 KiB, stays below 128 KiB.
+const API_LIMIT: usize = 1024 * 1024;
+
+/// What an exchange came to: the fact, and the answer to go on with.
+pub struct Said {
+    /// The fact.
+    pub observation: Observation,
+    /// The answer, if there is one that is of use.
+    pub answer: Option<Exchanged>,
+    /// Headers of a refusal.
+    pub refused: HeaderMap,
+}
+
+/// Asks, and turns the answer into an observation of `phase`. `welcome` are the statuses that mean yes.
+pub async fn ask(probe: &Probe, reached: &Reached, phase: Phase, ask: &Ask, welcome: fn(StatusCode) -> bool) -> Said {
+    let started = Instant::now();
+    let mut retries = RETRY_AFTER.iter();
+    let mut attempts = 0;
+    loop {
+        let outcomes = reached.ask(ask).await;
+        attempts += outcomes.attempts;
+        let mut said = conclude(probe, reached, phase, outcomes, started, welcome);
+        let again = matches!(said.observation.failure(), Some(Failure::Throttled | Failure::ServiceFailure));
+        match retries.next() {
+            Some(&wait) if again => sleep(wait).await,
+            _ => {
+                said.observation.attempts = attempts;
+                return said;
+            }
+        }
+    }
+}
+
+fn conclude(
+    probe: &Probe,
+    reached: &Reached,
+    phase: Phase,
+    outcomes: Outcomes,
+    started: Instant,
+    welcome: fn(StatusCode) -> bool,
+) -> Said {
+    let Outcomes { exchanged, small_segments_pass, through_small, peer, .. } = outcomes;
+    let observe = |outcome| target::at(probe, target::observe(&reached.target, phase, outcome, started), peer);
+    let mut observation = match exchanged.status {
+        Err(failure) => observe(Outcome::Failed { failure }),
+        Ok(status) if welcome(status) => observe(Outcome::Passed),
+        Ok(status) => {
+            let refusal = refusal::read(status.as_u16(), &exchanged.headers, &exchanged.body);
+            let mut refused = observe(Outcome::Failed { failure: refusal.failure });
+            refused.detail.clone_from(&refusal.message);
+            refused.answer = Some(crate::observation::Answer {
+                code: refusal.code,
+                message: refusal.message,
+                denial: refusal.denial,
+                ..exchanged.answer.clone()
+            });
+            refused
+        }
+    };
+    observation.small_segments_pass = small_segments_pass;
+    if observation.answer.is_none() && exchanged.status.is_ok() {
+        observation.answer = Some(exchanged.answer.clone());
+    }
+    if observation.detail.is_empty() {
+        observation.detail.clone_from(&exchanged.detail);
+    }
+    let last = through_small.unwrap_or(exchanged);
+    match last.status {
+        Ok(status) if welcome(status) => Said { observation, answer: Some(last), refused: HeaderMap::new() },
+        _ => Said { observation, answer: None, refused: last.headers },
+    }
+}
+
+/// An AWS API that speaks JSON (AWS JSON 1.0 or 1.1 protocol).
+#[derive(Debug, Clone, Copy)]
+pub struct JsonApi {
+    /// Signing name.
+    pub service: &'static str,
+    /// `X-Amz-Target` before the dot.
+    pub prefix: &'static str,
+}
+
+/// Amazon ECR, version 2015-09-21.
+pub const ECR: JsonApi = JsonApi { service: "ecr", prefix: "AmazonEC2ContainerRegistry_V20150921" };
+/// CloudWatch Logs, version 2014-03-28.
+pub const LOGS: JsonApi = JsonApi { service: "logs", prefix: "Logs_20140328" };
+/// Secrets Manager, version 2017-10-17.
+pub const SECRETS_MANAGER: JsonApi = JsonApi { service: "secretsmanager", prefix: "secretsmanager" };
+/// Systems Manager, version 2014-11-06.
+pub const SSM: JsonApi = JsonApi { service: "ssm", prefix: "AmazonSSM" };
+
+impl JsonApi {
+    /// A signed call of `action`. Fails with the signer's words.
+    pub fn sign(
+        self,
+        action: &str,
+        input: &Value,
+        reached: &Reached,
+        region: &str,
+        credentials: &Credentials,
+    ) -> Result<Ask, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
+        let target = format!("{}.{action}", self.prefix);
+        let value = HeaderValue::from_str(&target).map_err(|error| error.to_string())?;
+        headers.insert(HeaderName::from_static("x-amz-target"), value);
+        let body = Bytes::from(input.to_string());
+        let mut request = hyper::Request::builder()
+            .method(Method::POST)
+            .uri(format!("https://{}/", reached.authority()))
+            .body(body.clone())
+            .map_err(|error| error.to_string())?;
+        *request.headers_mut() = headers;
+        sign::sign(&mut request, self.service, region, credentials, SystemTime::now())
+            .map_err(|error| error.to_string())?;
+        let headers = std::mem::take(request.headers_mut());
+        Ok(Ask { method: Method::POST, path: "/".into(), headers, body, read: Read::All(API_LIMIT) })
+    }
+
+    /// Calls `action` and turns the answer into an observation of `phase`.
+    pub async fn call(
+        self,
+        action: &str,
+        input: Value,
+        (probe, reached, phase): (&Probe, &Reached, Phase),
+        region: &str,
+        credentials: &Credentials,
+    ) -> Said {
+        match self.sign(action, &input, reached, region, credentials) {
+            Ok(signed) => ask(probe, reached, phase, &signed, |status| status.is_success()).await,
+            Err(error) => {
+                let outcome = Outcome::Failed { failure: Failure::InvalidSignature };
+                let mut observation = target::observe(&reached.target, phase, outcome, Instant::now());
+                observation.detail = format!("the request could not be signed: {error}");
+                Said { observation, answer: None, refused: HeaderMap::new() }
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `clock/read`: this machine's clock against those of the services.
+
+use crate::observation::{Answer, Failure, Observation, Outcome, Phase, Role};
+use crate::vantage::ClockDrift;
+
+/// AWS refuses a signature whose time is more than five minutes off (facts: denials, section 5).
+const TOLERATED_S: i64 = 300;
+
+/// What the answers' `Date` headers and the task metadata say of the clock. The median, so that one server with a wrong
+/// clock of its own does not count.
+pub fn observe(observations: &[Observation], drift: Option<&ClockDrift>) -> Observation {
+    // One voice a target: a registry that answered for a hundred layers is still one clock.
+    let mut voices: Vec<(&str, i64)> = Vec::new();
+    for observation in observations {
+        let offset = observation.answer.as_ref().and_then(|answer| answer.clock_offset_s);
+        if let Some(offset) = offset.filter(|_| voices.iter().all(|(target, _)| *target != observation.target())) {
+            voices.push((observation.target(), offset));
+        }
+    }
+    voices.sort_by_key(|(_, offset)| *offset);
+    let median = voices.get(voices.len() / 2).map(|(_, offset)| *offset);
+    let outcome = match median {
+        None => Outcome::NotChecked { why: "no service sent a Date header".into() },
+        Some(offset) if offset.abs() > TOLERATED_S => Outcome::Failed { failure: Failure::ClockSkewed },
+        Some(_) => Outcome::Passed,
+    };
+    let mut observation = Observation::new(Role::Clock.name(), Role::Clock, Phase::Read, outcome);
+    if let Some(offset) = median {
+        observation.detail = format!("{} s from the median of {} services", -offset, voices.len());
+        observation.answer = Some(Answer { clock_offset_s: Some(offset), ..Answer::default() });
+        observation.attempts = u32::try_from(voices.len()).unwrap_or(u32::MAX);
+    }
+    if let Some(drift) = drift {
+        let word = if drift.synchronized { "synchronized" } else { "not synchronized" };
+        observation.detail = format!("{}; ECS calls the clock {word}", observation.detail);
+    }
+    observation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(target: &str, offset: i64) -> Observation {
+        let mut observation = Observation::new(target, Role::Logs, Phase::Write, Outcome::Passed);
+        observation.answer = Some(Answer { clock_offset_s: Some(offset), ..Answer::default() });
+        observation
+    }
+
+    #[test]
+    fn one_server_with_a_wrong_clock_is_outvoted_and_counts_once() {
+        let agreed = [answered("ecr.api", 0), answered("logs", 1), answered("s3", 4000), answered("s3", 4000)];
+        assert!(observe(&agreed, None).passed());
+        let skewed = [answered("ecr.api", -900), answered("logs", -899), answered("s3", -901)];
+        let observation = observe(&skewed, None);
+        assert_eq!(observation.failure(), Some(Failure::ClockSkewed));
+        assert!(observation.detail.starts_with("900 s"), "{}", observation.detail);
+        assert!(matches!(observe(&[], None).outcome, Outcome::NotChecked { .. }));
+    }
+}

@@ -1,0 +1,191 @@
+//! `connect`: TCP, from one source port or a spread of them.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::observation::{Failure, SMALL_MSS, SourcePorts};
+
+/// Linux sends an unanswered SYN again after 1 s and 3 s, so silence until here is three packets lost: filtered, not
+/// unlucky. It keeps a run in which everything is silent within 8 s.
+pub const CONNECT_DEADLINE: Duration = Duration::from_millis(4_200);
+
+/// A path that has not answered by now (first SYN and its first repetition unanswered) is also tried from other ports.
+const SUSPICIOUS_AFTER: Duration = Duration::from_millis(1_200);
+
+/// Source ports from 1024 to 65535: both ends, both sides of the usual ephemeral ranges (Linux 32768-60999, IANA
+/// 49152-65535, NAT gateways 1024-65535), and enough between to see where an allowed range begins.
+const SPREAD: [u16; 12] =
+    [1_027, 5_003, 12_007, 20_011, 28_019, 32_503, 35_023, 42_013, 48_991, 52_009, 59_999, 64_997];
+
+/// The range from which Linux, and so a Fargate task, picks its source ports (`net.ipv4.ip_local_port_range`).
+const LINUX_EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
+
+/// How a connection is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Source port; the kernel's choice if none.
+    pub source_port: Option<u16>,
+    /// Advertise and use segments of at most [`SMALL_MSS`] bytes.
+    pub small_segments: bool,
+}
+
+/// What one address showed.
+pub struct Dialled {
+    /// The connection to go on with, also where only some source ports get through.
+    pub stream: Option<TcpStream>,
+    /// How the ordinary connection failed.
+    pub failure: Option<Failure>,
+    /// The spread, if it was tried.
+    pub source_ports: Option<SourcePorts>,
+}
+
+/// Connects to `peer`. Silence brings a spread of source ports.
+pub async fn dial(peer: SocketAddr) -> Dialled {
+    let deadline = Instant::now() + CONNECT_DEADLINE;
+    let ordinary = open(peer, Shape::default());
+    let spread = async {
+        sleep(SUSPICIOUS_AFTER).await;
+        from_spread(peer, &SPREAD, deadline).await
+    };
+    tokio::pin!(ordinary, spread);
+    let mut early = None;
+    let ordinary = loop {
+        tokio::select! {
+            result = timeout_at(deadline, &mut ordinary) => break result.unwrap_or(Err(Failure::TimedOut)),
+            result = &mut spread, if early.is_none() => early = Some(result),
+        }
+    };
+    match ordinary {
+        Ok(stream) => Dialled { stream: Some(stream), failure: None, source_ports: early.map(|(ports, _)| ports) },
+        Err(Failure::TimedOut) => {
+            let (ports, stream) = match early {
+                Some(result) => result,
+                None => spread.await,
+            };
+            Dialled { stream, failure: Some(Failure::TimedOut), source_ports: Some(ports) }
+        }
+        Err(failure) => Dialled { stream: None, failure: Some(failure), source_ports: None },
+    }
+}
+
+/// Tries a path that works from the spread of source ports. Ports that stay silent are tried once more, so that a lost
+/// packet is not taken for a filter.
+pub async fn spread_of_a_healthy_path(peer: SocketAddr) -> SourcePorts {
+    let (mut ports, _) = from_spread(peer, &SPREAD, Instant::now() + CONNECT_DEADLINE).await;
+    if !ports.silent.is_empty() {
+        let (again, _) = from_spread(peer, &ports.silent, Instant::now() + CONNECT_DEADLINE).await;
+        ports.answered.extend(again.answered);
+        ports.answered.sort_unstable();
+        ports.silent = again.silent;
+    }
+    ports
+}
+
+/// Whether silence from these ports stops a Linux task from connecting.
+pub fn stops_a_task(ports: &SourcePorts) -> bool {
+    ports.silent.iter().any(|port| LINUX_EPHEMERAL.contains(port))
+}
+
+async fn from_spread(peer: SocketAddr, ports: &[u16], deadline: Instant) -> (SourcePorts, Option<TcpStream>) {
+    let tries = ports.iter().map(|&port| async move {
+        let shape = Shape { source_port: Some(port), ..Shape::default() };
+        (port, timeout_at(deadline, open_near(peer, shape)).await.unwrap_or(Err(Failure::TimedOut)))
+    });
+    let (mut seen, mut kept) = (SourcePorts::default(), None);
+    for (port, result) in join_all(tries).await {
+        match result {
+            Ok(stream) if kept.is_none() => {
+                seen.answered.push(port);
+                kept = Some(stream);
+            }
+            Ok(stream) => {
+                seen.answered.push(port);
+                // RST instead of FIN: the port is free again at once and no TIME_WAIT stays behind.
+                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            }
+            Err(Failure::TimedOut) => seen.silent.push(port),
+            // Taken on this machine, refused, unreachable: says nothing about a filter by port.
+            Err(_) => {}
+        }
+    }
+    (seen, kept)
+}
+
+/// As [`open`], from the next port if the wanted one is taken on this machine.
+async fn open_near(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> {
+    let wanted = shape.source_port.unwrap_or_default();
+    let mut result = Err(Failure::UnexpectedAnswer);
+    for port in wanted..wanted.saturating_add(3) {
+        result = open(peer, Shape { source_port: Some(port), ..shape }).await;
+        if result.as_ref().err() != Some(&Failure::UnexpectedAnswer) {
+            break;
+        }
+    }
+    result
+}
+
+/// One connection. The caller sets the time limit, or uses [`open_within`].
+pub async fn open(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> {
+    let socket = socket(peer, shape).map_err(|error| failure_of(&error))?;
+    let stream = socket.connect(peer).await.map_err(|error| failure_of(&error))?;
+    // The exchanges are small and wait for each other; Nagle would add a round trip.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+/// As [`open`], for at most [`CONNECT_DEADLINE`].
+pub async fn open_within(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> {
+    timeout(CONNECT_DEADLINE, open(peer, shape)).await.unwrap_or(Err(Failure::TimedOut))
+}
+
+fn socket(peer: SocketAddr, shape: Shape) -> io::Result<TcpSocket> {
+    let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    if shape.small_segments {
+        socket.set_tcp_mss(SMALL_MSS)?;
+    }
+    if let Some(port) = shape.source_port {
+        let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::new(any, port).into())?;
+    }
+    Ok(TcpSocket::from_std_stream(socket.into()))
+}
+
+/// What the kernel's word for a failed connection means.
+pub fn failure_of(error: &io::Error) -> Failure {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionRefused => Failure::Refused,
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::UnexpectedEof => Failure::Reset,
+        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown | Kind::PermissionDenied => {
+            Failure::Unreachable
+        }
+        Kind::TimedOut => Failure::TimedOut,
+        _ => Failure::UnexpectedAnswer,
+    }
+}
+
+/// Whether this machine has a way to send to `peer`'s address family at all. A task without an IPv6 address is not
+/// broken because a name also has an IPv6 answer.
+pub fn has_family(peer: SocketAddr) -> bool {
+    if peer.is_ipv4() {
+        return true;
+    }
+    let socket = std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0));
+    socket.and_then(|socket| socket.connect(peer)).is_ok()
+}
+
+/// The address that this machine would use towards `peer`.
+pub fn own_address(peer: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(peer).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}

@@ -1,0 +1,281 @@
+//! `resolve`: names to addresses, and when that fails, the questions that tell the causes apart.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::udp::UdpClientStream;
+use hickory_resolver::net::xfer::DnsRequestSender;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::observation::{Failure, Lookup, LookupResult, Purpose, Role};
+
+/// One resolver has this long. A lost datagram is sent again each second (`RESEND`), so three losses in a row are needed
+/// for a false silence: one in a thousand questions on a path that drops every tenth packet.
+const RESOLVER_DEADLINE: Duration = Duration::from_millis(3_500);
+
+/// Time after which a question is sent again. Answers from a VPC's resolver take a few milliseconds.
+const RESEND: Duration = Duration::from_secs(1);
+
+/// The next resolver of the list is asked when the one before it has been silent for this long: sooner than libc's five
+/// seconds, because the run has a deadline, later than any healthy answer.
+const NEXT_RESOLVER_AFTER: Duration = Duration::from_secs(1);
+
+/// How long an IPv6 answer may lag behind the IPv4 one. A resolver that never answers AAAA must not hold up the run.
+const AAAA_GRACE: Duration = Duration::from_millis(500);
+
+/// libc asks three resolvers at most (resolv.conf(5), MAXNS).
+const MAX_RESOLVERS: usize = 3;
+
+/// The resolvers, in the order in which they are asked.
+#[derive(Debug, Clone)]
+pub struct Resolver {
+    servers: Vec<SocketAddr>,
+}
+
+/// What became of a host's name.
+pub struct Resolution {
+    /// Addresses, IPv4 first, or the failure that says most.
+    pub addresses: Result<Vec<IpAddr>, Failure>,
+    /// Every question asked.
+    pub lookups: Vec<Lookup>,
+}
+
+impl Resolver {
+    /// Asks these; the first three count.
+    pub fn new(mut servers: Vec<SocketAddr>) -> Self {
+        servers.truncate(MAX_RESOLVERS);
+        Self { servers }
+    }
+
+    /// A and AAAA of `host`, at once. When neither has an address, also what explains it.
+    pub async fn resolve(&self, role: Role, host: &str) -> Resolution {
+        if let Ok(address) = host.parse() {
+            return Resolution { addresses: Ok(vec![address]), lookups: Vec::new() };
+        }
+        let four = self.ask(host, RecordType::A, Purpose::Target);
+        let six = self.ask(host, RecordType::AAAA, Purpose::Target);
+        let mut six = std::pin::pin!(six);
+        let mut early = None;
+        let four = tokio::select! {
+            four = four => four,
+            answer = async { early = Some(six.as_mut().await); std::future::pending().await } => answer,
+        };
+        let six = match early {
+            Some(answer) => Some(answer),
+            None => timeout(AAAA_GRACE, six).await.ok(),
+        };
+        let mut lookups: Vec<Lookup> = [Some(four), six].into_iter().flatten().collect();
+        let addresses: Vec<IpAddr> = lookups.iter().flat_map(|lookup| lookup.addresses.iter().copied()).collect();
+        if !addresses.is_empty() {
+            return Resolution { addresses: Ok(addresses), lookups };
+        }
+        let failure = lookups.iter().find_map(|lookup| lookup.failure()).unwrap_or(Failure::NoAddress);
+        lookups.extend(self.explain(role, host, &lookups).await);
+        Resolution { addresses: Err(failure), lookups }
+    }
+
+    /// The questions whose answers tell a dead name from a dead zone and a dead resolver.
+    async fn explain(&self, role: Role, host: &str, known: &[Lookup]) -> Vec<Lookup> {
+        let mut questions: FuturesUnordered<_> = clues(role, host)
+            .into_iter()
+            .map(|(name, purpose)| async move { self.ask(&name, RecordType::A, purpose).await })
+            .collect();
+        let mut answers = Vec::new();
+        while let Some(answer) = questions.next().await {
+            answers.push(answer);
+        }
+        answers.sort_by(|a, b| a.name.cmp(&b.name));
+        if known.iter().all(|lookup| lookup.zone.is_none()) {
+            answers.push(self.ask(host, RecordType::SOA, Purpose::Zone).await);
+        }
+        answers
+    }
+
+    /// One question. It is put to each resolver in turn, a second apart, and the first real answer counts: a resolver
+    /// that fails may be followed by one that does not.
+    async fn ask(&self, name: &str, kind: RecordType, purpose: Purpose) -> Lookup {
+        let started = Instant::now();
+        let mut asked: FuturesUnordered<_> = self
+            .servers
+            .iter()
+            .zip(0u32..)
+            .map(|(&server, nth)| async move {
+                sleep(NEXT_RESOLVER_AFTER * nth).await;
+                (server, question(server, name, kind).await)
+            })
+            .collect();
+        let mut last = None;
+        while let Some((resolver, reply)) = asked.next().await {
+            let mut lookup = Lookup {
+                name: name.to_owned(),
+                kind: kind.to_string(),
+                purpose,
+                resolver,
+                result: LookupResult::Answered,
+                addresses: Vec::new(),
+                aliases: Vec::new(),
+                ttl_s: None,
+                zone: None,
+                over_tcp: false,
+                elapsed_ms: crate::millis(started.elapsed()),
+            };
+            match reply {
+                Ok(reply) => lookup.read(&reply, kind),
+                Err(failure) => lookup.result = LookupResult::Failed { failure },
+            }
+            let settled = !matches!(
+                lookup.failure(),
+                Some(Failure::TimedOut | Failure::ServerFailure | Failure::QueryRefused | Failure::Unreachable)
+            );
+            let better = last.as_ref().is_none_or(|last: &Lookup| last.failure() == Some(Failure::TimedOut));
+            if settled || better {
+                last = Some(lookup);
+            }
+            if settled {
+                break;
+            }
+        }
+        last.unwrap_or_else(|| Lookup {
+            name: name.to_owned(),
+            kind: kind.to_string(),
+            purpose,
+            resolver: SocketAddr::from(([0, 0, 0, 0], 53)),
+            result: LookupResult::Failed { failure: Failure::Unreachable },
+            addresses: Vec::new(),
+            aliases: Vec::new(),
+            ttl_s: None,
+            zone: None,
+            over_tcp: false,
+            elapsed_ms: 0,
+        })
+    }
+}
+
+/// A name of the same service family, and a random label under the family's zone where the public zone has a wildcard.
+fn clues(role: Role, host: &str) -> Vec<(String, Purpose)> {
+    let random = format!("pullprobe-{:08x}", std::process::id());
+    let Some((_, zone)) = host.split_once('.') else { return Vec::new() };
+    let sibling = match role {
+        // 123456789012.dkr.ecr.<region>.… has api.ecr.<region>.… beside it.
+        Role::EcrDkr => zone.split_once('.').map(|(_, ecr)| format!("api.{ecr}")),
+        // api.ecr.<region>.… and logs.<region>.… live among the region's services, of which sts is in every one.
+        Role::EcrApi => zone.split_once('.').map(|(_, region)| format!("sts.{region}")),
+        Role::S3 => Some(zone.to_owned()),
+        _ => Some(format!("sts.{zone}")),
+    };
+    let wildcard = matches!(role, Role::EcrDkr | Role::S3).then(|| format!("{random}.{zone}"));
+    let clue = |name: Option<String>, purpose| name.map(|name| (name, purpose));
+    [clue(sibling, Purpose::Sibling), clue(wildcard, Purpose::Wildcard)].into_iter().flatten().collect()
+}
+
+/// An answer, and whether it took TCP.
+struct Reply {
+    message: Message,
+    over_tcp: bool,
+}
+
+async fn question(server: SocketAddr, name: &str, kind: RecordType) -> Result<Reply, Failure> {
+    // Fully qualified: a search domain must not answer for AWS.
+    let mut name = Name::from_ascii(name).map_err(|_| Failure::NoSuchName)?;
+    name.set_fqdn(true);
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(name, kind));
+
+    let mut options = DnsRequestOptions::default();
+    options.retry_interval = RESEND;
+    let mut udp = UdpClientStream::builder(server, TokioRuntimeProvider::new())
+        .with_timeout(Some(RESOLVER_DEADLINE))
+        .with_max_retries(4)
+        .with_os_port_selection(true)
+        .build();
+    let answer = udp.send_message(DnsRequest::new(message.clone(), options)).next().await;
+    match answer {
+        Some(Ok(response)) if !response.metadata.truncation => {
+            Ok(Reply { message: response.into_message(), over_tcp: false })
+        }
+        // A truncated answer may also be cut inside a record, which reads as a protocol error.
+        Some(Ok(_) | Err(NetError::Proto(_))) => match timeout(RESOLVER_DEADLINE, over_tcp(server, &message)).await {
+            Ok(Some(message)) => Ok(Reply { message, over_tcp: true }),
+            Ok(None) => Err(Failure::ServerFailure),
+            Err(_) => Err(Failure::TimedOut),
+        },
+        Some(Err(NetError::Dns(DnsError::ResponseCode(code)))) => {
+            Err(failure_of(code).unwrap_or(Failure::ServerFailure))
+        }
+        Some(Err(NetError::Timeout)) | None => Err(Failure::TimedOut),
+        Some(Err(_)) => Err(Failure::Unreachable),
+    }
+}
+
+/// DNS over TCP: a two-byte length, then the message (RFC 1035 section 4.2.2). At most 64 KiB by construction.
+async fn over_tcp(server: SocketAddr, question: &Message) -> Option<Message> {
+    let mut stream = TcpStream::connect(server).await.ok()?;
+    let question = question.to_vec().ok()?;
+    let length = u16::try_from(question.len()).ok()?.to_be_bytes();
+    stream.write_all(&[&length, question.as_slice()].concat()).await.ok()?;
+    let mut answer = vec![0; usize::from(stream.read_u16().await.ok()?)];
+    stream.read_exact(&mut answer).await.ok()?;
+    Message::from_vec(&answer).ok()
+}
+
+fn failure_of(code: ResponseCode) -> Option<Failure> {
+    match code {
+        ResponseCode::NoError => None,
+        ResponseCode::NXDomain => Some(Failure::NoSuchName),
+        ResponseCode::Refused => Some(Failure::QueryRefused),
+        _ => Some(Failure::ServerFailure),
+    }
+}
+
+impl Lookup {
+    /// The failure, if it has no answer.
+    pub fn failure(&self) -> Option<Failure> {
+        match self.result {
+            LookupResult::Answered => None,
+            LookupResult::Failed { failure } => Some(failure),
+        }
+    }
+
+    fn read(&mut self, reply: &Reply, kind: RecordType) {
+        let message = &reply.message;
+        self.over_tcp = reply.over_tcp;
+        self.ttl_s = message.answers.iter().map(|record| record.ttl).min();
+        for record in &message.answers {
+            match &record.data {
+                RData::A(address) => self.addresses.push(IpAddr::V4(address.0)),
+                RData::AAAA(address) => self.addresses.push(IpAddr::V6(address.0)),
+                RData::CNAME(alias) => self.aliases.push(plain(&alias.0)),
+                _ => {}
+            }
+        }
+        self.addresses.truncate(MAX_ADDRESSES);
+        self.aliases.truncate(MAX_ADDRESSES);
+        let authority = message.authorities.iter().chain(&message.answers);
+        self.zone = authority.filter(|r| matches!(r.data, RData::SOA(_))).map(|r| plain(&r.name)).next();
+        let empty = match kind {
+            RecordType::SOA => self.zone.is_none(),
+            _ => self.addresses.is_empty(),
+        };
+        if let Some(failure) = failure_of(message.metadata.response_code) {
+            self.result = LookupResult::Failed { failure };
+        } else if empty {
+            self.result = LookupResult::Failed { failure: Failure::NoAddress };
+        }
+    }
+}
+
+/// S3 answers with eight. A name with more than this is not read to the end: each address is dialled.
+const MAX_ADDRESSES: usize = 16;
+
+fn plain(name: &Name) -> String {
+    name.to_ascii().trim_end_matches('.').to_lowercase()
+}

@@ -1,0 +1,91 @@
+//! Telling packet size from everything else that makes an exchange stall.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::connect::Shape;
+
+/// An exchange without progress for this long is tried again beside itself. Twice the longest round trip on earth plus
+/// a retransmission; a healthy service answers in a tenth of it.
+const SUSPICIOUS_AFTER: Duration = Duration::from_secs(2);
+
+/// What the tries came to.
+pub struct Watched<T> {
+    /// The first try's end, or that of the ordinary second one where it did better.
+    pub outcome: T,
+    /// The end of the try with small segments, where it alone got through.
+    pub through_small: Option<T>,
+    /// Whether small segments got through where ordinary ones did not; none if nothing stalled.
+    pub small_segments_pass: Option<bool>,
+    /// Tries that counted.
+    pub attempts: u32,
+}
+
+/// Awaits `first`. If it is slow, `again` is begun twice: once with ordinary segments, as a control, and once with small
+/// ones. Only when both ordinary tries stall and the small one does not is packet size the difference; without the
+/// control, a service that hangs now and then would look like an MTU black hole.
+pub async fn watch<T, G: Future<Output = T>>(
+    first: impl Future<Output = T>,
+    again: impl Fn(Shape) -> G,
+    stalled: impl Fn(&T) -> bool,
+) -> Watched<T> {
+    let later = |shape| {
+        let again = &again;
+        async move {
+            sleep(SUSPICIOUS_AFTER).await;
+            again(shape).await
+        }
+    };
+    tokio::pin!(first);
+    let second =
+        async { tokio::join!(later(Shape::default()), later(Shape { small_segments: true, ..Shape::default() })) };
+    tokio::pin!(second);
+    let mut early = None;
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut first => break outcome,
+            both = &mut second, if early.is_none() => early = Some(both),
+        }
+    };
+    if !stalled(&outcome) {
+        return Watched { outcome, through_small: None, small_segments_pass: None, attempts: 1 };
+    }
+    let (ordinary, small) = match early {
+        Some(both) => both,
+        None => second.await,
+    };
+    if !stalled(&ordinary) {
+        return Watched { outcome: ordinary, through_small: None, small_segments_pass: None, attempts: 2 };
+    }
+    let passes = !stalled(&small);
+    Watched { outcome, through_small: passes.then_some(small), small_segments_pass: Some(passes), attempts: 3 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `Err` is a stall.
+    async fn after(seconds: u64, result: Result<&'static str, ()>) -> Result<&'static str, ()> {
+        sleep(Duration::from_secs(seconds)).await;
+        result
+    }
+
+    async fn story(first: (u64, bool), ordinary: (u64, bool), small: (u64, bool)) -> (bool, Option<bool>, u32) {
+        let ends = |(seconds, works): (u64, bool)| after(seconds, if works { Ok("answer") } else { Err(()) });
+        let again = |shape: Shape| ends(if shape.small_segments { small } else { ordinary });
+        let watched = watch(ends(first), again, Result::is_err).await;
+        assert_eq!(watched.through_small.is_some(), watched.small_segments_pass == Some(true));
+        (watched.outcome.is_ok(), watched.small_segments_pass, watched.attempts)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_stall_that_small_segments_alone_survive_is_about_size() {
+        assert_eq!(story((0, true), (9, false), (9, false)).await, (true, None, 1), "quick");
+        assert_eq!(story((4, true), (1, true), (1, true)).await, (true, None, 1), "slow but working");
+        assert_eq!(story((5, false), (4, false), (1, true)).await, (false, Some(true), 3), "black hole");
+        assert_eq!(story((5, false), (4, false), (4, false)).await, (false, Some(false), 3), "silent at any size");
+        assert_eq!(story((5, false), (1, true), (1, true)).await, (true, None, 2), "hung once");
+    }
+}

@@ -1,0 +1,323 @@
+//! One target's first three rungs, and the connections that they leave behind.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::connect::{self, Shape};
+use super::exchange::{Ask, Connection, Exchanged};
+use super::handshake::{Handshaken, Tls};
+use super::stall;
+use super::{Recorder, Setting};
+use crate::observation::{Failure, Observation, Outcome, Phase, Scope, SourcePorts};
+use crate::plan::Target;
+
+/// A path that took this long to connect is flaky: its first SYN was lost. It is looked at from other source ports.
+const FLAKY_AFTER: Duration = Duration::from_millis(900);
+
+/// Everything the rungs need besides the target.
+#[derive(Clone)]
+pub struct Probe {
+    /// How and from where.
+    pub setting: Arc<Setting>,
+    /// TLS with the puller's roots.
+    pub tls: Tls,
+    /// Where observations go.
+    pub recorder: Recorder,
+    /// One healthy path of each scope is tried from a spread of source ports.
+    spread_done: Arc<[AtomicBool; 3]>,
+}
+
+impl Probe {
+    /// A probe that records to `recorder`.
+    pub fn new(setting: Arc<Setting>, tls: Tls, recorder: Recorder) -> Self {
+        Self { setting, tls, recorder, spread_done: Arc::default() }
+    }
+
+    fn claims_spread(&self, scope: Scope) -> bool {
+        !self.spread_done[scope as usize].swap(true, Ordering::Relaxed)
+    }
+}
+
+/// A target whose handshake worked, or is not known yet, or did not.
+#[derive(Clone)]
+pub struct Climb(watch::Receiver<Stage>);
+
+#[derive(Clone)]
+enum Stage {
+    Climbing,
+    Reached(Arc<Reached>),
+    Fallen,
+}
+
+impl Climb {
+    /// Starts resolve, connect and handshake of every address.
+    pub fn start(probe: Probe, target: Target) -> Self {
+        let (stage, climb) = watch::channel(Stage::Climbing);
+        let recorder = probe.recorder.clone();
+        recorder.spawn(async move { climb_target(probe, target, stage).await });
+        Self(climb)
+    }
+
+    /// The connections, as soon as the first address is through; none if none is.
+    pub async fn reached(&self) -> Option<Arc<Reached>> {
+        let mut climb = self.0.clone();
+        let stage = climb.wait_for(|stage| !matches!(stage, Stage::Climbing)).await;
+        match stage.as_deref() {
+            Ok(Stage::Reached(reached)) => Some(Arc::clone(reached)),
+            _ => None,
+        }
+    }
+}
+
+/// Connections to a target, kept warm.
+pub struct Reached {
+    /// The target.
+    pub target: Target,
+    tls: Tls,
+    peer: SocketAddr,
+    idle: Mutex<Vec<Connection>>,
+    /// Ordinary segments do not get through.
+    small_segments: AtomicBool,
+}
+
+/// An exchange with its history.
+pub struct Outcomes {
+    /// The exchange that counts, or the last that failed.
+    pub exchanged: Exchanged,
+    /// Set if it stalled: whether small segments got through.
+    pub small_segments_pass: Option<bool>,
+    /// An answer that came only with small segments: enough to go on with.
+    pub through_small: Option<Exchanged>,
+    /// The address that answered, or did not.
+    pub peer: SocketAddr,
+    /// Tries.
+    pub attempts: u32,
+}
+
+impl Reached {
+    /// Asks over a warm connection. A stall is tried again with small segments, and with ordinary ones for comparison.
+    pub async fn ask(&self, ask: &Ask) -> Outcomes {
+        let shape = Shape { small_segments: self.small_segments.load(Ordering::Relaxed), ..Shape::default() };
+        let watched = stall::watch(
+            async { self.ask_once(ask, shape, self.take()).await },
+            |again| async move {
+                self.ask_once(
+                    ask,
+                    Shape { small_segments: again.small_segments || shape.small_segments, ..again },
+                    None,
+                )
+                .await
+            },
+            |(exchanged, _)| exchanged.stalled(),
+        )
+        .await;
+        if watched.through_small.is_some() {
+            self.small_segments.store(true, Ordering::Relaxed);
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        let (exchanged, peer) = watched.outcome;
+        Outcomes {
+            exchanged,
+            small_segments_pass: watched.small_segments_pass,
+            through_small: watched.through_small.map(|(exchanged, _)| exchanged),
+            peer,
+            attempts: watched.attempts,
+        }
+    }
+
+    async fn ask_once(&self, ask: &Ask, shape: Shape, warm: Option<Connection>) -> (Exchanged, SocketAddr) {
+        let authority = self.authority();
+        if let Some(mut connection) = warm {
+            let peer = connection.peer;
+            let exchanged = connection.exchange(&authority, ask).await;
+            if !exchanged.unsent {
+                self.keep(connection, &exchanged);
+                return (exchanged, peer);
+            }
+        }
+        let Handshaken { stream, detail, .. } = self.tls.open(self.peer, &self.target.host, shape).await;
+        let exchanged = match stream {
+            Err(failure) => Exchanged::failed(failure, detail),
+            Ok(stream) => match Connection::new(stream, self.peer).await {
+                Err(failure) => Exchanged::failed(failure, "no HTTP"),
+                Ok(mut connection) => {
+                    let exchanged = connection.exchange(&authority, ask).await;
+                    self.keep(connection, &exchanged);
+                    exchanged
+                }
+            },
+        };
+        (exchanged, self.peer)
+    }
+
+    fn take(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(Connection::is_open);
+        idle.pop()
+    }
+
+    fn keep(&self, connection: Connection, exchanged: &Exchanged) {
+        if exchanged.reusable {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+    }
+
+    /// `Host`: the port is left out where it is the scheme's own (RFC 9110 section 7.2).
+    pub fn authority(&self) -> String {
+        match self.target.port {
+            443 => self.target.host.clone(),
+            port => format!("{}:{port}", self.target.host),
+        }
+    }
+}
+
+async fn climb_target(probe: Probe, target: Target, stage: watch::Sender<Stage>) {
+    let started = Instant::now();
+    let resolution = probe.setting.resolver.resolve(target.role, &target.host).await;
+    let outcome = match resolution.addresses {
+        Ok(_) => Outcome::Passed,
+        Err(failure) => Outcome::Failed { failure },
+    };
+    let mut resolved = observe(&target, Phase::Resolve, outcome, started);
+    resolved.lookups = resolution.lookups;
+    let addresses = resolution.addresses.unwrap_or_default();
+    resolved.presented = addresses.iter().map(ToString::to_string).collect();
+    if probe.setting.expect_private && target.role.has_interface_endpoint() {
+        resolved.expected = vec!["an address inside the VPC".into()];
+    }
+    // Whether an answer is private is known here, where the place is known; a rule only compares.
+    resolved.scope = addresses.iter().map(|&address| probe.setting.place.scope(address)).max();
+    probe.recorder.record(resolved);
+
+    let peers = addresses.into_iter().map(|address| SocketAddr::new(address, target.port));
+    let mut climbs: FuturesUnordered<_> = peers.map(|peer| climb_peer(&probe, &target, peer)).collect();
+    let mut first: Option<Arc<Reached>> = None;
+    while let Some(climbed) = climbs.next().await {
+        let Some(Climbed { connection, peer, small_segments }) = climbed else { continue };
+        if let Some(reached) = &first {
+            reached.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            continue;
+        }
+        let reached = Arc::new(Reached {
+            target: target.clone(),
+            tls: probe.tls.clone(),
+            peer,
+            idle: Mutex::new(vec![connection]),
+            small_segments: AtomicBool::new(small_segments),
+        });
+        first = Some(Arc::clone(&reached));
+        stage.send_replace(Stage::Reached(reached));
+    }
+    if first.is_none() {
+        stage.send_replace(Stage::Fallen);
+    }
+}
+
+struct Climbed {
+    connection: Connection,
+    peer: SocketAddr,
+    small_segments: bool,
+}
+
+async fn climb_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<Climbed> {
+    let stream = connect_peer(probe, target, peer).await?;
+    let started = Instant::now();
+    let host = &target.host;
+    let watched =
+        stall::watch(probe.tls.handshake(stream, host), |shape| probe.tls.open(peer, host, shape), Handshaken::stalled)
+            .await;
+    let Handshaken { stream, chain, detail } = watched.outcome;
+    let outcome = match &stream {
+        Ok(_) => Outcome::Passed,
+        Err(failure) => Outcome::Failed { failure: *failure },
+    };
+    let mut shaken = at(probe, observe(target, Phase::Handshake, outcome, started), peer);
+    shaken.attempts = watched.attempts;
+    shaken.small_segments_pass = watched.small_segments_pass;
+    shaken.detail = detail;
+    let through_small = watched.through_small.and_then(|handshaken| {
+        shaken.chain = handshaken.chain;
+        handshaken.stream.ok()
+    });
+    if shaken.chain.is_empty() {
+        shaken.chain = chain;
+    }
+    if shaken.failure() == Some(Failure::WrongName) {
+        shaken.expected = vec![host.clone()];
+        shaken.presented = shaken.chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default();
+    }
+    probe.recorder.record(shaken);
+    let small_segments = through_small.is_some();
+    let stream = stream.ok().or(through_small)?;
+    let connection = Connection::new(stream, peer).await.ok()?;
+    Some(Climbed { connection, peer, small_segments })
+}
+
+/// Records the connection, and, beside the climb, what a spread of source ports adds to it.
+async fn connect_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<TcpStream> {
+    let started = Instant::now();
+    if !connect::has_family(peer) {
+        let why = "this task has no IPv6 address, so nothing is sent there".to_owned();
+        let outcome = Outcome::NotChecked { why };
+        probe.recorder.record(at(probe, observe(target, Phase::Connect, outcome, started), peer));
+        return None;
+    }
+    let dialled = connect::dial(peer).await;
+    let outcome = match dialled.failure {
+        None => Outcome::Passed,
+        Some(failure) => Outcome::Failed { failure },
+    };
+    let connected = at(probe, observe(target, Phase::Connect, outcome, started), peer);
+    let scope = probe.setting.place.scope(peer.ip());
+    let flaky = started.elapsed() > FLAKY_AFTER;
+    let spread_wanted = connected.passed() && (flaky || probe.claims_spread(scope));
+    probe.recorder.record(with_ports(connected.clone(), dialled.source_ports));
+    if spread_wanted {
+        let recorder = probe.recorder.clone();
+        probe.recorder.spawn(async move {
+            let ports = connect::spread_of_a_healthy_path(peer).await;
+            recorder.record(with_ports(connected, Some(ports)));
+        });
+    }
+    dialled.stream
+}
+
+/// Adds the spread. A task's own ports staying silent is a failure even if this one connection got through.
+fn with_ports(mut connected: Observation, ports: Option<SourcePorts>) -> Observation {
+    let Some(ports) = ports else { return connected };
+    if connected.passed() && connect::stops_a_task(&ports) {
+        connected.outcome = Outcome::Failed { failure: Failure::TimedOut };
+    }
+    if !ports.silent.is_empty() && !ports.answered.is_empty() {
+        connected.detail = format!("silent from source ports {:?}, answers from {:?}", ports.silent, ports.answered);
+    }
+    connected.source_ports = Some(ports);
+    connected
+}
+
+/// An observation of `target` that began at `started` and ends now.
+pub fn observe(target: &Target, phase: Phase, outcome: Outcome, started: Instant) -> Observation {
+    let mut observation = Observation::new(&target.key, target.role, phase, outcome);
+    observation.host.clone_from(&target.host);
+    observation.elapsed_ms = crate::millis(started.elapsed());
+    observation
+}
+
+/// The same, at an address.
+pub fn at(probe: &Probe, mut observation: Observation, peer: SocketAddr) -> Observation {
+    if !observation.phase.is_exchange() {
+        observation.id = format!("{}/{}", observation.id, peer.ip());
+    }
+    let scope = probe.setting.place.scope(peer.ip());
+    observation.peer = Some(peer);
+    observation.scope = Some(scope);
+    observation.owner = (scope == Scope::Public).then(|| crate::owner::owner(peer.ip())).flatten();
+    observation
+}
