@@ -1,0 +1,202 @@
+//! Infers causes from what was seen. Pure: no I/O, no clock, no environment.
+//!
+//! Each rule is a function whose comment is its argument, listed once in [`RULES`]. What the evidence cannot separate is
+//! all listed, most common first, none of it certain; what it excludes is in `ruled_out` with the proof.
+
+mod answers;
+mod path;
+mod resolve;
+mod ruled_out;
+mod tls;
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cause::{Cause, Family};
+use crate::evidence::{Evidence, ids};
+use crate::observation::{Observation, Role};
+
+/// How sure a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Confidence {
+    /// Packets alone cannot tell it from its neighbours in the list.
+    Possible,
+    /// Another cause would need an odd set-up.
+    Likely,
+    /// No other cause explains all that was seen.
+    Certain,
+}
+
+/// A cause with its proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Finding {
+    /// What is wrong.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub cause: Cause,
+    /// Its family.
+    pub family: Family,
+    /// Whose way it is in; the first of several.
+    pub role: Role,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Whether the task would not start.
+    pub blocking: bool,
+    /// One sentence: what is wrong here.
+    pub summary: String,
+    /// What to change.
+    pub remedy: String,
+    /// Ids of the observations that it rests on.
+    pub because: Vec<String>,
+}
+
+/// A cause that the evidence excludes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RuledOut {
+    /// What is not wrong.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub cause: Cause,
+    /// Ids of the observations that exclude it.
+    pub because: Vec<String>,
+}
+
+/// What was inferred.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// Ranked: what stops the task first, then how sure, then how much it explains, then how common.
+    pub findings: Vec<Finding>,
+    /// What it is not.
+    pub ruled_out: Vec<RuledOut>,
+}
+
+/// A rule reads evidence and says what it allows.
+type Rule = fn(Evidence<'_>) -> Vec<Finding>;
+
+/// Every rule.
+const RULES: &[Rule] = &[
+    resolve::resolver_unreachable,
+    resolve::resolver_failure,
+    resolve::names_not_found,
+    resolve::public_answer,
+    path::no_egress_route,
+    path::interface_endpoint_missing,
+    path::s3_gateway_missing,
+    path::endpoint_security_group,
+    path::task_security_group_egress,
+    path::network_acl,
+    path::stale_name,
+    path::endpoint_address_unreachable,
+    path::refused,
+    path::reset,
+    path::mtu_black_hole,
+    path::service_unresponsive,
+    path::service_slow,
+    tls::untrusted_issuer,
+    tls::wrong_name,
+    tls::outside_validity,
+    tls::stalled,
+    tls::answers_as_somebody_else,
+    answers::credentials,
+    answers::clock_skew,
+    answers::denied,
+    answers::not_found,
+    answers::wrong_form,
+    answers::rate_limited,
+    answers::not_understood,
+];
+
+/// Infers causes from observations.
+pub fn diagnose(observations: &[Observation]) -> Diagnosis {
+    let evidence = Evidence::new(observations);
+    let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(evidence)).collect();
+    let masked: BTreeSet<(Cause, String)> = findings
+        .iter()
+        .flat_map(|root| findings.iter().filter(|other| masks(root, other)))
+        .map(|finding| (finding.cause, finding.because.join(" ")))
+        .collect();
+    findings.retain(|finding| !masked.contains(&(finding.cause, finding.because.join(" "))));
+    findings.sort_by_key(|f| (!f.blocking, Reverse(f.confidence), Reverse(f.because.len()), f.cause, f.role));
+    let ruled_out = ruled_out::ruled_out(evidence, &findings);
+    Diagnosis { findings, ruled_out }
+}
+
+/// Whether `other` is only a consequence of `root`: a finding that rests on nothing that `root` does not explain as well.
+fn masks(root: &Finding, other: &Finding) -> bool {
+    let consequences: &[Cause] = match root.cause {
+        // A clock that is off makes good signatures and certificates look bad.
+        Cause::ClockSkew => &[Cause::CredentialsInvalid, Cause::CredentialsExpired, Cause::TlsExpired],
+        // The endpoint that is not there is why the answer is public.
+        Cause::InterfaceEndpointMissing | Cause::NoEgressRoute => &[Cause::PublicAnswerWherePrivateExpected],
+        // Losing large packets is why nothing came.
+        Cause::MtuBlackHole => &[Cause::ServiceUnresponsive, Cause::TlsStalled],
+        _ => &[],
+    };
+    root.confidence >= other.confidence && consequences.contains(&other.cause)
+}
+
+impl Finding {
+    /// A finding about what these observations show, in the words of the cause's page.
+    fn new<'a>(
+        cause: Cause,
+        confidence: Confidence,
+        because: impl IntoIterator<Item = &'a Observation> + Clone,
+    ) -> Option<Self> {
+        let first = because.clone().into_iter().next()?;
+        Some(Self {
+            cause,
+            family: cause.family(),
+            role: first.role,
+            confidence,
+            blocking: true,
+            summary: about(cause, because.clone()),
+            remedy: cause.remedy().to_owned(),
+            because: ids(because),
+        })
+    }
+
+    /// The same, resting on these as well.
+    fn and<'a>(mut self, also: impl IntoIterator<Item = &'a Observation>) -> Self {
+        for id in ids(also) {
+            if !self.because.contains(&id) {
+                self.because.push(id);
+            }
+        }
+        self
+    }
+
+    /// The same, and the task starts all the same.
+    fn not_blocking(mut self) -> Self {
+        self.blocking = false;
+        self
+    }
+
+    /// The same, with the service's or the probe's own words.
+    fn saying(mut self, words: &str) -> Self {
+        if !words.is_empty() {
+            self.summary = format!("{} ({words})", self.summary.trim_end_matches('.'));
+        }
+        self
+    }
+}
+
+/// The cause's own sentence, and whom it concerns here.
+fn about<'a>(cause: Cause, because: impl IntoIterator<Item = &'a Observation>) -> String {
+    let mut hosts: Vec<&str> = Vec::new();
+    for observation in because {
+        if !observation.host.is_empty() && !hosts.contains(&observation.host.as_str()) {
+            hosts.push(&observation.host);
+        }
+    }
+    let whom = match hosts.as_slice() {
+        [] => return cause.summary().to_owned(),
+        [one] => (*one).to_owned(),
+        [one, two] => format!("{one} and {two}"),
+        [one, rest @ ..] => format!("{one} and {} more", rest.len()),
+    };
+    format!("{}: {whom}", cause.summary().trim_end_matches('.'))
+}

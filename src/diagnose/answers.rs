@@ -1,0 +1,211 @@
+//! What services answered: credentials, policies, things that do not exist, limits.
+//!
+//! Everything here rests on an authenticated answer. A timeout is never a permission.
+
+use super::{Confidence, Finding};
+use crate::cause::Cause;
+use crate::evidence::Evidence;
+use crate::observation::{Denial, Failure, Observation, Phase, PolicyKind, Role};
+
+use Confidence::{Certain, Likely, Possible};
+
+/// The credentials themselves: none to be had, past their time, or not known to the service that was asked. Only a service
+/// that knows no signature of ours can say the latter; one that merely disagrees with the signature may also have been
+/// handed an altered request.
+pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
+    let own = |wanted: &'static [Failure]| ev.failed(wanted).filter(|seen| seen.role == Role::Credentials);
+    let signed = |wanted: &'static [Failure]| ev.failed(wanted).filter(|seen| is_signed(seen));
+    let unreadable = ev.all().filter(|seen| {
+        seen.role == Role::Credentials
+            && seen.failure().is_some_and(|f| !matches!(f, Failure::NoCredentials | Failure::ExpiredToken))
+    });
+    [
+        Finding::new(Cause::NoCredentials, Certain, own(&[Failure::NoCredentials])).map(with_detail(ev)),
+        Finding::new(Cause::NoCredentials, Likely, unreadable).map(with_detail(ev)),
+        Finding::new(Cause::CredentialsExpired, Certain, ev.failed(&[Failure::ExpiredToken])).map(with_detail(ev)),
+        Finding::new(Cause::CredentialsInvalid, Certain, signed(&[Failure::Unauthenticated])).map(with_detail(ev)),
+        Finding::new(Cause::CredentialsInvalid, Likely, signed(&[Failure::InvalidSignature])).map(with_detail(ev)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A service that refuses a signature for its time says so, and that is proof. `Date` headers that agree with each other
+/// and not with us are nearly so: the task starts as long as no service minds.
+pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
+    let clock = |seen: &&Observation| seen.role == Role::Clock;
+    let refused: Vec<_> = ev.failed(&[Failure::ClockSkewed]).filter(|seen| !clock(seen)).collect();
+    let dates: Vec<_> = ev.failed(&[Failure::ClockSkewed]).filter(clock).collect();
+    if refused.is_empty() {
+        // One server with a wrong clock of its own would look the same.
+        let confidence = if dates.iter().any(|seen| seen.attempts > 1) { Likely } else { Possible };
+        return Finding::new(Cause::ClockSkew, confidence, dates).map(Finding::not_blocking).into_iter().collect();
+    }
+    Finding::new(Cause::ClockSkew, Certain, refused.into_iter().chain(dates)).map(with_detail(ev)).into_iter().collect()
+}
+
+/// A refusal, by the kind of policy that it names. Where the text names none, S3's refusal of a pre-signed layer is the
+/// endpoint's policy (ECR signed the URL, so no policy of the role is asked), unless other layers came through the same
+/// bucket; everywhere else the honest answer is that some policy said no.
+pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for seen in ev.failed(&[Failure::Denied]).filter(|seen| seen.phase.is_exchange()) {
+        let denial = seen.answer.as_ref().and_then(|answer| answer.denial.as_ref());
+        let layer = seen.role == Role::S3;
+        let candidates = match denial.and_then(|denial| denial.policy) {
+            Some(policy) => vec![(named(policy, denial, layer), Certain)],
+            None if layer && ev.of(Phase::Fetch).any(|other| other.passed() && other.host == seen.host) => {
+                vec![(Cause::LayerUnavailable, Likely), (Cause::S3EndpointPolicyDenies, Possible)]
+            }
+            None if layer => vec![(Cause::S3EndpointPolicyDenies, Likely), (Cause::LayerUnavailable, Possible)],
+            None if denial.is_some_and(is_kms) => vec![(Cause::KmsKeyDenies, Certain)],
+            None => vec![(Cause::PermissionDenied, Certain)],
+        };
+        for (cause, confidence) in candidates {
+            let known = findings.iter_mut().find(|f: &&mut Finding| (f.cause, f.role) == (cause, seen.role));
+            match known {
+                Some(known) => *known = known.clone().and([seen]),
+                None => findings.extend(Finding::new(cause, confidence, [seen]).map(|f| f.saying(&who_and_what(seen)))),
+            }
+        }
+    }
+    findings
+}
+
+fn named(policy: PolicyKind, denial: Option<&Denial>, layer: bool) -> Cause {
+    let explicit = denial.is_some_and(|denial| denial.explicit);
+    match policy {
+        PolicyKind::Identity if explicit => Cause::IdentityPolicyDenies,
+        PolicyKind::Identity => Cause::IdentityPolicyMissingAction,
+        PolicyKind::Resource if denial.is_some_and(is_kms) => Cause::KmsKeyDenies,
+        PolicyKind::Resource => Cause::ResourcePolicyDenies,
+        PolicyKind::VpcEndpoint if layer => Cause::S3EndpointPolicyDenies,
+        PolicyKind::VpcEndpoint => Cause::EndpointPolicyDenies,
+        PolicyKind::PermissionsBoundary => Cause::PermissionsBoundaryDenies,
+        PolicyKind::Session => Cause::SessionPolicyDenies,
+        PolicyKind::ServiceControl => Cause::ServiceControlPolicyDenies,
+        PolicyKind::ResourceControl => Cause::ResourceControlPolicyDenies,
+        PolicyKind::RoleTrust => Cause::RoleNotAssumable,
+        PolicyKind::KmsKey => Cause::KmsKeyDenies,
+    }
+}
+
+fn is_kms(denial: &Denial) -> bool {
+    denial.action.as_deref().is_some_and(|action| action.to_lowercase().starts_with("kms:"))
+}
+
+fn who_and_what(seen: &Observation) -> String {
+    let Some(denial) = seen.answer.as_ref().and_then(|answer| answer.denial.as_ref()) else { return String::new() };
+    let part = |word: &str, part: &Option<String>| part.as_ref().map(|part| format!("{word}{part}"));
+    let parts = [
+        denial.action.clone(),
+        part("on ", &denial.resource).filter(|on| on != "on *"),
+        part("as ", &denial.principal),
+        part("by ", &denial.policy_arn),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// The service was asked, knew us, and does not have the thing.
+pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for seen in ev.failed(&[Failure::NotFound, Failure::WrongPlatform, Failure::WrongDigest, Failure::Unauthenticated])
+    {
+        for (cause, confidence) in missing(seen) {
+            let known = findings.iter_mut().find(|f| (f.cause, f.confidence, f.role) == (cause, confidence, seen.role));
+            match known {
+                Some(known) => *known = known.clone().and([seen]),
+                None => {
+                    let subject = seen.subject.as_deref().unwrap_or_default();
+                    let words =
+                        if seen.detail.is_empty() { subject.to_owned() } else { format!("{subject}: {}", seen.detail) };
+                    findings.extend(Finding::new(cause, confidence, [seen]).map(|f| f.saying(&words)));
+                }
+            }
+        }
+    }
+    findings
+}
+
+fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
+    let answer = seen.answer.as_ref();
+    let code = answer.map(|answer| answer.code.as_str()).unwrap_or_default();
+    let message = answer.map(|answer| answer.message.to_lowercase()).unwrap_or_default();
+    let registry = matches!(seen.role, Role::EcrDkr | Role::Registry);
+    match (seen.failure(), seen.phase) {
+        (Some(Failure::WrongPlatform), _) => vec![(Cause::PlatformMismatch, Certain)],
+        (Some(Failure::WrongDigest), Phase::Manifest) => vec![(Cause::ImageNotFound, Likely)],
+        (Some(Failure::WrongDigest), _) => vec![(Cause::LayerUnavailable, Likely)],
+        // The registry does not know the token that ECR has just handed out, or wants one that we do not have.
+        (Some(Failure::Unauthenticated), _) if registry => vec![(Cause::RegistryLoginFailed, Certain)],
+        (Some(Failure::Unauthenticated), _) => Vec::new(),
+        (_, Phase::Manifest) if code.eq_ignore_ascii_case("NAME_UNKNOWN") => vec![(Cause::RepositoryNotFound, Certain)],
+        (_, Phase::Manifest) if code.eq_ignore_ascii_case("MANIFEST_UNKNOWN") => vec![(Cause::ImageNotFound, Certain)],
+        (_, Phase::Manifest) => vec![(Cause::ImageNotFound, Possible), (Cause::RepositoryNotFound, Possible)],
+        (_, Phase::Blob | Phase::Fetch) => vec![(Cause::LayerUnavailable, Certain)],
+        (_, Phase::Write) => vec![(Cause::LogGroupMissing, Certain)],
+        (_, Phase::Read) if seen.role == Role::Ssm => vec![(Cause::ParameterNotFound, Certain)],
+        (_, Phase::Read) if message.contains("staging label") || message.contains("version") => {
+            vec![(Cause::SecretVersionMissing, Certain)]
+        }
+        (_, Phase::Read) if seen.role == Role::SecretsManager => vec![(Cause::SecretNotFound, Certain)],
+        _ => Vec::new(),
+    }
+}
+
+/// The secret is there and not of the form that `valueFrom` asks for.
+pub(super) fn wrong_form(ev: Evidence<'_>) -> Vec<Finding> {
+    let with_code = |code: &'static str| {
+        ev.failed(&[Failure::WrongForm]).filter(move |seen| seen.answer.as_ref().is_some_and(|a| a.code == code))
+    };
+    [
+        Finding::new(Cause::SecretJsonKeyMissing, Certain, with_code("JsonKeyMissing")).map(with_detail(ev)),
+        Finding::new(Cause::SecretNotJson, Certain, with_code("NotJson")).map(with_detail(ev)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Three tries, three times too many requests.
+pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
+    let throttled =
+        |registry: bool| ev.failed(&[Failure::Throttled]).filter(move |seen| (seen.role == Role::Registry) == registry);
+    [
+        Finding::new(Cause::RegistryRateLimited, Certain, throttled(true)),
+        Finding::new(Cause::Throttled, Certain, throttled(false)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// TLS is proven, and the answer is none that the service gives: a proxy's page, another service, a huge or garbled body.
+pub(super) fn not_understood(ev: Evidence<'_>) -> Vec<Finding> {
+    let strange = ev
+        .failed(&[Failure::UnexpectedAnswer, Failure::TooLarge])
+        .filter(|seen| seen.phase.is_exchange() && !seen.host.is_empty());
+    [
+        Finding::new(Cause::NamePointsElsewhere, Possible, strange.clone()).map(with_detail(ev)),
+        Finding::new(Cause::ServiceUnresponsive, Possible, strange),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn is_signed(seen: &Observation) -> bool {
+    matches!(seen.role, Role::EcrApi | Role::Logs | Role::SecretsManager | Role::Ssm)
+}
+
+/// Adds the first observation's own words.
+fn with_detail(ev: Evidence<'_>) -> impl Fn(Finding) -> Finding {
+    move |finding| {
+        let first = finding.because.first().and_then(|id| ev.all().find(|seen| &seen.id == id));
+        match first {
+            Some(seen) => finding.saying(&seen.detail),
+            None => finding,
+        }
+    }
+}

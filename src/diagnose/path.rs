@@ -1,0 +1,208 @@
+//! The way there and back: routes, security groups, network ACLs, packet size.
+//!
+//! Silence is ambiguous by nature: every filter and every missing route of a VPC drops without a word. What separates the
+//! candidates is which *other* addresses answer, over which way. Each rule therefore says what would have to hold.
+
+use super::{Confidence, Finding};
+use crate::cause::Cause;
+use crate::evidence::{Evidence, Target, Way};
+use crate::observation::{Failure, Observation, Phase, Scope, SourcePorts};
+
+/// The silent connects of targets that are silent altogether.
+fn silent<'a>(ev: Evidence<'a>, wanted: impl Fn(&Observation) -> bool) -> Vec<&'a Observation> {
+    ev.silent_targets().into_iter().flat_map(|target| target.silent).filter(|seen| wanted(seen)).collect()
+}
+
+fn answers(ev: Evidence<'_>, way: Way) -> bool {
+    !ev.answering(way).is_empty()
+}
+
+/// Public addresses are silent. If another address on the internet answers, the default route works, and only an odd
+/// route to single addresses remains. If nothing answers but the VPC's own addresses or S3, there is no NAT gateway and
+/// no public address behind an internet gateway. S3 answering proves nothing here: a gateway endpoint is enough for it.
+pub(super) fn no_egress_route(ev: Evidence<'_>) -> Vec<Finding> {
+    let internet = silent(ev, |seen| ev.way(seen) == Way::Internet);
+    let s3 = silent(ev, |seen| ev.way(seen) == Way::S3);
+    let confidence =
+        if answers(ev, Way::Internet) || internet.is_empty() { Confidence::Possible } else { Confidence::Likely };
+    Finding::new(Cause::NoEgressRoute, confidence, internet.into_iter().chain(s3)).into_iter().collect()
+}
+
+/// The name of a service that has interface endpoints resolves to a public address, and that is silent. Where another
+/// internet address answers, a missing endpoint would not stop anything. Where neither the VPC nor S3 shows an endpoint
+/// of any kind, the subnet was built for a NAT gateway, and the missing route is the one thing to say.
+pub(super) fn interface_endpoint_missing(ev: Evidence<'_>) -> Vec<Finding> {
+    let public = silent(ev, |seen| ev.way(seen) == Way::Internet && seen.role.has_interface_endpoint());
+    let has_endpoints = answers(ev, Way::Private) || answers(ev, Way::S3) || !silent(ev, is_private).is_empty();
+    if answers(ev, Way::Internet) || !has_endpoints {
+        return Vec::new();
+    }
+    Finding::new(Cause::InterfaceEndpointMissing, Confidence::Likely, public).into_iter().collect()
+}
+
+/// The layer bucket's public address is silent, and no internet address answers. Image pulls need S3 besides ECR, and a
+/// gateway endpoint is the usual way where ECR is reached privately. A NAT gateway would cure it too, hence never certain.
+/// Where nothing private exists, the missing route is the one thing to say.
+pub(super) fn s3_gateway_missing(ev: Evidence<'_>) -> Vec<Finding> {
+    let s3 = silent(ev, |seen| ev.way(seen) == Way::S3);
+    let has_endpoints = answers(ev, Way::Private) || !silent(ev, is_private).is_empty();
+    if answers(ev, Way::Internet) || !has_endpoints {
+        return Vec::new();
+    }
+    // Alone silent, it is the classic; beside silent private addresses one filter may explain everything.
+    let alone = ev.silent_targets().iter().all(|target| target.silent.iter().all(|seen| ev.way(seen) == Way::S3));
+    let confidence = if alone { Confidence::Likely } else { Confidence::Possible };
+    let finding = Finding::new(Cause::S3GatewayMissing, confidence, s3);
+    finding.map(|finding| finding.and(ev.answering(Way::Private))).into_iter().collect()
+}
+
+/// A private address is silent. An endpoint has a security group of its own, and one without inbound 443 from the task is
+/// the commonest of these faults. While other private addresses answer, the task's own filters would have to single this
+/// one out, which is odd.
+pub(super) fn endpoint_security_group(ev: Evidence<'_>) -> Vec<Finding> {
+    let private = silent(ev, is_private);
+    let others_answer = answers(ev, Way::Private);
+    let stopped_at_the_border = others_answer && border_explains(ev);
+    let confidence = if others_answer && !stopped_at_the_border { Confidence::Likely } else { Confidence::Possible };
+    Finding::new(Cause::EndpointSecurityGroup, confidence, private).into_iter().collect()
+}
+
+/// Anything is silent. A security group's egress rules can allow any set of addresses, so silence never excludes it; a
+/// group that is open to the endpoints but not to the S3 prefix list is a real case. Nothing at all answering is its
+/// plainest form, and a network ACL's too.
+pub(super) fn task_security_group_egress(ev: Evidence<'_>) -> Vec<Finding> {
+    Finding::new(Cause::TaskSecurityGroupEgress, Confidence::Possible, silent(ev, |_| true)).into_iter().collect()
+}
+
+/// A network ACL is stateless: one that lets answers in on some ephemeral ports only shows as a dependence on the source
+/// port, which a security group, being stateful, cannot cause. That is proof. Where everything is silent it is one of
+/// several; inside a subnet no network ACL acts, so an address there is never its doing, and silence that begins exactly
+/// at the subnet's border is likely to be.
+pub(super) fn network_acl(ev: Evidence<'_>) -> Vec<Finding> {
+    let by_port = ev.of(Phase::Connect).filter(|seen| seen.source_ports.as_ref().is_some_and(depends_on_port));
+    let proven = Finding::new(Cause::NetworkAcl, Confidence::Certain, by_port.clone());
+    if let Some(finding) = proven {
+        let blocking = by_port.into_iter().any(|seen| !seen.passed());
+        return vec![if blocking { finding } else { finding.not_blocking() }];
+    }
+    let outside = silent(ev, |seen| seen.scope != Some(Scope::SameSubnet));
+    let confidence = if border_explains(ev) { Confidence::Likely } else { Confidence::Possible };
+    Finding::new(Cause::NetworkAcl, confidence, outside).into_iter().collect()
+}
+
+/// Addresses in the task's subnet answer, and no address outside it does.
+fn border_explains(ev: Evidence<'_>) -> bool {
+    let targets = ev.targets();
+    let inside = |seen: &&Observation| seen.scope == Some(Scope::SameSubnet);
+    let answering: Vec<_> = targets.iter().flat_map(|target| &target.answering).copied().collect();
+    let silent: Vec<_> = targets.iter().flat_map(|target| &target.silent).copied().collect();
+    !answering.is_empty() && silent.len() > 1 && answering.iter().all(inside) && !silent.iter().any(inside)
+}
+
+/// The silent ports form one or two blocks at the edges of those that answer, two at least on each side. Lost packets do
+/// not sort themselves by port number.
+fn depends_on_port(ports: &SourcePorts) -> bool {
+    let (Some(first), Some(last)) = (ports.answered.iter().min(), ports.answered.iter().max()) else { return false };
+    let outside = ports.silent.iter().all(|port| port < first || port > last);
+    outside && ports.silent.len() > 1 && ports.answered.len() > 1
+}
+
+/// One service's private address is silent and other private addresses answer: a record that still points to an endpoint
+/// which is gone looks exactly so, for a VPC drops what is sent to an address that nobody has.
+pub(super) fn stale_name(ev: Evidence<'_>) -> Vec<Finding> {
+    let private = silent(ev, is_private);
+    if !answers(ev, Way::Private) {
+        return Vec::new();
+    }
+    Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, private).into_iter().collect()
+}
+
+/// Some addresses of a name answer and some do not: one zone's endpoint address is dead. The puller takes any of them, so
+/// the task starts, now and then late. A network ACL of that zone's subnet looks the same from here.
+pub(super) fn endpoint_address_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
+    let partly: Vec<Target<'_>> = ev.partly_silent_targets();
+    let dead: Vec<_> = partly.iter().flat_map(|target| &target.silent).copied().collect();
+    let elsewhere: Vec<_> = dead.iter().copied().filter(|seen| seen.scope != Some(Scope::SameSubnet)).collect();
+    let dead = Finding::new(Cause::EndpointAddressUnreachable, Confidence::Likely, dead);
+    let dead = dead.map(|finding| finding.and(partly.iter().flat_map(|target| &target.answering).copied()));
+    let acl = Finding::new(Cause::NetworkAcl, Confidence::Possible, elsewhere);
+    // Where the ACL is already a candidate for more than this, it need not be said twice.
+    let acl = acl.filter(|_| ev.silent_targets().is_empty() && !any_depends_on_port(ev));
+    [dead, acl].into_iter().flatten().map(Finding::not_blocking).collect()
+}
+
+fn any_depends_on_port(ev: Evidence<'_>) -> bool {
+    ev.of(Phase::Connect).any(|seen| seen.source_ports.as_ref().is_some_and(depends_on_port))
+}
+
+/// A refusal is an answer: neither a security group, nor a network ACL, nor a missing route can say it. Somebody has the
+/// address and does not listen there, or a firewall answers for it; a name that points to the wrong machine looks the same.
+pub(super) fn refused(ev: Evidence<'_>) -> Vec<Finding> {
+    let refused = ev.of(Phase::Connect).filter(|seen| seen.failure() == Some(Failure::Refused));
+    [
+        Finding::new(Cause::ConnectionRefused, Confidence::Likely, refused.clone()),
+        Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, refused),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|finding| if_needed(ev, finding))
+    .collect()
+}
+
+/// An established connection is torn down before the answer. AWS's services do not do that to a greeting; firewalls that
+/// read the server's name do.
+pub(super) fn reset(ev: Evidence<'_>) -> Vec<Finding> {
+    let torn = ev.failed(&[Failure::Reset]).filter(|seen| seen.host.len() > 1);
+    Finding::new(Cause::ConnectionReset, Confidence::Likely, torn)
+        .map(|finding| if_needed(ev, finding))
+        .into_iter()
+        .collect()
+}
+
+/// It stalled twice with ordinary segments and went through at once with small ones, on the same path at the same time:
+/// packet size is the only difference, so something drops large packets and the message that would say so.
+pub(super) fn mtu_black_hole(ev: Evidence<'_>) -> Vec<Finding> {
+    let size_matters = ev.all().filter(|seen| seen.small_segments_pass == Some(true));
+    Finding::new(Cause::MtuBlackHole, Confidence::Certain, size_matters).into_iter().collect()
+}
+
+/// Connected, TLS done, the request sent, and nothing comes, whatever the packets' size; or a service that says itself,
+/// three times, that it is broken. The path is proven by the handshake, so the service or a proxy in front of it hangs.
+pub(super) fn service_unresponsive(ev: Evidence<'_>) -> Vec<Finding> {
+    let mute = ev
+        .failed(&[Failure::TimedOut, Failure::Stalled, Failure::ServiceFailure])
+        .filter(|seen| seen.phase.is_exchange() && !seen.host.is_empty() && seen.small_segments_pass != Some(true));
+    Finding::new(Cause::ServiceUnresponsive, Confidence::Likely, mute).into_iter().collect()
+}
+
+/// The ECS agent gives a call five seconds in all (facts: ecs-start, section 2). An answer that takes more than three
+/// leaves it one unlucky moment away; a body that never ends in time is already past it.
+pub(super) fn service_slow(ev: Evidence<'_>) -> Vec<Finding> {
+    const SLOW_MS: u64 = 3_000;
+    let slow = ev.all().filter(|seen| {
+        seen.passed() && seen.phase.is_exchange() && seen.answer.as_ref().is_some_and(|a| a.first_byte_ms > SLOW_MS)
+    });
+    let late = ev.failed(&[Failure::TooSlow]);
+    [
+        Finding::new(Cause::ServiceSlow, Confidence::Certain, late),
+        Finding::new(Cause::ServiceSlow, Confidence::Certain, slow).map(Finding::not_blocking),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn is_private(seen: &Observation) -> bool {
+    matches!(seen.scope, Some(Scope::SameSubnet | Scope::Private))
+}
+
+/// What happens at one address stops nothing while another address of the same name works.
+pub(super) fn if_needed(ev: Evidence<'_>, finding: Finding) -> Finding {
+    let target_works = |id: &String| {
+        let mut parts = id.split('/');
+        let (Some(target), Some(phase)) = (parts.next(), parts.next()) else { return false };
+        let phase = [Phase::Connect, Phase::Handshake].into_iter().find(|p| p.name() == phase);
+        phase.is_some_and(|phase| ev.works(target, phase))
+    };
+    if finding.because.iter().all(target_works) { finding.not_blocking() } else { finding }
+}

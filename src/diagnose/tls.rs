@@ -1,0 +1,110 @@
+//! Certificates and handshakes.
+
+use super::path::if_needed;
+use super::{Confidence, Finding};
+use crate::cause::Cause;
+use crate::evidence::Evidence;
+use crate::observation::{Failure, Observation, Phase, Role};
+
+/// The chain leads to no root that the puller trusts. If the certificate carries the asked name, somebody forged it for
+/// this connection: that is interception and nothing else. If it does not, the address may also be somebody else's.
+pub(super) fn untrusted_issuer(ev: Evidence<'_>) -> Vec<Finding> {
+    let untrusted: Vec<_> = ev.failed(&[Failure::UnknownIssuer]).collect();
+    let (forged, strange): (Vec<_>, Vec<_>) = untrusted.into_iter().partition(|seen| carries_its_name(seen));
+    let issuer = forged.iter().chain(&strange).find_map(|seen| seen.chain.first()).map(|leaf| leaf.issuer.clone());
+    [
+        Finding::new(Cause::TlsIntercepted, Confidence::Certain, forged),
+        Finding::new(Cause::TlsIntercepted, Confidence::Likely, strange.clone()),
+        Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, strange),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|finding| match &issuer {
+        Some(issuer) if finding.cause == Cause::TlsIntercepted => finding.saying(&format!("issued by {issuer}")),
+        _ => finding,
+    })
+    .map(|finding| if_needed(ev, finding))
+    .collect()
+}
+
+/// A trusted certificate for other names. If those are AWS's, the address is another service's, and the name points to the
+/// wrong place. If not, whoever answers has the wrong certificate or is somebody else: the packets do not say which.
+pub(super) fn wrong_name(ev: Evidence<'_>) -> Vec<Finding> {
+    let wrong: Vec<_> = ev.failed(&[Failure::WrongName]).collect();
+    let (aws, other): (Vec<_>, Vec<_>) = wrong.into_iter().partition(|seen| presents_an_aws_name(seen));
+    [
+        Finding::new(Cause::NamePointsElsewhere, Confidence::Likely, aws.clone()),
+        Finding::new(Cause::TlsWrongName, Confidence::Possible, aws),
+        Finding::new(Cause::TlsWrongName, Confidence::Likely, other.clone()),
+        Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, other),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|finding| if_needed(ev, finding))
+    .collect()
+}
+
+/// Expired by our clock. If the services' own clocks agree with ours, the certificate is at fault; if nobody told the
+/// time, a clock that runs ahead looks the same. A certificate that is not valid yet speaks for a clock that is behind.
+pub(super) fn outside_validity(ev: Evidence<'_>) -> Vec<Finding> {
+    let clock = ev.all().find(|seen| seen.role == Role::Clock);
+    let clock_agrees = clock.is_some_and(Observation::passed);
+    let expired = ev.failed(&[Failure::ExpiredCertificate]);
+    let early = ev.failed(&[Failure::NotYetValidCertificate]);
+    let findings = if clock_agrees {
+        [Finding::new(Cause::TlsExpired, Confidence::Certain, expired.chain(early)), None, None]
+    } else {
+        [
+            Finding::new(Cause::TlsExpired, Confidence::Likely, expired.clone()),
+            Finding::new(Cause::ClockSkew, Confidence::Likely, early.clone()),
+            Finding::new(Cause::ClockSkew, Confidence::Possible, expired),
+        ]
+    };
+    findings.into_iter().flatten().map(|finding| if_needed(ev, finding)).collect()
+}
+
+/// Connected, and the handshake never ends, with small segments neither. A firewall that swallows the greeting, or a
+/// server that hangs.
+pub(super) fn stalled(ev: Evidence<'_>) -> Vec<Finding> {
+    let stalled = ev.of(Phase::Handshake).filter(|seen| {
+        matches!(seen.failure(), Some(Failure::Stalled | Failure::TimedOut)) && seen.small_segments_pass != Some(true)
+    });
+    Finding::new(Cause::TlsStalled, Confidence::Likely, stalled)
+        .map(|finding| if_needed(ev, finding))
+        .into_iter()
+        .collect()
+}
+
+/// What answers speaks no TLS, or not ours: it is not the service.
+pub(super) fn answers_as_somebody_else(ev: Evidence<'_>) -> Vec<Finding> {
+    let strange = ev
+        .of(Phase::Handshake)
+        .filter(|seen| matches!(seen.failure(), Some(Failure::UnexpectedAnswer | Failure::HandshakeRefused)));
+    [
+        Finding::new(Cause::NamePointsElsewhere, Confidence::Likely, strange.clone()),
+        Finding::new(Cause::TlsIntercepted, Confidence::Possible, strange),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|finding| if_needed(ev, finding))
+    .collect()
+}
+
+fn carries_its_name(seen: &Observation) -> bool {
+    let Some(leaf) = seen.chain.first() else { return false };
+    leaf.names.iter().any(|name| matches_host(name, &seen.host))
+}
+
+/// One wildcard label at most, at the front (RFC 6125 section 6.4.3).
+fn matches_host(name: &str, host: &str) -> bool {
+    let (name, host) = (name.to_lowercase(), host.to_lowercase());
+    match name.strip_prefix("*.") {
+        Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),
+        None => name == host,
+    }
+}
+
+fn presents_an_aws_name(seen: &Observation) -> bool {
+    const AWS: [&str; 4] = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".on.aws"];
+    seen.presented.iter().any(|name| AWS.iter().any(|suffix| name.ends_with(suffix)))
+}
