@@ -1,11 +1,47 @@
 //! Rehearses an ECS task's start from the subnet it will run in, and names the cause of what fails.
+//!
+//! ```text
+//!  image / task definition                                              ┌─▶ stdout (one JSON line)
+//!  + region ──▶ Plan ──▶ probe ──▶ [Observation] ──▶ Evidence ──▶ diagnose ──▶ Report ──┼─▶ CloudWatch Logs
+//!  plan         what     the only   what was seen    questions    why         verdict   └─▶ exit code
+//!               to ask   network    (facts, ids)     over facts   [Finding]
+//! ```
+//!
+//! Data goes one way, left to right: `probe` never judges, `diagnose` never touches the network, the clock or the
+//! environment. A failing target is data ([`observation::Failure`]), a failing tool is an error.
+//!
+//! | read first | for |
+//! | --- | --- |
+//! | [`observation`] | the vocabulary: role, phase, outcome, failure |
+//! | [`plan`] | what a task contacts, from its image |
+//! | [`probe`] | the ladder, one file a phase |
+//! | [`evidence`], [`diagnose`] | the rules, each with its argument |
+//! | [`cause`] | every cause, with its page |
+//! | [`run`] | one run from plan to report |
 #![forbid(unsafe_code)]
 
-pub mod endpoints;
 pub mod agent;
 pub mod aws;
+pub mod cause;
+pub mod cli;
+pub mod command;
+pub mod diagnose;
+pub mod endpoints;
+pub mod evidence;
 pub mod observation;
 pub mod owner;
-pub mod reference;
+pub mod place;
+pub mod plan;
+pub mod probe;
 pub mod redact;
+pub mod reference;
+pub mod render;
+pub mod report;
+pub mod run;
 pub mod vantage;
+pub mod verdict;
+
+/// Whole milliseconds.
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,2 +1,26 @@
-//! The `pullprobe` binary.
-fn main() {}
+//! The `pullprobe` binary: flags to exit code. There is nothing to test in it.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use pullprobe::cli::Cli;
+use pullprobe::command;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match command::run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("pullprobe: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

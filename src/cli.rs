@@ -1,0 +1,239 @@
+//! The command line: flags, environment names, help. No logic beyond reading them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::cause::Cause;
+use crate::endpoints::Region;
+use crate::plan::{Expect, Platform, ValueFrom};
+
+/// Why does my ECS task not start? Rehearses the pull from the very subnet and names the cause.
+#[derive(Debug, Parser)]
+#[command(name = "pullprobe", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 pass · 1 the tool failed · 2 bad arguments · 3 inconclusive · 4 warn · 10 resolve · 11 network · 12 tls ·
+13 credentials · 14 permission · 15 image · 16 secret · 17 logs · 18 storage · 19 limit · 20 placement";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the checks from here and deliver the report
+    Probe(Box<Probe>),
+    /// Print what a task will contact, and the VPC endpoints and the IAM policy that it needs
+    Plan(Box<PlanCommand>),
+    /// Print the page of one cause, or the list of all
+    Causes {
+        /// A cause's code, such as s3-gateway-missing
+        code: Option<Cause>,
+    },
+    /// Print the JSON Schema of what pullprobe prints
+    Schema {
+        /// Of which document
+        #[arg(value_enum, default_value_t = Document::Report)]
+        document: Document,
+    },
+    /// Run the whole probe against an embedded AWS on loopback: offline, without root, with a fault of your choice
+    #[cfg(feature = "demo")]
+    Demo {
+        /// The fault to put into the embedded AWS
+        #[arg(long, value_name = "NAME", conflicts_with = "list")]
+        fault: Option<String>,
+        /// List the faults
+        #[arg(long)]
+        list: bool,
+        /// How to print the reports
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+/// What has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Document {
+    /// pullprobe/report/v1
+    Report,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text on a terminal, else one JSON line
+    #[default]
+    Auto,
+    /// One JSON line
+    Json,
+    /// For people
+    Text,
+}
+
+/// What a task wants to start.
+#[derive(Debug, Args)]
+pub struct Wants {
+    /// Image whose pull is rehearsed (repeatable) [default: the image of this very task]
+    #[arg(long = "image", value_name = "REF", env = "PULLPROBE_IMAGE", value_delimiter = ',')]
+    pub images: Vec<String>,
+    /// Secret or parameter, exactly as in ECS `valueFrom` (repeatable)
+    #[arg(long = "secret", value_name = "VALUE_FROM", env = "PULLPROBE_SECRET", value_delimiter = ',')]
+    pub secrets: Vec<ValueFrom>,
+    /// Log group that the task logs to; the report is written there too
+    #[arg(long, value_name = "NAME", env = "PULLPROBE_LOG_GROUP")]
+    pub log_group: Option<String>,
+    /// First part of the log stream's name, as awslogs-stream-prefix
+    #[arg(long, value_name = "P", env = "PULLPROBE_LOG_STREAM_PREFIX", default_value = "pullprobe")]
+    pub log_stream_prefix: String,
+    /// Region of the task [default: AWS_REGION, AWS_DEFAULT_REGION, the task metadata, the first ECR image]
+    #[arg(long, value_name = "R", env = "PULLPROBE_REGION")]
+    pub region: Option<Region>,
+    /// Platform that the task runs on, such as linux/arm64 [default: that of this binary]
+    #[arg(long, value_name = "OS/ARCH", env = "PULLPROBE_PLATFORM")]
+    pub platform: Option<Platform>,
+    /// `private`: a public answer for a name that has an interface endpoint service is a finding
+    #[arg(long, value_name = "WHAT", env = "PULLPROBE_EXPECT", value_enum, default_value = "any")]
+    pub expect: Expect,
+    /// Fetch every layer whole, verify its digest, report bytes per second
+    #[arg(long, env = "PULLPROBE_FULL")]
+    pub full: bool,
+}
+
+/// `pullprobe probe`.
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// What to check.
+    #[command(flatten)]
+    pub wants: Wants,
+    /// A plan as `pullprobe plan --format json` prints it, instead of the flags above
+    #[arg(long, value_name = "JSON", env = "PULLPROBE_PLAN", conflicts_with_all = ["images", "secrets", "log_group"])]
+    pub plan: Option<String>,
+    /// Ask this resolver [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "IP[:PORT]", env = "PULLPROBE_RESOLVER", value_parser = resolver)]
+    pub resolver: Option<SocketAddr>,
+    /// The roots that the puller trusts, PEM; also AWS_CA_BUNDLE [default: Mozilla's]
+    #[arg(long, value_name = "FILE", env = "PULLPROBE_CA_BUNDLE")]
+    pub ca_bundle: Option<PathBuf>,
+    /// The whole run ends by then, whatever hangs: 500ms, 30s, 2m
+    #[arg(long, value_name = "DURATION", env = "PULLPROBE_DEADLINE", default_value = "30s", value_parser = duration)]
+    pub deadline: Duration,
+    /// Echoed in the report [default: generated]
+    #[arg(long, value_name = "ID", env = "PULLPROBE_RUN_ID", value_parser = run_id)]
+    pub run_id: Option<String>,
+    /// Echoed in the report (repeatable)
+    #[arg(long = "label", value_name = "K=V", env = "PULLPROBE_LABEL", value_delimiter = ',', value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    /// How to print the report
+    #[arg(long, value_enum, env = "PULLPROBE_FORMAT", default_value_t)]
+    pub format: Format,
+}
+
+impl Probe {
+    /// The labels by name; the last of two wins.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        self.labels.iter().cloned().collect()
+    }
+}
+
+/// `pullprobe plan`.
+#[derive(Debug, Args)]
+pub struct PlanCommand {
+    /// Image to pull; the same as --image
+    #[arg(value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// What the task wants.
+    #[command(flatten)]
+    pub wants: Wants,
+    /// How to print the plan
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: PlanFormat,
+}
+
+/// How a plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// For people: contacts, VPC endpoints, IAM policy
+    Text,
+    /// As `probe --plan` takes it
+    Json,
+}
+
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let with_port = text.parse::<SocketAddr>();
+    let address = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    with_port
+        .or_else(|_| address.map(|address| SocketAddr::new(address, 53)))
+        .map_err(|_| "an IP address with an optional port is needed, such as 10.0.0.2 or 127.0.0.1:5353".to_owned())
+}
+
+/// A day is longer than any run, and small enough that no sum of times overflows.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        _ => return Err("a number with ms, s or m is needed, such as 500ms, 30s or 2m".into()),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| "a number with ms, s or m is needed, such as 30s".to_owned())?;
+    let duration = Duration::try_from_secs_f64(seconds * scale).map_err(|error| error.to_string())?;
+    if duration < Duration::from_millis(100) || duration > LONGEST_DEADLINE {
+        return Err("a deadline is between 100ms and 24 hours".into());
+    }
+    Ok(duration)
+}
+
+/// A run id becomes part of a log stream's name, where `:` and `*` are not allowed (API reference, CreateLogStream).
+fn run_id(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=128).contains(&text.len()) && text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 128 letters, digits and - _ . are needed".into())
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if (1..=128).contains(&key.len()) && value.len() <= 256 => Ok((key.into(), value.into())),
+        _ => Err("KEY=VALUE is needed, the key of 1 to 128 and the value of at most 256 characters".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units_and_bounds() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1_500)));
+        for wrong in ["", "s", "30h", "-1s", "1e99s", "0s", "99999999m", "NaN", "."] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_resolver_may_leave_its_port_out() {
+        assert_eq!(resolver("10.0.0.2").unwrap().port(), 53);
+        assert_eq!(resolver("[fd00::2]:5353").unwrap().port(), 5353);
+        assert_eq!(resolver("fd00::2").unwrap().port(), 53);
+        assert!(resolver("dns.google").is_err());
+    }
+}

@@ -1,0 +1,83 @@
+//! The commands: from flags to output and exit code.
+
+pub mod plan;
+pub mod probe;
+
+use std::fmt;
+use std::io::{self, Write as _};
+
+use clap::CommandFactory;
+
+use crate::cause::Cause;
+use crate::cli::{Cli, Command, Document};
+
+/// The tool could not do its work: exit 1 or 2, one sentence for a person.
+#[derive(Debug)]
+pub enum Error {
+    /// Exit 2: arguments, plan or input.
+    Usage(String),
+    /// Exit 1: something of ours or of this machine.
+    Tool(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(text) | Self::Tool(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Error {
+    /// The process exits with this.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Tool(_) => 1,
+        }
+    }
+}
+
+/// Does what the command line says and returns the exit code.
+pub fn run(cli: Cli) -> Result<u8, Error> {
+    match cli.command {
+        Command::Probe(flags) => probe::run(&flags),
+        Command::Plan(flags) => plan::run(&flags),
+        Command::Causes { code: Some(cause) } => print(cause.page()),
+        Command::Causes { code: None } => print(&list_of_causes()),
+        Command::Schema { document: Document::Report } => print(include_str!("../schemas/report-v1.json")),
+        #[cfg(feature = "demo")]
+        Command::Demo { .. } => Ok(0),
+    }
+}
+
+/// Writes to stdout. A reader that has gone away (`| head`) is no failure.
+pub(crate) fn print(text: &str) -> Result<u8, Error> {
+    let mut stdout = io::stdout().lock();
+    let text = text.trim_end_matches('\n');
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Tool(format!("stdout: {error}"))),
+        _ => Ok(0),
+    }
+}
+
+fn list_of_causes() -> String {
+    let width = Cause::ALL.iter().map(|cause| cause.code().len()).max().unwrap_or_default();
+    let mut family = None;
+    let mut causes = Cause::ALL.to_vec();
+    causes.sort_by_key(|cause| cause.family());
+    causes.iter().fold(String::new(), |mut list, cause| {
+        if family != Some(cause.family()) {
+            family = Some(cause.family());
+            list += &format!("{}{}\n", if list.is_empty() { "" } else { "\n" }, cause.family());
+        }
+        list + &format!("  {:<width$}  {}\n", cause.code(), cause.summary())
+    })
+}
+
+/// The names of the environment variables that flags of this command can come from.
+pub fn environment_names(command: &str) -> Vec<String> {
+    let cli = Cli::command();
+    let Some(command) = cli.find_subcommand(command) else { return Vec::new() };
+    command.get_arguments().filter_map(|arg| arg.get_env()).map(|name| name.to_string_lossy().into_owned()).collect()
+}

@@ -1,0 +1,121 @@
+//! `pullprobe probe`.
+
+use std::fs;
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Error, plan, print};
+use crate::cli::{Format, Probe};
+use crate::plan::Plan;
+use crate::probe::Interruption;
+use crate::render;
+use crate::report::Report;
+use crate::run::{self, Discovered, Environment, Options};
+use crate::vantage;
+
+/// Reads the flags, probes, prints the report, and returns its exit code.
+pub fn run(flags: &Probe) -> Result<u8, Error> {
+    let resolvers = resolvers(flags)?;
+    let roots = Arc::new(roots(flags)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Tool(format!("the runtime could not start: {error}")))?;
+    let report = runtime.block_on(async {
+        let environment: Environment =
+            Arc::new(|name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        let metadata = vantage::discover(&|name: &str| environment(name)).await;
+        let options = Options {
+            plan: plan_of(flags, &metadata)?,
+            metadata,
+            resolvers,
+            roots,
+            environment,
+            deadline: flags.deadline,
+            run_id: flags.run_id.clone().unwrap_or_else(generated_id),
+            labels: flags.labels(),
+        };
+        run::run(options, interrupted()).await.map_err(Error::Tool)
+    })?;
+    // Whatever still waits for a silent peer is let go: the report is complete.
+    runtime.shutdown_background();
+    deliver(&report, flags.format)
+}
+
+/// Prints the report as asked and returns its exit code.
+pub(crate) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
+    let terminal = std::io::stdout().is_terminal();
+    let text = match format {
+        Format::Text => true,
+        Format::Json => false,
+        Format::Auto => terminal,
+    };
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    print(&if text { render::text::render(report, colour) } else { report.line() })?;
+    match &report.run.internal_error {
+        Some(error) => Err(Error::Tool(error.clone())),
+        None => Ok(report.verdict.exit_code),
+    }
+}
+
+fn plan_of(flags: &Probe, metadata: &Discovered) -> Result<Plan, Error> {
+    match &flags.plan {
+        Some(json) => Plan::from_json(json).map_err(|error| Error::Usage(format!("--plan: {error}"))),
+        None => plan::from_flags(&flags.wants, metadata),
+    }
+}
+
+fn resolvers(flags: &Probe) -> Result<Vec<SocketAddr>, Error> {
+    if let Some(resolver) = flags.resolver {
+        return Ok(vec![resolver]);
+    }
+    let advice = "name one with --resolver";
+    let (config, _) = hickory_resolver::system_conf::read_system_conf()
+        .map_err(|error| Error::Usage(format!("/etc/resolv.conf: {error}; {advice}")))?;
+    Ok(config.name_servers().iter().map(|server| SocketAddr::new(server.ip, 53)).collect())
+}
+
+/// Mozilla's roots, or those of the bundle.
+fn roots(flags: &Probe) -> Result<RootCertStore, Error> {
+    let from_environment = || std::env::var_os("AWS_CA_BUNDLE").filter(|value| !value.is_empty()).map(Into::into);
+    let Some(file) = flags.ca_bundle.clone().or_else(from_environment) else {
+        return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
+    };
+    let wrong = |what: String| Error::Usage(format!("--ca-bundle {}: {what}", file.display()));
+    let pem = fs::read(&file).map_err(|error| wrong(error.to_string()))?;
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| wrong(format!("not PEM: {error:?}")))?;
+        store.add(certificate).map_err(|error| wrong(format!("a certificate in it cannot be a root: {error}")))?;
+    }
+    if store.is_empty() {
+        return Err(wrong("there is no certificate in it; PEM blocks of CERTIFICATE are needed".into()));
+    }
+    Ok(store)
+}
+
+/// Until ECS (SIGTERM) or a person (SIGINT) ends the run.
+async fn interrupted() -> Interruption {
+    let wait = async |kind, name: &str| match signal(kind) {
+        Ok(mut signal) => {
+            signal.recv().await;
+            Interruption(name.to_owned())
+        }
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        interruption = wait(SignalKind::terminate(), "SIGTERM") => interruption,
+        interruption = wait(SignalKind::interrupt(), "SIGINT") => interruption,
+    }
+}
+
+/// Time and process, in hex: unique enough to tell two runs apart, and it sorts by time.
+pub(crate) fn generated_id() -> String {
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    format!("{:x}-{:x}", nanos >> 20, std::process::id())
+}

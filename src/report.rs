@@ -1,0 +1,256 @@
+//! The report, `pullprobe/report/v1`: what was seen, what it means, and the metrics that alarms watch.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::aws::credentials::Source;
+use crate::diagnose::{Diagnosis, Finding, RuledOut};
+use crate::observation::{Observation, Outcome, Phase};
+use crate::vantage::Vantage;
+use crate::verdict::{Status, Verdict};
+
+/// The name of the report's form.
+pub const SCHEMA: &str = "pullprobe/report/v1";
+
+/// One run, complete.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Report {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// Which run.
+    pub run: Run,
+    /// From where.
+    pub vantage: Vantage,
+    /// As whom; `null` without credentials.
+    pub identity: Option<Identity>,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// Causes, ranked.
+    pub findings: Vec<Finding>,
+    /// What it is not.
+    pub ruled_out: Vec<RuledOut>,
+    /// What was seen, by target and phase.
+    pub observations: Vec<Observation>,
+    /// What was asked: a `pullprobe/plan/v1`.
+    pub plan: Value,
+    /// Whether the report reached CloudWatch Logs.
+    pub delivery: Delivery,
+    /// CloudWatch embedded metric format: what the members below are.
+    #[serde(rename = "_aws")]
+    pub aws: Value,
+    /// Metrics and their dimensions, as members of the root, where the format wants them.
+    #[serde(flatten)]
+    pub metrics: BTreeMap<String, Value>,
+}
+
+/// Which run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Run {
+    /// `--run-id`, or generated.
+    pub id: String,
+    /// The binary's version.
+    pub version: String,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// From the start to the verdict.
+    pub elapsed_ms: u64,
+    /// `--label`s.
+    pub labels: BTreeMap<String, String>,
+    /// Date of the table that address owners come from.
+    pub address_ranges: String,
+    /// Set when a bug of ours left something out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub internal_error: Option<String>,
+    /// Set when evidence was left out so that the report fits one log event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortened: Option<String>,
+}
+
+/// As whom the run asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Identity {
+    /// The role, where the credentials name it.
+    pub role_arn: Option<String>,
+    /// Where the credentials came from.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub source: Source,
+    /// RFC 3339.
+    pub expires_at: Option<String>,
+}
+
+/// Whether the report reached CloudWatch Logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Delivery {
+    /// How it went.
+    pub logs: Logs,
+    /// Log group and stream, or what stood in the way.
+    pub detail: String,
+}
+
+/// How the delivery to CloudWatch Logs went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Logs {
+    /// It is there.
+    Delivered,
+    /// It is not.
+    Failed,
+    /// No log group was given.
+    NotAsked,
+}
+
+/// CloudWatch Logs takes events of 256 KiB, 26 bytes of which it counts for itself (API reference, PutLogEvents). The
+/// rest is room for the delivery's detail, which is written last.
+const LONGEST: usize = 256 * 1024 - 4 * 1024;
+
+impl Report {
+    /// A report with its verdict. `diagnosis` is that of `observations`.
+    pub fn new(
+        run: Run,
+        vantage: Vantage,
+        identity: Option<Identity>,
+        observations: Vec<Observation>,
+        diagnosis: Diagnosis,
+        plan: Value,
+    ) -> Self {
+        let Diagnosis { findings, ruled_out } = diagnosis;
+        let verdict = Verdict::over(&observations, &findings);
+        let (aws, metrics) = embedded_metrics(&run, &vantage, &verdict, &observations);
+        let delivery = Delivery { logs: Logs::NotAsked, detail: String::new() };
+        let schema = SCHEMA.to_owned();
+        let mut report = Self {
+            schema,
+            run,
+            vantage,
+            identity,
+            verdict,
+            findings,
+            ruled_out,
+            observations,
+            plan,
+            delivery,
+            aws,
+            metrics,
+        };
+        report.fit();
+        report
+    }
+
+    /// The report as one line.
+    pub fn line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"))
+    }
+
+    /// Leaves out evidence until the report fits one log event: first of what passed, then of everything, then passed
+    /// observations that no finding rests on.
+    fn fit(&mut self) {
+        let steps: [(&str, fn(&mut Report)); 3] = [
+            ("evidence of what passed", |report| report.observations.iter_mut().filter(|o| o.passed()).for_each(strip)),
+            ("evidence", |report| report.observations.iter_mut().for_each(strip)),
+            ("observations that no finding rests on", |report| {
+                let cited: Vec<String> = report.findings.iter().flat_map(|f| f.because.clone()).collect();
+                let mut room = 400;
+                report.ruled_out.clear();
+                report.findings.truncate(50);
+                report.observations.retain(|observation| {
+                    room -= i32::from(room > 0);
+                    cited.contains(&observation.id) || room > 0
+                });
+            }),
+        ];
+        for (what, shorten) in steps {
+            if self.line().len() <= LONGEST {
+                return;
+            }
+            self.run.shortened = Some(format!("{what} left out to fit one log event"));
+            shorten(self);
+        }
+    }
+}
+
+fn strip(observation: &mut Observation) {
+    observation.lookups.clear();
+    observation.chain.clear();
+    observation.presented.truncate(4);
+    observation.detail.clear();
+    if let Some(answer) = &mut observation.answer {
+        answer.message.clear();
+    }
+}
+
+/// `Failed`, `DurationMs` and the time of each role's slowest phase, by region and by vantage (CloudWatch user guide,
+/// "Embedded metric format specification").
+fn embedded_metrics(
+    run: &Run,
+    vantage: &Vantage,
+    verdict: &Verdict,
+    observations: &[Observation],
+) -> (Value, BTreeMap<String, Value>) {
+    let mut values = BTreeMap::new();
+    values.insert("Failed".to_owned(), json!(u8::from(verdict.status == Status::Fail)));
+    values.insert("DurationMs".to_owned(), json!(run.elapsed_ms));
+    let mut units =
+        vec![json!({ "Name": "Failed", "Unit": "Count" }), json!({ "Name": "DurationMs", "Unit": "Milliseconds" })];
+    for (name, slowest) in phase_times(observations) {
+        units.push(json!({ "Name": name, "Unit": "Milliseconds" }));
+        values.insert(name, json!(slowest));
+    }
+    let place = [
+        vantage.subnet_cidr.map(|subnet| subnet.to_string()),
+        vantage.availability_zone.clone(),
+        Some("unknown".to_owned()),
+    ];
+    values.insert("Vantage".into(), json!(place.into_iter().flatten().next()));
+    values.insert("Region".into(), json!(vantage.region.clone().unwrap_or_else(|| "unknown".into())));
+    let timestamp = run.started_at.parse::<Timestamp>().map_or(0, Timestamp::as_millisecond);
+    let directive = json!({
+        "Timestamp": timestamp,
+        "CloudWatchMetrics": [{
+            "Namespace": "PullProbe",
+            "Dimensions": [["Region"], ["Region", "Vantage"]],
+            "Metrics": units,
+        }],
+    });
+    (directive, values)
+}
+
+/// `EcrApiConnectMs` and so on: the slowest of what passed, so that a timeout's length does not pass for a measurement.
+fn phase_times(observations: &[Observation]) -> BTreeMap<String, u64> {
+    let mut times = BTreeMap::new();
+    let measured = observations
+        .iter()
+        .filter(|seen| seen.outcome == Outcome::Passed && !seen.host.is_empty() && seen.superseded_by.is_none());
+    for seen in measured {
+        let name = format!("{}{}Ms", camel(seen.role.name()), camel(seen.phase.name()));
+        let slowest: &mut u64 = times.entry(name).or_default();
+        *slowest = seen.elapsed_ms.max(*slowest);
+    }
+    times
+}
+
+fn camel(name: &str) -> String {
+    let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+    name.split(['.', '-']).filter(|word| !word.is_empty()).map(capital).collect()
+}
+
+/// The phases that a report's ladder shows, in order.
+pub const LADDER: [Phase; 10] = [
+    Phase::Resolve,
+    Phase::Connect,
+    Phase::Handshake,
+    Phase::Authorize,
+    Phase::Manifest,
+    Phase::Blob,
+    Phase::Fetch,
+    Phase::Write,
+    Phase::Read,
+    Phase::Mount,
+];

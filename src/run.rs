@@ -1,0 +1,156 @@
+//! One run from plan to report: vantage, credentials, probe, diagnosis, delivery.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use rustls::RootCertStore;
+use tokio::time::{sleep, timeout};
+
+use crate::aws::credentials::{self, Credentials};
+use crate::diagnose::diagnose;
+use crate::observation::{Observation, Outcome, Phase, Role};
+use crate::place::Place;
+use crate::plan::{Expect, Plan};
+use crate::probe::{self, Interruption, LogStream, Resolver, Seen, Setting, SharedCredentials, own_address};
+use crate::report::{Delivery, Identity, Logs, Report, Run};
+use crate::vantage::{Metadata, Vantage};
+
+/// Looks up an environment variable.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// What the task metadata endpoint said: nothing outside ECS.
+pub type Discovered = Result<Option<Metadata>, crate::aws::credentials::Unavailable>;
+
+/// Everything that a run needs to be told.
+pub struct Options {
+    /// What to check.
+    pub plan: Plan,
+    /// What the metadata endpoint said, asked before the plan was made because the image may come from there.
+    pub metadata: Discovered,
+    /// Who is asked for names.
+    pub resolvers: Vec<SocketAddr>,
+    /// What the puller trusts.
+    pub roots: Arc<RootCertStore>,
+    /// Where credentials are found.
+    pub environment: Environment,
+    /// The whole run ends by then.
+    pub deadline: Duration,
+    /// Echoed in the report.
+    pub run_id: String,
+    /// Echoed in the report.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Kept back from the deadline for writing the report to CloudWatch Logs, which is one round trip.
+const DELIVERY: Duration = Duration::from_secs(3);
+
+/// After a signal, ECS kills the container in 30 s or less; people wait for two.
+const DELIVERY_AFTER_SIGNAL: Duration = Duration::from_millis(1_500);
+
+/// Carries out the plan until it is done, `until` happens or the deadline is near; always returns a report, which is by
+/// then in CloudWatch Logs if it can be. Fails only if nothing could be begun.
+pub async fn run(options: Options, until: impl Future<Output = Interruption>) -> Result<Report, String> {
+    let (started, started_at) = (Instant::now(), Timestamp::now());
+    let Options { plan, metadata, resolvers, roots, environment, deadline, run_id, labels } = options;
+    let credentials = share_credentials(&environment);
+    let vantage = vantage_of(&metadata, &plan, &resolvers, &environment);
+    let setting = Setting {
+        place: Place { address: vantage.address, subnet: vantage.subnet_cidr, vpc_cidrs: plan.vpc_cidrs.clone() },
+        resolver: Resolver::new(resolvers),
+        expect_private: plan.expect == Expect::Private,
+        run_id: vantage.task_arn.as_deref().and_then(|arn| arn.rsplit('/').next()).unwrap_or(&run_id).to_owned(),
+        clock: metadata.as_ref().ok().and_then(|metadata| metadata.as_ref()?.clock.clone()),
+    };
+    let reserve = DELIVERY.min(deadline / 4);
+    let out_of_time = async {
+        sleep(deadline.saturating_sub(reserve)).await;
+        Interruption(format!("the deadline of {} s", deadline.as_secs_f32()))
+    };
+    let until = async {
+        tokio::select! {
+            interruption = until => interruption,
+            interruption = out_of_time => interruption,
+        }
+    };
+    let Seen { mut observations, log, panicked } =
+        probe::run(&plan, setting, roots, credentials.clone(), until).await?;
+    observations.insert(0, observe_metadata(&metadata));
+    let run = Run {
+        id: run_id,
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at: started_at.to_string(),
+        elapsed_ms: crate::millis(started.elapsed()),
+        labels,
+        address_ranges: crate::owner::RANGES_DATE.into(),
+        internal_error: panicked.then(|| "a part of the probe ended by a bug: please report it".into()),
+        shortened: None,
+    };
+    let identity = identity_of(&credentials);
+    let diagnosis = diagnose(&observations);
+    let plan_json = serde_json::to_value(&plan).unwrap_or_default();
+    let mut report = Report::new(run, vantage, identity, observations, diagnosis, plan_json);
+    let left = deadline.saturating_sub(started.elapsed()).clamp(DELIVERY_AFTER_SIGNAL, DELIVERY);
+    deliver(&mut report, &plan, log, left).await;
+    Ok(report)
+}
+
+/// Writes the report to CloudWatch Logs. What lies there says `delivered`, because whoever reads it there has it.
+async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, within: Duration) {
+    let Some(wanted) = &plan.log else { return };
+    let Some(stream) = log else {
+        let detail = format!("the log stream in {} could not be opened: see the observations of logs", wanted.group);
+        report.delivery = Delivery { logs: Logs::Failed, detail };
+        return;
+    };
+    report.delivery = Delivery { logs: Logs::Delivered, detail: format!("{} {}", wanted.group, stream.name) };
+    let written = timeout(within, stream.deliver(&report.line())).await;
+    if let Err(error) = written.unwrap_or_else(|_| Err("no answer in time".into())) {
+        report.delivery = Delivery { logs: Logs::Failed, detail: error };
+    }
+}
+
+fn share_credentials(environment: &Environment) -> SharedCredentials {
+    let environment = Arc::clone(environment);
+    let load = async move {
+        let lookup = |name: &str| environment(name);
+        Arc::new(credentials::load(&lookup, credentials::CONTAINER_ENDPOINT).await)
+    };
+    load.boxed().shared()
+}
+
+fn identity_of(credentials: &SharedCredentials) -> Option<Identity> {
+    let credentials = credentials.peek()?;
+    let Credentials { role_arn, source, expires_at, .. } = credentials.as_ref().as_ref().ok()?;
+    let expires_at = expires_at.map(|time| time.to_string());
+    Some(Identity { role_arn: role_arn.clone(), source: *source, expires_at })
+}
+
+/// The metadata's vantage, with what can be known without it filled in.
+fn vantage_of(metadata: &Discovered, plan: &Plan, resolvers: &[SocketAddr], environment: &Environment) -> Vantage {
+    let lookup = |name: &str| environment(name);
+    let found = metadata.as_ref().ok().and_then(|metadata| Some(metadata.as_ref()?.vantage.clone()));
+    let mut vantage = found.unwrap_or_else(|| Vantage::here(&lookup));
+    vantage.address = vantage.address.or_else(|| own_address(*resolvers.first()?).filter(|own| !own.is_loopback()));
+    vantage.region.get_or_insert_with(|| plan.region.to_string());
+    // Those that are asked, which need not be those that DHCP named.
+    vantage.resolvers = resolvers.iter().map(|resolver| resolver.ip().to_string()).collect();
+    vantage
+}
+
+fn observe_metadata(metadata: &Discovered) -> Observation {
+    let (outcome, detail) = match metadata {
+        Ok(Some(_)) => (Outcome::Passed, String::new()),
+        Ok(None) => {
+            let why = "ECS_CONTAINER_METADATA_URI_V4 is not set: this is not a task of ECS".to_owned();
+            (Outcome::NotChecked { why }, String::new())
+        }
+        Err(unavailable) => (Outcome::Failed { failure: unavailable.failure }, unavailable.detail.clone()),
+    };
+    let mut observation = Observation::new(Role::Metadata.name(), Role::Metadata, Phase::Read, outcome);
+    observation.detail = detail;
+    observation
+}
