@@ -12,7 +12,7 @@ CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, SIGKILL = 1, 9
 _libc = ctypes.CDLL(None, use_errno=True)
-os.environ['PATH'] += ':/usr/sbin:/sbin'  # nft, nginx, dnsmasq: Debian leaves these out of a user's PATH
+os.environ['PATH'] += ':/usr/sbin:/sbin'  # nft, nginx, unbound: Debian leaves these out of a user's PATH
 
 FILTER = """
 table inet lab {

@@ -1,6 +1,6 @@
 """A region of AWS on this machine, as one subnet sees it: real servers behind the real names, in a private network.
 
-    10.0.0.2       the VPC's resolver                    dnsmasq
+    10.0.0.2       the VPC's resolver                    unbound
     10.0.9.11-15   interface endpoints, TLS on 443       nginx -> moto_server, docker-registry
     198.18.0.10    S3, public as it always is            nginx -> moto_server
     169.254.170.2  the task's credentials and metadata   a page of Python

@@ -1,4 +1,4 @@
-"""The real servers: dnsmasq, nginx, moto_server and docker-registry, each a child process that can be stopped and started.
+"""The real servers: unbound, nginx, moto_server and docker-registry, each a child process that can be stopped and started.
 
 The one server of our own is the task's metadata and credentials endpoint, for which there is no package.
 """
@@ -72,34 +72,57 @@ class Server:
 
 
 class Dns(Server):
-    """dnsmasq as the VPC's resolver. It knows the names it is given; of all other AWS names it knows that they do not exist."""
+    """unbound as the VPC's resolver. It knows the zones it is given; of all other names it knows that they do not exist.
 
-    def __init__(self, directory, address, names):
-        super().__init__(directory, 'dnsmasq', (address, 53))
-        self.names = names
+    Each service has a zone of its own that answers for the name and everything under it, as the private zone of an
+    interface endpoint does. A zone with no address (`[]`) is a private zone that somebody forgot to fill.
+    """
+
+    PUBLIC_SOA = 'SOA dns-external-master.amazon.com. root.amazon.com. 2026112301 180 60 3024000 60'
+    PRIVATE_SOA = 'SOA ns-1536.awsdns-00.co.uk. awsdns-hostmaster.amazon.com. 1 7200 900 1209600 60'
+
+    def __init__(self, directory, address, zones):
+        super().__init__(directory, 'unbound', (address, 53))
+        self.zones = zones  # name -> its addresses
+        self.config = directory / 'unbound.conf'
 
     def command(self):
-        # `--address=/name/ip` answers for the name and for everything under it; the longest match wins.
-        return ['dnsmasq', '--keep-in-foreground', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--bind-interfaces',
-                '--user=root', '--pid-file=', '--log-facility=-', '--cache-size=0', '--local-ttl=60',
-                f'--listen-address={self.peer[0]}', '--local=/amazonaws.com/',
-                *(f'--address=/{name}/{address}' for name, addresses in self.names.items() for address in addresses)]
+        zones = [zone('.', 'static'), zone('amazonaws.com.', 'static', self.PUBLIC_SOA)]
+        for name, addresses in self.zones.items():
+            kind = 'redirect' if addresses else 'static'
+            zones.append(zone(f'{name}.', kind, self.PRIVATE_SOA, *(f'A {address}' for address in addresses)))
+        self.config.write_text('\n'.join([f"""server:
+    interface: {self.peer[0]}
+    access-control: 0.0.0.0/0 allow
+    do-daemonize: no
+    use-syslog: no
+    chroot: ""
+    username: ""
+    pidfile: ""
+    directory: "{self.directory}"
+    module-config: "iterator"
+""", *zones]))
+        return ['unbound', '-d', '-c', self.config]
 
     @contextlib.contextmanager
     def knows(self, changed):
-        """Other addresses for some names: `{name: [addresses]}`, `None` for a name that does not exist."""
-        before = self.names
-        self.names = {name: addresses for name, addresses in {**before, **changed}.items() if addresses is not None}
+        """Other zones: `{name: [addresses]}`, `[]` for a zone without records, `None` for no zone."""
+        before = self.zones
+        self.zones = {name: addresses for name, addresses in {**before, **changed}.items() if addresses is not None}
         self._restart()
         try:
             yield
         finally:
-            self.names = before
+            self.zones = before
             self._restart()
 
     def _restart(self):
         self.stop()
         self.start().ready()
+
+
+def zone(name, kind, *records):
+    return '\n'.join([f'    local-zone: "{name}" {kind}', *(f'    local-data: "{name} 60 IN {record}"' for record in records)])
 
 
 class Tls(Server):
@@ -263,5 +286,5 @@ class TaskEndpoint:
 
 def missing_programs():
     """What has to be installed before any of this can run."""
-    return [name for name in ('dnsmasq', 'nginx', 'docker-registry', 'ip', 'nft', 'openssl', 'unshare')
+    return [name for name in ('unbound', 'nginx', 'docker-registry', 'ip', 'nft', 'openssl', 'unshare')
             if not shutil.which(name)]

@@ -47,6 +47,15 @@ def test_a_name_that_does_not_exist_is_a_failure_to_resolve(region, probe, role)
     assert {'name-not-found', 'private-zone-shadows-name'} & set(run.causes), run
 
 
+def test_a_private_zone_without_the_record_is_told_from_a_name_that_nobody_has(region, probe):
+    """Somebody made the zone for the registry by hand and left out the wildcard: what the public DNS says is hidden."""
+    with region.dns.knows({HOST['ecr.dkr']: []}):
+        run = probe('--image', IMAGE, '--log-group', LOG_GROUP)
+
+    assert (run.exit_code, run.causes) == (10, ['private-zone-shadows-name']), run
+    assert run.finding('private-zone-shadows-name')['role'] == 'ecr.dkr', run
+
+
 def test_all_names_gone_is_one_finding(region, probe):
     with region.dns.knows({host: None for host in HOST.values()}):
         run = probe('--image', IMAGE, '--log-group', LOG_GROUP)
