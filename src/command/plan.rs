@@ -41,11 +41,10 @@ pub(super) fn from_flags(wants: &Wants, metadata: &Discovered) -> Result<Plan, E
     // A task definition's placeholder that was left empty is no image and no log group.
     let mut images: Vec<String> = wants.images.iter().filter(|image| !image.is_empty()).cloned().collect();
     let log_group = wants.log_group.clone().filter(|group| !group.is_empty());
-    let nothing = images.is_empty() && log_group.is_none() && wants.secrets.is_empty();
-    if nothing {
+    if images.is_empty() {
         images.extend(found.and_then(|metadata| metadata.image.clone()));
     }
-    if nothing && images.is_empty() {
+    if images.is_empty() && log_group.is_none() && wants.secrets.is_empty() {
         return Err(Error::Usage(match metadata {
             Err(unavailable) => format!(
                 "no --image was given, and the task metadata endpoint does not say this task's own: {}",
