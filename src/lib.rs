@@ -25,6 +25,8 @@ pub mod aws;
 pub mod cause;
 pub mod cli;
 pub mod command;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod diagnose;
 pub mod endpoints;
 pub mod evidence;
