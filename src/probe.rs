@@ -179,6 +179,11 @@ impl Recorder {
         (Self(sender), receiver)
     }
 
+    /// A recorder that nobody listens to, for what outlives the run.
+    fn idle() -> Self {
+        Self::new().0
+    }
+
     /// Records what was seen. A later observation with the same id replaces the earlier one.
     pub fn record(&self, observation: Observation) {
         // Nobody listens any more once the run has ended.

@@ -5,9 +5,9 @@ use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::SharedCredentials;
 use super::call::{LOGS, Said};
 use super::target::{Climb, Probe, Reached};
+use super::{Recorder, SharedCredentials};
 use crate::aws::credentials::{Credentials, Unavailable};
 use crate::observation::{Outcome, Phase};
 use crate::plan::LogDestination;
@@ -33,7 +33,7 @@ pub async fn open(
     let reached = reached?;
     credentials.as_ref().as_ref().ok()?;
     let name = format!("{}/pullprobe/{}", log.stream_prefix, probe.setting.run_id);
-    let stream = LogStream { probe, reached, credentials, log, name };
+    let mut stream = LogStream { probe, reached, credentials, log, name };
     let started = Instant::now();
     let created = stream.call("CreateLogStream", json!({})).await?;
     let exists = created.observation.answer.as_ref().is_some_and(|a| a.code == "ResourceAlreadyExistsException");
@@ -49,6 +49,8 @@ pub async fn open(
     // Small segments alone got it through: the report can be delivered all the same.
     let usable = said.answer.is_some();
     stream.probe.recorder.record(said.observation);
+    // The stream is kept for the report; its recorder must not keep the run from ending.
+    stream.probe.recorder = Recorder::idle();
     (passed || usable).then_some(stream)
 }
 
