@@ -26,7 +26,10 @@ def test_a_certificate_that_has_expired(region, probe):
     with region.servers['ecr.api'].instead(certificate=expired):
         run = probe('--image', IMAGE)
 
-    assert (run.exit_code, run.causes, run.failures('ecr.api', 'handshake')) == (12, ['tls-expired'], ['expired-certificate']), run
+    assert (run.exit_code, run.causes[0]) == (12, 'tls-expired'), run
+    # With the registry's API out of reach no server has said what time it is: a wrong clock would look the same.
+    assert set(run.causes) <= {'tls-expired', 'clock-skew'}, run
+    assert run.failures('ecr.api', 'handshake') == ['expired-certificate'], run
 
 
 def test_without_the_bundle_the_built_in_roots_refuse_everybody(region, probe):

@@ -1,4 +1,6 @@
 """The path works and a service says no: what it said is what the report has to name."""
+import uuid
+
 import pytest
 
 from region import IMAGE, LOG_GROUP, REGION, REGISTRY_HOST, S3_ACCESS_DENIED, ACCOUNT
@@ -27,7 +29,7 @@ def test_a_layer_that_is_gone_from_the_bucket(region, probe):
     run = probe('--image', f'{REGISTRY_HOST}/team/app:vanishing')
 
     assert (run.exit_code, run.causes) == (15, ['layer-unavailable']), run
-    assert digest in run.stdout, 'which layer'
+    assert digest[7:19] in run.finding('layer-unavailable')['because'][0], 'which layer'
 
 
 def test_only_a_full_run_notices_a_layer_that_was_altered(region, probe):
@@ -77,7 +79,7 @@ def test_a_log_group_that_does_not_exist(region, probe):
 @pytest.mark.parametrize('value_from, cause', [
     (f'arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:prod/none-AbCdEf', 'secret-not-found'),
     ('SECRET:passwort::', 'secret-json-key-missing'),
-    ('SECRET:password:AWSBEFORE:', 'secret-version-missing'),
+    (f'SECRET:password::{uuid.uuid4()}', 'secret-version-missing'),
     ('/prod/app/none', 'parameter-not-found'),
 ])
 def test_a_secret_that_ecs_could_not_read(region, probe, value_from, cause):
