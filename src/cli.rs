@@ -173,7 +173,7 @@ fn resolver(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// A day is longer than any run, and small enough that no sum of times overflows.
-const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_DEADLINE: Duration = Duration::from_hours(24);
 
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

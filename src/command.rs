@@ -1,5 +1,7 @@
 //! The commands: from flags to output and exit code.
 
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod plan;
 pub mod probe;
 
@@ -47,7 +49,7 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         Command::Causes { code: None } => print(&list_of_causes()),
         Command::Schema { document: Document::Report } => print(include_str!("../schemas/report-v1.json")),
         #[cfg(feature = "demo")]
-        Command::Demo { .. } => Ok(0),
+        Command::Demo { fault, list, format } => demo::run(fault.as_deref(), list, format),
     }
 }
 

@@ -134,6 +134,8 @@ fn masks(root: &Finding, other: &Finding) -> bool {
         Cause::InterfaceEndpointMissing | Cause::NoEgressRoute => &[Cause::PublicAnswerWherePrivateExpected],
         // Losing large packets is why nothing came.
         Cause::MtuBlackHole => &[Cause::ServiceUnresponsive, Cause::TlsStalled],
+        // Connections that the filter lets through only from some ports fail later as well, at whatever comes first.
+        Cause::NetworkAcl if root.confidence == Confidence::Certain => &[Cause::ServiceUnresponsive, Cause::TlsStalled],
         _ => &[],
     };
     root.confidence >= other.confidence && consequences.contains(&other.cause)

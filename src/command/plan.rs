@@ -56,7 +56,7 @@ pub(super) fn from_flags(wants: &Wants, metadata: &Discovered) -> Result<Plan, E
         }));
     }
     let images = images.iter().map(|image| image.parse()).collect::<Result<Vec<Reference>, _>>();
-    let images = images.map_err(|error| Error::Usage(error.to_string()))?;
+    let images = images.map_err(|error| Error::Usage(format!("--image: {error}")))?;
     let region = match wants.region.clone() {
         Some(region) => region,
         None => region_of(&images, found.and_then(|metadata| metadata.vantage.region.as_deref()))?,

@@ -24,8 +24,7 @@ use crate::vantage;
 pub fn run(flags: &Probe) -> Result<u8, Error> {
     let resolvers = resolvers(flags)?;
     let roots = Arc::new(roots(flags)?);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::Tool(format!("the runtime could not start: {error}")))?;
+    let runtime = runtime()?;
     let report = runtime.block_on(async {
         let environment: Environment =
             Arc::new(|name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()));
@@ -40,23 +39,33 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
             run_id: flags.run_id.clone().unwrap_or_else(generated_id),
             labels: flags.labels(),
         };
-        run::run(options, interrupted()).await.map_err(Error::Tool)
+        Box::pin(run::run(options, interrupted())).await.map_err(Error::Tool)
     })?;
     // Whatever still waits for a silent peer is let go: the report is complete.
     runtime.shutdown_background();
     deliver(&report, flags.format)
 }
 
-/// Prints the report as asked and returns its exit code.
-pub(crate) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
-    let terminal = std::io::stdout().is_terminal();
-    let text = match format {
+/// One thread: the work is waiting, and threads cost memory.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Error::Tool(format!("the runtime could not start: {error}")))
+}
+
+/// Whether people read what is printed.
+pub(super) fn for_people(format: Format) -> bool {
+    match format {
         Format::Text => true,
         Format::Json => false,
-        Format::Auto => terminal,
-    };
-    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    print(&if text { render::text::render(report, colour) } else { report.line() })?;
+        Format::Auto => std::io::stdout().is_terminal(),
+    }
+}
+
+/// Prints the report as asked and returns its exit code.
+pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = std::io::stdout().is_terminal() && !plain;
+    print(&if for_people(format) { render::text::render(report, colour) } else { report.line() })?;
     match &report.run.internal_error {
         Some(error) => Err(Error::Tool(error.clone())),
         None => Ok(report.verdict.exit_code),

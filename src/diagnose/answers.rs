@@ -146,7 +146,9 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
         (_, Phase::Blob | Phase::Fetch) => vec![(Cause::LayerUnavailable, Certain)],
         (_, Phase::Write) => vec![(Cause::LogGroupMissing, Certain)],
         (_, Phase::Read) if seen.role == Role::Ssm => vec![(Cause::ParameterNotFound, Certain)],
-        (_, Phase::Read) if message.contains("staging label") || message.contains("version") => {
+        (_, Phase::Read)
+            if code == "VersionMissing" || message.contains("staging label") || message.contains("versionid") =>
+        {
             vec![(Cause::SecretVersionMissing, Certain)]
         }
         (_, Phase::Read) if seen.role == Role::SecretsManager => vec![(Cause::SecretNotFound, Certain)],

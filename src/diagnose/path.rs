@@ -139,13 +139,15 @@ fn any_depends_on_port(ev: Evidence<'_>) -> bool {
 /// address and does not listen there, or a firewall answers for it; a name that points to the wrong machine looks the same.
 pub(super) fn refused(ev: Evidence<'_>) -> Vec<Finding> {
     let refused = ev.of(Phase::Connect).filter(|seen| seen.failure() == Some(Failure::Refused));
+    let (partly, wholly): (Vec<_>, Vec<_>) = refused.partition(|seen| ev.works(seen.target(), Phase::Connect));
     [
-        Finding::new(Cause::ConnectionRefused, Confidence::Likely, refused.clone()),
-        Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, refused),
+        Finding::new(Cause::ConnectionRefused, Confidence::Likely, wholly.clone()),
+        Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, wholly),
+        Finding::new(Cause::EndpointAddressUnreachable, Confidence::Likely, partly.clone()).map(Finding::not_blocking),
+        Finding::new(Cause::ConnectionRefused, Confidence::Possible, partly).map(Finding::not_blocking),
     ]
     .into_iter()
     .flatten()
-    .map(|finding| if_needed(ev, finding))
     .collect()
 }
 

@@ -128,8 +128,8 @@ mod tests {
             ..Wanted::default()
         });
         let services = |plan: &Plan| vpc_endpoints(plan).0.into_iter().map(|e| e.service).collect::<Vec<_>>();
-        let base = ["ecr.api", "s3", "ecr.dkr"].map(|s| format!("com.amazonaws.eu-west-1.{s}"));
-        assert_eq!(services(&bare), base);
+        let those_of_a_pull = ["ecr.api", "s3", "ecr.dkr"].map(|s| format!("com.amazonaws.eu-west-1.{s}"));
+        assert_eq!(services(&bare), those_of_a_pull);
         let more = plan(Wanted {
             images: vec!["123456789012.dkr.ecr.eu-west-1.amazonaws.com/app".parse().unwrap(), "nginx".parse().unwrap()],
             log_group: Some("/ecs/app".into()),

@@ -130,8 +130,8 @@ async fn open_near(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure>
     result
 }
 
-/// One connection. The caller sets the time limit, or uses [`open_within`].
-pub async fn open(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> {
+/// One connection. The caller sets the time limit.
+async fn open(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> {
     let socket = socket(peer, shape).map_err(|error| failure_of(&error))?;
     let stream = socket.connect(peer).await.map_err(|error| failure_of(&error))?;
     // The exchanges are small and wait for each other; Nagle would add a round trip.
@@ -139,9 +139,15 @@ pub async fn open(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> 
     Ok(stream)
 }
 
-/// As [`open`], for at most [`CONNECT_DEADLINE`].
-pub async fn open_within(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> {
-    timeout(CONNECT_DEADLINE, open(peer, shape)).await.unwrap_or(Err(Failure::TimedOut))
+/// A further connection to an address that has answered before, for at most [`CONNECT_DEADLINE`].
+pub async fn open_again(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> {
+    let opening = async {
+        match shape.source_port {
+            Some(_) => open_near(peer, shape).await,
+            None => open(peer, shape).await,
+        }
+    };
+    timeout(CONNECT_DEADLINE, opening).await.unwrap_or(Err(Failure::TimedOut))
 }
 
 fn socket(peer: SocketAddr, shape: Shape) -> io::Result<TcpSocket> {

@@ -18,9 +18,9 @@ use tokio_rustls::client::TlsStream;
 
 use crate::observation::{Answer, Failure};
 
-/// The head of an answer must be there by then: the ECS agent's HTTP clients give a whole call five seconds (facts:
-/// ecs-start, section 2, `roundtripTimeout`).
-pub const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+/// The head of an answer must be there by then: the ECS agent's HTTP clients give a whole call, connection included, five
+/// seconds (facts: ecs-start, section 2, `roundtripTimeout`).
+const ANSWER_DEADLINE: Duration = Duration::from_millis(4_400);
 
 /// A body without a byte for this long has stalled.
 const STALL: Duration = Duration::from_secs(4);

@@ -26,6 +26,9 @@ const FIRST_BYTES: usize = 32 * 1024;
 /// An image's configuration is below 100 KiB; one above this is not read.
 const CONFIG_LIMIT: usize = 1024 * 1024;
 
+/// One tag is asked for; registries that do not page send all.
+const TAGS_LIMIT: usize = 1024 * 1024;
+
 /// Docker's own limit is 127 layers.
 const MAX_LAYERS: usize = 128;
 
@@ -135,6 +138,9 @@ impl Session<'_> {
                 said = self.get_manifest(reference.version()).await;
             }
         }
+        if said.observation.failure() == Some(Failure::NotFound) {
+            said.observation = self.repository_or_tag(said.observation).await;
+        }
         let mut document = said.document;
         if let Some(Document::Index { manifests }) = &document {
             match manifest::choose(manifests, &self.pull.platform) {
@@ -160,6 +166,19 @@ impl Session<'_> {
             Document::Manifest(manifest) => Some((self, manifest)),
             Document::Index { .. } => None,
         }
+    }
+
+    /// Registries other than ECR call a manifest unknown also where the whole repository is; its list of tags tells.
+    async fn repository_or_tag(&self, mut missing: Observation) -> Observation {
+        let ask =
+            self.ask(format!("/v2/{}/tags/list?n=1", self.pull.reference.repository), None, Read::All(TAGS_LIMIT));
+        let tags =
+            call::ask(&self.pull.probe, &self.registry, Phase::Manifest, &ask, |status| status.is_success()).await;
+        let unknown = tags.observation.answer.is_some_and(|answer| answer.code == "NAME_UNKNOWN");
+        if let Some(answer) = missing.answer.as_mut().filter(|_| unknown) {
+            answer.code = "NAME_UNKNOWN".into();
+        }
+        missing
     }
 
     async fn get_manifest(&self, version: &str) -> ManifestSaid {
@@ -302,10 +321,11 @@ impl Session<'_> {
         let reference = &self.pull.reference;
         let (repository, version) = (&reference.repository, short(reference.version()));
         observation.id = format!("{}/{repository}:{version}", observation.id);
+        observation.subject = Some(reference.to_string());
         if let Some(digest) = digest {
             observation.id = format!("{}/{}", observation.id, short(digest));
+            observation.subject = Some(format!("{reference} {digest}"));
         }
-        observation.subject = Some(reference.to_string());
         self.pull.probe.recorder.record(observation);
     }
 }

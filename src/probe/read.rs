@@ -68,9 +68,16 @@ impl Reader<'_> {
         if let Some(id) = version_id {
             input.insert("VersionId".into(), id.as_str().into());
         }
-        let place = (&self.probe, &*self.reached, Phase::Read);
-        let call = SECRETS_MANAGER.call("GetSecretValue", input.into(), place, &self.region, self.credentials);
-        let Said { mut observation, answer, .. } = call.await;
+        let Said { mut observation, answer, .. } = self.get_secret(input).await;
+        let of_a_version = version_stage.is_some() || version_id.is_some();
+        if of_a_version && observation.failure() == Some(Failure::NotFound) {
+            // Secrets Manager's words for a missing version and a missing secret are nearly the same; asking without the
+            // version tells them apart.
+            let plain = self.get_secret(Map::from_iter([("SecretId".to_owned(), arn.as_str().into())])).await;
+            if let Some(answer) = observation.answer.as_mut().filter(|_| plain.observation.passed()) {
+                answer.code = "VersionMissing".into();
+            }
+        }
         if let Some(answer) = answer {
             let form = form_of(&answer.body, json_key.as_deref());
             match form {
@@ -83,6 +90,11 @@ impl Reader<'_> {
             }
         }
         self.record(observation, &value_from.to_string());
+    }
+
+    async fn get_secret(&self, input: Map<String, Value>) -> Said {
+        let place = (&self.probe, &*self.reached, Phase::Read);
+        SECRETS_MANAGER.call("GetSecretValue", input.into(), place, &self.region, self.credentials).await
     }
 
     async fn parameters(&self, names: &[String]) {

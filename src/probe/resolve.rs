@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::udp::UdpClientStream;
@@ -78,25 +79,21 @@ impl Resolver {
             return Resolution { addresses: Ok(addresses), lookups };
         }
         let failure = lookups.iter().find_map(|lookup| lookup.failure()).unwrap_or(Failure::NoAddress);
-        lookups.extend(self.explain(role, host, &lookups).await);
+        // A resolver that has been silent for seconds would only be silent again.
+        if failure != Failure::TimedOut && failure != Failure::Unreachable {
+            lookups.extend(self.explain(role, host, &lookups).await);
+        }
         Resolution { addresses: Err(failure), lookups }
     }
 
     /// The questions whose answers tell a dead name from a dead zone and a dead resolver.
     async fn explain(&self, role: Role, host: &str, known: &[Lookup]) -> Vec<Lookup> {
-        let mut questions: FuturesUnordered<_> = clues(role, host)
-            .into_iter()
-            .map(|(name, purpose)| async move { self.ask(&name, RecordType::A, purpose).await })
-            .collect();
-        let mut answers = Vec::new();
-        while let Some(answer) = questions.next().await {
-            answers.push(answer);
-        }
-        answers.sort_by(|a, b| a.name.cmp(&b.name));
-        if known.iter().all(|lookup| lookup.zone.is_none()) {
-            answers.push(self.ask(host, RecordType::SOA, Purpose::Zone).await);
-        }
-        answers
+        let zone_unknown = known.iter().all(|lookup| lookup.zone.is_none());
+        let zone = zone_unknown.then(|| (host.to_owned(), RecordType::SOA, Purpose::Zone));
+        let clues = clues(role, host).into_iter().map(|(name, purpose)| (name, RecordType::A, purpose));
+        let questions =
+            clues.chain(zone).map(|(name, kind, purpose)| async move { self.ask(&name, kind, purpose).await });
+        join_all(questions).await
     }
 
     /// One question. It is put to each resolver in turn, a second apart, and the first real answer counts: a resolver

@@ -6,9 +6,13 @@ use tokio::time::sleep;
 
 use super::connect::Shape;
 
-/// An exchange without progress for this long is tried again beside itself. Twice the longest round trip on earth plus
-/// a retransmission; a healthy service answers in a tenth of it.
-const SUSPICIOUS_AFTER: Duration = Duration::from_secs(2);
+/// An exchange without progress for this long is tried again beside itself: a round trip around the earth and a
+/// retransmission. A healthy service answers in a tenth of it.
+const SUSPICIOUS_AFTER: Duration = Duration::from_millis(1_500);
+
+/// The second tries may go on for this long after the first has stalled: it has had a head start, and they had three
+/// seconds already.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// What the tries came to.
 pub struct Watched<T> {
@@ -37,29 +41,35 @@ pub async fn watch<T, G: Future<Output = T>>(
             again(shape).await
         }
     };
-    tokio::pin!(first);
-    let second =
-        async { tokio::join!(later(Shape::default()), later(Shape { small_segments: true, ..Shape::default() })) };
-    tokio::pin!(second);
-    let mut early = None;
-    let outcome = loop {
+    let ordinary = later(Shape::default());
+    let small = later(Shape { small_segments: true, ..Shape::default() });
+    tokio::pin!(first, ordinary, small);
+    let (mut ordinary_end, mut small_end) = (None, None);
+    let first_end = loop {
         tokio::select! {
-            outcome = &mut first => break outcome,
-            both = &mut second, if early.is_none() => early = Some(both),
+            end = &mut first => break end,
+            end = &mut ordinary, if ordinary_end.is_none() => ordinary_end = Some(end),
+            end = &mut small, if small_end.is_none() => small_end = Some(end),
         }
     };
-    if !stalled(&outcome) {
-        return Watched { outcome, through_small: None, small_segments_pass: None, attempts: 1 };
+    if !stalled(&first_end) {
+        return Watched { outcome: first_end, through_small: None, small_segments_pass: None, attempts: 1 };
     }
-    let (ordinary, small) = match early {
-        Some(both) => both,
-        None => second.await,
-    };
-    if !stalled(&ordinary) {
-        return Watched { outcome: ordinary, through_small: None, small_segments_pass: None, attempts: 2 };
+    let grace = sleep(GRACE);
+    tokio::pin!(grace);
+    while ordinary_end.is_none() || small_end.is_none() {
+        tokio::select! {
+            end = &mut ordinary, if ordinary_end.is_none() => ordinary_end = Some(end),
+            end = &mut small, if small_end.is_none() => small_end = Some(end),
+            () = &mut grace => break,
+        }
     }
-    let passes = !stalled(&small);
-    Watched { outcome, through_small: passes.then_some(small), small_segments_pass: Some(passes), attempts: 3 }
+    if let Some(outcome) = ordinary_end.filter(|end| !stalled(end)) {
+        return Watched { outcome, through_small: None, small_segments_pass: None, attempts: 2 };
+    }
+    let through_small = small_end.filter(|end| !stalled(end));
+    let small_segments_pass = Some(through_small.is_some());
+    Watched { outcome: first_end, through_small, small_segments_pass, attempts: 3 }
 }
 
 #[cfg(test)]
@@ -87,5 +97,6 @@ mod tests {
         assert_eq!(story((5, false), (4, false), (1, true)).await, (false, Some(true), 3), "black hole");
         assert_eq!(story((5, false), (4, false), (4, false)).await, (false, Some(false), 3), "silent at any size");
         assert_eq!(story((5, false), (1, true), (1, true)).await, (true, None, 2), "hung once");
+        assert_eq!(story((4, false), (9, true), (9, true)).await, (false, Some(false), 3), "not waited for for ever");
     }
 }

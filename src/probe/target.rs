@@ -1,5 +1,6 @@
 //! One target's first three rungs, and the connections that they leave behind.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,6 +86,8 @@ pub struct Reached {
     idle: Mutex<Vec<Connection>>,
     /// Ordinary segments do not get through.
     small_segments: AtomicBool,
+    /// Source ports that get through, where not all do; taken in turn.
+    ports: Mutex<VecDeque<u16>>,
 }
 
 /// An exchange with its history.
@@ -142,6 +145,7 @@ impl Reached {
                 return (exchanged, peer);
             }
         }
+        let shape = Shape { source_port: self.next_port(), ..shape };
         let Handshaken { stream, detail, .. } = self.tls.open(self.peer, &self.target.host, shape).await;
         let exchanged = match stream {
             Err(failure) => Exchanged::failed(failure, detail),
@@ -155,6 +159,13 @@ impl Reached {
             },
         };
         (exchanged, self.peer)
+    }
+
+    fn next_port(&self) -> Option<u16> {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = ports.pop_front()?;
+        ports.push_back(next);
+        Some(next)
     }
 
     fn take(&self) -> Option<Connection> {
@@ -200,7 +211,7 @@ async fn climb_target(probe: Probe, target: Target, stage: watch::Sender<Stage>)
     let mut climbs: FuturesUnordered<_> = peers.map(|peer| climb_peer(&probe, &target, peer)).collect();
     let mut first: Option<Arc<Reached>> = None;
     while let Some(climbed) = climbs.next().await {
-        let Some(Climbed { connection, peer, small_segments }) = climbed else { continue };
+        let Some(Climbed { connection, peer, small_segments, ports }) = climbed else { continue };
         if let Some(reached) = &first {
             reached.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             continue;
@@ -211,6 +222,7 @@ async fn climb_target(probe: Probe, target: Target, stage: watch::Sender<Stage>)
             peer,
             idle: Mutex::new(vec![connection]),
             small_segments: AtomicBool::new(small_segments),
+            ports: Mutex::new(ports.into()),
         });
         first = Some(Arc::clone(&reached));
         stage.send_replace(Stage::Reached(reached));
@@ -224,10 +236,11 @@ struct Climbed {
     connection: Connection,
     peer: SocketAddr,
     small_segments: bool,
+    ports: Vec<u16>,
 }
 
 async fn climb_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<Climbed> {
-    let stream = connect_peer(probe, target, peer).await?;
+    let (stream, ports) = connect_peer(probe, target, peer).await?;
     let started = Instant::now();
     let host = &target.host;
     let watched =
@@ -257,11 +270,11 @@ async fn climb_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<
     let small_segments = through_small.is_some();
     let stream = stream.ok().or(through_small)?;
     let connection = Connection::new(stream, peer).await.ok()?;
-    Some(Climbed { connection, peer, small_segments })
+    Some(Climbed { connection, peer, small_segments, ports })
 }
 
 /// Records the connection, and, beside the climb, what a spread of source ports adds to it.
-async fn connect_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<TcpStream> {
+async fn connect_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<(TcpStream, Vec<u16>)> {
     let started = Instant::now();
     if !connect::has_family(peer) {
         let why = "this task has no IPv6 address, so nothing is sent there".to_owned();
@@ -278,6 +291,11 @@ async fn connect_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Optio
     let scope = probe.setting.place.scope(peer.ip());
     let flaky = started.elapsed() > FLAKY_AFTER;
     let spread_wanted = connected.passed() && (flaky || probe.claims_spread(scope));
+    // The kernel picks from 32768-60999; where some ports are shut, those that are known to be open are used instead.
+    let ports = match &dialled.source_ports {
+        Some(ports) if !ports.silent.is_empty() => ports.answered.clone(),
+        _ => Vec::new(),
+    };
     probe.recorder.record(with_ports(connected.clone(), dialled.source_ports));
     if spread_wanted {
         let recorder = probe.recorder.clone();
@@ -286,7 +304,7 @@ async fn connect_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Optio
             recorder.record(with_ports(connected, Some(ports)));
         });
     }
-    dialled.stream
+    Some((dialled.stream?, ports))
 }
 
 /// Adds the spread. A task's own ports staying silent is a failure even if this one connection got through.
