@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn durations_have_units_and_bounds() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1_500)));
         for wrong in ["", "s", "30h", "-1s", "1e99s", "0s", "99999999m", "NaN", "."] {
             assert!(duration(wrong).is_err(), "{wrong}");

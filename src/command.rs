@@ -56,8 +56,8 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
 /// Writes to stdout. A reader that has gone away (`| head`) is no failure.
 pub(crate) fn print(text: &str) -> Result<u8, Error> {
     let mut stdout = io::stdout().lock();
-    let text = text.trim_end_matches('\n');
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    match write!(stdout, "{text}{end}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Tool(format!("stdout: {error}"))),
         _ => Ok(0),
     }
@@ -65,16 +65,14 @@ pub(crate) fn print(text: &str) -> Result<u8, Error> {
 
 fn list_of_causes() -> String {
     let width = Cause::ALL.iter().map(|cause| cause.code().len()).max().unwrap_or_default();
-    let mut family = None;
     let mut causes = Cause::ALL.to_vec();
     causes.sort_by_key(|cause| cause.family());
-    causes.iter().fold(String::new(), |mut list, cause| {
-        if family != Some(cause.family()) {
-            family = Some(cause.family());
-            list += &format!("{}{}\n", if list.is_empty() { "" } else { "\n" }, cause.family());
-        }
-        list + &format!("  {:<width$}  {}\n", cause.code(), cause.summary())
-    })
+    let paragraph = |family: &[Cause]| {
+        let lines = family.iter().map(|cause| format!("  {:<width$}  {}", cause.code(), cause.summary()));
+        let heading = family.first().map(|cause| cause.family().to_string());
+        heading.into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+    };
+    causes.chunk_by(|a, b| a.family() == b.family()).map(paragraph).collect::<Vec<_>>().join("\n\n")
 }
 
 /// The names of the environment variables that flags of this command can come from.

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::plan::{Expect, Plan, Wanted};
+use crate::probe::Sight;
 use crate::report::Report;
 use crate::run::{self, Environment, Options};
 use crate::vantage;
@@ -100,6 +101,7 @@ async fn options(world: &World, plan: Plan) -> Options {
         deadline: DEADLINE,
         run_id: "demo".into(),
         labels: BTreeMap::new(),
+        sight: Sight::default(),
     }
 }
 

@@ -36,7 +36,6 @@ pub enum Confidence {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     /// What is wrong.
-    #[cfg_attr(test, schemars(with = "String"))]
     pub cause: Cause,
     /// Its family.
     pub family: Family,
@@ -59,7 +58,6 @@ pub struct Finding {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RuledOut {
     /// What is not wrong.
-    #[cfg_attr(test, schemars(with = "String"))]
     pub cause: Cause,
     /// Ids of the observations that exclude it.
     pub because: Vec<String>,

@@ -204,7 +204,7 @@ impl Plan {
             None => None,
         };
         let secrets = wanted.secrets.into_iter().map(|value_from| targets.secret(value_from, &region)).collect();
-        Ok(Self {
+        let plan = Self {
             schema: SCHEMA.into(),
             region,
             platform: wanted.platform.unwrap_or_else(Platform::of_this_binary),
@@ -215,7 +215,8 @@ impl Plan {
             log,
             secrets,
             targets: targets.0,
-        })
+        };
+        plan.within_bounds()
     }
 
     /// Reads a plan as `pullprobe plan --format json` prints it. Fails with one sentence on what is wrong.
@@ -224,14 +225,24 @@ impl Plan {
         if plan.schema != SCHEMA {
             return Err(format!("the plan's schema is {:?}, this binary reads {SCHEMA:?}", plan.schema));
         }
-        if plan.targets.len() > MAX_TARGETS || plan.images.len() > MAX_TARGETS {
-            return Err(format!("the plan has {} targets, more than the {MAX_TARGETS} of one run", plan.targets.len()));
-        }
+        let plan = plan.within_bounds()?;
         let missing = plan.references().find(|key| plan.target(key).is_none());
         match missing {
             Some(key) => Err(format!("the plan speaks of a target {key:?} that it does not have")),
             None => Ok(plan),
         }
+    }
+
+    fn within_bounds(self) -> Result<Self, String> {
+        let most = self.targets.len().max(self.images.len());
+        if most > MAX_TARGETS {
+            return Err(format!("{most} images or hosts are more than the {MAX_TARGETS} of one run: split the run"));
+        }
+        let size = serde_json::to_vec(&self).map_or(0, |json| json.len());
+        if size > MAX_SIZE {
+            return Err(format!("the plan has {size} bytes, more than the {MAX_SIZE} of one run: split the run"));
+        }
+        Ok(self)
     }
 
     /// The target with this key.
@@ -250,6 +261,9 @@ impl Plan {
 
 /// A task has at most ten containers; the rest is room for cross-region images. Bounds what a plan from outside can ask for.
 const MAX_TARGETS: usize = 64;
+
+/// Bytes of a plan as JSON. ECS takes task definitions of 64 KiB, and the plan is part of a report that must fit 256 KiB.
+const MAX_SIZE: usize = 64 * 1024;
 
 /// The hosts collected so far, each once.
 struct Targets(Vec<Target>);

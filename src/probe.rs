@@ -8,6 +8,7 @@ mod call;
 mod clock;
 mod complete;
 mod connect;
+mod discovered;
 mod exchange;
 mod handshake;
 mod login;
@@ -20,10 +21,8 @@ mod target;
 mod write;
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use rustls::RootCertStore;
 use tokio::sync::{mpsc, oneshot};
@@ -65,8 +64,6 @@ pub struct Seen {
     pub observations: Vec<Observation>,
     /// The open log stream, for the report.
     pub log: Option<LogStream>,
-    /// A bug of ours: some part of the plan was not carried out.
-    pub panicked: bool,
 }
 
 /// Carries out `plan` until it is done or `until` happens; then everything not seen is `not-reached`.
@@ -75,18 +72,18 @@ pub async fn run(
     setting: Setting,
     roots: Arc<RootCertStore>,
     credentials: SharedCredentials,
+    sight: &Sight,
     until: impl Future<Output = Interruption>,
 ) -> Result<Seen, String> {
     let tls = handshake::Tls::new(roots)?;
-    let clock_drift = setting.clock.clone();
+    let clock_drift = setting.clock;
     let (recorder, mut events) = Recorder::new();
     let mut log = begin(plan, Probe::new(Arc::new(setting), tls, recorder), &credentials);
 
-    let mut fold = Fold::default();
     let ended = {
         let done = async {
-            while let Some(event) = events.recv().await {
-                fold.add(event);
+            while let Some(observation) = events.recv().await {
+                sight.add(*observation);
             }
         };
         tokio::select! {
@@ -94,13 +91,23 @@ pub async fn run(
             interruption = until => Some(interruption),
         }
     };
-    while let Ok(event) = events.try_recv() {
-        fold.add(event);
+    while let Ok(observation) = events.try_recv() {
+        sight.add(*observation);
     }
-    let mut observations: Vec<_> = fold.observations.into_values().collect();
-    observations.push(clock::observe(&observations, clock_drift.as_ref()));
-    complete::complete(&mut observations, plan, ended.as_ref());
-    Ok(Seen { observations, log: log.as_mut().and_then(|log| log.try_recv().ok()), panicked: fold.panicked })
+    let observations = complete(plan, sight.so_far(), clock_drift.as_ref(), ended.as_ref());
+    Ok(Seen { observations, log: log.as_mut().and_then(|log| log.try_recv().ok()) })
+}
+
+/// Adds what the observations say together, and what of the plan was never reached.
+pub fn complete(
+    plan: &Plan,
+    mut observations: Vec<Observation>,
+    drift: Option<&crate::vantage::ClockDrift>,
+    ended: Option<&Interruption>,
+) -> Vec<Observation> {
+    observations.push(clock::observe(&observations, drift));
+    complete::complete(&mut observations, plan, ended);
+    observations
 }
 
 /// Starts every task of the plan. They end by themselves, each within its own deadlines.
@@ -111,7 +118,7 @@ fn begin(plan: &Plan, probe: Probe, credentials: &SharedCredentials) -> Option<o
     recorder.spawn(report_credentials(recorder.clone(), credentials.clone()));
 
     let mut tokens: BTreeMap<&str, authorize::SharedToken> = BTreeMap::new();
-    let discovered = pull::Discovered::default();
+    let discovered = discovered::Discovered::default();
     for image in &plan.images {
         let Some(registry) = climbs.get(image.registry.as_str()) else { continue };
         let token = image.token.as_deref().and_then(|key| {
@@ -166,20 +173,15 @@ async fn report_credentials(recorder: Recorder, credentials: SharedCredentials) 
 
 /// Takes observations from tasks, and the tasks themselves: when the last one drops its recorder, the run is over.
 #[derive(Clone)]
-pub struct Recorder(mpsc::UnboundedSender<Event>);
-
-enum Event {
-    Seen(Box<Observation>),
-    Panicked,
-}
+pub struct Recorder(mpsc::UnboundedSender<Box<Observation>>);
 
 impl Recorder {
-    fn new() -> (Self, mpsc::UnboundedReceiver<Event>) {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Box<Observation>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), receiver)
     }
 
-    /// A recorder that nobody listens to, for what outlives the run.
+    /// One to which nobody listens: the run does not wait for whoever keeps it.
     fn idle() -> Self {
         Self::new().0
     }
@@ -187,34 +189,32 @@ impl Recorder {
     /// Records what was seen. A later observation with the same id replaces the earlier one.
     pub fn record(&self, observation: Observation) {
         // Nobody listens any more once the run has ended.
-        let _ = self.0.send(Event::Seen(Box::new(observation)));
+        let _ = self.0.send(Box::new(observation));
     }
 
-    /// Runs a part of the plan beside the others. A bug in it ends only itself, and is told.
+    /// Runs a part of the plan beside the others.
     pub fn spawn(&self, part: impl Future<Output = ()> + Send + 'static) {
-        let Self(sender) = self.clone();
+        let keep_open = self.clone();
         tokio::spawn(async move {
-            if AssertUnwindSafe(part).catch_unwind().await.is_err() {
-                let _ = sender.send(Event::Panicked);
-            }
+            part.await;
+            drop(keep_open);
         });
     }
 }
 
-#[derive(Default)]
-struct Fold {
-    observations: BTreeMap<String, Observation>,
-    panicked: bool,
-}
+/// What has been seen so far, by id. Readable from outside, so that a run which a bug ends can still tell.
+#[derive(Clone, Default)]
+pub struct Sight(Arc<Mutex<BTreeMap<String, Observation>>>);
 
-impl Fold {
-    fn add(&mut self, event: Event) {
-        match event {
-            Event::Seen(observation) => {
-                self.observations.insert(observation.id.clone(), *observation);
-            }
-            Event::Panicked => self.panicked = true,
-        }
+impl Sight {
+    fn add(&self, observation: Observation) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(observation.id.clone(), observation);
+    }
+
+    /// A copy of what there is; nothing if it is being written to this very moment.
+    pub fn so_far(&self) -> Vec<Observation> {
+        self.0.try_lock().map(|seen| seen.values().cloned().collect()).unwrap_or_default()
     }
 }
 

@@ -149,22 +149,13 @@ impl Report {
         serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"))
     }
 
-    /// Leaves out evidence until the report fits one log event: first of what passed, then of everything, then passed
-    /// observations that no finding rests on.
+    /// Leaves out evidence until the report fits one log event: first of what passed, then of everything, then whole
+    /// observations, those that findings rest on last.
     fn fit(&mut self) {
-        let steps: [(&str, fn(&mut Report)); 3] = [
+        let steps: [(&str, Shorten); 3] = [
             ("evidence of what passed", |report| report.observations.iter_mut().filter(|o| o.passed()).for_each(strip)),
             ("evidence", |report| report.observations.iter_mut().for_each(strip)),
-            ("observations that no finding rests on", |report| {
-                let cited: Vec<String> = report.findings.iter().flat_map(|f| f.because.clone()).collect();
-                let mut room = 400;
-                report.ruled_out.clear();
-                report.findings.truncate(50);
-                report.observations.retain(|observation| {
-                    room -= i32::from(room > 0);
-                    cited.contains(&observation.id) || room > 0
-                });
-            }),
+            ("observations", keep_the_gist),
         ];
         for (what, shorten) in steps {
             if self.line().len() <= LONGEST {
@@ -174,6 +165,30 @@ impl Report {
             shorten(self);
         }
     }
+}
+
+/// Observations kept in a report that would not fit otherwise: a hundred layers twice, and the ladders. Stripped, one is
+/// below 600 bytes.
+const GIST: usize = 300;
+
+/// Findings kept, and proofs of each.
+const GIST_OF_FINDINGS: (usize, usize) = (20, 10);
+
+fn keep_the_gist(report: &mut Report) {
+    let (findings, proofs) = GIST_OF_FINDINGS;
+    report.findings.truncate(findings);
+    report.ruled_out.clear();
+    for finding in &mut report.findings {
+        finding.because.truncate(proofs);
+    }
+    let cited: Vec<String> = report.findings.iter().flat_map(|finding| finding.because.clone()).collect();
+    let mut room = GIST - cited.len().min(GIST);
+    report.observations.retain(|observation| {
+        let keep = cited.contains(&observation.id);
+        let fill = !keep && room > 0;
+        room -= usize::from(fill);
+        keep || fill
+    });
 }
 
 fn strip(observation: &mut Observation) {
@@ -241,6 +256,9 @@ fn camel(name: &str) -> String {
     name.split(['.', '-']).filter(|word| !word.is_empty()).map(capital).collect()
 }
 
+/// Leaves something out of a report.
+type Shorten = fn(&mut Report);
+
 /// The phases that a report's ladder shows, in order.
 pub const LADDER: [Phase; 10] = [
     Phase::Resolve,
@@ -254,3 +272,85 @@ pub const LADDER: [Phase; 10] = [
     Phase::Read,
     Phase::Mount,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::diagnose;
+    use crate::observation::{Failure, Role};
+
+    #[test]
+    fn the_schema_that_is_printed_is_that_of_the_code() {
+        let schema = schemars::schema_for!(Report);
+        let current = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        let printed = include_str!("../schemas/report-v1.json");
+        if current != printed {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/report-v1.json"), current).unwrap();
+            panic!("schemas/report-v1.json was stale and has been written anew: look at the change and commit it");
+        }
+    }
+
+    fn report(observations: Vec<Observation>) -> Report {
+        let run = Run {
+            id: "test".into(),
+            version: "0".into(),
+            started_at: "2026-11-23T10:00:00Z".into(),
+            elapsed_ms: 7,
+            labels: BTreeMap::new(),
+            address_ranges: String::new(),
+            internal_error: None,
+            shortened: None,
+        };
+        let diagnosis = diagnose(&observations);
+        Report::new(run, Vantage::default(), None, observations, diagnosis, Value::Null)
+    }
+
+    fn seen(target: &str, role: Role, phase: Phase, outcome: Outcome) -> Observation {
+        let mut observation = Observation::new(target, role, phase, outcome);
+        observation.host = "host".into();
+        observation.elapsed_ms = 12;
+        observation
+    }
+
+    #[test]
+    fn a_report_fits_one_log_event_whatever_was_seen() {
+        let observations = (0..4_000).map(|n| {
+            let mut layer = seen("s3", Role::S3, Phase::Fetch, Outcome::Failed { failure: Failure::NotFound });
+            layer.id = format!("s3/fetch/{n}");
+            layer.detail = "x".repeat(500);
+            layer
+        });
+        let report = report(observations.collect());
+        assert!(report.line().len() <= 256 * 1024, "{} bytes", report.line().len());
+        assert!(report.run.shortened.is_some());
+        let known: Vec<_> = report.observations.iter().map(|seen| &seen.id).collect();
+        assert!(report.findings.iter().flat_map(|finding| &finding.because).all(|id| known.contains(&id)));
+    }
+
+    #[test]
+    fn metrics_are_members_of_the_root_and_a_timeout_is_no_measurement() {
+        let timed_out = Outcome::Failed { failure: Failure::TimedOut };
+        let report = report(vec![
+            seen("ecr.api", Role::EcrApi, Phase::Connect, Outcome::Passed),
+            seen("s3", Role::S3, Phase::Connect, timed_out),
+        ]);
+        let json: Value = serde_json::from_str(&report.line()).unwrap();
+        let directive = &json["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Namespace"], "PullProbe");
+        assert_eq!(json["Failed"], 1);
+        assert_eq!(json["EcrApiConnectMs"], 12);
+        assert_eq!(json.get("S3ConnectMs"), None);
+        for metric in directive["Metrics"].as_array().unwrap() {
+            assert!(json[metric["Name"].as_str().unwrap()].is_number(), "{metric}");
+        }
+        for dimension in directive["Dimensions"].as_array().unwrap().iter().flat_map(|set| set.as_array().unwrap()) {
+            assert!(json[dimension.as_str().unwrap()].is_string(), "{dimension}");
+        }
+    }
+
+    #[test]
+    fn a_report_reads_back() {
+        let report = report(vec![seen("ecr.api", Role::EcrApi, Phase::Connect, Outcome::Passed)]);
+        assert_eq!(serde_json::from_str::<Report>(&report.line()).unwrap(), report);
+    }
+}

@@ -15,7 +15,7 @@ use crate::diagnose::diagnose;
 use crate::observation::{Observation, Outcome, Phase, Role};
 use crate::place::Place;
 use crate::plan::{Expect, Plan};
-use crate::probe::{self, Interruption, LogStream, Resolver, Seen, Setting, SharedCredentials, own_address};
+use crate::probe::{self, Interruption, LogStream, Resolver, Seen, Setting, SharedCredentials, Sight, own_address};
 use crate::report::{Delivery, Identity, Logs, Report, Run};
 use crate::vantage::{Metadata, Vantage};
 
@@ -43,6 +43,8 @@ pub struct Options {
     pub run_id: String,
     /// Echoed in the report.
     pub labels: BTreeMap<String, String>,
+    /// Filled as the run goes on.
+    pub sight: Sight,
 }
 
 /// Kept back from the deadline for writing the report to CloudWatch Logs, which is one round trip.
@@ -55,7 +57,7 @@ const DELIVERY_AFTER_SIGNAL: Duration = Duration::from_millis(1_500);
 /// then in CloudWatch Logs if it can be. Fails only if nothing could be begun.
 pub async fn run(options: Options, until: impl Future<Output = Interruption>) -> Result<Report, String> {
     let (started, started_at) = (Instant::now(), Timestamp::now());
-    let Options { plan, metadata, resolvers, roots, environment, deadline, run_id, labels } = options;
+    let Options { plan, metadata, resolvers, roots, environment, deadline, run_id, labels, sight } = options;
     let credentials = share_credentials(&environment);
     let vantage = vantage_of(&metadata, &plan, &resolvers, &environment);
     let setting = Setting {
@@ -63,7 +65,7 @@ pub async fn run(options: Options, until: impl Future<Output = Interruption>) ->
         resolver: Resolver::new(resolvers),
         expect_private: plan.expect == Expect::Private,
         run_id: vantage.task_arn.as_deref().and_then(|arn| arn.rsplit('/').next()).unwrap_or(&run_id).to_owned(),
-        clock: metadata.as_ref().ok().and_then(|metadata| metadata.as_ref()?.clock.clone()),
+        clock: metadata.as_ref().ok().and_then(|metadata| metadata.as_ref()?.clock),
     };
     let reserve = DELIVERY.min(deadline / 4);
     let out_of_time = async {
@@ -76,8 +78,7 @@ pub async fn run(options: Options, until: impl Future<Output = Interruption>) ->
             interruption = out_of_time => interruption,
         }
     };
-    let Seen { mut observations, log, panicked } =
-        probe::run(&plan, setting, roots, credentials.clone(), until).await?;
+    let Seen { mut observations, log } = probe::run(&plan, setting, roots, credentials.clone(), &sight, until).await?;
     observations.insert(0, observe_metadata(&metadata));
     let run = Run {
         id: run_id,
@@ -86,7 +87,7 @@ pub async fn run(options: Options, until: impl Future<Output = Interruption>) ->
         elapsed_ms: crate::millis(started.elapsed()),
         labels,
         address_ranges: crate::owner::RANGES_DATE.into(),
-        internal_error: panicked.then(|| "a part of the probe ended by a bug: please report it".into()),
+        internal_error: None,
         shortened: None,
     };
     let identity = identity_of(&credentials);
@@ -96,6 +97,25 @@ pub async fn run(options: Options, until: impl Future<Output = Interruption>) ->
     let left = deadline.saturating_sub(started.elapsed()).clamp(DELIVERY_AFTER_SIGNAL, DELIVERY);
     deliver(&mut report, &plan, log, left).await;
     Ok(report)
+}
+
+/// The report of a run that a bug of ours ended: what was seen until then.
+pub fn after_panic(plan: &Plan, run_id: &str, sight: &Sight, error: String) -> Report {
+    let ended = Interruption("a bug of pullprobe itself".into());
+    let observations = probe::complete(plan, sight.so_far(), None, Some(&ended));
+    let run = Run {
+        id: run_id.to_owned(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at: Timestamp::now().to_string(),
+        elapsed_ms: 0,
+        labels: BTreeMap::new(),
+        address_ranges: crate::owner::RANGES_DATE.into(),
+        internal_error: Some(error),
+        shortened: None,
+    };
+    let diagnosis = diagnose(&observations);
+    let vantage = Vantage { region: Some(plan.region.to_string()), ..Vantage::default() };
+    Report::new(run, vantage, None, observations, diagnosis, serde_json::to_value(plan).unwrap_or_default())
 }
 
 /// Writes the report to CloudWatch Logs. What lies there says `delivered`, because whoever reads it there has it.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::diagnose::Finding;
+use crate::diagnose::{Confidence, Finding};
 use crate::observation::{Observation, Outcome, Phase, Role};
 
 /// What it comes to.
@@ -84,18 +84,12 @@ impl Verdict {
 }
 
 fn sentence(first: &Finding, rung: &Observation) -> String {
-    use crate::diagnose::Confidence;
-    let hedge = match first.confidence {
-        Confidence::Certain => "",
-        Confidence::Likely => "Likely: ",
-        Confidence::Possible => "Possibly: ",
+    let lead = match first.confidence {
+        Confidence::Certain => "The task would not start",
+        Confidence::Likely => "The task would not start, most likely because",
+        Confidence::Possible => "The task would not start, possibly because",
     };
-    format!(
-        "The task would not start: {} fails at {}. {hedge}{}.",
-        rung.role,
-        rung.phase,
-        first.summary.trim_end_matches('.')
-    )
+    format!("{lead}: {} [{} fails at {}]", first.summary.trim_end_matches('.'), rung.role, rung.phase)
 }
 
 /// The rungs that the task needs: of several addresses of a target one is enough, of several images or layers all are

@@ -22,11 +22,11 @@ pub fn run(fault: Option<&str>, list: bool, format: Format) -> Result<u8, Error>
     let (healthy, failing) = (observe(None)?, observe(Some(broken))?);
     let people = super::probe::for_people(format);
     if people {
-        print("A subnet in which everything works:\n")?;
+        print("A subnet in which everything works:\n\n")?;
     }
     deliver(&healthy, format)?;
     if people {
-        print(&format!("\nAnd one with a fault. {}\n", broken.story))?;
+        print(&format!("\nAnd one with a fault. {}\n\n", broken.story))?;
     }
     deliver(&failing, format)?;
     if people {

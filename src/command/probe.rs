@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Error, plan, print};
 use crate::cli::{Format, Probe};
 use crate::plan::Plan;
-use crate::probe::Interruption;
+use crate::probe::{Interruption, Sight};
 use crate::render;
 use crate::report::Report;
 use crate::run::{self, Discovered, Environment, Options};
@@ -38,7 +38,9 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
             deadline: flags.deadline,
             run_id: flags.run_id.clone().unwrap_or_else(generated_id),
             labels: flags.labels(),
+            sight: Sight::default(),
         };
+        report_panics(&options);
         Box::pin(run::run(options, interrupted())).await.map_err(Error::Tool)
     })?;
     // Whatever still waits for a silent peer is let go: the report is complete.
@@ -66,10 +68,18 @@ pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = std::io::stdout().is_terminal() && !plain;
     print(&if for_people(format) { render::text::render(report, colour) } else { report.line() })?;
-    match &report.run.internal_error {
-        Some(error) => Err(Error::Tool(error.clone())),
-        None => Ok(report.verdict.exit_code),
-    }
+    Ok(report.verdict.exit_code)
+}
+
+/// From here on a bug of ours ends the process with exit code 1 and a report of what was seen.
+pub fn report_panics(options: &Options) {
+    let (plan, run_id, sight) = (options.plan.clone(), options.run_id.clone(), options.sight.clone());
+    std::panic::set_hook(Box::new(move |panic| {
+        let error = format!("pullprobe itself is broken, please report this: {panic}");
+        eprintln!("{error}");
+        let _ = print(&run::after_panic(&plan, &run_id, &sight, error).line());
+        std::process::exit(1);
+    }));
 }
 
 fn plan_of(flags: &Probe, metadata: &Discovered) -> Result<Plan, Error> {

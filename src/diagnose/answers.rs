@@ -114,15 +114,14 @@ pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
     {
         for (cause, confidence) in missing(seen) {
             let known = findings.iter_mut().find(|f| (f.cause, f.confidence, f.role) == (cause, confidence, seen.role));
-            match known {
-                Some(known) => *known = known.clone().and([seen]),
-                None => {
-                    let subject = seen.subject.as_deref().unwrap_or_default();
-                    let words =
-                        if seen.detail.is_empty() { subject.to_owned() } else { format!("{subject}: {}", seen.detail) };
-                    findings.extend(Finding::new(cause, confidence, [seen]).map(|f| f.saying(&words)));
-                }
+            if let Some(known) = known {
+                *known = known.clone().and([seen]);
+                continue;
             }
+            let subject = seen.subject.as_deref().unwrap_or_default();
+            let words =
+                [subject, &seen.detail].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+            findings.extend(Finding::new(cause, confidence, [seen]).map(|f| f.saying(&words)));
         }
     }
     findings

@@ -9,7 +9,7 @@ use crate::evidence::{Evidence, Target, Way};
 use crate::observation::{Failure, Observation, Phase, Scope, SourcePorts};
 
 /// The silent connects of targets that are silent altogether.
-fn silent<'a>(ev: Evidence<'a>, wanted: impl Fn(&Observation) -> bool) -> Vec<&'a Observation> {
+fn silent(ev: Evidence<'_>, wanted: impl Fn(&Observation) -> bool) -> Vec<&Observation> {
     ev.silent_targets().into_iter().flat_map(|target| target.silent).filter(|seen| wanted(seen)).collect()
 }
 

@@ -32,10 +32,10 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::CredentialsExpired, signed_calls),
     (Cause::CredentialsInvalid, signed_calls),
     (Cause::ClockSkew, |ev| Some([signed_calls(ev)?, all(ev.all().filter(|seen| seen.role == Role::Clock))?].concat())),
-    (Cause::ResolverUnreachable, |ev| all(ev.of(Phase::Resolve).filter(has_lookups))),
-    (Cause::ResolverFailure, |ev| all(ev.of(Phase::Resolve).filter(has_lookups))),
-    (Cause::NameNotFound, |ev| all(ev.of(Phase::Resolve).filter(has_lookups))),
-    (Cause::PrivateZoneShadowsName, |ev| all(ev.of(Phase::Resolve).filter(has_lookups))),
+    (Cause::ResolverUnreachable, |ev| all(ev.of(Phase::Resolve).filter(|seen| has_lookups(seen)))),
+    (Cause::ResolverFailure, |ev| all(ev.of(Phase::Resolve).filter(|seen| has_lookups(seen)))),
+    (Cause::NameNotFound, |ev| all(ev.of(Phase::Resolve).filter(|seen| has_lookups(seen)))),
+    (Cause::PrivateZoneShadowsName, |ev| all(ev.of(Phase::Resolve).filter(|seen| has_lookups(seen)))),
     (Cause::PublicAnswerWherePrivateExpected, |ev| {
         let asked = all(ev.of(Phase::Resolve).filter(|seen| !seen.expected.is_empty()))?;
         asked.iter().all(|seen| seen.scope != Some(Scope::Public)).then_some(asked)
@@ -65,7 +65,9 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::TlsExpired, every_handshake),
     (Cause::TlsStalled, every_handshake),
     // A layer's first bytes fill more full-sized segments than any answer of the other services.
-    (Cause::MtuBlackHole, |ev| Some([every_handshake(ev)?, all(ev.of(Phase::Fetch).filter(is_checked))?].concat())),
+    (Cause::MtuBlackHole, |ev| {
+        Some([every_handshake(ev)?, all(ev.of(Phase::Fetch).filter(|seen| is_checked(seen)))?].concat())
+    }),
     (Cause::ServiceUnresponsive, exchanges),
     (Cause::RegistryLoginFailed, pulled),
     (Cause::RepositoryNotFound, pulled),
@@ -96,28 +98,28 @@ fn all<'a>(observations: impl Iterator<Item = &'a Observation>) -> Option<Vec<&'
     (!all.is_empty() && all.iter().all(|seen| seen.passed())).then_some(all)
 }
 
-fn is_checked(seen: &&Observation) -> bool {
+fn is_checked(seen: &Observation) -> bool {
     !matches!(seen.outcome, Outcome::NotChecked { .. })
 }
 
-fn has_lookups(seen: &&Observation) -> bool {
+fn has_lookups(seen: &Observation) -> bool {
     !seen.lookups.is_empty() || !seen.passed()
 }
 
 fn connects(ev: Evidence<'_>, way: Way) -> impl Iterator<Item = &Observation> {
-    ev.of(Phase::Connect).filter(is_checked).filter(move |seen| seen.peer.is_some() && ev.way(seen) == way)
+    ev.of(Phase::Connect).filter(|seen| is_checked(seen)).filter(move |seen| seen.peer.is_some() && ev.way(seen) == way)
 }
 
 fn every_connect(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
-    all(ev.of(Phase::Connect).filter(is_checked))
+    all(ev.of(Phase::Connect).filter(|seen| is_checked(seen)))
 }
 
 fn every_handshake(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
-    all(ev.of(Phase::Handshake).filter(is_checked))
+    all(ev.of(Phase::Handshake).filter(|seen| is_checked(seen)))
 }
 
 fn exchanges(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
-    all(ev.all().filter(|seen| seen.phase.is_exchange() && !seen.host.is_empty()).filter(is_checked))
+    all(ev.all().filter(|seen| seen.phase.is_exchange() && !seen.host.is_empty()).filter(|seen| is_checked(seen)))
 }
 
 fn signed_calls(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
@@ -134,7 +136,11 @@ fn pulled(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
 
 fn fetched(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     Some(
-        [pulled(ev)?, all(ev.of(Phase::Blob).filter(is_checked))?, all(ev.of(Phase::Fetch).filter(is_checked))?]
-            .concat(),
+        [
+            pulled(ev)?,
+            all(ev.of(Phase::Blob).filter(|seen| is_checked(seen)))?,
+            all(ev.of(Phase::Fetch).filter(|seen| is_checked(seen)))?,
+        ]
+        .concat(),
     )
 }

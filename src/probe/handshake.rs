@@ -67,10 +67,9 @@ impl Tls {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map(|builder| builder.dangerous().with_custom_certificate_verifier(Arc::clone(&presented) as _))
-            .map(|builder| builder.with_no_client_auth());
+            .map(|builder| builder.dangerous().with_custom_certificate_verifier(Arc::clone(&presented) as _));
         let mut config = match config {
-            Ok(config) => config,
+            Ok(config) => config.with_no_client_auth(),
             Err(error) => return Handshaken::failed(Failure::HandshakeRefused, error.to_string()),
         };
         config.resumption = self.resumption.clone();

@@ -7,8 +7,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::call;
+use super::discovered::Discovered;
 use super::exchange::{Ask, Read};
-use super::pull::Discovered;
 use super::target::Probe;
 use crate::observation::{Failure, Outcome, Phase, Role};
 

@@ -1,7 +1,7 @@
 //! `manifest`, `blob`, `fetch`: the pull, without keeping what is pulled.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::authorize::SharedToken;
 use super::call::{self, Said};
+use super::discovered::Discovered;
 use super::exchange::{self, Ask, Exchanged, Read};
 use super::login;
 use super::manifest::{self, Config, Descriptor, Document, Manifest};
@@ -46,33 +47,6 @@ pub struct Pull {
     /// Where layers are expected.
     pub layers: Option<(Target, Climb)>,
     pub discovered: Discovered,
-}
-
-/// Hosts that only an answer named: redirects, token services. Each is climbed once.
-#[derive(Clone, Default)]
-pub struct Discovered(Arc<Mutex<BTreeMap<(Role, String, u16), Climb>>>);
-
-/// Hosts that answers may add to a run.
-const MAX_DISCOVERED: usize = 16;
-
-impl Discovered {
-    /// The climb of this host, begun now if it is new.
-    pub fn climb(&self, probe: &Probe, role: Role, host: &str, port: u16, then: &[Phase]) -> Climb {
-        let mut climbs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = climbs.len();
-        let place = (role, host.to_owned(), port);
-        if known >= MAX_DISCOVERED
-            && let Some(any) = climbs.get(&place).or_else(|| climbs.values().next())
-        {
-            return any.clone();
-        }
-        let begin = || {
-            let phases = [Phase::Resolve, Phase::Connect, Phase::Handshake].iter().chain(then).copied().collect();
-            let key = format!("{role}@{host}");
-            Climb::start(probe.clone(), Target { key, role, host: host.to_owned(), port, phases })
-        };
-        climbs.entry(place).or_insert_with(begin).clone()
-    }
 }
 
 impl Pull {
@@ -227,7 +201,7 @@ impl Session<'_> {
         let Some(answer) = answer else { return self.record(observation, Some(&blob.digest)) };
         if answer.status.is_ok_and(|status| status.is_success()) {
             // The registry serves the bytes itself: what would be `fetch` has just happened.
-            let fetched = self.judge_bytes(observation.clone(), &answer, &blob, read);
+            let fetched = judge_bytes(observation.clone(), &answer, &blob, read);
             if is_config {
                 self.check_platform(&answer.body);
             }
@@ -266,36 +240,13 @@ impl Session<'_> {
         let welcome = |status: StatusCode| status.is_success();
         let Said { observation, answer, .. } = call::ask(&self.pull.probe, &reached, Phase::Fetch, &ask, welcome).await;
         let observation = match &answer {
-            Some(answer) => self.judge_bytes(observation, answer, blob, read),
+            Some(answer) => judge_bytes(observation, answer, blob, read),
             None => observation,
         };
         if is_config && let Some(answer) = &answer {
             self.check_platform(&answer.body);
         }
         self.record(observation, Some(&blob.digest));
-    }
-
-    fn judge_bytes(&self, mut observation: Observation, got: &Exchanged, blob: &Descriptor, read: Read) -> Observation {
-        let digest = match read {
-            Read::All(_) => Some(exchange::sha256(&got.body)),
-            Read::Digest => got.sha256.clone(),
-            Read::First(_) => None,
-        };
-        if let Some(digest) = digest.filter(|_| blob.digest.starts_with("sha256:"))
-            && blob.digest != format!("sha256:{digest}")
-        {
-            observation.outcome = Outcome::Failed { failure: Failure::WrongDigest };
-            observation.detail = "the bytes are not those that the digest promises".into();
-            observation.expected = vec![blob.digest.clone()];
-            observation.presented = vec![format!("sha256:{digest}")];
-        }
-        if read == Read::Digest
-            && let Some(answer) = &mut observation.answer
-        {
-            let millis = got.elapsed.as_millis().max(1);
-            answer.bytes_per_s = u64::try_from(u128::from(answer.bytes) * 1000 / millis).ok();
-        }
-        observation
     }
 
     /// An image without an index names its platform in its configuration only.
@@ -328,6 +279,30 @@ impl Session<'_> {
         }
         self.pull.probe.recorder.record(observation);
     }
+}
+
+/// Adds what the bytes themselves say: their digest where all were read, their speed where all were asked for.
+fn judge_bytes(mut observation: Observation, got: &Exchanged, blob: &Descriptor, read: Read) -> Observation {
+    let digest = match read {
+        Read::All(_) => Some(exchange::sha256(&got.body)),
+        Read::Digest => got.sha256.clone(),
+        Read::First(_) => None,
+    };
+    if let Some(digest) = digest.filter(|_| blob.digest.starts_with("sha256:"))
+        && blob.digest != format!("sha256:{digest}")
+    {
+        observation.outcome = Outcome::Failed { failure: Failure::WrongDigest };
+        observation.detail = "the bytes are not those that the digest promises".into();
+        observation.expected = vec![blob.digest.clone()];
+        observation.presented = vec![format!("sha256:{digest}")];
+    }
+    if read == Read::Digest
+        && let Some(answer) = &mut observation.answer
+    {
+        let millis = got.elapsed.as_millis().max(1);
+        answer.bytes_per_s = u64::try_from(u128::from(answer.bytes) * 1000 / millis).ok();
+    }
+    observation
 }
 
 struct ManifestSaid {

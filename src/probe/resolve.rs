@@ -78,7 +78,7 @@ impl Resolver {
         if !addresses.is_empty() {
             return Resolution { addresses: Ok(addresses), lookups };
         }
-        let failure = lookups.iter().find_map(|lookup| lookup.failure()).unwrap_or(Failure::NoAddress);
+        let failure = lookups.iter().find_map(Lookup::failure).unwrap_or(Failure::NoAddress);
         // A resolver that has been silent for seconds would only be silent again.
         if failure != Failure::TimedOut && failure != Failure::Unreachable {
             lookups.extend(self.explain(role, host, &lookups).await);

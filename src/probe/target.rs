@@ -108,19 +108,12 @@ impl Reached {
     /// Asks over a warm connection. A stall is tried again with small segments, and with ordinary ones for comparison.
     pub async fn ask(&self, ask: &Ask) -> Outcomes {
         let shape = Shape { small_segments: self.small_segments.load(Ordering::Relaxed), ..Shape::default() };
-        let watched = stall::watch(
-            async { self.ask_once(ask, shape, self.take()).await },
-            |again| async move {
-                self.ask_once(
-                    ask,
-                    Shape { small_segments: again.small_segments || shape.small_segments, ..again },
-                    None,
-                )
-                .await
-            },
-            |(exchanged, _)| exchanged.stalled(),
-        )
-        .await;
+        let again = |retry: Shape| {
+            let shape = Shape { small_segments: retry.small_segments || shape.small_segments, ..retry };
+            Box::pin(self.ask_once(ask, shape, None))
+        };
+        let first = Box::pin(self.ask_once(ask, shape, self.take()));
+        let watched = stall::watch(first, again, |(exchanged, _)| exchanged.stalled()).await;
         if watched.through_small.is_some() {
             self.small_segments.store(true, Ordering::Relaxed);
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -243,9 +236,8 @@ async fn climb_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<
     let (stream, ports) = connect_peer(probe, target, peer).await?;
     let started = Instant::now();
     let host = &target.host;
-    let watched =
-        stall::watch(probe.tls.handshake(stream, host), |shape| probe.tls.open(peer, host, shape), Handshaken::stalled)
-            .await;
+    let again = |shape| Box::pin(probe.tls.open(peer, host, shape));
+    let watched = stall::watch(Box::pin(probe.tls.handshake(stream, host)), again, Handshaken::stalled).await;
     let Handshaken { stream, chain, detail } = watched.outcome;
     let outcome = match &stream {
         Ok(_) => Outcome::Passed,

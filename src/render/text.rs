@@ -48,17 +48,33 @@ impl Paint {
     fn bold(self, text: &str) -> String {
         self.with("1", text)
     }
+
+    /// A cell of the table, by its mark.
+    fn cell(self, text: &str) -> String {
+        match text.chars().next() {
+            Some('✓') => self.good(text),
+            Some('✗') => self.bad(text),
+            _ => text.to_owned(),
+        }
+    }
 }
 
 fn headline(text: &mut String, report: &Report, paint: Paint) {
-    let (mark, word) = match report.verdict.status {
-        Status::Pass => (paint.good("✓"), paint.good("PASS")),
-        Status::Warn => (paint.odd("!"), paint.odd("WARN")),
-        Status::Inconclusive => (paint.odd("?"), paint.odd("INCONCLUSIVE")),
-        Status::Fail => (paint.bad("✗"), paint.bad("FAIL")),
+    let line = match report.verdict.status {
+        Status::Pass => paint.good("✓ PASS"),
+        Status::Warn => paint.odd("! WARN"),
+        Status::Inconclusive => paint.odd("? INCONCLUSIVE"),
+        Status::Fail => paint.bad("✗ FAIL"),
     };
-    let _ = writeln!(text, "{mark} {}", paint.bold(&word));
-    let _ = writeln!(text, "{}", wrap(&report.verdict.summary, 2));
+    // Escape codes are no columns, so the sentence is broken first and painted then.
+    let plain = wrap(&format!("{} {}", "#".repeat(uncoloured(report.verdict.status)), report.verdict.summary), 0);
+    let rest = plain.trim_start_matches('#').replace('\n', "\n  ");
+    let _ = writeln!(text, "{}{rest}\n", paint.bold(&line));
+}
+
+/// Columns of the status word and its mark.
+fn uncoloured(status: Status) -> usize {
+    2 + status.to_string().len()
 }
 
 fn place(text: &mut String, report: &Report) {
@@ -66,10 +82,13 @@ fn place(text: &mut String, report: &Report) {
     let address = vantage.address.map(|address| format!("from {address}"));
     let subnet = vantage.subnet_cidr.map(|subnet| format!("in subnet {subnet}"));
     let zone = vantage.availability_zone.clone().map(|zone| format!("({zone})"));
+    let place: Vec<String> = [address, subnet, zone].into_iter().flatten().collect();
     let role = report.identity.as_ref().and_then(|identity| identity.role_arn.clone()).map(|arn| format!("as {arn}"));
-    let run = Some(format!("run {}, {} ms", report.run.id, report.run.elapsed_ms));
-    let line: Vec<String> = [address, subnet, zone, role, run].into_iter().flatten().collect();
-    let _ = writeln!(text, "{}\n", wrap(&line.join(" "), 2));
+    let run = format!("run {}, {} ms", report.run.id, report.run.elapsed_ms);
+    for line in [Some(place.join(" ")).filter(|place| !place.is_empty()), role, Some(run)].into_iter().flatten() {
+        let _ = writeln!(text, "  {line}");
+    }
+    text.push('\n');
 }
 
 /// One cell of the table.
@@ -87,59 +106,47 @@ fn cell(seen: &[&Observation]) -> String {
     }
 }
 
+/// The first three rungs are every target's; what comes after is its own.
+const COMMON: [Phase; 3] = [Phase::Resolve, Phase::Connect, Phase::Handshake];
+
 fn ladder(text: &mut String, report: &Report, paint: Paint) {
-    let shown: Vec<_> =
+    let shown: Vec<&Observation> =
         report.observations.iter().filter(|seen| !seen.host.is_empty() && seen.superseded_by.is_none()).collect();
-    let mut targets: Vec<(&str, &str)> = Vec::new();
+    let mut targets: Vec<&str> = Vec::new();
     for seen in &shown {
-        if !targets.iter().any(|(key, _)| *key == seen.target()) {
-            targets.push((seen.target(), seen.role.name()));
+        if !targets.contains(&seen.target()) {
+            targets.push(seen.target());
         }
     }
-    let phases: Vec<Phase> = LADDER.into_iter().filter(|phase| shown.iter().any(|s| s.phase == *phase)).collect();
-    let rows: Vec<(&str, Vec<String>)> = targets
-        .iter()
-        .map(|(key, role)| {
-            let of =
-                |phase| shown.iter().copied().filter(|s| s.target() == *key && s.phase == phase).collect::<Vec<_>>();
-            (*role, phases.iter().map(|&phase| cell(&of(phase))).collect())
-        })
-        .collect();
-    let widths: Vec<usize> = phases
-        .iter()
-        .enumerate()
-        .map(|(n, phase)| {
-            rows.iter().map(|(_, cells)| cells[n].chars().count()).max().unwrap_or(0).max(phase.name().len())
-        })
-        .collect();
-    let first = rows.iter().map(|(role, _)| role.len()).max().unwrap_or_default();
-    let mut head = format!("  {:first$}", "");
-    for (phase, width) in phases.iter().zip(&widths) {
-        let _ = write!(head, "  {:width$}", phase.name());
+    let cell_of = |target: &str, phase: Phase| {
+        cell(&shown.iter().copied().filter(|s| s.target() == target && s.phase == phase).collect::<Vec<_>>())
+    };
+    let name = |target: &str| target.split('@').next().unwrap_or_default().to_owned();
+    let first = targets.iter().map(|target| name(target).len()).max().unwrap_or_default();
+    let heads: Vec<String> = COMMON.iter().map(|phase| format!("{phase:9}")).collect();
+    let _ = writeln!(text, "{}", paint.bold(format!("  {:first$}  {}", "", heads.join("  ")).trim_end()));
+    for target in targets {
+        let common = COMMON.iter().map(|&phase| paint.cell(&format!("{:9}", cell_of(target, phase))));
+        let own = LADDER.into_iter().filter(|phase| phase.is_exchange()).filter_map(|phase| {
+            let cell = cell_of(target, phase);
+            (!cell.is_empty()).then(|| format!("{phase} {}", paint.cell(&cell)))
+        });
+        let cells: Vec<String> = common.chain(own).collect();
+        let _ = writeln!(text, "  {:first$}  {}", name(target), cells.join("  ").trim_end());
     }
-    let _ = writeln!(text, "{}", paint.bold(head.trim_end()));
-    for (role, cells) in rows {
-        let mut line = format!("  {role:first$}");
-        for (cell, width) in cells.iter().zip(&widths) {
-            let padded = format!("{cell:width$}");
-            let painted = match cell.chars().next() {
-                Some('✓') => paint.good(&padded),
-                Some('✗') => paint.bad(&padded),
-                _ => padded,
-            };
-            let _ = write!(line, "  {painted}");
-        }
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
-    text.push_str("  ✓ works  ✗ fails  – not reached  ? not checked; slowest time in ms\n");
+    text.push_str("  ✓ works  ✗ fails  – not reached  ? not checked; the slowest time in ms\n");
 }
 
 fn findings(text: &mut String, report: &Report, paint: Paint) {
-    for (n, finding) in report.findings.iter().enumerate() {
-        let heading = if n == 0 { "What is wrong\n" } else { "" };
-        if !heading.is_empty() {
-            let _ = write!(text, "\n{}", paint.bold(heading));
-        }
+    let (told, listed): (Vec<_>, Vec<_>) = report
+        .findings
+        .iter()
+        .enumerate()
+        .partition(|(n, finding)| *n == 0 || finding.confidence > Confidence::Possible);
+    if !told.is_empty() {
+        let _ = writeln!(text, "\n{}", paint.bold("What is wrong"));
+    }
+    for (n, finding) in told {
         let sure = match finding.confidence {
             Confidence::Certain => "certain",
             Confidence::Likely => "likely",
@@ -150,6 +157,13 @@ fn findings(text: &mut String, report: &Report, paint: Paint) {
         proof(text, report, finding);
         let _ = writeln!(text, "{}", wrap(&format!("→ {}", finding.remedy), 5));
         let _ = writeln!(text, "     more: pullprobe causes {}", finding.cause);
+    }
+    if !listed.is_empty() {
+        let _ = writeln!(text, "\n{}", paint.bold("What cannot be told apart from it from here"));
+    }
+    for (n, finding) in listed {
+        let _ = writeln!(text, "\n  {}. {} (possible)", n + 1, paint.bold(finding.cause.code()));
+        let _ = writeln!(text, "{}", wrap(&format!("→ {}", finding.remedy), 5));
     }
 }
 
@@ -182,14 +196,15 @@ fn ruled_out(text: &mut String, report: &Report) {
 }
 
 fn unchecked(text: &mut String, report: &Report) {
-    let reasons = report.observations.iter().filter_map(|seen| match &seen.outcome {
-        Outcome::NotChecked { why } => Some(format!("{}: {why}", seen.id)),
+    let mut reasons = report.observations.iter().filter_map(|seen| match &seen.outcome {
+        Outcome::NotChecked { why } => Some(format!("Not checked: {}: {why}", seen.id)),
         _ => None,
     });
-    for (n, reason) in reasons.enumerate() {
-        let lead = if n == 0 { "\nNot checked: " } else { "Not checked: " };
-        let _ =
-            writeln!(text, "{}{}", if n == 0 { "\n" } else { "" }, wrap(&format!("{}{reason}", lead.trim_start()), 0));
+    if let Some(first) = reasons.next() {
+        let _ = writeln!(text, "\n{}", wrap(&first, 0));
+    }
+    for reason in reasons {
+        let _ = writeln!(text, "{}", wrap(&reason, 0));
     }
 }
 

@@ -1,0 +1,53 @@
+//! A bug of ours: exit 1, and a report of what was seen. The test starts itself as the process that has the bug.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot begin must stop")]
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pullprobe::command::probe::report_panics;
+use pullprobe::plan::{Plan, Wanted};
+use pullprobe::probe::Sight;
+use pullprobe::report::Report;
+use pullprobe::run::Options;
+
+const CHILD: &str = "PULLPROBE_TEST_PANICS";
+
+#[test]
+fn a_bug_is_exit_1_with_a_report() {
+    if std::env::var_os(CHILD).is_some() {
+        report_panics(&options());
+        panic!("the bug");
+    }
+    let test = std::env::current_exe().unwrap();
+    let output = Command::new(test)
+        .args(["--exact", "a_bug_is_exit_1_with_a_report", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let line = stdout.lines().find(|line| line.starts_with('{')).expect("a report");
+    let report: Report = serde_json::from_str(line).unwrap();
+    assert!(report.run.internal_error.unwrap().contains("the bug"));
+    assert!(report.observations.iter().any(|seen| seen.id == "ecr.api/authorize"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("please report this"));
+}
+
+fn options() -> Options {
+    let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app".parse().unwrap();
+    let wanted = Wanted { images: vec![image], ..Wanted::default() };
+    Options {
+        plan: Plan::new(wanted, "us-east-1".parse().unwrap()).unwrap(),
+        metadata: Ok(None),
+        resolvers: Vec::new(),
+        roots: Arc::new(rustls::RootCertStore::empty()),
+        environment: Arc::new(|_| None),
+        deadline: Duration::from_secs(1),
+        run_id: "test".into(),
+        labels: BTreeMap::new(),
+        sight: Sight::default(),
+    }
+}
