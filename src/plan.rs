@@ -2,14 +2,15 @@
 //! environment variable, tested without a network. Pure.
 
 pub mod needs;
+mod platform;
 mod value_from;
 
 use std::fmt;
-use std::str::FromStr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use platform::Platform;
 pub use value_from::ValueFrom;
 
 use crate::endpoints::{self, Region, Service, Variant};
@@ -104,60 +105,6 @@ pub struct SecretRead {
     pub value_from: ValueFrom,
     /// Key of the target.
     pub target: String,
-}
-
-/// Operating system and architecture of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Platform {
-    /// As in an image index, e.g. `linux`.
-    pub os: String,
-    /// As in an image index, e.g. `arm64`.
-    pub architecture: String,
-}
-
-impl Platform {
-    /// The platform that this binary was built for.
-    pub fn of_this_binary() -> Self {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        Self { os: "linux".into(), architecture: architecture.into() }
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)
-    }
-}
-
-impl FromStr for Platform {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('/') {
-            Some((os, architecture)) if !os.is_empty() && !architecture.is_empty() => {
-                Ok(Self { os: os.into(), architecture: architecture.into() })
-            }
-            _ => Err(format!("platform {text:?} is not of the form os/architecture, such as linux/arm64")),
-        }
-    }
-}
-
-impl TryFrom<String> for Platform {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Platform> for String {
-    fn from(platform: Platform) -> Self {
-        platform.to_string()
-    }
 }
 
 /// What the names of interface endpoint services should resolve to.
