@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -114,8 +114,9 @@ impl Ask<'_> {
 
     async fn peers(&self, default_port: u16) -> Result<Vec<SocketAddr>, Unavailable> {
         let port = self.uri.port_u16().unwrap_or(default_port);
-        let peers = lookup_host((self.host(), port)).await.map(Iterator::collect).unwrap_or_default();
-        if Vec::is_empty(&peers) { Err(self.unavailable(Failure::NoSuchName, "does not resolve")) } else { Ok(peers) }
+        let addresses = crate::dns::addresses(self.host()).await;
+        let peers: Vec<_> = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+        if peers.is_empty() { Err(self.unavailable(Failure::NoSuchName, "does not resolve")) } else { Ok(peers) }
     }
 
     async fn connect(&self, peers: &[SocketAddr]) -> Result<TcpStream, Unavailable> {

@@ -28,6 +28,7 @@ pub mod command;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod diagnose;
+pub mod dns;
 pub mod endpoints;
 pub mod evidence;
 pub mod observation;

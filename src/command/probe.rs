@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Error, plan, print};
 use crate::cli::{Format, Probe};
+use crate::dns;
 use crate::plan::Plan;
 use crate::probe::{Interruption, Sight};
 use crate::render;
@@ -93,10 +94,9 @@ fn resolvers(flags: &Probe) -> Result<Vec<SocketAddr>, Error> {
     if let Some(resolver) = flags.resolver {
         return Ok(vec![resolver]);
     }
-    let advice = "name one with --resolver";
-    let (config, _) = hickory_resolver::system_conf::read_system_conf()
-        .map_err(|error| Error::Usage(format!("/etc/resolv.conf: {error}; {advice}")))?;
-    Ok(config.name_servers().iter().map(|server| SocketAddr::new(server.ip, 53)).collect())
+    let wrong = |what: &str| Error::Usage(format!("/etc/resolv.conf: {what}; name a resolver with --resolver"));
+    let servers = dns::resolvers_of_this_machine().map_err(|error| wrong(&error.to_string()))?;
+    if servers.is_empty() { Err(wrong("there is no nameserver in it")) } else { Ok(servers) }
 }
 
 /// Mozilla's roots, or those of the bundle.

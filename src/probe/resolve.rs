@@ -6,24 +6,11 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::udp::UdpClientStream;
-use hickory_resolver::net::xfer::DnsRequestSender;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::dns::{Reply, failure_of, question};
 use crate::observation::{Failure, Lookup, LookupResult, Purpose, Role};
-
-/// One resolver has this long. A lost datagram is sent again each second (`RESEND`), so three losses in a row are needed
-/// for a false silence: one in a thousand questions on a path that drops every tenth packet.
-const RESOLVER_DEADLINE: Duration = Duration::from_millis(3_500);
-
-/// Time after which a question is sent again. Answers from a VPC's resolver take a few milliseconds.
-const RESEND: Duration = Duration::from_secs(1);
 
 /// The next resolver of the list is asked when the one before it has been silent for this long: sooner than libc's five
 /// seconds, because the run has a deadline, later than any healthy answer.
@@ -171,66 +158,6 @@ fn clues(role: Role, host: &str) -> Vec<(String, Purpose)> {
     let wildcard = matches!(role, Role::EcrDkr | Role::S3).then(|| format!("{random}.{zone}"));
     let clue = |name: Option<String>, purpose| name.map(|name| (name, purpose));
     [clue(sibling, Purpose::Sibling), clue(wildcard, Purpose::Wildcard)].into_iter().flatten().collect()
-}
-
-/// An answer, and whether it took TCP.
-struct Reply {
-    message: Message,
-    over_tcp: bool,
-}
-
-async fn question(server: SocketAddr, name: &str, kind: RecordType) -> Result<Reply, Failure> {
-    // Fully qualified: a search domain must not answer for AWS.
-    let mut name = Name::from_ascii(name).map_err(|_| Failure::NoSuchName)?;
-    name.set_fqdn(true);
-    let mut message = Message::query();
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(name, kind));
-
-    let mut options = DnsRequestOptions::default();
-    options.retry_interval = RESEND;
-    let mut udp = UdpClientStream::builder(server, TokioRuntimeProvider::new())
-        .with_timeout(Some(RESOLVER_DEADLINE))
-        .with_max_retries(4)
-        .with_os_port_selection(true)
-        .build();
-    let answer = udp.send_message(DnsRequest::new(message.clone(), options)).next().await;
-    match answer {
-        Some(Ok(response)) if !response.metadata.truncation => {
-            Ok(Reply { message: response.into_message(), over_tcp: false })
-        }
-        // A truncated answer may also be cut inside a record, which reads as a protocol error.
-        Some(Ok(_) | Err(NetError::Proto(_))) => match timeout(RESOLVER_DEADLINE, over_tcp(server, &message)).await {
-            Ok(Some(message)) => Ok(Reply { message, over_tcp: true }),
-            Ok(None) => Err(Failure::ServerFailure),
-            Err(_) => Err(Failure::TimedOut),
-        },
-        Some(Err(NetError::Dns(DnsError::ResponseCode(code)))) => {
-            Err(failure_of(code).unwrap_or(Failure::ServerFailure))
-        }
-        Some(Err(NetError::Timeout)) | None => Err(Failure::TimedOut),
-        Some(Err(_)) => Err(Failure::Unreachable),
-    }
-}
-
-/// DNS over TCP: a two-byte length, then the message (RFC 1035 section 4.2.2). At most 64 KiB by construction.
-async fn over_tcp(server: SocketAddr, question: &Message) -> Option<Message> {
-    let mut stream = TcpStream::connect(server).await.ok()?;
-    let question = question.to_vec().ok()?;
-    let length = u16::try_from(question.len()).ok()?.to_be_bytes();
-    stream.write_all(&[&length, question.as_slice()].concat()).await.ok()?;
-    let mut answer = vec![0; usize::from(stream.read_u16().await.ok()?)];
-    stream.read_exact(&mut answer).await.ok()?;
-    Message::from_vec(&answer).ok()
-}
-
-fn failure_of(code: ResponseCode) -> Option<Failure> {
-    match code {
-        ResponseCode::NoError => None,
-        ResponseCode::NXDomain => Some(Failure::NoSuchName),
-        ResponseCode::Refused => Some(Failure::QueryRefused),
-        _ => Some(Failure::ServerFailure),
-    }
 }
 
 impl Lookup {
