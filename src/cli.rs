@@ -77,11 +77,14 @@ pub enum Format {
 }
 
 /// What a task wants to start.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Wants {
     /// Image whose pull is rehearsed (repeatable) [default: the image of this very task]
     #[arg(long = "image", value_name = "REF", env = "PULLPROBE_IMAGE", value_delimiter = ',')]
     pub images: Vec<String>,
+    /// Task definition as `describe-task-definition` prints it (`-`: stdin): images, secrets, log groups, platform
+    #[arg(long, value_name = "FILE|-", env = "PULLPROBE_TASK_DEFINITION")]
+    pub task_definition: Option<PathBuf>,
     /// Secret or parameter, exactly as in ECS `valueFrom` (repeatable)
     #[arg(long = "secret", value_name = "VALUE_FROM", env = "PULLPROBE_SECRET", value_delimiter = ',')]
     pub secrets: Vec<ValueFrom>,
@@ -112,7 +115,7 @@ pub struct Probe {
     #[command(flatten)]
     pub wants: Wants,
     /// A plan as `pullprobe plan --format json` prints it, instead of the flags above
-    #[arg(long, value_name = "JSON", env = "PULLPROBE_PLAN", conflicts_with_all = ["images", "secrets", "log_group"])]
+    #[arg(long, value_name = "JSON", env = "PULLPROBE_PLAN", conflicts_with_all = ["images", "secrets", "log_group", "task_definition"])]
     pub plan: Option<String>,
     /// Ask this resolver [default: those of /etc/resolv.conf]
     #[arg(long, value_name = "IP[:PORT]", env = "PULLPROBE_RESOLVER", value_parser = resolver)]

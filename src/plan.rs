@@ -3,6 +3,7 @@
 
 pub mod needs;
 mod platform;
+pub mod task_definition;
 mod value_from;
 
 use std::fmt;
@@ -38,14 +39,29 @@ pub struct Plan {
     pub vpc_cidrs: Vec<IpNet>,
     /// Images to pull.
     pub images: Vec<ImagePull>,
-    /// Where the task logs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log: Option<LogDestination>,
+    /// Where the task logs to. The report goes to the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<LogDestination>,
     /// Secrets and parameters to read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretRead>,
+    /// What the task needs and nobody checks here, so that silence is not taken for a pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchecked: Vec<Unchecked>,
     /// The hosts, each once.
     pub targets: Vec<Target>,
+}
+
+/// Something that the task needs and the plan leaves out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unchecked {
+    /// What it is to the task.
+    pub role: Role,
+    /// Which one.
+    pub subject: String,
+    /// The reason.
+    pub why: String,
 }
 
 /// The name of the plan's form.
@@ -125,12 +141,14 @@ pub struct Wanted {
     pub images: Vec<Reference>,
     /// Secrets and parameters.
     pub secrets: Vec<ValueFrom>,
-    /// Log group name.
+    /// Log group that the report goes to, in the task's region.
     pub log_group: Option<String>,
+    /// Log groups of the containers.
+    pub logs: Vec<LogWanted>,
     /// First part of the log stream's name.
     pub log_stream_prefix: String,
-    /// The log group's region, if not the task's.
-    pub log_region: Option<Region>,
+    /// What is known to be needed and not checked.
+    pub unchecked: Vec<Unchecked>,
     /// The manifest that must exist.
     pub platform: Option<Platform>,
     /// See [`Expect`].
@@ -139,17 +157,28 @@ pub struct Wanted {
     pub full: bool,
 }
 
+/// A log group that a container writes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogWanted {
+    /// Log group name.
+    pub group: String,
+    /// Its region, if not the task's.
+    pub region: Option<Region>,
+}
+
 impl Plan {
     /// What a task that wants this will contact, in `region`. Fails with one sentence on what is wrong.
     pub fn new(wanted: Wanted, region: Region) -> Result<Self, String> {
         let mut targets = Targets(Vec::new());
         let images = wanted.images.into_iter().map(|reference| targets.image(reference)).collect();
-        let log = match wanted.log_group {
-            Some(group) => {
-                Some(targets.log(group, wanted.log_stream_prefix, wanted.log_region.unwrap_or(region.clone()))?)
+        let mut logs: Vec<LogDestination> = Vec::new();
+        let own = wanted.log_group.map(|group| LogWanted { group, region: None });
+        for log in own.into_iter().chain(wanted.logs) {
+            let region = log.region.unwrap_or_else(|| region.clone());
+            if !logs.iter().any(|known| (&known.group, &known.region) == (&log.group, &region)) {
+                logs.push(targets.log(log.group, wanted.log_stream_prefix.clone(), region)?);
             }
-            None => None,
-        };
+        }
         let secrets = wanted.secrets.into_iter().map(|value_from| targets.secret(value_from, &region)).collect();
         let plan = Self {
             schema: SCHEMA.into(),
@@ -159,8 +188,9 @@ impl Plan {
             full: wanted.full,
             vpc_cidrs: Vec::new(),
             images,
-            log,
+            logs,
             secrets,
+            unchecked: wanted.unchecked,
             targets: targets.0,
         };
         plan.within_bounds()
@@ -201,7 +231,7 @@ impl Plan {
         let images = self.images.iter().flat_map(|image| {
             [Some(&image.registry), image.token.as_ref(), image.layers.as_ref()].into_iter().flatten()
         });
-        let others = self.log.iter().map(|log| &log.target).chain(self.secrets.iter().map(|secret| &secret.target));
+        let others = self.logs.iter().map(|log| &log.target).chain(self.secrets.iter().map(|secret| &secret.target));
         images.chain(others).map(String::as_str)
     }
 }

@@ -34,7 +34,7 @@ pub use write::LogStream;
 use crate::aws::credentials::{Credentials, Unavailable};
 use crate::observation::{Failure, Observation, Outcome, Phase, Role};
 use crate::place::Place;
-use crate::plan::Plan;
+use crate::plan::{Plan, Unchecked};
 use target::{Climb, Probe};
 
 /// How and from where a plan is carried out.
@@ -78,7 +78,7 @@ pub async fn run(
     let tls = handshake::Tls::new(roots)?;
     let clock_drift = setting.clock;
     let (recorder, mut events) = Recorder::new();
-    let mut log = begin(plan, Probe::new(Arc::new(setting), tls, recorder), &credentials);
+    let mut log = begin(plan, &Probe::new(Arc::new(setting), tls, recorder), &credentials);
 
     let ended = {
         let done = async {
@@ -111,7 +111,7 @@ pub fn complete(
 }
 
 /// Starts every task of the plan. They end by themselves, each within its own deadlines.
-fn begin(plan: &Plan, probe: Probe, credentials: &SharedCredentials) -> Option<oneshot::Receiver<LogStream>> {
+fn begin(plan: &Plan, probe: &Probe, credentials: &SharedCredentials) -> Option<oneshot::Receiver<LogStream>> {
     let climbs: BTreeMap<&str, Climb> =
         plan.targets.iter().map(|target| (target.key.as_str(), Climb::start(probe.clone(), target.clone()))).collect();
     let recorder = probe.recorder.clone();
@@ -124,7 +124,7 @@ fn begin(plan: &Plan, probe: Probe, credentials: &SharedCredentials) -> Option<o
         let token = image.token.as_deref().and_then(|key| {
             let climb = climbs.get(key)?.clone();
             let token = tokens.entry(key);
-            Some(token.or_insert_with(|| authorize::share(&probe, climb, credentials, &image.reference)).clone())
+            Some(token.or_insert_with(|| authorize::share(probe, climb, credentials, &image.reference)).clone())
         });
         let layers =
             image.layers.as_deref().and_then(|key| Some((plan.target(key)?.clone(), climbs.get(key)?.clone())));
@@ -140,16 +140,39 @@ fn begin(plan: &Plan, probe: Probe, credentials: &SharedCredentials) -> Option<o
         };
         recorder.spawn(pull.rehearse());
     }
-    read::begin(plan, &probe, &climbs, credentials);
-    let log = plan.log.as_ref()?;
-    let (opened, receive) = oneshot::channel();
-    let open = write::open(probe, climbs.get(log.target.as_str())?.clone(), credentials.clone(), log.clone());
-    recorder.spawn(async move {
-        if let Some(stream) = open.await {
-            let _ = opened.send(stream);
-        }
-    });
-    Some(receive)
+    read::begin(plan, probe, &climbs, credentials);
+    for (n, unchecked) in plan.unchecked.iter().enumerate() {
+        recorder.record(not_checked(n, unchecked));
+    }
+    let mut first = None;
+    for log in &plan.logs {
+        let Some(climb) = climbs.get(log.target.as_str()) else { continue };
+        let (opened, receive) = oneshot::channel();
+        let open = write::open(probe.clone(), climb.clone(), credentials.clone(), log.clone());
+        recorder.spawn(async move {
+            if let Some(stream) = open.await {
+                let _ = opened.send(stream);
+            }
+        });
+        first = first.or(Some(receive));
+    }
+    first
+}
+
+/// Says of something that the task needs that it was left out.
+fn not_checked(n: usize, unchecked: &Unchecked) -> Observation {
+    let phase = match unchecked.role {
+        Role::Efs => Phase::Mount,
+        Role::EnvironmentFile => Phase::Fetch,
+        Role::Registry => Phase::Manifest,
+        _ => Phase::Write,
+    };
+    let outcome = Outcome::NotChecked { why: unchecked.why.clone() };
+    let mut observation = Observation::new(unchecked.role.name(), unchecked.role, phase, outcome);
+    observation.id = format!("{}/unchecked-{n}", observation.id);
+    observation.subject = Some(unchecked.subject.clone());
+    observation.attempts = 0;
+    observation
 }
 
 async fn report_credentials(recorder: Recorder, credentials: SharedCredentials) {

@@ -120,7 +120,7 @@ pub fn after_panic(plan: &Plan, run_id: &str, sight: &Sight, error: String) -> R
 
 /// Writes the report to CloudWatch Logs. What lies there says `delivered`, because whoever reads it there has it.
 async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, within: Duration) {
-    let Some(wanted) = &plan.log else { return };
+    let Some(wanted) = plan.logs.first() else { return };
     let Some(stream) = log else {
         let detail = format!("the log stream in {} could not be opened: see the observations of logs", wanted.group);
         report.delivery = Delivery { logs: Logs::Failed, detail };

@@ -1,19 +1,21 @@
 //! `pullprobe plan`, and plans from flags.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 
 use super::{Error, print};
 use crate::cli::{PlanCommand, PlanFormat, Wants};
 use crate::endpoints::Region;
-use crate::plan::{Plan, Wanted, needs};
+use crate::plan::{Plan, Wanted, needs, task_definition};
 use crate::reference::{Reference, Registry};
 use crate::run::Discovered;
 
 /// Prints the plan.
 pub fn run(flags: &PlanCommand) -> Result<u8, Error> {
-    let mut images = flags.wants.images.clone();
-    images.extend(flags.image.clone());
-    let wants = Wants { images, secrets: flags.wants.secrets.clone(), ..copy(&flags.wants) };
+    let mut wants = flags.wants.clone();
+    wants.images.extend(flags.image.clone());
     let plan = from_flags(&wants, &Ok(None))?;
     let text = match flags.format {
         PlanFormat::Text => describe(&plan),
@@ -22,56 +24,66 @@ pub fn run(flags: &PlanCommand) -> Result<u8, Error> {
     print(&text)
 }
 
-fn copy(wants: &Wants) -> Wants {
-    Wants {
-        images: Vec::new(),
-        secrets: Vec::new(),
-        log_group: wants.log_group.clone(),
-        log_stream_prefix: wants.log_stream_prefix.clone(),
-        region: wants.region.clone(),
-        platform: wants.platform.clone(),
-        expect: wants.expect,
-        full: wants.full,
-    }
-}
-
 /// A plan from flags, with image and region from the task metadata where the flags leave them out.
 pub(super) fn from_flags(wants: &Wants, metadata: &Discovered) -> Result<Plan, Error> {
     let found = metadata.as_ref().ok().and_then(|metadata| metadata.as_ref());
+    let mut wanted = match &wants.task_definition {
+        Some(file) => read_task_definition(file)?,
+        None => Wanted::default(),
+    };
     // A task definition's placeholder that was left empty is no image and no log group.
     let mut images: Vec<String> = wants.images.iter().filter(|image| !image.is_empty()).cloned().collect();
-    let log_group = wants.log_group.clone().filter(|group| !group.is_empty());
-    if images.is_empty() {
+    if images.is_empty() && wants.task_definition.is_none() {
         images.extend(found.and_then(|metadata| metadata.image.clone()));
     }
-    if images.is_empty() && log_group.is_none() && wants.secrets.is_empty() {
-        return Err(Error::Usage(match metadata {
-            Err(unavailable) => format!(
-                "no --image was given, and the task metadata endpoint does not say this task's own: {}",
-                unavailable.detail
-            ),
-            Ok(_) => "nothing to check: name an image with --image, such as \
-                      123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1.4"
-                .into(),
-        }));
+    for image in &images {
+        let image = image.parse().map_err(|error| Error::Usage(format!("--image: {error}")))?;
+        if !wanted.images.contains(&image) {
+            wanted.images.push(image);
+        }
     }
-    let images = images.iter().map(|image| image.parse()).collect::<Result<Vec<Reference>, _>>();
-    let images = images.map_err(|error| Error::Usage(format!("--image: {error}")))?;
+    wanted.secrets.extend(wants.secrets.iter().cloned());
+    wanted.log_group = wants.log_group.clone().filter(|group| !group.is_empty());
+    wanted.log_stream_prefix.clone_from(&wants.log_stream_prefix);
+    wanted.platform = wants.platform.clone().or(wanted.platform);
+    wanted.expect = wants.expect;
+    wanted.full = wants.full;
+    let nothing = wanted.images.is_empty() && wanted.secrets.is_empty() && wanted.log_group.is_none();
+    if nothing && wanted.logs.is_empty() && wanted.unchecked.is_empty() {
+        return Err(nothing_to_check(metadata));
+    }
     let region = match wants.region.clone() {
         Some(region) => region,
-        None => region_of(&images, found.and_then(|metadata| metadata.vantage.region.as_deref()))?,
-    };
-    let wanted = Wanted {
-        images,
-        secrets: wants.secrets.clone(),
-        log_group,
-        log_stream_prefix: wants.log_stream_prefix.clone(),
-        log_region: None,
-        platform: wants.platform.clone(),
-        expect: wants.expect,
-        full: wants.full,
+        None => region_of(&wanted.images, found.and_then(|metadata| metadata.vantage.region.as_deref()))?,
     };
     Plan::new(wanted, region).map_err(Error::Usage)
+}
+
+fn nothing_to_check(metadata: &Discovered) -> Error {
+    Error::Usage(match metadata {
+        Err(unavailable) => format!(
+            "no --image was given, and the task metadata endpoint does not say this task's own: {}",
+            unavailable.detail
+        ),
+        Ok(_) => "nothing to check: name an image with --image, such as \
+                  123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1.4"
+            .into(),
+    })
+}
+
+/// Bytes read of a task definition: more than the largest, so that the reader can say how much too large it is.
+const LONGEST_FILE: u64 = 1024 * 1024;
+
+fn read_task_definition(file: &Path) -> Result<Wanted, Error> {
+    let wrong = |what: String| Error::Usage(format!("--task-definition {}: {what}", file.display()));
+    let mut json = String::new();
+    let read = if file == Path::new("-") {
+        io::stdin().lock().take(LONGEST_FILE).read_to_string(&mut json)
+    } else {
+        File::open(file).and_then(|file| file.take(LONGEST_FILE).read_to_string(&mut json))
+    };
+    read.map_err(|error| wrong(error.to_string()))?;
+    task_definition::read(&json).map_err(wrong)
 }
 
 fn region_of(images: &[Reference], from_metadata: Option<&str>) -> Result<Region, Error> {

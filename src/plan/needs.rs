@@ -65,11 +65,14 @@ pub fn execution_role_policy(plan: &Plan) -> Value {
         statements.push(json!({ "Sid": "PullImages", "Effect": "Allow",
             "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], "Resource": unique(repositories) }));
     }
-    if let Some(log) = &plan.log {
+    let streams = plan.logs.iter().map(|log| {
         let partition = log.region.partition().name();
-        let arn = format!("arn:{partition}:logs:{}:*:log-group:{}:log-stream:*", log.region, log.group);
+        format!("arn:{partition}:logs:{}:*:log-group:{}:log-stream:*", log.region, log.group)
+    });
+    let streams = unique(streams.collect());
+    if !streams.is_empty() {
         statements.push(json!({ "Sid": "WriteLogs", "Effect": "Allow",
-            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": arn }));
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": streams }));
     }
     let secrets = |secret: &ValueFrom| match secret {
         ValueFrom::Secret { arn, .. } => Some(arn.clone()),
@@ -166,7 +169,7 @@ mod tests {
             [
                 json!("*"),
                 json!(["arn:aws:ecr:eu-west-1:123456789012:repository/team/app"]),
-                json!("arn:aws:logs:eu-west-1:*:log-group:/ecs/app:log-stream:*"),
+                json!(["arn:aws:logs:eu-west-1:*:log-group:/ecs/app:log-stream:*"]),
                 json!(["arn:aws:ssm:eu-west-1:*:parameter/app/db"]),
             ]
         );

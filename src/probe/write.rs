@@ -44,6 +44,7 @@ pub async fn open(
         created
     };
     said.observation.elapsed_ms = crate::millis(started.elapsed());
+    said.observation.id = format!("{}/{}", said.observation.id, stream.log.group);
     said.observation.subject = Some(format!("{}:{}", stream.log.group, stream.name));
     let passed = said.observation.passed();
     // Small segments alone got it through: the report can be delivered all the same.
