@@ -92,12 +92,14 @@ fn plan(expect_private: bool) -> Result<Plan, String> {
 async fn options(world: &World, plan: Plan) -> Options {
     let variables = world.variables.clone();
     let environment: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
+    let credentials = run::begin_credentials(&environment);
     Options {
         plan,
         metadata: vantage::discover(&|name: &str| environment(name)).await,
         resolvers: vec![world.resolver],
         roots: Arc::clone(&world.roots),
         environment,
+        credentials,
         deadline: DEADLINE,
         run_id: "demo".into(),
         labels: BTreeMap::new(),

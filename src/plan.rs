@@ -210,6 +210,11 @@ impl Plan {
         }
     }
 
+    /// Whether anything in it is asked as a role of AWS.
+    pub fn needs_credentials(&self) -> bool {
+        self.images.iter().any(|image| image.token.is_some()) || !self.logs.is_empty() || !self.secrets.is_empty()
+    }
+
     fn within_bounds(self) -> Result<Self, String> {
         let most = self.targets.len().max(self.images.len());
         if most > MAX_TARGETS {

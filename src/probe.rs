@@ -115,7 +115,9 @@ fn begin(plan: &Plan, probe: &Probe, credentials: &SharedCredentials) -> Option<
     let climbs: BTreeMap<&str, Climb> =
         plan.targets.iter().map(|target| (target.key.as_str(), Climb::start(probe.clone(), target.clone()))).collect();
     let recorder = probe.recorder.clone();
-    recorder.spawn(report_credentials(recorder.clone(), credentials.clone()));
+    if plan.needs_credentials() {
+        recorder.spawn(report_credentials(recorder.clone(), credentials.clone()));
+    }
 
     let mut tokens: BTreeMap<&str, authorize::SharedToken> = BTreeMap::new();
     let discovered = discovered::Discovered::default();

@@ -37,6 +37,8 @@ pub struct Options {
     pub roots: Arc<RootCertStore>,
     /// Where credentials are found.
     pub environment: Environment,
+    /// As whom to ask. Begun before the metadata is, so that an agent that hangs costs its two seconds once.
+    pub credentials: SharedCredentials,
     /// The whole run ends by then.
     pub deadline: Duration,
     /// Echoed in the report.
@@ -57,8 +59,8 @@ const DELIVERY_AFTER_SIGNAL: Duration = Duration::from_millis(1_500);
 /// then in CloudWatch Logs if it can be. Fails only if nothing could be begun.
 pub async fn run(options: Options, until: impl Future<Output = Interruption>) -> Result<Report, String> {
     let (started, started_at) = (Instant::now(), Timestamp::now());
-    let Options { plan, metadata, resolvers, roots, environment, deadline, run_id, labels, sight } = options;
-    let credentials = share_credentials(&environment);
+    let Options { plan, metadata, resolvers, roots, environment, credentials, deadline, run_id, labels, sight } =
+        options;
     let vantage = vantage_of(&metadata, &plan, &resolvers, &environment);
     let setting = Setting {
         place: Place { address: vantage.address, subnet: vantage.subnet_cidr, vpc_cidrs: plan.vpc_cidrs.clone() },
@@ -133,13 +135,16 @@ async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, withi
     }
 }
 
-fn share_credentials(environment: &Environment) -> SharedCredentials {
+/// Begins to load credentials. Needs a Tokio runtime.
+pub fn begin_credentials(environment: &Environment) -> SharedCredentials {
     let environment = Arc::clone(environment);
     let load = async move {
         let lookup = |name: &str| environment(name);
         Arc::new(credentials::load(&lookup, credentials::CONTAINER_ENDPOINT).await)
     };
-    load.boxed().shared()
+    let shared = load.boxed().shared();
+    tokio::spawn(shared.clone());
+    shared
 }
 
 fn identity_of(credentials: &SharedCredentials) -> Option<Identity> {

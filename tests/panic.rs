@@ -11,14 +11,15 @@ use pullprobe::command::probe::report_panics;
 use pullprobe::plan::{Plan, Wanted};
 use pullprobe::probe::Sight;
 use pullprobe::report::Report;
-use pullprobe::run::Options;
+use pullprobe::run::{Environment, Options, begin_credentials};
 
 const CHILD: &str = "PULLPROBE_TEST_PANICS";
 
 #[test]
 fn a_bug_is_exit_1_with_a_report() {
     if std::env::var_os(CHILD).is_some() {
-        report_panics(&options());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { report_panics(&options()) });
         panic!("the bug");
     }
     let test = std::env::current_exe().unwrap();
@@ -39,12 +40,14 @@ fn a_bug_is_exit_1_with_a_report() {
 fn options() -> Options {
     let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app".parse().unwrap();
     let wanted = Wanted { images: vec![image], ..Wanted::default() };
+    let environment: Environment = Arc::new(|_| None);
     Options {
         plan: Plan::new(wanted, "us-east-1".parse().unwrap()).unwrap(),
         metadata: Ok(None),
         resolvers: Vec::new(),
         roots: Arc::new(rustls::RootCertStore::empty()),
-        environment: Arc::new(|_| None),
+        credentials: begin_credentials(&environment),
+        environment,
         deadline: Duration::from_secs(1),
         run_id: "test".into(),
         labels: BTreeMap::new(),

@@ -29,6 +29,7 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
     let report = runtime.block_on(async {
         let environment: Environment =
             Arc::new(|name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        let credentials = run::begin_credentials(&environment);
         let metadata = vantage::discover(&|name: &str| environment(name)).await;
         let options = Options {
             plan: plan_of(flags, &metadata)?,
@@ -36,6 +37,7 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
             resolvers,
             roots,
             environment,
+            credentials,
             deadline: flags.deadline,
             run_id: flags.run_id.clone().unwrap_or_else(generated_id),
             labels: flags.labels(),
