@@ -112,6 +112,7 @@ const RULES: &[Rule] = &[
 pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     let evidence = Evidence::new(observations);
     let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(evidence)).collect();
+    unite_clock_skews(&mut findings);
     let masked: BTreeSet<(Cause, String)> = findings
         .iter()
         .flat_map(|root| findings.iter().filter(|other| masks(root, other)))
@@ -123,11 +124,26 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     Diagnosis { findings, ruled_out }
 }
 
+/// A machine has one clock: what signatures, certificates and dates say of it is one finding, as sure as the surest.
+fn unite_clock_skews(findings: &mut Vec<Finding>) {
+    let (mut skews, others): (Vec<_>, Vec<_>) = findings.drain(..).partition(|f| f.cause == Cause::ClockSkew);
+    skews.sort_by_key(|finding| Reverse(finding.confidence));
+    *findings = others;
+    findings.extend(skews.into_iter().reduce(|mut surest, other| {
+        surest.blocking |= other.blocking;
+        surest.because.extend(other.because.into_iter().filter(|id| !surest.because.contains(id)).collect::<Vec<_>>());
+        surest
+    }));
+}
+
 /// Whether `other` is only a consequence of `root`: a finding that rests on nothing that `root` does not explain as well.
 fn masks(root: &Finding, other: &Finding) -> bool {
     let consequences: &[Cause] = match root.cause {
-        // A clock that is off makes good signatures and certificates look bad.
-        Cause::ClockSkew => &[Cause::CredentialsInvalid, Cause::CredentialsExpired, Cause::TlsExpired],
+        // A clock that is off makes good signatures look bad, and keys that are still good look old to whoever holds them
+        // against it. A service that calls a token expired does so by its own clock, and a certificate a year past its
+        // time is so by any.
+        Cause::ClockSkew if other.role == Role::Credentials => &[Cause::CredentialsExpired],
+        Cause::ClockSkew => &[Cause::CredentialsInvalid],
         // The endpoint that is not there is why the answer is public.
         Cause::InterfaceEndpointMissing | Cause::NoEgressRoute => &[Cause::PublicAnswerWherePrivateExpected],
         // Losing large packets is why nothing came.
@@ -136,7 +152,10 @@ fn masks(root: &Finding, other: &Finding) -> bool {
         Cause::NetworkAcl if root.confidence == Confidence::Certain => &[Cause::ServiceUnresponsive, Cause::TlsStalled],
         _ => &[],
     };
-    root.confidence >= other.confidence && consequences.contains(&other.cause)
+    // A public answer is a fact, and so always certain; whether it is a consequence is the root's to say.
+    let fact = other.cause == Cause::PublicAnswerWherePrivateExpected;
+    let weight = if fact { Confidence::Likely } else { other.confidence };
+    root.confidence >= weight && consequences.contains(&other.cause)
 }
 
 impl Finding {

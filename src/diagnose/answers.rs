@@ -11,7 +11,8 @@ use Confidence::{Certain, Likely, Possible};
 
 /// The credentials themselves: none to be had, past their time, or not known to the service that was asked. Only a service
 /// that knows no signature of ours can say the latter; one that merely disagrees with the signature may also have been
-/// handed an altered request.
+/// handed an altered request, and one that does not know keys which another service takes is not about the keys alone (a
+/// region that the account has not opted in to answers so).
 pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
     let own = |wanted: &'static [Failure]| ev.failed(wanted).filter(|seen| seen.role == Role::Credentials);
     let signed = |wanted: &'static [Failure]| ev.failed(wanted).filter(|seen| is_signed(seen));
@@ -19,11 +20,14 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
         seen.role == Role::Credentials
             && seen.failure().is_some_and(|f| !matches!(f, Failure::NoCredentials | Failure::ExpiredToken))
     });
+    let expired = own(&[Failure::ExpiredToken]).chain(signed(&[Failure::ExpiredToken]));
+    let taken_elsewhere = ev.all().any(|seen| is_signed(seen) && seen.phase.is_exchange() && seen.passed());
+    let unknown = if taken_elsewhere { Likely } else { Certain };
     [
         Finding::new(Cause::NoCredentials, Certain, own(&[Failure::NoCredentials])).map(with_detail(ev)),
         Finding::new(Cause::NoCredentials, Likely, unreadable).map(with_detail(ev)),
-        Finding::new(Cause::CredentialsExpired, Certain, ev.failed(&[Failure::ExpiredToken])).map(with_detail(ev)),
-        Finding::new(Cause::CredentialsInvalid, Certain, signed(&[Failure::Unauthenticated])).map(with_detail(ev)),
+        Finding::new(Cause::CredentialsExpired, Certain, expired).map(with_detail(ev)),
+        Finding::new(Cause::CredentialsInvalid, unknown, signed(&[Failure::Unauthenticated])).map(with_detail(ev)),
         Finding::new(Cause::CredentialsInvalid, Likely, signed(&[Failure::InvalidSignature])).map(with_detail(ev)),
     ]
     .into_iter()
@@ -35,7 +39,8 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
 /// and not with us are nearly so: the task starts as long as no service minds.
 pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
     let clock = |seen: &&Observation| seen.role == Role::Clock;
-    let refused: Vec<_> = ev.failed(&[Failure::ClockSkewed]).filter(|seen| !clock(seen)).collect();
+    // Layers and manifests are asked for with what ECR signed, by its clock.
+    let refused: Vec<_> = ev.failed(&[Failure::ClockSkewed]).filter(|seen| is_signed(seen)).collect();
     let dates: Vec<_> = ev.failed(&[Failure::ClockSkewed]).filter(clock).collect();
     if refused.is_empty() {
         // One server with a wrong clock of its own would look the same.
@@ -110,8 +115,16 @@ fn who_and_what(seen: &Observation) -> String {
 /// The service was asked, knew us, and does not have the thing.
 pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for seen in ev.failed(&[Failure::NotFound, Failure::WrongPlatform, Failure::WrongDigest, Failure::Unauthenticated])
-    {
+    let ways = &[
+        Failure::NotFound,
+        Failure::WrongPlatform,
+        Failure::WrongDigest,
+        Failure::Unauthenticated,
+        Failure::ExpiredToken,
+        Failure::InvalidSignature,
+        Failure::ClockSkewed,
+    ];
+    for seen in ev.failed(ways).filter(|seen| !seen.host.is_empty()) {
         for (cause, confidence) in missing(seen) {
             let known = findings.iter_mut().find(|f| (f.cause, f.confidence, f.role) == (cause, confidence, seen.role));
             if let Some(known) = known {
@@ -138,7 +151,19 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
         (Some(Failure::WrongDigest), _) => vec![(Cause::LayerUnavailable, Likely)],
         // The registry does not know the token that ECR has just handed out, or wants one that we do not have.
         (Some(Failure::Unauthenticated), _) if registry => vec![(Cause::RegistryLoginFailed, Certain)],
-        (Some(Failure::Unauthenticated), _) => Vec::new(),
+        (Some(Failure::ExpiredToken | Failure::InvalidSignature | Failure::ClockSkewed), _) if registry => {
+            vec![(Cause::RegistryLoginFailed, Likely)]
+        }
+        // ECR signed the URL a moment ago: the task's own keys and clock are not in it.
+        (
+            Some(Failure::Unauthenticated | Failure::ExpiredToken | Failure::InvalidSignature | Failure::ClockSkewed),
+            Phase::Fetch,
+        ) => vec![(Cause::LayerUnavailable, Likely)],
+        (
+            Some(Failure::Unauthenticated | Failure::ExpiredToken | Failure::InvalidSignature | Failure::ClockSkewed),
+            _,
+        ) => Vec::new(),
+        (_, Phase::Authorize) if registry => vec![(Cause::RegistryLoginFailed, Likely)],
         (_, Phase::Manifest) if code.eq_ignore_ascii_case("NAME_UNKNOWN") => vec![(Cause::RepositoryNotFound, Certain)],
         (_, Phase::Manifest) if code.eq_ignore_ascii_case("MANIFEST_UNKNOWN") => vec![(Cause::ImageNotFound, Certain)],
         (_, Phase::Manifest) => vec![(Cause::ImageNotFound, Possible), (Cause::RepositoryNotFound, Possible)],
@@ -187,6 +212,9 @@ pub(super) fn not_understood(ev: Evidence<'_>) -> Vec<Finding> {
     let strange = ev
         .failed(&[Failure::UnexpectedAnswer, Failure::TooLarge])
         .filter(|seen| seen.phase.is_exchange() && !seen.host.is_empty());
+    // There is nothing to be found or not at `GetAuthorizationToken`.
+    let lost = ev.failed(&[Failure::NotFound]).filter(|seen| seen.role == Role::EcrApi);
+    let strange = strange.chain(lost);
     [
         Finding::new(Cause::NamePointsElsewhere, Possible, strange.clone()).map(with_detail(ev)),
         Finding::new(Cause::ServiceUnresponsive, Possible, strange),

@@ -169,10 +169,11 @@ pub(super) fn mtu_black_hole(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 /// Connected, TLS done, the request sent, and nothing comes, whatever the packets' size; or a service that says itself,
-/// three times, that it is broken. The path is proven by the handshake, so the service or a proxy in front of it hangs.
+/// three times, that it is broken, or takes no further connection. The path is proven by the handshake, so the service or
+/// a proxy in front of it hangs.
 pub(super) fn service_unresponsive(ev: Evidence<'_>) -> Vec<Finding> {
     let mute = ev
-        .failed(&[Failure::TimedOut, Failure::Stalled, Failure::ServiceFailure])
+        .failed(&[Failure::TimedOut, Failure::Stalled, Failure::ServiceFailure, Failure::Refused, Failure::Unreachable])
         .filter(|seen| seen.phase.is_exchange() && !seen.host.is_empty() && seen.small_segments_pass != Some(true));
     Finding::new(Cause::ServiceUnresponsive, Confidence::Likely, mute).into_iter().collect()
 }

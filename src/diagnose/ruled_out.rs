@@ -46,7 +46,11 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::S3GatewayMissing, |ev| all(connects(ev, Way::S3))),
     // An address of the internet that answers is a way out.
     (Cause::NoEgressRoute, |ev| all(connects(ev, Way::Internet))),
-    (Cause::EndpointSecurityGroup, |ev| all(connects(ev, Way::Private))),
+    (Cause::EndpointSecurityGroup, |ev| {
+        // A name without an address leaves its endpoint untried.
+        let untried = ev.of(Phase::Connect).any(|seen| seen.peer.is_none() && seen.role.has_interface_endpoint());
+        all(connects(ev, Way::Private)).filter(|_| !untried)
+    }),
     (Cause::TaskSecurityGroupEgress, every_connect),
     (Cause::NetworkAcl, |ev| {
         let all = every_connect(ev)?;

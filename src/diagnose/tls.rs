@@ -45,18 +45,20 @@ pub(super) fn wrong_name(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 /// Expired by our clock. If the services' own clocks agree with ours, the certificate is at fault; if nobody told the
-/// time, a clock that runs ahead looks the same. A certificate that is not valid yet speaks for a clock that is behind.
+/// time, a clock that runs ahead looks the same. A certificate that is not valid yet speaks for a clock that is behind,
+/// or was made by somebody whose clock is ahead.
 pub(super) fn outside_validity(ev: Evidence<'_>) -> Vec<Finding> {
     let clock = ev.all().find(|seen| seen.role == Role::Clock);
     let clock_agrees = clock.is_some_and(Observation::passed);
     let expired = ev.failed(&[Failure::ExpiredCertificate]);
     let early = ev.failed(&[Failure::NotYetValidCertificate]);
     let findings = if clock_agrees {
-        [Finding::new(Cause::TlsExpired, Confidence::Certain, expired.chain(early)), None, None]
+        vec![Finding::new(Cause::TlsExpired, Confidence::Certain, expired.chain(early))]
     } else {
-        [
+        vec![
             Finding::new(Cause::TlsExpired, Confidence::Likely, expired.clone()),
             Finding::new(Cause::ClockSkew, Confidence::Likely, early.clone()),
+            Finding::new(Cause::TlsExpired, Confidence::Possible, early),
             Finding::new(Cause::ClockSkew, Confidence::Possible, expired),
         ]
     };
