@@ -12,8 +12,7 @@ pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/v
 pub const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
 
 /// What a registry answers for a tag or digest.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub enum Document {
     /// Several platforms.
     Index {
@@ -22,6 +21,14 @@ pub enum Document {
     },
     /// One platform.
     Manifest(Manifest),
+}
+
+/// Either, as it is written. Members that decide nothing are skipped, not kept: an answer may consist of them.
+#[derive(Deserialize)]
+struct Written {
+    manifests: Option<Vec<Child>>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
 }
 
 /// An index's entry.
@@ -78,8 +85,38 @@ impl Config {
 impl Document {
     /// Reads what the registry sent. Fails with why it is no manifest.
     pub fn read(body: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(body).map_err(|_| "the answer is neither an image manifest nor an index".to_owned())
+        let document = match serde_json::from_slice(body) {
+            Ok(Written { manifests: Some(manifests), .. }) => Self::Index { manifests },
+            Ok(Written { config: Some(config), layers: Some(layers), .. }) => {
+                Self::Manifest(Manifest { config, layers })
+            }
+            _ => return Err("the answer is neither an image manifest nor an index".to_owned()),
+        };
+        if document.digests().all(is_digest) {
+            Ok(document)
+        } else {
+            Err("the answer names a digest that is none".into())
+        }
     }
+
+    fn digests(&self) -> impl Iterator<Item = &str> {
+        let (children, image): (&[Child], _) = match self {
+            Self::Index { manifests } => (manifests, None),
+            Self::Manifest(manifest) => (&[], Some(manifest)),
+        };
+        let blobs = image.into_iter().flat_map(|image| std::iter::once(&image.config).chain(&image.layers));
+        children.iter().map(|child| child.digest.as_str()).chain(blobs.map(|blob| blob.digest.as_str()))
+    }
+}
+
+/// Digits of the longest registered digest, SHA-512.
+const LONGEST_DIGEST: usize = 128;
+
+/// `algorithm:hex` (OCI image specification, "Digests"). It becomes part of a path and of a report.
+fn is_digest(text: &str) -> bool {
+    let Some((algorithm, hex)) = text.split_once(':') else { return false };
+    let known = (1..=16).contains(&algorithm.len()) && algorithm.bytes().all(|b| b.is_ascii_alphanumeric());
+    known && (1..=LONGEST_DIGEST).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// The child of `children` for `platform`, or the platforms that there are.
@@ -118,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_block_page_is_no_manifest() {
-        for body in ["<html>", "{}", "[]", "null", ""] {
+        let strange = r#"{"config":{"digest":"sha256:aa"},"layers":[{"digest":"../../x"}]}"#;
+        for body in ["<html>", "{}", "[]", "null", "", r#"{"layers":[]}"#, strange] {
             assert!(Document::read(body.as_bytes()).is_err(), "{body}");
         }
     }
