@@ -1,6 +1,8 @@
 //! Stories: what a probe saw, and what must follow from it. One file a story in `tests/scenarios/`, whole values compared.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must stop, in its helpers as well")]
 
+#[path = "scenarios/line.rs"]
+mod line;
 #[path = "scenarios/story.rs"]
 mod story;
 

@@ -1,0 +1,161 @@
+//! A server that does what its script says: over TLS with a certificate that the probe trusts, or instead of TLS.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pullprobe::demo::setting;
+use pullprobe::observation::Role;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+
+/// A step of an answer.
+#[derive(Clone)]
+pub enum Step {
+    /// These bytes.
+    Send(Vec<u8>),
+    /// These bytes, so many times, as fast as they are taken.
+    Repeat(Vec<u8>, u64),
+    /// The same, with a pause before each.
+    Pace(Vec<u8>, u64, Duration),
+    /// The connection ends.
+    Close,
+    /// Nothing more, and the connection stays.
+    Silence,
+}
+
+/// What is answered to a request for this path.
+pub type Answers = Arc<dyn Fn(&str) -> Vec<Step> + Send + Sync>;
+
+/// How a server treats those who connect.
+#[derive(Clone)]
+pub enum Manner {
+    /// The script at once, without TLS.
+    Plain(Vec<Step>),
+    /// TLS with so many certificates after the leaf's own issuer, then answers.
+    Tls(usize, Answers),
+}
+
+/// A running server. Ends when it is dropped.
+pub struct Server {
+    pub port: u16,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts it at the address that the demo's names have, on a port of its own, and lets `roots` trust it.
+    pub fn start(role: Role, manner: Manner, roots: &mut RootCertStore) -> Self {
+        let address: Ipv4Addr = super::run::address(role);
+        let listener = std::net::TcpListener::bind((address, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let extra = if let Manner::Tls(extra, _) = &manner { *extra } else { 0 };
+        let tls = TlsAcceptor::from(certified(&setting::host(role), extra, roots));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut clients = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                clients.spawn(serve(stream, manner.clone(), tls.clone()));
+            }
+        });
+        Self { port, _tasks: tasks }
+    }
+}
+
+async fn serve(mut stream: TcpStream, manner: Manner, tls: TlsAcceptor) {
+    match manner {
+        Manner::Plain(script) => {
+            let _ = play(&mut stream, &script).await;
+        }
+        Manner::Tls(_, answers) => {
+            let Ok(mut stream) = tls.accept(stream).await else { return };
+            while let Some(path) = request(&mut stream).await {
+                if !play(&mut stream, &answers(&path)).await.unwrap_or(false) {
+                    break;
+                }
+            }
+            let _ = stream.shutdown().await;
+        }
+    }
+}
+
+/// The path of the next request, whose body is read as well.
+async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(head.split(' ').nth(1)?.to_owned())
+}
+
+/// Plays a script; whether the connection goes on.
+async fn play(stream: &mut (impl AsyncWrite + Unpin), script: &[Step]) -> std::io::Result<bool> {
+    for step in script {
+        match step {
+            Step::Send(bytes) => stream.write_all(bytes).await?,
+            Step::Repeat(bytes, times) => {
+                for _ in 0..*times {
+                    stream.write_all(bytes).await?;
+                }
+            }
+            Step::Pace(bytes, times, pause) => {
+                for _ in 0..*times {
+                    sleep(*pause).await;
+                    stream.write_all(bytes).await?;
+                    stream.flush().await?;
+                }
+            }
+            Step::Close => return Ok(false),
+            Step::Silence => std::future::pending().await,
+        }
+        stream.flush().await?;
+    }
+    Ok(true)
+}
+
+fn certified(host: &str, extra: usize, roots: &mut RootCertStore) -> Arc<ServerConfig> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    roots.add(issuer.der().clone()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new([host.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let mut chain: Vec<CertificateDer<'static>> = vec![leaf.into()];
+    chain.extend(std::iter::repeat_n(issuer.der().clone(), extra));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+        .unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+/// A whole answer.
+pub fn http(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Step {
+    let mut answer = head(status, headers);
+    answer.extend(format!("content-length: {}\r\n\r\n", body.len()).bytes());
+    answer.extend_from_slice(body);
+    Step::Send(answer)
+}
+
+/// Status line and headers, and no end of them.
+pub fn head(status: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("HTTP/1.1 {status}\r\n{headers}").into_bytes()
+}
