@@ -64,6 +64,9 @@ impl FromStr for ValueFrom {
         let &[_, _, service, region, _account, resource, ref rest @ ..] = parts.as_slice() else {
             return wrong("the ARN is cut off: six parts separated by colons are needed");
         };
+        if !["secretsmanager", "ssm"].contains(&service) {
+            return wrong(&format!("ECS reads secrets from secretsmanager and ssm, not from {service}"));
+        }
         let region: Region = match region.parse() {
             Ok(region) => region,
             Err(error) => return wrong(&error),
@@ -85,8 +88,7 @@ impl FromStr for ValueFrom {
             ("ssm", parameter) if parameter.starts_with("parameter/") && rest.is_empty() => {
                 Ok(Self::Parameter { name: text.into(), region: Some(region) })
             }
-            ("secretsmanager" | "ssm", _) => wrong("the ARN's resource must be secret:NAME or parameter/NAME"),
-            (other, _) => wrong(&format!("ECS reads secrets from secretsmanager and ssm, not from {other}")),
+            _ => wrong("the ARN's resource must be secret:NAME or parameter/NAME"),
         }
     }
 }
