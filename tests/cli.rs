@@ -1,0 +1,234 @@
+//! The built binary end to end, without a network: help, arguments that are wrong, and what needs no AWS.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must stop, in its helpers as well")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use pullprobe::command::environment_names;
+use serde_json::Value;
+
+const ECR: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+
+/// The binary with nothing of this machine's environment.
+fn pullprobe(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pullprobe"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    pullprobe(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A file of this test's own.
+fn file(name: &str, content: &[u8]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+#[test]
+#[cfg(all(feature = "demo", feature = "operator"))]
+fn help_is_what_it_was() {
+    let refresh = std::env::var_os("REFRESH_HELP").is_some();
+    let mut stale = Vec::new();
+    for command in ["", "probe", "plan", "causes", "schema", "demo"] {
+        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|part| !part.is_empty()).collect();
+        let output = run(&arguments);
+        let help = text(&output.stdout);
+        assert_eq!((output.status.code(), output.stderr.is_empty()), (Some(0), true), "{command}");
+        let name = if command.is_empty() { "pullprobe" } else { command };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/help/{name}.txt"));
+        if refresh {
+            fs::write(&path, &help).unwrap();
+        }
+        let known = fs::read_to_string(&path).unwrap_or_default();
+        if known != help {
+            stale.push(format!("{}:\n{}", path.display(), difference(&known, &help)));
+        }
+    }
+    assert!(
+        stale.is_empty(),
+        "help has changed. If that is meant: REFRESH_HELP=1 cargo test --test cli help\n{}",
+        stale.join("\n")
+    );
+}
+
+/// The lines that only one of them has.
+#[cfg(all(feature = "demo", feature = "operator"))]
+fn difference(known: &str, now: &str) -> String {
+    let only = |a: &str, b: &str, mark: &str| -> String {
+        a.lines().filter(|line| b.lines().all(|other| other != *line)).map(|line| format!("{mark} {line}\n")).collect()
+    };
+    only(known, now, "-") + &only(now, known, "+")
+}
+
+/// Exit 2, nothing on stdout, and one sentence on stderr that has each of `words`.
+fn refused(output: &Output, words: &[&str]) -> Result<(), String> {
+    let (said, printed) = (text(&output.stderr), text(&output.stdout));
+    let complete = words.iter().all(|word| said.contains(word));
+    let calm = !said.contains("panicked") && said.lines().count() <= 8 && said.len() < 1_500;
+    if output.status.code() == Some(2) && printed.is_empty() && complete && calm {
+        return Ok(());
+    }
+    Err(format!("exit {:?}, stdout {printed:?}, stderr without one of {words:?}:\n{said}", output.status.code()))
+}
+
+#[test]
+fn wrong_arguments_are_one_sentence_with_the_flag_and_the_fix() {
+    let image = format!("{ECR}/app:1.4");
+    let text_file = file("not-pem.txt", b"this is no certificate\n");
+    let empty = file("empty.pem", b"");
+    let broken = file("broken.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let plan = text(&run(&["plan", &image, "--format", "json"]).stdout);
+    let unknown_field = plan.replacen('{', r#"{"colour":"red","#, 1);
+    let long_group = "x".repeat(600);
+    let upper = format!("{ECR}/App:1");
+    let empty_tag = format!("{ECR}/app:");
+    let typo = "123456789012.dkr.ecr.us-east-1.amazonawss.com/app:1";
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--ca-bundle", "/nowhere/ca.pem"], &["--ca-bundle", "/nowhere/ca.pem"]),
+        (&["--ca-bundle", text_file.to_str().unwrap()], &["--ca-bundle", "PEM"]),
+        (&["--ca-bundle", empty.to_str().unwrap()], &["--ca-bundle", "PEM"]),
+        (&["--ca-bundle", broken.to_str().unwrap()], &["--ca-bundle", "certificate"]),
+        (&["--region", "us-east-99x"], &["--region"]),
+        (&["--region", "eu west 1"], &["--region"]),
+        (&["--region", ""], &["--region"]),
+        (&["--log-group", &long_group], &["--log-group", "600"]),
+        (&["--log-group", "a b"], &["--log-group"]),
+        (&["--secret", "arn:aws:secretsmanager:us-east-1:12:secret"], &["--secret"]),
+        (&["--secret", "arn:aws:s3:::bucket/key"], &["--secret", "secretsmanager and ssm"]),
+        (&["--resolver", "dns.google"], &["--resolver", "10.0.0.2"]),
+        (&["--deadline", "0"], &["--deadline", "100ms"]),
+        (&["--deadline", "soon"], &["--deadline", "30s"]),
+        (&["--label", "colour"], &["--label", "KEY=VALUE"]),
+        (&["--run-id", "a:b"], &["--run-id", "letters"]),
+        (&["--platform", "arm64"], &["--platform", "linux/arm64"]),
+        (&["--colour", "red"], &["--colour"]),
+    ];
+    let with_image = cases.iter().map(|(flags, words)| ([&["probe", "--image", &image], *flags].concat(), *words));
+    let no_definition = file("no-definition.json", b"{\"family\": 1");
+    let alone: [(Vec<&str>, &[&str]); 11] = [
+        (vec!["probe", "--task-definition", "/nowhere/task.json"], &["--task-definition", "/nowhere/task.json"]),
+        (vec!["probe", "--task-definition", no_definition.to_str().unwrap()], &["--task-definition", "line 1"]),
+        (vec!["plan", "--task-definition", "-"], &["--task-definition"]),
+        (vec!["probe", "--plan", "{"], &["--plan"]),
+        (vec!["probe", "--plan", ""], &["--plan"]),
+        (vec!["probe", "--plan", &unknown_field], &["--plan", "colour"]),
+        (vec!["probe", "--plan", "{}", "--image", &image], &["--plan", "--image"]),
+        (vec!["probe", "--image", &upper], &["--image", "^"]),
+        (vec!["probe", "--image", &empty_tag], &["--image", "^"]),
+        (vec!["probe", "--image", typo], &["--image", "^", "amazonaws.com"]),
+        (vec!["causes", "nonsense"], &["nonsense", "pullprobe causes"]),
+    ];
+    let mistakes: Vec<String> = with_image
+        .chain(alone)
+        .filter_map(|(arguments, words)| {
+            let shown: Vec<_> = arguments.iter().map(|argument| &argument[..argument.len().min(60)]).collect();
+            refused(&run(&arguments), words).err().map(|error| format!("{}: {error}", shown.join(" ")))
+        })
+        .collect();
+    assert!(mistakes.is_empty(), "{} mistakes:\n{}", mistakes.len(), mistakes.join("\n"));
+}
+
+#[test]
+fn the_caret_stands_under_the_mistake() {
+    let output = run(&["plan", "123456789012.dkr.ecr.us-east-1.amazonawss.com/app:1"]);
+    let said = text(&output.stderr);
+    let lines: Vec<_> = said.lines().collect();
+    let caret = lines.iter().position(|line| line.trim_start().starts_with('^')).unwrap_or_else(|| panic!("{said}"));
+    let column = lines[caret].find('^').unwrap();
+    assert!(lines[caret - 1][column..].starts_with("amazonawss.com"), "{said}");
+}
+
+#[test]
+fn nothing_to_check_is_said_before_anything_is_asked() {
+    refused(&run(&["probe"]), &["--image"]).unwrap();
+    refused(&run(&["plan"]), &["--image"]).unwrap();
+    refused(&run(&["plan", "nginx"]), &["--region", "us-east-1"]).unwrap();
+    refused(&run(&[]), &["Usage"]).unwrap_or_else(|error| assert!(error.contains("Usage"), "{error}"));
+}
+
+#[test]
+fn flags_come_from_the_environment_as_well() {
+    let mut command = pullprobe(&["probe"]);
+    command.env("PULLPROBE_IMAGE", format!("{ECR}/app:1.4")).env("PULLPROBE_DEADLINE", "0");
+    refused(&command.output().unwrap(), &["--deadline"]).unwrap();
+    let names: BTreeSet<String> = environment_names("probe").into_iter().collect();
+    for name in ["IMAGE", "PLAN", "SECRET", "LOG_GROUP", "REGION", "RESOLVER", "DEADLINE", "RUN_ID", "LABEL", "FORMAT"]
+    {
+        assert!(names.contains(&format!("PULLPROBE_{name}")), "{name}");
+    }
+}
+
+#[test]
+fn the_task_definition_sets_only_what_the_binary_reads() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("task-definition.json");
+    let definition: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let known = environment_names("probe");
+    let containers = definition["containerDefinitions"].as_array().unwrap();
+    let variables: Vec<_> = containers.iter().flat_map(|c| c["environment"].as_array().unwrap()).collect();
+    assert!(!variables.is_empty());
+    for variable in variables {
+        let name = variable["name"].as_str().unwrap();
+        assert!(known.iter().any(|known| known == name), "{name} is not read by the binary: {known:?}");
+    }
+}
+
+#[test]
+fn causes_are_listed_and_have_a_page() {
+    let list = text(&run(&["causes"]).stdout);
+    for cause in pullprobe::cause::Cause::ALL {
+        assert!(list.contains(&format!("  {cause} ")), "{cause} is not in the list");
+    }
+    let page = run(&["causes", "s3-gateway-missing"]);
+    assert_eq!(page.status.code(), Some(0));
+    assert!(text(&page.stdout).starts_with("# s3-gateway-missing\n"));
+}
+
+#[test]
+fn the_schema_is_json() {
+    let output = run(&["schema"]);
+    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(schema["$schema"].is_string() && schema["properties"]["verdict"].is_object());
+}
+
+#[test]
+fn a_plan_is_printed_and_goes_back_into_probe() {
+    let image = format!("{ECR}/team/app:1.4");
+    let printed = text(&run(&["plan", &image, "--log-group", "/ecs/app"]).stdout);
+    for part in ["api.ecr.us-east-1.amazonaws.com:443", "com.amazonaws.us-east-1.s3", "ecr:BatchGetImage"] {
+        assert!(printed.contains(part), "{part} is not in\n{printed}");
+    }
+    let json = text(&run(&["plan", &image, "--log-group", "/ecs/app", "--format", "json"]).stdout);
+    assert_eq!(json.lines().count(), 1);
+    let plan: Value = serde_json::from_str(&json).unwrap();
+    // A resolver on a port where nobody is: the probe ends in a second, with a report.
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = pullprobe(&["probe", "--plan", &json, "--resolver", &closed.to_string(), "--deadline", "4s"]);
+    let output = command.env("AWS_EC2_METADATA_DISABLED", "true").output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["plan"], plan);
+    assert_eq!(report["verdict"]["status"], "fail");
+    assert_eq!(Some(i64::from(output.status.code().unwrap())), report["verdict"]["exit_code"].as_i64());
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for arguments in [&["causes"][..], &["schema"], &["causes", "network-acl"]] {
+        let mut child = pullprobe(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let status = child.wait().unwrap();
+        assert!(status.success() && said.is_empty(), "{arguments:?}: {status} {said}");
+    }
+    let _ = std::io::stdout().flush();
+}
