@@ -56,7 +56,7 @@ EXECUTION_POLICY = {'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow', '
 ECR_LOCATIONS = """
         auth_basic "ecr.amazonaws.com";
         auth_basic_user_file {passwords};
-        location /v2/team/ {{ proxy_pass http://127.0.0.1:{port}; }}
+        location /v2/team/ {{ proxy_pass {upstream}; }}
         location /v2/ {{
             default_type application/json;
             return 404 '{{"errors":[{{"code":"NAME_UNKNOWN","message":"The repository with name \\'app\\' does not exist in the registry with id \\'123456789012\\'"}}]}}';
@@ -71,7 +71,7 @@ S3_LOCATIONS = """
             if ($credentials = "header query") {{
                 return 400 '<?xml version="1.0" encoding="UTF-8"?>\\n<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>';
             }}
-            proxy_pass http://127.0.0.1:{port};
+            proxy_pass {upstream};
         }}
 """
 S3_ACCESS_DENIED = """
@@ -113,14 +113,14 @@ class Region:
         self.moto, self.s3_moto = Moto(at, 'aws', 5000), Moto(at, 's3', 5001)
         self.registry = Registry(at, 5002, LAYER_BUCKET, S3_HOST, '127.0.0.1', self.ca_bundle)
         self.dns = Dns(at, RESOLVER, {HOST[role]: [address] for role, address in ADDRESS.items()})
-        passwords = at / 'registry-passwords'
+        self.registry_passwords = at / 'registry-passwords'
         # moto's token for an account; `{PLAIN}` is nginx's way to say that what follows is the password itself.
         self.registry_token = f'{ACCOUNT}-auth-token'
-        passwords.write_text(f'AWS:{{PLAIN}}{self.registry_token}\n')
+        self.registry_passwords.write_text(f'AWS:{{PLAIN}}{self.registry_token}\n')
 
         locations = {role: f'location / {{ proxy_pass {self.moto.url}; }}' for role in ADDRESS}
-        locations['ecr.dkr'] = ECR_LOCATIONS.format(passwords=passwords, port=self.registry.peer[1])
-        locations['s3'] = S3_LOCATIONS.format(port=self.s3_moto.peer[1])
+        locations['ecr.dkr'] = ECR_LOCATIONS.format(passwords=self.registry_passwords, upstream=self.registry.url)
+        locations['s3'] = S3_LOCATIONS.format(upstream=self.s3_moto.url)
         names = {role: [host] for role, host in HOST.items()}
         names['ecr.dkr'] = [f'*.{HOST["ecr.dkr"]}', HOST['ecr.dkr']]
         names['s3'] = [f'*.{S3_HOST}', S3_HOST]

@@ -204,6 +204,7 @@ class Registry(Server):
     def __init__(self, directory, port, bucket, s3_host, s3_address, trust):
         super().__init__(directory, 'docker-registry', ('127.0.0.1', port))
         self.trust = trust
+        self.url = f'http://127.0.0.1:{port}'
         self.hosts = directory / 'registry.hosts'
         self.hosts.write_text(f'127.0.0.1 localhost\n{s3_address} {bucket}.{s3_host} {s3_host}\n')
         self.config = directory / 'registry.json'

@@ -1,0 +1,120 @@
+"""The lab: one region of servers, several worlds, and the probe run inside them."""
+import concurrent.futures
+import contextlib
+import json
+import os
+import pathlib
+import queue
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+
+import contract
+from judge import Judge
+from namespace import die_with_parent
+from probe import STATIC_BINARY, Run
+from region import ACCOUNT, REGION, Region
+from subnet import ALL
+from world import World
+
+PREFIX = 'pullprobe-lab-'
+LONGEST_RUN = 60  # seconds; the probe's own deadline is 30
+
+
+class Lab:
+    def __init__(self, directory, worlds):
+        self.region = Region(directory)
+        self.directory = pathlib.Path(directory)
+        self._certificates, self._issuing = {}, threading.Lock()
+        self.socket = self.directory / 'judge.sock'
+        moto, registry = self.region.moto.peer, self.region.registry.peer
+        upstream = {role: moto for role in ALL} | {'ecr.dkr': registry, 's3': self.region.s3_moto.peer}
+        self.judge = Judge(self.socket, upstream, lambda: self.region.role_credentials)
+        self.region.repository.push('layer-gone')
+        self.region.bucket_delete(self.region.repository.layers['layer-gone']['amd64'][2])
+        source = pathlib.Path(os.environ.get('PULLPROBE_BINARY', STATIC_BINARY))
+        if not source.exists():
+            raise SystemExit(f'{source} is not built (`tests/run static` builds it)')
+        self.binary = pathlib.Path(shutil.copy(source, self.directory / 'pullprobe'))
+        self.binary.chmod(0o755)
+        self.worlds = [World(self, number) for number in range(worlds)]
+
+    def close(self):
+        for world in self.worlds:
+            world.close()
+        self.judge.stop()
+        self.region.close()
+
+    def certificate(self, role, kind):
+        """'good', 'expired', 'wrong-name', or 'forged' by a middlebox's own authority; made when first asked for."""
+        with self._issuing:
+            if (role, kind) not in self._certificates:
+                names = ['proxy.example.com'] if kind == 'wrong-name' else _names(role)
+                authority = self.region.corporate if kind == 'forged' else self.region.authority
+                self._certificates[role, kind] = authority.issue(f'{kind}-{role}', names, expired=kind == 'expired')
+            return self._certificates[role, kind]
+
+    def flags(self, subnet):
+        """What the task needs to start, as flags of the probe."""
+        asked = {'password': f'{self.region.secret}:password::', 'no-key': f'{self.region.secret}:pin::',
+                 'not-json': f'{self.region.plain_secret}:password::', 'no-version': f'{self.region.secret}:password:CANARY:',
+                 'absent': f'arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:prod/absent-AbCdEf'}[subnet.secret]
+        parameter = self.region.parameter if subnet.parameter else f'{self.region.parameter}-absent'
+        private = ['--expect', 'private'] if subnet.expect_private else []
+        return ['--image', subnet.image, '--log-group', subnet.log_group, '--secret', asked, '--secret', parameter, *private]
+
+    def probe(self, world, subnet):
+        """One run of the probe in a world that is as `subnet` says."""
+        world.apply(subnet)
+        command = world.command([self.binary, 'probe', '--format', 'json', '--ca-bundle', self.region.ca_bundle, *self.flags(subnet)], True)
+        with world.busy(), world.task.entered():
+            process = subprocess.Popen(command, env=world.environment(), cwd='/', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+            began = time.monotonic()
+            try:
+                stdout, stderr = process.communicate(timeout=LONGEST_RUN)
+            finally:
+                process.kill()
+        return Run(stdout, stderr, process.returncode, time.monotonic() - began)
+
+    def run_all(self, faults, done):
+        """Every fault in whichever world is free; `done(fault, run)` as they end."""
+        free = queue.SimpleQueue()
+        for world in self.worlds:
+            free.put(world)
+
+        def one(fault):
+            world = free.get()
+            try:
+                return fault, self.probe(world, fault.subnet)
+            except RuntimeError as error:  # a server or a command of the lab's own
+                return fault, Run('', str(error), -1, 0)
+            finally:
+                free.put(world)
+        # A server dies with the thread that started it, so the threads live as long as the pool.
+        with concurrent.futures.ThreadPoolExecutor(len(self.worlds)) as pool:
+            for future in concurrent.futures.as_completed([pool.submit(one, fault) for fault in faults]):
+                done(*future.result())
+
+
+def _names(role):
+    from subnet import Subnet
+    return Subnet().names_of(role)
+
+
+@contextlib.contextmanager
+def open_lab(worlds):
+    """A lab for the length of a `with`. What a killed run left in /tmp is removed first; nothing else of it outlives it."""
+    for left in pathlib.Path(tempfile.gettempdir()).glob(f'{PREFIX}*'):
+        if not pathlib.Path('/proc', left.name.removeprefix(PREFIX)).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    directory = pathlib.Path(tempfile.gettempdir(), f'{PREFIX}{os.getpid()}')
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o755)
+    try:
+        with contextlib.closing(Lab(directory, worlds)) as lab:
+            yield lab
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
