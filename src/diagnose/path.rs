@@ -3,6 +3,8 @@
 //! Silence is ambiguous by nature: every filter and every missing route of a VPC drops without a word. What separates the
 //! candidates is which *other* addresses answer, over which way. Each rule therefore says what would have to hold.
 
+use std::collections::BTreeSet;
+
 use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, Target, Way};
@@ -107,11 +109,14 @@ fn depends_on_port(ports: &SourcePorts) -> bool {
     outside && ports.silent.len() > 1 && ports.answered.len() > 1
 }
 
-/// One service's private address is silent and other private addresses answer: a record that still points to an endpoint
-/// which is gone looks exactly so, for a VPC drops what is sent to an address that nobody has.
+/// A service's private address is silent: a record that still points to an endpoint which is gone looks exactly so, for a
+/// VPC drops what is sent to an address that nobody has. A record that outlived the move to a NAT gateway is the same. Where
+/// several private addresses are silent and none answers, one closed filter is the explanation, not several stale records.
 pub(super) fn stale_name(ev: Evidence<'_>) -> Vec<Finding> {
     let private = silent(ev, is_private);
-    if !answers(ev, Way::Private) {
+    let targets: BTreeSet<_> = private.iter().map(|seen| seen.target()).collect();
+    let something_answers = [Way::Private, Way::S3, Way::Internet].into_iter().any(|way| answers(ev, way));
+    if !answers(ev, Way::Private) && (targets.len() > 1 || !something_answers) {
         return Vec::new();
     }
     Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, private).into_iter().collect()

@@ -54,12 +54,12 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::TaskSecurityGroupEgress, every_connect),
     (Cause::NetworkAcl, |ev| {
         let all = every_connect(ev)?;
+        // Where no spread was taken, a narrow ephemeral range may still hide: the rules of an ACL name addresses.
         let whole_spread =
             |seen: &&Observation| seen.source_ports.as_ref().is_some_and(|ports| ports.silent.is_empty());
-        // Where no spread was taken, a narrow ephemeral range may still hide.
-        let spread: Vec<_> = all.iter().copied().filter(whole_spread).collect();
-        let outside = all.iter().any(|seen| seen.scope != Some(Scope::SameSubnet));
-        (outside && !spread.is_empty()).then_some(all)
+        let outside: Vec<_> = all.iter().filter(|seen| seen.scope != Some(Scope::SameSubnet)).copied().collect();
+        let tried = |target: &str| outside.iter().any(|seen| seen.target() == target && whole_spread(seen));
+        (!outside.is_empty() && outside.iter().all(|seen| tried(seen.target()))).then_some(all)
     }),
     (Cause::EndpointAddressUnreachable, every_connect),
     (Cause::ConnectionRefused, every_connect),

@@ -1,6 +1,6 @@
 //! One target's first three rungs, and the connections that they leave behind.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,8 +31,9 @@ pub struct Probe {
     pub tls: Tls,
     /// Where observations go.
     pub recorder: Recorder,
-    /// One healthy path of each scope is tried from a spread of source ports.
-    spread_done: Arc<[AtomicBool; 3]>,
+    /// Of each target, one healthy address of each scope is tried from a spread of source ports: a network ACL's rules
+    /// name addresses, so what holds for one service need not hold for the next.
+    spread_done: Arc<Mutex<BTreeSet<(String, Scope)>>>,
 }
 
 impl Probe {
@@ -41,8 +42,8 @@ impl Probe {
         Self { setting, tls, recorder, spread_done: Arc::default() }
     }
 
-    fn claims_spread(&self, scope: Scope) -> bool {
-        !self.spread_done[scope as usize].swap(true, Ordering::Relaxed)
+    fn claims_spread(&self, target: &Target, scope: Scope) -> bool {
+        self.spread_done.lock().unwrap_or_else(PoisonError::into_inner).insert((target.key.clone(), scope))
     }
 }
 
@@ -282,7 +283,7 @@ async fn connect_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Optio
     let connected = at(probe, observe(target, Phase::Connect, outcome, started), peer);
     let scope = probe.setting.place.scope(peer.ip());
     let flaky = started.elapsed() > FLAKY_AFTER;
-    let spread_wanted = connected.passed() && (flaky || probe.claims_spread(scope));
+    let spread_wanted = connected.passed() && (flaky || probe.claims_spread(target, scope));
     // The kernel picks from 32768-60999; where some ports are shut, those that are known to be open are used instead.
     let ports = match &dialled.source_ports {
         Some(ports) if !ports.silent.is_empty() => ports.answered.clone(),

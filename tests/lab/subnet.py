@@ -49,7 +49,7 @@ class Subnet:
     expect_private: bool = False
     # The machine.
     ipv6: str = ''                                        # '', 'works', 'answers' (the task has none)
-    latency_ms: int = 0                                   # one way
+    latency_ms: int = 0                                   # added to every round trip
     burners: int = 0
 
     def copy(self):

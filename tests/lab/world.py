@@ -118,8 +118,10 @@ class World:
         self.endpoints.ip('link set own up', 'link set zones up')
         self.internet.ip('link set gateway up', 'link set vpc up', 'address add 192.0.2.2/30 dev gateway', 'address add 192.0.2.6/30 dev vpc',
                          f'route add {NAT_ADDRESS}/32 via 192.0.2.5', *(f'address add {a}/32 dev lo' for a in PUBLIC.values()),
-                         *(f'address add {a}/128 dev lo' for a in PUBLIC_6.values()))
-        self.vpc.ip('address add 192.0.2.1/30 dev gateway', 'address add 192.0.2.5/30 dev internet')
+                         *(f'address add {a}/128 dev lo' for a in PUBLIC_6.values()), f'address add {V6}:99::2/64 dev gateway',
+                         f'route add {V6}::/48 via {V6}:99::1')
+        self.vpc.ip('address add 192.0.2.1/30 dev gateway', 'address add 192.0.2.5/30 dev internet', f'address add {V6}:99::1/64 dev gateway',
+                    f'route add {PUBLIC_6["s3"]}/128 via {V6}:99::2')
         self._vpc_of = None
 
     def _number(self, vpc):
@@ -167,7 +169,7 @@ class World:
         self.vpc.ip(*[back, *(f'rule add from {address} lookup 6 pref 60' for address in subnet.small_link)] if subnet.small_link else [])
         if subnet.latency_ms:
             # The default of table 7 is the forwarder's device; what it gives back comes from there and is routed as ever.
-            self.vpc.ip(*(f'rule add iif {device} lookup 7 pref 50' for device in ('subnet', 'zones', 'gateway', 'internet')))
+            self.vpc.ip('rule add iif subnet lookup 7 pref 50')
         six = subnet.ipv6 == 'works'
         self.task.ip(*([f'address replace {V6}:1::10/64 dev eth1', f'route replace default via {V6}:1::1'] if six
                        else [f'address del {V6}:1::10/64 dev eth1']), force=True)
@@ -182,6 +184,7 @@ class World:
                                                           drops('ip daddr', subnet.dead))))
 
         # Stateless: each direction by itself, by addresses and ports, with no memory of connections.
+        held = 'iifname subnet notrack;' if subnet.latency_ms else ''  # the router meets it again when it was held for long enough
         border = drops('ip daddr', subnet.acl_out, exempt, 'iifname subnet tcp dport 443')
         back = ' '.join(f'oifname subnet {"" if source == "all" else f"ip saddr {source}"} ip protocol tcp tcp dport 1024-{lowest - 1} drop;'
                         for source, lowest in subnet.acl_back.items())
@@ -192,12 +195,12 @@ class World:
         swallows = ' '.join(f'ip daddr {address} tcp dport 443 meta length > {HELLO} drop;' for address in subnet.swallows)
         catches = ' '.join(f'iifname subnet ip daddr {address} tcp dport 443 redirect to :{INTERCEPTOR};' for address in subnet.intercepts)
         self.vpc.nft(
-            table('network_acl', chain('prerouting', 'raw', border), chain('postrouting', '300', back))
+            table('network_acl', chain('prerouting', 'raw', border, held), chain('postrouting', '300', back))
             + table('gateways', chain('prerouting', 'dstnat', catches, kind='nat'), chain('postrouting', 'srcnat', translate, kind='nat'))
             + table('middlebox', chain('forward', '0', resets, swallows))
             + table('resolver', chain('input', '0', silent, loses))
             # A VPC's router never says why it dropped something.
-            + table('silence', chain('output', '0', 'icmp type { destination-unreachable, time-exceeded } drop;')))
+            + table('silence', chain('output', '0', 'oifname != lo icmp type { destination-unreachable, time-exceeded } drop;')))
         # An internet gateway passes nothing that has no public address.
         public = {PUBLIC[role] for role in subnet.endpoint_groups if role not in subnet.private}
         self.internet.nft(table('internet', chain('input', '0', f'iifname vpc ip saddr {subnet.vpc}.0.0/16 drop;',
@@ -208,6 +211,7 @@ class World:
                   'internet': (self.internet, {role: [PUBLIC[role]] for role in ALL if role == 's3' or role not in subnet.private})}
         if subnet.ipv6 == 'works':
             places['endpoints'][1].update({role: [*places['endpoints'][1][role], f'[{V6}:9::{11 + ALL.index(role)}]'] for role in subnet.private})
+            places['internet'][1]['s3'] = [PUBLIC['s3'], f'[{PUBLIC_6["s3"]}]']
         configs = {}
         for place, (namespace, listens) in places.items():
             listens = {role: [a for a in addresses if a not in subnet.refuses] for role, addresses in listens.items()}
@@ -215,7 +219,7 @@ class World:
                                                 for role, listen in listens.items() if listen)
         if subnet.intercepts:
             configs['middlebox'] = self.vpc, ''.join(self._site(subnet, role, [f'0.0.0.0:{INTERCEPTOR}'], 'forged') for role in ALL)
-        configs['resolver'] = self.vpc, self._resolver(subnet)
+        configs['resolver'] = self.vpc, f'    interface: {subnet.resolver_address}\n' + self._resolver(subnet)
         for name in {*self.servers, *configs}:
             running = self.servers.get(name)
             namespace, config = configs.get(name, (None, None))
@@ -261,7 +265,7 @@ class World:
         if subnet.resolver in ('servfail', 'refused', 'nxdomain', 'nodata'):
             kind = {'refused': 'always_refuse', 'nxdomain': 'always_nxdomain', 'nodata': 'always_nodata'}.get(subnet.resolver)
             if kind is None:
-                return '\nforward-zone:\n    name: "."\n    forward-addr: 127.0.0.1@1\n'
+                return '\nforward-zone:\n    name: "."\n    forward-tcp-upstream: yes\n    forward-addr: 127.0.0.1@1\n'
             return f'    local-zone: "." {kind if subnet.resolver == "refused" else "static"}\n    local-zone: "amazonaws.com." {kind}\n'
         zones = [zone('.', 'static'), zone('amazonaws.com.', 'static', Dns.PUBLIC_SOA, *())]
         for role in [*ALL, 'sts']:
@@ -391,7 +395,6 @@ class Unbound(Server):
 
     def command(self):
         self.config.write_text(f"""server:
-    interface: {self.peer[0]}
     interface: {RESOLVER_LINK_LOCAL}
     access-control: 0.0.0.0/0 allow
     do-daemonize: no
