@@ -5,7 +5,6 @@ wrong in two headers; without the second the request goes on to moto or docker-r
 requests whose signature is right: `botocore`'s signer is the judge of that, not anything the probe could share.
 The wordings are AWS's own, with their sources in the pages of the causes.
 """
-import base64
 import datetime
 import email.utils
 import http.client

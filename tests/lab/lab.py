@@ -1,7 +1,6 @@
 """The lab: one region of servers, several worlds, and the probe run inside them."""
 import concurrent.futures
 import contextlib
-import json
 import os
 import pathlib
 import queue
@@ -11,12 +10,11 @@ import tempfile
 import threading
 import time
 
-import contract
 from judge import Judge
 from namespace import die_with_parent
 from probe import STATIC_BINARY, Run
 from region import ACCOUNT, REGION, Region
-from subnet import ALL
+from subnet import ALL, Subnet
 from world import World
 
 PREFIX = 'pullprobe-lab-'
@@ -51,7 +49,7 @@ class Lab:
         """'good', 'expired', 'wrong-name', or 'forged' by a middlebox's own authority; made when first asked for."""
         with self._issuing:
             if (role, kind) not in self._certificates:
-                names = ['proxy.example.com'] if kind == 'wrong-name' else _names(role)
+                names = ['proxy.example.com'] if kind == 'wrong-name' else Subnet().names_of(role)
                 authority = self.region.corporate if kind == 'forged' else self.region.authority
                 self._certificates[role, kind] = authority.issue(f'{kind}-{role}', names, expired=kind == 'expired')
             return self._certificates[role, kind]
@@ -97,11 +95,6 @@ class Lab:
         with concurrent.futures.ThreadPoolExecutor(len(self.worlds)) as pool:
             for future in concurrent.futures.as_completed([pool.submit(one, fault) for fault in faults]):
                 done(*future.result())
-
-
-def _names(role):
-    from subnet import Subnet
-    return Subnet().names_of(role)
 
 
 @contextlib.contextmanager

@@ -10,15 +10,10 @@
 The namespaces have no names and no files: they end with the process that holds them, however it ends.
 """
 import contextlib
-import ctypes
 import os
 import pathlib
-import signal
-import socket
 import subprocess
-import sys
 import threading
-import time
 
 import delay
 from namespace import CLONE_NEWNET, _call, _libc, die_with_parent, run
@@ -118,9 +113,9 @@ class World:
         self.endpoints.ip('link set own up', 'link set zones up')
         self.internet.ip('link set gateway up', 'link set vpc up', 'address add 192.0.2.2/30 dev gateway', 'address add 192.0.2.6/30 dev vpc',
                          f'route add {NAT_ADDRESS}/32 via 192.0.2.5', *(f'address add {a}/32 dev lo' for a in PUBLIC.values()),
-                         *(f'address add {a}/128 dev lo' for a in PUBLIC_6.values()), f'address add {V6}:99::2/64 dev gateway',
+                         *(f'address add {a}/128 dev lo' for a in PUBLIC_6.values()), f'address add {V6}:99::2/64 dev gateway nodad',
                          f'route add {V6}::/48 via {V6}:99::1')
-        self.vpc.ip('address add 192.0.2.1/30 dev gateway', 'address add 192.0.2.5/30 dev internet', f'address add {V6}:99::1/64 dev gateway',
+        self.vpc.ip('address add 192.0.2.1/30 dev gateway', 'address add 192.0.2.5/30 dev internet', f'address add {V6}:99::1/64 dev gateway nodad',
                     f'route add {PUBLIC_6["s3"]}/128 via {V6}:99::2')
         self._vpc_of = None
 
@@ -130,13 +125,13 @@ class World:
             return
         if self._vpc_of:
             for namespace, devices in ((self.task, ['eth1']), (self.endpoints, ['own', 'zones']), (self.vpc, ['subnet', 'zones'])):
-                namespace.ip(*(f'address flush dev {device}' for device in devices))
+                namespace.ip(*(f'address flush dev {device} scope global' for device in devices))
             self.vpc.ip(f'address del {self._vpc_of}.0.2/32 dev lo')
             self.internet.ip(f'route del {self._vpc_of}.0.0/16')
         self._vpc_of = vpc
         subnet = Subnet(vpc=vpc)
-        self.vpc.ip(f'address add {vpc}.1.1/24 dev subnet', f'address add {vpc}.0.2/32 dev lo', f'address add {V6}:1::1/64 dev subnet',
-                    *(f'address add {vpc}.{zone}.1/24 dev zones' for zone in ZONES), f'address add {V6}:9::1/64 dev zones')
+        self.vpc.ip(f'address add {vpc}.1.1/24 dev subnet', f'address add {vpc}.0.2/32 dev lo', f'address add {V6}:1::1/64 dev subnet nodad',
+                    *(f'address add {vpc}.{zone}.1/24 dev zones' for zone in ZONES), f'address add {V6}:9::1/64 dev zones nodad')
         self.task.ip(f'address add {vpc}.1.10/24 dev eth1', f'route replace default via {vpc}.1.1')
         zoned = [address for role in ROLES for address in subnet.endpoint(role)]
         own = [address for role in ROLES for address in Subnet(vpc=vpc, inside={role}).endpoint(role)]
@@ -145,7 +140,7 @@ class World:
                           *(f'address add {address}/24 dev own noprefixroute' for address in own),
                           f'route replace {vpc}.1.0/24 dev own table 5', 'rule flush', 'rule add pref 32766 lookup main',
                           *(f'rule add from {address} lookup 5 pref 100' for address in own),
-                          *(f'address add {V6}:9::{11 + ALL.index(role)}/64 dev zones' for role in ROLES), f'route replace default via {V6}:9::1')
+                          *(f'address add {V6}:9::{11 + ALL.index(role)}/64 dev zones nodad' for role in ROLES), f'route replace default via {V6}:9::1')
         self.internet.ip(f'route replace {vpc}.0.0/16 via 192.0.2.1')
         self.resolv_conf.write_text(f'nameserver {vpc}.0.2\nsearch ec2.internal\n')
 
@@ -171,8 +166,8 @@ class World:
             # The default of table 7 is the forwarder's device; what it gives back comes from there and is routed as ever.
             self.vpc.ip('rule add iif subnet lookup 7 pref 50')
         six = subnet.ipv6 == 'works'
-        self.task.ip(*([f'address replace {V6}:1::10/64 dev eth1', f'route replace default via {V6}:1::1'] if six
-                       else [f'address del {V6}:1::10/64 dev eth1']), force=True)
+        self.task.ip(*([f'address replace {V6}:1::10/64 dev eth1 nodad', f'route replace default via {V6}:1::1'] if six
+                       else [f'address del {V6}:1::10/64 dev eth1', f'route del default via {V6}:1::1']), force=True)
 
     def _filters(self, subnet):
         exempt = f'169.254.0.0/16, {subnet.resolver_address}'  # in a VPC neither filter acts on the resolver and on link-local
