@@ -65,7 +65,8 @@ fn help_is_what_it_was() {
 #[cfg(all(feature = "demo", feature = "operator"))]
 fn difference(known: &str, now: &str) -> String {
     let only = |a: &str, b: &str, mark: &str| -> String {
-        a.lines().filter(|line| b.lines().all(|other| other != *line)).map(|line| format!("{mark} {line}\n")).collect()
+        let only = a.lines().filter(|line| b.lines().all(|other| other != *line));
+        only.map(|line| format!("{mark} {line}")).collect::<Vec<_>>().join("\n")
     };
     only(known, now, "-") + &only(now, known, "+")
 }

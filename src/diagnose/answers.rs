@@ -140,6 +140,10 @@ pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
     findings
 }
 
+/// What is wrong with a signature or a credential.
+const IS_OF_A_SIGNATURE: [Failure; 4] =
+    [Failure::Unauthenticated, Failure::ExpiredToken, Failure::InvalidSignature, Failure::ClockSkewed];
+
 fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
     let answer = seen.answer.as_ref();
     let code = answer.map(|answer| answer.code.as_str()).unwrap_or_default();
@@ -148,21 +152,16 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
     match (seen.failure(), seen.phase) {
         (Some(Failure::WrongPlatform), _) => vec![(Cause::PlatformMismatch, Certain)],
         (Some(Failure::WrongDigest), Phase::Manifest) => vec![(Cause::ImageNotFound, Likely)],
-        (Some(Failure::WrongDigest), _) => vec![(Cause::LayerUnavailable, Likely)],
         // The registry does not know the token that ECR has just handed out, or wants one that we do not have.
         (Some(Failure::Unauthenticated), _) if registry => vec![(Cause::RegistryLoginFailed, Certain)],
-        (Some(Failure::ExpiredToken | Failure::InvalidSignature | Failure::ClockSkewed), _) if registry => {
+        (Some(failure), _) if registry && IS_OF_A_SIGNATURE.contains(&failure) => {
             vec![(Cause::RegistryLoginFailed, Likely)]
         }
         // ECR signed the URL a moment ago: the task's own keys and clock are not in it.
-        (
-            Some(Failure::Unauthenticated | Failure::ExpiredToken | Failure::InvalidSignature | Failure::ClockSkewed),
-            Phase::Fetch,
-        ) => vec![(Cause::LayerUnavailable, Likely)],
-        (
-            Some(Failure::Unauthenticated | Failure::ExpiredToken | Failure::InvalidSignature | Failure::ClockSkewed),
-            _,
-        ) => Vec::new(),
+        (Some(failure), phase) if IS_OF_A_SIGNATURE.contains(&failure) && phase != Phase::Fetch => Vec::new(),
+        (Some(failure), _) if failure == Failure::WrongDigest || IS_OF_A_SIGNATURE.contains(&failure) => {
+            vec![(Cause::LayerUnavailable, Likely)]
+        }
         (_, Phase::Authorize) if registry => vec![(Cause::RegistryLoginFailed, Likely)],
         (_, Phase::Manifest) if code.eq_ignore_ascii_case("NAME_UNKNOWN") => vec![(Cause::RepositoryNotFound, Certain)],
         (_, Phase::Manifest) if code.eq_ignore_ascii_case("MANIFEST_UNKNOWN") => vec![(Cause::ImageNotFound, Certain)],

@@ -147,7 +147,7 @@ mod tests {
     fn what_ecs_would_reject_is_refused_with_a_sentence() {
         for (text, complaint) in [
             (format!("{SECRET}:password"), "json-key"),
-            ("arn:aws:s3:::bucket/key".into(), "region"),
+            ("arn:aws:s3:::bucket/key".into(), "not from s3"),
             ("arn:aws:dynamodb:eu-west-1:123456789012:table/x".into(), "not from dynamodb"),
             ("arn:aws:ssm:eu-west-1:123456789012:document/x".into(), "parameter/NAME"),
             ("arn:aws".into(), "cut off"),

@@ -9,6 +9,7 @@ use pullprobe::demo::setting::{self, Setting};
 use pullprobe::demo::world::World;
 use pullprobe::observation::{Observation, Phase, Role};
 use pullprobe::plan::{Plan, Wanted};
+use pullprobe::probe::Sight;
 use pullprobe::report::Report;
 use pullprobe::run::{self, Environment, Options};
 use pullprobe::vantage;
@@ -65,15 +66,18 @@ impl Rehearsal {
     pub async fn observe(self) -> Result<Report, String> {
         let variables = self.world.variables.clone();
         let environment: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
+        let credentials = run::begin_credentials(&environment);
         let options = Options {
             plan: self.plan.clone(),
             metadata: vantage::discover(&|name: &str| environment(name)).await,
             resolvers: vec![self.resolver],
             roots: Arc::new(self.roots.clone()),
             environment,
+            credentials,
             deadline: DEADLINE,
             run_id: "hostile".into(),
             labels: BTreeMap::new(),
+            sight: Sight::default(),
         };
         let started = Instant::now();
         let report = Box::pin(run::run(options, std::future::pending())).await?;

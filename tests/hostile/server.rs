@@ -156,6 +156,7 @@ pub fn http(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Step {
 
 /// Status line and headers, and no end of them.
 pub fn head(status: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    format!("HTTP/1.1 {status}\r\n{headers}").into_bytes()
+    let first = format!("HTTP/1.1 {status}\r\n");
+    let rest = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+    std::iter::once(first).chain(rest).collect::<Vec<_>>().concat().into_bytes()
 }

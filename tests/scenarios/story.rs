@@ -19,6 +19,7 @@ use crate::line::{ladder, lookup, made, observation, role, subject_of, usual_add
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_field_names, reason = "the key reads so in the files")]
 pub struct Story {
     /// One sentence.
     pub story: String,
