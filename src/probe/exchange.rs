@@ -260,9 +260,7 @@ fn request(authority: &str, ask: &Ask) -> Result<Request<Full<Bytes>>, hyper::ht
 }
 
 fn failure_of(error: &hyper::Error) -> Failure {
-    if error.is_parse_too_large() {
-        Failure::TooLarge
-    } else if error.is_parse() || error.is_parse_status() {
+    if error.is_parse() || error.is_parse_status() {
         Failure::UnexpectedAnswer
     } else if error.is_timeout() {
         Failure::TimedOut
