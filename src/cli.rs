@@ -31,6 +31,8 @@ pub enum Command {
     Probe(Box<Probe>),
     /// Print what a task will contact, and the VPC endpoints and the IAM policy that it needs
     Plan(Box<PlanCommand>),
+    /// Explain a stopped task's text: the step, what is proven, what it may be, the next command
+    Explain(Box<ExplainCommand>),
     /// Print the page of one cause, or the list of all
     Causes {
         /// A cause's code, such as s3-gateway-missing
@@ -62,6 +64,8 @@ pub enum Command {
 pub enum Document {
     /// pullprobe/report/v1
     Report,
+    /// pullprobe/explanation/v1
+    Explanation,
 }
 
 /// How a report is printed.
@@ -157,6 +161,24 @@ pub struct PlanCommand {
     #[arg(long, value_enum, default_value = "text")]
     pub format: PlanFormat,
 }
+
+/// `pullprobe explain`.
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_HELP)]
+pub struct ExplainCommand {
+    /// The text, as ECS or a mail has it; `-` reads stdin, as does no text where stdin is no terminal
+    #[arg(value_name = "TEXT", conflicts_with = "describe_tasks")]
+    pub text: Vec<String>,
+    /// What `aws ecs describe-tasks` or `describe-services` printed, `-` for stdin; one explanation for each task or event
+    #[arg(long, value_name = "FILE")]
+    pub describe_tasks: Option<PathBuf>,
+    /// How to print the explanation
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+const EXPLAIN_HELP: &str = "\
+Exit codes: the family's, as of a report (11 network, 14 permission, …) · 3 the text is not known · 2 it cannot be read";
 
 /// How a plan is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod explain;
 pub mod plan;
 pub mod probe;
 
@@ -45,9 +46,11 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
     match cli.command {
         Command::Probe(flags) => probe::run(&flags),
         Command::Plan(flags) => plan::run(&flags),
+        Command::Explain(flags) => explain::run(&flags),
         Command::Causes { code: Some(cause) } => print(cause.page()),
         Command::Causes { code: None } => print(&list_of_causes()),
         Command::Schema { document: Document::Report } => print(include_str!("../schemas/report-v1.json")),
+        Command::Schema { document: Document::Explanation } => print(include_str!("../schemas/explanation-v1.json")),
         #[cfg(feature = "demo")]
         Command::Demo { fault, list, format } => demo::run(fault.as_deref(), list, format),
     }

@@ -18,6 +18,8 @@ use crate::cause::{Cause, Family};
 use crate::evidence::{Evidence, ids};
 use crate::observation::{Observation, Role};
 
+pub(crate) use answers::named as denied_by;
+
 /// How sure a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -18,6 +18,7 @@
 //! | [`evidence`], [`diagnose`] | the rules, each with its argument |
 //! | [`cause`] | every cause, with its page |
 //! | [`run`] | one run from plan to report |
+//! | [`explain`] | what a stopped task's text says: the only place that reads AWS prose |
 #![forbid(unsafe_code)]
 
 pub mod agent;
@@ -31,6 +32,7 @@ pub mod diagnose;
 pub mod dns;
 pub mod endpoints;
 pub mod evidence;
+pub mod explain;
 pub mod observation;
 pub mod owner;
 pub mod place;

@@ -78,7 +78,8 @@ pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
     findings
 }
 
-fn named(policy: PolicyKind, denial: Option<&Denial>, layer: bool) -> Cause {
+/// The cause of a refusal that names its kind of policy; `layer` where it is Amazon S3's about a layer.
+pub(crate) fn named(policy: PolicyKind, denial: Option<&Denial>, layer: bool) -> Cause {
     let explicit = denial.is_some_and(|denial| denial.explicit);
     match policy {
         PolicyKind::Identity if explicit => Cause::IdentityPolicyDenies,

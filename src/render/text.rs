@@ -218,7 +218,7 @@ fn delivery(text: &mut String, report: &Report) {
 }
 
 /// Breaks at spaces, `indent` columns in. A word longer than a line stays whole: it is a name to be copied.
-fn wrap(text: &str, indent: usize) -> String {
+pub(super) fn wrap(text: &str, indent: usize) -> String {
     let margin = " ".repeat(indent);
     let mut lines = vec![margin.clone()];
     for word in text.split_whitespace() {

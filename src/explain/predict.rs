@@ -1,0 +1,1 @@
+//! What ECS itself would have said.

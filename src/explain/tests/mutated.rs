@@ -1,0 +1,200 @@
+//! What becomes of messages on their way: cut, with words lost, numbers changed, two in one. Deterministic: every cut and
+//! every lost word, and a fixed sequence for the rest.
+
+use super::corpus::{Labelled, corpus};
+use crate::cause::Family;
+use crate::diagnose::Confidence;
+use crate::explain::{Explanation, Step, explain};
+
+/// Families of what happens before a service has answered.
+fn is_path(family: Family) -> bool {
+    matches!(family, Family::Network | Family::Resolve | Family::Tls)
+}
+
+/// Holds for every text there is.
+fn check(text: &str) -> Explanation {
+    let explained = explain(text);
+    if is_path(explained.family) {
+        for finding in &explained.findings {
+            assert_ne!(finding.confidence, Confidence::Certain, "{} is certain of: {text}", finding.cause);
+        }
+    }
+    assert_eq!(explained.exit_code(), explained.family.exit_code());
+    assert!(!explained.next.is_empty(), "no next command for: {text}");
+    explained
+}
+
+/// A message about the path, which must never be read as a refusal.
+fn is_silent(labelled: &Labelled) -> bool {
+    labelled.family.ends_with("network") || ["dns", "env-file"].contains(&labelled.family.as_str())
+}
+
+fn silent() -> Vec<Labelled> {
+    corpus().into_iter().filter(is_silent).collect()
+}
+
+fn assert_no_permission(text: &str) {
+    let explained = check(text);
+    assert_ne!(explained.family, Family::Permission, "{text}");
+    let accused = explained.findings.iter().find(|finding| {
+        // A text that is cut before its reason, after a single try, may be anything that a service answers.
+        finding.family == Family::Permission && explained.family != Family::Unknown
+    });
+    assert_eq!(accused, None, "{text}");
+}
+
+/// Numbers of a linear congruential generator (Knuth's MMIX constants): the same on every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % limit.max(1)
+    }
+}
+
+#[test]
+fn cut_anywhere_nothing_breaks() {
+    for labelled in corpus() {
+        for end in 0..=labelled.message.len() {
+            let text = String::from_utf8_lossy(&labelled.message.as_bytes()[..end]).into_owned();
+            if is_silent(&labelled) {
+                assert_no_permission(&text);
+            } else {
+                check(&text);
+            }
+            let tail = String::from_utf8_lossy(&labelled.message.as_bytes()[end..]).into_owned();
+            if is_silent(&labelled) {
+                assert_no_permission(&tail);
+            } else {
+                check(&tail);
+            }
+        }
+    }
+}
+
+/// A cut text says less. It may become unknown, and it may not change its mind about the step once that is named.
+#[test]
+fn a_cut_message_is_less_and_not_another() {
+    let text = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: \
+                unable to retrieve ecr registry auth: service call has been retried 3 time(s): RequestError: send request \
+                failed caused by: Post \"https://api.ecr.us-west-2.amazonaws.com/\": dial tcp 52.94.184.143:443: i/o timeout";
+    let whole = text.len();
+    for end in (text.find("registry auth: service").unwrap() + 13)..whole {
+        let explained = explain(&text[..end]);
+        assert_eq!(explained.step, Step::RegistryAuth, "{}", &text[..end]);
+        assert!(matches!(explained.family, Family::Unknown | Family::Network), "{}", &text[..end]);
+    }
+}
+
+#[test]
+fn lost_words_make_no_permission_of_silence() {
+    for labelled in silent() {
+        let words: Vec<&str> = labelled.message.split(' ').collect();
+        for lost in 0..words.len() {
+            for length in 1..=3 {
+                let kept = words.iter().enumerate().filter(|(n, _)| !(lost..lost + length).contains(n));
+                assert_no_permission(&kept.map(|(_, word)| *word).collect::<Vec<_>>().join(" "));
+            }
+        }
+    }
+}
+
+#[test]
+fn changed_numbers_make_no_permission_of_silence() {
+    let mut numbers = Numbers(7);
+    for labelled in silent() {
+        for _ in 0..40 {
+            let text: String = labelled
+                .message
+                .chars()
+                .map(|c| if c.is_ascii_digit() { char::from(b'0' + u8::try_from(numbers.below(10)).unwrap()) } else { c })
+                .collect();
+            assert_no_permission(&text);
+        }
+    }
+}
+
+#[test]
+fn of_two_messages_the_silent_one_goes_first() {
+    let all = corpus();
+    // A reason that was cut off behind `retried 5 time(s): failed to fetch` is taken to be what follows it.
+    for labelled in silent().iter().filter(|labelled| !labelled.message.ends_with("failed to fetch")) {
+        for other in &all {
+            for separator in ["\n\n", ""] {
+                let first = check(&format!("{}{separator}{}", labelled.message, other.message));
+                assert_ne!(first.family, Family::Permission, "{} + {}", labelled.message, other.message);
+                let last = check(&format!("{}{separator}{}", other.message, labelled.message));
+                assert_ne!(last.family, Family::Permission, "{} + {}", other.message, labelled.message);
+            }
+        }
+    }
+}
+
+/// As it may come: in another hand, the step and the family are those of the text itself.
+#[test]
+fn dressed_up_it_is_the_same_message() {
+    let entities = |text: &str| text.replace('&', "&amp;").replace('"', "&quot;").replace('\'', "&#39;").replace('<', "&lt;");
+    let narrow = |text: &str, width: usize| {
+        let chars: Vec<char> = text.chars().collect();
+        chars.chunks(width).map(|line| line.iter().collect::<String>()).collect::<Vec<_>>()
+    };
+    for labelled in corpus() {
+        let plain = explain(&labelled.message);
+        let text = &labelled.message;
+        let dressed = [
+            ("wrapped at words", text.replace(' ', "\n   ")),
+            ("wrapped anywhere", narrow(text, 23).join("\n")),
+            ("quoted in a mail", narrow(text, 71).iter().map(|line| format!("> {line}\n")).collect()),
+            ("escaped", entities(text)),
+            ("escaped twice", entities(&entities(text))),
+            ("in JSON", serde_json::to_string(text).unwrap()),
+            ("with typographic quotes", text.replace('\'', "\u{2019}")),
+            ("shouted", text.to_uppercase()),
+            ("of a service", format!("(service web-7) was unable to place a task. Reason: {text}")),
+            (
+                "in a German mail",
+                format!("Hallo zusammen,\n\nseit gestern startet unser Dienst nicht mehr, die Meldung lautet:\n\n«{text}»\n\nHat jemand eine Idee? Grüße, Jörg"),
+            ),
+            ("in a Japanese mail", format!("タスクが起動しません。エラーは次の通りです：\n「{text}」\nよろしくお願いします。")),
+            ("masked", text.replace(|c: char| c.is_ascii_digit() && !text.contains("dial tcp"), "x")),
+        ];
+        for (how, dressed) in dressed {
+            let explained = check(&dressed);
+            if how == "masked" && explained.family == Family::Unknown {
+                continue;
+            }
+            assert_eq!(explained.family, plain.family, "{how}: {dressed}");
+            if how != "masked" && how != "shouted" {
+                assert_eq!(explained.step, plain.step, "{how}: {dressed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn noise_is_survived() {
+    let mut numbers = Numbers(11);
+    let messages: Vec<Vec<char>> = corpus().iter().map(|labelled| labelled.message.chars().collect()).collect();
+    let odd = ['\0', '\u{feff}', '&', '<', '>', '\\', '"', '’', '\u{1f600}', ':', '\n', 'ß', '('];
+    for _ in 0..3_000 {
+        let mut text = messages[numbers.below(messages.len())].clone();
+        for _ in 0..=numbers.below(12) {
+            let at = numbers.below(text.len());
+            match numbers.below(4) {
+                0 => text.insert(at, odd[numbers.below(odd.len())]),
+                1 => drop(text.drain(at..(at + numbers.below(9)).min(text.len()))),
+                2 => text.truncate(at.max(1)),
+                _ => {
+                    let other = &messages[numbers.below(messages.len())];
+                    let from = numbers.below(other.len());
+                    text.splice(at..at, other[from..].iter().take(40).copied());
+                }
+            }
+            if text.is_empty() {
+                text.push('x');
+            }
+        }
+        check(&text.into_iter().collect::<String>());
+    }
+}

@@ -1,0 +1,74 @@
+//! An explanation for a person at a terminal.
+
+use std::fmt::Write as _;
+
+use super::text::wrap;
+use crate::cause::Family;
+use crate::diagnose::Confidence;
+use crate::explain::Explanation;
+
+/// The explanation as text.
+pub fn render(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    headline(&mut text, explanation);
+    list(&mut text, "What the text proves", "·", &explanation.proven);
+    findings(&mut text, explanation);
+    list(&mut text, "Next", "$", &explanation.next);
+    list(&mut text, "What this failure hides, in the order in which it may show", "·", &explanation.next_failures);
+    text
+}
+
+fn headline(text: &mut String, explanation: &Explanation) {
+    let whose = explanation.service.as_ref().map(|service| format!("service {service}: "));
+    let whose = whose.or_else(|| explanation.task_arn.as_ref().map(|arn| format!("{arn}: "))).unwrap_or_default();
+    let line = if explanation.family == Family::Unknown {
+        "unknown: the text does not say what failed, and pullprobe does not guess.".to_owned()
+    } else {
+        format!("failed at {} ({}), family {}", explanation.step.title(), explanation.step, explanation.family)
+    };
+    let _ = writeln!(text, "{}", wrap(&format!("{whose}{line}"), 0));
+    let target = [
+        explanation.role.map(|role| format!("role {role}")),
+        explanation.host.as_ref().map(|host| format!("host {host}")),
+        explanation.peer.map(|peer| format!("address {peer}")),
+        explanation.owner.as_ref().map(|owner| format!("[{owner}]")),
+    ];
+    let target: Vec<String> = target.into_iter().flatten().collect();
+    if !target.is_empty() {
+        let _ = writeln!(text, "{}", wrap(&target.join(", "), 2));
+    }
+    if explanation.family == Family::Unknown {
+        let ask = "Please send the whole text, or better what `aws ecs describe-tasks` prints of the stopped task: its \
+                   stoppedReason, its stopCode and the containers' reasons. See Next.";
+        let _ = writeln!(text, "{}", wrap(ask, 2));
+    }
+}
+
+fn findings(text: &mut String, explanation: &Explanation) {
+    if explanation.findings.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\nWhat it may be, the commonest first");
+    for (n, finding) in explanation.findings.iter().enumerate() {
+        let sure = match finding.confidence {
+            Confidence::Certain => "certain",
+            Confidence::Likely => "likely",
+            Confidence::Possible => "possible",
+        };
+        let _ = writeln!(text, "  {}. {} ({sure})", n + 1, finding.cause);
+        let _ = writeln!(text, "{}", wrap(&finding.summary, 5));
+        let _ = writeln!(text, "{}", wrap(&format!("→ {}", finding.remedy), 5));
+    }
+}
+
+fn list(text: &mut String, heading: &str, mark: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{heading}");
+    for line in lines {
+        // A command is copied, so it stays on one line.
+        let line = format!("{mark} {line}");
+        let _ = writeln!(text, "{}", if mark == "$" { format!("  {line}") } else { wrap(&line, 2) });
+    }
+}
