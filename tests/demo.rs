@@ -5,8 +5,11 @@
 use std::sync::Mutex;
 use std::thread;
 
+use pullprobe::cause::{Cause, Family};
 use pullprobe::demo::{self, Fault};
+use pullprobe::explain::explain;
 use pullprobe::observation::Outcome;
+use pullprobe::render::text::render;
 use pullprobe::report::{Logs, Report};
 use pullprobe::verdict::Status;
 
@@ -64,6 +67,31 @@ fn mistake(fault: &Fault, report: &Report) -> Option<String> {
     let right = named.first() == Some(&fault.cause.code())
         && report.ruled_out.iter().all(|ruled_out| ruled_out.cause != fault.cause)
         && report.verdict.exit_code == exit_code;
+    if let Some(forgotten) = forgotten(fault, report) {
+        return Some(forgotten);
+    }
     let found = format!("found {named:?} and exit code {}, not {exit_code}", report.verdict.exit_code);
     (!right).then(|| format!("{}: {found}", fault.cause))
+}
+
+/// Faults of the probe's own task role, which ECS does not use, and answers that no service of AWS gives: nobody knows
+/// what ECS would say.
+const WITHOUT_WORDS: [&str; 2] = ["no-credentials", "name-points-elsewhere"];
+
+/// The report's text ends with what ECS itself would have said, and `explain` finds the fault in that again.
+fn forgotten(fault: &Fault, report: &Report) -> Option<String> {
+    // As somebody copies it: with the terminal's line breaks, which take the place of blanks.
+    let text = render(report, false).replace('\n', " ");
+    let code = fault.cause.code();
+    let Some((_, said)) = text.split_once("then stopped with “") else {
+        let expected = WARNINGS.contains(&code) || WITHOUT_WORDS.contains(&code);
+        return (!expected).then(|| format!("{}: the text does not say what ECS would have said", fault.cause));
+    };
+    let said = said.split_once('”').map_or(said, |(said, _)| said);
+    let explained = explain(said);
+    let named: Vec<_> = explained.findings.iter().map(|finding| finding.cause).collect();
+    // containerd asks with HEAD, and the refusal's reason is lost on the way: then some policy it is.
+    let lost = explained.findings.first().is_some_and(|first| first.cause == Cause::PermissionDenied);
+    let again = named.contains(&fault.cause) || (lost && fault.cause.family() == Family::Permission);
+    (!again).then(|| format!("{}: explain finds {named:?} in: {said}", fault.cause))
 }

@@ -152,13 +152,16 @@ fn silent(reading: &Reading) -> Vec<(Cause, Confidence)> {
             TaskSecurityGroupEgress,
             ResolverUnreachable,
             NetworkAcl,
+            NamePointsElsewhere,
         ],
     })
 }
 
 fn no_such_name(reading: &Reading) -> Vec<(Cause, Confidence)> {
     match reading.role {
-        _ if reading.mistyped.is_some() => vec![(Cause::InvalidImageReference, Likely), (Cause::NameNotFound, Possible)],
+        _ if reading.mistyped.is_some() => {
+            vec![(Cause::InvalidImageReference, Likely), (Cause::NameNotFound, Possible)]
+        }
         Some(Role::Registry) => possible(&[Cause::NameNotFound, Cause::InvalidImageReference]),
         _ => possible(&[Cause::NameNotFound, Cause::PrivateZoneShadowsName]),
     }

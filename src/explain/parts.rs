@@ -301,7 +301,8 @@ mod tests {
 
     #[test]
     fn images_need_no_scheme() {
-        let text = "Get 12.dkr.ecr.us-east-1.amazonaws.com/team/app:2.0@sha256:6: dial tcp 16.15.180.104:443: i/o timeout.";
+        let text =
+            "Get 12.dkr.ecr.us-east-1.amazonaws.com/team/app:2.0@sha256:6: dial tcp 16.15.180.104:443: i/o timeout.";
         let found = parts(text);
         assert_eq!(found.image.as_deref(), Some("12.dkr.ecr.us-east-1.amazonaws.com/team/app:2.0@sha256:6"));
         assert_eq!(found.host.unwrap().value, "12.dkr.ecr.us-east-1.amazonaws.com");

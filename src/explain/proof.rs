@@ -51,7 +51,8 @@ fn name(reading: &Reading, proven: &mut Vec<String>) {
             Some(Sign::ResolverFailed) => with("the resolver answered, and that it cannot", quote),
             _ => with("the name was looked up, and the resolver did not answer", quote),
         });
-    } else if let Some(phrase) = [Sign::NoSuchName, Sign::ResolverFailed].iter().find_map(|sign| reading.phrase(*sign)) {
+    } else if let Some(phrase) = [Sign::NoSuchName, Sign::ResolverFailed].iter().find_map(|sign| reading.phrase(*sign))
+    {
         proven.push(with("a name did not resolve", phrase));
     }
     if let Some(mistake) = &reading.mistyped {
@@ -106,16 +107,23 @@ fn connection(reading: &Reading, proven: &mut Vec<String>) {
         _ => {}
     }
     if let Some(retries) = reading.parts.retries.as_ref().filter(|retries| retries.value > 1 && silent) {
-        proven.push(with("it was tried again and again: what a service refuses is tried once", retries.quote(&reading.plain)));
+        proven.push(with(
+            "it was tried again and again: what a service refuses is tried once",
+            retries.quote(&reading.plain),
+        ));
     }
 }
 
 fn answer(reading: &Reading, proven: &mut Vec<String>) {
-    let answered = reading.is_answered() && !matches!(reading.family(), Family::Network | Family::Resolve | Family::Tls);
+    let answered =
+        reading.is_answered() && !matches!(reading.family(), Family::Network | Family::Resolve | Family::Tls);
     if answered {
         let status = reading.parts.status.as_ref().map(|status| status.quote(&reading.plain));
         let id = reading.parts.request_id.as_ref().map(|id| id.quote(&reading.plain));
-        proven.push(with("a service answered, so its name, the connection and TLS work", status.or(id).unwrap_or_default()));
+        proven.push(with(
+            "a service answered, so its name, the connection and TLS work",
+            status.or(id).unwrap_or_default(),
+        ));
     }
     if reading.family() == Family::Unknown {
         if let Some(once) = reading.parts.retries.as_ref().filter(|retries| retries.value == 1) {

@@ -42,17 +42,8 @@ impl Reading {
         let hits = words::find(&plain);
         let parts = parts::parse(&plain);
         let owner = parts.dial.as_ref().and_then(|dial| owner(dial.value));
-        let mut reading = Self {
-            plain,
-            hits,
-            parts,
-            step: Step::Unknown,
-            sign: None,
-            role: None,
-            host: None,
-            owner,
-            mistyped: None,
-        };
+        let mut reading =
+            Self { plain, hits, parts, step: Step::Unknown, sign: None, role: None, host: None, owner, mistyped: None };
         reading.step = reading.find_step();
         reading.mistyped = reading.find_mistake();
         reading.sign = reading.find_sign();
@@ -101,7 +92,8 @@ impl Reading {
     /// The region that host or ARNs name.
     pub fn region(&self) -> Option<Region> {
         let of_host = self.host.iter().flat_map(|host| host.split('.')).find_map(|label| label.parse().ok());
-        let of_image = || self.parts.image.iter().flat_map(|image| image.split(['.', '/'])).find_map(|l| l.parse().ok());
+        let of_image =
+            || self.parts.image.iter().flat_map(|image| image.split(['.', '/'])).find_map(|l| l.parse().ok());
         let of_arns = || self.parts.arns.iter().find_map(|arn| arn.split(':').nth(3)?.parse().ok());
         of_host.or_else(of_image).or_else(of_arns)
     }
@@ -140,20 +132,21 @@ impl Reading {
     /// are cut and glued, and then silence must never be read as a refusal: so silence goes before every answer.
     fn find_sign(&self) -> Option<Sign> {
         use Sign::{
-            BadReference, BadValueFrom, Capacity, ClockSkewed, ConnectionIssue, CredentialsExpired, CredentialsInvalid, DamagedLayer,
-            Denied, DiskFull, Forbidden, HandshakeStalled, InterfaceNotCreated, JsonKeyMissing, Killed, LogGroupMissing,
-            LoginFailed, ManifestMissing, MissingOrPrivate, MountDenied, MountFailed, NetworkInterface, NoAnswer,
-            NoFreeAddress, NoSuchName, NotFound, NotJson, ObjectMissing, OutsideValidity, ParameterMissing, RateLimited,
-            Refused, RegistryTokenExpired, RepositoryMissing, Reset, ResolverFailed, ResolverSilent, Retried,
-            RoleNotAssumable, SecretMissing, ServiceFailure, Stalled, Throttled, TimedOut, Tls, TooSlow, UnexpectedStatus,
-            UnknownIssuer, Unreachable, VersionMissing, WrongName, WrongPlatform,
+            BadReference, BadValueFrom, Capacity, ClockSkewed, ConnectionIssue, CredentialsExpired, CredentialsInvalid,
+            DamagedLayer, Denied, DiskFull, Forbidden, HandshakeStalled, InterfaceNotCreated, JsonKeyMissing, Killed,
+            LogGroupMissing, LoginFailed, ManifestMissing, MissingOrPrivate, MountDenied, MountFailed,
+            NetworkInterface, NoAnswer, NoFreeAddress, NoSuchName, NotFound, NotJson, ObjectMissing, OutsideValidity,
+            ParameterMissing, RateLimited, Refused, RegistryTokenExpired, RepositoryMissing, Reset, ResolverFailed,
+            ResolverSilent, Retried, RoleNotAssumable, SecretMissing, ServiceFailure, Stalled, Throttled, TimedOut,
+            Tls, TooSlow, UnexpectedStatus, UnknownIssuer, Unreachable, VersionMissing, WrongName, WrongPlatform,
         };
         let first = |signs: &[Sign]| signs.iter().copied().find(|sign| self.has(*sign));
         if let Some(sign) = first(&[RoleNotAssumable, NoFreeAddress, Capacity, InterfaceNotCreated, NetworkInterface]) {
             return Some(sign);
         }
         // ECS says "connection issue" and "check your network" of silence only: refusals kept the older wrapper.
-        let silence = first(&[Refused, Unreachable, Reset, Stalled, TooSlow, TimedOut, NoAnswer, DamagedLayer, ConnectionIssue]);
+        let silence =
+            first(&[Refused, Unreachable, Reset, Stalled, TooSlow, TimedOut, NoAnswer, DamagedLayer, ConnectionIssue]);
         if self.step == Step::FileSystem {
             let failed = first(&[MountFailed, NoSuchName, ResolverFailed]).or(silence).map(|_| MountFailed);
             return first(&[MountDenied]).or(failed).or_else(|| first(&[Denied]).map(|_| MountDenied));
@@ -293,13 +286,13 @@ fn family(sign: Sign, step: Step) -> Family {
         | Sign::DamagedLayer
         | Sign::ServiceFailure
         | Sign::Retried => Family::Network,
-        Sign::UnknownIssuer | Sign::WrongName | Sign::OutsideValidity | Sign::HandshakeStalled | Sign::Tls => Family::Tls,
+        Sign::UnknownIssuer | Sign::WrongName | Sign::OutsideValidity | Sign::HandshakeStalled | Sign::Tls => {
+            Family::Tls
+        }
         Sign::Denied if step == Step::AssumeRole => Family::Placement,
-        Sign::Denied
-        | Sign::Forbidden
-        | Sign::UnexpectedStatus
-        | Sign::LoginFailed
-        | Sign::RegistryTokenExpired => Family::Permission,
+        Sign::Denied | Sign::Forbidden | Sign::UnexpectedStatus | Sign::LoginFailed | Sign::RegistryTokenExpired => {
+            Family::Permission
+        }
         Sign::NotFound => match step {
             Step::Secrets => Family::Secret,
             Step::LogDriver => Family::Logs,
@@ -365,7 +358,9 @@ pub(super) fn role_of_host(host: &str) -> Option<Role> {
     let begins = |names: &[&str]| names.contains(&labels[0]);
     if labels.iter().any(|label| ["dkr", "dkr-ecr", "dkr-ecr-fips"].contains(label)) {
         Some(Role::EcrDkr)
-    } else if has("ecr") && begins(&["api"]) || begins(&["ecr", "ecr-fips"]) && labels.len() > 2 && !host.contains("public") {
+    } else if has("ecr") && begins(&["api"])
+        || begins(&["ecr", "ecr-fips"]) && labels.len() > 2 && !host.contains("public")
+    {
         Some(Role::EcrApi)
     } else if labels.iter().any(|label| label.starts_with("s3")) {
         Some(Role::S3)

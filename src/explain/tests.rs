@@ -3,3 +3,4 @@
 mod corpus;
 mod mutated;
 mod schema;
+mod unseen;

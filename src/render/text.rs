@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::diagnose::{Confidence, Finding};
+use crate::explain::predict::predict;
 use crate::observation::{Observation, Outcome, Phase};
 use crate::report::{LADDER, Logs, Report};
 use crate::verdict::Status;
@@ -20,6 +21,7 @@ pub fn render(report: &Report, colour: bool) -> String {
     findings(&mut text, report, paint);
     ruled_out(&mut text, report);
     unchecked(&mut text, report);
+    prediction(&mut text, report);
     delivery(&mut text, report);
     text
 }
@@ -205,6 +207,17 @@ fn unchecked(text: &mut String, report: &Report) {
     }
     for reason in reasons {
         let _ = writeln!(text, "{}", wrap(&reason, 0));
+    }
+}
+
+/// What ECS itself would have said: for those who have that text, and know it again.
+fn prediction(text: &mut String, report: &Report) {
+    if let Some(told) = predict(&report.findings, &report.observations) {
+        let line = format!(
+            "Without the probe your task would have sat in PENDING for {}, then stopped with “{}”",
+            told.after, told.text
+        );
+        let _ = writeln!(text, "\n{}", wrap(&line, 0));
     }
 }
 

@@ -42,7 +42,9 @@ const DENIED: &[Cause] = &[
 
 /// The contract's table. `None` for what it does not map.
 pub(super) fn expected(family: &str) -> Option<Expected> {
-    use Step::{AssumeRole, ContainerStart, ImageLayer, ImageManifest, LogDriver, NetworkInterface, RegistryAuth, Secrets};
+    use Step::{
+        AssumeRole, ContainerStart, ImageLayer, ImageManifest, LogDriver, NetworkInterface, RegistryAuth, Secrets,
+    };
     Some(match family {
         "registry-auth-network" => (&[RegistryAuth], Family::Network, PATH),
         "registry-auth-iam" => (&[RegistryAuth], Family::Permission, DENIED),
@@ -75,27 +77,23 @@ pub(super) fn expected(family: &str) -> Option<Expected> {
         "secrets-iam" | "ssm-iam" => (&[Secrets], Family::Permission, DENIED),
         "kms-iam" => (&[Secrets], Family::Permission, &[Cause::KmsKeyDenies]),
         "secrets-not-found" => (&[Secrets], Family::Secret, &[Cause::SecretNotFound, Cause::SecretVersionMissing]),
-        "secrets-bad-json-key" => (
-            &[Secrets],
-            Family::Secret,
-            &[Cause::SecretJsonKeyMissing, Cause::SecretNotJson, Cause::InvalidValueFrom],
-        ),
+        "secrets-bad-json-key" => {
+            (&[Secrets], Family::Secret, &[Cause::SecretJsonKeyMissing, Cause::SecretNotJson, Cause::InvalidValueFrom])
+        }
         "ssm-not-found" => (&[Secrets], Family::Secret, &[Cause::ParameterNotFound]),
         "logs-network" => (&[LogDriver], Family::Network, PATH),
         "logs-iam" => (&[LogDriver], Family::Permission, DENIED),
         "logs-group-missing" => (&[LogDriver], Family::Logs, &[Cause::LogGroupMissing]),
-        "s3-layer-network" => {
-            (&[ImageLayer], Family::Network, &[Cause::S3GatewayMissing, Cause::ConnectionReset, Cause::LayerUnavailable])
-        }
-        "s3-layer-403" => (&[ImageLayer], Family::Permission, &[Cause::S3EndpointPolicyDenies]),
-        "endpoint-policy" => {
-            (&[], Family::Permission, &[Cause::EndpointPolicyDenies, Cause::S3EndpointPolicyDenies])
-        }
-        "dns" => (
-            &[],
-            Family::Resolve,
-            &[Cause::NameNotFound, Cause::InvalidImageReference, Cause::ResolverUnreachable],
+        "s3-layer-network" => (
+            &[ImageLayer],
+            Family::Network,
+            &[Cause::S3GatewayMissing, Cause::ConnectionReset, Cause::LayerUnavailable],
         ),
+        "s3-layer-403" => (&[ImageLayer], Family::Permission, &[Cause::S3EndpointPolicyDenies]),
+        "endpoint-policy" => (&[], Family::Permission, &[Cause::EndpointPolicyDenies, Cause::S3EndpointPolicyDenies]),
+        "dns" => {
+            (&[], Family::Resolve, &[Cause::NameNotFound, Cause::InvalidImageReference, Cause::ResolverUnreachable])
+        }
         "eni-capacity" => (
             &[NetworkInterface],
             Family::Placement,
@@ -103,9 +101,7 @@ pub(super) fn expected(family: &str) -> Option<Expected> {
         ),
         "role-assume" => (&[AssumeRole], Family::Placement, &[Cause::RoleNotAssumable]),
         // Beyond the contract's table: its steps and families say the rest.
-        "efs-mount" => {
-            (&[Step::FileSystem], Family::Storage, &[Cause::FileSystemUnreachable, Cause::FileSystemDenied])
-        }
+        "efs-mount" => (&[Step::FileSystem], Family::Storage, &[Cause::FileSystemUnreachable, Cause::FileSystemDenied]),
         "env-file" => (&[Step::EnvironmentFile], Family::Network, &[Cause::S3GatewayMissing, Cause::NoEgressRoute]),
         "other" => return None,
         unmapped => panic!("no row for {unmapped}"),
