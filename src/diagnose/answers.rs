@@ -78,8 +78,7 @@ pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The cause of a refusal that names its kind of policy; `layer` where it is Amazon S3's about a layer.
-pub(crate) fn named(policy: PolicyKind, denial: Option<&Denial>, layer: bool) -> Cause {
+fn named(policy: PolicyKind, denial: Option<&Denial>, layer: bool) -> Cause {
     let explicit = denial.is_some_and(|denial| denial.explicit);
     match policy {
         PolicyKind::Identity if explicit => Cause::IdentityPolicyDenies,
@@ -141,28 +140,25 @@ pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
     findings
 }
 
-/// What is wrong with a signature or a credential.
-const IS_OF_A_SIGNATURE: [Failure; 4] =
-    [Failure::Unauthenticated, Failure::ExpiredToken, Failure::InvalidSignature, Failure::ClockSkewed];
-
 fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
     let answer = seen.answer.as_ref();
     let code = answer.map(|answer| answer.code.as_str()).unwrap_or_default();
     let message = answer.map(|answer| answer.message.to_lowercase()).unwrap_or_default();
     let registry = matches!(seen.role, Role::EcrDkr | Role::Registry);
+    let not_taken = matches!(
+        seen.failure(),
+        Some(Failure::Unauthenticated | Failure::ExpiredToken | Failure::InvalidSignature | Failure::ClockSkewed)
+    );
     match (seen.failure(), seen.phase) {
         (Some(Failure::WrongPlatform), _) => vec![(Cause::PlatformMismatch, Certain)],
         (Some(Failure::WrongDigest), Phase::Manifest) => vec![(Cause::ImageNotFound, Likely)],
+        (Some(Failure::WrongDigest), _) => vec![(Cause::LayerUnavailable, Likely)],
         // The registry does not know the token that ECR has just handed out, or wants one that we do not have.
         (Some(Failure::Unauthenticated), _) if registry => vec![(Cause::RegistryLoginFailed, Certain)],
-        (Some(failure), _) if registry && IS_OF_A_SIGNATURE.contains(&failure) => {
-            vec![(Cause::RegistryLoginFailed, Likely)]
-        }
+        _ if not_taken && registry => vec![(Cause::RegistryLoginFailed, Likely)],
         // ECR signed the URL a moment ago: the task's own keys and clock are not in it.
-        (Some(failure), phase) if IS_OF_A_SIGNATURE.contains(&failure) && phase != Phase::Fetch => Vec::new(),
-        (Some(failure), _) if failure == Failure::WrongDigest || IS_OF_A_SIGNATURE.contains(&failure) => {
-            vec![(Cause::LayerUnavailable, Likely)]
-        }
+        (_, Phase::Fetch) if not_taken => vec![(Cause::LayerUnavailable, Likely)],
+        _ if not_taken => Vec::new(),
         (_, Phase::Authorize) if registry => vec![(Cause::RegistryLoginFailed, Likely)],
         (_, Phase::Manifest) if code.eq_ignore_ascii_case("NAME_UNKNOWN") => vec![(Cause::RepositoryNotFound, Certain)],
         (_, Phase::Manifest) if code.eq_ignore_ascii_case("MANIFEST_UNKNOWN") => vec![(Cause::ImageNotFound, Certain)],
