@@ -64,11 +64,10 @@ fn help_is_what_it_was() {
 /// The lines that only one of them has.
 #[cfg(all(feature = "demo", feature = "operator"))]
 fn difference(known: &str, now: &str) -> String {
-    let only = |a: &str, b: &str, mark: &str| -> String {
-        let only = a.lines().filter(|line| b.lines().all(|other| other != *line));
-        only.map(|line| format!("{mark} {line}")).collect::<Vec<_>>().join("\n")
+    let only = |a: &str, b: &str, mark: &str| -> Vec<String> {
+        a.lines().filter(|line| b.lines().all(|other| other != *line)).map(|line| format!("{mark} {line}")).collect()
     };
-    only(known, now, "-") + &only(now, known, "+")
+    [only(known, now, "-"), only(now, known, "+")].concat().join("\n")
 }
 
 /// Exit 2, nothing on stdout, and one sentence on stderr that has each of `words`.

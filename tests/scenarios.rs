@@ -148,8 +148,8 @@ fn every_cause_that_a_rule_can_name_has_its_story() {
 fn every_story_is_one_sentence_and_told_once() {
     let mut sentences = BTreeSet::new();
     for (name, story) in stories() {
-        assert!(story.story.ends_with('.') && story.story.len() <= 160, "{name}: {:?}", story.story);
-        assert!(sentences.insert(story.story), "{name} is told twice");
+        assert!(story.sentence.ends_with('.') && story.sentence.len() <= 160, "{name}: {:?}", story.sentence);
+        assert!(sentences.insert(story.sentence), "{name} is told twice");
     }
     assert!(sentences.len() >= 60, "{} stories", sentences.len());
 }

@@ -156,7 +156,9 @@ pub fn http(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Step {
 
 /// Status line and headers, and no end of them.
 pub fn head(status: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    let first = format!("HTTP/1.1 {status}\r\n");
-    let rest = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
-    std::iter::once(first).chain(rest).collect::<Vec<_>>().concat().into_bytes()
+    let mut head = format!("HTTP/1.1 {status}\r\n");
+    for (name, value) in headers {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    head.into_bytes()
 }

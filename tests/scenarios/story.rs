@@ -22,7 +22,8 @@ use crate::line::{ladder, lookup, made, observation, role, subject_of, usual_add
 #[allow(clippy::struct_field_names, reason = "the key reads so in the files")]
 pub struct Story {
     /// One sentence.
-    pub story: String,
+    #[serde(rename = "story")]
+    pub sentence: String,
     /// Targets of which every rung works.
     #[serde(default)]
     healthy: Vec<String>,
