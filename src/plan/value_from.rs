@@ -148,6 +148,7 @@ mod tests {
         for (text, complaint) in [
             (format!("{SECRET}:password"), "json-key"),
             ("arn:aws:s3:::bucket/key".into(), "not from s3"),
+            ("arn:aws:ssm:nowhere:123456789012:parameter/x".into(), "region"),
             ("arn:aws:dynamodb:eu-west-1:123456789012:table/x".into(), "not from dynamodb"),
             ("arn:aws:ssm:eu-west-1:123456789012:document/x".into(), "parameter/NAME"),
             ("arn:aws".into(), "cut off"),
