@@ -10,7 +10,7 @@ mod server;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pullprobe::demo::setting;
@@ -319,8 +319,12 @@ fn mistake(bad: &Bad) -> Option<String> {
     (!wrong.is_empty()).then(|| format!("{}:{wrong}", bad.name))
 }
 
+/// Where both tests run in one process, the memory of one must not count for the other.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn a_bad_server_is_named_and_stops_nothing_else() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let bad: Vec<_> = [bad_logs(), bad_registries(), bad_buckets()].into_iter().flatten().collect();
     let mistakes = run::all(&bad, mistake);
     assert!(mistakes.is_empty(), "{} of {}:\n{}", mistakes.len(), bad.len(), mistakes.join("\n"));
@@ -331,6 +335,7 @@ const MOST_MEMORY_KIB: u64 = 40 * 1024;
 
 #[test]
 fn no_answer_is_kept_in_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let memory = |field: &str| -> u64 {
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
