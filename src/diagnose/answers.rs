@@ -78,7 +78,7 @@ pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
     findings
 }
 
-fn named(policy: PolicyKind, denial: Option<&Denial>, layer: bool) -> Cause {
+pub(crate) fn named(policy: PolicyKind, denial: Option<&Denial>, layer: bool) -> Cause {
     let explicit = denial.is_some_and(|denial| denial.explicit);
     match policy {
         PolicyKind::Identity if explicit => Cause::IdentityPolicyDenies,
