@@ -210,7 +210,11 @@ pub fn explain(text: &str) -> Explanation {
 
 /// Explain a text of which something is known.
 pub fn explain_with(text: &str, known: &Known) -> Explanation {
-    let readings = read(Plain::new(text));
+    let whole = one_line(text);
+    let message = redact(shorten(&whole, LONGEST_ECHO));
+    // What is escaped may hide a secret from the echo, though not from a fragment that is unescaped.
+    let clean = message == whole && !text.contains(['&', '\\']);
+    let readings = read(Plain::new(text), clean);
     // Of several messages in one text the silent one goes first: what is behind it is not even asked for.
     let is_path = |reading: &&Reading| matches!(reading.family(), Family::Network | Family::Resolve | Family::Tls);
     let is_known = |reading: &&Reading| reading.sign.is_some();
@@ -224,7 +228,7 @@ pub fn explain_with(text: &str, known: &Known) -> Explanation {
     let service = known.service.clone().or_else(|| readings.iter().find_map(|r| r.parts.service.clone()));
     let mut explanation = Explanation {
         schema: SCHEMA.to_owned(),
-        message: redact(shorten(&one_line(text), LONGEST_ECHO)),
+        message,
         task_arn: known.task_arn.clone(),
         service,
         stop_code: known.stop_code.clone(),
@@ -261,36 +265,40 @@ fn add(explanation: &mut Explanation, other: &Reading) {
     }
 }
 
-/// Names of errors that ECS begins a reason with.
-const BEGINNINGS: [&str; 12] = [
-    "resourceinitializationerror:",
-    "cannotpullcontainererror:",
-    "cannotpullecrcontainererror:",
-    "cannotpullimagemanifesterror:",
-    "cannotpullcontainerautherror:",
-    "cannotstartcontainererror:",
-    "cannotcreatecontainererror:",
-    "containerruntimeerror:",
-    "dockertimeouterror:",
-    "outofmemoryerror:",
-    "hostconfigerror:",
-    "(service",
+/// Names of errors that ECS begins a reason with, less `Error:`.
+const BEGINNINGS: [&str; 11] = [
+    "resourceinitialization",
+    "cannotpullcontainer",
+    "cannotpullecrcontainer",
+    "cannotpullimagemanifest",
+    "cannotpullcontainerauth",
+    "cannotstartcontainer",
+    "cannotcreatecontainer",
+    "containerruntime",
+    "dockertimeout",
+    "outofmemory",
+    "hostconfig",
 ];
 
 /// The messages of a text: it is cut where an error's name begins a new one. Never empty.
-fn read(plain: Plain) -> Vec<Reading> {
-    let mut cuts: Vec<usize> =
-        BEGINNINGS.iter().flat_map(|begin| plain.dense.match_indices(begin).map(|(at, _)| at)).collect();
+fn read(plain: Plain, clean: bool) -> Vec<Reading> {
+    let dense = plain.dense.as_str();
+    let named = dense.match_indices("error:").filter_map(|(end, _)| {
+        let name = BEGINNINGS.iter().find(|name| dense[..end].ends_with(*name))?;
+        Some(end - name.len())
+    });
+    let events = dense.match_indices("(service").map(|(at, _)| at);
+    let mut cuts: Vec<usize> = named.chain(events).collect();
     cuts.sort_unstable();
     cuts.truncate(MOST_MESSAGES);
     // What stands before the first name belongs to it: a service event, a mail's greeting.
-    if cuts.len() <= 1 || (cuts.len() == 2 && plain.dense[cuts[0]..].starts_with("(service")) {
-        return vec![Reading::of(plain)];
+    if cuts.len() <= 1 || (cuts.len() == 2 && dense[cuts[0]..].starts_with("(service")) {
+        return vec![Reading::of(plain, clean)];
     }
     let mut readings = Vec::new();
-    let ends = cuts.iter().skip(1).copied().chain([plain.dense.len()]);
+    let ends = cuts.iter().skip(1).copied().chain([dense.len()]);
     for (n, (from, to)) in cuts.iter().copied().zip(ends).enumerate() {
-        readings.push(Reading::of(plain.part(if n == 0 { 0 } else { from }, to)));
+        readings.push(Reading::of(plain.part(if n == 0 { 0 } else { from }, to), clean));
     }
     readings
 }

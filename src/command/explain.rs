@@ -47,10 +47,10 @@ fn explanations(flags: &ExplainCommand) -> Result<Vec<Explanation>, Error> {
         return Err(Error::Usage("the text is empty".into()));
     }
     // Who pipes `describe-tasks` into `explain` means the task in it.
-    if text.trim_start().starts_with(['{', '[']) {
-        if let Ok(told) = tasks::texts(&text) {
-            return Ok(told.iter().map(|(text, known)| explain::explain_with(text, known)).collect());
-        }
+    if text.trim_start().starts_with(['{', '['])
+        && let Ok(told) = tasks::texts(&text)
+    {
+        return Ok(told.iter().map(|(text, known)| explain::explain_with(text, known)).collect());
     }
     Ok(vec![explain::explain_with(&text, &Known::default())])
 }

@@ -10,7 +10,6 @@ use crate::cause::Cause;
 use crate::diagnose::Confidence::{self, Certain, Likely, Possible};
 use crate::diagnose::{Finding, denied_by};
 use crate::observation::{PolicyKind, Role, Scope};
-use crate::redact::redact;
 
 /// The findings of a reading. Also where nothing is known: see [`refused_at_once`].
 pub fn findings(reading: &Reading) -> Vec<Finding> {
@@ -24,6 +23,7 @@ pub fn findings(reading: &Reading) -> Vec<Finding> {
         _ => Role::Metadata,
     });
     let because = because(reading);
+    let about = about(reading);
     causes
         .into_iter()
         .map(|(cause, confidence)| Finding {
@@ -32,7 +32,7 @@ pub fn findings(reading: &Reading) -> Vec<Finding> {
             role,
             confidence,
             blocking: true,
-            summary: summary(reading, cause),
+            summary: summary(reading, cause, &about),
             remedy: cause.remedy().to_owned(),
             because: because.clone(),
         })
@@ -244,17 +244,23 @@ fn refused_at_once(reading: &Reading) -> Vec<(Cause, Confidence)> {
     }
 }
 
-fn summary(reading: &Reading, cause: Cause) -> String {
-    let bare = cause.summary().trim_end_matches('.');
+/// Whom and what it concerns here.
+fn about(reading: &Reading) -> String {
     let mut about: Vec<String> = reading.host.iter().cloned().collect();
     if let Some(denial) = &reading.parts.denial {
         about.extend(denial.action.clone());
         about.extend(denial.resource.clone().filter(|resource| resource != "*"));
     }
-    if let Some(mistake) = reading.mistyped.as_ref().filter(|_| cause == Cause::InvalidImageReference) {
-        about = vec![mistake.clone()];
-    }
-    if about.is_empty() { cause.summary().to_owned() } else { redact(&format!("{bare}: {}", about.join(" "))) }
+    reading.shown(&about.join(" "))
+}
+
+fn summary(reading: &Reading, cause: Cause, about: &str) -> String {
+    let about = match &reading.mistyped {
+        Some(mistake) if cause == Cause::InvalidImageReference => mistake,
+        _ => about,
+    };
+    let bare = cause.summary().trim_end_matches('.');
+    if about.is_empty() { cause.summary().to_owned() } else { format!("{bare}: {about}") }
 }
 
 /// The fragments that findings rest on: what shows the failure, and the address.
@@ -265,7 +271,7 @@ fn because(reading: &Reading) -> Vec<String> {
     let status = reading.parts.status.as_ref().map(|status| status.quote(&reading.plain));
     let retries = reading.parts.retries.as_ref().map(|retries| retries.quote(&reading.plain));
     for fragment in [phrase, dial, status, retries].into_iter().flatten() {
-        let fragment = redact(fragment);
+        let fragment = reading.shown(fragment);
         if !fragments.contains(&fragment) {
             fragments.push(fragment);
         }

@@ -120,12 +120,11 @@ fn unquote(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     for line in text.lines() {
         let line = line.trim_start_matches(['>', '|', ' ', '\t']).trim_end();
-        match line.strip_suffix('=') {
-            Some(soft) => joined.push_str(soft),
-            None => {
-                joined.push_str(line);
-                joined.push('\n');
-            }
+        if let Some(soft) = line.strip_suffix('=') {
+            joined.push_str(soft);
+        } else {
+            joined.push_str(line);
+            joined.push('\n');
         }
     }
     joined
@@ -138,15 +137,12 @@ fn entities(text: &str) -> String {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         let entity = rest.bytes().take(LONGEST_ENTITY).position(|b| b == b';').map(|end| &rest[1..end]);
-        match entity.and_then(|name| Some((name, decode(name)?))) {
-            Some((name, c)) => {
-                out.push(c);
-                rest = &rest[name.len() + 2..];
-            }
-            None => {
-                out.push('&');
-                rest = &rest[1..];
-            }
+        if let Some((name, c)) = entity.and_then(|name| Some((name, decode(name)?))) {
+            out.push(c);
+            rest = &rest[name.len() + 2..];
+        } else {
+            out.push('&');
+            rest = &rest[1..];
         }
     }
     out + rest

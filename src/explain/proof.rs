@@ -5,7 +5,7 @@ use super::words::Sign;
 use super::{Explanation, Step};
 use crate::cause::Family;
 use crate::observation::{Role, Scope};
-use crate::redact::{redact, shorten};
+use crate::redact::shorten;
 
 /// Characters of a quoted fragment: enough to find it in the text again.
 const LONGEST_QUOTE: usize = 160;
@@ -21,8 +21,8 @@ pub fn proven(reading: &Reading) -> Vec<String> {
 }
 
 /// `statement: “fragment”`.
-fn with(statement: &str, fragment: &str) -> String {
-    let fragment = redact(shorten(fragment, LONGEST_QUOTE));
+fn with(reading: &Reading, statement: &str, fragment: &str) -> String {
+    let fragment = reading.shown(shorten(fragment, LONGEST_QUOTE));
     if fragment.is_empty() { statement.to_owned() } else { format!("{statement}: “{fragment}”") }
 }
 
@@ -34,7 +34,7 @@ fn step(reading: &Reading, proven: &mut Vec<String>) {
     let strongest = of_step.max_by_key(|hit| (hit.step.map(|(_, weight)| weight), std::cmp::Reverse(hit.at)));
     let host = reading.parts.host.as_ref().map(|host| host.quote(&reading.plain));
     let fragment = strongest.map(|hit| hit.quote(&reading.plain)).or(host).unwrap_or_default();
-    proven.push(with(&format!("the start had got to {}", reading.step.title()), fragment));
+    proven.push(with(reading, &format!("the start had got to {}", reading.step.title()), fragment));
     let worked = reading.step.before();
     // The order is Fargate's; the agent of an EC2 instance starts the log driver after the pull.
     if !worked.is_empty() && reading.plain.dense.contains("error:") && !reading.plain.dense.contains("daemon") {
@@ -47,35 +47,36 @@ fn name(reading: &Reading, proven: &mut Vec<String>) {
     if let Some(lookup) = &reading.parts.lookup {
         let quote = lookup.quote(&reading.plain);
         proven.push(match reading.sign {
-            Some(Sign::NoSuchName) => with("the resolver answered, and that there is no such name", quote),
-            Some(Sign::ResolverFailed) => with("the resolver answered, and that it cannot", quote),
-            _ => with("the name was looked up, and the resolver did not answer", quote),
+            Some(Sign::NoSuchName) => with(reading, "the resolver answered, and that there is no such name", quote),
+            Some(Sign::ResolverFailed) => with(reading, "the resolver answered, and that it cannot", quote),
+            _ => with(reading, "the name was looked up, and the resolver did not answer", quote),
         });
     } else if let Some(phrase) = [Sign::NoSuchName, Sign::ResolverFailed].iter().find_map(|sign| reading.phrase(*sign))
     {
-        proven.push(with("a name did not resolve", phrase));
+        proven.push(with(reading, "a name did not resolve", phrase));
     }
     if let Some(mistake) = &reading.mistyped {
         let host = reading.parts.host.as_ref().map(|host| host.quote(&reading.plain)).unwrap_or_default();
-        proven.push(with(&format!("this is no registry of Amazon ECR ({mistake})"), host));
+        proven.push(with(reading, &format!("this is no registry of Amazon ECR ({mistake})"), host));
     }
     let Some(dial) = &reading.parts.dial else { return };
     let quote = dial.quote(&reading.plain);
     let aws = reading.role.is_some_and(Role::has_interface_endpoint);
     match reading.scope() {
-        Some(Scope::Public) => proven.push(with("the name resolved to a public address", quote)),
+        Some(Scope::Public) => proven.push(with(reading, "the name resolved to a public address", quote)),
         _ if aws => proven.push(with(
+            reading,
             "the name resolved to a private address, so an interface endpoint or a private zone answers for it",
             quote,
         )),
-        _ => proven.push(with("the name resolved to a private address", quote)),
+        _ => proven.push(with(reading, "the name resolved to a private address", quote)),
     }
     if let Some(owner) = &reading.owner {
         let meaning = match reading.step {
             Step::ImageLayer if owner.starts_with("S3 ") => ": the layers, not the registry",
             _ => "",
         };
-        proven.push(with(&format!("the address is {owner}{meaning}"), &dial.value.to_string()));
+        proven.push(with(reading, &format!("the address is {owner}{meaning}"), &dial.value.to_string()));
     }
     if reading.host.is_some() && reading.host != reading.parts.host.as_ref().map(|host| host.value.clone()) {
         proven.push("Fargate prints the image's name where the layer's URL stood".into());
@@ -88,26 +89,30 @@ fn connection(reading: &Reading, proven: &mut Vec<String>) {
         Some(Sign::TimedOut | Sign::NoAnswer | Sign::ConnectionIssue | Sign::Killed | Sign::Retried)
     );
     if let Some(status) = reading.parts.status.as_ref().filter(|status| status.value == 0) {
-        proven.push(with("no service answered", status.quote(&reading.plain)));
+        proven.push(with(reading, "no service answered", status.quote(&reading.plain)));
     }
     let phrase = reading.sign.and_then(|sign| reading.phrase(sign)).unwrap_or_default();
     match reading.sign {
         Some(Sign::Killed) => proven.push(with(
+            reading,
             "the log driver's helper hung until it was killed, which a missing log group does not do",
             phrase,
         )),
-        Some(Sign::ConnectionIssue) => proven.push(with("ECS itself calls it a connection issue", phrase)),
-        Some(Sign::Refused) => proven.push(with("the address answers, and refuses the connection", phrase)),
-        Some(Sign::Reset) => proven.push(with("the connection was ended from the other side or in between", phrase)),
-        Some(Sign::Stalled) => proven.push(with("it began, and then nothing more came", phrase)),
-        _ if reading.family() == Family::Tls => {
-            proven.push(with("the name resolved and the connection stood: it is TLS that fails", phrase));
+        Some(Sign::ConnectionIssue) => proven.push(with(reading, "ECS itself calls it a connection issue", phrase)),
+        Some(Sign::Refused) => proven.push(with(reading, "the address answers, and refuses the connection", phrase)),
+        Some(Sign::Reset) => {
+            proven.push(with(reading, "the connection was ended from the other side or in between", phrase));
         }
-        _ if silent && !phrase.is_empty() => proven.push(with("nothing answered in time", phrase)),
+        Some(Sign::Stalled) => proven.push(with(reading, "it began, and then nothing more came", phrase)),
+        _ if reading.family() == Family::Tls => {
+            proven.push(with(reading, "the name resolved and the connection stood: it is TLS that fails", phrase));
+        }
+        _ if silent && !phrase.is_empty() => proven.push(with(reading, "nothing answered in time", phrase)),
         _ => {}
     }
     if let Some(retries) = reading.parts.retries.as_ref().filter(|retries| retries.value > 1 && silent) {
         proven.push(with(
+            reading,
             "it was tried again and again: what a service refuses is tried once",
             retries.quote(&reading.plain),
         ));
@@ -121,14 +126,18 @@ fn answer(reading: &Reading, proven: &mut Vec<String>) {
         let status = reading.parts.status.as_ref().map(|status| status.quote(&reading.plain));
         let id = reading.parts.request_id.as_ref().map(|id| id.quote(&reading.plain));
         proven.push(with(
+            reading,
             "a service answered, so its name, the connection and TLS work",
             status.or(id).unwrap_or_default(),
         ));
     }
-    if reading.family() == Family::Unknown {
-        if let Some(once) = reading.parts.retries.as_ref().filter(|retries| retries.value == 1) {
-            proven.push(with("one try was enough, which suggests that a service answered", once.quote(&reading.plain)));
-        }
+    let once = reading.parts.retries.as_ref().filter(|retries| retries.value == 1);
+    if let Some(once) = once.filter(|_| reading.family() == Family::Unknown) {
+        proven.push(with(
+            reading,
+            "one try was enough, which suggests that a service answered",
+            once.quote(&reading.plain),
+        ));
     }
     if let Some(denial) = reading.parts.denial.as_ref().filter(|_| reading.sign == Some(Sign::Denied)) {
         let part = |word: &str, part: &Option<String>| part.as_ref().map(|part| format!("{word} {part}"));
@@ -141,10 +150,10 @@ fn answer(reading: &Reading, proven: &mut Vec<String>) {
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         let parts = if parts.is_empty() { "by AWS KMS".to_owned() } else { parts.join(", ") };
-        proven.push(redact(&format!("it was refused: {parts}")));
+        proven.push(reading.shown(&format!("it was refused: {parts}")));
     } else if !matches!(reading.family(), Family::Network | Family::Resolve | Family::Tls) {
         let said = reading.sign.and_then(|sign| reading.phrase(sign));
-        proven.extend(said.map(|phrase| with("this was said", phrase)));
+        proven.extend(said.map(|phrase| with(reading, "this was said", phrase)));
     }
 }
 

@@ -11,6 +11,7 @@ use crate::endpoints::{Region, layer_host};
 use crate::observation::{Role, Scope};
 use crate::owner::owner;
 use crate::place::Place;
+use crate::redact::redact;
 use crate::reference::Reference;
 
 /// One failure's text, read.
@@ -34,16 +35,29 @@ pub struct Reading {
     pub owner: Option<String>,
     /// Why the registry's host is none of Amazon ECR, though it is meant as one.
     pub mistyped: Option<String>,
+    /// Nothing in the whole text had to be blanked out, so nothing in a fragment of it has to.
+    clean: bool,
 }
 
 impl Reading {
-    /// Read one failure's text.
-    pub fn of(plain: Plain) -> Self {
+    /// Read one failure's text. `clean` if the text around it has nothing secret.
+    pub fn of(plain: Plain, clean: bool) -> Self {
         let hits = words::find(&plain);
         let parts = parts::parse(&plain);
-        let owner = parts.dial.as_ref().and_then(|dial| owner(dial.value));
-        let mut reading =
-            Self { plain, hits, parts, step: Step::Unknown, sign: None, role: None, host: None, owner, mistyped: None };
+        let public = parts.dial.as_ref().filter(|dial| Place::default().scope(dial.value) == Scope::Public);
+        let owner = public.and_then(|dial| owner(dial.value));
+        let mut reading = Self {
+            plain,
+            hits,
+            parts,
+            step: Step::Unknown,
+            sign: None,
+            role: None,
+            host: None,
+            owner,
+            mistyped: None,
+            clean,
+        };
         reading.step = reading.find_step();
         reading.mistyped = reading.find_mistake();
         reading.sign = reading.find_sign();
@@ -67,6 +81,11 @@ impl Reading {
             Some(sign) => family(sign, self.step),
             None => Family::Unknown,
         }
+    }
+
+    /// A part of the text, fit to be shown.
+    pub fn shown(&self, fragment: &str) -> String {
+        if self.clean { fragment.to_owned() } else { redact(fragment) }
     }
 
     /// Whether a phrase with this sign is in the text.
@@ -106,7 +125,7 @@ impl Reading {
     /// Whether a service's own answer is in the text: then name, connection and TLS are proven good.
     pub fn is_answered(&self) -> bool {
         let status = self.parts.status.as_ref().is_some_and(|status| status.value >= 100);
-        status || (self.parts.request_id.is_some() && !self.parts.status.as_ref().is_some_and(|s| s.value == 0))
+        status || (self.parts.request_id.is_some() && self.parts.status.as_ref().is_none_or(|s| s.value != 0))
     }
 
     fn is_silent(&self) -> bool {
@@ -225,13 +244,12 @@ impl Reading {
             Step::Secrets => Some(host.unwrap_or_else(|| if is_ssm() { Role::Ssm } else { Role::SecretsManager })),
             Step::RegistryAuth => Some(Role::EcrApi),
             Step::LogDriver => Some(Role::Logs),
-            Step::ImageManifest => host,
             // The text names the image's registry in the place of the bucket.
             Step::ImageLayer if host == Some(Role::Registry) => Some(Role::Registry),
             Step::ImageLayer => Some(Role::S3),
             Step::EnvironmentFile => Some(Role::EnvironmentFile),
             Step::FileSystem => Some(Role::Efs),
-            Step::NetworkInterface | Step::ContainerStart | Step::Unknown => host,
+            Step::ImageManifest | Step::NetworkInterface | Step::ContainerStart | Step::Unknown => host,
         }
     }
 
@@ -330,10 +348,9 @@ fn step_of_action(action: &str) -> Option<Step> {
         ("secretsmanager" | "kms", _) => Some(Step::Secrets),
         ("ssm", name) if name.starts_with("getparameter") => Some(Step::Secrets),
         ("ecr", "getauthorizationtoken") => Some(Step::RegistryAuth),
-        ("ecr", "getdownloadurlforlayer") => Some(Step::ImageLayer),
-        ("ecr", _) => Some(Step::ImageManifest),
+        ("ecr", name) if name != "getdownloadurlforlayer" => Some(Step::ImageManifest),
         ("logs", _) => Some(Step::LogDriver),
-        ("s3", _) => Some(Step::ImageLayer),
+        ("s3" | "ecr", _) => Some(Step::ImageLayer),
         ("elasticfilesystem", _) => Some(Step::FileSystem),
         _ => None,
     }

@@ -151,7 +151,7 @@ fn dressed_up_it_is_the_same_message() {
         let dressed = [
             ("wrapped at words", text.replace(' ', "\n   ")),
             ("wrapped anywhere", narrow(text, 23).join("\n")),
-            ("quoted in a mail", narrow(text, 71).iter().map(|line| format!("> {line}\n")).collect()),
+            ("quoted in a mail", format!("> {}", narrow(text, 71).join("\n> "))),
             ("escaped", entities(text)),
             ("escaped twice", entities(&entities(text))),
             ("in JSON", serde_json::to_string(text).unwrap()),
