@@ -12,6 +12,7 @@
 mod causes;
 mod next;
 mod parts;
+mod phrases;
 mod plain;
 pub mod predict;
 mod proof;

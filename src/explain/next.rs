@@ -77,16 +77,16 @@ fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) 
             reads.push(format!("aws iam get-role --role-name {role} --query Role.AssumeRolePolicyDocument"));
         }
         Family::Permission => {
-            let denial = reading.parts.denial.clone().unwrap_or_default();
-            let role = denial.principal.as_deref().and_then(role_name).unwrap_or("ROLE".into());
-            reads.push(format!("aws iam list-attached-role-policies --role-name {role}"));
             if let Some(endpoint) = endpoint_policy(explanation) {
                 reads.push(format!(
                     "aws ec2 describe-vpc-endpoints{at} --filters Name=service-name,Values=com.amazonaws.{}.{endpoint} \
-                     --query VpcEndpoints[].PolicyDocument",
+                     --query 'VpcEndpoints[].PolicyDocument'",
                     region.map_or("REGION".to_owned(), ToString::to_string)
                 ));
             }
+            let denial = reading.parts.denial.clone().unwrap_or_default();
+            let role = denial.principal.as_deref().and_then(role_name).unwrap_or("ROLE".into());
+            reads.push(format!("aws iam list-attached-role-policies --role-name {role}"));
         }
         Family::Image => {
             let repository = reading.parts.image.as_deref().and_then(|image| image.parse().ok());

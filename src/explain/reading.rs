@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use super::Step;
 use super::parts::{self, Parts};
+use super::phrases::OPERATION;
 use super::plain::Plain;
-use super::words::{self, Hit, OPERATION, Sign};
+use super::words::{self, Hit, Sign};
 use crate::cause::Family;
 use crate::endpoints::{Region, layer_host};
 use crate::observation::{Role, Scope};
