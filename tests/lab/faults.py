@@ -8,7 +8,7 @@ import dataclasses
 
 from judge import POLICY, PLAIN_S3, STEP, refusal
 from region import REGISTRY_HOST
-from subnet import ALL, PATHS, PUBLIC, ROLES, ZONES, Subnet
+from subnet import ALL, PATHS, PUBLIC, ROLES, Subnet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +72,13 @@ NETWORK = [
     ('no-aws-records', 'name-not-found', BOTH, ('',), lambda s, r: put(s, resolver='nodata'), ''),
     # Only where there are endpoints, and only where there are none.
     ('endpoint-missing', 'interface-endpoint-missing', ('endpoint',), ROLES, lambda s, r: s.private.difference_update(r), ''),
+    ('private-dns-off', 'interface-endpoint-missing', ('endpoint',), ('', *ROLES), lambda s, r: s.names.update({role: [PUBLIC[role]] for role in r if role != 's3'}), ''),
     ('only-s3-gateway', 'interface-endpoint-missing', ('endpoint',), ('',), lambda s, r: s.private.clear(), ''),
     ('s3-gateway-missing', 's3-gateway-missing', ('endpoint',), ('',), lambda s, r: put(s, s3_gateway=False), ''),
     ('endpoint-group', 'endpoint-security-group', ('endpoint',), ('', *ROLES), lambda s, r: s.endpoint_groups.update(set(r) - {'s3'}), ''),
     ('group-without-s3', 'task-security-group-egress', ('endpoint',), ('s3',), lambda s, r: s.task_group.update(s.of('s3')), 'a missing gateway endpoint is as silent'),
     ('dead-zone', 'endpoint-address-unreachable', ('endpoint',), ('', 'ecr.api', 'ecr.dkr', 'logs'), lambda s, r: s.dead.update(s.endpoint(role)[1] for role in r if role in s.private), ''),
+    ('acl-of-one-zone', 'network-acl', ('endpoint',), ('',), lambda s, r: s.acl_out.update(s.endpoint(role)[1] for role in r if role in s.private), 'endpoint addresses that are dead look the same'),
     ('nat-deleted', 'no-egress-route', ('nat',), ('',), lambda s, r: put(s, internet=''), ''),
     ('nat-deleted', 'no-egress-route', ('mixed',), ('',), lambda s, r: put(s, internet=''), 'endpoints that were never made for these services look the same'),
     ('no-public-address', 'no-egress-route', ('nat',), ('',), lambda s, r: put(s, internet='igw'), ''),
@@ -171,6 +173,16 @@ PAIRS = """
     task-group:logs@nat                       platform
     acl-outbound:ecr.api@nat                  secret-json-key
     swallowed:logs@nat                        registry-login
+    reset:logs@endpoint                       refused:s3@endpoint
+    intercepted:s3@endpoint                   refused:logs@endpoint
+    small-link:s3@endpoint                    reset:logs@endpoint
+    endpoint-group:logs@endpoint              refused:ecr.api@endpoint
+    endpoint-group:logs@endpoint              acl-narrow:s3@endpoint
+    empty-zone:logs@endpoint                  s3-gateway-missing@endpoint
+    hangs:ecr.dkr@endpoint                    endpoint-group:ssm@endpoint
+    dead-zone:ecr.api@endpoint                endpoint-group:logs@endpoint
+    expired:logs@nat                          acl-narrow:s3@nat
+    wrong-name:s3@nat                         hangs:logs@nat
 """
 
 
