@@ -1,4 +1,4 @@
-//! The exact next commands. Reads only: nothing here changes an account.
+//! The exact next commands: the probe as a task of its own, and reads.
 
 use super::reading::Reading;
 use super::{Explanation, Known, Sign, Step};
@@ -16,11 +16,7 @@ pub fn commands(explanation: &Explanation, reading: &Reading, known: &Known) -> 
     let cluster = known.cluster.as_deref().unwrap_or("CLUSTER");
     let service = explanation.service.as_deref().unwrap_or("SERVICE");
     if on_the_way(explanation) {
-        next.push(match &known.task_arn {
-            Some(arn) if explanation.service.is_none() => format!("pullprobe launch --cluster {cluster} --like {arn}"),
-            _ => format!("pullprobe launch --cluster {cluster} --service {service}"),
-        });
-        next.push(format!("pullprobe inspect --cluster {cluster} --service {service}"));
+        next.push(probe_where(cluster, service));
     }
     next.extend(reads(explanation, reading, region.as_ref()));
     if let Some(first) = explanation.findings.first() {
@@ -42,11 +38,17 @@ fn unknown(explanation: &Explanation, known: &Known) -> Vec<String> {
         format!("aws ecs describe-tasks --cluster {cluster} --tasks {task} > task.json"),
         "pullprobe explain --describe-tasks task.json".to_owned(),
     ];
-    match explanation.service.as_deref() {
-        Some(service) => next.push(format!("pullprobe launch --cluster {cluster} --service {service}")),
-        None => next.push(format!("pullprobe launch --cluster {cluster} --service SERVICE")),
-    }
+    next.push(probe_where(cluster, explanation.service.as_deref().unwrap_or("SERVICE")));
     next
+}
+
+/// Runs the probe in the service's own subnets, with its security groups (README, "In your own subnet").
+fn probe_where(cluster: &str, service: &str) -> String {
+    format!(
+        "aws ecs run-task --cluster {cluster} --launch-type FARGATE --task-definition pullprobe --network-configuration \
+         \"$(aws ecs describe-services --cluster {cluster} --services {service} \
+         --query 'services[0].networkConfiguration' --output json)\""
+    )
 }
 
 fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) -> Vec<String> {

@@ -18,11 +18,12 @@ import threading
 import delay
 from namespace import CLONE_NEWNET, _call, _libc, die_with_parent, run
 from region import ECR_LOCATIONS, HOST, METADATA_PATH, REGION, S3_LOCATIONS, TASK_ENDPOINT, container_metadata, task_metadata
-from servers import Dns, Server, TaskEndpoint, zone
+from servers import Dns, TaskEndpoint, zone
+from standing import RESOLVER_LINK_LOCAL, Nginx, Unbound
 from subnet import ALL, PUBLIC, PUBLIC_6, ROLES, ZONES, Subnet
 
 NOBODY = 65532
-NAT_ADDRESS, RESOLVER_LINK_LOCAL = '203.0.113.10', '169.254.169.253'
+NAT_ADDRESS = '203.0.113.10'
 INTERCEPTOR = 8443
 HELLO = 120  # bytes: every ClientHello is longer, no SYN or bare ACK is
 SMALL_LINK = 1300
@@ -349,57 +350,3 @@ def numbered(document, subnet):
         network.update({'IPv4Addresses': [subnet.task], 'IPv4SubnetCIDRBlock': f'{subnet.vpc}.1.0/24',
                         'DomainNameServers': [subnet.resolver_address], 'SubnetGatewayIpv4Address': f'{subnet.vpc}.1.1/24'})
     return document
-
-
-class Nginx(Server):
-    """One nginx for all the addresses of a namespace."""
-
-    def __init__(self, directory, name, text, subnet):
-        super().__init__(directory, f'nginx-{name}', None)
-        self.text, self.root = text, directory / f'nginx-{name}.d'
-        self.root.mkdir(exist_ok=True)
-
-    def command(self):
-        temporary = '\n'.join(f'    {kind}_temp_path {self.root}/{kind};' for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'))
-        (self.root / 'pid').unlink(missing_ok=True)
-        (self.root / 'nginx.conf').write_text(f"""
-daemon off;
-master_process off;
-pid {self.root}/pid;
-events {{}}
-http {{
-{temporary}
-    access_log {self.root}/access.log;
-    client_max_body_size 0;
-    server_names_hash_bucket_size 128;
-{self.text}
-}}
-""")
-        return ['nginx', '-p', self.root, '-e', 'stderr', '-c', self.root / 'nginx.conf']
-
-    def _listens(self):
-        return (self.root / 'pid').exists() and (self.root / 'pid').read_text().strip() != ''
-
-
-class Unbound(Server):
-    """The VPC's resolver, at base + 2 and at 169.254.169.253."""
-
-    def __init__(self, directory, name, text, subnet):
-        super().__init__(directory, 'unbound', (subnet.resolver_address, 53))
-        self.text, self.config = text, directory / 'unbound.conf'
-
-    def command(self):
-        self.config.write_text(f"""server:
-    interface: {RESOLVER_LINK_LOCAL}
-    access-control: 0.0.0.0/0 allow
-    do-daemonize: no
-    use-syslog: no
-    chroot: ""
-    username: ""
-    pidfile: ""
-    directory: "{self.directory}"
-    module-config: "iterator"
-    do-not-query-localhost: no
-    num-threads: 1
-{self.text}""")
-        return ['unbound', '-d', '-c', self.config]
