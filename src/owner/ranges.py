@@ -5,6 +5,7 @@
 
 Also reads a table of service, region and prefix, separated by tabs, below a comment that names the syncToken.
 A line for each (service, region): Amazon S3 first, which is in AMAZON too; adjacent and contained prefixes are merged.
+IPv6 is kept for S3 only: the rest of AWS has 40 KB of it, and ECS asks by IPv4 names.
 """
 
 import json
@@ -31,7 +32,7 @@ def published(text):
 token, rows = published(Path(sys.argv[1]).read_text())
 networks = {}
 for service, region, prefix in rows:
-    if service in SERVICES:
+    if service in SERVICES and (service == "S3" or ":" not in prefix):
         network = ip_network(prefix)
         networks.setdefault((SERVICES.index(service), region, network.version), []).append(network)
 
