@@ -103,11 +103,12 @@ fn resolvers(flags: &Probe) -> Result<Vec<SocketAddr>, Error> {
 
 /// Mozilla's roots, or those of the bundle.
 fn roots(flags: &Probe) -> Result<RootCertStore, Error> {
-    let from_environment = || std::env::var_os("AWS_CA_BUNDLE").filter(|value| !value.is_empty()).map(Into::into);
-    let Some(file) = flags.ca_bundle.clone().or_else(from_environment) else {
+    let from_environment = || std::env::var_os("AWS_CA_BUNDLE").filter(|value| !value.is_empty());
+    let named = flags.ca_bundle.clone().map(|file| ("--ca-bundle", file));
+    let Some((source, file)) = named.or_else(|| Some(("AWS_CA_BUNDLE", from_environment()?.into()))) else {
         return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
     };
-    let wrong = |what: String| Error::Usage(format!("--ca-bundle {}: {what}", file.display()));
+    let wrong = |what: String| Error::Usage(format!("{source} {}: {what}", file.display()));
     let pem = fs::read(&file).map_err(|error| wrong(error.to_string()))?;
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
