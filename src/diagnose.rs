@@ -1,6 +1,6 @@
 //! Infers causes from what was seen. Pure: no I/O, no clock, no environment.
 //!
-//! Each rule is a function whose comment is its argument, listed once in [`RULES`]. What the evidence cannot separate is
+//! Each rule is a function whose comment is its argument, listed once in `RULES`. What the evidence cannot separate is
 //! all listed, most common first, none of it certain; what it excludes is in `ruled_out` with the proof.
 
 mod answers;
