@@ -18,6 +18,8 @@ pub fn run(fault: Option<&str>, list: bool, format: Format) -> Result<u8, Error>
         let fault = Fault::find(name).map_err(Error::Usage)?;
         return deliver(&observe(Some(fault))?, format);
     }
+    // Two reports beside each other are for people, also through a pager.
+    let format = if format == Format::Auto { Format::Text } else { format };
     let broken = Fault::find(SHOWN).map_err(Error::Tool)?;
     let (healthy, failing) = (observe(None)?, observe(Some(broken))?);
     let people = super::probe::for_people(format);
