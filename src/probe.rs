@@ -32,7 +32,7 @@ pub use resolve::Resolver;
 pub use write::LogStream;
 
 use crate::aws::credentials::{Credentials, Unavailable};
-use crate::observation::{Failure, Observation, Outcome, Phase, Role};
+use crate::observation::{Observation, Outcome, Phase, Role};
 use crate::place::Place;
 use crate::plan::{Plan, Unchecked};
 use target::{Climb, Probe};
@@ -242,6 +242,3 @@ impl Sight {
         self.0.try_lock().map(|seen| seen.values().cloned().collect()).unwrap_or_default()
     }
 }
-
-/// What a phase's failure is, where a part of the tool has nothing better to say.
-const NOT_UNDERSTOOD: Failure = Failure::UnexpectedAnswer;

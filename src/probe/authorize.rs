@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::SharedCredentials;
 use super::call::ECR;
 use super::target::{Climb, Probe};
-use crate::observation::{Outcome, Phase};
+use crate::observation::{Failure, Outcome, Phase};
 use crate::reference::{Reference, Registry};
 
 /// `Basic` credentials for a registry, as the token endpoint hands them out; none if it did not.
@@ -25,9 +25,7 @@ pub fn share(probe: &Probe, api: Climb, credentials: &SharedCredentials, referen
         Registry::Ecr { region, .. } => region.to_string(),
         Registry::Other { .. } => String::new(),
     };
-    let token = async move { authorize(probe, api, credentials, region).await }.boxed().shared();
-    // Shared futures move only while somebody waits; nobody may be waiting yet.
-    token
+    authorize(probe, api, credentials, region).boxed().shared()
 }
 
 async fn authorize(
@@ -42,7 +40,7 @@ async fn authorize(
     let mut said = ECR.call("GetAuthorizationToken", json!({}), place, &region, credentials).await;
     let token = said.answer.as_ref().and_then(|answer| read_token(&answer.body));
     if said.observation.passed() && token.is_none() {
-        said.observation.outcome = Outcome::Failed { failure: super::NOT_UNDERSTOOD };
+        said.observation.outcome = Outcome::Failed { failure: Failure::UnexpectedAnswer };
         said.observation.detail = "the answer has no authorization token in it".into();
     }
     probe.recorder.record(said.observation);

@@ -9,7 +9,7 @@ use super::call::{LOGS, Said};
 use super::target::{Climb, Probe, Reached};
 use super::{Recorder, SharedCredentials};
 use crate::aws::credentials::{Credentials, Unavailable};
-use crate::observation::{Outcome, Phase};
+use crate::observation::{Failure, Outcome, Phase};
 use crate::plan::LogDestination;
 
 /// A log stream that took its first event.
@@ -79,7 +79,7 @@ impl LogStream {
             answer.get("rejectedLogEventsInfo").filter(|info| !info.is_null()).map(ToString::to_string)
         });
         if let Some(info) = rejected {
-            said.observation.outcome = Outcome::Failed { failure: super::NOT_UNDERSTOOD };
+            said.observation.outcome = Outcome::Failed { failure: Failure::UnexpectedAnswer };
             said.observation.detail = format!("CloudWatch Logs rejected the event: {info}");
             said.answer = None;
         }
