@@ -18,6 +18,7 @@
 //! | [`evidence`], [`diagnose`] | the rules, each with its argument |
 //! | [`cause`] | every cause, with its page |
 //! | [`run`] | one run from plan to report |
+//! | `operator` | what runs at the operator's: signed calls, launch, schedule |
 //! | [`explain`] | what a stopped task's text says: the only place that reads AWS prose |
 #![forbid(unsafe_code)]
 
@@ -34,6 +35,8 @@ pub mod endpoints;
 pub mod evidence;
 pub mod explain;
 pub mod observation;
+#[cfg(feature = "operator")]
+pub mod operator;
 pub mod owner;
 pub mod place;
 pub mod plan;

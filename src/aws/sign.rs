@@ -7,6 +7,7 @@ use aws_sigv4::http_request::{
     sign as calculate,
 };
 use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::identity::Identity;
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
@@ -30,7 +31,7 @@ pub fn sign(
     request: &mut Request<Bytes>,
     service: &str,
     region: &str,
-    credentials: &Credentials,
+    identity: impl Into<Identity>,
     now: SystemTime,
 ) -> Result<(), Unsignable> {
     let unsignable = |reason: &dyn ToString| Unsignable { service: service.to_owned(), reason: reason.to_string() };
@@ -39,15 +40,7 @@ pub fn sign(
     }
     set_host(request).ok_or_else(|| unsignable(&"it names no host"))?;
 
-    let token = credentials.session_token.as_ref().map(|token| token.expose_secret().to_owned());
-    let identity = aws_credential_types::Credentials::new(
-        credentials.access_key_id.expose_secret(),
-        credentials.secret_access_key.expose_secret(),
-        token,
-        None,
-        "pullprobe",
-    )
-    .into();
+    let identity = identity.into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
         .region(region)
@@ -71,6 +64,14 @@ pub fn sign(
         request.headers_mut().insert(HeaderName::from_static(header.name()), value);
     }
     Ok(())
+}
+
+impl From<&Credentials> for Identity {
+    fn from(credentials: &Credentials) -> Self {
+        let token = credentials.session_token.as_ref().map(|token| token.expose_secret().to_owned());
+        let (id, secret) = (credentials.access_key_id.expose_secret(), credentials.secret_access_key.expose_secret());
+        aws_credential_types::Credentials::new(id, secret, token, None, "pullprobe").into()
+    }
 }
 
 /// S3 takes paths literally: it neither normalises nor decodes them before it checks the signature, and it wants the

@@ -1,0 +1,6 @@
+//! What runs where the operator sits, not in the task's subnet: calls to AWS with the operator's own credentials.
+//!
+//! Nothing imports this but [`crate::command`]. All of it is behind the feature `operator`, which the image is built
+//! without.
+
+pub mod aws;
