@@ -1,4 +1,4 @@
-# RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --no-default-features --target x86_64-unknown-linux-gnu
+# cargo static --target x86_64-unknown-linux-gnu
 FROM scratch
 COPY target/x86_64-unknown-linux-gnu/release/pullprobe /pullprobe
 USER 65532:65532

@@ -27,7 +27,7 @@ use crate::endpoints::Region;
 
 /// A whole call, connection and body included. The longest answer, a page of `FilterLogEvents`, has 1 MB; the AWS SDKs
 /// wait 60 s for each read.
-const CALL_DEADLINE: Duration = Duration::from_secs(60);
+const CALL_DEADLINE: Duration = Duration::from_mins(1);
 
 /// AWS's SDKs give a connection 3.1 s by default.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -86,11 +86,13 @@ impl Client {
     }
 
     /// The same credentials, in another region.
+    #[must_use]
     pub fn in_region(&self, region: Region) -> Self {
         Self { region, ..self.clone() }
     }
 
     /// The same, with another number of tries: for a caller that waits and repeats by itself.
+    #[must_use]
     pub fn with_tries(&self, tries: usize) -> Self {
         Self { tries, ..self.clone() }
     }
