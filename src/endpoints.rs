@@ -277,6 +277,13 @@ pub fn layer_host(region: &Region) -> String {
     format!("{}.{}", layer_bucket(region), api_host(Service::S3, region, Variant::default()))
 }
 
+/// The host of a bucket as if it were in `region`. A dot in its name would not match the certificate, so then the name is
+/// part of the path (Amazon S3 user guide, "Virtual hosting of buckets").
+pub fn bucket_host(bucket: &str, region: &Region) -> String {
+    let service = api_host(Service::S3, region, Variant::default());
+    if bucket.contains('.') { service } else { format!("{bucket}.{service}") }
+}
+
 /// The host of an EFS file system's mount target in the task's own Availability Zone.
 pub fn file_system_host(id: &str, region: &Region) -> String {
     format!("{id}.efs.{region}.{}", region.partition().dns_suffix())

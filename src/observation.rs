@@ -42,13 +42,22 @@ pub enum Role {
     Efs,
     /// The S3 bucket of an environment file.
     EnvironmentFile,
+    /// The HTTP event collector that the splunk log driver writes to.
+    Splunk,
+    /// What the log router of the awsfirelens log driver writes to.
+    LogRouter,
+    /// The channel of ECS Exec.
+    #[serde(rename = "ssmmessages")]
+    SsmMessages,
+    /// Where the Service Connect proxy gets its configuration.
+    ServiceConnect,
     /// This machine's clock against those of the services.
     Clock,
 }
 
 impl Role {
     /// Every role, in the order in which ECS meets them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Credentials,
         Self::Metadata,
         Self::EcrApi,
@@ -60,6 +69,10 @@ impl Role {
         Self::Registry,
         Self::Efs,
         Self::EnvironmentFile,
+        Self::Splunk,
+        Self::LogRouter,
+        Self::SsmMessages,
+        Self::ServiceConnect,
         Self::Clock,
     ];
 
@@ -77,6 +90,10 @@ impl Role {
             Self::Registry => "registry",
             Self::Efs => "efs",
             Self::EnvironmentFile => "environment-file",
+            Self::Splunk => "splunk",
+            Self::LogRouter => "log-router",
+            Self::SsmMessages => "ssmmessages",
+            Self::ServiceConnect => "service-connect",
             Self::Clock => "clock",
         }
     }
@@ -84,7 +101,13 @@ impl Role {
     /// Whether AWS offers an interface endpoint that the puller would use for it. Amazon S3 has one as well, but
     /// image layers reach S3 through a gateway endpoint (facts: ecs-start, section 7).
     pub const fn has_interface_endpoint(self) -> bool {
-        matches!(self, Self::EcrApi | Self::EcrDkr | Self::Logs | Self::SecretsManager | Self::Ssm)
+        matches!(self, Self::EcrApi | Self::EcrDkr | Self::Logs | Self::SecretsManager | Self::Ssm | Self::SsmMessages)
+    }
+
+    /// Whether a task starts without it: a log router retries, a session fails when somebody asks for one, and how long
+    /// the Service Connect proxy waits AWS does not say. The splunk driver, in contrast, tests its collector first.
+    pub const fn starts_without(self) -> bool {
+        matches!(self, Self::LogRouter | Self::SsmMessages | Self::ServiceConnect)
     }
 }
 

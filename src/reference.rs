@@ -31,6 +31,18 @@ const MAX_REPOSITORY: usize = 255;
 /// Characters, of a tag (ibid.).
 const MAX_TAG: usize = 128;
 
+/// Namespaces that the console proposes for pull-through cache rules, and what is behind them (Amazon ECR user guide,
+/// "Creating a pull through cache rule").
+const PULL_THROUGH: [(&str, &str); 7] = [
+    ("docker-hub", "Docker Hub"),
+    ("ecr-public", "Amazon ECR Public"),
+    ("quay", "Quay"),
+    ("kubernetes", "the Kubernetes registry"),
+    ("github", "the GitHub container registry"),
+    ("gitlab", "the GitLab container registry"),
+    ("azure", "the Azure container registry"),
+];
+
 /// An image in a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -82,6 +94,14 @@ impl Reference {
             Registry::Ecr { .. } => 443,
             Registry::Other { port, .. } => port,
         }
+    }
+
+    /// What the repository caches, if its namespace is one that pull-through cache rules usually have. A hint: any
+    /// repository may be called so, and a rule may have any other namespace.
+    pub fn pulls_through(&self) -> Option<&'static str> {
+        let Registry::Ecr { .. } = self.registry else { return None };
+        let (namespace, _) = self.repository.split_once('/')?;
+        PULL_THROUGH.iter().find(|(usual, _)| *usual == namespace).map(|(_, upstream)| *upstream)
     }
 
     /// What goes into `/v2/<repository>/manifests/<version>`.

@@ -56,7 +56,8 @@ impl Verdict {
     /// nothing failed but something planned was not checked, else `pass`.
     pub fn over(observations: &[Observation], findings: &[Finding]) -> Self {
         let rungs = Rungs::of(observations);
-        let failed = rungs.failed().next();
+        let failed = rungs.failed().find(|rung| !rung.role.starts_without());
+        let hindered = rungs.failed().next();
         let unchecked = rungs.unchecked().next();
         let first = findings.first();
         let (status, exit_code, summary) = match (failed, first, unchecked) {
@@ -68,6 +69,10 @@ impl Verdict {
                 (Status::Fail, 11, format!("{} failed at {}: {}", rung.role, rung.phase, rung.detail))
             }
             (None, Some(first), _) => (Status::Warn, WARN, format!("The task would start, but: {}", first.summary)),
+            (None, None, _) if hindered.is_some() => {
+                let rung = hindered.map(|rung| format!("{} failed at {}: {}", rung.role, rung.phase, rung.detail));
+                (Status::Warn, WARN, format!("The task would start, but: {}", rung.unwrap_or_default()))
+            }
             (None, None, Some(rung)) => {
                 let why = match &rung.outcome {
                     Outcome::NotReached { blocked_by } => blocked_by.clone(),

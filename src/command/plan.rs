@@ -8,8 +8,8 @@ use std::path::Path;
 use super::{Error, print};
 use crate::cli::{PlanCommand, PlanFormat, Wants};
 use crate::endpoints::Region;
-use crate::plan::{Plan, Wanted, needs, task_definition};
-use crate::reference::{Reference, Registry};
+use crate::plan::{ImageWanted, Plan, Wanted, needs, task_definition};
+use crate::reference::Registry;
 use crate::run::Discovered;
 
 /// Prints the plan.
@@ -19,7 +19,7 @@ pub fn run(flags: &PlanCommand) -> Result<u8, Error> {
     let plan = from_flags(&wants, &Ok(None))?;
     let text = match flags.format {
         PlanFormat::Text => describe(&plan),
-        PlanFormat::Json => serde_json::to_string(&plan).map_err(|error| Error::Tool(error.to_string()))?,
+        PlanFormat::Json => plan.to_json().map_err(Error::Usage)?,
     };
     print(&text)
 }
@@ -37,8 +37,8 @@ pub(super) fn from_flags(wants: &Wants, metadata: &Discovered) -> Result<Plan, E
         images.extend(found.and_then(|metadata| metadata.image.clone()));
     }
     for image in &images {
-        let image = image.parse().map_err(|error| Error::Usage(format!("--image: {error}")))?;
-        if !wanted.images.contains(&image) {
+        let image: ImageWanted = image.parse().map_err(|error| Error::Usage(format!("--image: {error}")))?;
+        if !wanted.images.iter().any(|known| known.image == image.image) {
             wanted.images.push(image);
         }
     }
@@ -48,8 +48,7 @@ pub(super) fn from_flags(wants: &Wants, metadata: &Discovered) -> Result<Plan, E
     wanted.platform = wants.platform.clone().or(wanted.platform);
     wanted.expect = wants.expect;
     wanted.full = wants.full;
-    let nothing = wanted.images.is_empty() && wanted.secrets.is_empty() && wanted.log_group.is_none();
-    if nothing && wanted.logs.is_empty() && wanted.unchecked.is_empty() {
+    if wanted.is_nothing() {
         return Err(nothing_to_check(metadata));
     }
     let region = match wants.region.clone() {
@@ -86,7 +85,7 @@ fn read_task_definition(file: &Path) -> Result<Wanted, Error> {
     task_definition::read(&json).map_err(wrong)
 }
 
-fn region_of(images: &[Reference], from_metadata: Option<&str>) -> Result<Region, Error> {
+fn region_of(images: &[ImageWanted], from_metadata: Option<&str>) -> Result<Region, Error> {
     let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"];
     let from_environment = variables.into_iter().find_map(|name| {
         let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
@@ -96,7 +95,7 @@ fn region_of(images: &[Reference], from_metadata: Option<&str>) -> Result<Region
     if let Some((source, value)) = named {
         return value.parse().map_err(|error| Error::Usage(format!("{source}: {error}")));
     }
-    let from_image = images.iter().find_map(|image| match &image.registry {
+    let from_image = images.iter().find_map(|wanted| match &wanted.image.registry {
         Registry::Ecr { region, .. } => Some(region.clone()),
         Registry::Other { .. } => None,
     });

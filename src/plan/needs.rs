@@ -131,7 +131,7 @@ mod tests {
             ..Wanted::default()
         });
         let services = |plan: &Plan| vpc_endpoints(plan).0.into_iter().map(|e| e.service).collect::<Vec<_>>();
-        let those_of_a_pull = ["ecr.api", "s3", "ecr.dkr"].map(|s| format!("com.amazonaws.eu-west-1.{s}"));
+        let those_of_a_pull = ["ecr.api", "ecr.dkr", "s3"].map(|s| format!("com.amazonaws.eu-west-1.{s}"));
         assert_eq!(services(&bare), those_of_a_pull);
         let more = plan(Wanted {
             images: vec!["123456789012.dkr.ecr.eu-west-1.amazonaws.com/app".parse().unwrap(), "nginx".parse().unwrap()],

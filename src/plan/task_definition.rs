@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{LogWanted, Platform, Unchecked, Wanted};
+use super::{FileSystemWanted, ImageWanted, LogWanted, Platform, Unchecked, Wanted};
 use crate::endpoints::Region;
 use crate::observation::Role;
 use crate::reference::{Reference, Registry};
@@ -41,6 +41,23 @@ struct Volume {
 #[serde(rename_all = "camelCase")]
 struct Efs {
     file_system_id: String,
+    root_directory: Option<String>,
+    transit_encryption: Option<String>,
+    #[serde(default)]
+    authorization_config: EfsAuthorization,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EfsAuthorization {
+    access_point_id: Option<String>,
+    iam: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RepositoryCredentials {
+    credentials_parameter: String,
 }
 
 #[derive(Deserialize)]
@@ -51,7 +68,7 @@ struct Container {
     secrets: Vec<Secret>,
     #[serde(default)]
     environment_files: Vec<EnvironmentFile>,
-    repository_credentials: Option<Value>,
+    repository_credentials: Option<RepositoryCredentials>,
     log_configuration: Option<LogConfiguration>,
 }
 
@@ -98,8 +115,14 @@ pub fn read(json: &str) -> Result<Wanted, String> {
         read_container(container, &format!("containerDefinitions[{n}]"), &mut wanted)?;
     }
     for volume in definition.volumes.into_iter().filter_map(|volume| volume.efs_volume_configuration) {
-        let why = "mounting is not rehearsed by this version".to_owned();
-        wanted.unchecked.push(Unchecked { role: Role::Efs, subject: volume.file_system_id, why });
+        let is_on = |switch: Option<&str>| switch == Some("ENABLED");
+        wanted.file_systems.push(FileSystemWanted {
+            iam: is_on(volume.authorization_config.iam.as_deref()),
+            transit_encryption: is_on(volume.transit_encryption.as_deref()),
+            id: volume.file_system_id,
+            root_directory: volume.root_directory,
+            access_point: volume.authorization_config.access_point_id,
+        });
     }
     Ok(wanted)
 }
@@ -110,25 +133,16 @@ fn parse<T: DeserializeOwned>(value: Value) -> Result<T, String> {
 
 fn read_container(container: &Container, path: &str, wanted: &mut Wanted) -> Result<(), String> {
     let image: Reference = container.image.parse().map_err(|error| format!("{path}.image: {error}"))?;
-    match (&container.repository_credentials, &image.registry) {
-        (None, _) => wanted.images.push(image),
-        (Some(_), Registry::Ecr { .. }) => {
-            return Err(format!("{path}.repositoryCredentials: an Amazon ECR image is pulled as the execution role"));
-        }
-        (Some(_), Registry::Other { .. }) => wanted.unchecked.push(Unchecked {
-            role: Role::Registry,
-            subject: image.to_string(),
-            why: "a login with repositoryCredentials is not rehearsed by this version".into(),
-        }),
+    if container.repository_credentials.is_some() && matches!(image.registry, Registry::Ecr { .. }) {
+        return Err(format!("{path}.repositoryCredentials: an Amazon ECR image is pulled as the execution role"));
     }
+    let login = container.repository_credentials.as_ref().map(|given| given.credentials_parameter.clone());
+    wanted.images.push(ImageWanted { image, login, injected: false });
     for (n, secret) in container.secrets.iter().enumerate() {
         let read = secret.value_from.parse().map_err(|error| format!("{path}.secrets[{n}]: {error}"))?;
         wanted.secrets.push(read);
     }
-    for file in &container.environment_files {
-        let why = "environment files are not fetched by this version".to_owned();
-        wanted.unchecked.push(Unchecked { role: Role::EnvironmentFile, subject: file.value.clone(), why });
-    }
+    wanted.environment_files.extend(container.environment_files.iter().map(|file| file.value.clone()));
     match &container.log_configuration {
         Some(log) => read_log(log, &format!("{path}.logConfiguration"), wanted),
         None => Ok(()),
@@ -151,10 +165,12 @@ fn read_log(log: &LogConfiguration, path: &str, wanted: &mut Wanted) -> Result<(
                 }
                 None => None,
             };
-            let known = wanted.logs.iter().any(|other| (&other.group, &other.region) == (group, &region));
-            if !known {
-                wanted.logs.push(LogWanted { group: group.clone(), region });
-            }
+            wanted.logs.push(LogWanted {
+                group: group.clone(),
+                region,
+                stream_prefix: log.options.get("awslogs-stream-prefix").cloned(),
+                create_group: log.options.get("awslogs-create-group").is_some_and(|switch| switch == "true"),
+            });
             Ok(())
         }
         other @ ("splunk" | "awsfirelens") => {
@@ -204,7 +220,7 @@ mod tests {
             "runtimePlatform": { "cpuArchitecture": "ARM64" } });
         for document in [bare.clone(), json!({ "taskDefinition": bare, "tags": [] })] {
             let wanted = read(&document.to_string()).unwrap();
-            assert_eq!(wanted.images[0].to_string(), IMAGE);
+            assert_eq!(wanted.images[0].image.to_string(), IMAGE);
             assert_eq!(wanted.secrets[0].to_string(), "/app/a");
             assert_eq!(wanted.logs[0].group, "/ecs/app");
             assert_eq!(wanted.platform.unwrap().to_string(), "linux/arm64");
@@ -220,7 +236,8 @@ mod tests {
         })));
         let wanted = wanted.unwrap();
         let roles: Vec<_> = wanted.unchecked.iter().map(|unchecked| unchecked.role).collect();
-        assert_eq!(roles, [Role::EnvironmentFile, Role::Logs]);
+        assert_eq!(roles, [Role::Logs]);
+        assert_eq!(wanted.environment_files, ["arn:aws:s3:::bucket/app.env"]);
         assert_eq!(wanted.secrets.len(), 1);
     }
 

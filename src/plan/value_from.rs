@@ -34,6 +34,15 @@ pub enum ValueFrom {
 }
 
 impl ValueFrom {
+    /// The secret that Parameter Store reads on the caller's behalf: it names one as a parameter of this path, and the
+    /// caller needs `secretsmanager:GetSecretValue` as well (Systems Manager user guide, "Referencing AWS Secrets
+    /// Manager secrets from Parameter Store parameters").
+    pub fn secret_behind(&self) -> Option<&str> {
+        let Self::Parameter { name, .. } = self else { return None };
+        let (before, secret) = name.split_once("/aws/reference/secretsmanager/")?;
+        (before.is_empty() || before.ends_with(":parameter")).then_some(secret)
+    }
+
     /// The region that the ARN names.
     pub fn region(&self) -> Option<&Region> {
         match self {

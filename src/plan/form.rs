@@ -1,0 +1,200 @@
+//! A plan as JSON: what is wanted. Hosts, roles and phases follow from it; they are printed for who reads, and not needed.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::wanted::{ConnectionWanted, FileSystemWanted, ImageWanted, LogWanted, Wanted};
+use super::{Expect, Plan, Platform, SCHEMA, Target, Unchecked, ValueFrom};
+use crate::endpoints::Region;
+
+/// RunTask takes overrides of 8,192 characters (ECS API reference, TaskOverride).
+pub const MAX_OVERRIDES: usize = 8_192;
+
+/// How a task with a larger plan is probed all the same.
+pub const WAY_OUT: &str = "put the task definition where the probe can read it, and name that place instead: \
+                           --task-definition s3://BUCKET/KEY or --task-definition ssm:/NAME";
+
+/// The members of the JSON object.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Form {
+    schema: String,
+    region: Region,
+    platform: Platform,
+    #[serde(default, skip_serializing_if = "is_default")]
+    expect: Expect,
+    #[serde(default, skip_serializing_if = "is_default")]
+    full: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    vpc_cidrs: Vec<IpNet>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    images: Vec<ImageWanted>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    logs: Vec<LogWanted>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<Group>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    environment_files: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    file_systems: Vec<FileSystemWanted>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    connections: Vec<ConnectionWanted>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unchecked: Vec<Unchecked>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    targets: Vec<Target>,
+}
+
+/// Secrets whose `valueFrom` begins alike: the forty of a task usually differ in their last third.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    /// `arn:aws:secretsmanager:eu-west-1:123456789012:secret:`
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    prefix: String,
+    /// What follows it, each.
+    names: Vec<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl From<Plan> for Form {
+    fn from(plan: Plan) -> Self {
+        let Plan { region, platform, expect, full, vpc_cidrs, unchecked, targets, .. } = plan;
+        let connections = plan.connections.into_iter().filter_map(|connection| {
+            let target = targets.iter().find(|target| target.key == connection.target)?;
+            let (role, host, port) = (target.role, target.host.clone(), target.port);
+            Some(ConnectionWanted { role, host, port, subject: connection.subject })
+        });
+        let connections = connections.collect();
+        let images = plan.images.into_iter().map(|image| ImageWanted {
+            image: image.reference,
+            login: image.login.map(|login| login.secret),
+            injected: image.injected,
+        });
+        let logs = plan.logs.into_iter().map(|log| LogWanted {
+            group: log.group,
+            region: (log.region != region).then_some(log.region),
+            stream_prefix: Some(log.stream_prefix),
+            create_group: log.create_group,
+        });
+        let file_systems = plan.file_systems.into_iter().map(|fs| FileSystemWanted {
+            id: fs.id,
+            root_directory: fs.root_directory,
+            access_point: fs.access_point,
+            iam: fs.iam,
+            transit_encryption: fs.transit_encryption,
+        });
+        Self {
+            schema: SCHEMA.into(),
+            images: images.collect(),
+            logs: logs.collect(),
+            secrets: group(plan.secrets.into_iter().map(|secret| secret.value_from.to_string())),
+            environment_files: plan.environment_files.into_iter().map(|file| file.arn).collect(),
+            file_systems: file_systems.collect(),
+            connections,
+            region,
+            platform,
+            expect,
+            full,
+            vpc_cidrs,
+            unchecked,
+            targets,
+        }
+    }
+}
+
+impl TryFrom<Form> for Plan {
+    type Error = String;
+
+    /// Fails with one sentence on what is wrong.
+    fn try_from(form: Form) -> Result<Self, String> {
+        if form.schema != SCHEMA {
+            return Err(format!("the plan's schema is {:?}, this binary reads {SCHEMA:?}", form.schema));
+        }
+        let secrets = form
+            .secrets
+            .iter()
+            .flat_map(|group| group.names.iter().map(|name| format!("{}{name}", group.prefix).parse::<ValueFrom>()));
+        let wanted = Wanted {
+            images: form.images,
+            secrets: secrets.collect::<Result<_, _>>()?,
+            log_group: None,
+            logs: form.logs,
+            log_stream_prefix: String::new(),
+            environment_files: form.environment_files,
+            file_systems: form.file_systems,
+            connections: form.connections,
+            unchecked: form.unchecked,
+            platform: Some(form.platform),
+            expect: form.expect,
+            full: form.full,
+            vpc_cidrs: form.vpc_cidrs,
+        };
+        let plan = Self::new(wanted, form.region)?;
+        if !form.targets.is_empty() && form.targets != plan.targets {
+            return Err("its targets are not those that follow from the rest of it: leave them out".into());
+        }
+        Ok(plan)
+    }
+}
+
+impl Plan {
+    /// The JSON that `probe --plan` takes: with the targets where they fit. Fails with the size and the way out if it is
+    /// more than an override may have.
+    pub fn to_json(&self) -> Result<String, String> {
+        let json = |form: &Form| serde_json::to_string(form).map_err(|error| error.to_string());
+        let mut form = Form::from(self.clone());
+        let whole = json(&form)?;
+        if whole.chars().count() <= MAX_OVERRIDES {
+            return Ok(whole);
+        }
+        form.targets.clear();
+        let short = json(&form)?;
+        within_an_override(&short)?;
+        Ok(short)
+    }
+
+    /// The shortest JSON of this plan, for an override that it shares with others.
+    pub fn to_short_json(&self) -> Result<String, String> {
+        let form = Form { targets: Vec::new(), ..Form::from(self.clone()) };
+        serde_json::to_string(&form).map_err(|error| error.to_string())
+    }
+
+    /// Reads a plan as `pullprobe plan --format json` prints it. Fails with one sentence on what is wrong.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        within_an_override(text)?;
+        serde_json::from_str(text).map_err(|error| format!("the plan cannot be read: {error}"))
+    }
+}
+
+fn within_an_override(json: &str) -> Result<(), String> {
+    let size = json.chars().count();
+    if size <= MAX_OVERRIDES {
+        return Ok(());
+    }
+    Err(format!(
+        "the plan has {size} characters as JSON, more than the {MAX_OVERRIDES} of RunTask's overrides: {WAY_OUT}"
+    ))
+}
+
+/// Neighbours that begin alike, together, in their order.
+fn group(values: impl Iterator<Item = String>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for value in values {
+        let (prefix, name) = value.split_at(prefix_length(&value));
+        match groups.last_mut().filter(|group| group.prefix == prefix) {
+            Some(group) => group.names.push(name.to_owned()),
+            None => groups.push(Group { prefix: prefix.to_owned(), names: vec![name.to_owned()] }),
+        }
+    }
+    groups
+}
+
+/// Up to the resource's name, in an ARN.
+fn prefix_length(value: &str) -> usize {
+    let end = |marker: &str| value.find(marker).map(|at| at + marker.len());
+    if value.starts_with("arn:") { end(":secret:").or_else(|| end(":parameter")).unwrap_or(0) } else { 0 }
+}

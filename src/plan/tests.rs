@@ -1,0 +1,177 @@
+use super::*;
+
+fn plan(image: &str) -> Plan {
+    let wanted = Wanted { images: vec![image.parse().unwrap()], ..Wanted::default() };
+    Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap()
+}
+
+#[test]
+fn an_ecr_image_takes_the_token_the_registry_and_the_layer_bucket_of_its_own_region() {
+    assert_eq!(
+        plan("123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4").to_string(),
+        "\
+ecr.api  api.ecr.eu-west-1.amazonaws.com:443                                  resolve connect handshake authorize
+ecr.dkr  123456789012.dkr.ecr.eu-west-1.amazonaws.com:443                     resolve connect handshake manifest blob
+s3       prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com:443  resolve connect handshake fetch
+"
+    );
+    let elsewhere = plan("123456789012.dkr.ecr.us-west-2.amazonaws.com/app:1.4");
+    assert_eq!(elsewhere.target("s3").unwrap().host, "prod-us-west-2-starport-layer-bucket.s3.us-west-2.amazonaws.com");
+}
+
+#[test]
+fn two_images_of_one_registry_share_its_targets_and_another_region_gets_its_own() {
+    let images = ["eu-west-1", "eu-west-1", "us-east-1"]
+        .map(|region| format!("123456789012.dkr.ecr.{region}.amazonaws.com/app").parse().unwrap())
+        .to_vec();
+    let plan = Plan::new(Wanted { images, ..Wanted::default() }, "eu-west-1".parse().unwrap()).unwrap();
+    let keys: Vec<_> = plan.targets.iter().map(|target| target.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "ecr.api",
+            "ecr.api@api.ecr.us-east-1.amazonaws.com",
+            "ecr.dkr",
+            "s3",
+            "ecr.dkr@123456789012.dkr.ecr.us-east-1.amazonaws.com",
+            "s3@prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com",
+        ]
+    );
+}
+
+#[test]
+fn a_plan_reads_back_from_its_own_json_and_nothing_else() {
+    let plan = plan("123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4");
+    let json = serde_json::to_string(&plan).unwrap();
+    assert_eq!(Plan::from_json(&json).as_ref(), Ok(&plan));
+    for broken in ["{}", "[]", "", &json.replace("plan/v1", "plan/v9"), &json.replace("\"images\"", "\"imagers\"")] {
+        if broken != json {
+            assert!(Plan::from_json(broken).is_err(), "{broken}");
+        }
+    }
+    let elsewhere = json.replace("api.ecr.eu-west-1", "api.ecr.eu-west-2");
+    assert!(Plan::from_json(&elsewhere).unwrap_err().contains("leave them out"));
+}
+
+#[test]
+fn a_log_group_has_cloudwatchs_limits() {
+    for (group, complaint) in [("x".repeat(600), "has 600"), (String::new(), "has 0"), ("a b".into(), "' '")] {
+        let wanted = Wanted { log_group: Some(group), ..Wanted::default() };
+        let error = Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap_err();
+        assert!(error.contains("--log-group") && error.contains(complaint), "{error}");
+    }
+}
+
+/// A task of many containers, registries, logs and secrets, and of all else that there is.
+fn large(containers: usize, secrets: usize) -> Plan {
+    let account = |n: usize| 111_111_111_111 + n % 3;
+    let images = (0..containers)
+        .map(|n| format!("{}.dkr.ecr.eu-west-1.amazonaws.com/payments/service-{n:02}:2026.11.{n}", account(n)));
+    let logs = (0..containers).map(|n| LogWanted {
+        group: format!("/ecs/production/payments/service-{n:02}"),
+        region: None,
+        stream_prefix: Some(format!("service-{n:02}")),
+        create_group: n % 2 == 0,
+    });
+    let value_from = |n: usize| match n % 4 {
+        0 => format!("arn:aws:ssm:eu-west-1:123456789012:parameter/production/payments/service-{n:02}/database-url"),
+        1 => format!("/production/payments/service-{n:02}/database-password"),
+        _ => format!(
+            "arn:aws:secretsmanager:eu-west-1:123456789012:secret:production/payments/service-{n:02}-AbCdEf:database_password::"
+        ),
+    };
+    let wanted = Wanted {
+        images: images.map(|image| image.parse().unwrap()).collect(),
+        secrets: (0..secrets).map(|n| value_from(n).parse().unwrap()).collect(),
+        log_group: Some("/ecs/pullprobe".into()),
+        logs: logs.collect(),
+        log_stream_prefix: "pullprobe".into(),
+        environment_files: vec!["arn:aws:s3:::payments-configuration/production/common.env".into()],
+        file_systems: vec![FileSystemWanted {
+            id: "fs-0123456789abcdef0".into(),
+            root_directory: Some("/exports".into()),
+            access_point: Some("fsap-0123456789abcdef0".into()),
+            iam: true,
+            transit_encryption: true,
+        }],
+        connections: vec![ConnectionWanted {
+            role: Role::SsmMessages,
+            host: "ssmmessages.eu-west-1.amazonaws.com".into(),
+            port: 443,
+            subject: "ECS Exec".into(),
+        }],
+        unchecked: vec![Unchecked { role: Role::Efs, subject: "fs-0".into(), why: "its policy".into() }],
+        platform: Some("linux/arm64".parse().unwrap()),
+        expect: Expect::Private,
+        full: true,
+        vpc_cidrs: vec!["10.0.0.0/16".parse().unwrap()],
+    };
+    Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap()
+}
+
+#[test]
+fn a_task_of_ten_containers_and_forty_secrets_fits_an_override_with_its_quotes_escaped() {
+    let plan = large(10, 40);
+    let short = plan.to_short_json().unwrap();
+    let escaped = serde_json::to_string(&short).unwrap().len();
+    assert!(escaped < MAX_OVERRIDES * 3 / 4, "{escaped} characters");
+    assert_eq!(Plan::from_json(&short).as_ref(), Ok(&plan));
+    let printed = plan.to_json().unwrap();
+    assert!(printed.len() <= MAX_OVERRIDES && printed.contains("api.ecr.eu-west-1.amazonaws.com"), "{}", printed.len());
+    assert_eq!(Plan::from_json(&printed), Ok(plan));
+}
+
+#[test]
+fn every_plan_is_the_same_after_a_round_trip_or_is_refused_with_its_size_and_the_way_out() {
+    let mut refused = 0;
+    for containers in 0..=10 {
+        for secrets in [0, 1, 2, 3, 7, 40, 80, 160, 320] {
+            let plan = large(containers, secrets);
+            let whole = serde_json::to_string(&plan).unwrap();
+            assert_eq!(serde_json::from_str::<Plan>(&whole).unwrap(), plan);
+            match plan.to_json() {
+                Ok(json) => assert_eq!(Plan::from_json(&json), Ok(plan)),
+                Err(error) => {
+                    refused += 1;
+                    let size = plan.to_short_json().unwrap().len().to_string();
+                    assert!(error.contains(&size) && error.contains("s3://"), "{error}");
+                    assert_eq!(Plan::from_json(&plan.to_short_json().unwrap()), Err(error));
+                }
+            }
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}
+
+#[test]
+fn what_follows_from_an_environment_file_a_file_system_and_a_login() {
+    let wanted = Wanted {
+        images: vec![ImageWanted { login: Some("dockerhub".into()), ..image("nginx") }],
+        environment_files: vec!["arn:aws:s3:::a.dotted.bucket/app.env".into(), "arn:aws:s3:::plain/a/b.env".into()],
+        file_systems: vec![FileSystemWanted {
+            id: "fs-0123".into(),
+            root_directory: None,
+            access_point: None,
+            iam: false,
+            transit_encryption: false,
+        }],
+        ..Wanted::default()
+    };
+    let plan = Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap();
+    assert_eq!(
+        plan.to_string(),
+        "\
+secretsmanager    secretsmanager.eu-west-1.amazonaws.com:443  resolve connect handshake read
+environment-file  s3.eu-west-1.amazonaws.com:443              resolve connect handshake fetch
+environment-file  plain.s3.eu-west-1.amazonaws.com:443        resolve connect handshake fetch
+efs               fs-0123.efs.eu-west-1.amazonaws.com:2049    resolve connect mount
+registry          registry-1.docker.io:443                    resolve connect handshake manifest blob fetch
+"
+    );
+    let file = &plan.environment_files[1];
+    assert_eq!((file.bucket.as_str(), file.key.as_str()), ("plain", "a/b.env"));
+}
+
+fn image(reference: &str) -> ImageWanted {
+    reference.parse().unwrap()
+}
