@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cause::Cause;
 use crate::endpoints::Region;
-use crate::plan::{Expect, Platform, ValueFrom};
+use crate::plan::{Expect, Injected, Platform, ValueFrom};
 
 /// Why does my ECS task not start? Rehearses the pull from the very subnet and names the cause.
 #[derive(Debug, Parser)]
@@ -89,6 +89,15 @@ pub struct Wants {
     /// Task definition as `describe-task-definition` prints it (`-`: stdin): images, secrets, log groups, platform
     #[arg(long, value_name = "FILE|-", env = "PULLPROBE_TASK_DEFINITION")]
     pub task_definition: Option<PathBuf>,
+    /// A container that AWS adds to the task (repeatable)
+    #[arg(long, value_name = "WHAT", env = "PULLPROBE_EXPECT_INJECTED", value_enum, value_delimiter = ',')]
+    pub expect_injected: Vec<Injected>,
+    /// The task runs with ECS Exec, as `run-task` and `create-service` call it
+    #[arg(long, env = "PULLPROBE_ENABLE_EXECUTE_COMMAND")]
+    pub enable_execute_command: bool,
+    /// The task's service uses Service Connect
+    #[arg(long, env = "PULLPROBE_SERVICE_CONNECT")]
+    pub service_connect: bool,
     /// Secret or parameter, exactly as in ECS `valueFrom` (repeatable)
     #[arg(long = "secret", value_name = "VALUE_FROM", env = "PULLPROBE_SECRET", value_delimiter = ',')]
     pub secrets: Vec<ValueFrom>,
@@ -119,7 +128,7 @@ pub struct Probe {
     #[command(flatten)]
     pub wants: Wants,
     /// A plan as `pullprobe plan --format json` prints it, instead of the flags above
-    #[arg(long, value_name = "JSON", env = "PULLPROBE_PLAN", conflicts_with_all = ["images", "secrets", "log_group", "task_definition"])]
+    #[arg(long, value_name = "JSON", env = "PULLPROBE_PLAN", conflicts_with_all = ["images", "secrets", "log_group", "task_definition", "expect_injected", "enable_execute_command", "service_connect"])]
     pub plan: Option<String>,
     /// Ask this resolver [default: those of /etc/resolv.conf]
     #[arg(long, value_name = "IP[:PORT]", env = "PULLPROBE_RESOLVER", value_parser = resolver)]

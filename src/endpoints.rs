@@ -210,6 +210,10 @@ pub enum Service {
     Ec2,
     /// EventBridge Scheduler.
     Scheduler,
+    /// Kinesis Data Streams.
+    KinesisStreams,
+    /// Amazon Data Firehose.
+    Firehose,
 }
 
 impl Service {
@@ -228,6 +232,8 @@ impl Service {
             Self::Ecs => "ecs",
             Self::Ec2 => "ec2",
             Self::Scheduler => "scheduler",
+            Self::KinesisStreams => "kinesis-streams",
+            Self::Firehose => "kinesis-firehose",
         }
     }
 }
@@ -239,7 +245,12 @@ pub fn api_host(service: Service, region: &Region, variant: Variant) -> String {
     let partition = region.partition();
     let Variant { fips, dual_stack } = variant;
     let mark = if fips { "-fips" } else { "" };
-    let (plain, dual, name) = (partition.dns_suffix(), partition.dual_stack_suffix(), service.name());
+    let (plain, dual) = (partition.dns_suffix(), partition.dual_stack_suffix());
+    let name = match service {
+        Service::KinesisStreams => "kinesis",
+        Service::Firehose => "firehose",
+        _ => service.name(),
+    };
     match (service, partition) {
         (Service::EcrDkr, _) => match partition.registry_dual_stack_suffix().filter(|_| dual_stack) {
             Some(dual) => format!("dkr-ecr{mark}.{region}.{dual}"),

@@ -2,6 +2,7 @@
 //! environment variable, tested without a network. Pure.
 
 mod form;
+mod injected;
 pub mod needs;
 mod platform;
 mod targets;
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use form::{MAX_OVERRIDES, WAY_OUT};
+pub use injected::{Injected, execute_command, service_connect};
 pub use platform::Platform;
 pub use value_from::ValueFrom;
 pub use wanted::{ConnectionWanted, FileSystemWanted, ImageWanted, LogWanted, Wanted};
@@ -169,7 +171,7 @@ pub struct FileSystem {
     pub target: String,
 }
 
-/// A host that must be reachable, up to TLS.
+/// A host that must be reachable: up to TLS, or to TCP where its phases end there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
     /// What it is needed for.
@@ -264,7 +266,7 @@ fn log_destinations(wanted: &Wanted, task_region: &Region) -> Result<Vec<LogDest
     let own = wanted.log_group.clone();
     let own = own.map(|group| LogWanted { group, region: None, stream_prefix: None, create_group: false });
     for log in own.iter().chain(&wanted.logs) {
-        valid_log_group(&log.group)?;
+        valid_log_group(&log.group).map_err(|error| format!("log group: {error}"))?;
         let log = LogDestination {
             group: log.group.clone(),
             stream_prefix: log.stream_prefix.clone().unwrap_or_else(|| wanted.log_stream_prefix.clone()),
@@ -295,15 +297,13 @@ fn unique<T: PartialEq>(all: Vec<T>) -> Vec<T> {
 }
 
 /// CloudWatch Logs: 1 to 512 characters of `a-z A-Z 0-9 _ - / . #` (API reference, CreateLogGroup).
-fn valid_log_group(name: &str) -> Result<(), String> {
+pub(crate) fn valid_log_group(name: &str) -> Result<(), String> {
     let length = name.chars().count();
     if !(1..=512).contains(&length) {
-        return Err(format!("--log-group: a log group's name has 1 to 512 characters, this one has {length}"));
+        return Err(format!("a log group's name has 1 to 512 characters, this one has {length}"));
     }
     match name.chars().find(|c| !c.is_ascii_alphanumeric() && !"_-/.#".contains(*c)) {
-        Some(c) => {
-            Err(format!("--log-group: {c:?} cannot be in a log group's name: use letters, digits and _ - / . #"))
-        }
+        Some(c) => Err(format!("{c:?} cannot be in a log group's name: use letters, digits and _ - / . #")),
         None => Ok(()),
     }
 }

@@ -8,7 +8,9 @@ use std::path::Path;
 use super::{Error, print};
 use crate::cli::{PlanCommand, PlanFormat, Wants};
 use crate::endpoints::Region;
-use crate::plan::{ImageWanted, Plan, Wanted, needs, task_definition};
+use crate::plan::{
+    ImageWanted, Plan, Platform, Wanted, execute_command, needs, service_connect, task_definition, valid_log_group,
+};
 use crate::reference::Registry;
 use crate::run::Discovered;
 
@@ -44,18 +46,38 @@ pub(super) fn from_flags(wants: &Wants, metadata: &Discovered) -> Result<Plan, E
     }
     wanted.secrets.extend(wants.secrets.iter().cloned());
     wanted.log_group = wants.log_group.clone().filter(|group| !group.is_empty());
+    if let Some(group) = &wanted.log_group {
+        valid_log_group(group).map_err(|error| Error::Usage(format!("--log-group: {error}")))?;
+    }
     wanted.log_stream_prefix.clone_from(&wants.log_stream_prefix);
     wanted.platform = wants.platform.clone().or(wanted.platform);
     wanted.expect = wants.expect;
     wanted.full = wants.full;
-    if wanted.is_nothing() {
+    if wanted.is_nothing() && wants.expect_injected.is_empty() {
         return Err(nothing_to_check(metadata));
     }
     let region = match wants.region.clone() {
         Some(region) => region,
         None => region_of(&wanted.images, found.and_then(|metadata| metadata.vantage.region.as_deref()))?,
     };
+    add_what_aws_adds(wants, &region, &mut wanted)?;
     Plan::new(wanted, region).map_err(Error::Usage)
+}
+
+fn add_what_aws_adds(wants: &Wants, region: &Region, wanted: &mut Wanted) -> Result<(), Error> {
+    let platform = wanted.platform.clone().unwrap_or_else(Platform::of_this_binary);
+    for injected in &wants.expect_injected {
+        let image = injected.image(region, &platform);
+        wanted.images.push(image.map_err(|error| Error::Usage(format!("--expect-injected: {error}")))?);
+    }
+    if wants.enable_execute_command {
+        wanted.connections.push(execute_command(region));
+    }
+    if wants.service_connect {
+        let connection = service_connect(region);
+        wanted.connections.push(connection.map_err(|error| Error::Usage(format!("--service-connect: {error}")))?);
+    }
+    Ok(())
 }
 
 fn nothing_to_check(metadata: &Discovered) -> Error {
@@ -70,16 +92,16 @@ fn nothing_to_check(metadata: &Discovered) -> Error {
     })
 }
 
-/// Bytes read of a task definition: more than the largest, so that the reader can say how much too large it is.
-const LONGEST_FILE: u64 = 1024 * 1024;
+/// Bytes read of a task definition: one more than the largest, so that the reader can say that it is too large.
+const LONGEST_FILE: u64 = task_definition::MAX_SIZE as u64 + 1;
 
 fn read_task_definition(file: &Path) -> Result<Wanted, Error> {
     let wrong = |what: String| Error::Usage(format!("--task-definition {}: {what}", file.display()));
-    let mut json = String::new();
+    let mut json = Vec::new();
     let read = if file == Path::new("-") {
-        io::stdin().lock().take(LONGEST_FILE).read_to_string(&mut json)
+        io::stdin().lock().take(LONGEST_FILE).read_to_end(&mut json)
     } else {
-        File::open(file).and_then(|file| file.take(LONGEST_FILE).read_to_string(&mut json))
+        File::open(file).and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut json))
     };
     read.map_err(|error| wrong(error.to_string()))?;
     task_definition::read(&json).map_err(wrong)

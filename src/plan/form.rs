@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::wanted::{ConnectionWanted, FileSystemWanted, ImageWanted, LogWanted, Wanted};
 use super::{Expect, Plan, Platform, SCHEMA, Target, Unchecked, ValueFrom};
 use crate::endpoints::Region;
+use crate::observation::Phase;
 
 /// RunTask takes overrides of 8,192 characters (ECS API reference, TaskOverride).
 pub const MAX_OVERRIDES: usize = 8_192;
@@ -66,7 +67,8 @@ impl From<Plan> for Form {
         let connections = plan.connections.into_iter().filter_map(|connection| {
             let target = targets.iter().find(|target| target.key == connection.target)?;
             let (role, host, port) = (target.role, target.host.clone(), target.port);
-            Some(ConnectionWanted { role, host, port, subject: connection.subject })
+            let tcp_only = !target.phases.contains(&Phase::Handshake);
+            Some(ConnectionWanted { role, host, port, tcp_only, subject: connection.subject })
         });
         let connections = connections.collect();
         let images = plan.images.into_iter().map(|image| ImageWanted {

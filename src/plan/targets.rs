@@ -64,8 +64,10 @@ impl Targets<'_> {
     }
 
     pub fn connection(&mut self, wanted: ConnectionWanted) -> Connection {
-        let ConnectionWanted { role, host, port, subject } = wanted;
-        Connection { target: self.add(role, host, port, &[]), subject }
+        let ConnectionWanted { role, host, port, tcp_only, subject } = wanted;
+        let phases = [Phase::Resolve, Phase::Connect, Phase::Handshake];
+        let phases = if tcp_only { &phases[..2] } else { &phases };
+        Connection { target: self.insert(role, host, port, phases), subject }
     }
 
     pub fn image(&mut self, wanted: ImageWanted, token: Option<String>, login: Option<Login>) -> ImagePull {

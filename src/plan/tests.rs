@@ -58,7 +58,7 @@ fn a_log_group_has_cloudwatchs_limits() {
     for (group, complaint) in [("x".repeat(600), "has 600"), (String::new(), "has 0"), ("a b".into(), "' '")] {
         let wanted = Wanted { log_group: Some(group), ..Wanted::default() };
         let error = Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap_err();
-        assert!(error.contains("--log-group") && error.contains(complaint), "{error}");
+        assert!(error.contains("log group") && error.contains(complaint), "{error}");
     }
 }
 
@@ -98,6 +98,7 @@ fn large(containers: usize, secrets: usize) -> Plan {
             role: Role::SsmMessages,
             host: "ssmmessages.eu-west-1.amazonaws.com".into(),
             port: 443,
+            tcp_only: false,
             subject: "ECS Exec".into(),
         }],
         unchecked: vec![Unchecked { role: Role::Efs, subject: "fs-0".into(), why: "its policy".into() }],

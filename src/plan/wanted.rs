@@ -113,6 +113,9 @@ pub struct ConnectionWanted {
     /// TCP port.
     #[serde(default = "https", skip_serializing_if = "is_https")]
     pub port: u16,
+    /// No TLS is spoken there, or not with roots that could be known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tcp_only: bool,
     /// What it is needed for.
     pub subject: String,
 }
