@@ -80,6 +80,7 @@ type Rule = fn(Evidence<'_>) -> Vec<Finding>;
 /// Every rule.
 const RULES: &[Rule] = &[
     resolve::resolver_unreachable,
+    resolve::first_resolver_silent,
     resolve::resolver_failure,
     resolve::names_not_found,
     resolve::public_answer,
@@ -148,8 +149,8 @@ fn masks(root: &Finding, other: &Finding) -> bool {
         Cause::ClockSkew => &[Cause::CredentialsInvalid],
         // The endpoint that is not there is why the answer is public.
         Cause::InterfaceEndpointMissing | Cause::NoEgressRoute => &[Cause::PublicAnswerWherePrivateExpected],
-        // Losing large packets is why nothing came.
-        Cause::MtuBlackHole => &[Cause::ServiceUnresponsive, Cause::TlsStalled],
+        // Losing large packets is why nothing came, unless small ones did not help either.
+        Cause::MtuBlackHole if root.confidence == Confidence::Certain => &[Cause::ServiceUnresponsive, Cause::TlsStalled],
         // Connections that the filter lets through only from some ports fail later as well, at whatever comes first.
         Cause::NetworkAcl if root.confidence == Confidence::Certain => &[Cause::ServiceUnresponsive, Cause::TlsStalled],
         _ => &[],
@@ -157,7 +158,11 @@ fn masks(root: &Finding, other: &Finding) -> bool {
     // A public answer is a fact, and so always certain; whether it is a consequence is the root's to say.
     let fact = other.cause == Cause::PublicAnswerWherePrivateExpected;
     let weight = if fact { Confidence::Likely } else { other.confidence };
-    root.confidence >= weight && consequences.contains(&other.cause)
+    let targets = |finding: &Finding| -> BTreeSet<String> {
+        finding.because.iter().filter_map(|id| id.split('/').next().map(str::to_owned)).collect()
+    };
+    let explained = root.cause == Cause::ClockSkew || targets(other).is_subset(&targets(root));
+    root.confidence >= weight && consequences.contains(&other.cause) && explained
 }
 
 impl Finding {

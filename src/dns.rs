@@ -69,10 +69,20 @@ pub struct Reply {
     pub over_tcp: bool,
 }
 
+/// How a resolver did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoReply {
+    /// In which way.
+    pub failure: Failure,
+    /// It did answer over UDP, only not whole, and TCP is what failed.
+    pub over_tcp: bool,
+}
+
 /// Asks `server` for records of `kind`. Fails with how it did not answer.
-pub async fn question(server: SocketAddr, name: &str, kind: RecordType) -> Result<Reply, Failure> {
+pub async fn question(server: SocketAddr, name: &str, kind: RecordType) -> Result<Reply, NoReply> {
+    let over_udp = |failure| NoReply { failure, over_tcp: false };
     // Fully qualified: a search domain must not answer for AWS.
-    let mut name = Name::from_ascii(name).map_err(|_| Failure::NoSuchName)?;
+    let mut name = Name::from_ascii(name).map_err(|_| over_udp(Failure::NoSuchName))?;
     name.set_fqdn(true);
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
@@ -93,14 +103,14 @@ pub async fn question(server: SocketAddr, name: &str, kind: RecordType) -> Resul
         // A truncated answer may also be cut inside a record, which reads as a protocol error.
         Some(Ok(_) | Err(NetError::Proto(_))) => match timeout(RESOLVER_DEADLINE, over_tcp(server, &message)).await {
             Ok(Some(message)) => Ok(Reply { message, over_tcp: true }),
-            Ok(None) => Err(Failure::ServerFailure),
-            Err(_) => Err(Failure::TimedOut),
+            Ok(None) => Err(NoReply { failure: Failure::ServerFailure, over_tcp: true }),
+            Err(_) => Err(NoReply { failure: Failure::TimedOut, over_tcp: true }),
         },
         Some(Err(NetError::Dns(DnsError::ResponseCode(code)))) => {
-            Err(failure_of(code).unwrap_or(Failure::ServerFailure))
+            Err(over_udp(failure_of(code).unwrap_or(Failure::ServerFailure)))
         }
-        Some(Err(NetError::Timeout)) | None => Err(Failure::TimedOut),
-        Some(Err(_)) => Err(Failure::Unreachable),
+        Some(Err(NetError::Timeout)) | None => Err(over_udp(Failure::TimedOut)),
+        Some(Err(_)) => Err(over_udp(Failure::Unreachable)),
     }
 }
 

@@ -52,6 +52,28 @@ impl<'a> Evidence<'a> {
         self.targets().into_iter().filter(|target| !target.silent.is_empty() && !target.answering.is_empty()).collect()
     }
 
+    /// Whether an address answers on this way that is of the same IP version as one of `silent`: IPv6 has routes, security
+    /// group rules and gateways of its own, and says nothing of IPv4's.
+    pub fn same_version_answers(self, way: Way, silent: &[&Observation]) -> bool {
+        let versions: Vec<_> = silent.iter().filter_map(|seen| Some(seen.peer?.is_ipv4())).collect();
+        self.answering(way).iter().any(|seen| seen.peer.is_some_and(|peer| versions.contains(&peer.is_ipv4())))
+    }
+
+    /// What the services' dates say of this machine's clock, if any service told the time.
+    pub fn clock(self) -> Option<&'a Observation> {
+        self.all().find(|seen| seen.role == Role::Clock && seen.answer.is_some())
+    }
+
+    /// Whether services told the time, and most agree with this machine.
+    pub fn clock_agrees(self) -> bool {
+        self.clock().is_some_and(Observation::passed)
+    }
+
+    /// Whether this plan wants addresses of the VPC.
+    pub fn expects_private(self) -> bool {
+        self.of(Phase::Resolve).any(|seen| !seen.expected.is_empty())
+    }
+
     /// Addresses that answered on a way.
     pub fn answering(self, way: Way) -> Vec<&'a Observation> {
         self.of(Phase::Connect).filter(|seen| answers(seen) && self.way(seen) == way).collect()

@@ -2,17 +2,20 @@
 //!
 //! Everything here rests on an authenticated answer. A timeout is never a permission.
 
+use std::collections::BTreeSet;
+
 use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
-use crate::observation::{Denial, Failure, Observation, Phase, PolicyKind, Role};
+use crate::observation::{Answer, Denial, Failure, Observation, Phase, PolicyKind, Role};
 
 use Confidence::{Certain, Likely, Possible};
 
 /// The credentials themselves: none to be had, past their time, or not known to the service that was asked. Only a service
 /// that knows no signature of ours can say the latter; one that merely disagrees with the signature may also have been
 /// handed an altered request, and one that does not know keys which another service takes is not about the keys alone (a
-/// region that the account has not opted in to answers so).
+/// region that the account has not opted in to answers so). A request that arrived without its signature lost it on the
+/// way. Keys that only look old by this machine's clock may be good, and the clock wrong, unless services told the time.
 pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
     let own = |wanted: &'static [Failure]| ev.failed(wanted).filter(|seen| seen.role == Role::Credentials);
     let signed = |wanted: &'static [Failure]| ev.failed(wanted).filter(|seen| is_signed(seen));
@@ -20,14 +23,22 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
         seen.role == Role::Credentials
             && seen.failure().is_some_and(|f| !matches!(f, Failure::NoCredentials | Failure::ExpiredToken))
     });
-    let expired = own(&[Failure::ExpiredToken]).chain(signed(&[Failure::ExpiredToken]));
+    let look_old = own(&[Failure::ExpiredToken]);
+    let by_own_clock = if ev.clock_agrees() { Certain } else { Likely };
+    let clock_unknown = look_old.clone().filter(|_| ev.of(Phase::Read).all(|seen| seen.role != Role::Clock || !seen.passed()));
+    let unsigned = signed(&[Failure::Unauthenticated]).filter(|seen| is_unsigned(seen));
+    let unknown_key = signed(&[Failure::Unauthenticated]).filter(|seen| !is_unsigned(seen));
     let taken_elsewhere = ev.all().any(|seen| is_signed(seen) && seen.phase.is_exchange() && seen.passed());
     let unknown = if taken_elsewhere { Likely } else { Certain };
     [
         Finding::new(Cause::NoCredentials, Certain, own(&[Failure::NoCredentials])).map(with_detail(ev)),
         Finding::new(Cause::NoCredentials, Likely, unreadable).map(with_detail(ev)),
-        Finding::new(Cause::CredentialsExpired, Certain, expired).map(with_detail(ev)),
-        Finding::new(Cause::CredentialsInvalid, unknown, signed(&[Failure::Unauthenticated])).map(with_detail(ev)),
+        Finding::new(Cause::CredentialsExpired, by_own_clock, look_old).map(with_detail(ev)),
+        Finding::new(Cause::ClockSkew, Possible, clock_unknown),
+        Finding::new(Cause::CredentialsExpired, Certain, signed(&[Failure::ExpiredToken])).map(with_detail(ev)),
+        Finding::new(Cause::CredentialsInvalid, unknown, unknown_key).map(with_detail(ev)),
+        Finding::new(Cause::CredentialsInvalid, Possible, unsigned.clone()).map(with_detail(ev)),
+        Finding::new(Cause::NamePointsElsewhere, Possible, unsigned),
         Finding::new(Cause::CredentialsInvalid, Likely, signed(&[Failure::InvalidSignature])).map(with_detail(ev)),
     ]
     .into_iter()
@@ -35,19 +46,26 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// A service that refuses a signature for its time says so, and that is proof. `Date` headers that agree with each other
-/// and not with us are nearly so: the task starts as long as no service minds.
+/// A service that refuses a signature for its time says so. If two do, or its date and another's agree with each other and
+/// not with us, it is this machine's clock. If one refuses while another takes our signature, or the dates agree with us,
+/// it is more likely that service's. `Date` headers alone are weaker: the task starts as long as no service minds.
 pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
-    let clock = |seen: &&Observation| seen.role == Role::Clock;
     // Layers and manifests are asked for with what ECR signed, by its clock.
     let refused: Vec<_> = ev.failed(&[Failure::ClockSkewed]).filter(|seen| is_signed(seen)).collect();
-    let dates: Vec<_> = ev.failed(&[Failure::ClockSkewed]).filter(clock).collect();
+    let dates: Vec<_> = ev.failed(&[Failure::ClockSkewed]).filter(|seen| seen.role == Role::Clock).collect();
+    let two_dates = dates.iter().any(|seen| seen.attempts > 1);
     if refused.is_empty() {
         // One server with a wrong clock of its own would look the same.
-        let confidence = if dates.iter().any(|seen| seen.attempts > 1) { Likely } else { Possible };
+        let confidence = if two_dates { Likely } else { Possible };
         return Finding::new(Cause::ClockSkew, confidence, dates).map(Finding::not_blocking).into_iter().collect();
     }
-    Finding::new(Cause::ClockSkew, Certain, refused.into_iter().chain(dates)).map(with_detail(ev)).into_iter().collect()
+    let taken = ev.all().any(|seen| is_signed(seen) && seen.phase.is_exchange() && seen.passed());
+    let services: BTreeSet<_> = refused.iter().map(|seen| seen.target()).collect();
+    let confidence = if !taken && (services.len() > 1 || two_dates) { Certain } else { Likely };
+    let finding = Finding::new(Cause::ClockSkew, confidence, refused.into_iter().chain(dates)).map(with_detail(ev));
+    let alone = taken || ev.clock_agrees();
+    let words = "other services agree with this machine's clock: that service's own, or whoever answers for it, is off";
+    finding.map(|finding| if alone { finding.saying(words) } else { finding }).into_iter().collect()
 }
 
 /// A refusal, by the kind of policy that it names. Where the text names none, S3's refusal of a pre-signed layer is the
@@ -154,11 +172,17 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
         (Some(Failure::WrongDigest), Phase::Manifest) => vec![(Cause::ImageNotFound, Likely)],
         (Some(Failure::WrongDigest), _) => vec![(Cause::LayerUnavailable, Likely)],
         // The registry does not know the token that ECR has just handed out, or wants one that we do not have.
-        (Some(Failure::Unauthenticated), _) if registry => vec![(Cause::RegistryLoginFailed, Certain)],
+        (Some(Failure::Unauthenticated), _) if seen.role == Role::EcrDkr => vec![(Cause::RegistryLoginFailed, Certain)],
+        // Docker Hub asks whoever is not logged in to log in also for a repository that does not exist.
+        (Some(Failure::Unauthenticated), Phase::Manifest) if registry => {
+            vec![(Cause::RegistryLoginFailed, Likely), (Cause::RepositoryNotFound, Possible)]
+        }
         _ if not_taken && registry => vec![(Cause::RegistryLoginFailed, Likely)],
         // ECR signed the URL a moment ago: the task's own keys and clock are not in it.
         (_, Phase::Fetch) if not_taken => vec![(Cause::LayerUnavailable, Likely)],
         _ if not_taken => Vec::new(),
+        // A JSON service that does not have the thing says so in a code; a bare 404 is somebody else's.
+        (_, Phase::Write | Phase::Read) if answer.is_some_and(is_bare) => Vec::new(),
         (_, Phase::Authorize) if registry => vec![(Cause::RegistryLoginFailed, Likely)],
         (_, Phase::Manifest) if code.eq_ignore_ascii_case("NAME_UNKNOWN") => vec![(Cause::RepositoryNotFound, Certain)],
         (_, Phase::Manifest) if code.eq_ignore_ascii_case("MANIFEST_UNKNOWN") => vec![(Cause::ImageNotFound, Certain)],
@@ -208,8 +232,10 @@ pub(super) fn not_understood(ev: Evidence<'_>) -> Vec<Finding> {
     let strange = ev
         .failed(&[Failure::UnexpectedAnswer, Failure::TooLarge])
         .filter(|seen| seen.phase.is_exchange() && !seen.host.is_empty());
-    // There is nothing to be found or not at `GetAuthorizationToken`.
-    let lost = ev.failed(&[Failure::NotFound]).filter(|seen| seen.role == Role::EcrApi);
+    // There is nothing to be found or not at `GetAuthorizationToken`, and no service says it without a code.
+    let lost = ev.failed(&[Failure::NotFound]).filter(|seen| {
+        seen.role == Role::EcrApi || is_signed(seen) && seen.answer.as_ref().is_some_and(is_bare)
+    });
     let strange = strange.chain(lost);
     [
         Finding::new(Cause::NamePointsElsewhere, Possible, strange.clone()).map(with_detail(ev)),
@@ -218,6 +244,16 @@ pub(super) fn not_understood(ev: Evidence<'_>) -> Vec<Finding> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// A 404 and nothing else.
+fn is_bare(answer: &Answer) -> bool {
+    answer.status == 404 && answer.code.is_empty()
+}
+
+/// "Missing Authentication Token": we signed it.
+fn is_unsigned(seen: &Observation) -> bool {
+    seen.answer.as_ref().is_some_and(|answer| answer.code.to_lowercase().starts_with("missingauthenticationtoken"))
 }
 
 fn is_signed(seen: &Observation) -> bool {

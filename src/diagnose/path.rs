@@ -25,37 +25,40 @@ fn answers(ev: Evidence<'_>, way: Way) -> bool {
 pub(super) fn no_egress_route(ev: Evidence<'_>) -> Vec<Finding> {
     let internet = silent(ev, |seen| ev.way(seen) == Way::Internet);
     let s3 = silent(ev, |seen| ev.way(seen) == Way::S3);
-    let confidence =
-        if answers(ev, Way::Internet) || internet.is_empty() { Confidence::Possible } else { Confidence::Likely };
+    let route_works = ev.same_version_answers(Way::Internet, &internet);
+    let confidence = if route_works || internet.is_empty() { Confidence::Possible } else { Confidence::Likely };
     Finding::new(Cause::NoEgressRoute, confidence, internet.into_iter().chain(s3)).into_iter().collect()
 }
 
 /// The name of a service that has interface endpoints resolves to a public address, and that is silent. Where another
-/// internet address answers, a missing endpoint would not stop anything. Where neither the VPC nor S3 shows an endpoint
-/// of any kind, the subnet was built for a NAT gateway, and the missing route is the one thing to say.
+/// internet address answers, a missing endpoint would not stop anything. Where neither the plan nor anything seen speaks of
+/// endpoints, the subnet was more likely built for a NAT gateway; that it was to have endpoints cannot be excluded.
 pub(super) fn interface_endpoint_missing(ev: Evidence<'_>) -> Vec<Finding> {
     let public = silent(ev, |seen| ev.way(seen) == Way::Internet && seen.role.has_interface_endpoint());
-    let has_endpoints = answers(ev, Way::Private) || answers(ev, Way::S3) || !silent(ev, is_private).is_empty();
-    if answers(ev, Way::Internet) || !has_endpoints {
+    if ev.same_version_answers(Way::Internet, &public) {
         return Vec::new();
     }
-    Finding::new(Cause::InterfaceEndpointMissing, Confidence::Likely, public).into_iter().collect()
+    let meant = has_endpoints(ev) || answers(ev, Way::S3) || ev.expects_private();
+    let confidence = if meant { Confidence::Likely } else { Confidence::Possible };
+    Finding::new(Cause::InterfaceEndpointMissing, confidence, public).into_iter().collect()
 }
 
 /// The layer bucket's public address is silent, and no internet address answers. Image pulls need S3 besides ECR, and a
 /// gateway endpoint is the usual way where ECR is reached privately. A NAT gateway would cure it too, hence never certain.
-/// Where nothing private exists, the missing route is the one thing to say.
+/// Alone silent, it is the classic; beside others, one filter or one missing route may explain everything.
 pub(super) fn s3_gateway_missing(ev: Evidence<'_>) -> Vec<Finding> {
     let s3 = silent(ev, |seen| ev.way(seen) == Way::S3);
-    let has_endpoints = answers(ev, Way::Private) || !silent(ev, is_private).is_empty();
-    if answers(ev, Way::Internet) || !has_endpoints {
+    if ev.same_version_answers(Way::Internet, &s3) {
         return Vec::new();
     }
-    // Alone silent, it is the classic; beside silent private addresses one filter may explain everything.
     let alone = ev.silent_targets().iter().all(|target| target.silent.iter().all(|seen| ev.way(seen) == Way::S3));
-    let confidence = if alone { Confidence::Likely } else { Confidence::Possible };
+    let confidence = if alone && has_endpoints(ev) { Confidence::Likely } else { Confidence::Possible };
     let finding = Finding::new(Cause::S3GatewayMissing, confidence, s3);
     finding.map(|finding| finding.and(ev.answering(Way::Private))).into_iter().collect()
+}
+
+fn has_endpoints(ev: Evidence<'_>) -> bool {
+    answers(ev, Way::Private) || !silent(ev, is_private).is_empty()
 }
 
 /// A private address is silent. An endpoint has a security group of its own, and one without inbound 443 from the task is
@@ -77,15 +80,21 @@ pub(super) fn task_security_group_egress(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 /// A network ACL is stateless: one that lets answers in on some ephemeral ports only shows as a dependence on the source
-/// port, which a security group, being stateful, cannot cause. That is proof. Where everything is silent it is one of
-/// several; inside a subnet no network ACL acts, so an address there is never its doing, and silence that begins exactly
-/// at the subnet's border is likely to be.
+/// port, which a security group, being stateful, cannot cause. Ranges of ports are proof. Ports here and there are nearly
+/// so: behind a NAT gateway, which takes ports of its own, the ACL of its subnet shows like that, and so does an ACL that
+/// denies a range between two others; a dead server behind a balancer, or a very lossy path, would be odd. Where everything
+/// is silent an ACL is one of several; inside a subnet none acts, so an address there is never its doing, and silence that
+/// begins exactly at the subnet's border is likely to be.
 pub(super) fn network_acl(ev: Evidence<'_>) -> Vec<Finding> {
-    let by_port = ev.of(Phase::Connect).filter(|seen| seen.source_ports.as_ref().is_some_and(depends_on_port));
-    let proven = Finding::new(Cause::NetworkAcl, Confidence::Certain, by_port.clone());
-    if let Some(finding) = proven {
-        let blocking = by_port.into_iter().any(|seen| !seen.passed());
-        return vec![if blocking { finding } else { finding.not_blocking() }];
+    for (confidence, by_port) in
+        [(Confidence::Certain, SourcePorts::are_sorted as fn(&SourcePorts) -> bool), (Confidence::Likely, is_scattered)]
+    {
+        let by_port = ev.of(Phase::Connect).filter(|seen| seen.source_ports.as_ref().is_some_and(by_port));
+        let outside = by_port.filter(|seen| seen.scope != Some(Scope::SameSubnet));
+        if let Some(finding) = Finding::new(Cause::NetworkAcl, confidence, outside.clone()) {
+            let blocking = outside.into_iter().any(|seen| !seen.passed());
+            return vec![if blocking { finding } else { finding.not_blocking() }];
+        }
     }
     let outside = silent(ev, |seen| seen.scope != Some(Scope::SameSubnet));
     let confidence = if border_explains(ev) { Confidence::Likely } else { Confidence::Possible };
@@ -101,12 +110,9 @@ fn border_explains(ev: Evidence<'_>) -> bool {
     !answering.is_empty() && silent.len() > 1 && answering.iter().all(inside) && !silent.iter().any(inside)
 }
 
-/// The silent ports form one or two blocks at the edges of those that answer, two at least on each side. Lost packets do
-/// not sort themselves by port number.
-fn depends_on_port(ports: &SourcePorts) -> bool {
-    let (Some(first), Some(last)) = (ports.answered.iter().min(), ports.answered.iter().max()) else { return false };
-    let outside = ports.silent.iter().all(|port| port < first || port > last);
-    outside && ports.silent.len() > 1 && ports.answered.len() > 1
+/// Several ports are silent and several answer, in no order.
+fn is_scattered(ports: &SourcePorts) -> bool {
+    ports.silent.len() > 1 && !ports.answered.is_empty()
 }
 
 /// A service's private address is silent: a record that still points to an endpoint which is gone looks exactly so, for a
@@ -123,21 +129,31 @@ pub(super) fn stale_name(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 /// Some addresses of a name answer and some do not: one zone's endpoint address is dead. The puller takes any of them, so
-/// the task starts, now and then late. A network ACL of that zone's subnet looks the same from here.
+/// the task starts, now and then late. The group of the endpoint itself is the same for all its addresses; but a network
+/// ACL, the task's own group where its rules name addresses, and a record that outlived one of several addresses look the
+/// same from here. Where all that is silent is of one IP version, which answers nowhere else, that version has no way out.
 pub(super) fn endpoint_address_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
+    use Confidence::{Likely, Possible};
     let partly: Vec<Target<'_>> = ev.partly_silent_targets();
     let dead: Vec<_> = partly.iter().flat_map(|target| &target.silent).copied().collect();
-    let elsewhere: Vec<_> = dead.iter().copied().filter(|seen| seen.scope != Some(Scope::SameSubnet)).collect();
-    let dead = Finding::new(Cause::EndpointAddressUnreachable, Confidence::Likely, dead);
-    let dead = dead.map(|finding| finding.and(partly.iter().flat_map(|target| &target.answering).copied()));
-    let acl = Finding::new(Cause::NetworkAcl, Confidence::Possible, elsewhere);
-    // Where the ACL is already a candidate for more than this, it need not be said twice.
-    let acl = acl.filter(|_| ev.silent_targets().is_empty() && !any_depends_on_port(ev));
-    [dead, acl].into_iter().flatten().map(Finding::not_blocking).collect()
+    let only = |wanted: fn(&Observation) -> bool| dead.iter().copied().filter(|seen| wanted(seen)).collect::<Vec<_>>();
+    let public = only(|seen| seen.scope == Some(Scope::Public));
+    let without_route = [Way::S3, Way::Internet].iter().all(|way| !ev.same_version_answers(*way, &public));
+    let outside = only(|seen| seen.scope != Some(Scope::SameSubnet));
+    let main = Finding::new(Cause::EndpointAddressUnreachable, Likely, dead.clone());
+    let main = main.map(|finding| finding.and(partly.iter().flat_map(|target| &target.answering).copied()));
+    let route = Finding::new(Cause::NoEgressRoute, Possible, public).filter(|_| without_route);
+    let stale = Finding::new(Cause::NamePointsElsewhere, Possible, only(is_private));
+    let group = Finding::new(Cause::TaskSecurityGroupEgress, Possible, dead.clone());
+    let acl = Finding::new(Cause::NetworkAcl, Possible, outside).filter(|_| !any_by_port(ev));
+    // What is already a candidate for more than this need not be said twice.
+    let alone = ev.silent_targets().is_empty();
+    let others = [route, stale, group, acl].into_iter().flatten().filter(|_| alone);
+    main.into_iter().chain(others).map(Finding::not_blocking).collect()
 }
 
-fn any_depends_on_port(ev: Evidence<'_>) -> bool {
-    ev.of(Phase::Connect).any(|seen| seen.source_ports.as_ref().is_some_and(depends_on_port))
+fn any_by_port(ev: Evidence<'_>) -> bool {
+    ev.of(Phase::Connect).any(|seen| seen.source_ports.as_ref().is_some_and(is_scattered))
 }
 
 /// A refusal is an answer: neither a security group, nor a network ACL, nor a missing route can say it. Somebody has the
@@ -166,11 +182,18 @@ pub(super) fn reset(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// It stalled twice with ordinary segments and went through at once with small ones, on the same path at the same time:
-/// packet size is the only difference, so something drops large packets and the message that would say so.
+/// It stalled three times with ordinary segments and went through twice with small ones, on the same path at the same time:
+/// packet size is the difference, so something drops large packets and the message that would say so. A target whose
+/// servers hang in turn could show that once, by chance; it could not show it again, or go on working with small segments
+/// alone, and never show the opposite.
 pub(super) fn mtu_black_hole(ev: Evidence<'_>) -> Vec<Finding> {
-    let size_matters = ev.all().filter(|seen| seen.small_segments_pass == Some(true));
-    Finding::new(Cause::MtuBlackHole, Confidence::Certain, size_matters).into_iter().collect()
+    let shows = |passes: bool| ev.all().filter(move |seen| seen.small_segments_pass == Some(passes));
+    let at = |target: &str| shows(true).any(|seen| seen.target() == target);
+    let goes_on = ev.all().filter(|seen| seen.passed() && seen.phase.is_exchange() && at(seen.target()));
+    let contradicted = shows(false).any(|seen| at(seen.target()));
+    let confirmed = shows(true).count() + goes_on.count() > 1;
+    let confidence = if confirmed && !contradicted { Confidence::Certain } else { Confidence::Likely };
+    Finding::new(Cause::MtuBlackHole, confidence, shows(true)).into_iter().collect()
 }
 
 /// Connected, TLS done, the request sent, and nothing comes, whatever the packets' size; or a service that says itself,
@@ -184,7 +207,8 @@ pub(super) fn service_unresponsive(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 /// The ECS agent gives a call five seconds in all (facts: ecs-start, section 2). An answer that takes more than three
-/// leaves it one unlucky moment away; a body that never ends in time is already past it.
+/// leaves it one unlucky moment away; a body that never ends in time is already past it. Whether the service or a path
+/// that loses every other packet takes the time is not seen, hence not certain.
 pub(super) fn service_slow(ev: Evidence<'_>) -> Vec<Finding> {
     const SLOW_MS: u64 = 3_000;
     let slow = ev.all().filter(|seen| {
@@ -192,8 +216,8 @@ pub(super) fn service_slow(ev: Evidence<'_>) -> Vec<Finding> {
     });
     let late = ev.failed(&[Failure::TooSlow]);
     [
-        Finding::new(Cause::ServiceSlow, Confidence::Certain, late),
-        Finding::new(Cause::ServiceSlow, Confidence::Certain, slow).map(Finding::not_blocking),
+        Finding::new(Cause::ServiceSlow, Confidence::Likely, late),
+        Finding::new(Cause::ServiceSlow, Confidence::Likely, slow).map(Finding::not_blocking),
     ]
     .into_iter()
     .flatten()

@@ -1,9 +1,12 @@
-//! What it is not. A cause is excluded only when everything that it would have broken was tried and worked.
+//! What it is not. A cause is excluded only when everything that it would have broken was tried and worked, at once.
 
+use std::collections::BTreeSet;
+
+use super::resolve::is_late;
 use super::{Finding, RuledOut};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, Way, ids};
-use crate::observation::{Observation, Outcome, Phase, Role, Scope};
+use crate::observation::{Failure, Observation, Outcome, Phase, Role, Scope};
 
 /// Each cause that nothing seen could hide, with the proof.
 pub(super) fn ruled_out(ev: Evidence<'_>, findings: &[Finding]) -> Vec<RuledOut> {
@@ -32,18 +35,22 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::CredentialsExpired, signed_calls),
     (Cause::CredentialsInvalid, signed_calls),
     (Cause::ClockSkew, |ev| Some([signed_calls(ev)?, all(ev.all().filter(|seen| seen.role == Role::Clock))?].concat())),
-    (Cause::ResolverUnreachable, |ev| all(ev.of(Phase::Resolve).filter(|seen| has_lookups(seen)))),
-    (Cause::ResolverFailure, |ev| all(ev.of(Phase::Resolve).filter(|seen| has_lookups(seen)))),
-    (Cause::NameNotFound, |ev| all(ev.of(Phase::Resolve).filter(|seen| has_lookups(seen)))),
-    (Cause::PrivateZoneShadowsName, |ev| all(ev.of(Phase::Resolve).filter(|seen| has_lookups(seen)))),
+    (Cause::ResolverUnreachable, resolvers),
+    (Cause::ResolverFailure, resolvers),
+    (Cause::NameNotFound, names),
+    (Cause::PrivateZoneShadowsName, names),
     (Cause::PublicAnswerWherePrivateExpected, |ev| {
         let asked = all(ev.of(Phase::Resolve).filter(|seen| !seen.expected.is_empty()))?;
         asked.iter().all(|seen| seen.scope != Some(Scope::Public)).then_some(asked)
     }),
+    // What the internet answers for, an endpoint need not exist for.
     (Cause::InterfaceEndpointMissing, |ev| {
-        all(ev.of(Phase::Connect).filter(|seen| seen.role.has_interface_endpoint() && is_checked(seen)))
+        let services = all(ev.of(Phase::Connect).filter(|seen| seen.role.has_interface_endpoint() && is_checked(seen)))?;
+        services.iter().all(|seen| ev.way(seen) == Way::Private).then_some(services)
     }),
-    (Cause::S3GatewayMissing, |ev| all(connects(ev, Way::S3))),
+    (Cause::S3GatewayMissing, |ev| {
+        all(connects(ev, Way::S3)).filter(|_| connects(ev, Way::Internet).next().is_none())
+    }),
     // An address of the internet that answers is a way out.
     (Cause::NoEgressRoute, |ev| all(connects(ev, Way::Internet))),
     (Cause::EndpointSecurityGroup, |ev| {
@@ -51,9 +58,10 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
         let untried = ev.of(Phase::Connect).any(|seen| seen.peer.is_none() && seen.role.has_interface_endpoint());
         all(connects(ev, Way::Private)).filter(|_| !untried)
     }),
-    (Cause::TaskSecurityGroupEgress, every_connect),
+    // A resolver of one's own stands behind these two as well.
+    (Cause::TaskSecurityGroupEgress, |ev| resolvers(ev).and(every_connect(ev))),
     (Cause::NetworkAcl, |ev| {
-        let all = every_connect(ev)?;
+        let all = resolvers(ev).and(every_connect(ev))?;
         // Where no spread was taken, a narrow ephemeral range may still hide: the rules of an ACL name addresses.
         let whole_spread =
             |seen: &&Observation| seen.source_ports.as_ref().is_some_and(|ports| ports.silent.is_empty());
@@ -62,22 +70,26 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
         (!outside.is_empty() && outside.iter().all(|seen| tried(seen.target()))).then_some(all)
     }),
     (Cause::EndpointAddressUnreachable, every_connect),
-    (Cause::ConnectionRefused, every_connect),
+    (Cause::ConnectionRefused, |ev| every_connect(ev).filter(|_| ev.failed(&[Failure::Refused]).next().is_none())),
     (Cause::ConnectionReset, every_handshake),
     (Cause::TlsIntercepted, every_handshake),
     (Cause::TlsWrongName, every_handshake),
     (Cause::TlsExpired, every_handshake),
-    (Cause::TlsStalled, every_handshake),
-    // A layer's first bytes fill more full-sized segments than any answer of the other services.
-    (Cause::MtuBlackHole, |ev| {
-        Some([every_handshake(ev)?, all(ev.of(Phase::Fetch).filter(|seen| is_checked(seen)))?].concat())
+    // Every connection after the first shakes hands as well, inside its exchange.
+    (Cause::TlsStalled, |ev| {
+        every_handshake(ev).filter(|_| ev.failed(&[Failure::Stalled, Failure::TimedOut]).next().is_none())
     }),
-    (Cause::ServiceUnresponsive, exchanges),
+    (Cause::MtuBlackHole, full_sized_packets),
+    (Cause::ServiceUnresponsive, at_once),
     (Cause::RegistryLoginFailed, pulled),
     (Cause::RepositoryNotFound, pulled),
     (Cause::ImageNotFound, pulled),
     (Cause::PlatformMismatch, fetched),
-    (Cause::LayerUnavailable, fetched),
+    // The first bytes of a layer say nothing of its last.
+    (Cause::LayerUnavailable, |ev| {
+        let whole = |seen: &&Observation| seen.answer.as_ref().is_some_and(|answer| answer.bytes_per_s.is_some());
+        fetched(ev).filter(|_| ev.of(Phase::Fetch).any(|seen| whole(&seen)))
+    }),
     (Cause::S3EndpointPolicyDenies, fetched),
     (Cause::IdentityPolicyMissingAction, exchanges),
     (Cause::IdentityPolicyDenies, exchanges),
@@ -93,7 +105,7 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::SecretVersionMissing, |ev| all(ev.of(Phase::Read).filter(|seen| seen.role == Role::SecretsManager))),
     (Cause::ParameterNotFound, |ev| all(ev.of(Phase::Read).filter(|seen| seen.role == Role::Ssm))),
     (Cause::LogGroupMissing, |ev| all(ev.of(Phase::Write))),
-    (Cause::Throttled, exchanges),
+    (Cause::Throttled, at_once),
 ];
 
 /// These, if there are any and all of them passed.
@@ -122,8 +134,35 @@ fn every_handshake(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     all(ev.of(Phase::Handshake).filter(|seen| is_checked(seen)))
 }
 
+/// What was left out may be what is refused.
 fn exchanges(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
-    all(ev.all().filter(|seen| seen.phase.is_exchange() && !seen.host.is_empty()).filter(|seen| is_checked(seen)))
+    all(ev.all().filter(|seen| seen.phase.is_exchange() && !matches!(seen.role, Role::Clock | Role::Metadata)))
+}
+
+/// The same, and nothing had to be asked again.
+fn at_once(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
+    exchanges(ev).filter(|exchanges| exchanges.iter().all(|seen| seen.attempts <= 1 || seen.role == Role::Credentials))
+}
+
+fn names(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
+    all(ev.of(Phase::Resolve).filter(|seen| has_lookups(seen)))
+}
+
+/// Names resolve, and none late: a resolver that is silent may have another behind it.
+fn resolvers(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
+    names(ev).filter(|names| !names.iter().any(|seen| is_late(seen)))
+}
+
+/// Packets of full size went both ways: a layer's first bytes came, and every service had a request longer than a segment.
+fn full_sized_packets(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
+    /// Payload of a full-sized packet on a path of 1,500 bytes (RFC 9293 section 3.7.1, with timestamps).
+    const SEGMENT: u64 = 1_448;
+    let fetched = all(ev.of(Phase::Fetch).filter(|seen| is_checked(seen)))?;
+    let exchanges = exchanges(ev)?;
+    let targets: BTreeSet<&str> = exchanges.iter().filter(|seen| seen.peer.is_some()).map(|seen| seen.target()).collect();
+    let sent = |seen: &&Observation| seen.answer.as_ref().is_some_and(|answer| answer.request_bytes > SEGMENT);
+    let proven = |target: &&str| exchanges.iter().any(|seen| seen.target() == *target && sent(seen));
+    targets.iter().all(proven).then_some([every_handshake(ev)?, fetched].concat())
 }
 
 fn signed_calls(ev: Evidence<'_>) -> Option<Vec<&Observation>> {

@@ -4,7 +4,7 @@ use super::path::if_needed;
 use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
-use crate::observation::{Failure, Observation, Phase, Role};
+use crate::observation::{Failure, Observation, Phase};
 
 /// The chain leads to no root that the puller trusts. If the certificate carries the asked name, somebody forged it for
 /// this connection: that is interception and nothing else. If it does not, the address may also be somebody else's.
@@ -44,15 +44,13 @@ pub(super) fn wrong_name(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Expired by our clock. If the services' own clocks agree with ours, the certificate is at fault; if nobody told the
-/// time, a clock that runs ahead looks the same. A certificate that is not valid yet speaks for a clock that is behind,
+/// Expired by our clock. If the services' own clocks agree with ours, the certificate is at fault; if none told the
+/// time, a clock that runs ahead looks the same, whatever ECS thinks of it. A certificate that is not valid yet speaks for a clock that is behind,
 /// or was made by somebody whose clock is ahead.
 pub(super) fn outside_validity(ev: Evidence<'_>) -> Vec<Finding> {
-    let clock = ev.all().find(|seen| seen.role == Role::Clock);
-    let clock_agrees = clock.is_some_and(Observation::passed);
     let expired = ev.failed(&[Failure::ExpiredCertificate]);
     let early = ev.failed(&[Failure::NotYetValidCertificate]);
-    let findings = if clock_agrees {
+    let findings = if ev.clock_agrees() {
         vec![Finding::new(Cause::TlsExpired, Confidence::Certain, expired.chain(early))]
     } else {
         vec![

@@ -33,7 +33,10 @@ pub struct Lookup {
     /// The zone that says no: owner name of the SOA in a negative answer (RFC 2308 section 3), or of the SOA asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// The answer did not fit UDP and was asked for again over TCP (RFC 7766 section 5).
+    /// The primary name server that this SOA names (RFC 1035 section 3.3.13, MNAME): whose zone it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_server: Option<String>,
+    /// The answer did not fit UDP and was asked for again over TCP (RFC 7766 section 5), with this result.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub over_tcp: bool,
     /// Time until the answer.
@@ -78,8 +81,18 @@ pub enum LookupResult {
 pub struct SourcePorts {
     /// Ports from which the peer answered.
     pub answered: Vec<u16>,
-    /// Ports from which it stayed silent, twice.
+    /// Ports from which it stayed silent.
     pub silent: Vec<u16>,
+}
+
+impl SourcePorts {
+    /// The silent ports form one or two blocks at the edges of those that answer, two at least on each side. Lost packets
+    /// do not sort themselves by port number.
+    pub fn are_sorted(&self) -> bool {
+        let (Some(first), Some(last)) = (self.answered.iter().min(), self.answered.iter().max()) else { return false };
+        let outside = self.silent.iter().all(|port| port < first || port > last);
+        outside && self.silent.len() > 1 && self.answered.len() > 1
+    }
 }
 
 /// One certificate of the presented chain.
@@ -123,6 +136,9 @@ pub struct Answer {
     /// The service's clock minus ours, seconds, from the `Date` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_s: Option<i64>,
+    /// Bytes of the request, head and body: one longer than a segment proves the path there for full-sized packets.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub request_bytes: u64,
     /// Bytes of body read.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes: u64,

@@ -19,9 +19,23 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_millis(4_200);
 const SUSPICIOUS_AFTER: Duration = Duration::from_millis(1_200);
 
 /// Source ports from 1024 to 65535: both ends, both sides of the usual ephemeral ranges (Linux 32768-60999, IANA
-/// 49152-65535, NAT gateways 1024-65535), and enough between to see where an allowed range begins.
+/// 49152-65535, NAT gateways 1024-65535), and enough between to see where an allowed range begins. They are dialled in this
+/// order: a server or a firewall that takes only so many connections lets the first through, which must not look like a
+/// range of ports.
 const SPREAD: [u16; 12] =
-    [1_027, 5_003, 12_007, 20_011, 28_019, 32_503, 35_023, 42_013, 48_991, 52_009, 59_999, 64_997];
+    [42_013, 5_003, 59_999, 20_011, 35_023, 1_027, 52_009, 28_019, 64_997, 12_007, 48_991, 32_503];
+
+/// How far a port's neighbour is. It crosses neither edge of the usual ranges.
+const NEIGHBOUR: u16 = 97;
+
+/// Linux repeats a SYN after a second (RFC 6298 section 2); an answer that took nearly as long is one to the repetition.
+const REPETITION: Duration = Duration::from_millis(900);
+
+/// A first round that has ended so long after it began had a SYN and one repetition.
+const FIRST_ROUND: Duration = Duration::from_millis(1_300);
+
+/// The same where nobody waits: a packet that was lost twice on a bad path comes through on the third try.
+const PATIENT_ROUND: Duration = Duration::from_millis(2_200);
 
 /// The range from which Linux, and so a Fargate task, picks its source ports (`net.ipv4.ip_local_port_range`).
 const LINUX_EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
@@ -49,16 +63,16 @@ pub struct Dialled {
 pub async fn dial(peer: SocketAddr) -> Dialled {
     let deadline = Instant::now() + CONNECT_DEADLINE;
     let ordinary = open(peer, Shape::default());
-    let spread = async {
+    let others = async {
         sleep(SUSPICIOUS_AFTER).await;
-        from_spread(peer, &SPREAD, deadline).await
+        spread(peer, FIRST_ROUND, deadline).await
     };
-    tokio::pin!(ordinary, spread);
+    tokio::pin!(ordinary, others);
     let mut early = None;
     let ordinary = loop {
         tokio::select! {
             result = timeout_at(deadline, &mut ordinary) => break result.unwrap_or(Err(Failure::TimedOut)),
-            result = &mut spread, if early.is_none() => early = Some(result),
+            result = &mut others, if early.is_none() => early = Some(result),
         }
     };
     match ordinary {
@@ -66,7 +80,7 @@ pub async fn dial(peer: SocketAddr) -> Dialled {
         Err(Failure::TimedOut) => {
             let (ports, stream) = match early {
                 Some(result) => result,
-                None => spread.await,
+                None => others.await,
             };
             Dialled { stream, failure: Some(Failure::TimedOut), source_ports: Some(ports) }
         }
@@ -74,31 +88,59 @@ pub async fn dial(peer: SocketAddr) -> Dialled {
     }
 }
 
-/// Tries a path that works from the spread of source ports. Ports that stay silent are tried once more, so that a lost
-/// packet is not taken for a filter.
+/// Tries a path that works from the spread of source ports.
 pub async fn spread_of_a_healthy_path(peer: SocketAddr) -> SourcePorts {
-    let (mut ports, _) = from_spread(peer, &SPREAD, Instant::now() + CONNECT_DEADLINE).await;
-    if !ports.silent.is_empty() {
-        let (again, _) = from_spread(peer, &ports.silent, Instant::now() + CONNECT_DEADLINE).await;
-        ports.answered.extend(again.answered);
-        ports.answered.sort_unstable();
-        ports.silent = again.silent;
-    }
-    ports
+    spread(peer, PATIENT_ROUND, Instant::now() + PATIENT_ROUND + CONNECT_DEADLINE - FIRST_ROUND).await.0
 }
 
-/// Whether silence from these ports stops a Linux task from connecting.
+/// Whether silence from these ports stops a Linux task from connecting. One port may be bad luck.
 pub fn stops_a_task(ports: &SourcePorts) -> bool {
-    ports.silent.iter().any(|port| LINUX_EPHEMERAL.contains(port))
+    ports.silent.iter().filter(|port| LINUX_EPHEMERAL.contains(port)).count() > 1
 }
 
-async fn from_spread(peer: SocketAddr, ports: &[u16], deadline: Instant) -> (SourcePorts, Option<TcpStream>) {
+/// Two rounds. In the second, the ports that were silent are tried again, so that a lost packet is not taken for a filter;
+/// where only some were, every port's neighbour as well, which a filter by port treats alike and chance does not.
+async fn spread(peer: SocketAddr, first: Duration, deadline: Instant) -> (SourcePorts, Option<TcpStream>) {
+    let Tried { mut ports, mut kept, lossy } = from_ports(peer, &SPREAD, (Instant::now() + first).min(deadline)).await;
+    if ports.silent.is_empty() {
+        return (ports, kept);
+    }
+    let mixed = !ports.answered.is_empty();
+    let neighbours = SPREAD.iter().filter(|_| mixed).map(|port| port + NEIGHBOUR);
+    let wanted: Vec<u16> = neighbours.chain(ports.silent).collect();
+    let again = from_ports(peer, &wanted, deadline).await;
+    // Who answered some and then nobody, neighbours included, goes by how many, not by port.
+    ports.silent = if mixed && again.ports.answered.is_empty() { Vec::new() } else { again.ports.silent };
+    ports.answered.extend(again.ports.answered);
+    ports.answered.sort_unstable();
+    ports.silent.sort_unstable();
+    // Answers that came only to a repeated SYN speak of loss. A filter lets through at once or never.
+    if (lossy || again.lossy) && !ports.are_sorted() {
+        ports.silent.clear();
+    }
+    kept = kept.or(again.kept);
+    (ports, kept)
+}
+
+/// What one round of source ports showed.
+struct Tried {
+    ports: SourcePorts,
+    /// The first connection.
+    kept: Option<TcpStream>,
+    /// An answer took longer than a SYN's first repetition.
+    lossy: bool,
+}
+
+async fn from_ports(peer: SocketAddr, ports: &[u16], deadline: Instant) -> Tried {
+    let started = Instant::now();
     let tries = ports.iter().map(|&port| async move {
         let shape = Shape { source_port: Some(port), ..Shape::default() };
-        (port, timeout_at(deadline, open_near(peer, shape)).await.unwrap_or(Err(Failure::TimedOut)))
+        let result = timeout_at(deadline, open_near(peer, shape)).await.unwrap_or(Err(Failure::TimedOut));
+        (port, result, started.elapsed() > REPETITION)
     });
-    let (mut seen, mut kept) = (SourcePorts::default(), None);
-    for (port, result) in join_all(tries).await {
+    let (mut seen, mut kept, mut lossy) = (SourcePorts::default(), None, false);
+    for (port, result, late) in join_all(tries).await {
+        lossy |= late && result.is_ok();
         match result {
             Ok(stream) if kept.is_none() => {
                 seen.answered.push(port);
@@ -114,7 +156,7 @@ async fn from_spread(peer: SocketAddr, ports: &[u16], deadline: Instant) -> (Sou
             Err(_) => {}
         }
     }
-    (seen, kept)
+    Tried { ports: seen, kept, lossy }
 }
 
 /// As [`open`], from the next port if the wanted one is taken on this machine.

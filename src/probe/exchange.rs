@@ -172,6 +172,7 @@ impl Connection {
             status: head.status.as_u16(),
             request_id: request_id(&head.headers),
             clock_offset_s: clock_offset(&head.headers),
+            request_bytes: request_bytes(ask),
             bytes: reader.bytes,
             first_byte_ms: crate::millis(first_byte),
             ..Answer::default()
@@ -257,6 +258,12 @@ fn request(authority: &str, ask: &Ask) -> Result<Request<Full<Bytes>>, hyper::ht
     *request.headers_mut() = ask.headers.clone();
     request.headers_mut().insert(HOST, HeaderValue::from_str(authority)?);
     Ok(request)
+}
+
+/// Bytes of a request, to within its request line and `Host`.
+fn request_bytes(ask: &Ask) -> u64 {
+    let headers = ask.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    (ask.path.len() + headers.sum::<usize>() + ask.body.len()) as u64
 }
 
 fn failure_of(error: &hyper::Error) -> Failure {

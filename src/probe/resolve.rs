@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::time::{sleep, timeout};
 
-use crate::dns::{Reply, failure_of, question};
+use crate::dns::{NoReply, Reply, failure_of, question};
 use crate::observation::{Failure, Lookup, LookupResult, Purpose, Role};
 
 /// The next resolver of the list is asked when the one before it has been silent for this long: sooner than libc's five
@@ -108,12 +108,16 @@ impl Resolver {
                 aliases: Vec::new(),
                 ttl_s: None,
                 zone: None,
+                zone_server: None,
                 over_tcp: false,
                 elapsed_ms: crate::millis(started.elapsed()),
             };
             match reply {
                 Ok(reply) => lookup.read(&reply, kind),
-                Err(failure) => lookup.result = LookupResult::Failed { failure },
+                Err(NoReply { failure, over_tcp }) => {
+                    lookup.result = LookupResult::Failed { failure };
+                    lookup.over_tcp = over_tcp;
+                }
             }
             let settled = !matches!(
                 lookup.failure(),
@@ -137,6 +141,7 @@ impl Resolver {
             aliases: Vec::new(),
             ttl_s: None,
             zone: None,
+            zone_server: None,
             over_tcp: false,
             elapsed_ms: 0,
         })
@@ -156,8 +161,11 @@ fn clues(role: Role, host: &str) -> Vec<(String, Purpose)> {
         _ => Some(format!("sts.{zone}")),
     };
     let wildcard = matches!(role, Role::EcrDkr | Role::S3).then(|| format!("{random}.{zone}"));
+    // A zone whose own name has an address and whose other names have none is a private one without the wildcard.
+    let apex = (role == Role::EcrDkr).then(|| zone.to_owned());
     let clue = |name: Option<String>, purpose| name.map(|name| (name, purpose));
-    [clue(sibling, Purpose::Sibling), clue(wildcard, Purpose::Wildcard)].into_iter().flatten().collect()
+    let clues = [clue(sibling, Purpose::Sibling), clue(apex, Purpose::Sibling), clue(wildcard, Purpose::Wildcard)];
+    clues.into_iter().flatten().collect()
 }
 
 impl Lookup {
@@ -184,7 +192,12 @@ impl Lookup {
         self.addresses.truncate(MAX_ADDRESSES);
         self.aliases.truncate(MAX_ADDRESSES);
         let authority = message.authorities.iter().chain(&message.answers);
-        self.zone = authority.filter(|r| matches!(r.data, RData::SOA(_))).map(|r| plain(&r.name)).next();
+        for record in authority.take(MAX_RECORDS) {
+            if let (RData::SOA(soa), None) = (&record.data, &self.zone) {
+                self.zone = Some(plain(&record.name));
+                self.zone_server = Some(plain(&soa.mname));
+            }
+        }
         let empty = match kind {
             RecordType::SOA => self.zone.is_none(),
             _ => self.addresses.is_empty(),
@@ -199,6 +212,9 @@ impl Lookup {
 
 /// S3 answers with eight. A name with more than this is not read to the end: each address is dialled.
 const MAX_ADDRESSES: usize = 16;
+
+/// Records looked at for the zone. A negative answer has one (RFC 2308 section 3).
+const MAX_RECORDS: usize = 64;
 
 fn plain(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_lowercase()

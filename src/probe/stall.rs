@@ -22,27 +22,29 @@ pub struct Watched<T> {
     pub through_small: Option<T>,
     /// Whether small segments got through where ordinary ones did not; none if nothing stalled.
     pub small_segments_pass: Option<bool>,
-    /// Tries that counted.
+    /// First try, control, small segments: those that counted.
     pub attempts: u32,
 }
 
-/// Awaits `first`. If it is slow, `again` is begun twice: once with ordinary segments, as a control, and once with small
-/// ones. Only when both ordinary tries stall and the small one does not is packet size the difference; without the
-/// control, a service that hangs now and then would look like an MTU black hole.
+/// Awaits `first`. If it is slow, `again` is begun with ordinary segments, as a control, and with small ones, each twice.
+/// Only when every ordinary try stalls and no small one does is packet size the difference: a service that hangs now and
+/// then, or one of whose servers does, would otherwise look like an MTU black hole.
 pub async fn watch<T, G: Future<Output = T>>(
     first: impl Future<Output = T>,
     again: impl Fn(Shape) -> G,
     stalled: impl Fn(&T) -> bool,
 ) -> Watched<T> {
-    let later = |shape| {
-        let again = &again;
-        async move {
-            sleep(SUSPICIOUS_AFTER).await;
-            again(shape).await
-        }
+    let ordinary = async {
+        sleep(SUSPICIOUS_AFTER).await;
+        let (one, other) = tokio::join!(again(Shape::default()), again(Shape::default()));
+        if stalled(&one) { other } else { one }
     };
-    let ordinary = later(Shape::default());
-    let small = later(Shape { small_segments: true, ..Shape::default() });
+    let small = async {
+        sleep(SUSPICIOUS_AFTER).await;
+        let shape = Shape { small_segments: true, ..Shape::default() };
+        let once = again(shape).await;
+        if stalled(&once) { once } else { again(shape).await }
+    };
     tokio::pin!(first, ordinary, small);
     let (mut ordinary_end, mut small_end) = (None, None);
     let first_end = loop {

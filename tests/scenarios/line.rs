@@ -157,6 +157,7 @@ fn asked(
         aliases: Vec::new(),
         ttl_s: None,
         zone,
+        zone_server: None,
         over_tcp: false,
         elapsed_ms: 1,
     }
@@ -172,5 +173,14 @@ pub fn lookup(line: &str, host: &str) -> Lookup {
     let zone = of("zone=");
     assert!(failure.is_some() || !addresses.is_empty() || zone.is_some(), "{line:?}: no answer");
     let result = failure.map_or(LookupResult::Answered, |failure| LookupResult::Failed { failure });
-    asked(&of("name=").unwrap_or(host.to_owned()), kind, purpose, result, addresses, zone)
+    let mut lookup = asked(&of("name=").unwrap_or(host.to_owned()), kind, purpose, result, addresses, zone);
+    lookup.zone_server = of("server=");
+    lookup.over_tcp = rest.contains(&"over-tcp");
+    if let Some(resolver) = of("resolver=") {
+        lookup.resolver = SocketAddr::new(resolver.parse().unwrap_or_else(|_| panic!("{line:?}: resolver")), 53);
+    }
+    if let Some(elapsed) = rest.iter().find_map(|part| part.strip_suffix("ms")?.parse().ok()) {
+        lookup.elapsed_ms = elapsed;
+    }
+    lookup
 }

@@ -44,7 +44,7 @@ pub struct Story {
     silent_public: Vec<String>,
     #[serde(default)]
     seen: Vec<String>,
-    /// `<kind> <purpose> <failure|address…> [zone=…] [name=…]`, by observation.
+    /// `<kind> <purpose> <failure|address…> [zone=…] [server=…] [name=…] [resolver=…] [over-tcp] [1ms]`, by observation.
     #[serde(default)]
     lookups: BTreeMap<String, Vec<String>>,
     #[serde(default)]
@@ -222,7 +222,9 @@ impl Story {
             let dated = seen.iter().any(|seen| seen.phase.is_exchange() && seen.passed() && !seen.host.is_empty());
             let why = "no service sent a Date header".to_owned();
             let outcome = if dated { Outcome::Passed } else { Outcome::NotChecked { why } };
-            seen.push(made("clock", Phase::Read, outcome, None, ""));
+            let mut clock = made("clock", Phase::Read, outcome, None, "");
+            clock.answer = dated.then(|| Answer { clock_offset_s: Some(0), ..Answer::default() });
+            seen.push(clock);
         }
         seen
     }
