@@ -5,6 +5,7 @@ wrong in two headers; without the second the request goes on to moto or docker-r
 requests whose signature is right: `botocore`'s signer is the judge of that, not anything the probe could share.
 The wordings are AWS's own, with their sources in the pages of the causes.
 """
+import base64
 import datetime
 import email.utils
 import http.client
@@ -50,6 +51,10 @@ STEP = {
     'bytes': ('s3', 's3:GetObject', f'"arn:aws:s3:::{LAYER_BUCKET}/*"'),
 }
 PLAIN_S3 = 'plain'  # S3's older answer, which names no policy
+# AWS's tokens are long: a session token has more than a thousand characters, a registry token nearly two thousand, and so
+# real requests are longer than one packet. moto's are not; here the task is given longer ones.
+LONG_SESSION_TOKEN = 'IQoJb3JpZ2luX2VjE' * 60
+LONG_REGISTRY_PASSWORD = 'eyJwYXlsb2FkIjoi' * 85
 
 def refusal(cause, step):
     """The behaviour of a server that refuses `step` because of `cause`: what goes into nginx's header."""
@@ -57,7 +62,7 @@ def refusal(cause, step):
 
 
 class Judge:
-    """The proxy on `socket`. `upstream` is where a role's requests go; `key` is the role's secret, `skew` a header's matter."""
+    """The proxy on `socket`. `upstream` is where a role's requests go, `credentials()` what moto calls the role's."""
 
     def __init__(self, socket, upstream, credentials):
         self.upstream, self.credentials = upstream, credentials
@@ -120,6 +125,11 @@ class Judge:
             return json_error('ExpiredTokenException', 'The security token included in the request is expired')
         if name == 'throttled':
             return json_error('ThrottlingException', 'Rate exceeded')
+        if name == 'rate-limited':
+            content = {'errors': [{'code': 'TOOMANYREQUESTS', 'message': 'You have reached your unauthenticated pull rate limit. '
+                                                                         'https://www.docker.com/increase-rate-limit'}]}
+            return 429, {'Content-Type': 'application/json', 'RateLimit-Limit': '100;w=21600', 'RateLimit-Remaining': '0;w=21600',
+                         'Docker-RateLimit-Source': '203.0.113.10', 'Retry-After': '21600'}, json.dumps(content).encode()
         if name == 'broken':
             return 503, {'Content-Type': 'text/plain'}, b'Service Unavailable\n'
         if name == 'login':
@@ -149,8 +159,7 @@ class Judge:
         copy = botocore.awsrequest.AWSRequest(request.command, f'https://{request.headers["Host"]}{request.path}', data=body,
                                               headers={name: request.headers[name] for name in names})
         copy.context['timestamp'] = stamp
-        signer = botocore.auth.SigV4Auth(
-            botocore.credentials.Credentials(key['AccessKeyId'], key['SecretAccessKey'], key['SessionToken']), SIGNED_AS[role], REGION)
+        signer = signer_of(key, role, key['SessionToken'] + LONG_SESSION_TOKEN)
         if signer.signature(signer.string_to_sign(copy, signer.canonical_request(copy)), copy) != fields['Signature']:
             return json_error('InvalidSignatureException', 'The request signature we calculated does not match the signature you provided. '
                               'Check your AWS Secret Access Key and signing method. Consult the service documentation for details.')
@@ -160,13 +169,33 @@ class Judge:
         """Past the judge: to moto or the registry, unchanged."""
         connection = http.client.HTTPConnection(*self.upstream[role], timeout=60)
         headers = {name: value for name, value in request.headers.items() if not name.startswith('X-Lab') and name != 'Connection'}
+        if role in SIGNED_AS:
+            headers = self._with_the_short_token(request, role, body, headers)
         connection.request(request.command, request.path, body or None, headers)
         answer = connection.getresponse()
         content = answer.read()
         kept = {name: value for name, value in answer.getheaders()
                 if name.lower() not in ('date', 'server', 'connection', 'transfer-encoding')}
         connection.close()
+        if role == 'ecr.api' and answer.status == 200 and b'"authorizationToken"' in content:
+            said = json.loads(content)
+            for token in said['authorizationData']:
+                token['authorizationToken'] = base64.b64encode(f'AWS:{LONG_REGISTRY_PASSWORD}'.encode()).decode()
+            content = json.dumps(said).encode()
         return answer.status, kept, content
+
+    def _with_the_short_token(self, request, role, body, headers):
+        """moto knows the token that it handed out, so what was signed with the long one is signed again with that."""
+        key = self.credentials()
+        again = botocore.awsrequest.AWSRequest(request.command, f'https://{request.headers["Host"]}{request.path}', data=body, headers={
+            name: headers[name] for name in headers if name.lower() in ('x-amz-target', 'content-type', 'host')})
+        signer_of(key, role, key['SessionToken']).add_auth(again)
+        unsigned = {name: value for name, value in headers.items() if name.lower() not in ('authorization', 'x-amz-date', 'x-amz-security-token')}
+        return {**unsigned, **{name: value for name, value in again.headers.items() if name.lower() not in ('content-length', 'content-type', 'host', 'x-amz-target')}}
+
+
+def signer_of(key, role, token):
+    return botocore.auth.SigV4Auth(botocore.credentials.Credentials(key['AccessKeyId'], key['SecretAccessKey'], token), SIGNED_AS[role], REGION)
 
 
 def concerns(request, where):

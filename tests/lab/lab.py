@@ -10,11 +10,11 @@ import tempfile
 import threading
 import time
 
-from judge import Judge
+from judge import LONG_REGISTRY_PASSWORD, LONG_SESSION_TOKEN, Judge
 from namespace import die_with_parent
 from probe import STATIC_BINARY, Run
 from region import ACCOUNT, REGION, Region
-from subnet import ALL, Subnet
+from subnet import ALL, HUB, Subnet
 from world import World
 
 PREFIX = 'pullprobe-lab-'
@@ -28,8 +28,10 @@ class Lab:
         self._certificates, self._issuing = {}, threading.Lock()
         self.socket = self.directory / 'judge.sock'
         moto, registry = self.region.moto.peer, self.region.registry.peer
-        upstream = {role: moto for role in ALL} | {'ecr.dkr': registry, 's3': self.region.s3_moto.peer}
+        upstream = {role: moto for role in ALL} | {'ecr.dkr': registry, HUB: registry, 's3': self.region.s3_moto.peer}
         self.judge = Judge(self.socket, upstream, lambda: self.region.role_credentials)
+        self.registry_passwords = self.directory / 'passwords'
+        self.registry_passwords.write_text(f'AWS:{{PLAIN}}{LONG_REGISTRY_PASSWORD}\n')
         self.region.repository.push('layer-gone')
         self.region.bucket_delete(self.region.repository.layers['layer-gone']['amd64'][2])
         source = pathlib.Path(os.environ.get('PULLPROBE_BINARY', STATIC_BINARY))
@@ -54,6 +56,11 @@ class Lab:
                 self._certificates[role, kind] = authority.issue(f'{kind}-{role}', names, expired=kind == 'expired')
             return self._certificates[role, kind]
 
+    def credentials_document(self, **changed):
+        """What the task is given: the region's, with a session token as long as AWS's."""
+        token = self.region.role_credentials['SessionToken'] + LONG_SESSION_TOKEN
+        return self.region.credentials_document(**{'Token': token, **changed})
+
     def flags(self, subnet):
         """What the task needs to start, as flags of the probe."""
         asked = {'password': f'{self.region.secret}:password::', 'no-key': f'{self.region.secret}:pin::',
@@ -61,7 +68,8 @@ class Lab:
                  'absent': f'arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:prod/absent-AbCdEf'}[subnet.secret]
         parameter = self.region.parameter if subnet.parameter else f'{self.region.parameter}-absent'
         private = ['--expect', 'private'] if subnet.expect_private else []
-        return ['--image', subnet.image, '--log-group', subnet.log_group, '--secret', asked, '--secret', parameter, *private]
+        hub = ['--image', subnet.hub_image] if subnet.hub_image else []
+        return ['--image', subnet.image, *hub, '--log-group', subnet.log_group, '--secret', asked, '--secret', parameter, *private]
 
     def probe(self, world, subnet):
         """One run of the probe in a world that is as `subnet` says."""

@@ -1,4 +1,9 @@
-"""Servers of the lab that keep standing while faults change: one nginx a namespace, and the VPC's resolver."""
+"""Servers of the lab that keep standing while faults change: one nginx a namespace, the VPC's resolver, strange listeners."""
+import contextlib
+import socket
+import struct
+import threading
+
 from servers import Server
 
 RESOLVER_LINK_LOCAL = '169.254.169.253'
@@ -56,3 +61,46 @@ class Unbound(Server):
     num-threads: 1
 {self.text}""")
         return ['unbound', '-d', '-c', self.config]
+
+
+class Dnsmasq(Server):
+    """The same in dnsmasq's way."""
+
+    def __init__(self, directory, name, text, subnet):
+        super().__init__(directory, 'dnsmasq', (subnet.resolver_address, 53))
+        self.text, self.config = text, directory / 'dnsmasq.conf'
+
+    def command(self):
+        self.config.write_text(f'no-resolv\nno-hosts\nno-poll\nbind-interfaces\nlisten-address={self.peer[0]},{RESOLVER_LINK_LOCAL}\n'
+                               f'user=root\npid-file=\n{self.text}')
+        return ['dnsmasq', '--keep-in-foreground', f'--conf-file={self.config}']
+
+
+class Listener:
+    """Somebody else on port 443 of an address: `mute` takes no connection off its short queue, `closes` every one at once,
+    `http` answers as a web server without TLS."""
+
+    def __init__(self, address, manner):
+        self.manner = manner
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind((address, 443))
+        self._socket.listen(5 if manner == 'mute' else 128)
+        if manner != 'mute':
+            threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                with connection, contextlib.suppress(OSError):
+                    if self.manner == 'http':
+                        connection.recv(4096)
+                        connection.sendall(b'HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n')
+                    else:
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+
+    def stop(self):
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()

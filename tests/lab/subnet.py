@@ -1,6 +1,10 @@
 """What a subnet looks like, as data: which service is where, what the filters let through, how the servers behave.
 
 A fault changes one of these values and nothing else; `world.py` turns the whole into packets.
+
+The task's own clock is the machine's: no kernel shifts it for one process, and nothing can be put under a static binary.
+A task whose clock is off is therefore told by its surroundings: every service's date, and what it says of a signature's
+time, is off by the same amount, and none agrees with the task. One service whose clock is off is told the same way.
 """
 import copy
 import dataclasses
@@ -12,6 +16,10 @@ ALL = [*ROLES, 's3']
 ZONES = (9, 10, 11)  # third octet of the endpoints' subnets, one in each availability zone
 # Public addresses out of AWS's published ranges, so that a report can name their owner. No packet leaves the namespaces.
 PUBLIC = {role: f'3.208.7.{number}' for number, role in enumerate(ROLES, 11)} | {'s3': '52.216.10.10'}
+S3_ADDRESSES = [f'52.216.10.{last}' for last in range(10, 14)]
+HUB = 'registry'  # the role of a registry that is not ECR; only those subnets have it that ask for an image of it
+PUBLIC[HUB] = '44.208.254.194'
+HUB_HOSTS = ['registry-1.docker.io', 'auth.docker.io']
 PUBLIC_6 = {role: f'2600:1f18:7::{number}' for number, role in enumerate(ROLES, 11)} | {'s3': '2600:1fa0:8000::10'}
 
 
@@ -22,6 +30,8 @@ class Subnet:
     inside: set = dataclasses.field(default_factory=set)   # of these, those whose endpoint is in the task's own subnet
     internet: str = ''                                    # '', 'nat', 'igw' (no public address), 'public' (igw and an address)
     s3_gateway: bool = False
+    zones: int = 3                                        # in how many zones an endpoint has an address
+    s3_addresses: int = 1                                 # how many S3's name has
     # Filters. All are sets of addresses, or 'all'.
     task_group: set = dataclasses.field(default_factory=set)       # the task's security group does not let out to these
     endpoint_groups: set = dataclasses.field(default_factory=set)  # roles whose endpoint does not let the task in
@@ -32,17 +42,26 @@ class Subnet:
     swallows: set = dataclasses.field(default_factory=set)         # a middlebox drops the ClientHello
     intercepts: set = dataclasses.field(default_factory=set)       # a middlebox terminates TLS itself
     refuses: set = dataclasses.field(default_factory=set)          # nobody listens
-    small_link: set = dataclasses.field(default_factory=set)       # a link of 1,300 bytes on the way, ICMP lost
+    small_link: set = dataclasses.field(default_factory=set)       # a link of 1,300 bytes on the way back, ICMP lost
+    small_link_out: set = dataclasses.field(default_factory=set)   # the same on the way there
+    listeners: dict = dataclasses.field(default_factory=dict)      # address -> somebody else who listens there, see standing.py
+    nat_acl: int = 0                                      # the NAT gateway's subnet lets answers in from this port on only
+    nat_acl_out: bool = False                             # and nothing out
+    loss: int = 0                                         # percent of TCP packets lost on the way
     # Names.
     resolver: str = 'answers'                             # 'silent', 'servfail', 'refused', 'nxdomain', 'nodata', 'loses'
-    names: dict = dataclasses.field(default_factory=dict)  # role -> 'nxdomain', 'nodata', 'no-wildcard', or a list of addresses
+    resolver_host: str = '0.2'                            # its last two octets; another than base + 2 is behind the filters
+    closed_53: str = ''                                   # 'group', 'acl', 'acl-return'; 'group-tcp', 'acl-tcp' for TCP only
+    first_resolver: str = ''                              # the last two octets of one that nobody has, named before it
+    dnsmasq: bool = False                                 # instead of unbound: it names no zones
+    names: dict = dataclasses.field(default_factory=dict)  # role -> 'nxdomain', 'nodata', 'no-record', 'no-wildcard', or a list of addresses
     # Servers.
     certificates: dict = dataclasses.field(default_factory=dict)  # role -> 'expired', 'wrong-name'
     behaviour: dict = dataclasses.field(default_factory=dict)     # role -> list for judge.py
-    repository: bool = True
     # The task.
-    credentials: str = 'good'                             # 'none', 'unknown', 'hang', 'expired', 'unknown-key', 'wrong-secret'
+    credentials: str = 'good'                             # 'none', 'unknown', 'hang', 'refused', 'garbage', 'no-token', 'expired', 'unknown-key', 'wrong-secret'
     image: str = IMAGE
+    hub_image: str = ''                                   # a second image, from the registry that is not ECR
     secret: str = 'password'                              # which secret the task asks for
     parameter: bool = True                                # whether the parameter exists
     log_group: str = LOG_GROUP
@@ -61,14 +80,20 @@ class Subnet:
 
     @property
     def resolver_address(self):
-        return f'{self.vpc}.0.2'
+        return f'{self.vpc}.{self.resolver_host}'
+
+    @property
+    def roles(self):
+        return [*ALL, HUB] if self.hub_image else ALL
 
     def endpoint(self, role):
         """The private addresses of a role's endpoint, one in each zone; one where it is in the task's own subnet."""
         last = 11 + ALL.index(role)
-        return [f'{self.vpc}.1.{100 + last}'] if role in self.inside else [f'{self.vpc}.{zone}.{last}' for zone in ZONES]
+        return [f'{self.vpc}.1.{100 + last}'] if role in self.inside else [f'{self.vpc}.{zone}.{last}' for zone in ZONES[:self.zones]]
 
     def addresses(self, role):
+        if role == 's3':
+            return S3_ADDRESSES[:self.s3_addresses]
         return self.endpoint(role) if role in self.private else [PUBLIC[role]]
 
     def of(self, *roles):
@@ -78,10 +103,12 @@ class Subnet:
     @staticmethod
     def host(role):
         """The name that a task asks for."""
-        return {'ecr.dkr': REGISTRY_HOST, 's3': f'{LAYER_BUCKET}.{S3_HOST}'}.get(role, HOST[role])
+        return {'ecr.dkr': REGISTRY_HOST, 's3': f'{LAYER_BUCKET}.{S3_HOST}', HUB: HUB_HOSTS[0]}.get(role) or HOST[role]
 
     def names_of(self, role):
         """The names in its certificate."""
+        if role == HUB:
+            return HUB_HOSTS
         host = HOST[role]
         return [f'*.{host}', host] if role in ('ecr.dkr', 's3') else [host]
 

@@ -16,18 +16,32 @@ import subprocess
 import threading
 
 import delay
+import names
 from namespace import CLONE_NEWNET, _call, _libc, die_with_parent, run
-from region import ECR_LOCATIONS, HOST, METADATA_PATH, REGION, S3_LOCATIONS, TASK_ENDPOINT, container_metadata, task_metadata
-from servers import Dns, TaskEndpoint, zone
-from standing import RESOLVER_LINK_LOCAL, Nginx, Unbound
-from subnet import ALL, PUBLIC, PUBLIC_6, ROLES, ZONES, Subnet
+from names import V6
+from region import ECR_LOCATIONS, METADATA_PATH, S3_LOCATIONS, TASK_ENDPOINT, container_metadata, task_metadata
+from servers import TaskEndpoint
+from standing import RESOLVER_LINK_LOCAL, Dnsmasq, Listener, Nginx, Unbound
+from subnet import ALL, HUB, HUB_HOSTS, PUBLIC, PUBLIC_6, ROLES, S3_ADDRESSES, ZONES, Subnet
 
 NOBODY = 65532
 NAT_ADDRESS = '203.0.113.10'
 INTERCEPTOR = 8443
 HELLO = 120  # bytes: every ClientHello is longer, no SYN or bare ACK is
 SMALL_LINK = 1300
-V6 = 'fd00:10:0'  # the VPC's IPv6 addresses
+S3_RANGE = '52.216.10.8/29'
+OWN_RESOLVER = '5.53'  # a server that answers for names, in another subnet of the VPC
+# Docker Hub's way: nothing without a token, and tokens at another name.
+HUB_LOCATIONS = '''
+        location = /token {{ default_type application/json; return 200 '{{"token":"anonymous"}}'; }}
+        location / {{
+            if ($http_authorization = "") {{
+                add_header WWW-Authenticate 'Bearer realm="https://{auth}/token",service="registry.docker.io"' always;
+                return 401 '{{"errors":[{{"code":"UNAUTHORIZED","message":"authentication required"}}]}}';
+            }}
+            proxy_pass {upstream};
+        }}
+'''
 
 
 class Namespace:
@@ -89,7 +103,7 @@ class World:
         self.directory.chmod(0o755)
         self.task, self.vpc, self.endpoints, self.internet = (Namespace() for _ in range(4))
         self.resolv_conf = self.directory / 'resolv.conf'
-        self.servers = {}
+        self.servers, self.listeners = {}, []
         self._wire()
         with self.task.entered():
             self.task_endpoint = TaskEndpoint(TASK_ENDPOINT, {})
@@ -113,7 +127,7 @@ class World:
         self.task.ip('link set eth1 up', f'address add {TASK_ENDPOINT}/32 dev lo')
         self.endpoints.ip('link set own up', 'link set zones up')
         self.internet.ip('link set gateway up', 'link set vpc up', 'address add 192.0.2.2/30 dev gateway', 'address add 192.0.2.6/30 dev vpc',
-                         f'route add {NAT_ADDRESS}/32 via 192.0.2.5', *(f'address add {a}/32 dev lo' for a in PUBLIC.values()),
+                         f'route add {NAT_ADDRESS}/32 via 192.0.2.5', *(f'address add {a}/32 dev lo' for a in {*PUBLIC.values(), *S3_ADDRESSES}),
                          *(f'address add {a}/128 dev lo' for a in PUBLIC_6.values()), f'address add {V6}:99::2/64 dev gateway nodad',
                          f'route add {V6}::/48 via {V6}:99::1')
         self.vpc.ip('address add 192.0.2.1/30 dev gateway', 'address add 192.0.2.5/30 dev internet', f'address add {V6}:99::1/64 dev gateway nodad',
@@ -127,11 +141,11 @@ class World:
         if self._vpc_of:
             for namespace, devices in ((self.task, ['eth1']), (self.endpoints, ['own', 'zones']), (self.vpc, ['subnet', 'zones'])):
                 namespace.ip(*(f'address flush dev {device} scope global' for device in devices))
-            self.vpc.ip(f'address del {self._vpc_of}.0.2/32 dev lo')
+            self.vpc.ip(*(f'address del {self._vpc_of}.{host}/32 dev lo' for host in ('0.2', OWN_RESOLVER)))
             self.internet.ip(f'route del {self._vpc_of}.0.0/16')
         self._vpc_of = vpc
         subnet = Subnet(vpc=vpc)
-        self.vpc.ip(f'address add {vpc}.1.1/24 dev subnet', f'address add {vpc}.0.2/32 dev lo', f'address add {V6}:1::1/64 dev subnet nodad',
+        self.vpc.ip(f'address add {vpc}.1.1/24 dev subnet', f'address add {vpc}.0.2/32 dev lo', f'address add {vpc}.{OWN_RESOLVER}/32 dev lo', f'address add {V6}:1::1/64 dev subnet nodad',
                     *(f'address add {vpc}.{zone}.1/24 dev zones' for zone in ZONES), f'address add {V6}:9::1/64 dev zones nodad')
         self.task.ip(f'address add {vpc}.1.10/24 dev eth1', f'route replace default via {vpc}.1.1')
         zoned = [address for role in ROLES for address in subnet.endpoint(role)]
@@ -143,7 +157,6 @@ class World:
                           *(f'rule add from {address} lookup 5 pref 100' for address in own),
                           *(f'address add {V6}:9::{11 + ALL.index(role)}/64 dev zones nodad' for role in ROLES), f'route replace default via {V6}:9::1')
         self.internet.ip(f'route replace {vpc}.0.0/16 via 192.0.2.1')
-        self.resolv_conf.write_text(f'nameserver {vpc}.0.2\nsearch ec2.internal\n')
 
     def apply(self, subnet):
         """Everything as `subnet` says, whatever it was before."""
@@ -155,14 +168,16 @@ class World:
         self._task(subnet)
 
     def _routes(self, subnet):
-        s3 = PUBLIC['s3']
         default = 'route replace default via 192.0.2.6' if subnet.internet else 'route replace blackhole default'
-        self.vpc.ip(default, 'rule flush', 'rule add pref 32766 lookup main', 'route flush table 6', 'route flush table 7',
-                    f'route replace {s3}/32 via 192.0.2.2' if subnet.s3_gateway else f'route replace {s3}/32 via 192.0.2.6' if subnet.internet
-                    else f'route replace blackhole {s3}/32', force=True)
-        # The small link: full-sized packets back from these addresses meet it, and so do those on their way there.
+        self.vpc.ip(default, 'rule flush', 'rule add pref 32766 lookup main', *(f'route flush table {number}' for number in (6, 7, 8)),
+                    f'route replace {S3_RANGE} via 192.0.2.2' if subnet.s3_gateway else f'route replace {S3_RANGE} via 192.0.2.6' if subnet.internet
+                    else f'route replace blackhole {S3_RANGE}', force=True)
+        # The small links: full-sized packets back from these addresses, or on their way there, do not fit.
         back = f'route replace {subnet.vpc}.1.0/24 dev subnet table 6 mtu lock {SMALL_LINK}'
         self.vpc.ip(*[back, *(f'rule add from {address} lookup 6 pref 60' for address in subnet.small_link)] if subnet.small_link else [])
+        way = {address: 'via 192.0.2.2' if subnet.s3_gateway and address in S3_ADDRESSES else 'via 192.0.2.6' for address in subnet.small_link_out}
+        self.vpc.ip(*(f'route replace {address}/32 {"dev zones" if address.startswith(subnet.vpc) else way[address]} table 8 mtu lock {SMALL_LINK}'
+                      for address in subnet.small_link_out), 'rule add iif subnet lookup 8 pref 55')
         if subnet.latency_ms:
             # The default of table 7 is the forwarder's device; what it gives back comes from there and is routed as ever.
             self.vpc.ip('rule add iif subnet lookup 7 pref 50')
@@ -171,9 +186,13 @@ class World:
                        else [f'address del {V6}:1::10/64 dev eth1', f'route del default via {V6}:1::1']), force=True)
 
     def _filters(self, subnet):
-        exempt = f'169.254.0.0/16, {subnet.resolver_address}'  # in a VPC neither filter acts on the resolver and on link-local
+        exempt = f'169.254.0.0/16, {subnet.vpc}.0.2'  # in a VPC neither filter acts on the resolver and on link-local
         egress = drops('ip daddr', subnet.task_group, exempt, 'ct state new')
-        self.task.nft(table('security_group', chain('output', '0', egress)))
+        where, _, only = subnet.closed_53.rpartition('-') if subnet.closed_53.endswith('-tcp') else (subnet.closed_53, '', '')
+        names = f'ip daddr {subnet.resolver_address} meta l4proto {only or "{ tcp, udp }"} th dport 53'
+        no_agent = f'ip daddr {TASK_ENDPOINT} tcp dport 80 reject with tcp reset;' if subnet.credentials == 'refused' else ''
+        self.task.nft(table('security_group', chain('output', '0', egress, f'{names} ct state new drop;' if where == 'group' else ''),
+                            chain('input', '0', no_agent)))
 
         closed = subnet.of(*subnet.endpoint_groups)
         self.endpoints.nft(table('security_groups', chain('input', '0', drops('ip daddr', closed, None, 'ct state new'),
@@ -181,19 +200,24 @@ class World:
 
         # Stateless: each direction by itself, by addresses and ports, with no memory of connections.
         held = 'iifname subnet notrack;' if subnet.latency_ms else ''  # the router meets it again when it was held for long enough
-        border = drops('ip daddr', subnet.acl_out, exempt, 'iifname subnet tcp dport 443')
+        border = drops('ip daddr', subnet.acl_out, exempt, 'iifname subnet tcp dport 443') + (f'iifname subnet {names} drop;' if where == 'acl' else '')
+        # The NAT gateway's subnet has a network ACL of its own, which sees the ports that the gateway took.
+        border += f'iifname internet ip daddr {NAT_ADDRESS} tcp dport < {subnet.nat_acl} drop;' if subnet.nat_acl else ''
+        unheard = f'oifname subnet ip saddr {subnet.resolver_address} udp sport 53 drop;' if where == 'acl-return' else ''
+        nat_out = 'oifname internet tcp dport 443 drop;' if subnet.nat_acl_out else ''
         back = ' '.join(f'oifname subnet {"" if source == "all" else f"ip saddr {source}"} ip protocol tcp tcp dport 1024-{lowest - 1} drop;'
                         for source, lowest in subnet.acl_back.items())
-        translate = f'oifname internet ip saddr {subnet.vpc}.0.0/16 snat to {NAT_ADDRESS};' if subnet.internet in ('nat', 'public') else ''
+        translate = f'oifname internet ip saddr {subnet.vpc}.0.0/16 snat to {NAT_ADDRESS}{" fully-random" if subnet.nat_acl else ""};' if subnet.internet in ('nat', 'public') else ''
         loses = 'iifname subnet udp dport 53 numgen inc mod 10 == 0 drop;' if subnet.resolver == 'loses' else ''
         silent = 'iifname subnet meta l4proto { tcp, udp } th dport 53 drop;' if subnet.resolver == 'silent' else ''
+        loss = f'meta l4proto tcp numgen random mod 100 < {subnet.loss} drop;' if subnet.loss else ''
         resets = ' '.join(f'ip daddr {address} tcp dport 443 meta length > {HELLO} reject with tcp reset;' for address in subnet.resets)
         swallows = ' '.join(f'ip daddr {address} tcp dport 443 meta length > {HELLO} drop;' for address in subnet.swallows)
         catches = ' '.join(f'iifname subnet ip daddr {address} tcp dport 443 redirect to :{INTERCEPTOR};' for address in subnet.intercepts)
         self.vpc.nft(
-            table('network_acl', chain('prerouting', 'raw', border, held), chain('postrouting', '300', back))
+            table('network_acl', chain('prerouting', 'raw', border, held), chain('postrouting', '300', back, unheard, nat_out))
             + table('gateways', chain('prerouting', 'dstnat', catches, kind='nat'), chain('postrouting', 'srcnat', translate, kind='nat'))
-            + table('middlebox', chain('forward', '0', resets, swallows))
+            + table('middlebox', chain('forward', '0', resets, swallows, loss))
             + table('resolver', chain('input', '0', silent, loses))
             # A VPC's router never says why it dropped something.
             + table('silence', chain('output', '0', 'oifname != lo icmp type { destination-unreachable, time-exceeded } drop;')))
@@ -204,19 +228,22 @@ class World:
 
     def _serve(self, subnet):
         places = {'endpoints': (self.endpoints, {role: subnet.endpoint(role) for role in subnet.private}),
-                  'internet': (self.internet, {role: [PUBLIC[role]] for role in ALL if role == 's3' or role not in subnet.private})}
+                  'internet': (self.internet, {role: S3_ADDRESSES if role == 's3' else [PUBLIC[role]] for role in subnet.roles if role not in subnet.private})}
         if subnet.ipv6 == 'works':
             places['endpoints'][1].update({role: [*places['endpoints'][1][role], f'[{V6}:9::{11 + ALL.index(role)}]'] for role in subnet.private})
-            places['internet'][1]['s3'] = [PUBLIC['s3'], f'[{PUBLIC_6["s3"]}]']
+            places['internet'][1]['s3'] = [*S3_ADDRESSES, f'[{PUBLIC_6["s3"]}]']
         configs = {}
         for place, (namespace, listens) in places.items():
-            listens = {role: [a for a in addresses if a not in subnet.refuses] for role, addresses in listens.items()}
+            listens = {role: [a for a in addresses if a not in subnet.refuses and a not in subnet.listeners] for role, addresses in listens.items()}
             configs[place] = namespace, ''.join(self._site(subnet, role, listen, subnet.certificates.get(role, 'good'))
                                                 for role, listen in listens.items() if listen)
         if subnet.intercepts:
             configs['middlebox'] = self.vpc, ''.join(self._site(subnet, role, [f'0.0.0.0:{INTERCEPTOR}'], 'forged') for role in ALL)
-        configs['resolver'] = self.vpc, f'    interface: {subnet.resolver_address}\n' + self._resolver(subnet)
-        for name in {*self.servers, *configs}:
+        configs['dnsmasq' if subnet.dnsmasq else 'unbound'] = self.vpc, (
+            names.dnsmasq(subnet) if subnet.dnsmasq else f'    interface: {subnet.resolver_address}\n' + names.unbound(subnet))
+        while self.listeners:
+            self.listeners.pop().stop()
+        for name in sorted({*self.servers, *configs}, key=lambda name: name in configs):  # what ends gives its address free
             running = self.servers.get(name)
             namespace, config = configs.get(name, (None, None))
             if running and running.text == config:
@@ -224,16 +251,19 @@ class World:
             if running:
                 self.servers.pop(name).stop()
             if config:
-                server = (Unbound if name == 'resolver' else Nginx)(self.directory, name, config, subnet)
+                server = {'unbound': Unbound, 'dnsmasq': Dnsmasq}.get(name, Nginx)(self.directory, name, config, subnet)
                 self.servers[name] = server
                 with namespace.entered():
                     server.start().ready()
+        for address, manner in subnet.listeners.items():
+            with (self.endpoints if address.startswith(subnet.vpc) else self.internet).entered():
+                self.listeners.append(Listener(address, manner))
 
     def _site(self, subnet, role, listen, kind):
         chain, key = self.lab.certificate(role, kind)
         upstream = f'http://unix:{self.lab.socket}'
-        location = {'ecr.dkr': ECR_LOCATIONS.format(passwords=self.region.registry_passwords, upstream=upstream) if subnet.repository
-                    else ECR_LOCATIONS.format(passwords=self.region.registry_passwords, upstream=upstream).replace('/v2/team/', '/v2/other/'),
+        location = {'ecr.dkr': ECR_LOCATIONS.format(passwords=self.lab.registry_passwords, upstream=upstream),
+                    HUB: HUB_LOCATIONS.format(auth=HUB_HOSTS[1], upstream=upstream),
                     's3': S3_LOCATIONS.format(upstream=upstream)}.get(role, f'location / {{ proxy_pass {upstream}; }}')
         behaviour = ','.join(subnet.behaviour.get(role, []))
         if any(part in ('login', 'page') for part in subnet.behaviour.get(role, [])):
@@ -256,38 +286,16 @@ class World:
 {location}
     }}"""
 
-    def _resolver(self, subnet):
-        """unbound's zones: one for each service, as tests/real has them; public names live in one zone of AWS's own."""
-        if subnet.resolver in ('servfail', 'refused', 'nxdomain', 'nodata'):
-            kind = {'refused': 'always_refuse', 'nxdomain': 'always_nxdomain', 'nodata': 'always_nodata'}.get(subnet.resolver)
-            if kind is None:
-                return '\nforward-zone:\n    name: "."\n    forward-tcp-upstream: yes\n    forward-addr: 127.0.0.1@1\n'
-            return f'    local-zone: "." {kind if subnet.resolver == "refused" else "static"}\n    local-zone: "amazonaws.com." {kind}\n'
-        zones = [zone('.', 'static'), zone('amazonaws.com.', 'static', Dns.PUBLIC_SOA, *())]
-        for role in [*ALL, 'sts']:
-            if role == 'sts':
-                zones.append(f'    local-data: "sts.{REGION}.amazonaws.com. 60 IN A 3.208.7.99"')
-                continue
-            state, name = subnet.names.get(role), f'{HOST[role]}.'
-            if state == 'nxdomain':  # a DNS firewall: the zone above says so
-                continue
-            if state == 'nodata':
-                zones.append(f'    local-data: "{subnet.host(role)}. 60 IN TXT blocked"')
-                continue
-            if state == 'no-record':  # a private zone that somebody forgot to fill
-                zones.append(zone(name, 'static', Dns.PRIVATE_SOA))
-                continue
-            addresses = state if isinstance(state, list) else subnet.addresses(role)
-            records = [f'A {address}' for address in addresses]
-            if subnet.ipv6:
-                records.append(f'AAAA {V6}:9::{11 + ALL.index(role)}' if role in subnet.private else f'AAAA {PUBLIC_6[role]}')
-            zones.append(zone(name, 'static' if state == 'no-wildcard' else 'redirect', Dns.PRIVATE_SOA, *records))
-        return '\n'.join(zones) + '\n'
-
     def _task(self, subnet):
-        document = self.region.credentials_document(**{
+        document = self.lab.credentials_document(**{
             'expired': {'Expiration': '2026-01-01T00:00:00Z'}, 'unknown-key': {'AccessKeyId': 'ASIAEXAMPLEEXAMPLE00'},
             'wrong-secret': {'SecretAccessKey': 'w' * 40}}.get(subnet.credentials, {}))
+        if subnet.credentials == 'no-token':
+            del document['Token']
+        if subnet.credentials == 'garbage':
+            document = 'Service Unavailable'
+        first = f'nameserver {subnet.vpc}.{subnet.first_resolver}\n' if subnet.first_resolver else ''
+        self.resolv_conf.write_text(f'{first}nameserver {subnet.resolver_address}\nsearch ec2.internal\n')
         metadata = {path: numbered(make(), subnet) for path, make in
                     ((METADATA_PATH, container_metadata), (f'{METADATA_PATH}/task', task_metadata))}
         self.task_endpoint._release.set()
