@@ -3,8 +3,6 @@
 //! Silence is ambiguous by nature: every filter and every missing route of a VPC drops without a word. What separates the
 //! candidates is which *other* addresses answer, over which way. Each rule therefore says what would have to hold.
 
-use std::collections::BTreeSet;
-
 use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, Target, Way};
@@ -116,16 +114,10 @@ fn is_scattered(ports: &SourcePorts) -> bool {
 }
 
 /// A service's private address is silent: a record that still points to an endpoint which is gone looks exactly so, for a
-/// VPC drops what is sent to an address that nobody has. A record that outlived the move to a NAT gateway is the same. Where
-/// several private addresses are silent and none answers, one closed filter is the explanation, not several stale records.
+/// VPC drops what is sent to an address that nobody has. A record that outlived the move to a NAT gateway is the same, and
+/// so is a whole zone that outlived its endpoints.
 pub(super) fn stale_name(ev: Evidence<'_>) -> Vec<Finding> {
-    let private = silent(ev, is_private);
-    let targets: BTreeSet<_> = private.iter().map(|seen| seen.target()).collect();
-    let something_answers = [Way::Private, Way::S3, Way::Internet].into_iter().any(|way| answers(ev, way));
-    if !answers(ev, Way::Private) && (targets.len() > 1 || !something_answers) {
-        return Vec::new();
-    }
-    Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, private).into_iter().collect()
+    Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, silent(ev, is_private)).into_iter().collect()
 }
 
 /// Some addresses of a name answer and some do not: one zone's endpoint address is dead. The puller takes any of them, so

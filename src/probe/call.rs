@@ -91,6 +91,18 @@ fn conclude(
     }
 }
 
+/// These APIs answer a success with a JSON object or with nothing. A 200 with anything else, such as a proxy's page, is not
+/// the service's.
+fn json_or_nothing(mut said: Said) -> Said {
+    let is_json = |body: &[u8]| body.is_empty() || serde_json::from_slice::<serde_json::Map<String, Value>>(body).is_ok();
+    if said.answer.as_ref().is_some_and(|answer| !is_json(&answer.body)) {
+        said.observation.outcome = Outcome::Failed { failure: Failure::UnexpectedAnswer };
+        said.observation.detail = "the answer is no JSON: somebody else's".into();
+        said.answer = None;
+    }
+    said
+}
+
 /// An AWS API that speaks JSON (AWS JSON 1.0 or 1.1 protocol).
 #[derive(Debug, Clone, Copy)]
 pub struct JsonApi {
@@ -147,7 +159,7 @@ impl JsonApi {
         credentials: &Credentials,
     ) -> Said {
         match self.sign(action, &input, reached, region, credentials) {
-            Ok(signed) => ask(probe, reached, phase, &signed, |status| status.is_success()).await,
+            Ok(signed) => json_or_nothing(ask(probe, reached, phase, &signed, |status| status.is_success()).await),
             Err(error) => {
                 let outcome = Outcome::Failed { failure: Failure::InvalidSignature };
                 let mut observation = target::observe(&reached.target, phase, outcome, Instant::now());

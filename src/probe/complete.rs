@@ -13,6 +13,7 @@ pub fn complete(observations: &mut Vec<Observation>, plan: &Plan, ended: Option<
         .iter()
         .flat_map(|target| target.phases.iter().map(move |&phase| (target, phase)))
         .filter(|(target, phase)| !observations.iter().any(|seen| is(seen, &target.key, *phase)))
+        .filter(|(target, phase)| *phase != Phase::Fetch || !redirects(observations, target))
         .collect();
     for (target, phase) in missing {
         let blocked_by = blocker(observations, plan, target, phase)
@@ -25,6 +26,13 @@ pub fn complete(observations: &mut Vec<Observation>, plan: &Plan, ended: Option<
     }
     supersede(observations, plan);
     observations.sort_by(|a, b| (a.role, a.target(), a.phase, &a.id).cmp(&(b.role, b.target(), b.phase, &b.id)));
+}
+
+/// Whether this registry sends to other hosts for its bytes. Those are targets of their own, and `fetch` is theirs.
+fn redirects(observations: &[Observation], target: &Target) -> bool {
+    let redirect = |seen: &Observation| seen.answer.as_ref().and_then(|answer| answer.redirect_host.clone());
+    let mut blobs = observations.iter().filter(|seen| is(seen, &target.key, Phase::Blob) && seen.passed());
+    blobs.any(|seen| redirect(seen).is_some_and(|host| host != target.host))
 }
 
 fn is(observation: &Observation, target: &str, phase: Phase) -> bool {

@@ -120,8 +120,13 @@ impl Session<'_> {
             match manifest::choose(manifests, &self.pull.platform) {
                 Ok(child) => {
                     let digest = child.digest.clone();
+                    let index = said.observation;
                     said = self.get_manifest(&digest).await;
                     document = said.document;
+                    // What only small segments brought is a failure, whichever of the two it was.
+                    if !index.passed() && said.observation.passed() {
+                        said.observation = index;
+                    }
                     said.observation.detail = format!("index, {} is {}", self.pull.platform, short(&digest));
                 }
                 Err(present) => {

@@ -7,8 +7,9 @@ S3, `@nat`: a NAT gateway, `@mixed`: endpoints for ECR only), for everything and
 import dataclasses
 
 from judge import POLICY, PLAIN_S3, STEP, refusal
+from pairs import PAIRS
 from region import REGISTRY_HOST
-from subnet import ALL, PATHS, PUBLIC, ROLES, Subnet
+from subnet import ALL, HUB, PATHS, PUBLIC, ROLES, S3_ADDRESSES, Subnet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +35,28 @@ def healthy():
     yield 'busy-machine', 'endpoint', lambda s: put(s, burners=4)
     yield 'latency-100ms', 'endpoint', lambda s: put(s, latency_ms=100)
     yield 'latency-100ms-nat', 'nat', lambda s: put(s, latency_ms=100)
+    yield 'one-zone', 'endpoint', lambda s: put(s, zones=1)
+    yield 's3-with-four-addresses', 'endpoint', lambda s: put(s, s3_addresses=4)
+    yield 'docker-hub-nat', 'nat', lambda s: put(s, hub_image=HUB_IMAGE)
+    yield 'docker-hub-mixed', 'mixed', lambda s: put(s, hub_image=HUB_IMAGE)
+    yield 'resolver-of-ones-own', 'endpoint', lambda s: put(s, resolver_host=OWN_RESOLVER)
+    yield 'resolver-dnsmasq', 'endpoint', lambda s: put(s, dnsmasq=True)
+    yield 'resolver-dnsmasq-nat', 'nat', lambda s: put(s, dnsmasq=True)
+    yield 'private-as-expected', 'endpoint', lambda s: put(s, expect_private=True)
+    yield 'path-loses-every-tenth-packet', 'endpoint', lambda s: put(s, loss=10)
+    yield 'path-loses-every-tenth-packet-nat', 'nat', lambda s: put(s, loss=10)
+    yield 'nat-takes-ports-of-its-own', 'nat', lambda s: put(s, nat_acl=1024)
     yield 'resolver-loses-every-tenth-packet', 'endpoint', lambda s: put(s, resolver='loses')
     yield 'answers-after-one-second', 'endpoint', lambda s: [behave(s, role, 'slow:1') for role in ROLES]
 
 
+HUB_IMAGE = 'docker.io/team/app:1.4'
+OWN_RESOLVER = '5.53'
 STARTS = ('service-slow', 'endpoint-address-unreachable', 'public-answer-where-private-expected')
+STARTS_ALSO = ('first-resolver-', 'acl-without-low-ports')  # names of faults of other causes that only warn
 BOTH = ('endpoint', 'nat')
 ONE = ('ecr.api', 'ecr.dkr', 's3', 'logs')  # a network fault limited to one of these; the others add nothing new
+ONE_HAND = 'a resolver that is down, and a filter before it, are the same silence'
 ROUTE_OR_GROUP = 'a missing route, a security group and a network ACL drop in the same silence'
 
 # name, cause, paths, services ('' is all of them), change(subnet, roles), why it cannot be first
@@ -54,22 +70,38 @@ NETWORK = [
     ('swallowed', 'tls-stalled', BOTH, ('', *ONE), lambda s, r: s.swallows.update(s.of(*r)), ''),
     ('intercepted', 'tls-intercepted', BOTH, ('', *ONE), lambda s, r: s.intercepts.update(s.of(*r)), ''),
     ('small-link', 'mtu-black-hole', BOTH, ('', *ONE), lambda s, r: s.small_link.update(s.of(*r)), ''),
-    ('wrong-name', 'tls-wrong-name', BOTH, ONE, lambda s, r: s.certificates.update({role: 'wrong-name' for role in r}), ''),
+    ('small-link-out', 'mtu-black-hole', BOTH, ('', *ONE[:2], 'logs'), lambda s, r: s.small_link_out.update(s.of(*r)), ''),
+    ('wrong-name', 'tls-wrong-name', BOTH, ('', *ONE), lambda s, r: s.certificates.update({role: 'wrong-name' for role in r}), ''),
     ('expired', 'tls-expired', BOTH, ('', *ONE), lambda s, r: s.certificates.update({role: 'expired' for role in r}), ''),
     ('hangs', 'service-unresponsive', BOTH, ('', *ONE), lambda s, r: [behave(s, role, 'hang') for role in r], ''),
     ('broken', 'service-unresponsive', BOTH, ONE, lambda s, r: [behave(s, role, 'broken') for role in r], ''),
     ('slow', 'service-slow', BOTH, ('ecr.api', 'ecr.dkr:manifest', 'logs'), lambda s, r: [behave(s, role.split(':')[0], f'slow:3.4{role[7:]}') for role in r], ''),
-    ('firewalled-name', 'name-not-found', BOTH, ONE, lambda s, r: s.names.update({role: 'nxdomain' for role in r}), 'a private zone whose record is missing answers the same'),
-    ('nodata', 'name-not-found', BOTH, ('logs',), lambda s, r: s.names.update({role: 'nodata' for role in r}), 'a private zone whose record is missing answers the same'),
+    ('firewalled-name', 'name-not-found', BOTH, ONE, lambda s, r: s.names.update({role: 'nxdomain' for role in r}), ''),
+    ('nodata', 'name-not-found', BOTH, ('logs',), lambda s, r: s.names.update({role: 'nodata' for role in r}), ''),
     ('empty-zone', 'private-zone-shadows-name', BOTH, ONE, lambda s, r: s.names.update({role: 'no-record' for role in r}), ''),
     ('no-wildcard', 'private-zone-shadows-name', BOTH, ('ecr.dkr',), lambda s, r: s.names.update({role: 'no-wildcard' for role in r}), ''),
-    ('stale-zone', 'name-points-elsewhere', BOTH, ONE, lambda s, r: s.names.update({role: [f'{s.vpc}.9.77'] for role in r}), 'an address that nobody has is as silent as a closed one'),
+    ('stale-zone', 'name-points-elsewhere', BOTH, ('', *ONE), lambda s, r: s.names.update({role: [f'{s.vpc}.9.{77 + ALL.index(role)}'] for role in r}), 'an address that nobody has is as silent as a closed one'),
     ('another-service', 'name-points-elsewhere', ('endpoint',), ('ecr.api', 'ecr.dkr', 'logs'), lambda s, r: s.names.update({role: s.addresses('ssm') for role in r}), ''),
     ('resolver-silent', 'resolver-unreachable', BOTH, ('',), lambda s, r: put(s, resolver='silent'), ''),
     ('resolver-fails', 'resolver-failure', BOTH, ('',), lambda s, r: put(s, resolver='servfail'), ''),
     ('resolver-refuses', 'resolver-failure', BOTH, ('',), lambda s, r: put(s, resolver='refused'), ''),
     ('no-aws-names', 'name-not-found', BOTH, ('',), lambda s, r: put(s, resolver='nxdomain'), ''),
     ('no-aws-records', 'name-not-found', BOTH, ('',), lambda s, r: put(s, resolver='nodata'), ''),
+    ('mute', 'tls-stalled', BOTH, ONE, lambda s, r: s.listeners.update({address: 'mute' for address in s.of(*r)}), ''),
+    ('closes', 'connection-reset', BOTH, ONE, lambda s, r: s.listeners.update({address: 'closes' for address in s.of(*r)}), ''),
+    ('no-tls', 'name-points-elsewhere', BOTH, ONE, lambda s, r: s.listeners.update({address: 'http' for address in s.of(*r)}), ''),
+    ('page', 'name-points-elsewhere', BOTH, ('ecr.api', 'ecr.dkr', 'logs'), lambda s, r: [behave(s, role, 'page') for role in r], ''),
+    # A resolver of one's own: unlike the VPC's, it is behind the filters.
+    ('own-resolver-silent', 'resolver-unreachable', BOTH, ('',), lambda s, r: put(s, resolver_host=OWN_RESOLVER, resolver='silent'), ''),
+    ('own-resolver-group', 'task-security-group-egress', BOTH, ('',), lambda s, r: put(s, resolver_host=OWN_RESOLVER, closed_53='group'), ONE_HAND),
+    ('own-resolver-acl', 'network-acl', BOTH, ('',), lambda s, r: put(s, resolver_host=OWN_RESOLVER, closed_53='acl'), ONE_HAND),
+    ('own-resolver-acl-return', 'network-acl', BOTH, ('',), lambda s, r: put(s, resolver_host=OWN_RESOLVER, closed_53='acl-return'), ONE_HAND),
+    ('own-resolver-tcp-group', 'task-security-group-egress', BOTH, ('',), lambda s, r: long_answer(s, 'group-tcp'), ONE_HAND),
+    ('own-resolver-tcp-acl', 'network-acl', BOTH, ('',), lambda s, r: long_answer(s, 'acl-tcp'), ONE_HAND),
+    ('first-resolver-gone', 'resolver-unreachable', BOTH, ('',), lambda s, r: put(s, first_resolver='5.54'), ''),
+    ('dnsmasq-empty-zone', 'private-zone-shadows-name', BOTH, ONE, lambda s, r: put(s, dnsmasq=True, names={role: 'no-record' for role in r}), ''),
+    ('dnsmasq-no-wildcard', 'private-zone-shadows-name', BOTH, ('ecr.dkr',), lambda s, r: put(s, dnsmasq=True, names={role: 'no-wildcard' for role in r}), ''),
+    ('dnsmasq-firewalled-name', 'name-not-found', BOTH, ('ecr.dkr', 'logs'), lambda s, r: put(s, dnsmasq=True, names={role: 'nxdomain' for role in r}), 'a resolver that names no zones says the same for a private zone without the record'),
     # Only where there are endpoints, and only where there are none.
     ('endpoint-missing', 'interface-endpoint-missing', ('endpoint',), ROLES, lambda s, r: s.private.difference_update(r), ''),
     ('private-dns-off', 'interface-endpoint-missing', ('endpoint',), ('', *ROLES), lambda s, r: s.names.update({role: [PUBLIC[role]] for role in r if role != 's3'}), ''),
@@ -78,13 +110,36 @@ NETWORK = [
     ('endpoint-group', 'endpoint-security-group', ('endpoint',), ('', *ROLES), lambda s, r: s.endpoint_groups.update(set(r) - {'s3'}), ''),
     ('group-without-s3', 'task-security-group-egress', ('endpoint',), ('s3',), lambda s, r: s.task_group.update(s.of('s3')), 'a missing gateway endpoint is as silent'),
     ('dead-zone', 'endpoint-address-unreachable', ('endpoint',), ('', 'ecr.api', 'ecr.dkr', 'logs'), lambda s, r: s.dead.update(s.endpoint(role)[1] for role in r if role in s.private), ''),
+    ('dead-s3-address', 'endpoint-address-unreachable', ('endpoint',), ('',), lambda s, r: (put(s, s3_addresses=4), s.dead.add(S3_ADDRESSES[2])), ''),
+    ('dead-s3-address', 'endpoint-address-unreachable', ('nat',), ('',), lambda s, r: (put(s, s3_addresses=4), s.dead.add(S3_ADDRESSES[2])), ''),
+    ('group-of-one-zone', 'task-security-group-egress', ('endpoint',), ('',), lambda s, r: s.task_group.update(s.endpoint(role)[1] for role in r if role in s.private), 'endpoint addresses that are dead look the same'),
+    ('stale-record-of-three', 'name-points-elsewhere', ('endpoint',), ('ecr.api', 'logs'), lambda s, r: s.names.update({role: [*s.endpoint(role)[:2], f'{s.vpc}.11.77'] for role in r}), 'an endpoint address that is dead looks the same'),
+    ('one-zone-group', 'endpoint-security-group', ('endpoint',), ('ecr.dkr', 'logs'), lambda s, r: (put(s, zones=1), s.endpoint_groups.update(r)), ''),
     ('acl-of-one-zone', 'network-acl', ('endpoint',), ('',), lambda s, r: s.acl_out.update(s.endpoint(role)[1] for role in r if role in s.private), 'endpoint addresses that are dead look the same'),
     ('nat-deleted', 'no-egress-route', ('nat',), ('',), lambda s, r: put(s, internet=''), ''),
     ('nat-deleted', 'no-egress-route', ('mixed',), ('',), lambda s, r: put(s, internet=''), 'endpoints that were never made for these services look the same'),
     ('no-public-address', 'no-egress-route', ('nat',), ('',), lambda s, r: put(s, internet='igw'), ''),
     ('no-public-address', 'no-egress-route', ('mixed',), ('',), lambda s, r: put(s, internet='igw'), 'endpoints that were never made for these services look the same'),
+    ('nothing-there-yet', 'interface-endpoint-missing', ('endpoint',), ('',), lambda s, r: (s.private.clear(), put(s, s3_gateway=False)), 'a subnet that was built for a NAT gateway looks the same'),
+    # The NAT gateway's own subnet.
+    ('nat-subnet-acl-out', 'network-acl', ('nat', 'mixed'), ('',), lambda s, r: put(s, nat_acl_out=True), ROUTE_OR_GROUP),
+    ('nat-subnet-acl-narrow', 'network-acl', ('nat', 'mixed'), ('',), lambda s, r: put(s, nat_acl=32768), ''),
+    ('acl-without-low-ports', 'network-acl', BOTH, ('',), lambda s, r: back(s, r, 32768), ''),
+    # A registry that is not ECR.
+    ('hub-rate-limited', 'registry-rate-limited', ('nat', 'mixed'), ('',), lambda s, r: hub(s, behaviour='rate-limited'), ''),
+    ('hub-repository', 'repository-not-found', ('nat', 'mixed'), ('',), lambda s, r: hub(s, 'docker.io/other/app:1.4'), ''),
+    ('hub-tag', 'image-not-found', ('nat', 'mixed'), ('',), lambda s, r: hub(s, 'docker.io/team/app:1.5'), ''),
+    ('hub-platform', 'platform-mismatch', ('nat', 'mixed'), ('',), lambda s, r: hub(s, 'docker.io/team/app:arm-only'), ''),
+    ('hub-without-a-way-out', 'no-egress-route', ('endpoint',), ('',), lambda s, r: hub(s), ''),
+    ('hub-group', 'task-security-group-egress', ('nat', 'mixed'), ('',), lambda s, r: (hub(s), s.task_group.add(PUBLIC[HUB])), ROUTE_OR_GROUP),
+    ('hub-refused', 'connection-refused', ('nat',), ('',), lambda s, r: (hub(s), s.refuses.add(PUBLIC[HUB])), ''),
+    ('hub-intercepted', 'tls-intercepted', ('nat',), ('',), lambda s, r: (hub(s), s.intercepts.add(PUBLIC[HUB])), ''),
+    ('hub-hangs', 'service-unresponsive', ('nat',), ('',), lambda s, r: hub(s, behaviour='hang'), ''),
+    # The clock of one service, and not the task's.
+    ('clock-of-one-service', 'clock-skew', BOTH, ('ecr.api', 'logs'), lambda s, r: [behave(s, role, 'clock:660') for role in r], ''),
     ('acl-around-own-subnet', 'network-acl', ('endpoint',), ('',), lambda s, r: (s.inside.update({'ecr.api', 'ecr.dkr'}), s.acl_out.update(s.of(*ALL) - s.of('ecr.api', 'ecr.dkr'))), ''),
-    ('public-where-private', 'public-answer-where-private-expected', ('mixed',), ('',), lambda s, r: put(s, expect_private=True), ''),
+    ('public-where-private', 'public-answer-where-private-expected', ('nat', 'mixed'), ('',), lambda s, r: put(s, expect_private=True), ''),
+    ('forgotten-endpoint-silent', 'interface-endpoint-missing', ('nat',), ('',), lambda s, r: put(s, expect_private=True, internet=''), 'a missing NAT gateway looks the same'),
 ]
 
 # name, cause, change(subnet), why it cannot be first
@@ -92,6 +147,10 @@ ANSWERS = [
     ('no-role', 'no-credentials', lambda s: put(s, credentials='none'), ''),
     ('unknown-credentials-id', 'no-credentials', lambda s: put(s, credentials='unknown'), ''),
     ('credentials-hang', 'no-credentials', lambda s: put(s, credentials='hang'), ''),
+    ('credentials-refused', 'no-credentials', lambda s: put(s, credentials='refused'), ''),
+    ('credentials-garbled', 'no-credentials', lambda s: put(s, credentials='garbage'), ''),
+    ('session-token-left-out', 'no-credentials', lambda s: put(s, credentials='no-token'), ''),
+    ('clock-a-day-ahead', 'clock-skew', lambda s: put(s, credentials='expired', synchronized=False), 'no service tells the time to whoever has no keys'),
     ('credentials-past-their-time', 'credentials-expired', lambda s: put(s, credentials='expired'), ''),
     ('expired-token', 'credentials-expired', lambda s: [behave(s, role, 'expired-token') for role in ROLES], ''),
     ('unknown-key', 'credentials-invalid', lambda s: put(s, credentials='unknown-key'), ''),
@@ -119,73 +178,6 @@ ANSWERS = [
     ('throttled', 'throttled', lambda s: behave(s, 'ecr.api', 'throttled'), ''),
 ]
 
-# Two faults at once that have nothing to do with each other: both have to be reported in one run, either first, unless a
-# third column says why neither need be.
-PAIRS = """
-    endpoint-missing:logs@endpoint            s3-gateway-missing@endpoint   one missing way out explains both
-    endpoint-missing:ssm@endpoint             tag
-    endpoint-missing:secretsmanager@endpoint  log-group
-    endpoint-group:ssm@endpoint               s3-endpoint-policy
-    endpoint-group:ecr.api@endpoint           s3-gateway-missing@endpoint
-    endpoint-group:ssm@endpoint               tag
-    endpoint-group:logs@endpoint              secret
-    s3-gateway-missing@endpoint               log-group
-    s3-gateway-missing@endpoint               secret
-    s3-gateway-missing@endpoint               identity-policy-missing-action:logs
-    s3-gateway-missing@endpoint               dead-zone:ecr.api@endpoint
-    s3-gateway-missing@endpoint               small-link:logs@endpoint
-    intercepted:s3@endpoint                   identity-policy-denies:secret
-    intercepted:ecr.dkr@endpoint              endpoint-group:logs@endpoint
-    intercepted:s3@nat                        log-group
-    expired:logs@endpoint                     tag
-    expired:s3@endpoint                       parameter
-    wrong-name:logs@endpoint                  platform
-    reset:ecr.dkr@endpoint                    log-group
-    reset:logs@nat                            secret-json-key
-    refused:logs@endpoint                     layer
-    refused:s3@endpoint                       secret-not-json
-    small-link:s3@endpoint                    log-group
-    small-link:ecr.dkr@nat                    secret
-    acl-narrow:s3@endpoint                    log-group
-    acl-narrow:logs@nat                       tag
-    hangs:logs@endpoint                       platform
-    hangs:ecr.api@endpoint                    secret
-    slow:logs@endpoint                        parameter
-    slow:ecr.api@nat                          log-group
-    empty-zone:logs@endpoint                  tag
-    empty-zone:s3@endpoint                    endpoint-policy-denies:secret
-    no-wildcard:ecr.dkr@endpoint              log-group
-    firewalled-name:logs@endpoint             endpoint-group:ecr.dkr@endpoint
-    another-service:logs@endpoint             secret-version
-    dead-zone:ecr.dkr@endpoint                log-group
-    dead-zone:logs@endpoint                   tag
-    identity-policy-missing-action:token      log-group
-    identity-policy-denies:manifest           permissions-boundary-denies:secret
-    service-control-policy-denies:logs        resource-policy-denies:layer
-    s3-endpoint-policy                        log-group
-    s3-endpoint-policy                        identity-policy-missing-action:secret
-    secret-key                                log-group
-    tag                                       log-group
-    platform                                  parameter
-    layer                                     secret
-    repository                                identity-policy-missing-action:logs
-    throttled                                 secret
-    task-group:logs@nat                       platform
-    acl-outbound:ecr.api@nat                  secret-json-key
-    swallowed:logs@nat                        registry-login
-    reset:logs@endpoint                       refused:s3@endpoint
-    intercepted:s3@endpoint                   refused:logs@endpoint
-    small-link:s3@endpoint                    reset:logs@endpoint
-    endpoint-group:logs@endpoint              refused:ecr.api@endpoint
-    endpoint-group:logs@endpoint              acl-narrow:s3@endpoint
-    empty-zone:logs@endpoint                  s3-gateway-missing@endpoint
-    hangs:ecr.dkr@endpoint                    endpoint-group:ssm@endpoint
-    dead-zone:ecr.api@endpoint                endpoint-group:logs@endpoint
-    expired:logs@nat                          acl-narrow:s3@nat
-    wrong-name:s3@nat                         hangs:logs@nat
-"""
-
-
 def put(subnet, **values):
     for name, value in values.items():
         setattr(subnet, name, value)
@@ -193,6 +185,18 @@ def put(subnet, **values):
 
 def behave(subnet, role, behaviour):
     subnet.behaviour.setdefault(role, []).append(behaviour)
+
+
+def hub(subnet, image=HUB_IMAGE, behaviour=''):
+    put(subnet, hub_image=image)
+    if behaviour:
+        behave(subnet, HUB, behaviour)
+
+
+def long_answer(subnet, closed):
+    """S3's name has more addresses than fit a datagram, and the way to the resolver is closed for TCP."""
+    put(subnet, resolver_host=OWN_RESOLVER, closed_53=closed)
+    subnet.names['s3'] = [f'52.216.11.{number}' for number in range(1, 41)]
 
 
 def back(subnet, roles, lowest):
@@ -207,8 +211,9 @@ def singles():
                 roles = [service] if service else ALL
                 yield (f'{name}{":" + service if service else ""}@{path}',
                        (cause, path, lambda s, change=change, roles=roles: change(s, roles), last))
-    for name, cause, change, last in ANSWERS:
-        yield name, (cause, 'endpoint', change, last)
+    for path in PATHS:
+        for name, cause, change, last in ANSWERS:
+            yield name if path == 'endpoint' else f'{name}@{path}', (cause, path, change, last)
 
 
 def faults():
@@ -230,4 +235,4 @@ def build(name, causes, path, changes, last=''):
     subnet = PATHS[path]()
     for change in changes:
         change(subnet)
-    return Fault(name, causes, subnet, last, starts=len(causes) == 1 and causes[0] in STARTS)
+    return Fault(name, causes, subnet, last, starts=len(causes) == 1 and (causes[0] in STARTS or name.startswith(STARTS_ALSO)))

@@ -66,6 +66,7 @@ class Subnet:
     parameter: bool = True                                # whether the parameter exists
     log_group: str = LOG_GROUP
     expect_private: bool = False
+    synchronized: bool = True                             # what ECS says of the task's clock
     # The machine.
     ipv6: str = ''                                        # '', 'works', 'answers' (the task has none)
     latency_ms: int = 0                                   # added to every round trip

@@ -357,4 +357,6 @@ def numbered(document, subnet):
     for network in document.get('Networks') or [n for c in document['Containers'] for n in c['Networks']]:
         network.update({'IPv4Addresses': [subnet.task], 'IPv4SubnetCIDRBlock': f'{subnet.vpc}.1.0/24',
                         'DomainNameServers': [subnet.resolver_address], 'SubnetGatewayIpv4Address': f'{subnet.vpc}.1.1/24'})
+    if 'ClockDrift' in document and not subnet.synchronized:
+        document['ClockDrift']['ClockSynchronizationStatus'] = 'NOT_SYNCHRONIZED'
     return document
