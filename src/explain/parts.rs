@@ -11,6 +11,12 @@
 
 use std::net::IpAddr;
 
+use winnow::Parser;
+use winnow::ascii::{dec_uint, digit1};
+use winnow::combinator::{alt, delimited, fail, peek, preceded, terminated};
+use winnow::error::EmptyError as Fail;
+use winnow::token::{any, one_of, take_until, take_while};
+
 use super::plain::Plain;
 use crate::aws::denial;
 use crate::observation::Denial;
@@ -56,7 +62,7 @@ pub struct Parts {
     pub status: Option<Part<u16>>,
     /// `RequestID: …`: only a service gives one.
     pub request_id: Option<Part<String>>,
-    /// `dial tcp ADDRESS:PORT`.
+    /// `dial tcp ADDRESS:PORT`, or the other end of a connection that broke.
     pub dial: Option<Part<IpAddr>>,
     /// `lookup HOST on RESOLVER`.
     pub lookup: Option<Part<Lookup>>,
@@ -74,21 +80,22 @@ pub struct Parts {
 pub fn parse(plain: &Plain) -> Parts {
     let dense = plain.dense.as_str();
     let words = Words::of(&plain.text);
-    let lookup = lookup(dense);
-    let image = words.image;
+    let lookup = first(dense, "lookup", lookup);
     let host = match &lookup {
         Some(lookup) => Some(Part { value: lookup.value.host.clone(), from: lookup.from, to: lookup.to }),
-        None => url(dense).or_else(|| image_host(dense, image.as_deref()?)),
+        None => url(dense).or_else(|| image_host(dense, words.image.as_deref()?)),
     };
+    let dial = first(dense, "dialtcp", address);
+    let other_end = || ["readtcp", "writetcp"].iter().find_map(|call| first(dense, call, other_end));
     Parts {
-        service: after(dense, "(service").and_then(|at| service(plain, at)),
-        retries: retries(dense),
-        status: status(dense),
-        request_id: request_id(dense),
-        dial: dial(dense),
+        service: first(dense, "(service", service).map(|name| plain.quote(name.to - name.value, name.to).to_owned()),
+        retries: first(dense, "beenretried", dec_uint),
+        status: first(dense, "statuscode:", whole(dec_uint).verify(|n| *n == 0 || (100..600).contains(n))),
+        request_id: first(dense, "requestid:", request_id),
+        dial: dial.or_else(other_end),
         lookup,
         host,
-        image,
+        image: words.image,
         arns: words.arns,
         // The denial parser reads the whole text several times, and most texts are none.
         denial: ["authorizedtoperform", "kms", "ciphertextref"]
@@ -99,79 +106,53 @@ pub fn parse(plain: &Plain) -> Parts {
     }
 }
 
-/// Where the text after `phrase` begins.
-fn after(dense: &str, phrase: &str) -> Option<usize> {
-    dense.find(phrase).map(|at| at + phrase.len())
-}
-
-/// The run of bytes from `at` that satisfy `is`.
-fn run(dense: &str, at: usize, is: impl Fn(u8) -> bool) -> &str {
-    let rest = dense.as_bytes().get(at..).unwrap_or_default();
-    let len = rest.iter().position(|b| !is(*b)).unwrap_or(rest.len());
-    dense.get(at..at + len).unwrap_or_default()
-}
-
-fn service(plain: &Plain, at: usize) -> Option<String> {
-    let name = run(&plain.dense, at, |b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    let name = (!name.is_empty()).then(|| plain.quote(at, at + name.len()))?;
-    (plain.dense.as_bytes().get(at + name.len()) == Some(&b')')).then(|| name.to_owned())
-}
-
-fn retries(dense: &str) -> Option<Part<u32>> {
-    const PHRASE: &str = "beenretried";
-    let at = after(dense, PHRASE)?;
-    let digits = run(dense, at, |b| b.is_ascii_digit());
-    Some(Part { value: digits.parse().ok()?, from: at - PHRASE.len(), to: at + digits.len() })
-}
-
-fn status(dense: &str) -> Option<Part<u16>> {
-    const PHRASE: &str = "statuscode:";
-    let at = after(dense, PHRASE)?;
-    let digits = run(dense, at, |b| b.is_ascii_digit());
-    let whole = at + digits.len() < dense.len();
-    let value = digits.parse().ok().filter(|status| whole && (*status == 0 || (100..600).contains(status)))?;
-    Some(Part { value, from: at - PHRASE.len(), to: at + digits.len() })
-}
-
-fn request_id(dense: &str) -> Option<Part<String>> {
-    const PHRASE: &str = "requestid:";
-    let at = after(dense, PHRASE)?;
-    let id = run(dense, at, |b| b.is_ascii_hexdigit() || b == b'-');
-    (id.len() >= 8).then(|| Part { value: id.to_owned(), from: at - PHRASE.len(), to: at + id.len() })
-}
-
-fn dial(dense: &str) -> Option<Part<IpAddr>> {
-    dense.match_indices("dialtcp").find_map(|(from, phrase)| {
-        let at = from + phrase.len();
-        let rest = dense.get(at..)?;
-        // Go writes an IPv6 address in brackets; a resolver's `10.0.1.2:1234->` stands before the one that was asked.
-        let (address, to) = if let Some(v6) = rest.strip_prefix('[') {
-            let end = v6.find(']')?;
-            (&v6[..end], at + end + 2)
-        } else {
-            let v4 = run(dense, at, |b| b.is_ascii_digit() || b == b'.');
-            (v4, at + v4.len())
-        };
-        let cut = to >= dense.len();
-        let value = address.parse().ok().filter(|_| !cut)?;
-        Some(Part { value, from, to })
+/// The first place where `part` follows its phrase; from the phrase to the part's end.
+fn first<'a, T>(dense: &'a str, phrase: &str, mut part: impl Parser<&'a str, T, Fail>) -> Option<Part<T>> {
+    dense.match_indices(phrase).find_map(|(from, phrase)| {
+        let mut rest = dense.get(from + phrase.len()..)?;
+        let value = part.parse_next(&mut rest).ok()?;
+        Some(Part { value, from, to: dense.len() - rest.len() })
     })
 }
 
-fn lookup(dense: &str) -> Option<Part<Lookup>> {
-    dense.match_indices("lookup").find_map(|(from, phrase)| {
-        let at = from + phrase.len();
-        let name = run(dense, at, |b| b.is_ascii_alphanumeric() || b"-._*<>".contains(&b));
-        // Without blanks the resolver's address hangs on the name: `….comon10.0.0.2:53:`.
-        let on = name.rmatch_indices("on").find_map(|(cut, on)| {
-            let address = name[cut + on.len()..].parse::<IpAddr>().ok()?;
-            Some((&name[..cut], Some(address)))
-        });
-        let (host, resolver) = on.unwrap_or((name, None));
-        let to = at + name.len();
-        let is_host = host.contains('.') && dense.as_bytes().get(to) == Some(&b':');
-        is_host.then(|| Part { value: Lookup { host: host.to_owned(), resolver }, from, to })
-    })
+/// What the text does not end in: that may have been cut.
+fn whole<'a, T>(part: impl Parser<&'a str, T, Fail>) -> impl Parser<&'a str, T, Fail> {
+    terminated(part, peek(any))
+}
+
+/// `NAME)` or `NAME, taskSet …)`: the bytes of the name.
+fn service(input: &mut &str) -> Result<usize, Fail> {
+    let name = take_while(1.., |c: char| c.is_ascii_alphanumeric() || "-_".contains(c));
+    terminated(name, peek(one_of([')', ',']))).map(str::len).parse_next(input)
+}
+
+fn request_id(input: &mut &str) -> Result<String, Fail> {
+    take_while(8.., |c: char| c.is_ascii_hexdigit() || c == '-').map(str::to_owned).parse_next(input)
+}
+
+/// `10.0.3.4` or, as Go writes it before a port, `[2600:1fa0::1]`.
+fn address(input: &mut &str) -> Result<IpAddr, Fail> {
+    let v6 = delimited('[', take_until(1.., ']'), ']');
+    let v4 = take_while(1.., |c: char| c.is_ascii_digit() || c == '.');
+    whole(alt((v6, v4))).parse_to().parse_next(input)
+}
+
+/// `10.0.1.5:44322->52.217.110.42`: of a connection that stood.
+fn other_end(input: &mut &str) -> Result<IpAddr, Fail> {
+    preceded((address, ':', digit1, "->"), address).parse_next(input)
+}
+
+/// `HOST on RESOLVER:53:`. Without blanks the resolver's address hangs on the name: `….comon10.0.0.2:53:`.
+fn lookup(input: &mut &str) -> Result<Lookup, Fail> {
+    let name = terminated(take_while(1.., is_of_host), peek(':')).parse_next(input)?;
+    let on = name.rmatch_indices("on").find_map(|(cut, on)| Some((&name[..cut], name[cut + on.len()..].parse().ok()?)));
+    let (host, resolver) = on.map_or((name, None), |(host, resolver)| (host, Some(resolver)));
+    if host.contains('.') { Ok(Lookup { host: host.to_owned(), resolver }) } else { fail.parse_next(input) }
+}
+
+/// Of a host's name, with what accounts are masked with.
+fn is_of_host(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._*<>{}…".contains(c)
 }
 
 /// Hosts of URLs that are advice and not what was asked.
@@ -189,29 +170,19 @@ const ADVICE: [&str; 10] = [
 ];
 
 fn url(dense: &str) -> Option<Part<String>> {
-    dense.match_indices("://").find_map(|(scheme, separator)| {
-        let at = scheme + separator.len();
-        let host = run(dense, at, |b| b.is_ascii_alphanumeric() || b"-._<>{}".contains(&b));
-        // A host that the text ends in may have been cut.
-        let cut = at + host.len() >= dense.len();
-        let is_host =
-            host.contains('.') && host.len() <= LONGEST_HOST && !ADVICE.iter().any(|site| host.starts_with(site));
-        let from = scheme - run_back(dense, scheme);
-        (is_host && !cut).then(|| Part { value: host.to_owned(), from, to: at + host.len() })
-    })
-}
-
-/// Bytes of the scheme before `://`.
-fn run_back(dense: &str, end: usize) -> usize {
-    ["https", "http"].iter().find(|scheme| dense[..end].ends_with(*scheme)).map_or(0, |scheme| scheme.len())
+    let host = whole(take_while(1..=LONGEST_HOST, is_of_host))
+        .verify(|host: &str| host.contains('.') && !ADVICE.iter().any(|site| host.starts_with(site)));
+    let mut url = first(dense, "://", host.map(str::to_owned))?;
+    let scheme = ["https", "http"].into_iter().find(|scheme| dense[..url.from].ends_with(scheme));
+    url.from -= scheme.map_or(0, str::len);
+    Some(url)
 }
 
 fn image_host(dense: &str, image: &str) -> Option<Part<String>> {
     let (host, _) = image.split_once('/')?;
     let host = host.to_ascii_lowercase();
     let from = dense.find(&host)?;
-    let to = from + host.len();
-    Some(Part { value: host, from, to })
+    Some(Part { from, to: from + host.len(), value: host })
 }
 
 /// What makes a word an image: a registry host that needs no scheme.
