@@ -10,13 +10,16 @@
 //! and no rule knows a whole message. Silence goes before every answer: a timeout is never a permission.
 
 mod causes;
+mod foreign;
 mod next;
 mod parts;
 mod phrases;
 mod plain;
 pub mod predict;
 mod proof;
+mod rank;
 mod reading;
+mod roles;
 pub mod tasks;
 mod words;
 

@@ -74,6 +74,9 @@ fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
             possible(&[Cause::PermissionDenied, Cause::ImageNotFound, Cause::RegistryRateLimited])
         }
         Sign::LoginFailed => vec![(Cause::RegistryLoginFailed, Certain)],
+        Sign::RegistryRefused => {
+            possible(&[Cause::RegistryLoginFailed, Cause::PermissionDenied, Cause::RepositoryNotFound])
+        }
         Sign::RegistryTokenExpired => {
             vec![(Cause::RegistryLoginFailed, Likely), (Cause::CredentialsExpired, Possible)]
         }
@@ -83,14 +86,15 @@ fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
             possible(&[Cause::RepositoryNotFound, Cause::RegistryLoginFailed, Cause::PermissionDenied])
         }
         Sign::NotFound => not_found(reading),
-        // Where the registry says so it is so; a script without its first line does not start either.
-        Sign::WrongPlatform if reading.plain.dense.contains("platform") => vec![(Cause::PlatformMismatch, Certain)],
-        Sign::WrongPlatform => vec![(Cause::PlatformMismatch, Likely)],
+        // Where the registry says so it is so. To the kernel a script without its first line is no program either.
+        Sign::NotExecutable => possible(&[Cause::PlatformMismatch]),
+        Sign::WrongPlatform => vec![(Cause::PlatformMismatch, Certain)],
         Sign::BadReference if reading.mistyped.is_some() => {
             vec![(Cause::InvalidImageReference, Likely), (Cause::NoEgressRoute, Possible)]
         }
         Sign::BadReference => vec![(Cause::InvalidImageReference, Certain)],
         Sign::RateLimited if !reading.has(Sign::Throttled) => vec![(Cause::RegistryRateLimited, Certain)],
+        Sign::Throttled if reading.step == Step::Unknown => vec![(Cause::Throttled, Likely)],
         Sign::RateLimited | Sign::Throttled => vec![(Cause::Throttled, Certain)],
         Sign::DiskFull => vec![(Cause::DiskFull, Certain)],
         Sign::SecretMissing => vec![(Cause::SecretNotFound, Certain)],
@@ -99,6 +103,8 @@ fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
         Sign::NotJson => vec![(Cause::SecretNotJson, Certain)],
         Sign::ParameterMissing => vec![(Cause::ParameterNotFound, Certain)],
         Sign::BadValueFrom => vec![(Cause::InvalidValueFrom, Certain)],
+        Sign::InvalidInput => vec![(Cause::InvalidValueFrom, Likely)],
+        Sign::KeyUnusable => vec![(Cause::KmsKeyDenies, Likely)],
         Sign::LogGroupMissing => vec![(Cause::LogGroupMissing, Certain)],
         Sign::MountFailed => {
             vec![(Cause::FileSystemUnreachable, Likely), (Cause::NameNotFound, Possible), (Cause::NetworkAcl, Possible)]
@@ -112,6 +118,7 @@ fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
         }
         Sign::Capacity => vec![(Cause::CapacityUnavailable, Likely)],
         Sign::RoleNotAssumable => vec![(Cause::RoleNotAssumable, Likely)],
+        Sign::NoCredentials => vec![(Cause::NoCredentials, Likely), (Cause::RoleNotAssumable, Possible)],
         Sign::CredentialsExpired => vec![(Cause::CredentialsExpired, Certain)],
         Sign::CredentialsInvalid => vec![(Cause::CredentialsInvalid, Likely)],
         Sign::ClockSkewed => vec![(Cause::ClockSkew, Likely)],

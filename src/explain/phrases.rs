@@ -9,13 +9,13 @@ use super::words::Sign;
 /// A wrapper that only one step has.
 pub(super) const ONLY: u8 = 9;
 /// The part of a wrapper that tells its steps apart.
-const PART: u8 = 8;
+pub(super) const PART: u8 = 8;
 /// The operation or the thing that only one step asks for; hosts and actions weigh as much.
 pub(super) const OPERATION: u8 = 7;
 /// A wrapper that is mostly, but not only, of one step.
 const MOSTLY: u8 = 4;
 /// The name of an error: the coarsest.
-const NAME: u8 = 2;
+pub(super) const NAME: u8 = 2;
 /// What can hardly be in another step, where nothing else says.
 const DEFAULT: u8 = 1;
 
@@ -62,6 +62,7 @@ pub(super) const PHRASES: &[Row] = &[
     both("insufficient capacity", Step::NetworkInterface, ONLY, Sign::Capacity),
     both("EphemeralStorage provisioning", Step::NetworkInterface, ONLY, Sign::Capacity),
     both("no container instance met all", Step::NetworkInterface, ONLY, Sign::Capacity),
+    both("reached the limit on the number of", Step::NetworkInterface, ONLY, Sign::Capacity),
     // 2. Secrets, among them those that log in to a private registry.
     at("registry auth from asm", Step::Secrets, PART),
     at("secret from asm", Step::Secrets, PART),
@@ -86,7 +87,7 @@ pub(super) const PHRASES: &[Row] = &[
     both("find the specified secret value", Step::Secrets, PART, Sign::VersionMissing),
     both("for staging label", Step::Secrets, PART, Sign::VersionMissing),
     both("find the specified secret", Step::Secrets, PART, Sign::SecretMissing),
-    both("marked for deletion", Step::Secrets, DEFAULT, Sign::SecretMissing),
+    both("secret because it was marked for deletion", Step::Secrets, DEFAULT, Sign::SecretMissing),
     both("not contain json key", Step::Secrets, PART, Sign::JsonKeyMissing),
     both("unmarshal secret value", Step::Secrets, PART, Sign::NotJson),
     both("empty secrets value", Step::Secrets, PART, Sign::NotJson),
@@ -94,12 +95,18 @@ pub(super) const PHRASES: &[Row] = &[
     both("trying to retrieve secret with value", Step::Secrets, PART, Sign::NotJson),
     both("invalid ssm parameters", Step::Secrets, PART, Sign::ParameterMissing),
     both("invalid parameters:", Step::Secrets, MOSTLY, Sign::ParameterMissing),
-    both("ParameterNotFound", Step::Secrets, PART, Sign::ParameterMissing),
+    both("ParameterNotFound", Step::Secrets, OPERATION, Sign::ParameterMissing),
     both("invalid ARN format for the AWS Secrets", Step::Secrets, PART, Sign::BadValueFrom),
     both("find a secretsmanager secretID", Step::Secrets, PART, Sign::BadValueFrom),
     both("access to KMS is not allowed", Step::Secrets, MOSTLY, Sign::Denied),
     both("ciphertext refers to", Step::Secrets, MOSTLY, Sign::Denied),
     both("ciphertext references", Step::Secrets, MOSTLY, Sign::Denied),
+    both("decrypt the protected secret text", Step::Secrets, MOSTLY, Sign::KeyUnusable),
+    shows("DecryptionFailure", Sign::KeyUnusable),
+    shows("InvalidKeyId", Sign::KeyUnusable),
+    shows("KMSInvalidState", Sign::KeyUnusable),
+    shows("ValidationException", Sign::InvalidInput),
+    shows("InvalidParameterException", Sign::InvalidInput),
     // 3. Registry login.
     at("ecr registry auth", Step::RegistryAuth, PART),
     at("registry auth from Amazon ECR", Step::RegistryAuth, PART),
@@ -128,7 +135,11 @@ pub(super) const PHRASES: &[Row] = &[
     at("failed to pull image", Step::ImageManifest, NAME),
     at("pull access denied for", Step::ImageManifest, MOSTLY),
     at("while pulling image", Step::ImageManifest, NAME),
+    // Docker's deadline for a whole pull; the other transitions are of a container that is there.
     both("could not transition to", Step::ImageManifest, DEFAULT, Sign::TooSlow),
+    at("could not transition to created", Step::ContainerStart, ONLY),
+    at("could not transition to running", Step::ContainerStart, ONLY),
+    at("could not transition to stopped", Step::ContainerStart, ONLY),
     both("requested access to the resource is denied", Step::ImageManifest, MOSTLY, Sign::MissingOrPrivate),
     both("repository does not exist or may require", Step::ImageManifest, MOSTLY, Sign::MissingOrPrivate),
     both("check whether the image exists", Step::ImageManifest, NAME, Sign::MissingOrPrivate),
@@ -145,15 +156,15 @@ pub(super) const PHRASES: &[Row] = &[
     both("no match for platform", Step::ImageManifest, ONLY, Sign::WrongPlatform),
     both("does not match the specified platform", Step::ImageManifest, ONLY, Sign::WrongPlatform),
     // These two show later, at the layers or at the start, but the platform is chosen in the manifest.
-    both("no processor for media-type", Step::ImageManifest, ONLY, Sign::WrongPlatform),
-    both("exec format error", Step::ImageManifest, ONLY, Sign::WrongPlatform),
+    both("no processor for media-type", Step::ImageManifest, ONLY, Sign::NotExecutable),
+    both("exec format error", Step::ImageManifest, OPERATION, Sign::NotExecutable),
     both("invalid reference format", Step::ImageManifest, MOSTLY, Sign::BadReference),
     both("toomanyrequests", Step::ImageManifest, DEFAULT, Sign::RateLimited),
     both("pull rate limit", Step::ImageManifest, DEFAULT, Sign::RateLimited),
-    both("429 too many requests", Step::ImageManifest, DEFAULT, Sign::RateLimited),
+    shows("429 too many requests", Sign::RateLimited),
     both("no basic auth credentials", Step::ImageManifest, DEFAULT, Sign::LoginFailed),
-    both("incorrect username or password", Step::ImageManifest, DEFAULT, Sign::LoginFailed),
-    both("authorization token has expired", Step::ImageManifest, DEFAULT, Sign::RegistryTokenExpired),
+    shows("incorrect username or password", Sign::LoginFailed),
+    both("your authorization token has expired", Step::ImageManifest, DEFAULT, Sign::RegistryTokenExpired),
     // 6. Layers.
     at("failed to copy:", Step::ImageLayer, PART),
     at("httpReadSeeker", Step::ImageLayer, PART),
@@ -162,23 +173,28 @@ pub(super) const PHRASES: &[Row] = &[
     at("error pulling image configuration", Step::ImageLayer, PART),
     at("ref pull has been", Step::ImageLayer, MOSTLY),
     at("starport-layer-bucket", Step::ImageLayer, PART),
+    // A registry answers in JSON; the storage behind it in XML.
+    at("looking for beginning of value: \"<?xml", Step::ImageLayer, OPERATION),
     at("REDACTED ECR URL", Step::ImageLayer, PART),
     both("layer verification failed", Step::ImageLayer, PART, Sign::DamagedLayer),
     both("failed size validation", Step::ImageLayer, PART, Sign::DamagedLayer),
     both("unexpected commit digest", Step::ImageLayer, PART, Sign::DamagedLayer),
-    both("no space left on device", Step::ImageLayer, DEFAULT, Sign::DiskFull),
+    at("failed to register layer", Step::ImageLayer, PART),
+    shows("no space left on device", Sign::DiskFull),
     at("GetImageBlob", Step::ImageLayer, MOSTLY),
     // Elsewhere: their order among the others is not known.
     at("download env file", Step::EnvironmentFile, ONLY),
     at("environment file resource", Step::EnvironmentFile, MOSTLY),
     at("environmentFile", Step::EnvironmentFile, MOSTLY),
+    at("s3 client for bucket", Step::EnvironmentFile, PART),
     at("file download command", Step::EnvironmentFile, PART),
-    both("NoSuchKey", Step::EnvironmentFile, DEFAULT, Sign::ObjectMissing),
-    both("NoSuchBucket", Step::EnvironmentFile, DEFAULT, Sign::ObjectMissing),
+    shows("NoSuchKey", Sign::ObjectMissing),
+    shows("NoSuchBucket", Sign::ObjectMissing),
     at("EFS utils", Step::FileSystem, ONLY),
     at("set up EFS volumes", Step::FileSystem, ONLY),
     both("failed to resolve \"fs-", Step::FileSystem, ONLY, Sign::MountFailed),
-    both("mount target", Step::FileSystem, MOSTLY, Sign::MountFailed),
+    both("mount target for this file system", Step::FileSystem, MOSTLY, Sign::MountFailed),
+    both("mount target ip address", Step::FileSystem, MOSTLY, Sign::MountFailed),
     both("mount attempt", Step::FileSystem, MOSTLY, Sign::MountFailed),
     both("mount.nfs4: connection timed out", Step::FileSystem, ONLY, Sign::MountFailed),
     both("mount system call failed", Step::FileSystem, ONLY, Sign::MountFailed),
@@ -186,6 +202,11 @@ pub(super) const PHRASES: &[Row] = &[
     // 7. The container itself.
     at("CannotStartContainerError", Step::ContainerStart, NAME + 1),
     at("CannotCreateContainerError", Step::ContainerStart, NAME + 1),
+    at("ContainerRuntimeError", Step::ContainerStart, NAME + 1),
+    at("ContainerRuntimeTimeoutError", Step::ContainerStart, NAME + 1),
+    // Of several steps, and of nothing but a start.
+    at("ResourceInitializationError", Step::Unknown, NAME),
+    at("pull secrets or registry auth", Step::Unknown, NAME),
 
     // Silence, in the words of Go, its SDKs, containerd and Docker.
     shows("i/o timeout", Sign::TimedOut),
@@ -214,6 +235,8 @@ pub(super) const PHRASES: &[Row] = &[
     shows("connection refused", Sign::Refused),
     shows("connection reset", Sign::Reset),
     shows("broken pipe", Sign::Reset),
+    shows("\": EOF", Sign::Reset),
+    shows("/: EOF", Sign::Reset),
     shows("unexpected EOF", Sign::Reset),
     shows("no route to host", Sign::Unreachable),
     shows("network is unreachable", Sign::Unreachable),
@@ -253,6 +276,10 @@ pub(super) const PHRASES: &[Row] = &[
     shows("unexpected status from", Sign::UnexpectedStatus),
     shows("401 Unauthorized", Sign::LoginFailed),
     shows("authentication required", Sign::LoginFailed),
+    shows("unauthorized:", Sign::RegistryRefused),
+    shows("\": unauthorized", Sign::RegistryRefused),
+    shows("denied:", Sign::RegistryRefused),
+    shows("parsing HTTP 403", Sign::Forbidden),
     shows("not found", Sign::NotFound),
     shows("ResourceNotFoundException", Sign::NotFound),
     shows("404 Not Found", Sign::NotFound),
@@ -263,6 +290,10 @@ pub(super) const PHRASES: &[Row] = &[
     shows("rate exceeded", Sign::Throttled),
     shows("ThrottlingException", Sign::Throttled),
     shows("TooManyRequestsException", Sign::Throttled),
+    shows("NoCredentialProviders", Sign::NoCredentials),
+    shows("no valid providers in chain", Sign::NoCredentials),
+    shows("get identity: get credentials", Sign::NoCredentials),
+    shows("failed to refresh cached credentials", Sign::NoCredentials),
     shows("ExpiredToken", Sign::CredentialsExpired),
     shows("security token included in the request is expired", Sign::CredentialsExpired),
     shows("security token included in the request is invalid", Sign::CredentialsInvalid),

@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 
 use super::Step;
+use super::foreign::is_foreign;
 use super::parts::{self, Parts};
-use super::phrases::OPERATION;
+use super::phrases::{NAME, OPERATION, PART};
 use super::plain::Plain;
+use super::rank;
+use super::roles::{role_of_host, step_of_action, step_of_host};
 use super::words::{self, Hit, Sign};
 use crate::cause::Family;
 use crate::endpoints::{Region, layer_host};
@@ -36,6 +39,10 @@ pub struct Reading {
     pub owner: Option<String>,
     /// Why the registry's host is none of Amazon ECR, though it is meant as one.
     pub mistyped: Option<String>,
+    /// An application's own log, as its form says, and nothing of ECS around it.
+    pub is_foreign: bool,
+    /// Something in it is of a task's start: words of ECS and its agents, or whom only they ask.
+    pub is_of_a_start: bool,
     /// Nothing in the whole text had to be blanked out, so nothing in a fragment of it has to.
     clean: bool,
 }
@@ -57,13 +64,18 @@ impl Reading {
             host: None,
             owner,
             mistyped: None,
+            is_foreign: false,
+            is_of_a_start: false,
             clean,
         };
-        reading.step = reading.find_step();
+        reading.is_foreign = !reading.is_wrapped() && is_foreign(&reading.plain.text);
+        reading.step = if reading.is_foreign { Step::Unknown } else { reading.find_step() };
+        let in_words = reading.hits.iter().any(|hit| hit.step.is_some());
+        reading.is_of_a_start = !reading.is_foreign && (reading.step != Step::Unknown || in_words);
         reading.mistyped = reading.find_mistake();
-        reading.sign = reading.find_sign();
+        reading.sign = rank::strongest(&reading);
         match reading.sign {
-            Some(Sign::WrongPlatform) => reading.step = Step::ImageManifest,
+            Some(Sign::WrongPlatform | Sign::NotExecutable) => reading.step = Step::ImageManifest,
             // A manifest is read into memory; what fills a disk is a layer.
             Some(Sign::DiskFull) if reading.step == Step::ImageManifest => reading.step = Step::ImageLayer,
             _ => {}
@@ -79,7 +91,7 @@ impl Reading {
         match self.sign {
             // Docker Hub's commonest refusal is its rate limit; Amazon ECR's and Amazon S3's is a policy.
             Some(Sign::UnexpectedStatus) if self.role == Some(Role::Registry) => Family::Limit,
-            Some(sign) => family(sign, self.step),
+            Some(sign) => rank::family(sign, self.step),
             None => Family::Unknown,
         }
     }
@@ -129,8 +141,10 @@ impl Reading {
         status || (self.parts.request_id.is_some() && self.parts.status.as_ref().is_none_or(|s| s.value != 0))
     }
 
-    fn is_silent(&self) -> bool {
-        self.parts.status.as_ref().is_some_and(|status| status.value == 0)
+    /// Whether a wrapper of ECS or of its agents is around it, and not only an operation that others call as well.
+    fn is_wrapped(&self) -> bool {
+        let weights = self.hits.iter().filter_map(|hit| hit.step).map(|(_, weight)| weight);
+        weights.into_iter().any(|weight| weight >= PART || weight == NAME || weight == NAME + 1)
     }
 
     /// The step that the strongest phrase, operation or host stands for; of equals the first.
@@ -138,7 +152,13 @@ impl Reading {
         let of_phrases = self.hits.iter().filter_map(|hit| Some((hit.step?, hit.at)));
         let of_action = self.action().and_then(|action| step_of_action(&action)).map(|step| ((step, OPERATION), 0));
         let host = self.parts.host.as_ref();
-        let of_host = host.and_then(|host| Some(((step_of_host(&host.value)?, OPERATION - 1), host.from)));
+        let of_host = host.and_then(|host| {
+            let after = self.plain.dense.get(host.to..).unwrap_or_default();
+            // The path of the registries' interface (OCI distribution, "/v2/"), after a port perhaps.
+            let is_asked = after.trim_start_matches(|c: char| c == ':' || c.is_ascii_digit()).starts_with("/v2");
+            let step = step_of_host(&host.value).or(is_asked.then_some(Step::ImageManifest))?;
+            Some(((step, OPERATION - 1), host.from))
+        });
         let mut best: Option<((Step, u8), usize)> = None;
         for candidate in of_phrases.chain(of_action).chain(of_host) {
             if best.is_none_or(|best| (candidate.0.1, best.1) > (best.0.1, candidate.1)) {
@@ -146,91 +166,6 @@ impl Reading {
             }
         }
         best.map_or(Step::Unknown, |((step, _), _)| step)
-    }
-
-    /// The strongest sign: what is nearest to the wire goes first. An answer proves that there was no silence, but texts
-    /// are cut and glued, and then silence must never be read as a refusal: so silence goes before every answer.
-    fn find_sign(&self) -> Option<Sign> {
-        use Sign::{
-            BadReference, BadValueFrom, Capacity, ClockSkewed, ConnectionIssue, CredentialsExpired, CredentialsInvalid,
-            DamagedLayer, Denied, DiskFull, Forbidden, HandshakeStalled, InterfaceNotCreated, JsonKeyMissing, Killed,
-            LogGroupMissing, LoginFailed, ManifestMissing, MissingOrPrivate, MountDenied, MountFailed,
-            NetworkInterface, NoAnswer, NoFreeAddress, NoSuchName, NotFound, NotJson, ObjectMissing, OutsideValidity,
-            ParameterMissing, RateLimited, Refused, RegistryTokenExpired, RepositoryMissing, Reset, ResolverFailed,
-            ResolverSilent, Retried, RoleNotAssumable, SecretMissing, ServiceFailure, Stalled, Throttled, TimedOut,
-            Tls, TooSlow, UnexpectedStatus, UnknownIssuer, Unreachable, VersionMissing, WrongName, WrongPlatform,
-        };
-        let first = |signs: &[Sign]| signs.iter().copied().find(|sign| self.has(*sign));
-        if let Some(sign) = first(&[RoleNotAssumable, NoFreeAddress, Capacity, InterfaceNotCreated, NetworkInterface]) {
-            return Some(sign);
-        }
-        // ECS says "connection issue" and "check your network" of silence only: refusals kept the older wrapper.
-        let silence =
-            first(&[Refused, Unreachable, Reset, Stalled, TooSlow, TimedOut, NoAnswer, DamagedLayer, ConnectionIssue]);
-        if self.step == Step::FileSystem {
-            let failed = first(&[MountFailed, NoSuchName, ResolverFailed]).or(silence).map(|_| MountFailed);
-            return first(&[MountDenied]).or(failed).or_else(|| first(&[Denied]).map(|_| MountDenied));
-        }
-        if let Some(sign) = first(&[NoSuchName, ResolverFailed]) {
-            return Some(sign);
-        }
-        if self.parts.lookup.is_some() && self.has(TimedOut) && self.parts.dial.is_none() {
-            return Some(ResolverSilent);
-        }
-        if let Some(sign) = first(&[UnknownIssuer, WrongName, OutsideValidity, HandshakeStalled, Tls]) {
-            return Some(sign);
-        }
-        let killed = || (self.step == Step::LogDriver).then(|| first(&[Killed])).flatten();
-        if let Some(sign) = silence.or_else(killed).or_else(|| self.is_silent().then_some(NoAnswer)) {
-            return Some(if self.mistyped.is_some() { BadReference } else { sign });
-        }
-        let answer = first(&[
-            ClockSkewed,
-            CredentialsExpired,
-            CredentialsInvalid,
-            RegistryTokenExpired,
-            RateLimited,
-            Throttled,
-            VersionMissing,
-            JsonKeyMissing,
-            NotJson,
-            ParameterMissing,
-            BadValueFrom,
-            LogGroupMissing,
-        ]);
-        if answer.is_some() {
-            return answer;
-        }
-        if self.parts.denial.is_some() || self.has(Denied) {
-            return Some(Denied);
-        }
-        let answer = first(&[
-            SecretMissing,
-            WrongPlatform,
-            RepositoryMissing,
-            ManifestMissing,
-            MissingOrPrivate,
-            BadReference,
-            Forbidden,
-            LoginFailed,
-            DiskFull,
-            ObjectMissing,
-            ServiceFailure,
-        ]);
-        if answer.is_some() {
-            return answer;
-        }
-        let asked = matches!(
-            self.step,
-            Step::Secrets | Step::LogDriver | Step::ImageManifest | Step::ImageLayer | Step::EnvironmentFile
-        );
-        if asked && self.has(NotFound) {
-            return Some(NotFound);
-        }
-        let retried = self.parts.retries.as_ref().is_some_and(|retries| retries.value >= FRUITLESS)
-            && matches!(self.step, Step::Secrets | Step::RegistryAuth)
-            && !self.is_answered();
-        first(&[UnexpectedStatus]).or(retried.then_some(Retried))
     }
 
     fn find_role(&self) -> Option<Role> {
@@ -250,7 +185,10 @@ impl Reading {
             Step::ImageLayer => Some(Role::S3),
             Step::EnvironmentFile => Some(Role::EnvironmentFile),
             Step::FileSystem => Some(Role::Efs),
-            Step::ImageManifest | Step::NetworkInterface | Step::ContainerStart | Step::Unknown => host,
+            Step::ImageManifest => host,
+            Step::NetworkInterface | Step::ContainerStart | Step::Unknown => {
+                host.filter(|role| *role != Role::Registry)
+            }
         }
     }
 
@@ -283,116 +221,5 @@ impl Reading {
         let mistake = format!("{account}.{rest}/x").parse::<Reference>().err()?;
         let mistake = mistake.to_string();
         Some(if account.is_empty() { "the account is missing before .dkr.ecr".into() } else { mistake })
-    }
-}
-
-/// So many times the agent tries what may pass: 3 for Amazon ECR, 5 for Secrets Manager and Parameter Store; what a
-/// service has refused it tries once (facts: message corpus).
-const FRUITLESS: u32 = 3;
-
-fn family(sign: Sign, step: Step) -> Family {
-    match sign {
-        Sign::NoSuchName | Sign::ResolverFailed | Sign::ResolverSilent => Family::Resolve,
-        Sign::TimedOut
-        | Sign::Killed
-        | Sign::NoAnswer
-        | Sign::ConnectionIssue
-        | Sign::Stalled
-        | Sign::TooSlow
-        | Sign::Refused
-        | Sign::Reset
-        | Sign::Unreachable
-        | Sign::DamagedLayer
-        | Sign::ServiceFailure
-        | Sign::Retried => Family::Network,
-        Sign::UnknownIssuer | Sign::WrongName | Sign::OutsideValidity | Sign::HandshakeStalled | Sign::Tls => {
-            Family::Tls
-        }
-        Sign::Denied if step == Step::AssumeRole => Family::Placement,
-        Sign::Denied | Sign::Forbidden | Sign::UnexpectedStatus | Sign::LoginFailed | Sign::RegistryTokenExpired => {
-            Family::Permission
-        }
-        Sign::NotFound => match step {
-            Step::Secrets => Family::Secret,
-            Step::LogDriver => Family::Logs,
-            Step::EnvironmentFile => Family::Storage,
-            _ => Family::Image,
-        },
-        Sign::RepositoryMissing
-        | Sign::ManifestMissing
-        | Sign::MissingOrPrivate
-        | Sign::WrongPlatform
-        | Sign::BadReference => Family::Image,
-        Sign::RateLimited | Sign::Throttled => Family::Limit,
-        Sign::DiskFull | Sign::MountFailed | Sign::MountDenied | Sign::ObjectMissing => Family::Storage,
-        Sign::SecretMissing
-        | Sign::VersionMissing
-        | Sign::JsonKeyMissing
-        | Sign::NotJson
-        | Sign::ParameterMissing
-        | Sign::BadValueFrom => Family::Secret,
-        Sign::LogGroupMissing => Family::Logs,
-        Sign::NoFreeAddress
-        | Sign::NetworkInterface
-        | Sign::InterfaceNotCreated
-        | Sign::Capacity
-        | Sign::RoleNotAssumable => Family::Placement,
-        Sign::CredentialsExpired | Sign::CredentialsInvalid | Sign::ClockSkewed => Family::Credentials,
-    }
-}
-
-/// The step in which ECS performs an action; `None` for actions that are no part of a task's start.
-fn step_of_action(action: &str) -> Option<Step> {
-    let (service, name) = action.split_once(':')?;
-    match (service, name) {
-        ("sts", _) => Some(Step::AssumeRole),
-        ("secretsmanager" | "kms", _) => Some(Step::Secrets),
-        ("ssm", name) if name.starts_with("getparameter") => Some(Step::Secrets),
-        ("ecr", "getauthorizationtoken") => Some(Step::RegistryAuth),
-        ("ecr", name) if name != "getdownloadurlforlayer" => Some(Step::ImageManifest),
-        ("logs", _) => Some(Step::LogDriver),
-        ("s3" | "ecr", _) => Some(Step::ImageLayer),
-        ("elasticfilesystem", _) => Some(Step::FileSystem),
-        _ => None,
-    }
-}
-
-fn step_of_host(host: &str) -> Option<Step> {
-    Some(match role_of_host(host)? {
-        Role::EcrApi => Step::RegistryAuth,
-        Role::EcrDkr | Role::Registry => Step::ImageManifest,
-        Role::S3 => Step::ImageLayer,
-        Role::Logs => Step::LogDriver,
-        Role::SecretsManager | Role::Ssm => Step::Secrets,
-        Role::Efs => Step::FileSystem,
-        _ => return None,
-    })
-}
-
-/// What a host is to a task that starts: by its labels, so that regions, partitions and masks do not matter.
-pub(super) fn role_of_host(host: &str) -> Option<Role> {
-    let labels: Vec<&str> = host.split('.').collect();
-    let has = |label: &str| labels.contains(&label);
-    let begins = |names: &[&str]| names.contains(&labels[0]);
-    if labels.iter().any(|label| ["dkr", "dkr-ecr", "dkr-ecr-fips"].contains(label)) {
-        Some(Role::EcrDkr)
-    } else if has("ecr") && begins(&["api"])
-        || begins(&["ecr", "ecr-fips"]) && labels.len() > 2 && !host.contains("public")
-    {
-        Some(Role::EcrApi)
-    } else if labels.iter().any(|label| label.starts_with("s3")) {
-        Some(Role::S3)
-    } else if begins(&["logs", "logs-fips"]) {
-        Some(Role::Logs)
-    } else if begins(&["secretsmanager", "secretsmanager-fips"]) {
-        Some(Role::SecretsManager)
-    } else if begins(&["ssm", "ssm-fips"]) {
-        Some(Role::Ssm)
-    } else if has("efs") {
-        Some(Role::Efs)
-    } else if ["kms", "sts", "ecs", "ec2"].iter().any(|service| begins(&[service])) {
-        None
-    } else {
-        Some(Role::Registry)
     }
 }

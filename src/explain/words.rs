@@ -51,6 +51,8 @@ pub enum Sign {
     UnexpectedStatus,
     /// The registry does not take the user name and password, or got none.
     LoginFailed,
+    /// The registry's own `unauthorized` or `denied`, which says neither who nor why.
+    RegistryRefused,
     /// The registry's token is past its time.
     RegistryTokenExpired,
     /// There is no such repository.
@@ -63,6 +65,8 @@ pub enum Sign {
     NotFound,
     /// The image is for other platforms.
     WrongPlatform,
+    /// What was pulled is nothing that this platform can use.
+    NotExecutable,
     /// The reference itself is malformed.
     BadReference,
     /// The bytes of a layer are not those of its digest.
@@ -89,6 +93,10 @@ pub enum Sign {
     ParameterMissing,
     /// `valueFrom` is malformed.
     BadValueFrom,
+    /// A service does not take the form of what it was asked for.
+    InvalidInput,
+    /// AWS KMS cannot use the key: it is disabled, to be deleted, or out of reach.
+    KeyUnusable,
     /// There is no such log group.
     LogGroupMissing,
     /// The file system's name or mount target does not answer.
@@ -107,6 +115,8 @@ pub enum Sign {
     Capacity,
     /// ECS could not assume the role, or its credentials never came.
     RoleNotAssumable,
+    /// There are no credentials to sign with.
+    NoCredentials,
     /// The role's credentials are past their time.
     CredentialsExpired,
     /// The service does not know the credentials.
