@@ -181,6 +181,22 @@ pub struct ExplainCommand {
     /// What `aws ecs describe-tasks` or `describe-services` printed, `-` for stdin; one explanation for each task or event
     #[arg(long, value_name = "FILE")]
     pub describe_tasks: Option<PathBuf>,
+    /// Ask Amazon ECS about this task, by its ARN or id
+    #[cfg(feature = "operator")]
+    #[arg(long, value_name = "ARN", conflicts_with_all = ["text", "describe_tasks", "service"])]
+    pub task: Option<String>,
+    /// Ask Amazon ECS about this service: its newest stopped tasks, then its events
+    #[cfg(feature = "operator")]
+    #[arg(long, value_name = "S", conflicts_with_all = ["text", "describe_tasks"])]
+    pub service: Option<String>,
+    /// The cluster of --task or --service, by its name or ARN [default: the one in the task's ARN, then `default`]
+    #[cfg(feature = "operator")]
+    #[arg(long, value_name = "C", conflicts_with_all = ["text", "describe_tasks"])]
+    pub cluster: Option<String>,
+    /// The region of --task or --service [default: the one in an ARN, then that of environment or profile]
+    #[cfg(feature = "operator")]
+    #[arg(long, value_name = "R", conflicts_with_all = ["text", "describe_tasks"])]
+    pub region: Option<Region>,
     /// How to print the explanation
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

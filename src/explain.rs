@@ -159,6 +159,9 @@ pub struct Explanation {
     /// ECS's own class of the stop, where a task was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_code: Option<String>,
+    /// When ECS said it, RFC 3339, where a task or an event was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_at: Option<String>,
     /// Where in ECS's start order it failed.
     pub step: Step,
     /// The family of what the text shows, and of the exit code. A cause behind it may be of another.
@@ -205,6 +208,8 @@ pub struct Known {
     pub task_arn: Option<String>,
     /// `TaskFailedToStart` and so on.
     pub stop_code: Option<String>,
+    /// RFC 3339.
+    pub said_at: Option<String>,
 }
 
 /// Explain a text.
@@ -220,12 +225,13 @@ pub fn explain_with(text: &str, known: &Known) -> Explanation {
     let clean = message == whole && !text.contains(['&', '\\']);
     let readings = read(Plain::new(text), clean);
     // Of several messages in one text the silent one goes first: what is behind it is not even asked for.
-    let is_path = |reading: &&Reading| matches!(reading.family(), Family::Network | Family::Resolve | Family::Tls);
     let is_known = |reading: &&Reading| reading.sign.is_some();
+    let is_silent = |reading: &&Reading| rank::path(reading).is_some();
     let says_where = |reading: &&Reading| reading.step != Step::Unknown;
     let first = readings
         .iter()
-        .find(is_path)
+        .find(|reading| is_known(reading) && is_silent(reading))
+        .or_else(|| readings.iter().find(is_silent))
         .or_else(|| readings.iter().find(is_known))
         .or_else(|| readings.iter().find(says_where))
         .unwrap_or(&readings[0]);
@@ -236,6 +242,7 @@ pub fn explain_with(text: &str, known: &Known) -> Explanation {
         task_arn: known.task_arn.clone(),
         service,
         stop_code: known.stop_code.clone(),
+        said_at: known.said_at.clone(),
         step: first.step,
         family: first.family(),
         role: first.role,

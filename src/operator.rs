@@ -4,3 +4,4 @@
 //! without.
 
 pub mod aws;
+pub mod stopped;

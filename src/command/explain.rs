@@ -27,6 +27,10 @@ pub fn run(flags: &ExplainCommand) -> Result<u8, Error> {
 }
 
 fn explanations(flags: &ExplainCommand) -> Result<Vec<Explanation>, Error> {
+    #[cfg(feature = "operator")]
+    if let Some(told) = asked(flags)? {
+        return Ok(told.iter().map(|(text, known)| explain::explain_with(text, known)).collect());
+    }
     if let Some(file) = &flags.describe_tasks {
         let told = tasks::texts(&read(file)?).map_err(|error| Error::Usage(format!("--describe-tasks: {error}")))?;
         return Ok(told.iter().map(|(text, known)| explain::explain_with(text, known)).collect());
@@ -34,7 +38,7 @@ fn explanations(flags: &ExplainCommand) -> Result<Vec<Explanation>, Error> {
     let text = match flags.text.as_slice() {
         [] if io::stdin().is_terminal() => {
             return Err(Error::Usage(
-                "no text was given: pass the stopped reason as an argument, or on stdin, or a task with --describe-tasks"
+                "no text was given: pass the stopped reason as an argument, or on stdin, or what `aws ecs describe-tasks` prints with --describe-tasks"
                     .into(),
             ));
         }
@@ -53,6 +57,37 @@ fn explanations(flags: &ExplainCommand) -> Result<Vec<Explanation>, Error> {
         return Ok(told.iter().map(|(text, known)| explain::explain_with(text, known)).collect());
     }
     Ok(vec![explain::explain_with(&text, &Known::default())])
+}
+
+/// What Amazon ECS says of the task or service that the flags name, if they name one.
+#[cfg(feature = "operator")]
+fn asked(flags: &ExplainCommand) -> Result<Option<Vec<tasks::Told>>, Error> {
+    use crate::operator::aws::Client;
+    use crate::operator::stopped::{self, Missing};
+
+    let (Some(name), cluster) = (flags.task.as_ref().or(flags.service.as_ref()), flags.cluster.as_deref()) else {
+        let beside = flags.cluster.is_some() || flags.region.is_some();
+        return if beside {
+            Err(Error::Usage("--cluster and --region go with --task or --service".into()))
+        } else {
+            Ok(None)
+        };
+    };
+    let region = flags.region.clone().or_else(|| stopped::region_of(name)).or_else(|| stopped::region_of(cluster?));
+    let cluster = cluster.or_else(|| stopped::cluster_of(name)).unwrap_or("default");
+    let tool = |error: &dyn std::fmt::Display| Error::Tool(error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| tool(&error))?;
+    let told = runtime.block_on(async {
+        let client = Client::load(region).await?;
+        match &flags.task {
+            Some(task) => stopped::task(&client, cluster, task).await,
+            None => stopped::service(&client, cluster, name).await,
+        }
+    });
+    told.map(Some).map_err(|missing| match missing {
+        Missing::Unknown(text) => Error::Usage(text),
+        Missing::Call(..) => tool(&missing),
+    })
 }
 
 /// A file, or stdin for `-`. Bytes that are no UTF-8 are replaced: a text in another encoding is still mostly ASCII.

@@ -59,11 +59,11 @@ const AFTER_A_DENIAL: [Sign; 12] = [
 ///
 /// `None` for a text that says nothing of a task's start: timeouts and refusals are in every log of every application.
 pub fn strongest(reading: &Reading) -> Option<Sign> {
-    let first = |signs: &[Sign]| signs.iter().copied().find(|sign| reading.has(*sign));
     if reading.is_foreign {
         return None;
     }
-    let path = path(reading, &first);
+    let first = |signs: &[Sign]| signs.iter().copied().find(|sign| reading.has(*sign));
+    let path = path(reading);
     if !reading.is_of_a_start {
         // These are whole sentences of AWS, of which the start is no part: that a policy refused, and which; or a limit.
         let refused = reading.has(Sign::Denied)
@@ -90,7 +90,9 @@ fn before_the_path(reading: &Reading) -> Option<Sign> {
     signs.into_iter().find(|sign| reading.has(*sign))
 }
 
-fn path(reading: &Reading, first: &dyn Fn(&[Sign]) -> Option<Sign>) -> Option<Sign> {
+/// What the text says of the path, whether or not it is a task's.
+pub fn path(reading: &Reading) -> Option<Sign> {
+    let first = |signs: &[Sign]| signs.iter().copied().find(|sign| reading.has(*sign));
     // ECS says "connection issue" and "check your network" of silence only: refusals kept the older wrapper.
     let silence = first(&SILENCE);
     if reading.step == Step::FileSystem {

@@ -37,9 +37,23 @@ fn known(value: &Value, name: &str) -> Option<String> {
     Some(string(value, name)).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
+/// Seconds since 1970: the API writes a number, the AWS CLI RFC 3339. 0 for neither.
+pub fn seconds(time: &Value) -> f64 {
+    let written = || time.as_str()?.parse::<jiff::Timestamp>().ok();
+    let written = || Some(written()?.as_duration().as_secs_f64());
+    time.as_f64().or_else(written).unwrap_or_default()
+}
+
+/// RFC 3339, to the second.
+fn at(value: &Value, name: &str) -> Option<String> {
+    let seconds = seconds(value.get(name)?);
+    let duration = jiff::SignedDuration::try_from_secs_f64(seconds).ok().filter(|since| since.is_positive())?;
+    Some(jiff::Timestamp::from_second(duration.as_secs()).ok()?.to_string())
+}
+
 /// A task that says something. One that runs and one that was stopped for a reason of its owner's are texts as well: they
 /// are answered `unknown`.
-fn task(task: &Value) -> Option<Told> {
+pub fn task(task: &Value) -> Option<Told> {
     let mut reasons: Vec<&str> = vec![string(task, "stoppedReason")];
     let containers = task.get("containers").and_then(Value::as_array);
     for reason in containers.into_iter().flatten().map(|container| string(container, "reason")) {
@@ -53,25 +67,33 @@ fn task(task: &Value) -> Option<Told> {
     let text = reasons.join(" | ");
     let service = string(task, "group").strip_prefix("service:").map(str::to_owned);
     let cluster = known(task, "clusterArn").map(|arn| arn.rsplit('/').next().unwrap_or_default().to_owned());
-    let about = Known { cluster, service, task_arn: known(task, "taskArn"), stop_code: known(task, "stopCode") };
+    let about = Known {
+        cluster,
+        service,
+        task_arn: known(task, "taskArn"),
+        stop_code: known(task, "stopCode"),
+        said_at: at(task, "stoppedAt").or_else(|| at(task, "stoppingAt")),
+    };
     let is_task = about.task_arn.is_some() || about.stop_code.is_some() || !text.is_empty();
-    is_task.then_some((text, about))
+    let status = known(task, "lastStatus").unwrap_or_else(|| "not given".to_owned());
+    is_task.then(|| (if text.is_empty() { format!("(no reason; last status: {status})") } else { text }, about))
 }
 
-/// The events of a service that report a failure; the others say that it is steady.
-fn events(service: &Value) -> Vec<Told> {
+/// The events of a service that report a failure, the newest first; the others say that it is steady.
+pub fn events(service: &Value) -> Vec<Told> {
     let cluster = known(service, "clusterArn").map(|arn| arn.rsplit('/').next().unwrap_or_default().to_owned());
     let about = Known { cluster, service: known(service, "serviceName"), ..Known::default() };
     let events = service.get("events").and_then(Value::as_array).cloned().unwrap_or_default();
-    let failed = |text: &&str| ["unable to", "failed", "error", "Error"].iter().any(|word| text.contains(word));
-    let mut texts: Vec<&str> = Vec::new();
-    for text in events.iter().map(|event| string(event, "message")).filter(failed) {
+    let failed = |text: &str| ["unable to", "failed", "error", "Error"].iter().any(|word| text.contains(word));
+    let mut told: Vec<Told> = Vec::new();
+    for event in events.iter().filter(|event| failed(string(event, "message"))) {
+        let text = string(event, "message");
         // A service tries again every few minutes and says the same each time.
-        if !texts.contains(&text) {
-            texts.push(text);
+        if !told.iter().any(|(known, _)| known == text) {
+            told.push((text.to_owned(), Known { said_at: at(event, "createdAt"), ..about.clone() }));
         }
     }
-    texts.into_iter().map(|text| (text.to_owned(), about.clone())).collect()
+    told
 }
 
 #[cfg(test)]
@@ -82,7 +104,7 @@ mod tests {
     fn a_task_tells_its_reasons_once_and_where_it_ran() {
         let task = r#"{"taskArn":"arn:aws:ecs:eu-west-1:1:task/prod/a1","clusterArn":"arn:aws:ecs:eu-west-1:1:cluster/prod",
             "group":"service:web","stopCode":"TaskFailedToStart","stoppedReason":"Task failed to start",
-            "containers":[{"reason":"CannotPullContainerError: x"},{"reason":"CannotPullContainerError: x"},{}]}"#;
+            "stoppedAt":"2026-11-24T10:00:00.5+01:00","containers":[{"reason":"CannotPullContainerError: x"},{"reason":"CannotPullContainerError: x"},{}]}"#;
         for document in [task.to_owned(), format!("[{task}]"), format!("{{\"tasks\":[{task}],\"failures\":[]}}")] {
             let told = texts(&document).unwrap();
             assert_eq!(told.len(), 1);
@@ -90,6 +112,7 @@ mod tests {
             assert_eq!(told[0].1.service.as_deref(), Some("web"));
             assert_eq!(told[0].1.cluster.as_deref(), Some("prod"));
             assert_eq!(told[0].1.stop_code.as_deref(), Some("TaskFailedToStart"));
+            assert_eq!(told[0].1.said_at.as_deref(), Some("2026-11-24T09:00:00Z"));
         }
     }
 
@@ -97,11 +120,19 @@ mod tests {
     fn a_service_tells_its_failures() {
         let service = r#"{"services":[{"serviceName":"web","clusterArn":"arn:aws:ecs:eu-west-1:1:cluster/prod","events":[
             {"message":"(service web) has reached a steady state."},
-            {"message":"(service web) was unable to place a task. Reason: x"},
+            {"message":"(service web) was unable to place a task. Reason: x","createdAt":1764000000.25},
             {"message":"(service web) was unable to place a task. Reason: x"}]}]}"#;
         let told = texts(service).unwrap();
         assert_eq!(told.len(), 1);
         assert!(told[0].0.ends_with("Reason: x"));
+        assert_eq!(told[0].1.said_at.as_deref(), Some("2025-11-24T16:00:00Z"));
+    }
+
+    #[test]
+    fn a_task_without_a_reason_says_how_it_is() {
+        let told =
+            texts(r#"{"tasks":[{"taskArn":"arn:aws:ecs:eu-west-1:1:task/a/b","lastStatus":"PENDING"}]}"#).unwrap();
+        assert_eq!(told[0].0, "(no reason; last status: PENDING)");
     }
 
     #[test]

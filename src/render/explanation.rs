@@ -21,6 +21,7 @@ pub fn render(explanation: &Explanation) -> String {
 fn headline(text: &mut String, explanation: &Explanation) {
     let whose = explanation.service.as_ref().map(|service| format!("service {service}: "));
     let whose = whose.or_else(|| explanation.task_arn.as_ref().map(|arn| format!("{arn}: "))).unwrap_or_default();
+    let whose = explanation.said_at.iter().fold(whose, |whose, at| format!("{at}, {whose}"));
     let line = if explanation.family == Family::Unknown {
         "unknown: the text does not say what failed, and pullprobe does not guess.".to_owned()
     } else {
