@@ -150,7 +150,9 @@ fn masks(root: &Finding, other: &Finding) -> bool {
         // The endpoint that is not there is why the answer is public.
         Cause::InterfaceEndpointMissing | Cause::NoEgressRoute => &[Cause::PublicAnswerWherePrivateExpected],
         // Losing large packets is why nothing came, unless small ones did not help either.
-        Cause::MtuBlackHole if root.confidence == Confidence::Certain => &[Cause::ServiceUnresponsive, Cause::TlsStalled],
+        Cause::MtuBlackHole if root.confidence == Confidence::Certain => {
+            &[Cause::ServiceUnresponsive, Cause::TlsStalled]
+        }
         // Connections that the filter lets through only from some ports fail later as well, at whatever comes first.
         Cause::NetworkAcl if root.confidence == Confidence::Certain => &[Cause::ServiceUnresponsive, Cause::TlsStalled],
         _ => &[],

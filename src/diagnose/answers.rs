@@ -25,7 +25,8 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
     });
     let look_old = own(&[Failure::ExpiredToken]);
     let by_own_clock = if ev.clock_agrees() { Certain } else { Likely };
-    let clock_unknown = look_old.clone().filter(|_| ev.of(Phase::Read).all(|seen| seen.role != Role::Clock || !seen.passed()));
+    let clock_unknown =
+        look_old.clone().filter(|_| ev.of(Phase::Read).all(|seen| seen.role != Role::Clock || !seen.passed()));
     let unsigned = signed(&[Failure::Unauthenticated]).filter(|seen| is_unsigned(seen));
     let unknown_key = signed(&[Failure::Unauthenticated]).filter(|seen| !is_unsigned(seen));
     let taken_elsewhere = ev.all().any(|seen| is_signed(seen) && seen.phase.is_exchange() && seen.passed());
@@ -233,9 +234,9 @@ pub(super) fn not_understood(ev: Evidence<'_>) -> Vec<Finding> {
         .failed(&[Failure::UnexpectedAnswer, Failure::TooLarge])
         .filter(|seen| seen.phase.is_exchange() && !seen.host.is_empty());
     // There is nothing to be found or not at `GetAuthorizationToken`, and no service says it without a code.
-    let lost = ev.failed(&[Failure::NotFound]).filter(|seen| {
-        seen.role == Role::EcrApi || is_signed(seen) && seen.answer.as_ref().is_some_and(is_bare)
-    });
+    let lost = ev
+        .failed(&[Failure::NotFound])
+        .filter(|seen| seen.role == Role::EcrApi || is_signed(seen) && seen.answer.as_ref().is_some_and(is_bare));
     let strange = strange.chain(lost);
     [
         Finding::new(Cause::NamePointsElsewhere, Possible, strange.clone()).map(with_detail(ev)),

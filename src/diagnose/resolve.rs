@@ -27,7 +27,8 @@ pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     let heard = lookups().any(|l| !is(l, NO_ANSWER) || l.over_tcp);
     let mut findings = Vec::new();
     // Truncated over UDP, and TCP to the same resolver is silent: the filter knows UDP 53 only.
-    findings.push(Finding::new(Cause::ResolverUnreachable, Likely, cut.clone()).map(|f| f.saying("TCP port 53 is silent")));
+    findings
+        .push(Finding::new(Cause::ResolverUnreachable, Likely, cut.clone()).map(|f| f.saying("TCP port 53 is silent")));
     if heard {
         findings.push(Finding::new(Cause::ResolverFailure, Possible, silent.clone()));
         findings.push(Finding::new(Cause::ResolverUnreachable, Possible, silent.clone()));
@@ -36,11 +37,9 @@ pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
         findings.push(Finding::new(Cause::ResolverUnreachable, confidence, silent.clone()));
     }
     let unheard = if heard { cut } else { silent };
-    for (cause, holds) in [
-        (Cause::TaskSecurityGroupEgress, filtered),
-        (Cause::NetworkAcl, filtered),
-        (Cause::NoEgressRoute, public),
-    ] {
+    for (cause, holds) in
+        [(Cause::TaskSecurityGroupEgress, filtered), (Cause::NetworkAcl, filtered), (Cause::NoEgressRoute, public)]
+    {
         findings.push(Finding::new(cause, Possible, unheard.clone()).filter(|_| holds));
     }
     findings.into_iter().flatten().collect()

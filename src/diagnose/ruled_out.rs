@@ -45,12 +45,11 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     }),
     // What the internet answers for, an endpoint need not exist for.
     (Cause::InterfaceEndpointMissing, |ev| {
-        let services = all(ev.of(Phase::Connect).filter(|seen| seen.role.has_interface_endpoint() && is_checked(seen)))?;
+        let services =
+            all(ev.of(Phase::Connect).filter(|seen| seen.role.has_interface_endpoint() && is_checked(seen)))?;
         services.iter().all(|seen| ev.way(seen) == Way::Private).then_some(services)
     }),
-    (Cause::S3GatewayMissing, |ev| {
-        all(connects(ev, Way::S3)).filter(|_| connects(ev, Way::Internet).next().is_none())
-    }),
+    (Cause::S3GatewayMissing, |ev| all(connects(ev, Way::S3)).filter(|_| connects(ev, Way::Internet).next().is_none())),
     // An address of the internet that answers is a way out.
     (Cause::NoEgressRoute, |ev| all(connects(ev, Way::Internet))),
     (Cause::EndpointSecurityGroup, |ev| {
@@ -159,7 +158,8 @@ fn full_sized_packets(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     const SEGMENT: u64 = 1_448;
     let fetched = all(ev.of(Phase::Fetch).filter(|seen| is_checked(seen)))?;
     let exchanges = exchanges(ev)?;
-    let targets: BTreeSet<&str> = exchanges.iter().filter(|seen| seen.peer.is_some()).map(|seen| seen.target()).collect();
+    let targets: BTreeSet<&str> =
+        exchanges.iter().filter(|seen| seen.peer.is_some()).map(|seen| seen.target()).collect();
     let sent = |seen: &&Observation| seen.answer.as_ref().is_some_and(|answer| answer.request_bytes > SEGMENT);
     let proven = |target: &&str| exchanges.iter().any(|seen| seen.target() == *target && sent(seen));
     targets.iter().all(proven).then_some([every_handshake(ev)?, fetched].concat())

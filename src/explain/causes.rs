@@ -61,6 +61,8 @@ fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
         Sign::WrongName => vec![(Cause::TlsWrongName, Likely), (Cause::NamePointsElsewhere, Possible)],
         Sign::OutsideValidity => vec![(Cause::TlsExpired, Likely), (Cause::ClockSkew, Possible)],
         Sign::HandshakeStalled => possible(&[Cause::TlsStalled, Cause::MtuBlackHole, Cause::ServiceUnresponsive]),
+        Sign::NotTls => possible(&[Cause::NamePointsElsewhere, Cause::TlsIntercepted]),
+        Sign::StrangeAnswer => possible(&[Cause::NamePointsElsewhere, Cause::ServiceUnresponsive]),
         Sign::Tls => possible(&[Cause::TlsIntercepted, Cause::TlsWrongName, Cause::TlsExpired]),
         Sign::Denied => denied(reading),
         Sign::Forbidden => forbidden(reading),
@@ -175,7 +177,7 @@ fn no_such_name(reading: &Reading) -> Vec<(Cause, Confidence)> {
 }
 
 fn denied(reading: &Reading) -> Vec<(Cause, Confidence)> {
-    let layer = reading.role == Some(Role::S3) && reading.step == Step::ImageLayer;
+    let layer = reading.role == Some(Role::S3);
     let denial = reading.parts.denial.as_ref();
     if let Some(policy) = denial.and_then(|denial| denial.policy) {
         // "does not exist, … or you are not allowed": three causes in one sentence of AWS KMS.
@@ -201,7 +203,7 @@ fn denied(reading: &Reading) -> Vec<(Cause, Confidence)> {
 fn forbidden(reading: &Reading) -> Vec<(Cause, Confidence)> {
     match reading.step {
         // ECR signs the layer's URL, so Amazon S3 asks no policy of the role: only the endpoint's.
-        Step::ImageLayer if reading.role != Some(Role::Registry) => {
+        Step::ImageLayer if reading.role == Some(Role::S3) => {
             vec![(Cause::S3EndpointPolicyDenies, Likely), (Cause::LayerUnavailable, Possible)]
         }
         Step::EnvironmentFile => vec![

@@ -1,12 +1,15 @@
 //! The reverse direction: what ECS itself would have said of what a report has seen, and after how long.
 
 use super::Step;
+use crate::cause::Cause;
 use crate::diagnose::Finding;
-use crate::observation::{Failure, Observation, Phase, Role};
+use crate::observation::{Denial, Failure, Observation, Phase, PolicyKind, Role};
 
 /// How a start would have ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prediction {
+    /// What the report found of the fault that ECS meets first, ranked.
+    pub causes: Vec<Cause>,
     /// How long the task would have been pending.
     pub after: &'static str,
     /// The reason that it would have been stopped with, as far as pullprobe knows ECS's words.
@@ -22,18 +25,28 @@ const AFTER_ANSWER: &str = "less than a minute";
 /// The fault that ECS meets first, in its words. `None` where the task would start, or where what fails is the probe's
 /// own (its metadata, its task role) and ECS would not have met it.
 pub fn predict(findings: &[Finding], observations: &[Observation]) -> Option<Prediction> {
-    let blocking = findings.iter().filter(|finding| finding.blocking);
-    let because: Vec<&str> = blocking.flat_map(|finding| &finding.because).map(String::as_str).collect();
-    let failed = observations.iter().filter(|seen| because.contains(&seen.id.as_str()) && seen.failure().is_some());
+    let about = |seen: &Observation| {
+        let blocking = findings.iter().filter(|finding| finding.blocking && finding.because.contains(&seen.id));
+        blocking.map(|finding| finding.cause).collect::<Vec<_>>()
+    };
+    let failed = observations.iter().filter(|seen| seen.failure().is_some() && !about(seen).is_empty());
     let first = failed.filter(|seen| step(seen.role).is_some()).min_by_key(|seen| (step(seen.role), seen.phase))?;
     let failure = first.failure()?;
+    if about(first).contains(&Cause::RoleNotAssumable) {
+        let role = denial(first).and_then(|denial| denial.resource.as_deref()).unwrap_or("of this task definition");
+        let text = format!(
+            "ECS was unable to assume the role '{role}' that was provided for this task. Please verify that the role being \
+             passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role."
+        );
+        return Some(Prediction { causes: about(first), after: AFTER_ANSWER, text });
+    }
     let (after, said) = match transport(first, failure) {
         Some(transport) => (AFTER_SILENCE, in_silence(first, &transport)),
         None => (AFTER_ANSWER, in_answer(first, &answer(first, failure)?)),
     };
     // AWS stops at 1,024 characters (facts: ecs-start, section 1).
     let text = crate::redact::shorten(&crate::redact::redact(&said), 1_024).to_owned();
-    Some(Prediction { after, text })
+    Some(Prediction { causes: about(first), after, text })
 }
 
 /// The step in which ECS meets a role.
@@ -58,6 +71,9 @@ fn transport(seen: &Observation, failure: Failure) -> Option<String> {
     let peer = seen.peer.map(|peer| format!(" {peer}")).unwrap_or_default();
     let x509 = |what: &str| Some(format!("tls: failed to verify certificate: x509: {what}"));
     match (seen.phase, failure) {
+        (Phase::Resolve, Failure::Refused | Failure::Unreachable) => {
+            Some(format!("dial tcp: lookup {host}{resolver}: read udp: read: connection refused"))
+        }
         (Phase::Resolve, Failure::TimedOut) => Some(format!("dial tcp: lookup {host}{resolver}: i/o timeout")),
         (_, Failure::NoSuchName | Failure::NoAddress) => {
             Some(format!("dial tcp: lookup {host}{resolver}: no such host"))
@@ -72,7 +88,10 @@ fn transport(seen: &Observation, failure: Failure) -> Option<String> {
         (_, Failure::TimedOut | Failure::Stalled | Failure::TooSlow) => {
             Some("net/http: timeout awaiting response headers".into())
         }
-        (_, Failure::Refused) => Some(format!("dial tcp{peer}: connect: connection refused")),
+        // What takes a first connection and no second: of an SDK's one it would have taken that.
+        (Phase::Connect | Phase::Handshake, Failure::Refused) => {
+            Some(format!("dial tcp{peer}: connect: connection refused"))
+        }
         (_, Failure::Reset) => Some(format!("read tcp{peer}: read: connection reset by peer")),
         (_, Failure::Unreachable) => Some(format!("dial tcp{peer}: connect: no route to host")),
         (_, Failure::UnknownIssuer) => x509("certificate signed by unknown authority"),
@@ -84,6 +103,9 @@ fn transport(seen: &Observation, failure: Failure) -> Option<String> {
             x509("certificate has expired or is not yet valid")
         }
         (_, Failure::HandshakeRefused) => Some("remote error: tls: handshake failure".into()),
+        (Phase::Handshake, Failure::UnexpectedAnswer) => {
+            Some("tls: first record does not look like a TLS handshake".into())
+        }
         _ => None,
     }
 }
@@ -95,9 +117,15 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
     let code = said.map(|answer| answer.code.as_str()).unwrap_or_default();
     let subject = seen.subject.as_deref().unwrap_or_default();
     let pull = matches!(seen.role, Role::EcrDkr | Role::Registry | Role::S3);
+    let written = denial(seen).and_then(sentence).unwrap_or_default();
+    let message = if message.is_empty() { &written } else { message };
     let status = |status: &str| {
         // containerd asks for a manifest with HEAD, which loses the reason; a layer's URL is printed as the image.
-        let url = if seen.role == Role::S3 { "REDACTED".to_owned() } else { format!("https://{}/v2/", seen.host) };
+        let url = match seen.role {
+            Role::S3 => "REDACTED".to_owned(),
+            _ if is_layer(seen) => format!("https://{}/v2/{subject}/blobs/sha256:", seen.host),
+            _ => format!("https://{}/v2/", seen.host),
+        };
         Some(format!("unexpected status code {url}: {status}"))
     };
     let api = |code: &str, otherwise: &str| {
@@ -106,8 +134,18 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
             "https response error StatusCode: 400, RequestID: 00000000-0000-0000-0000-000000000000, api error {code}: {message}"
         ))
     };
+    // The SDK wants JSON, and an error's code in it (aws-sdk-go-v2, deserializers).
+    let strange = "https response error StatusCode: 200, RequestID: , deserialization failed, failed to decode response \
+                   body, invalid character '<' looking for beginning of value";
+    if !pull && code.is_empty() && said.is_some_and(|said| !said.message.is_empty() && said.denial.is_none()) {
+        return Some(strange.replace("200", "404"));
+    }
     match failure {
+        // Amazon S3 says 403 to a signature that it does not take or that is too old, as to all else.
         Failure::Denied if pull => status("403 Forbidden"),
+        Failure::InvalidSignature | Failure::ClockSkewed | Failure::ExpiredToken if seen.role == Role::S3 => {
+            status("403 Forbidden")
+        }
         Failure::Denied => api("AccessDeniedException", "User is not authorized to perform this action"),
         Failure::Unauthenticated if pull => status("401 Unauthorized"),
         Failure::Unauthenticated => {
@@ -123,7 +161,7 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
         }
         Failure::Throttled => api("ThrottlingException", "Rate exceeded"),
         Failure::NotFound => match seen.role {
-            Role::S3 => status("404 Not Found"),
+            _ if pull && is_layer(seen) => status("404 Not Found"),
             Role::EcrDkr | Role::Registry => Some(format!("{subject}: not found")),
             Role::Ssm => Some(format!("invalid ssm parameters: {subject}")),
             Role::Logs => api("ResourceNotFoundException", "The specified log group does not exist."),
@@ -144,8 +182,45 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
         Failure::WrongPlatform => Some("image Manifest does not contain descriptor matching platform".into()),
         Failure::WrongDigest if seen.role == Role::S3 => Some("filesystem layer verification failed".into()),
         Failure::ServiceFailure => Some("503 Service Unavailable".into()),
+        // containerd parses a manifest as the SDK does.
+        Failure::UnexpectedAnswer => Some(strange.into()),
         _ => None,
     }
+}
+
+/// Of a layer's bytes, and not of the manifest.
+fn is_layer(seen: &Observation) -> bool {
+    seen.role == Role::S3 || matches!(seen.phase, Phase::Blob | Phase::Fetch)
+}
+
+fn denial(seen: &Observation) -> Option<&Denial> {
+    seen.answer.as_ref()?.denial.as_ref()
+}
+
+/// The refusal as AWS words it (facts: denials, section 1), where the service's own words were not kept.
+fn sentence(denial: &Denial) -> Option<String> {
+    let action = denial.action.as_deref()?;
+    let who = denial.principal.as_deref().unwrap_or("arn:aws:sts::…:assumed-role/…");
+    let what = denial.resource.as_deref().unwrap_or("*");
+    let kind = match denial.policy {
+        None | Some(PolicyKind::KmsKey) => {
+            return Some(format!("User: {who} is not authorized to perform: {action} on resource: {what}"));
+        }
+        Some(PolicyKind::Identity) => "identity-based policy",
+        Some(PolicyKind::Resource) => "resource-based policy",
+        Some(PolicyKind::VpcEndpoint) => "VPC endpoint policy",
+        Some(PolicyKind::PermissionsBoundary) => "permissions boundary",
+        Some(PolicyKind::Session) => "session policy",
+        Some(PolicyKind::ServiceControl) => "service control policy",
+        Some(PolicyKind::ResourceControl) => "resource control policy",
+        Some(PolicyKind::RoleTrust) => "role trust policy",
+    };
+    let reason = if denial.explicit {
+        format!("with an explicit deny in a {kind}")
+    } else {
+        format!("because no {kind} allows the {action} action")
+    };
+    Some(format!("User: {who} is not authorized to perform: {action} on resource: {what} {reason}"))
 }
 
 const UNABLE: &str = "ResourceInitializationError: unable to pull secrets or registry auth:";
@@ -185,7 +260,7 @@ fn in_silence(seen: &Observation, transport: &str) -> String {
             "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: failed \
              to create Cloudwatch log stream: operation error CloudWatch Logs: CreateLogStream, {sent}"
         ),
-        Role::S3 => format!(
+        _ if is_layer(seen) => format!(
             "CannotPullContainerError: ref pull has been retried 5 time(s): failed to copy: httpReadSeeker: failed open: \
              failed to do request: Get {subject}: {transport}"
         ),
@@ -226,7 +301,7 @@ fn in_answer(seen: &Observation, said: &str) -> String {
             "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: failed \
              to create Cloudwatch log stream: operation error CloudWatch Logs: CreateLogStream, {said}"
         ),
-        Role::S3 => format!(
+        _ if is_layer(seen) => format!(
             "CannotPullContainerError: ref pull has been retried 1 time(s): failed to copy: httpReadSeeker: failed open: \
              {said}"
         ),

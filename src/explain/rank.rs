@@ -10,7 +10,7 @@ use crate::cause::Family;
 const FRUITLESS: u32 = 3;
 
 /// What happened to the path. Of several the first counts: it is the nearest to the wire.
-const SILENCE: [Sign; 9] = [
+const SILENCE: [Sign; 10] = [
     Sign::Refused,
     Sign::Unreachable,
     Sign::Reset,
@@ -19,6 +19,7 @@ const SILENCE: [Sign; 9] = [
     Sign::TimedOut,
     Sign::NoAnswer,
     Sign::DamagedLayer,
+    Sign::StrangeAnswer,
     Sign::ConnectionIssue,
 ];
 
@@ -107,7 +108,8 @@ pub fn path(reading: &Reading) -> Option<Sign> {
     if reading.parts.lookup.is_some() && gave_up.is_some() && reading.parts.dial.is_none() {
         return Some(Sign::ResolverSilent);
     }
-    let tls = [Sign::UnknownIssuer, Sign::WrongName, Sign::OutsideValidity, Sign::HandshakeStalled, Sign::Tls];
+    let tls =
+        [Sign::NotTls, Sign::UnknownIssuer, Sign::WrongName, Sign::OutsideValidity, Sign::HandshakeStalled, Sign::Tls];
     if let Some(sign) = first(&tls) {
         return Some(sign);
     }
@@ -159,9 +161,13 @@ pub fn family(sign: Sign, step: Step) -> Family {
         | Sign::DamagedLayer
         | Sign::ServiceFailure
         | Sign::Retried => Family::Network,
-        Sign::UnknownIssuer | Sign::WrongName | Sign::OutsideValidity | Sign::HandshakeStalled | Sign::Tls => {
-            Family::Tls
-        }
+        Sign::StrangeAnswer => Family::Resolve,
+        Sign::NotTls
+        | Sign::UnknownIssuer
+        | Sign::WrongName
+        | Sign::OutsideValidity
+        | Sign::HandshakeStalled
+        | Sign::Tls => Family::Tls,
         Sign::Denied if step == Step::AssumeRole => Family::Placement,
         Sign::Denied
         | Sign::Forbidden

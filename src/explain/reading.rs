@@ -180,8 +180,11 @@ impl Reading {
             Step::Secrets => Some(host.unwrap_or_else(|| if is_ssm() { Role::Ssm } else { Role::SecretsManager })),
             Step::RegistryAuth => Some(Role::EcrApi),
             Step::LogDriver => Some(Role::Logs),
-            // The text names the image's registry in the place of the bucket.
             Step::ImageLayer if host == Some(Role::Registry) => Some(Role::Registry),
+            // In the place of the bucket's URL the text has the image. A URL of the registry is the registry's.
+            Step::ImageLayer if host == Some(Role::EcrDkr) && self.plain.dense.contains("/blobs/") => {
+                Some(Role::EcrDkr)
+            }
             Step::ImageLayer => Some(Role::S3),
             Step::EnvironmentFile => Some(Role::EnvironmentFile),
             Step::FileSystem => Some(Role::Efs),

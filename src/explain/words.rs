@@ -43,6 +43,10 @@ pub enum Sign {
     HandshakeStalled,
     /// Some other TLS failure.
     Tls,
+    /// Whoever answered speaks no TLS.
+    NotTls,
+    /// Whoever answered is not the service: its answer is none of the service's form.
+    StrangeAnswer,
     /// A service or registry says that this is not allowed.
     Denied,
     /// HTTP 403.

@@ -94,7 +94,8 @@ fn conclude(
 /// These APIs answer a success with a JSON object or with nothing. A 200 with anything else, such as a proxy's page, is not
 /// the service's.
 fn json_or_nothing(mut said: Said) -> Said {
-    let is_json = |body: &[u8]| body.is_empty() || serde_json::from_slice::<serde_json::Map<String, Value>>(body).is_ok();
+    let is_json =
+        |body: &[u8]| body.is_empty() || serde_json::from_slice::<serde_json::Map<String, Value>>(body).is_ok();
     if said.answer.as_ref().is_some_and(|answer| !is_json(&answer.body)) {
         said.observation.outcome = Outcome::Failed { failure: Failure::UnexpectedAnswer };
         said.observation.detail = "the answer is no JSON: somebody else's".into();
