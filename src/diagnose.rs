@@ -153,8 +153,10 @@ fn masks(root: &Finding, other: &Finding) -> bool {
         Cause::MtuBlackHole if root.confidence == Confidence::Certain => {
             &[Cause::ServiceUnresponsive, Cause::TlsStalled]
         }
-        // Connections that the filter lets through only from some ports fail later as well, at whatever comes first.
+        // Connections that a filter lets through only from some ports fail later as well, at whatever comes first, and now and
+        // then with the one size of segments and not with the other.
         Cause::NetworkAcl if root.confidence == Confidence::Certain => &[Cause::ServiceUnresponsive, Cause::TlsStalled],
+        Cause::NetworkAcl => &[Cause::ServiceUnresponsive, Cause::TlsStalled, Cause::MtuBlackHole],
         _ => &[],
     };
     // A public answer is a fact, and so always certain; whether it is a consequence is the root's to say.

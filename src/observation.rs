@@ -332,7 +332,8 @@ pub struct Observation {
     /// `handshake`: the presented chain, leaf first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<Certificate>,
-    /// Set when a stall was tried again with segments of at most [`SMALL_MSS`] bytes: whether that worked.
+    /// Set when segments of at most [`SMALL_MSS`] bytes were used, after a stall here or earlier at this target: whether that
+    /// worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub small_segments_pass: Option<bool>,
     /// What the service answered.

@@ -115,33 +115,57 @@ fn is_scattered(ports: &SourcePorts) -> bool {
 
 /// A service's private address is silent: a record that still points to an endpoint which is gone looks exactly so, for a
 /// VPC drops what is sent to an address that nobody has. A record that outlived the move to a NAT gateway is the same, and
-/// so is a whole zone that outlived its endpoints.
+/// so is a whole zone that outlived its endpoints. Where public addresses are silent as well and nothing private answers,
+/// one closed filter is the explanation, not stale records besides.
 pub(super) fn stale_name(ev: Evidence<'_>) -> Vec<Finding> {
+    if !answers(ev, Way::Private) && !silent(ev, |seen| !is_private(seen)).is_empty() {
+        return Vec::new();
+    }
     Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, silent(ev, is_private)).into_iter().collect()
 }
 
 /// Some addresses of a name answer and some do not: one zone's endpoint address is dead. The puller takes any of them, so
 /// the task starts, now and then late. The group of the endpoint itself is the same for all its addresses; but a network
 /// ACL, the task's own group where its rules name addresses, and a record that outlived one of several addresses look the
-/// same from here. Where all that is silent is of one IP version, which answers nowhere else, that version has no way out.
+/// same from here. Where all that is silent is of one IP version, whose routes and rules are its own, whatever stops a
+/// whole target stops that version.
 pub(super) fn endpoint_address_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     use Confidence::{Likely, Possible};
     let partly: Vec<Target<'_>> = ev.partly_silent_targets();
     let dead: Vec<_> = partly.iter().flat_map(|target| &target.silent).copied().collect();
-    let only = |wanted: fn(&Observation) -> bool| dead.iter().copied().filter(|seen| wanted(seen)).collect::<Vec<_>>();
-    let public = only(|seen| seen.scope == Some(Scope::Public));
-    let without_route = [Way::S3, Way::Internet].iter().all(|way| !ev.same_version_answers(*way, &public));
-    let outside = only(|seen| seen.scope != Some(Scope::SameSubnet));
+    let split = partly.iter().filter(|target| is_split_by_version(target)).flat_map(|target| &target.silent);
+    let split: Vec<_> = split.copied().collect();
+    let outside: Vec<_> = dead.iter().copied().filter(|seen| seen.scope != Some(Scope::SameSubnet)).collect();
+    let private: Vec<_> = dead.iter().copied().filter(|seen| is_private(seen)).collect();
+    let of_split = |way: Way| split.iter().copied().filter(|seen| ev.way(seen) == way).collect::<Vec<_>>();
+    let (services, s3) = (of_split(Way::Internet), of_split(Way::S3));
+    let no_route = !ev.same_version_answers(Way::Internet, &[&services[..], &s3[..]].concat());
     let main = Finding::new(Cause::EndpointAddressUnreachable, Likely, dead.clone());
     let main = main.map(|finding| finding.and(partly.iter().flat_map(|target| &target.answering).copied()));
-    let route = Finding::new(Cause::NoEgressRoute, Possible, public).filter(|_| without_route);
-    let stale = Finding::new(Cause::NamePointsElsewhere, Possible, only(is_private));
-    let group = Finding::new(Cause::TaskSecurityGroupEgress, Possible, dead.clone());
     let acl = Finding::new(Cause::NetworkAcl, Possible, outside).filter(|_| !any_by_port(ev));
+    let by_version = [
+        Finding::new(Cause::EndpointSecurityGroup, Possible, of_split(Way::Private)),
+        Finding::new(Cause::InterfaceEndpointMissing, Possible, services.clone()).filter(|_| no_route),
+        Finding::new(Cause::S3GatewayMissing, Possible, s3.clone()).filter(|_| no_route),
+        Finding::new(Cause::NoEgressRoute, Possible, [services, s3].concat()).filter(|_| no_route),
+    ];
+    let others = [
+        Finding::new(Cause::NamePointsElsewhere, Possible, private),
+        Finding::new(Cause::TaskSecurityGroupEgress, Possible, dead),
+        acl,
+    ];
     // What is already a candidate for more than this need not be said twice.
     let alone = ev.silent_targets().is_empty();
-    let others = [route, stale, group, acl].into_iter().flatten().filter(|_| alone);
+    let others = others.into_iter().chain(by_version).flatten().filter(|_| alone);
     main.into_iter().chain(others).map(Finding::not_blocking).collect()
+}
+
+/// Every silent address is of one IP version and every answering one of the other.
+fn is_split_by_version(target: &Target<'_>) -> bool {
+    let version = |seen: &&Observation| seen.peer.is_some_and(|peer| peer.is_ipv4());
+    let mut silent = target.silent.iter().map(version);
+    let Some(first) = silent.next() else { return false };
+    silent.all(|other| other == first) && target.answering.iter().map(version).all(|other| other != first)
 }
 
 fn any_by_port(ev: Evidence<'_>) -> bool {
@@ -174,18 +198,32 @@ pub(super) fn reset(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
+/// Payload of a full-sized packet on a path of 1,500 bytes, with TCP's timestamps (RFC 9293 section 3.7.1).
+pub(super) const SEGMENT: u64 = 1_448;
+
+/// Linux repeats a SYN after one second; a connection that took nearly as long lost its first.
+const SECOND_SYN_MS: u64 = 900;
+
 /// It stalled three times with ordinary segments and went through twice with small ones, on the same path at the same time:
 /// packet size is the difference, so something drops large packets and the message that would say so. A target whose
 /// servers hang in turn could show that once, by chance; it could not show it again, or go on working with small segments
-/// alone, and never show the opposite.
+/// alone, and never show the opposite: a stall that ended otherwise, or large answers with ordinary segments. Where
+/// connections needed a second SYN the path loses packets of any size, and luck is the other explanation.
 pub(super) fn mtu_black_hole(ev: Evidence<'_>) -> Vec<Finding> {
-    let shows = |passes: bool| ev.all().filter(move |seen| seen.small_segments_pass == Some(passes));
-    let at = |target: &str| shows(true).any(|seen| seen.target() == target);
-    let goes_on = ev.all().filter(|seen| seen.passed() && seen.phase.is_exchange() && at(seen.target()));
-    let contradicted = shows(false).any(|seen| at(seen.target()));
-    let confirmed = shows(true).count() + goes_on.count() > 1;
-    let confidence = if confirmed && !contradicted { Confidence::Certain } else { Confidence::Likely };
-    Finding::new(Cause::MtuBlackHole, confidence, shows(true)).into_iter().collect()
+    let shows = || ev.all().filter(|seen| seen.failure().is_some() && seen.small_segments_pass == Some(true));
+    let beside = || ev.all().filter(|seen| shows().any(|stalled| stalled.target() == seen.target()));
+    let goes_on = beside().filter(|seen| seen.passed() && seen.small_segments_pass == Some(true));
+    let opposite = beside().any(|seen| {
+        let stalled_otherwise = seen.phase.is_exchange() && seen.passed() && seen.attempts > 1;
+        let large = seen.phase == Phase::Blob || seen.answer.as_ref().is_some_and(|answer| answer.bytes > SEGMENT);
+        let ordinary = seen.passed() && seen.small_segments_pass.is_none() && large;
+        let of_the_kind = shows().any(|stalled| stalled.target() == seen.target() && stalled.phase == seen.phase);
+        seen.small_segments_pass == Some(false) || stalled_otherwise || ordinary && of_the_kind
+    });
+    let lossy = ev.of(Phase::Connect).any(|seen| seen.passed() && seen.elapsed_ms >= SECOND_SYN_MS);
+    let confirmed = shows().count() + goes_on.count() > 1;
+    let confidence = if confirmed && !opposite && !lossy { Confidence::Certain } else { Confidence::Likely };
+    Finding::new(Cause::MtuBlackHole, confidence, shows()).into_iter().collect()
 }
 
 /// Connected, TLS done, the request sent, and nothing comes, whatever the packets' size; or a service that says itself,

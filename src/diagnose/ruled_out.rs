@@ -1,7 +1,9 @@
-//! What it is not. A cause is excluded only when everything that it would have broken was tried and worked, at once.
+//! What it is not. A cause is excluded only when everything that it would have broken was tried and worked, at once; a way
+//! is proven only by who answers at its end, for an interceptor answers before it.
 
 use std::collections::BTreeSet;
 
+use super::path::SEGMENT;
 use super::resolve::is_late;
 use super::{Finding, RuledOut};
 use crate::cause::Cause;
@@ -47,20 +49,22 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::InterfaceEndpointMissing, |ev| {
         let services =
             all(ev.of(Phase::Connect).filter(|seen| seen.role.has_interface_endpoint() && is_checked(seen)))?;
-        services.iter().all(|seen| ev.way(seen) == Way::Private).then_some(services)
+        services.iter().all(|seen| ev.way(seen) == Way::Private).then_some(identified(ev, services)?)
     }),
-    (Cause::S3GatewayMissing, |ev| all(connects(ev, Way::S3)).filter(|_| connects(ev, Way::Internet).next().is_none())),
+    (Cause::S3GatewayMissing, |ev| {
+        identified(ev, all(connects(ev, Way::S3))?).filter(|_| connects(ev, Way::Internet).next().is_none())
+    }),
     // An address of the internet that answers is a way out.
-    (Cause::NoEgressRoute, |ev| all(connects(ev, Way::Internet))),
+    (Cause::NoEgressRoute, |ev| identified(ev, all(connects(ev, Way::Internet))?)),
     (Cause::EndpointSecurityGroup, |ev| {
         // A name without an address leaves its endpoint untried.
         let untried = ev.of(Phase::Connect).any(|seen| seen.peer.is_none() && seen.role.has_interface_endpoint());
-        all(connects(ev, Way::Private)).filter(|_| !untried)
+        identified(ev, all(connects(ev, Way::Private))?).filter(|_| !untried)
     }),
     // A resolver of one's own stands behind these two as well.
-    (Cause::TaskSecurityGroupEgress, |ev| resolvers(ev).and(every_connect(ev))),
+    (Cause::TaskSecurityGroupEgress, |ev| resolvers(ev).and(identified(ev, every_connect(ev)?))),
     (Cause::NetworkAcl, |ev| {
-        let all = resolvers(ev).and(every_connect(ev))?;
+        let all = resolvers(ev).and(identified(ev, every_connect(ev)?))?;
         // Where no spread was taken, a narrow ephemeral range may still hide: the rules of an ACL name addresses.
         let whole_spread =
             |seen: &&Observation| seen.source_ports.as_ref().is_some_and(|ports| ports.silent.is_empty());
@@ -68,7 +72,7 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
         let tried = |target: &str| outside.iter().any(|seen| seen.target() == target && whole_spread(seen));
         (!outside.is_empty() && outside.iter().all(|seen| tried(seen.target()))).then_some(all)
     }),
-    (Cause::EndpointAddressUnreachable, every_connect),
+    (Cause::EndpointAddressUnreachable, |ev| identified(ev, every_connect(ev)?)),
     (Cause::ConnectionRefused, |ev| every_connect(ev).filter(|_| ev.failed(&[Failure::Refused]).next().is_none())),
     (Cause::ConnectionReset, every_handshake),
     (Cause::TlsIntercepted, every_handshake),
@@ -129,6 +133,15 @@ fn every_connect(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     all(ev.of(Phase::Connect).filter(|seen| is_checked(seen)))
 }
 
+/// These connections, if each led to whom the puller trusts as its service.
+fn identified<'a>(ev: Evidence<'a>, connects: Vec<&'a Observation>) -> Option<Vec<&'a Observation>> {
+    let shaken = |connect: &&Observation| {
+        ev.of(Phase::Handshake)
+            .any(|seen| seen.target() == connect.target() && seen.peer == connect.peer && seen.passed())
+    };
+    connects.iter().all(shaken).then_some(connects)
+}
+
 fn every_handshake(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     all(ev.of(Phase::Handshake).filter(|seen| is_checked(seen)))
 }
@@ -154,8 +167,6 @@ fn resolvers(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
 
 /// Packets of full size went both ways: a layer's first bytes came, and every service had a request longer than a segment.
 fn full_sized_packets(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
-    /// Payload of a full-sized packet on a path of 1,500 bytes (RFC 9293 section 3.7.1, with timestamps).
-    const SEGMENT: u64 = 1_448;
     let fetched = all(ev.of(Phase::Fetch).filter(|seen| is_checked(seen)))?;
     let exchanges = exchanges(ev)?;
     let targets: BTreeSet<&str> =

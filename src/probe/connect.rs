@@ -82,7 +82,9 @@ pub async fn dial(peer: SocketAddr) -> Dialled {
                 Some(result) => result,
                 None => others.await,
             };
-            Dialled { stream, failure: Some(Failure::TimedOut), source_ports: Some(ports) }
+            // Other ports answer, and none is known to be shut: the packets were lost, and the path is there.
+            let failure = (stream.is_none() || ports.silent.len() > 1).then_some(Failure::TimedOut);
+            Dialled { stream, failure, source_ports: Some(ports) }
         }
         Err(failure) => Dialled { stream: None, failure: Some(failure), source_ports: None },
     }

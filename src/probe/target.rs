@@ -95,7 +95,7 @@ pub struct Reached {
 pub struct Outcomes {
     /// The exchange that counts, or the last that failed.
     pub exchanged: Exchanged,
-    /// Set if it stalled: whether small segments got through.
+    /// Set if it stalled, or if only small segments were tried: whether those got through.
     pub small_segments_pass: Option<bool>,
     /// An answer that came only with small segments: enough to go on with.
     pub through_small: Option<Exchanged>,
@@ -120,9 +120,10 @@ impl Reached {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
         let (exchanged, peer) = watched.outcome;
+        let only_small = (shape.small_segments && exchanged.status.is_ok()).then_some(true);
         Outcomes {
             exchanged,
-            small_segments_pass: watched.small_segments_pass,
+            small_segments_pass: watched.small_segments_pass.or(only_small),
             through_small: watched.through_small.map(|(exchanged, _)| exchanged),
             peer,
             attempts: watched.attempts,

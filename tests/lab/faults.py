@@ -53,7 +53,7 @@ def healthy():
 HUB_IMAGE = 'docker.io/team/app:1.4'
 OWN_RESOLVER = '5.53'
 STARTS = ('service-slow', 'endpoint-address-unreachable', 'public-answer-where-private-expected')
-STARTS_ALSO = ('first-resolver-', 'acl-without-low-ports')  # names of faults of other causes that only warn
+STARTS_ALSO = ('first-resolver-', 'acl-without-low-ports', 'endpoint-group-ipv4', 's3-gateway-ipv4')  # names of faults of other causes that only warn
 BOTH = ('endpoint', 'nat')
 ONE = ('ecr.api', 'ecr.dkr', 's3', 'logs')  # a network fault limited to one of these; the others add nothing new
 ONE_HAND = 'a resolver that is down, and a filter before it, are the same silence'
@@ -112,6 +112,8 @@ NETWORK = [
     ('dead-zone', 'endpoint-address-unreachable', ('endpoint',), ('', 'ecr.api', 'ecr.dkr', 'logs'), lambda s, r: s.dead.update(s.endpoint(role)[1] for role in r if role in s.private), ''),
     ('dead-s3-address', 'endpoint-address-unreachable', ('endpoint',), ('',), lambda s, r: (put(s, s3_addresses=4), s.dead.add(S3_ADDRESSES[2])), ''),
     ('dead-s3-address', 'endpoint-address-unreachable', ('nat',), ('',), lambda s, r: (put(s, s3_addresses=4), s.dead.add(S3_ADDRESSES[2])), ''),
+    ('endpoint-group-ipv4', 'endpoint-security-group', ('endpoint',), ('ecr.api', 'logs'), lambda s, r: (put(s, ipv6='works'), s.endpoint_groups.update(r)), 'an address that is dead looks the same'),
+    ('s3-gateway-ipv4', 's3-gateway-missing', ('endpoint',), ('',), lambda s, r: put(s, ipv6='works', s3_gateway=False), 'an address that is dead looks the same'),
     ('group-of-one-zone', 'task-security-group-egress', ('endpoint',), ('',), lambda s, r: s.task_group.update(s.endpoint(role)[1] for role in r if role in s.private), 'endpoint addresses that are dead look the same'),
     ('stale-record-of-three', 'name-points-elsewhere', ('endpoint',), ('ecr.api', 'logs'), lambda s, r: s.names.update({role: [*s.endpoint(role)[:2], f'{s.vpc}.11.77'] for role in r}), 'an endpoint address that is dead looks the same'),
     ('one-zone-group', 'endpoint-security-group', ('endpoint',), ('ecr.dkr', 'logs'), lambda s, r: (put(s, zones=1), s.endpoint_groups.update(r)), ''),

@@ -89,6 +89,10 @@ struct AnswerOf {
     message: String,
     #[serde(default)]
     first_byte_ms: u64,
+    #[serde(default)]
+    bytes: u64,
+    #[serde(default)]
+    request_bytes: u64,
     action: Option<String>,
     resource: Option<String>,
     policy: Option<PolicyKind>,
@@ -270,6 +274,8 @@ impl AnswerOf {
             code: self.code.clone(),
             message: self.message.clone(),
             first_byte_ms: self.first_byte_ms,
+            bytes: self.bytes,
+            request_bytes: self.request_bytes,
             denial: denied.then_some(denial),
             ..Answer::default()
         }
