@@ -1,11 +1,15 @@
 //! The command line: flags, environment names, help. No logic beyond reading them.
 
+mod source;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use source::Source;
 
 use crate::cause::Cause;
 use crate::endpoints::Region;
@@ -86,9 +90,10 @@ pub struct Wants {
     /// Image whose pull is rehearsed (repeatable) [default: the image of this very task]
     #[arg(long = "image", value_name = "REF", env = "PULLPROBE_IMAGE", value_delimiter = ',')]
     pub images: Vec<String>,
-    /// Task definition as `describe-task-definition` prints it (`-`: stdin): images, secrets, log groups, platform
+    /// Task definition as `describe-task-definition` prints it (`-`: stdin). `probe` reads it from s3://BUCKET/KEY and
+    /// ssm:/NAME as well
     #[arg(long, value_name = "FILE|-", env = "PULLPROBE_TASK_DEFINITION")]
-    pub task_definition: Option<PathBuf>,
+    pub task_definition: Option<Source>,
     /// A container that AWS adds to the task (repeatable)
     #[arg(long, value_name = "WHAT", env = "PULLPROBE_EXPECT_INJECTED", value_enum, value_delimiter = ',')]
     pub expect_injected: Vec<Injected>,

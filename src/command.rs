@@ -5,6 +5,7 @@ pub mod demo;
 pub mod explain;
 pub mod plan;
 pub mod probe;
+mod wants;
 
 use std::fmt;
 use std::io::{self, Write as _};

@@ -25,6 +25,7 @@ use crate::endpoints::Region;
 use crate::observation::{Phase, Role};
 use crate::reference::Reference;
 use targets::Targets;
+pub(crate) use targets::object_of;
 
 /// Everything that one run will contact, and what for. As JSON it is what is wanted, from which the rest follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -241,6 +242,12 @@ impl Plan {
         if most > MAX_TARGETS {
             return Err(format!("{most} images or hosts are more than the {MAX_TARGETS} of one run: split the run"));
         }
+        if let Some(target) = self.targets.iter().find(|target| !is_host(&target.host)) {
+            return Err(format!(
+                "{:?} cannot be the name of a host",
+                target.host.chars().take(200).collect::<String>()
+            ));
+        }
         let size = serde_json::to_vec(&self).map_or(0, |json| json.len());
         if size > MAX_SIZE {
             return Err(format!("the plan has {size} bytes, more than the {MAX_SIZE} of one run: split the run"));
@@ -259,6 +266,12 @@ const MAX_TARGETS: usize = 64;
 
 /// Bytes of a plan as JSON. ECS takes task definitions of 64 KiB, and the plan is part of a report that must fit 256 KiB.
 const MAX_SIZE: usize = 64 * 1024;
+
+/// Whether it can be asked for in DNS and in TLS; and it becomes a part of observations' ids, which slashes divide.
+fn is_host(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    (1..=253).contains(&name.len()) && name.chars().all(plain)
+}
 
 /// Each group, region and stream prefix once. The one for the report goes first.
 fn log_destinations(wanted: &Wanted, task_region: &Region) -> Result<Vec<LogDestination>, String> {

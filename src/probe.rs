@@ -9,6 +9,7 @@ mod clock;
 mod complete;
 mod connect;
 mod discovered;
+mod document;
 mod exchange;
 mod handshake;
 mod login;
@@ -28,6 +29,7 @@ use rustls::RootCertStore;
 use tokio::sync::{mpsc, oneshot};
 
 pub use connect::own_address;
+pub use document::{Document, OTHERWISE, read as read_document};
 pub use resolve::Resolver;
 pub use write::LogStream;
 
@@ -49,6 +51,13 @@ pub struct Setting {
     pub run_id: String,
     /// The clock's own opinion of itself, from the task metadata.
     pub clock: Option<crate::vantage::ClockDrift>,
+}
+
+impl Setting {
+    /// Of a lookup before the run, whose place does not matter.
+    pub fn of_a_lookup(resolver: Resolver) -> Self {
+        Self { resolver, place: Place::default(), expect_private: false, run_id: String::new(), clock: None }
+    }
 }
 
 /// Credentials that several ladders wait for.

@@ -220,6 +220,116 @@ fn a_plan_is_printed_and_goes_back_into_probe() {
     assert_eq!(Some(i64::from(output.status.code().unwrap())), report["verdict"]["exit_code"].as_i64());
 }
 
+/// What a probe must not do: ask this resolver, or this agent.
+struct Nobody {
+    resolver: std::net::UdpSocket,
+    agent: std::net::TcpListener,
+}
+
+impl Nobody {
+    fn new() -> Self {
+        let resolver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let agent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        resolver.set_nonblocking(true).unwrap();
+        agent.set_nonblocking(true).unwrap();
+        Self { resolver, agent }
+    }
+
+    /// `pullprobe probe` in a task of which all that can be asked is here.
+    fn probe(&self, arguments: &[&str]) -> Command {
+        let resolver = self.resolver.local_addr().unwrap().to_string();
+        let agent = format!("http://{}", self.agent.local_addr().unwrap());
+        let mut command =
+            pullprobe(&[&["probe", "--resolver", &resolver, "--region", "us-east-1"], arguments].concat());
+        command.env("ECS_CONTAINER_METADATA_URI_V4", format!("{agent}/v4/x"));
+        command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{agent}/credentials"));
+        command
+    }
+
+    fn was_asked(&self) -> bool {
+        self.resolver.recv(&mut [0; 512]).is_ok() || self.agent.accept().is_ok()
+    }
+}
+
+#[test]
+fn what_cannot_be_a_task_definition_or_a_plan_is_refused_before_anything_is_sent() {
+    let containers = |count: usize| -> Vec<Value> {
+        (0..count).map(|n| serde_json::json!({ "name": format!("c{n}"), "image": format!("{ECR}/app:{n}") })).collect()
+    };
+    let definition = |containers: &[Value]| serde_json::json!({ "containerDefinitions": containers }).to_string();
+    let mut cyclic = containers(3);
+    for n in 0..3 {
+        cyclic[n]["dependsOn"] =
+            serde_json::json!([{ "containerName": format!("c{}", (n + 1) % 3), "condition": "START" }]);
+    }
+    let mut secrets = containers(10);
+    for (n, container) in secrets.iter_mut().enumerate() {
+        let secret = |m| {
+            let name = format!("{}-{n}-{m}", "a-secret-with-a-long-name".repeat(3));
+            serde_json::json!({ "name": "A", "valueFrom": format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}") })
+        };
+        container["secrets"] = (0..12).map(secret).collect();
+    }
+    let nobody = Nobody::new();
+    for (name, document, words) in [
+        ("cut.json", "{\"containerDefinitions\": [".into(), &["not JSON", "line 1"][..]),
+        ("5-mb.json", definition(&containers(60_000)), &["262144 bytes"]),
+        ("300.json", definition(&containers(300)), &["containerDefinitions: 300 containers", "1 to 10"]),
+        ("cyclic.json", definition(&cyclic), &["containerDefinitions[0]", "c0 → c1 → c2 → c0"]),
+        ("deep.json", "[".repeat(200_000), &["recursion limit"]),
+        ("type.json", definition(&[serde_json::json!({ "image": 1 })]), &["containerDefinitions[0].image", "a number"]),
+    ] {
+        let path = file(name, document.as_bytes());
+        let output = nobody.probe(&["--task-definition", path.to_str().unwrap()]).output().unwrap();
+        refused(&output, &[&["--task-definition"], words].concat()).unwrap();
+        let output = run(&["plan", "--region", "us-east-1", "--task-definition", path.to_str().unwrap()]);
+        refused(&output, words).unwrap();
+    }
+    let large = file("large.json", definition(&secrets).as_bytes());
+    let from_file = ["plan", "--region", "us-east-1", "--task-definition", large.to_str().unwrap()];
+    assert!(run(&from_file).status.success());
+    let way_out = ["8192", "characters", "--task-definition s3://BUCKET/KEY"];
+    refused(&run(&[&from_file[..], &["--format", "json"]].concat()), &way_out).unwrap();
+    let output = nobody.probe(&["--plan", &format!("{{{}}}", " ".repeat(9_000))]).output().unwrap();
+    refused(&output, &[&["9002"], &way_out[..]].concat()).unwrap();
+    assert!(!nobody.was_asked());
+}
+
+#[test]
+fn a_task_definition_elsewhere_that_cannot_be_read_is_an_error_with_the_way_out() {
+    let remote = "s3://configuration/task.json";
+    refused(&run(&["plan", "--task-definition", remote]), &["offline", "--task-definition -"]).unwrap();
+    refused(
+        &run(&["probe", "--task-definition", "arn:aws:ecs:us-east-1:123456789012:task-definition/a:1"]),
+        &["describe"],
+    )
+    .unwrap();
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let arguments =
+        ["probe", "--task-definition", remote, "--region", "us-east-1", "--resolver", &closed, "--deadline", "30s"];
+    let mut command = pullprobe(&arguments);
+    command.env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "x");
+    let words = [remote, "configuration.s3.us-east-1.amazonaws.com cannot be reached", "resolve", "--plan"];
+    refused(&command.output().unwrap(), &words).unwrap();
+    refused(&run(&[&arguments[..], &["--image", "App"]].concat()), &["--image"]).unwrap();
+    let without = pullprobe(&arguments).env("AWS_EC2_METADATA_DISABLED", "true").output().unwrap();
+    refused(&without, &["credentials"]).unwrap();
+}
+
+#[test]
+fn what_aws_adds_is_in_the_plan_or_an_error_says_what_to_do() {
+    let image = format!("{ECR}/app:1");
+    let plan = |region: &str, flags: &[&str]| run(&[&["plan", &image, "--region", region], flags].concat());
+    let printed = text(
+        &plan("us-east-1", &["--enable-execute-command", "--service-connect", "--expect-injected", "guardduty"]).stdout,
+    );
+    for host in ["ssmmessages.us-east-1.amazonaws.com:443", "ecs-sc.us-east-1.api.aws:443", "593207742271.dkr.ecr"] {
+        assert!(printed.contains(host), "{host} is not in\n{printed}");
+    }
+    refused(&plan("cn-north-1", &["--expect-injected", "guardduty"]), &["--expect-injected", "--image"]).unwrap();
+    refused(&plan("cn-north-1", &["--service-connect"]), &["--service-connect"]).unwrap();
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     for arguments in [&["causes"][..], &["schema"], &["causes", "network-acl"]] {

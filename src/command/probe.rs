@@ -4,41 +4,63 @@ use std::fs;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Error, plan, print};
+use super::wants::{self, Asked};
+use super::{Error, print};
 use crate::cli::{Format, Probe};
 use crate::dns;
 use crate::plan::Plan;
-use crate::probe::{Interruption, Sight};
+use crate::probe::{Document, Interruption, OTHERWISE, Resolver, Setting, Sight, read_document};
 use crate::render;
 use crate::report::Report;
-use crate::run::{self, Discovered, Environment, Options};
+use crate::run::{self, Environment, Options};
 use crate::vantage;
 
 /// Reads the flags, probes, prints the report, and returns its exit code.
 pub fn run(flags: &Probe) -> Result<u8, Error> {
     let resolvers = resolvers(flags)?;
     let roots = Arc::new(roots(flags)?);
+    // Whatever is wrong with it is said before anything is sent.
+    let given = flags.plan.as_deref().map(Plan::from_json).transpose();
+    let given = given.map_err(|error| Error::Usage(format!("--plan: {error}")))?;
+    let asked = wants::read(&flags.wants)?;
     let runtime = runtime()?;
     let report = runtime.block_on(async {
+        let mut deadline = flags.deadline;
         let environment: Environment =
             Arc::new(|name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()));
         let credentials = run::begin_credentials(&environment);
         let metadata = vantage::discover(&|name: &str| environment(name)).await;
+        let plan = match (given, asked) {
+            (Some(plan), _) => plan,
+            (None, Asked::For(wanted)) => wants::complete(*wanted, &flags.wants, &metadata)?,
+            (None, Asked::ForWhatLiesIn(document)) => {
+                let region = wants::region(&flags.wants, &[], &metadata)?;
+                let setting = Setting::of_a_lookup(Resolver::new(resolvers.clone()));
+                let within = LONGEST_READ.min(deadline / 2);
+                let credentials = credentials.clone();
+                let read = read_document(&document, &region, setting, roots.clone(), credentials, within * 3 / 4);
+                let started = Instant::now();
+                let json = in_time(read, within, &document).await?;
+                deadline -= started.elapsed().min(deadline / 2);
+                let wanted = wants::with_definition(&flags.wants, Some(&json))?;
+                wants::complete(wanted, &flags.wants, &metadata)?
+            }
+        };
         let options = Options {
-            plan: plan_of(flags, &metadata)?,
+            plan,
             metadata,
             resolvers,
             roots,
             environment,
             credentials,
-            deadline: flags.deadline,
+            deadline,
             run_id: flags.run_id.clone().unwrap_or_else(generated_id),
             labels: flags.labels(),
             sight: Sight::default(),
@@ -85,10 +107,22 @@ pub fn report_panics(options: &Options) {
     }));
 }
 
-fn plan_of(flags: &Probe, metadata: &Discovered) -> Result<Plan, Error> {
-    match &flags.plan {
-        Some(json) => Plan::from_json(json).map_err(|error| Error::Usage(format!("--plan: {error}"))),
-        None => plan::from_flags(&flags.wants, metadata),
+/// Of the run's thirty seconds, for the task definition. Silence at every rung of two regions does not take longer.
+const LONGEST_READ: Duration = Duration::from_secs(12);
+
+/// Ends with the task definition, the deadline, or a signal.
+async fn in_time(
+    read: impl Future<Output = Result<Vec<u8>, String>>,
+    deadline: Duration,
+    document: &Document,
+) -> Result<Vec<u8>, Error> {
+    let wrong = |what: String| Error::Usage(format!("--task-definition {document}: {what}"));
+    tokio::select! {
+        read = tokio::time::timeout(deadline, read) => match read {
+            Ok(read) => read.map_err(wrong),
+            Err(_) => Err(wrong(format!("it was not read within {} s; {OTHERWISE}", deadline.as_secs_f32()))),
+        },
+        Interruption(by) = interrupted() => Err(Error::Tool(format!("{by} before the task definition was read"))),
     }
 }
 

@@ -23,7 +23,11 @@ impl Platform {
             "aarch64" => "arm64",
             other => other,
         };
-        Self { os: "linux".into(), architecture: architecture.into() }
+        Self::of("linux", architecture)
+    }
+
+    pub(crate) fn of(os: &str, architecture: &str) -> Self {
+        Self { os: os.into(), architecture: architecture.into() }
     }
 }
 

@@ -104,7 +104,7 @@ impl Targets<'_> {
 const NFS: u16 = 2049;
 
 /// Bucket and key of `arn:aws:s3:::bucket/key`.
-pub(super) fn object_of(arn: &str) -> Result<(&str, &str), String> {
+pub(crate) fn object_of(arn: &str) -> Result<(&str, &str), String> {
     let parts: Vec<_> = arn.splitn(6, ':').collect();
     let object = match parts[..] {
         ["arn", _, "s3", "", "", object] => object.split_once('/'),

@@ -90,6 +90,8 @@ impl Reader {
         let platform =
             definition.member("runtimePlatform").and_then(|runtime| runtime.as_ref().map(platform).transpose());
         match platform {
+            // ECS developer guide, "runtimePlatform": Fargate's default. An instance's is its own.
+            Ok(None) if self.fargate => self.wanted.platform = Some(Platform::of("linux", "amd64")),
             Ok(platform) => self.wanted.platform = platform,
             Err(mistake) => self.mistakes.push(mistake),
         }
@@ -134,7 +136,7 @@ fn platform(runtime: &Node<'_>) -> Result<Platform, Mistake> {
         },
         None => "linux",
     };
-    Ok(Platform { os: os.into(), architecture: architecture.into() })
+    Ok(Platform::of(os, architecture))
 }
 
 #[cfg(test)]

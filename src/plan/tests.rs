@@ -49,6 +49,10 @@ fn a_plan_reads_back_from_its_own_json_and_nothing_else() {
             assert!(Plan::from_json(broken).is_err(), "{broken}");
         }
     }
+    let host = r#"{"schema":"pullprobe/plan/v1","region":"eu-west-1","platform":"linux/amd64",
+        "connections":[{"role":"splunk","host":"a/b","subject":"x"}]}"#;
+    assert!(Plan::from_json(host).unwrap_err().contains("\"a/b\" cannot be the name of a host"));
+    assert!(Plan::from_json(&host.replace("a/b", "a.b")).is_ok());
     let elsewhere = json.replace("api.ecr.eu-west-1", "api.ecr.eu-west-2");
     assert!(Plan::from_json(&elsewhere).unwrap_err().contains("leave them out"));
 }

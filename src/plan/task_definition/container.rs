@@ -2,8 +2,7 @@
 
 use super::Reader;
 use super::node::{Mistake, Node};
-use crate::plan::targets::object_of;
-use crate::plan::{ImageWanted, ValueFrom};
+use crate::plan::{ImageWanted, ValueFrom, object_of};
 use crate::reference::{Reference, Registry};
 
 /// ECS developer guide, "Use a file to pass environment variables to a container": ten files.

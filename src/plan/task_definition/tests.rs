@@ -49,14 +49,22 @@ fn images_secrets_log_groups_and_platform_come_from_it_with_or_without_the_outer
 }
 
 #[test]
+fn without_a_runtime_platform_fargate_takes_its_own_and_an_instance_its_own() {
+    assert_eq!(read(&container(json!({}))).unwrap().platform.unwrap().to_string(), "linux/amd64");
+    let mut on_instances = container(json!({ "logConfiguration": { "logDriver": "json-file" } }));
+    on_instances["requiresCompatibilities"] = json!(["EC2"]);
+    assert_eq!(read(&on_instances).unwrap().platform, None);
+}
+
+#[test]
 fn a_byte_order_mark_is_no_mistake() {
     let marked = format!("\u{feff}{}", container(json!({})));
     assert!(super::read(marked.as_bytes()).is_ok());
 }
 
-#[test]
-fn everything_that_ecs_touches_is_wanted() {
-    let definition = json!({
+/// A task that has something of everything.
+fn complete() -> Value {
+    json!({
         "containerDefinitions": [
             { "name": "app", "image": "docker.io/team/app", "repositoryCredentials": { "credentialsParameter": "hub" },
               "environmentFiles": [{ "type": "s3", "value": "arn:aws:s3:::bucket/app.env" }],
@@ -73,8 +81,12 @@ fn everything_that_ecs_touches_is_wanted() {
         ],
         "volumes": [{ "name": "scratch" }, { "name": "data", "efsVolumeConfiguration": { "fileSystemId": "fs-0123456789abcdef0",
             "transitEncryption": "ENABLED", "authorizationConfig": { "accessPointId": "fsap-0123456789abcdef0", "iam": "ENABLED" } } }],
-    });
-    let wanted = read(&definition).unwrap();
+    })
+}
+
+#[test]
+fn everything_that_ecs_touches_is_wanted() {
+    let wanted = read(&complete()).unwrap();
     assert_eq!(wanted.images[0].login.as_deref(), Some("hub"));
     assert_eq!((wanted.logs[0].create_group, wanted.logs[0].stream_prefix.as_deref()), (true, Some("fl")));
     assert!(wanted.unchecked.is_empty());
@@ -300,4 +312,50 @@ fn no_size_and_no_depth_is_too_much() {
         let error = super::read(&document).unwrap_err();
         assert!(error.contains(complaint) && error.len() < 300, "{error}");
     }
+}
+
+/// Every value replaced by every other kind of value, and every member taken away.
+#[test]
+fn whatever_is_changed_is_read_or_refused_with_a_path() {
+    fn places(value: &Value, at: &str, all: &mut Vec<String>) {
+        all.push(at.to_owned());
+        let members: Vec<(String, &Value)> = match value {
+            Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), value)).collect(),
+            Value::Array(values) => values.iter().enumerate().map(|(n, value)| (n.to_string(), value)).collect(),
+            _ => Vec::new(),
+        };
+        for (name, value) in members {
+            places(value, &format!("{at}/{name}"), all);
+        }
+    }
+    let (whole, mut all) = (complete(), Vec::new());
+    places(&whole, "", &mut all);
+    let (mut read_all, mut refused) = (0, 0);
+    for place in &all {
+        for instead in [
+            json!(null),
+            json!(true),
+            json!(-1.5e300),
+            json!(""),
+            json!("é\n{}"),
+            json!([]),
+            json!([[]]),
+            json!({}),
+            json!("x".repeat(5_000)),
+        ] {
+            let mut changed = whole.clone();
+            *changed.pointer_mut(place).unwrap() = instead;
+            match read(&changed) {
+                Ok(wanted) => {
+                    read_all += 1;
+                    let _ = Plan::new(wanted, "eu-west-1".parse().unwrap());
+                }
+                Err(error) => {
+                    refused += 1;
+                    assert!(error.len() < 2_000 && error.contains(": "), "{error}");
+                }
+            }
+        }
+    }
+    assert!(read_all > 20 && refused > 200, "{read_all} {refused}");
 }

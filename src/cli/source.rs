@@ -1,0 +1,124 @@
+//! `--task-definition`: where the document lies, and reading it there.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::plan::task_definition::MAX_SIZE;
+use crate::plan::{ValueFrom, object_of};
+use crate::probe::Document;
+
+/// Where a task definition lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// `-`
+    Stdin,
+    /// A path.
+    File(PathBuf),
+    /// Amazon S3 or Parameter Store: the probe asks as itself.
+    Remote(Document),
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    /// `s3://`, `ssm:` and ARNs are elsewhere; all else is a path.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let object = |arn: &str| {
+            let (bucket, key) = object_of(arn)?;
+            Ok(Self::Remote(Document::Object { bucket: bucket.to_owned(), key: key.to_owned() }))
+        };
+        let parameter = |name: &str| match name.parse()? {
+            ValueFrom::Parameter { name, region } => Ok(Self::Remote(Document::Parameter { name, region })),
+            ValueFrom::Secret { .. } => Err("a secret is no place for a task definition: use a parameter".to_owned()),
+        };
+        if text == "-" {
+            return Ok(Self::Stdin);
+        }
+        if text.is_empty() {
+            return Err("a file, -, s3://BUCKET/KEY or ssm:/NAME is needed".into());
+        }
+        if let Some(place) = text.strip_prefix("s3://") {
+            return object(&format!("arn:aws:s3:::{place}"));
+        }
+        if let Some(name) = text.strip_prefix("ssm:") {
+            return parameter(name);
+        }
+        match text.split(':').nth(2).filter(|_| text.starts_with("arn:")) {
+            Some("s3") => object(text),
+            Some("ssm" | "secretsmanager") => parameter(text),
+            Some(_) => {
+                Err("of an ARN only objects in Amazon S3 and parameters are read; for a task definition's own, give \
+                            what aws ecs describe-task-definition prints"
+                    .into())
+            }
+            None => Ok(Self::File(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdin => f.write_str("-"),
+            Self::File(path) => path.display().fmt(f),
+            Self::Remote(document) => document.fmt(f),
+        }
+    }
+}
+
+/// Bytes read of a task definition: one more than the largest, so that the reader can say that it is too large.
+const LONGEST_FILE: u64 = MAX_SIZE as u64 + 1;
+
+impl Source {
+    /// The document on this machine. Fails as reading does, and where it lies elsewhere.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let mut document = Vec::new();
+        match self {
+            Self::Stdin => io::stdin().lock().take(LONGEST_FILE).read_to_end(&mut document)?,
+            Self::File(path) => File::open(path)?.take(LONGEST_FILE).read_to_end(&mut document)?,
+            Self::Remote(_) => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        Ok(document)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_a_file_unless_it_says_otherwise() {
+        let object =
+            |bucket: &str, key: &str| Ok(Source::Remote(Document::Object { bucket: bucket.into(), key: key.into() }));
+        let parameter = |name: &str, region: Option<&str>| {
+            let region = region.map(|region| region.parse().unwrap());
+            Ok(Source::Remote(Document::Parameter { name: name.into(), region }))
+        };
+        let arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/app/task";
+        for (text, source) in [
+            ("-", Ok(Source::Stdin)),
+            ("task.json", Ok(Source::File("task.json".into()))),
+            ("./s3:/x", Ok(Source::File("./s3:/x".into()))),
+            ("s3://bucket/a/task.json", object("bucket", "a/task.json")),
+            ("arn:aws:s3:::bucket/task.json", object("bucket", "task.json")),
+            ("ssm:/app/task", parameter("/app/task", None)),
+            (arn, parameter(arn, Some("eu-west-1"))),
+        ] {
+            assert_eq!(text.parse::<Source>(), source, "{text}");
+            assert_eq!(source.unwrap().to_string().parse::<Source>().unwrap(), text.parse().unwrap());
+        }
+        for (text, word) in [
+            ("", "s3://BUCKET/KEY"),
+            ("s3://bucket", "object"),
+            ("ssm:", "1 to 2,048"),
+            ("arn:aws:ecs:eu-west-1:123456789012:task-definition/app:1", "describe-task-definition"),
+            ("arn:aws:secretsmanager:eu-west-1:123456789012:secret:app", "use a parameter"),
+        ] {
+            let error = text.parse::<Source>().unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}
