@@ -133,7 +133,7 @@ pub struct Probe {
     #[command(flatten)]
     pub wants: Wants,
     /// A plan as `pullprobe plan --format json` prints it, instead of the flags above
-    #[arg(long, value_name = "JSON", env = "PULLPROBE_PLAN", conflicts_with_all = ["images", "secrets", "log_group", "task_definition", "expect_injected", "enable_execute_command", "service_connect"])]
+    #[arg(long, value_name = "JSON", env = "PULLPROBE_PLAN")]
     pub plan: Option<String>,
     /// Ask this resolver [default: those of /etc/resolv.conf]
     #[arg(long, value_name = "IP[:PORT]", env = "PULLPROBE_RESOLVER", value_parser = resolver)]

@@ -266,7 +266,9 @@ pub fn api_host(service: Service, region: &Region, variant: Variant) -> String {
             format!("{name}{mark}.{region}.{plain}")
         }
         // Their ordinary endpoints in GovCloud are FIPS endpoints.
-        (Service::Logs | Service::Ssm | Service::Sts | Service::Ec2, AwsUsGov) if !dual_stack => {
+        (Service::Logs | Service::Ssm | Service::Sts | Service::Ec2 | Service::KinesisStreams, AwsUsGov)
+            if !dual_stack =>
+        {
             format!("{name}.{region}.{plain}")
         }
         _ => format!("{name}{mark}.{region}.{}", if dual_stack { dual } else { plain }),

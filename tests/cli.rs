@@ -212,7 +212,9 @@ fn a_plan_is_printed_and_goes_back_into_probe() {
     let plan: Value = serde_json::from_str(&json).unwrap();
     // A resolver on a port where nobody is: the probe ends in a second, with a report.
     let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut command = pullprobe(&["probe", "--plan", &json, "--resolver", &closed.to_string(), "--deadline", "4s"]);
+    let mut command = pullprobe(&["probe", "--resolver", &closed.to_string(), "--deadline", "4s"]);
+    // As an override has it: what the task definition sets cannot be unset, only emptied.
+    command.env("PULLPROBE_PLAN", &json).env("PULLPROBE_IMAGE", "").env("PULLPROBE_LOG_GROUP", "");
     let output = command.env("AWS_EC2_METADATA_DISABLED", "true").output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["plan"], plan);

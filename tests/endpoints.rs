@@ -35,11 +35,17 @@ fn partitions() -> Vec<(Partition, Vec<&'static str>)> {
 }
 
 fn service(name: &str) -> Service {
-    use Service::{Ec2, EcrApi, Ecs, Kms, Logs, S3, Scheduler, SecretsManager, Ssm, SsmMessages, Sts};
+    use Service::{
+        Ec2, EcrApi, Ecs, Firehose, KinesisStreams, Kms, Logs, S3, Scheduler, SecretsManager, Ssm, SsmMessages, Sts,
+    };
     let known = [S3, Logs, SecretsManager, Ssm, SsmMessages, Kms, Sts, Ecs, Ec2, Scheduler];
-    known.into_iter().find(|service| service.name() == name).unwrap_or_else(|| {
-        assert_eq!(name, "api.ecr");
-        EcrApi
+    known.into_iter().find(|service| service.name() == name).unwrap_or_else(|| match name {
+        "kinesis" => KinesisStreams,
+        "firehose" => Firehose,
+        _ => {
+            assert_eq!(name, "api.ecr");
+            EcrApi
+        }
     })
 }
 

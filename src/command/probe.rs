@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::wants::{self, Asked};
 use super::{Error, print};
-use crate::cli::{Format, Probe};
+use crate::cli::{Format, Probe, Wants};
 use crate::dns;
 use crate::plan::Plan;
 use crate::probe::{Document, Interruption, OTHERWISE, Resolver, Setting, Sight, read_document};
@@ -27,8 +27,7 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
     let resolvers = resolvers(flags)?;
     let roots = Arc::new(roots(flags)?);
     // Whatever is wrong with it is said before anything is sent.
-    let given = flags.plan.as_deref().map(Plan::from_json).transpose();
-    let given = given.map_err(|error| Error::Usage(format!("--plan: {error}")))?;
+    let given = flags.plan.as_deref().map(|json| plan_in(json, &flags.wants)).transpose()?;
     let asked = wants::read(&flags.wants)?;
     let runtime = runtime()?;
     let report = runtime.block_on(async {
@@ -105,6 +104,25 @@ pub fn report_panics(options: &Options) {
         let _ = print(&run::after_panic(&plan, &run_id, &sight, error).line());
         std::process::exit(1);
     }));
+}
+
+/// Flags that come from a task definition's environment cannot be unset by an override, only emptied.
+fn plan_in(json: &str, wants: &Wants) -> Result<Plan, Error> {
+    let besides = [
+        ("--image", wants.images.iter().any(|image| !image.is_empty())),
+        ("--task-definition", wants.task_definition.is_some()),
+        ("--secret", !wants.secrets.is_empty()),
+        ("--log-group", wants.log_group.as_ref().is_some_and(|group| !group.is_empty())),
+        ("--expect-injected", !wants.expect_injected.is_empty()),
+        ("--enable-execute-command", wants.enable_execute_command),
+        ("--service-connect", wants.service_connect),
+    ];
+    if let Some((flag, _)) = besides.into_iter().find(|(_, given)| *given) {
+        return Err(Error::Usage(format!(
+            "--plan says all that {flag} says: leave one of them out, or empty it in the environment"
+        )));
+    }
+    Plan::from_json(json).map_err(|error| Error::Usage(format!("--plan: {error}")))
 }
 
 /// Of the run's thirty seconds, for the task definition. Silence at every rung of two regions does not take longer.

@@ -145,18 +145,19 @@ impl TryFrom<Form> for Plan {
 
 impl Plan {
     /// The JSON that `probe --plan` takes: with the targets where they fit. Fails with the size and the way out if it is
-    /// more than an override may have.
+    /// more than RunTask takes.
     pub fn to_json(&self) -> Result<String, String> {
-        let json = |form: &Form| serde_json::to_string(form).map_err(|error| error.to_string());
-        let mut form = Form::from(self.clone());
-        let whole = json(&form)?;
-        if whole.chars().count() <= MAX_OVERRIDES {
+        let whole = serde_json::to_string(self).map_err(|error| error.to_string())?;
+        if size_as_override(&whole) <= MAX_OVERRIDES {
             return Ok(whole);
         }
-        form.targets.clear();
-        let short = json(&form)?;
-        within_an_override(&short)?;
-        Ok(short)
+        let short = self.to_short_json()?;
+        match size_as_override(&short) {
+            ..=MAX_OVERRIDES => Ok(short),
+            size => Err(format!(
+                "as an override the plan takes {size} characters, more than the {MAX_OVERRIDES} that RunTask takes: {WAY_OUT}"
+            )),
+        }
     }
 
     /// The shortest JSON of this plan, for an override that it shares with others.
@@ -167,19 +168,22 @@ impl Plan {
 
     /// Reads a plan as `pullprobe plan --format json` prints it. Fails with one sentence on what is wrong.
     pub fn from_json(text: &str) -> Result<Self, String> {
-        within_an_override(text)?;
+        let size = text.chars().count();
+        if size > MAX_OVERRIDES {
+            return Err(format!(
+                "the plan has {size} characters, more than the {MAX_OVERRIDES} of RunTask's overrides: {WAY_OUT}"
+            ));
+        }
         serde_json::from_str(text).map_err(|error| format!("the plan cannot be read: {error}"))
     }
 }
 
-fn within_an_override(json: &str) -> Result<(), String> {
-    let size = json.chars().count();
-    if size <= MAX_OVERRIDES {
-        return Ok(());
-    }
-    Err(format!(
-        "the plan has {size} characters as JSON, more than the {MAX_OVERRIDES} of RunTask's overrides: {WAY_OUT}"
-    ))
+/// Characters of what stands around the plan: the container's name, and the variables that are emptied or set besides.
+const FRAME: usize = 256;
+
+/// Characters in RunTask's overrides, where the plan is a string and each of its quotes is escaped.
+fn size_as_override(json: &str) -> usize {
+    FRAME + json.chars().count() + json.matches(['"', '\\']).count()
 }
 
 /// Neighbours that begin alike, together, in their order.

@@ -30,6 +30,8 @@ SERVICES = {
     "ecs": "ecs",
     "scheduler": "scheduler",
     "ec2": "ec2",
+    "kinesis": "kinesis",
+    "firehose": "firehose",
 }
 VARIANTS = {"plain": (False, False), "fips": (True, False), "dual": (False, True), "fips+dual": (True, True)}
 

@@ -56,6 +56,19 @@ def test_it_is_read_from_s3_and_rehearsed(region, probe, s3, bucket):
     assert region.servers['s3'].requests()[before] == f'200 GET {host} {path}'
 
 
+def test_the_runtime_platform_decides_the_manifest(region, probe):
+    arm_only = IMAGE.replace('1.4', 'arm-only')
+    for architecture, exit_code in ((None, 15), ('X86_64', 15), ('ARM64', 0)):
+        document = definition(image=arm_only) | ({'runtimePlatform': {'cpuArchitecture': architecture}} if architecture else {})
+        file = region.directory / 'platform.json'
+        file.write_text(json.dumps(document))
+        run = probe('--task-definition', file)
+        assert run.exit_code == exit_code, run
+        if exit_code:
+            assert run.finding('platform-mismatch')['confidence'] == 'certain', run
+            assert run.seen('ecr.dkr', 'manifest')[0]['presented'] == ['linux/arm64'], run
+
+
 def test_it_is_read_from_parameter_store_by_name_and_by_arn(region, probe, parameter):
     for source in (f'ssm:{parameter}', f'arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{parameter}'):
         run = probe('--task-definition', source)

@@ -291,6 +291,16 @@ fn what_ecs_would_reject_is_refused_with_its_path() {
 }
 
 #[test]
+fn a_volume_of_another_kind_is_left_out_and_that_is_said() {
+    let mut definition = container(json!({}));
+    definition["volumes"] = json!([{ "name": "a", "fsxWindowsFileServerVolumeConfiguration": { "fileSystemId": "fs-1" } },
+        { "name": "b", "s3filesVolumeConfiguration": { "fileSystemArn": "arn:x" } }, { "name": "c", "configuredAtLaunch": true }]);
+    let subjects: Vec<_> =
+        read(&definition).unwrap().unchecked.into_iter().map(|unchecked| unchecked.subject).collect();
+    assert_eq!(subjects, ["fs-1", "arn:x"]);
+}
+
+#[test]
 fn several_mistakes_are_told_at_once() {
     let broken = json!({ "image": "App", "secrets": [{}], "environmentFiles": [{}], "logConfiguration": {} });
     let error = read(&json!({ "containerDefinitions": [broken, broken] })).unwrap_err();

@@ -2,7 +2,8 @@
 
 use super::Reader;
 use super::node::{Mistake, Node, shorten};
-use crate::plan::FileSystemWanted;
+use crate::observation::Role;
+use crate::plan::{FileSystemWanted, Unchecked};
 
 impl Reader {
     pub(super) fn volumes(&mut self, definition: &Node<'_>, containers: &[Node<'_>]) -> Result<(), Mistake> {
@@ -13,6 +14,12 @@ impl Reader {
                 return Err(volume.needed("name")?.mistake("another volume has this name"));
             }
             names.push(name);
+            let kinds = ["fsxWindowsFileServerVolumeConfiguration", "s3filesVolumeConfiguration"];
+            for kind in kinds {
+                if let Some(configuration) = volume.member(kind)? {
+                    self.left_out(&configuration, kind)?;
+                }
+            }
             if let Some(efs) = volume.member("efsVolumeConfiguration")? {
                 let read = self.file_system(&efs);
                 self.note(read);
@@ -26,6 +33,13 @@ impl Reader {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn left_out(&mut self, configuration: &Node<'_>, kind: &str) -> Result<(), Mistake> {
+        let id = configuration.text_of("fileSystemId")?.or(configuration.text_of("fileSystemArn")?).unwrap_or(kind);
+        let why = format!("a volume with {kind} is not rehearsed");
+        self.wanted.unchecked.push(Unchecked { role: Role::Efs, subject: shorten(id), why });
         Ok(())
     }
 
