@@ -1,0 +1,101 @@
+//! A value of an infrastructure file: like JSON, but in the order in which it was put together.
+
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
+/// A value that is written as YAML (see [`super::template`]) or as HCL (see [`super::hcl`]).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tree {
+    /// Text, taken literally.
+    Text(String),
+    /// A number.
+    Number(u32),
+    /// True or false.
+    Flag(bool),
+    /// Values in order.
+    List(Vec<Tree>),
+    /// Named values in order.
+    Map(Vec<(String, Tree)>),
+}
+
+impl Tree {
+    /// Named values, in this order.
+    pub fn map<const N: usize>(entries: [(&str, Tree); N]) -> Self {
+        Self::Map(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    /// Values, in this order.
+    pub fn list<T: Into<Tree>>(items: impl IntoIterator<Item = T>) -> Self {
+        Self::List(items.into_iter().map(Into::into).collect())
+    }
+
+    /// The same with another value for every entry of this name.
+    #[must_use]
+    pub fn with_entries(self, name: &str, value: &Tree) -> Self {
+        match self {
+            Self::List(items) => Self::List(items.into_iter().map(|item| item.with_entries(name, value)).collect()),
+            Self::Map(entries) => {
+                let replaced = entries.into_iter().map(|(key, entry)| {
+                    let entry = if key == name { value.clone() } else { entry.with_entries(name, value) };
+                    (key, entry)
+                });
+                Self::Map(replaced.collect())
+            }
+            other => other,
+        }
+    }
+
+    /// The same with every text replaced by what `change` makes of it.
+    #[must_use]
+    pub fn with_texts(self, change: &impl Fn(String) -> Tree) -> Self {
+        match self {
+            Self::Text(text) => change(text),
+            Self::List(items) => Self::List(items.into_iter().map(|item| item.with_texts(change)).collect()),
+            Self::Map(entries) => {
+                Self::Map(entries.into_iter().map(|(name, value)| (name, value.with_texts(change))).collect())
+            }
+            other => other,
+        }
+    }
+}
+
+impl From<&str> for Tree {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Tree {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<u32> for Tree {
+    fn from(number: u32) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<bool> for Tree {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+impl Serialize for Tree {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Number(number) => serializer.serialize_u32(*number),
+            Self::Flag(flag) => serializer.serialize_bool(*flag),
+            Self::List(items) => items.serialize(serializer),
+            Self::Map(entries) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                for (name, value) in entries {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
