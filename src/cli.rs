@@ -13,6 +13,7 @@ pub use source::Source;
 
 use crate::cause::Cause;
 use crate::endpoints::Region;
+use crate::plan::needs::Part;
 use crate::plan::{Expect, Injected, Platform, ValueFrom};
 
 /// Why does my ECS task not start? Rehearses the pull from the very subnet and names the cause.
@@ -33,7 +34,7 @@ Exit codes: 0 pass · 1 the tool failed · 2 bad arguments · 3 inconclusive · 
 pub enum Command {
     /// Run the checks from here and deliver the report
     Probe(Box<Probe>),
-    /// Print what a task will contact, and the VPC endpoints and the IAM policy that it needs
+    /// Print what a task will contact, and what it needs for that: VPC endpoints, rules, IAM policies
     Plan(Box<PlanCommand>),
     /// Explain a stopped task's text: the step, what is proven, what it may be, the next command
     Explain(Box<ExplainCommand>),
@@ -171,7 +172,13 @@ pub struct PlanCommand {
     /// What the task wants.
     #[command(flatten)]
     pub wants: Wants,
-    /// How to print the plan
+    /// Print what is needed and not the contacts: VPC endpoints, security group and network ACL rules, policies
+    #[arg(long, conflicts_with = "only")]
+    pub needs: bool,
+    /// Print only this part (repeatable)
+    #[arg(long, value_name = "PART", value_enum, value_delimiter = ',')]
+    pub only: Vec<Part>,
+    /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     pub format: PlanFormat,
 }
@@ -213,10 +220,17 @@ Exit codes: the family's, as of a report (11 network, 14 permission, …) · 3 t
 /// How a plan is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PlanFormat {
-    /// For people: contacts, VPC endpoints, IAM policy
+    /// For people: contacts, VPC endpoints, security group and network ACL rules, policies
     Text,
-    /// As `probe --plan` takes it
+    /// The contacts as `probe --plan` takes them; with --needs or --only those parts, a policy alone as the bare document
     Json,
+    /// A Terraform module of one file: endpoints, rules, policies
+    #[cfg(feature = "operator")]
+    Terraform,
+    /// An AWS CloudFormation template in YAML: endpoints, rules, policies
+    #[cfg(feature = "operator")]
+    #[value(name = "cloudformation")]
+    CloudFormation,
 }
 
 fn resolver(text: &str) -> Result<SocketAddr, String> {

@@ -41,6 +41,10 @@ pub struct Plan {
     pub full: bool,
     /// Address ranges that are private whatever their number: the VPC's own, and those joined to it.
     pub vpc_cidrs: Vec<IpNet>,
+    /// ARN of the role as which ECS starts the task, where the task definition says it.
+    pub execution_role: Option<String>,
+    /// ARN of the role that the containers have, where the task definition says it.
+    pub task_role: Option<String>,
     /// Images to pull.
     pub images: Vec<ImagePull>,
     /// Where the task logs to. The report goes to the first.
@@ -219,6 +223,8 @@ impl Plan {
             expect: wanted.expect,
             full: wanted.full,
             vpc_cidrs: wanted.vpc_cidrs,
+            execution_role: wanted.execution_role,
+            task_role: wanted.task_role,
             images,
             logs,
             secrets,

@@ -1,13 +1,13 @@
 //! `pullprobe plan`.
 
-use std::fmt::Write as _;
-
 use super::wants::{self, Asked};
 use super::{Error, print};
 use crate::cli::{PlanCommand, PlanFormat};
-use crate::plan::{Plan, needs};
+use crate::plan::Plan;
+use crate::plan::needs::{Needs, Part};
+use crate::render;
 
-/// Prints the plan.
+/// Prints the plan, and what it needs.
 pub fn run(flags: &PlanCommand) -> Result<u8, Error> {
     let mut wants = flags.wants.clone();
     wants.images.extend(flags.image.clone());
@@ -20,30 +20,44 @@ pub fn run(flags: &PlanCommand) -> Result<u8, Error> {
             )));
         }
     };
+    let parts = match flags.format {
+        _ if !flags.only.is_empty() => flags.only.clone(),
+        PlanFormat::Text if !flags.needs => [&[Part::Contacts], &Part::NEEDED[..]].concat(),
+        PlanFormat::Json if !flags.needs => vec![Part::Contacts],
+        _ => Part::NEEDED.to_vec(),
+    };
+    let needs = Needs::of(&plan);
     let text = match flags.format {
-        PlanFormat::Text => describe(&plan),
-        PlanFormat::Json => plan.to_json().map_err(Error::Usage)?,
+        PlanFormat::Text => render::plan::render(&plan, &needs, &parts),
+        PlanFormat::Json => json(&plan, &needs, &parts)?,
+        #[cfg(feature = "operator")]
+        PlanFormat::Terraform => render::terraform::render(&needs, resources(&parts)?),
+        #[cfg(feature = "operator")]
+        PlanFormat::CloudFormation => {
+            render::cloudformation::render(&needs, resources(&parts)?).map_err(Error::Usage)?
+        }
     };
     print(&text)
 }
 
-fn describe(plan: &Plan) -> String {
-    let mut text = format!("Contacts (region {}, platform {}):\n\n{plan}", plan.region, plan.platform);
-    let (endpoints, beyond) = needs::vpc_endpoints(plan);
-    text += "\nVPC endpoints that a subnet without a way to the internet needs:\n\n";
-    for endpoint in &endpoints {
-        let dns = if endpoint.private_dns { "private DNS on" } else { "in the subnet's route table" };
-        let _ = writeln!(text, "{:<10} {:<44} {dns}", endpoint.kind, endpoint.service);
+/// The plan itself, or what is needed for it.
+fn json(plan: &Plan, needs: &Needs, parts: &[Part]) -> Result<String, Error> {
+    match needs.to_json(parts) {
+        Some(json) => json.map_err(|error| Error::Tool(error.to_string())),
+        None if parts == [Part::Contacts] => plan.to_json().map_err(Error::Usage),
+        None => {
+            Err(Error::Usage("--only contacts: as JSON they stand alone; ask for the other parts without them".into()))
+        }
     }
-    if endpoints.is_empty() {
-        text += "none\n";
+}
+
+/// Contacts and notes are nothing that can be set up.
+#[cfg(feature = "operator")]
+fn resources(parts: &[Part]) -> Result<&[Part], Error> {
+    if parts.iter().all(|part| matches!(part, Part::Contacts | Part::Notes)) {
+        return Err(Error::Usage(
+            "--only contacts and --only notes are text or JSON: there is nothing to set up".into(),
+        ));
     }
-    for target in beyond {
-        let _ =
-            writeln!(text, "no VPC endpoint of this region leads to {}: it needs a way to the internet", target.host);
-    }
-    let policy = needs::execution_role_policy(plan);
-    text += "\nThe execution role needs at least:\n\n";
-    text += &serde_json::to_string_pretty(&policy).unwrap_or_default();
-    text
+    Ok(parts)
 }

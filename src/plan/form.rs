@@ -28,6 +28,10 @@ pub(super) struct Form {
     full: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     vpc_cidrs: Vec<IpNet>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    execution_role: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    task_role: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     images: Vec<ImageWanted>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -63,7 +67,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 impl From<Plan> for Form {
     fn from(plan: Plan) -> Self {
-        let Plan { region, platform, expect, full, vpc_cidrs, unchecked, targets, .. } = plan;
+        let Plan { region, platform, expect, full, vpc_cidrs, execution_role, task_role, unchecked, targets, .. } =
+            plan;
         let connections = plan.connections.into_iter().filter_map(|connection| {
             let target = targets.iter().find(|target| target.key == connection.target)?;
             let (role, host, port) = (target.role, target.host.clone(), target.port);
@@ -102,6 +107,8 @@ impl From<Plan> for Form {
             expect,
             full,
             vpc_cidrs,
+            execution_role,
+            task_role,
             unchecked,
             targets,
         }
@@ -134,6 +141,8 @@ impl TryFrom<Form> for Plan {
             expect: form.expect,
             full: form.full,
             vpc_cidrs: form.vpc_cidrs,
+            execution_role: form.execution_role,
+            task_role: form.task_role,
         };
         let plan = Self::new(wanted, form.region)?;
         if !form.targets.is_empty() && form.targets != plan.targets {

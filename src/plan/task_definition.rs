@@ -95,6 +95,8 @@ impl Reader {
             Ok(platform) => self.wanted.platform = platform,
             Err(mistake) => self.mistakes.push(mistake),
         }
+        self.wanted.execution_role = role(definition, "executionRoleArn")?;
+        self.wanted.task_role = role(definition, "taskRoleArn")?;
         self.routes_logs = firelens::routers(&containers).is_ok_and(|routers| !routers.is_empty());
         for container in &containers {
             self.container(container);
@@ -120,6 +122,11 @@ fn not_a_definition(found: &Node<'_>) -> Mistake {
         "containerDefinitions is missing: it is not a task definition"
     };
     found.mistake(what)
+}
+
+/// A role's ARN. ECS takes a role's name too, which says less than is asked here.
+fn role(definition: &Node<'_>, name: &str) -> Result<Option<String>, Mistake> {
+    Ok(definition.text_of(name)?.filter(|role| role.starts_with("arn:")).map(str::to_owned))
 }
 
 /// Windows images are told apart by build as well; the manifest's platform is `windows/amd64` for all.

@@ -110,6 +110,8 @@ fn large(containers: usize, secrets: usize) -> Plan {
         expect: Expect::Private,
         full: true,
         vpc_cidrs: vec!["10.0.0.0/16".parse().unwrap()],
+        execution_role: Some("arn:aws:iam::123456789012:role/ecsTaskExecutionRole".into()),
+        task_role: Some("arn:aws:iam::123456789012:role/app".into()),
     };
     Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap()
 }

@@ -39,6 +39,10 @@ pub struct Wanted {
     pub full: bool,
     /// Address ranges that are private whatever their number.
     pub vpc_cidrs: Vec<IpNet>,
+    /// ARN of the role as which ECS starts the task.
+    pub execution_role: Option<String>,
+    /// ARN of the role that the containers have.
+    pub task_role: Option<String>,
 }
 
 impl Wanted {

@@ -9,7 +9,7 @@ use crate::report::{LADDER, Logs, Report};
 use crate::verdict::Status;
 
 /// Columns of a terminal that nobody has widened.
-const WIDTH: usize = 80;
+pub(super) const WIDTH: usize = 80;
 
 /// The report as text. `colour` adds ANSI colours; without them the marks alone carry the meaning.
 pub fn render(report: &Report, colour: bool) -> String {

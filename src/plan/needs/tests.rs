@@ -1,0 +1,281 @@
+use super::*;
+use crate::plan::{ConnectionWanted, FileSystemWanted, ImageWanted, LogWanted, Wanted};
+
+const APP: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1";
+
+fn image(reference: &str) -> ImageWanted {
+    reference.parse().unwrap()
+}
+
+fn plan_in(region: &str, wanted: Wanted) -> Plan {
+    Plan::new(wanted, region.parse().unwrap()).unwrap()
+}
+
+fn plan(wanted: Wanted) -> Plan {
+    plan_in("eu-west-1", wanted)
+}
+
+fn needs(wanted: Wanted) -> Needs {
+    Needs::of(&plan(wanted))
+}
+
+/// All that a task may want in the task's own region, and some of it elsewhere.
+fn everything() -> Wanted {
+    Wanted {
+        images: vec![
+            ImageWanted { login: Some("registry/login".into()), ..image("ghcr.io/team/app:1") },
+            image(APP),
+            image("123456789012.dkr.ecr.us-east-1.amazonaws.com/other:1"),
+            image("123456789012.dkr.ecr.eu-west-1.amazonaws.com/docker-hub/library/nginx:1"),
+        ],
+        secrets: [
+            "arn:aws:secretsmanager:eu-west-1:123456789012:secret:app/db-AbCdEf:password::",
+            "arn:aws:secretsmanager:eu-west-1:123456789012:secret:app/partial",
+            "arn:aws:ssm:eu-west-1:123456789012:parameter/app/mode",
+            "/aws/reference/secretsmanager/app/behind",
+        ]
+        .map(|value| value.parse().unwrap())
+        .into(),
+        logs: vec![LogWanted { group: "/ecs/app".into(), region: None, stream_prefix: None, create_group: true }],
+        log_group: Some("/ecs/probe".into()),
+        environment_files: vec!["arn:aws:s3:::my-bucket/app.env".into()],
+        file_systems: vec![FileSystemWanted {
+            id: "fs-0123456789abcdef0".into(),
+            root_directory: None,
+            access_point: None,
+            iam: true,
+            transit_encryption: true,
+        }],
+        connections: [
+            (Role::SsmMessages, "ssmmessages.eu-west-1.amazonaws.com", 443),
+            (Role::Splunk, "splunk.corp", 8088),
+        ]
+        .map(|(role, host, port)| ConnectionWanted {
+            role,
+            host: host.into(),
+            port,
+            tcp_only: false,
+            subject: "x".into(),
+        })
+        .into(),
+        ..Wanted::default()
+    }
+}
+
+#[test]
+fn every_target_has_an_endpoint_or_a_reason_why_not() {
+    let plan = plan(everything());
+    let needs = Needs::of(&plan);
+    let mut known: Vec<&str> = needs.endpoints.iter().flat_map(|e| &e.targets).map(String::as_str).collect();
+    known.extend(needs.beyond.iter().map(|one| one.target.as_str()));
+    known.sort_unstable();
+    let mut all: Vec<_> = plan.targets.iter().filter(|t| t.role != Role::Efs).map(|t| t.key.as_str()).collect();
+    all.sort_unstable();
+    assert_eq!(known, all, "each once");
+    let services: Vec<_> = needs.endpoints.iter().map(|e| (e.short_name(&needs.region), e.private_dns)).collect();
+    let s3 = services.iter().filter(|(name, _)| *name == "s3").collect::<Vec<_>>();
+    assert_eq!(s3, [&("s3", false)], "layers and environment files go through one gateway");
+    for name in ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm", "ssmmessages"] {
+        assert!(services.contains(&(name, true)), "{name}: {services:?}");
+    }
+    let beyond: Vec<_> = needs.beyond.iter().map(|one| one.host.as_str()).collect();
+    assert!(beyond.contains(&"ghcr.io") && beyond.contains(&"splunk.corp"), "{beyond:?}");
+}
+
+#[test]
+fn endpoint_names_are_those_of_the_partition() {
+    for (region, domain, prefix) in [
+        ("cn-north-1", "amazonaws.com.cn", "cn.com.amazonaws.cn-north-1"),
+        ("us-gov-west-1", "amazonaws.com", "com.amazonaws.us-gov-west-1"),
+        ("us-iso-east-1", "c2s.ic.gov", "gov.ic.c2s.us-iso-east-1"),
+    ] {
+        let images = vec![image(&format!("123456789012.dkr.ecr.{region}.{domain}/app"))];
+        let needs = Needs::of(&plan_in(region, Wanted { images, ..Wanted::default() }));
+        let mut names: Vec<_> = needs.endpoints.iter().map(|endpoint| endpoint.service.as_str()).collect();
+        names.sort_unstable();
+        let s3 = format!("com.amazonaws.{region}.s3");
+        let mut expected = vec![format!("{prefix}.ecr.api"), format!("{prefix}.ecr.dkr"), s3.clone()];
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+        assert_eq!(needs.gateway().unwrap().kind, Kind::Gateway);
+        assert!(needs.security_groups.iter().any(|rule| rule.peer == Peer::PrefixList(s3.clone())), "{region}");
+    }
+}
+
+#[test]
+fn what_no_endpoint_leads_to_is_said_with_the_reason() {
+    for (reference, host, reason) in [
+        ("nginx", "registry-1.docker.io", "not a service of AWS"),
+        ("ghcr.io/a/b", "ghcr.io", "not a service of AWS"),
+        ("public.ecr.aws/nginx/nginx", "public.ecr.aws", "Amazon ECR Public has no VPC endpoint"),
+        ("10.1.2.3:5000/a/b", "10.1.2.3", "private range"),
+        ("123456789012.dkr.ecr.us-east-1.amazonaws.com/a", "api.ecr.us-east-1.amazonaws.com", "it is in us-east-1"),
+        (
+            "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com/a",
+            "api.ecr.us-east-1.amazonaws.com",
+            "it is in us-east-1",
+        ),
+        ("registry.us-east-1.example.com/a/b", "registry.us-east-1.example.com", "in a network of yours"),
+        ("123456789012.dkr-ecr.eu-west-1.on.aws/a", "123456789012.dkr-ecr.eu-west-1.on.aws", "dual-stack"),
+    ] {
+        let needs = needs(Wanted { images: vec![image(reference)], ..Wanted::default() });
+        let one = needs.beyond.iter().find(|one| one.host == host).unwrap_or_else(|| panic!("{reference}: {needs:?}"));
+        assert!(one.why.contains(reason), "{reference}: {}", one.why);
+    }
+}
+
+fn said(rules: &[GroupRule]) -> Vec<String> {
+    rules.iter().map(|rule| format!("{:?} {:?} {} {}", rule.group, rule.flow, rule.port, rule.peer)).collect()
+}
+
+#[test]
+fn security_groups_open_one_direction_and_the_internet_only_where_it_is_needed() {
+    let pull = needs(Wanted { images: vec![image(APP)], ..Wanted::default() });
+    assert_eq!(
+        said(&pull.security_groups),
+        [
+            "Tasks Outbound 443 the security group of the interface endpoints",
+            "Tasks Outbound 443 the prefix list com.amazonaws.eu-west-1.s3",
+            "Endpoints Inbound 443 the security group of the tasks",
+        ]
+    );
+    let all = said(&needs(everything()).security_groups);
+    for rule in [
+        "Tasks Outbound 2049 the security group of the mount targets",
+        "FileSystems Inbound 2049 the security group of the tasks",
+        "Tasks Outbound 443 0.0.0.0/0",
+        "Tasks Outbound 8088 0.0.0.0/0",
+    ] {
+        assert!(all.iter().any(|known| known == rule), "{all:?}");
+    }
+    let private = needs(Wanted { images: vec![image("10.1.2.3:5000/a")], ..Wanted::default() });
+    assert_eq!(said(&private.security_groups), ["Tasks Outbound 5000 10.1.2.3/32"]);
+}
+
+#[test]
+fn network_acls_let_requests_out_and_answers_back() {
+    let rules = |wanted: Wanted| -> Vec<String> {
+        let rules = needs(wanted).network_acls;
+        let said = |r: &AclRule| format!("{:?} {:?} {}-{} {}", r.subnets, r.flow, r.from_port, r.to_port, r.peer);
+        rules.iter().map(said).collect()
+    };
+    assert_eq!(
+        rules(Wanted { images: vec![image(APP)], ..Wanted::default() }),
+        [
+            "Tasks Outbound 443-443 0.0.0.0/0",
+            "Tasks Inbound 1024-65535 0.0.0.0/0",
+            "Endpoints Outbound 1024-65535 the VPC's address range",
+            "Endpoints Inbound 443-443 the VPC's address range",
+        ],
+        "S3's addresses are public, so the rule for the VPC is part of that for everywhere"
+    );
+    let only_logs = rules(Wanted { log_group: Some("/ecs/app".into()), ..Wanted::default() });
+    assert_eq!(only_logs[0], "Tasks Outbound 443-443 the VPC's address range");
+    let all = rules(everything());
+    for rule in ["Nat Inbound 443-443 the VPC's address range", "Nat Outbound 8088-8088 0.0.0.0/0"] {
+        assert!(all.iter().any(|known| known == rule), "{all:?}");
+    }
+    let mut unique = all.clone();
+    unique.sort();
+    unique.dedup();
+    assert_eq!(unique.len(), all.len());
+}
+
+/// `action resource` of each.
+fn allowed(policy: &Policy) -> Vec<String> {
+    let pairs = policy.statement.iter().flat_map(|statement| {
+        statement.action.iter().flat_map(|action| statement.resource.iter().map(move |arn| format!("{action} {arn}")))
+    });
+    pairs.collect()
+}
+
+#[test]
+fn the_execution_role_may_what_ecs_does_and_nothing_wider() {
+    let mut said = allowed(&needs(everything()).execution_role_policy);
+    said.sort();
+    let mut expected = [
+        "ecr:GetAuthorizationToken *",
+        "ecr:BatchGetImage arn:aws:ecr:eu-west-1:123456789012:repository/team/app",
+        "ecr:BatchGetImage arn:aws:ecr:eu-west-1:123456789012:repository/docker-hub/library/nginx",
+        "ecr:BatchGetImage arn:aws:ecr:us-east-1:123456789012:repository/other",
+        "ecr:GetDownloadUrlForLayer arn:aws:ecr:eu-west-1:123456789012:repository/team/app",
+        "ecr:GetDownloadUrlForLayer arn:aws:ecr:eu-west-1:123456789012:repository/docker-hub/library/nginx",
+        "ecr:GetDownloadUrlForLayer arn:aws:ecr:us-east-1:123456789012:repository/other",
+        "logs:CreateLogStream arn:aws:logs:eu-west-1:*:log-group:/ecs/app:*",
+        "logs:CreateLogStream arn:aws:logs:eu-west-1:*:log-group:/ecs/probe:*",
+        "logs:PutLogEvents arn:aws:logs:eu-west-1:*:log-group:/ecs/app:*",
+        "logs:PutLogEvents arn:aws:logs:eu-west-1:*:log-group:/ecs/probe:*",
+        "logs:CreateLogGroup arn:aws:logs:eu-west-1:*:log-group:/ecs/app:*",
+        "secretsmanager:GetSecretValue arn:aws:secretsmanager:eu-west-1:123456789012:secret:app/db-AbCdEf",
+        "secretsmanager:GetSecretValue arn:aws:secretsmanager:eu-west-1:123456789012:secret:app/partial-??????",
+        "secretsmanager:GetSecretValue arn:aws:secretsmanager:eu-west-1:*:secret:app/behind-??????",
+        "secretsmanager:GetSecretValue arn:aws:secretsmanager:eu-west-1:*:secret:registry/login-??????",
+        "ssm:GetParameters arn:aws:ssm:eu-west-1:123456789012:parameter/app/mode",
+        "ssm:GetParameters arn:aws:ssm:eu-west-1:*:parameter/aws/reference/secretsmanager/app/behind",
+        "s3:GetObject arn:aws:s3:::my-bucket/app.env",
+        "s3:GetBucketLocation arn:aws:s3:::my-bucket",
+    ];
+    expected.sort_unstable();
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn what_runs_as_the_task_role_is_not_given_to_the_execution_role() {
+    let needs = needs(everything());
+    let said = allowed(&needs.task_role_policy);
+    assert!(said.contains(&"ssmmessages:OpenDataChannel *".to_owned()), "{said:?}");
+    let mount = "elasticfilesystem:ClientMount arn:aws:elasticfilesystem:eu-west-1:*:file-system/fs-0123456789abcdef0";
+    assert!(said.contains(&mount.to_owned()), "{said:?}");
+    let extras: Vec<_> = needs.extra_statements.iter().map(|extra| (extra.name, extra.role)).collect();
+    assert_eq!(
+        extras,
+        [
+            (CUSTOMER_MANAGED_KEY, RoleOf::Execution),
+            ("pull-through-cache", RoleOf::Execution),
+            ("file-system-write", RoleOf::Task),
+            ("file-system-root", RoleOf::Task),
+        ]
+    );
+    let key = &needs.extra_statements[0].statement;
+    assert_eq!(
+        key.condition["StringEquals"]["kms:ViaService"],
+        ["s3.eu-west-1.amazonaws.com", "secretsmanager.eu-west-1.amazonaws.com", "ssm.eu-west-1.amazonaws.com"]
+    );
+}
+
+#[test]
+fn an_endpoint_lets_through_its_part_of_the_policies_in_its_region() {
+    let needs = needs(everything());
+    let of = |name: &str| {
+        let endpoint = needs.endpoints.iter().find(|endpoint| endpoint.service.ends_with(name)).unwrap();
+        let policy = endpoint.policy.as_ref().unwrap();
+        assert!(policy.statement.iter().all(|statement| statement.principal == Some("*")), "{name}");
+        allowed(policy)
+    };
+    assert_eq!(
+        of(".s3"),
+        [
+            "s3:GetObject arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*",
+            "s3:GetObject arn:aws:s3:::my-bucket/app.env",
+            "s3:GetBucketLocation arn:aws:s3:::my-bucket",
+        ]
+    );
+    assert_eq!(of(".ecr.api"), of(".ecr.dkr"));
+    assert!(of(".ecr.dkr").iter().all(|said| !said.contains("us-east-1")), "{:?}", of(".ecr.dkr"));
+    assert_eq!(of(".ssmmessages").len(), 4);
+    assert_eq!(of(".ssm").len(), 2);
+}
+
+#[test]
+fn json_has_the_parts_that_are_asked_for() {
+    let needs = needs(everything());
+    let read = |parts: &[Part]| -> serde_json::Value {
+        serde_json::from_str(&needs.to_json(parts).unwrap().unwrap()).unwrap()
+    };
+    assert_eq!(read(&[Part::Policy])["Version"], Policy::VERSION);
+    let groups = read(&[Part::SecurityGroups]);
+    let names: Vec<_> = groups.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["region", "schema", "security_groups"]);
+    assert_eq!(read(&Part::NEEDED).as_object().unwrap().len(), 10);
+    assert!(needs.to_json(&[Part::Contacts]).is_none());
+}
