@@ -102,7 +102,7 @@ impl Step {
             Self::RegistryAuth => "logging in to Amazon ECR",
             Self::LogDriver => "opening the log stream",
             Self::ImageManifest => "reading the image's manifest",
-            Self::ImageLayer => "downloading the image's layers from Amazon S3",
+            Self::ImageLayer => "downloading the image's layers",
             Self::EnvironmentFile => "fetching environment files from Amazon S3",
             Self::FileSystem => "mounting the file system",
             Self::ContainerStart => "starting the container",

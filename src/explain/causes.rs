@@ -20,6 +20,7 @@ pub fn findings(reading: &Reading) -> Vec<Finding> {
     // The task's own interface and place are nobody's way: the role of what knows them stands in.
     let role = reading.role.unwrap_or(match reading.step {
         Step::ImageManifest => Role::EcrDkr,
+        Step::ImageLayer => Role::S3,
         _ => Role::Metadata,
     });
     let because = because(reading);

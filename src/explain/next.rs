@@ -5,6 +5,7 @@ use super::{Explanation, Known, Sign, Step};
 use crate::cause::{Cause, Family};
 use crate::endpoints::Region;
 use crate::observation::{Role, Scope};
+use crate::reference::Reference;
 
 /// What tells more, the most telling first.
 pub fn commands(explanation: &Explanation, reading: &Reading, known: &Known) -> Vec<String> {
@@ -33,12 +34,21 @@ fn on_the_way(explanation: &Explanation) -> bool {
 /// What to send where the text alone says nothing.
 fn unknown(explanation: &Explanation, known: &Known) -> Vec<String> {
     let cluster = known.cluster.as_deref().unwrap_or("CLUSTER");
-    let task = known.task_arn.as_deref().unwrap_or("TASK");
-    let mut next = vec![
-        format!("aws ecs describe-tasks --cluster {cluster} --tasks {task} > task.json"),
-        "pullprobe explain --describe-tasks task.json".to_owned(),
-    ];
-    next.push(probe_where(cluster, explanation.service.as_deref().unwrap_or("SERVICE")));
+    let service = explanation.service.as_deref().unwrap_or("SERVICE");
+    let mut next = if known.task_arn.is_some() {
+        // The task has said all that it says.
+        vec![format!(
+            "aws ecs describe-services --cluster {cluster} --services {service} --query 'services[0].events[:10].message'"
+        )]
+    } else if cfg!(feature = "operator") {
+        vec![format!("pullprobe explain --task TASK --cluster {cluster}")]
+    } else {
+        vec![
+            format!("aws ecs describe-tasks --cluster {cluster} --tasks TASK > task.json"),
+            "pullprobe explain --describe-tasks task.json".to_owned(),
+        ]
+    };
+    next.push(probe_where(cluster, service));
     next
 }
 
@@ -53,10 +63,6 @@ fn probe_where(cluster: &str, service: &str) -> String {
 
 fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) -> Vec<String> {
     let at = region.map(|region| format!(" --region {region}")).unwrap_or_default();
-    let named = |service: &str, otherwise: &'static str| {
-        let arn = reading.parts.arns.iter().find(|arn| arn.split(':').nth(2) == Some(service));
-        arn.filter(|arn| arn.is_ascii() && !arn.contains('\'')).cloned().unwrap_or_else(|| otherwise.to_owned())
-    };
     let mut reads = Vec::new();
     match explanation.family {
         Family::Network => {
@@ -75,32 +81,20 @@ fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) 
             reads.push(format!("aws ec2 describe-vpc-attribute{at} --attribute enableDnsSupport --vpc-id VPC"));
         }
         Family::Permission | Family::Placement if explanation.step == Step::AssumeRole => {
-            let role = role_name(&named("iam", "")).unwrap_or("ROLE".into());
+            let role = role_name(named(reading, "iam", "").trim_matches('\'')).unwrap_or("ROLE".into());
             reads.push(format!("aws iam get-role --role-name {role} --query Role.AssumeRolePolicyDocument"));
         }
-        Family::Permission => {
-            if let Some(endpoint) = endpoint_policy(explanation) {
-                reads.push(format!(
-                    "aws ec2 describe-vpc-endpoints{at} --filters Name=service-name,Values=com.amazonaws.{}.{endpoint} \
-                     --query 'VpcEndpoints[].PolicyDocument'",
-                    region.map_or("REGION".to_owned(), ToString::to_string)
-                ));
-            }
-            let denial = reading.parts.denial.clone().unwrap_or_default();
-            let role = denial.principal.as_deref().and_then(role_name).unwrap_or("ROLE".into());
-            reads.push(format!("aws iam list-attached-role-policies --role-name {role}"));
-        }
+        Family::Permission => reads.extend(policies(explanation, reading, region)),
         Family::Image => {
-            let repository = reading.parts.image.as_deref().and_then(|image| image.parse().ok());
-            let repository = repository.map_or("REPOSITORY".into(), |r: crate::reference::Reference| r.repository);
+            let repository = repository(reading);
             reads.push(format!("aws ecr describe-images{at} --repository-name {repository}"));
         }
         Family::Secret if explanation.role == Some(Role::Ssm) => {
             reads.push(format!("aws ssm get-parameters{at} --names NAME"));
         }
         Family::Secret => {
-            let secret = named("secretsmanager", "SECRET");
-            reads.push(format!("aws secretsmanager describe-secret{at} --secret-id '{secret}'"));
+            let secret = named(reading, "secretsmanager", "SECRET");
+            reads.push(format!("aws secretsmanager describe-secret{at} --secret-id {secret}"));
         }
         Family::Logs => reads.push(format!("aws logs describe-log-groups{at} --log-group-name-prefix GROUP")),
         Family::Storage if explanation.step == Step::FileSystem => {
@@ -112,6 +106,64 @@ fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) 
         _ => {}
     }
     reads
+}
+
+/// Reads of the policies that may be in the way, of the first finding's kind.
+fn policies(explanation: &Explanation, reading: &Reading, region: Option<&Region>) -> Vec<String> {
+    let Some(first) = explanation.findings.first() else { return Vec::new() };
+    let at = region.map(|region| format!(" --region {region}")).unwrap_or_default();
+    let denial = reading.parts.denial.clone().unwrap_or_default();
+    let role = denial.principal.as_deref().and_then(role_name).unwrap_or("ROLE".into());
+    let organization = |kind: &str| {
+        let account = denial.principal.as_deref().and_then(|arn| arn.split(':').nth(4));
+        let account = account.filter(|account| account.bytes().all(|b| b.is_ascii_digit())).unwrap_or("ACCOUNT");
+        vec![format!("aws organizations list-policies-for-target --target-id {account} --filter {kind}_CONTROL_POLICY")]
+    };
+    match first.cause {
+        Cause::EndpointPolicyDenies | Cause::S3EndpointPolicyDenies => {
+            let role = explanation.role.unwrap_or(first.role);
+            let service = endpoint_service(role).map_or("SERVICE".to_owned(), |endpoint| {
+                format!("com.amazonaws.{}.{endpoint}", region.map_or("REGION".to_owned(), ToString::to_string))
+            });
+            vec![format!(
+                "aws ec2 describe-vpc-endpoints{at} --filters Name=service-name,Values={service} \
+                 --query 'VpcEndpoints[].PolicyDocument'"
+            )]
+        }
+        Cause::PermissionsBoundaryDenies => {
+            vec![format!("aws iam get-role --role-name {role} --query Role.PermissionsBoundary")]
+        }
+        Cause::ServiceControlPolicyDenies => organization("SERVICE"),
+        Cause::ResourceControlPolicyDenies => organization("RESOURCE"),
+        Cause::KmsKeyDenies => {
+            vec![format!("aws kms get-key-policy{at} --key-id {} --policy-name default", named(reading, "kms", "KEY"))]
+        }
+        Cause::ResourcePolicyDenies if explanation.step == Step::Secrets => {
+            let secret = named(reading, "secretsmanager", "SECRET");
+            vec![format!("aws secretsmanager get-resource-policy{at} --secret-id {secret}")]
+        }
+        Cause::ResourcePolicyDenies => {
+            vec![format!("aws ecr get-repository-policy{at} --repository-name {}", repository(reading))]
+        }
+        Cause::RegistryLoginFailed => Vec::new(),
+        _ => vec![
+            format!("aws iam list-attached-role-policies --role-name {role}"),
+            format!("aws iam list-role-policies --role-name {role}"),
+        ],
+    }
+}
+
+/// The first ARN of a service in the text, quoted for a shell.
+fn named(reading: &Reading, service: &str, otherwise: &str) -> String {
+    let arn = reading.parts.arns.iter().find(|arn| arn.split(':').nth(2) == Some(service));
+    let arn = arn.filter(|arn| arn.is_ascii() && !arn.contains('\''));
+    arn.map_or(otherwise.to_owned(), |arn| format!("'{arn}'"))
+}
+
+/// Of the image that the text names.
+fn repository(reading: &Reading) -> String {
+    let image = reading.parts.image.as_deref().and_then(|image| image.parse::<Reference>().ok());
+    image.map_or("REPOSITORY".into(), |image| image.repository)
 }
 
 /// The last part of a VPC endpoint service's name.
@@ -126,12 +178,6 @@ fn endpoint_service(role: Role) -> Option<&'static str> {
         Role::Efs => Some("elasticfilesystem"),
         _ => None,
     }
-}
-
-fn endpoint_policy(explanation: &Explanation) -> Option<&'static str> {
-    let endpoint = |cause| matches!(cause, Cause::EndpointPolicyDenies | Cause::S3EndpointPolicyDenies);
-    let first = explanation.findings.first().filter(|first| endpoint(first.cause))?;
-    endpoint_service(explanation.role.unwrap_or(first.role))
 }
 
 /// `NAME` of `…:assumed-role/NAME/session` or `…:role/NAME`; nothing that a shell would read.

@@ -5,6 +5,7 @@ use super::words::Sign;
 use super::{Explanation, Step};
 use crate::cause::Family;
 use crate::observation::{Role, Scope};
+use crate::owner::RANGES_DATE;
 use crate::redact::shorten;
 
 /// Characters of a quoted fragment: enough to find it in the text again.
@@ -76,7 +77,10 @@ fn name(reading: &Reading, proven: &mut Vec<String>) {
             Step::ImageLayer if owner.starts_with("S3 ") => ": the layers, not the registry",
             _ => "",
         };
-        proven.push(with(reading, &format!("the address is {owner}{meaning}"), &dial.value.to_string()));
+        proven.push(with(reading, &format!("AWS lists the address as {owner}{meaning}"), &dial.value.to_string()));
+    } else if reading.scope() == Some(Scope::Public) && aws {
+        let none = format!("the address is in none of the ranges that AWS had published by {}", RANGES_DATE);
+        proven.push(with(reading, &none, &dial.value.to_string()));
     }
     if reading.host.is_some() && reading.host != reading.parts.host.as_ref().map(|host| host.value.clone()) {
         proven.push("Fargate prints the image's name where the layer's URL stood".into());
@@ -152,15 +156,21 @@ fn answer(reading: &Reading, proven: &mut Vec<String>) {
         let parts = if parts.is_empty() { "by AWS KMS".to_owned() } else { parts.join(", ") };
         proven.push(reading.shown(&format!("it was refused: {parts}")));
     } else if !matches!(reading.family(), Family::Network | Family::Resolve | Family::Tls) {
-        let said = reading.sign.and_then(|sign| reading.phrase(sign));
-        proven.extend(said.map(|phrase| with(reading, "this was said", phrase)));
+        // Where the step's own words say it as well, they have been quoted.
+        let said =
+            reading.sign.and_then(|sign| reading.phrase(sign)).map(|phrase| with(reading, "this was said", phrase));
+        let is_new =
+            |said: &String| said.split_once('“').is_none_or(|(_, end)| !proven.iter().any(|p| p.ends_with(end)));
+        let said = said.filter(is_new);
+        proven.extend(said);
     }
 }
 
 /// What the next failures may be: the first message hides those of the steps after it.
 pub fn next_failures(explanation: &Explanation) -> Vec<String> {
-    let network = matches!(explanation.family, Family::Network | Family::Resolve);
-    let shared = if network { "; the same path serves it unless it has an endpoint of its own" } else { "" };
-    let after = explanation.step.after();
-    after.iter().map(|step| format!("{step}: {}{shared}", step.title())).collect()
+    let hidden = explanation.step.after().iter().map(|step| match step {
+        Step::ImageLayer => format!("{step}: {}, which Amazon ECR keeps in Amazon S3", step.title()),
+        _ => format!("{step}: {}", step.title()),
+    });
+    hidden.collect()
 }

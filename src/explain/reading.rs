@@ -181,6 +181,8 @@ impl Reading {
             Step::RegistryAuth => Some(Role::EcrApi),
             Step::LogDriver => Some(Role::Logs),
             Step::ImageLayer if host == Some(Role::Registry) => Some(Role::Registry),
+            // The task's own disk is nobody's way.
+            Step::ImageLayer if self.sign == Some(Sign::DiskFull) => None,
             // In the place of the bucket's URL the text has the image. A URL of the registry is the registry's.
             Step::ImageLayer if host == Some(Role::EcrDkr) && self.plain.dense.contains("/blobs/") => {
                 Some(Role::EcrDkr)

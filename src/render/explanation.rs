@@ -13,9 +13,38 @@ pub fn render(explanation: &Explanation) -> String {
     headline(&mut text, explanation);
     list(&mut text, "What the text proves", "·", &explanation.proven);
     findings(&mut text, explanation);
-    list(&mut text, "Next", "$", &explanation.next);
-    list(&mut text, "What this failure hides, in the order in which it may show", "·", &explanation.next_failures);
+    let is_placeholder = |word: &str| PLACEHOLDERS.contains(&word.trim_matches(['\'', '"']));
+    let next = match explanation.next.iter().any(|command| command.split([' ', '=']).any(is_placeholder)) {
+        true => "Next (put your own names for the words in capitals)",
+        false => "Next",
+    };
+    list(&mut text, next, "$", &explanation.next);
+    let shared = if is_path(explanation.family) { "; the same path leads there, unless an endpoint does" } else { "" };
+    let hidden = format!("What this failure may hide, in the order in which it would show{shared}");
+    list(&mut text, &wrap(&hidden, 0), "·", &explanation.next_failures);
     text
+}
+
+/// What commands have in the place of what the text does not say.
+const PLACEHOLDERS: [&str; 14] = [
+    "CLUSTER",
+    "SERVICE",
+    "TASK",
+    "REGION",
+    "VPC",
+    "ROLE",
+    "ACCOUNT",
+    "KEY",
+    "REPOSITORY",
+    "NAME",
+    "SECRET",
+    "GROUP",
+    "FILE_SYSTEM",
+    "BUCKET",
+];
+
+fn is_path(family: Family) -> bool {
+    matches!(family, Family::Network | Family::Resolve | Family::Tls)
 }
 
 fn headline(text: &mut String, explanation: &Explanation) {
@@ -31,16 +60,22 @@ fn headline(text: &mut String, explanation: &Explanation) {
     let target = [
         explanation.role.map(|role| format!("role {role}")),
         explanation.host.as_ref().map(|host| format!("host {host}")),
-        explanation.peer.map(|peer| format!("address {peer}")),
-        explanation.owner.as_ref().map(|owner| format!("[{owner}]")),
+        explanation.peer.map(|peer| match &explanation.owner {
+            Some(owner) => format!("address {peer} ({owner})"),
+            None => format!("address {peer}"),
+        }),
     ];
     let target: Vec<String> = target.into_iter().flatten().collect();
     if !target.is_empty() {
         let _ = writeln!(text, "{}", wrap(&target.join(", "), 2));
     }
+    if is_path(explanation.family) {
+        let what = "This is about the way to the service, not about a role's permissions.";
+        let _ = writeln!(text, "{}", wrap(what, 2));
+    }
     if explanation.family == Family::Unknown {
         let ask = "Please send the whole text, or better what `aws ecs describe-tasks` prints of the stopped task: its \
-                   stoppedReason, its stopCode and the containers' reasons. See Next.";
+                   stoppedReason, its stopCode and the containers' reasons. ";
         let _ = writeln!(text, "{}", wrap(ask, 2));
     }
 }
@@ -58,7 +93,7 @@ fn findings(text: &mut String, explanation: &Explanation) {
         };
         let _ = writeln!(text, "  {}. {} ({sure})", n + 1, finding.cause);
         let _ = writeln!(text, "{}", wrap(&finding.summary, 5));
-        let _ = writeln!(text, "{}", wrap(&format!("→ {}", finding.remedy), 5));
+        let _ = writeln!(text, "     → {}", wrap(&finding.remedy, 7).trim_start());
     }
 }
 
@@ -69,7 +104,7 @@ fn list(text: &mut String, heading: &str, mark: &str, lines: &[String]) {
     let _ = writeln!(text, "\n{heading}");
     for line in lines {
         // A command is copied, so it stays on one line.
-        let line = format!("{mark} {line}");
-        let _ = writeln!(text, "{}", if mark == "$" { format!("  {line}") } else { wrap(&line, 2) });
+        let line = if mark == "$" { line.clone() } else { wrap(line, 4) };
+        let _ = writeln!(text, "  {mark} {}", line.trim_start());
     }
 }

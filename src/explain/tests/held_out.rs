@@ -1,5 +1,6 @@
-//! Messages that were written and labelled before `explain` was asked about any of them: 131 of 149 were placed rightly
-//! then, and most that were not were applications' own logs. What they have taught is grammar; they stay as they were.
+//! Messages that were written and labelled before `explain` was asked about any of them. Of the first 149, 131 were
+//! placed rightly then, and a third of the others were applications' own logs; of the last 50, after what those had
+//! taught, 49. What they teach is grammar: no phrase is of one of them.
 
 use serde::Deserialize;
 
@@ -33,6 +34,13 @@ impl HeldOut {
         let placed = self.step.contains(&explained.step) && self.family.contains(&explained.family);
         placed && named && (self.role.is_none() || self.role == explained.role)
     }
+}
+
+/// Those about the way to a service, and nothing else.
+pub(super) fn silent() -> Vec<String> {
+    let held_out = HELD_OUT.lines().map(|line| serde_json::from_str::<HeldOut>(line).unwrap());
+    let is_path = |family: &Family| matches!(family, Family::Network | Family::Resolve | Family::Tls);
+    held_out.filter(|labelled| labelled.family.iter().all(is_path)).map(|labelled| labelled.message).collect()
 }
 
 #[test]

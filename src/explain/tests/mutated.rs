@@ -2,6 +2,7 @@
 //! every lost word, and a fixed sequence for the rest.
 
 use super::corpus::{Labelled, corpus};
+use super::held_out;
 use crate::cause::Family;
 use crate::diagnose::Confidence;
 use crate::explain::{Explanation, Step, explain};
@@ -30,7 +31,12 @@ fn is_silent(labelled: &Labelled) -> bool {
 }
 
 fn silent() -> Vec<Labelled> {
-    corpus().into_iter().filter(is_silent).collect()
+    let held_out = held_out::silent().into_iter().map(|message| Labelled {
+        message,
+        family: "network".to_owned(),
+        cause: String::new(),
+    });
+    corpus().into_iter().filter(is_silent).chain(held_out).collect()
 }
 
 fn assert_no_permission(text: &str) {
