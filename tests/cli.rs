@@ -260,14 +260,14 @@ fn what_cannot_be_a_task_definition_or_a_plan_is_refused_before_anything_is_sent
     };
     let definition = |containers: &[Value]| serde_json::json!({ "containerDefinitions": containers }).to_string();
     let mut cyclic = containers(3);
-    for n in 0..3 {
-        cyclic[n]["dependsOn"] =
-            serde_json::json!([{ "containerName": format!("c{}", (n + 1) % 3), "condition": "START" }]);
+    for (n, container) in cyclic.iter_mut().enumerate() {
+        let next = format!("c{}", (n + 1) % 3);
+        container["dependsOn"] = serde_json::json!([{ "containerName": next, "condition": "START" }]);
     }
     let mut secrets = containers(10);
     for (n, container) in secrets.iter_mut().enumerate() {
         let secret = |m| {
-            let name = format!("{}-{n}-{m}", "a-secret-with-a-long-name".repeat(3));
+            let name = format!("{n}-{m}-{}", "a-secret-with-a-long-name".repeat(3));
             serde_json::json!({ "name": "A", "valueFrom": format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}") })
         };
         container["secrets"] = (0..12).map(secret).collect();

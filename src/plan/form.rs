@@ -39,7 +39,7 @@ pub(super) struct Form {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<Group>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    environment_files: Vec<String>,
+    environment_files: Vec<Group>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     file_systems: Vec<FileSystemWanted>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -50,15 +50,19 @@ pub(super) struct Form {
     targets: Vec<Target>,
 }
 
-/// Secrets whose `valueFrom` begins alike: the forty of a task usually differ in their last third.
+/// Names that begin alike: the forty secrets of a task usually differ in their last third.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Group {
-    /// `arn:aws:secretsmanager:eu-west-1:123456789012:secret:`
+    /// `arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/`
     #[serde(default, skip_serializing_if = "String::is_empty")]
     prefix: String,
     /// What follows it, each.
     names: Vec<String>,
+}
+
+fn whole(groups: &[Group]) -> impl Iterator<Item = String> {
+    groups.iter().flat_map(|group| group.names.iter().map(|name| format!("{}{name}", group.prefix)))
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -99,7 +103,7 @@ impl From<Plan> for Form {
             images: images.collect(),
             logs: logs.collect(),
             secrets: group(plan.secrets.into_iter().map(|secret| secret.value_from.to_string())),
-            environment_files: plan.environment_files.into_iter().map(|file| file.arn).collect(),
+            environment_files: group(plan.environment_files.into_iter().map(|file| file.arn)),
             file_systems: file_systems.collect(),
             connections,
             region,
@@ -133,7 +137,7 @@ impl TryFrom<Form> for Plan {
             log_group: None,
             logs: form.logs,
             log_stream_prefix: String::new(),
-            environment_files: form.environment_files,
+            environment_files: whole(&form.environment_files).collect(),
             file_systems: form.file_systems,
             connections: form.connections,
             unchecked: form.unchecked,
@@ -195,21 +199,28 @@ fn size_as_override(json: &str) -> usize {
     FRAME + json.chars().count() + json.matches(['"', '\\']).count()
 }
 
-/// Neighbours that begin alike, together, in their order.
+/// Neighbours of one kind and place together, in their order, with all that they begin with said once.
 fn group(values: impl Iterator<Item = String>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    for value in values {
-        let (prefix, name) = value.split_at(prefix_length(&value));
-        match groups.last_mut().filter(|group| group.prefix == prefix) {
-            Some(group) => group.names.push(name.to_owned()),
-            None => groups.push(Group { prefix: prefix.to_owned(), names: vec![name.to_owned()] }),
-        }
-    }
-    groups
+    let values: Vec<String> = values.collect();
+    let runs = values.chunk_by(|a, b| a[..place_length(a)] == b[..place_length(b)]);
+    let of_run = |run: &[String]| {
+        let prefix = common_prefix(run);
+        Group { prefix: prefix.to_owned(), names: run.iter().map(|value| value[prefix.len()..].to_owned()).collect() }
+    };
+    runs.map(of_run).collect()
 }
 
 /// Up to the resource's name, in an ARN.
-fn prefix_length(value: &str) -> usize {
+fn place_length(value: &str) -> usize {
     let end = |marker: &str| value.find(marker).map(|at| at + marker.len());
     if value.starts_with("arn:") { end(":secret:").or_else(|| end(":parameter")).unwrap_or(0) } else { 0 }
+}
+
+/// Whole words of it. None of a single value, which it would only cut in two.
+fn common_prefix(values: &[String]) -> &str {
+    let [first, others @ ..] = values else { return "" };
+    let same = |other: &String| first.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+    let length = others.iter().map(same).min().unwrap_or(0);
+    let words = first.char_indices().filter(|(_, c)| "/:-_.".contains(*c)).map(|(at, c)| at + c.len_utf8());
+    &first[..words.take_while(|end| *end <= length).last().unwrap_or(0)]
 }

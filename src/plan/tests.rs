@@ -132,6 +132,44 @@ fn a_task_of_ten_containers_and_forty_secrets_fits_an_override_with_its_quotes_e
 }
 
 #[test]
+fn long_names_digests_versions_and_as_many_accounts_as_containers_fit_as_well() {
+    let images = (0..10).map(|n| {
+        let digest = "ab".repeat(32);
+        format!(
+            "{}.dkr.ecr.eu-west-1.amazonaws.com/payments/production/service-{n:02}@sha256:{digest}",
+            111_111_111_111_u64 + n
+        )
+    });
+    let secrets = (0..40).map(|n| {
+        let service = format!("arn:aws:secretsmanager:eu-west-1:123456789012:secret:production/payments/service-{:02}", n / 4);
+        format!("{service}/database/credentials-{n}-AbCdEf:database_password:AWSCURRENT:11111111-2222-3333-4444-5555555555{n:02}")
+    });
+    let logs = (0..10).map(|n| LogWanted {
+        group: format!("/ecs/production/payments/service-{n:02}"),
+        region: None,
+        stream_prefix: Some(format!("service-{n:02}")),
+        create_group: true,
+    });
+    let files = (0..10).map(|n| format!("arn:aws:s3:::payments-configuration-production/service-{n:02}/common.env"));
+    let wanted = Wanted {
+        images: images.map(|image| image.parse().unwrap()).collect(),
+        secrets: secrets.map(|secret| secret.parse().unwrap()).collect(),
+        logs: logs.collect(),
+        environment_files: files.collect(),
+        ..Wanted::default()
+    };
+    let plan = Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap();
+    let json = plan.to_json().unwrap();
+    assert!(
+        json.contains(
+            r#""prefix":"arn:aws:secretsmanager:eu-west-1:123456789012:secret:production/payments/service-""#
+        ),
+        "{json}"
+    );
+    assert_eq!(Plan::from_json(&json), Ok(plan));
+}
+
+#[test]
 fn every_plan_is_the_same_after_a_round_trip_or_is_refused_with_its_size_and_the_way_out() {
     let mut refused = 0;
     for containers in 0..=10 {

@@ -77,7 +77,7 @@ def test_it_is_read_from_parameter_store_by_name_and_by_arn(region, probe, param
 
 
 def test_a_task_whose_plan_is_too_large_for_an_override_goes_this_way(region, probe, s3):
-    names = [f'/prod/app/{"settings-of-a-service-with-a-long-name" * 2}/{n:03}' for n in range(120)]
+    names = [f'/prod/app/{n:03}/{"settings-of-a-service-with-a-long-name" * 2}' for n in range(120)]
     for name in names:
         region.client('ssm').put_parameter(Name=name, Type='String', Value='x')
     secrets = [{'name': f'S{n}', 'valueFrom': name} for n, name in enumerate(names)]
