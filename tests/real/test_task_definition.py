@@ -1,6 +1,7 @@
 """The task definition that lies in Amazon S3 or Parameter Store: the way for plans that are larger than an override."""
 import json
 import subprocess
+import time
 
 import pytest
 
@@ -94,6 +95,19 @@ def test_a_task_whose_plan_is_too_large_for_an_override_goes_this_way(region, pr
     assert len(run.seen('ssm', 'read')) == 120, run
 
 
+def test_what_plan_prints_of_it_is_what_is_probed(region, probe, document):
+    printed = subprocess.run([probe.binary, 'plan', '--task-definition', '-', '--format', 'json'], input=document, text=True,
+                             capture_output=True, env={'AWS_REGION': REGION})
+    assert printed.returncode == 0, printed
+
+    run = probe(environment={'PULLPROBE_PLAN': printed.stdout, 'PULLPROBE_IMAGE': '', 'PULLPROBE_LOG_GROUP': ''})
+
+    assert (run.exit_code, run.report['plan']) == (0, json.loads(printed.stdout)), run
+    planned = {(target['key'], phase) for target in run.report['plan']['targets'] for phase in target['phases']}
+    seen = {(observation['id'].split('/')[0], observation['phase']) for observation in run.report['observations']}
+    assert planned <= seen, planned - seen
+
+
 @pytest.mark.parametrize('source, words', [
     (f's3://{BUCKET}/gone.json', ['fetch not-found', 'there is no such object']),
     (f's3://{BUCKET}/large.json', ['more than 262144 bytes']),
@@ -129,6 +143,20 @@ def test_a_silent_path_is_said_in_time(region, probe, s3):
     assert run.exit_code == 2, run
     assert f'connect timed-out at {ADDRESS["s3"]}:443' in run.stderr and '--plan' in run.stderr, run
     assert run.seconds < 15, run
+
+
+def test_the_deadline_and_a_signal_end_the_reading_too(region, probe, s3):
+    source = ('--task-definition', f's3://{BUCKET}/{KEY}')
+    with region.silent('s3'):
+        run = probe(*source, '--deadline', '2s', report=False)
+        assert (run.exit_code, run.stdout) == (2, '') and run.seconds < 2, run
+
+        process = probe.start(*source)
+        time.sleep(1)
+        probe.interrupt(process)
+        run = probe.finish(process, report=False)
+    assert (run.exit_code, run.stdout) == (1, '') and run.seconds < 1, run
+    assert 'SIGTERM before the task definition was read' in run.stderr, run
 
 
 def test_a_bucket_of_another_region_is_followed_there(region, probe, s3):
