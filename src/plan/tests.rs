@@ -229,3 +229,40 @@ registry          registry-1.docker.io:443                    resolve connect ha
 fn image(reference: &str) -> ImageWanted {
     reference.parse().unwrap()
 }
+
+/// Bytes changed at random: a plan may come from anywhere.
+#[test]
+fn a_plan_that_was_damaged_is_refused_or_read() {
+    let whole = large(3, 9).to_json().unwrap();
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    let alphabet: Vec<char> = "{}[]\":,\\/.-0a é\u{0}".chars().collect();
+    let (mut refused, mut read) = (0, 0);
+    for _ in 0..3_000 {
+        let mut damaged: Vec<char> = whole.chars().collect();
+        for _ in 0..=random(3) {
+            let (at, with) = (random(damaged.len()), alphabet[random(alphabet.len())]);
+            match random(3) {
+                0 => damaged[at] = with,
+                1 => damaged.insert(at, with),
+                _ => drop(damaged.remove(at)),
+            }
+        }
+        match Plan::from_json(&damaged.into_iter().collect::<String>()) {
+            Ok(plan) => {
+                read += 1;
+                assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&plan).unwrap()).unwrap(), plan);
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(error.len() < 3_000, "{error}");
+            }
+        }
+    }
+    assert!(refused > 1_000 && read > 20, "{refused} {read}");
+}
