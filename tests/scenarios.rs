@@ -3,6 +3,8 @@
 
 #[path = "scenarios/line.rs"]
 mod line;
+#[path = "scenarios/reverse.rs"]
+mod reverse;
 #[path = "scenarios/story.rs"]
 mod story;
 

@@ -79,7 +79,7 @@ fn name(reading: &Reading, proven: &mut Vec<String>) {
         };
         proven.push(with(reading, &format!("AWS lists the address as {owner}{meaning}"), &dial.value.to_string()));
     } else if reading.scope() == Some(Scope::Public) && aws {
-        let none = format!("the address is in none of the ranges that AWS had published by {}", RANGES_DATE);
+        let none = format!("the address is in none of the ranges that AWS had published by {RANGES_DATE}");
         proven.push(with(reading, &none, &dial.value.to_string()));
     }
     if reading.host.is_some() && reading.host != reading.parts.host.as_ref().map(|host| host.value.clone()) {

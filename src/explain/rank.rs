@@ -148,7 +148,7 @@ fn answer(reading: &Reading, first: &dyn Fn(&[Sign]) -> Option<Sign>) -> Option<
 /// The family of a sign. Where something is missing or refused, the step says what.
 pub fn family(sign: Sign, step: Step) -> Family {
     match sign {
-        Sign::NoSuchName | Sign::ResolverFailed | Sign::ResolverSilent => Family::Resolve,
+        Sign::NoSuchName | Sign::ResolverFailed | Sign::ResolverSilent | Sign::StrangeAnswer => Family::Resolve,
         Sign::TimedOut
         | Sign::Killed
         | Sign::NoAnswer
@@ -161,7 +161,6 @@ pub fn family(sign: Sign, step: Step) -> Family {
         | Sign::DamagedLayer
         | Sign::ServiceFailure
         | Sign::Retried => Family::Network,
-        Sign::StrangeAnswer => Family::Resolve,
         Sign::NotTls
         | Sign::UnknownIssuer
         | Sign::WrongName

@@ -47,7 +47,7 @@ pub fn seconds(time: &Value) -> f64 {
 /// RFC 3339, to the second.
 fn at(value: &Value, name: &str) -> Option<String> {
     let seconds = seconds(value.get(name)?);
-    let duration = jiff::SignedDuration::try_from_secs_f64(seconds).ok().filter(|since| since.is_positive())?;
+    let duration = jiff::SignedDuration::try_from_secs_f64(seconds).ok().filter(jiff::SignedDuration::is_positive)?;
     Some(jiff::Timestamp::from_second(duration.as_secs()).ok()?.to_string())
 }
 

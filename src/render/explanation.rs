@@ -14,10 +14,8 @@ pub fn render(explanation: &Explanation) -> String {
     list(&mut text, "What the text proves", "·", &explanation.proven);
     findings(&mut text, explanation);
     let is_placeholder = |word: &str| PLACEHOLDERS.contains(&word.trim_matches(['\'', '"']));
-    let next = match explanation.next.iter().any(|command| command.split([' ', '=']).any(is_placeholder)) {
-        true => "Next (put your own names for the words in capitals)",
-        false => "Next",
-    };
+    let unnamed = explanation.next.iter().any(|command| command.split([' ', '=']).any(is_placeholder));
+    let next = if unnamed { "Next (put your own names for the words in capitals)" } else { "Next" };
     list(&mut text, next, "$", &explanation.next);
     let shared = if is_path(explanation.family) { "; the same path leads there, unless an endpoint does" } else { "" };
     let hidden = format!("What this failure may hide, in the order in which it would show{shared}");

@@ -2,21 +2,13 @@
 //!
 //! The cause comes first again wherever ECS's words can carry it. Where they cannot, the cause of the report and the one
 //! that comes first are neighbours that these words cannot tell apart, and the cause is in the list.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must stop, in its helpers as well")]
-
-#[path = "scenarios/line.rs"]
-mod line;
-#[path = "scenarios/story.rs"]
-mod story;
-
-use std::fs;
-use std::path::Path;
 
 use pullprobe::cause::{Cause, Family};
 use pullprobe::diagnose::{Confidence, diagnose};
 use pullprobe::explain::explain;
 use pullprobe::explain::predict::{Prediction, predict};
-use story::Story;
+
+use super::stories;
 
 /// What ECS says of these in the same words.
 const NEIGHBOURS: &[(&str, &[Cause])] = &[
@@ -68,14 +60,6 @@ const WITHOUT_WORDS: &[(&str, &str)] = &[
     ("manifest-of-another-digest", "containerd's words are not known"),
     ("answer-too-large", "the words of SDKs are not known"),
 ];
-
-fn stories() -> Vec<(String, Story)> {
-    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")).unwrap();
-    let files =
-        files.map(|file| file.unwrap().path()).filter(|file| file.extension().is_some_and(|kind| kind == "toml"));
-    let read = |file: &Path| toml::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-    files.map(|file| (file.file_stem().unwrap().to_string_lossy().into_owned(), read(&file))).collect()
-}
 
 /// What is wrong about what `explain` makes of a prediction.
 fn mistake(told: &Prediction) -> Option<String> {
