@@ -49,7 +49,7 @@ pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
 /// times as long before it does. One slow name may be a cold cache; all of them are not.
 pub(super) fn first_resolver_silent(ev: Evidence<'_>) -> Vec<Finding> {
     let resolved = ev.of(Phase::Resolve).filter(|seen| seen.passed() && !seen.lookups.is_empty());
-    if resolved.clone().count() < 2 || !resolved.clone().all(|seen| is_late(seen)) {
+    if resolved.clone().count() < 2 || !resolved.clone().all(is_late) {
         return Vec::new();
     }
     Finding::new(Cause::ResolverUnreachable, Likely, resolved)
