@@ -41,8 +41,11 @@ class Lab:
         self.binary = pathlib.Path(shutil.copy(source, self.directory / 'pullprobe'))
         self.binary.chmod(0o755)
         self.worlds = [World(self, number) for number in range(worlds)]
+        # A server dies with the thread that started it, so the threads live as long as the lab.
+        self._threads = concurrent.futures.ThreadPoolExecutor(worlds)
 
     def close(self):
+        self._threads.shutdown(cancel_futures=True)
         for world in self.worlds:
             world.close()
         self.judge.stop()
@@ -104,11 +107,9 @@ class Lab:
                 return fault, Run('', str(error), -1, 0)
             finally:
                 free.put(world)
-        # A server dies with the thread that started it, so the threads live as long as the pool.
-        with concurrent.futures.ThreadPoolExecutor(len(self.worlds)) as pool:
-            apart = [fault for first in range(STRIDE) for fault in faults[first::STRIDE]]
-            for future in concurrent.futures.as_completed([pool.submit(one, fault) for fault in apart]):
-                done(*future.result())
+        apart = [fault for first in range(STRIDE) for fault in faults[first::STRIDE]]
+        for future in concurrent.futures.as_completed([self._threads.submit(one, fault) for fault in apart]):
+            done(*future.result())
 
 
 @contextlib.contextmanager
