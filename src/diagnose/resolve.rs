@@ -7,7 +7,7 @@ use super::Confidence::{Certain, Likely, Possible};
 use super::Finding;
 use crate::cause::Cause;
 use crate::evidence::Evidence;
-use crate::observation::{Failure, Lookup, Observation, Phase, Purpose, Scope};
+use crate::observation::{Failure, Lookup, Observation, Phase, Purpose, Role, Scope};
 
 const NO_ANSWER: &[Failure] = &[Failure::TimedOut, Failure::Unreachable];
 const REFUSES: &[Failure] = &[Failure::ServerFailure, Failure::QueryRefused];
@@ -45,11 +45,15 @@ pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     findings.into_iter().flatten().collect()
 }
 
-/// Names resolve, and each takes as long as it takes to give up on one resolver and ask the next. The C library waits five
-/// times as long before it does. One slow name may be a cold cache; all of them are not.
+/// Names resolve, and each as soon as the next resolver is asked: the probe waits a second for that, the C library five. One
+/// late name may be a cold cache or a lost datagram, and a slow resolver keeps no such time; all of them are a first resolver
+/// that is silent or fails.
 pub(super) fn first_resolver_silent(ev: Evidence<'_>) -> Vec<Finding> {
+    const SOON_AFTER_MS: u64 = 500;
     let resolved = ev.of(Phase::Resolve).filter(|seen| seen.passed() && !seen.lookups.is_empty());
-    if resolved.clone().count() < 2 || !resolved.clone().all(is_late) {
+    let mut lookups = resolved.clone().flat_map(|seen| &seen.lookups);
+    let on_time = lookups.all(|lookup| lookup.elapsed_ms % NEXT_RESOLVER_AFTER_MS < SOON_AFTER_MS);
+    if resolved.clone().count() < 2 || !on_time || !resolved.clone().all(is_late) {
         return Vec::new();
     }
     Finding::new(Cause::ResolverUnreachable, Likely, resolved)
@@ -58,9 +62,11 @@ pub(super) fn first_resolver_silent(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
+/// The probe asks the next resolver after this long.
+const NEXT_RESOLVER_AFTER_MS: u64 = 1_000;
+
 /// Every answer took as long as the probe waits before it asks the next resolver, or the same again.
 pub(super) fn is_late(seen: &Observation) -> bool {
-    const NEXT_RESOLVER_AFTER_MS: u64 = 1_000;
     let mut target = seen.lookups.iter().filter(|l| l.purpose == Purpose::Target);
     target.clone().next().is_some() && target.all(|lookup| lookup.elapsed_ms >= NEXT_RESOLVER_AFTER_MS)
 }
@@ -95,7 +101,8 @@ pub(super) fn resolver_failure(ev: Evidence<'_>) -> Vec<Finding> {
     Finding::new(Cause::ResolverFailure, confidence, failing).into_iter().collect()
 }
 
-/// NXDOMAIN or NODATA. In public DNS all of these names exist, so somebody between here and there says otherwise.
+/// NXDOMAIN or NODATA. In public DNS the names of AWS's services exist, so somebody between here and there says otherwise.
+/// That another name, such as that of a registry elsewhere, does not exist is most often simply true.
 ///
 /// A zone that says no names itself in the answer (RFC 2308 section 3). If that is a private hosted zone of Route 53, by
 /// its name servers, or a zone inside the service's family, it is the zone that lacks the record. So it is where a zone
@@ -113,8 +120,9 @@ pub(super) fn names_not_found(ev: Evidence<'_>) -> Vec<Finding> {
     let names_zones = ev.of(Phase::Resolve).flat_map(|seen| &seen.lookups).any(|l| l.zone.is_some());
     let (shadowed, unclear): (Vec<_>, Vec<_>) =
         names_that(ev, SAYS_NO).into_iter().partition(|seen| has_zone_of_its_own(seen));
-    let (filtered, missing): (Vec<_>, Vec<_>) =
-        unclear.into_iter().partition(|seen| !others_resolve || is_filtered(seen, names_zones));
+    let (filtered, missing): (Vec<_>, Vec<_>) = unclear
+        .into_iter()
+        .partition(|seen| !others_resolve || !is_of_aws(seen.role) || is_filtered(seen, names_zones));
     [
         Finding::new(Cause::PrivateZoneShadowsName, Certain, shadowed),
         Finding::new(Cause::PrivateZoneShadowsName, Likely, missing.clone()),
@@ -125,6 +133,11 @@ pub(super) fn names_not_found(ev: Evidence<'_>) -> Vec<Finding> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Whether the service's name is AWS's own, the same for everybody.
+fn is_of_aws(role: Role) -> bool {
+    role == Role::S3 || role.has_interface_endpoint()
 }
 
 /// No zone stands behind this no, while the family or the resolver shows that one would.

@@ -136,6 +136,7 @@ NETWORK = [
     ('hub-group', 'task-security-group-egress', ('nat', 'mixed'), ('',), lambda s, r: (hub(s), s.task_group.add(PUBLIC[HUB])), ROUTE_OR_GROUP),
     ('hub-refused', 'connection-refused', ('nat',), ('',), lambda s, r: (hub(s), s.refuses.add(PUBLIC[HUB])), ''),
     ('hub-intercepted', 'tls-intercepted', ('nat',), ('',), lambda s, r: (hub(s), s.intercepts.add(PUBLIC[HUB])), ''),
+    ('hub-misspelt', 'name-not-found', ('nat', 'mixed'), ('',), lambda s, r: hub(s, 'registry-1.dokcer.io/team/app:1.4'), ''),
     ('hub-hangs', 'service-unresponsive', ('nat',), ('',), lambda s, r: hub(s, behaviour='hang'), ''),
     # The clock of one service, and not the task's.
     ('clock-of-one-service', 'clock-skew', BOTH, ('ecr.api', 'logs'), lambda s, r: [behave(s, role, 'clock:660') for role in r], ''),
