@@ -226,7 +226,7 @@ pub fn explain_with(text: &str, known: &Known) -> Explanation {
     let readings = read(Plain::new(text), clean);
     // Of several messages in one text the silent one goes first: what is behind it is not even asked for.
     let is_known = |reading: &&Reading| reading.sign.is_some();
-    let is_silent = |reading: &&Reading| rank::path(reading).is_some();
+    let is_silent = |reading: &&Reading| rank::path(reading).is_some() || reading.sign == Some(Sign::Retried);
     let says_where = |reading: &&Reading| reading.step != Step::Unknown;
     let first = readings
         .iter()

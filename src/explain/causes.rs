@@ -104,6 +104,7 @@ fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
         Sign::VersionMissing => vec![(Cause::SecretVersionMissing, Certain)],
         Sign::JsonKeyMissing => vec![(Cause::SecretJsonKeyMissing, Certain)],
         Sign::NotJson => vec![(Cause::SecretNotJson, Certain)],
+        Sign::BrokenJson => vec![(Cause::SecretNotJson, Likely)],
         Sign::ParameterMissing => vec![(Cause::ParameterNotFound, Certain)],
         Sign::BadValueFrom => vec![(Cause::InvalidValueFrom, Certain)],
         Sign::InvalidInput => vec![(Cause::InvalidValueFrom, Likely)],

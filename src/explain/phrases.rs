@@ -102,6 +102,7 @@ pub(super) const PHRASES: &[Row] = &[
     both("ciphertext refers to", Step::Secrets, MOSTLY, Sign::Denied),
     both("ciphertext references", Step::Secrets, MOSTLY, Sign::Denied),
     both("decrypt the protected secret text", Step::Secrets, MOSTLY, Sign::KeyUnusable),
+    shows("looking for beginning of value", Sign::BrokenJson),
     shows("DecryptionFailure", Sign::KeyUnusable),
     shows("InvalidKeyId", Sign::KeyUnusable),
     shows("KMSInvalidState", Sign::KeyUnusable),

@@ -114,7 +114,8 @@ pub fn path(reading: &Reading) -> Option<Sign> {
         return Some(sign);
     }
     // The helpers of ECS are killed at their deadline. A container's own process is killed for other reasons.
-    let helped = !matches!(reading.step, Step::ImageManifest | Step::ImageLayer | Step::ContainerStart);
+    let helped = !matches!(reading.step, Step::ImageManifest | Step::ImageLayer | Step::ContainerStart)
+        || reading.plain.dense.contains("resourceinitialization");
     let killed = || first(&[Sign::Killed]).filter(|_| helped);
     let silent = reading.parts.status.as_ref().is_some_and(|status| status.value == 0);
     let sign = silence.or_else(killed).or_else(|| silent.then_some(Sign::NoAnswer))?;
@@ -123,9 +124,16 @@ pub fn path(reading: &Reading) -> Option<Sign> {
 
 fn answer(reading: &Reading, first: &dyn Fn(&[Sign]) -> Option<Sign>) -> Option<Sign> {
     let step = reading.step;
-    let of_secrets = || first(&[Sign::KeyUnusable, Sign::InvalidInput]).filter(|_| step == Step::Secrets);
+    let of_secrets =
+        || first(&[Sign::KeyUnusable, Sign::InvalidInput, Sign::BrokenJson]).filter(|_| step == Step::Secrets);
     if let Some(sign) = first(&BEFORE_A_DENIAL).or_else(of_secrets) {
         return Some(sign);
+    }
+    let again = reading.parts.retries.as_ref().is_some_and(|retries| retries.value >= FRUITLESS);
+    let retried = again && matches!(step, Step::Secrets | Step::RegistryAuth) && !reading.is_answered();
+    // So the refusal of a text that was tried again and again is of another text.
+    if retried {
+        return Some(Sign::Retried);
     }
     if reading.parts.denial.is_some() || reading.has(Sign::Denied) {
         return Some(Sign::Denied);
@@ -139,10 +147,8 @@ fn answer(reading: &Reading, first: &dyn Fn(&[Sign]) -> Option<Sign>) -> Option<
     if let Some(sign) = vague.or_else(|| first(&[Sign::NotFound]).filter(|_| asked)) {
         return Some(sign);
     }
-    let retried = reading.parts.retries.as_ref().is_some_and(|retries| retries.value >= FRUITLESS)
-        && matches!(step, Step::Secrets | Step::RegistryAuth)
-        && !reading.is_answered();
-    first(&[Sign::UnexpectedStatus]).or(retried.then_some(Sign::Retried))
+    // A refusal is final. What is asked again is not one, whatever its status was.
+    first(&[Sign::UnexpectedStatus]).filter(|_| !again)
 }
 
 /// The family of a sign. Where something is missing or refused, the step says what.
@@ -195,7 +201,8 @@ pub fn family(sign: Sign, step: Step) -> Family {
         | Sign::NotJson
         | Sign::ParameterMissing
         | Sign::BadValueFrom
-        | Sign::InvalidInput => Family::Secret,
+        | Sign::InvalidInput
+        | Sign::BrokenJson => Family::Secret,
         Sign::LogGroupMissing => Family::Logs,
         Sign::NoFreeAddress
         | Sign::NetworkInterface

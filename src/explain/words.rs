@@ -93,6 +93,8 @@ pub enum Sign {
     JsonKeyMissing,
     /// The secret is no JSON of the wanted form.
     NotJson,
+    /// Go's JSON parser does not get beyond the first character.
+    BrokenJson,
     /// There is no such parameter.
     ParameterMissing,
     /// `valueFrom` is malformed.
