@@ -5,8 +5,11 @@
 
 mod answers;
 mod path;
+mod reference;
+mod registry;
 mod resolve;
 mod ruled_out;
+mod storage;
 mod tls;
 
 use std::cmp::Reverse;
@@ -109,6 +112,8 @@ const RULES: &[Rule] = &[
     answers::wrong_form,
     answers::rate_limited,
     answers::not_understood,
+    registry::rate_limited,
+    storage::file_system_unreachable,
 ];
 
 /// Infers causes from observations.
@@ -116,6 +121,9 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     let evidence = Evidence::new(observations);
     let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(evidence)).collect();
     unite_clock_skews(&mut findings);
+    for finding in findings.iter_mut().filter(|finding| concerns_only_what_can_wait(evidence, finding)) {
+        finding.blocking = false;
+    }
     let masked: BTreeSet<(Cause, String)> = findings
         .iter()
         .flat_map(|root| findings.iter().filter(|other| masks(root, other)))
@@ -125,6 +133,12 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     findings.sort_by_key(|f| (!f.blocking, Reverse(f.confidence), Reverse(f.because.len()), f.cause, f.role));
     let ruled_out = ruled_out::ruled_out(evidence, &findings);
     Diagnosis { findings, ruled_out }
+}
+
+/// Whether it rests on nothing but roles without which a task starts.
+fn concerns_only_what_can_wait(ev: Evidence<'_>, finding: &Finding) -> bool {
+    let because = |id: &String| ev.all().find(|seen| &seen.id == id);
+    finding.because.iter().filter_map(because).all(|seen| seen.role.starts_without())
 }
 
 /// A machine has one clock: what signatures, certificates and dates say of it is one finding, as sure as the surest.

@@ -15,7 +15,7 @@ pub struct Evidence<'a> {
 pub enum Way {
     /// To an address of the VPC, as an interface endpoint has.
     Private,
-    /// To the layer bucket's public address: through a gateway endpoint or the internet, which cannot be told apart.
+    /// To a public address of S3, for layers or environment files: through a gateway endpoint or the internet, which cannot be told apart.
     S3,
     /// To any other public address: the internet.
     Internet,
@@ -82,7 +82,7 @@ impl<'a> Evidence<'a> {
     /// Which way leads to an address.
     pub fn way(self, connect: &Observation) -> Way {
         match (connect.scope, connect.role) {
-            (Some(Scope::Public) | None, Role::S3) => Way::S3,
+            (Some(Scope::Public) | None, Role::S3 | Role::EnvironmentFile) => Way::S3,
             (Some(Scope::Public) | None, _) => Way::Internet,
             (Some(Scope::SameSubnet | Scope::Private), _) => Way::Private,
         }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use seen::{Answer, Certificate, Denial, Lookup, LookupResult, PolicyKind, Purpose, SourcePorts};
+pub use seen::{Answer, Certificate, Denial, Lookup, LookupResult, PolicyKind, Purpose, RateLimit, SourcePorts};
 
 /// What a target is to the task that is about to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -343,6 +343,9 @@ pub struct Observation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<String>,
 }
+
+/// `presented` of a registry's refusal where no login was presented; else it names the secret that the login is from.
+pub const NO_LOGIN: &str = "no login";
 
 /// Segment size of the second try after a stall, bytes. 1,200 of payload fit every path that IPv6 allows (1,280, RFC 8200
 /// section 5) and every tunnel in use, so what then works was stopped by packet size alone.

@@ -4,19 +4,24 @@
 //! reaches the report. The probe does not judge; that is [`crate::diagnose`]'s.
 
 mod authorize;
+mod blob;
 mod call;
 mod clock;
 mod complete;
 mod connect;
 mod discovered;
 mod document;
+mod environment_file;
 mod exchange;
+mod form;
 mod handshake;
 mod login;
 mod manifest;
+mod mount;
 mod pull;
 mod read;
 mod resolve;
+mod rpc;
 mod stall;
 mod target;
 mod write;
@@ -128,8 +133,28 @@ fn begin(plan: &Plan, probe: &Probe, credentials: &SharedCredentials) -> Option<
         recorder.spawn(report_credentials(recorder.clone(), credentials.clone()));
     }
 
-    let mut tokens: BTreeMap<&str, authorize::SharedToken> = BTreeMap::new();
     let discovered = discovered::Discovered::default();
+    begin_pulls(plan, probe, &climbs, credentials, &discovered);
+    read::begin(plan, probe, &climbs, credentials);
+    environment_file::begin(plan, probe, &climbs, credentials, &discovered);
+    for (n, unchecked) in plan.unchecked.iter().enumerate() {
+        recorder.record(not_checked(n, unchecked));
+    }
+    for file_system in &plan.file_systems {
+        mount::say_what_is_not_tried(probe, file_system);
+    }
+    write::begin(plan, probe, &climbs, credentials)
+}
+
+fn begin_pulls(
+    plan: &Plan,
+    probe: &Probe,
+    climbs: &BTreeMap<&str, Climb>,
+    credentials: &SharedCredentials,
+    discovered: &discovered::Discovered,
+) {
+    let mut tokens: BTreeMap<&str, authorize::SharedToken> = BTreeMap::new();
+    let mut logins: BTreeMap<(&str, &str), login::SharedLogin> = BTreeMap::new();
     for image in &plan.images {
         let Some(registry) = climbs.get(image.registry.as_str()) else { continue };
         let token = image.token.as_deref().and_then(|key| {
@@ -137,37 +162,29 @@ fn begin(plan: &Plan, probe: &Probe, credentials: &SharedCredentials) -> Option<
             let token = tokens.entry(key);
             Some(token.or_insert_with(|| authorize::share(probe, climb, credentials, &image.reference)).clone())
         });
+        let login = image.login.as_ref().and_then(|login| {
+            let climb = climbs.get(login.target.as_str())?;
+            let known = logins.entry((&login.target, &login.secret));
+            let shared = known.or_insert_with(|| read::share_login(probe, climb, credentials, login)).clone();
+            let read = read::login_id(login);
+            Some(pull::LoginOfPull { secret: login.secret.clone(), read, login: shared })
+        });
         let layers =
             image.layers.as_deref().and_then(|key| Some((plan.target(key)?.clone(), climbs.get(key)?.clone())));
         let pull = pull::Pull {
             probe: probe.clone(),
             reference: image.reference.clone(),
+            injected: image.injected,
             platform: plan.platform.clone(),
             full: plan.full,
             registry: registry.clone(),
             token,
+            login,
             layers,
             discovered: discovered.clone(),
         };
-        recorder.spawn(pull.rehearse());
+        probe.recorder.spawn(pull.rehearse());
     }
-    read::begin(plan, probe, &climbs, credentials);
-    for (n, unchecked) in plan.unchecked.iter().enumerate() {
-        recorder.record(not_checked(n, unchecked));
-    }
-    let mut first = None;
-    for log in &plan.logs {
-        let Some(climb) = climbs.get(log.target.as_str()) else { continue };
-        let (opened, receive) = oneshot::channel();
-        let open = write::open(probe.clone(), climb.clone(), credentials.clone(), log.clone());
-        recorder.spawn(async move {
-            if let Some(stream) = open.await {
-                let _ = opened.send(stream);
-            }
-        });
-        first = first.or(Some(receive));
-    }
-    first
 }
 
 /// Says of something that the task needs that it was left out.

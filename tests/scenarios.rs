@@ -25,9 +25,6 @@ const FROM_ELSEWHERE: &[(Cause, &str)] = &[
     (Cause::RouteTableDiffers, "configuration facts"),
     (Cause::InvalidImageReference, "the text of a stopped task: a plan refuses such a reference"),
     (Cause::InvalidValueFrom, "the text of a stopped task: a plan refuses such a valueFrom"),
-    (Cause::FileSystemUnreachable, "the text of a stopped task: file systems are not in a plan"),
-    (Cause::FileSystemDenied, "the text of a stopped task: file systems are not in a plan"),
-    (Cause::EnvironmentFileMissing, "the text of a stopped task: environment files are not in a plan"),
     (Cause::DiskFull, "the text of a stopped task"),
     (Cause::NetworkInterfaceUnavailable, "the text of a stopped task"),
     (Cause::NoFreeAddress, "the text of a stopped task"),
@@ -168,6 +165,9 @@ fn no_failure_is_left_without_a_cause() {
         ("secretsmanager", &["read"]),
         ("ssm", &["read"]),
         ("registry", &["authorize", "manifest", "blob", "fetch"]),
+        ("efs", &["resolve", "connect", "mount"]),
+        ("environment-file", &["resolve", "connect", "handshake", "fetch"]),
+        ("splunk", &["resolve", "connect", "handshake"]),
     ] {
         for phase in phases {
             for failure in story::failures_of(phase) {

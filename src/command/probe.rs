@@ -24,6 +24,7 @@ use crate::vantage;
 
 /// Reads the flags, probes, prints the report, and returns its exit code.
 pub fn run(flags: &Probe) -> Result<u8, Error> {
+    leave_no_core();
     let resolvers = resolvers(flags)?;
     let roots = Arc::new(roots(flags)?);
     // Whatever is wrong with it is said before anything is sent.
@@ -70,6 +71,16 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
     // Whatever still waits for a silent peer is let go: the report is complete.
     runtime.shutdown_background();
     deliver(&report, flags.format)
+}
+
+/// Secrets are read into this process: whatever ends it must not write its memory to a disk. Where the kernel knows no
+/// such wish, it is not told.
+fn leave_no_core() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    // The limit does not hold for a kernel that hands cores to a program (core(5)).
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 /// One thread: the work is waiting, and threads cost memory.

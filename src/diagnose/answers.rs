@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Confidence, Finding};
+use super::{Confidence, Finding, reference, registry, storage};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
 use crate::observation::{Answer, Denial, Failure, Observation, Phase, PolicyKind, Role};
@@ -77,8 +77,11 @@ pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
     for seen in ev.failed(&[Failure::Denied]).filter(|seen| seen.phase.is_exchange()) {
         let denial = seen.answer.as_ref().and_then(|answer| answer.denial.as_ref());
         let layer = seen.role == Role::S3;
+        let of_s3 = layer || seen.role == Role::EnvironmentFile;
+        let elsewhere = storage::denied(seen).or_else(|| registry::refused(seen));
         let candidates = match denial.and_then(|denial| denial.policy) {
-            Some(policy) => vec![(named(policy, denial, layer), Certain)],
+            _ if elsewhere.is_some() => elsewhere.unwrap_or_default(),
+            Some(policy) => vec![(named(policy, denial, of_s3), Certain)],
             None if layer && ev.of(Phase::Fetch).any(|other| other.passed() && other.host == seen.host) => {
                 vec![(Cause::LayerUnavailable, Likely), (Cause::S3EndpointPolicyDenies, Possible)]
             }
@@ -97,14 +100,15 @@ pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
     findings
 }
 
-pub(crate) fn named(policy: PolicyKind, denial: Option<&Denial>, layer: bool) -> Cause {
+pub(crate) fn named(policy: PolicyKind, denial: Option<&Denial>, of_s3: bool) -> Cause {
     let explicit = denial.is_some_and(|denial| denial.explicit);
     match policy {
         PolicyKind::Identity if explicit => Cause::IdentityPolicyDenies,
+        // The service was allowed and KMS was not: whether role or key has to say so, it is the key that is closed.
+        PolicyKind::Identity | PolicyKind::Resource if denial.is_some_and(is_kms) => Cause::KmsKeyDenies,
         PolicyKind::Identity => Cause::IdentityPolicyMissingAction,
-        PolicyKind::Resource if denial.is_some_and(is_kms) => Cause::KmsKeyDenies,
         PolicyKind::Resource => Cause::ResourcePolicyDenies,
-        PolicyKind::VpcEndpoint if layer => Cause::S3EndpointPolicyDenies,
+        PolicyKind::VpcEndpoint if of_s3 => Cause::S3EndpointPolicyDenies,
         PolicyKind::VpcEndpoint => Cause::EndpointPolicyDenies,
         PolicyKind::PermissionsBoundary => Cause::PermissionsBoundaryDenies,
         PolicyKind::Session => Cause::SessionPolicyDenies,
@@ -160,6 +164,10 @@ pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
+    let elsewhere = storage::missing(seen).or_else(|| registry::refused(seen)).or_else(|| reference::missing(seen));
+    if let Some(candidates) = elsewhere {
+        return candidates;
+    }
     let answer = seen.answer.as_ref();
     let code = answer.map(|answer| answer.code.as_str()).unwrap_or_default();
     let message = answer.map(|answer| answer.message.to_lowercase()).unwrap_or_default();
@@ -215,17 +223,10 @@ pub(super) fn wrong_form(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Three tries, three times too many requests.
+/// Three tries, three times too many requests. Registries other than ECR have a rule of their own.
 pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
-    let throttled =
-        |registry: bool| ev.failed(&[Failure::Throttled]).filter(move |seen| (seen.role == Role::Registry) == registry);
-    [
-        Finding::new(Cause::RegistryRateLimited, Certain, throttled(true)),
-        Finding::new(Cause::Throttled, Certain, throttled(false)),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let throttled = ev.failed(&[Failure::Throttled]).filter(|seen| seen.role != Role::Registry);
+    Finding::new(Cause::Throttled, Certain, throttled).into_iter().collect()
 }
 
 /// TLS is proven, and the answer is none that the service gives: a proxy's page, another service, a huge or garbled body.
@@ -258,7 +259,7 @@ fn is_unsigned(seen: &Observation) -> bool {
 }
 
 fn is_signed(seen: &Observation) -> bool {
-    matches!(seen.role, Role::EcrApi | Role::Logs | Role::SecretsManager | Role::Ssm)
+    matches!(seen.role, Role::EcrApi | Role::Logs | Role::SecretsManager | Role::Ssm | Role::EnvironmentFile)
 }
 
 /// Adds the first observation's own words.

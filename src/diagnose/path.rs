@@ -6,7 +6,7 @@
 use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, Target, Way};
-use crate::observation::{Failure, Observation, Phase, Scope, SourcePorts};
+use crate::observation::{Failure, Observation, Phase, Role, Scope, SourcePorts};
 
 /// The silent connects of targets that are silent altogether.
 fn silent(ev: Evidence<'_>, wanted: impl Fn(&Observation) -> bool) -> Vec<&Observation> {
@@ -63,7 +63,7 @@ fn has_endpoints(ev: Evidence<'_>) -> bool {
 /// the commonest of these faults. While other private addresses answer, the task's own filters would have to single this
 /// one out, which is odd.
 pub(super) fn endpoint_security_group(ev: Evidence<'_>) -> Vec<Finding> {
-    let private = silent(ev, is_private);
+    let private = silent(ev, is_of_an_endpoint);
     let others_answer = answers(ev, Way::Private);
     let stopped_at_the_border = others_answer && border_explains(ev);
     let confidence = if others_answer && !stopped_at_the_border { Confidence::Likely } else { Confidence::Possible };
@@ -121,7 +121,7 @@ pub(super) fn stale_name(ev: Evidence<'_>) -> Vec<Finding> {
     if !answers(ev, Way::Private) && !silent(ev, |seen| !is_private(seen)).is_empty() {
         return Vec::new();
     }
-    Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, silent(ev, is_private)).into_iter().collect()
+    Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, silent(ev, is_of_an_endpoint)).into_iter().collect()
 }
 
 /// Some addresses of a name answer and some do not: one zone's endpoint address is dead. The puller takes any of them, so
@@ -175,7 +175,7 @@ fn any_by_port(ev: Evidence<'_>) -> bool {
 /// A refusal is an answer: neither a security group, nor a network ACL, nor a missing route can say it. Somebody has the
 /// address and does not listen there, or a firewall answers for it; a name that points to the wrong machine looks the same.
 pub(super) fn refused(ev: Evidence<'_>) -> Vec<Finding> {
-    let refused = ev.of(Phase::Connect).filter(|seen| seen.failure() == Some(Failure::Refused));
+    let refused = ev.failed(&[Failure::Refused]).filter(|seen| seen.phase == Phase::Connect && seen.role != Role::Efs);
     let (partly, wholly): (Vec<_>, Vec<_>) = refused.partition(|seen| ev.works(seen.target(), Phase::Connect));
     [
         Finding::new(Cause::ConnectionRefused, Confidence::Likely, wholly.clone()),
@@ -232,7 +232,8 @@ pub(super) fn mtu_black_hole(ev: Evidence<'_>) -> Vec<Finding> {
 pub(super) fn service_unresponsive(ev: Evidence<'_>) -> Vec<Finding> {
     let mute = ev
         .failed(&[Failure::TimedOut, Failure::Stalled, Failure::ServiceFailure, Failure::Refused, Failure::Unreachable])
-        .filter(|seen| seen.phase.is_exchange() && !seen.host.is_empty() && seen.small_segments_pass != Some(true));
+        .filter(|seen| seen.phase.is_exchange() && seen.phase != Phase::Mount)
+        .filter(|seen| !seen.host.is_empty() && seen.small_segments_pass != Some(true));
     Finding::new(Cause::ServiceUnresponsive, Confidence::Likely, mute).into_iter().collect()
 }
 
@@ -252,6 +253,11 @@ pub(super) fn service_slow(ev: Evidence<'_>) -> Vec<Finding> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// A mount target is no endpoint: its silence is [`super::storage`]'s.
+fn is_of_an_endpoint(seen: &Observation) -> bool {
+    is_private(seen) && seen.role != Role::Efs
 }
 
 fn is_private(seen: &Observation) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::Confidence::{Certain, Likely, Possible};
-use super::Finding;
+use super::{Finding, storage};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
 use crate::observation::{Failure, Lookup, Observation, Phase, Purpose, Role, Scope};
@@ -113,13 +113,15 @@ pub(super) fn resolver_failure(ev: Evidence<'_>) -> Vec<Finding> {
 /// names resolve, a private zone without the record is. If no AWS name resolves, names at large are blocked, or somebody
 /// has a zone for all of them.
 pub(super) fn names_not_found(ev: Evidence<'_>) -> Vec<Finding> {
+    // A file system's name is missing for reasons of its own, unless no name is there.
+    let of_its_own = |seen: &&Observation| seen.role == Role::Efs && storage::other_names_resolve(ev);
+    let missing: Vec<_> = names_that(ev, SAYS_NO).into_iter().filter(|seen| !of_its_own(seen)).collect();
     let others_resolve = ev.of(Phase::Resolve).any(|seen| {
         seen.passed() && !seen.lookups.is_empty()
             || seen.lookups.iter().any(|l| l.purpose == Purpose::Sibling && l.failure().is_none())
     });
     let names_zones = ev.of(Phase::Resolve).flat_map(|seen| &seen.lookups).any(|l| l.zone.is_some());
-    let (shadowed, unclear): (Vec<_>, Vec<_>) =
-        names_that(ev, SAYS_NO).into_iter().partition(|seen| has_zone_of_its_own(seen));
+    let (shadowed, unclear): (Vec<_>, Vec<_>) = missing.into_iter().partition(|seen| has_zone_of_its_own(seen));
     let (filtered, missing): (Vec<_>, Vec<_>) = unclear
         .into_iter()
         .partition(|seen| !others_resolve || !is_of_aws(seen.role) || is_filtered(seen, names_zones));

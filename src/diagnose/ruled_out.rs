@@ -108,6 +108,14 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::SecretVersionMissing, |ev| all(ev.of(Phase::Read).filter(|seen| seen.role == Role::SecretsManager))),
     (Cause::ParameterNotFound, |ev| all(ev.of(Phase::Read).filter(|seen| seen.role == Role::Ssm))),
     (Cause::LogGroupMissing, |ev| all(ev.of(Phase::Write))),
+    (Cause::FileSystemUnreachable, |ev| all(ev.of(Phase::Mount).filter(|seen| is_checked(seen)))),
+    (Cause::EnvironmentFileMissing, |ev| all(ev.of(Phase::Fetch).filter(|seen| seen.role == Role::EnvironmentFile))),
+    (Cause::RegistryRateLimited, |ev| {
+        all(ev
+            .all()
+            .filter(|seen| seen.role == Role::Registry && seen.phase.is_exchange())
+            .filter(|seen| is_checked(seen)))
+    }),
     (Cause::Throttled, at_once),
 ];
 

@@ -148,6 +148,27 @@ pub struct Answer {
     /// Time until the first byte of the answer.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub first_byte_ms: u64,
+    /// What the service says of its limit, in headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// A service's own words on how often it may be asked, as its headers have them (Docker Hub: "Pull usage and limits").
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RateLimit {
+    /// `ratelimit-limit`: `100;w=21600` is a hundred in six hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// `ratelimit-remaining`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<String>,
+    /// `docker-ratelimit-source`: the address or account that is counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// `retry-after`: seconds, or a date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde's skip_serializing_if asks for")]

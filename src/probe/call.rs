@@ -18,6 +18,9 @@ use crate::observation::{Failure, Observation, Outcome, Phase};
 /// because the run has a deadline.
 const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(800)];
 
+/// A service that asks in `Retry-After` for more seconds than these is not asked again: the run would not wait for it.
+const MOST_PATIENT_S: u64 = 2;
+
 /// Bytes read of an API's answer. The largest, a batch of ten parameters of 8 KiB, stays below 128 KiB.
 const API_LIMIT: usize = 1024 * 1024;
 
@@ -31,8 +34,20 @@ pub struct Said {
     pub refused: HeaderMap,
 }
 
+impl Said {
+    /// A fact without anything to go on with.
+    pub fn without_answer(observation: Observation) -> Self {
+        Self { observation, answer: None, refused: HeaderMap::new() }
+    }
+
+    /// The service's error code; empty if it gave none.
+    pub fn code(&self) -> &str {
+        self.observation.answer.as_ref().map(|answer| answer.code.as_str()).unwrap_or_default()
+    }
+}
+
 /// Asks, and turns the answer into an observation of `phase`. `welcome` are the statuses that mean yes.
-pub async fn ask(probe: &Probe, reached: &Reached, phase: Phase, ask: &Ask, welcome: fn(StatusCode) -> bool) -> Said {
+pub async fn ask(probe: &Probe, reached: &Reached, phase: Phase, ask: &Ask, welcome: fn(&StatusCode) -> bool) -> Said {
     let started = Instant::now();
     let mut retries = RETRY_AFTER.iter();
     let mut attempts = 0;
@@ -42,7 +57,7 @@ pub async fn ask(probe: &Probe, reached: &Reached, phase: Phase, ask: &Ask, welc
         let mut said = conclude(probe, reached, phase, outcomes, started, welcome);
         let again = matches!(said.observation.failure(), Some(Failure::Throttled | Failure::ServiceFailure));
         match retries.next() {
-            Some(&wait) if again => sleep(wait).await,
+            Some(&wait) if again && !asks_for_patience(&said.observation) => sleep(wait).await,
             _ => {
                 said.observation.attempts = attempts;
                 return said;
@@ -51,19 +66,26 @@ pub async fn ask(probe: &Probe, reached: &Reached, phase: Phase, ask: &Ask, welc
     }
 }
 
+/// Whether the service wants to be left alone for longer than [`MOST_PATIENT_S`]. A date is always later than that.
+fn asks_for_patience(observation: &Observation) -> bool {
+    let limit = observation.answer.as_ref().and_then(|answer| answer.rate_limit.as_ref());
+    let after = limit.and_then(|limit| limit.retry_after.as_ref());
+    after.is_some_and(|after| after.trim().parse().map_or(true, |seconds: u64| seconds > MOST_PATIENT_S))
+}
+
 fn conclude(
     probe: &Probe,
     reached: &Reached,
     phase: Phase,
     outcomes: Outcomes,
     started: Instant,
-    welcome: fn(StatusCode) -> bool,
+    welcome: fn(&StatusCode) -> bool,
 ) -> Said {
     let Outcomes { exchanged, small_segments_pass, through_small, peer, .. } = outcomes;
     let observe = |outcome| target::at(probe, target::observe(&reached.target, phase, outcome, started), peer);
     let mut observation = match exchanged.status {
         Err(failure) => observe(Outcome::Failed { failure }),
-        Ok(status) if welcome(status) => observe(Outcome::Passed),
+        Ok(status) if welcome(&status) => observe(Outcome::Passed),
         Ok(status) => {
             let refusal = refusal::read(status.as_u16(), &exchanged.headers, &exchanged.body);
             let mut refused = observe(Outcome::Failed { failure: refusal.failure });
@@ -86,7 +108,7 @@ fn conclude(
     }
     let last = through_small.unwrap_or(exchanged);
     match last.status {
-        Ok(status) if welcome(status) => Said { observation, answer: Some(last), refused: HeaderMap::new() },
+        Ok(status) if welcome(&status) => Said { observation, answer: Some(last), refused: HeaderMap::new() },
         _ => Said { observation, answer: None, refused: last.headers },
     }
 }
@@ -160,12 +182,12 @@ impl JsonApi {
         credentials: &Credentials,
     ) -> Said {
         match self.sign(action, &input, reached, region, credentials) {
-            Ok(signed) => json_or_nothing(ask(probe, reached, phase, &signed, |status| status.is_success()).await),
+            Ok(signed) => json_or_nothing(ask(probe, reached, phase, &signed, StatusCode::is_success).await),
             Err(error) => {
                 let outcome = Outcome::Failed { failure: Failure::InvalidSignature };
                 let mut observation = target::observe(&reached.target, phase, outcome, Instant::now());
                 observation.detail = format!("the request could not be signed: {error}");
-                Said { observation, answer: None, refused: HeaderMap::new() }
+                Said::without_answer(observation)
             }
         }
     }

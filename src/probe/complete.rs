@@ -12,11 +12,17 @@ pub fn complete(observations: &mut Vec<Observation>, plan: &Plan, ended: Option<
         .targets
         .iter()
         .flat_map(|target| target.phases.iter().map(move |&phase| (target, phase)))
-        .filter(|(target, phase)| !observations.iter().any(|seen| is(seen, &target.key, *phase)))
-        .filter(|(target, phase)| *phase != Phase::Fetch || !redirects(observations, target))
+        .filter(|(target, phase)| !observations.iter().any(|seen| is(seen, &target.key, *phase) && !is_option(seen)))
         .collect();
     for (target, phase) in missing {
+        let elsewhere = if phase == Phase::Fetch { redirects(observations, target) } else { Vec::new() };
+        if observations.iter().any(|seen| seen.phase == Phase::Fetch && elsewhere.contains(&seen.host)) {
+            continue;
+        }
+        let failed_there =
+            || observations.iter().find(|seen| elsewhere.contains(&seen.host) && seen.failure().is_some());
         let blocked_by = blocker(observations, plan, target, phase)
+            .or_else(|| failed_there().map(|seen| seen.id.clone()))
             .or_else(|| ended.map(|ended| ended.0.clone()))
             .unwrap_or_else(|| "the phase before it".into());
         let mut unreached = Observation::new(&target.key, target.role, phase, Outcome::NotReached { blocked_by });
@@ -28,15 +34,20 @@ pub fn complete(observations: &mut Vec<Observation>, plan: &Plan, ended: Option<
     observations.sort_by(|a, b| (a.role, a.target(), a.phase, &a.id).cmp(&(b.role, b.target(), b.phase, &b.id)));
 }
 
-/// Whether this registry sends to other hosts for its bytes. Those are targets of their own, and `fetch` is theirs.
-fn redirects(observations: &[Observation], target: &Target) -> bool {
-    let redirect = |seen: &Observation| seen.answer.as_ref().and_then(|answer| answer.redirect_host.clone());
-    let mut blobs = observations.iter().filter(|seen| is(seen, &target.key, Phase::Blob) && seen.passed());
-    blobs.any(|seen| redirect(seen).is_some_and(|host| host != target.host))
-}
-
 fn is(observation: &Observation, target: &str, phase: Phase) -> bool {
     observation.phase == phase && observation.target() == target
+}
+
+/// Other hosts to which this registry sends for its bytes. Those are targets of their own, and `fetch` is theirs.
+fn redirects(observations: &[Observation], target: &Target) -> Vec<String> {
+    let blobs = observations.iter().filter(|seen| is(seen, &target.key, Phase::Blob) && seen.passed());
+    let hosts = blobs.filter_map(|seen| seen.answer.as_ref()?.redirect_host.clone());
+    hosts.filter(|host| *host != target.host).collect()
+}
+
+/// An option of a volume that nobody tries says nothing of whether NFS was greeted.
+fn is_option(seen: &Observation) -> bool {
+    seen.phase == Phase::Mount && matches!(seen.outcome, Outcome::NotChecked { .. })
 }
 
 /// The id of the failed observation that stands before this rung.
@@ -63,7 +74,8 @@ fn needs(plan: &Plan, target: &Target, phase: Phase) -> Vec<(String, Phase)> {
                 .images
                 .iter()
                 .find(|image| image.registry == target.key || image.layers.as_ref() == Some(&target.key));
-            let Some(image) = image else { return own };
+            // An environment file is asked for as the role.
+            let Some(image) = image else { return own.into_iter().chain([credentials]).collect() };
             let whole = |key: &String| plan.target(key).map(|t| t.phases.iter().map(|&p| (key.clone(), p)).collect());
             let token: Vec<_> = image.token.as_ref().and_then(whole).unwrap_or_default();
             let registry: Vec<_> = whole(&image.registry).unwrap_or_default();

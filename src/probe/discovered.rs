@@ -18,21 +18,25 @@ type Place = (Role, String, u16);
 const MAX_DISCOVERED: usize = 16;
 
 impl Discovered {
-    /// The climb of this host, begun now if it is new.
-    pub fn climb(&self, probe: &Probe, role: Role, host: &str, port: u16, then: &[Phase]) -> Climb {
+    /// The climb of this host, begun now if it is new; none if it would be one too many.
+    pub fn climb(&self, probe: &Probe, role: Role, host: &str, port: u16, then: &[Phase]) -> Option<Climb> {
         let mut climbs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = climbs.len();
         let place = (role, host.to_owned(), port);
-        if known >= MAX_DISCOVERED
-            && let Some(any) = climbs.get(&place).or_else(|| climbs.values().next())
-        {
-            return any.clone();
+        if let Some(known) = climbs.get(&place) {
+            return Some(known.clone());
         }
-        let begin = || {
-            let phases = [Phase::Resolve, Phase::Connect, Phase::Handshake].iter().chain(then).copied().collect();
-            let key = format!("{role}@{host}");
-            Climb::start(probe.clone(), Target { key, role, host: host.to_owned(), port, phases })
-        };
-        climbs.entry(place).or_insert_with(begin).clone()
+        if climbs.len() >= MAX_DISCOVERED {
+            return None;
+        }
+        let phases = [Phase::Resolve, Phase::Connect, Phase::Handshake].iter().chain(then).copied().collect();
+        let key = Self::key(role, host, port);
+        let climb = Climb::start(probe.clone(), Target { key, role, host: host.to_owned(), port, phases });
+        climbs.insert(place, climb.clone());
+        Some(climb)
+    }
+
+    /// The key of a discovered target.
+    pub fn key(role: Role, host: &str, port: u16) -> String {
+        if port == 443 { format!("{role}@{host}") } else { format!("{role}@{host}:{port}") }
     }
 }

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-use crate::observation::{Answer, Failure};
+use crate::observation::{Answer, Failure, RateLimit};
 
 /// The head of an answer must be there by then: the ECS agent's HTTP clients give a whole call, connection included, five
 /// seconds (facts: ecs-start, section 2, `roundtripTimeout`).
@@ -30,6 +30,9 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// hyper's buffer for one connection. A head that does not fit is refused: real ones are below 8 KiB.
 const HEAD_LIMIT: usize = 64 * 1024;
+
+/// Characters kept of one header on rate limits: an IPv6 address or an account's UUID, and room.
+const LONGEST_RATE_LIMIT: usize = 64;
 
 /// What to ask.
 #[derive(Debug, Clone)]
@@ -175,6 +178,7 @@ impl Connection {
             request_bytes: request_bytes(ask),
             bytes: reader.bytes,
             first_byte_ms: crate::millis(first_byte),
+            rate_limit: rate_limit(&head.headers),
             ..Answer::default()
         };
         Exchanged {
@@ -288,6 +292,21 @@ fn request_id(headers: &HeaderMap) -> String {
     let names = ["x-amzn-requestid", "x-amz-request-id", "x-amz-requestid"];
     let value = names.iter().find_map(|name| headers.get(*name)?.to_str().ok());
     value.map(|id| id.chars().take(100).collect()).unwrap_or_default()
+}
+
+/// What the headers say of a limit; none if they do not.
+fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
+    let said = |name: &str| {
+        let words = headers.get(name)?.to_str().ok()?;
+        Some(words.chars().take(LONGEST_RATE_LIMIT).collect())
+    };
+    let limit = RateLimit {
+        limit: said("ratelimit-limit"),
+        remaining: said("ratelimit-remaining"),
+        source: said("docker-ratelimit-source"),
+        retry_after: said("retry-after"),
+    };
+    (limit != RateLimit::default()).then_some(limit)
 }
 
 /// The service's clock minus ours, seconds.

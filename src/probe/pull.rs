@@ -1,52 +1,51 @@
-//! `manifest`, `blob`, `fetch`: the pull, without keeping what is pulled.
+//! `manifest`: from a reference to the platform's own manifest, logged in as the registry wants it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::stream::{self, StreamExt};
-use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RANGE};
-use hyper::{StatusCode, Uri};
-use secrecy::{ExposeSecret, SecretString};
+use hyper::StatusCode;
+use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 
 use super::authorize::SharedToken;
 use super::call::{self, Said};
 use super::discovered::Discovered;
-use super::exchange::{self, Ask, Exchanged, Read};
-use super::login;
-use super::manifest::{self, Config, Descriptor, Document, Manifest};
-use super::target::{Climb, Probe, Reached};
-use crate::observation::{Failure, Observation, Outcome, Phase, Role};
+use super::exchange::{self, Ask, Read};
+use super::login::{self, Challenge, Presented, SharedLogin};
+use super::manifest::{self, Document, Manifest};
+use super::target::{self, Climb, Probe, Reached};
+use crate::observation::{Failure, Observation, Outcome, Phase};
 use crate::plan::{Platform, Target};
 use crate::reference::Reference;
 
-/// First bytes of each layer. More than Linux's and AWS's initial congestion window (ten segments, 14,600 bytes, RFC
-/// 6928), so that a path which loses full-sized segments shows.
-const FIRST_BYTES: usize = 32 * 1024;
-
-/// An image's configuration is below 100 KiB; one above this is not read.
-const CONFIG_LIMIT: usize = 1024 * 1024;
-
 /// One tag is asked for; registries that do not page send all.
 const TAGS_LIMIT: usize = 1024 * 1024;
-
-/// Docker's own limit is 127 layers.
-const MAX_LAYERS: usize = 128;
-
-/// Blobs under way at once: containerd fetches three layers at a time, and each costs two exchanges here.
-const PARALLEL: usize = 6;
 
 /// One image's pull.
 pub struct Pull {
     pub probe: Probe,
     pub reference: Reference,
+    /// AWS adds it to the task, with a tag of its own choice.
+    pub injected: bool,
     pub platform: Platform,
     pub full: bool,
     pub registry: Climb,
+    /// ECR's.
     pub token: Option<SharedToken>,
+    /// Another registry's, where the task definition has `repositoryCredentials`.
+    pub login: Option<LoginOfPull>,
     /// Where layers are expected.
     pub layers: Option<(Target, Climb)>,
     pub discovered: Discovered,
+}
+
+/// A login that is read from a secret.
+pub struct LoginOfPull {
+    /// The secret's ARN.
+    pub secret: String,
+    /// The id of the observation that tells how reading it went.
+    pub read: String,
+    /// User name and password, as soon as they are there.
+    pub login: SharedLogin,
 }
 
 impl Pull {
@@ -54,7 +53,7 @@ impl Pull {
     pub async fn rehearse(self) {
         let token = async {
             match &self.token {
-                Some(token) => token.clone().await.map(|token| basic(&token)),
+                Some(token) => token.clone().await.map(|token| login::basic_of(&token)),
                 None => Some(None),
             }
         };
@@ -64,24 +63,22 @@ impl Pull {
         if let Some((session, manifest)) = session.manifest().await {
             session.blobs(manifest).await;
         }
+        if let (Some(_), Some(registry)) = (&self.login, self.registry.reached().await) {
+            registry.close();
+        }
     }
 }
 
-fn basic(token: &SecretString) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Basic {}", token.expose_secret())).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
 /// A pull with its registry reached.
-struct Session<'a> {
-    pull: &'a Pull,
-    registry: Arc<Reached>,
+pub struct Session<'a> {
+    pub pull: &'a Pull,
+    pub registry: Arc<Reached>,
     authorization: Option<HeaderValue>,
 }
 
 impl Session<'_> {
-    fn ask(&self, path: String, accept: Option<&'static str>, read: Read) -> Ask {
+    /// A request with the pull's own authorization.
+    pub fn ask(&self, path: String, accept: Option<&'static str>, read: Read) -> Ask {
         let mut headers = HeaderMap::new();
         if let Some(accept) = accept {
             headers.insert(ACCEPT, HeaderValue::from_static(accept));
@@ -97,23 +94,36 @@ impl Session<'_> {
         let reference = &self.pull.reference;
         let started = Instant::now();
         let mut said = self.get_manifest(reference.version()).await;
-        let challenge = match &said.observation.answer {
-            Some(answer) if answer.status == 401 && self.pull.token.is_none() => said.challenge.take(),
-            _ => None,
-        };
-        if let Some(challenge) = challenge {
-            let token = login::anonymous(&self.pull.probe, &self.pull.discovered, challenge).await;
-            let bearer = token.and_then(|t| HeaderValue::from_str(&format!("Bearer {}", t.expose_secret())).ok());
-            self.authorization = bearer.map(|mut value| {
-                value.set_sensitive(true);
-                value
-            });
+        if self.pull.token.is_none()
+            && is_401(&said.observation)
+            && let Some(challenge) = said.challenge.take()
+        {
+            match self.log_in(&challenge).await {
+                Ok(()) => {}
+                Err(blocked_by) => {
+                    let outcome = Outcome::NotReached { blocked_by };
+                    self.record(target::observe(&self.registry.target, Phase::Manifest, outcome, started), None);
+                    return None;
+                }
+            }
             if self.authorization.is_some() {
                 said = self.get_manifest(reference.version()).await;
             }
+            if challenge == Challenge::Basic && self.authorization.is_some() {
+                self.record_basic(&mut said.observation);
+            }
+        }
+        if self.pull.token.is_none()
+            && matches!(said.observation.failure(), Some(Failure::Unauthenticated | Failure::Denied))
+        {
+            login::presented(&mut said.observation, self.secret());
         }
         if said.observation.failure() == Some(Failure::NotFound) {
             said.observation = self.repository_or_tag(said.observation).await;
+        }
+        if self.pull.injected && said.observation.failure() == Some(Failure::NotFound) {
+            let why = "the registry lets us in; the tag of an image that AWS adds is AWS's choice, and this is not it";
+            said.observation.outcome = Outcome::NotChecked { why: why.into() };
         }
         let mut document = said.document;
         if let Some(Document::Index { manifests }) = &document {
@@ -147,12 +157,65 @@ impl Session<'_> {
         }
     }
 
+    fn secret(&self) -> Option<&str> {
+        self.pull.login.as_ref().map(|login| login.secret.as_str())
+    }
+
+    /// Answers a challenge: with a token of the token service, with the login itself, or not at all where none is to be
+    /// had. Fails with the id of what stood in the way.
+    async fn log_in(&mut self, challenge: &Challenge) -> Result<(), String> {
+        let login = match &self.pull.login {
+            Some(wanted) => Some(wanted.login.clone().await.ok_or_else(|| wanted.read.clone())?),
+            None => None,
+        };
+        let login = login.as_deref().zip(self.secret()).map(|(login, secret)| Presented { login, secret });
+        self.authorization = match challenge {
+            Challenge::Basic => login.and_then(|presented| login::basic(presented.login)),
+            Challenge::Bearer { host, port, path } => {
+                let registry = &self.registry.target;
+                // The token service of ghcr.io, quay.io and public.ecr.aws is the registry itself.
+                let climb = if (host, port) == (&registry.host, &registry.port) {
+                    Some(self.pull.registry.clone())
+                } else {
+                    self.pull.discovered.climb(&self.pull.probe, registry.role, host, *port, &[Phase::Authorize])
+                };
+                let climb = climb.ok_or("the number of hosts that one run looks at")?;
+                let Some(service) = climb.reached().await else {
+                    return Err(format!("{}/handshake", Discovered::key(registry.role, host, *port)));
+                };
+                let reference = &self.pull.reference;
+                let subject = (self.name(), reference.to_string());
+                Some(login::fetch_token(&self.pull.probe, &service, path, login, subject).await?)
+            }
+        };
+        Ok(())
+    }
+
+    /// With Basic the registry judges the login itself: its first answer to it is how the login went, and where it says
+    /// no, nothing is known of the manifest.
+    fn record_basic(&self, manifest: &mut Observation) {
+        let mut login = manifest.clone();
+        login.phase = Phase::Authorize;
+        login.id = format!("{}/{}", self.registry.target.key, Phase::Authorize);
+        if is_401(manifest) {
+            login::presented(&mut login, self.secret());
+            let blocked_by = format!("{}/{}", login.id, self.name());
+            let outcome = Outcome::NotReached { blocked_by };
+            *manifest = target::observe(&self.registry.target, Phase::Manifest, outcome, Instant::now());
+        } else if manifest.answer.is_some() {
+            login.outcome = Outcome::Passed;
+            login.detail = String::new();
+        } else {
+            return;
+        }
+        self.record(login, None);
+    }
+
     /// Registries other than ECR call a manifest unknown also where the whole repository is; its list of tags tells.
     async fn repository_or_tag(&self, mut missing: Observation) -> Observation {
         let ask =
             self.ask(format!("/v2/{}/tags/list?n=1", self.pull.reference.repository), None, Read::All(TAGS_LIMIT));
-        let tags =
-            call::ask(&self.pull.probe, &self.registry, Phase::Manifest, &ask, |status| status.is_success()).await;
+        let tags = call::ask(&self.pull.probe, &self.registry, Phase::Manifest, &ask, StatusCode::is_success).await;
         let unknown = tags.observation.answer.is_some_and(|answer| answer.code == "NAME_UNKNOWN");
         if let Some(answer) = missing.answer.as_mut().filter(|_| unknown) {
             answer.code = "NAME_UNKNOWN".into();
@@ -163,7 +226,7 @@ impl Session<'_> {
     async fn get_manifest(&self, version: &str) -> ManifestSaid {
         let path = format!("/v2/{}/manifests/{version}", self.pull.reference.repository);
         let ask = self.ask(path, Some(manifest::ACCEPT), Read::All(manifest::MANIFEST_LIMIT));
-        let ok = |status| status == StatusCode::OK;
+        let ok = |status: &StatusCode| *status == StatusCode::OK;
         let Said { mut observation, answer, refused } =
             call::ask(&self.pull.probe, &self.registry, Phase::Manifest, &ask, ok).await;
         let challenge = login::challenge(&refused);
@@ -177,106 +240,17 @@ impl Session<'_> {
         ManifestSaid { observation, document: document.and_then(Result::ok), challenge }
     }
 
-    /// Config and layers, several at once.
-    async fn blobs(&self, manifest: Manifest) {
-        let mut known = BTreeSet::new();
-        let layers = manifest.layers.into_iter().filter(|layer| known.insert(layer.digest.clone())).take(MAX_LAYERS);
-        let config = std::iter::once((manifest.config, true));
-        stream::iter(config.chain(layers.map(|layer| (layer, false))))
-            .for_each_concurrent(PARALLEL, |(blob, is_config)| self.blob(blob, is_config))
-            .await;
-    }
-
-    async fn blob(&self, blob: Descriptor, is_config: bool) {
-        if !blob.urls.is_empty() {
-            let why = "a foreign layer: it is fetched from elsewhere, and only on Windows".to_owned();
-            let observation =
-                super::target::observe(&self.registry.target, Phase::Blob, Outcome::NotChecked { why }, Instant::now());
-            return self.record(observation, Some(&blob.digest));
-        }
-        let read = match (is_config, self.pull.full) {
-            (true, _) => Read::All(CONFIG_LIMIT),
-            (false, true) => Read::Digest,
-            (false, false) => Read::First(FIRST_BYTES),
-        };
-        let path = format!("/v2/{}/blobs/{}", self.pull.reference.repository, blob.digest);
-        let welcome = |status: StatusCode| status.is_success() || status.is_redirection();
-        let Said { mut observation, answer, .. } =
-            call::ask(&self.pull.probe, &self.registry, Phase::Blob, &self.ask(path, None, read), welcome).await;
-        let Some(answer) = answer else { return self.record(observation, Some(&blob.digest)) };
-        if answer.status.is_ok_and(|status| status.is_success()) {
-            // The registry serves the bytes itself: what would be `fetch` has just happened.
-            let fetched = judge_bytes(observation.clone(), &answer, &blob, read);
-            if is_config {
-                self.check_platform(&answer.body);
-            }
-            self.record(observation, Some(&blob.digest));
-            return self.record_as(fetched, Phase::Fetch, &blob.digest);
-        }
-        let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        let Some(place) = location.and_then(|location| Place::read(location, &self.registry.target)) else {
-            observation.outcome = Outcome::Failed { failure: Failure::UnexpectedAnswer };
-            observation.detail = "the registry redirects to no https address".into();
-            return self.record(observation, Some(&blob.digest));
-        };
-        if let Some(answer) = &mut observation.answer {
-            answer.redirect_host = Some(place.host.clone());
-        }
-        self.record(observation, Some(&blob.digest));
-        self.fetch(place, &blob, is_config, read).await;
-    }
-
-    /// Bytes from where the redirect points, without the registry's `Authorization`: S3 refuses two credentials.
-    async fn fetch(&self, place: Place, blob: &Descriptor, is_config: bool, read: Read) {
-        let climb = match &self.pull.layers {
-            Some((target, climb)) if (&target.host, target.port) == (&place.host, place.port) => climb.clone(),
-            _ => {
-                let role = if self.pull.token.is_some() { Role::S3 } else { Role::Registry };
-                self.pull.discovered.climb(&self.pull.probe, role, &place.host, place.port, &[Phase::Fetch])
-            }
-        };
-        let Some(reached) = climb.reached().await else { return };
-        let mut ask = Ask::get(place.path, read);
-        if let Read::First(bytes) = read
-            && let Ok(range) = HeaderValue::from_str(&format!("bytes=0-{}", bytes - 1))
-        {
-            ask.headers.insert(RANGE, range);
-        }
-        let welcome = |status: StatusCode| status.is_success();
-        let Said { observation, answer, .. } = call::ask(&self.pull.probe, &reached, Phase::Fetch, &ask, welcome).await;
-        let observation = match &answer {
-            Some(answer) => judge_bytes(observation, answer, blob, read),
-            None => observation,
-        };
-        if is_config && let Some(answer) = &answer {
-            self.check_platform(&answer.body);
-        }
-        self.record(observation, Some(&blob.digest));
-    }
-
-    /// An image without an index names its platform in its configuration only.
-    fn check_platform(&self, config: &[u8]) {
-        let platform = serde_json::from_slice::<Config>(config).ok().and_then(Config::platform);
-        let Some(platform) = platform.filter(|platform| platform != &self.pull.platform) else { return };
-        let outcome = Outcome::Failed { failure: Failure::WrongPlatform };
-        let target = &self.registry.target;
-        let mut observation = super::target::observe(target, Phase::Manifest, outcome, Instant::now());
-        observation.expected = vec![self.pull.platform.to_string()];
-        observation.presented = vec![platform.to_string()];
-        observation.detail = format!("the image is for {platform}, the task runs on {}", self.pull.platform);
-        self.record(observation, None);
-    }
-
-    fn record_as(&self, mut observation: Observation, phase: Phase, digest: &str) {
+    /// The same, as another rung's.
+    pub fn record_as(&self, mut observation: Observation, phase: Phase, digest: &str) {
         observation.phase = phase;
         observation.id = format!("{}/{phase}", self.registry.target.key);
         self.record(observation, Some(digest));
     }
 
-    fn record(&self, mut observation: Observation, digest: Option<&str>) {
+    /// Records what was seen of the image, or of one of its blobs.
+    pub fn record(&self, mut observation: Observation, digest: Option<&str>) {
         let reference = &self.pull.reference;
-        let (repository, version) = (&reference.repository, short(reference.version()));
-        observation.id = format!("{}/{repository}:{version}", observation.id);
+        observation.id = format!("{}/{}", observation.id, self.name());
         observation.subject = Some(reference.to_string());
         if let Some(digest) = digest {
             observation.id = format!("{}/{}", observation.id, short(digest));
@@ -284,36 +258,21 @@ impl Session<'_> {
         }
         self.pull.probe.recorder.record(observation);
     }
+
+    /// The image's part of an observation's id.
+    fn name(&self) -> String {
+        format!("{}:{}", self.pull.reference.repository, short(self.pull.reference.version()))
+    }
 }
 
-/// Adds what the bytes themselves say: their digest where all were read, their speed where all were asked for.
-fn judge_bytes(mut observation: Observation, got: &Exchanged, blob: &Descriptor, read: Read) -> Observation {
-    let digest = match read {
-        Read::All(_) => Some(exchange::sha256(&got.body)),
-        Read::Digest => got.sha256.clone(),
-        Read::First(_) => None,
-    };
-    if let Some(digest) = digest.filter(|_| blob.digest.starts_with("sha256:"))
-        && blob.digest != format!("sha256:{digest}")
-    {
-        observation.outcome = Outcome::Failed { failure: Failure::WrongDigest };
-        observation.detail = "the bytes are not those that the digest promises".into();
-        observation.expected = vec![blob.digest.clone()];
-        observation.presented = vec![format!("sha256:{digest}")];
-    }
-    if read == Read::Digest
-        && let Some(answer) = &mut observation.answer
-    {
-        let millis = got.elapsed.as_millis().max(1);
-        answer.bytes_per_s = u64::try_from(u128::from(answer.bytes) * 1000 / millis).ok();
-    }
-    observation
+fn is_401(observation: &Observation) -> bool {
+    observation.answer.as_ref().is_some_and(|answer| answer.status == 401)
 }
 
 struct ManifestSaid {
     observation: Observation,
     document: Option<Document>,
-    challenge: Option<login::Challenge>,
+    challenge: Option<Challenge>,
 }
 
 /// Why an answer is no manifest.
@@ -347,27 +306,5 @@ fn short(version: &str) -> &str {
     match version.strip_prefix("sha256:") {
         Some(hex) => hex.get(..12).unwrap_or(hex),
         None => version,
-    }
-}
-
-/// Where a redirect points.
-struct Place {
-    host: String,
-    port: u16,
-    path: String,
-}
-
-impl Place {
-    /// Reads `Location`, absolute or relative to the registry. Anything but https is none.
-    fn read(location: &str, registry: &Target) -> Option<Self> {
-        let uri: Uri = location.parse().ok()?;
-        let path = uri.path_and_query()?.to_string();
-        match (uri.scheme_str(), uri.host()) {
-            (None, None) => Some(Self { host: registry.host.clone(), port: registry.port, path }),
-            (Some("https"), Some(host)) => {
-                Some(Self { host: host.to_lowercase(), port: uri.port_u16().unwrap_or(443), path })
-            }
-            _ => None,
-        }
     }
 }

@@ -158,6 +158,9 @@ fn clues(role: Role, host: &str) -> Vec<(String, Purpose)> {
         // api.ecr.<region>.… and logs.<region>.… live among the region's services, of which sts is in every one.
         Role::EcrApi => zone.split_once('.').map(|(_, region)| format!("sts.{region}")),
         Role::S3 => Some(zone.to_owned()),
+        Role::EnvironmentFile if !host.starts_with("s3.") => Some(zone.to_owned()),
+        // fs-….efs.<region>.…
+        Role::Efs => zone.split_once('.').map(|(_, region)| format!("sts.{region}")),
         _ => Some(format!("sts.{zone}")),
     };
     let wildcard = matches!(role, Role::EcrDkr | Role::S3).then(|| format!("{random}.{zone}"));

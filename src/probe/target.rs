@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::connect::{self, Shape};
 use super::exchange::{Ask, Connection, Exchanged};
 use super::handshake::{Handshaken, Tls};
+use super::mount;
 use super::stall;
 use super::{Recorder, Setting};
 use crate::observation::{Failure, Observation, Outcome, Phase, Scope, SourcePorts};
@@ -169,6 +170,11 @@ impl Reached {
         idle.pop()
     }
 
+    /// Ends the connections: what was read through them lies in their buffers until then.
+    pub fn close(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn keep(&self, connection: Connection, exchanged: &Exchanged) {
         if exchanged.reusable {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
@@ -236,6 +242,13 @@ struct Climbed {
 
 async fn climb_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<Climbed> {
     let (stream, ports) = connect_peer(probe, target, peer).await?;
+    if target.phases.contains(&Phase::Mount) {
+        mount::greet(probe, target, stream, peer).await;
+        return None;
+    }
+    if !target.phases.contains(&Phase::Handshake) {
+        return None;
+    }
     let started = Instant::now();
     let host = &target.host;
     let again = |shape| Box::pin(probe.tls.open(peer, host, shape));

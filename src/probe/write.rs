@@ -1,16 +1,21 @@
-//! `write`: the log stream that the report will go to.
+//! `write`: the log streams of the containers, as the awslogs driver opens them; the report goes to the first.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::call::{LOGS, Said};
 use super::target::{Climb, Probe, Reached};
 use super::{Recorder, SharedCredentials};
 use crate::aws::credentials::{Credentials, Unavailable};
 use crate::observation::{Failure, Outcome, Phase};
-use crate::plan::LogDestination;
+use crate::plan::{LogDestination, Plan};
+
+/// What CreateLogStream and CreateLogGroup say where somebody was faster.
+const ALREADY_EXISTS: &str = "ResourceAlreadyExistsException";
 
 /// A log stream that took its first event.
 pub struct LogStream {
@@ -22,12 +27,42 @@ pub struct LogStream {
     pub name: String,
 }
 
-/// Creates the stream and writes one event, as the awslogs driver does before the first container starts.
-pub async fn open(
+/// Opens a stream in every log group of the plan. The first is for the report.
+pub fn begin(
+    plan: &Plan,
+    probe: &Probe,
+    climbs: &BTreeMap<&str, Climb>,
+    credentials: &SharedCredentials,
+) -> Option<oneshot::Receiver<LogStream>> {
+    let mut first = None;
+    for log in &plan.logs {
+        let Some(climb) = climbs.get(log.target.as_str()) else { continue };
+        let (opened, receive) = oneshot::channel();
+        let same_group = |other: &&LogDestination| (&other.target, &other.group) == (&log.target, &log.group);
+        let name = match plan.logs.iter().filter(same_group).count() {
+            1 => log.group.clone(),
+            _ => format!("{}:{}", log.group, log.stream_prefix),
+        };
+        let open = open(probe.clone(), climb.clone(), credentials.clone(), log.clone(), name);
+        probe.recorder.spawn(async move {
+            if let Some(stream) = open.await {
+                let _ = opened.send(stream);
+            }
+        });
+        first = first.or(Some(receive));
+    }
+    first
+}
+
+/// Creates the stream and writes one event, as the awslogs driver does before the first container starts. Where the group
+/// is missing and the driver would create it (`awslogs-create-group`), it is created here as there: the permission can be
+/// tried in no other way, and the group is the one that the task's own start leaves behind.
+async fn open(
     probe: Probe,
     climb: Climb,
     credentials: SharedCredentials,
     log: LogDestination,
+    id: String,
 ) -> Option<LogStream> {
     let (reached, credentials) = tokio::join!(climb.reached(), credentials);
     let reached = reached?;
@@ -35,16 +70,28 @@ pub async fn open(
     let name = format!("{}/pullprobe/{}", log.stream_prefix, probe.setting.run_id);
     let mut stream = LogStream { probe, reached, credentials, log, name };
     let started = Instant::now();
-    let created = stream.call("CreateLogStream", json!({})).await?;
-    let exists = created.observation.answer.as_ref().is_some_and(|a| a.code == "ResourceAlreadyExistsException");
-    let mut said = if created.observation.passed() || exists {
+    let mut created = stream.call("CreateLogStream", json!({})).await?;
+    let mut note = "";
+    if stream.log.create_group && created.observation.failure() == Some(Failure::NotFound) {
+        let attempts = created.observation.attempts;
+        created = stream.create_group().await?;
+        if created.observation.passed() || created.code() == ALREADY_EXISTS {
+            note = "the log group was missing; it was created, as the task's start would have done";
+            created = stream.call("CreateLogStream", json!({})).await?;
+        }
+        created.observation.attempts += attempts;
+    }
+    let mut said = if created.observation.passed() || created.code() == ALREADY_EXISTS {
         let event = json!({ "schema": "pullprobe/started/v1", "run": stream.probe.setting.run_id });
         stream.put(&event.to_string()).await?
     } else {
         created
     };
     said.observation.elapsed_ms = crate::millis(started.elapsed());
-    said.observation.id = format!("{}/{}", said.observation.id, stream.log.group);
+    said.observation.id = format!("{}/{id}", said.observation.id);
+    if said.observation.passed() && !note.is_empty() {
+        note.clone_into(&mut said.observation.detail);
+    }
     said.observation.subject = Some(format!("{}:{}", stream.log.group, stream.name));
     let passed = said.observation.passed();
     // Small segments alone got it through: the report can be delivered all the same.
@@ -86,10 +133,18 @@ impl LogStream {
         Some(said)
     }
 
+    async fn create_group(&self) -> Option<Said> {
+        self.sign_and_call("CreateLogGroup", json!({})).await
+    }
+
     async fn call(&self, action: &str, mut input: Value) -> Option<Said> {
+        input["logStreamName"] = self.name.clone().into();
+        self.sign_and_call(action, input).await
+    }
+
+    async fn sign_and_call(&self, action: &str, mut input: Value) -> Option<Said> {
         let credentials = self.credentials.as_ref().as_ref().ok()?;
         input["logGroupName"] = self.log.group.clone().into();
-        input["logStreamName"] = self.name.clone().into();
         let place = (&self.probe, &*self.reached, Phase::Write);
         Some(LOGS.call(action, input, place, self.log.region.as_str(), credentials).await)
     }

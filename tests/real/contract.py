@@ -31,7 +31,7 @@ CAUSES = {family: codes.split() for family, codes in {
     'placement': 'network-interface-unavailable no-free-address role-not-assumable capacity-unavailable'}.items()}
 FAMILY = {code: family for family, codes in CAUSES.items() for code in codes} | {'unknown': None}
 ROLES = {'ecr.api', 'ecr.dkr', 's3', 'logs', 'secretsmanager', 'ssm', 'registry', 'efs', 'environment-file',
-         'credentials', 'metadata', 'clock', 'kms', 'ssmmessages', 'log-router'}
+         'credentials', 'metadata', 'clock', 'kms', 'ssmmessages', 'log-router', 'splunk', 'service-connect'}
 PHASES = {'resolve', 'connect', 'handshake', 'authorize', 'manifest', 'blob', 'fetch', 'write', 'read', 'mount'}
 OUTCOMES = {'passed', 'failed', 'not-reached', 'not-checked'}
 EXIT_CODES = {'pass': {0}, 'warn': {4}, 'inconclusive': {3}, 'fail': set(FAMILIES.values())}

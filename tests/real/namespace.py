@@ -41,6 +41,16 @@ def bind(source, over):
 
 
 @contextlib.contextmanager
+def address(one):
+    """One more address on loopback."""
+    run('ip', 'address', 'add', f'{one}/32', 'dev', 'lo')
+    try:
+        yield
+    finally:
+        run('ip', 'address', 'delete', f'{one}/32', 'dev', 'lo')
+
+
+@contextlib.contextmanager
 def silent(*addresses):
     """Packets to `addresses` are dropped without a word, as a security group does it."""
     elements = '{ ' + ', '.join(addresses) + ' }'

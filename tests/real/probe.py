@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -80,15 +81,17 @@ class Probe:
         """Run it to its end; `report=False` expects a run that has none."""
         return self.finish(self.start(*flags, **circumstances), report)
 
-    def start(self, *flags, environment=None, without=(), ca_bundle='the region'):
-        """Begin a run. `without` takes variables of the task away, `ca_bundle=None` leaves it to the built-in roots."""
+    def start(self, *flags, environment=None, without=(), ca_bundle='the region', cwd='/', limits=None):
+        """Begin a run. `without` takes variables of the task away, `ca_bundle=None` leaves it to the built-in roots, `limits`
+        are those of `resource`."""
         roots = ['--ca-bundle', self.region.ca_bundle] if ca_bundle else []
         variables = {**self.region.task_environment(), **(environment or {})}
         for name in without:
             variables.pop(name)
         process = subprocess.Popen([self.binary, 'probe', '--format', 'json', *roots, *flags],
-                                   env=variables, cwd='/', user=NOBODY, group=NOBODY, extra_groups=[],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                   env=variables, cwd=cwd, user=NOBODY, group=NOBODY, extra_groups=[],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   preexec_fn=lambda: [resource.setrlimit(kind, (most, most)) for kind, most in (limits or {}).items()])
         process.started = time.monotonic()
         return process
 

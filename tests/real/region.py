@@ -187,10 +187,10 @@ class Region:
                 'AWS_EXECUTION_ENV': 'AWS_ECS_FARGATE', 'AWS_REGION': REGION, 'AWS_DEFAULT_REGION': REGION,
                 'HOSTNAME': 'ip-10-0-1-10.ec2.internal', 'HOME': '/', 'PATH': '/usr/bin:/bin'}
 
-    def client(self, service, server=None):
+    def client(self, service, server=None, region=REGION):
         """A boto3 client that talks to moto directly: the operator looking at the account from elsewhere."""
         access, secret = getattr(self, '_operator', ('anyone', 'anything'))
-        return boto3.client(service, endpoint_url=(server or self.moto).url, region_name=REGION, aws_access_key_id=access,
+        return boto3.client(service, endpoint_url=(server or self.moto).url, region_name=region, aws_access_key_id=access,
                             aws_secret_access_key=secret, config=botocore.config.Config(proxies={}))
 
     def log_messages(self, group=LOG_GROUP):
@@ -217,10 +217,22 @@ class Region:
         s3.put_object(Bucket=LAYER_BUCKET, Key=key, Body=bytes(content))
 
     @contextlib.contextmanager
+    def serves(self, host, address, locations=None, names=None):
+        """One more HTTPS server, behind `host` and all below it; it leads to moto unless told otherwise."""
+        locations = locations or f'location / {{ proxy_pass {self.moto.url}; }}'
+        certificate = self.authority.issue(host, names or [host, f'*.{host}'])
+        with namespace.address(address), contextlib.closing(Tls(self.directory, host, address, certificate, locations)) as server:
+            server.start().ready()
+            with self.dns.knows({host: [address]}):
+                yield server
+
     def silent(self, *roles):
         """Packets to these services are dropped."""
-        with namespace.silent(*(ADDRESS[role] for role in roles)):
-            yield
+        return namespace.silent(*(ADDRESS[role] for role in roles))
+
+    def silent_address(self, *addresses):
+        """Packets to these addresses are dropped."""
+        return namespace.silent(*addresses)
 
     @contextlib.contextmanager
     def unknown_name(self, role):

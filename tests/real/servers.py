@@ -56,6 +56,8 @@ class Server:
                 self.process.kill()
                 self.process.wait()
 
+    close = stop
+
     @contextlib.contextmanager
     def stopped(self):
         """Nobody listens: a connection is refused."""
@@ -132,7 +134,7 @@ class Tls(Server):
         super().__init__(directory, f'nginx-{name}', (listen, 443))
         self.certificate, self.locations = certificate, locations
         self.root = directory / self.name
-        self.root.mkdir()
+        self.root.mkdir(exist_ok=True)
         self.access_log = self.root / 'access.log'
 
     def command(self):
@@ -201,13 +203,13 @@ class Registry(Server):
     what a test does to the subnet's path to S3 must not reach the registry.
     """
 
-    def __init__(self, directory, port, bucket, s3_host, s3_address, trust):
-        super().__init__(directory, 'docker-registry', ('127.0.0.1', port))
+    def __init__(self, directory, port, bucket, s3_host, s3_address, trust, name='docker-registry'):
+        super().__init__(directory, name, ('127.0.0.1', port))
         self.trust = trust
         self.url = f'http://127.0.0.1:{port}'
-        self.hosts = directory / 'registry.hosts'
+        self.hosts = directory / f'{name}.hosts'
         self.hosts.write_text(f'127.0.0.1 localhost\n{s3_address} {bucket}.{s3_host} {s3_host}\n')
-        self.config = directory / 'registry.json'
+        self.config = directory / f'{name}.config.json'
         # JSON is YAML. No `regionendpoint`: with one the driver would put the bucket into the path of its URLs,
         # and ECR has it in the host name.
         self.config.write_text(json.dumps({
@@ -287,5 +289,5 @@ class TaskEndpoint:
 
 def missing_programs():
     """What has to be installed before any of this can run."""
-    return [name for name in ('unbound', 'nginx', 'docker-registry', 'ip', 'nft', 'openssl', 'unshare')
+    return [name for name in ('unbound', 'nginx', 'docker-registry', 'ganesha.nfsd', 'ip', 'nft', 'openssl', 'unshare')
             if not shutil.which(name)]

@@ -5,15 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use pullprobe::observation::{Lookup, LookupResult, Observation, Outcome, Phase, Purpose, Role, Scope};
 use serde::de::DeserializeOwned;
 
-/// The rungs of each role, in order.
+/// The rungs of each role, in order; a token service has `authorize` besides.
 pub fn ladder(role: Role) -> &'static [Phase] {
-    use Phase::{Authorize, Blob, Connect, Fetch, Handshake, Manifest, Read, Resolve, Write};
+    use Phase::{Authorize, Blob, Connect, Fetch, Handshake, Manifest, Mount, Read, Resolve, Write};
     match role {
         Role::EcrApi => &[Resolve, Connect, Handshake, Authorize],
         Role::EcrDkr => &[Resolve, Connect, Handshake, Manifest, Blob],
         Role::S3 => &[Resolve, Connect, Handshake, Fetch],
         Role::Logs => &[Resolve, Connect, Handshake, Write],
         Role::Registry => &[Resolve, Connect, Handshake, Manifest, Blob, Fetch],
+        Role::Efs => &[Resolve, Connect, Mount],
+        Role::EnvironmentFile => &[Resolve, Connect, Handshake, Fetch],
+        Role::Splunk | Role::LogRouter | Role::SsmMessages | Role::ServiceConnect => &[Resolve, Connect, Handshake],
         Role::Credentials | Role::Metadata | Role::Clock => &[Read],
         _ => &[Resolve, Connect, Handshake, Read],
     }
@@ -25,6 +28,9 @@ fn host(target: &str, role: Role) -> String {
         (None, Role::EcrApi) => "api.ecr.us-east-1.amazonaws.com".into(),
         (None, Role::EcrDkr) => "123456789012.dkr.ecr.us-east-1.amazonaws.com".into(),
         (None, Role::S3) => "prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com".into(),
+        (None, Role::Efs) => "fs-0123456789abcdef0.efs.us-east-1.amazonaws.com".into(),
+        (None, Role::EnvironmentFile) => "app-config.s3.us-east-1.amazonaws.com".into(),
+        (None, Role::Splunk) => "http-inputs.splunk.example.com".into(),
         (None, Role::Registry) => "registry-1.docker.io".into(),
         (None, Role::Credentials | Role::Metadata | Role::Clock) => String::new(),
         (None, other) => format!("{other}.us-east-1.amazonaws.com"),
@@ -34,7 +40,7 @@ fn host(target: &str, role: Role) -> String {
 /// Where a target is unless its lines say otherwise: S3 and other registries on the internet, the rest in the VPC.
 pub fn usual_address(role: Role, public: bool) -> IpAddr {
     let last = 10 + role as u8;
-    let outside = public || matches!(role, Role::S3 | Role::Registry);
+    let outside = public || matches!(role, Role::S3 | Role::Registry | Role::EnvironmentFile | Role::Splunk);
     if outside { [203, 0, 113, last].into() } else { [10, 0, 9, last].into() }
 }
 
@@ -131,6 +137,7 @@ pub fn observation(line: &str) -> Observation {
         match key {
             "attempts" => seen.attempts = value.parse().unwrap_or_else(|_| panic!("{line:?}: attempts")),
             "expect" => seen.expected = vec![format!("an address that is {value}")],
+            "presented" => seen.presented = vec![value.to_owned()],
             "small" => seen.small_segments_pass = Some(value == "pass"),
             "superseded" => seen.superseded_by = Some(value.to_owned()),
             other => panic!("{line:?}: {other} is no key"),

@@ -129,6 +129,7 @@ pub fn failures_of(phase: &str) -> &'static [&'static str] {
             "handshake-refused",
             "unexpected-answer",
         ],
+        "mount" => &["stalled", "reset", "unreachable", "denied", "service-failure", "unexpected-answer"],
         _ => &[
             "timed-out",
             "stalled",
