@@ -78,7 +78,8 @@ pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
         let denial = seen.answer.as_ref().and_then(|answer| answer.denial.as_ref());
         let layer = seen.role == Role::S3;
         let of_s3 = layer || seen.role == Role::EnvironmentFile;
-        let elsewhere = storage::denied(seen).or_else(|| registry::refused(seen));
+        let elsewhere =
+            storage::denied(seen).or_else(|| registry::refused(seen)).or_else(|| reference::undecipherable(seen));
         let candidates = match denial.and_then(|denial| denial.policy) {
             _ if elsewhere.is_some() => elsewhere.unwrap_or_default(),
             Some(policy) => vec![(named(policy, denial, of_s3), Certain)],
