@@ -184,7 +184,10 @@ fn denied(reading: &Reading) -> Vec<(Cause, Confidence)> {
     if let Some(policy) = denial.and_then(|denial| denial.policy) {
         // "does not exist, … or you are not allowed": three causes in one sentence of AWS KMS.
         let vague = policy == PolicyKind::KmsKey && reading.plain.dense.contains("ciphertextref");
-        return vec![(denied_by(policy, denial, layer), if vague { Likely } else { Certain })];
+        return vec![(
+            denied_by(policy, denial, layer || reading.step == Step::EnvironmentFile),
+            if vague { Likely } else { Certain },
+        )];
     }
     let action = reading.action().unwrap_or_default();
     if reading.step == Step::AssumeRole || action.starts_with("sts:") {

@@ -190,7 +190,7 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
 
 /// Of a layer's bytes, and not of the manifest.
 fn is_layer(seen: &Observation) -> bool {
-    seen.role == Role::S3 || matches!(seen.phase, Phase::Blob | Phase::Fetch)
+    seen.role != Role::EnvironmentFile && (seen.role == Role::S3 || matches!(seen.phase, Phase::Blob | Phase::Fetch))
 }
 
 fn denial(seen: &Observation) -> Option<&Denial> {
