@@ -196,6 +196,14 @@ fn denied(reading: &Reading) -> Vec<(Cause, Confidence)> {
     if layer && !action.starts_with("ecr:") {
         return vec![(Cause::S3EndpointPolicyDenies, Likely), (Cause::LayerUnavailable, Possible)];
     }
+    // Amazon S3 says the same of what is not there to those who may not list.
+    if reading.step == Step::EnvironmentFile {
+        return forbidden(reading);
+    }
+    // The Docker daemon says both of what it may not pull: that it does not exist, or wants a login.
+    if denial.is_none() && reading.has(Sign::MissingOrPrivate) {
+        return vec![(Cause::PermissionDenied, Likely), (Cause::RepositoryNotFound, Possible)];
+    }
     let mut causes = vec![(Cause::PermissionDenied, Certain)];
     causes.extend(possible(&[Cause::IdentityPolicyMissingAction, Cause::EndpointPolicyDenies]));
     if !action.ends_with(":getauthorizationtoken") && reading.step != Step::LogDriver {

@@ -6,9 +6,9 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::HeaderMap;
+use hyper::{Method, StatusCode};
 use rustls::RootCertStore;
 use serde::Deserialize;
 use serde_json::json;
@@ -164,7 +164,7 @@ impl Reader<'_> {
         let reached = self.reach(Role::S3, host, seen).await.map_err(Refused::Said)?;
         let ask = self.sign(&reached, format!("{in_path}/{}", encoded(key)), region).map_err(Refused::Said)?;
         let Said { observation, answer, refused } =
-            call::ask(&self.probe, &reached, Phase::Fetch, &ask, |status| status.is_success()).await;
+            call::ask(&self.probe, &reached, Phase::Fetch, &ask, StatusCode::is_success).await;
         if let Some(answer) = answer {
             return Ok(answer.body.to_vec());
         }
