@@ -11,11 +11,10 @@ pub fn ladder(role: Role) -> &'static [Phase] {
     match role {
         Role::EcrApi => &[Resolve, Connect, Handshake, Authorize],
         Role::EcrDkr => &[Resolve, Connect, Handshake, Manifest, Blob],
-        Role::S3 => &[Resolve, Connect, Handshake, Fetch],
+        Role::S3 | Role::EnvironmentFile => &[Resolve, Connect, Handshake, Fetch],
         Role::Logs => &[Resolve, Connect, Handshake, Write],
         Role::Registry => &[Resolve, Connect, Handshake, Manifest, Blob, Fetch],
         Role::Efs => &[Resolve, Connect, Mount],
-        Role::EnvironmentFile => &[Resolve, Connect, Handshake, Fetch],
         Role::Splunk | Role::LogRouter | Role::SsmMessages | Role::ServiceConnect => &[Resolve, Connect, Handshake],
         Role::Credentials | Role::Metadata | Role::Clock => &[Read],
         _ => &[Resolve, Connect, Handshake, Read],
