@@ -19,6 +19,7 @@
 //! | [`cause`] | every cause, with its page |
 //! | [`run`] | one run from plan to report |
 //! | `operator` | what runs at the operator's: signed calls, launch, schedule |
+//! | `compare` (feature `operator`) | several reports side by side: the first difference, and what changed |
 //! | [`explain`] | what a stopped task's text says: the only place that reads AWS prose |
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,8 @@ pub mod aws;
 pub mod cause;
 pub mod cli;
 pub mod command;
+#[cfg(feature = "operator")]
+pub mod compare;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod diagnose;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::diagnose::{Confidence, Finding};
 use crate::observation::{Observation, Outcome, Phase, Role};
 
-/// What it comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What it comes to, the best first. Whatever was not checked may fail, so it is worse than a warning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {

@@ -28,8 +28,8 @@ const ORDER: &[&str] = &[
     "vantage",
     "explain",
     "report",
-    "render",
     "compare",
+    "render",
     "probe",
     "run",
     "demo",
@@ -51,6 +51,7 @@ const PURE: &[&str] = &[
     "evidence",
     "diagnose",
     "verdict",
+    "compare",
 ];
 
 /// What a pure module has nothing to do with.

@@ -1,0 +1,288 @@
+mod over_time;
+mod reading;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Comparison;
+use super::difference::Against;
+use super::document::Document;
+use crate::verdict::Status;
+
+/// What was seen, one line each: `role/phase outcome [scope]`; an outcome that is none of the four is a failure.
+fn report(cidr: &str, at: &str, status: &str, seen: &[&str]) -> Value {
+    let code = match status {
+        "pass" => 0,
+        "warn" => 4,
+        "inconclusive" => 3,
+        _ => 11,
+    };
+    let observations: Vec<Value> = seen.iter().enumerate().map(|(n, line)| observation(n, line)).collect();
+    json!({
+        "schema": "pullprobe/report/v1",
+        "run": { "id": format!("{cidr}{at}"), "version": "0.1.0", "started_at": format!("2026-11-24T{at}:00Z"),
+                 "elapsed_ms": 5, "labels": {} },
+        "vantage": { "subnet_cidr": cidr, "availability_zone": "us-east-1a", "resolvers": ["10.0.0.2"] },
+        "identity": { "role_arn": "arn:aws:iam::123456789012:role/exec" },
+        "verdict": { "status": status, "exit_code": code, "summary": "A sentence." },
+        "findings": if code > 4 { json!([{ "cause": "s3-gateway-missing", "confidence": "likely" }]) } else { json!([]) },
+        "observations": observations,
+    })
+}
+
+fn observation(n: usize, line: &str) -> Value {
+    let mut words = line.split_whitespace();
+    let (role, phase) = words.next().unwrap().split_once('/').unwrap();
+    let (outcome, scope) = (words.next().unwrap(), words.next());
+    let mut seen = json!({ "id": format!("{role}/{phase}/{n}"), "role": role, "phase": phase, "elapsed_ms": 1 });
+    match outcome {
+        "passed" | "not-reached" | "not-checked" => seen["outcome"] = json!(outcome),
+        failure => {
+            seen["outcome"] = json!("failed");
+            seen["failure"] = json!(failure);
+        }
+    }
+    if let Some(scope) = scope {
+        seen["scope"] = json!(scope);
+    }
+    seen
+}
+
+fn compared(reports: &[Value]) -> Document {
+    let mut comparison = Comparison::default();
+    for report in reports {
+        assert!(comparison.add_text(&report.to_string(), "test"), "{report}");
+    }
+    comparison.finish().document
+}
+
+const HEALTHY: [&str; 6] = [
+    "ecr.api/resolve passed private",
+    "ecr.api/connect passed private",
+    "ecr.api/authorize passed",
+    "s3/resolve passed public",
+    "s3/connect passed public",
+    "s3/fetch passed",
+];
+
+const NO_S3: [&str; 6] = [
+    "ecr.api/resolve passed private",
+    "ecr.api/connect passed private",
+    "ecr.api/authorize passed",
+    "s3/resolve passed public",
+    "s3/connect timed-out public",
+    "s3/fetch not-reached",
+];
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn the_first_difference_is_named_with_both_sides() {
+    let document = compared(&[
+        report("10.0.1.0/24", "10:00", "pass", &HEALTHY),
+        report("10.0.2.0/24", "10:00", "fail", &NO_S3),
+        report("10.0.3.0/24", "10:00", "pass", &HEALTHY),
+    ]);
+    let difference = document.first_difference.unwrap();
+    assert_eq!(difference.fact, "s3/connect");
+    assert_eq!(difference.against, Against::OtherVantages);
+    assert_eq!(difference.passing, map(&[("10.0.1.0/24 us-east-1a", "passed"), ("10.0.3.0/24 us-east-1a", "passed")]));
+    assert_eq!(difference.failing, map(&[("10.0.2.0/24 us-east-1a", "timed-out")]));
+    assert!(document.other_differences.is_empty() && document.changes.is_empty());
+    assert_eq!((document.status, document.exit_code), (Status::Fail, 11));
+    assert_eq!(document.vantages[0].cause.as_deref(), Some("s3-gateway-missing"));
+}
+
+#[test]
+fn the_order_is_that_of_a_tasks_start_and_the_clock_is_last() {
+    let seen = [
+        "clock/read passed",
+        "s3/connect passed",
+        "ecr.dkr/manifest passed",
+        "logs/write passed",
+        "new/connect passed",
+        "ecr.api/authorize passed",
+        "ecr.api/resolve passed",
+        "ssm/read passed",
+        "credentials/read passed",
+    ];
+    let document = compared(&[report("10.0.1.0/24", "10:00", "pass", &seen)]);
+    let facts: Vec<&str> = document.facts.iter().map(|fact| fact.fact.as_str()).collect();
+    let order = [
+        "credentials/read",
+        "ssm/read",
+        "ecr.api/resolve",
+        "ecr.api/authorize",
+        "logs/write",
+        "ecr.dkr/manifest",
+        "s3/connect",
+        "new/connect",
+        "clock/read",
+    ];
+    assert_eq!(facts, order);
+}
+
+#[test]
+fn healthy_subnets_with_other_addresses_do_not_differ() {
+    let same =
+        ["ecr.api/resolve passed same-subnet", "ecr.api/connect passed same-subnet", "ecr.api/connect passed private"];
+    let more = ["ecr.api/resolve passed private", "ecr.api/connect passed private", "ecr.api/connect passed private"];
+    let one = ["ecr.api/resolve passed private", "ecr.api/connect passed private"];
+    let document = compared(&[
+        report("10.0.1.0/24", "10:00", "pass", &same),
+        report("10.0.2.0/24", "10:00", "pass", &more),
+        report("10.0.3.0/24", "10:00", "pass", &one),
+    ]);
+    for fact in &document.facts {
+        let values: std::collections::BTreeSet<_> = fact.values.values().collect();
+        assert_eq!(values.len(), 1, "{fact:?}");
+    }
+    assert_eq!(document.first_difference, None);
+}
+
+#[test]
+fn private_here_and_public_there_is_a_difference_where_it_does_harm() {
+    let public = [
+        "ecr.api/resolve passed public",
+        "ecr.api/connect timed-out public",
+        "ecr.api/authorize not-reached",
+        "s3/resolve passed public",
+        "s3/connect passed public",
+        "s3/fetch not-reached",
+    ];
+    let document =
+        compared(&[report("10.0.1.0/24", "10:00", "pass", &HEALTHY), report("10.0.2.0/24", "10:00", "fail", &public)]);
+    assert_eq!(document.first_difference.as_ref().unwrap().fact, "ecr.api/resolve");
+    // Through a NAT gateway the public answer works, and S3 is what stops the task.
+    let through_nat = [
+        "ecr.api/resolve passed public",
+        "ecr.api/connect passed public",
+        "ecr.api/authorize passed",
+        "s3/resolve passed public",
+        "s3/connect timed-out public",
+        "s3/fetch not-reached",
+    ];
+    let document = compared(&[
+        report("10.0.1.0/24", "10:00", "pass", &HEALTHY),
+        report("10.0.2.0/24", "10:00", "fail", &through_nat),
+    ]);
+    assert_eq!(document.first_difference.unwrap().fact, "s3/connect");
+}
+
+#[test]
+fn what_differs_among_those_that_pass_explains_nothing() {
+    let nat = ["ecr.api/resolve passed public", "ecr.api/connect passed public", "s3/connect passed public"];
+    let endpoint = ["ecr.api/resolve passed private", "ecr.api/connect passed private", "s3/connect passed public"];
+    let both = ["ecr.api/resolve passed public", "ecr.api/connect refused public", "s3/connect passed public"];
+    let document = compared(&[
+        report("10.0.1.0/24", "10:00", "pass", &nat),
+        report("10.0.2.0/24", "10:00", "pass", &endpoint),
+        report("10.0.3.0/24", "10:00", "fail", &both),
+    ]);
+    assert_eq!(document.first_difference.unwrap().fact, "ecr.api/connect");
+}
+
+#[test]
+fn a_value_that_passes_elsewhere_explains_nothing() {
+    // The warning's vantage has the dead address too, and its task would start.
+    let partly = ["ecr.api/connect timed-out private", "ecr.api/connect passed private", "s3/connect passed"];
+    let broken = ["ecr.api/connect timed-out private", "ecr.api/connect passed private", "s3/connect reset"];
+    let document = compared(&[
+        report("10.0.1.0/24", "10:00", "pass", &["ecr.api/connect passed private", "s3/connect passed"]),
+        report("10.0.2.0/24", "10:00", "warn", &partly),
+        report("10.0.3.0/24", "10:00", "fail", &broken),
+    ]);
+    let difference = document.first_difference.unwrap();
+    assert_eq!(difference.fact, "s3/connect");
+    assert_eq!(difference.passing.len(), 2, "a task starts where there is only a warning");
+}
+
+#[test]
+fn what_a_task_starts_without_does_not_explain_why_it_does_not_start() {
+    let document = compared(&[
+        report("10.0.1.0/24", "10:00", "pass", &["metadata/read passed", "s3/connect passed", "clock/read passed"]),
+        report(
+            "10.0.2.0/24",
+            "10:00",
+            "fail",
+            &["metadata/read timed-out", "s3/connect reset", "clock/read clock-skewed"],
+        ),
+    ]);
+    assert_eq!(document.first_difference.unwrap().fact, "s3/connect");
+}
+
+#[test]
+fn a_warning_is_compared_with_what_passes_where_nothing_fails() {
+    let partly = ["ecr.api/connect timed-out private", "ecr.api/connect passed private"];
+    let document = compared(&[
+        report("10.0.1.0/24", "10:00", "pass", &["ecr.api/connect passed private"]),
+        report("10.0.2.0/24", "10:00", "warn", &partly),
+    ]);
+    let difference = document.first_difference.unwrap();
+    assert_eq!(difference.failing, map(&[("10.0.2.0/24 us-east-1a", "partly timed-out")]));
+    assert_eq!(document.exit_code, 4);
+}
+
+#[test]
+fn vantages_that_fail_in_other_ways_are_told_apart() {
+    let no_name = ["ecr.api/resolve no-such-name", "ecr.api/connect not-reached", "s3/connect passed public"];
+    let document = compared(&[
+        report("10.0.1.0/24", "10:00", "pass", &HEALTHY),
+        report("10.0.2.0/24", "10:00", "fail", &NO_S3),
+        report("10.0.3.0/24", "10:00", "fail", &no_name),
+        report("10.0.4.0/24", "10:00", "fail", &NO_S3),
+    ]);
+    let first = document.first_difference.unwrap();
+    assert_eq!((first.fact.as_str(), first.failing.len()), ("ecr.api/resolve", 1));
+    let [other] = document.other_differences.as_slice() else { panic!("{:?}", document.other_differences) };
+    assert_eq!((other.fact.as_str(), other.failing.len()), ("s3/connect", 2));
+}
+
+#[test]
+fn where_nobody_passes_the_reason_is_given_and_what_they_share() {
+    let document =
+        compared(&[report("10.0.1.0/24", "10:00", "fail", &NO_S3), report("10.0.2.0/24", "10:00", "fail", &NO_S3)]);
+    assert_eq!(document.first_difference, None);
+    assert!(document.explanation.contains("No vantage passes"), "{}", document.explanation);
+    assert!(document.explanation.contains("timed-out at s3/connect"), "{}", document.explanation);
+}
+
+#[test]
+fn not_checked_is_neither_passed_nor_a_reason() {
+    let unchecked = ["ecr.api/connect not-checked", "s3/connect timed-out"];
+    let document = compared(&[
+        report("10.0.1.0/24", "10:00", "pass", &["ecr.api/connect passed", "s3/connect passed"]),
+        report("10.0.2.0/24", "10:00", "fail", &unchecked),
+    ]);
+    assert_eq!(document.first_difference.unwrap().fact, "s3/connect", "a failure explains more");
+    let document = compared(&[
+        report("10.0.1.0/24", "10:00", "pass", &["ecr.api/connect not-checked", "s3/connect passed"]),
+        report("10.0.2.0/24", "10:00", "fail", &["ecr.api/connect timed-out", "logs/connect refused"]),
+    ]);
+    assert_eq!(document.first_difference, None, "nobody who passes knows");
+    assert!(document.explanation.contains("checked on both sides"), "{}", document.explanation);
+}
+
+#[test]
+fn the_exit_code_is_the_worst_vantages() {
+    let code = |verdicts: &[(&str, u8)]| {
+        let reports: Vec<Value> = verdicts
+            .iter()
+            .enumerate()
+            .map(|(n, (status, code))| {
+                let mut report = report(&format!("10.0.{n}.0/24"), "10:00", status, &["s3/connect passed"]);
+                report["verdict"]["exit_code"] = json!(code);
+                report
+            })
+            .collect();
+        compared(&reports).exit_code
+    };
+    assert_eq!(code(&[("pass", 0), ("pass", 0)]), 0);
+    assert_eq!(code(&[("pass", 0), ("warn", 4)]), 4);
+    assert_eq!(code(&[("warn", 4), ("inconclusive", 3)]), 3, "what was not checked may fail");
+    assert_eq!(code(&[("inconclusive", 3), ("fail", 14), ("warn", 4)]), 14);
+    assert_eq!(code(&[("fail", 14), ("fail", 11), ("fail", 20)]), 11, "the earliest step");
+}
