@@ -28,26 +28,26 @@ pub fn render(report: &Report, colour: bool) -> String {
 
 /// ANSI colours, or none.
 #[derive(Debug, Clone, Copy)]
-struct Paint(bool);
+pub(super) struct Paint(pub(super) bool);
 
 impl Paint {
     fn with(self, code: &str, text: &str) -> String {
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    fn bad(self, text: &str) -> String {
+    pub(super) fn bad(self, text: &str) -> String {
         self.with("31", text)
     }
 
-    fn good(self, text: &str) -> String {
+    pub(super) fn good(self, text: &str) -> String {
         self.with("32", text)
     }
 
-    fn odd(self, text: &str) -> String {
+    pub(super) fn odd(self, text: &str) -> String {
         self.with("33", text)
     }
 
-    fn bold(self, text: &str) -> String {
+    pub(super) fn bold(self, text: &str) -> String {
         self.with("1", text)
     }
 
