@@ -1,5 +1,7 @@
 //! The command line: flags, environment names, help. No logic beyond reading them.
 
+#[cfg(feature = "operator")]
+pub mod compare;
 mod source;
 
 use std::collections::BTreeMap;
@@ -38,6 +40,9 @@ pub enum Command {
     Plan(Box<PlanCommand>),
     /// Explain a stopped task's text: the step, what is proven, what it may be, the next command
     Explain(Box<ExplainCommand>),
+    /// Put reports side by side: the first fact that differs where it fails, and what changed over time
+    #[cfg(feature = "operator")]
+    Compare(Box<compare::CompareCommand>),
     /// Print the page of one cause, or the list of all
     Causes {
         /// A cause's code, such as s3-gateway-missing
@@ -71,6 +76,8 @@ pub enum Document {
     Report,
     /// pullprobe/explanation/v1
     Explanation,
+    /// pullprobe/comparison/v1
+    Comparison,
 }
 
 /// How a report is printed.

@@ -1,5 +1,7 @@
 //! The commands: from flags to output and exit code.
 
+#[cfg(feature = "operator")]
+pub mod compare;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod explain;
@@ -48,10 +50,13 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         Command::Probe(flags) => probe::run(&flags),
         Command::Plan(flags) => plan::run(&flags),
         Command::Explain(flags) => explain::run(&flags),
+        #[cfg(feature = "operator")]
+        Command::Compare(flags) => compare::run(&flags),
         Command::Causes { code: Some(cause) } => print(cause.page()),
         Command::Causes { code: None } => print(&list_of_causes()),
         Command::Schema { document: Document::Report } => print(include_str!("../schemas/report-v1.json")),
         Command::Schema { document: Document::Explanation } => print(include_str!("../schemas/explanation-v1.json")),
+        Command::Schema { document: Document::Comparison } => print(include_str!("../schemas/comparison-v1.json")),
         #[cfg(feature = "demo")]
         Command::Demo { fault, list, format } => demo::run(fault.as_deref(), list, format),
     }
