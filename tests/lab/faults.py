@@ -9,7 +9,7 @@ import dataclasses
 from judge import POLICY, PLAIN_S3, STEP, refusal
 from pairs import PAIRS
 from region import REGISTRY_HOST
-from subnet import ALL, HUB, PATHS, PUBLIC, ROLES, S3_ADDRESSES, Subnet
+from subnet import ALL, ENVIRONMENT_FILE, HUB, PATHS, PUBLIC, ROLES, S3_ADDRESSES, Subnet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,8 @@ def healthy():
     yield 'path-loses-every-tenth-packet-nat', 'nat', lambda s: put(s, loss=10)
     yield 'nat-takes-ports-of-its-own', 'nat', lambda s: put(s, nat_acl=1024)
     yield 'resolver-loses-every-tenth-packet', 'endpoint', lambda s: put(s, resolver='loses')
+    yield 'file-system-and-environment-file', 'endpoint', lambda s: put(s, file_system='answers', environment_file=ENVIRONMENT_FILE)
+    yield 'file-system-and-environment-file-nat', 'nat', lambda s: put(s, file_system='answers', environment_file=ENVIRONMENT_FILE)
     yield 'answers-after-one-second', 'endpoint', lambda s: [behave(s, role, 'slow:1') for role in ROLES]
 
 
@@ -127,6 +129,9 @@ NETWORK = [
     ('nat-subnet-acl-out', 'network-acl', ('nat', 'mixed'), ('',), lambda s, r: put(s, nat_acl_out=True), ROUTE_OR_GROUP),
     ('nat-subnet-acl-narrow', 'network-acl', ('nat', 'mixed'), ('',), lambda s, r: put(s, nat_acl=32768), ''),
     ('acl-without-low-ports', 'network-acl', BOTH, ('',), lambda s, r: back(s, r, 32768), ''),
+    # An EFS volume: its mount target's security group, or a mount target that is no longer there.
+    ('file-system-group', 'file-system-unreachable', BOTH, ('',), lambda s, r: (put(s, file_system='answers'), s.task_group.add(s.mount_target)), ''),
+    ('file-system-gone', 'file-system-unreachable', BOTH, ('',), lambda s, r: put(s, file_system='gone'), ''),
     # A registry that is not ECR.
     ('hub-rate-limited', 'registry-rate-limited', ('nat', 'mixed'), ('',), lambda s, r: hub(s, behaviour='rate-limited'), ''),
     ('hub-repository', 'repository-not-found', ('nat', 'mixed'), ('',), lambda s, r: hub(s, 'docker.io/other/app:1.4'), ''),
@@ -179,6 +184,8 @@ ANSWERS = [
     ('parameter', 'parameter-not-found', lambda s: put(s, parameter=False), ''),
     ('log-group', 'log-group-missing', lambda s: put(s, log_group='/ecs/absent'), ''),
     ('throttled', 'throttled', lambda s: behave(s, 'ecr.api', 'throttled'), ''),
+    ('environment-file', 'environment-file-missing', lambda s: put(s, environment_file='absent.env'), ''),
+    ('file-system-denied', 'file-system-denied', lambda s: put(s, file_system='denies'), ''),
 ]
 
 def put(subnet, **values):

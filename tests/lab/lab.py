@@ -1,6 +1,8 @@
 """The lab: one region of servers, several worlds, and the probe run inside them."""
 import concurrent.futures
 import contextlib
+import hashlib
+import json
 import os
 import pathlib
 import queue
@@ -14,7 +16,7 @@ from judge import LONG_REGISTRY_PASSWORD, LONG_SESSION_TOKEN, Judge
 from namespace import die_with_parent
 from probe import STATIC_BINARY, Run
 from region import ACCOUNT, REGION, Region
-from subnet import ALL, HUB, Subnet
+from subnet import ALL, BUCKET, ENVIRONMENT_FILE, FILE_SYSTEM, HUB, Subnet
 from world import World
 
 PREFIX = 'pullprobe-lab-'
@@ -35,6 +37,9 @@ class Lab:
         self.registry_passwords.write_text(f'AWS:{{PLAIN}}{LONG_REGISTRY_PASSWORD}\n')
         self.region.repository.push('layer-gone')
         self.region.bucket_delete(self.region.repository.layers['layer-gone']['amd64'][2])
+        files = self.region.client('s3', self.region.s3_moto)
+        files.create_bucket(Bucket=BUCKET)
+        files.put_object(Bucket=BUCKET, Key=ENVIRONMENT_FILE, Body=b'MODE=test\n')
         source = pathlib.Path(os.environ.get('PULLPROBE_BINARY', STATIC_BINARY))
         if not source.exists():
             raise SystemExit(f'{source} is not built (`tests/run static` builds it)')
@@ -73,7 +78,19 @@ class Lab:
         parameter = self.region.parameter if subnet.parameter else f'{self.region.parameter}-absent'
         private = ['--expect', 'private'] if subnet.expect_private else []
         hub = ['--image', subnet.hub_image] if subnet.hub_image else []
-        return ['--image', subnet.image, *hub, '--log-group', subnet.log_group, '--secret', asked, '--secret', parameter, *private]
+        task = ['--task-definition', self.task_definition(subnet)] if subnet.environment_file or subnet.file_system else []
+        return ['--image', subnet.image, *hub, *task, '--log-group', subnet.log_group, '--secret', asked, '--secret', parameter, *private]
+
+    def task_definition(self, subnet):
+        """What no flag says: environment files and volumes. Named by what is in it, so that worlds can share it."""
+        container = {'name': 'app', 'image': subnet.image}
+        if subnet.environment_file:
+            container['environmentFiles'] = [{'type': 's3', 'value': f'arn:aws:s3:::{BUCKET}/{subnet.environment_file}'}]
+        volumes = [{'name': 'data', 'efsVolumeConfiguration': {'fileSystemId': FILE_SYSTEM}}] if subnet.file_system else []
+        text = json.dumps({'family': 'app', 'containerDefinitions': [container], 'volumes': volumes})
+        file = self.directory / f'task-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json'
+        file.write_text(text)
+        return file
 
     def probe(self, world, subnet):
         """One run of the probe in a world that is as `subnet` says."""

@@ -1,7 +1,7 @@
 """What the VPC's resolver says, as its configuration: split-horizon zones for unbound, or the same names for dnsmasq."""
 from region import HOST, REGION
 from servers import Dns, zone
-from subnet import ALL, HUB, HUB_HOSTS, PUBLIC, PUBLIC_6
+from subnet import ALL, FILE_SYSTEM_HOST, HUB, HUB_HOSTS, PUBLIC, PUBLIC_6
 
 V6 = 'fd00:10:0'  # the VPC's IPv6 addresses
 OTHERS = {f'sts.{REGION}.amazonaws.com': '3.208.7.99'}  # names of AWS's that no task of the lab needs
@@ -26,6 +26,7 @@ def unbound(subnet):
     zones = [zone('.', 'static'), zone('amazonaws.com.', 'static', Dns.PUBLIC_SOA)]
     zones += [f'    local-data: "{name}. 60 IN A {address}"' for name, address in OTHERS.items()]
     zones += [f'    local-data: "{host}. 60 IN A {PUBLIC[HUB]}"' for host in HUB_HOSTS]
+    zones += [f'    local-data: "{FILE_SYSTEM_HOST}. 60 IN A {subnet.mount_target}"'] if subnet.file_system else []
     for role in ALL:
         state, name = subnet.names.get(role), f'{HOST[role]}.'
         # A DNS firewall takes a name out, whatever zone it is in, and its no is nobody's: it has no SOA.

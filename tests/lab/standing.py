@@ -5,6 +5,7 @@ import struct
 import threading
 
 from servers import Server
+from storage import FileServer
 
 RESOLVER_LINK_LOCAL = '169.254.169.253'
 
@@ -76,15 +77,27 @@ class Dnsmasq(Server):
         return ['dnsmasq', '--keep-in-foreground', f'--conf-file={self.config}']
 
 
-class Listener:
-    """Somebody else on port 443 of an address: `mute` takes no connection off its short queue, `closes` every one at once,
-    `http` answers as a web server without TLS."""
+class MountTarget(FileServer):
+    """A mount target of the file system, where NFS answers."""
 
-    def __init__(self, address, manner):
+    def __init__(self, directory, name, text, subnet):
+        super().__init__(directory, subnet.mount_target)
+        self.text = text
+
+
+# RFC 5531 section 9, after the call's own id: MSG_DENIED, AUTH_ERROR, AUTH_TOOWEAK.
+TOO_WEAK = bytes.fromhex('00000001 00000001 00000001 00000005')
+
+
+class Listener:
+    """Somebody else on a port of an address: `mute` takes no connection off its short queue, `closes` every one at once,
+    `http` answers as a web server without TLS, `denies` is an NFS server that admits nobody."""
+
+    def __init__(self, address, manner, port=443):
         self.manner = manner
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind((address, 443))
+        self._socket.bind((address, port))
         self._socket.listen(5 if manner == 'mute' else 128)
         if manner != 'mute':
             threading.Thread(target=self._serve, daemon=True).start()
@@ -97,6 +110,9 @@ class Listener:
                     if self.manner == 'http':
                         connection.recv(4096)
                         connection.sendall(b'HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n')
+                    elif self.manner == 'denies':
+                        call = connection.recv(44)
+                        connection.sendall(bytes.fromhex('80000014') + call[4:8] + TOO_WEAK)
                     else:
                         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
 

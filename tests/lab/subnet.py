@@ -9,7 +9,7 @@ time, is off by the same amount, and none agrees with the task. One service whos
 import copy
 import dataclasses
 
-from region import HOST, IMAGE, LAYER_BUCKET, LOG_GROUP, REGISTRY_HOST, S3_HOST
+from region import HOST, IMAGE, LAYER_BUCKET, LOG_GROUP, REGION, REGISTRY_HOST, S3_HOST
 
 ROLES = ['ecr.api', 'ecr.dkr', 'logs', 'secretsmanager', 'ssm']  # those that have interface endpoints
 ALL = [*ROLES, 's3']
@@ -21,6 +21,10 @@ HUB = 'registry'  # the role of a registry that is not ECR; only those subnets h
 PUBLIC[HUB] = '44.208.254.194'
 HUB_HOSTS = ['registry-1.docker.io', 'auth.docker.io']
 PUBLIC_6 = {role: f'2600:1f18:7::{number}' for number, role in enumerate(ROLES, 11)} | {'s3': '2600:1fa0:8000::10'}
+
+BUCKET, ENVIRONMENT_FILE = 'team-settings', 'app.env'  # what a task may fetch besides its image
+FILE_SYSTEM = 'fs-0123456789abcdef0'
+FILE_SYSTEM_HOST = f'{FILE_SYSTEM}.efs.{REGION}.amazonaws.com'
 
 
 @dataclasses.dataclass
@@ -65,6 +69,8 @@ class Subnet:
     secret: str = 'password'                              # which secret the task asks for
     parameter: bool = True                                # whether the parameter exists
     log_group: str = LOG_GROUP
+    environment_file: str = ''                            # key of one in the team's bucket
+    file_system: str = ''                                 # '', 'answers', 'denies', 'gone': an EFS volume's mount target
     expect_private: bool = False
     synchronized: bool = True                             # what ECS says of the task's clock
     # The machine.
@@ -78,6 +84,10 @@ class Subnet:
     @property
     def task(self):
         return f'{self.vpc}.1.10'
+
+    @property
+    def mount_target(self):
+        return f'{self.vpc}.9.40'
 
     @property
     def resolver_address(self):

@@ -21,7 +21,7 @@ from namespace import CLONE_NEWNET, _call, _libc, die_with_parent, run
 from names import V6
 from region import ECR_LOCATIONS, METADATA_PATH, S3_LOCATIONS, TASK_ENDPOINT, container_metadata, task_metadata
 from servers import TaskEndpoint
-from standing import RESOLVER_LINK_LOCAL, Dnsmasq, Listener, Nginx, Unbound
+from standing import RESOLVER_LINK_LOCAL, Dnsmasq, Listener, MountTarget, Nginx, Unbound
 from subnet import ALL, HUB, HUB_HOSTS, PUBLIC, PUBLIC_6, ROLES, S3_ADDRESSES, ZONES, Subnet
 
 NOBODY = 65532
@@ -148,7 +148,7 @@ class World:
         self.vpc.ip(f'address add {vpc}.1.1/24 dev subnet', f'address add {vpc}.0.2/32 dev lo', f'address add {vpc}.{OWN_RESOLVER}/32 dev lo', f'address add {V6}:1::1/64 dev subnet nodad',
                     *(f'address add {vpc}.{zone}.1/24 dev zones' for zone in ZONES), f'address add {V6}:9::1/64 dev zones nodad')
         self.task.ip(f'address add {vpc}.1.10/24 dev eth1', f'route replace default via {vpc}.1.1')
-        zoned = [address for role in ROLES for address in subnet.endpoint(role)]
+        zoned = [address for role in ROLES for address in subnet.endpoint(role)] + [subnet.mount_target]
         own = [address for role in ROLES for address in Subnet(vpc=vpc, inside={role}).endpoint(role)]
         # An answer leaves by the leg that was asked: what stays inside the task's subnet does not cross the router.
         self.endpoints.ip(*(f'address add {address}/24 dev zones' for address in zoned), f'route replace default via {vpc}.9.1',
@@ -241,6 +241,8 @@ class World:
             configs['middlebox'] = self.vpc, ''.join(self._site(subnet, role, [f'0.0.0.0:{INTERCEPTOR}'], 'forged') for role in ALL)
         configs['dnsmasq' if subnet.dnsmasq else 'unbound'] = self.vpc, (
             names.dnsmasq(subnet) if subnet.dnsmasq else f'    interface: {subnet.resolver_address}\n' + names.unbound(subnet))
+        if subnet.file_system == 'answers':
+            configs['mount-target'] = self.endpoints, f'NFS at {subnet.mount_target}'
         while self.listeners:
             self.listeners.pop().stop()
         for name in sorted({*self.servers, *configs}, key=lambda name: name in configs):  # what ends gives its address free
@@ -251,13 +253,16 @@ class World:
             if running:
                 self.servers.pop(name).stop()
             if config:
-                server = {'unbound': Unbound, 'dnsmasq': Dnsmasq}.get(name, Nginx)(self.directory, name, config, subnet)
+                server = {'unbound': Unbound, 'dnsmasq': Dnsmasq, 'mount-target': MountTarget}.get(name, Nginx)(self.directory, name, config, subnet)
                 self.servers[name] = server
                 with namespace.entered():
                     server.start().ready()
         for address, manner in subnet.listeners.items():
             with (self.endpoints if address.startswith(subnet.vpc) else self.internet).entered():
                 self.listeners.append(Listener(address, manner))
+        if subnet.file_system == 'denies':
+            with self.endpoints.entered():
+                self.listeners.append(Listener(subnet.mount_target, 'denies', 2049))
 
     def _site(self, subnet, role, listen, kind):
         chain, key = self.lab.certificate(role, kind)
