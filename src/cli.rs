@@ -2,6 +2,8 @@
 
 #[cfg(feature = "operator")]
 pub mod compare;
+#[cfg(feature = "operator")]
+pub mod launch;
 mod source;
 
 use std::collections::BTreeMap;
@@ -54,6 +56,12 @@ pub enum Command {
         #[arg(value_enum, default_value_t = Document::Report)]
         document: Document,
     },
+    /// Run the probe in every subnet of a service and collect the reports
+    #[cfg(feature = "operator")]
+    Launch(Box<launch::LaunchCommand>),
+    /// Stop what a launch left behind that was killed
+    #[cfg(feature = "operator")]
+    Gc(launch::GcCommand),
     /// Run the whole probe against an embedded AWS on loopback: offline, without root, with a fault of your choice
     #[cfg(feature = "demo")]
     Demo {

@@ -5,6 +5,10 @@ pub mod compare;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod explain;
+#[cfg(feature = "operator")]
+pub mod gc;
+#[cfg(feature = "operator")]
+pub mod launch;
 pub mod plan;
 pub mod probe;
 mod wants;
@@ -57,6 +61,10 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         Command::Schema { document: Document::Report } => print(include_str!("../schemas/report-v1.json")),
         Command::Schema { document: Document::Explanation } => print(include_str!("../schemas/explanation-v1.json")),
         Command::Schema { document: Document::Comparison } => print(include_str!("../schemas/comparison-v1.json")),
+        #[cfg(feature = "operator")]
+        Command::Launch(flags) => launch::run(&flags),
+        #[cfg(feature = "operator")]
+        Command::Gc(flags) => gc::run(&flags),
         #[cfg(feature = "demo")]
         Command::Demo { fault, list, format } => demo::run(fault.as_deref(), list, format),
     }

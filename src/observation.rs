@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use seen::{Answer, Certificate, Denial, Lookup, LookupResult, PolicyKind, Purpose, RateLimit, SourcePorts};
+pub use seen::{
+    Answer, Certificate, Denial, Lookup, LookupResult, PolicyKind, Purpose, RateLimit, SourcePorts, Witness,
+};
 
 /// What a target is to the task that is about to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -342,6 +344,9 @@ pub struct Observation {
     /// The redirect named another host, so what happens to this one does not matter to the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<String>,
+    /// Who saw it, where it was not the probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<Witness>,
 }
 
 /// `presented` of a registry's refusal where no login was presented; else it names the secret that the login is from.
@@ -375,6 +380,7 @@ impl Observation {
             small_segments_pass: None,
             answer: None,
             superseded_by: None,
+            witness: None,
         }
     }
 

@@ -4,4 +4,8 @@
 //! without.
 
 pub mod aws;
+pub mod calls;
+mod ecs;
+pub mod gc;
+pub mod launch;
 pub mod stopped;

@@ -121,8 +121,20 @@ impl Report {
         diagnosis: Diagnosis,
         plan: Value,
     ) -> Self {
+        let verdict = Verdict::over(&observations, &diagnosis.findings);
+        Self::with_verdict(run, vantage, identity, observations, (diagnosis, verdict), plan)
+    }
+
+    /// A report whose verdict is known otherwise, such as from the probe's exit code.
+    pub fn with_verdict(
+        run: Run,
+        vantage: Vantage,
+        identity: Option<Identity>,
+        observations: Vec<Observation>,
+        (diagnosis, verdict): (Diagnosis, Verdict),
+        plan: Value,
+    ) -> Self {
         let Diagnosis { findings, ruled_out } = diagnosis;
-        let verdict = Verdict::over(&observations, &findings);
         let (aws, metrics) = embedded_metrics(&run, &vantage, &verdict, &observations);
         let delivery = Delivery { logs: Logs::NotAsked, detail: String::new() };
         let schema = SCHEMA.to_owned();

@@ -39,7 +39,7 @@ fn file(name: &str, content: &[u8]) -> PathBuf {
 fn help_is_what_it_was() {
     let refresh = std::env::var_os("REFRESH_HELP").is_some();
     let mut stale = Vec::new();
-    for command in ["", "probe", "plan", "compare", "explain", "causes", "schema", "demo"] {
+    for command in ["", "probe", "plan", "compare", "launch", "gc", "explain", "causes", "schema", "demo"] {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|part| !part.is_empty()).collect();
         let output = run(&arguments);
         let help = text(&output.stdout);

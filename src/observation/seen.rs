@@ -224,3 +224,12 @@ pub enum PolicyKind {
     /// The KMS key behind a secret.
     KmsKey,
 }
+
+/// Somebody other than the probe whose word an observation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Witness {
+    /// Amazon ECS: a stopped task's reasons, a container's exit code.
+    Ecs,
+}

@@ -1,0 +1,206 @@
+//! `pullprobe launch`.
+
+mod progress;
+
+use std::fs;
+use std::io::{IsTerminal as _, Write as _};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::probe::{for_people, generated_id, runtime};
+use super::{Error, print};
+use crate::cli::launch::LaunchCommand;
+use crate::compare::{Compared, Comparison};
+use crate::endpoints::Region;
+use crate::operator::aws::{self, Client};
+use crate::operator::calls::Calls;
+use crate::operator::launch::{self, Event, Landed};
+use crate::operator::stopped::region_of;
+use crate::render;
+use crate::verdict::Status;
+use progress::Progress;
+
+/// Reports in full on standard output, up to so many subnets; beyond, those that pass have one line.
+const IN_FULL: usize = 12;
+
+/// Launches, prints each report as it lands and then the comparison. The exit code is that of the worst subnet.
+pub fn run(flags: &LaunchCommand) -> Result<u8, Error> {
+    files(flags)?;
+    let run_id = flags.run_id.clone().unwrap_or_else(generated_id);
+    let runtime = runtime()?;
+    let code = runtime.block_on(async {
+        let named = [&flags.like, &flags.cluster, &flags.service, &flags.task_definition];
+        let arn = named.into_iter().flatten().find(|name| region_of(name).is_some());
+        let client = client(flags.region.clone(), arn.map(String::as_str)).await?;
+        let calls = calls(client, flags.dry_run);
+        let Some(launch) = launch::prepare(&calls, flags, run_id.clone()).await.map_err(|error| of_launch(&error))?
+        else {
+            return Ok(0);
+        };
+        let subnets = launch.subnets.clone();
+        eprintln!(
+            "pullprobe: run {run_id}: {} subnets, task definition {}",
+            subnets.len(),
+            launch.definition.rsplit('/').next().unwrap_or_default()
+        );
+        let mut shown = Shown::new(flags, &subnets);
+        let result = launch::run(calls.client(), launch, &mut |event| shown.take(&event), interrupted()).await;
+        shown.progress.end();
+        finish(flags, &result.map_err(|error| of_launch(&error))?)
+    })?;
+    // Whatever still waits for AWS is let go.
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+/// A client in the region that is named, or in that of an ARN.
+pub(super) async fn client(region: Option<Region>, arn: Option<&str>) -> Result<Client, Error> {
+    let region = region.or_else(|| arn.and_then(region_of));
+    Client::load(region).await.map_err(|error| of_call(&error))
+}
+
+/// Calls that are made, or in a dry run shown.
+pub(super) fn calls(client: Client, dry_run: bool) -> Calls {
+    let show: crate::operator::calls::Show = Box::new(|shown| {
+        let _ = print(&shown.line());
+    });
+    Calls::new(client, dry_run.then_some(show))
+}
+
+/// No region and no credentials are the operator's to mend.
+pub(super) fn of_call(error: &aws::Error) -> Error {
+    match error {
+        aws::Error::Setup(text) => Error::Usage(text.clone()),
+        other => Error::Tool(other.to_string()),
+    }
+}
+
+fn of_launch(error: &launch::Error) -> Error {
+    match error {
+        launch::Error::Usage(text) => Error::Usage(text.clone()),
+        launch::Error::Call(error) => of_call(error),
+    }
+}
+
+/// What is shown while it runs.
+struct Shown<'a> {
+    flags: &'a LaunchCommand,
+    progress: Progress,
+    in_full: bool,
+    notes: std::collections::BTreeSet<String>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(flags: &'a LaunchCommand, subnets: &[String]) -> Self {
+        let progress = Progress::new(subnets);
+        Self { flags, progress, in_full: subnets.len() <= IN_FULL, notes: std::collections::BTreeSet::new() }
+    }
+
+    fn take(&mut self, event: &Event<'_>) {
+        match event {
+            Event::State(subnet, state) => self.progress.state(*subnet, *state),
+            Event::Note(text) => self.note(text),
+            Event::Landed(subnet, landed) => {
+                self.progress.landed(*subnet, &landed.report.verdict);
+                let text = self.text(landed);
+                self.progress.aside(|| {
+                    let _ = print(&text);
+                });
+                if let Some(note) = &landed.note {
+                    self.note(note);
+                }
+            }
+        }
+    }
+
+    /// Each once: five hundred subnets lack the same right.
+    fn note(&mut self, text: &str) {
+        if self.notes.insert(text.to_owned()) {
+            self.progress.aside(|| eprintln!("pullprobe: {text}"));
+        }
+    }
+
+    fn text(&self, landed: &Landed) -> String {
+        if !for_people(self.flags.format) {
+            return landed.line.clone();
+        }
+        let Landed { subnet, report, .. } = landed;
+        let zone = report.vantage.availability_zone.as_deref().map(|zone| format!(" ({zone})")).unwrap_or_default();
+        if report.verdict.status == Status::Pass && !self.in_full {
+            return format!("── {subnet}{zone}: pass");
+        }
+        format!("── {subnet}{zone}\n{}", render::text::render(report, colour()))
+    }
+}
+
+fn colour() -> bool {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !plain
+}
+
+/// Until a person (SIGINT) or a machine (SIGTERM) ends it. The second signal does not wait for anything.
+async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        eprintln!("pullprobe: ended at once; `pullprobe gc` stops the tasks that are left");
+        std::process::exit(i32::from(crate::verdict::INCONCLUSIVE));
+    });
+}
+
+/// Files that cannot be written are refused before any task is started.
+fn files(flags: &LaunchCommand) -> Result<(), Error> {
+    let named = [("html", &flags.html), ("json", &flags.json), ("junit", &flags.junit), ("markdown", &flags.markdown)];
+    for (flag, file) in named {
+        let Some(file) = file else { continue };
+        let opened = fs::OpenOptions::new().create(true).append(true).open(file);
+        opened.map_err(|error| Error::Usage(format!("--{flag} {}: {error}", file.display())))?;
+    }
+    Ok(())
+}
+
+/// Writes a comparison in one form.
+type Render = fn(&Compared) -> String;
+
+/// The comparison, on standard output and into the files.
+fn finish(flags: &LaunchCommand, landed: &[Landed]) -> Result<u8, Error> {
+    let mut comparison = Comparison::default();
+    for one in landed {
+        // A report of a probe of another version may be one that this one compares no further than its own words.
+        if !comparison.add_text(&one.line, &one.subnet) {
+            comparison.add(&one.report);
+        }
+    }
+    let compared = comparison.finish();
+    for note in comparison.notes() {
+        eprintln!("pullprobe: {note}");
+    }
+    let files: [(_, _, Render); 4] = [
+        ("html", &flags.html, render::html::render),
+        ("json", &flags.json, Compared::line),
+        ("junit", &flags.junit, render::junit::render),
+        ("markdown", &flags.markdown, render::markdown::render),
+    ];
+    for (flag, file, render) in files {
+        let Some(file) = file else { continue };
+        // A job's summary already has what its other steps wrote.
+        let mut options = fs::OpenOptions::new();
+        let options = if flag == "markdown" { options.append(true) } else { options.write(true).truncate(true) };
+        let text = render(&compared);
+        let written = options.create(true).open(file).and_then(|mut file| writeln!(file, "{}", text.trim_end()));
+        written.map_err(|error| Error::Tool(format!("--{flag} {}: {error}", file.display())))?;
+    }
+    let text = if for_people(flags.format) { render::comparison::render(&compared, colour()) } else { compared.line() };
+    print(&text)?;
+    Ok(compared.document.exit_code)
+}

@@ -1,0 +1,125 @@
+//! From a stopped task to its report: from CloudWatch Logs, else from the exit code, else from the stop's reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+
+use super::definition::CONTAINER;
+use super::request::Launch;
+use super::witness::{self, NoLog};
+use crate::operator::aws::{Api, Client, Error};
+use crate::operator::ecs::Task;
+use crate::plan::LogDestination;
+use crate::report::{Report, SCHEMA};
+
+/// A subnet's report, as it is told and as it was written.
+#[derive(Debug, Clone)]
+pub struct Landed {
+    /// The subnet.
+    pub subnet: String,
+    /// The report.
+    pub report: Report,
+    /// Its line: that of CloudWatch Logs as it lies there, which another version of the probe may have written.
+    pub line: String,
+    /// What the operator should know beside it, such as a right that is missing.
+    pub note: Option<String>,
+}
+
+impl Landed {
+    /// A report of our own making.
+    pub fn told(subnet: &str, report: Report) -> Self {
+        Self { subnet: subnet.to_owned(), line: report.line(), report, note: None }
+    }
+}
+
+/// Calls at a time. `GetLogEvents` is granted 10 or 25 a second, by region (CloudWatch Logs quotas).
+const AT_A_TIME: usize = 8;
+
+/// Reads logs, some at a time.
+#[derive(Debug, Clone)]
+pub struct Collector {
+    client: Client,
+    launch: Arc<Launch>,
+    turns: Arc<Semaphore>,
+}
+
+/// An event that was taken is not always read at once; the exit code is known some seconds after it was written.
+const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(700), Duration::from_secs(2)];
+
+impl Collector {
+    /// A collector of this launch.
+    pub fn new(client: Client, launch: Arc<Launch>) -> Self {
+        Self { client, launch, turns: Arc::new(Semaphore::new(AT_A_TIME)) }
+    }
+
+    /// The report of a task that stopped.
+    pub async fn collect(self, subnet: String, document: Value) -> Landed {
+        let task = Task::read(&document);
+        let exit_code = task.containers.iter().find(|container| container.name == CONTAINER).and_then(|c| c.exit_code);
+        let Some(exit_code) = exit_code else {
+            return Landed::told(&subnet, witness::never_started(&self.launch, &subnet, &task, &document));
+        };
+        let Some(log) = self.launch.plan.logs.first() else {
+            return Landed::told(&subnet, witness::exited(&self.launch, &subnet, &task, exit_code, &NoLog::NotAsked));
+        };
+        let (no_log, note) = match self.look_for(log, task.id()).await {
+            Ok(Some((report, line))) => return Landed { subnet, report, line, note: None },
+            Ok(None) => (NoLog::Absent(format!("the log group {}", log.group)), None),
+            Err(error) => (NoLog::Unread(error.to_string()), Some(error.to_string())),
+        };
+        let report = witness::exited(&self.launch, &subnet, &task, exit_code, &no_log);
+        Landed { note, ..Landed::told(&subnet, report) }
+    }
+
+    async fn look_for(&self, log: &LogDestination, task: &str) -> Result<Option<(Report, String)>, Error> {
+        let client = self.client.in_region(log.region.clone());
+        let body = json!({
+            "logGroupName": log.group,
+            "logStreamName": format!("{}/{CONTAINER}/{task}", log.stream_prefix),
+            "startFromHead": false,
+            "limit": 20,
+        });
+        for pause in LOOK_AGAIN.into_iter().map(Some).chain([None]) {
+            let turn = self.turns.acquire().await;
+            let answer = client.json::<Events>(Api::LOGS, "GetLogEvents", &body).await;
+            drop(turn);
+            match answer {
+                Ok(events) => {
+                    let found = events.events.iter().rev().find_map(|event| self.read(&event.message));
+                    if found.is_some() {
+                        return Ok(found);
+                    }
+                }
+                Err(error) if error.code() == "ResourceNotFoundException" => {}
+                Err(error) => return Err(error),
+            }
+            if let Some(pause) = pause {
+                sleep(pause).await;
+            }
+        }
+        Ok(None)
+    }
+
+    /// A report of this run. Whoever can write to the log group could write anything.
+    fn read(&self, message: &str) -> Option<(Report, String)> {
+        let report: Report = serde_json::from_str(message).ok()?;
+        let ours = report.schema == SCHEMA && report.run.id == self.launch.run_id;
+        ours.then(|| (report, message.trim().to_owned()))
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Events {
+    events: Vec<Event>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Event {
+    message: String,
+}

@@ -1,0 +1,90 @@
+//! What a stopped task's text shows, as the observation that a probe would have made of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::cause::{Cause, Family};
+use crate::explain::{Explanation, Step};
+use crate::observation::{Failure, Observation, Outcome, Phase, Role, Witness};
+use crate::place::Place;
+
+/// The rung at which ECS failed, for a task with this address of its own.
+pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
+    let role = explanation.role.unwrap_or_else(|| role_of(explanation.step));
+    let phase = phase_of(explanation.family, explanation.step);
+    let first = explanation.findings.first().map(|finding| finding.cause);
+    let failure = first.and_then(failure_behind).unwrap_or_else(|| failure_of(explanation.family));
+    let mut observation = Observation::new(role.name(), role, phase, Outcome::Failed { failure });
+    observation.witness = Some(Witness::Ecs);
+    observation.host = explanation.host.clone().unwrap_or_default();
+    observation.owner.clone_from(&explanation.owner);
+    observation.detail.clone_from(&explanation.message);
+    if let Some(peer) = explanation.peer {
+        observation.id = format!("{}/{peer}", observation.id);
+        observation.peer = Some(SocketAddr::new(peer, 443));
+        observation.scope = Some(Place { address: own, ..Place::default() }.scope(peer));
+    }
+    observation
+}
+
+/// Whose way each step is, where the text does not say.
+fn role_of(step: Step) -> Role {
+    match step {
+        Step::Secrets => Role::SecretsManager,
+        Step::RegistryAuth => Role::EcrApi,
+        Step::LogDriver => Role::Logs,
+        Step::ImageManifest => Role::EcrDkr,
+        Step::ImageLayer => Role::S3,
+        Step::EnvironmentFile => Role::EnvironmentFile,
+        Step::FileSystem => Role::Efs,
+        Step::AssumeRole => Role::Credentials,
+        Step::NetworkInterface | Step::ContainerStart | Step::Unknown => Role::Metadata,
+    }
+}
+
+fn phase_of(family: Family, step: Step) -> Phase {
+    match (family, step) {
+        (Family::Resolve, _) => Phase::Resolve,
+        (Family::Network, _) => Phase::Connect,
+        (Family::Tls, _) => Phase::Handshake,
+        (_, Step::RegistryAuth) => Phase::Authorize,
+        (_, Step::LogDriver) => Phase::Write,
+        (_, Step::ImageManifest) => Phase::Manifest,
+        (_, Step::ImageLayer | Step::EnvironmentFile) => Phase::Fetch,
+        (_, Step::FileSystem) => Phase::Mount,
+        _ => Phase::Read,
+    }
+}
+
+/// How it looks on the wire, where the text named it.
+fn failure_behind(cause: Cause) -> Option<Failure> {
+    Some(match cause {
+        Cause::NameNotFound | Cause::PrivateZoneShadowsName => Failure::NoSuchName,
+        Cause::ResolverFailure => Failure::ServerFailure,
+        Cause::ResolverUnreachable => Failure::TimedOut,
+        Cause::ConnectionRefused => Failure::Refused,
+        Cause::ConnectionReset => Failure::Reset,
+        Cause::TlsIntercepted => Failure::UnknownIssuer,
+        Cause::TlsWrongName => Failure::WrongName,
+        Cause::TlsExpired => Failure::ExpiredCertificate,
+        Cause::PlatformMismatch => Failure::WrongPlatform,
+        Cause::NoCredentials => Failure::NoCredentials,
+        Cause::CredentialsExpired => Failure::ExpiredToken,
+        Cause::ClockSkew => Failure::ClockSkewed,
+        Cause::RegistryLoginFailed => Failure::Unauthenticated,
+        _ => return None,
+    })
+}
+
+/// How a family's commonest cause fails.
+pub fn failure_of(family: Family) -> Failure {
+    match family {
+        Family::Resolve => Failure::NoSuchName,
+        Family::Network => Failure::TimedOut,
+        Family::Tls => Failure::Stalled,
+        Family::Credentials => Failure::Unauthenticated,
+        Family::Permission => Failure::Denied,
+        Family::Image | Family::Secret | Family::Logs | Family::Storage => Failure::NotFound,
+        Family::Limit => Failure::Throttled,
+        Family::Placement | Family::Unknown => Failure::UnexpectedAnswer,
+    }
+}
