@@ -40,7 +40,9 @@ def runs(pid):
 @contextlib.contextmanager
 def inside(fault, *command):
     """A command in the subnet of a fault, once it is there and has said its first line."""
-    process = subprocess.Popen([RUN, fault, '--', *command], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([RUN, fault, '--', *command], stdout=subprocess.PIPE, text=True,
+                               # Whoever runs the tests in the background had it ignored, and it is inherited.
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         process.first_line = process.stdout.readline()
         yield process
