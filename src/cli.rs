@@ -4,6 +4,8 @@
 pub mod compare;
 #[cfg(feature = "operator")]
 pub mod launch;
+#[cfg(feature = "operator")]
+pub mod schedule;
 mod source;
 
 use std::collections::BTreeMap;
@@ -62,6 +64,9 @@ pub enum Command {
     /// Stop what a launch left behind that was killed
     #[cfg(feature = "operator")]
     Gc(launch::GcCommand),
+    /// Run the probe periodically by EventBridge Scheduler, with alarms
+    #[cfg(feature = "operator")]
+    Schedule(schedule::ScheduleCommand),
     /// Run the whole probe against an embedded AWS on loopback: offline, without root, with a fault of your choice
     #[cfg(feature = "demo")]
     Demo {

@@ -11,6 +11,8 @@ pub mod gc;
 pub mod launch;
 pub mod plan;
 pub mod probe;
+#[cfg(feature = "operator")]
+pub mod schedule;
 mod wants;
 
 use std::fmt;
@@ -65,6 +67,8 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         Command::Launch(flags) => launch::run(&flags),
         #[cfg(feature = "operator")]
         Command::Gc(flags) => gc::run(&flags),
+        #[cfg(feature = "operator")]
+        Command::Schedule(flags) => schedule::run(&flags),
         #[cfg(feature = "demo")]
         Command::Demo { fault, list, format } => demo::run(fault.as_deref(), list, format),
     }

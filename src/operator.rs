@@ -8,4 +8,5 @@ pub mod calls;
 mod ecs;
 pub mod gc;
 pub mod launch;
+pub mod schedule;
 pub mod stopped;

@@ -237,12 +237,18 @@ fn embedded_metrics(
     ];
     values.insert("Vantage".into(), json!(place.into_iter().flatten().next()));
     values.insert("Region".into(), json!(vantage.region.clone().unwrap_or_else(|| "unknown".into())));
+    let mut dimensions = vec![vec!["Region"], vec!["Region", "Vantage"]];
+    // Two services can share a subnet: an alarm of one must not be about the other.
+    if let Some(schedule) = run.labels.get("schedule") {
+        values.insert("Schedule".into(), json!(schedule));
+        dimensions.push(vec!["Region", "Schedule"]);
+    }
     let timestamp = run.started_at.parse::<Timestamp>().map_or(0, Timestamp::as_millisecond);
     let directive = json!({
         "Timestamp": timestamp,
         "CloudWatchMetrics": [{
             "Namespace": "PullProbe",
-            "Dimensions": [["Region"], ["Region", "Vantage"]],
+            "Dimensions": dimensions,
             "Metrics": units,
         }],
     });

@@ -75,7 +75,7 @@ pub(super) fn of_call(error: &aws::Error) -> Error {
     }
 }
 
-fn of_launch(error: &launch::Error) -> Error {
+pub(super) fn of_launch(error: &launch::Error) -> Error {
     match error {
         launch::Error::Usage(text) => Error::Usage(text.clone()),
         launch::Error::Call(error) => of_call(error),

@@ -106,6 +106,8 @@ impl Client {
     ) -> Result<A, Error> {
         let request = self.json_request(api, operation, input)?;
         let body = self.send(api, operation, &request).await?;
+        // CloudWatch Logs answers CreateLogGroup and its like with no body at all.
+        let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
         serde_json::from_slice(&body).map_err(|error| Error::unreadable(api, operation, &error))
     }
 

@@ -15,9 +15,9 @@ mod watch;
 mod witness;
 
 pub use collect::Landed;
-pub use definition::FAMILY;
+pub use definition::{CONTAINER, FAMILY, Wanted as ProbeDefinition};
 pub use request::{Launch, RUN_TAG, STARTED_BY, started_by};
-pub use target::DEFAULT_CLUSTER;
+pub use target::{DEFAULT_CLUSTER, resolve};
 pub use watch::{Event, State, run};
 
 use serde_json::json;

@@ -1,0 +1,233 @@
+//! What is made: from flags and a service to the bodies of requests. Nothing is sent from here but what reads the service.
+
+use serde_json::{Value, json};
+
+use super::{PREFIX, TAG};
+use crate::cli::schedule::{LONGEST_NAME, What};
+use crate::operator::calls::Calls;
+use crate::operator::ecs::digest;
+use crate::operator::launch::{DEFAULT_CLUSTER, Error, Launch, ProbeDefinition, resolve};
+
+/// Schedules of one name.
+#[derive(Debug)]
+pub struct Set {
+    /// Without `pullprobe-`.
+    pub name: String,
+    /// Minutes from run to run.
+    pub every: u32,
+    /// Where reports go.
+    pub log_group: String,
+    /// Days that they are kept.
+    pub retention: u32,
+    /// Who is told.
+    pub alarm_actions: Vec<String>,
+    /// What runs in each subnet.
+    pub launch: Launch,
+    /// By which task definition.
+    pub definition: ProbeDefinition,
+}
+
+/// One alarm.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// `failed` or `no-data`.
+    pub kind: &'static str,
+    /// For the one who is told.
+    pub description: String,
+    /// `Maximum`, `SampleCount`.
+    pub statistic: &'static str,
+    /// As the API names it.
+    pub comparison: &'static str,
+    /// Periods that all have to say so.
+    pub periods: u32,
+    /// As the API names it.
+    pub missing: &'static str,
+}
+
+/// Runs without a report before the alarm: one may be lost to capacity or a deployment, and a report that is late by a
+/// minute can leave one period empty and put two into the next. Three empty ones mean that two runs in a row are missing.
+const SILENT_PERIODS: u32 = 3;
+
+/// Tries of one run. EventBridge Scheduler's default of 185 in 24 hours would run a probe long after its time.
+const RETRIES: u32 = 3;
+
+/// Reads what is to be scheduled.
+pub async fn read(calls: &Calls, what: &What) -> Result<Set, Error> {
+    if what.alarm_actions.len() > 5 {
+        return Err(Error::Usage("an alarm takes at most 5 --alarm-action: let one SNS topic tell the others".into()));
+    }
+    let name = match (&what.name, &what.service) {
+        (Some(name), _) => name.clone(),
+        (None, Some(service)) => name_of(what.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER), service),
+        (None, None) => return Err(Error::Usage("name the schedules with --name: there is no service's name".into())),
+    };
+    let log_group = what.log_group.clone().unwrap_or_else(|| format!("/pullprobe/{name}"));
+    let (mut launch, definition) = resolve(calls, &what.as_launch(log_group.clone()), String::new()).await?;
+    launch.definition = definition.family();
+    let alarm_actions = what.alarm_actions.clone();
+    let set = Set { name, every: what.every, log_group, retention: what.retention, alarm_actions, launch, definition };
+    // Before anything is made: a plan that does not fit is refused.
+    set.launch.subnets.first().map(|subnet| set.input(subnet)).transpose().map_err(Error::Usage)?;
+    Ok(set)
+}
+
+/// `CLUSTER.SERVICE`. Neither may have a dot in it, so that no two services share a name; what is too long ends in a digest.
+fn name_of(cluster: &str, service: &str) -> String {
+    let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let name = format!("{}.{}", last(cluster), last(service));
+    if name.len() <= LONGEST_NAME {
+        return name;
+    }
+    format!("{}-{}", name.chars().take(LONGEST_NAME - 17).collect::<String>(), digest(&[&name], 8))
+}
+
+impl Set {
+    /// The schedule group's name.
+    pub fn group(&self) -> String {
+        format!("{PREFIX}{}", self.name)
+    }
+
+    /// `rate(15 minutes)`.
+    pub fn rate(&self) -> String {
+        match (self.every % 60, self.every / 60) {
+            (0, 1) => "rate(1 hour)".into(),
+            (0, hours) => format!("rate({hours} hours)"),
+            _ => format!("rate({} minutes)", self.every),
+        }
+    }
+
+    /// Value of the dimension `Schedule`, by which an alarm sees one subnet of one service.
+    pub fn dimension(&self, subnet: &str) -> String {
+        format!("{}/{subnet}", self.name)
+    }
+
+    /// The alarm's whole name. A slash cannot be in a set's name, so that `pullprobe-NAME/` is the prefix of its own only.
+    pub fn alarm_name(&self, subnet: &str, alarm: &Alarm) -> String {
+        format!("{PREFIX}{}/{}", self.dimension(subnet), alarm.kind)
+    }
+
+    /// RunTask's overrides, which are the target's input: without a run id, so that each run has its own.
+    pub fn input(&self, subnet: &str) -> Result<Value, String> {
+        let mut launch = self.launch.clone();
+        launch.labels.insert("schedule".into(), self.dimension(subnet));
+        let mut overrides = launch.body(subnet)?["overrides"].take();
+        if let Some(environment) = overrides["containerOverrides"][0]["environment"].as_array_mut() {
+            environment.retain(|pair| pair["name"] != "PULLPROBE_RUN_ID");
+        }
+        Ok(overrides)
+    }
+
+    /// The body of CreateSchedule and UpdateSchedule. No flexible window: alarms count on the interval.
+    pub fn schedule(&self, subnet: &str, (cluster, role, definition): (&str, &str, &str)) -> Result<Value, String> {
+        let body = self.launch.body(subnet)?;
+        let network = &body["networkConfiguration"]["awsvpcConfiguration"];
+        let mut awsvpc = json!({ "Subnets": network["subnets"], "AssignPublicIp": network["assignPublicIp"] });
+        if network["securityGroups"].is_array() {
+            awsvpc["SecurityGroups"] = network["securityGroups"].clone();
+        }
+        let mut ecs = json!({
+            "TaskDefinitionArn": definition,
+            "TaskCount": 1,
+            "EnableECSManagedTags": true,
+            "NetworkConfiguration": { "awsvpcConfiguration": awsvpc },
+            "Tags": [{ "key": TAG, "value": self.name }],
+        });
+        for (name, member) in [
+            ("LaunchType", "launchType"),
+            ("CapacityProviderStrategy", "capacityProviderStrategy"),
+            ("PlatformVersion", "platformVersion"),
+        ] {
+            if !body[member].is_null() {
+                ecs[name] = body[member].clone();
+            }
+        }
+        Ok(json!({
+            "GroupName": self.group(),
+            "Description": format!("pullprobe: {} from {subnet}", self.name),
+            "ScheduleExpression": self.rate(),
+            "State": "ENABLED",
+            "FlexibleTimeWindow": { "Mode": "OFF" },
+            "Target": {
+                "Arn": cluster,
+                "RoleArn": role,
+                "EcsParameters": ecs,
+                "Input": self.input(subnet)?.to_string(),
+                // What comes after the next run is of no use. At least 60 (API reference, RetryPolicy).
+                "RetryPolicy": { "MaximumEventAgeInSeconds": self.every * 60, "MaximumRetryAttempts": RETRIES },
+            },
+        }))
+    }
+
+    /// Both alarms of a subnet.
+    pub fn alarms(&self, subnet: &str) -> [Alarm; 2] {
+        let Self { name, every, log_group, .. } = self;
+        [
+            Alarm {
+                kind: "failed",
+                description: format!(
+                    "{name}: the probe in {subnet} found what keeps a task from starting; its report is in the log group {log_group}"
+                ),
+                statistic: "Maximum",
+                comparison: "GreaterThanOrEqualToThreshold",
+                periods: 1,
+                // A gap is the other alarm's: it must not end this one.
+                missing: "ignore",
+            },
+            Alarm {
+                kind: "no-data",
+                description: format!(
+                    "{name}: no report from {subnet} for {} minutes: the probe did not start, or cannot reach CloudWatch Logs; pullprobe launch says why",
+                    every * SILENT_PERIODS
+                ),
+                statistic: "SampleCount",
+                comparison: "LessThanThreshold",
+                periods: SILENT_PERIODS,
+                missing: "breaching",
+            },
+        ]
+    }
+
+    /// PutMetricAlarm's fields.
+    pub fn alarm_fields(&self, subnet: &str, alarm: &Alarm) -> Vec<(String, String)> {
+        let mut fields: Vec<(String, String)> = [
+            ("AlarmName", self.alarm_name(subnet, alarm)),
+            ("AlarmDescription", alarm.description.clone()),
+            ("Namespace", "PullProbe".into()),
+            ("MetricName", "Failed".into()),
+            ("Dimensions.member.1.Name", "Region".into()),
+            ("Dimensions.member.1.Value", self.launch.plan.region.to_string()),
+            ("Dimensions.member.2.Name", "Schedule".into()),
+            ("Dimensions.member.2.Value", self.dimension(subnet)),
+            ("Statistic", alarm.statistic.into()),
+            ("Period", (self.every * 60).to_string()),
+            ("EvaluationPeriods", alarm.periods.to_string()),
+            ("Threshold", "1".into()),
+            ("ComparisonOperator", alarm.comparison.into()),
+            ("TreatMissingData", alarm.missing.into()),
+            ("ActionsEnabled", "true".into()),
+            ("Tags.member.1.Key", TAG.into()),
+            ("Tags.member.1.Value", self.name.clone()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        for (number, arn) in (1..).zip(&self.alarm_actions) {
+            fields.push((format!("AlarmActions.member.{number}"), arn.clone()));
+            fields.push((format!("OKActions.member.{number}"), arn.clone()));
+        }
+        fields
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_of_one_service_and_not_too_long() {
+        assert_eq!(name_of("arn:aws:ecs:eu-west-1:123456789012:cluster/prod", "web"), "prod.web");
+        assert_ne!(name_of("a-b", "c"), name_of("a", "b-c"));
+        let long = name_of("prod", &"s".repeat(255));
+        assert_eq!(long.len(), LONGEST_NAME);
+        assert_ne!(long, name_of("prod", &"s".repeat(254)));
+    }
+}
