@@ -38,7 +38,8 @@ pub struct Create {
     /// What is made.
     #[command(flatten)]
     pub what: What,
-    /// ARN of the role that EventBridge Scheduler runs tasks with; `schedule print` prints one with the least rights
+    /// ARN of the role that EventBridge Scheduler runs tasks with: it needs ecs:RunTask and ecs:TagResource, and iam:PassRole
+    /// for the execution role
     #[arg(long, value_name = "ARN")]
     pub scheduler_role: String,
     /// Print every request to AWS with its body. What only reads is sent, what would change something is not
