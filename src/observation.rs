@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use seen::{
-    Answer, Certificate, Denial, Lookup, LookupResult, PolicyKind, Purpose, RateLimit, SourcePorts, Witness,
+    Answer, Certificate, Denial, Lookup, LookupResult, PolicyKind, Purpose, RateLimit, Scope, SourcePorts, Witness,
 };
 
 /// What a target is to the task that is about to start.
@@ -270,19 +270,6 @@ impl fmt::Display for Failure {
         let name = serde_json::to_value(self).ok();
         f.pad(name.as_ref().and_then(|name| name.as_str()).unwrap_or("failed"))
     }
-}
-
-/// Where an address lies, seen from the task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Scope {
-    /// In the task's own subnet: no network ACL and no route table acts on the way.
-    SameSubnet,
-    /// In the VPC, or a network joined to it.
-    Private,
-    /// Everywhere else.
-    Public,
 }
 
 /// One phase of one target: the fact that rules reason about.

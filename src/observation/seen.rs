@@ -6,6 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::Failure;
 
+/// Where an address lies, seen from the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// In the task's own subnet: no network ACL and no route table acts on the way.
+    SameSubnet,
+    /// In the VPC, or a network joined to it.
+    Private,
+    /// Everywhere else.
+    Public,
+}
+
 /// One DNS question and what came back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
