@@ -39,12 +39,13 @@ fn file(name: &str, content: &[u8]) -> PathBuf {
 fn help_is_what_it_was() {
     let refresh = std::env::var_os("REFRESH_HELP").is_some();
     let mut stale = Vec::new();
-    for command in ["", "probe", "plan", "compare", "launch", "gc", "explain", "causes", "schema", "demo"] {
-        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|part| !part.is_empty()).collect();
+    let plain = ["", "probe", "plan", "compare", "launch", "gc", "explain", "causes", "schema", "demo"];
+    for command in plain.into_iter().chain(["schedule create", "schedule list", "schedule remove"]) {
+        let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let output = run(&arguments);
         let help = text(&output.stdout);
         assert_eq!((output.status.code(), output.stderr.is_empty()), (Some(0), true), "{command}");
-        let name = if command.is_empty() { "pullprobe" } else { command };
+        let name = if command.is_empty() { "pullprobe".into() } else { command.replace(' ', "-") };
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/help/{name}.txt"));
         if refresh {
             fs::write(&path, &help).unwrap();

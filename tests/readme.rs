@@ -75,9 +75,11 @@ fn rows(title: &str, accept: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
 
 /// Every long flag of each command.
 fn flags() -> BTreeMap<String, BTreeSet<String>> {
-    let long = |command: &clap::Command| -> BTreeSet<String> {
-        command.get_arguments().filter_map(|arg| Some(format!("--{}", arg.get_long()?))).collect()
-    };
+    /// A command's own, and those of its subcommands (`schedule create`).
+    fn long(command: &clap::Command) -> BTreeSet<String> {
+        let own = command.get_arguments().filter_map(|arg| Some(format!("--{}", arg.get_long()?)));
+        own.chain(command.get_subcommands().flat_map(long)).collect()
+    }
     Cli::command().get_subcommands().map(|command| (command.get_name().to_owned(), long(command))).collect()
 }
 
