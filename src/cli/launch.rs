@@ -19,7 +19,7 @@ pub struct LaunchCommand {
     /// Probe what this service needs, in each of its subnets: nothing else has to be said
     #[arg(long, value_name = "S")]
     pub service: Option<String>,
-    /// Probe what this task definition needs, deployed or not: a file (`-`: stdin), an ARN, or FAMILY[:REVISION]; beside
+    /// Probe what this task definition needs, deployed or not: a file (`-`: stdin), an ARN, or FAMILY:REVISION; beside
     /// --service, for one too large to hand over, s3://BUCKET/KEY or ssm:/NAME, where the probe reads it
     #[arg(long, value_name = "FILE|ARN")]
     pub task_definition: Option<String>,

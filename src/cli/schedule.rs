@@ -56,7 +56,7 @@ pub struct What {
     /// Probe what this service needs, in each of its subnets
     #[arg(long, value_name = "S")]
     pub service: Option<String>,
-    /// Probe what this task definition needs: a file (`-`: stdin), an ARN, or FAMILY[:REVISION]
+    /// Probe what this task definition needs: a file (`-`: stdin), an ARN, or FAMILY:REVISION
     #[arg(long, value_name = "FILE|ARN")]
     pub task_definition: Option<String>,
     /// Subnets, a schedule for each [default: those of the service]
