@@ -7,6 +7,8 @@ pub mod launch;
 #[cfg(feature = "operator")]
 pub mod schedule;
 mod source;
+#[cfg(feature = "operator")]
+pub mod target;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

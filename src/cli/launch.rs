@@ -3,59 +3,25 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::target::Target;
 use super::{Format, duration, label};
 use crate::endpoints::Region;
-use crate::plan::Expect;
 
 /// `pullprobe launch`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub struct LaunchCommand {
-    /// The cluster, by its name or ARN [default: the one in an ARN, then `default`]
-    #[arg(long, value_name = "C")]
-    pub cluster: Option<String>,
-    /// Probe what this service needs, in each of its subnets: nothing else has to be said
-    #[arg(long, value_name = "S")]
-    pub service: Option<String>,
-    /// Probe what this task definition needs, deployed or not: a file (`-`: stdin), an ARN, or FAMILY:REVISION; beside
-    /// --service, for one too large to hand over, s3://BUCKET/KEY or ssm:/NAME, where the probe reads it
-    #[arg(long, value_name = "FILE|ARN")]
-    pub task_definition: Option<String>,
+    /// What is probed.
+    #[command(flatten)]
+    pub target: Target,
     /// Probe what this task needed, in its subnet. ECS forgets a stopped task after about an hour
     #[arg(long, value_name = "TASK_ARN", conflicts_with_all = ["service", "task_definition"])]
     pub like: Option<String>,
-    /// Subnets, one task in each [default: those of the service]
-    #[arg(long, value_name = "SUBNET", value_delimiter = ',', num_args = 1..)]
-    pub subnets: Vec<String>,
-    /// Security groups of the task [default: those of the service; without one, the VPC's default group]
-    #[arg(long, value_name = "SG", value_delimiter = ',', num_args = 1..)]
-    pub security_groups: Vec<String>,
-    /// Give the task a public address [default: as the service has it, otherwise none]
-    #[arg(long)]
-    pub assign_public_ip: bool,
-    /// The probe's image, in your own ECR [default: that of an earlier launch]
-    #[arg(long, value_name = "REF", env = "PULLPROBE_PROBE_IMAGE")]
-    pub probe_image: Option<String>,
-    /// Architecture that the probe's image is built for [default: the task's]
-    #[arg(long, value_name = "ARCH", value_enum)]
-    pub probe_architecture: Option<Architecture>,
-    /// Region [default: the one in an ARN, then that of your environment or profile]
-    #[arg(long, value_name = "R")]
-    pub region: Option<Region>,
     /// Log group for the reports [default: that of the task definition]
     #[arg(long, value_name = "NAME")]
     pub log_group: Option<String>,
-    /// `private`: a public answer for a name that has an interface endpoint service is a finding
-    #[arg(long, value_name = "WHAT", value_enum, default_value = "any")]
-    pub expect: Expect,
-    /// Fetch every layer whole, verify its digest
-    #[arg(long)]
-    pub full: bool,
-    /// The probe's run ends by then
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    pub deadline: Duration,
     /// A task that has not started by then is stopped and reported as such
     #[arg(long, value_name = "DURATION", default_value = "6m", value_parser = duration)]
     pub timeout: Duration,
@@ -110,27 +76,6 @@ pub struct GcCommand {
     /// Print what would be stopped, and every request; send only what reads
     #[arg(long)]
     pub dry_run: bool,
-}
-
-/// What ECS calls the processor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Architecture {
-    /// linux/amd64
-    #[value(name = "X86_64", alias = "amd64")]
-    X8664,
-    /// linux/arm64
-    #[value(name = "ARM64", alias = "arm64")]
-    Arm64,
-}
-
-impl Architecture {
-    /// As a task definition has it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::X8664 => "X86_64",
-            Self::Arm64 => "ARM64",
-        }
-    }
 }
 
 /// `startedBy` takes 128 letters, digits, hyphens, slashes and underscores (ECS API reference, RunTask); `pullprobe/` is

@@ -1,13 +1,9 @@
 //! The flags of `pullprobe schedule`.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 
-use super::launch::{Architecture, LaunchCommand};
-use super::{Format, duration};
+use super::target::Target;
 use crate::endpoints::Region;
-use crate::plan::Expect;
 
 /// `pullprobe schedule`.
 #[derive(Debug, Args)]
@@ -50,33 +46,9 @@ pub struct Create {
 /// What is run, how often, and who is told.
 #[derive(Debug, Args)]
 pub struct What {
-    /// The cluster, by its name or ARN [default: the one in an ARN, then `default`]
-    #[arg(long, value_name = "C")]
-    pub cluster: Option<String>,
-    /// Probe what this service needs, in each of its subnets
-    #[arg(long, value_name = "S")]
-    pub service: Option<String>,
-    /// Probe what this task definition needs: a file (`-`: stdin), an ARN, or FAMILY:REVISION
-    #[arg(long, value_name = "FILE|ARN")]
-    pub task_definition: Option<String>,
-    /// Subnets, a schedule for each [default: those of the service]
-    #[arg(long, value_name = "SUBNET", value_delimiter = ',', num_args = 1..)]
-    pub subnets: Vec<String>,
-    /// Security groups of the task [default: those of the service]
-    #[arg(long, value_name = "SG", value_delimiter = ',', num_args = 1..)]
-    pub security_groups: Vec<String>,
-    /// Give the task a public address [default: as the service has it, otherwise none]
-    #[arg(long)]
-    pub assign_public_ip: bool,
-    /// The probe's image, in your own ECR [default: that of an earlier launch]
-    #[arg(long, value_name = "REF", env = "PULLPROBE_PROBE_IMAGE")]
-    pub probe_image: Option<String>,
-    /// Architecture that the probe's image is built for [default: the task's]
-    #[arg(long, value_name = "ARCH", value_enum)]
-    pub probe_architecture: Option<Architecture>,
-    /// Region [default: the one in an ARN, then that of your environment or profile]
-    #[arg(long, value_name = "R")]
-    pub region: Option<Region>,
+    /// What is probed.
+    #[command(flatten)]
+    pub target: Target,
     /// Name of the schedules [default: CLUSTER.SERVICE]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
@@ -92,12 +64,6 @@ pub struct What {
     /// Told by both alarms when they change: an Amazon SNS topic's ARN (repeatable, at most 5)
     #[arg(long = "alarm-action", value_name = "ARN")]
     pub alarm_actions: Vec<String>,
-    /// `private`: a public answer for a name that has an interface endpoint service is a finding
-    #[arg(long, value_name = "WHAT", value_enum, default_value = "any")]
-    pub expect: Expect,
-    /// The probe's run ends by then
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    pub deadline: Duration,
 }
 
 /// `pullprobe schedule remove`.
@@ -115,37 +81,6 @@ pub struct Remove {
     /// Print every request to AWS with its body. What only reads is sent, what would change something is not
     #[arg(long)]
     pub dry_run: bool,
-}
-
-impl What {
-    /// The same as `launch` takes it, so that both read a service in the same way.
-    pub fn as_launch(&self, log_group: String) -> LaunchCommand {
-        LaunchCommand {
-            cluster: self.cluster.clone(),
-            service: self.service.clone(),
-            task_definition: self.task_definition.clone(),
-            like: None,
-            subnets: self.subnets.clone(),
-            security_groups: self.security_groups.clone(),
-            assign_public_ip: self.assign_public_ip,
-            probe_image: self.probe_image.clone(),
-            probe_architecture: self.probe_architecture,
-            region: self.region.clone(),
-            log_group: Some(log_group),
-            expect: self.expect,
-            full: false,
-            deadline: self.deadline,
-            timeout: Duration::from_mins(6),
-            run_id: None,
-            labels: Vec::new(),
-            dry_run: false,
-            format: Format::Auto,
-            html: None,
-            json: None,
-            junit: None,
-            markdown: None,
-        }
-    }
 }
 
 /// A schedule group's name has 64 letters, digits and `- _ .` (EventBridge Scheduler API reference, CreateScheduleGroup),

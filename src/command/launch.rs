@@ -29,9 +29,8 @@ pub fn run(flags: &LaunchCommand) -> Result<u8, Error> {
     let run_id = flags.run_id.clone().unwrap_or_else(generated_id);
     let runtime = runtime()?;
     let code = runtime.block_on(async {
-        let named = [&flags.like, &flags.cluster, &flags.service, &flags.task_definition];
-        let arn = named.into_iter().flatten().find(|name| region_of(name).is_some());
-        let client = client(flags.region.clone(), arn.map(String::as_str)).await?;
+        let arn = flags.like.as_deref().or_else(|| flags.target.arn());
+        let client = client(flags.target.region.clone(), arn).await?;
         let calls = calls(client, flags.dry_run);
         let Some(launch) = launch::prepare(&calls, flags, run_id.clone()).await.map_err(|error| of_launch(&error))?
         else {

@@ -23,9 +23,7 @@ pub fn run(command: &ScheduleCommand) -> Result<u8, Error> {
 }
 
 async fn read(what: &What, dry_run: bool) -> Result<(Calls, Set), Error> {
-    let named = [&what.cluster, &what.service, &what.task_definition];
-    let arn = named.into_iter().flatten().find(|name| name.starts_with("arn:"));
-    let calls = calls(client(what.region.clone(), arn.map(String::as_str)).await?, dry_run);
+    let calls = calls(client(what.target.region.clone(), what.target.arn()).await?, dry_run);
     let set = schedule::read(&calls, what).await.map_err(|error| of_launch(&error))?;
     Ok((calls, set))
 }

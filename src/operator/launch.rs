@@ -43,7 +43,10 @@ pub enum Error {
 /// Reads what is to be probed and has the probe's task definition registered. In a dry run the calls that would follow are
 /// shown as well, and there is nothing to run.
 pub async fn prepare(calls: &Calls, flags: &LaunchCommand, run_id: String) -> Result<Option<Launch>, Error> {
-    let (mut launch, wanted) = target::resolve(calls, flags, run_id).await?;
+    let (found, wanted) =
+        target::resolve(calls, &flags.target, flags.like.as_deref(), flags.log_group.as_deref()).await?;
+    let labels = flags.labels.iter().cloned().collect();
+    let mut launch = Launch { run_id, labels, timeout: flags.timeout, ..found };
     // Before anything is registered: a plan that does not fit is refused.
     launch.definition = wanted.family();
     if let Some(subnet) = launch.subnets.first() {

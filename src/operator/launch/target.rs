@@ -1,15 +1,16 @@
 //! What is to be probed, and from where: from a service, a task, or a task definition and subnets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::definition::{self, Wanted as WantedDefinition};
 use super::request::{Launch, Provider};
 use super::{Error, MOST_SUBNETS};
-use crate::cli::launch::LaunchCommand;
+use crate::cli::target::{Architecture, Target};
 use crate::operator::aws::Api;
 use crate::operator::calls::Calls;
 use crate::operator::ecs::{Awsvpc, Placed, Service, Services, Task, Tasks, cluster_of};
@@ -34,16 +35,20 @@ struct Found {
     connects: bool,
 }
 
-/// Reads service, task and task definition. `probe_image` is known by now.
+/// Until the probe's container must have started. ECS itself gives up a pull after about five minutes and says why.
+const TIMEOUT: Duration = Duration::from_mins(6);
+
+/// Reads service, or task, and task definition, and finds the probe's image. Run id and labels are the caller's to set.
 pub async fn resolve(
     calls: &Calls,
-    flags: &LaunchCommand,
-    run_id: String,
+    flags: &Target,
+    task: Option<&str>,
+    log_group: Option<&str>,
 ) -> Result<(Launch, WantedDefinition), Error> {
-    let named = [flags.like.as_deref(), flags.service.as_deref()].into_iter().flatten().find_map(cluster_of);
+    let named = [task, flags.service.as_deref()].into_iter().flatten().find_map(cluster_of);
     let cluster = flags.cluster.clone().or_else(|| named.map(str::to_owned));
     let cluster = cluster.unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
-    let found = match (&flags.like, &flags.service) {
+    let found = match (task, &flags.service) {
         (Some(task), _) => like(calls, &cluster, task).await?,
         (None, Some(service)) => of_service(&described(calls, &cluster, service).await?),
         (None, None) if flags.task_definition.is_some() => Found::default(),
@@ -82,7 +87,7 @@ pub async fn resolve(
         )
     })?;
     let image = probe_image(calls, flags).await?;
-    let architecture = flags.probe_architecture.map(crate::cli::launch::Architecture::name);
+    let architecture = flags.probe_architecture.map(Architecture::name);
     let architecture = architecture.unwrap_or(match definition["runtimePlatform"]["cpuArchitecture"].as_str() {
         Some("ARM64") => "ARM64",
         _ => "X86_64",
@@ -90,7 +95,7 @@ pub async fn resolve(
     let assigned = found.network.assign_public_ip.as_deref() == Some("ENABLED");
     let groups = if flags.security_groups.is_empty() { &found.network.security_groups } else { &flags.security_groups };
     let launch = Launch {
-        plan: plan(calls, flags, &found, &definition)?,
+        plan: plan(calls, flags, &found, &definition, log_group)?,
         document,
         cluster,
         service: found.service,
@@ -100,15 +105,15 @@ pub async fn resolve(
         platform_version: found.placed.platform_version.filter(|_| flags.subnets.is_empty() || provider.1),
         provider: provider.0,
         definition: String::new(),
-        run_id,
-        labels: flags.labels.iter().cloned().collect(),
+        run_id: String::new(),
+        labels: BTreeMap::new(),
         deadline: flags.deadline,
-        timeout: flags.timeout,
+        timeout: TIMEOUT,
     };
     Ok((launch, WantedDefinition { image, role, architecture }))
 }
 
-fn subnets(flags: &LaunchCommand, found: &Found) -> Result<Vec<String>, Error> {
+fn subnets(flags: &Target, found: &Found) -> Result<Vec<String>, Error> {
     let named = if flags.subnets.is_empty() { &found.network.subnets } else { &flags.subnets };
     let mut known = BTreeSet::new();
     let subnets: Vec<String> = named.iter().filter(|subnet| known.insert(subnet.as_str())).cloned().collect();
@@ -255,10 +260,16 @@ async fn fetch_definition(calls: &Calls, name: &str) -> Result<Value, Error> {
     })
 }
 
-fn plan(calls: &Calls, flags: &LaunchCommand, found: &Found, definition: &Value) -> Result<Plan, Error> {
+fn plan(
+    calls: &Calls,
+    flags: &Target,
+    found: &Found,
+    definition: &Value,
+    log_group: Option<&str>,
+) -> Result<Plan, Error> {
     let wanted = task_definition::read(definition.to_string().as_bytes());
     let mut wanted = wanted.map_err(|error| Error::Usage(format!("the task definition cannot be probed: {error}")))?;
-    wanted.log_group.clone_from(&flags.log_group);
+    wanted.log_group = log_group.map(str::to_owned);
     wanted.log_stream_prefix = LOG_STREAM_PREFIX.into();
     wanted.expect = flags.expect;
     wanted.full = flags.full;
@@ -272,7 +283,7 @@ fn plan(calls: &Calls, flags: &LaunchCommand, found: &Found, definition: &Value)
     Plan::new(wanted, region).map_err(Error::Usage)
 }
 
-async fn probe_image(calls: &Calls, flags: &LaunchCommand) -> Result<String, Error> {
+async fn probe_image(calls: &Calls, flags: &Target) -> Result<String, Error> {
     if let Some(image) = &flags.probe_image {
         image
             .parse::<crate::reference::Reference>()

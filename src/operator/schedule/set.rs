@@ -56,13 +56,14 @@ pub async fn read(calls: &Calls, what: &What) -> Result<Set, Error> {
     if what.alarm_actions.len() > 5 {
         return Err(Error::Usage("an alarm takes at most 5 --alarm-action: let one SNS topic tell the others".into()));
     }
-    let name = match (&what.name, &what.service) {
+    let target = &what.target;
+    let name = match (&what.name, &target.service) {
         (Some(name), _) => name.clone(),
-        (None, Some(service)) => name_of(what.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER), service),
+        (None, Some(service)) => name_of(target.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER), service),
         (None, None) => return Err(Error::Usage("name the schedules with --name: there is no service's name".into())),
     };
     let log_group = what.log_group.clone().unwrap_or_else(|| format!("/pullprobe/{name}"));
-    let (mut launch, definition) = resolve(calls, &what.as_launch(log_group.clone()), String::new()).await?;
+    let (mut launch, definition) = resolve(calls, target, None, Some(&log_group)).await?;
     launch.definition = definition.family();
     let alarm_actions = what.alarm_actions.clone();
     let set = Set { name, every: what.every, log_group, retention: what.retention, alarm_actions, launch, definition };
