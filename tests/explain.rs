@@ -38,10 +38,7 @@ fn a_text_comes_as_an_argument_as_words_or_on_stdin() {
         assert_eq!(explained["findings"][0]["cause"], "no-egress-route");
         assert_eq!(explained["findings"][0]["confidence"], "possible");
         let next = explained["next"][0].as_str().unwrap_or_default();
-        assert!(
-            next.starts_with("aws ecs run-task --cluster CLUSTER ") && next.contains("--services SERVICE"),
-            "{next}"
-        );
+        assert!(next.starts_with("pullprobe launch --cluster CLUSTER --service SERVICE --region us-west-2"), "{next}");
     }
 }
 
@@ -76,7 +73,7 @@ fn tasks_are_explained_one_by_one() {
     assert_eq!(explained.len(), 2);
     assert_eq!(explained[0]["family"], "unknown");
     let next = explained[1]["next"][0].as_str().unwrap_or_default();
-    assert!(next.starts_with("aws ecs run-task --cluster prod ") && next.contains("--services web"), "{next}");
+    assert!(next.starts_with("pullprobe launch --cluster prod --service web"), "{next}");
     assert_eq!(explained[1]["task_arn"], "arn:aws:ecs:us-west-2:123456789012:task/prod/2");
     assert_eq!(explained[1]["stop_code"], "TaskFailedToStart");
 }

@@ -64,10 +64,10 @@ pub struct GcCommand {
     /// Region [default: the one in the cluster's ARN, then that of your environment or profile]
     #[arg(long, value_name = "R")]
     pub region: Option<Region>,
-    /// Only the tasks of this run
+    /// Only the tasks of this run, and all of them [default: of every run, except those that a launch may still watch]
     #[arg(long, value_name = "ID", value_parser = run_id)]
     pub run_id: Option<String>,
-    /// Only tasks that were started so long ago: 10m leaves alone what others launch right now
+    /// Only tasks that were started so long ago, and all of them, whether a launch watches them or not
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<Duration>,
     /// Deregister the probe's task definitions as well; the next launch registers what it needs

@@ -26,14 +26,25 @@ pub fn run(flags: &GcCommand) -> Result<u8, Error> {
 async fn tasks(calls: &Calls, flags: &GcCommand) -> Result<u8, Error> {
     let cluster = flags.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER);
     let mut found = gc::tasks(calls, cluster, flags.run_id.as_deref()).await.map_err(|error| of_call(&error))?;
-    let all = found.len();
-    found.retain(|task| flags.older_than.is_none_or(|age| is_older(task, age)));
+    let now = Timestamp::now().as_duration().as_secs_f64();
+    // Who names a run or an age means it. Otherwise nobody's launch is cut short.
+    let means_it = flags.run_id.is_some() || flags.older_than.is_some();
+    let mut kept = Vec::new();
+    found.retain(|task| {
+        let why = match flags.older_than {
+            Some(age) => (!is_older(task, age, now)).then(|| "it is younger".to_owned()),
+            None if means_it => None,
+            None => task.is_watched(now),
+        };
+        kept.extend(why.as_ref().map(|why| format!("left alone {}: {why}", described(task))));
+        why.is_none()
+    });
     let mut failed = None;
     for task in &found {
         match gc::stop(calls, cluster, task).await {
             Ok(()) => {
                 let done = if calls.is_dry() { "would stop" } else { "stopped" };
-                print(&format!("{done} {} (run {}, {})", task.arn, task.run_id, task.status))?;
+                print(&format!("{done} {}", described(task)))?;
             }
             Err(error) => {
                 eprintln!("pullprobe: {} could not be stopped: {error}", task.arn);
@@ -41,9 +52,13 @@ async fn tasks(calls: &Calls, flags: &GcCommand) -> Result<u8, Error> {
             }
         }
     }
-    if found.is_empty() {
-        let younger = if all == 0 { String::new() } else { format!(", {all} that are younger were left alone") };
-        print(&format!("no task of a launch runs in the cluster {cluster}{younger}"))?;
+    for line in &kept {
+        print(line)?;
+    }
+    if !kept.is_empty() {
+        print("--run-id RUN stops those of a run all the same, --older-than 1s those of all")?;
+    } else if found.is_empty() {
+        print(&format!("no task of a launch runs in the cluster {cluster}"))?;
     }
     failed.map_or(Ok(0), |error| Err(of_call(&error)))
 }
@@ -70,7 +85,10 @@ async fn definitions(calls: &Calls, flags: &GcCommand) -> Result<u8, Error> {
     Ok(0)
 }
 
-fn is_older(task: &Leftover, age: Duration) -> bool {
-    let now = Timestamp::now().as_duration().as_secs_f64();
+fn described(task: &Leftover) -> String {
+    format!("{} (run {}, {})", task.arn, task.run_id, task.status)
+}
+
+fn is_older(task: &Leftover, age: Duration, now: f64) -> bool {
     task.created_at.is_some_and(|created| now - created > age.as_secs_f64())
 }

@@ -38,12 +38,15 @@ pub fn run(flags: &LaunchCommand) -> Result<u8, Error> {
         };
         let subnets = launch.subnets.clone();
         eprintln!(
-            "pullprobe: run {run_id}: {} subnets, task definition {}",
+            "pullprobe: run {run_id}: {} {}, {}",
             subnets.len(),
+            if subnets.len() == 1 { "subnet" } else { "subnets" },
             launch.definition.rsplit('/').next().unwrap_or_default()
         );
         let mut shown = Shown::new(flags, &subnets);
-        let result = launch::run(calls.client(), launch, &mut |event| shown.take(&event), interrupted()).await;
+        let (cluster, region) = (&launch.cluster, calls.client().region());
+        let until = interrupted(format!("pullprobe gc --cluster {cluster} --region {region} --run-id {run_id}"));
+        let result = launch::run(calls.client(), launch, &mut |event| shown.take(&event), until).await;
         shown.progress.end();
         finish(flags, &result.map_err(|error| of_launch(&error))?)
     })?;
@@ -137,24 +140,25 @@ fn colour() -> bool {
     std::io::stdout().is_terminal() && !plain
 }
 
-/// Until a person (SIGINT) or a machine (SIGTERM) ends it. The second signal does not wait for anything.
-async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    tokio::spawn(async move {
+/// Until a person (SIGINT) or a machine (SIGTERM) ends it, from this call on. The second signal does not wait for anything;
+/// `gc` is the command that stops what is left then.
+fn interrupted(gc: String) -> impl Future<Output = ()> {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        eprintln!("pullprobe: ended at once; `pullprobe gc` stops the tasks that are left");
-        std::process::exit(i32::from(crate::verdict::INCONCLUSIVE));
-    });
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            eprintln!("pullprobe: ended at once; this stops the tasks that are left: {gc}");
+            std::process::exit(i32::from(crate::verdict::INCONCLUSIVE));
+        });
+    }
 }
 
 /// Files that cannot be written are refused before any task is started.

@@ -14,10 +14,8 @@ pub fn commands(explanation: &Explanation, reading: &Reading, known: &Known) -> 
         return unknown(explanation, known);
     }
     let region = reading.region();
-    let cluster = known.cluster.as_deref().unwrap_or("CLUSTER");
-    let service = explanation.service.as_deref().unwrap_or("SERVICE");
     if on_the_way(explanation) {
-        next.push(probe_where(cluster, service));
+        next.push(probe_where(explanation, known, region.as_ref()));
     }
     next.extend(reads(explanation, reading, region.as_ref()));
     if let Some(first) = explanation.findings.first() {
@@ -48,17 +46,24 @@ fn unknown(explanation: &Explanation, known: &Known) -> Vec<String> {
             "pullprobe explain --describe-tasks task.json".to_owned(),
         ]
     };
-    next.push(probe_where(cluster, service));
+    next.push(probe_where(explanation, known, None));
     next
 }
 
-/// Runs the probe in the service's own subnets, with its security groups (README, "In your own subnet").
-fn probe_where(cluster: &str, service: &str) -> String {
-    format!(
-        "aws ecs run-task --cluster {cluster} --launch-type FARGATE --task-definition pullprobe --network-configuration \
-         \"$(aws ecs describe-services --cluster {cluster} --services {service} \
-         --query 'services[0].networkConfiguration' --output json)\""
-    )
+/// Runs the probe where the task was to run: in the subnets of its service, or in the task's own. The image, which has no such
+/// command, says where to find it.
+fn probe_where(explanation: &Explanation, known: &Known, region: Option<&Region>) -> String {
+    let target = match (explanation.service.as_deref(), known.task_arn.as_deref()) {
+        (None, Some(task)) => format!("--like {task}"),
+        (service, _) => {
+            let cluster = known.cluster.as_deref().unwrap_or("CLUSTER");
+            let at = region.map(|region| format!(" --region {region}")).unwrap_or_default();
+            format!("--cluster {cluster} --service {}{at}", service.unwrap_or("SERVICE"))
+        }
+    };
+    let elsewhere =
+        if cfg!(feature = "operator") { "" } else { "  # pullprobe as built from its repository, not the image's" };
+    format!("pullprobe launch {target}{elsewhere}")
 }
 
 fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) -> Vec<String> {

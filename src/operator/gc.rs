@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::aws::{Api, Error};
 use super::calls::Calls;
 use super::ecs::{Page, Task, Tasks};
-use super::launch::{FAMILY, RUN_TAG, STARTED_BY, started_by};
+use super::launch::{FAMILY, LAUNCHER_TAG, Launcher, RUN_TAG, STARTED_BY, started_by};
 
 /// A task of a launch that still runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,22 @@ pub struct Leftover {
     pub created_at: Option<f64>,
     /// `RUNNING`.
     pub status: String,
+    /// The launch's process, and for how many seconds it may watch the task.
+    pub launcher: Option<(Launcher, u64)>,
+}
+
+impl Leftover {
+    /// Why somebody may still wait for it at `now` (seconds since 1970); `None` if nobody does.
+    pub fn is_watched(&self, now: f64) -> Option<String> {
+        let (launcher, seconds) = self.launcher.as_ref()?;
+        if let Some(pid) = launcher.runs_here() {
+            return pid.map(|pid| format!("its launch still runs here as process {pid}"));
+        }
+        let created = jiff::SignedDuration::try_from_secs_f64(self.created_at.unwrap_or(now)).unwrap_or_default();
+        let end = created.saturating_add(jiff::SignedDuration::from_secs(i64::try_from(*seconds).unwrap_or_default()));
+        let until = jiff::Timestamp::from_duration(end).unwrap_or_default();
+        (now < end.as_secs_f64()).then(|| format!("its launch on another machine may watch it until {until:.0}"))
+    }
 }
 
 /// `ListTasks` and `DescribeTasks` take pages of 100 (ECS API reference).
@@ -49,13 +65,15 @@ pub async fn tasks(calls: &Calls, cluster: &str, run_id: Option<&str>) -> Result
 }
 
 fn leftover(task: &Task) -> Option<Leftover> {
-    let tagged = task.tags.iter().find(|tag| tag.key == RUN_TAG).map(|tag| tag.value.as_str());
+    let tag = |key: &str| task.tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.as_str());
+    let tagged = tag(RUN_TAG);
     let started = task.started_by.as_deref().and_then(|by| by.strip_prefix(STARTED_BY));
     Some(Leftover {
         arn: task.task_arn.clone(),
         run_id: tagged.or(started)?.to_owned(),
         created_at: task.created_at,
         status: task.last_status.clone().unwrap_or_default(),
+        launcher: tag(LAUNCHER_TAG).and_then(Launcher::read),
     })
 }
 
@@ -109,6 +127,19 @@ mod tests {
         assert_eq!(task(json!({ "taskArn": "a", "startedBy": "pullprobe/r1" })).as_deref(), Some("r1"));
         assert_eq!(task(json!({ "taskArn": "a", "tags": [{ "key": RUN_TAG, "value": "r2" }] })).as_deref(), Some("r2"));
         assert_eq!(task(json!({ "taskArn": "a", "startedBy": "ecs-svc/123", "tags": [] })), None);
+    }
+
+    #[test]
+    fn what_another_machine_watches_is_watched_for_as_long_as_it_says() {
+        let task = |tag: &str| {
+            let tags = [json!({ "key": RUN_TAG, "value": "r1" }), json!({ "key": LAUNCHER_TAG, "value": tag })];
+            leftover(&Task::read(&json!({ "taskArn": "a", "createdAt": 1_000.0, "tags": tags }))).unwrap()
+        };
+        let elsewhere = task("0123456789ab/7/42/690");
+        assert!(elsewhere.is_watched(1_600.0).is_some_and(|why| why.contains("until 1970-01-01T00:28:10Z")));
+        assert_eq!(elsewhere.is_watched(1_700.0), None);
+        assert!(task(&Launcher::this().tag(690)).is_watched(9_999.0).is_some_and(|why| why.contains("process")));
+        assert_eq!(task("garbage").is_watched(1_001.0), None);
     }
 
     #[test]

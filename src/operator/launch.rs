@@ -8,6 +8,8 @@
 
 mod collect;
 mod definition;
+mod interface;
+mod launcher;
 mod pace;
 mod request;
 mod target;
@@ -16,6 +18,7 @@ mod witness;
 
 pub use collect::Landed;
 pub use definition::{CONTAINER, FAMILY, Wanted as ProbeDefinition};
+pub use launcher::{LAUNCHER_TAG, Launcher};
 pub use request::{Launch, RUN_TAG, STARTED_BY, started_by};
 pub use target::{DEFAULT_CLUSTER, resolve};
 pub use watch::{Event, State, run};

@@ -69,8 +69,8 @@ fn headline(text: &mut String, report: &Report, paint: Paint) {
         Status::Fail => paint.bad("✗ FAIL"),
     };
     // Escape codes are no columns, so the sentence is broken first and painted then.
-    let plain = wrap(&format!("{} {}", "#".repeat(uncoloured(report.verdict.status)), report.verdict.summary), 0);
-    let rest = plain.trim_start_matches('#').replace('\n', "\n  ");
+    let plain = wrap(&format!("{} {}", "#".repeat(uncoloured(report.verdict.status)), report.verdict.summary), 2);
+    let rest = plain.trim_start().trim_start_matches('#');
     let _ = writeln!(text, "{}{rest}\n", paint.bold(&line));
 }
 
@@ -123,6 +123,10 @@ fn ladder(text: &mut String, report: &Report, paint: Paint) {
     let cell_of = |target: &str, phase: Phase| {
         cell(&shown.iter().copied().filter(|s| s.target() == target && s.phase == phase).collect::<Vec<_>>())
     };
+    // What Amazon ECS says instead of the probe is about no target.
+    if targets.is_empty() {
+        return;
+    }
     let name = |target: &str| target.split('@').next().unwrap_or_default().to_owned();
     let first = targets.iter().map(|target| name(target).len()).max().unwrap_or_default();
     let heads: Vec<String> = COMMON.iter().map(|phase| format!("{phase:9}")).collect();

@@ -11,8 +11,10 @@ import http.client
 import http.server
 import json
 import socketserver
+import sys
 import threading
 import time
+import urllib.parse
 import uuid
 
 import botocore.loaders
@@ -42,7 +44,7 @@ class Scripted(Behaviour):
     running: float = 0.05
     exit_code: int | None = 0
     reason: str = ''           # with exit_code None: why it did not start
-    container_reason: str = ''
+    container_reason: str = ''  # such as why it was killed
     ignores_stop: bool = False
 
     def begin(self, task):
@@ -51,6 +53,7 @@ class Scripted(Behaviour):
         if self.exit_code is None:
             task.fail(self.reason, self.container_reason)
             return
+        task.container_reason = self.container_reason
         task.runs()
         if not task.wait(self.running) or self.ignores_stop:
             task.exit_code = self.exit_code
@@ -59,21 +62,25 @@ class Scripted(Behaviour):
 
 
 class InWorld(Behaviour):
-    """The real binary in a world of the lab, with the environment that the overrides name."""
+    """The real binary in a world of the lab as it is, with the environment that the overrides name."""
 
-    def __init__(self, lab, world, subnet):
-        self.lab, self.world, self.subnet = lab, world, subnet
-        world.apply(subnet)
+    def __init__(self, lab, world):
+        self.lab, self.world = lab, world
 
     def begin(self, task):
         import subprocess
 
         from namespace import die_with_parent
         world = self.world
-        for path, document in world.task_endpoint.documents.items():
-            if 'TaskARN' in document:
-                world.task_endpoint.documents[path] = {**document, 'TaskARN': task.arn, 'AvailabilityZone': task.zone}
-        environment = {**world.environment(), **task.environment(), 'PULLPROBE_CA_BUNDLE': str(self.lab.region.ca_bundle)}
+        # Launches beside each other have tasks in the same world: each has metadata of its own.
+        environment = world.environment()
+        shared, own = environment['ECS_CONTAINER_METADATA_URI_V4'], f'/v4/{task.id}-1'
+        for part in ('', '/task'):
+            document = world.task_endpoint.documents[urllib.parse.urlsplit(shared).path + part]
+            told = {'TaskARN': task.arn, 'AvailabilityZone': task.zone} if part else {}
+            world.task_endpoint.documents[own + part] = {**document, **told}
+        environment['ECS_CONTAINER_METADATA_URI_V4'] = urllib.parse.urljoin(shared, own)
+        environment |= {**task.environment(), 'PULLPROBE_CA_BUNDLE': str(self.lab.region.ca_bundle)}
         task.runs()
         with world.busy(), world.task.entered():
             process = subprocess.Popen(world.command([self.lab.binary, 'probe', '--format', 'json'], True), env=environment, cwd='/',
@@ -101,6 +108,7 @@ class Task:
         self.status, self.exit_code, self.stop_code, self.reason, self.container_reason = 'PROVISIONING', None, '', '', ''
         self.created, self.started, self.ended = time.time(), None, None
         self.group, self.asked_reason = request.get('group', 'family:pullprobe'), ''
+        self.interface = 'eni-0123456789abcdef0'
         self._stop = threading.Event()
 
     def environment(self):
@@ -145,6 +153,7 @@ class Task:
             'enableExecuteCommand': False, 'tags': self.request.get('tags', []) if tags else [], 'overrides': self.request.get('overrides', {}),
             'containers': [container], 'attachments': [{'id': str(uuid.uuid5(uuid.NAMESPACE_OID, self.id)), 'type': 'ElasticNetworkInterface',
                                                         'status': 'ATTACHED', 'details': [{'name': 'subnetId', 'value': self.subnet},
+                                                                                          {'name': 'networkInterfaceId', 'value': self.interface},
                                                                                           {'name': 'privateIPv4Address', 'value': '10.0.1.10'}]}]}
         if self.started:
             document['startedAt'] = self.started
@@ -195,8 +204,12 @@ class EcsStandin:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get('Content-Length') or 0))
-                target, operation = self.headers['X-Amz-Target'].split('.')
-                status, content = standin.answer(self.headers, MODELS[target], operation, body)
+                if 'X-Amz-Target' in self.headers:
+                    target, operation = self.headers['X-Amz-Target'].split('.')
+                    status, content = standin.answer(self.headers, MODELS[target], operation, body)
+                else:  # the Query protocol, which is moto's alone
+                    standin.requests.append(('ec2', urllib.parse.parse_qs(body.decode())['Action'][0], body.decode()))
+                    status, content = standin.forward(self.headers, body)
                 self.send_response(status)
                 self.send_header('Content-Type', 'application/x-amz-json-1.1')
                 self.send_header('Content-Length', str(len(content)))
@@ -210,9 +223,13 @@ class EcsStandin:
             daemon_threads = True
             request_queue_size = 256
 
+            def handle_error(self, *peer):
+                if not isinstance(sys.exception(), ConnectionError):  # a launch that was killed hears no answer
+                    super().handle_error(*peer)
+
         self._server = Server(('127.0.0.1', 0), Handler)
         self.url = f'http://127.0.0.1:{self._server.server_address[1]}'
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
         for task in self.tasks.values():

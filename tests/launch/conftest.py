@@ -1,4 +1,5 @@
 """`pullprobe launch` as an operator runs it, against moto and the ECS stand-in."""
+import functools
 import json
 import os
 import pathlib
@@ -77,9 +78,17 @@ class Launched:
         return f'exit {self.exit_code} after {self.seconds:.2f} s\nstdout: {self.stdout[:3000]}\nstderr: {self.stderr[-3000:]}'
 
 
+@functools.cache  # a client reads its service's whole model
 def client(service, url, keys=('AKIDEXAMPLE00000000A', 'secret')):
     return boto3.client(service, endpoint_url=url, region_name=REGION, aws_access_key_id=keys[0], aws_secret_access_key=keys[1],
                         config=botocore.config.Config(proxies={}))
+
+
+def wait_for(condition, seconds=30):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, 'it did not come to that'
+        time.sleep(0.01)
 
 
 def network(ec2, count=4):
@@ -89,7 +98,8 @@ def network(ec2, count=4):
     return subnets, ec2.create_security_group(GroupName='task', Description='task', VpcId=vpc)['GroupId']
 
 
-def deploy(ecs, subnets, group, image=f'{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/team/app:1.4', secrets=(), log_group='/ecs/app', service='web', **definition):
+def deploy(ecs, subnets, group, image=f'{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/team/app:1.4', secrets=(), log_group='/ecs/app', service='web',
+           sidecars=(), **definition):
     """A cluster, a task definition and a service in moto, as a team has them."""
     container = {'name': 'app', 'image': image, 'essential': True, 'secrets': [{'name': f'S{n}', 'valueFrom': s} for n, s in enumerate(secrets)]}
     if log_group:
@@ -98,7 +108,8 @@ def deploy(ecs, subnets, group, image=f'{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com
     ecs.create_cluster(clusterName='prod')
     arn = ecs.register_task_definition(**{**dict(
         family='app', networkMode='awsvpc', requiresCompatibilities=['FARGATE'], cpu='256', memory='512', executionRoleArn=ROLE,
-        runtimePlatform={'cpuArchitecture': 'X86_64', 'operatingSystemFamily': 'LINUX'}, containerDefinitions=[container]), **definition}
+        runtimePlatform={'cpuArchitecture': 'X86_64', 'operatingSystemFamily': 'LINUX'},
+        containerDefinitions=[container, *({'name': f'sidecar-{n}', 'image': image} for n, image in enumerate(sidecars))]), **definition}
     )['taskDefinition']['taskDefinitionArn']
     ecs.create_service(cluster='prod', serviceName=service, taskDefinition=arn, desiredCount=1, launchType='FARGATE', platformVersion='1.4.0',
                        networkConfiguration={'awsvpcConfiguration': {'subnets': subnets, 'securityGroups': [group], 'assignPublicIp': 'DISABLED'}})
@@ -118,11 +129,13 @@ def moto(tmp_path_factory):
 
 @pytest.fixture
 def account(moto):
-    """An empty account with one service in four subnets, and tasks that end well."""
+    """An account with two services in four subnets, `web` and, with a log group, `logged`; tasks that end well."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     opener.open(urllib.request.Request(f'{moto.url}/moto-api/reset', b'')).close()
     subnets, group = network(client('ec2', moto.url))
-    deploy(client('ecs', moto.url), subnets, group)
+    # Scripted tasks write no report, and a launch looks for one for some seconds: most tests are about something else.
+    deploy(client('ecs', moto.url), subnets, group, service='logged')
+    deploy(client('ecs', moto.url), subnets, group, log_group=None)
     client('logs', moto.url).create_log_group(logGroupName='/ecs/app')
     standin = EcsStandin(moto.peer, {subnet: Scripted() for subnet in subnets})
     standin.subnets, standin.group, standin.moto = subnets, group, moto

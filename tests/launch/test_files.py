@@ -79,8 +79,8 @@ def actions(statements):
 
 def test_the_readmes_policy_is_what_a_launch_calls_and_no_more(operator, account):
     account.behaviours[account.subnets[0]] = Scripted(pending=60)
-    operator.launch('--service', 'web')                      # looks for an image
-    operator.launch(*SERVICE, '--timeout', '1s')             # registers, runs, reads, stops
+    operator.launch('--service', 'logged')                    # looks for an image
+    operator.launch('--service', 'logged', *SERVICE[2:], '--timeout', '1s')  # registers, runs, reads, stops
     operator('gc', '--cluster', 'prod', '--task-definitions')
     granted = actions(policy('LaunchTheProbe')['Statement'])
     # Rights that no call of ours is named after: RunTask with tags and with a role.

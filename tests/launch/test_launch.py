@@ -7,6 +7,7 @@ from conftest import PROBE_IMAGE, ROLE, client, deploy
 from ecs_standin import Refusal, Scripted
 
 SERVICE = '--service', 'web', '--probe-image', PROBE_IMAGE
+LOGGED = '--service', 'logged', '--probe-image', PROBE_IMAGE
 
 
 def networks(account):
@@ -43,7 +44,9 @@ def test_the_probes_task_definition_is_registered_once_and_used_again(operator, 
 
 def test_the_probes_image_is_that_of_an_earlier_launch_and_without_one_the_error_says_how(operator, account):
     first = operator.launch('--service', 'web')
-    assert first.exit_code == 2 and '--probe-image' in first.stderr and 'create-repository' in first.stderr, first
+    assert first.exit_code == 2 and f'--probe-image {PROBE_IMAGE}' in first.stderr, first
+    for command in ('cargo static', f'buildah build --tag {PROBE_IMAGE} .', 'aws ecr create-repository --region us-east-1', f'buildah push {PROBE_IMAGE}'):
+        assert command in first.stderr, first
     assert operator.launch(*SERVICE).exit_code == 0
     again = operator.launch('--service', 'web')
     assert again.exit_code == 0 and PROBE_IMAGE in again.stderr, again
@@ -78,6 +81,19 @@ def test_a_task_that_failed_is_probed_in_its_own_subnet(operator, account):
     assert networks(account)[0]['securityGroups'] == [account.group] and account.asked('RunTask')[0]['cluster'] == 'prod'
     gone = operator('launch', '--like', task.arn[:-4] + '0000', '--probe-image', PROBE_IMAGE)
     assert gone.exit_code == 2 and 'about an hour' in gone.stderr, gone
+
+
+def test_a_task_of_no_service_has_the_groups_of_its_network_interface(operator, account):
+    definition = client('ecs', account.moto.url).describe_services(cluster='prod', services=['web'])['services'][0]['taskDefinition']
+    alone = account.RunTask({'cluster': 'prod', 'taskDefinition': definition, 'networkConfiguration': {'awsvpcConfiguration': {'subnets': [account.subnets[2]]}}})
+    task = account.tasks[alone['tasks'][0]['taskArn']]
+    like = 'launch', '--like', task.arn, '--format', 'json', '--probe-image', PROBE_IMAGE
+    gone = operator(*like)
+    assert gone.exit_code == 2 and '--security-groups' in gone.stderr and not account.asked('RunTask'), gone
+    ec2 = client('ec2', account.moto.url)
+    task.interface = ec2.create_network_interface(SubnetId=account.subnets[2], Groups=[account.group])['NetworkInterface']['NetworkInterfaceId']
+    launched = operator(*like)
+    assert list(launched.reports) == [account.subnets[2]] and networks(account)[0]['securityGroups'] == [account.group], launched
 
 
 STOPPED = [
@@ -116,6 +132,40 @@ def test_a_task_that_stays_pending_is_stopped_and_said_to_be(operator, account):
     assert account.running() == [] and len(account.asked('StopTask')) == 1
 
 
+@pytest.mark.parametrize('exit_code, reason, status', [
+    (137, 'OutOfMemoryError: Container killed due to memory usage', 'inconclusive'), (139, '', 'inconclusive'), (143, '', 'inconclusive'),
+    (1, '', 'inconclusive'), (2, '', 'inconclusive'), (101, '', 'inconclusive'), (4, '', 'warn')])
+def test_a_probe_that_did_not_end_by_itself_is_no_success(operator, account, exit_code, reason, status):
+    account.behaviours[account.subnets[0]] = Scripted(exit_code=exit_code, container_reason=reason)
+    launched = operator.launch(*SERVICE)
+    verdict = launched.reports[account.subnets[0]]['verdict']
+    assert verdict['status'] == status and launched.exit_code == (4 if status == 'warn' else 3), launched
+    assert str(exit_code) in verdict['summary'] and reason in verdict['summary'], launched
+
+
+def test_what_lies_in_the_log_group_is_believed_only_where_the_exit_code_agrees(operator, account):
+    logs, whole = client('logs', account.moto.url), operator.launch(*SERVICE, '--run-id', 'one').reports[account.subnets[0]]
+
+    def write(run_id, text):
+        def begin(task):
+            Scripted.begin(account.behaviours[task.subnet], task)
+            logs.create_log_stream(logGroupName='/ecs/app', logStreamName=f'ecs/pullprobe/{task.id}')
+            logs.put_log_events(logGroupName='/ecs/app', logStreamName=f'ecs/pullprobe/{task.id}', logEvents=[
+                {'timestamp': int(task.created * 1000), 'message': text}])
+        return begin
+    passed = json.dumps({**whole, 'run': {**whole['run'], 'id': 'two'}})
+    lies = {'passes': passed, 'cut': passed[:len(passed) // 2], 'other run': json.dumps(whole), 'garbage': '{"schema":"pullprobe/report/v1"}'}
+    account.behaviours = {}
+    for subnet, text in zip(account.subnets, lies.values()):
+        account.behaviours[subnet] = Scripted(exit_code=11)
+        account.behaviours[subnet].begin = write('two', text)
+    launched = operator.launch(*LOGGED, '--run-id', 'two')
+    assert launched.exit_code == 11, launched
+    for report in launched.reports.values():
+        assert report['verdict']['exit_code'] == 11 and {seen['witness'] for seen in report['observations']} == {'ecs'}, launched
+        assert 'did not reach' not in report['verdict']['summary'] and '/ecs/app' in report['verdict']['summary'], launched
+
+
 def test_a_refused_subnet_is_reported_and_the_others_go_on(operator, account):
     launched = operator.launch(*SERVICE, '--subnets', account.subnets[0], 'subnet-00000000000000bad')
     assert launched.reports[account.subnets[0]]['verdict']['status'] == 'pass', launched
@@ -152,22 +202,31 @@ def test_a_missing_right_is_named_with_the_statement_that_grants_it_and_nothing_
 
 def test_a_right_to_read_logs_that_is_missing_is_said_once_and_the_exit_code_speaks(operator, account):
     account.refusals['GetLogEvents'] = Refusal('AccessDeniedException', RUN_TASK.replace('ecs:RunTask', 'logs:GetLogEvents'))
-    launched = operator.launch(*SERVICE)
+    launched = operator.launch(*LOGGED)
     assert launched.exit_code == 0 and launched.stderr.count('"Action":"logs:GetLogEvents"') == 1, launched
 
 
 def test_a_dry_run_prints_every_request_and_changes_nothing(operator, account):
-    launched = operator.launch(*SERVICE, '--dry-run')
+    launched = operator.launch(*LOGGED, '--dry-run')
     assert launched.exit_code == 0, launched
     shown = [json.loads(line) for line in launched.stdout.splitlines()]
     runs = [request['body'] for request in shown if request['operation'] == 'RunTask']
     assert {name for _, name, _ in account.requests} == {request['operation'] for request in shown if request['sent']}
     assert not {'RunTask', 'RegisterTaskDefinition', 'StopTask'} & {name for _, name, _ in account.requests}
     assert {'RegisterTaskDefinition', 'RunTask', 'DescribeTasks', 'GetLogEvents', 'StopTask'} <= {request['operation'] for request in shown}
-    real = operator.launch(*SERVICE, '--run-id', runs[0]['startedBy'].removeprefix('pullprobe/'))
+    real = operator.launch(*LOGGED, '--run-id', runs[0]['startedBy'].removeprefix('pullprobe/'))
     assert real.exit_code == 0
-    without = [{**run, 'taskDefinition': None} for run in runs]
-    assert sorted(map(str, without)) == sorted(str({**run, 'taskDefinition': None}) for run in account.asked('RunTask'))
+    def of_any_process(run):
+        return str({**run, 'taskDefinition': None, 'clientToken': None, 'tags': [tag for tag in run['tags'] if tag['key'] != 'pullprobe:launcher']})
+    assert sorted(map(of_any_process, runs)) == sorted(map(of_any_process, account.asked('RunTask')))
+
+
+def test_a_run_id_that_is_used_again_starts_tasks_of_its_own(operator, account):
+    for exit_code in (0, 14):
+        account.behaviours = {subnet: Scripted(exit_code=exit_code) for subnet in account.subnets}
+        launched = operator.launch(*SERVICE, '--run-id', 'ci-42')
+        assert launched.exit_code == exit_code, launched
+    assert len(account.tasks) == 8
 
 
 def test_a_service_elsewhere_is_missed_with_the_next_command(operator, account):

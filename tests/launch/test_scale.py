@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from conftest import PROBE_IMAGE
+from conftest import PROBE_IMAGE, wait_for
 from ecs_standin import Bucket, Scripted
 
 SERVICE = '--service', 'web', '--probe-image', PROBE_IMAGE
@@ -41,7 +41,7 @@ def test_ctrl_c_stops_what_was_started_and_reports_what_is_known(operator, accou
     account.behaviours = {**{subnet: Scripted(pending=60) for subnet in account.subnets}, account.subnets[0]: Scripted(exit_code=11)}
     process = operator.start('launch', '--cluster', 'prod', '--format', 'json', *SERVICE)
     wait_for(lambda: any(task.status == 'STOPPED' for task in account.tasks.values()) and len(account.tasks) == 4)
-    time.sleep(4)  # its exit code lands after the log was looked for
+    time.sleep(1.5)
     process.send_signal(signal.SIGINT)
     launched = operator.finish(process)
     assert launched.exit_code == 11 and launched.seconds < 15, launched
@@ -53,13 +53,14 @@ def test_ctrl_c_stops_what_was_started_and_reports_what_is_known(operator, accou
 
 def test_a_second_signal_does_not_wait_and_names_gc(operator, account):
     account.behaviours = {subnet: Scripted(pending=60, ignores_stop=True) for subnet in account.subnets}
-    process = operator.start('launch', '--cluster', 'prod', *SERVICE)
+    process = operator.start('launch', '--cluster', 'prod', *SERVICE, '--run-id', 'mine')
     wait_for(lambda: len(account.tasks) == 4)
     process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     launched = operator.finish(process)
     assert launched.seconds < 3 and launched.exit_code == 3, launched
+    assert 'pullprobe gc --cluster prod --region us-east-1 --run-id mine' in launched.stderr, launched
 
 
 @pytest.mark.parametrize('seed', range(12))
@@ -86,6 +87,20 @@ def test_gc_leaves_alone_what_is_not_a_launchs_or_not_old_enough(operator, accou
     account.behaviours = {subnet: Scripted(pending=60) for subnet in account.subnets}
     network = {'awsvpcConfiguration': {'subnets': [account.subnets[0]]}}
     account.RunTask({'cluster': 'prod', 'taskDefinition': 'app', 'networkConfiguration': network, 'startedBy': 'ecs-svc/123'})
+    running = operator.start('launch', '--cluster', 'prod', *SERVICE, '--run-id', 'running')
+    wait_for(lambda: len(account.running()) == 5)
+    kept = operator('gc', '--cluster', 'prod')
+    assert kept.stdout.count('left alone') == 4 and f'process {running.pid}' in kept.stdout and len(account.running()) == 5, kept
+    assert all(task.arn in kept.stdout for task in account.running() if task.request['startedBy'] == 'pullprobe/running'), kept
+    elsewhere = {'cluster': 'prod', 'taskDefinition': 'app', 'networkConfiguration': network, 'startedBy': 'pullprobe/elsewhere', 'tags': [
+        {'key': 'pullprobe:run', 'value': 'elsewhere'}, {'key': 'pullprobe:launcher', 'value': '0123456789ab/7/42/690'}]}
+    [theirs] = [account.tasks[task['taskArn']] for task in account.RunTask(elsewhere)['tasks']]
+    kept = operator('gc', '--cluster', 'prod')
+    assert theirs.arn in kept.stdout and 'another machine' in kept.stdout and '--run-id' in kept.stdout and theirs in account.running(), kept
+    theirs.created -= 700
+    assert f'stopped {theirs.arn}' in operator('gc', '--cluster', 'prod').stdout
+    assert operator('gc', '--cluster', 'prod', '--run-id', 'running').stdout.count('stopped arn') == 4
+    operator.finish(running)
     for run in ('mine', 'theirs'):
         process = operator.start('launch', '--cluster', 'prod', *SERVICE, '--run-id', run)
         wait_for(lambda: sum(task.request.get('startedBy') == f'pullprobe/{run}' for task in account.tasks.values()) == 4)
@@ -99,10 +114,3 @@ def test_gc_leaves_alone_what_is_not_a_launchs_or_not_old_enough(operator, accou
     assert operator('gc', '--cluster', 'prod', '--task-definitions').stdout.count('deregistered ') == 1
     assert [task.request['startedBy'] for task in account.running()] == ['ecs-svc/123']
     assert 'no task of a launch runs' in operator('gc', '--cluster', 'prod').stdout
-
-
-def wait_for(condition, seconds=30):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, 'it did not come to that'
-        time.sleep(0.01)

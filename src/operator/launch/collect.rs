@@ -66,16 +66,25 @@ impl Collector {
         let Some(log) = self.launch.plan.logs.first() else {
             return Landed::told(&subnet, witness::exited(&self.launch, &subnet, &task, exit_code, &NoLog::NotAsked));
         };
+        let place = format!("the log group {}", log.group);
         let (no_log, note) = match self.look_for(log, task.id()).await {
-            Ok(Some((report, line))) => return Landed { subnet, report, line, note: None },
-            Ok(None) => (NoLog::Absent(format!("the log group {}", log.group)), None),
+            // Whoever can write there can write anything, but not the exit code. One that was killed afterwards has none.
+            Ok(Found::Report(report, line)) if agrees(&report, exit_code) => {
+                return Landed { subnet, report: *report, line, note: None };
+            }
+            Ok(Found::Report(report, _)) => {
+                (NoLog::Other(format!("the report in {place} says {}", report.verdict.exit_code)), None)
+            }
+            Ok(Found::Garbage) => (NoLog::Other(format!("what lies in {place} is not this run's whole report")), None),
+            Ok(Found::Nothing) => (NoLog::Absent(place), None),
             Err(error) => (NoLog::Unread(error.to_string()), Some(error.to_string())),
         };
         let report = witness::exited(&self.launch, &subnet, &task, exit_code, &no_log);
         Landed { note, ..Landed::told(&subnet, report) }
     }
 
-    async fn look_for(&self, log: &LogDestination, task: &str) -> Result<Option<(Report, String)>, Error> {
+    async fn look_for(&self, log: &LogDestination, task: &str) -> Result<Found, Error> {
+        let mut last = Found::Nothing;
         let client = self.client.in_region(log.region.clone());
         let body = json!({
             "logGroupName": log.group,
@@ -89,9 +98,11 @@ impl Collector {
             drop(turn);
             match answer {
                 Ok(events) => {
-                    let found = events.events.iter().rev().find_map(|event| self.read(&event.message));
-                    if found.is_some() {
+                    if let Some(found) = events.events.iter().rev().find_map(|event| self.read(&event.message)) {
                         return Ok(found);
+                    }
+                    if events.events.iter().any(|event| event.message.contains(SCHEMA)) {
+                        last = Found::Garbage;
                     }
                 }
                 Err(error) if error.code() == "ResourceNotFoundException" => {}
@@ -101,15 +112,29 @@ impl Collector {
                 sleep(pause).await;
             }
         }
-        Ok(None)
+        Ok(last)
     }
 
-    /// A report of this run. Whoever can write to the log group could write anything.
-    fn read(&self, message: &str) -> Option<(Report, String)> {
+    /// A report of this run.
+    fn read(&self, message: &str) -> Option<Found> {
         let report: Report = serde_json::from_str(message).ok()?;
         let ours = report.schema == SCHEMA && report.run.id == self.launch.run_id;
-        ours.then(|| (report, message.trim().to_owned()))
+        ours.then(|| Found::Report(Box::new(report), message.trim().to_owned()))
     }
+}
+
+/// What lies in the log stream.
+enum Found {
+    /// The report of this run, and its line.
+    Report(Box<Report>, String),
+    /// Something that looks like one.
+    Garbage,
+    Nothing,
+}
+
+/// A container that was killed after its report was written has an exit code that is no verdict, and no other one to believe.
+fn agrees(report: &Report, exit_code: i64) -> bool {
+    i64::from(report.verdict.exit_code) == exit_code || !matches!(exit_code, 0 | 3 | 4 | 10..=20)
 }
 
 #[derive(Debug, Default, Deserialize)]

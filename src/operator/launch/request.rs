@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::definition::CONTAINER;
+use super::launcher::{LAUNCHER_TAG, Launcher};
 use crate::operator::ecs::digest;
 use crate::plan::{Expect, MAX_OVERRIDES, Plan};
 
@@ -73,7 +74,11 @@ impl Launch {
             "networkConfiguration": { "awsvpcConfiguration": network },
             "overrides": self.overrides(subnet)?,
             "startedBy": started_by(&self.run_id),
-            "tags": [{ "key": RUN_TAG, "value": self.run_id }, { "key": SUBNET_TAG, "value": subnet }],
+            "tags": [
+                { "key": RUN_TAG, "value": self.run_id },
+                { "key": SUBNET_TAG, "value": subnet },
+                { "key": LAUNCHER_TAG, "value": Launcher::this().tag(self.watched().as_secs()) },
+            ],
             "clientToken": self.token(subnet),
         });
         match &self.provider {
@@ -134,10 +139,16 @@ impl Launch {
         Ok(overrides)
     }
 
-    /// The same for the same run and subnet, so that a call that is repeated starts no second task. 64 characters at most
-    /// (ECS API reference, RunTask).
+    /// The same for the same launch and subnet, so that a call that is repeated starts no second task; another one for
+    /// another launch, even with the same run id: ECS would answer with the task of the first. 64 characters at most (ECS
+    /// API reference, RunTask).
     fn token(&self, subnet: &str) -> String {
-        digest(&[&self.run_id, subnet], 16)
+        digest(&[&Launcher::this().tag(0), &self.run_id, subnet], 16)
+    }
+
+    /// How long a task of this launch can be watched: until it starts, until it ends, and what ECS needs in between.
+    fn watched(&self) -> Duration {
+        self.timeout + self.deadline + Duration::from_mins(5)
     }
 }
 

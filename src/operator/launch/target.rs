@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::definition::{self, Wanted as WantedDefinition};
+use super::interface;
 use super::request::{Launch, Provider};
 use super::{Error, MOST_SUBNETS};
 use crate::cli::target::{Architecture, Target};
@@ -49,7 +50,7 @@ pub async fn resolve(
     let cluster = flags.cluster.clone().or_else(|| named.map(str::to_owned));
     let cluster = cluster.unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
     let found = match (task, &flags.service) {
-        (Some(task), _) => like(calls, &cluster, task).await?,
+        (Some(task), _) => like(calls, &cluster, task, flags.security_groups.is_empty()).await?,
         (None, Some(service)) => of_service(&described(calls, &cluster, service).await?),
         (None, None) if flags.task_definition.is_some() => Found::default(),
         (None, None) => {
@@ -86,7 +87,7 @@ pub async fn resolve(
                 .into(),
         )
     })?;
-    let image = probe_image(calls, flags).await?;
+    let image = probe_image(calls, flags, role.split(':').nth(4).unwrap_or("ACCOUNT")).await?;
     let architecture = flags.probe_architecture.map(Architecture::name);
     let architecture = architecture.unwrap_or(match definition["runtimePlatform"]["cpuArchitecture"].as_str() {
         Some("ARM64") => "ARM64",
@@ -191,8 +192,9 @@ fn of_service(service: &Service) -> Found {
     }
 }
 
-/// A task's own subnet and task definition. ECS does not say its security groups: those are its service's.
-async fn like(calls: &Calls, cluster: &str, arn: &str) -> Result<Found, Error> {
+/// A task's own subnet and task definition. ECS does not say its security groups: those are its service's, or its network
+/// interface's, if they are not named.
+async fn like(calls: &Calls, cluster: &str, arn: &str, unnamed: bool) -> Result<Found, Error> {
     let body = json!({ "cluster": cluster, "tasks": [arn] });
     let answer: Tasks =
         calls.read(Api::ECS, "DescribeTasks", &body).await.map_err(|error| cluster_hint(error, cluster))?;
@@ -211,6 +213,15 @@ async fn like(calls: &Calls, cluster: &str, arn: &str) -> Result<Found, Error> {
         },
         None => Found::default(),
     };
+    if unnamed && found.network.security_groups.is_empty() {
+        let hint = "Amazon ECS does not say in which security groups a task is that no service started";
+        let next = "name them with --security-groups, and add --assign-public-ip if it had a public address";
+        let interface = interface::of_task(calls, &task).await;
+        let interface = interface.map_err(|error| Error::Usage(format!("{hint}. {error}. Or {next}")))?;
+        found.network = interface.ok_or_else(|| {
+            Error::Usage(format!("{hint}, and its network interface, which would, is gone with it: {next}"))
+        })?;
+    }
     let strategy = task.capacity_provider_name.as_deref().map(|name| json!({ "capacityProvider": name, "weight": 1 }));
     found.network.subnets = task.interface("subnetId").map(str::to_owned).into_iter().collect();
     found.placed.launch_type = task.launch_type.clone().filter(|_| strategy.is_none());
@@ -283,7 +294,7 @@ fn plan(
     Plan::new(wanted, region).map_err(Error::Usage)
 }
 
-async fn probe_image(calls: &Calls, flags: &Target) -> Result<String, Error> {
+async fn probe_image(calls: &Calls, flags: &Target, account: &str) -> Result<String, Error> {
     if let Some(image) = &flags.probe_image {
         image
             .parse::<crate::reference::Reference>()
@@ -297,12 +308,15 @@ async fn probe_image(calls: &Calls, flags: &Target) -> Result<String, Error> {
         return Ok(image);
     }
     let region = calls.client().region();
+    let registry = format!("{account}.dkr.ecr.{region}.{}", region.partition().dns_suffix());
+    let image = format!("{registry}/pullprobe:{}", env!("CARGO_PKG_VERSION"));
     Err(Error::Usage(format!(
         "--probe-image is missing, and no task definition of an earlier launch names it. Put the probe into your own ECR \
-         once and name it: build the image (README, \"In your own subnet\"), then \
-         `aws ecr create-repository --repository-name pullprobe --region {region}` and push it to \
-         ACCOUNT.dkr.ecr.{region}.{}/pullprobe:{}",
-        region.partition().dns_suffix(),
-        env!("CARGO_PKG_VERSION"),
+         once, from a checkout of pullprobe (docker takes the same arguments as buildah):\n\n    \
+         cargo static --target x86_64-unknown-linux-gnu\n    \
+         buildah build --tag {image} .\n    \
+         aws ecr create-repository --region {region} --repository-name pullprobe\n    \
+         aws ecr get-login-password --region {region} | buildah login --username AWS --password-stdin {registry}\n    \
+         buildah push {image}\n\nand add\n\n    --probe-image {image}"
     )))
 }

@@ -126,7 +126,11 @@ pub fn exited(launch: &Launch, subnet: &str, task: &Task, code: i64, no_log: &No
             (Status::Inconclusive, INCONCLUSIVE, Vec::new(), format!("Nothing is known, because {why}"))
         }
     };
-    let summary = format!("{lead}, as the probe's exit code {code} says; {missing}");
+    // `OutOfMemoryError: Container killed due to memory usage`
+    let reason = task.containers.iter().find_map(|container| container.reason.as_deref());
+    let reason = reason.map(|reason| format!(" (Amazon ECS says: {})", redact(&one_line(shorten(reason, 300)))));
+    let reason = reason.unwrap_or_default();
+    let summary = format!("{lead}, as the probe's exit code {code} says{reason}; {missing}");
     let verdict = Verdict { status, exit_code, summary };
     let mut report =
         report(launch, subnet, task, vec![log, ended], (Diagnosis { findings, ruled_out: Vec::new() }, verdict));
@@ -143,10 +147,12 @@ fn candidates(family: Family, no_log: &NoLog, because: &[String]) -> Vec<Finding
         .filter(|cause| cause.family() == family && !NEVER_FROM_A_PROBE.contains(cause))
         .collect();
     let confidence = if causes.len() == 1 { Confidence::Likely } else { Confidence::Possible };
+    let look_alike = LOOK_ALIKE.iter().filter(|(of, _)| *of == family).map(|(_, cause)| *cause);
+    let causes = causes.into_iter().chain(look_alike);
     let role = if matches!(no_log, NoLog::Absent(_)) { Role::Logs } else { Role::Metadata };
     let about = |cause: Cause| Finding {
         cause,
-        family,
+        family: cause.family(),
         role,
         confidence,
         blocking: true,
@@ -154,8 +160,16 @@ fn candidates(family: Family, no_log: &NoLog, because: &[String]) -> Vec<Finding
         remedy: cause.remedy().to_owned(),
         because: because.to_vec(),
     };
-    causes.into_iter().map(about).collect()
+    causes.map(about).collect()
 }
+
+/// Causes of another family that a probe's first finding can stand before: a filter before a resolver of one's own is a
+/// resolver that is silent, and an address that nobody has is a path that is.
+const LOOK_ALIKE: [(Family, Cause); 3] = [
+    (Family::Resolve, Cause::TaskSecurityGroupEgress),
+    (Family::Resolve, Cause::NetworkAcl),
+    (Family::Network, Cause::NamePointsElsewhere),
+];
 
 /// What is told from configuration or by ECS alone, and what a task starts in spite of: no probe ends with these as its
 /// first finding.
@@ -175,6 +189,8 @@ pub enum NoLog {
     NotAsked,
     /// The log group has none.
     Absent(String),
+    /// What lies there is not the report that this exit code is of.
+    Other(String),
     /// It could not be looked for.
     Unread(String),
 }
@@ -192,6 +208,7 @@ impl std::fmt::Display for NoLog {
                 f.write_str("the task definition has no log group to read its report from (--log-group names one)")
             }
             Self::Absent(place) => write!(f, "its report did not reach {place}"),
+            Self::Other(what) => f.write_str(what),
             Self::Unread(why) => write!(f, "its report could not be read: {why}"),
         }
     }
