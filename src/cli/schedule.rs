@@ -24,6 +24,9 @@ pub enum Action {
         #[arg(long, value_name = "R")]
         region: Option<Region>,
     },
+    /// Print what `create` makes as a file for CloudFormation or Terraform, the scheduler's role included. With --region,
+    /// --task-definition FILE and --probe-image it calls nothing and needs no credentials
+    Print(Box<Print>),
     /// Remove what `create` made, and nothing else
     Remove(Remove),
 }
@@ -38,9 +41,33 @@ pub struct Create {
     /// for the execution role
     #[arg(long, value_name = "ARN")]
     pub scheduler_role: String,
+    /// Enable schedules and alarm actions that somebody disabled by hand [default: they stay disabled]
+    #[arg(long)]
+    pub enable: bool,
     /// Print every request to AWS with its body. What only reads is sent, what would change something is not
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `pullprobe schedule print`.
+#[derive(Debug, Args)]
+pub struct Print {
+    /// What is printed.
+    #[command(flatten)]
+    pub what: What,
+    /// For which tool
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: PrintFormat,
+}
+
+/// A tool that sets things up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum PrintFormat {
+    /// An AWS CloudFormation template in YAML
+    #[value(name = "cloudformation")]
+    CloudFormation,
+    /// A Terraform module of one file
+    Terraform,
 }
 
 /// What is run, how often, and who is told.

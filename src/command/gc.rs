@@ -11,6 +11,7 @@ use crate::cli::launch::GcCommand;
 use crate::operator::calls::Calls;
 use crate::operator::gc::{self, Leftover};
 use crate::operator::launch::DEFAULT_CLUSTER;
+use crate::operator::schedule;
 
 /// Stops what is left of launches and says what it was.
 pub fn run(flags: &GcCommand) -> Result<u8, Error> {
@@ -73,11 +74,8 @@ async fn definitions(calls: &Calls, flags: &GcCommand) -> Result<u8, Error> {
         }
         Err(error) => return Err(of_call(&error)),
     };
-    if flags.task_definitions {
-        for arn in &found {
-            gc::deregister(calls, arn).await.map_err(|error| of_call(&error))?;
-            print(&format!("{} {arn}", if calls.is_dry() { "would deregister" } else { "deregistered" }))?;
-        }
+    if flags.task_definitions && !found.is_empty() {
+        deregister(calls, &found).await?;
     } else if !found.is_empty() {
         let names: Vec<_> = found.iter().map(|arn| arn.rsplit('/').next().unwrap_or(arn)).collect();
         print(&format!("kept for the next launch: {} (--task-definitions deregisters them)", names.join(", ")))?;
@@ -87,6 +85,27 @@ async fn definitions(calls: &Calls, flags: &GcCommand) -> Result<u8, Error> {
 
 fn described(task: &Leftover) -> String {
     format!("{} (run {}, {})", task.arn, task.run_id, task.status)
+}
+
+/// All but those that schedules run: without them each of their runs would fail. Where that cannot be read, none.
+async fn deregister(calls: &Calls, found: &[String]) -> Result<(), Error> {
+    let used = schedule::definitions_in_use(calls).await.map_err(|error| {
+        let kept = format!(
+            "the probe's task definitions are kept, because it cannot be read which of them schedules run: {error}"
+        );
+        Error::Tool(kept)
+    })?;
+    for arn in found {
+        // A schedule may name the family alone, and then runs its newest.
+        let family = arn.rsplit_once(':').map_or(arn.as_str(), |(family, _)| family);
+        if used.contains(arn) || used.contains(family) {
+            print(&format!("kept {arn}: a schedule runs it (`pullprobe schedule list`)"))?;
+            continue;
+        }
+        gc::deregister(calls, arn).await.map_err(|error| of_call(&error))?;
+        print(&format!("{} {arn}", if calls.is_dry() { "would deregister" } else { "deregistered" }))?;
+    }
+    Ok(())
 }
 
 fn is_older(task: &Leftover, age: Duration, now: f64) -> bool {

@@ -5,6 +5,7 @@ use super::probe::runtime;
 use super::{Error, print};
 use crate::cli::schedule::{Action, Create, Remove, ScheduleCommand, What};
 use crate::operator::calls::Calls;
+use crate::operator::launch;
 use crate::operator::schedule::{self, Set};
 
 /// Does it and says what was done.
@@ -12,6 +13,10 @@ pub fn run(command: &ScheduleCommand) -> Result<u8, Error> {
     runtime()?.block_on(async {
         match &command.action {
             Action::Create(flags) => create(flags).await,
+            Action::Print(flags) => {
+                let (_, set) = read(&flags.what, false).await?;
+                print(&schedule::print(&set, flags.format).map_err(|error| of_launch(&error))?)
+            }
             Action::Remove(flags) => remove(flags).await,
             Action::List { region } => {
                 let calls = calls(client(region.clone(), None).await?, false);
@@ -31,21 +36,25 @@ async fn read(what: &What, dry_run: bool) -> Result<(Calls, Set), Error> {
 async fn create(flags: &Create) -> Result<u8, Error> {
     let (calls, set) = read(&flags.what, flags.dry_run).await?;
     let mut say = said(flags.dry_run);
-    match schedule::create(&calls, &set, &flags.scheduler_role, &mut say).await {
-        Ok(0) => Ok(0),
-        Ok(failures) => Err(Error::Tool(format!(
-            "{failures} of {} subnets are not complete: mend what is said above and repeat the command, it makes what is missing",
-            set.launch.subnets.len()
-        ))),
-        Err(error) => Err(of_launch(&error)),
-    }
+    let created = schedule::create(&calls, &set, &flags.scheduler_role, flags.enable, &mut say).await;
+    complete(created)
 }
 
 async fn remove(flags: &Remove) -> Result<u8, Error> {
     let calls = calls(client(flags.region.clone(), None).await?, flags.dry_run);
     let mut say = said(flags.dry_run);
-    let removed = schedule::remove(&calls, &flags.name, flags.keep_logs, &mut say).await;
-    removed.map(|()| 0).map_err(|error| of_launch(&error))
+    complete(schedule::remove(&calls, &flags.name, flags.keep_logs, &mut say).await)
+}
+
+/// What failed was said where it happened.
+fn complete(done: Result<usize, launch::Error>) -> Result<u8, Error> {
+    match done {
+        Ok(0) => Ok(0),
+        Ok(failures) => Err(Error::Tool(format!(
+            "not complete, {failures} failed: mend what is said above and repeat the command, it does what is missing"
+        ))),
+        Err(error) => Err(of_launch(&error)),
+    }
 }
 
 /// In a dry run the requests are the output, and nothing was done.

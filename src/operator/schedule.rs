@@ -3,13 +3,20 @@
 //! All that belongs together has one name. The schedule group `pullprobe-NAME` is its root: it is made first and removed
 //! last, and its tag says that it is ours, so that a run that broke off can be repeated, and nothing of others is touched.
 
+mod alarm;
 mod create;
+mod find;
+mod list;
+mod print;
 mod remove;
 mod send;
 mod set;
 
 pub use create::create;
-pub use remove::{list, remove};
+pub use find::definitions_in_use;
+pub use list::list;
+pub use print::print;
+pub use remove::remove;
 pub use set::{Set, read};
 
 /// The tag of all that is made, with the name as its value.

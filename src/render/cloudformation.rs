@@ -237,7 +237,7 @@ impl Stack<'_> {
 const IP_PROTOCOL_TCP: u32 = 6;
 
 /// The account's number where an ARN leaves it open.
-fn with_account(tree: Tree) -> Tree {
+pub(crate) fn with_account(tree: Tree) -> Tree {
     tree.with_texts(&|text| match around_account(&text) {
         None => Tree::Text(text),
         Some((before, after)) => {
@@ -249,7 +249,7 @@ fn with_account(tree: Tree) -> Tree {
 }
 
 /// Letters and digits, each word with a capital.
-fn logical_id(name: &str) -> String {
+pub(crate) fn logical_id(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
     let capital =
         |word: &str| word.chars().take(1).map(|c| c.to_ascii_uppercase()).chain(word.chars().skip(1)).collect();

@@ -234,9 +234,11 @@ impl Module<'_> {
     }
 }
 
-const ACCOUNT: &str = "data.aws_caller_identity.current.account_id";
+/// The account of whoever applies the module.
+pub(crate) const ACCOUNT: &str = "data.aws_caller_identity.current.account_id";
 
-fn with_account(tree: Tree) -> Expression {
+/// The account's number where an ARN leaves it open.
+pub(crate) fn with_account(tree: Tree) -> Expression {
     match tree {
         Tree::Text(text) => match around_account(&text) {
             None => text.into(),
@@ -275,6 +277,7 @@ fn declare(blocks: &mut Vec<Item>, head: String, items: Vec<Item>) {
     }
 }
 
-fn identifier(name: &str) -> String {
+/// Letters, digits and underscores.
+pub(crate) fn identifier(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }

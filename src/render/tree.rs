@@ -1,6 +1,7 @@
 //! A value of an infrastructure file: like JSON, but in the order in which it was put together.
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::Value;
 
 /// A value that is written as YAML (see [`super::template`]) or as HCL (see [`super::hcl`]).
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +74,25 @@ impl From<String> for Tree {
 impl From<u32> for Tree {
     fn from(number: u32) -> Self {
         Self::Number(number)
+    }
+}
+
+impl From<&Value> for Tree {
+    /// What JSON has and a tree has not, such as a fraction, becomes its text.
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Text(String::new()),
+            Value::Bool(flag) => Self::Flag(*flag),
+            Value::Number(number) => match number.as_u64().and_then(|number| u32::try_from(number).ok()) {
+                Some(number) => Self::Number(number),
+                None => Self::Text(number.to_string()),
+            },
+            Value::String(text) => Self::Text(text.clone()),
+            Value::Array(items) => Self::list(items),
+            Value::Object(members) => {
+                Self::Map(members.iter().map(|(name, value)| (name.clone(), value.into())).collect())
+            }
+        }
     }
 }
 

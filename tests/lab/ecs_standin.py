@@ -216,6 +216,15 @@ class EcsStandin:
                 self.end_headers()
                 self.wfile.write(content)
 
+            def do_GET(self):
+                """EventBridge Scheduler, which `gc` reads: REST, and moto's."""
+                status, content = standin.read_schedules(self.headers, self.path)
+                self.send_response(status)
+                self.send_header('Content-Type', 'application/json')
+                self.send_header('Content-Length', str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
             def log_message(self, *_):
                 pass
 
@@ -275,10 +284,19 @@ class EcsStandin:
         except Refusal as refusal:
             return error(refusal)
 
-    def forward(self, headers, body):
+    def read_schedules(self, headers, path):
+        place = path.split('?')[0].split('/')
+        operation = {'schedule-groups': 'ListScheduleGroups', 'schedules': 'ListSchedules' if len(place) == 2 else 'GetSchedule'}[place[1]]
+        with self.lock:
+            self.requests.append(('scheduler', operation, path))
+        if operation in self.refusals:
+            return error(self.refusals[operation])
+        return self.forward(headers, None, 'GET', path)
+
+    def forward(self, headers, body, method='POST', path='/'):
         connection = http.client.HTTPConnection(*self.upstream, timeout=60)
         kept = {name: value for name, value in headers.items() if name != 'Connection'}
-        connection.request('POST', '/', body, kept)
+        connection.request(method, path, body, kept)
         answer = connection.getresponse()
         content = answer.read()
         connection.close()

@@ -7,8 +7,8 @@ import xml.etree.ElementTree
 
 import yaml
 
-from conftest import BINARY, PROBE_IMAGE, ROOT
-from ecs_standin import Scripted
+from conftest import BINARY, PROBE_IMAGE, ROLE, ROOT, client
+from ecs_standin import ACCOUNT, REGION, Scripted
 
 SERVICE = '--service', 'web', '--probe-image', PROBE_IMAGE
 DEAD = Scripted(exit_code=None, reason='ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: '
@@ -81,6 +81,12 @@ def test_the_readmes_policy_is_what_a_launch_calls_and_no_more(operator, account
     account.behaviours[account.subnets[0]] = Scripted(pending=60)
     operator.launch('--service', 'logged')                    # looks for an image
     operator.launch('--service', 'logged', *SERVICE[2:], '--timeout', '1s')  # registers, runs, reads, stops
+    scheduled = client('scheduler', account.moto.url)        # gc keeps what schedules run
+    scheduled.create_schedule_group(Name='pullprobe-prod.web')
+    scheduled.create_schedule(
+        GroupName='pullprobe-prod.web', Name=account.subnets[0], ScheduleExpression='rate(15 minutes)', FlexibleTimeWindow={'Mode': 'OFF'},
+        Target={'Arn': f'arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/prod', 'RoleArn': ROLE,
+                'EcsParameters': {'TaskDefinitionArn': f'arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/pullprobe-0000000000000000:1'}})
     operator('gc', '--cluster', 'prod', '--task-definitions')
     granted = actions(policy('LaunchTheProbe')['Statement'])
     # Rights that no call of ours is named after: RunTask with tags and with a role.

@@ -95,7 +95,8 @@ def test_create_list_create_again_remove_and_nothing_is_left(account):
     assert account.logs.describe_log_groups()['logGroups'][0]['retentionInDays'] == 30
 
     listed = account.run('list').stdout.splitlines()
-    assert len(listed) == 2 and all('rate(15 minutes)' in line and 'MISSING' not in line for line in listed), listed
+    assert len(listed) == 3 and listed[0].startswith('NAME '), listed
+    assert all('  15 minutes  ' in line and 'MISSING' not in line for line in listed[1:]), listed
 
     before = account.left()
     account.create('--retention', '7', every='2h')
@@ -143,7 +144,7 @@ def test_what_fails_in_one_subnet_is_said_and_a_repetition_completes_it(account)
     account.recorder.refuse['CreateSchedule'] = 1
     done = account.create(code=1)
     assert f'{account.subnets[0]}: FAILED' in done.stdout and '"Action":"scheduler:CreateSchedule"' in done.stdout
-    assert '1 of 2 subnets' in done.stderr and len(account.left()[1]) == 1
+    assert 'not complete, 1 failed' in done.stderr and len(account.left()[1]) == 1
     account.create()
     assert len(account.left()[1]) == 2 and len(account.left()[2]) == 4
 

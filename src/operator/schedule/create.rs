@@ -1,21 +1,49 @@
 //! `schedule create`: makes what is missing, updates what is there, removes the schedules of subnets that are gone.
+//!
+//! UpdateSchedule and PutMetricAlarm replace everything. What somebody set by hand and no flag says is read first and
+//! kept: that a schedule is disabled, that an alarm tells nobody, a key of one's own, a queue for what failed.
 
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt as _, stream};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::remove::{Log, log_group, members, owner, remove_alarms, remove_schedule};
+use super::alarm::subnet_of;
+use super::find::{Log, log_group, members, owner, schedule};
+use super::remove::{remove_alarms, remove_schedules};
 use super::set::Set;
 use super::{TAG, send};
 use crate::operator::aws;
 use crate::operator::calls::Calls;
 use crate::operator::launch::Error;
 
+/// The tag that remembers the log group.
+pub const LOG_TAG: &str = "pullprobe:log-group";
+
+/// What is there of a set.
+#[derive(Default)]
+struct There {
+    schedules: BTreeSet<String>,
+    alarms: Vec<send::Alarm>,
+}
+
 /// Makes or updates it all, and says what was done, a line each. What fails in one subnet does not keep the others from
-/// being made; the number of failures is returned, and a repetition makes what is missing.
-pub async fn create(calls: &Calls, set: &Set, role: &str, say: &mut dyn FnMut(String)) -> Result<usize, Error> {
+/// being made; the number of failures is returned, and a repetition makes what is missing. With `enable`, what was
+/// disabled by hand is enabled.
+pub async fn create(
+    calls: &Calls,
+    set: &Set,
+    role: &str,
+    enable: bool,
+    say: &mut dyn FnMut(String),
+) -> Result<usize, Error> {
     let group = set.group();
-    match owner(calls, &group).await? {
-        Some((_, true)) => {}
+    let there = match owner(calls, &group).await? {
+        Some((_, true)) => There {
+            schedules: members(calls, &group).await?.into_iter().collect(),
+            alarms: send::alarms(calls, &format!("{group}/")).await?,
+        },
         Some((_, false)) => {
             return Err(Error::Usage(format!(
                 "there is a schedule group {group} without the tag {TAG}, made by something else, such as a stack: choose \
@@ -28,39 +56,29 @@ pub async fn create(calls: &Calls, set: &Set, role: &str, say: &mut dyn FnMut(St
             let body = json!({ "Tags": tags });
             send::scheduler(calls, "CreateScheduleGroup", (Method::POST, &path), Some(&body)).await?;
             say(format!("schedule group {group}: created"));
+            There::default()
         }
-    }
-    log(calls, set, say).await?;
-    let definition = set.definition.ready(calls).await?;
-    let cluster = cluster_arn(&set.launch.cluster, &definition, set.launch.plan.region.partition().name());
-    let there = if calls.is_dry() { Vec::new() } else { members(calls, &group).await? };
+    };
     let mut failures = 0;
-    for subnet in &set.launch.subnets {
-        let body = set.schedule(subnet, (&cluster, role, &definition)).map_err(Error::Usage)?;
-        let done = match put_schedule(calls, subnet, &body).await {
-            Ok(done) => put_alarms(calls, set, subnet).await.map(|()| done),
-            Err(error) => Err(error),
-        };
-        match done {
-            Ok(done) => say(format!("{subnet}: {done}, {}, with two alarms", set.rate())),
-            Err(error) => {
-                failures += 1;
-                say(format!("{subnet}: FAILED: {error}"));
-            }
-        }
+    if let Err(error) = log(calls, set, say).await {
+        failures += 1;
+        say(format!("log group {}: FAILED: {error}", set.log_group));
     }
-    for gone in there.iter().filter(|there| !set.launch.subnets.contains(there)) {
-        remove_schedule(calls, &group, gone).await?;
-        remove_alarms(calls, &format!("{group}/{gone}/")).await?;
-        say(format!("{gone}: removed, it is none of the subnets any more"));
+    let definition = set.definition.ready(calls).await?;
+    let cluster = set.cluster_arn(account_of(&definition));
+    let made_of = (cluster.as_str(), role, definition.as_str());
+    let vantages = set.launch.subnets.iter().map(|subnet| put(calls, set, subnet, made_of, &there, enable));
+    let mut vantages = stream::iter(vantages).buffered(send::at_once(calls));
+    while let Some(done) = vantages.next().await {
+        failures += usize::from(done.is_err());
+        say(done.unwrap_or_else(|failed| failed));
     }
+    drop(vantages);
+    failures += remove_stale(calls, set, &there, say).await;
     Ok(failures)
 }
 
-/// The tag that remembers the log group.
-pub const LOG_TAG: &str = "pullprobe:log-group";
-
-async fn log(calls: &Calls, set: &Set, say: &mut dyn FnMut(String)) -> Result<(), Error> {
+async fn log(calls: &Calls, set: &Set, say: &mut dyn FnMut(String)) -> Result<(), aws::Error> {
     let name = &set.log_group;
     let body = json!({ "logGroupName": name, "tags": { TAG: set.name } });
     match send::change_logs(calls, "CreateLogGroup", &body).await {
@@ -71,42 +89,116 @@ async fn log(calls: &Calls, set: &Set, say: &mut dyn FnMut(String)) -> Result<()
                 return Ok(());
             }
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     }
     let body = json!({ "logGroupName": name, "retentionInDays": set.retention });
-    Ok(send::change_logs(calls, "PutRetentionPolicy", &body).await?)
+    send::change_logs(calls, "PutRetentionPolicy", &body).await
 }
 
-async fn put_schedule(calls: &Calls, name: &str, body: &Value) -> Result<&'static str, aws::Error> {
+/// One subnet's schedule and alarms. Returns the line that says so, as an error where something of it failed.
+async fn put(
+    calls: &Calls,
+    set: &Set,
+    subnet: &str,
+    made_of: (&str, &str, &str),
+    there: &There,
+    enable: bool,
+) -> Result<String, String> {
+    let body = set.schedule(subnet, made_of).map_err(|error| format!("{subnet}: FAILED: {error}"))?;
+    let exists = there.schedules.contains(subnet);
+    // Without its schedule an alarm would go off for a silence that is none.
+    let done = put_schedule(calls, &set.group(), subnet, body, exists, enable).await;
+    let done = done.map_err(|error| format!("{subnet}: FAILED: {error}"))?;
+    let (mut failed, mut muted) = (Vec::new(), false);
+    for mut alarm in set.alarms(subnet) {
+        let known = there.alarms.iter().find(|known| alarm["AlarmName"] == known.alarm_name.as_str());
+        if known.is_some_and(|known| !known.actions_enabled) && !enable {
+            alarm["ActionsEnabled"] = json!(false);
+            muted = true;
+        }
+        if let Err(error) = send::change_alarms(calls, "PutMetricAlarm", &alarm).await {
+            failed.push(error.to_string());
+        }
+    }
+    let muted = if muted { "; an alarm still tells nobody, as somebody set it (--enable ends that)" } else { "" };
+    match failed.as_slice() {
+        [] => Ok(format!("{subnet}: {done}, {}, with two alarms{muted}", set.rate())),
+        failed => Err(format!("{subnet}: {done}, but its alarms FAILED: {}", failed.join("; "))),
+    }
+}
+
+async fn put_schedule(
+    calls: &Calls,
+    group: &str,
+    name: &str,
+    body: Value,
+    exists: bool,
+    enable: bool,
+) -> Result<&'static str, aws::Error> {
     let path = format!("/schedules/{name}");
-    match send::scheduler(calls, "CreateSchedule", (Method::POST, &path), Some(body)).await {
-        Ok(_) => Ok("created"),
-        Err(error) if error.code() == "ConflictException" => {
-            send::scheduler(calls, "UpdateSchedule", (Method::PUT, &path), Some(body)).await?;
-            Ok("updated")
+    if !exists {
+        match send::scheduler(calls, "CreateSchedule", (Method::POST, &path), Some(&body)).await {
+            // Made meanwhile, by somebody else or by a call whose answer was lost.
+            Err(error) if error.code() == "ConflictException" => {}
+            other => return other.map(|_| "created"),
         }
-        Err(error) => Err(error),
     }
+    let (body, disabled) = kept(body, &schedule(calls, group, name).await?, enable);
+    send::scheduler(calls, "UpdateSchedule", (Method::PUT, &path), Some(&body)).await?;
+    Ok(if disabled { "updated, and still DISABLED, as somebody set it (--enable ends that)" } else { "updated" })
 }
 
-async fn put_alarms(calls: &Calls, set: &Set, subnet: &str) -> Result<(), aws::Error> {
-    for alarm in set.alarms(subnet) {
-        send::change_alarms(calls, "PutMetricAlarm", &set.alarm_fields(subnet, &alarm)).await?;
+/// The update, with what was set by hand, and whether the schedule stays disabled.
+fn kept(mut body: Value, there: &Value, enable: bool) -> (Value, bool) {
+    let disabled = there["State"] == "DISABLED" && !enable;
+    if disabled {
+        body["State"] = json!("DISABLED");
     }
-    Ok(())
+    if there["KmsKeyArn"].is_string() {
+        body["KmsKeyArn"] = there["KmsKeyArn"].clone();
+    }
+    if there["Target"]["DeadLetterConfig"].is_object() {
+        body["Target"]["DeadLetterConfig"] = there["Target"]["DeadLetterConfig"].clone();
+    }
+    (body, disabled)
 }
 
-/// A schedule's target wants an ARN. Account and region are those of the task definition, which lies beside the cluster.
-fn cluster_arn(cluster: &str, definition: &str, partition: &str) -> String {
-    if cluster.starts_with("arn:") {
-        return cluster.to_owned();
+/// Subnets that have a schedule or an alarm and are none of the set's any more. A run that broke off may have left alarms.
+async fn remove_stale(calls: &Calls, set: &Set, there: &There, say: &mut dyn FnMut(String)) -> usize {
+    let group = set.group();
+    let wanted = |subnet: &str| set.launch.subnets.iter().any(|wanted| wanted == subnet);
+    let gone: Vec<String> = there.schedules.iter().filter(|subnet| !wanted(subnet)).cloned().collect();
+    let mut failures = remove_schedules(calls, &group, &gone, "removed, it is none of the subnets any more", say).await;
+    let is_stale = |alarm: &&send::Alarm| subnet_of(&group, &alarm.alarm_name).is_some_and(|subnet| !wanted(subnet));
+    let alarms: Vec<_> = there.alarms.iter().filter(is_stale).map(|alarm| alarm.alarm_name.clone()).collect();
+    if let Err(error) = remove_alarms(calls, alarms).await {
+        failures += 1;
+        say(format!("alarms of subnets that are gone: FAILED: {error}"));
     }
-    let parts: Vec<_> = definition.split(':').collect();
-    match parts[..] {
-        ["arn", partition, "ecs", region, account, ..] => {
-            format!("arn:{partition}:ecs:{region}:{account}:cluster/{cluster}")
-        }
-        // In a dry run nothing is registered.
-        _ => format!("arn:{partition}:ecs:REGION:ACCOUNT:cluster/{cluster}"),
+    failures
+}
+
+/// The account in an ARN. In a dry run nothing is registered, and there is none.
+fn account_of(arn: &str) -> &str {
+    arn.split(':').nth(4).unwrap_or("ACCOUNT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_set_by_hand_stays() {
+        let body = json!({ "State": "ENABLED", "Target": { "Arn": "a" } });
+        let there = json!({ "State": "DISABLED", "KmsKeyArn": "key", "Target": { "Arn": "b", "DeadLetterConfig": { "Arn": "q" } } });
+        let (update, disabled) = kept(body.clone(), &there, false);
+        let expected = json!({
+            "State": "DISABLED", "KmsKeyArn": "key", "Target": { "Arn": "a", "DeadLetterConfig": { "Arn": "q" } }
+        });
+        assert_eq!((update, disabled), (expected, true));
+        let (update, disabled) = kept(body.clone(), &there, true);
+        assert_eq!((&update["State"], disabled), (&json!("ENABLED"), false));
+        let plain = json!({ "State": "ENABLED", "KmsKeyArn": null, "Target": {} });
+        assert_eq!(kept(body.clone(), &plain, false), (body, false));
     }
 }

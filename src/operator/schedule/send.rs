@@ -2,11 +2,20 @@
 
 use hyper::Method;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value, json};
 
 use crate::operator::aws::{Api, Error, encode};
 use crate::operator::calls::Calls;
+
+/// Subnets that are worked on at the same time. Scheduler takes hundreds of calls a second; PutMetricAlarm as few as three
+/// (CloudWatch service quotas), which a handful of callers share by the client's own pauses without giving up.
+const AT_ONCE: usize = 8;
+
+/// In a dry run requests are shown in the order in which they would be said.
+pub fn at_once(calls: &Calls) -> usize {
+    if calls.is_dry() { 1 } else { AT_ONCE }
+}
 
 /// A call of EventBridge Scheduler. In a dry run what changes something is shown, and its answer is `null`.
 pub async fn scheduler(
@@ -41,13 +50,30 @@ pub async fn pages(calls: &Calls, operation: &str, path: &str, list: &str) -> Re
 /// A hundred a page: far above the quotas for groups (500) and above what one group of ours has (a subnet each).
 const MOST_PAGES: usize = 100;
 
-/// A call of CloudWatch that changes something.
-pub async fn change_alarms(calls: &Calls, action: &str, fields: &[(String, String)]) -> Result<(), Error> {
-    show(calls, action, fields, false);
+/// A call of CloudWatch that changes something. `input` is as the API's model has it.
+pub async fn change_alarms(calls: &Calls, action: &str, input: &Value) -> Result<(), Error> {
+    let mut fields = Vec::new();
+    flatten(&mut fields, "", input);
+    show(calls, action, &fields, false);
     if calls.is_dry() {
         return Ok(());
     }
-    calls.client().query::<serde::de::IgnoredAny>(Api::CLOUDWATCH, action, fields).await.map(|_| ())
+    calls.client().query::<IgnoredAny>(Api::CLOUDWATCH, action, &fields).await.map(|_| ())
+}
+
+/// As the Query protocol writes a structure: `Dimensions.member.1.Name` (Smithy, `awsQuery`).
+fn flatten(fields: &mut Vec<(String, String)>, name: &str, value: &Value) {
+    match value {
+        Value::Object(members) => {
+            let dot = if name.is_empty() { "" } else { "." };
+            members.iter().for_each(|(member, value)| flatten(fields, &format!("{name}{dot}{member}"), value));
+        }
+        Value::Array(items) => {
+            (1..).zip(items).for_each(|(n, item)| flatten(fields, &format!("{name}.member.{n}"), item));
+        }
+        Value::String(text) => fields.push((name.to_owned(), text.clone())),
+        other => fields.push((name.to_owned(), other.to_string())),
+    }
 }
 
 fn show(calls: &Calls, action: &str, fields: &[(String, String)], sent: bool) {
@@ -64,6 +90,13 @@ pub struct Alarm {
     /// `OK`, `ALARM`, `INSUFFICIENT_DATA`.
     #[serde(default)]
     pub state_value: String,
+    /// Whether it tells anybody: `aws cloudwatch disable-alarm-actions` ends that.
+    #[serde(default = "yes")]
+    pub actions_enabled: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,4 +148,21 @@ struct Empty {}
 /// A call of CloudWatch Logs that reads.
 pub async fn read_logs<A: DeserializeOwned>(calls: &Calls, operation: &str, body: &Value) -> Result<A, Error> {
     calls.read(Api::LOGS, operation, body).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_structure_is_written_as_the_query_protocol_has_it() {
+        let mut fields = Vec::new();
+        let input = json!({ "A": "x", "D": [{ "Name": "n", "Value": 1 }, { "Name": "m" }], "L": ["y"], "On": true });
+        flatten(&mut fields, "", &input);
+        let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            fields,
+            ["A=x", "D.member.1.Name=n", "D.member.1.Value=1", "D.member.2.Name=m", "L.member.1=y", "On=true"]
+        );
+    }
 }

@@ -27,27 +27,6 @@ pub struct Set {
     pub definition: ProbeDefinition,
 }
 
-/// One alarm.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Alarm {
-    /// `failed` or `no-data`.
-    pub kind: &'static str,
-    /// For the one who is told.
-    pub description: String,
-    /// `Maximum`, `SampleCount`.
-    pub statistic: &'static str,
-    /// As the API names it.
-    pub comparison: &'static str,
-    /// Periods that all have to say so.
-    pub periods: u32,
-    /// As the API names it.
-    pub missing: &'static str,
-}
-
-/// Runs without a report before the alarm: one may be lost to capacity or a deployment, and a report that is late by a
-/// minute can leave one period empty and put two into the next. Three empty ones mean that two runs in a row are missing.
-const SILENT_PERIODS: u32 = 3;
-
 /// Tries of one run. EventBridge Scheduler's default of 185 in 24 hours would run a probe long after its time.
 const RETRIES: u32 = 3;
 
@@ -67,9 +46,18 @@ pub async fn read(calls: &Calls, what: &What) -> Result<Set, Error> {
     launch.definition = definition.family();
     let alarm_actions = what.alarm_actions.clone();
     let set = Set { name, every: what.every, log_group, retention: what.retention, alarm_actions, launch, definition };
-    // Before anything is made: a plan that does not fit is refused.
-    set.launch.subnets.first().map(|subnet| set.input(subnet)).transpose().map_err(Error::Usage)?;
+    // Before anything is made: what does not fit is refused.
+    for subnet in &set.launch.subnets {
+        is_subnet(subnet).and_then(|()| set.input(subnet)).map_err(Error::Usage)?;
+    }
     Ok(set)
+}
+
+/// A subnet names its schedule and stands in the names of alarms.
+fn is_subnet(text: &str) -> Result<(), String> {
+    let id = text.strip_prefix("subnet-").unwrap_or_default();
+    let plain = (1..=40).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if plain { Ok(()) } else { Err(format!("{text:?} is no subnet's id: those are subnet- and letters and digits")) }
 }
 
 /// `CLUSTER.SERVICE`. Neither may have a dot in it, so that no two services share a name; what is too long ends in a digest.
@@ -88,23 +76,27 @@ impl Set {
         format!("{PREFIX}{}", self.name)
     }
 
-    /// `rate(15 minutes)`.
-    pub fn rate(&self) -> String {
+    /// `15 minutes`.
+    pub fn interval(&self) -> String {
         match (self.every % 60, self.every / 60) {
-            (0, 1) => "rate(1 hour)".into(),
-            (0, hours) => format!("rate({hours} hours)"),
-            _ => format!("rate({} minutes)", self.every),
+            (0, 1) => "1 hour".into(),
+            (0, hours) => format!("{hours} hours"),
+            _ => format!("{} minutes", self.every),
         }
     }
 
-    /// Value of the dimension `Schedule`, by which an alarm sees one subnet of one service.
-    pub fn dimension(&self, subnet: &str) -> String {
-        format!("{}/{subnet}", self.name)
+    /// `rate(15 minutes)`.
+    pub fn rate(&self) -> String {
+        format!("rate({})", self.interval())
     }
 
-    /// The alarm's whole name. A slash cannot be in a set's name, so that `pullprobe-NAME/` is the prefix of its own only.
-    pub fn alarm_name(&self, subnet: &str, alarm: &Alarm) -> String {
-        format!("{PREFIX}{}/{}", self.dimension(subnet), alarm.kind)
+    /// A schedule's target wants an ARN.
+    pub fn cluster_arn(&self, account: &str) -> String {
+        let region = &self.launch.plan.region;
+        match self.launch.cluster.as_str() {
+            arn if arn.starts_with("arn:") => arn.to_owned(),
+            name => format!("arn:{}:ecs:{region}:{account}:cluster/{name}", region.partition().name()),
+        }
     }
 
     /// RunTask's overrides, which are the target's input: without a run id, so that each run has its own.
@@ -157,65 +149,6 @@ impl Set {
                 "RetryPolicy": { "MaximumEventAgeInSeconds": self.every * 60, "MaximumRetryAttempts": RETRIES },
             },
         }))
-    }
-
-    /// Both alarms of a subnet.
-    pub fn alarms(&self, subnet: &str) -> [Alarm; 2] {
-        let Self { name, every, log_group, .. } = self;
-        [
-            Alarm {
-                kind: "failed",
-                description: format!(
-                    "{name}: the probe in {subnet} found what keeps a task from starting; its report is in the log group {log_group}"
-                ),
-                statistic: "Maximum",
-                comparison: "GreaterThanOrEqualToThreshold",
-                periods: 1,
-                // A gap is the other alarm's: it must not end this one.
-                missing: "ignore",
-            },
-            Alarm {
-                kind: "no-data",
-                description: format!(
-                    "{name}: no report from {subnet} for {} minutes: the probe did not start, or cannot reach CloudWatch Logs; pullprobe launch says why",
-                    every * SILENT_PERIODS
-                ),
-                statistic: "SampleCount",
-                comparison: "LessThanThreshold",
-                periods: SILENT_PERIODS,
-                missing: "breaching",
-            },
-        ]
-    }
-
-    /// PutMetricAlarm's fields.
-    pub fn alarm_fields(&self, subnet: &str, alarm: &Alarm) -> Vec<(String, String)> {
-        let mut fields: Vec<(String, String)> = [
-            ("AlarmName", self.alarm_name(subnet, alarm)),
-            ("AlarmDescription", alarm.description.clone()),
-            ("Namespace", "PullProbe".into()),
-            ("MetricName", "Failed".into()),
-            ("Dimensions.member.1.Name", "Region".into()),
-            ("Dimensions.member.1.Value", self.launch.plan.region.to_string()),
-            ("Dimensions.member.2.Name", "Schedule".into()),
-            ("Dimensions.member.2.Value", self.dimension(subnet)),
-            ("Statistic", alarm.statistic.into()),
-            ("Period", (self.every * 60).to_string()),
-            ("EvaluationPeriods", alarm.periods.to_string()),
-            ("Threshold", "1".into()),
-            ("ComparisonOperator", alarm.comparison.into()),
-            ("TreatMissingData", alarm.missing.into()),
-            ("ActionsEnabled", "true".into()),
-            ("Tags.member.1.Key", TAG.into()),
-            ("Tags.member.1.Value", self.name.clone()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
-        for (number, arn) in (1..).zip(&self.alarm_actions) {
-            fields.push((format!("AlarmActions.member.{number}"), arn.clone()));
-            fields.push((format!("OKActions.member.{number}"), arn.clone()));
-        }
-        fields
     }
 }
 
