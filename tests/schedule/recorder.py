@@ -3,6 +3,7 @@ import http.client
 import http.server
 import json
 import threading
+import time
 import urllib.parse
 
 import botocore.loaders
@@ -81,29 +82,45 @@ def read(method, target, headers, body):
     return rest_operation(method, url.path, dict(urllib.parse.parse_qsl(url.query)), json.loads(body or b'{}'))
 
 
-class Recorder:
-    """Listens on loopback, sends on to `upstream` and keeps (service, operation, input). `refuse` holds operations to deny."""
+def denial(service, operation):
+    """A refusal as IAM words it, in the protocol of the service: status, headers, body."""
+    action = f'{service}:{operation}'
+    words = (f'User: arn:aws:iam::123456789012:user/me is not authorized to perform: {action} on resource: '
+             f'arn:aws:{service}:eu-west-1:123456789012:x/y because no identity-based policy allows the {action} action')
+    if service == 'cloudwatch':
+        return 403, {}, f'<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>{words}</Message></Error></ErrorResponse>'.encode()
+    if service == 'scheduler':
+        return 403, {'x-amzn-errortype': 'AccessDeniedException'}, json.dumps({'Message': words}).encode()
+    return 400, {}, json.dumps({'__type': 'AccessDeniedException', 'message': words}).encode()
 
-    def __init__(self, upstream):
-        self.requests, self.departures, self.refuse = [], [], {}
+
+EMPTY = {'scheduler': b'{}', 'cloudwatch': b'<Response></Response>'}
+
+
+class Recorder:
+    """Listens on loopback, sends on to `upstream` and keeps (service, operation, input).
+
+    refuse   operation -> how many are denied
+    stubs    operations that are answered here, with nothing in the answer
+    delay    seconds that every answer takes
+    bucket   what throttles PutMetricAlarm: `take()` is false where it is refused
+    page     items of a page, where lists are to have several
+    """
+
+    def __init__(self, upstream, alarms=None):
+        self.requests, self.departures, self.refuse, self.stubs = [], [], {}, set()
+        self.delay, self.bucket, self.page, self.alarms, self.upstream = 0, None, None, alarms, upstream
+        self.lock = threading.Lock()
         recorder = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = 'HTTP/1.1'
+            disable_nagle_algorithm = True
+
             def handle_any(self):
                 body = self.rfile.read(int(self.headers.get('content-length', 0)))
-                recorder.keep(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
-                operation = recorder.requests[-1][1] if recorder.requests else ''
-                if recorder.refuse.get(operation, 0) > 0:
-                    recorder.refuse[operation] -= 1
-                    status, headers, answer = 403, {'x-amzn-errortype': 'AccessDeniedException'}, json.dumps({'Message': (
-                        f'User: arn:aws:iam::123456789012:user/me is not authorized to perform: scheduler:{operation} on resource: '
-                        'arn:aws:scheduler:eu-west-1:123456789012:schedule/x/y because no identity-based policy allows the '
-                        f'scheduler:{operation} action')}).encode()
-                else:
-                    onward = http.client.HTTPConnection(*upstream, timeout=30)
-                    onward.request(self.command, self.path, body, dict(self.headers))
-                    got = onward.getresponse()
-                    status, headers, answer = got.status, dict(got.getheaders()), got.read()
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                status, headers, answer = recorder.answer(self.command, self.path, headers, body)
                 self.send_response(status)
                 for name, value in headers.items():
                     if name.lower() not in ('content-length', 'connection', 'transfer-encoding', 'date', 'server'):
@@ -121,17 +138,53 @@ class Recorder:
         self.url = f'http://127.0.0.1:{self.server.server_port}'
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    def answer(self, method, path, headers, body):
+        service, operation, made = self.keep(method, path, headers, body)
+        time.sleep(self.delay)
+        with self.lock:
+            refused = self.refuse.get(operation, 0) > 0
+            self.refuse[operation] = self.refuse.get(operation, 0) - refused
+        if refused:
+            return denial(service, operation)
+        if operation == 'PutMetricAlarm' and self.bucket and not self.bucket.take():
+            return 400, {}, b'<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>'
+        if operation in self.stubs:
+            return 200, {}, EMPTY[service]
+        if operation == 'DescribeAlarms' and self.page:
+            return 200, {}, self.some_alarms(made)
+        if operation in ('ListSchedules', 'ListScheduleGroups') and self.page:
+            path += f'&MaxResults={self.page}'
+        onward = http.client.HTTPConnection(*self.upstream, timeout=30)
+        onward.request(method, path, body, headers)
+        got = onward.getresponse()
+        return got.status, dict(got.getheaders()), got.read()
+
+    def some_alarms(self, made):
+        """A page of DescribeAlarms: moto has one for all."""
+        found = [one for one in self.alarms() if one['AlarmName'].startswith(made['AlarmNamePrefix'])]
+        begin = int(made.get('NextToken', 0))
+        members = ''.join(f'<member><AlarmName>{one["AlarmName"]}</AlarmName><StateValue>{one["StateValue"]}</StateValue>'
+                          f'<ActionsEnabled>{str(one["ActionsEnabled"]).lower()}</ActionsEnabled></member>' for one in found[begin:begin + self.page])
+        more = f'<NextToken>{begin + self.page}</NextToken>' if begin + self.page < len(found) else ''
+        return (f'<DescribeAlarmsResponse><DescribeAlarmsResult><MetricAlarms>{members}</MetricAlarms>{more}'
+                '</DescribeAlarmsResult></DescribeAlarmsResponse>').encode()
+
     def keep(self, *request):
+        kept = '?', '?', {}
         try:
-            service, operation, made = read(*request)
+            service, operation, made = kept = read(*request)
             shape = MODELS[service].operation_model(operation).input_shape
             report = botocore.validate.ParamValidator().validate(made, shape)
             wrong = ([report.generate_report()] if report.has_errors() else []) + list(strangers(shape, made))
             self.departures += [f'{operation}: {one}' for one in wrong]
-            self.requests.append((service, operation, made))
         except Exception as error:
             self.departures.append(f'{request}: {error!r}')
-            self.requests.append(('?', '?', {}))
+        self.requests.append(kept)
+        return kept
+
+    def operations(self):
+        """Every operation that was asked for, as IAM names it."""
+        return {f'{service}:{operation}' for service, operation, _ in self.requests}
 
     def inputs(self, operation):
         return [made for _, name, made in self.requests if name == operation]
