@@ -40,7 +40,9 @@ fn help_is_what_it_was() {
     let refresh = std::env::var_os("REFRESH_HELP").is_some();
     let mut stale = Vec::new();
     let plain = ["", "probe", "plan", "compare", "launch", "gc", "explain", "causes", "schema", "demo"];
-    for command in plain.into_iter().chain(["schedule create", "schedule list", "schedule remove"]) {
+    for command in
+        plain.into_iter().chain(["schedule create", "schedule list", "schedule print", "schedule remove", "schedule"])
+    {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let output = run(&arguments);
         let help = text(&output.stdout);

@@ -24,8 +24,10 @@ pub enum Action {
         #[arg(long, value_name = "R")]
         region: Option<Region>,
     },
-    /// Print what `create` makes as a file for CloudFormation or Terraform, the scheduler's role included. With --region,
-    /// --task-definition FILE and --probe-image it calls nothing and needs no credentials
+    /// Print what `create` makes, and the scheduler's role, for CloudFormation or Terraform
+    ///
+    /// It changes nothing. With --service it reads Amazon ECS. With --task-definition FILE, --subnets, --probe-image, --region
+    /// and --name it calls nothing and needs no credentials.
     Print(Box<Print>),
     /// Remove what `create` made, and nothing else
     Remove(Remove),

@@ -1,4 +1,5 @@
 """An account of moto with a service, and the binary as its operator runs it."""
+import functools
 import json
 import os
 import pathlib
@@ -23,7 +24,7 @@ SCHEDULER = f'arn:aws:iam::{ACCOUNT}:role/scheduler'
 TOPIC = f'arn:aws:sns:{REGION}:{ACCOUNT}:oncall'
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def moto(tmp_path_factory):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
@@ -35,12 +36,16 @@ def moto(tmp_path_factory):
         server.stop()
 
 
+@functools.cache
+def clients(url):
+    keys = dict(endpoint_url=url, region_name=REGION, aws_access_key_id='test', aws_secret_access_key='test')
+    return [boto3.client(name, **keys) for name in ('ec2', 'ecs', 'logs', 'scheduler', 'cloudwatch')]
+
+
 class Account:
     def __init__(self, url):
         self.recorder = None
-        keys = dict(endpoint_url=url, region_name=REGION, aws_access_key_id='test', aws_secret_access_key='test')
-        self.ec2, self.ecs, self.logs, self.scheduler, self.cloudwatch = (
-            boto3.client(name, **keys) for name in ('ec2', 'ecs', 'logs', 'scheduler', 'cloudwatch'))
+        self.ec2, self.ecs, self.logs, self.scheduler, self.cloudwatch = clients(url)
 
     def run(self, *arguments, code=0):
         return self.pullprobe('schedule', *arguments, code=code)

@@ -94,6 +94,16 @@ def denial(service, operation):
     return 400, {}, json.dumps({'__type': 'AccessDeniedException', 'message': words}).encode()
 
 
+def as_ecs_says_it(answer):
+    """A service with a capacity provider strategy has no launch type; moto gives it one."""
+    answer = json.loads(answer)
+    for service in answer.get('services', []):
+        if service.get('capacityProviderStrategy'):
+            for placed in (service, *service.get('deployments', [])):
+                placed.pop('launchType', None)
+    return json.dumps(answer).encode()
+
+
 EMPTY = {'scheduler': b'{}', 'cloudwatch': b'<Response></Response>'}
 
 
@@ -135,8 +145,10 @@ class Recorder:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        # A client that has ended resets the connection that it kept open.
+        self.server.handle_error = lambda *_: None
         self.url = f'http://127.0.0.1:{self.server.server_port}'
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
 
     def answer(self, method, path, headers, body):
         service, operation, made = self.keep(method, path, headers, body)
@@ -157,7 +169,10 @@ class Recorder:
         onward = http.client.HTTPConnection(*self.upstream, timeout=30)
         onward.request(method, path, body, headers)
         got = onward.getresponse()
-        return got.status, dict(got.getheaders()), got.read()
+        answer = got.read()
+        if operation == 'DescribeServices':
+            answer = as_ecs_says_it(answer)
+        return got.status, dict(got.getheaders()), answer
 
     def some_alarms(self, made):
         """A page of DescribeAlarms: moto has one for all."""

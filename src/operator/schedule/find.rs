@@ -15,13 +15,15 @@ use crate::operator::calls::Calls;
 /// The tags of something.
 pub type Tags = BTreeMap<String, String>;
 
-/// The schedule groups whose names begin as ours do, with their ARNs.
+/// The schedule groups whose names begin as ours do, with their ARNs, in the order of their names.
 pub async fn groups(calls: &Calls) -> Result<Vec<(String, String)>, aws::Error> {
     let path = format!("/schedule-groups?NamePrefix={PREFIX}");
     let found = send::pages(calls, "ListScheduleGroups", &path, "ScheduleGroups").await?;
     let named = |group: &Value| Some((group["Name"].as_str()?.to_owned(), group["Arn"].as_str()?.to_owned()));
     // Whatever a service makes of the prefix.
-    Ok(found.iter().filter_map(named).filter(|(name, _)| name.starts_with(PREFIX)).collect())
+    let mut groups: Vec<_> = found.iter().filter_map(named).filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    groups.sort();
+    Ok(groups)
 }
 
 /// The group's tags, and whether it is ours; `None` if there is no such group.
