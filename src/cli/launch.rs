@@ -70,7 +70,7 @@ pub struct GcCommand {
     /// Only tasks that were started so long ago, and all of them, whether a launch watches them or not
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<Duration>,
-    /// Deregister the probe's task definitions as well; the next launch registers what it needs
+    /// Deregister the probe's task definitions as well, but for those that schedules run; the next launch registers what it needs
     #[arg(long)]
     pub task_definitions: bool,
     /// Print what would be stopped, and every request; send only what reads

@@ -94,13 +94,13 @@ def denial(service, operation):
     return 400, {}, json.dumps({'__type': 'AccessDeniedException', 'message': words}).encode()
 
 
-def as_ecs_says_it(answer):
-    """A service with a capacity provider strategy has no launch type; moto gives it one."""
+def placed_by(strategy, answer):
+    """A service with a capacity provider strategy, which has no launch type then: moto does not give it back."""
     answer = json.loads(answer)
-    for service in answer.get('services', []):
-        if service.get('capacityProviderStrategy'):
-            for placed in (service, *service.get('deployments', [])):
-                placed.pop('launchType', None)
+    for service in answer['services']:
+        for placed in (service, *service.get('deployments', [])):
+            placed.pop('launchType', None)
+            placed['capacityProviderStrategy'] = strategy
     return json.dumps(answer).encode()
 
 
@@ -115,11 +115,12 @@ class Recorder:
     delay    seconds that every answer takes
     bucket   what throttles PutMetricAlarm: `take()` is false where it is refused
     page     items of a page, where lists are to have several
+    strategy of the capacity providers of every service
     """
 
     def __init__(self, upstream, alarms=None):
         self.requests, self.departures, self.refuse, self.stubs = [], [], {}, set()
-        self.delay, self.bucket, self.page, self.alarms, self.upstream = 0, None, None, alarms, upstream
+        self.delay, self.bucket, self.page, self.alarms, self.upstream, self.strategy = 0, None, None, alarms, upstream, None
         self.lock = threading.Lock()
         recorder = self
 
@@ -170,8 +171,8 @@ class Recorder:
         onward.request(method, path, body, headers)
         got = onward.getresponse()
         answer = got.read()
-        if operation == 'DescribeServices':
-            answer = as_ecs_says_it(answer)
+        if operation == 'DescribeServices' and self.strategy:
+            answer = placed_by(self.strategy, answer)
         return got.status, dict(got.getheaders()), answer
 
     def some_alarms(self, made):

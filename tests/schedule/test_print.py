@@ -89,10 +89,8 @@ def offline(tmp_path, region=REGION, subnets=SUBNETS, secrets=0, actions=(TOPIC,
 @pytest.mark.parametrize('spot', [False, True])
 def test_what_is_printed_is_what_create_sends(account, spot):
     if spot:
-        strategy = [{'capacityProvider': 'FARGATE_SPOT', 'weight': 3, 'base': 1}, {'capacityProvider': 'FARGATE', 'weight': 1}]
-        account.ecs.create_service(cluster='prod', serviceName='spot', taskDefinition='app', desiredCount=1, capacityProviderStrategy=strategy,
-                                   networkConfiguration={'awsvpcConfiguration': {'subnets': account.subnets, 'securityGroups': [account.group]}})
-    flags = ['--service', 'spot', '--every', '3h', '--retention', '90'] if spot else ['--service', 'web', '--every', '15m', '--alarm-action', TOPIC]
+        account.recorder.strategy = [{'capacityProvider': 'FARGATE_SPOT', 'weight': 3, 'base': 1}, {'capacityProvider': 'FARGATE', 'weight': 1}]
+    flags = ['--service', 'web', '--every', '3h', '--retention', '90'] if spot else ['--service', 'web', '--every', '15m', '--alarm-action', TOPIC]
     flags += ['--cluster', 'prod', '--probe-image', f'{REPOSITORY}/pullprobe:0.1.0', '--full', '--expect', 'private', '--deadline', '20s']
     recorder = account.recorder
     text = {form: account.run('print', *flags, '--format', form).stdout for form in ('cloudformation', 'terraform')}
@@ -177,6 +175,11 @@ def test_it_needs_no_credentials_and_no_call_in_any_partition(tmp_path, region, 
         'ecs:RunTask': ('DEFINITION', {'ArnEquals': {'ecs:cluster': cluster}}),
         'ecs:TagResource': (cluster.replace(':cluster/', ':task/') + '/*', {'StringEquals': {'ecs:CreateAction': 'RunTask'}}),
         'iam:PassRole': (f'arn:{partition}:iam::{ACCOUNT}:role/ecsTaskExecutionRole', {'StringEquals': {'iam:PassedToService': 'ecs-tasks.amazonaws.com'}})}
+
+
+def test_the_linter_complains_where_there_is_something(tmp_path):
+    text = offline(tmp_path)
+    assert complaints(text.replace('MaximumRetryAttempts', 'MaximumRetries')) and complaints(text.replace('Ref: ScheduleGroup', 'Ref: Nothing'))
 
 
 def test_a_template_that_cloudformation_would_not_take_is_refused(tmp_path):

@@ -82,6 +82,7 @@ fn show(calls: &Calls, action: &str, fields: &[(String, String)], sent: bool) {
 }
 
 /// An alarm, as far as it is listed.
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Alarm {

@@ -143,7 +143,7 @@ fn referring(expression: Expression) -> Expression {
         Expression::Object(entries) => {
             Expression::Object(entries.into_iter().map(|(name, value)| (name, referring(value))).collect())
         }
-        other => other,
+        around @ Expression::Around(..) => around,
     }
 }
 
