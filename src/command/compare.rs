@@ -107,10 +107,10 @@ fn from_logs(group: &str, flags: &CompareCommand, comparison: &mut Comparison) -
     if start >= end {
         return Err(Error::Usage(format!("--start {start} is not before the end, {end}")));
     }
-    let wanted = logs::Wanted { group, start, end };
     let region = flags.region.clone();
     let reading = async {
         let client = Client::load(region).await.map_err(|error| Error::Usage(error.to_string()))?;
+        let wanted = logs::Wanted { group, start, end, region: client.region().to_string() };
         if flags.insights {
             logs::query(&client, &wanted, comparison).await
         } else {

@@ -34,6 +34,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Bytes of an answer. `GetQueryResults` has the largest: 10,000 rows.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
+const TOO_LONG: &str = "the answer is larger than 64 MiB";
 
 /// Tries of one call. With full jitter between 0.1 s and 20 s that is about a minute of throttling.
 const TRIES: usize = 8;
@@ -200,7 +201,7 @@ impl Client {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| unsent(&error))? {
             if body.len() + chunk.len() > LONGEST_ANSWER {
-                return Err(Error::unreadable(api, operation, &"the answer is larger than 64 MiB"));
+                return Err(Error::unreadable(api, operation, &TOO_LONG));
             }
             body.extend_from_slice(&chunk);
         }

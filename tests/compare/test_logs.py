@@ -1,6 +1,7 @@
 """Reports from CloudWatch Logs, against moto_server: pages, queries, and what the service refuses."""
 import json
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import botocore.loaders
 import botocore.model
 import botocore.validate
 import pytest
-from reports import compare, report, short
+from reports import BINARY, compare, report, short
 
 GROUP = '/ecs/app'
 KEYS = {'AWS_ACCESS_KEY_ID': 'AKIAIOSFODNN7EXAMPLE', 'AWS_SECRET_ACCESS_KEY': 'secret', 'AWS_REGION': 'us-east-1',
@@ -191,3 +192,94 @@ def test_without_credentials_the_way_to_some_is_said(moto, tmp_path):
     env = {'HOME': str(tmp_path), 'AWS_EC2_METADATA_DISABLED': 'true', 'AWS_REGION': 'us-east-1', 'AWS_ENDPOINT_URL': moto}
     done = compare('--log-group', GROUP, env=env)
     assert done.returncode in (1, 2) and 'aws sso login' in done.stderr, done
+
+
+JSON = 'application/x-amz-json-1.1'
+
+
+class Insights:
+    """Queries of given (second, message) pairs as Insights answers them: both ends of the range belong to it."""
+
+    def __init__(self, events, longest=10_000):
+        self.events, self.longest, self.asked, self.scanned = sorted(events, reverse=True), longest, {}, 0
+
+    def __call__(self, operation, sent, n):
+        if operation == 'StartQuery':
+            self.asked[f'q{n}'] = sent
+            return 200, JSON, json.dumps({'queryId': f'q{n}'}).encode()
+        sent = self.asked[sent['queryId']]
+        limit = int(sent['queryString'].rsplit(' ', 1)[1])
+        if limit > self.longest:
+            return 200, JSON, b'{"status": "Complete", "results": [' + b' ' * (65 * 1024 * 1024) + b']}'
+        inside = [(at, message) for at, message in self.events if sent['startTime'] <= at <= sent['endTime']]
+        self.scanned += len(inside)
+        rows = [[{'field': '@timestamp', 'value': time.strftime('%Y-%m-%d %H:%M:%S.000', time.gmtime(at))}, {'field': '@message', 'value': message},
+                 {'field': '@ptr', 'value': message[message.index('"id"'):][:20]}] for at, message in inside[:limit]]
+        return 200, JSON, json.dumps({'status': 'Complete', 'results': rows}).encode()
+
+
+def spread(count, seconds):
+    """So many runs of two subnets, `seconds(n)` ago."""
+    now = int(time.time()) - 60
+    templates = [json.dumps(short(report(place, 's3-gateway-missing' if place == 2 else None, run='RUN'))) for place in (1, 2)]
+    for n in range(count):
+        at = now - seconds(n)
+        yield at, templates[n % 2].replace('RUN', f'run-{n:06}').replace(f'2026-11-24T10:00:0{1 + n % 2}Z', time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(at)))
+
+
+@pytest.mark.parametrize('seconds', [lambda n: n * 20, lambda n: n // 300, lambda n: n if n < 2_500 else 60_000 + n], ids=['even', 'many a second', 'a gap'])
+def test_each_report_counts_once_however_queries_are_cut(seconds):
+    insights = Insights(spread(3_700, seconds))
+    with Between(answer=insights) as between:
+        done = between.compare('--since', '24h', '--insights')
+    assert done.returncode == 11, done.stderr
+    read = json.loads(done.stdout)['read']
+    assert (read['reports'], read['duplicates'], read['others']) == (3_700, 0, 0)
+    assert 4 <= len(insights.asked) <= 20
+    assert insights.scanned <= 3 * 3_700, 'what is scanned is billed'
+
+
+def test_more_in_one_second_than_a_query_returns_is_said():
+    with Between(answer=Insights(spread(1_200, lambda n: 0))) as between:
+        done = between.compare('--since', '1h', '--insights')
+    assert 'more than 1000 reports in one second' in done.stderr and json.loads(done.stdout)['read']['reports'] == 1_000, done.stderr
+
+
+def test_fewer_rows_are_asked_for_where_an_answer_would_be_too_long():
+    insights = Insights(spread(700, lambda n: n), longest=500)
+    with Between(answer=insights) as between:
+        done = between.compare('--since', '1h', '--insights')
+    assert json.loads(done.stdout)['read'] == {'reports': 700, 'duplicates': 0, 'others': 0, 'unreadable': 0}, done.stderr
+    assert sum(operation == 'StopQuery' for operation, _ in between.calls) <= 1
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_whoever_ends_it_stops_the_query_that_is_billed(number):
+    answers = {'StartQuery': {'queryId': 'q'}, 'GetQueryResults': {'status': 'Running', 'results': []}, 'StopQuery': {'success': True}}
+    with Between(answer=lambda operation, *_: (200, JSON, json.dumps(answers[operation]).encode())) as between:
+        running = subprocess.Popen([BINARY, 'compare', '--log-group', GROUP, '--insights'], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                   env={**KEYS, 'AWS_ENDPOINT_URL_CLOUDWATCH_LOGS': between.url})
+        until = time.monotonic() + START_DEADLINE
+        while not any(operation == 'GetQueryResults' for operation, _ in between.calls):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        running.send_signal(number)
+        out, err = running.communicate(timeout=START_DEADLINE)
+    assert between.calls[-1] == ('StopQuery', {'queryId': 'q'})
+    assert running.returncode == 1 and out == '' and 'interrupted; it was stopped' in err, err
+
+
+def test_throttling_is_waited_out_and_an_expired_token_is_said():
+    event = {'message': json.dumps(short(report(1)))}
+
+    def throttle(_, __, n):
+        if n < 3:
+            return 400, JSON, b'{"__type": "ThrottlingException", "message": "Rate exceeded"}'
+        return 200, JSON, json.dumps({'events': [event]}).encode()
+    with Between(answer=throttle) as between:
+        done = between.compare()
+    assert done.returncode == 0 and len(between.calls) == 3, done
+    expired = b'{"__type": "ExpiredTokenException", "message": "The security token included in the request is expired"}'
+    with Between(answer=lambda *_: (400, JSON, expired)) as between:
+        done = between.compare()
+    assert done.returncode == 1 and 'expired' in done.stderr and len(between.calls) == 1, done

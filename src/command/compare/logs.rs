@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::command::Error;
 use crate::compare::Comparison;
@@ -15,12 +16,17 @@ use crate::report;
 /// Events of a page. CloudWatch Logs itself ends a page at 1 MB, which is some forty reports.
 const PAGE: usize = 1_000;
 
-/// Rows of a query. With the longest reports an answer is then a third of what a call may return.
+/// Rows of a query. A report has some 30 KB, so that an answer has half of what a call may return; where they are longer,
+/// fewer are asked for. A hundred of the longest fit.
 const ROWS: usize = 1_000;
+const FEWEST_ROWS: usize = 100;
 
 /// Between two looks at a query. Insights wants up to 15 minutes for one (CloudWatch Logs quotas).
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_QUERY: Duration = Duration::from_mins(15);
+
+/// For stopping a query that nobody waits for any more.
+const STOPPING: Duration = Duration::from_secs(10);
 
 /// Which events are wanted.
 #[derive(Debug, Clone)]
@@ -31,6 +37,8 @@ pub struct Wanted<'a> {
     pub start: Timestamp,
     /// Until here.
     pub end: Timestamp,
+    /// Where the log group is looked for.
+    pub region: String,
 }
 
 #[derive(Deserialize)]
@@ -96,13 +104,25 @@ struct Field {
 }
 
 /// CloudWatch Logs Insights, the newest first. A query returns no more rows than it is asked for, so the next one ends
-/// where the last row of this one lies.
+/// where the last row of this one lies, and reaches back only as far as that many rows should: each is billed by what lies
+/// in its range. Every query ends earlier than the one before, so that there is a last one.
 pub async fn query(client: &Client, wanted: &Wanted<'_>, comparison: &mut Comparison) -> Result<(), Error> {
     let start = wanted.start.as_second();
     let mut end = wanted.end.as_second();
+    let (mut reach, mut limit) = (end - start, ROWS);
     let mut known: BTreeSet<String> = BTreeSet::new();
+    let mut ends = Ends::listen()?;
     loop {
-        let rows = rows(client, wanted, (start, end)).await?;
+        let from = start.max(end - reach.max(1));
+        let rows = match rows(client, wanted, (from, end), limit, &mut ends).await {
+            Err(Unread::TooLong) if limit > FEWEST_ROWS => {
+                limit /= 2;
+                continue;
+            }
+            Err(Unread::TooLong) => return Err(Error::Tool(format!("{}: {limit} rows are too long", wanted.group))),
+            Err(Unread::Other(error)) => return Err(error),
+            Ok(rows) => rows,
+        };
         let of =
             |row: &[Field], name: &str| row.iter().find(|field| field.field == name).map(|field| field.value.clone());
         let mut pointers = BTreeSet::new();
@@ -117,41 +137,97 @@ pub async fn query(client: &Client, wanted: &Wanted<'_>, comparison: &mut Compar
             pointers.insert(pointer);
             comparison.add_text(&of(row, "@message").unwrap_or_default(), wanted.group);
         }
-        if rows.len() < ROWS || oldest < start {
+        let full = rows.len() >= limit;
+        let next = match (full, oldest < end) {
+            (false, _) => from,
+            (true, true) => oldest.max(from),
+            (true, false) => {
+                comparison.skip(&format!("more than {limit} reports in one second: not all of them were read"));
+                end - 1
+            }
+        };
+        if next < start || (next == start && !full) || end <= start {
             return Ok(());
         }
-        if oldest == end {
-            comparison.skip(&format!("more than {ROWS} reports in one second: not all of them were read"));
-        }
-        end = if oldest == end { end - 1 } else { oldest };
-        known = pointers;
+        reach = if full { end - next } else { reach.saturating_mul(2) };
+        (end, known) = (next, pointers);
     }
 }
 
-async fn rows(client: &Client, wanted: &Wanted<'_>, (start, end): (i64, i64)) -> Result<Vec<Vec<Field>>, Error> {
+/// Why a query gave no rows.
+enum Unread {
+    /// Fewer would fit an answer.
+    TooLong,
+    /// Nothing more can be done.
+    Other(Error),
+}
+
+/// What ends a query from outside, from a person (SIGINT) or a machine (SIGTERM). Heard as long as queries run.
+struct Ends(Signal, Signal);
+
+impl Ends {
+    fn listen() -> Result<Self, Error> {
+        let wrong = |error: std::io::Error| Error::Tool(format!("signals cannot be listened to: {error}"));
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self(signal(interrupt).map_err(wrong)?, signal(terminate).map_err(wrong)?))
+    }
+
+    async fn heard(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+async fn rows(
+    client: &Client,
+    wanted: &Wanted<'_>,
+    (start, end): (i64, i64),
+    limit: usize,
+    ends: &mut Ends,
+) -> Result<Vec<Vec<Field>>, Unread> {
     let query = format!(
-        "fields @timestamp, @message | filter @message like \"{}\" | sort @timestamp desc | limit {ROWS}",
+        "fields @timestamp, @message | filter @message like \"{}\" | sort @timestamp desc | limit {limit}",
         report::SCHEMA
     );
     let input = json!({ "logGroupName": wanted.group, "startTime": start, "endTime": end, "queryString": query });
-    let wrong = |error: aws::Error| explain(wanted, &error);
-    let Started { query_id } = client.json(Api::LOGS, "StartQuery", &input).await.map_err(wrong)?;
-    let until = tokio::time::Instant::now() + LONGEST_QUERY;
+    let wrong = |error: &aws::Error| Unread::Other(explain(wanted, error));
+    // A signal is remembered meanwhile: a query that was started has to be known to be stopped.
+    let Started { query_id } = client.json(Api::LOGS, "StartQuery", &input).await.map_err(|error| wrong(&error))?;
+    let gone = tokio::select! {
+        answer = tokio::time::timeout(LONGEST_QUERY, finished(client, &query_id)) => match answer {
+            Ok(Ok(Results { status, results })) if status == "Complete" => return Ok(results),
+            // It has ended, so there is nothing to stop.
+            Ok(Ok(Results { status, .. })) => return Err(Unread::Other(Error::Tool(format!(
+                "the query of {} ended as {status}: ask for less time with --since, or leave --insights out",
+                wanted.group
+            )))),
+            Ok(Err(error)) if error.is_too_long() => return Err(Unread::TooLong),
+            Ok(Err(error)) => explain(wanted, &error).to_string(),
+            Err(_) => "it takes longer than CloudWatch Logs lets any: ask for less time with --since".to_owned(),
+        },
+        () = ends.heard() => "interrupted".to_owned(),
+    };
+    let stopping = client.with_tries(2);
+    let input = json!({ "queryId": query_id });
+    let stop = stopping.json::<serde_json::Value>(Api::LOGS, "StopQuery", &input);
+    let stopped = match tokio::time::timeout(STOPPING, stop).await {
+        Ok(Ok(_)) => "it was stopped".to_owned(),
+        Ok(Err(error)) => format!("it may still run: aws logs stop-query --query-id {query_id} ({error})"),
+        Err(_) => format!("it may still run: aws logs stop-query --query-id {query_id}"),
+    };
+    Err(Unread::Other(Error::Tool(format!("the query of {}: {gone}; {stopped}", wanted.group))))
+}
+
+/// The query's answer, once it has one.
+async fn finished(client: &Client, query_id: &str) -> Result<Results, aws::Error> {
     loop {
-        let input = json!({ "queryId": query_id });
-        let answer: Results = client.json(Api::LOGS, "GetQueryResults", &input).await.map_err(wrong)?;
-        match answer.status.as_str() {
-            "Complete" => return Ok(answer.results),
-            "Scheduled" | "Running" | "Unknown" if tokio::time::Instant::now() < until => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            status => {
-                return Err(Error::Tool(format!(
-                    "the query of {} ended as {status}: ask for less time with --since, or leave --insights out",
-                    wanted.group
-                )));
-            }
+        let answer: Results = client.json(Api::LOGS, "GetQueryResults", &json!({ "queryId": query_id })).await?;
+        if !matches!(answer.status.as_str(), "Scheduled" | "Running" | "Unknown") {
+            return Ok(answer);
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -164,8 +240,9 @@ fn second(time: &str) -> Option<i64> {
 fn explain(wanted: &Wanted<'_>, error: &aws::Error) -> Error {
     if error.code() == "ResourceNotFoundException" {
         return Error::Usage(format!(
-            "--log-group {}: there is no such log group in this region and account; aws logs describe-log-groups lists them",
-            wanted.group
+            "--log-group {}: there is no such log group in {} in this account: name its region with --region; \
+             aws logs describe-log-groups lists those that there are",
+            wanted.group, wanted.region
         ));
     }
     Error::Tool(error.to_string())

@@ -84,6 +84,11 @@ impl Error {
         }
     }
 
+    /// Whether the answer was longer than a call may return: asking for less may help.
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::Unreadable { detail, .. } if detail == super::TOO_LONG)
+    }
+
     /// Whether the service asked to be called less often.
     pub fn is_throttling(&self) -> bool {
         self.failure() == Some(Failure::Throttled)
