@@ -13,6 +13,7 @@ pub mod place;
 pub mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use jiff::Timestamp;
 
@@ -31,6 +32,9 @@ const LONGEST: usize = 256;
 
 /// Sentences kept about what could not be read. The rest is counted.
 const NOTES: usize = 5;
+
+/// Runs that are remembered of a place, so that a report that was delivered twice counts once: a week of ten minutes each.
+const RUNS: usize = 1_024;
 
 /// Text that others wrote, on one line and not endless.
 pub(crate) fn tidy(text: &str) -> String {
@@ -68,6 +72,8 @@ struct Track {
     line: String,
     last_pass: Option<Seen>,
     history: History,
+    /// Runs that are there already, the newest.
+    runs: BTreeSet<(Option<Timestamp>, u64)>,
     reports: u64,
     failed: u64,
 }
@@ -87,8 +93,9 @@ impl Seen {
         matches!(self.status, Status::Pass | Status::Warn)
     }
 
-    fn is_same_run(&self, other: &Self) -> bool {
-        self.at == other.at && self.run == other.run
+    /// When, and of several at that time which: the order of the input must not matter.
+    fn order(&self) -> (Option<Timestamp>, &str) {
+        (self.at, &self.run)
     }
 }
 
@@ -166,31 +173,41 @@ impl Comparison {
         let Some(track) = self.tracks.get_mut(&Place::of(report, source)) else {
             let mut history = History::default();
             history.add(at, report, &seen.facts);
-            let track = Track { latest: seen, line: line.to_owned(), last_pass: None, history, reports: 1, failed };
+            let runs = BTreeSet::from([(at, hash(&seen.run))]);
+            let track =
+                Track { latest: seen, line: line.to_owned(), last_pass: None, history, runs, reports: 1, failed };
             self.tracks.insert(Place::of(report, source), track);
             self.tally.reports += 1;
             return;
         };
-        let known = [Some(&track.latest), track.last_pass.as_ref()];
-        if known.into_iter().flatten().any(|known| known.is_same_run(&seen)) {
+        if !track.runs.insert((at, hash(&seen.run))) {
             self.tally.duplicates += 1;
             return;
+        }
+        if track.runs.len() > RUNS {
+            track.runs.pop_first();
         }
         self.tally.reports += 1;
         track.reports += 1;
         track.failed += failed;
         track.history.add(at, report, &seen.facts);
-        if seen.at >= track.latest.at {
+        if seen.order() >= track.latest.order() {
             track.line.clear();
             track.line.push_str(line);
             let earlier = std::mem::replace(&mut track.latest, seen);
             if earlier.starts() {
                 track.last_pass = Some(earlier);
             }
-        } else if seen.starts() && track.last_pass.as_ref().is_none_or(|last| last.at < seen.at) {
+        } else if seen.starts() && track.last_pass.as_ref().is_none_or(|last| last.order() < seen.order()) {
             track.last_pass = Some(seen);
         }
     }
+}
+
+fn hash(run: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    run.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn note(spans: &mut Vec<Span>, at: Timestamp, value: String) {
     } else {
         spans.push(Span { value, first: at, last: at });
     }
-    spans.sort_by_key(|span| span.last);
+    spans.sort_by(|a, b| (a.last, &a.value).cmp(&(b.last, &b.value)));
     if spans.len() > VALUES {
         spans.remove(0);
     }

@@ -31,6 +31,7 @@ FORMS = {
     'an export to S3': lambda *reports: ''.join(f'2026-11-24T10:00:00.000Z {json.dumps(one)}\n' for one in reports),
     'logs tail': lambda *reports: ''.join(f'2026-11-24T10:00:00+00:00 pullprobe/pullprobe/1 {json.dumps(one)}\n' for one in reports),
     'fluent bit': lambda *reports: ''.join(json.dumps({'log': json.dumps(one), 'container_id': 'x'}) + '\n' for one in reports),
+    'saved by PowerShell': lambda *reports: '\ufeff' + ''.join(json.dumps(one, indent=2) + '\r\n' for one in reports),
     'sorted members': lambda *reports: json.dumps(reports[0], sort_keys=True, indent=1) + lines(*reports[1:]),
 }
 

@@ -21,6 +21,9 @@ const CONTAINERS: [&str; 5] = ["events", "logEvents", "results", "Records", "rec
 /// Gzip's first bytes (RFC 1952 section 2.3.1). CloudWatch Logs exports to S3 in it.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
+/// UTF-8's byte order mark, which PowerShell puts before what it saves.
+const MARK_OF_WINDOWS: &[u8] = "\u{feff}".as_bytes();
+
 /// Reads a file, or stdin for `-`. Fails where it cannot be read at all.
 pub fn read(file: &Path, comparison: &mut Comparison) -> Result<(), Error> {
     let wrong = |error: io::Error| Error::Usage(format!("{}: {error}", file.display()));
@@ -39,6 +42,9 @@ pub fn read(file: &Path, comparison: &mut Comparison) -> Result<(), Error> {
 fn read_from(mut reader: impl BufRead, source: &str, comparison: &mut Comparison) -> io::Result<()> {
     if reader.fill_buf()?.starts_with(&GZIP) {
         return Err(io::Error::other("it is compressed with gzip: zcat FILE | pullprobe compare -"));
+    }
+    if reader.fill_buf()?.starts_with(MARK_OF_WINDOWS) {
+        reader.consume(MARK_OF_WINDOWS.len());
     }
     let mut line = Vec::new();
     while next_line(&mut reader, &mut line)? {

@@ -70,3 +70,27 @@ fn going_back_and_forth_is_no_change_between_two_times() {
     assert_eq!((change.after.as_str(), &change.first_after), ("passed", &None));
     assert!(change.summary.contains("back and forth"), "{}", change.summary);
 }
+
+#[test]
+fn neither_the_order_of_the_input_nor_what_comes_twice_matters() {
+    let mut reports: Vec<serde_json::Value> = ["09:00", "10:00", "10:00", "10:00", "11:00", "11:00"]
+        .into_iter()
+        .enumerate()
+        .map(|(n, at)| {
+            let (status, seen) = if n % 2 == 0 { ("pass", &HEALTHY) } else { ("fail", &NO_S3) };
+            let mut report = report("10.0.1.0/24", at, status, seen);
+            report["run"]["id"] = json!(format!("run-{n}"));
+            report
+        })
+        .collect();
+    let expected = compared(&reports);
+    for _ in 0..reports.len() {
+        reports.rotate_left(1);
+        assert_eq!(compared(&reports), expected);
+    }
+    reports.reverse();
+    assert_eq!(compared(&reports), expected);
+    let twice = compared(&[reports.clone(), reports].concat());
+    assert_eq!((twice.read.reports, twice.read.duplicates), (6, 6));
+    assert_eq!(twice.vantages, expected.vantages);
+}
