@@ -13,15 +13,21 @@ pub mod plan;
 pub mod probe;
 #[cfg(feature = "operator")]
 pub mod schedule;
+mod signals;
 mod wants;
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::CommandFactory;
 
 use crate::cause::Cause;
 use crate::cli::{Cli, Command, Document};
+
+/// Whether standard output shows colours: a terminal, unless its owner wants none (no-color.org).
+fn colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
 
 /// The tool could not do its work: exit 1 or 2, one sentence for a person.
 #[derive(Debug)]

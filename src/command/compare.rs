@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::probe::runtime;
-use super::{Error, print};
+use super::{Error, colour, print};
 use crate::cli::compare::{CompareCommand, CompareFormat};
 use crate::compare::{Compared, Comparison};
 use crate::operator::aws::Client;
@@ -58,12 +58,8 @@ fn outputs(flags: &CompareCommand) -> Result<Vec<(PathBuf, CompareFormat)>, Erro
 }
 
 fn rendered(compared: &Compared, format: CompareFormat) -> String {
-    let terminal = io::stdout().is_terminal();
     match format {
-        CompareFormat::Auto if terminal => {
-            let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            render::comparison::render(compared, !plain)
-        }
+        CompareFormat::Auto if io::stdout().is_terminal() => render::comparison::render(compared, colour()),
         CompareFormat::Text => render::comparison::render(compared, false),
         CompareFormat::Auto | CompareFormat::Json => compared.line(),
         CompareFormat::Markdown => render::markdown::render(compared),

@@ -3,12 +3,11 @@
 mod progress;
 
 use std::fs;
-use std::io::{IsTerminal as _, Write as _};
-
-use tokio::signal::unix::{SignalKind, signal};
+use std::io::Write as _;
 
 use super::probe::{for_people, generated_id, runtime};
-use super::{Error, print};
+use super::signals::Signals;
+use super::{Error, colour, print};
 use crate::cli::launch::LaunchCommand;
 use crate::compare::{Compared, Comparison};
 use crate::endpoints::Region;
@@ -135,26 +134,15 @@ impl<'a> Shown<'a> {
     }
 }
 
-fn colour() -> bool {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal() && !plain
-}
-
 /// Until a person (SIGINT) or a machine (SIGTERM) ends it, from this call on. The second signal does not wait for anything;
 /// `gc` is the command that stops what is left then.
 fn interrupted(gc: String) -> impl Future<Output = ()> {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let signals = Signals::listen();
     async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        let Ok(mut signals) = signals else { return std::future::pending().await };
+        signals.next().await;
         tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            signals.next().await;
             eprintln!("pullprobe: ended at once; this stops the tasks that are left: {gc}");
             std::process::exit(i32::from(crate::verdict::INCONCLUSIVE));
         });

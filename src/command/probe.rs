@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::signals::Signals;
 use super::wants::{self, Asked};
-use super::{Error, print};
+use super::{Error, colour, print};
 use crate::cli::{Format, Probe, Wants};
 use crate::dns;
 use crate::plan::Plan;
@@ -100,9 +100,7 @@ pub(super) fn for_people(format: Format) -> bool {
 
 /// Prints the report as asked and returns its exit code.
 pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colour = std::io::stdout().is_terminal() && !plain;
-    print(&if for_people(format) { render::text::render(report, colour) } else { report.line() })?;
+    print(&if for_people(format) { render::text::render(report, colour()) } else { report.line() })?;
     Ok(report.verdict.exit_code)
 }
 
@@ -186,16 +184,9 @@ fn roots(flags: &Probe) -> Result<RootCertStore, Error> {
 
 /// Until ECS (SIGTERM) or a person (SIGINT) ends the run.
 async fn interrupted() -> Interruption {
-    let wait = async |kind, name: &str| match signal(kind) {
-        Ok(mut signal) => {
-            signal.recv().await;
-            Interruption(name.to_owned())
-        }
+    match Signals::listen() {
+        Ok(mut signals) => Interruption(signals.next().await.to_owned()),
         Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        interruption = wait(SignalKind::terminate(), "SIGTERM") => interruption,
-        interruption = wait(SignalKind::interrupt(), "SIGINT") => interruption,
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::command::Error;
+use crate::command::signals::Signals;
 use crate::compare::Comparison;
 use crate::operator::aws::{self, Api, Client};
 use crate::report;
@@ -111,10 +111,11 @@ pub async fn query(client: &Client, wanted: &Wanted<'_>, comparison: &mut Compar
     let mut end = wanted.end.as_second();
     let (mut reach, mut limit) = (end - start, ROWS);
     let mut known: BTreeSet<String> = BTreeSet::new();
-    let mut ends = Ends::listen()?;
+    let mut signals =
+        Signals::listen().map_err(|error| Error::Tool(format!("signals cannot be listened to: {error}")))?;
     loop {
         let from = start.max(end - reach.max(1));
-        let rows = match rows(client, wanted, (from, end), limit, &mut ends).await {
+        let rows = match rows(client, wanted, (from, end), limit, &mut signals).await {
             Err(Unread::TooLong) if limit > FEWEST_ROWS => {
                 limit /= 2;
                 continue;
@@ -162,30 +163,12 @@ enum Unread {
     Other(Error),
 }
 
-/// What ends a query from outside, from a person (SIGINT) or a machine (SIGTERM). Heard as long as queries run.
-struct Ends(Signal, Signal);
-
-impl Ends {
-    fn listen() -> Result<Self, Error> {
-        let wrong = |error: std::io::Error| Error::Tool(format!("signals cannot be listened to: {error}"));
-        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
-        Ok(Self(signal(interrupt).map_err(wrong)?, signal(terminate).map_err(wrong)?))
-    }
-
-    async fn heard(&mut self) {
-        tokio::select! {
-            _ = self.0.recv() => {}
-            _ = self.1.recv() => {}
-        }
-    }
-}
-
 async fn rows(
     client: &Client,
     wanted: &Wanted<'_>,
     (start, end): (i64, i64),
     limit: usize,
-    ends: &mut Ends,
+    signals: &mut Signals,
 ) -> Result<Vec<Vec<Field>>, Unread> {
     let query = format!(
         "fields @timestamp, @message | filter @message like \"{}\" | sort @timestamp desc | limit {limit}",
@@ -207,7 +190,7 @@ async fn rows(
             Ok(Err(error)) => explain(wanted, &error).to_string(),
             Err(_) => "it takes longer than CloudWatch Logs lets any: ask for less time with --since".to_owned(),
         },
-        () = ends.heard() => "interrupted".to_owned(),
+        _ = signals.next() => "interrupted".to_owned(),
     };
     let stopping = client.with_tries(2);
     let input = json!({ "queryId": query_id });
