@@ -3,11 +3,9 @@ import functools
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / 'tests' / 'real'), str(ROOT / 'tests' / 'lab')]
@@ -118,20 +116,14 @@ def deploy(ecs, subnets, group, image=f'{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com
 
 @pytest.fixture(scope='session')
 def moto(tmp_path_factory):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    server = Moto(tmp_path_factory.mktemp('moto'), 'launch', port)
-    server.start().ready()
-    yield server
-    server.stop()
+    with Moto.running(tmp_path_factory.mktemp('moto'), 'launch') as server:
+        yield server
 
 
 @pytest.fixture
 def account(moto):
     """An account with two services in four subnets, `web` and, with a log group, `logged`; tasks that end well."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    opener.open(urllib.request.Request(f'{moto.url}/moto-api/reset', b'')).close()
+    moto.reset()
     subnets, group = network(client('ec2', moto.url))
     # Scripted tasks write no report, and a launch looks for one for some seconds: most tests are about something else.
     deploy(client('ecs', moto.url), subnets, group, service='logged')

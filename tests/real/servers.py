@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 from namespace import die_with_parent
 
@@ -194,6 +195,24 @@ class Moto(Server):
 
     def command(self):
         return [sys.executable, '-m', 'moto.server', '-H', '127.0.0.1', '-p', str(self.peer[1])]
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls, directory, name):
+        """One on a port of its own, for as long as the block lasts."""
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = free.getsockname()[1]
+        server = cls(directory, name, port)
+        try:
+            yield server.start().ready()
+        finally:
+            server.stop()
+
+    def reset(self):
+        """Every account is empty again."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener.open(urllib.request.Request(f'{self.url}/moto-api/reset', b'')).close()
 
 
 class Registry(Server):

@@ -3,7 +3,6 @@ import functools
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 
@@ -26,14 +25,8 @@ TOPIC = f'arn:aws:sns:{REGION}:{ACCOUNT}:oncall'
 
 @pytest.fixture(scope='session')
 def moto(tmp_path_factory):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    server = Moto(tmp_path_factory.mktemp('moto'), 'schedule', port)
-    try:
-        yield server.start().ready()
-    finally:
-        server.stop()
+    with Moto.running(tmp_path_factory.mktemp('moto'), 'schedule') as server:
+        yield server
 
 
 @functools.cache
@@ -73,9 +66,7 @@ class Account:
 
 @pytest.fixture
 def account(moto):
-    import urllib.request
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    opener.open(urllib.request.Request(f'{moto.url}/moto-api/reset', b'')).close()
+    moto.reset()
     account = Account(moto.url)
     vpc = account.ec2.create_vpc(CidrBlock='10.0.0.0/16')['Vpc']['VpcId']
     account.subnets = sorted(account.ec2.create_subnet(VpcId=vpc, CidrBlock=f'10.0.{n}.0/24')['Subnet']['SubnetId'] for n in (1, 2))
