@@ -238,6 +238,11 @@ pub fn cluster_of(arn: &str) -> Option<&str> {
     parts.next().map(|_| cluster)
 }
 
+/// The account that an ARN names; where there is none, the word that stands for it.
+pub fn account_of(arn: &str) -> &str {
+    arn.split(':').nth(4).unwrap_or("ACCOUNT")
+}
+
 /// The beginning of a text's SHA-256, in hexadecimal digits.
 pub fn digest(parts: &[&str], bytes: usize) -> String {
     use std::fmt::Write as _;

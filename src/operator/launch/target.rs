@@ -14,7 +14,7 @@ use super::{Error, MOST_SUBNETS};
 use crate::cli::target::{Architecture, Target};
 use crate::operator::aws::Api;
 use crate::operator::calls::Calls;
-use crate::operator::ecs::{Awsvpc, Placed, Service, Services, Task, Tasks, cluster_of};
+use crate::operator::ecs::{Awsvpc, Placed, Service, Services, Task, Tasks, account_of, cluster_of};
 use crate::plan::{Plan, execute_command, service_connect, task_definition};
 
 /// The cluster that ECS takes where none is named.
@@ -87,7 +87,7 @@ pub async fn resolve(
                 .into(),
         )
     })?;
-    let image = probe_image(calls, flags, role.split(':').nth(4).unwrap_or("ACCOUNT")).await?;
+    let image = probe_image(calls, flags, account_of(&role)).await?;
     let architecture = flags.probe_architecture.map(Architecture::name);
     let architecture = architecture.unwrap_or(match definition["runtimePlatform"]["cpuArchitecture"].as_str() {
         Some("ARM64") => "ARM64",

@@ -16,6 +16,7 @@ use super::set::Set;
 use super::{TAG, send};
 use crate::operator::aws;
 use crate::operator::calls::Calls;
+use crate::operator::ecs::account_of;
 use crate::operator::launch::Error;
 
 /// The tag that remembers the log group.
@@ -65,6 +66,7 @@ pub async fn create(
         say(format!("log group {}: FAILED: {error}", set.log_group));
     }
     let definition = set.definition.ready(calls).await?;
+    // In a dry run nothing is registered, and the account is not known.
     let cluster = set.cluster_arn(account_of(&definition));
     let made_of = (cluster.as_str(), role, definition.as_str());
     let vantages = set.launch.subnets.iter().map(|subnet| put(calls, set, subnet, made_of, &there, enable));
@@ -176,11 +178,6 @@ async fn remove_stale(calls: &Calls, set: &Set, there: &There, say: &mut dyn FnM
         say(format!("alarms of subnets that are gone: FAILED: {error}"));
     }
     failures
-}
-
-/// The account in an ARN. In a dry run nothing is registered, and there is none.
-fn account_of(arn: &str) -> &str {
-    arn.split(':').nth(4).unwrap_or("ACCOUNT")
 }
 
 #[cfg(test)]

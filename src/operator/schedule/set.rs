@@ -48,7 +48,7 @@ pub async fn read(calls: &Calls, what: &What) -> Result<Set, Error> {
     let set = Set { name, every: what.every, log_group, retention: what.retention, alarm_actions, launch, definition };
     // Before anything is made: what does not fit is refused.
     for subnet in &set.launch.subnets {
-        is_subnet(subnet).and_then(|()| set.input(subnet)).map_err(Error::Usage)?;
+        is_subnet(subnet).and_then(|()| set.run_task(subnet)).map_err(Error::Usage)?;
     }
     Ok(set)
 }
@@ -99,20 +99,20 @@ impl Set {
         }
     }
 
-    /// RunTask's overrides, which are the target's input: without a run id, so that each run has its own.
-    pub fn input(&self, subnet: &str) -> Result<Value, String> {
+    /// The body of the RunTask that each run makes: without a run id, so that each run has its own.
+    fn run_task(&self, subnet: &str) -> Result<Value, String> {
         let mut launch = self.launch.clone();
         launch.labels.insert("schedule".into(), self.dimension(subnet));
-        let mut overrides = launch.body(subnet)?["overrides"].take();
-        if let Some(environment) = overrides["containerOverrides"][0]["environment"].as_array_mut() {
+        let mut body = launch.body(subnet)?;
+        if let Some(environment) = body["overrides"]["containerOverrides"][0]["environment"].as_array_mut() {
             environment.retain(|pair| pair["name"] != "PULLPROBE_RUN_ID");
         }
-        Ok(overrides)
+        Ok(body)
     }
 
     /// The body of CreateSchedule and UpdateSchedule. No flexible window: alarms count on the interval.
     pub fn schedule(&self, subnet: &str, (cluster, role, definition): (&str, &str, &str)) -> Result<Value, String> {
-        let body = self.launch.body(subnet)?;
+        let body = self.run_task(subnet)?;
         let network = &body["networkConfiguration"]["awsvpcConfiguration"];
         let mut awsvpc = json!({ "Subnets": network["subnets"], "AssignPublicIp": network["assignPublicIp"] });
         if network["securityGroups"].is_array() {
@@ -144,7 +144,7 @@ impl Set {
                 "Arn": cluster,
                 "RoleArn": role,
                 "EcsParameters": ecs,
-                "Input": self.input(subnet)?.to_string(),
+                "Input": body["overrides"].to_string(),
                 // What comes after the next run is of no use. At least 60 (API reference, RetryPolicy).
                 "RetryPolicy": { "MaximumEventAgeInSeconds": self.every * 60, "MaximumRetryAttempts": RETRIES },
             },
