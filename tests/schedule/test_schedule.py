@@ -51,6 +51,9 @@ def test_an_alarm_watches_what_the_scheduled_probe_reports(account):
         (directive,) = report['_aws']['CloudWatchMetrics']
         alarms = [alarm for alarm in account.recorder.inputs('PutMetricAlarm') if f'/{subnet}/' in alarm['AlarmName']]
         assert [alarm['TreatMissingData'] for alarm in alarms] == ['ignore', 'breaching']
+        # One report that fails; three intervals in a row without one, as the README says.
+        judged = [(a['Statistic'], a['ComparisonOperator'], a['Threshold'], a['EvaluationPeriods'], a['Period']) for a in alarms]
+        assert judged == [('Maximum', 'GreaterThanOrEqualToThreshold', 1, 1, 900), ('SampleCount', 'LessThanThreshold', 1, 3, 900)]
         for alarm in alarms:
             assert (alarm['Namespace'], alarm['AlarmActions']) == (directive['Namespace'], [TOPIC])
             assert alarm['MetricName'] in [metric['Name'] for metric in directive['Metrics']]
