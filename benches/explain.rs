@@ -1,6 +1,7 @@
 //! Messages of the corpus explained in a second, on one core: `cargo bench --bench explain`.
 //!
-//! The bar is 10,000. It is printed and nothing fails for missing it: a loaded machine is no fault of the code.
+//! The bar is 10,000. It is printed and nothing fails for missing it: a loaded machine is no fault
+//! of the code.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -15,7 +16,11 @@ fn main() {
     let messages: Vec<String> = corpus
         .lines()
         .filter_map(|line| {
-            serde_json::from_str::<serde_json::Value>(line).ok()?.get("message")?.as_str().map(str::to_owned)
+            serde_json::from_str::<serde_json::Value>(line)
+                .ok()?
+                .get("message")?
+                .as_str()
+                .map(str::to_owned)
         })
         .collect();
     for message in &messages {
@@ -29,5 +34,8 @@ fn main() {
         }
     }
     let rate = f64::from(done) / began.elapsed().as_secs_f64();
-    println!("{rate:.0} messages a second on one core (bar: 10000), {} of the corpus in turn", messages.len());
+    println!(
+        "{rate:.0} messages a second on one core (bar: 10000), {} of the corpus in turn",
+        messages.len()
+    );
 }

@@ -1,7 +1,8 @@
 //! Every cause that can be named: code, family, page. One table, so none can be forgotten.
 //!
-//! A cause's page is a Markdown file in `src/cause/pages/`, embedded, printed by `pullprobe causes CODE`. Its second
-//! paragraph is the cause's summary and its third the remedy, so the README's table and every finding quote the page.
+//! A cause's page is a Markdown file in `src/cause/pages/`, embedded, printed by `pullprobe causes
+//! CODE`. Its second paragraph is the cause's summary and its third the remedy, so the README's
+//! table and every finding quote the page.
 
 use std::fmt;
 use std::str::FromStr;
@@ -87,8 +88,9 @@ macro_rules! causes {
     ($($variant:ident $code:literal $family:ident;)+) => {
         /// What is wrong.
         ///
-        /// Declared in ranking order: how common a cause is among those that the same evidence allows (what users reported:
-        /// a missing endpoint before a security group, a security group before a network ACL, a stale name last).
+        /// Declared in ranking order: how common a cause is among those that the same evidence
+        /// allows (what users reported: a missing endpoint before a security group, a security
+        /// group before a network ACL, a stale name last).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[cfg_attr(test, derive(schemars::JsonSchema))]
         pub enum Cause {
@@ -214,7 +216,11 @@ impl Cause {
 
     /// What the rule rests on: `lab-proven`, `message-corpus` or `AWS documentation only`.
     pub fn rests_on(self) -> &'static str {
-        let section = self.page().split("## What this rests on").nth(1).unwrap_or_default();
+        let section = self
+            .page()
+            .split("## What this rests on")
+            .nth(1)
+            .unwrap_or_default();
         section.trim_start().lines().next().unwrap_or_default()
     }
 }
@@ -233,9 +239,16 @@ impl FromStr for Cause {
     type Err = String;
 
     fn from_str(code: &str) -> Result<Self, String> {
-        Self::ALL.iter().copied().find(|cause| cause.code() == code).ok_or_else(|| {
-            format!("there is no cause {code:?}: `pullprobe causes` lists the {} that there are", Self::ALL.len())
-        })
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|cause| cause.code() == code)
+            .ok_or_else(|| {
+                format!(
+                    "there is no cause {code:?}: `pullprobe causes` lists the {} that there are",
+                    Self::ALL.len()
+                )
+            })
     }
 }
 
@@ -247,14 +260,32 @@ mod tests {
     fn every_page_has_the_parts_that_are_quoted_from_it() {
         for cause in Cause::ALL {
             let page = cause.page();
-            assert!(page.starts_with(&format!("# {cause}\n")), "{cause}: the title is not the code");
-            assert!(!cause.summary().is_empty() && !cause.summary().contains('\n'), "{cause}: summary");
-            assert!(paragraph(page, 2).starts_with("Remedy: ") && !cause.remedy().contains('\n'), "{cause}: remedy");
-            for heading in ["What it means", "What proves it", "What looks the same", "How to fix it"] {
-                assert!(page.contains(&format!("\n## {heading}\n")), "{cause}: no section {heading:?}");
+            assert!(
+                page.starts_with(&format!("# {cause}\n")),
+                "{cause}: the title is not the code"
+            );
+            assert!(
+                !cause.summary().is_empty() && !cause.summary().contains('\n'),
+                "{cause}: summary"
+            );
+            assert!(
+                paragraph(page, 2).starts_with("Remedy: ") && !cause.remedy().contains('\n'),
+                "{cause}: remedy"
+            );
+            for heading in [
+                "What it means",
+                "What proves it",
+                "What looks the same",
+                "How to fix it",
+            ] {
+                assert!(
+                    page.contains(&format!("\n## {heading}\n")),
+                    "{cause}: no section {heading:?}"
+                );
             }
             assert!(
-                ["lab-proven", "message-corpus", "AWS documentation only"].contains(&cause.rests_on()),
+                ["lab-proven", "message-corpus", "AWS documentation only"]
+                    .contains(&cause.rests_on()),
                 "{cause}: rests on {:?}",
                 cause.rests_on()
             );
@@ -267,6 +298,11 @@ mod tests {
             assert_eq!(cause.code().parse(), Ok(*cause));
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.code());
         }
-        assert!("s3-gateway".parse::<Cause>().unwrap_err().contains("pullprobe causes"));
+        assert!(
+            "s3-gateway"
+                .parse::<Cause>()
+                .unwrap_err()
+                .contains("pullprobe causes")
+        );
     }
 }

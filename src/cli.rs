@@ -42,11 +42,13 @@ Exit codes: 0 pass · 1 the tool failed · 2 bad arguments · 3 inconclusive · 
 pub enum Command {
     /// Run the checks from here and deliver the report
     Probe(Box<Probe>),
-    /// Print what a task will contact, and what it needs for that: VPC endpoints, rules, IAM policies
+    /// Print what a task will contact, and what it needs for that: VPC endpoints, rules, IAM
+    /// policies
     Plan(Box<PlanCommand>),
     /// Explain a stopped task's text: the step, what is proven, what it may be, the next command
     Explain(Box<ExplainCommand>),
-    /// Put reports side by side: the first fact that differs where it fails, and what changed over time
+    /// Put reports side by side: the first fact that differs where it fails, and what changed over
+    /// time
     #[cfg(feature = "operator")]
     Compare(Box<compare::CompareCommand>),
     /// Print the page of one cause, or the list of all
@@ -69,7 +71,8 @@ pub enum Command {
     /// Run the probe periodically by EventBridge Scheduler, with alarms
     #[cfg(feature = "operator")]
     Schedule(schedule::ScheduleCommand),
-    /// Run the whole probe against an embedded AWS on loopback: offline, without root, with a fault of your choice
+    /// Run the whole probe against an embedded AWS on loopback: offline, without root, with a fault
+    /// of your choice
     #[cfg(feature = "demo")]
     Demo {
         /// The fault to put into the embedded AWS
@@ -111,14 +114,25 @@ pub enum Format {
 #[derive(Debug, Clone, Args)]
 pub struct Wants {
     /// Image whose pull is rehearsed (repeatable) [default: the image of this very task]
-    #[arg(long = "image", value_name = "REF", env = "PULLPROBE_IMAGE", value_delimiter = ',')]
+    #[arg(
+        long = "image",
+        value_name = "REF",
+        env = "PULLPROBE_IMAGE",
+        value_delimiter = ','
+    )]
     pub images: Vec<String>,
-    /// Task definition as `describe-task-definition` prints it (`-`: stdin). `probe` reads it from s3://BUCKET/KEY and
-    /// ssm:/NAME as well
+    /// Task definition as `describe-task-definition` prints it (`-`: stdin). `probe` reads it from
+    /// s3://BUCKET/KEY and ssm:/NAME as well
     #[arg(long, value_name = "FILE|-", env = "PULLPROBE_TASK_DEFINITION")]
     pub task_definition: Option<Source>,
     /// A container that AWS adds to the task (repeatable)
-    #[arg(long, value_name = "WHAT", env = "PULLPROBE_EXPECT_INJECTED", value_enum, value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        env = "PULLPROBE_EXPECT_INJECTED",
+        value_enum,
+        value_delimiter = ','
+    )]
     pub expect_injected: Vec<Injected>,
     /// The task runs with ECS Exec, as `run-task` and `create-service` call it
     #[arg(long, env = "PULLPROBE_ENABLE_EXECUTE_COMMAND")]
@@ -127,22 +141,39 @@ pub struct Wants {
     #[arg(long, env = "PULLPROBE_SERVICE_CONNECT")]
     pub service_connect: bool,
     /// Secret or parameter, exactly as in ECS `valueFrom` (repeatable)
-    #[arg(long = "secret", value_name = "VALUE_FROM", env = "PULLPROBE_SECRET", value_delimiter = ',')]
+    #[arg(
+        long = "secret",
+        value_name = "VALUE_FROM",
+        env = "PULLPROBE_SECRET",
+        value_delimiter = ','
+    )]
     pub secrets: Vec<ValueFrom>,
     /// Log group that the task logs to; the report is written there too
     #[arg(long, value_name = "NAME", env = "PULLPROBE_LOG_GROUP")]
     pub log_group: Option<String>,
     /// First part of the log stream's name, as awslogs-stream-prefix
-    #[arg(long, value_name = "P", env = "PULLPROBE_LOG_STREAM_PREFIX", default_value = "pullprobe")]
+    #[arg(
+        long,
+        value_name = "P",
+        env = "PULLPROBE_LOG_STREAM_PREFIX",
+        default_value = "pullprobe"
+    )]
     pub log_stream_prefix: String,
-    /// Region of the task [default: AWS_REGION, AWS_DEFAULT_REGION, the task metadata, the first ECR image]
+    /// Region of the task [default: AWS_REGION, AWS_DEFAULT_REGION, the task metadata, the first
+    /// ECR image]
     #[arg(long, value_name = "R", env = "PULLPROBE_REGION")]
     pub region: Option<Region>,
     /// Platform that the task runs on, such as linux/arm64 [default: that of this binary]
     #[arg(long, value_name = "OS/ARCH", env = "PULLPROBE_PLATFORM")]
     pub platform: Option<Platform>,
     /// `private`: a public answer for a name that has an interface endpoint service is a finding
-    #[arg(long, value_name = "WHAT", env = "PULLPROBE_EXPECT", value_enum, default_value = "any")]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        env = "PULLPROBE_EXPECT",
+        value_enum,
+        default_value = "any"
+    )]
     pub expect: Expect,
     /// Fetch every layer whole, verify its digest, report bytes per second
     #[arg(long, env = "PULLPROBE_FULL")]
@@ -194,7 +225,8 @@ pub struct PlanCommand {
     /// What the task wants.
     #[command(flatten)]
     pub wants: Wants,
-    /// Print what is needed and not the contacts: VPC endpoints, security group and network ACL rules, policies
+    /// Print what is needed and not the contacts: VPC endpoints, security group and network ACL
+    /// rules, policies
     #[arg(long, conflicts_with = "only")]
     pub needs: bool,
     /// Print only this part (repeatable)
@@ -209,10 +241,12 @@ pub struct PlanCommand {
 #[derive(Debug, Args)]
 #[command(after_help = EXPLAIN_HELP)]
 pub struct ExplainCommand {
-    /// The text, as ECS or a mail has it; `-` reads stdin, as does no text where stdin is no terminal
+    /// The text, as ECS or a mail has it; `-` reads stdin, as does no text where stdin is no
+    /// terminal
     #[arg(value_name = "TEXT", conflicts_with = "describe_tasks")]
     pub text: Vec<String>,
-    /// What `aws ecs describe-tasks` or `describe-services` printed, `-` for stdin; one explanation for each task or event
+    /// What `aws ecs describe-tasks` or `describe-services` printed, `-` for stdin; one explanation
+    /// for each task or event
     #[arg(long, value_name = "FILE")]
     pub describe_tasks: Option<PathBuf>,
     /// Ask Amazon ECS about this task, by its ARN or id
@@ -223,11 +257,13 @@ pub struct ExplainCommand {
     #[cfg(feature = "operator")]
     #[arg(long, value_name = "S", conflicts_with_all = ["text", "describe_tasks"])]
     pub service: Option<String>,
-    /// The cluster of --task or --service, by its name or ARN [default: the one in the task's ARN, then `default`]
+    /// The cluster of --task or --service, by its name or ARN [default: the one in the task's ARN,
+    /// then `default`]
     #[cfg(feature = "operator")]
     #[arg(long, value_name = "C", conflicts_with_all = ["text", "describe_tasks"])]
     pub cluster: Option<String>,
-    /// The region of --task or --service [default: the one in an ARN, then that of environment or profile]
+    /// The region of --task or --service [default: the one in an ARN, then that of environment or
+    /// profile]
     #[cfg(feature = "operator")]
     #[arg(long, value_name = "R", conflicts_with_all = ["text", "describe_tasks"])]
     pub region: Option<Region>,
@@ -244,7 +280,8 @@ Exit codes: the family's, as of a report (11 network, 14 permission, …) · 3 t
 pub enum PlanFormat {
     /// For people: contacts, VPC endpoints, security group and network ACL rules, policies
     Text,
-    /// The contacts as `probe --plan` takes them; with --needs or --only those parts, a policy alone as the bare document
+    /// The contacts as `probe --plan` takes them; with --needs or --only those parts, a policy
+    /// alone as the bare document
     Json,
     /// A Terraform module of one file: endpoints, rules, policies
     #[cfg(feature = "operator")]
@@ -257,17 +294,25 @@ pub enum PlanFormat {
 
 fn resolver(text: &str) -> Result<SocketAddr, String> {
     let with_port = text.parse::<SocketAddr>();
-    let address = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let address = text
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
     with_port
         .or_else(|_| address.map(|address| SocketAddr::new(address, 53)))
-        .map_err(|_| "an IP address with an optional port is needed, such as 10.0.0.2 or 127.0.0.1:5353".to_owned())
+        .map_err(|_| {
+            "an IP address with an optional port is needed, such as 10.0.0.2 or 127.0.0.1:5353"
+                .to_owned()
+        })
 }
 
 /// A day is longer than any run, and small enough that no sum of times overflows.
 const LONGEST_DEADLINE: Duration = Duration::from_hours(24);
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale = match unit {
         "ms" => 0.001,
@@ -275,15 +320,19 @@ fn duration(text: &str) -> Result<Duration, String> {
         "m" => 60.0,
         _ => return Err("a number with ms, s or m is needed, such as 500ms, 30s or 2m".into()),
     };
-    let seconds = number.parse::<f64>().map_err(|_| "a number with ms, s or m is needed, such as 30s".to_owned())?;
-    let duration = Duration::try_from_secs_f64(seconds * scale).map_err(|error| error.to_string())?;
+    let seconds = number
+        .parse::<f64>()
+        .map_err(|_| "a number with ms, s or m is needed, such as 30s".to_owned())?;
+    let duration =
+        Duration::try_from_secs_f64(seconds * scale).map_err(|error| error.to_string())?;
     if duration < Duration::from_millis(100) || duration > LONGEST_DEADLINE {
         return Err("a deadline is between 100ms and 24 hours".into());
     }
     Ok(duration)
 }
 
-/// A run id becomes part of a log stream's name, where `:` and `*` are not allowed (API reference, CreateLogStream).
+/// A run id becomes part of a log stream's name, where `:` and `*` are not allowed (API reference,
+/// CreateLogStream).
 fn run_id(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if (1..=128).contains(&text.len()) && text.chars().all(allowed) {
@@ -295,8 +344,13 @@ fn run_id(text: &str) -> Result<String, String> {
 
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((key, value)) if (1..=128).contains(&key.len()) && value.len() <= 256 => Ok((key.into(), value.into())),
-        _ => Err("KEY=VALUE is needed, the key of 1 to 128 and the value of at most 256 characters".into()),
+        Some((key, value)) if (1..=128).contains(&key.len()) && value.len() <= 256 => {
+            Ok((key.into(), value.into()))
+        }
+        _ => Err(
+            "KEY=VALUE is needed, the key of 1 to 128 and the value of at most 256 characters"
+                .into(),
+        ),
     }
 }
 
@@ -315,7 +369,17 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1_500)));
-        for wrong in ["", "s", "30h", "-1s", "1e99s", "0s", "99999999m", "NaN", "."] {
+        for wrong in [
+            "",
+            "s",
+            "30h",
+            "-1s",
+            "1e99s",
+            "0s",
+            "99999999m",
+            "NaN",
+            ".",
+        ] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

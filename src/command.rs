@@ -66,9 +66,15 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         Command::Compare(flags) => compare::run(&flags),
         Command::Causes { code: Some(cause) } => print(cause.page()),
         Command::Causes { code: None } => print(&list_of_causes()),
-        Command::Schema { document: Document::Report } => print(include_str!("../schemas/report-v1.json")),
-        Command::Schema { document: Document::Explanation } => print(include_str!("../schemas/explanation-v1.json")),
-        Command::Schema { document: Document::Comparison } => print(include_str!("../schemas/comparison-v1.json")),
+        Command::Schema {
+            document: Document::Report,
+        } => print(include_str!("../schemas/report-v1.json")),
+        Command::Schema {
+            document: Document::Explanation,
+        } => print(include_str!("../schemas/explanation-v1.json")),
+        Command::Schema {
+            document: Document::Comparison,
+        } => print(include_str!("../schemas/comparison-v1.json")),
         #[cfg(feature = "operator")]
         Command::Launch(flags) => launch::run(&flags),
         #[cfg(feature = "operator")]
@@ -76,7 +82,11 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         #[cfg(feature = "operator")]
         Command::Schedule(flags) => schedule::run(&flags),
         #[cfg(feature = "demo")]
-        Command::Demo { fault, list, format } => demo::run(fault.as_deref(), list, format),
+        Command::Demo {
+            fault,
+            list,
+            format,
+        } => demo::run(fault.as_deref(), list, format),
     }
 }
 
@@ -85,26 +95,48 @@ pub(crate) fn print(text: &str) -> Result<u8, Error> {
     let mut stdout = io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };
     match write!(stdout, "{text}{end}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Tool(format!("stdout: {error}"))),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::Tool(format!("stdout: {error}")))
+        }
         _ => Ok(0),
     }
 }
 
 fn list_of_causes() -> String {
-    let width = Cause::ALL.iter().map(|cause| cause.code().len()).max().unwrap_or_default();
+    let width = Cause::ALL
+        .iter()
+        .map(|cause| cause.code().len())
+        .max()
+        .unwrap_or_default();
     let mut causes = Cause::ALL.to_vec();
     causes.sort_by_key(|cause| cause.family());
     let paragraph = |family: &[Cause]| {
-        let lines = family.iter().map(|cause| format!("  {:<width$}  {}", cause.code(), cause.summary()));
+        let lines = family
+            .iter()
+            .map(|cause| format!("  {:<width$}  {}", cause.code(), cause.summary()));
         let heading = family.first().map(|cause| cause.family().to_string());
-        heading.into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+        heading
+            .into_iter()
+            .chain(lines)
+            .collect::<Vec<_>>()
+            .join("\n")
     };
-    causes.chunk_by(|a, b| a.family() == b.family()).map(paragraph).collect::<Vec<_>>().join("\n\n")
+    causes
+        .chunk_by(|a, b| a.family() == b.family())
+        .map(paragraph)
+        .collect::<Vec<_>>()
+        .join("\n\n")
 }
 
 /// The names of the environment variables that flags of this command can come from.
 pub fn environment_names(command: &str) -> Vec<String> {
     let cli = Cli::command();
-    let Some(command) = cli.find_subcommand(command) else { return Vec::new() };
-    command.get_arguments().filter_map(|arg| arg.get_env()).map(|name| name.to_string_lossy().into_owned()).collect()
+    let Some(command) = cli.find_subcommand(command) else {
+        return Vec::new();
+    };
+    command
+        .get_arguments()
+        .filter_map(|arg| arg.get_env())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
 }

@@ -1,7 +1,9 @@
-//! Several reports side by side: what differs between the subnets that pass and those that fail, and what changed.
+//! Several reports side by side: what differs between the subnets that pass and those that fail,
+//! and what changed.
 //!
-//! Pure, and a fold: reports are added one by one, in any order, and of each place only the latest report, the facts of
-//! its last pass and the last values of each property are kept. So 100,000 reports of ten subnets need the memory of ten.
+//! Pure, and a fold: reports are added one by one, in any order, and of each place only the latest
+//! report, the facts of its last pass and the last values of each property are kept. So 100,000
+//! reports of ten subnets need the memory of ten.
 
 pub mod change;
 pub mod difference;
@@ -27,19 +29,25 @@ use crate::redact::{one_line, shorten};
 use crate::report::Report;
 use crate::verdict::Status;
 
-/// Longest name or value that is kept of a report, characters: longer than every name that AWS allows in one.
+/// Longest name or value that is kept of a report, characters: longer than every name that AWS
+/// allows in one.
 const LONGEST: usize = 256;
 
 /// Sentences kept about what could not be read. The rest is counted.
 const NOTES: usize = 5;
 
-/// Runs that are remembered of a place, so that a report that was delivered twice counts once: a week of ten minutes each.
+/// Runs that are remembered of a place, so that a report that was delivered twice counts once: a
+/// week of ten minutes each.
 const RUNS: usize = 1_024;
 
 /// Text that others wrote, on one line and not endless.
 pub(crate) fn tidy(text: &str) -> String {
     let plain = text.len() <= LONGEST && text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-    if plain { text.to_owned() } else { shorten(&one_line(text), LONGEST).to_owned() }
+    if plain {
+        text.to_owned()
+    } else {
+        shorten(&one_line(text), LONGEST).to_owned()
+    }
 }
 
 /// Reports, folded.
@@ -100,8 +108,9 @@ impl Seen {
 }
 
 impl Comparison {
-    /// Adds what is in one line or one JSON document: a report, or whatever a log exporter has wrapped around some.
-    /// `source` names a place that a report itself says nothing of. Returns whether there was a report in it.
+    /// Adds what is in one line or one JSON document: a report, or whatever a log exporter has
+    /// wrapped around some. `source` names a place that a report itself says nothing of. Returns
+    /// whether there was a report in it.
     pub fn add_text(&mut self, text: &str, source: &str) -> bool {
         let text = text.trim();
         if text.is_empty() {
@@ -168,14 +177,26 @@ impl Comparison {
     fn fold(&mut self, report: &read::Report<'_>, line: &str, source: &str) {
         let at = report.run.started_at.parse::<Timestamp>().ok();
         let facts = fact::facts(report);
-        let seen = Seen { at, run: tidy(&report.run.id), status: report.verdict.status, facts };
+        let seen = Seen {
+            at,
+            run: tidy(&report.run.id),
+            status: report.verdict.status,
+            facts,
+        };
         let failed = u64::from(seen.status == Status::Fail);
         let Some(track) = self.tracks.get_mut(&Place::of(report, source)) else {
             let mut history = History::default();
             history.add(at, report, &seen.facts);
             let runs = BTreeSet::from([(at, hash(&seen.run))]);
-            let track =
-                Track { latest: seen, line: line.to_owned(), last_pass: None, history, runs, reports: 1, failed };
+            let track = Track {
+                latest: seen,
+                line: line.to_owned(),
+                last_pass: None,
+                history,
+                runs,
+                reports: 1,
+                failed,
+            };
             self.tracks.insert(Place::of(report, source), track);
             self.tally.reports += 1;
             return;
@@ -198,7 +219,12 @@ impl Comparison {
             if earlier.starts() {
                 track.last_pass = Some(earlier);
             }
-        } else if seen.starts() && track.last_pass.as_ref().is_none_or(|last| last.order() < seen.order()) {
+        } else if seen.starts()
+            && track
+                .last_pass
+                .as_ref()
+                .is_none_or(|last| last.order() < seen.order())
+        {
             track.last_pass = Some(seen);
         }
     }

@@ -1,4 +1,5 @@
-//! An embedded AWS on loopback, and the very probe against it: offline, unprivileged, in one process.
+//! An embedded AWS on loopback, and the very probe against it: offline, unprivileged, in one
+//! process.
 //!
 //! ```text
 //!  fault ──▶ Setting ──▶ World: DNS · metadata, credentials · ECR API · registry · layer bucket · Logs · secrets
@@ -55,7 +56,8 @@ pub enum StartError {
     Probe(String),
 }
 
-/// Longer than every deadline of the probe's own together, so that a demo shows what it found and not that it was cut.
+/// Longer than every deadline of the probe's own together, so that a demo shows what it found and
+/// not that it was cut.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Every fault that can be chosen.
@@ -63,7 +65,8 @@ pub fn faults() -> &'static [Fault] {
     fault::ALL
 }
 
-/// Runs the probe in a healthy subnet, or in one with a fault. Fails only if the demo itself cannot start.
+/// Runs the probe in a healthy subnet, or in one with a fault. Fails only if the demo itself cannot
+/// start.
 pub async fn observe(fault: Option<&Fault>) -> Result<Report, StartError> {
     let setting = fault.map_or_else(Setting::healthy, Fault::setting);
     let mut plan = plan(setting.expect_private).map_err(StartError::Probe)?;
@@ -79,11 +82,18 @@ pub async fn observe(fault: Option<&Fault>) -> Result<Report, StartError> {
 fn plan(expect_private: bool) -> Result<Plan, String> {
     let wanted = Wanted {
         images: vec![setting::IMAGE.parse().map_err(|error| format!("{error}"))?],
-        secrets: vec![format!("{}:password::", setting::SECRET).parse()?, setting::PARAMETER.parse()?],
+        secrets: vec![
+            format!("{}:password::", setting::SECRET).parse()?,
+            setting::PARAMETER.parse()?,
+        ],
         log_group: Some(setting::LOG_GROUP.into()),
         log_stream_prefix: "pullprobe".into(),
         platform: Some(setting::PLATFORM.parse()?),
-        expect: if expect_private { Expect::Private } else { Expect::Any },
+        expect: if expect_private {
+            Expect::Private
+        } else {
+            Expect::Any
+        },
         ..Wanted::default()
     };
     Plan::new(wanted, setting::REGION.parse()?)

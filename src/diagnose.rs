@@ -1,7 +1,8 @@
 //! Infers causes from what was seen. Pure: no I/O, no clock, no environment.
 //!
-//! Each rule is a function whose comment is its argument, listed once in `RULES`. What the evidence cannot separate is
-//! all listed, most common first, none of it certain; what it excludes is in `ruled_out` with the proof.
+//! Each rule is a function whose comment is its argument, listed once in `RULES`. What the evidence
+//! cannot separate is all listed, most common first, none of it certain; what it excludes is in
+//! `ruled_out` with the proof.
 
 mod answers;
 mod path;
@@ -71,7 +72,8 @@ pub struct RuledOut {
 /// What was inferred.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Ranked: what stops the task first, then how sure, then how much it explains, then how common.
+    /// Ranked: what stops the task first, then how sure, then how much it explains, then how
+    /// common.
     pub findings: Vec<Finding>,
     /// What it is not.
     pub ruled_out: Vec<RuledOut>,
@@ -121,7 +123,10 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     let evidence = Evidence::new(observations);
     let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(evidence)).collect();
     unite_clock_skews(&mut findings);
-    for finding in findings.iter_mut().filter(|finding| concerns_only_what_can_wait(evidence, finding)) {
+    for finding in findings
+        .iter_mut()
+        .filter(|finding| concerns_only_what_can_wait(evidence, finding))
+    {
         finding.blocking = false;
     }
     let masked: BTreeSet<(Cause, String)> = findings
@@ -130,54 +135,97 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
         .map(|finding| (finding.cause, finding.because.join(" ")))
         .collect();
     findings.retain(|finding| !masked.contains(&(finding.cause, finding.because.join(" "))));
-    findings.sort_by_key(|f| (!f.blocking, Reverse(f.confidence), Reverse(f.because.len()), f.cause, f.role));
+    findings.sort_by_key(|f| {
+        (
+            !f.blocking,
+            Reverse(f.confidence),
+            Reverse(f.because.len()),
+            f.cause,
+            f.role,
+        )
+    });
     let ruled_out = ruled_out::ruled_out(evidence, &findings);
-    Diagnosis { findings, ruled_out }
+    Diagnosis {
+        findings,
+        ruled_out,
+    }
 }
 
 /// Whether it rests on nothing but roles without which a task starts.
 fn concerns_only_what_can_wait(ev: Evidence<'_>, finding: &Finding) -> bool {
     let because = |id: &String| ev.all().find(|seen| &seen.id == id);
-    finding.because.iter().filter_map(because).all(|seen| seen.role.starts_without())
+    finding
+        .because
+        .iter()
+        .filter_map(because)
+        .all(|seen| seen.role.starts_without())
 }
 
-/// A machine has one clock: what signatures, certificates and dates say of it is one finding, as sure as the surest.
+/// A machine has one clock: what signatures, certificates and dates say of it is one finding, as
+/// sure as the surest.
 fn unite_clock_skews(findings: &mut Vec<Finding>) {
-    let (mut skews, others): (Vec<_>, Vec<_>) = findings.drain(..).partition(|f| f.cause == Cause::ClockSkew);
+    let (mut skews, others): (Vec<_>, Vec<_>) = findings
+        .drain(..)
+        .partition(|f| f.cause == Cause::ClockSkew);
     skews.sort_by_key(|finding| Reverse(finding.confidence));
     *findings = others;
     findings.extend(skews.into_iter().reduce(|mut surest, other| {
         surest.blocking |= other.blocking;
-        surest.because.extend(other.because.into_iter().filter(|id| !surest.because.contains(id)).collect::<Vec<_>>());
+        surest.because.extend(
+            other
+                .because
+                .into_iter()
+                .filter(|id| !surest.because.contains(id))
+                .collect::<Vec<_>>(),
+        );
         surest
     }));
 }
 
-/// Whether `other` is only a consequence of `root`: a finding that rests on nothing that `root` does not explain as well.
+/// Whether `other` is only a consequence of `root`: a finding that rests on nothing that `root`
+/// does not explain as well.
 fn masks(root: &Finding, other: &Finding) -> bool {
     let consequences: &[Cause] = match root.cause {
-        // A clock that is off makes good signatures look bad, and keys that are still good look old to whoever holds them
-        // against it. A service that calls a token expired does so by its own clock, and a certificate a year past its
-        // time is so by any.
+        // A clock that is off makes good signatures look bad, and keys that are still good look old
+        // to whoever holds them against it. A service that calls a token expired does so by its own
+        // clock, and a certificate a year past its time is so by any.
         Cause::ClockSkew if other.role == Role::Credentials => &[Cause::CredentialsExpired],
         Cause::ClockSkew => &[Cause::CredentialsInvalid],
         // The endpoint that is not there is why the answer is public.
-        Cause::InterfaceEndpointMissing | Cause::NoEgressRoute => &[Cause::PublicAnswerWherePrivateExpected],
+        Cause::InterfaceEndpointMissing | Cause::NoEgressRoute => {
+            &[Cause::PublicAnswerWherePrivateExpected]
+        }
         // Losing large packets is why nothing came, unless small ones did not help either.
         Cause::MtuBlackHole if root.confidence == Confidence::Certain => {
             &[Cause::ServiceUnresponsive, Cause::TlsStalled]
         }
-        // Connections that a filter lets through only from some ports fail later as well, at whatever comes first, and now and
-        // then with the one size of segments and not with the other.
-        Cause::NetworkAcl if root.confidence == Confidence::Certain => &[Cause::ServiceUnresponsive, Cause::TlsStalled],
-        Cause::NetworkAcl => &[Cause::ServiceUnresponsive, Cause::TlsStalled, Cause::MtuBlackHole],
+        // Connections that a filter lets through only from some ports fail later as well, at
+        // whatever comes first, and now and then with the one size of segments and not with the
+        // other.
+        Cause::NetworkAcl if root.confidence == Confidence::Certain => {
+            &[Cause::ServiceUnresponsive, Cause::TlsStalled]
+        }
+        Cause::NetworkAcl => &[
+            Cause::ServiceUnresponsive,
+            Cause::TlsStalled,
+            Cause::MtuBlackHole,
+        ],
         _ => &[],
     };
-    // A public answer is a fact, and so always certain; whether it is a consequence is the root's to say.
+    // A public answer is a fact, and so always certain; whether it is a consequence is the root's
+    // to say.
     let fact = other.cause == Cause::PublicAnswerWherePrivateExpected;
-    let weight = if fact { Confidence::Likely } else { other.confidence };
+    let weight = if fact {
+        Confidence::Likely
+    } else {
+        other.confidence
+    };
     let targets = |finding: &Finding| -> BTreeSet<String> {
-        finding.because.iter().filter_map(|id| id.split('/').next().map(str::to_owned)).collect()
+        finding
+            .because
+            .iter()
+            .filter_map(|id| id.split('/').next().map(str::to_owned))
+            .collect()
     };
     let explained = root.cause == Cause::ClockSkew || targets(other).is_subset(&targets(root));
     root.confidence >= weight && consequences.contains(&other.cause) && explained

@@ -1,7 +1,7 @@
 //! Partitions, regions, and the host names that AWS gives its services in them. Pure.
 //!
-//! The rules are those of the endpoint rule sets that AWS's SDKs evaluate; `tests/endpoints.rs` compares every region
-//! and variant with AWS's published data and names the deviations.
+//! The rules are those of the endpoint rule sets that AWS's SDKs evaluate; `tests/endpoints.rs`
+//! compares every region and variant with AWS's published data and names the deviations.
 
 use std::fmt;
 use std::str::FromStr;
@@ -82,8 +82,8 @@ impl Partition {
         }
     }
 
-    /// The domain of dual-stack registries, where AWS has published one (Amazon ECR user guide, "Making requests", and
-    /// the host pattern of amazon-ecr-credential-helper).
+    /// The domain of dual-stack registries, where AWS has published one (Amazon ECR user guide,
+    /// "Making requests", and the host pattern of amazon-ecr-credential-helper).
     pub const fn registry_dual_stack_suffix(self) -> Option<&'static str> {
         match self {
             Self::Aws | Self::AwsUsGov => Some("on.aws"),
@@ -95,8 +95,11 @@ impl Partition {
     /// By the patterns of AWS's partitions.json; `None` if none matches.
     fn of(region: &str) -> Option<Self> {
         let parts: Vec<_> = region.split('-').collect();
-        let [.., direction, number] = parts[..] else { return None };
-        // partitions.json says `\w+`; but every region so far is named by compass, and `us-esat-1` is a slip.
+        let [.., direction, number] = parts[..] else {
+            return None;
+        };
+        // partitions.json says `\w+`; but every region so far is named by compass, and `us-esat-1`
+        // is a slip.
         let named = COMPASS.contains(&direction);
         let numbered = matches!(number.len(), 1..=2) && number.bytes().all(|b| b.is_ascii_digit());
         let partition = match parts[..parts.len() - 2] {
@@ -114,10 +117,20 @@ impl Partition {
     }
 }
 
-const COMPASS: [&str; 9] =
-    ["north", "northeast", "east", "southeast", "south", "southwest", "west", "northwest", "central"];
+const COMPASS: [&str; 9] = [
+    "north",
+    "northeast",
+    "east",
+    "southeast",
+    "south",
+    "southwest",
+    "west",
+    "northwest",
+    "central",
+];
 
-/// A region's name, possible in some partition. Whether it exists is for DNS to say: AWS opens several a year.
+/// A region's name, possible in some partition. Whether it exists is for DNS to say: AWS opens
+/// several a year.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
@@ -144,10 +157,16 @@ impl FromStr for Region {
             return Ok(Self(name.to_owned(), partition));
         }
         let lower = name.to_ascii_lowercase();
-        let example = if Partition::of(&lower).is_some() { &lower } else { "us-east-1" };
+        let example = if Partition::of(&lower).is_some() {
+            &lower
+        } else {
+            "us-east-1"
+        };
         // Longer than any region, short enough for one line.
         let shown: String = name.chars().take(40).collect();
-        Err(format!("{shown:?} is not an AWS region, expected a name such as {example}"))
+        Err(format!(
+            "{shown:?} is not an AWS region, expected a name such as {example}"
+        ))
     }
 }
 
@@ -171,8 +190,11 @@ impl fmt::Display for Region {
     }
 }
 
-/// Which of a service's names is meant. The default is the plain IPv4 name, which is what Fargate asks for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Which of a service's names is meant. The default is the plain IPv4 name, which is what Fargate
+/// asks for.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Variant {
     /// FIPS 140 validated cryptography.
@@ -238,7 +260,8 @@ impl Service {
     }
 }
 
-/// The host that serves `service` in `region`; for [`Service::EcrDkr`] the parent domain of [`registry_host`].
+/// The host that serves `service` in `region`; for [`Service::EcrDkr`] the parent domain of
+/// [`registry_host`].
 pub fn api_host(service: Service, region: &Region, variant: Variant) -> String {
     use Partition::{Aws, AwsCn, AwsUsGov};
 
@@ -252,12 +275,16 @@ pub fn api_host(service: Service, region: &Region, variant: Variant) -> String {
         _ => service.name(),
     };
     match (service, partition) {
-        (Service::EcrDkr, _) => match partition.registry_dual_stack_suffix().filter(|_| dual_stack) {
+        (Service::EcrDkr, _) => match partition
+            .registry_dual_stack_suffix()
+            .filter(|_| dual_stack)
+        {
             Some(dual) => format!("dkr-ecr{mark}.{region}.{dual}"),
             None => format!("dkr.ecr{mark}.{region}.{plain}"),
         },
         (Service::EcrApi, _) if dual_stack => format!("ecr{mark}.{region}.{dual}"),
-        // As endpoints.json and the AWS General Reference have it; the rule sets' `api.ecr-fips` is in neither.
+        // As endpoints.json and the AWS General Reference have it; the rule sets' `api.ecr-fips` is
+        // in neither.
         (Service::EcrApi, Aws | AwsUsGov) if fips => format!("ecr-fips.{region}.{plain}"),
         (Service::EcrApi, _) => format!("api.ecr{mark}.{region}.{plain}"),
         (Service::S3, _) if dual_stack => format!("s3{mark}.dualstack.{region}.{plain}"),
@@ -266,12 +293,16 @@ pub fn api_host(service: Service, region: &Region, variant: Variant) -> String {
             format!("{name}{mark}.{region}.{plain}")
         }
         // Their ordinary endpoints in GovCloud are FIPS endpoints.
-        (Service::Logs | Service::Ssm | Service::Sts | Service::Ec2 | Service::KinesisStreams, AwsUsGov)
-            if !dual_stack =>
-        {
+        (
+            Service::Logs | Service::Ssm | Service::Sts | Service::Ec2 | Service::KinesisStreams,
+            AwsUsGov,
+        ) if !dual_stack => {
             format!("{name}.{region}.{plain}")
         }
-        _ => format!("{name}{mark}.{region}.{}", if dual_stack { dual } else { plain }),
+        _ => format!(
+            "{name}{mark}.{region}.{}",
+            if dual_stack { dual } else { plain }
+        ),
     }
 }
 
@@ -280,21 +311,31 @@ pub fn registry_host(account: &str, region: &Region, variant: Variant) -> String
     format!("{account}.{}", api_host(Service::EcrDkr, region, variant))
 }
 
-/// The bucket from which Amazon ECR serves the layers of `region` (Amazon ECR user guide, "VPC endpoints").
+/// The bucket from which Amazon ECR serves the layers of `region` (Amazon ECR user guide, "VPC
+/// endpoints").
 pub fn layer_bucket(region: &Region) -> String {
     format!("prod-{region}-starport-layer-bucket")
 }
 
 /// The host to which a registry redirects for layers.
 pub fn layer_host(region: &Region) -> String {
-    format!("{}.{}", layer_bucket(region), api_host(Service::S3, region, Variant::default()))
+    format!(
+        "{}.{}",
+        layer_bucket(region),
+        api_host(Service::S3, region, Variant::default())
+    )
 }
 
-/// The host of a bucket as if it were in `region`. A dot in its name would not match the certificate, so then the name is
-/// part of the path (Amazon S3 user guide, "Virtual hosting of buckets").
+/// The host of a bucket as if it were in `region`. A dot in its name would not match the
+/// certificate, so then the name is part of the path (Amazon S3 user guide, "Virtual hosting of
+/// buckets").
 pub fn bucket_host(bucket: &str, region: &Region) -> String {
     let service = api_host(Service::S3, region, Variant::default());
-    if bucket.contains('.') { service } else { format!("{bucket}.{service}") }
+    if bucket.contains('.') {
+        service
+    } else {
+        format!("{bucket}.{service}")
+    }
 }
 
 /// The host of an EFS file system's mount target in the task's own Availability Zone.
@@ -302,21 +343,28 @@ pub fn file_system_host(id: &str, region: &Region) -> String {
     format!("{id}.efs.{region}.{}", region.partition().dns_suffix())
 }
 
-/// The name under which a VPC endpoint for `service` is created; for Amazon S3 that of the gateway endpoint.
+/// The name under which a VPC endpoint for `service` is created; for Amazon S3 that of the gateway
+/// endpoint.
 ///
-/// Outside `aws` and `aws-us-gov` some names begin with the partition's own domain, reversed. The list is AWS CDK's
-/// (`InterfaceVpcEndpointAwsService`), which took it from `describe-vpc-endpoint-services`.
+/// Outside `aws` and `aws-us-gov` some names begin with the partition's own domain, reversed. The
+/// list is AWS CDK's (`InterfaceVpcEndpointAwsService`), which took it from
+/// `describe-vpc-endpoint-services`.
 pub fn vpc_endpoint_service(service: Service, region: &Region) -> String {
     let partition = region.partition();
     let reversed = match service {
         Service::EcrApi | Service::EcrDkr => true,
         Service::Ec2 => {
-            matches!(partition, Partition::AwsCn | Partition::AwsIso) || region.as_str() == "us-isob-east-1"
+            matches!(partition, Partition::AwsCn | Partition::AwsIso)
+                || region.as_str() == "us-isob-east-1"
         }
         Service::Sts => partition == Partition::AwsCn,
         _ => false,
     };
-    let domain = if reversed { partition.dns_suffix() } else { Partition::Aws.dns_suffix() };
+    let domain = if reversed {
+        partition.dns_suffix()
+    } else {
+        Partition::Aws.dns_suffix()
+    };
     let prefix: Vec<_> = domain.rsplit('.').collect();
     format!("{}.{region}.{}", prefix.join("."), service.name())
 }
@@ -328,17 +376,40 @@ mod tests {
     #[test]
     fn impossible_regions_are_refused_in_one_sentence() {
         for (name, why) in [
-            ("us-east", "\"us-east\" is not an AWS region, expected a name such as us-east-1"),
-            ("EU-WEST-1", "\"EU-WEST-1\" is not an AWS region, expected a name such as eu-west-1"),
-            ("mars-north-1", "\"mars-north-1\" is not an AWS region, expected a name such as us-east-1"),
-            ("us-esat-1", "\"us-esat-1\" is not an AWS region, expected a name such as us-east-1"),
-            ("us-east-1\n", "\"us-east-1\\n\" is not an AWS region, expected a name such as us-east-1"),
+            (
+                "us-east",
+                "\"us-east\" is not an AWS region, expected a name such as us-east-1",
+            ),
+            (
+                "EU-WEST-1",
+                "\"EU-WEST-1\" is not an AWS region, expected a name such as eu-west-1",
+            ),
+            (
+                "mars-north-1",
+                "\"mars-north-1\" is not an AWS region, expected a name such as us-east-1",
+            ),
+            (
+                "us-esat-1",
+                "\"us-esat-1\" is not an AWS region, expected a name such as us-east-1",
+            ),
+            (
+                "us-east-1\n",
+                "\"us-east-1\\n\" is not an AWS region, expected a name such as us-east-1",
+            ),
         ] {
             assert_eq!(name.parse::<Region>(), Err(why.to_owned()));
         }
-        for name in
-            ["", "-", "us--1", "us-east-", "us-east-1a", "us-gov-1", "us-east-1-1", "eusc-fr-east-1", "aws-global"]
-        {
+        for name in [
+            "",
+            "-",
+            "us--1",
+            "us-east-",
+            "us-east-1a",
+            "us-gov-1",
+            "us-east-1-1",
+            "eusc-fr-east-1",
+            "aws-global",
+        ] {
             assert!(name.parse::<Region>().is_err(), "{name:?}");
         }
         let long = "é".repeat(10_000).parse::<Region>().unwrap_err();
@@ -349,44 +420,102 @@ mod tests {
     fn a_region_is_a_string_in_json() {
         let region: Region = serde_json::from_str("\"eusc-de-east-1\"").unwrap();
         assert_eq!(region.partition(), Partition::AwsEusc);
-        assert_eq!(serde_json::to_string(&region).unwrap(), "\"eusc-de-east-1\"");
+        assert_eq!(
+            serde_json::to_string(&region).unwrap(),
+            "\"eusc-de-east-1\""
+        );
         assert!(serde_json::from_str::<Region>("\"moon\"").is_err());
     }
 
     #[test]
     fn registries_have_four_names() {
         let of = |region: &str, fips, dual_stack| {
-            registry_host("123456789012", &region.parse().unwrap(), Variant { fips, dual_stack })
+            registry_host(
+                "123456789012",
+                &region.parse().unwrap(),
+                Variant { fips, dual_stack },
+            )
         };
-        assert_eq!(of("us-east-1", false, false), "123456789012.dkr.ecr.us-east-1.amazonaws.com");
-        assert_eq!(of("us-east-1", true, false), "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com");
-        assert_eq!(of("us-east-1", false, true), "123456789012.dkr-ecr.us-east-1.on.aws");
-        assert_eq!(of("us-gov-west-1", true, true), "123456789012.dkr-ecr-fips.us-gov-west-1.on.aws");
-        assert_eq!(of("cn-north-1", false, true), "123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn");
-        assert_eq!(of("us-iso-east-1", false, true), "123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov");
+        assert_eq!(
+            of("us-east-1", false, false),
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+        );
+        assert_eq!(
+            of("us-east-1", true, false),
+            "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com"
+        );
+        assert_eq!(
+            of("us-east-1", false, true),
+            "123456789012.dkr-ecr.us-east-1.on.aws"
+        );
+        assert_eq!(
+            of("us-gov-west-1", true, true),
+            "123456789012.dkr-ecr-fips.us-gov-west-1.on.aws"
+        );
+        assert_eq!(
+            of("cn-north-1", false, true),
+            "123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn"
+        );
+        assert_eq!(
+            of("us-iso-east-1", false, true),
+            "123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov"
+        );
     }
 
     #[test]
     fn hosts_of_storage() {
         let china = "cn-northwest-1".parse().unwrap();
-        assert_eq!(layer_host(&china), "prod-cn-northwest-1-starport-layer-bucket.s3.cn-northwest-1.amazonaws.com.cn");
-        assert_eq!(file_system_host("fs-0123", &china), "fs-0123.efs.cn-northwest-1.amazonaws.com.cn");
+        assert_eq!(
+            layer_host(&china),
+            "prod-cn-northwest-1-starport-layer-bucket.s3.cn-northwest-1.amazonaws.com.cn"
+        );
+        assert_eq!(
+            file_system_host("fs-0123", &china),
+            "fs-0123.efs.cn-northwest-1.amazonaws.com.cn"
+        );
     }
 
     #[test]
     fn vpc_endpoint_services_begin_with_a_domain_reversed() {
         for (service, region, expected) in [
-            (Service::EcrApi, "us-east-1", "com.amazonaws.us-east-1.ecr.api"),
-            (Service::EcrDkr, "us-gov-west-1", "com.amazonaws.us-gov-west-1.ecr.dkr"),
+            (
+                Service::EcrApi,
+                "us-east-1",
+                "com.amazonaws.us-east-1.ecr.api",
+            ),
+            (
+                Service::EcrDkr,
+                "us-gov-west-1",
+                "com.amazonaws.us-gov-west-1.ecr.dkr",
+            ),
             (Service::S3, "eu-west-1", "com.amazonaws.eu-west-1.s3"),
-            (Service::EcrApi, "cn-north-1", "cn.com.amazonaws.cn-north-1.ecr.api"),
+            (
+                Service::EcrApi,
+                "cn-north-1",
+                "cn.com.amazonaws.cn-north-1.ecr.api",
+            ),
             (Service::Logs, "cn-north-1", "com.amazonaws.cn-north-1.logs"),
             (Service::S3, "cn-north-1", "com.amazonaws.cn-north-1.s3"),
-            (Service::EcrDkr, "us-isof-south-1", "gov.ic.hci.csp.us-isof-south-1.ecr.dkr"),
-            (Service::EcrDkr, "eusc-de-east-1", "eu.amazonaws.eusc-de-east-1.ecr.dkr"),
-            (Service::Ec2, "us-isob-west-1", "com.amazonaws.us-isob-west-1.ec2"),
+            (
+                Service::EcrDkr,
+                "us-isof-south-1",
+                "gov.ic.hci.csp.us-isof-south-1.ecr.dkr",
+            ),
+            (
+                Service::EcrDkr,
+                "eusc-de-east-1",
+                "eu.amazonaws.eusc-de-east-1.ecr.dkr",
+            ),
+            (
+                Service::Ec2,
+                "us-isob-west-1",
+                "com.amazonaws.us-isob-west-1.ec2",
+            ),
         ] {
-            assert_eq!(vpc_endpoint_service(service, &region.parse().unwrap()), expected);
+            assert_eq!(
+                vpc_endpoint_service(service, &region.parse().unwrap()),
+                expected
+            );
         }
     }
 }

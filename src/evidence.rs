@@ -15,7 +15,8 @@ pub struct Evidence<'a> {
 pub enum Way {
     /// To an address of the VPC, as an interface endpoint has.
     Private,
-    /// To a public address of S3, for layers or environment files: through a gateway endpoint or the internet, which cannot be told apart.
+    /// To a public address of S3, for layers or environment files: through a gateway endpoint or
+    /// the internet, which cannot be told apart.
     S3,
     /// To any other public address: the internet.
     Internet,
@@ -29,39 +30,59 @@ impl<'a> Evidence<'a> {
 
     /// Every observation that matters to the task, in order.
     pub fn all(self) -> impl Iterator<Item = &'a Observation> + Clone {
-        self.observations.iter().filter(|observation| observation.superseded_by.is_none())
+        self.observations
+            .iter()
+            .filter(|observation| observation.superseded_by.is_none())
     }
 
     /// The observations of a phase.
     pub fn of(self, phase: Phase) -> impl Iterator<Item = &'a Observation> + Clone {
-        self.all().filter(move |observation| observation.phase == phase)
+        self.all()
+            .filter(move |observation| observation.phase == phase)
     }
 
     /// The observations that failed in one of these ways.
     pub fn failed(self, ways: &'static [Failure]) -> impl Iterator<Item = &'a Observation> + Clone {
-        self.all().filter(move |observation| observation.failure().is_some_and(|failure| ways.contains(&failure)))
+        self.all().filter(move |observation| {
+            observation
+                .failure()
+                .is_some_and(|failure| ways.contains(&failure))
+        })
     }
 
     /// Targets none of whose addresses can be connected to: silence, or a router saying so.
     pub fn silent_targets(self) -> Vec<Target<'a>> {
-        self.targets().into_iter().filter(|target| !target.silent.is_empty() && target.answering.is_empty()).collect()
+        self.targets()
+            .into_iter()
+            .filter(|target| !target.silent.is_empty() && target.answering.is_empty())
+            .collect()
     }
 
     /// Targets of which some addresses are silent and some answer.
     pub fn partly_silent_targets(self) -> Vec<Target<'a>> {
-        self.targets().into_iter().filter(|target| !target.silent.is_empty() && !target.answering.is_empty()).collect()
+        self.targets()
+            .into_iter()
+            .filter(|target| !target.silent.is_empty() && !target.answering.is_empty())
+            .collect()
     }
 
-    /// Whether an address answers on this way that is of the same IP version as one of `silent`: IPv6 has routes, security
-    /// group rules and gateways of its own, and says nothing of IPv4's.
+    /// Whether an address answers on this way that is of the same IP version as one of `silent`:
+    /// IPv6 has routes, security group rules and gateways of its own, and says nothing of IPv4's.
     pub fn same_version_answers(self, way: Way, silent: &[&Observation]) -> bool {
-        let versions: Vec<_> = silent.iter().filter_map(|seen| Some(seen.peer?.is_ipv4())).collect();
-        self.answering(way).iter().any(|seen| seen.peer.is_some_and(|peer| versions.contains(&peer.is_ipv4())))
+        let versions: Vec<_> = silent
+            .iter()
+            .filter_map(|seen| Some(seen.peer?.is_ipv4()))
+            .collect();
+        self.answering(way).iter().any(|seen| {
+            seen.peer
+                .is_some_and(|peer| versions.contains(&peer.is_ipv4()))
+        })
     }
 
     /// What the services' dates say of this machine's clock, if any service told the time.
     pub fn clock(self) -> Option<&'a Observation> {
-        self.all().find(|seen| seen.role == Role::Clock && seen.answer.is_some())
+        self.all()
+            .find(|seen| seen.role == Role::Clock && seen.answer.is_some())
     }
 
     /// Whether services told the time, and most agree with this machine.
@@ -71,12 +92,15 @@ impl<'a> Evidence<'a> {
 
     /// Whether this plan wants addresses of the VPC.
     pub fn expects_private(self) -> bool {
-        self.of(Phase::Resolve).any(|seen| !seen.expected.is_empty())
+        self.of(Phase::Resolve)
+            .any(|seen| !seen.expected.is_empty())
     }
 
     /// Addresses that answered on a way.
     pub fn answering(self, way: Way) -> Vec<&'a Observation> {
-        self.of(Phase::Connect).filter(|seen| answers(seen) && self.way(seen) == way).collect()
+        self.of(Phase::Connect)
+            .filter(|seen| answers(seen) && self.way(seen) == way)
+            .collect()
     }
 
     /// Which way leads to an address.
@@ -92,9 +116,16 @@ impl<'a> Evidence<'a> {
     pub fn targets(self) -> Vec<Target<'a>> {
         let mut targets: Vec<Target<'a>> = Vec::new();
         for seen in self.of(Phase::Connect) {
-            let position = targets.iter().position(|target| target.key == seen.target());
+            let position = targets
+                .iter()
+                .position(|target| target.key == seen.target());
             let index = position.unwrap_or_else(|| {
-                targets.push(Target { key: seen.target(), role: seen.role, silent: Vec::new(), answering: Vec::new() });
+                targets.push(Target {
+                    key: seen.target(),
+                    role: seen.role,
+                    silent: Vec::new(),
+                    answering: Vec::new(),
+                });
                 targets.len() - 1
             });
             if answers(seen) {
@@ -108,7 +139,8 @@ impl<'a> Evidence<'a> {
 
     /// Whether this rung worked for the target at one address at least.
     pub fn works(self, target: &str, phase: Phase) -> bool {
-        self.of(phase).any(|seen| seen.target() == target && seen.passed())
+        self.of(phase)
+            .any(|seen| seen.target() == target && seen.passed())
     }
 
     /// The first observation of this target and phase.
@@ -130,22 +162,35 @@ pub struct Target<'a> {
     pub answering: Vec<&'a Observation>,
 }
 
-/// Silent from every port. `unreachable` counts as silence: inside a VPC a missing route is a silent drop, and what a
-/// router elsewhere says about it is not evidence of more.
+/// Silent from every port. `unreachable` counts as silence: inside a VPC a missing route is a
+/// silent drop, and what a router elsewhere says about it is not evidence of more.
 fn is_silent(connect: &Observation) -> bool {
-    matches!(connect.failure(), Some(Failure::TimedOut | Failure::Unreachable)) && !answers(connect)
+    matches!(
+        connect.failure(),
+        Some(Failure::TimedOut | Failure::Unreachable)
+    ) && !answers(connect)
 }
 
-/// An answer from any source port, or a refusal: somebody is there and the packets travel both ways.
+/// An answer from any source port, or a refusal: somebody is there and the packets travel both
+/// ways.
 fn answers(connect: &Observation) -> bool {
-    let from_some_port = connect.source_ports.as_ref().is_some_and(|ports| !ports.answered.is_empty());
-    connect.passed() || from_some_port || matches!(connect.failure(), Some(Failure::Refused | Failure::Reset))
+    let from_some_port = connect
+        .source_ports
+        .as_ref()
+        .is_some_and(|ports| !ports.answered.is_empty());
+    connect.passed()
+        || from_some_port
+        || matches!(connect.failure(), Some(Failure::Refused | Failure::Reset))
 }
 
 /// The ids of these.
 pub fn ids<'a>(observations: impl IntoIterator<Item = &'a Observation>) -> Vec<String> {
     let mut seen = BTreeSet::new();
-    observations.into_iter().map(|o| o.id.clone()).filter(|id| seen.insert(id.clone())).collect()
+    observations
+        .into_iter()
+        .map(|o| o.id.clone())
+        .filter(|id| seen.insert(id.clone()))
+        .collect()
 }
 
 /// Whether nothing that was planned is missing: no failure, nothing unreached or unchecked.

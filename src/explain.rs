@@ -5,9 +5,10 @@
 //!         one line  [`words`] [`parts`]  step, sign   proven, findings, next
 //! ```
 //!
-//! The grammar is that of the wrappers: a service event around the name of an error, around the words of a phase, around
-//! the error of an SDK, around the words of Go or of a service. Texts are cut anywhere, so every part stands for itself,
-//! and no rule knows a whole message. Silence goes before every answer: a timeout is never a permission.
+//! The grammar is that of the wrappers: a service event around the name of an error, around the
+//! words of a phase, around the error of an SDK, around the words of Go or of a service. Texts are
+//! cut anywhere, so every part stands for itself, and no rule knows a whole message. Silence goes
+//! before every answer: a timeout is never a permission.
 
 mod causes;
 mod foreign;
@@ -45,8 +46,8 @@ const LONGEST_ECHO: usize = 4_096;
 /// Exit code of a text that is not known.
 pub const UNKNOWN: u8 = 3;
 
-/// Where in the order of a start it failed. Declared in that order, as Fargate keeps it (facts: message corpus); where
-/// environment files and file systems come in it is not known.
+/// Where in the order of a start it failed. Declared in that order, as Fargate keeps it (facts:
+/// message corpus); where environment files and file systems come in it is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -124,14 +125,20 @@ impl Step {
 
     /// The steps before this one.
     pub fn before(self) -> &'static [Self] {
-        let at = Self::ORDER.iter().position(|step| *step == self).unwrap_or_default();
+        let at = Self::ORDER
+            .iter()
+            .position(|step| *step == self)
+            .unwrap_or_default();
         &Self::ORDER[..at]
     }
 
     /// The steps after this one, less the container itself.
     pub fn after(self) -> &'static [Self] {
         let last = Self::ORDER.len() - 1;
-        let at = Self::ORDER.iter().position(|step| *step == self).map_or(last, |at| (at + 1).min(last));
+        let at = Self::ORDER
+            .iter()
+            .position(|step| *step == self)
+            .map_or(last, |at| (at + 1).min(last));
         &Self::ORDER[at..last]
     }
 }
@@ -164,7 +171,8 @@ pub struct Explanation {
     pub said_at: Option<String>,
     /// Where in ECS's start order it failed.
     pub step: Step,
-    /// The family of what the text shows, and of the exit code. A cause behind it may be of another.
+    /// The family of what the text shows, and of the exit code. A cause behind it may be of
+    /// another.
     pub family: Family,
     /// Whose way it is in.
     pub role: Option<Role>,
@@ -177,7 +185,8 @@ pub struct Explanation {
     pub owner: Option<String>,
     /// What the text proves, each with the fragment that proves it.
     pub proven: Vec<String>,
-    /// What it may be, ranked, never more certain than the text. `because` holds fragments of the text.
+    /// What it may be, ranked, never more certain than the text. `because` holds fragments of the
+    /// text.
     pub findings: Vec<Finding>,
     /// Exact commands that tell more.
     pub next: Vec<String>,
@@ -193,7 +202,8 @@ impl Explanation {
 
     /// As one line.
     pub fn line(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"))
+        serde_json::to_string(self)
+            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"))
     }
 }
 
@@ -221,12 +231,15 @@ pub fn explain(text: &str) -> Explanation {
 pub fn explain_with(text: &str, known: &Known) -> Explanation {
     let whole = one_line(text);
     let message = redact(shorten(&whole, LONGEST_ECHO));
-    // What is escaped may hide a secret from the echo, though not from a fragment that is unescaped.
+    // What is escaped may hide a secret from the echo, though not from a fragment that is
+    // unescaped.
     let clean = message == whole && !text.contains(['&', '\\']);
     let readings = read(Plain::new(text), clean);
-    // Of several messages in one text the silent one goes first: what is behind it is not even asked for.
+    // Of several messages in one text the silent one goes first: what is behind it is not even
+    // asked for.
     let is_known = |reading: &&Reading| reading.sign.is_some();
-    let is_silent = |reading: &&Reading| rank::path(reading).is_some() || reading.sign == Some(Sign::Retried);
+    let is_silent =
+        |reading: &&Reading| rank::path(reading).is_some() || reading.sign == Some(Sign::Retried);
     let says_where = |reading: &&Reading| reading.step != Step::Unknown;
     let first = readings
         .iter()
@@ -235,7 +248,10 @@ pub fn explain_with(text: &str, known: &Known) -> Explanation {
         .or_else(|| readings.iter().find(is_known))
         .or_else(|| readings.iter().find(says_where))
         .unwrap_or(&readings[0]);
-    let service = known.service.clone().or_else(|| readings.iter().find_map(|r| r.parts.service.clone()));
+    let service = known
+        .service
+        .clone()
+        .or_else(|| readings.iter().find_map(|r| r.parts.service.clone()));
     let mut explanation = Explanation {
         schema: SCHEMA.to_owned(),
         message,
@@ -254,7 +270,10 @@ pub fn explain_with(text: &str, known: &Known) -> Explanation {
         next: Vec::new(),
         next_failures: Vec::new(),
     };
-    for other in readings.iter().filter(|reading| !std::ptr::eq(*reading, first) && reading.sign.is_some()) {
+    for other in readings
+        .iter()
+        .filter(|reading| !std::ptr::eq(*reading, first) && reading.sign.is_some())
+    {
         add(&mut explanation, other);
     }
     explanation.next_failures = proof::next_failures(&explanation);
@@ -262,12 +281,20 @@ pub fn explain_with(text: &str, known: &Known) -> Explanation {
     explanation
 }
 
-/// A second message in the same text, after the first. Which belongs to which is not known, so nothing stays certain.
+/// A second message in the same text, after the first. Which belongs to which is not known, so
+/// nothing stays certain.
 fn add(explanation: &mut Explanation, other: &Reading) {
     for finding in causes::findings(other) {
-        if !explanation.findings.iter().any(|known| known.cause == finding.cause) {
+        if !explanation
+            .findings
+            .iter()
+            .any(|known| known.cause == finding.cause)
+        {
             explanation.findings.push(finding);
-            explanation.proven.push(format!("the text holds another message as well, of {}", other.step.title()));
+            explanation.proven.push(format!(
+                "the text holds another message as well, of {}",
+                other.step.title()
+            ));
         }
     }
     explanation.proven.dedup();
@@ -295,7 +322,9 @@ const BEGINNINGS: [&str; 11] = [
 fn read(plain: Plain, clean: bool) -> Vec<Reading> {
     let dense = plain.dense.as_str();
     let named = dense.match_indices("error:").filter_map(|(end, _)| {
-        let name = BEGINNINGS.iter().find(|name| dense[..end].ends_with(*name))?;
+        let name = BEGINNINGS
+            .iter()
+            .find(|name| dense[..end].ends_with(*name))?;
         Some(end - name.len())
     });
     let events = dense.match_indices("(service").map(|(at, _)| at);
@@ -309,7 +338,10 @@ fn read(plain: Plain, clean: bool) -> Vec<Reading> {
     let mut readings = Vec::new();
     let ends = cuts.iter().skip(1).copied().chain([dense.len()]);
     for (n, (from, to)) in cuts.iter().copied().zip(ends).enumerate() {
-        readings.push(Reading::of(plain.part(if n == 0 { 0 } else { from }, to), clean));
+        readings.push(Reading::of(
+            plain.part(if n == 0 { 0 } else { from }, to),
+            clean,
+        ));
     }
     readings
 }
@@ -319,7 +351,10 @@ const MOST_MESSAGES: usize = 16;
 
 /// The serde name of a plain enum.
 fn kebab(value: impl Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|name| name.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

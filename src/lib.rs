@@ -7,8 +7,9 @@
 //!               to ask   network    (facts, ids)     over facts   [Finding]
 //! ```
 //!
-//! Data goes one way, left to right: `probe` never judges, `diagnose` never touches the network, the clock or the
-//! environment. A failing target is data ([`observation::Failure`]), a failing tool is an error.
+//! Data goes one way, left to right: `probe` never judges, `diagnose` never touches the network,
+//! the clock or the environment. A failing target is data ([`observation::Failure`]), a failing
+//! tool is an error.
 //!
 //! | read first | for |
 //! | --- | --- |

@@ -8,8 +8,8 @@ use pullprobe::cli::Cli;
 use pullprobe::command;
 use zeroizing_alloc::ZeroAlloc;
 
-/// Memory is wiped when it is given back: secrets pass through buffers of the TLS, HTTP and JSON libraries as well as
-/// through ours, and nothing of them may lie about until the end of the run.
+/// Memory is wiped when it is given back: secrets pass through buffers of the TLS, HTTP and JSON
+/// libraries as well as through ours, and nothing of them may lie about until the end of the run.
 #[global_allocator]
 static MEMORY: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 

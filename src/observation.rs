@@ -1,7 +1,8 @@
 //! The vocabulary: what was looked at, what was seen. A leaf: it imports nothing of ours.
 //!
-//! An [`Observation`] is one phase of one target at one address, with everything a rule may want to ask about it.
-//! [`crate::diagnose`] needs nothing else, so an old report can be diagnosed again by a newer binary.
+//! An [`Observation`] is one phase of one target at one address, with everything a rule may want to
+//! ask about it. [`crate::diagnose`] needs nothing else, so an old report can be diagnosed again by
+//! a newer binary.
 
 mod seen;
 
@@ -11,7 +12,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use seen::{
-    Answer, Certificate, Denial, Lookup, LookupResult, PolicyKind, Purpose, RateLimit, Scope, SourcePorts, Witness,
+    Answer, Certificate, Denial, Lookup, LookupResult, PolicyKind, Purpose, RateLimit, Scope,
+    SourcePorts, Witness,
 };
 
 /// What a target is to the task that is about to start.
@@ -100,16 +102,28 @@ impl Role {
         }
     }
 
-    /// Whether AWS offers an interface endpoint that the puller would use for it. Amazon S3 has one as well, but
-    /// image layers reach S3 through a gateway endpoint (facts: ecs-start, section 7).
+    /// Whether AWS offers an interface endpoint that the puller would use for it. Amazon S3 has one
+    /// as well, but image layers reach S3 through a gateway endpoint (facts: ecs-start, section 7).
     pub const fn has_interface_endpoint(self) -> bool {
-        matches!(self, Self::EcrApi | Self::EcrDkr | Self::Logs | Self::SecretsManager | Self::Ssm | Self::SsmMessages)
+        matches!(
+            self,
+            Self::EcrApi
+                | Self::EcrDkr
+                | Self::Logs
+                | Self::SecretsManager
+                | Self::Ssm
+                | Self::SsmMessages
+        )
     }
 
-    /// Whether a task starts without it: a log router retries, a session fails when somebody asks for one, and how long
-    /// the Service Connect proxy waits AWS does not say. The splunk driver, in contrast, tests its collector first.
+    /// Whether a task starts without it: a log router retries, a session fails when somebody asks
+    /// for one, and how long the Service Connect proxy waits AWS does not say. The splunk driver,
+    /// in contrast, tests its collector first.
     pub const fn starts_without(self) -> bool {
-        matches!(self, Self::LogRouter | Self::SsmMessages | Self::ServiceConnect)
+        matches!(
+            self,
+            Self::LogRouter | Self::SsmMessages | Self::ServiceConnect
+        )
     }
 }
 
@@ -199,8 +213,8 @@ pub enum Outcome {
     },
 }
 
-/// How a target failed. Data, not an error: it deliberately does not implement `std::error::Error`, so that a failing
-/// target cannot slip into a `?` chain meant for a failing tool.
+/// How a target failed. Data, not an error: it deliberately does not implement `std::error::Error`,
+/// so that a failing target cannot slip into a `?` chain meant for a failing tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -268,7 +282,11 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = serde_json::to_value(self).ok();
-        f.pad(name.as_ref().and_then(|name| name.as_str()).unwrap_or("failed"))
+        f.pad(
+            name.as_ref()
+                .and_then(|name| name.as_str())
+                .unwrap_or("failed"),
+        )
     }
 }
 
@@ -321,8 +339,8 @@ pub struct Observation {
     /// `handshake`: the presented chain, leaf first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<Certificate>,
-    /// Set when segments of at most [`SMALL_MSS`] bytes were used, after a stall here or earlier at this target: whether that
-    /// worked.
+    /// Set when segments of at most [`SMALL_MSS`] bytes were used, after a stall here or earlier at
+    /// this target: whether that worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub small_segments_pass: Option<bool>,
     /// What the service answered.
@@ -336,11 +354,13 @@ pub struct Observation {
     pub witness: Option<Witness>,
 }
 
-/// `presented` of a registry's refusal where no login was presented; else it names the secret that the login is from.
+/// `presented` of a registry's refusal where no login was presented; else it names the secret that
+/// the login is from.
 pub const NO_LOGIN: &str = "no login";
 
-/// Segment size of the second try after a stall, bytes. 1,200 of payload fit every path that IPv6 allows (1,280, RFC 8200
-/// section 5) and every tunnel in use, so what then works was stopped by packet size alone.
+/// Segment size of the second try after a stall, bytes. 1,200 of payload fit every path that IPv6
+/// allows (1,280, RFC 8200 section 5) and every tunnel in use, so what then works was stopped by
+/// packet size alone.
 pub const SMALL_MSS: u32 = 1_200;
 
 impl Observation {

@@ -1,7 +1,8 @@
-//! What runs where the operator sits, not in the task's subnet: calls to AWS with the operator's own credentials.
+//! What runs where the operator sits, not in the task's subnet: calls to AWS with the operator's
+//! own credentials.
 //!
-//! Nothing imports this but [`crate::command`]. All of it is behind the feature `operator`, which the image is built
-//! without.
+//! Nothing imports this but [`crate::command`]. All of it is behind the feature `operator`, which
+//! the image is built without.
 
 pub mod aws;
 pub mod calls;

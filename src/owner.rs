@@ -1,7 +1,7 @@
 //! Who owns a public address, by the ranges that AWS publishes.
 //!
-//! The table is a snapshot of [`RANGES_DATE`], made by `owner/ranges.py`. AWS goes on adding ranges, so an address that
-//! is not in it may still be AWS's.
+//! The table is a snapshot of [`RANGES_DATE`], made by `owner/ranges.py`. AWS goes on adding
+//! ranges, so an address that is not in it may still be AWS's.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -15,26 +15,38 @@ pub const RANGES_DATE: &str = "2025-10-31";
 /// A line for each owner: service, region, prefixes.
 const RANGES: &str = include_str!("owner/ranges.txt");
 
-/// `AMAZON` says no more than that an address is AWS's, which Amazon S3's addresses are too: so S3 goes first, and then
-/// the longest prefix.
+/// `AMAZON` says no more than that an address is AWS's, which Amazon S3's addresses are too: so S3
+/// goes first, and then the longest prefix.
 static OWNED: LazyLock<Vec<(IpNet, &str)>> = LazyLock::new(|| {
     let mut owned: Vec<_> = parse(RANGES).collect();
     owned.sort_by_key(|(prefix, owner)| Reverse((owner.starts_with("S3 "), prefix.prefix_len())));
     owned
 });
 
-/// Service and region, `S3 us-east-1`, where AWS's ranges have the address; a region may be `GLOBAL`.
+/// Service and region, `S3 us-east-1`, where AWS's ranges have the address; a region may be
+/// `GLOBAL`.
 pub fn owner(address: IpAddr) -> Option<String> {
     let address = address.to_canonical();
-    OWNED.iter().find(|(prefix, _)| prefix.contains(&address)).map(|(_, owner)| (*owner).to_owned())
+    OWNED
+        .iter()
+        .find(|(prefix, _)| prefix.contains(&address))
+        .map(|(_, owner)| (*owner).to_owned())
 }
 
 fn parse(ranges: &str) -> impl Iterator<Item = (IpNet, &str)> {
-    ranges.lines().filter(|line| !line.starts_with('#')).flat_map(|line| {
-        let end_of_region = line.match_indices(' ').nth(1).map_or(line.len(), |(at, _)| at);
-        let (owner, prefixes) = line.split_at(end_of_region);
-        prefixes.split_whitespace().filter_map(move |prefix| Some((prefix.parse().ok()?, owner)))
-    })
+    ranges
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(|line| {
+            let end_of_region = line
+                .match_indices(' ')
+                .nth(1)
+                .map_or(line.len(), |(at, _)| at);
+            let (owner, prefixes) = line.split_at(end_of_region);
+            prefixes
+                .split_whitespace()
+                .filter_map(move |prefix| Some((prefix.parse().ok()?, owner)))
+        })
 }
 
 #[cfg(test)]
@@ -50,8 +62,15 @@ mod tests {
         let words: usize = lines.lines().map(|line| line.split(' ').count() - 2).sum();
         assert_eq!(OWNED.len(), words, "a prefix that is none");
         let owners: BTreeSet<_> = OWNED.iter().map(|(_, owner)| owner).collect();
-        assert_eq!(owners.len(), lines.lines().count(), "two lines of one owner");
-        assert!(OWNED.iter().all(|(prefix, _)| *prefix == prefix.trunc()), "a prefix with host bits");
+        assert_eq!(
+            owners.len(),
+            lines.lines().count(),
+            "two lines of one owner"
+        );
+        assert!(
+            OWNED.iter().all(|(prefix, _)| *prefix == prefix.trunc()),
+            "a prefix with host bits"
+        );
     }
 
     #[test]
@@ -82,7 +101,11 @@ mod tests {
             ("fe80::1", None),
             ("::1", None),
         ] {
-            assert_eq!(owner(address.parse().unwrap()).as_deref(), expected, "{address}");
+            assert_eq!(
+                owner(address.parse().unwrap()).as_deref(),
+                expected,
+                "{address}"
+            );
         }
     }
 
@@ -93,18 +116,27 @@ mod tests {
             IpAddr::V4(v4) => (false, u128::from(v4.to_bits())),
             IpAddr::V6(v6) => (true, v6.to_bits()),
         };
-        let ranges: Vec<_> =
-            OWNED.iter().map(|(p, owner)| (number(p.network()), number(p.broadcast()), *owner)).collect();
+        let ranges: Vec<_> = OWNED
+            .iter()
+            .map(|(p, owner)| (number(p.network()), number(p.broadcast()), *owner))
+            .collect();
         let expected = |address| {
             let at = number(address);
-            let around = ranges.iter().filter(|(first, last, _)| *first <= at && at <= *last);
-            around.min_by_key(|(first, last, owner)| (!owner.starts_with("S3 "), last.1 - first.1)).map(|range| range.2)
+            let around = ranges
+                .iter()
+                .filter(|(first, last, _)| *first <= at && at <= *last);
+            around
+                .min_by_key(|(first, last, owner)| (!owner.starts_with("S3 "), last.1 - first.1))
+                .map(|range| range.2)
         };
         let beside = |address, by: i8| match address {
             IpAddr::V4(v4) => IpAddr::V4(v4.to_bits().wrapping_add_signed(by.into()).into()),
             IpAddr::V6(v6) => IpAddr::V6(v6.to_bits().wrapping_add_signed(by.into()).into()),
         };
-        let mut ends: BTreeSet<_> = OWNED.iter().flat_map(|(p, _)| [p.network(), p.broadcast()]).collect();
+        let mut ends: BTreeSet<_> = OWNED
+            .iter()
+            .flat_map(|(p, _)| [p.network(), p.broadcast()])
+            .collect();
         for (s3, _) in OWNED.iter().filter(|(_, owner)| owner.starts_with("S3 ")) {
             ends.extend([beside(s3.network(), -1), beside(s3.broadcast(), 1)]);
         }

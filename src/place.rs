@@ -18,20 +18,27 @@ pub struct Place {
 }
 
 impl Place {
-    /// An address is private to the VPC when it lies in a range that is named, in the ranges set aside for private use
-    /// (RFC 1918, RFC 6598, RFC 4193), or in the same /16 as the task: a VPC's range is at most a /16 (Amazon VPC user
-    /// guide, "VPC CIDR blocks"), and VPCs in 172.40.0.0/16 exist.
+    /// An address is private to the VPC when it lies in a range that is named, in the ranges set
+    /// aside for private use (RFC 1918, RFC 6598, RFC 4193), or in the same /16 as the task: a
+    /// VPC's range is at most a /16 (Amazon VPC user guide, "VPC CIDR blocks"), and VPCs in
+    /// 172.40.0.0/16 exist.
     pub fn scope(&self, address: IpAddr) -> Scope {
         let address = address.to_canonical();
         if self.subnet.is_some_and(|subnet| subnet.contains(&address)) {
             return Scope::SameSubnet;
         }
         let named = self.vpc_cidrs.iter().any(|cidr| cidr.contains(&address));
-        if named || is_set_aside(address) || self.shares_a_16(address) { Scope::Private } else { Scope::Public }
+        if named || is_set_aside(address) || self.shares_a_16(address) {
+            Scope::Private
+        } else {
+            Scope::Public
+        }
     }
 
     fn shares_a_16(&self, address: IpAddr) -> bool {
-        let (Some(IpAddr::V4(own)), IpAddr::V4(other)) = (self.address, address) else { return false };
+        let (Some(IpAddr::V4(own)), IpAddr::V4(other)) = (self.address, address) else {
+            return false;
+        };
         own.octets()[..2] == other.octets()[..2]
     }
 }

@@ -1,5 +1,5 @@
-//! What will be asked, as a value: computed before any socket exists, printable, comparable, sent through an
-//! environment variable, tested without a network. Pure.
+//! What will be asked, as a value: computed before any socket exists, printable, comparable, sent
+//! through an environment variable, tested without a network. Pure.
 
 mod form;
 mod injected;
@@ -27,7 +27,8 @@ use crate::reference::Reference;
 use targets::Targets;
 pub(crate) use targets::object_of;
 
-/// Everything that one run will contact, and what for. As JSON it is what is wanted, from which the rest follows.
+/// Everything that one run will contact, and what for. As JSON it is what is wanted, from which the
+/// rest follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "form::Form", into = "form::Form")]
 pub struct Plan {
@@ -39,7 +40,8 @@ pub struct Plan {
     pub expect: Expect,
     /// Fetch layers whole and verify their digests.
     pub full: bool,
-    /// Address ranges that are private whatever their number: the VPC's own, and those joined to it.
+    /// Address ranges that are private whatever their number: the VPC's own, and those joined to
+    /// it.
     pub vpc_cidrs: Vec<IpNet>,
     /// ARN of the role as which ECS starts the task, where the task definition says it.
     pub execution_role: Option<String>,
@@ -82,7 +84,8 @@ pub const SCHEMA: &str = "pullprobe/plan/v1";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// The role's name; `role@host` from the second target of a role on. Observation ids begin with it.
+    /// The role's name; `role@host` from the second target of a role on. Observation ids begin with
+    /// it.
     pub key: String,
     /// What it is to the task.
     pub role: Role,
@@ -101,7 +104,8 @@ pub struct ImagePull {
     pub reference: Reference,
     /// The secret with the user name and password for its registry.
     pub login: Option<Login>,
-    /// AWS adds it to the task. Its tag is AWS's choice, so one that does not exist says nothing about the task.
+    /// AWS adds it to the task. Its tag is AWS's choice, so one that does not exist says nothing
+    /// about the task.
     pub injected: bool,
     /// Key of the target that hands out the token; none for other registries.
     pub token: Option<String>,
@@ -111,7 +115,8 @@ pub struct ImagePull {
     pub layers: Option<String>,
 }
 
-/// A secret that holds `{"username":"…","password":"…"}` (ECS developer guide, "Private registry authentication").
+/// A secret that holds `{"username":"…","password":"…"}` (ECS developer guide, "Private registry
+/// authentication").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
     /// `SecretId`: an ARN, or a name in the task's region.
@@ -131,7 +136,8 @@ pub struct LogDestination {
     pub stream_prefix: String,
     /// Where the log group is.
     pub region: Region,
-    /// `awslogs-create-group`: where the group is missing it is created, which `logs:CreateLogGroup` must allow.
+    /// `awslogs-create-group`: where the group is missing it is created, which
+    /// `logs:CreateLogGroup` must allow.
     pub create_group: bool,
     /// Key of the target.
     pub target: String,
@@ -197,25 +203,54 @@ pub enum Expect {
 }
 
 impl Plan {
-    /// What a task that wants this will contact, in `region`. Fails with one sentence on what is wrong.
+    /// What a task that wants this will contact, in `region`. Fails with one sentence on what is
+    /// wrong.
     pub fn new(wanted: Wanted, region: Region) -> Result<Self, String> {
         let logs = log_destinations(&wanted, &region)?;
-        let mut targets = Targets { region: &region, all: Vec::new() };
-        let secrets = unique(wanted.secrets).into_iter().map(|value_from| targets.secret(value_from));
+        let mut targets = Targets {
+            region: &region,
+            all: Vec::new(),
+        };
+        let secrets = unique(wanted.secrets)
+            .into_iter()
+            .map(|value_from| targets.secret(value_from));
         let mut secrets: Vec<_> = secrets.collect();
-        secrets.sort_by_key(|secret| targets.all.iter().position(|target| target.key == secret.target));
+        secrets.sort_by_key(|secret| {
+            targets
+                .all
+                .iter()
+                .position(|target| target.key == secret.target)
+        });
         let mut pulls = Vec::new();
         for image in unique(wanted.images) {
-            let login = image.login.clone().map(|secret| targets.login(secret)).transpose()?;
+            let login = image
+                .login
+                .clone()
+                .map(|secret| targets.login(secret))
+                .transpose()?;
             pulls.push((image, login));
         }
-        let pulls: Vec<_> = pulls.into_iter().map(|(image, login)| (targets.token(&image), image, login)).collect();
+        let pulls: Vec<_> = pulls
+            .into_iter()
+            .map(|(image, login)| (targets.token(&image), image, login))
+            .collect();
         let logs = logs.into_iter().map(|log| targets.log(log)).collect();
-        let files = unique(wanted.environment_files).into_iter().map(|arn| targets.environment_file(arn));
+        let files = unique(wanted.environment_files)
+            .into_iter()
+            .map(|arn| targets.environment_file(arn));
         let environment_files = files.collect::<Result<_, _>>()?;
-        let file_systems = unique(wanted.file_systems).into_iter().map(|fs| targets.file_system(fs)).collect();
-        let connections = unique(wanted.connections).into_iter().map(|wanted| targets.connection(wanted)).collect();
-        let images = pulls.into_iter().map(|(token, image, login)| targets.image(image, token, login)).collect();
+        let file_systems = unique(wanted.file_systems)
+            .into_iter()
+            .map(|fs| targets.file_system(fs))
+            .collect();
+        let connections = unique(wanted.connections)
+            .into_iter()
+            .map(|wanted| targets.connection(wanted))
+            .collect();
+        let images = pulls
+            .into_iter()
+            .map(|(token, image, login)| targets.image(image, token, login))
+            .collect();
         let targets = targets.all;
         let plan = Self {
             region,
@@ -239,14 +274,22 @@ impl Plan {
 
     /// Whether anything in it is asked as a role of AWS.
     pub fn needs_credentials(&self) -> bool {
-        let of_images = self.images.iter().any(|image| image.token.is_some() || image.login.is_some());
-        of_images || !(self.logs.is_empty() && self.secrets.is_empty() && self.environment_files.is_empty())
+        let of_images = self
+            .images
+            .iter()
+            .any(|image| image.token.is_some() || image.login.is_some());
+        of_images
+            || !(self.logs.is_empty()
+                && self.secrets.is_empty()
+                && self.environment_files.is_empty())
     }
 
     fn within_bounds(self) -> Result<Self, String> {
         let most = self.targets.len().max(self.images.len());
         if most > MAX_TARGETS {
-            return Err(format!("{most} images or hosts are more than the {MAX_TARGETS} of one run: split the run"));
+            return Err(format!(
+                "{most} images or hosts are more than the {MAX_TARGETS} of one run: split the run"
+            ));
         }
         if let Some(target) = self.targets.iter().find(|target| !is_host(&target.host)) {
             return Err(format!(
@@ -256,7 +299,9 @@ impl Plan {
         }
         let size = serde_json::to_vec(&self).map_or(0, |json| json.len());
         if size > MAX_SIZE {
-            return Err(format!("the plan has {size} bytes, more than the {MAX_SIZE} of one run: split the run"));
+            return Err(format!(
+                "the plan has {size} bytes, more than the {MAX_SIZE} of one run: split the run"
+            ));
         }
         Ok(self)
     }
@@ -267,13 +312,16 @@ impl Plan {
     }
 }
 
-/// A task has at most ten containers; the rest is room for cross-region images. Bounds what a plan from outside can ask for.
+/// A task has at most ten containers; the rest is room for cross-region images. Bounds what a plan
+/// from outside can ask for.
 const MAX_TARGETS: usize = 64;
 
-/// Bytes of a plan as JSON. ECS takes task definitions of 64 KiB, and the plan is part of a report that must fit 256 KiB.
+/// Bytes of a plan as JSON. ECS takes task definitions of 64 KiB, and the plan is part of a report
+/// that must fit 256 KiB.
 const MAX_SIZE: usize = 64 * 1024;
 
-/// Whether it can be asked for in DNS and in TLS; and it becomes a part of observations' ids, which slashes divide.
+/// Whether it can be asked for in DNS and in TLS; and it becomes a part of observations' ids, which
+/// slashes divide.
 fn is_host(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     (1..=253).contains(&name.len()) && name.chars().all(plain)
@@ -283,18 +331,27 @@ fn is_host(name: &str) -> bool {
 fn log_destinations(wanted: &Wanted, task_region: &Region) -> Result<Vec<LogDestination>, String> {
     let mut logs: Vec<LogDestination> = Vec::new();
     let own = wanted.log_group.clone();
-    let own = own.map(|group| LogWanted { group, region: None, stream_prefix: None, create_group: false });
+    let own = own.map(|group| LogWanted {
+        group,
+        region: None,
+        stream_prefix: None,
+        create_group: false,
+    });
     for log in own.iter().chain(&wanted.logs) {
         valid_log_group(&log.group).map_err(|error| format!("log group: {error}"))?;
         let log = LogDestination {
             group: log.group.clone(),
-            stream_prefix: log.stream_prefix.clone().unwrap_or_else(|| wanted.log_stream_prefix.clone()),
+            stream_prefix: log
+                .stream_prefix
+                .clone()
+                .unwrap_or_else(|| wanted.log_stream_prefix.clone()),
             region: log.region.clone().unwrap_or_else(|| task_region.clone()),
             create_group: log.create_group,
             target: String::new(),
         };
         let same = |known: &&mut LogDestination| {
-            (&known.group, &known.region, &known.stream_prefix) == (&log.group, &log.region, &log.stream_prefix)
+            (&known.group, &known.region, &known.stream_prefix)
+                == (&log.group, &log.region, &log.stream_prefix)
         };
         match logs.iter_mut().find(same) {
             Some(known) => known.create_group |= log.create_group,
@@ -319,10 +376,17 @@ fn unique<T: PartialEq>(all: Vec<T>) -> Vec<T> {
 pub(crate) fn valid_log_group(name: &str) -> Result<(), String> {
     let length = name.chars().count();
     if !(1..=512).contains(&length) {
-        return Err(format!("a log group's name has 1 to 512 characters, this one has {length}"));
+        return Err(format!(
+            "a log group's name has 1 to 512 characters, this one has {length}"
+        ));
     }
-    match name.chars().find(|c| !c.is_ascii_alphanumeric() && !"_-/.#".contains(*c)) {
-        Some(c) => Err(format!("{c:?} cannot be in a log group's name: use letters, digits and _ - / . #")),
+    match name
+        .chars()
+        .find(|c| !c.is_ascii_alphanumeric() && !"_-/.#".contains(*c))
+    {
+        Some(c) => Err(format!(
+            "{c:?} cannot be in a log group's name: use letters, digits and _ - / . #"
+        )),
         None => Ok(()),
     }
 }
@@ -331,11 +395,27 @@ impl fmt::Display for Plan {
     /// One line a target: role, host and port, phases.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = |target: &Target| format!("{}:{}", target.host, target.port);
-        let width = self.targets.iter().map(|target| place(target).len()).max().unwrap_or_default();
-        let roles = self.targets.iter().map(|target| target.role.name().len()).max().unwrap_or_default();
+        let width = self
+            .targets
+            .iter()
+            .map(|target| place(target).len())
+            .max()
+            .unwrap_or_default();
+        let roles = self
+            .targets
+            .iter()
+            .map(|target| target.role.name().len())
+            .max()
+            .unwrap_or_default();
         for target in &self.targets {
             let phases: Vec<_> = target.phases.iter().map(|phase| phase.name()).collect();
-            writeln!(f, "{:<roles$}  {:<width$}  {}", target.role, place(target), phases.join(" "))?;
+            writeln!(
+                f,
+                "{:<roles$}  {:<width$}  {}",
+                target.role,
+                place(target),
+                phases.join(" ")
+            )?;
         }
         Ok(())
     }

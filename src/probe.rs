@@ -1,7 +1,8 @@
-//! The only part that touches the network on the task's behalf: climbs every ladder of a plan and says what was seen.
+//! The only part that touches the network on the task's behalf: climbs every ladder of a plan and
+//! says what was seen.
 //!
-//! Tasks hand back observations, one place folds them: nothing is shared, and the order in which tasks finish never
-//! reaches the report. The probe does not judge; that is [`crate::diagnose`]'s.
+//! Tasks hand back observations, one place folds them: nothing is shared, and the order in which
+//! tasks finish never reaches the report. The probe does not judge; that is [`crate::diagnose`]'s.
 
 mod authorize;
 mod blob;
@@ -61,7 +62,13 @@ pub struct Setting {
 impl Setting {
     /// Of a lookup before the run, whose place does not matter.
     pub fn of_a_lookup(resolver: Resolver) -> Self {
-        Self { resolver, place: Place::default(), expect_private: false, run_id: String::new(), clock: None }
+        Self {
+            resolver,
+            place: Place::default(),
+            expect_private: false,
+            run_id: String::new(),
+            clock: None,
+        }
     }
 }
 
@@ -80,7 +87,8 @@ pub struct Seen {
     pub log: Option<LogStream>,
 }
 
-/// Carries out `plan` until it is done or `until` happens; then everything not seen is `not-reached`.
+/// Carries out `plan` until it is done or `until` happens; then everything not seen is
+/// `not-reached`.
 pub async fn run(
     plan: &Plan,
     setting: Setting,
@@ -92,7 +100,11 @@ pub async fn run(
     let tls = handshake::Tls::new(roots)?;
     let clock_drift = setting.clock;
     let (recorder, mut events) = Recorder::new();
-    let mut log = begin(plan, &Probe::new(Arc::new(setting), tls, recorder), &credentials);
+    let mut log = begin(
+        plan,
+        &Probe::new(Arc::new(setting), tls, recorder),
+        &credentials,
+    );
 
     let ended = {
         let done = async {
@@ -109,7 +121,10 @@ pub async fn run(
         sight.add(*observation);
     }
     let observations = complete(plan, sight.so_far(), clock_drift.as_ref(), ended.as_ref());
-    Ok(Seen { observations, log: log.as_mut().and_then(|log| log.try_recv().ok()) })
+    Ok(Seen {
+        observations,
+        log: log.as_mut().and_then(|log| log.try_recv().ok()),
+    })
 }
 
 /// Adds what the observations say together, and what of the plan was never reached.
@@ -125,9 +140,21 @@ pub fn complete(
 }
 
 /// Starts every task of the plan. They end by themselves, each within its own deadlines.
-fn begin(plan: &Plan, probe: &Probe, credentials: &SharedCredentials) -> Option<oneshot::Receiver<LogStream>> {
-    let climbs: BTreeMap<&str, Climb> =
-        plan.targets.iter().map(|target| (target.key.as_str(), Climb::start(probe.clone(), target.clone()))).collect();
+fn begin(
+    plan: &Plan,
+    probe: &Probe,
+    credentials: &SharedCredentials,
+) -> Option<oneshot::Receiver<LogStream>> {
+    let climbs: BTreeMap<&str, Climb> = plan
+        .targets
+        .iter()
+        .map(|target| {
+            (
+                target.key.as_str(),
+                Climb::start(probe.clone(), target.clone()),
+            )
+        })
+        .collect();
     let recorder = probe.recorder.clone();
     if plan.needs_credentials() {
         recorder.spawn(report_credentials(recorder.clone(), credentials.clone()));
@@ -156,21 +183,37 @@ fn begin_pulls(
     let mut tokens: BTreeMap<&str, authorize::SharedToken> = BTreeMap::new();
     let mut logins: BTreeMap<(&str, &str), login::SharedLogin> = BTreeMap::new();
     for image in &plan.images {
-        let Some(registry) = climbs.get(image.registry.as_str()) else { continue };
+        let Some(registry) = climbs.get(image.registry.as_str()) else {
+            continue;
+        };
         let token = image.token.as_deref().and_then(|key| {
             let climb = climbs.get(key)?.clone();
             let token = tokens.entry(key);
-            Some(token.or_insert_with(|| authorize::share(probe, climb, credentials, &image.reference)).clone())
+            Some(
+                token
+                    .or_insert_with(|| {
+                        authorize::share(probe, climb, credentials, &image.reference)
+                    })
+                    .clone(),
+            )
         });
         let login = image.login.as_ref().and_then(|login| {
             let climb = climbs.get(login.target.as_str())?;
             let known = logins.entry((&login.target, &login.secret));
-            let shared = known.or_insert_with(|| read::share_login(probe, climb, credentials, login)).clone();
+            let shared = known
+                .or_insert_with(|| read::share_login(probe, climb, credentials, login))
+                .clone();
             let read = read::login_id(login);
-            Some(pull::LoginOfPull { secret: login.secret.clone(), read, login: shared })
+            Some(pull::LoginOfPull {
+                secret: login.secret.clone(),
+                read,
+                login: shared,
+            })
         });
-        let layers =
-            image.layers.as_deref().and_then(|key| Some((plan.target(key)?.clone(), climbs.get(key)?.clone())));
+        let layers = image
+            .layers
+            .as_deref()
+            .and_then(|key| Some((plan.target(key)?.clone(), climbs.get(key)?.clone())));
         let pull = pull::Pull {
             probe: probe.clone(),
             reference: image.reference.clone(),
@@ -195,7 +238,9 @@ fn not_checked(n: usize, unchecked: &Unchecked) -> Observation {
         Role::Registry => Phase::Manifest,
         _ => Phase::Write,
     };
-    let outcome = Outcome::NotChecked { why: unchecked.why.clone() };
+    let outcome = Outcome::NotChecked {
+        why: unchecked.why.clone(),
+    };
     let mut observation = Observation::new(unchecked.role.name(), unchecked.role, phase, outcome);
     observation.id = format!("{}/unchecked-{n}", observation.id);
     observation.subject = Some(unchecked.subject.clone());
@@ -208,9 +253,16 @@ async fn report_credentials(recorder: Recorder, credentials: SharedCredentials) 
     let credentials = credentials.await;
     let outcome = match credentials.as_ref() {
         Ok(_) => Outcome::Passed,
-        Err(unavailable) => Outcome::Failed { failure: unavailable.failure },
+        Err(unavailable) => Outcome::Failed {
+            failure: unavailable.failure,
+        },
     };
-    let mut observation = Observation::new(Role::Credentials.name(), Role::Credentials, Phase::Read, outcome);
+    let mut observation = Observation::new(
+        Role::Credentials.name(),
+        Role::Credentials,
+        Phase::Read,
+        outcome,
+    );
     observation.elapsed_ms = crate::millis(started.elapsed());
     observation.detail = match credentials.as_ref() {
         Ok(credentials) => match &credentials.role_arn {
@@ -222,7 +274,8 @@ async fn report_credentials(recorder: Recorder, credentials: SharedCredentials) 
     recorder.record(observation);
 }
 
-/// Takes observations from tasks, and the tasks themselves: when the last one drops its recorder, the run is over.
+/// Takes observations from tasks, and the tasks themselves: when the last one drops its recorder,
+/// the run is over.
 #[derive(Clone)]
 pub struct Recorder(mpsc::UnboundedSender<Box<Observation>>);
 
@@ -253,7 +306,8 @@ impl Recorder {
     }
 }
 
-/// What has been seen so far, by id. Readable from outside, so that a run which a bug ends can still tell.
+/// What has been seen so far, by id. Readable from outside, so that a run which a bug ends can
+/// still tell.
 #[derive(Clone, Default)]
 pub struct Sight(Arc<Mutex<BTreeMap<String, Observation>>>);
 
@@ -265,6 +319,9 @@ impl Sight {
 
     /// A copy of what there is; nothing if it is being written to this very moment.
     pub fn so_far(&self) -> Vec<Observation> {
-        self.0.try_lock().map(|seen| seen.values().cloned().collect()).unwrap_or_default()
+        self.0
+            .try_lock()
+            .map(|seen| seen.values().cloned().collect())
+            .unwrap_or_default()
     }
 }

@@ -3,17 +3,23 @@
 /// What stands where a secret stood.
 const MASK: &str = "[redacted]";
 
-/// From this length on, an unbroken run of base64 characters is taken for a token. Above digests (64) and the paths of
-/// layers (130), and below session tokens (300 and more).
+/// From this length on, an unbroken run of base64 characters is taken for a token. Above digests
+/// (64) and the paths of layers (130), and below session tokens (300 and more).
 const LONGEST_NAME: usize = 256;
 
 /// Longest word after `Basic` or `Bearer` that may be prose ("Basic authentication").
 const LONGEST_WORD: usize = 20;
 
 /// Request headers whose value is a credential, whichever way they are printed.
-const HEADERS: [&str; 4] = ["authorization", "cookie", "x-registry-auth", "security-token"];
+const HEADERS: [&str; 4] = [
+    "authorization",
+    "cookie",
+    "x-registry-auth",
+    "security-token",
+];
 
-/// Fields that only ever hold a credential. Not after a bare colon, which also joins the parts of an ARN.
+/// Fields that only ever hold a credential. Not after a bare colon, which also joins the parts of
+/// an ARN.
 const FIELDS: [&str; 18] = [
     "secretaccesskey",
     "secret_access_key",
@@ -36,12 +42,30 @@ const FIELDS: [&str; 18] = [
 ];
 
 /// Everyday words that name a credential only in `word=value`, `"word": "value"` or `<word>value`.
-const WORDS: [&str; 9] = ["token", "password", "passwd", "secret", "signature", "sig", "credential", "verify", "auth"];
+const WORDS: [&str; 9] = [
+    "token",
+    "password",
+    "passwd",
+    "secret",
+    "signature",
+    "sig",
+    "credential",
+    "verify",
+    "auth",
+];
 
 /// Schemes of an `Authorization` value; what follows them is the credential.
-const SCHEMES: [&str; 6] = ["basic", "bearer", "digest", "negotiate", "aws", "aws4-hmac-sha256"];
+const SCHEMES: [&str; 6] = [
+    "basic",
+    "bearer",
+    "digest",
+    "negotiate",
+    "aws",
+    "aws4-hmac-sha256",
+];
 
-/// Blank out pre-signed queries, `Authorization` values, access key ids, tokens, and passwords in URLs.
+/// Blank out pre-signed queries, `Authorization` values, access key ids, tokens, and passwords in
+/// URLs.
 ///
 /// Applying it twice changes nothing. It prefers to take too much.
 pub fn redact(text: &str) -> String {
@@ -69,7 +93,9 @@ pub fn redact(text: &str) -> String {
 
 /// The first `chars` characters.
 pub fn shorten(text: &str, chars: usize) -> &str {
-    text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
+    text.char_indices()
+        .nth(chars)
+        .map_or(text, |(end, _)| &text[..end])
 }
 
 /// Words joined by single spaces: no line breaks, control characters or invisible formatting.
@@ -78,7 +104,9 @@ pub fn one_line(text: &str) -> String {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
-    let words = text.split(|c: char| c.is_whitespace() || invisible(c)).filter(|word| !word.is_empty());
+    let words = text
+        .split(|c: char| c.is_whitespace() || invisible(c))
+        .filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -86,14 +114,21 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 
-/// Length of the token that `text` begins with, if it begins with one that nobody could take for a name.
+/// Length of the token that `text` begins with, if it begins with one that nobody could take for a
+/// name.
 fn token_len(text: &str) -> Option<usize> {
     let is_base64 = |c: char| is_word(c) || matches!(c, '+' | '/' | '=');
-    let long = text.chars().take(LONGEST_NAME).take_while(|&c| is_base64(c)).count() == LONGEST_NAME;
+    let long = text
+        .chars()
+        .take(LONGEST_NAME)
+        .take_while(|&c| is_base64(c))
+        .count()
+        == LONGEST_NAME;
     long.then(|| text.find(|c| !is_base64(c)).unwrap_or(text.len()))
 }
 
-/// Write `word` without the access key ids in it (IAM user guide, "Unique identifiers": AKIA or ASIA and 16 more).
+/// Write `word` without the access key ids in it (IAM user guide, "Unique identifiers": AKIA or
+/// ASIA and 16 more).
 fn push_word(word: &str, out: &mut String) {
     let is_upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
     let mut rest = word;
@@ -112,7 +147,9 @@ fn secret_after(word: &str, after: &str) -> (usize, usize) {
     if matches!(&*word, "basic" | "bearer") {
         return after_scheme(after).unwrap_or_default();
     }
-    let Some(joint) = Joint::read(after) else { return (0, 0) };
+    let Some(joint) = Joint::read(after) else {
+        return (0, 0);
+    };
     let ends_with = |names: &[&str]| names.iter().any(|name| word.ends_with(name));
     let is_secret = word.contains("x-amz-")
         || ends_with(&HEADERS)
@@ -123,7 +160,9 @@ fn secret_after(word: &str, after: &str) -> (usize, usize) {
     }
     let value = joint.value_len(&after[joint.len..]);
     let scheme = &after[joint.len..joint.len + value];
-    if word.ends_with("authorization") && SCHEMES.iter().any(|name| scheme.eq_ignore_ascii_case(name)) {
+    if word.ends_with("authorization")
+        && SCHEMES.iter().any(|name| scheme.eq_ignore_ascii_case(name))
+    {
         let start = joint.len + value;
         let gap = after[start..].len() - after[start..].trim_start_matches(' ').len();
         return (start + gap, plain_value_len(&after[start + gap..]));
@@ -131,28 +170,38 @@ fn secret_after(word: &str, after: &str) -> (usize, usize) {
     (joint.len, value)
 }
 
-/// After `Basic` or `Bearer`: a credential, unless it reads as prose ("Basic auth") or as a challenge (`realm=`).
+/// After `Basic` or `Bearer`: a credential, unless it reads as prose ("Basic auth") or as a
+/// challenge (`realm=`).
 fn after_scheme(after: &str) -> Option<(usize, usize)> {
     let token = after.trim_start_matches([' ', '+']);
     let gap = after.len() - token.len();
     let token = &token[..plain_value_len(token)];
     let bare = token.trim_end_matches(['.', ',', ';', ':', ')', '=']);
-    let is_token68 = bare.chars().all(|c| is_word(c) || matches!(c, '.' | '~' | '+' | '/'));
-    let is_prose =
-        bare.len() <= LONGEST_WORD && bare.char_indices().all(|(i, c)| c.is_ascii_lowercase() || c == '-' || i == 0);
+    let is_token68 = bare
+        .chars()
+        .all(|c| is_word(c) || matches!(c, '.' | '~' | '+' | '/'));
+    let is_prose = bare.len() <= LONGEST_WORD
+        && bare
+            .char_indices()
+            .all(|(i, c)| c.is_ascii_lowercase() || c == '-' || i == 0);
     (gap > 0 && is_token68 && !is_prose).then_some((gap, token.len()))
 }
 
 /// `://user:password@`.
 fn user_info(text: &str) -> Option<(usize, usize)> {
     let authority = text.strip_prefix("://")?;
-    let end = authority.find(['/', '?', '#', ' ', '"', '\'', '<', '>']).unwrap_or(authority.len());
+    let end = authority
+        .find(['/', '?', '#', ' ', '"', '\'', '<', '>'])
+        .unwrap_or(authority.len());
     Some((3, authority[..end].rfind('@').filter(|&at| at > 0)?))
 }
 
 fn plain_value_len(text: &str) -> usize {
-    let is_end =
-        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '&' | '"' | '\'' | '`' | '<' | '>' | '\\');
+    let is_end = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(c, '&' | '"' | '\'' | '`' | '<' | '>' | '\\')
+    };
     text.find(is_end).unwrap_or(text.len())
 }
 
@@ -179,7 +228,9 @@ impl Joint {
         let unquoted = text.trim_start_matches(['\\', '"', '\'']);
         let is_quoted = unquoted.len() < text.len();
         let sign = unquoted.trim_start_matches(' ');
-        let is_encoded = sign.get(..3).is_some_and(|sign| sign.eq_ignore_ascii_case("%3d"));
+        let is_encoded = sign
+            .get(..3)
+            .is_some_and(|sign| sign.eq_ignore_ascii_case("%3d"));
         let after = match sign.as_bytes().first()? {
             b'%' if is_encoded => &sign[3..],
             b'=' | b':' => &sign[1..],
@@ -195,15 +246,28 @@ impl Joint {
         let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''));
         let value = quote.map_or(value, |quote| &value[quote.len_utf8()..]);
         // A mask is a value, not an opening bracket.
-        let value = if after.trim_start().starts_with(MASK) { after.trim_start() } else { value };
-        Some(Self { len: text.len() - value.len(), kind, quote, is_encoded })
+        let value = if after.trim_start().starts_with(MASK) {
+            after.trim_start()
+        } else {
+            value
+        };
+        Some(Self {
+            len: text.len() - value.len(),
+            kind,
+            quote,
+            is_encoded,
+        })
     }
 
     fn value_len(&self, text: &str) -> usize {
         let Some(quote) = self.quote else {
             let end = plain_value_len(text);
-            // In a query that was itself encoded, the next parameter begins at an encoded ampersand.
-            return text[..end].find("%26").filter(|_| self.is_encoded).unwrap_or(end);
+            // In a query that was itself encoded, the next parameter begins at an encoded
+            // ampersand.
+            return text[..end]
+                .find("%26")
+                .filter(|_| self.is_encoded)
+                .unwrap_or(end);
         };
         let mut is_escaped = false;
         let closing = text.find(|c| {
@@ -222,37 +286,69 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &str) {
         assert_eq!(redact(text), expected);
-        assert_eq!(redact(expected), expected, "redacting twice changes nothing");
+        assert_eq!(
+            redact(expected),
+            expected,
+            "redacting twice changes nothing"
+        );
     }
 
     #[test]
     fn hides_pre_signed_queries_however_they_are_escaped() {
         let url = "https://b.s3.us-west-2.amazonaws.com/e501/0462";
         check(
-            &format!("Get \"{url}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Security-Token=IQoJ%2Fab%2Bc&x=1\": timeout"),
-            &format!("Get \"{url}?X-Amz-Algorithm=[redacted]&X-Amz-Security-Token=[redacted]&x=1\": timeout"),
+            &format!(
+                "Get \"{url}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Security-Token=IQoJ%2Fab%2Bc&x=1\": timeout"
+            ),
+            &format!(
+                "Get \"{url}?X-Amz-Algorithm=[redacted]&X-Amz-Security-Token=[redacted]&x=1\": timeout"
+            ),
         );
-        check(r"?a=1\u0026X-Amz-Signature=0a1b\u0026b=2", r"?a=1\u0026X-Amz-Signature=[redacted]\u0026b=2");
-        check("?X-Amz-Signature%3D0a1b%26x%3D1 end", "?X-Amz-Signature%3D[redacted]%26x%3D1 end");
-        check("?a=1&amp;x-amz-credential=AKIA/2019 end", "?a=1&amp;x-amz-credential=[redacted] end");
+        check(
+            r"?a=1\u0026X-Amz-Signature=0a1b\u0026b=2",
+            r"?a=1\u0026X-Amz-Signature=[redacted]\u0026b=2",
+        );
+        check(
+            "?X-Amz-Signature%3D0a1b%26x%3D1 end",
+            "?X-Amz-Signature%3D[redacted]%26x%3D1 end",
+        );
+        check(
+            "?a=1&amp;x-amz-credential=AKIA/2019 end",
+            "?a=1&amp;x-amz-credential=[redacted] end",
+        );
         check(
             "?AWSAccessKeyId=abc&Signature=d%2F%3D&Expires=1",
             "?AWSAccessKeyId=[redacted]&Signature=[redacted]&Expires=1",
         );
-        check("'host:h x-amz-security-token:IQoJb3 x'", "'host:h x-amz-security-token:[redacted] x'");
+        check(
+            "'host:h x-amz-security-token:IQoJb3 x'",
+            "'host:h x-amz-security-token:[redacted] x'",
+        );
     }
 
     #[test]
     fn hides_authorization_values_and_keeps_prose() {
-        check("Authorization: Basic QVdTOmFiYw== and", "Authorization: Basic [redacted] and");
-        check("map[Authorization:[Bearer abc]]", "map[Authorization:[Bearer [redacted]");
-        check("{\"Authorization\":\"Basic QVdT\"}", "{\"Authorization\":\"[redacted]\"}");
+        check(
+            "Authorization: Basic QVdTOmFiYw== and",
+            "Authorization: Basic [redacted] and",
+        );
+        check(
+            "map[Authorization:[Bearer abc]]",
+            "map[Authorization:[Bearer [redacted]",
+        );
+        check(
+            "{\"Authorization\":\"Basic QVdT\"}",
+            "{\"Authorization\":\"[redacted]\"}",
+        );
         check(
             "Authorization: AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/x, SignedHeaders=host, Signature=0a1b",
             "Authorization: AWS4-HMAC-SHA256 [redacted] SignedHeaders=host, Signature=[redacted]",
         );
         check("got basic dXNlcjpwYXNz", "got basic [redacted]");
-        check("Bearer mF_9.B5f-4.1JqM rejected", "Bearer [redacted] rejected");
+        check(
+            "Bearer mF_9.B5f-4.1JqM rejected",
+            "Bearer [redacted] rejected",
+        );
         for prose in [
             "no basic auth credentials",
             "Basic authentication required.",
@@ -265,15 +361,27 @@ mod tests {
 
     #[test]
     fn hides_keys_tokens_and_passwords() {
-        check("key ASIAIOSFODNN7EXAMPLE, role AROAIOSFODNN7EXAMPLE", "key [redacted], role AROAIOSFODNN7EXAMPLE");
+        check(
+            "key ASIAIOSFODNN7EXAMPLE, role AROAIOSFODNN7EXAMPLE",
+            "key [redacted], role AROAIOSFODNN7EXAMPLE",
+        );
         check("u003dAKIAIOSFODNN7EXAMPLE-x AKIA", "u003d[redacted]-x AKIA");
         check(
             r#"{"SecretAccessKey":"a b\"c,d", "Token" : "t", "Code":"Ok"}"#,
             r#"{"SecretAccessKey":"[redacted]", "Token" : "[redacted]", "Code":"Ok"}"#,
         );
-        check("<SessionToken>IQoJ/+=</SessionToken>", "<SessionToken>[redacted]</SessionToken>");
-        check("https://user:pass@proxy:3128/x@y", "https://[redacted]@proxy:3128/x@y");
-        check(&format!("message: {}.", "Ab+/".repeat(80)), "message: [redacted].");
+        check(
+            "<SessionToken>IQoJ/+=</SessionToken>",
+            "<SessionToken>[redacted]</SessionToken>",
+        );
+        check(
+            "https://user:pass@proxy:3128/x@y",
+            "https://[redacted]@proxy:3128/x@y",
+        );
+        check(
+            &format!("message: {}.", "Ab+/".repeat(80)),
+            "message: [redacted].",
+        );
         check("Authorization: é", "Authorization: [redacted]");
     }
 

@@ -1,7 +1,8 @@
-//! Image references: the grammar of the OCI distribution specification, and the registry hosts of Amazon ECR.
+//! Image references: the grammar of the OCI distribution specification, and the registry hosts of
+//! Amazon ECR.
 //!
-//! Written by hand, and not `oci_spec::distribution::Reference`, because a mistake must be pointed at: that one matches
-//! a regular expression as a whole and reports no positions.
+//! Written by hand, and not `oci_spec::distribution::Reference`, because a mistake must be pointed
+//! at: that one matches a regular expression as a whole and reports no positions.
 
 mod ecr;
 mod invalid;
@@ -31,8 +32,8 @@ const MAX_REPOSITORY: usize = 255;
 /// Characters, of a tag (ibid.).
 const MAX_TAG: usize = 128;
 
-/// Namespaces that the console proposes for pull-through cache rules, and what is behind them (Amazon ECR user guide,
-/// "Creating a pull through cache rule").
+/// Namespaces that the console proposes for pull-through cache rules, and what is behind them
+/// (Amazon ECR user guide, "Creating a pull through cache rule").
 const PULL_THROUGH: [(&str, &str); 7] = [
     ("docker-hub", "Docker Hub"),
     ("ecr-public", "Amazon ECR Public"),
@@ -83,7 +84,11 @@ impl Reference {
     /// The host to connect to.
     pub fn host(&self) -> String {
         match &self.registry {
-            Registry::Ecr { account, region, variant } => registry_host(account, region, *variant),
+            Registry::Ecr {
+                account,
+                region,
+                variant,
+            } => registry_host(account, region, *variant),
             Registry::Other { host, .. } => host.clone(),
         }
     }
@@ -96,27 +101,41 @@ impl Reference {
         }
     }
 
-    /// What the repository caches, if its namespace is one that pull-through cache rules usually have. A hint: any
-    /// repository may be called so, and a rule may have any other namespace.
+    /// What the repository caches, if its namespace is one that pull-through cache rules usually
+    /// have. A hint: any repository may be called so, and a rule may have any other namespace.
     pub fn pulls_through(&self) -> Option<&'static str> {
-        let Registry::Ecr { .. } = self.registry else { return None };
+        let Registry::Ecr { .. } = self.registry else {
+            return None;
+        };
         let (namespace, _) = self.repository.split_once('/')?;
-        PULL_THROUGH.iter().find(|(usual, _)| *usual == namespace).map(|(_, upstream)| *upstream)
+        PULL_THROUGH
+            .iter()
+            .find(|(usual, _)| *usual == namespace)
+            .map(|(_, upstream)| *upstream)
     }
 
     /// What goes into `/v2/<repository>/manifests/<version>`.
     pub fn version(&self) -> &str {
-        self.digest.as_deref().or(self.tag.as_deref()).unwrap_or("latest")
+        self.digest
+            .as_deref()
+            .or(self.tag.as_deref())
+            .unwrap_or("latest")
     }
 }
 
 impl fmt::Display for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ecr { account, region, variant } => f.write_str(&registry_host(account, region, *variant)),
+            Self::Ecr {
+                account,
+                region,
+                variant,
+            } => f.write_str(&registry_host(account, region, *variant)),
             Self::Other { host, port: 443 } if host == DOCKER_HUB => f.write_str("docker.io"),
             Self::Other { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Other { host, port: 443 } if host.contains('.') || host == "localhost" => f.write_str(host),
+            Self::Other { host, port: 443 } if host.contains('.') || host == "localhost" => {
+                f.write_str(host)
+            }
             // Without dot and port a name would be read as a Docker Hub user.
             Self::Other { host, port } => write!(f, "{host}:{port}"),
         }
@@ -171,20 +190,30 @@ fn parse(input: &str) -> Result<Reference, Mistake<'_>> {
     };
     // Docker's rule for telling a host from the user of Docker Hub.
     let (authority, path) = match named.split_once('/') {
-        Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => (Some(first), path),
+        Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => {
+            (Some(first), path)
+        }
         _ => (None, named),
     };
     let registry = match authority {
         Some(authority) => parse_registry(authority)?,
-        None if ecr::is_meant(path) => return Err((&path[path.len()..], "the repository is missing".into())),
-        None => Registry::Other { host: DOCKER_HUB.into(), port: 443 },
+        None if ecr::is_meant(path) => {
+            return Err((&path[path.len()..], "the repository is missing".into()));
+        }
+        None => Registry::Other {
+            host: DOCKER_HUB.into(),
+            port: 443,
+        },
     };
     let (repository, tag) = match path.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
         _ => (path, None),
     };
     if repository.ends_with(":sha256") {
-        return Err((&path[repository.len() - "sha256".len()..], "a digest follows \"@\"".into()));
+        return Err((
+            &path[repository.len() - "sha256".len()..],
+            "a digest follows \"@\"".into(),
+        ));
     }
     check_repository(repository)?;
     if let Some(tag) = tag {
@@ -193,30 +222,49 @@ fn parse(input: &str) -> Result<Reference, Mistake<'_>> {
     if let Some(digest) = digest {
         check_digest(digest)?;
     }
-    let official = matches!(&registry, Registry::Other { host, .. } if host == DOCKER_HUB) && !repository.contains('/');
+    let official = matches!(&registry, Registry::Other { host, .. } if host == DOCKER_HUB)
+        && !repository.contains('/');
     Ok(Reference {
         registry,
-        repository: if official { format!("library/{repository}") } else { repository.to_owned() },
+        repository: if official {
+            format!("library/{repository}")
+        } else {
+            repository.to_owned()
+        },
         tag: tag.map(str::to_owned),
         digest: digest.map(str::to_owned),
     })
 }
 
-/// What can be said before the parts are known. Afterwards there are only printable ASCII characters.
+/// What can be said before the parts are known. Afterwards there are only printable ASCII
+/// characters.
 fn check_characters(input: &str) -> Result<(), Mistake<'_>> {
     if input.is_empty() {
         return Err((input, "it is empty, expected one such as nginx:1.27".into()));
     }
     if input.len() > MAX_LENGTH {
-        return Err((input, format!("it is {} bytes long, none has more than {MAX_LENGTH}", input.len())));
+        return Err((
+            input,
+            format!(
+                "it is {} bytes long, none has more than {MAX_LENGTH}",
+                input.len()
+            ),
+        ));
     }
     if let Some(odd) = first(input, |c| !c.is_ascii_graphic()) {
-        let what = if odd.trim().is_empty() { "white space" } else { "a character other than printable ASCII" };
+        let what = if odd.trim().is_empty() {
+            "white space"
+        } else {
+            "a character other than printable ASCII"
+        };
         return Err((odd, format!("it contains {what}")));
     }
     if let Some((scheme, _)) = input.split_once("://") {
         let scheme = &input[..scheme.len() + "://".len()];
-        return Err((scheme, format!("it has no scheme: leave out {}", quote(scheme))));
+        return Err((
+            scheme,
+            format!("it has no scheme: leave out {}", quote(scheme)),
+        ));
     }
     if input.starts_with('/') {
         return Err((&input[..1], "it begins with a slash".into()));
@@ -232,22 +280,45 @@ fn parse_registry(authority: &str) -> Result<Registry, Mistake<'_>> {
     let number = match port {
         Some(port) => match port.parse() {
             Ok(number @ 1..) if port.bytes().all(|b| b.is_ascii_digit()) => number,
-            _ => return Err((port, format!("the port {} is not between 1 and 65535", quote(port)))),
+            _ => {
+                return Err((
+                    port,
+                    format!("the port {} is not between 1 and 65535", quote(port)),
+                ));
+            }
         },
         None => 443,
     };
-    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    if let Some(address) = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         return match address.parse::<Ipv6Addr>() {
-            Ok(address) => Ok(Registry::Other { host: address.to_string(), port: number }),
-            Err(_) => Err((address, format!("{} is not an IPv6 address", quote(address)))),
+            Ok(address) => Ok(Registry::Other {
+                host: address.to_string(),
+                port: number,
+            }),
+            Err(_) => Err((
+                address,
+                format!("{} is not an IPv6 address", quote(address)),
+            )),
         };
     }
     if host.len() > MAX_HOST {
-        return Err((host, format!("the host is {} characters long, at most {MAX_HOST} are allowed", host.len())));
+        return Err((
+            host,
+            format!(
+                "the host is {} characters long, at most {MAX_HOST} are allowed",
+                host.len()
+            ),
+        ));
     }
     for label in host.split('.') {
         if label.is_empty() || label.len() > 63 || label.starts_with('-') || label.ends_with('-') {
-            return Err((label, format!("{} is not a label of a host name", quote(label))));
+            return Err((
+                label,
+                format!("{} is not a label of a host name", quote(label)),
+            ));
         }
         if let Some(odd) = first(label, |c| !c.is_ascii_alphanumeric() && c != '-') {
             return Err((odd, format!("{} is not allowed in a host name", quote(odd))));
@@ -255,7 +326,9 @@ fn parse_registry(authority: &str) -> Result<Registry, Mistake<'_>> {
     }
     if let Some(registry) = ecr::parse(host)? {
         return match port {
-            Some(port) if number != 443 => Err((port, "Amazon ECR listens on port 443 only".into())),
+            Some(port) if number != 443 => {
+                Err((port, "Amazon ECR listens on port 443 only".into()))
+            }
             _ => Ok(registry),
         };
     }
@@ -271,12 +344,17 @@ fn check_repository(repository: &str) -> Result<(), Mistake<'_>> {
         return Err((repository, "the repository is missing".into()));
     }
     if repository.len() > MAX_REPOSITORY {
-        let message =
-            format!("the repository is {} characters long, at most {MAX_REPOSITORY} are allowed", repository.len());
+        let message = format!(
+            "the repository is {} characters long, at most {MAX_REPOSITORY} are allowed",
+            repository.len()
+        );
         return Err((repository, message));
     }
     if repository.ends_with('/') {
-        return Err((&repository[repository.len() - 1..], "it ends with a slash".into()));
+        return Err((
+            &repository[repository.len() - 1..],
+            "it ends with a slash".into(),
+        ));
     }
     for component in repository.split('/') {
         if component.is_empty() {
@@ -284,20 +362,41 @@ fn check_repository(repository: &str) -> Result<(), Mistake<'_>> {
         }
         if component.contains(|c: char| c.is_ascii_uppercase()) {
             let lower = component.to_ascii_lowercase();
-            return Err((component, format!("repositories are in lower case: did you mean {}?", quote(&lower))));
+            return Err((
+                component,
+                format!(
+                    "repositories are in lower case: did you mean {}?",
+                    quote(&lower)
+                ),
+            ));
         }
-        if let Some(odd) = first(component, |c| !c.is_ascii_alphanumeric() && !"._-".contains(c)) {
-            return Err((odd, format!("{} is not allowed in a repository", quote(odd))));
+        if let Some(odd) = first(component, |c| {
+            !c.is_ascii_alphanumeric() && !"._-".contains(c)
+        }) {
+            return Err((
+                odd,
+                format!("{} is not allowed in a repository", quote(odd)),
+            ));
         }
         // Alphanumeric words, joined by one of `.`, `_`, `__`, or any number of `-`.
-        let joined = |run: &str| matches!(run, "" | "." | "_" | "__") || run.bytes().all(|b| b == b'-');
-        if let Some(run) = component.split(|c: char| c.is_ascii_alphanumeric()).find(|run| !joined(run)) {
-            return Err((run, format!("{} joins no words of a repository", quote(run))));
+        let joined =
+            |run: &str| matches!(run, "" | "." | "_" | "__") || run.bytes().all(|b| b == b'-');
+        if let Some(run) = component
+            .split(|c: char| c.is_ascii_alphanumeric())
+            .find(|run| !joined(run))
+        {
+            return Err((
+                run,
+                format!("{} joins no words of a repository", quote(run)),
+            ));
         }
         if !component.starts_with(|c: char| c.is_ascii_alphanumeric())
             || !component.ends_with(|c: char| c.is_ascii_alphanumeric())
         {
-            return Err((component, format!("{} begins or ends with a separator", quote(component))));
+            return Err((
+                component,
+                format!("{} begins or ends with a separator", quote(component)),
+            ));
         }
     }
     Ok(())
@@ -306,16 +405,28 @@ fn check_repository(repository: &str) -> Result<(), Mistake<'_>> {
 /// `with_colon` is the tag with the colon before it: what an empty tag is pointed at by.
 fn check_tag<'a>(tag: &'a str, with_colon: &'a str) -> Result<(), Mistake<'a>> {
     if tag.is_empty() {
-        return Err((with_colon, "the tag is empty: give one, or leave out the colon".into()));
+        return Err((
+            with_colon,
+            "the tag is empty: give one, or leave out the colon".into(),
+        ));
     }
     if tag.starts_with(['.', '-']) {
-        return Err((&tag[..1], format!("a tag cannot begin with {}", quote(&tag[..1]))));
+        return Err((
+            &tag[..1],
+            format!("a tag cannot begin with {}", quote(&tag[..1])),
+        ));
     }
     if let Some(odd) = first(tag, |c| !c.is_ascii_alphanumeric() && !"._-".contains(c)) {
         return Err((odd, format!("{} is not allowed in a tag", quote(odd))));
     }
     if tag.len() > MAX_TAG {
-        return Err((tag, format!("the tag is {} characters long, at most {MAX_TAG} are allowed", tag.len())));
+        return Err((
+            tag,
+            format!(
+                "the tag is {} characters long, at most {MAX_TAG} are allowed",
+                tag.len()
+            ),
+        ));
     }
     Ok(())
 }
@@ -323,18 +434,38 @@ fn check_tag<'a>(tag: &'a str, with_colon: &'a str) -> Result<(), Mistake<'a>> {
 /// The algorithms are those that the OCI image specification registers and registries accept.
 fn check_digest(digest: &str) -> Result<(), Mistake<'_>> {
     let Some((algorithm, hex)) = digest.split_once(':') else {
-        return Err((digest, "a digest is \"sha256:\" and 64 hexadecimal digits".into()));
+        return Err((
+            digest,
+            "a digest is \"sha256:\" and 64 hexadecimal digits".into(),
+        ));
     };
     let length = match algorithm {
         "sha256" => 64,
         "sha512" => 128,
-        _ => return Err((algorithm, format!("the digest algorithm {} is not sha256 or sha512", quote(algorithm)))),
+        _ => {
+            return Err((
+                algorithm,
+                format!(
+                    "the digest algorithm {} is not sha256 or sha512",
+                    quote(algorithm)
+                ),
+            ));
+        }
     };
     if let Some(odd) = first(hex, |c| !matches!(c, '0'..='9' | 'a'..='f')) {
-        return Err((odd, format!("{} is not a lower case hexadecimal digit", quote(odd))));
+        return Err((
+            odd,
+            format!("{} is not a lower case hexadecimal digit", quote(odd)),
+        ));
     }
     if hex.len() != length {
-        return Err((hex, format!("a {algorithm} digest has {length} hexadecimal digits, not {}", hex.len())));
+        return Err((
+            hex,
+            format!(
+                "a {algorithm} digest has {length} hexadecimal digits, not {}",
+                hex.len()
+            ),
+        ));
     }
     Ok(())
 }

@@ -26,7 +26,8 @@ pub mod text;
 #[cfg(feature = "operator")]
 pub mod tree;
 
-/// Text for XML and HTML, in content and in attributes. What XML has no characters for is left out (XML 1.0 section 2.2).
+/// Text for XML and HTML, in content and in attributes. What XML has no characters for is left out
+/// (XML 1.0 section 2.2).
 #[cfg(feature = "operator")]
 fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());

@@ -1,4 +1,5 @@
-//! The report, `pullprobe/report/v1`: what was seen, what it means, and the metrics that alarms watch.
+//! The report, `pullprobe/report/v1`: what was seen, what it means, and the metrics that alarms
+//! watch.
 
 use std::collections::BTreeMap;
 
@@ -107,8 +108,8 @@ pub enum Logs {
     NotAsked,
 }
 
-/// CloudWatch Logs takes events of 256 KiB, 26 bytes of which it counts for itself (API reference, PutLogEvents). The
-/// rest is room for the delivery's detail, which is written last.
+/// CloudWatch Logs takes events of 256 KiB, 26 bytes of which it counts for itself (API reference,
+/// PutLogEvents). The rest is room for the delivery's detail, which is written last.
 const LONGEST: usize = 256 * 1024 - 4 * 1024;
 
 impl Report {
@@ -122,7 +123,14 @@ impl Report {
         plan: Value,
     ) -> Self {
         let verdict = Verdict::over(&observations, &diagnosis.findings);
-        Self::with_verdict(run, vantage, identity, observations, (diagnosis, verdict), plan)
+        Self::with_verdict(
+            run,
+            vantage,
+            identity,
+            observations,
+            (diagnosis, verdict),
+            plan,
+        )
     }
 
     /// A report whose verdict is known otherwise, such as from the probe's exit code.
@@ -134,9 +142,15 @@ impl Report {
         (diagnosis, verdict): (Diagnosis, Verdict),
         plan: Value,
     ) -> Self {
-        let Diagnosis { findings, ruled_out } = diagnosis;
+        let Diagnosis {
+            findings,
+            ruled_out,
+        } = diagnosis;
         let (aws, metrics) = embedded_metrics(&run, &vantage, &verdict, &observations);
-        let delivery = Delivery { logs: Logs::NotAsked, detail: String::new() };
+        let delivery = Delivery {
+            logs: Logs::NotAsked,
+            detail: String::new(),
+        };
         let schema = SCHEMA.to_owned();
         let mut report = Self {
             schema,
@@ -158,15 +172,24 @@ impl Report {
 
     /// The report as one line.
     pub fn line(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"))
+        serde_json::to_string(self)
+            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"))
     }
 
-    /// Leaves out evidence until the report fits one log event: first of what passed, then of everything, then whole
-    /// observations, those that findings rest on last.
+    /// Leaves out evidence until the report fits one log event: first of what passed, then of
+    /// everything, then whole observations, those that findings rest on last.
     fn fit(&mut self) {
         let steps: [(&str, Shorten); 3] = [
-            ("evidence of what passed", |report| report.observations.iter_mut().filter(|o| o.passed()).for_each(strip)),
-            ("evidence", |report| report.observations.iter_mut().for_each(strip)),
+            ("evidence of what passed", |report| {
+                report
+                    .observations
+                    .iter_mut()
+                    .filter(|o| o.passed())
+                    .for_each(strip)
+            }),
+            ("evidence", |report| {
+                report.observations.iter_mut().for_each(strip)
+            }),
             ("observations", keep_the_gist),
         ];
         for (what, shorten) in steps {
@@ -179,8 +202,8 @@ impl Report {
     }
 }
 
-/// Observations kept in a report that would not fit otherwise: a hundred layers twice, and the ladders. Stripped, one is
-/// below 600 bytes.
+/// Observations kept in a report that would not fit otherwise: a hundred layers twice, and the
+/// ladders. Stripped, one is below 600 bytes.
 const GIST: usize = 300;
 
 /// Findings kept, and proofs of each.
@@ -193,7 +216,11 @@ fn keep_the_gist(report: &mut Report) {
     for finding in &mut report.findings {
         finding.because.truncate(proofs);
     }
-    let cited: Vec<String> = report.findings.iter().flat_map(|finding| finding.because.clone()).collect();
+    let cited: Vec<String> = report
+        .findings
+        .iter()
+        .flat_map(|finding| finding.because.clone())
+        .collect();
     let mut room = GIST - cited.len().min(GIST);
     report.observations.retain(|observation| {
         let keep = cited.contains(&observation.id);
@@ -213,8 +240,8 @@ fn strip(observation: &mut Observation) {
     }
 }
 
-/// `Failed`, `DurationMs` and the time of each role's slowest phase, by region and by vantage (CloudWatch user guide,
-/// "Embedded metric format specification").
+/// `Failed`, `DurationMs` and the time of each role's slowest phase, by region and by vantage
+/// (CloudWatch user guide, "Embedded metric format specification").
 fn embedded_metrics(
     run: &Run,
     vantage: &Vantage,
@@ -222,10 +249,15 @@ fn embedded_metrics(
     observations: &[Observation],
 ) -> (Value, BTreeMap<String, Value>) {
     let mut values = BTreeMap::new();
-    values.insert("Failed".to_owned(), json!(u8::from(verdict.status == Status::Fail)));
+    values.insert(
+        "Failed".to_owned(),
+        json!(u8::from(verdict.status == Status::Fail)),
+    );
     values.insert("DurationMs".to_owned(), json!(run.elapsed_ms));
-    let mut units =
-        vec![json!({ "Name": "Failed", "Unit": "Count" }), json!({ "Name": "DurationMs", "Unit": "Milliseconds" })];
+    let mut units = vec![
+        json!({ "Name": "Failed", "Unit": "Count" }),
+        json!({ "Name": "DurationMs", "Unit": "Milliseconds" }),
+    ];
     for (name, slowest) in phase_times(observations) {
         units.push(json!({ "Name": name, "Unit": "Milliseconds" }));
         values.insert(name, json!(slowest));
@@ -236,14 +268,20 @@ fn embedded_metrics(
         Some("unknown".to_owned()),
     ];
     values.insert("Vantage".into(), json!(place.into_iter().flatten().next()));
-    values.insert("Region".into(), json!(vantage.region.clone().unwrap_or_else(|| "unknown".into())));
+    values.insert(
+        "Region".into(),
+        json!(vantage.region.clone().unwrap_or_else(|| "unknown".into())),
+    );
     let mut dimensions = vec![vec!["Region"], vec!["Region", "Vantage"]];
     // Two services can share a subnet: an alarm of one must not be about the other.
     if let Some(schedule) = run.labels.get("schedule") {
         values.insert("Schedule".into(), json!(schedule));
         dimensions.push(vec!["Region", "Schedule"]);
     }
-    let timestamp = run.started_at.parse::<Timestamp>().map_or(0, Timestamp::as_millisecond);
+    let timestamp = run
+        .started_at
+        .parse::<Timestamp>()
+        .map_or(0, Timestamp::as_millisecond);
     let directive = json!({
         "Timestamp": timestamp,
         "CloudWatchMetrics": [{
@@ -255,12 +293,13 @@ fn embedded_metrics(
     (directive, values)
 }
 
-/// `EcrApiConnectMs` and so on: the slowest of what passed, so that a timeout's length does not pass for a measurement.
+/// `EcrApiConnectMs` and so on: the slowest of what passed, so that a timeout's length does not
+/// pass for a measurement.
 fn phase_times(observations: &[Observation]) -> BTreeMap<String, u64> {
     let mut times = BTreeMap::new();
-    let measured = observations
-        .iter()
-        .filter(|seen| seen.outcome == Outcome::Passed && !seen.host.is_empty() && seen.superseded_by.is_none());
+    let measured = observations.iter().filter(|seen| {
+        seen.outcome == Outcome::Passed && !seen.host.is_empty() && seen.superseded_by.is_none()
+    });
     for seen in measured {
         let name = format!("{}{}Ms", camel(seen.role.name()), camel(seen.phase.name()));
         let slowest: &mut u64 = times.entry(name).or_default();
@@ -271,7 +310,10 @@ fn phase_times(observations: &[Observation]) -> BTreeMap<String, u64> {
 
 fn camel(name: &str) -> String {
     let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
-    name.split(['.', '-']).filter(|word| !word.is_empty()).map(capital).collect()
+    name.split(['.', '-'])
+        .filter(|word| !word.is_empty())
+        .map(capital)
+        .collect()
 }
 
 /// Leaves something out of a report.
@@ -303,8 +345,14 @@ mod tests {
         let current = serde_json::to_string_pretty(&schema).unwrap() + "\n";
         let printed = include_str!("../schemas/report-v1.json");
         if current != printed {
-            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/report-v1.json"), current).unwrap();
-            panic!("schemas/report-v1.json was stale and has been written anew: look at the change and commit it");
+            std::fs::write(
+                concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/report-v1.json"),
+                current,
+            )
+            .unwrap();
+            panic!(
+                "schemas/report-v1.json was stale and has been written anew: look at the change and commit it"
+            );
         }
     }
 
@@ -320,7 +368,14 @@ mod tests {
             shortened: None,
         };
         let diagnosis = diagnose(&observations);
-        Report::new(run, Vantage::default(), None, observations, diagnosis, Value::Null)
+        Report::new(
+            run,
+            Vantage::default(),
+            None,
+            observations,
+            diagnosis,
+            Value::Null,
+        )
     }
 
     fn seen(target: &str, role: Role, phase: Phase, outcome: Outcome) -> Observation {
@@ -333,21 +388,40 @@ mod tests {
     #[test]
     fn a_report_fits_one_log_event_whatever_was_seen() {
         let observations = (0..4_000).map(|n| {
-            let mut layer = seen("s3", Role::S3, Phase::Fetch, Outcome::Failed { failure: Failure::NotFound });
+            let mut layer = seen(
+                "s3",
+                Role::S3,
+                Phase::Fetch,
+                Outcome::Failed {
+                    failure: Failure::NotFound,
+                },
+            );
             layer.id = format!("s3/fetch/{n}");
             layer.detail = "x".repeat(500);
             layer
         });
         let report = report(observations.collect());
-        assert!(report.line().len() <= 256 * 1024, "{} bytes", report.line().len());
+        assert!(
+            report.line().len() <= 256 * 1024,
+            "{} bytes",
+            report.line().len()
+        );
         assert!(report.run.shortened.is_some());
         let known: Vec<_> = report.observations.iter().map(|seen| &seen.id).collect();
-        assert!(report.findings.iter().flat_map(|finding| &finding.because).all(|id| known.contains(&id)));
+        assert!(
+            report
+                .findings
+                .iter()
+                .flat_map(|finding| &finding.because)
+                .all(|id| known.contains(&id))
+        );
     }
 
     #[test]
     fn metrics_are_members_of_the_root_and_a_timeout_is_no_measurement() {
-        let timed_out = Outcome::Failed { failure: Failure::TimedOut };
+        let timed_out = Outcome::Failed {
+            failure: Failure::TimedOut,
+        };
         let report = report(vec![
             seen("ecr.api", Role::EcrApi, Phase::Connect, Outcome::Passed),
             seen("s3", Role::S3, Phase::Connect, timed_out),
@@ -359,16 +433,32 @@ mod tests {
         assert_eq!(json["EcrApiConnectMs"], 12);
         assert_eq!(json.get("S3ConnectMs"), None);
         for metric in directive["Metrics"].as_array().unwrap() {
-            assert!(json[metric["Name"].as_str().unwrap()].is_number(), "{metric}");
+            assert!(
+                json[metric["Name"].as_str().unwrap()].is_number(),
+                "{metric}"
+            );
         }
-        for dimension in directive["Dimensions"].as_array().unwrap().iter().flat_map(|set| set.as_array().unwrap()) {
+        for dimension in directive["Dimensions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|set| set.as_array().unwrap())
+        {
             assert!(json[dimension.as_str().unwrap()].is_string(), "{dimension}");
         }
     }
 
     #[test]
     fn a_report_reads_back() {
-        let report = report(vec![seen("ecr.api", Role::EcrApi, Phase::Connect, Outcome::Passed)]);
-        assert_eq!(serde_json::from_str::<Report>(&report.line()).unwrap(), report);
+        let report = report(vec![seen(
+            "ecr.api",
+            Role::EcrApi,
+            Phase::Connect,
+            Outcome::Passed,
+        )]);
+        assert_eq!(
+            serde_json::from_str::<Report>(&report.line()).unwrap(),
+            report
+        );
     }
 }

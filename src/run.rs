@@ -15,7 +15,9 @@ use crate::diagnose::diagnose;
 use crate::observation::{Observation, Outcome, Phase, Role};
 use crate::place::Place;
 use crate::plan::{Expect, Plan};
-use crate::probe::{self, Interruption, LogStream, Resolver, Seen, Setting, SharedCredentials, Sight, own_address};
+use crate::probe::{
+    self, Interruption, LogStream, Resolver, Seen, Setting, SharedCredentials, Sight, own_address,
+};
 use crate::report::{Delivery, Identity, Logs, Report, Run};
 use crate::vantage::{Metadata, Vantage};
 
@@ -29,7 +31,8 @@ pub type Discovered = Result<Option<Metadata>, crate::aws::credentials::Unavaila
 pub struct Options {
     /// What to check.
     pub plan: Plan,
-    /// What the metadata endpoint said, asked before the plan was made because the image may come from there.
+    /// What the metadata endpoint said, asked before the plan was made because the image may come
+    /// from there.
     pub metadata: Discovered,
     /// Who is asked for names.
     pub resolvers: Vec<SocketAddr>,
@@ -37,7 +40,8 @@ pub struct Options {
     pub roots: Arc<RootCertStore>,
     /// Where credentials are found.
     pub environment: Environment,
-    /// As whom to ask. Begun before the metadata is, so that an agent that hangs costs its two seconds once.
+    /// As whom to ask. Begun before the metadata is, so that an agent that hangs costs its two
+    /// seconds once.
     pub credentials: SharedCredentials,
     /// The whole run ends by then.
     pub deadline: Duration,
@@ -55,19 +59,44 @@ const DELIVERY: Duration = Duration::from_secs(3);
 /// After a signal, ECS kills the container in 30 s or less; people wait for two.
 const DELIVERY_AFTER_SIGNAL: Duration = Duration::from_millis(1_500);
 
-/// Carries out the plan until it is done, `until` happens or the deadline is near; always returns a report, which is by
-/// then in CloudWatch Logs if it can be. Fails only if nothing could be begun.
-pub async fn run(options: Options, until: impl Future<Output = Interruption>) -> Result<Report, String> {
+/// Carries out the plan until it is done, `until` happens or the deadline is near; always returns a
+/// report, which is by then in CloudWatch Logs if it can be. Fails only if nothing could be begun.
+pub async fn run(
+    options: Options,
+    until: impl Future<Output = Interruption>,
+) -> Result<Report, String> {
     let (started, started_at) = (Instant::now(), Timestamp::now());
-    let Options { plan, metadata, resolvers, roots, environment, credentials, deadline, run_id, labels, sight } =
-        options;
+    let Options {
+        plan,
+        metadata,
+        resolvers,
+        roots,
+        environment,
+        credentials,
+        deadline,
+        run_id,
+        labels,
+        sight,
+    } = options;
     let vantage = vantage_of(&metadata, &plan, &resolvers, &environment);
     let setting = Setting {
-        place: Place { address: vantage.address, subnet: vantage.subnet_cidr, vpc_cidrs: plan.vpc_cidrs.clone() },
+        place: Place {
+            address: vantage.address,
+            subnet: vantage.subnet_cidr,
+            vpc_cidrs: plan.vpc_cidrs.clone(),
+        },
         resolver: Resolver::new(resolvers),
         expect_private: plan.expect == Expect::Private,
-        run_id: vantage.task_arn.as_deref().and_then(|arn| arn.rsplit('/').next()).unwrap_or(&run_id).to_owned(),
-        clock: metadata.as_ref().ok().and_then(|metadata| metadata.as_ref()?.clock),
+        run_id: vantage
+            .task_arn
+            .as_deref()
+            .and_then(|arn| arn.rsplit('/').next())
+            .unwrap_or(&run_id)
+            .to_owned(),
+        clock: metadata
+            .as_ref()
+            .ok()
+            .and_then(|metadata| metadata.as_ref()?.clock),
     };
     let reserve = DELIVERY.min(deadline / 4);
     let out_of_time = async {
@@ -80,7 +109,10 @@ pub async fn run(options: Options, until: impl Future<Output = Interruption>) ->
             interruption = out_of_time => interruption,
         }
     };
-    let Seen { mut observations, log } = probe::run(&plan, setting, roots, credentials.clone(), &sight, until).await?;
+    let Seen {
+        mut observations,
+        log,
+    } = probe::run(&plan, setting, roots, credentials.clone(), &sight, until).await?;
     observations.insert(0, observe_metadata(&metadata));
     let run = Run {
         id: run_id,
@@ -96,7 +128,9 @@ pub async fn run(options: Options, until: impl Future<Output = Interruption>) ->
     let diagnosis = diagnose(&observations);
     let plan_json = serde_json::to_value(&plan).unwrap_or_default();
     let mut report = Report::new(run, vantage, identity, observations, diagnosis, plan_json);
-    let left = deadline.saturating_sub(started.elapsed()).clamp(DELIVERY_AFTER_SIGNAL, DELIVERY);
+    let left = deadline
+        .saturating_sub(started.elapsed())
+        .clamp(DELIVERY_AFTER_SIGNAL, DELIVERY);
     deliver(&mut report, &plan, log, left).await;
     Ok(report)
 }
@@ -116,22 +150,47 @@ pub fn after_panic(plan: &Plan, run_id: &str, sight: &Sight, error: String) -> R
         shortened: None,
     };
     let diagnosis = diagnose(&observations);
-    let vantage = Vantage { region: Some(plan.region.to_string()), ..Vantage::default() };
-    Report::new(run, vantage, None, observations, diagnosis, serde_json::to_value(plan).unwrap_or_default())
+    let vantage = Vantage {
+        region: Some(plan.region.to_string()),
+        ..Vantage::default()
+    };
+    Report::new(
+        run,
+        vantage,
+        None,
+        observations,
+        diagnosis,
+        serde_json::to_value(plan).unwrap_or_default(),
+    )
 }
 
-/// Writes the report to CloudWatch Logs. What lies there says `delivered`, because whoever reads it there has it.
+/// Writes the report to CloudWatch Logs. What lies there says `delivered`, because whoever reads it
+/// there has it.
 async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, within: Duration) {
-    let Some(wanted) = plan.logs.first() else { return };
-    let Some(stream) = log else {
-        let detail = format!("the log stream in {} could not be opened: see the observations of logs", wanted.group);
-        report.delivery = Delivery { logs: Logs::Failed, detail };
+    let Some(wanted) = plan.logs.first() else {
         return;
     };
-    report.delivery = Delivery { logs: Logs::Delivered, detail: format!("{} {}", wanted.group, stream.name) };
+    let Some(stream) = log else {
+        let detail = format!(
+            "the log stream in {} could not be opened: see the observations of logs",
+            wanted.group
+        );
+        report.delivery = Delivery {
+            logs: Logs::Failed,
+            detail,
+        };
+        return;
+    };
+    report.delivery = Delivery {
+        logs: Logs::Delivered,
+        detail: format!("{} {}", wanted.group, stream.name),
+    };
     let written = timeout(within, stream.deliver(&report.line())).await;
     if let Err(error) = written.unwrap_or_else(|_| Err("no answer in time".into())) {
-        report.delivery = Delivery { logs: Logs::Failed, detail: error };
+        report.delivery = Delivery {
+            logs: Logs::Failed,
+            detail: error,
+        };
     }
 }
 
@@ -149,20 +208,44 @@ pub fn begin_credentials(environment: &Environment) -> SharedCredentials {
 
 fn identity_of(credentials: &SharedCredentials) -> Option<Identity> {
     let credentials = credentials.peek()?;
-    let Credentials { role_arn, source, expires_at, .. } = credentials.as_ref().as_ref().ok()?;
+    let Credentials {
+        role_arn,
+        source,
+        expires_at,
+        ..
+    } = credentials.as_ref().as_ref().ok()?;
     let expires_at = expires_at.map(|time| time.to_string());
-    Some(Identity { role_arn: role_arn.clone(), source: *source, expires_at })
+    Some(Identity {
+        role_arn: role_arn.clone(),
+        source: *source,
+        expires_at,
+    })
 }
 
 /// The metadata's vantage, with what can be known without it filled in.
-fn vantage_of(metadata: &Discovered, plan: &Plan, resolvers: &[SocketAddr], environment: &Environment) -> Vantage {
+fn vantage_of(
+    metadata: &Discovered,
+    plan: &Plan,
+    resolvers: &[SocketAddr],
+    environment: &Environment,
+) -> Vantage {
     let lookup = |name: &str| environment(name);
-    let found = metadata.as_ref().ok().and_then(|metadata| Some(metadata.as_ref()?.vantage.clone()));
+    let found = metadata
+        .as_ref()
+        .ok()
+        .and_then(|metadata| Some(metadata.as_ref()?.vantage.clone()));
     let mut vantage = found.unwrap_or_else(|| Vantage::here(&lookup));
-    vantage.address = vantage.address.or_else(|| own_address(*resolvers.first()?).filter(|own| !own.is_loopback()));
-    vantage.region.get_or_insert_with(|| plan.region.to_string());
+    vantage.address = vantage
+        .address
+        .or_else(|| own_address(*resolvers.first()?).filter(|own| !own.is_loopback()));
+    vantage
+        .region
+        .get_or_insert_with(|| plan.region.to_string());
     // Those that are asked, which need not be those that DHCP named.
-    vantage.resolvers = resolvers.iter().map(|resolver| resolver.ip().to_string()).collect();
+    vantage.resolvers = resolvers
+        .iter()
+        .map(|resolver| resolver.ip().to_string())
+        .collect();
     vantage
 }
 
@@ -170,12 +253,19 @@ fn observe_metadata(metadata: &Discovered) -> Observation {
     let (outcome, detail) = match metadata {
         Ok(Some(_)) => (Outcome::Passed, String::new()),
         Ok(None) => {
-            let why = "ECS_CONTAINER_METADATA_URI_V4 is not set: this is not a task of ECS".to_owned();
+            let why =
+                "ECS_CONTAINER_METADATA_URI_V4 is not set: this is not a task of ECS".to_owned();
             (Outcome::NotChecked { why }, String::new())
         }
-        Err(unavailable) => (Outcome::Failed { failure: unavailable.failure }, unavailable.detail.clone()),
+        Err(unavailable) => (
+            Outcome::Failed {
+                failure: unavailable.failure,
+            },
+            unavailable.detail.clone(),
+        ),
     };
-    let mut observation = Observation::new(Role::Metadata.name(), Role::Metadata, Phase::Read, outcome);
+    let mut observation =
+        Observation::new(Role::Metadata.name(), Role::Metadata, Phase::Read, outcome);
     observation.detail = detail;
     observation
 }

@@ -1,7 +1,7 @@
 //! Where the probe looks from: the task metadata endpoint, version 4.
 //!
-//! Format: amazon-ecs-agent, `tmds/handlers/v4/state/response.go`. Every field may be missing: which of them are there
-//! depends on the launch type, the platform version and the moment.
+//! Format: amazon-ecs-agent, `tmds/handlers/v4/state/response.go`. Every field may be missing:
+//! which of them are there depends on the launch type, the platform version and the moment.
 
 use std::env::consts;
 use std::net::IpAddr;
@@ -35,11 +35,13 @@ pub struct Vantage {
     pub task_arn: Option<String>,
     /// The cluster's name: Fargate gives its ARN and EC2 its name.
     pub cluster: Option<String>,
-    /// DNS servers that the subnet's DHCP options name. Anything but the VPC's base + 2 is a resolver of one's own.
+    /// DNS servers that the subnet's DHCP options name. Anything but the VPC's base + 2 is a
+    /// resolver of one's own.
     pub resolvers: Vec<String>,
     /// Operating system and architecture of this binary, as in an image index: `linux/amd64`.
     pub platform: String,
-    /// Proxy variables that are set: their names, for their values may hold a password. Fargate does not use them.
+    /// Proxy variables that are set: their names, for their values may hold a password. Fargate
+    /// does not use them.
     pub proxy_variables: Vec<String>,
 }
 
@@ -47,10 +49,14 @@ impl Vantage {
     /// What is known without asking anybody.
     pub fn here(env: &impl Fn(&str) -> Option<String>) -> Self {
         let variables = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"].map(str::to_owned);
-        let both_cases = variables.into_iter().flat_map(|name| [name.to_lowercase(), name]);
+        let both_cases = variables
+            .into_iter()
+            .flat_map(|name| [name.to_lowercase(), name]);
         Self {
             platform: platform(),
-            proxy_variables: both_cases.filter(|name| env(name).is_some_and(|value| !value.is_empty())).collect(),
+            proxy_variables: both_cases
+                .filter(|name| env(name).is_some_and(|value| !value.is_empty()))
+                .collect(),
             ..Self::default()
         }
     }
@@ -73,7 +79,8 @@ pub struct Metadata {
     pub vantage: Vantage,
     /// The image of the container that asks.
     pub image: Option<String>,
-    /// What the host's time service says of this clock; not on EC2 without chrony, nor on old agents.
+    /// What the host's time service says of this clock; not on EC2 without chrony, nor on old
+    /// agents.
     pub clock: Option<ClockDrift>,
 }
 
@@ -86,10 +93,13 @@ pub struct ClockDrift {
     pub error_bound_ms: f64,
 }
 
-/// Ask the task metadata endpoint; `None` outside ECS, where `ECS_CONTAINER_METADATA_URI_V4` is not set.
-/// Takes at most two seconds.
-pub async fn discover(env: &impl Fn(&str) -> Option<String>) -> Result<Option<Metadata>, Unavailable> {
-    let Some(base) = env(METADATA_URI).map(|uri| uri.trim().trim_end_matches('/').to_owned()) else {
+/// Ask the task metadata endpoint; `None` outside ECS, where `ECS_CONTAINER_METADATA_URI_V4` is not
+/// set. Takes at most two seconds.
+pub async fn discover(
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<Option<Metadata>, Unavailable> {
+    let Some(base) = env(METADATA_URI).map(|uri| uri.trim().trim_end_matches('/').to_owned())
+    else {
         return Ok(None);
     };
     if base.is_empty() {
@@ -102,12 +112,21 @@ pub async fn discover(env: &impl Fn(&str) -> Option<String>) -> Result<Option<Me
 }
 
 async fn fetch<T: DeserializeOwned>(uri: &str) -> Result<T, Unavailable> {
-    let invalid = || Unavailable::new(Failure::WrongForm, format_args!("{METADATA_URI} is not an http:// address"));
+    let invalid = || {
+        Unavailable::new(
+            Failure::WrongForm,
+            format_args!("{METADATA_URI} is not an http:// address"),
+        )
+    };
     let uri: Uri = uri.parse().map_err(|_| invalid())?;
     if uri.scheme_str() != Some("http") {
         return Err(invalid());
     }
-    let ask = Ask { uri: &uri, authorization: None, permits: |_| true };
+    let ask = Ask {
+        uri: &uri,
+        authorization: None,
+        permits: |_| true,
+    };
     let answer = ask.get().await?;
     if answer.status() != StatusCode::OK {
         let refusal = refusal::read(answer.status().as_u16(), answer.headers(), answer.body());
@@ -115,7 +134,10 @@ async fn fetch<T: DeserializeOwned>(uri: &str) -> Result<T, Unavailable> {
         return Err(ask.unavailable(refusal.failure, what));
     }
     serde_json::from_slice(answer.body()).map_err(|err| {
-        ask.unavailable(Failure::UnexpectedAnswer, format_args!("answers, but not with task metadata: {err}"))
+        ask.unavailable(
+            Failure::UnexpectedAnswer,
+            format_args!("answers, but not with task metadata: {err}"),
+        )
     })
 }
 
@@ -167,28 +189,51 @@ struct Drift {
 fn describe(task: Task, own: Option<&Container>, here: Vantage) -> Metadata {
     let own_id = own.and_then(|own| own.docker_id.as_deref());
     let listed = task.containers.unwrap_or_default();
-    // The one that asks, as it sees itself and as the task lists it; else the first that is not the agent's own.
-    let same = listed.iter().filter(|container| own_id.is_some() && container.docker_id.as_deref() == own_id);
-    let normal = listed.iter().filter(|container| container.r#type.as_deref().is_none_or(|kind| kind == "NORMAL"));
+    // The one that asks, as it sees itself and as the task lists it; else the first that is not the
+    // agent's own.
+    let same = listed
+        .iter()
+        .filter(|container| own_id.is_some() && container.docker_id.as_deref() == own_id);
+    let normal = listed.iter().filter(|container| {
+        container
+            .r#type
+            .as_deref()
+            .is_none_or(|kind| kind == "NORMAL")
+    });
     let candidates: Vec<_> = own.into_iter().chain(same).chain(normal).collect();
 
-    let image = candidates.iter().find_map(|container| container.image.clone().filter(|image| !image.is_empty()));
+    let image = candidates
+        .iter()
+        .find_map(|container| container.image.clone().filter(|image| !image.is_empty()));
     // On a Docker bridge the address is no address of the VPC.
-    let networks = candidates.iter().filter_map(|container| container.networks.as_ref()).flatten();
-    let network = networks.into_iter().find(|network| network.mode.as_deref() == Some("awsvpc"));
+    let networks = candidates
+        .iter()
+        .filter_map(|container| container.networks.as_ref())
+        .flatten();
+    let network = networks
+        .into_iter()
+        .find(|network| network.mode.as_deref() == Some("awsvpc"));
 
     let arn = task.arn.filter(|arn| !arn.is_empty());
     let cluster = task.cluster.filter(|cluster| !cluster.is_empty());
-    let region = [arn.as_deref(), cluster.as_deref()].into_iter().flatten().find_map(region_of_arn);
+    let region = [arn.as_deref(), cluster.as_deref()]
+        .into_iter()
+        .flatten()
+        .find_map(region_of_arn);
     Metadata {
         vantage: Vantage {
             region: region.or_else(|| region_of_zone(task.availability_zone.as_deref()?)),
             availability_zone: task.availability_zone,
             subnet_cidr: network.and_then(Network::subnet),
             address: network.and_then(Network::address),
-            cluster: cluster.as_deref().map(cluster_name).or_else(|| arn.as_deref().and_then(cluster_of_task)),
+            cluster: cluster
+                .as_deref()
+                .map(cluster_name)
+                .or_else(|| arn.as_deref().and_then(cluster_of_task)),
             task_arn: arn,
-            resolvers: network.and_then(|network| network.domain_name_servers.clone()).unwrap_or_default(),
+            resolvers: network
+                .and_then(|network| network.domain_name_servers.clone())
+                .unwrap_or_default(),
             ..here
         },
         image,
@@ -205,12 +250,21 @@ impl Network {
             &self.ipv6_subnet_cidr_block,
             &self.subnet_gateway_ipv6_address,
         ];
-        blocks.into_iter().flatten().find_map(|block| block.parse::<IpNet>().ok()).map(|block| block.trunc())
+        blocks
+            .into_iter()
+            .flatten()
+            .find_map(|block| block.parse::<IpNet>().ok())
+            .map(|block| block.trunc())
     }
 
     fn address(&self) -> Option<IpAddr> {
-        let addresses = [&self.ipv4_addresses, &self.ipv6_addresses].into_iter().flatten().flatten();
-        addresses.into_iter().find_map(|address| address.parse().ok())
+        let addresses = [&self.ipv4_addresses, &self.ipv6_addresses]
+            .into_iter()
+            .flatten()
+            .flatten();
+        addresses
+            .into_iter()
+            .find_map(|address| address.parse().ok())
     }
 }
 
@@ -225,13 +279,20 @@ impl Drift {
 
 /// `arn:partition:service:region:account:…`.
 fn region_of_arn(arn: &str) -> Option<String> {
-    arn.strip_prefix("arn:")?.split(':').nth(2).filter(|region| !region.is_empty()).map(str::to_owned)
+    arn.strip_prefix("arn:")?
+        .split(':')
+        .nth(2)
+        .filter(|region| !region.is_empty())
+        .map(str::to_owned)
 }
 
-/// The region of a zone ends with its first number, also in a Local Zone: `us-west-2` of `us-west-2-lax-1a`.
+/// The region of a zone ends with its first number, also in a Local Zone: `us-west-2` of
+/// `us-west-2-lax-1a`.
 fn region_of_zone(zone: &str) -> Option<String> {
     let digits = zone.find(|c: char| c.is_ascii_digit())?;
-    let end = zone[digits..].find(|c: char| !c.is_ascii_digit()).map_or(zone.len(), |len| digits + len);
+    let end = zone[digits..]
+        .find(|c: char| !c.is_ascii_digit())
+        .map_or(zone.len(), |len| digits + len);
     Some(zone[..end].to_owned())
 }
 

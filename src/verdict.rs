@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::diagnose::{Confidence, Finding};
 use crate::observation::{Observation, Outcome, Phase, Role};
 
-/// What it comes to, the best first. Whatever was not checked may fail, so it is worse than a warning.
+/// What it comes to, the best first. Whatever was not checked may fail, so it is worse than a
+/// warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -52,8 +53,8 @@ pub const INCONCLUSIVE: u8 = 3;
 pub const WARN: u8 = 4;
 
 impl Verdict {
-    /// `fail` if a planned phase that ECS needs failed, `warn` if the task would start all the same, `inconclusive` if
-    /// nothing failed but something planned was not checked, else `pass`.
+    /// `fail` if a planned phase that ECS needs failed, `warn` if the task would start all the
+    /// same, `inconclusive` if nothing failed but something planned was not checked, else `pass`.
     pub fn over(observations: &[Observation], findings: &[Finding]) -> Self {
         let rungs = Rungs::of(observations);
         let failed = rungs.failed().find(|rung| !rung.role.starts_without());
@@ -61,17 +62,30 @@ impl Verdict {
         let unchecked = rungs.unchecked().next();
         let first = findings.first();
         let (status, exit_code, summary) = match (failed, first, unchecked) {
-            (Some(rung), Some(first), _) if first.blocking => {
-                (Status::Fail, first.family.exit_code(), sentence(first, rung))
-            }
+            (Some(rung), Some(first), _) if first.blocking => (
+                Status::Fail,
+                first.family.exit_code(),
+                sentence(first, rung),
+            ),
             // A failure that no rule explains is still a failure; its family is that of the phase.
-            (Some(rung), _, _) => {
-                (Status::Fail, 11, format!("{} failed at {}: {}", rung.role, rung.phase, rung.detail))
-            }
-            (None, Some(first), _) => (Status::Warn, WARN, format!("The task would start, but: {}", first.summary)),
+            (Some(rung), _, _) => (
+                Status::Fail,
+                11,
+                format!("{} failed at {}: {}", rung.role, rung.phase, rung.detail),
+            ),
+            (None, Some(first), _) => (
+                Status::Warn,
+                WARN,
+                format!("The task would start, but: {}", first.summary),
+            ),
             (None, None, _) if hindered.is_some() => {
-                let rung = hindered.map(|rung| format!("{} failed at {}: {}", rung.role, rung.phase, rung.detail));
-                (Status::Warn, WARN, format!("The task would start, but: {}", rung.unwrap_or_default()))
+                let rung = hindered
+                    .map(|rung| format!("{} failed at {}: {}", rung.role, rung.phase, rung.detail));
+                (
+                    Status::Warn,
+                    WARN,
+                    format!("The task would start, but: {}", rung.unwrap_or_default()),
+                )
             }
             (None, None, Some(rung)) => {
                 let why = match &rung.outcome {
@@ -79,12 +93,23 @@ impl Verdict {
                     Outcome::NotChecked { why } => why.clone(),
                     _ => String::new(),
                 };
-                let text = format!("Nothing failed, but {} was not checked for {}: {why}", rung.phase, rung.role);
+                let text = format!(
+                    "Nothing failed, but {} was not checked for {}: {why}",
+                    rung.phase, rung.role
+                );
                 (Status::Inconclusive, INCONCLUSIVE, text)
             }
-            (None, None, None) => (Status::Pass, 0, "Everything that the task needs to start works from here.".into()),
+            (None, None, None) => (
+                Status::Pass,
+                0,
+                "Everything that the task needs to start works from here.".into(),
+            ),
         };
-        Self { status, exit_code, summary }
+        Self {
+            status,
+            exit_code,
+            summary,
+        }
     }
 }
 
@@ -94,11 +119,16 @@ fn sentence(first: &Finding, rung: &Observation) -> String {
         Confidence::Likely => "The task would not start, most likely because",
         Confidence::Possible => "The task would not start, possibly because",
     };
-    format!("{lead}: {} [{} fails at {}]", first.summary.trim_end_matches('.'), rung.role, rung.phase)
+    format!(
+        "{lead}: {} [{} fails at {}]",
+        first.summary.trim_end_matches('.'),
+        rung.role,
+        rung.phase
+    )
 }
 
-/// The rungs that the task needs: of several addresses of a target one is enough, of several images or layers all are
-/// needed.
+/// The rungs that the task needs: of several addresses of a target one is enough, of several images
+/// or layers all are needed.
 struct Rungs<'a>(BTreeMap<(Role, &'a str, Phase, Option<&'a str>), Vec<&'a Observation>>);
 
 impl<'a> Rungs<'a> {
@@ -106,7 +136,10 @@ impl<'a> Rungs<'a> {
         let mut rungs: BTreeMap<_, Vec<&Observation>> = BTreeMap::new();
         for seen in observations.iter().filter(|seen| is_needed(seen)) {
             let subject = seen.phase.is_exchange().then_some(seen.id.as_str());
-            rungs.entry((seen.role, seen.target(), seen.phase, subject)).or_default().push(seen);
+            rungs
+                .entry((seen.role, seen.target(), seen.phase, subject))
+                .or_default()
+                .push(seen);
         }
         Self(rungs)
     }
@@ -122,12 +155,16 @@ impl<'a> Rungs<'a> {
         self.0
             .values()
             .filter(|seen| !seen.iter().any(|s| s.passed()))
-            .filter_map(|seen| seen.iter().copied().find(|s| !s.passed() && s.failure().is_none()))
+            .filter_map(|seen| {
+                seen.iter()
+                    .copied()
+                    .find(|s| !s.passed() && s.failure().is_none())
+            })
     }
 }
 
-/// What ECS itself needs. The metadata endpoint and the clock are the probe's own; a bucket that the registry does not
-/// redirect to is nobody's.
+/// What ECS itself needs. The metadata endpoint and the clock are the probe's own; a bucket that
+/// the registry does not redirect to is nobody's.
 fn is_needed(seen: &Observation) -> bool {
     !matches!(seen.role, Role::Metadata | Role::Clock) && seen.superseded_by.is_none()
 }

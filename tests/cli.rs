@@ -1,5 +1,10 @@
-//! The built binary end to end, without a network: help, arguments that are wrong, and what needs no AWS.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must stop, in its helpers as well")]
+//! The built binary end to end, without a network: help, arguments that are wrong, and what needs
+//! no AWS.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on must stop, in its helpers as well"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,22 +44,40 @@ fn file(name: &str, content: &[u8]) -> PathBuf {
 fn help_is_what_it_was() {
     let refresh = std::env::var_os("REFRESH_HELP").is_some();
     let mut stale = Vec::new();
-    let plain = ["", "probe", "plan", "compare", "launch", "gc", "explain", "causes", "schema", "demo"];
-    for command in
-        plain.into_iter().chain(["schedule create", "schedule list", "schedule print", "schedule remove", "schedule"])
-    {
+    let plain = [
+        "", "probe", "plan", "compare", "launch", "gc", "explain", "causes", "schema", "demo",
+    ];
+    for command in plain.into_iter().chain([
+        "schedule create",
+        "schedule list",
+        "schedule print",
+        "schedule remove",
+        "schedule",
+    ]) {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let output = run(&arguments);
         let help = text(&output.stdout);
-        assert_eq!((output.status.code(), output.stderr.is_empty()), (Some(0), true), "{command}");
-        let name = if command.is_empty() { "pullprobe".into() } else { command.replace(' ', "-") };
+        assert_eq!(
+            (output.status.code(), output.stderr.is_empty()),
+            (Some(0), true),
+            "{command}"
+        );
+        let name = if command.is_empty() {
+            "pullprobe".into()
+        } else {
+            command.replace(' ', "-")
+        };
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/help/{name}.txt"));
         if refresh {
             fs::write(&path, &help).unwrap();
         }
         let known = fs::read_to_string(&path).unwrap_or_default();
         if known != help {
-            stale.push(format!("{}:\n{}", path.display(), difference(&known, &help)));
+            stale.push(format!(
+                "{}:\n{}",
+                path.display(),
+                difference(&known, &help)
+            ));
         }
     }
     assert!(
@@ -68,9 +91,14 @@ fn help_is_what_it_was() {
 #[cfg(all(feature = "demo", feature = "operator"))]
 fn difference(known: &str, now: &str) -> String {
     let only = |a: &str, b: &str, mark: &str| -> Vec<String> {
-        a.lines().filter(|line| b.lines().all(|other| other != *line)).map(|line| format!("{mark} {line}")).collect()
+        a.lines()
+            .filter(|line| b.lines().all(|other| other != *line))
+            .map(|line| format!("{mark} {line}"))
+            .collect()
     };
-    [only(known, now, "-"), only(now, known, "+")].concat().join("\n")
+    [only(known, now, "-"), only(now, known, "+")]
+        .concat()
+        .join("\n")
 }
 
 /// Exit 2, nothing on stdout, and one sentence on stderr that has each of `words`.
@@ -81,7 +109,10 @@ fn refused(output: &Output, words: &[&str]) -> Result<(), String> {
     if output.status.code() == Some(2) && printed.is_empty() && complete && calm {
         return Ok(());
     }
-    Err(format!("exit {:?}, stdout {printed:?}, stderr without one of {words:?}:\n{said}", output.status.code()))
+    Err(format!(
+        "exit {:?}, stdout {printed:?}, stderr without one of {words:?}:\n{said}",
+        output.status.code()
+    ))
 }
 
 #[test]
@@ -89,7 +120,10 @@ fn wrong_arguments_are_one_sentence_with_the_flag_and_the_fix() {
     let image = format!("{ECR}/app:1.4");
     let text_file = file("not-pem.txt", b"this is no certificate\n");
     let empty = file("empty.pem", b"");
-    let broken = file("broken.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let broken = file(
+        "broken.pem",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
     let plan = text(&run(&["plan", &image, "--format", "json"]).stdout);
     let unknown_field = plan.replacen('{', r#"{"colour":"red","#, 1);
     let long_group = "x".repeat(600);
@@ -97,17 +131,35 @@ fn wrong_arguments_are_one_sentence_with_the_flag_and_the_fix() {
     let empty_tag = format!("{ECR}/app:");
     let typo = "123456789012.dkr.ecr.us-east-1.amazonawss.com/app:1";
     let cases: &[(&[&str], &[&str])] = &[
-        (&["--ca-bundle", "/nowhere/ca.pem"], &["--ca-bundle", "/nowhere/ca.pem"]),
-        (&["--ca-bundle", text_file.to_str().unwrap()], &["--ca-bundle", "PEM"]),
-        (&["--ca-bundle", empty.to_str().unwrap()], &["--ca-bundle", "PEM"]),
-        (&["--ca-bundle", broken.to_str().unwrap()], &["--ca-bundle", "certificate"]),
+        (
+            &["--ca-bundle", "/nowhere/ca.pem"],
+            &["--ca-bundle", "/nowhere/ca.pem"],
+        ),
+        (
+            &["--ca-bundle", text_file.to_str().unwrap()],
+            &["--ca-bundle", "PEM"],
+        ),
+        (
+            &["--ca-bundle", empty.to_str().unwrap()],
+            &["--ca-bundle", "PEM"],
+        ),
+        (
+            &["--ca-bundle", broken.to_str().unwrap()],
+            &["--ca-bundle", "certificate"],
+        ),
         (&["--region", "us-east-99x"], &["--region"]),
         (&["--region", "eu west 1"], &["--region"]),
         (&["--region", ""], &["--region"]),
         (&["--log-group", &long_group], &["--log-group", "600"]),
         (&["--log-group", "a b"], &["--log-group"]),
-        (&["--secret", "arn:aws:secretsmanager:us-east-1:12:secret"], &["--secret"]),
-        (&["--secret", "arn:aws:s3:::bucket/key"], &["--secret", "secretsmanager and ssm"]),
+        (
+            &["--secret", "arn:aws:secretsmanager:us-east-1:12:secret"],
+            &["--secret"],
+        ),
+        (
+            &["--secret", "arn:aws:s3:::bucket/key"],
+            &["--secret", "secretsmanager and ssm"],
+        ),
         (&["--resolver", "dns.google"], &["--resolver", "10.0.0.2"]),
         (&["--deadline", "0"], &["--deadline", "100ms"]),
         (&["--deadline", "soon"], &["--deadline", "30s"]),
@@ -116,39 +168,85 @@ fn wrong_arguments_are_one_sentence_with_the_flag_and_the_fix() {
         (&["--platform", "arm64"], &["--platform", "linux/arm64"]),
         (&["--colour", "red"], &["--colour"]),
     ];
-    let with_image = cases.iter().map(|(flags, words)| ([&["probe", "--image", &image], *flags].concat(), *words));
+    let with_image = cases
+        .iter()
+        .map(|(flags, words)| ([&["probe", "--image", &image], *flags].concat(), *words));
     let no_definition = file("no-definition.json", b"{\"family\": 1");
     let alone: [(Vec<&str>, &[&str]); 11] = [
-        (vec!["probe", "--task-definition", "/nowhere/task.json"], &["--task-definition", "/nowhere/task.json"]),
-        (vec!["probe", "--task-definition", no_definition.to_str().unwrap()], &["--task-definition", "line 1"]),
-        (vec!["plan", "--task-definition", "-"], &["--task-definition"]),
+        (
+            vec!["probe", "--task-definition", "/nowhere/task.json"],
+            &["--task-definition", "/nowhere/task.json"],
+        ),
+        (
+            vec![
+                "probe",
+                "--task-definition",
+                no_definition.to_str().unwrap(),
+            ],
+            &["--task-definition", "line 1"],
+        ),
+        (
+            vec!["plan", "--task-definition", "-"],
+            &["--task-definition"],
+        ),
         (vec!["probe", "--plan", "{"], &["--plan"]),
         (vec!["probe", "--plan", ""], &["--plan"]),
-        (vec!["probe", "--plan", &unknown_field], &["--plan", "colour"]),
-        (vec!["probe", "--plan", "{}", "--image", &image], &["--plan", "--image"]),
+        (
+            vec!["probe", "--plan", &unknown_field],
+            &["--plan", "colour"],
+        ),
+        (
+            vec!["probe", "--plan", "{}", "--image", &image],
+            &["--plan", "--image"],
+        ),
         (vec!["probe", "--image", &upper], &["--image", "^"]),
         (vec!["probe", "--image", &empty_tag], &["--image", "^"]),
-        (vec!["probe", "--image", typo], &["--image", "^", "amazonaws.com"]),
-        (vec!["causes", "nonsense"], &["nonsense", "pullprobe causes"]),
+        (
+            vec!["probe", "--image", typo],
+            &["--image", "^", "amazonaws.com"],
+        ),
+        (
+            vec!["causes", "nonsense"],
+            &["nonsense", "pullprobe causes"],
+        ),
     ];
     let mistakes: Vec<String> = with_image
         .chain(alone)
         .filter_map(|(arguments, words)| {
-            let shown: Vec<_> = arguments.iter().map(|argument| &argument[..argument.len().min(60)]).collect();
-            refused(&run(&arguments), words).err().map(|error| format!("{}: {error}", shown.join(" ")))
+            let shown: Vec<_> = arguments
+                .iter()
+                .map(|argument| &argument[..argument.len().min(60)])
+                .collect();
+            refused(&run(&arguments), words)
+                .err()
+                .map(|error| format!("{}: {error}", shown.join(" ")))
         })
         .collect();
-    assert!(mistakes.is_empty(), "{} mistakes:\n{}", mistakes.len(), mistakes.join("\n"));
+    assert!(
+        mistakes.is_empty(),
+        "{} mistakes:\n{}",
+        mistakes.len(),
+        mistakes.join("\n")
+    );
 }
 
 #[test]
 fn the_caret_stands_under_the_mistake() {
-    let output = run(&["plan", "123456789012.dkr.ecr.us-east-1.amazonawss.com/app:1"]);
+    let output = run(&[
+        "plan",
+        "123456789012.dkr.ecr.us-east-1.amazonawss.com/app:1",
+    ]);
     let said = text(&output.stderr);
     let lines: Vec<_> = said.lines().collect();
-    let caret = lines.iter().position(|line| line.trim_start().starts_with('^')).unwrap_or_else(|| panic!("{said}"));
+    let caret = lines
+        .iter()
+        .position(|line| line.trim_start().starts_with('^'))
+        .unwrap_or_else(|| panic!("{said}"));
     let column = lines[caret].find('^').unwrap();
-    assert!(lines[caret - 1][column..].starts_with("amazonawss.com"), "{said}");
+    assert!(
+        lines[caret - 1][column..].starts_with("amazonawss.com"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -156,17 +254,30 @@ fn nothing_to_check_is_said_before_anything_is_asked() {
     refused(&run(&["probe"]), &["--image"]).unwrap();
     refused(&run(&["plan"]), &["--image"]).unwrap();
     refused(&run(&["plan", "nginx"]), &["--region", "us-east-1"]).unwrap();
-    refused(&run(&[]), &["Usage"]).unwrap_or_else(|error| assert!(error.contains("Usage"), "{error}"));
+    refused(&run(&[]), &["Usage"])
+        .unwrap_or_else(|error| assert!(error.contains("Usage"), "{error}"));
 }
 
 #[test]
 fn flags_come_from_the_environment_as_well() {
     let mut command = pullprobe(&["probe"]);
-    command.env("PULLPROBE_IMAGE", format!("{ECR}/app:1.4")).env("PULLPROBE_DEADLINE", "0");
+    command
+        .env("PULLPROBE_IMAGE", format!("{ECR}/app:1.4"))
+        .env("PULLPROBE_DEADLINE", "0");
     refused(&command.output().unwrap(), &["--deadline"]).unwrap();
     let names: BTreeSet<String> = environment_names("probe").into_iter().collect();
-    for name in ["IMAGE", "PLAN", "SECRET", "LOG_GROUP", "REGION", "RESOLVER", "DEADLINE", "RUN_ID", "LABEL", "FORMAT"]
-    {
+    for name in [
+        "IMAGE",
+        "PLAN",
+        "SECRET",
+        "LOG_GROUP",
+        "REGION",
+        "RESOLVER",
+        "DEADLINE",
+        "RUN_ID",
+        "LABEL",
+        "FORMAT",
+    ] {
         assert!(names.contains(&format!("PULLPROBE_{name}")), "{name}");
     }
 }
@@ -177,11 +288,17 @@ fn the_task_definition_sets_only_what_the_binary_reads() {
     let definition: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let known = environment_names("probe");
     let containers = definition["containerDefinitions"].as_array().unwrap();
-    let variables: Vec<_> = containers.iter().flat_map(|c| c["environment"].as_array().unwrap()).collect();
+    let variables: Vec<_> = containers
+        .iter()
+        .flat_map(|c| c["environment"].as_array().unwrap())
+        .collect();
     assert!(!variables.is_empty());
     for variable in variables {
         let name = variable["name"].as_str().unwrap();
-        assert!(known.iter().any(|known| known == name), "{name} is not read by the binary: {known:?}");
+        assert!(
+            known.iter().any(|known| known == name),
+            "{name} is not read by the binary: {known:?}"
+        );
     }
 }
 
@@ -189,7 +306,10 @@ fn the_task_definition_sets_only_what_the_binary_reads() {
 fn causes_are_listed_and_have_a_page() {
     let list = text(&run(&["causes"]).stdout);
     for cause in pullprobe::cause::Cause::ALL {
-        assert!(list.contains(&format!("  {cause} ")), "{cause} is not in the list");
+        assert!(
+            list.contains(&format!("  {cause} ")),
+            "{cause} is not in the list"
+        );
     }
     let page = run(&["causes", "s3-gateway-missing"]);
     assert_eq!(page.status.code(), Some(0));
@@ -207,22 +327,54 @@ fn the_schema_is_json() {
 fn a_plan_is_printed_and_goes_back_into_probe() {
     let image = format!("{ECR}/team/app:1.4");
     let printed = text(&run(&["plan", &image, "--log-group", "/ecs/app"]).stdout);
-    for part in ["api.ecr.us-east-1.amazonaws.com:443", "com.amazonaws.us-east-1.s3", "ecr:BatchGetImage"] {
+    for part in [
+        "api.ecr.us-east-1.amazonaws.com:443",
+        "com.amazonaws.us-east-1.s3",
+        "ecr:BatchGetImage",
+    ] {
         assert!(printed.contains(part), "{part} is not in\n{printed}");
     }
-    let json = text(&run(&["plan", &image, "--log-group", "/ecs/app", "--format", "json"]).stdout);
+    let json = text(
+        &run(&[
+            "plan",
+            &image,
+            "--log-group",
+            "/ecs/app",
+            "--format",
+            "json",
+        ])
+        .stdout,
+    );
     assert_eq!(json.lines().count(), 1);
     let plan: Value = serde_json::from_str(&json).unwrap();
     // A resolver on a port where nobody is: the probe ends in a second, with a report.
-    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut command = pullprobe(&["probe", "--resolver", &closed.to_string(), "--deadline", "4s"]);
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut command = pullprobe(&[
+        "probe",
+        "--resolver",
+        &closed.to_string(),
+        "--deadline",
+        "4s",
+    ]);
     // As an override has it: what the task definition sets cannot be unset, only emptied.
-    command.env("PULLPROBE_PLAN", &json).env("PULLPROBE_IMAGE", "").env("PULLPROBE_LOG_GROUP", "");
-    let output = command.env("AWS_EC2_METADATA_DISABLED", "true").output().unwrap();
+    command
+        .env("PULLPROBE_PLAN", &json)
+        .env("PULLPROBE_IMAGE", "")
+        .env("PULLPROBE_LOG_GROUP", "");
+    let output = command
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .output()
+        .unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["plan"], plan);
     assert_eq!(report["verdict"]["status"], "fail");
-    assert_eq!(Some(i64::from(output.status.code().unwrap())), report["verdict"]["exit_code"].as_i64());
+    assert_eq!(
+        Some(i64::from(output.status.code().unwrap())),
+        report["verdict"]["exit_code"].as_i64()
+    );
 }
 
 /// What a probe must not do: ask this resolver, or this agent.
@@ -244,10 +396,18 @@ impl Nobody {
     fn probe(&self, arguments: &[&str]) -> Command {
         let resolver = self.resolver.local_addr().unwrap().to_string();
         let agent = format!("http://{}", self.agent.local_addr().unwrap());
-        let mut command =
-            pullprobe(&[&["probe", "--resolver", &resolver, "--region", "us-east-1"], arguments].concat());
+        let mut command = pullprobe(
+            &[
+                &["probe", "--resolver", &resolver, "--region", "us-east-1"],
+                arguments,
+            ]
+            .concat(),
+        );
         command.env("ECS_CONTAINER_METADATA_URI_V4", format!("{agent}/v4/x"));
-        command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{agent}/credentials"));
+        command.env(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            format!("{agent}/credentials"),
+        );
         command
     }
 
@@ -261,11 +421,14 @@ fn what_cannot_be_a_task_definition_or_a_plan_is_refused_before_anything_is_sent
     let containers = |count: usize| -> Vec<Value> {
         (0..count).map(|n| serde_json::json!({ "name": format!("c{n}"), "image": format!("{ECR}/app:{n}") })).collect()
     };
-    let definition = |containers: &[Value]| serde_json::json!({ "containerDefinitions": containers }).to_string();
+    let definition = |containers: &[Value]| {
+        serde_json::json!({ "containerDefinitions": containers }).to_string()
+    };
     let mut cyclic = containers(3);
     for (n, container) in cyclic.iter_mut().enumerate() {
         let next = format!("c{}", (n + 1) % 3);
-        container["dependsOn"] = serde_json::json!([{ "containerName": next, "condition": "START" }]);
+        container["dependsOn"] =
+            serde_json::json!([{ "containerName": next, "condition": "START" }]);
     }
     let mut secrets = containers(10);
     for (n, container) in secrets.iter_mut().enumerate() {
@@ -277,25 +440,67 @@ fn what_cannot_be_a_task_definition_or_a_plan_is_refused_before_anything_is_sent
     }
     let nobody = Nobody::new();
     for (name, document, words) in [
-        ("cut.json", "{\"containerDefinitions\": [".into(), &["not JSON", "line 1"][..]),
-        ("5-mb.json", definition(&containers(60_000)), &["262144 bytes"]),
-        ("300.json", definition(&containers(300)), &["containerDefinitions: 300 containers", "1 to 10"]),
-        ("cyclic.json", definition(&cyclic), &["containerDefinitions[0]", "c0 → c1 → c2 → c0"]),
+        (
+            "cut.json",
+            "{\"containerDefinitions\": [".into(),
+            &["not JSON", "line 1"][..],
+        ),
+        (
+            "5-mb.json",
+            definition(&containers(60_000)),
+            &["262144 bytes"],
+        ),
+        (
+            "300.json",
+            definition(&containers(300)),
+            &["containerDefinitions: 300 containers", "1 to 10"],
+        ),
+        (
+            "cyclic.json",
+            definition(&cyclic),
+            &["containerDefinitions[0]", "c0 → c1 → c2 → c0"],
+        ),
         ("deep.json", "[".repeat(200_000), &["recursion limit"]),
-        ("type.json", definition(&[serde_json::json!({ "image": 1 })]), &["containerDefinitions[0].image", "a number"]),
+        (
+            "type.json",
+            definition(&[serde_json::json!({ "image": 1 })]),
+            &["containerDefinitions[0].image", "a number"],
+        ),
     ] {
         let path = file(name, document.as_bytes());
-        let output = nobody.probe(&["--task-definition", path.to_str().unwrap()]).output().unwrap();
+        let output = nobody
+            .probe(&["--task-definition", path.to_str().unwrap()])
+            .output()
+            .unwrap();
         refused(&output, &[&["--task-definition"], words].concat()).unwrap();
-        let output = run(&["plan", "--region", "us-east-1", "--task-definition", path.to_str().unwrap()]);
+        let output = run(&[
+            "plan",
+            "--region",
+            "us-east-1",
+            "--task-definition",
+            path.to_str().unwrap(),
+        ]);
         refused(&output, words).unwrap();
     }
     let large = file("large.json", definition(&secrets).as_bytes());
-    let from_file = ["plan", "--region", "us-east-1", "--task-definition", large.to_str().unwrap()];
+    let from_file = [
+        "plan",
+        "--region",
+        "us-east-1",
+        "--task-definition",
+        large.to_str().unwrap(),
+    ];
     assert!(run(&from_file).status.success());
     let way_out = ["8192", "characters", "--task-definition s3://BUCKET/KEY"];
-    refused(&run(&[&from_file[..], &["--format", "json"]].concat()), &way_out).unwrap();
-    let output = nobody.probe(&["--plan", &format!("{{{}}}", " ".repeat(9_000))]).output().unwrap();
+    refused(
+        &run(&[&from_file[..], &["--format", "json"]].concat()),
+        &way_out,
+    )
+    .unwrap();
+    let output = nobody
+        .probe(&["--plan", &format!("{{{}}}", " ".repeat(9_000))])
+        .output()
+        .unwrap();
     refused(&output, &[&["9002"], &way_out[..]].concat()).unwrap();
     assert!(!nobody.was_asked());
 }
@@ -303,47 +508,117 @@ fn what_cannot_be_a_task_definition_or_a_plan_is_refused_before_anything_is_sent
 #[test]
 fn a_task_definition_elsewhere_that_cannot_be_read_is_an_error_with_the_way_out() {
     let remote = "s3://configuration/task.json";
-    refused(&run(&["plan", "--task-definition", remote]), &["offline", "--task-definition -"]).unwrap();
     refused(
-        &run(&["probe", "--task-definition", "arn:aws:ecs:us-east-1:123456789012:task-definition/a:1"]),
+        &run(&["plan", "--task-definition", remote]),
+        &["offline", "--task-definition -"],
+    )
+    .unwrap();
+    refused(
+        &run(&[
+            "probe",
+            "--task-definition",
+            "arn:aws:ecs:us-east-1:123456789012:task-definition/a:1",
+        ]),
         &["describe"],
     )
     .unwrap();
-    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let arguments =
-        ["probe", "--task-definition", remote, "--region", "us-east-1", "--resolver", &closed, "--deadline", "30s"];
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let arguments = [
+        "probe",
+        "--task-definition",
+        remote,
+        "--region",
+        "us-east-1",
+        "--resolver",
+        &closed,
+        "--deadline",
+        "30s",
+    ];
     let mut command = pullprobe(&arguments);
-    command.env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "x");
-    let words = [remote, "configuration.s3.us-east-1.amazonaws.com cannot be reached", "resolve", "--plan"];
+    command
+        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "x");
+    let words = [
+        remote,
+        "configuration.s3.us-east-1.amazonaws.com cannot be reached",
+        "resolve",
+        "--plan",
+    ];
     refused(&command.output().unwrap(), &words).unwrap();
-    refused(&run(&[&arguments[..], &["--image", "App"]].concat()), &["--image"]).unwrap();
-    let without = pullprobe(&arguments).env("AWS_EC2_METADATA_DISABLED", "true").output().unwrap();
+    refused(
+        &run(&[&arguments[..], &["--image", "App"]].concat()),
+        &["--image"],
+    )
+    .unwrap();
+    let without = pullprobe(&arguments)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .output()
+        .unwrap();
     refused(&without, &["credentials"]).unwrap();
 }
 
 #[test]
 fn what_aws_adds_is_in_the_plan_or_an_error_says_what_to_do() {
     let image = format!("{ECR}/app:1");
-    let plan = |region: &str, flags: &[&str]| run(&[&["plan", &image, "--region", region], flags].concat());
+    let plan = |region: &str, flags: &[&str]| {
+        run(&[&["plan", &image, "--region", region], flags].concat())
+    };
     let printed = text(
-        &plan("us-east-1", &["--enable-execute-command", "--service-connect", "--expect-injected", "guardduty"]).stdout,
+        &plan(
+            "us-east-1",
+            &[
+                "--enable-execute-command",
+                "--service-connect",
+                "--expect-injected",
+                "guardduty",
+            ],
+        )
+        .stdout,
     );
-    for host in ["ssmmessages.us-east-1.amazonaws.com:443", "ecs-sc.us-east-1.api.aws:443", "593207742271.dkr.ecr"] {
+    for host in [
+        "ssmmessages.us-east-1.amazonaws.com:443",
+        "ecs-sc.us-east-1.api.aws:443",
+        "593207742271.dkr.ecr",
+    ] {
         assert!(printed.contains(host), "{host} is not in\n{printed}");
     }
-    refused(&plan("cn-north-1", &["--expect-injected", "guardduty"]), &["--expect-injected", "--image"]).unwrap();
-    refused(&plan("cn-north-1", &["--service-connect"]), &["--service-connect"]).unwrap();
+    refused(
+        &plan("cn-north-1", &["--expect-injected", "guardduty"]),
+        &["--expect-injected", "--image"],
+    )
+    .unwrap();
+    refused(
+        &plan("cn-north-1", &["--service-connect"]),
+        &["--service-connect"],
+    )
+    .unwrap();
 }
 
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     for arguments in [&["causes"][..], &["schema"], &["causes", "network-acl"]] {
-        let mut child = pullprobe(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = pullprobe(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         drop(child.stdout.take());
         let mut said = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
         let status = child.wait().unwrap();
-        assert!(status.success() && said.is_empty(), "{arguments:?}: {status} {said}");
+        assert!(
+            status.success() && said.is_empty(),
+            "{arguments:?}: {status} {said}"
+        );
     }
     let _ = std::io::stdout().flush();
 }

@@ -1,5 +1,8 @@
 //! `pullprobe explain` as a program: where its text comes from, what it prints, how it exits.
-#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap must stop, in its helpers as well")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot unwrap must stop, in its helpers as well"
+)]
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -13,7 +16,12 @@ const TIMEOUT: &str = "ResourceInitializationError: unable to pull secrets or re
 
 fn explain(arguments: &[&str], stdin: &str) -> Output {
     let mut program = Command::new(env!("CARGO_BIN_EXE_pullprobe"));
-    program.arg("explain").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    program
+        .arg("explain")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut running = program.spawn().unwrap();
     // A program that needs no stdin may have ended before it is written.
     let _ = running.stdin.take().unwrap().write_all(stdin.as_bytes());
@@ -21,24 +29,47 @@ fn explain(arguments: &[&str], stdin: &str) -> Output {
 }
 
 fn lines(output: &Output) -> Vec<Value> {
-    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
 fn a_text_comes_as_an_argument_as_words_or_on_stdin() {
     let words: Vec<&str> = TIMEOUT.split(' ').collect();
-    for (arguments, stdin) in [(&[TIMEOUT][..], ""), (&words, ""), (&["-"], TIMEOUT), (&[], TIMEOUT)] {
+    for (arguments, stdin) in [
+        (&[TIMEOUT][..], ""),
+        (&words, ""),
+        (&["-"], TIMEOUT),
+        (&[], TIMEOUT),
+    ] {
         let output = explain(arguments, stdin);
         assert_eq!(output.status.code(), Some(11), "{arguments:?}");
         let explained = &lines(&output)[0];
         assert_eq!(explained["schema"], "pullprobe/explanation/v1");
         assert_eq!(explained["message"], TIMEOUT);
-        let facts = ["step", "family", "role", "host", "peer"].map(|name| explained[name].as_str().unwrap());
-        assert_eq!(facts, ["registry-auth", "network", "ecr.api", "api.ecr.us-west-2.amazonaws.com", "52.94.184.143"]);
+        let facts = ["step", "family", "role", "host", "peer"]
+            .map(|name| explained[name].as_str().unwrap());
+        assert_eq!(
+            facts,
+            [
+                "registry-auth",
+                "network",
+                "ecr.api",
+                "api.ecr.us-west-2.amazonaws.com",
+                "52.94.184.143"
+            ]
+        );
         assert_eq!(explained["findings"][0]["cause"], "no-egress-route");
         assert_eq!(explained["findings"][0]["confidence"], "possible");
         let next = explained["next"][0].as_str().unwrap_or_default();
-        assert!(next.starts_with("pullprobe launch --cluster CLUSTER --service SERVICE --region us-west-2"), "{next}");
+        assert!(
+            next.starts_with(
+                "pullprobe launch --cluster CLUSTER --service SERVICE --region us-west-2"
+            ),
+            "{next}"
+        );
     }
 }
 
@@ -65,16 +96,24 @@ fn tasks_are_explained_one_by_one() {
                 "clusterArn": "arn:aws:ecs:us-west-2:123456789012:cluster/prod", "stopCode": "TaskFailedToStart",
                 "stoppedReason": reason, "containers": [{ "name": "web" }] })
     };
-    let tasks =
-        json!({ "tasks": [task(1, "Scaling activity initiated by deployment"), task(2, TIMEOUT)], "failures": [] });
-    let output = explain(&["--describe-tasks", "-", "--format", "json"], &tasks.to_string());
+    let tasks = json!({ "tasks": [task(1, "Scaling activity initiated by deployment"), task(2, TIMEOUT)], "failures": [] });
+    let output = explain(
+        &["--describe-tasks", "-", "--format", "json"],
+        &tasks.to_string(),
+    );
     assert_eq!(output.status.code(), Some(11));
     let explained = lines(&output);
     assert_eq!(explained.len(), 2);
     assert_eq!(explained[0]["family"], "unknown");
     let next = explained[1]["next"][0].as_str().unwrap_or_default();
-    assert!(next.starts_with("pullprobe launch --cluster prod --service web"), "{next}");
-    assert_eq!(explained[1]["task_arn"], "arn:aws:ecs:us-west-2:123456789012:task/prod/2");
+    assert!(
+        next.starts_with("pullprobe launch --cluster prod --service web"),
+        "{next}"
+    );
+    assert_eq!(
+        explained[1]["task_arn"],
+        "arn:aws:ecs:us-west-2:123456789012:task/prod/2"
+    );
     assert_eq!(explained[1]["stop_code"], "TaskFailedToStart");
 }
 
@@ -93,13 +132,19 @@ fn what_is_not_known_is_unknown_and_what_cannot_be_read_is_an_error() {
     ] {
         let output = explain(arguments, stdin);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{arguments:?}"
+        );
     }
 }
 
 #[test]
 fn the_schema_is_printed() {
-    let output = Command::new(env!("CARGO_BIN_EXE_pullprobe")).args(["schema", "explanation"]).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_pullprobe"))
+        .args(["schema", "explanation"])
+        .output()
+        .unwrap();
     let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(schema["title"], "Explanation");
 }

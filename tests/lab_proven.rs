@@ -7,9 +7,19 @@ use pullprobe::cause::Cause;
 /// The causes that `tests/lab` injects alone: second column of the table of single faults.
 fn injected() -> BTreeSet<String> {
     let document = include_str!("../docs/confusion-matrix.md");
-    let table = document.split("\n## Single faults\n").nth(1).unwrap_or_default();
-    let rows = table.split("\n## ").next().unwrap_or_default().lines().filter(|line| line.starts_with("| `"));
-    rows.filter_map(|row| row.split('|').nth(2)).map(|cause| cause.trim().to_owned()).collect()
+    let table = document
+        .split("\n## Single faults\n")
+        .nth(1)
+        .unwrap_or_default();
+    let rows = table
+        .split("\n## ")
+        .next()
+        .unwrap_or_default()
+        .lines()
+        .filter(|line| line.starts_with("| `"));
+    rows.filter_map(|row| row.split('|').nth(2))
+        .map(|cause| cause.trim().to_owned())
+        .collect()
 }
 
 #[test]
@@ -23,7 +33,11 @@ fn a_page_says_lab_proven_exactly_if_the_lab_injects_its_cause() {
             proven,
             "{cause}: the page says {:?}, and docs/confusion-matrix.md has it {}",
             cause.rests_on(),
-            if proven { "among the injected causes" } else { "nowhere" }
+            if proven {
+                "among the injected causes"
+            } else {
+                "nowhere"
+            }
         );
     }
 }

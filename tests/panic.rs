@@ -1,4 +1,5 @@
-//! A bug of ours: exit 1, and a report of what was seen. The test starts itself as the process that has the bug.
+//! A bug of ours: exit 1, and a report of what was seen. The test starts itself as the process that
+//! has the bug.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot begin must stop")]
 
@@ -18,7 +19,10 @@ const CHILD: &str = "PULLPROBE_TEST_PANICS";
 #[test]
 fn a_bug_is_exit_1_with_a_report() {
     if std::env::var_os(CHILD).is_some() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async { report_panics(&options()) });
         panic!("the bug");
     }
@@ -30,16 +34,29 @@ fn a_bug_is_exit_1_with_a_report() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let stdout = String::from_utf8(output.stdout).unwrap();
-    let line = stdout.lines().find(|line| line.starts_with('{')).expect("a report");
+    let line = stdout
+        .lines()
+        .find(|line| line.starts_with('{'))
+        .expect("a report");
     let report: Report = serde_json::from_str(line).unwrap();
     assert!(report.run.internal_error.unwrap().contains("the bug"));
-    assert!(report.observations.iter().any(|seen| seen.id == "ecr.api/authorize"));
+    assert!(
+        report
+            .observations
+            .iter()
+            .any(|seen| seen.id == "ecr.api/authorize")
+    );
     assert!(String::from_utf8_lossy(&output.stderr).contains("please report this"));
 }
 
 fn options() -> Options {
-    let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app".parse().unwrap();
-    let wanted = Wanted { images: vec![image], ..Wanted::default() };
+    let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app"
+        .parse()
+        .unwrap();
+    let wanted = Wanted {
+        images: vec![image],
+        ..Wanted::default()
+    };
     let environment: Environment = Arc::new(|_| None);
     Options {
         plan: Plan::new(wanted, "us-east-1".parse().unwrap()).unwrap(),

@@ -1,6 +1,10 @@
-//! README.md promises nothing that the binary does not do, and CONTRIBUTING.md names what tests/run runs.
+//! README.md promises nothing that the binary does not do, and CONTRIBUTING.md names what tests/run
+//! runs.
 #![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap must stop, in its helpers as well")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot unwrap must stop, in its helpers as well"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -40,7 +44,10 @@ fn parts() -> (Vec<Block>, Vec<&'static str>) {
             (Some(_), _) if inside => inside = false,
             (Some(language), _) => {
                 inside = true;
-                blocks.push(Block { language, lines: Vec::new() });
+                blocks.push(Block {
+                    language,
+                    lines: Vec::new(),
+                });
             }
             (None, Some(block)) if inside => block.lines.push(line),
             (None, _) => prose.push(line),
@@ -50,12 +57,19 @@ fn parts() -> (Vec<Block>, Vec<&'static str>) {
 }
 
 fn blocks(language: &str) -> impl Iterator<Item = Block> {
-    parts().0.into_iter().filter(move |block| block.language == language)
+    parts()
+        .0
+        .into_iter()
+        .filter(move |block| block.language == language)
 }
 
 /// What stands between backticks outside of blocks.
 fn spans() -> Vec<&'static str> {
-    parts().1.into_iter().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+    parts()
+        .1
+        .into_iter()
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .collect()
 }
 
 fn section(title: &str) -> &'static str {
@@ -67,9 +81,15 @@ fn section(title: &str) -> &'static str {
 fn rows(title: &str, accept: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
     let cells = |line: &str| -> Vec<String> {
         let line = line.replace("\\|", "\u{0}");
-        line.trim_matches('|').split('|').map(|cell| cell.trim().replace('\u{0}', "|")).collect()
+        line.trim_matches('|')
+            .split('|')
+            .map(|cell| cell.trim().replace('\u{0}', "|"))
+            .collect()
     };
-    let rows = section(title).lines().filter(|line| line.starts_with("| ")).map(cells);
+    let rows = section(title)
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .map(cells);
     rows.filter(|cells| accept(&cells[0])).collect()
 }
 
@@ -77,16 +97,30 @@ fn rows(title: &str, accept: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
 fn flags() -> BTreeMap<String, BTreeSet<String>> {
     /// A command's own, and those of its subcommands (`schedule create`).
     fn long(command: &clap::Command) -> BTreeSet<String> {
-        let own = command.get_arguments().filter_map(|arg| Some(format!("--{}", arg.get_long()?)));
-        own.chain(command.get_subcommands().flat_map(long)).collect()
+        let own = command
+            .get_arguments()
+            .filter_map(|arg| Some(format!("--{}", arg.get_long()?)));
+        own.chain(command.get_subcommands().flat_map(long))
+            .collect()
     }
-    Cli::command().get_subcommands().map(|command| (command.get_name().to_owned(), long(command))).collect()
+    Cli::command()
+        .get_subcommands()
+        .map(|command| (command.get_name().to_owned(), long(command)))
+        .collect()
 }
 
 /// The binary's output, whatever the environment of the tests is.
 fn output(arguments: &[&str]) -> String {
-    let done = Command::new(env!("CARGO_BIN_EXE_pullprobe")).args(arguments).env_clear().output().unwrap();
-    assert!(done.stderr.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    let done = Command::new(env!("CARGO_BIN_EXE_pullprobe"))
+        .args(arguments)
+        .env_clear()
+        .output()
+        .unwrap();
+    assert!(
+        done.stderr.is_empty(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     String::from_utf8(done.stdout).unwrap()
 }
 
@@ -100,7 +134,10 @@ fn its_causes_are_those_of_the_code() {
     let row = |cause: &Cause| format!("| `{cause}` | {} | {} |\n", cause.summary(), cause.remedy());
     let table: String = Cause::ALL.iter().map(row).collect();
     let head = "| code | what it means | what to change |\n| --- | --- | --- |\n";
-    let rows = section("Causes").lines().filter(|line| line.starts_with("| `")).count();
+    let rows = section("Causes")
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .count();
     let same = rows == Cause::ALL.len() && section("Causes").contains(&format!("{head}{table}"));
     assert!(same, "the table of causes must be\n\n{head}{table}");
 }
@@ -108,7 +145,9 @@ fn its_causes_are_those_of_the_code() {
 #[test]
 fn it_says_which_causes_have_no_rule() {
     let directory = Path::new(ROOT).join("src/diagnose");
-    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let files = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let rules: String = files
         .chain([Path::new(ROOT).join("src/diagnose.rs")])
         .map(|file| std::fs::read_to_string(file).unwrap())
@@ -118,8 +157,15 @@ fn it_says_which_causes_have_no_rule() {
             .match_indices(&format!("Cause::{cause:?}"))
             .any(|(at, name)| !rules[at + name.len()..].starts_with(char::is_alphanumeric))
     };
-    let expected: Vec<_> = Cause::ALL.iter().filter(|cause| !named(cause)).map(|cause| cause.code()).collect();
-    let paragraph = section("Causes").split("\n\n").find(|text| text.contains("never names")).unwrap();
+    let expected: Vec<_> = Cause::ALL
+        .iter()
+        .filter(|cause| !named(cause))
+        .map(|cause| cause.code())
+        .collect();
+    let paragraph = section("Causes")
+        .split("\n\n")
+        .find(|text| text.contains("never names"))
+        .unwrap();
     let (_, sentence) = paragraph.split_once("never names").unwrap();
     let said: Vec<_> = sentence.split('`').skip(1).step_by(2).collect();
     assert_eq!(said, expected);
@@ -129,20 +175,34 @@ fn it_says_which_causes_have_no_rule() {
 fn its_exit_codes_are_those_of_the_code() {
     let known = [
         (0, "pass".to_owned()),
-        (Error::Tool(String::new()).exit_code(), "the tool itself failed".to_owned()),
-        (Error::Usage(String::new()).exit_code(), "bad arguments".to_owned()),
+        (
+            Error::Tool(String::new()).exit_code(),
+            "the tool itself failed".to_owned(),
+        ),
+        (
+            Error::Usage(String::new()).exit_code(),
+            "bad arguments".to_owned(),
+        ),
         (verdict::INCONCLUSIVE, "inconclusive".to_owned()),
         (verdict::WARN, "warn".to_owned()),
     ];
-    let families = Cause::ALL.iter().map(|cause| cause.family()).filter(|family| family.name() != "unknown");
+    let families = Cause::ALL
+        .iter()
+        .map(|cause| cause.family())
+        .filter(|family| family.name() != "unknown");
     let families = families.map(|family| (family.exit_code(), format!("`{family}`")));
     let expected: BTreeMap<u8, String> = known.into_iter().chain(families).collect();
     let said = rows("Exit codes", |code| code.parse::<u8>().is_ok());
     assert_eq!(said.len(), expected.len(), "{expected:?}");
     for row in said {
-        let [code, family, meaning] = row.as_slice() else { panic!("{row:?}") };
+        let [code, family, meaning] = row.as_slice() else {
+            panic!("{row:?}")
+        };
         let expected = &expected[&code.parse::<u8>().unwrap()];
-        assert!(family == expected || family.is_empty() && meaning.starts_with(expected), "{row:?} is not {expected}");
+        assert!(
+            family == expected || family.is_empty() && meaning.starts_with(expected),
+            "{row:?} is not {expected}"
+        );
     }
 }
 
@@ -150,20 +210,34 @@ fn its_exit_codes_are_those_of_the_code() {
 fn its_commands_and_flags_exist() {
     let flags = flags();
     let exists = |flag: &str| flags.values().any(|known| known.contains(flag));
-    let typed: Vec<_> = parts().0.into_iter().flat_map(|block| block.lines).collect();
+    let typed: Vec<_> = parts()
+        .0
+        .into_iter()
+        .flat_map(|block| block.lines)
+        .collect();
     for span in spans().iter().filter(|span| span.starts_with("--")) {
-        for flag in span.split_whitespace().filter(|word| word.starts_with("--")) {
+        for flag in span
+            .split_whitespace()
+            .filter(|word| word.starts_with("--"))
+        {
             assert!(exists(flag), "`{span}`: no command has {flag}");
         }
     }
     let mut named = BTreeSet::new();
     for code in typed.into_iter().chain(spans()) {
         let code = code.trim_start_matches("$ ").trim_start_matches("./");
-        let invocation = code.strip_prefix("pullprobe ").or_else(|| code.strip_prefix("cargo run -- "));
+        let invocation = code
+            .strip_prefix("pullprobe ")
+            .or_else(|| code.strip_prefix("cargo run -- "));
         let mut words = invocation.unwrap_or(code).split_whitespace();
-        let Some(command) = words.next() else { continue };
+        let Some(command) = words.next() else {
+            continue;
+        };
         let Some(known) = flags.get(command) else {
-            assert!(invocation.is_none(), "`{code}`: there is no command {command}");
+            assert!(
+                invocation.is_none(),
+                "`{code}`: there is no command {command}"
+            );
             continue;
         };
         if invocation.is_some() {
@@ -184,21 +258,48 @@ fn its_table_has_every_flag_of_probe_with_environment_name_and_default() {
     let cli = Cli::command();
     let probe = cli.find_subcommand("probe").unwrap();
     let rows = rows("Commands and flags", |cell| cell.starts_with("`--"));
-    for arg in probe.get_arguments().filter(|arg| arg.get_long().is_some_and(|long| long != "help")) {
-        let (flag, variable) = (format!("--{}", arg.get_long().unwrap()), arg.get_env().unwrap().to_string_lossy());
-        let row = rows.iter().find(|row| row[0].trim_matches('`').split(' ').next() == Some(&flag));
-        let row = row.unwrap_or_else(|| panic!("no row for {flag}: | `{flag} …` | `{variable}` | … | … |"));
+    for arg in probe
+        .get_arguments()
+        .filter(|arg| arg.get_long().is_some_and(|long| long != "help"))
+    {
+        let (flag, variable) = (
+            format!("--{}", arg.get_long().unwrap()),
+            arg.get_env().unwrap().to_string_lossy(),
+        );
+        let row = rows
+            .iter()
+            .find(|row| row[0].trim_matches('`').split(' ').next() == Some(&flag));
+        let row = row
+            .unwrap_or_else(|| panic!("no row for {flag}: | `{flag} …` | `{variable}` | … | … |"));
         assert_eq!(row[1], format!("`{variable}`"), "{flag}");
-        if let Some(value) = arg.get_default_values().first().filter(|_| arg.get_action().takes_values()) {
+        if let Some(value) = arg
+            .get_default_values()
+            .first()
+            .filter(|_| arg.get_action().takes_values())
+        {
             assert_eq!(row[3], format!("`{}`", value.to_string_lossy()), "{flag}");
         }
     }
-    let flags_of_plan: BTreeSet<_> =
-        flags()["plan"].iter().filter(|flag| !OF_PLAN_ALONE.contains(&flag.as_str())).cloned().collect();
-    let until_full = rows.iter().map(|row| row[0].trim_matches('`').split(' ').next().unwrap().to_owned());
+    let flags_of_plan: BTreeSet<_> = flags()["plan"]
+        .iter()
+        .filter(|flag| !OF_PLAN_ALONE.contains(&flag.as_str()))
+        .cloned()
+        .collect();
+    let until_full = rows.iter().map(|row| {
+        row[0]
+            .trim_matches('`')
+            .split(' ')
+            .next()
+            .unwrap()
+            .to_owned()
+    });
     let until_full: Vec<_> = until_full.collect();
     let until_full = &until_full[..=until_full.iter().position(|flag| flag == "--full").unwrap()];
-    assert_eq!(until_full.iter().cloned().collect::<BTreeSet<_>>(), flags_of_plan, "`plan` takes those up to --full");
+    assert_eq!(
+        until_full.iter().cloned().collect::<BTreeSet<_>>(),
+        flags_of_plan,
+        "`plan` takes those up to --full"
+    );
     assert_eq!(rows.len(), flags()["probe"].len(), "no row too many");
 }
 
@@ -206,7 +307,10 @@ fn its_table_has_every_flag_of_probe_with_environment_name_and_default() {
 fn its_environment_names_are_read() {
     let known = environment_names("probe");
     for (at, _) in README.match_indices("PULLPROBE_") {
-        let name: String = README[at..].chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+        let name: String = README[at..]
+            .chars()
+            .take_while(|c| c.is_ascii_uppercase() || *c == '_')
+            .collect();
         assert!(known.contains(&name), "{name}");
     }
 }
@@ -218,16 +322,31 @@ fn its_json_can_be_read_and_its_shell_parsed() {
         assert!(read.is_ok(), "{}:\n{}", read.unwrap_err(), block.text());
     }
     for block in blocks("sh") {
-        let done = Command::new("bash").args(["-n", "-c", &block.text()]).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let done = Command::new("bash")
+            .args(["-n", "-c", &block.text()])
+            .output()
+            .unwrap();
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
 }
 
 #[test]
 fn the_files_and_sections_it_links_exist() {
     let anchor = |title: &str| title.to_lowercase().replace(' ', "-");
-    let anchors: Vec<_> = README.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
-    let targets: Vec<_> = README.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
+    let anchors: Vec<_> = README
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .map(anchor)
+        .collect();
+    let targets: Vec<_> = README
+        .split("](")
+        .skip(1)
+        .map(|rest| rest.split(')').next().unwrap())
+        .collect();
     assert!(!targets.is_empty());
     for target in targets {
         match target.strip_prefix('#') {
@@ -242,12 +361,27 @@ fn the_files_and_sections_it_links_exist() {
 fn its_numbers_are_those_of_the_repository() {
     let cargo: toml::Table = include_str!("../Cargo.toml").parse().unwrap();
     let package = cargo["package"].as_table().unwrap();
-    let user = include_str!("../Dockerfile").split_once("USER ").unwrap().1.split(':').next().unwrap();
-    let limit = include_str!("run").split_once("LARGEST_BINARY=").unwrap().1.split(' ').next().unwrap();
+    let user = include_str!("../Dockerfile")
+        .split_once("USER ")
+        .unwrap()
+        .1
+        .split(':')
+        .next()
+        .unwrap();
+    let limit = include_str!("run")
+        .split_once("LARGEST_BINARY=")
+        .unwrap()
+        .1
+        .split(' ')
+        .next()
+        .unwrap();
     for said in [
         format!("{} faults", demo::faults().len()),
         format!("published ranges of {}", owner::RANGES_DATE),
-        format!("Rust {} or newer", package["rust-version"].as_str().unwrap()),
+        format!(
+            "Rust {} or newer",
+            package["rust-version"].as_str().unwrap()
+        ),
         format!("/pullprobe:{}", package["version"].as_str().unwrap()),
         format!("user {user}"),
         format!("below {}", limit.replace("5000000", "5,000,000")),
@@ -259,7 +393,11 @@ fn its_numbers_are_those_of_the_repository() {
 #[test]
 fn it_replaces_every_placeholder_of_the_task_definition() {
     let definition = include_str!("../task-definition.json");
-    let placeholders: BTreeSet<_> = definition.split('<').skip(1).map(|rest| rest.split('>').next().unwrap()).collect();
+    let placeholders: BTreeSet<_> = definition
+        .split('<')
+        .skip(1)
+        .map(|rest| rest.split('>').next().unwrap())
+        .collect();
     let shell: String = blocks("sh").map(|block| block.text()).collect();
     for name in placeholders {
         assert!(shell.contains(&format!("s|<{name}>|$")), "{name}");
@@ -269,7 +407,12 @@ fn it_replaces_every_placeholder_of_the_task_definition() {
 /// Numbers differ from run to run, and with them the columns.
 fn shape(line: &str) -> String {
     let mut shape = String::new();
-    for c in line.split_whitespace().collect::<Vec<_>>().join(" ").chars() {
+    for c in line
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+    {
         match c.is_ascii_digit() {
             true if shape.ends_with('#') => {}
             true => shape.push('#'),
@@ -283,7 +426,11 @@ fn shape(line: &str) -> String {
 fn its_quotations_are_what_the_binary_prints() {
     let mut quoted = 0;
     for block in blocks("text") {
-        let arguments: Vec<_> = block.lines[0].strip_prefix("$ pullprobe ").unwrap().split(' ').collect();
+        let arguments: Vec<_> = block.lines[0]
+            .strip_prefix("$ pullprobe ")
+            .unwrap()
+            .split(' ')
+            .collect();
         let text = output(&[arguments.as_slice(), &["--format", "text"]].concat());
         let mut printed = text.lines().filter(|line| !line.is_empty());
         let mut anywhere = false;
@@ -294,13 +441,18 @@ fn its_quotations_are_what_the_binary_prints() {
                 _ if anywhere => printed.any(same),
                 _ => printed.next().is_some_and(same),
             };
-            assert!(found, "{:?} is not there, or not there in this order:\n\n{text}", *line);
+            assert!(
+                found,
+                "{:?} is not there, or not there in this order:\n\n{text}",
+                *line
+            );
             anywhere = *line == ELISION;
             quoted += 1;
         }
         if let Some((_, policy)) = text.split_once("needs at least:\n") {
             let policy: Value = serde_json::from_str(policy).unwrap();
-            let same = blocks("json").any(|block| serde_json::from_str::<Value>(&block.text()).unwrap() == policy);
+            let same = blocks("json")
+                .any(|block| serde_json::from_str::<Value>(&block.text()).unwrap() == policy);
             assert!(same, "the policy should be\n{policy:#}");
         }
     }
@@ -312,26 +464,44 @@ fn its_quotations_are_what_the_binary_prints() {
 fn contributing_names_what_each_step_runs() {
     let script = include_str!("run").replace("$PLATFORM", "x86_64-unknown-linux-gnu");
     let is_part = |words: &[&str], line: &str| {
-        let mut line = line.split_whitespace().map(|word| word.trim_matches([';', '(']));
-        words.iter().all(|word| line.any(|other| other == *word || other.ends_with(&format!("/{word}"))))
+        let mut line = line
+            .split_whitespace()
+            .map(|word| word.trim_matches([';', '(']));
+        words
+            .iter()
+            .all(|word| line.any(|other| other == *word || other.ends_with(&format!("/{word}"))))
     };
-    let steps = include_str!("../CONTRIBUTING.md").lines().filter(|line| line.starts_with("| `"));
+    let steps = include_str!("../CONTRIBUTING.md")
+        .lines()
+        .filter(|line| line.starts_with("| `"));
     let mut told = 0;
     for row in steps {
         let mut spans = row.split('`').skip(1).step_by(2);
         let step = spans.next().unwrap();
         let (_, body) = script.split_once(&format!("step_{step}() {{")).unwrap();
         let body = body.split("\n\n").next().unwrap();
-        let body = if step == "tools" { script.as_str() } else { body };
+        let body = if step == "tools" {
+            script.as_str()
+        } else {
+            body
+        };
         let commands: Vec<Vec<_>> = spans.map(|span| span.split(' ').collect()).collect();
         let runs = |words: &[&str]| body.lines().any(|line| is_part(words, line));
-        for words in commands.iter().filter(|words| words.len() > 1 && words[0] != "pullprobe") {
+        for words in commands
+            .iter()
+            .filter(|words| words.len() > 1 && words[0] != "pullprobe")
+        {
             assert!(runs(words), "{step} does not run {words:?}");
             told += 1;
         }
-        let started = body.lines().filter(|line| ["cargo ", "pytest "].iter().any(|name| line.contains(name)));
+        let started = body
+            .lines()
+            .filter(|line| ["cargo ", "pytest "].iter().any(|name| line.contains(name)));
         for line in started.filter(|_| step != "tools" && step != "deny") {
-            assert!(commands.iter().any(|words| is_part(words, line)), "{step} runs {line:?}, which no command names");
+            assert!(
+                commands.iter().any(|words| is_part(words, line)),
+                "{step} runs {line:?}, which no command names"
+            );
         }
     }
     assert!(told >= 12, "{told}");

@@ -10,27 +10,108 @@ fn references_are_taken_apart() {
     for (input, host, port, repository, version) in [
         (format!("{ECR}/app:1.4"), ECR, 443, "app", "1.4"),
         (format!("{ECR}/app"), ECR, 443, "app", "latest"),
-        (format!("{ECR}:443/team/back-end/app__x:V_1"), ECR, 443, "team/back-end/app__x", "V_1"),
+        (
+            format!("{ECR}:443/team/back-end/app__x:V_1"),
+            ECR,
+            443,
+            "team/back-end/app__x",
+            "V_1",
+        ),
         (format!("{ECR}/app@{SHA256}"), ECR, 443, "app", SHA256),
         (format!("{ECR}/app:1@{SHA256}"), ECR, 443, "app", SHA256),
-        ("nginx".into(), "registry-1.docker.io", 443, "library/nginx", "latest"),
-        ("library/nginx:1".into(), "registry-1.docker.io", 443, "library/nginx", "1"),
-        ("docker.io/nginx".into(), "registry-1.docker.io", 443, "library/nginx", "latest"),
-        ("index.docker.io/team/app".into(), "registry-1.docker.io", 443, "team/app", "latest"),
-        ("test.com:5000".into(), "registry-1.docker.io", 443, "library/test.com", "5000"),
-        ("public.ecr.aws/nginx/nginx:1".into(), "public.ecr.aws", 443, "nginx/nginx", "1"),
+        (
+            "nginx".into(),
+            "registry-1.docker.io",
+            443,
+            "library/nginx",
+            "latest",
+        ),
+        (
+            "library/nginx:1".into(),
+            "registry-1.docker.io",
+            443,
+            "library/nginx",
+            "1",
+        ),
+        (
+            "docker.io/nginx".into(),
+            "registry-1.docker.io",
+            443,
+            "library/nginx",
+            "latest",
+        ),
+        (
+            "index.docker.io/team/app".into(),
+            "registry-1.docker.io",
+            443,
+            "team/app",
+            "latest",
+        ),
+        (
+            "test.com:5000".into(),
+            "registry-1.docker.io",
+            443,
+            "library/test.com",
+            "5000",
+        ),
+        (
+            "public.ecr.aws/nginx/nginx:1".into(),
+            "public.ecr.aws",
+            443,
+            "nginx/nginx",
+            "1",
+        ),
         ("GHCR.io/team/app:1".into(), "ghcr.io", 443, "team/app", "1"),
         ("localhost/app".into(), "localhost", 443, "app", "latest"),
         ("registry:443/app".into(), "registry", 443, "app", "latest"),
-        ("10.0.0.5:5000/a/b/c".into(), "10.0.0.5", 5000, "a/b/c", "latest"),
-        ("[fd00::5]:5000/app".into(), "fd00::5", 5000, "app", "latest"),
-        ("[::ffff:10.0.0.5]/app".into(), "::ffff:10.0.0.5", 443, "app", "latest"),
-        ("ecr.example.com/app".into(), "ecr.example.com", 443, "app", "latest"),
-        ("r-12.us-east-1.elb.amazonaws.com/app".into(), "r-12.us-east-1.elb.amazonaws.com", 443, "app", "latest"),
+        (
+            "10.0.0.5:5000/a/b/c".into(),
+            "10.0.0.5",
+            5000,
+            "a/b/c",
+            "latest",
+        ),
+        (
+            "[fd00::5]:5000/app".into(),
+            "fd00::5",
+            5000,
+            "app",
+            "latest",
+        ),
+        (
+            "[::ffff:10.0.0.5]/app".into(),
+            "::ffff:10.0.0.5",
+            443,
+            "app",
+            "latest",
+        ),
+        (
+            "ecr.example.com/app".into(),
+            "ecr.example.com",
+            443,
+            "app",
+            "latest",
+        ),
+        (
+            "r-12.us-east-1.elb.amazonaws.com/app".into(),
+            "r-12.us-east-1.elb.amazonaws.com",
+            443,
+            "app",
+            "latest",
+        ),
     ] {
         let reference: Reference = input.parse().unwrap_or_else(|err| panic!("{err}"));
-        let seen = (reference.host(), reference.port(), reference.repository.as_str(), reference.version());
-        assert_eq!(seen, (host.to_owned(), port, repository, version), "{input}");
+        let seen = (
+            reference.host(),
+            reference.port(),
+            reference.repository.as_str(),
+            reference.version(),
+        );
+        assert_eq!(
+            seen,
+            (host.to_owned(), port, repository, version),
+            "{input}"
+        );
         assert_eq!(reference.to_string().parse(), Ok(reference), "{input}");
     }
 }
@@ -39,21 +120,73 @@ fn references_are_taken_apart() {
 fn ecr_is_recognised_in_every_partition_and_variant() {
     for (host, region, fips, dual_stack) in [
         ("dkr.ecr.eu-west-1.amazonaws.com", "eu-west-1", false, false),
-        ("dkr.ecr-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1", true, false),
+        (
+            "dkr.ecr-fips.us-gov-west-1.amazonaws.com",
+            "us-gov-west-1",
+            true,
+            false,
+        ),
         ("dkr-ecr.eu-west-1.on.aws", "eu-west-1", false, true),
         ("dkr-ecr-fips.us-east-2.on.aws", "us-east-2", true, true),
-        ("dkr.ecr.cn-northwest-1.amazonaws.com.cn", "cn-northwest-1", false, false),
-        ("dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1", false, true),
-        ("dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1", false, false),
-        ("dkr.ecr.us-isob-east-1.sc2s.sgov.gov", "us-isob-east-1", false, false),
-        ("dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk", "eu-isoe-west-1", false, false),
-        ("dkr.ecr.us-isof-south-1.csp.hci.ic.gov", "us-isof-south-1", false, false),
-        ("dkr.ecr.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", false, false),
+        (
+            "dkr.ecr.cn-northwest-1.amazonaws.com.cn",
+            "cn-northwest-1",
+            false,
+            false,
+        ),
+        (
+            "dkr-ecr.cn-north-1.on.amazonwebservices.com.cn",
+            "cn-north-1",
+            false,
+            true,
+        ),
+        (
+            "dkr.ecr.us-iso-east-1.c2s.ic.gov",
+            "us-iso-east-1",
+            false,
+            false,
+        ),
+        (
+            "dkr.ecr.us-isob-east-1.sc2s.sgov.gov",
+            "us-isob-east-1",
+            false,
+            false,
+        ),
+        (
+            "dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk",
+            "eu-isoe-west-1",
+            false,
+            false,
+        ),
+        (
+            "dkr.ecr.us-isof-south-1.csp.hci.ic.gov",
+            "us-isof-south-1",
+            false,
+            false,
+        ),
+        (
+            "dkr.ecr.eusc-de-east-1.amazonaws.eu",
+            "eusc-de-east-1",
+            false,
+            false,
+        ),
     ] {
         let input = format!("012345678901.{host}/team/app:1");
         let reference: Reference = input.parse().unwrap();
-        let Registry::Ecr { account, region: of, variant } = &reference.registry else { panic!("{input}") };
-        let seen = (account.as_str(), of.as_str(), variant.fips, variant.dual_stack);
+        let Registry::Ecr {
+            account,
+            region: of,
+            variant,
+        } = &reference.registry
+        else {
+            panic!("{input}")
+        };
+        let seen = (
+            account.as_str(),
+            of.as_str(),
+            variant.fips,
+            variant.dual_stack,
+        );
         assert_eq!(seen, ("012345678901", region, fips, dual_stack));
         assert_eq!(reference.to_string(), input);
     }
@@ -62,7 +195,10 @@ fn ecr_is_recognised_in_every_partition_and_variant() {
 #[test]
 fn a_reference_is_a_string_in_json() {
     let reference: Reference = serde_json::from_str("\"nginx:1\"").unwrap();
-    assert_eq!(serde_json::to_string(&reference).unwrap(), "\"docker.io/library/nginx:1\"");
+    assert_eq!(
+        serde_json::to_string(&reference).unwrap(),
+        "\"docker.io/library/nginx:1\""
+    );
     assert!(serde_json::from_str::<Reference>("\"nginx:\"").is_err());
 }
 
@@ -246,25 +382,47 @@ fn carets_stand_under_what_has_no_width_or_two_columns() {
 
 #[test]
 fn a_tag_has_at_most_128_characters() {
-    assert!(format!("app:{}", "a".repeat(128)).parse::<Reference>().is_ok());
-    let invalid = format!("app:{}", "a".repeat(129)).parse::<Reference>().unwrap_err();
+    assert!(
+        format!("app:{}", "a".repeat(128))
+            .parse::<Reference>()
+            .is_ok()
+    );
+    let invalid = format!("app:{}", "a".repeat(129))
+        .parse::<Reference>()
+        .unwrap_err();
     assert_eq!(
         (invalid.message.as_str(), invalid.at),
-        ("the tag is 129 characters long, at most 128 are allowed", 4..133)
+        (
+            "the tag is 129 characters long, at most 128 are allowed",
+            4..133
+        )
     );
 }
 
 /// What holds of every input, whatever it is.
 fn check(input: &str) {
     match input.parse::<Reference>() {
-        Ok(reference) => assert_eq!(reference.to_string().parse().as_ref(), Ok(&reference), "{input:?}"),
+        Ok(reference) => assert_eq!(
+            reference.to_string().parse().as_ref(),
+            Ok(&reference),
+            "{input:?}"
+        ),
         Err(invalid) => {
-            assert!(input.get(invalid.at.clone()).is_some(), "{input:?}: {:?}", invalid.at);
+            assert!(
+                input.get(invalid.at.clone()).is_some(),
+                "{input:?}: {:?}",
+                invalid.at
+            );
             let shown = invalid.to_string();
             let lines: Vec<_> = shown.lines().collect();
             assert_eq!(lines.len(), 3, "{shown}");
             assert!(shown.len() < 800, "{shown}");
-            assert!(shown.chars().all(|c| c == '…' || c == '\n' || matches!(c, ' '..='~')), "{shown}");
+            assert!(
+                shown
+                    .chars()
+                    .all(|c| c == '…' || c == '\n' || matches!(c, ' '..='~')),
+                "{shown}"
+            );
             let (carets, text) = (lines[2].chars().count(), lines[1].chars().count());
             assert!(carets <= text + 1, "{shown}");
         }
@@ -274,8 +432,8 @@ fn check(input: &str) {
 #[test]
 fn no_input_panics() {
     let alphabet = [
-        "a", "A", "1", ".", "..", "-", "_", "/", ":", "@", "[", "]", " ", "\0", "é", "日", "🐳", "sha256:", "ecr",
-        "://",
+        "a", "A", "1", ".", "..", "-", "_", "/", ":", "@", "[", "]", " ", "\0", "é", "日", "🐳",
+        "sha256:", "ecr", "://",
     ];
     for a in alphabet {
         for b in alphabet {
@@ -301,7 +459,9 @@ fn no_slip_in_a_valid_reference_panics() {
             check(before);
             check(after);
             let rest = after.get(1..).unwrap_or_default();
-            for slip in ["", ".", "-", "/", ":", "@", "A", "0", " ", "\u{301}", "🐳", "....", "//"] {
+            for slip in [
+                "", ".", "-", "/", ":", "@", "A", "0", " ", "\u{301}", "🐳", "....", "//",
+            ] {
                 check(&[before, slip, after].concat());
                 check(&[before, slip, rest].concat());
             }
@@ -311,7 +471,18 @@ fn no_slip_in_a_valid_reference_panics() {
 
 #[test]
 fn very_long_input_is_shown_in_part() {
-    for unit in ["a", "A", "/", ".", ":", "@", "🐳", "\u{301}", "a/", "1.dkr.ecr."] {
+    for unit in [
+        "a",
+        "A",
+        "/",
+        ".",
+        ":",
+        "@",
+        "🐳",
+        "\u{301}",
+        "a/",
+        "1.dkr.ecr.",
+    ] {
         for times in [60, 300, 100_000] {
             check(&unit.repeat(times));
             check(&format!("{ECR}/{}", unit.repeat(times)));

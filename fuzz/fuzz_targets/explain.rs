@@ -1,4 +1,5 @@
-//! Whatever the bytes, `explain` ends, does not panic, and is never certain of what happens before an answer.
+//! Whatever the bytes, `explain` ends, does not panic, and is never certain of what happens before
+//! an answer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -12,7 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
     if matches!(explained.family, Family::Network | Family::Resolve | Family::Tls) {
         assert!(explained.findings.iter().all(|finding| finding.confidence != Confidence::Certain), "{text}");
     }
-    // Silence in Go's own words is never read as a refusal; inside of what looks like a tag it is not read at all.
+    // Silence in Go's own words is never read as a refusal; inside of what looks like a tag it is
+    // not read at all.
     if text.contains(": i/o timeout") && !text.contains('<') && !text.contains('&') {
         assert_ne!(explained.family, Family::Permission, "{text}");
     }

@@ -35,7 +35,9 @@ pub(crate) async fn nobody() -> String {
 }
 
 /// An agent that gives `answer(path)` as `(status, body)`. A 3xx status also names a `Location`.
-pub(crate) async fn answers(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> (String, Heard) {
+pub(crate) async fn answers(
+    answer: impl Fn(&str) -> (u16, String) + Send + 'static,
+) -> (String, Heard) {
     let (listener, base) = listen().await;
     let heard = Heard::default();
     let ears = Arc::clone(&heard);
@@ -45,7 +47,9 @@ pub(crate) async fn answers(answer: impl Fn(&str) -> (u16, String) + Send + 'sta
             let (status, body) = answer(request.split(' ').nth(1).unwrap_or_default());
             ears.lock().unwrap().push(request);
             let length = body.len();
-            let reply = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nLocation: /elsewhere\r\n\r\n");
+            let reply = format!(
+                "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nLocation: /elsewhere\r\n\r\n"
+            );
             stream.write_all((reply + &body).as_bytes()).await.unwrap();
         }
     });
@@ -70,13 +74,17 @@ async fn misbehave(mut stream: TcpStream, temper: Temper) {
         Temper::Silent => sleep(Duration::from_mins(1)).await,
         Temper::HangsUp => {}
         Temper::Trickles => {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n").await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                .await;
             while stream.write_all(b" ").await.is_ok() {
                 sleep(Duration::from_millis(100)).await;
             }
         }
         Temper::Floods => {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n").await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n")
+                .await;
             while stream.write_all(&chunk).await.is_ok() {}
         }
     }
@@ -98,7 +106,8 @@ async fn read_head(stream: &mut TcpStream) -> String {
 pub(crate) async fn self_signed() -> String {
     use tokio_rustls::{TlsAcceptor, rustls};
 
-    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)

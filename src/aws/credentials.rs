@@ -1,8 +1,9 @@
 //! Whom the probe acts as: the task role's credentials, or the environment's keys.
 //!
-//! The rules are those of the AWS SDKs (aws-sdk-go-v2, `config/resolve_credentials.go`) but for one: where a container
-//! endpoint is named it comes first and is the last word. In a task, keys in the environment are more often a leftover
-//! than an intention, and the roles under test are those that ECS gives.
+//! The rules are those of the AWS SDKs (aws-sdk-go-v2, `config/resolve_credentials.go`) but for
+//! one: where a container endpoint is named it comes first and is the last word. In a task, keys in
+//! the environment are more often a leftover than an intention, and the roles under test are those
+//! that ECS gives.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,7 +19,8 @@ pub use crate::agent::Unavailable;
 use crate::aws::refusal;
 use crate::observation::Failure;
 
-/// Where ECS serves credentials: the base to which `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` is relative.
+/// Where ECS serves credentials: the base to which `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` is
+/// relative.
 pub const CONTAINER_ENDPOINT: &str = "http://169.254.170.2";
 
 const RELATIVE_URI: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
@@ -59,22 +61,48 @@ pub enum Source {
 
 /// Load credentials as `env` says, asking the container endpoint at `container` (outside tests
 /// [`CONTAINER_ENDPOINT`]) if `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` is set, or whatever
-/// `AWS_CONTAINER_CREDENTIALS_FULL_URI` names; else from the environment's keys. Takes at most two seconds.
-pub async fn load(env: &impl Fn(&str) -> Option<String>, container: &str) -> Result<Credentials, Unavailable> {
-    let set = |name: &str| env(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+/// `AWS_CONTAINER_CREDENTIALS_FULL_URI` names; else from the environment's keys. Takes at most two
+/// seconds.
+pub async fn load(
+    env: &impl Fn(&str) -> Option<String>,
+    container: &str,
+) -> Result<Credentials, Unavailable> {
+    let set = |name: &str| {
+        env(name)
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
+    };
     let (variable, uri) = match (set(RELATIVE_URI), set(FULL_URI)) {
         (Some(path), _) if path.starts_with('/') => (RELATIVE_URI, format!("{container}{path}")),
-        (Some(_), _) => return Err(wrong_form(format_args!("{RELATIVE_URI} must begin with a slash"))),
+        (Some(_), _) => {
+            return Err(wrong_form(format_args!(
+                "{RELATIVE_URI} must begin with a slash"
+            )));
+        }
         (None, Some(uri)) => (FULL_URI, uri),
         (None, None) => return from_environment(&set),
     };
-    let uri: Uri = uri.parse().map_err(|_| wrong_form(format_args!("{variable} is not a URI")))?;
+    let uri: Uri = uri
+        .parse()
+        .map_err(|_| wrong_form(format_args!("{variable} is not a URI")))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(wrong_form(format_args!("{variable} must begin with http:// or https://")));
+        return Err(wrong_form(format_args!(
+            "{variable} must begin with http:// or https://"
+        )));
     }
-    // `container` is the caller's word; only what the environment names needs to be held against the list.
-    let permits = if variable == FULL_URI { is_agent } else { |_: IpAddr| true };
-    from_container(&Ask { uri: &uri, authorization: authorization(&set)?, permits }).await
+    // `container` is the caller's word; only what the environment names needs to be held against
+    // the list.
+    let permits = if variable == FULL_URI {
+        is_agent
+    } else {
+        |_: IpAddr| true
+    };
+    from_container(&Ask {
+        uri: &uri,
+        authorization: authorization(&set)?,
+        permits,
+    })
+    .await
 }
 
 /// Who may be asked over plain HTTP: this host, or the agents of ECS and EKS.
@@ -86,10 +114,14 @@ fn is_agent(address: IpAddr) -> bool {
 }
 
 /// The `Authorization` header, read anew each time: whoever writes the file rotates it.
-fn authorization(set: &impl Fn(&str) -> Option<String>) -> Result<Option<HeaderValue>, Unavailable> {
+fn authorization(
+    set: &impl Fn(&str) -> Option<String>,
+) -> Result<Option<HeaderValue>, Unavailable> {
     let (variable, token) = if let Some(path) = set(TOKEN_FILE) {
         let token = std::fs::read_to_string(&path).map_err(|err| {
-            let what = format_args!("{TOKEN_FILE} names {path}, which cannot be read: {err}; mount it, or unset it");
+            let what = format_args!(
+                "{TOKEN_FILE} names {path}, which cannot be read: {err}; mount it, or unset it"
+            );
             Unavailable::new(Failure::NoCredentials, what)
         })?;
         // An editor's line break at the end is no part of it.
@@ -137,19 +169,36 @@ async fn from_container(ask: &Ask<'_>) -> Result<Credentials, Unavailable> {
         ));
     }
     // The parser's own message may quote a value.
-    let answer: Answer = serde_json::from_slice(answer.body())
-        .map_err(|_| ask.unavailable(Failure::UnexpectedAnswer, "answers, but not with the JSON of credentials"))?;
+    let answer: Answer = serde_json::from_slice(answer.body()).map_err(|_| {
+        ask.unavailable(
+            Failure::UnexpectedAnswer,
+            "answers, but not with the JSON of credentials",
+        )
+    })?;
     let present = |value: Option<String>, name: &str| {
-        let missing = || ask.unavailable(Failure::WrongForm, format_args!("answers without {name}"));
-        value.filter(|value| !value.trim().is_empty()).ok_or_else(missing)
+        let missing =
+            || ask.unavailable(Failure::WrongForm, format_args!("answers without {name}"));
+        value
+            .filter(|value| !value.trim().is_empty())
+            .ok_or_else(missing)
     };
-    let expires_at = answer.expiration.filter(|text| !text.is_empty()).map(|text| {
-        text.parse::<Timestamp>()
-            .map_err(|_| ask.unavailable(Failure::WrongForm, "answers with an Expiration that is no time"))
-    });
+    let expires_at = answer
+        .expiration
+        .filter(|text| !text.is_empty())
+        .map(|text| {
+            text.parse::<Timestamp>().map_err(|_| {
+                ask.unavailable(
+                    Failure::WrongForm,
+                    "answers with an Expiration that is no time",
+                )
+            })
+        });
     let credentials = Credentials {
         access_key_id: usable(present(answer.access_key_id, "AccessKeyId")?, "AccessKeyId")?,
-        secret_access_key: usable(present(answer.secret_access_key, "SecretAccessKey")?, "SecretAccessKey")?,
+        secret_access_key: usable(
+            present(answer.secret_access_key, "SecretAccessKey")?,
+            "SecretAccessKey",
+        )?,
         session_token: Some(usable(present(answer.token, "Token")?, "Token")?),
         expires_at: expires_at.transpose()?,
         role_arn: answer.role_arn.filter(|arn| !arn.is_empty()),
@@ -167,19 +216,31 @@ async fn from_container(ask: &Ask<'_>) -> Result<Credentials, Unavailable> {
 /// Known errors: amazon-ecs-agent, `tmds/handlers/v1/credentials_handler.go`.
 fn refused(ask: &Ask<'_>, status: StatusCode, refusal: &refusal::Refusal) -> Unavailable {
     let (failure, hint) = match (&*refusal.code, status.as_u16()) {
-        ("InvalidIdInRequest" | "NoIdInRequest", _) => {
-            (Failure::NotFound, "the path is not this task's; leave the variable to ECS")
-        }
-        ("CredentialsUninitialized", _) => {
-            (Failure::ServiceFailure, "the agent has no credentials for this task yet; try again")
-        }
+        ("InvalidIdInRequest" | "NoIdInRequest", _) => (
+            Failure::NotFound,
+            "the path is not this task's; leave the variable to ECS",
+        ),
+        ("CredentialsUninitialized", _) => (
+            Failure::ServiceFailure,
+            "the agent has no credentials for this task yet; try again",
+        ),
         (_, 401 | 403) => (Failure::Unauthenticated, "check the authorization token"),
-        (_, 300..=399) => (Failure::UnexpectedAnswer, "an agent does not redirect; check the variable"),
+        (_, 300..=399) => (
+            Failure::UnexpectedAnswer,
+            "an agent does not redirect; check the variable",
+        ),
         _ => (refusal.failure, "it is not the agent, or not well"),
     };
     let words = [&*refusal.code, &*refusal.message].join(" ");
-    let said = if words.trim().is_empty() { String::new() } else { format!(" ({})", words.trim()) };
-    ask.unavailable(failure, format_args!("answers {}{said}: {hint}", status.as_u16()))
+    let said = if words.trim().is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", words.trim())
+    };
+    ask.unavailable(
+        failure,
+        format_args!("answers {}{said}: {hint}", status.as_u16()),
+    )
 }
 
 fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials, Unavailable> {
@@ -193,7 +254,9 @@ fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials
         (Some(id), Some(secret)) => Ok(Credentials {
             access_key_id: usable(id, ACCESS_KEY_ID)?,
             secret_access_key: usable(secret, SECRET_ACCESS_KEY)?,
-            session_token: set(SESSION_TOKEN).map(|token| usable(token, SESSION_TOKEN)).transpose()?,
+            session_token: set(SESSION_TOKEN)
+                .map(|token| usable(token, SESSION_TOKEN))
+                .transpose()?,
             expires_at: None,
             role_arn: None,
             source: Source::Environment,
@@ -215,7 +278,9 @@ fn usable(value: String, name: &str) -> Result<SecretString, Unavailable> {
     if value.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(value.into())
     } else {
-        Err(wrong_form(format_args!("{name} has a blank, a line break or another character that no key has")))
+        Err(wrong_form(format_args!(
+            "{name} has a blank, a line break or another character that no key has"
+        )))
     }
 }
 

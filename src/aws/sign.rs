@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
-    sign as calculate,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign as calculate,
 };
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
@@ -15,7 +15,8 @@ use secrecy::ExposeSecret;
 
 use super::credentials::Credentials;
 
-/// A request that cannot be signed: no host, or characters that no header can carry. Holds nothing secret.
+/// A request that cannot be signed: no host, or characters that no header can carry. Holds nothing
+/// secret.
 #[derive(Debug, thiserror::Error)]
 #[error("the request to {service} cannot be signed: {reason}")]
 pub struct Unsignable {
@@ -25,8 +26,9 @@ pub struct Unsignable {
 
 /// Sign `request` for `service` in `region`, at `now`.
 ///
-/// Signed are the host, all `x-amz-…` headers and those of the content; a middlebox may rewrite the others. A `Host`
-/// header is added if the URI names one, and an earlier signature is replaced. For `s3` the path is taken as it is.
+/// Signed are the host, all `x-amz-…` headers and those of the content; a middlebox may rewrite the
+/// others. A `Host` header is added if the URI names one, and an earlier signature is replaced. For
+/// `s3` the path is taken as it is.
 pub fn sign(
     request: &mut Request<Bytes>,
     service: &str,
@@ -34,8 +36,16 @@ pub fn sign(
     identity: impl Into<Identity>,
     now: SystemTime,
 ) -> Result<(), Unsignable> {
-    let unsignable = |reason: &dyn ToString| Unsignable { service: service.to_owned(), reason: reason.to_string() };
-    for old in ["authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"] {
+    let unsignable = |reason: &dyn ToString| Unsignable {
+        service: service.to_owned(),
+        reason: reason.to_string(),
+    };
+    for old in [
+        "authorization",
+        "x-amz-date",
+        "x-amz-security-token",
+        "x-amz-content-sha256",
+    ] {
         request.headers_mut().remove(old);
     }
     set_host(request).ok_or_else(|| unsignable(&"it names no host"))?;
@@ -54,28 +64,39 @@ pub fn sign(
     let uri = request.uri().to_string();
     let body = SignableBody::Bytes(request.body());
     let headers = signed_headers(request.headers());
-    let signable =
-        SignableRequest::new(request.method().as_str(), uri, headers, body).map_err(|err| unsignable(&err))?;
-    let (instructions, _signature) = calculate(signable, &params).map_err(|err| unsignable(&err))?.into_parts();
+    let signable = SignableRequest::new(request.method().as_str(), uri, headers, body)
+        .map_err(|err| unsignable(&err))?;
+    let (instructions, _signature) = calculate(signable, &params)
+        .map_err(|err| unsignable(&err))?
+        .into_parts();
     // Not `apply_to_request_http1x`, which panics on a token that no header can carry.
     for header in instructions.into_parts().0 {
         let mut value = HeaderValue::from_str(header.value()).map_err(|err| unsignable(&err))?;
         value.set_sensitive(header.sensitive() || header.name() == AUTHORIZATION);
-        request.headers_mut().insert(HeaderName::from_static(header.name()), value);
+        request
+            .headers_mut()
+            .insert(HeaderName::from_static(header.name()), value);
     }
     Ok(())
 }
 
 impl From<&Credentials> for Identity {
     fn from(credentials: &Credentials) -> Self {
-        let token = credentials.session_token.as_ref().map(|token| token.expose_secret().to_owned());
-        let (id, secret) = (credentials.access_key_id.expose_secret(), credentials.secret_access_key.expose_secret());
+        let token = credentials
+            .session_token
+            .as_ref()
+            .map(|token| token.expose_secret().to_owned());
+        let (id, secret) = (
+            credentials.access_key_id.expose_secret(),
+            credentials.secret_access_key.expose_secret(),
+        );
         aws_credential_types::Credentials::new(id, secret, token, None, "pullprobe").into()
     }
 }
 
-/// S3 takes paths literally: it neither normalises nor decodes them before it checks the signature, and it wants the
-/// digest of the body as a header (Amazon S3 API reference, "Signature calculations for the Authorization header").
+/// S3 takes paths literally: it neither normalises nor decodes them before it checks the signature,
+/// and it wants the digest of the body as a header (Amazon S3 API reference, "Signature
+/// calculations for the Authorization header").
 fn settings(service: &str) -> SigningSettings {
     let mut settings = SigningSettings::default();
     if service == "s3" {
@@ -92,16 +113,28 @@ fn set_host(request: &mut Request<Bytes>) -> Option<()> {
         return Some(());
     }
     let uri = request.uri();
-    let port = uri.port_u16().filter(|&port| port != if uri.scheme_str() == Some("http") { 80 } else { 443 });
-    let host = port.map_or_else(|| uri.host().map(str::to_owned), |port| Some(format!("{}:{port}", uri.host()?)))?;
+    let port = uri.port_u16().filter(|&port| {
+        port != if uri.scheme_str() == Some("http") {
+            80
+        } else {
+            443
+        }
+    });
+    let host = port.map_or_else(
+        || uri.host().map(str::to_owned),
+        |port| Some(format!("{}:{port}", uri.host()?)),
+    )?;
     let host = HeaderValue::try_from(host).ok()?;
     request.headers_mut().insert(HOST, host);
     Some(())
 }
 
 fn signed_headers(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let is_signed = |name: &str| name == "host" || name.starts_with("x-amz-") || name.starts_with("content-");
-    let text = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let is_signed =
+        |name: &str| name == "host" || name.starts_with("x-amz-") || name.starts_with("content-");
+    let text = headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     text.filter(move |(name, _)| is_signed(name))
 }
 
@@ -128,13 +161,21 @@ mod tests {
         SystemTime::UNIX_EPOCH + std::time::Duration::from_hours(498_730)
     }
 
-    /// The expected values are botocore 1.43.11's: `SigV4Auth` (for `s3` `S3SigV4Auth`) with these credentials, region
-    /// and URL, and `botocore.auth.get_current_datetime` replaced by the time above.
+    /// The expected values are botocore 1.43.11's: `SigV4Auth` (for `s3` `S3SigV4Auth`) with these
+    /// credentials, region and URL, and `botocore.auth.get_current_datetime` replaced by the time
+    /// above.
     #[track_caller]
     fn check(mut request: Request<Bytes>, service: &str, signed_headers: &str, signature: &str) {
         // Twice: what a first signature left behind must not count.
         for _ in 0..2 {
-            sign(&mut request, service, "eu-west-1", &credentials("IQoJb3JpZ2luX2Vj/token+1=="), then()).unwrap();
+            sign(
+                &mut request,
+                service,
+                "eu-west-1",
+                &credentials("IQoJb3JpZ2luX2Vj/token+1=="),
+                then(),
+            )
+            .unwrap();
             assert_eq!(
                 request.headers()[AUTHORIZATION],
                 format!(
@@ -148,7 +189,11 @@ mod tests {
     }
 
     fn get(uri: &str) -> Request<Bytes> {
-        Request::get(uri).header("accept", "*/*").header("user-agent", "pullprobe").body(Bytes::new()).unwrap()
+        Request::get(uri)
+            .header("accept", "*/*")
+            .header("user-agent", "pullprobe")
+            .body(Bytes::new())
+            .unwrap()
     }
 
     #[test]
@@ -157,7 +202,10 @@ mod tests {
             .method(Method::POST)
             .uri("https://api.ecr.eu-west-1.amazonaws.com/")
             .header("Content-Type", "application/x-amz-json-1.1")
-            .header("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken")
+            .header(
+                "X-Amz-Target",
+                "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken",
+            )
             .body(Bytes::from_static(br#"{"registryIds":["111122223333"]}"#))
             .unwrap();
         check(
@@ -193,14 +241,23 @@ mod tests {
         );
         // In the form in which hyper sends it.
         let mut origin_form = get("/a?b=c");
-        origin_form.headers_mut().insert(HOST, HeaderValue::from_static("h.example:8443"));
-        check(origin_form, "ecr", headers, "3c9b5b2ef10a1e289337ed6259a18b6f13da4f14b528723fe1fa9ca6c5c1351a");
+        origin_form
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_static("h.example:8443"));
+        check(
+            origin_form,
+            "ecr",
+            headers,
+            "3c9b5b2ef10a1e289337ed6259a18b6f13da4f14b528723fe1fa9ca6c5c1351a",
+        );
     }
 
     #[test]
     fn signs_for_s3_like_botocore() {
         check(
-            get("https://my-bucket.s3.eu-west-1.amazonaws.com/env//a%20b/../prod.env?versionId=a%2Fb"),
+            get(
+                "https://my-bucket.s3.eu-west-1.amazonaws.com/env//a%20b/../prod.env?versionId=a%2Fb",
+            ),
             "s3",
             "host;x-amz-content-sha256;x-amz-date;x-amz-security-token",
             "62ec93b8f00e95b3d68817599d148ace4833198fde48c845f84b3c7b8658694d",
@@ -210,9 +267,20 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_signed() {
         let refusal = |uri: &str, token: &str| {
-            sign(&mut get(uri), "ecr", "eu-west-1", &credentials(token), then()).unwrap_err().to_string()
+            sign(
+                &mut get(uri),
+                "ecr",
+                "eu-west-1",
+                &credentials(token),
+                then(),
+            )
+            .unwrap_err()
+            .to_string()
         };
-        assert_eq!(refusal("/", "t"), "the request to ecr cannot be signed: it names no host");
+        assert_eq!(
+            refusal("/", "t"),
+            "the request to ecr cannot be signed: it names no host"
+        );
         assert!(!refusal("https://h/", "line\nbreak").contains("break"));
     }
 }

@@ -13,8 +13,8 @@ use crate::endpoints::Region;
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub struct CompareCommand {
-    /// Files with reports: JSON, NDJSON, or what the AWS CLI prints of a log group; `-` reads stdin, as does no file where
-    /// stdin is no terminal
+    /// Files with reports: JSON, NDJSON, or what the AWS CLI prints of a log group; `-` reads
+    /// stdin, as does no file where stdin is no terminal
     #[arg(value_name = "FILE|-", conflicts_with = "log_group")]
     pub files: Vec<PathBuf>,
     /// Read the reports from this log group, with your own credentials
@@ -32,13 +32,15 @@ pub struct CompareCommand {
     /// Reports until here [default: now]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub end: Option<Timestamp>,
-    /// Read the log group with CloudWatch Logs Insights: faster where it holds much else, and AWS bills what it scans
+    /// Read the log group with CloudWatch Logs Insights: faster where it holds much else, and AWS
+    /// bills what it scans
     #[arg(long, requires = "log_group")]
     pub insights: bool,
     /// How to print the comparison
     #[arg(long, value_enum, default_value_t)]
     pub format: CompareFormat,
-    /// Also write it to FILE, in the format that its name says: .html .md .xml .json .txt (repeatable)
+    /// Also write it to FILE, in the format that its name says: .html .md .xml .json .txt
+    /// (repeatable)
     #[arg(long = "output", value_name = "FILE")]
     pub outputs: Vec<PathBuf>,
 }
@@ -79,7 +81,8 @@ impl CompareFormat {
     }
 }
 
-/// CloudWatch Logs keeps events for ten years at most, short of for ever (API reference, PutRetentionPolicy).
+/// CloudWatch Logs keeps events for ten years at most, short of for ever (API reference,
+/// PutRetentionPolicy).
 const LONGEST_AGE: Duration = Duration::from_hours(24 * 3_653);
 
 fn age(text: &str) -> Result<Duration, String> {
@@ -92,12 +95,21 @@ fn age(text: &str) -> Result<Duration, String> {
         "d" => 24 * 60,
         _ => return Err(wrong()),
     };
-    let age = number.parse::<u64>().ok().and_then(|number| number.checked_mul(minutes * 60)).map(Duration::from_secs);
-    age.filter(|age| (Duration::from_mins(1)..=LONGEST_AGE).contains(age)).ok_or_else(wrong)
+    let age = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(minutes * 60))
+        .map(Duration::from_secs);
+    age.filter(|age| (Duration::from_mins(1)..=LONGEST_AGE).contains(age))
+        .ok_or_else(wrong)
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
-    let midnight = || TimeZone::UTC.to_timestamp(text.parse::<Date>().ok()?.at(0, 0, 0, 0)).ok();
+    let midnight = || {
+        TimeZone::UTC
+            .to_timestamp(text.parse::<Date>().ok()?.at(0, 0, 0, 0))
+            .ok()
+    };
     // A time without a zone would be read as its day.
     let day = (text.len() == "2026-11-24".len()).then(midnight).flatten();
     let parsed = text.parse::<Timestamp>().ok().or(day);
@@ -112,15 +124,31 @@ mod tests {
     fn ages_have_units_and_bounds() {
         assert_eq!(age("90m"), Ok(Duration::from_mins(90)));
         assert_eq!(age("7d"), Ok(Duration::from_hours(168)));
-        for wrong in ["", "7", "d", "0h", "-1h", "1w", "99999999999999999999d", "99999d", "1.5h"] {
+        for wrong in [
+            "",
+            "7",
+            "d",
+            "0h",
+            "-1h",
+            "1w",
+            "99999999999999999999d",
+            "99999d",
+            "1.5h",
+        ] {
             assert!(age(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn times_are_instants_or_days() {
-        assert_eq!(time("2026-11-24").unwrap().to_string(), "2026-11-24T00:00:00Z");
-        assert_eq!(time("2026-11-24T10:00:00+01:00").unwrap().to_string(), "2026-11-24T09:00:00Z");
+        assert_eq!(
+            time("2026-11-24").unwrap().to_string(),
+            "2026-11-24T00:00:00Z"
+        );
+        assert_eq!(
+            time("2026-11-24T10:00:00+01:00").unwrap().to_string(),
+            "2026-11-24T09:00:00Z"
+        );
         assert!(time("yesterday").is_err() && time("2026-11-24T10:00:00").is_err());
     }
 }

@@ -31,10 +31,12 @@ pub struct LaunchCommand {
     /// Echoed in the reports (repeatable)
     #[arg(long = "label", value_name = "K=V", value_parser = plain_label)]
     pub labels: Vec<(String, String)>,
-    /// Print every request to AWS with its body. What only reads is sent, what would change something is not
+    /// Print every request to AWS with its body. What only reads is sent, what would change
+    /// something is not
     #[arg(long)]
     pub dry_run: bool,
-    /// How to print reports and comparison: text, or a line of JSON for each report and one for the comparison
+    /// How to print reports and comparison: text, or a line of JSON for each report and one for the
+    /// comparison
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// Also write the comparison as one self-contained page
@@ -46,7 +48,8 @@ pub struct LaunchCommand {
     /// Also write the comparison as a JUnit test report
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Also write the comparison as Markdown, such as for $GITHUB_STEP_SUMMARY; what is in the file stays
+    /// Also write the comparison as Markdown, such as for $GITHUB_STEP_SUMMARY; what is in the file
+    /// stays
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
 }
@@ -64,13 +67,16 @@ pub struct GcCommand {
     /// Region [default: the one in the cluster's ARN, then that of your environment or profile]
     #[arg(long, value_name = "R")]
     pub region: Option<Region>,
-    /// Only the tasks of this run, and all of them [default: of every run, except those that a launch may still watch]
+    /// Only the tasks of this run, and all of them [default: of every run, except those that a
+    /// launch may still watch]
     #[arg(long, value_name = "ID", value_parser = run_id)]
     pub run_id: Option<String>,
-    /// Only tasks that were started so long ago, and all of them, whether a launch watches them or not
+    /// Only tasks that were started so long ago, and all of them, whether a launch watches them or
+    /// not
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<Duration>,
-    /// Deregister the probe's task definitions as well, but for those that schedules run; the next launch registers what it needs
+    /// Deregister the probe's task definitions as well, but for those that schedules run; the next
+    /// launch registers what it needs
     #[arg(long)]
     pub task_definitions: bool,
     /// Print what would be stopped, and every request; send only what reads
@@ -78,8 +84,8 @@ pub struct GcCommand {
     pub dry_run: bool,
 }
 
-/// `startedBy` takes 128 letters, digits, hyphens, slashes and underscores (ECS API reference, RunTask); `pullprobe/` is
-/// before it.
+/// `startedBy` takes 128 letters, digits, hyphens, slashes and underscores (ECS API reference,
+/// RunTask); `pullprobe/` is before it.
 fn run_id(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if (1..=100).contains(&text.len()) && text.chars().all(allowed) {
@@ -91,5 +97,9 @@ fn run_id(text: &str) -> Result<String, String> {
 
 /// Labels travel in one environment variable, with commas between them.
 fn plain_label(text: &str) -> Result<(String, String), String> {
-    if text.contains(',') { Err("a comma cannot be in a label".into()) } else { label(text) }
+    if text.contains(',') {
+        Err("a comma cannot be in a label".into())
+    } else {
+        label(text)
+    }
 }

@@ -28,11 +28,18 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self, String> {
         let object = |arn: &str| {
             let (bucket, key) = object_of(arn)?;
-            Ok(Self::Remote(Document::Object { bucket: bucket.to_owned(), key: key.to_owned() }))
+            Ok(Self::Remote(Document::Object {
+                bucket: bucket.to_owned(),
+                key: key.to_owned(),
+            }))
         };
         let parameter = |name: &str| match name.parse()? {
-            ValueFrom::Parameter { name, region } => Ok(Self::Remote(Document::Parameter { name, region })),
-            ValueFrom::Secret { .. } => Err("a secret is no place for a task definition: use a parameter".to_owned()),
+            ValueFrom::Parameter { name, region } => {
+                Ok(Self::Remote(Document::Parameter { name, region }))
+            }
+            ValueFrom::Secret { .. } => {
+                Err("a secret is no place for a task definition: use a parameter".to_owned())
+            }
         };
         if text == "-" {
             return Ok(Self::Stdin);
@@ -69,7 +76,8 @@ impl fmt::Display for Source {
     }
 }
 
-/// Bytes read of a task definition: one more than the largest, so that the reader can say that it is too large.
+/// Bytes read of a task definition: one more than the largest, so that the reader can say that it
+/// is too large.
 const LONGEST_FILE: u64 = MAX_SIZE as u64 + 1;
 
 impl Source {
@@ -77,8 +85,13 @@ impl Source {
     pub fn read(&self) -> io::Result<Vec<u8>> {
         let mut document = Vec::new();
         match self {
-            Self::Stdin => io::stdin().lock().take(LONGEST_FILE).read_to_end(&mut document)?,
-            Self::File(path) => File::open(path)?.take(LONGEST_FILE).read_to_end(&mut document)?,
+            Self::Stdin => io::stdin()
+                .lock()
+                .take(LONGEST_FILE)
+                .read_to_end(&mut document)?,
+            Self::File(path) => File::open(path)?
+                .take(LONGEST_FILE)
+                .read_to_end(&mut document)?,
             Self::Remote(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
         Ok(document)
@@ -91,11 +104,18 @@ mod tests {
 
     #[test]
     fn a_source_is_a_file_unless_it_says_otherwise() {
-        let object =
-            |bucket: &str, key: &str| Ok(Source::Remote(Document::Object { bucket: bucket.into(), key: key.into() }));
+        let object = |bucket: &str, key: &str| {
+            Ok(Source::Remote(Document::Object {
+                bucket: bucket.into(),
+                key: key.into(),
+            }))
+        };
         let parameter = |name: &str, region: Option<&str>| {
             let region = region.map(|region| region.parse().unwrap());
-            Ok(Source::Remote(Document::Parameter { name: name.into(), region }))
+            Ok(Source::Remote(Document::Parameter {
+                name: name.into(),
+                region,
+            }))
         };
         let arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/app/task";
         for (text, source) in [
@@ -103,19 +123,31 @@ mod tests {
             ("task.json", Ok(Source::File("task.json".into()))),
             ("./s3:/x", Ok(Source::File("./s3:/x".into()))),
             ("s3://bucket/a/task.json", object("bucket", "a/task.json")),
-            ("arn:aws:s3:::bucket/task.json", object("bucket", "task.json")),
+            (
+                "arn:aws:s3:::bucket/task.json",
+                object("bucket", "task.json"),
+            ),
             ("ssm:/app/task", parameter("/app/task", None)),
             (arn, parameter(arn, Some("eu-west-1"))),
         ] {
             assert_eq!(text.parse::<Source>(), source, "{text}");
-            assert_eq!(source.unwrap().to_string().parse::<Source>().unwrap(), text.parse().unwrap());
+            assert_eq!(
+                source.unwrap().to_string().parse::<Source>().unwrap(),
+                text.parse().unwrap()
+            );
         }
         for (text, word) in [
             ("", "s3://BUCKET/KEY"),
             ("s3://bucket", "object"),
             ("ssm:", "1 to 2,048"),
-            ("arn:aws:ecs:eu-west-1:123456789012:task-definition/app:1", "describe-task-definition"),
-            ("arn:aws:secretsmanager:eu-west-1:123456789012:secret:app", "use a parameter"),
+            (
+                "arn:aws:ecs:eu-west-1:123456789012:task-definition/app:1",
+                "describe-task-definition",
+            ),
+            (
+                "arn:aws:secretsmanager:eu-west-1:123456789012:secret:app",
+                "use a parameter",
+            ),
         ] {
             let error = text.parse::<Source>().unwrap_err();
             assert!(error.contains(word), "{text}: {error}");

@@ -17,14 +17,16 @@ pub struct Target {
     /// Probe what this service needs, in each of its subnets: nothing else has to be said
     #[arg(long, value_name = "S")]
     pub service: Option<String>,
-    /// Probe what this task definition needs, deployed or not: a file (`-`: stdin), an ARN, or FAMILY:REVISION; beside
-    /// --service, for one too large to hand over, s3://BUCKET/KEY or ssm:/NAME, where the probe reads it
+    /// Probe what this task definition needs, deployed or not: a file (`-`: stdin), an ARN, or
+    /// FAMILY:REVISION; beside --service, for one too large to hand over, s3://BUCKET/KEY or
+    /// ssm:/NAME, where the probe reads it
     #[arg(long, value_name = "FILE|ARN")]
     pub task_definition: Option<String>,
     /// Subnets, one task in each [default: those of the service]
     #[arg(long, value_name = "SUBNET", value_delimiter = ',', num_args = 1..)]
     pub subnets: Vec<String>,
-    /// Security groups of the task [default: those of the service; without one, the VPC's default group]
+    /// Security groups of the task [default: those of the service; without one, the VPC's default
+    /// group]
     #[arg(long, value_name = "SG", value_delimiter = ',', num_args = 1..)]
     pub security_groups: Vec<String>,
     /// Give the task a public address [default: as the service has it, otherwise none]
@@ -54,7 +56,11 @@ impl Target {
     /// The first of its names that is an ARN, which says the region and often the cluster.
     pub fn arn(&self) -> Option<&str> {
         let named = [&self.cluster, &self.service, &self.task_definition];
-        named.into_iter().flatten().map(String::as_str).find(|name| name.starts_with("arn:"))
+        named
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .find(|name| name.starts_with("arn:"))
     }
 }
 

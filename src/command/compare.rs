@@ -31,7 +31,12 @@ pub fn run(flags: &CompareCommand) -> Result<u8, Error> {
     let tally = comparison.tally().clone();
     let notes: Vec<&str> = comparison.notes().collect();
     if tally.reports == 0 {
-        return Err(nothing(&source, tally.others + tally.unreadable, &notes, flags.log_group.is_some()));
+        return Err(nothing(
+            &source,
+            tally.others + tally.unreadable,
+            &notes,
+            flags.log_group.is_some(),
+        ));
     }
     for note in notes {
         eprintln!("pullprobe: {note}");
@@ -59,7 +64,9 @@ fn outputs(flags: &CompareCommand) -> Result<Vec<(PathBuf, CompareFormat)>, Erro
 
 fn rendered(compared: &Compared, format: CompareFormat) -> String {
     match format {
-        CompareFormat::Auto if io::stdout().is_terminal() => render::comparison::render(compared, colour()),
+        CompareFormat::Auto if io::stdout().is_terminal() => {
+            render::comparison::render(compared, colour())
+        }
         CompareFormat::Text => render::comparison::render(compared, false),
         CompareFormat::Auto | CompareFormat::Json => compared.line(),
         CompareFormat::Markdown => render::markdown::render(compared),
@@ -81,19 +88,33 @@ fn from_files(flags: &CompareCommand, comparison: &mut Comparison) -> Result<Str
         files => files,
     };
     if flags.since.is_some() || flags.start.is_some() || flags.end.is_some() {
-        return Err(Error::Usage("--since, --start and --end are for --log-group; files are read whole".into()));
+        return Err(Error::Usage(
+            "--since, --start and --end are for --log-group; files are read whole".into(),
+        ));
     }
     for file in files {
         input::read(file, comparison)?;
     }
     let named: Vec<_> = files
         .iter()
-        .map(|file| if file == Path::new("-") { "stdin".into() } else { file.display().to_string() })
+        .map(|file| {
+            if file == Path::new("-") {
+                "stdin".into()
+            } else {
+                file.display().to_string()
+            }
+        })
         .collect();
-    Ok(crate::compare::document::listed(&named.iter().map(String::as_str).collect::<Vec<_>>()))
+    Ok(crate::compare::document::listed(
+        &named.iter().map(String::as_str).collect::<Vec<_>>(),
+    ))
 }
 
-fn from_logs(group: &str, flags: &CompareCommand, comparison: &mut Comparison) -> Result<String, Error> {
+fn from_logs(
+    group: &str,
+    flags: &CompareCommand,
+    comparison: &mut Comparison,
+) -> Result<String, Error> {
     let now = Timestamp::now();
     let end = flags.end.unwrap_or(now);
     let start = match flags.start {
@@ -101,12 +122,21 @@ fn from_logs(group: &str, flags: &CompareCommand, comparison: &mut Comparison) -
         None => end - flags.since.unwrap_or(A_DAY),
     };
     if start >= end {
-        return Err(Error::Usage(format!("--start {start} is not before the end, {end}")));
+        return Err(Error::Usage(format!(
+            "--start {start} is not before the end, {end}"
+        )));
     }
     let region = flags.region.clone();
     let reading = async {
-        let client = Client::load(region).await.map_err(|error| Error::Usage(error.to_string()))?;
-        let wanted = logs::Wanted { group, start, end, region: client.region().to_string() };
+        let client = Client::load(region)
+            .await
+            .map_err(|error| Error::Usage(error.to_string()))?;
+        let wanted = logs::Wanted {
+            group,
+            start,
+            end,
+            region: client.region().to_string(),
+        };
         if flags.insights {
             logs::query(&client, &wanted, comparison).await
         } else {

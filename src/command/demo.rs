@@ -6,7 +6,8 @@ use crate::cli::Format;
 use crate::demo::{self, fault::Fault};
 use crate::report::Report;
 
-/// What a demo without a fault shows after the healthy subnet: the fault that costs people most days.
+/// What a demo without a fault shows after the healthy subnet: the fault that costs people most
+/// days.
 const SHOWN: &str = "s3-gateway-missing";
 
 /// Lists the faults, shows one as `probe` would, or shows a healthy subnet and a broken one.
@@ -19,7 +20,11 @@ pub fn run(fault: Option<&str>, list: bool, format: Format) -> Result<u8, Error>
         return deliver(&observe(Some(fault))?, format);
     }
     // Two reports beside each other are for people, also through a pager.
-    let format = if format == Format::Auto { Format::Text } else { format };
+    let format = if format == Format::Auto {
+        Format::Text
+    } else {
+        format
+    };
     let broken = Fault::find(SHOWN).map_err(Error::Tool)?;
     let (healthy, failing) = (observe(None)?, observe(Some(broken))?);
     let people = super::probe::for_people(format);
@@ -39,13 +44,19 @@ pub fn run(fault: Option<&str>, list: bool, format: Format) -> Result<u8, Error>
 
 fn observe(fault: Option<&Fault>) -> Result<Report, Error> {
     let runtime = runtime()?;
-    let report = runtime.block_on(demo::observe(fault)).map_err(|error| Error::Tool(error.to_string()));
+    let report = runtime
+        .block_on(demo::observe(fault))
+        .map_err(|error| Error::Tool(error.to_string()));
     runtime.shutdown_background();
     report
 }
 
 fn list_of_faults() -> String {
-    let width = demo::faults().iter().map(|fault| fault.cause.code().len()).max().unwrap_or_default();
+    let width = demo::faults()
+        .iter()
+        .map(|fault| fault.cause.code().len())
+        .max()
+        .unwrap_or_default();
     let line = |fault: &Fault| format!("{:<width$}  {}\n", fault.cause.code(), fault.story);
     demo::faults().iter().map(line).collect()
 }

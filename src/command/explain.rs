@@ -19,21 +19,39 @@ pub fn run(flags: &ExplainCommand) -> Result<u8, Error> {
         Format::Json => false,
         Format::Auto => io::stdout().is_terminal(),
     };
-    let printed: Vec<String> =
-        explanations.iter().map(|explanation| if as_text { render(explanation) } else { explanation.line() }).collect();
+    let printed: Vec<String> = explanations
+        .iter()
+        .map(|explanation| {
+            if as_text {
+                render(explanation)
+            } else {
+                explanation.line()
+            }
+        })
+        .collect();
     print(&printed.join("\n"))?;
     let codes = explanations.iter().map(Explanation::exit_code);
-    Ok(codes.clone().find(|code| *code != explain::UNKNOWN).unwrap_or(explain::UNKNOWN))
+    Ok(codes
+        .clone()
+        .find(|code| *code != explain::UNKNOWN)
+        .unwrap_or(explain::UNKNOWN))
 }
 
 fn explanations(flags: &ExplainCommand) -> Result<Vec<Explanation>, Error> {
     #[cfg(feature = "operator")]
     if let Some(told) = asked(flags)? {
-        return Ok(told.iter().map(|(text, known)| explain::explain_with(text, known)).collect());
+        return Ok(told
+            .iter()
+            .map(|(text, known)| explain::explain_with(text, known))
+            .collect());
     }
     if let Some(file) = &flags.describe_tasks {
-        let told = tasks::texts(&read(file)?).map_err(|error| Error::Usage(format!("--describe-tasks: {error}")))?;
-        return Ok(told.iter().map(|(text, known)| explain::explain_with(text, known)).collect());
+        let told = tasks::texts(&read(file)?)
+            .map_err(|error| Error::Usage(format!("--describe-tasks: {error}")))?;
+        return Ok(told
+            .iter()
+            .map(|(text, known)| explain::explain_with(text, known))
+            .collect());
     }
     let text = match flags.text.as_slice() {
         [] if io::stdin().is_terminal() => {
@@ -54,7 +72,10 @@ fn explanations(flags: &ExplainCommand) -> Result<Vec<Explanation>, Error> {
     if text.trim_start().starts_with(['{', '['])
         && let Ok(told) = tasks::texts(&text)
     {
-        return Ok(told.iter().map(|(text, known)| explain::explain_with(text, known)).collect());
+        return Ok(told
+            .iter()
+            .map(|(text, known)| explain::explain_with(text, known))
+            .collect());
     }
     Ok(vec![explain::explain_with(&text, &Known::default())])
 }
@@ -65,18 +86,32 @@ fn asked(flags: &ExplainCommand) -> Result<Option<Vec<tasks::Told>>, Error> {
     use crate::operator::aws::Client;
     use crate::operator::stopped::{self, Missing};
 
-    let (Some(name), cluster) = (flags.task.as_ref().or(flags.service.as_ref()), flags.cluster.as_deref()) else {
+    let (Some(name), cluster) = (
+        flags.task.as_ref().or(flags.service.as_ref()),
+        flags.cluster.as_deref(),
+    ) else {
         let beside = flags.cluster.is_some() || flags.region.is_some();
         return if beside {
-            Err(Error::Usage("--cluster and --region go with --task or --service".into()))
+            Err(Error::Usage(
+                "--cluster and --region go with --task or --service".into(),
+            ))
         } else {
             Ok(None)
         };
     };
-    let region = flags.region.clone().or_else(|| stopped::region_of(name)).or_else(|| stopped::region_of(cluster?));
-    let cluster = cluster.or_else(|| stopped::cluster_of(name)).unwrap_or("default");
+    let region = flags
+        .region
+        .clone()
+        .or_else(|| stopped::region_of(name))
+        .or_else(|| stopped::region_of(cluster?));
+    let cluster = cluster
+        .or_else(|| stopped::cluster_of(name))
+        .unwrap_or("default");
     let tool = |error: &dyn std::fmt::Display| Error::Tool(error.to_string());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| tool(&error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| tool(&error))?;
     let told = runtime.block_on(async {
         let client = Client::load(region).await?;
         match &flags.task {
@@ -90,14 +125,23 @@ fn asked(flags: &ExplainCommand) -> Result<Option<Vec<tasks::Told>>, Error> {
     })
 }
 
-/// A file, or stdin for `-`. Bytes that are no UTF-8 are replaced: a text in another encoding is still mostly ASCII.
+/// A file, or stdin for `-`. Bytes that are no UTF-8 are replaced: a text in another encoding is
+/// still mostly ASCII.
 fn read(file: &Path) -> Result<String, Error> {
     let named = |error: io::Error| Error::Usage(format!("{}: {error}", file.display()));
     let mut bytes = Vec::new();
     if file == Path::new("-") {
-        io::stdin().lock().take(LONGEST_INPUT).read_to_end(&mut bytes).map_err(named)?;
+        io::stdin()
+            .lock()
+            .take(LONGEST_INPUT)
+            .read_to_end(&mut bytes)
+            .map_err(named)?;
     } else {
-        std::fs::File::open(file).map_err(named)?.take(LONGEST_INPUT).read_to_end(&mut bytes).map_err(named)?;
+        std::fs::File::open(file)
+            .map_err(named)?
+            .take(LONGEST_INPUT)
+            .read_to_end(&mut bytes)
+            .map_err(named)?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

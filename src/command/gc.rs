@@ -26,7 +26,9 @@ pub fn run(flags: &GcCommand) -> Result<u8, Error> {
 
 async fn tasks(calls: &Calls, flags: &GcCommand) -> Result<u8, Error> {
     let cluster = flags.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER);
-    let mut found = gc::tasks(calls, cluster, flags.run_id.as_deref()).await.map_err(|error| of_call(&error))?;
+    let mut found = gc::tasks(calls, cluster, flags.run_id.as_deref())
+        .await
+        .map_err(|error| of_call(&error))?;
     let now = Timestamp::now().as_duration().as_secs_f64();
     // Who names a run or an age means it. Otherwise nobody's launch is cut short.
     let means_it = flags.run_id.is_some() || flags.older_than.is_some();
@@ -37,14 +39,21 @@ async fn tasks(calls: &Calls, flags: &GcCommand) -> Result<u8, Error> {
             None if means_it => None,
             None => task.is_watched(now),
         };
-        kept.extend(why.as_ref().map(|why| format!("left alone {}: {why}", described(task))));
+        kept.extend(
+            why.as_ref()
+                .map(|why| format!("left alone {}: {why}", described(task))),
+        );
         why.is_none()
     });
     let mut failed = None;
     for task in &found {
         match gc::stop(calls, cluster, task).await {
             Ok(()) => {
-                let done = if calls.is_dry() { "would stop" } else { "stopped" };
+                let done = if calls.is_dry() {
+                    "would stop"
+                } else {
+                    "stopped"
+                };
                 print(&format!("{done} {}", described(task)))?;
             }
             Err(error) => {
@@ -59,7 +68,9 @@ async fn tasks(calls: &Calls, flags: &GcCommand) -> Result<u8, Error> {
     if !kept.is_empty() {
         print("--run-id RUN stops those of a run all the same, --older-than 1s those of all")?;
     } else if found.is_empty() {
-        print(&format!("no task of a launch runs in the cluster {cluster}"))?;
+        print(&format!(
+            "no task of a launch runs in the cluster {cluster}"
+        ))?;
     }
     failed.map_or(Ok(0), |error| Err(of_call(&error)))
 }
@@ -77,8 +88,14 @@ async fn definitions(calls: &Calls, flags: &GcCommand) -> Result<u8, Error> {
     if flags.task_definitions && !found.is_empty() {
         deregister(calls, &found).await?;
     } else if !found.is_empty() {
-        let names: Vec<_> = found.iter().map(|arn| arn.rsplit('/').next().unwrap_or(arn)).collect();
-        print(&format!("kept for the next launch: {} (--task-definitions deregisters them)", names.join(", ")))?;
+        let names: Vec<_> = found
+            .iter()
+            .map(|arn| arn.rsplit('/').next().unwrap_or(arn))
+            .collect();
+        print(&format!(
+            "kept for the next launch: {} (--task-definitions deregisters them)",
+            names.join(", ")
+        ))?;
     }
     Ok(0)
 }
@@ -87,7 +104,8 @@ fn described(task: &Leftover) -> String {
     format!("{} (run {}, {})", task.arn, task.run_id, task.status)
 }
 
-/// All but those that schedules run: without them each of their runs would fail. Where that cannot be read, none.
+/// All but those that schedules run: without them each of their runs would fail. Where that cannot
+/// be read, none.
 async fn deregister(calls: &Calls, found: &[String]) -> Result<(), Error> {
     let used = schedule::definitions_in_use(calls).await.map_err(|error| {
         let kept = format!(
@@ -97,17 +115,31 @@ async fn deregister(calls: &Calls, found: &[String]) -> Result<(), Error> {
     })?;
     for arn in found {
         // A schedule may name the family alone, and then runs its newest.
-        let family = arn.rsplit_once(':').map_or(arn.as_str(), |(family, _)| family);
+        let family = arn
+            .rsplit_once(':')
+            .map_or(arn.as_str(), |(family, _)| family);
         if used.contains(arn) || used.contains(family) {
-            print(&format!("kept {arn}: a schedule runs it (`pullprobe schedule list`)"))?;
+            print(&format!(
+                "kept {arn}: a schedule runs it (`pullprobe schedule list`)"
+            ))?;
             continue;
         }
-        gc::deregister(calls, arn).await.map_err(|error| of_call(&error))?;
-        print(&format!("{} {arn}", if calls.is_dry() { "would deregister" } else { "deregistered" }))?;
+        gc::deregister(calls, arn)
+            .await
+            .map_err(|error| of_call(&error))?;
+        print(&format!(
+            "{} {arn}",
+            if calls.is_dry() {
+                "would deregister"
+            } else {
+                "deregistered"
+            }
+        ))?;
     }
     Ok(())
 }
 
 fn is_older(task: &Leftover, age: Duration, now: f64) -> bool {
-    task.created_at.is_some_and(|created| now - created > age.as_secs_f64())
+    task.created_at
+        .is_some_and(|created| now - created > age.as_secs_f64())
 }

@@ -19,10 +19,12 @@ use crate::render;
 use crate::verdict::Status;
 use progress::Progress;
 
-/// Reports in full on standard output, up to so many subnets; beyond, those that pass have one line.
+/// Reports in full on standard output, up to so many subnets; beyond, those that pass have one
+/// line.
 const IN_FULL: usize = 12;
 
-/// Launches, prints each report as it lands and then the comparison. The exit code is that of the worst subnet.
+/// Launches, prints each report as it lands and then the comparison. The exit code is that of the
+/// worst subnet.
 pub fn run(flags: &LaunchCommand) -> Result<u8, Error> {
     files(flags)?;
     let run_id = flags.run_id.clone().unwrap_or_else(generated_id);
@@ -31,7 +33,9 @@ pub fn run(flags: &LaunchCommand) -> Result<u8, Error> {
         let arn = flags.like.as_deref().or_else(|| flags.target.arn());
         let client = client(flags.target.region.clone(), arn).await?;
         let calls = calls(client, flags.dry_run);
-        let Some(launch) = launch::prepare(&calls, flags, run_id.clone()).await.map_err(|error| of_launch(&error))?
+        let Some(launch) = launch::prepare(&calls, flags, run_id.clone())
+            .await
+            .map_err(|error| of_launch(&error))?
         else {
             return Ok(0);
         };
@@ -39,13 +43,25 @@ pub fn run(flags: &LaunchCommand) -> Result<u8, Error> {
         eprintln!(
             "pullprobe: run {run_id}: {} {}, {}",
             subnets.len(),
-            if subnets.len() == 1 { "subnet" } else { "subnets" },
+            if subnets.len() == 1 {
+                "subnet"
+            } else {
+                "subnets"
+            },
             launch.definition.rsplit('/').next().unwrap_or_default()
         );
         let mut shown = Shown::new(flags, &subnets);
         let (cluster, region) = (&launch.cluster, calls.client().region());
-        let until = interrupted(format!("pullprobe gc --cluster {cluster} --region {region} --run-id {run_id}"));
-        let result = launch::run(calls.client(), launch, &mut |event| shown.take(&event), until).await;
+        let until = interrupted(format!(
+            "pullprobe gc --cluster {cluster} --region {region} --run-id {run_id}"
+        ));
+        let result = launch::run(
+            calls.client(),
+            launch,
+            &mut |event| shown.take(&event),
+            until,
+        )
+        .await;
         shown.progress.end();
         finish(flags, &result.map_err(|error| of_launch(&error))?)
     })?;
@@ -94,7 +110,12 @@ struct Shown<'a> {
 impl<'a> Shown<'a> {
     fn new(flags: &'a LaunchCommand, subnets: &[String]) -> Self {
         let progress = Progress::new(subnets);
-        Self { flags, progress, in_full: subnets.len() <= IN_FULL, notes: std::collections::BTreeSet::new() }
+        Self {
+            flags,
+            progress,
+            in_full: subnets.len() <= IN_FULL,
+            notes: std::collections::BTreeSet::new(),
+        }
     }
 
     fn take(&mut self, event: &Event<'_>) {
@@ -126,20 +147,30 @@ impl<'a> Shown<'a> {
             return landed.line.clone();
         }
         let Landed { subnet, report, .. } = landed;
-        let zone = report.vantage.availability_zone.as_deref().map(|zone| format!(" ({zone})")).unwrap_or_default();
+        let zone = report
+            .vantage
+            .availability_zone
+            .as_deref()
+            .map(|zone| format!(" ({zone})"))
+            .unwrap_or_default();
         if report.verdict.status == Status::Pass && !self.in_full {
             return format!("── {subnet}{zone}: pass");
         }
-        format!("── {subnet}{zone}\n{}", render::text::render(report, colour()))
+        format!(
+            "── {subnet}{zone}\n{}",
+            render::text::render(report, colour())
+        )
     }
 }
 
-/// Until a person (SIGINT) or a machine (SIGTERM) ends it, from this call on. The second signal does not wait for anything;
-/// `gc` is the command that stops what is left then.
+/// Until a person (SIGINT) or a machine (SIGTERM) ends it, from this call on. The second signal
+/// does not wait for anything; `gc` is the command that stops what is left then.
 fn interrupted(gc: String) -> impl Future<Output = ()> {
     let signals = Signals::listen();
     async move {
-        let Ok(mut signals) = signals else { return std::future::pending().await };
+        let Ok(mut signals) = signals else {
+            return std::future::pending().await;
+        };
         signals.next().await;
         tokio::spawn(async move {
             signals.next().await;
@@ -151,7 +182,12 @@ fn interrupted(gc: String) -> impl Future<Output = ()> {
 
 /// Files that cannot be written are refused before any task is started.
 fn files(flags: &LaunchCommand) -> Result<(), Error> {
-    let named = [("html", &flags.html), ("json", &flags.json), ("junit", &flags.junit), ("markdown", &flags.markdown)];
+    let named = [
+        ("html", &flags.html),
+        ("json", &flags.json),
+        ("junit", &flags.junit),
+        ("markdown", &flags.markdown),
+    ];
     for (flag, file) in named {
         let Some(file) = file else { continue };
         let opened = fs::OpenOptions::new().create(true).append(true).open(file);
@@ -167,7 +203,8 @@ type Render = fn(&Compared) -> String;
 fn finish(flags: &LaunchCommand, landed: &[Landed]) -> Result<u8, Error> {
     let mut comparison = Comparison::default();
     for one in landed {
-        // A report of a probe of another version may be one that this one compares no further than its own words.
+        // A report of a probe of another version may be one that this one compares no further than
+        // its own words.
         if !comparison.add_text(&one.line, &one.subnet) {
             comparison.add(&one.report);
         }
@@ -186,12 +223,23 @@ fn finish(flags: &LaunchCommand, landed: &[Landed]) -> Result<u8, Error> {
         let Some(file) = file else { continue };
         // A job's summary already has what its other steps wrote.
         let mut options = fs::OpenOptions::new();
-        let options = if flag == "markdown" { options.append(true) } else { options.write(true).truncate(true) };
+        let options = if flag == "markdown" {
+            options.append(true)
+        } else {
+            options.write(true).truncate(true)
+        };
         let text = render(&compared);
-        let written = options.create(true).open(file).and_then(|mut file| writeln!(file, "{}", text.trim_end()));
+        let written = options
+            .create(true)
+            .open(file)
+            .and_then(|mut file| writeln!(file, "{}", text.trim_end()));
         written.map_err(|error| Error::Tool(format!("--{flag} {}: {error}", file.display())))?;
     }
-    let text = if for_people(flags.format) { render::comparison::render(&compared, colour()) } else { compared.line() };
+    let text = if for_people(flags.format) {
+        render::comparison::render(&compared, colour())
+    } else {
+        compared.line()
+    };
     print(&text)?;
     Ok(compared.document.exit_code)
 }

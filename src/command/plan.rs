@@ -45,16 +45,20 @@ fn json(plan: &Plan, needs: &Needs, parts: &[Part]) -> Result<String, Error> {
     match needs.to_json(parts) {
         Some(json) => json.map_err(|error| Error::Tool(error.to_string())),
         None if parts == [Part::Contacts] => plan.to_json().map_err(Error::Usage),
-        None => {
-            Err(Error::Usage("--only contacts: as JSON they stand alone; ask for the other parts without them".into()))
-        }
+        None => Err(Error::Usage(
+            "--only contacts: as JSON they stand alone; ask for the other parts without them"
+                .into(),
+        )),
     }
 }
 
 /// Contacts and notes are nothing that can be set up.
 #[cfg(feature = "operator")]
 fn resources(parts: &[Part]) -> Result<&[Part], Error> {
-    if parts.iter().all(|part| matches!(part, Part::Contacts | Part::Notes)) {
+    if parts
+        .iter()
+        .all(|part| matches!(part, Part::Contacts | Part::Notes))
+    {
         return Err(Error::Usage(
             "--only contacts and --only notes are text or JSON: there is nothing to set up".into(),
         ));

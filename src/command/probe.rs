@@ -28,7 +28,11 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
     let resolvers = resolvers(flags)?;
     let roots = Arc::new(roots(flags)?);
     // Whatever is wrong with it is said before anything is sent.
-    let given = flags.plan.as_deref().map(|json| plan_in(json, &flags.wants)).transpose()?;
+    let given = flags
+        .plan
+        .as_deref()
+        .map(|json| plan_in(json, &flags.wants))
+        .transpose()?;
     let asked = wants::read(&flags.wants)?;
     let runtime = runtime()?;
     let report = runtime.block_on(async {
@@ -45,7 +49,14 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
                 let setting = Setting::of_a_lookup(Resolver::new(resolvers.clone()));
                 let within = LONGEST_READ.min(deadline / 2);
                 let credentials = credentials.clone();
-                let read = read_document(&document, &region, setting, roots.clone(), credentials, within * 3 / 4);
+                let read = read_document(
+                    &document,
+                    &region,
+                    setting,
+                    roots.clone(),
+                    credentials,
+                    within * 3 / 4,
+                );
                 let started = Instant::now();
                 let json = in_time(read, within, &document).await?;
                 deadline -= started.elapsed().min(deadline / 2);
@@ -66,18 +77,26 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
             sight: Sight::default(),
         };
         report_panics(&options);
-        Box::pin(run::run(options, interrupted())).await.map_err(Error::Tool)
+        Box::pin(run::run(options, interrupted()))
+            .await
+            .map_err(Error::Tool)
     })?;
     // Whatever still waits for a silent peer is let go: the report is complete.
     runtime.shutdown_background();
     deliver(&report, flags.format)
 }
 
-/// Secrets are read into this process: whatever ends it must not write its memory to a disk. Where the kernel knows no
-/// such wish, it is not told.
+/// Secrets are read into this process: whatever ends it must not write its memory to a disk. Where
+/// the kernel knows no such wish, it is not told.
 fn leave_no_core() {
     use rustix::process::{Resource, Rlimit, setrlimit};
-    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    );
     // The limit does not hold for a kernel that hands cores to a program (core(5)).
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
@@ -85,7 +104,9 @@ fn leave_no_core() {
 
 /// One thread: the work is waiting, and threads cost memory.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.map_err(|error| Error::Tool(format!("the runtime could not start: {error}")))
 }
 
@@ -100,13 +121,21 @@ pub(super) fn for_people(format: Format) -> bool {
 
 /// Prints the report as asked and returns its exit code.
 pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
-    print(&if for_people(format) { render::text::render(report, colour()) } else { report.line() })?;
+    print(&if for_people(format) {
+        render::text::render(report, colour())
+    } else {
+        report.line()
+    })?;
     Ok(report.verdict.exit_code)
 }
 
 /// From here on a bug of ours ends the process with exit code 1 and a report of what was seen.
 pub fn report_panics(options: &Options) {
-    let (plan, run_id, sight) = (options.plan.clone(), options.run_id.clone(), options.sight.clone());
+    let (plan, run_id, sight) = (
+        options.plan.clone(),
+        options.run_id.clone(),
+        options.sight.clone(),
+    );
     std::panic::set_hook(Box::new(move |panic| {
         let error = format!("pullprobe itself is broken, please report this: {panic}");
         eprintln!("{error}");
@@ -115,13 +144,23 @@ pub fn report_panics(options: &Options) {
     }));
 }
 
-/// Flags that come from a task definition's environment cannot be unset by an override, only emptied.
+/// Flags that come from a task definition's environment cannot be unset by an override, only
+/// emptied.
 fn plan_in(json: &str, wants: &Wants) -> Result<Plan, Error> {
     let besides = [
-        ("--image", wants.images.iter().any(|image| !image.is_empty())),
+        (
+            "--image",
+            wants.images.iter().any(|image| !image.is_empty()),
+        ),
         ("--task-definition", wants.task_definition.is_some()),
         ("--secret", !wants.secrets.is_empty()),
-        ("--log-group", wants.log_group.as_ref().is_some_and(|group| !group.is_empty())),
+        (
+            "--log-group",
+            wants
+                .log_group
+                .as_ref()
+                .is_some_and(|group| !group.is_empty()),
+        ),
         ("--expect-injected", !wants.expect_injected.is_empty()),
         ("--enable-execute-command", wants.enable_execute_command),
         ("--service-connect", wants.service_connect),
@@ -134,7 +173,8 @@ fn plan_in(json: &str, wants: &Wants) -> Result<Plan, Error> {
     Plan::from_json(json).map_err(|error| Error::Usage(format!("--plan: {error}")))
 }
 
-/// Of the run's thirty seconds, for the task definition. Silence at every rung of two regions does not take longer.
+/// Of the run's thirty seconds, for the task definition. Silence at every rung of two regions does
+/// not take longer.
 const LONGEST_READ: Duration = Duration::from_secs(12);
 
 /// Ends with the task definition, the deadline, or a signal.
@@ -157,27 +197,43 @@ fn resolvers(flags: &Probe) -> Result<Vec<SocketAddr>, Error> {
     if let Some(resolver) = flags.resolver {
         return Ok(vec![resolver]);
     }
-    let wrong = |what: &str| Error::Usage(format!("/etc/resolv.conf: {what}; name a resolver with --resolver"));
+    let wrong = |what: &str| {
+        Error::Usage(format!(
+            "/etc/resolv.conf: {what}; name a resolver with --resolver"
+        ))
+    };
     let servers = dns::resolvers_of_this_machine().map_err(|error| wrong(&error.to_string()))?;
-    if servers.is_empty() { Err(wrong("there is no nameserver in it")) } else { Ok(servers) }
+    if servers.is_empty() {
+        Err(wrong("there is no nameserver in it"))
+    } else {
+        Ok(servers)
+    }
 }
 
 /// Mozilla's roots, or those of the bundle.
 fn roots(flags: &Probe) -> Result<RootCertStore, Error> {
     let from_environment = || std::env::var_os("AWS_CA_BUNDLE").filter(|value| !value.is_empty());
     let named = flags.ca_bundle.clone().map(|file| ("--ca-bundle", file));
-    let Some((source, file)) = named.or_else(|| Some(("AWS_CA_BUNDLE", from_environment()?.into()))) else {
-        return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
+    let Some((source, file)) =
+        named.or_else(|| Some(("AWS_CA_BUNDLE", from_environment()?.into())))
+    else {
+        return Ok(RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        });
     };
     let wrong = |what: String| Error::Usage(format!("{source} {}: {what}", file.display()));
     let pem = fs::read(&file).map_err(|error| wrong(error.to_string()))?;
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| wrong(format!("not PEM: {error:?}")))?;
-        store.add(certificate).map_err(|error| wrong(format!("a certificate in it cannot be a root: {error}")))?;
+        store
+            .add(certificate)
+            .map_err(|error| wrong(format!("a certificate in it cannot be a root: {error}")))?;
     }
     if store.is_empty() {
-        return Err(wrong("there is no certificate in it; PEM blocks of CERTIFICATE are needed".into()));
+        return Err(wrong(
+            "there is no certificate in it; PEM blocks of CERTIFICATE are needed".into(),
+        ));
     }
     Ok(store)
 }
@@ -192,6 +248,8 @@ async fn interrupted() -> Interruption {
 
 /// Time and process, in hex: unique enough to tell two runs apart, and it sorts by time.
 pub(crate) fn generated_id() -> String {
-    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    let nanos = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |time| time.as_nanos());
     format!("{:x}-{:x}", nanos >> 20, std::process::id())
 }

@@ -20,23 +20,35 @@ pub fn run(command: &ScheduleCommand) -> Result<u8, Error> {
             Action::Remove(flags) => remove(flags).await,
             Action::List { region } => {
                 let calls = calls(client(region.clone(), None).await?, false);
-                let lines = schedule::list(&calls).await.map_err(|error| of_launch(&error))?;
-                if lines.is_empty() { print("no schedules") } else { print(&lines.join("\n")) }
+                let lines = schedule::list(&calls)
+                    .await
+                    .map_err(|error| of_launch(&error))?;
+                if lines.is_empty() {
+                    print("no schedules")
+                } else {
+                    print(&lines.join("\n"))
+                }
             }
         }
     })
 }
 
 async fn read(what: &What, dry_run: bool) -> Result<(Calls, Set), Error> {
-    let calls = calls(client(what.target.region.clone(), what.target.arn()).await?, dry_run);
-    let set = schedule::read(&calls, what).await.map_err(|error| of_launch(&error))?;
+    let calls = calls(
+        client(what.target.region.clone(), what.target.arn()).await?,
+        dry_run,
+    );
+    let set = schedule::read(&calls, what)
+        .await
+        .map_err(|error| of_launch(&error))?;
     Ok((calls, set))
 }
 
 async fn create(flags: &Create) -> Result<u8, Error> {
     let (calls, set) = read(&flags.what, flags.dry_run).await?;
     let mut say = said(flags.dry_run);
-    let created = schedule::create(&calls, &set, &flags.scheduler_role, flags.enable, &mut say).await;
+    let created =
+        schedule::create(&calls, &set, &flags.scheduler_role, flags.enable, &mut say).await;
     complete(created)
 }
 

@@ -4,7 +4,8 @@ use super::Error;
 use crate::cli::{Source, Wants};
 use crate::endpoints::Region;
 use crate::plan::{
-    ImageWanted, Plan, Platform, Wanted, execute_command, service_connect, task_definition, valid_log_group,
+    ImageWanted, Plan, Platform, Wanted, execute_command, service_connect, task_definition,
+    valid_log_group,
 };
 use crate::probe::Document;
 use crate::reference::Registry;
@@ -20,7 +21,8 @@ pub(super) enum Asked {
 
 /// Reads the flags, and the task definition if it lies on this machine. Sends nothing.
 pub(super) fn read(wants: &Wants) -> Result<Asked, Error> {
-    let wrong = |source: &Source, what: String| Error::Usage(format!("--task-definition {source}: {what}"));
+    let wrong =
+        |source: &Source, what: String| Error::Usage(format!("--task-definition {source}: {what}"));
     let definition = match &wants.task_definition {
         None => None,
         Some(Source::Remote(document)) => {
@@ -28,7 +30,11 @@ pub(super) fn read(wants: &Wants) -> Result<Asked, Error> {
             add_flags(wants, Wanted::default())?;
             return Ok(Asked::ForWhatLiesIn(document.clone()));
         }
-        Some(source) => Some(source.read().map_err(|error| wrong(source, error.to_string()))?),
+        Some(source) => Some(
+            source
+                .read()
+                .map_err(|error| wrong(source, error.to_string()))?,
+        ),
     };
     with_definition(wants, definition.as_deref()).map(|wanted| Asked::For(Box::new(wanted)))
 }
@@ -55,7 +61,9 @@ fn add_flags(wants: &Wants, mut wanted: Wanted) -> Result<Wanted, Error> {
     if let Some(group) = &wanted.log_group {
         valid_log_group(group).map_err(|error| Error::Usage(format!("--log-group: {error}")))?;
     }
-    wanted.log_stream_prefix.clone_from(&wants.log_stream_prefix);
+    wanted
+        .log_stream_prefix
+        .clone_from(&wants.log_stream_prefix);
     wanted.platform = wants.platform.clone().or(wanted.platform);
     wanted.expect = wants.expect;
     wanted.full = wants.full;
@@ -63,7 +71,9 @@ fn add_flags(wants: &Wants, mut wanted: Wanted) -> Result<Wanted, Error> {
 }
 
 fn add_image(wanted: &mut Wanted, image: &str) -> Result<(), Error> {
-    let image: ImageWanted = image.parse().map_err(|error| Error::Usage(format!("--image: {error}")))?;
+    let image: ImageWanted = image
+        .parse()
+        .map_err(|error| Error::Usage(format!("--image: {error}")))?;
     if !wanted.images.iter().any(|known| known.image == image.image) {
         wanted.images.push(image);
     }
@@ -71,10 +81,19 @@ fn add_image(wanted: &mut Wanted, image: &str) -> Result<(), Error> {
 }
 
 /// The plan, with image and region from the task metadata where the flags leave them out.
-pub(super) fn complete(mut wanted: Wanted, wants: &Wants, metadata: &Discovered) -> Result<Plan, Error> {
-    let found = metadata.as_ref().ok().and_then(|metadata| metadata.as_ref());
+pub(super) fn complete(
+    mut wanted: Wanted,
+    wants: &Wants,
+    metadata: &Discovered,
+) -> Result<Plan, Error> {
+    let found = metadata
+        .as_ref()
+        .ok()
+        .and_then(|metadata| metadata.as_ref());
     let image = found.and_then(|metadata| metadata.image.as_deref());
-    if let Some(image) = image.filter(|_| wanted.images.is_empty() && wants.task_definition.is_none()) {
+    if let Some(image) =
+        image.filter(|_| wanted.images.is_empty() && wants.task_definition.is_none())
+    {
         add_image(&mut wanted, image)?;
     }
     if wanted.is_nothing() && wants.expect_injected.is_empty() {
@@ -86,17 +105,24 @@ pub(super) fn complete(mut wanted: Wanted, wants: &Wants, metadata: &Discovered)
 }
 
 fn add_what_aws_adds(wants: &Wants, region: &Region, wanted: &mut Wanted) -> Result<(), Error> {
-    let platform = wanted.platform.clone().unwrap_or_else(Platform::of_this_binary);
+    let platform = wanted
+        .platform
+        .clone()
+        .unwrap_or_else(Platform::of_this_binary);
     for injected in &wants.expect_injected {
         let image = injected.image(region, &platform);
-        wanted.images.push(image.map_err(|error| Error::Usage(format!("--expect-injected: {error}")))?);
+        wanted
+            .images
+            .push(image.map_err(|error| Error::Usage(format!("--expect-injected: {error}")))?);
     }
     if wants.enable_execute_command {
         wanted.connections.push(execute_command(region));
     }
     if wants.service_connect {
         let connection = service_connect(region);
-        wanted.connections.push(connection.map_err(|error| Error::Usage(format!("--service-connect: {error}")))?);
+        wanted
+            .connections
+            .push(connection.map_err(|error| Error::Usage(format!("--service-connect: {error}")))?);
     }
     Ok(())
 }
@@ -114,11 +140,18 @@ fn nothing_to_check(metadata: &Discovered) -> Error {
 }
 
 /// The task's region, from whoever says it first.
-pub(super) fn region(wants: &Wants, images: &[ImageWanted], metadata: &Discovered) -> Result<Region, Error> {
+pub(super) fn region(
+    wants: &Wants,
+    images: &[ImageWanted],
+    metadata: &Discovered,
+) -> Result<Region, Error> {
     if let Some(region) = &wants.region {
         return Ok(region.clone());
     }
-    let found = metadata.as_ref().ok().and_then(|metadata| metadata.as_ref());
+    let found = metadata
+        .as_ref()
+        .ok()
+        .and_then(|metadata| metadata.as_ref());
     let from_metadata = found.and_then(|metadata| metadata.vantage.region.as_deref());
     let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"];
     let from_environment = variables.into_iter().find_map(|name| {
@@ -127,11 +160,17 @@ pub(super) fn region(wants: &Wants, images: &[ImageWanted], metadata: &Discovere
     });
     let named = from_environment.or_else(|| Some(("the task metadata", from_metadata?.to_owned())));
     if let Some((source, value)) = named {
-        return value.parse().map_err(|error| Error::Usage(format!("{source}: {error}")));
+        return value
+            .parse()
+            .map_err(|error| Error::Usage(format!("{source}: {error}")));
     }
-    let from_image = images.iter().find_map(|wanted| match &wanted.image.registry {
-        Registry::Ecr { region, .. } => Some(region.clone()),
-        Registry::Other { .. } => None,
-    });
-    from_image.ok_or_else(|| Error::Usage("no region is known: name it with --region, such as us-east-1".into()))
+    let from_image = images
+        .iter()
+        .find_map(|wanted| match &wanted.image.registry {
+            Registry::Ecr { region, .. } => Some(region.clone()),
+            Registry::Other { .. } => None,
+        });
+    from_image.ok_or_else(|| {
+        Error::Usage("no region is known: name it with --region, such as us-east-1".into())
+    })
 }

@@ -12,8 +12,8 @@ use crate::redact::shorten;
 pub struct Change {
     /// Where.
     pub vantage: String,
-    /// `<role>/<phase>`, `<role>/addresses`, `<role>/owner`, `<role>/issuer`, `<role>/images`, `<role>/layers`,
-    /// `verdict`, `identity`, `resolvers` or `probe`.
+    /// `<role>/<phase>`, `<role>/addresses`, `<role>/owner`, `<role>/issuer`, `<role>/images`,
+    /// `<role>/layers`, `verdict`, `identity`, `resolvers` or `probe`.
     pub fact: String,
     /// What it was.
     pub before: String,
@@ -21,7 +21,8 @@ pub struct Change {
     pub after: String,
     /// When it was seen to be as it was for the last time, RFC 3339.
     pub last_before: String,
-    /// When it was seen to be as it is for the first time since, RFC 3339; `null` where it goes back and forth.
+    /// When it was seen to be as it is for the first time since, RFC 3339; `null` where it goes
+    /// back and forth.
     pub first_after: Option<String>,
     /// One sentence.
     pub summary: String,
@@ -34,9 +35,16 @@ impl Change {
     /// The change at a vantage.
     pub fn of(vantage: &str, turn: &Turn<'_>) -> Self {
         let when = if turn.is_return() {
-            format!("goes back and forth; last the other way at {}", second(turn.before))
+            format!(
+                "goes back and forth; last the other way at {}",
+                second(turn.before)
+            )
         } else {
-            format!("between {} and {}", second(turn.before), turn.after.first.strftime(SECOND))
+            format!(
+                "between {} and {}",
+                second(turn.before),
+                turn.after.first.strftime(SECOND)
+            )
         };
         Self {
             vantage: vantage.to_owned(),
@@ -45,7 +53,10 @@ impl Change {
             after: shorten(&turn.after.value, LONGEST_VALUE).to_owned(),
             last_before: turn.before.last.to_string(),
             first_after: (!turn.is_return()).then(|| turn.after.first.to_string()),
-            summary: format!("{}, {when}", sentence(turn.property, &turn.before.value, &turn.after.value)),
+            summary: format!(
+                "{}, {when}",
+                sentence(turn.property, &turn.before.value, &turn.after.value)
+            ),
         }
     }
 }
@@ -57,24 +68,42 @@ fn second(span: &Span) -> impl std::fmt::Display {
 }
 
 fn sentence(property: &str, before: &str, after: &str) -> String {
-    let (before, after) = (shorten(before, LONGEST_VALUE), shorten(after, LONGEST_VALUE));
+    let (before, after) = (
+        shorten(before, LONGEST_VALUE),
+        shorten(after, LONGEST_VALUE),
+    );
     match property.rsplit_once('/') {
         None if property == "verdict" => format!("the verdict was {before} and is {after}"),
         None if property == "identity" => format!("the role was {before} and is {after}"),
-        None if property == "resolvers" => format!("the subnet's resolvers were {before} and are {after}"),
+        None if property == "resolvers" => {
+            format!("the subnet's resolvers were {before} and are {after}")
+        }
         None if property == "probe" => format!("the probe was version {before} and is {after}"),
-        Some((role, "addresses")) => format!("the private addresses of {role} were {before} and are {after}"),
-        Some((role, "owner")) => format!("the addresses of {role} belonged to {before} and belong to {after}"),
-        Some((role, "issuer")) => format!("the certificate of {role} was issued by {before} and is by {after}"),
+        Some((role, "addresses")) => {
+            format!("the private addresses of {role} were {before} and are {after}")
+        }
+        Some((role, "owner")) => {
+            format!("the addresses of {role} belonged to {before} and belong to {after}")
+        }
+        Some((role, "issuer")) => {
+            format!("the certificate of {role} was issued by {before} and is by {after}")
+        }
         Some((_, "images")) => format!("the probe asked for {before} and asks for {after}"),
-        Some((role, "layers")) => format!("what {role} serves for the image has other layers than it had"),
+        Some((role, "layers")) => {
+            format!("what {role} serves for the image has other layers than it had")
+        }
         Some((role, phase)) => moved(role, phase, before, after),
         None => format!("{property} was {before} and is {after}"),
     }
 }
 
 fn moved(role: &str, phase: &str, before: &str, after: &str) -> String {
-    let place = |value: &str| value.strip_prefix("passed (").and_then(|rest| rest.strip_suffix(')')).map(str::to_owned);
+    let place = |value: &str| {
+        value
+            .strip_prefix("passed (")
+            .and_then(|rest| rest.strip_suffix(')'))
+            .map(str::to_owned)
+    };
     match (place(before), place(after), kind(before), kind(after)) {
         (Some(from), Some(to), ..) => {
             // From inside the subnet the two look the same: S3 has public addresses either way.

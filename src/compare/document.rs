@@ -26,8 +26,8 @@ pub struct Document {
     pub schema: String,
     /// The worst vantage's status; `inconclusive` without any vantage.
     pub status: Status,
-    /// The worst vantage's exit code: a failure before an inconclusive run, that before a warning; of several failures the
-    /// lowest code, which is that of the earliest step.
+    /// The worst vantage's exit code: a failure before an inconclusive run, that before a warning;
+    /// of several failures the lowest code, which is that of the earliest step.
     pub exit_code: u8,
     /// One sentence.
     pub summary: String,
@@ -83,8 +83,8 @@ pub struct Vantage {
 pub struct Fact {
     /// `<role>/<phase>`.
     pub fact: String,
-    /// `passed`, for names with the kind of their addresses; a failure; `partly` and a failure; `not-reached`;
-    /// `not-checked`. By vantage; a vantage that was not asked has none.
+    /// `passed`, for names with the kind of their addresses; a failure; `partly` and a failure;
+    /// `not-reached`; `not-checked`. By vantage; a vantage that was not asked has none.
     pub values: BTreeMap<String, String>,
 }
 
@@ -124,7 +124,10 @@ impl Comparison {
         let mut found = differences(&sides);
         let explanation = explain(&sides, &rows, &found);
         let first_difference = (!found.is_empty()).then(|| found.remove(0));
-        let changes = rows.iter().flat_map(|(row, track)| changes(&row.name, track)).collect();
+        let changes = rows
+            .iter()
+            .flat_map(|(row, track)| changes(&row.name, track))
+            .collect();
         let worst = rows.first().map(|(row, _)| (row.status, row.exit_code));
         let (status, exit_code) = worst.unwrap_or((Status::Inconclusive, INCONCLUSIVE));
         let facts = matrix(&sides);
@@ -142,7 +145,10 @@ impl Comparison {
             read: self.tally.clone(),
             vantages: rows.iter().map(|(row, _)| row.clone()).collect(),
         };
-        Compared { document, lines: rows.iter().map(|(_, track)| track.line.clone()).collect() }
+        Compared {
+            document,
+            lines: rows.iter().map(|(_, track)| track.line.clone()).collect(),
+        }
     }
 }
 
@@ -162,11 +168,15 @@ fn row(name: String, track: &Track) -> Vantage {
         exit_code: latest.map_or(INCONCLUSIVE, |report| report.verdict.exit_code),
         cause: first.map(|finding| tidy(&finding.cause)),
         confidence: first.map(|finding| tidy(&finding.confidence)),
-        summary: latest.map(|report| crate::redact::one_line(&report.verdict.summary)).unwrap_or_default(),
+        summary: latest
+            .map(|report| crate::redact::one_line(&report.verdict.summary))
+            .unwrap_or_default(),
         availability_zone: latest.and_then(|report| known(&report.vantage.availability_zone)),
         subnet_cidr: latest.and_then(|report| known(&report.vantage.subnet_cidr)),
         run_id: track.latest.run.clone(),
-        started_at: latest.map(|report| tidy(&report.run.started_at)).unwrap_or_default(),
+        started_at: latest
+            .map(|report| tidy(&report.run.started_at))
+            .unwrap_or_default(),
         reports: track.reports,
         failed: track.failed,
     }
@@ -174,34 +184,65 @@ fn row(name: String, track: &Track) -> Vantage {
 
 fn side<'a>(row: &'a Vantage, track: &'a Track) -> Side<'a> {
     let last_pass = track.last_pass.as_ref().map(|seen| &seen.facts);
-    Side { name: &row.name, status: row.status, facts: &track.latest.facts, last_pass }
+    Side {
+        name: &row.name,
+        status: row.status,
+        facts: &track.latest.facts,
+        last_pass,
+    }
 }
 
 fn matrix(sides: &[Side<'_>]) -> Vec<Fact> {
     let names: BTreeSet<&Name> = sides.iter().flat_map(|side| side.facts.keys()).collect();
     let values = |name: &Name| {
-        let known = sides.iter().filter_map(|side| Some((side.name.to_owned(), side.facts.get(name)?.clone())));
+        let known = sides
+            .iter()
+            .filter_map(|side| Some((side.name.to_owned(), side.facts.get(name)?.clone())));
         known.collect()
     };
-    names.into_iter().map(|name| Fact { fact: name.to_string(), values: values(name) }).collect()
+    names
+        .into_iter()
+        .map(|name| Fact {
+            fact: name.to_string(),
+            values: values(name),
+        })
+        .collect()
 }
 
 /// What went before comes first: the verdict, then as the task starts.
 fn changes(name: &str, track: &Track) -> Vec<Change> {
-    let order: BTreeMap<String, usize> =
-        track.latest.facts.keys().enumerate().map(|(n, fact)| (fact.to_string(), n)).collect();
-    let mut changes: Vec<Change> = track.history.turns().map(|turn| Change::of(name, &turn)).collect();
+    let order: BTreeMap<String, usize> = track
+        .latest
+        .facts
+        .keys()
+        .enumerate()
+        .map(|(n, fact)| (fact.to_string(), n))
+        .collect();
+    let mut changes: Vec<Change> = track
+        .history
+        .turns()
+        .map(|turn| Change::of(name, &turn))
+        .collect();
     changes.sort_by_key(|change| {
         let known = order.get(&change.fact).copied();
         let own = usize::from(!change.fact.contains('/'));
-        (change.fact != "verdict", known.unwrap_or(order.len() + own), change.fact.clone())
+        (
+            change.fact != "verdict",
+            known.unwrap_or(order.len() + own),
+            change.fact.clone(),
+        )
     });
     changes
 }
 
 fn summarize(rows: &[(Vantage, &Track)]) -> String {
-    let Some((worst, _)) = rows.first() else { return "There is nothing to compare.".into() };
-    let alike = rows.iter().filter(|(row, _)| row.status == worst.status).count();
+    let Some((worst, _)) = rows.first() else {
+        return "There is nothing to compare.".into();
+    };
+    let alike = rows
+        .iter()
+        .filter(|(row, _)| row.status == worst.status)
+        .count();
     let of = match (alike, rows.len()) {
         (1, 1) => "The one vantage".to_owned(),
         (alike, all) if alike == all => format!("All {all} vantages"),
@@ -212,15 +253,27 @@ fn summarize(rows: &[(Vantage, &Track)]) -> String {
         Status::Pass => format!("{of} {}.", if many { "pass" } else { "passes" }),
         Status::Warn => format!("{of} would start the task with a warning."),
         Status::Inconclusive => format!("{of} could not check everything."),
-        Status::Fail => format!("{of} {}: the task would not start there.", if many { "fail" } else { "fails" }),
+        Status::Fail => format!(
+            "{of} {}: the task would not start there.",
+            if many { "fail" } else { "fails" }
+        ),
     }
 }
 
 /// Names in a sentence.
 pub(crate) fn listed(names: &[&str]) -> String {
     let more = names.len().saturating_sub(NAMED);
-    let shown = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
+    let shown = names
+        .iter()
+        .take(NAMED)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    if more == 0 {
+        shown
+    } else {
+        format!("{shown} and {more} more")
+    }
 }
 
 /// By value, who has it.
@@ -234,17 +287,30 @@ pub(crate) fn by_value(values: &BTreeMap<String, String>) -> BTreeMap<&str, Vec<
 
 fn explain(sides: &[Side<'_>], rows: &[(Vantage, &Track)], found: &[Difference]) -> String {
     let Some(worse) = worse(sides) else {
-        return if rows.is_empty() { String::new() } else { "Nothing fails, so nothing has to be told apart.".into() };
+        return if rows.is_empty() {
+            String::new()
+        } else {
+            "Nothing fails, so nothing has to be told apart.".into()
+        };
     };
     let failing: Vec<&Side<'_>> = sides.iter().filter(|side| side.status == worse).collect();
-    let Some(first) = found.first() else { return without_difference(sides, &failing) };
+    let Some(first) = found.first() else {
+        return without_difference(sides, &failing);
+    };
     let told = |values: &BTreeMap<String, String>| {
-        let parts = by_value(values).into_iter().map(|(value, names)| format!("{value} at {}", listed(&names)));
+        let parts = by_value(values)
+            .into_iter()
+            .map(|(value, names)| format!("{value} at {}", listed(&names)));
         parts.collect::<Vec<_>>().join(", ")
     };
     let mut text = match first.against {
         Against::OtherVantages => {
-            format!("The first difference is {}: {}; {}.", first.fact, told(&first.passing), told(&first.failing))
+            format!(
+                "The first difference is {}: {}; {}.",
+                first.fact,
+                told(&first.passing),
+                told(&first.failing)
+            )
         }
         Against::ItsOwnLastPass => format!(
             "No vantage passes now. Since the last pass, the first difference is {}: it was {}; it is {}.",
@@ -255,12 +321,27 @@ fn explain(sides: &[Side<'_>], rows: &[(Vantage, &Track)], found: &[Difference])
     };
     let others: Vec<&str> = found[1..].iter().map(|other| other.fact.as_str()).collect();
     if !others.is_empty() {
-        let _ = write!(text, " Others fail in other ways and differ first at {}.", listed(&others));
+        let _ = write!(
+            text,
+            " Others fail in other ways and differ first at {}.",
+            listed(&others)
+        );
     }
-    let explained: BTreeSet<&str> = found.iter().flat_map(|one| one.failing.keys().map(String::as_str)).collect();
-    let left: Vec<&str> = failing.iter().map(|side| side.name).filter(|name| !explained.contains(name)).collect();
+    let explained: BTreeSet<&str> = found
+        .iter()
+        .flat_map(|one| one.failing.keys().map(String::as_str))
+        .collect();
+    let left: Vec<&str> = failing
+        .iter()
+        .map(|side| side.name)
+        .filter(|name| !explained.contains(name))
+        .collect();
     if !left.is_empty() {
-        let _ = write!(text, " Of {} no fact differs from what passes.", listed(&left));
+        let _ = write!(
+            text,
+            " Of {} no fact differs from what passes.",
+            listed(&left)
+        );
     }
     text
 }
@@ -270,8 +351,10 @@ fn without_difference(sides: &[Side<'_>], failing: &[&Side<'_>]) -> String {
     let first_failures: BTreeMap<String, String> = failing
         .iter()
         .filter_map(|side| {
-            let (name, value) =
-                side.facts.iter().find(|(_, value)| matches!(kind(value), Kind::Failed | Kind::Partly))?;
+            let (name, value) = side
+                .facts
+                .iter()
+                .find(|(_, value)| matches!(kind(value), Kind::Failed | Kind::Partly))?;
             Some((side.name.to_owned(), format!("{value} at {name}")))
         })
         .collect();
@@ -282,17 +365,25 @@ fn without_difference(sides: &[Side<'_>], failing: &[&Side<'_>]) -> String {
             format!(" All of them meet {way} first: look at what they share.")
         }
         ways => {
-            let parts = ways.iter().map(|(way, names)| format!("{way} ({})", listed(names)));
-            format!(" They fail in different ways: {}.", parts.collect::<Vec<_>>().join("; "))
+            let parts = ways
+                .iter()
+                .map(|(way, names)| format!("{way} ({})", listed(names)));
+            format!(
+                " They fail in different ways: {}.",
+                parts.collect::<Vec<_>>().join("; ")
+            )
         }
     };
     if failing.len() == sides.len() && failing.len() == 1 {
-        return "There is no vantage that passes to compare with, nor an earlier pass of this one.".into();
+        return "There is no vantage that passes to compare with, nor an earlier pass of this one."
+            .into();
     }
     if failing.len() == sides.len() {
         return format!("No vantage passes, so there is nothing to compare with.{alike}");
     }
-    format!("No fact that was checked on both sides differs between what passes and what does not.{alike}")
+    format!(
+        "No fact that was checked on both sides differs between what passes and what does not.{alike}"
+    )
 }
 
 #[cfg(test)]
@@ -301,11 +392,18 @@ mod tests {
 
     #[test]
     fn the_schema_that_is_printed_is_that_of_the_code() {
-        let current = serde_json::to_string_pretty(&schemars::schema_for!(Document)).unwrap() + "\n";
+        let current =
+            serde_json::to_string_pretty(&schemars::schema_for!(Document)).unwrap() + "\n";
         let printed = include_str!("../../schemas/comparison-v1.json");
         if current != printed {
-            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/comparison-v1.json"), current).unwrap();
-            panic!("schemas/comparison-v1.json was stale and has been written anew: look at the change and commit it");
+            std::fs::write(
+                concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/comparison-v1.json"),
+                current,
+            )
+            .unwrap();
+            panic!(
+                "schemas/comparison-v1.json was stale and has been written anew: look at the change and commit it"
+            );
         }
     }
 }

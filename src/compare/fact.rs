@@ -1,4 +1,5 @@
-//! The facts of a report: what each phase of each role came to, in words that can be compared across subnets.
+//! The facts of a report: what each phase of each role came to, in words that can be compared
+//! across subnets.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,9 +10,10 @@ use super::tidy;
 use crate::observation::{Phase, Role};
 use crate::report::LADDER;
 
-/// The order in which a Fargate task meets its targets: secrets, registry token, log stream, manifest, layers (observed;
-/// where environment files and file systems stand is not established), then what it starts without. The clock is last: where it is wrong, the answers
-/// that it spoiled come first, and it is read from the services' answers, so that a broken path leaves it unread.
+/// The order in which a Fargate task meets its targets: secrets, registry token, log stream,
+/// manifest, layers (observed; where environment files and file systems stand is not established),
+/// then what it starts without. The clock is last: where it is wrong, the answers that it spoiled
+/// come first, and it is read from the services' answers, so that a broken path leaves it unread.
 const START: [Role; 16] = [
     Role::Metadata,
     Role::Credentials,
@@ -31,7 +33,8 @@ const START: [Role; 16] = [
     Role::Clock,
 ];
 
-/// Whether a task starts also where this role fails: the probe's own sources, and what a task starts without.
+/// Whether a task starts also where this role fails: the probe's own sources, and what a task
+/// starts without.
 pub fn is_optional(role: &str) -> bool {
     let known = START.iter().find(|known| known.name() == role);
     known.is_some_and(|role| matches!(role, Role::Metadata | Role::Clock) || role.starts_without())
@@ -59,7 +62,14 @@ impl Name {
 
 impl Ord for Name {
     fn cmp(&self, other: &Self) -> Ordering {
-        let whole = |name: &'_ Self| (name.rank().0, name.role.clone(), name.rank().1, name.phase.clone());
+        let whole = |name: &'_ Self| {
+            (
+                name.rank().0,
+                name.role.clone(),
+                name.rank().1,
+                name.phase.clone(),
+            )
+        };
         whole(self).cmp(&whole(other))
     }
 }
@@ -108,21 +118,40 @@ pub fn kind(value: &str) -> Kind {
 /// The facts of a report. Targets that do not matter to the task are left out, as in its verdict.
 pub fn facts(report: &Report<'_>) -> Facts {
     let mut rungs: BTreeMap<(&str, &str), Vec<&Observation<'_>>> = BTreeMap::new();
-    for seen in report.observations.iter().filter(|seen| seen.superseded_by.is_none()) {
-        rungs.entry((&seen.role, &seen.phase)).or_default().push(seen);
+    for seen in report
+        .observations
+        .iter()
+        .filter(|seen| seen.superseded_by.is_none())
+    {
+        rungs
+            .entry((&seen.role, &seen.phase))
+            .or_default()
+            .push(seen);
     }
-    let value_of = |(role, phase): &(&str, &str), seen: &[&Observation<'_>]| match (value(phase, seen), *phase) {
-        (passed, "resolve") if passed == "passed" => match where_to(rungs.get(&(*role, "connect")), seen) {
-            Some(place) => format!("passed ({place})"),
-            None => passed,
-        },
+    let value_of = |(role, phase): &(&str, &str), seen: &[&Observation<'_>]| match (
+        value(phase, seen),
+        *phase,
+    ) {
+        (passed, "resolve") if passed == "passed" => {
+            match where_to(rungs.get(&(*role, "connect")), seen) {
+                Some(place) => format!("passed ({place})"),
+                None => passed,
+            }
+        }
         (other, _) => other,
     };
-    let name = |(role, phase): &(&str, &str)| Name { role: tidy(role), phase: tidy(phase) };
-    rungs.iter().map(|(rung, seen)| (name(rung), value_of(rung, seen))).collect()
+    let name = |(role, phase): &(&str, &str)| Name {
+        role: tidy(role),
+        phase: tidy(phase),
+    };
+    rungs
+        .iter()
+        .map(|(rung, seen)| (name(rung), value_of(rung, seen)))
+        .collect()
 }
 
-/// Of several addresses one is enough, so their failures are partial; of several images, layers or secrets all are needed.
+/// Of several addresses one is enough, so their failures are partial; of several images, layers or
+/// secrets all are needed.
 fn value(phase: &str, seen: &[&Observation<'_>]) -> String {
     let with = |outcome: &str| seen.iter().filter(|s| &*s.outcome == outcome).count();
     let failures: BTreeSet<String> = seen
@@ -131,11 +160,15 @@ fn value(phase: &str, seen: &[&Observation<'_>]) -> String {
         .map(|s| s.failure.as_deref().map_or_else(|| "failed".into(), tidy))
         .collect();
     let failed = failures.into_iter().collect::<Vec<_>>().join(", ");
-    let addresses = [Phase::Connect, Phase::Handshake].iter().any(|common| common.name() == phase);
+    let addresses = [Phase::Connect, Phase::Handshake]
+        .iter()
+        .any(|common| common.name() == phase);
     match (with("passed"), failed.is_empty()) {
         (1.., false) if addresses => format!("partly {failed}"),
         (_, false) => failed,
-        (1.., true) if addresses || with("not-checked") + with("not-reached") == 0 => "passed".into(),
+        (1.., true) if addresses || with("not-checked") + with("not-reached") == 0 => {
+            "passed".into()
+        }
         (_, true) if with("not-checked") > 0 => "not-checked".into(),
         (_, true) if with("not-reached") > 0 => "not-reached".into(),
         // An outcome of a newer version.
@@ -144,13 +177,22 @@ fn value(phase: &str, seen: &[&Observation<'_>]) -> String {
 }
 
 /// Where the addresses lie, by kind: those of three healthy subnets differ, and this does not.
-fn where_to(connects: Option<&Vec<&Observation<'_>>>, resolves: &[&Observation<'_>]) -> Option<&'static str> {
+fn where_to(
+    connects: Option<&Vec<&Observation<'_>>>,
+    resolves: &[&Observation<'_>],
+) -> Option<&'static str> {
     let scopes = |seen: &[&Observation<'_>]| {
         let scopes = seen.iter().filter_map(|seen| seen.scope.as_deref());
-        scopes.map(|scope| scope == "public").collect::<BTreeSet<bool>>()
+        scopes
+            .map(|scope| scope == "public")
+            .collect::<BTreeSet<bool>>()
     };
     let dialled = connects.map(|seen| scopes(seen)).unwrap_or_default();
-    let known = if dialled.is_empty() { scopes(resolves) } else { dialled };
+    let known = if dialled.is_empty() {
+        scopes(resolves)
+    } else {
+        dialled
+    };
     match (known.contains(&false), known.contains(&true)) {
         (true, true) => Some("private and public"),
         (true, false) => Some("private"),

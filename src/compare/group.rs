@@ -1,5 +1,5 @@
-//! Vantages that are alike in everything that is compared: what a person reads is one column for each sort, not for each
-//! of five hundred subnets.
+//! Vantages that are alike in everything that is compared: what a person reads is one column for
+//! each sort, not for each of five hundred subnets.
 
 use super::document::Document;
 use crate::verdict::Status;
@@ -27,12 +27,15 @@ pub struct Group<'a> {
 pub fn groups(document: &Document) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for (n, vantage) in document.vantages.iter().enumerate() {
-        let values: Vec<Option<&str>> =
-            document.facts.iter().map(|fact| fact.values.get(&vantage.name).map(String::as_str)).collect();
+        let values: Vec<Option<&str>> = document
+            .facts
+            .iter()
+            .map(|fact| fact.values.get(&vantage.name).map(String::as_str))
+            .collect();
         let cause = vantage.cause.as_deref();
-        let known = groups
-            .iter_mut()
-            .find(|group| group.status == vantage.status && group.cause == cause && group.values == values);
+        let known = groups.iter_mut().find(|group| {
+            group.status == vantage.status && group.cause == cause && group.values == values
+        });
         if let Some(group) = known {
             group.names.push(&vantage.name);
             group.members.push(n);
@@ -54,7 +57,11 @@ pub fn groups(document: &Document) -> Vec<Group<'_>> {
 /// As spreadsheets name their columns.
 fn letter(n: usize) -> String {
     let digit = char::from(b'A' + u8::try_from(n % 26).unwrap_or_default());
-    if n < 26 { digit.to_string() } else { format!("{}{digit}", letter(n / 26 - 1)) }
+    if n < 26 {
+        digit.to_string()
+    } else {
+        format!("{}{digit}", letter(n / 26 - 1))
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +70,9 @@ mod tests {
 
     #[test]
     fn letters_go_on_after_z() {
-        assert_eq!([0, 25, 26, 27, 701, 702].map(letter), ["A", "Z", "AA", "AB", "ZZ", "AAA"]);
+        assert_eq!(
+            [0, 25, 26, 27, 701, 702].map(letter),
+            ["A", "Z", "AA", "AB", "ZZ", "AAA"]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What changed at one place over time. Reports may come in any order and any number; what is kept does not grow with it.
+//! What changed at one place over time. Reports may come in any order and any number; what is kept
+//! does not grow with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,8 @@ use super::fact::{Facts, Kind, kind};
 use super::read::Report;
 use super::tidy;
 
-/// Values kept of one property, those seen last. Two are compared; the third tells going back and forth from one change.
+/// Values kept of one property, those seen last. Two are compared; the third tells going back and
+/// forth from one change.
 const VALUES: usize = 3;
 
 /// Properties kept of one place: a report has some sixty.
@@ -58,7 +60,14 @@ impl History {
             if let Some(spans) = self.0.get_mut(&property) {
                 note(spans, at, value);
             } else if self.0.len() < PROPERTIES {
-                self.0.insert(property, vec![Span { value, first: at, last: at }]);
+                self.0.insert(
+                    property,
+                    vec![Span {
+                        value,
+                        first: at,
+                        last: at,
+                    }],
+                );
             }
         }
     }
@@ -66,8 +75,14 @@ impl History {
     /// What is not as it was.
     pub fn turns(&self) -> impl Iterator<Item = Turn<'_>> {
         self.0.iter().filter_map(|(property, spans)| {
-            let [.., before, after] = spans.as_slice() else { return None };
-            Some(Turn { property, before, after })
+            let [.., before, after] = spans.as_slice() else {
+                return None;
+            };
+            Some(Turn {
+                property,
+                before,
+                after,
+            })
         })
     }
 }
@@ -77,7 +92,11 @@ fn note(spans: &mut Vec<Span>, at: Timestamp, value: String) {
     if let Some(known) = spans.iter_mut().find(|span| span.value == value) {
         (known.first, known.last) = (known.first.min(at), known.last.max(at));
     } else {
-        spans.push(Span { value, first: at, last: at });
+        spans.push(Span {
+            value,
+            first: at,
+            last: at,
+        });
     }
     spans.sort_by(|a, b| (a.last, &a.value).cmp(&(b.last, &b.value)));
     if spans.len() > VALUES {
@@ -87,42 +106,75 @@ fn note(spans: &mut Vec<Span>, at: Timestamp, value: String) {
 
 /// What a report says that may change without anything failing.
 fn properties(report: &Report<'_>, facts: &Facts) -> Vec<(String, String)> {
-    let cause = report.findings.first().map(|finding| format!(" ({})", tidy(&finding.cause))).unwrap_or_default();
+    let cause = report
+        .findings
+        .first()
+        .map(|finding| format!(" ({})", tidy(&finding.cause)))
+        .unwrap_or_default();
     let mut found = vec![
-        ("verdict".to_owned(), format!("{}{cause}", report.verdict.status)),
+        (
+            "verdict".to_owned(),
+            format!("{}{cause}", report.verdict.status),
+        ),
         ("probe".to_owned(), tidy(&report.run.version)),
-        ("resolvers".to_owned(), set(report.vantage.resolvers.iter().map(|resolver| &**resolver))),
+        (
+            "resolvers".to_owned(),
+            set(report.vantage.resolvers.iter().map(|resolver| &**resolver)),
+        ),
     ];
-    let role = report.identity.as_ref().and_then(|identity| identity.role_arn.as_deref());
+    let role = report
+        .identity
+        .as_ref()
+        .and_then(|identity| identity.role_arn.as_deref());
     found.extend(role.map(|role| ("identity".to_owned(), tidy(role))));
     // What was not reached is a consequence of what changed.
-    let told = facts.iter().filter(|(_, value)| kind(value) != Kind::NotReached);
+    let told = facts
+        .iter()
+        .filter(|(_, value)| kind(value) != Kind::NotReached);
     found.extend(told.map(|(name, value)| (name.to_string(), value.clone())));
-    let told = gather(report).into_iter().filter(|(property, _)| match property.strip_suffix("/layers") {
-        Some(role) => facts.iter().any(|(name, value)| name.role == role && name.phase == "blob" && value == "passed"),
-        None => true,
-    });
+    let told =
+        gather(report)
+            .into_iter()
+            .filter(|(property, _)| match property.strip_suffix("/layers") {
+                Some(role) => facts.iter().any(|(name, value)| {
+                    name.role == role && name.phase == "blob" && value == "passed"
+                }),
+                None => true,
+            });
     found.extend(told.map(|(property, values)| (property, set(values.iter().map(String::as_str)))));
     found.retain(|(_, value)| !value.is_empty());
     found
 }
 
-/// What several observations say together: private addresses, owners of public ones, who issued the certificates, which
-/// images were asked for and which layers they have.
+/// What several observations say together: private addresses, owners of public ones, who issued the
+/// certificates, which images were asked for and which layers they have.
 fn gather(report: &Report<'_>) -> BTreeMap<String, BTreeSet<String>> {
     let mut sets: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let whole = report.run.shortened.is_none();
-    for seen in report.observations.iter().filter(|seen| seen.superseded_by.is_none()) {
+    for seen in report
+        .observations
+        .iter()
+        .filter(|seen| seen.superseded_by.is_none())
+    {
         let mut put = |what: &str, value: &str| {
-            sets.entry(format!("{}/{what}", tidy(&seen.role))).or_default().insert(tidy(value));
+            sets.entry(format!("{}/{what}", tidy(&seen.role)))
+                .or_default()
+                .insert(tidy(value));
         };
         match &*seen.phase {
-            // Public addresses come in another order, and others, every minute; an interface endpoint's are all there.
+            // Public addresses come in another order, and others, every minute; an interface
+            // endpoint's are all there.
             "resolve" if seen.scope.as_deref().is_some_and(|scope| scope != "public") => {
-                seen.presented.iter().for_each(|address| put("addresses", address));
+                seen.presented
+                    .iter()
+                    .for_each(|address| put("addresses", address));
             }
             "connect" => seen.owner.iter().for_each(|owner| put("owner", owner)),
-            "handshake" => seen.chain.iter().take(1).for_each(|leaf| put("issuer", organization(&leaf.issuer))),
+            "handshake" => seen
+                .chain
+                .iter()
+                .take(1)
+                .for_each(|leaf| put("issuer", organization(&leaf.issuer))),
             "manifest" => seen.subject.iter().for_each(|image| put("images", image)),
             "blob" if whole => seen.subject.iter().for_each(|blob| put("layers", blob)),
             _ => {}
@@ -143,11 +195,17 @@ fn gather(report: &Report<'_>) -> BTreeMap<String, BTreeSet<String>> {
 
 /// Authorities issue from several certificates at the same time; who they are is in `O=`.
 fn organization(issuer: &str) -> &str {
-    let named = issuer.split(',').find_map(|part| part.trim().strip_prefix("O="));
+    let named = issuer
+        .split(',')
+        .find_map(|part| part.trim().strip_prefix("O="));
     named.unwrap_or(issuer)
 }
 
 fn set<'a>(values: impl Iterator<Item = &'a str>) -> String {
     let values: BTreeSet<&str> = values.collect();
-    values.into_iter().take(PARTS).collect::<Vec<_>>().join(", ")
+    values
+        .into_iter()
+        .take(PARTS)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -1,7 +1,8 @@
-//! A report as far as a comparison needs it, borrowed from its line: most of a report is skipped, not stored.
+//! A report as far as a comparison needs it, borrowed from its line: most of a report is skipped,
+//! not stored.
 //!
-//! Names stay text. A report of a newer version may have roles, phases and failures that this one does not know, and
-//! those compare as well as any.
+//! Names stay text. A report of a newer version may have roles, phases and failures that this one
+//! does not know, and those compare as well as any.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -255,30 +256,45 @@ pub fn report(json: &str) -> Result<Report<'_>, Unread> {
     match serde_json::from_str::<Head<'_>>(json) {
         Ok(head) if &*head.schema == report::SCHEMA => Err(Unread::Broken(broken.to_string())),
         Ok(head) => Err(of_schema(&head.schema)),
-        Err(error) if error.is_eof() && json.contains(MARK) => Err(Unread::Broken("it is cut off".into())),
+        Err(error) if error.is_eof() && json.contains(MARK) => {
+            Err(Unread::Broken("it is cut off".into()))
+        }
         Err(_) => Err(Unread::Other),
     }
 }
 
 fn of_schema(schema: &str) -> Unread {
-    if schema.starts_with(MARK) { Unread::Schema(super::tidy(schema)) } else { Unread::Other }
+    if schema.starts_with(MARK) {
+        Unread::Schema(super::tidy(schema))
+    } else {
+        Unread::Other
+    }
 }
 
 /// A gate that trusted a report of a failure with exit code 0 would open.
 fn consistent(report: Report<'_>) -> Result<Report<'_>, Unread> {
     use crate::verdict::{INCONCLUSIVE, Status, WARN};
-    let Verdict { status, exit_code, .. } = report.verdict;
+    let Verdict {
+        status, exit_code, ..
+    } = report.verdict;
     let fits = match status {
         Status::Pass => exit_code == 0,
         Status::Warn => exit_code == WARN,
         Status::Inconclusive => exit_code == INCONCLUSIVE,
         Status::Fail => exit_code != 0,
     };
-    if fits { Ok(report) } else { Err(Unread::Broken(format!("its status is {status} and its exit code {exit_code}"))) }
+    if fits {
+        Ok(report)
+    } else {
+        Err(Unread::Broken(format!(
+            "its status is {status} and its exit code {exit_code}"
+        )))
+    }
 }
 
-/// Finds the reports in what log exporters make of them, and gives each to `each`: behind a timestamp or a stream's name,
-/// as text in a member (`message`, `log`, `@message`, …), in arrays of events. Returns how many events had none.
+/// Finds the reports in what log exporters make of them, and gives each to `each`: behind a
+/// timestamp or a stream's name, as text in a member (`message`, `log`, `@message`, …), in arrays
+/// of events. Returns how many events had none.
 pub fn unwrap(text: &str, each: &mut dyn FnMut(&str)) -> usize {
     let mut others = 0;
     let found = unwrap_at(text, each, Some(&mut others), DEEPEST);
@@ -286,16 +302,26 @@ pub fn unwrap(text: &str, each: &mut dyn FnMut(&str)) -> usize {
 }
 
 /// How many reports were found.
-fn unwrap_at(text: &str, each: &mut dyn FnMut(&str), others: Option<&mut usize>, depth: usize) -> usize {
+fn unwrap_at(
+    text: &str,
+    each: &mut dyn FnMut(&str),
+    others: Option<&mut usize>,
+    depth: usize,
+) -> usize {
     if depth == 0 || !text.contains(MARK) {
         return 0;
     }
     // What stands before may have a bracket of its own: `[2026-11-24] {"schema": …`.
     let starts = text.match_indices(['{', '[']).take(DEEPEST);
     let mut values = starts.filter_map(|(at, _)| {
-        serde_json::Deserializer::from_str(&text[at..]).into_iter::<Value>().next().and_then(Result::ok)
+        serde_json::Deserializer::from_str(&text[at..])
+            .into_iter::<Value>()
+            .next()
+            .and_then(Result::ok)
     });
-    values.find(holds_a_report).map_or(0, |value| walk(&value, each, others, depth))
+    values
+        .find(holds_a_report)
+        .map_or(0, |value| walk(&value, each, others, depth))
 }
 
 fn holds_a_report(value: &Value) -> bool {
@@ -308,17 +334,32 @@ fn holds_a_report(value: &Value) -> bool {
 }
 
 /// Items without a report are counted in the outermost array only: that is the one of events.
-fn walk(value: &Value, each: &mut dyn FnMut(&str), mut others: Option<&mut usize>, depth: usize) -> usize {
+fn walk(
+    value: &Value,
+    each: &mut dyn FnMut(&str),
+    mut others: Option<&mut usize>,
+    depth: usize,
+) -> usize {
     match value {
         Value::Object(members) => {
-            if members.get("schema").and_then(Value::as_str).is_some_and(|schema| schema.starts_with(MARK)) {
+            if members
+                .get("schema")
+                .and_then(Value::as_str)
+                .is_some_and(|schema| schema.starts_with(MARK))
+            {
                 each(&value.to_string());
                 return 1;
             }
-            members.values().map(|member| walk(member, each, others.as_deref_mut(), depth)).sum()
+            members
+                .values()
+                .map(|member| walk(member, each, others.as_deref_mut(), depth))
+                .sum()
         }
         Value::Array(items) => {
-            let found = items.iter().map(|item| walk(item, each, None, depth)).collect::<Vec<_>>();
+            let found = items
+                .iter()
+                .map(|item| walk(item, each, None, depth))
+                .collect::<Vec<_>>();
             if let Some(others) = others {
                 *others += found.iter().filter(|found| **found == 0).count();
             }

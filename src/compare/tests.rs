@@ -10,7 +10,8 @@ use super::difference::Against;
 use super::document::Document;
 use crate::verdict::Status;
 
-/// What was seen, one line each: `role/phase outcome [scope]`; an outcome that is none of the four is a failure.
+/// What was seen, one line each: `role/phase outcome [scope]`; an outcome that is none of the four
+/// is a failure.
 fn report(cidr: &str, at: &str, status: &str, seen: &[&str]) -> Value {
     let code = match status {
         "pass" => 0,
@@ -18,7 +19,11 @@ fn report(cidr: &str, at: &str, status: &str, seen: &[&str]) -> Value {
         "inconclusive" => 3,
         _ => 11,
     };
-    let observations: Vec<Value> = seen.iter().enumerate().map(|(n, line)| observation(n, line)).collect();
+    let observations: Vec<Value> = seen
+        .iter()
+        .enumerate()
+        .map(|(n, line)| observation(n, line))
+        .collect();
     json!({
         "schema": "pullprobe/report/v1",
         "run": { "id": format!("{cidr}{at}"), "version": "0.1.0", "started_at": format!("2026-11-24T{at}:00Z"),
@@ -76,7 +81,10 @@ const NO_S3: [&str; 6] = [
 ];
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 #[test]
@@ -89,11 +97,23 @@ fn the_first_difference_is_named_with_both_sides() {
     let difference = document.first_difference.unwrap();
     assert_eq!(difference.fact, "s3/connect");
     assert_eq!(difference.against, Against::OtherVantages);
-    assert_eq!(difference.passing, map(&[("10.0.1.0/24 us-east-1a", "passed"), ("10.0.3.0/24 us-east-1a", "passed")]));
-    assert_eq!(difference.failing, map(&[("10.0.2.0/24 us-east-1a", "timed-out")]));
+    assert_eq!(
+        difference.passing,
+        map(&[
+            ("10.0.1.0/24 us-east-1a", "passed"),
+            ("10.0.3.0/24 us-east-1a", "passed")
+        ])
+    );
+    assert_eq!(
+        difference.failing,
+        map(&[("10.0.2.0/24 us-east-1a", "timed-out")])
+    );
     assert!(document.other_differences.is_empty() && document.changes.is_empty());
     assert_eq!((document.status, document.exit_code), (Status::Fail, 11));
-    assert_eq!(document.vantages[0].cause.as_deref(), Some("s3-gateway-missing"));
+    assert_eq!(
+        document.vantages[0].cause.as_deref(),
+        Some("s3-gateway-missing")
+    );
 }
 
 #[test]
@@ -110,7 +130,11 @@ fn the_order_is_that_of_a_tasks_start_and_the_clock_is_last() {
         "credentials/read passed",
     ];
     let document = compared(&[report("10.0.1.0/24", "10:00", "pass", &seen)]);
-    let facts: Vec<&str> = document.facts.iter().map(|fact| fact.fact.as_str()).collect();
+    let facts: Vec<&str> = document
+        .facts
+        .iter()
+        .map(|fact| fact.fact.as_str())
+        .collect();
     let order = [
         "credentials/read",
         "ssm/read",
@@ -127,10 +151,20 @@ fn the_order_is_that_of_a_tasks_start_and_the_clock_is_last() {
 
 #[test]
 fn healthy_subnets_with_other_addresses_do_not_differ() {
-    let same =
-        ["ecr.api/resolve passed same-subnet", "ecr.api/connect passed same-subnet", "ecr.api/connect passed private"];
-    let more = ["ecr.api/resolve passed private", "ecr.api/connect passed private", "ecr.api/connect passed private"];
-    let one = ["ecr.api/resolve passed private", "ecr.api/connect passed private"];
+    let same = [
+        "ecr.api/resolve passed same-subnet",
+        "ecr.api/connect passed same-subnet",
+        "ecr.api/connect passed private",
+    ];
+    let more = [
+        "ecr.api/resolve passed private",
+        "ecr.api/connect passed private",
+        "ecr.api/connect passed private",
+    ];
+    let one = [
+        "ecr.api/resolve passed private",
+        "ecr.api/connect passed private",
+    ];
     let document = compared(&[
         report("10.0.1.0/24", "10:00", "pass", &same),
         report("10.0.2.0/24", "10:00", "pass", &more),
@@ -153,9 +187,14 @@ fn private_here_and_public_there_is_a_difference_where_it_does_harm() {
         "s3/connect passed public",
         "s3/fetch not-reached",
     ];
-    let document =
-        compared(&[report("10.0.1.0/24", "10:00", "pass", &HEALTHY), report("10.0.2.0/24", "10:00", "fail", &public)]);
-    assert_eq!(document.first_difference.as_ref().unwrap().fact, "ecr.api/resolve");
+    let document = compared(&[
+        report("10.0.1.0/24", "10:00", "pass", &HEALTHY),
+        report("10.0.2.0/24", "10:00", "fail", &public),
+    ]);
+    assert_eq!(
+        document.first_difference.as_ref().unwrap().fact,
+        "ecr.api/resolve"
+    );
     // Through a NAT gateway the public answer works, and S3 is what stops the task.
     let through_nat = [
         "ecr.api/resolve passed public",
@@ -174,9 +213,21 @@ fn private_here_and_public_there_is_a_difference_where_it_does_harm() {
 
 #[test]
 fn what_differs_among_those_that_pass_explains_nothing() {
-    let nat = ["ecr.api/resolve passed public", "ecr.api/connect passed public", "s3/connect passed public"];
-    let endpoint = ["ecr.api/resolve passed private", "ecr.api/connect passed private", "s3/connect passed public"];
-    let both = ["ecr.api/resolve passed public", "ecr.api/connect refused public", "s3/connect passed public"];
+    let nat = [
+        "ecr.api/resolve passed public",
+        "ecr.api/connect passed public",
+        "s3/connect passed public",
+    ];
+    let endpoint = [
+        "ecr.api/resolve passed private",
+        "ecr.api/connect passed private",
+        "s3/connect passed public",
+    ];
+    let both = [
+        "ecr.api/resolve passed public",
+        "ecr.api/connect refused public",
+        "s3/connect passed public",
+    ];
     let document = compared(&[
         report("10.0.1.0/24", "10:00", "pass", &nat),
         report("10.0.2.0/24", "10:00", "pass", &endpoint),
@@ -188,27 +239,57 @@ fn what_differs_among_those_that_pass_explains_nothing() {
 #[test]
 fn a_value_that_passes_elsewhere_explains_nothing() {
     // The warning's vantage has the dead address too, and its task would start.
-    let partly = ["ecr.api/connect timed-out private", "ecr.api/connect passed private", "s3/connect passed"];
-    let broken = ["ecr.api/connect timed-out private", "ecr.api/connect passed private", "s3/connect reset"];
+    let partly = [
+        "ecr.api/connect timed-out private",
+        "ecr.api/connect passed private",
+        "s3/connect passed",
+    ];
+    let broken = [
+        "ecr.api/connect timed-out private",
+        "ecr.api/connect passed private",
+        "s3/connect reset",
+    ];
     let document = compared(&[
-        report("10.0.1.0/24", "10:00", "pass", &["ecr.api/connect passed private", "s3/connect passed"]),
+        report(
+            "10.0.1.0/24",
+            "10:00",
+            "pass",
+            &["ecr.api/connect passed private", "s3/connect passed"],
+        ),
         report("10.0.2.0/24", "10:00", "warn", &partly),
         report("10.0.3.0/24", "10:00", "fail", &broken),
     ]);
     let difference = document.first_difference.unwrap();
     assert_eq!(difference.fact, "s3/connect");
-    assert_eq!(difference.passing.len(), 2, "a task starts where there is only a warning");
+    assert_eq!(
+        difference.passing.len(),
+        2,
+        "a task starts where there is only a warning"
+    );
 }
 
 #[test]
 fn what_a_task_starts_without_does_not_explain_why_it_does_not_start() {
     let document = compared(&[
-        report("10.0.1.0/24", "10:00", "pass", &["metadata/read passed", "s3/connect passed", "clock/read passed"]),
+        report(
+            "10.0.1.0/24",
+            "10:00",
+            "pass",
+            &[
+                "metadata/read passed",
+                "s3/connect passed",
+                "clock/read passed",
+            ],
+        ),
         report(
             "10.0.2.0/24",
             "10:00",
             "fail",
-            &["metadata/read timed-out", "s3/connect reset", "clock/read clock-skewed"],
+            &[
+                "metadata/read timed-out",
+                "s3/connect reset",
+                "clock/read clock-skewed",
+            ],
         ),
     ]);
     assert_eq!(document.first_difference.unwrap().fact, "s3/connect");
@@ -216,19 +297,34 @@ fn what_a_task_starts_without_does_not_explain_why_it_does_not_start() {
 
 #[test]
 fn a_warning_is_compared_with_what_passes_where_nothing_fails() {
-    let partly = ["ecr.api/connect timed-out private", "ecr.api/connect passed private"];
+    let partly = [
+        "ecr.api/connect timed-out private",
+        "ecr.api/connect passed private",
+    ];
     let document = compared(&[
-        report("10.0.1.0/24", "10:00", "pass", &["ecr.api/connect passed private"]),
+        report(
+            "10.0.1.0/24",
+            "10:00",
+            "pass",
+            &["ecr.api/connect passed private"],
+        ),
         report("10.0.2.0/24", "10:00", "warn", &partly),
     ]);
     let difference = document.first_difference.unwrap();
-    assert_eq!(difference.failing, map(&[("10.0.2.0/24 us-east-1a", "partly timed-out")]));
+    assert_eq!(
+        difference.failing,
+        map(&[("10.0.2.0/24 us-east-1a", "partly timed-out")])
+    );
     assert_eq!(document.exit_code, 4);
 }
 
 #[test]
 fn vantages_that_fail_in_other_ways_are_told_apart() {
-    let no_name = ["ecr.api/resolve no-such-name", "ecr.api/connect not-reached", "s3/connect passed public"];
+    let no_name = [
+        "ecr.api/resolve no-such-name",
+        "ecr.api/connect not-reached",
+        "s3/connect passed public",
+    ];
     let document = compared(&[
         report("10.0.1.0/24", "10:00", "pass", &HEALTHY),
         report("10.0.2.0/24", "10:00", "fail", &NO_S3),
@@ -236,34 +332,75 @@ fn vantages_that_fail_in_other_ways_are_told_apart() {
         report("10.0.4.0/24", "10:00", "fail", &NO_S3),
     ]);
     let first = document.first_difference.unwrap();
-    assert_eq!((first.fact.as_str(), first.failing.len()), ("ecr.api/resolve", 1));
-    let [other] = document.other_differences.as_slice() else { panic!("{:?}", document.other_differences) };
-    assert_eq!((other.fact.as_str(), other.failing.len()), ("s3/connect", 2));
+    assert_eq!(
+        (first.fact.as_str(), first.failing.len()),
+        ("ecr.api/resolve", 1)
+    );
+    let [other] = document.other_differences.as_slice() else {
+        panic!("{:?}", document.other_differences)
+    };
+    assert_eq!(
+        (other.fact.as_str(), other.failing.len()),
+        ("s3/connect", 2)
+    );
 }
 
 #[test]
 fn where_nobody_passes_the_reason_is_given_and_what_they_share() {
-    let document =
-        compared(&[report("10.0.1.0/24", "10:00", "fail", &NO_S3), report("10.0.2.0/24", "10:00", "fail", &NO_S3)]);
+    let document = compared(&[
+        report("10.0.1.0/24", "10:00", "fail", &NO_S3),
+        report("10.0.2.0/24", "10:00", "fail", &NO_S3),
+    ]);
     assert_eq!(document.first_difference, None);
-    assert!(document.explanation.contains("No vantage passes"), "{}", document.explanation);
-    assert!(document.explanation.contains("timed-out at s3/connect"), "{}", document.explanation);
+    assert!(
+        document.explanation.contains("No vantage passes"),
+        "{}",
+        document.explanation
+    );
+    assert!(
+        document.explanation.contains("timed-out at s3/connect"),
+        "{}",
+        document.explanation
+    );
 }
 
 #[test]
 fn not_checked_is_neither_passed_nor_a_reason() {
     let unchecked = ["ecr.api/connect not-checked", "s3/connect timed-out"];
     let document = compared(&[
-        report("10.0.1.0/24", "10:00", "pass", &["ecr.api/connect passed", "s3/connect passed"]),
+        report(
+            "10.0.1.0/24",
+            "10:00",
+            "pass",
+            &["ecr.api/connect passed", "s3/connect passed"],
+        ),
         report("10.0.2.0/24", "10:00", "fail", &unchecked),
     ]);
-    assert_eq!(document.first_difference.unwrap().fact, "s3/connect", "a failure explains more");
+    assert_eq!(
+        document.first_difference.unwrap().fact,
+        "s3/connect",
+        "a failure explains more"
+    );
     let document = compared(&[
-        report("10.0.1.0/24", "10:00", "pass", &["ecr.api/connect not-checked", "s3/connect passed"]),
-        report("10.0.2.0/24", "10:00", "fail", &["ecr.api/connect timed-out", "logs/connect refused"]),
+        report(
+            "10.0.1.0/24",
+            "10:00",
+            "pass",
+            &["ecr.api/connect not-checked", "s3/connect passed"],
+        ),
+        report(
+            "10.0.2.0/24",
+            "10:00",
+            "fail",
+            &["ecr.api/connect timed-out", "logs/connect refused"],
+        ),
     ]);
     assert_eq!(document.first_difference, None, "nobody who passes knows");
-    assert!(document.explanation.contains("checked on both sides"), "{}", document.explanation);
+    assert!(
+        document.explanation.contains("checked on both sides"),
+        "{}",
+        document.explanation
+    );
 }
 
 #[test]
@@ -273,7 +410,12 @@ fn the_exit_code_is_the_worst_vantages() {
             .iter()
             .enumerate()
             .map(|(n, (status, code))| {
-                let mut report = report(&format!("10.0.{n}.0/24"), "10:00", status, &["s3/connect passed"]);
+                let mut report = report(
+                    &format!("10.0.{n}.0/24"),
+                    "10:00",
+                    status,
+                    &["s3/connect passed"],
+                );
                 report["verdict"]["exit_code"] = json!(code);
                 report
             })
@@ -282,7 +424,15 @@ fn the_exit_code_is_the_worst_vantages() {
     };
     assert_eq!(code(&[("pass", 0), ("pass", 0)]), 0);
     assert_eq!(code(&[("pass", 0), ("warn", 4)]), 4);
-    assert_eq!(code(&[("warn", 4), ("inconclusive", 3)]), 3, "what was not checked may fail");
+    assert_eq!(
+        code(&[("warn", 4), ("inconclusive", 3)]),
+        3,
+        "what was not checked may fail"
+    );
     assert_eq!(code(&[("inconclusive", 3), ("fail", 14), ("warn", 4)]), 14);
-    assert_eq!(code(&[("fail", 14), ("fail", 11), ("fail", 20)]), 11, "the earliest step");
+    assert_eq!(
+        code(&[("fail", 14), ("fail", 11), ("fail", 20)]),
+        11,
+        "the earliest step"
+    );
 }

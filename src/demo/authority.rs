@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig};
@@ -31,9 +31,16 @@ impl Authority {
     pub(super) fn new(organization: &str) -> Result<Self, StartError> {
         let root = issuer_params(organization, "Root CA 1", BasicConstraints::Unconstrained);
         let root = CertifiedIssuer::self_signed(root, KeyPair::generate()?)?;
-        let params = issuer_params(organization, "RSA 2048 M01", BasicConstraints::Constrained(0));
+        let params = issuer_params(
+            organization,
+            "RSA 2048 M01",
+            BasicConstraints::Constrained(0),
+        );
         let intermediate = CertifiedIssuer::signed_by(params, KeyPair::generate()?, &root)?;
-        Ok(Self { root: root.der().clone(), intermediate })
+        Ok(Self {
+            root: root.der().clone(),
+            intermediate,
+        })
     }
 
     /// The store of somebody who trusts this authority and no other.
@@ -44,14 +51,23 @@ impl Authority {
     }
 
     /// A TLS server with a fresh leaf for `names`.
-    pub(super) fn server(&self, names: &[String], years: Years) -> Result<Arc<ServerConfig>, StartError> {
+    pub(super) fn server(
+        &self,
+        names: &[String],
+        years: Years,
+    ) -> Result<Arc<ServerConfig>, StartError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = rcgen::DistinguishedName::new();
         if let Some(name) = names.first() {
-            params.distinguished_name.push(DnType::CommonName, name.as_str());
+            params
+                .distinguished_name
+                .push(DnType::CommonName, name.as_str());
         }
-        (params.not_before, params.not_after) = (date_time_ymd(years.start, 1, 1), date_time_ymd(years.end, 1, 1));
+        (params.not_before, params.not_after) = (
+            date_time_ymd(years.start, 1, 1),
+            date_time_ymd(years.end, 1, 1),
+        );
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let leaf = params.signed_by(&key, &self.intermediate)?;
@@ -66,12 +82,21 @@ impl Authority {
     }
 }
 
-fn issuer_params(organization: &str, name: &str, constraints: BasicConstraints) -> CertificateParams {
+fn issuer_params(
+    organization: &str,
+    name: &str,
+    constraints: BasicConstraints,
+) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::OrganizationName, organization);
-    params.distinguished_name.push(DnType::CommonName, format!("{organization} {name}"));
-    (params.not_before, params.not_after) = (date_time_ymd(NOW.start, 1, 1), date_time_ymd(NOW.end, 1, 1));
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, organization);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("{organization} {name}"));
+    (params.not_before, params.not_after) =
+        (date_time_ymd(NOW.start, 1, 1), date_time_ymd(NOW.end, 1, 1));
     params.is_ca = IsCa::Ca(constraints);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params

@@ -28,7 +28,12 @@ pub(super) fn presigned(cloud: &Cloud, digest: &str) -> String {
 /// Where a blob is: nothing in the name tells the digest.
 fn object(digest: &str) -> String {
     let hex = image::hex(digest.as_bytes());
-    format!("/9c8e-{}/{}-{}", super::setting::ACCOUNT, &hex[..8], &hex[8..40])
+    format!(
+        "/9c8e-{}/{}-{}",
+        super::setting::ACCOUNT,
+        &hex[..8],
+        &hex[8..40]
+    )
 }
 
 fn signature(path: &str) -> String {
@@ -41,7 +46,9 @@ pub(super) fn answer(cloud: &Cloud, asked: &Asked) -> Answer {
 
 fn get_object(cloud: &Cloud, asked: &Asked) -> Result<Answer, Refusal> {
     let (path, query) = (asked.uri.path(), asked.uri.query().unwrap_or_default());
-    let claimed = query.split('&').find_map(|pair| pair.strip_prefix("X-Amz-Signature="));
+    let claimed = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("X-Amz-Signature="));
     if claimed.is_some() && asked.headers.contains_key("authorization") {
         return Err(refuse(
             StatusCode::BAD_REQUEST,
@@ -54,32 +61,67 @@ fn get_object(cloud: &Cloud, asked: &Asked) -> Result<Answer, Refusal> {
         return Err(refusal.clone());
     }
     match claimed {
-        None => return Err(refuse(StatusCode::FORBIDDEN, "AccessDenied", "Access Denied")),
+        None => {
+            return Err(refuse(
+                StatusCode::FORBIDDEN,
+                "AccessDenied",
+                "Access Denied",
+            ));
+        }
         Some(claimed) if claimed != signature(path) => {
             let message = "The request signature we calculated does not match the signature you provided. Check your \
                            key and signing method.";
-            return Err(refuse(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", message));
+            return Err(refuse(
+                StatusCode::FORBIDDEN,
+                "SignatureDoesNotMatch",
+                message,
+            ));
         }
         Some(_) => {}
     }
-    let blob = cloud.image.blobs.iter().find(|(digest, _)| object(digest) == path).map(|(_, bytes)| bytes);
+    let blob = cloud
+        .image
+        .blobs
+        .iter()
+        .find(|(digest, _)| object(digest) == path)
+        .map(|(_, bytes)| bytes);
     let Some(blob) = blob.filter(|_| cloud.setting.contents.layers) else {
-        return Err(refuse(StatusCode::NOT_FOUND, "NoSuchKey", "The specified key does not exist."));
+        return Err(refuse(
+            StatusCode::NOT_FOUND,
+            "NoSuchKey",
+            "The specified key does not exist.",
+        ));
     };
     if ![Method::GET, Method::HEAD].contains(&asked.method) {
         let message = "The specified method is not allowed against this resource.";
-        return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message));
+        return Err(refuse(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            message,
+        ));
     }
     let whole = || http::answer(StatusCode::OK, "application/octet-stream", blob.clone());
     let answer = match asked.header("range").map(|range| bounds(range, blob.len())) {
         None | Some(Bounds::Unreadable) => whole(),
         Some(Bounds::Within(first, end)) => {
-            let part = http::answer(StatusCode::PARTIAL_CONTENT, "application/octet-stream", blob.slice(first..end));
-            with_header(part, "content-range", &format!("bytes {first}-{}/{}", end - 1, blob.len()))
+            let part = http::answer(
+                StatusCode::PARTIAL_CONTENT,
+                "application/octet-stream",
+                blob.slice(first..end),
+            );
+            with_header(
+                part,
+                "content-range",
+                &format!("bytes {first}-{}/{}", end - 1, blob.len()),
+            )
         }
         Some(Bounds::Outside) => {
             let message = "The requested range is not satisfiable";
-            return Err(refuse(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", message));
+            return Err(refuse(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "InvalidRange",
+                message,
+            ));
         }
     };
     Ok(with_header(answer, "accept-ranges", "bytes"))
@@ -94,7 +136,9 @@ enum Bounds {
 
 /// The first byte and the one after the last of `bytes=a-b` or `bytes=a-`.
 fn bounds(range: &str, length: usize) -> Bounds {
-    let parts = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+    let parts = range
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'));
     let Some((Ok(first), last)) = parts.map(|(first, last)| (first.parse::<usize>(), last)) else {
         return Bounds::Unreadable;
     };
@@ -103,11 +147,19 @@ fn bounds(range: &str, length: usize) -> Bounds {
         Err(_) if last.is_empty() => length,
         Err(_) => return Bounds::Unreadable,
     };
-    if first < end { Bounds::Within(first, end) } else { Bounds::Outside }
+    if first < end {
+        Bounds::Within(first, end)
+    } else {
+        Bounds::Outside
+    }
 }
 
 fn refuse(status: StatusCode, code: &'static str, message: &str) -> Refusal {
-    Refusal { status, code, message: message.into() }
+    Refusal {
+        status,
+        code,
+        message: message.into(),
+    }
 }
 
 fn error(refusal: &Refusal) -> Answer {
@@ -118,5 +170,9 @@ fn error(refusal: &Refusal) -> Answer {
         refusal.code,
         refusal.message.replace('&', "&amp;").replace('<', "&lt;"),
     );
-    with_header(http::answer(refusal.status, "application/xml", body), "x-amz-request-id", id)
+    with_header(
+        http::answer(refusal.status, "application/xml", body),
+        "x-amz-request-id",
+        id,
+    )
 }

@@ -36,13 +36,19 @@ pub(super) struct Asked {
     pub(super) body: Bytes,
 }
 
-/// The largest request of any operation: `PutLogEvents` takes 1 MiB of events, whose JSON may be twice as long.
+/// The largest request of any operation: `PutLogEvents` takes 1 MiB of events, whose JSON may be
+/// twice as long.
 const LARGEST_REQUEST: usize = 4 * 1024 * 1024;
 
 impl Cloud {
     pub(super) fn new(setting: Setting, port: u16) -> Self {
         let image = Image::new(&setting.contents.architectures);
-        Self { setting, port, image, streams: Mutex::default() }
+        Self {
+            setting,
+            port,
+            image,
+            streams: Mutex::default(),
+        }
     }
 
     /// AWS's time.
@@ -67,7 +73,12 @@ impl Cloud {
             Ok(body) => body.to_bytes(),
             Err(_) => return http::answer(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", ""),
         };
-        let asked = Asked { method: head.method, uri: head.uri, headers: head.headers, body };
+        let asked = Asked {
+            method: head.method,
+            uri: head.uri,
+            headers: head.headers,
+            body,
+        };
         let answer = match service {
             Role::EcrApi => ecr::answer(self, &asked),
             Role::EcrDkr => registry::answer(self, &asked),
@@ -83,8 +94,16 @@ impl Cloud {
 
 /// Adds a request id, made from the request so that a run can be repeated.
 fn identified(answer: Answer, asked: &Asked) -> Answer {
-    let hex = super::image::hex(format!("{} {} {:?}", asked.method, asked.uri, asked.body).as_bytes());
-    let id = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32]);
+    let hex =
+        super::image::hex(format!("{} {} {:?}", asked.method, asked.uri, asked.body).as_bytes());
+    let id = format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..32]
+    );
     http::with_header(answer, "x-amzn-requestid", &id)
 }
 
@@ -94,11 +113,13 @@ impl Asked {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The operation that `X-Amz-Target` names, and its parameters. Fails as a JSON service does where they cannot be read.
+    /// The operation that `X-Amz-Target` names, and its parameters. Fails as a JSON service does
+    /// where they cannot be read.
     pub(super) fn operation(&self) -> Result<(&str, serde_json::Value), Refusal> {
         let unknown = || Refusal::json("UnknownOperationException", "");
         let target = self.header("x-amz-target").ok_or_else(unknown)?;
-        let body = serde_json::from_slice(&self.body).map_err(|_| Refusal::json("SerializationException", ""))?;
+        let body = serde_json::from_slice(&self.body)
+            .map_err(|_| Refusal::json("SerializationException", ""))?;
         Ok((target, body))
     }
 }

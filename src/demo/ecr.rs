@@ -17,7 +17,10 @@ const LIFETIME: SignedDuration = SignedDuration::from_hours(12);
 
 /// The registry's Basic credential: base64 of `AWS:<password>`.
 pub(super) fn token() -> String {
-    STANDARD.encode(format!("AWS:{}", STANDARD.encode(super::image::hex(b"the registry's password"))))
+    STANDARD.encode(format!(
+        "AWS:{}",
+        STANDARD.encode(super::image::hex(b"the registry's password"))
+    ))
 }
 
 pub(super) fn answer(cloud: &Cloud, asked: &Asked) -> Answer {

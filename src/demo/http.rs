@@ -36,7 +36,8 @@ pub(super) struct Reception {
     pub(super) pace: Pace,
 }
 
-/// A tunnel's worth: with 20 bytes of IP and 20 of TCP it fits an MTU of 1,340. Loopback offers 65,483.
+/// A tunnel's worth: with 20 bytes of IP and 20 of TCP it fits an MTU of 1,340. Loopback offers
+/// 65,483.
 const LARGEST_SEGMENT: u32 = 1_300;
 
 /// Serves TLS connections with `answer`, for ever.
@@ -47,8 +48,11 @@ where
 {
     let mut clients = JoinSet::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        // Head and body are written apart; Nagle would hold the body back until the head is acknowledged.
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        // Head and body are written apart; Nagle would hold the body back until the head is
+        // acknowledged.
         let _ = stream.set_nodelay(true);
         let (reception, answer) = (reception.clone(), answer.clone());
         clients.spawn(async move {
@@ -66,7 +70,9 @@ where
 {
     match reception.path {
         Path::Stalled => return swallow(stream).await,
-        Path::LargeSegmentsLost if SockRef::from(&stream).tcp_mss()? > LARGEST_SEGMENT => return swallow(stream).await,
+        Path::LargeSegmentsLost if SockRef::from(&stream).tcp_mss()? > LARGEST_SEGMENT => {
+            return swallow(stream).await;
+        }
         Path::Reset => {
             stream.readable().await?;
             return stream.set_zero_linger();
@@ -112,10 +118,16 @@ where
 }
 
 /// An answer with a body of the given type.
-pub(super) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+pub(super) fn answer(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Answer {
     let mut answer = Response::new(body.into());
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
 }
 
@@ -129,16 +141,28 @@ pub(super) fn with_header(mut answer: Answer, name: &'static str, value: &str) -
 
 /// Sets the `Date` of a service whose clock shows `now` (RFC 9110 section 5.6.7).
 pub(super) fn dated(answer: Answer, now: Timestamp) -> Answer {
-    with_header(answer, "date", &now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+    with_header(
+        answer,
+        "date",
+        &now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string(),
+    )
 }
 
 /// Success of a JSON protocol.
 pub(super) fn json(body: &serde_json::Value) -> Answer {
-    answer(StatusCode::OK, "application/x-amz-json-1.1", body.to_string())
+    answer(
+        StatusCode::OK,
+        "application/x-amz-json-1.1",
+        body.to_string(),
+    )
 }
 
 /// An error of a JSON protocol (AWS JSON 1.1: the code in the body's `__type`).
 pub(super) fn json_error(refusal: &Refusal) -> Answer {
     let body = serde_json::json!({ "__type": refusal.code, "message": refusal.message });
-    answer(refusal.status, "application/x-amz-json-1.1", body.to_string())
+    answer(
+        refusal.status,
+        "application/x-amz-json-1.1",
+        body.to_string(),
+    )
 }

@@ -1,4 +1,5 @@
-//! An image of two layers for each architecture: real bytes, real digests, the same at every run. Pure.
+//! An image of two layers for each architecture: real bytes, real digests, the same at every run.
+//! Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -38,20 +39,29 @@ const LAYERS: [usize; 2] = [24 * 1024, 96 * 1024];
 impl Image {
     /// An image for these architectures.
     pub(super) fn new(architectures: &[&str]) -> Self {
-        let mut image = Self { index: String::new(), manifests: BTreeMap::new(), blobs: BTreeMap::new() };
-        let children: Vec<_> = architectures.iter().map(|architecture| image.add_platform(architecture)).collect();
+        let mut image = Self {
+            index: String::new(),
+            manifests: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+        };
+        let children: Vec<_> = architectures
+            .iter()
+            .map(|architecture| image.add_platform(architecture))
+            .collect();
         let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": children });
         image.index = image.add_manifest(INDEX, &index).0;
         image
     }
 
     fn add_platform(&mut self, architecture: &str) -> Value {
-        let layers = LAYERS.map(|size| self.add_blob(noise(&format!("{architecture} {size}"), size)));
+        let layers =
+            LAYERS.map(|size| self.add_blob(noise(&format!("{architecture} {size}"), size)));
         let diff_ids: Vec<_> = layers.iter().map(|(digest, _)| digest).collect();
         let config = json!({ "architecture": architecture, "os": "linux", "config": { "Cmd": ["/app"] },
             "rootfs": { "type": "layers", "diff_ids": diff_ids } });
         let (config, config_size) = self.add_blob(config.to_string().into());
-        let layers = layers.map(|(digest, size)| json!({ "mediaType": LAYER, "digest": digest, "size": size }));
+        let layers = layers
+            .map(|(digest, size)| json!({ "mediaType": LAYER, "digest": digest, "size": size }));
         let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST,
             "config": { "mediaType": CONFIG, "digest": config, "size": config_size }, "layers": layers });
         let (digest, size) = self.add_manifest(MANIFEST, &manifest);
@@ -62,7 +72,8 @@ impl Image {
     fn add_manifest(&mut self, media_type: &'static str, document: &Value) -> (String, usize) {
         let bytes = Bytes::from(document.to_string());
         let (digest, size) = (digest(&bytes), bytes.len());
-        self.manifests.insert(digest.clone(), Manifest { media_type, bytes });
+        self.manifests
+            .insert(digest.clone(), Manifest { media_type, bytes });
         (digest, size)
     }
 
@@ -80,10 +91,12 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 
 /// The SHA-256 of `bytes` in hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// `length` bytes that do not compress, from `seed`.
@@ -106,11 +119,17 @@ mod tests {
     #[test]
     fn every_digest_in_a_document_is_that_of_bytes_that_exist() {
         let image = Image::new(&["amd64", "arm64"]);
-        let read = |digest: &str| serde_json::from_slice::<Value>(&image.manifests[digest].bytes).unwrap();
+        let read =
+            |digest: &str| serde_json::from_slice::<Value>(&image.manifests[digest].bytes).unwrap();
         let index = read(&image.index);
         for child in index["manifests"].as_array().unwrap() {
             let manifest = read(child["digest"].as_str().unwrap());
-            for blob in manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]) {
+            for blob in manifest["layers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .chain([&manifest["config"]])
+            {
                 let bytes = &image.blobs[blob["digest"].as_str().unwrap()];
                 assert_eq!(Value::from(bytes.len()), blob["size"]);
                 assert_eq!(digest(bytes), blob["digest"].as_str().unwrap());

@@ -31,7 +31,12 @@ fn serve(cloud: &Cloud, asked: &Asked) -> Result<Answer, Refusal> {
         return Err(refusal.clone());
     }
     let text = |name: &str| {
-        let missing = || Refusal::json("InvalidParameterException", format!("{name} must not be null"));
+        let missing = || {
+            Refusal::json(
+                "InvalidParameterException",
+                format!("{name} must not be null"),
+            )
+        };
         body[name].as_str().map(str::to_owned).ok_or_else(missing)
     };
     let key = (text("logGroupName")?, text("logStreamName")?);
@@ -47,9 +52,13 @@ fn serve(cloud: &Cloud, asked: &Asked) -> Result<Answer, Refusal> {
         streams.insert(key, Vec::new());
         return Ok(http::json(&json!({})));
     }
-    let stream = streams.get_mut(&key).ok_or_else(|| not_found("The specified log stream does not exist."))?;
+    let stream = streams
+        .get_mut(&key)
+        .ok_or_else(|| not_found("The specified log stream does not exist."))?;
     stream.extend(events(&body["logEvents"])?);
-    Ok(http::json(&json!({ "nextSequenceToken": "49590302640852100000000000000000000000000000000000000000" })))
+    Ok(http::json(
+        &json!({ "nextSequenceToken": "49590302640852100000000000000000000000000000000000000000" }),
+    ))
 }
 
 fn events(events: &Value) -> Result<Vec<String>, Refusal> {
@@ -58,20 +67,28 @@ fn events(events: &Value) -> Result<Vec<String>, Refusal> {
     let mut messages = Vec::new();
     for event in events.as_array().map(Vec::as_slice).unwrap_or_default() {
         let (Some(message), true) = (event["message"].as_str(), event["timestamp"].is_i64()) else {
-            return Err(invalid("1 validation error detected: an event needs a message and a timestamp".into()));
+            return Err(invalid(
+                "1 validation error detected: an event needs a message and a timestamp".into(),
+            ));
         };
         let size = message.len() + EVENT_OVERHEAD;
         if size > LARGEST_EVENT {
-            return Err(invalid(format!("Log event too large: {size} bytes exceeds limit of {LARGEST_EVENT}")));
+            return Err(invalid(format!(
+                "Log event too large: {size} bytes exceeds limit of {LARGEST_EVENT}"
+            )));
         }
         batch += size;
         messages.push(message.to_owned());
     }
     if batch > LARGEST_BATCH {
-        return Err(invalid(format!("Upload too large: {batch} bytes exceeds limit of {LARGEST_BATCH}")));
+        return Err(invalid(format!(
+            "Upload too large: {batch} bytes exceeds limit of {LARGEST_BATCH}"
+        )));
     }
     if messages.is_empty() {
-        return Err(invalid("1 validation error detected: Value at 'logEvents' failed to satisfy constraint".into()));
+        return Err(invalid(
+            "1 validation error detected: Value at 'logEvents' failed to satisfy constraint".into(),
+        ));
     }
     Ok(messages)
 }

@@ -1,4 +1,5 @@
-//! What happens to packets on the way to an address, without privileges: a listening socket, and who is at it.
+//! What happens to packets on the way to an address, without privileges: a listening socket, and
+//! who is at it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -47,10 +48,12 @@ impl Holder {
     }
 }
 
-/// How often a port is tried. One that is free on one loopback address is nearly always free on all.
+/// How often a port is tried. One that is free on one loopback address is nearly always free on
+/// all.
 const TRIES: usize = 32;
 
-/// Binds all of `addresses` to one port that is free on each. Fails if there is none, or without a 127/8 loopback.
+/// Binds all of `addresses` to one port that is free on each. Fails if there is none, or without a
+/// 127/8 loopback.
 pub(super) fn claim(addresses: &[(Ipv4Addr, Path)]) -> io::Result<(u16, Vec<Door>)> {
     until_free(|| claim_from(0, addresses))
 }
@@ -66,15 +69,22 @@ pub(super) fn until_free<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::R
     attempt()
 }
 
-/// Binds all of `addresses` to `port`; where it is 0, to the one that the first gets. Fails if one of them is in use.
-pub(super) fn claim_from(mut port: u16, addresses: &[(Ipv4Addr, Path)]) -> io::Result<(u16, Vec<Door>)> {
+/// Binds all of `addresses` to `port`; where it is 0, to the one that the first gets. Fails if one
+/// of them is in use.
+pub(super) fn claim_from(
+    mut port: u16,
+    addresses: &[(Ipv4Addr, Path)],
+) -> io::Result<(u16, Vec<Door>)> {
     let mut doors = Vec::new();
     for (address, path) in addresses {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_cloexec(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&SocketAddrV4::new(*address, port).into())?;
-        port = socket.local_addr()?.as_socket().map_or(port, |bound| bound.port());
+        port = socket
+            .local_addr()?
+            .as_socket()
+            .map_or(port, |bound| bound.port());
         doors.push(door(socket, *path)?);
     }
     Ok((port, doors))
@@ -82,7 +92,10 @@ pub(super) fn claim_from(mut port: u16, addresses: &[(Ipv4Addr, Path)]) -> io::R
 
 fn door(socket: Socket, path: Path) -> io::Result<Door> {
     match path {
-        Path::Refused => Ok(Door::Held(Holder { _socket: socket, _crowd: None })),
+        Path::Refused => Ok(Door::Held(Holder {
+            _socket: socket,
+            _crowd: None,
+        })),
         Path::Silent => silence(socket).map(Door::Held),
         Path::Open | Path::Reset | Path::Stalled | Path::LargeSegmentsLost => {
             socket.listen(BACKLOG)?;
@@ -94,14 +107,21 @@ fn door(socket: Socket, path: Path) -> io::Result<Door> {
 /// Room for a probe that tries many source ports at once.
 const BACKLOG: i32 = 128;
 
-/// Linux drops every SYN to a listener whose accept queue is full, and says nothing (`tcp_conn_request` in
-/// `net/ipv4/tcp_input.c`). A queue of length 0 takes one connection, and nobody ever accepts it. A socket filter would do
-/// as well, if a TCP socket could have one without `CAP_NET_ADMIN`.
+/// Linux drops every SYN to a listener whose accept queue is full, and says nothing
+/// (`tcp_conn_request` in `net/ipv4/tcp_input.c`). A queue of length 0 takes one connection, and
+/// nobody ever accepts it. A socket filter would do as well, if a TCP socket could have one without
+/// `CAP_NET_ADMIN`.
 fn silence(socket: Socket) -> io::Result<Holder> {
     socket.listen(0)?;
-    let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let address = socket
+        .local_addr()?
+        .as_socket()
+        .ok_or(io::ErrorKind::AddrNotAvailable)?;
     let crowd = TcpStream::connect(address)?;
-    Ok(Holder { _socket: socket, _crowd: Some(crowd) })
+    Ok(Holder {
+        _socket: socket,
+        _crowd: Some(crowd),
+    })
 }
 
 #[cfg(test)]
@@ -125,14 +145,21 @@ mod tests {
     async fn silence_is_no_answer_at_all() {
         let (peer, _doors) = one(Path::Silent);
         for _ in 0..3 {
-            assert!(timeout(Duration::from_millis(200), TcpStream::connect(peer)).await.is_err());
+            assert!(
+                timeout(Duration::from_millis(200), TcpStream::connect(peer))
+                    .await
+                    .is_err()
+            );
         }
     }
 
     #[tokio::test]
     async fn refusal_is_an_answer() {
         let (peer, _doors) = one(Path::Refused);
-        let error = timeout(Duration::from_secs(1), TcpStream::connect(peer)).await.unwrap().unwrap_err();
+        let error = timeout(Duration::from_secs(1), TcpStream::connect(peer))
+            .await
+            .unwrap()
+            .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 

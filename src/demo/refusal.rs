@@ -27,26 +27,46 @@ pub(super) fn repository_arn() -> String {
 impl Refusal {
     /// An error of a JSON protocol: always 400, whatever the error.
     pub fn json(code: &'static str, message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code, message: message.into() }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code,
+            message: message.into(),
+        }
     }
 
     /// An error of the registry.
     pub fn registry(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
     }
 
     /// IAM's no from a JSON service; `reason` is the clause that names the policy, or nothing.
     pub fn access(action: &str, resource: &str, reason: &str) -> Self {
-        Self::json("AccessDeniedException", not_authorized(action, resource, reason))
+        Self::json(
+            "AccessDeniedException",
+            not_authorized(action, resource, reason),
+        )
     }
 
     /// IAM's no from the registry, which asks it again at every call.
     pub fn pull(action: &str, reason: &str) -> Self {
-        Self::registry(StatusCode::FORBIDDEN, "DENIED", not_authorized(action, &repository_arn(), reason))
+        Self::registry(
+            StatusCode::FORBIDDEN,
+            "DENIED",
+            not_authorized(action, &repository_arn(), reason),
+        )
     }
 }
 
 fn not_authorized(action: &str, resource: &str, reason: &str) -> String {
-    let refusal = format!("User: {PRINCIPAL} is not authorized to perform: {action} on resource: {resource}");
-    if reason.is_empty() { refusal } else { format!("{refusal} {reason}") }
+    let refusal =
+        format!("User: {PRINCIPAL} is not authorized to perform: {action} on resource: {resource}");
+    if reason.is_empty() {
+        refusal
+    } else {
+        format!("{refusal} {reason}")
+    }
 }

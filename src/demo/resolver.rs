@@ -26,7 +26,11 @@ struct Server {
 
 /// Starts the server in `tasks` and says where it is asked. Fails if no port is free.
 pub(super) fn start(setting: &Setting, tasks: &mut JoinSet<()>) -> io::Result<SocketAddr> {
-    let path = if setting.resolver == Resolver::Silent { Path::Silent } else { Path::Open };
+    let path = if setting.resolver == Resolver::Silent {
+        Path::Silent
+    } else {
+        Path::Open
+    };
     let (udp, doors) = path::until_free(|| {
         let udp = std::net::UdpSocket::bind((ADDRESS, 0))?;
         let (_, doors) = path::claim_from(udp.local_addr()?.port(), &[(ADDRESS, path)])?;
@@ -34,7 +38,10 @@ pub(super) fn start(setting: &Setting, tasks: &mut JoinSet<()>) -> io::Result<So
     })?;
     udp.set_nonblocking(true)?;
     let address = udp.local_addr()?;
-    let server = Arc::new(Server { mood: setting.resolver, zones: zone::zones(setting) });
+    let server = Arc::new(Server {
+        mood: setting.resolver,
+        zones: zone::zones(setting),
+    });
     tasks.spawn(serve_udp(UdpSocket::from_std(udp)?, Arc::clone(&server)));
     for door in doors {
         match door {
@@ -48,11 +55,20 @@ pub(super) fn start(setting: &Setting, tasks: &mut JoinSet<()>) -> io::Result<So
 async fn serve_udp(socket: UdpSocket, server: Arc<Server>) {
     let mut buffer = vec![0; usize::from(u16::MAX)];
     loop {
-        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
-        let Some((response, room)) = server.answer(&buffer[..length]) else { continue };
-        let Ok(whole) = response.to_vec() else { continue };
-        let cut =
-            if whole.len() > usize::from(room) { response.truncate().to_vec().unwrap_or_default() } else { whole };
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
+        let Some((response, room)) = server.answer(&buffer[..length]) else {
+            continue;
+        };
+        let Ok(whole) = response.to_vec() else {
+            continue;
+        };
+        let cut = if whole.len() > usize::from(room) {
+            response.truncate().to_vec().unwrap_or_default()
+        } else {
+            whole
+        };
         // A client that has gone away is not the server's business.
         let _ = socket.send_to(&cut, peer).await;
     }
@@ -61,7 +77,9 @@ async fn serve_udp(socket: UdpSocket, server: Arc<Server>) {
 async fn serve_tcp(listener: TcpListener, server: Arc<Server>) {
     let mut clients = JoinSet::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
         let server = Arc::clone(&server);
         clients.spawn(async move {
             let _ = serve_client(stream, &server).await;
@@ -74,9 +92,13 @@ async fn serve_client(mut stream: TcpStream, server: &Server) -> io::Result<()> 
     loop {
         let mut question = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut question).await?;
-        let answer = server.answer(&question).and_then(|(response, _)| response.to_vec().ok());
+        let answer = server
+            .answer(&question)
+            .and_then(|(response, _)| response.to_vec().ok());
         let Some(answer) = answer else { return Ok(()) };
-        stream.write_u16(u16::try_from(answer.len()).unwrap_or(u16::MAX)).await?;
+        stream
+            .write_u16(u16::try_from(answer.len()).unwrap_or(u16::MAX))
+            .await?;
         stream.write_all(&answer).await?;
     }
 }
@@ -99,7 +121,10 @@ impl Server {
             Resolver::Refuses => response.metadata.response_code = ResponseCode::Refused,
             Resolver::Silent => return None,
         }
-        let room = request.edns.as_ref().map_or(PLAIN_UDP, |_| request.max_payload());
+        let room = request
+            .edns
+            .as_ref()
+            .map_or(PLAIN_UDP, |_| request.max_payload());
         Some((response, room))
     }
 }
@@ -124,16 +149,25 @@ mod tests {
 
     async fn over_udp(server: SocketAddr, question: &Message) -> Option<Message> {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        socket.send_to(&question.to_vec().unwrap(), server).await.unwrap();
+        socket
+            .send_to(&question.to_vec().unwrap(), server)
+            .await
+            .unwrap();
         let mut buffer = [0; 4096];
-        let length = timeout(Duration::from_millis(300), socket.recv(&mut buffer)).await.ok()?.unwrap();
+        let length = timeout(Duration::from_millis(300), socket.recv(&mut buffer))
+            .await
+            .ok()?
+            .unwrap();
         Some(Message::from_vec(&buffer[..length]).unwrap())
     }
 
     async fn over_tcp(server: SocketAddr, question: &Message) -> Message {
         let mut stream = TcpStream::connect(server).await.unwrap();
         let bytes = question.to_vec().unwrap();
-        stream.write_u16(bytes.len().try_into().unwrap()).await.unwrap();
+        stream
+            .write_u16(bytes.len().try_into().unwrap())
+            .await
+            .unwrap();
         stream.write_all(&bytes).await.unwrap();
         let mut answer = vec![0; usize::from(stream.read_u16().await.unwrap())];
         stream.read_exact(&mut answer).await.unwrap();
@@ -143,7 +177,9 @@ mod tests {
     #[tokio::test]
     async fn an_answer_too_large_for_udp_is_cut_and_whole_over_tcp() {
         let mut aws = Setting::healthy();
-        let many = (1..=40).map(|last| (Ipv4Addr::new(127, 0, 9, last), Path::Open)).collect();
+        let many = (1..=40)
+            .map(|last| (Ipv4Addr::new(127, 0, 9, last), Path::Open))
+            .collect();
         aws.site(Role::EcrApi).addresses = many;
         let mut tasks = JoinSet::new();
         let server = start(&aws, &mut tasks).unwrap();
@@ -151,7 +187,10 @@ mod tests {
         let cut = over_udp(server, &question).await.unwrap();
         assert!(cut.metadata.truncation && cut.answers.is_empty());
         let whole = over_tcp(server, &question).await;
-        assert_eq!((whole.metadata.id, whole.answers.len()), (question.metadata.id, 40));
+        assert_eq!(
+            (whole.metadata.id, whole.answers.len()),
+            (question.metadata.id, 40)
+        );
     }
 
     #[tokio::test]
@@ -163,7 +202,14 @@ mod tests {
             (Resolver::Silent, None),
         ] {
             let mut tasks = JoinSet::new();
-            let server = start(&Setting { resolver: mood, ..Setting::healthy() }, &mut tasks).unwrap();
+            let server = start(
+                &Setting {
+                    resolver: mood,
+                    ..Setting::healthy()
+                },
+                &mut tasks,
+            )
+            .unwrap();
             let answer = over_udp(server, &question(&host(Role::Logs))).await;
             assert_eq!(answer.map(|answer| answer.metadata.response_code), expected);
         }

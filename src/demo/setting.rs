@@ -34,7 +34,14 @@ pub const TASK_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 10);
 pub const TASK_SUBNET: &str = "127.0.1.0/24";
 
 /// The services, in the order in which ECS meets them.
-pub const SERVICES: [Role; 6] = [Role::SecretsManager, Role::Ssm, Role::EcrApi, Role::Logs, Role::EcrDkr, Role::S3];
+pub const SERVICES: [Role; 6] = [
+    Role::SecretsManager,
+    Role::Ssm,
+    Role::EcrApi,
+    Role::Logs,
+    Role::EcrDkr,
+    Role::S3,
+];
 
 /// The name that the puller asks for.
 pub fn host(service: Role) -> String {
@@ -46,8 +53,9 @@ pub fn host(service: Role) -> String {
     }
 }
 
-/// Where a service answers inside the VPC. Another /24 than the task's, so that routes and network ACLs act on the way;
-/// the same /16, so that it counts as private. Amazon S3 has none: a gateway endpoint leaves its address public.
+/// Where a service answers inside the VPC. Another /24 than the task's, so that routes and network
+/// ACLs act on the way; the same /16, so that it counts as private. Amazon S3 has none: a gateway
+/// endpoint leaves its address public.
 pub fn private_address(service: Role) -> Option<Ipv4Addr> {
     let last = match service {
         Role::EcrApi => 11,
@@ -62,7 +70,12 @@ pub fn private_address(service: Role) -> Option<Ipv4Addr> {
 
 /// Where a service answers on the internet: outside the task's /16.
 pub fn public_address(service: Role) -> Ipv4Addr {
-    Ipv4Addr::new(127, 20, 0, private_address(service).map_or(10, |address| address.octets()[3]))
+    Ipv4Addr::new(
+        127,
+        20,
+        0,
+        private_address(service).map_or(10, |address| address.octets()[3]),
+    )
 }
 
 /// Whether an address of this world lies outside the VPC.
@@ -122,7 +135,8 @@ pub enum Resolver {
 pub enum Names {
     /// All.
     All,
-    /// None below `amazonaws.com`: the resolver holds an empty zone of that name, as a company's own DNS may.
+    /// None below `amazonaws.com`: the resolver holds an empty zone of that name, as a company's
+    /// own DNS may.
     NoneOfAws,
     /// A private zone above this service's name does not have it.
     AllBut(Role),
@@ -208,13 +222,16 @@ pub struct Contents {
 }
 
 impl Setting {
-    /// A subnet without a way to the internet and with all that a Fargate task needs: interface endpoints for the API
-    /// services, a gateway endpoint for S3.
+    /// A subnet without a way to the internet and with all that a Fargate task needs: interface
+    /// endpoints for the API services, a gateway endpoint for S3.
     pub fn healthy() -> Self {
         Self {
             resolver: Resolver::Answers,
             names: Names::All,
-            sites: SERVICES.into_iter().map(|service| (service, Site::healthy(service))).collect(),
+            sites: SERVICES
+                .into_iter()
+                .map(|service| (service, Site::healthy(service)))
+                .collect(),
             credentials: Credentials::Valid,
             clock_ahead: SignedDuration::ZERO,
             refusals: BTreeMap::new(),
@@ -234,13 +251,21 @@ impl Setting {
 
     /// A service, to bend it.
     pub fn site(&mut self, service: Role) -> &mut Site {
-        self.sites.entry(service).or_insert_with(|| Site::healthy(service))
+        self.sites
+            .entry(service)
+            .or_insert_with(|| Site::healthy(service))
     }
 
     /// Puts `path` before every address of the services that `which` picks.
     pub fn set_path(&mut self, path: Path, which: impl Fn(Role) -> bool) {
-        for (_, site) in self.sites.iter_mut().filter(|(service, _)| which(**service)) {
-            site.addresses.iter_mut().for_each(|address| address.1 = path);
+        for (_, site) in self
+            .sites
+            .iter_mut()
+            .filter(|(service, _)| which(**service))
+        {
+            site.addresses
+                .iter_mut()
+                .for_each(|address| address.1 = path);
         }
     }
 }

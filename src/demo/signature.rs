@@ -1,6 +1,8 @@
-//! What a service looks at before it reads a request: who signed it, for whom and when (`SigV4`, header form).
+//! What a service looks at before it reads a request: who signed it, for whom and when (`SigV4`,
+//! header form).
 //!
-//! The signature's arithmetic is not redone: that the probe signs rightly is proven against `moto_server`.
+//! The signature's arithmetic is not redone: that the probe signs rightly is proven against
+//! `moto_server`.
 
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
@@ -20,14 +22,23 @@ pub(super) struct Keys {
 }
 
 /// Keys that work. Temporary keys begin with ASIA (IAM reference, "Unique identifiers").
-pub(super) const VALID: Keys =
-    Keys { id: "ASIADEMOAAAAAAAAVALID", secret: "demo/secret/valid", token: "demo-session-token-valid" };
+pub(super) const VALID: Keys = Keys {
+    id: "ASIADEMOAAAAAAAAVALID",
+    secret: "demo/secret/valid",
+    token: "demo-session-token-valid",
+};
 /// Keys past their time.
-pub(super) const EXPIRED: Keys =
-    Keys { id: "ASIADEMOAAAAAAEXPIRED", secret: "demo/secret/expired", token: "demo-session-token-expired" };
+pub(super) const EXPIRED: Keys = Keys {
+    id: "ASIADEMOAAAAAAEXPIRED",
+    secret: "demo/secret/expired",
+    token: "demo-session-token-expired",
+};
 /// Keys that no service knows.
-pub(super) const UNKNOWN: Keys =
-    Keys { id: "ASIADEMOAAAAAAUNKNOWN", secret: "demo/secret/unknown", token: "demo-session-token-unknown" };
+pub(super) const UNKNOWN: Keys = Keys {
+    id: "ASIADEMOAAAAAAUNKNOWN",
+    secret: "demo/secret/unknown",
+    token: "demo-session-token-unknown",
+};
 
 /// How far a request's time may be off (facts: denials, section 5).
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
@@ -36,7 +47,10 @@ const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 pub(super) fn check(headers: &HeaderMap, service: &str, now: Timestamp) -> Result<(), Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(authorization) = text(AUTHORIZATION.as_str()) else {
-        return Err(Refusal::json("MissingAuthenticationTokenException", "Missing Authentication Token"));
+        return Err(Refusal::json(
+            "MissingAuthenticationTokenException",
+            "Missing Authentication Token",
+        ));
     };
     let signed = Signed::parse(authorization)?;
     let scope: Vec<_> = signed.credential.split('/').collect();
@@ -47,7 +61,9 @@ pub(super) fn check(headers: &HeaderMap, service: &str, now: Timestamp) -> Resul
         return Err(invalid("Credential should be scoped to a valid region. "));
     }
     if scoped_service != service {
-        return Err(invalid(format!("Credential should be scoped to correct service: '{service}'. ")));
+        return Err(invalid(format!(
+            "Credential should be scoped to correct service: '{service}'. "
+        )));
     }
     let stamp = text("x-amz-date").ok_or_else(|| incomplete("'X-Amz-Date' or a 'Date' header"))?;
     if !stamp.starts_with(day) || !signed.names.split(';').any(|name| name == "host") {
@@ -55,12 +71,19 @@ pub(super) fn check(headers: &HeaderMap, service: &str, now: Timestamp) -> Resul
     }
     check_time(stamp, now)?;
     let token = text("x-amz-security-token").unwrap_or_default();
-    match [VALID, EXPIRED].into_iter().find(|keys| (keys.id, keys.token) == (key, token)) {
+    match [VALID, EXPIRED]
+        .into_iter()
+        .find(|keys| (keys.id, keys.token) == (key, token))
+    {
         Some(VALID) => Ok(()),
-        Some(_) => Err(Refusal::json("ExpiredTokenException", "The security token included in the request is expired")),
-        None => {
-            Err(Refusal::json("UnrecognizedClientException", "The security token included in the request is invalid."))
-        }
+        Some(_) => Err(Refusal::json(
+            "ExpiredTokenException",
+            "The security token included in the request is expired",
+        )),
+        None => Err(Refusal::json(
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+        )),
     }
 }
 
@@ -71,12 +94,22 @@ struct Signed<'a> {
 
 impl<'a> Signed<'a> {
     fn parse(authorization: &'a str) -> Result<Self, Refusal> {
-        let parts = authorization.strip_prefix("AWS4-HMAC-SHA256 ").ok_or_else(|| incomplete("AWS4-HMAC-SHA256"))?;
+        let parts = authorization
+            .strip_prefix("AWS4-HMAC-SHA256 ")
+            .ok_or_else(|| incomplete("AWS4-HMAC-SHA256"))?;
         let part = |name: &str| {
-            let found = parts.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
-            found.filter(|value| !value.is_empty()).ok_or_else(|| incomplete(&format!("'{name}' parameter")))
+            let found = parts
+                .split(',')
+                .find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
+            found
+                .filter(|value| !value.is_empty())
+                .ok_or_else(|| incomplete(&format!("'{name}' parameter")))
         };
-        let (credential, names, signature) = (part("Credential")?, part("SignedHeaders")?, part("Signature")?);
+        let (credential, names, signature) = (
+            part("Credential")?,
+            part("SignedHeaders")?,
+            part("Signature")?,
+        );
         if signature.len() != 64 || !signature.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(incomplete("a signature of 64 hexadecimal digits"));
         }
@@ -106,7 +139,10 @@ fn check_time(stamp: &str, now: Timestamp) -> Result<(), Refusal> {
 }
 
 fn incomplete(what: &str) -> Refusal {
-    Refusal::json("IncompleteSignatureException", format!("Authorization header requires {what}."))
+    Refusal::json(
+        "IncompleteSignatureException",
+        format!("Authorization header requires {what}."),
+    )
 }
 
 fn invalid(message: impl Into<String>) -> Refusal {
@@ -121,7 +157,10 @@ pub(super) mod tests {
 
     /// Headers of a request that is signed as far as the demo looks.
     pub(in super::super) fn signed(keys: Keys, service: &str, at: Timestamp) -> HeaderMap {
-        let (stamp, day) = (at.strftime("%Y%m%dT%H%M%SZ").to_string(), at.strftime("%Y%m%d").to_string());
+        let (stamp, day) = (
+            at.strftime("%Y%m%dT%H%M%SZ").to_string(),
+            at.strftime("%Y%m%d").to_string(),
+        );
         let authorization = format!(
             "AWS4-HMAC-SHA256 Credential={}/{day}/{REGION}/{service}/aws4_request, \
              SignedHeaders=host;x-amz-date;x-amz-security-token, Signature={}",
@@ -129,9 +168,11 @@ pub(super) mod tests {
             "0f".repeat(32)
         );
         let mut headers = HeaderMap::new();
-        for (name, value) in
-            [("authorization", authorization.as_str()), ("x-amz-date", &stamp), ("x-amz-security-token", keys.token)]
-        {
+        for (name, value) in [
+            ("authorization", authorization.as_str()),
+            ("x-amz-date", &stamp),
+            ("x-amz-security-token", keys.token),
+        ] {
             headers.insert(name, HeaderValue::from_str(value).unwrap());
         }
         headers
@@ -145,21 +186,43 @@ pub(super) mod tests {
     fn keys_are_told_apart() {
         let now = Timestamp::now();
         assert_eq!(code(&signed(VALID, "ecr", now), now), None);
-        assert_eq!(code(&signed(EXPIRED, "ecr", now), now), Some("ExpiredTokenException"));
-        assert_eq!(code(&signed(UNKNOWN, "ecr", now), now), Some("UnrecognizedClientException"));
-        assert_eq!(code(&signed(VALID, "logs", now), now), Some("InvalidSignatureException"));
-        assert_eq!(code(&HeaderMap::new(), now), Some("MissingAuthenticationTokenException"));
+        assert_eq!(
+            code(&signed(EXPIRED, "ecr", now), now),
+            Some("ExpiredTokenException")
+        );
+        assert_eq!(
+            code(&signed(UNKNOWN, "ecr", now), now),
+            Some("UnrecognizedClientException")
+        );
+        assert_eq!(
+            code(&signed(VALID, "logs", now), now),
+            Some("InvalidSignatureException")
+        );
+        assert_eq!(
+            code(&HeaderMap::new(), now),
+            Some("MissingAuthenticationTokenException")
+        );
     }
 
     #[test]
     fn a_clock_five_minutes_off_is_told_both_times() {
         let now: Timestamp = "2026-06-05T16:03:19Z".parse().unwrap();
-        let late = check(&signed(VALID, "ecr", now - SignedDuration::from_secs(311)), "ecr", now).unwrap_err();
+        let late = check(
+            &signed(VALID, "ecr", now - SignedDuration::from_secs(311)),
+            "ecr",
+            now,
+        )
+        .unwrap_err();
         assert_eq!(
             late.message,
             "Signature expired: 20260605T155808Z is now earlier than 20260605T155819Z (20260605T160319Z - 5 min.)"
         );
-        let early = check(&signed(VALID, "ecr", now + SignedDuration::from_mins(6)), "ecr", now).unwrap_err();
+        let early = check(
+            &signed(VALID, "ecr", now + SignedDuration::from_mins(6)),
+            "ecr",
+            now,
+        )
+        .unwrap_err();
         assert!(early.message.starts_with("Signature not yet current"));
     }
 
@@ -167,11 +230,21 @@ pub(super) mod tests {
     fn a_header_without_all_its_parts_is_incomplete() {
         let now = Timestamp::now();
         let whole = signed(VALID, "ecr", now);
-        for part in ["Credential=", "SignedHeaders=", "Signature=", "AWS4-HMAC-SHA256 ", "/aws4_request"] {
+        for part in [
+            "Credential=",
+            "SignedHeaders=",
+            "Signature=",
+            "AWS4-HMAC-SHA256 ",
+            "/aws4_request",
+        ] {
             let mut headers = whole.clone();
             let cut = whole["authorization"].to_str().unwrap().replace(part, "");
             headers.insert(AUTHORIZATION, HeaderValue::from_str(&cut).unwrap());
-            assert_eq!(code(&headers, now), Some("IncompleteSignatureException"), "{part}");
+            assert_eq!(
+                code(&headers, now),
+                Some("IncompleteSignatureException"),
+                "{part}"
+            );
         }
     }
 }

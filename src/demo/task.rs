@@ -1,4 +1,5 @@
-//! What ECS gives a container beside the network: the metadata endpoint, version 4, and the credentials endpoint.
+//! What ECS gives a container beside the network: the metadata endpoint, version 4, and the
+//! credentials endpoint.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,16 +15,22 @@ use tokio::task::JoinSet;
 
 use super::http::{self, Answer};
 use super::path::{self, Door, Path};
-use super::setting::{ACCOUNT, Credentials, IMAGE, Pace, REGION, Setting, TASK_ADDRESS, TASK_SUBNET};
+use super::setting::{
+    ACCOUNT, Credentials, IMAGE, Pace, REGION, Setting, TASK_ADDRESS, TASK_SUBNET,
+};
 use super::{resolver, signature};
 
-/// Only loopback and two link-local addresses may hand out credentials in clear (AWS SDK reference, container credentials).
+/// Only loopback and two link-local addresses may hand out credentials in clear (AWS SDK reference,
+/// container credentials).
 const ADDRESS: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const TASK: &str = "0b69d5c0d2a94ff2a2f2dbff0d7f8b2e";
 const CREDENTIALS_PATH: &str = "/v2/credentials/5c2c7c49-1f0a-4a8e-9d7a-0f2f7f5f1c11";
 
 /// Starts both endpoints in `tasks` and says which variables name them. Fails if no port is free.
-pub(super) fn start(setting: &Setting, tasks: &mut JoinSet<()>) -> io::Result<BTreeMap<String, String>> {
+pub(super) fn start(
+    setting: &Setting,
+    tasks: &mut JoinSet<()>,
+) -> io::Result<BTreeMap<String, String>> {
     let (port, doors) = path::claim(&[(ADDRESS, Path::Open)])?;
     let base = format!("http://{}", SocketAddr::from((ADDRESS, port)));
     let setting = Arc::new(setting.clone());
@@ -38,7 +45,10 @@ pub(super) fn start(setting: &Setting, tasks: &mut JoinSet<()>) -> io::Result<BT
         ("AWS_REGION".to_owned(), REGION.to_owned()),
     ]);
     if setting.credentials != Credentials::None {
-        variables.insert("AWS_CONTAINER_CREDENTIALS_FULL_URI".to_owned(), format!("{base}{CREDENTIALS_PATH}"));
+        variables.insert(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI".to_owned(),
+            format!("{base}{CREDENTIALS_PATH}"),
+        );
     }
     Ok(variables)
 }
@@ -46,7 +56,9 @@ pub(super) fn start(setting: &Setting, tasks: &mut JoinSet<()>) -> io::Result<BT
 async fn serve(listener: TcpListener, setting: Arc<Setting>) {
     let mut clients = JoinSet::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
         let setting = Arc::clone(&setting);
         clients.spawn(async move {
             let answer = |request: Request<Incoming>| {
@@ -59,16 +71,29 @@ async fn serve(listener: TcpListener, setting: Arc<Setting>) {
 }
 
 fn answer(setting: &Setting, path: &str) -> Answer {
-    let metadata = path.strip_prefix("/v4/").and_then(|rest| rest.strip_prefix(TASK));
-    let body = match metadata.and_then(|rest| rest.split_once('/').map_or(Some(""), |(_, page)| Some(page))) {
+    let metadata = path
+        .strip_prefix("/v4/")
+        .and_then(|rest| rest.strip_prefix(TASK));
+    let body = match metadata.and_then(|rest| {
+        rest.split_once('/')
+            .map_or(Some(""), |(_, page)| Some(page))
+    }) {
         Some("") => container(),
         Some("task" | "taskWithTags") => task(setting),
-        Some(_) => return http::answer(StatusCode::NOT_FOUND, "text/plain", "404 page not found\n"),
-        None if path == CREDENTIALS_PATH && setting.credentials != Credentials::None => credentials(setting),
+        Some(_) => {
+            return http::answer(StatusCode::NOT_FOUND, "text/plain", "404 page not found\n");
+        }
+        None if path == CREDENTIALS_PATH && setting.credentials != Credentials::None => {
+            credentials(setting)
+        }
         None => {
             let refusal = json!({ "code": "InvalidIdInRequest", "HTTPErrorCode": 400,
                 "message": "CredentialsV2Request: Credentials not found" });
-            return http::answer(StatusCode::BAD_REQUEST, "application/json", refusal.to_string());
+            return http::answer(
+                StatusCode::BAD_REQUEST,
+                "application/json",
+                refusal.to_string(),
+            );
         }
     };
     http::answer(StatusCode::OK, "application/json", body.to_string())
@@ -105,7 +130,11 @@ fn container() -> Value {
 
 fn task(setting: &Setting) -> Value {
     let now = Timestamp::now();
-    let synchronized = if setting.clock_ahead.is_zero() { "SYNCHRONIZED" } else { "NOT_SYNCHRONIZED" };
+    let synchronized = if setting.clock_ahead.is_zero() {
+        "SYNCHRONIZED"
+    } else {
+        "NOT_SYNCHRONIZED"
+    };
     json!({ "Cluster": format!("arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/demo"),
         "TaskARN": format!("arn:aws:ecs:{REGION}:{ACCOUNT}:task/demo/{TASK}"), "Family": "pullprobe", "Revision": "1",
         "DesiredStatus": "RUNNING", "KnownStatus": "RUNNING", "Limits": { "CPU": 0.25, "Memory": 512 },
@@ -121,7 +150,10 @@ mod tests {
 
     fn read(setting: &Setting, path: &str) -> (StatusCode, Value) {
         let answer = answer(setting, path);
-        (answer.status(), serde_json::from_slice(answer.body()).unwrap_or_default())
+        (
+            answer.status(),
+            serde_json::from_slice(answer.body()).unwrap_or_default(),
+        )
     }
 
     #[test]
@@ -129,18 +161,35 @@ mod tests {
         let aws = Setting::healthy();
         let base = format!("/v4/{TASK}-2886439692");
         assert_eq!(read(&aws, &base).1["Image"], IMAGE);
-        assert_eq!(read(&aws, &format!("{base}/task")).1["Containers"][0]["Image"], IMAGE);
-        assert_eq!(read(&aws, &format!("{base}/nothing")).0, StatusCode::NOT_FOUND);
+        assert_eq!(
+            read(&aws, &format!("{base}/task")).1["Containers"][0]["Image"],
+            IMAGE
+        );
+        assert_eq!(
+            read(&aws, &format!("{base}/nothing")).0,
+            StatusCode::NOT_FOUND
+        );
     }
 
     #[test]
     fn credentials_are_those_of_the_setting() {
         let key = |credentials| {
-            let aws = Setting { credentials, ..Setting::healthy() };
-            read(&aws, CREDENTIALS_PATH).1["AccessKeyId"].as_str().map(str::to_owned)
+            let aws = Setting {
+                credentials,
+                ..Setting::healthy()
+            };
+            read(&aws, CREDENTIALS_PATH).1["AccessKeyId"]
+                .as_str()
+                .map(str::to_owned)
         };
-        assert_eq!(key(Credentials::Valid).as_deref(), Some(signature::VALID.id));
-        assert_eq!(key(Credentials::Expired).as_deref(), Some(signature::EXPIRED.id));
+        assert_eq!(
+            key(Credentials::Valid).as_deref(),
+            Some(signature::VALID.id)
+        );
+        assert_eq!(
+            key(Credentials::Expired).as_deref(),
+            Some(signature::EXPIRED.id)
+        );
         assert_eq!(key(Credentials::None), None);
     }
 }

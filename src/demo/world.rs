@@ -1,4 +1,5 @@
-//! Starts everything on loopback, in this process and without privileges, and stops it when dropped.
+//! Starts everything on loopback, in this process and without privileges, and stops it when
+//! dropped.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -43,20 +44,33 @@ impl World {
         let addresses: Vec<_> = setting
             .sites
             .iter()
-            .flat_map(|(service, site)| site.addresses.iter().map(|(address, path)| (*service, *address, *path)))
+            .flat_map(|(service, site)| {
+                site.addresses
+                    .iter()
+                    .map(|(address, path)| (*service, *address, *path))
+            })
             .collect();
-        let bound: Vec<_> = addresses.iter().map(|(_, address, path)| (*address, *path)).collect();
+        let bound: Vec<_> = addresses
+            .iter()
+            .map(|(_, address, path)| (*address, *path))
+            .collect();
         let (port, doors) = path::claim(&bound)?;
         let cloud = Arc::new(Cloud::new(setting, port));
         for ((service, _, path), door) in addresses.into_iter().zip(doors) {
             match door {
                 Door::Held(holder) => tasks.spawn(holder.hold()),
                 Door::Listening(listener) => {
-                    let (Some(site), Some(tls)) = (cloud.setting.sites.get(&service), certificates.get(&service))
-                    else {
+                    let (Some(site), Some(tls)) = (
+                        cloud.setting.sites.get(&service),
+                        certificates.get(&service),
+                    ) else {
                         continue;
                     };
-                    let reception = Reception { tls: Arc::clone(tls).into(), path, pace: site.pace };
+                    let reception = Reception {
+                        tls: Arc::clone(tls).into(),
+                        path,
+                        pace: site.pace,
+                    };
                     let (cloud, inhabitant) = (Arc::clone(&cloud), site.inhabitant);
                     tasks.spawn(http::serve(listener, reception, move |request| {
                         let cloud = Arc::clone(&cloud);
@@ -65,7 +79,14 @@ impl World {
                 }
             };
         }
-        Ok(Self { resolver, port, roots: Arc::new(trusted.roots()?), variables, cloud, _tasks: tasks })
+        Ok(Self {
+            resolver,
+            port,
+            roots: Arc::new(trusted.roots()?),
+            variables,
+            cloud,
+            _tasks: tasks,
+        })
     }
 
     /// The messages that were put into log streams, by `(group, stream)`.
@@ -74,7 +95,10 @@ impl World {
     }
 }
 
-fn certificates(setting: &Setting, trusted: &Authority) -> Result<BTreeMap<Role, Arc<ServerConfig>>, StartError> {
+fn certificates(
+    setting: &Setting,
+    trusted: &Authority,
+) -> Result<BTreeMap<Role, Arc<ServerConfig>>, StartError> {
     let middlebox = Authority::new("Example Corp TLS Inspection")?;
     let mut servers = BTreeMap::new();
     for (service, site) in &setting.sites {
@@ -94,7 +118,9 @@ fn certificates(setting: &Setting, trusted: &Authority) -> Result<BTreeMap<Role,
 fn presented_names(service: Role) -> Vec<String> {
     let host = setting::host(service);
     match (service, host.split_once('.')) {
-        (Role::EcrDkr | Role::S3, Some((_, parent))) => vec![format!("*.{parent}"), parent.to_owned()],
+        (Role::EcrDkr | Role::S3, Some((_, parent))) => {
+            vec![format!("*.{parent}"), parent.to_owned()]
+        }
         _ => vec![host],
     }
 }

@@ -1,4 +1,5 @@
-//! What the resolver knows: zones, and the answer to a question from them (RFC 1034 section 4.3.2). Pure.
+//! What the resolver knows: zones, and the answer to a question from them (RFC 1034 section 4.3.2).
+//! Pure.
 
 use std::net::Ipv4Addr;
 
@@ -29,14 +30,19 @@ const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 20, 0, 200);
 /// Names outside AWS.
 const OTHER_NAMES: [&str; 4] = ["amazon.com", "example.com", "example.org", "iana.org"];
 
-/// Seconds. Interface endpoints' records live 60 s (Route 53's alias default), and nothing here changes anyway.
+/// Seconds. Interface endpoints' records live 60 s (Route 53's alias default), and nothing here
+/// changes anyway.
 const TTL: u32 = 60;
 /// How many aliases are followed: one is in use.
 const MAX_ALIASES: usize = 8;
 
-/// The zones of a setting: the internet's, and a private hosted zone for every service with an interface endpoint.
+/// The zones of a setting: the internet's, and a private hosted zone for every service with an
+/// interface endpoint.
 pub(super) fn zones(setting: &Setting) -> Vec<Zone> {
-    let mut zones = vec![Zone::new("", OTHER_NAMES.map(|name| (name.into(), Data::Addresses(vec![ELSEWHERE]))))];
+    let mut zones = vec![Zone::new(
+        "",
+        OTHER_NAMES.map(|name| (name.into(), Data::Addresses(vec![ELSEWHERE]))),
+    )];
     if setting.names == Names::NoneOfAws {
         zones.push(Zone::new("amazonaws.com", []));
         return zones;
@@ -45,11 +51,21 @@ pub(super) fn zones(setting: &Setting) -> Vec<Zone> {
     for (service, site) in &setting.sites {
         let apex = family(*service);
         if setting.names == Names::AllBut(*service) {
-            let somebody_else = (format!("210987654321.{apex}"), Data::Addresses(vec![ELSEWHERE]));
+            let somebody_else = (
+                format!("210987654321.{apex}"),
+                Data::Addresses(vec![ELSEWHERE]),
+            );
             zones.push(Zone::new(&apex, [somebody_else]));
-        } else if !site.addresses.iter().any(|(address, _)| setting::is_public(*address)) {
+        } else if !site
+            .addresses
+            .iter()
+            .any(|(address, _)| setting::is_public(*address))
+        {
             let addresses = site.addresses.iter().map(|(address, _)| *address).collect();
-            zones.push(Zone::new(&apex, [(owner(*service), Data::Addresses(addresses))]));
+            zones.push(Zone::new(
+                &apex,
+                [(owner(*service), Data::Addresses(addresses))],
+            ));
         }
     }
     zones
@@ -57,12 +73,24 @@ pub(super) fn zones(setting: &Setting) -> Vec<Zone> {
 
 fn public_zone(setting: &Setting) -> Zone {
     let mut records: Vec<_> = OTHER_SERVICES
-        .map(|service| (format!("{service}.{REGION}.amazonaws.com"), Data::Addresses(vec![ELSEWHERE])))
+        .map(|service| {
+            (
+                format!("{service}.{REGION}.amazonaws.com"),
+                Data::Addresses(vec![ELSEWHERE]),
+            )
+        })
         .into();
     for service in SERVICES {
-        let site = setting.sites.get(&service).map(|site| site.addresses.as_slice()).unwrap_or_default();
-        let mut addresses: Vec<_> =
-            site.iter().map(|(address, _)| *address).filter(|address| setting::is_public(*address)).collect();
+        let site = setting
+            .sites
+            .get(&service)
+            .map(|site| site.addresses.as_slice())
+            .unwrap_or_default();
+        let mut addresses: Vec<_> = site
+            .iter()
+            .map(|(address, _)| *address)
+            .filter(|address| setting::is_public(*address))
+            .collect();
         if addresses.is_empty() {
             addresses.push(setting::public_address(service));
         }
@@ -81,12 +109,18 @@ fn public_zone(setting: &Setting) -> Zone {
 /// The apex of the private hosted zone that an interface endpoint with private DNS makes.
 fn family(service: Role) -> String {
     let host = setting::host(service);
-    host.strip_prefix(&format!("{ACCOUNT}.")).unwrap_or(&host).to_owned()
+    host.strip_prefix(&format!("{ACCOUNT}."))
+        .unwrap_or(&host)
+        .to_owned()
 }
 
 /// The owner name of a service's record: every account's registry has the same one.
 fn owner(service: Role) -> String {
-    if service == Role::EcrDkr { format!("*.{}", family(service)) } else { setting::host(service) }
+    if service == Role::EcrDkr {
+        format!("*.{}", family(service))
+    } else {
+        setting::host(service)
+    }
 }
 
 fn name(text: &str) -> Name {
@@ -100,14 +134,32 @@ fn name(text: &str) -> Name {
 
 impl Zone {
     fn new(apex: &str, records: impl IntoIterator<Item = (String, Data)>) -> Self {
-        let records = records.into_iter().map(|(owner, data)| (name(&owner), data)).collect();
-        Self { apex: name(apex), records }
+        let records = records
+            .into_iter()
+            .map(|(owner, data)| (name(&owner), data))
+            .collect();
+        Self {
+            apex: name(apex),
+            records,
+        }
     }
 
-    /// The data of `wanted`, or of the wildcard that covers it (RFC 4592: one label, where nothing closer exists).
+    /// The data of `wanted`, or of the wildcard that covers it (RFC 4592: one label, where nothing
+    /// closer exists).
     fn data(&self, wanted: &Name) -> Option<&Data> {
-        let of = |owner: &Name| self.records.iter().find(|(name, _)| name == owner).map(|(_, data)| data);
-        of(wanted).or_else(|| if wanted.is_root() { None } else { of(&wanted.clone().into_wildcard()) })
+        let of = |owner: &Name| {
+            self.records
+                .iter()
+                .find(|(name, _)| name == owner)
+                .map(|(_, data)| data)
+        };
+        of(wanted).or_else(|| {
+            if wanted.is_root() {
+                None
+            } else {
+                of(&wanted.clone().into_wildcard())
+            }
+        })
     }
 
     /// Whether the name exists, if only because something is below it.
@@ -116,7 +168,15 @@ impl Zone {
     }
 
     fn soa(&self) -> Record {
-        let soa = SOA::new(name("ns-1.awsdns.example"), name("hostmaster.example"), 1, 7200, 900, 1_209_600, TTL);
+        let soa = SOA::new(
+            name("ns-1.awsdns.example"),
+            name("hostmaster.example"),
+            1,
+            7200,
+            900,
+            1_209_600,
+            TTL,
+        );
         Record::from_rdata(self.apex.clone(), TTL, RData::SOA(soa))
     }
 }
@@ -125,7 +185,10 @@ impl Zone {
 pub(super) fn answer(zones: &[Zone], query: &Query, response: &mut Message) {
     let mut wanted = query.name().to_lowercase();
     for _ in 0..MAX_ALIASES {
-        let Some(zone) = zones.iter().filter(|zone| zone.apex.zone_of(&wanted)).max_by_key(|z| z.apex.num_labels())
+        let Some(zone) = zones
+            .iter()
+            .filter(|zone| zone.apex.zone_of(&wanted))
+            .max_by_key(|z| z.apex.num_labels())
         else {
             response.metadata.response_code = ResponseCode::Refused;
             return;
@@ -137,7 +200,9 @@ pub(super) fn answer(zones: &[Zone], query: &Query, response: &mut Message) {
                 wanted = target.clone();
             }
             Some(Data::Addresses(addresses)) if query.query_type() == RecordType::A => {
-                let record = |address: &Ipv4Addr| Record::from_rdata(wanted.clone(), TTL, RData::A(A(*address)));
+                let record = |address: &Ipv4Addr| {
+                    Record::from_rdata(wanted.clone(), TTL, RData::A(A(*address)))
+                };
                 response.add_answers(addresses.iter().map(record));
                 return;
             }
@@ -162,7 +227,11 @@ mod tests {
 
     fn ask(setting: &Setting, host: &str, kind: RecordType) -> Message {
         let mut response = Message::query();
-        answer(&zones(setting), &Query::query(name(host), kind), &mut response);
+        answer(
+            &zones(setting),
+            &Query::query(name(host), kind),
+            &mut response,
+        );
         response
     }
 
@@ -183,12 +252,21 @@ mod tests {
         let aws = Setting::healthy();
         for service in SERVICES {
             let response = ask(&aws, &setting::host(service), RecordType::A);
-            let expected = setting::private_address(service).unwrap_or(setting::public_address(service));
+            let expected =
+                setting::private_address(service).unwrap_or(setting::public_address(service));
             assert_eq!(addresses(&response), [expected], "{service}");
         }
         let bucket = ask(&aws, &setting::host(Role::S3), RecordType::A);
         assert!(matches!(bucket.answers[0].data, RData::CNAME(_)));
-        assert_eq!(addresses(&ask(&aws, "any.dkr.ecr.us-east-1.amazonaws.com", RecordType::A)).len(), 1);
+        assert_eq!(
+            addresses(&ask(
+                &aws,
+                "any.dkr.ecr.us-east-1.amazonaws.com",
+                RecordType::A
+            ))
+            .len(),
+            1
+        );
     }
 
     #[test]
@@ -208,21 +286,33 @@ mod tests {
 
     #[test]
     fn an_empty_zone_of_ones_own_hides_all_of_aws() {
-        let aws = Setting { names: Names::NoneOfAws, ..Setting::healthy() };
+        let aws = Setting {
+            names: Names::NoneOfAws,
+            ..Setting::healthy()
+        };
         for service in SERVICES {
             let response = ask(&aws, &setting::host(service), RecordType::A);
             assert_eq!(response.metadata.response_code, ResponseCode::NXDomain);
             assert_eq!(authority(&response), "amazonaws.com.");
         }
-        assert_eq!(addresses(&ask(&aws, "example.com", RecordType::A)), [ELSEWHERE]);
+        assert_eq!(
+            addresses(&ask(&aws, "example.com", RecordType::A)),
+            [ELSEWHERE]
+        );
     }
 
     #[test]
     fn a_private_zone_without_the_record_shadows_one_name() {
-        let aws = Setting { names: Names::AllBut(Role::EcrDkr), ..Setting::healthy() };
+        let aws = Setting {
+            names: Names::AllBut(Role::EcrDkr),
+            ..Setting::healthy()
+        };
         let shadowed = ask(&aws, &setting::host(Role::EcrDkr), RecordType::A);
         assert_eq!(shadowed.metadata.response_code, ResponseCode::NXDomain);
         assert_eq!(authority(&shadowed), "dkr.ecr.us-east-1.amazonaws.com.");
-        assert_eq!(addresses(&ask(&aws, &setting::host(Role::EcrApi), RecordType::A)).len(), 1);
+        assert_eq!(
+            addresses(&ask(&aws, &setting::host(Role::EcrApi), RecordType::A)).len(),
+            1
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! What it is not. A cause is excluded only when everything that it would have broken was tried and worked, at once; a way
-//! is proven only by who answers at its end, for an interceptor answers before it.
+//! What it is not. A cause is excluded only when everything that it would have broken was tried and
+//! worked, at once; a way is proven only by who answers at its end, for an interceptor answers
+//! before it.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,10 @@ pub(super) fn ruled_out(ev: Evidence<'_>, findings: &[Finding]) -> Vec<RuledOut>
         .filter(|(cause, _)| findings.iter().all(|finding| finding.cause != *cause))
         .filter_map(|(cause, proof)| {
             let because = ids(proof(ev)?);
-            (!because.is_empty()).then_some(RuledOut { cause: *cause, because: shortened(because) })
+            (!because.is_empty()).then_some(RuledOut {
+                cause: *cause,
+                because: shortened(because),
+            })
         })
         .collect();
     excluded.sort_by_key(|excluded| excluded.cause);
@@ -33,54 +37,100 @@ fn shortened(mut because: Vec<String>) -> Vec<String> {
 type Proof = for<'a> fn(Evidence<'a>) -> Option<Vec<&'a Observation>>;
 
 const EXCLUSIONS: &[(Cause, Proof)] = &[
-    (Cause::NoCredentials, |ev| all(ev.all().filter(|seen| seen.role == Role::Credentials))),
+    (Cause::NoCredentials, |ev| {
+        all(ev.all().filter(|seen| seen.role == Role::Credentials))
+    }),
     (Cause::CredentialsExpired, signed_calls),
     (Cause::CredentialsInvalid, signed_calls),
-    (Cause::ClockSkew, |ev| Some([signed_calls(ev)?, all(ev.all().filter(|seen| seen.role == Role::Clock))?].concat())),
+    (Cause::ClockSkew, |ev| {
+        Some(
+            [
+                signed_calls(ev)?,
+                all(ev.all().filter(|seen| seen.role == Role::Clock))?,
+            ]
+            .concat(),
+        )
+    }),
     (Cause::ResolverUnreachable, resolvers),
     (Cause::ResolverFailure, resolvers),
     (Cause::NameNotFound, names),
     (Cause::PrivateZoneShadowsName, names),
     (Cause::PublicAnswerWherePrivateExpected, |ev| {
-        let asked = all(ev.of(Phase::Resolve).filter(|seen| !seen.expected.is_empty()))?;
-        asked.iter().all(|seen| seen.scope != Some(Scope::Public)).then_some(asked)
+        let asked = all(ev
+            .of(Phase::Resolve)
+            .filter(|seen| !seen.expected.is_empty()))?;
+        asked
+            .iter()
+            .all(|seen| seen.scope != Some(Scope::Public))
+            .then_some(asked)
     }),
     // What the internet answers for, an endpoint need not exist for.
     (Cause::InterfaceEndpointMissing, |ev| {
-        let services =
-            all(ev.of(Phase::Connect).filter(|seen| seen.role.has_interface_endpoint() && is_checked(seen)))?;
-        services.iter().all(|seen| ev.way(seen) == Way::Private).then_some(identified(ev, services)?)
+        let services = all(ev
+            .of(Phase::Connect)
+            .filter(|seen| seen.role.has_interface_endpoint() && is_checked(seen)))?;
+        services
+            .iter()
+            .all(|seen| ev.way(seen) == Way::Private)
+            .then_some(identified(ev, services)?)
     }),
     (Cause::S3GatewayMissing, |ev| {
-        identified(ev, all(connects(ev, Way::S3))?).filter(|_| connects(ev, Way::Internet).next().is_none())
+        identified(ev, all(connects(ev, Way::S3))?)
+            .filter(|_| connects(ev, Way::Internet).next().is_none())
     }),
     // An address of the internet that answers is a way out.
-    (Cause::NoEgressRoute, |ev| identified(ev, all(connects(ev, Way::Internet))?)),
+    (Cause::NoEgressRoute, |ev| {
+        identified(ev, all(connects(ev, Way::Internet))?)
+    }),
     (Cause::EndpointSecurityGroup, |ev| {
         // A name without an address leaves its endpoint untried.
-        let untried = ev.of(Phase::Connect).any(|seen| seen.peer.is_none() && seen.role.has_interface_endpoint());
+        let untried = ev
+            .of(Phase::Connect)
+            .any(|seen| seen.peer.is_none() && seen.role.has_interface_endpoint());
         identified(ev, all(connects(ev, Way::Private))?).filter(|_| !untried)
     }),
     // A resolver of one's own stands behind these two as well.
-    (Cause::TaskSecurityGroupEgress, |ev| resolvers(ev).and(identified(ev, every_connect(ev)?))),
+    (Cause::TaskSecurityGroupEgress, |ev| {
+        resolvers(ev).and(identified(ev, every_connect(ev)?))
+    }),
     (Cause::NetworkAcl, |ev| {
         let all = resolvers(ev).and(identified(ev, every_connect(ev)?))?;
-        // Where no spread was taken, a narrow ephemeral range may still hide: the rules of an ACL name addresses.
-        let whole_spread =
-            |seen: &&Observation| seen.source_ports.as_ref().is_some_and(|ports| ports.silent.is_empty());
-        let outside: Vec<_> = all.iter().filter(|seen| seen.scope != Some(Scope::SameSubnet)).copied().collect();
-        let tried = |target: &str| outside.iter().any(|seen| seen.target() == target && whole_spread(seen));
+        // Where no spread was taken, a narrow ephemeral range may still hide: the rules of an ACL
+        // name addresses.
+        let whole_spread = |seen: &&Observation| {
+            seen.source_ports
+                .as_ref()
+                .is_some_and(|ports| ports.silent.is_empty())
+        };
+        let outside: Vec<_> = all
+            .iter()
+            .filter(|seen| seen.scope != Some(Scope::SameSubnet))
+            .copied()
+            .collect();
+        let tried = |target: &str| {
+            outside
+                .iter()
+                .any(|seen| seen.target() == target && whole_spread(seen))
+        };
         (!outside.is_empty() && outside.iter().all(|seen| tried(seen.target()))).then_some(all)
     }),
-    (Cause::EndpointAddressUnreachable, |ev| identified(ev, every_connect(ev)?)),
-    (Cause::ConnectionRefused, |ev| every_connect(ev).filter(|_| ev.failed(&[Failure::Refused]).next().is_none())),
+    (Cause::EndpointAddressUnreachable, |ev| {
+        identified(ev, every_connect(ev)?)
+    }),
+    (Cause::ConnectionRefused, |ev| {
+        every_connect(ev).filter(|_| ev.failed(&[Failure::Refused]).next().is_none())
+    }),
     (Cause::ConnectionReset, every_handshake),
     (Cause::TlsIntercepted, every_handshake),
     (Cause::TlsWrongName, every_handshake),
     (Cause::TlsExpired, every_handshake),
     // Every connection after the first shakes hands as well, inside its exchange.
     (Cause::TlsStalled, |ev| {
-        every_handshake(ev).filter(|_| ev.failed(&[Failure::Stalled, Failure::TimedOut]).next().is_none())
+        every_handshake(ev).filter(|_| {
+            ev.failed(&[Failure::Stalled, Failure::TimedOut])
+                .next()
+                .is_none()
+        })
     }),
     (Cause::MtuBlackHole, full_sized_packets),
     (Cause::ServiceUnresponsive, at_once),
@@ -90,7 +140,11 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::PlatformMismatch, fetched),
     // The first bytes of a layer say nothing of its last.
     (Cause::LayerUnavailable, |ev| {
-        let whole = |seen: &&Observation| seen.answer.as_ref().is_some_and(|answer| answer.bytes_per_s.is_some());
+        let whole = |seen: &&Observation| {
+            seen.answer
+                .as_ref()
+                .is_some_and(|answer| answer.bytes_per_s.is_some())
+        };
         fetched(ev).filter(|_| ev.of(Phase::Fetch).any(|seen| whole(&seen)))
     }),
     (Cause::S3EndpointPolicyDenies, fetched),
@@ -103,13 +157,31 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::EndpointPolicyDenies, exchanges),
     (Cause::ResourcePolicyDenies, exchanges),
     (Cause::PermissionDenied, exchanges),
-    (Cause::KmsKeyDenies, |ev| all(ev.of(Phase::Read).filter(|seen| !seen.host.is_empty()))),
-    (Cause::SecretNotFound, |ev| all(ev.of(Phase::Read).filter(|seen| seen.role == Role::SecretsManager))),
-    (Cause::SecretVersionMissing, |ev| all(ev.of(Phase::Read).filter(|seen| seen.role == Role::SecretsManager))),
-    (Cause::ParameterNotFound, |ev| all(ev.of(Phase::Read).filter(|seen| seen.role == Role::Ssm))),
+    (Cause::KmsKeyDenies, |ev| {
+        all(ev.of(Phase::Read).filter(|seen| !seen.host.is_empty()))
+    }),
+    (Cause::SecretNotFound, |ev| {
+        all(ev
+            .of(Phase::Read)
+            .filter(|seen| seen.role == Role::SecretsManager))
+    }),
+    (Cause::SecretVersionMissing, |ev| {
+        all(ev
+            .of(Phase::Read)
+            .filter(|seen| seen.role == Role::SecretsManager))
+    }),
+    (Cause::ParameterNotFound, |ev| {
+        all(ev.of(Phase::Read).filter(|seen| seen.role == Role::Ssm))
+    }),
     (Cause::LogGroupMissing, |ev| all(ev.of(Phase::Write))),
-    (Cause::FileSystemUnreachable, |ev| all(ev.of(Phase::Mount).filter(|seen| is_checked(seen)))),
-    (Cause::EnvironmentFileMissing, |ev| all(ev.of(Phase::Fetch).filter(|seen| seen.role == Role::EnvironmentFile))),
+    (Cause::FileSystemUnreachable, |ev| {
+        all(ev.of(Phase::Mount).filter(|seen| is_checked(seen)))
+    }),
+    (Cause::EnvironmentFileMissing, |ev| {
+        all(ev
+            .of(Phase::Fetch)
+            .filter(|seen| seen.role == Role::EnvironmentFile))
+    }),
     (Cause::RegistryRateLimited, |ev| {
         all(ev
             .all()
@@ -134,7 +206,9 @@ fn has_lookups(seen: &Observation) -> bool {
 }
 
 fn connects(ev: Evidence<'_>, way: Way) -> impl Iterator<Item = &Observation> {
-    ev.of(Phase::Connect).filter(|seen| is_checked(seen)).filter(move |seen| seen.peer.is_some() && ev.way(seen) == way)
+    ev.of(Phase::Connect)
+        .filter(|seen| is_checked(seen))
+        .filter(move |seen| seen.peer.is_some() && ev.way(seen) == way)
 }
 
 fn every_connect(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
@@ -142,10 +216,14 @@ fn every_connect(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
 }
 
 /// These connections, if each led to whom the puller trusts as its service.
-fn identified<'a>(ev: Evidence<'a>, connects: Vec<&'a Observation>) -> Option<Vec<&'a Observation>> {
+fn identified<'a>(
+    ev: Evidence<'a>,
+    connects: Vec<&'a Observation>,
+) -> Option<Vec<&'a Observation>> {
     let shaken = |connect: &&Observation| {
-        ev.of(Phase::Handshake)
-            .any(|seen| seen.target() == connect.target() && seen.peer == connect.peer && seen.passed())
+        ev.of(Phase::Handshake).any(|seen| {
+            seen.target() == connect.target() && seen.peer == connect.peer && seen.passed()
+        })
     };
     connects.iter().all(shaken).then_some(connects)
 }
@@ -156,12 +234,18 @@ fn every_handshake(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
 
 /// What was left out may be what is refused.
 fn exchanges(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
-    all(ev.all().filter(|seen| seen.phase.is_exchange() && !matches!(seen.role, Role::Clock | Role::Metadata)))
+    all(ev.all().filter(|seen| {
+        seen.phase.is_exchange() && !matches!(seen.role, Role::Clock | Role::Metadata)
+    }))
 }
 
 /// The same, and nothing had to be asked again.
 fn at_once(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
-    exchanges(ev).filter(|exchanges| exchanges.iter().all(|seen| seen.attempts <= 1 || seen.role == Role::Credentials))
+    exchanges(ev).filter(|exchanges| {
+        exchanges
+            .iter()
+            .all(|seen| seen.attempts <= 1 || seen.role == Role::Credentials)
+    })
 }
 
 fn names(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
@@ -173,21 +257,39 @@ fn resolvers(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     names(ev).filter(|names| !names.iter().any(|seen| is_late(seen)))
 }
 
-/// Packets of full size went both ways: a layer's first bytes came, and every service had a request longer than a segment.
+/// Packets of full size went both ways: a layer's first bytes came, and every service had a request
+/// longer than a segment.
 fn full_sized_packets(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     let fetched = all(ev.of(Phase::Fetch).filter(|seen| is_checked(seen)))?;
     let exchanges = exchanges(ev)?;
-    let targets: BTreeSet<&str> =
-        exchanges.iter().filter(|seen| seen.peer.is_some()).map(|seen| seen.target()).collect();
-    let sent = |seen: &&Observation| seen.answer.as_ref().is_some_and(|answer| answer.request_bytes > SEGMENT);
-    let proven = |target: &&str| exchanges.iter().any(|seen| seen.target() == *target && sent(seen));
-    targets.iter().all(proven).then_some([every_handshake(ev)?, fetched].concat())
+    let targets: BTreeSet<&str> = exchanges
+        .iter()
+        .filter(|seen| seen.peer.is_some())
+        .map(|seen| seen.target())
+        .collect();
+    let sent = |seen: &&Observation| {
+        seen.answer
+            .as_ref()
+            .is_some_and(|answer| answer.request_bytes > SEGMENT)
+    };
+    let proven = |target: &&str| {
+        exchanges
+            .iter()
+            .any(|seen| seen.target() == *target && sent(seen))
+    };
+    targets
+        .iter()
+        .all(proven)
+        .then_some([every_handshake(ev)?, fetched].concat())
 }
 
 fn signed_calls(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     let signed = |seen: &&Observation| {
         matches!(seen.phase, Phase::Authorize | Phase::Write | Phase::Read)
-            && matches!(seen.role, Role::EcrApi | Role::Logs | Role::SecretsManager | Role::Ssm)
+            && matches!(
+                seen.role,
+                Role::EcrApi | Role::Logs | Role::SecretsManager | Role::Ssm
+            )
     };
     all(ev.all().filter(signed))
 }

@@ -6,12 +6,19 @@ use crate::cause::Cause;
 use crate::evidence::Evidence;
 use crate::observation::{Failure, Observation, Phase};
 
-/// The chain leads to no root that the puller trusts. If the certificate carries the asked name, somebody forged it for
-/// this connection: that is interception and nothing else. If it does not, the address may also be somebody else's.
+/// The chain leads to no root that the puller trusts. If the certificate carries the asked name,
+/// somebody forged it for this connection: that is interception and nothing else. If it does not,
+/// the address may also be somebody else's.
 pub(super) fn untrusted_issuer(ev: Evidence<'_>) -> Vec<Finding> {
     let untrusted: Vec<_> = ev.failed(&[Failure::UnknownIssuer]).collect();
-    let (forged, strange): (Vec<_>, Vec<_>) = untrusted.into_iter().partition(|seen| carries_its_name(seen));
-    let issuer = forged.iter().chain(&strange).find_map(|seen| seen.chain.first()).map(|leaf| leaf.issuer.clone());
+    let (forged, strange): (Vec<_>, Vec<_>) = untrusted
+        .into_iter()
+        .partition(|seen| carries_its_name(seen));
+    let issuer = forged
+        .iter()
+        .chain(&strange)
+        .find_map(|seen| seen.chain.first())
+        .map(|leaf| leaf.issuer.clone());
     [
         Finding::new(Cause::TlsIntercepted, Confidence::Certain, forged),
         Finding::new(Cause::TlsIntercepted, Confidence::Likely, strange.clone()),
@@ -20,18 +27,23 @@ pub(super) fn untrusted_issuer(ev: Evidence<'_>) -> Vec<Finding> {
     .into_iter()
     .flatten()
     .map(|finding| match &issuer {
-        Some(issuer) if finding.cause == Cause::TlsIntercepted => finding.saying(&format!("issued by {issuer}")),
+        Some(issuer) if finding.cause == Cause::TlsIntercepted => {
+            finding.saying(&format!("issued by {issuer}"))
+        }
         _ => finding,
     })
     .map(|finding| if_needed(ev, finding))
     .collect()
 }
 
-/// A trusted certificate for other names. If those are AWS's, the address is another service's, and the name points to the
-/// wrong place. If not, whoever answers has the wrong certificate or is somebody else: the packets do not say which.
+/// A trusted certificate for other names. If those are AWS's, the address is another service's, and
+/// the name points to the wrong place. If not, whoever answers has the wrong certificate or is
+/// somebody else: the packets do not say which.
 pub(super) fn wrong_name(ev: Evidence<'_>) -> Vec<Finding> {
     let wrong: Vec<_> = ev.failed(&[Failure::WrongName]).collect();
-    let (aws, other): (Vec<_>, Vec<_>) = wrong.into_iter().partition(|seen| presents_an_aws_name(seen));
+    let (aws, other): (Vec<_>, Vec<_>) = wrong
+        .into_iter()
+        .partition(|seen| presents_an_aws_name(seen));
     [
         Finding::new(Cause::NamePointsElsewhere, Confidence::Likely, aws.clone()),
         Finding::new(Cause::TlsWrongName, Confidence::Possible, aws),
@@ -44,14 +56,19 @@ pub(super) fn wrong_name(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Expired by our clock. If the services' own clocks agree with ours, the certificate is at fault; if none told the
-/// time, a clock that runs ahead looks the same, whatever ECS thinks of it. A certificate that is not valid yet speaks for a clock that is behind,
-/// or was made by somebody whose clock is ahead.
+/// Expired by our clock. If the services' own clocks agree with ours, the certificate is at fault;
+/// if none told the time, a clock that runs ahead looks the same, whatever ECS thinks of it. A
+/// certificate that is not valid yet speaks for a clock that is behind, or was made by somebody
+/// whose clock is ahead.
 pub(super) fn outside_validity(ev: Evidence<'_>) -> Vec<Finding> {
     let expired = ev.failed(&[Failure::ExpiredCertificate]);
     let early = ev.failed(&[Failure::NotYetValidCertificate]);
     let findings = if ev.clock_agrees() {
-        vec![Finding::new(Cause::TlsExpired, Confidence::Certain, expired.chain(early))]
+        vec![Finding::new(
+            Cause::TlsExpired,
+            Confidence::Certain,
+            expired.chain(early),
+        )]
     } else {
         vec![
             Finding::new(Cause::TlsExpired, Confidence::Likely, expired.clone()),
@@ -60,14 +77,19 @@ pub(super) fn outside_validity(ev: Evidence<'_>) -> Vec<Finding> {
             Finding::new(Cause::ClockSkew, Confidence::Possible, expired),
         ]
     };
-    findings.into_iter().flatten().map(|finding| if_needed(ev, finding)).collect()
+    findings
+        .into_iter()
+        .flatten()
+        .map(|finding| if_needed(ev, finding))
+        .collect()
 }
 
-/// Connected, and the handshake never ends, with small segments neither. A firewall that swallows the greeting, or a
-/// server that hangs.
+/// Connected, and the handshake never ends, with small segments neither. A firewall that swallows
+/// the greeting, or a server that hangs.
 pub(super) fn stalled(ev: Evidence<'_>) -> Vec<Finding> {
     let stalled = ev.of(Phase::Handshake).filter(|seen| {
-        matches!(seen.failure(), Some(Failure::Stalled | Failure::TimedOut)) && seen.small_segments_pass != Some(true)
+        matches!(seen.failure(), Some(Failure::Stalled | Failure::TimedOut))
+            && seen.small_segments_pass != Some(true)
     });
     Finding::new(Cause::TlsStalled, Confidence::Likely, stalled)
         .map(|finding| if_needed(ev, finding))
@@ -77,11 +99,18 @@ pub(super) fn stalled(ev: Evidence<'_>) -> Vec<Finding> {
 
 /// What answers speaks no TLS, or not ours: it is not the service.
 pub(super) fn answers_as_somebody_else(ev: Evidence<'_>) -> Vec<Finding> {
-    let strange = ev
-        .of(Phase::Handshake)
-        .filter(|seen| matches!(seen.failure(), Some(Failure::UnexpectedAnswer | Failure::HandshakeRefused)));
+    let strange = ev.of(Phase::Handshake).filter(|seen| {
+        matches!(
+            seen.failure(),
+            Some(Failure::UnexpectedAnswer | Failure::HandshakeRefused)
+        )
+    });
     [
-        Finding::new(Cause::NamePointsElsewhere, Confidence::Likely, strange.clone()),
+        Finding::new(
+            Cause::NamePointsElsewhere,
+            Confidence::Likely,
+            strange.clone(),
+        ),
         Finding::new(Cause::TlsIntercepted, Confidence::Possible, strange),
     ]
     .into_iter()
@@ -91,7 +120,9 @@ pub(super) fn answers_as_somebody_else(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 fn carries_its_name(seen: &Observation) -> bool {
-    let Some(leaf) = seen.chain.first() else { return false };
+    let Some(leaf) = seen.chain.first() else {
+        return false;
+    };
     leaf.names.iter().any(|name| matches_host(name, &seen.host))
 }
 
@@ -106,5 +137,7 @@ fn matches_host(name: &str, host: &str) -> bool {
 
 fn presents_an_aws_name(seen: &Observation) -> bool {
     const AWS: [&str; 4] = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".on.aws"];
-    seen.presented.iter().any(|name| AWS.iter().any(|suffix| name.ends_with(suffix)))
+    seen.presented
+        .iter()
+        .any(|name| AWS.iter().any(|suffix| name.ends_with(suffix)))
 }

@@ -1,5 +1,5 @@
-//! Whether a text is an application's own log. What an application says of timeouts and refusals is about its own peers,
-//! and says nothing of why a task did not start.
+//! Whether a text is an application's own log. What an application says of timeouts and refusals is
+//! about its own peers, and says nothing of why a task did not start.
 
 /// What only the log of a program has: frames of its stack, and names of its runtime.
 const MARKS: [&str; 13] = [
@@ -18,15 +18,21 @@ const MARKS: [&str; 13] = [
     "[Errno ",
 ];
 
-/// By its form: a stack, a runtime's name, or an error class within a package, such as `java.net.ConnectException`.
+/// By its form: a stack, a runtime's name, or an error class within a package, such as
+/// `java.net.ConnectException`.
 pub fn is_foreign(text: &str) -> bool {
     MARKS.iter().any(|mark| text.contains(mark)) || text.split([' ', '(', '[', ':']).any(is_class)
 }
 
-/// `package.Class` whose class ends as errors do. ECS, its agents and the services name theirs without a package.
+/// `package.Class` whose class ends as errors do. ECS, its agents and the services name theirs
+/// without a package.
 fn is_class(word: &str) -> bool {
-    let Some((package, class)) = word.rsplit_once('.') else { return false };
-    let named = ["Error", "Exception"].iter().any(|end| class.ends_with(end));
+    let Some((package, class)) = word.rsplit_once('.') else {
+        return false;
+    };
+    let named = ["Error", "Exception"]
+        .iter()
+        .any(|end| class.ends_with(end));
     named
         && class.starts_with(|c: char| c.is_ascii_uppercase())
         && package.starts_with(|c: char| c.is_ascii_lowercase())

@@ -25,8 +25,13 @@ pub fn commands(explanation: &Explanation, reading: &Reading, known: &Known) -> 
 }
 
 fn on_the_way(explanation: &Explanation) -> bool {
-    matches!(explanation.family, Family::Network | Family::Resolve | Family::Tls)
-        || explanation.findings.iter().any(|finding| finding.cause == Cause::FileSystemUnreachable)
+    matches!(
+        explanation.family,
+        Family::Network | Family::Resolve | Family::Tls
+    ) || explanation
+        .findings
+        .iter()
+        .any(|finding| finding.cause == Cause::FileSystemUnreachable)
 }
 
 /// What to send where the text alone says nothing.
@@ -50,24 +55,34 @@ fn unknown(explanation: &Explanation, known: &Known) -> Vec<String> {
     next
 }
 
-/// Runs the probe where the task was to run: in the subnets of its service, or in the task's own. The image, which has no such
-/// command, says where to find it.
+/// Runs the probe where the task was to run: in the subnets of its service, or in the task's own.
+/// The image, which has no such command, says where to find it.
 fn probe_where(explanation: &Explanation, known: &Known, region: Option<&Region>) -> String {
     let target = match (explanation.service.as_deref(), known.task_arn.as_deref()) {
         (None, Some(task)) => format!("--like {task}"),
         (service, _) => {
             let cluster = known.cluster.as_deref().unwrap_or("CLUSTER");
-            let at = region.map(|region| format!(" --region {region}")).unwrap_or_default();
-            format!("--cluster {cluster} --service {}{at}", service.unwrap_or("SERVICE"))
+            let at = region
+                .map(|region| format!(" --region {region}"))
+                .unwrap_or_default();
+            format!(
+                "--cluster {cluster} --service {}{at}",
+                service.unwrap_or("SERVICE")
+            )
         }
     };
-    let elsewhere =
-        if cfg!(feature = "operator") { "" } else { "  # pullprobe as built from its repository, not the image's" };
+    let elsewhere = if cfg!(feature = "operator") {
+        ""
+    } else {
+        "  # pullprobe as built from its repository, not the image's"
+    };
     format!("pullprobe launch {target}{elsewhere}")
 }
 
 fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) -> Vec<String> {
-    let at = region.map(|region| format!(" --region {region}")).unwrap_or_default();
+    let at = region
+        .map(|region| format!(" --region {region}"))
+        .unwrap_or_default();
     let mut reads = Vec::new();
     match explanation.family {
         Family::Network => {
@@ -83,27 +98,40 @@ fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) 
             }
         }
         Family::Resolve => {
-            reads.push(format!("aws ec2 describe-vpc-attribute{at} --attribute enableDnsSupport --vpc-id VPC"));
+            reads.push(format!(
+                "aws ec2 describe-vpc-attribute{at} --attribute enableDnsSupport --vpc-id VPC"
+            ));
         }
         Family::Permission | Family::Placement if explanation.step == Step::AssumeRole => {
-            let role = role_name(named(reading, "iam", "").trim_matches('\'')).unwrap_or("ROLE".into());
-            reads.push(format!("aws iam get-role --role-name {role} --query Role.AssumeRolePolicyDocument"));
+            let role =
+                role_name(named(reading, "iam", "").trim_matches('\'')).unwrap_or("ROLE".into());
+            reads.push(format!(
+                "aws iam get-role --role-name {role} --query Role.AssumeRolePolicyDocument"
+            ));
         }
         Family::Permission => reads.extend(policies(explanation, reading, region)),
         Family::Image => {
             let repository = repository(reading);
-            reads.push(format!("aws ecr describe-images{at} --repository-name {repository}"));
+            reads.push(format!(
+                "aws ecr describe-images{at} --repository-name {repository}"
+            ));
         }
         Family::Secret if explanation.role == Some(Role::Ssm) => {
             reads.push(format!("aws ssm get-parameters{at} --names NAME"));
         }
         Family::Secret => {
             let secret = named(reading, "secretsmanager", "SECRET");
-            reads.push(format!("aws secretsmanager describe-secret{at} --secret-id {secret}"));
+            reads.push(format!(
+                "aws secretsmanager describe-secret{at} --secret-id {secret}"
+            ));
         }
-        Family::Logs => reads.push(format!("aws logs describe-log-groups{at} --log-group-name-prefix GROUP")),
+        Family::Logs => reads.push(format!(
+            "aws logs describe-log-groups{at} --log-group-name-prefix GROUP"
+        )),
         Family::Storage if explanation.step == Step::FileSystem => {
-            reads.push(format!("aws efs describe-mount-targets{at} --file-system-id FILE_SYSTEM"));
+            reads.push(format!(
+                "aws efs describe-mount-targets{at} --file-system-id FILE_SYSTEM"
+            ));
         }
         Family::Placement if reading.sign != Some(Sign::Capacity) => {
             reads.push(format!("aws ec2 describe-subnets{at} --query 'Subnets[].[SubnetId,AvailableIpAddressCount]'"));
@@ -115,20 +143,38 @@ fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) 
 
 /// Reads of the policies that may be in the way, of the first finding's kind.
 fn policies(explanation: &Explanation, reading: &Reading, region: Option<&Region>) -> Vec<String> {
-    let Some(first) = explanation.findings.first() else { return Vec::new() };
-    let at = region.map(|region| format!(" --region {region}")).unwrap_or_default();
+    let Some(first) = explanation.findings.first() else {
+        return Vec::new();
+    };
+    let at = region
+        .map(|region| format!(" --region {region}"))
+        .unwrap_or_default();
     let denial = reading.parts.denial.clone().unwrap_or_default();
-    let role = denial.principal.as_deref().and_then(role_name).unwrap_or("ROLE".into());
+    let role = denial
+        .principal
+        .as_deref()
+        .and_then(role_name)
+        .unwrap_or("ROLE".into());
     let organization = |kind: &str| {
-        let account = denial.principal.as_deref().and_then(|arn| arn.split(':').nth(4));
-        let account = account.filter(|account| account.bytes().all(|b| b.is_ascii_digit())).unwrap_or("ACCOUNT");
-        vec![format!("aws organizations list-policies-for-target --target-id {account} --filter {kind}_CONTROL_POLICY")]
+        let account = denial
+            .principal
+            .as_deref()
+            .and_then(|arn| arn.split(':').nth(4));
+        let account = account
+            .filter(|account| account.bytes().all(|b| b.is_ascii_digit()))
+            .unwrap_or("ACCOUNT");
+        vec![format!(
+            "aws organizations list-policies-for-target --target-id {account} --filter {kind}_CONTROL_POLICY"
+        )]
     };
     match first.cause {
         Cause::EndpointPolicyDenies | Cause::S3EndpointPolicyDenies => {
             let role = explanation.role.unwrap_or(first.role);
             let service = endpoint_service(role).map_or("SERVICE".to_owned(), |endpoint| {
-                format!("com.amazonaws.{}.{endpoint}", region.map_or("REGION".to_owned(), ToString::to_string))
+                format!(
+                    "com.amazonaws.{}.{endpoint}",
+                    region.map_or("REGION".to_owned(), ToString::to_string)
+                )
             });
             vec![format!(
                 "aws ec2 describe-vpc-endpoints{at} --filters Name=service-name,Values={service} \
@@ -136,19 +182,29 @@ fn policies(explanation: &Explanation, reading: &Reading, region: Option<&Region
             )]
         }
         Cause::PermissionsBoundaryDenies => {
-            vec![format!("aws iam get-role --role-name {role} --query Role.PermissionsBoundary")]
+            vec![format!(
+                "aws iam get-role --role-name {role} --query Role.PermissionsBoundary"
+            )]
         }
         Cause::ServiceControlPolicyDenies => organization("SERVICE"),
         Cause::ResourceControlPolicyDenies => organization("RESOURCE"),
         Cause::KmsKeyDenies => {
-            vec![format!("aws kms get-key-policy{at} --key-id {} --policy-name default", named(reading, "kms", "KEY"))]
+            vec![format!(
+                "aws kms get-key-policy{at} --key-id {} --policy-name default",
+                named(reading, "kms", "KEY")
+            )]
         }
         Cause::ResourcePolicyDenies if explanation.step == Step::Secrets => {
             let secret = named(reading, "secretsmanager", "SECRET");
-            vec![format!("aws secretsmanager get-resource-policy{at} --secret-id {secret}")]
+            vec![format!(
+                "aws secretsmanager get-resource-policy{at} --secret-id {secret}"
+            )]
         }
         Cause::ResourcePolicyDenies => {
-            vec![format!("aws ecr get-repository-policy{at} --repository-name {}", repository(reading))]
+            vec![format!(
+                "aws ecr get-repository-policy{at} --repository-name {}",
+                repository(reading)
+            )]
         }
         Cause::RegistryLoginFailed => Vec::new(),
         _ => vec![
@@ -160,14 +216,22 @@ fn policies(explanation: &Explanation, reading: &Reading, region: Option<&Region
 
 /// The first ARN of a service in the text, quoted for a shell.
 fn named(reading: &Reading, service: &str, otherwise: &str) -> String {
-    let arn = reading.parts.arns.iter().find(|arn| arn.split(':').nth(2) == Some(service));
+    let arn = reading
+        .parts
+        .arns
+        .iter()
+        .find(|arn| arn.split(':').nth(2) == Some(service));
     let arn = arn.filter(|arn| arn.is_ascii() && !arn.contains('\''));
     arn.map_or(otherwise.to_owned(), |arn| format!("'{arn}'"))
 }
 
 /// Of the image that the text names.
 fn repository(reading: &Reading) -> String {
-    let image = reading.parts.image.as_deref().and_then(|image| image.parse::<Reference>().ok());
+    let image = reading
+        .parts
+        .image
+        .as_deref()
+        .and_then(|image| image.parse::<Reference>().ok());
     image.map_or("REPOSITORY".into(), |image| image.repository)
 }
 

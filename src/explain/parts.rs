@@ -82,15 +82,28 @@ pub fn parse(plain: &Plain) -> Parts {
     let words = Words::of(&plain.text);
     let lookup = first(dense, "lookup", lookup);
     let host = match &lookup {
-        Some(lookup) => Some(Part { value: lookup.value.host.clone(), from: lookup.from, to: lookup.to }),
+        Some(lookup) => Some(Part {
+            value: lookup.value.host.clone(),
+            from: lookup.from,
+            to: lookup.to,
+        }),
         None => url(dense).or_else(|| image_host(dense, words.image.as_deref()?)),
     };
     let dial = first(dense, "dialtcp", address);
-    let other_end = || ["readtcp", "writetcp"].iter().find_map(|call| first(dense, call, other_end));
+    let other_end = || {
+        ["readtcp", "writetcp"]
+            .iter()
+            .find_map(|call| first(dense, call, other_end))
+    };
     Parts {
-        service: first(dense, "(service", service).map(|name| plain.quote(name.to - name.value, name.to).to_owned()),
+        service: first(dense, "(service", service)
+            .map(|name| plain.quote(name.to - name.value, name.to).to_owned()),
         retries: first(dense, "beenretried", dec_uint),
-        status: first(dense, "statuscode:", whole(dec_uint).verify(|n| *n == 0 || (100..600).contains(n))),
+        status: first(
+            dense,
+            "statuscode:",
+            whole(dec_uint).verify(|n| *n == 0 || (100..600).contains(n)),
+        ),
         request_id: first(dense, "requestid:", request_id),
         dial: dial.or_else(other_end),
         lookup,
@@ -107,11 +120,19 @@ pub fn parse(plain: &Plain) -> Parts {
 }
 
 /// The first place where `part` follows its phrase; from the phrase to the part's end.
-fn first<'a, T>(dense: &'a str, phrase: &str, mut part: impl Parser<&'a str, T, Fail>) -> Option<Part<T>> {
+fn first<'a, T>(
+    dense: &'a str,
+    phrase: &str,
+    mut part: impl Parser<&'a str, T, Fail>,
+) -> Option<Part<T>> {
     dense.match_indices(phrase).find_map(|(from, phrase)| {
         let mut rest = dense.get(from + phrase.len()..)?;
         let value = part.parse_next(&mut rest).ok()?;
-        Some(Part { value, from, to: dense.len() - rest.len() })
+        Some(Part {
+            value,
+            from,
+            to: dense.len() - rest.len(),
+        })
     })
 }
 
@@ -123,11 +144,15 @@ fn whole<'a, T>(part: impl Parser<&'a str, T, Fail>) -> impl Parser<&'a str, T, 
 /// `NAME)` or `NAME, taskSet …)`: the bytes of the name.
 fn service(input: &mut &str) -> Result<usize, Fail> {
     let name = take_while(1.., |c: char| c.is_ascii_alphanumeric() || "-_".contains(c));
-    terminated(name, peek(one_of([')', ',']))).map(str::len).parse_next(input)
+    terminated(name, peek(one_of([')', ','])))
+        .map(str::len)
+        .parse_next(input)
 }
 
 fn request_id(input: &mut &str) -> Result<String, Fail> {
-    take_while(8.., |c: char| c.is_ascii_hexdigit() || c == '-').map(str::to_owned).parse_next(input)
+    take_while(8.., |c: char| c.is_ascii_hexdigit() || c == '-')
+        .map(str::to_owned)
+        .parse_next(input)
 }
 
 /// `10.0.3.4` or, as Go writes it before a port, `[2600:1fa0::1]`.
@@ -142,12 +167,22 @@ fn other_end(input: &mut &str) -> Result<IpAddr, Fail> {
     preceded((address, ':', digit1, "->"), address).parse_next(input)
 }
 
-/// `HOST on RESOLVER:53:`. Without blanks the resolver's address hangs on the name: `….comon10.0.0.2:53:`.
+/// `HOST on RESOLVER:53:`. Without blanks the resolver's address hangs on the name:
+/// `….comon10.0.0.2:53:`.
 fn lookup(input: &mut &str) -> Result<Lookup, Fail> {
     let name = terminated(take_while(1.., is_of_host), peek(':')).parse_next(input)?;
-    let on = name.rmatch_indices("on").find_map(|(cut, on)| Some((&name[..cut], name[cut + on.len()..].parse().ok()?)));
+    let on = name
+        .rmatch_indices("on")
+        .find_map(|(cut, on)| Some((&name[..cut], name[cut + on.len()..].parse().ok()?)));
     let (host, resolver) = on.map_or((name, None), |(host, resolver)| (host, Some(resolver)));
-    if host.contains('.') { Ok(Lookup { host: host.to_owned(), resolver }) } else { fail.parse_next(input) }
+    if host.contains('.') {
+        Ok(Lookup {
+            host: host.to_owned(),
+            resolver,
+        })
+    } else {
+        fail.parse_next(input)
+    }
 }
 
 /// Of a host's name, with what accounts are masked with.
@@ -170,10 +205,13 @@ const ADVICE: [&str; 10] = [
 ];
 
 fn url(dense: &str) -> Option<Part<String>> {
-    let host = whole(take_while(1..=LONGEST_HOST, is_of_host))
-        .verify(|host: &str| host.contains('.') && !ADVICE.iter().any(|site| host.starts_with(site)));
+    let host = whole(take_while(1..=LONGEST_HOST, is_of_host)).verify(|host: &str| {
+        host.contains('.') && !ADVICE.iter().any(|site| host.starts_with(site))
+    });
     let mut url = first(dense, "://", host.map(str::to_owned))?;
-    let scheme = ["https", "http"].into_iter().find(|scheme| dense[..url.from].ends_with(scheme));
+    let scheme = ["https", "http"]
+        .into_iter()
+        .find(|scheme| dense[..url.from].ends_with(scheme));
     url.from -= scheme.map_or(0, str::len);
     Some(url)
 }
@@ -182,7 +220,11 @@ fn image_host(dense: &str, image: &str) -> Option<Part<String>> {
     let (host, _) = image.split_once('/')?;
     let host = host.to_ascii_lowercase();
     let from = dense.find(&host)?;
-    Some(Part { from, to: from + host.len(), value: host })
+    Some(Part {
+        from,
+        to: from + host.len(),
+        value: host,
+    })
 }
 
 /// What makes a word an image: a registry host that needs no scheme.
@@ -245,21 +287,46 @@ mod tests {
         assert_eq!(found.retries.unwrap().value, 3);
         assert_eq!(found.status.unwrap().value, 0);
         assert_eq!(found.request_id, None);
-        assert_eq!(found.host.unwrap().quote(&plain), "https://api.ecr.eu-west-1.amazonaws.com");
+        assert_eq!(
+            found.host.unwrap().quote(&plain),
+            "https://api.ecr.eu-west-1.amazonaws.com"
+        );
         let dial = found.dial.unwrap();
-        assert_eq!((dial.value, dial.quote(&plain)), ([10, 0, 3, 4].into(), "dial tcp 10.0.3.4"));
+        assert_eq!(
+            (dial.value, dial.quote(&plain)),
+            ([10, 0, 3, 4].into(), "dial tcp 10.0.3.4")
+        );
     }
 
     #[test]
     fn lookups_name_host_and_resolver() {
-        let on = parts("dial tcp: lookup api.ecr.us-east-1.amazonaws.com on 10.0.0.2:53: server misbehaving").lookup;
+        let on = parts(
+            "dial tcp: lookup api.ecr.us-east-1.amazonaws.com on 10.0.0.2:53: server misbehaving",
+        )
+        .lookup;
         let on = on.unwrap().value;
         assert_eq!(on.host, "api.ecr.us-east-1.amazonaws.com");
         assert_eq!(on.resolver, Some([10, 0, 0, 2].into()));
-        let without = parts("lookup logs.eu-west-1.amazonaws.com: i/o timeout").lookup.unwrap().value;
-        assert_eq!(without, Lookup { host: "logs.eu-west-1.amazonaws.com".into(), resolver: None });
+        let without = parts("lookup logs.eu-west-1.amazonaws.com: i/o timeout")
+            .lookup
+            .unwrap()
+            .value;
+        assert_eq!(
+            without,
+            Lookup {
+                host: "logs.eu-west-1.amazonaws.com".into(),
+                resolver: None
+            }
+        );
         assert_eq!(parts("lookup logs.eu-west-1.amazo").lookup, None);
-        assert_eq!(parts("dial tcp [2600:1fa0::1]:443: i/o timeout").dial.unwrap().value.to_string(), "2600:1fa0::1");
+        assert_eq!(
+            parts("dial tcp [2600:1fa0::1]:443: i/o timeout")
+                .dial
+                .unwrap()
+                .value
+                .to_string(),
+            "2600:1fa0::1"
+        );
     }
 
     #[test]
@@ -267,15 +334,23 @@ mod tests {
         assert_eq!(parts("dial tcp 10.0.3.4").dial, None);
         assert_eq!(parts("Post https://api.ecr.us-ea").host, None);
         assert_eq!(parts("https response error StatusCode: 4").status, None);
-        assert_eq!(parts("see https://docs.aws.amazon.com/x and https://www.docker.com/y").host, None);
+        assert_eq!(
+            parts("see https://docs.aws.amazon.com/x and https://www.docker.com/y").host,
+            None
+        );
     }
 
     #[test]
     fn images_need_no_scheme() {
-        let text =
-            "Get 12.dkr.ecr.us-east-1.amazonaws.com/team/app:2.0@sha256:6: dial tcp 16.15.180.104:443: i/o timeout.";
+        let text = "Get 12.dkr.ecr.us-east-1.amazonaws.com/team/app:2.0@sha256:6: dial tcp 16.15.180.104:443: i/o timeout.";
         let found = parts(text);
-        assert_eq!(found.image.as_deref(), Some("12.dkr.ecr.us-east-1.amazonaws.com/team/app:2.0@sha256:6"));
-        assert_eq!(found.host.unwrap().value, "12.dkr.ecr.us-east-1.amazonaws.com");
+        assert_eq!(
+            found.image.as_deref(),
+            Some("12.dkr.ecr.us-east-1.amazonaws.com/team/app:2.0@sha256:6")
+        );
+        assert_eq!(
+            found.host.unwrap().value,
+            "12.dkr.ecr.us-east-1.amazonaws.com"
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! The phrases that the texts of ECS, its agents, containerd, Docker, Go and AWS services are made of.
+//! The phrases that the texts of ECS, its agents, containerd, Docker, Go and AWS services are made
+//! of.
 //!
-//! A phrase is the smallest part that keeps its meaning wherever it stands: texts are cut, wrapped and wrapped into each
-//! other, so none of these is a whole message.
+//! A phrase is the smallest part that keeps its meaning wherever it stands: texts are cut, wrapped
+//! and wrapped into each other, so none of these is a whole message.
 
 use super::Step;
 use super::words::Sign;
@@ -156,7 +157,8 @@ pub(super) const PHRASES: &[Row] = &[
     both("no matching manifest for", Step::ImageManifest, ONLY, Sign::WrongPlatform),
     both("no match for platform", Step::ImageManifest, ONLY, Sign::WrongPlatform),
     both("does not match the specified platform", Step::ImageManifest, ONLY, Sign::WrongPlatform),
-    // These two show later, at the layers or at the start, but the platform is chosen in the manifest.
+    // These two show later, at the layers or at the start, but the platform is chosen in the
+    // manifest.
     both("no processor for media-type", Step::ImageManifest, ONLY, Sign::NotExecutable),
     both("exec format error", Step::ImageManifest, OPERATION, Sign::NotExecutable),
     both("invalid reference format", Step::ImageManifest, MOSTLY, Sign::BadReference),

@@ -1,4 +1,5 @@
-//! A text as people send it, made plain: on one line, without mark-up, with a second form for finding phrases in.
+//! A text as people send it, made plain: on one line, without mark-up, with a second form for
+//! finding phrases in.
 
 use crate::redact::shorten;
 
@@ -40,7 +41,8 @@ const TAGS: [&str; 20] = [
 pub struct Plain {
     /// One line with single blanks, `'` and `"` for every kind of quote.
     pub text: String,
-    /// The same without blanks, ASCII in lower case: a phrase is found in it however the text was wrapped.
+    /// The same without blanks, ASCII in lower case: a phrase is found in it however the text was
+    /// wrapped.
     pub dense: String,
     /// For each byte of `dense`, its place in `text`.
     places: Vec<u32>,
@@ -80,9 +82,18 @@ impl Plain {
 
     /// What stands in the text at these places of `dense`.
     pub fn quote(&self, from: usize, to: usize) -> &str {
-        let start = self.places.get(from).map_or(self.text.len(), |at| *at as usize);
-        let end = self.places.get(to).map_or(self.text.len(), |at| *at as usize);
-        self.text.get(start..end.max(start)).unwrap_or_default().trim()
+        let start = self
+            .places
+            .get(from)
+            .map_or(self.text.len(), |at| *at as usize);
+        let end = self
+            .places
+            .get(to)
+            .map_or(self.text.len(), |at| *at as usize);
+        self.text
+            .get(start..end.max(start))
+            .unwrap_or_default()
+            .trim()
     }
 
     fn condense(raw: &str) -> Self {
@@ -111,11 +122,16 @@ impl Plain {
             dense.push(c.to_ascii_lowercase());
             places.resize(dense.len(), place);
         }
-        Self { text, dense, places }
+        Self {
+            text,
+            dense,
+            places,
+        }
     }
 }
 
-/// Lines without the marks of a quoting mail; a soft line break of quoted-printable joins its lines.
+/// Lines without the marks of a quoting mail; a soft line break of quoted-printable joins its
+/// lines.
 fn unquote(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     for line in text.lines() {
@@ -136,7 +152,11 @@ fn entities(text: &str) -> String {
     while let Some(at) = rest.find('&') {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
-        let entity = rest.bytes().take(LONGEST_ENTITY).position(|b| b == b';').map(|end| &rest[1..end]);
+        let entity = rest
+            .bytes()
+            .take(LONGEST_ENTITY)
+            .position(|b| b == b';')
+            .map(|end| &rest[1..end]);
         if let Some((name, c)) = entity.and_then(|name| Some((name, decode(name)?))) {
             out.push(c);
             rest = &rest[name.len() + 2..];
@@ -161,7 +181,10 @@ fn decode(name: &str) -> Option<char> {
         _ => {
             let number = name.strip_prefix('#')?;
             let hex = number.strip_prefix(['x', 'X']);
-            let code = hex.map_or_else(|| number.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok())?;
+            let code = hex.map_or_else(
+                || number.parse().ok(),
+                |hex| u32::from_str_radix(hex, 16).ok(),
+            )?;
             char::from_u32(code)?
         }
     })
@@ -201,7 +224,10 @@ fn escapes(text: &str) -> String {
                 rest = after.as_str();
             }
             Some('u') => {
-                let code = rest.get(1..5).and_then(|hex| u32::from_str_radix(hex, 16).ok()).and_then(char::from_u32);
+                let code = rest
+                    .get(1..5)
+                    .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+                    .and_then(char::from_u32);
                 if let Some(c) = code {
                     out.push(c);
                     rest = &rest[5..];
@@ -233,7 +259,10 @@ mod tests {
         }
         assert_eq!(Plain::new("i/o ti\nmeout").dense, "i/otimeout");
         assert_eq!(Plain::new("a & b < c \\").text, "a & b < c");
-        assert_eq!(Plain::new("<account> &lt;region&gt;").text, "<account> <region>");
+        assert_eq!(
+            Plain::new("<account> &lt;region&gt;").text,
+            "<account> <region>"
+        );
     }
 
     #[test]
@@ -242,6 +271,9 @@ mod tests {
         let at = plain.dense.find("tcp10").unwrap();
         assert_eq!(plain.quote(at, at + 11), "tcp 10.0.0.1");
         assert_eq!(plain.quote(plain.dense.len() - 1, 9_999), "ü");
-        assert_eq!(plain.part(at, plain.dense.len()).text, "tcp 10.0.0.1:443: i/o timeout, ü");
+        assert_eq!(
+            plain.part(at, plain.dense.len()).text,
+            "tcp 10.0.0.1:443: i/o timeout, ü"
+        );
     }
 }

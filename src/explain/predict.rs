@@ -1,4 +1,5 @@
-//! The reverse direction: what ECS itself would have said of what a report has seen, and after how long.
+//! The reverse direction: what ECS itself would have said of what a report has seen, and after how
+//! long.
 
 use super::Step;
 use crate::cause::Cause;
@@ -16,29 +17,42 @@ pub struct Prediction {
     pub text: String,
 }
 
-/// Silence is retried: 4 min 49 s were measured, and three to five minutes reported (facts: ecs-start, section 1).
+/// Silence is retried: 4 min 49 s were measured, and three to five minutes reported (facts:
+/// ecs-start, section 1).
 const AFTER_SILENCE: &str = "about 5 minutes";
 
 /// What a service refuses is asked once.
 const AFTER_ANSWER: &str = "less than a minute";
 
-/// The fault that ECS meets first, in its words. `None` where the task would start, or where what fails is the probe's
-/// own (its metadata, its task role) and ECS would not have met it.
+/// The fault that ECS meets first, in its words. `None` where the task would start, or where what
+/// fails is the probe's own (its metadata, its task role) and ECS would not have met it.
 pub fn predict(findings: &[Finding], observations: &[Observation]) -> Option<Prediction> {
     let about = |seen: &Observation| {
-        let blocking = findings.iter().filter(|finding| finding.blocking && finding.because.contains(&seen.id));
+        let blocking = findings
+            .iter()
+            .filter(|finding| finding.blocking && finding.because.contains(&seen.id));
         blocking.map(|finding| finding.cause).collect::<Vec<_>>()
     };
-    let failed = observations.iter().filter(|seen| seen.failure().is_some() && !about(seen).is_empty());
-    let first = failed.filter(|seen| step(seen.role).is_some()).min_by_key(|seen| (step(seen.role), seen.phase))?;
+    let failed = observations
+        .iter()
+        .filter(|seen| seen.failure().is_some() && !about(seen).is_empty());
+    let first = failed
+        .filter(|seen| step(seen.role).is_some())
+        .min_by_key(|seen| (step(seen.role), seen.phase))?;
     let failure = first.failure()?;
     if about(first).contains(&Cause::RoleNotAssumable) {
-        let role = denial(first).and_then(|denial| denial.resource.as_deref()).unwrap_or("of this task definition");
+        let role = denial(first)
+            .and_then(|denial| denial.resource.as_deref())
+            .unwrap_or("of this task definition");
         let text = format!(
             "ECS was unable to assume the role '{role}' that was provided for this task. Please verify that the role being \
              passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role."
         );
-        return Some(Prediction { causes: about(first), after: AFTER_ANSWER, text });
+        return Some(Prediction {
+            causes: about(first),
+            after: AFTER_ANSWER,
+            text,
+        });
     }
     let (after, said) = match transport(first, failure) {
         Some(transport) => (AFTER_SILENCE, in_silence(first, &transport)),
@@ -46,7 +60,11 @@ pub fn predict(findings: &[Finding], observations: &[Observation]) -> Option<Pre
     };
     // AWS stops at 1,024 characters (facts: ecs-start, section 1).
     let text = crate::redact::shorten(&crate::redact::redact(&said), 1_024).to_owned();
-    Some(Prediction { causes: about(first), after, text })
+    Some(Prediction {
+        causes: about(first),
+        after,
+        text,
+    })
 }
 
 /// The step in which ECS meets a role.
@@ -67,20 +85,26 @@ fn step(role: Role) -> Option<Step> {
 /// The words of Go for what is below the answer; `None` for an answer.
 fn transport(seen: &Observation, failure: Failure) -> Option<String> {
     let host = seen.host.trim_end_matches('.');
-    let resolver = seen.lookups.last().map(|lookup| format!(" on {}", lookup.resolver)).unwrap_or_default();
+    let resolver = seen
+        .lookups
+        .last()
+        .map(|lookup| format!(" on {}", lookup.resolver))
+        .unwrap_or_default();
     let peer = seen.peer.map(|peer| format!(" {peer}")).unwrap_or_default();
     let x509 = |what: &str| Some(format!("tls: failed to verify certificate: x509: {what}"));
     match (seen.phase, failure) {
-        (Phase::Resolve, Failure::Refused | Failure::Unreachable) => {
-            Some(format!("dial tcp: lookup {host}{resolver}: read udp: read: connection refused"))
+        (Phase::Resolve, Failure::Refused | Failure::Unreachable) => Some(format!(
+            "dial tcp: lookup {host}{resolver}: read udp: read: connection refused"
+        )),
+        (Phase::Resolve, Failure::TimedOut) => {
+            Some(format!("dial tcp: lookup {host}{resolver}: i/o timeout"))
         }
-        (Phase::Resolve, Failure::TimedOut) => Some(format!("dial tcp: lookup {host}{resolver}: i/o timeout")),
         (_, Failure::NoSuchName | Failure::NoAddress) => {
             Some(format!("dial tcp: lookup {host}{resolver}: no such host"))
         }
-        (_, Failure::ServerFailure | Failure::QueryRefused) => {
-            Some(format!("dial tcp: lookup {host}{resolver}: server misbehaving"))
-        }
+        (_, Failure::ServerFailure | Failure::QueryRefused) => Some(format!(
+            "dial tcp: lookup {host}{resolver}: server misbehaving"
+        )),
         (Phase::Handshake, Failure::TimedOut | Failure::Stalled | Failure::TooSlow) => {
             Some("net/http: TLS handshake timeout".into())
         }
@@ -96,7 +120,13 @@ fn transport(seen: &Observation, failure: Failure) -> Option<String> {
         (_, Failure::Unreachable) => Some(format!("dial tcp{peer}: connect: no route to host")),
         (_, Failure::UnknownIssuer) => x509("certificate signed by unknown authority"),
         (_, Failure::WrongName) => {
-            let names = seen.presented.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            let names = seen
+                .presented
+                .iter()
+                .take(3)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ");
             x509(&format!("certificate is valid for {names}, not {host}"))
         }
         (_, Failure::ExpiredCertificate | Failure::NotYetValidCertificate) => {
@@ -110,17 +140,25 @@ fn transport(seen: &Observation, failure: Failure) -> Option<String> {
     }
 }
 
-/// What a service or registry says, as the SDK or containerd prints it; `None` for what ECS would not have minded.
+/// What a service or registry says, as the SDK or containerd prints it; `None` for what ECS would
+/// not have minded.
 fn answer(seen: &Observation, failure: Failure) -> Option<String> {
     let said = seen.answer.as_ref();
-    let message = said.map(|answer| answer.message.as_str()).unwrap_or_default();
+    let message = said
+        .map(|answer| answer.message.as_str())
+        .unwrap_or_default();
     let code = said.map(|answer| answer.code.as_str()).unwrap_or_default();
     let subject = seen.subject.as_deref().unwrap_or_default();
     let pull = matches!(seen.role, Role::EcrDkr | Role::Registry | Role::S3);
     let written = denial(seen).and_then(sentence).unwrap_or_default();
-    let message = if message.is_empty() { &written } else { message };
+    let message = if message.is_empty() {
+        &written
+    } else {
+        message
+    };
     let status = |status: &str| {
-        // containerd asks for a manifest with HEAD, which loses the reason; a layer's URL is printed as the image.
+        // containerd asks for a manifest with HEAD, which loses the reason; a layer's URL is
+        // printed as the image.
         let url = match seen.role {
             Role::S3 => "REDACTED".to_owned(),
             _ if is_layer(seen) => format!("https://{}/v2/{subject}/blobs/sha256:", seen.host),
@@ -129,7 +167,11 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
         Some(format!("unexpected status code {url}: {status}"))
     };
     let api = |code: &str, otherwise: &str| {
-        let message = if message.is_empty() { otherwise } else { message };
+        let message = if message.is_empty() {
+            otherwise
+        } else {
+            message
+        };
         Some(format!(
             "https response error StatusCode: 400, RequestID: 00000000-0000-0000-0000-000000000000, api error {code}: {message}"
         ))
@@ -137,11 +179,15 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
     // The SDK wants JSON, and an error's code in it (aws-sdk-go-v2, deserializers).
     let strange = "https response error StatusCode: 200, RequestID: , deserialization failed, failed to decode response \
                    body, invalid character '<' looking for beginning of value";
-    if !pull && code.is_empty() && said.is_some_and(|said| !said.message.is_empty() && said.denial.is_none()) {
+    if !pull
+        && code.is_empty()
+        && said.is_some_and(|said| !said.message.is_empty() && said.denial.is_none())
+    {
         return Some(strange.replace("200", "404"));
     }
     match failure {
-        // Amazon S3 says 403 to a signature that it does not take or that is too old, as to all else.
+        // Amazon S3 says 403 to a signature that it does not take or that is too old, as to all
+        // else.
         Failure::Denied if pull => status("403 Forbidden"),
         Failure::InvalidSignature | Failure::ClockSkewed | Failure::ExpiredToken if seen.role == Role::S3 => {
             status("403 Forbidden")
@@ -190,21 +236,28 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
 
 /// Of a layer's bytes, and not of the manifest.
 fn is_layer(seen: &Observation) -> bool {
-    seen.role != Role::EnvironmentFile && (seen.role == Role::S3 || matches!(seen.phase, Phase::Blob | Phase::Fetch))
+    seen.role != Role::EnvironmentFile
+        && (seen.role == Role::S3 || matches!(seen.phase, Phase::Blob | Phase::Fetch))
 }
 
 fn denial(seen: &Observation) -> Option<&Denial> {
     seen.answer.as_ref()?.denial.as_ref()
 }
 
-/// The refusal as AWS words it (facts: denials, section 1), where the service's own words were not kept.
+/// The refusal as AWS words it (facts: denials, section 1), where the service's own words were not
+/// kept.
 fn sentence(denial: &Denial) -> Option<String> {
     let action = denial.action.as_deref()?;
-    let who = denial.principal.as_deref().unwrap_or("arn:aws:sts::…:assumed-role/…");
+    let who = denial
+        .principal
+        .as_deref()
+        .unwrap_or("arn:aws:sts::…:assumed-role/…");
     let what = denial.resource.as_deref().unwrap_or("*");
     let kind = match denial.policy {
         None | Some(PolicyKind::KmsKey) => {
-            return Some(format!("User: {who} is not authorized to perform: {action} on resource: {what}"));
+            return Some(format!(
+                "User: {who} is not authorized to perform: {action} on resource: {what}"
+            ));
         }
         Some(PolicyKind::Identity) => "identity-based policy",
         Some(PolicyKind::Resource) => "resource-based policy",
@@ -220,7 +273,9 @@ fn sentence(denial: &Denial) -> Option<String> {
     } else {
         format!("because no {kind} allows the {action} action")
     };
-    Some(format!("User: {who} is not authorized to perform: {action} on resource: {what} {reason}"))
+    Some(format!(
+        "User: {who} is not authorized to perform: {action} on resource: {what} {reason}"
+    ))
 }
 
 const UNABLE: &str = "ResourceInitializationError: unable to pull secrets or registry auth:";
@@ -292,7 +347,9 @@ fn in_answer(seen: &Observation, said: &str) -> String {
             "{old} secret from asm: service call has been retried 1 time(s): failed to fetch secret {subject} from \
              secrets manager: operation error Secrets Manager: GetSecretValue, {said}"
         ),
-        Role::Ssm => format!("{old} secrets from ssm: service call has been retried 1 time(s): {said}"),
+        Role::Ssm => {
+            format!("{old} secrets from ssm: service call has been retried 1 time(s): {said}")
+        }
         Role::EcrApi => format!(
             "{old} ecr registry auth: service call has been retried 1 time(s): operation error ECR: \
              GetAuthorizationToken, {said}"
@@ -305,7 +362,9 @@ fn in_answer(seen: &Observation, said: &str) -> String {
             "CannotPullContainerError: ref pull has been retried 1 time(s): failed to copy: httpReadSeeker: failed open: \
              {said}"
         ),
-        Role::EnvironmentFile => format!("ResourceInitializationError: failed to download env files: {said}"),
+        Role::EnvironmentFile => {
+            format!("ResourceInitializationError: failed to download env files: {said}")
+        }
         Role::Efs => format!(
             "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: stderr: \
              b'mount.nfs4: access denied by server while mounting 127.0.0.1:/': {said}"

@@ -52,7 +52,10 @@ impl Reading {
     pub fn of(plain: Plain, clean: bool) -> Self {
         let hits = words::find(&plain);
         let parts = parts::parse(&plain);
-        let public = parts.dial.as_ref().filter(|dial| Place::default().scope(dial.value) == Scope::Public);
+        let public = parts
+            .dial
+            .as_ref()
+            .filter(|dial| Place::default().scope(dial.value) == Scope::Public);
         let owner = public.and_then(|dial| owner(dial.value));
         let mut reading = Self {
             plain,
@@ -69,7 +72,11 @@ impl Reading {
             clean,
         };
         reading.is_foreign = !reading.is_wrapped() && is_foreign(&reading.plain.text);
-        reading.step = if reading.is_foreign { Step::Unknown } else { reading.find_step() };
+        reading.step = if reading.is_foreign {
+            Step::Unknown
+        } else {
+            reading.find_step()
+        };
         let in_words = reading.hits.iter().any(|hit| hit.step.is_some());
         reading.is_of_a_start = !reading.is_foreign && (reading.step != Step::Unknown || in_words);
         reading.mistyped = reading.find_mistake();
@@ -77,7 +84,9 @@ impl Reading {
         match reading.sign {
             Some(Sign::WrongPlatform | Sign::NotExecutable) => reading.step = Step::ImageManifest,
             // A manifest is read into memory; what fills a disk is a layer.
-            Some(Sign::DiskFull) if reading.step == Step::ImageManifest => reading.step = Step::ImageLayer,
+            Some(Sign::DiskFull) if reading.step == Step::ImageManifest => {
+                reading.step = Step::ImageLayer
+            }
             _ => {}
         }
         reading.role = reading.find_role();
@@ -85,11 +94,12 @@ impl Reading {
         reading
     }
 
-    /// The family of what the text shows. The causes behind it may be of another: a registry that says `unauthorized`
-    /// said no, and the cause is a wrong password.
+    /// The family of what the text shows. The causes behind it may be of another: a registry that
+    /// says `unauthorized` said no, and the cause is a wrong password.
     pub fn family(&self) -> Family {
         match self.sign {
-            // Docker Hub's commonest refusal is its rate limit; Amazon ECR's and Amazon S3's is a policy.
+            // Docker Hub's commonest refusal is its rate limit; Amazon ECR's and Amazon S3's is a
+            // policy.
             Some(Sign::UnexpectedStatus) if self.role == Some(Role::Registry) => Family::Limit,
             Some(sign) => rank::family(sign, self.step),
             None => Family::Unknown,
@@ -98,7 +108,11 @@ impl Reading {
 
     /// A part of the text, fit to be shown.
     pub fn shown(&self, fragment: &str) -> String {
-        if self.clean { fragment.to_owned() } else { redact(fragment) }
+        if self.clean {
+            fragment.to_owned()
+        } else {
+            redact(fragment)
+        }
     }
 
     /// Whether a phrase with this sign is in the text.
@@ -108,7 +122,10 @@ impl Reading {
 
     /// The first phrase with this sign, as it stands in the text.
     pub fn phrase(&self, sign: Sign) -> Option<&str> {
-        self.hits.iter().find(|hit| hit.sign == Some(sign)).map(|hit| hit.quote(&self.plain))
+        self.hits
+            .iter()
+            .find(|hit| hit.sign == Some(sign))
+            .map(|hit| hit.quote(&self.plain))
     }
 
     /// The address that was dialled.
@@ -123,39 +140,80 @@ impl Reading {
 
     /// The region that host or ARNs name.
     pub fn region(&self) -> Option<Region> {
-        let of_host = self.host.iter().flat_map(|host| host.split('.')).find_map(|label| label.parse().ok());
-        let of_image =
-            || self.parts.image.iter().flat_map(|image| image.split(['.', '/'])).find_map(|l| l.parse().ok());
-        let of_arns = || self.parts.arns.iter().find_map(|arn| arn.split(':').nth(3)?.parse().ok());
+        let of_host = self
+            .host
+            .iter()
+            .flat_map(|host| host.split('.'))
+            .find_map(|label| label.parse().ok());
+        let of_image = || {
+            self.parts
+                .image
+                .iter()
+                .flat_map(|image| image.split(['.', '/']))
+                .find_map(|l| l.parse().ok())
+        };
+        let of_arns = || {
+            self.parts
+                .arns
+                .iter()
+                .find_map(|arn| arn.split(':').nth(3)?.parse().ok())
+        };
         of_host.or_else(of_image).or_else(of_arns)
     }
 
     /// `service:Action` of the refusal, in lower case.
     pub fn action(&self) -> Option<String> {
-        Some(self.parts.denial.as_ref()?.action.as_ref()?.to_ascii_lowercase())
+        Some(
+            self.parts
+                .denial
+                .as_ref()?
+                .action
+                .as_ref()?
+                .to_ascii_lowercase(),
+        )
     }
 
-    /// Whether a service's own answer is in the text: then name, connection and TLS are proven good.
+    /// Whether a service's own answer is in the text: then name, connection and TLS are proven
+    /// good.
     pub fn is_answered(&self) -> bool {
-        let status = self.parts.status.as_ref().is_some_and(|status| status.value >= 100);
-        status || (self.parts.request_id.is_some() && self.parts.status.as_ref().is_none_or(|s| s.value != 0))
+        let status = self
+            .parts
+            .status
+            .as_ref()
+            .is_some_and(|status| status.value >= 100);
+        status
+            || (self.parts.request_id.is_some()
+                && self.parts.status.as_ref().is_none_or(|s| s.value != 0))
     }
 
-    /// Whether a wrapper of ECS or of its agents is around it, and not only an operation that others call as well.
+    /// Whether a wrapper of ECS or of its agents is around it, and not only an operation that
+    /// others call as well.
     fn is_wrapped(&self) -> bool {
-        let weights = self.hits.iter().filter_map(|hit| hit.step).map(|(_, weight)| weight);
-        weights.into_iter().any(|weight| weight >= PART || weight == NAME || weight == NAME + 1)
+        let weights = self
+            .hits
+            .iter()
+            .filter_map(|hit| hit.step)
+            .map(|(_, weight)| weight);
+        weights
+            .into_iter()
+            .any(|weight| weight >= PART || weight == NAME || weight == NAME + 1)
     }
 
     /// The step that the strongest phrase, operation or host stands for; of equals the first.
     fn find_step(&self) -> Step {
         let of_phrases = self.hits.iter().filter_map(|hit| Some((hit.step?, hit.at)));
-        let of_action = self.action().and_then(|action| step_of_action(&action)).map(|step| ((step, OPERATION), 0));
+        let of_action = self
+            .action()
+            .and_then(|action| step_of_action(&action))
+            .map(|step| ((step, OPERATION), 0));
         let host = self.parts.host.as_ref();
         let of_host = host.and_then(|host| {
             let after = self.plain.dense.get(host.to..).unwrap_or_default();
-            // The path of the registries' interface (OCI distribution, "/v2/"), after a port perhaps.
-            let is_asked = after.trim_start_matches(|c: char| c == ':' || c.is_ascii_digit()).starts_with("/v2");
+            // The path of the registries' interface (OCI distribution, "/v2/"), after a port
+            // perhaps.
+            let is_asked = after
+                .trim_start_matches(|c: char| c == ':' || c.is_ascii_digit())
+                .starts_with("/v2");
             let step = step_of_host(&host.value).or(is_asked.then_some(Step::ImageManifest))?;
             Some(((step, OPERATION - 1), host.from))
         });
@@ -169,22 +227,37 @@ impl Reading {
     }
 
     fn find_role(&self) -> Option<Role> {
-        let host = self.parts.host.as_ref().and_then(|host| role_of_host(&host.value));
+        let host = self
+            .parts
+            .host
+            .as_ref()
+            .and_then(|host| role_of_host(&host.value));
         let is_ssm = || {
             let dense = &self.plain.dense;
-            ["ssm", "parameterstore", "systemsmanager"].iter().any(|word| dense.contains(word))
+            ["ssm", "parameterstore", "systemsmanager"]
+                .iter()
+                .any(|word| dense.contains(word))
                 || self.sign == Some(Sign::ParameterMissing)
         };
         match self.step {
             Step::AssumeRole => Some(Role::Credentials),
-            Step::Secrets => Some(host.unwrap_or_else(|| if is_ssm() { Role::Ssm } else { Role::SecretsManager })),
+            Step::Secrets => Some(host.unwrap_or_else(|| {
+                if is_ssm() {
+                    Role::Ssm
+                } else {
+                    Role::SecretsManager
+                }
+            })),
             Step::RegistryAuth => Some(Role::EcrApi),
             Step::LogDriver => Some(Role::Logs),
             Step::ImageLayer if host == Some(Role::Registry) => Some(Role::Registry),
             // The task's own disk is nobody's way.
             Step::ImageLayer if self.sign == Some(Sign::DiskFull) => None,
-            // In the place of the bucket's URL the text has the image. A URL of the registry is the registry's.
-            Step::ImageLayer if host == Some(Role::EcrDkr) && self.plain.dense.contains("/blobs/") => {
+            // In the place of the bucket's URL the text has the image. A URL of the registry is the
+            // registry's.
+            Step::ImageLayer
+                if host == Some(Role::EcrDkr) && self.plain.dense.contains("/blobs/") =>
+            {
                 Some(Role::EcrDkr)
             }
             Step::ImageLayer => Some(Role::S3),
@@ -199,32 +272,57 @@ impl Reading {
 
     fn find_host(&self) -> Option<String> {
         let host = self.parts.host.as_ref().map(|host| host.value.clone());
-        let in_s3 = self.owner.as_deref().is_some_and(|owner| owner.starts_with("S3 "));
-        if self.step == Step::ImageLayer && in_s3 && host.as_deref().and_then(role_of_host) == Some(Role::EcrDkr) {
-            let region = host.iter().flat_map(|host| host.split('.')).find_map(|label| label.parse::<Region>().ok());
+        let in_s3 = self
+            .owner
+            .as_deref()
+            .is_some_and(|owner| owner.starts_with("S3 "));
+        if self.step == Step::ImageLayer
+            && in_s3
+            && host.as_deref().and_then(role_of_host) == Some(Role::EcrDkr)
+        {
+            let region = host
+                .iter()
+                .flat_map(|host| host.split('.'))
+                .find_map(|label| label.parse::<Region>().ok());
             return region.map(|region| layer_host(&region)).or(host);
         }
         host
     }
 
-    /// What [`Reference`] says against a registry host that is meant as Amazon ECR's. Accounts are masked by those who
-    /// ask for help, so an account passes; a host without a region says nothing, for that may be masked too.
+    /// What [`Reference`] says against a registry host that is meant as Amazon ECR's. Accounts are
+    /// masked by those who ask for help, so an account passes; a host without a region says
+    /// nothing, for that may be masked too.
     fn find_mistake(&self) -> Option<String> {
         let part = self.parts.host.as_ref()?;
         let host = &part.value;
         // Wrapped inside the account, which then stands on the line before.
-        let before = part.from.checked_sub(1).and_then(|at| self.plain.dense.as_bytes().get(at));
+        let before = part
+            .from
+            .checked_sub(1)
+            .and_then(|at| self.plain.dense.as_bytes().get(at));
         if host.starts_with('.') && before.is_some_and(|b| b.is_ascii_digit() || *b == b'x') {
             return None;
         }
         let (account, rest) = host.split_once('.')?;
-        if !["dkr.ecr", "dkr-ecr"].iter().any(|marker| rest.starts_with(marker)) {
+        if !["dkr.ecr", "dkr-ecr"]
+            .iter()
+            .any(|marker| rest.starts_with(marker))
+        {
             return None;
         }
-        rest.split('.').find_map(|label| label.parse::<Region>().ok())?;
-        let account = if account.is_empty() { "" } else { "123456789012" };
+        rest.split('.')
+            .find_map(|label| label.parse::<Region>().ok())?;
+        let account = if account.is_empty() {
+            ""
+        } else {
+            "123456789012"
+        };
         let mistake = format!("{account}.{rest}/x").parse::<Reference>().err()?;
         let mistake = mistake.to_string();
-        Some(if account.is_empty() { "the account is missing before .dkr.ecr".into() } else { mistake })
+        Some(if account.is_empty() {
+            "the account is missing before .dkr.ecr".into()
+        } else {
+            mistake
+        })
     }
 }

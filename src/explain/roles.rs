@@ -13,7 +13,8 @@ pub fn step_of_action(action: &str) -> Option<Step> {
         ("ecr", "getauthorizationtoken") => Some(Step::RegistryAuth),
         ("ecr", name) if name != "getdownloadurlforlayer" => Some(Step::ImageManifest),
         ("logs", _) => Some(Step::LogDriver),
-        // Amazon S3 is everybody's: the bucket says whether it is a layer's, and the wrapper whether a file's.
+        // Amazon S3 is everybody's: the bucket says whether it is a layer's, and the wrapper
+        // whether a file's.
         ("ecr", _) => Some(Step::ImageLayer),
         ("elasticfilesystem", _) => Some(Step::FileSystem),
         _ => None,
@@ -34,12 +35,16 @@ pub fn step_of_host(host: &str) -> Option<Step> {
     })
 }
 
-/// What a host is to a task that starts: by its labels, so that regions, partitions and masks do not matter.
+/// What a host is to a task that starts: by its labels, so that regions, partitions and masks do
+/// not matter.
 pub fn role_of_host(host: &str) -> Option<Role> {
     let labels: Vec<&str> = host.split('.').collect();
     let has = |label: &str| labels.contains(&label);
     let begins = |names: &[&str]| names.contains(&labels[0]);
-    if labels.iter().any(|label| ["dkr", "dkr-ecr", "dkr-ecr-fips"].contains(label)) {
+    if labels
+        .iter()
+        .any(|label| ["dkr", "dkr-ecr", "dkr-ecr-fips"].contains(label))
+    {
         Some(Role::EcrDkr)
     } else if has("ecr") && begins(&["api"])
         || begins(&["ecr", "ecr-fips"]) && labels.len() > 2 && !host.contains("public")
@@ -55,7 +60,10 @@ pub fn role_of_host(host: &str) -> Option<Role> {
         Some(Role::Ssm)
     } else if has("efs") {
         Some(Role::Efs)
-    } else if ["kms", "sts", "ecs", "ec2"].iter().any(|service| begins(&[service])) {
+    } else if ["kms", "sts", "ecs", "ec2"]
+        .iter()
+        .any(|service| begins(&[service]))
+    {
         None
     } else {
         Some(Role::Registry)

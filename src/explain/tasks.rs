@@ -7,10 +7,12 @@ use super::Known;
 /// One text, and what the document knows beside it.
 pub type Told = (String, Known);
 
-/// The texts of a document, in its order: a task's stop reason with its containers' reasons, a service's events. With or
-/// without the object around the list, and for one task alone. Fails on what is neither.
+/// The texts of a document, in its order: a task's stop reason with its containers' reasons, a
+/// service's events. With or without the object around the list, and for one task alone. Fails on
+/// what is neither.
 pub fn texts(document: &str) -> Result<Vec<Told>, String> {
-    let document: Value = serde_json::from_str(document).map_err(|error| format!("this is no JSON: {error}"))?;
+    let document: Value =
+        serde_json::from_str(document).map_err(|error| format!("this is no JSON: {error}"))?;
     let listed = |name: &str| document.get(name).and_then(Value::as_array).cloned();
     let mut tasks = listed("tasks").unwrap_or_default();
     let mut services = listed("services").unwrap_or_default();
@@ -19,12 +21,20 @@ pub fn texts(document: &str) -> Result<Vec<Told>, String> {
         Value::Object(object) if object.contains_key("taskArn") => tasks.push(document.clone()),
         Value::Object(object) if object.contains_key("events") => services.push(document.clone()),
         // What EventBridge sends when a task changes its state.
-        Value::Object(object) if object.contains_key("detail") => tasks.extend(object.get("detail").cloned()),
+        Value::Object(object) if object.contains_key("detail") => {
+            tasks.extend(object.get("detail").cloned())
+        }
         _ => {}
     }
-    let told: Vec<Told> = tasks.iter().filter_map(task).chain(services.iter().flat_map(events)).collect();
+    let told: Vec<Told> = tasks
+        .iter()
+        .filter_map(task)
+        .chain(services.iter().flat_map(events))
+        .collect();
     if told.is_empty() {
-        return Err("this has no task with a reason in it: `aws ecs describe-tasks` prints one".into());
+        return Err(
+            "this has no task with a reason in it: `aws ecs describe-tasks` prints one".into(),
+        );
     }
     Ok(told)
 }
@@ -34,7 +44,9 @@ fn string<'a>(value: &'a Value, name: &str) -> &'a str {
 }
 
 fn known(value: &Value, name: &str) -> Option<String> {
-    Some(string(value, name)).filter(|text| !text.is_empty()).map(str::to_owned)
+    Some(string(value, name))
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
 }
 
 /// Seconds since 1970: the API writes a number, the AWS CLI RFC 3339. 0 for neither.
@@ -47,26 +59,40 @@ pub fn seconds(time: &Value) -> f64 {
 /// RFC 3339, to the second.
 fn at(value: &Value, name: &str) -> Option<String> {
     let seconds = seconds(value.get(name)?);
-    let duration = jiff::SignedDuration::try_from_secs_f64(seconds).ok().filter(jiff::SignedDuration::is_positive)?;
-    Some(jiff::Timestamp::from_second(duration.as_secs()).ok()?.to_string())
+    let duration = jiff::SignedDuration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(jiff::SignedDuration::is_positive)?;
+    Some(
+        jiff::Timestamp::from_second(duration.as_secs())
+            .ok()?
+            .to_string(),
+    )
 }
 
-/// A task that says something. One that runs and one that was stopped for a reason of its owner's are texts as well: they
-/// are answered `unknown`.
+/// A task that says something. One that runs and one that was stopped for a reason of its owner's
+/// are texts as well: they are answered `unknown`.
 pub fn task(task: &Value) -> Option<Told> {
     let mut reasons: Vec<&str> = vec![string(task, "stoppedReason")];
     let containers = task.get("containers").and_then(Value::as_array);
-    for reason in containers.into_iter().flatten().map(|container| string(container, "reason")) {
+    for reason in containers
+        .into_iter()
+        .flatten()
+        .map(|container| string(container, "reason"))
+    {
         // ECS repeats the task's reason at the container that caused it, and sometimes only there.
         if !reasons.iter().any(|known| known.contains(reason)) {
             reasons.push(reason);
         }
     }
     reasons.retain(|reason| !reason.is_empty());
-    // `Task failed to start` and `Essential container in task exited` are said beside the reason proper.
+    // `Task failed to start` and `Essential container in task exited` are said beside the reason
+    // proper.
     let text = reasons.join(" | ");
-    let service = string(task, "group").strip_prefix("service:").map(str::to_owned);
-    let cluster = known(task, "clusterArn").map(|arn| arn.rsplit('/').next().unwrap_or_default().to_owned());
+    let service = string(task, "group")
+        .strip_prefix("service:")
+        .map(str::to_owned);
+    let cluster =
+        known(task, "clusterArn").map(|arn| arn.rsplit('/').next().unwrap_or_default().to_owned());
     let about = Known {
         cluster,
         service,
@@ -76,21 +102,53 @@ pub fn task(task: &Value) -> Option<Told> {
     };
     let is_task = about.task_arn.is_some() || about.stop_code.is_some() || !text.is_empty();
     let status = known(task, "lastStatus").unwrap_or_else(|| "not given".to_owned());
-    is_task.then(|| (if text.is_empty() { format!("(no reason; last status: {status})") } else { text }, about))
+    is_task.then(|| {
+        (
+            if text.is_empty() {
+                format!("(no reason; last status: {status})")
+            } else {
+                text
+            },
+            about,
+        )
+    })
 }
 
-/// The events of a service that report a failure, the newest first; the others say that it is steady.
+/// The events of a service that report a failure, the newest first; the others say that it is
+/// steady.
 pub fn events(service: &Value) -> Vec<Told> {
-    let cluster = known(service, "clusterArn").map(|arn| arn.rsplit('/').next().unwrap_or_default().to_owned());
-    let about = Known { cluster, service: known(service, "serviceName"), ..Known::default() };
-    let events = service.get("events").and_then(Value::as_array).cloned().unwrap_or_default();
-    let failed = |text: &str| ["unable to", "failed", "error", "Error"].iter().any(|word| text.contains(word));
+    let cluster = known(service, "clusterArn")
+        .map(|arn| arn.rsplit('/').next().unwrap_or_default().to_owned());
+    let about = Known {
+        cluster,
+        service: known(service, "serviceName"),
+        ..Known::default()
+    };
+    let events = service
+        .get("events")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let failed = |text: &str| {
+        ["unable to", "failed", "error", "Error"]
+            .iter()
+            .any(|word| text.contains(word))
+    };
     let mut told: Vec<Told> = Vec::new();
-    for event in events.iter().filter(|event| failed(string(event, "message"))) {
+    for event in events
+        .iter()
+        .filter(|event| failed(string(event, "message")))
+    {
         let text = string(event, "message");
         // A service tries again every few minutes and says the same each time.
         if !told.iter().any(|(known, _)| known == text) {
-            told.push((text.to_owned(), Known { said_at: at(event, "createdAt"), ..about.clone() }));
+            told.push((
+                text.to_owned(),
+                Known {
+                    said_at: at(event, "createdAt"),
+                    ..about.clone()
+                },
+            ));
         }
     }
     told
@@ -105,10 +163,17 @@ mod tests {
         let task = r#"{"taskArn":"arn:aws:ecs:eu-west-1:1:task/prod/a1","clusterArn":"arn:aws:ecs:eu-west-1:1:cluster/prod",
             "group":"service:web","stopCode":"TaskFailedToStart","stoppedReason":"Task failed to start",
             "stoppedAt":"2026-11-24T10:00:00.5+01:00","containers":[{"reason":"CannotPullContainerError: x"},{"reason":"CannotPullContainerError: x"},{}]}"#;
-        for document in [task.to_owned(), format!("[{task}]"), format!("{{\"tasks\":[{task}],\"failures\":[]}}")] {
+        for document in [
+            task.to_owned(),
+            format!("[{task}]"),
+            format!("{{\"tasks\":[{task}],\"failures\":[]}}"),
+        ] {
             let told = texts(&document).unwrap();
             assert_eq!(told.len(), 1);
-            assert_eq!(told[0].0, "Task failed to start | CannotPullContainerError: x");
+            assert_eq!(
+                told[0].0,
+                "Task failed to start | CannotPullContainerError: x"
+            );
             assert_eq!(told[0].1.service.as_deref(), Some("web"));
             assert_eq!(told[0].1.cluster.as_deref(), Some("prod"));
             assert_eq!(told[0].1.stop_code.as_deref(), Some("TaskFailedToStart"));
@@ -130,14 +195,25 @@ mod tests {
 
     #[test]
     fn a_task_without_a_reason_says_how_it_is() {
-        let told =
-            texts(r#"{"tasks":[{"taskArn":"arn:aws:ecs:eu-west-1:1:task/a/b","lastStatus":"PENDING"}]}"#).unwrap();
+        let told = texts(
+            r#"{"tasks":[{"taskArn":"arn:aws:ecs:eu-west-1:1:task/a/b","lastStatus":"PENDING"}]}"#,
+        )
+        .unwrap();
         assert_eq!(told[0].0, "(no reason; last status: PENDING)");
     }
 
     #[test]
     fn what_is_no_task_is_refused() {
-        for wrong in ["", "{", "1", "[]", "{}", "{\"tasks\":[]}", "[1]", "{\"tasks\":[\"a\"]}"] {
+        for wrong in [
+            "",
+            "{",
+            "1",
+            "[]",
+            "{}",
+            "{\"tasks\":[]}",
+            "[1]",
+            "{\"tasks\":[\"a\"]}",
+        ] {
             assert!(texts(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,4 +1,5 @@
-//! What the grammar makes of real messages, of what becomes of them, and of messages that nobody has shown it.
+//! What the grammar makes of real messages, of what becomes of them, and of messages that nobody
+//! has shown it.
 
 mod corpus;
 mod held_out;

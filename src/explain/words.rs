@@ -81,7 +81,8 @@ pub enum Sign {
     Throttled,
     /// HTTP 5xx.
     ServiceFailure,
-    /// Tried again and again, and the reason was cut off. Not a phrase: what is final is not retried.
+    /// Tried again and again, and the reason was cut off. Not a phrase: what is final is not
+    /// retried.
     Retried,
     /// No space left.
     DiskFull,
@@ -151,8 +152,8 @@ impl Hit {
     }
 }
 
-/// Phrases without blanks and in lower case, by their first two bytes: most places of a text begin no phrase, and two
-/// bytes say so.
+/// Phrases without blanks and in lower case, by their first two bytes: most places of a text begin
+/// no phrase, and two bytes say so.
 static LEXICON: LazyLock<Vec<Vec<(String, Row)>>> = LazyLock::new(|| {
     let mut lexicon = vec![Vec::new(); usize::from(u16::MAX) / 16 + 1];
     for row in PHRASES {
@@ -181,10 +182,18 @@ pub fn find(plain: &Plain) -> Vec<Hit> {
     let mut free = 0;
     for (at, pair) in bytes.windows(2).enumerate() {
         let candidates = &lexicon[slot(pair[0], pair[1])];
-        let found = candidates.iter().find(|(dense, _)| bytes[at..].starts_with(dense.as_bytes()));
-        // What belongs to one phrase is not read as another: "pull access denied" is more than "access denied".
+        let found = candidates
+            .iter()
+            .find(|(dense, _)| bytes[at..].starts_with(dense.as_bytes()));
+        // What belongs to one phrase is not read as another: "pull access denied" is more than
+        // "access denied".
         if let Some((dense, (_, step, sign))) = found.filter(|_| at >= free) {
-            hits.push(Hit { at, len: dense.len(), step: *step, sign: *sign });
+            hits.push(Hit {
+                at,
+                len: dense.len(),
+                step: *step,
+                sign: *sign,
+            });
             free = at + dense.len();
         }
     }
@@ -198,7 +207,9 @@ mod tests {
 
     #[test]
     fn phrases_are_found_however_the_text_is_broken() {
-        let plain = Plain::new("… failed to val\nidate   logger args: dial tcp 10.0.0.1:443: i/o time\nout");
+        let plain = Plain::new(
+            "… failed to val\nidate   logger args: dial tcp 10.0.0.1:443: i/o time\nout",
+        );
         let hits = find(&plain);
         assert_eq!(hits[0].step, Some((Step::LogDriver, ONLY)));
         assert_eq!(hits[0].quote(&plain), "val idate logger args");

@@ -43,13 +43,16 @@ pub struct Lookup {
     /// Smallest time to live, seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u32>,
-    /// The zone that says no: owner name of the SOA in a negative answer (RFC 2308 section 3), or of the SOA asked for.
+    /// The zone that says no: owner name of the SOA in a negative answer (RFC 2308 section 3), or
+    /// of the SOA asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// The primary name server that this SOA names (RFC 1035 section 3.3.13, MNAME): whose zone it is.
+    /// The primary name server that this SOA names (RFC 1035 section 3.3.13, MNAME): whose zone it
+    /// is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone_server: Option<String>,
-    /// The answer did not fit UDP and was asked for again over TCP (RFC 7766 section 5), with this result.
+    /// The answer did not fit UDP and was asked for again over TCP (RFC 7766 section 5), with this
+    /// result.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub over_tcp: bool,
     /// Time until the answer.
@@ -87,8 +90,9 @@ pub enum LookupResult {
     },
 }
 
-/// Connections from a spread of source ports to one address. A stateless filter (a network ACL with a narrow ephemeral
-/// range) makes the answer depend on the port; a security group, being stateful, cannot.
+/// Connections from a spread of source ports to one address. A stateless filter (a network ACL with
+/// a narrow ephemeral range) makes the answer depend on the port; a security group, being stateful,
+/// cannot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourcePorts {
@@ -99,10 +103,13 @@ pub struct SourcePorts {
 }
 
 impl SourcePorts {
-    /// The silent ports form one or two blocks at the edges of those that answer, two at least on each side. Lost packets
-    /// do not sort themselves by port number.
+    /// The silent ports form one or two blocks at the edges of those that answer, two at least on
+    /// each side. Lost packets do not sort themselves by port number.
     pub fn are_sorted(&self) -> bool {
-        let (Some(first), Some(last)) = (self.answered.iter().min(), self.answered.iter().max()) else { return false };
+        let (Some(first), Some(last)) = (self.answered.iter().min(), self.answered.iter().max())
+        else {
+            return false;
+        };
         let outside = self.silent.iter().all(|port| port < first || port > last);
         outside && self.silent.len() > 1 && self.answered.len() > 1
     }
@@ -149,7 +156,8 @@ pub struct Answer {
     /// The service's clock minus ours, seconds, from the `Date` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_s: Option<i64>,
-    /// Bytes of the request, head and body: one longer than a segment proves the path there for full-sized packets.
+    /// Bytes of the request, head and body: one longer than a segment proves the path there for
+    /// full-sized packets.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub request_bytes: u64,
     /// Bytes of body read.
@@ -166,7 +174,8 @@ pub struct Answer {
     pub rate_limit: Option<RateLimit>,
 }
 
-/// A service's own words on how often it may be asked, as its headers have them (Docker Hub: "Pull usage and limits").
+/// A service's own words on how often it may be asked, as its headers have them (Docker Hub: "Pull
+/// usage and limits").
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RateLimit {
@@ -184,12 +193,16 @@ pub struct RateLimit {
     pub retry_after: Option<String>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde's skip_serializing_if asks for")]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde's skip_serializing_if asks for"
+)]
 fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-/// An authorisation refusal, taken apart (grammar: AWS IAM user guide, "Troubleshoot access denied error messages").
+/// An authorisation refusal, taken apart (grammar: AWS IAM user guide, "Troubleshoot access denied
+/// error messages").
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Denial {

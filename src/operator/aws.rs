@@ -1,8 +1,9 @@
-//! One signed call to AWS, as the operator: profiles, SSO, web identity, processes, containers and IMDS by `aws-config`,
-//! the signature by [`crate::aws::sign`], the transport by `reqwest`.
+//! One signed call to AWS, as the operator: profiles, SSO, web identity, processes, containers and
+//! IMDS by `aws-config`, the signature by [`crate::aws::sign`], the transport by `reqwest`.
 //!
-//! Every call is bounded in time, memory and tries. Throttling and what the network or the service breaks is tried again,
-//! so a call that must not happen twice carries a client token, as AWS's own SDKs do it.
+//! Every call is bounded in time, memory and tries. Throttling and what the network or the service
+//! breaks is tried again, so a call that must not happen twice carries a client token, as AWS's own
+//! SDKs do it.
 
 mod error;
 mod protocol;
@@ -25,8 +26,8 @@ pub use protocol::{Api, encode};
 use crate::aws::{refusal, sign};
 use crate::endpoints::Region;
 
-/// A whole call, connection and body included. The longest answer, a page of `FilterLogEvents`, has 1 MB; the AWS SDKs
-/// wait 60 s for each read.
+/// A whole call, connection and body included. The longest answer, a page of `FilterLogEvents`, has
+/// 1 MB; the AWS SDKs wait 60 s for each read.
 const CALL_DEADLINE: Duration = Duration::from_mins(1);
 
 /// AWS's SDKs give a connection 3.1 s by default.
@@ -50,13 +51,16 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for `region`, or for the region that environment or profile name. Sends nothing yet, except where the
-    /// profile or the instance has to be asked for the region. Fails where no region is known.
+    /// A client for `region`, or for the region that environment or profile name. Sends nothing
+    /// yet, except where the profile or the instance has to be asked for the region. Fails where no
+    /// region is known.
     pub async fn load(region: Option<Region>) -> Result<Self, Error> {
         // Two libraries want a default; the second to ask finds it installed, which is no failure.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-        let sdk_http = aws_smithy_http_client::Builder::new().tls_provider(ring).build_https();
+        let sdk_http = aws_smithy_http_client::Builder::new()
+            .tls_provider(ring)
+            .build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(sdk_http);
         if let Some(region) = &region {
             loader = loader.region(aws_config::Region::new(region.to_string()));
@@ -67,18 +71,28 @@ impl Client {
             (None, Some(named)) => named.as_ref().parse().map_err(Error::Setup)?,
             (None, None) => {
                 return Err(Error::Setup(
-                    "no region is known: name it with --region, AWS_REGION, or in the profile".into(),
+                    "no region is known: name it with --region, AWS_REGION, or in the profile"
+                        .into(),
                 ));
             }
         };
-        let credentials =
-            config.credentials_provider().ok_or_else(|| Error::Setup("no credentials provider".into()))?;
+        let credentials = config
+            .credentials_provider()
+            .ok_or_else(|| Error::Setup("no credentials provider".into()))?;
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_DEADLINE)
             .timeout(CALL_DEADLINE);
-        let http = with_ca_bundle(http)?.build().map_err(|error| Error::Setup(error.to_string()))?;
-        Ok(Self { http, config, credentials, region, tries: TRIES })
+        let http = with_ca_bundle(http)?
+            .build()
+            .map_err(|error| Error::Setup(error.to_string()))?;
+        Ok(Self {
+            http,
+            config,
+            credentials,
+            region,
+            tries: TRIES,
+        })
     }
 
     /// Where it calls.
@@ -89,13 +103,19 @@ impl Client {
     /// The same credentials, in another region.
     #[must_use]
     pub fn in_region(&self, region: Region) -> Self {
-        Self { region, ..self.clone() }
+        Self {
+            region,
+            ..self.clone()
+        }
     }
 
     /// The same, with another number of tries: for a caller that waits and repeats by itself.
     #[must_use]
     pub fn with_tries(&self, tries: usize) -> Self {
-        Self { tries, ..self.clone() }
+        Self {
+            tries,
+            ..self.clone()
+        }
     }
 
     /// `operation` of a service that speaks AWS JSON, such as `DescribeTasks` of [`Api::ECS`].
@@ -108,11 +128,16 @@ impl Client {
         let request = self.json_request(api, operation, input)?;
         let body = self.send(api, operation, &request).await?;
         // CloudWatch Logs answers CreateLogGroup and its like with no body at all.
-        let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
+        let body = if body.is_empty() {
+            Bytes::from_static(b"{}")
+        } else {
+            body
+        };
         serde_json::from_slice(&body).map_err(|error| Error::unreadable(api, operation, &error))
     }
 
-    /// A call of a service that speaks REST with JSON, such as [`Api::SCHEDULER`]. `path` is encoded and may have a query.
+    /// A call of a service that speaks REST with JSON, such as [`Api::SCHEDULER`]. `path` is
+    /// encoded and may have a query.
     pub async fn rest<A: DeserializeOwned>(
         &self,
         api: Api,
@@ -120,18 +145,28 @@ impl Client {
         (method, path): (hyper::Method, &str),
         input: Option<&serde_json::Value>,
     ) -> Result<A, Error> {
-        let body = input.map(|input| Bytes::from(input.to_string())).unwrap_or_default();
+        let body = input
+            .map(|input| Bytes::from(input.to_string()))
+            .unwrap_or_default();
         let mut request = self.request(api, method, path, body)?;
         if input.is_some() {
-            request.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
+            request.headers_mut().insert(
+                "content-type",
+                hyper::header::HeaderValue::from_static("application/json"),
+            );
         }
         let body = self.send(api, operation, &request).await?;
         // Some answers are empty where the model has an empty structure.
-        let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
+        let body = if body.is_empty() {
+            Bytes::from_static(b"{}")
+        } else {
+            body
+        };
         serde_json::from_slice(&body).map_err(|error| Error::unreadable(api, operation, &error))
     }
 
-    /// `action` of a service that speaks the Query protocol with XML, such as [`Api::STS`]; `fields` as the wire has them.
+    /// `action` of a service that speaks the Query protocol with XML, such as [`Api::STS`];
+    /// `fields` as the wire has them.
     pub async fn query<A: DeserializeOwned>(
         &self,
         api: Api,
@@ -145,19 +180,40 @@ impl Client {
     }
 
     /// The request of [`Client::json`], unsigned: what `--dry-run` shows.
-    pub fn json_request(&self, api: Api, operation: &str, input: &impl Serialize) -> Result<Request<Bytes>, Error> {
+    pub fn json_request(
+        &self,
+        api: Api,
+        operation: &str,
+        input: &impl Serialize,
+    ) -> Result<Request<Bytes>, Error> {
         let body = serde_json::to_vec(input).map_err(|error| Error::Setup(error.to_string()))?;
         let request = self.request(api, hyper::Method::POST, "/", body.into())?;
         protocol::json(request, api, operation)
     }
 
     /// The request of [`Client::query`], unsigned.
-    pub fn query_request(&self, api: Api, action: &str, fields: &[(String, String)]) -> Result<Request<Bytes>, Error> {
-        let request = self.request(api, hyper::Method::POST, "/", protocol::form(api, action, fields).into())?;
+    pub fn query_request(
+        &self,
+        api: Api,
+        action: &str,
+        fields: &[(String, String)],
+    ) -> Result<Request<Bytes>, Error> {
+        let request = self.request(
+            api,
+            hyper::Method::POST,
+            "/",
+            protocol::form(api, action, fields).into(),
+        )?;
         Ok(protocol::query(request))
     }
 
-    fn request(&self, api: Api, method: hyper::Method, path: &str, body: Bytes) -> Result<Request<Bytes>, Error> {
+    fn request(
+        &self,
+        api: Api,
+        method: hyper::Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Bytes>, Error> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.endpoint(api)))
@@ -166,10 +222,13 @@ impl Client {
         request.map_err(|error| Error::Setup(format!("{}: {error}", api.name)))
     }
 
-    /// `AWS_ENDPOINT_URL_<SERVICE>` and `AWS_ENDPOINT_URL` or their names in the profile, else the service's own
-    /// (AWS SDKs and tools reference guide, "Service-specific endpoints").
+    /// `AWS_ENDPOINT_URL_<SERVICE>` and `AWS_ENDPOINT_URL` or their names in the profile, else the
+    /// service's own (AWS SDKs and tools reference guide, "Service-specific endpoints").
     fn endpoint(&self, api: Api) -> String {
-        let named = self.config.service_config().and_then(|config| config.load_config(api.endpoint_key()));
+        let named = self
+            .config
+            .service_config()
+            .and_then(|config| config.load_config(api.endpoint_key()));
         let named = named.or_else(|| self.config.endpoint_url().map(str::to_owned));
         match named {
             Some(url) => url.trim_end_matches('/').to_owned(),
@@ -177,7 +236,12 @@ impl Client {
         }
     }
 
-    async fn send(&self, api: Api, operation: &str, request: &Request<Bytes>) -> Result<Bytes, Error> {
+    async fn send(
+        &self,
+        api: Api,
+        operation: &str,
+        request: &Request<Bytes>,
+    ) -> Result<Bytes, Error> {
         let once = || async { self.send_once(api, operation, request).await };
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
@@ -187,17 +251,35 @@ impl Client {
         once.retry(pauses).when(Error::is_passing).await
     }
 
-    async fn send_once(&self, api: Api, operation: &str, request: &Request<Bytes>) -> Result<Bytes, Error> {
+    async fn send_once(
+        &self,
+        api: Api,
+        operation: &str,
+        request: &Request<Bytes>,
+    ) -> Result<Bytes, Error> {
         // Asked each time: the provider caches, and renews what is about to end.
-        let credentials =
-            self.credentials.provide_credentials().await.map_err(|error| Error::no_credentials(&error))?;
+        let credentials = self
+            .credentials
+            .provide_credentials()
+            .await
+            .map_err(|error| Error::no_credentials(&error))?;
         let mut signed = request.clone();
         let region = api.signing_region(&self.region);
-        sign::sign(&mut signed, api.name, region, credentials, SystemTime::now())
-            .map_err(|error| Error::Setup(error.to_string()))?;
+        sign::sign(
+            &mut signed,
+            api.name,
+            region,
+            credentials,
+            SystemTime::now(),
+        )
+        .map_err(|error| Error::Setup(error.to_string()))?;
         let unsent = |error: &reqwest::Error| Error::transport(api, operation, error);
         let request = reqwest::Request::try_from(signed).map_err(|error| unsent(&error))?;
-        let mut answer = self.http.execute(request).await.map_err(|error| unsent(&error))?;
+        let mut answer = self
+            .http
+            .execute(request)
+            .await
+            .map_err(|error| unsent(&error))?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| unsent(&error))? {
             if body.len() + chunk.len() > LONGEST_ANSWER {
@@ -208,15 +290,23 @@ impl Client {
         if answer.status().is_success() {
             return Ok(body.into());
         }
-        Err(Error::refused(api, operation, refusal::read(answer.status().as_u16(), answer.headers(), &body)))
+        Err(Error::refused(
+            api,
+            operation,
+            refusal::read(answer.status().as_u16(), answer.headers(), &body),
+        ))
     }
 }
 
 /// `AWS_CA_BUNDLE`, which the AWS CLI and SDKs honour, beside this machine's roots.
 fn with_ca_bundle(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Error> {
-    let Some(file) = std::env::var_os("AWS_CA_BUNDLE").filter(|file| !file.is_empty()) else { return Ok(builder) };
+    let Some(file) = std::env::var_os("AWS_CA_BUNDLE").filter(|file| !file.is_empty()) else {
+        return Ok(builder);
+    };
     let file = std::path::PathBuf::from(file);
-    let wrong = |error: &dyn std::fmt::Display| Error::Setup(format!("AWS_CA_BUNDLE {}: {error}", file.display()));
+    let wrong = |error: &dyn std::fmt::Display| {
+        Error::Setup(format!("AWS_CA_BUNDLE {}: {error}", file.display()))
+    };
     let pem = std::fs::read(&file).map_err(|error| wrong(&error))?;
     let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(&error))?;
     Ok(builder.tls_certs_merge(roots))

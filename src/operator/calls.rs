@@ -1,4 +1,5 @@
-//! Calls to AWS that can be shown instead of made: what reads is always sent, what changes something only if it is meant.
+//! Calls to AWS that can be shown instead of made: what reads is always sent, what changes
+//! something only if it is meant.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -30,8 +31,14 @@ pub struct Shown<'a> {
 impl Shown<'_> {
     /// As one line of JSON.
     pub fn line(&self) -> String {
-        let Self { service, operation, sent, body } = self;
-        json!({ "service": service, "operation": operation, "sent": sent, "body": body }).to_string()
+        let Self {
+            service,
+            operation,
+            sent,
+            body,
+        } = self;
+        json!({ "service": service, "operation": operation, "sent": sent, "body": body })
+            .to_string()
     }
 }
 
@@ -52,7 +59,12 @@ impl Calls {
     }
 
     /// A call that only reads.
-    pub async fn read<A: DeserializeOwned>(&self, api: Api, operation: &str, body: &Value) -> Result<A, Error> {
+    pub async fn read<A: DeserializeOwned>(
+        &self,
+        api: Api,
+        operation: &str,
+        body: &Value,
+    ) -> Result<A, Error> {
         self.shown(api, operation, body, true);
         self.client.json(api, operation, body).await
     }
@@ -65,13 +77,22 @@ impl Calls {
         body: &Value,
     ) -> Result<Option<A>, Error> {
         self.shown(api, operation, body, false);
-        if self.is_dry() { Ok(None) } else { self.client.json(api, operation, body).await.map(Some) }
+        if self.is_dry() {
+            Ok(None)
+        } else {
+            self.client.json(api, operation, body).await.map(Some)
+        }
     }
 
     /// Shows a call that will follow and cannot be made now.
     pub fn shown(&self, api: Api, operation: &str, body: &Value, sent: bool) {
         if let Some(show) = &self.show {
-            show(&Shown { service: api.name, operation, sent, body });
+            show(&Shown {
+                service: api.name,
+                operation,
+                sent,
+                body,
+            });
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What Amazon ECS answers, as far as `launch` and `gc` read it. Names and shapes are those of the API reference.
+//! What Amazon ECS answers, as far as `launch` and `gc` read it. Names and shapes are those of the
+//! API reference.
 
 #![expect(clippy::struct_field_names, reason = "the API's names")]
 
@@ -24,7 +25,8 @@ pub struct Service {
     #[serde(flatten)]
     pub placed: Placed,
     pub deployments: Vec<Deployment>,
-    /// Of the deployment controllers CODE_DEPLOY and EXTERNAL, which leave the service's own members empty.
+    /// Of the deployment controllers CODE_DEPLOY and EXTERNAL, which leave the service's own
+    /// members empty.
     pub task_sets: Vec<Deployment>,
 }
 
@@ -38,27 +40,40 @@ impl Service {
 
     /// The subnets and security groups of its tasks.
     pub fn network(&self) -> Option<&Awsvpc> {
-        let placed = std::iter::once(&self.placed).chain(self.rollouts().map(|rollout| &rollout.placed));
-        placed.into_iter().find_map(|placed| placed.network_configuration.as_ref()?.awsvpc_configuration.as_ref())
+        let placed =
+            std::iter::once(&self.placed).chain(self.rollouts().map(|rollout| &rollout.placed));
+        placed.into_iter().find_map(|placed| {
+            placed
+                .network_configuration
+                .as_ref()?
+                .awsvpc_configuration
+                .as_ref()
+        })
     }
 
     /// Its task definition's ARN.
     pub fn definition(&self) -> Option<&str> {
-        self.task_definition
-            .as_deref()
-            .or_else(|| self.rollouts().find_map(|rollout| rollout.task_definition.as_deref()))
+        self.task_definition.as_deref().or_else(|| {
+            self.rollouts()
+                .find_map(|rollout| rollout.task_definition.as_deref())
+        })
     }
 
     /// How its tasks are placed.
     pub fn placed(&self) -> &Placed {
-        let says = |placed: &&Placed| placed.launch_type.is_some() || !placed.capacity_provider_strategy.is_empty();
-        let mut placed = std::iter::once(&self.placed).chain(self.rollouts().map(|rollout| &rollout.placed));
+        let says = |placed: &&Placed| {
+            placed.launch_type.is_some() || !placed.capacity_provider_strategy.is_empty()
+        };
+        let mut placed =
+            std::iter::once(&self.placed).chain(self.rollouts().map(|rollout| &rollout.placed));
         placed.find(says).unwrap_or(&self.placed)
     }
 
     /// Whether AWS adds the proxy of Service Connect to its tasks.
     pub fn connects(&self) -> bool {
-        let configuration = self.rollouts().find_map(|rollout| rollout.service_connect_configuration.as_ref());
+        let configuration = self
+            .rollouts()
+            .find_map(|rollout| rollout.service_connect_configuration.as_ref());
         configuration.is_some_and(|configuration| configuration.enabled)
     }
 }
@@ -211,9 +226,15 @@ impl Task {
 
     /// A detail of its network interface: `subnetId`, `privateIPv4Address`.
     pub fn interface(&self, name: &str) -> Option<&str> {
-        let interfaces = self.attachments.iter().filter(|attachment| attachment.r#type == "ElasticNetworkInterface");
+        let interfaces = self
+            .attachments
+            .iter()
+            .filter(|attachment| attachment.r#type == "ElasticNetworkInterface");
         let details = interfaces.flat_map(|interface| &interface.details);
-        details.into_iter().find(|detail| detail.name == name).map(|detail| detail.value.as_str())
+        details
+            .into_iter()
+            .find(|detail| detail.name == name)
+            .map(|detail| detail.value.as_str())
     }
 
     /// The last part of its ARN.
@@ -222,7 +243,8 @@ impl Task {
     }
 }
 
-/// `ListTasks`, `ListTaskDefinitions`, `ListTaskDefinitionFamilies`: one of the lists, and the next page.
+/// `ListTasks`, `ListTaskDefinitions`, `ListTaskDefinitionFamilies`: one of the lists, and the next
+/// page.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Page {
@@ -231,9 +253,15 @@ pub struct Page {
     pub next_token: Option<String>,
 }
 
-/// The cluster that a task's or a service's ARN names, in the form of ARNs since 2018: `…:task/CLUSTER/ID`.
+/// The cluster that a task's or a service's ARN names, in the form of ARNs since 2018:
+/// `…:task/CLUSTER/ID`.
 pub fn cluster_of(arn: &str) -> Option<&str> {
-    let mut parts = arn.strip_prefix("arn:")?.split(':').nth(4)?.split('/').skip(1);
+    let mut parts = arn
+        .strip_prefix("arn:")?
+        .split(':')
+        .nth(4)?
+        .split('/')
+        .skip(1);
     let cluster = parts.next()?;
     parts.next().map(|_| cluster)
 }
@@ -247,10 +275,13 @@ pub fn account_of(arn: &str) -> &str {
 pub fn digest(parts: &[&str], bytes: usize) -> String {
     use std::fmt::Write as _;
     let digest = Sha256::digest(parts.join("\n"));
-    digest.iter().take(bytes).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    digest
+        .iter()
+        .take(bytes)
+        .fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }
 
 #[cfg(test)]
@@ -260,10 +291,17 @@ mod tests {
 
     #[test]
     fn an_arn_says_in_which_cluster_its_task_is() {
-        let arn = "arn:aws-cn:ecs:cn-north-1:123456789012:task/prod/0123456789abcdef0123456789abcdef";
+        let arn =
+            "arn:aws-cn:ecs:cn-north-1:123456789012:task/prod/0123456789abcdef0123456789abcdef";
         assert_eq!(cluster_of(arn), Some("prod"));
-        assert_eq!(cluster_of("arn:aws:ecs:eu-west-1:123456789012:service/prod/web"), Some("prod"));
-        assert_eq!(cluster_of("arn:aws:ecs:eu-west-1:123456789012:task/0123456789abcdef"), None);
+        assert_eq!(
+            cluster_of("arn:aws:ecs:eu-west-1:123456789012:service/prod/web"),
+            Some("prod")
+        );
+        assert_eq!(
+            cluster_of("arn:aws:ecs:eu-west-1:123456789012:task/0123456789abcdef"),
+            None
+        );
     }
 
     #[test]

@@ -43,13 +43,27 @@ pub enum Error {
     Call(#[from] aws::Error),
 }
 
-/// Reads what is to be probed and has the probe's task definition registered. In a dry run the calls that would follow are
-/// shown as well, and there is nothing to run.
-pub async fn prepare(calls: &Calls, flags: &LaunchCommand, run_id: String) -> Result<Option<Launch>, Error> {
-    let (found, wanted) =
-        target::resolve(calls, &flags.target, flags.like.as_deref(), flags.log_group.as_deref()).await?;
+/// Reads what is to be probed and has the probe's task definition registered. In a dry run the
+/// calls that would follow are shown as well, and there is nothing to run.
+pub async fn prepare(
+    calls: &Calls,
+    flags: &LaunchCommand,
+    run_id: String,
+) -> Result<Option<Launch>, Error> {
+    let (found, wanted) = target::resolve(
+        calls,
+        &flags.target,
+        flags.like.as_deref(),
+        flags.log_group.as_deref(),
+    )
+    .await?;
     let labels = flags.labels.iter().cloned().collect();
-    let mut launch = Launch { run_id, labels, timeout: flags.timeout, ..found };
+    let mut launch = Launch {
+        run_id,
+        labels,
+        timeout: flags.timeout,
+        ..found
+    };
     // Before anything is registered: a plan that does not fit is refused.
     launch.definition = wanted.family();
     if let Some(subnet) = launch.subnets.first() {
@@ -60,11 +74,24 @@ pub async fn prepare(calls: &Calls, flags: &LaunchCommand, run_id: String) -> Re
         return Ok(Some(launch));
     }
     for subnet in &launch.subnets {
-        calls.shown(Api::ECS, "RunTask", &launch.body(subnet).map_err(Error::Usage)?, false);
+        calls.shown(
+            Api::ECS,
+            "RunTask",
+            &launch.body(subnet).map_err(Error::Usage)?,
+            false,
+        );
     }
-    let task =
-        format!("arn:{}:ecs:{}:ACCOUNT:task/CLUSTER/TASK", launch.plan.region.partition().name(), launch.plan.region);
-    calls.shown(Api::ECS, "DescribeTasks", &json!({ "cluster": launch.cluster, "tasks": [task] }), false);
+    let task = format!(
+        "arn:{}:ecs:{}:ACCOUNT:task/CLUSTER/TASK",
+        launch.plan.region.partition().name(),
+        launch.plan.region
+    );
+    calls.shown(
+        Api::ECS,
+        "DescribeTasks",
+        &json!({ "cluster": launch.cluster, "tasks": [task] }),
+        false,
+    );
     if let Some(log) = launch.plan.logs.first() {
         let stream = format!("{}/{}/TASK", log.stream_prefix, definition::CONTAINER);
         let body = json!({ "logGroupName": log.group, "logStreamName": stream, "startFromHead": false, "limit": 20 });

@@ -1,7 +1,9 @@
-//! `schedule`: the probe by EventBridge Scheduler, in each subnet, with alarms on what it finds and on its silence.
+//! `schedule`: the probe by EventBridge Scheduler, in each subnet, with alarms on what it finds and
+//! on its silence.
 //!
-//! All that belongs together has one name. The schedule group `pullprobe-NAME` is its root: it is made first and removed
-//! last, and its tag says that it is ours, so that a run that broke off can be repeated, and nothing of others is touched.
+//! All that belongs together has one name. The schedule group `pullprobe-NAME` is its root: it is
+//! made first and removed last, and its tag says that it is ours, so that a run that broke off can
+//! be repeated, and nothing of others is touched.
 
 mod alarm;
 mod create;

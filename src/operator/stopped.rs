@@ -15,8 +15,8 @@ use crate::explain::tasks::{self, Told};
 /// Texts of each kind. A service that cannot start its task says the same every few minutes.
 const MOST_TEXTS: usize = 5;
 
-/// Pages of a hundred stopped tasks that are looked at. A service that restarts in a loop stops some hundred in the hour
-/// that they are kept.
+/// Pages of a hundred stopped tasks that are looked at. A service that restarts in a loop stops
+/// some hundred in the hour that they are kept.
 const MOST_PAGES: usize = 5;
 
 /// Tasks of one `DescribeTasks` (API reference: up to 100), and of one page of `ListTasks`.
@@ -36,7 +36,9 @@ pub enum Missing {
 impl From<Error> for Missing {
     fn from(error: Error) -> Self {
         let hint = match error.code() {
-            "ClusterNotFoundException" => ": check --cluster and the region (`aws ecs list-clusters`)",
+            "ClusterNotFoundException" => {
+                ": check --cluster and the region (`aws ecs list-clusters`)"
+            }
             "InvalidParameterException" => ": check --task and --cluster",
             _ => "",
         };
@@ -51,7 +53,11 @@ pub fn region_of(arn: &str) -> Option<Region> {
 
 /// The cluster that a task's ARN names, in the form of ARNs since 2018.
 pub fn cluster_of(arn: &str) -> Option<&str> {
-    let (cluster, _) = arn.strip_prefix("arn:")?.rsplit_once(":task/")?.1.split_once('/')?;
+    let (cluster, _) = arn
+        .strip_prefix("arn:")?
+        .rsplit_once(":task/")?
+        .1
+        .split_once('/')?;
     Some(cluster)
 }
 
@@ -70,7 +76,8 @@ pub async fn task(client: &Client, cluster: &str, task: &str) -> Result<Vec<Told
     )))
 }
 
-/// The reasons of a service's newest stopped tasks, then its events of failures, the newest first in both. Each text once.
+/// The reasons of a service's newest stopped tasks, then its events of failures, the newest first
+/// in both. Each text once.
 pub async fn service(client: &Client, cluster: &str, service: &str) -> Result<Vec<Told>, Missing> {
     let input = json!({ "cluster": cluster, "services": [service] });
     let answer: Value = client.json(Api::ECS, "DescribeServices", &input).await?;
@@ -83,11 +90,17 @@ pub async fn service(client: &Client, cluster: &str, service: &str) -> Result<Ve
     };
     let name = described["serviceName"].as_str().unwrap_or(service);
     let mut stopped = stopped(client, cluster, name).await?;
-    stopped.sort_by(|a, b| tasks::seconds(&b["stoppedAt"]).total_cmp(&tasks::seconds(&a["stoppedAt"])));
+    stopped.sort_by(|a, b| {
+        tasks::seconds(&b["stoppedAt"]).total_cmp(&tasks::seconds(&a["stoppedAt"]))
+    });
     let of_tasks = distinct(stopped.iter().filter_map(tasks::task));
     let events = tasks::events(described).into_iter();
     // `… was unable to place a task. Reason: X` where a task with the reason X is there.
-    let repeats = |text: &str| of_tasks.iter().any(|(told, _)| !told.is_empty() && text.contains(told.as_str()));
+    let repeats = |text: &str| {
+        of_tasks
+            .iter()
+            .any(|(told, _)| !told.is_empty() && text.contains(told.as_str()))
+    };
     let of_events = distinct(events.filter(|(text, _)| !repeats(text)));
     let told: Vec<Told> = of_tasks.into_iter().chain(of_events).collect();
     if told.is_empty() {
@@ -96,7 +109,10 @@ pub async fn service(client: &Client, cluster: &str, service: &str) -> Result<Ve
             service: Some(name.to_owned()),
             ..Known::default()
         };
-        return Ok(vec![("(no stopped task, and no event that reports a failure)".to_owned(), known)]);
+        return Ok(vec![(
+            "(no stopped task, and no event that reports a failure)".to_owned(),
+            known,
+        )]);
     }
     Ok(told)
 }
@@ -105,8 +121,7 @@ async fn stopped(client: &Client, cluster: &str, service: &str) -> Result<Vec<Va
     let mut described = Vec::new();
     let mut next = Value::Null;
     for _ in 0..MOST_PAGES {
-        let mut input =
-            json!({ "cluster": cluster, "serviceName": service, "desiredStatus": "STOPPED", "maxResults": PAGE });
+        let mut input = json!({ "cluster": cluster, "serviceName": service, "desiredStatus": "STOPPED", "maxResults": PAGE });
         if !next.is_null() {
             input["nextToken"] = next;
         }
@@ -146,17 +161,25 @@ mod tests {
 
     #[test]
     fn an_arn_says_where_its_task_is() {
-        let arn = "arn:aws-cn:ecs:cn-north-1:123456789012:task/prod/0123456789abcdef0123456789abcdef";
+        let arn =
+            "arn:aws-cn:ecs:cn-north-1:123456789012:task/prod/0123456789abcdef0123456789abcdef";
         assert_eq!(region_of(arn).unwrap().as_str(), "cn-north-1");
         assert_eq!(cluster_of(arn), Some("prod"));
-        assert_eq!(cluster_of("arn:aws:ecs:eu-west-1:123456789012:task/0123456789abcdef"), None);
+        assert_eq!(
+            cluster_of("arn:aws:ecs:eu-west-1:123456789012:task/0123456789abcdef"),
+            None
+        );
         assert_eq!(region_of("0123456789abcdef"), None);
     }
 
     #[test]
     fn what_is_said_again_and_again_is_told_once() {
-        let told = ["a", "b", "a", "c", "d", "e", "f"].map(|text| (text.to_owned(), Known::default()));
-        let texts: Vec<String> = distinct(told.into_iter()).into_iter().map(|(text, _)| text).collect();
+        let told =
+            ["a", "b", "a", "c", "d", "e", "f"].map(|text| (text.to_owned(), Known::default()));
+        let texts: Vec<String> = distinct(told.into_iter())
+            .into_iter()
+            .map(|(text, _)| text)
+            .collect();
         assert_eq!(texts, ["a", "b", "c", "d", "e"]);
     }
 }

@@ -1,4 +1,5 @@
-//! A plan as JSON: what is wanted. Hosts, roles and phases follow from it; they are printed for who reads, and not needed.
+//! A plan as JSON: what is wanted. Hosts, roles and phases follow from it; they are printed for who
+//! reads, and not needed.
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -62,7 +63,12 @@ struct Group {
 }
 
 fn whole(groups: &[Group]) -> impl Iterator<Item = String> {
-    groups.iter().flat_map(|group| group.names.iter().map(|name| format!("{}{name}", group.prefix)))
+    groups.iter().flat_map(|group| {
+        group
+            .names
+            .iter()
+            .map(|name| format!("{}{name}", group.prefix))
+    })
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -71,13 +77,31 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 impl From<Plan> for Form {
     fn from(plan: Plan) -> Self {
-        let Plan { region, platform, expect, full, vpc_cidrs, execution_role, task_role, unchecked, targets, .. } =
-            plan;
+        let Plan {
+            region,
+            platform,
+            expect,
+            full,
+            vpc_cidrs,
+            execution_role,
+            task_role,
+            unchecked,
+            targets,
+            ..
+        } = plan;
         let connections = plan.connections.into_iter().filter_map(|connection| {
-            let target = targets.iter().find(|target| target.key == connection.target)?;
+            let target = targets
+                .iter()
+                .find(|target| target.key == connection.target)?;
             let (role, host, port) = (target.role, target.host.clone(), target.port);
             let tcp_only = !target.phases.contains(&Phase::Handshake);
-            Some(ConnectionWanted { role, host, port, tcp_only, subject: connection.subject })
+            Some(ConnectionWanted {
+                role,
+                host,
+                port,
+                tcp_only,
+                subject: connection.subject,
+            })
         });
         let connections = connections.collect();
         let images = plan.images.into_iter().map(|image| ImageWanted {
@@ -102,7 +126,11 @@ impl From<Plan> for Form {
             schema: SCHEMA.into(),
             images: images.collect(),
             logs: logs.collect(),
-            secrets: group(plan.secrets.into_iter().map(|secret| secret.value_from.to_string())),
+            secrets: group(
+                plan.secrets
+                    .into_iter()
+                    .map(|secret| secret.value_from.to_string()),
+            ),
             environment_files: group(plan.environment_files.into_iter().map(|file| file.arn)),
             file_systems: file_systems.collect(),
             connections,
@@ -125,12 +153,17 @@ impl TryFrom<Form> for Plan {
     /// Fails with one sentence on what is wrong.
     fn try_from(form: Form) -> Result<Self, String> {
         if form.schema != SCHEMA {
-            return Err(format!("the plan's schema is {:?}, this binary reads {SCHEMA:?}", form.schema));
+            return Err(format!(
+                "the plan's schema is {:?}, this binary reads {SCHEMA:?}",
+                form.schema
+            ));
         }
-        let secrets = form
-            .secrets
-            .iter()
-            .flat_map(|group| group.names.iter().map(|name| format!("{}{name}", group.prefix).parse::<ValueFrom>()));
+        let secrets = form.secrets.iter().flat_map(|group| {
+            group
+                .names
+                .iter()
+                .map(|name| format!("{}{name}", group.prefix).parse::<ValueFrom>())
+        });
         let wanted = Wanted {
             images: form.images,
             secrets: secrets.collect::<Result<_, _>>()?,
@@ -150,15 +183,17 @@ impl TryFrom<Form> for Plan {
         };
         let plan = Self::new(wanted, form.region)?;
         if !form.targets.is_empty() && form.targets != plan.targets {
-            return Err("its targets are not those that follow from the rest of it: leave them out".into());
+            return Err(
+                "its targets are not those that follow from the rest of it: leave them out".into(),
+            );
         }
         Ok(plan)
     }
 }
 
 impl Plan {
-    /// The JSON that `probe --plan` takes: with the targets where they fit. Fails with the size and the way out if it is
-    /// more than RunTask takes.
+    /// The JSON that `probe --plan` takes: with the targets where they fit. Fails with the size and
+    /// the way out if it is more than RunTask takes.
     pub fn to_json(&self) -> Result<String, String> {
         let whole = serde_json::to_string(self).map_err(|error| error.to_string())?;
         if size_as_override(&whole) <= MAX_OVERRIDES {
@@ -175,11 +210,15 @@ impl Plan {
 
     /// The shortest JSON of this plan, for an override that it shares with others.
     pub fn to_short_json(&self) -> Result<String, String> {
-        let form = Form { targets: Vec::new(), ..Form::from(self.clone()) };
+        let form = Form {
+            targets: Vec::new(),
+            ..Form::from(self.clone())
+        };
         serde_json::to_string(&form).map_err(|error| error.to_string())
     }
 
-    /// Reads a plan as `pullprobe plan --format json` prints it. Fails with one sentence on what is wrong.
+    /// Reads a plan as `pullprobe plan --format json` prints it. Fails with one sentence on what is
+    /// wrong.
     pub fn from_json(text: &str) -> Result<Self, String> {
         let size = text.chars().count();
         if size > MAX_OVERRIDES {
@@ -191,7 +230,8 @@ impl Plan {
     }
 }
 
-/// Characters of what stands around the plan: the container's name, and the variables that are emptied or set besides.
+/// Characters of what stands around the plan: the container's name, and the variables that are
+/// emptied or set besides.
 const FRAME: usize = 256;
 
 /// Characters in RunTask's overrides, where the plan is a string and each of its quotes is escaped.
@@ -199,13 +239,20 @@ fn size_as_override(json: &str) -> usize {
     FRAME + json.chars().count() + json.matches(['"', '\\']).count()
 }
 
-/// Neighbours of one kind and place together, in their order, with all that they begin with said once.
+/// Neighbours of one kind and place together, in their order, with all that they begin with said
+/// once.
 fn group(values: impl Iterator<Item = String>) -> Vec<Group> {
     let values: Vec<String> = values.collect();
     let runs = values.chunk_by(|a, b| a[..place_length(a)] == b[..place_length(b)]);
     let of_run = |run: &[String]| {
         let prefix = common_prefix(run);
-        Group { prefix: prefix.to_owned(), names: run.iter().map(|value| value[prefix.len()..].to_owned()).collect() }
+        Group {
+            prefix: prefix.to_owned(),
+            names: run
+                .iter()
+                .map(|value| value[prefix.len()..].to_owned())
+                .collect(),
+        }
     };
     runs.map(of_run).collect()
 }
@@ -213,14 +260,29 @@ fn group(values: impl Iterator<Item = String>) -> Vec<Group> {
 /// Up to the resource's name, in an ARN.
 fn place_length(value: &str) -> usize {
     let end = |marker: &str| value.find(marker).map(|at| at + marker.len());
-    if value.starts_with("arn:") { end(":secret:").or_else(|| end(":parameter")).unwrap_or(0) } else { 0 }
+    if value.starts_with("arn:") {
+        end(":secret:").or_else(|| end(":parameter")).unwrap_or(0)
+    } else {
+        0
+    }
 }
 
 /// Whole words of it. None of a single value, which it would only cut in two.
 fn common_prefix(values: &[String]) -> &str {
-    let [first, others @ ..] = values else { return "" };
-    let same = |other: &String| first.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+    let [first, others @ ..] = values else {
+        return "";
+    };
+    let same = |other: &String| {
+        first
+            .bytes()
+            .zip(other.bytes())
+            .take_while(|(a, b)| a == b)
+            .count()
+    };
     let length = others.iter().map(same).min().unwrap_or(0);
-    let words = first.char_indices().filter(|(_, c)| "/:-_.".contains(*c)).map(|(at, c)| at + c.len_utf8());
+    let words = first
+        .char_indices()
+        .filter(|(_, c)| "/:-_.".contains(*c))
+        .map(|(at, c)| at + c.len_utf8());
     &first[..words.take_while(|end| *end <= length).last().unwrap_or(0)]
 }

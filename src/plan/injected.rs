@@ -19,8 +19,8 @@ pub enum Injected {
 /// The day on which the accounts below were copied from a stored copy of the GuardDuty user guide.
 pub const GUARDDUTY_DATE: &str = "2026-11-24";
 
-/// Accounts of the registries with the agent for Fargate (GuardDuty user guide, "ECR Repository for GuardDuty agent on AWS
-/// Fargate"; AWS GovCloud (US) user guide, "Amazon GuardDuty").
+/// Accounts of the registries with the agent for Fargate (GuardDuty user guide, "ECR Repository for
+/// GuardDuty agent on AWS Fargate"; AWS GovCloud (US) user guide, "Amazon GuardDuty").
 const GUARDDUTY: [(&str, &str); 35] = [
     ("af-south-1", "197869348890"),
     ("ap-east-1", "258348409381"),
@@ -60,19 +60,29 @@ const GUARDDUTY: [(&str, &str); 35] = [
 ];
 
 impl Injected {
-    /// The image, in the form that a message of ECS had it: `aws-guardduty-agent-fargate:v1.0.1-Fg_x86_64`. The version is
-    /// one that every partition had; AWS puts in the current one. Fails where the region's registry is not known.
+    /// The image, in the form that a message of ECS had it:
+    /// `aws-guardduty-agent-fargate:v1.0.1-Fg_x86_64`. The version is one that every partition had;
+    /// AWS puts in the current one. Fails where the region's registry is not known.
     pub fn image(self, region: &Region, platform: &Platform) -> Result<ImageWanted, String> {
-        let Some((_, account)) = GUARDDUTY.iter().find(|(known, _)| *known == region.as_str()) else {
+        let Some((_, account)) = GUARDDUTY
+            .iter()
+            .find(|(known, _)| *known == region.as_str())
+        else {
             return Err(format!(
                 "the account of GuardDuty's registry in {region} is not known (table of {GUARDDUTY_DATE}): look it up in the \
                  GuardDuty user guide, \"Amazon ECR repository hosting GuardDuty agent\", and name the image with --image"
             ));
         };
         if platform.os != "linux" {
-            return Err(format!("GuardDuty adds its agent to tasks on Linux only, and this one runs on {platform}"));
+            return Err(format!(
+                "GuardDuty adds its agent to tasks on Linux only, and this one runs on {platform}"
+            ));
         }
-        let architecture = if platform.architecture == "arm64" { "aarch64" } else { "x86_64" };
+        let architecture = if platform.architecture == "arm64" {
+            "aarch64"
+        } else {
+            "x86_64"
+        };
         let image = Reference {
             registry: Registry::Ecr {
                 account: (*account).to_owned(),
@@ -83,19 +93,30 @@ impl Injected {
             tag: Some(format!("v1.8.0-Fg_{architecture}")),
             digest: None,
         };
-        Ok(ImageWanted { image, login: None, injected: true })
+        Ok(ImageWanted {
+            image,
+            login: None,
+            injected: true,
+        })
     }
 }
 
-/// The channel that the agent of ECS Exec opens as the task role (ECS developer guide, "Monitor Amazon ECS containers with
-/// ECS Exec").
+/// The channel that the agent of ECS Exec opens as the task role (ECS developer guide, "Monitor
+/// Amazon ECS containers with ECS Exec").
 pub fn execute_command(region: &Region) -> ConnectionWanted {
     let host = endpoints::api_host(Service::SsmMessages, region, Variant::default());
-    ConnectionWanted { role: Role::SsmMessages, host, port: 443, tcp_only: false, subject: "ECS Exec".into() }
+    ConnectionWanted {
+        role: Role::SsmMessages,
+        host,
+        port: 443,
+        tcp_only: false,
+        subject: "ECS Exec".into(),
+    }
 }
 
-/// Where the Service Connect proxy gets its configuration (amazon-ecs-agent, `serviceconnect/manager_linux.go`; AWS CLI
-/// reference, `discover-poll-endpoint`). Fails outside the partition for which that name is known.
+/// Where the Service Connect proxy gets its configuration (amazon-ecs-agent,
+/// `serviceconnect/manager_linux.go`; AWS CLI reference, `discover-poll-endpoint`). Fails outside
+/// the partition for which that name is known.
 pub fn service_connect(region: &Region) -> Result<ConnectionWanted, String> {
     if region.partition() != Partition::Aws {
         return Err(format!(
@@ -104,7 +125,13 @@ pub fn service_connect(region: &Region) -> Result<ConnectionWanted, String> {
     }
     let host = format!("ecs-sc.{region}.{}", region.partition().dual_stack_suffix());
     let subject = "Service Connect".to_owned();
-    Ok(ConnectionWanted { role: Role::ServiceConnect, host, port: 443, tcp_only: false, subject })
+    Ok(ConnectionWanted {
+        role: Role::ServiceConnect,
+        host,
+        port: 443,
+        tcp_only: false,
+        subject,
+    })
 }
 
 #[cfg(test)]
@@ -114,16 +141,24 @@ mod tests {
     #[test]
     fn the_agent_is_that_of_the_region_and_architecture_or_an_error_says_what_to_do() {
         let image = |region: &str, platform: &str| {
-            let image = Injected::GuardDuty.image(&region.parse().unwrap(), &platform.parse().unwrap());
+            let image =
+                Injected::GuardDuty.image(&region.parse().unwrap(), &platform.parse().unwrap());
             image.map(|wanted| wanted.image.to_string())
         };
         assert_eq!(
             image("us-east-1", "linux/amd64").unwrap(),
             "593207742271.dkr.ecr.us-east-1.amazonaws.com/aws-guardduty-agent-fargate:v1.8.0-Fg_x86_64"
         );
-        assert!(image("us-gov-west-1", "linux/arm64").unwrap().contains("383110348953.dkr.ecr.us-gov-west-1"));
+        assert!(
+            image("us-gov-west-1", "linux/arm64")
+                .unwrap()
+                .contains("383110348953.dkr.ecr.us-gov-west-1")
+        );
         let unknown = image("cn-north-1", "linux/amd64").unwrap_err();
-        assert!(unknown.contains(GUARDDUTY_DATE) && unknown.contains("--image"), "{unknown}");
+        assert!(
+            unknown.contains(GUARDDUTY_DATE) && unknown.contains("--image"),
+            "{unknown}"
+        );
         assert!(image("us-east-1", "windows/amd64").is_err());
     }
 
@@ -131,8 +166,13 @@ mod tests {
     fn every_account_of_the_table_makes_an_image_that_reads_back() {
         for (region, _) in GUARDDUTY {
             let platform = "linux/arm64".parse().unwrap();
-            let wanted = Injected::GuardDuty.image(&region.parse().unwrap(), &platform).unwrap();
-            assert_eq!(wanted.image.to_string().parse::<Reference>().unwrap(), wanted.image);
+            let wanted = Injected::GuardDuty
+                .image(&region.parse().unwrap(), &platform)
+                .unwrap();
+            assert_eq!(
+                wanted.image.to_string().parse::<Reference>().unwrap(),
+                wanted.image
+            );
         }
     }
 }

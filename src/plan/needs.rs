@@ -1,5 +1,6 @@
-//! What a subnet and its roles need for a plan to work: VPC endpoints, security group and network ACL rules, and the
-//! least policies. Made from the plan that the probe walks, so both speak of the same hosts. Pure.
+//! What a subnet and its roles need for a plan to work: VPC endpoints, security group and network
+//! ACL rules, and the least policies. Made from the plan that the probe walks, so both speak of the
+//! same hosts. Pure.
 
 mod endpoints;
 mod policy;
@@ -33,7 +34,8 @@ pub struct Needs {
     pub network_acls: Vec<AclRule>,
     /// The least policy of the execution role.
     pub execution_role_policy: Policy,
-    /// The least policy of the task role, as far as the plan knows it: not what the containers do once they run.
+    /// The least policy of the task role, as far as the plan knows it: not what the containers do
+    /// once they run.
     pub task_role_policy: Policy,
     /// Statements that are needed under a condition which only the account knows.
     pub extra_statements: Vec<Extra>,
@@ -87,8 +89,14 @@ pub enum Part {
 
 impl Part {
     /// What is needed, in the order in which it is printed; the contacts are what needs it.
-    pub const NEEDED: [Self; 6] =
-        [Self::Endpoints, Self::SecurityGroups, Self::NetworkAcls, Self::Notes, Self::TaskRolePolicy, Self::Policy];
+    pub const NEEDED: [Self; 6] = [
+        Self::Endpoints,
+        Self::SecurityGroups,
+        Self::NetworkAcls,
+        Self::Notes,
+        Self::TaskRolePolicy,
+        Self::Policy,
+    ];
 }
 
 impl Needs {
@@ -108,7 +116,8 @@ impl Needs {
             execution_role_policy,
             task_role_policy,
             extra_statements,
-            role_names: [&plan.execution_role, &plan.task_role].map(|arn| arn.as_deref().and_then(name_of_role)),
+            role_names: [&plan.execution_role, &plan.task_role]
+                .map(|arn| arn.as_deref().and_then(name_of_role)),
             notes: Vec::new(),
         };
         needs.notes = needs.remarks(plan);
@@ -129,21 +138,29 @@ impl Needs {
 
     /// Whether something is reached through an interface endpoint.
     pub fn has_interface_endpoint(&self) -> bool {
-        self.endpoints.iter().any(|endpoint| endpoint.kind == Kind::Interface)
+        self.endpoints
+            .iter()
+            .any(|endpoint| endpoint.kind == Kind::Interface)
     }
 
     /// The gateway endpoint, if one is needed.
     pub fn gateway(&self) -> Option<&VpcEndpoint> {
-        self.endpoints.iter().find(|endpoint| endpoint.kind == Kind::Gateway)
+        self.endpoints
+            .iter()
+            .find(|endpoint| endpoint.kind == Kind::Gateway)
     }
 
-    /// These parts as JSON, under their names; a policy that is asked for alone is the bare document. `None` for contacts:
-    /// those are the plan's own.
+    /// These parts as JSON, under their names; a policy that is asked for alone is the bare
+    /// document. `None` for contacts: those are the plan's own.
     pub fn to_json(&self, parts: &[Part]) -> Option<serde_json::Result<String>> {
         let has = |part| parts.contains(&part);
         match parts {
-            [Part::Policy] => return Some(serde_json::to_string_pretty(&self.execution_role_policy)),
-            [Part::TaskRolePolicy] => return Some(serde_json::to_string_pretty(&self.task_role_policy)),
+            [Part::Policy] => {
+                return Some(serde_json::to_string_pretty(&self.execution_role_policy));
+            }
+            [Part::TaskRolePolicy] => {
+                return Some(serde_json::to_string_pretty(&self.task_role_policy));
+            }
             _ if has(Part::Contacts) => return None,
             _ => {}
         }
@@ -164,9 +181,17 @@ impl Needs {
 
     /// Whether an ARN has `*` for the account.
     fn has_open_account(&self) -> bool {
-        let of_roles = [&self.execution_role_policy, &self.task_role_policy].into_iter().flat_map(|p| &p.statement);
-        let mut statements = of_roles.chain(self.extra_statements.iter().map(|extra| &extra.statement));
-        statements.any(|statement| statement.resource.iter().any(|arn| around_account(arn).is_some()))
+        let of_roles = [&self.execution_role_policy, &self.task_role_policy]
+            .into_iter()
+            .flat_map(|p| &p.statement);
+        let mut statements =
+            of_roles.chain(self.extra_statements.iter().map(|extra| &extra.statement));
+        statements.any(|statement| {
+            statement
+                .resource
+                .iter()
+                .any(|arn| around_account(arn).is_some())
+        })
     }
 
     fn remarks(&self, plan: &Plan) -> Vec<String> {
@@ -178,16 +203,30 @@ impl Needs {
             (any(Role::SecretsManager) || any(Role::Ssm), NO_KMS),
             (any(Role::Efs), FILE_SYSTEM),
             (any(Role::EnvironmentFile), BUCKET_REGION),
-            (any(Role::LogRouter) || plan.unchecked.iter().any(|one| one.role == Role::LogRouter), LOG_ROUTER),
-            (plan.images.iter().any(|image| image.reference.pulls_through().is_some()), CACHE),
+            (
+                any(Role::LogRouter)
+                    || plan.unchecked.iter().any(|one| one.role == Role::LogRouter),
+                LOG_ROUTER,
+            ),
+            (
+                plan.images
+                    .iter()
+                    .any(|image| image.reference.pulls_through().is_some()),
+                CACHE,
+            ),
             (self.has_open_account(), ACCOUNT),
             (!self.beyond.is_empty(), BEYOND),
         ];
         let unknown = plan
             .unchecked
             .iter()
-            .map(|Unchecked { role, subject, why }| format!("What {role} {subject} needs is not in here: {why}."));
-        let known = remarks.into_iter().filter(|(holds, _)| *holds).map(|(_, remark)| remark.to_owned());
+            .map(|Unchecked { role, subject, why }| {
+                format!("What {role} {subject} needs is not in here: {why}.")
+            });
+        let known = remarks
+            .into_iter()
+            .filter(|(holds, _)| *holds)
+            .map(|(_, remark)| remark.to_owned());
         known.chain(unknown).collect()
     }
 }

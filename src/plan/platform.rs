@@ -27,7 +27,10 @@ impl Platform {
     }
 
     pub(crate) fn of(os: &str, architecture: &str) -> Self {
-        Self { os: os.into(), architecture: architecture.into() }
+        Self {
+            os: os.into(),
+            architecture: architecture.into(),
+        }
     }
 }
 
@@ -42,10 +45,13 @@ impl FromStr for Platform {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('/') {
-            Some((os, architecture)) if !os.is_empty() && !architecture.is_empty() => {
-                Ok(Self { os: os.into(), architecture: architecture.into() })
-            }
-            _ => Err(format!("platform {text:?} is not of the form os/architecture, such as linux/arm64")),
+            Some((os, architecture)) if !os.is_empty() && !architecture.is_empty() => Ok(Self {
+                os: os.into(),
+                architecture: architecture.into(),
+            }),
+            _ => Err(format!(
+                "platform {text:?} is not of the form os/architecture, such as linux/arm64"
+            )),
         }
     }
 }

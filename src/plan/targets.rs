@@ -1,7 +1,10 @@
 //! From what is wanted to the hosts that it takes, each once.
 
 use super::wanted::{ConnectionWanted, FileSystemWanted, ImageWanted};
-use super::{Connection, EnvironmentFile, FileSystem, ImagePull, LogDestination, Login, SecretRead, Target, ValueFrom};
+use super::{
+    Connection, EnvironmentFile, FileSystem, ImagePull, LogDestination, Login, SecretRead, Target,
+    ValueFrom,
+};
 use crate::endpoints::{self, Region, Service, Variant};
 use crate::observation::{Phase, Role};
 use crate::reference::Registry;
@@ -20,31 +23,46 @@ impl Targets<'_> {
         };
         let region = value_from.region().unwrap_or(self.region);
         let host = endpoints::api_host(service, region, Variant::default());
-        SecretRead { target: self.add(role, host, 443, &[Phase::Read]), value_from }
+        SecretRead {
+            target: self.add(role, host, 443, &[Phase::Read]),
+            value_from,
+        }
     }
 
     /// `secret` is an ARN or, in the task's region, a name.
     pub fn login(&mut self, secret: String) -> Result<Login, String> {
         let region = match secret.parse() {
             Ok(ValueFrom::Secret { region, .. }) => region,
-            _ if secret.starts_with("arn:") => return Err(format!("{secret:?} is not the ARN of a secret")),
+            _ if secret.starts_with("arn:") => {
+                return Err(format!("{secret:?} is not the ARN of a secret"));
+            }
             _ => self.region.clone(),
         };
         let host = endpoints::api_host(Service::SecretsManager, &region, Variant::default());
-        Ok(Login { target: self.add(Role::SecretsManager, host, 443, &[Phase::Read]), secret, region })
+        Ok(Login {
+            target: self.add(Role::SecretsManager, host, 443, &[Phase::Read]),
+            secret,
+            region,
+        })
     }
 
     /// The target that hands out the token for an image of Amazon ECR.
     pub fn token(&mut self, wanted: &ImageWanted) -> Option<String> {
-        let Registry::Ecr { region, .. } = &wanted.image.registry else { return None };
-        // Fargate asks api.ecr by its IPv4 name even for a dual-stack image URI (containers-roadmap#2792).
+        let Registry::Ecr { region, .. } = &wanted.image.registry else {
+            return None;
+        };
+        // Fargate asks api.ecr by its IPv4 name even for a dual-stack image URI
+        // (containers-roadmap#2792).
         let api = endpoints::api_host(Service::EcrApi, region, Variant::default());
         Some(self.add(Role::EcrApi, api, 443, &[Phase::Authorize]))
     }
 
     pub fn log(&mut self, log: LogDestination) -> LogDestination {
         let host = endpoints::api_host(Service::Logs, &log.region, Variant::default());
-        LogDestination { target: self.add(Role::Logs, host, 443, &[Phase::Write]), ..log }
+        LogDestination {
+            target: self.add(Role::Logs, host, 443, &[Phase::Write]),
+            ..log
+        }
     }
 
     /// Fails if `arn` names no object of a bucket.
@@ -53,49 +71,122 @@ impl Targets<'_> {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
         let host = endpoints::bucket_host(&bucket, self.region);
         let target = self.add(Role::EnvironmentFile, host, 443, &[Phase::Fetch]);
-        Ok(EnvironmentFile { arn, bucket, key, target })
+        Ok(EnvironmentFile {
+            arn,
+            bucket,
+            key,
+            target,
+        })
     }
 
     pub fn file_system(&mut self, wanted: FileSystemWanted) -> FileSystem {
-        let FileSystemWanted { id, root_directory, access_point, iam, transit_encryption } = wanted;
+        let FileSystemWanted {
+            id,
+            root_directory,
+            access_point,
+            iam,
+            transit_encryption,
+        } = wanted;
         let host = endpoints::file_system_host(&id, self.region);
-        let target = self.insert(Role::Efs, host, NFS, &[Phase::Resolve, Phase::Connect, Phase::Mount]);
-        FileSystem { id, root_directory, access_point, iam, transit_encryption, target }
+        let target = self.insert(
+            Role::Efs,
+            host,
+            NFS,
+            &[Phase::Resolve, Phase::Connect, Phase::Mount],
+        );
+        FileSystem {
+            id,
+            root_directory,
+            access_point,
+            iam,
+            transit_encryption,
+            target,
+        }
     }
 
     pub fn connection(&mut self, wanted: ConnectionWanted) -> Connection {
-        let ConnectionWanted { role, host, port, tcp_only, subject } = wanted;
+        let ConnectionWanted {
+            role,
+            host,
+            port,
+            tcp_only,
+            subject,
+        } = wanted;
         let phases = [Phase::Resolve, Phase::Connect, Phase::Handshake];
         let phases = if tcp_only { &phases[..2] } else { &phases };
-        Connection { target: self.insert(role, host, port, phases), subject }
+        Connection {
+            target: self.insert(role, host, port, phases),
+            subject,
+        }
     }
 
-    pub fn image(&mut self, wanted: ImageWanted, token: Option<String>, login: Option<Login>) -> ImagePull {
+    pub fn image(
+        &mut self,
+        wanted: ImageWanted,
+        token: Option<String>,
+        login: Option<Login>,
+    ) -> ImagePull {
         use Phase::{Blob, Fetch, Manifest};
-        let ImageWanted { image: reference, injected, .. } = wanted;
+        let ImageWanted {
+            image: reference,
+            injected,
+            ..
+        } = wanted;
         let (host, port) = (reference.host(), reference.port());
         let (registry, layers) = match &reference.registry {
             Registry::Ecr { region, .. } => {
                 let registry = self.add(Role::EcrDkr, host, port, &[Manifest, Blob]);
-                (registry, Some(self.add(Role::S3, endpoints::layer_host(region), 443, &[Fetch])))
+                (
+                    registry,
+                    Some(self.add(Role::S3, endpoints::layer_host(region), 443, &[Fetch])),
+                )
             }
-            Registry::Other { .. } => (self.add(Role::Registry, host, port, &[Manifest, Blob, Fetch]), None),
+            Registry::Other { .. } => (
+                self.add(Role::Registry, host, port, &[Manifest, Blob, Fetch]),
+                None,
+            ),
         };
-        ImagePull { reference, login, injected, token, registry, layers }
+        ImagePull {
+            reference,
+            login,
+            injected,
+            token,
+            registry,
+            layers,
+        }
     }
 
     /// Adds an HTTPS host, or finds it, and returns its key.
     fn add(&mut self, role: Role, host: String, port: u16, then: &[Phase]) -> String {
-        self.insert(role, host, port, &[&[Phase::Resolve, Phase::Connect, Phase::Handshake], then].concat())
+        self.insert(
+            role,
+            host,
+            port,
+            &[&[Phase::Resolve, Phase::Connect, Phase::Handshake], then].concat(),
+        )
     }
 
     fn insert(&mut self, role: Role, host: String, port: u16, phases: &[Phase]) -> String {
-        if let Some(known) = self.all.iter().find(|t| (t.role, &t.host, t.port) == (role, &host, port)) {
+        if let Some(known) = self
+            .all
+            .iter()
+            .find(|t| (t.role, &t.host, t.port) == (role, &host, port))
+        {
             return known.key.clone();
         }
         let first_of_its_role = self.all.iter().all(|target| target.role != role);
-        let key = if first_of_its_role { role.to_string() } else { format!("{role}@{host}") };
-        self.all.push(Target { key: key.clone(), role, host, port, phases: phases.to_vec() });
+        let key = if first_of_its_role {
+            role.to_string()
+        } else {
+            format!("{role}@{host}")
+        };
+        self.all.push(Target {
+            key: key.clone(),
+            role,
+            host,
+            port,
+            phases: phases.to_vec(),
+        });
         key
     }
 }
@@ -119,10 +210,11 @@ pub(crate) fn object_of(arn: &str) -> Result<(&str, &str), String> {
     }
 }
 
-/// Amazon S3 user guide, "Bucket naming rules": 3 to 63 lower-case letters, digits, dots and hyphens.
+/// Amazon S3 user guide, "Bucket naming rules": 3 to 63 lower-case letters, digits, dots and
+/// hyphens.
 fn is_bucket(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
-    let ends =
-        name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.ends_with(|c: char| c.is_ascii_alphanumeric());
+    let ends = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.ends_with(|c: char| c.is_ascii_alphanumeric());
     (3..=63).contains(&name.len()) && name.chars().all(plain) && ends && !name.contains("..")
 }

@@ -1,7 +1,10 @@
 use super::*;
 
 fn plan(image: &str) -> Plan {
-    let wanted = Wanted { images: vec![image.parse().unwrap()], ..Wanted::default() };
+    let wanted = Wanted {
+        images: vec![image.parse().unwrap()],
+        ..Wanted::default()
+    };
     Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap()
 }
 
@@ -16,16 +19,34 @@ s3       prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com:443  re
 "
     );
     let elsewhere = plan("123456789012.dkr.ecr.us-west-2.amazonaws.com/app:1.4");
-    assert_eq!(elsewhere.target("s3").unwrap().host, "prod-us-west-2-starport-layer-bucket.s3.us-west-2.amazonaws.com");
+    assert_eq!(
+        elsewhere.target("s3").unwrap().host,
+        "prod-us-west-2-starport-layer-bucket.s3.us-west-2.amazonaws.com"
+    );
 }
 
 #[test]
 fn two_images_of_one_registry_share_its_targets_and_another_region_gets_its_own() {
     let images = ["eu-west-1", "eu-west-1", "us-east-1"]
-        .map(|region| format!("123456789012.dkr.ecr.{region}.amazonaws.com/app").parse().unwrap())
+        .map(|region| {
+            format!("123456789012.dkr.ecr.{region}.amazonaws.com/app")
+                .parse()
+                .unwrap()
+        })
         .to_vec();
-    let plan = Plan::new(Wanted { images, ..Wanted::default() }, "eu-west-1".parse().unwrap()).unwrap();
-    let keys: Vec<_> = plan.targets.iter().map(|target| target.key.as_str()).collect();
+    let plan = Plan::new(
+        Wanted {
+            images,
+            ..Wanted::default()
+        },
+        "eu-west-1".parse().unwrap(),
+    )
+    .unwrap();
+    let keys: Vec<_> = plan
+        .targets
+        .iter()
+        .map(|target| target.key.as_str())
+        .collect();
     assert_eq!(
         keys,
         [
@@ -44,33 +65,61 @@ fn a_plan_reads_back_from_its_own_json_and_nothing_else() {
     let plan = plan("123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4");
     let json = serde_json::to_string(&plan).unwrap();
     assert_eq!(Plan::from_json(&json).as_ref(), Ok(&plan));
-    for broken in ["{}", "[]", "", &json.replace("plan/v1", "plan/v9"), &json.replace("\"images\"", "\"imagers\"")] {
+    for broken in [
+        "{}",
+        "[]",
+        "",
+        &json.replace("plan/v1", "plan/v9"),
+        &json.replace("\"images\"", "\"imagers\""),
+    ] {
         if broken != json {
             assert!(Plan::from_json(broken).is_err(), "{broken}");
         }
     }
     let host = r#"{"schema":"pullprobe/plan/v1","region":"eu-west-1","platform":"linux/amd64",
         "connections":[{"role":"splunk","host":"a/b","subject":"x"}]}"#;
-    assert!(Plan::from_json(host).unwrap_err().contains("\"a/b\" cannot be the name of a host"));
+    assert!(
+        Plan::from_json(host)
+            .unwrap_err()
+            .contains("\"a/b\" cannot be the name of a host")
+    );
     assert!(Plan::from_json(&host.replace("a/b", "a.b")).is_ok());
     let elsewhere = json.replace("api.ecr.eu-west-1", "api.ecr.eu-west-2");
-    assert!(Plan::from_json(&elsewhere).unwrap_err().contains("leave them out"));
+    assert!(
+        Plan::from_json(&elsewhere)
+            .unwrap_err()
+            .contains("leave them out")
+    );
 }
 
 #[test]
 fn a_log_group_has_cloudwatchs_limits() {
-    for (group, complaint) in [("x".repeat(600), "has 600"), (String::new(), "has 0"), ("a b".into(), "' '")] {
-        let wanted = Wanted { log_group: Some(group), ..Wanted::default() };
+    for (group, complaint) in [
+        ("x".repeat(600), "has 600"),
+        (String::new(), "has 0"),
+        ("a b".into(), "' '"),
+    ] {
+        let wanted = Wanted {
+            log_group: Some(group),
+            ..Wanted::default()
+        };
         let error = Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap_err();
-        assert!(error.contains("log group") && error.contains(complaint), "{error}");
+        assert!(
+            error.contains("log group") && error.contains(complaint),
+            "{error}"
+        );
     }
 }
 
 /// A task of many containers, registries, logs and secrets, and of all else that there is.
 fn large(containers: usize, secrets: usize) -> Plan {
     let account = |n: usize| 111_111_111_111 + n % 3;
-    let images = (0..containers)
-        .map(|n| format!("{}.dkr.ecr.eu-west-1.amazonaws.com/payments/service-{n:02}:2026.11.{n}", account(n)));
+    let images = (0..containers).map(|n| {
+        format!(
+            "{}.dkr.ecr.eu-west-1.amazonaws.com/payments/service-{n:02}:2026.11.{n}",
+            account(n)
+        )
+    });
     let logs = (0..containers).map(|n| LogWanted {
         group: format!("/ecs/production/payments/service-{n:02}"),
         region: None,
@@ -78,7 +127,9 @@ fn large(containers: usize, secrets: usize) -> Plan {
         create_group: n % 2 == 0,
     });
     let value_from = |n: usize| match n % 4 {
-        0 => format!("arn:aws:ssm:eu-west-1:123456789012:parameter/production/payments/service-{n:02}/database-url"),
+        0 => format!(
+            "arn:aws:ssm:eu-west-1:123456789012:parameter/production/payments/service-{n:02}/database-url"
+        ),
         1 => format!("/production/payments/service-{n:02}/database-password"),
         _ => format!(
             "arn:aws:secretsmanager:eu-west-1:123456789012:secret:production/payments/service-{n:02}-AbCdEf:database_password::"
@@ -86,7 +137,9 @@ fn large(containers: usize, secrets: usize) -> Plan {
     };
     let wanted = Wanted {
         images: images.map(|image| image.parse().unwrap()).collect(),
-        secrets: (0..secrets).map(|n| value_from(n).parse().unwrap()).collect(),
+        secrets: (0..secrets)
+            .map(|n| value_from(n).parse().unwrap())
+            .collect(),
         log_group: Some("/ecs/pullprobe".into()),
         logs: logs.collect(),
         log_stream_prefix: "pullprobe".into(),
@@ -105,7 +158,11 @@ fn large(containers: usize, secrets: usize) -> Plan {
             tcp_only: false,
             subject: "ECS Exec".into(),
         }],
-        unchecked: vec![Unchecked { role: Role::Efs, subject: "fs-0".into(), why: "its policy".into() }],
+        unchecked: vec![Unchecked {
+            role: Role::Efs,
+            subject: "fs-0".into(),
+            why: "its policy".into(),
+        }],
         platform: Some("linux/arm64".parse().unwrap()),
         expect: Expect::Private,
         full: true,
@@ -127,7 +184,11 @@ fn a_task_of_ten_containers_and_forty_secrets_fits_an_override_with_its_quotes_e
     assert!(size < MAX_OVERRIDES * 3 / 4, "{size} characters");
     assert_eq!(Plan::from_json(&short).as_ref(), Ok(&plan));
     let printed = plan.to_json().unwrap();
-    assert!(printed.len() <= MAX_OVERRIDES && printed.contains("api.ecr.eu-west-1.amazonaws.com"), "{}", printed.len());
+    assert!(
+        printed.len() <= MAX_OVERRIDES && printed.contains("api.ecr.eu-west-1.amazonaws.com"),
+        "{}",
+        printed.len()
+    );
     assert_eq!(Plan::from_json(&printed), Ok(plan));
 }
 
@@ -150,7 +211,9 @@ fn long_names_digests_versions_and_as_many_accounts_as_containers_fit_as_well() 
         stream_prefix: Some(format!("service-{n:02}")),
         create_group: true,
     });
-    let files = (0..10).map(|n| format!("arn:aws:s3:::payments-configuration-production/service-{n:02}/common.env"));
+    let files = (0..10).map(|n| {
+        format!("arn:aws:s3:::payments-configuration-production/service-{n:02}/common.env")
+    });
     let wanted = Wanted {
         images: images.map(|image| image.parse().unwrap()).collect(),
         secrets: secrets.map(|secret| secret.parse().unwrap()).collect(),
@@ -186,9 +249,15 @@ fn every_plan_is_the_same_after_a_round_trip_or_is_refused_with_its_size_and_the
                     refused += 1;
                     let short = plan.to_short_json().unwrap();
                     let escaped = serde_json::to_string(&short).unwrap().len();
-                    assert!(escaped + 200 > MAX_OVERRIDES && error.contains("s3://"), "{escaped}: {error}");
+                    assert!(
+                        escaped + 200 > MAX_OVERRIDES && error.contains("s3://"),
+                        "{escaped}: {error}"
+                    );
                     if let Err(error) = Plan::from_json(&short) {
-                        assert!(error.contains(&short.len().to_string()) && error.contains("s3://"), "{error}");
+                        assert!(
+                            error.contains(&short.len().to_string()) && error.contains("s3://"),
+                            "{error}"
+                        );
                     }
                 }
             }
@@ -200,8 +269,14 @@ fn every_plan_is_the_same_after_a_round_trip_or_is_refused_with_its_size_and_the
 #[test]
 fn what_follows_from_an_environment_file_a_file_system_and_a_login() {
     let wanted = Wanted {
-        images: vec![ImageWanted { login: Some("dockerhub".into()), ..image("nginx") }],
-        environment_files: vec!["arn:aws:s3:::a.dotted.bucket/app.env".into(), "arn:aws:s3:::plain/a/b.env".into()],
+        images: vec![ImageWanted {
+            login: Some("dockerhub".into()),
+            ..image("nginx")
+        }],
+        environment_files: vec![
+            "arn:aws:s3:::a.dotted.bucket/app.env".into(),
+            "arn:aws:s3:::plain/a/b.env".into(),
+        ],
         file_systems: vec![FileSystemWanted {
             id: "fs-0123".into(),
             root_directory: None,
@@ -223,7 +298,10 @@ registry          registry-1.docker.io:443                    resolve connect ha
 "
     );
     let file = &plan.environment_files[1];
-    assert_eq!((file.bucket.as_str(), file.key.as_str()), ("plain", "a/b.env"));
+    assert_eq!(
+        (file.bucket.as_str(), file.key.as_str()),
+        ("plain", "a/b.env")
+    );
 }
 
 fn image(reference: &str) -> ImageWanted {
@@ -256,7 +334,10 @@ fn a_plan_that_was_damaged_is_refused_or_read() {
         match Plan::from_json(&damaged.into_iter().collect::<String>()) {
             Ok(plan) => {
                 read += 1;
-                assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&plan).unwrap()).unwrap(), plan);
+                assert_eq!(
+                    serde_json::from_str::<Plan>(&serde_json::to_string(&plan).unwrap()).unwrap(),
+                    plan
+                );
             }
             Err(error) => {
                 refused += 1;

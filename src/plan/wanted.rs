@@ -48,10 +48,28 @@ pub struct Wanted {
 impl Wanted {
     /// Whether there is nothing to check, nor to say.
     pub fn is_nothing(&self) -> bool {
-        let Self { images, secrets, log_group, logs, environment_files, file_systems, connections, unchecked, .. } =
-            self;
-        let lists = [secrets.len(), logs.len(), environment_files.len(), file_systems.len(), connections.len()];
-        images.is_empty() && log_group.is_none() && unchecked.is_empty() && lists.into_iter().all(|length| length == 0)
+        let Self {
+            images,
+            secrets,
+            log_group,
+            logs,
+            environment_files,
+            file_systems,
+            connections,
+            unchecked,
+            ..
+        } = self;
+        let lists = [
+            secrets.len(),
+            logs.len(),
+            environment_files.len(),
+            file_systems.len(),
+            connections.len(),
+        ];
+        images.is_empty()
+            && log_group.is_none()
+            && unchecked.is_empty()
+            && lists.into_iter().all(|length| length == 0)
     }
 }
 
@@ -61,7 +79,8 @@ impl Wanted {
 pub struct ImageWanted {
     /// The image.
     pub image: Reference,
-    /// `repositoryCredentials.credentialsParameter`: a secret's ARN, or its name in the task's region.
+    /// `repositoryCredentials.credentialsParameter`: a secret's ARN, or its name in the task's
+    /// region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,
     /// AWS adds it to the task: nobody chose its tag.
@@ -138,6 +157,10 @@ impl FromStr for ImageWanted {
 
     /// An image without a login. Fails as [`Reference`] does.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self { image: text.parse()?, login: None, injected: false })
+        Ok(Self {
+            image: text.parse()?,
+            login: None,
+            injected: false,
+        })
     }
 }

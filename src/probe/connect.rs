@@ -11,33 +11,38 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::observation::{Failure, SMALL_MSS, SourcePorts};
 
-/// Linux sends an unanswered SYN again after 1 s and 3 s, so silence until here is three packets lost: filtered, not
-/// unlucky. It keeps a run in which everything is silent within 8 s.
+/// Linux sends an unanswered SYN again after 1 s and 3 s, so silence until here is three packets
+/// lost: filtered, not unlucky. It keeps a run in which everything is silent within 8 s.
 pub const CONNECT_DEADLINE: Duration = Duration::from_millis(4_200);
 
-/// A path that has not answered by now (first SYN and its first repetition unanswered) is also tried from other ports.
+/// A path that has not answered by now (first SYN and its first repetition unanswered) is also
+/// tried from other ports.
 const SUSPICIOUS_AFTER: Duration = Duration::from_millis(1_200);
 
-/// Source ports from 1024 to 65535: both ends, both sides of the usual ephemeral ranges (Linux 32768-60999, IANA
-/// 49152-65535, NAT gateways 1024-65535), and enough between to see where an allowed range begins. They are dialled in this
-/// order: a server or a firewall that takes only so many connections lets the first through, which must not look like a
-/// range of ports.
-const SPREAD: [u16; 12] =
-    [42_013, 5_003, 59_999, 20_011, 35_023, 1_027, 52_009, 28_019, 64_997, 12_007, 48_991, 32_503];
+/// Source ports from 1024 to 65535: both ends, both sides of the usual ephemeral ranges (Linux
+/// 32768-60999, IANA 49152-65535, NAT gateways 1024-65535), and enough between to see where an
+/// allowed range begins. They are dialled in this order: a server or a firewall that takes only so
+/// many connections lets the first through, which must not look like a range of ports.
+const SPREAD: [u16; 12] = [
+    42_013, 5_003, 59_999, 20_011, 35_023, 1_027, 52_009, 28_019, 64_997, 12_007, 48_991, 32_503,
+];
 
 /// How far a port's neighbour is. It crosses neither edge of the usual ranges.
 const NEIGHBOUR: u16 = 97;
 
-/// Linux repeats a SYN after a second (RFC 6298 section 2); an answer that took nearly as long is one to the repetition.
+/// Linux repeats a SYN after a second (RFC 6298 section 2); an answer that took nearly as long is
+/// one to the repetition.
 const REPETITION: Duration = Duration::from_millis(900);
 
 /// A first round that has ended so long after it began had a SYN and one repetition.
 const FIRST_ROUND: Duration = Duration::from_millis(1_300);
 
-/// The same where nobody waits: a packet that was lost twice on a bad path comes through on the third try.
+/// The same where nobody waits: a packet that was lost twice on a bad path comes through on the
+/// third try.
 const PATIENT_ROUND: Duration = Duration::from_millis(2_200);
 
-/// The range from which Linux, and so a Fargate task, picks its source ports (`net.ipv4.ip_local_port_range`).
+/// The range from which Linux, and so a Fargate task, picks its source ports
+/// (`net.ipv4.ip_local_port_range`).
 const LINUX_EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
 /// How a connection is made.
@@ -76,34 +81,67 @@ pub async fn dial(peer: SocketAddr) -> Dialled {
         }
     };
     match ordinary {
-        Ok(stream) => Dialled { stream: Some(stream), failure: None, source_ports: early.map(|(ports, _)| ports) },
+        Ok(stream) => Dialled {
+            stream: Some(stream),
+            failure: None,
+            source_ports: early.map(|(ports, _)| ports),
+        },
         Err(Failure::TimedOut) => {
             let (ports, stream) = match early {
                 Some(result) => result,
                 None => others.await,
             };
-            // Other ports answer, and none is known to be shut: the packets were lost, and the path is there.
+            // Other ports answer, and none is known to be shut: the packets were lost, and the path
+            // is there.
             let failure = (stream.is_none() || ports.silent.len() > 1).then_some(Failure::TimedOut);
-            Dialled { stream, failure, source_ports: Some(ports) }
+            Dialled {
+                stream,
+                failure,
+                source_ports: Some(ports),
+            }
         }
-        Err(failure) => Dialled { stream: None, failure: Some(failure), source_ports: None },
+        Err(failure) => Dialled {
+            stream: None,
+            failure: Some(failure),
+            source_ports: None,
+        },
     }
 }
 
 /// Tries a path that works from the spread of source ports.
 pub async fn spread_of_a_healthy_path(peer: SocketAddr) -> SourcePorts {
-    spread(peer, PATIENT_ROUND, Instant::now() + PATIENT_ROUND + CONNECT_DEADLINE - FIRST_ROUND).await.0
+    spread(
+        peer,
+        PATIENT_ROUND,
+        Instant::now() + PATIENT_ROUND + CONNECT_DEADLINE - FIRST_ROUND,
+    )
+    .await
+    .0
 }
 
 /// Whether silence from these ports stops a Linux task from connecting. One port may be bad luck.
 pub fn stops_a_task(ports: &SourcePorts) -> bool {
-    ports.silent.iter().filter(|port| LINUX_EPHEMERAL.contains(port)).count() > 1
+    ports
+        .silent
+        .iter()
+        .filter(|port| LINUX_EPHEMERAL.contains(port))
+        .count()
+        > 1
 }
 
-/// Two rounds. In the second, the ports that were silent are tried again, so that a lost packet is not taken for a filter;
-/// where only some were, every port's neighbour as well, which a filter by port treats alike and chance does not.
-async fn spread(peer: SocketAddr, first: Duration, deadline: Instant) -> (SourcePorts, Option<TcpStream>) {
-    let Tried { mut ports, mut kept, lossy } = from_ports(peer, &SPREAD, (Instant::now() + first).min(deadline)).await;
+/// Two rounds. In the second, the ports that were silent are tried again, so that a lost packet is
+/// not taken for a filter; where only some were, every port's neighbour as well, which a filter by
+/// port treats alike and chance does not.
+async fn spread(
+    peer: SocketAddr,
+    first: Duration,
+    deadline: Instant,
+) -> (SourcePorts, Option<TcpStream>) {
+    let Tried {
+        mut ports,
+        mut kept,
+        lossy,
+    } = from_ports(peer, &SPREAD, (Instant::now() + first).min(deadline)).await;
     if ports.silent.is_empty() {
         return (ports, kept);
     }
@@ -112,11 +150,16 @@ async fn spread(peer: SocketAddr, first: Duration, deadline: Instant) -> (Source
     let wanted: Vec<u16> = neighbours.chain(ports.silent).collect();
     let again = from_ports(peer, &wanted, deadline).await;
     // Who answered some and then nobody, neighbours included, goes by how many, not by port.
-    ports.silent = if mixed && again.ports.answered.is_empty() { Vec::new() } else { again.ports.silent };
+    ports.silent = if mixed && again.ports.answered.is_empty() {
+        Vec::new()
+    } else {
+        again.ports.silent
+    };
     ports.answered.extend(again.ports.answered);
     ports.answered.sort_unstable();
     ports.silent.sort_unstable();
-    // Answers that came only to a repeated SYN speak of loss. A filter lets through at once or never.
+    // Answers that came only to a repeated SYN speak of loss. A filter lets through at once or
+    // never.
     if (lossy || again.lossy) && !ports.are_sorted() {
         ports.silent.clear();
     }
@@ -136,8 +179,13 @@ struct Tried {
 async fn from_ports(peer: SocketAddr, ports: &[u16], deadline: Instant) -> Tried {
     let started = Instant::now();
     let tries = ports.iter().map(|&port| async move {
-        let shape = Shape { source_port: Some(port), ..Shape::default() };
-        let result = timeout_at(deadline, open_near(peer, shape)).await.unwrap_or(Err(Failure::TimedOut));
+        let shape = Shape {
+            source_port: Some(port),
+            ..Shape::default()
+        };
+        let result = timeout_at(deadline, open_near(peer, shape))
+            .await
+            .unwrap_or(Err(Failure::TimedOut));
         (port, result, started.elapsed() > REPETITION)
     });
     let (mut seen, mut kept, mut lossy) = (SourcePorts::default(), None, false);
@@ -158,7 +206,11 @@ async fn from_ports(peer: SocketAddr, ports: &[u16], deadline: Instant) -> Tried
             Err(_) => {}
         }
     }
-    Tried { ports: seen, kept, lossy }
+    Tried {
+        ports: seen,
+        kept,
+        lossy,
+    }
 }
 
 /// As [`open`], from the next port if the wanted one is taken on this machine.
@@ -166,7 +218,14 @@ async fn open_near(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure>
     let wanted = shape.source_port.unwrap_or_default();
     let mut result = Err(Failure::UnexpectedAnswer);
     for port in wanted..wanted.saturating_add(3) {
-        result = open(peer, Shape { source_port: Some(port), ..shape }).await;
+        result = open(
+            peer,
+            Shape {
+                source_port: Some(port),
+                ..shape
+            },
+        )
+        .await;
         if result.as_ref().err() != Some(&Failure::UnexpectedAnswer) {
             break;
         }
@@ -177,7 +236,10 @@ async fn open_near(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure>
 /// One connection. The caller sets the time limit.
 async fn open(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> {
     let socket = socket(peer, shape).map_err(|error| failure_of(&error))?;
-    let stream = socket.connect(peer).await.map_err(|error| failure_of(&error))?;
+    let stream = socket
+        .connect(peer)
+        .await
+        .map_err(|error| failure_of(&error))?;
     // The exchanges are small and wait for each other; Nagle would add a round trip.
     let _ = stream.set_nodelay(true);
     Ok(stream)
@@ -191,7 +253,9 @@ pub async fn open_again(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Fai
             None => open(peer, shape).await,
         }
     };
-    timeout(CONNECT_DEADLINE, opening).await.unwrap_or(Err(Failure::TimedOut))
+    timeout(CONNECT_DEADLINE, opening)
+        .await
+        .unwrap_or(Err(Failure::TimedOut))
 }
 
 fn socket(peer: SocketAddr, shape: Shape) -> io::Result<TcpSocket> {
@@ -201,7 +265,11 @@ fn socket(peer: SocketAddr, shape: Shape) -> io::Result<TcpSocket> {
         socket.set_tcp_mss(SMALL_MSS)?;
     }
     if let Some(port) = shape.source_port {
-        let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let any: IpAddr = if peer.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
         socket.set_reuse_address(true)?;
         socket.bind(&SocketAddr::new(any, port).into())?;
     }
@@ -213,17 +281,21 @@ pub fn failure_of(error: &io::Error) -> Failure {
     use io::ErrorKind as Kind;
     match error.kind() {
         Kind::ConnectionRefused => Failure::Refused,
-        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::UnexpectedEof => Failure::Reset,
-        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown | Kind::PermissionDenied => {
-            Failure::Unreachable
-        }
+        Kind::ConnectionReset
+        | Kind::ConnectionAborted
+        | Kind::BrokenPipe
+        | Kind::UnexpectedEof => Failure::Reset,
+        Kind::HostUnreachable
+        | Kind::NetworkUnreachable
+        | Kind::NetworkDown
+        | Kind::PermissionDenied => Failure::Unreachable,
         Kind::TimedOut => Failure::TimedOut,
         _ => Failure::UnexpectedAnswer,
     }
 }
 
-/// Whether this machine has a way to send to `peer`'s address family at all. A task without an IPv6 address is not
-/// broken because a name also has an IPv6 answer.
+/// Whether this machine has a way to send to `peer`'s address family at all. A task without an IPv6
+/// address is not broken because a name also has an IPv6 answer.
 pub fn has_family(peer: SocketAddr) -> bool {
     if peer.is_ipv4() {
         return true;
@@ -234,7 +306,11 @@ pub fn has_family(peer: SocketAddr) -> bool {
 
 /// The address that this machine would use towards `peer`.
 pub fn own_address(peer: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr = if peer.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
     let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
     socket.connect(peer).ok()?;
     Some(socket.local_addr().ok()?.ip())

@@ -19,7 +19,14 @@ const MAX_DISCOVERED: usize = 16;
 
 impl Discovered {
     /// The climb of this host, begun now if it is new; none if it would be one too many.
-    pub fn climb(&self, probe: &Probe, role: Role, host: &str, port: u16, then: &[Phase]) -> Option<Climb> {
+    pub fn climb(
+        &self,
+        probe: &Probe,
+        role: Role,
+        host: &str,
+        port: u16,
+        then: &[Phase],
+    ) -> Option<Climb> {
         let mut climbs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let place = (role, host.to_owned(), port);
         if let Some(known) = climbs.get(&place) {
@@ -28,15 +35,32 @@ impl Discovered {
         if climbs.len() >= MAX_DISCOVERED {
             return None;
         }
-        let phases = [Phase::Resolve, Phase::Connect, Phase::Handshake].iter().chain(then).copied().collect();
+        let phases = [Phase::Resolve, Phase::Connect, Phase::Handshake]
+            .iter()
+            .chain(then)
+            .copied()
+            .collect();
         let key = Self::key(role, host, port);
-        let climb = Climb::start(probe.clone(), Target { key, role, host: host.to_owned(), port, phases });
+        let climb = Climb::start(
+            probe.clone(),
+            Target {
+                key,
+                role,
+                host: host.to_owned(),
+                port,
+                phases,
+            },
+        );
         climbs.insert(place, climb.clone());
         Some(climb)
     }
 
     /// The key of a discovered target.
     pub fn key(role: Role, host: &str, port: u16) -> String {
-        if port == 443 { format!("{role}@{host}") } else { format!("{role}@{host}:{port}") }
+        if port == 443 {
+            format!("{role}@{host}")
+        } else {
+            format!("{role}@{host}:{port}")
+        }
     }
 }

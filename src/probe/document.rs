@@ -1,4 +1,5 @@
-//! A document that the probe reads as itself before a run: the task definition in Amazon S3 or Parameter Store.
+//! A document that the probe reads as itself before a run: the task definition in Amazon S3 or
+//! Parameter Store.
 //!
 //! The same ladder as a target's, so that what stands in the way is told as precisely.
 
@@ -50,14 +51,18 @@ impl fmt::Display for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Object { bucket, key } => write!(f, "s3://{bucket}/{key}"),
-            Self::Parameter { name, region: Some(_) } => f.write_str(name),
+            Self::Parameter {
+                name,
+                region: Some(_),
+            } => f.write_str(name),
             Self::Parameter { name, region: None } => write!(f, "ssm:{name}"),
         }
     }
 }
 
-/// Asks for `document` as whoever has the credentials, climbs no longer than `within`, and reads no more than a task definition has. Fails with one
-/// sentence on what stood in the way and what to do.
+/// Asks for `document` as whoever has the credentials, climbs no longer than `within`, and reads no
+/// more than a task definition has. Fails with one sentence on what stood in the way and what to
+/// do.
 pub async fn read(
     document: &Document,
     task_region: &Region,
@@ -71,9 +76,16 @@ pub async fn read(
     let probe = Probe::new(Arc::new(setting), Tls::new(roots)?, recorder);
     let credentials = credentials.await;
     let credentials = credentials.as_ref().as_ref().map_err(|unavailable| {
-        format!("it can be read only with credentials, and there are none: {}", unavailable.detail)
+        format!(
+            "it can be read only with credentials, and there are none: {}",
+            unavailable.detail
+        )
     })?;
-    let reader = Reader { probe, credentials, until };
+    let reader = Reader {
+        probe,
+        credentials,
+        until,
+    };
     match document {
         Document::Parameter { name, region } => {
             let region = region.as_ref().unwrap_or(task_region);
@@ -85,7 +97,9 @@ pub async fn read(
             let first = reader.object(bucket, key, task_region, &mut seen).await;
             match first {
                 // A bucket is served by its own region alone.
-                Err(Refused::Elsewhere(region)) => reader.object(bucket, key, &region, &mut seen).await,
+                Err(Refused::Elsewhere(region)) => {
+                    reader.object(bucket, key, &region, &mut seen).await
+                }
                 settled => settled,
             }
             .map_err(|refused| match refused {
@@ -111,8 +125,7 @@ struct Reader<'a> {
 }
 
 /// What to do where the way is broken.
-pub const OTHERWISE: &str =
-    "hand the plan over with --plan instead, or name images with --image: that checks this way, too";
+pub const OTHERWISE: &str = "hand the plan over with --plan instead, or name images with --image: that checks this way, too";
 
 impl Reader<'_> {
     async fn reach(
@@ -122,7 +135,13 @@ impl Reader<'_> {
         seen: &mut UnboundedReceiver<Box<Observation>>,
     ) -> Result<Arc<Reached>, String> {
         let phases = vec![Phase::Resolve, Phase::Connect, Phase::Handshake];
-        let target = Target { key: role.to_string(), role, host: host.clone(), port: 443, phases };
+        let target = Target {
+            key: role.to_string(),
+            role,
+            host: host.clone(),
+            port: 443,
+            phases,
+        };
         let climb = Climb::start(self.probe.clone(), target);
         if let Ok(Some(reached)) = timeout_at(self.until, climb.reached()).await {
             return Ok(reached);
@@ -130,15 +149,33 @@ impl Reader<'_> {
         let mut seen = std::iter::from_fn(|| seen.try_recv().ok());
         let failed = seen.find(|observation| observation.failure().is_some());
         let why = failed.map_or_else(|| " in time".into(), |observation| said(&observation));
-        Err(format!("{host} cannot be reached from here{why}; {OTHERWISE}"))
+        Err(format!(
+            "{host} cannot be reached from here{why}; {OTHERWISE}"
+        ))
     }
 
-    async fn parameter(&self, name: &str, region: &Region, reached: &Reached) -> Result<Vec<u8>, String> {
+    async fn parameter(
+        &self,
+        name: &str,
+        region: &Region,
+        reached: &Reached,
+    ) -> Result<Vec<u8>, String> {
         let input = json!({ "Names": [name], "WithDecryption": true });
         let place = (&self.probe, reached, Phase::Read);
         // The plural, which execution roles have for their secrets.
-        let Said { observation, answer, .. } =
-            SSM.call("GetParameters", input, place, region.as_str(), self.credentials).await;
+        let Said {
+            observation,
+            answer,
+            ..
+        } = SSM
+            .call(
+                "GetParameters",
+                input,
+                place,
+                region.as_str(),
+                self.credentials,
+            )
+            .await;
         let Some(answer) = answer else {
             return Err(format!(
                 "Parameter Store does not hand it out{}; the role needs ssm:GetParameters on it, and kms:Decrypt if it is \
@@ -146,10 +183,20 @@ impl Reader<'_> {
                 said(&observation)
             ));
         };
-        let answer: Parameters = serde_json::from_slice(&answer.body)
-            .map_err(|_| format!("{} answers with something else than parameters", reached.target.host))?;
-        let value = answer.parameters.into_iter().next().map(|parameter| parameter.value);
-        value.map(String::into_bytes).ok_or_else(|| format!("there is no such parameter in {region}"))
+        let answer: Parameters = serde_json::from_slice(&answer.body).map_err(|_| {
+            format!(
+                "{} answers with something else than parameters",
+                reached.target.host
+            )
+        })?;
+        let value = answer
+            .parameters
+            .into_iter()
+            .next()
+            .map(|parameter| parameter.value);
+        value
+            .map(String::into_bytes)
+            .ok_or_else(|| format!("there is no such parameter in {region}"))
     }
 
     async fn object(
@@ -160,15 +207,36 @@ impl Reader<'_> {
         seen: &mut UnboundedReceiver<Box<Observation>>,
     ) -> Result<Vec<u8>, Refused> {
         let host = endpoints::bucket_host(bucket, region);
-        let in_path = if host.starts_with(&format!("{bucket}.")) { String::new() } else { format!("/{bucket}") };
-        let reached = self.reach(Role::S3, host, seen).await.map_err(Refused::Said)?;
-        let ask = self.sign(&reached, format!("{in_path}/{}", encoded(key)), region).map_err(Refused::Said)?;
-        let Said { observation, answer, refused } =
-            call::ask(&self.probe, &reached, Phase::Fetch, &ask, StatusCode::is_success).await;
+        let in_path = if host.starts_with(&format!("{bucket}.")) {
+            String::new()
+        } else {
+            format!("/{bucket}")
+        };
+        let reached = self
+            .reach(Role::S3, host, seen)
+            .await
+            .map_err(Refused::Said)?;
+        let ask = self
+            .sign(&reached, format!("{in_path}/{}", encoded(key)), region)
+            .map_err(Refused::Said)?;
+        let Said {
+            observation,
+            answer,
+            refused,
+        } = call::ask(
+            &self.probe,
+            &reached,
+            Phase::Fetch,
+            &ask,
+            StatusCode::is_success,
+        )
+        .await;
         if let Some(answer) = answer {
             return Ok(answer.body.to_vec());
         }
-        let named = refused.get("x-amz-bucket-region").and_then(|value| value.to_str().ok()?.parse().ok());
+        let named = refused
+            .get("x-amz-bucket-region")
+            .and_then(|value| value.to_str().ok()?.parse().ok());
         if let Some(elsewhere) = named.filter(|elsewhere| elsewhere != region) {
             return Err(Refused::Elsewhere(elsewhere));
         }
@@ -182,26 +250,56 @@ impl Reader<'_> {
             ),
             _ => OTHERWISE.into(),
         };
-        Err(Refused::Said(format!("Amazon S3 does not hand it out{}; {advice}", said(&observation))))
+        Err(Refused::Said(format!(
+            "Amazon S3 does not hand it out{}; {advice}",
+            said(&observation)
+        )))
     }
 
     fn sign(&self, reached: &Reached, path: String, region: &Region) -> Result<Ask, String> {
         let uri = format!("https://{}{path}", reached.authority());
-        let mut request = hyper::Request::get(uri).body(Bytes::new()).map_err(|error| error.to_string())?;
-        sign::sign(&mut request, "s3", region.as_str(), self.credentials, SystemTime::now())
+        let mut request = hyper::Request::get(uri)
+            .body(Bytes::new())
             .map_err(|error| error.to_string())?;
+        sign::sign(
+            &mut request,
+            "s3",
+            region.as_str(),
+            self.credentials,
+            SystemTime::now(),
+        )
+        .map_err(|error| error.to_string())?;
         let headers: HeaderMap = std::mem::take(request.headers_mut());
-        Ok(Ask { method: Method::GET, path, headers, body: Bytes::new(), read: Read::All(MAX_SIZE) })
+        Ok(Ask {
+            method: Method::GET,
+            path,
+            headers,
+            body: Bytes::new(),
+            read: Read::All(MAX_SIZE),
+        })
     }
 }
 
 /// How it failed, in brackets.
 fn said(observation: &Observation) -> String {
-    let Some(failure) = observation.failure() else { return String::new() };
-    let at = observation.peer.map(|peer| format!(" at {peer}")).unwrap_or_default();
-    let code = observation.answer.as_ref().map(|answer| answer.code.as_str()).filter(|code| !code.is_empty());
+    let Some(failure) = observation.failure() else {
+        return String::new();
+    };
+    let at = observation
+        .peer
+        .map(|peer| format!(" at {peer}"))
+        .unwrap_or_default();
+    let code = observation
+        .answer
+        .as_ref()
+        .map(|answer| answer.code.as_str())
+        .filter(|code| !code.is_empty());
     let detail = code.unwrap_or(&observation.detail);
-    let detail = if detail.is_empty() { String::new() } else { format!(", {detail}") };
+    let detail = if detail.is_empty() {
+        String::new()
+    } else {
+        format!(", {detail}")
+    };
     format!(" ({} {failure}{at}{detail})", observation.phase)
 }
 

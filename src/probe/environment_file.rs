@@ -1,4 +1,5 @@
-//! Environment files: `GetBucketLocation`, then the object, as the execution role. Nothing of its content is kept.
+//! Environment files: `GetBucketLocation`, then the object, as the execution role. Nothing of its
+//! content is kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,10 +40,15 @@ pub fn begin(
 ) {
     let mut buckets: BTreeMap<(&str, &str), Vec<EnvironmentFile>> = BTreeMap::new();
     for file in &plan.environment_files {
-        buckets.entry((&file.target, &file.bucket)).or_default().push(file.clone());
+        buckets
+            .entry((&file.target, &file.bucket))
+            .or_default()
+            .push(file.clone());
     }
     for ((key, bucket), files) in buckets {
-        let Some(climb) = climbs.get(key) else { continue };
+        let Some(climb) = climbs.get(key) else {
+            continue;
+        };
         let fetch = Fetch {
             probe: probe.clone(),
             climb: climb.clone(),
@@ -67,29 +73,57 @@ struct Fetch {
 impl Fetch {
     async fn rehearse(self, files: Vec<EnvironmentFile>) {
         let (reached, credentials) = tokio::join!(self.climb.reached(), self.credentials.clone());
-        let (Some(reached), Ok(credentials)) = (reached, credentials.as_ref()) else { return };
-        let bucket = |reached, region| Bucket { probe: &self.probe, credentials, name: &self.bucket, reached, region };
+        let (Some(reached), Ok(credentials)) = (reached, credentials.as_ref()) else {
+            return;
+        };
+        let bucket = |reached, region| Bucket {
+            probe: &self.probe,
+            credentials,
+            name: &self.bucket,
+            reached,
+            region,
+        };
         let mut home = bucket(reached, self.region.clone());
-        if let Some(region) = home.locate(&files[0]).await.filter(|region| *region != self.region) {
-            // A bucket is served by its own region alone. The SDKs follow, and so do we, by name and address.
+        if let Some(region) = home
+            .locate(&files[0])
+            .await
+            .filter(|region| *region != self.region)
+        {
+            // A bucket is served by its own region alone. The SDKs follow, and so do we, by name
+            // and address.
             let host = endpoints::bucket_host(&self.bucket, &region);
-            let climb = self.discovered.climb(&self.probe, Role::EnvironmentFile, &host, 443, &[Phase::Fetch]);
+            let climb = self.discovered.climb(
+                &self.probe,
+                Role::EnvironmentFile,
+                &host,
+                443,
+                &[Phase::Fetch],
+            );
             let Some(climb) = climb else {
                 let why = format!("{host}: more hosts than one run looks at");
-                return files
-                    .iter()
-                    .for_each(|file| home.record_object(file, Outcome::NotChecked { why: why.clone() }));
+                return files.iter().for_each(|file| {
+                    home.record_object(file, Outcome::NotChecked { why: why.clone() })
+                });
             };
             let Some(reached) = climb.reached().await else {
-                let blocked_by = format!("{}/handshake", Discovered::key(Role::EnvironmentFile, &host, 443));
+                let blocked_by = format!(
+                    "{}/handshake",
+                    Discovered::key(Role::EnvironmentFile, &host, 443)
+                );
                 let outcome = Outcome::NotReached { blocked_by };
-                return files.iter().for_each(|file| home.record_object(file, outcome.clone()));
+                return files
+                    .iter()
+                    .for_each(|file| home.record_object(file, outcome.clone()));
             };
             home = bucket(reached, region);
             home.locate(&files[0]).await;
         }
-        let fetches: Vec<BoxFuture<'_, ()>> = files.iter().map(|file| home.fetch(file).boxed()).collect();
-        stream::iter(fetches).buffer_unordered(PARALLEL).collect::<()>().await;
+        let fetches: Vec<BoxFuture<'_, ()>> =
+            files.iter().map(|file| home.fetch(file).boxed()).collect();
+        stream::iter(fetches)
+            .buffer_unordered(PARALLEL)
+            .collect::<()>()
+            .await;
         home.reached.close();
     }
 }
@@ -104,13 +138,23 @@ struct Bucket<'a> {
 }
 
 impl Bucket<'_> {
-    /// Asks where the bucket is, which needs a permission of its own. The answer is its region, also where it is a
-    /// redirect or a refusal that only names it; none where nobody says.
+    /// Asks where the bucket is, which needs a permission of its own. The answer is its region,
+    /// also where it is a redirect or a refusal that only names it; none where nobody says.
     async fn locate(&self, first: &EnvironmentFile) -> Option<Region> {
-        let mut said =
-            self.ask(Method::GET, "?location", None, Read::All(LOCATION_LIMIT), StatusCode::is_success).await;
+        let mut said = self
+            .ask(
+                Method::GET,
+                "?location",
+                None,
+                Read::All(LOCATION_LIMIT),
+                StatusCode::is_success,
+            )
+            .await;
         let elsewhere = named_region(&said.refused).filter(|region| *region != self.region);
-        let located = said.answer.as_ref().and_then(|answer| read_location(&answer.body));
+        let located = said
+            .answer
+            .as_ref()
+            .and_then(|answer| read_location(&answer.body));
         if let Some(region) = &elsewhere {
             // Not a failure: it is how S3 says where to ask.
             said.observation.outcome = Outcome::Passed;
@@ -122,7 +166,9 @@ impl Bucket<'_> {
             if let Some(region) = &located {
                 said.observation.detail = format!("the bucket is in {region}");
             } else {
-                said.observation.outcome = Outcome::Failed { failure: Failure::UnexpectedAnswer };
+                said.observation.outcome = Outcome::Failed {
+                    failure: Failure::UnexpectedAnswer,
+                };
                 said.observation.detail = "the answer is none of GetBucketLocation".into();
             }
         }
@@ -133,23 +179,43 @@ impl Bucket<'_> {
         elsewhere.or(located)
     }
 
-    /// The object, first as Fargate looks for it (HEAD), then its first byte: a refusal to HEAD has no words, and only a
-    /// read asks for the key of an encrypted object.
+    /// The object, first as Fargate looks for it (HEAD), then its first byte: a refusal to HEAD has
+    /// no words, and only a read asks for the key of an encrypted object.
     async fn fetch(&self, file: &EnvironmentFile) {
         let started = Instant::now();
         let path = encoded(&file.key);
-        let head = self.ask(Method::HEAD, "", Some(&path), Read::First(0), StatusCode::is_success).await;
+        let head = self
+            .ask(
+                Method::HEAD,
+                "",
+                Some(&path),
+                Read::First(0),
+                StatusCode::is_success,
+            )
+            .await;
         if head.observation.answer.is_none() {
             return self.record(head.observation, file);
         }
-        let size =
-            head.answer.as_ref().and_then(|answer| answer.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
+        let size = head.answer.as_ref().and_then(|answer| {
+            answer
+                .headers
+                .get(CONTENT_LENGTH)?
+                .to_str()
+                .ok()?
+                .parse()
+                .ok()
+        });
         // An empty file has no first byte: 416.
-        let there = |status: &StatusCode| status.is_success() || *status == StatusCode::RANGE_NOT_SATISFIABLE;
-        let mut said = self.ask(Method::GET, "", Some(&path), Read::First(0), there).await;
+        let there = |status: &StatusCode| {
+            status.is_success() || *status == StatusCode::RANGE_NOT_SATISFIABLE
+        };
+        let mut said = self
+            .ask(Method::GET, "", Some(&path), Read::First(0), there)
+            .await;
         if said.observation.passed() {
             let size: Option<u64> = size;
-            said.observation.detail = size.map_or_else(|| "present".into(), |size| format!("present, {size} bytes"));
+            said.observation.detail =
+                size.map_or_else(|| "present".into(), |size| format!("present, {size} bytes"));
         }
         said.observation.attempts += head.observation.attempts;
         said.observation.elapsed_ms = crate::millis(started.elapsed());
@@ -172,8 +238,11 @@ impl Bucket<'_> {
         match self.sign(method, path, headers, read) {
             Ok(ask) => call::ask(self.probe, &self.reached, Phase::Fetch, &ask, welcome).await,
             Err(error) => {
-                let outcome = Outcome::Failed { failure: Failure::InvalidSignature };
-                let mut unsigned = target::observe(&self.reached.target, Phase::Fetch, outcome, Instant::now());
+                let outcome = Outcome::Failed {
+                    failure: Failure::InvalidSignature,
+                };
+                let mut unsigned =
+                    target::observe(&self.reached.target, Phase::Fetch, outcome, Instant::now());
                 unsigned.detail = error;
                 Said::without_answer(unsigned)
             }
@@ -182,25 +251,54 @@ impl Bucket<'_> {
 
     /// Virtual-hosted where the host has the bucket in it, else path-style.
     fn path(&self, key: &str, query: &str) -> String {
-        if self.reached.target.host.starts_with(&format!("{}.", self.name)) {
+        if self
+            .reached
+            .target
+            .host
+            .starts_with(&format!("{}.", self.name))
+        {
             format!("/{key}{query}")
         } else {
             format!("/{}/{key}{query}", self.name)
         }
     }
 
-    fn sign(&self, method: Method, path: String, headers: HeaderMap, read: Read) -> Result<Ask, String> {
+    fn sign(
+        &self,
+        method: Method,
+        path: String,
+        headers: HeaderMap,
+        read: Read,
+    ) -> Result<Ask, String> {
         let uri = format!("https://{}{path}", self.reached.authority());
-        let mut request = hyper::Request::builder().method(method.clone()).uri(uri).body(Bytes::new());
+        let mut request = hyper::Request::builder()
+            .method(method.clone())
+            .uri(uri)
+            .body(Bytes::new());
         let request = request.as_mut().map_err(|error| error.to_string())?;
         *request.headers_mut() = headers;
-        sign::sign(request, "s3", self.region.as_str(), self.credentials, SystemTime::now())
-            .map_err(|error| error.to_string())?;
-        Ok(Ask { method, path, headers: std::mem::take(request.headers_mut()), body: Bytes::new(), read })
+        sign::sign(
+            request,
+            "s3",
+            self.region.as_str(),
+            self.credentials,
+            SystemTime::now(),
+        )
+        .map_err(|error| error.to_string())?;
+        Ok(Ask {
+            method,
+            path,
+            headers: std::mem::take(request.headers_mut()),
+            body: Bytes::new(),
+            read,
+        })
     }
 
     fn record_object(&self, file: &EnvironmentFile, outcome: Outcome) {
-        self.record(target::observe(&self.reached.target, Phase::Fetch, outcome, Instant::now()), file);
+        self.record(
+            target::observe(&self.reached.target, Phase::Fetch, outcome, Instant::now()),
+            file,
+        );
     }
 
     fn record(&self, mut observation: Observation, file: &EnvironmentFile) {
@@ -212,11 +310,16 @@ impl Bucket<'_> {
 
 /// `x-amz-bucket-region`, in redirects and in refusals of a signature for another region.
 fn named_region(refused: &HeaderMap) -> Option<Region> {
-    refused.get("x-amz-bucket-region")?.to_str().ok()?.parse().ok()
+    refused
+        .get("x-amz-bucket-region")?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
-/// GetBucketLocation's answer. The oldest regions have names of their own in it: none is us-east-1, `EU` eu-west-1
-/// (Amazon S3 API reference).
+/// GetBucketLocation's answer. The oldest regions have names of their own in it: none is us-east-1,
+/// `EU` eu-west-1 (Amazon S3 API reference).
 fn read_location(body: &[u8]) -> Option<Region> {
     #[derive(Deserialize)]
     enum Answer {
@@ -227,7 +330,8 @@ fn read_location(body: &[u8]) -> Option<Region> {
         #[serde(rename = "$text")]
         text: Option<String>,
     }
-    let Answer::LocationConstraint(word) = quick_xml::de::from_str(std::str::from_utf8(body).ok()?).ok()?;
+    let Answer::LocationConstraint(word) =
+        quick_xml::de::from_str(std::str::from_utf8(body).ok()?).ok()?;
     match word.text.as_deref().map(str::trim) {
         None | Some("") => "us-east-1".parse().ok(),
         Some("EU") => "eu-west-1".parse().ok(),
@@ -235,7 +339,8 @@ fn read_location(body: &[u8]) -> Option<Region> {
     }
 }
 
-/// A key in a path: everything but the unreserved characters and `/` (Amazon S3 API reference, `UriEncode`).
+/// A key in a path: everything but the unreserved characters and `/` (Amazon S3 API reference,
+/// `UriEncode`).
 fn encoded(key: &str) -> String {
     login::percent_encoded(key, b"-._~/")
 }
@@ -258,10 +363,17 @@ mod tests {
         assert_eq!(answer("").as_deref(), Some("us-east-1"));
         assert_eq!(answer("the moon"), None);
         assert_eq!(
-            read_location(b"<LocationConstraint/>").map(|region| region.to_string()).as_deref(),
+            read_location(b"<LocationConstraint/>")
+                .map(|region| region.to_string())
+                .as_deref(),
             Some("us-east-1")
         );
-        for other in [&b"<html>x</html>"[..], b"", b"\xff", b"<Error><Code>AccessDenied</Code></Error>"] {
+        for other in [
+            &b"<html>x</html>"[..],
+            b"",
+            b"\xff",
+            b"<Error><Code>AccessDenied</Code></Error>",
+        ] {
             assert_eq!(read_location(other), None);
         }
     }

@@ -1,4 +1,5 @@
-//! One HTTP exchange over the very connection that was probed, bounded in time and memory whatever the server does.
+//! One HTTP exchange over the very connection that was probed, bounded in time and memory whatever
+//! the server does.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,8 +19,8 @@ use tokio_rustls::client::TlsStream;
 
 use crate::observation::{Answer, Failure, RateLimit};
 
-/// The head of an answer must be there by then: the ECS agent's HTTP clients give a whole call, connection included, five
-/// seconds (facts: ecs-start, section 2, `roundtripTimeout`).
+/// The head of an answer must be there by then: the ECS agent's HTTP clients give a whole call,
+/// connection included, five seconds (facts: ecs-start, section 2, `roundtripTimeout`).
 const ANSWER_DEADLINE: Duration = Duration::from_millis(4_400);
 
 /// A body without a byte for this long has stalled.
@@ -28,7 +29,8 @@ const STALL: Duration = Duration::from_secs(4);
 /// A body that is still coming after this long is too slow, unless a whole layer was asked for.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
-/// hyper's buffer for one connection. A head that does not fit is refused: real ones are below 8 KiB.
+/// hyper's buffer for one connection. A head that does not fit is refused: real ones are below 8
+/// KiB.
 const HEAD_LIMIT: usize = 64 * 1024;
 
 /// Characters kept of one header on rate limits: an IPv6 address or an account's UUID, and room.
@@ -52,7 +54,13 @@ pub struct Ask {
 impl Ask {
     /// A GET without headers.
     pub fn get(path: impl Into<String>, read: Read) -> Self {
-        Self { method: Method::GET, path: path.into(), headers: HeaderMap::new(), body: Bytes::new(), read }
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            read,
+        }
     }
 }
 
@@ -124,9 +132,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Speaks HTTP/1.1 over `stream`. Fails only if the server has already said something that is no HTTP.
+    /// Speaks HTTP/1.1 over `stream`. Fails only if the server has already said something that is
+    /// no HTTP.
     pub async fn new(stream: TlsStream<TcpStream>, peer: SocketAddr) -> Result<Self, Failure> {
-        let handshake = http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(TokioIo::new(stream)).await;
+        let handshake = http1::Builder::new()
+            .max_buf_size(HEAD_LIMIT)
+            .handshake(TokioIo::new(stream))
+            .await;
         let (sender, driver) = handshake.map_err(|_| Failure::UnexpectedAnswer)?;
         tokio::spawn(async move {
             // Its errors come back through the sender, to whoever asks next.
@@ -161,7 +173,8 @@ impl Connection {
                 return failed;
             }
             Err(_) => {
-                let mut failed = Exchanged::failed(Failure::TimedOut, "connected, and no answer to the request");
+                let mut failed =
+                    Exchanged::failed(Failure::TimedOut, "connected, and no answer to the request");
                 failed.elapsed = started.elapsed();
                 return failed;
             }
@@ -208,9 +221,19 @@ struct Reader {
 
 impl Reader {
     fn new(want: Read, status: StatusCode) -> Self {
-        let want = if status.is_success() { want } else { Read::First(ERROR_LIMIT) };
+        let want = if status.is_success() {
+            want
+        } else {
+            Read::First(ERROR_LIMIT)
+        };
         let hasher = (want == Read::Digest).then(Sha256::new);
-        Self { want, bytes: 0, kept: Vec::new(), hasher, complete: false }
+        Self {
+            want,
+            bytes: 0,
+            kept: Vec::new(),
+            hasher,
+            complete: false,
+        }
     }
 
     async fn read(&mut self, mut body: Incoming) -> Result<(), Failure> {
@@ -225,17 +248,21 @@ impl Reader {
                 Ok(Some(Err(error))) => return Err(failure_of(&error)),
                 Ok(Some(Ok(frame))) => frame,
             };
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             self.bytes += data.len() as u64;
             match self.want {
-                Read::All(limit) if self.kept.len() + data.len() > limit => return Err(Failure::TooLarge),
+                Read::All(limit) if self.kept.len() + data.len() > limit => {
+                    return Err(Failure::TooLarge);
+                }
                 Read::All(_) => self.kept.extend_from_slice(&data),
                 Read::First(limit) => {
                     let room = limit - self.kept.len();
                     self.kept.extend_from_slice(&data[..data.len().min(room)]);
                     if self.kept.len() == limit {
-                        // The rest is not wanted, so the connection is given up. Whether the body ends exactly here
-                        // does not matter.
+                        // The rest is not wanted, so the connection is given up. Whether the body
+                        // ends exactly here does not matter.
                         self.complete = body_is_over(&body);
                         return Ok(());
                     }
@@ -258,15 +285,23 @@ fn body_is_over(body: &Incoming) -> bool {
 }
 
 fn request(authority: &str, ask: &Ask) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-    let mut request = Request::builder().method(ask.method.clone()).uri(&ask.path).body(Full::new(ask.body.clone()))?;
+    let mut request = Request::builder()
+        .method(ask.method.clone())
+        .uri(&ask.path)
+        .body(Full::new(ask.body.clone()))?;
     *request.headers_mut() = ask.headers.clone();
-    request.headers_mut().insert(HOST, HeaderValue::from_str(authority)?);
+    request
+        .headers_mut()
+        .insert(HOST, HeaderValue::from_str(authority)?);
     Ok(request)
 }
 
 /// Bytes of a request, to within its request line and `Host`.
 fn request_bytes(ask: &Ask) -> u64 {
-    let headers = ask.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let headers = ask
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
     (ask.path.len() + headers.sum::<usize>() + ask.body.len()) as u64
 }
 
@@ -290,8 +325,12 @@ fn words(error: &hyper::Error) -> String {
 
 fn request_id(headers: &HeaderMap) -> String {
     let names = ["x-amzn-requestid", "x-amz-request-id", "x-amz-requestid"];
-    let value = names.iter().find_map(|name| headers.get(*name)?.to_str().ok());
-    value.map(|id| id.chars().take(100).collect()).unwrap_or_default()
+    let value = names
+        .iter()
+        .find_map(|name| headers.get(*name)?.to_str().ok());
+    value
+        .map(|id| id.chars().take(100).collect())
+        .unwrap_or_default()
 }
 
 /// What the headers say of a limit; none if they do not.
@@ -311,7 +350,9 @@ fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
 
 /// The service's clock minus ours, seconds.
 fn clock_offset(headers: &HeaderMap) -> Option<i64> {
-    let date = rfc2822::DateTimeParser::new().parse_timestamp(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let date = rfc2822::DateTimeParser::new()
+        .parse_timestamp(headers.get(DATE)?.to_str().ok()?)
+        .ok()?;
     Some(date.as_second() - Timestamp::now().as_second())
 }
 

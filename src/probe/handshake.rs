@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -21,8 +23,9 @@ use x509_cert::ext::pkix::name::GeneralName;
 use super::connect::{self, Shape};
 use crate::observation::{Certificate, Failure};
 
-/// A handshake has this long. A healthy one takes two round trips; the ECS agent gives a whole call, of which it is only
-/// the beginning, five seconds (facts: ecs-start, section 2, `roundtripTimeout`).
+/// A handshake has this long. A healthy one takes two round trips; the ECS agent gives a whole
+/// call, of which it is only the beginning, five seconds (facts: ecs-start, section 2,
+/// `roundtripTimeout`).
 const HANDSHAKE_DEADLINE: Duration = Duration::from_millis(4_400);
 
 /// Certificates recorded of one chain. A public chain has two to four; a server may send thousands.
@@ -55,34 +58,63 @@ impl Tls {
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
             .build()
             .map_err(|error| format!("the CA bundle cannot be used: {error}"))?;
-        Ok(Self { verifier, resumption: Resumption::in_memory_sessions(32) })
+        Ok(Self {
+            verifier,
+            resumption: Resumption::in_memory_sessions(32),
+        })
     }
 
     /// Shakes hands over `stream`, for at most five seconds.
     pub async fn handshake(&self, stream: TcpStream, host: &str) -> Handshaken {
         let Ok(name) = ServerName::try_from(host.to_owned()) else {
-            return Handshaken::failed(Failure::UnexpectedAnswer, format!("{host:?} cannot be asked for in TLS"));
+            return Handshaken::failed(
+                Failure::UnexpectedAnswer,
+                format!("{host:?} cannot be asked for in TLS"),
+            );
         };
-        let presented = Arc::new(Recording { inner: Arc::clone(&self.verifier), chain: Mutex::default() });
+        let presented = Arc::new(Recording {
+            inner: Arc::clone(&self.verifier),
+            chain: Mutex::default(),
+        });
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map(|builder| builder.dangerous().with_custom_certificate_verifier(Arc::clone(&presented) as _));
+            .map(|builder| {
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::clone(&presented) as _)
+            });
         let mut config = match config {
             Ok(config) => config.with_no_client_auth(),
             Err(error) => return Handshaken::failed(Failure::HandshakeRefused, error.to_string()),
         };
         config.resumption = self.resumption.clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let connected = timeout(HANDSHAKE_DEADLINE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await;
+        let connected = timeout(
+            HANDSHAKE_DEADLINE,
+            TlsConnector::from(Arc::new(config)).connect(name, stream),
+        )
+        .await;
         let chain = presented.certificates();
         match connected {
-            Ok(Ok(stream)) => Handshaken { stream: Ok(stream), chain, detail: String::new() },
+            Ok(Ok(stream)) => Handshaken {
+                stream: Ok(stream),
+                chain,
+                detail: String::new(),
+            },
             Ok(Err(error)) => {
                 let failure = failure_of(&error);
-                Handshaken { stream: Err(failure), chain, detail: error.to_string() }
+                Handshaken {
+                    stream: Err(failure),
+                    chain,
+                    detail: error.to_string(),
+                }
             }
-            Err(_) => Handshaken { stream: Err(Failure::Stalled), chain, detail: String::new() },
+            Err(_) => Handshaken {
+                stream: Err(Failure::Stalled),
+                chain,
+                detail: String::new(),
+            },
         }
     }
 
@@ -90,7 +122,9 @@ impl Tls {
     pub async fn open(&self, peer: SocketAddr, host: &str, shape: Shape) -> Handshaken {
         match connect::open_again(peer, shape).await {
             Ok(stream) => self.handshake(stream, host).await,
-            Err(Failure::TimedOut) => Handshaken::failed(Failure::Stalled, "no further connection".into()),
+            Err(Failure::TimedOut) => {
+                Handshaken::failed(Failure::Stalled, "no further connection".into())
+            }
             Err(failure) => Handshaken::failed(failure, "no further connection".into()),
         }
     }
@@ -98,7 +132,11 @@ impl Tls {
 
 impl Handshaken {
     fn failed(failure: Failure, detail: String) -> Self {
-        Self { stream: Err(failure), chain: Vec::new(), detail }
+        Self {
+            stream: Err(failure),
+            chain: Vec::new(),
+            detail,
+        }
     }
 
     /// Whether it began and then nothing more came.
@@ -130,10 +168,13 @@ impl ServerCertVerifier for Recording {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let chain = std::iter::once(end_entity).chain(intermediates).take(MAX_CHAIN);
+        let chain = std::iter::once(end_entity)
+            .chain(intermediates)
+            .take(MAX_CHAIN);
         *self.chain.lock().unwrap_or_else(PoisonError::into_inner) =
             chain.map(|der| der.clone().into_owned()).collect();
-        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        self.inner
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -161,7 +202,12 @@ impl ServerCertVerifier for Recording {
 
 fn read(der: &CertificateDer<'_>) -> Option<Certificate> {
     let certificate = x509_cert::Certificate::from_der(der).ok()?.tbs_certificate;
-    let names = certificate.get::<SubjectAltName>().ok().flatten().map(|(_, names)| names.0).unwrap_or_default();
+    let names = certificate
+        .get::<SubjectAltName>()
+        .ok()
+        .flatten()
+        .map(|(_, names)| names.0)
+        .unwrap_or_default();
     let names = names.into_iter().filter_map(|name| match name {
         GeneralName::DnsName(name) => Some(shorten(name.as_str())),
         _ => None,
@@ -177,7 +223,9 @@ fn read(der: &CertificateDer<'_>) -> Option<Certificate> {
 
 fn rfc3339(time: x509_cert::time::Time) -> String {
     let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
-    Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
+    Timestamp::from_second(seconds)
+        .map(|time| time.to_string())
+        .unwrap_or_default()
 }
 
 fn shorten(text: &str) -> String {
@@ -187,22 +235,28 @@ fn shorten(text: &str) -> String {
 /// rustls keeps the typed error inside the `io::Error`, so nothing here reads words.
 fn failure_of(error: &io::Error) -> Failure {
     use rustls::Error as Tls;
-    let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) else {
+    let Some(inner) = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Tls>())
+    else {
         return connect::failure_of(error);
     };
     match inner {
         Tls::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => Failure::WrongName,
-        Tls::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            Failure::ExpiredCertificate
-        }
-        Tls::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
-            Failure::NotYetValidCertificate
-        }
-        // Whatever else is wrong with a chain, the puller cannot build a path from it to a root of its own.
+        Tls::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => Failure::ExpiredCertificate,
+        Tls::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => Failure::NotYetValidCertificate,
+        // Whatever else is wrong with a chain, the puller cannot build a path from it to a root of
+        // its own.
         Tls::InvalidCertificate(_) => Failure::UnknownIssuer,
-        Tls::AlertReceived(_) | Tls::PeerIncompatible(_) | Tls::NoApplicationProtocol => Failure::HandshakeRefused,
+        Tls::AlertReceived(_) | Tls::PeerIncompatible(_) | Tls::NoApplicationProtocol => {
+            Failure::HandshakeRefused
+        }
         _ => Failure::UnexpectedAnswer,
     }
 }

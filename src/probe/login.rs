@@ -1,5 +1,5 @@
-//! Registries other than ECR: answering the challenge of a 401, as nobody or with the login of a secret
-//! (distribution specification, "Token Authentication"; RFC 7617).
+//! Registries other than ECR: answering the challenge of a 401, as nobody or with the login of a
+//! secret (distribution specification, "Token Authentication"; RFC 7617).
 
 use std::sync::Arc;
 
@@ -39,11 +39,20 @@ pub enum Challenge {
     Basic,
 }
 
-/// Reads the challenges of a 401; a token is preferred where both are offered. None if it is none of the two, or its
-/// token service speaks no TLS.
+/// Reads the challenges of a 401; a token is preferred where both are offered. None if it is none
+/// of the two, or its token service speaks no TLS.
 pub fn challenge(headers: &HeaderMap) -> Option<Challenge> {
-    let offered = || headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-    let basic = || offered().any(|value| scheme(value, "basic").is_some()).then_some(Challenge::Basic);
+    let offered = || {
+        headers
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+    };
+    let basic = || {
+        offered()
+            .any(|value| scheme(value, "basic").is_some())
+            .then_some(Challenge::Basic)
+    };
     offered().find_map(bearer).or_else(basic)
 }
 
@@ -62,8 +71,15 @@ fn bearer(value: &str) -> Option<Challenge> {
     };
     let realm: Uri = parameter("realm")?.parse().ok()?;
     (realm.scheme_str() == Some("https")).then_some(())?;
-    let query = ["service", "scope"].iter().filter_map(|name| Some(format!("{name}={}", encoded(parameter(name)?))));
-    let query: Vec<_> = realm.query().map(str::to_owned).into_iter().chain(query).collect();
+    let query = ["service", "scope"]
+        .iter()
+        .filter_map(|name| Some(format!("{name}={}", encoded(parameter(name)?))));
+    let query: Vec<_> = realm
+        .query()
+        .map(str::to_owned)
+        .into_iter()
+        .chain(query)
+        .collect();
     Some(Challenge::Bearer {
         host: realm.host()?.to_lowercase(),
         port: realm.port_u16().unwrap_or(443),
@@ -104,7 +120,11 @@ fn authorization(scheme: &str, credentials: &str) -> Option<HeaderValue> {
 
 /// `Basic` with these credentials.
 pub fn basic(login: &Login) -> Option<HeaderValue> {
-    let pair = format!("{}:{}", login.username.expose_secret(), login.password.expose_secret());
+    let pair = format!(
+        "{}:{}",
+        login.username.expose_secret(),
+        login.password.expose_secret()
+    );
     authorization("Basic", &STANDARD.encode(pair))
 }
 
@@ -116,7 +136,8 @@ pub fn basic_of(token: &SecretString) -> Option<HeaderValue> {
 /// What a registry was told of who asks, for the observation; never the login itself.
 pub fn presented(observation: &mut Observation, secret: Option<&str>) {
     observation.expected = vec!["a login that the registry takes".into()];
-    observation.presented = vec![secret.map_or_else(|| NO_LOGIN.into(), |arn| format!("the login in {arn}"))];
+    observation.presented =
+        vec![secret.map_or_else(|| NO_LOGIN.into(), |arn| format!("the login in {arn}"))];
 }
 
 /// A login that is to be used, and the secret it is from.
@@ -128,8 +149,8 @@ pub struct Presented<'a> {
     pub secret: &'a str,
 }
 
-/// Asks the token service for a token; as nobody if there is no login. Fails with the id of the observation that says
-/// why there is none.
+/// Asks the token service for a token; as nobody if there is no login. Fails with the id of the
+/// observation that says why there is none.
 pub async fn fetch_token(
     probe: &Probe,
     service: &Reached,
@@ -141,14 +162,28 @@ pub async fn fetch_token(
     if let Some(header) = login.and_then(|presented| basic(presented.login)) {
         ask.headers.insert(AUTHORIZATION, header);
     }
-    let mut said = call::ask(probe, service, Phase::Authorize, &ask, StatusCode::is_success).await;
-    let token = said.answer.and_then(|answer| serde_json::from_slice::<Token>(&answer.body).ok());
+    let mut said = call::ask(
+        probe,
+        service,
+        Phase::Authorize,
+        &ask,
+        StatusCode::is_success,
+    )
+    .await;
+    let token = said
+        .answer
+        .and_then(|answer| serde_json::from_slice::<Token>(&answer.body).ok());
     let token = token.map(|token| SecretString::from(token.token));
     if said.observation.passed() && token.is_none() {
-        said.observation.outcome = Outcome::Failed { failure: Failure::UnexpectedAnswer };
+        said.observation.outcome = Outcome::Failed {
+            failure: Failure::UnexpectedAnswer,
+        };
         said.observation.detail = "the token service's answer has no token in it".into();
     }
-    if matches!(said.observation.failure(), Some(Failure::Unauthenticated | Failure::Denied)) {
+    if matches!(
+        said.observation.failure(),
+        Some(Failure::Unauthenticated | Failure::Denied)
+    ) {
         presented(&mut said.observation, login.map(|login| login.secret));
     }
     said.observation.id = format!("{}/{name}", said.observation.id);
@@ -158,7 +193,9 @@ pub async fn fetch_token(
     if login.is_some() {
         service.close();
     }
-    token.and_then(|token| authorization("Bearer", token.expose_secret())).ok_or(id)
+    token
+        .and_then(|token| authorization("Bearer", token.expose_secret()))
+        .ok_or(id)
 }
 
 #[cfg(test)]
@@ -174,7 +211,11 @@ mod tests {
     }
 
     fn bearer_at(host: &str, path: &str) -> Challenge {
-        Challenge::Bearer { host: host.into(), port: 443, path: path.into() }
+        Challenge::Bearer {
+            host: host.into(),
+            port: 443,
+            path: path.into(),
+        }
     }
 
     #[test]
@@ -182,8 +223,14 @@ mod tests {
         let docker = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/nginx:pull""#;
         let path = "/token?service=registry.docker.io&scope=repository:library/nginx:pull";
         assert_eq!(read(&[docker]), Some(bearer_at("auth.docker.io", path)));
-        let both = [r#"Basic realm="x""#, r#"bearer realm="https://quay.io/v2/auth",service="quay.io""#];
-        assert_eq!(read(&both), Some(bearer_at("quay.io", "/v2/auth?service=quay.io")));
+        let both = [
+            r#"Basic realm="x""#,
+            r#"bearer realm="https://quay.io/v2/auth",service="quay.io""#,
+        ];
+        assert_eq!(
+            read(&both),
+            Some(bearer_at("quay.io", "/v2/auth?service=quay.io"))
+        );
         let odd = r#"Bearer realm="https://git.example/jwt?a=b",service="a service",scope="repository:a:pull repository:b:pull""#;
         let path = "/jwt?a=b&service=a%20service&scope=repository:a:pull%20repository:b:pull";
         assert_eq!(read(&[odd]), Some(bearer_at("git.example", path)));
@@ -192,7 +239,13 @@ mod tests {
     #[test]
     fn a_basic_challenge_is_one_and_what_is_neither_is_none() {
         assert_eq!(read(&[r#"Basic realm="Registry""#]), Some(Challenge::Basic));
-        for other in ["Bearer", r#"Bearer realm="http://plain/token""#, r#"Bearer realm="::""#, "Negotiate", ""] {
+        for other in [
+            "Bearer",
+            r#"Bearer realm="http://plain/token""#,
+            r#"Bearer realm="::""#,
+            "Negotiate",
+            "",
+        ] {
             assert_eq!(read(&[other]), None, "{other}");
         }
         assert_eq!(read(&[]), None);
@@ -200,9 +253,16 @@ mod tests {
 
     #[test]
     fn a_login_is_never_seen_in_a_header() {
-        let login = Login { username: "Aladdin".into(), password: "open sesame".into() };
+        let login = Login {
+            username: "Aladdin".into(),
+            password: "open sesame".into(),
+        };
         let header = basic(&login).unwrap();
-        assert_eq!(header.to_str().unwrap(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "RFC 7617 section 2");
+        assert_eq!(
+            header.to_str().unwrap(),
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            "RFC 7617 section 2"
+        );
         assert!(!format!("{header:?}").contains("QWxh"));
     }
 }

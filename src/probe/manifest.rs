@@ -1,4 +1,5 @@
-//! Manifests and indexes: just the parts that decide what is pulled (OCI image specification 1.1, Docker schema 2).
+//! Manifests and indexes: just the parts that decide what is pulled (OCI image specification 1.1,
+//! Docker schema 2).
 
 use serde::Deserialize;
 
@@ -23,7 +24,8 @@ pub enum Document {
     Manifest(Manifest),
 }
 
-/// Either, as it is written. Members that decide nothing are skipped, not kept: an answer may consist of them.
+/// Either, as it is written. Members that decide nothing are skipped, not kept: an answer may
+/// consist of them.
 #[derive(Deserialize)]
 struct Written {
     manifests: Option<Vec<Child>>,
@@ -78,7 +80,10 @@ impl Config {
     /// The platform, if the configuration has one.
     pub fn platform(self) -> Option<Platform> {
         let named = !self.os.is_empty() && !self.architecture.is_empty();
-        named.then_some(Platform { os: self.os, architecture: self.architecture })
+        named.then_some(Platform {
+            os: self.os,
+            architecture: self.architecture,
+        })
     }
 }
 
@@ -86,10 +91,15 @@ impl Document {
     /// Reads what the registry sent. Fails with why it is no manifest.
     pub fn read(body: &[u8]) -> Result<Self, String> {
         let document = match serde_json::from_slice(body) {
-            Ok(Written { manifests: Some(manifests), .. }) => Self::Index { manifests },
-            Ok(Written { config: Some(config), layers: Some(layers), .. }) => {
-                Self::Manifest(Manifest { config, layers })
-            }
+            Ok(Written {
+                manifests: Some(manifests),
+                ..
+            }) => Self::Index { manifests },
+            Ok(Written {
+                config: Some(config),
+                layers: Some(layers),
+                ..
+            }) => Self::Manifest(Manifest { config, layers }),
             _ => return Err("the answer is neither an image manifest nor an index".to_owned()),
         };
         if document.digests().all(is_digest) {
@@ -104,8 +114,13 @@ impl Document {
             Self::Index { manifests } => (manifests, None),
             Self::Manifest(manifest) => (&[], Some(manifest)),
         };
-        let blobs = image.into_iter().flat_map(|image| std::iter::once(&image.config).chain(&image.layers));
-        children.iter().map(|child| child.digest.as_str()).chain(blobs.map(|blob| blob.digest.as_str()))
+        let blobs = image
+            .into_iter()
+            .flat_map(|image| std::iter::once(&image.config).chain(&image.layers));
+        children
+            .iter()
+            .map(|child| child.digest.as_str())
+            .chain(blobs.map(|blob| blob.digest.as_str()))
     }
 }
 
@@ -114,15 +129,21 @@ const LONGEST_DIGEST: usize = 128;
 
 /// `algorithm:hex` (OCI image specification, "Digests"). It becomes part of a path and of a report.
 fn is_digest(text: &str) -> bool {
-    let Some((algorithm, hex)) = text.split_once(':') else { return false };
-    let known = (1..=16).contains(&algorithm.len()) && algorithm.bytes().all(|b| b.is_ascii_alphanumeric());
+    let Some((algorithm, hex)) = text.split_once(':') else {
+        return false;
+    };
+    let known =
+        (1..=16).contains(&algorithm.len()) && algorithm.bytes().all(|b| b.is_ascii_alphanumeric());
     known && (1..=LONGEST_DIGEST).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// The child of `children` for `platform`, or the platforms that there are.
 pub fn choose<'a>(children: &'a [Child], platform: &Platform) -> Result<&'a Child, Vec<String>> {
     let fits = |child: &&Child| {
-        child.platform.as_ref().is_some_and(|p| (&p.os, &p.architecture) == (&platform.os, &platform.architecture))
+        child
+            .platform
+            .as_ref()
+            .is_some_and(|p| (&p.os, &p.architecture) == (&platform.os, &platform.architecture))
     };
     children.iter().find(fits).ok_or_else(|| {
         let mut present: Vec<_> = children
@@ -148,15 +169,33 @@ mod tests {
         let index = br#"{"schemaVersion":2,"manifests":[
             {"digest":"sha256:aa","platform":{"os":"linux","architecture":"amd64"}},
             {"digest":"sha256:bb","platform":{"os":"unknown","architecture":"unknown"}}]}"#;
-        let Document::Index { manifests } = Document::read(index).unwrap() else { panic!("an index") };
-        assert_eq!(choose(&manifests, &"linux/amd64".parse().unwrap()).unwrap().digest, "sha256:aa");
-        assert_eq!(choose(&manifests, &"linux/arm64".parse().unwrap()).unwrap_err(), ["linux/amd64"]);
+        let Document::Index { manifests } = Document::read(index).unwrap() else {
+            panic!("an index")
+        };
+        assert_eq!(
+            choose(&manifests, &"linux/amd64".parse().unwrap())
+                .unwrap()
+                .digest,
+            "sha256:aa"
+        );
+        assert_eq!(
+            choose(&manifests, &"linux/arm64".parse().unwrap()).unwrap_err(),
+            ["linux/amd64"]
+        );
     }
 
     #[test]
     fn a_block_page_is_no_manifest() {
         let strange = r#"{"config":{"digest":"sha256:aa"},"layers":[{"digest":"../../x"}]}"#;
-        for body in ["<html>", "{}", "[]", "null", "", r#"{"layers":[]}"#, strange] {
+        for body in [
+            "<html>",
+            "{}",
+            "[]",
+            "null",
+            "",
+            r#"{"layers":[]}"#,
+            strange,
+        ] {
             assert!(Document::read(body.as_bytes()).is_err(), "{body}");
         }
     }

@@ -11,7 +11,8 @@ use super::target::{self, Probe};
 use crate::observation::{Failure, Observation, Outcome, Phase, Role};
 use crate::plan::{FileSystem, Target};
 
-/// NULL does no work, so an answer takes one round trip. The EFS mount helper gives a whole mount 15 s; the run has 30.
+/// NULL does no work, so an answer takes one round trip. The EFS mount helper gives a whole mount
+/// 15 s; the run has 30.
 const ANSWER_DEADLINE: Duration = Duration::from_millis(4_400);
 
 /// Greets the file system over the connection that was probed, and records what came back.
@@ -20,11 +21,28 @@ pub async fn greet(probe: &Probe, file_system: &Target, stream: TcpStream, peer:
     let id = std::process::id();
     let answered = timeout(ANSWER_DEADLINE, rpc::call_null(stream, id)).await;
     let (outcome, detail) = match answered {
-        Ok(Ok(())) => (Outcome::Passed, "NFS version 4 answers; nothing was mounted".to_owned()),
-        Ok(Err(refused)) => (Outcome::Failed { failure: refused.failure }, refused.detail),
-        Err(_) => (Outcome::Failed { failure: Failure::Stalled }, "connected, and NFS does not answer".into()),
+        Ok(Ok(())) => (
+            Outcome::Passed,
+            "NFS version 4 answers; nothing was mounted".to_owned(),
+        ),
+        Ok(Err(refused)) => (
+            Outcome::Failed {
+                failure: refused.failure,
+            },
+            refused.detail,
+        ),
+        Err(_) => (
+            Outcome::Failed {
+                failure: Failure::Stalled,
+            },
+            "connected, and NFS does not answer".into(),
+        ),
     };
-    let mut greeted = target::at(probe, target::observe(file_system, Phase::Mount, outcome, started), peer);
+    let mut greeted = target::at(
+        probe,
+        target::observe(file_system, Phase::Mount, outcome, started),
+        peer,
+    );
     greeted.id = format!("{}/{}", greeted.id, peer.ip());
     greeted.detail = detail;
     probe.recorder.record(greeted);
@@ -34,9 +52,16 @@ pub async fn greet(probe: &Probe, file_system: &Target, stream: TcpStream, peer:
 pub fn say_what_is_not_tried(probe: &Probe, volume: &FileSystem) {
     let root = volume.root_directory.as_deref().filter(|root| *root != "/");
     let options: Vec<String> = [
-        volume.transit_encryption.then(|| "encryption in transit".into()),
-        volume.iam.then(|| "the task role's permission to mount (IAM)".into()),
-        volume.access_point.as_ref().map(|id| format!("the access point {id}")),
+        volume
+            .transit_encryption
+            .then(|| "encryption in transit".into()),
+        volume
+            .iam
+            .then(|| "the task role's permission to mount (IAM)".into()),
+        volume
+            .access_point
+            .as_ref()
+            .map(|id| format!("the access point {id}")),
         root.map(|root| format!("the root directory {root}")),
     ]
     .into_iter()
@@ -45,8 +70,16 @@ pub fn say_what_is_not_tried(probe: &Probe, volume: &FileSystem) {
     if options.is_empty() {
         return;
     }
-    let why = format!("only a mount would try {}; here NFS is greeted, no more", options.join(", "));
-    let mut left_out = Observation::new(&volume.target, Role::Efs, Phase::Mount, Outcome::NotChecked { why });
+    let why = format!(
+        "only a mount would try {}; here NFS is greeted, no more",
+        options.join(", ")
+    );
+    let mut left_out = Observation::new(
+        &volume.target,
+        Role::Efs,
+        Phase::Mount,
+        Outcome::NotChecked { why },
+    );
     left_out.id = format!("{}/options of {}", left_out.id, volume.id);
     left_out.subject = Some(volume.id.clone());
     left_out.attempts = 0;

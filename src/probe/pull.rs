@@ -58,8 +58,14 @@ impl Pull {
             }
         };
         let (registry, authorization) = tokio::join!(self.registry.reached(), token);
-        let (Some(registry), Some(authorization)) = (registry, authorization) else { return };
-        let session = Session { pull: &self, registry, authorization };
+        let (Some(registry), Some(authorization)) = (registry, authorization) else {
+            return;
+        };
+        let session = Session {
+            pull: &self,
+            registry,
+            authorization,
+        };
         if let Some((session, manifest)) = session.manifest().await {
             session.blobs(manifest).await;
         }
@@ -86,7 +92,10 @@ impl Session<'_> {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        Ask { headers, ..Ask::get(path, read) }
+        Ask {
+            headers,
+            ..Ask::get(path, read)
+        }
     }
 
     /// The platform's manifest. Logs in where a registry asks for an anonymous token.
@@ -102,7 +111,10 @@ impl Session<'_> {
                 Ok(()) => {}
                 Err(blocked_by) => {
                     let outcome = Outcome::NotReached { blocked_by };
-                    self.record(target::observe(&self.registry.target, Phase::Manifest, outcome, started), None);
+                    self.record(
+                        target::observe(&self.registry.target, Phase::Manifest, outcome, started),
+                        None,
+                    );
                     return None;
                 }
             }
@@ -114,7 +126,10 @@ impl Session<'_> {
             }
         }
         if self.pull.token.is_none()
-            && matches!(said.observation.failure(), Some(Failure::Unauthenticated | Failure::Denied))
+            && matches!(
+                said.observation.failure(),
+                Some(Failure::Unauthenticated | Failure::Denied)
+            )
         {
             login::presented(&mut said.observation, self.secret());
         }
@@ -137,13 +152,19 @@ impl Session<'_> {
                     if !index.passed() && said.observation.passed() {
                         said.observation = index;
                     }
-                    said.observation.detail = format!("index, {} is {}", self.pull.platform, short(&digest));
+                    said.observation.detail =
+                        format!("index, {} is {}", self.pull.platform, short(&digest));
                 }
                 Err(present) => {
-                    said.observation.outcome = Outcome::Failed { failure: Failure::WrongPlatform };
+                    said.observation.outcome = Outcome::Failed {
+                        failure: Failure::WrongPlatform,
+                    };
                     said.observation.expected = vec![self.pull.platform.to_string()];
-                    said.observation.detail =
-                        format!("the index has no {}, only {}", self.pull.platform, present.join(", "));
+                    said.observation.detail = format!(
+                        "the index has no {}, only {}",
+                        self.pull.platform,
+                        present.join(", ")
+                    );
                     said.observation.presented = present;
                     document = None;
                 }
@@ -161,14 +182,23 @@ impl Session<'_> {
         self.pull.login.as_ref().map(|login| login.secret.as_str())
     }
 
-    /// Answers a challenge: with a token of the token service, with the login itself, or not at all where none is to be
-    /// had. Fails with the id of what stood in the way.
+    /// Answers a challenge: with a token of the token service, with the login itself, or not at all
+    /// where none is to be had. Fails with the id of what stood in the way.
     async fn log_in(&mut self, challenge: &Challenge) -> Result<(), String> {
         let login = match &self.pull.login {
-            Some(wanted) => Some(wanted.login.clone().await.ok_or_else(|| wanted.read.clone())?),
+            Some(wanted) => Some(
+                wanted
+                    .login
+                    .clone()
+                    .await
+                    .ok_or_else(|| wanted.read.clone())?,
+            ),
             None => None,
         };
-        let login = login.as_deref().zip(self.secret()).map(|(login, secret)| Presented { login, secret });
+        let login = login
+            .as_deref()
+            .zip(self.secret())
+            .map(|(login, secret)| Presented { login, secret });
         self.authorization = match challenge {
             Challenge::Basic => login.and_then(|presented| login::basic(presented.login)),
             Challenge::Bearer { host, port, path } => {
@@ -177,11 +207,20 @@ impl Session<'_> {
                 let climb = if (host, port) == (&registry.host, &registry.port) {
                     Some(self.pull.registry.clone())
                 } else {
-                    self.pull.discovered.climb(&self.pull.probe, registry.role, host, *port, &[Phase::Authorize])
+                    self.pull.discovered.climb(
+                        &self.pull.probe,
+                        registry.role,
+                        host,
+                        *port,
+                        &[Phase::Authorize],
+                    )
                 };
                 let climb = climb.ok_or("the number of hosts that one run looks at")?;
                 let Some(service) = climb.reached().await else {
-                    return Err(format!("{}/handshake", Discovered::key(registry.role, host, *port)));
+                    return Err(format!(
+                        "{}/handshake",
+                        Discovered::key(registry.role, host, *port)
+                    ));
                 };
                 let reference = &self.pull.reference;
                 let subject = (self.name(), reference.to_string());
@@ -191,8 +230,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// With Basic the registry judges the login itself: its first answer to it is how the login went, and where it says
-    /// no, nothing is known of the manifest.
+    /// With Basic the registry judges the login itself: its first answer to it is how the login
+    /// went, and where it says no, nothing is known of the manifest.
     fn record_basic(&self, manifest: &mut Observation) {
         let mut login = manifest.clone();
         login.phase = Phase::Authorize;
@@ -201,7 +240,12 @@ impl Session<'_> {
             login::presented(&mut login, self.secret());
             let blocked_by = format!("{}/{}", login.id, self.name());
             let outcome = Outcome::NotReached { blocked_by };
-            *manifest = target::observe(&self.registry.target, Phase::Manifest, outcome, Instant::now());
+            *manifest = target::observe(
+                &self.registry.target,
+                Phase::Manifest,
+                outcome,
+                Instant::now(),
+            );
         } else if manifest.answer.is_some() {
             login.outcome = Outcome::Passed;
             login.detail = String::new();
@@ -211,12 +255,26 @@ impl Session<'_> {
         self.record(login, None);
     }
 
-    /// Registries other than ECR call a manifest unknown also where the whole repository is; its list of tags tells.
+    /// Registries other than ECR call a manifest unknown also where the whole repository is; its
+    /// list of tags tells.
     async fn repository_or_tag(&self, mut missing: Observation) -> Observation {
-        let ask =
-            self.ask(format!("/v2/{}/tags/list?n=1", self.pull.reference.repository), None, Read::All(TAGS_LIMIT));
-        let tags = call::ask(&self.pull.probe, &self.registry, Phase::Manifest, &ask, StatusCode::is_success).await;
-        let unknown = tags.observation.answer.is_some_and(|answer| answer.code == "NAME_UNKNOWN");
+        let ask = self.ask(
+            format!("/v2/{}/tags/list?n=1", self.pull.reference.repository),
+            None,
+            Read::All(TAGS_LIMIT),
+        );
+        let tags = call::ask(
+            &self.pull.probe,
+            &self.registry,
+            Phase::Manifest,
+            &ask,
+            StatusCode::is_success,
+        )
+        .await;
+        let unknown = tags
+            .observation
+            .answer
+            .is_some_and(|answer| answer.code == "NAME_UNKNOWN");
         if let Some(answer) = missing.answer.as_mut().filter(|_| unknown) {
             answer.code = "NAME_UNKNOWN".into();
         }
@@ -225,19 +283,32 @@ impl Session<'_> {
 
     async fn get_manifest(&self, version: &str) -> ManifestSaid {
         let path = format!("/v2/{}/manifests/{version}", self.pull.reference.repository);
-        let ask = self.ask(path, Some(manifest::ACCEPT), Read::All(manifest::MANIFEST_LIMIT));
+        let ask = self.ask(
+            path,
+            Some(manifest::ACCEPT),
+            Read::All(manifest::MANIFEST_LIMIT),
+        );
         let ok = |status: &StatusCode| *status == StatusCode::OK;
-        let Said { mut observation, answer, refused } =
-            call::ask(&self.pull.probe, &self.registry, Phase::Manifest, &ask, ok).await;
+        let Said {
+            mut observation,
+            answer,
+            refused,
+        } = call::ask(&self.pull.probe, &self.registry, Phase::Manifest, &ask, ok).await;
         let challenge = login::challenge(&refused);
         let document = answer.map(|answer| read_document(version, &answer.body));
         if let Some(Err(wrong)) = &document {
-            observation.outcome = Outcome::Failed { failure: wrong.failure };
+            observation.outcome = Outcome::Failed {
+                failure: wrong.failure,
+            };
             observation.detail.clone_from(&wrong.detail);
             observation.expected.clone_from(&wrong.expected);
             observation.presented.clone_from(&wrong.presented);
         }
-        ManifestSaid { observation, document: document.and_then(Result::ok), challenge }
+        ManifestSaid {
+            observation,
+            document: document.and_then(Result::ok),
+            challenge,
+        }
     }
 
     /// The same, as another rung's.
@@ -261,12 +332,19 @@ impl Session<'_> {
 
     /// The image's part of an observation's id.
     fn name(&self) -> String {
-        format!("{}:{}", self.pull.reference.repository, short(self.pull.reference.version()))
+        format!(
+            "{}:{}",
+            self.pull.reference.repository,
+            short(self.pull.reference.version())
+        )
     }
 }
 
 fn is_401(observation: &Observation) -> bool {
-    observation.answer.as_ref().is_some_and(|answer| answer.status == 401)
+    observation
+        .answer
+        .as_ref()
+        .is_some_and(|answer| answer.status == 401)
 }
 
 struct ManifestSaid {

@@ -12,11 +12,12 @@ use tokio::time::{sleep, timeout};
 use crate::dns::{NoReply, Reply, failure_of, question};
 use crate::observation::{Failure, Lookup, LookupResult, Purpose, Role};
 
-/// The next resolver of the list is asked when the one before it has been silent for this long: sooner than libc's five
-/// seconds, because the run has a deadline, later than any healthy answer.
+/// The next resolver of the list is asked when the one before it has been silent for this long:
+/// sooner than libc's five seconds, because the run has a deadline, later than any healthy answer.
 const NEXT_RESOLVER_AFTER: Duration = Duration::from_secs(1);
 
-/// How long an IPv6 answer may lag behind the IPv4 one. A resolver that never answers AAAA must not hold up the run.
+/// How long an IPv6 answer may lag behind the IPv4 one. A resolver that never answers AAAA must not
+/// hold up the run.
 const AAAA_GRACE: Duration = Duration::from_millis(500);
 
 /// libc asks three resolvers at most (resolv.conf(5), MAXNS).
@@ -46,7 +47,10 @@ impl Resolver {
     /// A and AAAA of `host`, at once. When neither has an address, also what explains it.
     pub async fn resolve(&self, role: Role, host: &str) -> Resolution {
         if let Ok(address) = host.parse() {
-            return Resolution { addresses: Ok(vec![address]), lookups: Vec::new() };
+            return Resolution {
+                addresses: Ok(vec![address]),
+                lookups: Vec::new(),
+            };
         }
         let four = self.ask(host, RecordType::A, Purpose::Target);
         let six = self.ask(host, RecordType::AAAA, Purpose::Target);
@@ -61,30 +65,45 @@ impl Resolver {
             None => timeout(AAAA_GRACE, six).await.ok(),
         };
         let mut lookups: Vec<Lookup> = [Some(four), six].into_iter().flatten().collect();
-        let addresses: Vec<IpAddr> = lookups.iter().flat_map(|lookup| lookup.addresses.iter().copied()).collect();
+        let addresses: Vec<IpAddr> = lookups
+            .iter()
+            .flat_map(|lookup| lookup.addresses.iter().copied())
+            .collect();
         if !addresses.is_empty() {
-            return Resolution { addresses: Ok(addresses), lookups };
+            return Resolution {
+                addresses: Ok(addresses),
+                lookups,
+            };
         }
-        let failure = lookups.iter().find_map(Lookup::failure).unwrap_or(Failure::NoAddress);
+        let failure = lookups
+            .iter()
+            .find_map(Lookup::failure)
+            .unwrap_or(Failure::NoAddress);
         // A resolver that has been silent for seconds would only be silent again.
         if failure != Failure::TimedOut && failure != Failure::Unreachable {
             lookups.extend(self.explain(role, host, &lookups).await);
         }
-        Resolution { addresses: Err(failure), lookups }
+        Resolution {
+            addresses: Err(failure),
+            lookups,
+        }
     }
 
     /// The questions whose answers tell a dead name from a dead zone and a dead resolver.
     async fn explain(&self, role: Role, host: &str, known: &[Lookup]) -> Vec<Lookup> {
         let zone_unknown = known.iter().all(|lookup| lookup.zone.is_none());
         let zone = zone_unknown.then(|| (host.to_owned(), RecordType::SOA, Purpose::Zone));
-        let clues = clues(role, host).into_iter().map(|(name, purpose)| (name, RecordType::A, purpose));
-        let questions =
-            clues.chain(zone).map(|(name, kind, purpose)| async move { self.ask(&name, kind, purpose).await });
+        let clues = clues(role, host)
+            .into_iter()
+            .map(|(name, purpose)| (name, RecordType::A, purpose));
+        let questions = clues
+            .chain(zone)
+            .map(|(name, kind, purpose)| async move { self.ask(&name, kind, purpose).await });
         join_all(questions).await
     }
 
-    /// One question. It is put to each resolver in turn, a second apart, and the first real answer counts: a resolver
-    /// that fails may be followed by one that does not.
+    /// One question. It is put to each resolver in turn, a second apart, and the first real answer
+    /// counts: a resolver that fails may be followed by one that does not.
     async fn ask(&self, name: &str, kind: RecordType, purpose: Purpose) -> Lookup {
         let started = Instant::now();
         let mut asked: FuturesUnordered<_> = self
@@ -121,9 +140,16 @@ impl Resolver {
             }
             let settled = !matches!(
                 lookup.failure(),
-                Some(Failure::TimedOut | Failure::ServerFailure | Failure::QueryRefused | Failure::Unreachable)
+                Some(
+                    Failure::TimedOut
+                        | Failure::ServerFailure
+                        | Failure::QueryRefused
+                        | Failure::Unreachable
+                )
             );
-            let better = last.as_ref().is_none_or(|last: &Lookup| last.failure() == Some(Failure::TimedOut));
+            let better = last
+                .as_ref()
+                .is_none_or(|last: &Lookup| last.failure() == Some(Failure::TimedOut));
             if settled || better {
                 last = Some(lookup);
             }
@@ -136,7 +162,9 @@ impl Resolver {
             kind: kind.to_string(),
             purpose,
             resolver: SocketAddr::from(([0, 0, 0, 0], 53)),
-            result: LookupResult::Failed { failure: Failure::Unreachable },
+            result: LookupResult::Failed {
+                failure: Failure::Unreachable,
+            },
             addresses: Vec::new(),
             aliases: Vec::new(),
             ttl_s: None,
@@ -148,26 +176,39 @@ impl Resolver {
     }
 }
 
-/// A name of the same service family, and a random label under the family's zone where the public zone has a wildcard.
+/// A name of the same service family, and a random label under the family's zone where the public
+/// zone has a wildcard.
 fn clues(role: Role, host: &str) -> Vec<(String, Purpose)> {
     let random = format!("pullprobe-{:08x}", std::process::id());
-    let Some((_, zone)) = host.split_once('.') else { return Vec::new() };
+    let Some((_, zone)) = host.split_once('.') else {
+        return Vec::new();
+    };
     let sibling = match role {
         // 123456789012.dkr.ecr.<region>.… has api.ecr.<region>.… beside it.
         Role::EcrDkr => zone.split_once('.').map(|(_, ecr)| format!("api.{ecr}")),
-        // api.ecr.<region>.… and logs.<region>.… live among the region's services, of which sts is in every one.
-        Role::EcrApi => zone.split_once('.').map(|(_, region)| format!("sts.{region}")),
+        // api.ecr.<region>.… and logs.<region>.… live among the region's services, of which sts is
+        // in every one.
+        Role::EcrApi => zone
+            .split_once('.')
+            .map(|(_, region)| format!("sts.{region}")),
         Role::S3 => Some(zone.to_owned()),
         Role::EnvironmentFile if !host.starts_with("s3.") => Some(zone.to_owned()),
         // fs-….efs.<region>.…
-        Role::Efs => zone.split_once('.').map(|(_, region)| format!("sts.{region}")),
+        Role::Efs => zone
+            .split_once('.')
+            .map(|(_, region)| format!("sts.{region}")),
         _ => Some(format!("sts.{zone}")),
     };
     let wildcard = matches!(role, Role::EcrDkr | Role::S3).then(|| format!("{random}.{zone}"));
-    // A zone whose own name has an address and whose other names have none is a private one without the wildcard.
+    // A zone whose own name has an address and whose other names have none is a private one without
+    // the wildcard.
     let apex = (role == Role::EcrDkr).then(|| zone.to_owned());
     let clue = |name: Option<String>, purpose| name.map(|name| (name, purpose));
-    let clues = [clue(sibling, Purpose::Sibling), clue(apex, Purpose::Sibling), clue(wildcard, Purpose::Wildcard)];
+    let clues = [
+        clue(sibling, Purpose::Sibling),
+        clue(apex, Purpose::Sibling),
+        clue(wildcard, Purpose::Wildcard),
+    ];
     clues.into_iter().flatten().collect()
 }
 
@@ -208,12 +249,15 @@ impl Lookup {
         if let Some(failure) = failure_of(message.metadata.response_code) {
             self.result = LookupResult::Failed { failure };
         } else if empty {
-            self.result = LookupResult::Failed { failure: Failure::NoAddress };
+            self.result = LookupResult::Failed {
+                failure: Failure::NoAddress,
+            };
         }
     }
 }
 
-/// S3 answers with eight. A name with more than this is not read to the end: each address is dialled.
+/// S3 answers with eight. A name with more than this is not read to the end: each address is
+/// dialled.
 const MAX_ADDRESSES: usize = 16;
 
 /// Records looked at for the zone. A negative answer has one (RFC 2308 section 3).

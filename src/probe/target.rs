@@ -20,7 +20,8 @@ use super::{Recorder, Setting};
 use crate::observation::{Failure, Observation, Outcome, Phase, Scope, SourcePorts};
 use crate::plan::Target;
 
-/// A path that took this long to connect is flaky: its first SYN was lost. It is looked at from other source ports.
+/// A path that took this long to connect is flaky: its first SYN was lost. It is looked at from
+/// other source ports.
 const FLAKY_AFTER: Duration = Duration::from_millis(900);
 
 /// Everything the rungs need besides the target.
@@ -32,19 +33,28 @@ pub struct Probe {
     pub tls: Tls,
     /// Where observations go.
     pub recorder: Recorder,
-    /// Of each target, one healthy address of each scope is tried from a spread of source ports: a network ACL's rules
-    /// name addresses, so what holds for one service need not hold for the next.
+    /// Of each target, one healthy address of each scope is tried from a spread of source ports: a
+    /// network ACL's rules name addresses, so what holds for one service need not hold for the
+    /// next.
     spread_done: Arc<Mutex<BTreeSet<(String, Scope)>>>,
 }
 
 impl Probe {
     /// A probe that records to `recorder`.
     pub fn new(setting: Arc<Setting>, tls: Tls, recorder: Recorder) -> Self {
-        Self { setting, tls, recorder, spread_done: Arc::default() }
+        Self {
+            setting,
+            tls,
+            recorder,
+            spread_done: Arc::default(),
+        }
     }
 
     fn claims_spread(&self, target: &Target, scope: Scope) -> bool {
-        self.spread_done.lock().unwrap_or_else(PoisonError::into_inner).insert((target.key.clone(), scope))
+        self.spread_done
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((target.key.clone(), scope))
     }
 }
 
@@ -71,7 +81,9 @@ impl Climb {
     /// The connections, as soon as the first address is through; none if none is.
     pub async fn reached(&self) -> Option<Arc<Reached>> {
         let mut climb = self.0.clone();
-        let stage = climb.wait_for(|stage| !matches!(stage, Stage::Climbing)).await;
+        let stage = climb
+            .wait_for(|stage| !matches!(stage, Stage::Climbing))
+            .await;
         match stage.as_deref() {
             Ok(Stage::Reached(reached)) => Some(Arc::clone(reached)),
             _ => None,
@@ -107,18 +119,28 @@ pub struct Outcomes {
 }
 
 impl Reached {
-    /// Asks over a warm connection. A stall is tried again with small segments, and with ordinary ones for comparison.
+    /// Asks over a warm connection. A stall is tried again with small segments, and with ordinary
+    /// ones for comparison.
     pub async fn ask(&self, ask: &Ask) -> Outcomes {
-        let shape = Shape { small_segments: self.small_segments.load(Ordering::Relaxed), ..Shape::default() };
+        let shape = Shape {
+            small_segments: self.small_segments.load(Ordering::Relaxed),
+            ..Shape::default()
+        };
         let again = |retry: Shape| {
-            let shape = Shape { small_segments: retry.small_segments || shape.small_segments, ..retry };
+            let shape = Shape {
+                small_segments: retry.small_segments || shape.small_segments,
+                ..retry
+            };
             Box::pin(self.ask_once(ask, shape, None))
         };
         let first = Box::pin(self.ask_once(ask, shape, self.take()));
         let watched = stall::watch(first, again, |(exchanged, _)| exchanged.stalled()).await;
         if watched.through_small.is_some() {
             self.small_segments.store(true, Ordering::Relaxed);
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
         }
         let (exchanged, peer) = watched.outcome;
         let only_small = (shape.small_segments && exchanged.status.is_ok()).then_some(true);
@@ -131,7 +153,12 @@ impl Reached {
         }
     }
 
-    async fn ask_once(&self, ask: &Ask, shape: Shape, warm: Option<Connection>) -> (Exchanged, SocketAddr) {
+    async fn ask_once(
+        &self,
+        ask: &Ask,
+        shape: Shape,
+        warm: Option<Connection>,
+    ) -> (Exchanged, SocketAddr) {
         let authority = self.authority();
         if let Some(mut connection) = warm {
             let peer = connection.peer;
@@ -141,8 +168,12 @@ impl Reached {
                 return (exchanged, peer);
             }
         }
-        let shape = Shape { source_port: self.next_port(), ..shape };
-        let Handshaken { stream, detail, .. } = self.tls.open(self.peer, &self.target.host, shape).await;
+        let shape = Shape {
+            source_port: self.next_port(),
+            ..shape
+        };
+        let Handshaken { stream, detail, .. } =
+            self.tls.open(self.peer, &self.target.host, shape).await;
         let exchanged = match stream {
             Err(failure) => Exchanged::failed(failure, detail),
             Ok(stream) => match Connection::new(stream, self.peer).await {
@@ -172,12 +203,18 @@ impl Reached {
 
     /// Ends the connections: what was read through them lies in their buffers until then.
     pub fn close(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     fn keep(&self, connection: Connection, exchanged: &Exchanged) {
         if exchanged.reusable {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
         }
     }
 
@@ -192,7 +229,11 @@ impl Reached {
 
 async fn climb_target(probe: Probe, target: Target, stage: watch::Sender<Stage>) {
     let started = Instant::now();
-    let resolution = probe.setting.resolver.resolve(target.role, &target.host).await;
+    let resolution = probe
+        .setting
+        .resolver
+        .resolve(target.role, &target.host)
+        .await;
     let outcome = match resolution.addresses {
         Ok(_) => Outcome::Passed,
         Err(failure) => Outcome::Failed { failure },
@@ -205,16 +246,35 @@ async fn climb_target(probe: Probe, target: Target, stage: watch::Sender<Stage>)
         resolved.expected = vec!["an address inside the VPC".into()];
     }
     // Whether an answer is private is known here, where the place is known; a rule only compares.
-    resolved.scope = addresses.iter().map(|&address| probe.setting.place.scope(address)).max();
+    resolved.scope = addresses
+        .iter()
+        .map(|&address| probe.setting.place.scope(address))
+        .max();
     probe.recorder.record(resolved);
 
-    let peers = addresses.into_iter().map(|address| SocketAddr::new(address, target.port));
-    let mut climbs: FuturesUnordered<_> = peers.map(|peer| climb_peer(&probe, &target, peer)).collect();
+    let peers = addresses
+        .into_iter()
+        .map(|address| SocketAddr::new(address, target.port));
+    let mut climbs: FuturesUnordered<_> = peers
+        .map(|peer| climb_peer(&probe, &target, peer))
+        .collect();
     let mut first: Option<Arc<Reached>> = None;
     while let Some(climbed) = climbs.next().await {
-        let Some(Climbed { connection, peer, small_segments, ports }) = climbed else { continue };
+        let Some(Climbed {
+            connection,
+            peer,
+            small_segments,
+            ports,
+        }) = climbed
+        else {
+            continue;
+        };
         if let Some(reached) = &first {
-            reached.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            reached
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
             continue;
         }
         let reached = Arc::new(Reached {
@@ -252,13 +312,26 @@ async fn climb_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<
     let started = Instant::now();
     let host = &target.host;
     let again = |shape| Box::pin(probe.tls.open(peer, host, shape));
-    let watched = stall::watch(Box::pin(probe.tls.handshake(stream, host)), again, Handshaken::stalled).await;
-    let Handshaken { stream, chain, detail } = watched.outcome;
+    let watched = stall::watch(
+        Box::pin(probe.tls.handshake(stream, host)),
+        again,
+        Handshaken::stalled,
+    )
+    .await;
+    let Handshaken {
+        stream,
+        chain,
+        detail,
+    } = watched.outcome;
     let outcome = match &stream {
         Ok(_) => Outcome::Passed,
         Err(failure) => Outcome::Failed { failure: *failure },
     };
-    let mut shaken = at(probe, observe(target, Phase::Handshake, outcome, started), peer);
+    let mut shaken = at(
+        probe,
+        observe(target, Phase::Handshake, outcome, started),
+        peer,
+    );
     shaken.attempts = watched.attempts;
     shaken.small_segments_pass = watched.small_segments_pass;
     shaken.detail = detail;
@@ -271,22 +344,39 @@ async fn climb_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<
     }
     if shaken.failure() == Some(Failure::WrongName) {
         shaken.expected = vec![host.clone()];
-        shaken.presented = shaken.chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default();
+        shaken.presented = shaken
+            .chain
+            .first()
+            .map(|leaf| leaf.names.clone())
+            .unwrap_or_default();
     }
     probe.recorder.record(shaken);
     let small_segments = through_small.is_some();
     let stream = stream.ok().or(through_small)?;
     let connection = Connection::new(stream, peer).await.ok()?;
-    Some(Climbed { connection, peer, small_segments, ports })
+    Some(Climbed {
+        connection,
+        peer,
+        small_segments,
+        ports,
+    })
 }
 
 /// Records the connection, and, beside the climb, what a spread of source ports adds to it.
-async fn connect_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<(TcpStream, Vec<u16>)> {
+async fn connect_peer(
+    probe: &Probe,
+    target: &Target,
+    peer: SocketAddr,
+) -> Option<(TcpStream, Vec<u16>)> {
     let started = Instant::now();
     if !connect::has_family(peer) {
         let why = "this task has no IPv6 address, so nothing is sent there".to_owned();
         let outcome = Outcome::NotChecked { why };
-        probe.recorder.record(at(probe, observe(target, Phase::Connect, outcome, started), peer));
+        probe.recorder.record(at(
+            probe,
+            observe(target, Phase::Connect, outcome, started),
+            peer,
+        ));
         return None;
     }
     let dialled = connect::dial(peer).await;
@@ -294,16 +384,23 @@ async fn connect_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Optio
         None => Outcome::Passed,
         Some(failure) => Outcome::Failed { failure },
     };
-    let connected = at(probe, observe(target, Phase::Connect, outcome, started), peer);
+    let connected = at(
+        probe,
+        observe(target, Phase::Connect, outcome, started),
+        peer,
+    );
     let scope = probe.setting.place.scope(peer.ip());
     let flaky = started.elapsed() > FLAKY_AFTER;
     let spread_wanted = connected.passed() && (flaky || probe.claims_spread(target, scope));
-    // The kernel picks from 32768-60999; where some ports are shut, those that are known to be open are used instead.
+    // The kernel picks from 32768-60999; where some ports are shut, those that are known to be open
+    // are used instead.
     let ports = match &dialled.source_ports {
         Some(ports) if !ports.silent.is_empty() => ports.answered.clone(),
         _ => Vec::new(),
     };
-    probe.recorder.record(with_ports(connected.clone(), dialled.source_ports));
+    probe
+        .recorder
+        .record(with_ports(connected.clone(), dialled.source_ports));
     if spread_wanted {
         let recorder = probe.recorder.clone();
         probe.recorder.spawn(async move {
@@ -314,14 +411,20 @@ async fn connect_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Optio
     Some((dialled.stream?, ports))
 }
 
-/// Adds the spread. A task's own ports staying silent is a failure even if this one connection got through.
+/// Adds the spread. A task's own ports staying silent is a failure even if this one connection got
+/// through.
 fn with_ports(mut connected: Observation, ports: Option<SourcePorts>) -> Observation {
     let Some(ports) = ports else { return connected };
     if connected.passed() && connect::stops_a_task(&ports) {
-        connected.outcome = Outcome::Failed { failure: Failure::TimedOut };
+        connected.outcome = Outcome::Failed {
+            failure: Failure::TimedOut,
+        };
     }
     if !ports.silent.is_empty() && !ports.answered.is_empty() {
-        connected.detail = format!("silent from source ports {:?}, answers from {:?}", ports.silent, ports.answered);
+        connected.detail = format!(
+            "silent from source ports {:?}, answers from {:?}",
+            ports.silent, ports.answered
+        );
     }
     connected.source_ports = Some(ports);
     connected
@@ -343,6 +446,8 @@ pub fn at(probe: &Probe, mut observation: Observation, peer: SocketAddr) -> Obse
     let scope = probe.setting.place.scope(peer.ip());
     observation.peer = Some(peer);
     observation.scope = Some(scope);
-    observation.owner = (scope == Scope::Public).then(|| crate::owner::owner(peer.ip())).flatten();
+    observation.owner = (scope == Scope::Public)
+        .then(|| crate::owner::owner(peer.ip()))
+        .flatten();
     observation
 }

@@ -1,4 +1,5 @@
-//! `write`: the log streams of the containers, as the awslogs driver opens them; the report goes to the first.
+//! `write`: the log streams of the containers, as the awslogs driver opens them; the report goes to
+//! the first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,14 +37,23 @@ pub fn begin(
 ) -> Option<oneshot::Receiver<LogStream>> {
     let mut first = None;
     for log in &plan.logs {
-        let Some(climb) = climbs.get(log.target.as_str()) else { continue };
+        let Some(climb) = climbs.get(log.target.as_str()) else {
+            continue;
+        };
         let (opened, receive) = oneshot::channel();
-        let same_group = |other: &&LogDestination| (&other.target, &other.group) == (&log.target, &log.group);
+        let same_group =
+            |other: &&LogDestination| (&other.target, &other.group) == (&log.target, &log.group);
         let name = match plan.logs.iter().filter(same_group).count() {
             1 => log.group.clone(),
             _ => format!("{}:{}", log.group, log.stream_prefix),
         };
-        let open = open(probe.clone(), climb.clone(), credentials.clone(), log.clone(), name);
+        let open = open(
+            probe.clone(),
+            climb.clone(),
+            credentials.clone(),
+            log.clone(),
+            name,
+        );
         probe.recorder.spawn(async move {
             if let Some(stream) = open.await {
                 let _ = opened.send(stream);
@@ -54,9 +64,10 @@ pub fn begin(
     first
 }
 
-/// Creates the stream and writes one event, as the awslogs driver does before the first container starts. Where the group
-/// is missing and the driver would create it (`awslogs-create-group`), it is created here as there: the permission can be
-/// tried in no other way, and the group is the one that the task's own start leaves behind.
+/// Creates the stream and writes one event, as the awslogs driver does before the first container
+/// starts. Where the group is missing and the driver would create it (`awslogs-create-group`), it
+/// is created here as there: the permission can be tried in no other way, and the group is the one
+/// that the task's own start leaves behind.
 async fn open(
     probe: Probe,
     climb: Climb,
@@ -68,7 +79,13 @@ async fn open(
     let reached = reached?;
     credentials.as_ref().as_ref().ok()?;
     let name = format!("{}/pullprobe/{}", log.stream_prefix, probe.setting.run_id);
-    let mut stream = LogStream { probe, reached, credentials, log, name };
+    let mut stream = LogStream {
+        probe,
+        reached,
+        credentials,
+        log,
+        name,
+    };
     let started = Instant::now();
     let mut created = stream.call("CreateLogStream", json!({})).await?;
     let mut note = "";
@@ -105,7 +122,9 @@ async fn open(
 impl LogStream {
     /// Writes the report. Fails with what CloudWatch Logs or the path said.
     pub async fn deliver(&self, line: &str) -> Result<(), String> {
-        let Some(said) = self.put(line).await else { return Err("no credentials".into()) };
+        let Some(said) = self.put(line).await else {
+            return Err("no credentials".into());
+        };
         match said.observation.outcome {
             Outcome::Passed => Ok(()),
             _ if said.answer.is_some() => Ok(()),
@@ -117,16 +136,27 @@ impl LogStream {
     }
 
     async fn put(&self, message: &str) -> Option<Said> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, crate::millis);
-        let mut said =
-            self.call("PutLogEvents", json!({ "logEvents": [{ "timestamp": now, "message": message }] })).await?;
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, crate::millis);
+        let mut said = self
+            .call(
+                "PutLogEvents",
+                json!({ "logEvents": [{ "timestamp": now, "message": message }] }),
+            )
+            .await?;
         // A 200 may still say that the event was thrown away (too old, too new, expired).
         let rejected = said.answer.as_ref().and_then(|answer| {
             let answer: Value = serde_json::from_slice(&answer.body).ok()?;
-            answer.get("rejectedLogEventsInfo").filter(|info| !info.is_null()).map(ToString::to_string)
+            answer
+                .get("rejectedLogEventsInfo")
+                .filter(|info| !info.is_null())
+                .map(ToString::to_string)
         });
         if let Some(info) = rejected {
-            said.observation.outcome = Outcome::Failed { failure: Failure::UnexpectedAnswer };
+            said.observation.outcome = Outcome::Failed {
+                failure: Failure::UnexpectedAnswer,
+            };
             said.observation.detail = format!("CloudWatch Logs rejected the event: {info}");
             said.answer = None;
         }
@@ -146,6 +176,9 @@ impl LogStream {
         let credentials = self.credentials.as_ref().as_ref().ok()?;
         input["logGroupName"] = self.log.group.clone().into();
         let place = (&self.probe, &*self.reached, Phase::Write);
-        Some(LOGS.call(action, input, place, self.log.region.as_str(), credentials).await)
+        Some(
+            LOGS.call(action, input, place, self.log.region.as_str(), credentials)
+                .await,
+        )
     }
 }

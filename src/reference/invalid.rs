@@ -4,10 +4,12 @@ use std::error::Error;
 use std::fmt;
 use std::ops::Range;
 
-/// Columns shown before the mistake, of it, and after it. Their sum holds a whole ECR reference with tag and digest.
+/// Columns shown before the mistake, of it, and after it. Their sum holds a whole ECR reference
+/// with tag and digest.
 const SHOWN: usize = 80;
 
-/// Characters of a quoted part. A region, account, domain or tag fits; a line of a terminal is not filled.
+/// Characters of a quoted part. A region, account, domain or tag fits; a line of a terminal is not
+/// filled.
 const QUOTED: usize = 40;
 
 /// Why a text is no image reference.
@@ -25,15 +27,20 @@ impl InvalidReference {
     /// `part` must be a slice of `input`.
     pub(super) fn new(input: &str, part: &str, message: String) -> Self {
         let start = part.as_ptr().addr() - input.as_ptr().addr();
-        Self { input: input.to_owned(), at: start..start + part.len(), message }
+        Self {
+            input: input.to_owned(),
+            at: start..start + part.len(),
+            message,
+        }
     }
 }
 
 impl Error for InvalidReference {}
 
 impl fmt::Display for InvalidReference {
-    /// The sentence, the text, and carets. At most a few hundred columns of the text are shown, and only as printable
-    /// ASCII: what has no width, or two columns, or commands the terminal, is escaped, so that the carets are in place.
+    /// The sentence, the text, and carets. At most a few hundred columns of the text are shown, and
+    /// only as printable ASCII: what has no width, or two columns, or commands the terminal, is
+    /// escaped, so that the carets are in place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |range: Range<usize>| self.input.get(range).unwrap_or_default();
         let before = escape(part(0..self.at.start));

@@ -1,11 +1,14 @@
 //! What a plan needs, as a CloudFormation template.
 
-use super::infrastructure::{FIRST_RULE, describe, name_of, name_of_acl_rule, name_of_group_rule, preamble};
+use super::infrastructure::{
+    FIRST_RULE, describe, name_of, name_of_acl_rule, name_of_group_rule, preamble,
+};
 use super::policy::{document, of_statements};
 use super::template::{Template, attribute, is_given, only_if, reference, substitute};
 use super::tree::Tree;
 use crate::plan::needs::{
-    AclRule, CUSTOMER_MANAGED_KEY, Flow, Group, GroupRule, Kind, Needs, Part, Peer, RoleOf, VpcEndpoint, around_account,
+    AclRule, CUSTOMER_MANAGED_KEY, Flow, Group, GroupRule, Kind, Needs, Part, Peer, RoleOf,
+    VpcEndpoint, around_account,
 };
 
 /// The template with these parts of what is needed. Fails, with a sentence, if YAML cannot say it.
@@ -22,7 +25,10 @@ pub fn render(needs: &Needs, parts: &[Part]) -> Result<String, String> {
         stack.endpoint_group();
     }
     if has(Part::Endpoints) {
-        needs.endpoints.iter().for_each(|endpoint| stack.endpoint(endpoint));
+        needs
+            .endpoints
+            .iter()
+            .for_each(|endpoint| stack.endpoint(endpoint));
     }
     for rule in &needs.security_groups {
         if groups || (has(Part::Endpoints) && rule.group == Group::Endpoints) {
@@ -30,9 +36,14 @@ pub fn render(needs: &Needs, parts: &[Part]) -> Result<String, String> {
         }
     }
     if has(Part::NetworkAcls) {
-        (FIRST_RULE..).zip(&needs.network_acls).for_each(|(number, rule)| stack.acl_rule(number, rule));
+        (FIRST_RULE..)
+            .zip(&needs.network_acls)
+            .for_each(|(number, rule)| stack.acl_rule(number, rule));
     }
-    for (part, role) in [(Part::TaskRolePolicy, RoleOf::Task), (Part::Policy, RoleOf::Execution)] {
+    for (part, role) in [
+        (Part::TaskRolePolicy, RoleOf::Task),
+        (Part::Policy, RoleOf::Execution),
+    ] {
         if has(part) {
             stack.role_policies(role);
         }
@@ -43,7 +54,8 @@ pub fn render(needs: &Needs, parts: &[Part]) -> Result<String, String> {
     stack.template.to_yaml()
 }
 
-const HOW: &str = "To set it up, in that region and with a value for each parameter that has no default:
+const HOW: &str =
+    "To set it up, in that region and with a value for each parameter that has no default:
   aws cloudformation deploy --stack-name task-needs --capabilities CAPABILITY_IAM \\
       --template-file FILE --parameter-overrides VpcId=vpc-...
 A rule that is there already is refused as a duplicate: take it out of this file.";
@@ -57,82 +69,139 @@ const IPV4_RANGE: &str = "^[0-9]{1,3}(\\.[0-9]{1,3}){3}/[0-9]{1,2}$";
 
 impl Stack<'_> {
     fn vpc(&mut self) -> Tree {
-        self.template.parameter("VpcId", "AWS::EC2::VPC::Id", "The VPC in which the tasks run", &[]);
+        self.template.parameter(
+            "VpcId",
+            "AWS::EC2::VPC::Id",
+            "The VPC in which the tasks run",
+            &[],
+        );
         reference("VpcId")
     }
 
     fn endpoint_group(&mut self) {
         let vpc = self.vpc();
-        let properties = vec![("GroupDescription", "VPC endpoints that tasks start through".into()), ("VpcId", vpc)];
-        self.template.resource("EndpointSecurityGroup", "AWS::EC2::SecurityGroup", None, properties);
+        let properties = vec![
+            (
+                "GroupDescription",
+                "VPC endpoints that tasks start through".into(),
+            ),
+            ("VpcId", vpc),
+        ];
+        self.template.resource(
+            "EndpointSecurityGroup",
+            "AWS::EC2::SecurityGroup",
+            None,
+            properties,
+        );
         let id = Tree::map([
             ("Description", "Security group of the VPC endpoints".into()),
             ("Value", attribute("EndpointSecurityGroup", "GroupId")),
         ]);
-        self.template.outputs.push(("EndpointSecurityGroupId".into(), id));
+        self.template
+            .outputs
+            .push(("EndpointSecurityGroupId".into(), id));
     }
 
     fn endpoint(&mut self, endpoint: &VpcEndpoint) {
-        let mut properties = vec![("VpcId", self.vpc()), ("ServiceName", endpoint.service.as_str().into())];
+        let mut properties = vec![
+            ("VpcId", self.vpc()),
+            ("ServiceName", endpoint.service.as_str().into()),
+        ];
         match endpoint.kind {
             Kind::Interface => {
                 let subnets = "Subnets for the endpoints' network interfaces: one in each Availability Zone with tasks";
-                self.template.parameter("SubnetIds", "List<AWS::EC2::Subnet::Id>", subnets, &[]);
+                self.template
+                    .parameter("SubnetIds", "List<AWS::EC2::Subnet::Id>", subnets, &[]);
                 properties.extend([
                     ("VpcEndpointType", "Interface".into()),
                     ("SubnetIds", reference("SubnetIds")),
-                    ("SecurityGroupIds", Tree::list([attribute("EndpointSecurityGroup", "GroupId")])),
+                    (
+                        "SecurityGroupIds",
+                        Tree::list([attribute("EndpointSecurityGroup", "GroupId")]),
+                    ),
                     ("PrivateDnsEnabled", true.into()),
                 ]);
             }
             Kind::Gateway => {
                 let tables = "The route table of every subnet with tasks";
-                self.template.parameter("RouteTableIds", "CommaDelimitedList", tables, &[]);
-                properties
-                    .extend([("VpcEndpointType", "Gateway".into()), ("RouteTableIds", reference("RouteTableIds"))]);
+                self.template
+                    .parameter("RouteTableIds", "CommaDelimitedList", tables, &[]);
+                properties.extend([
+                    ("VpcEndpointType", "Gateway".into()),
+                    ("RouteTableIds", reference("RouteTableIds")),
+                ]);
             }
         }
         if let Some(policy) = &endpoint.policy {
             let narrow = "Whether the endpoints allow only what this task needs. Everything else that goes through them is then refused";
             self.switch("RestrictEndpoints", narrow);
-            properties.push(("PolicyDocument", only_if("RestrictEndpointsIsOn", with_account(document(policy)))));
+            properties.push((
+                "PolicyDocument",
+                only_if("RestrictEndpointsIsOn", with_account(document(policy))),
+            ));
         }
-        let id = logical_id(&format!("{}-endpoint", endpoint.short_name(&self.needs.region)));
-        self.template.resource(&id, "AWS::EC2::VPCEndpoint", None, properties);
+        let id = logical_id(&format!(
+            "{}-endpoint",
+            endpoint.short_name(&self.needs.region)
+        ));
+        self.template
+            .resource(&id, "AWS::EC2::VPCEndpoint", None, properties);
     }
 
     /// A parameter that is on or off, and the condition `…IsOn`.
     fn switch(&mut self, name: &str, description: &str) {
-        let is_new = self.template.parameters.iter().all(|(known, _)| known != name);
-        self.template.choice(name, description, ["true", "false"], "false");
+        let is_new = self
+            .template
+            .parameters
+            .iter()
+            .all(|(known, _)| known != name);
+        self.template
+            .choice(name, description, ["true", "false"], "false");
         if is_new {
             let is_on = Tree::map([("Fn::Equals", Tree::list([reference(name), "true".into()]))]);
-            self.template.conditions.push((format!("{name}IsOn"), is_on));
+            self.template
+                .conditions
+                .push((format!("{name}IsOn"), is_on));
         }
     }
 
     fn group(&mut self, group: Group) -> Tree {
         let (name, whose) = match group {
             Group::Endpoints => return attribute("EndpointSecurityGroup", "GroupId"),
-            Group::FileSystems => ("FileSystemSecurityGroupId", "Security group of the file systems' mount targets"),
+            Group::FileSystems => (
+                "FileSystemSecurityGroupId",
+                "Security group of the file systems' mount targets",
+            ),
             Group::Tasks | Group::Nat => ("TaskSecurityGroupId", "Security group of the tasks"),
         };
-        self.template.parameter(name, "AWS::EC2::SecurityGroup::Id", whose, &[]);
+        self.template
+            .parameter(name, "AWS::EC2::SecurityGroup::Id", whose, &[]);
         reference(name)
     }
 
     fn group_rule(&mut self, rule: &GroupRule) {
         let (kind, [of_group, of_list]) = match rule.flow {
-            Flow::Inbound => ("AWS::EC2::SecurityGroupIngress", ["SourceSecurityGroupId", "SourcePrefixListId"]),
-            Flow::Outbound => {
-                ("AWS::EC2::SecurityGroupEgress", ["DestinationSecurityGroupId", "DestinationPrefixListId"])
-            }
+            Flow::Inbound => (
+                "AWS::EC2::SecurityGroupIngress",
+                ["SourceSecurityGroupId", "SourcePrefixListId"],
+            ),
+            Flow::Outbound => (
+                "AWS::EC2::SecurityGroupEgress",
+                ["DestinationSecurityGroupId", "DestinationPrefixListId"],
+            ),
         };
         let (name, value) = match &rule.peer {
             Peer::SecurityGroup(group) => (of_group, self.group(*group)),
             Peer::PrefixList(list) => {
-                let how = format!("Id of the managed prefix list {list}, by aws ec2 describe-managed-prefix-lists");
-                self.template.parameter("S3PrefixListId", "String", &how, &[("AllowedPattern", "^pl-[0-9a-f]+$")]);
+                let how = format!(
+                    "Id of the managed prefix list {list}, by aws ec2 describe-managed-prefix-lists"
+                );
+                self.template.parameter(
+                    "S3PrefixListId",
+                    "String",
+                    &how,
+                    &[("AllowedPattern", "^pl-[0-9a-f]+$")],
+                );
                 (of_list, reference("S3PrefixListId"))
             }
             Peer::Cidr(cidr) if cidr.addr().is_ipv6() => ("CidrIpv6", cidr.to_string().into()),
@@ -147,34 +216,57 @@ impl Stack<'_> {
             ("ToPort", u32::from(rule.port).into()),
             (name, value),
         ];
-        self.template.resource(&logical_id(&name_of_group_rule(rule)), kind, None, properties);
+        self.template.resource(
+            &logical_id(&name_of_group_rule(rule)),
+            kind,
+            None,
+            properties,
+        );
     }
 
     fn vpc_cidr(&mut self) -> Tree {
         let whose = "IPv4 range of the VPC, for the rules of network ACLs";
-        self.template.parameter("VpcCidr", "String", whose, &[("AllowedPattern", IPV4_RANGE)]);
+        self.template.parameter(
+            "VpcCidr",
+            "String",
+            whose,
+            &[("AllowedPattern", IPV4_RANGE)],
+        );
         reference("VpcCidr")
     }
 
     fn acl_rule(&mut self, number: u32, rule: &AclRule) {
         let parameter = logical_id(&format!("{}-network-acl-id", name_of(rule.subnets)));
         let condition = format!("{parameter}IsGiven");
-        if self.template.conditions.iter().all(|(known, _)| *known != condition) {
-            let whose = format!("Network ACL of the subnets of the {}; none: no rules for it", rule.subnets.name());
+        if self
+            .template
+            .conditions
+            .iter()
+            .all(|(known, _)| *known != condition)
+        {
+            let whose = format!(
+                "Network ACL of the subnets of the {}; none: no rules for it",
+                rule.subnets.name()
+            );
             self.template.parameter(
                 &parameter,
                 "String",
                 &whose,
                 &[("Default", ""), ("AllowedPattern", "^$|^acl-[0-9a-f]+$")],
             );
-            self.template.conditions.push((condition.clone(), is_given(&parameter)));
+            self.template
+                .conditions
+                .push((condition.clone(), is_given(&parameter)));
         }
         let (name, range) = match &rule.peer {
             Peer::Cidr(cidr) if cidr.addr().is_ipv6() => ("Ipv6CidrBlock", cidr.to_string().into()),
             Peer::Cidr(cidr) => ("CidrBlock", cidr.to_string().into()),
             _ => ("CidrBlock", self.vpc_cidr()),
         };
-        let ports = Tree::map([("From", u32::from(rule.from_port).into()), ("To", u32::from(rule.to_port).into())]);
+        let ports = Tree::map([
+            ("From", u32::from(rule.from_port).into()),
+            ("To", u32::from(rule.to_port).into()),
+        ]);
         let properties = vec![
             ("NetworkAclId", reference(&parameter)),
             ("RuleNumber", number.into()),
@@ -185,7 +277,12 @@ impl Stack<'_> {
             ("PortRange", ports),
         ];
         let id = logical_id(&name_of_acl_rule(rule));
-        self.template.resource(&id, "AWS::EC2::NetworkAclEntry", Some(&condition), properties);
+        self.template.resource(
+            &id,
+            "AWS::EC2::NetworkAclEntry",
+            Some(&condition),
+            properties,
+        );
     }
 
     fn role_policies(&mut self, role: RoleOf) {
@@ -196,21 +293,39 @@ impl Stack<'_> {
         if !policy.is_empty() {
             self.role_policy(name, role, None, with_account(document(policy)));
         }
-        for extra in self.needs.extra_statements.iter().filter(|extra| extra.role == role) {
+        for extra in self
+            .needs
+            .extra_statements
+            .iter()
+            .filter(|extra| extra.role == role)
+        {
             let document = with_account(of_statements([&extra.statement].into_iter()));
             if extra.name == CUSTOMER_MANAGED_KEY {
                 let keys = format!("ARNs of the keys, if {}", extra.when);
-                self.template.parameter("KmsKeyArns", "CommaDelimitedList", &keys, &[("Default", "")]);
-                let joined = Tree::map([("Fn::Join", Tree::list(["".into(), reference("KmsKeyArns")]))]);
+                self.template.parameter(
+                    "KmsKeyArns",
+                    "CommaDelimitedList",
+                    &keys,
+                    &[("Default", "")],
+                );
+                let joined =
+                    Tree::map([("Fn::Join", Tree::list(["".into(), reference("KmsKeyArns")]))]);
                 let none = Tree::map([("Fn::Equals", Tree::list([joined, "".into()]))]);
                 let given = Tree::map([("Fn::Not", Tree::list([none]))]);
-                self.template.conditions.push(("KmsKeyArnsIsGiven".into(), given));
+                self.template
+                    .conditions
+                    .push(("KmsKeyArnsIsGiven".into(), given));
                 let document = document.with_entries("Resource", &reference("KmsKeyArns"));
                 self.role_policy(extra.name, role, Some("KmsKeyArnsIsGiven"), document);
             } else {
                 let parameter = logical_id(extra.name);
                 self.switch(&parameter, &format!("Whether {}", extra.when));
-                self.role_policy(extra.name, role, Some(&format!("{parameter}IsOn")), document);
+                self.role_policy(
+                    extra.name,
+                    role,
+                    Some(&format!("{parameter}IsOn")),
+                    document,
+                );
             }
         }
     }
@@ -218,8 +333,16 @@ impl Stack<'_> {
     fn role_policy(&mut self, name: &str, role: RoleOf, condition: Option<&str>, document: Tree) {
         let [of_execution, of_task] = &self.needs.role_names;
         let (parameter, whose, known) = match role {
-            RoleOf::Execution => ("ExecutionRoleName", "Name of the task definition's execution role", of_execution),
-            RoleOf::Task => ("TaskRoleName", "Name of the task definition's task role", of_task),
+            RoleOf::Execution => (
+                "ExecutionRoleName",
+                "Name of the task definition's execution role",
+                of_execution,
+            ),
+            RoleOf::Task => (
+                "TaskRoleName",
+                "Name of the task definition's task role",
+                of_task,
+            ),
         };
         let mut more = vec![("AllowedPattern", "^[A-Za-z0-9+=,.@_-]{1,64}$")];
         more.extend(known.as_deref().map(|name| ("Default", name)));
@@ -229,7 +352,12 @@ impl Stack<'_> {
             ("Roles", Tree::list([reference(parameter)])),
             ("PolicyDocument", document),
         ];
-        self.template.resource(&logical_id(&format!("{name}-policy")), "AWS::IAM::Policy", condition, properties);
+        self.template.resource(
+            &logical_id(&format!("{name}-policy")),
+            "AWS::IAM::Policy",
+            condition,
+            properties,
+        );
     }
 }
 
@@ -243,7 +371,11 @@ pub(crate) fn with_account(tree: Tree) -> Tree {
         Some((before, after)) => {
             let literal = |part: &str| part.replace("${", "${!");
             let before = before.splitn(3, ':').last().unwrap_or_default();
-            substitute(format!("arn:${{AWS::Partition}}:{}${{AWS::AccountId}}{}", literal(before), literal(after)))
+            substitute(format!(
+                "arn:${{AWS::Partition}}:{}${{AWS::AccountId}}{}",
+                literal(before),
+                literal(after)
+            ))
         }
     })
 }
@@ -251,7 +383,12 @@ pub(crate) fn with_account(tree: Tree) -> Tree {
 /// Letters and digits, each word with a capital.
 pub(crate) fn logical_id(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
-    let capital =
-        |word: &str| word.chars().take(1).map(|c| c.to_ascii_uppercase()).chain(word.chars().skip(1)).collect();
+    let capital = |word: &str| {
+        word.chars()
+            .take(1)
+            .map(|c| c.to_ascii_uppercase())
+            .chain(word.chars().skip(1))
+            .collect()
+    };
     words.map(capital).collect::<Vec<String>>().concat()
 }

@@ -1,5 +1,5 @@
-//! The comparison for a person at a terminal, in 80 columns: what differs, then a matrix with a column for each sort of
-//! vantage.
+//! The comparison for a person at a terminal, in 80 columns: what differs, then a matrix with a
+//! column for each sort of vantage.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,8 @@ const CHANGES: usize = 30;
 /// Sorts of vantages shown in the matrix. The JSON has all.
 const COLUMNS: usize = 24;
 
-/// The comparison as text. `colour` adds ANSI colours; without them the marks alone carry the meaning.
+/// The comparison as text. `colour` adds ANSI colours; without them the marks alone carry the
+/// meaning.
 pub fn render(compared: &Compared, colour: bool) -> String {
     let (document, paint) = (&compared.document, Paint(colour));
     let groups = groups(document);
@@ -26,11 +27,20 @@ pub fn render(compared: &Compared, colour: bool) -> String {
         matrix(&mut text, document, columns, &groups, paint);
     }
     if let Some(more @ 1..) = groups.len().checked_sub(COLUMNS) {
-        let _ = writeln!(text, "\n  and {more} more sorts of vantages: see --format html or json");
+        let _ = writeln!(
+            text,
+            "\n  and {more} more sorts of vantages: see --format html or json"
+        );
     }
-    let alike = (0..document.facts.len()).filter(|n| same_everywhere(&groups, *n)).count();
+    let alike = (0..document.facts.len())
+        .filter(|n| same_everywhere(&groups, *n))
+        .count();
     if alike > 0 {
-        let _ = writeln!(text, "\n  The other {alike} of {} steps pass everywhere alike.", document.facts.len());
+        let _ = writeln!(
+            text,
+            "\n  The other {alike} of {} steps pass everywhere alike.",
+            document.facts.len()
+        );
     }
     text.push_str("\n  ✓ works  ✗ fails  ! some addresses fail  – not reached  ? not checked\n");
     changes(&mut text, document, paint);
@@ -50,9 +60,14 @@ pub(super) fn status_word(status: Status) -> &'static str {
 
 /// A value as a cell: a mark, and words where the mark does not say all.
 pub(super) fn cell(value: Option<&str>) -> String {
-    let Some(value) = value else { return "· not asked".into() };
+    let Some(value) = value else {
+        return "· not asked".into();
+    };
     match kind(value) {
-        Kind::Passed => match value.strip_prefix("passed (").and_then(|rest| rest.strip_suffix(')')) {
+        Kind::Passed => match value
+            .strip_prefix("passed (")
+            .and_then(|rest| rest.strip_suffix(')'))
+        {
             Some(place) => format!("✓ {place}"),
             None => "✓ passed".into(),
         },
@@ -74,7 +89,12 @@ fn painted(paint: Paint, text: &str) -> String {
 
 fn headline(text: &mut String, document: &Document, paint: Paint) {
     let word = status_word(document.status).to_uppercase();
-    let _ = writeln!(text, "{} {}\n", paint.bold(&painted(paint, &word)), document.summary);
+    let _ = writeln!(
+        text,
+        "{} {}\n",
+        paint.bold(&painted(paint, &word)),
+        document.summary
+    );
     let _ = writeln!(text, "{}", wrap(&document.explanation, 2));
 }
 
@@ -84,11 +104,25 @@ const NAMED: usize = 6;
 fn legend(text: &mut String, groups: &[Group<'_>], paint: Paint) {
     text.push('\n');
     for group in groups.iter().take(COLUMNS) {
-        let sure = group.confidence.map(|sure| format!(" ({sure})")).unwrap_or_default();
-        let cause = group.cause.map(|cause| format!("  {cause}{sure}")).unwrap_or_default();
-        let count = if group.names.len() > 1 { format!("  {} vantages", group.names.len()) } else { String::new() };
+        let sure = group
+            .confidence
+            .map(|sure| format!(" ({sure})"))
+            .unwrap_or_default();
+        let cause = group
+            .cause
+            .map(|cause| format!("  {cause}{sure}"))
+            .unwrap_or_default();
+        let count = if group.names.len() > 1 {
+            format!("  {} vantages", group.names.len())
+        } else {
+            String::new()
+        };
         let word = painted(paint, status_word(group.status));
-        let _ = writeln!(text, "  {}  {word}{cause}{count}", paint.bold(&group.letter));
+        let _ = writeln!(
+            text,
+            "  {}  {word}{cause}{count}",
+            paint.bold(&group.letter)
+        );
         for name in group.names.iter().take(NAMED) {
             let _ = writeln!(text, "       {name}");
         }
@@ -117,32 +151,81 @@ fn fitting<'a, 'g>(document: &Document, groups: &'g [Group<'a>]) -> Vec<&'g [Gro
 
 /// A step that passes alike from every sort of vantage tells them not apart.
 pub(super) fn same_everywhere(groups: &[Group<'_>], fact: usize) -> bool {
-    let values: Vec<_> = groups.iter().filter_map(|group| group.values.get(fact)).collect();
+    let values: Vec<_> = groups
+        .iter()
+        .filter_map(|group| group.values.get(fact))
+        .collect();
     let passed = |value: Option<&str>| value.is_some_and(|value| kind(value) == Kind::Passed);
-    groups.len() > 1 && values.iter().all(|value| passed(**value)) && values.windows(2).all(|pair| pair[0] == pair[1])
+    groups.len() > 1
+        && values.iter().all(|value| passed(**value))
+        && values.windows(2).all(|pair| pair[0] == pair[1])
 }
 
 fn first_column(document: &Document) -> usize {
-    2 + document.facts.iter().map(|fact| fact.fact.chars().count()).max().unwrap_or_default()
+    2 + document
+        .facts
+        .iter()
+        .map(|fact| fact.fact.chars().count())
+        .max()
+        .unwrap_or_default()
 }
 
 fn width(group: &Group<'_>) -> usize {
-    let cells = group.values.iter().map(|value| cell(*value).chars().count());
+    let cells = group
+        .values
+        .iter()
+        .map(|value| cell(*value).chars().count());
     cells.chain([group.letter.len()]).max().unwrap_or_default()
 }
 
-fn matrix(text: &mut String, document: &Document, groups: &[Group<'_>], all: &[Group<'_>], paint: Paint) {
+fn matrix(
+    text: &mut String,
+    document: &Document,
+    groups: &[Group<'_>],
+    all: &[Group<'_>],
+    paint: Paint,
+) {
     let first = first_column(document) - 2;
-    let heads: Vec<String> = groups.iter().map(|group| format!("{:1$}", group.letter, width(group))).collect();
-    let _ = writeln!(text, "\n  {:first$}  {}", "", paint.bold(heads.join("  ").trim_end()));
-    for (n, fact) in document.facts.iter().enumerate().filter(|(n, _)| !same_everywhere(all, *n)) {
+    let heads: Vec<String> = groups
+        .iter()
+        .map(|group| format!("{:1$}", group.letter, width(group)))
+        .collect();
+    let _ = writeln!(
+        text,
+        "\n  {:first$}  {}",
+        "",
+        paint.bold(heads.join("  ").trim_end())
+    );
+    for (n, fact) in document
+        .facts
+        .iter()
+        .enumerate()
+        .filter(|(n, _)| !same_everywhere(all, *n))
+    {
         let cells: Vec<String> = groups
             .iter()
-            .map(|group| painted(paint, &format!("{:1$}", cell(group.values.get(n).copied().flatten()), width(group))))
+            .map(|group| {
+                painted(
+                    paint,
+                    &format!(
+                        "{:1$}",
+                        cell(group.values.get(n).copied().flatten()),
+                        width(group)
+                    ),
+                )
+            })
             .collect();
-        let mark = document.first_difference.as_ref().is_some_and(|difference| difference.fact == fact.fact);
+        let mark = document
+            .first_difference
+            .as_ref()
+            .is_some_and(|difference| difference.fact == fact.fact);
         let mark = if mark { "▸ " } else { "  " };
-        let _ = writeln!(text, "{mark}{:first$}  {}", fact.fact, cells.join("  ").trim_end());
+        let _ = writeln!(
+            text,
+            "{mark}{:first$}  {}",
+            fact.fact,
+            cells.join("  ").trim_end()
+        );
     }
 }
 
@@ -178,9 +261,24 @@ pub(super) fn what_was_read(document: &Document) -> String {
     };
     let parts = [
         count(read.reports, "report compared", "reports compared"),
-        count(read.duplicates, "of a run that was there already", "of runs that were there already"),
-        count(read.unreadable, "report that cannot be read", "reports that cannot be read"),
-        count(read.others, "line or event that is no report", "lines or events that are no report"),
+        count(
+            read.duplicates,
+            "of a run that was there already",
+            "of runs that were there already",
+        ),
+        count(
+            read.unreadable,
+            "report that cannot be read",
+            "reports that cannot be read",
+        ),
+        count(
+            read.others,
+            "line or event that is no report",
+            "lines or events that are no report",
+        ),
     ];
-    format!("Read: {}.", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    format!(
+        "Read: {}.",
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    )
 }

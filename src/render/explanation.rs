@@ -14,12 +14,28 @@ pub fn render(explanation: &Explanation) -> String {
     list(&mut text, "What the text proves", "·", &explanation.proven);
     findings(&mut text, explanation);
     let is_placeholder = |word: &str| PLACEHOLDERS.contains(&word.trim_matches(['\'', '"']));
-    let unnamed = explanation.next.iter().any(|command| command.split([' ', '=']).any(is_placeholder));
-    let next = if unnamed { "Next (put your own names for the words in capitals)" } else { "Next" };
+    let unnamed = explanation
+        .next
+        .iter()
+        .any(|command| command.split([' ', '=']).any(is_placeholder));
+    let next = if unnamed {
+        "Next (put your own names for the words in capitals)"
+    } else {
+        "Next"
+    };
     list(&mut text, next, "$", &explanation.next);
-    let shared = if is_path(explanation.family) { "; the same path leads there, unless an endpoint does" } else { "" };
+    let shared = if is_path(explanation.family) {
+        "; the same path leads there, unless an endpoint does"
+    } else {
+        ""
+    };
     let hidden = format!("What this failure may hide, in the order in which it would show{shared}");
-    list(&mut text, &wrap(&hidden, 0), "·", &explanation.next_failures);
+    list(
+        &mut text,
+        &wrap(&hidden, 0),
+        "·",
+        &explanation.next_failures,
+    );
     text
 }
 
@@ -46,13 +62,26 @@ fn is_path(family: Family) -> bool {
 }
 
 fn headline(text: &mut String, explanation: &Explanation) {
-    let whose = explanation.service.as_ref().map(|service| format!("service {service}: "));
-    let whose = whose.or_else(|| explanation.task_arn.as_ref().map(|arn| format!("{arn}: "))).unwrap_or_default();
-    let whose = explanation.said_at.iter().fold(whose, |whose, at| format!("{at}, {whose}"));
+    let whose = explanation
+        .service
+        .as_ref()
+        .map(|service| format!("service {service}: "));
+    let whose = whose
+        .or_else(|| explanation.task_arn.as_ref().map(|arn| format!("{arn}: ")))
+        .unwrap_or_default();
+    let whose = explanation
+        .said_at
+        .iter()
+        .fold(whose, |whose, at| format!("{at}, {whose}"));
     let line = if explanation.family == Family::Unknown {
         "unknown: the text does not say what failed, and pullprobe does not guess.".to_owned()
     } else {
-        format!("failed at {} ({}), family {}", explanation.step.title(), explanation.step, explanation.family)
+        format!(
+            "failed at {} ({}), family {}",
+            explanation.step.title(),
+            explanation.step,
+            explanation.family
+        )
     };
     let _ = writeln!(text, "{}", wrap(&format!("{whose}{line}"), 0));
     let target = [
@@ -102,7 +131,11 @@ fn list(text: &mut String, heading: &str, mark: &str, lines: &[String]) {
     let _ = writeln!(text, "\n{heading}");
     for line in lines {
         // A command is copied, so it stays on one line.
-        let line = if mark == "$" { line.clone() } else { wrap(line, 4) };
+        let line = if mark == "$" {
+            line.clone()
+        } else {
+            wrap(line, 4)
+        };
         let _ = writeln!(text, "  {mark} {}", line.trim_start());
     }
 }

@@ -91,12 +91,18 @@ impl From<Tree> for Expression {
             Tree::Number(number) => Self::Raw(number.to_string()),
             Tree::Flag(flag) => Self::Raw(flag.to_string()),
             Tree::List(items) => Self::List(items.into_iter().map(Into::into).collect()),
-            Tree::Map(entries) => Self::Object(entries.into_iter().map(|(name, value)| (name, value.into())).collect()),
+            Tree::Map(entries) => Self::Object(
+                entries
+                    .into_iter()
+                    .map(|(name, value)| (name, value.into()))
+                    .collect(),
+            ),
         }
     }
 }
 
-/// A file, with its items as they stand; an empty line comes before every block that follows something.
+/// A file, with its items as they stand; an empty line comes before every block that follows
+/// something.
 pub fn file(items: &[Item]) -> String {
     let mut text = String::new();
     write_items(&mut text, items, 0);
@@ -109,10 +115,17 @@ fn write_items(text: &mut String, items: &[Item], depth: usize) {
     let margin = INDENT.repeat(depth);
     let mut rest = items;
     while let [first, ..] = rest {
-        let run = rest.iter().take_while(|item| single_line(item).is_some()).count();
-        // Neighbouring attributes of one line each have their equals signs in one column; any other line ends that.
+        let run = rest
+            .iter()
+            .take_while(|item| single_line(item).is_some())
+            .count();
+        // Neighbouring attributes of one line each have their equals signs in one column; any other
+        // line ends that.
         let names = rest[..run].iter().filter_map(single_line);
-        let width = names.map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+        let width = names
+            .map(|(name, _)| name.chars().count())
+            .max()
+            .unwrap_or_default();
         for (name, value) in rest[..run].iter().filter_map(single_line) {
             let _ = writeln!(text, "{margin}{name:width$} = {value}");
         }
@@ -147,7 +160,9 @@ fn write_items(text: &mut String, items: &[Item], depth: usize) {
 
 /// Name and value of an attribute that takes one line.
 fn single_line(item: &Item) -> Option<(&str, String)> {
-    let Item::Attribute(name, value) = item else { return None };
+    let Item::Attribute(name, value) = item else {
+        return None;
+    };
     let mut text = String::new();
     write_value(&mut text, value, 0);
     (!text.contains('\n')).then_some((name.as_str(), text))
@@ -181,9 +196,14 @@ fn write_value(text: &mut String, value: &Expression, depth: usize) {
         },
         Expression::Object(entries) if entries.is_empty() => text.push_str("{}"),
         Expression::Object(entries) => {
-            let named = |(name, value): &(String, Expression)| Item::Attribute(key(name), value.clone());
+            let named =
+                |(name, value): &(String, Expression)| Item::Attribute(key(name), value.clone());
             text.push_str("{\n");
-            write_items(text, &entries.iter().map(named).collect::<Vec<_>>(), depth + 1);
+            write_items(
+                text,
+                &entries.iter().map(named).collect::<Vec<_>>(),
+                depth + 1,
+            );
             let _ = write!(text, "{margin}}}");
         }
     }
@@ -192,7 +212,11 @@ fn write_value(text: &mut String, value: &Expression, depth: usize) {
 /// An object's key: bare where it is an identifier.
 fn key(name: &str) -> String {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if plain && name.starts_with(|c: char| c.is_ascii_alphabetic()) { name.to_owned() } else { quote(name) }
+    if plain && name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        name.to_owned()
+    } else {
+        quote(name)
+    }
 }
 
 impl fmt::Display for Item {
@@ -227,7 +251,10 @@ mod tests {
                 attribute("policy", json(policy.into())),
                 attribute("on", raw("true")),
                 Item::Space,
-                super::block("lifecycle", vec![attribute("a", raw("1")), Item::Comment("why\n\nso".into())]),
+                super::block(
+                    "lifecycle",
+                    vec![attribute("a", raw("1")), Item::Comment("why\n\nso".into())],
+                ),
             ],
         );
         assert_eq!(
@@ -266,7 +293,10 @@ mod tests {
 
     #[test]
     fn nothing_in_a_text_is_a_template() {
-        assert_eq!(quote(r#"${a} %{b} $c "d" \e"#), r#""$${a} %%{b} $c \"d\" \\e""#);
+        assert_eq!(
+            quote(r#"${a} %{b} $c "d" \e"#),
+            r#""$${a} %%{b} $c \"d\" \\e""#
+        );
         assert_eq!(quote("a\nb\u{1}"), r#""a\nb\u0001""#);
         assert_eq!(key("Version"), "Version");
         assert_eq!(key("aws:x"), "\"aws:x\"");

@@ -1,5 +1,5 @@
-//! The comparison as one page: no script, no font, no image from anywhere. Its content security policy forbids what it
-//! does not need, so that a report cannot make it do more than show text.
+//! The comparison as one page: no script, no font, no image from anywhere. Its content security
+//! policy forbids what it does not need, so that a report cannot make it do more than show text.
 
 mod path;
 mod vantage;
@@ -52,22 +52,39 @@ pub fn render(compared: &Compared) -> String {
     differences(&mut page, document);
     matrix(&mut page, document, &rows);
     changes(&mut page, document);
-    page.push_str("<section aria-labelledby=\"vantages\">\n<h2 id=\"vantages\">From each vantage</h2>\n");
+    page.push_str(
+        "<section aria-labelledby=\"vantages\">\n<h2 id=\"vantages\">From each vantage</h2>\n",
+    );
     for row in rows.iter().take(LONGEST_TABLE) {
         vantage::render(&mut page, compared, row);
     }
     page.push_str("</section>\n</main>\n");
-    let _ = write!(page, "<footer><p>{}</p></footer>\n</body>\n</html>\n", escape(&what_was_read(document)));
+    let _ = write!(
+        page,
+        "<footer><p>{}</p></footer>\n</body>\n</html>\n",
+        escape(&what_was_read(document))
+    );
     page
 }
 
 fn rows(document: &Document) -> Vec<Row<'_>> {
     if document.vantages.len() <= ROWS {
         let alone = document.vantages.iter().enumerate();
-        return alone.map(|(first, vantage)| Row { names: vec![&vantage.name], first }).collect();
+        return alone
+            .map(|(first, vantage)| Row {
+                names: vec![&vantage.name],
+                first,
+            })
+            .collect();
     }
     let first = |members: &[usize]| members.first().copied().unwrap_or_default();
-    groups(document).into_iter().map(|group| Row { first: first(&group.members), names: group.names }).collect()
+    groups(document)
+        .into_iter()
+        .map(|group| Row {
+            first: first(&group.members),
+            names: group.names,
+        })
+        .collect()
 }
 
 fn header(page: &mut String, document: &Document) {
@@ -79,29 +96,44 @@ fn header(page: &mut String, document: &Document) {
     );
     // The cards say it better.
     if document.first_difference.is_none() {
-        let _ = writeln!(page, "<p class=\"lead\">{}</p>", isolated(&document.explanation));
+        let _ = writeln!(
+            page,
+            "<p class=\"lead\">{}</p>",
+            isolated(&document.explanation)
+        );
     }
     page.push_str("</header>\n");
 }
 
 /// A status as a mark and a word.
 fn badge(status: Status) -> String {
-    format!("<span class=\"badge {status}\">{}</span>", status_word(status))
+    format!(
+        "<span class=\"badge {status}\">{}</span>",
+        status_word(status)
+    )
 }
 
 /// Text of others, kept from turning the line around.
 fn isolated(text: &str) -> String {
     // A short name is not broken at its hyphens.
-    let class = if text.len() <= SHORT { " class=\"short\"" } else { "" };
+    let class = if text.len() <= SHORT {
+        " class=\"short\""
+    } else {
+        ""
+    };
     format!("<bdi{class}>{}</bdi>", escape(text))
 }
 
 /// The class of a value, its mark, and the words that the mark does not say.
 fn look(value: Option<&str>) -> (&'static str, &'static str, String) {
-    let Some(value) = value else { return ("unasked", "·", "not asked".into()) };
+    let Some(value) = value else {
+        return ("unasked", "·", "not asked".into());
+    };
     match kind(value) {
         Kind::Passed => {
-            let place = value.strip_prefix("passed (").and_then(|rest| rest.strip_suffix(')'));
+            let place = value
+                .strip_prefix("passed (")
+                .and_then(|rest| rest.strip_suffix(')'));
             ("passed", "✓", place.unwrap_or("passed").to_owned())
         }
         Kind::Failed => ("failed", "✗", value.to_owned()),
@@ -113,7 +145,13 @@ fn look(value: Option<&str>) -> (&'static str, &'static str, String) {
 
 /// Names, the many folded.
 fn named(names: &[&str]) -> String {
-    let bdi = |names: &[&str]| names.iter().map(|name| isolated(name)).collect::<Vec<_>>().join(", ");
+    let bdi = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| isolated(name))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     if names.len() <= NAMED {
         return bdi(names);
     }
@@ -127,9 +165,14 @@ fn named(names: &[&str]) -> String {
 }
 
 fn differences(page: &mut String, document: &Document) {
-    let Some(first) = &document.first_difference else { return };
+    let Some(first) = &document.first_difference else {
+        return;
+    };
     page.push_str("<section aria-labelledby=\"difference\">\n<h2 id=\"difference\">The first difference</h2>\n");
-    for (n, difference) in std::iter::once(first).chain(&document.other_differences).enumerate() {
+    for (n, difference) in std::iter::once(first)
+        .chain(&document.other_differences)
+        .enumerate()
+    {
         if n == 1 {
             page.push_str("<h3>Where it fails in another way</h3>\n");
         }
@@ -138,7 +181,10 @@ fn differences(page: &mut String, document: &Document) {
             "<div class=\"card\">\n<p class=\"fact\">{}</p>\n<dl class=\"sides\">",
             escape(&difference.fact)
         );
-        for (title, values) in [("where it passes", &difference.passing), ("where it fails", &difference.failing)] {
+        for (title, values) in [
+            ("where it passes", &difference.passing),
+            ("where it fails", &difference.failing),
+        ] {
             for (value, names) in by_value(values) {
                 let (class, mark, words) = look(Some(value));
                 let _ = writeln!(
@@ -153,14 +199,26 @@ fn differences(page: &mut String, document: &Document) {
         page.push_str("</dl>\n</div>\n");
     }
     let explained = |name: &String| {
-        let mut found = document.first_difference.iter().chain(&document.other_differences);
+        let mut found = document
+            .first_difference
+            .iter()
+            .chain(&document.other_differences);
         found.any(|difference| difference.failing.contains_key(name))
     };
-    let worst = document.vantages.iter().filter(|vantage| vantage.status == document.status);
-    let left: Vec<&str> =
-        worst.filter(|vantage| !explained(&vantage.name)).map(|vantage| vantage.name.as_str()).collect();
+    let worst = document
+        .vantages
+        .iter()
+        .filter(|vantage| vantage.status == document.status);
+    let left: Vec<&str> = worst
+        .filter(|vantage| !explained(&vantage.name))
+        .map(|vantage| vantage.name.as_str())
+        .collect();
     if !left.is_empty() {
-        let _ = writeln!(page, "<p>No fact differs from what passes at {}.</p>", named(&left));
+        let _ = writeln!(
+            page,
+            "<p>No fact differs from what passes at {}.</p>",
+            named(&left)
+        );
     }
     page.push_str("</section>\n");
 }
@@ -179,19 +237,31 @@ fn matrix(page: &mut String, document: &Document, rows: &[Row<'_>]) {
         "<section aria-labelledby=\"matrix\">\n<h2 id=\"matrix\">Every vantage, every step</h2>\n<ul class=\"legend\">",
     );
     for (class, mark, words) in LEGEND {
-        let _ = write!(page, "<li><span class=\"cell {class}\"><b>{mark}</b> {words}</span></li>");
+        let _ = write!(
+            page,
+            "<li><span class=\"cell {class}\"><b>{mark}</b> {words}</span></li>"
+        );
     }
     page.push_str(
         "</ul>\n<div class=\"scroll\" role=\"region\" aria-labelledby=\"matrix\" tabindex=\"0\">\n<table class=\"matrix\" \
          role=\"table\">\n<thead role=\"rowgroup\"><tr role=\"row\"><th role=\"columnheader\" scope=\"col\">vantage</th>",
     );
     for (role, _) in &roles {
-        let _ = write!(page, "<th role=\"columnheader\" scope=\"col\">{}</th>", escape(role));
+        let _ = write!(
+            page,
+            "<th role=\"columnheader\" scope=\"col\">{}</th>",
+            escape(role)
+        );
     }
     page.push_str("</tr></thead>\n<tbody role=\"rowgroup\">\n");
     for row in rows.iter().take(LONGEST_TABLE) {
-        let Some(vantage) = document.vantages.get(row.first) else { continue };
-        let cause = vantage.cause.as_deref().map(|cause| format!("<span class=\"cause\">{}</span>", escape(cause)));
+        let Some(vantage) = document.vantages.get(row.first) else {
+            continue;
+        };
+        let cause = vantage
+            .cause
+            .as_deref()
+            .map(|cause| format!("<span class=\"cause\">{}</span>", escape(cause)));
         let _ = write!(
             page,
             "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\"><a href=\"#v{}\">{}</a>{}{}</th>",
@@ -202,10 +272,18 @@ fn matrix(page: &mut String, document: &Document, rows: &[Row<'_>]) {
         );
         if row.names.len() > 1 {
             page.truncate(page.len() - "</th>".len());
-            let _ = write!(page, "<span class=\"cause\">and {} alike</span></th>", row.names.len() - 1);
+            let _ = write!(
+                page,
+                "<span class=\"cause\">and {} alike</span></th>",
+                row.names.len() - 1
+            );
         }
         for (role, phases) in &roles {
-            let _ = write!(page, "<td role=\"cell\"><span class=\"role\">{}</span><ul class=\"ladder\">", escape(role));
+            let _ = write!(
+                page,
+                "<td role=\"cell\"><span class=\"role\">{}</span><ul class=\"ladder\">",
+                escape(role)
+            );
             for (n, phase) in phases {
                 cell(page, document, row.first, *n, phase);
             }
@@ -227,7 +305,9 @@ fn matrix(page: &mut String, document: &Document, rows: &[Row<'_>]) {
 fn roles(document: &Document) -> Vec<(&str, Vec<(usize, &str)>)> {
     let mut roles: Vec<(&str, Vec<(usize, &str)>)> = Vec::new();
     for (n, fact) in document.facts.iter().enumerate() {
-        let Some((role, phase)) = fact.fact.rsplit_once('/') else { continue };
+        let Some((role, phase)) = fact.fact.rsplit_once('/') else {
+            continue;
+        };
         match roles.iter_mut().find(|(known, _)| *known == role) {
             Some((_, phases)) => phases.push((n, phase)),
             None => roles.push((role, vec![(n, phase)])),
@@ -237,19 +317,37 @@ fn roles(document: &Document) -> Vec<(&str, Vec<(usize, &str)>)> {
 }
 
 fn cell(page: &mut String, document: &Document, vantage: usize, fact: usize, phase: &str) {
-    let (Some(row), Some(whose)) = (document.facts.get(fact), document.vantages.get(vantage)) else { return };
+    let (Some(row), Some(whose)) = (document.facts.get(fact), document.vantages.get(vantage))
+    else {
+        return;
+    };
     let value = row.values.get(&whose.name).map(String::as_str);
     let (class, mark, words) = look(value);
-    let first =
-        document.first_difference.as_ref().is_some_and(|d| d.fact == row.fact && d.failing.contains_key(&whose.name));
+    let first = document
+        .first_difference
+        .as_ref()
+        .is_some_and(|d| d.fact == row.fact && d.failing.contains_key(&whose.name));
     let first = if first { " first" } else { "" };
     // What the mark says already is for those who cannot see it.
-    let class_of_words =
-        if ["passed", "not-reached"].contains(&value.unwrap_or_default()) { " class=\"unseen\"" } else { "" };
-    let inside = format!("<b>{mark}</b> <span>{}</span> <i{class_of_words}>{}</i>", escape(phase), escape(&words));
+    let class_of_words = if ["passed", "not-reached"].contains(&value.unwrap_or_default()) {
+        " class=\"unseen\""
+    } else {
+        ""
+    };
+    let inside = format!(
+        "<b>{mark}</b> <span>{}</span> <i{class_of_words}>{}</i>",
+        escape(phase),
+        escape(&words)
+    );
     let _ = match value {
-        Some(_) => write!(page, "<li><a class=\"cell {class}{first}\" href=\"#v{vantage}f{fact}\">{inside}</a></li>"),
-        None => write!(page, "<li><span class=\"cell {class}\">{inside}</span></li>"),
+        Some(_) => write!(
+            page,
+            "<li><a class=\"cell {class}{first}\" href=\"#v{vantage}f{fact}\">{inside}</a></li>"
+        ),
+        None => write!(
+            page,
+            "<li><span class=\"cell {class}\">{inside}</span></li>"
+        ),
     };
 }
 
@@ -259,7 +357,10 @@ fn changes(page: &mut String, document: &Document) {
     }
     page.push_str("<section aria-labelledby=\"changes\">\n<h2 id=\"changes\">What changed</h2>\n");
     for changes in document.changes.chunk_by(|a, b| a.vantage == b.vantage) {
-        let name = changes.first().map(|change| change.vantage.as_str()).unwrap_or_default();
+        let name = changes
+            .first()
+            .map(|change| change.vantage.as_str())
+            .unwrap_or_default();
         let _ = writeln!(page, "<h3>{}</h3>\n<ul class=\"changes\">", isolated(name));
         for change in changes {
             let _ = writeln!(page, "<li>{}</li>", isolated(&change.summary));

@@ -11,11 +11,18 @@ const LONGEST_DESCRIPTION: usize = 255;
 /// The comment that a file begins with.
 pub fn preamble(needs: &Needs, how: &str) -> String {
     let region = &needs.region;
-    let mut lines = vec![format!("What a task in {region} needs to start, by pullprobe plan."), how.to_owned()];
+    let mut lines = vec![
+        format!("What a task in {region} needs to start, by pullprobe plan."),
+        how.to_owned(),
+    ];
     if !needs.beyond.is_empty() {
         lines.push("\nNo VPC endpoint leads to these hosts; without a way to them the task does not start:".to_owned());
         for (why, hosts) in needs.beyond_by_reason() {
-            lines.extend(hosts.into_iter().map(|one| format!("  {}:{}", one.host, one.port)));
+            lines.extend(
+                hosts
+                    .into_iter()
+                    .map(|one| format!("  {}:{}", one.host, one.port)),
+            );
             lines.push(format!("because {why}"));
         }
     }
@@ -26,11 +33,16 @@ pub fn preamble(needs: &Needs, how: &str) -> String {
 pub fn describe(rule: &GroupRule) -> String {
     let text = rule.used_for.join(", ");
     let allowed = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
-    let text: String = text.chars().map(|c| if allowed(c) { c } else { ' ' }).collect();
+    let text: String = text
+        .chars()
+        .map(|c| if allowed(c) { c } else { ' ' })
+        .collect();
     if text.len() <= LONGEST_DESCRIPTION {
         return text;
     }
-    let whole = text[..LONGEST_DESCRIPTION - " ...".len()].rfind(',').unwrap_or(0);
+    let whole = text[..LONGEST_DESCRIPTION - " ...".len()]
+        .rfind(',')
+        .unwrap_or(0);
     format!("{} ...", &text[..whole])
 }
 
@@ -46,7 +58,11 @@ pub const fn name_of(group: Group) -> &'static str {
 
 /// Words between hyphens, no two rules the same.
 pub fn name_of_group_rule(rule: &GroupRule) -> String {
-    let way = if rule.flow == Flow::Inbound { "from" } else { "to" };
+    let way = if rule.flow == Flow::Inbound {
+        "from"
+    } else {
+        "to"
+    };
     let other = match &rule.peer {
         Peer::SecurityGroup(other) => name_of(*other).to_owned(),
         Peer::PrefixList(_) => "s3".to_owned(),
@@ -57,9 +73,21 @@ pub fn name_of_group_rule(rule: &GroupRule) -> String {
 
 /// Words between hyphens, no two rules the same.
 pub fn name_of_acl_rule(rule: &AclRule) -> String {
-    let way = if rule.flow == Flow::Inbound { "in-from" } else { "out-to" };
-    let ports = if rule.answers { "answers".to_owned() } else { format!("port-{}", rule.to_port) };
-    format!("{}-acl-{way}-{}-{ports}", name_of(rule.subnets), place(&rule.peer))
+    let way = if rule.flow == Flow::Inbound {
+        "in-from"
+    } else {
+        "out-to"
+    };
+    let ports = if rule.answers {
+        "answers".to_owned()
+    } else {
+        format!("port-{}", rule.to_port)
+    };
+    format!(
+        "{}-acl-{way}-{}-{ports}",
+        name_of(rule.subnets),
+        place(&rule.peer)
+    )
 }
 
 fn place(peer: &Peer) -> String {

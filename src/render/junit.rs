@@ -1,6 +1,7 @@
 //! The comparison as JUnit's XML: a suite for each vantage, a case for each role and phase.
 //!
-//! Valid against the schema of Ant's JUnit reports, which asks for the most, and that of Jenkins, which allows the least.
+//! Valid against the schema of Ant's JUnit reports, which asks for the most, and that of Jenkins,
+//! which allows the least.
 
 use std::fmt::Write as _;
 
@@ -39,17 +40,27 @@ fn suite(xml: &mut String, compared: &Compared, n: usize, vantage: &Vantage) {
         .filter_map(|fact| {
             let value = fact.values.get(&vantage.name)?;
             let seen = observations(report.as_ref(), &fact.fact);
-            let took = seen.iter().map(|seen| seen.elapsed_ms).max().unwrap_or_default();
+            let took = seen
+                .iter()
+                .map(|seen| seen.elapsed_ms)
+                .max()
+                .unwrap_or_default();
             Some((fact.fact.as_str(), end(value), took))
         })
         .collect();
     // A vantage that was never checked is no success, and a suite without a failure would be one.
-    if !cases.iter().any(|(_, end, _)| matches!(end, End::Failure(_))) {
+    if !cases
+        .iter()
+        .any(|(_, end, _)| matches!(end, End::Failure(_)))
+    {
         cases.extend(verdict(vantage).map(|end| ("verdict", end, 0)));
     }
     let count = |wanted: fn(&End) -> bool| cases.iter().filter(|(_, end, _)| wanted(end)).count();
     let elapsed = report.as_ref().map_or(0, |report| report.run.elapsed_ms);
-    let host = report.as_ref().and_then(|report| report.vantage.address.as_deref()).filter(|host| !host.is_empty());
+    let host = report
+        .as_ref()
+        .and_then(|report| report.vantage.address.as_deref())
+        .filter(|host| !host.is_empty());
     let _ = writeln!(
         xml,
         "  <testsuite id=\"{n}\" name=\"{name}\" package=\"pullprobe\" timestamp=\"{timestamp}\" hostname=\"{host}\" \
@@ -80,7 +91,11 @@ fn suite(xml: &mut String, compared: &Compared, n: usize, vantage: &Vantage) {
                 text = escape(&details(&observations(report.as_ref(), name), vantage)),
             ),
             End::Skipped(why) => {
-                writeln!(xml, "{head}>\n      <skipped message=\"{}\"/>\n    </testcase>", escape(why))
+                writeln!(
+                    xml,
+                    "{head}>\n      <skipped message=\"{}\"/>\n    </testcase>",
+                    escape(why)
+                )
             }
         };
     }
@@ -115,10 +130,14 @@ fn verdict(vantage: &Vantage) -> Option<End> {
 }
 
 fn observations<'r, 'a>(report: Option<&'r Report<'a>>, fact: &str) -> Vec<&'r Observation<'a>> {
-    let all = report.map(|report| report.observations.as_slice()).unwrap_or_default();
+    let all = report
+        .map(|report| report.observations.as_slice())
+        .unwrap_or_default();
     let of_fact = |seen: &&Observation<'_>| {
         seen.superseded_by.is_none()
-            && fact.split_once('/').is_some_and(|(role, phase)| &*seen.role == role && &*seen.phase == phase)
+            && fact
+                .split_once('/')
+                .is_some_and(|(role, phase)| &*seen.role == role && &*seen.phase == phase)
     };
     all.iter().filter(of_fact).collect()
 }
@@ -129,7 +148,12 @@ fn details(seen: &[&Observation<'_>], vantage: &Vantage) -> String {
     }
     let line = |seen: &&Observation<'_>| {
         let how = seen.failure.as_deref().unwrap_or(&seen.outcome);
-        format!("{}: {how} after {} ms {}", seen.id, seen.elapsed_ms, seen.detail).trim_end().to_owned()
+        format!(
+            "{}: {how} after {} ms {}",
+            seen.id, seen.elapsed_ms, seen.detail
+        )
+        .trim_end()
+        .to_owned()
     };
     seen.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -139,7 +163,10 @@ fn properties(xml: &mut String, vantage: &Vantage) {
         ("run", Some(vantage.run_id.as_str())),
         (
             "status",
-            Some(super::comparison::status_word(vantage.status).trim_start_matches(|c: char| !c.is_ascii_alphabetic())),
+            Some(
+                super::comparison::status_word(vantage.status)
+                    .trim_start_matches(|c: char| !c.is_ascii_alphabetic()),
+            ),
         ),
         ("cause", vantage.cause.as_deref()),
         ("verdict", Some(vantage.summary.as_str())),
@@ -147,8 +174,15 @@ fn properties(xml: &mut String, vantage: &Vantage) {
         ("subnet", vantage.subnet_cidr.as_deref()),
     ];
     xml.push_str("    <properties>\n");
-    for (name, value) in known.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-        let _ = writeln!(xml, "      <property name=\"{name}\" value=\"{}\"/>", escape(value));
+    for (name, value) in known
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    {
+        let _ = writeln!(
+            xml,
+            "      <property name=\"{name}\" value=\"{}\"/>",
+            escape(value)
+        );
     }
     xml.push_str("    </properties>\n");
 }
@@ -156,7 +190,11 @@ fn properties(xml: &mut String, vantage: &Vantage) {
 /// `xs:token` without its length of nothing.
 fn token(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if words.is_empty() { "unknown".into() } else { escape(&words) }
+    if words.is_empty() {
+        "unknown".into()
+    } else {
+        escape(&words)
+    }
 }
 
 fn seconds(millis: u64) -> String {

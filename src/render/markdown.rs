@@ -1,4 +1,5 @@
-//! The comparison for `$GITHUB_STEP_SUMMARY` and merge requests: what differs and a matrix, the rest folded.
+//! The comparison for `$GITHUB_STEP_SUMMARY` and merge requests: what differs and a matrix, the
+//! rest folded.
 
 use std::fmt::Write as _;
 
@@ -7,8 +8,8 @@ use crate::compare::document::{Compared, Document, by_value, listed};
 use crate::compare::group::{Group, groups};
 use crate::compare::read::Report;
 
-/// GitHub shows no step summary above 1 MiB (GitHub Actions: "Adding a job summary"), and others may have written to it
-/// before.
+/// GitHub shows no step summary above 1 MiB (GitHub Actions: "Adding a job summary"), and others
+/// may have written to it before.
 const LONGEST: usize = 900 * 1024;
 
 /// Sorts of vantages in one table, and changes. The JSON has all.
@@ -20,7 +21,12 @@ pub fn render(compared: &Compared) -> String {
     let document = &compared.document;
     let groups = groups(document);
     let mut text = String::new();
-    let _ = writeln!(text, "## {} pullprobe: {}\n", mark(status_word(document.status)), inline(&document.summary));
+    let _ = writeln!(
+        text,
+        "## {} pullprobe: {}\n",
+        mark(status_word(document.status)),
+        inline(&document.summary)
+    );
     let _ = writeln!(text, "{}\n", inline(&document.explanation));
     difference(&mut text, document);
     matrix(&mut text, document, &groups);
@@ -79,11 +85,25 @@ fn inline(text: &str) -> String {
 }
 
 fn difference(text: &mut String, document: &Document) {
-    let Some(difference) = &document.first_difference else { return };
-    let _ = writeln!(text, "| first difference | {} | where |\n| --- | --- | --- |", inline(&difference.fact));
-    for (side, values) in [("passing", &difference.passing), ("failing", &difference.failing)] {
+    let Some(difference) = &document.first_difference else {
+        return;
+    };
+    let _ = writeln!(
+        text,
+        "| first difference | {} | where |\n| --- | --- | --- |",
+        inline(&difference.fact)
+    );
+    for (side, values) in [
+        ("passing", &difference.passing),
+        ("failing", &difference.failing),
+    ] {
         for (value, names) in by_value(values) {
-            let _ = writeln!(text, "| {side} | {} | {} |", inline_cell(Some(value)), inline(&listed(&names)));
+            let _ = writeln!(
+                text,
+                "| {side} | {} | {} |",
+                inline_cell(Some(value)),
+                inline(&listed(&names))
+            );
         }
     }
     text.push('\n');
@@ -99,33 +119,74 @@ fn inline_cell(value: Option<&str>) -> String {
 /// The steps that tell vantages apart, and the whole matrix folded.
 fn matrix(text: &mut String, document: &Document, groups: &[Group<'_>]) {
     let all: Vec<usize> = (0..document.facts.len()).collect();
-    let telling: Vec<usize> = all.iter().copied().filter(|n| !same_everywhere(groups, *n)).collect();
+    let telling: Vec<usize> = all
+        .iter()
+        .copied()
+        .filter(|n| !same_everywhere(groups, *n))
+        .collect();
     table(text, document, groups, &telling);
     if telling.len() < all.len() {
-        let _ = writeln!(text, "<details><summary>All {} steps</summary>\n", all.len());
+        let _ = writeln!(
+            text,
+            "<details><summary>All {} steps</summary>\n",
+            all.len()
+        );
         table(text, document, groups, &all);
         text.push_str("</details>\n\n");
     }
     if let Some(more @ 1..) = groups.len().checked_sub(COLUMNS) {
-        let _ = writeln!(text, "{more} more sorts of vantages are not in this table.\n");
+        let _ = writeln!(
+            text,
+            "{more} more sorts of vantages are not in this table.\n"
+        );
     }
 }
 
 fn table(text: &mut String, document: &Document, groups: &[Group<'_>], facts: &[usize]) {
     let shown = &groups[..groups.len().min(COLUMNS)];
-    let heads: Vec<String> =
-        shown.iter().map(|group| format!("{} {}", group.letter, inline(&listed(&group.names)))).collect();
-    let _ = writeln!(text, "| | {} |\n| --- |{}", heads.join(" | "), " --- |".repeat(shown.len()));
+    let heads: Vec<String> = shown
+        .iter()
+        .map(|group| format!("{} {}", group.letter, inline(&listed(&group.names))))
+        .collect();
+    let _ = writeln!(
+        text,
+        "| | {} |\n| --- |{}",
+        heads.join(" | "),
+        " --- |".repeat(shown.len())
+    );
     let statuses = shown.iter().map(|group| {
-        let cause = group.cause.map(|cause| format!(" {}", inline(cause))).unwrap_or_default();
+        let cause = group
+            .cause
+            .map(|cause| format!(" {}", inline(cause)))
+            .unwrap_or_default();
         format!("**{}**{cause}", status_word(group.status))
     });
-    let _ = writeln!(text, "| verdict | {} |", statuses.collect::<Vec<_>>().join(" | "));
-    for (n, fact) in facts.iter().filter_map(|n| Some((*n, document.facts.get(*n)?))) {
-        let first = document.first_difference.as_ref().is_some_and(|difference| difference.fact == fact.fact);
-        let name = if first { format!("**{}** ◂", inline(&fact.fact)) } else { inline(&fact.fact) };
-        let cells = shown.iter().map(|group| inline_cell(group.values.get(n).copied().flatten()));
-        let _ = writeln!(text, "| {name} | {} |", cells.collect::<Vec<_>>().join(" | "));
+    let _ = writeln!(
+        text,
+        "| verdict | {} |",
+        statuses.collect::<Vec<_>>().join(" | ")
+    );
+    for (n, fact) in facts
+        .iter()
+        .filter_map(|n| Some((*n, document.facts.get(*n)?)))
+    {
+        let first = document
+            .first_difference
+            .as_ref()
+            .is_some_and(|difference| difference.fact == fact.fact);
+        let name = if first {
+            format!("**{}** ◂", inline(&fact.fact))
+        } else {
+            inline(&fact.fact)
+        };
+        let cells = shown
+            .iter()
+            .map(|group| inline_cell(group.values.get(n).copied().flatten()));
+        let _ = writeln!(
+            text,
+            "| {name} | {} |",
+            cells.collect::<Vec<_>>().join(" | ")
+        );
     }
     text.push('\n');
 }
@@ -134,20 +195,40 @@ fn changes(text: &mut String, document: &Document) {
     if document.changes.is_empty() {
         return;
     }
-    let _ = writeln!(text, "<details><summary>What changed ({})</summary>\n", document.changes.len());
+    let _ = writeln!(
+        text,
+        "<details><summary>What changed ({})</summary>\n",
+        document.changes.len()
+    );
     for change in document.changes.iter().take(CHANGES) {
-        let _ = writeln!(text, "- {}: {}", inline(&change.vantage), inline(&change.summary));
+        let _ = writeln!(
+            text,
+            "- {}: {}",
+            inline(&change.vantage),
+            inline(&change.summary)
+        );
     }
     text.push_str("\n</details>\n\n");
 }
 
 fn details_of(text: &mut String, compared: &Compared, group: &Group<'_>) {
-    let Some(report) = group.members.first().and_then(|first| compared.report(*first)) else { return };
+    let Some(report) = group
+        .members
+        .first()
+        .and_then(|first| compared.report(*first))
+    else {
+        return;
+    };
     if report.findings.is_empty() {
         return;
     }
     let whose = format!("{} {}", group.letter, listed(&group.names));
-    let _ = writeln!(text, "<details><summary>{}: {}</summary>\n", inline(&whose), status_word(group.status));
+    let _ = writeln!(
+        text,
+        "<details><summary>{}: {}</summary>\n",
+        inline(&whose),
+        status_word(group.status)
+    );
     let _ = writeln!(text, "{}\n", inline(&report.verdict.summary));
     findings(text, &report);
     text.push_str("</details>\n\n");

@@ -32,31 +32,57 @@ fn heading(text: &mut String, heading: &str) {
 
 /// In one line each where all fit into the terminal, else in two.
 fn contacts(text: &mut String, plan: &Plan) {
-    heading(text, &format!("Contacts (region {}, platform {}):", plan.region, plan.platform));
+    heading(
+        text,
+        &format!(
+            "Contacts (region {}, platform {}):",
+            plan.region, plan.platform
+        ),
+    );
     let lines = plan.to_string();
     if lines.lines().all(|line| line.chars().count() <= WIDTH) {
         text.push_str(&lines);
     } else {
-        let first = plan.targets.iter().map(|target| target.role.name().len()).max().unwrap_or_default();
+        let first = plan
+            .targets
+            .iter()
+            .map(|target| target.role.name().len())
+            .max()
+            .unwrap_or_default();
         for target in &plan.targets {
             let place = format!("{}:{}", target.host, target.port);
             let phases: Vec<_> = target.phases.iter().map(|phase| phase.name()).collect();
             // A name that would not fit beside its role has a line of its own.
             let fits = first + 2 + place.chars().count() <= WIDTH;
-            let space = if fits { format!("{:1$}", "", first - target.role.name().len()) } else { "\n".into() };
+            let space = if fits {
+                format!("{:1$}", "", first - target.role.name().len())
+            } else {
+                "\n".into()
+            };
             let _ = writeln!(text, "{}{space}  {place}", target.role);
             let _ = writeln!(text, "{:first$}    {}", "", phases.join(" "));
         }
     }
     for unchecked in &plan.unchecked {
-        let line = format!("not checked: {} {}: {}", unchecked.role, unchecked.subject, unchecked.why);
+        let line = format!(
+            "not checked: {} {}: {}",
+            unchecked.role, unchecked.subject, unchecked.why
+        );
         let _ = writeln!(text, "{}", wrap(&line, 0));
     }
 }
 
 fn endpoints(text: &mut String, needs: &Needs) {
-    heading(text, "VPC endpoints that a subnet without a way to the internet needs:");
-    let width = needs.endpoints.iter().map(|endpoint| endpoint.service.len()).max().unwrap_or_default();
+    heading(
+        text,
+        "VPC endpoints that a subnet without a way to the internet needs:",
+    );
+    let width = needs
+        .endpoints
+        .iter()
+        .map(|endpoint| endpoint.service.len())
+        .max()
+        .unwrap_or_default();
     for endpoint in &needs.endpoints {
         let (kind, how) = match endpoint.kind {
             Kind::Interface => ("interface", "private DNS on"),
@@ -71,8 +97,15 @@ fn endpoints(text: &mut String, needs: &Needs) {
         return;
     }
     let public = needs.beyond.iter().any(|one| !one.is_private());
-    let what = if public { "They need a way to the internet" } else { "They need a route of your own" };
-    heading(text, &format!("No VPC endpoint leads to these hosts. {what}:"));
+    let what = if public {
+        "They need a way to the internet"
+    } else {
+        "They need a route of your own"
+    };
+    heading(
+        text,
+        &format!("No VPC endpoint leads to these hosts. {what}:"),
+    );
     for (why, hosts) in needs.beyond_by_reason() {
         for one in hosts {
             let _ = writeln!(text, "{}:{}", one.host, one.port);
@@ -90,10 +123,24 @@ fn security_groups(text: &mut String, needs: &Needs) {
             let _ = writeln!(text, "{} of the {}", flow(rule.flow), rule.group.name());
             of_group = Some(title);
         }
-        let GroupRule { protocol, port, peer, used_for, .. } = rule;
-        let _ = writeln!(text, "  {protocol} {port:<5} {} {peer}", direction(rule.flow));
+        let GroupRule {
+            protocol,
+            port,
+            peer,
+            used_for,
+            ..
+        } = rule;
+        let _ = writeln!(
+            text,
+            "  {protocol} {port:<5} {} {peer}",
+            direction(rule.flow)
+        );
         if rule.group == Group::Tasks {
-            let _ = writeln!(text, "{}", wrap(&format!("for {}", used_for.join(", ")), 14));
+            let _ = writeln!(
+                text,
+                "{}",
+                wrap(&format!("for {}", used_for.join(", ")), 14)
+            );
         }
     }
     if needs.security_groups.is_empty() {
@@ -102,18 +149,34 @@ fn security_groups(text: &mut String, needs: &Needs) {
 }
 
 fn network_acls(text: &mut String, needs: &Needs) {
-    heading(text, "Network ACLs, unless they let everything pass as the default one does:");
+    heading(
+        text,
+        "Network ACLs, unless they let everything pass as the default one does:",
+    );
     let mut of_subnets = None;
     for rule in &needs.network_acls {
         if of_subnets != Some(rule.subnets) {
             let _ = writeln!(text, "subnets of the {}", rule.subnets.name());
             of_subnets = Some(rule.subnets);
         }
-        let AclRule { protocol, from_port, to_port, peer, .. } = rule;
-        let ports = if from_port == to_port { from_port.to_string() } else { format!("{from_port}-{to_port}") };
+        let AclRule {
+            protocol,
+            from_port,
+            to_port,
+            peer,
+            ..
+        } = rule;
+        let ports = if from_port == to_port {
+            from_port.to_string()
+        } else {
+            format!("{from_port}-{to_port}")
+        };
         let why = if rule.answers { "answers" } else { "requests" };
         let (flow, way) = (flow(rule.flow), direction(rule.flow));
-        let _ = writeln!(text, "  {flow:<8}  {protocol} {ports:<10}  {why:<8}  {way} {peer}");
+        let _ = writeln!(
+            text,
+            "  {flow:<8}  {protocol} {ports:<10}  {why:<8}  {way} {peer}"
+        );
     }
     if needs.network_acls.is_empty() {
         text.push_str("nothing\n");
@@ -141,18 +204,33 @@ fn list(text: &mut String, title: &str, lines: &[String]) {
     }
 }
 
-/// What is needed under conditions first, so that the whole policy comes last and can be cut off below its heading.
+/// What is needed under conditions first, so that the whole policy comes last and can be cut off
+/// below its heading.
 fn policy(text: &mut String, needs: &Needs, role: RoleOf) {
     let (whose, policy, what) = match role {
         RoleOf::Execution => ("execution role", &needs.execution_role_policy, "at least"),
-        RoleOf::Task => ("task role", &needs.task_role_policy, "at least, besides what the containers do themselves"),
+        RoleOf::Task => (
+            "task role",
+            &needs.task_role_policy,
+            "at least, besides what the containers do themselves",
+        ),
     };
-    for extra in needs.extra_statements.iter().filter(|extra| extra.role == role) {
-        heading(text, &format!("The {whose} needs this statement too, if {}:", extra.when));
+    for extra in needs
+        .extra_statements
+        .iter()
+        .filter(|extra| extra.role == role)
+    {
+        heading(
+            text,
+            &format!("The {whose} needs this statement too, if {}:", extra.when),
+        );
         json(text, &extra.statement);
     }
     if policy.is_empty() {
-        heading(text, &format!("The {whose} needs nothing for the task to start."));
+        heading(
+            text,
+            &format!("The {whose} needs nothing for the task to start."),
+        );
     } else {
         heading(text, &format!("The {whose} needs {what}:"));
         json(text, policy);
@@ -160,5 +238,9 @@ fn policy(text: &mut String, needs: &Needs, role: RoleOf) {
 }
 
 fn json(text: &mut String, value: &impl Serialize) {
-    let _ = writeln!(text, "{}", serde_json::to_string_pretty(value).unwrap_or_default());
+    let _ = writeln!(
+        text,
+        "{}",
+        serde_json::to_string_pretty(value).unwrap_or_default()
+    );
 }

@@ -20,7 +20,8 @@ pub struct Template {
 }
 
 impl Template {
-    /// The template as YAML; sections that are empty are left out. Fails, with a sentence, if YAML cannot say it.
+    /// The template as YAML; sections that are empty are left out. Fails, with a sentence, if YAML
+    /// cannot say it.
     pub fn to_yaml(&self) -> Result<String, String> {
         let sections = [
             ("Parameters", &self.parameters),
@@ -32,22 +33,32 @@ impl Template {
             ("AWSTemplateFormatVersion".to_owned(), "2010-09-09".into()),
             ("Description".to_owned(), self.description.as_str().into()),
         ];
-        let sections = sections.into_iter().filter(|(_, entries)| !entries.is_empty());
+        let sections = sections
+            .into_iter()
+            .filter(|(_, entries)| !entries.is_empty());
         whole.extend(sections.map(|(name, entries)| (name.to_owned(), Tree::Map(entries.clone()))));
         let yaml = serde_saphyr::to_string(&Tree::Map(whole)).map_err(|error| error.to_string())?;
-        let comment: String =
-            self.comment.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
+        let comment: String = self
+            .comment
+            .lines()
+            .map(|line| format!("# {line}").trim_end().to_owned() + "\n")
+            .collect();
         Ok(comment + &yaml)
     }
 
-    /// Adds a parameter of a type such as `AWS::EC2::VPC::Id`, once. `more` has its default or pattern.
+    /// Adds a parameter of a type such as `AWS::EC2::VPC::Id`, once. `more` has its default or
+    /// pattern.
     pub fn parameter(&mut self, name: &str, kind: &str, description: &str, more: &[(&str, &str)]) {
         if self.parameters.iter().any(|(known, _)| known == name) {
             return;
         }
-        let mut entries: Vec<_> =
-            [("Type", kind), ("Description", description)].map(|(name, value)| (name.to_owned(), value.into())).into();
-        entries.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())));
+        let mut entries: Vec<_> = [("Type", kind), ("Description", description)]
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .into();
+        entries.extend(
+            more.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).into())),
+        );
         self.parameters.push((name.to_owned(), Tree::Map(entries)));
     }
 
@@ -66,10 +77,19 @@ impl Template {
     }
 
     /// Adds a resource, that exists only if `condition` holds.
-    pub fn resource(&mut self, id: &str, kind: &str, condition: Option<&str>, properties: Vec<(&str, Tree)>) {
+    pub fn resource(
+        &mut self,
+        id: &str,
+        kind: &str,
+        condition: Option<&str>,
+        properties: Vec<(&str, Tree)>,
+    ) {
         let mut entries = vec![("Type".to_owned(), kind.into())];
         entries.extend(condition.map(|condition| ("Condition".to_owned(), condition.into())));
-        let properties = properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let properties = properties
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         entries.push(("Properties".to_owned(), Tree::Map(properties)));
         self.resources.push((id.to_owned(), Tree::Map(entries)));
     }
@@ -92,10 +112,19 @@ pub fn attribute(id: &str, name: &str) -> Tree {
 
 /// Holds where a parameter was given a value.
 pub fn is_given(parameter: &str) -> Tree {
-    Tree::map([("Fn::Not", Tree::list([Tree::map([("Fn::Equals", Tree::list([reference(parameter), "".into()]))])]))])
+    Tree::map([(
+        "Fn::Not",
+        Tree::list([Tree::map([(
+            "Fn::Equals",
+            Tree::list([reference(parameter), "".into()]),
+        )])]),
+    )])
 }
 
 /// `value` where `condition` holds, else nothing.
 pub fn only_if(condition: &str, value: Tree) -> Tree {
-    Tree::map([("Fn::If", Tree::list([condition.into(), value, reference("AWS::NoValue")]))])
+    Tree::map([(
+        "Fn::If",
+        Tree::list([condition.into(), value, reference("AWS::NoValue")]),
+    )])
 }

@@ -32,7 +32,11 @@ pub(super) struct Paint(pub(super) bool);
 
 impl Paint {
     fn with(self, code: &str, text: &str) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.0 {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     pub(super) fn bad(self, text: &str) -> String {
@@ -69,7 +73,14 @@ fn headline(text: &mut String, report: &Report, paint: Paint) {
         Status::Fail => paint.bad("✗ FAIL"),
     };
     // Escape codes are no columns, so the sentence is broken first and painted then.
-    let plain = wrap(&format!("{} {}", "#".repeat(uncoloured(report.verdict.status)), report.verdict.summary), 2);
+    let plain = wrap(
+        &format!(
+            "{} {}",
+            "#".repeat(uncoloured(report.verdict.status)),
+            report.verdict.summary
+        ),
+        2,
+    );
     let rest = plain.trim_start().trim_start_matches('#');
     let _ = writeln!(text, "{}{rest}\n", paint.bold(&line));
 }
@@ -82,12 +93,28 @@ fn uncoloured(status: Status) -> usize {
 fn place(text: &mut String, report: &Report) {
     let vantage = &report.vantage;
     let address = vantage.address.map(|address| format!("from {address}"));
-    let subnet = vantage.subnet_cidr.map(|subnet| format!("in subnet {subnet}"));
-    let zone = vantage.availability_zone.clone().map(|zone| format!("({zone})"));
+    let subnet = vantage
+        .subnet_cidr
+        .map(|subnet| format!("in subnet {subnet}"));
+    let zone = vantage
+        .availability_zone
+        .clone()
+        .map(|zone| format!("({zone})"));
     let place: Vec<String> = [address, subnet, zone].into_iter().flatten().collect();
-    let role = report.identity.as_ref().and_then(|identity| identity.role_arn.clone()).map(|arn| format!("as {arn}"));
+    let role = report
+        .identity
+        .as_ref()
+        .and_then(|identity| identity.role_arn.clone())
+        .map(|arn| format!("as {arn}"));
     let run = format!("run {}, {} ms", report.run.id, report.run.elapsed_ms);
-    for line in [Some(place.join(" ")).filter(|place| !place.is_empty()), role, Some(run)].into_iter().flatten() {
+    for line in [
+        Some(place.join(" ")).filter(|place| !place.is_empty()),
+        role,
+        Some(run),
+    ]
+    .into_iter()
+    .flatten()
+    {
         let _ = writeln!(text, "  {line}");
     }
     text.push('\n');
@@ -97,10 +124,17 @@ fn place(text: &mut String, report: &Report) {
 fn cell(seen: &[&Observation]) -> String {
     let passed: Vec<_> = seen.iter().filter(|s| s.passed()).collect();
     let failed: Vec<_> = seen.iter().filter(|s| s.failure().is_some()).collect();
-    let slowest = |all: &[&&Observation]| all.iter().map(|s| s.elapsed_ms).max().unwrap_or_default();
+    let slowest =
+        |all: &[&&Observation]| all.iter().map(|s| s.elapsed_ms).max().unwrap_or_default();
     match (passed.as_slice(), failed.as_slice()) {
         ([], []) if seen.is_empty() => String::new(),
-        ([], []) if seen.iter().any(|s| matches!(s.outcome, Outcome::NotChecked { .. })) => "?".into(),
+        ([], [])
+            if seen
+                .iter()
+                .any(|s| matches!(s.outcome, Outcome::NotChecked { .. })) =>
+        {
+            "?".into()
+        }
         ([], []) => "–".into(),
         (passed, []) => format!("✓ {}", slowest(passed)),
         ([], failed) => format!("✗ {}", slowest(failed)),
@@ -112,8 +146,11 @@ fn cell(seen: &[&Observation]) -> String {
 const COMMON: [Phase; 3] = [Phase::Resolve, Phase::Connect, Phase::Handshake];
 
 fn ladder(text: &mut String, report: &Report, paint: Paint) {
-    let shown: Vec<&Observation> =
-        report.observations.iter().filter(|seen| !seen.host.is_empty() && seen.superseded_by.is_none()).collect();
+    let shown: Vec<&Observation> = report
+        .observations
+        .iter()
+        .filter(|seen| !seen.host.is_empty() && seen.superseded_by.is_none())
+        .collect();
     let mut targets: Vec<&str> = Vec::new();
     for seen in &shown {
         if !targets.contains(&seen.target()) {
@@ -121,24 +158,48 @@ fn ladder(text: &mut String, report: &Report, paint: Paint) {
         }
     }
     let cell_of = |target: &str, phase: Phase| {
-        cell(&shown.iter().copied().filter(|s| s.target() == target && s.phase == phase).collect::<Vec<_>>())
+        cell(
+            &shown
+                .iter()
+                .copied()
+                .filter(|s| s.target() == target && s.phase == phase)
+                .collect::<Vec<_>>(),
+        )
     };
     // What Amazon ECS says instead of the probe is about no target.
     if targets.is_empty() {
         return;
     }
     let name = |target: &str| target.split('@').next().unwrap_or_default().to_owned();
-    let first = targets.iter().map(|target| name(target).len()).max().unwrap_or_default();
+    let first = targets
+        .iter()
+        .map(|target| name(target).len())
+        .max()
+        .unwrap_or_default();
     let heads: Vec<String> = COMMON.iter().map(|phase| format!("{phase:9}")).collect();
-    let _ = writeln!(text, "{}", paint.bold(format!("  {:first$}  {}", "", heads.join("  ")).trim_end()));
+    let _ = writeln!(
+        text,
+        "{}",
+        paint.bold(format!("  {:first$}  {}", "", heads.join("  ")).trim_end())
+    );
     for target in targets {
-        let common = COMMON.iter().map(|&phase| paint.cell(&format!("{:9}", cell_of(target, phase))));
-        let own = LADDER.into_iter().filter(|phase| phase.is_exchange()).filter_map(|phase| {
-            let cell = cell_of(target, phase);
-            (!cell.is_empty()).then(|| format!("{phase} {}", paint.cell(&cell)))
-        });
+        let common = COMMON
+            .iter()
+            .map(|&phase| paint.cell(&format!("{:9}", cell_of(target, phase))));
+        let own = LADDER
+            .into_iter()
+            .filter(|phase| phase.is_exchange())
+            .filter_map(|phase| {
+                let cell = cell_of(target, phase);
+                (!cell.is_empty()).then(|| format!("{phase} {}", paint.cell(&cell)))
+            });
         let cells: Vec<String> = common.chain(own).collect();
-        let _ = writeln!(text, "  {:first$}  {}", name(target), cells.join("  ").trim_end());
+        let _ = writeln!(
+            text,
+            "  {:first$}  {}",
+            name(target),
+            cells.join("  ").trim_end()
+        );
     }
     text.push_str("  ✓ works  ✗ fails  – not reached  ? not checked; the slowest time in ms\n");
 }
@@ -158,17 +219,31 @@ fn findings(text: &mut String, report: &Report, paint: Paint) {
             Confidence::Likely => "likely",
             Confidence::Possible => "possible",
         };
-        let _ = writeln!(text, "\n  {}. {} ({sure})", n + 1, paint.bold(finding.cause.code()));
+        let _ = writeln!(
+            text,
+            "\n  {}. {} ({sure})",
+            n + 1,
+            paint.bold(finding.cause.code())
+        );
         let _ = writeln!(text, "{}", wrap(&finding.summary, 5));
         proof(text, report, finding);
         let _ = writeln!(text, "{}", wrap(&format!("→ {}", finding.remedy), 5));
         let _ = writeln!(text, "     more: pullprobe causes {}", finding.cause);
     }
     if !listed.is_empty() {
-        let _ = writeln!(text, "\n{}", paint.bold("What cannot be told apart from it from here"));
+        let _ = writeln!(
+            text,
+            "\n{}",
+            paint.bold("What cannot be told apart from it from here")
+        );
     }
     for (n, finding) in listed {
-        let _ = writeln!(text, "\n  {}. {} (possible)", n + 1, paint.bold(finding.cause.code()));
+        let _ = writeln!(
+            text,
+            "\n  {}. {} (possible)",
+            n + 1,
+            paint.bold(finding.cause.code())
+        );
         let _ = writeln!(text, "{}", wrap(&format!("→ {}", finding.remedy), 5));
     }
 }
@@ -178,14 +253,20 @@ const PROOFS: usize = 6;
 
 fn proof(text: &mut String, report: &Report, finding: &Finding) {
     for id in finding.because.iter().take(PROOFS) {
-        let Some(seen) = report.observations.iter().find(|seen| &seen.id == id) else { continue };
+        let Some(seen) = report.observations.iter().find(|seen| &seen.id == id) else {
+            continue;
+        };
         let what = match &seen.outcome {
             Outcome::Passed => format!("✓ {} ms", seen.elapsed_ms),
             Outcome::Failed { failure } => format!("✗ {failure} after {} ms", seen.elapsed_ms),
             Outcome::NotReached { .. } => "– not reached".into(),
             Outcome::NotChecked { why } => format!("? {why}"),
         };
-        let owner = seen.owner.as_ref().map(|owner| format!(" [{owner}]")).unwrap_or_default();
+        let owner = seen
+            .owner
+            .as_ref()
+            .map(|owner| format!(" [{owner}]"))
+            .unwrap_or_default();
         let _ = writeln!(text, "{}", wrap(&format!("{what}  {id}{owner}"), 7));
     }
     if let Some(more @ 1..) = finding.because.len().checked_sub(PROOFS) {
@@ -197,15 +278,26 @@ fn ruled_out(text: &mut String, report: &Report) {
     if report.ruled_out.is_empty() {
         return;
     }
-    let codes: Vec<_> = report.ruled_out.iter().map(|excluded| excluded.cause.code()).collect();
-    let _ = writeln!(text, "\n{}", wrap(&format!("Ruled out: {}", codes.join(", ")), 0));
+    let codes: Vec<_> = report
+        .ruled_out
+        .iter()
+        .map(|excluded| excluded.cause.code())
+        .collect();
+    let _ = writeln!(
+        text,
+        "\n{}",
+        wrap(&format!("Ruled out: {}", codes.join(", ")), 0)
+    );
 }
 
 fn unchecked(text: &mut String, report: &Report) {
-    let mut reasons = report.observations.iter().filter_map(|seen| match &seen.outcome {
-        Outcome::NotChecked { why } => Some(format!("Not checked: {}: {why}", seen.id)),
-        _ => None,
-    });
+    let mut reasons = report
+        .observations
+        .iter()
+        .filter_map(|seen| match &seen.outcome {
+            Outcome::NotChecked { why } => Some(format!("Not checked: {}: {why}", seen.id)),
+            _ => None,
+        });
     if let Some(first) = reasons.next() {
         let _ = writeln!(text, "\n{}", wrap(&first, 0));
     }
@@ -234,7 +326,8 @@ fn delivery(text: &mut String, report: &Report) {
     let _ = writeln!(text, "\n{}", wrap(&line, 0));
 }
 
-/// Breaks at spaces, `indent` columns in. A word longer than a line stays whole: it is a name to be copied.
+/// Breaks at spaces, `indent` columns in. A word longer than a line stays whole: it is a name to be
+/// copied.
 pub(super) fn wrap(text: &str, indent: usize) -> String {
     let margin = " ".repeat(indent);
     let mut lines = vec![margin.clone()];

@@ -21,7 +21,12 @@ pub enum Tree {
 impl Tree {
     /// Named values, in this order.
     pub fn map<const N: usize>(entries: [(&str, Tree); N]) -> Self {
-        Self::Map(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        Self::Map(
+            entries
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        )
     }
 
     /// Values, in this order.
@@ -33,10 +38,19 @@ impl Tree {
     #[must_use]
     pub fn with_entries(self, name: &str, value: &Tree) -> Self {
         match self {
-            Self::List(items) => Self::List(items.into_iter().map(|item| item.with_entries(name, value)).collect()),
+            Self::List(items) => Self::List(
+                items
+                    .into_iter()
+                    .map(|item| item.with_entries(name, value))
+                    .collect(),
+            ),
             Self::Map(entries) => {
                 let replaced = entries.into_iter().map(|(key, entry)| {
-                    let entry = if key == name { value.clone() } else { entry.with_entries(name, value) };
+                    let entry = if key == name {
+                        value.clone()
+                    } else {
+                        entry.with_entries(name, value)
+                    };
                     (key, entry)
                 });
                 Self::Map(replaced.collect())
@@ -50,10 +64,18 @@ impl Tree {
     pub fn with_texts(self, change: &impl Fn(String) -> Tree) -> Self {
         match self {
             Self::Text(text) => change(text),
-            Self::List(items) => Self::List(items.into_iter().map(|item| item.with_texts(change)).collect()),
-            Self::Map(entries) => {
-                Self::Map(entries.into_iter().map(|(name, value)| (name, value.with_texts(change))).collect())
-            }
+            Self::List(items) => Self::List(
+                items
+                    .into_iter()
+                    .map(|item| item.with_texts(change))
+                    .collect(),
+            ),
+            Self::Map(entries) => Self::Map(
+                entries
+                    .into_iter()
+                    .map(|(name, value)| (name, value.with_texts(change)))
+                    .collect(),
+            ),
             other => other,
         }
     }
@@ -83,15 +105,21 @@ impl From<&Value> for Tree {
         match value {
             Value::Null => Self::Text(String::new()),
             Value::Bool(flag) => Self::Flag(*flag),
-            Value::Number(number) => match number.as_u64().and_then(|number| u32::try_from(number).ok()) {
+            Value::Number(number) => match number
+                .as_u64()
+                .and_then(|number| u32::try_from(number).ok())
+            {
                 Some(number) => Self::Number(number),
                 None => Self::Text(number.to_string()),
             },
             Value::String(text) => Self::Text(text.clone()),
             Value::Array(items) => Self::list(items),
-            Value::Object(members) => {
-                Self::Map(members.iter().map(|(name, value)| (name.clone(), value.into())).collect())
-            }
+            Value::Object(members) => Self::Map(
+                members
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.into()))
+                    .collect(),
+            ),
         }
     }
 }

@@ -25,7 +25,10 @@ async fn discover_in(task: Value, own: Value) -> Metadata {
         _ => (404, String::new()),
     })
     .await;
-    discover(&env(&format!("{base}/v4/id"))).await.unwrap().unwrap()
+    discover(&env(&format!("{base}/v4/id")))
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -53,8 +56,14 @@ async fn reads_what_fargate_says() {
         }
     );
     let json = serde_json::to_value(&metadata.vantage).unwrap();
-    assert_eq!((&json["subnet_cidr"], &json["address"]), (&json!("172.31.0.0/20"), &json!("172.31.2.72")));
-    assert_eq!(serde_json::from_value::<Vantage>(json).unwrap(), metadata.vantage);
+    assert_eq!(
+        (&json["subnet_cidr"], &json["address"]),
+        (&json!("172.31.0.0/20"), &json!("172.31.2.72"))
+    );
+    assert_eq!(
+        serde_json::from_value::<Vantage>(json).unwrap(),
+        metadata.vantage
+    );
 }
 
 #[tokio::test]
@@ -68,25 +77,48 @@ async fn finds_its_own_container_among_several() {
     let own = json!({ "DockerId": normal["DockerId"], "Image": "mine:1" });
     let metadata = discover_in(task.clone(), own).await;
     assert_eq!(metadata.image.as_deref(), Some("mine:1"));
-    assert_eq!(metadata.vantage.subnet_cidr, Some("172.31.0.0/20".parse().unwrap()));
+    assert_eq!(
+        metadata.vantage.subnet_cidr,
+        Some("172.31.0.0/20".parse().unwrap())
+    );
     let listed_only = discover_in(task.clone(), json!({ "DockerId": "sidecar" })).await;
     assert_eq!(listed_only.image.as_deref(), Some("envoy:1"));
     let unknown = discover_in(task, Value::Null).await;
-    assert_eq!(unknown.image.as_deref(), Some("envoy:1"), "the first normal one");
+    assert_eq!(
+        unknown.image.as_deref(),
+        Some("envoy:1"),
+        "the first normal one"
+    );
 }
 
 #[tokio::test]
 async fn reads_what_is_there_and_leaves_the_rest_open() {
     let empty = discover_in(json!({}), Value::Null).await;
-    assert_eq!(empty, Metadata { vantage: Vantage::here(&|_| None), image: None, clock: None });
+    assert_eq!(
+        empty,
+        Metadata {
+            vantage: Vantage::here(&|_| None),
+            image: None,
+            clock: None
+        }
+    );
 
     // EC2: short cluster name, Docker bridge, an agent without clock and zone.
     let bridge = json!({ "Image": "a", "Networks": [{ "NetworkMode": "bridge", "IPv4Addresses": ["172.17.0.2"] }] });
     let task = json!({ "Cluster": "default", "TaskARN": "arn:aws-cn:ecs:cn-north-1:1:task/old", "Containers": [bridge],
                        "ClockDrift": { "ClockSynchronizationStatus": "NOT_SYNCHRONIZED" } });
     let metadata = discover_in(task, Value::Null).await;
-    assert_eq!((metadata.vantage.cluster.as_deref(), metadata.vantage.address), (Some("default"), None));
-    assert_eq!((metadata.vantage.region.as_deref(), metadata.clock), (Some("cn-north-1"), None));
+    assert_eq!(
+        (
+            metadata.vantage.cluster.as_deref(),
+            metadata.vantage.address
+        ),
+        (Some("default"), None)
+    );
+    assert_eq!(
+        (metadata.vantage.region.as_deref(), metadata.clock),
+        (Some("cn-north-1"), None)
+    );
 
     // The subnet by its gateway; the region by its zone.
     let network = json!({ "NetworkMode": "awsvpc", "SubnetGatewayIpv4Address": "172.31.0.1/20", "IPv4Addresses": null,
@@ -94,19 +126,37 @@ async fn reads_what_is_there_and_leaves_the_rest_open() {
     let task = json!({ "AvailabilityZone": "us-gov-west-1b", "Containers": [{ "Networks": [network] }],
                        "ClockDrift": { "ClockSynchronizationStatus": "NOT_SYNCHRONIZED", "ClockErrorBound": 1200 } });
     let metadata = discover_in(task, Value::Null).await;
-    assert_eq!(metadata.vantage.subnet_cidr, Some("172.31.0.0/20".parse().unwrap()));
-    assert_eq!(metadata.vantage.address, Some("2600:1f16::1".parse().unwrap()));
+    assert_eq!(
+        metadata.vantage.subnet_cidr,
+        Some("172.31.0.0/20".parse().unwrap())
+    );
+    assert_eq!(
+        metadata.vantage.address,
+        Some("2600:1f16::1".parse().unwrap())
+    );
     assert_eq!(metadata.vantage.region.as_deref(), Some("us-gov-west-1"));
     assert_eq!(metadata.vantage.resolvers, ["10.9.9.9", "10.9.9.10"]);
-    assert_eq!(metadata.clock, Some(ClockDrift { synchronized: false, error_bound_ms: 1200.0 }));
+    assert_eq!(
+        metadata.clock,
+        Some(ClockDrift {
+            synchronized: false,
+            error_bound_ms: 1200.0
+        })
+    );
 }
 
 #[test]
 fn reads_regions_and_clusters_out_of_names() {
-    assert_eq!(region_of_zone("us-west-2-lax-1a").as_deref(), Some("us-west-2"));
+    assert_eq!(
+        region_of_zone("us-west-2-lax-1a").as_deref(),
+        Some("us-west-2")
+    );
     assert_eq!(region_of_zone("nowhere"), None);
     assert_eq!(region_of_arn("arn:aws:ecs"), None);
-    assert_eq!(cluster_of_task("arn:aws:ecs:eu-west-1:1:task/blue/id").as_deref(), Some("blue"));
+    assert_eq!(
+        cluster_of_task("arn:aws:ecs:eu-west-1:1:task/blue/id").as_deref(),
+        Some("blue")
+    );
     assert_eq!(cluster_of_task("arn:aws:ecs:eu-west-1:1:task/id"), None);
 }
 
@@ -134,17 +184,30 @@ async fn an_agent_that_does_not_serve_is_a_failure_within_two_seconds() {
         let base = loopback::misbehaves(temper).await;
         let started = Instant::now();
         assert_eq!(discover(&env(&base)).await.unwrap_err().failure, failure);
-        assert!(started.elapsed() < Duration::from_millis(2_300), "{failure}: {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_millis(2_300),
+            "{failure}: {:?}",
+            started.elapsed()
+        );
     }
     let refused = discover(&env(&loopback::nobody().await)).await.unwrap_err();
     assert_eq!(refused.failure, Failure::Refused);
     let (base, _) = loopback::answers(|_| (404, "404 page not found".into())).await;
     let missing = discover(&env(&base)).await.unwrap_err();
     assert_eq!(missing.failure, Failure::NotFound);
-    assert!(missing.detail.ends_with("answers 404: 404 page not found"), "{missing}");
+    assert!(
+        missing.detail.ends_with("answers 404: 404 page not found"),
+        "{missing}"
+    );
     let (base, _) = loopback::answers(|_| (200, "[]".into())).await;
-    assert_eq!(discover(&env(&base)).await.unwrap_err().failure, Failure::UnexpectedAnswer);
+    assert_eq!(
+        discover(&env(&base)).await.unwrap_err().failure,
+        Failure::UnexpectedAnswer
+    );
     for uri in ["https://127.0.0.1/", "nonsense uri", "/v4"] {
-        assert_eq!(discover(&env(uri)).await.unwrap_err().failure, Failure::WrongForm);
+        assert_eq!(
+            discover(&env(uri)).await.unwrap_err().failure,
+            Failure::WrongForm
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! A resolver that does as its script says with one name, and passes every other question on to one that works.
+//! A resolver that does as its script says with one name, and passes every other question on to one
+//! that works.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -47,14 +48,22 @@ impl Resolver {
         listener.set_nonblocking(true).unwrap();
         let mut tasks = JoinSet::new();
         let victim = victim.to_owned();
-        tasks.spawn(serve(UdpSocket::from_std(socket).unwrap(), victim, healthy, udp));
+        tasks.spawn(serve(
+            UdpSocket::from_std(socket).unwrap(),
+            victim,
+            healthy,
+            udp,
+        ));
         match tcp {
             Tcp::Refused => drop(listener),
             Tcp::Silent | Tcp::Answers(_) => {
                 tasks.spawn(serve_tcp(TcpListener::from_std(listener).unwrap(), tcp));
             }
         }
-        Self { address, _tasks: tasks }
+        Self {
+            address,
+            _tasks: tasks,
+        }
     }
 }
 
@@ -64,8 +73,14 @@ async fn serve(socket: UdpSocket, victim: String, healthy: SocketAddr, udp: Repl
     let mut buffer = vec![0; 4096];
     while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
         let question = buffer[..length].to_vec();
-        let Ok(message) = Message::from_vec(&question) else { continue };
-        if message.queries.first().is_some_and(|query| plain(query.name()) == victim) {
+        let Ok(message) = Message::from_vec(&question) else {
+            continue;
+        };
+        if message
+            .queries
+            .first()
+            .is_some_and(|query| plain(query.name()) == victim)
+        {
             for packet in udp(&message) {
                 let _ = socket.send_to(&packet, peer).await;
             }
@@ -73,7 +88,9 @@ async fn serve(socket: UdpSocket, victim: String, healthy: SocketAddr, udp: Repl
         }
         let socket = Arc::clone(&socket);
         passed_on.spawn(async move {
-            let Ok(upstream) = UdpSocket::bind("127.0.0.1:0").await else { return };
+            let Ok(upstream) = UdpSocket::bind("127.0.0.1:0").await else {
+                return;
+            };
             let mut answer = vec![0; 4096];
             if upstream.send_to(&question, healthy).await.is_ok()
                 && let Ok(length) = upstream.recv(&mut answer).await
@@ -89,10 +106,15 @@ async fn serve_tcp(listener: TcpListener, tcp: Tcp) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let mut question = vec![0; usize::from(stream.read_u16().await.unwrap_or_default())];
         let read = stream.read_exact(&mut question).await.is_ok();
-        if let (Tcp::Answers(reply), true, Ok(message)) = (tcp, read, Message::from_vec(&question)) {
+        if let (Tcp::Answers(reply), true, Ok(message)) = (tcp, read, Message::from_vec(&question))
+        {
             for packet in reply(&message) {
-                let length = u16::try_from(packet.len()).unwrap_or(u16::MAX).to_be_bytes();
-                let _ = stream.write_all(&[&length, packet.as_slice()].concat()).await;
+                let length = u16::try_from(packet.len())
+                    .unwrap_or(u16::MAX)
+                    .to_be_bytes();
+                let _ = stream
+                    .write_all(&[&length, packet.as_slice()].concat())
+                    .await;
             }
         }
         held.push(stream);
@@ -124,7 +146,15 @@ pub fn empty(question: &Message, code: ResponseCode) -> Message {
 /// The same, with the zone that says no.
 pub fn denied(question: &Message, code: ResponseCode, zone: &str) -> Packets {
     let mut response = empty(question, code);
-    let soa = SOA::new(name("ns.example."), name("root.example."), 1, 7200, 900, 1_209_600, 60);
+    let soa = SOA::new(
+        name("ns.example."),
+        name("root.example."),
+        1,
+        7200,
+        900,
+        1_209_600,
+        60,
+    );
     response.add_authority(Record::from_rdata(name(zone), 60, RData::SOA(soa)));
     bytes(&response)
 }
@@ -135,11 +165,16 @@ pub fn addresses(question: &Message, addresses: &[Ipv4Addr], aliases: usize) -> 
     let mut owner = question.queries[0].name().clone();
     for n in 0..aliases {
         let next = name(&format!("alias-{n}.example."));
-        response.add_answer(Record::from_rdata(owner, 60, RData::CNAME(CNAME(next.clone()))));
+        response.add_answer(Record::from_rdata(
+            owner,
+            60,
+            RData::CNAME(CNAME(next.clone())),
+        ));
         owner = next;
     }
     if is_a(question) {
-        let record = |address: &Ipv4Addr| Record::from_rdata(owner.clone(), 60, RData::A(A(*address)));
+        let record =
+            |address: &Ipv4Addr| Record::from_rdata(owner.clone(), 60, RData::A(A(*address)));
         response.add_answers(addresses.iter().map(record));
     }
     response

@@ -1,4 +1,5 @@
-//! One run of the probe in the demo's healthy world, with one server in it replaced; and what must hold for every run.
+//! One run of the probe in the demo's healthy world, with one server in it replaced; and what must
+//! hold for every run.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,17 +16,24 @@ use pullprobe::run::{self, Environment, Options};
 use pullprobe::vantage;
 use rustls::RootCertStore;
 
-/// No deadline of the probe's own adds up to more than this, so a run that takes longer was kept by a server. The deadline
-/// of the run itself lies beyond it.
+/// No deadline of the probe's own adds up to more than this, so a run that takes longer was kept by
+/// a server. The deadline of the run itself lies beyond it.
 pub const LONGEST_RUN: Duration = Duration::from_secs(24);
 const DEADLINE: Duration = Duration::from_secs(40);
 
 /// CloudWatch Logs takes events of 256 KiB.
 const LARGEST_REPORT: usize = 256 * 1024;
 
-/// Keys, session tokens, the registry's token (base64 of `AWS:`), secrets, parameters, and what hostile servers put where
-/// signatures are.
-const SECRETS: [&str; 6] = ["demo/secret", "demo-session-token", "QVdTO", "correct horse", "battery staple", "CANARY"];
+/// Keys, session tokens, the registry's token (base64 of `AWS:`), secrets, parameters, and what
+/// hostile servers put where signatures are.
+const SECRETS: [&str; 6] = [
+    "demo/secret",
+    "demo-session-token",
+    "QVdTO",
+    "correct horse",
+    "battery staple",
+    "CANARY",
+];
 
 pub struct Rehearsal {
     pub world: World,
@@ -53,14 +61,25 @@ impl Rehearsal {
         for target in &mut plan.targets {
             target.port = world.port;
         }
-        let roots = RootCertStore { roots: world.roots.roots.clone() };
-        Self { resolver: world.resolver, world, plan, roots }
+        let roots = RootCertStore {
+            roots: world.roots.roots.clone(),
+        };
+        Self {
+            resolver: world.resolver,
+            world,
+            plan,
+            roots,
+        }
     }
 
     /// Sends the target of this role to another port.
     #[allow(dead_code, reason = "bad resolvers need no other port")]
     pub fn set_port(&mut self, role: Role, port: u16) {
-        self.plan.targets.iter_mut().filter(|target| target.role == role).for_each(|target| target.port = port);
+        self.plan
+            .targets
+            .iter_mut()
+            .filter(|target| target.role == role)
+            .for_each(|target| target.port = port);
     }
 
     /// Runs, and checks what holds whatever a server does. The error says what did not.
@@ -87,13 +106,30 @@ impl Rehearsal {
         let leaked = SECRETS.into_iter().find(|secret| line.contains(secret));
         let wrong = [
             (elapsed > LONGEST_RUN, format!("it took {elapsed:?}")),
-            (line.len() > LARGEST_REPORT, format!("the report has {} bytes", line.len())),
-            (line.contains('\n') || serde_json::from_str::<Report>(&line).is_err(), "the report is no line".into()),
-            (report.run.internal_error.is_some(), "a part of the probe panicked".into()),
+            (
+                line.len() > LARGEST_REPORT,
+                format!("the report has {} bytes", line.len()),
+            ),
+            (
+                line.contains('\n') || serde_json::from_str::<Report>(&line).is_err(),
+                "the report is no line".into(),
+            ),
+            (
+                report.run.internal_error.is_some(),
+                "a part of the probe panicked".into(),
+            ),
             (leaked.is_some(), format!("{leaked:?} is in the report")),
         ];
-        let wrong: Vec<_> = wrong.into_iter().filter(|(wrong, _)| *wrong).map(|(_, what)| what).collect();
-        if wrong.is_empty() { Ok(report) } else { Err(wrong.join("; ")) }
+        let wrong: Vec<_> = wrong
+            .into_iter()
+            .filter(|(wrong, _)| *wrong)
+            .map(|(_, what)| what)
+            .collect();
+        if wrong.is_empty() {
+            Ok(report)
+        } else {
+            Err(wrong.join("; "))
+        }
     }
 }
 
@@ -106,14 +142,22 @@ pub fn address(role: Role) -> Ipv4Addr {
 /// What did not pass, and is no consequence of `victim`'s server.
 pub fn affected(report: &Report, victim: Role) -> Vec<&Observation> {
     let consequence = |seen: &Observation| {
-        seen.role == victim || (victim == Role::EcrDkr && seen.role == Role::S3 && seen.phase == Phase::Fetch)
+        seen.role == victim
+            || (victim == Role::EcrDkr && seen.role == Role::S3 && seen.phase == Phase::Fetch)
     };
-    report.observations.iter().filter(|seen| !seen.passed() && !consequence(seen)).collect()
+    report
+        .observations
+        .iter()
+        .filter(|seen| !seen.passed() && !consequence(seen))
+        .collect()
 }
 
 /// A runtime as the binary has it.
 pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// Carries out every story, several at once: most of their time is waiting. Returns what was wrong.
@@ -126,6 +170,9 @@ pub fn all<S: Sync>(stories: &[S], tell: impl Fn(&S) -> Option<String> + Sync) -
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap())
+            .collect()
     })
 }

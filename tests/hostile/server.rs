@@ -1,4 +1,5 @@
-//! A server that does what its script says: over TLS with a certificate that the probe trusts, or instead of TLS.
+//! A server that does what its script says: over TLS with a certificate that the probe trusts, or
+//! instead of TLS.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -49,14 +50,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it at the address that the demo's names have, on a port of its own, and lets `roots` trust it.
+    /// Starts it at the address that the demo's names have, on a port of its own, and lets `roots`
+    /// trust it.
     pub fn start(role: Role, manner: Manner, roots: &mut RootCertStore) -> Self {
         let address: Ipv4Addr = super::run::address(role);
         let listener = std::net::TcpListener::bind((address, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let listener = TcpListener::from_std(listener).unwrap();
-        let extra = if let Manner::Tls(extra, _) = &manner { *extra } else { 0 };
+        let extra = if let Manner::Tls(extra, _) = &manner {
+            *extra
+        } else {
+            0
+        };
         let tls = TlsAcceptor::from(certified(&setting::host(role), extra, roots));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -66,7 +72,10 @@ impl Server {
                 clients.spawn(serve(stream, manner.clone(), tls.clone()));
             }
         });
-        Self { port, _tasks: tasks }
+        Self {
+            port,
+            _tasks: tasks,
+        }
     }
 }
 
@@ -76,7 +85,9 @@ async fn serve(mut stream: TcpStream, manner: Manner, tls: TlsAcceptor) {
             let _ = play(&mut stream, &script).await;
         }
         Manner::Tls(_, answers) => {
-            let Ok(mut stream) = tls.accept(stream).await else { return };
+            let Ok(mut stream) = tls.accept(stream).await else {
+                return;
+            };
             while let Some(path) = request(&mut stream).await {
                 if !play(&mut stream, &answers(&path)).await.unwrap_or(false) {
                     break;
@@ -94,7 +105,12 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
         head.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8(head).ok()?;
-    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let length = head.lines().find_map(|line| {
+        line.to_lowercase()
+            .strip_prefix("content-length: ")?
+            .parse()
+            .ok()
+    });
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body).await.ok()?;
     Some(head.split(' ').nth(1)?.to_owned())
@@ -132,7 +148,10 @@ fn certified(host: &str, extra: usize, roots: &mut RootCertStore) -> Arc<ServerC
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     roots.add(issuer.der().clone()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new([host.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let leaf = CertificateParams::new([host.to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
     let mut chain: Vec<CertificateDer<'static>> = vec![leaf.into()];
     chain.extend(std::iter::repeat_n(issuer.der().clone(), extra));
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -2,12 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use pullprobe::observation::{Lookup, LookupResult, Observation, Outcome, Phase, Purpose, Role, Scope};
+use pullprobe::observation::{
+    Lookup, LookupResult, Observation, Outcome, Phase, Purpose, Role, Scope,
+};
 use serde::de::DeserializeOwned;
 
 /// The rungs of each role, in order; a token service has `authorize` besides.
 pub fn ladder(role: Role) -> &'static [Phase] {
-    use Phase::{Authorize, Blob, Connect, Fetch, Handshake, Manifest, Mount, Read, Resolve, Write};
+    use Phase::{
+        Authorize, Blob, Connect, Fetch, Handshake, Manifest, Mount, Read, Resolve, Write,
+    };
     match role {
         Role::EcrApi => &[Resolve, Connect, Handshake, Authorize],
         Role::EcrDkr => &[Resolve, Connect, Handshake, Manifest, Blob],
@@ -15,7 +19,9 @@ pub fn ladder(role: Role) -> &'static [Phase] {
         Role::Logs => &[Resolve, Connect, Handshake, Write],
         Role::Registry => &[Resolve, Connect, Handshake, Manifest, Blob, Fetch],
         Role::Efs => &[Resolve, Connect, Mount],
-        Role::Splunk | Role::LogRouter | Role::SsmMessages | Role::ServiceConnect => &[Resolve, Connect, Handshake],
+        Role::Splunk | Role::LogRouter | Role::SsmMessages | Role::ServiceConnect => {
+            &[Resolve, Connect, Handshake]
+        }
         Role::Credentials | Role::Metadata | Role::Clock => &[Read],
         _ => &[Resolve, Connect, Handshake, Read],
     }
@@ -26,7 +32,9 @@ fn host(target: &str, role: Role) -> String {
         (Some((_, host)), _) => host.to_owned(),
         (None, Role::EcrApi) => "api.ecr.us-east-1.amazonaws.com".into(),
         (None, Role::EcrDkr) => "123456789012.dkr.ecr.us-east-1.amazonaws.com".into(),
-        (None, Role::S3) => "prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com".into(),
+        (None, Role::S3) => {
+            "prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com".into()
+        }
         (None, Role::Efs) => "fs-0123456789abcdef0.efs.us-east-1.amazonaws.com".into(),
         (None, Role::EnvironmentFile) => "app-config.s3.us-east-1.amazonaws.com".into(),
         (None, Role::Splunk) => "http-inputs.splunk.example.com".into(),
@@ -36,11 +44,20 @@ fn host(target: &str, role: Role) -> String {
     }
 }
 
-/// Where a target is unless its lines say otherwise: S3 and other registries on the internet, the rest in the VPC.
+/// Where a target is unless its lines say otherwise: S3 and other registries on the internet, the
+/// rest in the VPC.
 pub fn usual_address(role: Role, public: bool) -> IpAddr {
     let last = 10 + role as u8;
-    let outside = public || matches!(role, Role::S3 | Role::Registry | Role::EnvironmentFile | Role::Splunk);
-    if outside { [203, 0, 113, last].into() } else { [10, 0, 9, last].into() }
+    let outside = public
+        || matches!(
+            role,
+            Role::S3 | Role::Registry | Role::EnvironmentFile | Role::Splunk
+        );
+    if outside {
+        [203, 0, 113, last].into()
+    } else {
+        [10, 0, 9, last].into()
+    }
 }
 
 /// The task is 10.0.1.10 in 10.0.1.0/24.
@@ -70,7 +87,13 @@ pub fn role(target: &str) -> Role {
     word(name).unwrap_or_else(|| panic!("{target:?} is no role"))
 }
 
-pub fn made(target: &str, phase: Phase, outcome: Outcome, address: Option<IpAddr>, subject: &str) -> Observation {
+pub fn made(
+    target: &str,
+    phase: Phase,
+    outcome: Outcome,
+    address: Option<IpAddr>,
+    subject: &str,
+) -> Observation {
     let role = role(target);
     let mut made = Observation::new(target, role, phase, outcome);
     made.host = host(target, role);
@@ -82,7 +105,14 @@ pub fn made(target: &str, phase: Phase, outcome: Outcome, address: Option<IpAddr
             Some(failure) => LookupResult::Failed { failure },
         };
         let addresses = address.filter(|_| made.passed()).into_iter().collect();
-        made.lookups = vec![asked(&made.host, "A", Purpose::Target, result, addresses, None)];
+        made.lookups = vec![asked(
+            &made.host,
+            "A",
+            Purpose::Target,
+            result,
+            addresses,
+            None,
+        )];
     } else if let Some(address) = address.filter(|_| network) {
         made.peer = Some(SocketAddr::new(address, 443));
         made.scope = Some(scope_of(address));
@@ -100,7 +130,10 @@ pub fn made(target: &str, phase: Phase, outcome: Outcome, address: Option<IpAddr
 pub fn observation(line: &str) -> Observation {
     let mut words = line.split_whitespace();
     let target = words.next().unwrap_or_default();
-    let phase: Phase = words.next().and_then(word).unwrap_or_else(|| panic!("{line:?}: no phase"));
+    let phase: Phase = words
+        .next()
+        .and_then(word)
+        .unwrap_or_else(|| panic!("{line:?}: no phase"));
     let (mut address, mut scope, mut subject, mut outcome) = (None, None, String::new(), None);
     let (mut elapsed, mut keys) = (0, Vec::new());
     for part in words {
@@ -110,14 +143,21 @@ pub fn observation(line: &str) -> Observation {
             address = Some(parsed);
         } else if let Some(parsed) = word::<Scope>(part) {
             scope = Some(parsed);
-        } else if let Some(number) = part.strip_suffix("ms").and_then(|number| number.parse().ok()) {
+        } else if let Some(number) = part
+            .strip_suffix("ms")
+            .and_then(|number| number.parse().ok())
+        {
             elapsed = number;
         } else if part == "passed" {
             outcome = Some(Outcome::Passed);
         } else if part == "not-checked" {
-            outcome = Some(Outcome::NotChecked { why: "left out".into() });
+            outcome = Some(Outcome::NotChecked {
+                why: "left out".into(),
+            });
         } else if part == "not-reached" {
-            outcome = Some(Outcome::NotReached { blocked_by: "an earlier phase".into() });
+            outcome = Some(Outcome::NotReached {
+                blocked_by: "an earlier phase".into(),
+            });
         } else if let Some(failure) = word(part) {
             outcome = Some(Outcome::Failed { failure });
         } else {
@@ -128,13 +168,18 @@ pub fn observation(line: &str) -> Observation {
     if subject.is_empty() && !matches!(outcome, Outcome::NotReached { .. }) {
         subject_of(phase).clone_into(&mut subject);
     }
-    let address = address.or_else(|| Some(usual_address(role(target), scope == Some(Scope::Public))));
+    let address =
+        address.or_else(|| Some(usual_address(role(target), scope == Some(Scope::Public))));
     let mut seen = made(target, phase, outcome, address, &subject);
     seen.scope = scope.or(seen.scope);
     seen.elapsed_ms = elapsed;
     for (key, value) in keys {
         match key {
-            "attempts" => seen.attempts = value.parse().unwrap_or_else(|_| panic!("{line:?}: attempts")),
+            "attempts" => {
+                seen.attempts = value
+                    .parse()
+                    .unwrap_or_else(|_| panic!("{line:?}: attempts"))
+            }
             "expect" => seen.expected = vec![format!("an address that is {value}")],
             "presented" => seen.presented = vec![value.to_owned()],
             "small" => seen.small_segments_pass = Some(value == "pass"),
@@ -171,21 +216,47 @@ fn asked(
 
 pub fn lookup(line: &str, host: &str) -> Lookup {
     let words: Vec<_> = line.split_whitespace().collect();
-    let [kind, purpose, rest @ ..] = words.as_slice() else { panic!("{line:?}: kind, purpose, answer") };
+    let [kind, purpose, rest @ ..] = words.as_slice() else {
+        panic!("{line:?}: kind, purpose, answer")
+    };
     let purpose = word(purpose).unwrap_or_else(|| panic!("{line:?}: no purpose"));
-    let of = |key: &str| rest.iter().find_map(|part| part.strip_prefix(key)).map(str::to_owned);
+    let of = |key: &str| {
+        rest.iter()
+            .find_map(|part| part.strip_prefix(key))
+            .map(str::to_owned)
+    };
     let addresses: Vec<IpAddr> = rest.iter().filter_map(|part| part.parse().ok()).collect();
     let failure = rest.iter().find_map(|part| word(part));
     let zone = of("zone=");
-    assert!(failure.is_some() || !addresses.is_empty() || zone.is_some(), "{line:?}: no answer");
-    let result = failure.map_or(LookupResult::Answered, |failure| LookupResult::Failed { failure });
-    let mut lookup = asked(&of("name=").unwrap_or(host.to_owned()), kind, purpose, result, addresses, zone);
+    assert!(
+        failure.is_some() || !addresses.is_empty() || zone.is_some(),
+        "{line:?}: no answer"
+    );
+    let result = failure.map_or(LookupResult::Answered, |failure| LookupResult::Failed {
+        failure,
+    });
+    let mut lookup = asked(
+        &of("name=").unwrap_or(host.to_owned()),
+        kind,
+        purpose,
+        result,
+        addresses,
+        zone,
+    );
     lookup.zone_server = of("server=");
     lookup.over_tcp = rest.contains(&"over-tcp");
     if let Some(resolver) = of("resolver=") {
-        lookup.resolver = SocketAddr::new(resolver.parse().unwrap_or_else(|_| panic!("{line:?}: resolver")), 53);
+        lookup.resolver = SocketAddr::new(
+            resolver
+                .parse()
+                .unwrap_or_else(|_| panic!("{line:?}: resolver")),
+            53,
+        );
     }
-    if let Some(elapsed) = rest.iter().find_map(|part| part.strip_suffix("ms")?.parse().ok()) {
+    if let Some(elapsed) = rest
+        .iter()
+        .find_map(|part| part.strip_suffix("ms")?.parse().ok())
+    {
         lookup.elapsed_ms = elapsed;
     }
     lookup

@@ -4,14 +4,16 @@
 //! <target> <phase> [address] [same-subnet|private|public] [subject] <outcome> [123ms] [key=value…]
 //! s3 connect 198.18.0.10 public timed-out 4200ms
 //! ```
-//! The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves out is what the probe would
-//! have seen: rungs below the first line of a target worked, rungs above its last failure were never reached.
+//! The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves
+//! out is what the probe would have seen: rungs below the first line of a target worked, rungs
+//! above its last failure were never reached.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use pullprobe::observation::{
-    Answer, Certificate, Denial, Failure, Observation, Outcome, Phase, PolicyKind, Role, SourcePorts,
+    Answer, Certificate, Denial, Failure, Observation, Outcome, Phase, PolicyKind, Role,
+    SourcePorts,
 };
 use serde::Deserialize;
 
@@ -44,7 +46,8 @@ pub struct Story {
     silent_public: Vec<String>,
     #[serde(default)]
     seen: Vec<String>,
-    /// `<kind> <purpose> <failure|address…> [zone=…] [server=…] [name=…] [resolver=…] [over-tcp] [1ms]`, by observation.
+    /// `<kind> <purpose> <failure|address…> [zone=…] [server=…] [name=…] [resolver=…] [over-tcp]
+    /// [1ms]`, by observation.
     #[serde(default)]
     lookups: BTreeMap<String, Vec<String>>,
     #[serde(default)]
@@ -117,7 +120,14 @@ struct Leaf {
 /// What a rung of this kind can end with.
 pub fn failures_of(phase: &str) -> &'static [&'static str] {
     match phase {
-        "resolve" => &["timed-out", "unreachable", "no-such-name", "no-address", "server-failure", "query-refused"],
+        "resolve" => &[
+            "timed-out",
+            "unreachable",
+            "no-such-name",
+            "no-address",
+            "server-failure",
+            "query-refused",
+        ],
         "connect" => &["timed-out", "refused", "reset", "unreachable"],
         "handshake" => &[
             "stalled",
@@ -129,7 +139,14 @@ pub fn failures_of(phase: &str) -> &'static [&'static str] {
             "handshake-refused",
             "unexpected-answer",
         ],
-        "mount" => &["stalled", "reset", "unreachable", "denied", "service-failure", "unexpected-answer"],
+        "mount" => &[
+            "stalled",
+            "reset",
+            "unreachable",
+            "denied",
+            "service-failure",
+            "unexpected-answer",
+        ],
         _ => &[
             "timed-out",
             "stalled",
@@ -163,10 +180,13 @@ pub fn told_in(lines: &[&str]) -> Vec<Observation> {
 }
 
 impl Story {
-    /// What the probe would have recorded, sorted as it sorts. Panics with the line that cannot be read.
+    /// What the probe would have recorded, sorted as it sorts. Panics with the line that cannot be
+    /// read.
     pub fn observations(&self) -> Vec<Observation> {
         let mut seen: Vec<Observation> = match &self.observations {
-            Some(json) => serde_json::from_str(json).unwrap_or_else(|error| panic!("observations: {error}")),
+            Some(json) => {
+                serde_json::from_str(json).unwrap_or_else(|error| panic!("observations: {error}"))
+            }
             None => self.told(),
         };
         for (id, lookups) in &self.lookups {
@@ -178,7 +198,10 @@ impl Story {
             find(&mut seen, id).answer = Some(answer.read());
         }
         for (id, ports) in &self.ports {
-            let ports = SourcePorts { answered: ports.answered.clone(), silent: ports.silent.clone() };
+            let ports = SourcePorts {
+                answered: ports.answered.clone(),
+                silent: ports.silent.clone(),
+            };
             find(&mut seen, id).source_ports = Some(ports);
         }
         for (id, leaf) in &self.leaf {
@@ -191,7 +214,9 @@ impl Story {
             }];
             find(&mut seen, id).presented.clone_from(&leaf.names);
         }
-        seen.sort_by(|a, b| (a.role, a.target(), a.phase, &a.id).cmp(&(b.role, b.target(), b.phase, &b.id)));
+        seen.sort_by(|a, b| {
+            (a.role, a.target(), a.phase, &a.id).cmp(&(b.role, b.target(), b.phase, &b.id))
+        });
         seen
     }
 
@@ -209,10 +234,25 @@ impl Story {
             for target in targets {
                 let role = role(target);
                 let address = usual_address(role, public);
-                for &phase in ladder(role).iter().filter(|&&phase| last.is_none_or(|last| phase <= last)) {
+                for &phase in ladder(role)
+                    .iter()
+                    .filter(|&&phase| last.is_none_or(|last| phase <= last))
+                {
                     let silent = last == Some(Phase::Connect) && phase == Phase::Connect;
-                    let outcome = if silent { Outcome::Failed { failure: Failure::TimedOut } } else { Outcome::Passed };
-                    seen.push(made(target, phase, outcome, Some(address), subject_of(phase)));
+                    let outcome = if silent {
+                        Outcome::Failed {
+                            failure: Failure::TimedOut,
+                        }
+                    } else {
+                        Outcome::Passed
+                    };
+                    seen.push(made(
+                        target,
+                        phase,
+                        outcome,
+                        Some(address),
+                        subject_of(phase),
+                    ));
                 }
             }
         }
@@ -224,11 +264,20 @@ impl Story {
             complete(&mut seen, &target);
         }
         if !seen.iter().any(|seen| seen.role == Role::Clock) {
-            let dated = seen.iter().any(|seen| seen.phase.is_exchange() && seen.passed() && !seen.host.is_empty());
+            let dated = seen
+                .iter()
+                .any(|seen| seen.phase.is_exchange() && seen.passed() && !seen.host.is_empty());
             let why = "no service sent a Date header".to_owned();
-            let outcome = if dated { Outcome::Passed } else { Outcome::NotChecked { why } };
+            let outcome = if dated {
+                Outcome::Passed
+            } else {
+                Outcome::NotChecked { why }
+            };
             let mut clock = made("clock", Phase::Read, outcome, None, "");
-            clock.answer = dated.then(|| Answer { clock_offset_s: Some(0), ..Answer::default() });
+            clock.answer = dated.then(|| Answer {
+                clock_offset_s: Some(0),
+                ..Answer::default()
+            });
             seen.push(clock);
         }
         seen
@@ -238,18 +287,45 @@ impl Story {
 /// Adds the rungs that the story leaves out.
 fn complete(seen: &mut Vec<Observation>, target: &str) {
     let role = role(target);
-    let told: Vec<Observation> = seen.iter().filter(|seen| seen.target() == target).cloned().collect();
+    let told: Vec<Observation> = seen
+        .iter()
+        .filter(|seen| seen.target() == target)
+        .cloned()
+        .collect();
     let first = told.iter().map(|seen| seen.phase).min();
-    let address = told.iter().find_map(|seen| seen.peer).map_or(usual_address(role, false), |peer| peer.ip());
-    for &phase in ladder(role).iter().filter(|&&phase| told.iter().all(|seen| seen.phase != phase)) {
+    let address = told
+        .iter()
+        .find_map(|seen| seen.peer)
+        .map_or(usual_address(role, false), |peer| peer.ip());
+    for &phase in ladder(role)
+        .iter()
+        .filter(|&&phase| told.iter().all(|seen| seen.phase != phase))
+    {
         if first.is_none_or(|first| phase < first) {
-            seen.push(made(target, phase, Outcome::Passed, Some(address), subject_of(phase)));
+            seen.push(made(
+                target,
+                phase,
+                Outcome::Passed,
+                Some(address),
+                subject_of(phase),
+            ));
             continue;
         }
-        let before = told.iter().filter(|seen| seen.phase < phase).max_by_key(|seen| seen.phase);
-        let peers: Vec<IpAddr> = told.iter().filter(|o| o.passed()).filter_map(|o| Some(o.peer?.ip())).collect();
+        let before = told
+            .iter()
+            .filter(|seen| seen.phase < phase)
+            .max_by_key(|seen| seen.phase);
+        let peers: Vec<IpAddr> = told
+            .iter()
+            .filter(|o| o.passed())
+            .filter_map(|o| Some(o.peer?.ip()))
+            .collect();
         if phase == Phase::Handshake && !peers.is_empty() {
-            seen.extend(peers.into_iter().map(|peer| made(target, phase, Outcome::Passed, Some(peer), "")));
+            seen.extend(
+                peers
+                    .into_iter()
+                    .map(|peer| made(target, phase, Outcome::Passed, Some(peer), "")),
+            );
         } else {
             let blocked_by = before.map_or_else(String::new, |before| before.id.clone());
             let mut unreached = made(target, phase, Outcome::NotReached { blocked_by }, None, "");
@@ -263,7 +339,9 @@ impl AnswerOf {
     fn read(&self) -> Answer {
         let denied = self.action.is_some() || self.policy.is_some();
         let denial = Denial {
-            principal: Some("arn:aws:sts::123456789012:assumed-role/ecsTaskExecutionRole/task".into()),
+            principal: Some(
+                "arn:aws:sts::123456789012:assumed-role/ecsTaskExecutionRole/task".into(),
+            ),
             action: self.action.clone(),
             resource: self.resource.clone(),
             policy: self.policy,

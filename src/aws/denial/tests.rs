@@ -2,7 +2,12 @@ use super::*;
 
 const ROLE: &str = "arn:aws:sts::111122223333:assumed-role/ecsTaskExecutionRole/17cb";
 
-fn denial(principal: &str, action: &str, resource: &str, policy: impl Into<Option<PolicyKind>>) -> Denial {
+fn denial(
+    principal: &str,
+    action: &str,
+    resource: &str,
+    policy: impl Into<Option<PolicyKind>>,
+) -> Denial {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     Denial {
         principal: some(principal),
@@ -31,23 +36,37 @@ fn names_every_kind_of_policy_in_both_forms() {
         ("resource control policy", PolicyKind::ResourceControl),
         ("role trust policy", PolicyKind::RoleTrust),
     ] {
-        let base = format!("User: {ROLE} is not authorized to perform: ecr:BatchGetImage on resource: *");
+        let base =
+            format!("User: {ROLE} is not authorized to perform: ecr:BatchGetImage on resource: *");
         let implicit = denial(ROLE, "ecr:BatchGetImage", "*", kind);
         let text = format!("{base} because no {name} allows the ecr:BatchGetImage action");
         check(&text, implicit.clone());
         check(&text.replace(' ', "\n  "), implicit.clone());
         check(
-            &text.to_uppercase().replace(&*ROLE.to_uppercase(), ROLE).replace("ECR:BATCHGETIMAGE", "ecr:BatchGetImage"),
+            &text
+                .to_uppercase()
+                .replace(&*ROLE.to_uppercase(), ROLE)
+                .replace("ECR:BATCHGETIMAGE", "ecr:BatchGetImage"),
             implicit.clone(),
         );
-        let explicit = Denial { explicit: true, ..implicit };
-        for lead in ["with an explicit deny in a", "with an explicit deny in an", "due to an explicit deny in the"] {
+        let explicit = Denial {
+            explicit: true,
+            ..implicit
+        };
+        for lead in [
+            "with an explicit deny in a",
+            "with an explicit deny in an",
+            "due to an explicit deny in the",
+        ] {
             check(&format!("{base} {lead} {name}."), explicit.clone());
         }
         let arn = "arn:aws:organizations::052343574110:policy/o-y3vn/p-kfhx";
         check(
             &format!("{base} with an explicit deny in a {name}: {arn}."),
-            Denial { policy_arn: Some(arn.into()), ..explicit },
+            Denial {
+                policy_arn: Some(arn.into()),
+                ..explicit
+            },
         );
     }
 }
@@ -67,19 +86,32 @@ fn reads_what_services_and_clients_make_of_it() {
             "{ROLE} is not authorized to perform: s3:ListBucket on resource: \\\"arn:aws:s3:::a bucket\\\" because no \
              session policy allows the s3:ListBucket action (Service: Amazon S3; Status Code: 403;"
         ),
-        denial(ROLE, "s3:ListBucket", "arn:aws:s3:::a bucket", PolicyKind::Session),
+        denial(
+            ROLE,
+            "s3:ListBucket",
+            "arn:aws:s3:::a bucket",
+            PolicyKind::Session,
+        ),
     );
     check(
         &format!(
             "User: {ROLE} is not authorized to perform: logs:CreateLogGroup on resource: \
                   arn:aws:logs:us-east-2:997763366404:log-group:/ecs/k:log-stream: status code: 400, request id: x"
         ),
-        denial(ROLE, "logs:CreateLogGroup", "arn:aws:logs:us-east-2:997763366404:log-group:/ecs/k:log-stream:", None),
+        denial(
+            ROLE,
+            "logs:CreateLogGroup",
+            "arn:aws:logs:us-east-2:997763366404:log-group:/ecs/k:log-stream:",
+            None,
+        ),
     );
     check(
         "denied: User: ... is not authorized to perform: sqs:receivemessage with an explicit deny in a VPC endpoint \
          policy transitively through a service control policy",
-        Denial { explicit: true, ..denial("", "sqs:receivemessage", "", PolicyKind::VpcEndpoint) },
+        Denial {
+            explicit: true,
+            ..denial("", "sqs:receivemessage", "", PolicyKind::VpcEndpoint)
+        },
     );
     check(
         "User: arn:aws:sts::***:assumed-role/r is not authorized to perform: ecr:BatchGetImage on resource: \
@@ -107,14 +139,31 @@ fn reads_what_services_and_clients_make_of_it() {
 
 #[test]
 fn reads_as_much_as_a_cut_text_holds() {
-    let base = format!("User: {ROLE} is not authorized to perform: ecr:BatchGetImage on resource: * because no ");
+    let base = format!(
+        "User: {ROLE} is not authorized to perform: ecr:BatchGetImage on resource: * because no "
+    );
     let expected = |kind: Option<PolicyKind>| denial(ROLE, "ecr:BatchGetImage", "*", kind);
-    check(&format!("{base}identity-ba"), expected(Some(PolicyKind::Identity)));
-    check(&format!("{base}VPC..."), expected(Some(PolicyKind::VpcEndpoint)));
+    check(
+        &format!("{base}identity-ba"),
+        expected(Some(PolicyKind::Identity)),
+    );
+    check(
+        &format!("{base}VPC..."),
+        expected(Some(PolicyKind::VpcEndpoint)),
+    );
     check(&format!("{base}resource-"), expected(None));
-    check(&format!("{base}resource-b…"), expected(Some(PolicyKind::Resource)));
-    check(&format!("User: {ROLE} is not authorized to perform: ecr:Batch..."), denial(ROLE, "ecr:Batch", "", None));
-    check(&format!("User: {ROLE} is not authorized to perform: "), denial(ROLE, "", "", None));
+    check(
+        &format!("{base}resource-b…"),
+        expected(Some(PolicyKind::Resource)),
+    );
+    check(
+        &format!("User: {ROLE} is not authorized to perform: ecr:Batch..."),
+        denial(ROLE, "ecr:Batch", "", None),
+    );
+    check(
+        &format!("User: {ROLE} is not authorized to perform: "),
+        denial(ROLE, "", "", None),
+    );
 }
 
 #[test]
@@ -159,7 +208,10 @@ fn survives_every_cut_of_an_odd_text_and_bounds_its_fields() {
         parse(&text[..start]);
     }
     let long = "ä".repeat(9_000);
-    let denial = parse(&format!("User: {long} is not authorized to perform: a:b on resource: {long}")).unwrap();
+    let denial = parse(&format!(
+        "User: {long} is not authorized to perform: a:b on resource: {long}"
+    ))
+    .unwrap();
     assert_eq!(denial.principal.unwrap().chars().count(), LONGEST_FIELD);
     parse(&"User: is not authorized to perform: ".repeat(10_000));
 }

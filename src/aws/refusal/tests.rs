@@ -6,29 +6,52 @@ use super::*;
 use crate::observation::PolicyKind;
 
 fn refusal(status: u16, headers: &[(&'static str, &str)], body: impl AsRef<[u8]>) -> Refusal {
-    let pairs =
-        headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
+    let pairs = headers.iter().map(|(name, value)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_str(value).unwrap(),
+        )
+    });
     read(status, &pairs.collect(), body.as_ref())
 }
 
 #[track_caller]
 fn check(status: u16, body: &str, code: &str, message: &str, failure: Failure) {
     let refusal = refusal(status, &[], body);
-    assert_eq!((&*refusal.code, &*refusal.message, refusal.failure), (code, message, failure), "{body}");
+    assert_eq!(
+        (&*refusal.code, &*refusal.message, refusal.failure),
+        (code, message, failure),
+        "{body}"
+    );
 }
 
 #[test]
 fn reads_aws_json() {
     let text = "User: arn:aws:sts::1:assumed-role/r/s is not authorized to perform: ecr:GetAuthorizationToken on \
                 resource: * because no VPC endpoint policy allows the ecr:GetAuthorizationToken action";
-    let body = format!(r#"{{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"{text}"}}"#);
+    let body = format!(
+        r#"{{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"{text}"}}"#
+    );
     let seen = refusal(400, &[("x-amzn-requestid", "3d181671-2223")], body);
-    assert_eq!((&*seen.code, &*seen.message, &*seen.request_id), ("AccessDeniedException", text, "3d181671-2223"));
+    assert_eq!(
+        (&*seen.code, &*seen.message, &*seen.request_id),
+        ("AccessDeniedException", text, "3d181671-2223")
+    );
     assert_eq!(seen.failure, Failure::Denied);
-    assert_eq!(seen.denial.and_then(|denial| denial.policy), Some(PolicyKind::VpcEndpoint));
+    assert_eq!(
+        seen.denial.and_then(|denial| denial.policy),
+        Some(PolicyKind::VpcEndpoint)
+    );
 
-    let seen = refusal(400, &[("x-amzn-errortype", "ThrottlingException:http://internal/")], r#"{"message":null}"#);
-    assert_eq!((&*seen.code, seen.failure), ("ThrottlingException", Failure::Throttled));
+    let seen = refusal(
+        400,
+        &[("x-amzn-errortype", "ThrottlingException:http://internal/")],
+        r#"{"message":null}"#,
+    );
+    assert_eq!(
+        (&*seen.code, seen.failure),
+        ("ThrottlingException", Failure::Throttled)
+    );
 
     check(
         400,
@@ -53,13 +76,48 @@ fn reads_the_registry_envelope() {
         format!(r#"{{"errors":[{{"code":"{code}","message":"{message}","detail":{{"a":[]}}}}]}}"#)
     };
     for (status, code, message, failure) in [
-        (404, "NAME_UNKNOWN", "The repository with name 'a' does not exist", Failure::NotFound),
-        (404, "MANIFEST_UNKNOWN", "Requested image not found", Failure::NotFound),
-        (403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.", Failure::ExpiredToken),
-        (403, "DENIED", "Your Authorization Token has expired. Please run", Failure::ExpiredToken),
-        (403, "DENIED", "requested access to the resource is denied", Failure::Denied),
-        (401, "UNAUTHORIZED", "authentication required", Failure::Unauthenticated),
-        (429, "TOOMANYREQUESTS", "You have reached your pull rate limit.", Failure::Throttled),
+        (
+            404,
+            "NAME_UNKNOWN",
+            "The repository with name 'a' does not exist",
+            Failure::NotFound,
+        ),
+        (
+            404,
+            "MANIFEST_UNKNOWN",
+            "Requested image not found",
+            Failure::NotFound,
+        ),
+        (
+            403,
+            "DENIED",
+            "Your authorization token has expired. Reauthenticate and try again.",
+            Failure::ExpiredToken,
+        ),
+        (
+            403,
+            "DENIED",
+            "Your Authorization Token has expired. Please run",
+            Failure::ExpiredToken,
+        ),
+        (
+            403,
+            "DENIED",
+            "requested access to the resource is denied",
+            Failure::Denied,
+        ),
+        (
+            401,
+            "UNAUTHORIZED",
+            "authentication required",
+            Failure::Unauthenticated,
+        ),
+        (
+            429,
+            "TOOMANYREQUESTS",
+            "You have reached your pull rate limit.",
+            Failure::Throttled,
+        ),
         (400, "UNKNOWN", "Rate exceeded", Failure::Throttled),
         (400, "UNKNOWN", "", Failure::UnexpectedAnswer),
     ] {
@@ -82,8 +140,20 @@ fn reads_xml() {
                  <RequestId>835E</RequestId><HostId>pom&amp;/=</HostId></Error>"
         )
     };
-    check(403, &s3("AccessDenied", "Access Denied"), "AccessDenied", "Access Denied", Failure::Denied);
-    check(403, &s3("AccessDenied", "Request has expired"), "AccessDenied", "Request has expired", Failure::ClockSkewed);
+    check(
+        403,
+        &s3("AccessDenied", "Access Denied"),
+        "AccessDenied",
+        "Access Denied",
+        Failure::Denied,
+    );
+    check(
+        403,
+        &s3("AccessDenied", "Request has expired"),
+        "AccessDenied",
+        "Request has expired",
+        Failure::ClockSkewed,
+    );
     check(
         403,
         &s3("RequestTimeTooSkewed", "The difference"),
@@ -91,8 +161,20 @@ fn reads_xml() {
         "The difference",
         Failure::ClockSkewed,
     );
-    check(503, &s3("SlowDown", "Please reduce"), "SlowDown", "Please reduce", Failure::Throttled);
-    check(404, &s3("NoSuchKey", "a &lt; b"), "NoSuchKey", "a < b", Failure::NotFound);
+    check(
+        503,
+        &s3("SlowDown", "Please reduce"),
+        "SlowDown",
+        "Please reduce",
+        Failure::Throttled,
+    );
+    check(
+        404,
+        &s3("NoSuchKey", "a &lt; b"),
+        "NoSuchKey",
+        "a < b",
+        Failure::NotFound,
+    );
     let denied = refusal(403, &[], s3("AccessDenied", "Access Denied"));
     assert_eq!((denied.denial, &*denied.request_id), (None, "835E"));
     check(
@@ -130,38 +212,83 @@ fn tells_credential_failures_apart() {
             "Signature not yet current: 20171218T075729Z is still later",
             Failure::ClockSkewed,
         ),
-        ("InvalidSignatureException", "The request signature we calculated does not match", Failure::InvalidSignature),
+        (
+            "InvalidSignatureException",
+            "The request signature we calculated does not match",
+            Failure::InvalidSignature,
+        ),
         (
             "UnrecognizedClientException",
             "The security token included in the request is invalid.",
             Failure::Unauthenticated,
         ),
-        ("ExpiredTokenException", "The security token included in the request is expired", Failure::ExpiredToken),
-        ("ResourceNotFoundException", "The specified log group does not exist.", Failure::NotFound),
+        (
+            "ExpiredTokenException",
+            "The security token included in the request is expired",
+            Failure::ExpiredToken,
+        ),
+        (
+            "ResourceNotFoundException",
+            "The specified log group does not exist.",
+            Failure::NotFound,
+        ),
         ("InternalServerError", "", Failure::ServiceFailure),
-        ("ValidationException", "1 validation error detected", Failure::UnexpectedAnswer),
+        (
+            "ValidationException",
+            "1 validation error detected",
+            Failure::UnexpectedAnswer,
+        ),
     ] {
-        check(400, &format!(r#"{{"__type":"{code}","message":"{message}"}}"#), code, message, failure);
+        check(
+            400,
+            &format!(r#"{{"__type":"{code}","message":"{message}"}}"#),
+            code,
+            message,
+            failure,
+        );
     }
 }
 
 #[test]
 fn reads_bodies_without_a_form() {
-    check(401, "Not Authorized\n", "", "Not Authorized", Failure::Unauthenticated);
+    check(
+        401,
+        "Not Authorized\n",
+        "",
+        "Not Authorized",
+        Failure::Unauthenticated,
+    );
     check(403, "", "", "", Failure::Denied);
     check(404, "", "", "", Failure::NotFound);
     check(502, "", "", "", Failure::ServiceFailure);
     check(200, "", "", "", Failure::UnexpectedAnswer);
     check(400, "<not xml", "", "<not xml", Failure::UnexpectedAnswer);
-    check(400, "{\"message\":", "", "{\"message\":", Failure::UnexpectedAnswer);
+    check(
+        400,
+        "{\"message\":",
+        "",
+        "{\"message\":",
+        Failure::UnexpectedAnswer,
+    );
 }
 
 #[test]
 fn a_web_page_is_not_the_services_answer() {
-    let page =
-        "<!DOCTYPE html>\n<html><head><TITLE lang=en>\nBlocked by\npolicy </TITLE></head><body><p>x</body></html>";
-    check(403, page, "", "Blocked by policy", Failure::UnexpectedAnswer);
-    check(404, "<html><body>nothing", "", "an HTML page", Failure::UnexpectedAnswer);
+    let page = "<!DOCTYPE html>\n<html><head><TITLE lang=en>\nBlocked by\npolicy </TITLE></head><body><p>x</body></html>";
+    check(
+        403,
+        page,
+        "",
+        "Blocked by policy",
+        Failure::UnexpectedAnswer,
+    );
+    check(
+        404,
+        "<html><body>nothing",
+        "",
+        "an HTML page",
+        Failure::UnexpectedAnswer,
+    );
     check(503, page, "", "Blocked by policy", Failure::ServiceFailure);
     let challenge = refusal(401, &[("www-authenticate", "Basic realm=\"r\"")], page);
     assert_eq!(challenge.failure, Failure::Unauthenticated);
@@ -182,10 +309,16 @@ fn survives_garbage_and_bounds_time_and_length() {
         "<!DOCTYPE a [<!ENTITY b \"c\">]><Error><Code>&b;</Code></Error>".into(),
     ] {
         let seen = refusal(400, &[], &body);
-        assert!(seen.message.chars().count() <= LONGEST_MESSAGE && seen.code.chars().count() <= LONGEST_NAME);
+        assert!(
+            seen.message.chars().count() <= LONGEST_MESSAGE
+                && seen.code.chars().count() <= LONGEST_NAME
+        );
         assert_eq!(seen.failure, Failure::UnexpectedAnswer);
     }
-    assert_eq!(refusal(403, &[], b"\xff\xfe\x00garbage").failure, Failure::UnexpectedAnswer);
+    assert_eq!(
+        refusal(403, &[], b"\xff\xfe\x00garbage").failure,
+        Failure::UnexpectedAnswer
+    );
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 

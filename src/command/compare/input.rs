@@ -14,8 +14,8 @@ use crate::compare::{Comparison, read::MARK};
 /// Bytes of a line. A report has at most 256 KiB; wrapped and escaped twice it stays below this.
 const LONGEST_LINE: u64 = 2 * 1024 * 1024;
 
-/// Members that hold events: of `filter-log-events` and `get-log-events`, of a subscription, of `get-query-results`, of
-/// Lambda's and Firehose's envelopes.
+/// Members that hold events: of `filter-log-events` and `get-log-events`, of a subscription, of
+/// `get-query-results`, of Lambda's and Firehose's envelopes.
 const CONTAINERS: [&str; 5] = ["events", "logEvents", "results", "Records", "records"];
 
 /// Gzip's first bytes (RFC 1952 section 2.3.1). CloudWatch Logs exports to S3 in it.
@@ -33,15 +33,29 @@ pub fn read(file: &Path, comparison: &mut Comparison) -> Result<(), Error> {
     let source = file.file_stem().unwrap_or_default().to_string_lossy();
     let opened = File::open(file).map_err(wrong)?;
     if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(Error::Usage(format!("{} is a directory: name the files in it", file.display())));
+        return Err(Error::Usage(format!(
+            "{} is a directory: name the files in it",
+            file.display()
+        )));
     }
-    read_from(BufReader::with_capacity(256 * 1024, opened), &source, comparison).map_err(wrong)
+    read_from(
+        BufReader::with_capacity(256 * 1024, opened),
+        &source,
+        comparison,
+    )
+    .map_err(wrong)
 }
 
 /// Lines, unless it begins with a document of several lines.
-fn read_from(mut reader: impl BufRead, source: &str, comparison: &mut Comparison) -> io::Result<()> {
+fn read_from(
+    mut reader: impl BufRead,
+    source: &str,
+    comparison: &mut Comparison,
+) -> io::Result<()> {
     if reader.fill_buf()?.starts_with(&GZIP) {
-        return Err(io::Error::other("it is compressed with gzip: zcat FILE | pullprobe compare -"));
+        return Err(io::Error::other(
+            "it is compressed with gzip: zcat FILE | pullprobe compare -",
+        ));
     }
     if reader.fill_buf()?.starts_with(MARK_OF_WINDOWS) {
         reader.consume(MARK_OF_WINDOWS.len());
@@ -86,19 +100,31 @@ fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
     }
 }
 
-/// Whether a JSON value begins here and ends on a later line. A report's line that was cut off is no such beginning.
+/// Whether a JSON value begins here and ends on a later line. A report's line that was cut off is
+/// no such beginning.
 fn begins_document(line: &[u8]) -> bool {
-    let begins = line.trim_ascii_start().starts_with(b"{") || line.trim_ascii_start().starts_with(b"[");
+    let begins =
+        line.trim_ascii_start().starts_with(b"{") || line.trim_ascii_start().starts_with(b"[");
     let too_long = line.len() as u64 > LONGEST_LINE;
-    let unfinished = || serde_json::from_slice::<IgnoredAny>(line).is_err_and(|error| error.is_eof());
+    let unfinished =
+        || serde_json::from_slice::<IgnoredAny>(line).is_err_and(|error| error.is_eof());
     begins && (too_long || (unfinished() && !String::from_utf8_lossy(line).contains(MARK)))
 }
 
 /// Documents one after the other, each of any size.
-fn documents(mut reader: impl BufRead, source: &str, comparison: &mut Comparison) -> io::Result<()> {
+fn documents(
+    mut reader: impl BufRead,
+    source: &str,
+    comparison: &mut Comparison,
+) -> io::Result<()> {
     while !at_end(&mut reader)? {
         let mut json = serde_json::Deserializer::from_reader(&mut reader);
-        if let Err(error) = (Document { source, comparison: &mut *comparison }).deserialize(&mut json) {
+        if let Err(error) = (Document {
+            source,
+            comparison: &mut *comparison,
+        })
+        .deserialize(&mut json)
+        {
             comparison.skip(&format!("the rest of {source} cannot be read: {error}"));
             return Ok(());
         }
@@ -109,7 +135,10 @@ fn documents(mut reader: impl BufRead, source: &str, comparison: &mut Comparison
 fn at_end(reader: &mut impl BufRead) -> io::Result<bool> {
     loop {
         let buffer = reader.fill_buf()?;
-        let blank = buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let blank = buffer
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count();
         let (empty, more) = (buffer.is_empty(), blank < buffer.len());
         reader.consume(blank);
         if empty || more {
@@ -118,7 +147,8 @@ fn at_end(reader: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
-/// A document: a report, a list of whatever, or an object with a list of events in it. Lists are not kept.
+/// A document: a report, a list of whatever, or an object with a list of events in it. Lists are
+/// not kept.
 struct Document<'a> {
     source: &'a str,
     comparison: &'a mut Comparison,
@@ -151,11 +181,19 @@ impl<'de> Visitor<'de> for Document<'_> {
         while let Some(name) = members.next_key::<String>()? {
             if CONTAINERS.contains(&name.as_str()) {
                 contained = true;
-                members.next_value_seed(Document { source: self.source, comparison: &mut *self.comparison })?;
+                members.next_value_seed(Document {
+                    source: self.source,
+                    comparison: &mut *self.comparison,
+                })?;
             } else {
                 let value = members.next_value::<Box<RawValue>>()?;
                 let comma = if whole.len() > 1 { "," } else { "" };
-                let _ = write!(whole, "{comma}{}:{}", serde_json::Value::String(name), value.get());
+                let _ = write!(
+                    whole,
+                    "{comma}{}:{}",
+                    serde_json::Value::String(name),
+                    value.get()
+                );
             }
         }
         whole.push('}');

@@ -16,8 +16,8 @@ use crate::report;
 /// Events of a page. CloudWatch Logs itself ends a page at 1 MB, which is some forty reports.
 const PAGE: usize = 1_000;
 
-/// Rows of a query. A report has some 30 KB, so that an answer has half of what a call may return; where they are longer,
-/// fewer are asked for. A hundred of the longest fit.
+/// Rows of a query. A report has some 30 KB, so that an answer has half of what a call may return;
+/// where they are longer, fewer are asked for. A hundred of the longest fit.
 const ROWS: usize = 1_000;
 const FEWEST_ROWS: usize = 100;
 
@@ -56,7 +56,11 @@ struct Event {
 }
 
 /// `FilterLogEvents`, page by page.
-pub async fn filter(client: &Client, wanted: &Wanted<'_>, comparison: &mut Comparison) -> Result<(), Error> {
+pub async fn filter(
+    client: &Client,
+    wanted: &Wanted<'_>,
+    comparison: &mut Comparison,
+) -> Result<(), Error> {
     let mut token: Option<String> = None;
     loop {
         let mut input = json!({
@@ -69,8 +73,10 @@ pub async fn filter(client: &Client, wanted: &Wanted<'_>, comparison: &mut Compa
         if let Some(token) = &token {
             input["nextToken"] = json!(token);
         }
-        let page: Page =
-            client.json(Api::LOGS, "FilterLogEvents", &input).await.map_err(|error| explain(wanted, &error))?;
+        let page: Page = client
+            .json(Api::LOGS, "FilterLogEvents", &input)
+            .await
+            .map_err(|error| explain(wanted, &error))?;
         for event in &page.events {
             comparison.add_text(&event.message, wanted.group);
         }
@@ -103,16 +109,21 @@ struct Field {
     value: String,
 }
 
-/// CloudWatch Logs Insights, the newest first. A query returns no more rows than it is asked for, so the next one ends
-/// where the last row of this one lies, and reaches back only as far as that many rows should: each is billed by what lies
-/// in its range. Every query ends earlier than the one before, so that there is a last one.
-pub async fn query(client: &Client, wanted: &Wanted<'_>, comparison: &mut Comparison) -> Result<(), Error> {
+/// CloudWatch Logs Insights, the newest first. A query returns no more rows than it is asked for,
+/// so the next one ends where the last row of this one lies, and reaches back only as far as that
+/// many rows should: each is billed by what lies in its range. Every query ends earlier than the
+/// one before, so that there is a last one.
+pub async fn query(
+    client: &Client,
+    wanted: &Wanted<'_>,
+    comparison: &mut Comparison,
+) -> Result<(), Error> {
     let start = wanted.start.as_second();
     let mut end = wanted.end.as_second();
     let (mut reach, mut limit) = (end - start, ROWS);
     let mut known: BTreeSet<String> = BTreeSet::new();
-    let mut signals =
-        Signals::listen().map_err(|error| Error::Tool(format!("signals cannot be listened to: {error}")))?;
+    let mut signals = Signals::listen()
+        .map_err(|error| Error::Tool(format!("signals cannot be listened to: {error}")))?;
     loop {
         let from = start.max(end - reach.max(1));
         let rows = match rows(client, wanted, (from, end), limit, &mut signals).await {
@@ -120,16 +131,26 @@ pub async fn query(client: &Client, wanted: &Wanted<'_>, comparison: &mut Compar
                 limit /= 2;
                 continue;
             }
-            Err(Unread::TooLong) => return Err(Error::Tool(format!("{}: {limit} rows are too long", wanted.group))),
+            Err(Unread::TooLong) => {
+                return Err(Error::Tool(format!(
+                    "{}: {limit} rows are too long",
+                    wanted.group
+                )));
+            }
             Err(Unread::Other(error)) => return Err(error),
             Ok(rows) => rows,
         };
-        let of =
-            |row: &[Field], name: &str| row.iter().find(|field| field.field == name).map(|field| field.value.clone());
+        let of = |row: &[Field], name: &str| {
+            row.iter()
+                .find(|field| field.field == name)
+                .map(|field| field.value.clone())
+        };
         let mut pointers = BTreeSet::new();
         let mut oldest = end;
         for row in &rows {
-            oldest = of(row, "@timestamp").and_then(|time| second(&time)).map_or(oldest, |time| oldest.min(time));
+            oldest = of(row, "@timestamp")
+                .and_then(|time| second(&time))
+                .map_or(oldest, |time| oldest.min(time));
             // The ranges share a second.
             let pointer = of(row, "@ptr").unwrap_or_default();
             if !pointer.is_empty() && known.contains(&pointer) {
@@ -143,14 +164,20 @@ pub async fn query(client: &Client, wanted: &Wanted<'_>, comparison: &mut Compar
             (false, _) => from,
             (true, true) => oldest.max(from),
             (true, false) => {
-                comparison.skip(&format!("more than {limit} reports in one second: not all of them were read"));
+                comparison.skip(&format!(
+                    "more than {limit} reports in one second: not all of them were read"
+                ));
                 end - 1
             }
         };
         if next < start || (next == start && !full) || end <= start {
             return Ok(());
         }
-        reach = if full { end - next } else { reach.saturating_mul(2) };
+        reach = if full {
+            end - next
+        } else {
+            reach.saturating_mul(2)
+        };
         (end, known) = (next, pointers);
     }
 }
@@ -177,7 +204,10 @@ async fn rows(
     let input = json!({ "logGroupName": wanted.group, "startTime": start, "endTime": end, "queryString": query });
     let wrong = |error: &aws::Error| Unread::Other(explain(wanted, error));
     // A signal is remembered meanwhile: a query that was started has to be known to be stopped.
-    let Started { query_id } = client.json(Api::LOGS, "StartQuery", &input).await.map_err(|error| wrong(&error))?;
+    let Started { query_id } = client
+        .json(Api::LOGS, "StartQuery", &input)
+        .await
+        .map_err(|error| wrong(&error))?;
     let gone = tokio::select! {
         answer = tokio::time::timeout(LONGEST_QUERY, finished(client, &query_id)) => match answer {
             Ok(Ok(Results { status, results })) if status == "Complete" => return Ok(results),
@@ -197,16 +227,27 @@ async fn rows(
     let stop = stopping.json::<serde_json::Value>(Api::LOGS, "StopQuery", &input);
     let stopped = match tokio::time::timeout(STOPPING, stop).await {
         Ok(Ok(_)) => "it was stopped".to_owned(),
-        Ok(Err(error)) => format!("it may still run: aws logs stop-query --query-id {query_id} ({error})"),
+        Ok(Err(error)) => {
+            format!("it may still run: aws logs stop-query --query-id {query_id} ({error})")
+        }
         Err(_) => format!("it may still run: aws logs stop-query --query-id {query_id}"),
     };
-    Err(Unread::Other(Error::Tool(format!("the query of {}: {gone}; {stopped}", wanted.group))))
+    Err(Unread::Other(Error::Tool(format!(
+        "the query of {}: {gone}; {stopped}",
+        wanted.group
+    ))))
 }
 
 /// The query's answer, once it has one.
 async fn finished(client: &Client, query_id: &str) -> Result<Results, aws::Error> {
     loop {
-        let answer: Results = client.json(Api::LOGS, "GetQueryResults", &json!({ "queryId": query_id })).await?;
+        let answer: Results = client
+            .json(
+                Api::LOGS,
+                "GetQueryResults",
+                &json!({ "queryId": query_id }),
+            )
+            .await?;
         if !matches!(answer.status.as_str(), "Scheduled" | "Running" | "Unknown") {
             return Ok(answer);
         }
@@ -216,8 +257,16 @@ async fn finished(client: &Client, query_id: &str) -> Result<Results, aws::Error
 
 /// `2026-11-24 10:48:04.102`, UTC; milliseconds since 1970 from some that stand in for it.
 fn second(time: &str) -> Option<i64> {
-    let millis = time.parse::<i64>().ok().map(|millis| millis.div_euclid(1_000));
-    millis.or_else(|| format!("{}Z", time.trim()).parse::<Timestamp>().ok().map(Timestamp::as_second))
+    let millis = time
+        .parse::<i64>()
+        .ok()
+        .map(|millis| millis.div_euclid(1_000));
+    millis.or_else(|| {
+        format!("{}Z", time.trim())
+            .parse::<Timestamp>()
+            .ok()
+            .map(Timestamp::as_second)
+    })
 }
 
 fn explain(wanted: &Wanted<'_>, error: &aws::Error) -> Error {

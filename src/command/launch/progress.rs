@@ -1,4 +1,5 @@
-//! A live line for each subnet on a terminal, plain lines elsewhere; on standard error, which is not the reports' place.
+//! A live line for each subnet on a terminal, plain lines elsewhere; on standard error, which is
+//! not the reports' place.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -23,7 +24,12 @@ impl Progress {
     /// One line for each of these.
     pub fn new(subnets: &[String]) -> Self {
         let terminal = std::io::stderr().is_terminal().then(|| lines(subnets));
-        Self { terminal, subnets: subnets.to_vec(), begun: Instant::now(), done: 0 }
+        Self {
+            terminal,
+            subnets: subnets.to_vec(),
+            begun: Instant::now(),
+            done: 0,
+        }
     }
 
     /// A subnet's task is somewhere else.
@@ -71,7 +77,11 @@ impl Progress {
                     line.set_message(text.to_owned());
                 }
             }
-            None => eprintln!("{:>6.1} s  {}  {text}", self.begun.elapsed().as_secs_f32(), self.subnets[subnet]),
+            None => eprintln!(
+                "{:>6.1} s  {}  {text}",
+                self.begun.elapsed().as_secs_f32(),
+                self.subnets[subnet]
+            ),
         }
     }
 }
@@ -79,8 +89,9 @@ impl Progress {
 fn lines(subnets: &[String]) -> (MultiProgress, Vec<ProgressBar>, ProgressBar) {
     let all = MultiProgress::new();
     let width = subnets.iter().map(String::len).max().unwrap_or_default();
-    let style =
-        |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let style = |template: &str| {
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+    };
     let line = |subnet: &String| {
         let line = all.add(ProgressBar::new_spinner());
         line.set_style(style("{spinner} {prefix} {elapsed:>5} {wide_msg}"));

@@ -34,24 +34,41 @@ async fn handshake(world: &World, service: Role) -> std::io::Result<TlsStream<Tc
         .with_no_client_auth();
     let stream = TcpStream::connect((address(world, service), world.port)).await?;
     let name = ServerName::try_from(host(service)).unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
 }
 
 async fn ask(world: &World, service: Role, mut request: Request<Full<Bytes>>) -> Response<Bytes> {
     let stream = handshake(world, service).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
     tokio::spawn(connection);
-    request.headers_mut().insert(HOST, host(service).parse().unwrap());
+    request
+        .headers_mut()
+        .insert(HOST, host(service).parse().unwrap());
     let (head, body) = sender.send_request(request).await.unwrap().into_parts();
     Response::from_parts(head, body.collect().await.unwrap().to_bytes())
 }
 
-async fn call(world: &World, service: Role, signer: &str, target: &str, body: &Value) -> (StatusCode, Value) {
+async fn call(
+    world: &World,
+    service: Role,
+    signer: &str,
+    target: &str,
+    body: &Value,
+) -> (StatusCode, Value) {
     let mut request = Request::post("/").body(body.to_string().into()).unwrap();
     *request.headers_mut() = signed(VALID, signer, Timestamp::now());
-    request.headers_mut().insert("x-amz-target", target.parse().unwrap());
+    request
+        .headers_mut()
+        .insert("x-amz-target", target.parse().unwrap());
     let answer = ask(world, service, request).await;
-    (answer.status(), serde_json::from_slice(answer.body()).unwrap())
+    (
+        answer.status(),
+        serde_json::from_slice(answer.body()).unwrap(),
+    )
 }
 
 async fn token(world: &World) -> (StatusCode, Value) {
@@ -59,7 +76,12 @@ async fn token(world: &World) -> (StatusCode, Value) {
     call(world, Role::EcrApi, "ecr", target, &json!({})).await
 }
 
-async fn get(world: &World, service: Role, path: &str, headers: &[(&'static str, &str)]) -> Response<Bytes> {
+async fn get(
+    world: &World,
+    service: Role,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> Response<Bytes> {
     let mut request = Request::get(path).body(Full::default()).unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
@@ -73,28 +95,67 @@ async fn an_image_can_be_pulled() {
     let world = World::start(Setting::healthy()).unwrap();
     let (status, body) = token(&world).await;
     assert_eq!(status, StatusCode::OK);
-    let basic = format!("Basic {}", body["authorizationData"][0]["authorizationToken"].as_str().unwrap());
+    let basic = format!(
+        "Basic {}",
+        body["authorizationData"][0]["authorizationToken"]
+            .as_str()
+            .unwrap()
+    );
     let login = [("authorization", basic.as_str())];
 
-    let index = get(&world, Role::EcrDkr, &format!("/v2/{REPOSITORY}/manifests/{TAG}"), &login).await;
-    assert_eq!(index.headers()["docker-content-digest"], image::digest(index.body()));
+    let index = get(
+        &world,
+        Role::EcrDkr,
+        &format!("/v2/{REPOSITORY}/manifests/{TAG}"),
+        &login,
+    )
+    .await;
+    assert_eq!(
+        index.headers()["docker-content-digest"],
+        image::digest(index.body())
+    );
     let index: Value = serde_json::from_slice(index.body()).unwrap();
     let child = index["manifests"][0]["digest"].as_str().unwrap();
-    let manifest = get(&world, Role::EcrDkr, &format!("/v2/{REPOSITORY}/manifests/{child}"), &login).await;
+    let manifest = get(
+        &world,
+        Role::EcrDkr,
+        &format!("/v2/{REPOSITORY}/manifests/{child}"),
+        &login,
+    )
+    .await;
     let manifest: Value = serde_json::from_slice(manifest.body()).unwrap();
     let layer = manifest["layers"][1]["digest"].as_str().unwrap();
 
-    let redirect = get(&world, Role::EcrDkr, &format!("/v2/{REPOSITORY}/blobs/{layer}"), &login).await;
+    let redirect = get(
+        &world,
+        Role::EcrDkr,
+        &format!("/v2/{REPOSITORY}/blobs/{layer}"),
+        &login,
+    )
+    .await;
     assert_eq!(redirect.status(), StatusCode::TEMPORARY_REDIRECT);
-    let location: hyper::Uri = redirect.headers()[LOCATION].to_str().unwrap().parse().unwrap();
-    assert_eq!(location.authority().unwrap().as_str(), format!("{}:{}", host(Role::S3), world.port));
+    let location: hyper::Uri = redirect.headers()[LOCATION]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(
+        location.authority().unwrap().as_str(),
+        format!("{}:{}", host(Role::S3), world.port)
+    );
     let path = location.path_and_query().unwrap().as_str();
 
     let whole = get(&world, Role::S3, path, &[]).await;
     assert_eq!(image::digest(whole.body()), layer);
     let part = get(&world, Role::S3, path, &[("range", "bytes=1000-1999")]).await;
-    assert_eq!((part.status(), part.body().len()), (StatusCode::PARTIAL_CONTENT, 1000));
-    assert_eq!(part.headers()["content-range"], format!("bytes 1000-1999/{}", whole.body().len()));
+    assert_eq!(
+        (part.status(), part.body().len()),
+        (StatusCode::PARTIAL_CONTENT, 1000)
+    );
+    assert_eq!(
+        part.headers()["content-range"],
+        format!("bytes 1000-1999/{}", whole.body().len())
+    );
     let twice = get(&world, Role::S3, path, &login).await;
     assert_eq!(twice.status(), StatusCode::BAD_REQUEST);
     assert!(String::from_utf8_lossy(twice.body()).contains("<Code>InvalidArgument</Code>"));
@@ -120,7 +181,10 @@ async fn the_registry_wants_its_token_and_knows_what_it_has() {
     ] {
         let answer = get(&world, Role::EcrDkr, path, &[("authorization", &basic)]).await;
         let body: Value = serde_json::from_slice(answer.body()).unwrap();
-        assert_eq!((answer.status(), body["errors"][0]["code"].as_str()), (StatusCode::NOT_FOUND, Some(code)));
+        assert_eq!(
+            (answer.status(), body["errors"][0]["code"].as_str()),
+            (StatusCode::NOT_FOUND, Some(code))
+        );
     }
 }
 
@@ -135,15 +199,45 @@ async fn logs_keep_what_they_are_given_up_to_their_limits() {
     };
     let logs = |target: &'static str, body: Value| {
         let world = &world;
-        async move { call(world, Role::Logs, "logs", &format!("Logs_20140328.{target}"), &body).await }
+        async move {
+            call(
+                world,
+                Role::Logs,
+                "logs",
+                &format!("Logs_20140328.{target}"),
+                &body,
+            )
+            .await
+        }
     };
-    assert_eq!(logs("PutLogEvents", put("early".into(), 1)).await.1["__type"], "ResourceNotFoundException");
-    assert_eq!(logs("CreateLogStream", stream.clone()).await.0, StatusCode::OK);
-    assert_eq!(logs("CreateLogStream", stream.clone()).await.1["__type"], "ResourceAlreadyExistsException");
-    assert_eq!(logs("PutLogEvents", put("x".repeat(200_000), 5)).await.0, StatusCode::OK);
-    assert_eq!(logs("PutLogEvents", put("x".repeat(200_000), 6)).await.1["__type"], "InvalidParameterException");
-    assert_eq!(logs("PutLogEvents", put("x".repeat(262_144), 1)).await.0, StatusCode::BAD_REQUEST);
-    assert_eq!(world.log_streams()[&(LOG_GROUP.into(), "pullprobe/1".into())].len(), 5);
+    assert_eq!(
+        logs("PutLogEvents", put("early".into(), 1)).await.1["__type"],
+        "ResourceNotFoundException"
+    );
+    assert_eq!(
+        logs("CreateLogStream", stream.clone()).await.0,
+        StatusCode::OK
+    );
+    assert_eq!(
+        logs("CreateLogStream", stream.clone()).await.1["__type"],
+        "ResourceAlreadyExistsException"
+    );
+    assert_eq!(
+        logs("PutLogEvents", put("x".repeat(200_000), 5)).await.0,
+        StatusCode::OK
+    );
+    assert_eq!(
+        logs("PutLogEvents", put("x".repeat(200_000), 6)).await.1["__type"],
+        "InvalidParameterException"
+    );
+    assert_eq!(
+        logs("PutLogEvents", put("x".repeat(262_144), 1)).await.0,
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(
+        world.log_streams()[&(LOG_GROUP.into(), "pullprobe/1".into())].len(),
+        5
+    );
 }
 
 #[tokio::test]
@@ -151,20 +245,41 @@ async fn a_refusal_is_in_the_words_of_its_service() {
     let mut aws = Setting::healthy();
     let reason = "because no identity-based policy allows the ecr:GetAuthorizationToken action";
     let refusal = Refusal::access("ecr:GetAuthorizationToken", "*", reason);
-    aws.refusals.insert(Operation::GetAuthorizationToken, refusal);
+    aws.refusals
+        .insert(Operation::GetAuthorizationToken, refusal);
     let (status, body) = token(&World::start(aws).unwrap()).await;
-    assert_eq!((status, &body["__type"]), (StatusCode::BAD_REQUEST, &Value::from("AccessDeniedException")));
-    assert!(body["message"].as_str().unwrap().ends_with(&format!("on resource: * {reason}")));
+    assert_eq!(
+        (status, &body["__type"]),
+        (
+            StatusCode::BAD_REQUEST,
+            &Value::from("AccessDeniedException")
+        )
+    );
+    assert!(
+        body["message"]
+            .as_str()
+            .unwrap()
+            .ends_with(&format!("on resource: * {reason}"))
+    );
 }
 
 #[tokio::test]
 async fn a_service_ahead_of_its_client_refuses_and_shows_its_own_date() {
     let clock_ahead = SignedDuration::from_mins(11);
-    let world = World::start(Setting { clock_ahead, ..Setting::healthy() }).unwrap();
+    let world = World::start(Setting {
+        clock_ahead,
+        ..Setting::healthy()
+    })
+    .unwrap();
     assert_eq!(token(&world).await.1["__type"], "InvalidSignatureException");
-    let date = get(&world, Role::S3, "/", &[]).await.headers()["date"].to_str().unwrap().to_owned();
+    let date = get(&world, Role::S3, "/", &[]).await.headers()["date"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     let date = jiff::fmt::rfc2822::parse(&date).unwrap().timestamp();
-    assert!((date.duration_since(Timestamp::now()) - clock_ahead).abs() < SignedDuration::from_secs(5));
+    assert!(
+        (date.duration_since(Timestamp::now()) - clock_ahead).abs() < SignedDuration::from_secs(5)
+    );
 }
 
 #[tokio::test]
@@ -191,8 +306,15 @@ async fn paths_fail_as_they_should() {
             .map(|done| done.map_err(|e| e.kind()))
     };
     assert!(matches!(outcome(path::Path::Open).await, Ok(Ok(_))));
-    assert!(matches!(outcome(path::Path::Reset).await, Ok(Err(std::io::ErrorKind::ConnectionReset))));
-    for silent in [path::Path::Silent, path::Path::Stalled, path::Path::LargeSegmentsLost] {
+    assert!(matches!(
+        outcome(path::Path::Reset).await,
+        Ok(Err(std::io::ErrorKind::ConnectionReset))
+    ));
+    for silent in [
+        path::Path::Silent,
+        path::Path::Stalled,
+        path::Path::LargeSegmentsLost,
+    ] {
         assert!(outcome(silent).await.is_err(), "{silent:?}");
     }
 }
@@ -200,19 +322,29 @@ async fn paths_fail_as_they_should() {
 #[tokio::test]
 async fn a_tunnel_passes_small_segments() {
     let mut aws = Setting::healthy();
-    aws.set_path(path::Path::LargeSegmentsLost, |service| service == Role::EcrApi);
+    aws.set_path(path::Path::LargeSegmentsLost, |service| {
+        service == Role::EcrApi
+    });
     let world = World::start(aws).unwrap();
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket2::SockRef::from(&socket).set_tcp_mss(crate::observation::SMALL_MSS).unwrap();
+    socket2::SockRef::from(&socket)
+        .set_tcp_mss(crate::observation::SMALL_MSS)
+        .unwrap();
     let peer = (address(&world, Role::EcrApi), world.port).into();
-    let stream = timeout(Duration::from_secs(1), socket.connect(peer)).await.unwrap().unwrap();
+    let stream = timeout(Duration::from_secs(1), socket.connect(peer))
+        .await
+        .unwrap()
+        .unwrap();
     let mut byte = [0];
     stream.try_write(b"not TLS").unwrap();
     let read = timeout(Duration::from_secs(1), async {
         stream.readable().await.unwrap();
         stream.try_read(&mut byte)
     });
-    assert!(read.await.is_ok(), "the server should have answered, if only with an alert");
+    assert!(
+        read.await.is_ok(),
+        "the server should have answered, if only with an alert"
+    );
 }
 
 #[tokio::test]
@@ -222,9 +354,18 @@ async fn a_late_service_answers_in_the_end_and_a_mute_one_never() {
     aws.site(Role::EcrApi).pace = Pace::Never;
     let world = World::start(aws).unwrap();
     for service in [Role::S3, Role::EcrApi] {
-        assert!(timeout(Duration::from_millis(400), get(&world, service, "/", &[])).await.is_err(), "{service}");
+        assert!(
+            timeout(Duration::from_millis(400), get(&world, service, "/", &[]))
+                .await
+                .is_err(),
+            "{service}"
+        );
     }
-    assert!(timeout(Duration::from_secs(10), get(&world, Role::S3, "/", &[])).await.is_ok());
+    assert!(
+        timeout(Duration::from_secs(10), get(&world, Role::S3, "/", &[]))
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -232,13 +373,29 @@ async fn ecs_names_the_task_and_its_credentials() {
     let world = World::start(Setting::healthy()).unwrap();
     let read = async |variable: &str| {
         let url: hyper::Uri = world.variables[variable].parse().unwrap();
-        let stream = TcpStream::connect(url.authority().unwrap().as_str()).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let stream = TcpStream::connect(url.authority().unwrap().as_str())
+            .await
+            .unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
         tokio::spawn(connection);
-        let request = Request::get(url.path()).body(Full::<Bytes>::default()).unwrap();
-        let body = sender.send_request(request).await.unwrap().collect().await.unwrap().to_bytes();
+        let request = Request::get(url.path())
+            .body(Full::<Bytes>::default())
+            .unwrap();
+        let body = sender
+            .send_request(request)
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes();
         serde_json::from_slice::<Value>(&body).unwrap()
     };
     assert_eq!(read("ECS_CONTAINER_METADATA_URI_V4").await["Image"], IMAGE);
-    assert_eq!(read("AWS_CONTAINER_CREDENTIALS_FULL_URI").await["AccessKeyId"], VALID.id);
+    assert_eq!(
+        read("AWS_CONTAINER_CREDENTIALS_FULL_URI").await["AccessKeyId"],
+        VALID.id
+    );
 }

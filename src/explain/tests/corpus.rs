@@ -1,4 +1,5 @@
-//! The corpus: 123 real messages, labelled by hand. Its families are its own; here they are those of the contract.
+//! The corpus: 123 real messages, labelled by hand. Its families are its own; here they are those
+//! of the contract.
 
 use serde::Deserialize;
 
@@ -19,7 +20,10 @@ pub(super) struct Labelled {
 }
 
 pub(super) fn corpus() -> Vec<Labelled> {
-    CORPUS.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    CORPUS
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// Steps (none: any), family, and the causes that may come first.
@@ -43,7 +47,8 @@ const DENIED: &[Cause] = &[
 /// The contract's table. `None` for what it does not map.
 pub(super) fn expected(family: &str) -> Option<Expected> {
     use Step::{
-        AssumeRole, ContainerStart, ImageLayer, ImageManifest, LogDriver, NetworkInterface, RegistryAuth, Secrets,
+        AssumeRole, ContainerStart, ImageLayer, ImageManifest, LogDriver, NetworkInterface,
+        RegistryAuth, Secrets,
     };
     Some(match family {
         "registry-auth-network" => (&[RegistryAuth], Family::Network, PATH),
@@ -65,21 +70,45 @@ pub(super) fn expected(family: &str) -> Option<Expected> {
         "pull-not-found" => (
             &[ImageManifest],
             Family::Image,
-            &[Cause::ImageNotFound, Cause::RepositoryNotFound, Cause::InvalidImageReference],
+            &[
+                Cause::ImageNotFound,
+                Cause::RepositoryNotFound,
+                Cause::InvalidImageReference,
+            ],
         ),
         "pull-platform-mismatch" => (&[ImageManifest], Family::Image, &[Cause::PlatformMismatch]),
-        "pull-rate-limit" | "pull-toomany" => {
-            (&[ImageManifest, ImageLayer], Family::Limit, &[Cause::RegistryRateLimited, Cause::Throttled])
-        }
-        "pull-disk" => (&[ImageLayer, ContainerStart], Family::Storage, &[Cause::DiskFull]),
-        "pull-tls" => (&[], Family::Tls, &[Cause::TlsIntercepted, Cause::TlsStalled]),
+        "pull-rate-limit" | "pull-toomany" => (
+            &[ImageManifest, ImageLayer],
+            Family::Limit,
+            &[Cause::RegistryRateLimited, Cause::Throttled],
+        ),
+        "pull-disk" => (
+            &[ImageLayer, ContainerStart],
+            Family::Storage,
+            &[Cause::DiskFull],
+        ),
+        "pull-tls" => (
+            &[],
+            Family::Tls,
+            &[Cause::TlsIntercepted, Cause::TlsStalled],
+        ),
         "secrets-network" | "ssm-network" => (&[Secrets], Family::Network, PATH),
         "secrets-iam" | "ssm-iam" => (&[Secrets], Family::Permission, DENIED),
         "kms-iam" => (&[Secrets], Family::Permission, &[Cause::KmsKeyDenies]),
-        "secrets-not-found" => (&[Secrets], Family::Secret, &[Cause::SecretNotFound, Cause::SecretVersionMissing]),
-        "secrets-bad-json-key" => {
-            (&[Secrets], Family::Secret, &[Cause::SecretJsonKeyMissing, Cause::SecretNotJson, Cause::InvalidValueFrom])
-        }
+        "secrets-not-found" => (
+            &[Secrets],
+            Family::Secret,
+            &[Cause::SecretNotFound, Cause::SecretVersionMissing],
+        ),
+        "secrets-bad-json-key" => (
+            &[Secrets],
+            Family::Secret,
+            &[
+                Cause::SecretJsonKeyMissing,
+                Cause::SecretNotJson,
+                Cause::InvalidValueFrom,
+            ],
+        ),
         "ssm-not-found" => (&[Secrets], Family::Secret, &[Cause::ParameterNotFound]),
         "logs-network" => (&[LogDriver], Family::Network, PATH),
         "logs-iam" => (&[LogDriver], Family::Permission, DENIED),
@@ -87,22 +116,52 @@ pub(super) fn expected(family: &str) -> Option<Expected> {
         "s3-layer-network" => (
             &[ImageLayer],
             Family::Network,
-            &[Cause::S3GatewayMissing, Cause::ConnectionReset, Cause::LayerUnavailable],
+            &[
+                Cause::S3GatewayMissing,
+                Cause::ConnectionReset,
+                Cause::LayerUnavailable,
+            ],
         ),
-        "s3-layer-403" => (&[ImageLayer], Family::Permission, &[Cause::S3EndpointPolicyDenies]),
-        "endpoint-policy" => (&[], Family::Permission, &[Cause::EndpointPolicyDenies, Cause::S3EndpointPolicyDenies]),
-        "dns" => {
-            (&[], Family::Resolve, &[Cause::NameNotFound, Cause::InvalidImageReference, Cause::ResolverUnreachable])
-        }
+        "s3-layer-403" => (
+            &[ImageLayer],
+            Family::Permission,
+            &[Cause::S3EndpointPolicyDenies],
+        ),
+        "endpoint-policy" => (
+            &[],
+            Family::Permission,
+            &[Cause::EndpointPolicyDenies, Cause::S3EndpointPolicyDenies],
+        ),
+        "dns" => (
+            &[],
+            Family::Resolve,
+            &[
+                Cause::NameNotFound,
+                Cause::InvalidImageReference,
+                Cause::ResolverUnreachable,
+            ],
+        ),
         "eni-capacity" => (
             &[NetworkInterface],
             Family::Placement,
-            &[Cause::NoFreeAddress, Cause::NetworkInterfaceUnavailable, Cause::CapacityUnavailable],
+            &[
+                Cause::NoFreeAddress,
+                Cause::NetworkInterfaceUnavailable,
+                Cause::CapacityUnavailable,
+            ],
         ),
         "role-assume" => (&[AssumeRole], Family::Placement, &[Cause::RoleNotAssumable]),
         // Beyond the contract's table: its steps and families say the rest.
-        "efs-mount" => (&[Step::FileSystem], Family::Storage, &[Cause::FileSystemUnreachable, Cause::FileSystemDenied]),
-        "env-file" => (&[Step::EnvironmentFile], Family::Network, &[Cause::S3GatewayMissing, Cause::NoEgressRoute]),
+        "efs-mount" => (
+            &[Step::FileSystem],
+            Family::Storage,
+            &[Cause::FileSystemUnreachable, Cause::FileSystemDenied],
+        ),
+        "env-file" => (
+            &[Step::EnvironmentFile],
+            Family::Network,
+            &[Cause::S3GatewayMissing, Cause::NoEgressRoute],
+        ),
         "other" => return None,
         unmapped => panic!("no row for {unmapped}"),
     })
@@ -112,10 +171,13 @@ pub(super) fn expected(family: &str) -> Option<Expected> {
 fn real_messages_are_understood() {
     let (mut mapped, mut placed, mut named) = (0, 0, 0);
     for labelled in corpus() {
-        let Some((steps, family, causes)) = expected(&labelled.family) else { continue };
+        let Some((steps, family, causes)) = expected(&labelled.family) else {
+            continue;
+        };
         let explained = explain(&labelled.message);
         mapped += 1;
-        let place = (steps.is_empty() || steps.contains(&explained.step)) && explained.family == family;
+        let place =
+            (steps.is_empty() || steps.contains(&explained.step)) && explained.family == family;
         let first = explained.findings.first().map(|first| first.cause);
         let cause = first.is_some_and(|first| causes.contains(&first));
         placed += usize::from(place);
@@ -129,16 +191,33 @@ fn real_messages_are_understood() {
     }
     println!("of {mapped} messages: step and family {placed}, first cause {named}");
     let share = |right: u32| f64::from(right) / f64::from(mapped);
-    assert!(share(u32::try_from(placed).unwrap()) >= BAR, "step and family of {placed} of {mapped}");
-    assert!(share(u32::try_from(named).unwrap()) >= BAR, "first cause of {named} of {mapped}");
+    assert!(
+        share(u32::try_from(placed).unwrap()) >= BAR,
+        "step and family of {placed} of {mapped}"
+    );
+    assert!(
+        share(u32::try_from(named).unwrap()) >= BAR,
+        "first cause of {named} of {mapped}"
+    );
 }
 
-/// What the corpus calls `other` has no family: it must not be given one by a guess about the network or a policy.
+/// What the corpus calls `other` has no family: it must not be given one by a guess about the
+/// network or a policy.
 #[test]
 fn other_messages_are_no_guess() {
-    for labelled in corpus().iter().filter(|labelled| labelled.family == "other") {
+    for labelled in corpus()
+        .iter()
+        .filter(|labelled| labelled.family == "other")
+    {
         let explained = explain(&labelled.message);
-        println!("{} {}: {}", explained.step, explained.family, labelled.message);
-        assert!(matches!(explained.family, Family::Unknown | Family::Placement), "{}", labelled.message);
+        println!(
+            "{} {}: {}",
+            explained.step, explained.family, labelled.message
+        );
+        assert!(
+            matches!(explained.family, Family::Unknown | Family::Placement),
+            "{}",
+            labelled.message
+        );
     }
 }

@@ -1,6 +1,7 @@
-//! Messages that were written and labelled before `explain` was asked about any of them. Of the first 149, 131 were
-//! placed rightly then, and a third of the others were applications' own logs; of the last 50, after what those had
-//! taught, 49. What they teach is grammar: no phrase is of one of them.
+//! Messages that were written and labelled before `explain` was asked about any of them. Of the
+//! first 149, 131 were placed rightly then, and a third of the others were applications' own logs;
+//! of the last 50, after what those had taught, 49. What they teach is grammar: no phrase is of one
+//! of them.
 
 use serde::Deserialize;
 
@@ -11,7 +12,8 @@ use crate::observation::Role;
 
 const HELD_OUT: &str = include_str!("../../../tests/corpus/held-out.jsonl");
 
-/// Labels are lists where the text leaves it open. No `causes`: whichever, and none at all where the family is unknown.
+/// Labels are lists where the text leaves it open. No `causes`: whichever, and none at all where
+/// the family is unknown.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HeldOut {
@@ -38,17 +40,28 @@ impl HeldOut {
 
 /// Those about the way to a service, and nothing else.
 pub(super) fn silent() -> Vec<String> {
-    let held_out = HELD_OUT.lines().map(|line| serde_json::from_str::<HeldOut>(line).unwrap());
-    let is_path = |family: &Family| matches!(family, Family::Network | Family::Resolve | Family::Tls);
+    let held_out = HELD_OUT
+        .lines()
+        .map(|line| serde_json::from_str::<HeldOut>(line).unwrap());
+    let is_path =
+        |family: &Family| matches!(family, Family::Network | Family::Resolve | Family::Tls);
     // HTTP 5xx is of the network's family, and an answer.
-    let is_silent = |labelled: &HeldOut| labelled.family.iter().all(is_path) && !labelled.message.contains(": 503 ");
-    held_out.filter(is_silent).map(|labelled| labelled.message).collect()
+    let is_silent = |labelled: &HeldOut| {
+        labelled.family.iter().all(is_path) && !labelled.message.contains(": 503 ")
+    };
+    held_out
+        .filter(is_silent)
+        .map(|labelled| labelled.message)
+        .collect()
 }
 
 #[test]
 fn messages_that_were_held_out_are_understood() {
     let mut missed = 0;
-    let held_out: Vec<HeldOut> = HELD_OUT.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let held_out: Vec<HeldOut> = HELD_OUT
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     for labelled in &held_out {
         let explained = explain(&labelled.message);
         if !labelled.is_met_by(&explained) {
@@ -61,21 +74,35 @@ fn messages_that_were_held_out_are_understood() {
         }
     }
     println!("{missed} of {} missed", held_out.len());
-    assert!(held_out.len() >= 60 && missed * 20 <= held_out.len(), "{missed} of {} missed", held_out.len());
+    assert!(
+        held_out.len() >= 60 && missed * 20 <= held_out.len(),
+        "{missed} of {} missed",
+        held_out.len()
+    );
 }
 
-/// A wrong `certain` is the worst that can happen, and so is a guess about what is no start of a task.
+/// A wrong `certain` is the worst that can happen, and so is a guess about what is no start of a
+/// task.
 #[test]
 fn what_was_held_out_is_never_guessed_at() {
     for line in HELD_OUT.lines() {
         let labelled: HeldOut = serde_json::from_str(line).unwrap();
         let explained = explain(&labelled.message);
-        for finding in explained.findings.iter().filter(|finding| finding.confidence == Confidence::Certain) {
+        for finding in explained
+            .findings
+            .iter()
+            .filter(|finding| finding.confidence == Confidence::Certain)
+        {
             let right = labelled.causes.is_empty() || labelled.causes.contains(&finding.cause);
             assert!(right, "certain of {}: {}", finding.cause, labelled.message);
         }
         if labelled.family == [Family::Unknown] {
-            assert_eq!((explained.family, explained.exit_code()), (Family::Unknown, 3), "{}", labelled.message);
+            assert_eq!(
+                (explained.family, explained.exit_code()),
+                (Family::Unknown, 3),
+                "{}",
+                labelled.message
+            );
             assert!(explained.findings.is_empty(), "{}", labelled.message);
         }
         if !labelled.family.contains(&Family::Permission) {

@@ -1,5 +1,5 @@
-//! What becomes of messages on their way: cut, with words lost, numbers changed, two in one. Deterministic: every cut and
-//! every lost word, and a fixed sequence for the rest.
+//! What becomes of messages on their way: cut, with words lost, numbers changed, two in one.
+//! Deterministic: every cut and every lost word, and a fixed sequence for the rest.
 
 use super::corpus::{Labelled, corpus};
 use super::held_out;
@@ -17,7 +17,12 @@ fn check(text: &str) -> Explanation {
     let explained = explain(text);
     if is_path(explained.family) {
         for finding in &explained.findings {
-            assert_ne!(finding.confidence, Confidence::Certain, "{} is certain of: {text}", finding.cause);
+            assert_ne!(
+                finding.confidence,
+                Confidence::Certain,
+                "{} is certain of: {text}",
+                finding.cause
+            );
         }
     }
     assert_eq!(explained.exit_code(), explained.family.exit_code());
@@ -36,14 +41,19 @@ fn silent() -> Vec<Labelled> {
         family: "network".to_owned(),
         cause: String::new(),
     });
-    corpus().into_iter().filter(is_silent).chain(held_out).collect()
+    corpus()
+        .into_iter()
+        .filter(is_silent)
+        .chain(held_out)
+        .collect()
 }
 
 fn assert_no_permission(text: &str) {
     let explained = check(text);
     assert_ne!(explained.family, Family::Permission, "{text}");
     let accused = explained.findings.iter().find(|finding| {
-        // A text that is cut before its reason, after a single try, may be anything that a service answers.
+        // A text that is cut before its reason, after a single try, may be anything that a service
+        // answers.
         finding.family == Family::Permission && explained.family != Family::Unknown
     });
     assert_eq!(accused, None, "{text}");
@@ -54,7 +64,10 @@ struct Numbers(u64);
 
 impl Numbers {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % limit.max(1)
     }
 }
@@ -83,7 +96,8 @@ fn cut_anywhere_nothing_breaks() {
     }
 }
 
-/// A cut text says less. It may become unknown, and it may not change its mind about the step once that is named.
+/// A cut text says less. It may become unknown, and it may not change its mind about the step once
+/// that is named.
 #[test]
 fn a_cut_message_is_less_and_not_another() {
     let text = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: \
@@ -93,7 +107,11 @@ fn a_cut_message_is_less_and_not_another() {
     for end in (text.find("registry auth: service").unwrap() + 13)..whole {
         let explained = explain(&text[..end]);
         assert_eq!(explained.step, Step::RegistryAuth, "{}", &text[..end]);
-        assert!(matches!(explained.family, Family::Unknown | Family::Network), "{}", &text[..end]);
+        assert!(
+            matches!(explained.family, Family::Unknown | Family::Network),
+            "{}",
+            &text[..end]
+        );
     }
 }
 
@@ -103,7 +121,10 @@ fn lost_words_make_no_permission_of_silence() {
         let words: Vec<&str> = labelled.message.split(' ').collect();
         for lost in 0..words.len() {
             for length in 1..=3 {
-                let kept = words.iter().enumerate().filter(|(n, _)| !(lost..lost + length).contains(n));
+                let kept = words
+                    .iter()
+                    .enumerate()
+                    .filter(|(n, _)| !(lost..lost + length).contains(n));
                 assert_no_permission(&kept.map(|(_, word)| *word).collect::<Vec<_>>().join(" "));
             }
         }
@@ -115,14 +136,17 @@ fn changed_numbers_make_no_permission_of_silence() {
     let mut numbers = Numbers(7);
     for labelled in silent() {
         for _ in 0..40 {
-            let text: String =
-                labelled
-                    .message
-                    .chars()
-                    .map(|c| {
-                        if c.is_ascii_digit() { char::from(b'0' + u8::try_from(numbers.below(10)).unwrap()) } else { c }
-                    })
-                    .collect();
+            let text: String = labelled
+                .message
+                .chars()
+                .map(|c| {
+                    if c.is_ascii_digit() {
+                        char::from(b'0' + u8::try_from(numbers.below(10)).unwrap())
+                    } else {
+                        c
+                    }
+                })
+                .collect();
             assert_no_permission(&text);
         }
     }
@@ -131,14 +155,30 @@ fn changed_numbers_make_no_permission_of_silence() {
 #[test]
 fn of_two_messages_the_silent_one_goes_first() {
     let all = corpus();
-    // A reason that was cut off behind `retried 5 time(s): failed to fetch` is taken to be the answer that follows it.
+    // A reason that was cut off behind `retried 5 time(s): failed to fetch` is taken to be the
+    // answer that follows it.
     let is_cut = |text: &str| text.ends_with("failed to fetch") || text.ends_with("...");
-    for labelled in silent().into_iter().filter(|labelled| !is_cut(&labelled.message)) {
+    for labelled in silent()
+        .into_iter()
+        .filter(|labelled| !is_cut(&labelled.message))
+    {
         for other in &all {
             let first = check(&format!("{}{}", labelled.message, other.message));
-            assert_ne!(first.family, Family::Permission, "{} + {}", labelled.message, other.message);
+            assert_ne!(
+                first.family,
+                Family::Permission,
+                "{} + {}",
+                labelled.message,
+                other.message
+            );
             let last = check(&format!("{}\n\n{}", other.message, labelled.message));
-            assert_ne!(last.family, Family::Permission, "{} + {}", other.message, labelled.message);
+            assert_ne!(
+                last.family,
+                Family::Permission,
+                "{} + {}",
+                other.message,
+                labelled.message
+            );
         }
     }
 }
@@ -146,11 +186,18 @@ fn of_two_messages_the_silent_one_goes_first() {
 /// As it may come: in another hand, the step and the family are those of the text itself.
 #[test]
 fn dressed_up_it_is_the_same_message() {
-    let entities =
-        |text: &str| text.replace('&', "&amp;").replace('"', "&quot;").replace('\'', "&#39;").replace('<', "&lt;");
+    let entities = |text: &str| {
+        text.replace('&', "&amp;")
+            .replace('"', "&quot;")
+            .replace('\'', "&#39;")
+            .replace('<', "&lt;")
+    };
     let narrow = |text: &str, width: usize| {
         let chars: Vec<char> = text.chars().collect();
-        chars.chunks(width).map(|line| line.iter().collect::<String>()).collect::<Vec<_>>()
+        chars
+            .chunks(width)
+            .map(|line| line.iter().collect::<String>())
+            .collect::<Vec<_>>()
     };
     for labelled in corpus() {
         let plain = explain(&labelled.message);
@@ -158,13 +205,19 @@ fn dressed_up_it_is_the_same_message() {
         let dressed = [
             ("wrapped at words", text.replace(' ', "\n   ")),
             ("wrapped anywhere", narrow(text, 23).join("\n")),
-            ("quoted in a mail", format!("> {}", narrow(text, 71).join("\n> "))),
+            (
+                "quoted in a mail",
+                format!("> {}", narrow(text, 71).join("\n> ")),
+            ),
             ("escaped", entities(text)),
             ("escaped twice", entities(&entities(text))),
             ("in JSON", serde_json::to_string(text).unwrap()),
             ("with typographic quotes", text.replace('\'', "\u{2019}")),
             ("shouted", text.to_uppercase()),
-            ("of a service", format!("(service web-7) was unable to place a task. Reason: {text}")),
+            (
+                "of a service",
+                format!("(service web-7) was unable to place a task. Reason: {text}"),
+            ),
             (
                 "in a German mail",
                 format!(
@@ -173,9 +226,17 @@ fn dressed_up_it_is_the_same_message() {
             ),
             (
                 "in a Japanese mail",
-                format!("タスクが起動しません。エラーは次の通りです：\n「{text}」\nよろしくお願いします。"),
+                format!(
+                    "タスクが起動しません。エラーは次の通りです：\n「{text}」\nよろしくお願いします。"
+                ),
             ),
-            ("masked", text.replace(|c: char| c.is_ascii_digit() && !text.contains("dial tcp"), "x")),
+            (
+                "masked",
+                text.replace(
+                    |c: char| c.is_ascii_digit() && !text.contains("dial tcp"),
+                    "x",
+                ),
+            ),
         ];
         for (how, dressed) in dressed {
             let explained = check(&dressed);
@@ -193,8 +254,25 @@ fn dressed_up_it_is_the_same_message() {
 #[test]
 fn noise_is_survived() {
     let mut numbers = Numbers(11);
-    let messages: Vec<Vec<char>> = corpus().iter().map(|labelled| labelled.message.chars().collect()).collect();
-    let odd = ['\0', '\u{feff}', '&', '<', '>', '\\', '"', '’', '\u{1f600}', ':', '\n', 'ß', '('];
+    let messages: Vec<Vec<char>> = corpus()
+        .iter()
+        .map(|labelled| labelled.message.chars().collect())
+        .collect();
+    let odd = [
+        '\0',
+        '\u{feff}',
+        '&',
+        '<',
+        '>',
+        '\\',
+        '"',
+        '’',
+        '\u{1f600}',
+        ':',
+        '\n',
+        'ß',
+        '(',
+    ];
     for _ in 0..3_000 {
         let mut text = messages[numbers.below(messages.len())].clone();
         for _ in 0..=numbers.below(12) {

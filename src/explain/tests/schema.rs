@@ -8,12 +8,17 @@ fn the_schema_is_that_of_the_types() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/explanation-v1.json");
     if std::fs::read_to_string(file).unwrap_or_default() != schema {
         std::fs::write(file, schema).unwrap();
-        panic!("schemas/explanation-v1.json was not that of the types; it is now, so look at the difference");
+        panic!(
+            "schemas/explanation-v1.json was not that of the types; it is now, so look at the difference"
+        );
     }
 }
 
 #[test]
 fn an_explanation_reads_back() {
     let explained = explain("dial tcp 52.94.184.143:443: i/o timeout");
-    assert_eq!(serde_json::from_str::<Explanation>(&explained.line()).unwrap(), explained);
+    assert_eq!(
+        serde_json::from_str::<Explanation>(&explained.line()).unwrap(),
+        explained
+    );
 }

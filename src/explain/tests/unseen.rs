@@ -1,5 +1,6 @@
-//! Messages that the grammar was not made from: the skeletons of Go's SDK, of containerd and of ECS's wrappers (facts:
-//! denials, section 6; ecs-start, section 1), filled with other services, regions, addresses and words.
+//! Messages that the grammar was not made from: the skeletons of Go's SDK, of containerd and of
+//! ECS's wrappers (facts: denials, section 6; ecs-start, section 1), filled with other services,
+//! regions, addresses and words.
 
 use crate::cause::{Cause, Family};
 use crate::explain::{Explanation, Step, explain};
@@ -7,16 +8,18 @@ use crate::observation::Role;
 
 const SECRETS: &str = "ResourceInitializationError: unable to pull secrets or registry auth: ";
 const OLD: &str = "execution resource retrieval failed: ";
-const LOGGER: &str =
-    "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: ";
+const LOGGER: &str = "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: ";
 const PULL: &str = "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to resolve ref ";
-const LAYER: &str =
-    "CannotPullContainerError: ref pull has been retried 5 time(s): failed to copy: httpReadSeeker: failed open: ";
+const LAYER: &str = "CannotPullContainerError: ref pull has been retried 5 time(s): failed to copy: httpReadSeeker: failed open: ";
 
 fn assert_is(text: &str, step: Step, family: Family, first: Cause) -> Explanation {
     let explained = explain(text);
     let cause = explained.findings.first().map(|finding| finding.cause);
-    assert_eq!((explained.step, explained.family, cause), (step, family, Some(first)), "{text}");
+    assert_eq!(
+        (explained.step, explained.family, cause),
+        (step, family, Some(first)),
+        "{text}"
+    );
     explained
 }
 
@@ -70,8 +73,18 @@ fn each_service_in_each_region_and_each_way_to_stay_silent() {
             Role::EcrDkr,
         ),
     ];
-    for region in ["us-east-1", "ap-southeast-3", "eu-central-2", "cn-north-1", "us-gov-west-1", "il-central-1"] {
-        for (address, first) in [("10.11.12.13", Cause::EndpointSecurityGroup), ("34.223.27.1", Cause::NoEgressRoute)] {
+    for region in [
+        "us-east-1",
+        "ap-southeast-3",
+        "eu-central-2",
+        "cn-north-1",
+        "us-gov-west-1",
+        "il-central-1",
+    ] {
+        for (address, first) in [
+            ("10.11.12.13", Cause::EndpointSecurityGroup),
+            ("34.223.27.1", Cause::NoEgressRoute),
+        ] {
             for (wrapper, host, step, role) in &services {
                 for transport in transports {
                     let text = format!("{wrapper}{transport}").replace("HOST", host);
@@ -85,8 +98,16 @@ fn each_service_in_each_region_and_each_way_to_stay_silent() {
                     assert_eq!(explained.role, Some(*role), "{text}");
                     assert_eq!(explained.peer.unwrap().to_string(), address);
                     assert!(explained.host.unwrap().contains(region), "{text}");
-                    let which = if first == Cause::NoEgressRoute { "a public address" } else { "a private address" };
-                    assert!(explained.proven.iter().any(|proof| proof.contains(which)), "{:?}", explained.proven);
+                    let which = if first == Cause::NoEgressRoute {
+                        "a public address"
+                    } else {
+                        "a private address"
+                    };
+                    assert!(
+                        explained.proven.iter().any(|proof| proof.contains(which)),
+                        "{:?}",
+                        explained.proven
+                    );
                 }
             }
         }
@@ -103,18 +124,42 @@ fn each_service_s_refusal_in_each_wrapper_and_by_each_policy() {
         ("CannotPullContainerError: Error response from daemon: pull access denied for 123456789012.dkr.ecr.sa-east-1.amazonaws.com/x, repository does not exist or may require 'docker login': denied: ".to_owned(), "ecr:BatchGetImage", "arn:aws:ecr:sa-east-1:123456789012:repository/x", Step::ImageManifest),
     ];
     let reasons = [
-        ("because no identity-based policy allows the ACTION action", Cause::IdentityPolicyMissingAction),
-        ("with an explicit deny in an identity-based policy", Cause::IdentityPolicyDenies),
-        ("because no VPC endpoint policy allows the ACTION action", Cause::EndpointPolicyDenies),
-        ("with an explicit deny in a VPC endpoint policy", Cause::EndpointPolicyDenies),
-        ("because no permissions boundary allows the ACTION action", Cause::PermissionsBoundaryDenies),
-        ("because no session policy allows the ACTION action", Cause::SessionPolicyDenies),
+        (
+            "because no identity-based policy allows the ACTION action",
+            Cause::IdentityPolicyMissingAction,
+        ),
+        (
+            "with an explicit deny in an identity-based policy",
+            Cause::IdentityPolicyDenies,
+        ),
+        (
+            "because no VPC endpoint policy allows the ACTION action",
+            Cause::EndpointPolicyDenies,
+        ),
+        (
+            "with an explicit deny in a VPC endpoint policy",
+            Cause::EndpointPolicyDenies,
+        ),
+        (
+            "because no permissions boundary allows the ACTION action",
+            Cause::PermissionsBoundaryDenies,
+        ),
+        (
+            "because no session policy allows the ACTION action",
+            Cause::SessionPolicyDenies,
+        ),
         (
             "with an explicit deny in a service control policy: arn:aws:organizations::1:policy/o-a/service_control_policy/p-b",
             Cause::ServiceControlPolicyDenies,
         ),
-        ("with an explicit deny in a resource control policy", Cause::ResourceControlPolicyDenies),
-        ("because no resource-based policy allows the ACTION action", Cause::ResourcePolicyDenies),
+        (
+            "with an explicit deny in a resource control policy",
+            Cause::ResourceControlPolicyDenies,
+        ),
+        (
+            "because no resource-based policy allows the ACTION action",
+            Cause::ResourcePolicyDenies,
+        ),
         ("", Cause::PermissionDenied),
     ];
     for (wrapper, action, resource, step) in &actions {
@@ -124,22 +169,46 @@ fn each_service_s_refusal_in_each_wrapper_and_by_each_policy() {
                     "https response error StatusCode: 400, RequestID: 0c7a1b2e-0000-4000-8000-00000000abcd, api error AccessDeniedException: ",
                     "",
                 ),
-                ("AccessDeniedException: ", " status code: 400, request id: 0c7a1b2e-0000-4000-8000-00000000abcd"),
+                (
+                    "AccessDeniedException: ",
+                    " status code: 400, request id: 0c7a1b2e-0000-4000-8000-00000000abcd",
+                ),
             ] {
                 let text = format!(
                     "{wrapper}{code}User: arn:aws:sts::123456789012:assumed-role/worker/0123abc is not authorized to perform: {action} on resource: {resource} {reason}{tail}"
                 );
-                let explained = assert_is(&text.replace("ACTION", action), *step, Family::Permission, first);
-                assert!(explained.proven.iter().any(|proof| proof.starts_with("a service answered")), "{text}");
+                let explained = assert_is(
+                    &text.replace("ACTION", action),
+                    *step,
+                    Family::Permission,
+                    first,
+                );
+                assert!(
+                    explained
+                        .proven
+                        .iter()
+                        .any(|proof| proof.starts_with("a service answered")),
+                    "{text}"
+                );
                 let read = match first {
                     Cause::EndpointPolicyDenies => "aws ec2 describe-vpc-endpoints",
-                    Cause::PermissionsBoundaryDenies => "get-role --role-name worker --query Role.PermissionsBoundary",
-                    Cause::ServiceControlPolicyDenies => "--target-id 123456789012 --filter SERVICE_CONTROL_POLICY",
-                    Cause::ResourceControlPolicyDenies => "--target-id 123456789012 --filter RESOURCE_CONTROL_POLICY",
+                    Cause::PermissionsBoundaryDenies => {
+                        "get-role --role-name worker --query Role.PermissionsBoundary"
+                    }
+                    Cause::ServiceControlPolicyDenies => {
+                        "--target-id 123456789012 --filter SERVICE_CONTROL_POLICY"
+                    }
+                    Cause::ResourceControlPolicyDenies => {
+                        "--target-id 123456789012 --filter RESOURCE_CONTROL_POLICY"
+                    }
                     Cause::ResourcePolicyDenies => "policy --",
                     _ => "list-attached-role-policies --role-name worker",
                 };
-                assert!(explained.next.iter().any(|next| next.contains(read)), "{read}: {:?}", explained.next);
+                assert!(
+                    explained.next.iter().any(|next| next.contains(read)),
+                    "{read}: {:?}",
+                    explained.next
+                );
             }
         }
     }
@@ -148,23 +217,40 @@ fn each_service_s_refusal_in_each_wrapper_and_by_each_policy() {
 #[test]
 fn layers_come_from_amazon_s3_whatever_the_text_calls_them() {
     let image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop/cart:3";
-    let text = format!("{LAYER}failed to do request: Get {image}: dial tcp 52.218.1.2:443: i/o timeout");
-    let explained = assert_is(&text, Step::ImageLayer, Family::Network, Cause::S3GatewayMissing);
+    let text =
+        format!("{LAYER}failed to do request: Get {image}: dial tcp 52.218.1.2:443: i/o timeout");
+    let explained = assert_is(
+        &text,
+        Step::ImageLayer,
+        Family::Network,
+        Cause::S3GatewayMissing,
+    );
     assert_eq!(explained.role, Some(Role::S3));
     assert_eq!(explained.owner.as_deref(), Some("S3 eu-west-1"));
-    assert_eq!(explained.host.as_deref(), Some("prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com"));
-    assert!(explained.proven.iter().any(|proof| proof.contains("the layers, not the registry")));
+    assert_eq!(
+        explained.host.as_deref(),
+        Some("prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com")
+    );
+    assert!(
+        explained
+            .proven
+            .iter()
+            .any(|proof| proof.contains("the layers, not the registry"))
+    );
     assert!(explained.next_failures.is_empty());
 
-    let url =
-        "https://prod-us-west-2-starport-layer-bucket.s3.us-west-2.amazonaws.com/a/b?X-Amz-Signature=0011223344556677";
+    let url = "https://prod-us-west-2-starport-layer-bucket.s3.us-west-2.amazonaws.com/a/b?X-Amz-Signature=0011223344556677";
     let refused = assert_is(
         &format!("{LAYER}unexpected status code {url}: 403 Forbidden"),
         Step::ImageLayer,
         Family::Permission,
         Cause::S3EndpointPolicyDenies,
     );
-    assert!(!refused.line().contains("0011223344556677"), "{}", refused.line());
+    assert!(
+        !refused.line().contains("0011223344556677"),
+        "{}",
+        refused.line()
+    );
     assert_is(
         &format!(
             "{LAYER}failed to do request: Get \"{url}\": read tcp 10.0.1.2:40000->52.92.1.1:443: read: connection reset by peer"
@@ -192,30 +278,52 @@ fn names_and_resolvers() {
     };
     for (rest, first) in [
         ("on 10.20.0.2:53: no such host", Cause::NameNotFound),
-        ("on 10.20.0.2:53: server misbehaving", Cause::ResolverFailure),
-        ("on 192.168.7.7:53: read udp 10.20.1.5:33333->192.168.7.7:53: i/o timeout", Cause::ResolverUnreachable),
+        (
+            "on 10.20.0.2:53: server misbehaving",
+            Cause::ResolverFailure,
+        ),
+        (
+            "on 192.168.7.7:53: read udp 10.20.1.5:33333->192.168.7.7:53: i/o timeout",
+            Cause::ResolverUnreachable,
+        ),
         (
             "on 169.254.169.253:53: dial udp 169.254.169.253:53: connect: no route to host, i/o timeout",
             Cause::ResolverUnreachable,
         ),
     ] {
         let explained = assert_is(&lookup(rest), Step::RegistryAuth, Family::Resolve, first);
-        assert_eq!(explained.host.as_deref(), Some("api.ecr.eu-north-1.amazonaws.com"));
+        assert_eq!(
+            explained.host.as_deref(),
+            Some("api.ecr.eu-north-1.amazonaws.com")
+        );
     }
     let slip = format!(
         "{PULL}123456789012.dkr.ecr.eu-west-1.amazonaw.com/app:1: failed to do request: Head \"https://123456789012.dkr.ecr.eu-west-1.amazonaw.com/v2/app/manifests/1\": dial tcp 104.21.9.9:443: i/o timeout"
     );
-    assert_is(&slip, Step::ImageManifest, Family::Image, Cause::InvalidImageReference);
+    assert_is(
+        &slip,
+        Step::ImageManifest,
+        Family::Image,
+        Cause::InvalidImageReference,
+    );
     let hub = format!(
         "{PULL}docker.io/library/redis:7: failed to do request: Head \"https://registry-1.docker.io/v2/library/redis/manifests/7\": dial tcp [2600:1f18:2148:bc01::1]:443: connect: network is unreachable"
     );
-    assert_is(&hub, Step::ImageManifest, Family::Network, Cause::NoEgressRoute);
+    assert_is(
+        &hub,
+        Step::ImageManifest,
+        Family::Network,
+        Cause::NoEgressRoute,
+    );
 }
 
 #[test]
 fn what_services_say_of_what_is_not_there() {
-    let asm = format!("{SECRETS}{OLD}unable to retrieve secret from asm: service call has been retried 1 time(s): ");
-    let v2 = "https response error StatusCode: 400, RequestID: 0c7a1b2e-0000-4000-8000-00000000abcd, ";
+    let asm = format!(
+        "{SECRETS}{OLD}unable to retrieve secret from asm: service call has been retried 1 time(s): "
+    );
+    let v2 =
+        "https response error StatusCode: 400, RequestID: 0c7a1b2e-0000-4000-8000-00000000abcd, ";
     for (text, step, family, first) in [
         (format!("{asm}failed to fetch secret x from secrets manager: operation error Secrets Manager: GetSecretValue, {v2}ResourceNotFoundException: Secrets Manager can't find the specified secret."), Step::Secrets, Family::Secret, Cause::SecretNotFound),
         (format!("{asm}failed to fetch secret x from secrets manager: operation error Secrets Manager: GetSecretValue, {v2}ResourceNotFoundException: Secrets Manager can’t find the specified secret value for staging label: AWSPENDING"), Step::Secrets, Family::Secret, Cause::SecretVersionMissing),
@@ -247,9 +355,17 @@ fn what_is_no_message_of_ecs_is_unknown() {
         "exit code 137",
     ] {
         let explained = explain(text);
-        assert_eq!((explained.family, explained.exit_code()), (Family::Unknown, 3), "{text}");
+        assert_eq!(
+            (explained.family, explained.exit_code()),
+            (Family::Unknown, 3),
+            "{text}"
+        );
         assert!(explained.findings.is_empty(), "{text}");
-        let reads = if cfg!(feature = "operator") { "pullprobe explain --task TASK" } else { "aws ecs describe-tasks" };
+        let reads = if cfg!(feature = "operator") {
+            "pullprobe explain --task TASK"
+        } else {
+            "aws ecs describe-tasks"
+        };
         assert!(explained.next[0].starts_with(reads), "{text}");
     }
 }

@@ -61,7 +61,11 @@ impl Error {
             ""
         };
         let detail = format!("{}{hint}", chain(error));
-        Self::Unanswered { action: api.action(operation), detail, sent: !error.is_connect() }
+        Self::Unanswered {
+            action: api.action(operation),
+            detail,
+            sent: !error.is_connect(),
+        }
     }
 
     pub(super) fn unreadable(api: Api, operation: &str, error: &dyn fmt::Display) -> Self {
@@ -72,7 +76,10 @@ impl Error {
     }
 
     pub(super) fn refused(api: Api, operation: &str, refusal: Refusal) -> Self {
-        Self::Refused { action: api.action(operation), refusal: Box::new(refusal) }
+        Self::Refused {
+            action: api.action(operation),
+            refusal: Box::new(refusal),
+        }
     }
 
     /// Whether the same call may work in a moment.
@@ -80,7 +87,10 @@ impl Error {
         match self {
             Self::Setup(_) | Self::Unreadable { .. } => false,
             Self::Unanswered { .. } => true,
-            Self::Refused { refusal, .. } => matches!(refusal.failure, Failure::Throttled | Failure::ServiceFailure),
+            Self::Refused { refusal, .. } => matches!(
+                refusal.failure,
+                Failure::Throttled | Failure::ServiceFailure
+            ),
         }
     }
 
@@ -111,19 +121,39 @@ impl Error {
     }
 }
 
-/// The refusal in the service's words, and where a permission is missing the statement that grants it.
+/// The refusal in the service's words, and where a permission is missing the statement that grants
+/// it.
 fn said(action: &str, refusal: &Refusal) -> String {
-    let Refusal { code, message, failure, denial, .. } = refusal;
-    let words: Vec<_> = [code.as_str(), message.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
+    let Refusal {
+        code,
+        message,
+        failure,
+        denial,
+        ..
+    } = refusal;
+    let words: Vec<_> = [code.as_str(), message.as_str()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
     let next = match failure {
         Failure::Denied => {
             let denial = denial.as_ref();
             // A refused RunTask may be about `iam:PassRole`, which the text names.
-            let action = denial.and_then(|denial| denial.action.as_deref()).unwrap_or(action);
-            let resource = denial.and_then(|denial| denial.resource.as_deref()).unwrap_or("*");
-            match denial.and_then(|denial| denial.policy).filter(|_| denial.is_some_and(|denial| denial.explicit)) {
+            let action = denial
+                .and_then(|denial| denial.action.as_deref())
+                .unwrap_or(action);
+            let resource = denial
+                .and_then(|denial| denial.resource.as_deref())
+                .unwrap_or("*");
+            match denial
+                .and_then(|denial| denial.policy)
+                .filter(|_| denial.is_some_and(|denial| denial.explicit))
+            {
                 Some(policy) => {
-                    format!("; {} says no in so many words: change it, an allow elsewhere does not help", kind(policy))
+                    format!(
+                        "; {} says no in so many words: change it, an allow elsewhere does not help",
+                        kind(policy)
+                    )
                 }
                 None => format!(
                     "; this statement in a policy of yours grants it: {}",
@@ -136,7 +166,9 @@ fn said(action: &str, refusal: &Refusal) -> String {
             "; check AWS_PROFILE and the keys: AWS does not know them, or not in this region".into()
         }
         Failure::ClockSkewed => "; set this machine's clock".into(),
-        Failure::Throttled => "; too many calls in this account and region: try again in a minute".into(),
+        Failure::Throttled => {
+            "; too many calls in this account and region: try again in a minute".into()
+        }
         _ => String::new(),
     };
     format!("{action}: {}{next}", words.join(": "))

@@ -1,4 +1,5 @@
-//! The probe's own task definition: registered once for each image, role and platform, and used again.
+//! The probe's own task definition: registered once for each image, role and platform, and used
+//! again.
 
 use serde_json::{Value, json};
 
@@ -26,12 +27,16 @@ pub struct Wanted {
 impl Wanted {
     /// `pullprobe-` and 16 hexadecimal digits: the same for the same image, role and platform.
     pub fn family(&self) -> String {
-        format!("{FAMILY}{}", digest(&[&self.image, &self.role, self.architecture], 8))
+        format!(
+            "{FAMILY}{}",
+            digest(&[&self.image, &self.role, self.architecture], 8)
+        )
     }
 
-    /// What `RegisterTaskDefinition` takes. No log driver: where the way to CloudWatch Logs is broken, it would keep the
-    /// probe from starting. The execution role is the task role too, because a container never gets the former's
-    /// credentials, and it is the former whose permissions are tested.
+    /// What `RegisterTaskDefinition` takes. No log driver: where the way to CloudWatch Logs is
+    /// broken, it would keep the probe from starting. The execution role is the task role too,
+    /// because a container never gets the former's credentials, and it is the former whose
+    /// permissions are tested.
     pub fn body(&self) -> Value {
         json!({
             "family": self.family(),
@@ -56,7 +61,9 @@ impl Wanted {
     fn is(&self, registered: &Value) -> bool {
         let body = self.body();
         let same = |path: &str| registered.pointer(path) == body.pointer(path);
-        let one = registered["containerDefinitions"].as_array().is_some_and(|containers| containers.len() == 1);
+        let one = registered["containerDefinitions"]
+            .as_array()
+            .is_some_and(|containers| containers.len() == 1);
         let paths = [
             "/executionRoleArn",
             "/taskRoleArn",
@@ -70,12 +77,20 @@ impl Wanted {
             let value = &container[name];
             value.is_null() || value.as_array().is_some_and(Vec::is_empty)
         };
-        let untouched =
-            ["logConfiguration", "entryPoint", "command", "environment", "secrets"].into_iter().all(is_empty);
+        let untouched = [
+            "logConfiguration",
+            "entryPoint",
+            "command",
+            "environment",
+            "secrets",
+        ]
+        .into_iter()
+        .all(is_empty);
         one && untouched && paths.into_iter().all(same) && registered["status"] != "INACTIVE"
     }
 
-    /// The ARN of the registered one; registers it where there is none. In a dry run that is the family's name.
+    /// The ARN of the registered one; registers it where there is none. In a dry run that is the
+    /// family's name.
     pub async fn ready(&self, calls: &Calls) -> Result<String, Error> {
         let family = self.family();
         if let Some(registered) = describe(calls, &family).await?
@@ -84,8 +99,16 @@ impl Wanted {
         {
             return Ok(arn.to_owned());
         }
-        let answer: Option<DescribedDefinition> = calls.write(Api::ECS, "RegisterTaskDefinition", &self.body()).await?;
-        let arn = answer.and_then(|answer| Some(answer.task_definition["taskDefinitionArn"].as_str()?.to_owned()));
+        let answer: Option<DescribedDefinition> = calls
+            .write(Api::ECS, "RegisterTaskDefinition", &self.body())
+            .await?;
+        let arn = answer.and_then(|answer| {
+            Some(
+                answer.task_definition["taskDefinitionArn"]
+                    .as_str()?
+                    .to_owned(),
+            )
+        });
         Ok(arn.unwrap_or(family))
     }
 }
@@ -93,7 +116,10 @@ impl Wanted {
 /// A task definition; `None` where ECS does not know it, which it calls a `ClientException`.
 pub async fn describe(calls: &Calls, name: &str) -> Result<Option<Value>, Error> {
     let body = json!({ "taskDefinition": name });
-    match calls.read::<DescribedDefinition>(Api::ECS, "DescribeTaskDefinition", &body).await {
+    match calls
+        .read::<DescribedDefinition>(Api::ECS, "DescribeTaskDefinition", &body)
+        .await
+    {
         Ok(answer) => Ok(Some(answer.task_definition)),
         Err(error) if error.code() == "ClientException" => Ok(None),
         Err(error) => Err(error),
@@ -103,17 +129,28 @@ pub async fn describe(calls: &Calls, name: &str) -> Result<Option<Value>, Error>
 /// Families that are looked through for an image: those of the first page or so.
 const MOST_FAMILIES: usize = 10;
 
-/// The image of a probe that was registered before, and by which task definition; the latest of several. `None` too where
-/// the operator may not look.
+/// The image of a probe that was registered before, and by which task definition; the latest of
+/// several. `None` too where the operator may not look.
 pub async fn known_image(calls: &Calls) -> Option<(String, String)> {
-    let body = json!({ "familyPrefix": "pullprobe", "status": "ACTIVE", "maxResults": MOST_FAMILIES });
-    let page: Page = calls.read(Api::ECS, "ListTaskDefinitionFamilies", &body).await.ok()?;
+    let body =
+        json!({ "familyPrefix": "pullprobe", "status": "ACTIVE", "maxResults": MOST_FAMILIES });
+    let page: Page = calls
+        .read(Api::ECS, "ListTaskDefinitionFamilies", &body)
+        .await
+        .ok()?;
     let mut found: Option<(f64, String, String)> = None;
     for family in page.families.iter().take(MOST_FAMILIES) {
-        let Ok(Some(definition)) = describe(calls, family).await else { continue };
+        let Ok(Some(definition)) = describe(calls, family).await else {
+            continue;
+        };
         let containers = definition["containerDefinitions"].as_array();
-        let ours = containers.into_iter().flatten().find(|container| container["name"] == CONTAINER);
-        let Some(image) = ours.and_then(|container| container["image"].as_str()) else { continue };
+        let ours = containers
+            .into_iter()
+            .flatten()
+            .find(|container| container["name"] == CONTAINER);
+        let Some(image) = ours.and_then(|container| container["image"].as_str()) else {
+            continue;
+        };
         let at = definition["registeredAt"].as_f64().unwrap_or_default();
         if found.as_ref().is_none_or(|(latest, ..)| *latest < at) {
             let name = format!("{family}:{}", definition["revision"]);
@@ -140,8 +177,22 @@ mod tests {
         let family = wanted().family();
         assert_eq!(family, wanted().family());
         assert_eq!(family.len(), FAMILY.len() + 16);
-        assert_ne!(family, Wanted { architecture: "ARM64", ..wanted() }.family());
-        assert_ne!(family, Wanted { role: "arn:aws:iam::123456789012:role/other".into(), ..wanted() }.family());
+        assert_ne!(
+            family,
+            Wanted {
+                architecture: "ARM64",
+                ..wanted()
+            }
+            .family()
+        );
+        assert_ne!(
+            family,
+            Wanted {
+                role: "arn:aws:iam::123456789012:role/other".into(),
+                ..wanted()
+            }
+            .family()
+        );
     }
 
     #[test]
@@ -149,8 +200,14 @@ mod tests {
         let registered = wanted().body();
         assert!(wanted().is(&registered));
         for (path, value) in [
-            ("/taskRoleArn", json!("arn:aws:iam::123456789012:role/admin")),
-            ("/containerDefinitions/0/image", json!("elsewhere/pullprobe")),
+            (
+                "/taskRoleArn",
+                json!("arn:aws:iam::123456789012:role/admin"),
+            ),
+            (
+                "/containerDefinitions/0/image",
+                json!("elsewhere/pullprobe"),
+            ),
             ("/status", json!("INACTIVE")),
         ] {
             let mut other = registered.clone();

@@ -6,25 +6,50 @@ use crate::operator::aws::{Api, Error};
 use crate::operator::calls::Calls;
 use crate::operator::ecs::{Awsvpc, Task};
 
-/// Security groups and public address of the task's interface (EC2 API reference, `DescribeNetworkInterfaces`); `None` if it
-/// is gone, as it is soon after the task.
+/// Security groups and public address of the task's interface (EC2 API reference,
+/// `DescribeNetworkInterfaces`); `None` if it is gone, as it is soon after the task.
 pub async fn of_task(calls: &Calls, task: &Task) -> Result<Option<Awsvpc>, Error> {
-    let Some(id) = task.interface("networkInterfaceId") else { return Ok(None) };
+    let Some(id) = task.interface("networkInterfaceId") else {
+        return Ok(None);
+    };
     let fields = [("NetworkInterfaceId.1".to_owned(), id.to_owned())];
-    calls.shown(Api::EC2, "DescribeNetworkInterfaces", &serde_json::json!({ "NetworkInterfaceId.1": id }), true);
-    let described: Described = match calls.client().query(Api::EC2, "DescribeNetworkInterfaces", &fields).await {
+    calls.shown(
+        Api::EC2,
+        "DescribeNetworkInterfaces",
+        &serde_json::json!({ "NetworkInterfaceId.1": id }),
+        true,
+    );
+    let described: Described = match calls
+        .client()
+        .query(Api::EC2, "DescribeNetworkInterfaces", &fields)
+        .await
+    {
         Ok(described) => described,
         Err(error) if error.code().starts_with("InvalidNetworkInterfaceID") => return Ok(None),
         Err(error) => return Err(error),
     };
-    Ok(described.interfaces.item.into_iter().next().map(|interface| {
-        let public = if interface.association.is_some() { "ENABLED" } else { "DISABLED" };
-        Awsvpc {
-            subnets: Vec::new(),
-            security_groups: interface.groups.item.into_iter().map(|group| group.id).collect(),
-            assign_public_ip: Some(public.to_owned()),
-        }
-    }))
+    Ok(described
+        .interfaces
+        .item
+        .into_iter()
+        .next()
+        .map(|interface| {
+            let public = if interface.association.is_some() {
+                "ENABLED"
+            } else {
+                "DISABLED"
+            };
+            Awsvpc {
+                subnets: Vec::new(),
+                security_groups: interface
+                    .groups
+                    .item
+                    .into_iter()
+                    .map(|group| group.id)
+                    .collect(),
+                assign_public_ip: Some(public.to_owned()),
+            }
+        }))
 }
 
 #[derive(Debug, Deserialize)]

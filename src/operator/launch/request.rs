@@ -36,7 +36,8 @@ pub struct Launch {
     pub platform_version: Option<String>,
     /// What is checked.
     pub plan: Plan,
-    /// Where the probe reads a task definition that is too large for an override: `s3://…`, `ssm:…`.
+    /// Where the probe reads a task definition that is too large for an override: `s3://…`,
+    /// `ssm:…`.
     pub document: Option<String>,
     /// ARN of the probe's task definition.
     pub definition: String,
@@ -62,7 +63,11 @@ pub enum Provider {
 impl Launch {
     /// The body for a subnet.
     pub fn body(&self, subnet: &str) -> Result<Value, String> {
-        let public = if self.assign_public_ip { "ENABLED" } else { "DISABLED" };
+        let public = if self.assign_public_ip {
+            "ENABLED"
+        } else {
+            "DISABLED"
+        };
         let mut network = json!({ "subnets": [subnet], "assignPublicIp": public });
         if !self.security_groups.is_empty() {
             network["securityGroups"] = json!(self.security_groups);
@@ -102,11 +107,18 @@ impl Launch {
     }
 
     fn overrides(&self, subnet: &str) -> Result<Value, String> {
-        let labels: Vec<_> = self.labels(subnet).iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let labels: Vec<_> = self
+            .labels(subnet)
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         let mut environment = vec![
             ("PULLPROBE_RUN_ID", self.run_id.clone()),
             ("PULLPROBE_LABEL", labels.join(",")),
-            ("PULLPROBE_DEADLINE", format!("{}ms", self.deadline.as_millis())),
+            (
+                "PULLPROBE_DEADLINE",
+                format!("{}ms", self.deadline.as_millis()),
+            ),
         ];
         match &self.document {
             None => environment.push(("PULLPROBE_PLAN", self.plan.to_short_json()?)),
@@ -127,7 +139,8 @@ impl Launch {
         }
         let pair = |(name, value): (&str, String)| json!({ "name": name, "value": value });
         let environment: Vec<Value> = environment.into_iter().map(pair).collect();
-        let overrides = json!({ "containerOverrides": [{ "name": CONTAINER, "environment": environment }] });
+        let overrides =
+            json!({ "containerOverrides": [{ "name": CONTAINER, "environment": environment }] });
         let size = overrides.to_string().chars().count();
         if size > MAX_OVERRIDES {
             return Err(format!(
@@ -139,14 +152,15 @@ impl Launch {
         Ok(overrides)
     }
 
-    /// The same for the same launch and subnet, so that a call that is repeated starts no second task; another one for
-    /// another launch, even with the same run id: ECS would answer with the task of the first. 64 characters at most (ECS
-    /// API reference, RunTask).
+    /// The same for the same launch and subnet, so that a call that is repeated starts no second
+    /// task; another one for another launch, even with the same run id: ECS would answer with the
+    /// task of the first. 64 characters at most (ECS API reference, RunTask).
     fn token(&self, subnet: &str) -> String {
         digest(&[&Launcher::this().tag(0), &self.run_id, subnet], 16)
     }
 
-    /// How long a task of this launch can be watched: until it starts, until it ends, and what ECS needs in between.
+    /// How long a task of this launch can be watched: until it starts, until it ends, and what ECS
+    /// needs in between.
     fn watched(&self) -> Duration {
         self.timeout + self.deadline + Duration::from_mins(5)
     }
@@ -163,8 +177,11 @@ mod tests {
     use crate::plan::Wanted;
 
     fn launch(secrets: usize) -> Launch {
-        let secret =
-            |n| format!("arn:aws:secretsmanager:eu-west-1:123456789012:secret:team-{n}/database-AbCdEf:password::");
+        let secret = |n| {
+            format!(
+                "arn:aws:secretsmanager:eu-west-1:123456789012:secret:team-{n}/database-AbCdEf:password::"
+            )
+        };
         let image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4";
         let wanted = Wanted {
             images: vec![image.parse().unwrap()],
@@ -193,9 +210,15 @@ mod tests {
     fn one_task_in_one_subnet_that_says_whose_it_is() {
         let body = launch(1).body("subnet-a").unwrap();
         assert_eq!(body["count"], 1);
-        assert_eq!(body["networkConfiguration"]["awsvpcConfiguration"]["subnets"], json!(["subnet-a"]));
+        assert_eq!(
+            body["networkConfiguration"]["awsvpcConfiguration"]["subnets"],
+            json!(["subnet-a"])
+        );
         assert_eq!(body["startedBy"], "pullprobe/r1");
-        assert_eq!(body["tags"][0], json!({ "key": "pullprobe:run", "value": "r1" }));
+        assert_eq!(
+            body["tags"][0],
+            json!({ "key": "pullprobe:run", "value": "r1" })
+        );
         let environment = &body["overrides"]["containerOverrides"][0]["environment"];
         let plan = Plan::from_json(environment[3]["value"].as_str().unwrap()).unwrap();
         assert_eq!(plan, launch(1).plan);
@@ -210,7 +233,12 @@ mod tests {
         assert_ne!(token("subnet-a"), token("subnet-b"));
         assert_ne!(
             token("subnet-a"),
-            Launch { run_id: "r2".into(), ..launch(1) }.body("subnet-a").unwrap()["clientToken"]
+            Launch {
+                run_id: "r2".into(),
+                ..launch(1)
+            }
+            .body("subnet-a")
+            .unwrap()["clientToken"]
         );
     }
 
@@ -219,9 +247,18 @@ mod tests {
         let forty = launch(40).body("subnet-a").unwrap();
         assert!(forty["overrides"].to_string().len() <= MAX_OVERRIDES);
         let error = launch(400).body("subnet-a").unwrap_err();
-        assert!(error.contains("8192") && error.contains("--task-definition"), "{error}");
-        let elsewhere = Launch { document: Some("ssm:/app/definition".into()), ..launch(400) };
+        assert!(
+            error.contains("8192") && error.contains("--task-definition"),
+            "{error}"
+        );
+        let elsewhere = Launch {
+            document: Some("ssm:/app/definition".into()),
+            ..launch(400)
+        };
         let body = elsewhere.body("subnet-a").unwrap().to_string();
-        assert!(body.contains("PULLPROBE_TASK_DEFINITION") && !body.contains("PULLPROBE_PLAN"), "{body}");
+        assert!(
+            body.contains("PULLPROBE_TASK_DEFINITION") && !body.contains("PULLPROBE_PLAN"),
+            "{body}"
+        );
     }
 }

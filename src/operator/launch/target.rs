@@ -14,7 +14,9 @@ use super::{Error, MOST_SUBNETS};
 use crate::cli::target::{Architecture, Target};
 use crate::operator::aws::Api;
 use crate::operator::calls::Calls;
-use crate::operator::ecs::{Awsvpc, Placed, Service, Services, Task, Tasks, account_of, cluster_of};
+use crate::operator::ecs::{
+    Awsvpc, Placed, Service, Services, Task, Tasks, account_of, cluster_of,
+};
 use crate::plan::{Plan, execute_command, service_connect, task_definition};
 
 /// The cluster that ECS takes where none is named.
@@ -36,17 +38,22 @@ struct Found {
     connects: bool,
 }
 
-/// Until the probe's container must have started. ECS itself gives up a pull after about five minutes and says why.
+/// Until the probe's container must have started. ECS itself gives up a pull after about five
+/// minutes and says why.
 const TIMEOUT: Duration = Duration::from_mins(6);
 
-/// Reads service, or task, and task definition, and finds the probe's image. Run id and labels are the caller's to set.
+/// Reads service, or task, and task definition, and finds the probe's image. Run id and labels are
+/// the caller's to set.
 pub async fn resolve(
     calls: &Calls,
     flags: &Target,
     task: Option<&str>,
     log_group: Option<&str>,
 ) -> Result<(Launch, WantedDefinition), Error> {
-    let named = [task, flags.service.as_deref()].into_iter().flatten().find_map(cluster_of);
+    let named = [task, flags.service.as_deref()]
+        .into_iter()
+        .flatten()
+        .find_map(cluster_of);
     let cluster = flags.cluster.clone().or_else(|| named.map(str::to_owned));
     let cluster = cluster.unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
     let found = match (task, &flags.service) {
@@ -60,9 +67,17 @@ pub async fn resolve(
             ));
         }
     };
-    let document =
-        flags.task_definition.clone().filter(|named| named.starts_with("s3://") || named.starts_with("ssm:"));
-    let definition = match (flags.task_definition.as_ref().filter(|_| document.is_none()), &found.definition) {
+    let document = flags
+        .task_definition
+        .clone()
+        .filter(|named| named.starts_with("s3://") || named.starts_with("ssm:"));
+    let definition = match (
+        flags
+            .task_definition
+            .as_ref()
+            .filter(|_| document.is_none()),
+        &found.definition,
+    ) {
         (None, None) if document.is_some() => {
             return Err(Error::Usage(
                 "what lies in Amazon S3 or Parameter Store is read by the probe alone: --service or --like has to say role, \
@@ -73,12 +88,17 @@ pub async fn resolve(
         (Some(named), _) => read_definition(calls, named).await?,
         (None, Some(arn)) => fetch_definition(calls, arn).await?,
         (None, None) => {
-            return Err(Error::Usage("the service has no task definition: name one with --task-definition".into()));
+            return Err(Error::Usage(
+                "the service has no task definition: name one with --task-definition".into(),
+            ));
         }
     };
     let provider = provider(&found.placed, !flags.subnets.is_empty())?;
     let subnets = subnets(flags, &found)?;
-    let role = found.role.clone().or_else(|| Some(definition["executionRoleArn"].as_str()?.to_owned()));
+    let role = found
+        .role
+        .clone()
+        .or_else(|| Some(definition["executionRoleArn"].as_str()?.to_owned()));
     let role = role.ok_or_else(|| {
         Error::Usage(
             "the task definition names no executionRoleArn: without one ECS can fetch neither images from Amazon ECR nor \
@@ -89,12 +109,18 @@ pub async fn resolve(
     })?;
     let image = probe_image(calls, flags, account_of(&role)).await?;
     let architecture = flags.probe_architecture.map(Architecture::name);
-    let architecture = architecture.unwrap_or(match definition["runtimePlatform"]["cpuArchitecture"].as_str() {
-        Some("ARM64") => "ARM64",
-        _ => "X86_64",
-    });
+    let architecture = architecture.unwrap_or(
+        match definition["runtimePlatform"]["cpuArchitecture"].as_str() {
+            Some("ARM64") => "ARM64",
+            _ => "X86_64",
+        },
+    );
     let assigned = found.network.assign_public_ip.as_deref() == Some("ENABLED");
-    let groups = if flags.security_groups.is_empty() { &found.network.security_groups } else { &flags.security_groups };
+    let groups = if flags.security_groups.is_empty() {
+        &found.network.security_groups
+    } else {
+        &flags.security_groups
+    };
     let launch = Launch {
         plan: plan(calls, flags, &found, &definition, log_group)?,
         document,
@@ -103,7 +129,10 @@ pub async fn resolve(
         subnets,
         security_groups: groups.clone(),
         assign_public_ip: flags.assign_public_ip || assigned,
-        platform_version: found.placed.platform_version.filter(|_| flags.subnets.is_empty() || provider.1),
+        platform_version: found
+            .placed
+            .platform_version
+            .filter(|_| flags.subnets.is_empty() || provider.1),
         provider: provider.0,
         definition: String::new(),
         run_id: String::new(),
@@ -111,13 +140,28 @@ pub async fn resolve(
         deadline: flags.deadline,
         timeout: TIMEOUT,
     };
-    Ok((launch, WantedDefinition { image, role, architecture }))
+    Ok((
+        launch,
+        WantedDefinition {
+            image,
+            role,
+            architecture,
+        },
+    ))
 }
 
 fn subnets(flags: &Target, found: &Found) -> Result<Vec<String>, Error> {
-    let named = if flags.subnets.is_empty() { &found.network.subnets } else { &flags.subnets };
+    let named = if flags.subnets.is_empty() {
+        &found.network.subnets
+    } else {
+        &flags.subnets
+    };
     let mut known = BTreeSet::new();
-    let subnets: Vec<String> = named.iter().filter(|subnet| known.insert(subnet.as_str())).cloned().collect();
+    let subnets: Vec<String> = named
+        .iter()
+        .filter(|subnet| known.insert(subnet.as_str()))
+        .cloned()
+        .collect();
     match subnets.len() {
         0 => Err(Error::Usage(
             "no subnet is known: name those that the task is to run in with --subnets, and its --security-groups"
@@ -145,8 +189,10 @@ fn provider(placed: &Placed, subnets_are_named: bool) -> Result<(Provider, bool)
         None if strategy.is_empty() => Ok((Provider::Fargate, true)),
         _ if subnets_are_named => Ok((Provider::Fargate, false)),
         other => {
-            let on = other
-                .map_or_else(|| "a capacity provider of instances".to_owned(), |name| format!("launch type {name}"));
+            let on = other.map_or_else(
+                || "a capacity provider of instances".to_owned(),
+                |name| format!("launch type {name}"),
+            );
             Err(Error::Usage(format!(
                 "these tasks run on {on}, where the instance pulls images over its own network interface. Name the \
                  instances' subnets and security groups with --subnets and --security-groups: the probe then looks from \
@@ -158,9 +204,15 @@ fn provider(placed: &Placed, subnets_are_named: bool) -> Result<(Provider, bool)
 
 async fn described(calls: &Calls, cluster: &str, service: &str) -> Result<Service, Error> {
     let body = json!({ "cluster": cluster, "services": [service] });
-    let answer: Services =
-        calls.read(Api::ECS, "DescribeServices", &body).await.map_err(|error| cluster_hint(error, cluster))?;
-    let found = answer.services.into_iter().next().filter(|service| service.status.as_deref() != Some("INACTIVE"));
+    let answer: Services = calls
+        .read(Api::ECS, "DescribeServices", &body)
+        .await
+        .map_err(|error| cluster_hint(error, cluster))?;
+    let found = answer
+        .services
+        .into_iter()
+        .next()
+        .filter(|service| service.status.as_deref() != Some("INACTIVE"));
     let region = calls.client().region();
     found.ok_or_else(|| {
         Error::Usage(format!(
@@ -192,12 +244,14 @@ fn of_service(service: &Service) -> Found {
     }
 }
 
-/// A task's own subnet and task definition. ECS does not say its security groups: those are its service's, or its network
-/// interface's, if they are not named.
+/// A task's own subnet and task definition. ECS does not say its security groups: those are its
+/// service's, or its network interface's, if they are not named.
 async fn like(calls: &Calls, cluster: &str, arn: &str, unnamed: bool) -> Result<Found, Error> {
     let body = json!({ "cluster": cluster, "tasks": [arn] });
-    let answer: Tasks =
-        calls.read(Api::ECS, "DescribeTasks", &body).await.map_err(|error| cluster_hint(error, cluster))?;
+    let answer: Tasks = calls
+        .read(Api::ECS, "DescribeTasks", &body)
+        .await
+        .map_err(|error| cluster_hint(error, cluster))?;
     let Some(task) = answer.tasks.first().map(Task::read) else {
         return Err(Error::Usage(format!(
             "Amazon ECS does not know the task {arn} in the cluster {cluster}, or not any more: a stopped task can be \
@@ -205,7 +259,11 @@ async fn like(calls: &Calls, cluster: &str, arn: &str, unnamed: bool) -> Result<
              check --cluster and --region"
         )));
     };
-    let mut found = match task.group.as_deref().and_then(|group| group.strip_prefix("service:")) {
+    let mut found = match task
+        .group
+        .as_deref()
+        .and_then(|group| group.strip_prefix("service:"))
+    {
         Some(service) => match described(calls, cluster, service).await {
             Ok(service) => of_service(&service),
             Err(Error::Usage(_)) => Found::default(),
@@ -214,41 +272,62 @@ async fn like(calls: &Calls, cluster: &str, arn: &str, unnamed: bool) -> Result<
         None => Found::default(),
     };
     if unnamed && found.network.security_groups.is_empty() {
-        let hint = "Amazon ECS does not say in which security groups a task is that no service started";
+        let hint =
+            "Amazon ECS does not say in which security groups a task is that no service started";
         let next = "name them with --security-groups, and add --assign-public-ip if it had a public address";
         let interface = interface::of_task(calls, &task).await;
-        let interface = interface.map_err(|error| Error::Usage(format!("{hint}. {error}. Or {next}")))?;
+        let interface =
+            interface.map_err(|error| Error::Usage(format!("{hint}. {error}. Or {next}")))?;
         found.network = interface.ok_or_else(|| {
-            Error::Usage(format!("{hint}, and its network interface, which would, is gone with it: {next}"))
+            Error::Usage(format!(
+                "{hint}, and its network interface, which would, is gone with it: {next}"
+            ))
         })?;
     }
-    let strategy = task.capacity_provider_name.as_deref().map(|name| json!({ "capacityProvider": name, "weight": 1 }));
-    found.network.subnets = task.interface("subnetId").map(str::to_owned).into_iter().collect();
+    let strategy = task
+        .capacity_provider_name
+        .as_deref()
+        .map(|name| json!({ "capacityProvider": name, "weight": 1 }));
+    found.network.subnets = task
+        .interface("subnetId")
+        .map(str::to_owned)
+        .into_iter()
+        .collect();
     found.placed.launch_type = task.launch_type.clone().filter(|_| strategy.is_none());
     found.placed.capacity_provider_strategy = strategy.into_iter().collect();
-    found.placed.platform_version.clone_from(&task.platform_version);
+    found
+        .placed
+        .platform_version
+        .clone_from(&task.platform_version);
     found.executes_commands = task.enable_execute_command;
     found.role.clone_from(&task.overrides.execution_role_arn);
     found.definition.clone_from(&task.task_definition_arn);
     Ok(found)
 }
 
-/// Bytes read of a file: one more than the largest task definition, so that it can be said that it is too large.
+/// Bytes read of a file: one more than the largest task definition, so that it can be said that it
+/// is too large.
 const LONGEST_FILE: u64 = task_definition::MAX_SIZE as u64 + 1;
 
 /// From a file, where there is one of that name, or from ECS.
 async fn read_definition(calls: &Calls, named: &str) -> Result<Value, Error> {
-    let wrong = |what: &dyn std::fmt::Display| Error::Usage(format!("--task-definition {named}: {what}"));
+    let wrong =
+        |what: &dyn std::fmt::Display| Error::Usage(format!("--task-definition {named}: {what}"));
     let is_file = named == "-" || (!named.starts_with("arn:") && Path::new(named).exists());
     if !is_file {
-        if !named.starts_with("arn:") && (named.contains('/') || Path::new(named).extension().is_some()) {
+        if !named.starts_with("arn:")
+            && (named.contains('/') || Path::new(named).extension().is_some())
+        {
             return Err(wrong(&"there is no such file"));
         }
         return fetch_definition(calls, named).await;
     }
     let mut json = Vec::new();
     let read = if named == "-" {
-        std::io::stdin().lock().take(LONGEST_FILE).read_to_end(&mut json)
+        std::io::stdin()
+            .lock()
+            .take(LONGEST_FILE)
+            .read_to_end(&mut json)
     } else {
         std::fs::File::open(named).and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut json))
     };
@@ -258,7 +337,10 @@ async fn read_definition(calls: &Calls, named: &str) -> Result<Value, Error> {
     let json = String::from_utf8_lossy(&json);
     let document = serde_json::from_str(json.trim_start_matches('\u{feff}'));
     let mut document: Value = document.map_err(|error| wrong(&error))?;
-    let inner = document.get_mut("taskDefinition").map(Value::take).filter(Value::is_object);
+    let inner = document
+        .get_mut("taskDefinition")
+        .map(Value::take)
+        .filter(Value::is_object);
     Ok(inner.unwrap_or(document))
 }
 
@@ -279,7 +361,8 @@ fn plan(
     log_group: Option<&str>,
 ) -> Result<Plan, Error> {
     let wanted = task_definition::read(definition.to_string().as_bytes());
-    let mut wanted = wanted.map_err(|error| Error::Usage(format!("the task definition cannot be probed: {error}")))?;
+    let mut wanted = wanted
+        .map_err(|error| Error::Usage(format!("the task definition cannot be probed: {error}")))?;
     wanted.log_group = log_group.map(str::to_owned);
     wanted.log_stream_prefix = LOG_STREAM_PREFIX.into();
     wanted.expect = flags.expect;
@@ -289,7 +372,9 @@ fn plan(
         wanted.connections.push(execute_command(&region));
     }
     if found.connects {
-        wanted.connections.push(service_connect(&region).map_err(Error::Usage)?);
+        wanted
+            .connections
+            .push(service_connect(&region).map_err(Error::Usage)?);
     }
     Plan::new(wanted, region).map_err(Error::Usage)
 }
@@ -308,7 +393,10 @@ async fn probe_image(calls: &Calls, flags: &Target, account: &str) -> Result<Str
         return Ok(image);
     }
     let region = calls.client().region();
-    let registry = format!("{account}.dkr.ecr.{region}.{}", region.partition().dns_suffix());
+    let registry = format!(
+        "{account}.dkr.ecr.{region}.{}",
+        region.partition().dns_suffix()
+    );
     let image = format!("{registry}/pullprobe:{}", env!("CARGO_PKG_VERSION"));
     Err(Error::Usage(format!(
         "--probe-image is missing, and no task definition of an earlier launch names it. Put the probe into your own ECR \

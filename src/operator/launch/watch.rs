@@ -1,5 +1,6 @@
-//! The launch itself: starts one task in each subnet, watches them all with the same few calls, and lets each go when its
-//! report has landed. One loop owns the state; what waits for AWS is a future that owns what it needs.
+//! The launch itself: starts one task in each subnet, watches them all with the same few calls, and
+//! lets each go when its report has landed. One loop owns the state; what waits for AWS is a future
+//! that owns what it needs.
 
 mod live;
 mod start;
@@ -49,7 +50,8 @@ pub enum State<'a> {
 /// `DescribeTasks` takes 100 tasks (ECS API reference).
 const BATCH: usize = 100;
 
-/// One `DescribeTasks` in so long, for however many tasks: a tenth of the 20 calls a second that ECS grants to reading.
+/// One `DescribeTasks` in so long, for however many tasks: a tenth of the 20 calls a second that
+/// ECS grants to reading.
 const POLL: Duration = Duration::from_millis(500);
 
 /// RunTask calls on their way. At 20 a second, and a second for an answer, that many are.
@@ -64,8 +66,9 @@ const INTERRUPTED: &str = "pullprobe launch: interrupted";
 /// After an interruption people wait so long, not longer.
 const AFTER_INTERRUPTION: Duration = Duration::from_secs(45);
 
-/// Launches, and hands back every subnet's report in the order of the subnets. Ends early when `until` does, with the tasks
-/// stopped and what is known. Fails where AWS refuses what the rest would need too; nothing runs on then either.
+/// Launches, and hands back every subnet's report in the order of the subnets. Ends early when
+/// `until` does, with the tasks stopped and what is known. Fails where AWS refuses what the rest
+/// would need too; nothing runs on then either.
 pub async fn run(
     client: &Client,
     launch: Launch,
@@ -130,9 +133,17 @@ async fn answered(polling: &mut Option<Polling>) -> Result<Tasks, aws::Error> {
 }
 
 impl<'a> Course<'a> {
-    fn new(client: &Client, launch: Launch, on: &'a mut dyn FnMut(Event<'_>)) -> Result<Self, Error> {
+    fn new(
+        client: &Client,
+        launch: Launch,
+        on: &'a mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, Error> {
         let launch = Arc::new(launch);
-        let bodies: Result<Vec<Value>, String> = launch.subnets.iter().map(|subnet| launch.body(subnet)).collect();
+        let bodies: Result<Vec<Value>, String> = launch
+            .subnets
+            .iter()
+            .map(|subnet| launch.body(subnet))
+            .collect();
         let bodies = bodies.map_err(Error::Usage)?;
         Ok(Self {
             client: client.clone(),
@@ -163,20 +174,29 @@ impl<'a> Course<'a> {
 
     fn start(&mut self) {
         let now = Instant::now();
-        let Some(n) = self.waiting.iter().position(|waiting| waiting.due <= now) else { return };
-        let Some(waiting) = self.waiting.remove(n) else { return };
+        let Some(n) = self.waiting.iter().position(|waiting| waiting.due <= now) else {
+            return;
+        };
+        let Some(waiting) = self.waiting.remove(n) else {
+            return;
+        };
         self.pace.sent(now, jitter());
         let body = self.bodies[waiting.subnet].clone();
-        self.starting.push(start::start(self.runner.clone(), body, waiting, now).boxed());
+        self.starting
+            .push(start::start(self.runner.clone(), body, waiting, now).boxed());
     }
 
     fn started(&mut self, answer: Answer) {
         let subnet = answer.waiting.subnet;
         match answer.read(&mut self.pace, Instant::now(), self.launch.timeout) {
             Started::Task(task) => {
-                (self.on)(Event::State(subnet, State::Ecs(task.last_status.as_deref().unwrap_or("PROVISIONING"))));
+                (self.on)(Event::State(
+                    subnet,
+                    State::Ecs(task.last_status.as_deref().unwrap_or("PROVISIONING")),
+                ));
                 let arn = task.task_arn.clone();
-                self.watched.add(arn.clone(), Live::new(subnet, &task, Instant::now()));
+                self.watched
+                    .add(arn.clone(), Live::new(subnet, &task, Instant::now()));
                 if self.ended.is_some() {
                     self.watched.interrupt(&arn);
                     self.stop(arn, INTERRUPTED);
@@ -187,7 +207,11 @@ impl<'a> Course<'a> {
                 self.waiting.push_back(waiting);
             }
             Started::Again(why, _) => {
-                self.give_up(subnet, &format!("Interrupted before a task was started: {why}"), &Task::default());
+                self.give_up(
+                    subnet,
+                    &format!("Interrupted before a task was started: {why}"),
+                    &Task::default(),
+                );
             }
             Started::Not(reason) => {
                 let name = self.launch.subnets[subnet].clone();
@@ -204,7 +228,8 @@ impl<'a> Course<'a> {
         if !arns.is_empty() {
             let client = self.client.clone();
             let body = json!({ "cluster": self.launch.cluster, "tasks": arns });
-            self.polling = Some(async move { client.json(Api::ECS, "DescribeTasks", &body).await }.boxed());
+            self.polling =
+                Some(async move { client.json(Api::ECS, "DescribeTasks", &body).await }.boxed());
         }
     }
 
@@ -216,8 +241,12 @@ impl<'a> Course<'a> {
                     (self.on)(Event::State(subnet, State::Ecs(&status)));
                 }
                 for (subnet, document) in self.watched.ended() {
-                    let collected = self.collector.clone().collect(self.launch.subnets[subnet].clone(), document);
-                    self.collecting.push(collected.map(move |landed| (subnet, landed)).boxed());
+                    let collected = self
+                        .collector
+                        .clone()
+                        .collect(self.launch.subnets[subnet].clone(), document);
+                    self.collecting
+                        .push(collected.map(move |landed| (subnet, landed)).boxed());
                 }
             }
             Err(error) if error.is_passing() => (self.on)(Event::Note(&error.to_string())),
@@ -226,13 +255,16 @@ impl<'a> Course<'a> {
     }
 
     fn stop(&mut self, arn: String, reason: &'static str) {
-        self.stopping.push(stop(self.client.clone(), &self.launch.cluster, arn, reason));
+        self.stopping
+            .push(stop(self.client.clone(), &self.launch.cluster, arn, reason));
     }
 
     fn stopped(&mut self, arn: &str, answer: Result<Value, aws::Error>) {
         self.watched.was_stopped(arn, Instant::now());
         if let Err(error) = answer {
-            (self.on)(Event::Note(&format!("{arn} could not be stopped: {error}; `pullprobe gc` tries it again")));
+            (self.on)(Event::Note(&format!(
+                "{arn} could not be stopped: {error}; `pullprobe gc` tries it again"
+            )));
         }
     }
 
@@ -240,7 +272,11 @@ impl<'a> Course<'a> {
         self.ended = Some(Instant::now());
         (self.on)(Event::Note("interrupted: the tasks are being stopped"));
         for waiting in std::mem::take(&mut self.waiting) {
-            self.give_up(waiting.subnet, "Interrupted before a task was started in this subnet", &Task::default());
+            self.give_up(
+                waiting.subnet,
+                "Interrupted before a task was started in this subnet",
+                &Task::default(),
+            );
         }
         for arn in self.watched.all() {
             if let Some(subnet) = self.watched.interrupt(&arn) {
@@ -250,7 +286,8 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Stops what is overdue, and lets go what nobody can wait for any longer. Whether that is everything.
+    /// Stops what is overdue, and lets go what nobody can wait for any longer. Whether that is
+    /// everything.
     fn let_go(&mut self) -> bool {
         let now = Instant::now();
         for (arn, subnet) in self.watched.overdue(now, &self.launch) {
@@ -261,11 +298,19 @@ impl<'a> Course<'a> {
             let sentence = live.sentence(&self.launch);
             self.give_up(live.subnet, &sentence, &live.task());
         }
-        let is_late = self.ended.is_some_and(|ended| now > ended + AFTER_INTERRUPTION);
+        let is_late = self
+            .ended
+            .is_some_and(|ended| now > ended + AFTER_INTERRUPTION);
         if is_late {
-            (self.on)(Event::Note("not every task could be stopped in time: `pullprobe gc` finds what is left"));
+            (self.on)(Event::Note(
+                "not every task could be stopped in time: `pullprobe gc` finds what is left",
+            ));
             for subnet in 0..self.landed.len() {
-                self.give_up(subnet, "Interrupted before anything was known", &Task::default());
+                self.give_up(
+                    subnet,
+                    "Interrupted before anything was known",
+                    &Task::default(),
+                );
             }
         }
         is_late
@@ -288,8 +333,11 @@ impl<'a> Course<'a> {
         let end = tokio::time::Instant::now() + AFTER_INTERRUPTION;
         let all = async {
             while let Some(answer) = self.starting.next().await {
-                if let Started::Task(task) = answer.read(&mut self.pace, Instant::now(), Duration::ZERO) {
-                    self.watched.add(task.task_arn.clone(), Live::new(0, &task, Instant::now()));
+                if let Started::Task(task) =
+                    answer.read(&mut self.pace, Instant::now(), Duration::ZERO)
+                {
+                    self.watched
+                        .add(task.task_arn.clone(), Live::new(0, &task, Instant::now()));
                 }
             }
             for arn in self.watched.all() {
@@ -300,12 +348,19 @@ impl<'a> Course<'a> {
             }
         };
         if tokio::time::timeout_at(end, all).await.is_err() {
-            (self.on)(Event::Note("not every task could be stopped in time: `pullprobe gc` finds what is left"));
+            (self.on)(Event::Note(
+                "not every task could be stopped in time: `pullprobe gc` finds what is left",
+            ));
         }
     }
 }
 
-fn stop(client: Client, cluster: &str, arn: String, reason: &'static str) -> BoxFuture<'static, Stopped> {
+fn stop(
+    client: Client,
+    cluster: &str,
+    arn: String,
+    reason: &'static str,
+) -> BoxFuture<'static, Stopped> {
     let body = json!({ "cluster": cluster, "task": arn, "reason": reason });
     async move {
         let answer = client.json(Api::ECS, "StopTask", &body).await;

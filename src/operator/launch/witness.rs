@@ -1,8 +1,9 @@
-//! Reports of probes that could not tell it themselves: what Amazon ECS says of them, as observations with the witness
-//! `ecs`, through the same rules.
+//! Reports of probes that could not tell it themselves: what Amazon ECS says of them, as
+//! observations with the witness `ecs`, through the same rules.
 //!
-//! No report is a result too. How sure it is depends on what there is: a stopped task's reason is read by [`crate::explain`],
-//! an exit code names a family and no more, and a task that never started is never a success.
+//! No report is a result too. How sure it is depends on what there is: a stopped task's reason is
+//! read by [`crate::explain`], an exit code names a family and no more, and a task that never
+//! started is never a success.
 
 mod seen;
 
@@ -24,14 +25,20 @@ use crate::verdict::{INCONCLUSIVE, Status, Verdict, WARN};
 
 /// A task that stopped before its container ran: the stop's reason and the containers'.
 pub fn never_started(launch: &Launch, subnet: &str, task: &Task, document: &Value) -> Report {
-    let told = explain::tasks::texts(&document.to_string()).unwrap_or_default().into_iter().next();
+    let told = explain::tasks::texts(&document.to_string())
+        .unwrap_or_default()
+        .into_iter()
+        .next();
     let (text, known) = told.unwrap_or_default();
     of_text(launch, subnet, task, &text, &known)
 }
 
 /// A task that `RunTask` did not start, for this reason.
 pub fn refused(launch: &Launch, subnet: &str, reason: &str) -> Report {
-    let known = Known { cluster: Some(launch.cluster.clone()), ..Known::default() };
+    let known = Known {
+        cluster: Some(launch.cluster.clone()),
+        ..Known::default()
+    };
     of_text(launch, subnet, &Task::default(), reason, &known)
 }
 
@@ -39,9 +46,22 @@ fn of_text(launch: &Launch, subnet: &str, task: &Task, text: &str, known: &Known
     let explanation = explain::explain_with(text, known);
     let said = shorten(&explanation.message, 600).to_owned();
     if explanation.family == Family::Unknown || explanation.findings.is_empty() {
-        let code = task.stop_code.as_deref().map(|code| format!("{code}: ")).unwrap_or_default();
-        let said = if said.is_empty() { "it gives no reason".to_owned() } else { said };
-        return gave_up(launch, subnet, task, &format!("The probe did not start. Amazon ECS says: {code}{said}"));
+        let code = task
+            .stop_code
+            .as_deref()
+            .map(|code| format!("{code}: "))
+            .unwrap_or_default();
+        let said = if said.is_empty() {
+            "it gives no reason".to_owned()
+        } else {
+            said
+        };
+        return gave_up(
+            launch,
+            subnet,
+            task,
+            &format!("The probe did not start. Amazon ECS says: {code}{said}"),
+        );
     }
     let observation = seen::observe(&explanation, address(task));
     let diagnosis = merged(&explanation, &observation);
@@ -51,8 +71,12 @@ fn of_text(launch: &Launch, subnet: &str, task: &Task, text: &str, known: &Known
     } else {
         match first.confidence {
             Confidence::Certain => "The probe did not start, and the task would not either",
-            Confidence::Likely => "The probe did not start, as the task would not, most likely because",
-            Confidence::Possible => "The probe did not start, as the task would not, possibly because",
+            Confidence::Likely => {
+                "The probe did not start, as the task would not, most likely because"
+            }
+            Confidence::Possible => {
+                "The probe did not start, as the task would not, possibly because"
+            }
         }
     };
     let summary = format!(
@@ -60,17 +84,29 @@ fn of_text(launch: &Launch, subnet: &str, task: &Task, text: &str, known: &Known
         first.summary.trim_end_matches('.'),
         explanation.step.title()
     );
-    let verdict = Verdict { status: Status::Fail, exit_code: first.family.exit_code(), summary };
-    report(launch, subnet, task, vec![observation], (diagnosis, verdict))
+    let verdict = Verdict {
+        status: Status::Fail,
+        exit_code: first.family.exit_code(),
+        summary,
+    };
+    report(
+        launch,
+        subnet,
+        task,
+        vec![observation],
+        (diagnosis, verdict),
+    )
 }
 
-/// Of the probe's repository, tag and platform the task knows nothing. Names, network, role and endpoints are both's.
+/// Of the probe's repository, tag and platform the task knows nothing. Names, network, role and
+/// endpoints are both's.
 fn is_of_the_probe_alone(explanation: &Explanation) -> bool {
     explanation.family == Family::Image
 }
 
-/// The text's own findings, and what the rules allow beside them: nothing of that more than possible, for a text shows one
-/// step and the rules are made for all of them. Nothing is ruled out by one step either.
+/// The text's own findings, and what the rules allow beside them: nothing of that more than
+/// possible, for a text shows one step and the rules are made for all of them. Nothing is ruled out
+/// by one step either.
 fn merged(explanation: &Explanation, observation: &Observation) -> Diagnosis {
     let because = vec![observation.id.clone()];
     let mut findings: Vec<Finding> = explanation.findings.clone();
@@ -89,7 +125,10 @@ fn merged(explanation: &Explanation, observation: &Observation) -> Diagnosis {
             finding.confidence = finding.confidence.min(Confidence::Likely);
         }
     }
-    Diagnosis { findings, ruled_out: Vec::new() }
+    Diagnosis {
+        findings,
+        ruled_out: Vec::new(),
+    }
 }
 
 /// A probe that ended and whose report cannot be read: `no_log` says why.
@@ -99,18 +138,50 @@ pub fn exited(launch: &Launch, subnet: &str, task: &Task, code: i64, no_log: &No
     ended.id = "task/read/exit-code".into();
     ended.witness = Some(Witness::Ecs);
     ended.detail = format!("the container exited with {code}");
-    let mut log = Observation::new("logs", Role::Logs, Phase::Write, Outcome::NotChecked { why: missing.clone() });
+    let mut log = Observation::new(
+        "logs",
+        Role::Logs,
+        Phase::Write,
+        Outcome::NotChecked {
+            why: missing.clone(),
+        },
+    );
     log.witness = Some(Witness::Ecs);
-    let families = Cause::ALL.iter().map(|cause| cause.family()).filter(|family| *family != Family::Unknown);
-    let family = families.into_iter().find(|family| i64::from(family.exit_code()) == code);
+    let families = Cause::ALL
+        .iter()
+        .map(|cause| cause.family())
+        .filter(|family| *family != Family::Unknown);
+    let family = families
+        .into_iter()
+        .find(|family| i64::from(family.exit_code()) == code);
     let (status, exit_code, findings, lead) = match (code, family) {
-        (0, _) => (Status::Pass, 0, Vec::new(), "Everything that the task needs to start works from here".to_owned()),
-        (3, _) => (Status::Inconclusive, INCONCLUSIVE, Vec::new(), "Not everything could be checked".to_owned()),
-        (4, _) => (Status::Warn, WARN, Vec::new(), "The task would start, but something is wrong".to_owned()),
+        (0, _) => (
+            Status::Pass,
+            0,
+            Vec::new(),
+            "Everything that the task needs to start works from here".to_owned(),
+        ),
+        (3, _) => (
+            Status::Inconclusive,
+            INCONCLUSIVE,
+            Vec::new(),
+            "Not everything could be checked".to_owned(),
+        ),
+        (4, _) => (
+            Status::Warn,
+            WARN,
+            Vec::new(),
+            "The task would start, but something is wrong".to_owned(),
+        ),
         (_, Some(family)) => {
-            ended.outcome = Outcome::Failed { failure: seen::failure_of(family) };
+            ended.outcome = Outcome::Failed {
+                failure: seen::failure_of(family),
+            };
             let findings = candidates(family, no_log, &[ended.id.clone(), log.id.clone()]);
-            let what = format!("The task would not start: the first fault is of the family {}", family.name());
+            let what = format!(
+                "The task would not start: the first fault is of the family {}",
+                family.name()
+            );
             (Status::Fail, family.exit_code(), findings, what)
         }
         _ => {
@@ -123,33 +194,76 @@ pub fn exited(launch: &Launch, subnet: &str, task: &Task, code: i64, no_log: &No
                 255 => "the container could not run the probe (exit code 255)".to_owned(),
                 other => format!("the container exited with {other}, which no probe does"),
             };
-            (Status::Inconclusive, INCONCLUSIVE, Vec::new(), format!("Nothing is known, because {why}"))
+            (
+                Status::Inconclusive,
+                INCONCLUSIVE,
+                Vec::new(),
+                format!("Nothing is known, because {why}"),
+            )
         }
     };
     // `OutOfMemoryError: Container killed due to memory usage`
-    let reason = task.containers.iter().find_map(|container| container.reason.as_deref());
-    let reason = reason.map(|reason| format!(" (Amazon ECS says: {})", redact(&one_line(shorten(reason, 300)))));
+    let reason = task
+        .containers
+        .iter()
+        .find_map(|container| container.reason.as_deref());
+    let reason = reason.map(|reason| {
+        format!(
+            " (Amazon ECS says: {})",
+            redact(&one_line(shorten(reason, 300)))
+        )
+    });
     let reason = reason.unwrap_or_default();
     let summary = format!("{lead}, as the probe's exit code {code} says{reason}; {missing}");
-    let verdict = Verdict { status, exit_code, summary };
-    let mut report =
-        report(launch, subnet, task, vec![log, ended], (Diagnosis { findings, ruled_out: Vec::new() }, verdict));
-    report.delivery = Delivery { logs: no_log.delivery(), detail: missing };
+    let verdict = Verdict {
+        status,
+        exit_code,
+        summary,
+    };
+    let mut report = report(
+        launch,
+        subnet,
+        task,
+        vec![log, ended],
+        (
+            Diagnosis {
+                findings,
+                ruled_out: Vec::new(),
+            },
+            verdict,
+        ),
+    );
+    report.delivery = Delivery {
+        logs: no_log.delivery(),
+        detail: missing,
+    };
     report
 }
 
-/// Every cause of the family that stops a task. An exit code cannot tell them apart, so none is more than possible, except
-/// where there is only one. Nothing is more common at a log group that got no report than what keeps the logs endpoint away.
+/// Every cause of the family that stops a task. An exit code cannot tell them apart, so none is
+/// more than possible, except where there is only one. Nothing is more common at a log group that
+/// got no report than what keeps the logs endpoint away.
 fn candidates(family: Family, no_log: &NoLog, because: &[String]) -> Vec<Finding> {
     let causes: Vec<Cause> = Cause::ALL
         .iter()
         .copied()
         .filter(|cause| cause.family() == family && !NEVER_FROM_A_PROBE.contains(cause))
         .collect();
-    let confidence = if causes.len() == 1 { Confidence::Likely } else { Confidence::Possible };
-    let look_alike = LOOK_ALIKE.iter().filter(|(of, _)| *of == family).map(|(_, cause)| *cause);
+    let confidence = if causes.len() == 1 {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
+    };
+    let look_alike = LOOK_ALIKE
+        .iter()
+        .filter(|(of, _)| *of == family)
+        .map(|(_, cause)| *cause);
     let causes = causes.into_iter().chain(look_alike);
-    let role = if matches!(no_log, NoLog::Absent(_)) { Role::Logs } else { Role::Metadata };
+    let role = if matches!(no_log, NoLog::Absent(_)) {
+        Role::Logs
+    } else {
+        Role::Metadata
+    };
     let about = |cause: Cause| Finding {
         cause,
         family: cause.family(),
@@ -163,16 +277,17 @@ fn candidates(family: Family, no_log: &NoLog, because: &[String]) -> Vec<Finding
     causes.map(about).collect()
 }
 
-/// Causes of another family that a probe's first finding can stand before: a filter before a resolver of one's own is a
-/// resolver that is silent, and an address that nobody has is a path that is.
+/// Causes of another family that a probe's first finding can stand before: a filter before a
+/// resolver of one's own is a resolver that is silent, and an address that nobody has is a path
+/// that is.
 const LOOK_ALIKE: [(Family, Cause); 3] = [
     (Family::Resolve, Cause::TaskSecurityGroupEgress),
     (Family::Resolve, Cause::NetworkAcl),
     (Family::Network, Cause::NamePointsElsewhere),
 ];
 
-/// What is told from configuration or by ECS alone, and what a task starts in spite of: no probe ends with these as its
-/// first finding.
+/// What is told from configuration or by ECS alone, and what a task starts in spite of: no probe
+/// ends with these as its first finding.
 const NEVER_FROM_A_PROBE: [Cause; 6] = [
     Cause::PrivateDnsDisabled,
     Cause::PublicIpMissing,
@@ -197,7 +312,11 @@ pub enum NoLog {
 
 impl NoLog {
     fn delivery(&self) -> Logs {
-        if *self == Self::NotAsked { Logs::NotAsked } else { Logs::Failed }
+        if *self == Self::NotAsked {
+            Logs::NotAsked
+        } else {
+            Logs::Failed
+        }
     }
 }
 
@@ -217,11 +336,27 @@ impl std::fmt::Display for NoLog {
 /// A report of a task of which nothing more is known than `sentence`.
 pub fn gave_up(launch: &Launch, subnet: &str, task: &Task, sentence: &str) -> Report {
     let sentence = redact(&one_line(sentence));
-    let mut unknown =
-        Observation::new("task", Role::Metadata, Phase::Read, Outcome::NotChecked { why: sentence.clone() });
+    let mut unknown = Observation::new(
+        "task",
+        Role::Metadata,
+        Phase::Read,
+        Outcome::NotChecked {
+            why: sentence.clone(),
+        },
+    );
     unknown.witness = Some(Witness::Ecs);
-    let verdict = Verdict { status: Status::Inconclusive, exit_code: INCONCLUSIVE, summary: sentence };
-    report(launch, subnet, task, vec![unknown], (Diagnosis::default(), verdict))
+    let verdict = Verdict {
+        status: Status::Inconclusive,
+        exit_code: INCONCLUSIVE,
+        summary: sentence,
+    };
+    report(
+        launch,
+        subnet,
+        task,
+        vec![unknown],
+        (Diagnosis::default(), verdict),
+    )
 }
 
 fn report(
@@ -247,7 +382,14 @@ fn report(
         address: address(task),
         task_arn: Some(task.task_arn.clone()).filter(|arn| !arn.is_empty()),
         platform: launch.plan.platform.to_string(),
-        cluster: Some(launch.cluster.rsplit('/').next().unwrap_or_default().to_owned()),
+        cluster: Some(
+            launch
+                .cluster
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        ),
         ..Vantage::default()
     };
     let plan = serde_json::to_value(&launch.plan).unwrap_or_default();
@@ -255,13 +397,18 @@ fn report(
 }
 
 fn address(task: &Task) -> Option<IpAddr> {
-    task.interface("privateIPv4Address").and_then(|address| address.parse().ok())
+    task.interface("privateIPv4Address")
+        .and_then(|address| address.parse().ok())
 }
 
 fn started_at(task: &Task) -> Timestamp {
-    let seconds =
-        task.started_at.or(task.created_at).and_then(|time| jiff::SignedDuration::try_from_secs_f64(time).ok());
-    seconds.and_then(|since| Timestamp::from_duration(since).ok()).unwrap_or_else(Timestamp::now)
+    let seconds = task
+        .started_at
+        .or(task.created_at)
+        .and_then(|time| jiff::SignedDuration::try_from_secs_f64(time).ok());
+    seconds
+        .and_then(|since| Timestamp::from_duration(since).ok())
+        .unwrap_or_else(Timestamp::now)
 }
 
 #[cfg(test)]

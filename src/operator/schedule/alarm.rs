@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::set::Set;
 use super::{PREFIX, TAG};
 
-/// Runs without a report before the alarm: one may be lost to capacity or a deployment, and a report that is late by a
-/// minute can leave one period empty and put two into the next. Three empty ones mean that two runs in a row are missing.
+/// Runs without a report before the alarm: one may be lost to capacity or a deployment, and a
+/// report that is late by a minute can leave one period empty and put two into the next. Three
+/// empty ones mean that two runs in a row are missing.
 const SILENT_PERIODS: u32 = 3;
 
 /// What the names of both end in.
@@ -20,7 +21,12 @@ impl Set {
 
     /// The input of PutMetricAlarm, for both.
     pub fn alarms(&self, subnet: &str) -> [Value; 2] {
-        let Self { name, every, log_group, .. } = self;
+        let Self {
+            name,
+            every,
+            log_group,
+            ..
+        } = self;
         let mut failed = self.alarm(subnet, KINDS[0]);
         failed["AlarmDescription"] = json!(format!(
             "{name}: the probe in {subnet} found what keeps a task from starting; its report is in the log group {log_group}"
@@ -65,7 +71,8 @@ impl Set {
     }
 }
 
-/// The alarm's whole name. A slash cannot be in a set's name, so that `pullprobe-NAME/` is the prefix of its own only.
+/// The alarm's whole name. A slash cannot be in a set's name, so that `pullprobe-NAME/` is the
+/// prefix of its own only.
 pub fn alarm_name(group: &str, subnet: &str, kind: &str) -> String {
     format!("{group}/{subnet}/{kind}")
 }
@@ -90,7 +97,11 @@ mod tests {
     fn an_alarm_is_of_one_subnet_of_one_group() {
         let name = alarm_name("pullprobe-a.b-", "subnet-1", "no-data");
         assert_eq!(subnet_of("pullprobe-a.b-", &name), Some("subnet-1"));
-        for other in ["pullprobe-a.b/subnet-1/failed", "pullprobe-a.b-/subnet-1/theirs", "pullprobe-a.b-/subnet-1"] {
+        for other in [
+            "pullprobe-a.b/subnet-1/failed",
+            "pullprobe-a.b-/subnet-1/theirs",
+            "pullprobe-a.b-/subnet-1",
+        ] {
             assert_eq!(subnet_of("pullprobe-a.b-", other), None, "{other}");
         }
     }

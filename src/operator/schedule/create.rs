@@ -1,7 +1,9 @@
-//! `schedule create`: makes what is missing, updates what is there, removes the schedules of subnets that are gone.
+//! `schedule create`: makes what is missing, updates what is there, removes the schedules of
+//! subnets that are gone.
 //!
-//! UpdateSchedule and PutMetricAlarm replace everything. What somebody set by hand and no flag says is read first and
-//! kept: that a schedule is disabled, that an alarm tells nobody, a key of one's own, a queue for what failed.
+//! UpdateSchedule and PutMetricAlarm replace everything. What somebody set by hand and no flag says
+//! is read first and kept: that a schedule is disabled, that an alarm tells nobody, a key of one's
+//! own, a queue for what failed.
 
 use std::collections::BTreeSet;
 
@@ -29,9 +31,9 @@ struct There {
     alarms: Vec<send::Alarm>,
 }
 
-/// Makes or updates it all, and says what was done, a line each. What fails in one subnet does not keep the others from
-/// being made; the number of failures is returned, and a repetition makes what is missing. With `enable`, what was
-/// disabled by hand is enabled.
+/// Makes or updates it all, and says what was done, a line each. What fails in one subnet does not
+/// keep the others from being made; the number of failures is returned, and a repetition makes what
+/// is missing. With `enable`, what was disabled by hand is enabled.
 pub async fn create(
     calls: &Calls,
     set: &Set,
@@ -55,7 +57,13 @@ pub async fn create(
             let tags = json!([{ "Key": TAG, "Value": set.name }, { "Key": LOG_TAG, "Value": set.log_group }]);
             let path = format!("/schedule-groups/{group}");
             let body = json!({ "Tags": tags });
-            send::scheduler(calls, "CreateScheduleGroup", (Method::POST, &path), Some(&body)).await?;
+            send::scheduler(
+                calls,
+                "CreateScheduleGroup",
+                (Method::POST, &path),
+                Some(&body),
+            )
+            .await?;
             say(format!("schedule group {group}: created"));
             There::default()
         }
@@ -69,7 +77,11 @@ pub async fn create(
     // In a dry run nothing is registered, and the account is not known.
     let cluster = set.cluster_arn(account_of(&definition));
     let made_of = (cluster.as_str(), role, definition.as_str());
-    let vantages = set.launch.subnets.iter().map(|subnet| put(calls, set, subnet, made_of, &there, enable));
+    let vantages = set
+        .launch
+        .subnets
+        .iter()
+        .map(|subnet| put(calls, set, subnet, made_of, &there, enable));
     let mut vantages = stream::iter(vantages).buffered(send::at_once(calls));
     while let Some(done) = vantages.next().await {
         failures += usize::from(done.is_err());
@@ -87,7 +99,9 @@ async fn log(calls: &Calls, set: &Set, say: &mut dyn FnMut(String)) -> Result<()
         Ok(()) => say(format!("log group {name}: created")),
         Err(error) if error.code() == "ResourceAlreadyExistsException" => {
             if log_group(calls, name, &set.name).await? != Log::Ours {
-                say(format!("log group {name}: is not of these schedules, and keeps its retention"));
+                say(format!(
+                    "log group {name}: is not of these schedules, and keeps its retention"
+                ));
                 return Ok(());
             }
         }
@@ -97,7 +111,8 @@ async fn log(calls: &Calls, set: &Set, say: &mut dyn FnMut(String)) -> Result<()
     send::change_logs(calls, "PutRetentionPolicy", &body).await
 }
 
-/// One subnet's schedule and alarms. Returns the line that says so, as an error where something of it failed.
+/// One subnet's schedule and alarms. Returns the line that says so, as an error where something of
+/// it failed.
 async fn put(
     calls: &Calls,
     set: &Set,
@@ -106,14 +121,19 @@ async fn put(
     there: &There,
     enable: bool,
 ) -> Result<String, String> {
-    let body = set.schedule(subnet, made_of).map_err(|error| format!("{subnet}: FAILED: {error}"))?;
+    let body = set
+        .schedule(subnet, made_of)
+        .map_err(|error| format!("{subnet}: FAILED: {error}"))?;
     let exists = there.schedules.contains(subnet);
     // Without its schedule an alarm would go off for a silence that is none.
     let done = put_schedule(calls, &set.group(), subnet, body, exists, enable).await;
     let done = done.map_err(|error| format!("{subnet}: FAILED: {error}"))?;
     let (mut failed, mut muted) = (Vec::new(), false);
     for mut alarm in set.alarms(subnet) {
-        let known = there.alarms.iter().find(|known| alarm["AlarmName"] == known.alarm_name.as_str());
+        let known = there
+            .alarms
+            .iter()
+            .find(|known| alarm["AlarmName"] == known.alarm_name.as_str());
         if known.is_some_and(|known| !known.actions_enabled) && !enable {
             alarm["ActionsEnabled"] = json!(false);
             muted = true;
@@ -122,10 +142,20 @@ async fn put(
             failed.push(error.to_string());
         }
     }
-    let muted = if muted { "; an alarm still tells nobody, as somebody set it (--enable ends that)" } else { "" };
+    let muted = if muted {
+        "; an alarm still tells nobody, as somebody set it (--enable ends that)"
+    } else {
+        ""
+    };
     match failed.as_slice() {
-        [] => Ok(format!("{subnet}: {done}, {}, with two alarms{muted}", set.rate())),
-        failed => Err(format!("{subnet}: {done}, but its alarms FAILED: {}", failed.join("; "))),
+        [] => Ok(format!(
+            "{subnet}: {done}, {}, with two alarms{muted}",
+            set.rate()
+        )),
+        failed => Err(format!(
+            "{subnet}: {done}, but its alarms FAILED: {}",
+            failed.join("; ")
+        )),
     }
 }
 
@@ -147,7 +177,11 @@ async fn put_schedule(
     }
     let (body, disabled) = kept(body, &schedule(calls, group, name).await?, enable);
     send::scheduler(calls, "UpdateSchedule", (Method::PUT, &path), Some(&body)).await?;
-    Ok(if disabled { "updated, and still DISABLED, as somebody set it (--enable ends that)" } else { "updated" })
+    Ok(if disabled {
+        "updated, and still DISABLED, as somebody set it (--enable ends that)"
+    } else {
+        "updated"
+    })
 }
 
 /// The update, with what was set by hand, and whether the schedule stays disabled.
@@ -165,14 +199,39 @@ fn kept(mut body: Value, there: &Value, enable: bool) -> (Value, bool) {
     (body, disabled)
 }
 
-/// Subnets that have a schedule or an alarm and are none of the set's any more. A run that broke off may have left alarms.
-async fn remove_stale(calls: &Calls, set: &Set, there: &There, say: &mut dyn FnMut(String)) -> usize {
+/// Subnets that have a schedule or an alarm and are none of the set's any more. A run that broke
+/// off may have left alarms.
+async fn remove_stale(
+    calls: &Calls,
+    set: &Set,
+    there: &There,
+    say: &mut dyn FnMut(String),
+) -> usize {
     let group = set.group();
     let wanted = |subnet: &str| set.launch.subnets.iter().any(|wanted| wanted == subnet);
-    let gone: Vec<String> = there.schedules.iter().filter(|subnet| !wanted(subnet)).cloned().collect();
-    let mut failures = remove_schedules(calls, &group, &gone, "removed, it is none of the subnets any more", say).await;
-    let is_stale = |alarm: &&send::Alarm| subnet_of(&group, &alarm.alarm_name).is_some_and(|subnet| !wanted(subnet));
-    let alarms: Vec<_> = there.alarms.iter().filter(is_stale).map(|alarm| alarm.alarm_name.clone()).collect();
+    let gone: Vec<String> = there
+        .schedules
+        .iter()
+        .filter(|subnet| !wanted(subnet))
+        .cloned()
+        .collect();
+    let mut failures = remove_schedules(
+        calls,
+        &group,
+        &gone,
+        "removed, it is none of the subnets any more",
+        say,
+    )
+    .await;
+    let is_stale = |alarm: &&send::Alarm| {
+        subnet_of(&group, &alarm.alarm_name).is_some_and(|subnet| !wanted(subnet))
+    };
+    let alarms: Vec<_> = there
+        .alarms
+        .iter()
+        .filter(is_stale)
+        .map(|alarm| alarm.alarm_name.clone())
+        .collect();
     if let Err(error) = remove_alarms(calls, alarms).await {
         failures += 1;
         say(format!("alarms of subnets that are gone: FAILED: {error}"));

@@ -19,9 +19,18 @@ pub type Tags = BTreeMap<String, String>;
 pub async fn groups(calls: &Calls) -> Result<Vec<(String, String)>, aws::Error> {
     let path = format!("/schedule-groups?NamePrefix={PREFIX}");
     let found = send::pages(calls, "ListScheduleGroups", &path, "ScheduleGroups").await?;
-    let named = |group: &Value| Some((group["Name"].as_str()?.to_owned(), group["Arn"].as_str()?.to_owned()));
+    let named = |group: &Value| {
+        Some((
+            group["Name"].as_str()?.to_owned(),
+            group["Arn"].as_str()?.to_owned(),
+        ))
+    };
     // Whatever a service makes of the prefix.
-    let mut groups: Vec<_> = found.iter().filter_map(named).filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let mut groups: Vec<_> = found
+        .iter()
+        .filter_map(named)
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .collect();
     groups.sort();
     Ok(groups)
 }
@@ -43,8 +52,18 @@ pub async fn owner(calls: &Calls, group: &str) -> Result<Option<(Tags, bool)>, a
 pub async fn tags(calls: &Calls, arn: &str) -> Result<Tags, aws::Error> {
     let path = format!("/tags/{}", encode(arn));
     let answer = send::scheduler(calls, "ListTagsForResource", (Method::GET, &path), None).await?;
-    let pair = |tag: &Value| Some((tag["Key"].as_str()?.to_owned(), tag["Value"].as_str()?.to_owned()));
-    Ok(answer["Tags"].as_array().into_iter().flatten().filter_map(pair).collect())
+    let pair = |tag: &Value| {
+        Some((
+            tag["Key"].as_str()?.to_owned(),
+            tag["Value"].as_str()?.to_owned(),
+        ))
+    };
+    Ok(answer["Tags"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(pair)
+        .collect())
 }
 
 /// Whether `create` made this group.
@@ -56,7 +75,10 @@ pub fn is_ours(group: &str, tags: &Tags) -> bool {
 pub async fn members(calls: &Calls, group: &str) -> Result<Vec<String>, aws::Error> {
     let path = format!("/schedules?ScheduleGroup={group}");
     let found = send::pages(calls, "ListSchedules", &path, "Schedules").await?;
-    Ok(found.iter().filter_map(|schedule| Some(schedule["Name"].as_str()?.to_owned())).collect())
+    Ok(found
+        .iter()
+        .filter_map(|schedule| Some(schedule["Name"].as_str()?.to_owned()))
+        .collect())
 }
 
 /// One schedule.
@@ -73,20 +95,29 @@ pub async fn schedules(calls: &Calls, group: &str) -> Result<Vec<(String, Value)
         let found = schedule(calls, group, &name).await?;
         Ok((name, found))
     });
-    stream::iter(each).buffered(send::at_once(calls)).try_collect().await
+    stream::iter(each)
+        .buffered(send::at_once(calls))
+        .try_collect()
+        .await
 }
 
-/// The task definition that a schedule runs: an ARN with a revision, as `create` and a stack have it.
+/// The task definition that a schedule runs: an ARN with a revision, as `create` and a stack have
+/// it.
 pub fn definition(schedule: &Value) -> Option<&str> {
     schedule["Target"]["EcsParameters"]["TaskDefinitionArn"].as_str()
 }
 
-/// The task definitions that schedules run, those of stacks among them: of every group whose name begins as ours do.
+/// The task definitions that schedules run, those of stacks among them: of every group whose name
+/// begins as ours do.
 pub async fn definitions_in_use(calls: &Calls) -> Result<BTreeSet<String>, aws::Error> {
     let mut used = BTreeSet::new();
     for (group, _) in groups(calls).await? {
         let schedules = schedules(calls, &group).await?;
-        used.extend(schedules.iter().filter_map(|(_, schedule)| Some(definition(schedule)?.to_owned())));
+        used.extend(
+            schedules
+                .iter()
+                .filter_map(|(_, schedule)| Some(definition(schedule)?.to_owned())),
+        );
     }
     Ok(used)
 }
@@ -125,11 +156,26 @@ struct LogGroup {
 /// By its tag, which only CreateLogGroup sets.
 pub async fn log_group(calls: &Calls, name: &str, owner: &str) -> Result<Log, aws::Error> {
     // The first page begins with the whole name, which sorts before all that it is a prefix of.
-    let groups: LogGroups = send::read_logs(calls, "DescribeLogGroups", &json!({ "logGroupNamePrefix": name })).await?;
-    let Some(group) = groups.log_groups.into_iter().find(|group| group.log_group_name == name) else {
+    let groups: LogGroups = send::read_logs(
+        calls,
+        "DescribeLogGroups",
+        &json!({ "logGroupNamePrefix": name }),
+    )
+    .await?;
+    let Some(group) = groups
+        .log_groups
+        .into_iter()
+        .find(|group| group.log_group_name == name)
+    else {
         return Ok(Log::Missing);
     };
     let body = json!({ "resourceArn": group.arn.trim_end_matches(":*") });
     let answer: Tagged = calls.read(Api::LOGS, "ListTagsForResource", &body).await?;
-    Ok(if answer.tags.get(TAG).is_some_and(|value| value == owner) { Log::Ours } else { Log::Others })
+    Ok(
+        if answer.tags.get(TAG).is_some_and(|value| value == owner) {
+            Log::Ours
+        } else {
+            Log::Others
+        },
+    )
 }

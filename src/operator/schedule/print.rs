@@ -1,7 +1,8 @@
 //! `schedule print`: what `create` makes, as a file that others deploy. Nothing is called for it.
 //!
-//! Bodies, names and thresholds are those of [`Set`], written as each tool has them; only what depends on the account is an
-//! expression of the tool. An ARN whose account is `*` gets the account of whoever deploys it.
+//! Bodies, names and thresholds are those of [`Set`], written as each tool has them; only what
+//! depends on the account is an expression of the tool. An ARN whose account is `*` gets the
+//! account of whoever deploys it.
 
 mod cloudformation;
 mod role;

@@ -11,9 +11,15 @@ use crate::operator::aws;
 use crate::operator::calls::Calls;
 use crate::operator::launch::Error;
 
-/// Removes schedules, alarms, log group and, last, the schedule group: as long as it is there, a repetition finds the rest.
-/// What fails does not keep the others from being removed; the number of failures is returned.
-pub async fn remove(calls: &Calls, name: &str, keep_logs: bool, say: &mut dyn FnMut(String)) -> Result<usize, Error> {
+/// Removes schedules, alarms, log group and, last, the schedule group: as long as it is there, a
+/// repetition finds the rest. What fails does not keep the others from being removed; the number of
+/// failures is returned.
+pub async fn remove(
+    calls: &Calls,
+    name: &str,
+    keep_logs: bool,
+    say: &mut dyn FnMut(String),
+) -> Result<usize, Error> {
     let group = format!("{PREFIX}{name}");
     let tags = match owner(calls, &group).await? {
         Some((tags, true)) => tags,
@@ -22,7 +28,11 @@ pub async fn remove(calls: &Calls, name: &str, keep_logs: bool, say: &mut dyn Fn
                 "the schedule group {group} has no tag {TAG}: `schedule create` has not made it. Remove the stack that did"
             )));
         }
-        None => return Err(Error::Usage(format!("there are no schedules {name} here: `pullprobe schedule list`"))),
+        None => {
+            return Err(Error::Usage(format!(
+                "there are no schedules {name} here: `pullprobe schedule list`"
+            )));
+        }
     };
     let subnets = members(calls, &group).await?;
     let left = match subnets.first() {
@@ -32,7 +42,13 @@ pub async fn remove(calls: &Calls, name: &str, keep_logs: bool, say: &mut dyn Fn
     };
     let mut failures = remove_schedules(calls, &group, &subnets, "schedule removed", say).await;
     let alarms = match send::alarms(calls, &format!("{group}/")).await {
-        Ok(alarms) => remove_alarms(calls, alarms.into_iter().map(|alarm| alarm.alarm_name).collect()).await,
+        Ok(alarms) => {
+            remove_alarms(
+                calls,
+                alarms.into_iter().map(|alarm| alarm.alarm_name).collect(),
+            )
+            .await
+        }
         Err(error) => Err(error),
     };
     match alarms {
@@ -52,14 +68,21 @@ pub async fn remove(calls: &Calls, name: &str, keep_logs: bool, say: &mut dyn Fn
     let path = format!("/schedule-groups/{group}");
     match send::scheduler(calls, "DeleteScheduleGroup", (Method::DELETE, &path), None).await {
         Ok(_) => say(format!("schedule group {group}: removed")),
-        Err(error) => failed(&mut failures, say, &format!("schedule group {group}"), &error),
+        Err(error) => failed(
+            &mut failures,
+            say,
+            &format!("schedule group {group}"),
+            &error,
+        ),
     }
     if let Some(left) = left {
         let definition = definition(&left).map(|arn| arn.rsplit('/').next().unwrap_or(arn));
         say(format!(
             "left: the role {}, and the probe's task definition {}, which costs nothing and which launches use again \
              (`pullprobe gc --task-definitions` deregisters those that no schedule runs)",
-            left["Target"]["RoleArn"].as_str().unwrap_or("of the schedules"),
+            left["Target"]["RoleArn"]
+                .as_str()
+                .unwrap_or("of the schedules"),
             definition.unwrap_or_default(),
         ));
     }
@@ -71,7 +94,8 @@ fn failed(failures: &mut usize, say: &mut dyn FnMut(String), what: &str, error: 
     say(format!("{what}: FAILED: {error}"));
 }
 
-/// Removes these schedules, some at the same time, and says so in their order. Returns how many failed.
+/// Removes these schedules, some at the same time, and says so in their order. Returns how many
+/// failed.
 pub async fn remove_schedules(
     calls: &Calls,
     group: &str,
@@ -80,9 +104,12 @@ pub async fn remove_schedules(
     say: &mut dyn FnMut(String),
 ) -> usize {
     let mut failures = 0;
-    let mut removals =
-        stream::iter(subnets.iter().map(|subnet| async move { (subnet, remove_schedule(calls, group, subnet).await) }))
-            .buffered(send::at_once(calls));
+    let mut removals = stream::iter(
+        subnets
+            .iter()
+            .map(|subnet| async move { (subnet, remove_schedule(calls, group, subnet).await) }),
+    )
+    .buffered(send::at_once(calls));
     while let Some((subnet, removed)) = removals.next().await {
         match removed {
             Ok(()) => say(format!("{subnet}: {done}")),
@@ -108,7 +135,9 @@ const ALARMS_AT_ONCE: usize = 100;
 pub async fn remove_alarms(calls: &Calls, names: Vec<String>) -> Result<usize, aws::Error> {
     let mut result = Ok(names.len());
     for some in names.chunks(ALARMS_AT_ONCE) {
-        if let Err(error) = send::change_alarms(calls, "DeleteAlarms", &json!({ "AlarmNames": some })).await {
+        if let Err(error) =
+            send::change_alarms(calls, "DeleteAlarms", &json!({ "AlarmNames": some })).await
+        {
             result = Err(error);
         }
     }

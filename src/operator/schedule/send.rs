@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use crate::operator::aws::{Api, Error, encode};
 use crate::operator::calls::Calls;
 
-/// Subnets that are worked on at the same time. Scheduler takes hundreds of calls a second; PutMetricAlarm as few as three
-/// (CloudWatch service quotas), which a handful of callers share by the client's own pauses without giving up.
+/// Subnets that are worked on at the same time. Scheduler takes hundreds of calls a second;
+/// PutMetricAlarm as few as three (CloudWatch service quotas), which a handful of callers share by
+/// the client's own pauses without giving up.
 const AT_ONCE: usize = 8;
 
 /// In a dry run requests are shown in the order in which they would be said.
@@ -17,7 +18,8 @@ pub fn at_once(calls: &Calls) -> usize {
     if calls.is_dry() { 1 } else { AT_ONCE }
 }
 
-/// A call of EventBridge Scheduler. In a dry run what changes something is shown, and its answer is `null`.
+/// A call of EventBridge Scheduler. In a dry run what changes something is shown, and its answer is
+/// `null`.
 pub async fn scheduler(
     calls: &Calls,
     operation: &str,
@@ -25,29 +27,51 @@ pub async fn scheduler(
     body: Option<&Value>,
 ) -> Result<Value, Error> {
     let reads = method == Method::GET;
-    calls.shown(Api::SCHEDULER, operation, &json!({ "method": method.as_str(), "path": path, "body": body }), reads);
+    calls.shown(
+        Api::SCHEDULER,
+        operation,
+        &json!({ "method": method.as_str(), "path": path, "body": body }),
+        reads,
+    );
     if calls.is_dry() && !reads {
         return Ok(Value::Null);
     }
-    calls.client().rest(Api::SCHEDULER, operation, (method, path), body).await
+    calls
+        .client()
+        .rest(Api::SCHEDULER, operation, (method, path), body)
+        .await
 }
 
 /// All pages of one of Scheduler's lists. `list` is the member that has them.
-pub async fn pages(calls: &Calls, operation: &str, path: &str, list: &str) -> Result<Vec<Value>, Error> {
+pub async fn pages(
+    calls: &Calls,
+    operation: &str,
+    path: &str,
+    list: &str,
+) -> Result<Vec<Value>, Error> {
     let mut found = Vec::new();
     let mut token = String::new();
     for _ in 0..MOST_PAGES {
-        let page = scheduler(calls, operation, (Method::GET, &format!("{path}{token}")), None).await?;
+        let page = scheduler(
+            calls,
+            operation,
+            (Method::GET, &format!("{path}{token}")),
+            None,
+        )
+        .await?;
         found.extend(page[list].as_array().cloned().unwrap_or_default());
         match page["NextToken"].as_str() {
             Some(next) => token = format!("&NextToken={}", encode(next)),
             None => return Ok(found),
         }
     }
-    Err(Error::Setup(format!("scheduler:{operation} has more than {MOST_PAGES} pages")))
+    Err(Error::Setup(format!(
+        "scheduler:{operation} has more than {MOST_PAGES} pages"
+    )))
 }
 
-/// A hundred a page: far above the quotas for groups (500) and above what one group of ours has (a subnet each).
+/// A hundred a page: far above the quotas for groups (500) and above what one group of ours has (a
+/// subnet each).
 const MOST_PAGES: usize = 100;
 
 /// A call of CloudWatch that changes something. `input` is as the API's model has it.
@@ -58,7 +82,11 @@ pub async fn change_alarms(calls: &Calls, action: &str, input: &Value) -> Result
     if calls.is_dry() {
         return Ok(());
     }
-    calls.client().query::<IgnoredAny>(Api::CLOUDWATCH, action, &fields).await.map(|_| ())
+    calls
+        .client()
+        .query::<IgnoredAny>(Api::CLOUDWATCH, action, &fields)
+        .await
+        .map(|_| ())
 }
 
 /// As the Query protocol writes a structure: `Dimensions.member.1.Name` (Smithy, `awsQuery`).
@@ -66,10 +94,14 @@ fn flatten(fields: &mut Vec<(String, String)>, name: &str, value: &Value) {
     match value {
         Value::Object(members) => {
             let dot = if name.is_empty() { "" } else { "." };
-            members.iter().for_each(|(member, value)| flatten(fields, &format!("{name}{dot}{member}"), value));
+            members.iter().for_each(|(member, value)| {
+                flatten(fields, &format!("{name}{dot}{member}"), value)
+            });
         }
         Value::Array(items) => {
-            (1..).zip(items).for_each(|(n, item)| flatten(fields, &format!("{name}.member.{n}"), item));
+            (1..)
+                .zip(items)
+                .for_each(|(n, item)| flatten(fields, &format!("{name}.member.{n}"), item));
         }
         Value::String(text) => fields.push((name.to_owned(), text.clone())),
         other => fields.push((name.to_owned(), other.to_string())),
@@ -77,7 +109,10 @@ fn flatten(fields: &mut Vec<(String, String)>, name: &str, value: &Value) {
 }
 
 fn show(calls: &Calls, action: &str, fields: &[(String, String)], sent: bool) {
-    let body: Map<String, Value> = fields.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let body: Map<String, Value> = fields
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect();
     calls.shown(Api::CLOUDWATCH, action, &Value::Object(body), sent);
 }
 
@@ -123,10 +158,16 @@ struct Members {
 /// The alarms whose names begin so.
 pub async fn alarms(calls: &Calls, prefix: &str) -> Result<Vec<Alarm>, Error> {
     let mut found = Vec::new();
-    let mut fields = vec![("AlarmNamePrefix".to_owned(), prefix.to_owned()), ("MaxRecords".into(), "100".into())];
+    let mut fields = vec![
+        ("AlarmNamePrefix".to_owned(), prefix.to_owned()),
+        ("MaxRecords".into(), "100".into()),
+    ];
     for _ in 0..MOST_PAGES {
         show(calls, "DescribeAlarms", &fields, true);
-        let page: Described = calls.client().query(Api::CLOUDWATCH, "DescribeAlarms", &fields).await?;
+        let page: Described = calls
+            .client()
+            .query(Api::CLOUDWATCH, "DescribeAlarms", &fields)
+            .await?;
         found.extend(page.describe_alarms_result.metric_alarms.member);
         fields.truncate(2);
         match page.describe_alarms_result.next_token {
@@ -134,12 +175,17 @@ pub async fn alarms(calls: &Calls, prefix: &str) -> Result<Vec<Alarm>, Error> {
             _ => return Ok(found),
         }
     }
-    Err(Error::Setup(format!("cloudwatch:DescribeAlarms has more than {MOST_PAGES} pages")))
+    Err(Error::Setup(format!(
+        "cloudwatch:DescribeAlarms has more than {MOST_PAGES} pages"
+    )))
 }
 
 /// A call of CloudWatch Logs whose answer has nothing in it.
 pub async fn change_logs(calls: &Calls, operation: &str, body: &Value) -> Result<(), Error> {
-    calls.write::<Empty>(Api::LOGS, operation, body).await.map(|_| ())
+    calls
+        .write::<Empty>(Api::LOGS, operation, body)
+        .await
+        .map(|_| ())
 }
 
 /// CloudWatch Logs answers with an empty body or an empty object.
@@ -147,7 +193,11 @@ pub async fn change_logs(calls: &Calls, operation: &str, body: &Value) -> Result
 struct Empty {}
 
 /// A call of CloudWatch Logs that reads.
-pub async fn read_logs<A: DeserializeOwned>(calls: &Calls, operation: &str, body: &Value) -> Result<A, Error> {
+pub async fn read_logs<A: DeserializeOwned>(
+    calls: &Calls,
+    operation: &str,
+    body: &Value,
+) -> Result<A, Error> {
     calls.read(Api::LOGS, operation, body).await
 }
 
@@ -160,10 +210,20 @@ mod tests {
         let mut fields = Vec::new();
         let input = json!({ "A": "x", "D": [{ "Name": "n", "Value": 1 }, { "Name": "m" }], "L": ["y"], "On": true });
         flatten(&mut fields, "", &input);
-        let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         assert_eq!(
             fields,
-            ["A=x", "D.member.1.Name=n", "D.member.1.Value=1", "D.member.2.Name=m", "L.member.1=y", "On=true"]
+            [
+                "A=x",
+                "D.member.1.Name=n",
+                "D.member.1.Value=1",
+                "D.member.2.Name=m",
+                "L.member.1=y",
+                "On=true"
+            ]
         );
     }
 }

@@ -22,8 +22,8 @@ pub struct VpcEndpoint {
     pub private_dns: bool,
     /// Keys of the plan's targets that it leads to.
     pub targets: Vec<String>,
-    /// The least policy that the endpoint may have, where the plan knows all that goes through it. Without one it allows
-    /// everything.
+    /// The least policy that the endpoint may have, where the plan knows all that goes through it.
+    /// Without one it allows everything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
 }
@@ -31,7 +31,10 @@ pub struct VpcEndpoint {
 impl VpcEndpoint {
     /// The service's own part of its name: `ecr.api`.
     pub fn short_name(&self, region: &Region) -> &str {
-        let (_, name) = self.service.split_once(&format!("{region}.")).unwrap_or(("", &self.service));
+        let (_, name) = self
+            .service
+            .split_once(&format!("{region}."))
+            .unwrap_or(("", &self.service));
         name
     }
 }
@@ -64,11 +67,20 @@ pub struct Beyond {
 /// `0.0.0.0/0`.
 pub const EVERYWHERE: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
 
-/// The endpoints for `plan`, and what is beyond them. Each endpoint's policy is the part of the roles' that goes through it.
-pub fn of(plan: &Plan, policies: [&Policy; 2], extras: &[Extra]) -> (Vec<VpcEndpoint>, Vec<Beyond>) {
+/// The endpoints for `plan`, and what is beyond them. Each endpoint's policy is the part of the
+/// roles' that goes through it.
+pub fn of(
+    plan: &Plan,
+    policies: [&Policy; 2],
+    extras: &[Extra],
+) -> (Vec<VpcEndpoint>, Vec<Beyond>) {
     let (mut endpoints, mut beyond) = (Vec::<VpcEndpoint>::new(), Vec::new());
     // Amazon EFS is reached at a mount target, which is inside the VPC already.
-    for target in plan.targets.iter().filter(|target| target.role != Role::Efs) {
+    for target in plan
+        .targets
+        .iter()
+        .filter(|target| target.role != Role::Efs)
+    {
         match service(target, &plan.region) {
             Err(why) => beyond.push(outside(target, why)),
             Ok(service) => {
@@ -77,7 +89,11 @@ pub fn of(plan: &Plan, policies: [&Policy; 2], extras: &[Extra]) -> (Vec<VpcEndp
                     Some(known) => known.targets.push(target.key.clone()),
                     None => endpoints.push(VpcEndpoint {
                         service: name,
-                        kind: if service == Service::S3 { Kind::Gateway } else { Kind::Interface },
+                        kind: if service == Service::S3 {
+                            Kind::Gateway
+                        } else {
+                            Kind::Interface
+                        },
                         private_dns: service != Service::S3,
                         targets: vec![target.key.clone()],
                         policy: Some(policy::of_endpoint(service, plan, policies, extras)),
@@ -87,14 +103,21 @@ pub fn of(plan: &Plan, policies: [&Policy; 2], extras: &[Extra]) -> (Vec<VpcEndp
         }
     }
     // What a log router writes, and where, is its own affair.
-    let written_to = |key: &String| plan.target(key).is_some_and(|target| target.role == Role::LogRouter);
-    for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.targets.iter().any(written_to)) {
+    let written_to = |key: &String| {
+        plan.target(key)
+            .is_some_and(|target| target.role == Role::LogRouter)
+    };
+    for endpoint in endpoints
+        .iter_mut()
+        .filter(|endpoint| endpoint.targets.iter().any(written_to))
+    {
         endpoint.policy = None;
     }
     (endpoints, beyond)
 }
 
-/// The service behind a target, if an endpoint of `region` serves the very name that is asked for; else why not.
+/// The service behind a target, if an endpoint of `region` serves the very name that is asked for;
+/// else why not.
 fn service(target: &Target, region: &Region) -> Result<Service, String> {
     let (service, of_its_own) = match target.role {
         Role::EcrApi => (Service::EcrApi, false),
@@ -121,9 +144,15 @@ fn service(target: &Target, region: &Region) -> Result<Service, String> {
 /// Targets whose host is somebody's choice: a log router's, a registry's, a collector's.
 fn other(target: &Target, region: &Region) -> Result<Service, String> {
     let host = |service| endpoints::api_host(service, region, Variant::default());
-    let written_to = [Service::Logs, Service::KinesisStreams, Service::Firehose, Service::S3];
+    let written_to = [
+        Service::Logs,
+        Service::KinesisStreams,
+        Service::Firehose,
+        Service::S3,
+    ];
     let named = written_to.into_iter().find(|service| {
-        let bucket = *service == Service::S3 && target.host.ends_with(&format!(".{}", host(Service::S3)));
+        let bucket =
+            *service == Service::S3 && target.host.ends_with(&format!(".{}", host(Service::S3)));
         target.role == Role::LogRouter && (bucket || target.host == host(*service))
     });
     if let Some(service) = named {
@@ -141,7 +170,10 @@ fn other(target: &Target, region: &Region) -> Result<Service, String> {
             Some(elsewhere) if elsewhere != *region => in_another(&elsewhere, region),
             Some(_) => "its VPC endpoint, if AWS has one for it, is not known here".to_owned(),
             None if PUBLIC.contains(&host) => "it is not a service of AWS".to_owned(),
-            None => "it is not a service of AWS; if it is in a network of yours, a route there will do".to_owned(),
+            None => {
+                "it is not a service of AWS; if it is in a network of yours, a route there will do"
+                    .to_owned()
+            }
         },
     })
 }
@@ -164,8 +196,17 @@ const PUBLIC: [&str; 8] = [
 ];
 
 fn outside(target: &Target, why: String) -> Beyond {
-    let destination = target.host.parse::<IpAddr>().map_or(EVERYWHERE, IpNet::from);
-    Beyond { target: target.key.clone(), host: target.host.clone(), port: target.port, destination, why }
+    let destination = target
+        .host
+        .parse::<IpAddr>()
+        .map_or(EVERYWHERE, IpNet::from);
+    Beyond {
+        target: target.key.clone(),
+        host: target.host.clone(),
+        port: target.port,
+        destination,
+        why,
+    }
 }
 
 impl Beyond {
@@ -176,14 +217,22 @@ impl Beyond {
 }
 
 fn is_private(host: &str) -> bool {
-    host.parse().is_ok_and(|address: IpAddr| Place::default().scope(address) != Scope::Public)
+    host.parse()
+        .is_ok_and(|address: IpAddr| Place::default().scope(address) != Scope::Public)
 }
 
 /// The region that a host name of AWS has among its labels.
 fn region_in(host: &str) -> Option<Region> {
     let region: Region = host.split('.').find_map(|label| label.parse().ok())?;
     let partition = region.partition();
-    let domains =
-        [Some(partition.dns_suffix()), Some(partition.dual_stack_suffix()), partition.registry_dual_stack_suffix()];
-    domains.into_iter().flatten().any(|domain| host.ends_with(&format!(".{domain}"))).then_some(region)
+    let domains = [
+        Some(partition.dns_suffix()),
+        Some(partition.dual_stack_suffix()),
+        partition.registry_dual_stack_suffix(),
+    ];
+    domains
+        .into_iter()
+        .flatten()
+        .any(|domain| host.ends_with(&format!(".{domain}")))
+        .then_some(region)
 }

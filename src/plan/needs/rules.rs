@@ -1,5 +1,5 @@
-//! Rules of security groups and network ACLs. A security group remembers connections, so it needs one direction; a
-//! network ACL does not, so it needs both.
+//! Rules of security groups and network ACLs. A security group remembers connections, so it needs
+//! one direction; a network ACL does not, so it needs both.
 
 use std::fmt;
 
@@ -87,8 +87,8 @@ const TCP: &str = "tcp";
 const HTTPS: u16 = 443;
 const NFS: u16 = 2049;
 
-/// Ports from which clients ask. Linux takes 32768-60999, a NAT gateway 1024-65535, Windows 49152-65535 (Amazon VPC user
-/// guide, "Ephemeral ports").
+/// Ports from which clients ask. Linux takes 32768-60999, a NAT gateway 1024-65535, Windows
+/// 49152-65535 (Amazon VPC user guide, "Ephemeral ports").
 const EPHEMERAL: (u16, u16) = (1024, 65535);
 
 /// The rules of the security groups of tasks, endpoints and mount targets.
@@ -96,43 +96,104 @@ pub fn of_groups(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> V
     let mut rules = Vec::new();
     let mut add = |group, flow, port, peer, used_for: Vec<String>| {
         if !used_for.is_empty() {
-            rules.push(GroupRule { group, flow, protocol: TCP, port, peer, used_for });
+            rules.push(GroupRule {
+                group,
+                flow,
+                protocol: TCP,
+                port,
+                peer,
+                used_for,
+            });
         }
     };
     let services = |kind| {
         let of_kind = endpoints.iter().filter(|endpoint| endpoint.kind == kind);
-        of_kind.map(|endpoint| endpoint.short_name(&plan.region).to_owned()).collect::<Vec<_>>()
+        of_kind
+            .map(|endpoint| endpoint.short_name(&plan.region).to_owned())
+            .collect::<Vec<_>>()
     };
-    let file_systems: Vec<String> =
-        plan.targets.iter().filter(|target| target.role == Role::Efs).map(|target| target.host.clone()).collect();
+    let file_systems: Vec<String> = plan
+        .targets
+        .iter()
+        .filter(|target| target.role == Role::Efs)
+        .map(|target| target.host.clone())
+        .collect();
     let interfaces = services(Kind::Interface);
-    let (endpoint_group, task_group) = (Peer::SecurityGroup(Group::Endpoints), Peer::SecurityGroup(Group::Tasks));
-    add(Group::Tasks, Flow::Outbound, HTTPS, endpoint_group, interfaces.clone());
-    for gateway in endpoints.iter().filter(|endpoint| endpoint.kind == Kind::Gateway) {
+    let (endpoint_group, task_group) = (
+        Peer::SecurityGroup(Group::Endpoints),
+        Peer::SecurityGroup(Group::Tasks),
+    );
+    add(
+        Group::Tasks,
+        Flow::Outbound,
+        HTTPS,
+        endpoint_group,
+        interfaces.clone(),
+    );
+    for gateway in endpoints
+        .iter()
+        .filter(|endpoint| endpoint.kind == Kind::Gateway)
+    {
         // AWS names the list as it names the service.
         let list = Peer::PrefixList(gateway.service.clone());
-        add(Group::Tasks, Flow::Outbound, HTTPS, list, services(Kind::Gateway));
+        add(
+            Group::Tasks,
+            Flow::Outbound,
+            HTTPS,
+            list,
+            services(Kind::Gateway),
+        );
     }
-    add(Group::Tasks, Flow::Outbound, NFS, Peer::SecurityGroup(Group::FileSystems), file_systems.clone());
+    add(
+        Group::Tasks,
+        Flow::Outbound,
+        NFS,
+        Peer::SecurityGroup(Group::FileSystems),
+        file_systems.clone(),
+    );
     for (port, destination) in ways_out(beyond) {
-        let of_way = beyond.iter().filter(|one| (one.port, one.destination) == (port, destination));
+        let of_way = beyond
+            .iter()
+            .filter(|one| (one.port, one.destination) == (port, destination));
         let hosts = of_way.map(|one| one.host.clone()).collect();
-        add(Group::Tasks, Flow::Outbound, port, Peer::Cidr(destination), hosts);
+        add(
+            Group::Tasks,
+            Flow::Outbound,
+            port,
+            Peer::Cidr(destination),
+            hosts,
+        );
     }
-    add(Group::Endpoints, Flow::Inbound, HTTPS, task_group.clone(), interfaces);
-    add(Group::FileSystems, Flow::Inbound, NFS, task_group, file_systems);
+    add(
+        Group::Endpoints,
+        Flow::Inbound,
+        HTTPS,
+        task_group.clone(),
+        interfaces,
+    );
+    add(
+        Group::FileSystems,
+        Flow::Inbound,
+        NFS,
+        task_group,
+        file_systems,
+    );
     rules
 }
 
 /// Ports and destinations beyond the endpoints, each once.
 fn ways_out(beyond: &[Beyond]) -> Vec<(u16, IpNet)> {
-    let mut ways: Vec<_> = beyond.iter().map(|one| (one.port, one.destination)).collect();
+    let mut ways: Vec<_> = beyond
+        .iter()
+        .map(|one| (one.port, one.destination))
+        .collect();
     ways.sort();
     ways.dedup();
     ways
 }
 
-/// The rules of the network ACLs of the subnets in which tasks, endpoints, mount targets and the NAT gateway are.
+/// The rules of the network ACLs of the subnets in which tasks, endpoints, mount targets and the
+/// NAT gateway are.
 pub fn of_acls(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> Vec<AclRule> {
     let mut rules: Vec<AclRule> = Vec::new();
     let mut add = |subnets, opens, port, peer: Peer| {
@@ -140,9 +201,19 @@ pub fn of_acls(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> Vec
             Flow::Outbound => (Flow::Outbound, Flow::Inbound),
             Flow::Inbound => (Flow::Inbound, Flow::Outbound),
         };
-        for (flow, (from_port, to_port), answers) in [(requests, (port, port), false), (returns, EPHEMERAL, true)] {
+        for (flow, (from_port, to_port), answers) in
+            [(requests, (port, port), false), (returns, EPHEMERAL, true)]
+        {
             let peer = peer.clone();
-            let rule = AclRule { subnets, flow, protocol: TCP, from_port, to_port, peer, answers };
+            let rule = AclRule {
+                subnets,
+                flow,
+                protocol: TCP,
+                from_port,
+                to_port,
+                peer,
+                answers,
+            };
             if !rules.contains(&rule) {
                 rules.push(rule);
             }
@@ -168,9 +239,18 @@ pub fn of_acls(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> Vec
         }
     }
     // What a rule for everywhere lets through needs no rule for the VPC.
-    let open: Vec<AclRule> = rules.iter().filter(|rule| rule.peer == Peer::Cidr(EVERYWHERE)).cloned().collect();
+    let open: Vec<AclRule> = rules
+        .iter()
+        .filter(|rule| rule.peer == Peer::Cidr(EVERYWHERE))
+        .cloned()
+        .collect();
     rules.retain(|rule| {
-        let same = |wide: &AclRule| AclRule { peer: rule.peer.clone(), ..wide.clone() } == *rule;
+        let same = |wide: &AclRule| {
+            AclRule {
+                peer: rule.peer.clone(),
+                ..wide.clone()
+            } == *rule
+        };
         rule.peer == Peer::Cidr(EVERYWHERE) || !open.iter().any(same)
     });
     rules.sort_by_key(|rule| (rule.subnets, rule.flow == Flow::Inbound));

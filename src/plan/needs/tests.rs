@@ -23,7 +23,10 @@ fn needs(wanted: Wanted) -> Needs {
 fn everything() -> Wanted {
     Wanted {
         images: vec![
-            ImageWanted { login: Some("registry/login".into()), ..image("ghcr.io/team/app:1") },
+            ImageWanted {
+                login: Some("registry/login".into()),
+                ..image("ghcr.io/team/app:1")
+            },
             image(APP),
             image("123456789012.dkr.ecr.us-east-1.amazonaws.com/other:1"),
             image("123456789012.dkr.ecr.eu-west-1.amazonaws.com/docker-hub/library/nginx:1"),
@@ -36,7 +39,12 @@ fn everything() -> Wanted {
         ]
         .map(|value| value.parse().unwrap())
         .into(),
-        logs: vec![LogWanted { group: "/ecs/app".into(), region: None, stream_prefix: None, create_group: true }],
+        logs: vec![LogWanted {
+            group: "/ecs/app".into(),
+            region: None,
+            stream_prefix: None,
+            create_group: true,
+        }],
         log_group: Some("/ecs/probe".into()),
         environment_files: vec!["arn:aws:s3:::my-bucket/app.env".into()],
         file_systems: vec![FileSystemWanted {
@@ -47,7 +55,11 @@ fn everything() -> Wanted {
             transit_encryption: true,
         }],
         connections: [
-            (Role::SsmMessages, "ssmmessages.eu-west-1.amazonaws.com", 443),
+            (
+                Role::SsmMessages,
+                "ssmmessages.eu-west-1.amazonaws.com",
+                443,
+            ),
             (Role::Splunk, "splunk.corp", 8088),
         ]
         .map(|(role, host, port)| ConnectionWanted {
@@ -66,39 +78,100 @@ fn everything() -> Wanted {
 fn every_target_has_an_endpoint_or_a_reason_why_not() {
     let plan = plan(everything());
     let needs = Needs::of(&plan);
-    let mut known: Vec<&str> = needs.endpoints.iter().flat_map(|e| &e.targets).map(String::as_str).collect();
+    let mut known: Vec<&str> = needs
+        .endpoints
+        .iter()
+        .flat_map(|e| &e.targets)
+        .map(String::as_str)
+        .collect();
     known.extend(needs.beyond.iter().map(|one| one.target.as_str()));
     known.sort_unstable();
-    let mut all: Vec<_> = plan.targets.iter().filter(|t| t.role != Role::Efs).map(|t| t.key.as_str()).collect();
+    let mut all: Vec<_> = plan
+        .targets
+        .iter()
+        .filter(|t| t.role != Role::Efs)
+        .map(|t| t.key.as_str())
+        .collect();
     all.sort_unstable();
     assert_eq!(known, all, "each once");
-    let services: Vec<_> = needs.endpoints.iter().map(|e| (e.short_name(&needs.region), e.private_dns)).collect();
-    let s3 = services.iter().filter(|(name, _)| *name == "s3").collect::<Vec<_>>();
-    assert_eq!(s3, [&("s3", false)], "layers and environment files go through one gateway");
-    for name in ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm", "ssmmessages"] {
+    let services: Vec<_> = needs
+        .endpoints
+        .iter()
+        .map(|e| (e.short_name(&needs.region), e.private_dns))
+        .collect();
+    let s3 = services
+        .iter()
+        .filter(|(name, _)| *name == "s3")
+        .collect::<Vec<_>>();
+    assert_eq!(
+        s3,
+        [&("s3", false)],
+        "layers and environment files go through one gateway"
+    );
+    for name in [
+        "ecr.api",
+        "ecr.dkr",
+        "logs",
+        "secretsmanager",
+        "ssm",
+        "ssmmessages",
+    ] {
         assert!(services.contains(&(name, true)), "{name}: {services:?}");
     }
     let beyond: Vec<_> = needs.beyond.iter().map(|one| one.host.as_str()).collect();
-    assert!(beyond.contains(&"ghcr.io") && beyond.contains(&"splunk.corp"), "{beyond:?}");
+    assert!(
+        beyond.contains(&"ghcr.io") && beyond.contains(&"splunk.corp"),
+        "{beyond:?}"
+    );
 }
 
 #[test]
 fn endpoint_names_are_those_of_the_partition() {
     for (region, domain, prefix) in [
-        ("cn-north-1", "amazonaws.com.cn", "cn.com.amazonaws.cn-north-1"),
-        ("us-gov-west-1", "amazonaws.com", "com.amazonaws.us-gov-west-1"),
+        (
+            "cn-north-1",
+            "amazonaws.com.cn",
+            "cn.com.amazonaws.cn-north-1",
+        ),
+        (
+            "us-gov-west-1",
+            "amazonaws.com",
+            "com.amazonaws.us-gov-west-1",
+        ),
         ("us-iso-east-1", "c2s.ic.gov", "gov.ic.c2s.us-iso-east-1"),
     ] {
-        let images = vec![image(&format!("123456789012.dkr.ecr.{region}.{domain}/app"))];
-        let needs = Needs::of(&plan_in(region, Wanted { images, ..Wanted::default() }));
-        let mut names: Vec<_> = needs.endpoints.iter().map(|endpoint| endpoint.service.as_str()).collect();
+        let images = vec![image(&format!(
+            "123456789012.dkr.ecr.{region}.{domain}/app"
+        ))];
+        let needs = Needs::of(&plan_in(
+            region,
+            Wanted {
+                images,
+                ..Wanted::default()
+            },
+        ));
+        let mut names: Vec<_> = needs
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.service.as_str())
+            .collect();
         names.sort_unstable();
         let s3 = format!("com.amazonaws.{region}.s3");
-        let mut expected = vec![format!("{prefix}.ecr.api"), format!("{prefix}.ecr.dkr"), s3.clone()];
+        let mut expected = vec![
+            format!("{prefix}.ecr.api"),
+            format!("{prefix}.ecr.dkr"),
+            s3.clone(),
+        ];
         expected.sort_unstable();
         assert_eq!(names, expected);
         assert_eq!(needs.gateway().unwrap().kind, Kind::Gateway);
-        assert!(needs.security_groups.iter().any(|rule| rule.peer == Peer::PrefixList(s3.clone())), "{region}");
+        assert!(
+            needs
+                .security_groups
+                .iter()
+                .any(|rule| rule.peer == Peer::PrefixList(s3.clone())),
+            "{region}"
+        );
     }
 }
 
@@ -107,30 +180,64 @@ fn what_no_endpoint_leads_to_is_said_with_the_reason() {
     for (reference, host, reason) in [
         ("nginx", "registry-1.docker.io", "not a service of AWS"),
         ("ghcr.io/a/b", "ghcr.io", "not a service of AWS"),
-        ("public.ecr.aws/nginx/nginx", "public.ecr.aws", "Amazon ECR Public has no VPC endpoint"),
+        (
+            "public.ecr.aws/nginx/nginx",
+            "public.ecr.aws",
+            "Amazon ECR Public has no VPC endpoint",
+        ),
         ("10.1.2.3:5000/a/b", "10.1.2.3", "private range"),
-        ("123456789012.dkr.ecr.us-east-1.amazonaws.com/a", "api.ecr.us-east-1.amazonaws.com", "it is in us-east-1"),
+        (
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com/a",
+            "api.ecr.us-east-1.amazonaws.com",
+            "it is in us-east-1",
+        ),
         (
             "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com/a",
             "api.ecr.us-east-1.amazonaws.com",
             "it is in us-east-1",
         ),
-        ("registry.us-east-1.example.com/a/b", "registry.us-east-1.example.com", "in a network of yours"),
-        ("123456789012.dkr-ecr.eu-west-1.on.aws/a", "123456789012.dkr-ecr.eu-west-1.on.aws", "dual-stack"),
+        (
+            "registry.us-east-1.example.com/a/b",
+            "registry.us-east-1.example.com",
+            "in a network of yours",
+        ),
+        (
+            "123456789012.dkr-ecr.eu-west-1.on.aws/a",
+            "123456789012.dkr-ecr.eu-west-1.on.aws",
+            "dual-stack",
+        ),
     ] {
-        let needs = needs(Wanted { images: vec![image(reference)], ..Wanted::default() });
-        let one = needs.beyond.iter().find(|one| one.host == host).unwrap_or_else(|| panic!("{reference}: {needs:?}"));
+        let needs = needs(Wanted {
+            images: vec![image(reference)],
+            ..Wanted::default()
+        });
+        let one = needs
+            .beyond
+            .iter()
+            .find(|one| one.host == host)
+            .unwrap_or_else(|| panic!("{reference}: {needs:?}"));
         assert!(one.why.contains(reason), "{reference}: {}", one.why);
     }
 }
 
 fn said(rules: &[GroupRule]) -> Vec<String> {
-    rules.iter().map(|rule| format!("{:?} {:?} {} {}", rule.group, rule.flow, rule.port, rule.peer)).collect()
+    rules
+        .iter()
+        .map(|rule| {
+            format!(
+                "{:?} {:?} {} {}",
+                rule.group, rule.flow, rule.port, rule.peer
+            )
+        })
+        .collect()
 }
 
 #[test]
 fn security_groups_open_one_direction_and_the_internet_only_where_it_is_needed() {
-    let pull = needs(Wanted { images: vec![image(APP)], ..Wanted::default() });
+    let pull = needs(Wanted {
+        images: vec![image(APP)],
+        ..Wanted::default()
+    });
     assert_eq!(
         said(&pull.security_groups),
         [
@@ -148,19 +255,33 @@ fn security_groups_open_one_direction_and_the_internet_only_where_it_is_needed()
     ] {
         assert!(all.iter().any(|known| known == rule), "{all:?}");
     }
-    let private = needs(Wanted { images: vec![image("10.1.2.3:5000/a")], ..Wanted::default() });
-    assert_eq!(said(&private.security_groups), ["Tasks Outbound 5000 10.1.2.3/32"]);
+    let private = needs(Wanted {
+        images: vec![image("10.1.2.3:5000/a")],
+        ..Wanted::default()
+    });
+    assert_eq!(
+        said(&private.security_groups),
+        ["Tasks Outbound 5000 10.1.2.3/32"]
+    );
 }
 
 #[test]
 fn network_acls_let_requests_out_and_answers_back() {
     let rules = |wanted: Wanted| -> Vec<String> {
         let rules = needs(wanted).network_acls;
-        let said = |r: &AclRule| format!("{:?} {:?} {}-{} {}", r.subnets, r.flow, r.from_port, r.to_port, r.peer);
+        let said = |r: &AclRule| {
+            format!(
+                "{:?} {:?} {}-{} {}",
+                r.subnets, r.flow, r.from_port, r.to_port, r.peer
+            )
+        };
         rules.iter().map(said).collect()
     };
     assert_eq!(
-        rules(Wanted { images: vec![image(APP)], ..Wanted::default() }),
+        rules(Wanted {
+            images: vec![image(APP)],
+            ..Wanted::default()
+        }),
         [
             "Tasks Outbound 443-443 0.0.0.0/0",
             "Tasks Inbound 1024-65535 0.0.0.0/0",
@@ -169,10 +290,19 @@ fn network_acls_let_requests_out_and_answers_back() {
         ],
         "S3's addresses are public, so the rule for the VPC is part of that for everywhere"
     );
-    let only_logs = rules(Wanted { log_group: Some("/ecs/app".into()), ..Wanted::default() });
-    assert_eq!(only_logs[0], "Tasks Outbound 443-443 the VPC's address range");
+    let only_logs = rules(Wanted {
+        log_group: Some("/ecs/app".into()),
+        ..Wanted::default()
+    });
+    assert_eq!(
+        only_logs[0],
+        "Tasks Outbound 443-443 the VPC's address range"
+    );
     let all = rules(everything());
-    for rule in ["Nat Inbound 443-443 the VPC's address range", "Nat Outbound 8088-8088 0.0.0.0/0"] {
+    for rule in [
+        "Nat Inbound 443-443 the VPC's address range",
+        "Nat Outbound 8088-8088 0.0.0.0/0",
+    ] {
         assert!(all.iter().any(|known| known == rule), "{all:?}");
     }
     let mut unique = all.clone();
@@ -184,7 +314,12 @@ fn network_acls_let_requests_out_and_answers_back() {
 /// `action resource` of each.
 fn allowed(policy: &Policy) -> Vec<String> {
     let pairs = policy.statement.iter().flat_map(|statement| {
-        statement.action.iter().flat_map(|action| statement.resource.iter().map(move |arn| format!("{action} {arn}")))
+        statement.action.iter().flat_map(|action| {
+            statement
+                .resource
+                .iter()
+                .map(move |arn| format!("{action} {arn}"))
+        })
     });
     pairs.collect()
 }
@@ -223,10 +358,17 @@ fn the_execution_role_may_what_ecs_does_and_nothing_wider() {
 fn what_runs_as_the_task_role_is_not_given_to_the_execution_role() {
     let needs = needs(everything());
     let said = allowed(&needs.task_role_policy);
-    assert!(said.contains(&"ssmmessages:OpenDataChannel *".to_owned()), "{said:?}");
+    assert!(
+        said.contains(&"ssmmessages:OpenDataChannel *".to_owned()),
+        "{said:?}"
+    );
     let mount = "elasticfilesystem:ClientMount arn:aws:elasticfilesystem:eu-west-1:*:file-system/fs-0123456789abcdef0";
     assert!(said.contains(&mount.to_owned()), "{said:?}");
-    let extras: Vec<_> = needs.extra_statements.iter().map(|extra| (extra.name, extra.role)).collect();
+    let extras: Vec<_> = needs
+        .extra_statements
+        .iter()
+        .map(|extra| (extra.name, extra.role))
+        .collect();
     assert_eq!(
         extras,
         [
@@ -239,7 +381,11 @@ fn what_runs_as_the_task_role_is_not_given_to_the_execution_role() {
     let key = &needs.extra_statements[0].statement;
     assert_eq!(
         key.condition["StringEquals"]["kms:ViaService"],
-        ["s3.eu-west-1.amazonaws.com", "secretsmanager.eu-west-1.amazonaws.com", "ssm.eu-west-1.amazonaws.com"]
+        [
+            "s3.eu-west-1.amazonaws.com",
+            "secretsmanager.eu-west-1.amazonaws.com",
+            "ssm.eu-west-1.amazonaws.com"
+        ]
     );
 }
 
@@ -247,9 +393,19 @@ fn what_runs_as_the_task_role_is_not_given_to_the_execution_role() {
 fn an_endpoint_lets_through_its_part_of_the_policies_in_its_region() {
     let needs = needs(everything());
     let of = |name: &str| {
-        let endpoint = needs.endpoints.iter().find(|endpoint| endpoint.service.ends_with(name)).unwrap();
+        let endpoint = needs
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.service.ends_with(name))
+            .unwrap();
         let policy = endpoint.policy.as_ref().unwrap();
-        assert!(policy.statement.iter().all(|statement| statement.principal == Some("*")), "{name}");
+        assert!(
+            policy
+                .statement
+                .iter()
+                .all(|statement| statement.principal == Some("*")),
+            "{name}"
+        );
         allowed(policy)
     };
     assert_eq!(
@@ -261,7 +417,13 @@ fn an_endpoint_lets_through_its_part_of_the_policies_in_its_region() {
         ]
     );
     assert_eq!(of(".ecr.api"), of(".ecr.dkr"));
-    assert!(of(".ecr.dkr").iter().all(|said| !said.contains("us-east-1")), "{:?}", of(".ecr.dkr"));
+    assert!(
+        of(".ecr.dkr")
+            .iter()
+            .all(|said| !said.contains("us-east-1")),
+        "{:?}",
+        of(".ecr.dkr")
+    );
     assert_eq!(of(".ssmmessages").len(), 4);
     assert_eq!(of(".ssm").len(), 2);
 }
@@ -274,7 +436,12 @@ fn json_has_the_parts_that_are_asked_for() {
     };
     assert_eq!(read(&[Part::Policy])["Version"], Policy::VERSION);
     let groups = read(&[Part::SecurityGroups]);
-    let names: Vec<_> = groups.as_object().unwrap().keys().map(String::as_str).collect();
+    let names: Vec<_> = groups
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     assert_eq!(names, ["region", "schema", "security_groups"]);
     assert_eq!(read(&Part::NEEDED).as_object().unwrap().len(), 10);
     assert!(needs.to_json(&[Part::Contacts]).is_none());

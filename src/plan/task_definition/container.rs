@@ -13,7 +13,12 @@ const ENVIRONMENT_FILE: &str = ".env";
 
 impl Reader {
     pub(super) fn container(&mut self, container: &Node<'_>) {
-        let parts = [Self::image, Self::secrets, Self::environment_files, Self::log];
+        let parts = [
+            Self::image,
+            Self::secrets,
+            Self::environment_files,
+            Self::log,
+        ];
         for part in parts {
             let result = part(self, container);
             self.note(result);
@@ -25,12 +30,17 @@ impl Reader {
         let image: Reference = node.text()?.parse().map_err(|error| node.mistake(error))?;
         let login = match container.member("repositoryCredentials")? {
             Some(given) if matches!(image.registry, Registry::Ecr { .. }) => {
-                return Err(given.mistake("an Amazon ECR image is pulled as the execution role: leave it out"));
+                return Err(given
+                    .mistake("an Amazon ECR image is pulled as the execution role: leave it out"));
             }
             Some(given) => Some(login(&given.needed("credentialsParameter")?)?),
             None => None,
         };
-        self.wanted.images.push(ImageWanted { image, login, injected: false });
+        self.wanted.images.push(ImageWanted {
+            image,
+            login,
+            injected: false,
+        });
         Ok(())
     }
 
@@ -74,7 +84,10 @@ fn login(parameter: &Node<'_>) -> Result<String, Mistake> {
     let secret = parameter.text()?;
     // Secrets Manager, CreateSecret: letters, digits and /_+=.@-
     let is_name = |name: &str| {
-        (1..=512).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c))
+        (1..=512).contains(&name.len())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c))
     };
     if !secret.starts_with("arn:") {
         return if is_name(secret) {

@@ -16,12 +16,22 @@ const ON_INSTANCES: [&str; 6] = ["json-file", "syslog", "journald", "gelf", "flu
 
 impl Reader {
     pub(super) fn log(&mut self, container: &Node<'_>) -> Result<(), Mistake> {
-        let Some(log) = container.member("logConfiguration")? else { return Ok(()) };
+        let Some(log) = container.member("logConfiguration")? else {
+            return Ok(());
+        };
         let driver = log.needed("logDriver")?;
-        let known = if self.fargate { ON_FARGATE.to_vec() } else { [&ON_FARGATE[..], &ON_INSTANCES].concat() };
+        let known = if self.fargate {
+            ON_FARGATE.to_vec()
+        } else {
+            [&ON_FARGATE[..], &ON_INSTANCES].concat()
+        };
         let name = driver.text()?;
         if !known.contains(&name) {
-            let text = format!("{:?} is no log driver of the task's: {} are", shorten(name), known.join(", "));
+            let text = format!(
+                "{:?} is no log driver of the task's: {} are",
+                shorten(name),
+                known.join(", ")
+            );
             return Err(driver.mistake(text));
         }
         let read = secrets(&log, "secretOptions")?;
@@ -35,7 +45,11 @@ impl Reader {
             "awsfirelens" => firelens::read(&log, &mut self.wanted),
             "syslog" | "gelf" | "fluentd" => {
                 let why = format!("what the log driver {name} writes to is not rehearsed");
-                self.wanted.unchecked.push(Unchecked { role: Role::LogRouter, subject: name.to_owned(), why });
+                self.wanted.unchecked.push(Unchecked {
+                    role: Role::LogRouter,
+                    subject: name.to_owned(),
+                    why,
+                });
                 Ok(())
             }
             _ => Ok(()),
@@ -47,7 +61,10 @@ impl Reader {
         let group = options.needed("awslogs-group")?;
         valid_log_group(group.text()?).map_err(|error| group.mistake(error))?;
         let region = options.needed("awslogs-region")?;
-        let in_region: Region = region.text()?.parse().map_err(|error| region.mistake(error))?;
+        let in_region: Region = region
+            .text()?
+            .parse()
+            .map_err(|error| region.mistake(error))?;
         let create_group = match options.member("awslogs-create-group")? {
             Some(switch) => switch.one_of(&["true", "false"])? == "true",
             None => false,
@@ -61,21 +78,33 @@ impl Reader {
         self.wanted.logs.push(LogWanted {
             group: group.text()?.to_owned(),
             region: Some(in_region),
-            stream_prefix: stream_prefix.map(|prefix| prefix.text().map(str::to_owned)).transpose()?,
+            stream_prefix: stream_prefix
+                .map(|prefix| prefix.text().map(str::to_owned))
+                .transpose()?,
             create_group,
         });
         Ok(())
     }
 
-    /// The driver asks the collector before the container starts, unless `splunk-verify-connection` is off.
+    /// The driver asks the collector before the container starts, unless `splunk-verify-connection`
+    /// is off.
     fn splunk(&mut self, log: &Node<'_>) -> Result<(), Mistake> {
         let secret = |name: &str| {
             let options = log.elements("secretOptions")?;
-            let names = options.iter().map(|option| option.text_of("name")).collect::<Result<Vec<_>, _>>()?;
+            let names = options
+                .iter()
+                .map(|option| option.text_of("name"))
+                .collect::<Result<Vec<_>, _>>()?;
             Ok(names.contains(&Some(name)))
         };
         let empty = log.member("options")?.is_none();
-        let option = |name: &str| if empty { Ok(None) } else { log.needed("options")?.member(name) };
+        let option = |name: &str| {
+            if empty {
+                Ok(None)
+            } else {
+                log.needed("options")?.member(name)
+            }
+        };
         if option("splunk-token")?.is_none() && !secret("splunk-token")? {
             return Err(log.mistake("splunk needs a splunk-token, in options or secretOptions"));
         }
@@ -84,13 +113,20 @@ impl Reader {
                 return Err(log.mistake("splunk needs a splunk-url, in options or secretOptions"));
             }
             let why = "its URL is a secret".to_owned();
-            self.wanted.unchecked.push(Unchecked { role: Role::Splunk, subject: "splunk-url".into(), why });
+            self.wanted.unchecked.push(Unchecked {
+                role: Role::Splunk,
+                subject: "splunk-url".into(),
+                why,
+            });
             return Ok(());
         };
         let place = firelens::place_of(url.text()?).map_err(|error| url.mistake(error))?;
         // Roots of its own, or none: not those that this probe could check the certificate against.
         let own_roots = option("splunk-capath")?.is_some();
-        let insecure = option("splunk-insecureskipverify")?.map(|switch| switch.text()).transpose()? == Some("true");
+        let insecure = option("splunk-insecureskipverify")?
+            .map(|switch| switch.text())
+            .transpose()?
+            == Some("true");
         self.wanted.connections.push(ConnectionWanted {
             role: Role::Splunk,
             tcp_only: !place.tls || own_roots || insecure,

@@ -21,12 +21,19 @@ const SHOWN: usize = 200;
 impl<'a> Node<'a> {
     /// The document itself, which has no path.
     pub fn document(value: &'a Value) -> Self {
-        Self { value, path: String::new() }
+        Self {
+            value,
+            path: String::new(),
+        }
     }
 
     /// `path: what`
     pub fn mistake(&self, what: impl Display) -> Mistake {
-        let path = if self.path.is_empty() { "the document" } else { &self.path };
+        let path = if self.path.is_empty() {
+            "the document"
+        } else {
+            &self.path
+        };
         Mistake(format!("{path}: {what}"))
     }
 
@@ -36,14 +43,20 @@ impl<'a> Node<'a> {
 
     /// The member, if it is there. Fails if this is no object.
     pub fn member(&self, name: &str) -> Result<Option<Self>, Mistake> {
-        let Some(members) = self.value.as_object() else { return Err(self.expected("an object")) };
+        let Some(members) = self.value.as_object() else {
+            return Err(self.expected("an object"));
+        };
         let value = members.get(name).filter(|value| !value.is_null());
-        Ok(value.map(|value| Self { value, path: self.path_of(name) }))
+        Ok(value.map(|value| Self {
+            value,
+            path: self.path_of(name),
+        }))
     }
 
     /// The member, which must be there.
     pub fn needed(&self, name: &str) -> Result<Self, Mistake> {
-        self.member(name)?.ok_or_else(|| self.mistake(format_args!("{name} is missing")))
+        self.member(name)?
+            .ok_or_else(|| self.mistake(format_args!("{name} is missing")))
     }
 
     /// A member's text, if it is there.
@@ -53,18 +66,39 @@ impl<'a> Node<'a> {
 
     /// A member's elements; none if it is not there.
     pub fn elements(&self, name: &str) -> Result<Vec<Self>, Mistake> {
-        let Some(list) = self.member(name)? else { return Ok(Vec::new()) };
-        let Some(values) = list.value.as_array() else { return Err(list.expected("an array")) };
-        let element = |(n, value)| Self { value, path: format!("{}[{n}]", list.path) };
+        let Some(list) = self.member(name)? else {
+            return Ok(Vec::new());
+        };
+        let Some(values) = list.value.as_array() else {
+            return Err(list.expected("an array"));
+        };
+        let element = |(n, value)| Self {
+            value,
+            path: format!("{}[{n}]", list.path),
+        };
         Ok(values.iter().enumerate().map(element).collect())
     }
 
     /// A member's own members; none if it is not there.
     pub fn entries(&self, name: &str) -> Result<Vec<(&'a str, Self)>, Mistake> {
-        let Some(object) = self.member(name)? else { return Ok(Vec::new()) };
-        let Some(members) = object.value.as_object() else { return Err(object.expected("an object")) };
+        let Some(object) = self.member(name)? else {
+            return Ok(Vec::new());
+        };
+        let Some(members) = object.value.as_object() else {
+            return Err(object.expected("an object"));
+        };
         let there = members.iter().filter(|(_, value)| !value.is_null());
-        Ok(there.map(|(name, value)| (name.as_str(), Self { value, path: object.path_of(name) })).collect())
+        Ok(there
+            .map(|(name, value)| {
+                (
+                    name.as_str(),
+                    Self {
+                        value,
+                        path: object.path_of(name),
+                    },
+                )
+            })
+            .collect())
     }
 
     /// A string.
@@ -78,11 +112,19 @@ impl<'a> Node<'a> {
         if known.contains(&text) {
             return Ok(text);
         }
-        Err(self.mistake(format_args!("{:?} is none of {}", shorten(text), known.join(", "))))
+        Err(self.mistake(format_args!(
+            "{:?} is none of {}",
+            shorten(text),
+            known.join(", ")
+        )))
     }
 
     fn path_of(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
+        }
     }
 
     fn expected(&self, what: &str) -> Mistake {

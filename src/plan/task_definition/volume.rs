@@ -6,15 +6,24 @@ use crate::observation::Role;
 use crate::plan::{FileSystemWanted, Unchecked};
 
 impl Reader {
-    pub(super) fn volumes(&mut self, definition: &Node<'_>, containers: &[Node<'_>]) -> Result<(), Mistake> {
+    pub(super) fn volumes(
+        &mut self,
+        definition: &Node<'_>,
+        containers: &[Node<'_>],
+    ) -> Result<(), Mistake> {
         let mut names = Vec::new();
         for volume in definition.elements("volumes")? {
             let name = volume.text_of("name")?;
             if name.is_some() && names.contains(&name) {
-                return Err(volume.needed("name")?.mistake("another volume has this name"));
+                return Err(volume
+                    .needed("name")?
+                    .mistake("another volume has this name"));
             }
             names.push(name);
-            let kinds = ["fsxWindowsFileServerVolumeConfiguration", "s3filesVolumeConfiguration"];
+            let kinds = [
+                "fsxWindowsFileServerVolumeConfiguration",
+                "s3filesVolumeConfiguration",
+            ];
             for kind in kinds {
                 if let Some(configuration) = volume.member(kind)? {
                     self.left_out(&configuration, kind)?;
@@ -29,7 +38,9 @@ impl Reader {
             for mount in container.elements("mountPoints")? {
                 let source = mount.text_of("sourceVolume")?;
                 if let Some(name) = source.filter(|_| !names.contains(&source)) {
-                    return Err(mount.mistake(format_args!("there is no volume {:?}", shorten(name))));
+                    return Err(
+                        mount.mistake(format_args!("there is no volume {:?}", shorten(name)))
+                    );
                 }
             }
         }
@@ -37,9 +48,16 @@ impl Reader {
     }
 
     fn left_out(&mut self, configuration: &Node<'_>, kind: &str) -> Result<(), Mistake> {
-        let id = configuration.text_of("fileSystemId")?.or(configuration.text_of("fileSystemArn")?).unwrap_or(kind);
+        let id = configuration
+            .text_of("fileSystemId")?
+            .or(configuration.text_of("fileSystemArn")?)
+            .unwrap_or(kind);
         let why = format!("a volume with {kind} is not rehearsed");
-        self.wanted.unchecked.push(Unchecked { role: Role::Efs, subject: shorten(id), why });
+        self.wanted.unchecked.push(Unchecked {
+            role: Role::Efs,
+            subject: shorten(id),
+            why,
+        });
         Ok(())
     }
 
@@ -65,7 +83,9 @@ impl Reader {
         let file_system = FileSystemWanted {
             id: id.text()?.to_owned(),
             root_directory: root_directory.map(str::to_owned),
-            access_point: access_point.map(|node| node.text().map(str::to_owned)).transpose()?,
+            access_point: access_point
+                .map(|node| node.text().map(str::to_owned))
+                .transpose()?,
             iam,
             transit_encryption,
         };
@@ -85,8 +105,15 @@ fn is_enabled(of: &Node<'_>, name: &str) -> Result<bool, Mistake> {
 fn check_id(node: &Node<'_>, prefix: &str) -> Result<(), Mistake> {
     let text = node.text()?;
     let digits = text.strip_prefix(prefix).unwrap_or_default();
-    if (8..=40).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+    if (8..=40).contains(&digits.len())
+        && digits
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    {
         return Ok(());
     }
-    Err(node.mistake(format_args!("{:?} is not of the form {prefix}0123456789abcdef0", shorten(text))))
+    Err(node.mistake(format_args!(
+        "{:?} is not of the form {prefix}0123456789abcdef0",
+        shorten(text)
+    )))
 }

@@ -1,4 +1,5 @@
-//! The way of each role as a drawing: task → DNS → the way out → service, with the broken hop marked.
+//! The way of each role as a drawing: task → DNS → the way out → service, with the broken hop
+//! marked.
 
 use std::fmt::Write as _;
 
@@ -29,13 +30,20 @@ enum Edge {
 
 impl Lane<'_> {
     fn value(&self, phase: &str) -> Option<&str> {
-        self.phases.iter().find(|(name, _)| *name == phase).map(|(_, value)| *value)
+        self.phases
+            .iter()
+            .find(|(name, _)| *name == phase)
+            .map(|(_, value)| *value)
     }
 
-    /// Where the addresses lie. That is all that a task sees of the way: S3's addresses are public through a gateway
-    /// endpoint as well, and a private address may be an interface endpoint's or anybody's.
+    /// Where the addresses lie. That is all that a task sees of the way: S3's addresses are public
+    /// through a gateway endpoint as well, and a private address may be an interface endpoint's or
+    /// anybody's.
     fn way(&self) -> [&'static str; 2] {
-        let place = self.value("resolve").and_then(|value| value.strip_prefix("passed (")).unwrap_or_default();
+        let place = self
+            .value("resolve")
+            .and_then(|value| value.strip_prefix("passed ("))
+            .unwrap_or_default();
         match place.trim_end_matches(')') {
             "private" => ["private", "address"],
             "public" if self.role == "s3" => ["gateway", "or NAT"],
@@ -46,8 +54,12 @@ impl Lane<'_> {
     }
 
     fn edge(&self, phases: impl Fn(&str) -> bool) -> Edge {
-        let values: Vec<Kind> =
-            self.phases.iter().filter(|(phase, _)| phases(phase)).map(|(_, value)| kind(value)).collect();
+        let values: Vec<Kind> = self
+            .phases
+            .iter()
+            .filter(|(phase, _)| phases(phase))
+            .map(|(_, value)| kind(value))
+            .collect();
         match values.iter().max() {
             Some(Kind::Failed) => Edge::Broken,
             Some(Kind::Partly) => Edge::Partly,
@@ -59,7 +71,10 @@ impl Lane<'_> {
 
     /// The first step that does not work, in words.
     fn breaks(&self) -> Option<(&str, &str)> {
-        self.phases.iter().find(|(_, value)| matches!(kind(value), Kind::Failed | Kind::Partly)).copied()
+        self.phases
+            .iter()
+            .find(|(_, value)| matches!(kind(value), Kind::Failed | Kind::Partly))
+            .copied()
     }
 }
 
@@ -77,10 +92,23 @@ pub(super) fn draw(page: &mut String, lane: &Lane<'_>, task: &str, resolver: &st
         lane.edge(|phase| phase == "connect"),
         lane.edge(|phase| !common.contains(&phase)),
     ];
-    let count = if lane.addresses > 1 { format!("{} addresses", lane.addresses) } else { String::new() };
+    let count = if lane.addresses > 1 {
+        format!("{} addresses", lane.addresses)
+    } else {
+        String::new()
+    };
     let [way, more] = lane.way();
-    let third = if lane.addresses > 1 && way == "private" && more == "address" { count.as_str() } else { more };
-    let nodes = [["task", task], ["DNS", resolver], [way, third], ["service", lane.role]];
+    let third = if lane.addresses > 1 && way == "private" && more == "address" {
+        count.as_str()
+    } else {
+        more
+    };
+    let nodes = [
+        ["task", task],
+        ["DNS", resolver],
+        [way, third],
+        ["service", lane.role],
+    ];
     let said = match lane.breaks() {
         Some((phase, value)) => format!("breaks at {phase}: {value}"),
         None if edges.contains(&Edge::Beyond) => "not reached: something else failed before".into(),
@@ -93,7 +121,10 @@ pub(super) fn draw(page: &mut String, lane: &Lane<'_>, task: &str, resolver: &st
          <svg viewBox=\"0 0 344 48\" role=\"img\" aria-label=\"{}\">",
         escape(lane.role),
         escape(lane.host),
-        escape(&format!("{}: task, DNS, {way} {more}, service; {said}", lane.role))
+        escape(&format!(
+            "{}: task, DNS, {way} {more}, service; {said}",
+            lane.role
+        ))
     );
     let mut reached = true;
     for (n, edge) in edges.iter().enumerate() {
@@ -102,14 +133,20 @@ pub(super) fn draw(page: &mut String, lane: &Lane<'_>, task: &str, resolver: &st
         reached &= !matches!(edge, Edge::Broken | Edge::Beyond);
     }
     node(page, 3, nodes[3], reached);
-    let (class, mark, _) = look(lane.breaks().map(|(_, value)| value).or(Some(if edges.contains(&Edge::Beyond) {
-        "not-reached"
-    } else if edges.contains(&Edge::Unknown) {
-        "not-checked"
-    } else {
-        "passed"
-    })));
-    let _ = writeln!(page, "</svg><p class=\"said {class}\"><b>{mark}</b> {}</p></figure>", escape(&said));
+    let (class, mark, _) = look(lane.breaks().map(|(_, value)| value).or(Some(
+        if edges.contains(&Edge::Beyond) {
+            "not-reached"
+        } else if edges.contains(&Edge::Unknown) {
+            "not-checked"
+        } else {
+            "passed"
+        },
+    )));
+    let _ = writeln!(
+        page,
+        "</svg><p class=\"said {class}\"><b>{mark}</b> {}</p></figure>",
+        escape(&said)
+    );
 }
 
 fn line(page: &mut String, n: usize, edge: Edge) {
@@ -122,9 +159,17 @@ fn line(page: &mut String, n: usize, edge: Edge) {
         Edge::Beyond => ("beyond", ""),
         Edge::Unknown => ("unknown", "?"),
     };
-    let _ = write!(page, "<path class=\"edge {class}\" d=\"M{from} {y}H{to}\"/>");
+    let _ = write!(
+        page,
+        "<path class=\"edge {class}\" d=\"M{from} {y}H{to}\"/>"
+    );
     if edge == Edge::Works {
-        let _ = write!(page, "<path class=\"head\" d=\"M{} {}l6 4-6 4z\"/>", to - 6, y - 4);
+        let _ = write!(
+            page,
+            "<path class=\"head\" d=\"M{} {}l6 4-6 4z\"/>",
+            to - 6,
+            y - 4
+        );
     }
     if !mark.is_empty() {
         let _ = write!(
@@ -148,7 +193,18 @@ fn node(page: &mut String, n: usize, [first, second]: [&str; 2], reached: bool) 
     );
     // A longer address is squeezed: cutting it would make another one of it.
     let wide = i32::try_from(second.chars().count()).unwrap_or(i32::MAX) > width / 6;
-    let fit =
-        if wide { format!(" textLength=\"{}\" lengthAdjust=\"spacingAndGlyphs\"", width - 6) } else { String::new() };
-    let _ = write!(page, "<text class=\"s\" x=\"{middle}\" y=\"{}\"{fit}>{}</text></g>", TOP + 32, escape(second));
+    let fit = if wide {
+        format!(
+            " textLength=\"{}\" lengthAdjust=\"spacingAndGlyphs\"",
+            width - 6
+        )
+    } else {
+        String::new()
+    };
+    let _ = write!(
+        page,
+        "<text class=\"s\" x=\"{middle}\" y=\"{}\"{fit}>{}</text></g>",
+        TOP + 32,
+        escape(second)
+    );
 }

@@ -49,7 +49,8 @@ const SLACK: Duration = Duration::from_mins(1);
 /// From StopTask to the end: ECS gives a container 30 s after SIGTERM, and the probe needs two.
 const GRACE: Duration = Duration::from_secs(12);
 
-/// What was started a moment ago is not yet known everywhere: ECS is eventually consistent (API reference, RunTask).
+/// What was started a moment ago is not yet known everywhere: ECS is eventually consistent (API
+/// reference, RunTask).
 const UNKNOWN_FOR: Duration = Duration::from_mins(1);
 
 impl Live {
@@ -74,7 +75,9 @@ impl Live {
 
     /// What is known of one that could not be waited for.
     pub fn sentence(&self, launch: &Launch) -> String {
-        let known = [&self.was, &self.status].into_iter().find(|status| !status.is_empty());
+        let known = [&self.was, &self.status]
+            .into_iter()
+            .find(|status| !status.is_empty());
         let status = known.map_or("unknown", String::as_str);
         match self.stop {
             Stop::Asked(Why::Late) | Stop::Done(Why::Late, _) => format!(
@@ -88,16 +91,24 @@ impl Live {
                 launch.deadline.as_secs_f32()
             ),
             Stop::Asked(Why::Interrupted) | Stop::Done(Why::Interrupted, _) => {
-                format!("Interrupted: the task was stopped before its report was there (last status {status})")
+                format!(
+                    "Interrupted: the task was stopped before its report was there (last status {status})"
+                )
             }
-            Stop::No => format!("Amazon ECS does not know the task any more (last status {status})"),
+            Stop::No => {
+                format!("Amazon ECS does not know the task any more (last status {status})")
+            }
         }
     }
 
-    /// Its container's code is known some half a minute before ECS has taken its network interface down.
+    /// Its container's code is known some half a minute before ECS has taken its network interface
+    /// down.
     fn is_over(&self) -> bool {
         let containers = self.document["containers"].as_array();
-        let mut ours = containers.into_iter().flatten().filter(|container| container["name"] == CONTAINER);
+        let mut ours = containers
+            .into_iter()
+            .flatten()
+            .filter(|container| container["name"] == CONTAINER);
         self.status == "STOPPED" || ours.any(|container| container["exitCode"].is_i64())
     }
 }
@@ -134,7 +145,12 @@ impl Watched {
     pub fn described(&mut self, answer: &Tasks, now: Instant) -> Vec<(usize, String)> {
         let mut changed = Vec::new();
         for document in &answer.tasks {
-            let Some(live) = document["taskArn"].as_str().and_then(|arn| self.live.get_mut(arn)) else { continue };
+            let Some(live) = document["taskArn"]
+                .as_str()
+                .and_then(|arn| self.live.get_mut(arn))
+            else {
+                continue;
+            };
             live.document = document.clone();
             live.missing = None;
             let status = document["lastStatus"].as_str().unwrap_or_default();
@@ -146,7 +162,11 @@ impl Watched {
                 changed.push((live.subnet, live.status.clone()));
             }
         }
-        for missing in answer.failures.iter().filter_map(|failure| failure.arn.as_ref()) {
+        for missing in answer
+            .failures
+            .iter()
+            .filter_map(|failure| failure.arn.as_ref())
+        {
             if let Some(live) = self.live.get_mut(missing) {
                 live.missing.get_or_insert(now);
             }
@@ -154,26 +174,46 @@ impl Watched {
         changed
     }
 
-    /// Takes out those that are over, each with what ECS says of it. One that we stopped before it started has no reason of
-    /// ECS's own, and is left to [`Watched::given_up`].
+    /// Takes out those that are over, each with what ECS says of it. One that we stopped before it
+    /// started has no reason of ECS's own, and is left to [`Watched::given_up`].
     pub fn ended(&mut self) -> Vec<(usize, Value)> {
         let is_told = |live: &Live| {
-            let started = live.document["containers"].as_array().into_iter().flatten().any(|c| c["exitCode"].is_i64());
-            live.is_over() && (started || matches!(live.stop, Stop::No) || live.document["stopCode"] != "UserInitiated")
+            let started = live.document["containers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|c| c["exitCode"].is_i64());
+            live.is_over()
+                && (started
+                    || matches!(live.stop, Stop::No)
+                    || live.document["stopCode"] != "UserInitiated")
         };
-        let arns: Vec<String> =
-            self.live.iter().filter(|(_, live)| is_told(live)).map(|(arn, _)| arn.clone()).collect();
-        arns.iter().filter_map(|arn| self.live.remove(arn)).map(|live| (live.subnet, live.document)).collect()
+        let arns: Vec<String> = self
+            .live
+            .iter()
+            .filter(|(_, live)| is_told(live))
+            .map(|(arn, _)| arn.clone())
+            .collect();
+        arns.iter()
+            .filter_map(|arn| self.live.remove(arn))
+            .map(|live| (live.subnet, live.document))
+            .collect()
     }
 
     /// Those that are to be stopped now, marked as such.
     pub fn overdue(&mut self, now: Instant, launch: &Launch) -> Vec<(String, usize)> {
         let mut overdue = Vec::new();
-        for (arn, live) in self.live.iter_mut().filter(|(_, live)| live.stop == Stop::No) {
+        for (arn, live) in self
+            .live
+            .iter_mut()
+            .filter(|(_, live)| live.stop == Stop::No)
+        {
             let why = match live.running {
                 Some(running) if now > running + launch.deadline + SLACK => Why::Hung,
                 // What is on its way down will say why.
-                None if now > live.accepted + launch.timeout && !is_ending(&live.status) => Why::Late,
+                None if now > live.accepted + launch.timeout && !is_ending(&live.status) => {
+                    Why::Late
+                }
                 None if now > live.accepted + launch.timeout + SLACK * 2 => Why::Late,
                 _ => continue,
             };
@@ -186,7 +226,10 @@ impl Watched {
 
     /// Marks it as stopped by the operator, if nobody has stopped it yet; in which subnet it is.
     pub fn interrupt(&mut self, arn: &str) -> Option<usize> {
-        let live = self.live.get_mut(arn).filter(|live| live.stop == Stop::No)?;
+        let live = self
+            .live
+            .get_mut(arn)
+            .filter(|live| live.stop == Stop::No)?;
         live.stop = Stop::Asked(Why::Interrupted);
         live.was.clone_from(&live.status);
         Some(live.subnet)
@@ -208,12 +251,21 @@ impl Watched {
             Stop::Asked(_) => false,
             Stop::No => live.missing.is_some_and(|since| now > since + UNKNOWN_FOR),
         };
-        let arns: Vec<String> =
-            self.live.iter().filter(|(_, live)| is_lost(live)).map(|(arn, _)| arn.clone()).collect();
-        arns.iter().filter_map(|arn| self.live.remove(arn)).collect()
+        let arns: Vec<String> = self
+            .live
+            .iter()
+            .filter(|(_, live)| is_lost(live))
+            .map(|(arn, _)| arn.clone())
+            .collect();
+        arns.iter()
+            .filter_map(|arn| self.live.remove(arn))
+            .collect()
     }
 }
 
 fn is_ending(status: &str) -> bool {
-    matches!(status, "DEACTIVATING" | "STOPPING" | "DEPROVISIONING" | "STOPPED")
+    matches!(
+        status,
+        "DEACTIVATING" | "STOPPING" | "DEPROVISIONING" | "STOPPED"
+    )
 }

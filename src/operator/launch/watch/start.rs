@@ -25,7 +25,12 @@ pub struct Waiting {
 impl Waiting {
     /// A subnet that was not tried yet.
     pub fn first(subnet: usize) -> Self {
-        Self { subnet, due: Instant::now(), attempts: 0, since: None }
+        Self {
+            subnet,
+            due: Instant::now(),
+            attempts: 0,
+            since: None,
+        }
     }
 }
 
@@ -52,27 +57,47 @@ pub enum Started {
 /// Calls once; the client token makes it safe to call again.
 pub async fn start(client: Client, body: Value, waiting: Waiting, sent: Instant) -> Answer {
     let result = client.json(Api::ECS, "RunTask", &body).await;
-    Answer { waiting, sent, result }
+    Answer {
+        waiting,
+        sent,
+        result,
+    }
 }
 
 /// Tries of a call that gets no answer.
 const TRIES: u32 = 8;
 
 impl Answer {
-    /// Reads it at `now`. Throttling changes the pace of all; no capacity and no answer only put this one off.
+    /// Reads it at `now`. Throttling changes the pace of all; no capacity and no answer only put
+    /// this one off.
     pub fn read(self, pace: &mut Pace, now: Instant, timeout: Duration) -> Started {
-        let Self { mut waiting, sent, result } = self;
+        let Self {
+            mut waiting,
+            sent,
+            result,
+        } = self;
         let since = *waiting.since.get_or_insert(sent);
         let in_time = now < since + timeout;
         match result {
             Ok(answer) => {
                 pace.accepted();
-                if let Some(task) = answer.tasks.first().map(Task::read).filter(|task| !task.task_arn.is_empty()) {
+                if let Some(task) = answer
+                    .tasks
+                    .first()
+                    .map(Task::read)
+                    .filter(|task| !task.task_arn.is_empty())
+                {
                     return Started::Task(Box::new(task));
                 }
-                let why =
-                    answer.failures.first().map_or_else(|| "no task and no reason".to_owned(), ToString::to_string);
-                if is_scarce(&why) && in_time { again(why, waiting, now) } else { Started::Not(why) }
+                let why = answer
+                    .failures
+                    .first()
+                    .map_or_else(|| "no task and no reason".to_owned(), ToString::to_string);
+                if is_scarce(&why) && in_time {
+                    again(why, waiting, now)
+                } else {
+                    Started::Not(why)
+                }
             }
             Err(error) if error.is_throttling() => {
                 pace.refused(sent, now);
@@ -103,7 +128,12 @@ impl Answer {
                         | Failure::ClockSkewed,
                     )
                     | None => Started::Fatal(error),
-                    Some(_) if matches!(error.code(), "ClusterNotFoundException" | "BlockedException") => {
+                    Some(_)
+                        if matches!(
+                            error.code(),
+                            "ClusterNotFoundException" | "BlockedException"
+                        ) =>
+                    {
                         Started::Fatal(error)
                     }
                     Some(_) if is_scarce(&text) && in_time => again(text, waiting, now),
@@ -120,7 +150,15 @@ fn again(why: String, mut waiting: Waiting, now: Instant) -> Started {
     Started::Again(why, waiting)
 }
 
-/// Whether what is missing may be there in a moment: capacity, or room below a quota that other tasks of this launch use.
+/// Whether what is missing may be there in a moment: capacity, or room below a quota that other
+/// tasks of this launch use.
 fn is_scarce(why: &str) -> bool {
-    ["Capacity is unavailable", "RESOURCE:", "concurrently", "LimitExceeded"].iter().any(|word| why.contains(word))
+    [
+        "Capacity is unavailable",
+        "RESOURCE:",
+        "concurrently",
+        "LimitExceeded",
+    ]
+    .iter()
+    .any(|word| why.contains(word))
 }

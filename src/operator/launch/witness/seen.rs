@@ -9,10 +9,14 @@ use crate::place::Place;
 
 /// The rung at which ECS failed, for a task with this address of its own.
 pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
-    let role = explanation.role.unwrap_or_else(|| role_of(explanation.step));
+    let role = explanation
+        .role
+        .unwrap_or_else(|| role_of(explanation.step));
     let phase = phase_of(explanation.family, explanation.step);
     let first = explanation.findings.first().map(|finding| finding.cause);
-    let failure = first.and_then(failure_behind).unwrap_or_else(|| failure_of(explanation.family));
+    let failure = first
+        .and_then(failure_behind)
+        .unwrap_or_else(|| failure_of(explanation.family));
     let mut observation = Observation::new(role.name(), role, phase, Outcome::Failed { failure });
     observation.witness = Some(Witness::Ecs);
     observation.host = explanation.host.clone().unwrap_or_default();
@@ -21,7 +25,13 @@ pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
     if let Some(peer) = explanation.peer {
         observation.id = format!("{}/{peer}", observation.id);
         observation.peer = Some(SocketAddr::new(peer, 443));
-        observation.scope = Some(Place { address: own, ..Place::default() }.scope(peer));
+        observation.scope = Some(
+            Place {
+                address: own,
+                ..Place::default()
+            }
+            .scope(peer),
+        );
     }
     observation
 }

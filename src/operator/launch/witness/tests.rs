@@ -10,8 +10,14 @@ use crate::operator::launch::request::Provider;
 use crate::plan::{Plan, Wanted};
 
 fn launch() -> Launch {
-    let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1.4".parse().unwrap();
-    let wanted = Wanted { images: vec![image], log_group: Some("/ecs/app".into()), ..Wanted::default() };
+    let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1.4"
+        .parse()
+        .unwrap();
+    let wanted = Wanted {
+        images: vec![image],
+        log_group: Some("/ecs/app".into()),
+        ..Wanted::default()
+    };
     Launch {
         cluster: "arn:aws:ecs:us-east-1:123456789012:cluster/prod".into(),
         service: None,
@@ -43,12 +49,31 @@ fn told(reason: &str) -> Report {
 
 /// What the contract asks of every report, whoever wrote it.
 fn is_consistent(report: &Report) {
-    let Report { verdict, findings, observations, .. } = report;
+    let Report {
+        verdict,
+        findings,
+        observations,
+        ..
+    } = report;
     assert_eq!(report.run.labels["subnet"], "subnet-a");
-    assert!(observations.iter().all(|seen| seen.witness == Some(Witness::Ecs)), "{observations:?}");
+    assert!(
+        observations
+            .iter()
+            .all(|seen| seen.witness == Some(Witness::Ecs)),
+        "{observations:?}"
+    );
     for finding in findings {
-        assert!(!finding.because.is_empty() && finding.family == finding.cause.family(), "{finding:?}");
-        assert!(finding.because.iter().all(|id| observations.iter().any(|seen| seen.id == *id)), "{finding:?}");
+        assert!(
+            !finding.because.is_empty() && finding.family == finding.cause.family(),
+            "{finding:?}"
+        );
+        assert!(
+            finding
+                .because
+                .iter()
+                .all(|id| observations.iter().any(|seen| seen.id == *id)),
+            "{finding:?}"
+        );
     }
     match verdict.status {
         Status::Fail => assert_eq!(verdict.exit_code, findings[0].family.exit_code()),
@@ -68,8 +93,13 @@ fn no_text_of_a_stopped_task_is_a_success_and_each_keeps_what_explain_says_of_it
         let text = message["message"].as_str().unwrap();
         let report = told(text);
         is_consistent(&report);
-        assert!(matches!(report.verdict.status, Status::Fail | Status::Inconclusive), "{text}");
-        let (told, known) = explain::tasks::texts(&document(text).to_string()).unwrap().remove(0);
+        assert!(
+            matches!(report.verdict.status, Status::Fail | Status::Inconclusive),
+            "{text}"
+        );
+        let (told, known) = explain::tasks::texts(&document(text).to_string())
+            .unwrap()
+            .remove(0);
         let explanation = explain::explain_with(&told, &known);
         if explanation.family != Family::Unknown
             && let Some(first) = explanation.findings.first()
@@ -99,10 +129,15 @@ fn the_address_in_a_text_lies_where_the_task_does() {
 
 #[test]
 fn the_probes_own_image_says_nothing_of_the_tasks() {
-    let report =
-        told("CannotPullContainerError: image Manifest does not contain descriptor matching platform 'linux/arm64'");
+    let report = told(
+        "CannotPullContainerError: image Manifest does not contain descriptor matching platform 'linux/arm64'",
+    );
     assert_eq!(report.verdict.exit_code, 15);
-    assert!(report.verdict.summary.contains("its own image"), "{}", report.verdict.summary);
+    assert!(
+        report.verdict.summary.contains("its own image"),
+        "{}",
+        report.verdict.summary
+    );
 }
 
 #[test]
@@ -119,20 +154,44 @@ fn an_exit_code_names_a_family_and_no_more() {
     let document = document("Essential container in task exited");
     let task = Task::read(&document);
     let absent = NoLog::Absent("the log group /ecs/app".into());
-    for code in [0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 137, 143, 255, -1] {
+    for code in [
+        0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 137, 143, 255, -1,
+    ] {
         let report = exited(&launch(), "subnet-a", &task, code, &absent);
         is_consistent(&report);
         let kept = matches!(code, 0 | 3 | 4 | 10..=20);
-        assert_eq!(i64::from(report.verdict.exit_code), if kept { code } else { 3 }, "{code}");
-        assert!(report.findings.iter().all(|finding| finding.confidence != Confidence::Certain), "{code}");
+        assert_eq!(
+            i64::from(report.verdict.exit_code),
+            if kept { code } else { 3 },
+            "{code}"
+        );
+        assert!(
+            report
+                .findings
+                .iter()
+                .all(|finding| finding.confidence != Confidence::Certain),
+            "{code}"
+        );
         assert_eq!(report.delivery.logs, Logs::Failed);
     }
     let network = exited(&launch(), "subnet-a", &task, 11, &absent);
-    let causes: Vec<Cause> = network.findings.iter().map(|finding| finding.cause).collect();
-    for cause in
-        [Cause::InterfaceEndpointMissing, Cause::NoEgressRoute, Cause::EndpointSecurityGroup, Cause::NetworkAcl]
-    {
+    let causes: Vec<Cause> = network
+        .findings
+        .iter()
+        .map(|finding| finding.cause)
+        .collect();
+    for cause in [
+        Cause::InterfaceEndpointMissing,
+        Cause::NoEgressRoute,
+        Cause::EndpointSecurityGroup,
+        Cause::NetworkAcl,
+    ] {
         assert!(causes.contains(&cause), "{cause}");
     }
-    assert!(network.findings.iter().all(|finding| finding.role == Role::Logs));
+    assert!(
+        network
+            .findings
+            .iter()
+            .all(|finding| finding.role == Role::Logs)
+    );
 }

@@ -29,12 +29,26 @@ pub fn render(set: &Set) -> Result<String, String> {
         ))
     };
     let mut template = Template {
-        description: format!("pullprobe {}: rehearses the start of a task every {}", set.name, set.interval()),
+        description: format!(
+            "pullprobe {}: rehearses the start of a task every {}",
+            set.name,
+            set.interval()
+        ),
         ..Template::default()
     };
-    template.choice("CreateLogGroup", CREATE_LOG_GROUP, ["true", "false"], "true");
-    let create = Tree::map([("Fn::Equals", Tree::list([reference("CreateLogGroup"), "true".into()]))]);
-    template.conditions.push(("LogGroupIsCreated".into(), create));
+    template.choice(
+        "CreateLogGroup",
+        CREATE_LOG_GROUP,
+        ["true", "false"],
+        "true",
+    );
+    let create = Tree::map([(
+        "Fn::Equals",
+        Tree::list([reference("CreateLogGroup"), "true".into()]),
+    )]);
+    template
+        .conditions
+        .push(("LogGroupIsCreated".into(), create));
     base(set, &mut template);
     for subnet in &set.launch.subnets {
         vantage(set, &mut template, subnet)?;
@@ -46,8 +60,16 @@ pub fn render(set: &Set) -> Result<String, String> {
         ));
     }
     let body = template.to_yaml()?;
-    let bucket = if body.len() > LARGEST_IN_REQUEST - 2_000 { " \\\n      --s3-bucket BUCKET" } else { "" };
-    let stack: String = set.group().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let bucket = if body.len() > LARGEST_IN_REQUEST - 2_000 {
+        " \\\n      --s3-bucket BUCKET"
+    } else {
+        ""
+    };
+    let stack: String = set
+        .group()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
     let how = format!(
         "By pullprobe schedule print; to set it up:
   aws cloudformation deploy --region {} --stack-name {stack} \\
@@ -57,22 +79,51 @@ pub fn render(set: &Set) -> Result<String, String> {
     template.comment = preamble(set, &how);
     let yaml = template.to_yaml()?;
     if yaml.len() > LARGEST {
-        return too_large(format!("{} bytes, where CloudFormation takes {LARGEST}", yaml.len()));
+        return too_large(format!(
+            "{} bytes, where CloudFormation takes {LARGEST}",
+            yaml.len()
+        ));
     }
     Ok(yaml)
 }
 
 /// What all subnets share.
 fn base(set: &Set, template: &mut Template) {
-    template.resource(GROUP, "AWS::Scheduler::ScheduleGroup", None, vec![("Name", set.group().into())]);
-    let log = vec![("LogGroupName", set.log_group.as_str().into()), ("RetentionInDays", set.retention.into())];
-    template.resource(LOG_GROUP, "AWS::Logs::LogGroup", Some("LogGroupIsCreated"), log);
-    add(template, DEFINITION, "AWS::ECS::TaskDefinition", capitalized(&set.definition.body()));
-    let policy =
-        Tree::map([("PolicyName", role::POLICY.into()), ("PolicyDocument", role::policy(set, reference(DEFINITION)))]);
+    template.resource(
+        GROUP,
+        "AWS::Scheduler::ScheduleGroup",
+        None,
+        vec![("Name", set.group().into())],
+    );
+    let log = vec![
+        ("LogGroupName", set.log_group.as_str().into()),
+        ("RetentionInDays", set.retention.into()),
+    ];
+    template.resource(
+        LOG_GROUP,
+        "AWS::Logs::LogGroup",
+        Some("LogGroupIsCreated"),
+        log,
+    );
+    add(
+        template,
+        DEFINITION,
+        "AWS::ECS::TaskDefinition",
+        capitalized(&set.definition.body()),
+    );
+    let policy = Tree::map([
+        ("PolicyName", role::POLICY.into()),
+        ("PolicyDocument", role::policy(set, reference(DEFINITION))),
+    ]);
     let role = Tree::map([
-        ("Description", format!("EventBridge Scheduler runs the probe: {}", set.name).into()),
-        ("AssumeRolePolicyDocument", role::trust(set, reference("AWS::AccountId"))),
+        (
+            "Description",
+            format!("EventBridge Scheduler runs the probe: {}", set.name).into(),
+        ),
+        (
+            "AssumeRolePolicyDocument",
+            role::trust(set, reference("AWS::AccountId")),
+        ),
         ("Policies", Tree::List(vec![policy])),
     ]);
     add(template, ROLE, "AWS::IAM::Role", role);
@@ -93,16 +144,34 @@ fn vantage(set: &Set, template: &mut Template, subnet: &str) -> Result<(), Strin
         .with_entries("GroupName", &reference(GROUP))
         .with_entries("TaskDefinitionArn", &reference(DEFINITION))
         .with_entries("RoleArn", &attribute(ROLE, "Arn"));
-    add(template, &format!("Schedule{id}"), "AWS::Scheduler::Schedule", schedule);
-    for (name, alarm) in ["FailedAlarm", "NoDataAlarm"].into_iter().zip(set.alarms(subnet)) {
-        add(template, &format!("{name}{id}"), "AWS::CloudWatch::Alarm", Tree::from(&alarm));
+    add(
+        template,
+        &format!("Schedule{id}"),
+        "AWS::Scheduler::Schedule",
+        schedule,
+    );
+    for (name, alarm) in ["FailedAlarm", "NoDataAlarm"]
+        .into_iter()
+        .zip(set.alarms(subnet))
+    {
+        add(
+            template,
+            &format!("{name}{id}"),
+            "AWS::CloudWatch::Alarm",
+            Tree::from(&alarm),
+        );
     }
     Ok(())
 }
 
 fn add(template: &mut Template, id: &str, kind: &str, properties: Tree) {
-    let Tree::Map(entries) = with_account(properties) else { return };
-    let properties = entries.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    let Tree::Map(entries) = with_account(properties) else {
+        return;
+    };
+    let properties = entries
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
     template.resource(id, kind, None, properties);
 }
 

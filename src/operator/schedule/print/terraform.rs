@@ -8,7 +8,8 @@ use crate::render::hcl::{self, Expression, Item, attribute, block, file, quote, 
 use crate::render::terraform::{ACCOUNT, identifier, with_account};
 use crate::render::tree::Tree;
 
-const HOW: &str = "A module of one file, by pullprobe schedule print: put it into a directory of its own.
+const HOW: &str =
+    "A module of one file, by pullprobe schedule print: put it into a directory of its own.
 It takes the provider hashicorp/aws, version 5 or newer, for that region.";
 
 const GROUP: &str = "aws_scheduler_schedule_group.probe.name";
@@ -26,7 +27,11 @@ pub fn render(set: &Set) -> Result<String, String> {
         Item::Comment(preamble(set, HOW)),
         block(r#"variable "create_log_group""#, create),
         block(r#"data "aws_caller_identity" "current""#, Vec::new()),
-        resource("aws_scheduler_schedule_group", "probe", vec![attribute("name", set.group())]),
+        resource(
+            "aws_scheduler_schedule_group",
+            "probe",
+            vec![attribute("name", set.group())],
+        ),
     ];
     let log = vec![
         attribute("count", raw("var.create_log_group ? 1 : 0")),
@@ -34,16 +39,31 @@ pub fn render(set: &Set) -> Result<String, String> {
         attribute("retention_in_days", raw(set.retention.to_string())),
     ];
     items.push(resource("aws_cloudwatch_log_group", "probe", log));
-    items.push(resource("aws_ecs_task_definition", "probe", definition(set)));
+    items.push(resource(
+        "aws_ecs_task_definition",
+        "probe",
+        definition(set),
+    ));
     items.extend(scheduler_role(set));
     for subnet in &set.launch.subnets {
         let name = identifier(subnet);
-        items.push(resource("aws_scheduler_schedule", &name, schedule(set, subnet)?));
+        items.push(resource(
+            "aws_scheduler_schedule",
+            &name,
+            schedule(set, subnet)?,
+        ));
         for (kind, alarm) in ["failed", "no_data"].into_iter().zip(set.alarms(subnet)) {
-            items.push(resource("aws_cloudwatch_metric_alarm", &format!("{kind}_{name}"), self::alarm(alarm)));
+            items.push(resource(
+                "aws_cloudwatch_metric_alarm",
+                &format!("{kind}_{name}"),
+                self::alarm(alarm),
+            ));
         }
     }
-    let spaced = items.into_iter().flat_map(|item| [Item::Space, item]).skip(1);
+    let spaced = items
+        .into_iter()
+        .flat_map(|item| [Item::Space, item])
+        .skip(1);
     Ok(file(&spaced.collect::<Vec<_>>()))
 }
 
@@ -56,8 +76,13 @@ fn definition(set: &Set) -> Vec<Item> {
     let containers = Tree::from(&body["containerDefinitions"].take());
     body["tags"] = pairs(&body["tags"], "key", "value");
     let mut items = members(&body);
-    items.retain(|item| !matches!(item, Item::Attribute(name, _) if name == "container_definitions"));
-    items.push(attribute("container_definitions", hcl::json(containers.into())));
+    items.retain(
+        |item| !matches!(item, Item::Attribute(name, _) if name == "container_definitions"),
+    );
+    items.push(attribute(
+        "container_definitions",
+        hcl::json(containers.into()),
+    ));
     items
 }
 
@@ -66,15 +91,24 @@ fn scheduler_role(set: &Set) -> [Item; 2] {
     let policy = role::policy(set, marked(DEFINITION).into());
     let role = vec![
         attribute("name_prefix", "pullprobe-scheduler-"),
-        attribute("description", format!("EventBridge Scheduler runs the probe: {}", set.name)),
-        attribute("assume_role_policy", hcl::json(referring(with_account(trust)))),
+        attribute(
+            "description",
+            format!("EventBridge Scheduler runs the probe: {}", set.name),
+        ),
+        attribute(
+            "assume_role_policy",
+            hcl::json(referring(with_account(trust))),
+        ),
     ];
     let policy = vec![
         attribute("name", role::POLICY),
         attribute("role", raw("aws_iam_role.scheduler.id")),
         attribute("policy", hcl::json(referring(with_account(policy)))),
     ];
-    [resource("aws_iam_role", "scheduler", role), resource("aws_iam_role_policy", "scheduler", policy)]
+    [
+        resource("aws_iam_role", "scheduler", role),
+        resource("aws_iam_role_policy", "scheduler", policy),
+    ]
 }
 
 /// The provider flattens `awsvpcConfiguration`, and has a flag for the public address.
@@ -90,7 +124,10 @@ fn schedule(set: &Set, subnet: &str) -> Result<Vec<Item>, String> {
     body["Target"]["Arn"] = set.cluster_arn("*").into();
     let mut items = members(&body);
     // Without the policy the first run would be refused.
-    items.push(attribute("depends_on", raw("[aws_iam_role_policy.scheduler]")));
+    items.push(attribute(
+        "depends_on",
+        raw("[aws_iam_role_policy.scheduler]"),
+    ));
     Ok(items)
 }
 
@@ -103,7 +140,11 @@ fn alarm(mut alarm: Value) -> Vec<Item> {
 /// A list of names and values as one object.
 fn pairs(list: &Value, name: &str, value: &str) -> Value {
     let pair = |one: &Value| Some((one[name].as_str()?.to_owned(), one[value].clone()));
-    list.as_array().into_iter().flatten().filter_map(pair).collect()
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(pair)
+        .collect()
 }
 
 /// Objects that are arguments; all others are blocks.
@@ -115,14 +156,19 @@ fn members(structure: &Value) -> Vec<Item> {
     for (name, value) in structure.as_object().into_iter().flatten() {
         let name = snake(name);
         match value {
-            Value::Object(_) if !MAPS.contains(&name.as_str()) => blocks.push(block(name, members(value))),
+            Value::Object(_) if !MAPS.contains(&name.as_str()) => {
+                blocks.push(block(name, members(value)))
+            }
             Value::Array(items) if items.iter().any(Value::is_object) => {
                 blocks.extend(items.iter().map(|item| block(name.as_str(), members(item))));
             }
             value => arguments.push(attribute(&name, referring(with_account(value.into())))),
         }
     }
-    arguments.into_iter().chain(blocks.into_iter().flat_map(|block| [Item::Space, block])).collect()
+    arguments
+        .into_iter()
+        .chain(blocks.into_iter().flat_map(|block| [Item::Space, block]))
+        .collect()
 }
 
 /// Stands before a reference among texts: no name, id or ARN has it.
@@ -135,14 +181,20 @@ fn marked(reference: &str) -> String {
 /// The same with the references that are marked.
 fn referring(expression: Expression) -> Expression {
     match expression {
-        Expression::Raw(text) => match text.strip_prefix("\"\\u0001").and_then(|rest| rest.strip_suffix('"')) {
+        Expression::Raw(text) => match text
+            .strip_prefix("\"\\u0001")
+            .and_then(|rest| rest.strip_suffix('"'))
+        {
             Some(reference) => raw(reference),
             None => raw(text),
         },
         Expression::List(items) => Expression::List(items.into_iter().map(referring).collect()),
-        Expression::Object(entries) => {
-            Expression::Object(entries.into_iter().map(|(name, value)| (name, referring(value))).collect())
-        }
+        Expression::Object(entries) => Expression::Object(
+            entries
+                .into_iter()
+                .map(|(name, value)| (name, referring(value)))
+                .collect(),
+        ),
         around @ Expression::Around(..) => around,
     }
 }
@@ -155,7 +207,8 @@ fn snake(name: &str) -> String {
         let before = n.checked_sub(1).and_then(|n| letters.get(n));
         let after = letters.get(n + 1);
         let begins = before.is_some_and(|before| {
-            before.is_ascii_lowercase() || (before.is_ascii_uppercase() && after.is_some_and(char::is_ascii_lowercase))
+            before.is_ascii_lowercase()
+                || (before.is_ascii_uppercase() && after.is_some_and(char::is_ascii_lowercase))
         });
         if letter.is_ascii_uppercase() && begins {
             snake.push('_');
