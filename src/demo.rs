@@ -126,7 +126,12 @@ mod tests {
         let plan = plan(false).unwrap();
         assert_eq!(plan.targets.len(), setting::SERVICES.len());
         for target in plan.targets {
-            assert_eq!(target.host, setting::host(target.role), "{}", target.role);
+            assert_eq!(
+                target.host,
+                setting::host(target.dependency),
+                "{}",
+                target.dependency
+            );
         }
     }
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Family};
 use crate::evidence::{Evidence, ids};
-use crate::observation::{Observation, Role};
+use crate::observation::{Dependency, Observation};
 
 pub(crate) use answers::named as denied_by;
 
@@ -46,7 +46,7 @@ pub struct Finding {
     /// Its family.
     pub family: Family,
     /// Whose way it is in; the first of several.
-    pub role: Role,
+    pub dependency: Dependency,
     /// How sure.
     pub confidence: Confidence,
     /// Whether the task would not start.
@@ -141,7 +141,7 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
             Reverse(f.confidence),
             Reverse(f.because.len()),
             f.cause,
-            f.role,
+            f.dependency,
         )
     });
     let ruled_out = ruled_out::ruled_out(evidence, &findings);
@@ -151,14 +151,14 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     }
 }
 
-/// Whether it rests on nothing but roles without which a task starts.
+/// Whether it rests on nothing but dependencies without which a task starts.
 fn concerns_only_what_can_wait(ev: Evidence<'_>, finding: &Finding) -> bool {
     let because = |id: &String| ev.all().find(|seen| &seen.id == id);
     finding
         .because
         .iter()
         .filter_map(because)
-        .all(|seen| seen.role.starts_without())
+        .all(|seen| seen.dependency.starts_without())
 }
 
 /// A machine has one clock: what signatures, certificates and dates say of it is one finding, as
@@ -189,7 +189,9 @@ fn masks(root: &Finding, other: &Finding) -> bool {
         // A clock that is off makes good signatures look bad, and keys that are still good look old
         // to whoever holds them against it. A service that calls a token expired does so by its own
         // clock, and a certificate a year past its time is so by any.
-        Cause::ClockSkew if other.role == Role::Credentials => &[Cause::CredentialsExpired],
+        Cause::ClockSkew if other.dependency == Dependency::Credentials => {
+            &[Cause::CredentialsExpired]
+        }
         Cause::ClockSkew => &[Cause::CredentialsInvalid],
         // The endpoint that is not there is why the answer is public.
         Cause::InterfaceEndpointMissing | Cause::NoEgressRoute => {
@@ -242,7 +244,7 @@ impl Finding {
         Some(Self {
             cause,
             family: cause.family(),
-            role: first.role,
+            dependency: first.dependency,
             confidence,
             blocking: true,
             summary: about(cause, because.clone()),

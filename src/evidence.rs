@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::observation::{Failure, Observation, Outcome, Phase, Role, Scope};
+use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, Scope};
 
 /// What was seen, ready to be asked.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +82,7 @@ impl<'a> Evidence<'a> {
     /// What the services' dates say of this machine's clock, if any service told the time.
     pub fn clock(self) -> Option<&'a Observation> {
         self.all()
-            .find(|seen| seen.role == Role::Clock && seen.answer.is_some())
+            .find(|seen| seen.dependency == Dependency::Clock && seen.answer.is_some())
     }
 
     /// Whether services told the time, and most agree with this machine.
@@ -105,8 +105,8 @@ impl<'a> Evidence<'a> {
 
     /// Which way leads to an address.
     pub fn way(self, connect: &Observation) -> Way {
-        match (connect.scope, connect.role) {
-            (Some(Scope::Public) | None, Role::S3 | Role::EnvironmentFile) => Way::S3,
+        match (connect.scope, connect.dependency) {
+            (Some(Scope::Public) | None, Dependency::S3 | Dependency::EnvironmentFile) => Way::S3,
             (Some(Scope::Public) | None, _) => Way::Internet,
             (Some(Scope::SameSubnet | Scope::Private), _) => Way::Private,
         }
@@ -122,7 +122,7 @@ impl<'a> Evidence<'a> {
             let index = position.unwrap_or_else(|| {
                 targets.push(Target {
                     key: seen.target(),
-                    role: seen.role,
+                    dependency: seen.dependency,
                     silent: Vec::new(),
                     answering: Vec::new(),
                 });
@@ -154,8 +154,8 @@ impl<'a> Evidence<'a> {
 pub struct Target<'a> {
     /// Its key.
     pub key: &'a str,
-    /// Its role.
-    pub role: Role,
+    /// Its dependency.
+    pub dependency: Dependency,
     /// Connects that stayed silent.
     pub silent: Vec<&'a Observation>,
     /// Connects that were answered, by whom and how ever.

@@ -11,6 +11,7 @@
 //! before every answer: a timeout is never a permission.
 
 mod causes;
+mod dependencies;
 mod foreign;
 mod next;
 mod parts;
@@ -20,7 +21,6 @@ pub mod predict;
 mod proof;
 mod rank;
 mod reading;
-mod roles;
 pub mod tasks;
 mod words;
 
@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::Family;
 use crate::diagnose::{Confidence, Finding};
-use crate::observation::Role;
+use crate::observation::Dependency;
 use crate::redact::{one_line, redact, shorten};
 use plain::Plain;
 use reading::Reading;
@@ -175,7 +175,7 @@ pub struct Explanation {
     /// another.
     pub family: Family,
     /// Whose way it is in.
-    pub role: Option<Role>,
+    pub dependency: Option<Dependency>,
     /// The host that was asked.
     pub host: Option<String>,
     /// The address that was dialled.
@@ -261,7 +261,7 @@ pub fn explain_with(text: &str, known: &Known) -> Explanation {
         said_at: known.said_at.clone(),
         step: first.step,
         family: first.family(),
-        role: first.role,
+        dependency: first.dependency,
         host: first.host.clone(),
         peer: first.peer(),
         owner: first.owner.clone(),

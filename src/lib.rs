@@ -13,7 +13,7 @@
 //!
 //! | read first | for |
 //! | --- | --- |
-//! | [`observation`] | the vocabulary: role, phase, outcome, failure |
+//! | [`observation`] | the vocabulary: dependency, phase, outcome, failure |
 //! | [`plan`] | what a task contacts, from its image |
 //! | [`probe`] | the ladder, one file a phase |
 //! | [`evidence`], [`diagnose`] | the rules, each with its argument |

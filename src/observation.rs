@@ -20,7 +20,7 @@ pub use seen::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum Role {
+pub enum Dependency {
     /// The container credentials endpoint, or the environment's keys.
     Credentials,
     /// The task metadata endpoint, version 4.
@@ -59,8 +59,8 @@ pub enum Role {
     Clock,
 }
 
-impl Role {
-    /// Every role, in the order in which ECS meets them.
+impl Dependency {
+    /// Every dependency, in the order in which ECS meets them.
     pub const ALL: [Self; 16] = [
         Self::Credentials,
         Self::Metadata,
@@ -127,7 +127,7 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for Dependency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -297,8 +297,8 @@ pub struct Observation {
     /// `<target>/<phase>[/<peer or subject>]`, unique in a report.
     pub id: String,
     /// What the target is to the task.
-    pub role: Role,
-    /// The name that was asked for; empty for roles without one.
+    pub dependency: Dependency,
+    /// The name that was asked for; empty for dependencies without one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host: String,
     /// The address that was dialled.
@@ -365,10 +365,10 @@ pub const SMALL_MSS: u32 = 1_200;
 
 impl Observation {
     /// An observation without evidence yet. `target` is the target's key.
-    pub fn new(target: &str, role: Role, phase: Phase, outcome: Outcome) -> Self {
+    pub fn new(target: &str, dependency: Dependency, phase: Phase, outcome: Outcome) -> Self {
         Self {
             id: format!("{target}/{phase}"),
-            role,
+            dependency,
             host: String::new(),
             peer: None,
             scope: None,

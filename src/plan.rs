@@ -22,7 +22,7 @@ pub use value_from::ValueFrom;
 pub use wanted::{ConnectionWanted, FileSystemWanted, ImageWanted, LogWanted, Wanted};
 
 use crate::endpoints::Region;
-use crate::observation::{Phase, Role};
+use crate::observation::{Dependency, Phase};
 use crate::reference::Reference;
 use targets::Targets;
 pub(crate) use targets::object_of;
@@ -70,7 +70,7 @@ pub struct Plan {
 #[serde(deny_unknown_fields)]
 pub struct Unchecked {
     /// What it is to the task.
-    pub role: Role,
+    pub dependency: Dependency,
     /// Which one.
     pub subject: String,
     /// The reason.
@@ -80,15 +80,15 @@ pub struct Unchecked {
 /// The name of the plan's form.
 pub const SCHEMA: &str = "pullprobe/plan/v1";
 
-/// A host and port with a role.
+/// A host and port with a dependency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// The role's name; `role@host` from the second target of a role on. Observation ids begin with
-    /// it.
+    /// The dependency's name; `dependency@host` from the second target of a dependency on.
+    /// Observation ids begin with it.
     pub key: String,
     /// What it is to the task.
-    pub role: Role,
+    pub dependency: Dependency,
     /// The name that the puller asks for.
     pub host: String,
     /// TCP port.
@@ -272,7 +272,7 @@ impl Plan {
         plan.within_bounds()
     }
 
-    /// Whether anything in it is asked as a role of AWS.
+    /// Whether anything in it is asked as an IAM role.
     pub fn needs_credentials(&self) -> bool {
         let of_images = self
             .images
@@ -392,7 +392,7 @@ pub(crate) fn valid_log_group(name: &str) -> Result<(), String> {
 }
 
 impl fmt::Display for Plan {
-    /// One line a target: role, host and port, phases.
+    /// One line a target: dependency, host and port, phases.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = |target: &Target| format!("{}:{}", target.host, target.port);
         let width = self
@@ -401,18 +401,18 @@ impl fmt::Display for Plan {
             .map(|target| place(target).len())
             .max()
             .unwrap_or_default();
-        let roles = self
+        let dependencies = self
             .targets
             .iter()
-            .map(|target| target.role.name().len())
+            .map(|target| target.dependency.name().len())
             .max()
             .unwrap_or_default();
         for target in &self.targets {
             let phases: Vec<_> = target.phases.iter().map(|phase| phase.name()).collect();
             writeln!(
                 f,
-                "{:<roles$}  {:<width$}  {}",
-                target.role,
+                "{:<dependencies$}  {:<width$}  {}",
+                target.dependency,
                 place(target),
                 phases.join(" ")
             )?;

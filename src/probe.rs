@@ -40,7 +40,7 @@ pub use resolve::Resolver;
 pub use write::LogStream;
 
 use crate::aws::credentials::{Credentials, Unavailable};
-use crate::observation::{Observation, Outcome, Phase, Role};
+use crate::observation::{Dependency, Observation, Outcome, Phase};
 use crate::place::Place;
 use crate::plan::{Plan, Unchecked};
 use target::{Climb, Probe};
@@ -232,16 +232,21 @@ fn begin_pulls(
 
 /// Says of something that the task needs that it was left out.
 fn not_checked(n: usize, unchecked: &Unchecked) -> Observation {
-    let phase = match unchecked.role {
-        Role::Efs => Phase::Mount,
-        Role::EnvironmentFile => Phase::Fetch,
-        Role::Registry => Phase::Manifest,
+    let phase = match unchecked.dependency {
+        Dependency::Efs => Phase::Mount,
+        Dependency::EnvironmentFile => Phase::Fetch,
+        Dependency::Registry => Phase::Manifest,
         _ => Phase::Write,
     };
     let outcome = Outcome::NotChecked {
         why: unchecked.why.clone(),
     };
-    let mut observation = Observation::new(unchecked.role.name(), unchecked.role, phase, outcome);
+    let mut observation = Observation::new(
+        unchecked.dependency.name(),
+        unchecked.dependency,
+        phase,
+        outcome,
+    );
     observation.id = format!("{}/unchecked-{n}", observation.id);
     observation.subject = Some(unchecked.subject.clone());
     observation.attempts = 0;
@@ -258,8 +263,8 @@ async fn report_credentials(recorder: Recorder, credentials: SharedCredentials) 
         },
     };
     let mut observation = Observation::new(
-        Role::Credentials.name(),
-        Role::Credentials,
+        Dependency::Credentials.name(),
+        Dependency::Credentials,
         Phase::Read,
         outcome,
     );

@@ -240,7 +240,7 @@ fn strip(observation: &mut Observation) {
     }
 }
 
-/// `Failed`, `DurationMs` and the time of each role's slowest phase, by region and by vantage
+/// `Failed`, `DurationMs` and the time of each dependency's slowest phase, by region and by vantage
 /// (CloudWatch user guide, "Embedded metric format specification").
 fn embedded_metrics(
     run: &Run,
@@ -301,7 +301,11 @@ fn phase_times(observations: &[Observation]) -> BTreeMap<String, u64> {
         seen.outcome == Outcome::Passed && !seen.host.is_empty() && seen.superseded_by.is_none()
     });
     for seen in measured {
-        let name = format!("{}{}Ms", camel(seen.role.name()), camel(seen.phase.name()));
+        let name = format!(
+            "{}{}Ms",
+            camel(seen.dependency.name()),
+            camel(seen.phase.name())
+        );
         let slowest: &mut u64 = times.entry(name).or_default();
         *slowest = seen.elapsed_ms.max(*slowest);
     }
@@ -337,7 +341,7 @@ pub const LADDER: [Phase; 10] = [
 mod tests {
     use super::*;
     use crate::diagnose::diagnose;
-    use crate::observation::{Failure, Role};
+    use crate::observation::{Dependency, Failure};
 
     #[test]
     fn the_schema_that_is_printed_is_that_of_the_code() {
@@ -378,8 +382,8 @@ mod tests {
         )
     }
 
-    fn seen(target: &str, role: Role, phase: Phase, outcome: Outcome) -> Observation {
-        let mut observation = Observation::new(target, role, phase, outcome);
+    fn seen(target: &str, dependency: Dependency, phase: Phase, outcome: Outcome) -> Observation {
+        let mut observation = Observation::new(target, dependency, phase, outcome);
         observation.host = "host".into();
         observation.elapsed_ms = 12;
         observation
@@ -390,7 +394,7 @@ mod tests {
         let observations = (0..4_000).map(|n| {
             let mut layer = seen(
                 "s3",
-                Role::S3,
+                Dependency::S3,
                 Phase::Fetch,
                 Outcome::Failed {
                     failure: Failure::NotFound,
@@ -423,8 +427,13 @@ mod tests {
             failure: Failure::TimedOut,
         };
         let report = report(vec![
-            seen("ecr.api", Role::EcrApi, Phase::Connect, Outcome::Passed),
-            seen("s3", Role::S3, Phase::Connect, timed_out),
+            seen(
+                "ecr.api",
+                Dependency::EcrApi,
+                Phase::Connect,
+                Outcome::Passed,
+            ),
+            seen("s3", Dependency::S3, Phase::Connect, timed_out),
         ]);
         let json: Value = serde_json::from_str(&report.line()).unwrap();
         let directive = &json["_aws"]["CloudWatchMetrics"][0];
@@ -452,7 +461,7 @@ mod tests {
     fn a_report_reads_back() {
         let report = report(vec![seen(
             "ecr.api",
-            Role::EcrApi,
+            Dependency::EcrApi,
             Phase::Connect,
             Outcome::Passed,
         )]);

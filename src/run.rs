@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::aws::credentials::{self, Credentials};
 use crate::diagnose::diagnose;
-use crate::observation::{Observation, Outcome, Phase, Role};
+use crate::observation::{Dependency, Observation, Outcome, Phase};
 use crate::place::Place;
 use crate::plan::{Expect, Plan};
 use crate::probe::{
@@ -264,8 +264,12 @@ fn observe_metadata(metadata: &Discovered) -> Observation {
             unavailable.detail.clone(),
         ),
     };
-    let mut observation =
-        Observation::new(Role::Metadata.name(), Role::Metadata, Phase::Read, outcome);
+    let mut observation = Observation::new(
+        Dependency::Metadata.name(),
+        Dependency::Metadata,
+        Phase::Read,
+        outcome,
+    );
     observation.detail = detail;
     observation
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnose::{Confidence, Finding};
-use crate::observation::{Observation, Outcome, Phase, Role};
+use crate::observation::{Dependency, Observation, Outcome, Phase};
 
 /// What it comes to, the best first. Whatever was not checked may fail, so it is worse than a
 /// warning.
@@ -57,7 +57,9 @@ impl Verdict {
     /// same, `inconclusive` if nothing failed but something planned was not checked, else `pass`.
     pub fn over(observations: &[Observation], findings: &[Finding]) -> Self {
         let rungs = Rungs::of(observations);
-        let failed = rungs.failed().find(|rung| !rung.role.starts_without());
+        let failed = rungs
+            .failed()
+            .find(|rung| !rung.dependency.starts_without());
         let hindered = rungs.failed().next();
         let unchecked = rungs.unchecked().next();
         let first = findings.first();
@@ -71,7 +73,10 @@ impl Verdict {
             (Some(rung), _, _) => (
                 Status::Fail,
                 11,
-                format!("{} failed at {}: {}", rung.role, rung.phase, rung.detail),
+                format!(
+                    "{} failed at {}: {}",
+                    rung.dependency, rung.phase, rung.detail
+                ),
             ),
             (None, Some(first), _) => (
                 Status::Warn,
@@ -79,8 +84,12 @@ impl Verdict {
                 format!("The task would start, but: {}", first.summary),
             ),
             (None, None, _) if hindered.is_some() => {
-                let rung = hindered
-                    .map(|rung| format!("{} failed at {}: {}", rung.role, rung.phase, rung.detail));
+                let rung = hindered.map(|rung| {
+                    format!(
+                        "{} failed at {}: {}",
+                        rung.dependency, rung.phase, rung.detail
+                    )
+                });
                 (
                     Status::Warn,
                     WARN,
@@ -95,7 +104,7 @@ impl Verdict {
                 };
                 let text = format!(
                     "Nothing failed, but {} was not checked for {}: {why}",
-                    rung.phase, rung.role
+                    rung.phase, rung.dependency
                 );
                 (Status::Inconclusive, INCONCLUSIVE, text)
             }
@@ -122,14 +131,14 @@ fn sentence(first: &Finding, rung: &Observation) -> String {
     format!(
         "{lead}: {} [{} fails at {}]",
         first.summary.trim_end_matches('.'),
-        rung.role,
+        rung.dependency,
         rung.phase
     )
 }
 
 /// The rungs that the task needs: of several addresses of a target one is enough, of several images
 /// or layers all are needed.
-struct Rungs<'a>(BTreeMap<(Role, &'a str, Phase, Option<&'a str>), Vec<&'a Observation>>);
+struct Rungs<'a>(BTreeMap<(Dependency, &'a str, Phase, Option<&'a str>), Vec<&'a Observation>>);
 
 impl<'a> Rungs<'a> {
     fn of(observations: &'a [Observation]) -> Self {
@@ -137,7 +146,7 @@ impl<'a> Rungs<'a> {
         for seen in observations.iter().filter(|seen| is_needed(seen)) {
             let subject = seen.phase.is_exchange().then_some(seen.id.as_str());
             rungs
-                .entry((seen.role, seen.target(), seen.phase, subject))
+                .entry((seen.dependency, seen.target(), seen.phase, subject))
                 .or_default()
                 .push(seen);
         }
@@ -166,5 +175,6 @@ impl<'a> Rungs<'a> {
 /// What ECS itself needs. The metadata endpoint and the clock are the probe's own; a bucket that
 /// the registry does not redirect to is nobody's.
 fn is_needed(seen: &Observation) -> bool {
-    !matches!(seen.role, Role::Metadata | Role::Clock) && seen.superseded_by.is_none()
+    !matches!(seen.dependency, Dependency::Metadata | Dependency::Clock)
+        && seen.superseded_by.is_none()
 }

@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
 use pullprobe::demo::setting;
-use pullprobe::observation::{Observation, Phase, Role};
+use pullprobe::observation::{Dependency, Observation, Phase};
 use resolver::{Packets, Reply, Resolver, Tcp, addresses, bytes, denied, empty, is_a, truncated};
 use run::{Rehearsal, affected};
 
@@ -256,7 +256,7 @@ fn all() -> Vec<Bad> {
 }
 
 fn mistake(bad: &Bad) -> Option<String> {
-    let host = setting::host(Role::Logs);
+    let host = setting::host(Dependency::Logs);
     let report = run::runtime().block_on(async {
         let mut rehearsal = Rehearsal::new();
         let resolver = Resolver::start(&host, rehearsal.resolver, bad.udp, bad.tcp);
@@ -267,7 +267,8 @@ fn mistake(bad: &Bad) -> Option<String> {
         Ok(report) => report,
         Err(error) => return Some(format!("{}: {error}", bad.name)),
     };
-    let resolve = |seen: &&Observation| (seen.role, seen.phase) == (Role::Logs, Phase::Resolve);
+    let resolve =
+        |seen: &&Observation| (seen.dependency, seen.phase) == (Dependency::Logs, Phase::Resolve);
     let Some(seen) = report.observations.iter().find(resolve) else {
         return Some(format!("{}: not seen", bad.name));
     };
@@ -277,13 +278,13 @@ fn mistake(bad: &Bad) -> Option<String> {
     let dialled = report
         .observations
         .iter()
-        .filter(|o| (o.role, o.phase) == (Role::Logs, Phase::Connect))
+        .filter(|o| (o.dependency, o.phase) == (Dependency::Logs, Phase::Connect))
         .count();
     let written = report
         .observations
         .iter()
-        .any(|o| (o.role, o.phase) == (Role::Logs, Phase::Write) && o.passed());
-    let affected: Vec<_> = affected(&report, Role::Logs)
+        .any(|o| (o.dependency, o.phase) == (Dependency::Logs, Phase::Write) && o.passed());
+    let affected: Vec<_> = affected(&report, Dependency::Logs)
         .iter()
         .map(|seen| seen.id.clone())
         .collect();

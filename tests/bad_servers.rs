@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pullprobe::demo::setting;
-use pullprobe::observation::Role;
+use pullprobe::observation::Dependency;
 use pullprobe::report::Report;
 use run::{Rehearsal, affected};
 use server::{Answers, Manner, Server, Step, head, http};
@@ -25,7 +25,7 @@ use server::{Answers, Manner, Server, Step, head, http};
 /// A server, and what the report must say of it: `passed`, or a failure.
 struct Bad {
     name: &'static str,
-    victim: Role,
+    victim: Dependency,
     manner: Manner,
     /// Where the layer bucket is somebody else's as well.
     bucket: Option<Manner>,
@@ -51,7 +51,7 @@ fn logs(
 ) -> Bad {
     Bad {
         name,
-        victim: Role::Logs,
+        victim: Dependency::Logs,
         manner,
         bucket: None,
         expected,
@@ -73,7 +73,7 @@ fn manifests(
     });
     Bad {
         name,
-        victim: Role::EcrDkr,
+        victim: Dependency::EcrDkr,
         manner: Manner::Tls(0, answers),
         bucket: None,
         expected,
@@ -341,7 +341,7 @@ fn bad_registries() -> Vec<Bad> {
         ),
         Bad {
             name: "a list of tags of a gigabyte",
-            victim: Role::EcrDkr,
+            victim: Dependency::EcrDkr,
             manner: Manner::Tls(0, tags),
             bucket: None,
             expected: &[(MANIFEST, "not-found")],
@@ -357,7 +357,7 @@ fn bucket(
 ) -> Bad {
     Bad {
         name,
-        victim: Role::EcrDkr,
+        victim: Dependency::EcrDkr,
         manner: Manner::Plain(Vec::new()),
         bucket: Some(always(script)),
         expected,
@@ -365,7 +365,7 @@ fn bucket(
 }
 
 fn bad_buckets() -> Vec<Bad> {
-    let host = setting::host(Role::EcrDkr);
+    let host = setting::host(Dependency::EcrDkr);
     let back = format!("https://{host}/v2/team/app/blobs/{DIGEST}?X-Amz-Signature=CANARY");
     vec![
         bucket(
@@ -412,11 +412,11 @@ async fn observe(bad: &Bad) -> Result<Report, String> {
     let mut manner = bad.manner.clone();
     let mut bucket = None;
     if let Some(answers) = &bad.bucket {
-        let server = Server::start(Role::S3, answers.clone(), &mut rehearsal.roots);
-        rehearsal.set_port(Role::S3, server.port);
+        let server = Server::start(Dependency::S3, answers.clone(), &mut rehearsal.roots);
+        rehearsal.set_port(Dependency::S3, server.port);
         let place = format!(
             "https://{}:{}/layer?X-Amz-Signature=CANARY",
-            setting::host(Role::S3),
+            setting::host(Dependency::S3),
             server.port
         );
         let manifest = manifest_of(DIGEST, 1, |_| format!("sha256:{:064x}", 0));

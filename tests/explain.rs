@@ -49,7 +49,7 @@ fn a_text_comes_as_an_argument_as_words_or_on_stdin() {
         let explained = &lines(&output)[0];
         assert_eq!(explained["schema"], "pullprobe/explanation/v1");
         assert_eq!(explained["message"], TIMEOUT);
-        let facts = ["step", "family", "role", "host", "peer"]
+        let facts = ["step", "family", "dependency", "host", "peer"]
             .map(|name| explained[name].as_str().unwrap());
         assert_eq!(
             facts,

@@ -12,8 +12,9 @@ use crate::redact::shorten;
 pub struct Change {
     /// Where.
     pub vantage: String,
-    /// `<role>/<phase>`, `<role>/addresses`, `<role>/owner`, `<role>/issuer`, `<role>/images`,
-    /// `<role>/layers`, `verdict`, `identity`, `resolvers` or `probe`.
+    /// `<dependency>/<phase>`, `<dependency>/addresses`, `<dependency>/owner`,
+    /// `<dependency>/issuer`, `<dependency>/images`, `<dependency>/layers`, `verdict`, `identity`,
+    /// `resolvers` or `probe`.
     pub fact: String,
     /// What it was.
     pub before: String,
@@ -79,25 +80,25 @@ fn sentence(property: &str, before: &str, after: &str) -> String {
             format!("the subnet's resolvers were {before} and are {after}")
         }
         None if property == "probe" => format!("the probe was version {before} and is {after}"),
-        Some((role, "addresses")) => {
-            format!("the private addresses of {role} were {before} and are {after}")
+        Some((dependency, "addresses")) => {
+            format!("the private addresses of {dependency} were {before} and are {after}")
         }
-        Some((role, "owner")) => {
-            format!("the addresses of {role} belonged to {before} and belong to {after}")
+        Some((dependency, "owner")) => {
+            format!("the addresses of {dependency} belonged to {before} and belong to {after}")
         }
-        Some((role, "issuer")) => {
-            format!("the certificate of {role} was issued by {before} and is by {after}")
+        Some((dependency, "issuer")) => {
+            format!("the certificate of {dependency} was issued by {before} and is by {after}")
         }
         Some((_, "images")) => format!("the probe asked for {before} and asks for {after}"),
-        Some((role, "layers")) => {
-            format!("what {role} serves for the image has other layers than it had")
+        Some((dependency, "layers")) => {
+            format!("what {dependency} serves for the image has other layers than it had")
         }
-        Some((role, phase)) => moved(role, phase, before, after),
+        Some((dependency, phase)) => moved(dependency, phase, before, after),
         None => format!("{property} was {before} and is {after}"),
     }
 }
 
-fn moved(role: &str, phase: &str, before: &str, after: &str) -> String {
+fn moved(dependency: &str, phase: &str, before: &str, after: &str) -> String {
     let place = |value: &str| {
         value
             .strip_prefix("passed (")
@@ -107,15 +108,15 @@ fn moved(role: &str, phase: &str, before: &str, after: &str) -> String {
     match (place(before), place(after), kind(before), kind(after)) {
         (Some(from), Some(to), ..) => {
             // From inside the subnet the two look the same: S3 has public addresses either way.
-            let way = if role == "s3" && to.contains("public") {
+            let way = if dependency == "s3" && to.contains("public") {
                 " (a gateway endpoint or NAT: they do not say)"
             } else {
                 ""
             };
-            format!("{role} moved from {from} to {to} addresses{way}")
+            format!("{dependency} moved from {from} to {to} addresses{way}")
         }
-        (_, _, Kind::Passed, _) => format!("{role}/{phase} passed and now is {after}"),
-        (_, _, _, Kind::Passed) => format!("{role}/{phase} was {before} and now passes"),
-        _ => format!("{role}/{phase} was {before} and is {after}"),
+        (_, _, Kind::Passed, _) => format!("{dependency}/{phase} passed and now is {after}"),
+        (_, _, _, Kind::Passed) => format!("{dependency}/{phase} was {before} and now passes"),
+        _ => format!("{dependency}/{phase} was {before} and is {after}"),
     }
 }

@@ -12,7 +12,7 @@ use crate::verdict::Status;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Difference {
-    /// `<role>/<phase>`.
+    /// `<dependency>/<phase>`.
     pub fact: String,
     /// What it is where the task would start, by vantage.
     pub passing: BTreeMap<String, String>,
@@ -47,8 +47,8 @@ pub struct Side<'a> {
 }
 
 /// Every fact that comes first at some failing vantage, in ladder order: what is a failure, or
-/// followed by one at the same role, before what did no harm. Empty where nothing fails, where
-/// nothing passes, and where they differ in nothing.
+/// followed by one at the same dependency, before what did no harm. Empty where nothing fails,
+/// where nothing passes, and where they differ in nothing.
 pub fn differences(sides: &[Side<'_>]) -> Vec<Difference> {
     let Some(worse) = worse(sides) else {
         return Vec::new();
@@ -142,7 +142,7 @@ fn harmless(side: &Side<'_>, base: &[&Side<'_>], name: &Name, value: &str) -> Op
         return None;
     }
     match kind(value) {
-        Kind::Failed => Some(side.status == Status::Fail && is_optional(&name.role)),
+        Kind::Failed => Some(side.status == Status::Fail && is_optional(&name.dependency)),
         Kind::Partly => Some(side.status == Status::Fail),
         // Private here and public there. Where the passing ones differ in that among themselves, it
         // explains nothing; where the role works all the same, it did no harm.
@@ -151,7 +151,7 @@ fn harmless(side: &Side<'_>, base: &[&Side<'_>], name: &Name, value: &str) -> Op
             let same_role = side
                 .facts
                 .iter()
-                .filter(|(other, _)| other.role == name.role);
+                .filter(|(other, _)| other.dependency == name.dependency);
             Some(
                 !same_role
                     .into_iter()

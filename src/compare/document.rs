@@ -81,7 +81,7 @@ pub struct Vantage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Fact {
-    /// `<role>/<phase>`.
+    /// `<dependency>/<phase>`.
     pub fact: String,
     /// `passed`, for names with the kind of their addresses; a failure; `partly` and a failure;
     /// `not-reached`; `not-checked`. By vantage; a vantage that was not asked has none.

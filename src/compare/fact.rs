@@ -1,4 +1,4 @@
-//! The facts of a report: what each phase of each role came to, in words that can be compared
+//! The facts of a report: what each phase of each dependency came to, in words that can be compared
 //! across subnets.
 
 use std::cmp::Ordering;
@@ -7,44 +7,47 @@ use std::fmt;
 
 use super::read::{Observation, Report};
 use super::tidy;
-use crate::observation::{Phase, Role};
+use crate::observation::{Dependency, Phase};
 use crate::report::LADDER;
 
 /// The order in which a Fargate task meets its targets: secrets, registry token, log stream,
 /// manifest, layers (observed; where environment files and file systems stand is not established),
 /// then what it starts without. The clock is last: where it is wrong, the answers that it spoiled
 /// come first, and it is read from the services' answers, so that a broken path leaves it unread.
-const START: [Role; 16] = [
-    Role::Metadata,
-    Role::Credentials,
-    Role::SecretsManager,
-    Role::Ssm,
-    Role::EcrApi,
-    Role::Logs,
-    Role::Splunk,
-    Role::EcrDkr,
-    Role::Registry,
-    Role::S3,
-    Role::EnvironmentFile,
-    Role::Efs,
-    Role::LogRouter,
-    Role::SsmMessages,
-    Role::ServiceConnect,
-    Role::Clock,
+const START: [Dependency; 16] = [
+    Dependency::Metadata,
+    Dependency::Credentials,
+    Dependency::SecretsManager,
+    Dependency::Ssm,
+    Dependency::EcrApi,
+    Dependency::Logs,
+    Dependency::Splunk,
+    Dependency::EcrDkr,
+    Dependency::Registry,
+    Dependency::S3,
+    Dependency::EnvironmentFile,
+    Dependency::Efs,
+    Dependency::LogRouter,
+    Dependency::SsmMessages,
+    Dependency::ServiceConnect,
+    Dependency::Clock,
 ];
 
-/// Whether a task starts also where this role fails: the probe's own sources, and what a task
+/// Whether a task starts also where this dependency fails: the probe's own sources, and what a task
 /// starts without.
-pub fn is_optional(role: &str) -> bool {
-    let known = START.iter().find(|known| known.name() == role);
-    known.is_some_and(|role| matches!(role, Role::Metadata | Role::Clock) || role.starts_without())
+pub fn is_optional(dependency: &str) -> bool {
+    let known = START.iter().find(|known| known.name() == dependency);
+    known.is_some_and(|dependency| {
+        matches!(dependency, Dependency::Metadata | Dependency::Clock)
+            || dependency.starts_without()
+    })
 }
 
-/// A role's phase: the name of a fact, ordered as a task's start is.
+/// A dependency's phase: the name of a fact, ordered as a task's start is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
     /// What the target is to the task.
-    pub role: String,
+    pub dependency: String,
     /// The rung.
     pub phase: String,
 }
@@ -53,10 +56,13 @@ impl Name {
     fn rank(&self) -> (usize, usize) {
         let clock = START.len() - 1;
         // Roles of a newer version go before the clock.
-        let role = START.iter().position(|role| role.name() == self.role);
-        let role = role.map_or(clock, |rank| if rank == clock { START.len() } else { rank });
+        let dependency = START
+            .iter()
+            .position(|dependency| dependency.name() == self.dependency);
+        let dependency =
+            dependency.map_or(clock, |rank| if rank == clock { START.len() } else { rank });
         let phase = LADDER.iter().position(|phase| phase.name() == self.phase);
-        (role, phase.unwrap_or(LADDER.len()))
+        (dependency, phase.unwrap_or(LADDER.len()))
     }
 }
 
@@ -65,7 +71,7 @@ impl Ord for Name {
         let whole = |name: &'_ Self| {
             (
                 name.rank().0,
-                name.role.clone(),
+                name.dependency.clone(),
                 name.rank().1,
                 name.phase.clone(),
             )
@@ -82,11 +88,11 @@ impl PartialOrd for Name {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.role, self.phase)
+        write!(f, "{}/{}", self.dependency, self.phase)
     }
 }
 
-/// What each phase of each role came to.
+/// What each phase of each dependency came to.
 pub type Facts = BTreeMap<Name, String>;
 
 /// How a value is to be read.
@@ -124,24 +130,24 @@ pub fn facts(report: &Report<'_>) -> Facts {
         .filter(|seen| seen.superseded_by.is_none())
     {
         rungs
-            .entry((&seen.role, &seen.phase))
+            .entry((&seen.dependency, &seen.phase))
             .or_default()
             .push(seen);
     }
-    let value_of = |(role, phase): &(&str, &str), seen: &[&Observation<'_>]| match (
+    let value_of = |(dependency, phase): &(&str, &str), seen: &[&Observation<'_>]| match (
         value(phase, seen),
         *phase,
     ) {
         (passed, "resolve") if passed == "passed" => {
-            match where_to(rungs.get(&(*role, "connect")), seen) {
+            match where_to(rungs.get(&(*dependency, "connect")), seen) {
                 Some(place) => format!("passed ({place})"),
                 None => passed,
             }
         }
         (other, _) => other,
     };
-    let name = |(role, phase): &(&str, &str)| Name {
-        role: tidy(role),
+    let name = |(dependency, phase): &(&str, &str)| Name {
+        dependency: tidy(dependency),
         phase: tidy(phase),
     };
     rungs
@@ -207,7 +213,10 @@ mod tests {
 
     #[test]
     fn every_role_has_its_place_in_a_tasks_start() {
-        let (mut placed, mut all) = (START.map(Role::name), Role::ALL.map(Role::name));
+        let (mut placed, mut all) = (
+            START.map(Dependency::name),
+            Dependency::ALL.map(Dependency::name),
+        );
         placed.sort_unstable();
         all.sort_unstable();
         assert_eq!(placed, all);

@@ -122,11 +122,11 @@ fn properties(report: &Report<'_>, facts: &Facts) -> Vec<(String, String)> {
             set(report.vantage.resolvers.iter().map(|resolver| &**resolver)),
         ),
     ];
-    let role = report
+    let dependency = report
         .identity
         .as_ref()
         .and_then(|identity| identity.role_arn.as_deref());
-    found.extend(role.map(|role| ("identity".to_owned(), tidy(role))));
+    found.extend(dependency.map(|dependency| ("identity".to_owned(), tidy(dependency))));
     // What was not reached is a consequence of what changed.
     let told = facts
         .iter()
@@ -136,8 +136,8 @@ fn properties(report: &Report<'_>, facts: &Facts) -> Vec<(String, String)> {
         gather(report)
             .into_iter()
             .filter(|(property, _)| match property.strip_suffix("/layers") {
-                Some(role) => facts.iter().any(|(name, value)| {
-                    name.role == role && name.phase == "blob" && value == "passed"
+                Some(dependency) => facts.iter().any(|(name, value)| {
+                    name.dependency == dependency && name.phase == "blob" && value == "passed"
                 }),
                 None => true,
             });
@@ -157,7 +157,7 @@ fn gather(report: &Report<'_>) -> BTreeMap<String, BTreeSet<String>> {
         .filter(|seen| seen.superseded_by.is_none())
     {
         let mut put = |what: &str, value: &str| {
-            sets.entry(format!("{}/{what}", tidy(&seen.role)))
+            sets.entry(format!("{}/{what}", tidy(&seen.dependency)))
                 .or_default()
                 .insert(tidy(value));
         };

@@ -1,8 +1,8 @@
 //! A report as far as a comparison needs it, borrowed from its line: most of a report is skipped,
 //! not stored.
 //!
-//! Names stay text. A report of a newer version may have roles, phases and failures that this one
-//! does not know, and those compare as well as any.
+//! Names stay text. A report of a newer version may have dependencies, phases and failures that
+//! this one does not know, and those compare as well as any.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -172,7 +172,7 @@ pub struct Observation<'a> {
     pub id: Text<'a>,
     /// What the target is to the task.
     #[serde(borrow)]
-    pub role: Text<'a>,
+    pub dependency: Text<'a>,
     /// The rung.
     #[serde(borrow)]
     pub phase: Text<'a>,

@@ -10,8 +10,8 @@ use super::difference::Against;
 use super::document::Document;
 use crate::verdict::Status;
 
-/// What was seen, one line each: `role/phase outcome [scope]`; an outcome that is none of the four
-/// is a failure.
+/// What was seen, one line each: `dependency/phase outcome [scope]`; an outcome that is none of the
+/// four is a failure.
 fn report(cidr: &str, at: &str, status: &str, seen: &[&str]) -> Value {
     let code = match status {
         "pass" => 0,
@@ -38,9 +38,9 @@ fn report(cidr: &str, at: &str, status: &str, seen: &[&str]) -> Value {
 
 fn observation(n: usize, line: &str) -> Value {
     let mut words = line.split_whitespace();
-    let (role, phase) = words.next().unwrap().split_once('/').unwrap();
+    let (dependency, phase) = words.next().unwrap().split_once('/').unwrap();
     let (outcome, scope) = (words.next().unwrap(), words.next());
-    let mut seen = json!({ "id": format!("{role}/{phase}/{n}"), "role": role, "phase": phase, "elapsed_ms": 1 });
+    let mut seen = json!({ "id": format!("{dependency}/{phase}/{n}"), "dependency": dependency, "phase": phase, "elapsed_ms": 1 });
     match outcome {
         "passed" | "not-reached" | "not-checked" => seen["outcome"] = json!(outcome),
         failure => {

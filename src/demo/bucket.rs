@@ -7,7 +7,7 @@ use super::http::{self, Answer, with_header};
 use super::image;
 use super::refusal::Refusal;
 use super::setting::{Operation, REGION, host};
-use crate::observation::Role;
+use crate::observation::Dependency;
 
 /// The URL that ECR signs for a blob, with credentials of its own (facts: denials, section 4).
 pub(super) fn presigned(cloud: &Cloud, digest: &str) -> String {
@@ -20,7 +20,7 @@ pub(super) fn presigned(cloud: &Cloud, digest: &str) -> String {
         "https://{}:{}{path}?X-Amz-Security-Token={token}&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date={stamp}\
          &X-Amz-SignedHeaders=host&X-Amz-Expires=3600&X-Amz-Credential=ASIADEMOAAAAAAAAAECR%2F{day}%2F{REGION}%2Fs3\
          %2Faws4_request&X-Amz-Signature={signature}",
-        host(Role::S3),
+        host(Dependency::S3),
         cloud.port,
     )
 }

@@ -13,7 +13,7 @@ use super::image::Image;
 use super::refusal::Refusal;
 use super::setting::{Operation, Setting};
 use super::{bucket, ecr, logs, registry, secrets};
-use crate::observation::Role;
+use crate::observation::Dependency;
 
 /// The state of the embedded AWS.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Cloud {
     }
 
     /// The answer of `service`.
-    pub(super) async fn answer(&self, service: Role, request: Request<Incoming>) -> Answer {
+    pub(super) async fn answer(&self, service: Dependency, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
         let body = match Limited::new(body, LARGEST_REQUEST).collect().await {
             Ok(body) => body.to_bytes(),
@@ -80,12 +80,12 @@ impl Cloud {
             body,
         };
         let answer = match service {
-            Role::EcrApi => ecr::answer(self, &asked),
-            Role::EcrDkr => registry::answer(self, &asked),
-            Role::S3 => bucket::answer(self, &asked),
-            Role::Logs => logs::answer(self, &asked),
-            Role::SecretsManager => secrets::answer_secret(self, &asked),
-            Role::Ssm => secrets::answer_parameters(self, &asked),
+            Dependency::EcrApi => ecr::answer(self, &asked),
+            Dependency::EcrDkr => registry::answer(self, &asked),
+            Dependency::S3 => bucket::answer(self, &asked),
+            Dependency::Logs => logs::answer(self, &asked),
+            Dependency::SecretsManager => secrets::answer_secret(self, &asked),
+            Dependency::Ssm => secrets::answer_parameters(self, &asked),
             _ => http::answer(StatusCode::NOT_FOUND, "text/plain", ""),
         };
         http::dated(identified(answer, &asked), self.now())

@@ -10,7 +10,7 @@ use super::http::{self, Answer};
 use super::refusal::Refusal;
 use super::setting::{Operation, host};
 use super::signature;
-use crate::observation::Role;
+use crate::observation::Dependency;
 
 /// A token lives twelve hours (ECR API reference).
 const LIFETIME: SignedDuration = SignedDuration::from_hours(12);
@@ -42,6 +42,6 @@ fn get_authorization_token(cloud: &Cloud, asked: &Asked) -> Result<Answer, Refus
     Ok(http::json(&json!({ "authorizationData": [{
         "authorizationToken": token(),
         "expiresAt": (cloud.now() + LIFETIME).as_second(),
-        "proxyEndpoint": format!("https://{}", host(Role::EcrDkr)),
+        "proxyEndpoint": format!("https://{}", host(Dependency::EcrDkr)),
     }] })))
 }

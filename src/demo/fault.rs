@@ -11,7 +11,7 @@ use super::setting::{
     private_address, public_address,
 };
 use crate::cause::Cause;
-use crate::observation::Role;
+use crate::observation::Dependency;
 
 /// Something that can be wrong.
 #[derive(Debug)]
@@ -102,13 +102,13 @@ pub static ALL: &[Fault] = &[
     fault(
         Cause::PrivateZoneShadowsName,
         "A private hosted zone dkr.ecr.us-east-1.amazonaws.com lacks the record of this account.",
-        |aws| aws.names = Names::AllBut(Role::EcrDkr),
+        |aws| aws.names = Names::AllBut(Dependency::EcrDkr),
     ),
     fault(
         Cause::NamePointsElsewhere,
         "The record of ecr.dkr points to the endpoint of CloudWatch Logs.",
         |aws| {
-            aws.site(Role::EcrDkr).inhabitant = Role::Logs;
+            aws.site(Dependency::EcrDkr).inhabitant = Dependency::Logs;
         },
     ),
     fault(
@@ -116,7 +116,7 @@ pub static ALL: &[Fault] = &[
         "CloudWatch Logs is reached through a NAT gateway, where an interface endpoint was expected.",
         |aws| {
             aws.expect_private = true;
-            move_outside(aws, Role::Logs, Path::Open);
+            move_outside(aws, Dependency::Logs, Path::Open);
         },
     ),
     // Paths.
@@ -133,21 +133,21 @@ pub static ALL: &[Fault] = &[
         Cause::InterfaceEndpointMissing,
         "All endpoints were made but the one for ecr.api.",
         |aws| {
-            move_outside(aws, Role::EcrApi, Path::Silent);
+            move_outside(aws, Dependency::EcrApi, Path::Silent);
         },
     ),
     fault(
         Cause::S3GatewayMissing,
         "The subnet's route table lacks the gateway endpoint for Amazon S3.",
         |aws| {
-            aws.set_path(Path::Silent, |service| service == Role::S3);
+            aws.set_path(Path::Silent, |service| service == Dependency::S3);
         },
     ),
     fault(
         Cause::EndpointSecurityGroup,
         "The security group of the ecr.dkr endpoint does not let the task in.",
         |aws| {
-            aws.set_path(Path::Silent, |service| service == Role::EcrDkr);
+            aws.set_path(Path::Silent, |service| service == Dependency::EcrDkr);
         },
     ),
     fault(
@@ -161,11 +161,11 @@ pub static ALL: &[Fault] = &[
         Cause::NetworkAcl,
         "The subnet's network ACL lets nothing past its border; ECR's endpoints are within.",
         |aws| {
-            for service in [Role::EcrApi, Role::EcrDkr] {
+            for service in [Dependency::EcrApi, Dependency::EcrDkr] {
                 move_into_the_subnet(aws, service);
             }
             aws.set_path(Path::Silent, |service| {
-                !matches!(service, Role::EcrApi | Role::EcrDkr)
+                !matches!(service, Dependency::EcrApi | Dependency::EcrDkr)
             });
         },
     ),
@@ -173,10 +173,10 @@ pub static ALL: &[Fault] = &[
         Cause::EndpointAddressUnreachable,
         "One of the three addresses of ecr.api is dead.",
         |aws| {
-            if let Some(first) = private_address(Role::EcrApi) {
+            if let Some(first) = private_address(Dependency::EcrApi) {
                 let [a, b, _, last] = first.octets();
                 let addresses = [(9, Path::Open), (10, Path::Open), (11, Path::Silent)];
-                aws.site(Role::EcrApi).addresses = addresses
+                aws.site(Dependency::EcrApi).addresses = addresses
                     .map(|(zone, path)| ([a, b, zone, last].into(), path))
                     .into();
             }
@@ -186,35 +186,37 @@ pub static ALL: &[Fault] = &[
         Cause::ConnectionRefused,
         "A firewall answers for the layer bucket with a reset.",
         |aws| {
-            aws.set_path(Path::Refused, |service| service == Role::S3);
+            aws.set_path(Path::Refused, |service| service == Dependency::S3);
         },
     ),
     fault(
         Cause::ConnectionReset,
         "A middlebox resets every connection to ecr.dkr once it reads the name.",
         |aws| {
-            aws.set_path(Path::Reset, |service| service == Role::EcrDkr);
+            aws.set_path(Path::Reset, |service| service == Dependency::EcrDkr);
         },
     ),
     fault(
         Cause::MtuBlackHole,
         "A tunnel on the way to ecr.api loses large segments and tells nobody.",
         |aws| {
-            aws.set_path(Path::LargeSegmentsLost, |service| service == Role::EcrApi);
+            aws.set_path(Path::LargeSegmentsLost, |service| {
+                service == Dependency::EcrApi
+            });
         },
     ),
     fault(
         Cause::ServiceUnresponsive,
         "ecr.api takes the request and never answers.",
         |aws| {
-            aws.site(Role::EcrApi).pace = Pace::Never;
+            aws.site(Dependency::EcrApi).pace = Pace::Never;
         },
     ),
     fault(
         Cause::ServiceSlow,
         "ecr.api takes three and a half seconds for every answer.",
         |aws| {
-            aws.site(Role::EcrApi).pace = Pace::Late;
+            aws.site(Dependency::EcrApi).pace = Pace::Late;
         },
     ),
     // TLS.
@@ -231,21 +233,21 @@ pub static ALL: &[Fault] = &[
         Cause::TlsWrongName,
         "A proxy before the registry presents a certificate of its own name.",
         |aws| {
-            aws.site(Role::EcrDkr).certificate = Certificate::ForAnotherName;
+            aws.site(Dependency::EcrDkr).certificate = Certificate::ForAnotherName;
         },
     ),
     fault(
         Cause::TlsExpired,
         "The certificate of the layer bucket's proxy is past its time.",
         |aws| {
-            aws.site(Role::S3).certificate = Certificate::Expired;
+            aws.site(Dependency::S3).certificate = Certificate::Expired;
         },
     ),
     fault(
         Cause::TlsStalled,
         "ecr.dkr accepts connections and never begins TLS.",
         |aws| {
-            aws.set_path(Path::Stalled, |service| service == Role::EcrDkr);
+            aws.set_path(Path::Stalled, |service| service == Dependency::EcrDkr);
         },
     ),
     // Policies.
@@ -451,12 +453,12 @@ fn refuse_token(aws: &mut Setting, reason: &str) {
 }
 
 /// The service has no interface endpoint: its name answers with a public address.
-fn move_outside(aws: &mut Setting, service: Role, path: Path) {
+fn move_outside(aws: &mut Setting, service: Dependency, path: Path) {
     aws.site(service).addresses = vec![(public_address(service), path)];
 }
 
 /// The service's interface endpoint is in the task's own subnet, where no network ACL acts.
-fn move_into_the_subnet(aws: &mut Setting, service: Role) {
+fn move_into_the_subnet(aws: &mut Setting, service: Dependency) {
     if let Some([a, b, _, last]) = private_address(service).map(|address| address.octets()) {
         let [_, _, subnet, _] = TASK_ADDRESS.octets();
         aws.site(service).addresses = vec![([a, b, subnet, last].into(), Path::Open)];

@@ -9,7 +9,7 @@ use super::http::{self, Answer, with_header};
 use super::refusal::Refusal;
 use super::setting::{ACCOUNT, Operation, host};
 use super::{bucket, ecr};
-use crate::observation::Role;
+use crate::observation::Dependency;
 
 pub(super) fn answer(cloud: &Cloud, asked: &Asked) -> Answer {
     let answer = if login_accepted(cloud, asked) {
@@ -17,7 +17,7 @@ pub(super) fn answer(cloud: &Cloud, asked: &Asked) -> Answer {
     } else {
         let challenge = format!(
             "Basic realm=\"https://{}/\",service=\"ecr.amazonaws.com\"",
-            host(Role::EcrDkr)
+            host(Dependency::EcrDkr)
         );
         let refusal = http::answer(
             StatusCode::UNAUTHORIZED,

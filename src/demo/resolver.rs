@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
     use crate::demo::setting::host;
-    use crate::observation::Role;
+    use crate::observation::Dependency;
 
     fn question(name: &str) -> Message {
         let mut query = Message::query();
@@ -180,10 +180,10 @@ mod tests {
         let many = (1..=40)
             .map(|last| (Ipv4Addr::new(127, 0, 9, last), Path::Open))
             .collect();
-        aws.site(Role::EcrApi).addresses = many;
+        aws.site(Dependency::EcrApi).addresses = many;
         let mut tasks = JoinSet::new();
         let server = start(&aws, &mut tasks).unwrap();
-        let question = question(&host(Role::EcrApi));
+        let question = question(&host(Dependency::EcrApi));
         let cut = over_udp(server, &question).await.unwrap();
         assert!(cut.metadata.truncation && cut.answers.is_empty());
         let whole = over_tcp(server, &question).await;
@@ -210,7 +210,7 @@ mod tests {
                 &mut tasks,
             )
             .unwrap();
-            let answer = over_udp(server, &question(&host(Role::Logs))).await;
+            let answer = over_udp(server, &question(&host(Dependency::Logs))).await;
             assert_eq!(answer.map(|answer| answer.metadata.response_code), expected);
         }
     }

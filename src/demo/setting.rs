@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::path::Path;
 use super::refusal::Refusal;
-use crate::observation::Role;
+use crate::observation::Dependency;
 
 /// Region of everything.
 pub const REGION: &str = "us-east-1";
@@ -34,21 +34,21 @@ pub const TASK_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 10);
 pub const TASK_SUBNET: &str = "127.0.1.0/24";
 
 /// The services, in the order in which ECS meets them.
-pub const SERVICES: [Role; 6] = [
-    Role::SecretsManager,
-    Role::Ssm,
-    Role::EcrApi,
-    Role::Logs,
-    Role::EcrDkr,
-    Role::S3,
+pub const SERVICES: [Dependency; 6] = [
+    Dependency::SecretsManager,
+    Dependency::Ssm,
+    Dependency::EcrApi,
+    Dependency::Logs,
+    Dependency::EcrDkr,
+    Dependency::S3,
 ];
 
 /// The name that the puller asks for.
-pub fn host(service: Role) -> String {
+pub fn host(service: Dependency) -> String {
     match service {
-        Role::EcrApi => format!("api.ecr.{REGION}.amazonaws.com"),
-        Role::EcrDkr => format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"),
-        Role::S3 => format!("prod-{REGION}-starport-layer-bucket.s3.{REGION}.amazonaws.com"),
+        Dependency::EcrApi => format!("api.ecr.{REGION}.amazonaws.com"),
+        Dependency::EcrDkr => format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"),
+        Dependency::S3 => format!("prod-{REGION}-starport-layer-bucket.s3.{REGION}.amazonaws.com"),
         other => format!("{other}.{REGION}.amazonaws.com"),
     }
 }
@@ -56,20 +56,20 @@ pub fn host(service: Role) -> String {
 /// Where a service answers inside the VPC. Another /24 than the task's, so that routes and network
 /// ACLs act on the way; the same /16, so that it counts as private. Amazon S3 has none: a gateway
 /// endpoint leaves its address public.
-pub fn private_address(service: Role) -> Option<Ipv4Addr> {
+pub fn private_address(service: Dependency) -> Option<Ipv4Addr> {
     let last = match service {
-        Role::EcrApi => 11,
-        Role::EcrDkr => 12,
-        Role::Logs => 13,
-        Role::SecretsManager => 14,
-        Role::Ssm => 15,
+        Dependency::EcrApi => 11,
+        Dependency::EcrDkr => 12,
+        Dependency::Logs => 13,
+        Dependency::SecretsManager => 14,
+        Dependency::Ssm => 15,
         _ => return None,
     };
     Some(Ipv4Addr::new(127, 0, 9, last))
 }
 
 /// Where a service answers on the internet: outside the task's /16.
-pub fn public_address(service: Role) -> Ipv4Addr {
+pub fn public_address(service: Dependency) -> Ipv4Addr {
     Ipv4Addr::new(
         127,
         20,
@@ -91,7 +91,7 @@ pub struct Setting {
     /// Which names exist.
     pub names: Names,
     /// The services.
-    pub sites: BTreeMap<Role, Site>,
+    pub sites: BTreeMap<Dependency, Site>,
     /// What the container credentials endpoint hands out.
     pub credentials: Credentials,
     /// How far AWS's clocks are ahead of this machine's.
@@ -110,7 +110,7 @@ pub struct Site {
     /// Its addresses, in the order of the DNS answer, and what happens on the way to each.
     pub addresses: Vec<(Ipv4Addr, Path)>,
     /// Who is at these addresses: the service itself, unless the name points elsewhere.
-    pub inhabitant: Role,
+    pub inhabitant: Dependency,
     /// The certificate that it presents.
     pub certificate: Certificate,
     /// How fast it answers.
@@ -139,7 +139,7 @@ pub enum Names {
     /// own DNS may.
     NoneOfAws,
     /// A private zone above this service's name does not have it.
-    AllBut(Role),
+    AllBut(Dependency),
 }
 
 /// The certificate that a service presents.
@@ -250,14 +250,14 @@ impl Setting {
     }
 
     /// A service, to bend it.
-    pub fn site(&mut self, service: Role) -> &mut Site {
+    pub fn site(&mut self, service: Dependency) -> &mut Site {
         self.sites
             .entry(service)
             .or_insert_with(|| Site::healthy(service))
     }
 
     /// Puts `path` before every address of the services that `which` picks.
-    pub fn set_path(&mut self, path: Path, which: impl Fn(Role) -> bool) {
+    pub fn set_path(&mut self, path: Path, which: impl Fn(Dependency) -> bool) {
         for (_, site) in self
             .sites
             .iter_mut()
@@ -271,7 +271,7 @@ impl Setting {
 }
 
 impl Site {
-    fn healthy(service: Role) -> Self {
+    fn healthy(service: Dependency) -> Self {
         let address = private_address(service).unwrap_or(public_address(service));
         Self {
             addresses: vec![(address, Path::Open)],

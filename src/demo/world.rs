@@ -15,7 +15,7 @@ use super::http::Reception;
 use super::path::{self, Door};
 use super::setting::{self, Certificate, Setting};
 use super::{http, resolver, task};
-use crate::observation::Role;
+use crate::observation::Dependency;
 
 /// A running AWS.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl World {
 fn certificates(
     setting: &Setting,
     trusted: &Authority,
-) -> Result<BTreeMap<Role, Arc<ServerConfig>>, StartError> {
+) -> Result<BTreeMap<Dependency, Arc<ServerConfig>>, StartError> {
     let middlebox = Authority::new("Example Corp TLS Inspection")?;
     let mut servers = BTreeMap::new();
     for (service, site) in &setting.sites {
@@ -115,10 +115,10 @@ fn certificates(
 }
 
 /// The names on a service's certificate: wildcards where the real one has them.
-fn presented_names(service: Role) -> Vec<String> {
+fn presented_names(service: Dependency) -> Vec<String> {
     let host = setting::host(service);
     match (service, host.split_once('.')) {
-        (Role::EcrDkr | Role::S3, Some((_, parent))) => {
+        (Dependency::EcrDkr | Dependency::S3, Some((_, parent))) => {
             vec![format!("*.{parent}"), parent.to_owned()]
         }
         _ => vec![host],

@@ -8,7 +8,7 @@ use hickory_resolver::proto::rr::rdata::{A, CNAME, SOA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 use super::setting::{self, ACCOUNT, Names, REGION, SERVICES, Setting};
-use crate::observation::Role;
+use crate::observation::Dependency;
 
 /// An apex and what is below it.
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ fn public_zone(setting: &Setting) -> Zone {
         if addresses.is_empty() {
             addresses.push(setting::public_address(service));
         }
-        if service == Role::S3 {
+        if service == Dependency::S3 {
             // A bucket's name is an alias of one that the region's buckets share.
             let alias = format!("s3-w.{REGION}.amazonaws.com");
             records.push((setting::host(service), Data::Alias(name(&alias))));
@@ -107,7 +107,7 @@ fn public_zone(setting: &Setting) -> Zone {
 }
 
 /// The apex of the private hosted zone that an interface endpoint with private DNS makes.
-fn family(service: Role) -> String {
+fn family(service: Dependency) -> String {
     let host = setting::host(service);
     host.strip_prefix(&format!("{ACCOUNT}."))
         .unwrap_or(&host)
@@ -115,8 +115,8 @@ fn family(service: Role) -> String {
 }
 
 /// The owner name of a service's record: every account's registry has the same one.
-fn owner(service: Role) -> String {
-    if service == Role::EcrDkr {
+fn owner(service: Dependency) -> String {
+    if service == Dependency::EcrDkr {
         format!("*.{}", family(service))
     } else {
         setting::host(service)
@@ -256,7 +256,7 @@ mod tests {
                 setting::private_address(service).unwrap_or(setting::public_address(service));
             assert_eq!(addresses(&response), [expected], "{service}");
         }
-        let bucket = ask(&aws, &setting::host(Role::S3), RecordType::A);
+        let bucket = ask(&aws, &setting::host(Dependency::S3), RecordType::A);
         assert!(matches!(bucket.answers[0].data, RData::CNAME(_)));
         assert_eq!(
             addresses(&ask(
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_denied_by_the_closest_zone() {
         let aws = Setting::healthy();
-        let no_address = ask(&aws, &setting::host(Role::EcrApi), RecordType::AAAA);
+        let no_address = ask(&aws, &setting::host(Dependency::EcrApi), RecordType::AAAA);
         assert_eq!(no_address.metadata.response_code, ResponseCode::NoError);
         assert_eq!(authority(&no_address), "api.ecr.us-east-1.amazonaws.com.");
         let no_name = ask(&aws, "nothing.us-east-1.amazonaws.com", RecordType::A);
@@ -304,14 +304,19 @@ mod tests {
     #[test]
     fn a_private_zone_without_the_record_shadows_one_name() {
         let aws = Setting {
-            names: Names::AllBut(Role::EcrDkr),
+            names: Names::AllBut(Dependency::EcrDkr),
             ..Setting::healthy()
         };
-        let shadowed = ask(&aws, &setting::host(Role::EcrDkr), RecordType::A);
+        let shadowed = ask(&aws, &setting::host(Dependency::EcrDkr), RecordType::A);
         assert_eq!(shadowed.metadata.response_code, ResponseCode::NXDomain);
         assert_eq!(authority(&shadowed), "dkr.ecr.us-east-1.amazonaws.com.");
         assert_eq!(
-            addresses(&ask(&aws, &setting::host(Role::EcrApi), RecordType::A)).len(),
+            addresses(&ask(
+                &aws,
+                &setting::host(Dependency::EcrApi),
+                RecordType::A
+            ))
+            .len(),
             1
         );
     }

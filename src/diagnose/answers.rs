@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::{Confidence, Finding, reference, registry, storage};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
-use crate::observation::{Answer, Denial, Failure, Observation, Phase, PolicyKind, Role};
+use crate::observation::{Answer, Denial, Dependency, Failure, Observation, Phase, PolicyKind};
 
 use Confidence::{Certain, Likely, Possible};
 
@@ -21,11 +21,11 @@ use Confidence::{Certain, Likely, Possible};
 pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
     let own = |wanted: &'static [Failure]| {
         ev.failed(wanted)
-            .filter(|seen| seen.role == Role::Credentials)
+            .filter(|seen| seen.dependency == Dependency::Credentials)
     };
     let signed = |wanted: &'static [Failure]| ev.failed(wanted).filter(|seen| is_signed(seen));
     let unreadable = ev.all().filter(|seen| {
-        seen.role == Role::Credentials
+        seen.dependency == Dependency::Credentials
             && seen
                 .failure()
                 .is_some_and(|f| !matches!(f, Failure::NoCredentials | Failure::ExpiredToken))
@@ -34,7 +34,7 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
     let by_own_clock = if ev.clock_agrees() { Certain } else { Likely };
     let clock_unknown = look_old.clone().filter(|_| {
         ev.of(Phase::Read)
-            .all(|seen| seen.role != Role::Clock || !seen.passed())
+            .all(|seen| seen.dependency != Dependency::Clock || !seen.passed())
     });
     let unsigned = signed(&[Failure::Unauthenticated]).filter(|seen| is_unsigned(seen));
     let unknown_key = signed(&[Failure::Unauthenticated]).filter(|seen| !is_unsigned(seen));
@@ -85,7 +85,7 @@ pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
         .collect();
     let dates: Vec<_> = ev
         .failed(&[Failure::ClockSkewed])
-        .filter(|seen| seen.role == Role::Clock)
+        .filter(|seen| seen.dependency == Dependency::Clock)
         .collect();
     let two_dates = dates.iter().any(|seen| seen.attempts > 1);
     if refused.is_empty() {
@@ -139,8 +139,8 @@ pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
             .answer
             .as_ref()
             .and_then(|answer| answer.denial.as_ref());
-        let layer = seen.role == Role::S3;
-        let of_s3 = layer || seen.role == Role::EnvironmentFile;
+        let layer = seen.dependency == Dependency::S3;
+        let of_s3 = layer || seen.dependency == Dependency::EnvironmentFile;
         let elsewhere = storage::denied(seen)
             .or_else(|| registry::refused(seen))
             .or_else(|| reference::undecipherable(seen));
@@ -167,7 +167,7 @@ pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
         for (cause, confidence) in candidates {
             let known = findings
                 .iter_mut()
-                .find(|f: &&mut Finding| (f.cause, f.role) == (cause, seen.role));
+                .find(|f: &&mut Finding| (f.cause, f.dependency) == (cause, seen.dependency));
             match known {
                 Some(known) => *known = known.clone().and([seen]),
                 None => findings.extend(
@@ -241,9 +241,9 @@ pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
     ];
     for seen in ev.failed(ways).filter(|seen| !seen.host.is_empty()) {
         for (cause, confidence) in missing(seen) {
-            let known = findings
-                .iter_mut()
-                .find(|f| (f.cause, f.confidence, f.role) == (cause, confidence, seen.role));
+            let known = findings.iter_mut().find(|f| {
+                (f.cause, f.confidence, f.dependency) == (cause, confidence, seen.dependency)
+            });
             if let Some(known) = known {
                 *known = known.clone().and([seen]);
                 continue;
@@ -274,7 +274,7 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
     let message = answer
         .map(|answer| answer.message.to_lowercase())
         .unwrap_or_default();
-    let registry = matches!(seen.role, Role::EcrDkr | Role::Registry);
+    let registry = matches!(seen.dependency, Dependency::EcrDkr | Dependency::Registry);
     let not_taken = matches!(
         seen.failure(),
         Some(
@@ -290,7 +290,7 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
         (Some(Failure::WrongDigest), _) => vec![(Cause::LayerUnavailable, Likely)],
         // The registry does not know the token that ECR has just handed out, or wants one that we
         // do not have.
-        (Some(Failure::Unauthenticated), _) if seen.role == Role::EcrDkr => {
+        (Some(Failure::Unauthenticated), _) if seen.dependency == Dependency::EcrDkr => {
             vec![(Cause::RegistryLoginFailed, Certain)]
         }
         // Docker Hub asks whoever is not logged in to log in also for a repository that does not
@@ -321,7 +321,9 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
         ],
         (_, Phase::Blob | Phase::Fetch) => vec![(Cause::LayerUnavailable, Certain)],
         (_, Phase::Write) => vec![(Cause::LogGroupMissing, Certain)],
-        (_, Phase::Read) if seen.role == Role::Ssm => vec![(Cause::ParameterNotFound, Certain)],
+        (_, Phase::Read) if seen.dependency == Dependency::Ssm => {
+            vec![(Cause::ParameterNotFound, Certain)]
+        }
         (_, Phase::Read)
             if code == "VersionMissing"
                 || message.contains("staging label")
@@ -329,7 +331,7 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
         {
             vec![(Cause::SecretVersionMissing, Certain)]
         }
-        (_, Phase::Read) if seen.role == Role::SecretsManager => {
+        (_, Phase::Read) if seen.dependency == Dependency::SecretsManager => {
             vec![(Cause::SecretNotFound, Certain)]
         }
         _ => Vec::new(),
@@ -360,7 +362,7 @@ pub(super) fn wrong_form(ev: Evidence<'_>) -> Vec<Finding> {
 pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
     let throttled = ev
         .failed(&[Failure::Throttled])
-        .filter(|seen| seen.role != Role::Registry);
+        .filter(|seen| seen.dependency != Dependency::Registry);
     Finding::new(Cause::Throttled, Certain, throttled)
         .into_iter()
         .collect()
@@ -375,7 +377,8 @@ pub(super) fn not_understood(ev: Evidence<'_>) -> Vec<Finding> {
     // There is nothing to be found or not at `GetAuthorizationToken`, and no service says it
     // without a code.
     let lost = ev.failed(&[Failure::NotFound]).filter(|seen| {
-        seen.role == Role::EcrApi || is_signed(seen) && seen.answer.as_ref().is_some_and(is_bare)
+        seen.dependency == Dependency::EcrApi
+            || is_signed(seen) && seen.answer.as_ref().is_some_and(is_bare)
     });
     let strange = strange.chain(lost);
     [
@@ -404,8 +407,12 @@ fn is_unsigned(seen: &Observation) -> bool {
 
 fn is_signed(seen: &Observation) -> bool {
     matches!(
-        seen.role,
-        Role::EcrApi | Role::Logs | Role::SecretsManager | Role::Ssm | Role::EnvironmentFile
+        seen.dependency,
+        Dependency::EcrApi
+            | Dependency::Logs
+            | Dependency::SecretsManager
+            | Dependency::Ssm
+            | Dependency::EnvironmentFile
     )
 }
 

@@ -7,7 +7,7 @@
 use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, Target, Way};
-use crate::observation::{Failure, Observation, Phase, Role, Scope, SourcePorts};
+use crate::observation::{Dependency, Failure, Observation, Phase, Scope, SourcePorts};
 
 /// The silent connects of targets that are silent altogether.
 fn silent(ev: Evidence<'_>, wanted: impl Fn(&Observation) -> bool) -> Vec<&Observation> {
@@ -50,7 +50,7 @@ pub(super) fn no_egress_route(ev: Evidence<'_>) -> Vec<Finding> {
 /// for a NAT gateway; that it was to have endpoints cannot be excluded.
 pub(super) fn interface_endpoint_missing(ev: Evidence<'_>) -> Vec<Finding> {
     let public = silent(ev, |seen| {
-        ev.way(seen) == Way::Internet && seen.role.has_interface_endpoint()
+        ev.way(seen) == Way::Internet && seen.dependency.has_interface_endpoint()
     });
     if ev.same_version_answers(Way::Internet, &public) {
         return Vec::new();
@@ -304,7 +304,7 @@ fn any_by_port(ev: Evidence<'_>) -> bool {
 pub(super) fn refused(ev: Evidence<'_>) -> Vec<Finding> {
     let refused = ev
         .failed(&[Failure::Refused])
-        .filter(|seen| seen.phase == Phase::Connect && seen.role != Role::Efs);
+        .filter(|seen| seen.phase == Phase::Connect && seen.dependency != Dependency::Efs);
     let (partly, wholly): (Vec<_>, Vec<_>) =
         refused.partition(|seen| ev.works(seen.target(), Phase::Connect));
     [
@@ -431,7 +431,7 @@ pub(super) fn service_slow(ev: Evidence<'_>) -> Vec<Finding> {
 
 /// A mount target is no endpoint: its silence is [`super::storage`]'s.
 fn is_of_an_endpoint(seen: &Observation) -> bool {
-    is_private(seen) && seen.role != Role::Efs
+    is_private(seen) && seen.dependency != Dependency::Efs
 }
 
 fn is_private(seen: &Observation) -> bool {

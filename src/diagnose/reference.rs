@@ -3,7 +3,7 @@
 
 use super::Confidence;
 use crate::cause::Cause;
-use crate::observation::{Failure, Observation, Role};
+use crate::observation::{Dependency, Failure, Observation};
 
 type Candidates = Vec<(Cause, Confidence)>;
 
@@ -15,7 +15,7 @@ const REFERENCE: &str = "/aws/reference/secretsmanager/";
 /// secret, or its name is wrong. Parameter Store calls both a parameter that is not found. None for
 /// other names.
 pub(super) fn missing(seen: &Observation) -> Option<Candidates> {
-    let dangling = seen.role == Role::Ssm
+    let dangling = seen.dependency == Dependency::Ssm
         && seen.failure() == Some(Failure::NotFound)
         && seen
             .subject
@@ -33,10 +33,12 @@ pub(super) fn missing(seen: &Observation) -> Option<Candidates> {
 /// (Secrets Manager API reference, DecryptionFailure; Systems Manager API reference, InvalidKeyId).
 /// None for other refusals.
 pub(super) fn undecipherable(seen: &Observation) -> Option<Candidates> {
-    let answer = seen
-        .answer
-        .as_ref()
-        .filter(|_| matches!(seen.role, Role::SecretsManager | Role::Ssm))?;
+    let answer = seen.answer.as_ref().filter(|_| {
+        matches!(
+            seen.dependency,
+            Dependency::SecretsManager | Dependency::Ssm
+        )
+    })?;
     let code = answer.code.trim_end_matches("Exception");
     UNDECIPHERABLE
         .contains(&code)

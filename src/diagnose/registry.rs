@@ -3,13 +3,13 @@
 use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
-use crate::observation::{Failure, NO_LOGIN, Observation, Phase, RateLimit, Role};
+use crate::observation::{Dependency, Failure, NO_LOGIN, Observation, Phase, RateLimit};
 
 use Confidence::{Certain, Likely, Possible};
 
 type Candidates = Vec<(Cause, Confidence)>;
 
-/// What a registry's "log in first" or "not you" means; none for other roles.
+/// What a registry's "log in first" or "not you" means; none for other dependencies.
 ///
 /// A token service that refuses a login that was presented to it leaves one reading. Whoever comes
 /// without a login is sent to get one for a private repository and for one that does not exist
@@ -21,7 +21,7 @@ pub(super) fn refused(seen: &Observation) -> Option<Candidates> {
         Failure::Denied => false,
         _ => return None,
     };
-    if seen.role != Role::Registry {
+    if seen.dependency != Dependency::Registry {
         return None;
     }
     let with_login = seen
@@ -54,7 +54,7 @@ pub(super) fn refused(seen: &Observation) -> Option<Candidates> {
 pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
     let throttled = ev
         .failed(&[Failure::Throttled])
-        .filter(|seen| seen.role == Role::Registry);
+        .filter(|seen| seen.dependency == Dependency::Registry);
     let limit = throttled
         .clone()
         .find_map(|seen| seen.answer.as_ref()?.rate_limit.clone());

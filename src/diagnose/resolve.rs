@@ -7,7 +7,7 @@ use super::Confidence::{Certain, Likely, Possible};
 use super::{Finding, storage};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
-use crate::observation::{Failure, Lookup, Observation, Phase, Purpose, Role, Scope};
+use crate::observation::{Dependency, Failure, Lookup, Observation, Phase, Purpose, Scope};
 
 const NO_ANSWER: &[Failure] = &[Failure::TimedOut, Failure::Unreachable];
 const REFUSES: &[Failure] = &[Failure::ServerFailure, Failure::QueryRefused];
@@ -155,8 +155,9 @@ pub(super) fn resolver_failure(ev: Evidence<'_>) -> Vec<Finding> {
 /// If no AWS name resolves, names at large are blocked, or somebody has a zone for all of them.
 pub(super) fn names_not_found(ev: Evidence<'_>) -> Vec<Finding> {
     // A file system's name is missing for reasons of its own, unless no name is there.
-    let of_its_own =
-        |seen: &&Observation| seen.role == Role::Efs && storage::other_names_resolve(ev);
+    let of_its_own = |seen: &&Observation| {
+        seen.dependency == Dependency::Efs && storage::other_names_resolve(ev)
+    };
     let missing: Vec<_> = names_that(ev, SAYS_NO)
         .into_iter()
         .filter(|seen| !of_its_own(seen))
@@ -176,7 +177,7 @@ pub(super) fn names_not_found(ev: Evidence<'_>) -> Vec<Finding> {
         .into_iter()
         .partition(|seen| has_zone_of_its_own(seen));
     let (filtered, missing): (Vec<_>, Vec<_>) = unclear.into_iter().partition(|seen| {
-        !others_resolve || !is_of_aws(seen.role) || is_filtered(seen, names_zones)
+        !others_resolve || !is_of_aws(seen.dependency) || is_filtered(seen, names_zones)
     });
     [
         Finding::new(Cause::PrivateZoneShadowsName, Certain, shadowed),
@@ -191,8 +192,8 @@ pub(super) fn names_not_found(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 /// Whether the service's name is AWS's own, the same for everybody.
-fn is_of_aws(role: Role) -> bool {
-    role == Role::S3 || role.has_interface_endpoint()
+fn is_of_aws(dependency: Dependency) -> bool {
+    dependency == Dependency::S3 || dependency.has_interface_endpoint()
 }
 
 /// No zone stands behind this no, while the family or the resolver shows that one would.

@@ -9,7 +9,7 @@ use super::resolve::is_late;
 use super::{Finding, RuledOut};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, Way, ids};
-use crate::observation::{Failure, Observation, Outcome, Phase, Role, Scope};
+use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, Scope};
 
 /// Each cause that nothing seen could hide, with the proof.
 pub(super) fn ruled_out(ev: Evidence<'_>, findings: &[Finding]) -> Vec<RuledOut> {
@@ -38,7 +38,9 @@ type Proof = for<'a> fn(Evidence<'a>) -> Option<Vec<&'a Observation>>;
 
 const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::NoCredentials, |ev| {
-        all(ev.all().filter(|seen| seen.role == Role::Credentials))
+        all(ev
+            .all()
+            .filter(|seen| seen.dependency == Dependency::Credentials))
     }),
     (Cause::CredentialsExpired, signed_calls),
     (Cause::CredentialsInvalid, signed_calls),
@@ -46,7 +48,7 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
         Some(
             [
                 signed_calls(ev)?,
-                all(ev.all().filter(|seen| seen.role == Role::Clock))?,
+                all(ev.all().filter(|seen| seen.dependency == Dependency::Clock))?,
             ]
             .concat(),
         )
@@ -68,7 +70,7 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::InterfaceEndpointMissing, |ev| {
         let services = all(ev
             .of(Phase::Connect)
-            .filter(|seen| seen.role.has_interface_endpoint() && is_checked(seen)))?;
+            .filter(|seen| seen.dependency.has_interface_endpoint() && is_checked(seen)))?;
         services
             .iter()
             .all(|seen| ev.way(seen) == Way::Private)
@@ -86,7 +88,7 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
         // A name without an address leaves its endpoint untried.
         let untried = ev
             .of(Phase::Connect)
-            .any(|seen| seen.peer.is_none() && seen.role.has_interface_endpoint());
+            .any(|seen| seen.peer.is_none() && seen.dependency.has_interface_endpoint());
         identified(ev, all(connects(ev, Way::Private))?).filter(|_| !untried)
     }),
     // A resolver of one's own stands behind these two as well.
@@ -163,15 +165,17 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::SecretNotFound, |ev| {
         all(ev
             .of(Phase::Read)
-            .filter(|seen| seen.role == Role::SecretsManager))
+            .filter(|seen| seen.dependency == Dependency::SecretsManager))
     }),
     (Cause::SecretVersionMissing, |ev| {
         all(ev
             .of(Phase::Read)
-            .filter(|seen| seen.role == Role::SecretsManager))
+            .filter(|seen| seen.dependency == Dependency::SecretsManager))
     }),
     (Cause::ParameterNotFound, |ev| {
-        all(ev.of(Phase::Read).filter(|seen| seen.role == Role::Ssm))
+        all(ev
+            .of(Phase::Read)
+            .filter(|seen| seen.dependency == Dependency::Ssm))
     }),
     (Cause::LogGroupMissing, |ev| all(ev.of(Phase::Write))),
     (Cause::FileSystemUnreachable, |ev| {
@@ -180,12 +184,12 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::EnvironmentFileMissing, |ev| {
         all(ev
             .of(Phase::Fetch)
-            .filter(|seen| seen.role == Role::EnvironmentFile))
+            .filter(|seen| seen.dependency == Dependency::EnvironmentFile))
     }),
     (Cause::RegistryRateLimited, |ev| {
         all(ev
             .all()
-            .filter(|seen| seen.role == Role::Registry && seen.phase.is_exchange())
+            .filter(|seen| seen.dependency == Dependency::Registry && seen.phase.is_exchange())
             .filter(|seen| is_checked(seen)))
     }),
     (Cause::Throttled, at_once),
@@ -235,7 +239,8 @@ fn every_handshake(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
 /// What was left out may be what is refused.
 fn exchanges(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     all(ev.all().filter(|seen| {
-        seen.phase.is_exchange() && !matches!(seen.role, Role::Clock | Role::Metadata)
+        seen.phase.is_exchange()
+            && !matches!(seen.dependency, Dependency::Clock | Dependency::Metadata)
     }))
 }
 
@@ -244,7 +249,7 @@ fn at_once(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     exchanges(ev).filter(|exchanges| {
         exchanges
             .iter()
-            .all(|seen| seen.attempts <= 1 || seen.role == Role::Credentials)
+            .all(|seen| seen.attempts <= 1 || seen.dependency == Dependency::Credentials)
     })
 }
 
@@ -287,8 +292,11 @@ fn signed_calls(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     let signed = |seen: &&Observation| {
         matches!(seen.phase, Phase::Authorize | Phase::Write | Phase::Read)
             && matches!(
-                seen.role,
-                Role::EcrApi | Role::Logs | Role::SecretsManager | Role::Ssm
+                seen.dependency,
+                Dependency::EcrApi
+                    | Dependency::Logs
+                    | Dependency::SecretsManager
+                    | Dependency::Ssm
             )
     };
     all(ev.all().filter(signed))

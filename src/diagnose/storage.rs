@@ -3,7 +3,7 @@
 use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, Way};
-use crate::observation::{Failure, Observation, Phase, Role};
+use crate::observation::{Dependency, Failure, Observation, Phase};
 
 use Confidence::{Certain, Likely, Possible};
 
@@ -70,7 +70,7 @@ pub(super) const UNRESPONSIVE: &[Failure] = &[
 /// Whether names besides those of file systems resolve.
 pub(super) fn other_names_resolve(ev: Evidence<'_>) -> bool {
     let heard = |seen: &Observation| {
-        seen.role != Role::Efs && seen.passed()
+        seen.dependency != Dependency::Efs && seen.passed()
             || seen
                 .lookups
                 .iter()
@@ -80,20 +80,20 @@ pub(super) fn other_names_resolve(ev: Evidence<'_>) -> bool {
 }
 
 fn is_of(seen: &Observation, phase: Phase) -> bool {
-    seen.role == Role::Efs && seen.phase == phase
+    seen.dependency == Dependency::Efs && seen.phase == phase
 }
 
-/// What a refusal by a file system or by S3 means; none for other roles, and where S3 names the
-/// policy.
+/// What a refusal by a file system or by S3 means; none for other dependencies, and where S3 names
+/// the policy.
 ///
 /// S3 does not tell whoever may not list a bucket that an object is missing: it answers 403 as to a
 /// forbidden one. If the words name `s3:ListBucket`, which ECS never asks for, the object is
 /// missing and only the right to know it is too. Without words, absent and forbidden cannot be told
 /// apart.
 pub(super) fn denied(seen: &Observation) -> Option<Candidates> {
-    match seen.role {
-        Role::Efs => Some(vec![(Cause::FileSystemDenied, Certain)]),
-        Role::EnvironmentFile => {
+    match seen.dependency {
+        Dependency::Efs => Some(vec![(Cause::FileSystemDenied, Certain)]),
+        Dependency::EnvironmentFile => {
             let denial = seen
                 .answer
                 .as_ref()
@@ -130,10 +130,10 @@ fn is_object(seen: &Observation) -> bool {
         .is_some_and(|subject| subject.contains('/'))
 }
 
-/// What an answer means that something is not there; none for other roles. An authenticated service
-/// that names object or bucket in its code is sure; a bare 404 may be somebody else's.
+/// What an answer means that something is not there; none for other dependencies. An authenticated
+/// service that names object or bucket in its code is sure; a bare 404 may be somebody else's.
 pub(super) fn missing(seen: &Observation) -> Option<Candidates> {
-    if seen.role != Role::EnvironmentFile {
+    if seen.dependency != Dependency::EnvironmentFile {
         return None;
     }
     let code = seen

@@ -10,7 +10,7 @@ use super::words::Sign;
 use crate::cause::Cause;
 use crate::diagnose::Confidence::{self, Certain, Likely, Possible};
 use crate::diagnose::{Finding, denied_by};
-use crate::observation::{PolicyKind, Role, Scope};
+use crate::observation::{Dependency, PolicyKind, Scope};
 
 /// The findings of a reading. Also where nothing is known: see [`refused_at_once`].
 pub fn findings(reading: &Reading) -> Vec<Finding> {
@@ -19,10 +19,10 @@ pub fn findings(reading: &Reading) -> Vec<Finding> {
         None => refused_at_once(reading),
     };
     // The task's own interface and place are nobody's way: the role of what knows them stands in.
-    let role = reading.role.unwrap_or(match reading.step {
-        Step::ImageManifest => Role::EcrDkr,
-        Step::ImageLayer => Role::S3,
-        _ => Role::Metadata,
+    let dependency = reading.dependency.unwrap_or(match reading.step {
+        Step::ImageManifest => Dependency::EcrDkr,
+        Step::ImageLayer => Dependency::S3,
+        _ => Dependency::Metadata,
     });
     let because = because(reading);
     let about = about(reading);
@@ -31,7 +31,7 @@ pub fn findings(reading: &Reading) -> Vec<Finding> {
         .map(|(cause, confidence)| Finding {
             cause,
             family: cause.family(),
-            role,
+            dependency,
             confidence,
             blocking: true,
             summary: summary(reading, cause, &about),
@@ -103,7 +103,7 @@ fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
         ]),
         Sign::Denied => denied(reading),
         Sign::Forbidden => forbidden(reading),
-        Sign::UnexpectedStatus if reading.role == Some(Role::Registry) => possible(&[
+        Sign::UnexpectedStatus if reading.dependency == Some(Dependency::Registry) => possible(&[
             Cause::RegistryRateLimited,
             Cause::PermissionDenied,
             Cause::ImageNotFound,
@@ -210,12 +210,12 @@ fn silent(reading: &Reading) -> Vec<(Cause, Confidence)> {
         NoEgressRoute, ResolverUnreachable, S3GatewayMissing, TaskSecurityGroupEgress,
     };
     let scope = reading.scope();
-    possible(match (reading.role, scope) {
-        (Some(Role::Registry), Some(Scope::Private | Scope::SameSubnet)) => {
+    possible(match (reading.dependency, scope) {
+        (Some(Dependency::Registry), Some(Scope::Private | Scope::SameSubnet)) => {
             &[TaskSecurityGroupEgress, NetworkAcl, NamePointsElsewhere]
         }
         // No endpoint leads to a registry that is not Amazon ECR's own.
-        (Some(Role::Registry), _) => &[NoEgressRoute, TaskSecurityGroupEgress, NetworkAcl],
+        (Some(Dependency::Registry), _) => &[NoEgressRoute, TaskSecurityGroupEgress, NetworkAcl],
         (_, Some(Scope::Private | Scope::SameSubnet)) => &[
             EndpointSecurityGroup,
             TaskSecurityGroupEgress,
@@ -224,13 +224,13 @@ fn silent(reading: &Reading) -> Vec<(Cause, Confidence)> {
         ],
         // Registry and login were reached before the layer was asked for, so there is a way to
         // them.
-        (Some(Role::S3), _) => &[
+        (Some(Dependency::S3), _) => &[
             S3GatewayMissing,
             TaskSecurityGroupEgress,
             NetworkAcl,
             NoEgressRoute,
         ],
-        (Some(Role::EnvironmentFile), _) => &[
+        (Some(Dependency::EnvironmentFile), _) => &[
             S3GatewayMissing,
             NoEgressRoute,
             TaskSecurityGroupEgress,
@@ -256,20 +256,22 @@ fn silent(reading: &Reading) -> Vec<(Cause, Confidence)> {
 }
 
 fn no_such_name(reading: &Reading) -> Vec<(Cause, Confidence)> {
-    match reading.role {
+    match reading.dependency {
         _ if reading.mistyped.is_some() => {
             vec![
                 (Cause::InvalidImageReference, Likely),
                 (Cause::NameNotFound, Possible),
             ]
         }
-        Some(Role::Registry) => possible(&[Cause::NameNotFound, Cause::InvalidImageReference]),
+        Some(Dependency::Registry) => {
+            possible(&[Cause::NameNotFound, Cause::InvalidImageReference])
+        }
         _ => possible(&[Cause::NameNotFound, Cause::PrivateZoneShadowsName]),
     }
 }
 
 fn denied(reading: &Reading) -> Vec<(Cause, Confidence)> {
-    let layer = reading.role == Some(Role::S3);
+    let layer = reading.dependency == Some(Dependency::S3);
     let denial = reading.parts.denial.as_ref();
     if let Some(policy) = denial.and_then(|denial| denial.policy) {
         // "does not exist, … or you are not allowed": three causes in one sentence of AWS KMS.
@@ -320,7 +322,7 @@ fn denied(reading: &Reading) -> Vec<(Cause, Confidence)> {
 fn forbidden(reading: &Reading) -> Vec<(Cause, Confidence)> {
     match reading.step {
         // ECR signs the layer's URL, so Amazon S3 asks no policy of the role: only the endpoint's.
-        Step::ImageLayer if reading.role == Some(Role::S3) => {
+        Step::ImageLayer if reading.dependency == Some(Dependency::S3) => {
             vec![
                 (Cause::S3EndpointPolicyDenies, Likely),
                 (Cause::LayerUnavailable, Possible),
@@ -344,8 +346,8 @@ fn forbidden(reading: &Reading) -> Vec<(Cause, Confidence)> {
 }
 
 fn not_found(reading: &Reading) -> Vec<(Cause, Confidence)> {
-    match (reading.step, reading.role) {
-        (Step::Secrets, Some(Role::Ssm)) => vec![(Cause::ParameterNotFound, Likely)],
+    match (reading.step, reading.dependency) {
+        (Step::Secrets, Some(Dependency::Ssm)) => vec![(Cause::ParameterNotFound, Likely)],
         (Step::Secrets, _) => vec![(Cause::SecretNotFound, Likely)],
         (Step::LogDriver, _) => vec![(Cause::LogGroupMissing, Likely)],
         (Step::EnvironmentFile, _) => vec![(Cause::EnvironmentFileMissing, Likely)],
@@ -366,7 +368,7 @@ fn refused_at_once(reading: &Reading) -> Vec<(Cause, Confidence)> {
         .as_ref()
         .is_some_and(|retries| retries.value == 1);
     match reading.step {
-        Step::Secrets if once && reading.role == Some(Role::Ssm) => possible(&[
+        Step::Secrets if once && reading.dependency == Some(Dependency::Ssm) => possible(&[
             Cause::ParameterNotFound,
             Cause::PermissionDenied,
             Cause::KmsKeyDenies,

@@ -4,7 +4,7 @@ use super::reading::Reading;
 use super::{Explanation, Known, Sign, Step};
 use crate::cause::{Cause, Family};
 use crate::endpoints::Region;
-use crate::observation::{Role, Scope};
+use crate::observation::{Dependency, Scope};
 use crate::reference::Reference;
 
 /// What tells more, the most telling first.
@@ -90,7 +90,7 @@ fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) 
                 reads.push(format!(
                     "aws ec2 describe-network-interfaces{at} --filters Name=addresses.private-ip-address,Values={peer}"
                 ));
-            } else if let Some(service) = explanation.role.and_then(endpoint_service) {
+            } else if let Some(service) = explanation.dependency.and_then(endpoint_service) {
                 let region = region.map_or("REGION".to_owned(), ToString::to_string);
                 reads.push(format!(
                     "aws ec2 describe-vpc-endpoints{at} --filters Name=service-name,Values=com.amazonaws.{region}.{service}"
@@ -116,7 +116,7 @@ fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) 
                 "aws ecr describe-images{at} --repository-name {repository}"
             ));
         }
-        Family::Secret if explanation.role == Some(Role::Ssm) => {
+        Family::Secret if explanation.dependency == Some(Dependency::Ssm) => {
             reads.push(format!("aws ssm get-parameters{at} --names NAME"));
         }
         Family::Secret => {
@@ -169,8 +169,8 @@ fn policies(explanation: &Explanation, reading: &Reading, region: Option<&Region
     };
     match first.cause {
         Cause::EndpointPolicyDenies | Cause::S3EndpointPolicyDenies => {
-            let role = explanation.role.unwrap_or(first.role);
-            let service = endpoint_service(role).map_or("SERVICE".to_owned(), |endpoint| {
+            let dependency = explanation.dependency.unwrap_or(first.dependency);
+            let service = endpoint_service(dependency).map_or("SERVICE".to_owned(), |endpoint| {
                 format!(
                     "com.amazonaws.{}.{endpoint}",
                     region.map_or("REGION".to_owned(), ToString::to_string)
@@ -236,15 +236,15 @@ fn repository(reading: &Reading) -> String {
 }
 
 /// The last part of a VPC endpoint service's name.
-fn endpoint_service(role: Role) -> Option<&'static str> {
-    match role {
-        Role::EcrApi => Some("ecr.api"),
-        Role::EcrDkr => Some("ecr.dkr"),
-        Role::S3 | Role::EnvironmentFile => Some("s3"),
-        Role::Logs => Some("logs"),
-        Role::SecretsManager => Some("secretsmanager"),
-        Role::Ssm => Some("ssm"),
-        Role::Efs => Some("elasticfilesystem"),
+fn endpoint_service(dependency: Dependency) -> Option<&'static str> {
+    match dependency {
+        Dependency::EcrApi => Some("ecr.api"),
+        Dependency::EcrDkr => Some("ecr.dkr"),
+        Dependency::S3 | Dependency::EnvironmentFile => Some("s3"),
+        Dependency::Logs => Some("logs"),
+        Dependency::SecretsManager => Some("secretsmanager"),
+        Dependency::Ssm => Some("ssm"),
+        Dependency::Efs => Some("elasticfilesystem"),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@
 use super::Step;
 use crate::cause::Cause;
 use crate::diagnose::Finding;
-use crate::observation::{Denial, Failure, Observation, Phase, PolicyKind, Role};
+use crate::observation::{Denial, Dependency, Failure, Observation, Phase, PolicyKind};
 
 /// How a start would have ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub fn predict(findings: &[Finding], observations: &[Observation]) -> Option<Pre
         .iter()
         .filter(|seen| seen.failure().is_some() && !about(seen).is_empty());
     let first = failed
-        .filter(|seen| step(seen.role).is_some())
-        .min_by_key(|seen| (step(seen.role), seen.phase))?;
+        .filter(|seen| step(seen.dependency).is_some())
+        .min_by_key(|seen| (step(seen.dependency), seen.phase))?;
     let failure = first.failure()?;
     if about(first).contains(&Cause::RoleNotAssumable) {
         let role = denial(first)
@@ -68,15 +68,15 @@ pub fn predict(findings: &[Finding], observations: &[Observation]) -> Option<Pre
 }
 
 /// The step in which ECS meets a role.
-fn step(role: Role) -> Option<Step> {
-    match role {
-        Role::SecretsManager | Role::Ssm => Some(Step::Secrets),
-        Role::EcrApi => Some(Step::RegistryAuth),
-        Role::Logs => Some(Step::LogDriver),
-        Role::EcrDkr | Role::Registry => Some(Step::ImageManifest),
-        Role::S3 => Some(Step::ImageLayer),
-        Role::EnvironmentFile => Some(Step::EnvironmentFile),
-        Role::Efs => Some(Step::FileSystem),
+fn step(dependency: Dependency) -> Option<Step> {
+    match dependency {
+        Dependency::SecretsManager | Dependency::Ssm => Some(Step::Secrets),
+        Dependency::EcrApi => Some(Step::RegistryAuth),
+        Dependency::Logs => Some(Step::LogDriver),
+        Dependency::EcrDkr | Dependency::Registry => Some(Step::ImageManifest),
+        Dependency::S3 => Some(Step::ImageLayer),
+        Dependency::EnvironmentFile => Some(Step::EnvironmentFile),
+        Dependency::Efs => Some(Step::FileSystem),
         // The task starts without it, the words are not known, or it is the probe's own.
         _ => None,
     }
@@ -149,7 +149,10 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
         .unwrap_or_default();
     let code = said.map(|answer| answer.code.as_str()).unwrap_or_default();
     let subject = seen.subject.as_deref().unwrap_or_default();
-    let pull = matches!(seen.role, Role::EcrDkr | Role::Registry | Role::S3);
+    let pull = matches!(
+        seen.dependency,
+        Dependency::EcrDkr | Dependency::Registry | Dependency::S3
+    );
     let written = denial(seen).and_then(sentence).unwrap_or_default();
     let message = if message.is_empty() {
         &written
@@ -159,8 +162,8 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
     let status = |status: &str| {
         // containerd asks for a manifest with HEAD, which loses the reason; a layer's URL is
         // printed as the image.
-        let url = match seen.role {
-            Role::S3 => "REDACTED".to_owned(),
+        let url = match seen.dependency {
+            Dependency::S3 => "REDACTED".to_owned(),
             _ if is_layer(seen) => format!("https://{}/v2/{subject}/blobs/sha256:", seen.host),
             _ => format!("https://{}/v2/", seen.host),
         };
@@ -189,7 +192,7 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
         // Amazon S3 says 403 to a signature that it does not take or that is too old, as to all
         // else.
         Failure::Denied if pull => status("403 Forbidden"),
-        Failure::InvalidSignature | Failure::ClockSkewed | Failure::ExpiredToken if seen.role == Role::S3 => {
+        Failure::InvalidSignature | Failure::ClockSkewed | Failure::ExpiredToken if seen.dependency == Dependency::S3 => {
             status("403 Forbidden")
         }
         Failure::Denied => api("AccessDeniedException", "User is not authorized to perform this action"),
@@ -202,23 +205,23 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
             if said.to_lowercase().contains("signature expired") { said } else { format!("{said} (Signature expired)") }
         }),
         Failure::ExpiredToken => api("ExpiredTokenException", "The security token included in the request is expired"),
-        Failure::Throttled if pull && seen.role == Role::Registry => {
+        Failure::Throttled if pull && seen.dependency == Dependency::Registry => {
             status("429 Too Many Requests - Server message: toomanyrequests: You have reached your pull rate limit.")
         }
         Failure::Throttled => api("ThrottlingException", "Rate exceeded"),
-        Failure::NotFound => match seen.role {
+        Failure::NotFound => match seen.dependency {
             _ if pull && is_layer(seen) => status("404 Not Found"),
-            Role::EcrDkr | Role::Registry => Some(format!("{subject}: not found")),
-            Role::Ssm => Some(format!("invalid ssm parameters: {subject}")),
-            Role::Logs => api("ResourceNotFoundException", "The specified log group does not exist."),
-            Role::SecretsManager if code == "VersionMissing" => Some(
+            Dependency::EcrDkr | Dependency::Registry => Some(format!("{subject}: not found")),
+            Dependency::Ssm => Some(format!("invalid ssm parameters: {subject}")),
+            Dependency::Logs => api("ResourceNotFoundException", "The specified log group does not exist."),
+            Dependency::SecretsManager if code == "VersionMissing" => Some(
                 "ResourceNotFoundException: Secrets Manager can't find the specified secret value for staging label"
                     .into(),
             ),
-            Role::SecretsManager => {
+            Dependency::SecretsManager => {
                 api("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
             }
-            Role::EnvironmentFile => api("NoSuchKey", "The specified key does not exist."),
+            Dependency::EnvironmentFile => api("NoSuchKey", "The specified key does not exist."),
             _ => None,
         },
         Failure::WrongForm if code == "JsonKeyMissing" => {
@@ -226,7 +229,7 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
         }
         Failure::WrongForm => Some("trying to retrieve secret with value resulted in error: invalid character".into()),
         Failure::WrongPlatform => Some("image Manifest does not contain descriptor matching platform".into()),
-        Failure::WrongDigest if seen.role == Role::S3 => Some("filesystem layer verification failed".into()),
+        Failure::WrongDigest if seen.dependency == Dependency::S3 => Some("filesystem layer verification failed".into()),
         Failure::ServiceFailure => Some("503 Service Unavailable".into()),
         // containerd parses a manifest as the SDK does.
         Failure::UnexpectedAnswer => Some(strange.into()),
@@ -236,8 +239,8 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
 
 /// Of a layer's bytes, and not of the manifest.
 fn is_layer(seen: &Observation) -> bool {
-    seen.role != Role::EnvironmentFile
-        && (seen.role == Role::S3 || matches!(seen.phase, Phase::Blob | Phase::Fetch))
+    seen.dependency != Dependency::EnvironmentFile
+        && (seen.dependency == Dependency::S3 || matches!(seen.phase, Phase::Blob | Phase::Fetch))
 }
 
 fn denial(seen: &Observation) -> Option<&Denial> {
@@ -288,30 +291,30 @@ fn in_silence(seen: &Observation, transport: &str) -> String {
     let sent = format!(
         "https response error StatusCode: 0, RequestID: , request send failed, Post \"https://{host}/\": {transport}"
     );
-    match seen.role {
-        Role::SecretsManager => format!(
+    match seen.dependency {
+        Dependency::SecretsManager => format!(
             "{UNABLE} unable to retrieve secret from asm: There is a connection issue between the task and AWS Secrets \
              Manager. {check} failed to fetch secret {subject} from secrets manager: operation error Secrets Manager: \
              GetSecretValue, {sent}"
         ),
-        Role::Ssm => format!(
+        Dependency::Ssm => format!(
             "{UNABLE} unable to retrieve secrets from ssm: The task cannot pull secrets from AWS Systems Manager. There \
              is a connection issue between the task and AWS Systems Manager Parameter Store. {check} operation error \
              SSM: GetParameters, {sent}"
         ),
-        Role::EcrApi => format!(
+        Dependency::EcrApi => format!(
             "{UNABLE} The task cannot pull registry auth from Amazon ECR: There is a connection issue between the task \
              and Amazon ECR. {check} operation error ECR: GetAuthorizationToken, exceeded maximum number of attempts, \
              3, {sent}"
         ),
         // A helper process opens the stream, and what hangs is killed without a word of why.
-        Role::Logs if transport.ends_with("i/o timeout") && seen.phase == Phase::Connect => {
+        Dependency::Logs if transport.ends_with("i/o timeout") && seen.phase == Phase::Connect => {
             "ResourceInitializationError: failed to validate logger args: The task cannot find the Amazon CloudWatch log \
              group defined in the task definition. There is a connection issue between the task and Amazon CloudWatch. \
              Check your network configuration. : signal: killed"
                 .into()
         }
-        Role::Logs => format!(
+        Dependency::Logs => format!(
             "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: failed \
              to create Cloudwatch log stream: operation error CloudWatch Logs: CreateLogStream, {sent}"
         ),
@@ -319,11 +322,11 @@ fn in_silence(seen: &Observation, transport: &str) -> String {
             "CannotPullContainerError: ref pull has been retried 5 time(s): failed to copy: httpReadSeeker: failed open: \
              failed to do request: Get {subject}: {transport}"
         ),
-        Role::EnvironmentFile => format!(
+        Dependency::EnvironmentFile => format!(
             "ResourceInitializationError: failed to download env files: file download command: non empty error stream: \
              RequestError: send request failed caused by: {transport}"
         ),
-        Role::Efs => format!(
+        Dependency::Efs => format!(
             "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: stderr: {}",
             if seen.phase == Phase::Resolve {
                 format!("Failed to resolve \"{host}\" - check that your file system ID is correct")
@@ -342,19 +345,19 @@ fn in_silence(seen: &Observation, transport: &str) -> String {
 fn in_answer(seen: &Observation, said: &str) -> String {
     let old = format!("{UNABLE} execution resource retrieval failed: unable to retrieve");
     let subject = seen.subject.as_deref().unwrap_or_default();
-    match seen.role {
-        Role::SecretsManager => format!(
+    match seen.dependency {
+        Dependency::SecretsManager => format!(
             "{old} secret from asm: service call has been retried 1 time(s): failed to fetch secret {subject} from \
              secrets manager: operation error Secrets Manager: GetSecretValue, {said}"
         ),
-        Role::Ssm => {
+        Dependency::Ssm => {
             format!("{old} secrets from ssm: service call has been retried 1 time(s): {said}")
         }
-        Role::EcrApi => format!(
+        Dependency::EcrApi => format!(
             "{old} ecr registry auth: service call has been retried 1 time(s): operation error ECR: \
              GetAuthorizationToken, {said}"
         ),
-        Role::Logs => format!(
+        Dependency::Logs => format!(
             "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: failed \
              to create Cloudwatch log stream: operation error CloudWatch Logs: CreateLogStream, {said}"
         ),
@@ -362,10 +365,10 @@ fn in_answer(seen: &Observation, said: &str) -> String {
             "CannotPullContainerError: ref pull has been retried 1 time(s): failed to copy: httpReadSeeker: failed open: \
              {said}"
         ),
-        Role::EnvironmentFile => {
+        Dependency::EnvironmentFile => {
             format!("ResourceInitializationError: failed to download env files: {said}")
         }
-        Role::Efs => format!(
+        Dependency::Efs => format!(
             "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: stderr: \
              b'mount.nfs4: access denied by server while mounting 127.0.0.1:/': {said}"
         ),

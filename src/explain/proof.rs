@@ -4,7 +4,7 @@ use super::reading::Reading;
 use super::words::Sign;
 use super::{Explanation, Step};
 use crate::cause::Family;
-use crate::observation::{Role, Scope};
+use crate::observation::{Dependency, Scope};
 use crate::owner::RANGES_DATE;
 use crate::redact::shorten;
 
@@ -114,7 +114,9 @@ fn name(reading: &Reading, proven: &mut Vec<String>) {
         return;
     };
     let quote = dial.quote(&reading.plain);
-    let aws = reading.role.is_some_and(Role::has_interface_endpoint);
+    let aws = reading
+        .dependency
+        .is_some_and(Dependency::has_interface_endpoint);
     match reading.scope() {
         Some(Scope::Public) => proven.push(with(reading, "the name resolved to a public address", quote)),
         _ if aws => proven.push(with(

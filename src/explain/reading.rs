@@ -3,16 +3,16 @@
 use std::net::IpAddr;
 
 use super::Step;
+use super::dependencies::{dependency_of_host, step_of_action, step_of_host};
 use super::foreign::is_foreign;
 use super::parts::{self, Parts};
 use super::phrases::{NAME, OPERATION, PART};
 use super::plain::Plain;
 use super::rank;
-use super::roles::{role_of_host, step_of_action, step_of_host};
 use super::words::{self, Hit, Sign};
 use crate::cause::Family;
 use crate::endpoints::{Region, layer_host};
-use crate::observation::{Role, Scope};
+use crate::observation::{Dependency, Scope};
 use crate::owner::owner;
 use crate::place::Place;
 use crate::redact::redact;
@@ -32,7 +32,7 @@ pub struct Reading {
     /// What shows how it failed: the strongest sign.
     pub sign: Option<Sign>,
     /// Whose way it is in.
-    pub role: Option<Role>,
+    pub dependency: Option<Dependency>,
     /// The host that was asked.
     pub host: Option<String>,
     /// Who owns the address that was dialled.
@@ -63,7 +63,7 @@ impl Reading {
             parts,
             step: Step::Unknown,
             sign: None,
-            role: None,
+            dependency: None,
             host: None,
             owner,
             mistyped: None,
@@ -89,7 +89,7 @@ impl Reading {
             }
             _ => {}
         }
-        reading.role = reading.find_role();
+        reading.dependency = reading.find_dependency();
         reading.host = reading.find_host();
         reading
     }
@@ -100,7 +100,9 @@ impl Reading {
         match self.sign {
             // Docker Hub's commonest refusal is its rate limit; Amazon ECR's and Amazon S3's is a
             // policy.
-            Some(Sign::UnexpectedStatus) if self.role == Some(Role::Registry) => Family::Limit,
+            Some(Sign::UnexpectedStatus) if self.dependency == Some(Dependency::Registry) => {
+                Family::Limit
+            }
             Some(sign) => rank::family(sign, self.step),
             None => Family::Unknown,
         }
@@ -226,12 +228,12 @@ impl Reading {
         best.map_or(Step::Unknown, |((step, _), _)| step)
     }
 
-    fn find_role(&self) -> Option<Role> {
+    fn find_dependency(&self) -> Option<Dependency> {
         let host = self
             .parts
             .host
             .as_ref()
-            .and_then(|host| role_of_host(&host.value));
+            .and_then(|host| dependency_of_host(&host.value));
         let is_ssm = || {
             let dense = &self.plain.dense;
             ["ssm", "parameterstore", "systemsmanager"]
@@ -240,32 +242,32 @@ impl Reading {
                 || self.sign == Some(Sign::ParameterMissing)
         };
         match self.step {
-            Step::AssumeRole => Some(Role::Credentials),
+            Step::AssumeRole => Some(Dependency::Credentials),
             Step::Secrets => Some(host.unwrap_or_else(|| {
                 if is_ssm() {
-                    Role::Ssm
+                    Dependency::Ssm
                 } else {
-                    Role::SecretsManager
+                    Dependency::SecretsManager
                 }
             })),
-            Step::RegistryAuth => Some(Role::EcrApi),
-            Step::LogDriver => Some(Role::Logs),
-            Step::ImageLayer if host == Some(Role::Registry) => Some(Role::Registry),
+            Step::RegistryAuth => Some(Dependency::EcrApi),
+            Step::LogDriver => Some(Dependency::Logs),
+            Step::ImageLayer if host == Some(Dependency::Registry) => Some(Dependency::Registry),
             // The task's own disk is nobody's way.
             Step::ImageLayer if self.sign == Some(Sign::DiskFull) => None,
             // In the place of the bucket's URL the text has the image. A URL of the registry is the
             // registry's.
             Step::ImageLayer
-                if host == Some(Role::EcrDkr) && self.plain.dense.contains("/blobs/") =>
+                if host == Some(Dependency::EcrDkr) && self.plain.dense.contains("/blobs/") =>
             {
-                Some(Role::EcrDkr)
+                Some(Dependency::EcrDkr)
             }
-            Step::ImageLayer => Some(Role::S3),
-            Step::EnvironmentFile => Some(Role::EnvironmentFile),
-            Step::FileSystem => Some(Role::Efs),
+            Step::ImageLayer => Some(Dependency::S3),
+            Step::EnvironmentFile => Some(Dependency::EnvironmentFile),
+            Step::FileSystem => Some(Dependency::Efs),
             Step::ImageManifest => host,
             Step::NetworkInterface | Step::ContainerStart | Step::Unknown => {
-                host.filter(|role| *role != Role::Registry)
+                host.filter(|dependency| *dependency != Dependency::Registry)
             }
         }
     }
@@ -278,7 +280,7 @@ impl Reading {
             .is_some_and(|owner| owner.starts_with("S3 "));
         if self.step == Step::ImageLayer
             && in_s3
-            && host.as_deref().and_then(role_of_host) == Some(Role::EcrDkr)
+            && host.as_deref().and_then(dependency_of_host) == Some(Dependency::EcrDkr)
         {
             let region = host
                 .iter()

@@ -1,5 +1,5 @@
-//! A plan as JSON: what is wanted. Hosts, roles and phases follow from it; they are printed for who
-//! reads, and not needed.
+//! A plan as JSON: what is wanted. Hosts, dependencies and phases follow from it; they are printed
+//! for who reads, and not needed.
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -93,10 +93,10 @@ impl From<Plan> for Form {
             let target = targets
                 .iter()
                 .find(|target| target.key == connection.target)?;
-            let (role, host, port) = (target.role, target.host.clone(), target.port);
+            let (dependency, host, port) = (target.dependency, target.host.clone(), target.port);
             let tcp_only = !target.phases.contains(&Phase::Handshake);
             Some(ConnectionWanted {
-                role,
+                dependency,
                 host,
                 port,
                 tcp_only,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConnectionWanted, ImageWanted, Platform};
 use crate::endpoints::{self, Partition, Region, Service, Variant};
-use crate::observation::Role;
+use crate::observation::Dependency;
 use crate::reference::{Reference, Registry};
 
 /// A container that AWS adds.
@@ -106,7 +106,7 @@ impl Injected {
 pub fn execute_command(region: &Region) -> ConnectionWanted {
     let host = endpoints::api_host(Service::SsmMessages, region, Variant::default());
     ConnectionWanted {
-        role: Role::SsmMessages,
+        dependency: Dependency::SsmMessages,
         host,
         port: 443,
         tcp_only: false,
@@ -126,7 +126,7 @@ pub fn service_connect(region: &Region) -> Result<ConnectionWanted, String> {
     let host = format!("ecs-sc.{region}.{}", region.partition().dual_stack_suffix());
     let subject = "Service Connect".to_owned();
     Ok(ConnectionWanted {
-        role: Role::ServiceConnect,
+        dependency: Dependency::ServiceConnect,
         host,
         port: 443,
         tcp_only: false,

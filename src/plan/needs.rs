@@ -14,7 +14,7 @@ pub use rules::{AclRule, Flow, Group, GroupRule, Peer};
 
 use super::{Plan, Unchecked};
 use crate::endpoints::Region;
-use crate::observation::Role;
+use crate::observation::Dependency;
 
 /// The name of the form that needs have as JSON.
 pub const SCHEMA: &str = "pullprobe/needs/v1";
@@ -195,17 +195,27 @@ impl Needs {
     }
 
     fn remarks(&self, plan: &Plan) -> Vec<String> {
-        let any = |role: Role| plan.targets.iter().any(|target| target.role == role);
+        let any = |dependency: Dependency| {
+            plan.targets
+                .iter()
+                .any(|target| target.dependency == dependency)
+        };
         let remarks = [
             (true, DNS),
             (self.has_interface_endpoint(), PRIVATE_DNS),
             (self.gateway().is_some(), PREFIX_LIST),
-            (any(Role::SecretsManager) || any(Role::Ssm), NO_KMS),
-            (any(Role::Efs), FILE_SYSTEM),
-            (any(Role::EnvironmentFile), BUCKET_REGION),
             (
-                any(Role::LogRouter)
-                    || plan.unchecked.iter().any(|one| one.role == Role::LogRouter),
+                any(Dependency::SecretsManager) || any(Dependency::Ssm),
+                NO_KMS,
+            ),
+            (any(Dependency::Efs), FILE_SYSTEM),
+            (any(Dependency::EnvironmentFile), BUCKET_REGION),
+            (
+                any(Dependency::LogRouter)
+                    || plan
+                        .unchecked
+                        .iter()
+                        .any(|one| one.dependency == Dependency::LogRouter),
                 LOG_ROUTER,
             ),
             (
@@ -217,12 +227,13 @@ impl Needs {
             (self.has_open_account(), ACCOUNT),
             (!self.beyond.is_empty(), BEYOND),
         ];
-        let unknown = plan
-            .unchecked
-            .iter()
-            .map(|Unchecked { role, subject, why }| {
-                format!("What {role} {subject} needs is not in here: {why}.")
-            });
+        let unknown = plan.unchecked.iter().map(
+            |Unchecked {
+                 dependency,
+                 subject,
+                 why,
+             }| { format!("What {dependency} {subject} needs is not in here: {why}.") },
+        );
         let known = remarks
             .into_iter()
             .filter(|(holds, _)| *holds)

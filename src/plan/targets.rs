@@ -6,7 +6,7 @@ use super::{
     ValueFrom,
 };
 use crate::endpoints::{self, Region, Service, Variant};
-use crate::observation::{Phase, Role};
+use crate::observation::{Dependency, Phase};
 use crate::reference::Registry;
 
 /// The hosts collected so far.
@@ -17,14 +17,14 @@ pub(super) struct Targets<'a> {
 
 impl Targets<'_> {
     pub fn secret(&mut self, value_from: ValueFrom) -> SecretRead {
-        let (role, service) = match value_from {
-            ValueFrom::Secret { .. } => (Role::SecretsManager, Service::SecretsManager),
-            ValueFrom::Parameter { .. } => (Role::Ssm, Service::Ssm),
+        let (dependency, service) = match value_from {
+            ValueFrom::Secret { .. } => (Dependency::SecretsManager, Service::SecretsManager),
+            ValueFrom::Parameter { .. } => (Dependency::Ssm, Service::Ssm),
         };
         let region = value_from.region().unwrap_or(self.region);
         let host = endpoints::api_host(service, region, Variant::default());
         SecretRead {
-            target: self.add(role, host, 443, &[Phase::Read]),
+            target: self.add(dependency, host, 443, &[Phase::Read]),
             value_from,
         }
     }
@@ -40,7 +40,7 @@ impl Targets<'_> {
         };
         let host = endpoints::api_host(Service::SecretsManager, &region, Variant::default());
         Ok(Login {
-            target: self.add(Role::SecretsManager, host, 443, &[Phase::Read]),
+            target: self.add(Dependency::SecretsManager, host, 443, &[Phase::Read]),
             secret,
             region,
         })
@@ -54,13 +54,13 @@ impl Targets<'_> {
         // Fargate asks api.ecr by its IPv4 name even for a dual-stack image URI
         // (containers-roadmap#2792).
         let api = endpoints::api_host(Service::EcrApi, region, Variant::default());
-        Some(self.add(Role::EcrApi, api, 443, &[Phase::Authorize]))
+        Some(self.add(Dependency::EcrApi, api, 443, &[Phase::Authorize]))
     }
 
     pub fn log(&mut self, log: LogDestination) -> LogDestination {
         let host = endpoints::api_host(Service::Logs, &log.region, Variant::default());
         LogDestination {
-            target: self.add(Role::Logs, host, 443, &[Phase::Write]),
+            target: self.add(Dependency::Logs, host, 443, &[Phase::Write]),
             ..log
         }
     }
@@ -70,7 +70,7 @@ impl Targets<'_> {
         let (bucket, key) = object_of(&arn)?;
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
         let host = endpoints::bucket_host(&bucket, self.region);
-        let target = self.add(Role::EnvironmentFile, host, 443, &[Phase::Fetch]);
+        let target = self.add(Dependency::EnvironmentFile, host, 443, &[Phase::Fetch]);
         Ok(EnvironmentFile {
             arn,
             bucket,
@@ -89,7 +89,7 @@ impl Targets<'_> {
         } = wanted;
         let host = endpoints::file_system_host(&id, self.region);
         let target = self.insert(
-            Role::Efs,
+            Dependency::Efs,
             host,
             NFS,
             &[Phase::Resolve, Phase::Connect, Phase::Mount],
@@ -106,7 +106,7 @@ impl Targets<'_> {
 
     pub fn connection(&mut self, wanted: ConnectionWanted) -> Connection {
         let ConnectionWanted {
-            role,
+            dependency,
             host,
             port,
             tcp_only,
@@ -115,7 +115,7 @@ impl Targets<'_> {
         let phases = [Phase::Resolve, Phase::Connect, Phase::Handshake];
         let phases = if tcp_only { &phases[..2] } else { &phases };
         Connection {
-            target: self.insert(role, host, port, phases),
+            target: self.insert(dependency, host, port, phases),
             subject,
         }
     }
@@ -135,14 +135,14 @@ impl Targets<'_> {
         let (host, port) = (reference.host(), reference.port());
         let (registry, layers) = match &reference.registry {
             Registry::Ecr { region, .. } => {
-                let registry = self.add(Role::EcrDkr, host, port, &[Manifest, Blob]);
+                let registry = self.add(Dependency::EcrDkr, host, port, &[Manifest, Blob]);
                 (
                     registry,
-                    Some(self.add(Role::S3, endpoints::layer_host(region), 443, &[Fetch])),
+                    Some(self.add(Dependency::S3, endpoints::layer_host(region), 443, &[Fetch])),
                 )
             }
             Registry::Other { .. } => (
-                self.add(Role::Registry, host, port, &[Manifest, Blob, Fetch]),
+                self.add(Dependency::Registry, host, port, &[Manifest, Blob, Fetch]),
                 None,
             ),
         };
@@ -157,32 +157,41 @@ impl Targets<'_> {
     }
 
     /// Adds an HTTPS host, or finds it, and returns its key.
-    fn add(&mut self, role: Role, host: String, port: u16, then: &[Phase]) -> String {
+    fn add(&mut self, dependency: Dependency, host: String, port: u16, then: &[Phase]) -> String {
         self.insert(
-            role,
+            dependency,
             host,
             port,
             &[&[Phase::Resolve, Phase::Connect, Phase::Handshake], then].concat(),
         )
     }
 
-    fn insert(&mut self, role: Role, host: String, port: u16, phases: &[Phase]) -> String {
+    fn insert(
+        &mut self,
+        dependency: Dependency,
+        host: String,
+        port: u16,
+        phases: &[Phase],
+    ) -> String {
         if let Some(known) = self
             .all
             .iter()
-            .find(|t| (t.role, &t.host, t.port) == (role, &host, port))
+            .find(|t| (t.dependency, &t.host, t.port) == (dependency, &host, port))
         {
             return known.key.clone();
         }
-        let first_of_its_role = self.all.iter().all(|target| target.role != role);
-        let key = if first_of_its_role {
-            role.to_string()
+        let first_of_its_dependency = self
+            .all
+            .iter()
+            .all(|target| target.dependency != dependency);
+        let key = if first_of_its_dependency {
+            dependency.to_string()
         } else {
-            format!("{role}@{host}")
+            format!("{dependency}@{host}")
         };
         self.all.push(Target {
             key: key.clone(),
-            role,
+            dependency,
             host,
             port,
             phases: phases.to_vec(),

@@ -77,7 +77,7 @@ fn a_plan_reads_back_from_its_own_json_and_nothing_else() {
         }
     }
     let host = r#"{"schema":"pullprobe/plan/v1","region":"eu-west-1","platform":"linux/amd64",
-        "connections":[{"role":"splunk","host":"a/b","subject":"x"}]}"#;
+        "connections":[{"dependency":"splunk","host":"a/b","subject":"x"}]}"#;
     assert!(
         Plan::from_json(host)
             .unwrap_err()
@@ -152,14 +152,14 @@ fn large(containers: usize, secrets: usize) -> Plan {
             transit_encryption: true,
         }],
         connections: vec![ConnectionWanted {
-            role: Role::SsmMessages,
+            dependency: Dependency::SsmMessages,
             host: "ssmmessages.eu-west-1.amazonaws.com".into(),
             port: 443,
             tcp_only: false,
             subject: "ECS Exec".into(),
         }],
         unchecked: vec![Unchecked {
-            role: Role::Efs,
+            dependency: Dependency::Efs,
             subject: "fs-0".into(),
             why: "its policy".into(),
         }],

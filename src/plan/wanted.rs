@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Expect, Platform, Unchecked, ValueFrom};
 use crate::endpoints::Region;
-use crate::observation::Role;
+use crate::observation::Dependency;
 use crate::reference::{InvalidReference, Reference};
 
 /// Everything that is asked for. What will be contacted for it is the plan's.
@@ -130,7 +130,7 @@ pub struct FileSystemWanted {
 #[serde(deny_unknown_fields)]
 pub struct ConnectionWanted {
     /// What it is to the task.
-    pub role: Role,
+    pub dependency: Dependency,
     /// Its name.
     pub host: String,
     /// TCP port.

@@ -12,7 +12,7 @@ use super::exchange::{self, Ask, Exchanged, Read};
 use super::manifest::{Config, Descriptor, Manifest};
 use super::pull::Session;
 use super::target;
-use crate::observation::{Failure, Observation, Outcome, Phase, Role};
+use crate::observation::{Dependency, Failure, Observation, Outcome, Phase};
 use crate::plan::Target;
 
 /// First bytes of each layer. More than Linux's and AWS's initial congestion window (ten segments,
@@ -118,14 +118,14 @@ impl Session<'_> {
                 climb.clone()
             }
             _ => {
-                let role = if self.pull.token.is_some() {
-                    Role::S3
+                let dependency = if self.pull.token.is_some() {
+                    Dependency::S3
                 } else {
-                    Role::Registry
+                    Dependency::Registry
                 };
                 let climb = self.pull.discovered.climb(
                     &self.pull.probe,
-                    role,
+                    dependency,
                     &place.host,
                     place.port,
                     &[Phase::Fetch],

@@ -1,6 +1,6 @@
 //! `clock/read`: this machine's clock against those of the services.
 
-use crate::observation::{Answer, Failure, Observation, Outcome, Phase, Role};
+use crate::observation::{Answer, Dependency, Failure, Observation, Outcome, Phase};
 use crate::vantage::ClockDrift;
 
 /// AWS refuses a signature whose time is more than five minutes off (facts: denials, section 5).
@@ -44,7 +44,12 @@ pub fn observe(observations: &[Observation], drift: Option<&ClockDrift>) -> Obse
         },
         Some(_) => Outcome::Passed,
     };
-    let mut observation = Observation::new(Role::Clock.name(), Role::Clock, Phase::Read, outcome);
+    let mut observation = Observation::new(
+        Dependency::Clock.name(),
+        Dependency::Clock,
+        Phase::Read,
+        outcome,
+    );
     if let Some(offset) = median {
         observation.detail = format!("{} s from the median of {} services", -offset, voices.len());
         observation.answer = Some(Answer {
@@ -75,7 +80,8 @@ mod tests {
     use super::*;
 
     fn answered(target: &str, offset: i64) -> Observation {
-        let mut observation = Observation::new(target, Role::Logs, Phase::Write, Outcome::Passed);
+        let mut observation =
+            Observation::new(target, Dependency::Logs, Phase::Write, Outcome::Passed);
         observation.answer = Some(Answer {
             clock_offset_s: Some(offset),
             ..Answer::default()

@@ -41,7 +41,7 @@ pub fn complete(observations: &mut Vec<Observation>, plan: &Plan, ended: Option<
             .unwrap_or_else(|| "the phase before it".into());
         let mut unreached = Observation::new(
             &target.key,
-            target.role,
+            target.dependency,
             phase,
             Outcome::NotReached { blocked_by },
         );
@@ -51,7 +51,7 @@ pub fn complete(observations: &mut Vec<Observation>, plan: &Plan, ended: Option<
     }
     supersede(observations, plan);
     observations.sort_by(|a, b| {
-        (a.role, a.target(), a.phase, &a.id).cmp(&(b.role, b.target(), b.phase, &b.id))
+        (a.dependency, a.target(), a.phase, &a.id).cmp(&(b.dependency, b.target(), b.phase, &b.id))
     });
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::target::{Climb, Probe};
-use crate::observation::{Phase, Role};
+use crate::observation::{Dependency, Phase};
 use crate::plan::Target;
 
 /// Redirects and token services. Each host is climbed once, whoever names it first.
@@ -12,7 +12,7 @@ use crate::plan::Target;
 pub struct Discovered(Arc<Mutex<BTreeMap<Place, Climb>>>);
 
 /// Role, host and port.
-type Place = (Role, String, u16);
+type Place = (Dependency, String, u16);
 
 /// Hosts that answers may add to a run.
 const MAX_DISCOVERED: usize = 16;
@@ -22,13 +22,13 @@ impl Discovered {
     pub fn climb(
         &self,
         probe: &Probe,
-        role: Role,
+        dependency: Dependency,
         host: &str,
         port: u16,
         then: &[Phase],
     ) -> Option<Climb> {
         let mut climbs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = (role, host.to_owned(), port);
+        let place = (dependency, host.to_owned(), port);
         if let Some(known) = climbs.get(&place) {
             return Some(known.clone());
         }
@@ -40,12 +40,12 @@ impl Discovered {
             .chain(then)
             .copied()
             .collect();
-        let key = Self::key(role, host, port);
+        let key = Self::key(dependency, host, port);
         let climb = Climb::start(
             probe.clone(),
             Target {
                 key,
-                role,
+                dependency,
                 host: host.to_owned(),
                 port,
                 phases,
@@ -56,11 +56,11 @@ impl Discovered {
     }
 
     /// The key of a discovered target.
-    pub fn key(role: Role, host: &str, port: u16) -> String {
+    pub fn key(dependency: Dependency, host: &str, port: u16) -> String {
         if port == 443 {
-            format!("{role}@{host}")
+            format!("{dependency}@{host}")
         } else {
-            format!("{role}@{host}:{port}")
+            format!("{dependency}@{host}:{port}")
         }
     }
 }

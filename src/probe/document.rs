@@ -24,7 +24,7 @@ use super::{Recorder, Setting, SharedCredentials};
 use crate::aws::credentials::Credentials;
 use crate::aws::sign;
 use crate::endpoints::{self, Region, Service, Variant};
-use crate::observation::{Failure, Observation, Phase, Role};
+use crate::observation::{Dependency, Failure, Observation, Phase};
 use crate::plan::Target;
 use crate::plan::task_definition::MAX_SIZE;
 
@@ -90,7 +90,7 @@ pub async fn read(
         Document::Parameter { name, region } => {
             let region = region.as_ref().unwrap_or(task_region);
             let host = endpoints::api_host(Service::Ssm, region, Variant::default());
-            let reached = reader.reach(Role::Ssm, host, &mut seen).await?;
+            let reached = reader.reach(Dependency::Ssm, host, &mut seen).await?;
             reader.parameter(name, region, &reached).await
         }
         Document::Object { bucket, key } => {
@@ -130,14 +130,14 @@ pub const OTHERWISE: &str = "hand the plan over with --plan instead, or name ima
 impl Reader<'_> {
     async fn reach(
         &self,
-        role: Role,
+        dependency: Dependency,
         host: String,
         seen: &mut UnboundedReceiver<Box<Observation>>,
     ) -> Result<Arc<Reached>, String> {
         let phases = vec![Phase::Resolve, Phase::Connect, Phase::Handshake];
         let target = Target {
-            key: role.to_string(),
-            role,
+            key: dependency.to_string(),
+            dependency,
             host: host.clone(),
             port: 443,
             phases,
@@ -213,7 +213,7 @@ impl Reader<'_> {
             format!("/{bucket}")
         };
         let reached = self
-            .reach(Role::S3, host, seen)
+            .reach(Dependency::S3, host, seen)
             .await
             .map_err(Refused::Said)?;
         let ask = self

@@ -21,7 +21,7 @@ use super::{SharedCredentials, login};
 use crate::aws::credentials::Credentials;
 use crate::aws::sign;
 use crate::endpoints::{self, Region};
-use crate::observation::{Failure, Observation, Outcome, Phase, Role};
+use crate::observation::{Dependency, Failure, Observation, Outcome, Phase};
 use crate::plan::{EnvironmentFile, Plan};
 
 /// A location has one short word in it.
@@ -94,7 +94,7 @@ impl Fetch {
             let host = endpoints::bucket_host(&self.bucket, &region);
             let climb = self.discovered.climb(
                 &self.probe,
-                Role::EnvironmentFile,
+                Dependency::EnvironmentFile,
                 &host,
                 443,
                 &[Phase::Fetch],
@@ -108,7 +108,7 @@ impl Fetch {
             let Some(reached) = climb.reached().await else {
                 let blocked_by = format!(
                     "{}/handshake",
-                    Discovered::key(Role::EnvironmentFile, &host, 443)
+                    Discovered::key(Dependency::EnvironmentFile, &host, 443)
                 );
                 let outcome = Outcome::NotReached { blocked_by };
                 return files

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::rpc;
 use super::target::{self, Probe};
-use crate::observation::{Failure, Observation, Outcome, Phase, Role};
+use crate::observation::{Dependency, Failure, Observation, Outcome, Phase};
 use crate::plan::{FileSystem, Target};
 
 /// NULL does no work, so an answer takes one round trip. The EFS mount helper gives a whole mount
@@ -76,7 +76,7 @@ pub fn say_what_is_not_tried(probe: &Probe, volume: &FileSystem) {
     );
     let mut left_out = Observation::new(
         &volume.target,
-        Role::Efs,
+        Dependency::Efs,
         Phase::Mount,
         Outcome::NotChecked { why },
     );

@@ -209,7 +209,7 @@ impl Session<'_> {
                 } else {
                     self.pull.discovered.climb(
                         &self.pull.probe,
-                        registry.role,
+                        registry.dependency,
                         host,
                         *port,
                         &[Phase::Authorize],
@@ -219,7 +219,7 @@ impl Session<'_> {
                 let Some(service) = climb.reached().await else {
                     return Err(format!(
                         "{}/handshake",
-                        Discovered::key(registry.role, host, *port)
+                        Discovered::key(registry.dependency, host, *port)
                     ));
                 };
                 let reference = &self.pull.reference;

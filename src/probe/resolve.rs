@@ -10,7 +10,7 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::time::{sleep, timeout};
 
 use crate::dns::{NoReply, Reply, failure_of, question};
-use crate::observation::{Failure, Lookup, LookupResult, Purpose, Role};
+use crate::observation::{Dependency, Failure, Lookup, LookupResult, Purpose};
 
 /// The next resolver of the list is asked when the one before it has been silent for this long:
 /// sooner than libc's five seconds, because the run has a deadline, later than any healthy answer.
@@ -45,7 +45,7 @@ impl Resolver {
     }
 
     /// A and AAAA of `host`, at once. When neither has an address, also what explains it.
-    pub async fn resolve(&self, role: Role, host: &str) -> Resolution {
+    pub async fn resolve(&self, dependency: Dependency, host: &str) -> Resolution {
         if let Ok(address) = host.parse() {
             return Resolution {
                 addresses: Ok(vec![address]),
@@ -81,7 +81,7 @@ impl Resolver {
             .unwrap_or(Failure::NoAddress);
         // A resolver that has been silent for seconds would only be silent again.
         if failure != Failure::TimedOut && failure != Failure::Unreachable {
-            lookups.extend(self.explain(role, host, &lookups).await);
+            lookups.extend(self.explain(dependency, host, &lookups).await);
         }
         Resolution {
             addresses: Err(failure),
@@ -90,10 +90,10 @@ impl Resolver {
     }
 
     /// The questions whose answers tell a dead name from a dead zone and a dead resolver.
-    async fn explain(&self, role: Role, host: &str, known: &[Lookup]) -> Vec<Lookup> {
+    async fn explain(&self, dependency: Dependency, host: &str, known: &[Lookup]) -> Vec<Lookup> {
         let zone_unknown = known.iter().all(|lookup| lookup.zone.is_none());
         let zone = zone_unknown.then(|| (host.to_owned(), RecordType::SOA, Purpose::Zone));
-        let clues = clues(role, host)
+        let clues = clues(dependency, host)
             .into_iter()
             .map(|(name, purpose)| (name, RecordType::A, purpose));
         let questions = clues
@@ -178,31 +178,32 @@ impl Resolver {
 
 /// A name of the same service family, and a random label under the family's zone where the public
 /// zone has a wildcard.
-fn clues(role: Role, host: &str) -> Vec<(String, Purpose)> {
+fn clues(dependency: Dependency, host: &str) -> Vec<(String, Purpose)> {
     let random = format!("pullprobe-{:08x}", std::process::id());
     let Some((_, zone)) = host.split_once('.') else {
         return Vec::new();
     };
-    let sibling = match role {
+    let sibling = match dependency {
         // 123456789012.dkr.ecr.<region>.… has api.ecr.<region>.… beside it.
-        Role::EcrDkr => zone.split_once('.').map(|(_, ecr)| format!("api.{ecr}")),
+        Dependency::EcrDkr => zone.split_once('.').map(|(_, ecr)| format!("api.{ecr}")),
         // api.ecr.<region>.… and logs.<region>.… live among the region's services, of which sts is
         // in every one.
-        Role::EcrApi => zone
+        Dependency::EcrApi => zone
             .split_once('.')
             .map(|(_, region)| format!("sts.{region}")),
-        Role::S3 => Some(zone.to_owned()),
-        Role::EnvironmentFile if !host.starts_with("s3.") => Some(zone.to_owned()),
+        Dependency::S3 => Some(zone.to_owned()),
+        Dependency::EnvironmentFile if !host.starts_with("s3.") => Some(zone.to_owned()),
         // fs-….efs.<region>.…
-        Role::Efs => zone
+        Dependency::Efs => zone
             .split_once('.')
             .map(|(_, region)| format!("sts.{region}")),
         _ => Some(format!("sts.{zone}")),
     };
-    let wildcard = matches!(role, Role::EcrDkr | Role::S3).then(|| format!("{random}.{zone}"));
+    let wildcard = matches!(dependency, Dependency::EcrDkr | Dependency::S3)
+        .then(|| format!("{random}.{zone}"));
     // A zone whose own name has an address and whose other names have none is a private one without
     // the wildcard.
-    let apex = (role == Role::EcrDkr).then(|| zone.to_owned());
+    let apex = (dependency == Dependency::EcrDkr).then(|| zone.to_owned());
     let clue = |name: Option<String>, purpose| name.map(|name| (name, purpose));
     let clues = [
         clue(sibling, Purpose::Sibling),

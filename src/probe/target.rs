@@ -232,7 +232,7 @@ async fn climb_target(probe: Probe, target: Target, stage: watch::Sender<Stage>)
     let resolution = probe
         .setting
         .resolver
-        .resolve(target.role, &target.host)
+        .resolve(target.dependency, &target.host)
         .await;
     let outcome = match resolution.addresses {
         Ok(_) => Outcome::Passed,
@@ -242,7 +242,7 @@ async fn climb_target(probe: Probe, target: Target, stage: watch::Sender<Stage>)
     resolved.lookups = resolution.lookups;
     let addresses = resolution.addresses.unwrap_or_default();
     resolved.presented = addresses.iter().map(ToString::to_string).collect();
-    if probe.setting.expect_private && target.role.has_interface_endpoint() {
+    if probe.setting.expect_private && target.dependency.has_interface_endpoint() {
         resolved.expected = vec!["an address inside the VPC".into()];
     }
     // Whether an answer is private is known here, where the place is known; a rule only compares.
@@ -432,7 +432,7 @@ fn with_ports(mut connected: Observation, ports: Option<SourcePorts>) -> Observa
 
 /// An observation of `target` that began at `started` and ends now.
 pub fn observe(target: &Target, phase: Phase, outcome: Outcome, started: Instant) -> Observation {
-    let mut observation = Observation::new(&target.key, target.role, phase, outcome);
+    let mut observation = Observation::new(&target.key, target.dependency, phase, outcome);
     observation.host.clone_from(&target.host);
     observation.elapsed_ms = crate::millis(started.elapsed());
     observation

@@ -85,7 +85,9 @@ fn headline(text: &mut String, explanation: &Explanation) {
     };
     let _ = writeln!(text, "{}", wrap(&format!("{whose}{line}"), 0));
     let target = [
-        explanation.role.map(|role| format!("role {role}")),
+        explanation
+            .dependency
+            .map(|dependency| format!("dependency {dependency}")),
         explanation.host.as_ref().map(|host| format!("host {host}")),
         explanation.peer.map(|peer| match &explanation.owner {
             Some(owner) => format!("address {peer} ({owner})"),

@@ -232,7 +232,7 @@ const LEGEND: [(&str, &str, &str); 5] = [
 ];
 
 fn matrix(page: &mut String, document: &Document, rows: &[Row<'_>]) {
-    let roles: Vec<(&str, Vec<(usize, &str)>)> = roles(document);
+    let dependencies: Vec<(&str, Vec<(usize, &str)>)> = dependencies(document);
     page.push_str(
         "<section aria-labelledby=\"matrix\">\n<h2 id=\"matrix\">Every vantage, every step</h2>\n<ul class=\"legend\">",
     );
@@ -246,11 +246,11 @@ fn matrix(page: &mut String, document: &Document, rows: &[Row<'_>]) {
         "</ul>\n<div class=\"scroll\" role=\"region\" aria-labelledby=\"matrix\" tabindex=\"0\">\n<table class=\"matrix\" \
          role=\"table\">\n<thead role=\"rowgroup\"><tr role=\"row\"><th role=\"columnheader\" scope=\"col\">vantage</th>",
     );
-    for (role, _) in &roles {
+    for (dependency, _) in &dependencies {
         let _ = write!(
             page,
             "<th role=\"columnheader\" scope=\"col\">{}</th>",
-            escape(role)
+            escape(dependency)
         );
     }
     page.push_str("</tr></thead>\n<tbody role=\"rowgroup\">\n");
@@ -278,11 +278,11 @@ fn matrix(page: &mut String, document: &Document, rows: &[Row<'_>]) {
                 row.names.len() - 1
             );
         }
-        for (role, phases) in &roles {
+        for (dependency, phases) in &dependencies {
             let _ = write!(
                 page,
-                "<td role=\"cell\"><span class=\"role\">{}</span><ul class=\"ladder\">",
-                escape(role)
+                "<td role=\"cell\"><span class=\"dependency\">{}</span><ul class=\"ladder\">",
+                escape(dependency)
             );
             for (n, phase) in phases {
                 cell(page, document, row.first, *n, phase);
@@ -301,19 +301,22 @@ fn matrix(page: &mut String, document: &Document, rows: &[Row<'_>]) {
     page.push_str("</section>\n");
 }
 
-/// Each role with its phases and their places among the facts.
-fn roles(document: &Document) -> Vec<(&str, Vec<(usize, &str)>)> {
-    let mut roles: Vec<(&str, Vec<(usize, &str)>)> = Vec::new();
+/// Each dependency with its phases and their places among the facts.
+fn dependencies(document: &Document) -> Vec<(&str, Vec<(usize, &str)>)> {
+    let mut dependencies: Vec<(&str, Vec<(usize, &str)>)> = Vec::new();
     for (n, fact) in document.facts.iter().enumerate() {
-        let Some((role, phase)) = fact.fact.rsplit_once('/') else {
+        let Some((dependency, phase)) = fact.fact.rsplit_once('/') else {
             continue;
         };
-        match roles.iter_mut().find(|(known, _)| *known == role) {
+        match dependencies
+            .iter_mut()
+            .find(|(known, _)| *known == dependency)
+        {
             Some((_, phases)) => phases.push((n, phase)),
-            None => roles.push((role, vec![(n, phase)])),
+            None => dependencies.push((dependency, vec![(n, phase)])),
         }
     }
-    roles
+    dependencies
 }
 
 fn cell(page: &mut String, document: &Document, vantage: usize, fact: usize, phase: &str) {

@@ -1,4 +1,4 @@
-//! The comparison as JUnit's XML: a suite for each vantage, a case for each role and phase.
+//! The comparison as JUnit's XML: a suite for each vantage, a case for each dependency and phase.
 //!
 //! Valid against the schema of Ant's JUnit reports, which asks for the most, and that of Jenkins,
 //! which allows the least.
@@ -135,9 +135,9 @@ fn observations<'r, 'a>(report: Option<&'r Report<'a>>, fact: &str) -> Vec<&'r O
         .unwrap_or_default();
     let of_fact = |seen: &&Observation<'_>| {
         seen.superseded_by.is_none()
-            && fact
-                .split_once('/')
-                .is_some_and(|(role, phase)| &*seen.role == role && &*seen.phase == phase)
+            && fact.split_once('/').is_some_and(|(dependency, phase)| {
+                &*seen.dependency == dependency && &*seen.phase == phase
+            })
     };
     all.iter().filter(of_fact).collect()
 }

@@ -46,27 +46,27 @@ fn contacts(text: &mut String, plan: &Plan) {
         let first = plan
             .targets
             .iter()
-            .map(|target| target.role.name().len())
+            .map(|target| target.dependency.name().len())
             .max()
             .unwrap_or_default();
         for target in &plan.targets {
             let place = format!("{}:{}", target.host, target.port);
             let phases: Vec<_> = target.phases.iter().map(|phase| phase.name()).collect();
-            // A name that would not fit beside its role has a line of its own.
+            // A name that would not fit beside its dependency has a line of its own.
             let fits = first + 2 + place.chars().count() <= WIDTH;
             let space = if fits {
-                format!("{:1$}", "", first - target.role.name().len())
+                format!("{:1$}", "", first - target.dependency.name().len())
             } else {
                 "\n".into()
             };
-            let _ = writeln!(text, "{}{space}  {place}", target.role);
+            let _ = writeln!(text, "{}{space}  {place}", target.dependency);
             let _ = writeln!(text, "{:first$}    {}", "", phases.join(" "));
         }
     }
     for unchecked in &plan.unchecked {
         let line = format!(
             "not checked: {} {}: {}",
-            unchecked.role, unchecked.subject, unchecked.why
+            unchecked.dependency, unchecked.subject, unchecked.why
         );
         let _ = writeln!(text, "{}", wrap(&line, 0));
     }

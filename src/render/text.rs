@@ -101,7 +101,7 @@ fn place(text: &mut String, report: &Report) {
         .clone()
         .map(|zone| format!("({zone})"));
     let place: Vec<String> = [address, subnet, zone].into_iter().flatten().collect();
-    let role = report
+    let dependency = report
         .identity
         .as_ref()
         .and_then(|identity| identity.role_arn.clone())
@@ -109,7 +109,7 @@ fn place(text: &mut String, report: &Report) {
     let run = format!("run {}, {} ms", report.run.id, report.run.elapsed_ms);
     for line in [
         Some(place.join(" ")).filter(|place| !place.is_empty()),
-        role,
+        dependency,
         Some(run),
     ]
     .into_iter()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pullprobe::demo::setting::{self, Setting};
 use pullprobe::demo::world::World;
-use pullprobe::observation::{Observation, Phase, Role};
+use pullprobe::observation::{Dependency, Observation, Phase};
 use pullprobe::plan::{Plan, Wanted};
 use pullprobe::probe::Sight;
 use pullprobe::report::Report;
@@ -74,11 +74,11 @@ impl Rehearsal {
 
     /// Sends the target of this role to another port.
     #[allow(dead_code, reason = "bad resolvers need no other port")]
-    pub fn set_port(&mut self, role: Role, port: u16) {
+    pub fn set_port(&mut self, dependency: Dependency, port: u16) {
         self.plan
             .targets
             .iter_mut()
-            .filter(|target| target.role == role)
+            .filter(|target| target.dependency == dependency)
             .for_each(|target| target.port = port);
     }
 
@@ -135,15 +135,17 @@ impl Rehearsal {
 
 /// The address of a role's server inside the demo's world.
 #[allow(dead_code, reason = "bad resolvers stand beside that world")]
-pub fn address(role: Role) -> Ipv4Addr {
-    setting::private_address(role).unwrap_or(setting::public_address(role))
+pub fn address(dependency: Dependency) -> Ipv4Addr {
+    setting::private_address(dependency).unwrap_or(setting::public_address(dependency))
 }
 
 /// What did not pass, and is no consequence of `victim`'s server.
-pub fn affected(report: &Report, victim: Role) -> Vec<&Observation> {
+pub fn affected(report: &Report, victim: Dependency) -> Vec<&Observation> {
     let consequence = |seen: &Observation| {
-        seen.role == victim
-            || (victim == Role::EcrDkr && seen.role == Role::S3 && seen.phase == Phase::Fetch)
+        seen.dependency == victim
+            || (victim == Dependency::EcrDkr
+                && seen.dependency == Dependency::S3
+                && seen.phase == Phase::Fetch)
     };
     report
         .observations

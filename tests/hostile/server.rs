@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pullprobe::demo::setting;
-use pullprobe::observation::Role;
+use pullprobe::observation::Dependency;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig};
@@ -52,8 +52,8 @@ pub struct Server {
 impl Server {
     /// Starts it at the address that the demo's names have, on a port of its own, and lets `roots`
     /// trust it.
-    pub fn start(role: Role, manner: Manner, roots: &mut RootCertStore) -> Self {
-        let address: Ipv4Addr = super::run::address(role);
+    pub fn start(dependency: Dependency, manner: Manner, roots: &mut RootCertStore) -> Self {
+        let address: Ipv4Addr = super::run::address(dependency);
         let listener = std::net::TcpListener::bind((address, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -63,7 +63,7 @@ impl Server {
         } else {
             0
         };
-        let tls = TlsAcceptor::from(certified(&setting::host(role), extra, roots));
+        let tls = TlsAcceptor::from(certified(&setting::host(dependency), extra, roots));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut clients = JoinSet::new();

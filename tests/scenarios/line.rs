@@ -3,55 +3,59 @@
 use std::net::{IpAddr, SocketAddr};
 
 use pullprobe::observation::{
-    Lookup, LookupResult, Observation, Outcome, Phase, Purpose, Role, Scope,
+    Dependency, Lookup, LookupResult, Observation, Outcome, Phase, Purpose, Scope,
 };
 use serde::de::DeserializeOwned;
 
 /// The rungs of each role, in order; a token service has `authorize` besides.
-pub fn ladder(role: Role) -> &'static [Phase] {
+pub fn ladder(dependency: Dependency) -> &'static [Phase] {
     use Phase::{
         Authorize, Blob, Connect, Fetch, Handshake, Manifest, Mount, Read, Resolve, Write,
     };
-    match role {
-        Role::EcrApi => &[Resolve, Connect, Handshake, Authorize],
-        Role::EcrDkr => &[Resolve, Connect, Handshake, Manifest, Blob],
-        Role::S3 | Role::EnvironmentFile => &[Resolve, Connect, Handshake, Fetch],
-        Role::Logs => &[Resolve, Connect, Handshake, Write],
-        Role::Registry => &[Resolve, Connect, Handshake, Manifest, Blob, Fetch],
-        Role::Efs => &[Resolve, Connect, Mount],
-        Role::Splunk | Role::LogRouter | Role::SsmMessages | Role::ServiceConnect => {
-            &[Resolve, Connect, Handshake]
-        }
-        Role::Credentials | Role::Metadata | Role::Clock => &[Read],
+    match dependency {
+        Dependency::EcrApi => &[Resolve, Connect, Handshake, Authorize],
+        Dependency::EcrDkr => &[Resolve, Connect, Handshake, Manifest, Blob],
+        Dependency::S3 | Dependency::EnvironmentFile => &[Resolve, Connect, Handshake, Fetch],
+        Dependency::Logs => &[Resolve, Connect, Handshake, Write],
+        Dependency::Registry => &[Resolve, Connect, Handshake, Manifest, Blob, Fetch],
+        Dependency::Efs => &[Resolve, Connect, Mount],
+        Dependency::Splunk
+        | Dependency::LogRouter
+        | Dependency::SsmMessages
+        | Dependency::ServiceConnect => &[Resolve, Connect, Handshake],
+        Dependency::Credentials | Dependency::Metadata | Dependency::Clock => &[Read],
         _ => &[Resolve, Connect, Handshake, Read],
     }
 }
 
-fn host(target: &str, role: Role) -> String {
-    match (target.split_once('@'), role) {
+fn host(target: &str, dependency: Dependency) -> String {
+    match (target.split_once('@'), dependency) {
         (Some((_, host)), _) => host.to_owned(),
-        (None, Role::EcrApi) => "api.ecr.us-east-1.amazonaws.com".into(),
-        (None, Role::EcrDkr) => "123456789012.dkr.ecr.us-east-1.amazonaws.com".into(),
-        (None, Role::S3) => {
+        (None, Dependency::EcrApi) => "api.ecr.us-east-1.amazonaws.com".into(),
+        (None, Dependency::EcrDkr) => "123456789012.dkr.ecr.us-east-1.amazonaws.com".into(),
+        (None, Dependency::S3) => {
             "prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com".into()
         }
-        (None, Role::Efs) => "fs-0123456789abcdef0.efs.us-east-1.amazonaws.com".into(),
-        (None, Role::EnvironmentFile) => "app-config.s3.us-east-1.amazonaws.com".into(),
-        (None, Role::Splunk) => "http-inputs.splunk.example.com".into(),
-        (None, Role::Registry) => "registry-1.docker.io".into(),
-        (None, Role::Credentials | Role::Metadata | Role::Clock) => String::new(),
+        (None, Dependency::Efs) => "fs-0123456789abcdef0.efs.us-east-1.amazonaws.com".into(),
+        (None, Dependency::EnvironmentFile) => "app-config.s3.us-east-1.amazonaws.com".into(),
+        (None, Dependency::Splunk) => "http-inputs.splunk.example.com".into(),
+        (None, Dependency::Registry) => "registry-1.docker.io".into(),
+        (None, Dependency::Credentials | Dependency::Metadata | Dependency::Clock) => String::new(),
         (None, other) => format!("{other}.us-east-1.amazonaws.com"),
     }
 }
 
 /// Where a target is unless its lines say otherwise: S3 and other registries on the internet, the
 /// rest in the VPC.
-pub fn usual_address(role: Role, public: bool) -> IpAddr {
-    let last = 10 + role as u8;
+pub fn usual_address(dependency: Dependency, public: bool) -> IpAddr {
+    let last = 10 + dependency as u8;
     let outside = public
         || matches!(
-            role,
-            Role::S3 | Role::Registry | Role::EnvironmentFile | Role::Splunk
+            dependency,
+            Dependency::S3
+                | Dependency::Registry
+                | Dependency::EnvironmentFile
+                | Dependency::Splunk
         );
     if outside {
         [203, 0, 113, last].into()
@@ -82,7 +86,7 @@ pub fn subject_of(phase: Phase) -> &'static str {
     }
 }
 
-pub fn role(target: &str) -> Role {
+pub fn dependency(target: &str) -> Dependency {
     let name = target.split('@').next().unwrap_or_default();
     word(name).unwrap_or_else(|| panic!("{target:?} is no role"))
 }
@@ -94,9 +98,9 @@ pub fn made(
     address: Option<IpAddr>,
     subject: &str,
 ) -> Observation {
-    let role = role(target);
-    let mut made = Observation::new(target, role, phase, outcome);
-    made.host = host(target, role);
+    let dependency = dependency(target);
+    let mut made = Observation::new(target, dependency, phase, outcome);
+    made.host = host(target, dependency);
     let network = !made.host.is_empty();
     if phase == Phase::Resolve {
         made.scope = address.filter(|_| made.passed()).map(scope_of);
@@ -168,8 +172,12 @@ pub fn observation(line: &str) -> Observation {
     if subject.is_empty() && !matches!(outcome, Outcome::NotReached { .. }) {
         subject_of(phase).clone_into(&mut subject);
     }
-    let address =
-        address.or_else(|| Some(usual_address(role(target), scope == Some(Scope::Public))));
+    let address = address.or_else(|| {
+        Some(usual_address(
+            dependency(target),
+            scope == Some(Scope::Public),
+        ))
+    });
     let mut seen = made(target, phase, outcome, address, &subject);
     seen.scope = scope.or(seen.scope);
     seen.elapsed_ms = elapsed;

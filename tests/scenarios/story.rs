@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use pullprobe::observation::{
-    Answer, Certificate, Denial, Failure, Observation, Outcome, Phase, PolicyKind, Role,
+    Answer, Certificate, Denial, Dependency, Failure, Observation, Outcome, Phase, PolicyKind,
     SourcePorts,
 };
 use serde::Deserialize;
 
-use crate::line::{ladder, lookup, made, observation, role, subject_of, usual_address};
+use crate::line::{dependency, ladder, lookup, made, observation, subject_of, usual_address};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -215,7 +215,12 @@ impl Story {
             find(&mut seen, id).presented.clone_from(&leaf.names);
         }
         seen.sort_by(|a, b| {
-            (a.role, a.target(), a.phase, &a.id).cmp(&(b.role, b.target(), b.phase, &b.id))
+            (a.dependency, a.target(), a.phase, &a.id).cmp(&(
+                b.dependency,
+                b.target(),
+                b.phase,
+                &b.id,
+            ))
         });
         seen
     }
@@ -232,9 +237,9 @@ impl Story {
         ];
         for (targets, public, last) in lists {
             for target in targets {
-                let role = role(target);
-                let address = usual_address(role, public);
-                for &phase in ladder(role)
+                let dependency = dependency(target);
+                let address = usual_address(dependency, public);
+                for &phase in ladder(dependency)
                     .iter()
                     .filter(|&&phase| last.is_none_or(|last| phase <= last))
                 {
@@ -263,7 +268,7 @@ impl Story {
         for target in targets {
             complete(&mut seen, &target);
         }
-        if !seen.iter().any(|seen| seen.role == Role::Clock) {
+        if !seen.iter().any(|seen| seen.dependency == Dependency::Clock) {
             let dated = seen
                 .iter()
                 .any(|seen| seen.phase.is_exchange() && seen.passed() && !seen.host.is_empty());
@@ -286,7 +291,7 @@ impl Story {
 
 /// Adds the rungs that the story leaves out.
 fn complete(seen: &mut Vec<Observation>, target: &str) {
-    let role = role(target);
+    let dependency = dependency(target);
     let told: Vec<Observation> = seen
         .iter()
         .filter(|seen| seen.target() == target)
@@ -296,8 +301,8 @@ fn complete(seen: &mut Vec<Observation>, target: &str) {
     let address = told
         .iter()
         .find_map(|seen| seen.peer)
-        .map_or(usual_address(role, false), |peer| peer.ip());
-    for &phase in ladder(role)
+        .map_or(usual_address(dependency, false), |peer| peer.ip());
+    for &phase in ladder(dependency)
         .iter()
         .filter(|&&phase| told.iter().all(|seen| seen.phase != phase))
     {

@@ -168,7 +168,7 @@ fn what_is_read_borrows_from_its_line() {
     let line = report("10.0.1.0/24", "10:00", "pass", &HEALTHY).to_string();
     let report = read::report(&line).unwrap();
     assert!(matches!(
-        report.observations[0].role.0,
+        report.observations[0].dependency.0,
         std::borrow::Cow::Borrowed(_)
     ));
     assert!(matches!(

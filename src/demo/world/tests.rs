@@ -21,11 +21,11 @@ use crate::demo::setting::{IMAGE, LOG_GROUP, Operation, Pace, REPOSITORY, TAG, h
 use crate::demo::signature::{VALID, tests::signed};
 use crate::demo::{fault::Fault, image, refusal::Refusal};
 
-fn address(world: &World, service: Role) -> Ipv4Addr {
+fn address(world: &World, service: Dependency) -> Ipv4Addr {
     world.cloud.setting.sites[&service].addresses[0].0
 }
 
-async fn handshake(world: &World, service: Role) -> std::io::Result<TlsStream<TcpStream>> {
+async fn handshake(world: &World, service: Dependency) -> std::io::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -39,7 +39,11 @@ async fn handshake(world: &World, service: Role) -> std::io::Result<TlsStream<Tc
         .await
 }
 
-async fn ask(world: &World, service: Role, mut request: Request<Full<Bytes>>) -> Response<Bytes> {
+async fn ask(
+    world: &World,
+    service: Dependency,
+    mut request: Request<Full<Bytes>>,
+) -> Response<Bytes> {
     let stream = handshake(world, service).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -54,7 +58,7 @@ async fn ask(world: &World, service: Role, mut request: Request<Full<Bytes>>) ->
 
 async fn call(
     world: &World,
-    service: Role,
+    service: Dependency,
     signer: &str,
     target: &str,
     body: &Value,
@@ -73,12 +77,12 @@ async fn call(
 
 async fn token(world: &World) -> (StatusCode, Value) {
     let target = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken";
-    call(world, Role::EcrApi, "ecr", target, &json!({})).await
+    call(world, Dependency::EcrApi, "ecr", target, &json!({})).await
 }
 
 async fn get(
     world: &World,
-    service: Role,
+    service: Dependency,
     path: &str,
     headers: &[(&'static str, &str)],
 ) -> Response<Bytes> {
@@ -105,7 +109,7 @@ async fn an_image_can_be_pulled() {
 
     let index = get(
         &world,
-        Role::EcrDkr,
+        Dependency::EcrDkr,
         &format!("/v2/{REPOSITORY}/manifests/{TAG}"),
         &login,
     )
@@ -118,7 +122,7 @@ async fn an_image_can_be_pulled() {
     let child = index["manifests"][0]["digest"].as_str().unwrap();
     let manifest = get(
         &world,
-        Role::EcrDkr,
+        Dependency::EcrDkr,
         &format!("/v2/{REPOSITORY}/manifests/{child}"),
         &login,
     )
@@ -128,7 +132,7 @@ async fn an_image_can_be_pulled() {
 
     let redirect = get(
         &world,
-        Role::EcrDkr,
+        Dependency::EcrDkr,
         &format!("/v2/{REPOSITORY}/blobs/{layer}"),
         &login,
     )
@@ -141,13 +145,19 @@ async fn an_image_can_be_pulled() {
         .unwrap();
     assert_eq!(
         location.authority().unwrap().as_str(),
-        format!("{}:{}", host(Role::S3), world.port)
+        format!("{}:{}", host(Dependency::S3), world.port)
     );
     let path = location.path_and_query().unwrap().as_str();
 
-    let whole = get(&world, Role::S3, path, &[]).await;
+    let whole = get(&world, Dependency::S3, path, &[]).await;
     assert_eq!(image::digest(whole.body()), layer);
-    let part = get(&world, Role::S3, path, &[("range", "bytes=1000-1999")]).await;
+    let part = get(
+        &world,
+        Dependency::S3,
+        path,
+        &[("range", "bytes=1000-1999")],
+    )
+    .await;
     assert_eq!(
         (part.status(), part.body().len()),
         (StatusCode::PARTIAL_CONTENT, 1000)
@@ -156,17 +166,17 @@ async fn an_image_can_be_pulled() {
         part.headers()["content-range"],
         format!("bytes 1000-1999/{}", whole.body().len())
     );
-    let twice = get(&world, Role::S3, path, &login).await;
+    let twice = get(&world, Dependency::S3, path, &login).await;
     assert_eq!(twice.status(), StatusCode::BAD_REQUEST);
     assert!(String::from_utf8_lossy(twice.body()).contains("<Code>InvalidArgument</Code>"));
-    let unsigned = get(&world, Role::S3, location.path(), &[]).await;
+    let unsigned = get(&world, Dependency::S3, location.path(), &[]).await;
     assert_eq!(unsigned.status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
 async fn the_registry_wants_its_token_and_knows_what_it_has() {
     let world = World::start(Setting::healthy()).unwrap();
-    let stranger = get(&world, Role::EcrDkr, "/v2/", &[]).await;
+    let stranger = get(&world, Dependency::EcrDkr, "/v2/", &[]).await;
     assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(stranger.body(), "Not Authorized\n");
     assert_eq!(
@@ -179,7 +189,13 @@ async fn the_registry_wants_its_token_and_knows_what_it_has() {
         ("/v2/team/app/manifests/1.5", "MANIFEST_UNKNOWN"),
         ("/v2/team/app/blobs/sha256:00", "BLOB_UNKNOWN"),
     ] {
-        let answer = get(&world, Role::EcrDkr, path, &[("authorization", &basic)]).await;
+        let answer = get(
+            &world,
+            Dependency::EcrDkr,
+            path,
+            &[("authorization", &basic)],
+        )
+        .await;
         let body: Value = serde_json::from_slice(answer.body()).unwrap();
         assert_eq!(
             (answer.status(), body["errors"][0]["code"].as_str()),
@@ -202,7 +218,7 @@ async fn logs_keep_what_they_are_given_up_to_their_limits() {
         async move {
             call(
                 world,
-                Role::Logs,
+                Dependency::Logs,
                 "logs",
                 &format!("Logs_20140328.{target}"),
                 &body,
@@ -272,7 +288,7 @@ async fn a_service_ahead_of_its_client_refuses_and_shows_its_own_date() {
     })
     .unwrap();
     assert_eq!(token(&world).await.1["__type"], "InvalidSignatureException");
-    let date = get(&world, Role::S3, "/", &[]).await.headers()["date"]
+    let date = get(&world, Dependency::S3, "/", &[]).await.headers()["date"]
         .to_str()
         .unwrap()
         .to_owned();
@@ -285,9 +301,9 @@ async fn a_service_ahead_of_its_client_refuses_and_shows_its_own_date() {
 #[tokio::test]
 async fn certificates_fail_as_they_should() {
     for (name, service, expected) in [
-        ("tls-intercepted", Role::EcrApi, "UnknownIssuer"),
-        ("tls-expired", Role::S3, "expired"),
-        ("tls-wrong-name", Role::EcrDkr, "not valid for name"),
+        ("tls-intercepted", Dependency::EcrApi, "UnknownIssuer"),
+        ("tls-expired", Dependency::S3, "expired"),
+        ("tls-wrong-name", Dependency::EcrDkr, "not valid for name"),
     ] {
         let world = World::start(Fault::find(name).unwrap().setting()).unwrap();
         let error = handshake(&world, service).await.unwrap_err().to_string();
@@ -299,11 +315,14 @@ async fn certificates_fail_as_they_should() {
 async fn paths_fail_as_they_should() {
     let outcome = async |path: path::Path| {
         let mut aws = Setting::healthy();
-        aws.set_path(path, |service| service == Role::EcrApi);
+        aws.set_path(path, |service| service == Dependency::EcrApi);
         let world = World::start(aws).unwrap();
-        timeout(Duration::from_millis(400), handshake(&world, Role::EcrApi))
-            .await
-            .map(|done| done.map_err(|e| e.kind()))
+        timeout(
+            Duration::from_millis(400),
+            handshake(&world, Dependency::EcrApi),
+        )
+        .await
+        .map(|done| done.map_err(|e| e.kind()))
     };
     assert!(matches!(outcome(path::Path::Open).await, Ok(Ok(_))));
     assert!(matches!(
@@ -323,14 +342,14 @@ async fn paths_fail_as_they_should() {
 async fn a_tunnel_passes_small_segments() {
     let mut aws = Setting::healthy();
     aws.set_path(path::Path::LargeSegmentsLost, |service| {
-        service == Role::EcrApi
+        service == Dependency::EcrApi
     });
     let world = World::start(aws).unwrap();
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket2::SockRef::from(&socket)
         .set_tcp_mss(crate::observation::SMALL_MSS)
         .unwrap();
-    let peer = (address(&world, Role::EcrApi), world.port).into();
+    let peer = (address(&world, Dependency::EcrApi), world.port).into();
     let stream = timeout(Duration::from_secs(1), socket.connect(peer))
         .await
         .unwrap()
@@ -350,10 +369,10 @@ async fn a_tunnel_passes_small_segments() {
 #[tokio::test]
 async fn a_late_service_answers_in_the_end_and_a_mute_one_never() {
     let mut aws = Setting::healthy();
-    aws.site(Role::S3).pace = Pace::Late;
-    aws.site(Role::EcrApi).pace = Pace::Never;
+    aws.site(Dependency::S3).pace = Pace::Late;
+    aws.site(Dependency::EcrApi).pace = Pace::Never;
     let world = World::start(aws).unwrap();
-    for service in [Role::S3, Role::EcrApi] {
+    for service in [Dependency::S3, Dependency::EcrApi] {
         assert!(
             timeout(Duration::from_millis(400), get(&world, service, "/", &[]))
                 .await
@@ -362,9 +381,12 @@ async fn a_late_service_answers_in_the_end_and_a_mute_one_never() {
         );
     }
     assert!(
-        timeout(Duration::from_secs(10), get(&world, Role::S3, "/", &[]))
-            .await
-            .is_ok()
+        timeout(
+            Duration::from_secs(10),
+            get(&world, Dependency::S3, "/", &[])
+        )
+        .await
+        .is_ok()
     );
 }
 

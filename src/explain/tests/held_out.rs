@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::cause::{Cause, Family};
 use crate::diagnose::Confidence;
 use crate::explain::{Explanation, Step, explain};
-use crate::observation::Role;
+use crate::observation::Dependency;
 
 const HELD_OUT: &str = include_str!("../../../tests/corpus/held-out.jsonl");
 
@@ -21,7 +21,7 @@ struct HeldOut {
     step: Vec<Step>,
     family: Vec<Family>,
     causes: Vec<Cause>,
-    role: Option<Role>,
+    dependency: Option<Dependency>,
     #[serde(default, rename = "note")]
     _note: String,
 }
@@ -34,7 +34,7 @@ impl HeldOut {
             _ => self.causes.is_empty() || first.is_some_and(|first| self.causes.contains(&first)),
         };
         let placed = self.step.contains(&explained.step) && self.family.contains(&explained.family);
-        placed && named && (self.role.is_none() || self.role == explained.role)
+        placed && named && (self.dependency.is_none() || self.dependency == explained.dependency)
     }
 }
 
@@ -69,7 +69,7 @@ fn messages_that_were_held_out_are_understood() {
             let first = explained.findings.first().map(|first| first.cause);
             println!(
                 "MISS got ({}, {}, {first:?}, {:?})\n     {labelled:?}",
-                explained.step, explained.family, explained.role
+                explained.step, explained.family, explained.dependency
             );
         }
     }

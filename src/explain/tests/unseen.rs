@@ -4,7 +4,7 @@
 
 use crate::cause::{Cause, Family};
 use crate::explain::{Explanation, Step, explain};
-use crate::observation::Role;
+use crate::observation::Dependency;
 
 const SECRETS: &str = "ResourceInitializationError: unable to pull secrets or registry auth: ";
 const OLD: &str = "execution resource retrieval failed: ";
@@ -38,7 +38,7 @@ fn each_service_in_each_region_and_each_way_to_stay_silent() {
             ),
             "secretsmanager.REGION.amazonaws.com",
             Step::Secrets,
-            Role::SecretsManager,
+            Dependency::SecretsManager,
         ),
         (
             format!(
@@ -46,7 +46,7 @@ fn each_service_in_each_region_and_each_way_to_stay_silent() {
             ),
             "ssm.REGION.amazonaws.com",
             Step::Secrets,
-            Role::Ssm,
+            Dependency::Ssm,
         ),
         (
             format!(
@@ -54,7 +54,7 @@ fn each_service_in_each_region_and_each_way_to_stay_silent() {
             ),
             "api.ecr.REGION.amazonaws.com",
             Step::RegistryAuth,
-            Role::EcrApi,
+            Dependency::EcrApi,
         ),
         (
             format!(
@@ -62,7 +62,7 @@ fn each_service_in_each_region_and_each_way_to_stay_silent() {
             ),
             "logs.REGION.amazonaws.com",
             Step::LogDriver,
-            Role::Logs,
+            Dependency::Logs,
         ),
         (
             format!(
@@ -70,7 +70,7 @@ fn each_service_in_each_region_and_each_way_to_stay_silent() {
             ),
             "210987654321.dkr.ecr.REGION.amazonaws.com",
             Step::ImageManifest,
-            Role::EcrDkr,
+            Dependency::EcrDkr,
         ),
     ];
     for region in [
@@ -85,7 +85,7 @@ fn each_service_in_each_region_and_each_way_to_stay_silent() {
             ("10.11.12.13", Cause::EndpointSecurityGroup),
             ("34.223.27.1", Cause::NoEgressRoute),
         ] {
-            for (wrapper, host, step, role) in &services {
+            for (wrapper, host, step, dependency) in &services {
                 for transport in transports {
                     let text = format!("{wrapper}{transport}").replace("HOST", host);
                     let text = text.replace("REGION", region).replace("ADDRESS", address);
@@ -95,7 +95,7 @@ fn each_service_in_each_region_and_each_way_to_stay_silent() {
                         text
                     };
                     let explained = assert_is(&text, *step, Family::Network, first);
-                    assert_eq!(explained.role, Some(*role), "{text}");
+                    assert_eq!(explained.dependency, Some(*dependency), "{text}");
                     assert_eq!(explained.peer.unwrap().to_string(), address);
                     assert!(explained.host.unwrap().contains(region), "{text}");
                     let which = if first == Cause::NoEgressRoute {
@@ -225,7 +225,7 @@ fn layers_come_from_amazon_s3_whatever_the_text_calls_them() {
         Family::Network,
         Cause::S3GatewayMissing,
     );
-    assert_eq!(explained.role, Some(Role::S3));
+    assert_eq!(explained.dependency, Some(Dependency::S3));
     assert_eq!(explained.owner.as_deref(), Some("S3 eu-west-1"));
     assert_eq!(
         explained.host.as_deref(),

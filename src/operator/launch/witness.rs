@@ -16,7 +16,7 @@ use super::request::Launch;
 use crate::cause::{Cause, Family};
 use crate::diagnose::{Confidence, Diagnosis, Finding, diagnose};
 use crate::explain::{self, Explanation, Known};
-use crate::observation::{Observation, Outcome, Phase, Role, Witness};
+use crate::observation::{Dependency, Observation, Outcome, Phase, Witness};
 use crate::operator::ecs::Task;
 use crate::redact::{one_line, redact, shorten};
 use crate::report::{Delivery, Logs, Report, Run};
@@ -134,13 +134,13 @@ fn merged(explanation: &Explanation, observation: &Observation) -> Diagnosis {
 /// A probe that ended and whose report cannot be read: `no_log` says why.
 pub fn exited(launch: &Launch, subnet: &str, task: &Task, code: i64, no_log: &NoLog) -> Report {
     let missing = no_log.to_string();
-    let mut ended = Observation::new("task", Role::Metadata, Phase::Read, Outcome::Passed);
+    let mut ended = Observation::new("task", Dependency::Metadata, Phase::Read, Outcome::Passed);
     ended.id = "task/read/exit-code".into();
     ended.witness = Some(Witness::Ecs);
     ended.detail = format!("the container exited with {code}");
     let mut log = Observation::new(
         "logs",
-        Role::Logs,
+        Dependency::Logs,
         Phase::Write,
         Outcome::NotChecked {
             why: missing.clone(),
@@ -259,15 +259,15 @@ fn candidates(family: Family, no_log: &NoLog, because: &[String]) -> Vec<Finding
         .filter(|(of, _)| *of == family)
         .map(|(_, cause)| *cause);
     let causes = causes.into_iter().chain(look_alike);
-    let role = if matches!(no_log, NoLog::Absent(_)) {
-        Role::Logs
+    let dependency = if matches!(no_log, NoLog::Absent(_)) {
+        Dependency::Logs
     } else {
-        Role::Metadata
+        Dependency::Metadata
     };
     let about = |cause: Cause| Finding {
         cause,
         family: cause.family(),
-        role,
+        dependency,
         confidence,
         blocking: true,
         summary: cause.summary().to_owned(),
@@ -338,7 +338,7 @@ pub fn gave_up(launch: &Launch, subnet: &str, task: &Task, sentence: &str) -> Re
     let sentence = redact(&one_line(sentence));
     let mut unknown = Observation::new(
         "task",
-        Role::Metadata,
+        Dependency::Metadata,
         Phase::Read,
         Outcome::NotChecked {
             why: sentence.clone(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::policy::{self, Extra, Policy};
 use crate::endpoints::{self, Region, Service, Variant};
-use crate::observation::{Role, Scope};
+use crate::observation::{Dependency, Scope};
 use crate::place::Place;
 use crate::plan::{Plan, Target};
 
@@ -79,7 +79,7 @@ pub fn of(
     for target in plan
         .targets
         .iter()
-        .filter(|target| target.role != Role::Efs)
+        .filter(|target| target.dependency != Dependency::Efs)
     {
         match service(target, &plan.region) {
             Err(why) => beyond.push(outside(target, why)),
@@ -105,7 +105,7 @@ pub fn of(
     // What a log router writes, and where, is its own affair.
     let written_to = |key: &String| {
         plan.target(key)
-            .is_some_and(|target| target.role == Role::LogRouter)
+            .is_some_and(|target| target.dependency == Dependency::LogRouter)
     };
     for endpoint in endpoints
         .iter_mut()
@@ -119,14 +119,14 @@ pub fn of(
 /// The service behind a target, if an endpoint of `region` serves the very name that is asked for;
 /// else why not.
 fn service(target: &Target, region: &Region) -> Result<Service, String> {
-    let (service, of_its_own) = match target.role {
-        Role::EcrApi => (Service::EcrApi, false),
-        Role::EcrDkr => (Service::EcrDkr, true),
-        Role::S3 | Role::EnvironmentFile => (Service::S3, true),
-        Role::Logs => (Service::Logs, false),
-        Role::SecretsManager => (Service::SecretsManager, false),
-        Role::Ssm => (Service::Ssm, false),
-        Role::SsmMessages => (Service::SsmMessages, false),
+    let (service, of_its_own) = match target.dependency {
+        Dependency::EcrApi => (Service::EcrApi, false),
+        Dependency::EcrDkr => (Service::EcrDkr, true),
+        Dependency::S3 | Dependency::EnvironmentFile => (Service::S3, true),
+        Dependency::Logs => (Service::Logs, false),
+        Dependency::SecretsManager => (Service::SecretsManager, false),
+        Dependency::Ssm => (Service::Ssm, false),
+        Dependency::SsmMessages => (Service::SsmMessages, false),
         _ => return other(target, region),
     };
     let serves = endpoints::api_host(service, region, Variant::default());
@@ -153,7 +153,7 @@ fn other(target: &Target, region: &Region) -> Result<Service, String> {
     let named = written_to.into_iter().find(|service| {
         let bucket =
             *service == Service::S3 && target.host.ends_with(&format!(".{}", host(Service::S3)));
-        target.role == Role::LogRouter && (bucket || target.host == host(*service))
+        target.dependency == Dependency::LogRouter && (bucket || target.host == host(*service))
     });
     if let Some(service) = named {
         return Ok(service);
@@ -162,7 +162,7 @@ fn other(target: &Target, region: &Region) -> Result<Service, String> {
         // Amazon ECR user guide, "VPC endpoints": Amazon ECR Public is not supported.
         "public.ecr.aws" => "Amazon ECR Public has no VPC endpoint".to_owned(),
         host if is_private(host) => "it has an address of its own in a private range".to_owned(),
-        _ if target.role == Role::ServiceConnect => format!(
+        _ if target.dependency == Dependency::ServiceConnect => format!(
             "AWS does not say which VPC endpoint leads Service Connect's proxy to its configuration; \
              com.amazonaws.{region}.ecs-agent is the likely one"
         ),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use crate::endpoints::{self, Region, Service, Variant};
-use crate::observation::Role;
+use crate::observation::Dependency;
 use crate::plan::{Plan, ValueFrom};
 use crate::reference::{Reference, Registry};
 
@@ -224,7 +224,7 @@ pub fn of_task_role(plan: &Plan) -> Policy {
     let exec = plan
         .targets
         .iter()
-        .any(|target| target.role == Role::SsmMessages);
+        .any(|target| target.dependency == Dependency::SsmMessages);
     let channel = [
         "ssmmessages:CreateControlChannel",
         "ssmmessages:CreateDataChannel",

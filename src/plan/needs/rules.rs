@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::endpoints::{Beyond, EVERYWHERE, Kind, VpcEndpoint};
-use crate::observation::Role;
+use crate::observation::Dependency;
 use crate::plan::Plan;
 
 /// Whose security group, or whose subnets' network ACL.
@@ -115,7 +115,7 @@ pub fn of_groups(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> V
     let file_systems: Vec<String> = plan
         .targets
         .iter()
-        .filter(|target| target.role == Role::Efs)
+        .filter(|target| target.dependency == Dependency::Efs)
         .map(|target| target.host.clone())
         .collect();
     let interfaces = services(Kind::Interface);
@@ -227,7 +227,11 @@ pub fn of_acls(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> Vec
     if has(Kind::Gateway) {
         add(Group::Tasks, Flow::Outbound, HTTPS, Peer::Cidr(EVERYWHERE));
     }
-    if plan.targets.iter().any(|target| target.role == Role::Efs) {
+    if plan
+        .targets
+        .iter()
+        .any(|target| target.dependency == Dependency::Efs)
+    {
         add(Group::Tasks, Flow::Outbound, NFS, Peer::Vpc);
         add(Group::FileSystems, Flow::Inbound, NFS, Peer::Vpc);
     }

@@ -56,14 +56,14 @@ fn everything() -> Wanted {
         }],
         connections: [
             (
-                Role::SsmMessages,
+                Dependency::SsmMessages,
                 "ssmmessages.eu-west-1.amazonaws.com",
                 443,
             ),
-            (Role::Splunk, "splunk.corp", 8088),
+            (Dependency::Splunk, "splunk.corp", 8088),
         ]
-        .map(|(role, host, port)| ConnectionWanted {
-            role,
+        .map(|(dependency, host, port)| ConnectionWanted {
+            dependency,
             host: host.into(),
             port,
             tcp_only: false,
@@ -89,7 +89,7 @@ fn every_target_has_an_endpoint_or_a_reason_why_not() {
     let mut all: Vec<_> = plan
         .targets
         .iter()
-        .filter(|t| t.role != Role::Efs)
+        .filter(|t| t.dependency != Dependency::Efs)
         .map(|t| t.key.as_str())
         .collect();
     all.sort_unstable();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::node::{Mistake, Node, shorten};
 use crate::endpoints::{self, Region, Service, Variant};
-use crate::observation::Role;
+use crate::observation::Dependency;
 use crate::plan::{ConnectionWanted, Unchecked, Wanted};
 
 /// The containers with a `firelensConfiguration`.
@@ -50,7 +50,7 @@ pub(super) fn read(log: &Node<'_>, wanted: &mut Wanted) -> Result<(), Mistake> {
         Ok(places) => {
             for place in places.into_iter().filter(|place| !is_here(&place.host)) {
                 let connection = ConnectionWanted {
-                    role: Role::LogRouter,
+                    dependency: Dependency::LogRouter,
                     host: place.host,
                     port: place.port,
                     tcp_only: !place.tls,
@@ -72,7 +72,7 @@ pub(super) fn read(log: &Node<'_>, wanted: &mut Wanted) -> Result<(), Mistake> {
 
 fn leave_out(wanted: &mut Wanted, subject: &str, why: &str) {
     let left_out = Unchecked {
-        role: Role::LogRouter,
+        dependency: Dependency::LogRouter,
         subject: shorten(subject),
         why: why.to_owned(),
     };

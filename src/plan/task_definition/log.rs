@@ -5,7 +5,7 @@ use super::container::secrets;
 use super::firelens;
 use super::node::{Mistake, Node, shorten};
 use crate::endpoints::Region;
-use crate::observation::Role;
+use crate::observation::Dependency;
 use crate::plan::{ConnectionWanted, LogWanted, Unchecked, valid_log_group};
 
 /// What Fargate takes (ECS API reference, LogConfiguration).
@@ -46,7 +46,7 @@ impl Reader {
             "syslog" | "gelf" | "fluentd" => {
                 let why = format!("what the log driver {name} writes to is not rehearsed");
                 self.wanted.unchecked.push(Unchecked {
-                    role: Role::LogRouter,
+                    dependency: Dependency::LogRouter,
                     subject: name.to_owned(),
                     why,
                 });
@@ -114,7 +114,7 @@ impl Reader {
             }
             let why = "its URL is a secret".to_owned();
             self.wanted.unchecked.push(Unchecked {
-                role: Role::Splunk,
+                dependency: Dependency::Splunk,
                 subject: "splunk-url".into(),
                 why,
             });
@@ -128,7 +128,7 @@ impl Reader {
             .transpose()?
             == Some("true");
         self.wanted.connections.push(ConnectionWanted {
-            role: Role::Splunk,
+            dependency: Dependency::Splunk,
             tcp_only: !place.tls || own_roots || insecure,
             host: place.host,
             port: place.port,

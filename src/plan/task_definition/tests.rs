@@ -1,5 +1,5 @@
 use super::*;
-use crate::observation::Role;
+use crate::observation::Dependency;
 use crate::plan::{ConnectionWanted, Plan};
 use serde_json::json;
 
@@ -108,7 +108,7 @@ fn everything_that_ecs_touches_is_wanted() {
     let contacts: Vec<String> = plan
         .targets
         .iter()
-        .map(|target| format!("{} {}:{}", target.role, target.host, target.port))
+        .map(|target| format!("{} {}:{}", target.dependency, target.host, target.port))
         .collect();
     assert_eq!(
         contacts,
@@ -200,15 +200,15 @@ fn a_log_router_is_followed_where_its_options_say_where() {
     ] {
         let wanted = routed(options.clone()).unwrap();
         let ConnectionWanted {
-            role,
+            dependency,
             host: found,
             port: at,
             tcp_only: tcp,
             ..
         } = wanted.connections[0].clone();
         assert_eq!(
-            (role, found.as_str(), at, tcp),
-            (Role::LogRouter, host, port, tcp_only),
+            (dependency, found.as_str(), at, tcp),
+            (Dependency::LogRouter, host, port, tcp_only),
             "{options}"
         );
     }

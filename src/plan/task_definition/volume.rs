@@ -2,7 +2,7 @@
 
 use super::Reader;
 use super::node::{Mistake, Node, shorten};
-use crate::observation::Role;
+use crate::observation::Dependency;
 use crate::plan::{FileSystemWanted, Unchecked};
 
 impl Reader {
@@ -54,7 +54,7 @@ impl Reader {
             .unwrap_or(kind);
         let why = format!("a volume with {kind} is not rehearsed");
         self.wanted.unchecked.push(Unchecked {
-            role: Role::Efs,
+            dependency: Dependency::Efs,
             subject: shorten(id),
             why,
         });

@@ -1,4 +1,4 @@
-//! The way of each role as a drawing: task → DNS → the way out → service, with the broken hop
+//! The way of each dependency as a drawing: task → DNS → the way out → service, with the broken hop
 //! marked.
 
 use std::fmt::Write as _;
@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use super::{escape, look};
 use crate::compare::fact::{Kind, kind};
 
-/// A role's ladder at one vantage: phase and value.
+/// A dependency's ladder at one vantage: phase and value.
 pub(super) struct Lane<'a> {
-    /// The role.
-    pub role: &'a str,
+    /// The dependency.
+    pub dependency: &'a str,
     /// The name that was asked for.
     pub host: &'a str,
     /// Its phases in order.
@@ -46,7 +46,7 @@ impl Lane<'_> {
             .unwrap_or_default();
         match place.trim_end_matches(')') {
             "private" => ["private", "address"],
-            "public" if self.role == "s3" => ["gateway", "or NAT"],
+            "public" if self.dependency == "s3" => ["gateway", "or NAT"],
             "public" => ["NAT or", "internet gw"],
             "private and public" => ["private", "and public"],
             _ => ["way", "unknown"],
@@ -84,7 +84,7 @@ const BOXES: [(i32, i32); 4] = [(1, 60), (87, 60), (173, 84), (283, 60)];
 const HEIGHT: i32 = 40;
 const TOP: i32 = 4;
 
-/// The drawing of one role.
+/// The drawing of one dependency.
 pub(super) fn draw(page: &mut String, lane: &Lane<'_>, task: &str, resolver: &str) {
     let common = ["resolve", "connect"];
     let edges = [
@@ -107,7 +107,7 @@ pub(super) fn draw(page: &mut String, lane: &Lane<'_>, task: &str, resolver: &st
         ["task", task],
         ["DNS", resolver],
         [way, third],
-        ["service", lane.role],
+        ["service", lane.dependency],
     ];
     let said = match lane.breaks() {
         Some((phase, value)) => format!("breaks at {phase}: {value}"),
@@ -119,11 +119,11 @@ pub(super) fn draw(page: &mut String, lane: &Lane<'_>, task: &str, resolver: &st
         page,
         "<figure class=\"lane\"><figcaption><b>{}</b> <span class=\"host\">{}</span></figcaption>\
          <svg viewBox=\"0 0 344 48\" role=\"img\" aria-label=\"{}\">",
-        escape(lane.role),
+        escape(lane.dependency),
         escape(lane.host),
         escape(&format!(
             "{}: task, DNS, {way} {more}, service; {said}",
-            lane.role
+            lane.dependency
         ))
     );
     let mut reached = true;

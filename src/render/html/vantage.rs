@@ -69,7 +69,7 @@ fn place(page: &mut String, report: &Report<'_>, document: &Document, n: usize) 
         ("address", known(&at.address)),
         ("cluster", known(&at.cluster)),
         (
-            "role",
+            "dependency",
             report
                 .identity
                 .as_ref()
@@ -106,14 +106,14 @@ fn paths(page: &mut String, document: &Document, n: usize, report: &Report<'_>) 
         .first()
         .map_or("resolver", |resolver| &**resolver);
     page.push_str("<div class=\"paths\">\n");
-    for (role, phases) in super::roles(document) {
+    for (dependency, phases) in super::dependencies(document) {
         let Some(vantage) = document.vantages.get(n) else {
             continue;
         };
-        let of_role: Vec<&Observation<'_>> = report
+        let of_dependency: Vec<&Observation<'_>> = report
             .observations
             .iter()
-            .filter(|seen| &*seen.role == role)
+            .filter(|seen| &*seen.dependency == dependency)
             .collect();
         let phases: Vec<(&str, &str)> = phases
             .into_iter()
@@ -134,19 +134,19 @@ fn paths(page: &mut String, document: &Document, n: usize, report: &Report<'_>) 
             .iter()
             .any(|(phase, _)| *phase == "resolve" || *phase == "connect")
         {
-            let host = of_role
+            let host = of_dependency
                 .iter()
                 .map(|seen| &*seen.host)
                 .find(|host| !host.is_empty())
                 .unwrap_or_default();
-            let addresses = of_role
+            let addresses = of_dependency
                 .iter()
                 .filter(|seen| &*seen.phase == "connect" && seen.peer.is_some())
                 .count();
             draw(
                 page,
                 &Lane {
-                    role,
+                    dependency,
                     host,
                     phases,
                     addresses,
@@ -196,8 +196,10 @@ fn seen(page: &mut String, document: &Document, n: usize, report: &Report<'_>) {
         );
         let of_fact = |seen: &&Observation<'_>| {
             let known = row.fact.rsplit_once('/');
-            known.is_some_and(|(role, phase)| {
-                &*seen.role == role && &*seen.phase == phase && seen.superseded_by.is_none()
+            known.is_some_and(|(dependency, phase)| {
+                &*seen.dependency == dependency
+                    && &*seen.phase == phase
+                    && seen.superseded_by.is_none()
             })
         };
         let observations: Vec<_> = report.observations.iter().filter(of_fact).collect();

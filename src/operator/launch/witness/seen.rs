@@ -4,20 +4,25 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::cause::{Cause, Family};
 use crate::explain::{Explanation, Step};
-use crate::observation::{Failure, Observation, Outcome, Phase, Role, Witness};
+use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, Witness};
 use crate::place::Place;
 
 /// The rung at which ECS failed, for a task with this address of its own.
 pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
-    let role = explanation
-        .role
-        .unwrap_or_else(|| role_of(explanation.step));
+    let dependency = explanation
+        .dependency
+        .unwrap_or_else(|| dependency_of(explanation.step));
     let phase = phase_of(explanation.family, explanation.step);
     let first = explanation.findings.first().map(|finding| finding.cause);
     let failure = first
         .and_then(failure_behind)
         .unwrap_or_else(|| failure_of(explanation.family));
-    let mut observation = Observation::new(role.name(), role, phase, Outcome::Failed { failure });
+    let mut observation = Observation::new(
+        dependency.name(),
+        dependency,
+        phase,
+        Outcome::Failed { failure },
+    );
     observation.witness = Some(Witness::Ecs);
     observation.host = explanation.host.clone().unwrap_or_default();
     observation.owner.clone_from(&explanation.owner);
@@ -37,17 +42,17 @@ pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
 }
 
 /// Whose way each step is, where the text does not say.
-fn role_of(step: Step) -> Role {
+fn dependency_of(step: Step) -> Dependency {
     match step {
-        Step::Secrets => Role::SecretsManager,
-        Step::RegistryAuth => Role::EcrApi,
-        Step::LogDriver => Role::Logs,
-        Step::ImageManifest => Role::EcrDkr,
-        Step::ImageLayer => Role::S3,
-        Step::EnvironmentFile => Role::EnvironmentFile,
-        Step::FileSystem => Role::Efs,
-        Step::AssumeRole => Role::Credentials,
-        Step::NetworkInterface | Step::ContainerStart | Step::Unknown => Role::Metadata,
+        Step::Secrets => Dependency::SecretsManager,
+        Step::RegistryAuth => Dependency::EcrApi,
+        Step::LogDriver => Dependency::Logs,
+        Step::ImageManifest => Dependency::EcrDkr,
+        Step::ImageLayer => Dependency::S3,
+        Step::EnvironmentFile => Dependency::EnvironmentFile,
+        Step::FileSystem => Dependency::Efs,
+        Step::AssumeRole => Dependency::Credentials,
+        Step::NetworkInterface | Step::ContainerStart | Step::Unknown => Dependency::Metadata,
     }
 }
 

@@ -121,7 +121,10 @@ fn the_address_in_a_text_lies_where_the_task_does() {
          by: Post \"https://api.ecr.us-east-1.amazonaws.com/\": dial tcp 10.0.9.11:443: i/o timeout",
     );
     let seen = &report.observations[0];
-    assert_eq!((seen.role, seen.phase), (Role::EcrApi, Phase::Connect));
+    assert_eq!(
+        (seen.dependency, seen.phase),
+        (Dependency::EcrApi, Phase::Connect)
+    );
     assert_eq!(seen.scope, Some(crate::observation::Scope::Private));
     assert_eq!(report.vantage.address, Some("10.0.1.9".parse().unwrap()));
     assert_eq!(report.verdict.exit_code, 11);
@@ -192,6 +195,6 @@ fn an_exit_code_names_a_family_and_no_more() {
         network
             .findings
             .iter()
-            .all(|finding| finding.role == Role::Logs)
+            .all(|finding| finding.dependency == Dependency::Logs)
     );
 }

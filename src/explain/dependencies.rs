@@ -1,7 +1,7 @@
 //! What hosts and IAM actions are to a task that starts.
 
 use super::Step;
-use crate::observation::Role;
+use crate::observation::Dependency;
 
 /// The step in which ECS performs an action; `None` for actions that are no part of a task's start.
 pub fn step_of_action(action: &str) -> Option<Step> {
@@ -23,21 +23,21 @@ pub fn step_of_action(action: &str) -> Option<Step> {
 
 /// The step that asks a host; any other host may be a registry's, and the text has to say so.
 pub fn step_of_host(host: &str) -> Option<Step> {
-    Some(match role_of_host(host)? {
-        Role::EcrApi => Step::RegistryAuth,
-        Role::EcrDkr => Step::ImageManifest,
-        Role::Registry if is_registry(host) => Step::ImageManifest,
-        Role::S3 => Step::ImageLayer,
-        Role::Logs => Step::LogDriver,
-        Role::SecretsManager | Role::Ssm => Step::Secrets,
-        Role::Efs => Step::FileSystem,
+    Some(match dependency_of_host(host)? {
+        Dependency::EcrApi => Step::RegistryAuth,
+        Dependency::EcrDkr => Step::ImageManifest,
+        Dependency::Registry if is_registry(host) => Step::ImageManifest,
+        Dependency::S3 => Step::ImageLayer,
+        Dependency::Logs => Step::LogDriver,
+        Dependency::SecretsManager | Dependency::Ssm => Step::Secrets,
+        Dependency::Efs => Step::FileSystem,
         _ => return None,
     })
 }
 
 /// What a host is to a task that starts: by its labels, so that regions, partitions and masks do
 /// not matter.
-pub fn role_of_host(host: &str) -> Option<Role> {
+pub fn dependency_of_host(host: &str) -> Option<Dependency> {
     let labels: Vec<&str> = host.split('.').collect();
     let has = |label: &str| labels.contains(&label);
     let begins = |names: &[&str]| names.contains(&labels[0]);
@@ -45,28 +45,28 @@ pub fn role_of_host(host: &str) -> Option<Role> {
         .iter()
         .any(|label| ["dkr", "dkr-ecr", "dkr-ecr-fips"].contains(label))
     {
-        Some(Role::EcrDkr)
+        Some(Dependency::EcrDkr)
     } else if has("ecr") && begins(&["api"])
         || begins(&["ecr", "ecr-fips"]) && labels.len() > 2 && !host.contains("public")
     {
-        Some(Role::EcrApi)
+        Some(Dependency::EcrApi)
     } else if labels.iter().any(|label| label.starts_with("s3")) {
-        Some(Role::S3)
+        Some(Dependency::S3)
     } else if begins(&["logs", "logs-fips"]) {
-        Some(Role::Logs)
+        Some(Dependency::Logs)
     } else if begins(&["secretsmanager", "secretsmanager-fips"]) {
-        Some(Role::SecretsManager)
+        Some(Dependency::SecretsManager)
     } else if begins(&["ssm", "ssm-fips"]) {
-        Some(Role::Ssm)
+        Some(Dependency::Ssm)
     } else if has("efs") {
-        Some(Role::Efs)
+        Some(Dependency::Efs)
     } else if ["kms", "sts", "ecs", "ec2"]
         .iter()
         .any(|service| begins(&[service]))
     {
         None
     } else {
-        Some(Role::Registry)
+        Some(Dependency::Registry)
     }
 }
 
