@@ -21,8 +21,8 @@ pub use source::Source;
 
 use crate::cause::Cause;
 use crate::endpoints::Region;
-use crate::plan::needs::Part;
-use crate::plan::{Expect, Injected, Platform, ValueFrom};
+use crate::plan::requirements::Part;
+use crate::plan::{AwsSidecar, Expect, Platform, ValueFrom};
 
 /// Why does my ECS task not start? Rehearses the pull from the very subnet and names the cause.
 #[derive(Debug, Parser)]
@@ -112,7 +112,7 @@ pub enum Format {
 
 /// What a task wants to start.
 #[derive(Debug, Clone, Args)]
-pub struct Wants {
+pub struct TaskArgs {
     /// Image whose pull is rehearsed (repeatable) [default: the image of this very task]
     #[arg(
         long = "image",
@@ -133,7 +133,7 @@ pub struct Wants {
         value_enum,
         value_delimiter = ','
     )]
-    pub expect_injected: Vec<Injected>,
+    pub expect_injected: Vec<AwsSidecar>,
     /// The task runs with ECS Exec, as `run-task` and `create-service` call it
     #[arg(long, env = "PULLPROBE_ENABLE_EXECUTE_COMMAND")]
     pub enable_execute_command: bool,
@@ -185,7 +185,7 @@ pub struct Wants {
 pub struct Probe {
     /// What to check.
     #[command(flatten)]
-    pub wants: Wants,
+    pub wants: TaskArgs,
     /// A plan as `pullprobe plan --format json` prints it, instead of the flags above
     #[arg(long, value_name = "JSON", env = "PULLPROBE_PLAN")]
     pub plan: Option<String>,
@@ -224,7 +224,7 @@ pub struct PlanCommand {
     pub image: Option<String>,
     /// What the task wants.
     #[command(flatten)]
-    pub wants: Wants,
+    pub wants: TaskArgs,
     /// Print what is needed and not the contacts: VPC endpoints, security group and network ACL
     /// rules, policies
     #[arg(long, conflicts_with = "only")]

@@ -10,11 +10,11 @@ pub mod gc;
 #[cfg(feature = "operator")]
 pub mod launch;
 pub mod plan;
+mod plan_input;
 pub mod probe;
 #[cfg(feature = "operator")]
 pub mod schedule;
 mod signals;
-mod wants;
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};

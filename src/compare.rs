@@ -11,8 +11,8 @@ pub mod document;
 pub mod fact;
 pub mod group;
 pub mod history;
-pub mod place;
-pub mod read;
+pub mod origin;
+pub mod report_view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -22,8 +22,8 @@ use jiff::Timestamp;
 pub use document::{Compared, Document};
 use fact::Facts;
 use history::History;
-use place::Place;
-use read::Unread;
+use origin::Place;
+use report_view::Unread;
 
 use crate::redact::{one_line, shorten};
 use crate::report::Report;
@@ -53,7 +53,7 @@ pub(crate) fn tidy(text: &str) -> String {
 /// Reports, folded.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
-    tracks: BTreeMap<Place, Track>,
+    tracks: BTreeMap<Place, VantageHistory>,
     tally: Tally,
     notes: BTreeSet<String>,
 }
@@ -74,7 +74,7 @@ pub struct Tally {
 
 /// One place over time.
 #[derive(Debug, Clone)]
-struct Track {
+struct VantageHistory {
     latest: Seen,
     /// The latest report as it was read; renderers show more of it than is compared.
     line: String,
@@ -117,14 +117,15 @@ impl Comparison {
             return false;
         }
         let before = self.tally.reports + self.tally.duplicates;
-        match read::report(text) {
+        match report_view::report(text) {
             Ok(report) => self.fold(&report, text, source),
             Err(unread @ (Unread::Schema(_) | Unread::Broken(_))) => self.refuse(unread),
             Err(Unread::Other) => {
-                let others = read::unwrap(text, &mut |line: &str| match read::report(line) {
-                    Ok(report) => self.fold(&report, line, source),
-                    Err(unread) => self.refuse(unread),
-                });
+                let others =
+                    report_view::unwrap(text, &mut |line: &str| match report_view::report(line) {
+                        Ok(report) => self.fold(&report, line, source),
+                        Err(unread) => self.refuse(unread),
+                    });
                 self.tally.others += others as u64;
             }
         }
@@ -174,7 +175,7 @@ impl Comparison {
         }
     }
 
-    fn fold(&mut self, report: &read::Report<'_>, line: &str, source: &str) {
+    fn fold(&mut self, report: &report_view::Report<'_>, line: &str, source: &str) {
         let at = report.run.started_at.parse::<Timestamp>().ok();
         let facts = fact::facts(report);
         let seen = Seen {
@@ -188,7 +189,7 @@ impl Comparison {
             let mut history = History::default();
             history.add(at, report, &seen.facts);
             let runs = BTreeSet::from([(at, hash(&seen.run))]);
-            let track = Track {
+            let track = VantageHistory {
                 latest: seen,
                 line: line.to_owned(),
                 last_pass: None,

@@ -2,7 +2,7 @@
 //! process.
 //!
 //! ```text
-//!  fault ──▶ Setting ──▶ World: DNS · metadata, credentials · ECR API · registry · layer bucket · Logs · secrets
+//!  fault ──▶ Scenario ──▶ World: DNS · metadata, credentials · ECR API · registry · layer bucket · Logs · secrets
 //!            (data)        ▲
 //!                          └── probe, with its resolver, its roots and its ports changed, and nothing else
 //! ```
@@ -19,8 +19,8 @@ pub mod path;
 pub mod refusal;
 mod registry;
 mod resolver;
+pub mod scenario;
 mod secrets;
-pub mod setting;
 mod signature;
 mod task;
 pub mod world;
@@ -30,13 +30,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::plan::{Expect, Plan, Wanted};
-use crate::probe::Sight;
+use crate::plan::{Expect, Plan, PlanInput};
+use crate::probe::ObservationLog;
 use crate::report::Report;
 use crate::run::{self, Environment, Options};
 use crate::vantage;
 pub use fault::Fault;
-use setting::Setting;
+use scenario::Scenario;
 use world::World;
 
 /// Why the demo could not start. Not a fault of the demo's AWS: this machine's.
@@ -68,7 +68,7 @@ pub fn faults() -> &'static [Fault] {
 /// Runs the probe in a healthy subnet, or in one with a fault. Fails only if the demo itself cannot
 /// start.
 pub async fn observe(fault: Option<&Fault>) -> Result<Report, StartError> {
-    let setting = fault.map_or_else(Setting::healthy, Fault::setting);
+    let setting = fault.map_or_else(Scenario::healthy, Fault::setting);
     let mut plan = plan(setting.expect_private).map_err(StartError::Probe)?;
     let world = World::start(setting)?;
     for target in &mut plan.targets {
@@ -80,23 +80,27 @@ pub async fn observe(fault: Option<&Fault>) -> Result<Report, StartError> {
 
 /// What the task of the demo wants.
 fn plan(expect_private: bool) -> Result<Plan, String> {
-    let wanted = Wanted {
-        images: vec![setting::IMAGE.parse().map_err(|error| format!("{error}"))?],
-        secrets: vec![
-            format!("{}:password::", setting::SECRET).parse()?,
-            setting::PARAMETER.parse()?,
+    let wanted = PlanInput {
+        images: vec![
+            scenario::IMAGE
+                .parse()
+                .map_err(|error| format!("{error}"))?,
         ],
-        log_group: Some(setting::LOG_GROUP.into()),
+        secrets: vec![
+            format!("{}:password::", scenario::SECRET).parse()?,
+            scenario::PARAMETER.parse()?,
+        ],
+        log_group: Some(scenario::LOG_GROUP.into()),
         log_stream_prefix: "pullprobe".into(),
-        platform: Some(setting::PLATFORM.parse()?),
+        platform: Some(scenario::PLATFORM.parse()?),
         expect: if expect_private {
             Expect::Private
         } else {
             Expect::Any
         },
-        ..Wanted::default()
+        ..PlanInput::default()
     };
-    Plan::new(wanted, setting::REGION.parse()?)
+    Plan::new(wanted, scenario::REGION.parse()?)
 }
 
 async fn options(world: &World, plan: Plan) -> Options {
@@ -113,7 +117,7 @@ async fn options(world: &World, plan: Plan) -> Options {
         deadline: DEADLINE,
         run_id: "demo".into(),
         labels: BTreeMap::new(),
-        sight: Sight::default(),
+        sight: ObservationLog::default(),
     }
 }
 
@@ -124,11 +128,11 @@ mod tests {
     #[test]
     fn the_world_has_every_host_of_the_plan() {
         let plan = plan(false).unwrap();
-        assert_eq!(plan.targets.len(), setting::SERVICES.len());
+        assert_eq!(plan.targets.len(), scenario::SERVICES.len());
         for target in plan.targets {
             assert_eq!(
                 target.host,
-                setting::host(target.dependency),
+                scenario::host(target.dependency),
                 "{}",
                 target.dependency
             );

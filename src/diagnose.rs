@@ -4,12 +4,12 @@
 //! cannot separate is all listed, most common first, none of it certain; what it excludes is in
 //! `ruled_out` with the proof.
 
-mod answers;
 mod path;
 mod reference;
 mod registry;
 mod resolve;
 mod ruled_out;
+mod service_errors;
 mod storage;
 mod tls;
 
@@ -22,7 +22,7 @@ use crate::cause::{Cause, Family};
 use crate::evidence::{Evidence, ids};
 use crate::observation::{Dependency, Observation};
 
-pub(crate) use answers::named as denied_by;
+pub(crate) use service_errors::named as denied_by;
 
 /// How sure a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -107,13 +107,13 @@ const RULES: &[Rule] = &[
     tls::outside_validity,
     tls::stalled,
     tls::answers_as_somebody_else,
-    answers::credentials,
-    answers::clock_skew,
-    answers::denied,
-    answers::not_found,
-    answers::wrong_form,
-    answers::rate_limited,
-    answers::not_understood,
+    service_errors::credentials,
+    service_errors::clock_skew,
+    service_errors::denied,
+    service_errors::not_found,
+    service_errors::wrong_form,
+    service_errors::rate_limited,
+    service_errors::not_understood,
     registry::rate_limited,
     storage::file_system_unreachable,
 ];

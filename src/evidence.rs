@@ -12,7 +12,7 @@ pub struct Evidence<'a> {
 
 /// The ways on which security groups, network ACLs and routes act differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Way {
+pub enum NetworkPath {
     /// To an address of the VPC, as an interface endpoint has.
     Private,
     /// To a public address of S3, for layers or environment files: through a gateway endpoint or
@@ -68,7 +68,7 @@ impl<'a> Evidence<'a> {
 
     /// Whether an address answers on this way that is of the same IP version as one of `silent`:
     /// IPv6 has routes, security group rules and gateways of its own, and says nothing of IPv4's.
-    pub fn same_version_answers(self, way: Way, silent: &[&Observation]) -> bool {
+    pub fn same_version_answers(self, way: NetworkPath, silent: &[&Observation]) -> bool {
         let versions: Vec<_> = silent
             .iter()
             .filter_map(|seen| Some(seen.peer?.is_ipv4()))
@@ -97,18 +97,20 @@ impl<'a> Evidence<'a> {
     }
 
     /// Addresses that answered on a way.
-    pub fn answering(self, way: Way) -> Vec<&'a Observation> {
+    pub fn answering(self, way: NetworkPath) -> Vec<&'a Observation> {
         self.of(Phase::Connect)
             .filter(|seen| answers(seen) && self.way(seen) == way)
             .collect()
     }
 
     /// Which way leads to an address.
-    pub fn way(self, connect: &Observation) -> Way {
+    pub fn way(self, connect: &Observation) -> NetworkPath {
         match (connect.scope, connect.dependency) {
-            (Some(Scope::Public) | None, Dependency::S3 | Dependency::EnvironmentFile) => Way::S3,
-            (Some(Scope::Public) | None, _) => Way::Internet,
-            (Some(Scope::SameSubnet | Scope::Private), _) => Way::Private,
+            (Some(Scope::Public) | None, Dependency::S3 | Dependency::EnvironmentFile) => {
+                NetworkPath::S3
+            }
+            (Some(Scope::Public) | None, _) => NetworkPath::Internet,
+            (Some(Scope::SameSubnet | Scope::Private), _) => NetworkPath::Private,
         }
     }
 

@@ -10,19 +10,19 @@
 //! cut anywhere, so every part stands for itself, and no rule knows a whole message. Silence goes
 //! before every answer: a timeout is never a permission.
 
+mod app_log;
 mod causes;
 mod dependencies;
-mod foreign;
+pub mod ecs_wording;
+mod fields;
+mod lexicon;
 mod next;
-mod parts;
-mod phrases;
-mod plain;
-pub mod predict;
-mod proof;
-mod rank;
-mod reading;
+mod normalize;
+mod parsed;
+mod precedence;
+mod proven_facts;
+mod sign;
 pub mod tasks;
-mod words;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -33,9 +33,9 @@ use crate::cause::Family;
 use crate::diagnose::{Confidence, Finding};
 use crate::observation::Dependency;
 use crate::redact::{one_line, redact, shorten};
-use plain::Plain;
-use reading::Reading;
-use words::Sign;
+use normalize::Plain;
+use parsed::Reading;
+use sign::Sign;
 
 /// The name of the explanation's form.
 pub const SCHEMA: &str = "pullprobe/explanation/v1";
@@ -238,8 +238,9 @@ pub fn explain_with(text: &str, known: &Known) -> Explanation {
     // Of several messages in one text the silent one goes first: what is behind it is not even
     // asked for.
     let is_known = |reading: &&Reading| reading.sign.is_some();
-    let is_silent =
-        |reading: &&Reading| rank::path(reading).is_some() || reading.sign == Some(Sign::Retried);
+    let is_silent = |reading: &&Reading| {
+        precedence::path(reading).is_some() || reading.sign == Some(Sign::Retried)
+    };
     let says_where = |reading: &&Reading| reading.step != Step::Unknown;
     let first = readings
         .iter()
@@ -265,7 +266,7 @@ pub fn explain_with(text: &str, known: &Known) -> Explanation {
         host: first.host.clone(),
         peer: first.peer(),
         owner: first.owner.clone(),
-        proven: proof::proven(first),
+        proven: proven_facts::proven(first),
         findings: causes::findings(first),
         next: Vec::new(),
         next_failures: Vec::new(),
@@ -276,7 +277,7 @@ pub fn explain_with(text: &str, known: &Known) -> Explanation {
     {
         add(&mut explanation, other);
     }
-    explanation.next_failures = proof::next_failures(&explanation);
+    explanation.next_failures = proven_facts::next_failures(&explanation);
     explanation.next = next::commands(&explanation, first, known);
     explanation
 }

@@ -38,11 +38,11 @@ pub mod dns;
 pub mod endpoints;
 pub mod evidence;
 pub mod explain;
+pub mod ip_owner;
+pub mod network_location;
 pub mod observation;
 #[cfg(feature = "operator")]
 pub mod operator;
-pub mod owner;
-pub mod place;
 pub mod plan;
 pub mod probe;
 pub mod redact;

@@ -5,7 +5,7 @@
 //! the image is built without.
 
 pub mod aws;
-pub mod calls;
+pub mod dry_run;
 mod ecs;
 pub mod gc;
 pub mod launch;

@@ -1,25 +1,25 @@
 //! What will be asked, as a value: computed before any socket exists, printable, comparable, sent
 //! through an environment variable, tested without a network. Pure.
 
-mod form;
-mod injected;
-pub mod needs;
+mod aws_sidecar;
+mod input;
+mod json;
 mod platform;
+pub mod requirements;
 mod targets;
 pub mod task_definition;
 mod value_from;
-mod wanted;
 
 use std::fmt;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use form::{MAX_OVERRIDES, WAY_OUT};
-pub use injected::{Injected, execute_command, service_connect};
+pub use aws_sidecar::{AwsSidecar, execute_command, service_connect};
+pub use input::{EfsVolume, ImageInput, LogGroupInput, PlanInput, ReachabilityCheck};
+pub use json::{MAX_OVERRIDES, TOO_LARGE_HINT};
 pub use platform::Platform;
 pub use value_from::ValueFrom;
-pub use wanted::{ConnectionWanted, FileSystemWanted, ImageWanted, LogWanted, Wanted};
 
 use crate::endpoints::Region;
 use crate::observation::{Dependency, Phase};
@@ -30,7 +30,7 @@ pub(crate) use targets::object_of;
 /// Everything that one run will contact, and what for. As JSON it is what is wanted, from which the
 /// rest follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "form::Form", into = "form::Form")]
+#[serde(try_from = "json::PlanDocument", into = "json::PlanDocument")]
 pub struct Plan {
     /// Where the task runs.
     pub region: Region,
@@ -205,7 +205,7 @@ pub enum Expect {
 impl Plan {
     /// What a task that wants this will contact, in `region`. Fails with one sentence on what is
     /// wrong.
-    pub fn new(wanted: Wanted, region: Region) -> Result<Self, String> {
+    pub fn new(wanted: PlanInput, region: Region) -> Result<Self, String> {
         let logs = log_destinations(&wanted, &region)?;
         let mut targets = Targets {
             region: &region,
@@ -328,10 +328,13 @@ fn is_host(name: &str) -> bool {
 }
 
 /// Each group, region and stream prefix once. The one for the report goes first.
-fn log_destinations(wanted: &Wanted, task_region: &Region) -> Result<Vec<LogDestination>, String> {
+fn log_destinations(
+    wanted: &PlanInput,
+    task_region: &Region,
+) -> Result<Vec<LogDestination>, String> {
     let mut logs: Vec<LogDestination> = Vec::new();
     let own = wanted.log_group.clone();
-    let own = own.map(|group| LogWanted {
+    let own = own.map(|group| LogGroupInput {
         group,
         region: None,
         stream_prefix: None,

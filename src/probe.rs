@@ -35,22 +35,22 @@ use rustls::RootCertStore;
 use tokio::sync::{mpsc, oneshot};
 
 pub use connect::own_address;
-pub use document::{Document, OTHERWISE, read as read_document};
+pub use document::{Document, LOCAL_FILE_HINT, read as read_document};
 pub use resolve::Resolver;
 pub use write::LogStream;
 
 use crate::aws::credentials::{Credentials, Unavailable};
+use crate::network_location::NetworkLocation;
 use crate::observation::{Dependency, Observation, Outcome, Phase};
-use crate::place::Place;
 use crate::plan::{Plan, Unchecked};
-use target::{Climb, Probe};
+use target::{Probe, TargetHandle};
 
 /// How and from where a plan is carried out.
-pub struct Setting {
+pub struct ProbeContext {
     /// Who is asked for names.
     pub resolver: Resolver,
     /// Where the task sits.
-    pub place: Place,
+    pub place: NetworkLocation,
     /// Whether the plan expects private answers.
     pub expect_private: bool,
     /// The run's id, part of the log stream's name.
@@ -59,12 +59,12 @@ pub struct Setting {
     pub clock: Option<crate::vantage::ClockDrift>,
 }
 
-impl Setting {
+impl ProbeContext {
     /// Of a lookup before the run, whose place does not matter.
     pub fn of_a_lookup(resolver: Resolver) -> Self {
         Self {
             resolver,
-            place: Place::default(),
+            place: NetworkLocation::default(),
             expect_private: false,
             run_id: String::new(),
             clock: None,
@@ -91,10 +91,10 @@ pub struct Seen {
 /// `not-reached`.
 pub async fn run(
     plan: &Plan,
-    setting: Setting,
+    setting: ProbeContext,
     roots: Arc<RootCertStore>,
     credentials: SharedCredentials,
-    sight: &Sight,
+    sight: &ObservationLog,
     until: impl Future<Output = Interruption>,
 ) -> Result<Seen, String> {
     let tls = handshake::Tls::new(roots)?;
@@ -120,7 +120,7 @@ pub async fn run(
     while let Ok(observation) = events.try_recv() {
         sight.add(*observation);
     }
-    let observations = complete(plan, sight.so_far(), clock_drift.as_ref(), ended.as_ref());
+    let observations = complete(plan, sight.snapshot(), clock_drift.as_ref(), ended.as_ref());
     Ok(Seen {
         observations,
         log: log.as_mut().and_then(|log| log.try_recv().ok()),
@@ -145,13 +145,13 @@ fn begin(
     probe: &Probe,
     credentials: &SharedCredentials,
 ) -> Option<oneshot::Receiver<LogStream>> {
-    let climbs: BTreeMap<&str, Climb> = plan
+    let climbs: BTreeMap<&str, TargetHandle> = plan
         .targets
         .iter()
         .map(|target| {
             (
                 target.key.as_str(),
-                Climb::start(probe.clone(), target.clone()),
+                TargetHandle::start(probe.clone(), target.clone()),
             )
         })
         .collect();
@@ -160,7 +160,7 @@ fn begin(
         recorder.spawn(report_credentials(recorder.clone(), credentials.clone()));
     }
 
-    let discovered = discovered::Discovered::default();
+    let discovered = discovered::RedirectTargets::default();
     begin_pulls(plan, probe, &climbs, credentials, &discovered);
     read::begin(plan, probe, &climbs, credentials);
     environment_file::begin(plan, probe, &climbs, credentials, &discovered);
@@ -176,9 +176,9 @@ fn begin(
 fn begin_pulls(
     plan: &Plan,
     probe: &Probe,
-    climbs: &BTreeMap<&str, Climb>,
+    climbs: &BTreeMap<&str, TargetHandle>,
     credentials: &SharedCredentials,
-    discovered: &discovered::Discovered,
+    discovered: &discovered::RedirectTargets,
 ) {
     let mut tokens: BTreeMap<&str, authorize::SharedToken> = BTreeMap::new();
     let mut logins: BTreeMap<(&str, &str), login::SharedLogin> = BTreeMap::new();
@@ -314,16 +314,16 @@ impl Recorder {
 /// What has been seen so far, by id. Readable from outside, so that a run which a bug ends can
 /// still tell.
 #[derive(Clone, Default)]
-pub struct Sight(Arc<Mutex<BTreeMap<String, Observation>>>);
+pub struct ObservationLog(Arc<Mutex<BTreeMap<String, Observation>>>);
 
-impl Sight {
+impl ObservationLog {
     fn add(&self, observation: Observation) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.insert(observation.id.clone(), observation);
     }
 
     /// A copy of what there is; nothing if it is being written to this very moment.
-    pub fn so_far(&self) -> Vec<Observation> {
+    pub fn snapshot(&self) -> Vec<Observation> {
         self.0
             .try_lock()
             .map(|seen| seen.values().cloned().collect())

@@ -12,11 +12,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::aws::credentials::{self, Credentials};
 use crate::diagnose::diagnose;
+use crate::network_location::NetworkLocation;
 use crate::observation::{Dependency, Observation, Outcome, Phase};
-use crate::place::Place;
 use crate::plan::{Expect, Plan};
 use crate::probe::{
-    self, Interruption, LogStream, Resolver, Seen, Setting, SharedCredentials, Sight, own_address,
+    self, Interruption, LogStream, ObservationLog, ProbeContext, Resolver, Seen, SharedCredentials,
+    own_address,
 };
 use crate::report::{Delivery, Identity, Logs, Report, Run};
 use crate::vantage::{Metadata, Vantage};
@@ -25,7 +26,7 @@ use crate::vantage::{Metadata, Vantage};
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// What the task metadata endpoint said: nothing outside ECS.
-pub type Discovered = Result<Option<Metadata>, crate::aws::credentials::Unavailable>;
+pub type TaskMetadata = Result<Option<Metadata>, crate::aws::credentials::Unavailable>;
 
 /// Everything that a run needs to be told.
 pub struct Options {
@@ -33,7 +34,7 @@ pub struct Options {
     pub plan: Plan,
     /// What the metadata endpoint said, asked before the plan was made because the image may come
     /// from there.
-    pub metadata: Discovered,
+    pub metadata: TaskMetadata,
     /// Who is asked for names.
     pub resolvers: Vec<SocketAddr>,
     /// What the puller trusts.
@@ -50,7 +51,7 @@ pub struct Options {
     /// Echoed in the report.
     pub labels: BTreeMap<String, String>,
     /// Filled as the run goes on.
-    pub sight: Sight,
+    pub sight: ObservationLog,
 }
 
 /// Kept back from the deadline for writing the report to CloudWatch Logs, which is one round trip.
@@ -79,8 +80,8 @@ pub async fn run(
         sight,
     } = options;
     let vantage = vantage_of(&metadata, &plan, &resolvers, &environment);
-    let setting = Setting {
-        place: Place {
+    let setting = ProbeContext {
+        place: NetworkLocation {
             address: vantage.address,
             subnet: vantage.subnet_cidr,
             vpc_cidrs: plan.vpc_cidrs.clone(),
@@ -120,7 +121,7 @@ pub async fn run(
         started_at: started_at.to_string(),
         elapsed_ms: crate::millis(started.elapsed()),
         labels,
-        address_ranges: crate::owner::RANGES_DATE.into(),
+        address_ranges: crate::ip_owner::RANGES_DATE.into(),
         internal_error: None,
         shortened: None,
     };
@@ -136,16 +137,16 @@ pub async fn run(
 }
 
 /// The report of a run that a bug of ours ended: what was seen until then.
-pub fn after_panic(plan: &Plan, run_id: &str, sight: &Sight, error: String) -> Report {
+pub fn after_panic(plan: &Plan, run_id: &str, sight: &ObservationLog, error: String) -> Report {
     let ended = Interruption("a bug of pullprobe itself".into());
-    let observations = probe::complete(plan, sight.so_far(), None, Some(&ended));
+    let observations = probe::complete(plan, sight.snapshot(), None, Some(&ended));
     let run = Run {
         id: run_id.to_owned(),
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: Timestamp::now().to_string(),
         elapsed_ms: 0,
         labels: BTreeMap::new(),
-        address_ranges: crate::owner::RANGES_DATE.into(),
+        address_ranges: crate::ip_owner::RANGES_DATE.into(),
         internal_error: Some(error),
         shortened: None,
     };
@@ -194,7 +195,7 @@ async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, withi
     }
 }
 
-/// Begins to load credentials. Needs a Tokio runtime.
+/// Begins to load credentials. Requirements a Tokio runtime.
 pub fn begin_credentials(environment: &Environment) -> SharedCredentials {
     let environment = Arc::clone(environment);
     let load = async move {
@@ -224,7 +225,7 @@ fn identity_of(credentials: &SharedCredentials) -> Option<Identity> {
 
 /// The metadata's vantage, with what can be known without it filled in.
 fn vantage_of(
-    metadata: &Discovered,
+    metadata: &TaskMetadata,
     plan: &Plan,
     resolvers: &[SocketAddr],
     environment: &Environment,
@@ -249,7 +250,7 @@ fn vantage_of(
     vantage
 }
 
-fn observe_metadata(metadata: &Discovered) -> Observation {
+fn observe_metadata(metadata: &TaskMetadata) -> Observation {
     let (outcome, detail) = match metadata {
         Ok(Some(_)) => (Outcome::Passed, String::new()),
         Ok(None) => {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pullprobe::command::probe::report_panics;
-use pullprobe::plan::{Plan, Wanted};
-use pullprobe::probe::Sight;
+use pullprobe::plan::{Plan, PlanInput};
+use pullprobe::probe::ObservationLog;
 use pullprobe::report::Report;
 use pullprobe::run::{Environment, Options, begin_credentials};
 
@@ -53,9 +53,9 @@ fn options() -> Options {
     let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app"
         .parse()
         .unwrap();
-    let wanted = Wanted {
+    let wanted = PlanInput {
         images: vec![image],
-        ..Wanted::default()
+        ..PlanInput::default()
     };
     let environment: Environment = Arc::new(|_| None);
     Options {
@@ -68,6 +68,6 @@ fn options() -> Options {
         deadline: Duration::from_secs(1),
         run_id: "test".into(),
         labels: BTreeMap::new(),
-        sight: Sight::default(),
+        sight: ObservationLog::default(),
     }
 }

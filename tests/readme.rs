@@ -14,7 +14,7 @@ use clap::CommandFactory as _;
 use pullprobe::cause::Cause;
 use pullprobe::cli::Cli;
 use pullprobe::command::{Error, environment_names};
-use pullprobe::{demo, owner, verdict};
+use pullprobe::{demo, ip_owner, verdict};
 use serde_json::Value;
 
 const README: &str = include_str!("../README.md");
@@ -377,7 +377,7 @@ fn its_numbers_are_those_of_the_repository() {
         .unwrap();
     for said in [
         format!("{} faults", demo::faults().len()),
-        format!("published ranges of {}", owner::RANGES_DATE),
+        format!("published ranges of {}", ip_owner::RANGES_DATE),
         format!(
             "Rust {} or newer",
             package["rust-version"].as_str().unwrap()

@@ -8,7 +8,7 @@ use super::launch::{calls, client, of_call};
 use super::probe::runtime;
 use super::{Error, print};
 use crate::cli::launch::GcCommand;
-use crate::operator::calls::Calls;
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::gc::{self, Leftover};
 use crate::operator::launch::DEFAULT_CLUSTER;
 use crate::operator::schedule;
@@ -24,7 +24,7 @@ pub fn run(flags: &GcCommand) -> Result<u8, Error> {
     })
 }
 
-async fn tasks(calls: &Calls, flags: &GcCommand) -> Result<u8, Error> {
+async fn tasks(calls: &AwsCalls, flags: &GcCommand) -> Result<u8, Error> {
     let cluster = flags.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER);
     let mut found = gc::tasks(calls, cluster, flags.run_id.as_deref())
         .await
@@ -75,7 +75,7 @@ async fn tasks(calls: &Calls, flags: &GcCommand) -> Result<u8, Error> {
     failed.map_or(Ok(0), |error| Err(of_call(&error)))
 }
 
-async fn definitions(calls: &Calls, flags: &GcCommand) -> Result<u8, Error> {
+async fn definitions(calls: &AwsCalls, flags: &GcCommand) -> Result<u8, Error> {
     let found = match gc::definitions(calls).await {
         Ok(found) => found,
         // Nobody asked for them: what is left behind costs nothing.
@@ -106,7 +106,7 @@ fn described(task: &Leftover) -> String {
 
 /// All but those that schedules run: without them each of their runs would fail. Where that cannot
 /// be read, none.
-async fn deregister(calls: &Calls, found: &[String]) -> Result<(), Error> {
+async fn deregister(calls: &AwsCalls, found: &[String]) -> Result<(), Error> {
     let used = schedule::definitions_in_use(calls).await.map_err(|error| {
         let kept = format!(
             "the probe's task definitions are kept, because it cannot be read which of them schedules run: {error}"

@@ -12,8 +12,8 @@ use crate::cli::launch::LaunchCommand;
 use crate::compare::{Compared, Comparison};
 use crate::endpoints::Region;
 use crate::operator::aws::{self, Client};
-use crate::operator::calls::Calls;
-use crate::operator::launch::{self, Event, Landed};
+use crate::operator::dry_run::AwsCalls;
+use crate::operator::launch::{self, Event, SubnetReport};
 use crate::operator::stopped::region_of;
 use crate::render;
 use crate::verdict::Status;
@@ -50,7 +50,7 @@ pub fn run(flags: &LaunchCommand) -> Result<u8, Error> {
             },
             launch.definition.rsplit('/').next().unwrap_or_default()
         );
-        let mut shown = Shown::new(flags, &subnets);
+        let mut shown = PlannedCall::new(flags, &subnets);
         let (cluster, region) = (&launch.cluster, calls.client().region());
         let until = interrupted(format!(
             "pullprobe gc --cluster {cluster} --region {region} --run-id {run_id}"
@@ -76,12 +76,12 @@ pub(super) async fn client(region: Option<Region>, arn: Option<&str>) -> Result<
     Client::load(region).await.map_err(|error| of_call(&error))
 }
 
-/// Calls that are made, or in a dry run shown.
-pub(super) fn calls(client: Client, dry_run: bool) -> Calls {
-    let show: crate::operator::calls::Show = Box::new(|shown| {
+/// AwsCalls that are made, or in a dry run shown.
+pub(super) fn calls(client: Client, dry_run: bool) -> AwsCalls {
+    let show: crate::operator::dry_run::CallSink = Box::new(|shown| {
         let _ = print(&shown.line());
     });
-    Calls::new(client, dry_run.then_some(show))
+    AwsCalls::new(client, dry_run.then_some(show))
 }
 
 /// No region and no credentials are the operator's to mend.
@@ -100,14 +100,14 @@ pub(super) fn of_launch(error: &launch::Error) -> Error {
 }
 
 /// What is shown while it runs.
-struct Shown<'a> {
+struct PlannedCall<'a> {
     flags: &'a LaunchCommand,
     progress: Progress,
     in_full: bool,
     notes: std::collections::BTreeSet<String>,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> PlannedCall<'a> {
     fn new(flags: &'a LaunchCommand, subnets: &[String]) -> Self {
         let progress = Progress::new(subnets);
         Self {
@@ -122,7 +122,7 @@ impl<'a> Shown<'a> {
         match event {
             Event::State(subnet, state) => self.progress.state(*subnet, *state),
             Event::Note(text) => self.note(text),
-            Event::Landed(subnet, landed) => {
+            Event::SubnetReport(subnet, landed) => {
                 self.progress.landed(*subnet, &landed.report.verdict);
                 let text = self.text(landed);
                 self.progress.aside(|| {
@@ -142,11 +142,11 @@ impl<'a> Shown<'a> {
         }
     }
 
-    fn text(&self, landed: &Landed) -> String {
+    fn text(&self, landed: &SubnetReport) -> String {
         if !for_people(self.flags.format) {
             return landed.line.clone();
         }
-        let Landed { subnet, report, .. } = landed;
+        let SubnetReport { subnet, report, .. } = landed;
         let zone = report
             .vantage
             .availability_zone
@@ -200,7 +200,7 @@ fn files(flags: &LaunchCommand) -> Result<(), Error> {
 type Render = fn(&Compared) -> String;
 
 /// The comparison, on standard output and into the files.
-fn finish(flags: &LaunchCommand, landed: &[Landed]) -> Result<u8, Error> {
+fn finish(flags: &LaunchCommand, landed: &[SubnetReport]) -> Result<u8, Error> {
     let mut comparison = Comparison::default();
     for one in landed {
         // A report of a probe of another version may be one that this one compares no further than

@@ -1,19 +1,19 @@
 //! `pullprobe plan`.
 
-use super::wants::{self, Asked};
+use super::plan_input::{self, PlanSource};
 use super::{Error, print};
 use crate::cli::{PlanCommand, PlanFormat};
 use crate::plan::Plan;
-use crate::plan::needs::{Needs, Part};
+use crate::plan::requirements::{Part, Requirements};
 use crate::render;
 
 /// Prints the plan, and what it needs.
 pub fn run(flags: &PlanCommand) -> Result<u8, Error> {
     let mut wants = flags.wants.clone();
     wants.images.extend(flags.image.clone());
-    let plan = match wants::read(&wants)? {
-        Asked::For(wanted) => wants::complete(*wanted, &wants, &Ok(None))?,
-        Asked::ForWhatLiesIn(document) => {
+    let plan = match plan_input::read(&wants)? {
+        PlanSource::For(wanted) => plan_input::complete(*wanted, &wants, &Ok(None))?,
+        PlanSource::ForWhatLiesIn(document) => {
             return Err(Error::Usage(format!(
                 "--task-definition {document}: plan works offline and reads files; fetch it first and hand it over with \
                  --task-definition -"
@@ -26,7 +26,7 @@ pub fn run(flags: &PlanCommand) -> Result<u8, Error> {
         PlanFormat::Json if !flags.needs => vec![Part::Contacts],
         _ => Part::NEEDED.to_vec(),
     };
-    let needs = Needs::of(&plan);
+    let needs = Requirements::of(&plan);
     let text = match flags.format {
         PlanFormat::Text => render::plan::render(&plan, &needs, &parts),
         PlanFormat::Json => json(&plan, &needs, &parts)?,
@@ -41,7 +41,7 @@ pub fn run(flags: &PlanCommand) -> Result<u8, Error> {
 }
 
 /// The plan itself, or what is needed for it.
-fn json(plan: &Plan, needs: &Needs, parts: &[Part]) -> Result<String, Error> {
+fn json(plan: &Plan, needs: &Requirements, parts: &[Part]) -> Result<String, Error> {
     match needs.to_json(parts) {
         Some(json) => json.map_err(|error| Error::Tool(error.to_string())),
         None if parts == [Part::Contacts] => plan.to_json().map_err(Error::Usage),

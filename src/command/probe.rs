@@ -10,13 +10,15 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use super::plan_input::{self, PlanSource};
 use super::signals::Signals;
-use super::wants::{self, Asked};
 use super::{Error, colour, print};
-use crate::cli::{Format, Probe, Wants};
+use crate::cli::{Format, Probe, TaskArgs};
 use crate::dns;
 use crate::plan::Plan;
-use crate::probe::{Document, Interruption, OTHERWISE, Resolver, Setting, Sight, read_document};
+use crate::probe::{
+    Document, Interruption, LOCAL_FILE_HINT, ObservationLog, ProbeContext, Resolver, read_document,
+};
 use crate::render;
 use crate::report::Report;
 use crate::run::{self, Environment, Options};
@@ -33,7 +35,7 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
         .as_deref()
         .map(|json| plan_in(json, &flags.wants))
         .transpose()?;
-    let asked = wants::read(&flags.wants)?;
+    let asked = plan_input::read(&flags.wants)?;
     let runtime = runtime()?;
     let report = runtime.block_on(async {
         let mut deadline = flags.deadline;
@@ -43,10 +45,12 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
         let metadata = vantage::discover(&|name: &str| environment(name)).await;
         let plan = match (given, asked) {
             (Some(plan), _) => plan,
-            (None, Asked::For(wanted)) => wants::complete(*wanted, &flags.wants, &metadata)?,
-            (None, Asked::ForWhatLiesIn(document)) => {
-                let region = wants::region(&flags.wants, &[], &metadata)?;
-                let setting = Setting::of_a_lookup(Resolver::new(resolvers.clone()));
+            (None, PlanSource::For(wanted)) => {
+                plan_input::complete(*wanted, &flags.wants, &metadata)?
+            }
+            (None, PlanSource::ForWhatLiesIn(document)) => {
+                let region = plan_input::region(&flags.wants, &[], &metadata)?;
+                let setting = ProbeContext::of_a_lookup(Resolver::new(resolvers.clone()));
                 let within = LONGEST_READ.min(deadline / 2);
                 let credentials = credentials.clone();
                 let read = read_document(
@@ -60,8 +64,8 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
                 let started = Instant::now();
                 let json = in_time(read, within, &document).await?;
                 deadline -= started.elapsed().min(deadline / 2);
-                let wanted = wants::with_definition(&flags.wants, Some(&json))?;
-                wants::complete(wanted, &flags.wants, &metadata)?
+                let wanted = plan_input::with_definition(&flags.wants, Some(&json))?;
+                plan_input::complete(wanted, &flags.wants, &metadata)?
             }
         };
         let options = Options {
@@ -74,7 +78,7 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
             deadline,
             run_id: flags.run_id.clone().unwrap_or_else(generated_id),
             labels: flags.labels(),
-            sight: Sight::default(),
+            sight: ObservationLog::default(),
         };
         report_panics(&options);
         Box::pin(run::run(options, interrupted()))
@@ -146,7 +150,7 @@ pub fn report_panics(options: &Options) {
 
 /// Flags that come from a task definition's environment cannot be unset by an override, only
 /// emptied.
-fn plan_in(json: &str, wants: &Wants) -> Result<Plan, Error> {
+fn plan_in(json: &str, wants: &TaskArgs) -> Result<Plan, Error> {
     let besides = [
         (
             "--image",
@@ -187,7 +191,7 @@ async fn in_time(
     tokio::select! {
         read = tokio::time::timeout(deadline, read) => match read {
             Ok(read) => read.map_err(wrong),
-            Err(_) => Err(wrong(format!("it was not read within {} s; {OTHERWISE}", deadline.as_secs_f32()))),
+            Err(_) => Err(wrong(format!("it was not read within {} s; {LOCAL_FILE_HINT}", deadline.as_secs_f32()))),
         },
         Interruption(by) = interrupted() => Err(Error::Tool(format!("{by} before the task definition was read"))),
     }

@@ -4,7 +4,7 @@ use super::launch::{calls, client, of_launch};
 use super::probe::runtime;
 use super::{Error, print};
 use crate::cli::schedule::{Action, Create, Remove, ScheduleCommand, What};
-use crate::operator::calls::Calls;
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::launch;
 use crate::operator::schedule::{self, Set};
 
@@ -33,7 +33,7 @@ pub fn run(command: &ScheduleCommand) -> Result<u8, Error> {
     })
 }
 
-async fn read(what: &What, dry_run: bool) -> Result<(Calls, Set), Error> {
+async fn read(what: &What, dry_run: bool) -> Result<(AwsCalls, Set), Error> {
     let calls = calls(
         client(what.target.region.clone(), what.target.arn()).await?,
         dry_run,

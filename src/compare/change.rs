@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fact::{Kind, kind};
-use super::history::{Span, Turn};
+use super::history::{StatusChange, TimeRange};
 use crate::redact::shorten;
 
 /// One thing that is not as it was.
@@ -34,7 +34,7 @@ const LONGEST_VALUE: usize = 200;
 
 impl Change {
     /// The change at a vantage.
-    pub fn of(vantage: &str, turn: &Turn<'_>) -> Self {
+    pub fn of(vantage: &str, turn: &StatusChange<'_>) -> Self {
         let when = if turn.is_return() {
             format!(
                 "goes back and forth; last the other way at {}",
@@ -64,7 +64,7 @@ impl Change {
 
 const SECOND: &str = "%Y-%m-%d %H:%M:%S UTC";
 
-fn second(span: &Span) -> impl std::fmt::Display {
+fn second(span: &TimeRange) -> impl std::fmt::Display {
     span.last.strftime(SECOND)
 }
 

@@ -35,7 +35,7 @@ pub enum Against {
 
 /// A vantage to compare.
 #[derive(Debug, Clone, Copy)]
-pub struct Side<'a> {
+pub struct ComparedVantage<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its latest status.
@@ -49,11 +49,11 @@ pub struct Side<'a> {
 /// Every fact that comes first at some failing vantage, in ladder order: what is a failure, or
 /// followed by one at the same dependency, before what did no harm. Empty where nothing fails,
 /// where nothing passes, and where they differ in nothing.
-pub fn differences(sides: &[Side<'_>]) -> Vec<Difference> {
+pub fn differences(sides: &[ComparedVantage<'_>]) -> Vec<Difference> {
     let Some(worse) = worse(sides) else {
         return Vec::new();
     };
-    let passing: Vec<&Side<'_>> = sides
+    let passing: Vec<&ComparedVantage<'_>> = sides
         .iter()
         .filter(|side| passes(side.status, worse))
         .collect();
@@ -61,7 +61,7 @@ pub fn differences(sides: &[Side<'_>]) -> Vec<Difference> {
     let mut found: BTreeMap<(bool, Name), Difference> = BTreeMap::new();
     for side in failing {
         let own_past = side.last_pass.filter(|_| passing.is_empty());
-        let past = own_past.map(|facts| Side {
+        let past = own_past.map(|facts| ComparedVantage {
             status: Status::Pass,
             facts,
             ..*side
@@ -73,7 +73,7 @@ pub fn differences(sides: &[Side<'_>]) -> Vec<Difference> {
         let Some((harmless, name)) = first(side, &base) else {
             continue;
         };
-        let values = |sides: &[&Side<'_>]| {
+        let values = |sides: &[&ComparedVantage<'_>]| {
             let known = sides
                 .iter()
                 .filter_map(|side| Some((side.name.to_owned(), side.facts.get(name)?.clone())));
@@ -95,7 +95,7 @@ pub fn differences(sides: &[Side<'_>]) -> Vec<Difference> {
 
 /// The status whose vantages are to be explained: failures, or where nothing fails whatever is not
 /// as it should be.
-pub fn worse(sides: &[Side<'_>]) -> Option<Status> {
+pub fn worse(sides: &[ComparedVantage<'_>]) -> Option<Status> {
     sides
         .iter()
         .map(|side| side.status)
@@ -110,7 +110,10 @@ fn passes(status: Status, worse: Status) -> bool {
 }
 
 /// The first fact that differs, and whether it did no harm.
-fn first<'a>(side: &Side<'a>, base: &[&Side<'_>]) -> Option<(bool, &'a Name)> {
+fn first<'a>(
+    side: &ComparedVantage<'a>,
+    base: &[&ComparedVantage<'_>],
+) -> Option<(bool, &'a Name)> {
     let differing: Vec<(&Name, bool)> = side
         .facts
         .iter()
@@ -124,7 +127,12 @@ fn first<'a>(side: &Side<'a>, base: &[&Side<'_>]) -> Option<(bool, &'a Name)> {
 
 /// `None` where the fact explains nothing: nobody who passes was asked, or did not pass it either;
 /// or somebody who passes has the same value.
-fn harmless(side: &Side<'_>, base: &[&Side<'_>], name: &Name, value: &str) -> Option<bool> {
+fn harmless(
+    side: &ComparedVantage<'_>,
+    base: &[&ComparedVantage<'_>],
+    name: &Name,
+    value: &str,
+) -> Option<bool> {
     let known: Vec<(Status, &str)> = base
         .iter()
         .filter_map(|other| Some((other.status, other.facts.get(name)?.as_str())))

@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::change::Change;
-use super::difference::{Against, Difference, Side, differences, worse};
+use super::difference::{Against, ComparedVantage, Difference, differences, worse};
 use super::fact::{Kind, Name, kind};
-use super::{Comparison, Tally, Track, place, read, tidy};
+use super::{Comparison, Tally, VantageHistory, origin, report_view, tidy};
 use crate::verdict::{INCONCLUSIVE, Status};
 
 /// The name of the comparison's form.
@@ -99,8 +99,8 @@ pub struct Compared {
 
 impl Compared {
     /// The latest report of a vantage, by its place in the document.
-    pub fn report(&self, vantage: usize) -> Option<read::Report<'_>> {
-        read::report(self.lines.get(vantage)?).ok()
+    pub fn report(&self, vantage: usize) -> Option<report_view::Report<'_>> {
+        report_view::report(self.lines.get(vantage)?).ok()
     }
 
     /// The document as one line.
@@ -114,13 +114,14 @@ impl Comparison {
     /// What the reports come to, so far.
     pub fn finish(&self) -> Compared {
         let places: Vec<_> = self.tracks.keys().collect();
-        let mut rows: Vec<(Vantage, &Track)> = place::names(&places)
+        let mut rows: Vec<(Vantage, &VantageHistory)> = origin::names(&places)
             .into_iter()
             .zip(self.tracks.values())
             .map(|(name, track)| (row(name, track), track))
             .collect();
         rows.sort_by(|(a, _), (b, _)| (rank(a), &a.name).cmp(&(rank(b), &b.name)));
-        let sides: Vec<Side<'_>> = rows.iter().map(|(row, track)| side(row, track)).collect();
+        let sides: Vec<ComparedVantage<'_>> =
+            rows.iter().map(|(row, track)| side(row, track)).collect();
         let mut found = differences(&sides);
         let explanation = explain(&sides, &rows, &found);
         let first_difference = (!found.is_empty()).then(|| found.remove(0));
@@ -157,11 +158,11 @@ fn rank(row: &Vantage) -> (Reverse<Status>, u8) {
     (Reverse(row.status), row.exit_code)
 }
 
-fn row(name: String, track: &Track) -> Vantage {
-    let latest = read::report(&track.line).ok();
+fn row(name: String, track: &VantageHistory) -> Vantage {
+    let latest = report_view::report(&track.line).ok();
     let latest = latest.as_ref();
     let first = latest.and_then(|report| report.findings.first());
-    let known = |text: &Option<read::Text<'_>>| text.as_deref().map(tidy);
+    let known = |text: &Option<report_view::Text<'_>>| text.as_deref().map(tidy);
     Vantage {
         name,
         status: track.latest.status,
@@ -182,9 +183,9 @@ fn row(name: String, track: &Track) -> Vantage {
     }
 }
 
-fn side<'a>(row: &'a Vantage, track: &'a Track) -> Side<'a> {
+fn side<'a>(row: &'a Vantage, track: &'a VantageHistory) -> ComparedVantage<'a> {
     let last_pass = track.last_pass.as_ref().map(|seen| &seen.facts);
-    Side {
+    ComparedVantage {
         name: &row.name,
         status: row.status,
         facts: &track.latest.facts,
@@ -192,7 +193,7 @@ fn side<'a>(row: &'a Vantage, track: &'a Track) -> Side<'a> {
     }
 }
 
-fn matrix(sides: &[Side<'_>]) -> Vec<Fact> {
+fn matrix(sides: &[ComparedVantage<'_>]) -> Vec<Fact> {
     let names: BTreeSet<&Name> = sides.iter().flat_map(|side| side.facts.keys()).collect();
     let values = |name: &Name| {
         let known = sides
@@ -210,7 +211,7 @@ fn matrix(sides: &[Side<'_>]) -> Vec<Fact> {
 }
 
 /// What went before comes first: the verdict, then as the task starts.
-fn changes(name: &str, track: &Track) -> Vec<Change> {
+fn changes(name: &str, track: &VantageHistory) -> Vec<Change> {
     let order: BTreeMap<String, usize> = track
         .latest
         .facts
@@ -235,7 +236,7 @@ fn changes(name: &str, track: &Track) -> Vec<Change> {
     changes
 }
 
-fn summarize(rows: &[(Vantage, &Track)]) -> String {
+fn summarize(rows: &[(Vantage, &VantageHistory)]) -> String {
     let Some((worst, _)) = rows.first() else {
         return "There is nothing to compare.".into();
     };
@@ -285,7 +286,11 @@ pub(crate) fn by_value(values: &BTreeMap<String, String>) -> BTreeMap<&str, Vec<
     turned
 }
 
-fn explain(sides: &[Side<'_>], rows: &[(Vantage, &Track)], found: &[Difference]) -> String {
+fn explain(
+    sides: &[ComparedVantage<'_>],
+    rows: &[(Vantage, &VantageHistory)],
+    found: &[Difference],
+) -> String {
     let Some(worse) = worse(sides) else {
         return if rows.is_empty() {
             String::new()
@@ -293,7 +298,8 @@ fn explain(sides: &[Side<'_>], rows: &[(Vantage, &Track)], found: &[Difference])
             "Nothing fails, so nothing has to be told apart.".into()
         };
     };
-    let failing: Vec<&Side<'_>> = sides.iter().filter(|side| side.status == worse).collect();
+    let failing: Vec<&ComparedVantage<'_>> =
+        sides.iter().filter(|side| side.status == worse).collect();
     let Some(first) = found.first() else {
         return without_difference(sides, &failing);
     };
@@ -347,7 +353,7 @@ fn explain(sides: &[Side<'_>], rows: &[(Vantage, &Track)], found: &[Difference])
 }
 
 /// Why there is none.
-fn without_difference(sides: &[Side<'_>], failing: &[&Side<'_>]) -> String {
+fn without_difference(sides: &[ComparedVantage<'_>], failing: &[&ComparedVantage<'_>]) -> String {
     let first_failures: BTreeMap<String, String> = failing
         .iter()
         .filter_map(|side| {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::read::{Observation, Report};
+use super::report_view::{Observation, Report};
 use super::tidy;
 use crate::observation::{Dependency, Phase};
 use crate::report::LADDER;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::fact::{Facts, Kind, kind};
-use super::read::Report;
+use super::report_view::Report;
 use super::tidy;
 
 /// Values kept of one property, those seen last. Two are compared; the third tells going back and
@@ -21,7 +21,7 @@ const PARTS: usize = 160;
 
 /// A value, and when it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
+pub struct TimeRange {
     /// The value.
     pub value: String,
     /// First, as far as is known.
@@ -32,20 +32,20 @@ pub struct Span {
 
 /// Every property's last values.
 #[derive(Debug, Clone, Default)]
-pub struct History(BTreeMap<String, Vec<Span>>);
+pub struct History(BTreeMap<String, Vec<TimeRange>>);
 
 /// One property's last change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turn<'a> {
+pub struct StatusChange<'a> {
     /// Which property.
     pub property: &'a str,
     /// What it was.
-    pub before: &'a Span,
+    pub before: &'a TimeRange,
     /// What it is.
-    pub after: &'a Span,
+    pub after: &'a TimeRange,
 }
 
-impl Turn<'_> {
+impl StatusChange<'_> {
     /// Whether the present value had been seen before the other: it goes back and forth.
     pub fn is_return(&self) -> bool {
         self.after.first <= self.before.last
@@ -62,7 +62,7 @@ impl History {
             } else if self.0.len() < PROPERTIES {
                 self.0.insert(
                     property,
-                    vec![Span {
+                    vec![TimeRange {
                         value,
                         first: at,
                         last: at,
@@ -73,12 +73,12 @@ impl History {
     }
 
     /// What is not as it was.
-    pub fn turns(&self) -> impl Iterator<Item = Turn<'_>> {
+    pub fn turns(&self) -> impl Iterator<Item = StatusChange<'_>> {
         self.0.iter().filter_map(|(property, spans)| {
             let [.., before, after] = spans.as_slice() else {
                 return None;
             };
-            Some(Turn {
+            Some(StatusChange {
                 property,
                 before,
                 after,
@@ -88,11 +88,11 @@ impl History {
 }
 
 /// Keeps the spans sorted by when they were seen last.
-fn note(spans: &mut Vec<Span>, at: Timestamp, value: String) {
+fn note(spans: &mut Vec<TimeRange>, at: Timestamp, value: String) {
     if let Some(known) = spans.iter_mut().find(|span| span.value == value) {
         (known.first, known.last) = (known.first.min(at), known.last.max(at));
     } else {
-        spans.push(Span {
+        spans.push(TimeRange {
             value,
             first: at,
             last: at,

@@ -6,7 +6,7 @@ use super::cloud::{Asked, Cloud};
 use super::http::{self, Answer, with_header};
 use super::image;
 use super::refusal::Refusal;
-use super::setting::{Operation, REGION, host};
+use super::scenario::{Operation, REGION, host};
 use crate::observation::Dependency;
 
 /// The URL that ECR signs for a blob, with credentials of its own (facts: denials, section 4).
@@ -30,7 +30,7 @@ fn object(digest: &str) -> String {
     let hex = image::hex(digest.as_bytes());
     format!(
         "/9c8e-{}/{}-{}",
-        super::setting::ACCOUNT,
+        super::scenario::ACCOUNT,
         &hex[..8],
         &hex[8..40]
     )

@@ -11,14 +11,14 @@ use jiff::Timestamp;
 use super::http::{self, Answer};
 use super::image::Image;
 use super::refusal::Refusal;
-use super::setting::{Operation, Setting};
+use super::scenario::{Operation, Scenario};
 use super::{bucket, ecr, logs, registry, secrets};
 use crate::observation::Dependency;
 
 /// The state of the embedded AWS.
 #[derive(Debug)]
 pub(super) struct Cloud {
-    pub(super) setting: Setting,
+    pub(super) setting: Scenario,
     /// The port at which every service answers.
     pub(super) port: u16,
     pub(super) image: Image,
@@ -41,7 +41,7 @@ pub(super) struct Asked {
 const LARGEST_REQUEST: usize = 4 * 1024 * 1024;
 
 impl Cloud {
-    pub(super) fn new(setting: Setting, port: u16) -> Self {
+    pub(super) fn new(setting: Scenario, port: u16) -> Self {
         let image = Image::new(&setting.contents.architectures);
         Self {
             setting,

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::cloud::{Asked, Cloud};
 use super::http::{self, Answer};
 use super::refusal::Refusal;
-use super::setting::{Operation, host};
+use super::scenario::{Operation, host};
 use super::signature;
 use crate::observation::Dependency;
 

@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 
 use super::path::Path;
 use super::refusal::Refusal;
-use super::setting::{
-    Certificate, Credentials, Names, Operation, Pace, Resolver, Setting, TASK_ADDRESS,
+use super::scenario::{
+    Certificate, Credentials, Names, Operation, Pace, Resolver, Scenario, TASK_ADDRESS,
     private_address, public_address,
 };
 use crate::cause::Cause;
@@ -20,7 +20,7 @@ pub struct Fault {
     pub cause: Cause,
     /// What happened, in one sentence.
     pub story: &'static str,
-    bend: fn(&mut Setting),
+    bend: fn(&mut Scenario),
 }
 
 impl Fault {
@@ -37,14 +37,14 @@ impl Fault {
     }
 
     /// A subnet that has this fault and no other.
-    pub fn setting(&self) -> Setting {
-        let mut setting = Setting::healthy();
+    pub fn setting(&self) -> Scenario {
+        let mut setting = Scenario::healthy();
         (self.bend)(&mut setting);
         setting
     }
 }
 
-const fn fault(cause: Cause, story: &'static str, bend: fn(&mut Setting)) -> Fault {
+const fn fault(cause: Cause, story: &'static str, bend: fn(&mut Scenario)) -> Fault {
     Fault { cause, story, bend }
 }
 
@@ -124,7 +124,7 @@ pub static ALL: &[Fault] = &[
         Cause::NoEgressRoute,
         "The subnet has neither interface endpoints nor a NAT gateway.",
         |aws| {
-            for service in super::setting::SERVICES {
+            for service in super::scenario::SERVICES {
                 move_outside(aws, service, Path::Silent);
             }
         },
@@ -440,11 +440,11 @@ pub static ALL: &[Fault] = &[
     ),
 ];
 
-fn refuse(aws: &mut Setting, operation: Operation, refusal: Refusal) {
+fn refuse(aws: &mut Scenario, operation: Operation, refusal: Refusal) {
     aws.refusals.insert(operation, refusal);
 }
 
-fn refuse_token(aws: &mut Setting, reason: &str) {
+fn refuse_token(aws: &mut Scenario, reason: &str) {
     refuse(
         aws,
         Operation::GetAuthorizationToken,
@@ -453,12 +453,12 @@ fn refuse_token(aws: &mut Setting, reason: &str) {
 }
 
 /// The service has no interface endpoint: its name answers with a public address.
-fn move_outside(aws: &mut Setting, service: Dependency, path: Path) {
+fn move_outside(aws: &mut Scenario, service: Dependency, path: Path) {
     aws.site(service).addresses = vec![(public_address(service), path)];
 }
 
 /// The service's interface endpoint is in the task's own subnet, where no network ACL acts.
-fn move_into_the_subnet(aws: &mut Setting, service: Dependency) {
+fn move_into_the_subnet(aws: &mut Scenario, service: Dependency) {
     if let Some([a, b, _, last]) = private_address(service).map(|address| address.octets()) {
         let [_, _, subnet, _] = TASK_ADDRESS.octets();
         aws.site(service).addresses = vec![([a, b, subnet, last].into(), Path::Open)];

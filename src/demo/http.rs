@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::path::Path;
 use super::refusal::Refusal;
-use super::setting::Pace;
+use super::scenario::Pace;
 
 /// A service's answer.
 pub(super) type Answer = Response<Bytes>;

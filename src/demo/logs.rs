@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::cloud::{Asked, Cloud};
 use super::http::{self, Answer};
 use super::refusal::Refusal;
-use super::setting::Operation;
+use super::scenario::Operation;
 use super::signature;
 
 /// UTF-8 bytes of a batch, with 26 for each event (API reference, `PutLogEvents`).

@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 
-use super::setting::{ACCOUNT, REGION, REPOSITORY};
+use super::scenario::{ACCOUNT, REGION, REPOSITORY};
 
 /// A service's no.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::cloud::{Asked, Cloud};
 use super::http::{self, Answer, with_header};
 use super::refusal::Refusal;
-use super::setting::{ACCOUNT, Operation, host};
+use super::scenario::{ACCOUNT, Operation, host};
 use super::{bucket, ecr};
 use crate::observation::Dependency;
 

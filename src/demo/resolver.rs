@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
 use super::path::{self, Door, Path};
-use super::setting::{Resolver, Setting};
+use super::scenario::{Resolver, Scenario};
 use super::zone::{self, Zone};
 
 /// Where it answers: in the VPC, as the resolver at the VPC's base plus two does.
@@ -25,7 +25,7 @@ struct Server {
 }
 
 /// Starts the server in `tasks` and says where it is asked. Fails if no port is free.
-pub(super) fn start(setting: &Setting, tasks: &mut JoinSet<()>) -> io::Result<SocketAddr> {
+pub(super) fn start(setting: &Scenario, tasks: &mut JoinSet<()>) -> io::Result<SocketAddr> {
     let path = if setting.resolver == Resolver::Silent {
         Path::Silent
     } else {
@@ -138,7 +138,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::demo::setting::host;
+    use crate::demo::scenario::host;
     use crate::observation::Dependency;
 
     fn question(name: &str) -> Message {
@@ -176,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_too_large_for_udp_is_cut_and_whole_over_tcp() {
-        let mut aws = Setting::healthy();
+        let mut aws = Scenario::healthy();
         let many = (1..=40)
             .map(|last| (Ipv4Addr::new(127, 0, 9, last), Path::Open))
             .collect();
@@ -203,9 +203,9 @@ mod tests {
         ] {
             let mut tasks = JoinSet::new();
             let server = start(
-                &Setting {
+                &Scenario {
                     resolver: mood,
-                    ..Setting::healthy()
+                    ..Scenario::healthy()
                 },
                 &mut tasks,
             )

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::cloud::{Asked, Cloud};
 use super::http::{self, Answer};
 use super::refusal::Refusal;
-use super::setting::{Operation, PARAMETER, SECRET};
+use super::scenario::{Operation, PARAMETER, SECRET};
 use super::signature;
 
 pub(super) fn answer_secret(cloud: &Cloud, asked: &Asked) -> Answer {

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::refusal::Refusal;
-use super::setting::REGION;
+use super::scenario::REGION;
 
 /// A key pair with its session token, as the container credentials endpoint hands it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

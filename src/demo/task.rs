@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 
 use super::http::{self, Answer};
 use super::path::{self, Door, Path};
-use super::setting::{
-    ACCOUNT, Credentials, IMAGE, Pace, REGION, Setting, TASK_ADDRESS, TASK_SUBNET,
+use super::scenario::{
+    ACCOUNT, Credentials, IMAGE, Pace, REGION, Scenario, TASK_ADDRESS, TASK_SUBNET,
 };
 use super::{resolver, signature};
 
@@ -28,7 +28,7 @@ const CREDENTIALS_PATH: &str = "/v2/credentials/5c2c7c49-1f0a-4a8e-9d7a-0f2f7f5f
 
 /// Starts both endpoints in `tasks` and says which variables name them. Fails if no port is free.
 pub(super) fn start(
-    setting: &Setting,
+    setting: &Scenario,
     tasks: &mut JoinSet<()>,
 ) -> io::Result<BTreeMap<String, String>> {
     let (port, doors) = path::claim(&[(ADDRESS, Path::Open)])?;
@@ -53,7 +53,7 @@ pub(super) fn start(
     Ok(variables)
 }
 
-async fn serve(listener: TcpListener, setting: Arc<Setting>) {
+async fn serve(listener: TcpListener, setting: Arc<Scenario>) {
     let mut clients = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -70,7 +70,7 @@ async fn serve(listener: TcpListener, setting: Arc<Setting>) {
     }
 }
 
-fn answer(setting: &Setting, path: &str) -> Answer {
+fn answer(setting: &Scenario, path: &str) -> Answer {
     let metadata = path
         .strip_prefix("/v4/")
         .and_then(|rest| rest.strip_prefix(TASK));
@@ -100,7 +100,7 @@ fn answer(setting: &Setting, path: &str) -> Answer {
 }
 
 /// `AWS_CONTAINER_CREDENTIALS_*`: six hours, as ECS gives.
-fn credentials(setting: &Setting) -> Value {
+fn credentials(setting: &Scenario) -> Value {
     let hours = SignedDuration::from_hours(6);
     let now = Timestamp::now();
     let (keys, expiration) = match setting.credentials {
@@ -128,7 +128,7 @@ fn container() -> Value {
         "Snapshotter": "overlayfs" })
 }
 
-fn task(setting: &Setting) -> Value {
+fn task(setting: &Scenario) -> Value {
     let now = Timestamp::now();
     let synchronized = if setting.clock_ahead.is_zero() {
         "SYNCHRONIZED"
@@ -148,7 +148,7 @@ fn task(setting: &Setting) -> Value {
 mod tests {
     use super::*;
 
-    fn read(setting: &Setting, path: &str) -> (StatusCode, Value) {
+    fn read(setting: &Scenario, path: &str) -> (StatusCode, Value) {
         let answer = answer(setting, path);
         (
             answer.status(),
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_base_is_the_container_and_below_it_is_the_task() {
-        let aws = Setting::healthy();
+        let aws = Scenario::healthy();
         let base = format!("/v4/{TASK}-2886439692");
         assert_eq!(read(&aws, &base).1["Image"], IMAGE);
         assert_eq!(
@@ -174,9 +174,9 @@ mod tests {
     #[test]
     fn credentials_are_those_of_the_setting() {
         let key = |credentials| {
-            let aws = Setting {
+            let aws = Scenario {
                 credentials,
-                ..Setting::healthy()
+                ..Scenario::healthy()
             };
             read(&aws, CREDENTIALS_PATH).1["AccessKeyId"]
                 .as_str()

@@ -13,7 +13,7 @@ use super::authority::{Authority, LONG_AGO, NOW};
 use super::cloud::Cloud;
 use super::http::Reception;
 use super::path::{self, Door};
-use super::setting::{self, Certificate, Setting};
+use super::scenario::{self, Certificate, Scenario};
 use super::{http, resolver, task};
 use crate::observation::Dependency;
 
@@ -34,7 +34,7 @@ pub struct World {
 
 impl World {
     /// Starts the servers of `setting`, inside a Tokio runtime. Fails if loopback cannot be bound.
-    pub fn start(setting: Setting) -> Result<Self, StartError> {
+    pub fn start(setting: Scenario) -> Result<Self, StartError> {
         let mut tasks = JoinSet::new();
         let resolver = resolver::start(&setting, &mut tasks)?;
         let variables = task::start(&setting, &mut tasks)?;
@@ -96,7 +96,7 @@ impl World {
 }
 
 fn certificates(
-    setting: &Setting,
+    setting: &Scenario,
     trusted: &Authority,
 ) -> Result<BTreeMap<Dependency, Arc<ServerConfig>>, StartError> {
     let middlebox = Authority::new("Example Corp TLS Inspection")?;
@@ -116,7 +116,7 @@ fn certificates(
 
 /// The names on a service's certificate: wildcards where the real one has them.
 fn presented_names(service: Dependency) -> Vec<String> {
-    let host = setting::host(service);
+    let host = scenario::host(service);
     match (service, host.split_once('.')) {
         (Dependency::EcrDkr | Dependency::S3, Some((_, parent))) => {
             vec![format!("*.{parent}"), parent.to_owned()]

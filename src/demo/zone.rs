@@ -7,7 +7,7 @@ use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, CNAME, SOA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
-use super::setting::{self, ACCOUNT, Names, REGION, SERVICES, Setting};
+use super::scenario::{self, ACCOUNT, Names, REGION, SERVICES, Scenario};
 use crate::observation::Dependency;
 
 /// An apex and what is below it.
@@ -38,7 +38,7 @@ const MAX_ALIASES: usize = 8;
 
 /// The zones of a setting: the internet's, and a private hosted zone for every service with an
 /// interface endpoint.
-pub(super) fn zones(setting: &Setting) -> Vec<Zone> {
+pub(super) fn zones(setting: &Scenario) -> Vec<Zone> {
     let mut zones = vec![Zone::new(
         "",
         OTHER_NAMES.map(|name| (name.into(), Data::Addresses(vec![ELSEWHERE]))),
@@ -59,7 +59,7 @@ pub(super) fn zones(setting: &Setting) -> Vec<Zone> {
         } else if !site
             .addresses
             .iter()
-            .any(|(address, _)| setting::is_public(*address))
+            .any(|(address, _)| scenario::is_public(*address))
         {
             let addresses = site.addresses.iter().map(|(address, _)| *address).collect();
             zones.push(Zone::new(
@@ -71,7 +71,7 @@ pub(super) fn zones(setting: &Setting) -> Vec<Zone> {
     zones
 }
 
-fn public_zone(setting: &Setting) -> Zone {
+fn public_zone(setting: &Scenario) -> Zone {
     let mut records: Vec<_> = OTHER_SERVICES
         .map(|service| {
             (
@@ -89,15 +89,15 @@ fn public_zone(setting: &Setting) -> Zone {
         let mut addresses: Vec<_> = site
             .iter()
             .map(|(address, _)| *address)
-            .filter(|address| setting::is_public(*address))
+            .filter(|address| scenario::is_public(*address))
             .collect();
         if addresses.is_empty() {
-            addresses.push(setting::public_address(service));
+            addresses.push(scenario::public_address(service));
         }
         if service == Dependency::S3 {
             // A bucket's name is an alias of one that the region's buckets share.
             let alias = format!("s3-w.{REGION}.amazonaws.com");
-            records.push((setting::host(service), Data::Alias(name(&alias))));
+            records.push((scenario::host(service), Data::Alias(name(&alias))));
             records.push((alias, Data::Addresses(addresses)));
         } else {
             records.push((owner(service), Data::Addresses(addresses)));
@@ -108,7 +108,7 @@ fn public_zone(setting: &Setting) -> Zone {
 
 /// The apex of the private hosted zone that an interface endpoint with private DNS makes.
 fn family(service: Dependency) -> String {
-    let host = setting::host(service);
+    let host = scenario::host(service);
     host.strip_prefix(&format!("{ACCOUNT}."))
         .unwrap_or(&host)
         .to_owned()
@@ -119,7 +119,7 @@ fn owner(service: Dependency) -> String {
     if service == Dependency::EcrDkr {
         format!("*.{}", family(service))
     } else {
-        setting::host(service)
+        scenario::host(service)
     }
 }
 
@@ -225,7 +225,7 @@ pub(super) fn answer(zones: &[Zone], query: &Query, response: &mut Message) {
 mod tests {
     use super::*;
 
-    fn ask(setting: &Setting, host: &str, kind: RecordType) -> Message {
+    fn ask(setting: &Scenario, host: &str, kind: RecordType) -> Message {
         let mut response = Message::query();
         answer(
             &zones(setting),
@@ -249,14 +249,14 @@ mod tests {
 
     #[test]
     fn endpoints_answer_from_private_zones_and_s3_from_the_public_one() {
-        let aws = Setting::healthy();
+        let aws = Scenario::healthy();
         for service in SERVICES {
-            let response = ask(&aws, &setting::host(service), RecordType::A);
+            let response = ask(&aws, &scenario::host(service), RecordType::A);
             let expected =
-                setting::private_address(service).unwrap_or(setting::public_address(service));
+                scenario::private_address(service).unwrap_or(scenario::public_address(service));
             assert_eq!(addresses(&response), [expected], "{service}");
         }
-        let bucket = ask(&aws, &setting::host(Dependency::S3), RecordType::A);
+        let bucket = ask(&aws, &scenario::host(Dependency::S3), RecordType::A);
         assert!(matches!(bucket.answers[0].data, RData::CNAME(_)));
         assert_eq!(
             addresses(&ask(
@@ -271,8 +271,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_denied_by_the_closest_zone() {
-        let aws = Setting::healthy();
-        let no_address = ask(&aws, &setting::host(Dependency::EcrApi), RecordType::AAAA);
+        let aws = Scenario::healthy();
+        let no_address = ask(&aws, &scenario::host(Dependency::EcrApi), RecordType::AAAA);
         assert_eq!(no_address.metadata.response_code, ResponseCode::NoError);
         assert_eq!(authority(&no_address), "api.ecr.us-east-1.amazonaws.com.");
         let no_name = ask(&aws, "nothing.us-east-1.amazonaws.com", RecordType::A);
@@ -286,12 +286,12 @@ mod tests {
 
     #[test]
     fn an_empty_zone_of_ones_own_hides_all_of_aws() {
-        let aws = Setting {
+        let aws = Scenario {
             names: Names::NoneOfAws,
-            ..Setting::healthy()
+            ..Scenario::healthy()
         };
         for service in SERVICES {
-            let response = ask(&aws, &setting::host(service), RecordType::A);
+            let response = ask(&aws, &scenario::host(service), RecordType::A);
             assert_eq!(response.metadata.response_code, ResponseCode::NXDomain);
             assert_eq!(authority(&response), "amazonaws.com.");
         }
@@ -303,17 +303,17 @@ mod tests {
 
     #[test]
     fn a_private_zone_without_the_record_shadows_one_name() {
-        let aws = Setting {
+        let aws = Scenario {
             names: Names::AllBut(Dependency::EcrDkr),
-            ..Setting::healthy()
+            ..Scenario::healthy()
         };
-        let shadowed = ask(&aws, &setting::host(Dependency::EcrDkr), RecordType::A);
+        let shadowed = ask(&aws, &scenario::host(Dependency::EcrDkr), RecordType::A);
         assert_eq!(shadowed.metadata.response_code, ResponseCode::NXDomain);
         assert_eq!(authority(&shadowed), "dkr.ecr.us-east-1.amazonaws.com.");
         assert_eq!(
             addresses(&ask(
                 &aws,
-                &setting::host(Dependency::EcrApi),
+                &scenario::host(Dependency::EcrApi),
                 RecordType::A
             ))
             .len(),

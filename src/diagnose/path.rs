@@ -6,7 +6,7 @@
 
 use super::{Confidence, Finding};
 use crate::cause::Cause;
-use crate::evidence::{Evidence, Target, Way};
+use crate::evidence::{Evidence, NetworkPath, Target};
 use crate::observation::{Dependency, Failure, Observation, Phase, Scope, SourcePorts};
 
 /// The silent connects of targets that are silent altogether.
@@ -18,7 +18,7 @@ fn silent(ev: Evidence<'_>, wanted: impl Fn(&Observation) -> bool) -> Vec<&Obser
         .collect()
 }
 
-fn answers(ev: Evidence<'_>, way: Way) -> bool {
+fn answers(ev: Evidence<'_>, way: NetworkPath) -> bool {
     !ev.answering(way).is_empty()
 }
 
@@ -27,9 +27,9 @@ fn answers(ev: Evidence<'_>, way: Way) -> bool {
 /// addresses or S3, there is no NAT gateway and no public address behind an internet gateway. S3
 /// answering proves nothing here: a gateway endpoint is enough for it.
 pub(super) fn no_egress_route(ev: Evidence<'_>) -> Vec<Finding> {
-    let internet = silent(ev, |seen| ev.way(seen) == Way::Internet);
-    let s3 = silent(ev, |seen| ev.way(seen) == Way::S3);
-    let route_works = ev.same_version_answers(Way::Internet, &internet);
+    let internet = silent(ev, |seen| ev.way(seen) == NetworkPath::Internet);
+    let s3 = silent(ev, |seen| ev.way(seen) == NetworkPath::S3);
+    let route_works = ev.same_version_answers(NetworkPath::Internet, &internet);
     let confidence = if route_works || internet.is_empty() {
         Confidence::Possible
     } else {
@@ -50,12 +50,12 @@ pub(super) fn no_egress_route(ev: Evidence<'_>) -> Vec<Finding> {
 /// for a NAT gateway; that it was to have endpoints cannot be excluded.
 pub(super) fn interface_endpoint_missing(ev: Evidence<'_>) -> Vec<Finding> {
     let public = silent(ev, |seen| {
-        ev.way(seen) == Way::Internet && seen.dependency.has_interface_endpoint()
+        ev.way(seen) == NetworkPath::Internet && seen.dependency.has_interface_endpoint()
     });
-    if ev.same_version_answers(Way::Internet, &public) {
+    if ev.same_version_answers(NetworkPath::Internet, &public) {
         return Vec::new();
     }
-    let meant = has_endpoints(ev) || answers(ev, Way::S3) || ev.expects_private();
+    let meant = has_endpoints(ev) || answers(ev, NetworkPath::S3) || ev.expects_private();
     let confidence = if meant {
         Confidence::Likely
     } else {
@@ -71,14 +71,16 @@ pub(super) fn interface_endpoint_missing(ev: Evidence<'_>) -> Vec<Finding> {
 /// gateway would cure it too, hence never certain. Alone silent, it is the classic; beside others,
 /// one filter or one missing route may explain everything.
 pub(super) fn s3_gateway_missing(ev: Evidence<'_>) -> Vec<Finding> {
-    let s3 = silent(ev, |seen| ev.way(seen) == Way::S3);
-    if ev.same_version_answers(Way::Internet, &s3) {
+    let s3 = silent(ev, |seen| ev.way(seen) == NetworkPath::S3);
+    if ev.same_version_answers(NetworkPath::Internet, &s3) {
         return Vec::new();
     }
-    let alone = ev
-        .silent_targets()
-        .iter()
-        .all(|target| target.silent.iter().all(|seen| ev.way(seen) == Way::S3));
+    let alone = ev.silent_targets().iter().all(|target| {
+        target
+            .silent
+            .iter()
+            .all(|seen| ev.way(seen) == NetworkPath::S3)
+    });
     let confidence = if alone && has_endpoints(ev) {
         Confidence::Likely
     } else {
@@ -86,13 +88,13 @@ pub(super) fn s3_gateway_missing(ev: Evidence<'_>) -> Vec<Finding> {
     };
     let finding = Finding::new(Cause::S3GatewayMissing, confidence, s3);
     finding
-        .map(|finding| finding.and(ev.answering(Way::Private)))
+        .map(|finding| finding.and(ev.answering(NetworkPath::Private)))
         .into_iter()
         .collect()
 }
 
 fn has_endpoints(ev: Evidence<'_>) -> bool {
-    answers(ev, Way::Private) || !silent(ev, is_private).is_empty()
+    answers(ev, NetworkPath::Private) || !silent(ev, is_private).is_empty()
 }
 
 /// A private address is silent. An endpoint has a security group of its own, and one without
@@ -100,7 +102,7 @@ fn has_endpoints(ev: Evidence<'_>) -> bool {
 /// answer, the task's own filters would have to single this one out, which is odd.
 pub(super) fn endpoint_security_group(ev: Evidence<'_>) -> Vec<Finding> {
     let private = silent(ev, is_of_an_endpoint);
-    let others_answer = answers(ev, Way::Private);
+    let others_answer = answers(ev, NetworkPath::Private);
     let stopped_at_the_border = others_answer && border_explains(ev);
     let confidence = if others_answer && !stopped_at_the_border {
         Confidence::Likely
@@ -195,7 +197,7 @@ fn is_scattered(ports: &SourcePorts) -> bool {
 /// endpoints. Where public addresses are silent as well and nothing private answers, one closed
 /// filter is the explanation, not stale records besides.
 pub(super) fn stale_name(ev: Evidence<'_>) -> Vec<Finding> {
-    if !answers(ev, Way::Private) && !silent(ev, |seen| !is_private(seen)).is_empty() {
+    if !answers(ev, NetworkPath::Private) && !silent(ev, |seen| !is_private(seen)).is_empty() {
         return Vec::new();
     }
     Finding::new(
@@ -236,15 +238,16 @@ pub(super) fn endpoint_address_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
         .copied()
         .filter(|seen| is_private(seen))
         .collect();
-    let of_split = |way: Way| {
+    let of_split = |way: NetworkPath| {
         split
             .iter()
             .copied()
             .filter(|seen| ev.way(seen) == way)
             .collect::<Vec<_>>()
     };
-    let (services, s3) = (of_split(Way::Internet), of_split(Way::S3));
-    let no_route = !ev.same_version_answers(Way::Internet, &[&services[..], &s3[..]].concat());
+    let (services, s3) = (of_split(NetworkPath::Internet), of_split(NetworkPath::S3));
+    let no_route =
+        !ev.same_version_answers(NetworkPath::Internet, &[&services[..], &s3[..]].concat());
     let main = Finding::new(Cause::EndpointAddressUnreachable, Likely, dead.clone());
     let main = main
         .map(|finding| finding.and(partly.iter().flat_map(|target| &target.answering).copied()));
@@ -253,7 +256,7 @@ pub(super) fn endpoint_address_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
         Finding::new(
             Cause::EndpointSecurityGroup,
             Possible,
-            of_split(Way::Private),
+            of_split(NetworkPath::Private),
         ),
         Finding::new(Cause::InterfaceEndpointMissing, Possible, services.clone())
             .filter(|_| no_route),

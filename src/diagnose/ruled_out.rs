@@ -8,7 +8,7 @@ use super::path::SEGMENT;
 use super::resolve::is_late;
 use super::{Finding, RuledOut};
 use crate::cause::Cause;
-use crate::evidence::{Evidence, Way, ids};
+use crate::evidence::{Evidence, NetworkPath, ids};
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, Scope};
 
 /// Each cause that nothing seen could hide, with the proof.
@@ -73,23 +73,23 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
             .filter(|seen| seen.dependency.has_interface_endpoint() && is_checked(seen)))?;
         services
             .iter()
-            .all(|seen| ev.way(seen) == Way::Private)
+            .all(|seen| ev.way(seen) == NetworkPath::Private)
             .then_some(identified(ev, services)?)
     }),
     (Cause::S3GatewayMissing, |ev| {
-        identified(ev, all(connects(ev, Way::S3))?)
-            .filter(|_| connects(ev, Way::Internet).next().is_none())
+        identified(ev, all(connects(ev, NetworkPath::S3))?)
+            .filter(|_| connects(ev, NetworkPath::Internet).next().is_none())
     }),
     // An address of the internet that answers is a way out.
     (Cause::NoEgressRoute, |ev| {
-        identified(ev, all(connects(ev, Way::Internet))?)
+        identified(ev, all(connects(ev, NetworkPath::Internet))?)
     }),
     (Cause::EndpointSecurityGroup, |ev| {
         // A name without an address leaves its endpoint untried.
         let untried = ev
             .of(Phase::Connect)
             .any(|seen| seen.peer.is_none() && seen.dependency.has_interface_endpoint());
-        identified(ev, all(connects(ev, Way::Private))?).filter(|_| !untried)
+        identified(ev, all(connects(ev, NetworkPath::Private))?).filter(|_| !untried)
     }),
     // A resolver of one's own stands behind these two as well.
     (Cause::TaskSecurityGroupEgress, |ev| {
@@ -209,7 +209,7 @@ fn has_lookups(seen: &Observation) -> bool {
     !seen.lookups.is_empty() || !seen.passed()
 }
 
-fn connects(ev: Evidence<'_>, way: Way) -> impl Iterator<Item = &Observation> {
+fn connects(ev: Evidence<'_>, way: NetworkPath) -> impl Iterator<Item = &Observation> {
     ev.of(Phase::Connect)
         .filter(|seen| is_checked(seen))
         .filter(move |seen| seen.peer.is_some() && ev.way(seen) == way)

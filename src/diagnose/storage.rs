@@ -2,7 +2,7 @@
 
 use super::{Confidence, Finding};
 use crate::cause::Cause;
-use crate::evidence::{Evidence, Way};
+use crate::evidence::{Evidence, NetworkPath};
 use crate::observation::{Dependency, Failure, Observation, Phase};
 
 use Confidence::{Certain, Likely, Possible};
@@ -25,7 +25,7 @@ pub(super) fn file_system_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     let nameless = ours(Phase::Resolve, &[Failure::NoSuchName, Failure::NoAddress])
         .filter(|_| other_names_resolve(ev));
     let silent = ours(Phase::Connect, &[Failure::TimedOut, Failure::Unreachable]);
-    let something_answers = [Way::Private, Way::S3, Way::Internet]
+    let something_answers = [NetworkPath::Private, NetworkPath::S3, NetworkPath::Internet]
         .into_iter()
         .any(|way| !ev.answering(way).is_empty());
     let refused = ours(Phase::Connect, &[Failure::Refused]);

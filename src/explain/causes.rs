@@ -5,8 +5,8 @@
 //! answered may be.
 
 use super::Step;
-use super::reading::Reading;
-use super::words::Sign;
+use super::parsed::Reading;
+use super::sign::Sign;
 use crate::cause::Cause;
 use crate::diagnose::Confidence::{self, Certain, Likely, Possible};
 use crate::diagnose::{Finding, denied_by};

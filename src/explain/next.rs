@@ -1,6 +1,6 @@
 //! The exact next commands: the probe as a task of its own, and reads.
 
-use super::reading::Reading;
+use super::parsed::Reading;
 use super::{Explanation, Known, Sign, Step};
 use crate::cause::{Cause, Family};
 use crate::endpoints::Region;

@@ -40,7 +40,7 @@ const TOO_LONG: &str = "the answer is larger than 64 MiB";
 /// Tries of one call. With full jitter between 0.1 s and 20 s that is about a minute of throttling.
 const TRIES: usize = 8;
 
-/// Calls AWS as the operator, in one region. Cheap to clone.
+/// AwsCalls AWS as the operator, in one region. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,

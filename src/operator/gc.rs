@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::aws::{Api, Error};
-use super::calls::Calls;
+use super::dry_run::AwsCalls;
 use super::ecs::{Page, Task, Tasks};
 use super::launch::{FAMILY, LAUNCHER_TAG, Launcher, RUN_TAG, STARTED_BY, started_by};
 
@@ -49,7 +49,7 @@ const MOST_PAGES: usize = 200;
 
 /// The probe's tasks in a cluster, of one run or of all.
 pub async fn tasks(
-    calls: &Calls,
+    calls: &AwsCalls,
     cluster: &str,
     run_id: Option<&str>,
 ) -> Result<Vec<Leftover>, Error> {
@@ -100,7 +100,7 @@ fn leftover(task: &Task) -> Option<Leftover> {
 }
 
 /// Stops one.
-pub async fn stop(calls: &Calls, cluster: &str, task: &Leftover) -> Result<(), Error> {
+pub async fn stop(calls: &AwsCalls, cluster: &str, task: &Leftover) -> Result<(), Error> {
     let body = json!({ "cluster": cluster, "task": task.arn, "reason": "pullprobe gc" });
     calls
         .write::<Value>(Api::ECS, "StopTask", &body)
@@ -109,7 +109,7 @@ pub async fn stop(calls: &Calls, cluster: &str, task: &Leftover) -> Result<(), E
 }
 
 /// Task definitions that launches registered and that are active.
-pub async fn definitions(calls: &Calls) -> Result<Vec<String>, Error> {
+pub async fn definitions(calls: &AwsCalls) -> Result<Vec<String>, Error> {
     let families = pages(
         calls,
         "ListTaskDefinitionFamilies",
@@ -139,7 +139,7 @@ fn is_ours(family: &str) -> bool {
             .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-async fn pages(calls: &Calls, operation: &str, mut body: Value) -> Result<Vec<String>, Error> {
+async fn pages(calls: &AwsCalls, operation: &str, mut body: Value) -> Result<Vec<String>, Error> {
     let mut all = Vec::new();
     for _ in 0..MOST_PAGES {
         let page: Page = calls.read(Api::ECS, operation, &body).await?;
@@ -151,7 +151,7 @@ async fn pages(calls: &Calls, operation: &str, mut body: Value) -> Result<Vec<St
 }
 
 /// Takes one out of use. Tasks that run with it go on.
-pub async fn deregister(calls: &Calls, arn: &str) -> Result<(), Error> {
+pub async fn deregister(calls: &AwsCalls, arn: &str) -> Result<(), Error> {
     let body = json!({ "taskDefinition": arn });
     calls
         .write::<Value>(Api::ECS, "DeregisterTaskDefinition", &body)

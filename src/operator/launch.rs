@@ -10,13 +10,13 @@ mod collect;
 mod definition;
 mod interface;
 mod launcher;
-mod pace;
+mod rate_limiter;
 mod request;
+mod stopped_reason;
 mod target;
 mod watch;
-mod witness;
 
-pub use collect::Landed;
+pub use collect::SubnetReport;
 pub use definition::{CONTAINER, FAMILY, Wanted as ProbeDefinition};
 pub use launcher::{LAUNCHER_TAG, Launcher};
 pub use request::{Launch, RUN_TAG, STARTED_BY, started_by};
@@ -26,7 +26,7 @@ pub use watch::{Event, State, run};
 use serde_json::json;
 
 use super::aws::{self, Api};
-use super::calls::Calls;
+use super::dry_run::AwsCalls;
 use crate::cli::launch::LaunchCommand;
 
 /// Subnets of one launch. A VPC has 200 by default (Amazon VPC quotas).
@@ -46,7 +46,7 @@ pub enum Error {
 /// Reads what is to be probed and has the probe's task definition registered. In a dry run the
 /// calls that would follow are shown as well, and there is nothing to run.
 pub async fn prepare(
-    calls: &Calls,
+    calls: &AwsCalls,
     flags: &LaunchCommand,
     run_id: String,
 ) -> Result<Option<Launch>, Error> {

@@ -6,20 +6,20 @@
 //! be repeated, and nothing of others is touched.
 
 mod alarm;
+mod api;
 mod create;
-mod find;
 mod list;
+mod lookup;
 mod print;
 mod remove;
-mod send;
-mod set;
+mod spec;
 
 pub use create::create;
-pub use find::definitions_in_use;
 pub use list::list;
+pub use lookup::definitions_in_use;
 pub use print::print;
 pub use remove::remove;
-pub use set::{Set, read};
+pub use spec::{Set, read};
 
 /// The tag of all that is made, with the name as its value.
 pub const TAG: &str = "pullprobe:schedule";

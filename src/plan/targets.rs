@@ -1,6 +1,6 @@
 //! From what is wanted to the hosts that it takes, each once.
 
-use super::wanted::{ConnectionWanted, FileSystemWanted, ImageWanted};
+use super::input::{EfsVolume, ImageInput, ReachabilityCheck};
 use super::{
     Connection, EnvironmentFile, FileSystem, ImagePull, LogDestination, Login, SecretRead, Target,
     ValueFrom,
@@ -47,7 +47,7 @@ impl Targets<'_> {
     }
 
     /// The target that hands out the token for an image of Amazon ECR.
-    pub fn token(&mut self, wanted: &ImageWanted) -> Option<String> {
+    pub fn token(&mut self, wanted: &ImageInput) -> Option<String> {
         let Registry::Ecr { region, .. } = &wanted.image.registry else {
             return None;
         };
@@ -79,8 +79,8 @@ impl Targets<'_> {
         })
     }
 
-    pub fn file_system(&mut self, wanted: FileSystemWanted) -> FileSystem {
-        let FileSystemWanted {
+    pub fn file_system(&mut self, wanted: EfsVolume) -> FileSystem {
+        let EfsVolume {
             id,
             root_directory,
             access_point,
@@ -104,8 +104,8 @@ impl Targets<'_> {
         }
     }
 
-    pub fn connection(&mut self, wanted: ConnectionWanted) -> Connection {
-        let ConnectionWanted {
+    pub fn connection(&mut self, wanted: ReachabilityCheck) -> Connection {
+        let ReachabilityCheck {
             dependency,
             host,
             port,
@@ -122,12 +122,12 @@ impl Targets<'_> {
 
     pub fn image(
         &mut self,
-        wanted: ImageWanted,
+        wanted: ImageInput,
         token: Option<String>,
         login: Option<Login>,
     ) -> ImagePull {
         use Phase::{Blob, Fetch, Manifest};
-        let ImageWanted {
+        let ImageInput {
             image: reference,
             injected,
             ..

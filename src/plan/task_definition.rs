@@ -14,7 +14,7 @@ mod volume;
 
 use serde_json::Value;
 
-use super::{Platform, Wanted};
+use super::{PlanInput, Platform};
 use node::{Mistake, Node};
 
 /// Bytes. ECS takes task definitions of 64 KiB (service quotas); `describe` adds a few of its own,
@@ -29,7 +29,7 @@ const TOLD: usize = 5;
 
 /// Reads a task definition, with or without the outer `taskDefinition`. Fails with a line for each
 /// thing that ECS would reject, with its JSON path.
-pub fn read(json: &[u8]) -> Result<Wanted, String> {
+pub fn read(json: &[u8]) -> Result<PlanInput, String> {
     if json.len() > MAX_SIZE {
         return Err(format!(
             "it has more than {MAX_SIZE} bytes, and ECS takes task definitions of at most 65536"
@@ -65,7 +65,7 @@ pub fn read(json: &[u8]) -> Result<Wanted, String> {
 /// What was found so far.
 #[derive(Default)]
 struct Reader {
-    wanted: Wanted,
+    wanted: PlanInput,
     mistakes: Vec<Mistake>,
     /// Whether the task can run on Fargate, as far as the definition says.
     fargate: bool,

@@ -1,9 +1,9 @@
 use super::*;
 
 fn plan(image: &str) -> Plan {
-    let wanted = Wanted {
+    let wanted = PlanInput {
         images: vec![image.parse().unwrap()],
-        ..Wanted::default()
+        ..PlanInput::default()
     };
     Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap()
 }
@@ -35,9 +35,9 @@ fn two_images_of_one_registry_share_its_targets_and_another_region_gets_its_own(
         })
         .to_vec();
     let plan = Plan::new(
-        Wanted {
+        PlanInput {
             images,
-            ..Wanted::default()
+            ..PlanInput::default()
         },
         "eu-west-1".parse().unwrap(),
     )
@@ -99,9 +99,9 @@ fn a_log_group_has_cloudwatchs_limits() {
         (String::new(), "has 0"),
         ("a b".into(), "' '"),
     ] {
-        let wanted = Wanted {
+        let wanted = PlanInput {
             log_group: Some(group),
-            ..Wanted::default()
+            ..PlanInput::default()
         };
         let error = Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap_err();
         assert!(
@@ -120,7 +120,7 @@ fn large(containers: usize, secrets: usize) -> Plan {
             account(n)
         )
     });
-    let logs = (0..containers).map(|n| LogWanted {
+    let logs = (0..containers).map(|n| LogGroupInput {
         group: format!("/ecs/production/payments/service-{n:02}"),
         region: None,
         stream_prefix: Some(format!("service-{n:02}")),
@@ -135,7 +135,7 @@ fn large(containers: usize, secrets: usize) -> Plan {
             "arn:aws:secretsmanager:eu-west-1:123456789012:secret:production/payments/service-{n:02}-AbCdEf:database_password::"
         ),
     };
-    let wanted = Wanted {
+    let wanted = PlanInput {
         images: images.map(|image| image.parse().unwrap()).collect(),
         secrets: (0..secrets)
             .map(|n| value_from(n).parse().unwrap())
@@ -144,14 +144,14 @@ fn large(containers: usize, secrets: usize) -> Plan {
         logs: logs.collect(),
         log_stream_prefix: "pullprobe".into(),
         environment_files: vec!["arn:aws:s3:::payments-configuration/production/common.env".into()],
-        file_systems: vec![FileSystemWanted {
+        file_systems: vec![EfsVolume {
             id: "fs-0123456789abcdef0".into(),
             root_directory: Some("/exports".into()),
             access_point: Some("fsap-0123456789abcdef0".into()),
             iam: true,
             transit_encryption: true,
         }],
-        connections: vec![ConnectionWanted {
+        connections: vec![ReachabilityCheck {
             dependency: Dependency::SsmMessages,
             host: "ssmmessages.eu-west-1.amazonaws.com".into(),
             port: 443,
@@ -205,7 +205,7 @@ fn long_names_digests_versions_and_as_many_accounts_as_containers_fit_as_well() 
         let service = format!("arn:aws:secretsmanager:eu-west-1:123456789012:secret:production/payments/service-{:02}", n / 4);
         format!("{service}/database/credentials-{n}-AbCdEf:database_password:AWSCURRENT:11111111-2222-3333-4444-5555555555{n:02}")
     });
-    let logs = (0..10).map(|n| LogWanted {
+    let logs = (0..10).map(|n| LogGroupInput {
         group: format!("/ecs/production/payments/service-{n:02}"),
         region: None,
         stream_prefix: Some(format!("service-{n:02}")),
@@ -214,12 +214,12 @@ fn long_names_digests_versions_and_as_many_accounts_as_containers_fit_as_well() 
     let files = (0..10).map(|n| {
         format!("arn:aws:s3:::payments-configuration-production/service-{n:02}/common.env")
     });
-    let wanted = Wanted {
+    let wanted = PlanInput {
         images: images.map(|image| image.parse().unwrap()).collect(),
         secrets: secrets.map(|secret| secret.parse().unwrap()).collect(),
         logs: logs.collect(),
         environment_files: files.collect(),
-        ..Wanted::default()
+        ..PlanInput::default()
     };
     let plan = Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap();
     let json = plan.to_json().unwrap();
@@ -268,8 +268,8 @@ fn every_plan_is_the_same_after_a_round_trip_or_is_refused_with_its_size_and_the
 
 #[test]
 fn what_follows_from_an_environment_file_a_file_system_and_a_login() {
-    let wanted = Wanted {
-        images: vec![ImageWanted {
+    let wanted = PlanInput {
+        images: vec![ImageInput {
             login: Some("dockerhub".into()),
             ..image("nginx")
         }],
@@ -277,14 +277,14 @@ fn what_follows_from_an_environment_file_a_file_system_and_a_login() {
             "arn:aws:s3:::a.dotted.bucket/app.env".into(),
             "arn:aws:s3:::plain/a/b.env".into(),
         ],
-        file_systems: vec![FileSystemWanted {
+        file_systems: vec![EfsVolume {
             id: "fs-0123".into(),
             root_directory: None,
             access_point: None,
             iam: false,
             transit_encryption: false,
         }],
-        ..Wanted::default()
+        ..PlanInput::default()
     };
     let plan = Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap();
     assert_eq!(
@@ -304,7 +304,7 @@ registry          registry-1.docker.io:443                    resolve connect ha
     );
 }
 
-fn image(reference: &str) -> ImageWanted {
+fn image(reference: &str) -> ImageInput {
     reference.parse().unwrap()
 }
 

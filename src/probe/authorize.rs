@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::SharedCredentials;
 use super::call::ECR;
-use super::target::{Climb, Probe};
+use super::target::{Probe, TargetHandle};
 use crate::observation::{Failure, Outcome, Phase};
 use crate::reference::{Reference, Registry};
 
@@ -21,7 +21,7 @@ pub type SharedToken = Shared<BoxFuture<'static, Option<Arc<SecretString>>>>;
 /// Starts the call once for all images that need its token.
 pub fn share(
     probe: &Probe,
-    api: Climb,
+    api: TargetHandle,
     credentials: &SharedCredentials,
     reference: &Reference,
 ) -> SharedToken {
@@ -35,7 +35,7 @@ pub fn share(
 
 async fn authorize(
     probe: Probe,
-    api: Climb,
+    api: TargetHandle,
     credentials: SharedCredentials,
     region: String,
 ) -> Option<Arc<SecretString>> {

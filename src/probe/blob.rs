@@ -7,8 +7,8 @@ use futures_util::stream::{self, StreamExt};
 use hyper::header::{HeaderValue, LOCATION, RANGE};
 use hyper::{StatusCode, Uri};
 
-use super::call::{self, Said};
-use super::exchange::{self, Ask, Exchanged, Read};
+use super::call::{self, CallResult};
+use super::exchange::{self, Ask, Exchange, Read};
 use super::manifest::{Config, Descriptor, Manifest};
 use super::pull::Session;
 use super::target;
@@ -66,7 +66,7 @@ impl Session<'_> {
             self.pull.reference.repository, blob.digest
         );
         let welcome = |status: &StatusCode| status.is_success() || status.is_redirection();
-        let Said {
+        let CallResult {
             mut observation,
             answer,
             ..
@@ -153,7 +153,7 @@ impl Session<'_> {
         {
             ask.headers.insert(RANGE, range);
         }
-        let Said {
+        let CallResult {
             observation,
             answer,
             ..
@@ -202,7 +202,7 @@ impl Session<'_> {
 /// asked for.
 fn judge_bytes(
     mut observation: Observation,
-    got: &Exchanged,
+    got: &Exchange,
     blob: &Descriptor,
     read: Read,
 ) -> Observation {

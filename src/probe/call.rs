@@ -8,8 +8,8 @@ use hyper::{Method, StatusCode};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::exchange::{Ask, Exchanged, Read};
-use super::target::{self, Outcomes, Probe, Reached};
+use super::exchange::{Ask, Exchange, Read};
+use super::target::{self, ExchangeAttempts, Probe, Reached};
 use crate::aws::credentials::Credentials;
 use crate::aws::{refusal, sign};
 use crate::observation::{Failure, Observation, Outcome, Phase};
@@ -27,16 +27,16 @@ const MOST_PATIENT_S: u64 = 2;
 const API_LIMIT: usize = 1024 * 1024;
 
 /// What an exchange came to: the fact, and the answer to go on with.
-pub struct Said {
+pub struct CallResult {
     /// The fact.
     pub observation: Observation,
     /// The answer, if there is one that is of use.
-    pub answer: Option<Exchanged>,
+    pub answer: Option<Exchange>,
     /// Headers of a refusal.
     pub refused: HeaderMap,
 }
 
-impl Said {
+impl CallResult {
     /// A fact without anything to go on with.
     pub fn without_answer(observation: Observation) -> Self {
         Self {
@@ -64,7 +64,7 @@ pub async fn ask(
     phase: Phase,
     ask: &Ask,
     welcome: fn(&StatusCode) -> bool,
-) -> Said {
+) -> CallResult {
     let started = Instant::now();
     let mut retries = RETRY_AFTER.iter();
     let mut attempts = 0;
@@ -106,11 +106,11 @@ fn conclude(
     probe: &Probe,
     reached: &Reached,
     phase: Phase,
-    outcomes: Outcomes,
+    outcomes: ExchangeAttempts,
     started: Instant,
     welcome: fn(&StatusCode) -> bool,
-) -> Said {
-    let Outcomes {
+) -> CallResult {
+    let ExchangeAttempts {
         exchanged,
         small_segments_pass,
         through_small,
@@ -151,12 +151,12 @@ fn conclude(
     }
     let last = through_small.unwrap_or(exchanged);
     match last.status {
-        Ok(status) if welcome(&status) => Said {
+        Ok(status) if welcome(&status) => CallResult {
             observation,
             answer: Some(last),
             refused: HeaderMap::new(),
         },
-        _ => Said {
+        _ => CallResult {
             observation,
             answer: None,
             refused: last.headers,
@@ -166,7 +166,7 @@ fn conclude(
 
 /// These APIs answer a success with a JSON object or with nothing. A 200 with anything else, such
 /// as a proxy's page, is not the service's.
-fn json_or_nothing(mut said: Said) -> Said {
+fn json_or_nothing(mut said: CallResult) -> CallResult {
     let is_json = |body: &[u8]| {
         body.is_empty() || serde_json::from_slice::<serde_json::Map<String, Value>>(body).is_ok()
     };
@@ -265,7 +265,7 @@ impl JsonApi {
         (probe, reached, phase): (&Probe, &Reached, Phase),
         region: &str,
         credentials: &Credentials,
-    ) -> Said {
+    ) -> CallResult {
         match self.sign(action, &input, reached, region, credentials) {
             Ok(signed) => {
                 json_or_nothing(ask(probe, reached, phase, &signed, StatusCode::is_success).await)
@@ -277,7 +277,7 @@ impl JsonApi {
                 let mut observation =
                     target::observe(&reached.target, phase, outcome, Instant::now());
                 observation.detail = format!("the request could not be signed: {error}");
-                Said::without_answer(observation)
+                CallResult::without_answer(observation)
             }
         }
     }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::target::{Climb, Probe};
+use super::target::{Probe, TargetHandle};
 use crate::observation::{Dependency, Phase};
 use crate::plan::Target;
 
 /// Redirects and token services. Each host is climbed once, whoever names it first.
 #[derive(Clone, Default)]
-pub struct Discovered(Arc<Mutex<BTreeMap<Place, Climb>>>);
+pub struct RedirectTargets(Arc<Mutex<BTreeMap<Place, TargetHandle>>>);
 
 /// Role, host and port.
 type Place = (Dependency, String, u16);
@@ -17,7 +17,7 @@ type Place = (Dependency, String, u16);
 /// Hosts that answers may add to a run.
 const MAX_DISCOVERED: usize = 16;
 
-impl Discovered {
+impl RedirectTargets {
     /// The climb of this host, begun now if it is new; none if it would be one too many.
     pub fn climb(
         &self,
@@ -26,7 +26,7 @@ impl Discovered {
         host: &str,
         port: u16,
         then: &[Phase],
-    ) -> Option<Climb> {
+    ) -> Option<TargetHandle> {
         let mut climbs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let place = (dependency, host.to_owned(), port);
         if let Some(known) = climbs.get(&place) {
@@ -41,7 +41,7 @@ impl Discovered {
             .copied()
             .collect();
         let key = Self::key(dependency, host, port);
-        let climb = Climb::start(
+        let climb = TargetHandle::start(
             probe.clone(),
             Target {
                 key,

@@ -16,11 +16,11 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout_at};
 
-use super::call::{self, SSM, Said};
+use super::call::{self, CallResult, SSM};
 use super::exchange::{Ask, Read};
 use super::handshake::Tls;
-use super::target::{Climb, Probe, Reached};
-use super::{Recorder, Setting, SharedCredentials};
+use super::target::{Probe, Reached, TargetHandle};
+use super::{ProbeContext, Recorder, SharedCredentials};
 use crate::aws::credentials::Credentials;
 use crate::aws::sign;
 use crate::endpoints::{self, Region, Service, Variant};
@@ -66,7 +66,7 @@ impl fmt::Display for Document {
 pub async fn read(
     document: &Document,
     task_region: &Region,
-    setting: Setting,
+    setting: ProbeContext,
     roots: Arc<RootCertStore>,
     credentials: SharedCredentials,
     within: Duration,
@@ -106,7 +106,7 @@ pub async fn read(
                 Refused::Elsewhere(region) => {
                     format!("Amazon S3 says that the bucket is in {region} and not there either")
                 }
-                Refused::Said(text) => text,
+                Refused::CallResult(text) => text,
             })
         }
     }
@@ -115,7 +115,7 @@ pub async fn read(
 /// Why there is no object.
 enum Refused {
     Elsewhere(Region),
-    Said(String),
+    CallResult(String),
 }
 
 struct Reader<'a> {
@@ -125,7 +125,7 @@ struct Reader<'a> {
 }
 
 /// What to do where the way is broken.
-pub const OTHERWISE: &str = "hand the plan over with --plan instead, or name images with --image: that checks this way, too";
+pub const LOCAL_FILE_HINT: &str = "hand the plan over with --plan instead, or name images with --image: that checks this way, too";
 
 impl Reader<'_> {
     async fn reach(
@@ -142,7 +142,7 @@ impl Reader<'_> {
             port: 443,
             phases,
         };
-        let climb = Climb::start(self.probe.clone(), target);
+        let climb = TargetHandle::start(self.probe.clone(), target);
         if let Ok(Some(reached)) = timeout_at(self.until, climb.reached()).await {
             return Ok(reached);
         }
@@ -150,7 +150,7 @@ impl Reader<'_> {
         let failed = seen.find(|observation| observation.failure().is_some());
         let why = failed.map_or_else(|| " in time".into(), |observation| said(&observation));
         Err(format!(
-            "{host} cannot be reached from here{why}; {OTHERWISE}"
+            "{host} cannot be reached from here{why}; {LOCAL_FILE_HINT}"
         ))
     }
 
@@ -163,7 +163,7 @@ impl Reader<'_> {
         let input = json!({ "Names": [name], "WithDecryption": true });
         let place = (&self.probe, reached, Phase::Read);
         // The plural, which execution roles have for their secrets.
-        let Said {
+        let CallResult {
             observation,
             answer,
             ..
@@ -215,11 +215,11 @@ impl Reader<'_> {
         let reached = self
             .reach(Dependency::S3, host, seen)
             .await
-            .map_err(Refused::Said)?;
+            .map_err(Refused::CallResult)?;
         let ask = self
             .sign(&reached, format!("{in_path}/{}", encoded(key)), region)
-            .map_err(Refused::Said)?;
-        let Said {
+            .map_err(Refused::CallResult)?;
+        let CallResult {
             observation,
             answer,
             refused,
@@ -248,9 +248,9 @@ impl Reader<'_> {
                  object from a forbidden one",
                 region.partition().name()
             ),
-            _ => OTHERWISE.into(),
+            _ => LOCAL_FILE_HINT.into(),
         };
-        Err(Refused::Said(format!(
+        Err(Refused::CallResult(format!(
             "Amazon S3 does not hand it out{}; {advice}",
             said(&observation)
         )))

@@ -13,10 +13,10 @@ use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RANGE};
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::call::{self, Said};
-use super::discovered::Discovered;
+use super::call::{self, CallResult};
+use super::discovered::RedirectTargets;
 use super::exchange::{Ask, Read};
-use super::target::{self, Climb, Probe, Reached};
+use super::target::{self, Probe, Reached, TargetHandle};
 use super::{SharedCredentials, login};
 use crate::aws::credentials::Credentials;
 use crate::aws::sign;
@@ -34,9 +34,9 @@ const PARALLEL: usize = 4;
 pub fn begin(
     plan: &Plan,
     probe: &Probe,
-    climbs: &BTreeMap<&str, Climb>,
+    climbs: &BTreeMap<&str, TargetHandle>,
     credentials: &SharedCredentials,
-    discovered: &Discovered,
+    discovered: &RedirectTargets,
 ) {
     let mut buckets: BTreeMap<(&str, &str), Vec<EnvironmentFile>> = BTreeMap::new();
     for file in &plan.environment_files {
@@ -63,9 +63,9 @@ pub fn begin(
 
 struct Fetch {
     probe: Probe,
-    climb: Climb,
+    climb: TargetHandle,
     credentials: SharedCredentials,
-    discovered: Discovered,
+    discovered: RedirectTargets,
     bucket: String,
     region: Region,
 }
@@ -108,7 +108,7 @@ impl Fetch {
             let Some(reached) = climb.reached().await else {
                 let blocked_by = format!(
                     "{}/handshake",
-                    Discovered::key(Dependency::EnvironmentFile, &host, 443)
+                    RedirectTargets::key(Dependency::EnvironmentFile, &host, 443)
                 );
                 let outcome = Outcome::NotReached { blocked_by };
                 return files
@@ -229,7 +229,7 @@ impl Bucket<'_> {
         key: Option<&str>,
         read: Read,
         welcome: fn(&StatusCode) -> bool,
-    ) -> Said {
+    ) -> CallResult {
         let path = self.path(key.unwrap_or_default(), query);
         let mut headers = HeaderMap::new();
         if key.is_some() && method == Method::GET {
@@ -244,7 +244,7 @@ impl Bucket<'_> {
                 let mut unsigned =
                     target::observe(&self.reached.target, Phase::Fetch, outcome, Instant::now());
                 unsigned.detail = error;
-                Said::without_answer(unsigned)
+                CallResult::without_answer(unsigned)
             }
         }
     }

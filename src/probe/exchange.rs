@@ -80,7 +80,7 @@ const ERROR_LIMIT: usize = 64 * 1024;
 
 /// What came back.
 #[derive(Debug)]
-pub struct Exchanged {
+pub struct Exchange {
     /// Status, or how it failed.
     pub status: Result<StatusCode, Failure>,
     /// Headers of the answer.
@@ -101,7 +101,7 @@ pub struct Exchanged {
     pub unsent: bool,
 }
 
-impl Exchanged {
+impl Exchange {
     /// Nothing was sent.
     pub fn failed(failure: Failure, detail: impl Into<String>) -> Self {
         Self {
@@ -153,11 +153,11 @@ impl Connection {
     }
 
     /// Asks, and reads as much of the answer as wanted.
-    pub async fn exchange(&mut self, authority: &str, ask: &Ask) -> Exchanged {
+    pub async fn exchange(&mut self, authority: &str, ask: &Ask) -> Exchange {
         let started = Instant::now();
         let request = match request(authority, ask) {
             Ok(request) => request,
-            Err(error) => return Exchanged::failed(Failure::UnexpectedAnswer, error.to_string()),
+            Err(error) => return Exchange::failed(Failure::UnexpectedAnswer, error.to_string()),
         };
         let answer = async {
             // An idle connection that the server has closed shows here, before the request leaves.
@@ -167,14 +167,14 @@ impl Connection {
         let response = match timeout(ANSWER_DEADLINE, answer).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                let mut failed = Exchanged::failed(failure_of(&error), words(&error));
+                let mut failed = Exchange::failed(failure_of(&error), words(&error));
                 failed.unsent = error.is_canceled() || error.is_closed();
                 failed.elapsed = started.elapsed();
                 return failed;
             }
             Err(_) => {
                 let mut failed =
-                    Exchanged::failed(Failure::TimedOut, "connected, and no answer to the request");
+                    Exchange::failed(Failure::TimedOut, "connected, and no answer to the request");
                 failed.elapsed = started.elapsed();
                 return failed;
             }
@@ -194,7 +194,7 @@ impl Connection {
             rate_limit: rate_limit(&head.headers),
             ..Answer::default()
         };
-        Exchanged {
+        Exchange {
             status: ended.map(|()| head.status),
             headers: head.headers,
             body: reader.kept.into(),

@@ -7,12 +7,12 @@ use hyper::StatusCode;
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 
 use super::authorize::SharedToken;
-use super::call::{self, Said};
-use super::discovered::Discovered;
+use super::call::{self, CallResult};
+use super::discovered::RedirectTargets;
 use super::exchange::{self, Ask, Read};
 use super::login::{self, Challenge, Presented, SharedLogin};
 use super::manifest::{self, Document, Manifest};
-use super::target::{self, Climb, Probe, Reached};
+use super::target::{self, Probe, Reached, TargetHandle};
 use crate::observation::{Failure, Observation, Outcome, Phase};
 use crate::plan::{Platform, Target};
 use crate::reference::Reference;
@@ -28,14 +28,14 @@ pub struct Pull {
     pub injected: bool,
     pub platform: Platform,
     pub full: bool,
-    pub registry: Climb,
+    pub registry: TargetHandle,
     /// ECR's.
     pub token: Option<SharedToken>,
     /// Another registry's, where the task definition has `repositoryCredentials`.
     pub login: Option<LoginOfPull>,
     /// Where layers are expected.
-    pub layers: Option<(Target, Climb)>,
-    pub discovered: Discovered,
+    pub layers: Option<(Target, TargetHandle)>,
+    pub discovered: RedirectTargets,
 }
 
 /// A login that is read from a secret.
@@ -219,7 +219,7 @@ impl Session<'_> {
                 let Some(service) = climb.reached().await else {
                     return Err(format!(
                         "{}/handshake",
-                        Discovered::key(registry.dependency, host, *port)
+                        RedirectTargets::key(registry.dependency, host, *port)
                     ));
                 };
                 let reference = &self.pull.reference;
@@ -281,7 +281,7 @@ impl Session<'_> {
         missing
     }
 
-    async fn get_manifest(&self, version: &str) -> ManifestSaid {
+    async fn get_manifest(&self, version: &str) -> ManifestResult {
         let path = format!("/v2/{}/manifests/{version}", self.pull.reference.repository);
         let ask = self.ask(
             path,
@@ -289,7 +289,7 @@ impl Session<'_> {
             Read::All(manifest::MANIFEST_LIMIT),
         );
         let ok = |status: &StatusCode| *status == StatusCode::OK;
-        let Said {
+        let CallResult {
             mut observation,
             answer,
             refused,
@@ -304,7 +304,7 @@ impl Session<'_> {
             observation.expected.clone_from(&wrong.expected);
             observation.presented.clone_from(&wrong.presented);
         }
-        ManifestSaid {
+        ManifestResult {
             observation,
             document: document.and_then(Result::ok),
             challenge,
@@ -347,7 +347,7 @@ fn is_401(observation: &Observation) -> bool {
         .is_some_and(|answer| answer.status == 401)
 }
 
-struct ManifestSaid {
+struct ManifestResult {
     observation: Observation,
     document: Option<Document>,
     challenge: Option<Challenge>,

@@ -12,10 +12,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::SharedCredentials;
-use super::call::{SECRETS_MANAGER, SSM, Said};
+use super::call::{CallResult, SECRETS_MANAGER, SSM};
 use super::form;
 use super::login::SharedLogin;
-use super::target::{Climb, Probe, Reached};
+use super::target::{Probe, Reached, TargetHandle};
 use crate::aws::credentials::Credentials;
 use crate::observation::{Failure, Observation, Outcome, Phase};
 use crate::plan::{Login, Plan, ValueFrom};
@@ -32,7 +32,7 @@ const PARALLEL: usize = 4;
 pub fn begin(
     plan: &Plan,
     probe: &Probe,
-    climbs: &BTreeMap<&str, Climb>,
+    climbs: &BTreeMap<&str, TargetHandle>,
     credentials: &SharedCredentials,
 ) {
     let mut by_target: BTreeMap<&str, Vec<ValueFrom>> = BTreeMap::new();
@@ -64,7 +64,7 @@ pub fn begin(
 
 async fn read(
     probe: Probe,
-    climb: Climb,
+    climb: TargetHandle,
     credentials: SharedCredentials,
     region: String,
     secrets: Vec<ValueFrom>,
@@ -96,7 +96,7 @@ async fn read(
 /// Starts reading a registry's login once for all images that need it.
 pub fn share_login(
     probe: &Probe,
-    climb: &Climb,
+    climb: &TargetHandle,
     credentials: &SharedCredentials,
     login: &Login,
 ) -> SharedLogin {
@@ -135,7 +135,7 @@ impl Reader {
     /// As soon as the service and the credentials are there; none if one is not.
     async fn ready(
         probe: &Probe,
-        climb: &Climb,
+        climb: &TargetHandle,
         credentials: &SharedCredentials,
         region: String,
     ) -> Option<Self> {
@@ -155,7 +155,7 @@ impl Reader {
         let ValueFrom::Secret { json_key, .. } = &value_from else {
             return;
         };
-        let Said {
+        let CallResult {
             mut observation,
             answer,
             ..
@@ -172,7 +172,7 @@ impl Reader {
     /// The secret that holds a registry's user name and password. Its observation is recorded; the
     /// login is for the pull alone.
     async fn login(&self, secret: &str) -> Option<form::Login> {
-        let Said {
+        let CallResult {
             mut observation,
             answer,
             ..
@@ -196,7 +196,7 @@ impl Reader {
         login
     }
 
-    async fn get_secret(&self, value_from: &ValueFrom) -> Said {
+    async fn get_secret(&self, value_from: &ValueFrom) -> CallResult {
         let ValueFrom::Secret {
             arn,
             version_stage,
@@ -238,7 +238,7 @@ impl Reader {
         said
     }
 
-    async fn call(&self, action: &str, input: Value) -> Said {
+    async fn call(&self, action: &str, input: Value) -> CallResult {
         let api = if action == "GetSecretValue" {
             SECRETS_MANAGER
         } else {
@@ -254,7 +254,7 @@ impl Reader {
                 let outcome = Outcome::Failed {
                     failure: unavailable.failure,
                 };
-                Said::without_answer(super::target::observe(
+                CallResult::without_answer(super::target::observe(
                     &self.reached.target,
                     Phase::Read,
                     outcome,

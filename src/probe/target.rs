@@ -12,11 +12,11 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::connect::{self, Shape};
-use super::exchange::{Ask, Connection, Exchanged};
+use super::exchange::{Ask, Connection, Exchange};
 use super::handshake::{Handshaken, Tls};
 use super::mount;
 use super::stall;
-use super::{Recorder, Setting};
+use super::{ProbeContext, Recorder};
 use crate::observation::{Failure, Observation, Outcome, Phase, Scope, SourcePorts};
 use crate::plan::Target;
 
@@ -28,7 +28,7 @@ const FLAKY_AFTER: Duration = Duration::from_millis(900);
 #[derive(Clone)]
 pub struct Probe {
     /// How and from where.
-    pub setting: Arc<Setting>,
+    pub setting: Arc<ProbeContext>,
     /// TLS with the puller's roots.
     pub tls: Tls,
     /// Where observations go.
@@ -41,7 +41,7 @@ pub struct Probe {
 
 impl Probe {
     /// A probe that records to `recorder`.
-    pub fn new(setting: Arc<Setting>, tls: Tls, recorder: Recorder) -> Self {
+    pub fn new(setting: Arc<ProbeContext>, tls: Tls, recorder: Recorder) -> Self {
         Self {
             setting,
             tls,
@@ -60,19 +60,19 @@ impl Probe {
 
 /// A target whose handshake worked, or is not known yet, or did not.
 #[derive(Clone)]
-pub struct Climb(watch::Receiver<Stage>);
+pub struct TargetHandle(watch::Receiver<State>);
 
 #[derive(Clone)]
-enum Stage {
-    Climbing,
+enum State {
+    Connecting,
     Reached(Arc<Reached>),
-    Fallen,
+    Unreachable,
 }
 
-impl Climb {
+impl TargetHandle {
     /// Starts resolve, connect and handshake of every address.
     pub fn start(probe: Probe, target: Target) -> Self {
-        let (stage, climb) = watch::channel(Stage::Climbing);
+        let (stage, climb) = watch::channel(State::Connecting);
         let recorder = probe.recorder.clone();
         recorder.spawn(async move { climb_target(probe, target, stage).await });
         Self(climb)
@@ -82,10 +82,10 @@ impl Climb {
     pub async fn reached(&self) -> Option<Arc<Reached>> {
         let mut climb = self.0.clone();
         let stage = climb
-            .wait_for(|stage| !matches!(stage, Stage::Climbing))
+            .wait_for(|stage| !matches!(stage, State::Connecting))
             .await;
         match stage.as_deref() {
-            Ok(Stage::Reached(reached)) => Some(Arc::clone(reached)),
+            Ok(State::Reached(reached)) => Some(Arc::clone(reached)),
             _ => None,
         }
     }
@@ -105,13 +105,13 @@ pub struct Reached {
 }
 
 /// An exchange with its history.
-pub struct Outcomes {
+pub struct ExchangeAttempts {
     /// The exchange that counts, or the last that failed.
-    pub exchanged: Exchanged,
+    pub exchanged: Exchange,
     /// Set if it stalled, or if only small segments were tried: whether those got through.
     pub small_segments_pass: Option<bool>,
     /// An answer that came only with small segments: enough to go on with.
-    pub through_small: Option<Exchanged>,
+    pub through_small: Option<Exchange>,
     /// The address that answered, or did not.
     pub peer: SocketAddr,
     /// Tries.
@@ -121,7 +121,7 @@ pub struct Outcomes {
 impl Reached {
     /// Asks over a warm connection. A stall is tried again with small segments, and with ordinary
     /// ones for comparison.
-    pub async fn ask(&self, ask: &Ask) -> Outcomes {
+    pub async fn ask(&self, ask: &Ask) -> ExchangeAttempts {
         let shape = Shape {
             small_segments: self.small_segments.load(Ordering::Relaxed),
             ..Shape::default()
@@ -144,7 +144,7 @@ impl Reached {
         }
         let (exchanged, peer) = watched.outcome;
         let only_small = (shape.small_segments && exchanged.status.is_ok()).then_some(true);
-        Outcomes {
+        ExchangeAttempts {
             exchanged,
             small_segments_pass: watched.small_segments_pass.or(only_small),
             through_small: watched.through_small.map(|(exchanged, _)| exchanged),
@@ -158,7 +158,7 @@ impl Reached {
         ask: &Ask,
         shape: Shape,
         warm: Option<Connection>,
-    ) -> (Exchanged, SocketAddr) {
+    ) -> (Exchange, SocketAddr) {
         let authority = self.authority();
         if let Some(mut connection) = warm {
             let peer = connection.peer;
@@ -175,9 +175,9 @@ impl Reached {
         let Handshaken { stream, detail, .. } =
             self.tls.open(self.peer, &self.target.host, shape).await;
         let exchanged = match stream {
-            Err(failure) => Exchanged::failed(failure, detail),
+            Err(failure) => Exchange::failed(failure, detail),
             Ok(stream) => match Connection::new(stream, self.peer).await {
-                Err(failure) => Exchanged::failed(failure, "no HTTP"),
+                Err(failure) => Exchange::failed(failure, "no HTTP"),
                 Ok(mut connection) => {
                     let exchanged = connection.exchange(&authority, ask).await;
                     self.keep(connection, &exchanged);
@@ -209,7 +209,7 @@ impl Reached {
             .clear();
     }
 
-    fn keep(&self, connection: Connection, exchanged: &Exchanged) {
+    fn keep(&self, connection: Connection, exchanged: &Exchange) {
         if exchanged.reusable {
             self.idle
                 .lock()
@@ -227,7 +227,7 @@ impl Reached {
     }
 }
 
-async fn climb_target(probe: Probe, target: Target, stage: watch::Sender<Stage>) {
+async fn climb_target(probe: Probe, target: Target, stage: watch::Sender<State>) {
     let started = Instant::now();
     let resolution = probe
         .setting
@@ -286,10 +286,10 @@ async fn climb_target(probe: Probe, target: Target, stage: watch::Sender<Stage>)
             ports: Mutex::new(ports.into()),
         });
         first = Some(Arc::clone(&reached));
-        stage.send_replace(Stage::Reached(reached));
+        stage.send_replace(State::Reached(reached));
     }
     if first.is_none() {
-        stage.send_replace(Stage::Fallen);
+        stage.send_replace(State::Unreachable);
     }
 }
 
@@ -447,7 +447,7 @@ pub fn at(probe: &Probe, mut observation: Observation, peer: SocketAddr) -> Obse
     observation.peer = Some(peer);
     observation.scope = Some(scope);
     observation.owner = (scope == Scope::Public)
-        .then(|| crate::owner::owner(peer.ip()))
+        .then(|| crate::ip_owner::owner(peer.ip()))
         .flatten();
     observation
 }

@@ -8,8 +8,8 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::call::{LOGS, Said};
-use super::target::{Climb, Probe, Reached};
+use super::call::{CallResult, LOGS};
+use super::target::{Probe, Reached, TargetHandle};
 use super::{Recorder, SharedCredentials};
 use crate::aws::credentials::{Credentials, Unavailable};
 use crate::observation::{Failure, Outcome, Phase};
@@ -32,7 +32,7 @@ pub struct LogStream {
 pub fn begin(
     plan: &Plan,
     probe: &Probe,
-    climbs: &BTreeMap<&str, Climb>,
+    climbs: &BTreeMap<&str, TargetHandle>,
     credentials: &SharedCredentials,
 ) -> Option<oneshot::Receiver<LogStream>> {
     let mut first = None;
@@ -70,7 +70,7 @@ pub fn begin(
 /// that the task's own start leaves behind.
 async fn open(
     probe: Probe,
-    climb: Climb,
+    climb: TargetHandle,
     credentials: SharedCredentials,
     log: LogDestination,
     id: String,
@@ -135,7 +135,7 @@ impl LogStream {
         }
     }
 
-    async fn put(&self, message: &str) -> Option<Said> {
+    async fn put(&self, message: &str) -> Option<CallResult> {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, crate::millis);
@@ -163,16 +163,16 @@ impl LogStream {
         Some(said)
     }
 
-    async fn create_group(&self) -> Option<Said> {
+    async fn create_group(&self) -> Option<CallResult> {
         self.sign_and_call("CreateLogGroup", json!({})).await
     }
 
-    async fn call(&self, action: &str, mut input: Value) -> Option<Said> {
+    async fn call(&self, action: &str, mut input: Value) -> Option<CallResult> {
         input["logStreamName"] = self.name.clone().into();
         self.sign_and_call(action, input).await
     }
 
-    async fn sign_and_call(&self, action: &str, mut input: Value) -> Option<Said> {
+    async fn sign_and_call(&self, action: &str, mut input: Value) -> Option<CallResult> {
         let credentials = self.credentials.as_ref().as_ref().ok()?;
         input["logGroupName"] = self.log.group.clone().into();
         let place = (&self.probe, &*self.reached, Phase::Write);

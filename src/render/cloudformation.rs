@@ -6,13 +6,13 @@ use super::infrastructure::{
 use super::policy::{document, of_statements};
 use super::template::{Template, attribute, is_given, only_if, reference, substitute};
 use super::tree::Tree;
-use crate::plan::needs::{
-    AclRule, CUSTOMER_MANAGED_KEY, Flow, Group, GroupRule, Kind, Needs, Part, Peer, RoleOf,
-    VpcEndpoint, around_account,
+use crate::plan::requirements::{
+    AclRule, CUSTOMER_MANAGED_KEY, Flow, GroupRule, IamRole, Kind, Part, Peer, Requirements,
+    SecurityGroup, VpcEndpoint, around_account,
 };
 
 /// The template with these parts of what is needed. Fails, with a sentence, if YAML cannot say it.
-pub fn render(needs: &Needs, parts: &[Part]) -> Result<String, String> {
+pub fn render(needs: &Requirements, parts: &[Part]) -> Result<String, String> {
     let template = Template {
         comment: preamble(needs, HOW),
         description: format!("What a task in {} needs to start", needs.region),
@@ -31,7 +31,7 @@ pub fn render(needs: &Needs, parts: &[Part]) -> Result<String, String> {
             .for_each(|endpoint| stack.endpoint(endpoint));
     }
     for rule in &needs.security_groups {
-        if groups || (has(Part::Endpoints) && rule.group == Group::Endpoints) {
+        if groups || (has(Part::Endpoints) && rule.group == SecurityGroup::Endpoints) {
             stack.group_rule(rule);
         }
     }
@@ -41,8 +41,8 @@ pub fn render(needs: &Needs, parts: &[Part]) -> Result<String, String> {
             .for_each(|(number, rule)| stack.acl_rule(number, rule));
     }
     for (part, role) in [
-        (Part::TaskRolePolicy, RoleOf::Task),
-        (Part::Policy, RoleOf::Execution),
+        (Part::TaskRolePolicy, IamRole::Task),
+        (Part::Policy, IamRole::Execution),
     ] {
         if has(part) {
             stack.role_policies(role);
@@ -61,7 +61,7 @@ const HOW: &str =
 A rule that is there already is refused as a duplicate: take it out of this file.";
 
 struct Stack<'a> {
-    needs: &'a Needs,
+    needs: &'a Requirements,
     template: Template,
 }
 
@@ -165,14 +165,16 @@ impl Stack<'_> {
         }
     }
 
-    fn group(&mut self, group: Group) -> Tree {
+    fn group(&mut self, group: SecurityGroup) -> Tree {
         let (name, whose) = match group {
-            Group::Endpoints => return attribute("EndpointSecurityGroup", "GroupId"),
-            Group::FileSystems => (
+            SecurityGroup::Endpoints => return attribute("EndpointSecurityGroup", "GroupId"),
+            SecurityGroup::FileSystems => (
                 "FileSystemSecurityGroupId",
                 "Security group of the file systems' mount targets",
             ),
-            Group::Tasks | Group::Nat => ("TaskSecurityGroupId", "Security group of the tasks"),
+            SecurityGroup::Tasks | SecurityGroup::Nat => {
+                ("TaskSecurityGroupId", "Security group of the tasks")
+            }
         };
         self.template
             .parameter(name, "AWS::EC2::SecurityGroup::Id", whose, &[]);
@@ -285,10 +287,10 @@ impl Stack<'_> {
         );
     }
 
-    fn role_policies(&mut self, role: RoleOf) {
+    fn role_policies(&mut self, role: IamRole) {
         let (name, policy) = match role {
-            RoleOf::Execution => ("execution-role", &self.needs.execution_role_policy),
-            RoleOf::Task => ("task-role", &self.needs.task_role_policy),
+            IamRole::Execution => ("execution-role", &self.needs.execution_role_policy),
+            IamRole::Task => ("task-role", &self.needs.task_role_policy),
         };
         if !policy.is_empty() {
             self.role_policy(name, role, None, with_account(document(policy)));
@@ -330,15 +332,15 @@ impl Stack<'_> {
         }
     }
 
-    fn role_policy(&mut self, name: &str, role: RoleOf, condition: Option<&str>, document: Tree) {
+    fn role_policy(&mut self, name: &str, role: IamRole, condition: Option<&str>, document: Tree) {
         let [of_execution, of_task] = &self.needs.role_names;
         let (parameter, whose, known) = match role {
-            RoleOf::Execution => (
+            IamRole::Execution => (
                 "ExecutionRoleName",
                 "Name of the task definition's execution role",
                 of_execution,
             ),
-            RoleOf::Task => (
+            IamRole::Task => (
                 "TaskRoleName",
                 "Name of the task definition's task role",
                 of_task,

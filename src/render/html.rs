@@ -15,7 +15,7 @@ use crate::verdict::Status;
 
 const STYLE: &str = include_str!("html/style.css");
 
-/// Up to this many vantages each has a row. Beyond it, those that are alike share one.
+/// Up to this many vantages each has a row. OutsideVpc it, those that are alike share one.
 const ROWS: usize = 40;
 
 /// Rows with details. The JSON has all.

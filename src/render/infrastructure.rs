@@ -1,6 +1,6 @@
 //! What the files for Terraform and CloudFormation have in common: names, descriptions, numbers.
 
-use crate::plan::needs::{AclRule, Flow, Group, GroupRule, Needs, Peer};
+use crate::plan::requirements::{AclRule, Flow, GroupRule, Peer, Requirements, SecurityGroup};
 
 /// Number of the first rule in a network ACL. People begin at 100, and AWS's own deny comes last.
 pub const FIRST_RULE: u32 = 50;
@@ -9,7 +9,7 @@ pub const FIRST_RULE: u32 = 50;
 const LONGEST_DESCRIPTION: usize = 255;
 
 /// The comment that a file begins with.
-pub fn preamble(needs: &Needs, how: &str) -> String {
+pub fn preamble(needs: &Requirements, how: &str) -> String {
     let region = &needs.region;
     let mut lines = vec![
         format!("What a task in {region} needs to start, by pullprobe plan."),
@@ -47,12 +47,12 @@ pub fn describe(rule: &GroupRule) -> String {
 }
 
 /// One word for whose it is.
-pub const fn name_of(group: Group) -> &'static str {
+pub const fn name_of(group: SecurityGroup) -> &'static str {
     match group {
-        Group::Tasks => "task",
-        Group::Endpoints => "endpoint",
-        Group::FileSystems => "file-system",
-        Group::Nat => "nat",
+        SecurityGroup::Tasks => "task",
+        SecurityGroup::Endpoints => "endpoint",
+        SecurityGroup::FileSystems => "file-system",
+        SecurityGroup::Nat => "nat",
     }
 }
 

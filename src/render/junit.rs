@@ -11,7 +11,7 @@ use super::comparison::what_was_read;
 use super::escape;
 use crate::compare::document::{Compared, Vantage};
 use crate::compare::fact::{Kind, kind};
-use crate::compare::read::{Observation, Report};
+use crate::compare::report_view::{Observation, Report};
 use crate::verdict::Status;
 
 /// The XML.

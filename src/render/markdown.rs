@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::comparison::{cell, same_everywhere, status_word, what_was_read};
 use crate::compare::document::{Compared, Document, by_value, listed};
 use crate::compare::group::{Group, groups};
-use crate::compare::read::Report;
+use crate::compare::report_view::Report;
 
 /// GitHub shows no step summary above 1 MiB (GitHub Actions: "Adding a job summary"), and others
 /// may have written to it before.

@@ -6,10 +6,12 @@ use serde::Serialize;
 
 use super::text::{WIDTH, wrap};
 use crate::plan::Plan;
-use crate::plan::needs::{AclRule, Flow, Group, GroupRule, Kind, Needs, Part, RoleOf};
+use crate::plan::requirements::{
+    AclRule, Flow, GroupRule, IamRole, Kind, Part, Requirements, SecurityGroup,
+};
 
 /// The parts as text, in the order in which somebody sets them up.
-pub fn render(plan: &Plan, needs: &Needs, parts: &[Part]) -> String {
+pub fn render(plan: &Plan, needs: &Requirements, parts: &[Part]) -> String {
     let mut text = String::new();
     for part in parts {
         match part {
@@ -18,8 +20,8 @@ pub fn render(plan: &Plan, needs: &Needs, parts: &[Part]) -> String {
             Part::SecurityGroups => security_groups(&mut text, needs),
             Part::NetworkAcls => network_acls(&mut text, needs),
             Part::Notes => list(&mut text, "To know", &needs.notes),
-            Part::TaskRolePolicy => policy(&mut text, needs, RoleOf::Task),
-            Part::Policy => policy(&mut text, needs, RoleOf::Execution),
+            Part::TaskRolePolicy => policy(&mut text, needs, IamRole::Task),
+            Part::Policy => policy(&mut text, needs, IamRole::Execution),
         }
     }
     text
@@ -72,7 +74,7 @@ fn contacts(text: &mut String, plan: &Plan) {
     }
 }
 
-fn endpoints(text: &mut String, needs: &Needs) {
+fn endpoints(text: &mut String, needs: &Requirements) {
     heading(
         text,
         "VPC endpoints that a subnet without a way to the internet needs:",
@@ -114,7 +116,7 @@ fn endpoints(text: &mut String, needs: &Needs) {
     }
 }
 
-fn security_groups(text: &mut String, needs: &Needs) {
+fn security_groups(text: &mut String, needs: &Requirements) {
     heading(text, "Security groups let through at least:");
     let mut of_group = None;
     for rule in &needs.security_groups {
@@ -135,7 +137,7 @@ fn security_groups(text: &mut String, needs: &Needs) {
             "  {protocol} {port:<5} {} {peer}",
             direction(rule.flow)
         );
-        if rule.group == Group::Tasks {
+        if rule.group == SecurityGroup::Tasks {
             let _ = writeln!(
                 text,
                 "{}",
@@ -148,7 +150,7 @@ fn security_groups(text: &mut String, needs: &Needs) {
     }
 }
 
-fn network_acls(text: &mut String, needs: &Needs) {
+fn network_acls(text: &mut String, needs: &Requirements) {
     heading(
         text,
         "Network ACLs, unless they let everything pass as the default one does:",
@@ -206,10 +208,10 @@ fn list(text: &mut String, title: &str, lines: &[String]) {
 
 /// What is needed under conditions first, so that the whole policy comes last and can be cut off
 /// below its heading.
-fn policy(text: &mut String, needs: &Needs, role: RoleOf) {
+fn policy(text: &mut String, needs: &Requirements, role: IamRole) {
     let (whose, policy, what) = match role {
-        RoleOf::Execution => ("execution role", &needs.execution_role_policy, "at least"),
-        RoleOf::Task => (
+        IamRole::Execution => ("execution role", &needs.execution_role_policy, "at least"),
+        IamRole::Task => (
             "task role",
             &needs.task_role_policy,
             "at least, besides what the containers do themselves",

@@ -1,7 +1,7 @@
 //! Policies as values of infrastructure files.
 
 use super::tree::Tree;
-use crate::plan::needs::{Policy, Statement};
+use crate::plan::requirements::{Policy, Statement};
 
 /// A policy document.
 pub fn document(policy: &Policy) -> Tree {

@@ -6,13 +6,13 @@ use super::infrastructure::{
 };
 use super::policy::{document, of_statements};
 use super::tree::Tree;
-use crate::plan::needs::{
-    AclRule, CUSTOMER_MANAGED_KEY, Extra, Flow, Group, GroupRule, Kind, Needs, Part, Peer, RoleOf,
-    VpcEndpoint, around_account,
+use crate::plan::requirements::{
+    AclRule, CUSTOMER_MANAGED_KEY, Flow, GroupRule, IamRole, Kind, OptionalRequirement, Part, Peer,
+    Requirements, SecurityGroup, VpcEndpoint, around_account,
 };
 
 /// The module with these parts of what is needed.
-pub fn render(needs: &Needs, parts: &[Part]) -> String {
+pub fn render(needs: &Requirements, parts: &[Part]) -> String {
     let mut module = Module {
         needs,
         variables: Vec::new(),
@@ -31,7 +31,7 @@ pub fn render(needs: &Needs, parts: &[Part]) -> String {
             .for_each(|endpoint| module.endpoint(endpoint));
     }
     for rule in &needs.security_groups {
-        if groups || (has(Part::Endpoints) && rule.group == Group::Endpoints) {
+        if groups || (has(Part::Endpoints) && rule.group == SecurityGroup::Endpoints) {
             module.group_rule(rule);
         }
     }
@@ -43,8 +43,8 @@ pub fn render(needs: &Needs, parts: &[Part]) -> String {
             .for_each(|(n, rule)| module.acl_rule(n, rule));
     }
     for (part, role) in [
-        (Part::TaskRolePolicy, RoleOf::Task),
-        (Part::Policy, RoleOf::Execution),
+        (Part::TaskRolePolicy, IamRole::Task),
+        (Part::Policy, IamRole::Execution),
     ] {
         if has(part) {
             module.role_policies(role);
@@ -63,7 +63,7 @@ It takes the provider hashicorp/aws, version 5 or newer, for that region. A rule
 is there already is refused as a duplicate: take it out of this file.";
 
 struct Module<'a> {
-    needs: &'a Needs,
+    needs: &'a Requirements,
     variables: Vec<Item>,
     data: Vec<Item>,
     resources: Vec<Item>,
@@ -161,14 +161,14 @@ impl Module<'_> {
         );
     }
 
-    fn group(&mut self, group: Group) -> Expression {
+    fn group(&mut self, group: SecurityGroup) -> Expression {
         match group {
-            Group::Endpoints => raw("aws_security_group.endpoints.id"),
-            Group::FileSystems => {
+            SecurityGroup::Endpoints => raw("aws_security_group.endpoints.id"),
+            SecurityGroup::FileSystems => {
                 let whose = "Security group of the file systems' mount targets";
                 self.variable("file_system_security_group_id", "string", whose, None)
             }
-            Group::Tasks | Group::Nat => self.variable(
+            SecurityGroup::Tasks | SecurityGroup::Nat => self.variable(
                 "task_security_group_id",
                 "string",
                 "Security group of the tasks",
@@ -282,10 +282,10 @@ impl Module<'_> {
         );
     }
 
-    fn role_policies(&mut self, role: RoleOf) {
+    fn role_policies(&mut self, role: IamRole) {
         let (name, policy) = match role {
-            RoleOf::Execution => ("execution_role", &self.needs.execution_role_policy),
-            RoleOf::Task => ("task_role", &self.needs.task_role_policy),
+            IamRole::Execution => ("execution_role", &self.needs.execution_role_policy),
+            IamRole::Task => ("task_role", &self.needs.task_role_policy),
         };
         if !policy.is_empty() {
             let document = self.policy(document(policy));
@@ -304,7 +304,7 @@ impl Module<'_> {
     }
 
     /// When it is there, and its document.
-    fn extra(&mut self, name: &str, extra: &Extra) -> (String, Expression) {
+    fn extra(&mut self, name: &str, extra: &OptionalRequirement) -> (String, Expression) {
         let document = self.policy(of_statements([&extra.statement].into_iter()));
         if extra.name != CUSTOMER_MANAGED_KEY {
             self.variable(
@@ -330,18 +330,18 @@ impl Module<'_> {
     fn role_policy(
         &mut self,
         name: &str,
-        role: RoleOf,
+        role: IamRole,
         count: Option<String>,
         document: Expression,
     ) {
         let [of_execution, of_task] = self.needs.role_names.clone();
         let (variable, whose, known) = match role {
-            RoleOf::Execution => (
+            IamRole::Execution => (
                 "execution_role_name",
                 "Name of the task definition's execution role",
                 of_execution,
             ),
-            RoleOf::Task => (
+            IamRole::Task => (
                 "task_role_name",
                 "Name of the task definition's task role",
                 of_task,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::diagnose::{Confidence, Finding};
-use crate::explain::predict::predict;
+use crate::explain::ecs_wording::predict;
 use crate::observation::{Observation, Outcome, Phase};
 use crate::report::{LADDER, Logs, Report};
 use crate::verdict::Status;

@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pullprobe::demo::setting::{self, Setting};
+use pullprobe::demo::scenario::{self, Scenario};
 use pullprobe::demo::world::World;
 use pullprobe::observation::{Dependency, Observation, Phase};
-use pullprobe::plan::{Plan, Wanted};
-use pullprobe::probe::Sight;
+use pullprobe::plan::{Plan, PlanInput};
+use pullprobe::probe::ObservationLog;
 use pullprobe::report::Report;
 use pullprobe::run::{self, Environment, Options};
 use pullprobe::vantage;
@@ -45,19 +45,19 @@ pub struct Rehearsal {
 impl Rehearsal {
     /// Inside a Tokio runtime.
     pub fn new() -> Self {
-        let wanted = Wanted {
-            images: vec![setting::IMAGE.parse().unwrap()],
+        let wanted = PlanInput {
+            images: vec![scenario::IMAGE.parse().unwrap()],
             secrets: vec![
-                format!("{}:password::", setting::SECRET).parse().unwrap(),
-                setting::PARAMETER.parse().unwrap(),
+                format!("{}:password::", scenario::SECRET).parse().unwrap(),
+                scenario::PARAMETER.parse().unwrap(),
             ],
-            log_group: Some(setting::LOG_GROUP.into()),
+            log_group: Some(scenario::LOG_GROUP.into()),
             log_stream_prefix: "pullprobe".into(),
-            platform: Some(setting::PLATFORM.parse().unwrap()),
-            ..Wanted::default()
+            platform: Some(scenario::PLATFORM.parse().unwrap()),
+            ..PlanInput::default()
         };
-        let mut plan = Plan::new(wanted, setting::REGION.parse().unwrap()).unwrap();
-        let world = World::start(Setting::healthy()).unwrap();
+        let mut plan = Plan::new(wanted, scenario::REGION.parse().unwrap()).unwrap();
+        let world = World::start(Scenario::healthy()).unwrap();
         for target in &mut plan.targets {
             target.port = world.port;
         }
@@ -97,7 +97,7 @@ impl Rehearsal {
             deadline: DEADLINE,
             run_id: "hostile".into(),
             labels: BTreeMap::new(),
-            sight: Sight::default(),
+            sight: ObservationLog::default(),
         };
         let started = Instant::now();
         let report = Box::pin(run::run(options, std::future::pending())).await?;
@@ -136,7 +136,7 @@ impl Rehearsal {
 /// The address of a role's server inside the demo's world.
 #[allow(dead_code, reason = "bad resolvers stand beside that world")]
 pub fn address(dependency: Dependency) -> Ipv4Addr {
-    setting::private_address(dependency).unwrap_or(setting::public_address(dependency))
+    scenario::private_address(dependency).unwrap_or(scenario::public_address(dependency))
 }
 
 /// What did not pass, and is no consequence of `victim`'s server.

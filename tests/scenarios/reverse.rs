@@ -7,8 +7,8 @@
 
 use pullprobe::cause::{Cause, Family};
 use pullprobe::diagnose::{Confidence, diagnose};
+use pullprobe::explain::ecs_wording::{Prediction, predict};
 use pullprobe::explain::explain;
-use pullprobe::explain::predict::{Prediction, predict};
 
 use super::stories;
 

@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use crate::command::Error;
-use crate::compare::{Comparison, read::MARK};
+use crate::compare::{Comparison, report_view::MARK};
 
 /// Bytes of a line. A report has at most 256 KiB; wrapped and escaped twice it stays below this.
 const LONGEST_LINE: u64 = 2 * 1024 * 1024;

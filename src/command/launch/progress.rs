@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::operator::launch::State;
 use crate::verdict::Verdict;
 
-/// Live lines at once; a terminal has 24, and the reports go through it too.
+/// RunningTasks lines at once; a terminal has 24, and the reports go through it too.
 const MOST_LINES: usize = 16;
 
 /// What is seen of a launch while it runs.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{HEALTHY, compared, report};
-use crate::compare::{Comparison, read};
+use crate::compare::{Comparison, report_view};
 
 #[test]
 fn places_keep_their_names_and_twins_are_told_apart() {
@@ -166,7 +166,7 @@ fn text_of_others_is_one_line_and_not_endless() {
 #[test]
 fn what_is_read_borrows_from_its_line() {
     let line = report("10.0.1.0/24", "10:00", "pass", &HEALTHY).to_string();
-    let report = read::report(&line).unwrap();
+    let report = report_view::report(&line).unwrap();
     assert!(matches!(
         report.observations[0].dependency.0,
         std::borrow::Cow::Borrowed(_)

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::demo::setting::{IMAGE, LOG_GROUP, Operation, Pace, REPOSITORY, TAG, host};
+use crate::demo::scenario::{IMAGE, LOG_GROUP, Operation, Pace, REPOSITORY, TAG, host};
 use crate::demo::signature::{VALID, tests::signed};
 use crate::demo::{fault::Fault, image, refusal::Refusal};
 
@@ -96,7 +96,7 @@ async fn get(
 /// What a puller does: token, index, manifest, redirect, bytes.
 #[tokio::test]
 async fn an_image_can_be_pulled() {
-    let world = World::start(Setting::healthy()).unwrap();
+    let world = World::start(Scenario::healthy()).unwrap();
     let (status, body) = token(&world).await;
     assert_eq!(status, StatusCode::OK);
     let basic = format!(
@@ -175,7 +175,7 @@ async fn an_image_can_be_pulled() {
 
 #[tokio::test]
 async fn the_registry_wants_its_token_and_knows_what_it_has() {
-    let world = World::start(Setting::healthy()).unwrap();
+    let world = World::start(Scenario::healthy()).unwrap();
     let stranger = get(&world, Dependency::EcrDkr, "/v2/", &[]).await;
     assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(stranger.body(), "Not Authorized\n");
@@ -206,7 +206,7 @@ async fn the_registry_wants_its_token_and_knows_what_it_has() {
 
 #[tokio::test]
 async fn logs_keep_what_they_are_given_up_to_their_limits() {
-    let world = World::start(Setting::healthy()).unwrap();
+    let world = World::start(Scenario::healthy()).unwrap();
     let stream = json!({ "logGroupName": LOG_GROUP, "logStreamName": "pullprobe/1" });
     let put = |message: String, count: usize| {
         let mut body = stream.clone();
@@ -258,7 +258,7 @@ async fn logs_keep_what_they_are_given_up_to_their_limits() {
 
 #[tokio::test]
 async fn a_refusal_is_in_the_words_of_its_service() {
-    let mut aws = Setting::healthy();
+    let mut aws = Scenario::healthy();
     let reason = "because no identity-based policy allows the ecr:GetAuthorizationToken action";
     let refusal = Refusal::access("ecr:GetAuthorizationToken", "*", reason);
     aws.refusals
@@ -282,9 +282,9 @@ async fn a_refusal_is_in_the_words_of_its_service() {
 #[tokio::test]
 async fn a_service_ahead_of_its_client_refuses_and_shows_its_own_date() {
     let clock_ahead = SignedDuration::from_mins(11);
-    let world = World::start(Setting {
+    let world = World::start(Scenario {
         clock_ahead,
-        ..Setting::healthy()
+        ..Scenario::healthy()
     })
     .unwrap();
     assert_eq!(token(&world).await.1["__type"], "InvalidSignatureException");
@@ -314,7 +314,7 @@ async fn certificates_fail_as_they_should() {
 #[tokio::test]
 async fn paths_fail_as_they_should() {
     let outcome = async |path: path::Path| {
-        let mut aws = Setting::healthy();
+        let mut aws = Scenario::healthy();
         aws.set_path(path, |service| service == Dependency::EcrApi);
         let world = World::start(aws).unwrap();
         timeout(
@@ -340,7 +340,7 @@ async fn paths_fail_as_they_should() {
 
 #[tokio::test]
 async fn a_tunnel_passes_small_segments() {
-    let mut aws = Setting::healthy();
+    let mut aws = Scenario::healthy();
     aws.set_path(path::Path::LargeSegmentsLost, |service| {
         service == Dependency::EcrApi
     });
@@ -368,7 +368,7 @@ async fn a_tunnel_passes_small_segments() {
 
 #[tokio::test]
 async fn a_late_service_answers_in_the_end_and_a_mute_one_never() {
-    let mut aws = Setting::healthy();
+    let mut aws = Scenario::healthy();
     aws.site(Dependency::S3).pace = Pace::Late;
     aws.site(Dependency::EcrApi).pace = Pace::Never;
     let world = World::start(aws).unwrap();
@@ -392,7 +392,7 @@ async fn a_late_service_answers_in_the_end_and_a_mute_one_never() {
 
 #[tokio::test]
 async fn ecs_names_the_task_and_its_credentials() {
-    let world = World::start(Setting::healthy()).unwrap();
+    let world = World::start(Scenario::healthy()).unwrap();
     let read = async |variable: &str| {
         let url: hyper::Uri = world.variables[variable].parse().unwrap();
         let stream = TcpStream::connect(url.authority().unwrap().as_str())

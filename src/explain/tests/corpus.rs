@@ -151,7 +151,7 @@ pub(super) fn expected(family: &str) -> Option<Expected> {
             ],
         ),
         "role-assume" => (&[AssumeRole], Family::Placement, &[Cause::RoleNotAssumable]),
-        // Beyond the contract's table: its steps and families say the rest.
+        // OutsideVpc the contract's table: its steps and families say the rest.
         "efs-mount" => (
             &[Step::FileSystem],
             Family::Storage,

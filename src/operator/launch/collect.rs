@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::definition::CONTAINER;
 use super::request::Launch;
-use super::witness::{self, NoLog};
+use super::stopped_reason::{self, NoLog};
 use crate::operator::aws::{Api, Client, Error};
 use crate::operator::ecs::Task;
 use crate::plan::LogDestination;
@@ -19,7 +19,7 @@ use crate::report::{Report, SCHEMA};
 
 /// A subnet's report, as it is told and as it was written.
 #[derive(Debug, Clone)]
-pub struct Landed {
+pub struct SubnetReport {
     /// The subnet.
     pub subnet: String,
     /// The report.
@@ -31,7 +31,7 @@ pub struct Landed {
     pub note: Option<String>,
 }
 
-impl Landed {
+impl SubnetReport {
     /// A report of our own making.
     pub fn told(subnet: &str, report: Report) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Landed {
     }
 }
 
-/// Calls at a time. `GetLogEvents` is granted 10 or 25 a second, by region (CloudWatch Logs
+/// AwsCalls at a time. `GetLogEvents` is granted 10 or 25 a second, by region (CloudWatch Logs
 /// quotas).
 const AT_A_TIME: usize = 8;
 
@@ -70,7 +70,7 @@ impl Collector {
     }
 
     /// The report of a task that stopped.
-    pub async fn collect(self, subnet: String, document: Value) -> Landed {
+    pub async fn collect(self, subnet: String, document: Value) -> SubnetReport {
         let task = Task::read(&document);
         let exit_code = task
             .containers
@@ -78,15 +78,15 @@ impl Collector {
             .find(|container| container.name == CONTAINER)
             .and_then(|c| c.exit_code);
         let Some(exit_code) = exit_code else {
-            return Landed::told(
+            return SubnetReport::told(
                 &subnet,
-                witness::never_started(&self.launch, &subnet, &task, &document),
+                stopped_reason::never_started(&self.launch, &subnet, &task, &document),
             );
         };
         let Some(log) = self.launch.plan.logs.first() else {
-            return Landed::told(
+            return SubnetReport::told(
                 &subnet,
-                witness::exited(&self.launch, &subnet, &task, exit_code, &NoLog::NotAsked),
+                stopped_reason::exited(&self.launch, &subnet, &task, exit_code, &NoLog::NotAsked),
             );
         };
         let place = format!("the log group {}", log.group);
@@ -94,7 +94,7 @@ impl Collector {
             // Whoever can write there can write anything, but not the exit code. One that was
             // killed afterwards has none.
             Ok(Found::Report(report, line)) if agrees(&report, exit_code) => {
-                return Landed {
+                return SubnetReport {
                     subnet,
                     report: *report,
                     line,
@@ -117,10 +117,10 @@ impl Collector {
             Ok(Found::Nothing) => (NoLog::Absent(place), None),
             Err(error) => (NoLog::Unread(error.to_string()), Some(error.to_string())),
         };
-        let report = witness::exited(&self.launch, &subnet, &task, exit_code, &no_log);
-        Landed {
+        let report = stopped_reason::exited(&self.launch, &subnet, &task, exit_code, &no_log);
+        SubnetReport {
             note,
-            ..Landed::told(&subnet, report)
+            ..SubnetReport::told(&subnet, report)
         }
     }
 

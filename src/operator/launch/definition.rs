@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::operator::aws::{Api, Error};
-use crate::operator::calls::Calls;
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{DescribedDefinition, Page, digest};
 
 /// Every family of ours begins so; `gc` knows them by it.
@@ -91,7 +91,7 @@ impl Wanted {
 
     /// The ARN of the registered one; registers it where there is none. In a dry run that is the
     /// family's name.
-    pub async fn ready(&self, calls: &Calls) -> Result<String, Error> {
+    pub async fn ready(&self, calls: &AwsCalls) -> Result<String, Error> {
         let family = self.family();
         if let Some(registered) = describe(calls, &family).await?
             && self.is(&registered)
@@ -114,7 +114,7 @@ impl Wanted {
 }
 
 /// A task definition; `None` where ECS does not know it, which it calls a `ClientException`.
-pub async fn describe(calls: &Calls, name: &str) -> Result<Option<Value>, Error> {
+pub async fn describe(calls: &AwsCalls, name: &str) -> Result<Option<Value>, Error> {
     let body = json!({ "taskDefinition": name });
     match calls
         .read::<DescribedDefinition>(Api::ECS, "DescribeTaskDefinition", &body)
@@ -131,7 +131,7 @@ const MOST_FAMILIES: usize = 10;
 
 /// The image of a probe that was registered before, and by which task definition; the latest of
 /// several. `None` too where the operator may not look.
-pub async fn known_image(calls: &Calls) -> Option<(String, String)> {
+pub async fn known_image(calls: &AwsCalls) -> Option<(String, String)> {
     let body =
         json!({ "familyPrefix": "pullprobe", "status": "ACTIVE", "maxResults": MOST_FAMILIES });
     let page: Page = calls

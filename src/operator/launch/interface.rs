@@ -3,12 +3,12 @@
 use serde::Deserialize;
 
 use crate::operator::aws::{Api, Error};
-use crate::operator::calls::Calls;
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{Awsvpc, Task};
 
 /// Security groups and public address of the task's interface (EC2 API reference,
 /// `DescribeNetworkInterfaces`); `None` if it is gone, as it is soon after the task.
-pub async fn of_task(calls: &Calls, task: &Task) -> Result<Option<Awsvpc>, Error> {
+pub async fn of_task(calls: &AwsCalls, task: &Task) -> Result<Option<Awsvpc>, Error> {
     let Some(id) = task.interface("networkInterfaceId") else {
         return Ok(None);
     };

@@ -174,7 +174,7 @@ pub fn started_by(run_id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Wanted;
+    use crate::plan::PlanInput;
 
     fn launch(secrets: usize) -> Launch {
         let secret = |n| {
@@ -183,10 +183,10 @@ mod tests {
             )
         };
         let image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4";
-        let wanted = Wanted {
+        let wanted = PlanInput {
             images: vec![image.parse().unwrap()],
             secrets: (0..secrets).map(|n| secret(n).parse().unwrap()).collect(),
-            ..Wanted::default()
+            ..PlanInput::default()
         };
         Launch {
             cluster: "prod".into(),

@@ -13,7 +13,7 @@ use super::request::{Launch, Provider};
 use super::{Error, MOST_SUBNETS};
 use crate::cli::target::{Architecture, Target};
 use crate::operator::aws::Api;
-use crate::operator::calls::Calls;
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{
     Awsvpc, Placed, Service, Services, Task, Tasks, account_of, cluster_of,
 };
@@ -45,7 +45,7 @@ const TIMEOUT: Duration = Duration::from_mins(6);
 /// Reads service, or task, and task definition, and finds the probe's image. Run id and labels are
 /// the caller's to set.
 pub async fn resolve(
-    calls: &Calls,
+    calls: &AwsCalls,
     flags: &Target,
     task: Option<&str>,
     log_group: Option<&str>,
@@ -202,7 +202,7 @@ fn provider(placed: &Placed, subnets_are_named: bool) -> Result<(Provider, bool)
     }
 }
 
-async fn described(calls: &Calls, cluster: &str, service: &str) -> Result<Service, Error> {
+async fn described(calls: &AwsCalls, cluster: &str, service: &str) -> Result<Service, Error> {
     let body = json!({ "cluster": cluster, "services": [service] });
     let answer: Services = calls
         .read(Api::ECS, "DescribeServices", &body)
@@ -246,7 +246,7 @@ fn of_service(service: &Service) -> Found {
 
 /// A task's own subnet and task definition. ECS does not say its security groups: those are its
 /// service's, or its network interface's, if they are not named.
-async fn like(calls: &Calls, cluster: &str, arn: &str, unnamed: bool) -> Result<Found, Error> {
+async fn like(calls: &AwsCalls, cluster: &str, arn: &str, unnamed: bool) -> Result<Found, Error> {
     let body = json!({ "cluster": cluster, "tasks": [arn] });
     let answer: Tasks = calls
         .read(Api::ECS, "DescribeTasks", &body)
@@ -310,7 +310,7 @@ async fn like(calls: &Calls, cluster: &str, arn: &str, unnamed: bool) -> Result<
 const LONGEST_FILE: u64 = task_definition::MAX_SIZE as u64 + 1;
 
 /// From a file, where there is one of that name, or from ECS.
-async fn read_definition(calls: &Calls, named: &str) -> Result<Value, Error> {
+async fn read_definition(calls: &AwsCalls, named: &str) -> Result<Value, Error> {
     let wrong =
         |what: &dyn std::fmt::Display| Error::Usage(format!("--task-definition {named}: {what}"));
     let is_file = named == "-" || (!named.starts_with("arn:") && Path::new(named).exists());
@@ -344,7 +344,7 @@ async fn read_definition(calls: &Calls, named: &str) -> Result<Value, Error> {
     Ok(inner.unwrap_or(document))
 }
 
-async fn fetch_definition(calls: &Calls, name: &str) -> Result<Value, Error> {
+async fn fetch_definition(calls: &AwsCalls, name: &str) -> Result<Value, Error> {
     let region = calls.client().region();
     definition::describe(calls, name).await?.ok_or_else(|| {
         Error::Usage(format!(
@@ -354,7 +354,7 @@ async fn fetch_definition(calls: &Calls, name: &str) -> Result<Value, Error> {
 }
 
 fn plan(
-    calls: &Calls,
+    calls: &AwsCalls,
     flags: &Target,
     found: &Found,
     definition: &Value,
@@ -379,7 +379,7 @@ fn plan(
     Plan::new(wanted, region).map_err(Error::Usage)
 }
 
-async fn probe_image(calls: &Calls, flags: &Target, account: &str) -> Result<String, Error> {
+async fn probe_image(calls: &AwsCalls, flags: &Target, account: &str) -> Result<String, Error> {
     if let Some(image) = &flags.probe_image {
         image
             .parse::<crate::reference::Reference>()

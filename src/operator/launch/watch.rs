@@ -2,7 +2,7 @@
 //! lets each go when its report has landed. One loop owns the state; what waits for AWS is a future
 //! that owns what it needs.
 
-mod live;
+mod running_tasks;
 mod start;
 
 use std::collections::VecDeque;
@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 use tokio::time::sleep_until;
 
 use super::Error;
-use super::collect::{Collector, Landed};
-use super::pace::{Pace, jitter};
+use super::collect::{Collector, SubnetReport};
+use super::rate_limiter::{Pace, jitter};
 use super::request::Launch;
-use super::witness;
+use super::stopped_reason;
 use crate::operator::aws::{self, Api, Client};
 use crate::operator::ecs::{Task, Tasks};
-use live::{Live, Watched};
+use running_tasks::{RunningTasks, Watched};
 use start::{Answer, Started, Waiting};
 
 /// What happens, for whoever watches.
@@ -31,7 +31,7 @@ pub enum Event<'a> {
     /// A subnet's task is somewhere else now.
     State(usize, State<'a>),
     /// A subnet's report is there.
-    Landed(usize, &'a Landed),
+    SubnetReport(usize, &'a SubnetReport),
     /// Something beside it.
     Note(&'a str),
 }
@@ -74,8 +74,8 @@ pub async fn run(
     launch: Launch,
     on: &mut dyn FnMut(Event<'_>),
     until: impl Future<Output = ()>,
-) -> Result<Vec<Landed>, Error> {
-    let mut course = Course::new(client, launch, on)?;
+) -> Result<Vec<SubnetReport>, Error> {
+    let mut course = LaunchLoop::new(client, launch, on)?;
     let mut until = Box::pin(until.fuse());
     while course.landed.iter().any(Option::is_none) {
         if course.let_go() {
@@ -104,7 +104,7 @@ type Stopped = (String, Result<Value, aws::Error>);
 type Polling = BoxFuture<'static, Result<Tasks, aws::Error>>;
 
 /// A launch on its way.
-struct Course<'a> {
+struct LaunchLoop<'a> {
     client: Client,
     /// Without tries of its own: throttling is answered by the pace of all.
     runner: Client,
@@ -119,8 +119,8 @@ struct Course<'a> {
     polling: Option<Polling>,
     next_poll: Instant,
     stopping: FuturesUnordered<BoxFuture<'static, Stopped>>,
-    collecting: FuturesUnordered<BoxFuture<'static, (usize, Landed)>>,
-    landed: Vec<Option<Landed>>,
+    collecting: FuturesUnordered<BoxFuture<'static, (usize, SubnetReport)>>,
+    landed: Vec<Option<SubnetReport>>,
     ended: Option<Instant>,
     fatal: Option<aws::Error>,
 }
@@ -132,7 +132,7 @@ async fn answered(polling: &mut Option<Polling>) -> Result<Tasks, aws::Error> {
     }
 }
 
-impl<'a> Course<'a> {
+impl<'a> LaunchLoop<'a> {
     fn new(
         client: &Client,
         launch: Launch,
@@ -195,8 +195,10 @@ impl<'a> Course<'a> {
                     State::Ecs(task.last_status.as_deref().unwrap_or("PROVISIONING")),
                 ));
                 let arn = task.task_arn.clone();
-                self.watched
-                    .add(arn.clone(), Live::new(subnet, &task, Instant::now()));
+                self.watched.add(
+                    arn.clone(),
+                    RunningTasks::new(subnet, &task, Instant::now()),
+                );
                 if self.ended.is_some() {
                     self.watched.interrupt(&arn);
                     self.stop(arn, INTERRUPTED);
@@ -215,8 +217,8 @@ impl<'a> Course<'a> {
             }
             Started::Not(reason) => {
                 let name = self.launch.subnets[subnet].clone();
-                let report = witness::refused(&self.launch, &name, &reason);
-                self.land(subnet, Landed::told(&name, report));
+                let report = stopped_reason::refused(&self.launch, &name, &reason);
+                self.land(subnet, SubnetReport::told(&name, report));
             }
             Started::Fatal(error) => self.fatal = Some(error),
         }
@@ -318,13 +320,16 @@ impl<'a> Course<'a> {
 
     fn give_up(&mut self, subnet: usize, sentence: &str, task: &Task) {
         let name = self.launch.subnets[subnet].clone();
-        let report = witness::gave_up(&self.launch, &name, task, sentence);
-        self.land(subnet, Landed::told(&name, report));
+        let report = stopped_reason::gave_up(&self.launch, &name, task, sentence);
+        self.land(subnet, SubnetReport::told(&name, report));
     }
 
-    fn land(&mut self, subnet: usize, landed: Landed) {
+    fn land(&mut self, subnet: usize, landed: SubnetReport) {
         if self.landed[subnet].is_none() {
-            (self.on)(Event::Landed(subnet, self.landed[subnet].insert(landed)));
+            (self.on)(Event::SubnetReport(
+                subnet,
+                self.landed[subnet].insert(landed),
+            ));
         }
     }
 
@@ -336,8 +341,10 @@ impl<'a> Course<'a> {
                 if let Started::Task(task) =
                     answer.read(&mut self.pace, Instant::now(), Duration::ZERO)
                 {
-                    self.watched
-                        .add(task.task_arn.clone(), Live::new(0, &task, Instant::now()));
+                    self.watched.add(
+                        task.task_arn.clone(),
+                        RunningTasks::new(0, &task, Instant::now()),
+                    );
                 }
             }
             for arn in self.watched.all() {

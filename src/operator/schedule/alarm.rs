@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::set::Set;
+use super::spec::Set;
 use super::{PREFIX, TAG};
 
 /// Runs without a report before the alarm: one may be lost to capacity or a deployment, and a

@@ -12,12 +12,12 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::alarm::subnet_of;
-use super::find::{Log, log_group, members, owner, schedule};
+use super::lookup::{Log, log_group, members, owner, schedule};
 use super::remove::{remove_alarms, remove_schedules};
-use super::set::Set;
-use super::{TAG, send};
+use super::spec::Set;
+use super::{TAG, api};
 use crate::operator::aws;
-use crate::operator::calls::Calls;
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::account_of;
 use crate::operator::launch::Error;
 
@@ -26,16 +26,16 @@ pub const LOG_TAG: &str = "pullprobe:log-group";
 
 /// What is there of a set.
 #[derive(Default)]
-struct There {
+struct Existing {
     schedules: BTreeSet<String>,
-    alarms: Vec<send::Alarm>,
+    alarms: Vec<api::Alarm>,
 }
 
 /// Makes or updates it all, and says what was done, a line each. What fails in one subnet does not
 /// keep the others from being made; the number of failures is returned, and a repetition makes what
 /// is missing. With `enable`, what was disabled by hand is enabled.
 pub async fn create(
-    calls: &Calls,
+    calls: &AwsCalls,
     set: &Set,
     role: &str,
     enable: bool,
@@ -43,9 +43,9 @@ pub async fn create(
 ) -> Result<usize, Error> {
     let group = set.group();
     let there = match owner(calls, &group).await? {
-        Some((_, true)) => There {
+        Some((_, true)) => Existing {
             schedules: members(calls, &group).await?.into_iter().collect(),
-            alarms: send::alarms(calls, &format!("{group}/")).await?,
+            alarms: api::alarms(calls, &format!("{group}/")).await?,
         },
         Some((_, false)) => {
             return Err(Error::Usage(format!(
@@ -57,7 +57,7 @@ pub async fn create(
             let tags = json!([{ "Key": TAG, "Value": set.name }, { "Key": LOG_TAG, "Value": set.log_group }]);
             let path = format!("/schedule-groups/{group}");
             let body = json!({ "Tags": tags });
-            send::scheduler(
+            api::scheduler(
                 calls,
                 "CreateScheduleGroup",
                 (Method::POST, &path),
@@ -65,7 +65,7 @@ pub async fn create(
             )
             .await?;
             say(format!("schedule group {group}: created"));
-            There::default()
+            Existing::default()
         }
     };
     let mut failures = 0;
@@ -82,7 +82,7 @@ pub async fn create(
         .subnets
         .iter()
         .map(|subnet| put(calls, set, subnet, made_of, &there, enable));
-    let mut vantages = stream::iter(vantages).buffered(send::at_once(calls));
+    let mut vantages = stream::iter(vantages).buffered(api::at_once(calls));
     while let Some(done) = vantages.next().await {
         failures += usize::from(done.is_err());
         say(done.unwrap_or_else(|failed| failed));
@@ -92,10 +92,10 @@ pub async fn create(
     Ok(failures)
 }
 
-async fn log(calls: &Calls, set: &Set, say: &mut dyn FnMut(String)) -> Result<(), aws::Error> {
+async fn log(calls: &AwsCalls, set: &Set, say: &mut dyn FnMut(String)) -> Result<(), aws::Error> {
     let name = &set.log_group;
     let body = json!({ "logGroupName": name, "tags": { TAG: set.name } });
-    match send::change_logs(calls, "CreateLogGroup", &body).await {
+    match api::change_logs(calls, "CreateLogGroup", &body).await {
         Ok(()) => say(format!("log group {name}: created")),
         Err(error) if error.code() == "ResourceAlreadyExistsException" => {
             if log_group(calls, name, &set.name).await? != Log::Ours {
@@ -108,17 +108,17 @@ async fn log(calls: &Calls, set: &Set, say: &mut dyn FnMut(String)) -> Result<()
         Err(error) => return Err(error),
     }
     let body = json!({ "logGroupName": name, "retentionInDays": set.retention });
-    send::change_logs(calls, "PutRetentionPolicy", &body).await
+    api::change_logs(calls, "PutRetentionPolicy", &body).await
 }
 
 /// One subnet's schedule and alarms. Returns the line that says so, as an error where something of
 /// it failed.
 async fn put(
-    calls: &Calls,
+    calls: &AwsCalls,
     set: &Set,
     subnet: &str,
     made_of: (&str, &str, &str),
-    there: &There,
+    there: &Existing,
     enable: bool,
 ) -> Result<String, String> {
     let body = set
@@ -138,7 +138,7 @@ async fn put(
             alarm["ActionsEnabled"] = json!(false);
             muted = true;
         }
-        if let Err(error) = send::change_alarms(calls, "PutMetricAlarm", &alarm).await {
+        if let Err(error) = api::change_alarms(calls, "PutMetricAlarm", &alarm).await {
             failed.push(error.to_string());
         }
     }
@@ -160,7 +160,7 @@ async fn put(
 }
 
 async fn put_schedule(
-    calls: &Calls,
+    calls: &AwsCalls,
     group: &str,
     name: &str,
     body: Value,
@@ -169,14 +169,14 @@ async fn put_schedule(
 ) -> Result<&'static str, aws::Error> {
     let path = format!("/schedules/{name}");
     if !exists {
-        match send::scheduler(calls, "CreateSchedule", (Method::POST, &path), Some(&body)).await {
+        match api::scheduler(calls, "CreateSchedule", (Method::POST, &path), Some(&body)).await {
             // Made meanwhile, by somebody else or by a call whose answer was lost.
             Err(error) if error.code() == "ConflictException" => {}
             other => return other.map(|_| "created"),
         }
     }
     let (body, disabled) = kept(body, &schedule(calls, group, name).await?, enable);
-    send::scheduler(calls, "UpdateSchedule", (Method::PUT, &path), Some(&body)).await?;
+    api::scheduler(calls, "UpdateSchedule", (Method::PUT, &path), Some(&body)).await?;
     Ok(if disabled {
         "updated, and still DISABLED, as somebody set it (--enable ends that)"
     } else {
@@ -202,9 +202,9 @@ fn kept(mut body: Value, there: &Value, enable: bool) -> (Value, bool) {
 /// Subnets that have a schedule or an alarm and are none of the set's any more. A run that broke
 /// off may have left alarms.
 async fn remove_stale(
-    calls: &Calls,
+    calls: &AwsCalls,
     set: &Set,
-    there: &There,
+    there: &Existing,
     say: &mut dyn FnMut(String),
 ) -> usize {
     let group = set.group();
@@ -223,7 +223,7 @@ async fn remove_stale(
         say,
     )
     .await;
-    let is_stale = |alarm: &&send::Alarm| {
+    let is_stale = |alarm: &&api::Alarm| {
         subnet_of(&group, &alarm.alarm_name).is_some_and(|subnet| !wanted(subnet))
     };
     let alarms: Vec<_> = there

@@ -1,9 +1,9 @@
 //! `schedule list`.
 
 use super::alarm::{KINDS, alarm_name, set_of};
-use super::find::{self, Tags};
-use super::send;
-use crate::operator::calls::Calls;
+use super::api;
+use super::lookup::{self, Tags};
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::launch::Error;
 
 /// Of a stack's resources, by CloudFormation (CloudFormation user guide, "Resource tags").
@@ -15,14 +15,14 @@ const HEAD: [&str; 7] = [
 
 /// A line for each schedule, in columns: name, subnet, how often, state, the states of its alarms,
 /// and who made it.
-pub async fn list(calls: &Calls) -> Result<Vec<String>, Error> {
+pub async fn list(calls: &AwsCalls) -> Result<Vec<String>, Error> {
     let mut rows = Vec::new();
-    for (group, arn) in find::groups(calls).await? {
-        let tags = find::tags(calls, &arn).await?;
-        let schedules = find::schedules(calls, &group).await?;
+    for (group, arn) in lookup::groups(calls).await? {
+        let tags = lookup::tags(calls, &arn).await?;
+        let schedules = lookup::schedules(calls, &group).await?;
         let maker = maker(&group, &tags);
         let name = set_of(&group);
-        if schedules.is_empty() && find::is_ours(&group, &tags) {
+        if schedules.is_empty() && lookup::is_ours(&group, &tags) {
             let row = [
                 name,
                 "none",
@@ -35,7 +35,7 @@ pub async fn list(calls: &Calls) -> Result<Vec<String>, Error> {
             rows.push(row.map(str::to_owned));
             continue;
         }
-        let alarms = send::alarms(calls, &format!("{group}/")).await?;
+        let alarms = api::alarms(calls, &format!("{group}/")).await?;
         for (subnet, schedule) in schedules {
             let text = |member: &str| schedule[member].as_str().unwrap_or_default().to_owned();
             let state = |kind: &str| {
@@ -65,7 +65,7 @@ pub async fn list(calls: &Calls) -> Result<Vec<String>, Error> {
 fn maker(group: &str, tags: &Tags) -> String {
     match tags.get(STACK_TAG) {
         Some(stack) => format!("stack {stack}"),
-        None if find::is_ours(group, tags) => "schedule create".into(),
+        None if lookup::is_ours(group, tags) => "schedule create".into(),
         None => "others".into(),
     }
 }

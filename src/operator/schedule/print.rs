@@ -8,7 +8,7 @@ mod cloudformation;
 mod role;
 mod terraform;
 
-use super::set::Set;
+use super::spec::Set;
 use crate::cli::schedule::PrintFormat;
 use crate::operator::launch::Error;
 

@@ -5,17 +5,17 @@ use hyper::Method;
 use serde_json::json;
 
 use super::create::LOG_TAG;
-use super::find::{Log, definition, log_group, members, owner, schedule};
-use super::{PREFIX, TAG, send};
+use super::lookup::{Log, definition, log_group, members, owner, schedule};
+use super::{PREFIX, TAG, api};
 use crate::operator::aws;
-use crate::operator::calls::Calls;
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::launch::Error;
 
 /// Removes schedules, alarms, log group and, last, the schedule group: as long as it is there, a
 /// repetition finds the rest. What fails does not keep the others from being removed; the number of
 /// failures is returned.
 pub async fn remove(
-    calls: &Calls,
+    calls: &AwsCalls,
     name: &str,
     keep_logs: bool,
     say: &mut dyn FnMut(String),
@@ -41,7 +41,7 @@ pub async fn remove(
         None => None,
     };
     let mut failures = remove_schedules(calls, &group, &subnets, "schedule removed", say).await;
-    let alarms = match send::alarms(calls, &format!("{group}/")).await {
+    let alarms = match api::alarms(calls, &format!("{group}/")).await {
         Ok(alarms) => {
             remove_alarms(
                 calls,
@@ -66,7 +66,7 @@ pub async fn remove(
         return Ok(failures);
     }
     let path = format!("/schedule-groups/{group}");
-    match send::scheduler(calls, "DeleteScheduleGroup", (Method::DELETE, &path), None).await {
+    match api::scheduler(calls, "DeleteScheduleGroup", (Method::DELETE, &path), None).await {
         Ok(_) => say(format!("schedule group {group}: removed")),
         Err(error) => failed(
             &mut failures,
@@ -97,7 +97,7 @@ fn failed(failures: &mut usize, say: &mut dyn FnMut(String), what: &str, error: 
 /// Removes these schedules, some at the same time, and says so in their order. Returns how many
 /// failed.
 pub async fn remove_schedules(
-    calls: &Calls,
+    calls: &AwsCalls,
     group: &str,
     subnets: &[String],
     done: &str,
@@ -109,7 +109,7 @@ pub async fn remove_schedules(
             .iter()
             .map(|subnet| async move { (subnet, remove_schedule(calls, group, subnet).await) }),
     )
-    .buffered(send::at_once(calls));
+    .buffered(api::at_once(calls));
     while let Some((subnet, removed)) = removals.next().await {
         match removed {
             Ok(()) => say(format!("{subnet}: {done}")),
@@ -120,9 +120,9 @@ pub async fn remove_schedules(
 }
 
 /// One that is gone already is as good.
-async fn remove_schedule(calls: &Calls, group: &str, name: &str) -> Result<(), aws::Error> {
+async fn remove_schedule(calls: &AwsCalls, group: &str, name: &str) -> Result<(), aws::Error> {
     let path = format!("/schedules/{name}?groupName={group}");
-    match send::scheduler(calls, "DeleteSchedule", (Method::DELETE, &path), None).await {
+    match api::scheduler(calls, "DeleteSchedule", (Method::DELETE, &path), None).await {
         Err(error) if error.code() != "ResourceNotFoundException" => Err(error),
         _ => Ok(()),
     }
@@ -132,11 +132,11 @@ async fn remove_schedule(calls: &Calls, group: &str, name: &str) -> Result<(), a
 const ALARMS_AT_ONCE: usize = 100;
 
 /// Removes alarms by their names. Each call is tried, whatever became of the one before.
-pub async fn remove_alarms(calls: &Calls, names: Vec<String>) -> Result<usize, aws::Error> {
+pub async fn remove_alarms(calls: &AwsCalls, names: Vec<String>) -> Result<usize, aws::Error> {
     let mut result = Ok(names.len());
     for some in names.chunks(ALARMS_AT_ONCE) {
         if let Err(error) =
-            send::change_alarms(calls, "DeleteAlarms", &json!({ "AlarmNames": some })).await
+            api::change_alarms(calls, "DeleteAlarms", &json!({ "AlarmNames": some })).await
         {
             result = Err(error);
         }
@@ -145,7 +145,7 @@ pub async fn remove_alarms(calls: &Calls, names: Vec<String>) -> Result<usize, a
 }
 
 async fn remove_log_group(
-    calls: &Calls,
+    calls: &AwsCalls,
     log: &str,
     owner: &str,
     keep: bool,
@@ -153,7 +153,7 @@ async fn remove_log_group(
     match log_group(calls, log, owner).await? {
         Log::Ours if keep => Ok(Some("kept")),
         Log::Ours => {
-            send::change_logs(calls, "DeleteLogGroup", &json!({ "logGroupName": log })).await?;
+            api::change_logs(calls, "DeleteLogGroup", &json!({ "logGroupName": log })).await?;
             Ok(Some("removed"))
         }
         Log::Others => Ok(Some("kept, it was there before")),

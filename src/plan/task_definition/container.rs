@@ -2,7 +2,7 @@
 
 use super::Reader;
 use super::node::{Mistake, Node};
-use crate::plan::{ImageWanted, ValueFrom, object_of};
+use crate::plan::{ImageInput, ValueFrom, object_of};
 use crate::reference::{Reference, Registry};
 
 /// ECS developer guide, "Use a file to pass environment variables to a container": ten files.
@@ -36,7 +36,7 @@ impl Reader {
             Some(given) => Some(login(&given.needed("credentialsParameter")?)?),
             None => None,
         };
-        self.wanted.images.push(ImageWanted {
+        self.wanted.images.push(ImageInput {
             image,
             login,
             injected: false,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::node::{Mistake, Node, shorten};
 use crate::endpoints::{self, Region, Service, Variant};
 use crate::observation::Dependency;
-use crate::plan::{ConnectionWanted, Unchecked, Wanted};
+use crate::plan::{PlanInput, ReachabilityCheck, Unchecked};
 
 /// The containers with a `firelensConfiguration`.
 pub(super) fn routers<'a>(containers: &[Node<'a>]) -> Result<Vec<Node<'a>>, Mistake> {
@@ -32,7 +32,7 @@ pub(super) fn check_routers(containers: &[Node<'_>]) -> Result<(), Mistake> {
 }
 
 /// Adds what the container's output writes to.
-pub(super) fn read(log: &Node<'_>, wanted: &mut Wanted) -> Result<(), Mistake> {
+pub(super) fn read(log: &Node<'_>, wanted: &mut PlanInput) -> Result<(), Mistake> {
     let entries = log.entries("options")?;
     let option = |(name, value): &(&str, Node<'_>)| {
         Ok((name.to_ascii_lowercase(), value.text()?.to_owned()))
@@ -49,7 +49,7 @@ pub(super) fn read(log: &Node<'_>, wanted: &mut Wanted) -> Result<(), Mistake> {
     match options.places(plugin) {
         Ok(places) => {
             for place in places.into_iter().filter(|place| !is_here(&place.host)) {
-                let connection = ConnectionWanted {
+                let connection = ReachabilityCheck {
                     dependency: Dependency::LogRouter,
                     host: place.host,
                     port: place.port,
@@ -70,7 +70,7 @@ pub(super) fn read(log: &Node<'_>, wanted: &mut Wanted) -> Result<(), Mistake> {
     }
 }
 
-fn leave_out(wanted: &mut Wanted, subject: &str, why: &str) {
+fn leave_out(wanted: &mut PlanInput, subject: &str, why: &str) {
     let left_out = Unchecked {
         dependency: Dependency::LogRouter,
         subject: shorten(subject),

@@ -6,7 +6,7 @@ use super::firelens;
 use super::node::{Mistake, Node, shorten};
 use crate::endpoints::Region;
 use crate::observation::Dependency;
-use crate::plan::{ConnectionWanted, LogWanted, Unchecked, valid_log_group};
+use crate::plan::{LogGroupInput, ReachabilityCheck, Unchecked, valid_log_group};
 
 /// What Fargate takes (ECS API reference, LogConfiguration).
 const ON_FARGATE: [&str; 3] = ["awslogs", "splunk", "awsfirelens"];
@@ -75,7 +75,7 @@ impl Reader {
         {
             return Err(prefix.mistake("a log stream's name cannot have \":\" or \"*\""));
         }
-        self.wanted.logs.push(LogWanted {
+        self.wanted.logs.push(LogGroupInput {
             group: group.text()?.to_owned(),
             region: Some(in_region),
             stream_prefix: stream_prefix
@@ -127,7 +127,7 @@ impl Reader {
             .map(|switch| switch.text())
             .transpose()?
             == Some("true");
-        self.wanted.connections.push(ConnectionWanted {
+        self.wanted.connections.push(ReachabilityCheck {
             dependency: Dependency::Splunk,
             tcp_only: !place.tls || own_roots || insecure,
             host: place.host,

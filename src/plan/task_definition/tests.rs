@@ -1,11 +1,11 @@
 use super::*;
 use crate::observation::Dependency;
-use crate::plan::{ConnectionWanted, Plan};
+use crate::plan::{Plan, ReachabilityCheck};
 use serde_json::json;
 
 const IMAGE: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1";
 
-fn read(document: &Value) -> Result<Wanted, String> {
+fn read(document: &Value) -> Result<PlanInput, String> {
     super::read(document.to_string().as_bytes())
 }
 
@@ -199,7 +199,7 @@ fn a_log_router_is_followed_where_its_options_say_where() {
         ),
     ] {
         let wanted = routed(options.clone()).unwrap();
-        let ConnectionWanted {
+        let ReachabilityCheck {
             dependency,
             host: found,
             port: at,

@@ -3,7 +3,7 @@
 use super::Reader;
 use super::node::{Mistake, Node, shorten};
 use crate::observation::Dependency;
-use crate::plan::{FileSystemWanted, Unchecked};
+use crate::plan::{EfsVolume, Unchecked};
 
 impl Reader {
     pub(super) fn volumes(
@@ -80,7 +80,7 @@ impl Reader {
         if !transit_encryption && (iam || access_point.is_some()) {
             return Err(efs.mistake("an access point or IAM needs transitEncryption to be ENABLED"));
         }
-        let file_system = FileSystemWanted {
+        let file_system = EfsVolume {
             id: id.text()?.to_owned(),
             root_directory: root_directory.map(str::to_owned),
             access_point: access_point

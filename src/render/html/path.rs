@@ -24,7 +24,7 @@ enum Edge {
     Works,
     Partly,
     Broken,
-    Beyond,
+    OutsideVpc,
     Unknown,
 }
 
@@ -63,7 +63,7 @@ impl Lane<'_> {
         match values.iter().max() {
             Some(Kind::Failed) => Edge::Broken,
             Some(Kind::Partly) => Edge::Partly,
-            Some(Kind::NotReached) => Edge::Beyond,
+            Some(Kind::NotReached) => Edge::OutsideVpc,
             Some(Kind::Passed) => Edge::Works,
             Some(Kind::NotChecked) | None => Edge::Unknown,
         }
@@ -111,7 +111,9 @@ pub(super) fn draw(page: &mut String, lane: &Lane<'_>, task: &str, resolver: &st
     ];
     let said = match lane.breaks() {
         Some((phase, value)) => format!("breaks at {phase}: {value}"),
-        None if edges.contains(&Edge::Beyond) => "not reached: something else failed before".into(),
+        None if edges.contains(&Edge::OutsideVpc) => {
+            "not reached: something else failed before".into()
+        }
         None if edges.contains(&Edge::Unknown) => "not all of it was checked".into(),
         None => "works".into(),
     };
@@ -130,11 +132,11 @@ pub(super) fn draw(page: &mut String, lane: &Lane<'_>, task: &str, resolver: &st
     for (n, edge) in edges.iter().enumerate() {
         line(page, n, *edge);
         node(page, n, nodes[n], reached);
-        reached &= !matches!(edge, Edge::Broken | Edge::Beyond);
+        reached &= !matches!(edge, Edge::Broken | Edge::OutsideVpc);
     }
     node(page, 3, nodes[3], reached);
     let (class, mark, _) = look(lane.breaks().map(|(_, value)| value).or(Some(
-        if edges.contains(&Edge::Beyond) {
+        if edges.contains(&Edge::OutsideVpc) {
             "not-reached"
         } else if edges.contains(&Edge::Unknown) {
             "not-checked"
@@ -156,7 +158,7 @@ fn line(page: &mut String, n: usize, edge: Edge) {
         Edge::Works => ("works", ""),
         Edge::Partly => ("half", "!"),
         Edge::Broken => ("broken", "✗"),
-        Edge::Beyond => ("beyond", ""),
+        Edge::OutsideVpc => ("beyond", ""),
         Edge::Unknown => ("unknown", "?"),
     };
     let _ = write!(

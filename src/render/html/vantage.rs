@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::path::{Lane, draw};
 use super::{Row, badge, escape, isolated, look, named};
 use crate::compare::document::{Compared, Document};
-use crate::compare::read::{Observation, Report};
+use crate::compare::report_view::{Observation, Report};
 use crate::verdict::Status;
 
 /// Observations of one step that are listed. A report has all.
@@ -58,7 +58,8 @@ fn place(page: &mut String, report: &Report<'_>, document: &Document, n: usize) 
         return;
     };
     let at = &report.vantage;
-    let known = |text: &Option<crate::compare::read::Text<'_>>| text.as_deref().map(str::to_owned);
+    let known =
+        |text: &Option<crate::compare::report_view::Text<'_>>| text.as_deref().map(str::to_owned);
     let runs = match (vantage.reports, vantage.failed) {
         (0 | 1, _) => None,
         (all, failed) => Some(format!("{all}, of which {failed} failed")),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::observation::Failure;
 use crate::operator::aws::{Api, Client, Error};
 use crate::operator::ecs::{Task, Tasks};
-use crate::operator::launch::pace::{Pace, backoff, jitter};
+use crate::operator::launch::rate_limiter::{Pace, backoff, jitter};
 
 /// A subnet without a task yet.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub struct Waiting {
     pub subnet: usize,
     /// Not before.
     pub due: Instant,
-    /// Calls so far that were not throttled.
+    /// AwsCalls so far that were not throttled.
     attempts: u32,
     /// The first of them.
     since: Option<Instant>,
@@ -54,7 +54,7 @@ pub enum Started {
     Fatal(Error),
 }
 
-/// Calls once; the client token makes it safe to call again.
+/// AwsCalls once; the client token makes it safe to call again.
 pub async fn start(client: Client, body: Value, waiting: Waiting, sent: Instant) -> Answer {
     let result = client.json(Api::ECS, "RunTask", &body).await;
     Answer {

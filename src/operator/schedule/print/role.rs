@@ -72,7 +72,7 @@ pub fn policy(set: &Set, definition: Tree) -> Tree {
 
 fn document<const N: usize>(statements: [Tree; N]) -> Tree {
     Tree::map([
-        ("Version", crate::plan::needs::Policy::VERSION.into()),
+        ("Version", crate::plan::requirements::Policy::VERSION.into()),
         ("Statement", Tree::List(statements.into())),
     ])
 }

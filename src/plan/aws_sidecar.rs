@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionWanted, ImageWanted, Platform};
+use super::{ImageInput, Platform, ReachabilityCheck};
 use crate::endpoints::{self, Partition, Region, Service, Variant};
 use crate::observation::Dependency;
 use crate::reference::{Reference, Registry};
@@ -10,7 +10,7 @@ use crate::reference::{Reference, Registry};
 /// A container that AWS adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum Injected {
+pub enum AwsSidecar {
     /// The security agent of GuardDuty Runtime Monitoring
     #[value(name = "guardduty")]
     GuardDuty,
@@ -59,11 +59,11 @@ const GUARDDUTY: [(&str, &str); 35] = [
     ("us-west-2", "733349766148"),
 ];
 
-impl Injected {
+impl AwsSidecar {
     /// The image, in the form that a message of ECS had it:
     /// `aws-guardduty-agent-fargate:v1.0.1-Fg_x86_64`. The version is one that every partition had;
     /// AWS puts in the current one. Fails where the region's registry is not known.
-    pub fn image(self, region: &Region, platform: &Platform) -> Result<ImageWanted, String> {
+    pub fn image(self, region: &Region, platform: &Platform) -> Result<ImageInput, String> {
         let Some((_, account)) = GUARDDUTY
             .iter()
             .find(|(known, _)| *known == region.as_str())
@@ -93,7 +93,7 @@ impl Injected {
             tag: Some(format!("v1.8.0-Fg_{architecture}")),
             digest: None,
         };
-        Ok(ImageWanted {
+        Ok(ImageInput {
             image,
             login: None,
             injected: true,
@@ -103,9 +103,9 @@ impl Injected {
 
 /// The channel that the agent of ECS Exec opens as the task role (ECS developer guide, "Monitor
 /// Amazon ECS containers with ECS Exec").
-pub fn execute_command(region: &Region) -> ConnectionWanted {
+pub fn execute_command(region: &Region) -> ReachabilityCheck {
     let host = endpoints::api_host(Service::SsmMessages, region, Variant::default());
-    ConnectionWanted {
+    ReachabilityCheck {
         dependency: Dependency::SsmMessages,
         host,
         port: 443,
@@ -117,7 +117,7 @@ pub fn execute_command(region: &Region) -> ConnectionWanted {
 /// Where the Service Connect proxy gets its configuration (amazon-ecs-agent,
 /// `serviceconnect/manager_linux.go`; AWS CLI reference, `discover-poll-endpoint`). Fails outside
 /// the partition for which that name is known.
-pub fn service_connect(region: &Region) -> Result<ConnectionWanted, String> {
+pub fn service_connect(region: &Region) -> Result<ReachabilityCheck, String> {
     if region.partition() != Partition::Aws {
         return Err(format!(
             "where Service Connect's proxy gets its configuration in {region} is not known: leave it out"
@@ -125,7 +125,7 @@ pub fn service_connect(region: &Region) -> Result<ConnectionWanted, String> {
     }
     let host = format!("ecs-sc.{region}.{}", region.partition().dual_stack_suffix());
     let subject = "Service Connect".to_owned();
-    Ok(ConnectionWanted {
+    Ok(ReachabilityCheck {
         dependency: Dependency::ServiceConnect,
         host,
         port: 443,
@@ -142,7 +142,7 @@ mod tests {
     fn the_agent_is_that_of_the_region_and_architecture_or_an_error_says_what_to_do() {
         let image = |region: &str, platform: &str| {
             let image =
-                Injected::GuardDuty.image(&region.parse().unwrap(), &platform.parse().unwrap());
+                AwsSidecar::GuardDuty.image(&region.parse().unwrap(), &platform.parse().unwrap());
             image.map(|wanted| wanted.image.to_string())
         };
         assert_eq!(
@@ -166,7 +166,7 @@ mod tests {
     fn every_account_of_the_table_makes_an_image_that_reads_back() {
         for (region, _) in GUARDDUTY {
             let platform = "linux/arm64".parse().unwrap();
-            let wanted = Injected::GuardDuty
+            let wanted = AwsSidecar::GuardDuty
                 .image(&region.parse().unwrap(), &platform)
                 .unwrap();
             assert_eq!(

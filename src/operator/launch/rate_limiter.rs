@@ -3,15 +3,15 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
-/// Calls a second to begin with: what Fargate grants `RunTask` in every account, burst and
+/// AwsCalls a second to begin with: what Fargate grants `RunTask` in every account, burst and
 /// sustained (ECS developer guide, "Throttling the RunTask API in Fargate"). The account's share
 /// may be larger, or used by others.
 const BEGIN: f64 = 20.0;
 
-/// Calls a second at most, whatever is granted.
+/// AwsCalls a second at most, whatever is granted.
 const MOST: f64 = 200.0;
 
-/// Calls a second at least: a launch that others starve still goes on.
+/// AwsCalls a second at least: a launch that others starve still goes on.
 const LEAST: f64 = 0.2;
 
 /// After an accepted call the pace grows by 3 %, after a refused one it falls by a fifth: that

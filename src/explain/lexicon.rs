@@ -5,7 +5,7 @@
 //! and wrapped into each other, so none of these is a whole message.
 
 use super::Step;
-use super::words::Sign;
+use super::sign::Sign;
 
 /// A wrapper that only one step has.
 pub(super) const ONLY: u8 = 9;

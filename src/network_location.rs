@@ -8,7 +8,7 @@ use crate::observation::Scope;
 
 /// What is known of where the task itself sits.
 #[derive(Debug, Clone, Default)]
-pub struct Place {
+pub struct NetworkLocation {
     /// The task's own address.
     pub address: Option<IpAddr>,
     /// Its subnet.
@@ -17,7 +17,7 @@ pub struct Place {
     pub vpc_cidrs: Vec<IpNet>,
 }
 
-impl Place {
+impl NetworkLocation {
     /// An address is private to the VPC when it lies in a range that is named, in the ranges set
     /// aside for private use (RFC 1918, RFC 6598, RFC 4193), or in the same /16 as the task: a
     /// VPC's range is at most a /16 (Amazon VPC user guide, "VPC CIDR blocks"), and VPCs in
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn private_is_what_the_contract_says() {
-        let place = Place {
+        let place = NetworkLocation {
             address: Some([172, 40, 1, 10].into()),
             subnet: Some("172.40.1.0/24".parse().unwrap()),
             vpc_cidrs: vec!["198.51.100.0/24".parse().unwrap()],

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{PREFIX, TAG};
 use crate::cli::schedule::{LONGEST_NAME, What};
-use crate::operator::calls::Calls;
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::digest;
 use crate::operator::launch::{DEFAULT_CLUSTER, Error, Launch, ProbeDefinition, resolve};
 
@@ -33,7 +33,7 @@ pub struct Set {
 const RETRIES: u32 = 3;
 
 /// Reads what is to be scheduled.
-pub async fn read(calls: &Calls, what: &What) -> Result<Set, Error> {
+pub async fn read(calls: &AwsCalls, what: &What) -> Result<Set, Error> {
     if what.alarm_actions.len() > 5 {
         return Err(Error::Usage(
             "an alarm takes at most 5 --alarm-action: let one SNS topic tell the others".into(),

@@ -1,6 +1,6 @@
 //! Which reports are of the same place, and what the place is called.
 
-use super::read::Report;
+use super::report_view::Report;
 use super::tidy;
 
 /// A place: reports with the same key are of the same vantage.
@@ -35,7 +35,7 @@ impl Place {
                 more: service.into_iter().collect(),
             };
         }
-        let known = |text: &Option<super::read::Text<'_>>| {
+        let known = |text: &Option<super::report_view::Text<'_>>| {
             text.as_deref().map(tidy).filter(|text| !text.is_empty())
         };
         let zone = known(&vantage.availability_zone);

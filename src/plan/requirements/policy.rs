@@ -48,7 +48,7 @@ pub struct Statement {
 /// Who is to have a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RoleOf {
+pub enum IamRole {
     /// The execution role: what ECS does before the containers run.
     Execution,
     /// The task role: what is done for the containers.
@@ -57,13 +57,13 @@ pub enum RoleOf {
 
 /// A statement that is needed under a condition.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Extra {
+pub struct OptionalRequirement {
     /// Its name, kebab-case.
     pub name: &'static str,
     /// The condition, that goes on from "if".
     pub when: &'static str,
     /// Whose.
-    pub role: RoleOf,
+    pub role: IamRole,
     /// What is then allowed.
     pub statement: Statement,
 }
@@ -284,10 +284,10 @@ fn file_systems(plan: &Plan, through_access_point: Option<bool>) -> Vec<String> 
 pub const CUSTOMER_MANAGED_KEY: &str = "customer-managed-key";
 
 /// What is needed under conditions that a task definition does not tell.
-pub fn extras(plan: &Plan) -> Vec<Extra> {
+pub fn extras(plan: &Plan) -> Vec<OptionalRequirement> {
     let mut extras = Vec::new();
     let mut add = |name, when, role, statement: Option<Statement>| {
-        extras.extend(statement.map(|statement| Extra {
+        extras.extend(statement.map(|statement| OptionalRequirement {
             name,
             when,
             role,
@@ -302,7 +302,7 @@ pub fn extras(plan: &Plan) -> Vec<Extra> {
             BTreeMap::from([("StringEquals", BTreeMap::from([("kms:ViaService", hosts)]))]);
     }
     let key = "a secret, SecureString parameter or environment file is encrypted with a customer managed key";
-    add(CUSTOMER_MANAGED_KEY, key, RoleOf::Execution, decrypt);
+    add(CUSTOMER_MANAGED_KEY, key, IamRole::Execution, decrypt);
     let caches = plan
         .images
         .iter()
@@ -316,7 +316,7 @@ pub fn extras(plan: &Plan) -> Vec<Extra> {
         caches,
     );
     let first = "the repository is a pull-through cache and this is the first pull";
-    add("pull-through-cache", first, RoleOf::Execution, import);
+    add("pull-through-cache", first, IamRole::Execution, import);
     let file_systems = file_systems(plan, None);
     let write = allow(
         "WriteToFileSystems",
@@ -326,7 +326,7 @@ pub fn extras(plan: &Plan) -> Vec<Extra> {
     add(
         "file-system-write",
         "a container writes to the file system",
-        RoleOf::Task,
+        IamRole::Task,
         write,
     );
     let root = allow(
@@ -337,7 +337,7 @@ pub fn extras(plan: &Plan) -> Vec<Extra> {
     add(
         "file-system-root",
         "a container is to be root on the file system",
-        RoleOf::Task,
+        IamRole::Task,
         root,
     );
     extras
@@ -348,7 +348,7 @@ pub fn of_endpoint(
     service: Service,
     plan: &Plan,
     policies: [&Policy; 2],
-    extras: &[Extra],
+    extras: &[OptionalRequirement],
 ) -> Policy {
     let actions = match service {
         Service::EcrApi | Service::EcrDkr => "ecr:",

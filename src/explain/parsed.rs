@@ -3,18 +3,18 @@
 use std::net::IpAddr;
 
 use super::Step;
+use super::app_log::is_foreign;
 use super::dependencies::{dependency_of_host, step_of_action, step_of_host};
-use super::foreign::is_foreign;
-use super::parts::{self, Parts};
-use super::phrases::{NAME, OPERATION, PART};
-use super::plain::Plain;
-use super::rank;
-use super::words::{self, Hit, Sign};
+use super::fields::{self, Parts};
+use super::lexicon::{NAME, OPERATION, PART};
+use super::normalize::Plain;
+use super::precedence;
+use super::sign::{self, Hit, Sign};
 use crate::cause::Family;
 use crate::endpoints::{Region, layer_host};
+use crate::ip_owner::owner;
+use crate::network_location::NetworkLocation;
 use crate::observation::{Dependency, Scope};
-use crate::owner::owner;
-use crate::place::Place;
 use crate::redact::redact;
 use crate::reference::Reference;
 
@@ -50,12 +50,12 @@ pub struct Reading {
 impl Reading {
     /// Read one failure's text. `clean` if the text around it has nothing secret.
     pub fn of(plain: Plain, clean: bool) -> Self {
-        let hits = words::find(&plain);
-        let parts = parts::parse(&plain);
+        let hits = sign::find(&plain);
+        let parts = fields::parse(&plain);
         let public = parts
             .dial
             .as_ref()
-            .filter(|dial| Place::default().scope(dial.value) == Scope::Public);
+            .filter(|dial| NetworkLocation::default().scope(dial.value) == Scope::Public);
         let owner = public.and_then(|dial| owner(dial.value));
         let mut reading = Self {
             plain,
@@ -80,7 +80,7 @@ impl Reading {
         let in_words = reading.hits.iter().any(|hit| hit.step.is_some());
         reading.is_of_a_start = !reading.is_foreign && (reading.step != Step::Unknown || in_words);
         reading.mistyped = reading.find_mistake();
-        reading.sign = rank::strongest(&reading);
+        reading.sign = precedence::strongest(&reading);
         match reading.sign {
             Some(Sign::WrongPlatform | Sign::NotExecutable) => reading.step = Step::ImageManifest,
             // A manifest is read into memory; what fills a disk is a layer.
@@ -103,7 +103,7 @@ impl Reading {
             Some(Sign::UnexpectedStatus) if self.dependency == Some(Dependency::Registry) => {
                 Family::Limit
             }
-            Some(sign) => rank::family(sign, self.step),
+            Some(sign) => precedence::family(sign, self.step),
             None => Family::Unknown,
         }
     }
@@ -137,7 +137,8 @@ impl Reading {
 
     /// Where that address lies; by its number alone, for the text says no VPC.
     pub fn scope(&self) -> Option<Scope> {
-        self.peer().map(|peer| Place::default().scope(peer))
+        self.peer()
+            .map(|peer| NetworkLocation::default().scope(peer))
     }
 
     /// The region that host or ARNs name.

@@ -6,14 +6,14 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use super::endpoints::{Beyond, EVERYWHERE, Kind, VpcEndpoint};
+use super::endpoints::{EVERYWHERE, Kind, OutsideVpc, VpcEndpoint};
 use crate::observation::Dependency;
 use crate::plan::Plan;
 
 /// Whose security group, or whose subnets' network ACL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Group {
+pub enum SecurityGroup {
     /// The tasks.
     Tasks,
     /// The interface endpoints.
@@ -38,7 +38,7 @@ pub enum Flow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
     /// A security group.
-    SecurityGroup(Group),
+    SecurityGroup(SecurityGroup),
     /// A prefix list that AWS manages, by name.
     PrefixList(String),
     /// An address range.
@@ -51,7 +51,7 @@ pub enum Peer {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct GroupRule {
     /// Whose security group.
-    pub group: Group,
+    pub group: SecurityGroup,
     /// Which way the connection is opened.
     pub flow: Flow,
     /// Always TCP: AWS's own resolver, the only one asked by UDP, is exempt.
@@ -68,7 +68,7 @@ pub struct GroupRule {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct AclRule {
     /// Whose subnets.
-    pub subnets: Group,
+    pub subnets: SecurityGroup,
     /// Which way the packet goes.
     pub flow: Flow,
     /// Always TCP: AWS's own resolver, the only one asked by UDP, is exempt.
@@ -92,7 +92,7 @@ const NFS: u16 = 2049;
 const EPHEMERAL: (u16, u16) = (1024, 65535);
 
 /// The rules of the security groups of tasks, endpoints and mount targets.
-pub fn of_groups(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> Vec<GroupRule> {
+pub fn of_groups(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[OutsideVpc]) -> Vec<GroupRule> {
     let mut rules = Vec::new();
     let mut add = |group, flow, port, peer, used_for: Vec<String>| {
         if !used_for.is_empty() {
@@ -120,11 +120,11 @@ pub fn of_groups(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> V
         .collect();
     let interfaces = services(Kind::Interface);
     let (endpoint_group, task_group) = (
-        Peer::SecurityGroup(Group::Endpoints),
-        Peer::SecurityGroup(Group::Tasks),
+        Peer::SecurityGroup(SecurityGroup::Endpoints),
+        Peer::SecurityGroup(SecurityGroup::Tasks),
     );
     add(
-        Group::Tasks,
+        SecurityGroup::Tasks,
         Flow::Outbound,
         HTTPS,
         endpoint_group,
@@ -137,7 +137,7 @@ pub fn of_groups(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> V
         // AWS names the list as it names the service.
         let list = Peer::PrefixList(gateway.service.clone());
         add(
-            Group::Tasks,
+            SecurityGroup::Tasks,
             Flow::Outbound,
             HTTPS,
             list,
@@ -145,10 +145,10 @@ pub fn of_groups(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> V
         );
     }
     add(
-        Group::Tasks,
+        SecurityGroup::Tasks,
         Flow::Outbound,
         NFS,
-        Peer::SecurityGroup(Group::FileSystems),
+        Peer::SecurityGroup(SecurityGroup::FileSystems),
         file_systems.clone(),
     );
     for (port, destination) in ways_out(beyond) {
@@ -157,7 +157,7 @@ pub fn of_groups(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> V
             .filter(|one| (one.port, one.destination) == (port, destination));
         let hosts = of_way.map(|one| one.host.clone()).collect();
         add(
-            Group::Tasks,
+            SecurityGroup::Tasks,
             Flow::Outbound,
             port,
             Peer::Cidr(destination),
@@ -165,14 +165,14 @@ pub fn of_groups(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> V
         );
     }
     add(
-        Group::Endpoints,
+        SecurityGroup::Endpoints,
         Flow::Inbound,
         HTTPS,
         task_group.clone(),
         interfaces,
     );
     add(
-        Group::FileSystems,
+        SecurityGroup::FileSystems,
         Flow::Inbound,
         NFS,
         task_group,
@@ -182,7 +182,7 @@ pub fn of_groups(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> V
 }
 
 /// Ports and destinations beyond the endpoints, each once.
-fn ways_out(beyond: &[Beyond]) -> Vec<(u16, IpNet)> {
+fn ways_out(beyond: &[OutsideVpc]) -> Vec<(u16, IpNet)> {
     let mut ways: Vec<_> = beyond
         .iter()
         .map(|one| (one.port, one.destination))
@@ -194,7 +194,7 @@ fn ways_out(beyond: &[Beyond]) -> Vec<(u16, IpNet)> {
 
 /// The rules of the network ACLs of the subnets in which tasks, endpoints, mount targets and the
 /// NAT gateway are.
-pub fn of_acls(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> Vec<AclRule> {
+pub fn of_acls(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[OutsideVpc]) -> Vec<AclRule> {
     let mut rules: Vec<AclRule> = Vec::new();
     let mut add = |subnets, opens, port, peer: Peer| {
         let (requests, returns) = match opens {
@@ -221,25 +221,40 @@ pub fn of_acls(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> Vec
     };
     let has = |kind| endpoints.iter().any(|endpoint| endpoint.kind == kind);
     if has(Kind::Interface) {
-        add(Group::Tasks, Flow::Outbound, HTTPS, Peer::Vpc);
-        add(Group::Endpoints, Flow::Inbound, HTTPS, Peer::Vpc);
+        add(SecurityGroup::Tasks, Flow::Outbound, HTTPS, Peer::Vpc);
+        add(SecurityGroup::Endpoints, Flow::Inbound, HTTPS, Peer::Vpc);
     }
     if has(Kind::Gateway) {
-        add(Group::Tasks, Flow::Outbound, HTTPS, Peer::Cidr(EVERYWHERE));
+        add(
+            SecurityGroup::Tasks,
+            Flow::Outbound,
+            HTTPS,
+            Peer::Cidr(EVERYWHERE),
+        );
     }
     if plan
         .targets
         .iter()
         .any(|target| target.dependency == Dependency::Efs)
     {
-        add(Group::Tasks, Flow::Outbound, NFS, Peer::Vpc);
-        add(Group::FileSystems, Flow::Inbound, NFS, Peer::Vpc);
+        add(SecurityGroup::Tasks, Flow::Outbound, NFS, Peer::Vpc);
+        add(SecurityGroup::FileSystems, Flow::Inbound, NFS, Peer::Vpc);
     }
     for (port, destination) in ways_out(beyond) {
-        add(Group::Tasks, Flow::Outbound, port, Peer::Cidr(destination));
+        add(
+            SecurityGroup::Tasks,
+            Flow::Outbound,
+            port,
+            Peer::Cidr(destination),
+        );
         if destination == EVERYWHERE {
-            add(Group::Nat, Flow::Inbound, port, Peer::Vpc);
-            add(Group::Nat, Flow::Outbound, port, Peer::Cidr(EVERYWHERE));
+            add(SecurityGroup::Nat, Flow::Inbound, port, Peer::Vpc);
+            add(
+                SecurityGroup::Nat,
+                Flow::Outbound,
+                port,
+                Peer::Cidr(EVERYWHERE),
+            );
         }
     }
     // What a rule for everywhere lets through needs no rule for the VPC.
@@ -261,7 +276,7 @@ pub fn of_acls(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[Beyond]) -> Vec
     rules
 }
 
-impl Group {
+impl SecurityGroup {
     /// Whose it is, for people.
     pub const fn name(self) -> &'static str {
         match self {

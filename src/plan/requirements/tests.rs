@@ -1,29 +1,29 @@
 use super::*;
-use crate::plan::{ConnectionWanted, FileSystemWanted, ImageWanted, LogWanted, Wanted};
+use crate::plan::{EfsVolume, ImageInput, LogGroupInput, PlanInput, ReachabilityCheck};
 
 const APP: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1";
 
-fn image(reference: &str) -> ImageWanted {
+fn image(reference: &str) -> ImageInput {
     reference.parse().unwrap()
 }
 
-fn plan_in(region: &str, wanted: Wanted) -> Plan {
+fn plan_in(region: &str, wanted: PlanInput) -> Plan {
     Plan::new(wanted, region.parse().unwrap()).unwrap()
 }
 
-fn plan(wanted: Wanted) -> Plan {
+fn plan(wanted: PlanInput) -> Plan {
     plan_in("eu-west-1", wanted)
 }
 
-fn needs(wanted: Wanted) -> Needs {
-    Needs::of(&plan(wanted))
+fn needs(wanted: PlanInput) -> Requirements {
+    Requirements::of(&plan(wanted))
 }
 
 /// All that a task may want in the task's own region, and some of it elsewhere.
-fn everything() -> Wanted {
-    Wanted {
+fn everything() -> PlanInput {
+    PlanInput {
         images: vec![
-            ImageWanted {
+            ImageInput {
                 login: Some("registry/login".into()),
                 ..image("ghcr.io/team/app:1")
             },
@@ -39,7 +39,7 @@ fn everything() -> Wanted {
         ]
         .map(|value| value.parse().unwrap())
         .into(),
-        logs: vec![LogWanted {
+        logs: vec![LogGroupInput {
             group: "/ecs/app".into(),
             region: None,
             stream_prefix: None,
@@ -47,7 +47,7 @@ fn everything() -> Wanted {
         }],
         log_group: Some("/ecs/probe".into()),
         environment_files: vec!["arn:aws:s3:::my-bucket/app.env".into()],
-        file_systems: vec![FileSystemWanted {
+        file_systems: vec![EfsVolume {
             id: "fs-0123456789abcdef0".into(),
             root_directory: None,
             access_point: None,
@@ -62,7 +62,7 @@ fn everything() -> Wanted {
             ),
             (Dependency::Splunk, "splunk.corp", 8088),
         ]
-        .map(|(dependency, host, port)| ConnectionWanted {
+        .map(|(dependency, host, port)| ReachabilityCheck {
             dependency,
             host: host.into(),
             port,
@@ -70,14 +70,14 @@ fn everything() -> Wanted {
             subject: "x".into(),
         })
         .into(),
-        ..Wanted::default()
+        ..PlanInput::default()
     }
 }
 
 #[test]
 fn every_target_has_an_endpoint_or_a_reason_why_not() {
     let plan = plan(everything());
-    let needs = Needs::of(&plan);
+    let needs = Requirements::of(&plan);
     let mut known: Vec<&str> = needs
         .endpoints
         .iter()
@@ -143,11 +143,11 @@ fn endpoint_names_are_those_of_the_partition() {
         let images = vec![image(&format!(
             "123456789012.dkr.ecr.{region}.{domain}/app"
         ))];
-        let needs = Needs::of(&plan_in(
+        let needs = Requirements::of(&plan_in(
             region,
-            Wanted {
+            PlanInput {
                 images,
-                ..Wanted::default()
+                ..PlanInput::default()
             },
         ));
         let mut names: Vec<_> = needs
@@ -207,9 +207,9 @@ fn what_no_endpoint_leads_to_is_said_with_the_reason() {
             "dual-stack",
         ),
     ] {
-        let needs = needs(Wanted {
+        let needs = needs(PlanInput {
             images: vec![image(reference)],
-            ..Wanted::default()
+            ..PlanInput::default()
         });
         let one = needs
             .beyond
@@ -234,9 +234,9 @@ fn said(rules: &[GroupRule]) -> Vec<String> {
 
 #[test]
 fn security_groups_open_one_direction_and_the_internet_only_where_it_is_needed() {
-    let pull = needs(Wanted {
+    let pull = needs(PlanInput {
         images: vec![image(APP)],
-        ..Wanted::default()
+        ..PlanInput::default()
     });
     assert_eq!(
         said(&pull.security_groups),
@@ -255,9 +255,9 @@ fn security_groups_open_one_direction_and_the_internet_only_where_it_is_needed()
     ] {
         assert!(all.iter().any(|known| known == rule), "{all:?}");
     }
-    let private = needs(Wanted {
+    let private = needs(PlanInput {
         images: vec![image("10.1.2.3:5000/a")],
-        ..Wanted::default()
+        ..PlanInput::default()
     });
     assert_eq!(
         said(&private.security_groups),
@@ -267,7 +267,7 @@ fn security_groups_open_one_direction_and_the_internet_only_where_it_is_needed()
 
 #[test]
 fn network_acls_let_requests_out_and_answers_back() {
-    let rules = |wanted: Wanted| -> Vec<String> {
+    let rules = |wanted: PlanInput| -> Vec<String> {
         let rules = needs(wanted).network_acls;
         let said = |r: &AclRule| {
             format!(
@@ -278,9 +278,9 @@ fn network_acls_let_requests_out_and_answers_back() {
         rules.iter().map(said).collect()
     };
     assert_eq!(
-        rules(Wanted {
+        rules(PlanInput {
             images: vec![image(APP)],
-            ..Wanted::default()
+            ..PlanInput::default()
         }),
         [
             "Tasks Outbound 443-443 0.0.0.0/0",
@@ -290,9 +290,9 @@ fn network_acls_let_requests_out_and_answers_back() {
         ],
         "S3's addresses are public, so the rule for the VPC is part of that for everywhere"
     );
-    let only_logs = rules(Wanted {
+    let only_logs = rules(PlanInput {
         log_group: Some("/ecs/app".into()),
-        ..Wanted::default()
+        ..PlanInput::default()
     });
     assert_eq!(
         only_logs[0],
@@ -372,10 +372,10 @@ fn what_runs_as_the_task_role_is_not_given_to_the_execution_role() {
     assert_eq!(
         extras,
         [
-            (CUSTOMER_MANAGED_KEY, RoleOf::Execution),
-            ("pull-through-cache", RoleOf::Execution),
-            ("file-system-write", RoleOf::Task),
-            ("file-system-root", RoleOf::Task),
+            (CUSTOMER_MANAGED_KEY, IamRole::Execution),
+            ("pull-through-cache", IamRole::Execution),
+            ("file-system-write", IamRole::Task),
+            ("file-system-root", IamRole::Task),
         ]
     );
     let key = &needs.extra_statements[0].statement;

@@ -1,4 +1,4 @@
-//! Calls to AWS that can be shown instead of made: what reads is always sent, what changes
+//! AwsCalls to AWS that can be shown instead of made: what reads is always sent, what changes
 //! something only if it is meant.
 
 use serde::de::DeserializeOwned;
@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 use super::aws::{Api, Client, Error};
 
 /// Makes calls, or shows them.
-pub struct Calls {
+pub struct AwsCalls {
     client: Client,
-    show: Option<Show>,
+    show: Option<CallSink>,
 }
 
 /// Takes what is shown.
-pub type Show = Box<dyn Fn(&Shown<'_>)>;
+pub type CallSink = Box<dyn Fn(&PlannedCall<'_>)>;
 
 /// A request that is shown.
 #[derive(Debug)]
-pub struct Shown<'a> {
+pub struct PlannedCall<'a> {
     /// `ecs`.
     pub service: &'static str,
     /// `RunTask`.
@@ -28,7 +28,7 @@ pub struct Shown<'a> {
     pub body: &'a Value,
 }
 
-impl Shown<'_> {
+impl PlannedCall<'_> {
     /// As one line of JSON.
     pub fn line(&self) -> String {
         let Self {
@@ -42,9 +42,10 @@ impl Shown<'_> {
     }
 }
 
-impl Calls {
-    /// Calls that are made; with `show`, reading ones are shown and made, changing ones only shown.
-    pub fn new(client: Client, show: Option<Show>) -> Self {
+impl AwsCalls {
+    /// AwsCalls that are made; with `show`, reading ones are shown and made, changing ones only
+    /// shown.
+    pub fn new(client: Client, show: Option<CallSink>) -> Self {
         Self { client, show }
     }
 
@@ -87,7 +88,7 @@ impl Calls {
     /// Shows a call that will follow and cannot be made now.
     pub fn shown(&self, api: Api, operation: &str, body: &Value, sent: bool) {
         if let Some(show) = &self.show {
-            show(&Shown {
+            show(&PlannedCall {
                 service: api.name,
                 operation,
                 sent,

@@ -1,11 +1,11 @@
 //! What a text proves, each with the fragment that proves it.
 
-use super::reading::Reading;
-use super::words::Sign;
+use super::parsed::Reading;
+use super::sign::Sign;
 use super::{Explanation, Step};
 use crate::cause::Family;
+use crate::ip_owner::RANGES_DATE;
 use crate::observation::{Dependency, Scope};
-use crate::owner::RANGES_DATE;
 use crate::redact::shorten;
 
 /// Characters of a quoted fragment: enough to find it in the text again.

@@ -8,17 +8,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::alarm::set_of;
-use super::{PREFIX, TAG, send};
+use super::{PREFIX, TAG, api};
 use crate::operator::aws::{self, Api, encode};
-use crate::operator::calls::Calls;
+use crate::operator::dry_run::AwsCalls;
 
 /// The tags of something.
 pub type Tags = BTreeMap<String, String>;
 
 /// The schedule groups whose names begin as ours do, with their ARNs, in the order of their names.
-pub async fn groups(calls: &Calls) -> Result<Vec<(String, String)>, aws::Error> {
+pub async fn groups(calls: &AwsCalls) -> Result<Vec<(String, String)>, aws::Error> {
     let path = format!("/schedule-groups?NamePrefix={PREFIX}");
-    let found = send::pages(calls, "ListScheduleGroups", &path, "ScheduleGroups").await?;
+    let found = api::pages(calls, "ListScheduleGroups", &path, "ScheduleGroups").await?;
     let named = |group: &Value| {
         Some((
             group["Name"].as_str()?.to_owned(),
@@ -36,9 +36,9 @@ pub async fn groups(calls: &Calls) -> Result<Vec<(String, String)>, aws::Error> 
 }
 
 /// The group's tags, and whether it is ours; `None` if there is no such group.
-pub async fn owner(calls: &Calls, group: &str) -> Result<Option<(Tags, bool)>, aws::Error> {
+pub async fn owner(calls: &AwsCalls, group: &str) -> Result<Option<(Tags, bool)>, aws::Error> {
     let path = format!("/schedule-groups/{group}");
-    let found = match send::scheduler(calls, "GetScheduleGroup", (Method::GET, &path), None).await {
+    let found = match api::scheduler(calls, "GetScheduleGroup", (Method::GET, &path), None).await {
         Ok(found) => found,
         Err(error) if error.code() == "ResourceNotFoundException" => return Ok(None),
         Err(error) => return Err(error),
@@ -49,9 +49,9 @@ pub async fn owner(calls: &Calls, group: &str) -> Result<Option<(Tags, bool)>, a
 }
 
 /// The tags of a schedule group.
-pub async fn tags(calls: &Calls, arn: &str) -> Result<Tags, aws::Error> {
+pub async fn tags(calls: &AwsCalls, arn: &str) -> Result<Tags, aws::Error> {
     let path = format!("/tags/{}", encode(arn));
-    let answer = send::scheduler(calls, "ListTagsForResource", (Method::GET, &path), None).await?;
+    let answer = api::scheduler(calls, "ListTagsForResource", (Method::GET, &path), None).await?;
     let pair = |tag: &Value| {
         Some((
             tag["Key"].as_str()?.to_owned(),
@@ -72,9 +72,9 @@ pub fn is_ours(group: &str, tags: &Tags) -> bool {
 }
 
 /// The schedules of a group, which have the names of subnets.
-pub async fn members(calls: &Calls, group: &str) -> Result<Vec<String>, aws::Error> {
+pub async fn members(calls: &AwsCalls, group: &str) -> Result<Vec<String>, aws::Error> {
     let path = format!("/schedules?ScheduleGroup={group}");
-    let found = send::pages(calls, "ListSchedules", &path, "Schedules").await?;
+    let found = api::pages(calls, "ListSchedules", &path, "Schedules").await?;
     Ok(found
         .iter()
         .filter_map(|schedule| Some(schedule["Name"].as_str()?.to_owned()))
@@ -82,13 +82,13 @@ pub async fn members(calls: &Calls, group: &str) -> Result<Vec<String>, aws::Err
 }
 
 /// One schedule.
-pub async fn schedule(calls: &Calls, group: &str, name: &str) -> Result<Value, aws::Error> {
+pub async fn schedule(calls: &AwsCalls, group: &str, name: &str) -> Result<Value, aws::Error> {
     let path = format!("/schedules/{name}?groupName={group}");
-    send::scheduler(calls, "GetSchedule", (Method::GET, &path), None).await
+    api::scheduler(calls, "GetSchedule", (Method::GET, &path), None).await
 }
 
 /// The schedules of a group, in the order of their names.
-pub async fn schedules(calls: &Calls, group: &str) -> Result<Vec<(String, Value)>, aws::Error> {
+pub async fn schedules(calls: &AwsCalls, group: &str) -> Result<Vec<(String, Value)>, aws::Error> {
     let mut names = members(calls, group).await?;
     names.sort();
     let each = names.into_iter().map(|name| async {
@@ -96,7 +96,7 @@ pub async fn schedules(calls: &Calls, group: &str) -> Result<Vec<(String, Value)
         Ok((name, found))
     });
     stream::iter(each)
-        .buffered(send::at_once(calls))
+        .buffered(api::at_once(calls))
         .try_collect()
         .await
 }
@@ -109,7 +109,7 @@ pub fn definition(schedule: &Value) -> Option<&str> {
 
 /// The task definitions that schedules run, those of stacks among them: of every group whose name
 /// begins as ours do.
-pub async fn definitions_in_use(calls: &Calls) -> Result<BTreeSet<String>, aws::Error> {
+pub async fn definitions_in_use(calls: &AwsCalls) -> Result<BTreeSet<String>, aws::Error> {
     let mut used = BTreeSet::new();
     for (group, _) in groups(calls).await? {
         let schedules = schedules(calls, &group).await?;
@@ -129,7 +129,7 @@ pub enum Log {
     Ours,
     /// Was there before.
     Others,
-    /// There is none.
+    /// Existing is none.
     Missing,
 }
 
@@ -154,9 +154,9 @@ struct LogGroup {
 }
 
 /// By its tag, which only CreateLogGroup sets.
-pub async fn log_group(calls: &Calls, name: &str, owner: &str) -> Result<Log, aws::Error> {
+pub async fn log_group(calls: &AwsCalls, name: &str, owner: &str) -> Result<Log, aws::Error> {
     // The first page begins with the whole name, which sorts before all that it is a prefix of.
-    let groups: LogGroups = send::read_logs(
+    let groups: LogGroups = api::read_logs(
         calls,
         "DescribeLogGroups",
         &json!({ "logGroupNamePrefix": name }),

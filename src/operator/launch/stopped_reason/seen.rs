@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::cause::{Cause, Family};
 use crate::explain::{Explanation, Step};
+use crate::network_location::NetworkLocation;
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, Witness};
-use crate::place::Place;
 
 /// The rung at which ECS failed, for a task with this address of its own.
 pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
@@ -31,9 +31,9 @@ pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
         observation.id = format!("{}/{peer}", observation.id);
         observation.peer = Some(SocketAddr::new(peer, 443));
         observation.scope = Some(
-            Place {
+            NetworkLocation {
                 address: own,
-                ..Place::default()
+                ..NetworkLocation::default()
             }
             .scope(peer),
         );

@@ -8,9 +8,11 @@ mod rules;
 
 use serde::Serialize;
 
-pub use endpoints::{Beyond, Kind, VpcEndpoint};
-pub use policy::{CUSTOMER_MANAGED_KEY, Extra, Policy, RoleOf, Statement, around_account};
-pub use rules::{AclRule, Flow, Group, GroupRule, Peer};
+pub use endpoints::{Kind, OutsideVpc, VpcEndpoint};
+pub use policy::{
+    CUSTOMER_MANAGED_KEY, IamRole, OptionalRequirement, Policy, Statement, around_account,
+};
+pub use rules::{AclRule, Flow, GroupRule, Peer, SecurityGroup};
 
 use super::{Plan, Unchecked};
 use crate::endpoints::Region;
@@ -21,13 +23,13 @@ pub const SCHEMA: &str = "pullprobe/needs/v1";
 
 /// All that has to be there for a plan's targets to be reached and to answer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Needs {
+pub struct Requirements {
     /// Where the task runs.
     pub region: Region,
     /// VPC endpoints that take the place of a way to the internet.
     pub endpoints: Vec<VpcEndpoint>,
     /// Hosts that none of them leads to.
-    pub beyond: Vec<Beyond>,
+    pub beyond: Vec<OutsideVpc>,
     /// Rules of security groups.
     pub security_groups: Vec<GroupRule>,
     /// Rules of network ACLs, for those that do not let everything pass.
@@ -38,14 +40,14 @@ pub struct Needs {
     /// once they run.
     pub task_role_policy: Policy,
     /// Statements that are needed under a condition which only the account knows.
-    pub extra_statements: Vec<Extra>,
+    pub extra_statements: Vec<OptionalRequirement>,
     /// Names of the execution role and the task role, where the plan says them.
     pub role_names: [Option<String>; 2],
     /// What else has to be known, a sentence each.
     pub notes: Vec<String>,
 }
 
-/// Needs as JSON: the members of the parts that are asked for.
+/// Requirements as JSON: the members of the parts that are asked for.
 #[derive(Serialize)]
 struct View<'a> {
     schema: &'static str,
@@ -53,7 +55,7 @@ struct View<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoints: Option<&'a Vec<VpcEndpoint>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    beyond: Option<&'a Vec<Beyond>>,
+    beyond: Option<&'a Vec<OutsideVpc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     security_groups: Option<&'a Vec<GroupRule>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +67,7 @@ struct View<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     execution_role_policy: Option<&'a Policy>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    extra_statements: Option<&'a Vec<Extra>>,
+    extra_statements: Option<&'a Vec<OptionalRequirement>>,
 }
 
 /// A part of what is printed of a plan.
@@ -99,7 +101,7 @@ impl Part {
     ];
 }
 
-impl Needs {
+impl Requirements {
     /// What `plan` needs.
     pub fn of(plan: &Plan) -> Self {
         let execution_role_policy = policy::of_execution_role(plan);
@@ -125,8 +127,8 @@ impl Needs {
     }
 
     /// The hosts beyond the endpoints, those of one reason together.
-    pub fn beyond_by_reason(&self) -> Vec<(&str, Vec<&Beyond>)> {
-        let mut reasons: Vec<(&str, Vec<&Beyond>)> = Vec::new();
+    pub fn beyond_by_reason(&self) -> Vec<(&str, Vec<&OutsideVpc>)> {
+        let mut reasons: Vec<(&str, Vec<&OutsideVpc>)> = Vec::new();
         for one in &self.beyond {
             match reasons.iter_mut().find(|(why, _)| *why == one.why) {
                 Some((_, hosts)) => hosts.push(one),

@@ -12,23 +12,23 @@ use crate::reference::{InvalidReference, Reference};
 
 /// Everything that is asked for. What will be contacted for it is the plan's.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Wanted {
+pub struct PlanInput {
     /// Images to pull.
-    pub images: Vec<ImageWanted>,
+    pub images: Vec<ImageInput>,
     /// Secrets and parameters.
     pub secrets: Vec<ValueFrom>,
     /// Log group that the report goes to, in the task's region.
     pub log_group: Option<String>,
     /// Log groups of the containers.
-    pub logs: Vec<LogWanted>,
+    pub logs: Vec<LogGroupInput>,
     /// First part of the log stream's name, where a container has none of its own.
     pub log_stream_prefix: String,
     /// Files of environment variables, by ARN.
     pub environment_files: Vec<String>,
     /// EFS file systems to mount.
-    pub file_systems: Vec<FileSystemWanted>,
+    pub file_systems: Vec<EfsVolume>,
     /// Hosts of which only reachability is checked.
-    pub connections: Vec<ConnectionWanted>,
+    pub connections: Vec<ReachabilityCheck>,
     /// What is known to be needed and not checked.
     pub unchecked: Vec<Unchecked>,
     /// The manifest that must exist.
@@ -45,7 +45,7 @@ pub struct Wanted {
     pub task_role: Option<String>,
 }
 
-impl Wanted {
+impl PlanInput {
     /// Whether there is nothing to check, nor to say.
     pub fn is_nothing(&self) -> bool {
         let Self {
@@ -76,7 +76,7 @@ impl Wanted {
 /// An image to pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ImageWanted {
+pub struct ImageInput {
     /// The image.
     pub image: Reference,
     /// `repositoryCredentials.credentialsParameter`: a secret's ARN, or its name in the task's
@@ -91,7 +91,7 @@ pub struct ImageWanted {
 /// A log group that a container writes to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LogWanted {
+pub struct LogGroupInput {
     /// Log group name.
     pub group: String,
     /// Its region, if not the task's.
@@ -108,7 +108,7 @@ pub struct LogWanted {
 /// An EFS volume, as `efsVolumeConfiguration` has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FileSystemWanted {
+pub struct EfsVolume {
     /// `fs-…`, or the ARN of a file system of another region.
     pub id: String,
     /// Directory to mount.
@@ -128,7 +128,7 @@ pub struct FileSystemWanted {
 /// A host that must be reachable, and what for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ConnectionWanted {
+pub struct ReachabilityCheck {
     /// What it is to the task.
     pub dependency: Dependency,
     /// Its name.
@@ -152,7 +152,7 @@ const fn is_https(port: &u16) -> bool {
     *port == https()
 }
 
-impl FromStr for ImageWanted {
+impl FromStr for ImageInput {
     type Err = InvalidReference;
 
     /// An image without a login. Fails as [`Reference`] does.

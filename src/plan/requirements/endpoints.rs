@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 use serde::Serialize;
 
-use super::policy::{self, Extra, Policy};
+use super::policy::{self, OptionalRequirement, Policy};
 use crate::endpoints::{self, Region, Service, Variant};
+use crate::network_location::NetworkLocation;
 use crate::observation::{Dependency, Scope};
-use crate::place::Place;
 use crate::plan::{Plan, Target};
 
 /// A VPC endpoint, for subnets without a way to the internet.
@@ -51,7 +51,7 @@ pub enum Kind {
 
 /// A target that no VPC endpoint of the region leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Beyond {
+pub struct OutsideVpc {
     /// Key of the plan's target.
     pub target: String,
     /// Its host name.
@@ -72,8 +72,8 @@ pub const EVERYWHERE: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIE
 pub fn of(
     plan: &Plan,
     policies: [&Policy; 2],
-    extras: &[Extra],
-) -> (Vec<VpcEndpoint>, Vec<Beyond>) {
+    extras: &[OptionalRequirement],
+) -> (Vec<VpcEndpoint>, Vec<OutsideVpc>) {
     let (mut endpoints, mut beyond) = (Vec::<VpcEndpoint>::new(), Vec::new());
     // Amazon EFS is reached at a mount target, which is inside the VPC already.
     for target in plan
@@ -195,12 +195,12 @@ const PUBLIC: [&str; 8] = [
     "docker.elastic.co",
 ];
 
-fn outside(target: &Target, why: String) -> Beyond {
+fn outside(target: &Target, why: String) -> OutsideVpc {
     let destination = target
         .host
         .parse::<IpAddr>()
         .map_or(EVERYWHERE, IpNet::from);
-    Beyond {
+    OutsideVpc {
         target: target.key.clone(),
         host: target.host.clone(),
         port: target.port,
@@ -209,7 +209,7 @@ fn outside(target: &Target, why: String) -> Beyond {
     }
 }
 
-impl Beyond {
+impl OutsideVpc {
     /// Whether its name is an address in a private range: then no way to the internet is needed.
     pub fn is_private(&self) -> bool {
         is_private(&self.host)
@@ -218,7 +218,7 @@ impl Beyond {
 
 fn is_private(host: &str) -> bool {
     host.parse()
-        .is_ok_and(|address: IpAddr| Place::default().scope(address) != Scope::Public)
+        .is_ok_and(|address: IpAddr| NetworkLocation::default().scope(address) != Scope::Public)
 }
 
 /// The region that a host name of AWS has among its labels.

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use super::Step;
-use super::phrases::{PHRASES, Row};
-use super::plain::Plain;
+use super::lexicon::{PHRASES, Row};
+use super::normalize::Plain;
 
 /// What a phrase shows about the failure, whatever step it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -202,7 +202,7 @@ pub fn find(plain: &Plain) -> Vec<Hit> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::phrases::ONLY;
+    use super::super::lexicon::ONLY;
     use super::*;
 
     #[test]

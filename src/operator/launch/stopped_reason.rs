@@ -372,7 +372,7 @@ fn report(
         started_at: started_at(task).to_string(),
         elapsed_ms: 0,
         labels: launch.labels(subnet),
-        address_ranges: crate::owner::RANGES_DATE.into(),
+        address_ranges: crate::ip_owner::RANGES_DATE.into(),
         internal_error: None,
         shortened: None,
     };

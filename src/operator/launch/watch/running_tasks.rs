@@ -11,7 +11,7 @@ use crate::operator::launch::request::Launch;
 
 /// A task that was started, by us, in a subnet.
 #[derive(Debug, Clone)]
-pub struct Live {
+pub struct RunningTasks {
     /// Which.
     pub subnet: usize,
     status: String,
@@ -53,7 +53,7 @@ const GRACE: Duration = Duration::from_secs(12);
 /// reference, RunTask).
 const UNKNOWN_FOR: Duration = Duration::from_mins(1);
 
-impl Live {
+impl RunningTasks {
     /// As RunTask answered.
     pub fn new(subnet: usize, task: &Task, now: Instant) -> Self {
         Self {
@@ -116,13 +116,13 @@ impl Live {
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Watched {
-    live: BTreeMap<String, Live>,
+    live: BTreeMap<String, RunningTasks>,
     turns: VecDeque<String>,
 }
 
 impl Watched {
     /// One more.
-    pub fn add(&mut self, arn: String, live: Live) {
+    pub fn add(&mut self, arn: String, live: RunningTasks) {
         self.turns.push_back(arn.clone());
         self.live.insert(arn, live);
     }
@@ -177,7 +177,7 @@ impl Watched {
     /// Takes out those that are over, each with what ECS says of it. One that we stopped before it
     /// started has no reason of ECS's own, and is left to [`Watched::given_up`].
     pub fn ended(&mut self) -> Vec<(usize, Value)> {
-        let is_told = |live: &Live| {
+        let is_told = |live: &RunningTasks| {
             let started = live.document["containers"]
                 .as_array()
                 .into_iter()
@@ -245,8 +245,8 @@ impl Watched {
     }
 
     /// Takes out those of which no more will be known in time.
-    pub fn given_up(&mut self, now: Instant) -> Vec<Live> {
-        let is_lost = |live: &Live| match live.stop {
+    pub fn given_up(&mut self, now: Instant) -> Vec<RunningTasks> {
+        let is_lost = |live: &RunningTasks| match live.stop {
             Stop::Done(_, at) => now > at + GRACE || live.status == "STOPPED",
             Stop::Asked(_) => false,
             Stop::No => live.missing.is_some_and(|since| now > since + UNKNOWN_FOR),

@@ -85,7 +85,7 @@ pub fn is_public(address: Ipv4Addr) -> bool {
 
 /// Everything that a fault can bend.
 #[derive(Debug, Clone)]
-pub struct Setting {
+pub struct Scenario {
     /// What the resolver does with a question.
     pub resolver: Resolver,
     /// Which names exist.
@@ -221,7 +221,7 @@ pub struct Contents {
     pub parameter: Option<&'static str>,
 }
 
-impl Setting {
+impl Scenario {
     /// A subnet without a way to the internet and with all that a Fargate task needs: interface
     /// endpoints for the API services, a gateway endpoint for S3.
     pub fn healthy() -> Self {

@@ -1,34 +1,34 @@
 //! From flags to a plan. What the flags say is read before anything is sent.
 
 use super::Error;
-use crate::cli::{Source, Wants};
+use crate::cli::{Source, TaskArgs};
 use crate::endpoints::Region;
 use crate::plan::{
-    ImageWanted, Plan, Platform, Wanted, execute_command, service_connect, task_definition,
+    ImageInput, Plan, PlanInput, Platform, execute_command, service_connect, task_definition,
     valid_log_group,
 };
 use crate::probe::Document;
 use crate::reference::Registry;
-use crate::run::Discovered;
+use crate::run::TaskMetadata;
 
 /// What the flags ask for.
-pub(super) enum Asked {
+pub(super) enum PlanSource {
     /// All of it is known.
-    For(Box<Wanted>),
+    For(Box<PlanInput>),
     /// The task definition has to be asked for.
     ForWhatLiesIn(Document),
 }
 
 /// Reads the flags, and the task definition if it lies on this machine. Sends nothing.
-pub(super) fn read(wants: &Wants) -> Result<Asked, Error> {
+pub(super) fn read(wants: &TaskArgs) -> Result<PlanSource, Error> {
     let wrong =
         |source: &Source, what: String| Error::Usage(format!("--task-definition {source}: {what}"));
     let definition = match &wants.task_definition {
         None => None,
         Some(Source::Remote(document)) => {
             // The other flags can be wrong as well, and that is said first.
-            add_flags(wants, Wanted::default())?;
-            return Ok(Asked::ForWhatLiesIn(document.clone()));
+            add_flags(wants, PlanInput::default())?;
+            return Ok(PlanSource::ForWhatLiesIn(document.clone()));
         }
         Some(source) => Some(
             source
@@ -36,22 +36,25 @@ pub(super) fn read(wants: &Wants) -> Result<Asked, Error> {
                 .map_err(|error| wrong(source, error.to_string()))?,
         ),
     };
-    with_definition(wants, definition.as_deref()).map(|wanted| Asked::For(Box::new(wanted)))
+    with_definition(wants, definition.as_deref()).map(|wanted| PlanSource::For(Box::new(wanted)))
 }
 
 /// What the flags and this task definition ask for.
-pub(super) fn with_definition(wants: &Wants, definition: Option<&[u8]>) -> Result<Wanted, Error> {
+pub(super) fn with_definition(
+    wants: &TaskArgs,
+    definition: Option<&[u8]>,
+) -> Result<PlanInput, Error> {
     let wanted = match (definition, &wants.task_definition) {
         (Some(json), Some(source)) => task_definition::read(json).map_err(|error| {
             let space = if error.contains('\n') { "\n" } else { " " };
             Error::Usage(format!("--task-definition {source}:{space}{error}"))
         })?,
-        _ => Wanted::default(),
+        _ => PlanInput::default(),
     };
     add_flags(wants, wanted)
 }
 
-fn add_flags(wants: &Wants, mut wanted: Wanted) -> Result<Wanted, Error> {
+fn add_flags(wants: &TaskArgs, mut wanted: PlanInput) -> Result<PlanInput, Error> {
     // A task definition's placeholder that was left empty is no image and no log group.
     for image in wants.images.iter().filter(|image| !image.is_empty()) {
         add_image(&mut wanted, image)?;
@@ -70,8 +73,8 @@ fn add_flags(wants: &Wants, mut wanted: Wanted) -> Result<Wanted, Error> {
     Ok(wanted)
 }
 
-fn add_image(wanted: &mut Wanted, image: &str) -> Result<(), Error> {
-    let image: ImageWanted = image
+fn add_image(wanted: &mut PlanInput, image: &str) -> Result<(), Error> {
+    let image: ImageInput = image
         .parse()
         .map_err(|error| Error::Usage(format!("--image: {error}")))?;
     if !wanted.images.iter().any(|known| known.image == image.image) {
@@ -82,9 +85,9 @@ fn add_image(wanted: &mut Wanted, image: &str) -> Result<(), Error> {
 
 /// The plan, with image and region from the task metadata where the flags leave them out.
 pub(super) fn complete(
-    mut wanted: Wanted,
-    wants: &Wants,
-    metadata: &Discovered,
+    mut wanted: PlanInput,
+    wants: &TaskArgs,
+    metadata: &TaskMetadata,
 ) -> Result<Plan, Error> {
     let found = metadata
         .as_ref()
@@ -104,7 +107,11 @@ pub(super) fn complete(
     Plan::new(wanted, region).map_err(Error::Usage)
 }
 
-fn add_what_aws_adds(wants: &Wants, region: &Region, wanted: &mut Wanted) -> Result<(), Error> {
+fn add_what_aws_adds(
+    wants: &TaskArgs,
+    region: &Region,
+    wanted: &mut PlanInput,
+) -> Result<(), Error> {
     let platform = wanted
         .platform
         .clone()
@@ -127,7 +134,7 @@ fn add_what_aws_adds(wants: &Wants, region: &Region, wanted: &mut Wanted) -> Res
     Ok(())
 }
 
-fn nothing_to_check(metadata: &Discovered) -> Error {
+fn nothing_to_check(metadata: &TaskMetadata) -> Error {
     Error::Usage(match metadata {
         Err(unavailable) => format!(
             "no --image was given, and the task metadata endpoint does not say this task's own: {}",
@@ -141,9 +148,9 @@ fn nothing_to_check(metadata: &Discovered) -> Error {
 
 /// The task's region, from whoever says it first.
 pub(super) fn region(
-    wants: &Wants,
-    images: &[ImageWanted],
-    metadata: &Discovered,
+    wants: &TaskArgs,
+    images: &[ImageInput],
+    metadata: &TaskMetadata,
 ) -> Result<Region, Error> {
     if let Some(region) = &wants.region {
         return Ok(region.clone());

@@ -1,6 +1,6 @@
 //! Who owns a public address, by the ranges that AWS publishes.
 //!
-//! The table is a snapshot of [`RANGES_DATE`], made by `owner/ranges.py`. AWS goes on adding
+//! The table is a snapshot of [`RANGES_DATE`], made by `ip_owner/ranges.py`. AWS goes on adding
 //! ranges, so an address that is not in it may still be AWS's.
 
 use std::cmp::Reverse;
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 pub const RANGES_DATE: &str = "2025-10-31";
 
 /// A line for each owner: service, region, prefixes.
-const RANGES: &str = include_str!("owner/ranges.txt");
+const RANGES: &str = include_str!("ip_owner/ranges.txt");
 
 /// `AMAZON` says no more than that an address is AWS's, which Amazon S3's addresses are too: so S3
 /// goes first, and then the longest prefix.

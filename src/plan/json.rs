@@ -4,7 +4,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::wanted::{ConnectionWanted, FileSystemWanted, ImageWanted, LogWanted, Wanted};
+use super::input::{EfsVolume, ImageInput, LogGroupInput, PlanInput, ReachabilityCheck};
 use super::{Expect, Plan, Platform, SCHEMA, Target, Unchecked, ValueFrom};
 use crate::endpoints::Region;
 use crate::observation::Phase;
@@ -13,13 +13,13 @@ use crate::observation::Phase;
 pub const MAX_OVERRIDES: usize = 8_192;
 
 /// How a task with a larger plan is probed all the same.
-pub const WAY_OUT: &str = "put the task definition where the probe can read it, and name that place instead: \
+pub const TOO_LARGE_HINT: &str = "put the task definition where the probe can read it, and name that place instead: \
                            --task-definition s3://BUCKET/KEY or --task-definition ssm:/NAME";
 
 /// The members of the JSON object.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Form {
+pub(super) struct PlanDocument {
     schema: String,
     region: Region,
     platform: Platform,
@@ -34,17 +34,17 @@ pub(super) struct Form {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     task_role: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    images: Vec<ImageWanted>,
+    images: Vec<ImageInput>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    logs: Vec<LogWanted>,
+    logs: Vec<LogGroupInput>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    secrets: Vec<Group>,
+    secrets: Vec<PrefixGroup>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    environment_files: Vec<Group>,
+    environment_files: Vec<PrefixGroup>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    file_systems: Vec<FileSystemWanted>,
+    file_systems: Vec<EfsVolume>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    connections: Vec<ConnectionWanted>,
+    connections: Vec<ReachabilityCheck>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unchecked: Vec<Unchecked>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -54,7 +54,7 @@ pub(super) struct Form {
 /// Names that begin alike: the forty secrets of a task usually differ in their last third.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Group {
+struct PrefixGroup {
     /// `arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/`
     #[serde(default, skip_serializing_if = "String::is_empty")]
     prefix: String,
@@ -62,7 +62,7 @@ struct Group {
     names: Vec<String>,
 }
 
-fn whole(groups: &[Group]) -> impl Iterator<Item = String> {
+fn whole(groups: &[PrefixGroup]) -> impl Iterator<Item = String> {
     groups.iter().flat_map(|group| {
         group
             .names
@@ -75,7 +75,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-impl From<Plan> for Form {
+impl From<Plan> for PlanDocument {
     fn from(plan: Plan) -> Self {
         let Plan {
             region,
@@ -95,7 +95,7 @@ impl From<Plan> for Form {
                 .find(|target| target.key == connection.target)?;
             let (dependency, host, port) = (target.dependency, target.host.clone(), target.port);
             let tcp_only = !target.phases.contains(&Phase::Handshake);
-            Some(ConnectionWanted {
+            Some(ReachabilityCheck {
                 dependency,
                 host,
                 port,
@@ -104,18 +104,18 @@ impl From<Plan> for Form {
             })
         });
         let connections = connections.collect();
-        let images = plan.images.into_iter().map(|image| ImageWanted {
+        let images = plan.images.into_iter().map(|image| ImageInput {
             image: image.reference,
             login: image.login.map(|login| login.secret),
             injected: image.injected,
         });
-        let logs = plan.logs.into_iter().map(|log| LogWanted {
+        let logs = plan.logs.into_iter().map(|log| LogGroupInput {
             group: log.group,
             region: (log.region != region).then_some(log.region),
             stream_prefix: Some(log.stream_prefix),
             create_group: log.create_group,
         });
-        let file_systems = plan.file_systems.into_iter().map(|fs| FileSystemWanted {
+        let file_systems = plan.file_systems.into_iter().map(|fs| EfsVolume {
             id: fs.id,
             root_directory: fs.root_directory,
             access_point: fs.access_point,
@@ -147,11 +147,11 @@ impl From<Plan> for Form {
     }
 }
 
-impl TryFrom<Form> for Plan {
+impl TryFrom<PlanDocument> for Plan {
     type Error = String;
 
     /// Fails with one sentence on what is wrong.
-    fn try_from(form: Form) -> Result<Self, String> {
+    fn try_from(form: PlanDocument) -> Result<Self, String> {
         if form.schema != SCHEMA {
             return Err(format!(
                 "the plan's schema is {:?}, this binary reads {SCHEMA:?}",
@@ -164,7 +164,7 @@ impl TryFrom<Form> for Plan {
                 .iter()
                 .map(|name| format!("{}{name}", group.prefix).parse::<ValueFrom>())
         });
-        let wanted = Wanted {
+        let wanted = PlanInput {
             images: form.images,
             secrets: secrets.collect::<Result<_, _>>()?,
             log_group: None,
@@ -203,16 +203,16 @@ impl Plan {
         match size_as_override(&short) {
             ..=MAX_OVERRIDES => Ok(short),
             size => Err(format!(
-                "as an override the plan takes {size} characters, more than the {MAX_OVERRIDES} that RunTask takes: {WAY_OUT}"
+                "as an override the plan takes {size} characters, more than the {MAX_OVERRIDES} that RunTask takes: {TOO_LARGE_HINT}"
             )),
         }
     }
 
     /// The shortest JSON of this plan, for an override that it shares with others.
     pub fn to_short_json(&self) -> Result<String, String> {
-        let form = Form {
+        let form = PlanDocument {
             targets: Vec::new(),
-            ..Form::from(self.clone())
+            ..PlanDocument::from(self.clone())
         };
         serde_json::to_string(&form).map_err(|error| error.to_string())
     }
@@ -223,7 +223,7 @@ impl Plan {
         let size = text.chars().count();
         if size > MAX_OVERRIDES {
             return Err(format!(
-                "the plan has {size} characters, more than the {MAX_OVERRIDES} of RunTask's overrides: {WAY_OUT}"
+                "the plan has {size} characters, more than the {MAX_OVERRIDES} of RunTask's overrides: {TOO_LARGE_HINT}"
             ));
         }
         serde_json::from_str(text).map_err(|error| format!("the plan cannot be read: {error}"))
@@ -241,12 +241,12 @@ fn size_as_override(json: &str) -> usize {
 
 /// Neighbours of one kind and place together, in their order, with all that they begin with said
 /// once.
-fn group(values: impl Iterator<Item = String>) -> Vec<Group> {
+fn group(values: impl Iterator<Item = String>) -> Vec<PrefixGroup> {
     let values: Vec<String> = values.collect();
     let runs = values.chunk_by(|a, b| a[..place_length(a)] == b[..place_length(b)]);
     let of_run = |run: &[String]| {
         let prefix = common_prefix(run);
-        Group {
+        PrefixGroup {
             prefix: prefix.to_owned(),
             names: run
                 .iter()

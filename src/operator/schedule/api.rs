@@ -1,4 +1,4 @@
-//! Calls of the services that do not speak AWS JSON, shown in a dry run like the others.
+//! AwsCalls of the services that do not speak AWS JSON, shown in a dry run like the others.
 
 use hyper::Method;
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value, json};
 
 use crate::operator::aws::{Api, Error, encode};
-use crate::operator::calls::Calls;
+use crate::operator::dry_run::AwsCalls;
 
 /// Subnets that are worked on at the same time. Scheduler takes hundreds of calls a second;
 /// PutMetricAlarm as few as three (CloudWatch service quotas), which a handful of callers share by
@@ -14,14 +14,14 @@ use crate::operator::calls::Calls;
 const AT_ONCE: usize = 8;
 
 /// In a dry run requests are shown in the order in which they would be said.
-pub fn at_once(calls: &Calls) -> usize {
+pub fn at_once(calls: &AwsCalls) -> usize {
     if calls.is_dry() { 1 } else { AT_ONCE }
 }
 
 /// A call of EventBridge Scheduler. In a dry run what changes something is shown, and its answer is
 /// `null`.
 pub async fn scheduler(
-    calls: &Calls,
+    calls: &AwsCalls,
     operation: &str,
     (method, path): (Method, &str),
     body: Option<&Value>,
@@ -44,7 +44,7 @@ pub async fn scheduler(
 
 /// All pages of one of Scheduler's lists. `list` is the member that has them.
 pub async fn pages(
-    calls: &Calls,
+    calls: &AwsCalls,
     operation: &str,
     path: &str,
     list: &str,
@@ -75,7 +75,7 @@ pub async fn pages(
 const MOST_PAGES: usize = 100;
 
 /// A call of CloudWatch that changes something. `input` is as the API's model has it.
-pub async fn change_alarms(calls: &Calls, action: &str, input: &Value) -> Result<(), Error> {
+pub async fn change_alarms(calls: &AwsCalls, action: &str, input: &Value) -> Result<(), Error> {
     let mut fields = Vec::new();
     flatten(&mut fields, "", input);
     show(calls, action, &fields, false);
@@ -108,7 +108,7 @@ fn flatten(fields: &mut Vec<(String, String)>, name: &str, value: &Value) {
     }
 }
 
-fn show(calls: &Calls, action: &str, fields: &[(String, String)], sent: bool) {
+fn show(calls: &AwsCalls, action: &str, fields: &[(String, String)], sent: bool) {
     let body: Map<String, Value> = fields
         .iter()
         .map(|(name, value)| (name.clone(), json!(value)))
@@ -156,7 +156,7 @@ struct Members {
 }
 
 /// The alarms whose names begin so.
-pub async fn alarms(calls: &Calls, prefix: &str) -> Result<Vec<Alarm>, Error> {
+pub async fn alarms(calls: &AwsCalls, prefix: &str) -> Result<Vec<Alarm>, Error> {
     let mut found = Vec::new();
     let mut fields = vec![
         ("AlarmNamePrefix".to_owned(), prefix.to_owned()),
@@ -181,7 +181,7 @@ pub async fn alarms(calls: &Calls, prefix: &str) -> Result<Vec<Alarm>, Error> {
 }
 
 /// A call of CloudWatch Logs whose answer has nothing in it.
-pub async fn change_logs(calls: &Calls, operation: &str, body: &Value) -> Result<(), Error> {
+pub async fn change_logs(calls: &AwsCalls, operation: &str, body: &Value) -> Result<(), Error> {
     calls
         .write::<Empty>(Api::LOGS, operation, body)
         .await
@@ -194,7 +194,7 @@ struct Empty {}
 
 /// A call of CloudWatch Logs that reads.
 pub async fn read_logs<A: DeserializeOwned>(
-    calls: &Calls,
+    calls: &AwsCalls,
     operation: &str,
     body: &Value,
 ) -> Result<A, Error> {

@@ -1,8 +1,8 @@
 //! Which of a text's signs is the strongest, and the family that it stands for.
 
 use super::Step;
-use super::reading::Reading;
-use super::words::Sign;
+use super::parsed::Reading;
+use super::sign::Sign;
 use crate::cause::Family;
 
 /// So many times the agent tries what may pass: 3 for Amazon ECR, 5 for Secrets Manager and

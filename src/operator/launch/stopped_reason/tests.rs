@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::operator::launch::request::Provider;
-use crate::plan::{Plan, Wanted};
+use crate::plan::{Plan, PlanInput};
 
 fn launch() -> Launch {
     let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1.4"
         .parse()
         .unwrap();
-    let wanted = Wanted {
+    let wanted = PlanInput {
         images: vec![image],
         log_group: Some("/ecs/app".into()),
-        ..Wanted::default()
+        ..PlanInput::default()
     };
     Launch {
         cluster: "arn:aws:ecs:us-east-1:123456789012:cluster/prod".into(),

@@ -17,7 +17,7 @@ use winnow::combinator::{alt, delimited, fail, peek, preceded, terminated};
 use winnow::error::EmptyError as Fail;
 use winnow::token::{any, one_of, take_until, take_while};
 
-use super::plain::Plain;
+use super::normalize::Plain;
 use crate::aws::denial;
 use crate::observation::Denial;
 
