@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod arn;
 pub mod aws;
 pub mod cause;
 pub mod cli;

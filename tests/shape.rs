@@ -16,6 +16,7 @@ use pullprobe::observation::Failure;
 /// Every module, each after all that it may import. Data goes one way.
 const ORDER: &[&str] = &[
     "observation",
+    "arn",
     "cause",
     "endpoints",
     "redact",
@@ -45,6 +46,7 @@ const ORDER: &[&str] = &[
 /// Modules that know no network, no clock and no environment.
 const PURE: &[&str] = &[
     "observation",
+    "arn",
     "cause",
     "endpoints",
     "redact",
