@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Family};
 use crate::evidence::{Evidence, ids};
-use crate::observation::{Dependency, Observation};
+use crate::observation::{Dependency, Observation, ObservationId, TargetKey};
 
 pub(crate) use service_errors::named as denied_by;
 
@@ -37,10 +37,11 @@ pub enum Confidence {
     Certain,
 }
 
-/// A cause with its proof.
+/// A cause with its proof: the observations that it rests on, or the quotations (`String`) of a
+/// text that `explain` read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Finding {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Finding"))]
+pub struct Finding<Proof = ObservationId> {
     /// What is wrong.
     pub cause: Cause,
     /// Its family.
@@ -55,8 +56,8 @@ pub struct Finding {
     pub summary: String,
     /// What to change.
     pub remedy: String,
-    /// Ids of the observations that it rests on.
-    pub because: Vec<String>,
+    /// What it rests on.
+    pub because: Vec<Proof>,
 }
 
 /// A cause that the evidence excludes.
@@ -65,8 +66,8 @@ pub struct Finding {
 pub struct RuledOut {
     /// What is not wrong.
     pub cause: Cause,
-    /// Ids of the observations that exclude it.
-    pub because: Vec<String>,
+    /// The observations that exclude it.
+    pub because: Vec<ObservationId>,
 }
 
 /// What was inferred.
@@ -129,12 +130,12 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     {
         finding.blocking = false;
     }
-    let masked: BTreeSet<(Cause, String)> = findings
+    let masked: BTreeSet<(Cause, Vec<ObservationId>)> = findings
         .iter()
         .flat_map(|root| findings.iter().filter(|other| masks(root, other)))
-        .map(|finding| (finding.cause, finding.because.join(" ")))
+        .map(|finding| (finding.cause, finding.because.clone()))
         .collect();
-    findings.retain(|finding| !masked.contains(&(finding.cause, finding.because.join(" "))));
+    findings.retain(|finding| !masked.contains(&(finding.cause, finding.because.clone())));
     findings.sort_by_key(|f| {
         (
             !f.blocking,
@@ -153,7 +154,7 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
 
 /// Whether it rests on nothing but dependencies without which a task starts.
 fn concerns_only_what_can_wait(ev: Evidence<'_>, finding: &Finding) -> bool {
-    let because = |id: &String| ev.all().find(|seen| &seen.id == id);
+    let because = |id: &ObservationId| ev.all().find(|seen| &seen.id == id);
     finding
         .because
         .iter()
@@ -222,15 +223,27 @@ fn masks(root: &Finding, other: &Finding) -> bool {
     } else {
         other.confidence
     };
-    let targets = |finding: &Finding| -> BTreeSet<String> {
-        finding
-            .because
-            .iter()
-            .filter_map(|id| id.split('/').next().map(str::to_owned))
-            .collect()
+    let targets = |finding: &Finding| -> BTreeSet<TargetKey> {
+        finding.because.iter().map(|id| id.target.clone()).collect()
     };
     let explained = root.cause == Cause::ClockSkew || targets(other).is_subset(&targets(root));
     root.confidence >= weight && consequences.contains(&other.cause) && explained
+}
+
+impl<Proof> Finding<Proof> {
+    /// Returns the finding, resting on `because` instead.
+    pub fn resting_on<Other>(self, because: Vec<Other>) -> Finding<Other> {
+        Finding {
+            cause: self.cause,
+            family: self.family,
+            dependency: self.dependency,
+            confidence: self.confidence,
+            blocking: self.blocking,
+            summary: self.summary,
+            remedy: self.remedy,
+            because,
+        }
+    }
 }
 
 impl Finding {

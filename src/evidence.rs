@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, Scope};
+use crate::observation::{
+    Dependency, Failure, Observation, ObservationId, Outcome, Phase, Scope, TargetKey,
+};
 
 /// What was seen, ready to be asked.
 #[derive(Debug, Clone, Copy)]
@@ -140,13 +142,13 @@ impl<'a> Evidence<'a> {
     }
 
     /// Whether this rung worked for the target at one address at least.
-    pub fn works(self, target: &str, phase: Phase) -> bool {
+    pub fn works(self, target: &TargetKey, phase: Phase) -> bool {
         self.of(phase)
             .any(|seen| seen.target() == target && seen.passed())
     }
 
     /// The first observation of this target and phase.
-    pub fn rung(self, target: &str, phase: Phase) -> Option<&'a Observation> {
+    pub fn rung(self, target: &TargetKey, phase: Phase) -> Option<&'a Observation> {
         self.of(phase).find(|seen| seen.target() == target)
     }
 }
@@ -155,7 +157,7 @@ impl<'a> Evidence<'a> {
 #[derive(Debug, Clone)]
 pub struct Target<'a> {
     /// Its key.
-    pub key: &'a str,
+    pub key: &'a TargetKey,
     /// Its dependency.
     pub dependency: Dependency,
     /// Connects that stayed silent.
@@ -186,7 +188,7 @@ fn answers(connect: &Observation) -> bool {
 }
 
 /// The ids of these.
-pub fn ids<'a>(observations: impl IntoIterator<Item = &'a Observation>) -> Vec<String> {
+pub fn ids<'a>(observations: impl IntoIterator<Item = &'a Observation>) -> Vec<ObservationId> {
     let mut seen = BTreeSet::new();
     observations
         .into_iter()

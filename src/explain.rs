@@ -187,7 +187,7 @@ pub struct Explanation {
     pub proven: Vec<String>,
     /// What it may be, ranked, never more certain than the text. `because` holds fragments of the
     /// text.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Finding<String>>,
     /// Exact commands that tell more.
     pub next: Vec<String>,
     /// Steps that this failure hides, in order.

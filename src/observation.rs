@@ -4,6 +4,7 @@
 //! ask about it. [`crate::diagnose`] needs nothing else, so an old report can be diagnosed again by
 //! a newer binary.
 
+mod id;
 mod seen;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use id::{InvalidObservationId, ObservationId, TargetKey};
 pub use seen::{
     Answer, Certificate, Denial, Lookup, LookupResult, PolicyKind, Purpose, RateLimit, Scope,
     SourcePorts, Witness,
@@ -177,6 +179,25 @@ impl Phase {
         }
     }
 
+    /// Every phase, in the order of the ladder.
+    pub const ALL: [Self; 10] = [
+        Self::Resolve,
+        Self::Connect,
+        Self::Handshake,
+        Self::Authorize,
+        Self::Manifest,
+        Self::Blob,
+        Self::Fetch,
+        Self::Write,
+        Self::Read,
+        Self::Mount,
+    ];
+
+    /// Returns the phase of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.name() == name)
+    }
+
     /// Whether this phase is an exchange with a service that is already connected.
     pub const fn is_exchange(self) -> bool {
         !matches!(self, Self::Resolve | Self::Connect | Self::Handshake)
@@ -295,7 +316,7 @@ impl fmt::Display for Failure {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Observation {
     /// `<target>/<phase>[/<peer or subject>]`, unique in a report.
-    pub id: String,
+    pub id: ObservationId,
     /// What the target is to the task.
     pub dependency: Dependency,
     /// The name that was asked for; empty for dependencies without one.
@@ -364,10 +385,10 @@ pub const NO_LOGIN: &str = "no login";
 pub const SMALL_MSS: u32 = 1_200;
 
 impl Observation {
-    /// An observation without evidence yet. `target` is the target's key.
-    pub fn new(target: &str, dependency: Dependency, phase: Phase, outcome: Outcome) -> Self {
+    /// An observation without evidence yet.
+    pub fn new(target: TargetKey, dependency: Dependency, phase: Phase, outcome: Outcome) -> Self {
         Self {
-            id: format!("{target}/{phase}"),
+            id: ObservationId::new(target, phase),
             dependency,
             host: String::new(),
             peer: None,
@@ -404,8 +425,8 @@ impl Observation {
         }
     }
 
-    /// The target's key: the id up to the phase.
-    pub fn target(&self) -> &str {
-        self.id.split('/').next().unwrap_or_default()
+    /// The target's key.
+    pub fn target(&self) -> &TargetKey {
+        &self.id.target
     }
 }

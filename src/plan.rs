@@ -22,10 +22,11 @@ pub use platform::Platform;
 pub use value_from::ValueFrom;
 
 use crate::endpoints::Region;
-use crate::observation::{Dependency, Phase};
+use crate::observation::{Dependency, Phase, TargetKey};
 use crate::reference::Reference;
-use targets::Targets;
 pub(crate) use targets::object_of;
+use targets::{LogGroup, Targets};
+pub use targets::{TargetIndex, TargetMap};
 
 /// Everything that one run will contact, and what for. As JSON it is what is wanted, from which the
 /// rest follows.
@@ -86,7 +87,7 @@ pub const SCHEMA: &str = "pullprobe/plan/v1";
 pub struct Target {
     /// The dependency's name; `dependency@host` from the second target of a dependency on.
     /// Observation ids begin with it.
-    pub key: String,
+    pub key: TargetKey,
     /// What it is to the task.
     pub dependency: Dependency,
     /// The name that the puller asks for.
@@ -107,12 +108,12 @@ pub struct ImagePull {
     /// AWS adds it to the task. Its tag is AWS's choice, so one that does not exist says nothing
     /// about the task.
     pub injected: bool,
-    /// Key of the target that hands out the token; none for other registries.
-    pub token: Option<String>,
-    /// Key of the registry's target.
-    pub registry: String,
-    /// Key of the target where layers are expected; the registry's redirect has the last word.
-    pub layers: Option<String>,
+    /// The target that hands out the token; none for other registries.
+    pub token: Option<TargetIndex>,
+    /// The registry.
+    pub registry: TargetIndex,
+    /// The target where layers are expected; the registry's redirect has the last word.
+    pub layers: Option<TargetIndex>,
 }
 
 /// A secret that holds `{"username":"…","password":"…"}` (ECS developer guide, "Private registry
@@ -123,8 +124,8 @@ pub struct Login {
     pub secret: String,
     /// Where it is.
     pub region: Region,
-    /// Key of the target.
-    pub target: String,
+    /// The target.
+    pub target: TargetIndex,
 }
 
 /// A log group and the target to reach it.
@@ -139,8 +140,8 @@ pub struct LogDestination {
     /// `awslogs-create-group`: where the group is missing it is created, which
     /// `logs:CreateLogGroup` must allow.
     pub create_group: bool,
-    /// Key of the target.
-    pub target: String,
+    /// The target.
+    pub target: TargetIndex,
 }
 
 /// A secret or parameter and the target to read it from.
@@ -148,8 +149,8 @@ pub struct LogDestination {
 pub struct SecretRead {
     /// As in a task definition.
     pub value_from: ValueFrom,
-    /// Key of the target.
-    pub target: String,
+    /// The target.
+    pub target: TargetIndex,
 }
 
 /// A file of environment variables in Amazon S3.
@@ -161,8 +162,8 @@ pub struct EnvironmentFile {
     pub bucket: String,
     /// Object key, as it stands in the ARN.
     pub key: String,
-    /// Key of the target: the bucket as if it were in the task's region.
-    pub target: String,
+    /// The target: the bucket as if it were in the task's region.
+    pub target: TargetIndex,
 }
 
 /// An EFS file system and its mount target in the task's Availability Zone.
@@ -178,8 +179,8 @@ pub struct FileSystem {
     pub iam: bool,
     /// Mounted through TLS, on the same port.
     pub transit_encryption: bool,
-    /// Key of the target.
-    pub target: String,
+    /// The target.
+    pub target: TargetIndex,
 }
 
 /// A host that must be reachable: up to TLS, or to TCP where its phases end there.
@@ -187,8 +188,8 @@ pub struct FileSystem {
 pub struct Connection {
     /// What it is needed for.
     pub subject: String,
-    /// Key of the target.
-    pub target: String,
+    /// The target.
+    pub target: TargetIndex,
 }
 
 /// What the names of interface endpoint services should resolve to.
@@ -206,7 +207,7 @@ impl Plan {
     /// What a task that wants this will contact, in `region`. Fails with one sentence on what is
     /// wrong.
     pub fn new(wanted: PlanInput, region: Region) -> Result<Self, String> {
-        let logs = log_destinations(&wanted, &region)?;
+        let logs = log_groups(&wanted, &region)?;
         let mut targets = Targets {
             region: &region,
             all: Vec::new(),
@@ -215,12 +216,7 @@ impl Plan {
             .into_iter()
             .map(|value_from| targets.secret(value_from));
         let mut secrets: Vec<_> = secrets.collect();
-        secrets.sort_by_key(|secret| {
-            targets
-                .all
-                .iter()
-                .position(|target| target.key == secret.target)
-        });
+        secrets.sort_by_key(|secret| secret.target);
         let mut pulls = Vec::new();
         for image in unique(wanted.images) {
             let login = image
@@ -305,11 +301,6 @@ impl Plan {
         }
         Ok(self)
     }
-
-    /// The target with this key.
-    pub fn target(&self, key: &str) -> Option<&Target> {
-        self.targets.iter().find(|target| target.key == key)
-    }
 }
 
 /// A task has at most ten containers; the rest is room for cross-region images. Bounds what a plan
@@ -328,11 +319,8 @@ fn is_host(name: &str) -> bool {
 }
 
 /// Each group, region and stream prefix once. The one for the report goes first.
-fn log_destinations(
-    wanted: &PlanInput,
-    task_region: &Region,
-) -> Result<Vec<LogDestination>, String> {
-    let mut logs: Vec<LogDestination> = Vec::new();
+fn log_groups(wanted: &PlanInput, task_region: &Region) -> Result<Vec<LogGroup>, String> {
+    let mut logs: Vec<LogGroup> = Vec::new();
     let own = wanted.log_group.clone();
     let own = own.map(|group| LogGroupInput {
         group,
@@ -342,7 +330,7 @@ fn log_destinations(
     });
     for log in own.iter().chain(&wanted.logs) {
         valid_log_group(&log.group).map_err(|error| format!("log group: {error}"))?;
-        let log = LogDestination {
+        let log = LogGroup {
             group: log.group.clone(),
             stream_prefix: log
                 .stream_prefix
@@ -350,9 +338,8 @@ fn log_destinations(
                 .unwrap_or_else(|| wanted.log_stream_prefix.clone()),
             region: log.region.clone().unwrap_or_else(|| task_region.clone()),
             create_group: log.create_group,
-            target: String::new(),
         };
-        let same = |known: &&mut LogDestination| {
+        let same = |known: &&mut LogGroup| {
             (&known.group, &known.region, &known.stream_prefix)
                 == (&log.group, &log.region, &log.stream_prefix)
         };

@@ -41,8 +41,8 @@ pub use write::LogStream;
 
 use crate::aws::credentials::{Credentials, Unavailable};
 use crate::network_location::NetworkLocation;
-use crate::observation::{Dependency, Observation, Outcome, Phase};
-use crate::plan::{Plan, Unchecked};
+use crate::observation::{Dependency, Observation, ObservationId, Outcome, Phase, TargetKey};
+use crate::plan::{Plan, TargetIndex, TargetMap, Unchecked};
 use target::{Probe, TargetHandle};
 
 /// How and from where a plan is carried out.
@@ -145,16 +145,7 @@ fn begin(
     probe: &Probe,
     credentials: &SharedCredentials,
 ) -> Option<oneshot::Receiver<LogStream>> {
-    let climbs: BTreeMap<&str, TargetHandle> = plan
-        .targets
-        .iter()
-        .map(|target| {
-            (
-                target.key.as_str(),
-                TargetHandle::start(probe.clone(), target.clone()),
-            )
-        })
-        .collect();
+    let climbs = plan.map_targets(|target| TargetHandle::start(probe.clone(), target.clone()));
     let recorder = probe.recorder.clone();
     if plan.needs_credentials() {
         recorder.spawn(report_credentials(recorder.clone(), credentials.clone()));
@@ -168,7 +159,7 @@ fn begin(
         recorder.record(not_checked(n, unchecked));
     }
     for file_system in &plan.file_systems {
-        mount::say_what_is_not_tried(probe, file_system);
+        mount::say_what_is_not_tried(probe, plan.target(file_system.target), file_system);
     }
     write::begin(plan, probe, &climbs, credentials)
 }
@@ -176,51 +167,45 @@ fn begin(
 fn begin_pulls(
     plan: &Plan,
     probe: &Probe,
-    climbs: &BTreeMap<&str, TargetHandle>,
+    climbs: &TargetMap<TargetHandle>,
     credentials: &SharedCredentials,
     discovered: &discovered::RedirectTargets,
 ) {
-    let mut tokens: BTreeMap<&str, authorize::SharedToken> = BTreeMap::new();
-    let mut logins: BTreeMap<(&str, &str), login::SharedLogin> = BTreeMap::new();
+    let mut tokens: BTreeMap<TargetIndex, authorize::SharedToken> = BTreeMap::new();
+    let mut logins: BTreeMap<(TargetIndex, &str), login::SharedLogin> = BTreeMap::new();
     for image in &plan.images {
-        let Some(registry) = climbs.get(image.registry.as_str()) else {
-            continue;
-        };
-        let token = image.token.as_deref().and_then(|key| {
-            let climb = climbs.get(key)?.clone();
-            let token = tokens.entry(key);
-            Some(
-                token
-                    .or_insert_with(|| {
-                        authorize::share(probe, climb, credentials, &image.reference)
-                    })
-                    .clone(),
-            )
+        let token = image.token.map(|target| {
+            tokens
+                .entry(target)
+                .or_insert_with(|| {
+                    let climb = climbs[target].clone();
+                    authorize::share(probe, climb, credentials, &image.reference)
+                })
+                .clone()
         });
-        let login = image.login.as_ref().and_then(|login| {
-            let climb = climbs.get(login.target.as_str())?;
-            let known = logins.entry((&login.target, &login.secret));
-            let shared = known
-                .or_insert_with(|| read::share_login(probe, climb, credentials, login))
+        let login = image.login.as_ref().map(|login| {
+            let shared = logins
+                .entry((login.target, &login.secret))
+                .or_insert_with(|| {
+                    read::share_login(probe, &climbs[login.target], credentials, login)
+                })
                 .clone();
-            let read = read::login_id(login);
-            Some(pull::LoginOfPull {
+            pull::LoginOfPull {
                 secret: login.secret.clone(),
-                read,
+                read: read::login_id(plan.target(login.target), login),
                 login: shared,
-            })
+            }
         });
         let layers = image
             .layers
-            .as_deref()
-            .and_then(|key| Some((plan.target(key)?.clone(), climbs.get(key)?.clone())));
+            .map(|target| (plan.target(target).clone(), climbs[target].clone()));
         let pull = pull::Pull {
             probe: probe.clone(),
             reference: image.reference.clone(),
             injected: image.injected,
             platform: plan.platform.clone(),
             full: plan.full,
-            registry: registry.clone(),
+            registry: climbs[image.registry].clone(),
             token,
             login,
             layers,
@@ -242,12 +227,12 @@ fn not_checked(n: usize, unchecked: &Unchecked) -> Observation {
         why: unchecked.why.clone(),
     };
     let mut observation = Observation::new(
-        unchecked.dependency.name(),
+        TargetKey::of(unchecked.dependency),
         unchecked.dependency,
         phase,
         outcome,
     );
-    observation.id = format!("{}/unchecked-{n}", observation.id);
+    observation.id.narrow(format_args!("unchecked-{n}"));
     observation.subject = Some(unchecked.subject.clone());
     observation.attempts = 0;
     observation
@@ -263,7 +248,7 @@ async fn report_credentials(recorder: Recorder, credentials: SharedCredentials) 
         },
     };
     let mut observation = Observation::new(
-        Dependency::Credentials.name(),
+        TargetKey::of(Dependency::Credentials),
         Dependency::Credentials,
         Phase::Read,
         outcome,
@@ -314,7 +299,7 @@ impl Recorder {
 /// What has been seen so far, by id. Readable from outside, so that a run which a bug ends can
 /// still tell.
 #[derive(Clone, Default)]
-pub struct ObservationLog(Arc<Mutex<BTreeMap<String, Observation>>>);
+pub struct ObservationLog(Arc<Mutex<BTreeMap<ObservationId, Observation>>>);
 
 impl ObservationLog {
     fn add(&self, observation: Observation) {

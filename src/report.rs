@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::aws::credentials::Source;
 use crate::diagnose::{Diagnosis, Finding, RuledOut};
-use crate::observation::{Observation, Outcome, Phase};
+use crate::observation::{Observation, ObservationId, Outcome, Phase};
 use crate::vantage::Vantage;
 use crate::verdict::{Status, Verdict};
 
@@ -216,7 +216,7 @@ fn keep_the_gist(report: &mut Report) {
     for finding in &mut report.findings {
         finding.because.truncate(proofs);
     }
-    let cited: Vec<String> = report
+    let cited: Vec<ObservationId> = report
         .findings
         .iter()
         .flat_map(|finding| finding.because.clone())
@@ -383,7 +383,7 @@ mod tests {
     }
 
     fn seen(target: &str, dependency: Dependency, phase: Phase, outcome: Outcome) -> Observation {
-        let mut observation = Observation::new(target, dependency, phase, outcome);
+        let mut observation = Observation::new(target.parse().unwrap(), dependency, phase, outcome);
         observation.host = "host".into();
         observation.elapsed_ms = 12;
         observation
@@ -400,7 +400,7 @@ mod tests {
                     failure: Failure::NotFound,
                 },
             );
-            layer.id = format!("s3/fetch/{n}");
+            layer.id.narrow(n);
             layer.detail = "x".repeat(500);
             layer
         });

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::aws::credentials::{self, Credentials};
 use crate::diagnose::diagnose;
 use crate::network_location::NetworkLocation;
-use crate::observation::{Dependency, Observation, Outcome, Phase};
+use crate::observation::{Dependency, Observation, Outcome, Phase, TargetKey};
 use crate::plan::{Expect, Plan};
 use crate::probe::{
     self, Interruption, LogStream, ObservationLog, ProbeContext, Resolver, Seen, SharedCredentials,
@@ -266,7 +266,7 @@ fn observe_metadata(metadata: &TaskMetadata) -> Observation {
         ),
     };
     let mut observation = Observation::new(
-        Dependency::Metadata.name(),
+        TargetKey::of(Dependency::Metadata),
         Dependency::Metadata,
         Phase::Read,
         outcome,

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnose::{Confidence, Finding};
-use crate::observation::{Dependency, Observation, Outcome, Phase};
+use crate::observation::{Dependency, Observation, ObservationId, Outcome, Phase, TargetKey};
 
 /// What it comes to, the best first. Whatever was not checked may fail, so it is worse than a
 /// warning.
@@ -138,13 +138,15 @@ fn sentence(first: &Finding, rung: &Observation) -> String {
 
 /// The rungs that the task needs: of several addresses of a target one is enough, of several images
 /// or layers all are needed.
-struct Rungs<'a>(BTreeMap<(Dependency, &'a str, Phase, Option<&'a str>), Vec<&'a Observation>>);
+struct Rungs<'a>(
+    BTreeMap<(Dependency, &'a TargetKey, Phase, Option<&'a ObservationId>), Vec<&'a Observation>>,
+);
 
 impl<'a> Rungs<'a> {
     fn of(observations: &'a [Observation]) -> Self {
         let mut rungs: BTreeMap<_, Vec<&Observation>> = BTreeMap::new();
         for seen in observations.iter().filter(|seen| is_needed(seen)) {
-            let subject = seen.phase.is_exchange().then_some(seen.id.as_str());
+            let subject = seen.phase.is_exchange().then_some(&seen.id);
             rungs
                 .entry((seen.dependency, seen.target(), seen.phase, subject))
                 .or_default()

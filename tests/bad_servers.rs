@@ -450,7 +450,7 @@ fn mistake(bad: &Bad) -> Option<String> {
         let seen: Vec<_> = report
             .observations
             .iter()
-            .filter(|seen| seen.id.starts_with(id))
+            .filter(|seen| seen.id.to_string().starts_with(id))
             .collect();
         let ended = |seen: &pullprobe::observation::Observation| match seen.failure() {
             Some(failure) => failure.to_string(),

@@ -72,7 +72,7 @@ fn a_healthy_subnet_passes_every_phase_of_its_plan() {
                 report
                     .observations
                     .iter()
-                    .any(|seen| seen.id.starts_with(&rung)),
+                    .any(|seen| seen.id.to_string().starts_with(&rung)),
                 "{rung}"
             );
         }

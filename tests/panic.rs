@@ -44,7 +44,7 @@ fn a_bug_is_exit_1_with_a_report() {
         report
             .observations
             .iter()
-            .any(|seen| seen.id == "ecr.api/authorize")
+            .any(|seen| seen.id == *"ecr.api/authorize")
     );
     assert!(String::from_utf8_lossy(&output.stderr).contains("please report this"));
 }

@@ -7,7 +7,9 @@
 use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, NetworkPath, Target};
-use crate::observation::{Dependency, Failure, Observation, Phase, Scope, SourcePorts};
+use crate::observation::{
+    Dependency, Failure, Observation, ObservationId, Phase, Scope, SourcePorts,
+};
 
 /// The silent connects of targets that are silent altogether.
 fn silent(ev: Evidence<'_>, wanted: impl Fn(&Observation) -> bool) -> Vec<&Observation> {
@@ -443,15 +445,8 @@ fn is_private(seen: &Observation) -> bool {
 
 /// What happens at one address stops nothing while another address of the same name works.
 pub(super) fn if_needed(ev: Evidence<'_>, finding: Finding) -> Finding {
-    let target_works = |id: &String| {
-        let mut parts = id.split('/');
-        let (Some(target), Some(phase)) = (parts.next(), parts.next()) else {
-            return false;
-        };
-        let phase = [Phase::Connect, Phase::Handshake]
-            .into_iter()
-            .find(|p| p.name() == phase);
-        phase.is_some_and(|phase| ev.works(target, phase))
+    let target_works = |id: &ObservationId| {
+        matches!(id.phase, Phase::Connect | Phase::Handshake) && ev.works(&id.target, id.phase)
     };
     if finding.because.iter().all(target_works) {
         finding.not_blocking()

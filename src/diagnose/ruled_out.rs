@@ -9,7 +9,9 @@ use super::resolve::is_late;
 use super::{Finding, RuledOut};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, NetworkPath, ids};
-use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, Scope};
+use crate::observation::{
+    Dependency, Failure, Observation, ObservationId, Outcome, Phase, Scope, TargetKey,
+};
 
 /// Each cause that nothing seen could hide, with the proof.
 pub(super) fn ruled_out(ev: Evidence<'_>, findings: &[Finding]) -> Vec<RuledOut> {
@@ -29,7 +31,7 @@ pub(super) fn ruled_out(ev: Evidence<'_>, findings: &[Finding]) -> Vec<RuledOut>
 }
 
 /// A proof by a hundred layers reads as well with three.
-fn shortened(mut because: Vec<String>) -> Vec<String> {
+fn shortened(mut because: Vec<ObservationId>) -> Vec<ObservationId> {
     because.truncate(8);
     because
 }
@@ -109,7 +111,7 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
             .filter(|seen| seen.scope != Some(Scope::SameSubnet))
             .copied()
             .collect();
-        let tried = |target: &str| {
+        let tried = |target: &TargetKey| {
             outside
                 .iter()
                 .any(|seen| seen.target() == target && whole_spread(seen))
@@ -267,7 +269,7 @@ fn resolvers(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
 fn full_sized_packets(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     let fetched = all(ev.of(Phase::Fetch).filter(|seen| is_checked(seen)))?;
     let exchanges = exchanges(ev)?;
-    let targets: BTreeSet<&str> = exchanges
+    let targets: BTreeSet<&TargetKey> = exchanges
         .iter()
         .filter(|seen| seen.peer.is_some())
         .map(|seen| seen.target())
@@ -277,7 +279,7 @@ fn full_sized_packets(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
             .as_ref()
             .is_some_and(|answer| answer.request_bytes > SEGMENT)
     };
-    let proven = |target: &&str| {
+    let proven = |target: &&TargetKey| {
         exchanges
             .iter()
             .any(|seen| seen.target() == *target && sent(seen))

@@ -13,7 +13,7 @@ use crate::diagnose::{Finding, denied_by};
 use crate::observation::{Dependency, PolicyKind, Scope};
 
 /// The findings of a reading. Also where nothing is known: see [`refused_at_once`].
-pub fn findings(reading: &Reading) -> Vec<Finding> {
+pub fn findings(reading: &Reading) -> Vec<Finding<String>> {
     let causes = match reading.sign {
         Some(sign) => causes(reading, sign),
         None => refused_at_once(reading),

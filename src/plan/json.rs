@@ -77,6 +77,16 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 impl From<Plan> for PlanDocument {
     fn from(plan: Plan) -> Self {
+        let connections: Vec<(String, Target)> = plan
+            .connections
+            .iter()
+            .map(|connection| {
+                (
+                    connection.subject.clone(),
+                    plan.target(connection.target).clone(),
+                )
+            })
+            .collect();
         let Plan {
             region,
             platform,
@@ -89,19 +99,16 @@ impl From<Plan> for PlanDocument {
             targets,
             ..
         } = plan;
-        let connections = plan.connections.into_iter().filter_map(|connection| {
-            let target = targets
-                .iter()
-                .find(|target| target.key == connection.target)?;
+        let connections = connections.into_iter().map(|(subject, target)| {
             let (dependency, host, port) = (target.dependency, target.host.clone(), target.port);
             let tcp_only = !target.phases.contains(&Phase::Handshake);
-            Some(ReachabilityCheck {
+            ReachabilityCheck {
                 dependency,
                 host,
                 port,
                 tcp_only,
-                subject: connection.subject,
-            })
+                subject,
+            }
         });
         let connections = connections.collect();
         let images = plan.images.into_iter().map(|image| ImageInput {

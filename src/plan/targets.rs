@@ -1,18 +1,56 @@
 //! From what is wanted to the hosts that it takes, each once.
 
+use std::ops::Index;
+
 use super::input::{EfsVolume, ImageInput, ReachabilityCheck};
 use super::{
-    Connection, EnvironmentFile, FileSystem, ImagePull, LogDestination, Login, SecretRead, Target,
-    ValueFrom,
+    Connection, EnvironmentFile, FileSystem, ImagePull, LogDestination, Login, Plan, SecretRead,
+    Target, ValueFrom,
 };
 use crate::endpoints::{self, Region, Service, Variant};
-use crate::observation::{Dependency, Phase};
+use crate::observation::{Dependency, Phase, TargetKey};
 use crate::reference::Registry;
 
 /// The hosts collected so far.
 pub(super) struct Targets<'a> {
     pub region: &'a Region,
     pub all: Vec<Target>,
+}
+
+/// A target of the plan that handed it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetIndex(usize);
+
+/// One value for each target of a plan.
+pub struct TargetMap<T>(Vec<T>);
+
+impl<T> Index<TargetIndex> for TargetMap<T> {
+    type Output = T;
+
+    fn index(&self, index: TargetIndex) -> &T {
+        &self.0[index.0]
+    }
+}
+
+impl Plan {
+    /// Returns the target.
+    pub fn target(&self, index: TargetIndex) -> &Target {
+        &self.targets[index.0]
+    }
+
+    /// Returns what `of` makes of each target.
+    pub fn map_targets<T>(&self, of: impl FnMut(&Target) -> T) -> TargetMap<T> {
+        TargetMap(self.targets.iter().map(of).collect())
+    }
+}
+
+/// A log group of the task, with the defaults filled in.
+#[derive(PartialEq)]
+pub(super) struct LogGroup {
+    pub group: String,
+    pub stream_prefix: String,
+    pub region: Region,
+    pub create_group: bool,
 }
 
 impl Targets<'_> {
@@ -47,7 +85,7 @@ impl Targets<'_> {
     }
 
     /// The target that hands out the token for an image of Amazon ECR.
-    pub fn token(&mut self, wanted: &ImageInput) -> Option<String> {
+    pub fn token(&mut self, wanted: &ImageInput) -> Option<TargetIndex> {
         let Registry::Ecr { region, .. } = &wanted.image.registry else {
             return None;
         };
@@ -57,11 +95,20 @@ impl Targets<'_> {
         Some(self.add(Dependency::EcrApi, api, 443, &[Phase::Authorize]))
     }
 
-    pub fn log(&mut self, log: LogDestination) -> LogDestination {
-        let host = endpoints::api_host(Service::Logs, &log.region, Variant::default());
+    pub fn log(&mut self, log: LogGroup) -> LogDestination {
+        let LogGroup {
+            group,
+            stream_prefix,
+            region,
+            create_group,
+        } = log;
+        let host = endpoints::api_host(Service::Logs, &region, Variant::default());
         LogDestination {
+            group,
+            stream_prefix,
+            region,
+            create_group,
             target: self.add(Dependency::Logs, host, 443, &[Phase::Write]),
-            ..log
         }
     }
 
@@ -123,7 +170,7 @@ impl Targets<'_> {
     pub fn image(
         &mut self,
         wanted: ImageInput,
-        token: Option<String>,
+        token: Option<TargetIndex>,
         login: Option<Login>,
     ) -> ImagePull {
         use Phase::{Blob, Fetch, Manifest};
@@ -156,8 +203,14 @@ impl Targets<'_> {
         }
     }
 
-    /// Adds an HTTPS host, or finds it, and returns its key.
-    fn add(&mut self, dependency: Dependency, host: String, port: u16, then: &[Phase]) -> String {
+    /// Adds an HTTPS host, unless it is known, and returns its index.
+    fn add(
+        &mut self,
+        dependency: Dependency,
+        host: String,
+        port: u16,
+        then: &[Phase],
+    ) -> TargetIndex {
         self.insert(
             dependency,
             host,
@@ -172,31 +225,31 @@ impl Targets<'_> {
         host: String,
         port: u16,
         phases: &[Phase],
-    ) -> String {
-        if let Some(known) = self
+    ) -> TargetIndex {
+        let known = self
             .all
             .iter()
-            .find(|t| (t.dependency, &t.host, t.port) == (dependency, &host, port))
-        {
-            return known.key.clone();
+            .position(|t| (t.dependency, &t.host, t.port) == (dependency, &host, port));
+        if let Some(known) = known {
+            return TargetIndex(known);
         }
         let first_of_its_dependency = self
             .all
             .iter()
             .all(|target| target.dependency != dependency);
         let key = if first_of_its_dependency {
-            dependency.to_string()
+            TargetKey::of(dependency)
         } else {
-            format!("{dependency}@{host}")
+            TargetKey::at(dependency, &host)
         };
         self.all.push(Target {
-            key: key.clone(),
+            key,
             dependency,
             host,
             port,
             phases: phases.to_vec(),
         });
-        key
+        TargetIndex(self.all.len() - 1)
     }
 }
 

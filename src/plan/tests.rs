@@ -20,7 +20,7 @@ s3       prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com:443  re
     );
     let elsewhere = plan("123456789012.dkr.ecr.us-west-2.amazonaws.com/app:1.4");
     assert_eq!(
-        elsewhere.target("s3").unwrap().host,
+        elsewhere.target(elsewhere.images[0].layers.unwrap()).host,
         "prod-us-west-2-starport-layer-bucket.s3.us-west-2.amazonaws.com"
     );
 }

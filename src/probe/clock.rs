@@ -1,6 +1,6 @@
 //! `clock/read`: this machine's clock against those of the services.
 
-use crate::observation::{Answer, Dependency, Failure, Observation, Outcome, Phase};
+use crate::observation::{Answer, Dependency, Failure, Observation, Outcome, Phase, TargetKey};
 use crate::vantage::ClockDrift;
 
 /// AWS refuses a signature whose time is more than five minutes off (facts: denials, section 5).
@@ -10,7 +10,7 @@ const TOLERATED_S: i64 = 300;
 /// server with a wrong clock of its own does not count.
 pub fn observe(observations: &[Observation], drift: Option<&ClockDrift>) -> Observation {
     // One voice a target: a registry that answered for a hundred layers is still one clock.
-    let mut voices: Vec<(&str, i64)> = Vec::new();
+    let mut voices: Vec<(&TargetKey, i64)> = Vec::new();
     for observation in observations {
         let offset = observation
             .answer
@@ -45,7 +45,7 @@ pub fn observe(observations: &[Observation], drift: Option<&ClockDrift>) -> Obse
         Some(_) => Outcome::Passed,
     };
     let mut observation = Observation::new(
-        Dependency::Clock.name(),
+        TargetKey::of(Dependency::Clock),
         Dependency::Clock,
         Phase::Read,
         outcome,
@@ -80,8 +80,12 @@ mod tests {
     use super::*;
 
     fn answered(target: &str, offset: i64) -> Observation {
-        let mut observation =
-            Observation::new(target, Dependency::Logs, Phase::Write, Outcome::Passed);
+        let mut observation = Observation::new(
+            target.parse().unwrap(),
+            Dependency::Logs,
+            Phase::Write,
+            Outcome::Passed,
+        );
         observation.answer = Some(Answer {
             clock_offset_s: Some(offset),
             ..Answer::default()

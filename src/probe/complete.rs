@@ -1,7 +1,7 @@
 //! Filling in what was never reached, so that a report speaks of everything that was planned.
 
-use crate::observation::{Observation, Outcome, Phase};
-use crate::plan::{Plan, Target};
+use crate::observation::{Dependency, Observation, Outcome, Phase, TargetKey};
+use crate::plan::{Plan, Target, TargetIndex};
 
 use super::Interruption;
 
@@ -36,11 +36,11 @@ pub fn complete(observations: &mut Vec<Observation>, plan: &Plan, ended: Option<
                 .find(|seen| elsewhere.contains(&seen.host) && seen.failure().is_some())
         };
         let blocked_by = blocker(observations, plan, target, phase)
-            .or_else(|| failed_there().map(|seen| seen.id.clone()))
+            .or_else(|| failed_there().map(|seen| seen.id.to_string()))
             .or_else(|| ended.map(|ended| ended.0.clone()))
             .unwrap_or_else(|| "the phase before it".into());
         let mut unreached = Observation::new(
-            &target.key,
+            target.key.clone(),
             target.dependency,
             phase,
             Outcome::NotReached { blocked_by },
@@ -55,7 +55,7 @@ pub fn complete(observations: &mut Vec<Observation>, plan: &Plan, ended: Option<
     });
 }
 
-fn is(observation: &Observation, target: &str, phase: Phase) -> bool {
+fn is(observation: &Observation, target: &TargetKey, phase: Phase) -> bool {
     observation.phase == phase && observation.target() == target
 }
 
@@ -89,41 +89,40 @@ fn blocker(
                 .filter(|o| is(o, &key, phase) && !matches!(o.outcome, Outcome::NotReached { .. }));
             let first = seen.next()?;
             let failed = std::iter::once(first).chain(seen).all(|o| !o.passed());
-            failed.then(|| first.id.clone())
+            failed.then(|| first.id.to_string())
         })
 }
 
 /// What has to work before this rung can be tried, first things first.
-fn needs(plan: &Plan, target: &Target, phase: Phase) -> Vec<(String, Phase)> {
+fn needs(plan: &Plan, target: &Target, phase: Phase) -> Vec<(TargetKey, Phase)> {
     let own = target
         .phases
         .iter()
         .take_while(|&&earlier| earlier != phase)
         .map(|&p| (target.key.clone(), p));
     let own: Vec<_> = own.collect();
-    let credentials = ("credentials".to_owned(), Phase::Read);
+    let credentials = (TargetKey::of(Dependency::Credentials), Phase::Read);
     match phase {
         Phase::Resolve | Phase::Connect | Phase::Handshake | Phase::Mount => own,
         Phase::Authorize | Phase::Write | Phase::Read => {
             own.into_iter().chain([credentials]).collect()
         }
         Phase::Manifest | Phase::Blob | Phase::Fetch => {
-            let image = plan.images.iter().find(|image| {
-                image.registry == target.key || image.layers.as_ref() == Some(&target.key)
-            });
+            let is_this = |index: TargetIndex| plan.target(index).key == target.key;
+            let image = plan
+                .images
+                .iter()
+                .find(|image| is_this(image.registry) || image.layers.is_some_and(is_this));
             // An environment file is asked for as the role.
             let Some(image) = image else {
                 return own.into_iter().chain([credentials]).collect();
             };
-            let whole = |key: &String| {
-                plan.target(key)
-                    .map(|t| t.phases.iter().map(|&p| (key.clone(), p)).collect())
+            let whole = |index: TargetIndex| {
+                let target = plan.target(index);
+                target.phases.iter().map(|&p| (target.key.clone(), p))
             };
-            let token: Vec<_> = image.token.as_ref().and_then(whole).unwrap_or_default();
-            let registry: Vec<_> = whole(&image.registry).unwrap_or_default();
-            let before = registry
-                .into_iter()
-                .filter(|(key, p)| key != &target.key || *p < phase);
+            let token: Vec<_> = image.token.into_iter().flat_map(whole).collect();
+            let before = whole(image.registry).filter(|(key, p)| key != &target.key || *p < phase);
             token
                 .into_iter()
                 .chain([credentials])
@@ -138,12 +137,12 @@ fn needs(plan: &Plan, target: &Target, phase: Phase) -> Vec<(String, Phase)> {
 /// another host, what happens to the guessed one does not matter to the task.
 fn supersede(observations: &mut [Observation], plan: &Plan) {
     for image in &plan.images {
-        let Some(layers) = image.layers.as_ref().and_then(|key| plan.target(key)) else {
+        let Some(layers) = image.layers.map(|index| plan.target(index)) else {
             continue;
         };
         let served: Vec<String> = observations
             .iter()
-            .filter(|o| is(o, &image.registry, Phase::Blob) && o.passed())
+            .filter(|o| is(o, &plan.target(image.registry).key, Phase::Blob) && o.passed())
             .filter_map(|o| o.answer.as_ref())
             .map(|answer| {
                 answer
@@ -155,7 +154,10 @@ fn supersede(observations: &mut [Observation], plan: &Plan) {
         let Some(other) = served.first().filter(|_| !served.contains(&layers.host)) else {
             continue;
         };
-        for observation in observations.iter_mut().filter(|o| o.target() == layers.key) {
+        for observation in observations
+            .iter_mut()
+            .filter(|o| *o.target() == layers.key)
+        {
             observation.superseded_by = Some(other.clone());
         }
     }

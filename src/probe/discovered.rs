@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::target::{Probe, TargetHandle};
-use crate::observation::{Dependency, Phase};
+use crate::observation::{Dependency, Phase, TargetKey};
 use crate::plan::Target;
 
 /// Redirects and token services. Each host is climbed once, whoever names it first.
@@ -56,11 +56,11 @@ impl RedirectTargets {
     }
 
     /// The key of a discovered target.
-    pub fn key(dependency: Dependency, host: &str, port: u16) -> String {
+    pub fn key(dependency: Dependency, host: &str, port: u16) -> TargetKey {
         if port == 443 {
-            format!("{dependency}@{host}")
+            TargetKey::at(dependency, host)
         } else {
-            format!("{dependency}@{host}:{port}")
+            TargetKey::at(dependency, &format!("{host}:{port}"))
         }
     }
 }

@@ -24,7 +24,7 @@ use super::{ProbeContext, Recorder, SharedCredentials};
 use crate::aws::credentials::Credentials;
 use crate::aws::sign;
 use crate::endpoints::{self, Region, Service, Variant};
-use crate::observation::{Dependency, Failure, Observation, Phase};
+use crate::observation::{Dependency, Failure, Observation, Phase, TargetKey};
 use crate::plan::Target;
 use crate::plan::task_definition::MAX_SIZE;
 
@@ -136,7 +136,7 @@ impl Reader<'_> {
     ) -> Result<Arc<Reached>, String> {
         let phases = vec![Phase::Resolve, Phase::Connect, Phase::Handshake];
         let target = Target {
-            key: dependency.to_string(),
+            key: TargetKey::of(dependency),
             dependency,
             host: host.clone(),
             port: 443,

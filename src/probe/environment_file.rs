@@ -22,7 +22,7 @@ use crate::aws::credentials::Credentials;
 use crate::aws::sign;
 use crate::endpoints::{self, Region};
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase};
-use crate::plan::{EnvironmentFile, Plan};
+use crate::plan::{EnvironmentFile, Plan, TargetIndex, TargetMap};
 
 /// A location has one short word in it.
 const LOCATION_LIMIT: usize = 16 * 1024;
@@ -34,24 +34,21 @@ const PARALLEL: usize = 4;
 pub fn begin(
     plan: &Plan,
     probe: &Probe,
-    climbs: &BTreeMap<&str, TargetHandle>,
+    climbs: &TargetMap<TargetHandle>,
     credentials: &SharedCredentials,
     discovered: &RedirectTargets,
 ) {
-    let mut buckets: BTreeMap<(&str, &str), Vec<EnvironmentFile>> = BTreeMap::new();
+    let mut buckets: BTreeMap<(TargetIndex, &str), Vec<EnvironmentFile>> = BTreeMap::new();
     for file in &plan.environment_files {
         buckets
-            .entry((&file.target, &file.bucket))
+            .entry((file.target, &file.bucket))
             .or_default()
             .push(file.clone());
     }
-    for ((key, bucket), files) in buckets {
-        let Some(climb) = climbs.get(key) else {
-            continue;
-        };
+    for ((target, bucket), files) in buckets {
         let fetch = Fetch {
             probe: probe.clone(),
-            climb: climb.clone(),
+            climb: climbs[target].clone(),
             credentials: credentials.clone(),
             discovered: discovered.clone(),
             bucket: bucket.to_owned(),
@@ -172,7 +169,7 @@ impl Bucket<'_> {
                 said.observation.detail = "the answer is none of GetBucketLocation".into();
             }
         }
-        said.observation.id = format!("{}/{}", said.observation.id, self.name);
+        said.observation.id.narrow(self.name);
         let bucket_arn = first.arn.strip_suffix(&format!("/{}", first.key));
         said.observation.subject = Some(bucket_arn.unwrap_or(self.name).to_owned());
         self.probe.recorder.record(said.observation);
@@ -302,7 +299,9 @@ impl Bucket<'_> {
     }
 
     fn record(&self, mut observation: Observation, file: &EnvironmentFile) {
-        observation.id = format!("{}/{}/{}", observation.id, file.bucket, file.key);
+        observation
+            .id
+            .narrow(format_args!("{}/{}", file.bucket, file.key));
         observation.subject = Some(file.arn.clone());
         self.probe.recorder.record(observation);
     }

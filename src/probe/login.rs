@@ -186,7 +186,7 @@ pub async fn fetch_token(
     ) {
         presented(&mut said.observation, login.map(|login| login.secret));
     }
-    said.observation.id = format!("{}/{name}", said.observation.id);
+    said.observation.id.narrow(name);
     said.observation.subject = Some(subject);
     let id = said.observation.id.clone();
     probe.recorder.record(said.observation);
@@ -195,7 +195,7 @@ pub async fn fetch_token(
     }
     token
         .and_then(|token| authorization("Bearer", token.expose_secret()))
-        .ok_or(id)
+        .ok_or_else(|| id.to_string())
 }
 
 #[cfg(test)]

@@ -43,13 +43,13 @@ pub async fn greet(probe: &Probe, file_system: &Target, stream: TcpStream, peer:
         target::observe(file_system, Phase::Mount, outcome, started),
         peer,
     );
-    greeted.id = format!("{}/{}", greeted.id, peer.ip());
+    greeted.id.narrow(peer.ip());
     greeted.detail = detail;
     probe.recorder.record(greeted);
 }
 
 /// Says which options of the volume only a mount would try.
-pub fn say_what_is_not_tried(probe: &Probe, volume: &FileSystem) {
+pub fn say_what_is_not_tried(probe: &Probe, target: &Target, volume: &FileSystem) {
     let root = volume.root_directory.as_deref().filter(|root| *root != "/");
     let options: Vec<String> = [
         volume
@@ -75,12 +75,12 @@ pub fn say_what_is_not_tried(probe: &Probe, volume: &FileSystem) {
         options.join(", ")
     );
     let mut left_out = Observation::new(
-        &volume.target,
+        target.key.clone(),
         Dependency::Efs,
         Phase::Mount,
         Outcome::NotChecked { why },
     );
-    left_out.id = format!("{}/options of {}", left_out.id, volume.id);
+    left_out.id.narrow(format_args!("options of {}", volume.id));
     left_out.subject = Some(volume.id.clone());
     left_out.attempts = 0;
     probe.recorder.record(left_out);

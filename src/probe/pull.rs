@@ -13,7 +13,7 @@ use super::exchange::{self, Ask, Read};
 use super::login::{self, Challenge, Presented, SharedLogin};
 use super::manifest::{self, Document, Manifest};
 use super::target::{self, Probe, Reached, TargetHandle};
-use crate::observation::{Failure, Observation, Outcome, Phase};
+use crate::observation::{Failure, Observation, ObservationId, Outcome, Phase};
 use crate::plan::{Platform, Target};
 use crate::reference::Reference;
 
@@ -43,7 +43,7 @@ pub struct LoginOfPull {
     /// The secret's ARN.
     pub secret: String,
     /// The id of the observation that tells how reading it went.
-    pub read: String,
+    pub read: ObservationId,
     /// User name and password, as soon as they are there.
     pub login: SharedLogin,
 }
@@ -191,7 +191,7 @@ impl Session<'_> {
                     .login
                     .clone()
                     .await
-                    .ok_or_else(|| wanted.read.clone())?,
+                    .ok_or_else(|| wanted.read.to_string())?,
             ),
             None => None,
         };
@@ -235,10 +235,10 @@ impl Session<'_> {
     fn record_basic(&self, manifest: &mut Observation) {
         let mut login = manifest.clone();
         login.phase = Phase::Authorize;
-        login.id = format!("{}/{}", self.registry.target.key, Phase::Authorize);
+        login.id = ObservationId::new(self.registry.target.key.clone(), Phase::Authorize);
         if is_401(manifest) {
             login::presented(&mut login, self.secret());
-            let blocked_by = format!("{}/{}", login.id, self.name());
+            let blocked_by = login.id.clone().about(self.name()).to_string();
             let outcome = Outcome::NotReached { blocked_by };
             *manifest = target::observe(
                 &self.registry.target,
@@ -314,17 +314,17 @@ impl Session<'_> {
     /// The same, as another rung's.
     pub fn record_as(&self, mut observation: Observation, phase: Phase, digest: &str) {
         observation.phase = phase;
-        observation.id = format!("{}/{phase}", self.registry.target.key);
+        observation.id = ObservationId::new(self.registry.target.key.clone(), phase);
         self.record(observation, Some(digest));
     }
 
     /// Records what was seen of the image, or of one of its blobs.
     pub fn record(&self, mut observation: Observation, digest: Option<&str>) {
         let reference = &self.pull.reference;
-        observation.id = format!("{}/{}", observation.id, self.name());
+        observation.id.narrow(self.name());
         observation.subject = Some(reference.to_string());
         if let Some(digest) = digest {
-            observation.id = format!("{}/{}", observation.id, short(digest));
+            observation.id.narrow(short(digest));
             observation.subject = Some(format!("{reference} {digest}"));
         }
         self.pull.probe.recorder.record(observation);

@@ -17,8 +17,8 @@ use super::form;
 use super::login::SharedLogin;
 use super::target::{Probe, Reached, TargetHandle};
 use crate::aws::credentials::Credentials;
-use crate::observation::{Failure, Observation, Outcome, Phase};
-use crate::plan::{Login, Plan, ValueFrom};
+use crate::observation::{Failure, Observation, ObservationId, Outcome, Phase};
+use crate::plan::{Login, Plan, Target, TargetIndex, TargetMap, ValueFrom};
 
 /// GetParameters takes ten names (ECS agent, `MaxBatchNum`).
 const BATCH: usize = 10;
@@ -32,20 +32,17 @@ const PARALLEL: usize = 4;
 pub fn begin(
     plan: &Plan,
     probe: &Probe,
-    climbs: &BTreeMap<&str, TargetHandle>,
+    climbs: &TargetMap<TargetHandle>,
     credentials: &SharedCredentials,
 ) {
-    let mut by_target: BTreeMap<&str, Vec<ValueFrom>> = BTreeMap::new();
+    let mut by_target: BTreeMap<TargetIndex, Vec<ValueFrom>> = BTreeMap::new();
     for secret in &plan.secrets {
-        let secrets = by_target.entry(&secret.target).or_default();
+        let secrets = by_target.entry(secret.target).or_default();
         if !secrets.contains(&secret.value_from) {
             secrets.push(secret.value_from.clone());
         }
     }
-    for (key, secrets) in by_target {
-        let Some(climb) = climbs.get(key) else {
-            continue;
-        };
+    for (target, secrets) in by_target {
         let region = secrets
             .iter()
             .find_map(ValueFrom::region)
@@ -53,7 +50,7 @@ pub fn begin(
             .to_string();
         let reading = read(
             probe.clone(),
-            climb.clone(),
+            climbs[target].clone(),
             credentials.clone(),
             region,
             secrets,
@@ -119,8 +116,9 @@ pub fn share_login(
 
 /// The id of the observation that tells how reading this login went. The same secret may also be
 /// read for a container.
-pub fn login_id(login: &Login) -> String {
-    format!("{}/{}/login {}", login.target, Phase::Read, login.secret)
+pub fn login_id(target: &Target, login: &Login) -> ObservationId {
+    let id = ObservationId::new(target.key.clone(), Phase::Read);
+    id.about(format_args!("login {}", login.secret))
 }
 
 /// A service that secrets are read from, and whose credentials are known.
@@ -189,7 +187,7 @@ impl Reader {
                 Err(wrong) => observation = wrong.seen_in(observation, answer.answer),
             }
         }
-        observation.id = format!("{}/login {secret}", observation.id);
+        observation.id.narrow(format_args!("login {secret}"));
         observation.subject = Some(secret.to_owned());
         self.probe.recorder.record(observation);
         self.reached.close();
@@ -355,7 +353,7 @@ impl Reader {
     }
 
     fn record(&self, mut observation: Observation, subject: &str) {
-        observation.id = format!("{}/{subject}", observation.id);
+        observation.id.narrow(subject);
         observation.subject = Some(subject.to_owned());
         self.probe.recorder.record(observation);
     }

@@ -17,7 +17,7 @@ use super::handshake::{Handshaken, Tls};
 use super::mount;
 use super::stall;
 use super::{ProbeContext, Recorder};
-use crate::observation::{Failure, Observation, Outcome, Phase, Scope, SourcePorts};
+use crate::observation::{Failure, Observation, Outcome, Phase, Scope, SourcePorts, TargetKey};
 use crate::plan::Target;
 
 /// A path that took this long to connect is flaky: its first SYN was lost. It is looked at from
@@ -36,7 +36,7 @@ pub struct Probe {
     /// Of each target, one healthy address of each scope is tried from a spread of source ports: a
     /// network ACL's rules name addresses, so what holds for one service need not hold for the
     /// next.
-    spread_done: Arc<Mutex<BTreeSet<(String, Scope)>>>,
+    spread_done: Arc<Mutex<BTreeSet<(TargetKey, Scope)>>>,
 }
 
 impl Probe {
@@ -432,7 +432,7 @@ fn with_ports(mut connected: Observation, ports: Option<SourcePorts>) -> Observa
 
 /// An observation of `target` that began at `started` and ends now.
 pub fn observe(target: &Target, phase: Phase, outcome: Outcome, started: Instant) -> Observation {
-    let mut observation = Observation::new(&target.key, target.dependency, phase, outcome);
+    let mut observation = Observation::new(target.key.clone(), target.dependency, phase, outcome);
     observation.host.clone_from(&target.host);
     observation.elapsed_ms = crate::millis(started.elapsed());
     observation
@@ -441,7 +441,7 @@ pub fn observe(target: &Target, phase: Phase, outcome: Outcome, started: Instant
 /// The same, at an address.
 pub fn at(probe: &Probe, mut observation: Observation, peer: SocketAddr) -> Observation {
     if !observation.phase.is_exchange() {
-        observation.id = format!("{}/{}", observation.id, peer.ip());
+        observation.id.narrow(peer.ip());
     }
     let scope = probe.setting.place.scope(peer.ip());
     observation.peer = Some(peer);

@@ -1,7 +1,6 @@
 //! `write`: the log streams of the containers, as the awslogs driver opens them; the report goes to
 //! the first.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -13,7 +12,7 @@ use super::target::{Probe, Reached, TargetHandle};
 use super::{Recorder, SharedCredentials};
 use crate::aws::credentials::{Credentials, Unavailable};
 use crate::observation::{Failure, Outcome, Phase};
-use crate::plan::{LogDestination, Plan};
+use crate::plan::{LogDestination, Plan, TargetMap};
 
 /// What CreateLogStream and CreateLogGroup say where somebody was faster.
 const ALREADY_EXISTS: &str = "ResourceAlreadyExistsException";
@@ -32,14 +31,11 @@ pub struct LogStream {
 pub fn begin(
     plan: &Plan,
     probe: &Probe,
-    climbs: &BTreeMap<&str, TargetHandle>,
+    climbs: &TargetMap<TargetHandle>,
     credentials: &SharedCredentials,
 ) -> Option<oneshot::Receiver<LogStream>> {
     let mut first = None;
     for log in &plan.logs {
-        let Some(climb) = climbs.get(log.target.as_str()) else {
-            continue;
-        };
         let (opened, receive) = oneshot::channel();
         let same_group =
             |other: &&LogDestination| (&other.target, &other.group) == (&log.target, &log.group);
@@ -49,7 +45,7 @@ pub fn begin(
         };
         let open = open(
             probe.clone(),
-            climb.clone(),
+            climbs[log.target].clone(),
             credentials.clone(),
             log.clone(),
             name,
@@ -105,7 +101,7 @@ async fn open(
         created
     };
     said.observation.elapsed_ms = crate::millis(started.elapsed());
-    said.observation.id = format!("{}/{id}", said.observation.id);
+    said.observation.id.narrow(id);
     if said.observation.passed() && !note.is_empty() {
         note.clone_into(&mut said.observation.detail);
     }

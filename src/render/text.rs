@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::diagnose::{Confidence, Finding};
 use crate::explain::ecs_wording::predict;
-use crate::observation::{Observation, Outcome, Phase};
+use crate::observation::{Observation, Outcome, Phase, TargetKey};
 use crate::report::{LADDER, Logs, Report};
 use crate::verdict::Status;
 
@@ -151,13 +151,13 @@ fn ladder(text: &mut String, report: &Report, paint: Paint) {
         .iter()
         .filter(|seen| !seen.host.is_empty() && seen.superseded_by.is_none())
         .collect();
-    let mut targets: Vec<&str> = Vec::new();
+    let mut targets: Vec<&TargetKey> = Vec::new();
     for seen in &shown {
         if !targets.contains(&seen.target()) {
             targets.push(seen.target());
         }
     }
-    let cell_of = |target: &str, phase: Phase| {
+    let cell_of = |target: &TargetKey, phase: Phase| {
         cell(
             &shown
                 .iter()
@@ -170,7 +170,10 @@ fn ladder(text: &mut String, report: &Report, paint: Paint) {
     if targets.is_empty() {
         return;
     }
-    let name = |target: &str| target.split('@').next().unwrap_or_default().to_owned();
+    let name = |target: &TargetKey| {
+        let key = target.as_str();
+        key.split_once('@').map_or(key, |(name, _)| name).to_owned()
+    };
     let first = targets
         .iter()
         .map(|target| name(target).len())

@@ -99,7 +99,7 @@ pub fn made(
     subject: &str,
 ) -> Observation {
     let dependency = dependency(target);
-    let mut made = Observation::new(target, dependency, phase, outcome);
+    let mut made = Observation::new(target.parse().unwrap(), dependency, phase, outcome);
     made.host = host(target, dependency);
     let network = !made.host.is_empty();
     if phase == Phase::Resolve {
@@ -121,11 +121,11 @@ pub fn made(
         made.peer = Some(SocketAddr::new(address, 443));
         made.scope = Some(scope_of(address));
         if !phase.is_exchange() {
-            made.id = format!("{}/{address}", made.id);
+            made.id.narrow(address);
         }
     }
     if !subject.is_empty() {
-        made.id = format!("{}/{subject}", made.id);
+        made.id.narrow(subject);
         made.subject = Some(subject.to_owned());
     }
     made

@@ -261,7 +261,7 @@ impl Story {
                 }
             }
         }
-        let mut targets: Vec<String> = seen.iter().map(|seen| seen.target().to_owned()).collect();
+        let mut targets: Vec<String> = seen.iter().map(|seen| seen.target().to_string()).collect();
         targets.extend(["credentials".into(), "metadata".into()]);
         targets.sort();
         targets.dedup();
@@ -294,7 +294,7 @@ fn complete(seen: &mut Vec<Observation>, target: &str) {
     let dependency = dependency(target);
     let told: Vec<Observation> = seen
         .iter()
-        .filter(|seen| seen.target() == target)
+        .filter(|seen| seen.target().as_str() == target)
         .cloned()
         .collect();
     let first = told.iter().map(|seen| seen.phase).min();
@@ -332,7 +332,7 @@ fn complete(seen: &mut Vec<Observation>, target: &str) {
                     .map(|peer| made(target, phase, Outcome::Passed, Some(peer), "")),
             );
         } else {
-            let blocked_by = before.map_or_else(String::new, |before| before.id.clone());
+            let blocked_by = before.map_or_else(String::new, |before| before.id.to_string());
             let mut unreached = made(target, phase, Outcome::NotReached { blocked_by }, None, "");
             unreached.attempts = 0;
             seen.push(unreached);
@@ -367,7 +367,7 @@ impl AnswerOf {
 }
 
 fn find<'a>(seen: &'a mut [Observation], id: &str) -> &'a mut Observation {
-    let position = seen.iter().position(|seen| seen.id == id);
+    let position = seen.iter().position(|seen| seen.id == *id);
     let known: Vec<_> = seen.iter().map(|seen| seen.id.clone()).collect();
     let position = position.unwrap_or_else(|| panic!("no observation {id:?} among {known:#?}"));
     &mut seen[position]

@@ -16,7 +16,9 @@ use super::request::Launch;
 use crate::cause::{Cause, Family};
 use crate::diagnose::{Confidence, Diagnosis, Finding, diagnose};
 use crate::explain::{self, Explanation, Known};
-use crate::observation::{Dependency, Observation, Outcome, Phase, Witness};
+use crate::observation::{
+    Dependency, Observation, ObservationId, Outcome, Phase, TargetKey, Witness,
+};
 use crate::operator::ecs::Task;
 use crate::redact::{one_line, redact, shorten};
 use crate::report::{Delivery, Logs, Report, Run};
@@ -109,9 +111,12 @@ fn is_of_the_probe_alone(explanation: &Explanation) -> bool {
 /// by one step either.
 fn merged(explanation: &Explanation, observation: &Observation) -> Diagnosis {
     let because = vec![observation.id.clone()];
-    let mut findings: Vec<Finding> = explanation.findings.clone();
+    let mut findings: Vec<Finding> = explanation
+        .findings
+        .iter()
+        .map(|finding| finding.clone().resting_on(because.clone()))
+        .collect();
     for finding in &mut findings {
-        finding.because.clone_from(&because);
         finding.blocking = true;
     }
     for mut finding in diagnose(std::slice::from_ref(observation)).findings {
@@ -134,12 +139,17 @@ fn merged(explanation: &Explanation, observation: &Observation) -> Diagnosis {
 /// A probe that ended and whose report cannot be read: `no_log` says why.
 pub fn exited(launch: &Launch, subnet: &str, task: &Task, code: i64, no_log: &NoLog) -> Report {
     let missing = no_log.to_string();
-    let mut ended = Observation::new("task", Dependency::Metadata, Phase::Read, Outcome::Passed);
-    ended.id = "task/read/exit-code".into();
+    let mut ended = Observation::new(
+        TargetKey::task(),
+        Dependency::Metadata,
+        Phase::Read,
+        Outcome::Passed,
+    );
+    ended.id.narrow("exit-code");
     ended.witness = Some(Witness::Ecs);
     ended.detail = format!("the container exited with {code}");
     let mut log = Observation::new(
-        "logs",
+        TargetKey::of(Dependency::Logs),
         Dependency::Logs,
         Phase::Write,
         Outcome::NotChecked {
@@ -243,7 +253,7 @@ pub fn exited(launch: &Launch, subnet: &str, task: &Task, code: i64, no_log: &No
 /// Every cause of the family that stops a task. An exit code cannot tell them apart, so none is
 /// more than possible, except where there is only one. Nothing is more common at a log group that
 /// got no report than what keeps the logs endpoint away.
-fn candidates(family: Family, no_log: &NoLog, because: &[String]) -> Vec<Finding> {
+fn candidates(family: Family, no_log: &NoLog, because: &[ObservationId]) -> Vec<Finding> {
     let causes: Vec<Cause> = Cause::ALL
         .iter()
         .copied()
@@ -337,7 +347,7 @@ impl std::fmt::Display for NoLog {
 pub fn gave_up(launch: &Launch, subnet: &str, task: &Task, sentence: &str) -> Report {
     let sentence = redact(&one_line(sentence));
     let mut unknown = Observation::new(
-        "task",
+        TargetKey::task(),
         Dependency::Metadata,
         Phase::Read,
         Outcome::NotChecked {

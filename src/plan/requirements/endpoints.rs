@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::policy::{self, OptionalRequirement, Policy};
 use crate::endpoints::{self, Region, Service, Variant};
 use crate::network_location::NetworkLocation;
-use crate::observation::{Dependency, Scope};
+use crate::observation::{Dependency, Scope, TargetKey};
 use crate::plan::{Plan, Target};
 
 /// A VPC endpoint, for subnets without a way to the internet.
@@ -21,7 +21,7 @@ pub struct VpcEndpoint {
     /// Whether private DNS must be on: ECS asks for the service's public name.
     pub private_dns: bool,
     /// Keys of the plan's targets that it leads to.
-    pub targets: Vec<String>,
+    pub targets: Vec<TargetKey>,
     /// The least policy that the endpoint may have, where the plan knows all that goes through it.
     /// Without one it allows everything.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +53,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OutsideVpc {
     /// Key of the plan's target.
-    pub target: String,
+    pub target: TargetKey,
     /// Its host name.
     pub host: String,
     /// TCP port.
@@ -103,9 +103,10 @@ pub fn of(
         }
     }
     // What a log router writes, and where, is its own affair.
-    let written_to = |key: &String| {
-        plan.target(key)
-            .is_some_and(|target| target.dependency == Dependency::LogRouter)
+    let written_to = |key: &TargetKey| {
+        plan.targets
+            .iter()
+            .any(|target| target.key == *key && target.dependency == Dependency::LogRouter)
     };
     for endpoint in endpoints
         .iter_mut()

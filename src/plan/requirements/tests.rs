@@ -82,7 +82,7 @@ fn every_target_has_an_endpoint_or_a_reason_why_not() {
         .endpoints
         .iter()
         .flat_map(|e| &e.targets)
-        .map(String::as_str)
+        .map(crate::observation::TargetKey::as_str)
         .collect();
     known.extend(needs.beyond.iter().map(|one| one.target.as_str()));
     known.sort_unstable();

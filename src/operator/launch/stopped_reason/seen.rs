@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::cause::{Cause, Family};
 use crate::explain::{Explanation, Step};
 use crate::network_location::NetworkLocation;
-use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, Witness};
+use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, TargetKey, Witness};
 
 /// The rung at which ECS failed, for a task with this address of its own.
 pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
@@ -18,7 +18,7 @@ pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
         .and_then(failure_behind)
         .unwrap_or_else(|| failure_of(explanation.family));
     let mut observation = Observation::new(
-        dependency.name(),
+        TargetKey::of(dependency),
         dependency,
         phase,
         Outcome::Failed { failure },
@@ -28,7 +28,7 @@ pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
     observation.owner.clone_from(&explanation.owner);
     observation.detail.clone_from(&explanation.message);
     if let Some(peer) = explanation.peer {
-        observation.id = format!("{}/{peer}", observation.id);
+        observation.id.narrow(peer);
         observation.peer = Some(SocketAddr::new(peer, 443));
         observation.scope = Some(
             NetworkLocation {
