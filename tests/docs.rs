@@ -1,5 +1,6 @@
-//! Links between the files of this repository lead somewhere: relative Markdown links, and the
-//! documents that code comments cite as a path below `docs`, with an anchor.
+//! Links between the files of this repository lead somewhere: relative Markdown links, the
+//! documents that code comments cite as a path below `docs`, with an anchor, and the source files
+//! that documents name in backticks.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot unwrap must stop, in its helpers as well"
@@ -118,6 +119,19 @@ fn citations(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Returns the files of this repository that a line names in backticks, such as `src/lib.rs`.
+fn named_files(line: &str) -> impl Iterator<Item = &str> {
+    let spans = line.split('`').skip(1).step_by(2);
+    spans
+        .filter_map(|span| span.split_whitespace().next())
+        .filter(|word| {
+            ["src/", "tests/", "benches/", "schemas/"]
+                .iter()
+                .any(|d| word.starts_with(d))
+        })
+        .filter(|word| word.contains('.') && !word.contains(['*', '…', '<']))
+}
+
 /// Returns the links of a file. Python and shell files, and the strings of Rust files, only cite.
 fn links(path: &Path, text: &str) -> BTreeSet<Link> {
     let base = path.parent().unwrap();
@@ -133,6 +147,10 @@ fn links(path: &Path, text: &str) -> BTreeSet<Link> {
     } else {
         Vec::new()
     };
+    if is_markdown(path) {
+        let named = readable.iter().flat_map(|line| named_files(line));
+        links.extend(named.map(|file| Link::new(Path::new(""), file)));
+    }
     let targets = readable.into_iter().flat_map(markdown_targets);
     links.extend(targets.map(|target| Link::new(base, target)));
     links
@@ -274,6 +292,10 @@ fn a_broken_link_is_reported() {
     assert_eq!(report(page, "```\n[code](absent.md)\n```"), [""; 0]);
     assert_eq!(
         report(page, "[gone](../src/absent.rs)"),
+        says("src/absent.rs does not exist")
+    );
+    assert_eq!(
+        report(page, "See `src/absent.rs` and `src/lib.rs`."),
         says("src/absent.rs does not exist")
     );
     assert_eq!(
