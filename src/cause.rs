@@ -1,4 +1,4 @@
-//! Every cause that can be named: code, family, page. One table, so none can be forgotten.
+//! Every cause: code, family, page. One table, so that none can be forgotten.
 //!
 //! A cause's page is a Markdown file in `src/cause/pages/`, embedded, printed by `pullprobe causes
 //! CODE`. Its second paragraph is the cause's summary and its third the remedy, so the README's
@@ -9,30 +9,30 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A family of causes. It decides the exit code.
+/// A family of causes, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
-    /// A name does not resolve, or to the wrong place.
+    /// A name does not resolve, or resolves to the wrong address.
     Resolve,
     /// The path is silent, refused or reset.
     Network,
     /// TLS.
     Tls,
-    /// None, expired, wrong, clock.
+    /// Missing, expired or invalid credentials; a wrong clock.
     Credentials,
-    /// A policy said no.
+    /// A policy denies the request.
     Permission,
-    /// Repository, tag, digest, platform.
+    /// Repository, tag, digest or platform.
     Image,
     /// Secret or parameter.
     Secret,
     /// Log group.
     Logs,
-    /// EFS, environment file, disk.
+    /// EFS, environment file or disk.
     Storage,
-    /// Rate limit.
+    /// Rate limit or throttling.
     Limit,
     /// Network interface, addresses, capacity, role assumption.
     Placement,
@@ -41,7 +41,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The process exit code of a failed run whose first finding is of this family.
+    /// Returns the exit code of a failed run whose first finding is of this family.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Resolve => 10,
@@ -59,7 +59,7 @@ impl Family {
         }
     }
 
-    /// The name in reports.
+    /// Returns the name in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Resolve => "resolve",
@@ -89,7 +89,7 @@ macro_rules! causes {
         /// What is wrong.
         ///
         /// Declared in ranking order: how common a cause is among those that the same evidence
-        /// allows (what users reported: a missing endpoint before a security group, a security
+        /// supports (from user reports: a missing endpoint before a security group, a security
         /// group before a network ACL, a stale name last).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -105,17 +105,17 @@ macro_rules! causes {
             /// Every cause.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The kebab-case code.
+            /// Returns the kebab-case code.
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code),+ }
             }
 
-            /// Its family.
+            /// Returns the family.
             pub const fn family(self) -> Family {
                 match self { $(Self::$variant => Family::$family),+ }
             }
 
-            /// The whole page, Markdown.
+            /// Returns the whole page, in Markdown.
             pub const fn page(self) -> &'static str {
                 match self { $(Self::$variant => include_str!(concat!("cause/pages/", $code, ".md"))),+ }
             }
@@ -203,18 +203,18 @@ causes! {
 }
 
 impl Cause {
-    /// One line: what is wrong, for a reader who knows no AWS networking.
+    /// Returns one sentence on what is wrong, which also reads after "because".
     pub fn summary(self) -> &'static str {
         paragraph(self.page(), 1)
     }
 
-    /// One line: what to change.
+    /// Returns one sentence on what to change.
     pub fn remedy(self) -> &'static str {
         let line = paragraph(self.page(), 2);
         line.strip_prefix("Remedy: ").unwrap_or(line)
     }
 
-    /// What the rule rests on: `lab-proven`, `message-corpus` or `AWS documentation only`.
+    /// Returns what the rule rests on: `lab-proven`, `message-corpus` or `AWS documentation only`.
     pub fn rests_on(self) -> &'static str {
         let section = self
             .page()
@@ -245,7 +245,7 @@ impl FromStr for Cause {
             .find(|cause| cause.code() == code)
             .ok_or_else(|| {
                 format!(
-                    "there is no cause {code:?}: `pullprobe causes` lists the {} that there are",
+                    "unknown cause {code:?}; `pullprobe causes` lists all {}",
                     Self::ALL.len()
                 )
             })

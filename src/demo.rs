@@ -33,7 +33,7 @@ use std::time::Duration;
 use crate::plan::{Expect, Plan, PlanInput};
 use crate::probe::ObservationLog;
 use crate::report::Report;
-use crate::run::{self, Environment, Options};
+use crate::run::{self, Environment, RunOptions};
 use crate::vantage;
 pub use fault::Fault;
 use scenario::Scenario;
@@ -103,11 +103,11 @@ fn plan(expect_private: bool) -> Result<Plan, String> {
     Plan::new(wanted, scenario::REGION.parse()?)
 }
 
-async fn options(world: &World, plan: Plan) -> Options {
+async fn options(world: &World, plan: Plan) -> RunOptions {
     let variables = world.variables.clone();
     let environment: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
-    let credentials = run::begin_credentials(&environment);
-    Options {
+    let credentials = run::spawn_credentials(&environment);
+    RunOptions {
         plan,
         metadata: vantage::discover(&|name: &str| environment(name)).await,
         resolvers: vec![world.resolver],
@@ -117,7 +117,7 @@ async fn options(world: &World, plan: Plan) -> Options {
         deadline: DEADLINE,
         run_id: "demo".into(),
         labels: BTreeMap::new(),
-        sight: ObservationLog::default(),
+        observation_log: ObservationLog::default(),
     }
 }
 

@@ -1,8 +1,8 @@
-//! Infers causes from what was seen. Pure: no I/O, no clock, no environment.
+//! Infers causes from observations. Pure: no I/O, no clock, no environment.
 //!
-//! Each rule is a function whose comment is its argument, listed once in `RULES`. What the evidence
-//! cannot separate is all listed, most common first, none of it certain; what it excludes is in
-//! `ruled_out` with the proof.
+//! Each rule is a function whose comment is its argument, listed once in `RULES`. Causes that the
+//! evidence cannot separate are all listed, most common first, none certain; causes that it
+//! excludes are in `ruled_out` with the proof.
 
 mod path;
 mod reference;
@@ -22,14 +22,14 @@ use crate::cause::{Cause, Family};
 use crate::evidence::{Evidence, ids};
 use crate::observation::{Dependency, Observation, ObservationId, TargetKey};
 
-pub(crate) use service_errors::named as denied_by;
+pub(crate) use service_errors::denying_cause;
 
 /// How sure a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Confidence {
-    /// Packets alone cannot tell it from its neighbours in the list.
+    /// Packets alone cannot distinguish it from its neighbours in the list.
     Possible,
     /// Another cause would need an odd set-up.
     Likely,
@@ -46,13 +46,13 @@ pub struct Finding<Proof = ObservationId> {
     pub cause: Cause,
     /// Its family.
     pub family: Family,
-    /// Whose way it is in; the first of several.
+    /// The first dependency that it affects.
     pub dependency: Dependency,
-    /// How sure.
+    /// How certain it is.
     pub confidence: Confidence,
     /// Whether the task would not start.
     pub blocking: bool,
-    /// One sentence: what is wrong here.
+    /// One sentence: what is wrong, and at which host.
     pub summary: String,
     /// What to change.
     pub remedy: String,
@@ -73,14 +73,14 @@ pub struct RuledOut {
 /// What was inferred.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Ranked: what stops the task first, then how sure, then how much it explains, then how
-    /// common.
+    /// Ranked: blocking findings first, then by confidence, by how many observations they explain,
+    /// and by how common the cause is.
     pub findings: Vec<Finding>,
-    /// What it is not.
+    /// Causes that the evidence excludes.
     pub ruled_out: Vec<RuledOut>,
 }
 
-/// A rule reads evidence and says what it allows.
+/// A rule returns the findings that the evidence supports.
 type Rule = fn(Evidence<'_>) -> Vec<Finding>;
 
 /// Every rule.
@@ -96,7 +96,7 @@ const RULES: &[Rule] = &[
     path::endpoint_security_group,
     path::task_security_group_egress,
     path::network_acl,
-    path::stale_name,
+    path::stale_record,
     path::endpoint_address_unreachable,
     path::refused,
     path::reset,
@@ -107,7 +107,7 @@ const RULES: &[Rule] = &[
     tls::wrong_name,
     tls::outside_validity,
     tls::stalled,
-    tls::answers_as_somebody_else,
+    tls::not_the_service,
     service_errors::credentials,
     service_errors::clock_skew,
     service_errors::denied,
@@ -123,10 +123,10 @@ const RULES: &[Rule] = &[
 pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     let evidence = Evidence::new(observations);
     let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(evidence)).collect();
-    unite_clock_skews(&mut findings);
+    merge_clock_skews(&mut findings);
     for finding in findings
         .iter_mut()
-        .filter(|finding| concerns_only_what_can_wait(evidence, finding))
+        .filter(|finding| concerns_only_optional_dependencies(evidence, finding))
     {
         finding.blocking = false;
     }
@@ -152,8 +152,8 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     }
 }
 
-/// Whether it rests on nothing but dependencies without which a task starts.
-fn concerns_only_what_can_wait(ev: Evidence<'_>, finding: &Finding) -> bool {
+/// Whether a finding rests only on dependencies without which a task starts.
+fn concerns_only_optional_dependencies(ev: Evidence<'_>, finding: &Finding) -> bool {
     let because = |id: &ObservationId| ev.all().find(|seen| &seen.id == id);
     finding
         .because
@@ -162,49 +162,48 @@ fn concerns_only_what_can_wait(ev: Evidence<'_>, finding: &Finding) -> bool {
         .all(|seen| seen.dependency.starts_without())
 }
 
-/// A machine has one clock: what signatures, certificates and dates say of it is one finding, as
-/// sure as the surest.
-fn unite_clock_skews(findings: &mut Vec<Finding>) {
+/// Merges the clock findings: a machine has one clock, and what signatures, certificates and dates
+/// show of it is one finding, as certain as the most certain.
+fn merge_clock_skews(findings: &mut Vec<Finding>) {
     let (mut skews, others): (Vec<_>, Vec<_>) = findings
         .drain(..)
         .partition(|f| f.cause == Cause::ClockSkew);
     skews.sort_by_key(|finding| Reverse(finding.confidence));
     *findings = others;
-    findings.extend(skews.into_iter().reduce(|mut surest, other| {
-        surest.blocking |= other.blocking;
-        surest.because.extend(
+    findings.extend(skews.into_iter().reduce(|mut strongest, other| {
+        strongest.blocking |= other.blocking;
+        strongest.because.extend(
             other
                 .because
                 .into_iter()
-                .filter(|id| !surest.because.contains(id))
+                .filter(|id| !strongest.because.contains(id))
                 .collect::<Vec<_>>(),
         );
-        surest
+        strongest
     }));
 }
 
-/// Whether `other` is only a consequence of `root`: a finding that rests on nothing that `root`
-/// does not explain as well.
+/// Whether `other` is only a consequence of `root`: `root` explains every target that `other` rests
+/// on.
 fn masks(root: &Finding, other: &Finding) -> bool {
     let consequences: &[Cause] = match root.cause {
-        // A clock that is off makes good signatures look bad, and keys that are still good look old
-        // to whoever holds them against it. A service that calls a token expired does so by its own
-        // clock, and a certificate a year past its time is so by any.
+        // A wrong clock makes valid signatures look invalid, and valid keys look expired where this
+        // machine compares them with it. A service that calls a token expired does so by its own
+        // clock, and a certificate that expired a year ago is expired by any.
         Cause::ClockSkew if other.dependency == Dependency::Credentials => {
             &[Cause::CredentialsExpired]
         }
         Cause::ClockSkew => &[Cause::CredentialsInvalid],
-        // The endpoint that is not there is why the answer is public.
+        // The missing endpoint is why the answer is public.
         Cause::InterfaceEndpointMissing | Cause::NoEgressRoute => {
             &[Cause::PublicAnswerWherePrivateExpected]
         }
-        // Losing large packets is why nothing came, unless small ones did not help either.
+        // The loss of large packets is why no answer came, unless small ones did not help either.
         Cause::MtuBlackHole if root.confidence == Confidence::Certain => {
             &[Cause::ServiceUnresponsive, Cause::TlsStalled]
         }
-        // Connections that a filter lets through only from some ports fail later as well, at
-        // whatever comes first, and now and then with the one size of segments and not with the
-        // other.
+        // Connections that a filter lets through only from some ports also fail later, in whichever
+        // phase comes first, and sometimes with one segment size and not with the other.
         Cause::NetworkAcl if root.confidence == Confidence::Certain => {
             &[Cause::ServiceUnresponsive, Cause::TlsStalled]
         }
@@ -215,8 +214,8 @@ fn masks(root: &Finding, other: &Finding) -> bool {
         ],
         _ => &[],
     };
-    // A public answer is a fact, and so always certain; whether it is a consequence is the root's
-    // to say.
+    // A public answer is a fact and thus always certain; whether it is a consequence depends on the
+    // root's confidence.
     let fact = other.cause == Cause::PublicAnswerWherePrivateExpected;
     let weight = if fact {
         Confidence::Likely
@@ -247,7 +246,8 @@ impl<Proof> Finding<Proof> {
 }
 
 impl Finding {
-    /// A finding about what these observations show, in the words of the cause's page.
+    /// Makes a finding that rests on these observations, with summary and remedy from the cause's
+    /// page; `None` without observations.
     fn new<'a>(
         cause: Cause,
         confidence: Confidence,
@@ -260,13 +260,13 @@ impl Finding {
             dependency: first.dependency,
             confidence,
             blocking: true,
-            summary: about(cause, because.clone()),
+            summary: summary(cause, because.clone()),
             remedy: cause.remedy().to_owned(),
             because: ids(because),
         })
     }
 
-    /// The same, resting on these as well.
+    /// Returns the finding, resting on these observations as well.
     fn and<'a>(mut self, also: impl IntoIterator<Item = &'a Observation>) -> Self {
         for id in ids(also) {
             if !self.because.contains(&id) {
@@ -276,34 +276,37 @@ impl Finding {
         self
     }
 
-    /// The same, and the task starts all the same.
+    /// Returns the finding as one that does not keep the task from starting.
     fn not_blocking(mut self) -> Self {
         self.blocking = false;
         self
     }
 
-    /// The same, with the service's or the probe's own words.
-    fn saying(mut self, words: &str) -> Self {
-        if !words.is_empty() {
-            self.summary = format!("{} ({words})", self.summary.trim_end_matches('.'));
+    /// Returns the finding with `detail`, such as the service's message, added to the summary.
+    fn with_detail(mut self, detail: &str) -> Self {
+        if !detail.is_empty() {
+            self.summary = match self.summary.strip_suffix(')') {
+                Some(with_host) => format!("{with_host}; {detail})"),
+                None => format!("{} ({detail})", self.summary.trim_end_matches('.')),
+            };
         }
         self
     }
 }
 
-/// The cause's own sentence, and whom it concerns here.
-fn about<'a>(cause: Cause, because: impl IntoIterator<Item = &'a Observation>) -> String {
+/// Returns the cause's summary with the hosts that it affects here, in parentheses.
+fn summary<'a>(cause: Cause, because: impl IntoIterator<Item = &'a Observation>) -> String {
     let mut hosts: Vec<&str> = Vec::new();
     for observation in because {
         if !observation.host.is_empty() && !hosts.contains(&observation.host.as_str()) {
             hosts.push(&observation.host);
         }
     }
-    let whom = match hosts.as_slice() {
+    let affected = match hosts.as_slice() {
         [] => return cause.summary().to_owned(),
         [one] => (*one).to_owned(),
         [one, two] => format!("{one} and {two}"),
         [one, rest @ ..] => format!("{one} and {} more", rest.len()),
     };
-    format!("{}: {whom}", cause.summary().trim_end_matches('.'))
+    format!("{} ({affected})", cause.summary().trim_end_matches('.'))
 }

@@ -1,39 +1,43 @@
-//! The vocabulary: what was looked at, what was seen. A leaf: it imports nothing of ours.
+//! The vocabulary: dependency, phase, outcome, failure, observation. A leaf: it imports nothing of
+//! this crate.
 //!
-//! An [`Observation`] is one phase of one target at one address, with everything a rule may want to
-//! ask about it. [`crate::diagnose`] needs nothing else, so an old report can be diagnosed again by
-//! a newer binary.
+//! An [`Observation`] is one phase of one target at one address, with all the evidence that rules
+//! need. [`crate::diagnose`] needs nothing else, so a newer binary can diagnose an old report
+//! again.
 
+mod certificate;
+mod connection;
 mod id;
-mod seen;
+mod lookup;
+mod response;
 
 use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use certificate::Certificate;
+pub use connection::{Scope, SourcePorts};
 pub use id::{InvalidObservationId, ObservationId, TargetKey};
-pub use seen::{
-    Answer, Certificate, Denial, Lookup, LookupResult, PolicyKind, Purpose, RateLimit, Scope,
-    SourcePorts, Witness,
-};
+pub use lookup::{Lookup, LookupResult, Purpose};
+pub use response::{Answer, Denial, PolicyKind, RateLimit};
 
-/// What a target is to the task that is about to start.
+/// What a task's launch depends on. AWS calls these task launch dependencies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Dependency {
-    /// The container credentials endpoint, or the environment's keys.
+    /// The container credentials endpoint, or access keys in the environment.
     Credentials,
     /// The task metadata endpoint, version 4.
     Metadata,
-    /// `api.ecr.<region>`: hands out the registry token.
+    /// `api.ecr.<region>`: issues the registry token.
     #[serde(rename = "ecr.api")]
     EcrApi,
     /// `<account>.dkr.ecr.<region>`: manifests, and redirects to layers.
     #[serde(rename = "ecr.dkr")]
     EcrDkr,
-    /// The layer bucket.
+    /// Amazon S3, where ECR stores image layers.
     S3,
     /// CloudWatch Logs.
     Logs,
@@ -48,21 +52,21 @@ pub enum Dependency {
     Efs,
     /// The S3 bucket of an environment file.
     EnvironmentFile,
-    /// The HTTP event collector that the splunk log driver writes to.
+    /// The HTTP Event Collector that the splunk log driver writes to.
     Splunk,
-    /// What the log router of the awsfirelens log driver writes to.
+    /// A destination of the log router (the awsfirelens log driver).
     LogRouter,
-    /// The channel of ECS Exec.
+    /// The Systems Manager message channel of ECS Exec.
     #[serde(rename = "ssmmessages")]
     SsmMessages,
-    /// Where the Service Connect proxy gets its configuration.
+    /// The endpoint from which the Service Connect proxy gets its configuration.
     ServiceConnect,
-    /// This machine's clock against those of the services.
+    /// This machine's clock, compared with those of the services.
     Clock,
 }
 
 impl Dependency {
-    /// Every dependency, in the order in which ECS meets them.
+    /// Every dependency, in the order of a task's start.
     pub const ALL: [Self; 16] = [
         Self::Credentials,
         Self::Metadata,
@@ -104,8 +108,30 @@ impl Dependency {
         }
     }
 
-    /// Whether AWS offers an interface endpoint that the puller would use for it. Amazon S3 has one
-    /// as well, but image layers reach S3 through a gateway endpoint (facts: ecs-start, section 7).
+    /// Returns the service's name for a sentence.
+    pub const fn service(self) -> &'static str {
+        match self {
+            Self::Credentials => "the credentials endpoint",
+            Self::Metadata => "the task metadata endpoint",
+            Self::EcrApi => "the Amazon ECR API",
+            Self::EcrDkr => "the Amazon ECR registry",
+            Self::S3 => "Amazon S3",
+            Self::Logs => "CloudWatch Logs",
+            Self::SecretsManager => "Secrets Manager",
+            Self::Ssm => "Parameter Store",
+            Self::Registry => "the registry",
+            Self::Efs => "the EFS file system",
+            Self::EnvironmentFile => "the environment file's S3 bucket",
+            Self::Splunk => "the Splunk collector",
+            Self::LogRouter => "the log router's destination",
+            Self::SsmMessages => "the ECS Exec channel",
+            Self::ServiceConnect => "the Service Connect endpoint",
+            Self::Clock => "the clock",
+        }
+    }
+
+    /// Whether AWS offers an interface VPC endpoint that the puller would use. Amazon S3 has one as
+    /// well, but image layers reach S3 through a gateway endpoint (docs/facts/ecs-start.md#7).
     pub const fn has_interface_endpoint(self) -> bool {
         matches!(
             self,
@@ -118,9 +144,9 @@ impl Dependency {
         )
     }
 
-    /// Whether a task starts without it: a log router retries, a session fails when somebody asks
-    /// for one, and how long the Service Connect proxy waits AWS does not say. The splunk driver,
-    /// in contrast, tests its collector first.
+    /// Whether a task starts without it: a log router retries, an ECS Exec session fails only when
+    /// opened, and AWS does not document how long the Service Connect proxy waits. The splunk log
+    /// driver, in contrast, checks its collector first.
     pub const fn starts_without(self) -> bool {
         matches!(
             self,
@@ -135,30 +161,30 @@ impl fmt::Display for Dependency {
     }
 }
 
-/// A rung of the ladder. Each needs the one before it.
+/// A phase of a target's check. Each needs the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Name to addresses.
+    /// DNS lookup.
     Resolve,
-    /// TCP.
+    /// TCP connection.
     Connect,
-    /// TLS.
+    /// TLS handshake.
     Handshake,
     /// `GetAuthorizationToken`.
     Authorize,
-    /// The image's manifest, down to the platform's own.
+    /// The image's manifest, through the index to that of the platform.
     Manifest,
     /// The registry's redirect for a config or layer.
     Blob,
-    /// Bytes, from where the redirect points.
+    /// Bytes from where the redirect points.
     Fetch,
     /// `CreateLogStream` and `PutLogEvents`.
     Write,
     /// `GetSecretValue`, `GetParameters`; the credentials and metadata endpoints; the clock.
     Read,
-    /// NFS answers.
+    /// An NFS call to the file system.
     Mount,
 }
 
@@ -198,7 +224,7 @@ impl Phase {
         Self::ALL.into_iter().find(|phase| phase.name() == name)
     }
 
-    /// Whether this phase is an exchange with a service that is already connected.
+    /// Whether this phase is an exchange over an established connection.
     pub const fn is_exchange(self) -> bool {
         !matches!(self, Self::Resolve | Self::Connect | Self::Handshake)
     }
@@ -215,46 +241,47 @@ impl fmt::Display for Phase {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It works.
+    /// The phase works.
     Passed,
-    /// It was tried and does not.
+    /// The phase was tried and failed.
     Failed {
-        /// In which way.
+        /// How it failed.
         failure: Failure,
     },
-    /// Something before it failed, so it was never tried.
+    /// An earlier phase failed, so this one was not tried.
     NotReached {
-        /// The id of the observation that stood in the way, or what ended the run.
+        /// The ID of the failed observation, or what ended the run.
         blocked_by: String,
     },
-    /// It was left out, or cannot be tried from here.
+    /// The phase was left out, or cannot be tried from here.
     NotChecked {
-        /// The reason, for a person.
+        /// The reason, in words.
         why: String,
     },
 }
 
-/// How a target failed. Data, not an error: it deliberately does not implement `std::error::Error`,
-/// so that a failing target cannot slip into a `?` chain meant for a failing tool.
+/// How a phase failed. Data, not an error: it deliberately does not implement
+/// `std::error::Error`, so that a failing target cannot slip into a `?` chain meant for a failing
+/// tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Failure {
-    /// Silence until the deadline.
+    /// No answer until the deadline.
     TimedOut,
     /// RST in answer to SYN, or ICMP port unreachable.
     Refused,
     /// The established connection was reset or closed before an answer.
     Reset,
-    /// ICMP said the host or network cannot be reached, or the kernel has no route.
+    /// ICMP reported host or network unreachable, or the kernel has no route.
     Unreachable,
     /// NXDOMAIN.
     NoSuchName,
     /// NODATA: the name exists without an address.
     NoAddress,
-    /// SERVFAIL, FORMERR or an answer that is no DNS.
+    /// SERVFAIL, FORMERR or an answer that is not DNS.
     ServerFailure,
-    /// The resolver answered REFUSED.
+    /// REFUSED.
     QueryRefused,
     /// The certificate's issuer is not among the puller's roots.
     UnknownIssuer,
@@ -264,40 +291,77 @@ pub enum Failure {
     ExpiredCertificate,
     /// Before `notBefore`.
     NotYetValidCertificate,
-    /// TLS, and not one that could be agreed on.
+    /// The peer and the puller agree on no TLS version or cipher suite.
     HandshakeRefused,
-    /// It began and then nothing more came.
+    /// The exchange began, and then no more data came.
     Stalled,
-    /// It works too slowly to be waited for.
+    /// Works, but too slowly for the puller's deadline.
     TooSlow,
-    /// A policy said no.
+    /// A policy denied the request.
     Denied,
-    /// The service does not know this credential, or wants one.
+    /// The service does not accept the credential, or requires one.
     Unauthenticated,
-    /// The thing asked for does not exist.
+    /// The requested resource does not exist.
     NotFound,
     /// The signature does not match.
     InvalidSignature,
-    /// The request's time is outside what the service accepts.
+    /// The request's timestamp is outside what the service accepts.
     ClockSkewed,
-    /// The credentials are past their time.
+    /// The credentials have expired.
     ExpiredToken,
     /// There are no credentials.
     NoCredentials,
-    /// Rate limit.
+    /// The rate limit was exceeded.
     Throttled,
-    /// The image exists, for other platforms.
+    /// The image exists for other platforms only.
     WrongPlatform,
-    /// The bytes are not those that the digest promises.
+    /// The content does not match its digest.
     WrongDigest,
-    /// It exists and does not have the asked form.
+    /// The value exists and does not have the required form.
     WrongForm,
-    /// The service says that it is broken (5xx).
+    /// The service reports a server error (5xx).
     ServiceFailure,
-    /// Larger than anything legitimate.
+    /// The answer is larger than any legitimate one.
     TooLarge,
     /// None of the above; `detail` has it.
     UnexpectedAnswer,
+}
+
+impl Failure {
+    /// Returns the predicate of a sentence about the failed step.
+    pub const fn predicate(self) -> &'static str {
+        match self {
+            Self::TimedOut => "timed out",
+            Self::Refused => "was refused",
+            Self::Reset => "was reset",
+            Self::Unreachable => "failed with no route to the host",
+            Self::NoSuchName => "returned NXDOMAIN",
+            Self::NoAddress => "returned no address",
+            Self::ServerFailure => "returned SERVFAIL",
+            Self::QueryRefused => "returned REFUSED",
+            Self::UnknownIssuer => "failed on an untrusted certificate",
+            Self::WrongName => "failed on a certificate for another name",
+            Self::ExpiredCertificate => "failed on an expired certificate",
+            Self::NotYetValidCertificate => "failed on a certificate that is not valid yet",
+            Self::Stalled => "stalled",
+            Self::TooSlow => "was too slow",
+            Self::Denied => "was denied",
+            Self::Unauthenticated => "failed authentication",
+            Self::NotFound => "returned not found",
+            Self::InvalidSignature => "failed on the request's signature",
+            Self::ClockSkewed => "failed on the request's timestamp",
+            Self::ExpiredToken => "failed on expired credentials",
+            Self::NoCredentials => "returned no credentials",
+            Self::Throttled => "was throttled",
+            Self::WrongPlatform => "found no image for this platform",
+            Self::WrongDigest => "returned content with another digest",
+            Self::WrongForm => "returned a value of the wrong form",
+            Self::ServiceFailure => "returned a server error",
+            Self::TooLarge => "returned too much data",
+            Self::UnexpectedAnswer => "returned an unexpected answer",
+            Self::HandshakeRefused => "failed",
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -311,72 +375,73 @@ impl fmt::Display for Failure {
     }
 }
 
-/// One phase of one target: the fact that rules reason about.
+/// One phase of one target: the facts that rules reason about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Observation {
     /// `<target>/<phase>[/<peer or subject>]`, unique in a report.
     pub id: ObservationId,
-    /// What the target is to the task.
+    /// What the task needs the target for.
     pub dependency: Dependency,
-    /// The name that was asked for; empty for dependencies without one.
+    /// Host name; empty for dependencies without one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host: String,
-    /// The address that was dialled.
+    /// The address that was connected to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<SocketAddr>,
-    /// Where that address lies.
+    /// Where that address is, seen from the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// Who owns a public address, by AWS's published ranges; `null` where they do not say.
+    /// Owner of a public address by AWS's published ranges; `null` where no range contains it.
     pub owner: Option<String>,
     /// The image, digest, log group or secret that the phase is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// The rung.
+    /// The phase.
     pub phase: Phase,
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
-    /// One line for a person.
+    /// One line of explanation.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
     /// How long the phase took.
     pub elapsed_ms: u64,
-    /// How often it was tried.
+    /// How often the phase was tried.
     pub attempts: u32,
-    /// What would have been right, where something else was presented.
+    /// What was expected, where something else was presented.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expected: Vec<String>,
     /// What was presented instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub presented: Vec<String>,
-    /// `resolve`: each question and its answer.
+    /// `resolve`: each query and its answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lookups: Vec<Lookup>,
-    /// `connect`: what a spread of source ports showed.
+    /// `connect`: results from a spread of source ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_ports: Option<SourcePorts>,
     /// `handshake`: the presented chain, leaf first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<Certificate>,
-    /// Set when segments of at most [`SMALL_MSS`] bytes were used, after a stall here or earlier at
-    /// this target: whether that worked.
+    /// Whether segments of at most [`SMALL_MSS`] bytes got through, where they were used after a
+    /// stall of this target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub small_segments_pass: Option<bool>,
-    /// What the service answered.
+    /// The service's answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
-    /// The redirect named another host, so what happens to this one does not matter to the task.
+    /// The host that the registry redirects to instead, so that this one does not matter to the
+    /// task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<String>,
-    /// Who saw it, where it was not the probe.
+    /// Who saw it, if not the probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
 }
 
-/// `presented` of a registry's refusal where no login was presented; else it names the secret that
-/// the login is from.
+/// `presented` of a registry's refusal where no login was presented; otherwise it names the
+/// secret that holds the login.
 pub const NO_LOGIN: &str = "no login";
 
 /// Segment size of the second try after a stall, bytes. 1,200 of payload fit every path that IPv6
@@ -412,7 +477,7 @@ impl Observation {
         }
     }
 
-    /// Whether the phase works.
+    /// Whether the phase passed.
     pub fn passed(&self) -> bool {
         self.outcome == Outcome::Passed
     }
@@ -429,4 +494,13 @@ impl Observation {
     pub fn target(&self) -> &TargetKey {
         &self.id.target
     }
+}
+
+/// The source of an observation that the probe did not make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Witness {
+    /// Amazon ECS: a stopped task's reason, a container's exit code.
+    Ecs,
 }

@@ -1,4 +1,4 @@
-//! The report, `pullprobe/report/v1`: what was seen, what it means, and the metrics that alarms
+//! The report, `pullprobe/report/v1`: observations, findings, verdict, and the metrics that alarms
 //! watch.
 
 use std::collections::BTreeMap;
@@ -13,70 +13,70 @@ use crate::observation::{Observation, ObservationId, Outcome, Phase};
 use crate::vantage::Vantage;
 use crate::verdict::{Status, Verdict};
 
-/// The name of the report's form.
+/// Name of the report's schema.
 pub const SCHEMA: &str = "pullprobe/report/v1";
 
-/// One run, complete.
+/// The report of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// Always [`SCHEMA`].
     pub schema: String,
-    /// Which run.
+    /// The run.
     pub run: Run,
-    /// From where.
+    /// Where the probe ran.
     pub vantage: Vantage,
-    /// As whom; `null` without credentials.
+    /// Identity that the probe used; `null` without credentials.
     pub identity: Option<Identity>,
-    /// What it comes to.
+    /// Whether the task would start, and why not.
     pub verdict: Verdict,
     /// Causes, ranked.
     pub findings: Vec<Finding>,
-    /// What it is not.
+    /// Causes that the evidence excludes.
     pub ruled_out: Vec<RuledOut>,
-    /// What was seen, by target and phase.
+    /// Observations, by target and phase.
     pub observations: Vec<Observation>,
-    /// What was asked: a `pullprobe/plan/v1`.
+    /// What was checked: a `pullprobe/plan/v1`.
     pub plan: Value,
     /// Whether the report reached CloudWatch Logs.
     pub delivery: Delivery,
-    /// CloudWatch embedded metric format: what the members below are.
+    /// CloudWatch embedded metric format: the definition of the metrics below.
     #[serde(rename = "_aws")]
     pub aws: Value,
-    /// Metrics and their dimensions, as members of the root, where the format wants them.
+    /// Metrics and their dimensions, as members of the root, where the format requires them.
     #[serde(flatten)]
     pub metrics: BTreeMap<String, Value>,
 }
 
-/// Which run.
+/// Identifies a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
     /// `--run-id`, or generated.
     pub id: String,
-    /// The binary's version.
+    /// Version of pullprobe.
     pub version: String,
     /// RFC 3339, UTC.
     pub started_at: String,
-    /// From the start to the verdict.
+    /// Time from the start to the verdict, milliseconds.
     pub elapsed_ms: u64,
     /// `--label`s.
     pub labels: BTreeMap<String, String>,
-    /// Date of the table that address owners come from.
+    /// Date of the table of AWS's published address ranges.
     pub address_ranges: String,
-    /// Set when a bug of ours left something out.
+    /// Set if a bug in pullprobe ended the run early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub internal_error: Option<String>,
-    /// Set when evidence was left out so that the report fits one log event.
+    /// Set if evidence was left out so that the report fits one log event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shortened: Option<String>,
 }
 
-/// As whom the run asked.
+/// Identity that the probe used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Identity {
-    /// The role, where the credentials name it.
+    /// ARN of the role, where the credentials name it.
     pub role_arn: Option<String>,
     /// Where the credentials came from.
     #[cfg_attr(test, schemars(with = "String"))]
@@ -89,31 +89,32 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Delivery {
-    /// How it went.
+    /// Whether the report was delivered.
     pub logs: Logs,
-    /// Log group and stream, or what stood in the way.
+    /// Log group and stream, or the reason for the failure.
     pub detail: String,
 }
 
-/// How the delivery to CloudWatch Logs went.
+/// Result of the delivery to CloudWatch Logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Logs {
-    /// It is there.
+    /// CloudWatch Logs accepted the report.
     Delivered,
-    /// It is not.
+    /// The report could not be written.
     Failed,
     /// No log group was given.
     NotAsked,
 }
 
-/// CloudWatch Logs takes events of 256 KiB, 26 bytes of which it counts for itself (API reference,
-/// PutLogEvents). The rest is room for the delivery's detail, which is written last.
-const LONGEST: usize = 256 * 1024 - 4 * 1024;
+/// Bytes of a report. CloudWatch Logs accepts events of 256 KiB, of which it counts 26 bytes as
+/// overhead (API reference, PutLogEvents); the rest of the difference is room for the delivery's
+/// detail, which is written last.
+const MAX_REPORT_SIZE: usize = 256 * 1024 - 4 * 1024;
 
 impl Report {
-    /// A report with its verdict. `diagnosis` is that of `observations`.
+    /// Makes a report and its verdict. `diagnosis` is that of `observations`.
     pub fn new(
         run: Run,
         vantage: Vantage,
@@ -133,7 +134,7 @@ impl Report {
         )
     }
 
-    /// A report whose verdict is known otherwise, such as from the probe's exit code.
+    /// Makes a report whose verdict is known otherwise, such as from the probe's exit code.
     pub fn with_verdict(
         run: Run,
         vantage: Vantage,
@@ -170,17 +171,17 @@ impl Report {
         report
     }
 
-    /// The report as one line.
+    /// Returns the report as one line of JSON.
     pub fn line(&self) -> String {
         serde_json::to_string(self)
             .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"))
     }
 
-    /// Leaves out evidence until the report fits one log event: first of what passed, then of
-    /// everything, then whole observations, those that findings rest on last.
+    /// Leaves out evidence until the report fits one log event: first that of passed phases, then
+    /// all, then whole observations, those that findings rest on last.
     fn fit(&mut self) {
         let steps: [(&str, Shorten); 3] = [
-            ("evidence of what passed", |report| {
+            ("evidence of passed phases", |report| {
                 report
                     .observations
                     .iter_mut()
@@ -190,10 +191,10 @@ impl Report {
             ("evidence", |report| {
                 report.observations.iter_mut().for_each(strip)
             }),
-            ("observations", keep_the_gist),
+            ("observations", keep_cited_observations),
         ];
         for (what, shorten) in steps {
-            if self.line().len() <= LONGEST {
+            if self.line().len() <= MAX_REPORT_SIZE {
                 return;
             }
             self.run.shortened = Some(format!("{what} left out to fit one log event"));
@@ -202,26 +203,26 @@ impl Report {
     }
 }
 
-/// Observations kept in a report that would not fit otherwise: a hundred layers twice, and the
-/// ladders. Stripped, one is below 600 bytes.
-const GIST: usize = 300;
+/// Observations kept in a report that would not fit otherwise: two for each of 100 layers, and
+/// those of every target. Without evidence, one takes less than 600 bytes.
+const MAX_SHORTENED_OBSERVATIONS: usize = 300;
 
-/// Findings kept, and proofs of each.
-const GIST_OF_FINDINGS: (usize, usize) = (20, 10);
+/// Findings kept in such a report, and proofs of each.
+const MAX_SHORTENED_FINDINGS: usize = 20;
+const MAX_SHORTENED_PROOFS: usize = 10;
 
-fn keep_the_gist(report: &mut Report) {
-    let (findings, proofs) = GIST_OF_FINDINGS;
-    report.findings.truncate(findings);
+fn keep_cited_observations(report: &mut Report) {
+    report.findings.truncate(MAX_SHORTENED_FINDINGS);
     report.ruled_out.clear();
     for finding in &mut report.findings {
-        finding.because.truncate(proofs);
+        finding.because.truncate(MAX_SHORTENED_PROOFS);
     }
     let cited: Vec<ObservationId> = report
         .findings
         .iter()
         .flat_map(|finding| finding.because.clone())
         .collect();
-    let mut room = GIST - cited.len().min(GIST);
+    let mut room = MAX_SHORTENED_OBSERVATIONS.saturating_sub(cited.len());
     report.observations.retain(|observation| {
         let keep = cited.contains(&observation.id);
         let fill = !keep && room > 0;
@@ -273,7 +274,7 @@ fn embedded_metrics(
         json!(vantage.region.clone().unwrap_or_else(|| "unknown".into())),
     );
     let mut dimensions = vec![vec!["Region"], vec!["Region", "Vantage"]];
-    // Two services can share a subnet: an alarm of one must not be about the other.
+    // Two services can share a subnet: the alarm of one must not depend on the other.
     if let Some(schedule) = run.labels.get("schedule") {
         values.insert("Schedule".into(), json!(schedule));
         dimensions.push(vec!["Region", "Schedule"]);
@@ -293,8 +294,8 @@ fn embedded_metrics(
     (directive, values)
 }
 
-/// `EcrApiConnectMs` and so on: the slowest of what passed, so that a timeout's length does not
-/// pass for a measurement.
+/// Returns `EcrApiConnectMs` and so on: the slowest passed phase, so that the length of a timeout
+/// does not count as a measurement.
 fn phase_times(observations: &[Observation]) -> BTreeMap<String, u64> {
     let mut times = BTreeMap::new();
     let measured = observations.iter().filter(|seen| {
@@ -320,7 +321,7 @@ fn camel(name: &str) -> String {
         .collect()
 }
 
-/// Leaves something out of a report.
+/// Leaves out part of a report.
 type Shorten = fn(&mut Report);
 
 /// The phases that a report's ladder shows, in order.

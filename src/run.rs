@@ -25,49 +25,52 @@ use crate::vantage::{Metadata, Vantage};
 /// Looks up an environment variable.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// What the task metadata endpoint said: nothing outside ECS.
+/// Response of the task metadata endpoint; `None` outside ECS.
 pub type TaskMetadata = Result<Option<Metadata>, crate::aws::credentials::Unavailable>;
 
-/// Everything that a run needs to be told.
-pub struct Options {
-    /// What to check.
+/// Input of a run.
+pub struct RunOptions {
+    /// The plan to carry out.
     pub plan: Plan,
-    /// What the metadata endpoint said, asked before the plan was made because the image may come
-    /// from there.
+    /// Response of the metadata endpoint, read before the plan was made because the image may come
+    /// from it.
     pub metadata: TaskMetadata,
-    /// Who is asked for names.
+    /// DNS resolvers, in order.
     pub resolvers: Vec<SocketAddr>,
-    /// What the puller trusts.
+    /// Root certificates that the puller trusts.
     pub roots: Arc<RootCertStore>,
-    /// Where credentials are found.
+    /// Looks up the variables that locate credentials.
     pub environment: Environment,
-    /// As whom to ask. Begun before the metadata is, so that an agent that hangs costs its two
-    /// seconds once.
+    /// Credentials, whose loading starts before the metadata request, so that a hanging agent costs
+    /// its two seconds once.
     pub credentials: SharedCredentials,
-    /// The whole run ends by then.
+    /// Time limit of the whole run.
     pub deadline: Duration,
-    /// Echoed in the report.
+    /// Run ID to include in the report.
     pub run_id: String,
-    /// Echoed in the report.
+    /// Labels to include in the report.
     pub labels: BTreeMap<String, String>,
-    /// Filled as the run goes on.
-    pub sight: ObservationLog,
+    /// Receives each observation as it is made.
+    pub observation_log: ObservationLog,
 }
 
-/// Kept back from the deadline for writing the report to CloudWatch Logs, which is one round trip.
-const DELIVERY: Duration = Duration::from_secs(3);
+/// Reserved at the end of the deadline for writing the report to CloudWatch Logs, which takes one
+/// round trip.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// After a signal, ECS kills the container in 30 s or less; people wait for two.
-const DELIVERY_AFTER_SIGNAL: Duration = Duration::from_millis(1_500);
+/// After a signal. ECS kills the container within 30 s, and an interactive user should not wait
+/// more than two.
+const DELIVERY_AFTER_SIGNAL_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Carries out the plan until it is done, `until` happens or the deadline is near; always returns a
-/// report, which is by then in CloudWatch Logs if it can be. Fails only if nothing could be begun.
+/// Carries out the plan until it is done, `until` completes or the deadline is near. Returns a
+/// report in every case, already written to CloudWatch Logs if possible. Fails only if the run
+/// could not start.
 pub async fn run(
-    options: Options,
+    options: RunOptions,
     until: impl Future<Output = Interruption>,
 ) -> Result<Report, String> {
     let (started, started_at) = (Instant::now(), Timestamp::now());
-    let Options {
+    let RunOptions {
         plan,
         metadata,
         resolvers,
@@ -77,7 +80,7 @@ pub async fn run(
         deadline,
         run_id,
         labels,
-        sight,
+        observation_log,
     } = options;
     let vantage = vantage_of(&metadata, &plan, &resolvers, &environment);
     let setting = ProbeContext {
@@ -99,7 +102,7 @@ pub async fn run(
             .ok()
             .and_then(|metadata| metadata.as_ref()?.clock),
     };
-    let reserve = DELIVERY.min(deadline / 4);
+    let reserve = DELIVERY_TIMEOUT.min(deadline / 4);
     let out_of_time = async {
         sleep(deadline.saturating_sub(reserve)).await;
         Interruption(format!("the deadline of {} s", deadline.as_secs_f32()))
@@ -113,7 +116,15 @@ pub async fn run(
     let Seen {
         mut observations,
         log,
-    } = probe::run(&plan, setting, roots, credentials.clone(), &sight, until).await?;
+    } = probe::run(
+        &plan,
+        setting,
+        roots,
+        credentials.clone(),
+        &observation_log,
+        until,
+    )
+    .await?;
     observations.insert(0, observe_metadata(&metadata));
     let run = Run {
         id: run_id,
@@ -131,15 +142,20 @@ pub async fn run(
     let mut report = Report::new(run, vantage, identity, observations, diagnosis, plan_json);
     let left = deadline
         .saturating_sub(started.elapsed())
-        .clamp(DELIVERY_AFTER_SIGNAL, DELIVERY);
+        .clamp(DELIVERY_AFTER_SIGNAL_TIMEOUT, DELIVERY_TIMEOUT);
     deliver(&mut report, &plan, log, left).await;
     Ok(report)
 }
 
-/// The report of a run that a bug of ours ended: what was seen until then.
-pub fn after_panic(plan: &Plan, run_id: &str, sight: &ObservationLog, error: String) -> Report {
-    let ended = Interruption("a bug of pullprobe itself".into());
-    let observations = probe::complete(plan, sight.snapshot(), None, Some(&ended));
+/// Returns the report of a run that a bug in pullprobe ended: the observations until then.
+pub fn after_panic(
+    plan: &Plan,
+    run_id: &str,
+    observation_log: &ObservationLog,
+    error: String,
+) -> Report {
+    let ended = Interruption("a bug in pullprobe".into());
+    let observations = probe::complete(plan, observation_log.snapshot(), None, Some(&ended));
     let run = Run {
         id: run_id.to_owned(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -165,16 +181,16 @@ pub fn after_panic(plan: &Plan, run_id: &str, sight: &ObservationLog, error: Str
     )
 }
 
-/// Writes the report to CloudWatch Logs. What lies there says `delivered`, because whoever reads it
-/// there has it.
+/// Writes the report to CloudWatch Logs. The copy there says `delivered`, because a reader of the
+/// log group has it.
 async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, within: Duration) {
-    let Some(wanted) = plan.logs.first() else {
+    let Some(destination) = plan.logs.first() else {
         return;
     };
     let Some(stream) = log else {
         let detail = format!(
-            "the log stream in {} could not be opened: see the observations of logs",
-            wanted.group
+            "could not open a log stream in {}: see the observations of logs",
+            destination.group
         );
         report.delivery = Delivery {
             logs: Logs::Failed,
@@ -184,10 +200,12 @@ async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, withi
     };
     report.delivery = Delivery {
         logs: Logs::Delivered,
-        detail: format!("{} {}", wanted.group, stream.name),
+        detail: format!("{} {}", destination.group, stream.name),
     };
     let written = timeout(within, stream.deliver(&report.line())).await;
-    if let Err(error) = written.unwrap_or_else(|_| Err("no answer in time".into())) {
+    if let Err(error) =
+        written.unwrap_or_else(|_| Err("CloudWatch Logs did not answer in time".into()))
+    {
         report.delivery = Delivery {
             logs: Logs::Failed,
             detail: error,
@@ -195,8 +213,8 @@ async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, withi
     }
 }
 
-/// Begins to load credentials. Requirements a Tokio runtime.
-pub fn begin_credentials(environment: &Environment) -> SharedCredentials {
+/// Starts to load credentials. Needs a Tokio runtime.
+pub fn spawn_credentials(environment: &Environment) -> SharedCredentials {
     let environment = Arc::clone(environment);
     let load = async move {
         let lookup = |name: &str| environment(name);
@@ -223,7 +241,7 @@ fn identity_of(credentials: &SharedCredentials) -> Option<Identity> {
     })
 }
 
-/// The metadata's vantage, with what can be known without it filled in.
+/// Returns the metadata's vantage, completed with what is known without it.
 fn vantage_of(
     metadata: &TaskMetadata,
     plan: &Plan,
@@ -242,7 +260,7 @@ fn vantage_of(
     vantage
         .region
         .get_or_insert_with(|| plan.region.to_string());
-    // Those that are asked, which need not be those that DHCP named.
+    // The resolvers in use, which need not be those from DHCP.
     vantage.resolvers = resolvers
         .iter()
         .map(|resolver| resolver.ip().to_string())
@@ -255,7 +273,7 @@ fn observe_metadata(metadata: &TaskMetadata) -> Observation {
         Ok(Some(_)) => (Outcome::Passed, String::new()),
         Ok(None) => {
             let why =
-                "ECS_CONTAINER_METADATA_URI_V4 is not set: this is not a task of ECS".to_owned();
+                "ECS_CONTAINER_METADATA_URI_V4 is not set: this is not an ECS task".to_owned();
             (Outcome::NotChecked { why }, String::new())
         }
         Err(unavailable) => (

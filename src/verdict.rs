@@ -6,9 +6,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnose::{Confidence, Finding};
-use crate::observation::{Dependency, Observation, ObservationId, Outcome, Phase, TargetKey};
+use crate::observation::{
+    Dependency, Failure, Observation, ObservationId, Outcome, Phase, TargetKey,
+};
 
-/// What it comes to, the best first. Whatever was not checked may fail, so it is worse than a
+/// Status of a run, best first. What was not checked may fail, so inconclusive is worse than a
 /// warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -16,7 +18,7 @@ use crate::observation::{Dependency, Observation, ObservationId, Outcome, Phase,
 pub enum Status {
     /// The task would start.
     Pass,
-    /// The task would start, and something is wrong all the same.
+    /// The task would start, but something is wrong.
     Warn,
     /// Nothing failed, but not everything planned could be checked.
     Inconclusive,
@@ -39,7 +41,7 @@ impl fmt::Display for Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
-    /// What it comes to.
+    /// Whether the task would start.
     pub status: Status,
     /// The process exits with this.
     pub exit_code: u8,
@@ -53,14 +55,15 @@ pub const INCONCLUSIVE: u8 = 3;
 pub const WARN: u8 = 4;
 
 impl Verdict {
-    /// `fail` if a planned phase that ECS needs failed, `warn` if the task would start all the
-    /// same, `inconclusive` if nothing failed but something planned was not checked, else `pass`.
+    /// Returns `fail` if a planned phase that ECS needs failed, `warn` if the task would start all
+    /// the same, `inconclusive` if nothing failed but something planned was not checked, else
+    /// `pass`.
     pub fn over(observations: &[Observation], findings: &[Finding]) -> Self {
         let rungs = Rungs::of(observations);
         let failed = rungs
             .failed()
             .find(|rung| !rung.dependency.starts_without());
-        let hindered = rungs.failed().next();
+        let optional = rungs.failed().next();
         let unchecked = rungs.unchecked().next();
         let first = findings.first();
         let (status, exit_code, summary) = match (failed, first, unchecked) {
@@ -73,27 +76,19 @@ impl Verdict {
             (Some(rung), _, _) => (
                 Status::Fail,
                 11,
-                format!(
-                    "{} failed at {}: {}",
-                    rung.dependency, rung.phase, rung.detail
-                ),
+                format!("The task would not start: {}", unexplained(rung)),
             ),
             (None, Some(first), _) => (
                 Status::Warn,
                 WARN,
-                format!("The task would start, but: {}", first.summary),
+                format!("The task would start, but {}", clause(&first.summary)),
             ),
-            (None, None, _) if hindered.is_some() => {
-                let rung = hindered.map(|rung| {
-                    format!(
-                        "{} failed at {}: {}",
-                        rung.dependency, rung.phase, rung.detail
-                    )
-                });
+            (None, None, _) if optional.is_some() => {
+                let rung = optional.map(unexplained).unwrap_or_default();
                 (
                     Status::Warn,
                     WARN,
-                    format!("The task would start, but: {}", rung.unwrap_or_default()),
+                    format!("The task would start, but {rung}"),
                 )
             }
             (None, None, Some(rung)) => {
@@ -103,8 +98,9 @@ impl Verdict {
                     _ => String::new(),
                 };
                 let text = format!(
-                    "Nothing failed, but {} was not checked for {}: {why}",
-                    rung.phase, rung.dependency
+                    "Nothing failed, but the {} of {} was not checked: {why}",
+                    rung.phase,
+                    rung.dependency.service()
                 );
                 (Status::Inconclusive, INCONCLUSIVE, text)
             }
@@ -122,22 +118,83 @@ impl Verdict {
     }
 }
 
+/// Returns what happens to the task, which step of its start fails, and why, in one sentence.
 fn sentence(first: &Finding, rung: &Observation) -> String {
-    let lead = match first.confidence {
-        Confidence::Certain => "The task would not start",
-        Confidence::Likely => "The task would not start, most likely because",
-        Confidence::Possible => "The task would not start, possibly because",
+    let because = match first.confidence {
+        Confidence::Certain => "because",
+        Confidence::Likely => "most likely because",
+        Confidence::Possible => "possibly because",
     };
     format!(
-        "{lead}: {} [{} fails at {}]",
-        first.summary.trim_end_matches('.'),
-        rung.dependency,
-        rung.phase
+        "The task would not start: {}, {because} {}.",
+        failed_step(rung),
+        clause(&first.summary)
     )
 }
 
-/// The rungs that the task needs: of several addresses of a target one is enough, of several images
-/// or layers all are needed.
+/// Returns what failed where no rule names a cause.
+fn unexplained(rung: &Observation) -> String {
+    let mut text = format!("{} ({})", failed_step(rung), rung.host);
+    if rung.host.is_empty() {
+        text = failed_step(rung);
+    }
+    if !rung.detail.is_empty() {
+        text = format!("{text}: {}", rung.detail);
+    }
+    text
+}
+
+/// Returns subject and predicate of a failed phase: `connecting to Amazon S3 timed out`.
+fn failed_step(rung: &Observation) -> String {
+    let service = rung.dependency.service();
+    let step = match (rung.phase, rung.dependency) {
+        (Phase::Resolve, _) => format!("the DNS lookup for {service}"),
+        (Phase::Connect, _) => format!("connecting to {service}"),
+        (Phase::Handshake, _) => format!("the TLS handshake with {service}"),
+        (Phase::Authorize, Dependency::EcrApi) => "GetAuthorizationToken".to_owned(),
+        (Phase::Authorize, _) => format!("the login to {service}"),
+        (Phase::Manifest, _) => format!("pulling the image manifest from {service}"),
+        (Phase::Blob, _) => format!("requesting an image layer from {service}"),
+        (Phase::Fetch, _) => format!("downloading from {service}"),
+        (Phase::Write, _) => format!("writing to {service}"),
+        (Phase::Read, _) => format!("reading from {service}"),
+        (Phase::Mount, _) => format!("mounting {service}"),
+    };
+    let outcome = rung.failure().map_or("failed", Failure::predicate);
+    format!("{step} {outcome}")
+}
+
+/// Returns a summary as a clause that can follow "because".
+fn clause(summary: &str) -> String {
+    const DETERMINERS: [&str; 16] = [
+        "The",
+        "A",
+        "An",
+        "No",
+        "This",
+        "That",
+        "These",
+        "Some",
+        "One",
+        "Every",
+        "Each",
+        "Its",
+        "Neither",
+        "Nothing",
+        "Something",
+        "There",
+    ];
+    let summary = summary.trim_end_matches('.');
+    let first = summary.split(' ').next().unwrap_or_default();
+    if DETERMINERS.contains(&first) {
+        format!("{}{}", first.to_lowercase(), &summary[first.len()..])
+    } else {
+        summary.to_owned()
+    }
+}
+
+/// The phases that the task needs: of several addresses of a target one is enough; of several
+/// images or layers all are needed.
 struct Rungs<'a>(
     BTreeMap<(Dependency, &'a TargetKey, Phase, Option<&'a ObservationId>), Vec<&'a Observation>>,
 );
@@ -174,8 +231,8 @@ impl<'a> Rungs<'a> {
     }
 }
 
-/// What ECS itself needs. The metadata endpoint and the clock are the probe's own; a bucket that
-/// the registry does not redirect to is nobody's.
+/// Whether ECS needs it. The metadata endpoint and the clock serve only the probe, and a layer
+/// bucket that the registry does not redirect to serves no one.
 fn is_needed(seen: &Observation) -> bool {
     !matches!(seen.dependency, Dependency::Metadata | Dependency::Clock)
         && seen.superseded_by.is_none()

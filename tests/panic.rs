@@ -12,7 +12,7 @@ use pullprobe::command::probe::report_panics;
 use pullprobe::plan::{Plan, PlanInput};
 use pullprobe::probe::ObservationLog;
 use pullprobe::report::Report;
-use pullprobe::run::{Environment, Options, begin_credentials};
+use pullprobe::run::{Environment, RunOptions, spawn_credentials};
 
 const CHILD: &str = "PULLPROBE_TEST_PANICS";
 
@@ -49,7 +49,7 @@ fn a_bug_is_exit_1_with_a_report() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("please report this"));
 }
 
-fn options() -> Options {
+fn options() -> RunOptions {
     let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app"
         .parse()
         .unwrap();
@@ -58,16 +58,16 @@ fn options() -> Options {
         ..PlanInput::default()
     };
     let environment: Environment = Arc::new(|_| None);
-    Options {
+    RunOptions {
         plan: Plan::new(wanted, "us-east-1".parse().unwrap()).unwrap(),
         metadata: Ok(None),
         resolvers: Vec::new(),
         roots: Arc::new(rustls::RootCertStore::empty()),
-        credentials: begin_credentials(&environment),
+        credentials: spawn_credentials(&environment),
         environment,
         deadline: Duration::from_secs(1),
         run_id: "test".into(),
         labels: BTreeMap::new(),
-        sight: ObservationLog::default(),
+        observation_log: ObservationLog::default(),
     }
 }

@@ -21,7 +21,7 @@ use crate::probe::{
 };
 use crate::render;
 use crate::report::Report;
-use crate::run::{self, Environment, Options};
+use crate::run::{self, Environment, RunOptions};
 use crate::vantage;
 
 /// Reads the flags, probes, prints the report, and returns its exit code.
@@ -41,7 +41,7 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
         let mut deadline = flags.deadline;
         let environment: Environment =
             Arc::new(|name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()));
-        let credentials = run::begin_credentials(&environment);
+        let credentials = run::spawn_credentials(&environment);
         let metadata = vantage::discover(&|name: &str| environment(name)).await;
         let plan = match (given, asked) {
             (Some(plan), _) => plan,
@@ -68,7 +68,7 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
                 plan_input::complete(wanted, &flags.wants, &metadata)?
             }
         };
-        let options = Options {
+        let options = RunOptions {
             plan,
             metadata,
             resolvers,
@@ -78,7 +78,7 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
             deadline,
             run_id: flags.run_id.clone().unwrap_or_else(generated_id),
             labels: flags.labels(),
-            sight: ObservationLog::default(),
+            observation_log: ObservationLog::default(),
         };
         report_panics(&options);
         Box::pin(run::run(options, interrupted()))
@@ -134,16 +134,16 @@ pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
 }
 
 /// From here on a bug of ours ends the process with exit code 1 and a report of what was seen.
-pub fn report_panics(options: &Options) {
-    let (plan, run_id, sight) = (
+pub fn report_panics(options: &RunOptions) {
+    let (plan, run_id, observation_log) = (
         options.plan.clone(),
         options.run_id.clone(),
-        options.sight.clone(),
+        options.observation_log.clone(),
     );
     std::panic::set_hook(Box::new(move |panic| {
         let error = format!("pullprobe itself is broken, please report this: {panic}");
         eprintln!("{error}");
-        let _ = print(&run::after_panic(&plan, &run_id, &sight, error).line());
+        let _ = print(&run::after_panic(&plan, &run_id, &observation_log, error).line());
         std::process::exit(1);
     }));
 }

@@ -9,14 +9,14 @@ use Confidence::{Certain, Likely, Possible};
 
 type Candidates = Vec<(Cause, Confidence)>;
 
-/// What a registry's "log in first" or "not you" means; none for other dependencies.
+/// Returns the candidates for a registry's 401 or 403; `None` for other dependencies.
 ///
-/// A token service that refuses a login that was presented to it leaves one reading. Whoever comes
-/// without a login is sent to get one for a private repository and for one that does not exist
-/// alike (Docker Hub, GitHub), and an account without access to a repository is told no more. A
-/// layer is served by somebody else, who was asked with a signed URL.
+/// A token service that refuses a presented login leaves one explanation. An anonymous puller gets
+/// a 401 both for a private repository and for one that does not exist (Docker Hub, GitHub), and so
+/// does an account without access to the repository. Layers come from another host, by a signed
+/// URL.
 pub(super) fn refused(seen: &Observation) -> Option<Candidates> {
-    let not_taken = match seen.failure()? {
+    let login_rejected = match seen.failure()? {
         Failure::Unauthenticated => true,
         Failure::Denied => false,
         _ => return None,
@@ -29,8 +29,10 @@ pub(super) fn refused(seen: &Observation) -> Option<Candidates> {
         .first()
         .is_some_and(|presented| presented != NO_LOGIN);
     Some(match seen.phase {
-        Phase::Authorize if with_login && not_taken => vec![(Cause::RegistryLoginFailed, Certain)],
-        Phase::Authorize | Phase::Manifest if with_login && !not_taken => {
+        Phase::Authorize if with_login && login_rejected => {
+            vec![(Cause::RegistryLoginFailed, Certain)]
+        }
+        Phase::Authorize | Phase::Manifest if with_login && !login_rejected => {
             vec![
                 (Cause::RegistryLoginFailed, Likely),
                 (Cause::PermissionDenied, Possible),
@@ -49,8 +51,8 @@ pub(super) fn refused(seen: &Observation) -> Option<Candidates> {
     })
 }
 
-/// Too many requests, in the registry's own words and headers. It answered, so the way there is
-/// good.
+/// The registry reports too many requests, by status and headers. It answered, so the network path
+/// works.
 pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
     let throttled = ev
         .failed(&[Failure::Throttled])
@@ -58,22 +60,22 @@ pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
     let limit = throttled
         .clone()
         .find_map(|seen| seen.answer.as_ref()?.rate_limit.clone());
-    let words = limit.map(|limit| words(&limit)).unwrap_or_default();
+    let detail = limit.map(|limit| describe(&limit)).unwrap_or_default();
     let finding = Finding::new(Cause::RegistryRateLimited, Certain, throttled);
     finding
-        .map(|finding| finding.saying(&words))
+        .map(|finding| finding.with_detail(&detail))
         .into_iter()
         .collect()
 }
 
-fn words(limit: &RateLimit) -> String {
+fn describe(limit: &RateLimit) -> String {
     let part =
         |word: &str, part: &Option<String>| part.as_ref().map(|part| format!("{word} {part}"));
     let parts = [
         part("limit", &limit.limit),
         part("remaining", &limit.remaining),
         part("counted for", &limit.source),
-        part("to be asked again after", &limit.retry_after),
+        part("retry after", &limit.retry_after),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,4 @@
-//! Names.
+//! DNS.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,16 +11,16 @@ use crate::observation::{Dependency, Failure, Lookup, Observation, Phase, Purpos
 
 const NO_ANSWER: &[Failure] = &[Failure::TimedOut, Failure::Unreachable];
 const REFUSES: &[Failure] = &[Failure::ServerFailure, Failure::QueryRefused];
-const SAYS_NO: &[Failure] = &[Failure::NoSuchName, Failure::NoAddress];
+const NEGATIVE: &[Failure] = &[Failure::NoSuchName, Failure::NoAddress];
 
-/// No question of the whole run was answered by anybody, not even with an error: the resolver is
-/// down, or the way to it is closed. The VPC's own resolver is exempt from security groups, network
-/// ACLs and routes, so there the resolver itself is what remains; for another one all three are
-/// candidates. A resolver that answers some questions is there; then the silence belongs to a zone
-/// it forwards, which is the resolver's failure.
+/// No query of the whole run was answered, not even with an error: the resolver is down, or the
+/// path to it is closed. The VPC's own resolver is exempt from security groups, network ACLs and
+/// routes, so there only the resolver itself remains; for any other all three are candidates. A
+/// resolver that answers some queries is up; the silence then belongs to a zone that it forwards,
+/// which is a failure of the resolver.
 pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     let lookups = || ev.of(Phase::Resolve).flat_map(|seen| &seen.lookups);
-    let (cut, silent): (Vec<_>, Vec<_>) = names_that(ev, NO_ANSWER)
+    let (tcp_blocked, silent): (Vec<_>, Vec<_>) = names_failed(ev, NO_ANSWER)
         .into_iter()
         .partition(|seen| seen.lookups.iter().any(|lookup| lookup.over_tcp));
     let resolvers: BTreeSet<IpAddr> = lookups()
@@ -29,14 +29,15 @@ pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
         .collect();
     let filtered = resolvers.iter().any(|&address| !is_of_the_vpc(address));
     let public = resolvers.iter().any(|&address| is_public(address));
-    let heard = lookups().any(|l| !is(l, NO_ANSWER) || l.over_tcp);
+    let answered = lookups().any(|l| !is(l, NO_ANSWER) || l.over_tcp);
     let mut findings = Vec::new();
-    // Truncated over UDP, and TCP to the same resolver is silent: the filter knows UDP 53 only.
+    // The UDP answer was truncated, and TCP to the same resolver is silent: a filter allows UDP 53
+    // only.
     findings.push(
-        Finding::new(Cause::ResolverUnreachable, Likely, cut.clone())
-            .map(|f| f.saying("TCP port 53 is silent")),
+        Finding::new(Cause::ResolverUnreachable, Likely, tcp_blocked.clone())
+            .map(|f| f.with_detail("TCP port 53 does not answer")),
     );
-    if heard {
+    if answered {
         findings.push(Finding::new(
             Cause::ResolverFailure,
             Possible,
@@ -55,20 +56,21 @@ pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
             silent.clone(),
         ));
     }
-    let unheard = if heard { cut } else { silent };
+    let filtered_candidates = if answered { tcp_blocked } else { silent };
     for (cause, holds) in [
         (Cause::TaskSecurityGroupEgress, filtered),
         (Cause::NetworkAcl, filtered),
         (Cause::NoEgressRoute, public),
     ] {
-        findings.push(Finding::new(cause, Possible, unheard.clone()).filter(|_| holds));
+        findings.push(Finding::new(cause, Possible, filtered_candidates.clone()).filter(|_| holds));
     }
     findings.into_iter().flatten().collect()
 }
 
-/// Names resolve, and each as soon as the next resolver is asked: the probe waits a second for
-/// that, the C library five. One late name may be a cold cache or a lost datagram, and a slow
-/// resolver keeps no such time; all of them are a first resolver that is silent or fails.
+/// Every name resolves just after the probe turns to the next resolver, which it does after one
+/// second (the C library after five). One late name may be a cold cache or a lost datagram, and a
+/// slow resolver does not answer on such a schedule; all names late means that the first resolver
+/// is silent or fails.
 pub(super) fn first_resolver_silent(ev: Evidence<'_>) -> Vec<Finding> {
     const SOON_AFTER_MS: u64 = 500;
     let resolved = ev
@@ -82,27 +84,27 @@ pub(super) fn first_resolver_silent(ev: Evidence<'_>) -> Vec<Finding> {
     Finding::new(Cause::ResolverUnreachable, Likely, resolved)
         .map(|finding| {
             finding
-                .saying("the first resolver is silent or fails, the next one answers")
+                .with_detail("the first resolver is silent or fails, the next one answers")
                 .not_blocking()
         })
         .into_iter()
         .collect()
 }
 
-/// The probe asks the next resolver after this long.
+/// The probe queries the next resolver after this time.
 const NEXT_RESOLVER_AFTER_MS: u64 = 1_000;
 
-/// Every answer took as long as the probe waits before it asks the next resolver, or the same
-/// again.
+/// Whether every answer took at least as long as the probe waits before it queries the next
+/// resolver.
 pub(super) fn is_late(seen: &Observation) -> bool {
     let mut target = seen.lookups.iter().filter(|l| l.purpose == Purpose::Target);
     target.clone().next().is_some()
         && target.all(|lookup| lookup.elapsed_ms >= NEXT_RESOLVER_AFTER_MS)
 }
 
-/// Nothing but the host itself is between it and the task: the VPC's resolver, which answers at
-/// 169.254.169.253, fd00:ec2::253 and the VPC's base plus two (a block of a VPC begins at a
-/// multiple of 16), and this machine.
+/// Whether the resolver is the VPC's own or runs on this machine, so that no security group,
+/// network ACL or route acts on the path. The VPC's resolver answers at 169.254.169.253,
+/// fd00:ec2::253 and the VPC's base plus two (a VPC's CIDR block begins at a multiple of 16).
 fn is_of_the_vpc(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -116,8 +118,8 @@ fn is_of_the_vpc(address: IpAddr) -> bool {
     }
 }
 
-/// Outside all ranges for private use. Where a VPC uses public ones, its resolver is taken for a
-/// public one, which only adds candidates.
+/// Whether an address is outside all private ranges. Where a VPC uses public ranges, its resolver
+/// counts as public, which only adds candidates.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -128,11 +130,10 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The resolver answers, and its answer is that it cannot: SERVFAIL, REFUSED or something that is
-/// no DNS. If it does so for every name it is the resolver itself; for some names only, it may be a
-/// zone that it forwards.
+/// The resolver answers with an error: SERVFAIL, REFUSED, or something that is not DNS. For every
+/// name, it is the resolver itself; for some names only, it may be a zone that it forwards.
 pub(super) fn resolver_failure(ev: Evidence<'_>) -> Vec<Finding> {
-    let failing = names_that(ev, REFUSES);
+    let failing = names_failed(ev, REFUSES);
     let some_resolve = ev.of(Phase::Resolve).any(Observation::passed);
     let confidence = if some_resolve { Likely } else { Certain };
     Finding::new(Cause::ResolverFailure, confidence, failing)
@@ -140,27 +141,28 @@ pub(super) fn resolver_failure(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// NXDOMAIN or NODATA. In public DNS the names of AWS's services exist, so somebody between here
-/// and there says otherwise. That another name, such as that of a registry elsewhere, does not
-/// exist is most often simply true.
+/// NXDOMAIN or NODATA. In public DNS the names of AWS's services exist, so a resolver or firewall
+/// in between denies them. That another name, such as a private registry's, does not exist is most
+/// often simply true.
 ///
-/// A zone that says no names itself in the answer (RFC 2308 section 3). If that is a private hosted
-/// zone of Route 53, by its name servers, or a zone inside the service's family, it is the zone
-/// that lacks the record. So it is where a zone answers with an address for its own name and not
-/// for others: it lacks the wildcard.
+/// A zone that gives a negative answer names itself in it (RFC 2308 section 3). If that is a
+/// private hosted zone of Route 53, by its name servers, or a zone within the service's family of
+/// names, the zone lacks the record. The same holds where a zone has an address for its own name
+/// and none for others: it lacks the wildcard.
 ///
-/// An answer that names no zone may come from a filter. If this resolver names zones elsewhere, or
-/// a wildcard of the family has an address while the one name has none, a DNS firewall is the
-/// likelier of the two; else, while other AWS names resolve, a private zone without the record is.
-/// If no AWS name resolves, names at large are blocked, or somebody has a zone for all of them.
+/// A negative answer without a zone may come from a filter. If this resolver names zones elsewhere,
+/// or a wildcard of the family has an address while the one name has none, a DNS firewall is the
+/// likelier of the two; otherwise, while other AWS names resolve, a private zone without the record
+/// is. If no AWS name resolves, AWS names are blocked altogether, or one private zone covers all of
+/// them.
 pub(super) fn names_not_found(ev: Evidence<'_>) -> Vec<Finding> {
-    // A file system's name is missing for reasons of its own, unless no name is there.
-    let of_its_own = |seen: &&Observation| {
+    // A missing file system name has its own rule, unless no name resolves at all.
+    let is_file_system = |seen: &&Observation| {
         seen.dependency == Dependency::Efs && storage::other_names_resolve(ev)
     };
-    let missing: Vec<_> = names_that(ev, SAYS_NO)
+    let missing: Vec<_> = names_failed(ev, NEGATIVE)
         .into_iter()
-        .filter(|seen| !of_its_own(seen))
+        .filter(|seen| !is_file_system(seen))
         .collect();
     let others_resolve = ev.of(Phase::Resolve).any(|seen| {
         seen.passed() && !seen.lookups.is_empty()
@@ -175,7 +177,7 @@ pub(super) fn names_not_found(ev: Evidence<'_>) -> Vec<Finding> {
         .any(|l| l.zone.is_some());
     let (shadowed, unclear): (Vec<_>, Vec<_>) = missing
         .into_iter()
-        .partition(|seen| has_zone_of_its_own(seen));
+        .partition(|seen| is_denied_by_private_zone(seen));
     let (filtered, missing): (Vec<_>, Vec<_>) = unclear.into_iter().partition(|seen| {
         !others_resolve || !is_of_aws(seen.dependency) || is_filtered(seen, names_zones)
     });
@@ -191,12 +193,13 @@ pub(super) fn names_not_found(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Whether the service's name is AWS's own, the same for everybody.
+/// Whether the name is AWS's own and the same for every customer.
 fn is_of_aws(dependency: Dependency) -> bool {
     dependency == Dependency::S3 || dependency.has_interface_endpoint()
 }
 
-/// No zone stands behind this no, while the family or the resolver shows that one would.
+/// Whether the negative answer names no zone, although the family or the resolver shows that a zone
+/// would be named.
 fn is_filtered(seen: &Observation, names_zones: bool) -> bool {
     let nameless = seen
         .lookups
@@ -210,10 +213,10 @@ fn is_filtered(seen: &Observation, names_zones: bool) -> bool {
     wildcard || nameless && names_zones
 }
 
-/// The plan expects addresses of the VPC and the name has a public one. A fact, not an inference.
-/// The task starts all the same as long as that address can be reached, so it stops nothing by
-/// itself. Why it is so, no packet says: the endpoint is not there, or its private DNS is off, or
-/// this resolver does not ask the VPC's.
+/// The plan expects addresses of the VPC and the name has a public one. This is a fact, not an
+/// inference. The task still starts as long as that address can be reached, so it stops nothing by
+/// itself. Packets do not show the reason: the endpoint is missing, or its private DNS is off, or
+/// this resolver does not forward to the VPC's.
 pub(super) fn public_answer(ev: Evidence<'_>) -> Vec<Finding> {
     let public = ev.of(Phase::Resolve).filter(|seen| {
         seen.passed() && !seen.expected.is_empty() && seen.scope == Some(Scope::Public)
@@ -231,7 +234,7 @@ pub(super) fn public_answer(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-fn names_that<'a>(ev: Evidence<'a>, ways: &'static [Failure]) -> Vec<&'a Observation> {
+fn names_failed<'a>(ev: Evidence<'a>, ways: &'static [Failure]) -> Vec<&'a Observation> {
     ev.of(Phase::Resolve)
         .filter(|seen| {
             seen.failure()
@@ -255,16 +258,17 @@ const PRIVATE_HOSTED_ZONE: [&str; 4] = [
     "ns-1536.awsdns-00.co.uk",
 ];
 
-/// A negative answer from a private hosted zone, or from any zone at or below the service's family
-/// (`ecr.<region>…`, `dkr.ecr.<region>…`, the name itself); or a family whose zone has a private
-/// address of its own and none for a label below it.
-fn has_zone_of_its_own(seen: &Observation) -> bool {
+/// Whether a private zone denies the name: a negative answer from a private hosted zone, or from
+/// any zone at or below the service's family (`ecr.<region>…`, `dkr.ecr.<region>…`, the name
+/// itself); or a family whose zone has a private address for its own name and none for a label
+/// below it.
+fn is_denied_by_private_zone(seen: &Observation) -> bool {
     let labels = |name: &str| name.split('.').count();
     let Some((_, parent)) = seen.host.split_once('.') else {
         return false;
     };
-    // api.ecr.<region>.amazonaws.com and logs.<region>.amazonaws.com: the family is what comes
-    // before the region.
+    // api.ecr.<region>.amazonaws.com and logs.<region>.amazonaws.com: the family is the part before
+    // the region.
     let region_at = parent
         .split('.')
         .position(|label| label.split('-').count() >= 3)
@@ -292,6 +296,6 @@ fn has_zone_of_its_own(seen: &Observation) -> bool {
     let nothing_below = seen
         .lookups
         .iter()
-        .any(|l| l.purpose == Purpose::Wildcard && is(l, SAYS_NO));
+        .any(|l| l.purpose == Purpose::Wildcard && is(l, NEGATIVE));
     named || apex && nothing_below
 }

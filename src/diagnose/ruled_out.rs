@@ -1,6 +1,6 @@
-//! What it is not. A cause is excluded only when everything that it would have broken was tried and
-//! worked, at once; a way is proven only by who answers at its end, for an interceptor answers
-//! before it.
+//! Causes that the evidence excludes. A cause is excluded only when everything that it would have
+//! broken was tried and worked at the first attempt; a network path is proven only by the service
+//! at its end, because an interceptor answers before it.
 
 use std::collections::BTreeSet;
 
@@ -9,20 +9,19 @@ use super::resolve::is_late;
 use super::{Finding, RuledOut};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, NetworkPath, ids};
-use crate::observation::{
-    Dependency, Failure, Observation, ObservationId, Outcome, Phase, Scope, TargetKey,
-};
+use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, Scope, TargetKey};
 
-/// Each cause that nothing seen could hide, with the proof.
+/// Returns each cause that the observations exclude, with the proof.
 pub(super) fn ruled_out(ev: Evidence<'_>, findings: &[Finding]) -> Vec<RuledOut> {
     let mut excluded: Vec<RuledOut> = EXCLUSIONS
         .iter()
         .filter(|(cause, _)| findings.iter().all(|finding| finding.cause != *cause))
         .filter_map(|(cause, proof)| {
-            let because = ids(proof(ev)?);
+            let mut because = ids(proof(ev)?);
+            because.truncate(MAX_PROOFS);
             (!because.is_empty()).then_some(RuledOut {
                 cause: *cause,
-                because: shortened(because),
+                because,
             })
         })
         .collect();
@@ -30,11 +29,8 @@ pub(super) fn ruled_out(ev: Evidence<'_>, findings: &[Finding]) -> Vec<RuledOut>
     excluded
 }
 
-/// A proof by a hundred layers reads as well with three.
-fn shortened(mut because: Vec<ObservationId>) -> Vec<ObservationId> {
-    because.truncate(8);
-    because
-}
+/// Observations that a proof lists at most: a hundred layers prove no more.
+const MAX_PROOFS: usize = 8;
 
 type Proof = for<'a> fn(Evidence<'a>) -> Option<Vec<&'a Observation>>;
 
@@ -60,47 +56,47 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::NameNotFound, names),
     (Cause::PrivateZoneShadowsName, names),
     (Cause::PublicAnswerWherePrivateExpected, |ev| {
-        let asked = all(ev
+        let checked = all(ev
             .of(Phase::Resolve)
             .filter(|seen| !seen.expected.is_empty()))?;
-        asked
+        checked
             .iter()
             .all(|seen| seen.scope != Some(Scope::Public))
-            .then_some(asked)
+            .then_some(checked)
     }),
-    // What the internet answers for, an endpoint need not exist for.
+    // A service that answers at a public address needs no endpoint.
     (Cause::InterfaceEndpointMissing, |ev| {
         let services = all(ev
             .of(Phase::Connect)
             .filter(|seen| seen.dependency.has_interface_endpoint() && is_checked(seen)))?;
         services
             .iter()
-            .all(|seen| ev.way(seen) == NetworkPath::Private)
+            .all(|seen| ev.network_path(seen) == NetworkPath::Private)
             .then_some(identified(ev, services)?)
     }),
     (Cause::S3GatewayMissing, |ev| {
         identified(ev, all(connects(ev, NetworkPath::S3))?)
             .filter(|_| connects(ev, NetworkPath::Internet).next().is_none())
     }),
-    // An address of the internet that answers is a way out.
+    // An internet address that answers proves a route out.
     (Cause::NoEgressRoute, |ev| {
         identified(ev, all(connects(ev, NetworkPath::Internet))?)
     }),
     (Cause::EndpointSecurityGroup, |ev| {
-        // A name without an address leaves its endpoint untried.
+        // Without an address the endpoint was not tried.
         let untried = ev
             .of(Phase::Connect)
             .any(|seen| seen.peer.is_none() && seen.dependency.has_interface_endpoint());
         identified(ev, all(connects(ev, NetworkPath::Private))?).filter(|_| !untried)
     }),
-    // A resolver of one's own stands behind these two as well.
+    // These two also stop queries to a custom resolver.
     (Cause::TaskSecurityGroupEgress, |ev| {
         resolvers(ev).and(identified(ev, every_connect(ev)?))
     }),
     (Cause::NetworkAcl, |ev| {
         let all = resolvers(ev).and(identified(ev, every_connect(ev)?))?;
-        // Where no spread was taken, a narrow ephemeral range may still hide: the rules of an ACL
-        // name addresses.
+        // Where source ports were not varied, an ACL with a narrow ephemeral range may remain
+        // unseen: its rules name addresses.
         let whole_spread = |seen: &&Observation| {
             seen.source_ports
                 .as_ref()
@@ -111,12 +107,13 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
             .filter(|seen| seen.scope != Some(Scope::SameSubnet))
             .copied()
             .collect();
-        let tried = |target: &TargetKey| {
+        let whole_spread_at = |target: &TargetKey| {
             outside
                 .iter()
                 .any(|seen| seen.target() == target && whole_spread(seen))
         };
-        (!outside.is_empty() && outside.iter().all(|seen| tried(seen.target()))).then_some(all)
+        (!outside.is_empty() && outside.iter().all(|seen| whole_spread_at(seen.target())))
+            .then_some(all)
     }),
     (Cause::EndpointAddressUnreachable, |ev| {
         identified(ev, every_connect(ev)?)
@@ -137,7 +134,7 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
         })
     }),
     (Cause::MtuBlackHole, full_sized_packets),
-    (Cause::ServiceUnresponsive, at_once),
+    (Cause::ServiceUnresponsive, at_first_attempt),
     (Cause::RegistryLoginFailed, pulled),
     (Cause::RepositoryNotFound, pulled),
     (Cause::ImageNotFound, pulled),
@@ -194,10 +191,10 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
             .filter(|seen| seen.dependency == Dependency::Registry && seen.phase.is_exchange())
             .filter(|seen| is_checked(seen)))
     }),
-    (Cause::Throttled, at_once),
+    (Cause::Throttled, at_first_attempt),
 ];
 
-/// These, if there are any and all of them passed.
+/// Returns the observations if there are any and all of them passed.
 fn all<'a>(observations: impl Iterator<Item = &'a Observation>) -> Option<Vec<&'a Observation>> {
     let all: Vec<_> = observations.collect();
     (!all.is_empty() && all.iter().all(|seen| seen.passed())).then_some(all)
@@ -211,34 +208,34 @@ fn has_lookups(seen: &Observation) -> bool {
     !seen.lookups.is_empty() || !seen.passed()
 }
 
-fn connects(ev: Evidence<'_>, way: NetworkPath) -> impl Iterator<Item = &Observation> {
+fn connects(ev: Evidence<'_>, path: NetworkPath) -> impl Iterator<Item = &Observation> {
     ev.of(Phase::Connect)
         .filter(|seen| is_checked(seen))
-        .filter(move |seen| seen.peer.is_some() && ev.way(seen) == way)
+        .filter(move |seen| seen.peer.is_some() && ev.network_path(seen) == path)
 }
 
 fn every_connect(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     all(ev.of(Phase::Connect).filter(|seen| is_checked(seen)))
 }
 
-/// These connections, if each led to whom the puller trusts as its service.
+/// Returns the connections if each ended at a peer that the puller trusts as its service.
 fn identified<'a>(
     ev: Evidence<'a>,
     connects: Vec<&'a Observation>,
 ) -> Option<Vec<&'a Observation>> {
-    let shaken = |connect: &&Observation| {
+    let has_handshake = |connect: &&Observation| {
         ev.of(Phase::Handshake).any(|seen| {
             seen.target() == connect.target() && seen.peer == connect.peer && seen.passed()
         })
     };
-    connects.iter().all(shaken).then_some(connects)
+    connects.iter().all(has_handshake).then_some(connects)
 }
 
 fn every_handshake(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     all(ev.of(Phase::Handshake).filter(|seen| is_checked(seen)))
 }
 
-/// What was left out may be what is refused.
+/// Returns every exchange, if all passed: one that was not checked could be denied.
 fn exchanges(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     all(ev.all().filter(|seen| {
         seen.phase.is_exchange()
@@ -246,8 +243,8 @@ fn exchanges(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     }))
 }
 
-/// The same, and nothing had to be asked again.
-fn at_once(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
+/// Returns every exchange, if all passed at the first attempt.
+fn at_first_attempt(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     exchanges(ev).filter(|exchanges| {
         exchanges
             .iter()
@@ -259,13 +256,14 @@ fn names(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     all(ev.of(Phase::Resolve).filter(|seen| has_lookups(seen)))
 }
 
-/// Names resolve, and none late: a resolver that is silent may have another behind it.
+/// Returns the lookups if all passed and none was late: late answers may come from the second
+/// resolver.
 fn resolvers(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     names(ev).filter(|names| !names.iter().any(|seen| is_late(seen)))
 }
 
-/// Packets of full size went both ways: a layer's first bytes came, and every service had a request
-/// longer than a segment.
+/// Returns proof that full-sized packets pass in both directions: a layer's first bytes arrived,
+/// and every service received a request longer than a segment.
 fn full_sized_packets(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     let fetched = all(ev.of(Phase::Fetch).filter(|seen| is_checked(seen)))?;
     let exchanges = exchanges(ev)?;

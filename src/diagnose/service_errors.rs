@@ -1,6 +1,6 @@
-//! What services answered: credentials, policies, things that do not exist, limits.
+//! Errors that services return: credentials, policies, missing resources, limits.
 //!
-//! Everything here rests on an authenticated answer. A timeout is never a permission.
+//! Every rule here needs an authenticated answer. A timeout is never a permission.
 
 use std::collections::BTreeSet;
 
@@ -11,74 +11,74 @@ use crate::observation::{Answer, Denial, Dependency, Failure, Observation, Phase
 
 use Confidence::{Certain, Likely, Possible};
 
-/// The credentials themselves: none to be had, past their time, or not known to the service that
-/// was asked. Only a service that knows no signature of ours can say the latter; one that merely
-/// disagrees with the signature may also have been handed an altered request, and one that does not
-/// know keys which another service takes is not about the keys alone (a region that the account has
-/// not opted in to answers so). A request that arrived without its signature lost it on the way.
-/// Keys that only look old by this machine's clock may be good, and the clock wrong, unless
-/// services told the time.
+/// The credentials are missing, expired, or unknown to the service. Only a service that rejects
+/// every signature of ours shows the last; one that finds a signature wrong may also have received
+/// an altered request, and one that does not know keys which another service accepts is not about
+/// the keys alone (a Region that the account has not opted in to answers like that). A request that
+/// arrived without its signature lost it on the way. Keys that only look expired by this machine's
+/// clock may be valid and the clock wrong, unless services sent their time.
 pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
-    let own = |wanted: &'static [Failure]| {
-        ev.failed(wanted)
+    let own = |failures: &'static [Failure]| {
+        ev.failed(failures)
             .filter(|seen| seen.dependency == Dependency::Credentials)
     };
-    let signed = |wanted: &'static [Failure]| ev.failed(wanted).filter(|seen| is_signed(seen));
+    let signed = |failures: &'static [Failure]| ev.failed(failures).filter(|seen| is_signed(seen));
     let unreadable = ev.all().filter(|seen| {
         seen.dependency == Dependency::Credentials
             && seen
                 .failure()
                 .is_some_and(|f| !matches!(f, Failure::NoCredentials | Failure::ExpiredToken))
     });
-    let look_old = own(&[Failure::ExpiredToken]);
+    let look_expired = own(&[Failure::ExpiredToken]);
     let by_own_clock = if ev.clock_agrees() { Certain } else { Likely };
-    let clock_unknown = look_old.clone().filter(|_| {
+    let clock_unknown = look_expired.clone().filter(|_| {
         ev.of(Phase::Read)
             .all(|seen| seen.dependency != Dependency::Clock || !seen.passed())
     });
     let unsigned = signed(&[Failure::Unauthenticated]).filter(|seen| is_unsigned(seen));
     let unknown_key = signed(&[Failure::Unauthenticated]).filter(|seen| !is_unsigned(seen));
-    let taken_elsewhere = ev
+    let accepted_elsewhere = ev
         .all()
         .any(|seen| is_signed(seen) && seen.phase.is_exchange() && seen.passed());
-    let unknown = if taken_elsewhere { Likely } else { Certain };
+    let unknown = if accepted_elsewhere { Likely } else { Certain };
     [
         Finding::new(
             Cause::NoCredentials,
             Certain,
             own(&[Failure::NoCredentials]),
         )
-        .map(with_detail(ev)),
-        Finding::new(Cause::NoCredentials, Likely, unreadable).map(with_detail(ev)),
-        Finding::new(Cause::CredentialsExpired, by_own_clock, look_old).map(with_detail(ev)),
+        .map(and_detail(ev)),
+        Finding::new(Cause::NoCredentials, Likely, unreadable).map(and_detail(ev)),
+        Finding::new(Cause::CredentialsExpired, by_own_clock, look_expired).map(and_detail(ev)),
         Finding::new(Cause::ClockSkew, Possible, clock_unknown),
         Finding::new(
             Cause::CredentialsExpired,
             Certain,
             signed(&[Failure::ExpiredToken]),
         )
-        .map(with_detail(ev)),
-        Finding::new(Cause::CredentialsInvalid, unknown, unknown_key).map(with_detail(ev)),
-        Finding::new(Cause::CredentialsInvalid, Possible, unsigned.clone()).map(with_detail(ev)),
+        .map(and_detail(ev)),
+        Finding::new(Cause::CredentialsInvalid, unknown, unknown_key).map(and_detail(ev)),
+        Finding::new(Cause::CredentialsInvalid, Possible, unsigned.clone()).map(and_detail(ev)),
         Finding::new(Cause::NamePointsElsewhere, Possible, unsigned),
         Finding::new(
             Cause::CredentialsInvalid,
             Likely,
             signed(&[Failure::InvalidSignature]),
         )
-        .map(with_detail(ev)),
+        .map(and_detail(ev)),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-/// A service that refuses a signature for its time says so. If two do, or its date and another's
-/// agree with each other and not with us, it is this machine's clock. If one refuses while another
-/// takes our signature, or the dates agree with us, it is more likely that service's. `Date`
-/// headers alone are weaker: the task starts as long as no service minds.
+/// A service that rejects a signature for its time says so. If two do, or their `Date` headers
+/// agree with each other and not with this machine, this machine's clock is wrong. If one rejects
+/// while another accepts our signature, or the dates agree with this machine, the clock of that
+/// service is the likelier one. `Date` headers alone are weaker: the task starts as long as no
+/// service rejects a request.
 pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
-    // Layers and manifests are asked for with what ECR signed, by its clock.
+    // Layers and manifests are requested with what ECR signed, by its clock.
     let refused: Vec<_> = ev
         .failed(&[Failure::ClockSkewed])
         .filter(|seen| is_signed(seen))
@@ -89,18 +89,18 @@ pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
         .collect();
     let two_dates = dates.iter().any(|seen| seen.attempts > 1);
     if refused.is_empty() {
-        // One server with a wrong clock of its own would look the same.
+        // One server with a wrong clock would look the same.
         let confidence = if two_dates { Likely } else { Possible };
         return Finding::new(Cause::ClockSkew, confidence, dates)
             .map(Finding::not_blocking)
             .into_iter()
             .collect();
     }
-    let taken = ev
+    let accepted = ev
         .all()
         .any(|seen| is_signed(seen) && seen.phase.is_exchange() && seen.passed());
     let services: BTreeSet<_> = refused.iter().map(|seen| seen.target()).collect();
-    let confidence = if !taken && (services.len() > 1 || two_dates) {
+    let confidence = if !accepted && (services.len() > 1 || two_dates) {
         Certain
     } else {
         Likely
@@ -110,13 +110,13 @@ pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
         confidence,
         refused.into_iter().chain(dates),
     )
-    .map(with_detail(ev));
-    let alone = taken || ev.clock_agrees();
-    let words = "other services agree with this machine's clock: that service's own, or whoever answers for it, is off";
+    .map(and_detail(ev));
+    let only_this_service = accepted || ev.clock_agrees();
+    let detail = "other services agree with this machine's clock; the clock of that service, or of a proxy answering for it, is wrong";
     finding
         .map(|finding| {
-            if alone {
-                finding.saying(words)
+            if only_this_service {
+                finding.with_detail(detail)
             } else {
                 finding
             }
@@ -125,10 +125,10 @@ pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// A refusal, by the kind of policy that it names. Where the text names none, S3's refusal of a
-/// pre-signed layer is the endpoint's policy (ECR signed the URL, so no policy of the role is
-/// asked), unless other layers came through the same bucket; everywhere else the honest answer is
-/// that some policy said no.
+/// A refusal, by the kind of policy that it names. Where the message names none, S3's refusal of a
+/// pre-signed layer is the endpoint policy (ECR signed the URL, so the role's policies do not
+/// apply), unless other layers came from the same bucket; everywhere else the honest answer is that
+/// some policy denies.
 pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for seen in ev
@@ -141,12 +141,12 @@ pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
             .and_then(|answer| answer.denial.as_ref());
         let layer = seen.dependency == Dependency::S3;
         let of_s3 = layer || seen.dependency == Dependency::EnvironmentFile;
-        let elsewhere = storage::denied(seen)
+        let by_other_rule = storage::denied(seen)
             .or_else(|| registry::refused(seen))
-            .or_else(|| reference::undecipherable(seen));
+            .or_else(|| reference::not_decrypted(seen));
         let candidates = match denial.and_then(|denial| denial.policy) {
-            _ if elsewhere.is_some() => elsewhere.unwrap_or_default(),
-            Some(policy) => vec![(named(policy, denial, of_s3), Certain)],
+            _ if by_other_rule.is_some() => by_other_rule.unwrap_or_default(),
+            Some(policy) => vec![(denying_cause(policy, denial, of_s3), Certain)],
             None if layer
                 && ev
                     .of(Phase::Fetch)
@@ -171,7 +171,8 @@ pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
             match known {
                 Some(known) => *known = known.clone().and([seen]),
                 None => findings.extend(
-                    Finding::new(cause, confidence, [seen]).map(|f| f.saying(&who_and_what(seen))),
+                    Finding::new(cause, confidence, [seen])
+                        .map(|f| f.with_detail(&denied_request(seen))),
                 ),
             }
         }
@@ -179,12 +180,12 @@ pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
     findings
 }
 
-pub(crate) fn named(policy: PolicyKind, denial: Option<&Denial>, of_s3: bool) -> Cause {
+pub(crate) fn denying_cause(policy: PolicyKind, denial: Option<&Denial>, of_s3: bool) -> Cause {
     let explicit = denial.is_some_and(|denial| denial.explicit);
     match policy {
         PolicyKind::Identity if explicit => Cause::IdentityPolicyDenies,
-        // The service was allowed and KMS was not: whether role or key has to say so, it is the key
-        // that is closed.
+        // The service call was allowed and the KMS call was not: whether role or key policy must
+        // allow it, the key is what blocks.
         PolicyKind::Identity | PolicyKind::Resource if denial.is_some_and(is_kms) => {
             Cause::KmsKeyDenies
         }
@@ -208,7 +209,7 @@ fn is_kms(denial: &Denial) -> bool {
         .is_some_and(|action| action.to_lowercase().starts_with("kms:"))
 }
 
-fn who_and_what(seen: &Observation) -> String {
+fn denied_request(seen: &Observation) -> String {
     let Some(denial) = seen
         .answer
         .as_ref()
@@ -227,10 +228,10 @@ fn who_and_what(seen: &Observation) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// The service was asked, knew us, and does not have the thing.
+/// The service accepted the request's credentials and does not have the resource.
 pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    let ways = &[
+    let failures = &[
         Failure::NotFound,
         Failure::WrongPlatform,
         Failure::WrongDigest,
@@ -239,7 +240,7 @@ pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
         Failure::InvalidSignature,
         Failure::ClockSkewed,
     ];
-    for seen in ev.failed(ways).filter(|seen| !seen.host.is_empty()) {
+    for seen in ev.failed(failures).filter(|seen| !seen.host.is_empty()) {
         for (cause, confidence) in missing(seen) {
             let known = findings.iter_mut().find(|f| {
                 (f.cause, f.confidence, f.dependency) == (cause, confidence, seen.dependency)
@@ -249,22 +250,23 @@ pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
                 continue;
             }
             let subject = seen.subject.as_deref().unwrap_or_default();
-            let words = [subject, &seen.detail]
+            let detail = [subject, &seen.detail]
                 .into_iter()
                 .filter(|part| !part.is_empty())
                 .collect::<Vec<_>>()
                 .join(": ");
-            findings.extend(Finding::new(cause, confidence, [seen]).map(|f| f.saying(&words)));
+            findings
+                .extend(Finding::new(cause, confidence, [seen]).map(|f| f.with_detail(&detail)));
         }
     }
     findings
 }
 
 fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
-    let elsewhere = storage::missing(seen)
+    let by_other_rule = storage::missing(seen)
         .or_else(|| registry::refused(seen))
         .or_else(|| reference::missing(seen));
-    if let Some(candidates) = elsewhere {
+    if let Some(candidates) = by_other_rule {
         return candidates;
     }
     let answer = seen.answer.as_ref();
@@ -275,7 +277,7 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
         .map(|answer| answer.message.to_lowercase())
         .unwrap_or_default();
     let registry = matches!(seen.dependency, Dependency::EcrDkr | Dependency::Registry);
-    let not_taken = matches!(
+    let login_rejected = matches!(
         seen.failure(),
         Some(
             Failure::Unauthenticated
@@ -288,25 +290,24 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
         (Some(Failure::WrongPlatform), _) => vec![(Cause::PlatformMismatch, Certain)],
         (Some(Failure::WrongDigest), Phase::Manifest) => vec![(Cause::ImageNotFound, Likely)],
         (Some(Failure::WrongDigest), _) => vec![(Cause::LayerUnavailable, Likely)],
-        // The registry does not know the token that ECR has just handed out, or wants one that we
-        // do not have.
+        // The registry rejects the token that ECR has just issued, or wants one that the probe does
+        // not have.
         (Some(Failure::Unauthenticated), _) if seen.dependency == Dependency::EcrDkr => {
             vec![(Cause::RegistryLoginFailed, Certain)]
         }
-        // Docker Hub asks whoever is not logged in to log in also for a repository that does not
-        // exist.
+        // Docker Hub asks an anonymous puller to log in also for a repository that does not exist.
         (Some(Failure::Unauthenticated), Phase::Manifest) if registry => {
             vec![
                 (Cause::RegistryLoginFailed, Likely),
                 (Cause::RepositoryNotFound, Possible),
             ]
         }
-        _ if not_taken && registry => vec![(Cause::RegistryLoginFailed, Likely)],
-        // ECR signed the URL a moment ago: the task's own keys and clock are not in it.
-        (_, Phase::Fetch) if not_taken => vec![(Cause::LayerUnavailable, Likely)],
-        _ if not_taken => Vec::new(),
-        // A JSON service that does not have the thing says so in a code; a bare 404 is somebody
-        // else's.
+        _ if login_rejected && registry => vec![(Cause::RegistryLoginFailed, Likely)],
+        // ECR signed the URL a moment ago: the task's keys and clock are not involved.
+        (_, Phase::Fetch) if login_rejected => vec![(Cause::LayerUnavailable, Likely)],
+        _ if login_rejected => Vec::new(),
+        // An AWS JSON service names a missing resource by an error code; a bare 404 comes from
+        // another server.
         (_, Phase::Write | Phase::Read) if answer.is_some_and(is_bare) => Vec::new(),
         (_, Phase::Authorize) if registry => vec![(Cause::RegistryLoginFailed, Likely)],
         (_, Phase::Manifest) if code.eq_ignore_ascii_case("NAME_UNKNOWN") => {
@@ -338,7 +339,7 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
     }
 }
 
-/// The secret is there and not of the form that `valueFrom` asks for.
+/// The secret exists and does not have the form that `valueFrom` requires.
 pub(super) fn wrong_form(ev: Evidence<'_>) -> Vec<Finding> {
     let with_code = |code: &'static str| {
         ev.failed(&[Failure::WrongForm])
@@ -350,15 +351,15 @@ pub(super) fn wrong_form(ev: Evidence<'_>) -> Vec<Finding> {
             Certain,
             with_code("JsonKeyMissing"),
         )
-        .map(with_detail(ev)),
-        Finding::new(Cause::SecretNotJson, Certain, with_code("NotJson")).map(with_detail(ev)),
+        .map(and_detail(ev)),
+        Finding::new(Cause::SecretNotJson, Certain, with_code("NotJson")).map(and_detail(ev)),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-/// Three tries, three times too many requests. Registries other than ECR have a rule of their own.
+/// Throttled on every one of three tries. Registries other than ECR have their own rule.
 pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
     let throttled = ev
         .failed(&[Failure::Throttled])
@@ -368,34 +369,34 @@ pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// TLS is proven, and the answer is none that the service gives: a proxy's page, another service, a
-/// huge or garbled body.
+/// TLS is verified, and the answer is not one that the service gives: a proxy's page, another
+/// service's, a huge or garbled body.
 pub(super) fn not_understood(ev: Evidence<'_>) -> Vec<Finding> {
-    let strange = ev
+    let unexpected = ev
         .failed(&[Failure::UnexpectedAnswer, Failure::TooLarge])
         .filter(|seen| seen.phase.is_exchange() && !seen.host.is_empty());
-    // There is nothing to be found or not at `GetAuthorizationToken`, and no service says it
-    // without a code.
-    let lost = ev.failed(&[Failure::NotFound]).filter(|seen| {
+    // `GetAuthorizationToken` names no resource that could be missing, and no service reports one
+    // without an error code.
+    let bare = ev.failed(&[Failure::NotFound]).filter(|seen| {
         seen.dependency == Dependency::EcrApi
             || is_signed(seen) && seen.answer.as_ref().is_some_and(is_bare)
     });
-    let strange = strange.chain(lost);
+    let unexpected = unexpected.chain(bare);
     [
-        Finding::new(Cause::NamePointsElsewhere, Possible, strange.clone()).map(with_detail(ev)),
-        Finding::new(Cause::ServiceUnresponsive, Possible, strange),
+        Finding::new(Cause::NamePointsElsewhere, Possible, unexpected.clone()).map(and_detail(ev)),
+        Finding::new(Cause::ServiceUnresponsive, Possible, unexpected),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-/// A 404 and nothing else.
+/// Whether the answer is a 404 without an error code.
 fn is_bare(answer: &Answer) -> bool {
     answer.status == 404 && answer.code.is_empty()
 }
 
-/// "Missing Authentication Token": we signed it.
+/// Whether the service says "Missing Authentication Token", although the request was signed.
 fn is_unsigned(seen: &Observation) -> bool {
     seen.answer.as_ref().is_some_and(|answer| {
         answer
@@ -416,15 +417,15 @@ fn is_signed(seen: &Observation) -> bool {
     )
 }
 
-/// Adds the first observation's own words.
-fn with_detail(ev: Evidence<'_>) -> impl Fn(Finding) -> Finding {
+/// Adds the detail of the first observation.
+fn and_detail(ev: Evidence<'_>) -> impl Fn(Finding) -> Finding {
     move |finding| {
         let first = finding
             .because
             .first()
             .and_then(|id| ev.all().find(|seen| &seen.id == id));
         match first {
-            Some(seen) => finding.saying(&seen.detail),
+            Some(seen) => finding.with_detail(&seen.detail),
             None => finding,
         }
     }

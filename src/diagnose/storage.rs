@@ -1,4 +1,4 @@
-//! What a task mounts and fetches besides its image: file systems and environment files.
+//! File systems and environment files, which a task needs besides its image.
 
 use super::{Confidence, Finding};
 use crate::cause::Cause;
@@ -11,26 +11,27 @@ type Candidates = Vec<(Cause, Confidence)>;
 
 /// A file system's name exists in a VPC only where a mount target stands in the task's Availability
 /// Zone (EFS user guide, "Mounting on Amazon EC2 with a DNS name"). If other names resolve, the
-/// name server is there and its answer is to be believed; what remains besides is a zone of one's
-/// own or a DNS firewall. If none resolves, it is not about this name: see [`super::resolve`].
+/// resolver works and its answer is credible; what else could explain it is a private hosted zone
+/// or a DNS firewall. If no name resolves, the fault is not about this name: see
+/// [`super::resolve`].
 ///
-/// A mount target that is silent has a security group of its own, which has to let TCP 2049 in; the
-/// task's own group and the network ACLs are the other candidates, and more than that only where
-/// nothing else answers either. A refusal comes from something that is no mount target. Once
-/// connected, a file server that stays silent, breaks off or says that it is broken is not to be
-/// mounted, whatever ails it.
+/// A silent mount target has its own security group, which must allow TCP 2049 in; the task's
+/// security group and the network ACLs are the other candidates, and further ones only where
+/// nothing else answers either. A refusal comes from a host that is not a mount target. A file
+/// server that accepts the connection and then stays silent, closes it or reports an error cannot
+/// be mounted, whatever the reason.
 pub(super) fn file_system_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
-    let ours =
+    let of_efs =
         |phase, ways: &'static [Failure]| ev.failed(ways).filter(move |seen| is_of(seen, phase));
-    let nameless = ours(Phase::Resolve, &[Failure::NoSuchName, Failure::NoAddress])
+    let nameless = of_efs(Phase::Resolve, &[Failure::NoSuchName, Failure::NoAddress])
         .filter(|_| other_names_resolve(ev));
-    let silent = ours(Phase::Connect, &[Failure::TimedOut, Failure::Unreachable]);
+    let silent = of_efs(Phase::Connect, &[Failure::TimedOut, Failure::Unreachable]);
     let something_answers = [NetworkPath::Private, NetworkPath::S3, NetworkPath::Internet]
         .into_iter()
-        .any(|way| !ev.answering(way).is_empty());
-    let refused = ours(Phase::Connect, &[Failure::Refused]);
-    let mute = ours(Phase::Mount, UNRESPONSIVE);
-    let strange = ours(Phase::Mount, &[Failure::UnexpectedAnswer, Failure::Reset]);
+        .any(|path| !ev.answering(path).is_empty());
+    let refused = of_efs(Phase::Connect, &[Failure::Refused]);
+    let unresponsive = of_efs(Phase::Mount, UNRESPONSIVE);
+    let strange = of_efs(Phase::Mount, &[Failure::UnexpectedAnswer, Failure::Reset]);
     [
         Finding::new(Cause::FileSystemUnreachable, Likely, nameless.clone()),
         Finding::new(Cause::NameNotFound, Possible, nameless),
@@ -41,8 +42,8 @@ pub(super) fn file_system_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
         ),
         Finding::new(Cause::FileSystemUnreachable, Likely, refused.clone()),
         Finding::new(Cause::ConnectionRefused, Possible, refused),
-        Finding::new(Cause::FileSystemUnreachable, Likely, mute.clone()),
-        Finding::new(Cause::ServiceUnresponsive, Possible, mute),
+        Finding::new(Cause::FileSystemUnreachable, Likely, unresponsive.clone()),
+        Finding::new(Cause::ServiceUnresponsive, Possible, unresponsive),
         Finding::new(Cause::FileSystemUnreachable, Possible, strange),
     ]
     .into_iter()
@@ -52,14 +53,14 @@ pub(super) fn file_system_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
             .all()
             .find(|seen| finding.because.first() == Some(&seen.id))
         {
-            Some(seen) => finding.saying(&seen.detail),
+            Some(seen) => finding.with_detail(&seen.detail),
             None => finding,
         }
     })
     .collect()
 }
 
-/// How a service behaves that is connected and of no use.
+/// Failures after a connection that show an unresponsive server.
 pub(super) const UNRESPONSIVE: &[Failure] = &[
     Failure::TimedOut,
     Failure::Stalled,
@@ -67,7 +68,7 @@ pub(super) const UNRESPONSIVE: &[Failure] = &[
     Failure::Unreachable,
 ];
 
-/// Whether names besides those of file systems resolve.
+/// Whether any name other than a file system's resolves.
 pub(super) fn other_names_resolve(ev: Evidence<'_>) -> bool {
     let heard = |seen: &Observation| {
         seen.dependency != Dependency::Efs && seen.passed()
@@ -83,13 +84,13 @@ fn is_of(seen: &Observation, phase: Phase) -> bool {
     seen.dependency == Dependency::Efs && seen.phase == phase
 }
 
-/// What a refusal by a file system or by S3 means; none for other dependencies, and where S3 names
-/// the policy.
+/// Returns the candidates for a refusal by a file system or by S3; `None` for other dependencies,
+/// and where S3 names the policy.
 ///
-/// S3 does not tell whoever may not list a bucket that an object is missing: it answers 403 as to a
-/// forbidden one. If the words name `s3:ListBucket`, which ECS never asks for, the object is
-/// missing and only the right to know it is too. Without words, absent and forbidden cannot be told
-/// apart.
+/// S3 does not tell a caller without `s3:ListBucket` that an object is missing: it answers 403 as
+/// for a forbidden one. If the message names `s3:ListBucket`, which ECS never calls, the object is
+/// missing, and so is the permission to learn that. Without a message, absent and forbidden cannot
+/// be distinguished.
 pub(super) fn denied(seen: &Observation) -> Option<Candidates> {
     match seen.dependency {
         Dependency::Efs => Some(vec![(Cause::FileSystemDenied, Certain)]),
@@ -104,7 +105,7 @@ pub(super) fn denied(seen: &Observation) -> Option<Candidates> {
             let policy = denial.and_then(|denial| denial.policy);
             if action.eq_ignore_ascii_case("s3:ListBucket") {
                 let to_list = policy.map_or(Cause::PermissionDenied, |policy| {
-                    super::denied_by(policy, denial, true)
+                    super::denying_cause(policy, denial, true)
                 });
                 return Some(vec![
                     (Cause::EnvironmentFileMissing, Likely),
@@ -130,8 +131,9 @@ fn is_object(seen: &Observation) -> bool {
         .is_some_and(|subject| subject.contains('/'))
 }
 
-/// What an answer means that something is not there; none for other dependencies. An authenticated
-/// service that names object or bucket in its code is sure; a bare 404 may be somebody else's.
+/// Returns the candidates for a not-found answer; `None` for other dependencies. An authenticated
+/// service whose error code names object or bucket is certain; a bare 404 may come from another
+/// server.
 pub(super) fn missing(seen: &Observation) -> Option<Candidates> {
     if seen.dependency != Dependency::EnvironmentFile {
         return None;

@@ -1,14 +1,14 @@
 //! Certificates and handshakes.
 
-use super::path::if_needed;
+use super::path::blocking_unless_sibling_works;
 use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
 use crate::observation::{Failure, Observation, Phase};
 
-/// The chain leads to no root that the puller trusts. If the certificate carries the asked name,
-/// somebody forged it for this connection: that is interception and nothing else. If it does not,
-/// the address may also be somebody else's.
+/// The chain leads to no root that the puller trusts. If the certificate carries the requested
+/// name, a proxy issued it for this connection: that is interception and nothing else. If it does
+/// not, the address may also belong to another host.
 pub(super) fn untrusted_issuer(ev: Evidence<'_>) -> Vec<Finding> {
     let untrusted: Vec<_> = ev.failed(&[Failure::UnknownIssuer]).collect();
     let (forged, strange): (Vec<_>, Vec<_>) = untrusted
@@ -28,17 +28,17 @@ pub(super) fn untrusted_issuer(ev: Evidence<'_>) -> Vec<Finding> {
     .flatten()
     .map(|finding| match &issuer {
         Some(issuer) if finding.cause == Cause::TlsIntercepted => {
-            finding.saying(&format!("issued by {issuer}"))
+            finding.with_detail(&format!("issued by {issuer}"))
         }
         _ => finding,
     })
-    .map(|finding| if_needed(ev, finding))
+    .map(|finding| blocking_unless_sibling_works(ev, finding))
     .collect()
 }
 
-/// A trusted certificate for other names. If those are AWS's, the address is another service's, and
-/// the name points to the wrong place. If not, whoever answers has the wrong certificate or is
-/// somebody else: the packets do not say which.
+/// A trusted certificate for other names. If those are AWS's, the address belongs to another
+/// service, and the name points to the wrong place. If not, the server has the wrong certificate or
+/// is another host: the packets do not show which.
 pub(super) fn wrong_name(ev: Evidence<'_>) -> Vec<Finding> {
     let wrong: Vec<_> = ev.failed(&[Failure::WrongName]).collect();
     let (aws, other): (Vec<_>, Vec<_>) = wrong
@@ -52,14 +52,14 @@ pub(super) fn wrong_name(ev: Evidence<'_>) -> Vec<Finding> {
     ]
     .into_iter()
     .flatten()
-    .map(|finding| if_needed(ev, finding))
+    .map(|finding| blocking_unless_sibling_works(ev, finding))
     .collect()
 }
 
-/// Expired by our clock. If the services' own clocks agree with ours, the certificate is at fault;
-/// if none told the time, a clock that runs ahead looks the same, whatever ECS thinks of it. A
-/// certificate that is not valid yet speaks for a clock that is behind, or was made by somebody
-/// whose clock is ahead.
+/// Expired by this machine's clock. If the services' `Date` headers agree with it, the certificate
+/// is at fault; if none sent one, a clock that runs ahead looks the same, whatever the task
+/// metadata says. A certificate that is not valid yet suggests a clock that is behind, or was
+/// issued by a host whose clock is ahead.
 pub(super) fn outside_validity(ev: Evidence<'_>) -> Vec<Finding> {
     let expired = ev.failed(&[Failure::ExpiredCertificate]);
     let early = ev.failed(&[Failure::NotYetValidCertificate]);
@@ -80,25 +80,25 @@ pub(super) fn outside_validity(ev: Evidence<'_>) -> Vec<Finding> {
     findings
         .into_iter()
         .flatten()
-        .map(|finding| if_needed(ev, finding))
+        .map(|finding| blocking_unless_sibling_works(ev, finding))
         .collect()
 }
 
-/// Connected, and the handshake never ends, with small segments neither. A firewall that swallows
-/// the greeting, or a server that hangs.
+/// The connection succeeds and the handshake does not finish, not even with small segments: a
+/// firewall that drops the ClientHello, or a server that hangs.
 pub(super) fn stalled(ev: Evidence<'_>) -> Vec<Finding> {
     let stalled = ev.of(Phase::Handshake).filter(|seen| {
         matches!(seen.failure(), Some(Failure::Stalled | Failure::TimedOut))
             && seen.small_segments_pass != Some(true)
     });
     Finding::new(Cause::TlsStalled, Confidence::Likely, stalled)
-        .map(|finding| if_needed(ev, finding))
+        .map(|finding| blocking_unless_sibling_works(ev, finding))
         .into_iter()
         .collect()
 }
 
-/// What answers speaks no TLS, or not ours: it is not the service.
-pub(super) fn answers_as_somebody_else(ev: Evidence<'_>) -> Vec<Finding> {
+/// The peer does not speak TLS, or no version and cipher suite of ours: it is not the service.
+pub(super) fn not_the_service(ev: Evidence<'_>) -> Vec<Finding> {
     let strange = ev.of(Phase::Handshake).filter(|seen| {
         matches!(
             seen.failure(),
@@ -115,7 +115,7 @@ pub(super) fn answers_as_somebody_else(ev: Evidence<'_>) -> Vec<Finding> {
     ]
     .into_iter()
     .flatten()
-    .map(|finding| if_needed(ev, finding))
+    .map(|finding| blocking_unless_sibling_works(ev, finding))
     .collect()
 }
 
@@ -126,7 +126,8 @@ fn carries_its_name(seen: &Observation) -> bool {
     leaf.names.iter().any(|name| matches_host(name, &seen.host))
 }
 
-/// One wildcard label at most, at the front (RFC 6125 section 6.4.3).
+/// Whether a certificate's name covers the host: one wildcard label at most, at the front (RFC 6125
+/// section 6.4.3).
 fn matches_host(name: &str, host: &str) -> bool {
     let (name, host) = (name.to_lowercase(), host.to_lowercase());
     match name.strip_prefix("*.") {

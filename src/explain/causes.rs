@@ -9,7 +9,7 @@ use super::parsed::Reading;
 use super::sign::Sign;
 use crate::cause::Cause;
 use crate::diagnose::Confidence::{self, Certain, Likely, Possible};
-use crate::diagnose::{Finding, denied_by};
+use crate::diagnose::{Finding, denying_cause};
 use crate::observation::{Dependency, PolicyKind, Scope};
 
 /// The findings of a reading. Also where nothing is known: see [`refused_at_once`].
@@ -277,7 +277,7 @@ fn denied(reading: &Reading) -> Vec<(Cause, Confidence)> {
         // "does not exist, … or you are not allowed": three causes in one sentence of AWS KMS.
         let vague = policy == PolicyKind::KmsKey && reading.plain.dense.contains("ciphertextref");
         return vec![(
-            denied_by(
+            denying_cause(
                 policy,
                 denial,
                 layer || reading.step == Step::EnvironmentFile,

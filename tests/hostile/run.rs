@@ -12,7 +12,7 @@ use pullprobe::observation::{Dependency, Observation, Phase};
 use pullprobe::plan::{Plan, PlanInput};
 use pullprobe::probe::ObservationLog;
 use pullprobe::report::Report;
-use pullprobe::run::{self, Environment, Options};
+use pullprobe::run::{self, Environment, RunOptions};
 use pullprobe::vantage;
 use rustls::RootCertStore;
 
@@ -86,8 +86,8 @@ impl Rehearsal {
     pub async fn observe(self) -> Result<Report, String> {
         let variables = self.world.variables.clone();
         let environment: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
-        let credentials = run::begin_credentials(&environment);
-        let options = Options {
+        let credentials = run::spawn_credentials(&environment);
+        let options = RunOptions {
             plan: self.plan.clone(),
             metadata: vantage::discover(&|name: &str| environment(name)).await,
             resolvers: vec![self.resolver],
@@ -97,7 +97,7 @@ impl Rehearsal {
             deadline: DEADLINE,
             run_id: "hostile".into(),
             labels: BTreeMap::new(),
-            sight: ObservationLog::default(),
+            observation_log: ObservationLog::default(),
         };
         let started = Instant::now();
         let report = Box::pin(run::run(options, std::future::pending())).await?;

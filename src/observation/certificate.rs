@@ -1,0 +1,20 @@
+//! Certificates that a server presents.
+
+use serde::{Deserialize, Serialize};
+
+/// One certificate of the presented chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Certificate {
+    /// RFC 4514 form.
+    pub subject: String,
+    /// RFC 4514 form.
+    pub issuer: String,
+    /// DNS names, leaf only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// RFC 3339.
+    pub not_before: String,
+    /// RFC 3339.
+    pub not_after: String,
+}

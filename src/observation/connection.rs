@@ -1,0 +1,41 @@
+//! Connections: where the address is, and what the source port changes.
+
+use serde::{Deserialize, Serialize};
+
+/// Where an address is, seen from the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// In the task's subnet: neither a network ACL nor a route table applies.
+    SameSubnet,
+    /// In the VPC, or in a connected private network.
+    Private,
+    /// Anywhere else.
+    Public,
+}
+
+/// Connections from a spread of source ports to one address. A stateless filter (a network ACL with
+/// a narrow ephemeral range) makes the answer depend on the port; a security group, being stateful,
+/// cannot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SourcePorts {
+    /// Source ports from which the peer answered.
+    pub answered: Vec<u16>,
+    /// Source ports from which the peer did not answer.
+    pub silent: Vec<u16>,
+}
+
+impl SourcePorts {
+    /// Whether the silent ports form one or two blocks outside the range of those that answer, with
+    /// at least two ports of each kind. Lost packets are not sorted by port number.
+    pub fn are_sorted(&self) -> bool {
+        let (Some(first), Some(last)) = (self.answered.iter().min(), self.answered.iter().max())
+        else {
+            return false;
+        };
+        let outside = self.silent.iter().all(|port| port < first || port > last);
+        outside && self.silent.len() > 1 && self.answered.len() > 1
+    }
+}

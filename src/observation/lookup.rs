@@ -1,0 +1,78 @@
+//! DNS queries and their results.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::Failure;
+
+/// One DNS query and its result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Lookup {
+    /// The name, without the trailing dot of the query.
+    pub name: String,
+    /// `A`, `AAAA` or `SOA`.
+    pub kind: String,
+    /// Why the probe looked it up.
+    pub purpose: Purpose,
+    /// The resolver that was queried last.
+    pub resolver: SocketAddr,
+    /// The result.
+    #[serde(flatten)]
+    pub result: LookupResult,
+    /// Addresses in the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// CNAMEs in the answer, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// Smallest time to live, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u32>,
+    /// The zone: owner name of the SOA in a negative answer (RFC 2308 section 3), or of the SOA
+    /// that was queried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// The primary name server in this SOA (RFC 1035 section 3.3.13, MNAME), which shows who hosts
+    /// the zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_server: Option<String>,
+    /// Whether the UDP answer was truncated and the query repeated over TCP (RFC 7766 section 5),
+    /// with this result.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_tcp: bool,
+    /// Time until the answer, milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// Why a name was looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// The plan needs the name.
+    Target,
+    /// Another name of the same service: does the service resolve at all?
+    Sibling,
+    /// A random label: is there a wildcard?
+    Wildcard,
+    /// The SOA: which zone answers?
+    Zone,
+    /// A name outside AWS: does the resolver answer anything?
+    Control,
+}
+
+/// Result of a DNS query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub enum LookupResult {
+    /// Records.
+    Answered,
+    /// No records, or an error.
+    Failed {
+        /// How it failed.
+        failure: Failure,
+    },
+}
