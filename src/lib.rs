@@ -1,27 +1,32 @@
 //! Rehearses an ECS task's start from the subnet it will run in, and names the cause of what fails.
 //!
 //! ```text
-//!  image / task definition                                              ┌─▶ stdout (one JSON line)
-//!  + region ──▶ Plan ──▶ probe ──▶ [Observation] ──▶ Evidence ──▶ diagnose ──▶ Report ──┼─▶ CloudWatch Logs
-//!  plan         what     the only   what was seen    questions    why         verdict   └─▶ exit code
-//!               to ask   network    (facts, ids)     over facts   [Finding]
+//!  image / task definition                                                 ┌─▶ stdout (JSON line)
+//!  + Region ──▶ Plan ──▶ probe ──▶ [Observation] ──▶ diagnose ──▶ Report ──┼─▶ CloudWatch Logs
+//!  plan         what     the only   facts, with       rules over   verdict └─▶ exit code
+//!               to check network    an ID each        Evidence
+//!                                        ▲
+//!  stopped reason ──▶ explain ───────────┘     [Report] ──▶ compare (across subnets and over time)
 //! ```
 //!
-//! Data goes one way, left to right: `probe` never judges, `diagnose` never touches the network,
-//! the clock or the environment. A failing target is data ([`observation::Failure`]), a failing
-//! tool is an error.
+//! Data goes one way, left to right: `probe` never judges; `diagnose` never touches the network,
+//! the clock or the environment. A failing target is data ([`observation::Failure`]); a failing
+//! tool is an error. `tests/shape.rs` holds every module to this order.
 //!
 //! | read first | for |
 //! | --- | --- |
 //! | [`observation`] | the vocabulary: dependency, phase, outcome, failure |
-//! | [`plan`] | what a task contacts, from its image |
-//! | [`probe`] | the ladder, one file a phase |
+//! | [`plan`] | what a task contacts, from its image or task definition |
+//! | [`probe`] | the checks: DNS, TCP, TLS, then what each dependency needs |
 //! | [`evidence`], [`diagnose`] | the rules, each with its argument |
 //! | [`cause`] | every cause, with its page |
-//! | [`run`] | one run from plan to report |
-//! | `operator` | what runs at the operator's: signed calls, launch, schedule |
-//! | `compare` (feature `operator`) | several reports side by side: the first difference, and what changed |
-//! | [`explain`] | what a stopped task's text says: the only place that reads AWS prose |
+//! | [`run`] | one run, from plan to report |
+//! | [`explain`] | what a stopped task's text says: the only place that reads AWS's prose |
+//! | `compare` (feature `operator`) | reports side by side: the first difference, and what changed |
+//! | `operator` (feature `operator`) | signed AWS calls as the operator: launch, schedule, gc |
+//! | `demo` (feature `demo`) | an embedded AWS on loopback, with faults to choose |
+//!
+//! `docs/glossary.md` explains the words.
 #![forbid(unsafe_code)]
 
 pub mod agent;
