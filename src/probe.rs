@@ -4,28 +4,14 @@
 //! Tasks hand back observations, one place folds them: nothing is shared, and the order in which
 //! tasks finish never reaches the report. The probe does not judge; that is [`crate::diagnose`]'s.
 
-mod authorize;
-mod blob;
-mod call;
-mod clock;
-mod complete;
-mod connect;
-mod discovered;
-mod document;
-mod environment_file;
-mod exchange;
-mod form;
-mod handshake;
-mod login;
-mod manifest;
-mod mount;
-mod pull;
-mod read;
-mod resolve;
-mod rpc;
-mod stall;
+mod aws_call;
+mod checks;
+mod net;
+mod redirects;
+mod secret_shape;
 mod target;
-mod write;
+mod task_definition_source;
+mod unreached;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,15 +20,20 @@ use futures_util::future::{BoxFuture, Shared};
 use rustls::RootCertStore;
 use tokio::sync::{mpsc, oneshot};
 
-pub use connect::own_address;
-pub use document::{Document, LOCAL_FILE_HINT, read as read_document};
-pub use resolve::Resolver;
-pub use write::LogStream;
+pub use checks::log_stream::LogStream;
+pub use net::resolve::Resolver;
+pub use net::tcp::own_address;
+pub use task_definition_source::{Document, LOCAL_FILE_HINT, read as read_document};
 
 use crate::aws::credentials::{Credentials, Unavailable};
 use crate::network_location::NetworkLocation;
 use crate::observation::{Dependency, Observation, ObservationId, Outcome, Phase, TargetKey};
 use crate::plan::{Plan, TargetIndex, TargetMap, Unchecked};
+use checks::{
+    clock, ecr_token, efs, environment_file, image_pull, log_stream, registry_auth, secrets,
+};
+use net::tls;
+use redirects::RedirectTargets;
 use target::{Probe, TargetHandle};
 
 /// How and from where a plan is carried out.
@@ -97,7 +88,7 @@ pub async fn run(
     sight: &ObservationLog,
     until: impl Future<Output = Interruption>,
 ) -> Result<Seen, String> {
-    let tls = handshake::Tls::new(roots)?;
+    let tls = tls::Tls::new(roots)?;
     let clock_drift = setting.clock;
     let (recorder, mut events) = Recorder::new();
     let mut log = begin(
@@ -135,7 +126,7 @@ pub fn complete(
     ended: Option<&Interruption>,
 ) -> Vec<Observation> {
     observations.push(clock::observe(&observations, drift));
-    complete::complete(&mut observations, plan, ended);
+    unreached::complete(&mut observations, plan, ended);
     observations
 }
 
@@ -151,17 +142,17 @@ fn begin(
         recorder.spawn(report_credentials(recorder.clone(), credentials.clone()));
     }
 
-    let discovered = discovered::RedirectTargets::default();
+    let discovered = RedirectTargets::default();
     begin_pulls(plan, probe, &climbs, credentials, &discovered);
-    read::begin(plan, probe, &climbs, credentials);
+    secrets::begin(plan, probe, &climbs, credentials);
     environment_file::begin(plan, probe, &climbs, credentials, &discovered);
     for (n, unchecked) in plan.unchecked.iter().enumerate() {
         recorder.record(not_checked(n, unchecked));
     }
     for file_system in &plan.file_systems {
-        mount::say_what_is_not_tried(probe, plan.target(file_system.target), file_system);
+        efs::say_what_is_not_tried(probe, plan.target(file_system.target), file_system);
     }
-    write::begin(plan, probe, &climbs, credentials)
+    log_stream::begin(plan, probe, &climbs, credentials)
 }
 
 fn begin_pulls(
@@ -169,17 +160,17 @@ fn begin_pulls(
     probe: &Probe,
     climbs: &TargetMap<TargetHandle>,
     credentials: &SharedCredentials,
-    discovered: &discovered::RedirectTargets,
+    discovered: &RedirectTargets,
 ) {
-    let mut tokens: BTreeMap<TargetIndex, authorize::SharedToken> = BTreeMap::new();
-    let mut logins: BTreeMap<(TargetIndex, &str), login::SharedLogin> = BTreeMap::new();
+    let mut tokens: BTreeMap<TargetIndex, ecr_token::SharedToken> = BTreeMap::new();
+    let mut logins: BTreeMap<(TargetIndex, &str), registry_auth::SharedLogin> = BTreeMap::new();
     for image in &plan.images {
         let token = image.token.map(|target| {
             tokens
                 .entry(target)
                 .or_insert_with(|| {
                     let climb = climbs[target].clone();
-                    authorize::share(probe, climb, credentials, &image.reference)
+                    ecr_token::share(probe, climb, credentials, &image.reference)
                 })
                 .clone()
         });
@@ -187,19 +178,19 @@ fn begin_pulls(
             let shared = logins
                 .entry((login.target, &login.secret))
                 .or_insert_with(|| {
-                    read::share_login(probe, &climbs[login.target], credentials, login)
+                    secrets::share_login(probe, &climbs[login.target], credentials, login)
                 })
                 .clone();
-            pull::LoginOfPull {
+            image_pull::LoginOfPull {
                 secret: login.secret.clone(),
-                read: read::login_id(plan.target(login.target), login),
+                read: secrets::login_id(plan.target(login.target), login),
                 login: shared,
             }
         });
         let layers = image
             .layers
             .map(|target| (plan.target(target).clone(), climbs[target].clone()));
-        let pull = pull::Pull {
+        let pull = image_pull::Pull {
             probe: probe.clone(),
             reference: image.reference.clone(),
             injected: image.injected,

@@ -11,14 +11,14 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::connect::{self, Shape};
-use super::exchange::{Ask, Connection, Exchange};
-use super::handshake::{Handshaken, Tls};
-use super::mount;
-use super::stall;
-use super::{ProbeContext, Recorder};
 use crate::observation::{Failure, Observation, Outcome, Phase, Scope, SourcePorts, TargetKey};
 use crate::plan::Target;
+use crate::probe::checks::efs;
+use crate::probe::net::http::{Ask, Connection, Exchange};
+use crate::probe::net::path_mtu;
+use crate::probe::net::tcp::{self, Shape};
+use crate::probe::net::tls::{Handshaken, Tls};
+use crate::probe::{ProbeContext, Recorder};
 
 /// A path that took this long to connect is flaky: its first SYN was lost. It is looked at from
 /// other source ports.
@@ -134,7 +134,7 @@ impl Reached {
             Box::pin(self.ask_once(ask, shape, None))
         };
         let first = Box::pin(self.ask_once(ask, shape, self.take()));
-        let watched = stall::watch(first, again, |(exchanged, _)| exchanged.stalled()).await;
+        let watched = path_mtu::watch(first, again, |(exchanged, _)| exchanged.stalled()).await;
         if watched.through_small.is_some() {
             self.small_segments.store(true, Ordering::Relaxed);
             self.idle
@@ -303,7 +303,7 @@ struct Climbed {
 async fn climb_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<Climbed> {
     let (stream, ports) = connect_peer(probe, target, peer).await?;
     if target.phases.contains(&Phase::Mount) {
-        mount::greet(probe, target, stream, peer).await;
+        efs::greet(probe, target, stream, peer).await;
         return None;
     }
     if !target.phases.contains(&Phase::Handshake) {
@@ -312,7 +312,7 @@ async fn climb_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<
     let started = Instant::now();
     let host = &target.host;
     let again = |shape| Box::pin(probe.tls.open(peer, host, shape));
-    let watched = stall::watch(
+    let watched = path_mtu::watch(
         Box::pin(probe.tls.handshake(stream, host)),
         again,
         Handshaken::stalled,
@@ -369,7 +369,7 @@ async fn connect_peer(
     peer: SocketAddr,
 ) -> Option<(TcpStream, Vec<u16>)> {
     let started = Instant::now();
-    if !connect::has_family(peer) {
+    if !tcp::has_family(peer) {
         let why = "this task has no IPv6 address, so nothing is sent there".to_owned();
         let outcome = Outcome::NotChecked { why };
         probe.recorder.record(at(
@@ -379,7 +379,7 @@ async fn connect_peer(
         ));
         return None;
     }
-    let dialled = connect::dial(peer).await;
+    let dialled = tcp::dial(peer).await;
     let outcome = match dialled.failure {
         None => Outcome::Passed,
         Some(failure) => Outcome::Failed { failure },
@@ -404,7 +404,7 @@ async fn connect_peer(
     if spread_wanted {
         let recorder = probe.recorder.clone();
         probe.recorder.spawn(async move {
-            let ports = connect::spread_of_a_healthy_path(peer).await;
+            let ports = tcp::spread_of_a_healthy_path(peer).await;
             recorder.record(with_ports(connected, Some(ports)));
         });
     }
@@ -415,7 +415,7 @@ async fn connect_peer(
 /// through.
 fn with_ports(mut connected: Observation, ports: Option<SourcePorts>) -> Observation {
     let Some(ports) = ports else { return connected };
-    if connected.passed() && connect::stops_a_task(&ports) {
+    if connected.passed() && tcp::stops_a_task(&ports) {
         connected.outcome = Outcome::Failed {
             failure: Failure::TimedOut,
         };

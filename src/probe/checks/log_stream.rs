@@ -7,12 +7,12 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::call::{CallResult, LOGS};
-use super::target::{Probe, Reached, TargetHandle};
-use super::{Recorder, SharedCredentials};
 use crate::aws::credentials::{Credentials, Unavailable};
 use crate::observation::{Failure, Outcome, Phase};
 use crate::plan::{LogDestination, Plan, TargetMap};
+use crate::probe::aws_call::{CallResult, LOGS};
+use crate::probe::target::{Probe, Reached, TargetHandle};
+use crate::probe::{Recorder, SharedCredentials};
 
 /// What CreateLogStream and CreateLogGroup say where somebody was faster.
 const ALREADY_EXISTS: &str = "ResourceAlreadyExistsException";

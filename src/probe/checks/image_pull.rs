@@ -6,15 +6,15 @@ use std::time::Instant;
 use hyper::StatusCode;
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 
-use super::authorize::SharedToken;
-use super::call::{self, CallResult};
-use super::discovered::RedirectTargets;
-use super::exchange::{self, Ask, Read};
-use super::login::{self, Challenge, Presented, SharedLogin};
-use super::manifest::{self, Document, Manifest};
-use super::target::{self, Probe, Reached, TargetHandle};
 use crate::observation::{Failure, Observation, ObservationId, Outcome, Phase};
 use crate::plan::{Platform, Target};
+use crate::probe::aws_call::{self, CallResult};
+use crate::probe::checks::ecr_token::SharedToken;
+use crate::probe::checks::manifest::{self, Document, Manifest};
+use crate::probe::checks::registry_auth::{self, Challenge, Presented, SharedLogin};
+use crate::probe::net::http::{self, Ask, Read};
+use crate::probe::redirects::RedirectTargets;
+use crate::probe::target::{self, Probe, Reached, TargetHandle};
 use crate::reference::Reference;
 
 /// One tag is asked for; registries that do not page send all.
@@ -53,7 +53,10 @@ impl Pull {
     pub async fn rehearse(self) {
         let token = async {
             match &self.token {
-                Some(token) => token.clone().await.map(|token| login::basic_of(&token)),
+                Some(token) => token
+                    .clone()
+                    .await
+                    .map(|token| registry_auth::basic_of(&token)),
                 None => Some(None),
             }
         };
@@ -131,7 +134,7 @@ impl Session<'_> {
                 Some(Failure::Unauthenticated | Failure::Denied)
             )
         {
-            login::presented(&mut said.observation, self.secret());
+            registry_auth::presented(&mut said.observation, self.secret());
         }
         if said.observation.failure() == Some(Failure::NotFound) {
             said.observation = self.repository_or_tag(said.observation).await;
@@ -200,7 +203,7 @@ impl Session<'_> {
             .zip(self.secret())
             .map(|(login, secret)| Presented { login, secret });
         self.authorization = match challenge {
-            Challenge::Basic => login.and_then(|presented| login::basic(presented.login)),
+            Challenge::Basic => login.and_then(|presented| registry_auth::basic(presented.login)),
             Challenge::Bearer { host, port, path } => {
                 let registry = &self.registry.target;
                 // The token service of ghcr.io, quay.io and public.ecr.aws is the registry itself.
@@ -224,7 +227,10 @@ impl Session<'_> {
                 };
                 let reference = &self.pull.reference;
                 let subject = (self.name(), reference.to_string());
-                Some(login::fetch_token(&self.pull.probe, &service, path, login, subject).await?)
+                Some(
+                    registry_auth::fetch_token(&self.pull.probe, &service, path, login, subject)
+                        .await?,
+                )
             }
         };
         Ok(())
@@ -237,7 +243,7 @@ impl Session<'_> {
         login.phase = Phase::Authorize;
         login.id = ObservationId::new(self.registry.target.key.clone(), Phase::Authorize);
         if is_401(manifest) {
-            login::presented(&mut login, self.secret());
+            registry_auth::presented(&mut login, self.secret());
             let blocked_by = login.id.clone().about(self.name()).to_string();
             let outcome = Outcome::NotReached { blocked_by };
             *manifest = target::observe(
@@ -263,7 +269,7 @@ impl Session<'_> {
             None,
             Read::All(TAGS_LIMIT),
         );
-        let tags = call::ask(
+        let tags = aws_call::ask(
             &self.pull.probe,
             &self.registry,
             Phase::Manifest,
@@ -293,8 +299,8 @@ impl Session<'_> {
             mut observation,
             answer,
             refused,
-        } = call::ask(&self.pull.probe, &self.registry, Phase::Manifest, &ask, ok).await;
-        let challenge = login::challenge(&refused);
+        } = aws_call::ask(&self.pull.probe, &self.registry, Phase::Manifest, &ask, ok).await;
+        let challenge = registry_auth::challenge(&refused);
         let document = answer.map(|answer| read_document(version, &answer.body));
         if let Some(Err(wrong)) = &document {
             observation.outcome = Outcome::Failed {
@@ -362,7 +368,7 @@ struct Wrong {
 }
 
 fn read_document(version: &str, body: &[u8]) -> Result<Document, Wrong> {
-    let presented = format!("sha256:{}", exchange::sha256(body));
+    let presented = format!("sha256:{}", http::sha256(body));
     if version.starts_with("sha256:") && version != presented {
         return Err(Wrong {
             failure: Failure::WrongDigest,

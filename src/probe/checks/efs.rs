@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::rpc;
-use super::target::{self, Probe};
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase};
 use crate::plan::{FileSystem, Target};
+use crate::probe::net::onc_rpc;
+use crate::probe::target::{self, Probe};
 
 /// NULL does no work, so an answer takes one round trip. The EFS mount helper gives a whole mount
 /// 15 s; the run has 30.
@@ -19,7 +19,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_millis(4_400);
 pub async fn greet(probe: &Probe, file_system: &Target, stream: TcpStream, peer: SocketAddr) {
     let started = Instant::now();
     let id = std::process::id();
-    let answered = timeout(ANSWER_DEADLINE, rpc::call_null(stream, id)).await;
+    let answered = timeout(ANSWER_DEADLINE, onc_rpc::call_null(stream, id)).await;
     let (outcome, detail) = match answered {
         Ok(Ok(())) => (
             Outcome::Passed,

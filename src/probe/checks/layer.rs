@@ -7,13 +7,13 @@ use futures_util::stream::{self, StreamExt};
 use hyper::header::{HeaderValue, LOCATION, RANGE};
 use hyper::{StatusCode, Uri};
 
-use super::call::{self, CallResult};
-use super::exchange::{self, Ask, Exchange, Read};
-use super::manifest::{Config, Descriptor, Manifest};
-use super::pull::Session;
-use super::target;
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase};
 use crate::plan::Target;
+use crate::probe::aws_call::{self, CallResult};
+use crate::probe::checks::image_pull::Session;
+use crate::probe::checks::manifest::{Config, Descriptor, Manifest};
+use crate::probe::net::http::{self, Ask, Exchange, Read};
+use crate::probe::target;
 
 /// First bytes of each layer. More than Linux's and AWS's initial congestion window (ten segments,
 /// 14,600 bytes, RFC 6928), so that a path which loses full-sized segments shows.
@@ -70,7 +70,7 @@ impl Session<'_> {
             mut observation,
             answer,
             ..
-        } = call::ask(
+        } = aws_call::ask(
             &self.pull.probe,
             &self.registry,
             Phase::Blob,
@@ -157,7 +157,7 @@ impl Session<'_> {
             observation,
             answer,
             ..
-        } = call::ask(
+        } = aws_call::ask(
             &self.pull.probe,
             &reached,
             Phase::Fetch,
@@ -207,7 +207,7 @@ fn judge_bytes(
     read: Read,
 ) -> Observation {
     let digest = match read {
-        Read::All(_) => Some(exchange::sha256(&got.body)),
+        Read::All(_) => Some(http::sha256(&got.body)),
         Read::Digest => got.sha256.clone(),
         Read::First(_) => None,
     };

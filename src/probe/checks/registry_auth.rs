@@ -11,11 +11,11 @@ use hyper::{StatusCode, Uri};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::call;
-use super::exchange::{Ask, Read};
-use super::form::Login;
-use super::target::{Probe, Reached};
 use crate::observation::{Failure, NO_LOGIN, Observation, Outcome, Phase};
+use crate::probe::aws_call;
+use crate::probe::net::http::{Ask, Read};
+use crate::probe::secret_shape::Login;
+use crate::probe::target::{Probe, Reached};
 
 /// A token service's answer. Its tokens are below 16 KiB.
 const TOKEN_LIMIT: usize = 64 * 1024;
@@ -162,7 +162,7 @@ pub async fn fetch_token(
     if let Some(header) = login.and_then(|presented| basic(presented.login)) {
         ask.headers.insert(AUTHORIZATION, header);
     }
-    let mut said = call::ask(
+    let mut said = aws_call::ask(
         probe,
         service,
         Phase::Authorize,

@@ -11,14 +11,14 @@ use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::SharedCredentials;
-use super::call::{CallResult, SECRETS_MANAGER, SSM};
-use super::form;
-use super::login::SharedLogin;
-use super::target::{Probe, Reached, TargetHandle};
 use crate::aws::credentials::Credentials;
 use crate::observation::{Failure, Observation, ObservationId, Outcome, Phase};
 use crate::plan::{Login, Plan, Target, TargetIndex, TargetMap, ValueFrom};
+use crate::probe::SharedCredentials;
+use crate::probe::aws_call::{CallResult, SECRETS_MANAGER, SSM};
+use crate::probe::checks::registry_auth::SharedLogin;
+use crate::probe::secret_shape;
+use crate::probe::target::{Probe, Reached, TargetHandle};
 
 /// GetParameters takes ten names (ECS agent, `MaxBatchNum`).
 const BATCH: usize = 10;
@@ -159,7 +159,7 @@ impl Reader {
             ..
         } = self.get_secret(&value_from).await;
         if let Some(answer) = answer {
-            match form::of_secret(&answer.body, json_key.as_deref()) {
+            match secret_shape::of_secret(&answer.body, json_key.as_deref()) {
                 Ok(detail) => observation.detail = detail,
                 Err(wrong) => observation = wrong.seen_in(observation, answer.answer),
             }
@@ -169,7 +169,7 @@ impl Reader {
 
     /// The secret that holds a registry's user name and password. Its observation is recorded; the
     /// login is for the pull alone.
-    async fn login(&self, secret: &str) -> Option<form::Login> {
+    async fn login(&self, secret: &str) -> Option<secret_shape::Login> {
         let CallResult {
             mut observation,
             answer,
@@ -179,7 +179,7 @@ impl Reader {
             .await;
         let mut login = None;
         if let Some(answer) = answer {
-            match form::of_login(&answer.body) {
+            match secret_shape::of_login(&answer.body) {
                 Ok(read) => {
                     observation.detail = "present, a JSON object with username and password".into();
                     login = Some(read);
@@ -252,7 +252,7 @@ impl Reader {
                 let outcome = Outcome::Failed {
                     failure: unavailable.failure,
                 };
-                CallResult::without_answer(super::target::observe(
+                CallResult::without_answer(crate::probe::target::observe(
                     &self.reached.target,
                     Phase::Read,
                     outcome,

@@ -20,8 +20,8 @@ use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-use super::connect::{self, Shape};
 use crate::observation::{Certificate, Failure};
+use crate::probe::net::tcp::{self, Shape};
 
 /// A handshake has this long. A healthy one takes two round trips; the ECS agent gives a whole
 /// call, of which it is only the beginning, five seconds (facts: ecs-start, section 2,
@@ -120,7 +120,7 @@ impl Tls {
 
     /// Connects and shakes hands.
     pub async fn open(&self, peer: SocketAddr, host: &str, shape: Shape) -> Handshaken {
-        match connect::open_again(peer, shape).await {
+        match tcp::open_again(peer, shape).await {
             Ok(stream) => self.handshake(stream, host).await,
             Err(Failure::TimedOut) => {
                 Handshaken::failed(Failure::Stalled, "no further connection".into())
@@ -239,7 +239,7 @@ fn failure_of(error: &io::Error) -> Failure {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<Tls>())
     else {
-        return connect::failure_of(error);
+        return tcp::failure_of(error);
     };
     match inner {
         Tls::InvalidCertificate(

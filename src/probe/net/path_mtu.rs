@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::connect::Shape;
+use crate::probe::net::tcp::Shape;
 
 /// An exchange without progress for this long is tried again beside itself: a round trip around the
 /// earth and a retransmission. A healthy service answers in a tenth of it.

@@ -9,10 +9,10 @@ use futures_util::future::{BoxFuture, Shared};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::SharedCredentials;
-use super::call::ECR;
-use super::target::{Probe, TargetHandle};
 use crate::observation::{Failure, Outcome, Phase};
+use crate::probe::SharedCredentials;
+use crate::probe::aws_call::ECR;
+use crate::probe::target::{Probe, TargetHandle};
 use crate::reference::{Reference, Registry};
 
 /// `Basic` credentials for a registry, as the token endpoint hands them out; none if it did not.

@@ -16,17 +16,17 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout_at};
 
-use super::call::{self, CallResult, SSM};
-use super::exchange::{Ask, Read};
-use super::handshake::Tls;
-use super::target::{Probe, Reached, TargetHandle};
-use super::{ProbeContext, Recorder, SharedCredentials};
 use crate::aws::credentials::Credentials;
 use crate::aws::sign;
 use crate::endpoints::{self, Region, Service, Variant};
 use crate::observation::{Dependency, Failure, Observation, Phase, TargetKey};
 use crate::plan::Target;
 use crate::plan::task_definition::MAX_SIZE;
+use crate::probe::aws_call::{self, CallResult, SSM};
+use crate::probe::net::http::{Ask, Read};
+use crate::probe::net::tls::Tls;
+use crate::probe::target::{Probe, Reached, TargetHandle};
+use crate::probe::{ProbeContext, Recorder, SharedCredentials};
 
 /// Where a document lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,7 +223,7 @@ impl Reader<'_> {
             observation,
             answer,
             refused,
-        } = call::ask(
+        } = aws_call::ask(
             &self.probe,
             &reached,
             Phase::Fetch,

@@ -13,16 +13,16 @@ use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RANGE};
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::call::{self, CallResult};
-use super::discovered::RedirectTargets;
-use super::exchange::{Ask, Read};
-use super::target::{self, Probe, Reached, TargetHandle};
-use super::{SharedCredentials, login};
 use crate::aws::credentials::Credentials;
 use crate::aws::sign;
 use crate::endpoints::{self, Region};
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase};
 use crate::plan::{EnvironmentFile, Plan, TargetIndex, TargetMap};
+use crate::probe::aws_call::{self, CallResult};
+use crate::probe::net::http::{Ask, Read};
+use crate::probe::redirects::RedirectTargets;
+use crate::probe::target::{self, Probe, Reached, TargetHandle};
+use crate::probe::{SharedCredentials, checks::registry_auth};
 
 /// A location has one short word in it.
 const LOCATION_LIMIT: usize = 16 * 1024;
@@ -233,7 +233,7 @@ impl Bucket<'_> {
             headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
         }
         match self.sign(method, path, headers, read) {
-            Ok(ask) => call::ask(self.probe, &self.reached, Phase::Fetch, &ask, welcome).await,
+            Ok(ask) => aws_call::ask(self.probe, &self.reached, Phase::Fetch, &ask, welcome).await,
             Err(error) => {
                 let outcome = Outcome::Failed {
                     failure: Failure::InvalidSignature,
@@ -341,7 +341,7 @@ fn read_location(body: &[u8]) -> Option<Region> {
 /// A key in a path: everything but the unreserved characters and `/` (Amazon S3 API reference,
 /// `UriEncode`).
 fn encoded(key: &str) -> String {
-    login::percent_encoded(key, b"-._~/")
+    registry_auth::percent_encoded(key, b"-._~/")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::observation::{Dependency, Observation, Outcome, Phase, TargetKey};
 use crate::plan::{Plan, Target, TargetIndex};
 
-use super::Interruption;
+use crate::probe::Interruption;
 
 /// Adds `not-reached` for each planned rung without an observation, marks targets that a redirect
 /// made irrelevant, and sorts.

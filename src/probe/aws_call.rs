@@ -8,11 +8,11 @@ use hyper::{Method, StatusCode};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::exchange::{Ask, Exchange, Read};
-use super::target::{self, ExchangeAttempts, Probe, Reached};
 use crate::aws::credentials::Credentials;
 use crate::aws::{refusal, sign};
 use crate::observation::{Failure, Observation, Outcome, Phase};
+use crate::probe::net::http::{Ask, Exchange, Read};
+use crate::probe::target::{self, ExchangeAttempts, Probe, Reached};
 
 /// Waits before a throttled or failing call is tried again, as the AWS SDKs do it (three attempts
 /// in all), kept short because the run has a deadline.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::target::{Probe, TargetHandle};
 use crate::observation::{Dependency, Phase, TargetKey};
 use crate::plan::Target;
+use crate::probe::target::{Probe, TargetHandle};
 
 /// Redirects and token services. Each host is climbed once, whoever names it first.
 #[derive(Clone, Default)]

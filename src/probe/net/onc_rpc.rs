@@ -43,8 +43,12 @@ pub async fn call_null(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     id: u32,
 ) -> Result<(), Refused> {
-    let lost =
-        |error: std::io::Error| Refused::new(super::connect::failure_of(&error), error.to_string());
+    let lost = |error: std::io::Error| {
+        Refused::new(
+            crate::probe::net::tcp::failure_of(&error),
+            error.to_string(),
+        )
+    };
     stream.write_all(&null_call(id)).await.map_err(lost)?;
     let mut reply = Vec::new();
     for _ in 0..MOST_FRAGMENTS {
