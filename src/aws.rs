@@ -3,4 +3,5 @@
 pub mod credentials;
 pub mod denial;
 pub mod refusal;
+pub mod s3;
 pub mod sign;

@@ -1,106 +1,96 @@
-//! The only part that touches the network on the task's behalf: climbs every ladder of a plan and
-//! says what was seen.
+//! The only module that uses the network on the task's behalf: checks every target of a plan and
+//! returns what it observed.
 //!
-//! Tasks hand back observations, one place folds them: nothing is shared, and the order in which
-//! tasks finish never reaches the report. The probe does not judge; that is [`crate::diagnose`]'s.
+//! Checks send their observations to one receiver and share nothing else, so the report does not
+//! depend on the order in which they finish. The probe does not diagnose; that is
+//! [`crate::diagnose`].
+//!
+//! A module comes after all that it imports.
 
-mod aws_call;
-mod checks;
+/// Network protocols.
 mod net;
-mod redirects;
-mod secret_shape;
+
+/// Collects observations.
+mod recorder;
+
+/// What every check needs.
+mod context;
+
+/// Resolves and connects a target.
 mod target;
-mod task_definition_source;
+
+/// Calls to a connected target, and signed AWS calls.
+mod aws_call;
+
+/// Hosts that are named by a response.
+mod redirects;
+
+/// Whether a secret's value has the required shape.
+mod secret_shape;
+
+/// The checks, one module each.
+mod checks;
+
+/// Fetches the task definition before a run.
+mod remote_task_definition;
+
+/// Adds what was not reached.
 mod unreached;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, Shared};
 use rustls::RootCertStore;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 pub use checks::log_stream::LogStream;
-pub use net::resolve::Resolver;
-pub use net::tcp::own_address;
-pub use task_definition_source::{Document, LOCAL_FILE_HINT, read as read_document};
+pub use context::{ProbeSettings, SharedCredentials};
+pub use net::resolve::StubResolver;
+pub use net::tcp::local_address_towards;
+pub use recorder::ObservationLog;
+pub use remote_task_definition::{LOCAL_FILE_HINT, TaskDefinitionLocation, fetch_task_definition};
+pub use unreached::Interruption;
 
-use crate::aws::credentials::{Credentials, Unavailable};
-use crate::network_location::NetworkLocation;
-use crate::observation::{Dependency, Observation, ObservationId, Outcome, Phase, TargetKey};
-use crate::plan::{Plan, TargetIndex, TargetMap, Unchecked};
-use checks::{
-    clock, ecr_token, efs, environment_file, image_pull, log_stream, registry_auth, secrets,
-};
-use net::tls;
+use crate::observation::{Observation, Phase};
+use crate::plan::Plan;
+use crate::vantage::ClockDrift;
+use checks::{clock, credentials, efs, environment_file, image_pull, log_stream, secrets};
+use context::ProbeContext;
+use net::tls::TlsClient;
+use recorder::Recorder;
 use redirects::RedirectTargets;
-use target::{Probe, TargetHandle};
+use target::TargetHandle;
 
-/// How and from where a plan is carried out.
-pub struct ProbeContext {
-    /// Who is asked for names.
-    pub resolver: Resolver,
-    /// Where the task sits.
-    pub place: NetworkLocation,
-    /// Whether the plan expects private answers.
-    pub expect_private: bool,
-    /// The run's id, part of the log stream's name.
-    pub run_id: String,
-    /// The clock's own opinion of itself, from the task metadata.
-    pub clock: Option<crate::vantage::ClockDrift>,
-}
-
-impl ProbeContext {
-    /// Of a lookup before the run, whose place does not matter.
-    pub fn of_a_lookup(resolver: Resolver) -> Self {
-        Self {
-            resolver,
-            place: NetworkLocation::default(),
-            expect_private: false,
-            run_id: String::new(),
-            clock: None,
-        }
-    }
-}
-
-/// Credentials that several ladders wait for.
-pub type SharedCredentials = Shared<BoxFuture<'static, Arc<Result<Credentials, Unavailable>>>>;
-
-/// Why a run ended before its plan did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interruption(pub String);
-
-/// What a run saw.
-pub struct Seen {
-    /// Sorted by target, phase and id.
+/// The result of a run.
+pub struct ProbeResult {
+    /// Sorted by target, phase and ID.
     pub observations: Vec<Observation>,
-    /// The open log stream, for the report.
+    /// The log stream that the report can be written to.
     pub log: Option<LogStream>,
 }
 
-/// Carries out `plan` until it is done or `until` happens; then everything not seen is
-/// `not-reached`.
+/// Runs the checks of `plan` until all are done or `until` happens; what was not observed by then is
+/// `not-reached`. Fails if the root certificates cannot be used.
 pub async fn run(
     plan: &Plan,
-    setting: ProbeContext,
+    settings: ProbeSettings,
     roots: Arc<RootCertStore>,
     credentials: SharedCredentials,
-    sight: &ObservationLog,
+    observation_log: &ObservationLog,
     until: impl Future<Output = Interruption>,
-) -> Result<Seen, String> {
-    let tls = tls::Tls::new(roots)?;
-    let clock_drift = setting.clock;
-    let (recorder, mut events) = Recorder::new();
-    let mut log = begin(
+) -> Result<ProbeResult, String> {
+    let tls = TlsClient::new(roots)?;
+    let clock_drift = settings.clock_drift;
+    let (recorder, mut observations) = Recorder::new();
+    let mut log = spawn_checks(
         plan,
-        &Probe::new(Arc::new(setting), tls, recorder),
+        &ProbeContext::new(settings, tls, recorder),
         &credentials,
     );
 
-    let ended = {
+    let interruption = {
         let done = async {
-            while let Some(observation) = events.recv().await {
-                sight.add(*observation);
+            while let Some(observation) = observations.recv().await {
+                observation_log.insert(*observation);
             }
         };
         tokio::select! {
@@ -108,201 +98,57 @@ pub async fn run(
             interruption = until => Some(interruption),
         }
     };
-    while let Ok(observation) = events.try_recv() {
-        sight.add(*observation);
+    while let Ok(observation) = observations.try_recv() {
+        observation_log.insert(*observation);
     }
-    let observations = complete(plan, sight.snapshot(), clock_drift.as_ref(), ended.as_ref());
-    Ok(Seen {
-        observations,
+    Ok(ProbeResult {
+        observations: add_derived(
+            plan,
+            observation_log.snapshot(),
+            clock_drift.as_ref(),
+            interruption.as_ref(),
+        ),
         log: log.as_mut().and_then(|log| log.try_recv().ok()),
     })
 }
 
-/// Adds what the observations say together, and what of the plan was never reached.
-pub fn complete(
+/// Adds the observations that follow from the others: the clock, and what was not reached.
+pub fn add_derived(
     plan: &Plan,
     mut observations: Vec<Observation>,
-    drift: Option<&crate::vantage::ClockDrift>,
-    ended: Option<&Interruption>,
+    clock_drift: Option<&ClockDrift>,
+    interruption: Option<&Interruption>,
 ) -> Vec<Observation> {
-    observations.push(clock::observe(&observations, drift));
-    unreached::complete(&mut observations, plan, ended);
+    observations.push(clock::check_clock(&observations, clock_drift));
+    unreached::fill_unreached(&mut observations, plan, interruption);
     observations
 }
 
-/// Starts every task of the plan. They end by themselves, each within its own deadlines.
-fn begin(
+/// Starts every check of the plan. Each ends by itself, within its own timeouts. Returns the log
+/// stream for the report, as soon as it is open.
+fn spawn_checks(
     plan: &Plan,
-    probe: &Probe,
+    context: &ProbeContext,
     credentials: &SharedCredentials,
 ) -> Option<oneshot::Receiver<LogStream>> {
-    let climbs = plan.map_targets(|target| TargetHandle::start(probe.clone(), target.clone()));
-    let recorder = probe.recorder.clone();
+    let targets = plan.map_targets(|target| {
+        if target.phases.contains(&Phase::Mount) {
+            efs::spawn_check(context, target);
+            TargetHandle::without_tls()
+        } else {
+            TargetHandle::connect(context, target)
+        }
+    });
     if plan.needs_credentials() {
-        recorder.spawn(report_credentials(recorder.clone(), credentials.clone()));
+        credentials::spawn_check(context, credentials);
     }
-
-    let discovered = RedirectTargets::default();
-    begin_pulls(plan, probe, &climbs, credentials, &discovered);
-    secrets::begin(plan, probe, &climbs, credentials);
-    environment_file::begin(plan, probe, &climbs, credentials, &discovered);
-    for (n, unchecked) in plan.unchecked.iter().enumerate() {
-        recorder.record(not_checked(n, unchecked));
+    let redirects = RedirectTargets::default();
+    image_pull::spawn_image_pulls(plan, context, &targets, credentials, &redirects);
+    secrets::spawn_checks(plan, context, &targets, credentials);
+    environment_file::spawn_checks(plan, context, &targets, credentials, &redirects);
+    for unchecked in unreached::observe_unchecked(plan) {
+        context.recorder.record(unchecked);
     }
-    for file_system in &plan.file_systems {
-        efs::say_what_is_not_tried(probe, plan.target(file_system.target), file_system);
-    }
-    log_stream::begin(plan, probe, &climbs, credentials)
-}
-
-fn begin_pulls(
-    plan: &Plan,
-    probe: &Probe,
-    climbs: &TargetMap<TargetHandle>,
-    credentials: &SharedCredentials,
-    discovered: &RedirectTargets,
-) {
-    let mut tokens: BTreeMap<TargetIndex, ecr_token::SharedToken> = BTreeMap::new();
-    let mut logins: BTreeMap<(TargetIndex, &str), registry_auth::SharedLogin> = BTreeMap::new();
-    for image in &plan.images {
-        let token = image.token.map(|target| {
-            tokens
-                .entry(target)
-                .or_insert_with(|| {
-                    let climb = climbs[target].clone();
-                    ecr_token::share(probe, climb, credentials, &image.reference)
-                })
-                .clone()
-        });
-        let login = image.login.as_ref().map(|login| {
-            let shared = logins
-                .entry((login.target, &login.secret))
-                .or_insert_with(|| {
-                    secrets::share_login(probe, &climbs[login.target], credentials, login)
-                })
-                .clone();
-            image_pull::LoginOfPull {
-                secret: login.secret.clone(),
-                read: secrets::login_id(plan.target(login.target), login),
-                login: shared,
-            }
-        });
-        let layers = image
-            .layers
-            .map(|target| (plan.target(target).clone(), climbs[target].clone()));
-        let pull = image_pull::Pull {
-            probe: probe.clone(),
-            reference: image.reference.clone(),
-            injected: image.injected,
-            platform: plan.platform.clone(),
-            full: plan.full,
-            registry: climbs[image.registry].clone(),
-            token,
-            login,
-            layers,
-            discovered: discovered.clone(),
-        };
-        probe.recorder.spawn(pull.rehearse());
-    }
-}
-
-/// Says of something that the task needs that it was left out.
-fn not_checked(n: usize, unchecked: &Unchecked) -> Observation {
-    let phase = match unchecked.dependency {
-        Dependency::Efs => Phase::Mount,
-        Dependency::EnvironmentFile => Phase::Fetch,
-        Dependency::Registry => Phase::Manifest,
-        _ => Phase::Write,
-    };
-    let outcome = Outcome::NotChecked {
-        why: unchecked.why.clone(),
-    };
-    let mut observation = Observation::new(
-        TargetKey::of(unchecked.dependency),
-        unchecked.dependency,
-        phase,
-        outcome,
-    );
-    observation.id.narrow(format_args!("unchecked-{n}"));
-    observation.subject = Some(unchecked.subject.clone());
-    observation.attempts = 0;
-    observation
-}
-
-async fn report_credentials(recorder: Recorder, credentials: SharedCredentials) {
-    let started = std::time::Instant::now();
-    let credentials = credentials.await;
-    let outcome = match credentials.as_ref() {
-        Ok(_) => Outcome::Passed,
-        Err(unavailable) => Outcome::Failed {
-            failure: unavailable.failure,
-        },
-    };
-    let mut observation = Observation::new(
-        TargetKey::of(Dependency::Credentials),
-        Dependency::Credentials,
-        Phase::Read,
-        outcome,
-    );
-    observation.elapsed_ms = crate::millis(started.elapsed());
-    observation.detail = match credentials.as_ref() {
-        Ok(credentials) => match &credentials.role_arn {
-            Some(role) => format!("credentials of {role}"),
-            None => "credentials without a role's name".into(),
-        },
-        Err(unavailable) => unavailable.detail.clone(),
-    };
-    recorder.record(observation);
-}
-
-/// Takes observations from tasks, and the tasks themselves: when the last one drops its recorder,
-/// the run is over.
-#[derive(Clone)]
-pub struct Recorder(mpsc::UnboundedSender<Box<Observation>>);
-
-impl Recorder {
-    fn new() -> (Self, mpsc::UnboundedReceiver<Box<Observation>>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
-    }
-
-    /// One to which nobody listens: the run does not wait for whoever keeps it.
-    fn idle() -> Self {
-        Self::new().0
-    }
-
-    /// Records what was seen. A later observation with the same id replaces the earlier one.
-    pub fn record(&self, observation: Observation) {
-        // Nobody listens any more once the run has ended.
-        let _ = self.0.send(Box::new(observation));
-    }
-
-    /// Runs a part of the plan beside the others.
-    pub fn spawn(&self, part: impl Future<Output = ()> + Send + 'static) {
-        let keep_open = self.clone();
-        tokio::spawn(async move {
-            part.await;
-            drop(keep_open);
-        });
-    }
-}
-
-/// What has been seen so far, by id. Readable from outside, so that a run which a bug ends can
-/// still tell.
-#[derive(Clone, Default)]
-pub struct ObservationLog(Arc<Mutex<BTreeMap<ObservationId, Observation>>>);
-
-impl ObservationLog {
-    fn add(&self, observation: Observation) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.insert(observation.id.clone(), observation);
-    }
-
-    /// A copy of what there is; nothing if it is being written to this very moment.
-    pub fn snapshot(&self) -> Vec<Observation> {
-        self.0
-            .try_lock()
-            .map(|seen| seen.values().cloned().collect())
-            .unwrap_or_default()
-    }
+    efs::record_unchecked_options(context, plan);
+    log_stream::spawn_checks(plan, context, &targets, credentials)
 }

@@ -16,8 +16,8 @@ use crate::network_location::NetworkLocation;
 use crate::observation::{Dependency, Observation, Outcome, Phase, TargetKey};
 use crate::plan::{Expect, Plan};
 use crate::probe::{
-    self, Interruption, LogStream, ObservationLog, ProbeContext, Resolver, Seen, SharedCredentials,
-    own_address,
+    self, Interruption, LogStream, ObservationLog, ProbeResult, ProbeSettings, SharedCredentials,
+    StubResolver, local_address_towards,
 };
 use crate::report::{Delivery, Identity, Logs, Report, Run};
 use crate::vantage::{Metadata, Vantage};
@@ -83,13 +83,13 @@ pub async fn run(
         observation_log,
     } = options;
     let vantage = vantage_of(&metadata, &plan, &resolvers, &environment);
-    let setting = ProbeContext {
-        place: NetworkLocation {
+    let settings = ProbeSettings {
+        location: NetworkLocation {
             address: vantage.address,
             subnet: vantage.subnet_cidr,
             vpc_cidrs: plan.vpc_cidrs.clone(),
         },
-        resolver: Resolver::new(resolvers),
+        resolver: StubResolver::new(resolvers),
         expect_private: plan.expect == Expect::Private,
         run_id: vantage
             .task_arn
@@ -97,7 +97,7 @@ pub async fn run(
             .and_then(|arn| arn.rsplit('/').next())
             .unwrap_or(&run_id)
             .to_owned(),
-        clock: metadata
+        clock_drift: metadata
             .as_ref()
             .ok()
             .and_then(|metadata| metadata.as_ref()?.clock),
@@ -113,12 +113,12 @@ pub async fn run(
             interruption = out_of_time => interruption,
         }
     };
-    let Seen {
+    let ProbeResult {
         mut observations,
         log,
     } = probe::run(
         &plan,
-        setting,
+        settings,
         roots,
         credentials.clone(),
         &observation_log,
@@ -155,7 +155,7 @@ pub fn after_panic(
     error: String,
 ) -> Report {
     let ended = Interruption("a bug in pullprobe".into());
-    let observations = probe::complete(plan, observation_log.snapshot(), None, Some(&ended));
+    let observations = probe::add_derived(plan, observation_log.snapshot(), None, Some(&ended));
     let run = Run {
         id: run_id.to_owned(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -256,7 +256,7 @@ fn vantage_of(
     let mut vantage = found.unwrap_or_else(|| Vantage::here(&lookup));
     vantage.address = vantage
         .address
-        .or_else(|| own_address(*resolvers.first()?).filter(|own| !own.is_loopback()));
+        .or_else(|| local_address_towards(*resolvers.first()?).filter(|own| !own.is_loopback()));
     vantage
         .region
         .get_or_insert_with(|| plan.region.to_string());

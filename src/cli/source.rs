@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use crate::plan::task_definition::MAX_SIZE;
 use crate::plan::{ValueFrom, object_of};
-use crate::probe::Document;
+use crate::probe::TaskDefinitionLocation;
 
 /// Where a task definition lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Source {
     /// A path.
     File(PathBuf),
     /// Amazon S3 or Parameter Store: the probe asks as itself.
-    Remote(Document),
+    Remote(TaskDefinitionLocation),
 }
 
 impl FromStr for Source {
@@ -28,14 +28,17 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self, String> {
         let object = |arn: &str| {
             let (bucket, key) = object_of(arn)?;
-            Ok(Self::Remote(Document::Object {
+            Ok(Self::Remote(TaskDefinitionLocation::Object {
                 bucket: bucket.to_owned(),
                 key: key.to_owned(),
             }))
         };
         let parameter = |name: &str| match name.parse()? {
             ValueFrom::Parameter { name, region } => {
-                Ok(Self::Remote(Document::Parameter { name, region }))
+                Ok(Self::Remote(TaskDefinitionLocation::Parameter {
+                    name,
+                    region,
+                }))
             }
             ValueFrom::Secret { .. } => {
                 Err("a secret is no place for a task definition: use a parameter".to_owned())
@@ -105,14 +108,14 @@ mod tests {
     #[test]
     fn a_source_is_a_file_unless_it_says_otherwise() {
         let object = |bucket: &str, key: &str| {
-            Ok(Source::Remote(Document::Object {
+            Ok(Source::Remote(TaskDefinitionLocation::Object {
                 bucket: bucket.into(),
                 key: key.into(),
             }))
         };
         let parameter = |name: &str, region: Option<&str>| {
             let region = region.map(|region| region.parse().unwrap());
-            Ok(Source::Remote(Document::Parameter {
+            Ok(Source::Remote(TaskDefinitionLocation::Parameter {
                 name: name.into(),
                 region,
             }))

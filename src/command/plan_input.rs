@@ -7,7 +7,7 @@ use crate::plan::{
     ImageInput, Plan, PlanInput, Platform, execute_command, service_connect, task_definition,
     valid_log_group,
 };
-use crate::probe::Document;
+use crate::probe::TaskDefinitionLocation;
 use crate::reference::Registry;
 use crate::run::TaskMetadata;
 
@@ -16,7 +16,7 @@ pub(super) enum PlanSource {
     /// All of it is known.
     For(Box<PlanInput>),
     /// The task definition has to be asked for.
-    ForWhatLiesIn(Document),
+    ForWhatLiesIn(TaskDefinitionLocation),
 }
 
 /// Reads the flags, and the task definition if it lies on this machine. Sends nothing.

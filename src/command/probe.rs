@@ -17,7 +17,8 @@ use crate::cli::{Format, Probe, TaskArgs};
 use crate::dns;
 use crate::plan::Plan;
 use crate::probe::{
-    Document, Interruption, LOCAL_FILE_HINT, ObservationLog, ProbeContext, Resolver, read_document,
+    Interruption, LOCAL_FILE_HINT, ObservationLog, ProbeSettings, StubResolver,
+    TaskDefinitionLocation, fetch_task_definition,
 };
 use crate::render;
 use crate::report::Report;
@@ -50,13 +51,13 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
             }
             (None, PlanSource::ForWhatLiesIn(document)) => {
                 let region = plan_input::region(&flags.wants, &[], &metadata)?;
-                let setting = ProbeContext::of_a_lookup(Resolver::new(resolvers.clone()));
+                let settings = ProbeSettings::for_fetch(StubResolver::new(resolvers.clone()));
                 let within = LONGEST_READ.min(deadline / 2);
                 let credentials = credentials.clone();
-                let read = read_document(
+                let read = fetch_task_definition(
                     &document,
                     &region,
-                    setting,
+                    settings,
                     roots.clone(),
                     credentials,
                     within * 3 / 4,
@@ -185,7 +186,7 @@ const LONGEST_READ: Duration = Duration::from_secs(12);
 async fn in_time(
     read: impl Future<Output = Result<Vec<u8>, String>>,
     deadline: Duration,
-    document: &Document,
+    document: &TaskDefinitionLocation,
 ) -> Result<Vec<u8>, Error> {
     let wrong = |what: String| Error::Usage(format!("--task-definition {document}: {what}"));
     tokio::select! {

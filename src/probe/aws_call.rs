@@ -1,53 +1,53 @@
-//! One exchange turned into one observation; and one signed AWS call.
+//! Calls to a connected target, each with its observation; and signed calls to AWS APIs.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::aws::credentials::Credentials;
 use crate::aws::{refusal, sign};
-use crate::observation::{Failure, Observation, Outcome, Phase};
-use crate::probe::net::http::{Ask, Exchange, Read};
-use crate::probe::target::{self, ExchangeAttempts, Probe, Reached};
+use crate::observation::{Answer, Failure, Observation, Outcome, Phase};
+use crate::probe::context::{ProbeContext, observe};
+use crate::probe::net::http::{Exchange, HttpRequest, ReadBody};
+use crate::probe::target::{ConnectedTarget, ExchangeAttempts};
 
-/// Waits before a throttled or failing call is tried again, as the AWS SDKs do it (three attempts
-/// in all), kept short because the run has a deadline.
-const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(800)];
+/// Waits before a throttled or failed call is sent again, as the AWS SDKs do (three attempts in
+/// all), but short because the run has a deadline.
+const RETRY_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(800)];
 
-/// A service that asks in `Retry-After` for more seconds than these is not asked again: the run
-/// would not wait for it.
-const MOST_PATIENT_S: u64 = 2;
+/// A call is not sent again if `Retry-After` asks for more seconds than this.
+const MAX_RETRY_AFTER_SECS: u64 = 2;
 
-/// Bytes read of an API's answer. The largest, a batch of ten parameters of 8 KiB, stays below 128
+/// Bytes read of an API's response. The largest, a batch of ten parameters of 8 KiB, stays below 128
 /// KiB.
-const API_LIMIT: usize = 1024 * 1024;
+const MAX_API_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// What an exchange came to: the fact, and the answer to go on with.
+/// The result of a call.
 pub struct CallResult {
-    /// The fact.
     pub observation: Observation,
-    /// The answer, if there is one that is of use.
-    pub answer: Option<Exchange>,
-    /// Headers of a refusal.
-    pub refused: HeaderMap,
+    /// The response, if it was accepted.
+    pub response: Option<Exchange>,
+    /// Headers of a response that was not accepted; empty if there was none.
+    pub error_headers: HeaderMap,
 }
 
 impl CallResult {
-    /// A fact without anything to go on with.
-    pub fn without_answer(observation: Observation) -> Self {
+    /// Returns the result of a call without a usable response.
+    pub fn without_response(observation: Observation) -> Self {
         Self {
             observation,
-            answer: None,
-            refused: HeaderMap::new(),
+            response: None,
+            error_headers: HeaderMap::new(),
         }
     }
 
-    /// The service's error code; empty if it gave none.
-    pub fn code(&self) -> &str {
+    /// Returns the service's error code; empty if it sent none.
+    pub fn error_code(&self) -> &str {
         self.observation
             .answer
             .as_ref()
@@ -56,229 +56,246 @@ impl CallResult {
     }
 }
 
-/// Asks, and turns the answer into an observation of `phase`. `welcome` are the statuses that mean
-/// yes.
-pub async fn ask(
-    probe: &Probe,
-    reached: &Reached,
-    phase: Phase,
-    ask: &Ask,
-    welcome: fn(&StatusCode) -> bool,
-) -> CallResult {
-    let started = Instant::now();
-    let mut retries = RETRY_AFTER.iter();
-    let mut attempts = 0;
-    loop {
-        let outcomes = reached.ask(ask).await;
-        attempts += outcomes.attempts;
-        let mut said = conclude(probe, reached, phase, outcomes, started, welcome);
-        let again = matches!(
-            said.observation.failure(),
-            Some(Failure::Throttled | Failure::ServiceFailure)
-        );
-        match retries.next() {
-            Some(&wait) if again && !asks_for_patience(&said.observation) => sleep(wait).await,
-            _ => {
-                said.observation.attempts = attempts;
-                return said;
+/// Which statuses mean success.
+pub type Accept = fn(&StatusCode) -> bool;
+
+/// Sends the requests of one phase to a connected target.
+#[derive(Clone, Copy)]
+pub struct PhaseClient<'a> {
+    pub context: &'a ProbeContext,
+    pub target: &'a ConnectedTarget,
+    pub phase: Phase,
+}
+
+impl PhaseClient<'_> {
+    /// Sends `request`, retrying throttled and 5xx responses. A status that `accept` rejects becomes
+    /// a failed observation. The observation is returned, not recorded.
+    pub async fn call(self, request: &HttpRequest, accept: Accept) -> CallResult {
+        let started = Instant::now();
+        let mut intervals = RETRY_INTERVALS.iter();
+        let mut attempts = 0;
+        loop {
+            let exchange = self.target.exchange(request).await;
+            attempts += exchange.attempts;
+            let mut result = self.conclude(exchange, started, accept);
+            let retryable = matches!(
+                result.observation.failure(),
+                Some(Failure::Throttled | Failure::ServiceFailure)
+            );
+            match intervals.next() {
+                Some(&interval) if retryable && !wants_longer_wait(&result.observation) => {
+                    sleep(interval).await;
+                }
+                _ => {
+                    result.observation.attempts = attempts;
+                    return result;
+                }
             }
+        }
+    }
+
+    /// Returns the result of a request that could not be signed.
+    pub fn unsigned(self, detail: String) -> CallResult {
+        let outcome = Outcome::Failed {
+            failure: Failure::InvalidSignature,
+        };
+        let mut observation = observe(&self.target.target, self.phase, outcome, Instant::now());
+        observation.detail = detail;
+        CallResult::without_response(observation)
+    }
+
+    fn conclude(self, attempts: ExchangeAttempts, started: Instant, accept: Accept) -> CallResult {
+        let ExchangeAttempts {
+            exchange,
+            small_segments_pass,
+            over_small_segments,
+            peer,
+            ..
+        } = attempts;
+        let observe = |outcome| {
+            self.context
+                .observe_at(&self.target.target, self.phase, outcome, started, peer)
+        };
+        let mut observation = match exchange.status {
+            Err(failure) => observe(Outcome::Failed { failure }),
+            Ok(status) if accept(&status) => observe(Outcome::Passed),
+            Ok(status) => {
+                let refusal = refusal::read(status.as_u16(), &exchange.headers, &exchange.body);
+                let mut refused = observe(Outcome::Failed {
+                    failure: refusal.failure,
+                });
+                refused.detail.clone_from(&refusal.message);
+                refused.answer = Some(Answer {
+                    code: refusal.code,
+                    message: refusal.message,
+                    denial: refusal.denial,
+                    ..exchange.answer.clone()
+                });
+                refused
+            }
+        };
+        observation.small_segments_pass = small_segments_pass;
+        if observation.answer.is_none() && exchange.status.is_ok() {
+            observation.answer = Some(exchange.answer.clone());
+        }
+        if observation.detail.is_empty() {
+            observation.detail.clone_from(&exchange.detail);
+        }
+        let last = over_small_segments.unwrap_or(exchange);
+        match last.status {
+            Ok(status) if accept(&status) => CallResult {
+                observation,
+                response: Some(last),
+                error_headers: HeaderMap::new(),
+            },
+            _ => CallResult {
+                observation,
+                response: None,
+                error_headers: last.headers,
+            },
         }
     }
 }
 
-/// Whether the service wants to be left alone for longer than [`MOST_PATIENT_S`]. A date is always
-/// later than that.
-fn asks_for_patience(observation: &Observation) -> bool {
+/// Whether `Retry-After` asks for more than [`MAX_RETRY_AFTER_SECS`]. A date always does.
+fn wants_longer_wait(observation: &Observation) -> bool {
     let limit = observation
         .answer
         .as_ref()
         .and_then(|answer| answer.rate_limit.as_ref());
-    let after = limit.and_then(|limit| limit.retry_after.as_ref());
-    after.is_some_and(|after| {
-        after
+    let retry_after = limit.and_then(|limit| limit.retry_after.as_ref());
+    retry_after.is_some_and(|retry_after| {
+        retry_after
             .trim()
             .parse()
-            .map_or(true, |seconds: u64| seconds > MOST_PATIENT_S)
+            .map_or(true, |seconds: u64| seconds > MAX_RETRY_AFTER_SECS)
     })
 }
 
-fn conclude(
-    probe: &Probe,
-    reached: &Reached,
-    phase: Phase,
-    outcomes: ExchangeAttempts,
-    started: Instant,
-    welcome: fn(&StatusCode) -> bool,
-) -> CallResult {
-    let ExchangeAttempts {
-        exchanged,
-        small_segments_pass,
-        through_small,
-        peer,
-        ..
-    } = outcomes;
-    let observe = |outcome| {
-        target::at(
-            probe,
-            target::observe(&reached.target, phase, outcome, started),
-            peer,
-        )
-    };
-    let mut observation = match exchanged.status {
-        Err(failure) => observe(Outcome::Failed { failure }),
-        Ok(status) if welcome(&status) => observe(Outcome::Passed),
-        Ok(status) => {
-            let refusal = refusal::read(status.as_u16(), &exchanged.headers, &exchanged.body);
-            let mut refused = observe(Outcome::Failed {
-                failure: refusal.failure,
-            });
-            refused.detail.clone_from(&refusal.message);
-            refused.answer = Some(crate::observation::Answer {
-                code: refusal.code,
-                message: refusal.message,
-                denial: refusal.denial,
-                ..exchanged.answer.clone()
-            });
-            refused
-        }
-    };
-    observation.small_segments_pass = small_segments_pass;
-    if observation.answer.is_none() && exchanged.status.is_ok() {
-        observation.answer = Some(exchanged.answer.clone());
-    }
-    if observation.detail.is_empty() {
-        observation.detail.clone_from(&exchanged.detail);
-    }
-    let last = through_small.unwrap_or(exchanged);
-    match last.status {
-        Ok(status) if welcome(&status) => CallResult {
-            observation,
-            answer: Some(last),
-            refused: HeaderMap::new(),
-        },
-        _ => CallResult {
-            observation,
-            answer: None,
-            refused: last.headers,
-        },
-    }
-}
-
-/// These APIs answer a success with a JSON object or with nothing. A 200 with anything else, such
-/// as a proxy's page, is not the service's.
-fn json_or_nothing(mut said: CallResult) -> CallResult {
+/// Fails the call if the response body is neither a JSON object nor empty: these APIs send nothing
+/// else with a 200, so it comes from a proxy, for example.
+fn require_json(mut result: CallResult) -> CallResult {
     let is_json = |body: &[u8]| {
         body.is_empty() || serde_json::from_slice::<serde_json::Map<String, Value>>(body).is_ok()
     };
-    if said
-        .answer
+    if result
+        .response
         .as_ref()
-        .is_some_and(|answer| !is_json(&answer.body))
+        .is_some_and(|response| !is_json(&response.body))
     {
-        said.observation.outcome = Outcome::Failed {
+        result.observation.outcome = Outcome::Failed {
             failure: Failure::UnexpectedAnswer,
         };
-        said.observation.detail = "the answer is no JSON: somebody else's".into();
-        said.answer = None;
+        result.observation.detail = "response is not JSON; it may come from a proxy".into();
+        result.response = None;
     }
-    said
+    result
 }
 
-/// An AWS API that speaks JSON (AWS JSON 1.0 or 1.1 protocol).
+/// An AWS API with the AWS JSON 1.0 or 1.1 protocol.
 #[derive(Debug, Clone, Copy)]
 pub struct JsonApi {
-    /// Signing name.
-    pub service: &'static str,
+    signing_name: &'static str,
     /// `X-Amz-Target` before the dot.
-    pub prefix: &'static str,
+    target_prefix: &'static str,
 }
 
 /// Amazon ECR, version 2015-09-21.
 pub const ECR: JsonApi = JsonApi {
-    service: "ecr",
-    prefix: "AmazonEC2ContainerRegistry_V20150921",
+    signing_name: "ecr",
+    target_prefix: "AmazonEC2ContainerRegistry_V20150921",
 };
 /// CloudWatch Logs, version 2014-03-28.
 pub const LOGS: JsonApi = JsonApi {
-    service: "logs",
-    prefix: "Logs_20140328",
+    signing_name: "logs",
+    target_prefix: "Logs_20140328",
 };
 /// Secrets Manager, version 2017-10-17.
 pub const SECRETS_MANAGER: JsonApi = JsonApi {
-    service: "secretsmanager",
-    prefix: "secretsmanager",
+    signing_name: "secretsmanager",
+    target_prefix: "secretsmanager",
 };
 /// Systems Manager, version 2014-11-06.
 pub const SSM: JsonApi = JsonApi {
-    service: "ssm",
-    prefix: "AmazonSSM",
+    signing_name: "ssm",
+    target_prefix: "AmazonSSM",
 };
 
 impl JsonApi {
-    /// A signed call of `action`. Fails with the signer's words.
-    pub fn sign(
+    /// Calls `action` with `input`, signed for `region`.
+    pub async fn call(
+        self,
+        client: PhaseClient<'_>,
+        action: &str,
+        input: &Value,
+        region: &str,
+        credentials: &Credentials,
+    ) -> CallResult {
+        let authority = client.target.authority();
+        match self.sign(action, input, &authority, region, credentials) {
+            Ok(request) => require_json(client.call(&request, StatusCode::is_success).await),
+            Err(error) => client.unsigned(error),
+        }
+    }
+
+    /// Returns a signed call of `action`. Fails with one line on why it cannot be signed.
+    fn sign(
         self,
         action: &str,
         input: &Value,
-        reached: &Reached,
+        authority: &str,
         region: &str,
         credentials: &Credentials,
-    ) -> Result<Ask, String> {
+    ) -> Result<HttpRequest, String> {
         let mut headers = HeaderMap::new();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-amz-json-1.1"),
         );
-        let target = format!("{}.{action}", self.prefix);
-        let value = HeaderValue::from_str(&target).map_err(|error| error.to_string())?;
-        headers.insert(HeaderName::from_static("x-amz-target"), value);
+        let operation = HeaderValue::from_str(&format!("{}.{action}", self.target_prefix));
+        headers.insert(
+            HeaderName::from_static("x-amz-target"),
+            operation.map_err(|error| format!("cannot build the request: {error}"))?,
+        );
         let body = Bytes::from(input.to_string());
         let mut request = hyper::Request::builder()
             .method(Method::POST)
-            .uri(format!("https://{}/", reached.authority()))
+            .uri(format!("https://{authority}/"))
             .body(body.clone())
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| format!("cannot build the request: {error}"))?;
         *request.headers_mut() = headers;
-        sign::sign(
-            &mut request,
-            self.service,
-            region,
-            credentials,
-            SystemTime::now(),
-        )
-        .map_err(|error| error.to_string())?;
-        let headers = std::mem::take(request.headers_mut());
-        Ok(Ask {
+        let now = SystemTime::now();
+        sign::sign(&mut request, self.signing_name, region, credentials, now)
+            .map_err(|error| error.to_string())?;
+        Ok(HttpRequest {
             method: Method::POST,
             path: "/".into(),
-            headers,
+            headers: std::mem::take(request.headers_mut()),
             body,
-            read: Read::All(API_LIMIT),
+            read_body: ReadBody::Whole(MAX_API_RESPONSE_BYTES),
         })
     }
+}
 
-    /// Calls `action` and turns the answer into an observation of `phase`.
-    pub async fn call(
-        self,
-        action: &str,
-        input: Value,
-        (probe, reached, phase): (&Probe, &Reached, Phase),
-        region: &str,
-        credentials: &Credentials,
-    ) -> CallResult {
-        match self.sign(action, &input, reached, region, credentials) {
-            Ok(signed) => {
-                json_or_nothing(ask(probe, reached, phase, &signed, StatusCode::is_success).await)
-            }
-            Err(error) => {
-                let outcome = Outcome::Failed {
-                    failure: Failure::InvalidSignature,
-                };
-                let mut observation =
-                    target::observe(&reached.target, phase, outcome, Instant::now());
-                observation.detail = format!("the request could not be signed: {error}");
-                CallResult::without_answer(observation)
-            }
-        }
-    }
+/// Response of GetParameters. `V` is what is read of the values.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[serde(bound = "V: Deserialize<'de> + Default")]
+pub struct GetParametersResponse<V> {
+    #[serde(default)]
+    pub parameters: Vec<Parameter<V>>,
+    #[serde(default)]
+    pub invalid_parameters: Vec<String>,
+}
+
+/// A parameter of a [`GetParametersResponse`].
+#[derive(Deserialize)]
+#[serde(bound = "V: Deserialize<'de> + Default")]
+pub struct Parameter<V> {
+    #[serde(rename = "Name", default)]
+    pub name: String,
+    #[serde(rename = "ARN", default)]
+    pub arn: String,
+    #[serde(rename = "Value", default)]
+    pub value: V,
 }

@@ -1,66 +1,64 @@
-//! Hosts that only an answer named.
+//! Hosts that are not in the plan, but named by a response.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::observation::{Dependency, Phase, TargetKey};
 use crate::plan::Target;
-use crate::probe::target::{Probe, TargetHandle};
+use crate::probe::context::ProbeContext;
+use crate::probe::target::TargetHandle;
 
-/// Redirects and token services. Each host is climbed once, whoever names it first.
+/// Hosts that responses may add to one run.
+pub const MAX_REDIRECT_HOSTS: usize = 16;
+
+/// Hosts of redirects and token services. Each is connected once, whichever response names it first.
 #[derive(Clone, Default)]
-pub struct RedirectTargets(Arc<Mutex<BTreeMap<Place, TargetHandle>>>);
+pub struct RedirectTargets(Arc<Mutex<BTreeMap<RedirectHost, TargetHandle>>>);
 
-/// Role, host and port.
-type Place = (Dependency, String, u16);
+/// A host that a response names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RedirectHost {
+    pub dependency: Dependency,
+    pub host: String,
+    pub port: u16,
+}
 
-/// Hosts that answers may add to a run.
-const MAX_DISCOVERED: usize = 16;
+impl RedirectHost {
+    /// Returns the target's key in observation IDs.
+    pub fn key(&self) -> TargetKey {
+        if self.port == 443 {
+            TargetKey::at(self.dependency, &self.host)
+        } else {
+            TargetKey::at(self.dependency, &format!("{}:{}", self.host, self.port))
+        }
+    }
+}
 
 impl RedirectTargets {
-    /// The climb of this host, begun now if it is new; none if it would be one too many.
-    pub fn climb(
+    /// Returns the host's handle and starts to connect it if it is new. `phase` is what follows the
+    /// handshake. Returns `None` for a host beyond [`MAX_REDIRECT_HOSTS`].
+    pub fn connect(
         &self,
-        probe: &Probe,
-        dependency: Dependency,
-        host: &str,
-        port: u16,
-        then: &[Phase],
+        context: &ProbeContext,
+        host: &RedirectHost,
+        phase: Phase,
     ) -> Option<TargetHandle> {
-        let mut climbs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = (dependency, host.to_owned(), port);
-        if let Some(known) = climbs.get(&place) {
+        let mut handles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = handles.get(host) {
             return Some(known.clone());
         }
-        if climbs.len() >= MAX_DISCOVERED {
+        if handles.len() >= MAX_REDIRECT_HOSTS {
             return None;
         }
-        let phases = [Phase::Resolve, Phase::Connect, Phase::Handshake]
-            .iter()
-            .chain(then)
-            .copied()
-            .collect();
-        let key = Self::key(dependency, host, port);
-        let climb = TargetHandle::start(
-            probe.clone(),
-            Target {
-                key,
-                dependency,
-                host: host.to_owned(),
-                port,
-                phases,
-            },
-        );
-        climbs.insert(place, climb.clone());
-        Some(climb)
-    }
-
-    /// The key of a discovered target.
-    pub fn key(dependency: Dependency, host: &str, port: u16) -> TargetKey {
-        if port == 443 {
-            TargetKey::at(dependency, host)
-        } else {
-            TargetKey::at(dependency, &format!("{host}:{port}"))
-        }
+        let target = Target {
+            key: host.key(),
+            dependency: host.dependency,
+            host: host.host.clone(),
+            port: host.port,
+            phases: vec![Phase::Resolve, Phase::Connect, Phase::Handshake, phase],
+        };
+        let handle = TargetHandle::connect(context, &target);
+        handles.insert(host.clone(), handle.clone());
+        Some(handle)
     }
 }

@@ -1,4 +1,5 @@
-//! What may be said of a secret's value: whether it is there and has the asked form.
+//! Checks whether a secret's value has the required shape. Only the shape is reported, never the
+//! value.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,23 +10,30 @@ use serde::{Deserialize, Deserializer};
 
 use crate::observation::{Answer, Failure, Observation, Outcome};
 
-/// A value without the asked form. Nothing of the value is in it.
+/// Why a secret's value cannot be used. Contains nothing of the value.
 #[derive(Debug, PartialEq, Eq)]
-pub struct WrongForm {
+pub struct ShapeMismatch {
     code: &'static str,
     detail: String,
 }
 
-impl WrongForm {
-    fn new(code: &'static str, detail: impl Into<String>) -> Self {
+impl ShapeMismatch {
+    fn not_json(detail: impl Into<String>) -> Self {
         Self {
-            code,
+            code: "NotJson",
             detail: detail.into(),
         }
     }
 
-    /// The observation of the call that brought it.
-    pub fn seen_in(self, mut observation: Observation, answer: Answer) -> Observation {
+    fn missing_key(detail: impl Into<String>) -> Self {
+        Self {
+            code: "JsonKeyMissing",
+            detail: detail.into(),
+        }
+    }
+
+    /// Returns the observation of the call that read the secret, failed by this mismatch.
+    pub fn into_observation(self, mut observation: Observation, answer: Answer) -> Observation {
         observation.outcome = Outcome::Failed {
             failure: Failure::WrongForm,
         };
@@ -40,14 +48,13 @@ impl WrongForm {
 
 /// User name and password of a registry.
 #[derive(Debug)]
-pub struct Login {
-    /// User name.
+pub struct RegistryLogin {
     pub username: SecretString,
     /// Password or access token.
     pub password: SecretString,
 }
 
-/// GetSecretValue's answer.
+/// Response of GetSecretValue.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct SecretValue {
@@ -55,7 +62,23 @@ struct SecretValue {
     secret_binary: Option<IgnoredAny>,
 }
 
-fn text_of(body: &[u8]) -> Result<SecretString, WrongForm> {
+/// Why a response of GetSecretValue has no text.
+#[derive(Debug, Clone, Copy)]
+enum NoText {
+    Binary,
+    Missing,
+}
+
+impl From<NoText> for ShapeMismatch {
+    fn from(no_text: NoText) -> Self {
+        Self::not_json(match no_text {
+            NoText::Binary => "the secret is binary, so it has no JSON keys",
+            NoText::Missing => "the response contains no SecretString",
+        })
+    }
+}
+
+fn text_of(body: &[u8]) -> Result<SecretString, NoText> {
     match serde_json::from_slice(body) {
         Ok(SecretValue {
             secret_string: Some(text),
@@ -64,18 +87,12 @@ fn text_of(body: &[u8]) -> Result<SecretString, WrongForm> {
         Ok(SecretValue {
             secret_binary: Some(_),
             ..
-        }) => Err(WrongForm::new(
-            "NotJson",
-            "the secret is binary: there is no text to look for a JSON key in",
-        )),
-        _ => Err(WrongForm::new(
-            "NotJson",
-            "the secret has no text to look for a JSON key in",
-        )),
+        }) => Err(NoText::Binary),
+        _ => Err(NoText::Missing),
     }
 }
 
-/// The keys of a JSON object; its values are passed over.
+/// The keys of a JSON object. Its values are skipped.
 struct Keys(BTreeSet<String>);
 
 impl<'de> Deserialize<'de> for Keys {
@@ -84,8 +101,8 @@ impl<'de> Deserialize<'de> for Keys {
         impl<'de> Visitor<'de> for Object {
             type Value = Keys;
 
-            fn expecting(&self, form: &mut fmt::Formatter<'_>) -> fmt::Result {
-                form.write_str("a JSON object")
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a JSON object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Keys, A::Error> {
@@ -105,75 +122,58 @@ fn keys_of(value: &SecretString) -> Option<BTreeSet<String>> {
     keys.map(|keys| keys.0)
 }
 
-/// What a secret's value is, with the asked key in it.
-pub fn of_secret(body: &[u8], json_key: Option<&str>) -> Result<String, WrongForm> {
-    let value = match text_of(body) {
-        Ok(value) => value,
-        Err(wrong) => {
-            let binary = wrong.detail.contains("binary") && json_key.is_none();
-            return if binary {
-                Ok("present, binary".into())
-            } else {
-                Err(wrong)
-            };
-        }
+/// Describes a secret's value. Fails if `json_key` is required and missing.
+pub fn check_secret(body: &[u8], json_key: Option<&str>) -> Result<String, ShapeMismatch> {
+    let value = match (text_of(body), json_key) {
+        (Ok(value), _) => value,
+        (Err(NoText::Binary), None) => return Ok("present, binary".into()),
+        (Err(no_text), _) => return Err(no_text.into()),
     };
     match (keys_of(&value), json_key) {
-        (None, None) => Ok("present, no JSON object".into()),
-        (Some(keys), None) => Ok(format!("present, a JSON object of {} keys", keys.len())),
+        (None, None) => Ok("present, not a JSON object".into()),
+        (Some(keys), None) => Ok(format!("present, a JSON object with {} keys", keys.len())),
         (Some(keys), Some(key)) if keys.contains(key) => Ok(format!(
-            "present, a JSON object of {} keys, the asked one among them",
+            "present, a JSON object with {} keys, including the required one",
             keys.len()
         )),
-        (Some(keys), Some(key)) => Err(WrongForm::new(
-            "JsonKeyMissing",
-            format!(
-                "a JSON object of {} keys, without the key {key:?}",
-                keys.len()
-            ),
-        )),
-        (None, Some(_)) => Err(WrongForm::new(
-            "NotJson",
+        (Some(keys), Some(key)) => Err(ShapeMismatch::missing_key(format!(
+            "a JSON object with {} keys, without the key {key:?}",
+            keys.len()
+        ))),
+        (None, Some(_)) => Err(ShapeMismatch::not_json(
             "the secret's value is not a JSON object",
         )),
     }
 }
 
-/// A registry's login, `{"username": …, "password": …}` (ECS developer guide, "Using non-AWS
-/// container images"). Both have to be there and not empty, else the ECS agent calls the data
+/// Reads a registry's login, `{"username": …, "password": …}` (ECS developer guide, "Using non-AWS
+/// container images"). Fails if either is missing or empty: the ECS agent then calls the data
 /// malformed.
-pub fn of_login(body: &[u8]) -> Result<Login, WrongForm> {
+pub fn read_login(body: &[u8]) -> Result<RegistryLogin, ShapeMismatch> {
     #[derive(Deserialize)]
-    struct Written {
+    struct LoginJson {
         username: Option<String>,
         password: Option<String>,
     }
     let value = text_of(body)?;
-    let Ok(written) = serde_json::from_str::<Written>(value.expose_secret()) else {
+    let Ok(login) = serde_json::from_str::<LoginJson>(value.expose_secret()) else {
         return Err(match keys_of(&value) {
-            Some(_) => WrongForm::new(
-                "JsonKeyMissing",
-                "username and password of the registry have to be texts",
+            Some(_) => ShapeMismatch::missing_key(
+                "username and password of the registry must be JSON strings",
             ),
-            None => WrongForm::new(
-                "NotJson",
-                "a JSON object with username and password is needed",
+            None => ShapeMismatch::not_json(
+                "the secret's value is not a JSON object with username and password",
             ),
         });
     };
-    let missing = |name: &str| {
-        WrongForm::new(
-            "JsonKeyMissing",
-            format!("no {name} for the registry in the JSON object"),
-        )
+    let required = |value: Option<String>, key: &str| {
+        value.filter(|value| !value.is_empty()).ok_or_else(|| {
+            ShapeMismatch::missing_key(format!("the JSON object has no {key} for the registry"))
+        })
     };
-    let part = |part: Option<String>, name| {
-        part.filter(|part| !part.is_empty())
-            .ok_or_else(|| missing(name))
-    };
-    Ok(Login {
-        username: part(written.username, "username")?.into(),
-        password: part(written.password, "password")?.into(),
+    Ok(RegistryLogin {
+        username: required(login.username, "username")?.into(),
+        password: required(login.password, "password")?.into(),
     })
 }
 
@@ -188,23 +188,23 @@ mod tests {
     }
 
     #[test]
-    fn a_secrets_form_is_told_and_its_value_never() {
+    fn reports_the_shape_of_a_secret_but_not_its_value() {
         let object = body(r#"{"user":"CANARY-1","password":"CANARY-2"}"#);
         assert!(
-            of_secret(&object, Some("password"))
+            check_secret(&object, Some("password"))
                 .unwrap()
                 .contains("2 keys")
         );
         assert_eq!(
-            of_secret(&object, None).unwrap(),
-            "present, a JSON object of 2 keys"
+            check_secret(&object, None).unwrap(),
+            "present, a JSON object with 2 keys"
         );
         assert_eq!(
-            of_secret(&body("CANARY-5"), None).unwrap(),
-            "present, no JSON object"
+            check_secret(&body("CANARY-5"), None).unwrap(),
+            "present, not a JSON object"
         );
         assert_eq!(
-            of_secret(br#"{"SecretBinary":"Q0FOQVJZ"}"#, None).unwrap(),
+            check_secret(br#"{"SecretBinary":"Q0FOQVJZ"}"#, None).unwrap(),
             "present, binary"
         );
         for (body, key, code) in [
@@ -218,15 +218,15 @@ mod tests {
             ),
             (b"{}".to_vec(), None, "NotJson"),
         ] {
-            let wrong = of_secret(&body, key).unwrap_err();
-            assert_eq!(wrong.code, code);
-            assert!(!wrong.detail.contains("CANARY"), "{}", wrong.detail);
+            let mismatch = check_secret(&body, key).unwrap_err();
+            assert_eq!(mismatch.code, code);
+            assert!(!mismatch.detail.contains("CANARY"), "{}", mismatch.detail);
         }
     }
 
     #[test]
-    fn a_registrys_login_has_both_parts_or_is_none() {
-        let login = of_login(&body(r#"{"username":"app","password":"CANARY"}"#)).unwrap();
+    fn requires_username_and_password_of_a_registry_login() {
+        let login = read_login(&body(r#"{"username":"app","password":"CANARY"}"#)).unwrap();
         assert_eq!(
             (
                 login.username.expose_secret(),
@@ -244,9 +244,9 @@ mod tests {
             ),
             ("app:CANARY", "NotJson"),
         ] {
-            let wrong = of_login(&body(value)).unwrap_err();
-            assert_eq!(wrong.code, code, "{value}");
-            assert!(!wrong.detail.contains("CANARY"));
+            let mismatch = read_login(&body(value)).unwrap_err();
+            assert_eq!(mismatch.code, code, "{value}");
+            assert!(!mismatch.detail.contains("CANARY"));
         }
     }
 }

@@ -1,6 +1,6 @@
-//! One target's first three rungs, and the connections that they leave behind.
+//! Resolves and connects one target, and keeps its connections for the checks.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,214 +11,196 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::observation::{Failure, Observation, Outcome, Phase, Scope, SourcePorts, TargetKey};
+use crate::observation::{Failure, Observation, Outcome, Phase, SourcePorts};
 use crate::plan::Target;
-use crate::probe::checks::efs;
-use crate::probe::net::http::{Ask, Connection, Exchange};
-use crate::probe::net::path_mtu;
-use crate::probe::net::tcp::{self, Shape};
-use crate::probe::net::tls::{Handshaken, Tls};
-use crate::probe::{ProbeContext, Recorder};
+use crate::probe::context::{ProbeContext, observe};
+use crate::probe::net::http::{Exchange, HttpConnection, HttpRequest};
+use crate::probe::net::path_mtu::{self, SegmentSizeTest};
+use crate::probe::net::tcp::{self, ConnectOptions};
+use crate::probe::net::tls::{Handshake, TlsClient};
 
-/// A path that took this long to connect is flaky: its first SYN was lost. It is looked at from
-/// other source ports.
+/// The first SYN was lost if a connection takes this long. Such a path is tested from other source
+/// ports.
 const FLAKY_AFTER: Duration = Duration::from_millis(900);
 
-/// Everything the rungs need besides the target.
-#[derive(Clone)]
-pub struct Probe {
-    /// How and from where.
-    pub setting: Arc<ProbeContext>,
-    /// TLS with the puller's roots.
-    pub tls: Tls,
-    /// Where observations go.
-    pub recorder: Recorder,
-    /// Of each target, one healthy address of each scope is tried from a spread of source ports: a
-    /// network ACL's rules name addresses, so what holds for one service need not hold for the
-    /// next.
-    spread_done: Arc<Mutex<BTreeSet<(TargetKey, Scope)>>>,
-}
-
-impl Probe {
-    /// A probe that records to `recorder`.
-    pub fn new(setting: Arc<ProbeContext>, tls: Tls, recorder: Recorder) -> Self {
-        Self {
-            setting,
-            tls,
-            recorder,
-            spread_done: Arc::default(),
-        }
-    }
-
-    fn claims_spread(&self, target: &Target, scope: Scope) -> bool {
-        self.spread_done
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert((target.key.clone(), scope))
-    }
-}
-
-/// A target whose handshake worked, or is not known yet, or did not.
+/// A target whose connections are being opened. Cheap to clone.
 #[derive(Clone)]
 pub struct TargetHandle(watch::Receiver<State>);
 
 #[derive(Clone)]
 enum State {
     Connecting,
-    Reached(Arc<Reached>),
+    Connected(Arc<ConnectedTarget>),
     Unreachable,
 }
 
 impl TargetHandle {
-    /// Starts resolve, connect and handshake of every address.
-    pub fn start(probe: Probe, target: Target) -> Self {
-        let (stage, climb) = watch::channel(State::Connecting);
-        let recorder = probe.recorder.clone();
-        recorder.spawn(async move { climb_target(probe, target, stage).await });
-        Self(climb)
+    /// Starts to resolve `target` and to open a TLS connection to each of its addresses.
+    pub fn connect(context: &ProbeContext, target: &Target) -> Self {
+        let (state, handle) = watch::channel(State::Connecting);
+        let (context, target) = (context.clone(), target.clone());
+        let recorder = context.recorder.clone();
+        recorder.spawn(async move { connect_target(context, target, state).await });
+        Self(handle)
     }
 
-    /// The connections, as soon as the first address is through; none if none is.
-    pub async fn reached(&self) -> Option<Arc<Reached>> {
-        let mut climb = self.0.clone();
-        let stage = climb
-            .wait_for(|stage| !matches!(stage, State::Connecting))
+    /// Returns the handle of a target that takes no TLS connection.
+    pub fn without_tls() -> Self {
+        Self(watch::channel(State::Unreachable).1)
+    }
+
+    /// Waits until the first address is connected. Returns `None` if none can be.
+    pub async fn connected(&self) -> Option<Arc<ConnectedTarget>> {
+        let mut handle = self.0.clone();
+        let state = handle
+            .wait_for(|state| !matches!(state, State::Connecting))
             .await;
-        match stage.as_deref() {
-            Ok(State::Reached(reached)) => Some(Arc::clone(reached)),
+        match state.as_deref() {
+            Ok(State::Connected(target)) => Some(Arc::clone(target)),
             _ => None,
         }
     }
 }
 
-/// Connections to a target, kept warm.
-pub struct Reached {
-    /// The target.
+/// A target with open connections.
+pub struct ConnectedTarget {
     pub target: Target,
-    tls: Tls,
+    tls: TlsClient,
+    /// The first address that was connected. Further connections go there.
     peer: SocketAddr,
-    idle: Mutex<Vec<Connection>>,
-    /// Ordinary segments do not get through.
+    idle: Mutex<Vec<HttpConnection>>,
+    /// Whether only small segments get through.
     small_segments: AtomicBool,
-    /// Source ports that get through, where not all do; taken in turn.
-    ports: Mutex<VecDeque<u16>>,
+    /// Source ports that get through, if others are blocked; used in turn. Otherwise empty.
+    source_ports: Mutex<VecDeque<u16>>,
 }
 
-/// An exchange with its history.
+/// An exchange with its retries.
 pub struct ExchangeAttempts {
-    /// The exchange that counts, or the last that failed.
-    pub exchanged: Exchange,
-    /// Set if it stalled, or if only small segments were tried: whether those got through.
+    /// The exchange that succeeded, or the last that failed.
+    pub exchange: Exchange,
+    /// Whether small segments got through. Set after a stall, or if only small segments were used.
     pub small_segments_pass: Option<bool>,
-    /// An answer that came only with small segments: enough to go on with.
-    pub through_small: Option<Exchange>,
-    /// The address that answered, or did not.
+    /// The exchange over small segments, if only those got through. Its response is usable.
+    pub over_small_segments: Option<Exchange>,
+    /// The address of `exchange`.
     pub peer: SocketAddr,
-    /// Tries.
     pub attempts: u32,
 }
 
-impl Reached {
-    /// Asks over a warm connection. A stall is tried again with small segments, and with ordinary
-    /// ones for comparison.
-    pub async fn ask(&self, ask: &Ask) -> ExchangeAttempts {
-        let shape = Shape {
+/// An exchange, and the address that it was sent to.
+struct PeerExchange {
+    exchange: Exchange,
+    peer: SocketAddr,
+}
+
+impl ConnectedTarget {
+    /// Sends `request`, over an idle connection if there is one. If it stalls, it is sent again with
+    /// small segments, and with ordinary ones as a control.
+    pub async fn exchange(&self, request: &HttpRequest) -> ExchangeAttempts {
+        let options = ConnectOptions {
             small_segments: self.small_segments.load(Ordering::Relaxed),
-            ..Shape::default()
+            ..ConnectOptions::default()
         };
-        let again = |retry: Shape| {
-            let shape = Shape {
-                small_segments: retry.small_segments || shape.small_segments,
+        let retry = |retry: ConnectOptions| {
+            let options = ConnectOptions {
+                small_segments: retry.small_segments || options.small_segments,
                 ..retry
             };
-            Box::pin(self.ask_once(ask, shape, None))
+            Box::pin(self.exchange_once(request, options, None))
         };
-        let first = Box::pin(self.ask_once(ask, shape, self.take()));
-        let watched = path_mtu::watch(first, again, |(exchanged, _)| exchanged.stalled()).await;
-        if watched.through_small.is_some() {
+        let first = Box::pin(self.exchange_once(request, options, self.take_idle()));
+        let test = path_mtu::retry_with_small_segments(first, retry, |attempt: &PeerExchange| {
+            attempt.exchange.stalled()
+        })
+        .await;
+        if test.over_small_segments.is_some() {
             self.small_segments.store(true, Ordering::Relaxed);
-            self.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clear();
+            self.close_idle();
         }
-        let (exchanged, peer) = watched.outcome;
-        let only_small = (shape.small_segments && exchanged.status.is_ok()).then_some(true);
+        let PeerExchange { exchange, peer } = test.result;
+        let only_small = (options.small_segments && exchange.status.is_ok()).then_some(true);
         ExchangeAttempts {
-            exchanged,
-            small_segments_pass: watched.small_segments_pass.or(only_small),
-            through_small: watched.through_small.map(|(exchanged, _)| exchanged),
+            exchange,
+            small_segments_pass: test.small_segments_pass.or(only_small),
+            over_small_segments: test.over_small_segments.map(|attempt| attempt.exchange),
             peer,
-            attempts: watched.attempts,
+            attempts: test.attempts,
         }
     }
 
-    async fn ask_once(
+    async fn exchange_once(
         &self,
-        ask: &Ask,
-        shape: Shape,
-        warm: Option<Connection>,
-    ) -> (Exchange, SocketAddr) {
+        request: &HttpRequest,
+        options: ConnectOptions,
+        idle: Option<HttpConnection>,
+    ) -> PeerExchange {
         let authority = self.authority();
-        if let Some(mut connection) = warm {
+        if let Some(mut connection) = idle {
             let peer = connection.peer;
-            let exchanged = connection.exchange(&authority, ask).await;
-            if !exchanged.unsent {
-                self.keep(connection, &exchanged);
-                return (exchanged, peer);
+            let exchange = connection.exchange(&authority, request).await;
+            if !exchange.unsent {
+                self.keep(connection, &exchange);
+                return PeerExchange { exchange, peer };
             }
         }
-        let shape = Shape {
-            source_port: self.next_port(),
-            ..shape
+        let options = ConnectOptions {
+            source_port: self.next_source_port(),
+            ..options
         };
-        let Handshaken { stream, detail, .. } =
-            self.tls.open(self.peer, &self.target.host, shape).await;
-        let exchanged = match stream {
+        let Handshake { stream, detail, .. } = self
+            .tls
+            .reconnect(self.peer, &self.target.host, options)
+            .await;
+        let exchange = match stream {
             Err(failure) => Exchange::failed(failure, detail),
-            Ok(stream) => match Connection::new(stream, self.peer).await {
-                Err(failure) => Exchange::failed(failure, "no HTTP"),
+            Ok(stream) => match HttpConnection::new(stream, self.peer).await {
+                Err(failure) => Exchange::failed(failure, "the server does not speak HTTP"),
                 Ok(mut connection) => {
-                    let exchanged = connection.exchange(&authority, ask).await;
-                    self.keep(connection, &exchanged);
-                    exchanged
+                    let exchange = connection.exchange(&authority, request).await;
+                    self.keep(connection, &exchange);
+                    exchange
                 }
             },
         };
-        (exchanged, self.peer)
+        PeerExchange {
+            exchange,
+            peer: self.peer,
+        }
     }
 
-    fn next_port(&self) -> Option<u16> {
-        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+    fn next_source_port(&self) -> Option<u16> {
+        let mut ports = self
+            .source_ports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let next = ports.pop_front()?;
         ports.push_back(next);
         Some(next)
     }
 
-    fn take(&self) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(Connection::is_open);
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<HttpConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_idle(&self) -> Option<HttpConnection> {
+        let mut idle = self.idle();
+        idle.retain(HttpConnection::is_open);
         idle.pop()
     }
 
-    /// Ends the connections: what was read through them lies in their buffers until then.
-    pub fn close(&self) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+    /// Drops idle connections, so that secrets in their read buffers are wiped.
+    pub fn close_idle(&self) {
+        self.idle().clear();
     }
 
-    fn keep(&self, connection: Connection, exchanged: &Exchange) {
-        if exchanged.reusable {
-            self.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
+    fn keep(&self, connection: HttpConnection, exchange: &Exchange) {
+        if exchange.reusable {
+            self.idle().push(connection);
         }
     }
 
-    /// `Host`: the port is left out where it is the scheme's own (RFC 9110 section 7.2).
+    /// Returns the value of `Host`, which omits the scheme's default port (RFC 9110 section 7.2).
     pub fn authority(&self) -> String {
         match self.target.port {
             443 => self.target.host.clone(),
@@ -227,10 +209,42 @@ impl Reached {
     }
 }
 
-async fn climb_target(probe: Probe, target: Target, stage: watch::Sender<State>) {
+async fn connect_target(context: ProbeContext, target: Target, state: watch::Sender<State>) {
+    let peers = resolve(&context, &target).await;
+    let mut connections: FuturesUnordered<_> = peers
+        .into_iter()
+        .map(|peer| open_https(&context, &target, peer))
+        .collect();
+    let mut first: Option<Arc<ConnectedTarget>> = None;
+    while let Some(opened) = connections.next().await {
+        let Some(opened) = opened else {
+            continue;
+        };
+        if let Some(connected) = &first {
+            connected.idle().push(opened.connection);
+            continue;
+        }
+        let connected = Arc::new(ConnectedTarget {
+            target: target.clone(),
+            tls: context.tls.clone(),
+            peer: opened.connection.peer,
+            idle: Mutex::new(vec![opened.connection]),
+            small_segments: AtomicBool::new(opened.small_segments),
+            source_ports: Mutex::new(opened.source_ports.into()),
+        });
+        first = Some(Arc::clone(&connected));
+        state.send_replace(State::Connected(connected));
+    }
+    if first.is_none() {
+        state.send_replace(State::Unreachable);
+    }
+}
+
+/// Resolves the target's host name, records the result, and returns the addresses.
+pub async fn resolve(context: &ProbeContext, target: &Target) -> Vec<SocketAddr> {
     let started = Instant::now();
-    let resolution = probe
-        .setting
+    let resolution = context
+        .settings
         .resolver
         .resolve(target.dependency, &target.host)
         .await;
@@ -238,216 +252,166 @@ async fn climb_target(probe: Probe, target: Target, stage: watch::Sender<State>)
         Ok(_) => Outcome::Passed,
         Err(failure) => Outcome::Failed { failure },
     };
-    let mut resolved = observe(&target, Phase::Resolve, outcome, started);
+    let mut resolved = observe(target, Phase::Resolve, outcome, started);
     resolved.lookups = resolution.lookups;
+    // The failure is in the observation; without addresses there is nothing to connect to.
     let addresses = resolution.addresses.unwrap_or_default();
     resolved.presented = addresses.iter().map(ToString::to_string).collect();
-    if probe.setting.expect_private && target.dependency.has_interface_endpoint() {
+    if context.settings.expect_private && target.dependency.has_interface_endpoint() {
         resolved.expected = vec!["an address inside the VPC".into()];
     }
-    // Whether an answer is private is known here, where the place is known; a rule only compares.
+    // The scope is decided here, where the VPC's address ranges are known. Rules only compare it.
     resolved.scope = addresses
         .iter()
-        .map(|&address| probe.setting.place.scope(address))
+        .map(|&address| context.settings.location.scope(address))
         .max();
-    probe.recorder.record(resolved);
-
-    let peers = addresses
+    context.recorder.record(resolved);
+    addresses
         .into_iter()
-        .map(|address| SocketAddr::new(address, target.port));
-    let mut climbs: FuturesUnordered<_> = peers
-        .map(|peer| climb_peer(&probe, &target, peer))
-        .collect();
-    let mut first: Option<Arc<Reached>> = None;
-    while let Some(climbed) = climbs.next().await {
-        let Some(Climbed {
-            connection,
-            peer,
-            small_segments,
-            ports,
-        }) = climbed
-        else {
-            continue;
-        };
-        if let Some(reached) = &first {
-            reached
-                .idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
-            continue;
-        }
-        let reached = Arc::new(Reached {
-            target: target.clone(),
-            tls: probe.tls.clone(),
-            peer,
-            idle: Mutex::new(vec![connection]),
-            small_segments: AtomicBool::new(small_segments),
-            ports: Mutex::new(ports.into()),
-        });
-        first = Some(Arc::clone(&reached));
-        stage.send_replace(State::Reached(reached));
-    }
-    if first.is_none() {
-        stage.send_replace(State::Unreachable);
-    }
+        .map(|address| SocketAddr::new(address, target.port))
+        .collect()
 }
 
-struct Climbed {
-    connection: Connection,
-    peer: SocketAddr,
+/// An open HTTPS connection.
+struct HttpsConnection {
+    connection: HttpConnection,
     small_segments: bool,
-    ports: Vec<u16>,
+    source_ports: Vec<u16>,
 }
 
-async fn climb_peer(probe: &Probe, target: &Target, peer: SocketAddr) -> Option<Climbed> {
-    let (stream, ports) = connect_peer(probe, target, peer).await?;
-    if target.phases.contains(&Phase::Mount) {
-        efs::greet(probe, target, stream, peer).await;
-        return None;
-    }
+/// Connects to `peer`, performs the handshake if the target has one, and records both.
+async fn open_https(
+    context: &ProbeContext,
+    target: &Target,
+    peer: SocketAddr,
+) -> Option<HttpsConnection> {
+    let TcpConnection {
+        stream,
+        source_ports,
+    } = connect(context, target, peer).await?;
     if !target.phases.contains(&Phase::Handshake) {
         return None;
     }
     let started = Instant::now();
     let host = &target.host;
-    let again = |shape| Box::pin(probe.tls.open(peer, host, shape));
-    let watched = path_mtu::watch(
-        Box::pin(probe.tls.handshake(stream, host)),
-        again,
-        Handshaken::stalled,
+    let retry = |options| Box::pin(context.tls.reconnect(peer, host, options));
+    let SegmentSizeTest {
+        result: handshake,
+        over_small_segments,
+        small_segments_pass,
+        attempts,
+    } = path_mtu::retry_with_small_segments(
+        Box::pin(context.tls.handshake(stream, host)),
+        retry,
+        Handshake::stalled,
     )
     .await;
-    let Handshaken {
-        stream,
-        chain,
-        detail,
-    } = watched.outcome;
-    let outcome = match &stream {
+    let outcome = match &handshake.stream {
         Ok(_) => Outcome::Passed,
         Err(failure) => Outcome::Failed { failure: *failure },
     };
-    let mut shaken = at(
-        probe,
-        observe(target, Phase::Handshake, outcome, started),
-        peer,
-    );
-    shaken.attempts = watched.attempts;
-    shaken.small_segments_pass = watched.small_segments_pass;
-    shaken.detail = detail;
-    let through_small = watched.through_small.and_then(|handshaken| {
-        shaken.chain = handshaken.chain;
-        handshaken.stream.ok()
+    let mut observation = context.observe_at(target, Phase::Handshake, outcome, started, peer);
+    observation.attempts = attempts;
+    observation.small_segments_pass = small_segments_pass;
+    observation.detail = handshake.detail;
+    let over_small_segments = over_small_segments.and_then(|handshake| {
+        observation.chain = handshake.chain;
+        handshake.stream.ok()
     });
-    if shaken.chain.is_empty() {
-        shaken.chain = chain;
+    if observation.chain.is_empty() {
+        observation.chain = handshake.chain;
     }
-    if shaken.failure() == Some(Failure::WrongName) {
-        shaken.expected = vec![host.clone()];
-        shaken.presented = shaken
+    if observation.failure() == Some(Failure::WrongName) {
+        observation.expected = vec![host.clone()];
+        observation.presented = observation
             .chain
             .first()
             .map(|leaf| leaf.names.clone())
+            // No chain is recorded if its certificates cannot be parsed.
             .unwrap_or_default();
     }
-    probe.recorder.record(shaken);
-    let small_segments = through_small.is_some();
-    let stream = stream.ok().or(through_small)?;
-    let connection = Connection::new(stream, peer).await.ok()?;
-    Some(Climbed {
-        connection,
-        peer,
+    context.recorder.record(observation);
+    let small_segments = over_small_segments.is_some();
+    let stream = handshake.stream.ok().or(over_small_segments)?;
+    Some(HttpsConnection {
+        connection: HttpConnection::new(stream, peer).await.ok()?,
         small_segments,
-        ports,
+        source_ports,
     })
 }
 
-/// Records the connection, and, beside the climb, what a spread of source ports adds to it.
-async fn connect_peer(
-    probe: &Probe,
+/// An open TCP connection.
+pub struct TcpConnection {
+    pub stream: TcpStream,
+    /// Source ports that get through, if others are blocked; otherwise empty.
+    source_ports: Vec<u16>,
+}
+
+/// Connects to `peer` and records the result. In the background, tests several source ports of the
+/// first healthy address of each scope, and of a path that loses packets.
+pub async fn connect(
+    context: &ProbeContext,
     target: &Target,
     peer: SocketAddr,
-) -> Option<(TcpStream, Vec<u16>)> {
+) -> Option<TcpConnection> {
     let started = Instant::now();
-    if !tcp::has_family(peer) {
-        let why = "this task has no IPv6 address, so nothing is sent there".to_owned();
-        let outcome = Outcome::NotChecked { why };
-        probe.recorder.record(at(
-            probe,
-            observe(target, Phase::Connect, outcome, started),
-            peer,
-        ));
+    if !tcp::has_route(peer) {
+        let outcome = Outcome::NotChecked {
+            why: "this task has no IPv6 address, so nothing is sent to this one".to_owned(),
+        };
+        let skipped = context.observe_at(target, Phase::Connect, outcome, started, peer);
+        context.recorder.record(skipped);
         return None;
     }
-    let dialled = tcp::dial(peer).await;
-    let outcome = match dialled.failure {
+    let connection = tcp::connect(peer).await;
+    let outcome = match connection.failure {
         None => Outcome::Passed,
         Some(failure) => Outcome::Failed { failure },
     };
-    let connected = at(
-        probe,
-        observe(target, Phase::Connect, outcome, started),
-        peer,
-    );
-    let scope = probe.setting.place.scope(peer.ip());
+    let observation = context.observe_at(target, Phase::Connect, outcome, started, peer);
+    let scope = context.settings.location.scope(peer.ip());
     let flaky = started.elapsed() > FLAKY_AFTER;
-    let spread_wanted = connected.passed() && (flaky || probe.claims_spread(target, scope));
-    // The kernel picks from 32768-60999; where some ports are shut, those that are known to be open
-    // are used instead.
-    let ports = match &dialled.source_ports {
+    let tests_ports = observation.passed() && (flaky || context.claim_port_test(target, scope));
+    // The kernel picks from 32768-60999; if some ports are blocked, later connections use those that
+    // are known to be open.
+    let source_ports = match &connection.source_ports {
         Some(ports) if !ports.silent.is_empty() => ports.answered.clone(),
         _ => Vec::new(),
     };
-    probe
-        .recorder
-        .record(with_ports(connected.clone(), dialled.source_ports));
-    if spread_wanted {
-        let recorder = probe.recorder.clone();
-        probe.recorder.spawn(async move {
-            let ports = tcp::spread_of_a_healthy_path(peer).await;
-            recorder.record(with_ports(connected, Some(ports)));
+    context.recorder.record(with_source_ports(
+        observation.clone(),
+        connection.source_ports,
+    ));
+    if tests_ports {
+        let recorder = context.recorder.clone();
+        context.recorder.spawn(async move {
+            let ports = tcp::test_source_ports(peer).await;
+            recorder.record(with_source_ports(observation, Some(ports)));
         });
     }
-    Some((dialled.stream?, ports))
+    Some(TcpConnection {
+        stream: connection.stream?,
+        source_ports,
+    })
 }
 
-/// Adds the spread. A task's own ports staying silent is a failure even if this one connection got
-/// through.
-fn with_ports(mut connected: Observation, ports: Option<SourcePorts>) -> Observation {
-    let Some(ports) = ports else { return connected };
-    if connected.passed() && tcp::stops_a_task(&ports) {
-        connected.outcome = Outcome::Failed {
+/// Adds the test of several source ports. If ports are blocked that a task uses, it is a failure
+/// even though this one connection got through.
+fn with_source_ports(mut observation: Observation, ports: Option<SourcePorts>) -> Observation {
+    let Some(ports) = ports else {
+        return observation;
+    };
+    if observation.passed() && tcp::blocks_ephemeral_ports(&ports) {
+        observation.outcome = Outcome::Failed {
             failure: Failure::TimedOut,
         };
     }
     if !ports.silent.is_empty() && !ports.answered.is_empty() {
-        connected.detail = format!(
-            "silent from source ports {:?}, answers from {:?}",
+        observation.detail = format!(
+            "no response to source ports {:?}, responses to {:?}",
             ports.silent, ports.answered
         );
     }
-    connected.source_ports = Some(ports);
-    connected
-}
-
-/// An observation of `target` that began at `started` and ends now.
-pub fn observe(target: &Target, phase: Phase, outcome: Outcome, started: Instant) -> Observation {
-    let mut observation = Observation::new(target.key.clone(), target.dependency, phase, outcome);
-    observation.host.clone_from(&target.host);
-    observation.elapsed_ms = crate::millis(started.elapsed());
-    observation
-}
-
-/// The same, at an address.
-pub fn at(probe: &Probe, mut observation: Observation, peer: SocketAddr) -> Observation {
-    if !observation.phase.is_exchange() {
-        observation.id.narrow(peer.ip());
-    }
-    let scope = probe.setting.place.scope(peer.ip());
-    observation.peer = Some(peer);
-    observation.scope = Some(scope);
-    observation.owner = (scope == Scope::Public)
-        .then(|| crate::ip_owner::owner(peer.ip()))
-        .flatten();
+    observation.source_ports = Some(ports);
     observation
 }

@@ -1,13 +1,20 @@
-//! Filling in what was never reached, so that a report speaks of everything that was planned.
+//! Adds an observation for everything in the plan that was not reached, so that the report covers
+//! the whole plan.
 
-use crate::observation::{Dependency, Observation, Outcome, Phase, TargetKey};
-use crate::plan::{Plan, Target, TargetIndex};
+use crate::observation::{Dependency, Observation, ObservationId, Outcome, Phase, TargetKey};
+use crate::plan::{Plan, Target, TargetIndex, Unchecked};
 
-use crate::probe::Interruption;
+/// Why a run ended before its checks did, as the end of "blocked by".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interruption(pub String);
 
-/// Adds `not-reached` for each planned rung without an observation, marks targets that a redirect
+/// Adds `not-reached` for each planned phase without an observation, marks targets that a redirect
 /// made irrelevant, and sorts.
-pub fn complete(observations: &mut Vec<Observation>, plan: &Plan, ended: Option<&Interruption>) {
+pub fn fill_unreached(
+    observations: &mut Vec<Observation>,
+    plan: &Plan,
+    interruption: Option<&Interruption>,
+) {
     let missing: Vec<_> = plan
         .targets
         .iter()
@@ -15,29 +22,30 @@ pub fn complete(observations: &mut Vec<Observation>, plan: &Plan, ended: Option<
         .filter(|(target, phase)| {
             !observations
                 .iter()
-                .any(|seen| is(seen, &target.key, *phase) && !is_option(seen))
+                .any(|o| is(o, &target.key, *phase) && !is_unchecked_option(o))
         })
         .collect();
     for (target, phase) in missing {
-        let elsewhere = if phase == Phase::Fetch {
-            redirects(observations, target)
+        let redirected_to = if phase == Phase::Fetch {
+            redirect_hosts(observations, target)
         } else {
             Vec::new()
         };
         if observations
             .iter()
-            .any(|seen| seen.phase == Phase::Fetch && elsewhere.contains(&seen.host))
+            .any(|o| o.phase == Phase::Fetch && redirected_to.contains(&o.host))
         {
             continue;
         }
-        let failed_there = || {
+        let failed_redirect = || {
             observations
                 .iter()
-                .find(|seen| elsewhere.contains(&seen.host) && seen.failure().is_some())
+                .find(|o| redirected_to.contains(&o.host) && o.failure().is_some())
         };
         let blocked_by = blocker(observations, plan, target, phase)
-            .or_else(|| failed_there().map(|seen| seen.id.to_string()))
-            .or_else(|| ended.map(|ended| ended.0.clone()))
+            .or_else(|| failed_redirect().map(|failed| failed.id.clone()))
+            .map(|id| id.to_string())
+            .or_else(|| interruption.map(|interruption| interruption.0.clone()))
             .unwrap_or_else(|| "the phase before it".into());
         let mut unreached = Observation::new(
             target.key.clone(),
@@ -49,52 +57,83 @@ pub fn complete(observations: &mut Vec<Observation>, plan: &Plan, ended: Option<
         unreached.attempts = 0;
         observations.push(unreached);
     }
-    supersede(observations, plan);
+    mark_superseded(observations, plan);
     observations.sort_by(|a, b| {
         (a.dependency, a.target(), a.phase, &a.id).cmp(&(b.dependency, b.target(), b.phase, &b.id))
     });
+}
+
+/// Returns the observations of what the task needs and the plan leaves unchecked.
+pub fn observe_unchecked(plan: &Plan) -> impl Iterator<Item = Observation> {
+    plan.unchecked
+        .iter()
+        .enumerate()
+        .map(|(n, unchecked)| not_checked(n, unchecked))
+}
+
+fn not_checked(n: usize, unchecked: &Unchecked) -> Observation {
+    let phase = match unchecked.dependency {
+        Dependency::Efs => Phase::Mount,
+        Dependency::EnvironmentFile => Phase::Fetch,
+        Dependency::Registry => Phase::Manifest,
+        _ => Phase::Write,
+    };
+    let outcome = Outcome::NotChecked {
+        why: unchecked.why.clone(),
+    };
+    let mut observation = Observation::new(
+        TargetKey::of(unchecked.dependency),
+        unchecked.dependency,
+        phase,
+        outcome,
+    );
+    observation.id.narrow(format_args!("unchecked-{n}"));
+    observation.subject = Some(unchecked.subject.clone());
+    observation.attempts = 0;
+    observation
 }
 
 fn is(observation: &Observation, target: &TargetKey, phase: Phase) -> bool {
     observation.phase == phase && observation.target() == target
 }
 
-/// Other hosts to which this registry sends for its bytes. Those are targets of their own, and
-/// `fetch` is theirs.
-fn redirects(observations: &[Observation], target: &Target) -> Vec<String> {
+/// Returns the other hosts that this registry redirects to for its blobs. Each is a target with its
+/// own `fetch`.
+fn redirect_hosts(observations: &[Observation], target: &Target) -> Vec<String> {
     let blobs = observations
         .iter()
-        .filter(|seen| is(seen, &target.key, Phase::Blob) && seen.passed());
-    let hosts = blobs.filter_map(|seen| seen.answer.as_ref()?.redirect_host.clone());
+        .filter(|o| is(o, &target.key, Phase::Blob) && o.passed());
+    let hosts = blobs.filter_map(|o| o.answer.as_ref()?.redirect_host.clone());
     hosts.filter(|host| *host != target.host).collect()
 }
 
-/// An option of a volume that nobody tries says nothing of whether NFS was greeted.
-fn is_option(seen: &Observation) -> bool {
-    seen.phase == Phase::Mount && matches!(seen.outcome, Outcome::NotChecked { .. })
+/// Whether the observation is about an option of a volume that only a mount would check. It says
+/// nothing about whether NFS responds.
+fn is_unchecked_option(observation: &Observation) -> bool {
+    observation.phase == Phase::Mount && matches!(observation.outcome, Outcome::NotChecked { .. })
 }
 
-/// The id of the failed observation that stands before this rung.
+/// Returns the failed observation that blocks this phase.
 fn blocker(
     observations: &[Observation],
     plan: &Plan,
     target: &Target,
     phase: Phase,
-) -> Option<String> {
-    needs(plan, target, phase)
+) -> Option<ObservationId> {
+    prerequisites(plan, target, phase)
         .into_iter()
         .find_map(|(key, phase)| {
-            let mut seen = observations
+            let mut reached = observations
                 .iter()
                 .filter(|o| is(o, &key, phase) && !matches!(o.outcome, Outcome::NotReached { .. }));
-            let first = seen.next()?;
-            let failed = std::iter::once(first).chain(seen).all(|o| !o.passed());
-            failed.then(|| first.id.to_string())
+            let first = reached.next()?;
+            let failed = std::iter::once(first).chain(reached).all(|o| !o.passed());
+            failed.then(|| first.id.clone())
         })
 }
 
-/// What has to work before this rung can be tried, first things first.
-fn needs(plan: &Plan, target: &Target, phase: Phase) -> Vec<(TargetKey, Phase)> {
+/// Returns the phases that must succeed before this one can be tried, in order.
+fn prerequisites(plan: &Plan, target: &Target, phase: Phase) -> Vec<(TargetKey, Phase)> {
     let own = target
         .phases
         .iter()
@@ -113,7 +152,7 @@ fn needs(plan: &Plan, target: &Target, phase: Phase) -> Vec<(TargetKey, Phase)> 
                 .images
                 .iter()
                 .find(|image| is_this(image.registry) || image.layers.is_some_and(is_this));
-            // An environment file is asked for as the role.
+            // Environment files need credentials, and no image.
             let Some(image) = image else {
                 return own.into_iter().chain([credentials]).collect();
             };
@@ -133,14 +172,14 @@ fn needs(plan: &Plan, target: &Target, phase: Phase) -> Vec<(TargetKey, Phase)> 
     }
 }
 
-/// A layer bucket is a guess until the registry's redirect names it. Where every redirect names
-/// another host, what happens to the guessed one does not matter to the task.
-fn supersede(observations: &mut [Observation], plan: &Plan) {
+/// Marks the planned layer bucket as superseded if every redirect names another host: what happens
+/// to the planned one then does not matter to the task.
+fn mark_superseded(observations: &mut [Observation], plan: &Plan) {
     for image in &plan.images {
         let Some(layers) = image.layers.map(|index| plan.target(index)) else {
             continue;
         };
-        let served: Vec<String> = observations
+        let serving_hosts: Vec<String> = observations
             .iter()
             .filter(|o| is(o, &plan.target(image.registry).key, Phase::Blob) && o.passed())
             .filter_map(|o| o.answer.as_ref())
@@ -151,7 +190,10 @@ fn supersede(observations: &mut [Observation], plan: &Plan) {
                     .unwrap_or_else(|| "the registry itself".into())
             })
             .collect();
-        let Some(other) = served.first().filter(|_| !served.contains(&layers.host)) else {
+        let Some(other) = serving_hosts
+            .first()
+            .filter(|_| !serving_hosts.contains(&layers.host))
+        else {
             continue;
         };
         for observation in observations

@@ -1,45 +1,22 @@
-//! `clock/read`: this machine's clock against those of the services.
+//! `clock/read`: compares this machine's clock with those of the services.
 
 use crate::observation::{Answer, Dependency, Failure, Observation, Outcome, Phase, TargetKey};
 use crate::vantage::ClockDrift;
 
-/// AWS refuses a signature whose time is more than five minutes off (facts: denials, section 5).
-const TOLERATED_S: i64 = 300;
+/// AWS rejects a signature whose time is more than five minutes off (docs/facts/denials.md#5).
+const MAX_CLOCK_SKEW_SECS: i64 = 300;
 
-/// What the answers' `Date` headers and the task metadata say of the clock. The median, so that one
-/// server with a wrong clock of its own does not count.
-pub fn observe(observations: &[Observation], drift: Option<&ClockDrift>) -> Observation {
-    // One voice a target: a registry that answered for a hundred layers is still one clock.
-    let mut voices: Vec<(&TargetKey, i64)> = Vec::new();
-    for observation in observations {
-        let offset = observation
-            .answer
-            .as_ref()
-            .and_then(|answer| answer.clock_offset_s);
-        if let Some(offset) = offset.filter(|_| {
-            voices
-                .iter()
-                .all(|(target, _)| *target != observation.target())
-        }) {
-            voices.push((observation.target(), offset));
-        }
-    }
-    voices.sort_by_key(|(_, offset)| *offset);
-    // Of two in the middle the one nearer to this clock, which has a voice as well.
-    let middle =
-        voices.len().div_ceil(2).saturating_sub(1)..(voices.len() / 2 + 1).min(voices.len());
-    let median = voices
-        .get(middle)
-        .unwrap_or_default()
-        .iter()
-        .map(|(_, offset)| *offset)
-        .min_by_key(|o| o.abs());
+/// Returns the observation of the clock, from the `Date` headers of all responses and the task
+/// metadata. The median decides, so that one server with a wrong clock does not.
+pub fn check_clock(observations: &[Observation], drift: Option<&ClockDrift>) -> Observation {
+    let offsets = offsets(observations);
+    let median = median(&offsets);
     let outcome = match median {
         None if drift.is_some_and(|drift| drift.synchronized) => Outcome::Passed,
         None => Outcome::NotChecked {
             why: "no service sent a Date header".into(),
         },
-        Some(offset) if offset.abs() > TOLERATED_S => Outcome::Failed {
+        Some(offset) if offset.abs() > MAX_CLOCK_SKEW_SECS => Outcome::Failed {
             failure: Failure::ClockSkewed,
         },
         Some(_) => Outcome::Passed,
@@ -50,36 +27,63 @@ pub fn observe(observations: &[Observation], drift: Option<&ClockDrift>) -> Obse
         Phase::Read,
         outcome,
     );
+    let mut details = Vec::new();
     if let Some(offset) = median {
-        observation.detail = format!("{} s from the median of {} services", -offset, voices.len());
+        details.push(format!(
+            "{} s from the median of {} services",
+            -offset,
+            offsets.len()
+        ));
         observation.answer = Some(Answer {
             clock_offset_s: Some(offset),
             ..Answer::default()
         });
-        observation.attempts = u32::try_from(voices.len()).unwrap_or(u32::MAX);
+        observation.attempts = u32::try_from(offsets.len()).unwrap_or(u32::MAX);
     }
     if let Some(drift) = drift {
-        let word = if drift.synchronized {
-            "synchronized"
-        } else {
-            "not synchronized"
-        };
-        let said = std::mem::take(&mut observation.detail);
-        let parts = [said, format!("ECS calls the clock {word}")];
-        observation.detail = parts
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join("; ");
+        let not = if drift.synchronized { "" } else { "not " };
+        details.push(format!("ECS reports the clock as {not}synchronized"));
     }
+    observation.detail = details.join("; ");
     observation
+}
+
+/// Returns the clock offset of each target in seconds, sorted. A target counts once: a registry that
+/// sent a hundred layers still has one clock.
+fn offsets(observations: &[Observation]) -> Vec<i64> {
+    let mut by_target: Vec<(&TargetKey, i64)> = Vec::new();
+    for observation in observations {
+        let answer = observation.answer.as_ref();
+        let Some(offset) = answer.and_then(|answer| answer.clock_offset_s) else {
+            continue;
+        };
+        let target = observation.target();
+        if by_target.iter().all(|(known, _)| *known != target) {
+            by_target.push((target, offset));
+        }
+    }
+    let mut offsets: Vec<i64> = by_target.into_iter().map(|(_, offset)| offset).collect();
+    offsets.sort_unstable();
+    offsets
+}
+
+/// Returns the median. Of two in the middle, it is the one nearer to this machine's clock, which
+/// counts as well.
+fn median(offsets: &[i64]) -> Option<i64> {
+    let middle =
+        offsets.len().div_ceil(2).saturating_sub(1)..(offsets.len() / 2 + 1).min(offsets.len());
+    offsets
+        .get(middle)?
+        .iter()
+        .copied()
+        .min_by_key(|offset| offset.abs())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answered(target: &str, offset: i64) -> Observation {
+    fn response(target: &str, offset: i64) -> Observation {
         let mut observation = Observation::new(
             target.parse().unwrap(),
             Dependency::Logs,
@@ -94,26 +98,26 @@ mod tests {
     }
 
     #[test]
-    fn one_server_with_a_wrong_clock_is_outvoted_and_counts_once() {
+    fn one_server_with_a_wrong_clock_does_not_decide() {
         let agreed = [
-            answered("ecr.api", 0),
-            answered("logs", 1),
-            answered("s3", 4000),
-            answered("s3", 4000),
+            response("ecr.api", 0),
+            response("logs", 1),
+            response("s3", 4000),
+            response("s3", 4000),
         ];
-        assert!(observe(&agreed, None).passed());
-        for lonely in [4000, -4000] {
+        assert!(check_clock(&agreed, None).passed());
+        for outlier in [4000, -4000] {
             assert!(
-                observe(&[answered("ecr.api", 0), answered("logs", lonely)], None).passed(),
-                "{lonely}"
+                check_clock(&[response("ecr.api", 0), response("logs", outlier)], None).passed(),
+                "{outlier}"
             );
         }
         let skewed = [
-            answered("ecr.api", -900),
-            answered("logs", -899),
-            answered("s3", -901),
+            response("ecr.api", -900),
+            response("logs", -899),
+            response("s3", -901),
         ];
-        let observation = observe(&skewed, None);
+        let observation = check_clock(&skewed, None);
         assert_eq!(observation.failure(), Some(Failure::ClockSkewed));
         assert!(
             observation.detail.starts_with("900 s"),
@@ -121,7 +125,7 @@ mod tests {
             observation.detail
         );
         assert!(matches!(
-            observe(&[], None).outcome,
+            check_clock(&[], None).outcome,
             Outcome::NotChecked { .. }
         ));
     }

@@ -1,4 +1,4 @@
-//! `authorize`: `GetAuthorizationToken`, signed as the execution role.
+//! `authorize`: `GetAuthorizationToken`, signed with the credentials.
 
 use std::sync::Arc;
 
@@ -10,68 +10,75 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::observation::{Failure, Outcome, Phase};
-use crate::probe::SharedCredentials;
-use crate::probe::aws_call::ECR;
-use crate::probe::target::{Probe, TargetHandle};
+use crate::probe::aws_call::{ECR, PhaseClient};
+use crate::probe::context::{ProbeContext, SharedCredentials};
+use crate::probe::target::TargetHandle;
 use crate::reference::{Reference, Registry};
 
-/// `Basic` credentials for a registry, as the token endpoint hands them out; none if it did not.
-pub type SharedToken = Shared<BoxFuture<'static, Option<Arc<SecretString>>>>;
+/// The token that several images wait for, as the credentials of a `Basic` header. `None` if the
+/// call failed.
+pub type SharedEcrToken = Shared<BoxFuture<'static, Option<Arc<SecretString>>>>;
 
-/// Starts the call once for all images that need its token.
-pub fn share(
-    probe: &Probe,
-    api: TargetHandle,
+/// Returns a call that runs once for all images that need its token, when the first one polls it.
+pub fn shared_token(
+    context: &ProbeContext,
+    api: &TargetHandle,
     credentials: &SharedCredentials,
     reference: &Reference,
-) -> SharedToken {
-    let (probe, credentials) = (probe.clone(), credentials.clone());
+) -> SharedEcrToken {
     let region = match &reference.registry {
         Registry::Ecr { region, .. } => region.to_string(),
         Registry::Other { .. } => String::new(),
     };
-    authorize(probe, api, credentials, region).boxed().shared()
+    let (context, api, credentials) = (context.clone(), api.clone(), credentials.clone());
+    get_token(context, api, credentials, region)
+        .boxed()
+        .shared()
 }
 
-async fn authorize(
-    probe: Probe,
+async fn get_token(
+    context: ProbeContext,
     api: TargetHandle,
     credentials: SharedCredentials,
     region: String,
 ) -> Option<Arc<SecretString>> {
-    let (reached, credentials) = tokio::join!(api.reached(), credentials);
-    let (reached, Ok(credentials)) = (reached?, credentials.as_ref()) else {
+    let (target, credentials) = tokio::join!(api.connected(), credentials);
+    let (target, Ok(credentials)) = (target?, credentials.as_ref()) else {
         return None;
     };
-    let place = (&probe, &*reached, Phase::Authorize);
-    let mut said = ECR
+    let client = PhaseClient {
+        context: &context,
+        target: &target,
+        phase: Phase::Authorize,
+    };
+    let mut result = ECR
         .call(
+            client,
             "GetAuthorizationToken",
-            json!({}),
-            place,
+            &json!({}),
             &region,
             credentials,
         )
         .await;
-    let token = said
-        .answer
+    let token = result
+        .response
         .as_ref()
-        .and_then(|answer| read_token(&answer.body));
-    if said.observation.passed() && token.is_none() {
-        said.observation.outcome = Outcome::Failed {
+        .and_then(|response| parse_token(&response.body));
+    if result.observation.passed() && token.is_none() {
+        result.observation.outcome = Outcome::Failed {
             failure: Failure::UnexpectedAnswer,
         };
-        said.observation.detail = "the answer has no authorization token in it".into();
+        result.observation.detail = "the response contains no authorization token".into();
     }
-    probe.recorder.record(said.observation);
+    context.recorder.record(result.observation);
     token.map(Arc::new)
 }
 
-/// `authorizationData[0].authorizationToken`: base64 of `AWS:<password>`, which is what Basic
-/// authentication wants.
-fn read_token(body: &[u8]) -> Option<SecretString> {
-    let answer: Value = serde_json::from_slice(body).ok()?;
-    let token = answer
+/// Parses `authorizationData[0].authorizationToken`: base64 of `AWS:<password>`, as Basic
+/// authentication sends it.
+fn parse_token(body: &[u8]) -> Option<SecretString> {
+    let response: Value = serde_json::from_slice(body).ok()?;
+    let token = response
         .pointer("/authorizationData/0/authorizationToken")?
         .as_str()?;
     let decoded = STANDARD.decode(token).ok()?;

@@ -1,57 +1,88 @@
-//! `mount`: whether NFS itself answers. Nothing is mounted.
+//! `mount`: whether the NFS server of a file system responds. Nothing is mounted.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase};
-use crate::plan::{FileSystem, Target};
+use crate::plan::{FileSystem, Plan, Target};
+use crate::probe::context::ProbeContext;
 use crate::probe::net::onc_rpc;
-use crate::probe::target::{self, Probe};
+use crate::probe::target;
 
-/// NULL does no work, so an answer takes one round trip. The EFS mount helper gives a whole mount
-/// 15 s; the run has 30.
-const ANSWER_DEADLINE: Duration = Duration::from_millis(4_400);
+/// NULL does no work, so the reply takes one round trip. The EFS mount helper gives a whole mount 15
+/// s; the run has 30.
+const REPLY_TIMEOUT: Duration = Duration::from_millis(4_400);
 
-/// Greets the file system over the connection that was probed, and records what came back.
-pub async fn greet(probe: &Probe, file_system: &Target, stream: TcpStream, peer: SocketAddr) {
-    let started = Instant::now();
-    let id = std::process::id();
-    let answered = timeout(ANSWER_DEADLINE, onc_rpc::call_null(stream, id)).await;
-    let (outcome, detail) = match answered {
-        Ok(Ok(())) => (
-            Outcome::Passed,
-            "NFS version 4 answers; nothing was mounted".to_owned(),
-        ),
-        Ok(Err(refused)) => (
-            Outcome::Failed {
-                failure: refused.failure,
-            },
-            refused.detail,
-        ),
-        Err(_) => (
-            Outcome::Failed {
-                failure: Failure::Stalled,
-            },
-            "connected, and NFS does not answer".into(),
-        ),
-    };
-    let mut greeted = target::at(
-        probe,
-        target::observe(file_system, Phase::Mount, outcome, started),
-        peer,
-    );
-    greeted.id.narrow(peer.ip());
-    greeted.detail = detail;
-    probe.recorder.record(greeted);
+/// Starts to connect to each address of a mount target, and to call NFS there.
+pub fn spawn_check(context: &ProbeContext, target: &Target) {
+    let (check_context, target) = (context.clone(), target.clone());
+    context.recorder.spawn(async move {
+        let peers = target::resolve(&check_context, &target).await;
+        let checks = peers
+            .into_iter()
+            .map(|peer| check_nfs(&check_context, &target, peer));
+        join_all(checks).await;
+    });
 }
 
-/// Says which options of the volume only a mount would try.
-pub fn say_what_is_not_tried(probe: &Probe, target: &Target, volume: &FileSystem) {
+/// Sends a NULL call over the connection that was probed, and records the result.
+async fn check_nfs(context: &ProbeContext, target: &Target, peer: SocketAddr) {
+    let Some(connection) = target::connect(context, target, peer).await else {
+        return;
+    };
+    let started = Instant::now();
+    let id = std::process::id();
+    let reply = timeout(REPLY_TIMEOUT, onc_rpc::call_null(connection.stream, id)).await;
+    let (failure, detail) = match reply {
+        Ok(Ok(())) => (
+            None,
+            "NFS version 4 responds; nothing was mounted".to_owned(),
+        ),
+        Ok(Err(error)) => (Some(error.failure), error.detail),
+        Err(_) => (
+            Some(Failure::Stalled),
+            "connected, but NFS does not respond".into(),
+        ),
+    };
+    let outcome = failure.map_or(Outcome::Passed, |failure| Outcome::Failed { failure });
+    let mut observation = context.observe_at(target, Phase::Mount, outcome, started, peer);
+    observation.id.narrow(peer.ip());
+    observation.detail = detail;
+    context.recorder.record(observation);
+}
+
+/// Records, for each volume, the options that only a mount would check.
+pub fn record_unchecked_options(context: &ProbeContext, plan: &Plan) {
+    for volume in &plan.file_systems {
+        let options = options_of(volume);
+        if options.is_empty() {
+            continue;
+        }
+        let why = format!(
+            "not checked: {}. The probe sends an NFS NULL call and does not mount",
+            options.join(", ")
+        );
+        let mut observation = Observation::new(
+            plan.target(volume.target).key.clone(),
+            Dependency::Efs,
+            Phase::Mount,
+            Outcome::NotChecked { why },
+        );
+        observation
+            .id
+            .narrow(format_args!("options of {}", volume.id));
+        observation.subject = Some(volume.id.clone());
+        observation.attempts = 0;
+        context.recorder.record(observation);
+    }
+}
+
+fn options_of(volume: &FileSystem) -> Vec<String> {
     let root = volume.root_directory.as_deref().filter(|root| *root != "/");
-    let options: Vec<String> = [
+    [
         volume
             .transit_encryption
             .then(|| "encryption in transit".into()),
@@ -66,22 +97,5 @@ pub fn say_what_is_not_tried(probe: &Probe, target: &Target, volume: &FileSystem
     ]
     .into_iter()
     .flatten()
-    .collect();
-    if options.is_empty() {
-        return;
-    }
-    let why = format!(
-        "only a mount would try {}; here NFS is greeted, no more",
-        options.join(", ")
-    );
-    let mut left_out = Observation::new(
-        target.key.clone(),
-        Dependency::Efs,
-        Phase::Mount,
-        Outcome::NotChecked { why },
-    );
-    left_out.id.narrow(format_args!("options of {}", volume.id));
-    left_out.subject = Some(volume.id.clone());
-    left_out.attempts = 0;
-    probe.recorder.record(left_out);
+    .collect()
 }

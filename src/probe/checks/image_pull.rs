@@ -1,352 +1,337 @@
-//! `manifest`: from a reference to the platform's own manifest, logged in as the registry wants it.
+//! `manifest`: from an image reference to the manifest of the platform, authenticated as the
+//! registry requires; then the blobs.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use hyper::StatusCode;
-use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 
 use crate::observation::{Failure, Observation, ObservationId, Outcome, Phase};
-use crate::plan::{Platform, Target};
-use crate::probe::aws_call::{self, CallResult};
-use crate::probe::checks::ecr_token::SharedToken;
-use crate::probe::checks::manifest::{self, Document, Manifest};
-use crate::probe::checks::registry_auth::{self, Challenge, Presented, SharedLogin};
-use crate::probe::net::http::{self, Ask, Read};
-use crate::probe::redirects::RedirectTargets;
-use crate::probe::target::{self, Probe, Reached, TargetHandle};
-use crate::reference::Reference;
+use crate::plan::{Plan, TargetIndex, TargetMap};
+use crate::probe::aws_call::CallResult;
+use crate::probe::checks::ecr_token::{self, SharedEcrToken};
+use crate::probe::checks::manifest::{self, ImageManifest, ManifestDocument};
+use crate::probe::checks::registry_auth::{self, Challenge, SecretLogin, TokenSubject};
+use crate::probe::checks::registry_session::{
+    LayerHost, PulledImage, RegistrySession, short_digest,
+};
+use crate::probe::checks::secrets::{self, SharedLogin};
+use crate::probe::context::{ProbeContext, SharedCredentials, observe};
+use crate::probe::net::http::{self, ReadBody};
+use crate::probe::redirects::{MAX_REDIRECT_HOSTS, RedirectHost, RedirectTargets};
+use crate::probe::target::TargetHandle;
 
-/// One tag is asked for; registries that do not page send all.
-const TAGS_LIMIT: usize = 1024 * 1024;
+/// Bytes read of a list of tags. One tag is requested, but registries without paging send all.
+const MAX_TAG_LIST_BYTES: usize = 1024 * 1024;
 
-/// One image's pull.
-pub struct Pull {
-    pub probe: Probe,
-    pub reference: Reference,
-    /// AWS adds it to the task, with a tag of its own choice.
-    pub injected: bool,
-    pub platform: Platform,
-    pub full: bool,
-    pub registry: TargetHandle,
-    /// ECR's.
-    pub token: Option<SharedToken>,
-    /// Another registry's, where the task definition has `repositoryCredentials`.
-    pub login: Option<LoginOfPull>,
-    /// Where layers are expected.
-    pub layers: Option<(Target, TargetHandle)>,
-    pub discovered: RedirectTargets,
+/// Starts to pull every image of the plan. Images share tokens and logins.
+pub fn spawn_image_pulls(
+    plan: &Plan,
+    context: &ProbeContext,
+    targets: &TargetMap<TargetHandle>,
+    credentials: &SharedCredentials,
+    redirects: &RedirectTargets,
+) {
+    let mut tokens: BTreeMap<TargetIndex, SharedEcrToken> = BTreeMap::new();
+    let mut logins: BTreeMap<(TargetIndex, &str), SharedLogin> = BTreeMap::new();
+    for image in &plan.images {
+        let token = image.token.map(|target| {
+            let shared = tokens.entry(target).or_insert_with(|| {
+                ecr_token::shared_token(context, &targets[target], credentials, &image.reference)
+            });
+            shared.clone()
+        });
+        let login = image.login.as_ref().map(|login| {
+            let shared = logins
+                .entry((login.target, &login.secret))
+                .or_insert_with(|| {
+                    secrets::spawn_login(context, &targets[login.target], credentials, login)
+                });
+            PullLogin {
+                secret_arn: login.secret.clone(),
+                read: secrets::login_id(plan.target(login.target), login),
+                login: shared.clone(),
+            }
+        });
+        let layer_host = image.layers.map(|index| {
+            let target = plan.target(index);
+            LayerHost {
+                host: target.host.clone(),
+                port: target.port,
+                handle: targets[index].clone(),
+            }
+        });
+        let check = PullCheck {
+            image: PulledImage {
+                context: context.clone(),
+                reference: image.reference.clone(),
+                platform: plan.platform.clone(),
+                full: plan.full,
+                is_ecr: token.is_some(),
+                layer_host,
+                redirects: redirects.clone(),
+            },
+            added_by_aws: image.injected,
+            registry: targets[image.registry].clone(),
+            token,
+            login,
+        };
+        context.recorder.spawn(check.run());
+    }
+}
+
+/// The pull of one image.
+struct PullCheck {
+    image: PulledImage,
+    /// Whether AWS adds the image to the task, with a tag that AWS chooses.
+    added_by_aws: bool,
+    registry: TargetHandle,
+    /// For ECR.
+    token: Option<SharedEcrToken>,
+    /// For other registries, if the task definition has `repositoryCredentials`.
+    login: Option<PullLogin>,
 }
 
 /// A login that is read from a secret.
-pub struct LoginOfPull {
-    /// The secret's ARN.
-    pub secret: String,
-    /// The id of the observation that tells how reading it went.
-    pub read: ObservationId,
-    /// User name and password, as soon as they are there.
-    pub login: SharedLogin,
+struct PullLogin {
+    secret_arn: String,
+    /// The observation of reading the secret.
+    read: ObservationId,
+    login: SharedLogin,
 }
 
-impl Pull {
-    /// Token, manifest, redirects, bytes.
-    pub async fn rehearse(self) {
+impl PullCheck {
+    async fn run(self) {
         let token = async {
             match &self.token {
-                Some(token) => token
-                    .clone()
-                    .await
-                    .map(|token| registry_auth::basic_of(&token)),
+                Some(token) => {
+                    let token = token.clone().await;
+                    token.map(|token| registry_auth::basic_from_token(&token))
+                }
                 None => Some(None),
             }
         };
-        let (registry, authorization) = tokio::join!(self.registry.reached(), token);
+        let (registry, authorization) = tokio::join!(self.registry.connected(), token);
         let (Some(registry), Some(authorization)) = (registry, authorization) else {
             return;
         };
-        let session = Session {
-            pull: &self,
+        let mut session = RegistrySession {
+            image: &self.image,
             registry,
             authorization,
         };
-        if let Some((session, manifest)) = session.manifest().await {
-            session.blobs(manifest).await;
+        if let Some(manifest) = self.check_manifest(&mut session).await {
+            session.check_blobs(manifest).await;
         }
-        if let (Some(_), Some(registry)) = (&self.login, self.registry.reached().await) {
-            registry.close();
-        }
-    }
-}
-
-/// A pull with its registry reached.
-pub struct Session<'a> {
-    pub pull: &'a Pull,
-    pub registry: Arc<Reached>,
-    authorization: Option<HeaderValue>,
-}
-
-impl Session<'_> {
-    /// A request with the pull's own authorization.
-    pub fn ask(&self, path: String, accept: Option<&'static str>, read: Read) -> Ask {
-        let mut headers = HeaderMap::new();
-        if let Some(accept) = accept {
-            headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        }
-        if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
-        Ask {
-            headers,
-            ..Ask::get(path, read)
+        if let (Some(_), Some(registry)) = (&self.login, self.registry.connected().await) {
+            registry.close_idle();
         }
     }
 
-    /// The platform's manifest. Logs in where a registry asks for an anonymous token.
-    async fn manifest(mut self) -> Option<(Self, Manifest)> {
-        let reference = &self.pull.reference;
+    /// Fetches the manifest of the platform and records the result. Authenticates if the registry
+    /// sends a challenge.
+    async fn check_manifest(&self, session: &mut RegistrySession<'_>) -> Option<ImageManifest> {
+        let reference = &self.image.reference;
         let started = Instant::now();
-        let mut said = self.get_manifest(reference.version()).await;
-        if self.pull.token.is_none()
-            && is_401(&said.observation)
-            && let Some(challenge) = said.challenge.take()
+        let mut result = session.get_manifest(reference.version()).await;
+        if !self.image.is_ecr
+            && is_unauthorized(&result.observation)
+            && let Some(challenge) = result.challenge.take()
         {
-            match self.log_in(&challenge).await {
-                Ok(()) => {}
-                Err(blocked_by) => {
-                    let outcome = Outcome::NotReached { blocked_by };
-                    self.record(
-                        target::observe(&self.registry.target, Phase::Manifest, outcome, started),
-                        None,
-                    );
-                    return None;
-                }
+            if let Err(blocked_by) = self.authenticate(session, &challenge).await {
+                let outcome = Outcome::NotReached { blocked_by };
+                let target = &session.registry.target;
+                session.record(observe(target, Phase::Manifest, outcome, started));
+                return None;
             }
-            if self.authorization.is_some() {
-                said = self.get_manifest(reference.version()).await;
+            if session.authorization.is_some() {
+                result = session.get_manifest(reference.version()).await;
             }
-            if challenge == Challenge::Basic && self.authorization.is_some() {
-                self.record_basic(&mut said.observation);
+            if challenge == Challenge::Basic && session.authorization.is_some() {
+                self.record_basic_login(session, &mut result.observation);
             }
         }
-        if self.pull.token.is_none()
+        if !self.image.is_ecr
             && matches!(
-                said.observation.failure(),
+                result.observation.failure(),
                 Some(Failure::Unauthenticated | Failure::Denied)
             )
         {
-            registry_auth::presented(&mut said.observation, self.secret());
+            registry_auth::add_presented_login(&mut result.observation, self.secret_arn());
         }
-        if said.observation.failure() == Some(Failure::NotFound) {
-            said.observation = self.repository_or_tag(said.observation).await;
+        if result.observation.failure() == Some(Failure::NotFound) {
+            session
+                .add_missing_repository(&mut result.observation)
+                .await;
         }
-        if self.pull.injected && said.observation.failure() == Some(Failure::NotFound) {
-            let why = "the registry lets us in; the tag of an image that AWS adds is AWS's choice, and this is not it";
-            said.observation.outcome = Outcome::NotChecked { why: why.into() };
+        if self.added_by_aws && result.observation.failure() == Some(Failure::NotFound) {
+            let why = "registry login works; the tag is only a placeholder, because AWS chooses the tag of this image";
+            result.observation.outcome = Outcome::NotChecked { why: why.into() };
         }
-        let mut document = said.document;
-        if let Some(Document::Index { manifests }) = &document {
-            match manifest::choose(manifests, &self.pull.platform) {
-                Ok(child) => {
-                    let digest = child.digest.clone();
-                    let index = said.observation;
-                    said = self.get_manifest(&digest).await;
-                    document = said.document;
-                    // What only small segments brought is a failure, whichever of the two it was.
-                    if !index.passed() && said.observation.passed() {
-                        said.observation = index;
+        let mut document = result.document;
+        if let Some(ManifestDocument::Index { manifests }) = &document {
+            match manifest::select_platform(manifests, &self.image.platform) {
+                Ok(entry) => {
+                    let digest = entry.digest.clone();
+                    let index = result.observation;
+                    result = session.get_manifest(&digest).await;
+                    document = result.document;
+                    // If either came only over small segments, the check failed.
+                    if !index.passed() && result.observation.passed() {
+                        result.observation = index;
                     }
-                    said.observation.detail =
-                        format!("index, {} is {}", self.pull.platform, short(&digest));
+                    result.observation.detail = format!(
+                        "index, {} is {}",
+                        self.image.platform,
+                        short_digest(&digest)
+                    );
                 }
                 Err(present) => {
-                    said.observation.outcome = Outcome::Failed {
+                    result.observation.outcome = Outcome::Failed {
                         failure: Failure::WrongPlatform,
                     };
-                    said.observation.expected = vec![self.pull.platform.to_string()];
-                    said.observation.detail = format!(
+                    result.observation.expected = vec![self.image.platform.to_string()];
+                    result.observation.detail = format!(
                         "the index has no {}, only {}",
-                        self.pull.platform,
+                        self.image.platform,
                         present.join(", ")
                     );
-                    said.observation.presented = present;
+                    result.observation.presented = present;
                     document = None;
                 }
             }
         }
-        said.observation.elapsed_ms = crate::millis(started.elapsed());
-        self.record(said.observation, None);
+        result.observation.elapsed_ms = crate::millis(started.elapsed());
+        session.record(result.observation);
         match document? {
-            Document::Manifest(manifest) => Some((self, manifest)),
-            Document::Index { .. } => None,
+            ManifestDocument::Manifest(manifest) => Some(manifest),
+            ManifestDocument::Index { .. } => None,
         }
     }
 
-    fn secret(&self) -> Option<&str> {
-        self.pull.login.as_ref().map(|login| login.secret.as_str())
+    fn secret_arn(&self) -> Option<&str> {
+        self.login.as_ref().map(|login| login.secret_arn.as_str())
     }
 
-    /// Answers a challenge: with a token of the token service, with the login itself, or not at all
-    /// where none is to be had. Fails with the id of what stood in the way.
-    async fn log_in(&mut self, challenge: &Challenge) -> Result<(), String> {
-        let login = match &self.pull.login {
-            Some(wanted) => Some(
-                wanted
-                    .login
-                    .clone()
-                    .await
-                    .ok_or_else(|| wanted.read.to_string())?,
-            ),
+    /// Answers a challenge with a token, with the login itself, or not at all if there is no login
+    /// for Basic. Fails with what blocks it: an observation's ID, or the limit of hosts.
+    async fn authenticate(
+        &self,
+        session: &mut RegistrySession<'_>,
+        challenge: &Challenge,
+    ) -> Result<(), String> {
+        let login = match &self.login {
+            Some(login) => {
+                let shared = login.login.clone().await;
+                Some(shared.ok_or_else(|| login.read.to_string())?)
+            }
             None => None,
         };
         let login = login
             .as_deref()
-            .zip(self.secret())
-            .map(|(login, secret)| Presented { login, secret });
-        self.authorization = match challenge {
-            Challenge::Basic => login.and_then(|presented| registry_auth::basic(presented.login)),
+            .zip(self.secret_arn())
+            .map(|(login, secret_arn)| SecretLogin { login, secret_arn });
+        session.authorization = match challenge {
+            Challenge::Basic => login.and_then(|login| registry_auth::basic(login.login)),
             Challenge::Bearer { host, port, path } => {
-                let registry = &self.registry.target;
+                let registry = &session.registry.target;
+                let token_host = RedirectHost {
+                    dependency: registry.dependency,
+                    host: host.clone(),
+                    port: *port,
+                };
+                let context = &self.image.context;
                 // The token service of ghcr.io, quay.io and public.ecr.aws is the registry itself.
-                let climb = if (host, port) == (&registry.host, &registry.port) {
-                    Some(self.pull.registry.clone())
+                let handle = if (host, port) == (&registry.host, &registry.port) {
+                    Some(self.registry.clone())
                 } else {
-                    self.pull.discovered.climb(
-                        &self.pull.probe,
-                        registry.dependency,
-                        host,
-                        *port,
-                        &[Phase::Authorize],
-                    )
+                    let redirects = &self.image.redirects;
+                    redirects.connect(context, &token_host, Phase::Authorize)
                 };
-                let climb = climb.ok_or("the number of hosts that one run looks at")?;
-                let Some(service) = climb.reached().await else {
-                    return Err(format!(
-                        "{}/handshake",
-                        RedirectTargets::key(registry.dependency, host, *port)
-                    ));
+                let handle = handle
+                    .ok_or_else(|| format!("the limit of {MAX_REDIRECT_HOSTS} hosts per run"))?;
+                let Some(service) = handle.connected().await else {
+                    let id = ObservationId::new(token_host.key(), Phase::Handshake);
+                    return Err(id.to_string());
                 };
-                let reference = &self.pull.reference;
-                let subject = (self.name(), reference.to_string());
-                Some(
-                    registry_auth::fetch_token(&self.pull.probe, &service, path, login, subject)
-                        .await?,
-                )
+                let subject = TokenSubject {
+                    id: self.image.id(),
+                    reference: self.image.reference.to_string(),
+                };
+                let token = registry_auth::fetch_token(context, &service, path, login, subject);
+                Some(token.await.map_err(|id| id.to_string())?)
             }
         };
         Ok(())
     }
 
-    /// With Basic the registry judges the login itself: its first answer to it is how the login
-    /// went, and where it says no, nothing is known of the manifest.
-    fn record_basic(&self, manifest: &mut Observation) {
+    /// Records how the registry answered the login. With Basic it has no token service, so its first
+    /// response to the login decides, and if that is a 401, the manifest was not reached.
+    fn record_basic_login(&self, session: &RegistrySession<'_>, manifest: &mut Observation) {
+        let target = &session.registry.target;
         let mut login = manifest.clone();
         login.phase = Phase::Authorize;
-        login.id = ObservationId::new(self.registry.target.key.clone(), Phase::Authorize);
-        if is_401(manifest) {
-            registry_auth::presented(&mut login, self.secret());
-            let blocked_by = login.id.clone().about(self.name()).to_string();
+        login.id = ObservationId::new(target.key.clone(), Phase::Authorize);
+        if is_unauthorized(manifest) {
+            registry_auth::add_presented_login(&mut login, self.secret_arn());
+            let blocked_by = login.id.clone().about(self.image.id()).to_string();
             let outcome = Outcome::NotReached { blocked_by };
-            *manifest = target::observe(
-                &self.registry.target,
-                Phase::Manifest,
-                outcome,
-                Instant::now(),
-            );
+            *manifest = observe(target, Phase::Manifest, outcome, Instant::now());
         } else if manifest.answer.is_some() {
             login.outcome = Outcome::Passed;
             login.detail = String::new();
         } else {
             return;
         }
-        self.record(login, None);
-    }
-
-    /// Registries other than ECR call a manifest unknown also where the whole repository is; its
-    /// list of tags tells.
-    async fn repository_or_tag(&self, mut missing: Observation) -> Observation {
-        let ask = self.ask(
-            format!("/v2/{}/tags/list?n=1", self.pull.reference.repository),
-            None,
-            Read::All(TAGS_LIMIT),
-        );
-        let tags = aws_call::ask(
-            &self.pull.probe,
-            &self.registry,
-            Phase::Manifest,
-            &ask,
-            StatusCode::is_success,
-        )
-        .await;
-        let unknown = tags
-            .observation
-            .answer
-            .is_some_and(|answer| answer.code == "NAME_UNKNOWN");
-        if let Some(answer) = missing.answer.as_mut().filter(|_| unknown) {
-            answer.code = "NAME_UNKNOWN".into();
-        }
-        missing
-    }
-
-    async fn get_manifest(&self, version: &str) -> ManifestResult {
-        let path = format!("/v2/{}/manifests/{version}", self.pull.reference.repository);
-        let ask = self.ask(
-            path,
-            Some(manifest::ACCEPT),
-            Read::All(manifest::MANIFEST_LIMIT),
-        );
-        let ok = |status: &StatusCode| *status == StatusCode::OK;
-        let CallResult {
-            mut observation,
-            answer,
-            refused,
-        } = aws_call::ask(&self.pull.probe, &self.registry, Phase::Manifest, &ask, ok).await;
-        let challenge = registry_auth::challenge(&refused);
-        let document = answer.map(|answer| read_document(version, &answer.body));
-        if let Some(Err(wrong)) = &document {
-            observation.outcome = Outcome::Failed {
-                failure: wrong.failure,
-            };
-            observation.detail.clone_from(&wrong.detail);
-            observation.expected.clone_from(&wrong.expected);
-            observation.presented.clone_from(&wrong.presented);
-        }
-        ManifestResult {
-            observation,
-            document: document.and_then(Result::ok),
-            challenge,
-        }
-    }
-
-    /// The same, as another rung's.
-    pub fn record_as(&self, mut observation: Observation, phase: Phase, digest: &str) {
-        observation.phase = phase;
-        observation.id = ObservationId::new(self.registry.target.key.clone(), phase);
-        self.record(observation, Some(digest));
-    }
-
-    /// Records what was seen of the image, or of one of its blobs.
-    pub fn record(&self, mut observation: Observation, digest: Option<&str>) {
-        let reference = &self.pull.reference;
-        observation.id.narrow(self.name());
-        observation.subject = Some(reference.to_string());
-        if let Some(digest) = digest {
-            observation.id.narrow(short(digest));
-            observation.subject = Some(format!("{reference} {digest}"));
-        }
-        self.pull.probe.recorder.record(observation);
-    }
-
-    /// The image's part of an observation's id.
-    fn name(&self) -> String {
-        format!(
-            "{}:{}",
-            self.pull.reference.repository,
-            short(self.pull.reference.version())
-        )
+        session.record(login);
     }
 }
 
-fn is_401(observation: &Observation) -> bool {
+impl RegistrySession<'_> {
+    /// Adds the code `NAME_UNKNOWN` if the whole repository is missing. Registries other than ECR
+    /// report a manifest as unknown in this case too; only their list of tags distinguishes the two.
+    async fn add_missing_repository(&self, missing: &mut Observation) {
+        let path = format!("/v2/{}/tags/list?n=1", self.image.reference.repository);
+        let request = self.request(path, None, ReadBody::Whole(MAX_TAG_LIST_BYTES));
+        let client = self.client(Phase::Manifest);
+        let tags = client.call(&request, StatusCode::is_success).await;
+        let unknown = tags.error_code() == "NAME_UNKNOWN";
+        if let Some(answer) = missing.answer.as_mut().filter(|_| unknown) {
+            answer.code = "NAME_UNKNOWN".into();
+        }
+    }
+
+    async fn get_manifest(&self, version: &str) -> ManifestResult {
+        let path = format!(
+            "/v2/{}/manifests/{version}",
+            self.image.reference.repository
+        );
+        let request = self.request(
+            path,
+            Some(manifest::MANIFEST_MEDIA_TYPES),
+            ReadBody::Whole(manifest::MAX_MANIFEST_BYTES),
+        );
+        let accept = |status: &StatusCode| *status == StatusCode::OK;
+        let CallResult {
+            mut observation,
+            response,
+            error_headers,
+        } = self.client(Phase::Manifest).call(&request, accept).await;
+        let document = response.and_then(|response| {
+            let parsed = parse_manifest(version, &response.body);
+            parsed
+                .map_err(|unusable| unusable.add_to(&mut observation))
+                .ok()
+        });
+        ManifestResult {
+            observation,
+            document,
+            challenge: registry_auth::challenge(&error_headers),
+        }
+    }
+}
+
+fn is_unauthorized(observation: &Observation) -> bool {
     observation
         .answer
         .as_ref()
@@ -355,40 +340,44 @@ fn is_401(observation: &Observation) -> bool {
 
 struct ManifestResult {
     observation: Observation,
-    document: Option<Document>,
+    document: Option<ManifestDocument>,
+    /// Of a 401.
     challenge: Option<Challenge>,
 }
 
-/// Why an answer is no manifest.
-struct Wrong {
+/// Why a response cannot be used as the manifest.
+struct UnusableManifest {
     failure: Failure,
     detail: String,
     expected: Vec<String>,
     presented: Vec<String>,
 }
 
-fn read_document(version: &str, body: &[u8]) -> Result<Document, Wrong> {
+impl UnusableManifest {
+    fn add_to(self, observation: &mut Observation) {
+        observation.outcome = Outcome::Failed {
+            failure: self.failure,
+        };
+        observation.detail = self.detail;
+        observation.expected = self.expected;
+        observation.presented = self.presented;
+    }
+}
+
+fn parse_manifest(version: &str, body: &[u8]) -> Result<ManifestDocument, UnusableManifest> {
     let presented = format!("sha256:{}", http::sha256(body));
     if version.starts_with("sha256:") && version != presented {
-        return Err(Wrong {
+        return Err(UnusableManifest {
             failure: Failure::WrongDigest,
-            detail: "the manifest is not the one that its digest promises".into(),
+            detail: "the manifest does not match its digest".into(),
             expected: vec![version.to_owned()],
             presented: vec![presented],
         });
     }
-    Document::read(body).map_err(|detail| Wrong {
+    ManifestDocument::parse(body).map_err(|invalid| UnusableManifest {
         failure: Failure::UnexpectedAnswer,
-        detail,
+        detail: invalid.to_string(),
         expected: Vec::new(),
         presented: Vec::new(),
     })
-}
-
-/// Enough of a digest to tell blobs apart; tags stay as they are.
-fn short(version: &str) -> &str {
-    match version.strip_prefix("sha256:") {
-        Some(hex) => hex.get(..12).unwrap_or(hex),
-        None => version,
-    }
 }

@@ -1,4 +1,5 @@
-//! `blob`, `fetch`: the registry's redirects and bytes from where they point, without keeping them.
+//! `blob`, `fetch`: the registry's redirects for configuration and layers, and the bytes behind
+//! them, which are not kept.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -9,237 +10,241 @@ use hyper::{StatusCode, Uri};
 
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase};
 use crate::plan::Target;
-use crate::probe::aws_call::{self, CallResult};
-use crate::probe::checks::image_pull::Session;
-use crate::probe::checks::manifest::{Config, Descriptor, Manifest};
-use crate::probe::net::http::{self, Ask, Exchange, Read};
-use crate::probe::target;
+use crate::probe::aws_call::{CallResult, PhaseClient};
+use crate::probe::checks::manifest::{Descriptor, ImageConfig, ImageManifest};
+use crate::probe::checks::registry_session::RegistrySession;
+use crate::probe::context::observe;
+use crate::probe::net::http::{self, Exchange, HttpRequest, ReadBody};
+use crate::probe::redirects::{MAX_REDIRECT_HOSTS, RedirectHost};
+use crate::probe::target::TargetHandle;
 
-/// First bytes of each layer. More than Linux's and AWS's initial congestion window (ten segments,
-/// 14,600 bytes, RFC 6928), so that a path which loses full-sized segments shows.
-const FIRST_BYTES: usize = 32 * 1024;
+/// Bytes read of each layer. More than the initial congestion window of Linux and AWS (ten segments,
+/// 14,600 bytes, RFC 6928), so that a path that loses full-sized segments is detected.
+const LAYER_PREFIX_BYTES: usize = 32 * 1024;
 
-/// An image's configuration is below 100 KiB; one above this is not read.
-const CONFIG_LIMIT: usize = 1024 * 1024;
+/// Bytes read of an image's configuration. Usual ones are below 100 KiB.
+const MAX_CONFIG_BYTES: usize = 1024 * 1024;
 
 /// Docker's own limit is 127 layers.
 const MAX_LAYERS: usize = 128;
 
-/// Blobs under way at once: containerd fetches three layers at a time, and each costs two exchanges
-/// here.
-const PARALLEL: usize = 6;
+/// Blobs checked concurrently: containerd fetches three layers at a time, and each takes two
+/// exchanges here.
+const MAX_CONCURRENT_BLOBS: usize = 6;
 
-impl Session<'_> {
-    /// Config and layers, several at once.
-    pub async fn blobs(&self, manifest: Manifest) {
+/// A blob, and how much of it to read.
+struct Blob {
+    descriptor: Descriptor,
+    is_config: bool,
+    read_body: ReadBody,
+}
+
+impl RegistrySession<'_> {
+    /// Checks the configuration and every layer of an image.
+    pub async fn check_blobs(&self, manifest: ImageManifest) {
         let mut known = BTreeSet::new();
         let layers = manifest
             .layers
             .into_iter()
             .filter(|layer| known.insert(layer.digest.clone()))
             .take(MAX_LAYERS);
-        let config = std::iter::once((manifest.config, true));
-        stream::iter(config.chain(layers.map(|layer| (layer, false))))
-            .for_each_concurrent(PARALLEL, |(blob, is_config)| self.blob(blob, is_config))
+        let layer_read = if self.image.full {
+            ReadBody::Digest
+        } else {
+            ReadBody::Prefix(LAYER_PREFIX_BYTES)
+        };
+        let layers = layers.map(|descriptor| Blob {
+            descriptor,
+            is_config: false,
+            read_body: layer_read,
+        });
+        let config = std::iter::once(Blob {
+            descriptor: manifest.config,
+            is_config: true,
+            read_body: ReadBody::Whole(MAX_CONFIG_BYTES),
+        });
+        stream::iter(config.chain(layers))
+            .for_each_concurrent(MAX_CONCURRENT_BLOBS, |blob| self.check_blob(blob))
             .await;
     }
 
-    async fn blob(&self, blob: Descriptor, is_config: bool) {
-        if !blob.urls.is_empty() {
+    async fn check_blob(&self, blob: Blob) {
+        let digest = &blob.descriptor.digest;
+        if !blob.descriptor.urls.is_empty() {
             let why =
-                "a foreign layer: it is fetched from elsewhere, and only on Windows".to_owned();
-            let observation = target::observe(
-                &self.registry.target,
-                Phase::Blob,
-                Outcome::NotChecked { why },
-                Instant::now(),
-            );
-            return self.record(observation, Some(&blob.digest));
+                "foreign layer: only Windows fetches it, and not from the registry".to_owned();
+            return self.record_blob(self.not_checked(Phase::Blob, why), digest);
         }
-        let read = match (is_config, self.pull.full) {
-            (true, _) => Read::All(CONFIG_LIMIT),
-            (false, true) => Read::Digest,
-            (false, false) => Read::First(FIRST_BYTES),
-        };
-        let path = format!(
-            "/v2/{}/blobs/{}",
-            self.pull.reference.repository, blob.digest
-        );
-        let welcome = |status: &StatusCode| status.is_success() || status.is_redirection();
+        let path = format!("/v2/{}/blobs/{digest}", self.image.reference.repository);
+        let accept = |status: &StatusCode| status.is_success() || status.is_redirection();
+        let request = self.request(path, None, blob.read_body);
         let CallResult {
             mut observation,
-            answer,
+            response,
             ..
-        } = aws_call::ask(
-            &self.pull.probe,
-            &self.registry,
-            Phase::Blob,
-            &self.ask(path, None, read),
-            welcome,
-        )
-        .await;
-        let Some(answer) = answer else {
-            return self.record(observation, Some(&blob.digest));
+        } = self.client(Phase::Blob).call(&request, accept).await;
+        let Some(response) = response else {
+            return self.record_blob(observation, digest);
         };
-        if answer.status.is_ok_and(|status| status.is_success()) {
-            // The registry serves the bytes itself: what would be `fetch` has just happened.
-            let fetched = judge_bytes(observation.clone(), &answer, &blob, read);
-            if is_config {
-                self.check_platform(&answer.body);
+        if response.status.is_ok_and(|status| status.is_success()) {
+            // The registry serves the bytes itself: `fetch` has already happened.
+            let fetched = check_bytes(observation.clone(), &response, &blob);
+            if blob.is_config {
+                self.check_platform(&response.body);
             }
-            self.record(observation, Some(&blob.digest));
-            return self.record_as(fetched, Phase::Fetch, &blob.digest);
+            self.record_blob(observation, digest);
+            return self.record_blob_as(Phase::Fetch, fetched, digest);
         }
-        let location = answer
+        let location = response
             .headers
             .get(LOCATION)
-            .and_then(|value| value.to_str().ok());
-        let Some(place) =
-            location.and_then(|location| Place::read(location, &self.registry.target))
-        else {
+            .and_then(|value| value.to_str().ok())
+            .and_then(|location| RedirectLocation::parse(location, &self.registry.target));
+        let Some(location) = location else {
             observation.outcome = Outcome::Failed {
                 failure: Failure::UnexpectedAnswer,
             };
-            observation.detail = "the registry redirects to no https address".into();
-            return self.record(observation, Some(&blob.digest));
+            observation.detail = "the registry's redirect is not an https URL".into();
+            return self.record_blob(observation, digest);
         };
         if let Some(answer) = &mut observation.answer {
-            answer.redirect_host = Some(place.host.clone());
+            answer.redirect_host = Some(location.host.clone());
         }
-        self.record(observation, Some(&blob.digest));
-        self.fetch(place, &blob, is_config, read).await;
+        self.record_blob(observation, digest);
+        self.fetch(location, &blob).await;
     }
 
-    /// Bytes from where the redirect points, without the registry's `Authorization`: S3 refuses two
-    /// credentials.
-    async fn fetch(&self, place: Place, blob: &Descriptor, is_config: bool, read: Read) {
-        let climb = match &self.pull.layers {
-            Some((target, climb)) if (&target.host, target.port) == (&place.host, place.port) => {
-                climb.clone()
-            }
-            _ => {
-                let dependency = if self.pull.token.is_some() {
-                    Dependency::S3
-                } else {
-                    Dependency::Registry
-                };
-                let climb = self.pull.discovered.climb(
-                    &self.pull.probe,
-                    dependency,
-                    &place.host,
-                    place.port,
-                    &[Phase::Fetch],
-                );
-                let Some(climb) = climb else {
-                    let why = format!("{}: more hosts than one run looks at", place.host);
-                    let outcome = Outcome::NotChecked { why };
-                    let left_out = target::observe(
-                        &self.registry.target,
-                        Phase::Fetch,
-                        outcome,
-                        Instant::now(),
-                    );
-                    return self.record(left_out, Some(&blob.digest));
-                };
-                climb
-            }
+    /// Fetches bytes from where the registry redirects to. Sends no `Authorization`, because S3
+    /// rejects a request with two credentials.
+    async fn fetch(&self, location: RedirectLocation, blob: &Blob) {
+        let digest = &blob.descriptor.digest;
+        let Some(handle) = self.handle_of(&location) else {
+            let why = format!(
+                "{}: host limit reached ({MAX_REDIRECT_HOSTS} per run)",
+                location.host
+            );
+            return self.record_blob(self.not_checked(Phase::Fetch, why), digest);
         };
-        let Some(reached) = climb.reached().await else {
+        let Some(target) = handle.connected().await else {
             return;
         };
-        let mut ask = Ask::get(place.path, read);
-        if let Read::First(bytes) = read
+        let mut request = HttpRequest::get(location.path, blob.read_body);
+        if let ReadBody::Prefix(bytes) = blob.read_body
             && let Ok(range) = HeaderValue::from_str(&format!("bytes=0-{}", bytes - 1))
         {
-            ask.headers.insert(RANGE, range);
+            request.headers.insert(RANGE, range);
         }
+        let client = PhaseClient {
+            context: &self.image.context,
+            target: &target,
+            phase: Phase::Fetch,
+        };
         let CallResult {
             observation,
-            answer,
+            response,
             ..
-        } = aws_call::ask(
-            &self.pull.probe,
-            &reached,
-            Phase::Fetch,
-            &ask,
-            StatusCode::is_success,
-        )
-        .await;
-        let observation = match &answer {
-            Some(answer) => judge_bytes(observation, answer, blob, read),
+        } = client.call(&request, StatusCode::is_success).await;
+        let observation = match &response {
+            Some(response) => check_bytes(observation, response, blob),
             None => observation,
         };
-        if is_config && let Some(answer) = &answer {
-            self.check_platform(&answer.body);
+        if blob.is_config
+            && let Some(response) = &response
+        {
+            self.check_platform(&response.body);
         }
-        self.record(observation, Some(&blob.digest));
+        self.record_blob(observation, digest);
     }
 
-    /// An image without an index names its platform in its configuration only.
+    /// Returns the target of a redirect: the planned one if it is the same host. Returns `None` if
+    /// the run has reached its limit of hosts.
+    fn handle_of(&self, location: &RedirectLocation) -> Option<TargetHandle> {
+        match &self.image.layer_host {
+            Some(planned) if (&planned.host, planned.port) == (&location.host, location.port) => {
+                Some(planned.handle.clone())
+            }
+            _ => {
+                let host = RedirectHost {
+                    dependency: if self.image.is_ecr {
+                        Dependency::S3
+                    } else {
+                        Dependency::Registry
+                    },
+                    host: location.host.clone(),
+                    port: location.port,
+                };
+                self.image
+                    .redirects
+                    .connect(&self.image.context, &host, Phase::Fetch)
+            }
+        }
+    }
+
+    /// Records a failure if the configuration is for another platform. An image without an index
+    /// names its platform only there.
     fn check_platform(&self, config: &[u8]) {
-        let platform = serde_json::from_slice::<Config>(config)
+        let platform = serde_json::from_slice::<ImageConfig>(config)
             .ok()
-            .and_then(Config::platform);
-        let Some(platform) = platform.filter(|platform| platform != &self.pull.platform) else {
+            .and_then(ImageConfig::platform);
+        let expected = &self.image.platform;
+        let Some(platform) = platform.filter(|platform| platform != expected) else {
             return;
         };
         let outcome = Outcome::Failed {
             failure: Failure::WrongPlatform,
         };
         let target = &self.registry.target;
-        let mut observation = target::observe(target, Phase::Manifest, outcome, Instant::now());
-        observation.expected = vec![self.pull.platform.to_string()];
+        let mut observation = observe(target, Phase::Manifest, outcome, Instant::now());
+        observation.expected = vec![expected.to_string()];
         observation.presented = vec![platform.to_string()];
-        observation.detail = format!(
-            "the image is for {platform}, the task runs on {}",
-            self.pull.platform
-        );
-        self.record(observation, None);
+        observation.detail =
+            format!("the image is for {platform}, but the task runs on {expected}");
+        self.record(observation);
+    }
+
+    fn not_checked(&self, phase: Phase, why: String) -> Observation {
+        let outcome = Outcome::NotChecked { why };
+        observe(&self.registry.target, phase, outcome, Instant::now())
     }
 }
 
-/// Adds what the bytes themselves say: their digest where all were read, their speed where all were
-/// asked for.
-fn judge_bytes(
-    mut observation: Observation,
-    got: &Exchange,
-    blob: &Descriptor,
-    read: Read,
-) -> Observation {
-    let digest = match read {
-        Read::All(_) => Some(http::sha256(&got.body)),
-        Read::Digest => got.sha256.clone(),
-        Read::First(_) => None,
+/// Checks the digest if all bytes were read, and adds the throughput of a whole layer.
+fn check_bytes(mut observation: Observation, exchange: &Exchange, blob: &Blob) -> Observation {
+    let expected = &blob.descriptor.digest;
+    let digest = match blob.read_body {
+        ReadBody::Whole(_) => Some(http::sha256(&exchange.body)),
+        ReadBody::Digest => exchange.sha256.clone(),
+        ReadBody::Prefix(_) => None,
     };
-    if let Some(digest) = digest.filter(|_| blob.digest.starts_with("sha256:"))
-        && blob.digest != format!("sha256:{digest}")
+    if let Some(digest) = digest.filter(|_| expected.starts_with("sha256:"))
+        && *expected != format!("sha256:{digest}")
     {
         observation.outcome = Outcome::Failed {
             failure: Failure::WrongDigest,
         };
-        observation.detail = "the bytes are not those that the digest promises".into();
-        observation.expected = vec![blob.digest.clone()];
+        observation.detail = "the content does not match its digest".into();
+        observation.expected = vec![expected.clone()];
         observation.presented = vec![format!("sha256:{digest}")];
     }
-    if read == Read::Digest
+    if blob.read_body == ReadBody::Digest
         && let Some(answer) = &mut observation.answer
     {
-        let millis = got.elapsed.as_millis().max(1);
+        let millis = exchange.elapsed.as_millis().max(1);
         answer.bytes_per_s = u64::try_from(u128::from(answer.bytes) * 1000 / millis).ok();
     }
     observation
 }
 
 /// Where a redirect points.
-struct Place {
+struct RedirectLocation {
     host: String,
     port: u16,
     path: String,
 }
 
-impl Place {
-    /// Reads `Location`, absolute or relative to the registry. Anything but https is none.
-    fn read(location: &str, registry: &Target) -> Option<Self> {
+impl RedirectLocation {
+    /// Parses `Location`, absolute or relative to the registry. Returns `None` if it is not https.
+    fn parse(location: &str, registry: &Target) -> Option<Self> {
         let uri: Uri = location.parse().ok()?;
         let path = uri.path_and_query()?.to_string();
         match (uri.scheme_str(), uri.host()) {

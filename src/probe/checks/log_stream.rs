@@ -1,4 +1,4 @@
-//! `write`: the log streams of the containers, as the awslogs driver opens them; the report goes to
+//! `write`: opens the containers' log streams as the awslogs driver does. The report is written to
 //! the first.
 
 use std::sync::Arc;
@@ -7,31 +7,31 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::aws::credentials::{Credentials, Unavailable};
 use crate::observation::{Failure, Outcome, Phase};
 use crate::plan::{LogDestination, Plan, TargetMap};
-use crate::probe::aws_call::{CallResult, LOGS};
-use crate::probe::target::{Probe, Reached, TargetHandle};
-use crate::probe::{Recorder, SharedCredentials};
+use crate::probe::aws_call::{CallResult, LOGS, PhaseClient};
+use crate::probe::context::{LoadedCredentials, ProbeContext, SharedCredentials};
+use crate::probe::recorder::Recorder;
+use crate::probe::target::{ConnectedTarget, TargetHandle};
 
-/// What CreateLogStream and CreateLogGroup say where somebody was faster.
+/// Error code of CreateLogStream and CreateLogGroup for a name that exists.
 const ALREADY_EXISTS: &str = "ResourceAlreadyExistsException";
 
-/// A log stream that took its first event.
+/// A log stream that accepted its first event.
 pub struct LogStream {
-    probe: Probe,
-    reached: Arc<Reached>,
-    credentials: Arc<Result<Credentials, Unavailable>>,
-    log: LogDestination,
+    context: ProbeContext,
+    target: Arc<ConnectedTarget>,
+    credentials: LoadedCredentials,
+    destination: LogDestination,
     /// The stream's name.
     pub name: String,
 }
 
-/// Opens a stream in every log group of the plan. The first is for the report.
-pub fn begin(
+/// Starts to open a stream in every log group of the plan. Returns the first, for the report.
+pub fn spawn_checks(
     plan: &Plan,
-    probe: &Probe,
-    climbs: &TargetMap<TargetHandle>,
+    context: &ProbeContext,
+    targets: &TargetMap<TargetHandle>,
     credentials: &SharedCredentials,
 ) -> Option<oneshot::Receiver<LogStream>> {
     let mut first = None;
@@ -39,19 +39,19 @@ pub fn begin(
         let (opened, receive) = oneshot::channel();
         let same_group =
             |other: &&LogDestination| (&other.target, &other.group) == (&log.target, &log.group);
-        let name = match plan.logs.iter().filter(same_group).count() {
+        let id = match plan.logs.iter().filter(same_group).count() {
             1 => log.group.clone(),
             _ => format!("{}:{}", log.group, log.stream_prefix),
         };
-        let open = open(
-            probe.clone(),
-            climbs[log.target].clone(),
+        let check = open_stream(
+            context.clone(),
+            targets[log.target].clone(),
             credentials.clone(),
             log.clone(),
-            name,
+            id,
         );
-        probe.recorder.spawn(async move {
-            if let Some(stream) = open.await {
+        context.recorder.spawn(async move {
+            if let Some(stream) = check.await {
                 let _ = opened.send(stream);
             }
         });
@@ -61,120 +61,134 @@ pub fn begin(
 }
 
 /// Creates the stream and writes one event, as the awslogs driver does before the first container
-/// starts. Where the group is missing and the driver would create it (`awslogs-create-group`), it
-/// is created here as there: the permission can be tried in no other way, and the group is the one
-/// that the task's own start leaves behind.
-async fn open(
-    probe: Probe,
-    climb: TargetHandle,
+/// starts. Creates a missing group if the driver would (`awslogs-create-group`): there is no other
+/// way to check the permission, and the task's start leaves the same group behind. Records the
+/// result under `id`.
+async fn open_stream(
+    context: ProbeContext,
+    target: TargetHandle,
     credentials: SharedCredentials,
-    log: LogDestination,
+    destination: LogDestination,
     id: String,
 ) -> Option<LogStream> {
-    let (reached, credentials) = tokio::join!(climb.reached(), credentials);
-    let reached = reached?;
+    let (target, credentials) = tokio::join!(target.connected(), credentials);
+    let target = target?;
     credentials.as_ref().as_ref().ok()?;
-    let name = format!("{}/pullprobe/{}", log.stream_prefix, probe.setting.run_id);
+    let name = format!(
+        "{}/pullprobe/{}",
+        destination.stream_prefix, context.settings.run_id
+    );
     let mut stream = LogStream {
-        probe,
-        reached,
+        context,
+        target,
         credentials,
-        log,
+        destination,
         name,
     };
     let started = Instant::now();
-    let mut created = stream.call("CreateLogStream", json!({})).await?;
-    let mut note = "";
-    if stream.log.create_group && created.observation.failure() == Some(Failure::NotFound) {
+    let mut created = stream.create_stream().await?;
+    let mut created_group = false;
+    if stream.destination.create_group && created.observation.failure() == Some(Failure::NotFound) {
         let attempts = created.observation.attempts;
-        created = stream.create_group().await?;
-        if created.observation.passed() || created.code() == ALREADY_EXISTS {
-            note = "the log group was missing; it was created, as the task's start would have done";
-            created = stream.call("CreateLogStream", json!({})).await?;
+        created = stream.call("CreateLogGroup", json!({})).await?;
+        if exists(&created) {
+            created_group = true;
+            created = stream.create_stream().await?;
         }
         created.observation.attempts += attempts;
     }
-    let mut said = if created.observation.passed() || created.code() == ALREADY_EXISTS {
-        let event = json!({ "schema": "pullprobe/started/v1", "run": stream.probe.setting.run_id });
-        stream.put(&event.to_string()).await?
+    let mut result = if exists(&created) {
+        let run_id = &stream.context.settings.run_id;
+        let event = json!({ "schema": "pullprobe/started/v1", "run": run_id });
+        stream.put_event(&event.to_string()).await?
     } else {
         created
     };
-    said.observation.elapsed_ms = crate::millis(started.elapsed());
-    said.observation.id.narrow(id);
-    if said.observation.passed() && !note.is_empty() {
-        note.clone_into(&mut said.observation.detail);
+    result.observation.elapsed_ms = crate::millis(started.elapsed());
+    result.observation.id.narrow(id);
+    if result.observation.passed() && created_group {
+        result.observation.detail =
+            "the log group was missing and was created, as the task's start would have done".into();
     }
-    said.observation.subject = Some(format!("{}:{}", stream.log.group, stream.name));
-    let passed = said.observation.passed();
-    // Small segments alone got it through: the report can be delivered all the same.
-    let usable = said.answer.is_some();
-    stream.probe.recorder.record(said.observation);
-    // The stream is kept for the report; its recorder must not keep the run from ending.
-    stream.probe.recorder = Recorder::idle();
-    (passed || usable).then_some(stream)
+    let group = &stream.destination.group;
+    result.observation.subject = Some(format!("{group}:{}", stream.name));
+    // A response that came only over small segments is a failed check, but the report can be
+    // delivered.
+    let usable = result.observation.passed() || result.response.is_some();
+    stream.context.recorder.record(result.observation);
+    // The stream is kept for the report; its recorder must not keep the run open.
+    stream.context.recorder = Recorder::detached();
+    usable.then_some(stream)
+}
+
+/// Whether a call created the stream or group, or found that it exists.
+fn exists(created: &CallResult) -> bool {
+    created.observation.passed() || created.error_code() == ALREADY_EXISTS
 }
 
 impl LogStream {
-    /// Writes the report. Fails with what CloudWatch Logs or the path said.
+    /// Writes the report as one event. Fails with the error of CloudWatch Logs or of the network.
     pub async fn deliver(&self, line: &str) -> Result<(), String> {
-        let Some(said) = self.put(line).await else {
+        let Some(result) = self.put_event(line).await else {
             return Err("no credentials".into());
         };
-        match said.observation.outcome {
+        match result.observation.outcome {
             Outcome::Passed => Ok(()),
-            _ if said.answer.is_some() => Ok(()),
-            _ => Err(match said.observation.failure() {
-                Some(failure) => format!("{failure}: {}", said.observation.detail),
-                None => said.observation.detail,
+            _ if result.response.is_some() => Ok(()),
+            _ => Err(match result.observation.failure() {
+                Some(failure) => format!("{failure}: {}", result.observation.detail),
+                None => result.observation.detail,
             }),
         }
     }
 
-    async fn put(&self, message: &str) -> Option<CallResult> {
+    async fn put_event(&self, message: &str) -> Option<CallResult> {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, crate::millis);
-        let mut said = self
-            .call(
+        let mut result = self
+            .call_stream(
                 "PutLogEvents",
                 json!({ "logEvents": [{ "timestamp": now, "message": message }] }),
             )
             .await?;
-        // A 200 may still say that the event was thrown away (too old, too new, expired).
-        let rejected = said.answer.as_ref().and_then(|answer| {
-            let answer: Value = serde_json::from_slice(&answer.body).ok()?;
-            answer
-                .get("rejectedLogEventsInfo")
+        // A response with status 200 may still reject the event (too old, too new, expired).
+        let rejected = result.response.as_ref().and_then(|response| {
+            let body: Value = serde_json::from_slice(&response.body).ok()?;
+            body.get("rejectedLogEventsInfo")
                 .filter(|info| !info.is_null())
                 .map(ToString::to_string)
         });
         if let Some(info) = rejected {
-            said.observation.outcome = Outcome::Failed {
+            result.observation.outcome = Outcome::Failed {
                 failure: Failure::UnexpectedAnswer,
             };
-            said.observation.detail = format!("CloudWatch Logs rejected the event: {info}");
-            said.answer = None;
+            result.observation.detail = format!("CloudWatch Logs rejected the event: {info}");
+            result.response = None;
         }
-        Some(said)
+        Some(result)
     }
 
-    async fn create_group(&self) -> Option<CallResult> {
-        self.sign_and_call("CreateLogGroup", json!({})).await
+    async fn create_stream(&self) -> Option<CallResult> {
+        self.call_stream("CreateLogStream", json!({})).await
     }
 
-    async fn call(&self, action: &str, mut input: Value) -> Option<CallResult> {
+    /// Calls `action` for this stream. Returns `None` without credentials.
+    async fn call_stream(&self, action: &str, mut input: Value) -> Option<CallResult> {
         input["logStreamName"] = self.name.clone().into();
-        self.sign_and_call(action, input).await
+        self.call(action, input).await
     }
 
-    async fn sign_and_call(&self, action: &str, mut input: Value) -> Option<CallResult> {
+    /// Calls `action` for this stream's group. Returns `None` without credentials.
+    async fn call(&self, action: &str, mut input: Value) -> Option<CallResult> {
         let credentials = self.credentials.as_ref().as_ref().ok()?;
-        input["logGroupName"] = self.log.group.clone().into();
-        let place = (&self.probe, &*self.reached, Phase::Write);
-        Some(
-            LOGS.call(action, input, place, self.log.region.as_str(), credentials)
-                .await,
-        )
+        input["logGroupName"] = self.destination.group.clone().into();
+        let client = PhaseClient {
+            context: &self.context,
+            target: &self.target,
+            phase: Phase::Write,
+        };
+        let region = self.destination.region.as_str();
+        Some(LOGS.call(client, action, &input, region, credentials).await)
     }
 }

@@ -1,83 +1,84 @@
-//! Manifests and indexes: just the parts that decide what is pulled (OCI image specification 1.1,
+//! Image manifests and indexes, as far as a pull depends on them (OCI image specification 1.1,
 //! Docker schema 2).
+
+use std::fmt;
 
 use serde::Deserialize;
 
 use crate::plan::Platform;
 
-/// `Accept` of a manifest request: what containerd asks for.
-pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+/// `Accept` of a manifest request, as containerd sends it.
+pub const MANIFEST_MEDIA_TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
-/// The specification lets registries refuse manifests above 4 MiB.
-pub const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
+/// The specification lets registries reject manifests above 4 MiB.
+pub const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a registry answers for a tag or digest.
+/// Platforms listed of an index that lacks the required one.
+const MAX_LISTED_PLATFORMS: usize = 20;
+
+/// What a registry returns for a tag or digest.
 #[derive(Debug)]
-pub enum Document {
-    /// Several platforms.
-    Index {
-        /// One a platform.
-        manifests: Vec<Child>,
-    },
-    /// One platform.
-    Manifest(Manifest),
+pub enum ManifestDocument {
+    /// A list of manifests, one for each platform.
+    Index { manifests: Vec<IndexEntry> },
+    /// An image for one platform.
+    Manifest(ImageManifest),
 }
 
-/// Either, as it is written. Members that decide nothing are skipped, not kept: an answer may
-/// consist of them.
+/// A manifest or index as JSON. Other members are skipped, so that a response of any size is not
+/// kept.
 #[derive(Deserialize)]
-struct Written {
-    manifests: Option<Vec<Child>>,
+struct ManifestJson {
+    manifests: Option<Vec<IndexEntry>>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
 }
 
-/// An index's entry.
+/// An entry of an index.
 #[derive(Debug, Deserialize)]
-pub struct Child {
+pub struct IndexEntry {
     /// Digest of the platform's manifest.
     pub digest: String,
-    /// Absent on entries that are no images.
-    platform: Option<PlatformOfChild>,
+    /// Absent on entries that are not images.
+    platform: Option<EntryPlatform>,
 }
 
 #[derive(Debug, Deserialize)]
-struct PlatformOfChild {
+struct EntryPlatform {
     os: String,
     architecture: String,
 }
 
-/// An image for one platform.
+/// The manifest of an image for one platform.
 #[derive(Debug, Deserialize)]
-pub struct Manifest {
-    /// The image's configuration.
+pub struct ImageManifest {
     pub config: Descriptor,
-    /// Its layers, lowest first.
+    /// The lowest first.
     pub layers: Vec<Descriptor>,
 }
 
-/// A blob.
+/// A blob: an image's configuration or a layer.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Descriptor {
     /// `algorithm:hex`.
     pub digest: String,
-    /// Where a foreign layer really is.
+    /// URLs of a foreign layer, which is not in the registry.
     #[serde(default)]
     pub urls: Vec<String>,
 }
 
 /// The part of an image's configuration that names its platform.
 #[derive(Debug, Deserialize)]
-pub struct Config {
+pub struct ImageConfig {
     #[serde(default)]
     os: String,
     #[serde(default)]
     architecture: String,
 }
 
-impl Config {
-    /// The platform, if the configuration has one.
+impl ImageConfig {
+    /// Returns the platform, if the configuration names one.
     pub fn platform(self) -> Option<Platform> {
         let named = !self.os.is_empty() && !self.architecture.is_empty();
         named.then_some(Platform {
@@ -87,72 +88,96 @@ impl Config {
     }
 }
 
-impl Document {
-    /// Reads what the registry sent. Fails with why it is no manifest.
-    pub fn read(body: &[u8]) -> Result<Self, String> {
+/// Why a response is not a usable manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidManifest {
+    NotAManifest,
+    InvalidDigest,
+}
+
+impl fmt::Display for InvalidManifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAManifest => "response is neither an image manifest nor an index",
+            Self::InvalidDigest => "manifest contains an invalid digest",
+        })
+    }
+}
+
+impl ManifestDocument {
+    /// Parses a registry's response.
+    pub fn parse(body: &[u8]) -> Result<Self, InvalidManifest> {
         let document = match serde_json::from_slice(body) {
-            Ok(Written {
+            Ok(ManifestJson {
                 manifests: Some(manifests),
                 ..
             }) => Self::Index { manifests },
-            Ok(Written {
+            Ok(ManifestJson {
                 config: Some(config),
                 layers: Some(layers),
                 ..
-            }) => Self::Manifest(Manifest { config, layers }),
-            _ => return Err("the answer is neither an image manifest nor an index".to_owned()),
+            }) => Self::Manifest(ImageManifest { config, layers }),
+            _ => return Err(InvalidManifest::NotAManifest),
         };
         if document.digests().all(is_digest) {
             Ok(document)
         } else {
-            Err("the answer names a digest that is none".into())
+            Err(InvalidManifest::InvalidDigest)
         }
     }
 
     fn digests(&self) -> impl Iterator<Item = &str> {
-        let (children, image): (&[Child], _) = match self {
+        let (entries, image): (&[IndexEntry], _) = match self {
             Self::Index { manifests } => (manifests, None),
             Self::Manifest(manifest) => (&[], Some(manifest)),
         };
         let blobs = image
             .into_iter()
             .flat_map(|image| std::iter::once(&image.config).chain(&image.layers));
-        children
+        entries
             .iter()
-            .map(|child| child.digest.as_str())
+            .map(|entry| entry.digest.as_str())
             .chain(blobs.map(|blob| blob.digest.as_str()))
     }
 }
 
-/// Digits of the longest registered digest, SHA-512.
-const LONGEST_DIGEST: usize = 128;
+/// Hex digits of the longest registered digest, SHA-512.
+const MAX_DIGEST_LENGTH: usize = 128;
 
-/// `algorithm:hex` (OCI image specification, "Digests"). It becomes part of a path and of a report.
+/// Characters of an algorithm's name.
+const MAX_ALGORITHM_LENGTH: usize = 16;
+
+/// Whether `text` is `algorithm:hex` (OCI image specification, "Digests"). A digest becomes part of a
+/// path and of the report, so anything else is rejected.
 fn is_digest(text: &str) -> bool {
     let Some((algorithm, hex)) = text.split_once(':') else {
         return false;
     };
-    let known =
-        (1..=16).contains(&algorithm.len()) && algorithm.bytes().all(|b| b.is_ascii_alphanumeric());
-    known && (1..=LONGEST_DIGEST).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit())
+    (1..=MAX_ALGORITHM_LENGTH).contains(&algorithm.len())
+        && algorithm.bytes().all(|b| b.is_ascii_alphanumeric())
+        && (1..=MAX_DIGEST_LENGTH).contains(&hex.len())
+        && hex.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// The child of `children` for `platform`, or the platforms that there are.
-pub fn choose<'a>(children: &'a [Child], platform: &Platform) -> Result<&'a Child, Vec<String>> {
-    let fits = |child: &&Child| {
-        child
+/// Returns the entry for `platform`. Fails with the platforms that the index has instead.
+pub fn select_platform<'a>(
+    entries: &'a [IndexEntry],
+    platform: &Platform,
+) -> Result<&'a IndexEntry, Vec<String>> {
+    let matches = |entry: &&IndexEntry| {
+        entry
             .platform
             .as_ref()
             .is_some_and(|p| (&p.os, &p.architecture) == (&platform.os, &platform.architecture))
     };
-    children.iter().find(fits).ok_or_else(|| {
-        let mut present: Vec<_> = children
+    entries.iter().find(matches).ok_or_else(|| {
+        let mut present: Vec<_> = entries
             .iter()
-            .filter_map(|child| child.platform.as_ref())
-            // Build attestations call themselves unknown/unknown.
+            .filter_map(|entry| entry.platform.as_ref())
+            // The platform of build attestations is unknown/unknown.
             .filter(|platform| platform.os != "unknown")
             .map(|platform| format!("{}/{}", platform.os, platform.architecture))
-            .take(20)
+            .take(MAX_LISTED_PLATFORMS)
             .collect();
         present.sort();
         present.dedup();
@@ -165,28 +190,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_platforms_own_manifest_is_chosen_and_attestations_are_no_platform() {
+    fn selects_the_manifest_of_a_platform_and_ignores_attestations() {
         let index = br#"{"schemaVersion":2,"manifests":[
             {"digest":"sha256:aa","platform":{"os":"linux","architecture":"amd64"}},
             {"digest":"sha256:bb","platform":{"os":"unknown","architecture":"unknown"}}]}"#;
-        let Document::Index { manifests } = Document::read(index).unwrap() else {
-            panic!("an index")
+        let ManifestDocument::Index { manifests } = ManifestDocument::parse(index).unwrap() else {
+            panic!("not an index")
         };
         assert_eq!(
-            choose(&manifests, &"linux/amd64".parse().unwrap())
+            select_platform(&manifests, &"linux/amd64".parse().unwrap())
                 .unwrap()
                 .digest,
             "sha256:aa"
         );
         assert_eq!(
-            choose(&manifests, &"linux/arm64".parse().unwrap()).unwrap_err(),
+            select_platform(&manifests, &"linux/arm64".parse().unwrap()).unwrap_err(),
             ["linux/amd64"]
         );
     }
 
     #[test]
-    fn a_block_page_is_no_manifest() {
-        let strange = r#"{"config":{"digest":"sha256:aa"},"layers":[{"digest":"../../x"}]}"#;
+    fn rejects_what_is_not_a_manifest() {
+        let invalid_digest = r#"{"config":{"digest":"sha256:aa"},"layers":[{"digest":"../../x"}]}"#;
         for body in [
             "<html>",
             "{}",
@@ -194,9 +219,9 @@ mod tests {
             "null",
             "",
             r#"{"layers":[]}"#,
-            strange,
+            invalid_digest,
         ] {
-            assert!(Document::read(body.as_bytes()).is_err(), "{body}");
+            assert!(ManifestDocument::parse(body.as_bytes()).is_err(), "{body}");
         }
     }
 }

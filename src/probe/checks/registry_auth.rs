@@ -1,46 +1,52 @@
-//! Registries other than ECR: answering the challenge of a 401, as nobody or with the login of a
-//! secret (distribution specification, "Token Authentication"; RFC 7617).
-
-use std::sync::Arc;
+//! Authentication at registries other than ECR: answers the challenge of a 401, anonymously or with
+//! the login of a secret (distribution specification, "Token Authentication"; RFC 7617).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::future::{BoxFuture, Shared};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{StatusCode, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::observation::{Failure, NO_LOGIN, Observation, Outcome, Phase};
-use crate::probe::aws_call;
-use crate::probe::net::http::{Ask, Read};
-use crate::probe::secret_shape::Login;
-use crate::probe::target::{Probe, Reached};
+use crate::observation::{Failure, NO_LOGIN, Observation, ObservationId, Outcome, Phase};
+use crate::probe::aws_call::PhaseClient;
+use crate::probe::context::ProbeContext;
+use crate::probe::net::http::{HttpRequest, ReadBody};
+use crate::probe::secret_shape::RegistryLogin;
+use crate::probe::target::ConnectedTarget;
 
-/// A token service's answer. Its tokens are below 16 KiB.
-const TOKEN_LIMIT: usize = 64 * 1024;
+/// Bytes read of a token service's response. Its tokens are below 16 KiB.
+const MAX_TOKEN_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// A login that several images may wait for; none if its secret could not be read.
-pub type SharedLogin = Shared<BoxFuture<'static, Option<Arc<Login>>>>;
+/// Everything but what a query's value may contain unescaped (RFC 3986 section 3.4): the unreserved
+/// characters, and `:`, `/` and `,`.
+const QUERY_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'/')
+    .remove(b',');
 
-/// How a registry wants to be logged in to.
+/// How a registry requires clients to authenticate.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Challenge {
-    /// A token is to be had there.
+    /// With a token from a token service.
     Bearer {
-        /// The token service.
+        /// Host of the token service.
         host: String,
-        /// Its port.
         port: u16,
         /// Path and query.
         path: String,
     },
-    /// User name and password with every request.
+    /// With user name and password in every request.
     Basic,
 }
 
-/// Reads the challenges of a 401; a token is preferred where both are offered. None if it is none
-/// of the two, or its token service speaks no TLS.
+/// Parses the challenges of a 401, and prefers a token if both are offered. Returns `None` if neither
+/// is, or if the token service does not use TLS.
 pub fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     let offered = || {
         headers
@@ -50,30 +56,31 @@ pub fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     };
     let basic = || {
         offered()
-            .any(|value| scheme(value, "basic").is_some())
+            .any(|value| scheme_parameters(value, "basic").is_some())
             .then_some(Challenge::Basic)
     };
     offered().find_map(bearer).or_else(basic)
 }
 
-/// What follows the scheme, which is written in any case (RFC 9110 section 11.1).
-fn scheme<'a>(value: &'a str, name: &str) -> Option<&'a str> {
+/// Returns what follows the scheme, if it is `name` in any case (RFC 9110 section 11.1).
+fn scheme_parameters<'a>(value: &'a str, name: &str) -> Option<&'a str> {
     let (scheme, parameters) = value.trim_start().split_once(' ').unwrap_or((value, ""));
     scheme.eq_ignore_ascii_case(name).then_some(parameters)
 }
 
-/// `Bearer realm="https://…",service="…",scope="…"`.
+/// Parses `Bearer realm="https://…",service="…",scope="…"`.
 fn bearer(value: &str) -> Option<Challenge> {
-    let parameters = scheme(value, "bearer")?;
+    let parameters = scheme_parameters(value, "bearer")?;
     let parameter = |name: &str| {
         let (_, rest) = parameters.split_once(&format!("{name}=\""))?;
         rest.split_once('"').map(|(value, _)| value)
     };
     let realm: Uri = parameter("realm")?.parse().ok()?;
     (realm.scheme_str() == Some("https")).then_some(())?;
-    let query = ["service", "scope"]
-        .iter()
-        .filter_map(|name| Some(format!("{name}={}", encoded(parameter(name)?))));
+    let query = ["service", "scope"].iter().filter_map(|name| {
+        let value = utf8_percent_encode(parameter(name)?, QUERY_ENCODE_SET);
+        Some(format!("{name}={value}"))
+    });
     let query: Vec<_> = realm
         .query()
         .map(str::to_owned)
@@ -87,39 +94,22 @@ fn bearer(value: &str) -> Option<Challenge> {
     })
 }
 
-/// A query's value (RFC 3986 section 3.4): `:`, `/` and `,` may stay as they are.
-fn encoded(value: &str) -> String {
-    percent_encoded(value, b"-._~:/,")
-}
-
-/// Letters, digits and what is in `plain` stay; every other byte is `%XX` (RFC 3986 section 2.1).
-pub fn percent_encoded(text: &str, plain: &[u8]) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
-}
-
+/// Response of a token service.
 #[derive(Deserialize)]
-struct Token {
+struct TokenResponse {
     #[serde(alias = "access_token")]
     token: String,
 }
 
-/// `Authorization` with what must not be seen in it.
+/// Returns an `Authorization` header that is marked as sensitive.
 fn authorization(scheme: &str, credentials: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("{scheme} {credentials}")).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
-/// `Basic` with these credentials.
-pub fn basic(login: &Login) -> Option<HeaderValue> {
+/// Returns the `Basic` header of a login.
+pub fn basic(login: &RegistryLogin) -> Option<HeaderValue> {
     let pair = format!(
         "{}:{}",
         login.username.expose_secret(),
@@ -128,81 +118,85 @@ pub fn basic(login: &Login) -> Option<HeaderValue> {
     authorization("Basic", &STANDARD.encode(pair))
 }
 
-/// `Basic` with a pair that is encoded already, as ECR hands it out.
-pub fn basic_of(token: &SecretString) -> Option<HeaderValue> {
+/// Returns the `Basic` header of an ECR token, which is encoded already.
+pub fn basic_from_token(token: &SecretString) -> Option<HeaderValue> {
     authorization("Basic", token.expose_secret())
 }
 
-/// What a registry was told of who asks, for the observation; never the login itself.
-pub fn presented(observation: &mut Observation, secret: Option<&str>) {
-    observation.expected = vec!["a login that the registry takes".into()];
+/// Adds to a refused observation which login the registry was given; never the login itself.
+pub fn add_presented_login(observation: &mut Observation, secret_arn: Option<&str>) {
+    observation.expected = vec!["a login that the registry accepts".into()];
     observation.presented =
-        vec![secret.map_or_else(|| NO_LOGIN.into(), |arn| format!("the login in {arn}"))];
+        vec![secret_arn.map_or_else(|| NO_LOGIN.into(), |arn| format!("the login in {arn}"))];
 }
 
-/// A login that is to be used, and the secret it is from.
+/// A login, and the secret that it was read from.
 #[derive(Clone, Copy)]
-pub struct Presented<'a> {
-    /// User name and password.
-    pub login: &'a Login,
-    /// The secret's ARN.
-    pub secret: &'a str,
+pub struct SecretLogin<'a> {
+    pub login: &'a RegistryLogin,
+    pub secret_arn: &'a str,
 }
 
-/// Asks the token service for a token; as nobody if there is no login. Fails with the id of the
-/// observation that says why there is none.
+/// The image that a token is requested for.
+pub struct TokenSubject {
+    /// The image's part of the observation ID.
+    pub id: String,
+    /// The image reference.
+    pub reference: String,
+}
+
+/// Requests a token from a token service, anonymously if there is no login. Records the result.
+/// Fails with the ID of the observation that explains why there is no token.
 pub async fn fetch_token(
-    probe: &Probe,
-    service: &Reached,
+    context: &ProbeContext,
+    service: &ConnectedTarget,
     path: &str,
-    login: Option<Presented<'_>>,
-    (name, subject): (String, String),
-) -> Result<HeaderValue, String> {
-    let mut ask = Ask::get(path, Read::All(TOKEN_LIMIT));
-    if let Some(header) = login.and_then(|presented| basic(presented.login)) {
-        ask.headers.insert(AUTHORIZATION, header);
+    login: Option<SecretLogin<'_>>,
+    subject: TokenSubject,
+) -> Result<HeaderValue, ObservationId> {
+    let mut request = HttpRequest::get(path, ReadBody::Whole(MAX_TOKEN_RESPONSE_BYTES));
+    if let Some(header) = login.and_then(|login| basic(login.login)) {
+        request.headers.insert(AUTHORIZATION, header);
     }
-    let mut said = aws_call::ask(
-        probe,
-        service,
-        Phase::Authorize,
-        &ask,
-        StatusCode::is_success,
-    )
-    .await;
-    let token = said
-        .answer
-        .and_then(|answer| serde_json::from_slice::<Token>(&answer.body).ok());
-    let token = token.map(|token| SecretString::from(token.token));
-    if said.observation.passed() && token.is_none() {
-        said.observation.outcome = Outcome::Failed {
+    let client = PhaseClient {
+        context,
+        target: service,
+        phase: Phase::Authorize,
+    };
+    let mut result = client.call(&request, StatusCode::is_success).await;
+    let token = result
+        .response
+        .and_then(|response| serde_json::from_slice::<TokenResponse>(&response.body).ok());
+    let token = token.map(|response| SecretString::from(response.token));
+    if result.observation.passed() && token.is_none() {
+        result.observation.outcome = Outcome::Failed {
             failure: Failure::UnexpectedAnswer,
         };
-        said.observation.detail = "the token service's answer has no token in it".into();
+        result.observation.detail = "the token service's response contains no token".into();
     }
     if matches!(
-        said.observation.failure(),
+        result.observation.failure(),
         Some(Failure::Unauthenticated | Failure::Denied)
     ) {
-        presented(&mut said.observation, login.map(|login| login.secret));
+        add_presented_login(&mut result.observation, login.map(|login| login.secret_arn));
     }
-    said.observation.id.narrow(name);
-    said.observation.subject = Some(subject);
-    let id = said.observation.id.clone();
-    probe.recorder.record(said.observation);
+    result.observation.id.narrow(subject.id);
+    result.observation.subject = Some(subject.reference);
+    let id = result.observation.id.clone();
+    context.recorder.record(result.observation);
     if login.is_some() {
-        service.close();
+        service.close_idle();
     }
     token
         .and_then(|token| authorization("Bearer", token.expose_secret()))
-        .ok_or_else(|| id.to_string())
+        .ok_or(id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(values: &[&str]) -> Option<Challenge> {
+    fn parse(values: &[&str]) -> Option<Challenge> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(WWW_AUTHENTICATE, value.parse().unwrap());
@@ -219,26 +213,29 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_challenge_names_the_token_service() {
+    fn parses_the_token_service_of_a_bearer_challenge() {
         let docker = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/nginx:pull""#;
         let path = "/token?service=registry.docker.io&scope=repository:library/nginx:pull";
-        assert_eq!(read(&[docker]), Some(bearer_at("auth.docker.io", path)));
+        assert_eq!(parse(&[docker]), Some(bearer_at("auth.docker.io", path)));
         let both = [
             r#"Basic realm="x""#,
             r#"bearer realm="https://quay.io/v2/auth",service="quay.io""#,
         ];
         assert_eq!(
-            read(&both),
+            parse(&both),
             Some(bearer_at("quay.io", "/v2/auth?service=quay.io"))
         );
         let odd = r#"Bearer realm="https://git.example/jwt?a=b",service="a service",scope="repository:a:pull repository:b:pull""#;
         let path = "/jwt?a=b&service=a%20service&scope=repository:a:pull%20repository:b:pull";
-        assert_eq!(read(&[odd]), Some(bearer_at("git.example", path)));
+        assert_eq!(parse(&[odd]), Some(bearer_at("git.example", path)));
     }
 
     #[test]
-    fn a_basic_challenge_is_one_and_what_is_neither_is_none() {
-        assert_eq!(read(&[r#"Basic realm="Registry""#]), Some(Challenge::Basic));
+    fn parses_basic_and_rejects_unknown_challenges() {
+        assert_eq!(
+            parse(&[r#"Basic realm="Registry""#]),
+            Some(Challenge::Basic)
+        );
         for other in [
             "Bearer",
             r#"Bearer realm="http://plain/token""#,
@@ -246,14 +243,14 @@ mod tests {
             "Negotiate",
             "",
         ] {
-            assert_eq!(read(&[other]), None, "{other}");
+            assert_eq!(parse(&[other]), None, "{other}");
         }
-        assert_eq!(read(&[]), None);
+        assert_eq!(parse(&[]), None);
     }
 
     #[test]
-    fn a_login_is_never_seen_in_a_header() {
-        let login = Login {
+    fn debug_output_of_a_header_hides_the_login() {
+        let login = RegistryLogin {
             username: "Aladdin".into(),
             password: "open sesame".into(),
         };

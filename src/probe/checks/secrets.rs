@@ -1,38 +1,43 @@
-//! `read`: secrets and parameters by ECS's own calls. A value never leaves the function that reads
-//! it.
+//! `read`: secrets and parameters, with the calls that ECS makes. A value never leaves the function
+//! that parses it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::{self, StreamExt};
-use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use crate::aws::credentials::Credentials;
 use crate::observation::{Failure, Observation, ObservationId, Outcome, Phase};
 use crate::plan::{Login, Plan, Target, TargetIndex, TargetMap, ValueFrom};
-use crate::probe::SharedCredentials;
-use crate::probe::aws_call::{CallResult, SECRETS_MANAGER, SSM};
-use crate::probe::checks::registry_auth::SharedLogin;
-use crate::probe::secret_shape;
-use crate::probe::target::{Probe, Reached, TargetHandle};
+use crate::probe::aws_call::{
+    CallResult, GetParametersResponse, JsonApi, PhaseClient, SECRETS_MANAGER, SSM,
+};
+use crate::probe::context::{LoadedCredentials, ProbeContext, SharedCredentials, observe};
+use crate::probe::secret_shape::{self, RegistryLogin};
+use crate::probe::target::{ConnectedTarget, TargetHandle};
 
-/// GetParameters takes ten names (ECS agent, `MaxBatchNum`).
-const BATCH: usize = 10;
+/// Names in one call of GetParameters (ECS agent, `MaxBatchNum`).
+const MAX_BATCH_SIZE: usize = 10;
 
-/// Calls under way at once at one service, each on a connection of its own: forty secrets are read
-/// in ten round trips, and stay far below the 50 calls a second that Parameter Store grants an
-/// account.
-const PARALLEL: usize = 4;
+/// Concurrent calls to one service, each on its own connection: forty secrets are read in ten round
+/// trips, and the rate stays far below the 50 calls a second that Parameter Store allows an account.
+const MAX_CONCURRENT_CALLS: usize = 4;
 
-/// Starts reading every secret of the plan, by target.
-pub fn begin(
+/// A registry's login that several images wait for. `None` if its secret could not be read.
+pub type SharedLogin = Shared<BoxFuture<'static, Option<Arc<RegistryLogin>>>>;
+
+/// Response of GetParameters. No value is read.
+type ParameterNames = GetParametersResponse<IgnoredAny>;
+
+/// Starts to read every secret of the plan, target by target.
+pub fn spawn_checks(
     plan: &Plan,
-    probe: &Probe,
-    climbs: &TargetMap<TargetHandle>,
+    context: &ProbeContext,
+    targets: &TargetMap<TargetHandle>,
     credentials: &SharedCredentials,
 ) {
     let mut by_target: BTreeMap<TargetIndex, Vec<ValueFrom>> = BTreeMap::new();
@@ -48,149 +53,144 @@ pub fn begin(
             .find_map(ValueFrom::region)
             .unwrap_or(&plan.region)
             .to_string();
-        let reading = read(
-            probe.clone(),
-            climbs[target].clone(),
+        let check = check_secrets(
+            context.clone(),
+            targets[target].clone(),
             credentials.clone(),
             region,
             secrets,
         );
-        probe.recorder.spawn(reading);
+        context.recorder.spawn(check);
     }
 }
 
-async fn read(
-    probe: Probe,
-    climb: TargetHandle,
+async fn check_secrets(
+    context: ProbeContext,
+    target: TargetHandle,
     credentials: SharedCredentials,
     region: String,
     secrets: Vec<ValueFrom>,
 ) {
-    let Some(reader) = Reader::ready(&probe, &climb, &credentials, region).await else {
+    let Some(reader) = SecretReader::connect(&context, &target, &credentials, region).await else {
         return;
     };
-    let (names, secrets): (Vec<_>, Vec<_>) = secrets
+    let (parameters, secrets): (Vec<_>, Vec<_>) = secrets
         .into_iter()
         .partition(|secret| matches!(secret, ValueFrom::Parameter { .. }));
-    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = parameters.iter().map(ToString::to_string).collect();
     let batches = names
-        .chunks(BATCH)
-        .map(|batch| reader.parameters(batch.to_vec()).boxed());
-    let calls: Vec<BoxFuture<'_, ()>> = batches
-        .chain(
-            secrets
-                .into_iter()
-                .map(|secret| reader.secret(secret).boxed()),
-        )
-        .collect();
-    stream::iter(calls)
-        .buffer_unordered(PARALLEL)
+        .chunks(MAX_BATCH_SIZE)
+        .map(|batch| reader.check_parameters(batch.to_vec()).boxed());
+    let secrets = secrets
+        .into_iter()
+        .map(|secret| reader.check_secret(secret).boxed());
+    let checks: Vec<BoxFuture<'_, ()>> = batches.chain(secrets).collect();
+    stream::iter(checks)
+        .buffer_unordered(MAX_CONCURRENT_CALLS)
         .collect::<()>()
         .await;
-    reader.reached.close();
+    reader.target.close_idle();
 }
 
-/// Starts reading a registry's login once for all images that need it.
-pub fn share_login(
-    probe: &Probe,
-    climb: &TargetHandle,
+/// Starts to read a registry's login, once for all images that need it. ECS reads it whether or not
+/// the registry sends a challenge.
+pub fn spawn_login(
+    context: &ProbeContext,
+    target: &TargetHandle,
     credentials: &SharedCredentials,
     login: &Login,
 ) -> SharedLogin {
-    let (probe, climb, credentials, login) = (
-        probe.clone(),
-        climb.clone(),
-        credentials.clone(),
-        login.clone(),
-    );
-    let recorder = probe.recorder.clone();
+    let (target, credentials, login) = (target.clone(), credentials.clone(), login.clone());
+    let recorder = context.recorder.clone();
+    let context = context.clone();
     let reading = async move {
-        let reader = Reader::ready(&probe, &climb, &credentials, login.region.to_string()).await?;
-        reader.login(&login.secret).await.map(Arc::new)
+        let region = login.region.to_string();
+        let reader = SecretReader::connect(&context, &target, &credentials, region).await?;
+        reader.read_login(&login.secret).await.map(Arc::new)
     };
     let shared = reading.boxed().shared();
-    // ECS reads it whether or not the registry asks for a login.
     recorder.spawn(shared.clone().map(drop));
     shared
 }
 
-/// The id of the observation that tells how reading this login went. The same secret may also be
-/// read for a container.
+/// Returns the ID of the observation of reading a login. It differs from that of the same secret as
+/// a container's variable.
 pub fn login_id(target: &Target, login: &Login) -> ObservationId {
     let id = ObservationId::new(target.key.clone(), Phase::Read);
     id.about(format_args!("login {}", login.secret))
 }
 
-/// A service that secrets are read from, and whose credentials are known.
-struct Reader {
-    probe: Probe,
-    reached: Arc<Reached>,
-    credentials: Arc<Result<Credentials, crate::aws::credentials::Unavailable>>,
+/// Reads secrets or parameters from a connected service.
+struct SecretReader {
+    context: ProbeContext,
+    target: Arc<ConnectedTarget>,
+    credentials: LoadedCredentials,
     region: String,
 }
 
-impl Reader {
-    /// As soon as the service and the credentials are there; none if one is not.
-    async fn ready(
-        probe: &Probe,
-        climb: &TargetHandle,
+impl SecretReader {
+    /// Waits for the service and the credentials. Returns `None` if either is unavailable.
+    async fn connect(
+        context: &ProbeContext,
+        target: &TargetHandle,
         credentials: &SharedCredentials,
         region: String,
     ) -> Option<Self> {
-        let (reached, credentials) = tokio::join!(climb.reached(), credentials.clone());
-        let (reached, true) = (reached?, credentials.is_ok()) else {
+        let (target, credentials) = tokio::join!(target.connected(), credentials.clone());
+        let (target, true) = (target?, credentials.is_ok()) else {
             return None;
         };
         Some(Self {
-            probe: probe.clone(),
-            reached,
+            context: context.clone(),
+            target,
             credentials,
             region,
         })
     }
 
-    async fn secret(&self, value_from: ValueFrom) {
+    async fn check_secret(&self, value_from: ValueFrom) {
         let ValueFrom::Secret { json_key, .. } = &value_from else {
             return;
         };
         let CallResult {
             mut observation,
-            answer,
+            response,
             ..
         } = self.get_secret(&value_from).await;
-        if let Some(answer) = answer {
-            match secret_shape::of_secret(&answer.body, json_key.as_deref()) {
+        if let Some(response) = response {
+            match secret_shape::check_secret(&response.body, json_key.as_deref()) {
                 Ok(detail) => observation.detail = detail,
-                Err(wrong) => observation = wrong.seen_in(observation, answer.answer),
+                Err(mismatch) => {
+                    observation = mismatch.into_observation(observation, response.answer);
+                }
             }
         }
         self.record(observation, &value_from.to_string());
     }
 
-    /// The secret that holds a registry's user name and password. Its observation is recorded; the
-    /// login is for the pull alone.
-    async fn login(&self, secret: &str) -> Option<secret_shape::Login> {
+    /// Reads the secret with a registry's user name and password, and records the result.
+    async fn read_login(&self, secret: &str) -> Option<RegistryLogin> {
         let CallResult {
             mut observation,
-            answer,
+            response,
             ..
-        } = self
-            .call("GetSecretValue", json!({ "SecretId": secret }))
-            .await;
+        } = self.get_secret_value(&json!({ "SecretId": secret })).await;
         let mut login = None;
-        if let Some(answer) = answer {
-            match secret_shape::of_login(&answer.body) {
+        if let Some(response) = response {
+            match secret_shape::read_login(&response.body) {
                 Ok(read) => {
                     observation.detail = "present, a JSON object with username and password".into();
                     login = Some(read);
                 }
-                Err(wrong) => observation = wrong.seen_in(observation, answer.answer),
+                Err(mismatch) => {
+                    observation = mismatch.into_observation(observation, response.answer);
+                }
             }
         }
         observation.id.narrow(format_args!("login {secret}"));
         observation.subject = Some(secret.to_owned());
-        self.probe.recorder.record(observation);
-        self.reached.close();
+        self.context.recorder.record(observation);
+        self.target.close_idle();
         login
     }
 
@@ -202,12 +202,8 @@ impl Reader {
             ..
         } = value_from
         else {
-            return self
-                .call(
-                    "GetSecretValue",
-                    json!({ "SecretId": value_from.to_string() }),
-                )
-                .await;
+            let input = json!({ "SecretId": value_from.to_string() });
+            return self.get_secret_value(&input).await;
         };
         let mut input = Map::from_iter([("SecretId".to_owned(), Value::from(arn.as_str()))]);
         if let Some(stage) = version_stage {
@@ -216,138 +212,110 @@ impl Reader {
         if let Some(id) = version_id {
             input.insert("VersionId".into(), id.as_str().into());
         }
-        let of_a_version = input.len() > 1;
-        let mut said = self.call("GetSecretValue", input.into()).await;
-        if of_a_version && said.observation.failure() == Some(Failure::NotFound) {
-            // Secrets Manager's words for a missing version and a missing secret are nearly the
-            // same; asking without the version tells them apart.
-            let plain = self
-                .call("GetSecretValue", json!({ "SecretId": arn }))
-                .await;
-            if let Some(answer) = said
-                .observation
-                .answer
-                .as_mut()
-                .filter(|_| plain.observation.passed())
-            {
+        let names_version = input.len() > 1;
+        let mut result = self.get_secret_value(&input.into()).await;
+        if names_version && result.observation.failure() == Some(Failure::NotFound) {
+            // The messages of Secrets Manager for a missing version and a missing secret are nearly
+            // the same; a call without the version distinguishes them.
+            let current = self.get_secret_value(&json!({ "SecretId": arn })).await;
+            let answer = result.observation.answer.as_mut();
+            if let Some(answer) = answer.filter(|_| current.observation.passed()) {
                 answer.code = "VersionMissing".into();
             }
         }
-        said
+        result
     }
 
-    async fn call(&self, action: &str, input: Value) -> CallResult {
-        let api = if action == "GetSecretValue" {
-            SECRETS_MANAGER
-        } else {
-            SSM
-        };
-        let place = (&self.probe, &*self.reached, Phase::Read);
+    async fn get_secret_value(&self, input: &Value) -> CallResult {
+        self.call(SECRETS_MANAGER, "GetSecretValue", input).await
+    }
+
+    async fn call(&self, api: JsonApi, action: &str, input: &Value) -> CallResult {
         match self.credentials.as_ref() {
             Ok(credentials) => {
-                api.call(action, input, place, &self.region, credentials)
+                let client = PhaseClient {
+                    context: &self.context,
+                    target: &self.target,
+                    phase: Phase::Read,
+                };
+                api.call(client, action, input, &self.region, credentials)
                     .await
             }
             Err(unavailable) => {
                 let outcome = Outcome::Failed {
                     failure: unavailable.failure,
                 };
-                CallResult::without_answer(crate::probe::target::observe(
-                    &self.reached.target,
-                    Phase::Read,
-                    outcome,
-                    Instant::now(),
-                ))
+                let target = &self.target.target;
+                let observation = observe(target, Phase::Read, outcome, Instant::now());
+                CallResult::without_response(observation)
             }
         }
     }
 
-    /// One call for up to ten names, as ECS makes it, and one observation a name.
-    async fn parameters(&self, names: Vec<String>) {
-        let batch = self.get_parameters(names.clone()).await;
-        // A policy or a dangling reference to a secret fails the whole call and names one parameter
-        // at most: asked alone, each says whether it is the one.
-        let refused = |(_, seen): &(String, Observation)| {
-            matches!(
-                seen.failure(),
-                Some(Failure::Denied | Failure::NotFound | Failure::UnexpectedAnswer)
-            ) && seen
-                .answer
-                .as_ref()
-                .is_some_and(|answer| (400..500).contains(&answer.status))
-        };
-        let mut told = batch;
-        if names.len() > 1 && told.iter().all(refused) {
+    /// Reads up to ten parameters in one call, as ECS does, and records one observation for each.
+    async fn check_parameters(&self, names: Vec<String>) {
+        let mut results = self.get_parameters(names.clone()).await;
+        // A policy, or a reference to a missing secret, fails the whole call, and the message names
+        // one parameter at most. Reading each alone shows which one it is.
+        if names.len() > 1 && results.iter().all(ParameterResult::is_client_error) {
             let others = names.len() - 1;
-            let alone: Vec<_> = names
+            let calls: Vec<_> = names
                 .into_iter()
                 .map(|name| self.get_parameters(vec![name]).boxed())
                 .collect();
-            let alone = stream::iter(alone)
-                .buffered(PARALLEL)
+            let mut alone: Vec<ParameterResult> = stream::iter(calls)
+                .buffered(MAX_CONCURRENT_CALLS)
                 .collect::<Vec<_>>()
                 .await
-                .concat();
-            if alone.iter().any(|(_, seen)| !seen.passed()) {
-                told = alone;
-                for (_, seen) in told.iter_mut().filter(|(_, seen)| seen.passed()) {
-                    seen.detail = format!(
-                        "present when asked for alone; ECS asks for it together with {others} others"
-                    );
+                .into_iter()
+                .flatten()
+                .collect();
+            if alone.iter().any(|result| !result.observation.passed()) {
+                for result in alone.iter_mut().filter(|alone| alone.observation.passed()) {
+                    result.observation.detail =
+                        format!("readable alone; ECS reads it in one call with {others} others");
                 }
+                results = alone;
             }
         }
-        for (name, observation) in told {
-            self.record(observation, &name);
+        for result in results {
+            self.record(result.observation, &result.name);
         }
     }
 
-    async fn get_parameters(&self, names: Vec<String>) -> Vec<(String, Observation)> {
+    async fn get_parameters(&self, names: Vec<String>) -> Vec<ParameterResult> {
         let started = Instant::now();
-        let said = self
-            .call(
-                "GetParameters",
-                json!({ "Names": names, "WithDecryption": true }),
-            )
-            .await;
-        let answer = said
-            .answer
-            .map(|answer| serde_json::from_slice::<Parameters>(&answer.body));
-        let asked = names.len();
+        let input = json!({ "Names": names, "WithDecryption": true });
+        let call = self.call(SSM, "GetParameters", &input).await;
+        let response = call
+            .response
+            .map(|response| serde_json::from_slice::<ParameterNames>(&response.body));
+        let requested = names.len();
         let observe = |name: String| {
-            let mut observation = said.observation.clone();
+            let mut observation = call.observation.clone();
             observation.elapsed_ms = crate::millis(started.elapsed());
-            let fail = |observation: &mut Observation, failure, detail: &str| {
+            let failed = match &response {
+                None => None,
+                Some(Err(_)) => Some((Failure::UnexpectedAnswer, "not a GetParameters response")),
+                // A missing parameter is a success with its name in `InvalidParameters`.
+                Some(Ok(response)) if response.is_invalid(&name) => Some((
+                    Failure::NotFound,
+                    "GetParameters lists the name under InvalidParameters",
+                )),
+                Some(Ok(response)) if response.omits(&name, requested) => Some((
+                    Failure::UnexpectedAnswer,
+                    "the GetParameters response does not contain the name",
+                )),
+                Some(Ok(_)) => {
+                    observation.detail = "present".into();
+                    None
+                }
+            };
+            if let Some((failure, detail)) = failed {
                 observation.outcome = Outcome::Failed { failure };
                 observation.detail = detail.into();
-            };
-            match &answer {
-                None => {}
-                Some(Err(_)) => {
-                    fail(
-                        &mut observation,
-                        Failure::UnexpectedAnswer,
-                        "the answer is none of GetParameters",
-                    );
-                }
-                // A missing parameter is a success with its name in `InvalidParameters`.
-                Some(Ok(answer)) if answer.invalid.iter().any(|said| is_same(&name, said)) => {
-                    fail(
-                        &mut observation,
-                        Failure::NotFound,
-                        "GetParameters lists the name under InvalidParameters",
-                    );
-                }
-                Some(Ok(answer)) if answer.lacks(&name, asked) => {
-                    fail(
-                        &mut observation,
-                        Failure::UnexpectedAnswer,
-                        "GetParameters says nothing of the name",
-                    );
-                }
-                Some(Ok(_)) => observation.detail = "present".into(),
             }
-            (name, observation)
+            ParameterResult { name, observation }
         };
         names.into_iter().map(observe).collect()
     }
@@ -355,47 +323,53 @@ impl Reader {
     fn record(&self, mut observation: Observation, subject: &str) {
         observation.id.narrow(subject);
         observation.subject = Some(subject.to_owned());
-        self.probe.recorder.record(observation);
+        self.context.recorder.record(observation);
     }
 }
 
-/// GetParameters' answer. The values are not read.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Parameters {
-    #[serde(default)]
-    parameters: Vec<Present>,
-    #[serde(default, rename = "InvalidParameters")]
-    invalid: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Present {
-    #[serde(rename = "Name", default)]
+/// The result of reading one parameter.
+struct ParameterResult {
     name: String,
-    #[serde(rename = "ARN", default)]
-    arn: String,
+    observation: Observation,
 }
 
-impl Parameters {
-    /// Whether it says too little, and nothing of this name. A reference to a secret may come back
-    /// under another name, so it takes both.
-    fn lacks(&self, name: &str, asked: usize) -> bool {
-        let told = self.parameters.len() + self.invalid.len();
-        told < asked
-            && !self
-                .parameters
-                .iter()
-                .any(|p| is_same(name, &p.name) || is_same(name, &p.arn))
+impl ParameterResult {
+    /// Whether the service rejected the call for what it asks for.
+    fn is_client_error(&self) -> bool {
+        matches!(
+            self.observation.failure(),
+            Some(Failure::Denied | Failure::NotFound | Failure::UnexpectedAnswer)
+        ) && self
+            .observation
+            .answer
+            .as_ref()
+            .is_some_and(|answer| (400..500).contains(&answer.status))
     }
 }
 
-/// Whether the answer's word is the name asked for: the same, or the name that the asked ARN ends
-/// with.
-fn is_same(asked: &str, said: &str) -> bool {
-    let of_arn = asked.split_once(":parameter/").map(|(_, name)| name);
-    asked == said
-        || of_arn.is_some_and(|name| !name.is_empty() && name == said.trim_start_matches('/'))
+impl ParameterNames {
+    fn is_invalid(&self, name: &str) -> bool {
+        self.invalid_parameters
+            .iter()
+            .any(|invalid| is_same_parameter(name, invalid))
+    }
+
+    /// Whether the response has fewer names than requested, and not this one. Both are required,
+    /// because a reference to a secret may be returned under another name.
+    fn omits(&self, name: &str, requested: usize) -> bool {
+        self.parameters.len() + self.invalid_parameters.len() < requested
+            && !self.parameters.iter().any(|parameter| {
+                is_same_parameter(name, &parameter.name) || is_same_parameter(name, &parameter.arn)
+            })
+    }
+}
+
+/// Whether `returned` is the requested name, or the name in the requested ARN.
+fn is_same_parameter(requested: &str, returned: &str) -> bool {
+    let name_in_arn = requested.split_once(":parameter/").map(|(_, name)| name);
+    requested == returned
+        || name_in_arn
+            .is_some_and(|name| !name.is_empty() && name == returned.trim_start_matches('/'))
 }
 
 #[cfg(test)]
@@ -403,16 +377,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parameter_is_missing_only_where_the_answer_says_so() {
+    fn a_parameter_is_missing_only_if_the_response_says_so() {
         let arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/app/db";
-        assert!(is_same(arn, arn) && is_same(arn, "/app/db") && is_same("/app/db", "/app/db"));
-        assert!(!is_same(arn, "/app/d") && !is_same("/app/db", "app/db") && !is_same(arn, ""));
-        let answer = |json: &str| serde_json::from_str::<Parameters>(json).unwrap();
-        let two =
-            answer(r#"{"Parameters":[{"Name":"/a","Value":"CANARY"}],"InvalidParameters":["/b"]}"#);
-        assert!(!two.lacks("/a", 2) && !two.lacks("/b", 2));
-        let reference = answer(r#"{"Parameters":[{"Name":"db"}],"InvalidParameters":[]}"#);
-        assert!(!reference.lacks("/aws/reference/secretsmanager/db", 1));
-        assert!(answer("{}").lacks("/a", 1));
+        assert!(
+            is_same_parameter(arn, arn)
+                && is_same_parameter(arn, "/app/db")
+                && is_same_parameter("/app/db", "/app/db")
+        );
+        assert!(
+            !is_same_parameter(arn, "/app/d")
+                && !is_same_parameter("/app/db", "app/db")
+                && !is_same_parameter(arn, "")
+        );
+        let response = |json: &str| serde_json::from_str::<ParameterNames>(json).unwrap();
+        let two = response(
+            r#"{"Parameters":[{"Name":"/a","Value":"CANARY"}],"InvalidParameters":["/b"]}"#,
+        );
+        assert!(!two.omits("/a", 2) && !two.omits("/b", 2));
+        let reference = response(r#"{"Parameters":[{"Name":"db"}],"InvalidParameters":[]}"#);
+        assert!(!reference.omits("/aws/reference/secretsmanager/db", 1));
+        assert!(response("{}").omits("/a", 1));
     }
 }

@@ -1,14 +1,14 @@
-//! One HTTP exchange over the very connection that was probed, bounded in time and memory whatever
-//! the server does.
+//! HTTP/1.1 over a connection that was probed, with limits on time and memory whatever the server
+//! sends.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{DATE, HOST, HeaderMap, HeaderValue};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -19,90 +19,112 @@ use tokio_rustls::client::TlsStream;
 
 use crate::observation::{Answer, Failure, RateLimit};
 
-/// The head of an answer must be there by then: the ECS agent's HTTP clients give a whole call,
-/// connection included, five seconds (facts: ecs-start, section 2, `roundtripTimeout`).
-const ANSWER_DEADLINE: Duration = Duration::from_millis(4_400);
+/// Time limit for the head of a response: the HTTP clients of the ECS agent give a whole call,
+/// including the connection, five seconds (docs/facts/ecs-start.md#2, `roundtripTimeout`).
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(4_400);
 
-/// A body without a byte for this long has stalled.
-const STALL: Duration = Duration::from_secs(4);
+/// A body that makes no progress for this long has stalled.
+const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A body that is still coming after this long is too slow, unless a whole layer was asked for.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
+/// A body that is still incomplete after this long is too slow, unless a whole layer was requested.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// hyper's buffer for one connection. A head that does not fit is refused: real ones are below 8
-/// KiB.
-const HEAD_LIMIT: usize = 64 * 1024;
+/// Size of hyper's buffer for one connection. A larger head is rejected: real ones are below 8 KiB.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// Characters kept of one header on rate limits: an IPv6 address or an account's UUID, and room.
-const LONGEST_RATE_LIMIT: usize = 64;
+/// Bytes kept of the body of an error response. Those of AWS are below 4 KiB.
+const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 
-/// What to ask.
+/// Characters kept of a rate limit header: enough for an IPv6 address or an account's UUID.
+const MAX_RATE_LIMIT_LENGTH: usize = 64;
+
+/// Characters kept of a request ID.
+const MAX_REQUEST_ID_LENGTH: usize = 100;
+
+/// A request, and how to read the response.
 #[derive(Debug, Clone)]
-pub struct Ask {
-    /// HTTP method.
+pub struct HttpRequest {
     pub method: Method,
-    /// Path and query. Never recorded: a layer's query is a signature.
+    /// Path and query. Never recorded: the query of a layer's URL is a signature.
     pub path: String,
-    /// Headers, `Host` excepted.
+    /// Headers except `Host`.
     pub headers: HeaderMap,
-    /// Body.
     pub body: Bytes,
-    /// How much of the answer's body to read.
-    pub read: Read,
+    pub read_body: ReadBody,
 }
 
-impl Ask {
-    /// A GET without headers.
-    pub fn get(path: impl Into<String>, read: Read) -> Self {
+impl HttpRequest {
+    /// Returns a GET request without headers.
+    pub fn get(path: impl Into<String>, read_body: ReadBody) -> Self {
         Self {
             method: Method::GET,
             path: path.into(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
-            read,
+            read_body,
         }
+    }
+
+    fn with_host(
+        &self,
+        authority: &str,
+    ) -> Result<hyper::Request<Full<Bytes>>, hyper::http::Error> {
+        let mut request = hyper::Request::builder()
+            .method(self.method.clone())
+            .uri(&self.path)
+            .body(Full::new(self.body.clone()))?;
+        *request.headers_mut() = self.headers.clone();
+        request
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_str(authority)?);
+        Ok(request)
+    }
+
+    /// Returns the size of the request in bytes, without the rest of its request line and `Host`.
+    fn size(&self) -> u64 {
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+        (self.path.len() + headers.sum::<usize>() + self.body.len()) as u64
     }
 }
 
-/// How much of a body to read.
+/// How much of a response body to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Read {
-    /// All, and at most this many bytes: more is a failure.
-    All(usize),
-    /// The first bytes only. An error's body is read up to [`ERROR_LIMIT`].
-    First(usize),
-    /// All, for its digest. Nothing is kept.
+pub enum ReadBody {
+    /// The whole body. More than this many bytes are a failure.
+    Whole(usize),
+    /// Only this many bytes.
+    Prefix(usize),
+    /// The whole body, for its digest. No byte is kept.
     Digest,
 }
 
-/// Bytes kept of an error's body. AWS's are below 4 KiB.
-const ERROR_LIMIT: usize = 64 * 1024;
-
-/// What came back.
+/// A request and its response.
 #[derive(Debug)]
 pub struct Exchange {
-    /// Status, or how it failed.
     pub status: Result<StatusCode, Failure>,
-    /// Headers of the answer.
+    /// Headers of the response.
     pub headers: HeaderMap,
-    /// What was read of the body and kept.
+    /// The part of the response body that was kept.
     pub body: Bytes,
-    /// Lower-case hex, for [`Read::Digest`].
+    /// Lower-case hex SHA-256 of the body, for [`ReadBody::Digest`].
     pub sha256: Option<String>,
-    /// Facts for the observation.
+    /// Facts about the response, for the observation.
     pub answer: Answer,
-    /// The library's words, where it failed.
+    /// One line on the failure; empty on success.
     pub detail: String,
     /// From the first byte sent to the last byte read.
     pub elapsed: Duration,
-    /// The connection may be used again.
+    /// Whether the connection can carry another exchange.
     pub reusable: bool,
-    /// The server closed the connection before it saw the request: nothing was asked yet.
+    /// Whether the server closed the connection before it received the request.
     pub unsent: bool,
 }
 
 impl Exchange {
-    /// Nothing was sent.
+    /// Returns an exchange that failed before the request was sent.
     pub fn failed(failure: Failure, detail: impl Into<String>) -> Self {
         Self {
             status: Err(failure),
@@ -117,92 +139,93 @@ impl Exchange {
         }
     }
 
-    /// Whether the server went silent on us.
+    /// Whether the server stopped responding.
     pub fn stalled(&self) -> bool {
         matches!(self.status, Err(Failure::Stalled | Failure::TimedOut))
     }
 }
 
-/// A connection that can carry exchanges, one after the other.
+/// A connection that carries exchanges, one after the other.
 #[derive(Debug)]
-pub struct Connection {
-    /// The address at the other end.
+pub struct HttpConnection {
     pub peer: SocketAddr,
     sender: SendRequest<Full<Bytes>>,
 }
 
-impl Connection {
-    /// Speaks HTTP/1.1 over `stream`. Fails only if the server has already said something that is
-    /// no HTTP.
+impl HttpConnection {
+    /// Starts HTTP/1.1 over `stream`. Fails only if the server has already sent something that is
+    /// not HTTP.
     pub async fn new(stream: TlsStream<TcpStream>, peer: SocketAddr) -> Result<Self, Failure> {
         let handshake = http1::Builder::new()
-            .max_buf_size(HEAD_LIMIT)
+            .max_buf_size(MAX_HEAD_BYTES)
             .handshake(TokioIo::new(stream))
             .await;
         let (sender, driver) = handshake.map_err(|_| Failure::UnexpectedAnswer)?;
         tokio::spawn(async move {
-            // Its errors come back through the sender, to whoever asks next.
+            // Its error is returned by the sender, to the next request.
             let _ = driver.await;
         });
         Ok(Self { peer, sender })
     }
 
-    /// Whether the server still listens.
+    /// Whether the server has not closed the connection.
     pub fn is_open(&self) -> bool {
         !self.sender.is_closed()
     }
 
-    /// Asks, and reads as much of the answer as wanted.
-    pub async fn exchange(&mut self, authority: &str, ask: &Ask) -> Exchange {
+    /// Sends `request` and reads the response.
+    pub async fn exchange(&mut self, authority: &str, request: &HttpRequest) -> Exchange {
         let started = Instant::now();
-        let request = match request(authority, ask) {
-            Ok(request) => request,
+        let outgoing = match request.with_host(authority) {
+            Ok(outgoing) => outgoing,
             Err(error) => return Exchange::failed(Failure::UnexpectedAnswer, error.to_string()),
         };
-        let answer = async {
-            // An idle connection that the server has closed shows here, before the request leaves.
+        let response = async {
+            // Detects, before the request is sent, that the server has closed an idle connection.
             self.sender.ready().await?;
-            self.sender.send_request(request).await
+            self.sender.send_request(outgoing).await
         };
-        let response = match timeout(ANSWER_DEADLINE, answer).await {
+        let response = match timeout(RESPONSE_TIMEOUT, response).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                let mut failed = Exchange::failed(failure_of(&error), words(&error));
+                let mut failed = Exchange::failed(failure_of(&error), with_source(&error));
                 failed.unsent = error.is_canceled() || error.is_closed();
                 failed.elapsed = started.elapsed();
                 return failed;
             }
             Err(_) => {
-                let mut failed =
-                    Exchange::failed(Failure::TimedOut, "connected, and no answer to the request");
+                let mut failed = Exchange::failed(
+                    Failure::TimedOut,
+                    "connected, but no response to the request",
+                );
                 failed.elapsed = started.elapsed();
                 return failed;
             }
         };
         let first_byte = started.elapsed();
         let (head, body) = response.into_parts();
-        let mut reader = Reader::new(ask.read, head.status);
-        let ended = reader.read(body).await;
+        let mut reader = BodyReader::new(request.read_body, head.status);
+        let result = reader.read(body).await;
         let elapsed = started.elapsed();
         let answer = Answer {
             status: head.status.as_u16(),
             request_id: request_id(&head.headers),
             clock_offset_s: clock_offset(&head.headers),
-            request_bytes: request_bytes(ask),
+            request_bytes: request.size(),
             bytes: reader.bytes,
             first_byte_ms: crate::millis(first_byte),
             rate_limit: rate_limit(&head.headers),
             ..Answer::default()
         };
         Exchange {
-            status: ended.map(|()| head.status),
+            status: result.map(|()| head.status),
             headers: head.headers,
             body: reader.kept.into(),
-            sha256: reader.hasher.map(|hasher| hex(&hasher.finalize())),
+            sha256: reader.hasher.map(|hasher| hex::encode(hasher.finalize())),
             answer,
-            detail: match ended {
+            detail: match result {
                 Ok(()) => String::new(),
-                Err(_) => format!("the answer's body ended after {} bytes", reader.bytes),
+                Err(_) => format!("response body ended after {} bytes", reader.bytes),
             },
             elapsed,
             reusable: reader.complete && self.is_open(),
@@ -211,24 +234,24 @@ impl Connection {
     }
 }
 
-struct Reader {
-    want: Read,
+struct BodyReader {
+    mode: ReadBody,
     bytes: u64,
     kept: Vec<u8>,
     hasher: Option<Sha256>,
     complete: bool,
 }
 
-impl Reader {
-    fn new(want: Read, status: StatusCode) -> Self {
-        let want = if status.is_success() {
-            want
+impl BodyReader {
+    fn new(mode: ReadBody, status: StatusCode) -> Self {
+        let mode = if status.is_success() {
+            mode
         } else {
-            Read::First(ERROR_LIMIT)
+            ReadBody::Prefix(MAX_ERROR_BODY_BYTES)
         };
-        let hasher = (want == Read::Digest).then(Sha256::new);
+        let hasher = (mode == ReadBody::Digest).then(Sha256::new);
         Self {
-            want,
+            mode,
             bytes: 0,
             kept: Vec::new(),
             hasher,
@@ -239,7 +262,7 @@ impl Reader {
     async fn read(&mut self, mut body: Incoming) -> Result<(), Failure> {
         let started = Instant::now();
         loop {
-            let frame = match timeout(STALL, body.frame()).await {
+            let frame = match timeout(BODY_STALL_TIMEOUT, body.frame()).await {
                 Err(_) => return Err(Failure::Stalled),
                 Ok(None) => {
                     self.complete = true;
@@ -252,61 +275,36 @@ impl Reader {
                 continue;
             };
             self.bytes += data.len() as u64;
-            match self.want {
-                Read::All(limit) if self.kept.len() + data.len() > limit => {
+            match self.mode {
+                ReadBody::Whole(limit) if self.kept.len() + data.len() > limit => {
                     return Err(Failure::TooLarge);
                 }
-                Read::All(_) => self.kept.extend_from_slice(&data),
-                Read::First(limit) => {
+                ReadBody::Whole(_) => self.kept.extend_from_slice(&data),
+                ReadBody::Prefix(limit) => {
                     let room = limit - self.kept.len();
                     self.kept.extend_from_slice(&data[..data.len().min(room)]);
                     if self.kept.len() == limit {
-                        // The rest is not wanted, so the connection is given up. Whether the body
-                        // ends exactly here does not matter.
-                        self.complete = body_is_over(&body);
+                        // The rest is not read. Unless the body happens to end here, the
+                        // connection cannot be used again.
+                        self.complete = body.is_end_stream();
                         return Ok(());
                     }
                 }
-                Read::Digest => {
+                ReadBody::Digest => {
                     if let Some(hasher) = &mut self.hasher {
                         hasher.update(&data);
                     }
                 }
             }
-            if self.want != Read::Digest && started.elapsed() > BODY_DEADLINE {
+            if self.mode != ReadBody::Digest && started.elapsed() > BODY_TIMEOUT {
                 return Err(Failure::TooSlow);
             }
         }
     }
 }
 
-fn body_is_over(body: &Incoming) -> bool {
-    hyper::body::Body::is_end_stream(body)
-}
-
-fn request(authority: &str, ask: &Ask) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-    let mut request = Request::builder()
-        .method(ask.method.clone())
-        .uri(&ask.path)
-        .body(Full::new(ask.body.clone()))?;
-    *request.headers_mut() = ask.headers.clone();
-    request
-        .headers_mut()
-        .insert(HOST, HeaderValue::from_str(authority)?);
-    Ok(request)
-}
-
-/// Bytes of a request, to within its request line and `Host`.
-fn request_bytes(ask: &Ask) -> u64 {
-    let headers = ask
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
-    (ask.path.len() + headers.sum::<usize>() + ask.body.len()) as u64
-}
-
 fn failure_of(error: &hyper::Error) -> Failure {
-    // A head that is too large is told apart by hyper's server only; the detail has it.
+    // Only hyper's server distinguishes a head that is too large; the detail names it.
     if error.is_parse() || error.is_parse_status() {
         Failure::UnexpectedAnswer
     } else if error.is_timeout() {
@@ -316,7 +314,8 @@ fn failure_of(error: &hyper::Error) -> Failure {
     }
 }
 
-fn words(error: &hyper::Error) -> String {
+/// Returns the error's message with that of its source.
+fn with_source(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
@@ -329,26 +328,27 @@ fn request_id(headers: &HeaderMap) -> String {
         .iter()
         .find_map(|name| headers.get(*name)?.to_str().ok());
     value
-        .map(|id| id.chars().take(100).collect())
+        .map(|id| id.chars().take(MAX_REQUEST_ID_LENGTH).collect())
+        // Registries other than ECR send none.
         .unwrap_or_default()
 }
 
-/// What the headers say of a limit; none if they do not.
+/// Returns the rate limit that the headers describe, if any.
 fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
-    let said = |name: &str| {
-        let words = headers.get(name)?.to_str().ok()?;
-        Some(words.chars().take(LONGEST_RATE_LIMIT).collect())
+    let value = |name: &str| {
+        let value = headers.get(name)?.to_str().ok()?;
+        Some(value.chars().take(MAX_RATE_LIMIT_LENGTH).collect())
     };
     let limit = RateLimit {
-        limit: said("ratelimit-limit"),
-        remaining: said("ratelimit-remaining"),
-        source: said("docker-ratelimit-source"),
-        retry_after: said("retry-after"),
+        limit: value("ratelimit-limit"),
+        remaining: value("ratelimit-remaining"),
+        source: value("docker-ratelimit-source"),
+        retry_after: value("retry-after"),
     };
     (limit != RateLimit::default()).then_some(limit)
 }
 
-/// The service's clock minus ours, seconds.
+/// Returns the service's clock minus this machine's, in seconds.
 fn clock_offset(headers: &HeaderMap) -> Option<i64> {
     let date = rfc2822::DateTimeParser::new()
         .parse_timestamp(headers.get(DATE)?.to_str().ok()?)
@@ -356,15 +356,7 @@ fn clock_offset(headers: &HeaderMap) -> Option<i64> {
     Some(date.as_second() - Timestamp::now().as_second())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// Lower-case hex SHA-256.
+/// Returns the lower-case hex SHA-256 of `bytes`.
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex::encode(Sha256::digest(bytes))
 }

@@ -1,79 +1,82 @@
-//! One remote procedure call that does nothing: ONC RPC version 2 (RFC 5531) over TCP, as an NFS
-//! client greets a server.
+//! ONC RPC version 2 (RFC 5531) over TCP: the NULL call, which does nothing, as an NFS client sends
+//! it first.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::observation::Failure;
+use crate::probe::net::tcp;
 
-/// NFS (RFC 7530 section 1: program 100003). Amazon EFS speaks versions 4.0 and 4.1, which are both
-/// version 4 here.
-const NFS: u32 = 100_003;
-const VERSION: u32 = 4;
+/// RPC program number of NFS (RFC 7530 section 1).
+const NFS_PROGRAM: u32 = 100_003;
 
-/// A reply to NULL has 24 bytes, and 8 more where versions differ. A verifier may add 400 (RFC 5531
-/// section 8.2).
-const LONGEST_REPLY: usize = 1_024;
+/// Amazon EFS supports NFS 4.0 and 4.1, which are both version 4 here.
+const NFS_VERSION: u32 = 4;
 
-/// A record of this length in more pieces than these is a server at play.
-const MOST_FRAGMENTS: usize = 8;
+/// A reply to NULL has 24 bytes, and 8 more after a version mismatch. A verifier may add 400 (RFC
+/// 5531 section 8.2).
+const MAX_REPLY_BYTES: usize = 1_024;
 
-/// The bit that marks a record's last fragment (RFC 5531 section 11).
-const LAST: u32 = 1 << 31;
+/// Fragments read of one record. A server has no reason to divide so short a reply further.
+const MAX_FRAGMENTS: usize = 8;
 
-/// Why an answer is not that of an NFS server that takes us.
+/// The bit that marks the last fragment of a record (RFC 5531 section 11).
+const LAST_FRAGMENT: u32 = 1 << 31;
+
+/// Why the NULL call failed.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// In which way.
+pub struct RpcError {
     pub failure: Failure,
-    /// In words.
+    /// One line for a person.
     pub detail: String,
 }
 
-impl Refused {
+impl RpcError {
     fn new(failure: Failure, detail: impl Into<String>) -> Self {
         Self {
             failure,
             detail: detail.into(),
         }
     }
+
+    fn unexpected(detail: impl Into<String>) -> Self {
+        Self::new(Failure::UnexpectedAnswer, detail)
+    }
 }
 
-/// Calls NULL and reads the reply. The caller sets the time limit.
+impl From<std::io::Error> for RpcError {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(tcp::failure_of(&error), error.to_string())
+    }
+}
+
+/// Sends a NULL call to NFS and reads the reply. The caller sets the time limit.
 pub async fn call_null(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     id: u32,
-) -> Result<(), Refused> {
-    let lost = |error: std::io::Error| {
-        Refused::new(
-            crate::probe::net::tcp::failure_of(&error),
-            error.to_string(),
-        )
-    };
-    stream.write_all(&null_call(id)).await.map_err(lost)?;
+) -> Result<(), RpcError> {
+    stream.write_all(&null_call(id)).await?;
     let mut reply = Vec::new();
-    for _ in 0..MOST_FRAGMENTS {
-        let mark = stream.read_u32().await.map_err(lost)?;
-        let length = usize::try_from(mark & !LAST).unwrap_or(usize::MAX);
-        if length > LONGEST_REPLY - reply.len() {
-            return Err(Refused::new(
-                Failure::UnexpectedAnswer,
-                format!("a reply of {length} bytes is none to NULL"),
-            ));
+    for _ in 0..MAX_FRAGMENTS {
+        let mark = stream.read_u32().await?;
+        let length = usize::try_from(mark & !LAST_FRAGMENT).unwrap_or(usize::MAX);
+        if length > MAX_REPLY_BYTES - reply.len() {
+            return Err(RpcError::unexpected(format!(
+                "reply of {length} bytes is too long for an RPC NULL call"
+            )));
         }
         let start = reply.len();
         reply.resize(start + length, 0);
-        stream.read_exact(&mut reply[start..]).await.map_err(lost)?;
-        if mark & LAST != 0 {
-            return read_reply(&reply, id);
+        stream.read_exact(&mut reply[start..]).await?;
+        if mark & LAST_FRAGMENT != 0 {
+            return parse_reply(&reply, id);
         }
     }
-    Err(Refused::new(
-        Failure::UnexpectedAnswer,
-        "a reply that does not end",
-    ))
+    Err(RpcError::unexpected(format!(
+        "reply has more than {MAX_FRAGMENTS} fragments"
+    )))
 }
 
-/// Call header with neither credentials nor verifier (RFC 5531 section 9), as one record.
+/// Returns a call with neither credentials nor verifier (RFC 5531 section 9), as one record.
 fn null_call(id: u32) -> Vec<u8> {
     const CALL: u32 = 0;
     const RPC_VERSION: u32 = 2;
@@ -83,8 +86,8 @@ fn null_call(id: u32) -> Vec<u8> {
         id,
         CALL,
         RPC_VERSION,
-        NFS,
-        VERSION,
+        NFS_PROGRAM,
+        NFS_VERSION,
         NULL,
         AUTH_NONE[0],
         AUTH_NONE[1],
@@ -92,82 +95,72 @@ fn null_call(id: u32) -> Vec<u8> {
         AUTH_NONE[1],
     ];
     let length = u32::try_from(words.len() * 4).unwrap_or_default();
-    std::iter::once(LAST | length)
+    std::iter::once(LAST_FRAGMENT | length)
         .chain(words)
         .flat_map(u32::to_be_bytes)
         .collect()
 }
 
-/// Reads a reply's words. Total: whatever the bytes are, there is an answer for them.
-fn read_reply(reply: &[u8], id: u32) -> Result<(), Refused> {
+/// Parses a reply (RFC 5531 section 9). Arbitrary bytes are an error, never a panic.
+fn parse_reply(reply: &[u8], id: u32) -> Result<(), RpcError> {
     const REPLY: u32 = 1;
-    let strange = || {
-        Refused::new(
-            Failure::UnexpectedAnswer,
-            "the answer is no reply of an RPC server",
-        )
-    };
+    let not_rpc = || RpcError::unexpected("not an ONC RPC reply");
     let word = |n: usize| {
         Some(u32::from_be_bytes(
             reply.get(n * 4..n * 4 + 4)?.try_into().ok()?,
         ))
     };
     if (word(0), word(1)) != (Some(id), Some(REPLY)) {
-        return Err(strange());
+        return Err(not_rpc());
     }
     let versions = |n: usize| match (word(n), word(n + 1)) {
         (Some(low), Some(high)) => format!("versions {low} to {high}"),
         _ => "other versions".into(),
     };
     match word(2) {
-        // MSG_ACCEPTED: a verifier of any length, then how it went.
+        // MSG_ACCEPTED: a verifier of any length, then `accept_stat`.
         Some(0) => {
             let verifier = word(4)
                 .and_then(|length| usize::try_from(length).ok())
                 .filter(|length| *length <= 400);
-            let after = 5 + verifier.ok_or_else(strange)?.div_ceil(4);
-            match word(after) {
+            let status = 5 + verifier.ok_or_else(not_rpc)?.div_ceil(4);
+            match word(status) {
                 Some(0) => Ok(()),
-                Some(1) => Err(Refused::new(
-                    Failure::UnexpectedAnswer,
-                    "an RPC server that has no NFS",
+                Some(1) => Err(RpcError::unexpected(
+                    "the RPC server does not provide NFS (PROG_UNAVAIL)",
                 )),
-                Some(2) => {
-                    let versions = versions(after + 1);
-                    Err(Refused::new(
-                        Failure::UnexpectedAnswer,
-                        format!("NFS {versions}, not {VERSION}"),
-                    ))
-                }
-                Some(5) => Err(Refused::new(
+                Some(2) => Err(RpcError::unexpected(format!(
+                    "the server supports NFS {}, not {NFS_VERSION}",
+                    versions(status + 1)
+                ))),
+                Some(5) => Err(RpcError::new(
                     Failure::ServiceFailure,
-                    "the NFS server says that it is broken",
+                    "the NFS server reports an internal error (SYSTEM_ERR)",
                 )),
-                Some(_) => Err(Refused::new(
-                    Failure::UnexpectedAnswer,
-                    "the NFS server does not know NULL",
+                Some(_) => Err(RpcError::unexpected(
+                    "the NFS server rejects the NULL procedure",
                 )),
-                None => Err(strange()),
+                None => Err(not_rpc()),
             }
         }
-        // MSG_DENIED: another version of RPC, or whom the server does not take.
+        // MSG_DENIED: another version of RPC, or an authentication error.
         Some(1) => match word(3) {
-            Some(0) => Err(Refused::new(
-                Failure::UnexpectedAnswer,
-                format!("RPC {}, not 2", versions(4)),
-            )),
-            Some(1) => Err(Refused::new(
+            Some(0) => Err(RpcError::unexpected(format!(
+                "the server supports RPC {}, not 2",
+                versions(4)
+            ))),
+            Some(1) => Err(RpcError::new(
                 Failure::Denied,
-                format!("the NFS server refuses us: {}", why(word(4))),
+                format!("the NFS server denied the call: {}", auth_status(word(4))),
             )),
-            _ => Err(strange()),
+            _ => Err(not_rpc()),
         },
-        _ => Err(strange()),
+        _ => Err(not_rpc()),
     }
 }
 
-/// `auth_stat` (RFC 5531 section 9).
-fn why(status: Option<u32>) -> String {
+/// Returns the name of an `auth_stat` (RFC 5531 section 9).
+fn auth_status(status: Option<u32>) -> String {
     match status {
         Some(1) => "AUTH_BADCRED".into(),
         Some(2) => "AUTH_REJECTEDCRED".into(),
@@ -191,27 +184,27 @@ mod tests {
         words.iter().flat_map(|word| word.to_be_bytes()).collect()
     }
 
-    /// The mark of a last fragment of `length` bytes.
+    /// The record mark of a last fragment of `length` bytes.
     const fn last(length: u32) -> u32 {
-        LAST | length
+        LAST_FRAGMENT | length
     }
 
-    async fn answered(reply: Vec<u8>) -> Result<(), Refused> {
-        let (ours, mut theirs) = duplex(4096);
+    async fn call(reply: Vec<u8>) -> Result<(), RpcError> {
+        let (client, mut server_end) = duplex(4096);
         let server = async move {
-            let mut call = [0; 44];
-            theirs.read_exact(&mut call).await.unwrap();
-            theirs.write_all(&reply).await.unwrap();
-            call
+            let mut request = [0; 44];
+            server_end.read_exact(&mut request).await.unwrap();
+            server_end.write_all(&reply).await.unwrap();
+            request
         };
-        let (result, call) = tokio::join!(call_null(ours, ID), server);
+        let (result, request) = tokio::join!(call_null(client, ID), server);
         assert_eq!(
-            &call[..8],
+            &request[..8],
             [0x80, 0, 0, 40, 0, 0, 0x5E, 0xED],
             "record mark and id"
         );
         assert_eq!(
-            &call[16..24],
+            &request[16..24],
             [0, 1, 0x86, 0xA3, 0, 0, 0, 4],
             "NFS version 4"
         );
@@ -219,20 +212,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reply_in_one_piece_or_several_is_an_answer() {
+    async fn accepts_a_reply_in_one_fragment_or_several() {
         let success = [ID, 1, 0, 0, 0, 0];
         assert_eq!(
-            answered(bytes(&[&[last(24)][..], &success].concat())).await,
+            call(bytes(&[&[last(24)][..], &success].concat())).await,
             Ok(())
         );
         let pieces = [&[8][..], &success[..2], &[0], &[last(16)], &success[2..]].concat();
-        assert_eq!(answered(bytes(&pieces)).await, Ok(()));
+        assert_eq!(call(bytes(&pieces)).await, Ok(()));
         let with_verifier = [last(32), ID, 1, 0, 0, 5, 0x61_61_61_61, 0x61_00_00_00, 0];
-        assert_eq!(answered(bytes(&with_verifier)).await, Ok(()));
+        assert_eq!(call(bytes(&with_verifier)).await, Ok(()));
     }
 
     #[tokio::test]
-    async fn a_refusal_says_which() {
+    async fn names_the_reason_of_an_error() {
         for (reply, failure, word) in [
             (vec![ID, 1, 1, 1, 5], Failure::Denied, "TOOWEAK"),
             (vec![ID, 1, 1, 1, 99], Failure::Denied, "99"),
@@ -246,48 +239,63 @@ mod tests {
                 Failure::UnexpectedAnswer,
                 "NFS versions 3 to 3",
             ),
-            (vec![ID, 1, 0, 0, 0, 1], Failure::UnexpectedAnswer, "no NFS"),
-            (vec![ID, 1, 0, 0, 0, 5], Failure::ServiceFailure, "broken"),
+            (
+                vec![ID, 1, 0, 0, 0, 1],
+                Failure::UnexpectedAnswer,
+                "does not provide NFS",
+            ),
+            (
+                vec![ID, 1, 0, 0, 0, 5],
+                Failure::ServiceFailure,
+                "internal error",
+            ),
             (
                 vec![ID + 1, 1, 0, 0, 0, 0],
                 Failure::UnexpectedAnswer,
-                "no reply",
+                "not an ONC RPC reply",
             ),
             (
                 vec![ID, 1, 0, 0, 0xFFFF_FFFF, 0],
                 Failure::UnexpectedAnswer,
-                "no reply",
+                "not an ONC RPC reply",
             ),
-            (vec![ID, 1], Failure::UnexpectedAnswer, "no reply"),
+            (
+                vec![ID, 1],
+                Failure::UnexpectedAnswer,
+                "not an ONC RPC reply",
+            ),
         ] {
             let length = u32::try_from(reply.len() * 4).unwrap();
-            let refused = answered(bytes(&[&[last(length)][..], &reply].concat()))
+            let error = call(bytes(&[&[last(length)][..], &reply].concat()))
                 .await
                 .unwrap_err();
-            assert_eq!(refused.failure, failure, "{refused:?}");
-            assert!(refused.detail.contains(word), "{refused:?}");
+            assert_eq!(error.failure, failure, "{error:?}");
+            assert!(error.detail.contains(word), "{error:?}");
         }
     }
 
     #[tokio::test]
-    async fn what_has_no_bounds_is_not_read_to_its_end() {
-        let huge = answered(bytes(&[last(0x7FFF_FFFF)])).await.unwrap_err();
+    async fn bounds_what_it_reads() {
+        let huge = call(bytes(&[last(0x7FFF_FFFF)])).await.unwrap_err();
         assert_eq!(huge.failure, Failure::UnexpectedAnswer);
-        let endless = answered(bytes(&[0; 64])).await.unwrap_err();
-        assert!(endless.detail.contains("does not end"), "{endless:?}");
-        let http = answered(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())
+        let endless = call(bytes(&[0; 64])).await.unwrap_err();
+        assert!(
+            endless.detail.contains("more than 8 fragments"),
+            "{endless:?}"
+        );
+        let http = call(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())
             .await
             .unwrap_err();
         assert_eq!(http.failure, Failure::UnexpectedAnswer);
         assert_eq!(
-            answered(Vec::new()).await.unwrap_err().failure,
+            call(Vec::new()).await.unwrap_err().failure,
             Failure::Reset,
-            "closed without a word"
+            "closed without a reply"
         );
     }
 
     #[test]
-    fn no_bytes_make_it_stumble() {
+    fn arbitrary_bytes_do_not_panic() {
         let mut state = 0x2545_F491_4F6C_DD1D_u64;
         for length in 0..400 {
             let mut bytes: Vec<u8> = (0..length)
@@ -301,7 +309,8 @@ mod tests {
             if let Some(head) = bytes.get_mut(..8) {
                 head.copy_from_slice(&[0, 0, 0x5E, 0xED, 0, 0, 0, 1]);
             }
-            let _ = read_reply(&bytes, ID);
+            let parsed = parse_reply(&bytes, ID);
+            assert!(length >= 12 || parsed.is_err(), "{length} bytes");
         }
     }
 }

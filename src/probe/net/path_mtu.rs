@@ -1,97 +1,98 @@
-//! Telling packet size from everything else that makes an exchange stall.
+//! Distinguishes a path MTU black hole from other reasons for a stalled exchange.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::probe::net::tcp::Shape;
+use crate::probe::net::tcp::ConnectOptions;
 
-/// An exchange without progress for this long is tried again beside itself: a round trip around the
-/// earth and a retransmission. A healthy service answers in a tenth of it.
-const SUSPICIOUS_AFTER: Duration = Duration::from_millis(1_500);
+/// An exchange without a result for this long is repeated in parallel. It covers a round trip around
+/// the earth and a retransmission; a healthy service responds in a tenth of it.
+const RETRY_AFTER_SILENCE: Duration = Duration::from_millis(1_500);
 
-/// The second tries may go on for this long after the first has stalled: it has had a head start,
-/// and they had three seconds already.
-const GRACE: Duration = Duration::from_millis(200);
+/// How long to wait for the retries after the first attempt has stalled. They have already had three
+/// seconds by then.
+const RETRY_GRACE: Duration = Duration::from_millis(200);
 
-/// What the tries came to.
-pub struct Watched<T> {
-    /// The first try's end, or that of the ordinary second one where it did better.
-    pub outcome: T,
-    /// The end of the try with small segments, where it alone got through.
-    pub through_small: Option<T>,
-    /// Whether small segments got through where ordinary ones did not; none if nothing stalled.
+/// The result of an exchange that is retried with small segments if it stalls.
+pub struct SegmentSizeTest<T> {
+    /// Result of the first attempt, or of the retry with ordinary segments if only that succeeded.
+    pub result: T,
+    /// Result of the retry with small segments, if only those got through.
+    pub over_small_segments: Option<T>,
+    /// Whether small segments got through where ordinary ones did not. `None` if nothing stalled.
     pub small_segments_pass: Option<bool>,
-    /// First try, control, small segments: those that counted.
+    /// First attempt, control and small segments, as far as they contributed to the result.
     pub attempts: u32,
 }
 
-/// Awaits `first`. If it is slow, `again` is begun with ordinary segments, as a control, and with
-/// small ones, each twice. Only when every ordinary try stalls and no small one does is packet size
-/// the difference: a service that hangs now and then, or one of whose servers does, would otherwise
-/// look like an MTU black hole.
-pub async fn watch<T, G: Future<Output = T>>(
+/// Awaits `first`. If it is slow, `retry` runs with ordinary segments, as a control, and with small
+/// ones, each twice. Packet size is the cause only if every ordinary attempt stalls and no attempt
+/// with small segments does: a service that hangs now and then, or has one hanging server, would
+/// otherwise look like an MTU black hole.
+pub async fn retry_with_small_segments<T, F: Future<Output = T>>(
     first: impl Future<Output = T>,
-    again: impl Fn(Shape) -> G,
+    retry: impl Fn(ConnectOptions) -> F,
     stalled: impl Fn(&T) -> bool,
-) -> Watched<T> {
-    let ordinary = async {
-        sleep(SUSPICIOUS_AFTER).await;
-        let (one, other) = tokio::join!(again(Shape::default()), again(Shape::default()));
+) -> SegmentSizeTest<T> {
+    let control = async {
+        sleep(RETRY_AFTER_SILENCE).await;
+        let ordinary = ConnectOptions::default();
+        let (one, other) = tokio::join!(retry(ordinary), retry(ordinary));
         if stalled(&one) { other } else { one }
     };
     let small = async {
-        sleep(SUSPICIOUS_AFTER).await;
-        let shape = Shape {
+        sleep(RETRY_AFTER_SILENCE).await;
+        let small_segments = ConnectOptions {
             small_segments: true,
-            ..Shape::default()
+            ..ConnectOptions::default()
         };
-        let once = again(shape).await;
+        let once = retry(small_segments).await;
         if stalled(&once) {
             once
         } else {
-            again(shape).await
+            retry(small_segments).await
         }
     };
-    tokio::pin!(first, ordinary, small);
-    let (mut ordinary_end, mut small_end) = (None, None);
-    let first_end = loop {
+    tokio::pin!(first, control, small);
+    let (mut control_result, mut small_result) = (None, None);
+    let first_result = loop {
         tokio::select! {
-            end = &mut first => break end,
-            end = &mut ordinary, if ordinary_end.is_none() => ordinary_end = Some(end),
-            end = &mut small, if small_end.is_none() => small_end = Some(end),
+            result = &mut first => break result,
+            result = &mut control, if control_result.is_none() => control_result = Some(result),
+            result = &mut small, if small_result.is_none() => small_result = Some(result),
         }
     };
-    if !stalled(&first_end) {
-        return Watched {
-            outcome: first_end,
-            through_small: None,
+    if !stalled(&first_result) {
+        return SegmentSizeTest {
+            result: first_result,
+            over_small_segments: None,
             small_segments_pass: None,
             attempts: 1,
         };
     }
-    let grace = sleep(GRACE);
+    let grace = sleep(RETRY_GRACE);
     tokio::pin!(grace);
-    while ordinary_end.is_none() || small_end.is_none() {
+    while control_result.is_none() || small_result.is_none() {
         tokio::select! {
-            end = &mut ordinary, if ordinary_end.is_none() => ordinary_end = Some(end),
-            end = &mut small, if small_end.is_none() => small_end = Some(end),
+            result = &mut control, if control_result.is_none() => control_result = Some(result),
+            result = &mut small, if small_result.is_none() => small_result = Some(result),
             () = &mut grace => break,
         }
     }
-    if let Some(outcome) = ordinary_end.filter(|end| !stalled(end)) {
-        return Watched {
-            outcome,
-            through_small: None,
+    if let Some(result) = control_result.filter(|result| !stalled(result)) {
+        return SegmentSizeTest {
+            result,
+            over_small_segments: None,
             small_segments_pass: None,
             attempts: 2,
         };
     }
-    let through_small = small_end.filter(|end| !stalled(end));
-    let small_segments_pass = Some(through_small.is_some());
-    Watched {
-        outcome: first_end,
-        through_small,
+    let over_small_segments = small_result.filter(|result| !stalled(result));
+    let small_segments_pass = Some(over_small_segments.is_some());
+    SegmentSizeTest {
+        result: first_result,
+        over_small_segments,
         small_segments_pass,
         attempts: 3,
     }
@@ -107,64 +108,60 @@ mod tests {
         result
     }
 
-    async fn story(
+    async fn test(
         first: (u64, bool),
         ordinary: (u64, bool),
         small: (u64, bool),
     ) -> (bool, Option<bool>, u32) {
-        let ends = |(seconds, works): (u64, bool)| {
+        let result = |(seconds, works): (u64, bool)| {
             after(seconds, if works { Ok("answer") } else { Err(()) })
         };
-        let again = |shape: Shape| {
-            ends(if shape.small_segments {
+        let retry = |options: ConnectOptions| {
+            result(if options.small_segments {
                 small
             } else {
                 ordinary
             })
         };
-        let watched = watch(ends(first), again, Result::is_err).await;
+        let test = retry_with_small_segments(result(first), retry, Result::is_err).await;
         assert_eq!(
-            watched.through_small.is_some(),
-            watched.small_segments_pass == Some(true)
+            test.over_small_segments.is_some(),
+            test.small_segments_pass == Some(true)
         );
-        (
-            watched.outcome.is_ok(),
-            watched.small_segments_pass,
-            watched.attempts,
-        )
+        (test.result.is_ok(), test.small_segments_pass, test.attempts)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_a_stall_that_small_segments_alone_survive_is_about_size() {
+    async fn reports_a_black_hole_only_if_small_segments_alone_get_through() {
         assert_eq!(
-            story((0, true), (9, false), (9, false)).await,
+            test((0, true), (9, false), (9, false)).await,
             (true, None, 1),
-            "quick"
+            "fast"
         );
         assert_eq!(
-            story((4, true), (1, true), (1, true)).await,
+            test((4, true), (1, true), (1, true)).await,
             (true, None, 1),
             "slow but working"
         );
         assert_eq!(
-            story((5, false), (4, false), (1, true)).await,
+            test((5, false), (4, false), (1, true)).await,
             (false, Some(true), 3),
             "black hole"
         );
         assert_eq!(
-            story((5, false), (4, false), (4, false)).await,
+            test((5, false), (4, false), (4, false)).await,
             (false, Some(false), 3),
             "silent at any size"
         );
         assert_eq!(
-            story((5, false), (1, true), (1, true)).await,
+            test((5, false), (1, true), (1, true)).await,
             (true, None, 2),
-            "hung once"
+            "stalled once"
         );
         assert_eq!(
-            story((4, false), (9, true), (9, true)).await,
+            test((4, false), (9, true), (9, true)).await,
             (false, Some(false), 3),
-            "not waited for for ever"
+            "retries are not awaited forever"
         );
     }
 }

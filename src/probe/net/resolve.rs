@@ -1,4 +1,4 @@
-//! `resolve`: names to addresses, and when that fails, the questions that tell the causes apart.
+//! `resolve`: looks up addresses, and when that fails, sends the queries that tell causes apart.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -12,39 +12,47 @@ use tokio::time::{sleep, timeout};
 use crate::dns::{NoReply, Reply, failure_of, question};
 use crate::observation::{Dependency, Failure, Lookup, LookupResult, Purpose};
 
-/// The next resolver of the list is asked when the one before it has been silent for this long:
-/// sooner than libc's five seconds, because the run has a deadline, later than any healthy answer.
-const NEXT_RESOLVER_AFTER: Duration = Duration::from_secs(1);
+/// Time between queries to one resolver and the next in the list: shorter than libc's five seconds,
+/// because the run has a deadline, and longer than any healthy response takes.
+const NEXT_RESOLVER_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long an IPv6 answer may lag behind the IPv4 one. A resolver that never answers AAAA must not
-/// hold up the run.
-const AAAA_GRACE: Duration = Duration::from_millis(500);
+/// How long to wait for the AAAA response after the A response. A resolver that never answers AAAA
+/// must not delay the run.
+const AAAA_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// libc asks three resolvers at most (resolv.conf(5), MAXNS).
+/// libc uses at most three resolvers (resolv.conf(5), MAXNS).
 const MAX_RESOLVERS: usize = 3;
 
-/// The resolvers, in the order in which they are asked.
+/// S3 returns eight addresses. The limit bounds the connections that one name can cause, because
+/// every address is tried.
+const MAX_ADDRESSES: usize = 16;
+
+/// Records searched for the zone's SOA. A negative response has one (RFC 2308 section 3).
+const MAX_RECORDS: usize = 64;
+
+/// Queries recursive resolvers, in the order given.
 #[derive(Debug, Clone)]
-pub struct Resolver {
+pub struct StubResolver {
     servers: Vec<SocketAddr>,
 }
 
-/// What became of a host's name.
+/// The result of resolving a host name.
 pub struct Resolution {
-    /// Addresses, IPv4 first, or the failure that says most.
+    /// Addresses, IPv4 first, or the most informative failure.
     pub addresses: Result<Vec<IpAddr>, Failure>,
-    /// Every question asked.
+    /// Every query that was sent, with its response.
     pub lookups: Vec<Lookup>,
 }
 
-impl Resolver {
-    /// Asks these; the first three count.
+impl StubResolver {
+    /// Returns a resolver that uses the first three of `servers`.
     pub fn new(mut servers: Vec<SocketAddr>) -> Self {
         servers.truncate(MAX_RESOLVERS);
         Self { servers }
     }
 
-    /// A and AAAA of `host`, at once. When neither has an address, also what explains it.
+    /// Looks up A and AAAA records of `host` concurrently. If neither has an address, also sends the
+    /// queries that explain why.
     pub async fn resolve(&self, dependency: Dependency, host: &str) -> Resolution {
         if let Ok(address) = host.parse() {
             return Resolution {
@@ -52,19 +60,19 @@ impl Resolver {
                 lookups: Vec::new(),
             };
         }
-        let four = self.ask(host, RecordType::A, Purpose::Target);
-        let six = self.ask(host, RecordType::AAAA, Purpose::Target);
-        let mut six = std::pin::pin!(six);
-        let mut early = None;
-        let four = tokio::select! {
-            four = four => four,
-            answer = async { early = Some(six.as_mut().await); std::future::pending().await } => answer,
+        let a = self.query(host, RecordType::A, Purpose::Target);
+        let aaaa = self.query(host, RecordType::AAAA, Purpose::Target);
+        let mut aaaa = std::pin::pin!(aaaa);
+        let mut early_aaaa = None;
+        let a = tokio::select! {
+            a = a => a,
+            a = async { early_aaaa = Some(aaaa.as_mut().await); std::future::pending().await } => a,
         };
-        let six = match early {
-            Some(answer) => Some(answer),
-            None => timeout(AAAA_GRACE, six).await.ok(),
+        let aaaa = match early_aaaa {
+            Some(lookup) => Some(lookup),
+            None => timeout(AAAA_TIMEOUT, aaaa).await.ok(),
         };
-        let mut lookups: Vec<Lookup> = [Some(four), six].into_iter().flatten().collect();
+        let mut lookups: Vec<Lookup> = [Some(a), aaaa].into_iter().flatten().collect();
         let addresses: Vec<IpAddr> = lookups
             .iter()
             .flat_map(|lookup| lookup.addresses.iter().copied())
@@ -79,7 +87,7 @@ impl Resolver {
             .iter()
             .find_map(Lookup::failure)
             .unwrap_or(Failure::NoAddress);
-        // A resolver that has been silent for seconds would only be silent again.
+        // A resolver that did not respond for seconds will not respond to further queries either.
         if failure != Failure::TimedOut && failure != Failure::Unreachable {
             lookups.extend(self.explain(dependency, host, &lookups).await);
         }
@@ -89,34 +97,35 @@ impl Resolver {
         }
     }
 
-    /// The questions whose answers tell a dead name from a dead zone and a dead resolver.
+    /// Sends the queries whose responses distinguish a missing name, a broken zone and a broken
+    /// resolver.
     async fn explain(&self, dependency: Dependency, host: &str, known: &[Lookup]) -> Vec<Lookup> {
         let zone_unknown = known.iter().all(|lookup| lookup.zone.is_none());
         let zone = zone_unknown.then(|| (host.to_owned(), RecordType::SOA, Purpose::Zone));
-        let clues = clues(dependency, host)
+        let related = related_names(dependency, host)
             .into_iter()
             .map(|(name, purpose)| (name, RecordType::A, purpose));
-        let questions = clues
+        let queries = related
             .chain(zone)
-            .map(|(name, kind, purpose)| async move { self.ask(&name, kind, purpose).await });
-        join_all(questions).await
+            .map(|(name, kind, purpose)| async move { self.query(&name, kind, purpose).await });
+        join_all(queries).await
     }
 
-    /// One question. It is put to each resolver in turn, a second apart, and the first real answer
-    /// counts: a resolver that fails may be followed by one that does not.
-    async fn ask(&self, name: &str, kind: RecordType, purpose: Purpose) -> Lookup {
+    /// Sends one query to each resolver in turn, a second apart, and returns the first conclusive
+    /// response: if one resolver fails, the next may work.
+    async fn query(&self, name: &str, kind: RecordType, purpose: Purpose) -> Lookup {
         let started = Instant::now();
-        let mut asked: FuturesUnordered<_> = self
+        let mut queries: FuturesUnordered<_> = self
             .servers
             .iter()
             .zip(0u32..)
             .map(|(&server, nth)| async move {
-                sleep(NEXT_RESOLVER_AFTER * nth).await;
+                sleep(NEXT_RESOLVER_INTERVAL * nth).await;
                 (server, question(server, name, kind).await)
             })
             .collect();
         let mut last = None;
-        while let Some((resolver, reply)) = asked.next().await {
+        while let Some((resolver, reply)) = queries.next().await {
             let mut lookup = Lookup {
                 name: name.to_owned(),
                 kind: kind.to_string(),
@@ -132,13 +141,13 @@ impl Resolver {
                 elapsed_ms: crate::millis(started.elapsed()),
             };
             match reply {
-                Ok(reply) => lookup.read(&reply, kind),
+                Ok(reply) => lookup.add_reply(&reply, kind),
                 Err(NoReply { failure, over_tcp }) => {
                     lookup.result = LookupResult::Failed { failure };
                     lookup.over_tcp = over_tcp;
                 }
             }
-            let settled = !matches!(
+            let conclusive = !matches!(
                 lookup.failure(),
                 Some(
                     Failure::TimedOut
@@ -150,10 +159,10 @@ impl Resolver {
             let better = last
                 .as_ref()
                 .is_none_or(|last: &Lookup| last.failure() == Some(Failure::TimedOut));
-            if settled || better {
+            if conclusive || better {
                 last = Some(lookup);
             }
-            if settled {
+            if conclusive {
                 break;
             }
         }
@@ -176,45 +185,39 @@ impl Resolver {
     }
 }
 
-/// A name of the same service family, and a random label under the family's zone where the public
-/// zone has a wildcard.
-fn clues(dependency: Dependency, host: &str) -> Vec<(String, Purpose)> {
-    let random = format!("pullprobe-{:08x}", std::process::id());
+/// Returns names whose lookup helps to explain why `host` has no address: another service's name in
+/// the same zone, and a random label where the public zone has a wildcard record.
+fn related_names(dependency: Dependency, host: &str) -> Vec<(String, Purpose)> {
     let Some((_, zone)) = host.split_once('.') else {
         return Vec::new();
     };
+    let parent = zone.split_once('.').map(|(_, parent)| parent);
     let sibling = match dependency {
-        // 123456789012.dkr.ecr.<region>.… has api.ecr.<region>.… beside it.
-        Dependency::EcrDkr => zone.split_once('.').map(|(_, ecr)| format!("api.{ecr}")),
-        // api.ecr.<region>.… and logs.<region>.… live among the region's services, of which sts is
-        // in every one.
-        Dependency::EcrApi => zone
-            .split_once('.')
-            .map(|(_, region)| format!("sts.{region}")),
+        // 123456789012.dkr.ecr.<region>.… has the sibling api.ecr.<region>.…
+        Dependency::EcrDkr => parent.map(|ecr| format!("api.{ecr}")),
+        // api.ecr.<region>.… and fs-….efs.<region>.… are in the zone of the region's services.
+        // Every region has STS.
+        Dependency::EcrApi | Dependency::Efs => parent.map(|region| format!("sts.{region}")),
         Dependency::S3 => Some(zone.to_owned()),
         Dependency::EnvironmentFile if !host.starts_with("s3.") => Some(zone.to_owned()),
-        // fs-….efs.<region>.…
-        Dependency::Efs => zone
-            .split_once('.')
-            .map(|(_, region)| format!("sts.{region}")),
         _ => Some(format!("sts.{zone}")),
     };
-    let wildcard = matches!(dependency, Dependency::EcrDkr | Dependency::S3)
-        .then(|| format!("{random}.{zone}"));
-    // A zone whose own name has an address and whose other names have none is a private one without
-    // the wildcard.
+    // A zone whose apex has an address while its other names have none is a private hosted zone
+    // without the wildcard record.
     let apex = (dependency == Dependency::EcrDkr).then(|| zone.to_owned());
-    let clue = |name: Option<String>, purpose| name.map(|name| (name, purpose));
-    let clues = [
-        clue(sibling, Purpose::Sibling),
-        clue(apex, Purpose::Sibling),
-        clue(wildcard, Purpose::Wildcard),
-    ];
-    clues.into_iter().flatten().collect()
+    let wildcard = matches!(dependency, Dependency::EcrDkr | Dependency::S3)
+        .then(|| format!("pullprobe-{:08x}.{zone}", std::process::id()));
+    let siblings = sibling
+        .into_iter()
+        .chain(apex)
+        .map(|name| (name, Purpose::Sibling));
+    siblings
+        .chain(wildcard.map(|name| (name, Purpose::Wildcard)))
+        .collect()
 }
 
 impl Lookup {
-    /// The failure, if it has no answer.
+    /// Returns the failure, if the lookup has no usable response.
     pub fn failure(&self) -> Option<Failure> {
         match self.result {
             LookupResult::Answered => None,
@@ -222,7 +225,7 @@ impl Lookup {
         }
     }
 
-    fn read(&mut self, reply: &Reply, kind: RecordType) {
+    fn add_reply(&mut self, reply: &Reply, kind: RecordType) {
         let message = &reply.message;
         self.over_tcp = reply.over_tcp;
         self.ttl_s = message.answers.iter().map(|record| record.ttl).min();
@@ -230,7 +233,7 @@ impl Lookup {
             match &record.data {
                 RData::A(address) => self.addresses.push(IpAddr::V4(address.0)),
                 RData::AAAA(address) => self.addresses.push(IpAddr::V6(address.0)),
-                RData::CNAME(alias) => self.aliases.push(plain(&alias.0)),
+                RData::CNAME(alias) => self.aliases.push(normalize(&alias.0)),
                 _ => {}
             }
         }
@@ -239,8 +242,8 @@ impl Lookup {
         let authority = message.authorities.iter().chain(&message.answers);
         for record in authority.take(MAX_RECORDS) {
             if let (RData::SOA(soa), None) = (&record.data, &self.zone) {
-                self.zone = Some(plain(&record.name));
-                self.zone_server = Some(plain(&soa.mname));
+                self.zone = Some(normalize(&record.name));
+                self.zone_server = Some(normalize(&soa.mname));
             }
         }
         let empty = match kind {
@@ -257,13 +260,7 @@ impl Lookup {
     }
 }
 
-/// S3 answers with eight. A name with more than this is not read to the end: each address is
-/// dialled.
-const MAX_ADDRESSES: usize = 16;
-
-/// Records looked at for the zone. A negative answer has one (RFC 2308 section 3).
-const MAX_RECORDS: usize = 64;
-
-fn plain(name: &Name) -> String {
+/// Returns the name in lower case, without the trailing dot.
+fn normalize(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_lowercase()
 }

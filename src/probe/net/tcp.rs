@@ -1,4 +1,5 @@
-//! `connect`: TCP, from one source port or a spread of them.
+//! `connect`: opens TCP connections, from a source port of the kernel's choice or from ports spread
+//! over the whole range.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,35 +12,36 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::observation::{Failure, SMALL_MSS, SourcePorts};
 
-/// Linux sends an unanswered SYN again after 1 s and 3 s, so silence until here is three packets
-/// lost: filtered, not unlucky. It keeps a run in which everything is silent within 8 s.
-pub const CONNECT_DEADLINE: Duration = Duration::from_millis(4_200);
+/// Linux repeats an unanswered SYN after 1 s and 3 s, so no response by now means that three packets
+/// were lost: they are filtered, and not lost by chance. The limit keeps a run in which every target
+/// is silent within 8 s.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(4_200);
 
-/// A path that has not answered by now (first SYN and its first repetition unanswered) is also
-/// tried from other ports.
-const SUSPICIOUS_AFTER: Duration = Duration::from_millis(1_200);
+/// A connection that has no response by now (first SYN and first repetition unanswered) is also
+/// tried from other source ports.
+const PORT_TEST_AFTER: Duration = Duration::from_millis(1_200);
 
 /// Source ports from 1024 to 65535: both ends, both sides of the usual ephemeral ranges (Linux
 /// 32768-60999, IANA 49152-65535, NAT gateways 1024-65535), and enough between to see where an
-/// allowed range begins. They are dialled in this order: a server or a firewall that takes only so
-/// many connections lets the first through, which must not look like a range of ports.
-const SPREAD: [u16; 12] = [
+/// allowed range begins. The order matters: a server or firewall that limits the number of
+/// connections accepts the first ones, which must not look like a range of ports.
+const TEST_PORTS: [u16; 12] = [
     42_013, 5_003, 59_999, 20_011, 35_023, 1_027, 52_009, 28_019, 64_997, 12_007, 48_991, 32_503,
 ];
 
-/// How far a port's neighbour is. It crosses neither edge of the usual ranges.
-const NEIGHBOUR: u16 = 97;
+/// Distance from a test port to its neighbour. It crosses neither edge of the usual ranges.
+const NEIGHBOUR_OFFSET: u16 = 97;
 
-/// Linux repeats a SYN after a second (RFC 6298 section 2); an answer that took nearly as long is
-/// one to the repetition.
-const REPETITION: Duration = Duration::from_millis(900);
+/// Linux repeats a SYN after a second (RFC 6298 section 2); a response that took nearly as long
+/// answers the repetition.
+const SYN_REPEATED_AFTER: Duration = Duration::from_millis(900);
 
-/// A first round that has ended so long after it began had a SYN and one repetition.
-const FIRST_ROUND: Duration = Duration::from_millis(1_300);
+/// Time limit of the first round of ports: a SYN and one repetition.
+const FIRST_ROUND_TIMEOUT: Duration = Duration::from_millis(1_300);
 
-/// The same where nobody waits: a packet that was lost twice on a bad path comes through on the
-/// third try.
-const PATIENT_ROUND: Duration = Duration::from_millis(2_200);
+/// The same limit where no other check waits for the result: on a lossy path, the third SYN may get
+/// through after two were lost.
+const PATIENT_ROUND_TIMEOUT: Duration = Duration::from_millis(2_200);
 
 /// The range from which Linux, and so a Fargate task, picks its source ports
 /// (`net.ipv4.ip_local_port_range`).
@@ -47,60 +49,60 @@ const LINUX_EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
 /// How a connection is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Shape {
-    /// Source port; the kernel's choice if none.
+pub struct ConnectOptions {
+    /// `None` lets the kernel choose.
     pub source_port: Option<u16>,
     /// Advertise and use segments of at most [`SMALL_MSS`] bytes.
     pub small_segments: bool,
 }
 
-/// What one address showed.
-pub struct Dialled {
-    /// The connection to go on with, also where only some source ports get through.
+/// The result of connecting to one address.
+pub struct ConnectResult {
+    /// The connection to use, also where only some source ports get through.
     pub stream: Option<TcpStream>,
-    /// How the ordinary connection failed.
+    /// How the connection from the kernel's source port failed.
     pub failure: Option<Failure>,
-    /// The spread, if it was tried.
+    /// The result of the test from several source ports, if it ran.
     pub source_ports: Option<SourcePorts>,
 }
 
-/// Connects to `peer`. Silence brings a spread of source ports.
-pub async fn dial(peer: SocketAddr) -> Dialled {
-    let deadline = Instant::now() + CONNECT_DEADLINE;
-    let ordinary = open(peer, Shape::default());
-    let others = async {
-        sleep(SUSPICIOUS_AFTER).await;
-        spread(peer, FIRST_ROUND, deadline).await
+/// Connects to `peer`. If there is no response, also tries several source ports.
+pub async fn connect(peer: SocketAddr) -> ConnectResult {
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    let ordinary = open(peer, ConnectOptions::default());
+    let port_test = async {
+        sleep(PORT_TEST_AFTER).await;
+        test_ports(peer, FIRST_ROUND_TIMEOUT, deadline).await
     };
-    tokio::pin!(ordinary, others);
+    tokio::pin!(ordinary, port_test);
     let mut early = None;
     let ordinary = loop {
         tokio::select! {
             result = timeout_at(deadline, &mut ordinary) => break result.unwrap_or(Err(Failure::TimedOut)),
-            result = &mut others, if early.is_none() => early = Some(result),
+            result = &mut port_test, if early.is_none() => early = Some(result),
         }
     };
     match ordinary {
-        Ok(stream) => Dialled {
+        Ok(stream) => ConnectResult {
             stream: Some(stream),
             failure: None,
-            source_ports: early.map(|(ports, _)| ports),
+            source_ports: early.map(|test| test.ports),
         },
         Err(Failure::TimedOut) => {
-            let (ports, stream) = match early {
+            let PortTest { ports, stream, .. } = match early {
                 Some(result) => result,
-                None => others.await,
+                None => port_test.await,
             };
-            // Other ports answer, and none is known to be shut: the packets were lost, and the path
-            // is there.
+            // If other ports get through and at most one is blocked, packets were lost at random
+            // and the path works.
             let failure = (stream.is_none() || ports.silent.len() > 1).then_some(Failure::TimedOut);
-            Dialled {
+            ConnectResult {
                 stream,
                 failure,
                 source_ports: Some(ports),
             }
         }
-        Err(failure) => Dialled {
+        Err(failure) => ConnectResult {
             stream: None,
             failure: Some(failure),
             source_ports: None,
@@ -108,19 +110,16 @@ pub async fn dial(peer: SocketAddr) -> Dialled {
     }
 }
 
-/// Tries a path that works from the spread of source ports.
-pub async fn spread_of_a_healthy_path(peer: SocketAddr) -> SourcePorts {
-    spread(
-        peer,
-        PATIENT_ROUND,
-        Instant::now() + PATIENT_ROUND + CONNECT_DEADLINE - FIRST_ROUND,
-    )
-    .await
-    .0
+/// Connects to an address that is known to respond, from several source ports.
+pub async fn test_source_ports(peer: SocketAddr) -> SourcePorts {
+    let deadline = Instant::now() + PATIENT_ROUND_TIMEOUT + CONNECT_TIMEOUT - FIRST_ROUND_TIMEOUT;
+    test_ports(peer, PATIENT_ROUND_TIMEOUT, deadline)
+        .await
+        .ports
 }
 
-/// Whether silence from these ports stops a Linux task from connecting. One port may be bad luck.
-pub fn stops_a_task(ports: &SourcePorts) -> bool {
+/// Whether the silent ports can keep a Linux task from connecting. A single one may be bad luck.
+pub fn blocks_ephemeral_ports(ports: &SourcePorts) -> bool {
     ports
         .silent
         .iter()
@@ -129,103 +128,98 @@ pub fn stops_a_task(ports: &SourcePorts) -> bool {
         > 1
 }
 
-/// Two rounds. In the second, the ports that were silent are tried again, so that a lost packet is
-/// not taken for a filter; where only some were, every port's neighbour as well, which a filter by
-/// port treats alike and chance does not.
-async fn spread(
-    peer: SocketAddr,
-    first: Duration,
-    deadline: Instant,
-) -> (SourcePorts, Option<TcpStream>) {
-    let Tried {
-        mut ports,
-        mut kept,
-        lossy,
-    } = from_ports(peer, &SPREAD, (Instant::now() + first).min(deadline)).await;
-    if ports.silent.is_empty() {
-        return (ports, kept);
-    }
-    let mixed = !ports.answered.is_empty();
-    let neighbours = SPREAD.iter().filter(|_| mixed).map(|port| port + NEIGHBOUR);
-    let wanted: Vec<u16> = neighbours.chain(ports.silent).collect();
-    let again = from_ports(peer, &wanted, deadline).await;
-    // Who answered some and then nobody, neighbours included, goes by how many, not by port.
-    ports.silent = if mixed && again.ports.answered.is_empty() {
-        Vec::new()
-    } else {
-        again.ports.silent
-    };
-    ports.answered.extend(again.ports.answered);
-    ports.answered.sort_unstable();
-    ports.silent.sort_unstable();
-    // Answers that came only to a repeated SYN speak of loss. A filter lets through at once or
-    // never.
-    if (lossy || again.lossy) && !ports.are_sorted() {
-        ports.silent.clear();
-    }
-    kept = kept.or(again.kept);
-    (ports, kept)
-}
-
-/// What one round of source ports showed.
-struct Tried {
+/// Connections from several source ports.
+struct PortTest {
     ports: SourcePorts,
-    /// The first connection.
-    kept: Option<TcpStream>,
-    /// An answer took longer than a SYN's first repetition.
+    /// The first connection that succeeded.
+    stream: Option<TcpStream>,
+    /// A response took longer than the first repetition of a SYN.
     lossy: bool,
 }
 
-async fn from_ports(peer: SocketAddr, ports: &[u16], deadline: Instant) -> Tried {
+/// Tests [`TEST_PORTS`] in two rounds. The second repeats the ports without a response, so that a
+/// lost packet is not taken for a filter. If only some ports were silent, it also tests every port's
+/// neighbour: a filter by port range treats neighbours alike, and chance does not.
+async fn test_ports(peer: SocketAddr, first_round: Duration, deadline: Instant) -> PortTest {
+    let first_deadline = (Instant::now() + first_round).min(deadline);
+    let mut test = connect_from_ports(peer, &TEST_PORTS, first_deadline).await;
+    if test.ports.silent.is_empty() {
+        return test;
+    }
+    let mixed = !test.ports.answered.is_empty();
+    let neighbours = TEST_PORTS
+        .iter()
+        .filter(|_| mixed)
+        .map(|port| port + NEIGHBOUR_OFFSET);
+    let second_ports: Vec<u16> = neighbours.chain(test.ports.silent).collect();
+    let second = connect_from_ports(peer, &second_ports, deadline).await;
+    // A peer that accepted some connections and then no more, not even from neighbours, limits the
+    // number of connections, not the ports.
+    test.ports.silent = if mixed && second.ports.answered.is_empty() {
+        Vec::new()
+    } else {
+        second.ports.silent
+    };
+    test.ports.answered.extend(second.ports.answered);
+    test.ports.answered.sort_unstable();
+    test.ports.silent.sort_unstable();
+    test.lossy |= second.lossy;
+    // Responses that came only to a repeated SYN indicate packet loss. A filter passes or drops
+    // every packet of a port.
+    if test.lossy && !test.ports.are_sorted() {
+        test.ports.silent.clear();
+    }
+    test.stream = test.stream.or(second.stream);
+    test
+}
+
+async fn connect_from_ports(peer: SocketAddr, ports: &[u16], deadline: Instant) -> PortTest {
     let started = Instant::now();
-    let tries = ports.iter().map(|&port| async move {
-        let shape = Shape {
-            source_port: Some(port),
-            ..Shape::default()
-        };
-        let result = timeout_at(deadline, open_near(peer, shape))
+    let connections = ports.iter().map(|&port| async move {
+        let result = timeout_at(deadline, open_near_port(peer, port, false))
             .await
             .unwrap_or(Err(Failure::TimedOut));
-        (port, result, started.elapsed() > REPETITION)
+        (port, result, started.elapsed() > SYN_REPEATED_AFTER)
     });
-    let (mut seen, mut kept, mut lossy) = (SourcePorts::default(), None, false);
-    for (port, result, late) in join_all(tries).await {
-        lossy |= late && result.is_ok();
+    let mut test = PortTest {
+        ports: SourcePorts::default(),
+        stream: None,
+        lossy: false,
+    };
+    for (port, result, late) in join_all(connections).await {
+        test.lossy |= late && result.is_ok();
         match result {
-            Ok(stream) if kept.is_none() => {
-                seen.answered.push(port);
-                kept = Some(stream);
+            Ok(stream) if test.stream.is_none() => {
+                test.ports.answered.push(port);
+                test.stream = Some(stream);
             }
             Ok(stream) => {
-                seen.answered.push(port);
-                // RST instead of FIN: the port is free again at once and no TIME_WAIT stays behind.
+                test.ports.answered.push(port);
+                // RST instead of FIN: the port is free again at once, without TIME_WAIT.
                 let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
             }
-            Err(Failure::TimedOut) => seen.silent.push(port),
-            // Taken on this machine, refused, unreachable: says nothing about a filter by port.
+            Err(Failure::TimedOut) => test.ports.silent.push(port),
+            // The port is in use on this machine, or the peer is unreachable or refuses: none of
+            // these is evidence of a filter by port.
             Err(_) => {}
         }
     }
-    Tried {
-        ports: seen,
-        kept,
-        lossy,
-    }
+    test
 }
 
-/// As [`open`], from the next port if the wanted one is taken on this machine.
-async fn open_near(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> {
-    let wanted = shape.source_port.unwrap_or_default();
+/// Connects from `port`, or from one of the next two if it is in use on this machine.
+async fn open_near_port(
+    peer: SocketAddr,
+    port: u16,
+    small_segments: bool,
+) -> Result<TcpStream, Failure> {
     let mut result = Err(Failure::UnexpectedAnswer);
-    for port in wanted..wanted.saturating_add(3) {
-        result = open(
-            peer,
-            Shape {
-                source_port: Some(port),
-                ..shape
-            },
-        )
-        .await;
+    for source_port in port..port.saturating_add(3) {
+        let options = ConnectOptions {
+            source_port: Some(source_port),
+            small_segments,
+        };
+        result = open(peer, options).await;
         if result.as_ref().err() != Some(&Failure::UnexpectedAnswer) {
             break;
         }
@@ -233,9 +227,9 @@ async fn open_near(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure>
     result
 }
 
-/// One connection. The caller sets the time limit.
-async fn open(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> {
-    let socket = socket(peer, shape).map_err(|error| failure_of(&error))?;
+/// Opens one connection. The caller sets the time limit.
+async fn open(peer: SocketAddr, options: ConnectOptions) -> Result<TcpStream, Failure> {
+    let socket = socket(peer, options).map_err(|error| failure_of(&error))?;
     let stream = socket
         .connect(peer)
         .await
@@ -245,38 +239,34 @@ async fn open(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> {
     Ok(stream)
 }
 
-/// A further connection to an address that has answered before, for at most [`CONNECT_DEADLINE`].
-pub async fn open_again(peer: SocketAddr, shape: Shape) -> Result<TcpStream, Failure> {
+/// Opens a further connection to an address that has responded before. Waits at most
+/// [`CONNECT_TIMEOUT`].
+pub async fn reconnect(peer: SocketAddr, options: ConnectOptions) -> Result<TcpStream, Failure> {
     let opening = async {
-        match shape.source_port {
-            Some(_) => open_near(peer, shape).await,
-            None => open(peer, shape).await,
+        match options.source_port {
+            Some(port) => open_near_port(peer, port, options.small_segments).await,
+            None => open(peer, options).await,
         }
     };
-    timeout(CONNECT_DEADLINE, opening)
+    timeout(CONNECT_TIMEOUT, opening)
         .await
         .unwrap_or(Err(Failure::TimedOut))
 }
 
-fn socket(peer: SocketAddr, shape: Shape) -> io::Result<TcpSocket> {
+fn socket(peer: SocketAddr, options: ConnectOptions) -> io::Result<TcpSocket> {
     let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    if shape.small_segments {
+    if options.small_segments {
         socket.set_tcp_mss(SMALL_MSS)?;
     }
-    if let Some(port) = shape.source_port {
-        let any: IpAddr = if peer.is_ipv4() {
-            Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
-        };
+    if let Some(port) = options.source_port {
         socket.set_reuse_address(true)?;
-        socket.bind(&SocketAddr::new(any, port).into())?;
+        socket.bind(&SocketAddr::new(unspecified(peer), port).into())?;
     }
     Ok(TcpSocket::from_std_stream(socket.into()))
 }
 
-/// What the kernel's word for a failed connection means.
+/// Returns the failure that an I/O error of a connection stands for.
 pub fn failure_of(error: &io::Error) -> Failure {
     use io::ErrorKind as Kind;
     match error.kind() {
@@ -294,24 +284,24 @@ pub fn failure_of(error: &io::Error) -> Failure {
     }
 }
 
-/// Whether this machine has a way to send to `peer`'s address family at all. A task without an IPv6
-/// address is not broken because a name also has an IPv6 answer.
-pub fn has_family(peer: SocketAddr) -> bool {
-    if peer.is_ipv4() {
-        return true;
-    }
-    let socket = std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0));
-    socket.and_then(|socket| socket.connect(peer)).is_ok()
+/// Whether this machine has a route for the address family of `peer`. A task without an IPv6 address
+/// is not broken because a name also has an IPv6 address.
+pub fn has_route(peer: SocketAddr) -> bool {
+    peer.is_ipv4() || local_address_towards(peer).is_some()
 }
 
-/// The address that this machine would use towards `peer`.
-pub fn own_address(peer: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = if peer.is_ipv4() {
+/// Returns the source address that the kernel picks for packets to `peer`. Sends nothing.
+pub fn local_address_towards(peer: SocketAddr) -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind((unspecified(peer), 0)).ok()?;
+    socket.connect(peer).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// Returns the unspecified address of the same family as `peer`.
+fn unspecified(peer: SocketAddr) -> IpAddr {
+    if peer.is_ipv4() {
         Ipv4Addr::UNSPECIFIED.into()
     } else {
         Ipv6Addr::UNSPECIFIED.into()
-    };
-    let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(peer).ok()?;
-    Some(socket.local_addr().ok()?.ip())
+    }
 }

@@ -1,4 +1,5 @@
-//! `handshake`: TLS as the puller does it, with the presented chain recorded whatever the outcome.
+//! `handshake`: TLS with the puller's root certificates. The presented certificate chain is recorded
+//! whether or not the handshake succeeds.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,59 +22,61 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
 use crate::observation::{Certificate, Failure};
-use crate::probe::net::tcp::{self, Shape};
+use crate::probe::net::tcp::{self, ConnectOptions};
 
-/// A handshake has this long. A healthy one takes two round trips; the ECS agent gives a whole
-/// call, of which it is only the beginning, five seconds (facts: ecs-start, section 2,
+/// Time limit of a handshake. A healthy one takes two round trips; the ECS agent gives a whole call,
+/// of which the handshake is only the beginning, five seconds (docs/facts/ecs-start.md#2,
 /// `roundtripTimeout`).
-const HANDSHAKE_DEADLINE: Duration = Duration::from_millis(4_400);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(4_400);
 
 /// Certificates recorded of one chain. A public chain has two to four; a server may send thousands.
-const MAX_CHAIN: usize = 6;
+const MAX_CHAIN_LENGTH: usize = 6;
 
-/// Names recorded of one certificate. A certificate may carry hundreds.
+/// Names recorded of one certificate. A certificate may have hundreds.
 const MAX_NAMES: usize = 20;
 
-/// How TLS is spoken to every target.
+/// Characters recorded of a name in a certificate.
+const MAX_NAME_LENGTH: usize = 200;
+
+/// Opens TLS connections.
 #[derive(Debug, Clone)]
-pub struct Tls {
+pub struct TlsClient {
     verifier: Arc<WebPkiServerVerifier>,
     resumption: Resumption,
 }
 
-/// What a handshake showed.
-pub struct Handshaken {
-    /// The stream, or how it failed.
+/// The result of a handshake.
+pub struct Handshake {
     pub stream: Result<TlsStream<TcpStream>, Failure>,
     /// The presented chain, leaf first.
     pub chain: Vec<Certificate>,
-    /// The library's own words, where it failed.
+    /// The error message of the TLS library; empty on success.
     pub detail: String,
 }
 
-impl Tls {
-    /// Trusts `roots` and nothing else. Fails if there are none.
+impl TlsClient {
+    /// Returns a client that trusts only `roots`. Fails if there are none.
     pub fn new(roots: Arc<RootCertStore>) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
             .build()
-            .map_err(|error| format!("the CA bundle cannot be used: {error}"))?;
+            .map_err(|error| format!("cannot use the CA bundle: {error}"))?;
         Ok(Self {
             verifier,
             resumption: Resumption::in_memory_sessions(32),
         })
     }
 
-    /// Shakes hands over `stream`, for at most five seconds.
-    pub async fn handshake(&self, stream: TcpStream, host: &str) -> Handshaken {
+    /// Performs a handshake over `stream`. Waits at most [`HANDSHAKE_TIMEOUT`].
+    pub async fn handshake(&self, stream: TcpStream, host: &str) -> Handshake {
         let Ok(name) = ServerName::try_from(host.to_owned()) else {
-            return Handshaken::failed(
+            return Handshake::failed(
                 Failure::UnexpectedAnswer,
-                format!("{host:?} cannot be asked for in TLS"),
+                format!("{host:?} is not a valid TLS server name"),
             );
         };
-        let presented = Arc::new(Recording {
-            inner: Arc::clone(&self.verifier),
+        let recording = Arc::new(RecordingVerifier {
+            verifier: Arc::clone(&self.verifier),
             chain: Mutex::default(),
         });
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -82,55 +85,52 @@ impl Tls {
             .map(|builder| {
                 builder
                     .dangerous()
-                    .with_custom_certificate_verifier(Arc::clone(&presented) as _)
+                    .with_custom_certificate_verifier(Arc::clone(&recording) as _)
             });
         let mut config = match config {
             Ok(config) => config.with_no_client_auth(),
-            Err(error) => return Handshaken::failed(Failure::HandshakeRefused, error.to_string()),
+            Err(error) => return Handshake::failed(Failure::HandshakeRefused, error.to_string()),
         };
         config.resumption = self.resumption.clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let connected = timeout(
-            HANDSHAKE_DEADLINE,
+            HANDSHAKE_TIMEOUT,
             TlsConnector::from(Arc::new(config)).connect(name, stream),
         )
         .await;
-        let chain = presented.certificates();
-        match connected {
-            Ok(Ok(stream)) => Handshaken {
-                stream: Ok(stream),
-                chain,
-                detail: String::new(),
-            },
-            Ok(Err(error)) => {
-                let failure = failure_of(&error);
-                Handshaken {
-                    stream: Err(failure),
-                    chain,
-                    detail: error.to_string(),
-                }
-            }
-            Err(_) => Handshaken {
-                stream: Err(Failure::Stalled),
-                chain,
-                detail: String::new(),
-            },
+        let (stream, detail) = match connected {
+            Ok(Ok(stream)) => (Ok(stream), String::new()),
+            Ok(Err(error)) => (Err(failure_of(&error)), error.to_string()),
+            Err(_) => (Err(Failure::Stalled), String::new()),
+        };
+        Handshake {
+            stream,
+            chain: recording.certificates(),
+            detail,
         }
     }
 
-    /// Connects and shakes hands.
-    pub async fn open(&self, peer: SocketAddr, host: &str, shape: Shape) -> Handshaken {
-        match tcp::open_again(peer, shape).await {
+    /// Opens a further connection to an address that has responded before, with its handshake.
+    pub async fn reconnect(
+        &self,
+        peer: SocketAddr,
+        host: &str,
+        options: ConnectOptions,
+    ) -> Handshake {
+        match tcp::reconnect(peer, options).await {
             Ok(stream) => self.handshake(stream, host).await,
-            Err(Failure::TimedOut) => {
-                Handshaken::failed(Failure::Stalled, "no further connection".into())
+            Err(failure) => {
+                let failure = match failure {
+                    Failure::TimedOut => Failure::Stalled,
+                    other => other,
+                };
+                Handshake::failed(failure, "could not open a second connection".into())
             }
-            Err(failure) => Handshaken::failed(failure, "no further connection".into()),
         }
     }
 }
 
-impl Handshaken {
+impl Handshake {
     fn failed(failure: Failure, detail: String) -> Self {
         Self {
             stream: Err(failure),
@@ -139,27 +139,27 @@ impl Handshaken {
         }
     }
 
-    /// Whether it began and then nothing more came.
+    /// Whether the server stopped responding during the handshake.
     pub fn stalled(&self) -> bool {
         matches!(self.stream, Err(Failure::Stalled))
     }
 }
 
-/// Verifies as webpki does, and keeps what was presented.
+/// Verifies as webpki does, and records the presented chain.
 #[derive(Debug)]
-struct Recording {
-    inner: Arc<WebPkiServerVerifier>,
+struct RecordingVerifier {
+    verifier: Arc<WebPkiServerVerifier>,
     chain: Mutex<Vec<CertificateDer<'static>>>,
 }
 
-impl Recording {
+impl RecordingVerifier {
     fn certificates(&self) -> Vec<Certificate> {
         let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
-        chain.iter().filter_map(|der| read(der)).collect()
+        chain.iter().filter_map(|der| parse(der)).collect()
     }
 }
 
-impl ServerCertVerifier for Recording {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -170,10 +170,10 @@ impl ServerCertVerifier for Recording {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let chain = std::iter::once(end_entity)
             .chain(intermediates)
-            .take(MAX_CHAIN);
+            .take(MAX_CHAIN_LENGTH);
         *self.chain.lock().unwrap_or_else(PoisonError::into_inner) =
             chain.map(|der| der.clone().into_owned()).collect();
-        self.inner
+        self.verifier
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
@@ -183,7 +183,7 @@ impl ServerCertVerifier for Recording {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
+        self.verifier.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -192,21 +192,22 @@ impl ServerCertVerifier for Recording {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
+        self.verifier.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }
 
-fn read(der: &CertificateDer<'_>) -> Option<Certificate> {
+fn parse(der: &CertificateDer<'_>) -> Option<Certificate> {
     let certificate = x509_cert::Certificate::from_der(der).ok()?.tbs_certificate;
     let names = certificate
         .get::<SubjectAltName>()
         .ok()
         .flatten()
         .map(|(_, names)| names.0)
+        // Without the extension the certificate is valid for no name: webpki ignores the subject.
         .unwrap_or_default();
     let names = names.into_iter().filter_map(|name| match name {
         GeneralName::DnsName(name) => Some(shorten(name.as_str())),
@@ -223,16 +224,19 @@ fn read(der: &CertificateDer<'_>) -> Option<Certificate> {
 
 fn rfc3339(time: x509_cert::time::Time) -> String {
     let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
+    // Empty for a time after the year 9999.
     Timestamp::from_second(seconds)
         .map(|time| time.to_string())
         .unwrap_or_default()
 }
 
 fn shorten(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
+    let printable = text.chars().filter(|c| !c.is_control());
+    printable.take(MAX_NAME_LENGTH).collect()
 }
 
-/// rustls keeps the typed error inside the `io::Error`, so nothing here reads words.
+/// Returns the failure that an error of the handshake stands for. rustls keeps its typed error
+/// inside the `io::Error`, so no message is parsed.
 fn failure_of(error: &io::Error) -> Failure {
     use rustls::Error as Tls;
     let Some(inner) = error
@@ -251,8 +255,7 @@ fn failure_of(error: &io::Error) -> Failure {
         Tls::InvalidCertificate(
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
         ) => Failure::NotYetValidCertificate,
-        // Whatever else is wrong with a chain, the puller cannot build a path from it to a root of
-        // its own.
+        // Any other defect of the chain: the puller cannot build a path from it to a trusted root.
         Tls::InvalidCertificate(_) => Failure::UnknownIssuer,
         Tls::AlertReceived(_) | Tls::PeerIncompatible(_) | Tls::NoApplicationProtocol => {
             Failure::HandshakeRefused

@@ -1,0 +1,116 @@
+//! What every check needs: settings, TLS, the recorder, credentials.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use futures_util::future::{BoxFuture, Shared};
+
+use crate::aws::credentials::{Credentials, Unavailable};
+use crate::network_location::NetworkLocation;
+use crate::observation::{Observation, Outcome, Phase, Scope, TargetKey};
+use crate::plan::Target;
+use crate::probe::net::resolve::StubResolver;
+use crate::probe::net::tls::TlsClient;
+use crate::probe::recorder::Recorder;
+use crate::vantage::ClockDrift;
+
+/// The result of loading credentials.
+pub type LoadedCredentials = Arc<Result<Credentials, Unavailable>>;
+
+/// Credentials that are loaded once and awaited by several checks.
+pub type SharedCredentials = Shared<BoxFuture<'static, LoadedCredentials>>;
+
+/// From where a run probes, and what it takes for granted.
+pub struct ProbeSettings {
+    /// Resolves the names of all targets.
+    pub resolver: StubResolver,
+    /// Where the task is in its VPC. Decides which addresses are private.
+    pub location: NetworkLocation,
+    /// Whether names with an interface VPC endpoint must resolve to addresses inside the VPC.
+    pub expect_private: bool,
+    /// Part of the log stream's name: the task ID on ECS, the run ID elsewhere.
+    pub run_id: String,
+    /// Clock drift reported by the task metadata endpoint.
+    pub clock_drift: Option<ClockDrift>,
+}
+
+impl ProbeSettings {
+    /// Returns settings for fetching the task definition before a run. The location is unknown,
+    /// because it matters only to observations that are reported.
+    pub fn for_fetch(resolver: StubResolver) -> Self {
+        Self {
+            resolver,
+            location: NetworkLocation::default(),
+            expect_private: false,
+            run_id: String::new(),
+            clock_drift: None,
+        }
+    }
+}
+
+/// Shared by all checks of a run.
+#[derive(Clone)]
+pub struct ProbeContext {
+    pub settings: Arc<ProbeSettings>,
+    /// Trusts the puller's root certificates.
+    pub tls: TlsClient,
+    /// Receives the observations.
+    pub recorder: Recorder,
+    /// Targets and scopes whose source ports have been tested. For each target, one healthy address
+    /// of each scope is tested: rules of a network ACL name addresses, so a result for one service
+    /// says nothing about the next.
+    tested_ports: Arc<Mutex<BTreeSet<(TargetKey, Scope)>>>,
+}
+
+impl ProbeContext {
+    /// Returns the context of a new run.
+    pub fn new(settings: ProbeSettings, tls: TlsClient, recorder: Recorder) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            tls,
+            recorder,
+            tested_ports: Arc::default(),
+        }
+    }
+
+    /// Whether the caller is the first to ask for this target and scope, and so tests the source
+    /// ports.
+    pub fn claim_port_test(&self, target: &Target, scope: Scope) -> bool {
+        self.tested_ports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((target.key.clone(), scope))
+    }
+
+    /// Returns an observation of `target` at `peer` that began at `started` and ends now.
+    pub fn observe_at(
+        &self,
+        target: &Target,
+        phase: Phase,
+        outcome: Outcome,
+        started: Instant,
+        peer: SocketAddr,
+    ) -> Observation {
+        let mut observation = observe(target, phase, outcome, started);
+        if !phase.is_exchange() {
+            observation.id.narrow(peer.ip());
+        }
+        let scope = self.settings.location.scope(peer.ip());
+        observation.peer = Some(peer);
+        observation.scope = Some(scope);
+        observation.owner = (scope == Scope::Public)
+            .then(|| crate::ip_owner::owner(peer.ip()))
+            .flatten();
+        observation
+    }
+}
+
+/// Returns an observation of `target` that began at `started` and ends now.
+pub fn observe(target: &Target, phase: Phase, outcome: Outcome, started: Instant) -> Observation {
+    let mut observation = Observation::new(target.key.clone(), target.dependency, phase, outcome);
+    observation.host.clone_from(&target.host);
+    observation.elapsed_ms = crate::millis(started.elapsed());
+    observation
+}
