@@ -68,8 +68,8 @@ pub struct ProbeResult {
     pub log: Option<LogStream>,
 }
 
-/// Runs the checks of `plan` until all are done or `until` happens; what was not observed by then is
-/// `not-reached`. Fails if the root certificates cannot be used.
+/// Runs the checks of `plan` until all are done or `until` happens; what was not observed by then
+/// is `not-reached`. Fails if the root certificates cannot be used.
 pub async fn run(
     plan: &Plan,
     settings: ProbeSettings,

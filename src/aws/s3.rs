@@ -30,8 +30,8 @@ pub enum S3RequestError {
     Unsignable(#[from] Unsignable),
 }
 
-/// Returns the path of an object at `host`: virtual-hosted style if the bucket's name is part of the
-/// host, path style otherwise. An empty key is the bucket itself.
+/// Returns the path of an object at `host`: virtual-hosted style if the bucket's name is part of
+/// the host, path style otherwise. An empty key is the bucket itself.
 pub fn object_path(host: &str, bucket: &str, key: &str) -> String {
     let key = utf8_percent_encode(key, KEY_ENCODE_SET);
     if host.starts_with(&format!("{bucket}.")) {
@@ -41,8 +41,8 @@ pub fn object_path(host: &str, bucket: &str, key: &str) -> String {
     }
 }
 
-/// Returns the headers of a signed request for `path` (with its query) at `authority`: `headers` and
-/// those of the signature.
+/// Returns the headers of a signed request for `path` (with its query) at `authority`: `headers`
+/// and those of the signature.
 pub fn signed_headers(
     method: &Method,
     authority: &str,
@@ -60,8 +60,8 @@ pub fn signed_headers(
     Ok(std::mem::take(request.headers_mut()))
 }
 
-/// Returns the region in `x-amz-bucket-region`, which S3 sends in redirects and in refusals of a
-/// signature for another region.
+/// Returns the Region in `x-amz-bucket-region`, which S3 sends in redirects and in refusals of a
+/// signature for another Region.
 pub fn bucket_region(headers: &HeaderMap) -> Option<Region> {
     headers
         .get("x-amz-bucket-region")?

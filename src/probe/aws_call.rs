@@ -23,8 +23,8 @@ const RETRY_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::fr
 /// A call is not sent again if `Retry-After` asks for more seconds than this.
 const MAX_RETRY_AFTER_SECS: u64 = 2;
 
-/// Bytes read of an API's response. The largest, a batch of ten parameters of 8 KiB, stays below 128
-/// KiB.
+/// Bytes read of an API's response. The largest, a batch of ten parameters of 8 KiB, stays below
+/// 128 KiB.
 const MAX_API_RESPONSE_BYTES: usize = 1024 * 1024;
 
 /// The result of a call.
@@ -68,8 +68,8 @@ pub struct PhaseClient<'a> {
 }
 
 impl PhaseClient<'_> {
-    /// Sends `request`, retrying throttled and 5xx responses. A status that `accept` rejects becomes
-    /// a failed observation. The observation is returned, not recorded.
+    /// Sends `request`, retrying throttled and 5xx responses. A status that `accept` rejects
+    /// becomes a failed observation. The observation is returned, not recorded.
     pub async fn call(self, request: &HttpRequest, accept: Accept) -> CallResult {
         let started = Instant::now();
         let mut intervals = RETRY_INTERVALS.iter();

@@ -11,7 +11,8 @@ use crate::probe::target::TargetHandle;
 /// Hosts that responses may add to one run.
 pub const MAX_REDIRECT_HOSTS: usize = 16;
 
-/// Hosts of redirects and token services. Each is connected once, whichever response names it first.
+/// Hosts of redirects and token services. Each is connected once, whichever response names it
+/// first.
 #[derive(Clone, Default)]
 pub struct RedirectTargets(Arc<Mutex<BTreeMap<RedirectHost, TargetHandle>>>);
 

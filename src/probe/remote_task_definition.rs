@@ -42,9 +42,9 @@ pub enum TaskDefinitionLocation {
     },
     /// Parameter Store.
     Parameter {
-        /// ARN, or a name in the task's region.
+        /// ARN, or a name in the task's Region.
         name: String,
-        /// The region of an ARN.
+        /// The Region of an ARN.
         region: Option<Region>,
     },
 }
@@ -101,7 +101,7 @@ pub async fn fetch_task_definition(
                 .object(bucket, key, task_region, &mut observations)
                 .await;
             match first {
-                // Only its own region serves a bucket.
+                // Only its own Region serves a bucket.
                 Err(ObjectError::InRegion(region)) => {
                     fetcher
                         .object(bucket, key, &region, &mut observations)
@@ -116,7 +116,7 @@ pub async fn fetch_task_definition(
 
 /// Why an object could not be fetched.
 enum ObjectError {
-    /// S3 redirects to this region.
+    /// S3 redirects to this Region.
     InRegion(Region),
     Failed(String),
 }
@@ -126,7 +126,7 @@ impl fmt::Display for ObjectError {
         match self {
             Self::InRegion(region) => write!(
                 f,
-                "Amazon S3 redirected to the bucket's region, and from there to {region}"
+                "Amazon S3 redirected to the bucket's Region, and from there to {region}"
             ),
             Self::Failed(error) => f.write_str(error),
         }

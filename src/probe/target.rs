@@ -95,8 +95,8 @@ struct PeerExchange {
 }
 
 impl ConnectedTarget {
-    /// Sends `request`, over an idle connection if there is one. If it stalls, it is sent again with
-    /// small segments, and with ordinary ones as a control.
+    /// Sends `request`, over an idle connection if there is one. If it stalls, it is sent again
+    /// with small segments, and with ordinary ones as a control.
     pub async fn exchange(&self, request: &HttpRequest) -> ExchangeAttempts {
         let options = ConnectOptions {
             small_segments: self.small_segments.load(Ordering::Relaxed),
@@ -372,8 +372,8 @@ pub async fn connect(
     let scope = context.settings.location.scope(peer.ip());
     let flaky = started.elapsed() > FLAKY_AFTER;
     let tests_ports = observation.passed() && (flaky || context.claim_port_test(target, scope));
-    // The kernel picks from 32768-60999; if some ports are blocked, later connections use those that
-    // are known to be open.
+    // The kernel picks from 32768-60999; if some ports are blocked, later connections use those
+    // that are known to be open.
     let source_ports = match &connection.source_ports {
         Some(ports) if !ports.silent.is_empty() => ports.answered.clone(),
         _ => Vec::new(),

@@ -48,8 +48,8 @@ pub fn check_clock(observations: &[Observation], drift: Option<&ClockDrift>) -> 
     observation
 }
 
-/// Returns the clock offset of each target in seconds, sorted. A target counts once: a registry that
-/// sent a hundred layers still has one clock.
+/// Returns the clock offset of each target in seconds, sorted. A target counts once: a registry
+/// that sent a hundred layers still has one clock.
 fn offsets(observations: &[Observation]) -> Vec<i64> {
     let mut by_target: Vec<(&TargetKey, i64)> = Vec::new();
     for observation in observations {

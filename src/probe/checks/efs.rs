@@ -12,8 +12,8 @@ use crate::probe::context::ProbeContext;
 use crate::probe::net::onc_rpc;
 use crate::probe::target;
 
-/// NULL does no work, so the reply takes one round trip. The EFS mount helper gives a whole mount 15
-/// s; the run has 30.
+/// NULL does no work, so the reply takes one round trip. The EFS mount helper gives a whole mount
+/// 15 s; the run has 30.
 const REPLY_TIMEOUT: Duration = Duration::from_millis(4_400);
 
 /// Starts to connect to each address of a mount target, and to call NFS there.

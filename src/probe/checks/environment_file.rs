@@ -62,12 +62,12 @@ pub fn spawn_checks(
 /// The environment files of one bucket.
 struct BucketCheck {
     context: ProbeContext,
-    /// The bucket as if it were in the task's region.
+    /// The bucket as if it were in the task's Region.
     target: TargetHandle,
     credentials: SharedCredentials,
     redirects: RedirectTargets,
     bucket: String,
-    /// The task's region.
+    /// The task's Region.
     region: Region,
     files: Vec<EnvironmentFile>,
 }
@@ -81,7 +81,7 @@ impl BucketCheck {
         let mut bucket = self.bucket_at(target, self.region.clone(), credentials);
         let located = bucket.check_location(&self.files[0]).await;
         if let Some(region) = located.filter(|region| *region != self.region) {
-            // Only its own region serves a bucket. The SDKs follow to the bucket's host there.
+            // Only its own Region serves a bucket. The SDKs follow to the bucket's host there.
             let host = RedirectHost {
                 dependency: Dependency::EnvironmentFile,
                 host: endpoints::bucket_host(&self.bucket, &region),
@@ -130,7 +130,7 @@ impl BucketCheck {
     }
 }
 
-/// A bucket at the host of one region.
+/// A bucket at the host of one Region.
 struct Bucket<'a> {
     context: &'a ProbeContext,
     credentials: &'a Credentials,
@@ -141,7 +141,7 @@ struct Bucket<'a> {
 
 impl Bucket<'_> {
     /// Calls GetBucketLocation, which needs its own permission, and records the result. Returns the
-    /// bucket's region, also from a redirect or refusal that names it.
+    /// bucket's Region, also from a redirect or refusal that names it.
     async fn check_location(&self, first: &EnvironmentFile) -> Option<Region> {
         let path = s3::object_path(&self.target.target.host, self.name, "");
         let mut result = self
@@ -162,7 +162,7 @@ impl Bucket<'_> {
         if let Some(region) = &redirected {
             // Not a failure: this is how S3 names the right host.
             result.observation.outcome = Outcome::Passed;
-            result.observation.detail = format!("S3 redirects to {region}, the bucket's region");
+            result.observation.detail = format!("S3 redirects to {region}, the bucket's Region");
             if let Some(answer) = &mut result.observation.answer {
                 answer.redirect_host = Some(endpoints::bucket_host(self.name, region));
             }
@@ -183,8 +183,8 @@ impl Bucket<'_> {
         redirected.or(located)
     }
 
-    /// Sends HEAD, as Fargate does first, then fetches one byte: a refused HEAD has no error message,
-    /// and only reading needs the KMS key of an encrypted object.
+    /// Sends HEAD, as Fargate does first, then fetches one byte: a refused HEAD has no error
+    /// message, and only reading needs the KMS key of an encrypted object.
     async fn check_file(&self, file: &EnvironmentFile) {
         let started = Instant::now();
         let path = s3::object_path(&self.target.target.host, self.name, &file.key);
@@ -273,7 +273,7 @@ impl Bucket<'_> {
     }
 }
 
-/// Parses a GetBucketLocation response. The oldest regions have other names in it: us-east-1 is
+/// Parses a GetBucketLocation response. The oldest Regions have other names in it: us-east-1 is
 /// empty, eu-west-1 is `EU` (Amazon S3 API reference).
 fn parse_location(body: &[u8]) -> Option<Region> {
     #[derive(Deserialize)]

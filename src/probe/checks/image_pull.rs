@@ -265,8 +265,8 @@ impl PullCheck {
         Ok(())
     }
 
-    /// Records how the registry answered the login. With Basic it has no token service, so its first
-    /// response to the login decides, and if that is a 401, the manifest was not reached.
+    /// Records how the registry answered the login. With Basic it has no token service, so its
+    /// first response to the login decides, and if that is a 401, the manifest was not reached.
     fn record_basic_login(&self, session: &RegistrySession<'_>, manifest: &mut Observation) {
         let target = &session.registry.target;
         let mut login = manifest.clone();
@@ -289,7 +289,8 @@ impl PullCheck {
 
 impl RegistrySession<'_> {
     /// Adds the code `NAME_UNKNOWN` if the whole repository is missing. Registries other than ECR
-    /// report a manifest as unknown in this case too; only their list of tags distinguishes the two.
+    /// report a manifest as unknown in this case too; only their list of tags distinguishes the
+    /// two.
     async fn add_missing_repository(&self, missing: &mut Observation) {
         let path = format!("/v2/{}/tags/list?n=1", self.image.reference.repository);
         let request = self.request(path, None, ReadBody::Whole(MAX_TAG_LIST_BYTES));

@@ -18,8 +18,8 @@ use crate::probe::net::http::{self, Exchange, HttpRequest, ReadBody};
 use crate::probe::redirects::{MAX_REDIRECT_HOSTS, RedirectHost};
 use crate::probe::target::TargetHandle;
 
-/// Bytes read of each layer. More than the initial congestion window of Linux and AWS (ten segments,
-/// 14,600 bytes, RFC 6928), so that a path that loses full-sized segments is detected.
+/// Bytes read of each layer. More than the initial congestion window of Linux and AWS (ten
+/// segments, 14,600 bytes, RFC 6928), so that a path that loses full-sized segments is detected.
 const LAYER_PREFIX_BYTES: usize = 32 * 1024;
 
 /// Bytes read of an image's configuration. Usual ones are below 100 KiB.

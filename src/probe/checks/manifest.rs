@@ -147,8 +147,8 @@ const MAX_DIGEST_LENGTH: usize = 128;
 /// Characters of an algorithm's name.
 const MAX_ALGORITHM_LENGTH: usize = 16;
 
-/// Whether `text` is `algorithm:hex` (OCI image specification, "Digests"). A digest becomes part of a
-/// path and of the report, so anything else is rejected.
+/// Whether `text` is `algorithm:hex` (OCI image specification, "Digests"). A digest becomes part of
+/// a path and of the report, so anything else is rejected.
 fn is_digest(text: &str) -> bool {
     let Some((algorithm, hex)) = text.split_once(':') else {
         return false;

@@ -45,8 +45,8 @@ pub enum Challenge {
     Basic,
 }
 
-/// Parses the challenges of a 401, and prefers a token if both are offered. Returns `None` if neither
-/// is, or if the token service does not use TLS.
+/// Parses the challenges of a 401, and prefers a token if both are offered. Returns `None` if
+/// neither is, or if the token service does not use TLS.
 pub fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     let offered = || {
         headers

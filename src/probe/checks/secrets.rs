@@ -24,7 +24,8 @@ use crate::probe::target::{ConnectedTarget, TargetHandle};
 const MAX_BATCH_SIZE: usize = 10;
 
 /// Concurrent calls to one service, each on its own connection: forty secrets are read in ten round
-/// trips, and the rate stays far below the 50 calls a second that Parameter Store allows an account.
+/// trips, and the rate stays far below the 50 calls a second that Parameter Store allows an
+/// account.
 const MAX_CONCURRENT_CALLS: usize = 4;
 
 /// A registry's login that several images wait for. `None` if its secret could not be read.

@@ -6,12 +6,12 @@ use tokio::time::sleep;
 
 use crate::probe::net::tcp::ConnectOptions;
 
-/// An exchange without a result for this long is repeated in parallel. It covers a round trip around
-/// the earth and a retransmission; a healthy service responds in a tenth of it.
+/// An exchange without a result for this long is repeated in parallel. It covers a round trip
+/// around the earth and a retransmission; a healthy service responds in a tenth of it.
 const RETRY_AFTER_SILENCE: Duration = Duration::from_millis(1_500);
 
-/// How long to wait for the retries after the first attempt has stalled. They have already had three
-/// seconds by then.
+/// How long to wait for the retries after the first attempt has stalled. They have already had
+/// three seconds by then.
 const RETRY_GRACE: Duration = Duration::from_millis(200);
 
 /// The result of an exchange that is retried with small segments if it stalls.

@@ -51,8 +51,8 @@ impl StubResolver {
         Self { servers }
     }
 
-    /// Looks up A and AAAA records of `host` concurrently. If neither has an address, also sends the
-    /// queries that explain why.
+    /// Looks up A and AAAA records of `host` concurrently. If neither has an address, also sends
+    /// the queries that explain why.
     pub async fn resolve(&self, dependency: Dependency, host: &str) -> Resolution {
         if let Ok(address) = host.parse() {
             return Resolution {
@@ -195,8 +195,8 @@ fn related_names(dependency: Dependency, host: &str) -> Vec<(String, Purpose)> {
     let sibling = match dependency {
         // 123456789012.dkr.ecr.<region>.… has the sibling api.ecr.<region>.…
         Dependency::EcrDkr => parent.map(|ecr| format!("api.{ecr}")),
-        // api.ecr.<region>.… and fs-….efs.<region>.… are in the zone of the region's services.
-        // Every region has STS.
+        // api.ecr.<region>.… and fs-….efs.<region>.… are in the zone of the Region's services.
+        // Every Region has STS.
         Dependency::EcrApi | Dependency::Efs => parent.map(|region| format!("sts.{region}")),
         Dependency::S3 => Some(zone.to_owned()),
         Dependency::EnvironmentFile if !host.starts_with("s3.") => Some(zone.to_owned()),

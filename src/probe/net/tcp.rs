@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::observation::{Failure, SMALL_MSS, SourcePorts};
 
-/// Linux repeats an unanswered SYN after 1 s and 3 s, so no response by now means that three packets
-/// were lost: they are filtered, and not lost by chance. The limit keeps a run in which every target
-/// is silent within 8 s.
+/// Linux repeats an unanswered SYN after 1 s and 3 s, so no response by now means that three
+/// packets were lost: they are filtered, and not lost by chance. The limit keeps a run in which
+/// every target is silent within 8 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(4_200);
 
 /// A connection that has no response by now (first SYN and first repetition unanswered) is also
@@ -29,8 +29,8 @@ const TEST_PORTS: [u16; 12] = [
     42_013, 5_003, 59_999, 20_011, 35_023, 1_027, 52_009, 28_019, 64_997, 12_007, 48_991, 32_503,
 ];
 
-/// Distance from a test port to its neighbour. It crosses neither edge of the usual ranges.
-const NEIGHBOUR_OFFSET: u16 = 97;
+/// Distance from a test port to its neighbor. It crosses neither edge of the usual ranges.
+const NEIGHBOR_OFFSET: u16 = 97;
 
 /// Linux repeats a SYN after a second (RFC 6298 section 2); a response that took nearly as long
 /// answers the repetition.
@@ -138,8 +138,8 @@ struct PortTest {
 }
 
 /// Tests [`TEST_PORTS`] in two rounds. The second repeats the ports without a response, so that a
-/// lost packet is not taken for a filter. If only some ports were silent, it also tests every port's
-/// neighbour: a filter by port range treats neighbours alike, and chance does not.
+/// lost packet is not taken for a filter. If only some ports were silent, it also tests every
+/// port's neighbor: a filter by port range treats neighbors alike, and chance does not.
 async fn test_ports(peer: SocketAddr, first_round: Duration, deadline: Instant) -> PortTest {
     let first_deadline = (Instant::now() + first_round).min(deadline);
     let mut test = connect_from_ports(peer, &TEST_PORTS, first_deadline).await;
@@ -147,13 +147,13 @@ async fn test_ports(peer: SocketAddr, first_round: Duration, deadline: Instant) 
         return test;
     }
     let mixed = !test.ports.answered.is_empty();
-    let neighbours = TEST_PORTS
+    let neighbors = TEST_PORTS
         .iter()
         .filter(|_| mixed)
-        .map(|port| port + NEIGHBOUR_OFFSET);
-    let second_ports: Vec<u16> = neighbours.chain(test.ports.silent).collect();
+        .map(|port| port + NEIGHBOR_OFFSET);
+    let second_ports: Vec<u16> = neighbors.chain(test.ports.silent).collect();
     let second = connect_from_ports(peer, &second_ports, deadline).await;
-    // A peer that accepted some connections and then no more, not even from neighbours, limits the
+    // A peer that accepted some connections and then no more, not even from neighbors, limits the
     // number of connections, not the ports.
     test.ports.silent = if mixed && second.ports.answered.is_empty() {
         Vec::new()
@@ -284,8 +284,8 @@ pub fn failure_of(error: &io::Error) -> Failure {
     }
 }
 
-/// Whether this machine has a route for the address family of `peer`. A task without an IPv6 address
-/// is not broken because a name also has an IPv6 address.
+/// Whether this machine has a route for the address family of `peer`. A task without an IPv6
+/// address is not broken because a name also has an IPv6 address.
 pub fn has_route(peer: SocketAddr) -> bool {
     peer.is_ipv4() || local_address_towards(peer).is_some()
 }

@@ -1,5 +1,5 @@
-//! `handshake`: TLS with the puller's root certificates. The presented certificate chain is recorded
-//! whether or not the handshake succeeds.
+//! `handshake`: TLS with the puller's root certificates. The presented certificate chain is
+//! recorded whether or not the handshake succeeds.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,8 +24,8 @@ use x509_cert::ext::pkix::name::GeneralName;
 use crate::observation::{Certificate, Failure};
 use crate::probe::net::tcp::{self, ConnectOptions};
 
-/// Time limit of a handshake. A healthy one takes two round trips; the ECS agent gives a whole call,
-/// of which the handshake is only the beginning, five seconds (docs/facts/ecs-start.md#2,
+/// Time limit of a handshake. A healthy one takes two round trips; the ECS agent gives a whole
+/// call, of which the handshake is only the beginning, five seconds (docs/facts/ecs-start.md#2,
 /// `roundtripTimeout`).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(4_400);
 
