@@ -27,8 +27,7 @@ use crate::probe::recorder::{ObservationReceiver, Recorder};
 use crate::probe::target::{ConnectedTarget, TargetHandle};
 
 /// What to do if the task definition cannot be fetched.
-pub const LOCAL_FILE_HINT: &str =
-    "pass the plan with --plan instead, or name images with --image; that checks this path as well";
+pub const LOCAL_FILE_HINT: &str = "pass the plan with --plan instead, or name images with --image; that checks this network path as well";
 
 /// Where a task definition is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,10 +123,9 @@ enum ObjectError {
 impl fmt::Display for ObjectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InRegion(region) => write!(
-                f,
-                "Amazon S3 redirected to the bucket's Region, and from there to {region}"
-            ),
+            Self::InRegion(region) => {
+                write!(f, "Amazon S3 redirected twice, the second time to {region}")
+            }
             Self::Failed(error) => f.write_str(error),
         }
     }

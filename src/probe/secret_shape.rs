@@ -32,7 +32,7 @@ impl ShapeMismatch {
         }
     }
 
-    /// Returns the observation of the call that read the secret, failed by this mismatch.
+    /// Returns the observation of the call that read the secret as a failure with this mismatch.
     pub fn into_observation(self, mut observation: Observation, answer: Answer) -> Observation {
         observation.outcome = Outcome::Failed {
             failure: Failure::WrongForm,

@@ -4,7 +4,7 @@
 use crate::observation::{Dependency, Observation, ObservationId, Outcome, Phase, TargetKey};
 use crate::plan::{Plan, Target, TargetIndex, Unchecked};
 
-/// Why a run ended before its checks did, as the end of "blocked by".
+/// What ended a run before its checks were done, as a noun phrase that follows "blocked by".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interruption(pub String);
 

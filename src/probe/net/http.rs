@@ -80,7 +80,8 @@ impl HttpRequest {
         Ok(request)
     }
 
-    /// Returns the size of the request in bytes, without the rest of its request line and `Host`.
+    /// Returns the bytes of path, headers and body. `Host` and the rest of the request line are not
+    /// counted.
     fn size(&self) -> u64 {
         let headers = self
             .headers
