@@ -19,5 +19,5 @@ fuzz_target!(|bytes: &[u8]| {
         assert_ne!(explained.family, Family::Permission, "{text}");
     }
     assert_eq!(explained.exit_code(), explained.family.exit_code());
-    let _ = tasks::texts(&text);
+    let _ = tasks::messages(&text);
 });
