@@ -148,7 +148,7 @@ fn add_findings(explanation: &mut Explanation, other: &ParsedMessage) {
         {
             explanation.findings.push(finding);
             explanation.proven.push(format!(
-                "the text contains another message, from {}",
+                "the text contains another message, about {}",
                 other.step.title()
             ));
         }

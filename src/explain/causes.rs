@@ -43,6 +43,7 @@ pub fn findings(message: &ParsedMessage) -> Vec<Finding<String>> {
         .collect()
 }
 
+#[allow(clippy::too_many_lines, reason = "one row per sign")]
 fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence)> {
     let layer = message.step == Step::ImageLayer;
     match sign {

@@ -267,6 +267,9 @@ const REGISTRY_MARKERS: [&str; 9] = [
     ".azurecr.io/",
 ];
 
+/// ARNs that are kept. A message of ECS names at most three: principal, resource and policy.
+const MAX_ARNS: usize = 8;
+
 /// Image reference and ARNs among the words of a text.
 #[derive(Debug, Default)]
 struct Names {
@@ -281,14 +284,14 @@ impl Names {
             let bare = word.trim_matches(['"', '\'', '`', '(', ')', '[', ']', '<', '>', ',', ';']);
             let bare = bare.trim_end_matches(['.', ':', ',']);
             if names.image.is_none() && bare.contains('/') && !bare.contains("://") {
-                let named = REGISTRY_MARKERS
+                let is_image = REGISTRY_MARKERS
                     .iter()
                     .any(|registry| bare.contains(registry));
-                if named && !bare.starts_with("arn:") {
+                if is_image && !bare.starts_with("arn:") {
                     names.image = Some(bare.trim_end_matches(['"', '\'', '.', ':']).to_owned());
                 }
             }
-            if bare.starts_with("arn:aws") && names.arns.len() < 8 {
+            if bare.starts_with("arn:aws") && names.arns.len() < MAX_ARNS {
                 names.arns.push(bare.to_owned());
             }
         }

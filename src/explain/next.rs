@@ -176,7 +176,7 @@ fn policy_reads(
     let role = principal.and_then(role_name).unwrap_or("ROLE".into());
     let organization = |kind: &str| {
         let account = principal
-            .and_then(|arn| Some(arn.parse::<Arn>().ok()?.account))
+            .and_then(|arn| Some(arn.replace(' ', "").parse::<Arn>().ok()?.account))
             .filter(|account| !account.is_empty() && account.bytes().all(|b| b.is_ascii_digit()))
             .unwrap_or("ACCOUNT".into());
         vec![format!(
@@ -271,7 +271,8 @@ fn endpoint_service(dependency: Dependency) -> Option<&'static str> {
 /// Returns the name of the role or of the assumed role, if it has only the characters of IAM names,
 /// none of which is special in a shell.
 fn role_name(arn: &str) -> Option<String> {
-    let arn: Arn = arn.parse().ok()?;
+    // A space within an ARN is a line break of the pasted message.
+    let arn: Arn = arn.replace(' ', "").parse().ok()?;
     let name = arn.role_name()?;
     let is_iam_char = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c);
     (!name.is_empty() && name.chars().all(is_iam_char)).then(|| name.to_owned())

@@ -52,7 +52,7 @@ impl Step {
         }
     }
 
-    /// Returns a phrase for text output that continues "failed while …".
+    /// Returns the description for text output, such as "downloading the image layers".
     pub const fn title(self) -> &'static str {
         match self {
             Self::AssumeRole => "assuming the task's IAM roles",
@@ -65,7 +65,7 @@ impl Step {
             Self::EnvironmentFile => "downloading environment files from Amazon S3",
             Self::FileSystem => "mounting the Amazon EFS file system",
             Self::ContainerStart => "starting the container",
-            Self::Unknown => "taking an unknown step",
+            Self::Unknown => "an unknown step",
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::exchange::{Ask, Exchange, Read};
 use super::target::{self, ExchangeAttempts, Probe, Reached};
 use crate::aws::credentials::Credentials;
-use crate::aws::{refusal, sign};
+use crate::aws::{error_response, sign};
 use crate::observation::{Failure, Observation, Outcome, Phase};
 
 /// Waits before a throttled or failing call is tried again, as the AWS SDKs do it (three attempts
@@ -128,7 +128,8 @@ fn conclude(
         Err(failure) => observe(Outcome::Failed { failure }),
         Ok(status) if welcome(&status) => observe(Outcome::Passed),
         Ok(status) => {
-            let refusal = refusal::read(status.as_u16(), &exchanged.headers, &exchanged.body);
+            let refusal =
+                error_response::read(status.as_u16(), &exchanged.headers, &exchanged.body);
             let mut refused = observe(Outcome::Failed {
                 failure: refusal.failure,
             });
