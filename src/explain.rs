@@ -84,7 +84,8 @@ pub fn explain(text: &str) -> Explanation {
 pub fn explain_with(text: &str, context: &MessageContext) -> Explanation {
     let whole = one_line(text);
     let message = redact(shorten(&whole, MAX_MESSAGE_CHARS));
-    // Escapes may hide a secret from this redaction, but not in a fragment, where they are resolved.
+    // Escapes may hide a secret from this redaction, but not in a fragment, where they are
+    // resolved.
     let has_no_secrets = message == whole && !text.contains(['&', '\\']);
     let messages = parse_messages(NormalizedText::new(text), has_no_secrets);
     let first = most_relevant(&messages);

@@ -1,5 +1,5 @@
-//! For any bytes, `explain` terminates, does not panic, and is never certain about a failure before a
-//! response.
+//! For any bytes, `explain` terminates, does not panic, and is never certain about a failure before
+//! a response.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,8 @@
 //! Parses authorization errors of AWS services.
 //!
 //! ```text
-//! User: <principal> is not authorized to perform: <service>:<Action>[ on resource: <arn>][ <reason>]
+//! User: <principal> is not authorized to perform: <service>:<Action>[ on resource: <arn>]
+//!     [ <reason>]
 //! reason = because no <kind> allows the <service>:<Action> action
 //!        | with an explicit deny in a[n] <kind>[: <policy arn>]
 //! ```
@@ -20,8 +21,8 @@ const MAX_TEXT_CHARS: usize = 16_384;
 /// resource for a reader.
 const MAX_FIELD_CHARS: usize = 512;
 
-/// Error messages of AWS KMS that Secrets Manager or Parameter Store pass on. They name no principal,
-/// action or key.
+/// Error messages of AWS KMS that Secrets Manager or Parameter Store pass on. They name no
+/// principal, action or key.
 const KMS_TEXTS: [&str; 3] = [
     "access to kms is not allowed",
     "ciphertext refers to a customer master key",
@@ -76,8 +77,8 @@ pub fn policy_name(policy: PolicyKind) -> Option<&'static str> {
     }
 }
 
-/// Returns the text on one line, with escapes such as `\n` and `\"` resolved and `’` as `'`, because
-/// users copy it from logs and emails.
+/// Returns the text on one line, with escapes such as `\n` and `\"` resolved and `’` as `'`,
+/// because users copy it from logs and emails.
 fn flatten(text: &str) -> String {
     let unescaped = shorten(text, MAX_TEXT_CHARS)
         .replace("\\n", " ")

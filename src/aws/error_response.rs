@@ -11,8 +11,8 @@ use super::denial;
 use crate::observation::{Denial, Failure};
 use crate::redact::{one_line, redact, shorten};
 
-/// Bytes of a body that are read. Error responses have a few hundred; longer JSON and XML is treated
-/// as text.
+/// Bytes of a body that are read. Error responses have a few hundred; longer JSON and XML is
+/// treated as text.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Characters of a message that are kept. AWS's longest authorization errors, with three ARNs, are
@@ -190,7 +190,8 @@ impl ErrorBody {
     }
 }
 
-/// The union of Amazon S3's `<Error>`, the Query protocol's `<ErrorResponse>` and EC2's `<Response>`.
+/// The union of Amazon S3's `<Error>`, the Query protocol's `<ErrorResponse>` and EC2's
+/// `<Response>`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct XmlDocument {
@@ -242,8 +243,8 @@ fn title(html: &str) -> Option<&str> {
     Some(html[start..end].trim()).filter(|title| !title.is_empty())
 }
 
-/// Returns the failure by the message, else by the code, else by the status: one code can have several
-/// meanings, and the message is more precise.
+/// Returns the failure by the message, else by the code, else by the status: one code can have
+/// several meanings, and the message is more precise.
 fn classify(status: u16, code: &str, message: &str, is_denial: bool, sender: Sender) -> Failure {
     by_text(&message.to_ascii_lowercase())
         .or_else(|| is_denial.then_some(Failure::Denied))

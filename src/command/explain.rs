@@ -126,8 +126,8 @@ fn fetch_messages(flags: &ExplainCommand) -> Result<Option<Vec<EcsMessage>>, Err
     })
 }
 
-/// Reads a file, or stdin for `-`. Bytes that are not UTF-8 are replaced: a text in another encoding
-/// is still mostly ASCII.
+/// Reads a file, or stdin for `-`. Bytes that are not UTF-8 are replaced: a text in another
+/// encoding is still mostly ASCII.
 fn read(file: &Path) -> Result<String, Error> {
     let with_path = |error: io::Error| Error::Usage(format!("{}: {error}", file.display()));
     let mut bytes = Vec::new();

@@ -1,5 +1,5 @@
-//! Recognizes the logs of applications. The timeouts and denials in them are about the application's
-//! own peers and do not tell why a task failed to start.
+//! Recognizes the logs of applications. The timeouts and denials in them are about the
+//! application's own peers and do not tell why a task failed to start.
 
 /// Text that occurs only in application logs: stack frames and names of runtimes.
 const MARKERS: [&str; 13] = [
@@ -25,8 +25,8 @@ pub fn is_app_log(text: &str) -> bool {
         || text.split([' ', '(', '[', ':']).any(is_error_class)
 }
 
-/// Whether a word is `package.Class` with a class name that ends in `Error` or `Exception`. ECS, its
-/// agents and AWS services name their errors without a package.
+/// Whether a word is `package.Class` with a class name that ends in `Error` or `Exception`. ECS,
+/// its agents and AWS services name their errors without a package.
 fn is_error_class(word: &str) -> bool {
     let Some((package, class)) = word.rsplit_once('.') else {
         return false;

@@ -1,8 +1,8 @@
 //! Ranks the possible causes of a parsed message, never more certain than the message.
 //!
 //! A message about the network names an address at most, and every filter on the path to it looks
-//! the same. So no cause of the families network, resolve or tls is ever certain here; an error that
-//! a service returned may be.
+//! the same. So no cause of the families network, resolve or tls is ever certain here; an error
+//! that a service returned may be.
 
 use super::parsed::ParsedMessage;
 use super::sign::Sign;
@@ -45,7 +45,7 @@ pub fn findings(message: &ParsedMessage) -> Vec<Finding<String>> {
 
 #[allow(clippy::too_many_lines, reason = "one row per sign")]
 fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence)> {
-    let layer = message.step == Step::ImageLayer;
+    let is_layer = message.step == Step::ImageLayer;
     match sign {
         Sign::TimedOut
         | Sign::HelperKilled
@@ -113,7 +113,7 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
             Cause::PermissionDenied,
             Cause::ImageNotFound,
         ]),
-        Sign::UnexpectedStatus if layer => possible(&[
+        Sign::UnexpectedStatus if is_layer => possible(&[
             Cause::S3EndpointPolicyDenies,
             Cause::LayerUnavailable,
             Cause::RegistryRateLimited,
@@ -275,7 +275,7 @@ fn no_such_name(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
 }
 
 fn denied(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
-    let layer = message.dependency == Some(Dependency::S3);
+    let is_s3 = message.dependency == Some(Dependency::S3);
     let denial = message.fields.denial.as_ref();
     if let Some(policy) = denial.and_then(|denial| denial.policy) {
         // "does not exist, … or you are not allowed": AWS KMS names three causes in one sentence.
@@ -285,7 +285,7 @@ fn denied(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
             denying_cause(
                 policy,
                 denial,
-                layer || message.step == Step::EnvironmentFile,
+                is_s3 || message.step == Step::EnvironmentFile,
             ),
             if is_ambiguous { Likely } else { Certain },
         )];
@@ -294,7 +294,7 @@ fn denied(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
     if message.step == Step::AssumeRole || action.starts_with("sts:") {
         return vec![(Cause::RoleNotAssumable, Likely)];
     }
-    if layer && !action.starts_with("ecr:") {
+    if is_s3 && !action.starts_with("ecr:") {
         return vec![
             (Cause::S3EndpointPolicyDenies, Likely),
             (Cause::LayerUnavailable, Possible),

@@ -1,5 +1,5 @@
-//! The reverse direction: the stopped reason that ECS would have given for the failures of a report,
-//! and after how long.
+//! The reverse direction: the stopped reason that ECS would have given for the failures of a
+//! report, and after how long.
 
 use super::step::Step;
 use crate::aws::denial::policy_name;
@@ -29,8 +29,8 @@ const AFTER_RETRIES: &str = "about 5 minutes";
 /// An error that a service returns is not retried.
 const AFTER_RESPONSE: &str = "less than a minute";
 
-/// Returns the failure that ECS meets first, in ECS's wording. `None` if the task would start, or if
-/// only the probe's own dependencies fail (its metadata, its task role).
+/// Returns the failure that ECS meets first, in ECS's wording. `None` if the task would start, or
+/// if only the probe's own dependencies fail (its metadata, its task role).
 pub fn predict(findings: &[Finding], observations: &[Observation]) -> Option<Prediction> {
     let causes = |seen: &Observation| {
         let blocking = findings
@@ -252,8 +252,8 @@ fn denial(seen: &Observation) -> Option<&Denial> {
     seen.answer.as_ref()?.denial.as_ref()
 }
 
-/// Composes the authorization error as AWS words it (docs/facts/denials.md#1), for a report that did
-/// not keep the service's message.
+/// Composes the authorization error as AWS words it (docs/facts/denials.md#1), for a report that
+/// did not keep the service's message.
 fn sentence(denial: &Denial) -> Option<String> {
     let action = denial.action.as_deref()?;
     let principal = denial

@@ -1,12 +1,13 @@
 //! The fields of a failure message: host, address, number of attempts, response.
 //!
 //! ```text
-//! (service web) was unable to place a task. Reason: ResourceInitializationError: unable to pull secrets or registry
-//!  └ service event                                 auth: … unable to retrieve ecr registry auth:
-//! service call has been retried 3 time(s): operation error ECR: GetAuthorizationToken, https response error
-//!  └ retries                                └ operation
-//! StatusCode: 0, RequestID: , dial tcp 203.0.113.9:443: i/o timeout
-//!  └ status    └ request id   └ dial
+//! (service web) was unable to place a task. Reason: ResourceInitializationError: unable to pull
+//!  └ service
+//! secrets or registry auth: … unable to retrieve ecr registry auth: service call has been retried
+//! 3 time(s): operation error ECR: GetAuthorizationToken, https response error StatusCode: 0,
+//! └ attempts                                                                  └ status
+//! RequestID: , dial tcp 203.0.113.9:443: i/o timeout
+//! └ request_id └ dial
 //! ```
 
 use std::net::IpAddr;

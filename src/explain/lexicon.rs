@@ -1,5 +1,5 @@
-//! The phrases that messages of ECS, its agents, containerd, Docker, Go and AWS services consist of,
-//! and the single pass over a text that finds them all.
+//! The phrases that messages of ECS, its agents, containerd, Docker, Go and AWS services consist
+//! of, and the single pass over a text that finds them all.
 //!
 //! A phrase is the smallest part that keeps its meaning wherever it occurs: messages are cut,
 //! wrapped and nested, so no entry is a whole message.

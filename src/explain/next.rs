@@ -158,7 +158,8 @@ fn aws_reads(
     reads
 }
 
-/// Returns the calls that read the policies which may deny the action, by the first finding's cause.
+/// Returns the calls that read the policies which may deny the action, by the first finding's
+/// cause.
 fn policy_reads(
     explanation: &Explanation,
     message: &ParsedMessage,

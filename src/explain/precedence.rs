@@ -9,7 +9,7 @@ use crate::cause::Family;
 
 /// From this number of attempts on, the failure was a transient one: the agent tries those 3 times
 /// for Amazon ECR and 5 times for Secrets Manager and Parameter Store, and an error that a service
-/// returned only once (docs/facts/message-corpus.md).
+/// returned only once (docs/facts/message-corpus.md#3).
 const MIN_ATTEMPTS_IF_TRANSIENT: u32 = 3;
 
 /// Failures of the network path. The first that is present counts: it is the closest to the wire.

@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Step of a task's start that failed. Declared in Fargate's order (docs/facts/message-corpus.md);
-/// the places of environment files and file systems in that order are not known.
+/// Step of a task's start that failed. Declared in Fargate's order
+/// (docs/facts/message-corpus.md#3); the places of environment files and file systems in that order
+/// are not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]

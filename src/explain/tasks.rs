@@ -106,8 +106,8 @@ fn timestamp(value: &Value, name: &str) -> Option<String> {
     Some(timestamp.to_string())
 }
 
-/// Reads a task's message; `None` for a value that is not a task. A task that runs or was stopped by
-/// its operator has one too, which is explained as `unknown`.
+/// Reads a task's message; `None` for a value that is not a task. A task that runs or was stopped
+/// by its operator has one too, which is explained as `unknown`.
 pub fn of_task(task: &Value) -> Option<EcsMessage> {
     let mut reasons: Vec<&str> = vec![string(task, "stoppedReason")];
     let containers = task.get("containers").and_then(Value::as_array);

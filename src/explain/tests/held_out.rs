@@ -1,7 +1,7 @@
-//! Messages that were written and labelled before `explain` was run on any of them. Of the first 149,
-//! 131 were correct then, and a third of the others were logs of applications; of the last 50, added
-//! after the fixes, 49 were. The fixes were general: no phrase of the lexicon comes from only one of
-//! them.
+//! Messages that were written and labelled before `explain` was run on any of them. Of the first
+//! 149, 131 were correct then, and a third of the others were logs of applications; of the last 50,
+//! added after the fixes, 49 were. The fixes were general: no phrase of the lexicon comes from only
+//! one of them.
 
 use serde::Deserialize;
 

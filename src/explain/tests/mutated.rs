@@ -1,5 +1,6 @@
-//! Mutated messages: cut, with words missing, with numbers changed, two concatenated. Deterministic:
-//! every cut and every missing word, and a fixed sequence of random numbers for the rest.
+//! Mutated messages: cut, with words missing, with numbers changed, two concatenated.
+//! Deterministic: every cut and every missing word, and a fixed sequence of random numbers for the
+//! rest.
 
 use super::corpus::{Labelled, corpus};
 use super::held_out;

@@ -1,6 +1,6 @@
 //! Messages that the lexicon was not written from: templates of Go's SDK, containerd and ECS's
-//! wrappers (docs/facts/denials.md#6, docs/facts/ecs-start.md#1), filled with other services, Regions,
-//! addresses and texts.
+//! wrappers (docs/facts/denials.md#6, docs/facts/ecs-start.md#1), filled with other services,
+//! Regions, addresses and texts.
 
 use crate::cause::{Cause, Family};
 use crate::explain::{Explanation, Step, explain};
