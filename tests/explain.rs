@@ -80,7 +80,7 @@ fn prints_text() {
     for part in [
         "authenticating to Amazon ECR (registry-auth)",
         "52.94.184.143",
-        "What the text proves",
+        "What the message proves",
         "i/o timeout",
         "Next",
         "log-driver",

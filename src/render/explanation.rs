@@ -11,7 +11,12 @@ use crate::explain::{Explanation, Step};
 pub fn render(explanation: &Explanation) -> String {
     let mut text = String::new();
     headline(&mut text, explanation);
-    list(&mut text, "What the text proves", "·", &explanation.proven);
+    list(
+        &mut text,
+        "What the message proves",
+        "·",
+        &explanation.proven,
+    );
     findings(&mut text, explanation);
     let is_placeholder = |word: &str| PLACEHOLDERS.contains(&word.trim_matches(['\'', '"']));
     let has_placeholder = explanation
