@@ -1,7 +1,7 @@
-//! What is AWS's own: credentials, signatures, and the ways in which its services say no.
+//! AWS protocols: credentials, request signing, error responses and authorization errors.
 
 pub mod credentials;
 pub mod denial;
-pub mod refusal;
+pub mod error_response;
 pub mod s3;
 pub mod sign;

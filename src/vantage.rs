@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::{Ask, Unavailable};
-use crate::aws::refusal;
+use crate::aws::error_response;
 use crate::observation::Failure;
 
 const METADATA_URI: &str = "ECS_CONTAINER_METADATA_URI_V4";
@@ -129,7 +129,8 @@ async fn fetch<T: DeserializeOwned>(uri: &str) -> Result<T, Unavailable> {
     };
     let answer = ask.get().await?;
     if answer.status() != StatusCode::OK {
-        let refusal = refusal::read(answer.status().as_u16(), answer.headers(), answer.body());
+        let refusal =
+            error_response::read(answer.status().as_u16(), answer.headers(), answer.body());
         let what = format_args!("answers {}: {}", answer.status().as_u16(), refusal.message);
         return Err(ask.unavailable(refusal.failure, what));
     }

@@ -1,4 +1,4 @@
-//! `pullprobe explain` as a program: where its text comes from, what it prints, how it exits.
+//! The `explain` command: its input, its output and its exit codes.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot unwrap must stop, in its helpers as well"
@@ -23,7 +23,7 @@ fn explain(arguments: &[&str], stdin: &str) -> Output {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut running = program.spawn().unwrap();
-    // A program that needs no stdin may have ended before it is written.
+    // A process that does not read stdin may have exited before the write.
     let _ = running.stdin.take().unwrap().write_all(stdin.as_bytes());
     running.wait_with_output().unwrap()
 }
@@ -36,7 +36,7 @@ fn lines(output: &Output) -> Vec<Value> {
 }
 
 #[test]
-fn a_text_comes_as_an_argument_as_words_or_on_stdin() {
+fn reads_the_text_from_arguments_or_stdin() {
     let words: Vec<&str> = TIMEOUT.split(' ').collect();
     for (arguments, stdin) in [
         (&[TIMEOUT][..], ""),
@@ -74,13 +74,13 @@ fn a_text_comes_as_an_argument_as_words_or_on_stdin() {
 }
 
 #[test]
-fn people_read_text() {
+fn prints_text() {
     let output = explain(&[TIMEOUT, "--format", "text"], "");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     for part in [
-        "logging in to Amazon ECR (registry-auth)",
+        "authenticating to Amazon ECR (registry-auth)",
         "52.94.184.143",
-        "What the text proves",
+        "What the message proves",
         "i/o timeout",
         "Next",
         "log-driver",
@@ -90,7 +90,7 @@ fn people_read_text() {
 }
 
 #[test]
-fn tasks_are_explained_one_by_one() {
+fn explains_each_task() {
     let task = |n: u32, reason: &str| {
         json!({ "taskArn": format!("arn:aws:ecs:us-west-2:123456789012:task/prod/{n}"), "group": "service:web",
                 "clusterArn": "arn:aws:ecs:us-west-2:123456789012:cluster/prod", "stopCode": "TaskFailedToStart",
@@ -118,10 +118,10 @@ fn tasks_are_explained_one_by_one() {
 }
 
 #[test]
-fn what_is_not_known_is_unknown_and_what_cannot_be_read_is_an_error() {
+fn unknown_messages_and_invalid_input_have_their_exit_codes() {
     let output = explain(&["my task does not start", "--format", "text"], "");
     assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("Please send"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Please provide"));
     for (arguments, stdin) in [
         (&["--describe-tasks", "/nowhere/task.json"][..], ""),
         (&["--describe-tasks", "-"], "no JSON"),
@@ -140,7 +140,7 @@ fn what_is_not_known_is_unknown_and_what_cannot_be_read_is_an_error() {
 }
 
 #[test]
-fn the_schema_is_printed() {
+fn prints_the_schema() {
     let output = Command::new(env!("CARGO_BIN_EXE_pullprobe"))
         .args(["schema", "explanation"])
         .output()

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::Ask;
 pub use crate::agent::Unavailable;
-use crate::aws::refusal;
+use crate::aws::error_response::{self, ErrorResponse};
 use crate::observation::Failure;
 
 /// Where ECS serves credentials: the base to which `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` is
@@ -165,7 +165,7 @@ async fn from_container(ask: &Ask<'_>) -> Result<Credentials, Unavailable> {
         return Err(refused(
             ask,
             answer.status(),
-            &refusal::read(answer.status().as_u16(), answer.headers(), answer.body()),
+            &error_response::read(answer.status().as_u16(), answer.headers(), answer.body()),
         ));
     }
     // The parser's own message may quote a value.
@@ -214,7 +214,7 @@ async fn from_container(ask: &Ask<'_>) -> Result<Credentials, Unavailable> {
 }
 
 /// Known errors: amazon-ecs-agent, `tmds/handlers/v1/credentials_handler.go`.
-fn refused(ask: &Ask<'_>, status: StatusCode, refusal: &refusal::Refusal) -> Unavailable {
+fn refused(ask: &Ask<'_>, status: StatusCode, refusal: &ErrorResponse) -> Unavailable {
     let (failure, hint) = match (&*refusal.code, status.as_u16()) {
         ("InvalidIdInRequest" | "NoIdInRequest", _) => (
             Failure::NotFound,

@@ -1,35 +1,36 @@
-//! An authorisation refusal, taken apart.
+//! Parses authorization errors of AWS services.
 //!
 //! ```text
-//! User: <principal> is not authorized to perform: <service>:<Action>[ on resource: <arn>][ <reason>]
+//! User: <principal> is not authorized to perform: <service>:<Action>[ on resource: <arn>]
+//!     [ <reason>]
 //! reason = because no <kind> allows the <service>:<Action> action
 //!        | with an explicit deny in a[n] <kind>[: <policy arn>]
 //! ```
 //!
-//! Everything after the action is optional, and services vary (AWS IAM user guide, "Troubleshoot
-//! access denied error messages"). The text may arrive cut short, re-wrapped, quoted or inside an
-//! SDK's own words.
+//! Everything after the action is optional, and services vary (IAM user guide, "Troubleshoot access
+//! denied error messages"). The text may be cut, re-wrapped, quoted or part of an SDK's message.
 
 use crate::observation::{Denial, PolicyKind};
 use crate::redact::shorten;
 
-/// Characters of a text that are looked at. A stopped reason has 1,024 and a service's answer
-/// hardly more.
-const LONGEST_TEXT: usize = 16_384;
+/// Characters of a text that are read. A stopped reason has at most 1,024, and a service's error
+/// message is hardly longer.
+const MAX_TEXT_CHARS: usize = 16_384;
 
-/// Characters of a field. An ARN has at most 2,048, of which the first 512 tell a person enough.
-const LONGEST_FIELD: usize = 512;
+/// Characters of a field that are kept. An ARN has at most 2,048, and its first 512 identify the
+/// resource for a reader.
+const MAX_FIELD_CHARS: usize = 512;
 
-/// What AWS Key Management Service's refusals have in common when they come through Secrets Manager
-/// or Parameter Store: no principal, no action, no key.
+/// Error messages of AWS KMS that Secrets Manager or Parameter Store pass on. They name no
+/// principal, action or key.
 const KMS_TEXTS: [&str; 3] = [
     "access to kms is not allowed",
     "ciphertext refers to a customer master key",
     "ciphertext references a key that doesn't exist or that you do not have access to",
 ];
 
-/// The kinds of policy as AWS names them, less blanks and hyphens.
-const KINDS: [(&str, PolicyKind); 10] = [
+/// The policy types as AWS names them, in lower case without spaces and hyphens.
+const POLICY_TYPES: [(&str, PolicyKind); 10] = [
     ("identitybased", PolicyKind::Identity),
     ("resourcebased", PolicyKind::Resource),
     ("vpcendpoint", PolicyKind::VpcEndpoint),
@@ -42,10 +43,10 @@ const KINDS: [(&str, PolicyKind); 10] = [
     ("trustpolicy", PolicyKind::RoleTrust),
 ];
 
-/// Take a refusal apart; `None` for a text that is none.
+/// Parses an authorization error. Returns `None` for any other text.
 ///
-/// The policy is [`PolicyKind::KmsKey`] when it is AWS KMS that refuses and no kind of policy is
-/// named.
+/// The policy is [`PolicyKind::KmsKey`] if the error comes from AWS KMS and does not name a policy
+/// type.
 pub fn parse(text: &str) -> Option<Denial> {
     let text = flatten(text);
     let is_kms_text = KMS_TEXTS.iter().any(|known| find(&text, known).is_some());
@@ -60,62 +61,80 @@ pub fn parse(text: &str) -> Option<Denial> {
     Some(denial)
 }
 
-/// One line, with escapes such as `\n` and `\"` resolved and `’` as `'`: texts are copied out of
-/// logs and mails.
+/// Returns the policy type as AWS's error messages name it; `None` for AWS KMS, whose messages name
+/// no policy.
+pub fn policy_name(policy: PolicyKind) -> Option<&'static str> {
+    match policy {
+        PolicyKind::KmsKey => None,
+        PolicyKind::Identity => Some("identity-based policy"),
+        PolicyKind::Resource => Some("resource-based policy"),
+        PolicyKind::VpcEndpoint => Some("VPC endpoint policy"),
+        PolicyKind::PermissionsBoundary => Some("permissions boundary"),
+        PolicyKind::Session => Some("session policy"),
+        PolicyKind::ServiceControl => Some("service control policy"),
+        PolicyKind::ResourceControl => Some("resource control policy"),
+        PolicyKind::RoleTrust => Some("role trust policy"),
+    }
+}
+
+/// Returns the text on one line, with escapes such as `\n` and `\"` resolved and `’` as `'`,
+/// because users copy it from logs and emails.
 fn flatten(text: &str) -> String {
-    let plain = shorten(text, LONGEST_TEXT)
+    let unescaped = shorten(text, MAX_TEXT_CHARS)
         .replace("\\n", " ")
         .replace("\\t", " ")
         .replace("\\r", " ")
         .replace("\\\"", "\"")
         .replace('\u{2019}', "'");
-    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+    unescaped.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Parses the first sentence that names an action or, failing that, a principal.
 fn statement(text: &str) -> Option<Denial> {
-    const REFUSAL: &str = "not authorized to perform";
+    const NOT_AUTHORIZED: &str = "not authorized to perform";
     let mut end = 0;
-    let mut of_nobody_knows_what = None;
-    while let Some((before, after)) = split(&text[end..], REFUSAL) {
+    let mut without_action = None;
+    while let Some((before, after)) = split(&text[end..], NOT_AUTHORIZED) {
         let before = &text[end..end + before.len()];
         end = text.len() - after.len();
         let principal = principal(before);
-        let after = split(after, REFUSAL).map_or(after, |(this, _)| this);
+        let after = split(after, NOT_AUTHORIZED).map_or(after, |(this, _)| this);
         if let Some((action, after)) = action(after) {
             return Some(details(principal, action, after));
         }
-        // EC2 first says "You are not authorized to perform this operation." A text cut short ends
-        // here instead.
+        // EC2 begins with "You are not authorized to perform this operation.", which names nothing.
+        // A text that was cut ends here, after its principal.
         if principal.is_some() || find(before, "user:").is_some() {
-            of_nobody_knows_what.get_or_insert(Denial {
+            without_action.get_or_insert(Denial {
                 principal,
                 ..Denial::default()
             });
         }
     }
-    of_nobody_knows_what
+    without_action
 }
 
-/// `User: <principal> is`, or a bare ARN and `is`.
+/// Reads `User: <principal> is`, or a bare ARN and `is`.
 fn principal(before: &str) -> Option<String> {
     let before = before.trim_end();
-    let who = before
+    let is = before
         .len()
         .checked_sub(3)
         .and_then(|at| before.get(at..))
         .filter(|is| is.eq_ignore_ascii_case(" is"));
-    let who = who.map_or(before, |is| &before[..before.len() - is.len()]);
-    if let Some(start) = find_last(who, "user:") {
-        return field(&who[start + "user:".len()..]);
+    let subject = is.map_or(before, |is| &before[..before.len() - is.len()]);
+    if let Some(start) = find_last(subject, "user:") {
+        return field(&subject[start + "user:".len()..]);
     }
     field(
-        who.rsplit(' ')
+        subject
+            .rsplit(' ')
             .next()
             .filter(|word| word.starts_with("arn:"))?,
     )
 }
 
-/// `service:Action`, and the text after it.
+/// Reads `service:Action`, and returns it with the text after it.
 fn action(after: &str) -> Option<(String, &str)> {
     let after = after.trim_start_matches([':', ' ', '[', '"', '\'', '`']);
     let (word, rest) = after.split_at(after.find(' ').unwrap_or(after.len()));
@@ -126,44 +145,47 @@ fn action(after: &str) -> Option<(String, &str)> {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || c == '-');
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '*');
-    (is_service && is_name).then(|| (shorten(word, LONGEST_FIELD).to_owned(), rest))
+    (is_service && is_name).then(|| (shorten(word, MAX_FIELD_CHARS).to_owned(), rest))
 }
 
+/// Reads what follows the action: the resource and the reason.
 fn details(principal: Option<String>, action: String, after: &str) -> Denial {
     let because = find(after, "because no");
     let deny = find(after, "explicit deny");
     let start = because.into_iter().chain(deny).min();
-    let (about, reason) = after.split_at(start.unwrap_or(after.len()));
+    let (object, reason) = after.split_at(start.unwrap_or(after.len()));
     Denial {
         principal,
         action: Some(action),
-        resource: resource(about, start.is_some()),
+        resource: resource(object, start.is_some()),
         policy: policy_kind(reason),
         explicit: deny.is_some() && start == deny,
         policy_arn: policy_arn(reason),
     }
 }
 
-fn resource(about: &str, is_bounded: bool) -> Option<String> {
-    let (_, named) = split(about, "on resource")?;
+/// Reads `on resource: <arn>`. `has_reason` tells that a reason follows, so the ARN was not cut.
+fn resource(object: &str, has_reason: bool) -> Option<String> {
+    let (_, named) = split(object, "on resource")?;
     let named = named.trim_start_matches([':', ' ']);
     if let Some(quoted) = named.strip_prefix(['"', '“']) {
         return field(quoted.split(['"', '”']).next()?);
     }
-    // The lead-in to an explicit deny ("with an", "due to an") is no part of it.
+    // The words before "explicit deny" ("with an", "due to an") do not belong to the ARN.
     let named = ["with an", "due to an"]
         .iter()
         .find_map(|lead| Some(split(named, lead)?.0))
         .unwrap_or(named);
     let first = named.split(' ').next()?;
-    // An ARN has no blanks, so between two fixed points a blank is where a line was broken.
-    if is_bounded {
+    // An ARN has no spaces, so a space between two known phrases is a line break.
+    if has_reason {
         field(&named.replace(' ', ""))
     } else {
         field(first)
     }
 }
 
+/// Reads the policy type of `because no …` or `explicit deny in a …`.
 fn policy_kind(reason: &str) -> Option<PolicyKind> {
     let compact: String = reason
         .chars()
@@ -180,19 +202,23 @@ fn policy_kind(reason: &str) -> Option<PolicyKind> {
                 .unwrap_or(named),
         )
     })?;
-    if let Some((_, kind)) = KINDS.iter().find(|(name, _)| named.starts_with(name)) {
+    if let Some((_, kind)) = POLICY_TYPES
+        .iter()
+        .find(|(name, _)| named.starts_with(name))
+    {
         return Some(*kind);
     }
-    // Cut short: enough if only one kind begins so.
-    let stub = named.trim_end_matches(['.', '…']);
-    let mut kinds = KINDS
+    // The text was cut: a prefix is enough if it fits one type only.
+    let prefix = named.trim_end_matches(['.', '…']);
+    let mut kinds = POLICY_TYPES
         .iter()
-        .filter(|(name, _)| stub.len() >= 3 && name.starts_with(stub))
+        .filter(|(name, _)| prefix.len() >= 3 && name.starts_with(prefix))
         .map(|(_, kind)| *kind);
     let kind = kinds.next()?;
     kinds.all(|other| other == kind).then_some(kind)
 }
 
+/// Reads the ARN after the policy type.
 fn policy_arn(reason: &str) -> Option<String> {
     let (_, after) = split(reason, "policy:").or_else(|| split(reason, "boundary:"))?;
     field(
@@ -204,32 +230,32 @@ fn policy_arn(reason: &str) -> Option<String> {
     )
 }
 
-/// A bounded field, without the punctuation around it; `None` for one that was masked or cut away.
+/// Returns a field without the punctuation around it, shortened; `None` if it was masked or cut.
 fn field(text: &str) -> Option<String> {
     let bare = text
         .trim()
         .trim_matches(['"', '\'', '`', '\\', '“', '”'])
         .trim_end_matches(['.', ',', ';', ')']);
     bare.contains(|c: char| c.is_alphanumeric() || c == '*')
-        .then(|| shorten(bare, LONGEST_FIELD).to_owned())
+        .then(|| shorten(bare, MAX_FIELD_CHARS).to_owned())
 }
 
-/// The text before and after the first `phrase`, in any case.
+/// Splits the text around the first `phrase`, ignoring ASCII case.
 fn split<'a>(text: &'a str, phrase: &str) -> Option<(&'a str, &'a str)> {
     let at = find(text, phrase)?;
     Some((&text[..at], &text[at + phrase.len()..]))
 }
 
-/// Where an ASCII phrase first occurs, in any case. Always a character boundary: no byte of a
-/// longer one is ASCII.
+/// Returns the offset of the first occurrence of an ASCII phrase, ignoring case. It is a character
+/// boundary, because no byte of a multi-byte character is ASCII.
 fn find(text: &str, phrase: &str) -> Option<usize> {
     let first = phrase.as_bytes().first()?.to_ascii_lowercase();
-    // The first byte alone tells most places apart; the whole comparison at each of them is most of
-    // a parser's time.
-    let here = |window: &[u8]| {
+    // The first byte rules out most offsets; comparing the whole phrase at each of them would take
+    // most of the parser's time.
+    let matches = |window: &[u8]| {
         window[0].to_ascii_lowercase() == first && window.eq_ignore_ascii_case(phrase.as_bytes())
     };
-    text.as_bytes().windows(phrase.len()).position(here)
+    text.as_bytes().windows(phrase.len()).position(matches)
 }
 
 fn find_last(text: &str, phrase: &str) -> Option<usize> {

@@ -1,17 +1,20 @@
-//! `pullprobe explain`.
+//! The `explain` command.
 
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use super::{Error, print};
+use crate::cause::Family;
 use crate::cli::{ExplainCommand, Format};
-use crate::explain::{self, Explanation, Known, tasks};
+use crate::explain::tasks::{self, EcsMessage};
+use crate::explain::{Explanation, MessageContext, explain_with};
 use crate::render::explanation::render;
 
-/// Bytes of input that are read. A `describe-tasks` document of a hundred tasks has some 500 KB.
-const LONGEST_INPUT: u64 = 16 * 1024 * 1024;
+/// Bytes of input that are read. A `describe-tasks` document of 100 tasks has about 500 KB.
+const MAX_INPUT_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Prints an explanation of each text. The exit code is that of the first whose family is known.
+/// Prints an explanation of each message. Returns the exit code of the first one whose family is
+/// known.
 pub fn run(flags: &ExplainCommand) -> Result<u8, Error> {
     let explanations = explanations(flags)?;
     let as_text = match flags.format {
@@ -30,59 +33,58 @@ pub fn run(flags: &ExplainCommand) -> Result<u8, Error> {
         })
         .collect();
     print(&printed.join("\n"))?;
-    let codes = explanations.iter().map(Explanation::exit_code);
-    Ok(codes
-        .clone()
-        .find(|code| *code != explain::UNKNOWN)
-        .unwrap_or(explain::UNKNOWN))
+    let known = explanations
+        .iter()
+        .find(|explanation| explanation.family != Family::Unknown);
+    Ok(known.map_or(Family::Unknown.exit_code(), Explanation::exit_code))
 }
 
 fn explanations(flags: &ExplainCommand) -> Result<Vec<Explanation>, Error> {
     #[cfg(feature = "operator")]
-    if let Some(told) = asked(flags)? {
-        return Ok(told
-            .iter()
-            .map(|(text, known)| explain::explain_with(text, known))
-            .collect());
+    if let Some(messages) = fetch_messages(flags)? {
+        return Ok(explain_all(&messages));
     }
     if let Some(file) = &flags.describe_tasks {
-        let told = tasks::texts(&read(file)?)
+        let messages = tasks::messages(&read(file)?)
             .map_err(|error| Error::Usage(format!("--describe-tasks: {error}")))?;
-        return Ok(told
-            .iter()
-            .map(|(text, known)| explain::explain_with(text, known))
-            .collect());
+        return Ok(explain_all(&messages));
     }
     let text = match flags.text.as_slice() {
         [] if io::stdin().is_terminal() => {
             return Err(Error::Usage(
-                "no text was given: pass the stopped reason as an argument, or on stdin, or what `aws ecs describe-tasks` prints with --describe-tasks"
+                "no text given: pass the stopped reason as an argument or on stdin, or the output of `aws ecs describe-tasks` \
+                 with --describe-tasks"
                     .into(),
             ));
         }
         [] => read(Path::new("-"))?,
         [dash] if dash == "-" => read(Path::new("-"))?,
-        // Without quotes around it a text arrives as words.
+        // Without quotation marks in the shell, a text arrives as several arguments.
         words => words.join(" "),
     };
     if text.trim().is_empty() {
         return Err(Error::Usage("the text is empty".into()));
     }
-    // Who pipes `describe-tasks` into `explain` means the task in it.
+    // Output of `describe-tasks` may also be piped in without the flag.
     if text.trim_start().starts_with(['{', '['])
-        && let Ok(told) = tasks::texts(&text)
+        && let Ok(messages) = tasks::messages(&text)
     {
-        return Ok(told
-            .iter()
-            .map(|(text, known)| explain::explain_with(text, known))
-            .collect());
+        return Ok(explain_all(&messages));
     }
-    Ok(vec![explain::explain_with(&text, &Known::default())])
+    Ok(vec![explain_with(&text, &MessageContext::default())])
 }
 
-/// What Amazon ECS says of the task or service that the flags name, if they name one.
+fn explain_all(messages: &[EcsMessage]) -> Vec<Explanation> {
+    messages
+        .iter()
+        .map(|message| explain_with(&message.text, &message.context))
+        .collect()
+}
+
+/// Fetches the messages of the task or service that the flags name from Amazon ECS; `None` if they
+/// name neither.
 #[cfg(feature = "operator")]
-fn asked(flags: &ExplainCommand) -> Result<Option<Vec<tasks::Told>>, Error> {
+fn fetch_messages(flags: &ExplainCommand) -> Result<Option<Vec<EcsMessage>>, Error> {
     use crate::operator::aws::Client;
     use crate::operator::stopped::{self, Missing};
 
@@ -90,10 +92,9 @@ fn asked(flags: &ExplainCommand) -> Result<Option<Vec<tasks::Told>>, Error> {
         flags.task.as_ref().or(flags.service.as_ref()),
         flags.cluster.as_deref(),
     ) else {
-        let beside = flags.cluster.is_some() || flags.region.is_some();
-        return if beside {
+        return if flags.cluster.is_some() || flags.region.is_some() {
             Err(Error::Usage(
-                "--cluster and --region go with --task or --service".into(),
+                "--cluster and --region require --task or --service".into(),
             ))
         } else {
             Ok(None)
@@ -112,36 +113,36 @@ fn asked(flags: &ExplainCommand) -> Result<Option<Vec<tasks::Told>>, Error> {
         .enable_all()
         .build()
         .map_err(|error| tool(&error))?;
-    let told = runtime.block_on(async {
+    let messages = runtime.block_on(async {
         let client = Client::load(region).await?;
         match &flags.task {
             Some(task) => stopped::task(&client, cluster, task).await,
             None => stopped::service(&client, cluster, name).await,
         }
     });
-    told.map(Some).map_err(|missing| match missing {
+    messages.map(Some).map_err(|missing| match missing {
         Missing::Unknown(text) => Error::Usage(text),
         Missing::Call(..) => tool(&missing),
     })
 }
 
-/// A file, or stdin for `-`. Bytes that are no UTF-8 are replaced: a text in another encoding is
-/// still mostly ASCII.
+/// Reads a file, or stdin for `-`. Bytes that are not UTF-8 are replaced: a text in another
+/// encoding is still mostly ASCII.
 fn read(file: &Path) -> Result<String, Error> {
-    let named = |error: io::Error| Error::Usage(format!("{}: {error}", file.display()));
+    let with_path = |error: io::Error| Error::Usage(format!("{}: {error}", file.display()));
     let mut bytes = Vec::new();
     if file == Path::new("-") {
         io::stdin()
             .lock()
-            .take(LONGEST_INPUT)
+            .take(MAX_INPUT_BYTES)
             .read_to_end(&mut bytes)
-            .map_err(named)?;
+            .map_err(with_path)?;
     } else {
         std::fs::File::open(file)
-            .map_err(named)?
-            .take(LONGEST_INPUT)
+            .map_err(with_path)?
+            .take(MAX_INPUT_BYTES)
             .read_to_end(&mut bytes)
-            .map_err(named)?;
+            .map_err(with_path)?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

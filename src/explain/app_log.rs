@@ -1,8 +1,8 @@
-//! Whether a text is an application's own log. What an application says of timeouts and refusals is
-//! about its own peers, and says nothing of why a task did not start.
+//! Recognizes the logs of applications. The timeouts and denials in them are about the
+//! application's own peers and do not tell why a task failed to start.
 
-/// What only the log of a program has: frames of its stack, and names of its runtime.
-const MARKS: [&str; 13] = [
+/// Text that occurs only in application logs: stack frames and names of runtimes.
+const MARKERS: [&str; 13] = [
     "Traceback (most recent call last)",
     "Exception in thread",
     "goroutine 1 [",
@@ -18,15 +18,16 @@ const MARKS: [&str; 13] = [
     "[Errno ",
 ];
 
-/// By its form: a stack, a runtime's name, or an error class within a package, such as
-/// `java.net.ConnectException`.
-pub fn is_foreign(text: &str) -> bool {
-    MARKS.iter().any(|mark| text.contains(mark)) || text.split([' ', '(', '[', ':']).any(is_class)
+/// Whether the text is an application's log: it has a stack trace, the name of a runtime, or an
+/// error class within a package, such as `java.net.ConnectException`.
+pub fn is_app_log(text: &str) -> bool {
+    MARKERS.iter().any(|marker| text.contains(marker))
+        || text.split([' ', '(', '[', ':']).any(is_error_class)
 }
 
-/// `package.Class` whose class ends as errors do. ECS, its agents and the services name theirs
-/// without a package.
-fn is_class(word: &str) -> bool {
+/// Whether a word is `package.Class` with a class name that ends in `Error` or `Exception`. ECS,
+/// its agents and AWS services name their errors without a package.
+fn is_error_class(word: &str) -> bool {
     let Some((package, class)) = word.rsplit_once('.') else {
         return false;
     };
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_logs_of_programs_are_known_by_their_form() {
+    fn recognizes_application_logs() {
         for text in [
             "Traceback (most recent call last): File \"/app/a.py\", line 3, in <module>",
             "java.net.SocketTimeoutException: connect timed out",
@@ -51,18 +52,18 @@ mod tests {
             "Error: connect ETIMEDOUT 10.0.0.1:443 at TCPConnectWrap.afterConnect [as oncomplete] (node:net:1187:16)",
             "OSError: [Errno 8] Exec format error: './tool'",
         ] {
-            assert!(is_foreign(text), "{text}");
+            assert!(is_app_log(text), "{text}");
         }
     }
 
     #[test]
-    fn the_names_of_ecs_have_no_package() {
+    fn ecs_messages_are_not_application_logs() {
         for text in [
             "CannotPullContainerError: Error response from daemon: Get https://a.dkr.ecr.eu-west-1.amazonaws.com/v2/",
             "operation error ECR: GetAuthorizationToken, api error AccessDeniedException: User: arn:aws:iam::1:role/x",
             "Reason: ResourceInitializationError: unable to pull secrets. ResourceNotFoundException: x",
         ] {
-            assert!(!is_foreign(text), "{text}");
+            assert!(!is_app_log(text), "{text}");
         }
     }
 }

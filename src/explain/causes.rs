@@ -1,31 +1,33 @@
-//! From a reading to causes, ranked, and never more certain than the text.
+//! Ranks the possible causes of a parsed message, never more certain than the message.
 //!
-//! A text about the network names an address at most, and every filter on the way to it looks the
-//! same: so nothing of the network, of names or of TLS is ever certain here. What a service has
-//! answered may be.
+//! A message about the network names an address at most, and every filter on the path to it looks
+//! the same. So no cause of the families network, resolve or tls is ever certain here; an error
+//! that a service returned may be.
 
-use super::Step;
-use super::parsed::Reading;
+use super::parsed::ParsedMessage;
 use super::sign::Sign;
+use super::step::Step;
 use crate::cause::Cause;
 use crate::diagnose::Confidence::{self, Certain, Likely, Possible};
 use crate::diagnose::{Finding, denying_cause};
 use crate::observation::{Dependency, PolicyKind, Scope};
 
-/// The findings of a reading. Also where nothing is known: see [`refused_at_once`].
-pub fn findings(reading: &Reading) -> Vec<Finding<String>> {
-    let causes = match reading.sign {
-        Some(sign) => causes(reading, sign),
-        None => refused_at_once(reading),
+/// Returns the findings of a message, most likely first. A message without a sign may have some
+/// too: see [`failed_at_first_attempt`].
+pub fn findings(message: &ParsedMessage) -> Vec<Finding<String>> {
+    let causes = match message.sign {
+        Some(sign) => causes_of_sign(message, sign),
+        None => failed_at_first_attempt(message),
     };
-    // The task's own interface and place are nobody's way: the role of what knows them stands in.
-    let dependency = reading.dependency.unwrap_or(match reading.step {
+    // A finding needs a dependency, and the task's network interface and capacity are not one.
+    // The task metadata, which describes both, takes their place.
+    let dependency = message.dependency.unwrap_or(match message.step {
         Step::ImageManifest => Dependency::EcrDkr,
         Step::ImageLayer => Dependency::S3,
         _ => Dependency::Metadata,
     });
-    let because = because(reading);
-    let about = about(reading);
+    let because = fragments(message);
+    let subject = subject(message);
     causes
         .into_iter()
         .map(|(cause, confidence)| Finding {
@@ -34,24 +36,25 @@ pub fn findings(reading: &Reading) -> Vec<Finding<String>> {
             dependency,
             confidence,
             blocking: true,
-            summary: summary(reading, cause, &about),
+            summary: summary(message, cause, &subject),
             remedy: cause.remedy().to_owned(),
             because: because.clone(),
         })
         .collect()
 }
 
-fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
-    let layer = reading.step == Step::ImageLayer;
+#[allow(clippy::too_many_lines, reason = "one row per sign")]
+fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence)> {
+    let is_layer = message.step == Step::ImageLayer;
     match sign {
         Sign::TimedOut
-        | Sign::Killed
-        | Sign::NoAnswer
+        | Sign::HelperKilled
+        | Sign::NoResponse
         | Sign::ConnectionIssue
-        | Sign::Retried
-        | Sign::Unreachable => silent(reading),
-        // Connected, so no filter drops everything: what is large, what is slow, or who is behind
-        // it.
+        | Sign::RetriesExhausted
+        | Sign::Unreachable => no_response(message),
+        // TCP connected, so no filter drops everything: large segments are lost, or the service is
+        // slow, or something else answers at the address.
         Sign::Stalled => possible(&[
             Cause::ServiceUnresponsive,
             Cause::MtuBlackHole,
@@ -64,20 +67,20 @@ fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
             Cause::NoEgressRoute,
         ]),
         Sign::ServiceFailure => vec![(Cause::ServiceUnresponsive, Likely)],
-        Sign::Refused => vec![
+        Sign::ConnectionRefused => vec![
             (Cause::ConnectionRefused, Likely),
             (Cause::NamePointsElsewhere, Possible),
         ],
-        Sign::Reset => vec![
+        Sign::ConnectionReset => vec![
             (Cause::ConnectionReset, Likely),
             (Cause::MtuBlackHole, Possible),
         ],
-        Sign::DamagedLayer => possible(&[
+        Sign::CorruptLayer => possible(&[
             Cause::ConnectionReset,
             Cause::LayerUnavailable,
             Cause::DiskFull,
         ]),
-        Sign::NoSuchName => no_such_name(reading),
+        Sign::NoSuchName => no_such_name(message),
         Sign::ResolverFailed => vec![(Cause::ResolverFailure, Likely)],
         Sign::ResolverSilent => vec![
             (Cause::ResolverUnreachable, Likely),
@@ -95,20 +98,22 @@ fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
             Cause::ServiceUnresponsive,
         ]),
         Sign::NotTls => possible(&[Cause::NamePointsElsewhere, Cause::TlsIntercepted]),
-        Sign::StrangeAnswer => possible(&[Cause::NamePointsElsewhere, Cause::ServiceUnresponsive]),
-        Sign::Tls => possible(&[
+        Sign::ForeignResponse => {
+            possible(&[Cause::NamePointsElsewhere, Cause::ServiceUnresponsive])
+        }
+        Sign::TlsFailure => possible(&[
             Cause::TlsIntercepted,
             Cause::TlsWrongName,
             Cause::TlsExpired,
         ]),
-        Sign::Denied => denied(reading),
-        Sign::Forbidden => forbidden(reading),
-        Sign::UnexpectedStatus if reading.dependency == Some(Dependency::Registry) => possible(&[
+        Sign::Denied => denied(message),
+        Sign::Forbidden => forbidden(message),
+        Sign::UnexpectedStatus if message.dependency == Some(Dependency::Registry) => possible(&[
             Cause::RegistryRateLimited,
             Cause::PermissionDenied,
             Cause::ImageNotFound,
         ]),
-        Sign::UnexpectedStatus if layer => possible(&[
+        Sign::UnexpectedStatus if is_layer => possible(&[
             Cause::S3EndpointPolicyDenies,
             Cause::LayerUnavailable,
             Cause::RegistryRateLimited,
@@ -119,7 +124,7 @@ fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
             Cause::RegistryRateLimited,
         ]),
         Sign::LoginFailed => vec![(Cause::RegistryLoginFailed, Certain)],
-        Sign::RegistryRefused => possible(&[
+        Sign::RegistryDenied => possible(&[
             Cause::RegistryLoginFailed,
             Cause::PermissionDenied,
             Cause::RepositoryNotFound,
@@ -137,33 +142,33 @@ fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
             Cause::RegistryLoginFailed,
             Cause::PermissionDenied,
         ]),
-        Sign::NotFound => not_found(reading),
-        // Where the registry says so it is so. To the kernel a script without its first line is no
-        // program either.
+        Sign::NotFound => not_found(message),
+        // Only a registry's own statement is certain: the kernel also rejects a script without an
+        // interpreter line.
         Sign::NotExecutable => possible(&[Cause::PlatformMismatch]),
         Sign::WrongPlatform => vec![(Cause::PlatformMismatch, Certain)],
-        Sign::BadReference if reading.mistyped.is_some() => {
+        Sign::InvalidReference if message.ecr_host_error.is_some() => {
             vec![
                 (Cause::InvalidImageReference, Likely),
                 (Cause::NoEgressRoute, Possible),
             ]
         }
-        Sign::BadReference => vec![(Cause::InvalidImageReference, Certain)],
-        Sign::RateLimited if !reading.has(Sign::Throttled) => {
+        Sign::InvalidReference => vec![(Cause::InvalidImageReference, Certain)],
+        Sign::RateLimited if !message.has(Sign::Throttled) => {
             vec![(Cause::RegistryRateLimited, Certain)]
         }
-        Sign::Throttled if reading.step == Step::Unknown => vec![(Cause::Throttled, Likely)],
+        Sign::Throttled if message.step == Step::Unknown => vec![(Cause::Throttled, Likely)],
         Sign::RateLimited | Sign::Throttled => vec![(Cause::Throttled, Certain)],
         Sign::DiskFull => vec![(Cause::DiskFull, Certain)],
         Sign::SecretMissing => vec![(Cause::SecretNotFound, Certain)],
         Sign::VersionMissing => vec![(Cause::SecretVersionMissing, Certain)],
         Sign::JsonKeyMissing => vec![(Cause::SecretJsonKeyMissing, Certain)],
         Sign::NotJson => vec![(Cause::SecretNotJson, Certain)],
-        Sign::BrokenJson => vec![(Cause::SecretNotJson, Likely)],
+        Sign::InvalidJson => vec![(Cause::SecretNotJson, Likely)],
         Sign::ParameterMissing => vec![(Cause::ParameterNotFound, Certain)],
-        Sign::BadValueFrom => vec![(Cause::InvalidValueFrom, Certain)],
+        Sign::InvalidValueFrom => vec![(Cause::InvalidValueFrom, Certain)],
         Sign::InvalidInput => vec![(Cause::InvalidValueFrom, Likely)],
-        Sign::KeyUnusable => vec![(Cause::KmsKeyDenies, Likely)],
+        Sign::KmsKeyUnusable => vec![(Cause::KmsKeyDenies, Likely)],
         Sign::LogGroupMissing => vec![(Cause::LogGroupMissing, Certain)],
         Sign::MountFailed => {
             vec![
@@ -175,16 +180,16 @@ fn causes(reading: &Reading, sign: Sign) -> Vec<(Cause, Confidence)> {
         Sign::MountDenied => vec![(Cause::FileSystemDenied, Certain)],
         Sign::ObjectMissing => vec![(Cause::EnvironmentFileMissing, Certain)],
         Sign::NoFreeAddress => vec![(Cause::NoFreeAddress, Certain)],
-        Sign::InterfaceNotCreated => {
+        Sign::NetworkInterfaceNotCreated => {
             possible(&[Cause::NoFreeAddress, Cause::NetworkInterfaceUnavailable])
         }
-        Sign::NetworkInterface => {
+        Sign::NetworkInterfaceFailed => {
             vec![
                 (Cause::NetworkInterfaceUnavailable, Likely),
                 (Cause::NoFreeAddress, Possible),
             ]
         }
-        Sign::Capacity => vec![(Cause::CapacityUnavailable, Likely)],
+        Sign::CapacityUnavailable => vec![(Cause::CapacityUnavailable, Likely)],
         Sign::RoleNotAssumable => vec![(Cause::RoleNotAssumable, Likely)],
         Sign::NoCredentials => vec![
             (Cause::NoCredentials, Likely),
@@ -200,21 +205,21 @@ fn possible(causes: &[Cause]) -> Vec<(Cause, Confidence)> {
     causes.iter().map(|cause| (*cause, Possible)).collect()
 }
 
-/// Nothing came. The address decides what may be in the way: a private one is an interface
-/// endpoint's, so there is one; a public one needs a way out of the VPC, or an endpoint that is
-/// missing. Where the text has none, both may be. All of it is only possible: the task's security
-/// group, a network ACL and a route that is missing stay silent alike.
-fn silent(reading: &Reading) -> Vec<(Cause, Confidence)> {
+/// Causes of a request without a response. The address decides: a private one belongs to an
+/// interface VPC endpoint, so that exists; a public one needs a route out of the VPC, or the
+/// endpoint that is missing. A message without an address allows both. All are only possible:
+/// security groups, network ACLs and missing routes drop packets alike.
+fn no_response(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
     use Cause::{
         EndpointSecurityGroup, InterfaceEndpointMissing, NamePointsElsewhere, NetworkAcl,
         NoEgressRoute, ResolverUnreachable, S3GatewayMissing, TaskSecurityGroupEgress,
     };
-    let scope = reading.scope();
-    possible(match (reading.dependency, scope) {
+    let scope = message.scope();
+    possible(match (message.dependency, scope) {
         (Some(Dependency::Registry), Some(Scope::Private | Scope::SameSubnet)) => {
             &[TaskSecurityGroupEgress, NetworkAcl, NamePointsElsewhere]
         }
-        // No endpoint leads to a registry that is not Amazon ECR's own.
+        // No VPC endpoint leads to a registry outside Amazon ECR.
         (Some(Dependency::Registry), _) => &[NoEgressRoute, TaskSecurityGroupEgress, NetworkAcl],
         (_, Some(Scope::Private | Scope::SameSubnet)) => &[
             EndpointSecurityGroup,
@@ -222,8 +227,7 @@ fn silent(reading: &Reading) -> Vec<(Cause, Confidence)> {
             NetworkAcl,
             NamePointsElsewhere,
         ],
-        // Registry and login were reached before the layer was asked for, so there is a way to
-        // them.
+        // Amazon ECR was reached before the layer was requested, so there is a route to it.
         (Some(Dependency::S3), _) => &[
             S3GatewayMissing,
             TaskSecurityGroupEgress,
@@ -242,7 +246,7 @@ fn silent(reading: &Reading) -> Vec<(Cause, Confidence)> {
             TaskSecurityGroupEgress,
             NetworkAcl,
         ],
-        // Even the name may not have resolved: the agents' deadline swallows what came before it.
+        // Even DNS may have failed: after its deadline the agent reports no earlier error.
         (_, None) => &[
             NoEgressRoute,
             InterfaceEndpointMissing,
@@ -255,9 +259,9 @@ fn silent(reading: &Reading) -> Vec<(Cause, Confidence)> {
     })
 }
 
-fn no_such_name(reading: &Reading) -> Vec<(Cause, Confidence)> {
-    match reading.dependency {
-        _ if reading.mistyped.is_some() => {
+fn no_such_name(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
+    match message.dependency {
+        _ if message.ecr_host_error.is_some() => {
             vec![
                 (Cause::InvalidImageReference, Likely),
                 (Cause::NameNotFound, Possible),
@@ -270,38 +274,39 @@ fn no_such_name(reading: &Reading) -> Vec<(Cause, Confidence)> {
     }
 }
 
-fn denied(reading: &Reading) -> Vec<(Cause, Confidence)> {
-    let layer = reading.dependency == Some(Dependency::S3);
-    let denial = reading.parts.denial.as_ref();
+fn denied(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
+    let is_s3 = message.dependency == Some(Dependency::S3);
+    let denial = message.fields.denial.as_ref();
     if let Some(policy) = denial.and_then(|denial| denial.policy) {
-        // "does not exist, … or you are not allowed": three causes in one sentence of AWS KMS.
-        let vague = policy == PolicyKind::KmsKey && reading.plain.dense.contains("ciphertextref");
+        // "does not exist, … or you are not allowed": AWS KMS names three causes in one sentence.
+        let is_ambiguous =
+            policy == PolicyKind::KmsKey && message.text.dense.contains("ciphertextref");
         return vec![(
             denying_cause(
                 policy,
                 denial,
-                layer || reading.step == Step::EnvironmentFile,
+                is_s3 || message.step == Step::EnvironmentFile,
             ),
-            if vague { Likely } else { Certain },
+            if is_ambiguous { Likely } else { Certain },
         )];
     }
-    let action = reading.action().unwrap_or_default();
-    if reading.step == Step::AssumeRole || action.starts_with("sts:") {
+    let action = message.fields.denied_action().unwrap_or_default();
+    if message.step == Step::AssumeRole || action.starts_with("sts:") {
         return vec![(Cause::RoleNotAssumable, Likely)];
     }
-    if layer && !action.starts_with("ecr:") {
+    if is_s3 && !action.starts_with("ecr:") {
         return vec![
             (Cause::S3EndpointPolicyDenies, Likely),
             (Cause::LayerUnavailable, Possible),
         ];
     }
-    // Amazon S3 says the same of what is not there to those who may not list.
-    if reading.step == Step::EnvironmentFile {
-        return forbidden(reading);
+    // Amazon S3 also denies access to a missing object if the caller may not list the bucket.
+    if message.step == Step::EnvironmentFile {
+        return forbidden(message);
     }
-    // The Docker daemon says both of what it may not pull: that it does not exist, or wants a
+    // The Docker daemon's message covers both: the repository does not exist, or it requires a
     // login.
-    if denial.is_none() && reading.has(Sign::MissingOrPrivate) {
+    if denial.is_none() && message.has(Sign::MissingOrPrivate) {
         return vec![
             (Cause::PermissionDenied, Likely),
             (Cause::RepositoryNotFound, Possible),
@@ -312,17 +317,18 @@ fn denied(reading: &Reading) -> Vec<(Cause, Confidence)> {
         Cause::IdentityPolicyMissingAction,
         Cause::EndpointPolicyDenies,
     ]));
-    if !action.ends_with(":getauthorizationtoken") && reading.step != Step::LogDriver {
+    if !action.ends_with(":getauthorizationtoken") && message.step != Step::LogDriver {
         causes.push((Cause::ResourcePolicyDenies, Possible));
     }
     causes
 }
 
-/// HTTP 403 without the service's words: containerd asks with HEAD, which has no body.
-fn forbidden(reading: &Reading) -> Vec<(Cause, Confidence)> {
-    match reading.step {
-        // ECR signs the layer's URL, so Amazon S3 asks no policy of the role: only the endpoint's.
-        Step::ImageLayer if reading.dependency == Some(Dependency::S3) => {
+/// Causes of an HTTP 403 without an error message: containerd sends HEAD, whose response has no
+/// body.
+fn forbidden(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
+    match message.step {
+        // ECR presigns the layer's URL, so no policy of the role applies: only the endpoint's.
+        Step::ImageLayer if message.dependency == Some(Dependency::S3) => {
             vec![
                 (Cause::S3EndpointPolicyDenies, Likely),
                 (Cause::LayerUnavailable, Possible),
@@ -330,7 +336,7 @@ fn forbidden(reading: &Reading) -> Vec<(Cause, Confidence)> {
         }
         Step::EnvironmentFile => vec![
             (Cause::PermissionDenied, Likely),
-            // Amazon S3 says 403 for what is not there to those who may not list.
+            // Amazon S3 returns 403 for a missing object if the caller may not list the bucket.
             (Cause::EnvironmentFileMissing, Possible),
             (Cause::S3EndpointPolicyDenies, Possible),
         ],
@@ -339,14 +345,14 @@ fn forbidden(reading: &Reading) -> Vec<(Cause, Confidence)> {
             (Cause::IdentityPolicyMissingAction, Possible),
             (Cause::ResourcePolicyDenies, Possible),
             (Cause::EndpointPolicyDenies, Possible),
-            // A digest that was overwritten has been answered with 403.
+            // Registries have returned 403 for a digest that was overwritten.
             (Cause::ImageNotFound, Possible),
         ],
     }
 }
 
-fn not_found(reading: &Reading) -> Vec<(Cause, Confidence)> {
-    match (reading.step, reading.dependency) {
+fn not_found(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
+    match (message.step, message.dependency) {
         (Step::Secrets, Some(Dependency::Ssm)) => vec![(Cause::ParameterNotFound, Likely)],
         (Step::Secrets, _) => vec![(Cause::SecretNotFound, Likely)],
         (Step::LogDriver, _) => vec![(Cause::LogGroupMissing, Likely)],
@@ -359,16 +365,16 @@ fn not_found(reading: &Reading) -> Vec<(Cause, Confidence)> {
     }
 }
 
-/// The reason is cut off, but one try was enough: the service answered, and no. Family and exit
-/// code stay `unknown`, for the text does not say what it said.
-fn refused_at_once(reading: &Reading) -> Vec<(Cause, Confidence)> {
-    let once = reading
-        .parts
-        .retries
+/// Causes of a message whose reason is cut off, after a single attempt: the service returned an
+/// error. Family and exit code stay `unknown`, because the message does not say which one.
+fn failed_at_first_attempt(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
+    let once = message
+        .fields
+        .attempts
         .as_ref()
-        .is_some_and(|retries| retries.value == 1);
-    match reading.step {
-        Step::Secrets if once && reading.dependency == Some(Dependency::Ssm) => possible(&[
+        .is_some_and(|attempts| attempts.value == 1);
+    match message.step {
+        Step::Secrets if once && message.dependency == Some(Dependency::Ssm) => possible(&[
             Cause::ParameterNotFound,
             Cause::PermissionDenied,
             Cause::KmsKeyDenies,
@@ -384,50 +390,44 @@ fn refused_at_once(reading: &Reading) -> Vec<(Cause, Confidence)> {
     }
 }
 
-/// Whom and what it concerns here.
-fn about(reading: &Reading) -> String {
-    let mut about: Vec<String> = reading.host.iter().cloned().collect();
-    if let Some(denial) = &reading.parts.denial {
-        about.extend(denial.action.clone());
-        about.extend(denial.resource.clone().filter(|resource| resource != "*"));
+/// Returns the host, the IAM action and the resource that a summary names.
+fn subject(message: &ParsedMessage) -> String {
+    let mut subject: Vec<String> = message.host.iter().cloned().collect();
+    if let Some(denial) = &message.fields.denial {
+        subject.extend(denial.action.clone());
+        subject.extend(denial.resource.clone().filter(|resource| resource != "*"));
     }
-    reading.shown(&about.join(" "))
+    message.redacted(&subject.join(" "))
 }
 
-fn summary(reading: &Reading, cause: Cause, about: &str) -> String {
-    let about = match &reading.mistyped {
-        Some(mistake) if cause == Cause::InvalidImageReference => mistake,
-        _ => about,
+fn summary(message: &ParsedMessage, cause: Cause, subject: &str) -> String {
+    let subject = match &message.ecr_host_error {
+        Some(error) if cause == Cause::InvalidImageReference => error,
+        _ => subject,
     };
     let bare = cause.summary().trim_end_matches('.');
-    if about.is_empty() {
+    if subject.is_empty() {
         cause.summary().to_owned()
     } else {
-        format!("{bare}: {about}")
+        format!("{bare}: {subject}")
     }
 }
 
-/// The fragments that findings rest on: what shows the failure, and the address.
-fn because(reading: &Reading) -> Vec<String> {
+/// Returns the fragments that the findings rest on: what shows the failure, and the address.
+fn fragments(message: &ParsedMessage) -> Vec<String> {
+    let ParsedMessage { text, fields, .. } = message;
+    let quotes = [
+        message.sign.and_then(|sign| message.phrase(sign)),
+        fields.dial.as_ref().map(|dial| dial.quote(text)),
+        fields.status.as_ref().map(|status| status.quote(text)),
+        fields
+            .attempts
+            .as_ref()
+            .map(|attempts| attempts.quote(text)),
+    ];
     let mut fragments: Vec<String> = Vec::new();
-    let phrase = reading.sign.and_then(|sign| reading.phrase(sign));
-    let dial = reading
-        .parts
-        .dial
-        .as_ref()
-        .map(|dial| dial.quote(&reading.plain));
-    let status = reading
-        .parts
-        .status
-        .as_ref()
-        .map(|status| status.quote(&reading.plain));
-    let retries = reading
-        .parts
-        .retries
-        .as_ref()
-        .map(|retries| retries.quote(&reading.plain));
-    for fragment in [phrase, dial, status, retries].into_iter().flatten() {
-        let fragment = reading.shown(fragment);
+    for quote in quotes.into_iter().flatten() {
+        let fragment = message.redacted(quote);
         if !fragments.contains(&fragment) {
             fragments.push(fragment);
         }

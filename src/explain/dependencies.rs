@@ -1,9 +1,10 @@
-//! What hosts and IAM actions are to a task that starts.
+//! Maps hosts and IAM actions to steps and dependencies of a task's start.
 
-use super::Step;
+use super::step::Step;
 use crate::observation::Dependency;
 
-/// The step in which ECS performs an action; `None` for actions that are no part of a task's start.
+/// Returns the step in which ECS performs an IAM action, in lower case; `None` for actions that are
+/// not part of a task's start.
 pub fn step_of_action(action: &str) -> Option<Step> {
     let (service, name) = action.split_once(':')?;
     match (service, name) {
@@ -11,22 +12,22 @@ pub fn step_of_action(action: &str) -> Option<Step> {
         ("secretsmanager" | "kms", _) => Some(Step::Secrets),
         ("ssm", name) if name.starts_with("getparameter") => Some(Step::Secrets),
         ("ecr", "getauthorizationtoken") => Some(Step::RegistryAuth),
-        ("ecr", name) if name != "getdownloadurlforlayer" => Some(Step::ImageManifest),
+        ("ecr", "getdownloadurlforlayer") => Some(Step::ImageLayer),
+        ("ecr", _) => Some(Step::ImageManifest),
         ("logs", _) => Some(Step::LogDriver),
-        // Amazon S3 is everybody's: the bucket says whether it is a layer's, and the wrapper
-        // whether a file's.
-        ("ecr", _) => Some(Step::ImageLayer),
         ("elasticfilesystem", _) => Some(Step::FileSystem),
+        // An S3 action may be of a layer or an environment file; the message's phrases decide.
         _ => None,
     }
 }
 
-/// The step that asks a host; any other host may be a registry's, and the text has to say so.
+/// Returns the step that contacts a host. Any unknown host may be a registry, so the message must
+/// name the step.
 pub fn step_of_host(host: &str) -> Option<Step> {
     Some(match dependency_of_host(host)? {
         Dependency::EcrApi => Step::RegistryAuth,
         Dependency::EcrDkr => Step::ImageManifest,
-        Dependency::Registry if is_registry(host) => Step::ImageManifest,
+        Dependency::Registry if is_public_registry(host) => Step::ImageManifest,
         Dependency::S3 => Step::ImageLayer,
         Dependency::Logs => Step::LogDriver,
         Dependency::SecretsManager | Dependency::Ssm => Step::Secrets,
@@ -35,34 +36,34 @@ pub fn step_of_host(host: &str) -> Option<Step> {
     })
 }
 
-/// What a host is to a task that starts: by its labels, so that regions, partitions and masks do
-/// not matter.
+/// Returns the dependency that a host belongs to; `None` for AWS services that are not a launch
+/// dependency. Compares labels only, so that Regions, partitions and masked accounts do not matter.
 pub fn dependency_of_host(host: &str) -> Option<Dependency> {
     let labels: Vec<&str> = host.split('.').collect();
     let has = |label: &str| labels.contains(&label);
-    let begins = |names: &[&str]| names.contains(&labels[0]);
+    let first_is = |names: &[&str]| names.contains(&labels[0]);
     if labels
         .iter()
         .any(|label| ["dkr", "dkr-ecr", "dkr-ecr-fips"].contains(label))
     {
         Some(Dependency::EcrDkr)
-    } else if has("ecr") && begins(&["api"])
-        || begins(&["ecr", "ecr-fips"]) && labels.len() > 2 && !host.contains("public")
+    } else if has("ecr") && first_is(&["api"])
+        || first_is(&["ecr", "ecr-fips"]) && labels.len() > 2 && !host.contains("public")
     {
         Some(Dependency::EcrApi)
     } else if labels.iter().any(|label| label.starts_with("s3")) {
         Some(Dependency::S3)
-    } else if begins(&["logs", "logs-fips"]) {
+    } else if first_is(&["logs", "logs-fips"]) {
         Some(Dependency::Logs)
-    } else if begins(&["secretsmanager", "secretsmanager-fips"]) {
+    } else if first_is(&["secretsmanager", "secretsmanager-fips"]) {
         Some(Dependency::SecretsManager)
-    } else if begins(&["ssm", "ssm-fips"]) {
+    } else if first_is(&["ssm", "ssm-fips"]) {
         Some(Dependency::Ssm)
     } else if has("efs") {
         Some(Dependency::Efs)
     } else if ["kms", "sts", "ecs", "ec2"]
         .iter()
-        .any(|service| begins(&[service]))
+        .any(|service| first_is(&[service]))
     {
         None
     } else {
@@ -70,8 +71,8 @@ pub fn dependency_of_host(host: &str) -> Option<Dependency> {
     }
 }
 
-/// Registries that many pull from.
-const REGISTRIES: [&str; 9] = [
+/// Widely used public registries.
+const PUBLIC_REGISTRIES: [&str; 9] = [
     "docker.io",
     "public.ecr.aws",
     "ghcr.io",
@@ -83,6 +84,8 @@ const REGISTRIES: [&str; 9] = [
     "registry.gitlab.com",
 ];
 
-fn is_registry(host: &str) -> bool {
-    REGISTRIES.iter().any(|registry| host.ends_with(registry))
+fn is_public_registry(host: &str) -> bool {
+    PUBLIC_REGISTRIES
+        .iter()
+        .any(|registry| host.ends_with(registry))
 }

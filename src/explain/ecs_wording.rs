@@ -1,33 +1,38 @@
-//! The reverse direction: what ECS itself would have said of what a report has seen, and after how
-//! long.
+//! The reverse direction: the stopped reason that ECS would have given for the failures of a
+//! report, and after how long.
 
-use super::Step;
+use super::step::Step;
+use crate::aws::denial::policy_name;
 use crate::cause::Cause;
 use crate::diagnose::Finding;
-use crate::observation::{Denial, Dependency, Failure, Observation, Phase, PolicyKind};
+use crate::observation::{Denial, Dependency, Failure, Observation, Phase};
+use crate::redact::{redact, shorten};
 
-/// How a start would have ended.
+/// Longest stopped reason that AWS returns, in characters (docs/facts/ecs-start.md#1).
+const MAX_REASON_CHARS: usize = 1_024;
+
+/// How a task's start would have failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prediction {
-    /// What the report found of the fault that ECS meets first, ranked.
+    /// Causes of the failure that ECS meets first, ranked.
     pub causes: Vec<Cause>,
-    /// How long the task would have been pending.
+    /// How long the task would have been PENDING.
     pub after: &'static str,
-    /// The reason that it would have been stopped with, as far as pullprobe knows ECS's words.
+    /// The task's stopped reason, as far as ECS's wording is known.
     pub text: String,
 }
 
-/// Silence is retried: 4 min 49 s were measured, and three to five minutes reported (facts:
-/// ecs-start, section 1).
-const AFTER_SILENCE: &str = "about 5 minutes";
+/// A request without a response is retried: 4 min 49 s were measured, and 3 to 5 minutes reported
+/// (docs/facts/ecs-start.md#1).
+const AFTER_RETRIES: &str = "about 5 minutes";
 
-/// What a service refuses is asked once.
-const AFTER_ANSWER: &str = "less than a minute";
+/// An error that a service returns is not retried.
+const AFTER_RESPONSE: &str = "less than a minute";
 
-/// The fault that ECS meets first, in its words. `None` where the task would start, or where what
-/// fails is the probe's own (its metadata, its task role) and ECS would not have met it.
+/// Returns the failure that ECS meets first, in ECS's wording. `None` if the task would start, or
+/// if only the probe's own dependencies fail (its metadata, its task role).
 pub fn predict(findings: &[Finding], observations: &[Observation]) -> Option<Prediction> {
-    let about = |seen: &Observation| {
+    let causes = |seen: &Observation| {
         let blocking = findings
             .iter()
             .filter(|finding| finding.blocking && finding.because.contains(&seen.id));
@@ -35,12 +40,12 @@ pub fn predict(findings: &[Finding], observations: &[Observation]) -> Option<Pre
     };
     let failed = observations
         .iter()
-        .filter(|seen| seen.failure().is_some() && !about(seen).is_empty());
+        .filter(|seen| seen.failure().is_some() && !causes(seen).is_empty());
     let first = failed
-        .filter(|seen| step(seen.dependency).is_some())
-        .min_by_key(|seen| (step(seen.dependency), seen.phase))?;
+        .filter(|seen| step_of_dependency(seen.dependency).is_some())
+        .min_by_key(|seen| (step_of_dependency(seen.dependency), seen.phase))?;
     let failure = first.failure()?;
-    if about(first).contains(&Cause::RoleNotAssumable) {
+    if causes(first).contains(&Cause::RoleNotAssumable) {
         let role = denial(first)
             .and_then(|denial| denial.resource.as_deref())
             .unwrap_or("of this task definition");
@@ -49,26 +54,28 @@ pub fn predict(findings: &[Finding], observations: &[Observation]) -> Option<Pre
              passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role."
         );
         return Some(Prediction {
-            causes: about(first),
-            after: AFTER_ANSWER,
+            causes: causes(first),
+            after: AFTER_RESPONSE,
             text,
         });
     }
-    let (after, said) = match transport(first, failure) {
-        Some(transport) => (AFTER_SILENCE, in_silence(first, &transport)),
-        None => (AFTER_ANSWER, in_answer(first, &answer(first, failure)?)),
+    let (after, reason) = match go_error(first, failure) {
+        Some(error) => (AFTER_RETRIES, reason_without_response(first, &error)),
+        None => (
+            AFTER_RESPONSE,
+            reason_with_response(first, &service_error(first, failure)?),
+        ),
     };
-    // AWS stops at 1,024 characters (facts: ecs-start, section 1).
-    let text = crate::redact::shorten(&crate::redact::redact(&said), 1_024).to_owned();
+    let text = shorten(&redact(&reason), MAX_REASON_CHARS).to_owned();
     Some(Prediction {
-        causes: about(first),
+        causes: causes(first),
         after,
         text,
     })
 }
 
-/// The step in which ECS meets a role.
-fn step(dependency: Dependency) -> Option<Step> {
+/// Returns the step in which ECS contacts a dependency.
+fn step_of_dependency(dependency: Dependency) -> Option<Step> {
     match dependency {
         Dependency::SecretsManager | Dependency::Ssm => Some(Step::Secrets),
         Dependency::EcrApi => Some(Step::RegistryAuth),
@@ -77,13 +84,13 @@ fn step(dependency: Dependency) -> Option<Step> {
         Dependency::S3 => Some(Step::ImageLayer),
         Dependency::EnvironmentFile => Some(Step::EnvironmentFile),
         Dependency::Efs => Some(Step::FileSystem),
-        // The task starts without it, the words are not known, or it is the probe's own.
+        // The task starts without it, ECS's wording is not known, or only the probe contacts it.
         _ => None,
     }
 }
 
-/// The words of Go for what is below the answer; `None` for an answer.
-fn transport(seen: &Observation, failure: Failure) -> Option<String> {
+/// Returns Go's error for a failure of DNS, connection or TLS; `None` if there was a response.
+fn go_error(seen: &Observation, failure: Failure) -> Option<String> {
     let host = seen.host.trim_end_matches('.');
     let resolver = seen
         .lookups
@@ -112,7 +119,7 @@ fn transport(seen: &Observation, failure: Failure) -> Option<String> {
         (_, Failure::TimedOut | Failure::Stalled | Failure::TooSlow) => {
             Some("net/http: timeout awaiting response headers".into())
         }
-        // What takes a first connection and no second: of an SDK's one it would have taken that.
+        // In other phases only the probe's second connection was refused; an SDK opens one.
         (Phase::Connect | Phase::Handshake, Failure::Refused) => {
             Some(format!("dial tcp{peer}: connect: connection refused"))
         }
@@ -140,28 +147,31 @@ fn transport(seen: &Observation, failure: Failure) -> Option<String> {
     }
 }
 
-/// What a service or registry says, as the SDK or containerd prints it; `None` for what ECS would
-/// not have minded.
-fn answer(seen: &Observation, failure: Failure) -> Option<String> {
-    let said = seen.answer.as_ref();
-    let message = said
+/// Returns the error of a service or registry, as the SDK or containerd prints it; `None` for what
+/// does not fail a task's start.
+fn service_error(seen: &Observation, failure: Failure) -> Option<String> {
+    let response = seen.answer.as_ref();
+    // A failure without an error body has neither message nor code; the texts below stand in.
+    let message = response
         .map(|answer| answer.message.as_str())
         .unwrap_or_default();
-    let code = said.map(|answer| answer.code.as_str()).unwrap_or_default();
+    let code = response
+        .map(|answer| answer.code.as_str())
+        .unwrap_or_default();
     let subject = seen.subject.as_deref().unwrap_or_default();
     let pull = matches!(
         seen.dependency,
         Dependency::EcrDkr | Dependency::Registry | Dependency::S3
     );
-    let written = denial(seen).and_then(sentence).unwrap_or_default();
+    let composed = denial(seen).and_then(sentence).unwrap_or_default();
     let message = if message.is_empty() {
-        &written
+        &composed
     } else {
         message
     };
     let status = |status: &str| {
-        // containerd asks for a manifest with HEAD, which loses the reason; a layer's URL is
-        // printed as the image.
+        // containerd requests a manifest with HEAD, which loses the reason. Fargate redacts a
+        // layer's URL.
         let url = match seen.dependency {
             Dependency::S3 => "REDACTED".to_owned(),
             _ if is_layer(seen) => format!("https://{}/v2/{subject}/blobs/sha256:", seen.host),
@@ -169,28 +179,23 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
         };
         Some(format!("unexpected status code {url}: {status}"))
     };
-    let api = |code: &str, otherwise: &str| {
-        let message = if message.is_empty() {
-            otherwise
-        } else {
-            message
-        };
+    let api = |code: &str, default: &str| {
+        let message = if message.is_empty() { default } else { message };
         Some(format!(
             "https response error StatusCode: 400, RequestID: 00000000-0000-0000-0000-000000000000, api error {code}: {message}"
         ))
     };
-    // The SDK wants JSON, and an error's code in it (aws-sdk-go-v2, deserializers).
-    let strange = "https response error StatusCode: 200, RequestID: , deserialization failed, failed to decode response \
+    // The SDK expects JSON with an error code (aws-sdk-go-v2, deserializers).
+    let not_json = "https response error StatusCode: 200, RequestID: , deserialization failed, failed to decode response \
                    body, invalid character '<' looking for beginning of value";
     if !pull
         && code.is_empty()
-        && said.is_some_and(|said| !said.message.is_empty() && said.denial.is_none())
+        && response.is_some_and(|answer| !answer.message.is_empty() && answer.denial.is_none())
     {
-        return Some(strange.replace("200", "404"));
+        return Some(not_json.replace("200", "404"));
     }
     match failure {
-        // Amazon S3 says 403 to a signature that it does not take or that is too old, as to all
-        // else.
+        // Amazon S3 also returns 403 for a wrong or expired signature.
         Failure::Denied if pull => status("403 Forbidden"),
         Failure::InvalidSignature | Failure::ClockSkewed | Failure::ExpiredToken if seen.dependency == Dependency::S3 => {
             status("403 Forbidden")
@@ -201,8 +206,8 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
             api("UnrecognizedClientException", "The security token included in the request is invalid.")
         }
         Failure::InvalidSignature => api("InvalidSignatureException", "The signature does not match."),
-        Failure::ClockSkewed => api("InvalidSignatureException", "Signature expired").map(|said| {
-            if said.to_lowercase().contains("signature expired") { said } else { format!("{said} (Signature expired)") }
+        Failure::ClockSkewed => api("InvalidSignatureException", "Signature expired").map(|error| {
+            if error.to_lowercase().contains("signature expired") { error } else { format!("{error} (Signature expired)") }
         }),
         Failure::ExpiredToken => api("ExpiredTokenException", "The security token included in the request is expired"),
         Failure::Throttled if pull && seen.dependency == Dependency::Registry => {
@@ -231,13 +236,13 @@ fn answer(seen: &Observation, failure: Failure) -> Option<String> {
         Failure::WrongPlatform => Some("image Manifest does not contain descriptor matching platform".into()),
         Failure::WrongDigest if seen.dependency == Dependency::S3 => Some("filesystem layer verification failed".into()),
         Failure::ServiceFailure => Some("503 Service Unavailable".into()),
-        // containerd parses a manifest as the SDK does.
-        Failure::UnexpectedAnswer => Some(strange.into()),
+        // containerd parses a manifest as the SDK parses a response.
+        Failure::UnexpectedAnswer => Some(not_json.into()),
         _ => None,
     }
 }
 
-/// Of a layer's bytes, and not of the manifest.
+/// Whether the observation is about a layer's content, not the manifest.
 fn is_layer(seen: &Observation) -> bool {
     seen.dependency != Dependency::EnvironmentFile
         && (seen.dependency == Dependency::S3 || matches!(seen.phase, Phase::Blob | Phase::Fetch))
@@ -247,49 +252,34 @@ fn denial(seen: &Observation) -> Option<&Denial> {
     seen.answer.as_ref()?.denial.as_ref()
 }
 
-/// The refusal as AWS words it (facts: denials, section 1), where the service's own words were not
-/// kept.
+/// Composes the authorization error as AWS words it (docs/facts/denials.md#1), for a report that
+/// did not keep the service's message.
 fn sentence(denial: &Denial) -> Option<String> {
     let action = denial.action.as_deref()?;
-    let who = denial
+    let principal = denial
         .principal
         .as_deref()
         .unwrap_or("arn:aws:sts::…:assumed-role/…");
-    let what = denial.resource.as_deref().unwrap_or("*");
-    let kind = match denial.policy {
-        None | Some(PolicyKind::KmsKey) => {
-            return Some(format!(
-                "User: {who} is not authorized to perform: {action} on resource: {what}"
-            ));
-        }
-        Some(PolicyKind::Identity) => "identity-based policy",
-        Some(PolicyKind::Resource) => "resource-based policy",
-        Some(PolicyKind::VpcEndpoint) => "VPC endpoint policy",
-        Some(PolicyKind::PermissionsBoundary) => "permissions boundary",
-        Some(PolicyKind::Session) => "session policy",
-        Some(PolicyKind::ServiceControl) => "service control policy",
-        Some(PolicyKind::ResourceControl) => "resource control policy",
-        Some(PolicyKind::RoleTrust) => "role trust policy",
-    };
-    let reason = if denial.explicit {
-        format!("with an explicit deny in a {kind}")
-    } else {
-        format!("because no {kind} allows the {action} action")
+    let resource = denial.resource.as_deref().unwrap_or("*");
+    let reason = match denial.policy.and_then(policy_name) {
+        None => String::new(),
+        Some(policy) if denial.explicit => format!(" with an explicit deny in a {policy}"),
+        Some(policy) => format!(" because no {policy} allows the {action} action"),
     };
     Some(format!(
-        "User: {who} is not authorized to perform: {action} on resource: {what} {reason}"
+        "User: {principal} is not authorized to perform: {action} on resource: {resource}{reason}"
     ))
 }
 
 const UNABLE: &str = "ResourceInitializationError: unable to pull secrets or registry auth:";
 
-/// Fargate's wrappers since 2024 around what has no answer.
-fn in_silence(seen: &Observation, transport: &str) -> String {
+/// Returns the stopped reason for a request without a response, in Fargate's wording since 2024.
+fn reason_without_response(seen: &Observation, error: &str) -> String {
     let subject = seen.subject.as_deref().unwrap_or_default();
     let host = &seen.host;
     let check = "Check your task network configuration.";
     let sent = format!(
-        "https response error StatusCode: 0, RequestID: , request send failed, Post \"https://{host}/\": {transport}"
+        "https response error StatusCode: 0, RequestID: , request send failed, Post \"https://{host}/\": {error}"
     );
     match seen.dependency {
         Dependency::SecretsManager => format!(
@@ -307,8 +297,8 @@ fn in_silence(seen: &Observation, transport: &str) -> String {
              and Amazon ECR. {check} operation error ECR: GetAuthorizationToken, exceeded maximum number of attempts, \
              3, {sent}"
         ),
-        // A helper process opens the stream, and what hangs is killed without a word of why.
-        Dependency::Logs if transport.ends_with("i/o timeout") && seen.phase == Phase::Connect => {
+        // A helper process creates the log stream. If it hangs, it is killed and gives no reason.
+        Dependency::Logs if error.ends_with("i/o timeout") && seen.phase == Phase::Connect => {
             "ResourceInitializationError: failed to validate logger args: The task cannot find the Amazon CloudWatch log \
              group defined in the task definition. There is a connection issue between the task and Amazon CloudWatch. \
              Check your network configuration. : signal: killed"
@@ -320,11 +310,11 @@ fn in_silence(seen: &Observation, transport: &str) -> String {
         ),
         _ if is_layer(seen) => format!(
             "CannotPullContainerError: ref pull has been retried 5 time(s): failed to copy: httpReadSeeker: failed open: \
-             failed to do request: Get {subject}: {transport}"
+             failed to do request: Get {subject}: {error}"
         ),
         Dependency::EnvironmentFile => format!(
             "ResourceInitializationError: failed to download env files: file download command: non empty error stream: \
-             RequestError: send request failed caused by: {transport}"
+             RequestError: send request failed caused by: {error}"
         ),
         Dependency::Efs => format!(
             "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: stderr: {}",
@@ -336,45 +326,45 @@ fn in_silence(seen: &Observation, transport: &str) -> String {
         ),
         _ => format!(
             "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to resolve ref {subject}: \
-             failed to do request: Head \"https://{host}/v2/\": {transport}"
+             failed to do request: Head \"https://{host}/v2/\": {error}"
         ),
     }
 }
 
-/// The older wrappers, which refusals kept.
-fn in_answer(seen: &Observation, said: &str) -> String {
+/// Returns the stopped reason for an error that a service returned; these kept the older wording.
+fn reason_with_response(seen: &Observation, error: &str) -> String {
     let old = format!("{UNABLE} execution resource retrieval failed: unable to retrieve");
     let subject = seen.subject.as_deref().unwrap_or_default();
     match seen.dependency {
         Dependency::SecretsManager => format!(
             "{old} secret from asm: service call has been retried 1 time(s): failed to fetch secret {subject} from \
-             secrets manager: operation error Secrets Manager: GetSecretValue, {said}"
+             secrets manager: operation error Secrets Manager: GetSecretValue, {error}"
         ),
         Dependency::Ssm => {
-            format!("{old} secrets from ssm: service call has been retried 1 time(s): {said}")
+            format!("{old} secrets from ssm: service call has been retried 1 time(s): {error}")
         }
         Dependency::EcrApi => format!(
             "{old} ecr registry auth: service call has been retried 1 time(s): operation error ECR: \
-             GetAuthorizationToken, {said}"
+             GetAuthorizationToken, {error}"
         ),
         Dependency::Logs => format!(
             "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: failed \
-             to create Cloudwatch log stream: operation error CloudWatch Logs: CreateLogStream, {said}"
+             to create Cloudwatch log stream: operation error CloudWatch Logs: CreateLogStream, {error}"
         ),
         _ if is_layer(seen) => format!(
             "CannotPullContainerError: ref pull has been retried 1 time(s): failed to copy: httpReadSeeker: failed open: \
-             {said}"
+             {error}"
         ),
         Dependency::EnvironmentFile => {
-            format!("ResourceInitializationError: failed to download env files: {said}")
+            format!("ResourceInitializationError: failed to download env files: {error}")
         }
         Dependency::Efs => format!(
             "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: stderr: \
-             b'mount.nfs4: access denied by server while mounting 127.0.0.1:/': {said}"
+             b'mount.nfs4: access denied by server while mounting 127.0.0.1:/': {error}"
         ),
         _ => format!(
             "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {subject}: \
-             {said}"
+             {error}"
         ),
     }
 }

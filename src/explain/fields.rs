@@ -1,12 +1,13 @@
-//! The named parts of a failure's text: who was asked, at which address, how often, what came back.
+//! The fields of a failure message: host, address, number of attempts, response.
 //!
 //! ```text
-//! (service web) was unable to place a task. Reason: ResourceInitializationError: unable to pull secrets or registry
-//!  └ service event                                 auth: … unable to retrieve ecr registry auth:
-//! service call has been retried 3 time(s): operation error ECR: GetAuthorizationToken, https response error
-//!  └ retries                                └ operation
-//! StatusCode: 0, RequestID: , dial tcp 203.0.113.9:443: i/o timeout
-//!  └ status    └ request id   └ dial
+//! (service web) was unable to place a task. Reason: ResourceInitializationError: unable to pull
+//!  └ service
+//! secrets or registry auth: … unable to retrieve ecr registry auth: service call has been retried
+//! 3 time(s): operation error ECR: GetAuthorizationToken, https response error StatusCode: 0,
+//! └ attempts                                                                  └ status
+//! RequestID: , dial tcp 203.0.113.9:443: i/o timeout
+//! └ request_id └ dial
 //! ```
 
 use std::net::IpAddr;
@@ -17,118 +18,144 @@ use winnow::combinator::{alt, delimited, fail, peek, preceded, terminated};
 use winnow::error::EmptyError as Fail;
 use winnow::token::{any, one_of, take_until, take_while};
 
-use super::normalize::Plain;
+use super::normalize::NormalizedText;
 use crate::aws::denial;
 use crate::observation::Denial;
 
-/// Longest host name (RFC 1035 section 2.3.4), with some room for a mask in it.
-const LONGEST_HOST: usize = 300;
+/// Longest host name in bytes (RFC 1035 section 2.3.4), with room for a masked account.
+const MAX_HOST_LEN: usize = 300;
 
-/// A part, with the place in [`Plain::dense`] that it was read from.
+/// A value, with the range of [`NormalizedText::dense`] that it was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part<T> {
-    /// What it says.
+pub struct Field<T> {
+    /// The parsed value.
     pub value: T,
-    /// First byte.
+    /// Offset of the first byte.
     pub from: usize,
-    /// One past the last byte.
+    /// Offset after the last byte.
     pub to: usize,
 }
 
-impl<T> Part<T> {
-    /// The fragment in the text.
-    pub fn quote<'a>(&self, plain: &'a Plain) -> &'a str {
-        plain.quote(self.from, self.to)
+impl<T> Field<T> {
+    /// Returns the fragment of the text.
+    pub fn quote<'a>(&self, text: &'a NormalizedText) -> &'a str {
+        text.quote(self.from, self.to)
     }
 }
 
-/// A name that was looked up.
+/// A DNS lookup that Go reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lookup {
+pub struct DnsLookup {
     /// The name.
     pub host: String,
-    /// The resolver that was asked, where the text says.
+    /// Address of the resolver, if the text has it.
     pub resolver: Option<IpAddr>,
 }
 
-/// What a text is made of. A part that it does not have is `None`.
+/// The fields of a text; `None` for those that it does not have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Parts {
+pub struct Fields {
     /// `(service NAME)`.
     pub service: Option<String>,
-    /// `has been retried N time(s)`.
-    pub retries: Option<Part<u32>>,
-    /// `StatusCode: N`, `status code: N`; 0 where no answer came.
-    pub status: Option<Part<u16>>,
-    /// `RequestID: …`: only a service gives one.
-    pub request_id: Option<Part<String>>,
-    /// `dial tcp ADDRESS:PORT`, or the other end of a connection that broke.
-    pub dial: Option<Part<IpAddr>>,
+    /// `has been retried N time(s)`: the number of attempts.
+    pub attempts: Option<Field<u32>>,
+    /// `StatusCode: N`, `status code: N`; 0 if there was no HTTP response.
+    pub status: Option<Field<u16>>,
+    /// `RequestID: …`, which only a service's response has.
+    pub request_id: Option<Field<String>>,
+    /// `dial tcp ADDRESS:PORT`, or the remote address of a broken connection.
+    pub dial: Option<Field<IpAddr>>,
     /// `lookup HOST on RESOLVER`.
-    pub lookup: Option<Part<Lookup>>,
-    /// The host of a URL that was asked, or of the image.
-    pub host: Option<Part<String>>,
-    /// An image reference.
+    pub lookup: Option<Field<DnsLookup>>,
+    /// Host of the lookup, of the requested URL, or of the image.
+    pub host: Option<Field<String>>,
+    /// Image reference.
     pub image: Option<String>,
-    /// An ARN of a secret, a parameter, a role: whatever the text names first besides the caller.
+    /// ARNs of secrets, parameters, roles and so on, in the order of the text. Any of them may be
+    /// cut or masked.
     pub arns: Vec<String>,
-    /// The refusal, taken apart.
+    /// The parsed authorization error.
     pub denial: Option<Denial>,
 }
 
-/// Take a text apart.
-pub fn parse(plain: &Plain) -> Parts {
-    let dense = plain.dense.as_str();
-    let words = Words::of(&plain.text);
+impl Fields {
+    /// Whether the text contains a service's own response. DNS, connection and TLS then worked.
+    pub fn is_service_response(&self) -> bool {
+        let status = self.status.as_ref().map(|status| status.value);
+        status.is_some_and(|status| status >= 100)
+            || (self.request_id.is_some() && status != Some(0))
+    }
+
+    /// Returns `service:Action` of the authorization error, in lower case.
+    pub fn denied_action(&self) -> Option<String> {
+        let action = self.denial.as_ref()?.action.as_ref()?;
+        Some(action.to_ascii_lowercase())
+    }
+
+    /// Returns the first ARN of a service. Not parsed as [`crate::arn::Arn`]: a message may be cut
+    /// within it.
+    pub fn arn_of(&self, service: &str) -> Option<&str> {
+        self.arns
+            .iter()
+            .map(String::as_str)
+            .find(|arn| arn.split(':').nth(2) == Some(service))
+    }
+}
+
+/// Reads the fields of a text.
+pub fn parse(text: &NormalizedText) -> Fields {
+    let dense = text.dense.as_str();
+    let names = Names::find(&text.text);
     let lookup = first(dense, "lookup", lookup);
     let host = match &lookup {
-        Some(lookup) => Some(Part {
+        Some(lookup) => Some(Field {
             value: lookup.value.host.clone(),
             from: lookup.from,
             to: lookup.to,
         }),
-        None => url(dense).or_else(|| image_host(dense, words.image.as_deref()?)),
+        None => url(dense).or_else(|| image_host(dense, names.image.as_deref()?)),
     };
     let dial = first(dense, "dialtcp", address);
-    let other_end = || {
+    let remote_address = || {
         ["readtcp", "writetcp"]
             .iter()
-            .find_map(|call| first(dense, call, other_end))
+            .find_map(|call| first(dense, call, remote_address))
     };
-    Parts {
+    Fields {
         service: first(dense, "(service", service)
-            .map(|name| plain.quote(name.to - name.value, name.to).to_owned()),
-        retries: first(dense, "beenretried", dec_uint),
+            .map(|name| text.quote(name.to - name.value, name.to).to_owned()),
+        attempts: first(dense, "beenretried", dec_uint),
         status: first(
             dense,
             "statuscode:",
-            whole(dec_uint).verify(|n| *n == 0 || (100..600).contains(n)),
+            uncut(dec_uint).verify(|n| *n == 0 || (100..600).contains(n)),
         ),
         request_id: first(dense, "requestid:", request_id),
-        dial: dial.or_else(other_end),
+        dial: dial.or_else(remote_address),
         lookup,
         host,
-        image: words.image,
-        arns: words.arns,
-        // The denial parser reads the whole text several times, and most texts are none.
+        image: names.image,
+        arns: names.arns,
+        // The denial parser reads the whole text several times, and most texts have no denial.
         denial: ["authorizedtoperform", "kms", "ciphertextref"]
             .iter()
-            .any(|sign| dense.contains(sign))
-            .then(|| denial::parse(&plain.text))
+            .any(|marker| dense.contains(marker))
+            .then(|| denial::parse(&text.text))
             .flatten(),
     }
 }
 
-/// The first place where `part` follows its phrase; from the phrase to the part's end.
+/// Returns the first value that `parser` reads directly after `phrase`. The field's range includes
+/// the phrase.
 fn first<'a, T>(
     dense: &'a str,
     phrase: &str,
-    mut part: impl Parser<&'a str, T, Fail>,
-) -> Option<Part<T>> {
+    mut parser: impl Parser<&'a str, T, Fail>,
+) -> Option<Field<T>> {
     dense.match_indices(phrase).find_map(|(from, phrase)| {
         let mut rest = dense.get(from + phrase.len()..)?;
-        let value = part.parse_next(&mut rest).ok()?;
-        Some(Part {
+        let value = parser.parse_next(&mut rest).ok()?;
+        Some(Field {
             value,
             from,
             to: dense.len() - rest.len(),
@@ -136,12 +163,12 @@ fn first<'a, T>(
     })
 }
 
-/// What the text does not end in: that may have been cut.
-fn whole<'a, T>(part: impl Parser<&'a str, T, Fail>) -> impl Parser<&'a str, T, Fail> {
-    terminated(part, peek(any))
+/// Rejects a value at the end of the text, where it may have been cut.
+fn uncut<'a, T>(parser: impl Parser<&'a str, T, Fail>) -> impl Parser<&'a str, T, Fail> {
+    terminated(parser, peek(any))
 }
 
-/// `NAME)` or `NAME, taskSet …)`: the bytes of the name.
+/// Reads `NAME)` or `NAME, taskSet …)` and returns the length of the name in bytes.
 fn service(input: &mut &str) -> Result<usize, Fail> {
     let name = take_while(1.., |c: char| c.is_ascii_alphanumeric() || "-_".contains(c));
     terminated(name, peek(one_of([')', ','])))
@@ -155,28 +182,28 @@ fn request_id(input: &mut &str) -> Result<String, Fail> {
         .parse_next(input)
 }
 
-/// `10.0.3.4` or, as Go writes it before a port, `[2600:1fa0::1]`.
+/// Reads `10.0.3.4` or, as Go writes it before a port, `[2600:1fa0::1]`.
 fn address(input: &mut &str) -> Result<IpAddr, Fail> {
     let v6 = delimited('[', take_until(1.., ']'), ']');
     let v4 = take_while(1.., |c: char| c.is_ascii_digit() || c == '.');
-    whole(alt((v6, v4))).parse_to().parse_next(input)
+    uncut(alt((v6, v4))).parse_to().parse_next(input)
 }
 
-/// `10.0.1.5:44322->52.217.110.42`: of a connection that stood.
-fn other_end(input: &mut &str) -> Result<IpAddr, Fail> {
+/// Reads the second address of `10.0.1.5:44322->52.217.110.42`, an established connection.
+fn remote_address(input: &mut &str) -> Result<IpAddr, Fail> {
     preceded((address, ':', digit1, "->"), address).parse_next(input)
 }
 
-/// `HOST on RESOLVER:53:`. Without blanks the resolver's address hangs on the name:
+/// Reads `HOST on RESOLVER:53:`. Without spaces the resolver's address follows the name directly:
 /// `….comon10.0.0.2:53:`.
-fn lookup(input: &mut &str) -> Result<Lookup, Fail> {
-    let name = terminated(take_while(1.., is_of_host), peek(':')).parse_next(input)?;
+fn lookup(input: &mut &str) -> Result<DnsLookup, Fail> {
+    let name = terminated(take_while(1.., is_host_char), peek(':')).parse_next(input)?;
     let on = name
         .rmatch_indices("on")
         .find_map(|(cut, on)| Some((&name[..cut], name[cut + on.len()..].parse().ok()?)));
     let (host, resolver) = on.map_or((name, None), |(host, resolver)| (host, Some(resolver)));
     if host.contains('.') {
-        Ok(Lookup {
+        Ok(DnsLookup {
             host: host.to_owned(),
             resolver,
         })
@@ -185,13 +212,13 @@ fn lookup(input: &mut &str) -> Result<Lookup, Fail> {
     }
 }
 
-/// Of a host's name, with what accounts are masked with.
-fn is_of_host(c: char) -> bool {
+/// Whether the character occurs in host names, or where an account ID in one was masked.
+fn is_host_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._*<>{}…".contains(c)
 }
 
-/// Hosts of URLs that are advice and not what was asked.
-const ADVICE: [&str; 10] = [
+/// Hosts of URLs that are documentation or support links, not the host of the request.
+const LINK_HOSTS: [&str; 10] = [
     "docs.aws.",
     "console.aws.",
     "aws.amazon.com",
@@ -204,9 +231,10 @@ const ADVICE: [&str; 10] = [
     "support.",
 ];
 
-fn url(dense: &str) -> Option<Part<String>> {
-    let host = whole(take_while(1..=LONGEST_HOST, is_of_host)).verify(|host: &str| {
-        host.contains('.') && !ADVICE.iter().any(|site| host.starts_with(site))
+/// Reads the first URL of a request, from its scheme to the end of its host.
+fn url(dense: &str) -> Option<Field<String>> {
+    let host = uncut(take_while(1..=MAX_HOST_LEN, is_host_char)).verify(|host: &str| {
+        host.contains('.') && !LINK_HOSTS.iter().any(|site| host.starts_with(site))
     });
     let mut url = first(dense, "://", host.map(str::to_owned))?;
     let scheme = ["https", "http"]
@@ -216,19 +244,19 @@ fn url(dense: &str) -> Option<Part<String>> {
     Some(url)
 }
 
-fn image_host(dense: &str, image: &str) -> Option<Part<String>> {
+fn image_host(dense: &str, image: &str) -> Option<Field<String>> {
     let (host, _) = image.split_once('/')?;
     let host = host.to_ascii_lowercase();
     let from = dense.find(&host)?;
-    Some(Part {
+    Some(Field {
         from,
         to: from + host.len(),
         value: host,
     })
 }
 
-/// What makes a word an image: a registry host that needs no scheme.
-const REGISTRIES: [&str; 9] = [
+/// Registry hosts that identify a word as an image reference.
+const REGISTRY_MARKERS: [&str; 9] = [
     ".dkr.ecr.",
     ".dkr.ecr-fips.",
     ".dkr-ecr.",
@@ -240,30 +268,35 @@ const REGISTRIES: [&str; 9] = [
     ".azurecr.io/",
 ];
 
-/// The words of a text that name something.
+/// ARNs that are kept. A message of ECS names at most three: principal, resource and policy.
+const MAX_ARNS: usize = 8;
+
+/// Image reference and ARNs among the words of a text.
 #[derive(Debug, Default)]
-struct Words {
+struct Names {
     image: Option<String>,
     arns: Vec<String>,
 }
 
-impl Words {
-    fn of(text: &str) -> Self {
-        let mut words = Self::default();
+impl Names {
+    fn find(text: &str) -> Self {
+        let mut names = Self::default();
         for word in text.split_ascii_whitespace() {
             let bare = word.trim_matches(['"', '\'', '`', '(', ')', '[', ']', '<', '>', ',', ';']);
             let bare = bare.trim_end_matches(['.', ':', ',']);
-            if words.image.is_none() && bare.contains('/') && !bare.contains("://") {
-                let named = REGISTRIES.iter().any(|registry| bare.contains(registry));
-                if named && !bare.starts_with("arn:") {
-                    words.image = Some(bare.trim_end_matches(['"', '\'', '.', ':']).to_owned());
+            if names.image.is_none() && bare.contains('/') && !bare.contains("://") {
+                let is_image = REGISTRY_MARKERS
+                    .iter()
+                    .any(|registry| bare.contains(registry));
+                if is_image && !bare.starts_with("arn:") {
+                    names.image = Some(bare.trim_end_matches(['"', '\'', '.', ':']).to_owned());
                 }
             }
-            if bare.starts_with("arn:aws") && words.arns.len() < 8 {
-                words.arns.push(bare.to_owned());
+            if bare.starts_with("arn:aws") && names.arns.len() < MAX_ARNS {
+                names.arns.push(bare.to_owned());
             }
         }
-        words
+        names
     }
 }
 
@@ -271,56 +304,56 @@ impl Words {
 mod tests {
     use super::*;
 
-    fn parts(text: &str) -> Parts {
-        parse(&Plain::new(text))
+    fn fields(text: &str) -> Fields {
+        parse(&NormalizedText::new(text))
     }
 
     #[test]
-    fn a_wrapped_sdk_error_falls_apart_into_its_parts() {
+    fn reads_the_fields_of_a_wrapped_sdk_error() {
         let text = "(service web-1) was unable to place a task. Reason: ResourceInitializationError: … service call has \
                     been retried 3 time(s): operation error ECR: GetAuthorizationToken, https response error \
                     StatusCode: 0, RequestID: , request send failed, Post \"https://api.ecr.eu-west-1.amazonaws.com/\": \
                     dial tcp 10.0.3.4:443: i/o timeout";
-        let plain = Plain::new(text);
-        let found = parse(&plain);
+        let normalized = NormalizedText::new(text);
+        let found = parse(&normalized);
         assert_eq!(found.service.as_deref(), Some("web-1"));
-        assert_eq!(found.retries.unwrap().value, 3);
+        assert_eq!(found.attempts.unwrap().value, 3);
         assert_eq!(found.status.unwrap().value, 0);
         assert_eq!(found.request_id, None);
         assert_eq!(
-            found.host.unwrap().quote(&plain),
+            found.host.unwrap().quote(&normalized),
             "https://api.ecr.eu-west-1.amazonaws.com"
         );
         let dial = found.dial.unwrap();
         assert_eq!(
-            (dial.value, dial.quote(&plain)),
+            (dial.value, dial.quote(&normalized)),
             ([10, 0, 3, 4].into(), "dial tcp 10.0.3.4")
         );
     }
 
     #[test]
-    fn lookups_name_host_and_resolver() {
-        let on = parts(
+    fn reads_host_and_resolver_of_a_lookup() {
+        let on = fields(
             "dial tcp: lookup api.ecr.us-east-1.amazonaws.com on 10.0.0.2:53: server misbehaving",
         )
         .lookup;
         let on = on.unwrap().value;
         assert_eq!(on.host, "api.ecr.us-east-1.amazonaws.com");
         assert_eq!(on.resolver, Some([10, 0, 0, 2].into()));
-        let without = parts("lookup logs.eu-west-1.amazonaws.com: i/o timeout")
+        let without = fields("lookup logs.eu-west-1.amazonaws.com: i/o timeout")
             .lookup
             .unwrap()
             .value;
         assert_eq!(
             without,
-            Lookup {
+            DnsLookup {
                 host: "logs.eu-west-1.amazonaws.com".into(),
                 resolver: None
             }
         );
-        assert_eq!(parts("lookup logs.eu-west-1.amazo").lookup, None);
+        assert_eq!(fields("lookup logs.eu-west-1.amazo").lookup, None);
         assert_eq!(
-            parts("dial tcp [2600:1fa0::1]:443: i/o timeout")
+            fields("dial tcp [2600:1fa0::1]:443: i/o timeout")
                 .dial
                 .unwrap()
                 .value
@@ -330,20 +363,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cut_is_not_read() {
-        assert_eq!(parts("dial tcp 10.0.3.4").dial, None);
-        assert_eq!(parts("Post https://api.ecr.us-ea").host, None);
-        assert_eq!(parts("https response error StatusCode: 4").status, None);
+    fn ignores_values_that_were_cut() {
+        assert_eq!(fields("dial tcp 10.0.3.4").dial, None);
+        assert_eq!(fields("Post https://api.ecr.us-ea").host, None);
+        assert_eq!(fields("https response error StatusCode: 4").status, None);
         assert_eq!(
-            parts("see https://docs.aws.amazon.com/x and https://www.docker.com/y").host,
+            fields("see https://docs.aws.amazon.com/x and https://www.docker.com/y").host,
             None
         );
     }
 
     #[test]
-    fn images_need_no_scheme() {
+    fn reads_image_references_without_a_scheme() {
         let text = "Get 12.dkr.ecr.us-east-1.amazonaws.com/team/app:2.0@sha256:6: dial tcp 16.15.180.104:443: i/o timeout.";
-        let found = parts(text);
+        let found = fields(text);
         assert_eq!(
             found.image.as_deref(),
             Some("12.dkr.ecr.us-east-1.amazonaws.com/team/app:2.0@sha256:6")

@@ -1,44 +1,146 @@
-//! The phrases that the texts of ECS, its agents, containerd, Docker, Go and AWS services are made
-//! of.
+//! The phrases that messages of ECS, its agents, containerd, Docker, Go and AWS services consist
+//! of, and the single pass over a text that finds them all.
 //!
-//! A phrase is the smallest part that keeps its meaning wherever it stands: texts are cut, wrapped
-//! and wrapped into each other, so none of these is a whole message.
+//! A phrase is the smallest part that keeps its meaning wherever it occurs: messages are cut,
+//! wrapped and nested, so no entry is a whole message.
 
-use super::Step;
+use std::sync::LazyLock;
+
+use super::normalize::NormalizedText;
 use super::sign::Sign;
+use super::step::Step;
 
-/// A wrapper that only one step has.
+/// Weight of a wrapper that only one step has.
 pub(super) const ONLY: u8 = 9;
-/// The part of a wrapper that tells its steps apart.
+/// Weight of the part of a wrapper that tells its steps apart.
 pub(super) const PART: u8 = 8;
-/// The operation or the thing that only one step asks for; hosts and actions weigh as much.
+/// Weight of an operation or resource that only one step requests; hosts and IAM actions weigh
+/// nearly as much.
 pub(super) const OPERATION: u8 = 7;
-/// A wrapper that is mostly, but not only, of one step.
+/// Weight of a wrapper that occurs mostly, but not only, in one step.
 const MOSTLY: u8 = 4;
-/// The name of an error: the coarsest.
+/// Weight of an error's name: the coarsest hint.
 pub(super) const NAME: u8 = 2;
-/// What can hardly be in another step, where nothing else says.
+/// Weight of a phrase that is unlikely in any other step; it decides where nothing else does.
 const DEFAULT: u8 = 1;
 
-/// A phrase, the step that it stands for with its weight, and what it shows.
-pub(super) type Row = (&'static str, Option<(Step, u8)>, Option<Sign>);
-
-const fn at(phrase: &'static str, step: Step, weight: u8) -> Row {
-    (phrase, Some((step, weight)), None)
+/// The step that a phrase points to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepHint {
+    /// The step.
+    pub step: Step,
+    /// How strongly, from [`DEFAULT`] to [`ONLY`].
+    pub weight: u8,
 }
 
-const fn shows(phrase: &'static str, sign: Sign) -> Row {
-    (phrase, None, Some(sign))
+/// An entry of the lexicon.
+#[derive(Debug, Clone, Copy)]
+struct Phrase {
+    text: &'static str,
+    step: Option<StepHint>,
+    sign: Option<Sign>,
 }
 
-const fn both(phrase: &'static str, step: Step, weight: u8, sign: Sign) -> Row {
-    (phrase, Some((step, weight)), Some(sign))
+const fn at(text: &'static str, step: Step, weight: u8) -> Phrase {
+    Phrase {
+        text,
+        step: Some(StepHint { step, weight }),
+        sign: None,
+    }
 }
 
-/// Every phrase, the longer before the shorter where one begins with the other.
+const fn shows(text: &'static str, sign: Sign) -> Phrase {
+    Phrase {
+        text,
+        step: None,
+        sign: Some(sign),
+    }
+}
+
+const fn both(text: &'static str, step: Step, weight: u8, sign: Sign) -> Phrase {
+    Phrase {
+        text,
+        step: Some(StepHint { step, weight }),
+        sign: Some(sign),
+    }
+}
+
+/// A phrase found in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Match {
+    /// Offset of its first byte in [`NormalizedText::dense`].
+    pub at: usize,
+    /// Length in bytes there.
+    pub len: usize,
+    /// The step that it points to.
+    pub step: Option<StepHint>,
+    /// What it shows.
+    pub sign: Option<Sign>,
+}
+
+impl Match {
+    /// Returns the phrase as it is written in the text.
+    pub fn quote<'a>(&self, text: &'a NormalizedText) -> &'a str {
+        text.quote(self.at, self.at + self.len)
+    }
+}
+
+/// The phrases without spaces and in lower case, indexed by [`slot`] of their first two bytes: at
+/// most offsets of a text no phrase begins, and two bytes are enough to see that.
+static INDEX: LazyLock<Vec<Vec<(String, Phrase)>>> = LazyLock::new(|| {
+    let mut index = vec![Vec::new(); usize::from(u16::MAX) / 16 + 1];
+    for phrase in PHRASES {
+        let dense = dense(phrase);
+        if let [first, second, ..] = dense.as_bytes() {
+            index[slot(*first, *second)].push((dense, *phrase));
+        }
+    }
+    for slot in &mut index {
+        // The longest first: `find the specified secret value` before `find the specified secret`.
+        slot.sort_by_key(|(dense, _)| std::cmp::Reverse(dense.len()));
+    }
+    index
+});
+
+fn dense(phrase: &Phrase) -> String {
+    phrase.text.replace(' ', "").to_ascii_lowercase()
+}
+
+/// Takes 12 bits of two bytes. Phrases may share a slot: the whole phrase is compared afterwards.
+fn slot(first: u8, second: u8) -> usize {
+    (usize::from(first) & 0x3f) << 6 | (usize::from(second) & 0x3f)
+}
+
+/// Finds every phrase of the text, in order.
+pub fn find(text: &NormalizedText) -> Vec<Match> {
+    let bytes = text.dense.as_bytes();
+    let index = &*INDEX;
+    let mut matches = Vec::new();
+    let mut free = 0;
+    for (at, pair) in bytes.windows(2).enumerate() {
+        let candidates = &index[slot(pair[0], pair[1])];
+        let found = candidates
+            .iter()
+            .find(|(dense, _)| bytes[at..].starts_with(dense.as_bytes()));
+        // Phrases do not overlap: the "access denied" within "pull access denied" is not a match of
+        // its own.
+        if let Some((dense, phrase)) = found.filter(|_| at >= free) {
+            matches.push(Match {
+                at,
+                len: dense.len(),
+                step: phrase.step,
+                sign: phrase.sign,
+            });
+            free = at + dense.len();
+        }
+    }
+    matches
+}
+
+/// Every phrase, in the order of the steps. Where one begins with another, the longer comes first.
 #[rustfmt::skip]
-pub(super) const PHRASES: &[Row] = &[
-    // 0. The control plane assumes the roles; the agent waits for their credentials.
+const PHRASES: &[Phrase] = &[
+    // 0. The ECS control plane assumes the roles; the agent waits for their credentials.
     both("unable to assume the role", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
     both("unable to assume role", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
     both("execution role credentials", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
@@ -48,23 +150,23 @@ pub(super) const PHRASES: &[Row] = &[
     both("registry credentials: not found", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
     both("no role trust policy allows", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
     both("deny in the role trust policy", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
-    // 1. Network interface, address, place.
-    both("create network interface", Step::NetworkInterface, PART, Sign::InterfaceNotCreated),
-    both("network interface provision", Step::NetworkInterface, ONLY, Sign::NetworkInterface),
-    both("network interface attach", Step::NetworkInterface, ONLY, Sign::NetworkInterface),
-    both("network interface to attach", Step::NetworkInterface, ONLY, Sign::NetworkInterface),
-    both("NetworkInterfaceLimitExceeded", Step::NetworkInterface, ONLY, Sign::NetworkInterface),
-    both("RESOURCE:ENI", Step::NetworkInterface, ONLY, Sign::NetworkInterface),
+    // 1. Capacity, network interface and its IP address.
+    both("create network interface", Step::NetworkInterface, PART, Sign::NetworkInterfaceNotCreated),
+    both("network interface provision", Step::NetworkInterface, ONLY, Sign::NetworkInterfaceFailed),
+    both("network interface attach", Step::NetworkInterface, ONLY, Sign::NetworkInterfaceFailed),
+    both("network interface to attach", Step::NetworkInterface, ONLY, Sign::NetworkInterfaceFailed),
+    both("NetworkInterfaceLimitExceeded", Step::NetworkInterface, ONLY, Sign::NetworkInterfaceFailed),
+    both("RESOURCE:ENI", Step::NetworkInterface, ONLY, Sign::NetworkInterfaceFailed),
     both("InsufficientFreeAddresses", Step::NetworkInterface, ONLY, Sign::NoFreeAddress),
     both("not have enough free addresses", Step::NetworkInterface, ONLY, Sign::NoFreeAddress),
     both("not have enough IP addresses", Step::NetworkInterface, ONLY, Sign::NoFreeAddress),
-    both("capacity is unavailable", Step::NetworkInterface, ONLY, Sign::Capacity),
-    both("capacity unavailable", Step::NetworkInterface, ONLY, Sign::Capacity),
-    both("insufficient capacity", Step::NetworkInterface, ONLY, Sign::Capacity),
-    both("EphemeralStorage provisioning", Step::NetworkInterface, ONLY, Sign::Capacity),
-    both("no container instance met all", Step::NetworkInterface, ONLY, Sign::Capacity),
-    both("reached the limit on the number of", Step::NetworkInterface, ONLY, Sign::Capacity),
-    // 2. Secrets, among them those that log in to a private registry.
+    both("capacity is unavailable", Step::NetworkInterface, ONLY, Sign::CapacityUnavailable),
+    both("capacity unavailable", Step::NetworkInterface, ONLY, Sign::CapacityUnavailable),
+    both("insufficient capacity", Step::NetworkInterface, ONLY, Sign::CapacityUnavailable),
+    both("EphemeralStorage provisioning", Step::NetworkInterface, ONLY, Sign::CapacityUnavailable),
+    both("no container instance met all", Step::NetworkInterface, ONLY, Sign::CapacityUnavailable),
+    both("reached the limit on the number of", Step::NetworkInterface, ONLY, Sign::CapacityUnavailable),
+    // 2. Secrets, including the credentials of private registries.
     at("registry auth from asm", Step::Secrets, PART),
     at("secret from asm", Step::Secrets, PART),
     at("secrets from asm", Step::Secrets, PART),
@@ -97,19 +199,19 @@ pub(super) const PHRASES: &[Row] = &[
     both("invalid ssm parameters", Step::Secrets, PART, Sign::ParameterMissing),
     both("invalid parameters:", Step::Secrets, MOSTLY, Sign::ParameterMissing),
     both("ParameterNotFound", Step::Secrets, OPERATION, Sign::ParameterMissing),
-    both("invalid ARN format for the AWS Secrets", Step::Secrets, PART, Sign::BadValueFrom),
-    both("find a secretsmanager secretID", Step::Secrets, PART, Sign::BadValueFrom),
+    both("invalid ARN format for the AWS Secrets", Step::Secrets, PART, Sign::InvalidValueFrom),
+    both("find a secretsmanager secretID", Step::Secrets, PART, Sign::InvalidValueFrom),
     both("access to KMS is not allowed", Step::Secrets, MOSTLY, Sign::Denied),
     both("ciphertext refers to", Step::Secrets, MOSTLY, Sign::Denied),
     both("ciphertext references", Step::Secrets, MOSTLY, Sign::Denied),
-    both("decrypt the protected secret text", Step::Secrets, MOSTLY, Sign::KeyUnusable),
-    shows("looking for beginning of value", Sign::BrokenJson),
-    shows("DecryptionFailure", Sign::KeyUnusable),
-    shows("InvalidKeyId", Sign::KeyUnusable),
-    shows("KMSInvalidState", Sign::KeyUnusable),
+    both("decrypt the protected secret text", Step::Secrets, MOSTLY, Sign::KmsKeyUnusable),
+    shows("looking for beginning of value", Sign::InvalidJson),
+    shows("DecryptionFailure", Sign::KmsKeyUnusable),
+    shows("InvalidKeyId", Sign::KmsKeyUnusable),
+    shows("KMSInvalidState", Sign::KmsKeyUnusable),
     shows("ValidationException", Sign::InvalidInput),
     shows("InvalidParameterException", Sign::InvalidInput),
-    // 3. Registry login.
+    // 3. Authentication to Amazon ECR.
     at("ecr registry auth", Step::RegistryAuth, PART),
     at("registry auth from Amazon ECR", Step::RegistryAuth, PART),
     at("task and Amazon ECR", Step::RegistryAuth, MOSTLY),
@@ -137,7 +239,7 @@ pub(super) const PHRASES: &[Row] = &[
     at("failed to pull image", Step::ImageManifest, NAME),
     at("pull access denied for", Step::ImageManifest, MOSTLY),
     at("while pulling image", Step::ImageManifest, NAME),
-    // Docker's deadline for a whole pull; the other transitions are of a container that is there.
+    // Docker's deadline for a whole pull; the other transitions are of a container that exists.
     both("could not transition to", Step::ImageManifest, DEFAULT, Sign::TooSlow),
     at("could not transition to created", Step::ContainerStart, ONLY),
     at("could not transition to running", Step::ContainerStart, ONLY),
@@ -157,11 +259,11 @@ pub(super) const PHRASES: &[Row] = &[
     both("no matching manifest for", Step::ImageManifest, ONLY, Sign::WrongPlatform),
     both("no match for platform", Step::ImageManifest, ONLY, Sign::WrongPlatform),
     both("does not match the specified platform", Step::ImageManifest, ONLY, Sign::WrongPlatform),
-    // These two show later, at the layers or at the start, but the platform is chosen in the
-    // manifest.
+    // These two appear later, at the layers or at the container's start, but the platform is
+    // chosen in the manifest.
     both("no processor for media-type", Step::ImageManifest, ONLY, Sign::NotExecutable),
     both("exec format error", Step::ImageManifest, OPERATION, Sign::NotExecutable),
-    both("invalid reference format", Step::ImageManifest, MOSTLY, Sign::BadReference),
+    both("invalid reference format", Step::ImageManifest, MOSTLY, Sign::InvalidReference),
     both("toomanyrequests", Step::ImageManifest, DEFAULT, Sign::RateLimited),
     both("pull rate limit", Step::ImageManifest, DEFAULT, Sign::RateLimited),
     shows("429 too many requests", Sign::RateLimited),
@@ -176,16 +278,16 @@ pub(super) const PHRASES: &[Row] = &[
     at("error pulling image configuration", Step::ImageLayer, PART),
     at("ref pull has been", Step::ImageLayer, MOSTLY),
     at("starport-layer-bucket", Step::ImageLayer, PART),
-    // A registry answers in JSON; the storage behind it in XML.
+    // A registry responds in JSON, the storage behind it in XML.
     at("looking for beginning of value: \"<?xml", Step::ImageLayer, OPERATION),
     at("REDACTED ECR URL", Step::ImageLayer, PART),
-    both("layer verification failed", Step::ImageLayer, PART, Sign::DamagedLayer),
-    both("failed size validation", Step::ImageLayer, PART, Sign::DamagedLayer),
-    both("unexpected commit digest", Step::ImageLayer, PART, Sign::DamagedLayer),
+    both("layer verification failed", Step::ImageLayer, PART, Sign::CorruptLayer),
+    both("failed size validation", Step::ImageLayer, PART, Sign::CorruptLayer),
+    both("unexpected commit digest", Step::ImageLayer, PART, Sign::CorruptLayer),
     at("failed to register layer", Step::ImageLayer, PART),
     shows("no space left on device", Sign::DiskFull),
     at("GetImageBlob", Step::ImageLayer, MOSTLY),
-    // Elsewhere: their order among the others is not known.
+    // Steps whose place in the order is not known.
     at("download env file", Step::EnvironmentFile, ONLY),
     at("environment file resource", Step::EnvironmentFile, MOSTLY),
     at("environmentFile", Step::EnvironmentFile, MOSTLY),
@@ -207,11 +309,11 @@ pub(super) const PHRASES: &[Row] = &[
     at("CannotCreateContainerError", Step::ContainerStart, NAME + 1),
     at("ContainerRuntimeError", Step::ContainerStart, NAME + 1),
     at("ContainerRuntimeTimeoutError", Step::ContainerStart, NAME + 1),
-    // Of several steps, and of nothing but a start.
+    // Shared by several steps of a task's start, and by nothing else.
     at("ResourceInitializationError", Step::Unknown, NAME),
     at("pull secrets or registry auth", Step::Unknown, NAME),
 
-    // Silence, in the words of Go, its SDKs, containerd and Docker.
+    // No response, as Go, its SDKs, containerd and Docker word it.
     shows("i/o timeout", Sign::TimedOut),
     shows("context deadline exceeded", Sign::TimedOut),
     shows("deadline exceeded", Sign::TimedOut),
@@ -226,24 +328,24 @@ pub(super) const PHRASES: &[Row] = &[
     shows("connect: timeout", Sign::TimedOut),
     shows("timeout awaiting response headers", Sign::Stalled),
     shows("inactivity time exceeded", Sign::Stalled),
-    shows("signal: killed", Sign::Killed),
-    shows("request send failed", Sign::NoAnswer),
-    shows("send request failed", Sign::NoAnswer),
-    shows("RequestError", Sign::NoAnswer),
-    shows("failed to do request", Sign::NoAnswer),
-    shows("dial tcp", Sign::NoAnswer),
+    shows("signal: killed", Sign::HelperKilled),
+    shows("request send failed", Sign::NoResponse),
+    shows("send request failed", Sign::NoResponse),
+    shows("RequestError", Sign::NoResponse),
+    shows("failed to do request", Sign::NoResponse),
+    shows("dial tcp", Sign::NoResponse),
     shows("connection issue between", Sign::ConnectionIssue),
     shows("check your task network", Sign::ConnectionIssue),
     shows("check your network", Sign::ConnectionIssue),
-    shows("connection refused", Sign::Refused),
-    shows("connection reset", Sign::Reset),
-    shows("broken pipe", Sign::Reset),
-    shows("\": EOF", Sign::Reset),
-    shows("/: EOF", Sign::Reset),
-    shows("unexpected EOF", Sign::Reset),
+    shows("connection refused", Sign::ConnectionRefused),
+    shows("connection reset", Sign::ConnectionReset),
+    shows("broken pipe", Sign::ConnectionReset),
+    shows("\": EOF", Sign::ConnectionReset),
+    shows("/: EOF", Sign::ConnectionReset),
+    shows("unexpected EOF", Sign::ConnectionReset),
     shows("no route to host", Sign::Unreachable),
     shows("network is unreachable", Sign::Unreachable),
-    // Names.
+    // DNS.
     shows("no such host", Sign::NoSuchName),
     shows("NXDOMAIN", Sign::NoSuchName),
     shows("name or service not known", Sign::NoSuchName),
@@ -262,16 +364,16 @@ pub(super) const PHRASES: &[Row] = &[
     shows("doesn't contain any IP SANs", Sign::WrongName),
     shows("has expired or is not yet valid", Sign::OutsideValidity),
     shows("TLS handshake timeout", Sign::HandshakeStalled),
-    shows("x509:", Sign::Tls),
-    shows("failed to verify certificate", Sign::Tls),
-    shows("certificate verify failed", Sign::Tls),
-    shows("remote error: tls", Sign::Tls),
+    shows("x509:", Sign::TlsFailure),
+    shows("failed to verify certificate", Sign::TlsFailure),
+    shows("certificate verify failed", Sign::TlsFailure),
+    shows("remote error: tls", Sign::TlsFailure),
     shows("first record does not look like a TLS handshake", Sign::NotTls),
     shows("server gave HTTP response to HTTPS client", Sign::NotTls),
     shows("ssl: wrong version number", Sign::NotTls),
-    // Answers.
-    shows("deserialization failed", Sign::StrangeAnswer),
-    shows("failed to decode response body", Sign::StrangeAnswer),
+    // Responses.
+    shows("deserialization failed", Sign::ForeignResponse),
+    shows("failed to decode response body", Sign::ForeignResponse),
     shows("not authorized to perform", Sign::Denied),
     shows("AccessDenied", Sign::Denied),
     shows("role has the permissions to pull", Sign::Denied),
@@ -282,9 +384,9 @@ pub(super) const PHRASES: &[Row] = &[
     shows("unexpected status from", Sign::UnexpectedStatus),
     shows("401 Unauthorized", Sign::LoginFailed),
     shows("authentication required", Sign::LoginFailed),
-    shows("unauthorized:", Sign::RegistryRefused),
-    shows("\": unauthorized", Sign::RegistryRefused),
-    shows("denied:", Sign::RegistryRefused),
+    shows("unauthorized:", Sign::RegistryDenied),
+    shows("\": unauthorized", Sign::RegistryDenied),
+    shows("denied:", Sign::RegistryDenied),
     shows("parsing HTTP 403", Sign::Forbidden),
     shows("not found", Sign::NotFound),
     shows("ResourceNotFoundException", Sign::NotFound),
@@ -311,3 +413,32 @@ pub(super) const PHRASES: &[Row] = &[
     shows("RequestTimeTooSkewed", Sign::ClockSkewed),
     shows("RequestExpired", Sign::ClockSkewed),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_phrases_across_line_breaks() {
+        let text = NormalizedText::new(
+            "… failed to val\nidate   logger args: dial tcp 10.0.0.1:443: i/o time\nout",
+        );
+        let matches = find(&text);
+        let hint = StepHint {
+            step: Step::LogDriver,
+            weight: ONLY,
+        };
+        assert_eq!(matches[0].step, Some(hint));
+        assert_eq!(matches[0].quote(&text), "val idate logger args");
+        assert_eq!(matches.last().unwrap().sign, Some(Sign::TimedOut));
+    }
+
+    #[test]
+    fn phrases_are_unique() {
+        let mut all: Vec<_> = PHRASES.iter().map(dense).collect();
+        all.sort();
+        let before = all.len();
+        all.dedup();
+        assert_eq!(before, all.len());
+    }
+}

@@ -1,30 +1,37 @@
-//! The exact next commands: the probe as a task of its own, and reads.
+//! Commands that narrow the cause down: a launch of the probe, and read-only AWS CLI calls.
 
-use super::parsed::Reading;
-use super::{Explanation, Known, Sign, Step};
+use super::explanation::{Explanation, MessageContext};
+use super::parsed::ParsedMessage;
+use super::sign::Sign;
+use super::step::Step;
+use crate::arn::Arn;
 use crate::cause::{Cause, Family};
 use crate::endpoints::Region;
 use crate::observation::{Dependency, Scope};
 use crate::reference::Reference;
 
-/// What tells more, the most telling first.
-pub fn commands(explanation: &Explanation, reading: &Reading, known: &Known) -> Vec<String> {
+/// Returns the commands, the most informative first.
+pub fn commands(
+    explanation: &Explanation,
+    message: &ParsedMessage,
+    context: &MessageContext,
+) -> Vec<String> {
     let mut next = Vec::new();
     if explanation.family == Family::Unknown {
-        return unknown(explanation, known);
+        return more_input(explanation, context);
     }
-    let region = reading.region();
-    if on_the_way(explanation) {
-        next.push(probe_where(explanation, known, region.as_ref()));
+    let region = message.region();
+    if is_path_failure(explanation) {
+        next.push(launch(explanation, context, region.as_ref()));
     }
-    next.extend(reads(explanation, reading, region.as_ref()));
+    next.extend(aws_reads(explanation, message, region.as_ref()));
     if let Some(first) = explanation.findings.first() {
         next.push(format!("pullprobe causes {}", first.cause));
     }
     next
 }
 
-fn on_the_way(explanation: &Explanation) -> bool {
+fn is_path_failure(explanation: &Explanation) -> bool {
     matches!(
         explanation.family,
         Family::Network | Family::Resolve | Family::Tls
@@ -34,12 +41,12 @@ fn on_the_way(explanation: &Explanation) -> bool {
         .any(|finding| finding.cause == Cause::FileSystemUnreachable)
 }
 
-/// What to send where the text alone says nothing.
-fn unknown(explanation: &Explanation, known: &Known) -> Vec<String> {
-    let cluster = known.cluster.as_deref().unwrap_or("CLUSTER");
+/// Returns the commands that get more to explain, for a message that is not understood.
+fn more_input(explanation: &Explanation, context: &MessageContext) -> Vec<String> {
+    let cluster = context.cluster.as_deref().unwrap_or("CLUSTER");
     let service = explanation.service.as_deref().unwrap_or("SERVICE");
-    let mut next = if known.task_arn.is_some() {
-        // The task has said all that it says.
+    let mut next = if context.task_arn.is_some() {
+        // The task has no further reasons; its service may have some.
         vec![format!(
             "aws ecs describe-services --cluster {cluster} --services {service} --query 'services[0].events[:10].message'"
         )]
@@ -51,42 +58,49 @@ fn unknown(explanation: &Explanation, known: &Known) -> Vec<String> {
             "pullprobe explain --describe-tasks task.json".to_owned(),
         ]
     };
-    next.push(probe_where(explanation, known, None));
+    next.push(launch(explanation, context, None));
     next
 }
 
-/// Runs the probe where the task was to run: in the subnets of its service, or in the task's own.
-/// The image, which has no such command, says where to find it.
-fn probe_where(explanation: &Explanation, known: &Known, region: Option<&Region>) -> String {
-    let target = match (explanation.service.as_deref(), known.task_arn.as_deref()) {
+/// Returns the command that runs the probe where the task failed: in the subnets of its service, or
+/// in the task's own.
+fn launch(explanation: &Explanation, context: &MessageContext, region: Option<&Region>) -> String {
+    let target = match (explanation.service.as_deref(), context.task_arn.as_deref()) {
         (None, Some(task)) => format!("--like {task}"),
         (service, _) => {
-            let cluster = known.cluster.as_deref().unwrap_or("CLUSTER");
-            let at = region
-                .map(|region| format!(" --region {region}"))
-                .unwrap_or_default();
+            let cluster = context.cluster.as_deref().unwrap_or("CLUSTER");
+            let at = region_flag(region);
             format!(
                 "--cluster {cluster} --service {}{at}",
                 service.unwrap_or("SERVICE")
             )
         }
     };
-    let elsewhere = if cfg!(feature = "operator") {
+    let note = if cfg!(feature = "operator") {
         ""
     } else {
-        "  # pullprobe as built from its repository, not the image's"
+        "  # requires the pullprobe CLI; the image does not have this command"
     };
-    format!("pullprobe launch {target}{elsewhere}")
+    format!("pullprobe launch {target}{note}")
 }
 
-fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) -> Vec<String> {
-    let at = region
+fn region_flag(region: Option<&Region>) -> String {
+    region
         .map(|region| format!(" --region {region}"))
-        .unwrap_or_default();
+        .unwrap_or_default()
+}
+
+/// Returns the read-only AWS CLI calls for the family of the failure.
+fn aws_reads(
+    explanation: &Explanation,
+    message: &ParsedMessage,
+    region: Option<&Region>,
+) -> Vec<String> {
+    let at = region_flag(region);
     let mut reads = Vec::new();
     match explanation.family {
         Family::Network => {
-            if let (Some(peer), Some(Scope::Private)) = (explanation.peer, reading.scope()) {
+            if let (Some(peer), Some(Scope::Private)) = (explanation.peer, message.scope()) {
                 reads.push(format!(
                     "aws ec2 describe-network-interfaces{at} --filters Name=addresses.private-ip-address,Values={peer}"
                 ));
@@ -103,15 +117,18 @@ fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) 
             ));
         }
         Family::Permission | Family::Placement if explanation.step == Step::AssumeRole => {
-            let role =
-                role_name(named(reading, "iam", "").trim_matches('\'')).unwrap_or("ROLE".into());
+            let role = message
+                .fields
+                .arn_of("iam")
+                .filter(|arn| is_shell_safe(arn));
+            let role = role.and_then(role_name).unwrap_or("ROLE".into());
             reads.push(format!(
                 "aws iam get-role --role-name {role} --query Role.AssumeRolePolicyDocument"
             ));
         }
-        Family::Permission => reads.extend(policies(explanation, reading, region)),
+        Family::Permission => reads.extend(policy_reads(explanation, message, region)),
         Family::Image => {
-            let repository = repository(reading);
+            let repository = repository(message);
             reads.push(format!(
                 "aws ecr describe-images{at} --repository-name {repository}"
             ));
@@ -120,7 +137,7 @@ fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) 
             reads.push(format!("aws ssm get-parameters{at} --names NAME"));
         }
         Family::Secret => {
-            let secret = named(reading, "secretsmanager", "SECRET");
+            let secret = quoted_arn(message, "secretsmanager", "SECRET");
             reads.push(format!(
                 "aws secretsmanager describe-secret{at} --secret-id {secret}"
             ));
@@ -133,7 +150,7 @@ fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) 
                 "aws efs describe-mount-targets{at} --file-system-id FILE_SYSTEM"
             ));
         }
-        Family::Placement if reading.sign != Some(Sign::Capacity) => {
+        Family::Placement if message.sign != Some(Sign::CapacityUnavailable) => {
             reads.push(format!("aws ec2 describe-subnets{at} --query 'Subnets[].[SubnetId,AvailableIpAddressCount]'"));
         }
         _ => {}
@@ -141,28 +158,28 @@ fn reads(explanation: &Explanation, reading: &Reading, region: Option<&Region>) 
     reads
 }
 
-/// Reads of the policies that may be in the way, of the first finding's kind.
-fn policies(explanation: &Explanation, reading: &Reading, region: Option<&Region>) -> Vec<String> {
+/// Returns the calls that read the policies which may deny the action, by the first finding's
+/// cause.
+fn policy_reads(
+    explanation: &Explanation,
+    message: &ParsedMessage,
+    region: Option<&Region>,
+) -> Vec<String> {
     let Some(first) = explanation.findings.first() else {
         return Vec::new();
     };
-    let at = region
-        .map(|region| format!(" --region {region}"))
-        .unwrap_or_default();
-    let denial = reading.parts.denial.clone().unwrap_or_default();
-    let role = denial
-        .principal
-        .as_deref()
-        .and_then(role_name)
-        .unwrap_or("ROLE".into());
+    let at = region_flag(region);
+    let principal = message
+        .fields
+        .denial
+        .as_ref()
+        .and_then(|denial| denial.principal.as_deref());
+    let role = principal.and_then(role_name).unwrap_or("ROLE".into());
     let organization = |kind: &str| {
-        let account = denial
-            .principal
-            .as_deref()
-            .and_then(|arn| arn.split(':').nth(4));
-        let account = account
-            .filter(|account| account.bytes().all(|b| b.is_ascii_digit()))
-            .unwrap_or("ACCOUNT");
+        let account = principal
+            .and_then(|arn| Some(arn.replace(' ', "").parse::<Arn>().ok()?.account))
+            .filter(|account| !account.is_empty() && account.bytes().all(|b| b.is_ascii_digit()))
+            .unwrap_or("ACCOUNT".into());
         vec![format!(
             "aws organizations list-policies-for-target --target-id {account} --filter {kind}_CONTROL_POLICY"
         )]
@@ -191,11 +208,11 @@ fn policies(explanation: &Explanation, reading: &Reading, region: Option<&Region
         Cause::KmsKeyDenies => {
             vec![format!(
                 "aws kms get-key-policy{at} --key-id {} --policy-name default",
-                named(reading, "kms", "KEY")
+                quoted_arn(message, "kms", "KEY")
             )]
         }
         Cause::ResourcePolicyDenies if explanation.step == Step::Secrets => {
-            let secret = named(reading, "secretsmanager", "SECRET");
+            let secret = quoted_arn(message, "secretsmanager", "SECRET");
             vec![format!(
                 "aws secretsmanager get-resource-policy{at} --secret-id {secret}"
             )]
@@ -203,7 +220,7 @@ fn policies(explanation: &Explanation, reading: &Reading, region: Option<&Region
         Cause::ResourcePolicyDenies => {
             vec![format!(
                 "aws ecr get-repository-policy{at} --repository-name {}",
-                repository(reading)
+                repository(message)
             )]
         }
         Cause::RegistryLoginFailed => Vec::new(),
@@ -214,28 +231,31 @@ fn policies(explanation: &Explanation, reading: &Reading, region: Option<&Region
     }
 }
 
-/// The first ARN of a service in the text, quoted for a shell.
-fn named(reading: &Reading, service: &str, otherwise: &str) -> String {
-    let arn = reading
-        .parts
-        .arns
-        .iter()
-        .find(|arn| arn.split(':').nth(2) == Some(service));
-    let arn = arn.filter(|arn| arn.is_ascii() && !arn.contains('\''));
-    arn.map_or(otherwise.to_owned(), |arn| format!("'{arn}'"))
+/// Returns the first ARN of a service in the message, quoted for a shell, or the placeholder.
+fn quoted_arn(message: &ParsedMessage, service: &str, placeholder: &str) -> String {
+    let arn = message
+        .fields
+        .arn_of(service)
+        .filter(|arn| is_shell_safe(arn));
+    arn.map_or(placeholder.to_owned(), |arn| format!("'{arn}'"))
 }
 
-/// Of the image that the text names.
-fn repository(reading: &Reading) -> String {
-    let image = reading
-        .parts
+/// Whether an ARN can be put between single quotes.
+fn is_shell_safe(arn: &str) -> bool {
+    arn.is_ascii() && !arn.contains('\'')
+}
+
+/// Returns the repository of the image in the message, or a placeholder.
+fn repository(message: &ParsedMessage) -> String {
+    let image = message
+        .fields
         .image
         .as_deref()
         .and_then(|image| image.parse::<Reference>().ok());
     image.map_or("REPOSITORY".into(), |image| image.repository)
 }
 
-/// The last part of a VPC endpoint service's name.
+/// Returns the last part of the name of the VPC endpoint service, `com.amazonaws.REGION.…`.
 fn endpoint_service(dependency: Dependency) -> Option<&'static str> {
     match dependency {
         Dependency::EcrApi => Some("ecr.api"),
@@ -249,14 +269,12 @@ fn endpoint_service(dependency: Dependency) -> Option<&'static str> {
     }
 }
 
-/// `NAME` of `…:assumed-role/NAME/session` or `…:role/NAME`; nothing that a shell would read.
+/// Returns the name of the role or of the assumed role, if it has only the characters of IAM names,
+/// none of which is special in a shell.
 fn role_name(arn: &str) -> Option<String> {
-    let (kind, rest) = arn.rsplit(':').next()?.split_once('/')?;
-    let name = match kind {
-        "assumed-role" => rest.split('/').next(),
-        "role" => rest.rsplit('/').next(),
-        _ => None,
-    }?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c);
-    (!name.is_empty() && name.chars().all(plain)).then(|| name.to_owned())
+    // A space within an ARN is a line break of the pasted message.
+    let arn: Arn = arn.replace(' ', "").parse().ok()?;
+    let name = arn.role_name()?;
+    let is_iam_char = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c);
+    (!name.is_empty() && name.chars().all(is_iam_char)).then(|| name.to_owned())
 }

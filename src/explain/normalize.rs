@@ -1,19 +1,20 @@
-//! A text as people send it, made plain: on one line, without mark-up, with a second form for
-//! finding phrases in.
+//! Normalizes a text as users paste it: one line, without markup, and a second form in which
+//! phrases are found.
 
 use crate::redact::shorten;
 
-/// Characters that are looked at. A stopped reason has at most 1,024; a mail around it is longer.
-const LONGEST_TEXT: usize = 32_768;
+/// Characters of a text that are read. A stopped reason has at most 1,024; an email around it is
+/// longer.
+const MAX_TEXT_CHARS: usize = 32_768;
 
-/// Rounds of decoding HTML entities: a mail that quotes a mail has `&amp;quot;`.
-const ROUNDS: usize = 3;
+/// Rounds of decoding HTML entities: an email that quotes another has `&amp;quot;`.
+const ENTITY_ROUNDS: usize = 3;
 
-/// Longest entity, `&thinsp;` or `&#x2019;`.
-const LONGEST_ENTITY: usize = 10;
+/// Bytes of the longest entity that is decoded, such as `&thinsp;` or `&#x2019;`.
+const MAX_ENTITY_BYTES: usize = 10;
 
-/// Tags that only format. Others, such as `<account>`, are placeholders and stay.
-const TAGS: [&str; 20] = [
+/// HTML tags that are removed. Others, such as `<account>`, are placeholders and stay.
+const HTML_TAGS: [&str; 20] = [
     "br",
     "p",
     "b",
@@ -36,71 +37,72 @@ const TAGS: [&str; 20] = [
     "blockquote",
 ];
 
-/// A text in two forms.
+/// A text in two forms, with the mapping between them.
 #[derive(Debug, Clone, Default)]
-pub struct Plain {
-    /// One line with single blanks, `'` and `"` for every kind of quote.
+pub struct NormalizedText {
+    /// One line with single spaces, and `'` and `"` for every kind of quotation mark.
     pub text: String,
-    /// The same without blanks, ASCII in lower case: a phrase is found in it however the text was
-    /// wrapped.
+    /// The same without spaces and with ASCII in lower case, so that phrases are found however the
+    /// text was wrapped.
     pub dense: String,
-    /// For each byte of `dense`, its place in `text`.
-    places: Vec<u32>,
+    /// For each byte of `dense`, its offset in `text`.
+    offsets: Vec<u32>,
 }
 
-impl Plain {
-    /// Make a text plain.
+impl NormalizedText {
+    /// Normalizes a text.
     pub fn new(text: &str) -> Self {
-        let text = shorten(text, LONGEST_TEXT);
+        let text = shorten(text, MAX_TEXT_CHARS);
         let unquoted;
-        let mut plain = if text.contains('\n') {
+        let mut decoded = if text.contains('\n') {
             unquoted = unquote(text);
             unquoted.as_str()
         } else {
             text
         }
         .to_owned();
-        for _ in 0..ROUNDS {
-            if !plain.contains('&') {
+        for _ in 0..ENTITY_ROUNDS {
+            if !decoded.contains('&') {
                 break;
             }
-            plain = entities(&plain);
+            decoded = decode_entities(&decoded);
         }
-        if plain.contains('<') {
-            plain = without_tags(&plain);
+        if decoded.contains('<') {
+            decoded = remove_tags(&decoded);
         }
-        if plain.contains('\\') {
-            plain = escapes(&plain);
+        if decoded.contains('\\') {
+            decoded = resolve_escapes(&decoded);
         }
-        Self::condense(&plain)
+        Self::condense(&decoded)
     }
 
-    /// A part of this text, by places in `dense`.
-    pub fn part(&self, from: usize, to: usize) -> Self {
+    /// Returns a part of this text, by offsets in `dense`.
+    pub fn slice(&self, from: usize, to: usize) -> Self {
         Self::condense(self.quote(from, to))
     }
 
-    /// What stands in the text at these places of `dense`.
+    /// Returns the fragment of `text` at these offsets of `dense`.
     pub fn quote(&self, from: usize, to: usize) -> &str {
-        let start = self
-            .places
-            .get(from)
-            .map_or(self.text.len(), |at| *at as usize);
-        let end = self
-            .places
-            .get(to)
-            .map_or(self.text.len(), |at| *at as usize);
+        let start = self.text_offset(from);
+        let end = self.text_offset(to);
         self.text
             .get(start..end.max(start))
+            // Offsets are character boundaries, so this is never empty by mistake.
             .unwrap_or_default()
             .trim()
+    }
+
+    fn text_offset(&self, at: usize) -> usize {
+        self.offsets
+            .get(at)
+            .map_or(self.text.len(), |offset| *offset as usize)
     }
 
     fn condense(raw: &str) -> Self {
         let mut text = String::with_capacity(raw.len());
         let mut dense = String::with_capacity(raw.len());
-        let mut places = Vec::with_capacity(raw.len());
-        let mut blank = false;
+        let mut offsets = Vec::with_capacity(raw.len());
+        let mut pending_space = false;
         for c in raw.chars() {
             let c = match c {
                 '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2bc}' | '\u{2032}' | '\u{b4}' => '\'',
@@ -111,27 +113,27 @@ impl Plain {
                 c => c,
             };
             if c.is_whitespace() || c.is_control() {
-                blank = !text.is_empty();
+                pending_space = !text.is_empty();
                 continue;
             }
-            if std::mem::take(&mut blank) {
+            if std::mem::take(&mut pending_space) {
                 text.push(' ');
             }
-            let place = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            let offset = u32::try_from(text.len()).unwrap_or(u32::MAX);
             text.push(c);
             dense.push(c.to_ascii_lowercase());
-            places.resize(dense.len(), place);
+            offsets.resize(dense.len(), offset);
         }
         Self {
             text,
             dense,
-            places,
+            offsets,
         }
     }
 }
 
-/// Lines without the marks of a quoting mail; a soft line break of quoted-printable joins its
-/// lines.
+/// Removes the quotation prefixes of an email from each line, and joins lines at the soft line
+/// breaks of quoted-printable.
 fn unquote(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     for line in text.lines() {
@@ -146,7 +148,8 @@ fn unquote(text: &str) -> String {
     joined
 }
 
-fn entities(text: &str) -> String {
+/// Decodes HTML entities; unknown ones stay as they are.
+fn decode_entities(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('&') {
@@ -154,10 +157,10 @@ fn entities(text: &str) -> String {
         rest = &rest[at..];
         let entity = rest
             .bytes()
-            .take(LONGEST_ENTITY)
+            .take(MAX_ENTITY_BYTES)
             .position(|b| b == b';')
             .map(|end| &rest[1..end]);
-        if let Some((name, c)) = entity.and_then(|name| Some((name, decode(name)?))) {
+        if let Some((name, c)) = entity.and_then(|name| Some((name, decode_entity(name)?))) {
             out.push(c);
             rest = &rest[name.len() + 2..];
         } else {
@@ -168,7 +171,7 @@ fn entities(text: &str) -> String {
     out + rest
 }
 
-fn decode(name: &str) -> Option<char> {
+fn decode_entity(name: &str) -> Option<char> {
     Some(match name {
         "amp" => '&',
         "lt" => '<',
@@ -190,7 +193,8 @@ fn decode(name: &str) -> Option<char> {
     })
 }
 
-fn without_tags(text: &str) -> String {
+/// Replaces each of [`HTML_TAGS`] with a space.
+fn remove_tags(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('<') {
@@ -199,7 +203,7 @@ fn without_tags(text: &str) -> String {
         let Some(end) = rest.find('>') else { break };
         let inner = rest[1..end].trim_start_matches('/');
         let name = inner.split([' ', '/', '\n']).next().unwrap_or_default();
-        if TAGS.iter().any(|tag| tag.eq_ignore_ascii_case(name)) {
+        if HTML_TAGS.iter().any(|tag| tag.eq_ignore_ascii_case(name)) {
             out.push(' ');
             rest = &rest[end + 1..];
         } else {
@@ -210,8 +214,8 @@ fn without_tags(text: &str) -> String {
     out + rest
 }
 
-/// Escapes of JSON, of a shell and of Go's `%q`.
-fn escapes(text: &str) -> String {
+/// Resolves the escapes of JSON, of shells and of Go's `%q`.
+fn resolve_escapes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
@@ -244,8 +248,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn however_it_was_sent_it_reads_the_same() {
-        let plain = "The task can't pull \"app\": i/o timeout";
+    fn formatting_does_not_change_the_text() {
+        let expected = "The task can't pull \"app\": i/o timeout";
         for sent in [
             "The task can’t pull “app”: i/o timeout",
             "The task can&#39;t pull &quot;app&quot;: i/o timeout",
@@ -255,24 +259,24 @@ mod tests {
             "The task can't pull \\u0022app\\u0022:\\n\\ti/o timeout",
             "The task can't pul=\nl \"app\": i/o ti=\nmeout",
         ] {
-            assert_eq!(Plain::new(sent).text, plain, "{sent}");
+            assert_eq!(NormalizedText::new(sent).text, expected, "{sent}");
         }
-        assert_eq!(Plain::new("i/o ti\nmeout").dense, "i/otimeout");
-        assert_eq!(Plain::new("a & b < c \\").text, "a & b < c");
+        assert_eq!(NormalizedText::new("i/o ti\nmeout").dense, "i/otimeout");
+        assert_eq!(NormalizedText::new("a & b < c \\").text, "a & b < c");
         assert_eq!(
-            Plain::new("<account> &lt;region&gt;").text,
+            NormalizedText::new("<account> &lt;region&gt;").text,
             "<account> <region>"
         );
     }
 
     #[test]
-    fn fragments_are_quoted_from_the_text() {
-        let plain = Plain::new("dial  tcp 10.0.0.1:443:\n i/o timeout, ü");
-        let at = plain.dense.find("tcp10").unwrap();
-        assert_eq!(plain.quote(at, at + 11), "tcp 10.0.0.1");
-        assert_eq!(plain.quote(plain.dense.len() - 1, 9_999), "ü");
+    fn quotes_fragments_of_the_text() {
+        let text = NormalizedText::new("dial  tcp 10.0.0.1:443:\n i/o timeout, ü");
+        let at = text.dense.find("tcp10").unwrap();
+        assert_eq!(text.quote(at, at + 11), "tcp 10.0.0.1");
+        assert_eq!(text.quote(text.dense.len() - 1, 9_999), "ü");
         assert_eq!(
-            plain.part(at, plain.dense.len()).text,
+            text.slice(at, text.dense.len()).text,
             "tcp 10.0.0.1:443: i/o timeout, ü"
         );
     }

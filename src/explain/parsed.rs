@@ -1,15 +1,15 @@
-//! What one failure's text says: its step, its sign, the role and address that it concerns.
+//! One failure message, parsed: its step, its strongest sign, the dependency and address affected.
 
 use std::net::IpAddr;
 
-use super::Step;
-use super::app_log::is_foreign;
+use super::app_log::is_app_log;
 use super::dependencies::{dependency_of_host, step_of_action, step_of_host};
-use super::fields::{self, Parts};
-use super::lexicon::{NAME, OPERATION, PART};
-use super::normalize::Plain;
-use super::precedence;
-use super::sign::{self, Hit, Sign};
+use super::fields::{self, Fields};
+use super::lexicon::{self, Match, NAME, OPERATION, PART, StepHint};
+use super::normalize::NormalizedText;
+use super::precedence::{self, MessageSource, SignContext};
+use super::sign::Sign;
+use super::step::Step;
 use crate::cause::Family;
 use crate::endpoints::{Region, layer_host};
 use crate::ip_owner::owner;
@@ -18,88 +18,97 @@ use crate::observation::{Dependency, Scope};
 use crate::redact::redact;
 use crate::reference::Reference;
 
-/// One failure's text, read.
+/// A parsed failure message.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct ParsedMessage {
     /// The text.
-    pub plain: Plain,
+    pub text: NormalizedText,
     /// Its phrases.
-    pub hits: Vec<Hit>,
-    /// Its named parts.
-    pub parts: Parts,
-    /// Where in ECS's start order.
+    pub matches: Vec<Match>,
+    /// Its fields.
+    pub fields: Fields,
+    /// Step of the task's start that failed.
     pub step: Step,
-    /// What shows how it failed: the strongest sign.
+    /// The strongest sign: how it failed.
     pub sign: Option<Sign>,
-    /// Whose way it is in.
+    /// Task launch dependency that failed.
     pub dependency: Option<Dependency>,
-    /// The host that was asked.
+    /// Host that the request was sent to.
     pub host: Option<String>,
-    /// Who owns the address that was dialled.
+    /// Owner of the address, if it is a public one of AWS.
     pub owner: Option<String>,
-    /// Why the registry's host is none of Amazon ECR, though it is meant as one.
-    pub mistyped: Option<String>,
-    /// An application's own log, as its form says, and nothing of ECS around it.
-    pub is_foreign: bool,
-    /// Something in it is of a task's start: words of ECS and its agents, or whom only they ask.
-    pub is_of_a_start: bool,
-    /// Nothing in the whole text had to be blanked out, so nothing in a fragment of it has to.
-    clean: bool,
+    /// Why the registry host is not one of Amazon ECR, although it is meant to be.
+    pub ecr_host_error: Option<String>,
+    /// Where the message comes from.
+    source: MessageSource,
+    /// Whether redaction left the whole text unchanged, so that its fragments need none.
+    has_no_secrets: bool,
 }
 
-impl Reading {
-    /// Read one failure's text. `clean` if the text around it has nothing secret.
-    pub fn of(plain: Plain, clean: bool) -> Self {
-        let hits = sign::find(&plain);
-        let parts = fields::parse(&plain);
-        let public = parts
+impl ParsedMessage {
+    /// Parses one failure message. `has_no_secrets` tells that redaction leaves the text around it
+    /// unchanged.
+    pub fn parse(text: NormalizedText, has_no_secrets: bool) -> Self {
+        let matches = lexicon::find(&text);
+        let fields = fields::parse(&text);
+        let public = fields
             .dial
             .as_ref()
             .filter(|dial| NetworkLocation::default().scope(dial.value) == Scope::Public);
         let owner = public.and_then(|dial| owner(dial.value));
-        let mut reading = Self {
-            plain,
-            hits,
-            parts,
+        let mut message = Self {
+            text,
+            matches,
+            fields,
             step: Step::Unknown,
             sign: None,
             dependency: None,
             host: None,
             owner,
-            mistyped: None,
-            is_foreign: false,
-            is_of_a_start: false,
-            clean,
+            ecr_host_error: None,
+            source: MessageSource::Unclear,
+            has_no_secrets,
         };
-        reading.is_foreign = !reading.is_wrapped() && is_foreign(&reading.plain.text);
-        reading.step = if reading.is_foreign {
-            Step::Unknown
+        if !message.is_wrapped_by_ecs() && is_app_log(&message.text.text) {
+            message.source = MessageSource::AppLog;
         } else {
-            reading.find_step()
-        };
-        let in_words = reading.hits.iter().any(|hit| hit.step.is_some());
-        reading.is_of_a_start = !reading.is_foreign && (reading.step != Step::Unknown || in_words);
-        reading.mistyped = reading.find_mistake();
-        reading.sign = precedence::strongest(&reading);
-        match reading.sign {
-            Some(Sign::WrongPlatform | Sign::NotExecutable) => reading.step = Step::ImageManifest,
-            // A manifest is read into memory; what fills a disk is a layer.
-            Some(Sign::DiskFull) if reading.step == Step::ImageManifest => {
-                reading.step = Step::ImageLayer
+            message.step = message.find_step();
+            let has_hint = message.matches.iter().any(|found| found.step.is_some());
+            if message.step != Step::Unknown || has_hint {
+                message.source = MessageSource::TaskStart;
+            }
+        }
+        message.ecr_host_error = message.find_ecr_host_error();
+        message.sign = precedence::strongest(&message.matches, &message.sign_context());
+        match message.sign {
+            Some(Sign::WrongPlatform | Sign::NotExecutable) => message.step = Step::ImageManifest,
+            // A manifest is read into memory, so what fills the disk is a layer.
+            Some(Sign::DiskFull) if message.step == Step::ImageManifest => {
+                message.step = Step::ImageLayer;
             }
             _ => {}
         }
-        reading.dependency = reading.find_dependency();
-        reading.host = reading.find_host();
-        reading
+        message.dependency = message.find_dependency();
+        message.host = message.find_host();
+        message
     }
 
-    /// The family of what the text shows. The causes behind it may be of another: a registry that
-    /// says `unauthorized` said no, and the cause is a wrong password.
+    fn sign_context(&self) -> SignContext<'_> {
+        SignContext {
+            text: &self.text,
+            fields: &self.fields,
+            source: self.source,
+            step: self.step,
+            malformed_ecr_host: self.ecr_host_error.is_some(),
+        }
+    }
+
+    /// Returns the family of the failure. Its causes may belong to another one: a registry's
+    /// `unauthorized` is a denial, and its cause a wrong password.
     pub fn family(&self) -> Family {
         match self.sign {
-            // Docker Hub's commonest refusal is its rate limit; Amazon ECR's and Amazon S3's is a
-            // policy.
+            // Docker Hub's most frequent rejection is its rate limit; Amazon ECR's and Amazon S3's
+            // is a policy.
             Some(Sign::UnexpectedStatus) if self.dependency == Some(Dependency::Registry) => {
                 Family::Limit
             }
@@ -108,40 +117,46 @@ impl Reading {
         }
     }
 
-    /// A part of the text, fit to be shown.
-    pub fn shown(&self, fragment: &str) -> String {
-        if self.clean {
+    /// Whether the message shows a failure before any response.
+    pub fn is_path_failure(&self) -> bool {
+        precedence::path_failure(&self.matches, &self.sign_context()).is_some()
+            || self.sign == Some(Sign::RetriesExhausted)
+    }
+
+    /// Returns a fragment of the text with secrets removed.
+    pub fn redacted(&self, fragment: &str) -> String {
+        if self.has_no_secrets {
             fragment.to_owned()
         } else {
             redact(fragment)
         }
     }
 
-    /// Whether a phrase with this sign is in the text.
+    /// Whether one of the phrases has this sign.
     pub fn has(&self, sign: Sign) -> bool {
-        self.hits.iter().any(|hit| hit.sign == Some(sign))
+        precedence::has(&self.matches, sign)
     }
 
-    /// The first phrase with this sign, as it stands in the text.
+    /// Returns the first phrase with this sign, as it is written in the text.
     pub fn phrase(&self, sign: Sign) -> Option<&str> {
-        self.hits
+        self.matches
             .iter()
-            .find(|hit| hit.sign == Some(sign))
-            .map(|hit| hit.quote(&self.plain))
+            .find(|found| found.sign == Some(sign))
+            .map(|found| found.quote(&self.text))
     }
 
-    /// The address that was dialled.
+    /// Returns the IP address of the failed connection.
     pub fn peer(&self) -> Option<IpAddr> {
-        self.parts.dial.as_ref().map(|dial| dial.value)
+        self.fields.dial.as_ref().map(|dial| dial.value)
     }
 
-    /// Where that address lies; by its number alone, for the text says no VPC.
+    /// Returns where that address is located, without knowledge of the VPC's own ranges.
     pub fn scope(&self) -> Option<Scope> {
         self.peer()
             .map(|peer| NetworkLocation::default().scope(peer))
     }
 
-    /// The region that host or ARNs name.
+    /// Returns the Region that the host, the image or an ARN names.
     pub fn region(&self) -> Option<Region> {
         let of_host = self
             .host
@@ -149,14 +164,15 @@ impl Reading {
             .flat_map(|host| host.split('.'))
             .find_map(|label| label.parse().ok());
         let of_image = || {
-            self.parts
+            self.fields
                 .image
                 .iter()
                 .flat_map(|image| image.split(['.', '/']))
-                .find_map(|l| l.parse().ok())
+                .find_map(|label| label.parse().ok())
         };
+        // Not parsed as `Arn`: a message may be cut after the Region.
         let of_arns = || {
-            self.parts
+            self.fields
                 .arns
                 .iter()
                 .find_map(|arn| arn.split(':').nth(3)?.parse().ok())
@@ -164,88 +180,61 @@ impl Reading {
         of_host.or_else(of_image).or_else(of_arns)
     }
 
-    /// `service:Action` of the refusal, in lower case.
-    pub fn action(&self) -> Option<String> {
-        Some(
-            self.parts
-                .denial
-                .as_ref()?
-                .action
-                .as_ref()?
-                .to_ascii_lowercase(),
-        )
-    }
-
-    /// Whether a service's own answer is in the text: then name, connection and TLS are proven
-    /// good.
-    pub fn is_answered(&self) -> bool {
-        let status = self
-            .parts
-            .status
-            .as_ref()
-            .is_some_and(|status| status.value >= 100);
-        status
-            || (self.parts.request_id.is_some()
-                && self.parts.status.as_ref().is_none_or(|s| s.value != 0))
-    }
-
-    /// Whether a wrapper of ECS or of its agents is around it, and not only an operation that
-    /// others call as well.
-    fn is_wrapped(&self) -> bool {
-        let weights = self
-            .hits
+    /// Whether a wrapper of ECS or its agents encloses the message, and not only an operation that
+    /// applications call as well.
+    fn is_wrapped_by_ecs(&self) -> bool {
+        self.matches
             .iter()
-            .filter_map(|hit| hit.step)
-            .map(|(_, weight)| weight);
-        weights
-            .into_iter()
-            .any(|weight| weight >= PART || weight == NAME || weight == NAME + 1)
+            .filter_map(|found| found.step)
+            .any(|StepHint { weight, .. }| weight >= PART || weight == NAME || weight == NAME + 1)
     }
 
-    /// The step that the strongest phrase, operation or host stands for; of equals the first.
+    /// Returns the step that the strongest phrase, action or host points to; the first of equally
+    /// strong ones.
     fn find_step(&self) -> Step {
-        let of_phrases = self.hits.iter().filter_map(|hit| Some((hit.step?, hit.at)));
+        let of_phrases = self
+            .matches
+            .iter()
+            .filter_map(|found| Some((found.step?, found.at)));
         let of_action = self
-            .action()
+            .fields
+            .denied_action()
             .and_then(|action| step_of_action(&action))
-            .map(|step| ((step, OPERATION), 0));
-        let host = self.parts.host.as_ref();
-        let of_host = host.and_then(|host| {
-            let after = self.plain.dense.get(host.to..).unwrap_or_default();
-            // The path of the registries' interface (OCI distribution, "/v2/"), after a port
-            // perhaps.
-            let is_asked = after
+            .map(|step| {
+                let weight = OPERATION;
+                (StepHint { step, weight }, 0)
+            });
+        let of_host = self.fields.host.as_ref().and_then(|host| {
+            let after = self.text.dense.get(host.to..).unwrap_or_default();
+            // The path of the OCI distribution API, "/v2/", possibly after a port.
+            let is_registry = after
                 .trim_start_matches(|c: char| c == ':' || c.is_ascii_digit())
                 .starts_with("/v2");
-            let step = step_of_host(&host.value).or(is_asked.then_some(Step::ImageManifest))?;
-            Some(((step, OPERATION - 1), host.from))
+            let step = step_of_host(&host.value).or(is_registry.then_some(Step::ImageManifest))?;
+            let weight = OPERATION - 1;
+            Some((StepHint { step, weight }, host.from))
         });
-        let mut best: Option<((Step, u8), usize)> = None;
-        for candidate in of_phrases.chain(of_action).chain(of_host) {
-            if best.is_none_or(|best| (candidate.0.1, best.1) > (best.0.1, candidate.1)) {
-                best = Some(candidate);
+        let mut best: Option<(StepHint, usize)> = None;
+        for (hint, at) in of_phrases.chain(of_action).chain(of_host) {
+            let is_better =
+                |(best, best_at): (StepHint, usize)| (hint.weight, best_at) > (best.weight, at);
+            if best.is_none_or(is_better) {
+                best = Some((hint, at));
             }
         }
-        best.map_or(Step::Unknown, |((step, _), _)| step)
+        best.map_or(Step::Unknown, |(hint, _)| hint.step)
     }
 
     fn find_dependency(&self) -> Option<Dependency> {
         let host = self
-            .parts
+            .fields
             .host
             .as_ref()
             .and_then(|host| dependency_of_host(&host.value));
-        let is_ssm = || {
-            let dense = &self.plain.dense;
-            ["ssm", "parameterstore", "systemsmanager"]
-                .iter()
-                .any(|word| dense.contains(word))
-                || self.sign == Some(Sign::ParameterMissing)
-        };
         match self.step {
             Step::AssumeRole => Some(Dependency::Credentials),
             Step::Secrets => Some(host.unwrap_or_else(|| {
-                if is_ssm() {
+                if self.names_parameter_store() {
                     Dependency::Ssm
                 } else {
                     Dependency::SecretsManager
@@ -254,12 +243,12 @@ impl Reading {
             Step::RegistryAuth => Some(Dependency::EcrApi),
             Step::LogDriver => Some(Dependency::Logs),
             Step::ImageLayer if host == Some(Dependency::Registry) => Some(Dependency::Registry),
-            // The task's own disk is nobody's way.
+            // The task's own disk is not a dependency.
             Step::ImageLayer if self.sign == Some(Sign::DiskFull) => None,
-            // In the place of the bucket's URL the text has the image. A URL of the registry is the
-            // registry's.
+            // Fargate prints the image in place of the bucket's URL. A URL of the registry itself
+            // was really requested from the registry.
             Step::ImageLayer
-                if host == Some(Dependency::EcrDkr) && self.plain.dense.contains("/blobs/") =>
+                if host == Some(Dependency::EcrDkr) && self.text.dense.contains("/blobs/") =>
             {
                 Some(Dependency::EcrDkr)
             }
@@ -273,14 +262,21 @@ impl Reading {
         }
     }
 
+    fn names_parameter_store(&self) -> bool {
+        ["ssm", "parameterstore", "systemsmanager"]
+            .iter()
+            .any(|name| self.text.dense.contains(name))
+            || self.sign == Some(Sign::ParameterMissing)
+    }
+
     fn find_host(&self) -> Option<String> {
-        let host = self.parts.host.as_ref().map(|host| host.value.clone());
-        let in_s3 = self
+        let host = self.fields.host.as_ref().map(|host| host.value.clone());
+        let is_s3_address = self
             .owner
             .as_deref()
             .is_some_and(|owner| owner.starts_with("S3 "));
         if self.step == Step::ImageLayer
-            && in_s3
+            && is_s3_address
             && host.as_deref().and_then(dependency_of_host) == Some(Dependency::EcrDkr)
         {
             let region = host
@@ -292,17 +288,17 @@ impl Reading {
         host
     }
 
-    /// What [`Reference`] says against a registry host that is meant as Amazon ECR's. Accounts are
-    /// masked by those who ask for help, so an account passes; a host without a region says
-    /// nothing, for that may be masked too.
-    fn find_mistake(&self) -> Option<String> {
-        let part = self.parts.host.as_ref()?;
-        let host = &part.value;
-        // Wrapped inside the account, which then stands on the line before.
-        let before = part
+    /// Returns the error of [`Reference`] for a registry host that is meant to be one of Amazon
+    /// ECR. Users mask account IDs, so any account is accepted; a host without a Region proves
+    /// nothing, because that may be masked too.
+    fn find_ecr_host_error(&self) -> Option<String> {
+        let field = self.fields.host.as_ref()?;
+        let host = &field.value;
+        // The text was wrapped within the account ID, which then ends the previous line.
+        let before = field
             .from
             .checked_sub(1)
-            .and_then(|at| self.plain.dense.as_bytes().get(at));
+            .and_then(|at| self.text.dense.as_bytes().get(at));
         if host.starts_with('.') && before.is_some_and(|b| b.is_ascii_digit() || *b == b'x') {
             return None;
         }
@@ -320,12 +316,11 @@ impl Reading {
         } else {
             "123456789012"
         };
-        let mistake = format!("{account}.{rest}/x").parse::<Reference>().err()?;
-        let mistake = mistake.to_string();
+        let error = format!("{account}.{rest}/x").parse::<Reference>().err()?;
         Some(if account.is_empty() {
-            "the account is missing before .dkr.ecr".into()
+            "the account ID is missing before .dkr.ecr".into()
         } else {
-            mistake
+            error.to_string()
         })
     }
 }

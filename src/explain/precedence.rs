@@ -1,30 +1,53 @@
-//! Which of a text's signs is the strongest, and the family that it stands for.
+//! Chooses the strongest of a message's signs, and the family that it stands for.
 
-use super::Step;
-use super::parsed::Reading;
+use super::fields::Fields;
+use super::lexicon::Match;
+use super::normalize::NormalizedText;
 use super::sign::Sign;
+use super::step::Step;
 use crate::cause::Family;
 
-/// So many times the agent tries what may pass: 3 for Amazon ECR, 5 for Secrets Manager and
-/// Parameter Store; what a service has refused it tries once (facts: message corpus).
-const FRUITLESS: u32 = 3;
+/// From this number of attempts on, the failure was a transient one: the agent tries those 3 times
+/// for Amazon ECR and 5 times for Secrets Manager and Parameter Store, and an error that a service
+/// returned only once (docs/facts/message-corpus.md#3).
+const MIN_ATTEMPTS_IF_TRANSIENT: u32 = 3;
 
-/// What happened to the path. Of several the first counts: it is the nearest to the wire.
-const SILENCE: [Sign; 10] = [
-    Sign::Refused,
+/// Failures of the network path. The first that is present counts: it is the closest to the wire.
+const PATH_FAILURES: [Sign; 10] = [
+    Sign::ConnectionRefused,
     Sign::Unreachable,
-    Sign::Reset,
+    Sign::ConnectionReset,
     Sign::Stalled,
     Sign::TooSlow,
     Sign::TimedOut,
-    Sign::NoAnswer,
-    Sign::DamagedLayer,
-    Sign::StrangeAnswer,
+    Sign::NoResponse,
+    Sign::CorruptLayer,
+    Sign::ForeignResponse,
     Sign::ConnectionIssue,
 ];
 
-/// What says more than any denial.
-const BEFORE_A_DENIAL: [Sign; 12] = [
+/// Failures of TLS, the most specific first.
+const TLS_FAILURES: [Sign; 6] = [
+    Sign::NotTls,
+    Sign::UnknownIssuer,
+    Sign::WrongName,
+    Sign::OutsideValidity,
+    Sign::HandshakeStalled,
+    Sign::TlsFailure,
+];
+
+/// Failures before the task has a network interface and a role, so before any request is sent.
+const BEFORE_ANY_REQUEST: [Sign; 6] = [
+    Sign::RoleNotAssumable,
+    Sign::NoCredentials,
+    Sign::NoFreeAddress,
+    Sign::CapacityUnavailable,
+    Sign::NetworkInterfaceNotCreated,
+    Sign::NetworkInterfaceFailed,
+];
+
+/// Signs that are more specific than a denial.
+const STRONGER_THAN_DENIAL: [Sign; 12] = [
     Sign::ClockSkewed,
     Sign::CredentialsExpired,
     Sign::CredentialsInvalid,
@@ -35,19 +58,19 @@ const BEFORE_A_DENIAL: [Sign; 12] = [
     Sign::JsonKeyMissing,
     Sign::NotJson,
     Sign::ParameterMissing,
-    Sign::BadValueFrom,
+    Sign::InvalidValueFrom,
     Sign::LogGroupMissing,
 ];
 
-/// What a denial says more than.
-const AFTER_A_DENIAL: [Sign; 12] = [
+/// Signs that are less specific than a denial.
+const WEAKER_THAN_DENIAL: [Sign; 12] = [
     Sign::SecretMissing,
     Sign::WrongPlatform,
     Sign::NotExecutable,
     Sign::RepositoryMissing,
     Sign::ManifestMissing,
     Sign::MissingOrPrivate,
-    Sign::BadReference,
+    Sign::InvalidReference,
     Sign::Forbidden,
     Sign::LoginFailed,
     Sign::DiskFull,
@@ -55,63 +78,88 @@ const AFTER_A_DENIAL: [Sign; 12] = [
     Sign::ServiceFailure,
 ];
 
-/// The strongest sign: what is nearest to the wire goes first. An answer proves that there was no
-/// silence, but texts are cut and glued, and then silence must never be read as a refusal: so
-/// silence goes before every answer.
+/// Where a message comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageSource {
+    /// An application's own log, without a wrapper of ECS.
+    AppLog,
+    /// A task's start: it has wording of ECS or its agents, or a host that only they contact.
+    TaskStart,
+    /// The text does not tell.
+    Unclear,
+}
+
+/// What decides besides the phrases.
+#[derive(Debug, Clone, Copy)]
+pub struct SignContext<'a> {
+    /// The message.
+    pub text: &'a NormalizedText,
+    /// Its fields.
+    pub fields: &'a Fields,
+    /// Where it comes from.
+    pub source: MessageSource,
+    /// The step that failed.
+    pub step: Step,
+    /// Whether the registry host is meant to be one of Amazon ECR, but is malformed.
+    pub malformed_ecr_host: bool,
+}
+
+/// Whether one of the phrases has this sign.
+pub fn has(matches: &[Match], sign: Sign) -> bool {
+    matches.iter().any(|found| found.sign == Some(sign))
+}
+
+/// Returns the first of `signs` that one of the phrases has.
+fn first_present(matches: &[Match], signs: &[Sign]) -> Option<Sign> {
+    signs.iter().copied().find(|sign| has(matches, *sign))
+}
+
+/// Returns the strongest sign: the one closest to the wire.
 ///
-/// `None` for a text that says nothing of a task's start: timeouts and refusals are in every log of
-/// every application.
-pub fn strongest(reading: &Reading) -> Option<Sign> {
-    if reading.is_foreign {
-        return None;
-    }
-    let first = |signs: &[Sign]| signs.iter().copied().find(|sign| reading.has(*sign));
-    let path = path(reading);
-    if !reading.is_of_a_start {
-        // These are whole sentences of AWS, of which the start is no part: that a policy refused,
-        // and which; or a limit.
-        let refused = reading.has(Sign::Denied)
-            && ["becauseno", "explicitdeny"]
-                .iter()
-                .any(|clause| reading.plain.dense.contains(clause));
-        let limited = reading.has(Sign::Throttled).then_some(Sign::Throttled);
-        return refused
-            .then_some(Sign::Denied)
-            .or(limited)
-            .filter(|_| path.is_none());
-    }
-    // What a process that was started waits for is its own affair.
-    let own = reading.step == Step::ContainerStart && path.is_some();
-    let before = before_the_path(reading);
-    if own {
-        before
-    } else {
-        before.or(path).or_else(|| answer(reading, &first))
+/// A response proves that there was no timeout, but messages are cut and concatenated, and even
+/// then a timeout must never be reported as a permission problem. So a failure of the path outranks
+/// every response.
+///
+/// Returns `None` for a text that does not come from a task's start: timeouts and denials occur in
+/// the log of every application.
+pub fn strongest(matches: &[Match], context: &SignContext<'_>) -> Option<Sign> {
+    let path = path_failure(matches, context);
+    match context.source {
+        MessageSource::AppLog => None,
+        MessageSource::Unclear => {
+            // These are complete AWS error messages, which do not mention a task's start: that a
+            // policy denies an action, or that calls are throttled.
+            let denied = has(matches, Sign::Denied)
+                && ["becauseno", "explicitdeny"]
+                    .iter()
+                    .any(|clause| context.text.dense.contains(clause));
+            let throttled = has(matches, Sign::Throttled).then_some(Sign::Throttled);
+            denied
+                .then_some(Sign::Denied)
+                .or(throttled)
+                .filter(|_| path.is_none())
+        }
+        MessageSource::TaskStart => {
+            let early = first_present(matches, &BEFORE_ANY_REQUEST);
+            // The peers of the container's own process are not dependencies of the start.
+            if context.step == Step::ContainerStart && path.is_some() {
+                early
+            } else {
+                early.or(path).or_else(|| response(matches, context))
+            }
+        }
     }
 }
 
-/// The task has no interface or no role yet, so it has asked nobody.
-fn before_the_path(reading: &Reading) -> Option<Sign> {
-    let signs = [
-        Sign::RoleNotAssumable,
-        Sign::NoCredentials,
-        Sign::NoFreeAddress,
-        Sign::Capacity,
-        Sign::InterfaceNotCreated,
-        Sign::NetworkInterface,
-    ];
-    signs.into_iter().find(|sign| reading.has(*sign))
-}
-
-/// What the text says of the path, whether or not it is a task's.
-pub fn path(reading: &Reading) -> Option<Sign> {
-    let first = |signs: &[Sign]| signs.iter().copied().find(|sign| reading.has(*sign));
-    // ECS says "connection issue" and "check your network" of silence only: refusals kept the older
-    // wrapper.
-    let silence = first(&SILENCE);
-    if reading.step == Step::FileSystem {
+/// Returns the failure of DNS, connection or TLS that the text shows, whatever its source.
+pub fn path_failure(matches: &[Match], context: &SignContext<'_>) -> Option<Sign> {
+    let first = |signs: &[Sign]| first_present(matches, signs);
+    // ECS writes "connection issue" and "check your network" only if there was no response; its
+    // messages about errors that a service returned kept the older wording.
+    let connection = first(&PATH_FAILURES);
+    if context.step == Step::FileSystem {
         let failed =
-            first(&[Sign::MountFailed, Sign::NoSuchName, Sign::ResolverFailed]).or(silence);
+            first(&[Sign::MountFailed, Sign::NoSuchName, Sign::ResolverFailed]).or(connection);
         let denied = || first(&[Sign::Denied]).map(|_| Sign::MountDenied);
         return first(&[Sign::MountDenied])
             .or(failed.map(|_| Sign::MountFailed))
@@ -120,115 +168,105 @@ pub fn path(reading: &Reading) -> Option<Sign> {
     if let Some(sign) = first(&[Sign::NoSuchName, Sign::ResolverFailed]) {
         return Some(sign);
     }
-    let gave_up = first(&[Sign::TimedOut, Sign::Refused, Sign::Unreachable]);
-    if reading.parts.lookup.is_some() && gave_up.is_some() && reading.parts.dial.is_none() {
+    let not_reached = first(&[Sign::TimedOut, Sign::ConnectionRefused, Sign::Unreachable]);
+    if context.fields.lookup.is_some() && not_reached.is_some() && context.fields.dial.is_none() {
         return Some(Sign::ResolverSilent);
     }
-    let tls = [
-        Sign::NotTls,
-        Sign::UnknownIssuer,
-        Sign::WrongName,
-        Sign::OutsideValidity,
-        Sign::HandshakeStalled,
-        Sign::Tls,
-    ];
-    if let Some(sign) = first(&tls) {
+    if let Some(sign) = first(&TLS_FAILURES) {
         return Some(sign);
     }
-    // The helpers of ECS are killed at their deadline. A container's own process is killed for
+    // ECS kills its helper processes at their deadline. A container's own process is killed for
     // other reasons.
-    let helped = !matches!(
-        reading.step,
+    let is_helper = !matches!(
+        context.step,
         Step::ImageManifest | Step::ImageLayer | Step::ContainerStart
-    ) || reading.plain.dense.contains("resourceinitialization");
-    let killed = || first(&[Sign::Killed]).filter(|_| helped);
-    let silent = reading
-        .parts
-        .status
-        .as_ref()
-        .is_some_and(|status| status.value == 0);
-    let sign = silence
+    ) || context.text.dense.contains("resourceinitialization");
+    let killed = || first(&[Sign::HelperKilled]).filter(|_| is_helper);
+    let status = context.fields.status.as_ref().map(|status| status.value);
+    let sign = connection
         .or_else(killed)
-        .or_else(|| silent.then_some(Sign::NoAnswer))?;
-    Some(if reading.mistyped.is_some() {
-        Sign::BadReference
+        .or_else(|| (status == Some(0)).then_some(Sign::NoResponse))?;
+    Some(if context.malformed_ecr_host {
+        Sign::InvalidReference
     } else {
         sign
     })
 }
 
-fn answer(reading: &Reading, first: &dyn Fn(&[Sign]) -> Option<Sign>) -> Option<Sign> {
-    let step = reading.step;
+/// Returns the strongest sign of what a service or registry returned.
+fn response(matches: &[Match], context: &SignContext<'_>) -> Option<Sign> {
+    let first = |signs: &[Sign]| first_present(matches, signs);
+    let SignContext { fields, step, .. } = *context;
     let of_secrets = || {
-        first(&[Sign::KeyUnusable, Sign::InvalidInput, Sign::BrokenJson])
+        first(&[Sign::KmsKeyUnusable, Sign::InvalidInput, Sign::InvalidJson])
             .filter(|_| step == Step::Secrets)
     };
-    if let Some(sign) = first(&BEFORE_A_DENIAL).or_else(of_secrets) {
+    if let Some(sign) = first(&STRONGER_THAN_DENIAL).or_else(of_secrets) {
         return Some(sign);
     }
-    let again = reading
-        .parts
-        .retries
+    let is_transient = fields
+        .attempts
         .as_ref()
-        .is_some_and(|retries| retries.value >= FRUITLESS);
-    let retried =
-        again && matches!(step, Step::Secrets | Step::RegistryAuth) && !reading.is_answered();
-    // So the refusal of a text that was tried again and again is of another text.
-    if retried {
-        return Some(Sign::Retried);
+        .is_some_and(|attempts| attempts.value >= MIN_ATTEMPTS_IF_TRANSIENT);
+    // A denial in a message with so many attempts belongs to another message.
+    if is_transient
+        && matches!(step, Step::Secrets | Step::RegistryAuth)
+        && !fields.is_service_response()
+    {
+        return Some(Sign::RetriesExhausted);
     }
-    if reading.parts.denial.is_some() || reading.has(Sign::Denied) {
+    if fields.denial.is_some() || has(matches, Sign::Denied) {
         return Some(Sign::Denied);
     }
-    if let Some(sign) = first(&AFTER_A_DENIAL) {
+    if let Some(sign) = first(&WEAKER_THAN_DENIAL) {
         return Some(sign);
     }
-    let pulled = matches!(step, Step::ImageManifest | Step::ImageLayer);
-    let asked = pulled
+    let is_pull = matches!(step, Step::ImageManifest | Step::ImageLayer);
+    let names_resource = is_pull
         || matches!(
             step,
             Step::Secrets | Step::LogDriver | Step::EnvironmentFile
         );
-    let vague = first(&[Sign::RegistryRefused]).filter(|_| pulled);
-    if let Some(sign) = vague.or_else(|| first(&[Sign::NotFound]).filter(|_| asked)) {
+    let unspecific = first(&[Sign::RegistryDenied]).filter(|_| is_pull);
+    if let Some(sign) = unspecific.or_else(|| first(&[Sign::NotFound]).filter(|_| names_resource)) {
         return Some(sign);
     }
-    // A refusal is final. What is asked again is not one, whatever its status was.
-    first(&[Sign::UnexpectedStatus]).filter(|_| !again)
+    // A denial is final. What is retried is not one, whatever its status.
+    first(&[Sign::UnexpectedStatus]).filter(|_| !is_transient)
 }
 
-/// The family of a sign. Where something is missing or refused, the step says what.
+/// Returns the family of a sign. Where something is missing or denied, the step decides.
 pub fn family(sign: Sign, step: Step) -> Family {
     match sign {
-        Sign::NoSuchName | Sign::ResolverFailed | Sign::ResolverSilent | Sign::StrangeAnswer => {
+        Sign::NoSuchName | Sign::ResolverFailed | Sign::ResolverSilent | Sign::ForeignResponse => {
             Family::Resolve
         }
         Sign::TimedOut
-        | Sign::Killed
-        | Sign::NoAnswer
+        | Sign::HelperKilled
+        | Sign::NoResponse
         | Sign::ConnectionIssue
         | Sign::Stalled
         | Sign::TooSlow
-        | Sign::Refused
-        | Sign::Reset
+        | Sign::ConnectionRefused
+        | Sign::ConnectionReset
         | Sign::Unreachable
-        | Sign::DamagedLayer
+        | Sign::CorruptLayer
         | Sign::ServiceFailure
-        | Sign::Retried => Family::Network,
+        | Sign::RetriesExhausted => Family::Network,
         Sign::NotTls
         | Sign::UnknownIssuer
         | Sign::WrongName
         | Sign::OutsideValidity
         | Sign::HandshakeStalled
-        | Sign::Tls => Family::Tls,
+        | Sign::TlsFailure => Family::Tls,
         Sign::Denied if step == Step::AssumeRole => Family::Placement,
         Sign::Denied
         | Sign::Forbidden
         | Sign::UnexpectedStatus
         | Sign::LoginFailed
-        | Sign::RegistryRefused
+        | Sign::RegistryDenied
         | Sign::RegistryTokenExpired
-        | Sign::KeyUnusable => Family::Permission,
+        | Sign::KmsKeyUnusable => Family::Permission,
         Sign::NotFound => match step {
             Step::Secrets => Family::Secret,
             Step::LogDriver => Family::Logs,
@@ -240,7 +278,7 @@ pub fn family(sign: Sign, step: Step) -> Family {
         | Sign::MissingOrPrivate
         | Sign::WrongPlatform
         | Sign::NotExecutable
-        | Sign::BadReference => Family::Image,
+        | Sign::InvalidReference => Family::Image,
         Sign::RateLimited | Sign::Throttled => Family::Limit,
         Sign::DiskFull | Sign::MountFailed | Sign::MountDenied | Sign::ObjectMissing => {
             Family::Storage
@@ -250,14 +288,14 @@ pub fn family(sign: Sign, step: Step) -> Family {
         | Sign::JsonKeyMissing
         | Sign::NotJson
         | Sign::ParameterMissing
-        | Sign::BadValueFrom
+        | Sign::InvalidValueFrom
         | Sign::InvalidInput
-        | Sign::BrokenJson => Family::Secret,
+        | Sign::InvalidJson => Family::Secret,
         Sign::LogGroupMissing => Family::Logs,
         Sign::NoFreeAddress
-        | Sign::NetworkInterface
-        | Sign::InterfaceNotCreated
-        | Sign::Capacity
+        | Sign::NetworkInterfaceFailed
+        | Sign::NetworkInterfaceNotCreated
+        | Sign::CapacityUnavailable
         | Sign::RoleNotAssumable => Family::Placement,
         Sign::NoCredentials
         | Sign::CredentialsExpired

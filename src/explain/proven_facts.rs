@@ -1,29 +1,34 @@
-//! What a text proves, each with the fragment that proves it.
+//! What a message proves, each statement with the fragment that proves it.
 
-use super::parsed::Reading;
+use super::explanation::Explanation;
+use super::fields::DnsLookup;
+use super::lexicon::Match;
+use super::parsed::ParsedMessage;
 use super::sign::Sign;
-use super::{Explanation, Step};
+use super::step::Step;
+use crate::aws::denial::policy_name;
 use crate::cause::Family;
 use crate::ip_owner::RANGES_DATE;
-use crate::observation::{Dependency, Scope};
+use crate::observation::{Denial, Dependency, Scope};
 use crate::redact::shorten;
 
-/// Characters of a quoted fragment: enough to find it in the text again.
-const LONGEST_QUOTE: usize = 160;
+/// Characters of a quoted fragment: enough to find it in the message again.
+const MAX_QUOTE_CHARS: usize = 160;
 
-/// Every proven statement, in the order in which a start goes.
-pub fn proven(reading: &Reading) -> Vec<String> {
+/// Returns every proven statement, in the order of a task's start.
+pub fn proven(message: &ParsedMessage) -> Vec<String> {
     let mut proven = Vec::new();
-    step(reading, &mut proven);
-    name(reading, &mut proven);
-    connection(reading, &mut proven);
-    answer(reading, &mut proven);
+    prove_step(message, &mut proven);
+    prove_name(message, &mut proven);
+    prove_address(message, &mut proven);
+    prove_connection(message, &mut proven);
+    prove_response(message, &mut proven);
     proven
 }
 
-/// `statement: “fragment”`.
-fn with(reading: &Reading, statement: &str, fragment: &str) -> String {
-    let fragment = reading.shown(shorten(fragment, LONGEST_QUOTE));
+/// Formats `statement: “fragment”`.
+fn with_quote(message: &ParsedMessage, statement: &str, fragment: &str) -> String {
+    let fragment = message.redacted(shorten(fragment, MAX_QUOTE_CHARS));
     if fragment.is_empty() {
         statement.to_owned()
     } else {
@@ -31,263 +36,256 @@ fn with(reading: &Reading, statement: &str, fragment: &str) -> String {
     }
 }
 
-fn step(reading: &Reading, proven: &mut Vec<String>) {
-    if reading.step == Step::Unknown {
+fn quoted_host(message: &ParsedMessage) -> Option<&str> {
+    let host = message.fields.host.as_ref()?;
+    Some(host.quote(&message.text))
+}
+
+fn prove_step(message: &ParsedMessage, proven: &mut Vec<String>) {
+    let step = message.step;
+    if step == Step::Unknown {
         return;
     }
-    let of_step = reading
-        .hits
+    let weight = |found: &Match| {
+        let hint = found.step.filter(|hint| hint.step == step)?;
+        Some((hint.weight, std::cmp::Reverse(found.at)))
+    };
+    let strongest = message
+        .matches
         .iter()
-        .filter(|hit| hit.step.is_some_and(|(step, _)| step == reading.step));
-    let strongest = of_step.max_by_key(|hit| {
-        (
-            hit.step.map(|(_, weight)| weight),
-            std::cmp::Reverse(hit.at),
-        )
-    });
-    let host = reading
-        .parts
-        .host
-        .as_ref()
-        .map(|host| host.quote(&reading.plain));
+        .filter(|found| weight(found).is_some())
+        .max_by_key(|found| weight(found));
     let fragment = strongest
-        .map(|hit| hit.quote(&reading.plain))
-        .or(host)
+        .map(|found| found.quote(&message.text))
+        .or_else(|| quoted_host(message))
         .unwrap_or_default();
-    proven.push(with(
-        reading,
-        &format!("the start had got to {}", reading.step.title()),
-        fragment,
-    ));
-    let worked = reading.step.before();
+    let statement = format!("the start got as far as {}", step.title());
+    proven.push(with_quote(message, &statement, fragment));
+    let earlier = step.before();
     // The order is Fargate's; the agent of an EC2 instance starts the log driver after the pull.
-    if !worked.is_empty()
-        && reading.plain.dense.contains("error:")
-        && !reading.plain.dense.contains("daemon")
+    if !earlier.is_empty()
+        && message.text.dense.contains("error:")
+        && !message.text.dense.contains("daemon")
     {
-        let titles: Vec<_> = worked.iter().map(|step| step.title()).collect();
+        let titles: Vec<_> = earlier.iter().map(|step| step.title()).collect();
         proven.push(format!(
-            "on Fargate these come before, so they worked or were not needed: {}",
+            "on Fargate these steps come first, so they succeeded or were not needed: {}",
             titles.join(", ")
         ));
     }
 }
 
-fn name(reading: &Reading, proven: &mut Vec<String>) {
-    if let Some(lookup) = &reading.parts.lookup {
-        let quote = lookup.quote(&reading.plain);
-        proven.push(match reading.sign {
-            Some(Sign::NoSuchName) => with(
-                reading,
-                "the resolver answered, and that there is no such name",
-                quote,
-            ),
+fn prove_name(message: &ParsedMessage, proven: &mut Vec<String>) {
+    if let Some(lookup) = &message.fields.lookup {
+        let quote = lookup.quote(&message.text);
+        let DnsLookup { resolver, .. } = &lookup.value;
+        let resolver =
+            resolver.map_or("the resolver".to_owned(), |ip| format!("the resolver {ip}"));
+        let statement = match message.sign {
+            Some(Sign::NoSuchName) => format!("{resolver} answered that the name does not exist"),
             Some(Sign::ResolverFailed) => {
-                with(reading, "the resolver answered, and that it cannot", quote)
+                format!("{resolver} answered with an error, such as SERVFAIL")
             }
-            _ => with(
-                reading,
-                "the name was looked up, and the resolver did not answer",
-                quote,
-            ),
-        });
+            _ => format!("{resolver} was queried for the name and did not answer"),
+        };
+        proven.push(with_quote(message, &statement, quote));
     } else if let Some(phrase) = [Sign::NoSuchName, Sign::ResolverFailed]
         .iter()
-        .find_map(|sign| reading.phrase(*sign))
+        .find_map(|sign| message.phrase(*sign))
     {
-        proven.push(with(reading, "a name did not resolve", phrase));
+        proven.push(with_quote(message, "a host name did not resolve", phrase));
     }
-    if let Some(mistake) = &reading.mistyped {
-        let host = reading
-            .parts
-            .host
-            .as_ref()
-            .map(|host| host.quote(&reading.plain))
-            .unwrap_or_default();
-        proven.push(with(
-            reading,
-            &format!("this is no registry of Amazon ECR ({mistake})"),
-            host,
+    if let Some(error) = &message.ecr_host_error {
+        proven.push(with_quote(
+            message,
+            &format!("not an Amazon ECR registry host ({error})"),
+            quoted_host(message).unwrap_or_default(),
         ));
-    }
-    let Some(dial) = &reading.parts.dial else {
-        return;
-    };
-    let quote = dial.quote(&reading.plain);
-    let aws = reading
-        .dependency
-        .is_some_and(Dependency::has_interface_endpoint);
-    match reading.scope() {
-        Some(Scope::Public) => proven.push(with(reading, "the name resolved to a public address", quote)),
-        _ if aws => proven.push(with(
-            reading,
-            "the name resolved to a private address, so an interface endpoint or a private zone answers for it",
-            quote,
-        )),
-        _ => proven.push(with(reading, "the name resolved to a private address", quote)),
-    }
-    if let Some(owner) = &reading.owner {
-        let meaning = match reading.step {
-            Step::ImageLayer if owner.starts_with("S3 ") => ": the layers, not the registry",
-            _ => "",
-        };
-        proven.push(with(
-            reading,
-            &format!("AWS lists the address as {owner}{meaning}"),
-            &dial.value.to_string(),
-        ));
-    } else if reading.scope() == Some(Scope::Public) && aws {
-        let none =
-            format!("the address is in none of the ranges that AWS had published by {RANGES_DATE}");
-        proven.push(with(reading, &none, &dial.value.to_string()));
-    }
-    if reading.host.is_some()
-        && reading.host != reading.parts.host.as_ref().map(|host| host.value.clone())
-    {
-        proven.push("Fargate prints the image's name where the layer's URL stood".into());
     }
 }
 
-fn connection(reading: &Reading, proven: &mut Vec<String>) {
-    let silent = matches!(
-        reading.sign,
+fn prove_address(message: &ParsedMessage, proven: &mut Vec<String>) {
+    let Some(dial) = &message.fields.dial else {
+        return;
+    };
+    let can_have_endpoint = message
+        .dependency
+        .is_some_and(Dependency::has_interface_endpoint);
+    let is_public = message.scope() == Some(Scope::Public);
+    let statement = if is_public {
+        "the host name resolved to a public address"
+    } else if can_have_endpoint {
+        "the host name resolved to a private address, so an interface VPC endpoint or a private \
+         hosted zone provides it"
+    } else {
+        "the host name resolved to a private address"
+    };
+    proven.push(with_quote(message, statement, dial.quote(&message.text)));
+    let address = dial.value.to_string();
+    if let Some(owner) = &message.owner {
+        let meaning = if message.step == Step::ImageLayer && owner.starts_with("S3 ") {
+            " (the layers, not the registry)"
+        } else {
+            ""
+        };
+        let statement = format!("AWS publishes the address as {owner}{meaning}");
+        proven.push(with_quote(message, &statement, &address));
+    } else if is_public && can_have_endpoint {
+        let statement =
+            format!("the address is not in the IP ranges that AWS had published by {RANGES_DATE}");
+        proven.push(with_quote(message, &statement, &address));
+    }
+    let printed = message.fields.host.as_ref().map(|host| &host.value);
+    if message.host.is_some() && message.host.as_ref() != printed {
+        proven.push("Fargate prints the image name in place of the layer's URL".into());
+    }
+}
+
+fn prove_connection(message: &ParsedMessage, proven: &mut Vec<String>) {
+    let no_response = matches!(
+        message.sign,
         Some(
-            Sign::TimedOut | Sign::NoAnswer | Sign::ConnectionIssue | Sign::Killed | Sign::Retried
+            Sign::TimedOut
+                | Sign::NoResponse
+                | Sign::ConnectionIssue
+                | Sign::HelperKilled
+                | Sign::RetriesExhausted
         )
     );
-    if let Some(status) = reading
-        .parts
+    if let Some(status) = message
+        .fields
         .status
         .as_ref()
         .filter(|status| status.value == 0)
     {
-        proven.push(with(
-            reading,
-            "no service answered",
-            status.quote(&reading.plain),
+        proven.push(with_quote(
+            message,
+            "no HTTP response was received",
+            status.quote(&message.text),
         ));
     }
-    let phrase = reading
+    let phrase = message
         .sign
-        .and_then(|sign| reading.phrase(sign))
+        .and_then(|sign| message.phrase(sign))
         .unwrap_or_default();
-    match reading.sign {
-        Some(Sign::Killed) => proven.push(with(
-            reading,
-            "the log driver's helper hung until it was killed, which a missing log group does not do",
-            phrase,
-        )),
-        Some(Sign::ConnectionIssue) => proven.push(with(reading, "ECS itself calls it a connection issue", phrase)),
-        Some(Sign::Refused) => proven.push(with(reading, "the address answers, and refuses the connection", phrase)),
-        Some(Sign::Reset) => {
-            proven.push(with(reading, "the connection was ended from the other side or in between", phrase));
+    let statement = match message.sign {
+        Some(Sign::HelperKilled) => Some(
+            "the log driver's helper process hung until it was killed; a missing log group fails at once",
+        ),
+        Some(Sign::ConnectionIssue) => Some("ECS reports a connection issue"),
+        Some(Sign::ConnectionRefused) => {
+            Some("the address is reachable and refuses the connection")
         }
-        Some(Sign::Stalled) => proven.push(with(reading, "it began, and then nothing more came", phrase)),
-        _ if reading.family() == Family::Tls => {
-            proven.push(with(reading, "the name resolved and the connection stood: it is TLS that fails", phrase));
+        Some(Sign::ConnectionReset) => {
+            Some("the connection was closed by the peer or by a device on the path")
         }
-        _ if silent && !phrase.is_empty() => proven.push(with(reading, "nothing answered in time", phrase)),
-        _ => {}
-    }
-    if let Some(retries) = reading
-        .parts
-        .retries
+        Some(Sign::Stalled) => {
+            Some("the connection was established, and then no more data arrived")
+        }
+        _ if message.family() == Family::Tls => {
+            Some("the name resolved and TCP connected, so TLS is what fails")
+        }
+        _ if no_response && !phrase.is_empty() => Some("no response arrived in time"),
+        _ => None,
+    };
+    proven.extend(statement.map(|statement| with_quote(message, statement, phrase)));
+    if let Some(attempts) = message
+        .fields
+        .attempts
         .as_ref()
-        .filter(|retries| retries.value > 1 && silent)
+        .filter(|attempts| attempts.value > 1 && no_response)
     {
-        proven.push(with(
-            reading,
-            "it was tried again and again: what a service refuses is tried once",
-            retries.quote(&reading.plain),
+        proven.push(with_quote(
+            message,
+            "the request was retried, and an error that a service returns is not retried",
+            attempts.quote(&message.text),
         ));
     }
 }
 
-fn answer(reading: &Reading, proven: &mut Vec<String>) {
-    let answered = reading.is_answered()
-        && !matches!(
-            reading.family(),
-            Family::Network | Family::Resolve | Family::Tls
-        );
-    if answered {
-        let status = reading
-            .parts
+fn prove_response(message: &ParsedMessage, proven: &mut Vec<String>) {
+    let fields = &message.fields;
+    let is_path_family = matches!(
+        message.family(),
+        Family::Network | Family::Resolve | Family::Tls
+    );
+    if fields.is_service_response() && !is_path_family {
+        let status = fields
             .status
             .as_ref()
-            .map(|status| status.quote(&reading.plain));
-        let id = reading
-            .parts
+            .map(|field| field.quote(&message.text));
+        let id = fields
             .request_id
             .as_ref()
-            .map(|id| id.quote(&reading.plain));
-        proven.push(with(
-            reading,
-            "a service answered, so its name, the connection and TLS work",
+            .map(|field| field.quote(&message.text));
+        proven.push(with_quote(
+            message,
+            "the service responded, so DNS, the connection and TLS work",
             status.or(id).unwrap_or_default(),
         ));
     }
-    let once = reading
-        .parts
-        .retries
-        .as_ref()
-        .filter(|retries| retries.value == 1);
-    if let Some(once) = once.filter(|_| reading.family() == Family::Unknown) {
-        proven.push(with(
-            reading,
-            "one try was enough, which suggests that a service answered",
-            once.quote(&reading.plain),
+    let once = fields.attempts.as_ref().filter(|field| field.value == 1);
+    if let Some(once) = once.filter(|_| message.family() == Family::Unknown) {
+        proven.push(with_quote(
+            message,
+            "there was a single attempt, which suggests that the service responded",
+            once.quote(&message.text),
         ));
     }
-    if let Some(denial) = reading
-        .parts
+    if let Some(denial) = fields
         .denial
         .as_ref()
-        .filter(|_| reading.sign == Some(Sign::Denied))
+        .filter(|_| message.sign == Some(Sign::Denied))
     {
-        let part =
-            |word: &str, part: &Option<String>| part.as_ref().map(|part| format!("{word} {part}"));
-        let parts = [
-            part("action", &denial.action),
-            part("resource", &denial.resource),
-            part("caller", &denial.principal),
-            denial
-                .policy
-                .map(|policy| format!("policy {}", super::kebab(policy))),
-            part("policy ARN", &denial.policy_arn),
-        ];
-        let parts: Vec<String> = parts.into_iter().flatten().collect();
-        let parts = if parts.is_empty() {
-            "by AWS KMS".to_owned()
-        } else {
-            parts.join(", ")
-        };
-        proven.push(reading.shown(&format!("it was refused: {parts}")));
-    } else if !matches!(
-        reading.family(),
-        Family::Network | Family::Resolve | Family::Tls
-    ) {
-        // Where the step's own words say it as well, they have been quoted.
-        let said = reading
+        proven.push(message.redacted(&format!("the request was denied: {}", describe(denial))));
+    } else if !is_path_family {
+        let wording = message
             .sign
-            .and_then(|sign| reading.phrase(sign))
-            .map(|phrase| with(reading, "this was said", phrase));
-        let is_new = |said: &String| {
-            said.split_once('“')
-                .is_none_or(|(_, end)| !proven.iter().any(|p| p.ends_with(end)))
+            .and_then(|sign| message.phrase(sign))
+            .map(|phrase| with_quote(message, "the message says", phrase));
+        // The phrase of the step may be the same one, and is quoted already.
+        let is_new = |wording: &String| {
+            wording
+                .split_once('“')
+                .is_none_or(|(_, end)| !proven.iter().any(|statement| statement.ends_with(end)))
         };
-        let said = said.filter(is_new);
-        proven.extend(said);
+        let wording = wording.filter(is_new);
+        proven.extend(wording);
     }
 }
 
-/// What the next failures may be: the first message hides those of the steps after it.
+/// Lists the parts of an authorization error that the message has.
+fn describe(denial: &Denial) -> String {
+    let part =
+        |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name} {value}"));
+    let parts = [
+        part("action", &denial.action),
+        part("resource", &denial.resource),
+        part("principal", &denial.principal),
+        denial.policy.map(|policy| match policy_name(policy) {
+            // Text that comes from AWS KMS does not tell a key policy from an IAM policy.
+            None => "by AWS KMS".to_owned(),
+            Some(name) if denial.explicit => format!("explicit deny in the {name}"),
+            Some(name) => format!("no {name} allows it"),
+        }),
+        part("policy ARN", &denial.policy_arn),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        "by AWS KMS".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+/// Returns the later steps, which may fail too once this failure is fixed.
 pub fn next_failures(explanation: &Explanation) -> Vec<String> {
-    let hidden = explanation.step.after().iter().map(|step| match step {
+    let later = explanation.step.after().iter().map(|step| match step {
         Step::ImageLayer => format!(
-            "{step}: {}, which Amazon ECR keeps in Amazon S3",
+            "{step}: {}, which Amazon ECR stores in Amazon S3",
             step.title()
         ),
         _ => format!("{step}: {}", step.title()),
     });
-    hidden.collect()
+    later.collect()
 }

@@ -1,5 +1,4 @@
-//! What the grammar makes of real messages, of what becomes of them, and of messages that nobody
-//! has shown it.
+//! Real messages, mutated ones, and messages that the lexicon was not written from.
 
 mod corpus;
 mod held_out;

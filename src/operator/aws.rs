@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 pub use error::Error;
 pub use protocol::{Api, encode};
 
-use crate::aws::{refusal, sign};
+use crate::aws::{error_response, sign};
 use crate::endpoints::Region;
 
 /// A whole call, connection and body included. The longest answer, a page of `FilterLogEvents`, has
@@ -293,7 +293,7 @@ impl Client {
         Err(Error::refused(
             api,
             operation,
-            refusal::read(answer.status().as_u16(), answer.headers(), &body),
+            error_response::read(answer.status().as_u16(), answer.headers(), &body),
         ))
     }
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::aws::{Api, Client, Error};
 use crate::endpoints::Region;
-use crate::explain::Known;
-use crate::explain::tasks::{self, Told};
+use crate::explain::MessageContext;
+use crate::explain::tasks::{self, EcsMessage};
 
 /// Texts of each kind. A service that cannot start its task says the same every few minutes.
 const MOST_TEXTS: usize = 5;
@@ -62,9 +62,9 @@ pub fn cluster_of(arn: &str) -> Option<&str> {
 }
 
 /// The reasons of one task, by its ARN or id.
-pub async fn task(client: &Client, cluster: &str, task: &str) -> Result<Vec<Told>, Missing> {
+pub async fn task(client: &Client, cluster: &str, task: &str) -> Result<Vec<EcsMessage>, Missing> {
     let described = describe(client, cluster, &[task.to_owned()]).await?;
-    let told: Vec<Told> = described.iter().filter_map(tasks::task).collect();
+    let told: Vec<EcsMessage> = described.iter().filter_map(tasks::of_task).collect();
     if !told.is_empty() {
         return Ok(told);
     }
@@ -78,7 +78,11 @@ pub async fn task(client: &Client, cluster: &str, task: &str) -> Result<Vec<Told
 
 /// The reasons of a service's newest stopped tasks, then its events of failures, the newest first
 /// in both. Each text once.
-pub async fn service(client: &Client, cluster: &str, service: &str) -> Result<Vec<Told>, Missing> {
+pub async fn service(
+    client: &Client,
+    cluster: &str,
+    service: &str,
+) -> Result<Vec<EcsMessage>, Missing> {
     let input = json!({ "cluster": cluster, "services": [service] });
     let answer: Value = client.json(Api::ECS, "DescribeServices", &input).await?;
     let Some(described) = answer["services"].get(0) else {
@@ -91,28 +95,28 @@ pub async fn service(client: &Client, cluster: &str, service: &str) -> Result<Ve
     let name = described["serviceName"].as_str().unwrap_or(service);
     let mut stopped = stopped(client, cluster, name).await?;
     stopped.sort_by(|a, b| {
-        tasks::seconds(&b["stoppedAt"]).total_cmp(&tasks::seconds(&a["stoppedAt"]))
+        tasks::epoch_seconds(&b["stoppedAt"]).total_cmp(&tasks::epoch_seconds(&a["stoppedAt"]))
     });
-    let of_tasks = distinct(stopped.iter().filter_map(tasks::task));
-    let events = tasks::events(described).into_iter();
+    let of_tasks = distinct(stopped.iter().filter_map(tasks::of_task));
+    let events = tasks::of_events(described).into_iter();
     // `… was unable to place a task. Reason: X` where a task with the reason X is there.
     let repeats = |text: &str| {
         of_tasks
             .iter()
-            .any(|(told, _)| !told.is_empty() && text.contains(told.as_str()))
+            .any(|told| !told.text.is_empty() && text.contains(told.text.as_str()))
     };
-    let of_events = distinct(events.filter(|(text, _)| !repeats(text)));
-    let told: Vec<Told> = of_tasks.into_iter().chain(of_events).collect();
+    let of_events = distinct(events.filter(|event| !repeats(&event.text)));
+    let told: Vec<EcsMessage> = of_tasks.into_iter().chain(of_events).collect();
     if told.is_empty() {
-        let known = Known {
+        let context = MessageContext {
             cluster: Some(cluster.rsplit('/').next().unwrap_or(cluster).to_owned()),
             service: Some(name.to_owned()),
-            ..Known::default()
+            ..MessageContext::default()
         };
-        return Ok(vec![(
-            "(no stopped task, and no event that reports a failure)".to_owned(),
-            known,
-        )]);
+        return Ok(vec![EcsMessage {
+            text: "(no stopped task, and no event that reports a failure)".to_owned(),
+            context,
+        }]);
     }
     Ok(told)
 }
@@ -145,11 +149,11 @@ async fn describe(client: &Client, cluster: &str, arns: &[String]) -> Result<Vec
 }
 
 /// The first few texts, each once.
-fn distinct(told: impl Iterator<Item = Told>) -> Vec<Told> {
-    let mut kept: Vec<Told> = Vec::new();
-    for (text, known) in told {
-        if kept.len() < MOST_TEXTS && !kept.iter().any(|(other, _)| *other == text) {
-            kept.push((text, known));
+fn distinct(told: impl Iterator<Item = EcsMessage>) -> Vec<EcsMessage> {
+    let mut kept: Vec<EcsMessage> = Vec::new();
+    for message in told {
+        if kept.len() < MOST_TEXTS && !kept.iter().any(|other| other.text == message.text) {
+            kept.push(message);
         }
     }
     kept
@@ -174,11 +178,13 @@ mod tests {
 
     #[test]
     fn what_is_said_again_and_again_is_told_once() {
-        let told =
-            ["a", "b", "a", "c", "d", "e", "f"].map(|text| (text.to_owned(), Known::default()));
+        let told = ["a", "b", "a", "c", "d", "e", "f"].map(|text| EcsMessage {
+            text: text.to_owned(),
+            ..EcsMessage::default()
+        });
         let texts: Vec<String> = distinct(told.into_iter())
             .into_iter()
-            .map(|(text, _)| text)
+            .map(|message| message.text)
             .collect();
         assert_eq!(texts, ["a", "b", "c", "d", "e"]);
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::aws::credentials::Credentials;
-use crate::aws::{refusal, sign};
+use crate::aws::{error_response, sign};
 use crate::observation::{Answer, Failure, Observation, Outcome, Phase};
 use crate::probe::context::{ProbeContext, observe};
 use crate::probe::net::http::{Exchange, HttpRequest, ReadBody};
@@ -120,15 +120,16 @@ impl PhaseClient<'_> {
             Err(failure) => observe(Outcome::Failed { failure }),
             Ok(status) if accept(&status) => observe(Outcome::Passed),
             Ok(status) => {
-                let refusal = refusal::read(status.as_u16(), &exchange.headers, &exchange.body);
+                let error =
+                    error_response::read(status.as_u16(), &exchange.headers, &exchange.body);
                 let mut refused = observe(Outcome::Failed {
-                    failure: refusal.failure,
+                    failure: error.failure,
                 });
-                refused.detail.clone_from(&refusal.message);
+                refused.detail.clone_from(&error.message);
                 refused.answer = Some(Answer {
-                    code: refusal.code,
-                    message: refusal.message,
-                    denial: refusal.denial,
+                    code: error.code,
+                    message: error.message,
+                    denial: error.denial,
                     ..exchange.answer.clone()
                 });
                 refused

@@ -1,45 +1,45 @@
-//! An explanation for a person at a terminal.
+//! Renders an explanation as text.
 
 use std::fmt::Write as _;
 
 use super::text::wrap;
 use crate::cause::Family;
 use crate::diagnose::Confidence;
-use crate::explain::Explanation;
+use crate::explain::{Explanation, Step};
 
-/// The explanation as text.
+/// Returns the explanation as text.
 pub fn render(explanation: &Explanation) -> String {
     let mut text = String::new();
     headline(&mut text, explanation);
-    list(&mut text, "What the text proves", "·", &explanation.proven);
+    list(
+        &mut text,
+        "What the message proves",
+        "·",
+        &explanation.proven,
+    );
     findings(&mut text, explanation);
     let is_placeholder = |word: &str| PLACEHOLDERS.contains(&word.trim_matches(['\'', '"']));
-    let unnamed = explanation
+    let has_placeholder = explanation
         .next
         .iter()
         .any(|command| command.split([' ', '=']).any(is_placeholder));
-    let next = if unnamed {
-        "Next (put your own names for the words in capitals)"
+    let next = if has_placeholder {
+        "Next (replace the words in capitals)"
     } else {
         "Next"
     };
     list(&mut text, next, "$", &explanation.next);
-    let shared = if is_path(explanation.family) {
-        "; the same path leads there, unless an endpoint does"
+    let same_path = if is_path_family(explanation.family) {
+        "; they use the same network path unless they have a VPC endpoint of their own"
     } else {
         ""
     };
-    let hidden = format!("What this failure may hide, in the order in which it would show{shared}");
-    list(
-        &mut text,
-        &wrap(&hidden, 0),
-        "·",
-        &explanation.next_failures,
-    );
+    let later = format!("Steps not reached yet, in order, which may fail too{same_path}");
+    list(&mut text, &wrap(&later, 0), "·", &explanation.next_failures);
     text
 }
 
-/// What commands have in the place of what the text does not say.
+/// Placeholders in commands for what the message does not name.
 const PLACEHOLDERS: [&str; 14] = [
     "CLUSTER",
     "SERVICE",
@@ -57,33 +57,31 @@ const PLACEHOLDERS: [&str; 14] = [
     "BUCKET",
 ];
 
-fn is_path(family: Family) -> bool {
+fn is_path_family(family: Family) -> bool {
     matches!(family, Family::Network | Family::Resolve | Family::Tls)
 }
 
 fn headline(text: &mut String, explanation: &Explanation) {
-    let whose = explanation
-        .service
-        .as_ref()
-        .map(|service| format!("service {service}: "));
-    let whose = whose
-        .or_else(|| explanation.task_arn.as_ref().map(|arn| format!("{arn}: ")))
-        .unwrap_or_default();
-    let whose = explanation
-        .said_at
-        .iter()
-        .fold(whose, |whose, at| format!("{at}, {whose}"));
-    let line = if explanation.family == Family::Unknown {
-        "unknown: the text does not say what failed, and pullprobe does not guess.".to_owned()
-    } else {
-        format!(
-            "failed at {} ({}), family {}",
-            explanation.step.title(),
-            explanation.step,
-            explanation.family
-        )
+    let service = explanation.service.as_ref();
+    let mut subject = match (service, &explanation.task_arn) {
+        (Some(service), _) => format!("service {service}: "),
+        (None, Some(arn)) => format!("{arn}: "),
+        (None, None) => String::new(),
     };
-    let _ = writeln!(text, "{}", wrap(&format!("{whose}{line}"), 0));
+    if let Some(at) = &explanation.said_at {
+        subject = format!("{at}, {subject}");
+    }
+    let line = if explanation.family == Family::Unknown {
+        "unknown: the message does not tell what failed, and pullprobe does not guess.".to_owned()
+    } else {
+        let step = explanation.step;
+        let step = match step {
+            Step::Unknown => "at an unknown step".to_owned(),
+            _ => format!("while {} ({step})", step.title()),
+        };
+        format!("failed {step}, family {}", explanation.family)
+    };
+    let _ = writeln!(text, "{}", wrap(&format!("{subject}{line}"), 0));
     let target = [
         explanation
             .dependency
@@ -98,14 +96,14 @@ fn headline(text: &mut String, explanation: &Explanation) {
     if !target.is_empty() {
         let _ = writeln!(text, "{}", wrap(&target.join(", "), 2));
     }
-    if is_path(explanation.family) {
-        let what = "This is about the way to the service, not about a role's permissions.";
-        let _ = writeln!(text, "{}", wrap(what, 2));
+    if is_path_family(explanation.family) {
+        let hint = "This is a failure of the network path to the service, not of IAM permissions.";
+        let _ = writeln!(text, "{}", wrap(hint, 2));
     }
     if explanation.family == Family::Unknown {
-        let ask = "Please send the whole text, or better what `aws ecs describe-tasks` prints of the stopped task: its \
-                   stoppedReason, its stopCode and the containers' reasons. ";
-        let _ = writeln!(text, "{}", wrap(ask, 2));
+        let request = "Please provide the whole message or, better, the output of `aws ecs describe-tasks` for the \
+                       stopped task. It has stoppedReason, stopCode and the containers' reasons.";
+        let _ = writeln!(text, "{}", wrap(request, 2));
     }
 }
 
@@ -113,14 +111,14 @@ fn findings(text: &mut String, explanation: &Explanation) {
     if explanation.findings.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\nWhat it may be, the commonest first");
+    let _ = writeln!(text, "\nPossible causes, most common first");
     for (n, finding) in explanation.findings.iter().enumerate() {
-        let sure = match finding.confidence {
+        let confidence = match finding.confidence {
             Confidence::Certain => "certain",
             Confidence::Likely => "likely",
             Confidence::Possible => "possible",
         };
-        let _ = writeln!(text, "  {}. {} ({sure})", n + 1, finding.cause);
+        let _ = writeln!(text, "  {}. {} ({confidence})", n + 1, finding.cause);
         let _ = writeln!(text, "{}", wrap(&finding.summary, 5));
         let _ = writeln!(text, "     → {}", wrap(&finding.remedy, 7).trim_start());
     }
@@ -132,7 +130,7 @@ fn list(text: &mut String, heading: &str, mark: &str, lines: &[String]) {
     }
     let _ = writeln!(text, "\n{heading}");
     for line in lines {
-        // A command is copied, so it stays on one line.
+        // Users copy a command, so it stays on one line.
         let line = if mark == "$" {
             line.clone()
         } else {

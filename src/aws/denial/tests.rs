@@ -24,7 +24,7 @@ fn check(text: &str, expected: Denial) {
 }
 
 #[test]
-fn names_every_kind_of_policy_in_both_forms() {
+fn reads_every_policy_type_for_implicit_and_explicit_denials() {
     for (name, kind) in [
         ("identity-based policy", PolicyKind::Identity),
         ("resource-based policy", PolicyKind::Resource),
@@ -72,7 +72,7 @@ fn names_every_kind_of_policy_in_both_forms() {
 }
 
 #[test]
-fn reads_what_services_and_clients_make_of_it() {
+fn reads_variants_of_services_and_clients() {
     check(
         &format!(
             "CannotPullECRContainerError: AccessDeniedException: User: {ROLE} is not authorized to perform: \
@@ -138,7 +138,7 @@ fn reads_what_services_and_clients_make_of_it() {
 }
 
 #[test]
-fn reads_as_much_as_a_cut_text_holds() {
+fn reads_what_is_left_of_a_cut_text() {
     let base = format!(
         "User: {ROLE} is not authorized to perform: ecr:BatchGetImage on resource: * because no "
     );
@@ -167,7 +167,7 @@ fn reads_as_much_as_a_cut_text_holds() {
 }
 
 #[test]
-fn kms_refusals_name_the_key_unless_a_policy_is_named() {
+fn kms_denials_without_a_policy_type_are_of_the_key() {
     let key = "arn:aws:kms:us-east-2:395516496764:key/f148";
     let base = format!("User: {ROLE} is not authorized to perform: kms:Decrypt on resource: {key}");
     check(&base, denial(ROLE, "kms:Decrypt", key, PolicyKind::KmsKey));
@@ -185,7 +185,27 @@ fn kms_refusals_name_the_key_unless_a_policy_is_named() {
 }
 
 #[test]
-fn other_texts_are_no_refusal() {
+fn policy_names_are_read_back() {
+    for policy in [
+        PolicyKind::Identity,
+        PolicyKind::Resource,
+        PolicyKind::VpcEndpoint,
+        PolicyKind::PermissionsBoundary,
+        PolicyKind::Session,
+        PolicyKind::ServiceControl,
+        PolicyKind::ResourceControl,
+        PolicyKind::RoleTrust,
+    ] {
+        let name = policy_name(policy).unwrap();
+        assert_eq!(
+            policy_kind(&format!("because no {name} allows")),
+            Some(policy)
+        );
+    }
+}
+
+#[test]
+fn other_texts_are_not_denials() {
     for text in [
         "",
         "Access Denied",
@@ -199,7 +219,7 @@ fn other_texts_are_no_refusal() {
 }
 
 #[test]
-fn survives_every_cut_of_an_odd_text_and_bounds_its_fields() {
+fn cuts_do_not_panic_and_fields_are_bounded() {
     let text = format!(
         "é User: ’{ROLE}’ is not authorized to perform: kms:Decrypt on resource: “é\\\"x”\u{0} because no é-based policy: arn:é"
     );
@@ -212,6 +232,6 @@ fn survives_every_cut_of_an_odd_text_and_bounds_its_fields() {
         "User: {long} is not authorized to perform: a:b on resource: {long}"
     ))
     .unwrap();
-    assert_eq!(denial.principal.unwrap().chars().count(), LONGEST_FIELD);
+    assert_eq!(denial.principal.unwrap().chars().count(), MAX_FIELD_CHARS);
     parse(&"User: is not authorized to perform: ".repeat(10_000));
 }

@@ -1,5 +1,6 @@
-//! What becomes of messages on their way: cut, with words lost, numbers changed, two in one.
-//! Deterministic: every cut and every lost word, and a fixed sequence for the rest.
+//! Mutated messages: cut, with words missing, with numbers changed, two concatenated.
+//! Deterministic: every cut and every missing word, and a fixed sequence of random numbers for the
+//! rest.
 
 use super::corpus::{Labelled, corpus};
 use super::held_out;
@@ -7,20 +8,20 @@ use crate::cause::Family;
 use crate::diagnose::Confidence;
 use crate::explain::{Explanation, Step, explain};
 
-/// Families of what happens before a service has answered.
-fn is_path(family: Family) -> bool {
+/// Whether failures of the family occur before a service responds.
+fn is_path_family(family: Family) -> bool {
     matches!(family, Family::Network | Family::Resolve | Family::Tls)
 }
 
-/// Holds for every text there is.
+/// Asserts what holds for every text.
 fn check(text: &str) -> Explanation {
     let explained = explain(text);
-    if is_path(explained.family) {
+    if is_path_family(explained.family) {
         for finding in &explained.findings {
             assert_ne!(
                 finding.confidence,
                 Confidence::Certain,
-                "{} is certain of: {text}",
+                "{} is certain for: {text}",
                 finding.cause
             );
         }
@@ -30,20 +31,22 @@ fn check(text: &str) -> Explanation {
     explained
 }
 
-/// A message about the path, which must never be read as a refusal.
-fn is_silent(labelled: &Labelled) -> bool {
+/// Whether a message is about a failure of the path, which must never be explained as a denial.
+fn is_path_failure(labelled: &Labelled) -> bool {
     labelled.family.ends_with("network") || ["dns", "env-file"].contains(&labelled.family.as_str())
 }
 
-fn silent() -> Vec<Labelled> {
-    let held_out = held_out::silent().into_iter().map(|message| Labelled {
-        message,
-        family: "network".to_owned(),
-        cause: String::new(),
-    });
+fn path_failures() -> Vec<Labelled> {
+    let held_out = held_out::path_failures()
+        .into_iter()
+        .map(|message| Labelled {
+            message,
+            family: "network".to_owned(),
+            cause: String::new(),
+        });
     corpus()
         .into_iter()
-        .filter(is_silent)
+        .filter(is_path_failure)
         .chain(held_out)
         .collect()
 }
@@ -51,15 +54,15 @@ fn silent() -> Vec<Labelled> {
 fn assert_no_permission(text: &str) {
     let explained = check(text);
     assert_ne!(explained.family, Family::Permission, "{text}");
-    let accused = explained.findings.iter().find(|finding| {
-        // A text that is cut before its reason, after a single try, may be anything that a service
-        // answers.
+    let denied = explained.findings.iter().find(|finding| {
+        // A text that is cut before its reason, after a single attempt, may be about any error that
+        // a service returns.
         finding.family == Family::Permission && explained.family != Family::Unknown
     });
-    assert_eq!(accused, None, "{text}");
+    assert_eq!(denied, None, "{text}");
 }
 
-/// Numbers of a linear congruential generator (Knuth's MMIX constants): the same on every run.
+/// A linear congruential generator (Knuth's MMIX constants): the same numbers on every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -73,21 +76,21 @@ impl Numbers {
 }
 
 #[test]
-fn cut_anywhere_nothing_breaks() {
+fn any_cut_is_safe() {
     for labelled in corpus() {
         for end in 0..=labelled.message.len() {
             let text = String::from_utf8_lossy(&labelled.message.as_bytes()[..end]).into_owned();
-            if is_silent(&labelled) {
+            if is_path_failure(&labelled) {
                 assert_no_permission(&text);
             } else {
                 check(&text);
             }
-            // Nobody sends an end without its beginning on purpose, so every seventh will do.
+            // Users rarely paste an end without its beginning, so every seventh is enough.
             if end % 7 > 0 {
                 continue;
             }
             let tail = String::from_utf8_lossy(&labelled.message.as_bytes()[end..]).into_owned();
-            if is_silent(&labelled) {
+            if is_path_failure(&labelled) {
                 assert_no_permission(&tail);
             } else {
                 check(&tail);
@@ -96,10 +99,9 @@ fn cut_anywhere_nothing_breaks() {
     }
 }
 
-/// A cut text says less. It may become unknown, and it may not change its mind about the step once
-/// that is named.
+/// A cut message may become unknown, but once it names the step, the step stays.
 #[test]
-fn a_cut_message_is_less_and_not_another() {
+fn cuts_do_not_change_the_step() {
     let text = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: \
                 unable to retrieve ecr registry auth: service call has been retried 3 time(s): RequestError: send request \
                 failed caused by: Post \"https://api.ecr.us-west-2.amazonaws.com/\": dial tcp 52.94.184.143:443: i/o timeout";
@@ -116,8 +118,8 @@ fn a_cut_message_is_less_and_not_another() {
 }
 
 #[test]
-fn lost_words_make_no_permission_of_silence() {
-    for labelled in silent() {
+fn missing_words_do_not_turn_a_timeout_into_a_denial() {
+    for labelled in path_failures() {
         let words: Vec<&str> = labelled.message.split(' ').collect();
         for lost in 0..words.len() {
             for length in 1..=3 {
@@ -132,9 +134,9 @@ fn lost_words_make_no_permission_of_silence() {
 }
 
 #[test]
-fn changed_numbers_make_no_permission_of_silence() {
+fn changed_numbers_do_not_turn_a_timeout_into_a_denial() {
     let mut numbers = Numbers(7);
-    for labelled in silent() {
+    for labelled in path_failures() {
         for _ in 0..40 {
             let text: String = labelled
                 .message
@@ -153,12 +155,12 @@ fn changed_numbers_make_no_permission_of_silence() {
 }
 
 #[test]
-fn of_two_messages_the_silent_one_goes_first() {
+fn of_two_messages_the_path_failure_comes_first() {
     let all = corpus();
-    // A reason that was cut off behind `retried 5 time(s): failed to fetch` is taken to be the
-    // answer that follows it.
+    // If a reason is cut after `retried 5 time(s): failed to fetch`, the message that follows is
+    // taken for its end.
     let is_cut = |text: &str| text.ends_with("failed to fetch") || text.ends_with("...");
-    for labelled in silent()
+    for labelled in path_failures()
         .into_iter()
         .filter(|labelled| !is_cut(&labelled.message))
     {
@@ -183,9 +185,9 @@ fn of_two_messages_the_silent_one_goes_first() {
     }
 }
 
-/// As it may come: in another hand, the step and the family are those of the text itself.
+/// Formatting changes neither the step nor the family.
 #[test]
-fn dressed_up_it_is_the_same_message() {
+fn formatting_does_not_change_the_explanation() {
     let entities = |text: &str| {
         text.replace('&', "&amp;")
             .replace('"', "&quot;")
@@ -200,32 +202,32 @@ fn dressed_up_it_is_the_same_message() {
             .collect::<Vec<_>>()
     };
     for labelled in corpus() {
-        let plain = explain(&labelled.message);
+        let original = explain(&labelled.message);
         let text = &labelled.message;
-        let dressed = [
+        let formatted = [
             ("wrapped at words", text.replace(' ', "\n   ")),
             ("wrapped anywhere", narrow(text, 23).join("\n")),
             (
-                "quoted in a mail",
+                "quoted in an email",
                 format!("> {}", narrow(text, 71).join("\n> ")),
             ),
             ("escaped", entities(text)),
             ("escaped twice", entities(&entities(text))),
             ("in JSON", serde_json::to_string(text).unwrap()),
             ("with typographic quotes", text.replace('\'', "\u{2019}")),
-            ("shouted", text.to_uppercase()),
+            ("in upper case", text.to_uppercase()),
             (
-                "of a service",
+                "in a service event",
                 format!("(service web-7) was unable to place a task. Reason: {text}"),
             ),
             (
-                "in a German mail",
+                "in a German email",
                 format!(
                     "Hallo zusammen,\n\nseit gestern startet unser Dienst nicht mehr, die Meldung lautet:\n\n«{text}»\n\nHat jemand eine Idee? Grüße, Jörg"
                 ),
             ),
             (
-                "in a Japanese mail",
+                "in a Japanese email",
                 format!(
                     "タスクが起動しません。エラーは次の通りです：\n「{text}」\nよろしくお願いします。"
                 ),
@@ -238,21 +240,21 @@ fn dressed_up_it_is_the_same_message() {
                 ),
             ),
         ];
-        for (how, dressed) in dressed {
-            let explained = check(&dressed);
+        for (how, formatted) in formatted {
+            let explained = check(&formatted);
             if how == "masked" && explained.family == Family::Unknown {
                 continue;
             }
-            assert_eq!(explained.family, plain.family, "{how}: {dressed}");
-            if how != "masked" && how != "shouted" {
-                assert_eq!(explained.step, plain.step, "{how}: {dressed}");
+            assert_eq!(explained.family, original.family, "{how}: {formatted}");
+            if how != "masked" && how != "in upper case" {
+                assert_eq!(explained.step, original.step, "{how}: {formatted}");
             }
         }
     }
 }
 
 #[test]
-fn noise_is_survived() {
+fn noise_is_safe() {
     let mut numbers = Numbers(11);
     let messages: Vec<Vec<char>> = corpus()
         .iter()

@@ -1,6 +1,6 @@
-//! Messages that the grammar was not made from: the skeletons of Go's SDK, of containerd and of
-//! ECS's wrappers (facts: denials, section 6; ecs-start, section 1), filled with other services,
-//! regions, addresses and words.
+//! Messages that the lexicon was not written from: templates of Go's SDK, containerd and ECS's
+//! wrappers (docs/facts/denials.md#6, docs/facts/ecs-start.md#1), filled with other services,
+//! Regions, addresses and texts.
 
 use crate::cause::{Cause, Family};
 use crate::explain::{Explanation, Step, explain};
@@ -24,7 +24,7 @@ fn assert_is(text: &str, step: Step, family: Family, first: Cause) -> Explanatio
 }
 
 #[test]
-fn each_service_in_each_region_and_each_way_to_stay_silent() {
+fn timeouts_of_every_service_in_every_region() {
     let transports = [
         "request send failed, Post \"https://HOST/\": dial tcp ADDRESS:443: i/o timeout",
         "https response error StatusCode: 0, RequestID: , request send failed, Post \"https://HOST/\": dial tcp ADDRESS:443: connect: connection timed out",
@@ -115,7 +115,7 @@ fn each_service_in_each_region_and_each_way_to_stay_silent() {
 }
 
 #[test]
-fn each_service_s_refusal_in_each_wrapper_and_by_each_policy() {
+fn denials_of_every_service_by_every_policy_type() {
     let actions = [
         (format!("{SECRETS}{OLD}unable to retrieve ecr registry auth: service call has been retried 1 time(s): operation error ECR: GetAuthorizationToken, "), "ecr:GetAuthorizationToken", "*", Step::RegistryAuth),
         (format!("{SECRETS}{OLD}unable to retrieve secret from asm: service call has been retried 1 time(s): failed to fetch secret arn:aws:secretsmanager:sa-east-1:123456789012:secret:x-AbCdEf from secrets manager: "), "secretsmanager:GetSecretValue", "arn:aws:secretsmanager:sa-east-1:123456789012:secret:x-AbCdEf", Step::Secrets),
@@ -187,7 +187,7 @@ fn each_service_s_refusal_in_each_wrapper_and_by_each_policy() {
                     explained
                         .proven
                         .iter()
-                        .any(|proof| proof.starts_with("a service answered")),
+                        .any(|proof| proof.starts_with("the service responded")),
                     "{text}"
                 );
                 let read = match first {
@@ -215,7 +215,7 @@ fn each_service_s_refusal_in_each_wrapper_and_by_each_policy() {
 }
 
 #[test]
-fn layers_come_from_amazon_s3_whatever_the_text_calls_them() {
+fn layers_come_from_amazon_s3_whatever_the_message_names() {
     let image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop/cart:3";
     let text =
         format!("{LAYER}failed to do request: Get {image}: dial tcp 52.218.1.2:443: i/o timeout");
@@ -270,7 +270,7 @@ fn layers_come_from_amazon_s3_whatever_the_text_calls_them() {
 }
 
 #[test]
-fn names_and_resolvers() {
+fn dns_failures() {
     let lookup = |rest: &str| {
         format!(
             "{SECRETS}{OLD}unable to retrieve ecr registry auth: service call has been retried 3 time(s): RequestError: send request failed caused by: Post \"https://api.ecr.eu-north-1.amazonaws.com/\": dial tcp: lookup api.ecr.eu-north-1.amazonaws.com {rest}"
@@ -318,7 +318,7 @@ fn names_and_resolvers() {
 }
 
 #[test]
-fn what_services_say_of_what_is_not_there() {
+fn missing_resources() {
     let asm = format!(
         "{SECRETS}{OLD}unable to retrieve secret from asm: service call has been retried 1 time(s): "
     );
@@ -346,7 +346,7 @@ fn what_services_say_of_what_is_not_there() {
 }
 
 #[test]
-fn what_is_no_message_of_ecs_is_unknown() {
+fn other_texts_are_unknown() {
     for text in [
         "x",
         "Hello, my task does not start, what can I do?",

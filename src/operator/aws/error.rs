@@ -5,7 +5,7 @@ use std::fmt;
 use aws_credential_types::provider::error::CredentialsError;
 
 use super::Api;
-use crate::aws::refusal::Refusal;
+use crate::aws::error_response::ErrorResponse;
 use crate::observation::{Failure, PolicyKind};
 use crate::redact::{one_line, redact, shorten};
 
@@ -39,7 +39,7 @@ pub enum Error {
         /// `ecs:RunTask`.
         action: String,
         /// In which words.
-        refusal: Box<Refusal>,
+        refusal: Box<ErrorResponse>,
     },
 }
 
@@ -75,7 +75,7 @@ impl Error {
         }
     }
 
-    pub(super) fn refused(api: Api, operation: &str, refusal: Refusal) -> Self {
+    pub(super) fn refused(api: Api, operation: &str, refusal: ErrorResponse) -> Self {
         Self::Refused {
             action: api.action(operation),
             refusal: Box::new(refusal),
@@ -123,8 +123,8 @@ impl Error {
 
 /// The refusal in the service's words, and where a permission is missing the statement that grants
 /// it.
-fn said(action: &str, refusal: &Refusal) -> String {
-    let Refusal {
+fn said(action: &str, refusal: &ErrorResponse) -> String {
+    let ErrorResponse {
         code,
         message,
         failure,

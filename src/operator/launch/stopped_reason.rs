@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::request::Launch;
 use crate::cause::{Cause, Family};
 use crate::diagnose::{Confidence, Diagnosis, Finding, diagnose};
-use crate::explain::{self, Explanation, Known};
+use crate::explain::{self, Explanation, MessageContext};
 use crate::observation::{
     Dependency, Observation, ObservationId, Outcome, Phase, TargetKey, Witness,
 };
@@ -27,24 +27,30 @@ use crate::verdict::{INCONCLUSIVE, Status, Verdict, WARN};
 
 /// A task that stopped before its container ran: the stop's reason and the containers'.
 pub fn never_started(launch: &Launch, subnet: &str, task: &Task, document: &Value) -> Report {
-    let told = explain::tasks::texts(&document.to_string())
+    let told = explain::tasks::messages(&document.to_string())
         .unwrap_or_default()
         .into_iter()
         .next();
-    let (text, known) = told.unwrap_or_default();
-    of_text(launch, subnet, task, &text, &known)
+    let told = told.unwrap_or_default();
+    of_text(launch, subnet, task, &told.text, &told.context)
 }
 
 /// A task that `RunTask` did not start, for this reason.
 pub fn refused(launch: &Launch, subnet: &str, reason: &str) -> Report {
-    let known = Known {
+    let known = MessageContext {
         cluster: Some(launch.cluster.clone()),
-        ..Known::default()
+        ..MessageContext::default()
     };
     of_text(launch, subnet, &Task::default(), reason, &known)
 }
 
-fn of_text(launch: &Launch, subnet: &str, task: &Task, text: &str, known: &Known) -> Report {
+fn of_text(
+    launch: &Launch,
+    subnet: &str,
+    task: &Task,
+    text: &str,
+    known: &MessageContext,
+) -> Report {
     let explanation = explain::explain_with(text, known);
     let said = shorten(&explanation.message, 600).to_owned();
     if explanation.family == Family::Unknown || explanation.findings.is_empty() {

@@ -97,10 +97,10 @@ fn no_text_of_a_stopped_task_is_a_success_and_each_keeps_what_explain_says_of_it
             matches!(report.verdict.status, Status::Fail | Status::Inconclusive),
             "{text}"
         );
-        let (told, known) = explain::tasks::texts(&document(text).to_string())
+        let told = explain::tasks::messages(&document(text).to_string())
             .unwrap()
             .remove(0);
-        let explanation = explain::explain_with(&told, &known);
+        let explanation = explain::explain_with(&told.text, &told.context);
         if explanation.family != Family::Unknown
             && let Some(first) = explanation.findings.first()
         {

@@ -5,7 +5,11 @@ use hyper::header::{HeaderName, HeaderValue};
 use super::*;
 use crate::observation::PolicyKind;
 
-fn refusal(status: u16, headers: &[(&'static str, &str)], body: impl AsRef<[u8]>) -> Refusal {
+fn response(
+    status: u16,
+    headers: &[(&'static str, &str)],
+    body: impl AsRef<[u8]>,
+) -> ErrorResponse {
     let pairs = headers.iter().map(|(name, value)| {
         (
             HeaderName::from_static(name),
@@ -17,9 +21,9 @@ fn refusal(status: u16, headers: &[(&'static str, &str)], body: impl AsRef<[u8]>
 
 #[track_caller]
 fn check(status: u16, body: &str, code: &str, message: &str, failure: Failure) {
-    let refusal = refusal(status, &[], body);
+    let response = response(status, &[], body);
     assert_eq!(
-        (&*refusal.code, &*refusal.message, refusal.failure),
+        (&*response.code, &*response.message, response.failure),
         (code, message, failure),
         "{body}"
     );
@@ -32,24 +36,24 @@ fn reads_aws_json() {
     let body = format!(
         r#"{{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"{text}"}}"#
     );
-    let seen = refusal(400, &[("x-amzn-requestid", "3d181671-2223")], body);
+    let parsed = response(400, &[("x-amzn-requestid", "3d181671-2223")], body);
     assert_eq!(
-        (&*seen.code, &*seen.message, &*seen.request_id),
+        (&*parsed.code, &*parsed.message, &*parsed.request_id),
         ("AccessDeniedException", text, "3d181671-2223")
     );
-    assert_eq!(seen.failure, Failure::Denied);
+    assert_eq!(parsed.failure, Failure::Denied);
     assert_eq!(
-        seen.denial.and_then(|denial| denial.policy),
+        parsed.denial.and_then(|denial| denial.policy),
         Some(PolicyKind::VpcEndpoint)
     );
 
-    let seen = refusal(
+    let parsed = response(
         400,
         &[("x-amzn-errortype", "ThrottlingException:http://internal/")],
         r#"{"message":null}"#,
     );
     assert_eq!(
-        (&*seen.code, seen.failure),
+        (&*parsed.code, parsed.failure),
         ("ThrottlingException", Failure::Throttled)
     );
 
@@ -175,7 +179,7 @@ fn reads_xml() {
         "a < b",
         Failure::NotFound,
     );
-    let denied = refusal(403, &[], s3("AccessDenied", "Access Denied"));
+    let denied = response(403, &[], s3("AccessDenied", "Access Denied"));
     assert_eq!((denied.denial, &*denied.request_id), (None, "835E"));
     check(
         403,
@@ -188,7 +192,7 @@ fn reads_xml() {
     let ec2 = "<Response><Errors><Error><Code>RequestExpired</Code><Message>m</Message></Error></Errors>\
                <RequestID>ea966190</RequestID></Response>";
     check(400, ec2, "RequestExpired", "m", Failure::ClockSkewed);
-    assert_eq!(refusal(400, &[], ec2).request_id, "ea966190");
+    assert_eq!(response(400, &[], ec2).request_id, "ea966190");
     check(
         403,
         "<MissingAuthenticationTokenException>\n  <Message>Missing Authentication Token</Message>\n\
@@ -250,7 +254,7 @@ fn tells_credential_failures_apart() {
 }
 
 #[test]
-fn reads_bodies_without_a_form() {
+fn reads_plain_text_and_empty_bodies() {
     check(
         401,
         "Not Authorized\n",
@@ -273,7 +277,7 @@ fn reads_bodies_without_a_form() {
 }
 
 #[test]
-fn a_web_page_is_not_the_services_answer() {
+fn a_web_page_is_not_the_services_response() {
     let page = "<!DOCTYPE html>\n<html><head><TITLE lang=en>\nBlocked by\npolicy </TITLE></head><body><p>x</body></html>";
     check(
         403,
@@ -290,12 +294,12 @@ fn a_web_page_is_not_the_services_answer() {
         Failure::UnexpectedAnswer,
     );
     check(503, page, "", "Blocked by policy", Failure::ServiceFailure);
-    let challenge = refusal(401, &[("www-authenticate", "Basic realm=\"r\"")], page);
+    let challenge = response(401, &[("www-authenticate", "Basic realm=\"r\"")], page);
     assert_eq!(challenge.failure, Failure::Unauthenticated);
 }
 
 #[test]
-fn survives_garbage_and_bounds_time_and_length() {
+fn arbitrary_bytes_are_bounded_in_time_and_length() {
     let started = Instant::now();
     for body in [
         "{".repeat(1 << 20),
@@ -303,33 +307,33 @@ fn survives_garbage_and_bounds_time_and_length() {
         "<Error>".repeat(1 << 17),
         "<a>".repeat(1 << 18),
         format!("<Error><Message>{}</Message></Error>", "ä".repeat(9_000)),
-        format!("{}é", "x".repeat(LONGEST_BODY - 1)),
+        format!("{}é", "x".repeat(MAX_BODY_BYTES - 1)),
         "<title".into(),
         "<html><title>".into(),
         "<!DOCTYPE a [<!ENTITY b \"c\">]><Error><Code>&b;</Code></Error>".into(),
     ] {
-        let seen = refusal(400, &[], &body);
+        let parsed = response(400, &[], &body);
         assert!(
-            seen.message.chars().count() <= LONGEST_MESSAGE
-                && seen.code.chars().count() <= LONGEST_NAME
+            parsed.message.chars().count() <= MAX_MESSAGE_CHARS
+                && parsed.code.chars().count() <= MAX_CODE_CHARS
         );
-        assert_eq!(seen.failure, Failure::UnexpectedAnswer);
+        assert_eq!(parsed.failure, Failure::UnexpectedAnswer);
     }
     assert_eq!(
-        refusal(403, &[], b"\xff\xfe\x00garbage").failure,
+        response(403, &[], b"\xff\xfe\x00garbage").failure,
         Failure::UnexpectedAnswer
     );
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
-fn nothing_secret_gets_through() {
-    let seen = refusal(
+fn secrets_are_redacted() {
+    let parsed = response(
         403,
         &[],
         r#"{"__type":"InvalidSignatureException","message":"The Canonical String for this request should have been 'POST\n/\n\nhost:h\nx-amz-security-token:IQoJtoken\n' Authorization: Basic QVdTOnNlY3JldA== AKIAIOSFODNN7EXAMPLE"}"#,
     );
-    let shown = format!("{seen:?}");
+    let shown = format!("{parsed:?}");
     for secret in ["IQoJ", "QVdT", "AKIA"] {
         assert!(!shown.contains(secret), "{shown}");
     }

@@ -1,7 +1,7 @@
-//! A service's error answer, whatever protocol it speaks.
+//! Reads the error response of a service, whatever its protocol.
 //!
-//! AWS JSON 1.0 and 1.1, the OCI registry envelope, S3's and the Query protocol's XML, plain text,
-//! nothing at all, and the HTML page of somebody in between.
+//! The body may be AWS JSON 1.0 or 1.1, the error envelope of an OCI registry, XML of Amazon S3, of
+//! the Query protocol or of EC2, plain text, empty, or the HTML page of a proxy.
 
 use hyper::HeaderMap;
 use serde::Deserialize;
@@ -11,35 +11,36 @@ use super::denial;
 use crate::observation::{Denial, Failure};
 use crate::redact::{one_line, redact, shorten};
 
-/// Bytes of a body that are looked at. Error answers have a few hundred; JSON and XML that are
-/// longer are read as text.
-const LONGEST_BODY: usize = 64 * 1024;
+/// Bytes of a body that are read. Error responses have a few hundred; longer JSON and XML is
+/// treated as text.
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Characters of a message that reach a report: AWS's longest refusals, with three ARNs, stay
-/// below.
-const LONGEST_MESSAGE: usize = 1_000;
+/// Characters of a message that are kept. AWS's longest authorization errors, with three ARNs, are
+/// shorter.
+const MAX_MESSAGE_CHARS: usize = 1_000;
 
-/// Characters of an error code or request id; the longest known have about 80.
-const LONGEST_NAME: usize = 128;
+/// Characters of an error code or request ID that are kept; the longest known have about 80.
+const MAX_CODE_CHARS: usize = 128;
 
-/// What a service said no with. Nothing in it is secret: see [`crate::redact`].
+/// An error response of a service. It contains no secrets: see [`crate::redact`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The service's error code, without namespace; empty if it gave none.
+pub struct ErrorResponse {
+    /// Error code without its namespace; empty if there is none.
     pub code: String,
-    /// The service's words on one line, or the title of an HTML page.
+    /// Error message on one line, or the title of an HTML page.
     pub message: String,
-    /// For a support case; empty if there is none.
+    /// Request ID for AWS Support; empty if there is none.
     pub request_id: String,
-    /// The message taken apart, if it names action, resource or policy.
+    /// The parsed message, if it is an authorization error.
     pub denial: Option<Denial>,
-    /// What it comes to.
+    /// What the response means.
     pub failure: Failure,
 }
 
-/// Read an error answer. Total: whatever the bytes are, there is a [`Failure`] for them.
-pub fn read(status: u16, headers: &HeaderMap, body: &[u8]) -> Refusal {
-    let said = Said::read(body);
+/// Reads an error response. Never fails: any bytes result in a [`Failure`].
+pub fn read(status: u16, headers: &HeaderMap, body: &[u8]) -> ErrorResponse {
+    let error = ErrorBody::read(body);
+    // A missing header is the same as an empty one here.
     let header = |name| {
         headers
             .get(name)
@@ -53,10 +54,10 @@ pub fn read(status: u16, headers: &HeaderMap, body: &[u8]) -> Refusal {
             .find(|value| !value.is_empty())
     };
 
-    let code = name(if said.code.is_empty() {
+    let code = bare_name(if error.code.is_empty() {
         header("x-amzn-errortype")
     } else {
-        &said.code
+        &error.code
     });
     let id = first(&[
         "x-amzn-requestid",
@@ -64,24 +65,24 @@ pub fn read(status: u16, headers: &HeaderMap, body: &[u8]) -> Refusal {
         "x-amzn-request-id",
         "x-request-id",
     ]);
-    let message = redact(&one_line(&said.message));
+    let message = redact(&one_line(&error.message));
     let denial = denial::parse(&message);
-    let form = if headers.contains_key("www-authenticate") {
-        Form::Service
+    let sender = if headers.contains_key("www-authenticate") {
+        Sender::Service
     } else {
-        said.form
+        error.sender
     };
-    Refusal {
-        failure: classify(status, &code, &message, denial.is_some(), form),
-        message: shorten(&message, LONGEST_MESSAGE).to_owned(),
-        request_id: name(id.unwrap_or(&said.request_id)),
+    ErrorResponse {
+        failure: classify(status, &code, &message, denial.is_some(), sender),
+        message: shorten(&message, MAX_MESSAGE_CHARS).to_owned(),
+        request_id: bare_name(id.unwrap_or(&error.request_id)),
         code,
         denial,
     }
 }
 
-/// `com.amazon.coral.service#AccessDeniedException:http://…` is `AccessDeniedException`.
-fn name(text: &str) -> String {
+/// Returns `AccessDeniedException` of `com.amazon.coral.service#AccessDeniedException:http://…`.
+fn bare_name(text: &str) -> String {
     let bare = text
         .rsplit('#')
         .next()
@@ -89,84 +90,86 @@ fn name(text: &str) -> String {
         .split(':')
         .next()
         .unwrap_or_default();
-    redact(shorten(&one_line(bare), LONGEST_NAME))
+    redact(shorten(&one_line(bare), MAX_CODE_CHARS))
 }
 
+/// Where a response comes from, by the form of its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// What the service itself may have said.
+enum Sender {
+    /// Possibly the service itself.
     Service,
-    /// A web page or bytes that are no text: somebody else's answer.
+    /// A proxy or another server: the body is a web page or not text.
     Foreign,
 }
 
-struct Said {
+/// The fields of an error body; empty if it does not have them.
+struct ErrorBody {
     code: String,
     message: String,
     request_id: String,
-    form: Form,
+    sender: Sender,
 }
 
-impl Said {
+impl ErrorBody {
     fn read(body: &[u8]) -> Self {
-        let body = &body[..body.len().min(LONGEST_BODY)];
+        let body = &body[..body.len().min(MAX_BODY_BYTES)];
         let text = match std::str::from_utf8(body) {
             Ok(text) => text,
-            // Cut by us in the middle of a character.
+            // The limit cut a character.
             Err(err) if err.error_len().is_none() => {
                 str::from_utf8(&body[..err.valid_up_to()]).unwrap_or_default()
             }
-            Err(_) => return Self::text(&String::from_utf8_lossy(body), Form::Foreign),
+            Err(_) => return Self::text(&String::from_utf8_lossy(body), Sender::Foreign),
         };
         let text = text.trim_start_matches('\u{feff}').trim();
         let structured = match text.as_bytes().first() {
             Some(b'{') => Self::json(text),
             Some(b'<') if is_html(text) => {
-                return Self::text(title(text).unwrap_or("an HTML page"), Form::Foreign);
+                return Self::text(title(text).unwrap_or("an HTML page"), Sender::Foreign);
             }
             Some(b'<') => Self::xml(text),
             _ => None,
         };
-        structured.unwrap_or_else(|| Self::text(text, Form::Service))
+        structured.unwrap_or_else(|| Self::text(text, Sender::Service))
     }
 
-    fn text(text: &str, form: Form) -> Self {
+    fn text(text: &str, sender: Sender) -> Self {
         Self {
             code: String::new(),
             message: text.to_owned(),
             request_id: String::new(),
-            form,
+            sender,
         }
     }
 
-    /// Depth is bounded by `serde_json` itself, at 128.
+    /// Reads AWS JSON or a registry's envelope. `serde_json` itself limits the depth to 128.
     fn json(text: &str) -> Option<Self> {
         let whole: Value = serde_json::from_str(text).ok()?;
-        let part = whole
+        let error = whole
             .pointer("/errors/0")
             .or_else(|| whole.get("error"))
-            .filter(|part| part.is_object());
-        let part = part.unwrap_or(&whole);
-        let string = |of: &Value, names: &[&str]| {
+            .filter(|error| error.is_object())
+            .unwrap_or(&whole);
+        let string = |object: &Value, names: &[&str]| {
             names
                 .iter()
-                .find_map(|name| of.get(*name)?.as_str())
+                .find_map(|name| object.get(*name)?.as_str())
                 .unwrap_or_default()
                 .to_owned()
         };
         Some(Self {
-            code: string(part, &["__type", "code", "Code"]),
+            code: string(error, &["__type", "code", "Code"]),
             message: string(
-                part,
+                error,
                 &["message", "Message", "errorMessage", "details", "detail"],
             ),
             request_id: string(&whole, &["RequestId", "requestId"]),
-            form: Form::Service,
+            sender: Sender::Service,
         })
     }
 
     fn xml(text: &str) -> Option<Self> {
-        let document: Document = quick_xml::de::from_str(text).ok()?;
+        let document: XmlDocument = quick_xml::de::from_str(text).ok()?;
         let request_id = document.request_id.clone();
         let inner = document
             .errors
@@ -182,15 +185,16 @@ impl Said {
             code: error.code.unwrap_or_else(|| root(text).to_owned()),
             message: error.message.unwrap_or_default(),
             request_id: request_id.unwrap_or_default(),
-            form: Form::Service,
+            sender: Sender::Service,
         })
     }
 }
 
-/// S3's `<Error>`, the Query protocol's `<ErrorResponse>` and EC2's `<Response>` at once.
+/// The union of Amazon S3's `<Error>`, the Query protocol's `<ErrorResponse>` and EC2's
+/// `<Response>`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Document {
+struct XmlDocument {
     code: Option<String>,
     message: Option<String>,
     #[serde(alias = "RequestID")]
@@ -212,12 +216,12 @@ struct XmlErrors {
     error: Option<XmlError>,
 }
 
-/// Name of the first element.
+/// Returns the name of the first element.
 fn root(xml: &str) -> &str {
-    let element = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic());
+    let is_element = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic());
     let start = xml
         .split('<')
-        .find(|rest| element(rest))
+        .find(|rest| is_element(rest))
         .unwrap_or_default();
     start
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -226,8 +230,7 @@ fn root(xml: &str) -> &str {
 }
 
 fn is_html(text: &str) -> bool {
-    // A declaration and a comment may come before; a legitimate error's root does not come that
-    // late.
+    // A declaration and a comment may precede the root, but not more than this.
     let head = shorten(text, 1_024).to_ascii_lowercase();
     head.contains("<html") || head.contains("<!doctype html")
 }
@@ -240,18 +243,18 @@ fn title(html: &str) -> Option<&str> {
     Some(html[start..end].trim()).filter(|title| !title.is_empty())
 }
 
-/// The order matters: the same code can carry several meanings, and the text is then the more
-/// precise.
-fn classify(status: u16, code: &str, message: &str, is_denial: bool, form: Form) -> Failure {
+/// Returns the failure by the message, else by the code, else by the status: one code can have
+/// several meanings, and the message is more precise.
+fn classify(status: u16, code: &str, message: &str, is_denial: bool, sender: Sender) -> Failure {
     by_text(&message.to_ascii_lowercase())
         .or_else(|| is_denial.then_some(Failure::Denied))
         .or_else(|| by_code(code))
-        .unwrap_or_else(|| by_status(status, form))
+        .unwrap_or_else(|| by_status(status, sender))
 }
 
 fn by_text(message: &str) -> Option<Failure> {
     const TEXTS: [(&str, Failure); 9] = [
-        // InvalidSignatureException, though the signature may well be right.
+        // InvalidSignatureException, although the signature may be correct.
         ("signature expired", Failure::ClockSkewed),
         ("signature not yet current", Failure::ClockSkewed),
         // S3's AccessDenied for a pre-signed URL.
@@ -264,7 +267,7 @@ fn by_text(message: &str) -> Option<Failure> {
         ),
         ("rate exceeded", Failure::Throttled),
         ("pull rate limit", Failure::Throttled),
-        // Secrets Manager's InvalidRequestException: to whoever reads it, the secret is gone.
+        // Secrets Manager's InvalidRequestException: the secret cannot be read any more.
         ("marked for deletion", Failure::NotFound),
         ("scheduled for deletion", Failure::NotFound),
     ];
@@ -330,13 +333,13 @@ fn by_code(code: &str) -> Option<Failure> {
     })
 }
 
-fn by_status(status: u16, form: Form) -> Failure {
-    match (status, form) {
+fn by_status(status: u16, sender: Sender) -> Failure {
+    match (status, sender) {
         (429, _) => Failure::Throttled,
         (500.., _) => Failure::ServiceFailure,
-        (401, Form::Service) => Failure::Unauthenticated,
-        (403, Form::Service) => Failure::Denied,
-        (404, Form::Service) => Failure::NotFound,
+        (401, Sender::Service) => Failure::Unauthenticated,
+        (403, Sender::Service) => Failure::Denied,
+        (404, Sender::Service) => Failure::NotFound,
         _ => Failure::UnexpectedAnswer,
     }
 }
