@@ -202,7 +202,7 @@ fn begin_pulls(
         let pull = pull::Pull {
             probe: probe.clone(),
             reference: image.reference.clone(),
-            injected: image.injected,
+            injected: image.added_by_aws,
             platform: plan.platform.clone(),
             full: plan.full,
             registry: climbs[image.registry].clone(),

@@ -18,7 +18,7 @@ use super::login::SharedLogin;
 use super::target::{Probe, Reached, TargetHandle};
 use crate::aws::credentials::Credentials;
 use crate::observation::{Failure, Observation, ObservationId, Outcome, Phase};
-use crate::plan::{Login, Plan, Target, TargetIndex, TargetMap, ValueFrom};
+use crate::plan::{Plan, RegistryLogin, Target, TargetIndex, TargetMap, ValueFrom};
 
 /// GetParameters takes ten names (ECS agent, `MaxBatchNum`).
 const BATCH: usize = 10;
@@ -95,7 +95,7 @@ pub fn share_login(
     probe: &Probe,
     climb: &TargetHandle,
     credentials: &SharedCredentials,
-    login: &Login,
+    login: &RegistryLogin,
 ) -> SharedLogin {
     let (probe, climb, credentials, login) = (
         probe.clone(),
@@ -116,7 +116,7 @@ pub fn share_login(
 
 /// The id of the observation that tells how reading this login went. The same secret may also be
 /// read for a container.
-pub fn login_id(target: &Target, login: &Login) -> ObservationId {
+pub fn login_id(target: &Target, login: &RegistryLogin) -> ObservationId {
     let id = ObservationId::new(target.key.clone(), Phase::Read);
     id.about(format_args!("login {}", login.secret))
 }
