@@ -269,10 +269,10 @@ const PULL_THROUGH_CACHE_NOTE: &str = "The first pull through a pull-through cac
                                        these endpoints, such as a subnet with a NAT gateway in the same VPC. Later pulls do \
                                        not.";
 
-const LOG_ROUTER_NOTE: &str = "The log router writes with the task role. The permissions for its output are not in the \
-                               policies, neither in that of the task role nor in those of the endpoints.";
+const LOG_ROUTER_NOTE: &str = "The log router writes with the task role. The permissions for its output are in neither the task \
+                               role's policy nor the endpoint policies.";
 
-const ACCOUNT_NOTE: &str = "Where the task's account is unknown, ARNs have `*` as the account. Replace it by the account ID; \
+const ACCOUNT_NOTE: &str = "Where the task's account is unknown, ARNs have `*` as the account. Replace it with the account ID; \
                             Terraform and CloudFormation fill it in by themselves.";
 
 const INTERNET_ROUTE_NOTE: &str = "A route to the internet is a NAT gateway, or an internet gateway and a public IP address of \

@@ -148,7 +148,7 @@ impl FirelensOptions {
             "null" | "stdout" | "file" | "counter" => return Ok(None),
             _ if self.get("host").is_some() && self.get("port").is_some() => self.host_or("", 0),
             _ => Err(UnknownCollector::not_in_options(
-                "destination of this output is unknown to pullprobe",
+                "the destination of this output is unknown to pullprobe",
             )),
         };
         collector.map(Some)
