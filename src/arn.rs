@@ -87,6 +87,33 @@ impl fmt::Display for Arn {
 }
 
 impl Arn {
+    /// The account of a [`pattern`](Self::pattern) that matches every account.
+    const ANY_ACCOUNT: &str = "*";
+
+    /// Returns an ARN for the `Resource` of a policy statement, where `resource` may contain the
+    /// wildcards `*` and `?`. Without an `account` it matches every account (IAM user guide, "IAM
+    /// JSON policy elements: Resource").
+    pub fn pattern(
+        partition: &str,
+        service: &str,
+        region: &str,
+        account: Option<&str>,
+        resource: impl Into<String>,
+    ) -> Self {
+        Self {
+            partition: partition.to_owned(),
+            service: service.to_owned(),
+            region: region.to_owned(),
+            account: account.unwrap_or(Self::ANY_ACCOUNT).to_owned(),
+            resource: resource.into(),
+        }
+    }
+
+    /// Whether this is a pattern that matches every account.
+    pub fn matches_any_account(&self) -> bool {
+        self.account == Self::ANY_ACCOUNT
+    }
+
     /// Returns the resource's type, the text before its first `/` or `:`; `None` for a bare ID.
     pub fn resource_type(&self) -> Option<&str> {
         self.split_resource().map(|(kind, _)| kind)
@@ -183,6 +210,19 @@ mod tests {
             (None, "topic")
         );
         assert_eq!((topic.cluster_name(), topic.role_name()), (None, None));
+    }
+
+    #[test]
+    fn a_pattern_without_an_account_matches_every_account() {
+        let open = Arn::pattern("aws", "logs", "eu-west-1", None, "log-group:/ecs/app:*");
+        assert_eq!(
+            open.to_string(),
+            "arn:aws:logs:eu-west-1:*:log-group:/ecs/app:*"
+        );
+        assert!(open.matches_any_account());
+        let own = Arn::pattern("aws", "s3", "", Some(""), "bucket/*");
+        assert_eq!(own.to_string(), "arn:aws:s3:::bucket/*");
+        assert!(!own.matches_any_account());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod compare;
 #[cfg(feature = "operator")]
 pub mod launch;
+mod plan_values;
 #[cfg(feature = "operator")]
 pub mod schedule;
 mod source;
@@ -21,7 +22,7 @@ pub use source::Source;
 
 use crate::cause::Cause;
 use crate::endpoints::Region;
-use crate::plan::requirements::Part;
+use crate::plan::requirements::PlanPart;
 use crate::plan::{AwsSidecar, Expect, Platform, ValueFrom};
 
 /// Why does my ECS task not start? Rehearses the pull from the very subnet and names the cause.
@@ -231,7 +232,7 @@ pub struct PlanCommand {
     pub needs: bool,
     /// Print only this part (repeatable)
     #[arg(long, value_name = "PART", value_enum, value_delimiter = ',')]
-    pub only: Vec<Part>,
+    pub only: Vec<PlanPart>,
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     pub format: PlanFormat,

@@ -69,7 +69,8 @@ pub fn faults() -> &'static [Fault] {
 /// start.
 pub async fn observe(fault: Option<&Fault>) -> Result<Report, StartError> {
     let setting = fault.map_or_else(Scenario::healthy, Fault::setting);
-    let mut plan = plan(setting.expect_private).map_err(StartError::Probe)?;
+    let mut plan =
+        plan(setting.expect_private).map_err(|error| StartError::Probe(error.to_string()))?;
     let world = World::start(setting)?;
     for target in &mut plan.targets {
         target.port = world.port;
@@ -79,7 +80,7 @@ pub async fn observe(fault: Option<&Fault>) -> Result<Report, StartError> {
 }
 
 /// What the task of the demo wants.
-fn plan(expect_private: bool) -> Result<Plan, String> {
+fn plan(expect_private: bool) -> Result<Plan, Box<dyn std::error::Error>> {
     let wanted = PlanInput {
         images: vec![
             scenario::IMAGE
@@ -100,7 +101,7 @@ fn plan(expect_private: bool) -> Result<Plan, String> {
         },
         ..PlanInput::default()
     };
-    Plan::new(wanted, scenario::REGION.parse()?)
+    Ok(Plan::new(wanted, scenario::REGION.parse()?)?)
 }
 
 async fn options(world: &World, plan: Plan) -> RunOptions {

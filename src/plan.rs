@@ -1,11 +1,16 @@
-//! What will be asked, as a value: computed before any socket exists, printable, comparable, sent
-//! through an environment variable, tested without a network. Pure.
+//! The plan of a run: which hosts it contacts and what it checks there. Pure.
+//!
+//! A plan is a value: computed before any socket exists, printed, compared, passed to a task in an
+//! environment variable, and tested without a network.
 
 mod aws_sidecar;
+mod error;
 mod input;
 mod json;
+mod override_size;
 mod platform;
 pub mod requirements;
+mod s3_object;
 mod targets;
 pub mod task_definition;
 mod value_from;
@@ -15,158 +20,173 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use aws_sidecar::{AwsSidecar, execute_command, service_connect};
-pub use input::{EfsVolume, ImageInput, LogGroupInput, PlanInput, ReachabilityCheck};
-pub use json::{MAX_OVERRIDES, TOO_LARGE_HINT};
-pub use platform::Platform;
-pub use value_from::ValueFrom;
+pub use aws_sidecar::{AwsSidecar, AwsSidecarError, execute_command, service_connect};
+pub use error::PlanError;
+pub use input::{
+    EfsVolume, ImageInput, InvalidLogGroupName, LogGroupInput, PlanInput, ReachabilityCheck,
+    check_log_group_name,
+};
+pub use override_size::MAX_OVERRIDE_CHARS;
+pub use platform::{InvalidPlatform, Platform};
+pub use s3_object::{InvalidS3ObjectArn, S3Object};
+pub use value_from::{InvalidValueFrom, ValueFrom, ValueFromProblem};
 
 use crate::endpoints::Region;
 use crate::observation::{Dependency, Phase, TargetKey};
+use crate::redact;
 use crate::reference::Reference;
-pub(crate) use targets::object_of;
-use targets::{LogGroup, Targets};
+use targets::{ResolvedLogGroup, TargetList};
 pub use targets::{TargetIndex, TargetMap};
 
-/// Everything that one run will contact, and what for. As JSON it is what is wanted, from which the
-/// rest follows.
+/// Name of the plan's JSON schema.
+pub const SCHEMA: &str = "pullprobe/plan/v1";
+
+/// Images or hosts of one run. A task has at most ten containers; the rest is room for images of
+/// other regions. Bounds what a plan from outside can make the probe contact.
+const MAX_TARGETS: usize = 64;
+
+/// Bytes of a plan as JSON. ECS accepts task definitions of 64 KiB, and the plan is part of a
+/// report that must fit 256 KiB.
+const MAX_PLAN_BYTES: usize = 64 * 1024;
+
+/// Characters of an invalid value that an error quotes.
+const MAX_QUOTED_CHARS: usize = 200;
+
+/// The hosts that one run contacts, and the checks on each. Its JSON lists the inputs, from which
+/// the targets are derived.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "json::PlanDocument", into = "json::PlanDocument")]
 pub struct Plan {
-    /// Where the task runs.
+    /// Region of the task.
     pub region: Region,
-    /// What the task runs on: the manifest that must exist.
+    /// Platform of the task, for which each image needs a manifest.
     pub platform: Platform,
-    /// Whether a public answer for an interface endpoint's name is a finding.
+    /// Expected addresses of names that could have an interface endpoint.
     pub expect: Expect,
-    /// Fetch layers whole and verify their digests.
+    /// Whether whole layers are downloaded and their digests verified.
     pub full: bool,
-    /// Address ranges that are private whatever their number: the VPC's own, and those joined to
-    /// it.
+    /// Address ranges of the VPC and of connected networks, private even if publicly routable.
     pub vpc_cidrs: Vec<IpNet>,
-    /// ARN of the role as which ECS starts the task, where the task definition says it.
+    /// ARN of the task execution role, if the task definition names it.
     pub execution_role: Option<String>,
-    /// ARN of the role that the containers have, where the task definition says it.
+    /// ARN of the task role, if the task definition names it.
     pub task_role: Option<String>,
     /// Images to pull.
     pub images: Vec<ImagePull>,
-    /// Where the task logs to. The report goes to the first.
+    /// Log groups that the task writes to. The report goes to the first.
     pub logs: Vec<LogDestination>,
-    /// Secrets and parameters to read, those of one target together.
+    /// Secrets and parameters to read, grouped by target.
     pub secrets: Vec<SecretRead>,
-    /// Files of environment variables to fetch.
+    /// Environment files to download.
     pub environment_files: Vec<EnvironmentFile>,
     /// EFS file systems to mount.
     pub file_systems: Vec<FileSystem>,
-    /// Hosts of which only reachability is checked.
-    pub connections: Vec<Connection>,
-    /// What the task needs and nobody checks here, so that silence is not taken for a pass.
+    /// Hosts that are checked for reachability only.
+    pub connections: Vec<ReachabilityTarget>,
+    /// Dependencies of the task that are not checked, so that their absence from the results is
+    /// not mistaken for a pass.
     pub unchecked: Vec<Unchecked>,
-    /// The hosts, each once, in the order in which ECS meets them (facts: ecs-start, section 1).
+    /// The hosts, each once, in the order in which ECS contacts them (docs/facts/ecs-start.md#1).
     pub targets: Vec<Target>,
 }
 
-/// Something that the task needs and the plan leaves out.
+/// A dependency of the task that is not checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unchecked {
-    /// What it is to the task.
+    /// The kind of dependency.
     pub dependency: Dependency,
-    /// Which one.
+    /// Its name or ID, such as `fs-0123456789abcdef0`.
     pub subject: String,
-    /// The reason.
+    /// Why it is not checked.
     pub why: String,
 }
 
-/// The name of the plan's form.
-pub const SCHEMA: &str = "pullprobe/plan/v1";
-
-/// A host and port with a dependency.
+/// A host and port that the task depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The dependency's name; `dependency@host` from the second target of a dependency on.
-    /// Observation ids begin with it.
+    /// Observation IDs begin with it.
     pub key: TargetKey,
-    /// What it is to the task.
+    /// The dependency that the host serves.
     pub dependency: Dependency,
-    /// The name that the puller asks for.
+    /// Host name or IP address.
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// What will be tried, in order.
+    /// Phases to check, in order.
     pub phases: Vec<Phase>,
 }
 
-/// One image and the targets that its pull travels through.
+/// An image, and the targets that its pull contacts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImagePull {
     /// The image.
     pub reference: Reference,
-    /// The secret with the user name and password for its registry.
-    pub login: Option<Login>,
-    /// AWS adds it to the task. Its tag is AWS's choice, so one that does not exist says nothing
-    /// about the task.
-    pub injected: bool,
-    /// The target that hands out the token; none for other registries.
+    /// The secret with the credentials for its registry.
+    pub login: Option<RegistryLogin>,
+    /// Whether AWS adds the container. AWS then chooses the tag, so a tag that does not exist is
+    /// not a fault of the task.
+    pub added_by_aws: bool,
+    /// Where the authorization token comes from; `None` for registries other than Amazon ECR.
     pub token: Option<TargetIndex>,
     /// The registry.
     pub registry: TargetIndex,
-    /// The target where layers are expected; the registry's redirect has the last word.
+    /// Where layers are expected; the registry's redirect decides.
     pub layers: Option<TargetIndex>,
 }
 
-/// A secret that holds `{"username":"…","password":"…"}` (ECS developer guide, "Private registry
-/// authentication").
+/// A secret that holds `{"username":"…","password":"…"}` for a private registry (ECS developer
+/// guide, "Private registry authentication").
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
+pub struct RegistryLogin {
     /// `SecretId`: an ARN, or a name in the task's region.
     pub secret: String,
-    /// Where it is.
+    /// Region of the secret.
     pub region: Region,
-    /// The target.
+    /// The Secrets Manager endpoint.
     pub target: TargetIndex,
 }
 
-/// A log group and the target to reach it.
+/// A log group, and the target to write to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogDestination {
     /// Log group name.
     pub group: String,
     /// First part of the log stream's name.
     pub stream_prefix: String,
-    /// Where the log group is.
+    /// Region of the log group.
     pub region: Region,
-    /// `awslogs-create-group`: where the group is missing it is created, which
-    /// `logs:CreateLogGroup` must allow.
+    /// `awslogs-create-group`: a missing log group is created, which needs `logs:CreateLogGroup`.
     pub create_group: bool,
-    /// The target.
+    /// The CloudWatch Logs endpoint.
     pub target: TargetIndex,
 }
 
-/// A secret or parameter and the target to read it from.
+/// A secret or parameter, and the target to read it from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretRead {
-    /// As in a task definition.
+    /// As in the task definition.
     pub value_from: ValueFrom,
-    /// The target.
+    /// The Secrets Manager or Systems Manager endpoint.
     pub target: TargetIndex,
 }
 
 /// A file of environment variables in Amazon S3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvironmentFile {
-    /// `arn:aws:s3:::bucket/key`, which names no region: GetBucketLocation tells it.
+    /// `arn:aws:s3:::bucket/key`. It names no region; `GetBucketLocation` returns it.
     pub arn: String,
     /// Bucket name.
     pub bucket: String,
-    /// Object key, as it stands in the ARN.
+    /// Object key, as written in the ARN.
     pub key: String,
-    /// The target: the bucket as if it were in the task's region.
+    /// The bucket's host, as if it were in the task's region.
     pub target: TargetIndex,
 }
 
-/// An EFS file system and its mount target in the task's Availability Zone.
+/// An EFS file system, and its mount target in the task's Availability Zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSystem {
     /// `fs-…`
@@ -175,28 +195,28 @@ pub struct FileSystem {
     pub root_directory: Option<String>,
     /// `fsap-…`
     pub access_point: Option<String>,
-    /// Mounted as the task role.
+    /// Whether the task role is used to mount it.
     pub iam: bool,
-    /// Mounted through TLS, on the same port.
+    /// Whether it is mounted through TLS, on the same port.
     pub transit_encryption: bool,
-    /// The target.
+    /// The mount target.
     pub target: TargetIndex,
 }
 
-/// A host that must be reachable: up to TLS, or to TCP where its phases end there.
+/// A host that must be reachable: up to TLS, or up to TCP where its phases end there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connection {
-    /// What it is needed for.
+pub struct ReachabilityTarget {
+    /// What uses the host, such as `ECS Exec`.
     pub subject: String,
-    /// The target.
+    /// The host.
     pub target: TargetIndex,
 }
 
-/// What the names of interface endpoint services should resolve to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+/// Which addresses the names of services with interface endpoints should resolve to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expect {
-    /// Whatever works.
+    /// Any address.
     #[default]
     Any,
     /// Addresses inside the VPC.
@@ -204,146 +224,133 @@ pub enum Expect {
 }
 
 impl Plan {
-    /// What a task that wants this will contact, in `region`. Fails with one sentence on what is
-    /// wrong.
-    pub fn new(wanted: PlanInput, region: Region) -> Result<Self, String> {
-        let logs = log_groups(&wanted, &region)?;
-        let mut targets = Targets {
-            region: &region,
-            all: Vec::new(),
-        };
-        let secrets = unique(wanted.secrets)
+    /// Derives the targets of a task in `region` from its inputs.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an input is not valid, or if the plan exceeds the limits of one run.
+    pub fn new(input: PlanInput, region: Region) -> Result<Self, PlanError> {
+        let logs = resolve_log_groups(&input, &region)?;
+        let mut targets = TargetList::new(&region);
+        let mut secrets: Vec<_> = unique(input.secrets)
             .into_iter()
-            .map(|value_from| targets.secret(value_from));
-        let mut secrets: Vec<_> = secrets.collect();
+            .map(|value_from| targets.add_secret(value_from))
+            .collect();
         secrets.sort_by_key(|secret| secret.target);
-        let mut pulls = Vec::new();
-        for image in unique(wanted.images) {
-            let login = image
-                .login
-                .clone()
-                .map(|secret| targets.login(secret))
-                .transpose()?;
-            pulls.push((image, login));
+        // Targets are listed in the order in which ECS contacts them: registry credentials first,
+        // registries last.
+        let mut images = Vec::new();
+        for image in unique(input.images) {
+            let login = image.login.clone();
+            let login = login.map(|secret| targets.add_registry_login(secret));
+            images.push((image, login.transpose()?));
         }
-        let pulls: Vec<_> = pulls
+        let images: Vec<_> = images
             .into_iter()
-            .map(|(image, login)| (targets.token(&image), image, login))
+            .map(|(image, login)| (targets.add_token_endpoint(&image), image, login))
             .collect();
-        let logs = logs.into_iter().map(|log| targets.log(log)).collect();
-        let files = unique(wanted.environment_files)
+        let logs = logs
             .into_iter()
-            .map(|arn| targets.environment_file(arn));
-        let environment_files = files.collect::<Result<_, _>>()?;
-        let file_systems = unique(wanted.file_systems)
-            .into_iter()
-            .map(|fs| targets.file_system(fs))
+            .map(|log| targets.add_log_group(log))
             .collect();
-        let connections = unique(wanted.connections)
+        let environment_files = unique(input.environment_files)
             .into_iter()
-            .map(|wanted| targets.connection(wanted))
-            .collect();
-        let images = pulls
+            .map(|arn| targets.add_environment_file(arn))
+            .collect::<Result<_, _>>()?;
+        let file_systems = unique(input.file_systems)
             .into_iter()
-            .map(|(token, image, login)| targets.image(image, token, login))
+            .map(|volume| targets.add_file_system(volume))
             .collect();
-        let targets = targets.all;
+        let connections = unique(input.connections)
+            .into_iter()
+            .map(|check| targets.add_reachability_check(check))
+            .collect();
+        let images = images
+            .into_iter()
+            .map(|(token, image, login)| targets.add_image(image, token, login))
+            .collect();
+        let targets = targets.into_targets();
         let plan = Self {
             region,
-            platform: wanted.platform.unwrap_or_else(Platform::of_this_binary),
-            expect: wanted.expect,
-            full: wanted.full,
-            vpc_cidrs: wanted.vpc_cidrs,
-            execution_role: wanted.execution_role,
-            task_role: wanted.task_role,
+            platform: input.platform.unwrap_or_else(Platform::of_this_binary),
+            expect: input.expect,
+            full: input.full,
+            vpc_cidrs: input.vpc_cidrs,
+            execution_role: input.execution_role,
+            task_role: input.task_role,
             images,
             logs,
             secrets,
             environment_files,
             file_systems,
             connections,
-            unchecked: wanted.unchecked,
+            unchecked: input.unchecked,
             targets,
         };
-        plan.within_bounds()
+        plan.check_limits()?;
+        Ok(plan)
     }
 
-    /// Whether anything in it is asked as an IAM role.
+    /// Whether any check needs AWS credentials.
     pub fn needs_credentials(&self) -> bool {
-        let of_images = self
+        let for_images = self
             .images
             .iter()
             .any(|image| image.token.is_some() || image.login.is_some());
-        of_images
+        for_images
             || !(self.logs.is_empty()
                 && self.secrets.is_empty()
                 && self.environment_files.is_empty())
     }
 
-    fn within_bounds(self) -> Result<Self, String> {
-        let most = self.targets.len().max(self.images.len());
-        if most > MAX_TARGETS {
-            return Err(format!(
-                "{most} images or hosts are more than the {MAX_TARGETS} of one run: split the run"
-            ));
+    fn check_limits(&self) -> Result<(), PlanError> {
+        let count = self.targets.len().max(self.images.len());
+        if count > MAX_TARGETS {
+            return Err(PlanError::TooManyTargets(count));
         }
         if let Some(target) = self.targets.iter().find(|target| !is_host(&target.host)) {
-            return Err(format!(
-                "{:?} cannot be the name of a host",
-                target.host.chars().take(200).collect::<String>()
-            ));
+            return Err(PlanError::HostName(shorten(&target.host)));
         }
-        let size = serde_json::to_vec(&self).map_or(0, |json| json.len());
-        if size > MAX_SIZE {
-            return Err(format!(
-                "the plan has {size} bytes, more than the {MAX_SIZE} of one run: split the run"
-            ));
+        // A plan that cannot be written as JSON fails where it is written.
+        let bytes = serde_json::to_vec(self).map_or(0, |json| json.len());
+        if bytes > MAX_PLAN_BYTES {
+            return Err(PlanError::TooManyBytes(bytes));
         }
-        Ok(self)
+        Ok(())
     }
 }
 
-/// A task has at most ten containers; the rest is room for cross-region images. Bounds what a plan
-/// from outside can ask for.
-const MAX_TARGETS: usize = 64;
-
-/// Bytes of a plan as JSON. ECS takes task definitions of 64 KiB, and the plan is part of a report
-/// that must fit 256 KiB.
-const MAX_SIZE: usize = 64 * 1024;
-
-/// Whether it can be asked for in DNS and in TLS; and it becomes a part of observations' ids, which
-/// slashes divide.
+/// Whether the name can be used in DNS and TLS, and as a part of observation IDs, which `/` divides.
 fn is_host(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    (1..=253).contains(&name.len()) && name.chars().all(plain)
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    (1..=253).contains(&name.len()) && name.chars().all(allowed)
 }
 
-/// Each group, region and stream prefix once. The one for the report goes first.
-fn log_groups(wanted: &PlanInput, task_region: &Region) -> Result<Vec<LogGroup>, String> {
-    let mut logs: Vec<LogGroup> = Vec::new();
-    let own = wanted.log_group.clone();
-    let own = own.map(|group| LogGroupInput {
+/// Returns each combination of log group, region and stream prefix once. The log group for the
+/// report comes first.
+fn resolve_log_groups(
+    input: &PlanInput,
+    task_region: &Region,
+) -> Result<Vec<ResolvedLogGroup>, InvalidLogGroupName> {
+    let mut logs: Vec<ResolvedLogGroup> = Vec::new();
+    let for_report = input.log_group.clone().map(|group| LogGroupInput {
         group,
         region: None,
         stream_prefix: None,
         create_group: false,
     });
-    for log in own.iter().chain(&wanted.logs) {
-        valid_log_group(&log.group).map_err(|error| format!("log group: {error}"))?;
-        let log = LogGroup {
+    for log in for_report.iter().chain(&input.logs) {
+        check_log_group_name(&log.group)?;
+        let log = ResolvedLogGroup {
             group: log.group.clone(),
             stream_prefix: log
                 .stream_prefix
                 .clone()
-                .unwrap_or_else(|| wanted.log_stream_prefix.clone()),
+                .unwrap_or_else(|| input.log_stream_prefix.clone()),
             region: log.region.clone().unwrap_or_else(|| task_region.clone()),
             create_group: log.create_group,
         };
-        let same = |known: &&mut LogGroup| {
-            (&known.group, &known.region, &known.stream_prefix)
-                == (&log.group, &log.region, &log.stream_prefix)
-        };
-        match logs.iter_mut().find(same) {
+        match logs.iter_mut().find(|known| known.is_same_stream(&log)) {
             Some(known) => known.create_group |= log.create_group,
             None => logs.push(log),
         }
@@ -351,59 +358,45 @@ fn log_groups(wanted: &PlanInput, task_region: &Region) -> Result<Vec<LogGroup>,
     Ok(logs)
 }
 
-/// Each once, in the order of first mention.
-fn unique<T: PartialEq>(all: Vec<T>) -> Vec<T> {
+/// Returns each value once, in the order of first occurrence.
+fn unique<T: PartialEq>(values: Vec<T>) -> Vec<T> {
     let mut kept: Vec<T> = Vec::new();
-    for one in all {
-        if !kept.contains(&one) {
-            kept.push(one);
+    for value in values {
+        if !kept.contains(&value) {
+            kept.push(value);
         }
     }
     kept
 }
 
-/// CloudWatch Logs: 1 to 512 characters of `a-z A-Z 0-9 _ - / . #` (API reference, CreateLogGroup).
-pub(crate) fn valid_log_group(name: &str) -> Result<(), String> {
-    let length = name.chars().count();
-    if !(1..=512).contains(&length) {
-        return Err(format!(
-            "a log group's name has 1 to 512 characters, this one has {length}"
-        ));
-    }
-    match name
-        .chars()
-        .find(|c| !c.is_ascii_alphanumeric() && !"_-/.#".contains(*c))
-    {
-        Some(c) => Err(format!(
-            "{c:?} cannot be in a log group's name: use letters, digits and _ - / . #"
-        )),
-        None => Ok(()),
+/// Returns as much of an invalid value as an error quotes.
+fn shorten(text: &str) -> String {
+    redact::shorten(text, MAX_QUOTED_CHARS).to_owned()
+}
+
+impl fmt::Display for Target {
+    /// Writes `host:port`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}:{}", self.host, self.port))
     }
 }
 
 impl fmt::Display for Plan {
-    /// One line a target: dependency, host and port, phases.
+    /// Writes one line for each target: dependency, host and port, phases.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = |target: &Target| format!("{}:{}", target.host, target.port);
-        let width = self
-            .targets
-            .iter()
-            .map(|target| place(target).len())
-            .max()
-            .unwrap_or_default();
-        let dependencies = self
-            .targets
-            .iter()
-            .map(|target| target.dependency.name().len())
-            .max()
+        let targets = self.targets.iter();
+        let lengths =
+            targets.map(|target| (target.dependency.name().len(), target.to_string().len()));
+        let (dependency_width, host_width) = lengths
+            .reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
+            // Without targets there is no line to align.
             .unwrap_or_default();
         for target in &self.targets {
             let phases: Vec<_> = target.phases.iter().map(|phase| phase.name()).collect();
             writeln!(
                 f,
-                "{:<dependencies$}  {:<width$}  {}",
+                "{:<dependency_width$}  {target:<host_width$}  {}",
                 target.dependency,
-                place(target),
                 phases.join(" ")
             )?;
         }

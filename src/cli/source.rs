@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::plan::task_definition::MAX_SIZE;
-use crate::plan::{ValueFrom, object_of};
+use crate::plan::{S3Object, ValueFrom};
 use crate::probe::TaskDefinitionLocation;
 
 /// Where a task definition lies.
@@ -27,13 +27,10 @@ impl FromStr for Source {
     /// `s3://`, `ssm:` and ARNs are elsewhere; all else is a path.
     fn from_str(text: &str) -> Result<Self, String> {
         let object = |arn: &str| {
-            let (bucket, key) = object_of(arn)?;
-            Ok(Self::Remote(TaskDefinitionLocation::Object {
-                bucket: bucket.to_owned(),
-                key: key.to_owned(),
-            }))
+            let S3Object { bucket, key } = arn.parse::<S3Object>().map_err(|e| e.to_string())?;
+            Ok(Self::Remote(TaskDefinitionLocation::Object { bucket, key }))
         };
-        let parameter = |name: &str| match name.parse()? {
+        let parameter = |name: &str| match name.parse::<ValueFrom>().map_err(|e| e.to_string())? {
             ValueFrom::Parameter { name, region } => {
                 Ok(Self::Remote(TaskDefinitionLocation::Parameter {
                     name,

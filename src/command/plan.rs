@@ -4,64 +4,72 @@ use super::plan_input::{self, PlanSource};
 use super::{Error, print};
 use crate::cli::{PlanCommand, PlanFormat};
 use crate::plan::Plan;
-use crate::plan::requirements::{Part, Requirements};
+use crate::plan::requirements::{PlanPart, Requirements};
 use crate::render;
 
-/// Prints the plan, and what it needs.
+/// Prints the plan and its requirements.
 pub fn run(flags: &PlanCommand) -> Result<u8, Error> {
-    let mut wants = flags.wants.clone();
-    wants.images.extend(flags.image.clone());
-    let plan = match plan_input::read(&wants)? {
-        PlanSource::For(wanted) => plan_input::complete(*wanted, &wants, &Ok(None))?,
-        PlanSource::ForWhatLiesIn(document) => {
+    let mut args = flags.wants.clone();
+    args.images.extend(flags.image.clone());
+    let plan = match plan_input::from_args(&args)? {
+        PlanSource::Ready(input) => plan_input::into_plan(*input, &args, &Ok(None))?,
+        PlanSource::Remote(location) => {
             return Err(Error::Usage(format!(
-                "--task-definition {document}: plan works offline and reads files; fetch it first and hand it over with \
-                 --task-definition -"
+                "--task-definition {location}: plan works offline and reads only files; download \
+                 the task definition and pass it with --task-definition -"
             )));
         }
     };
     let parts = match flags.format {
         _ if !flags.only.is_empty() => flags.only.clone(),
-        PlanFormat::Text if !flags.needs => [&[Part::Contacts], &Part::NEEDED[..]].concat(),
-        PlanFormat::Json if !flags.needs => vec![Part::Contacts],
-        _ => Part::NEEDED.to_vec(),
+        PlanFormat::Text if !flags.needs => {
+            [&[PlanPart::Contacts], &PlanPart::REQUIREMENTS[..]].concat()
+        }
+        PlanFormat::Json if !flags.needs => vec![PlanPart::Contacts],
+        _ => PlanPart::REQUIREMENTS.to_vec(),
     };
-    let needs = Requirements::of(&plan);
+    let requirements = Requirements::of(&plan);
     let text = match flags.format {
-        PlanFormat::Text => render::plan::render(&plan, &needs, &parts),
-        PlanFormat::Json => json(&plan, &needs, &parts)?,
+        PlanFormat::Text => render::plan::render(&plan, &requirements, &parts),
+        PlanFormat::Json => to_json(&plan, &requirements, &parts)?,
         #[cfg(feature = "operator")]
-        PlanFormat::Terraform => render::terraform::render(&needs, resources(&parts)?),
+        PlanFormat::Terraform => {
+            check_has_resources(&parts)?;
+            render::terraform::render(&requirements, &parts)
+        }
         #[cfg(feature = "operator")]
         PlanFormat::CloudFormation => {
-            render::cloudformation::render(&needs, resources(&parts)?).map_err(Error::Usage)?
+            check_has_resources(&parts)?;
+            render::cloudformation::render(&requirements, &parts)
+                .map_err(|error| Error::Usage(error.to_string()))?
         }
     };
     print(&text)
 }
 
-/// The plan itself, or what is needed for it.
-fn json(plan: &Plan, needs: &Requirements, parts: &[Part]) -> Result<String, Error> {
-    match needs.to_json(parts) {
+/// Returns the JSON of the plan itself, or of its requirements.
+fn to_json(plan: &Plan, requirements: &Requirements, parts: &[PlanPart]) -> Result<String, Error> {
+    match requirements.to_json(parts) {
         Some(json) => json.map_err(|error| Error::Tool(error.to_string())),
-        None if parts == [Part::Contacts] => plan.to_json().map_err(Error::Usage),
+        None if parts == [PlanPart::Contacts] => plan
+            .to_json()
+            .map_err(|error| Error::Usage(error.to_string())),
         None => Err(Error::Usage(
-            "--only contacts: as JSON they stand alone; ask for the other parts without them"
-                .into(),
+            "--only contacts cannot be combined with other parts in JSON".into(),
         )),
     }
 }
 
-/// Contacts and notes are nothing that can be set up.
+/// Fails if no part can have resources.
 #[cfg(feature = "operator")]
-fn resources(parts: &[Part]) -> Result<&[Part], Error> {
+fn check_has_resources(parts: &[PlanPart]) -> Result<(), Error> {
     if parts
         .iter()
-        .all(|part| matches!(part, Part::Contacts | Part::Notes))
+        .all(|part| matches!(part, PlanPart::Contacts | PlanPart::Notes))
     {
         return Err(Error::Usage(
-            "--only contacts and --only notes are text or JSON: there is nothing to set up".into(),
+            "--only contacts and --only notes need --format text or json; they have no resources to create".into(),
         ));
     }
-    Ok(parts)
+    Ok(())
 }

@@ -1,135 +1,142 @@
-//! From flags to a plan. What the flags say is read before anything is sent.
+//! From the command line to a plan.
 
 use super::Error;
 use crate::cli::{Source, TaskArgs};
 use crate::endpoints::Region;
 use crate::plan::{
-    ImageInput, Plan, PlanInput, Platform, execute_command, service_connect, task_definition,
-    valid_log_group,
+    ImageInput, Plan, PlanInput, Platform, check_log_group_name, execute_command, service_connect,
+    task_definition,
 };
 use crate::probe::TaskDefinitionLocation;
 use crate::reference::Registry;
 use crate::run::TaskMetadata;
 
-/// What the flags ask for.
+/// Plan inputs from the command line.
 pub(super) enum PlanSource {
-    /// All of it is known.
-    For(Box<PlanInput>),
-    /// The task definition has to be asked for.
-    ForWhatLiesIn(TaskDefinitionLocation),
+    /// All inputs except those from the task metadata are known.
+    Ready(Box<PlanInput>),
+    /// The task definition must be fetched first.
+    Remote(TaskDefinitionLocation),
 }
 
-/// Reads the flags, and the task definition if it lies on this machine. Sends nothing.
-pub(super) fn read(wants: &TaskArgs) -> Result<PlanSource, Error> {
-    let wrong =
-        |source: &Source, what: String| Error::Usage(format!("--task-definition {source}: {what}"));
-    let definition = match &wants.task_definition {
+/// Reads the flags and a local task definition. Does no network I/O.
+///
+/// # Errors
+///
+/// Fails if a flag is not valid, or if the task definition cannot be read or is not valid.
+pub(super) fn from_args(args: &TaskArgs) -> Result<PlanSource, Error> {
+    let definition = match &args.task_definition {
         None => None,
-        Some(Source::Remote(document)) => {
-            // The other flags can be wrong as well, and that is said first.
-            add_flags(wants, PlanInput::default())?;
-            return Ok(PlanSource::ForWhatLiesIn(document.clone()));
+        Some(Source::Remote(location)) => {
+            // Reports errors in the other flags before anything is fetched.
+            add_flags(args, PlanInput::default())?;
+            return Ok(PlanSource::Remote(location.clone()));
         }
         Some(source) => Some(
             source
                 .read()
-                .map_err(|error| wrong(source, error.to_string()))?,
+                .map_err(|error| Error::Usage(format!("--task-definition {source}: {error}")))?,
         ),
     };
-    with_definition(wants, definition.as_deref()).map(|wanted| PlanSource::For(Box::new(wanted)))
+    let input = with_task_definition(args, definition.as_deref())?;
+    Ok(PlanSource::Ready(Box::new(input)))
 }
 
-/// What the flags and this task definition ask for.
-pub(super) fn with_definition(
-    wants: &TaskArgs,
+/// Combines the flags with a task definition.
+///
+/// # Errors
+///
+/// Fails if a flag or the task definition is not valid.
+pub(super) fn with_task_definition(
+    args: &TaskArgs,
     definition: Option<&[u8]>,
 ) -> Result<PlanInput, Error> {
-    let wanted = match (definition, &wants.task_definition) {
+    let input = match (definition, &args.task_definition) {
         (Some(json), Some(source)) => task_definition::read(json).map_err(|error| {
-            let space = if error.contains('\n') { "\n" } else { " " };
-            Error::Usage(format!("--task-definition {source}:{space}{error}"))
+            Error::Usage(error.with_label(format_args!("--task-definition {source}")))
         })?,
         _ => PlanInput::default(),
     };
-    add_flags(wants, wanted)
+    add_flags(args, input)
 }
 
-fn add_flags(wants: &TaskArgs, mut wanted: PlanInput) -> Result<PlanInput, Error> {
-    // A task definition's placeholder that was left empty is no image and no log group.
-    for image in wants.images.iter().filter(|image| !image.is_empty()) {
-        add_image(&mut wanted, image)?;
+fn add_flags(args: &TaskArgs, mut input: PlanInput) -> Result<PlanInput, Error> {
+    // An environment variable that is set but empty counts as absent.
+    for image in args.images.iter().filter(|image| !image.is_empty()) {
+        add_image(&mut input, image)?;
     }
-    wanted.secrets.extend(wants.secrets.iter().cloned());
-    wanted.log_group = wants.log_group.clone().filter(|group| !group.is_empty());
-    if let Some(group) = &wanted.log_group {
-        valid_log_group(group).map_err(|error| Error::Usage(format!("--log-group: {error}")))?;
+    input.secrets.extend(args.secrets.iter().cloned());
+    input.log_group = args.log_group.clone().filter(|group| !group.is_empty());
+    if let Some(group) = &input.log_group {
+        check_log_group_name(group).map_err(|error| invalid_flag("--log-group", &error))?;
     }
-    wanted
-        .log_stream_prefix
-        .clone_from(&wants.log_stream_prefix);
-    wanted.platform = wants.platform.clone().or(wanted.platform);
-    wanted.expect = wants.expect;
-    wanted.full = wants.full;
-    Ok(wanted)
+    input.log_stream_prefix.clone_from(&args.log_stream_prefix);
+    input.platform = args.platform.clone().or(input.platform);
+    input.expect = args.expect;
+    input.full = args.full;
+    Ok(input)
 }
 
-fn add_image(wanted: &mut PlanInput, image: &str) -> Result<(), Error> {
+fn add_image(input: &mut PlanInput, image: &str) -> Result<(), Error> {
     let image: ImageInput = image
         .parse()
-        .map_err(|error| Error::Usage(format!("--image: {error}")))?;
-    if !wanted.images.iter().any(|known| known.image == image.image) {
-        wanted.images.push(image);
+        .map_err(|error| invalid_flag("--image", &error))?;
+    if !input.images.iter().any(|known| known.image == image.image) {
+        input.images.push(image);
     }
     Ok(())
 }
 
-/// The plan, with image and region from the task metadata where the flags leave them out.
-pub(super) fn complete(
-    mut wanted: PlanInput,
-    wants: &TaskArgs,
-    metadata: &TaskMetadata,
-) -> Result<Plan, Error> {
-    let found = metadata
-        .as_ref()
-        .ok()
-        .and_then(|metadata| metadata.as_ref());
-    let image = found.and_then(|metadata| metadata.image.as_deref());
-    if let Some(image) =
-        image.filter(|_| wanted.images.is_empty() && wants.task_definition.is_none())
-    {
-        add_image(&mut wanted, image)?;
-    }
-    if wanted.is_nothing() && wants.expect_injected.is_empty() {
-        return Err(nothing_to_check(metadata));
-    }
-    let region = region(wants, &wanted.images, metadata)?;
-    add_what_aws_adds(wants, &region, &mut wanted)?;
-    Plan::new(wanted, region).map_err(Error::Usage)
+fn invalid_flag(flag: &str, error: &dyn std::error::Error) -> Error {
+    Error::Usage(format!("{flag}: {error}"))
 }
 
-fn add_what_aws_adds(
-    wants: &TaskArgs,
-    region: &Region,
-    wanted: &mut PlanInput,
-) -> Result<(), Error> {
-    let platform = wanted
+/// Returns the plan, with image and region from the task metadata where the flags omit them.
+///
+/// # Errors
+///
+/// Fails if there is nothing to check, if no region is known, or if the inputs are not valid.
+pub(super) fn into_plan(
+    mut input: PlanInput,
+    args: &TaskArgs,
+    metadata: &TaskMetadata,
+) -> Result<Plan, Error> {
+    let own_image = match metadata {
+        Ok(Some(metadata)) => metadata.image.as_deref(),
+        _ => None,
+    };
+    if let Some(image) = own_image
+        && input.images.is_empty()
+        && args.task_definition.is_none()
+    {
+        add_image(&mut input, image)?;
+    }
+    if input.is_empty() && args.expect_injected.is_empty() {
+        return Err(nothing_to_check(metadata));
+    }
+    let region = region(args, &input.images, metadata)?;
+    add_aws_additions(args, &region, &mut input)?;
+    Plan::new(input, region).map_err(|error| Error::Usage(error.to_string()))
+}
+
+/// Adds the containers and hosts that AWS adds to the task.
+fn add_aws_additions(args: &TaskArgs, region: &Region, input: &mut PlanInput) -> Result<(), Error> {
+    let platform = input
         .platform
         .clone()
         .unwrap_or_else(Platform::of_this_binary);
-    for injected in &wants.expect_injected {
-        let image = injected.image(region, &platform);
-        wanted
-            .images
-            .push(image.map_err(|error| Error::Usage(format!("--expect-injected: {error}")))?);
+    for sidecar in &args.expect_injected {
+        let image = sidecar.image(region, &platform);
+        let image = image.map_err(|error| invalid_flag("--expect-injected", &error))?;
+        input.images.push(image);
     }
-    if wants.enable_execute_command {
-        wanted.connections.push(execute_command(region));
+    if args.enable_execute_command {
+        input.connections.push(execute_command(region));
     }
-    if wants.service_connect {
-        let connection = service_connect(region);
-        wanted
-            .connections
-            .push(connection.map_err(|error| Error::Usage(format!("--service-connect: {error}")))?);
+    if args.service_connect {
+        let check = service_connect(region);
+        let check = check.map_err(|error| invalid_flag("--service-connect", &error))?;
+        input.connections.push(check);
     }
     Ok(())
 }
@@ -137,47 +144,50 @@ fn add_what_aws_adds(
 fn nothing_to_check(metadata: &TaskMetadata) -> Error {
     Error::Usage(match metadata {
         Err(unavailable) => format!(
-            "no --image was given, and the task metadata endpoint does not say this task's own: {}",
+            "no --image was given, and the task metadata endpoint did not return this task's own: \
+             {}",
             unavailable.detail
         ),
-        Ok(_) => "nothing to check: name an image with --image, such as \
+        Ok(_) => "nothing to check: pass an image with --image, such as \
                   123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1.4"
             .into(),
     })
 }
 
-/// The task's region, from whoever says it first.
+/// Returns the task's region: from --region, the environment, the task metadata or the first Amazon
+/// ECR image, in this order.
+///
+/// # Errors
+///
+/// Fails if none of them names a region, or if the first that does names an invalid one.
 pub(super) fn region(
-    wants: &TaskArgs,
+    args: &TaskArgs,
     images: &[ImageInput],
     metadata: &TaskMetadata,
 ) -> Result<Region, Error> {
-    if let Some(region) = &wants.region {
+    if let Some(region) = &args.region {
         return Ok(region.clone());
     }
-    let found = metadata
-        .as_ref()
-        .ok()
-        .and_then(|metadata| metadata.as_ref());
-    let from_metadata = found.and_then(|metadata| metadata.vantage.region.as_deref());
-    let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-    let from_environment = variables.into_iter().find_map(|name| {
-        let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
-        Some((name, value))
-    });
-    let named = from_environment.or_else(|| Some(("the task metadata", from_metadata?.to_owned())));
-    if let Some((source, value)) = named {
-        return value
+    let from_environment = ["AWS_REGION", "AWS_DEFAULT_REGION"]
+        .into_iter()
+        .find_map(|name| {
+            let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+            Some((name, value))
+        });
+    let from_metadata = || match metadata {
+        Ok(Some(metadata)) => Some(("the task metadata", metadata.vantage.region.clone()?)),
+        _ => None,
+    };
+    if let Some((source, region)) = from_environment.or_else(from_metadata) {
+        return region
             .parse()
             .map_err(|error| Error::Usage(format!("{source}: {error}")));
     }
-    let from_image = images
-        .iter()
-        .find_map(|wanted| match &wanted.image.registry {
-            Registry::Ecr { region, .. } => Some(region.clone()),
-            Registry::Other { .. } => None,
-        });
+    let from_image = images.iter().find_map(|image| match &image.image.registry {
+        Registry::Ecr { region, .. } => Some(region.clone()),
+        Registry::Other { .. } => None,
+    });
     from_image.ok_or_else(|| {
-        Error::Usage("no region is known: name it with --region, such as us-east-1".into())
+        Error::Usage("no region is known; pass it with --region, such as us-east-1".into())
     })
 }

@@ -36,7 +36,7 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
         .as_deref()
         .map(|json| plan_in(json, &flags.wants))
         .transpose()?;
-    let asked = plan_input::read(&flags.wants)?;
+    let asked = plan_input::from_args(&flags.wants)?;
     let runtime = runtime()?;
     let report = runtime.block_on(async {
         let mut deadline = flags.deadline;
@@ -46,10 +46,10 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
         let metadata = vantage::discover(&|name: &str| environment(name)).await;
         let plan = match (given, asked) {
             (Some(plan), _) => plan,
-            (None, PlanSource::For(wanted)) => {
-                plan_input::complete(*wanted, &flags.wants, &metadata)?
+            (None, PlanSource::Ready(input)) => {
+                plan_input::into_plan(*input, &flags.wants, &metadata)?
             }
-            (None, PlanSource::ForWhatLiesIn(document)) => {
+            (None, PlanSource::Remote(document)) => {
                 let region = plan_input::region(&flags.wants, &[], &metadata)?;
                 let settings = ProbeSettings::for_fetch(StubResolver::new(resolvers.clone()));
                 let within = LONGEST_READ.min(deadline / 2);
@@ -65,8 +65,8 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
                 let started = Instant::now();
                 let json = in_time(read, within, &document).await?;
                 deadline -= started.elapsed().min(deadline / 2);
-                let wanted = plan_input::with_definition(&flags.wants, Some(&json))?;
-                plan_input::complete(wanted, &flags.wants, &metadata)?
+                let input = plan_input::with_task_definition(&flags.wants, Some(&json))?;
+                plan_input::into_plan(input, &flags.wants, &metadata)?
             }
         };
         let options = RunOptions {

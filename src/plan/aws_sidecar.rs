@@ -1,22 +1,40 @@
-//! What AWS adds to a task besides what its definition says.
+//! Containers and hosts that AWS adds to a task beyond its task definition.
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::{ImageInput, Platform, ReachabilityCheck};
 use crate::endpoints::{self, Partition, Region, Service, Variant};
 use crate::observation::Dependency;
 use crate::reference::{Reference, Registry};
 
-/// A container that AWS adds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+/// A sidecar container that AWS adds to the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AwsSidecar {
-    /// The security agent of GuardDuty Runtime Monitoring
-    #[value(name = "guardduty")]
+    /// The security agent of GuardDuty Runtime Monitoring.
     GuardDuty,
 }
 
-/// The day on which the accounts below were copied from a stored copy of the GuardDuty user guide.
+/// Why the image or host that AWS adds is unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AwsSidecarError {
+    /// The region is not in the table of GuardDuty's registries.
+    #[error(
+        "the account of GuardDuty's registry in {0} is unknown (table of {GUARDDUTY_DATE}): find \
+         it in the GuardDuty user guide, \"Amazon ECR repository hosting GuardDuty agent\", and \
+         pass the image with --image"
+    )]
+    GuardDutyAccount(Region),
+    /// The task does not run on Linux.
+    #[error("GuardDuty adds its agent only to tasks on Linux, and this one runs on {0}")]
+    GuardDutyPlatform(Platform),
+    /// The host is not documented for the region's partition.
+    #[error("the host that configures the Service Connect proxy in {0} is unknown; leave it out")]
+    ServiceConnect(Region),
+}
+
+/// Date on which the accounts below were copied from a stored copy of the GuardDuty user guide.
 pub const GUARDDUTY_DATE: &str = "2026-11-24";
 
 /// Accounts of the registries with the agent for Fargate (GuardDuty user guide, "ECR Repository for
@@ -60,23 +78,27 @@ const GUARDDUTY: [(&str, &str); 35] = [
 ];
 
 impl AwsSidecar {
-    /// The image, in the form that a message of ECS had it:
+    /// Returns the image, named as in ECS's messages:
     /// `aws-guardduty-agent-fargate:v1.0.1-Fg_x86_64`. The version is one that every partition had;
-    /// AWS puts in the current one. Fails where the region's registry is not known.
-    pub fn image(self, region: &Region, platform: &Platform) -> Result<ImageInput, String> {
+    /// AWS uses the current one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the region's registry is unknown, or if AWS does not add the sidecar on this
+    /// platform.
+    pub fn image(
+        self,
+        region: &Region,
+        platform: &Platform,
+    ) -> Result<ImageInput, AwsSidecarError> {
         let Some((_, account)) = GUARDDUTY
             .iter()
             .find(|(known, _)| *known == region.as_str())
         else {
-            return Err(format!(
-                "the account of GuardDuty's registry in {region} is not known (table of {GUARDDUTY_DATE}): look it up in the \
-                 GuardDuty user guide, \"Amazon ECR repository hosting GuardDuty agent\", and name the image with --image"
-            ));
+            return Err(AwsSidecarError::GuardDutyAccount(region.clone()));
         };
         if platform.os != "linux" {
-            return Err(format!(
-                "GuardDuty adds its agent to tasks on Linux only, and this one runs on {platform}"
-            ));
+            return Err(AwsSidecarError::GuardDutyPlatform(platform.clone()));
         }
         let architecture = if platform.architecture == "arm64" {
             "aarch64"
@@ -96,41 +118,39 @@ impl AwsSidecar {
         Ok(ImageInput {
             image,
             login: None,
-            injected: true,
+            added_by_aws: true,
         })
     }
 }
 
-/// The channel that the agent of ECS Exec opens as the task role (ECS developer guide, "Monitor
-/// Amazon ECS containers with ECS Exec").
+/// Returns the endpoint to which the agent of ECS Exec opens its channel, as the task role (ECS
+/// developer guide, "Monitor Amazon ECS containers with ECS Exec").
 pub fn execute_command(region: &Region) -> ReachabilityCheck {
-    let host = endpoints::api_host(Service::SsmMessages, region, Variant::default());
     ReachabilityCheck {
         dependency: Dependency::SsmMessages,
-        host,
+        host: endpoints::api_host(Service::SsmMessages, region, Variant::default()),
         port: 443,
         tcp_only: false,
         subject: "ECS Exec".into(),
     }
 }
 
-/// Where the Service Connect proxy gets its configuration (amazon-ecs-agent,
-/// `serviceconnect/manager_linux.go`; AWS CLI reference, `discover-poll-endpoint`). Fails outside
-/// the partition for which that name is known.
-pub fn service_connect(region: &Region) -> Result<ReachabilityCheck, String> {
+/// Returns the host that configures the Service Connect proxy (amazon-ecs-agent,
+/// `serviceconnect/manager_linux.go`; AWS CLI reference, `discover-poll-endpoint`).
+///
+/// # Errors
+///
+/// Fails outside of the `aws` partition, where the host name is unknown.
+pub fn service_connect(region: &Region) -> Result<ReachabilityCheck, AwsSidecarError> {
     if region.partition() != Partition::Aws {
-        return Err(format!(
-            "where Service Connect's proxy gets its configuration in {region} is not known: leave it out"
-        ));
+        return Err(AwsSidecarError::ServiceConnect(region.clone()));
     }
-    let host = format!("ecs-sc.{region}.{}", region.partition().dual_stack_suffix());
-    let subject = "Service Connect".to_owned();
     Ok(ReachabilityCheck {
         dependency: Dependency::ServiceConnect,
-        host,
+        host: format!("ecs-sc.{region}.{}", region.partition().dual_stack_suffix()),
         port: 443,
         tcp_only: false,
-        subject,
+        subject: "Service Connect".into(),
     })
 }
 
@@ -139,11 +159,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_agent_is_that_of_the_region_and_architecture_or_an_error_says_what_to_do() {
+    fn guardduty_agent_is_chosen_by_region_and_architecture() {
         let image = |region: &str, platform: &str| {
             let image =
                 AwsSidecar::GuardDuty.image(&region.parse().unwrap(), &platform.parse().unwrap());
-            image.map(|wanted| wanted.image.to_string())
+            image.map(|input| input.image.to_string())
         };
         assert_eq!(
             image("us-east-1", "linux/amd64").unwrap(),
@@ -154,7 +174,7 @@ mod tests {
                 .unwrap()
                 .contains("383110348953.dkr.ecr.us-gov-west-1")
         );
-        let unknown = image("cn-north-1", "linux/amd64").unwrap_err();
+        let unknown = image("cn-north-1", "linux/amd64").unwrap_err().to_string();
         assert!(
             unknown.contains(GUARDDUTY_DATE) && unknown.contains("--image"),
             "{unknown}"
@@ -163,15 +183,15 @@ mod tests {
     }
 
     #[test]
-    fn every_account_of_the_table_makes_an_image_that_reads_back() {
+    fn every_guardduty_account_gives_a_valid_image_reference() {
         for (region, _) in GUARDDUTY {
             let platform = "linux/arm64".parse().unwrap();
-            let wanted = AwsSidecar::GuardDuty
+            let input = AwsSidecar::GuardDuty
                 .image(&region.parse().unwrap(), &platform)
                 .unwrap();
             assert_eq!(
-                wanted.image.to_string().parse::<Reference>().unwrap(),
-                wanted.image
+                input.image.to_string().parse::<Reference>().unwrap(),
+                input.image
             );
         }
     }

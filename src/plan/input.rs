@@ -1,75 +1,62 @@
-//! What a plan is made from: flags, a task definition, the task metadata, or another plan's JSON.
+//! Inputs of a plan: from flags, a task definition, the task metadata, or another plan's JSON.
 
 use std::str::FromStr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::{Expect, Platform, Unchecked, ValueFrom};
 use crate::endpoints::Region;
 use crate::observation::Dependency;
 use crate::reference::{InvalidReference, Reference};
 
-/// Everything that is asked for. What will be contacted for it is the plan's.
+/// Inputs of a plan. [`Plan`](super::Plan) derives the hosts from them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PlanInput {
     /// Images to pull.
     pub images: Vec<ImageInput>,
-    /// Secrets and parameters.
+    /// Secrets and parameters to read.
     pub secrets: Vec<ValueFrom>,
-    /// Log group that the report goes to, in the task's region.
+    /// Log group for the report, in the task's region.
     pub log_group: Option<String>,
     /// Log groups of the containers.
     pub logs: Vec<LogGroupInput>,
-    /// First part of the log stream's name, where a container has none of its own.
+    /// First part of the log stream's name, for log groups without their own.
     pub log_stream_prefix: String,
-    /// Files of environment variables, by ARN.
+    /// Environment files, by ARN.
     pub environment_files: Vec<String>,
     /// EFS file systems to mount.
     pub file_systems: Vec<EfsVolume>,
-    /// Hosts of which only reachability is checked.
+    /// Hosts that are checked for reachability only.
     pub connections: Vec<ReachabilityCheck>,
-    /// What is known to be needed and not checked.
+    /// Dependencies of the task that are not checked.
     pub unchecked: Vec<Unchecked>,
-    /// The manifest that must exist.
+    /// Platform of the task.
     pub platform: Option<Platform>,
     /// See [`Expect`].
     pub expect: Expect,
-    /// Whole layers.
+    /// Whether to download whole layers.
     pub full: bool,
-    /// Address ranges that are private whatever their number.
+    /// Address ranges of the VPC and of connected networks.
     pub vpc_cidrs: Vec<IpNet>,
-    /// ARN of the role as which ECS starts the task.
+    /// ARN of the task execution role.
     pub execution_role: Option<String>,
-    /// ARN of the role that the containers have.
+    /// ARN of the task role.
     pub task_role: Option<String>,
 }
 
 impl PlanInput {
-    /// Whether there is nothing to check, nor to say.
-    pub fn is_nothing(&self) -> bool {
-        let Self {
-            images,
-            secrets,
-            log_group,
-            logs,
-            environment_files,
-            file_systems,
-            connections,
-            unchecked,
-            ..
-        } = self;
-        let lists = [
-            secrets.len(),
-            logs.len(),
-            environment_files.len(),
-            file_systems.len(),
-            connections.len(),
-        ];
-        images.is_empty()
-            && log_group.is_none()
-            && unchecked.is_empty()
-            && lists.into_iter().all(|length| length == 0)
+    /// Whether there is nothing to check and nothing to report as not checked.
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty()
+            && self.secrets.is_empty()
+            && self.log_group.is_none()
+            && self.logs.is_empty()
+            && self.environment_files.is_empty()
+            && self.file_systems.is_empty()
+            && self.connections.is_empty()
+            && self.unchecked.is_empty()
     }
 }
 
@@ -83,9 +70,13 @@ pub struct ImageInput {
     /// region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,
-    /// AWS adds it to the task: nobody chose its tag.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub injected: bool,
+    /// Whether AWS adds the container, and so chooses the tag.
+    #[serde(
+        rename = "injected",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub added_by_aws: bool,
 }
 
 /// A log group that a container writes to.
@@ -94,7 +85,7 @@ pub struct ImageInput {
 pub struct LogGroupInput {
     /// Log group name.
     pub group: String,
-    /// Its region, if not the task's.
+    /// Region of the log group, if not the task's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
     /// First part of the log stream's name.
@@ -105,62 +96,95 @@ pub struct LogGroupInput {
     pub create_group: bool,
 }
 
-/// An EFS volume, as `efsVolumeConfiguration` has it.
+/// An EFS volume, as in `efsVolumeConfiguration`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EfsVolume {
-    /// `fs-…`, or the ARN of a file system of another region.
+    /// `fs-…`
     pub id: String,
     /// Directory to mount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_directory: Option<String>,
-    /// `fsap-…`.
+    /// `fsap-…`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_point: Option<String>,
-    /// Mounted as the task role, which the file system's policy may refuse.
+    /// Whether the task role is used to mount it, which the file system's policy may deny.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub iam: bool,
-    /// Mounted through TLS, on the same port.
+    /// Whether it is mounted through TLS, on the same port.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub transit_encryption: bool,
 }
 
-/// A host that must be reachable, and what for.
+/// A host that must be reachable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReachabilityCheck {
-    /// What it is to the task.
+    /// The dependency that the host serves.
     pub dependency: Dependency,
-    /// Its name.
+    /// Host name or IP address.
     pub host: String,
     /// TCP port.
-    #[serde(default = "https", skip_serializing_if = "is_https")]
+    #[serde(default = "https_port", skip_serializing_if = "is_https_port")]
     pub port: u16,
-    /// No TLS is spoken there, or not with roots that could be known.
+    /// Whether the check ends with TCP: the host does not use TLS, or its root certificates are
+    /// unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tcp_only: bool,
-    /// What it is needed for.
+    /// What uses the host, such as `ECS Exec`.
     pub subject: String,
 }
 
-const fn https() -> u16 {
+const fn https_port() -> u16 {
     443
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-const fn is_https(port: &u16) -> bool {
-    *port == https()
+const fn is_https_port(port: &u16) -> bool {
+    *port == https_port()
 }
 
 impl FromStr for ImageInput {
     type Err = InvalidReference;
 
-    /// An image without a login. Fails as [`Reference`] does.
+    /// Parses the reference of an image that is pulled without `repositoryCredentials`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(Self {
             image: text.parse()?,
             login: None,
-            injected: false,
+            added_by_aws: false,
         })
+    }
+}
+
+/// A name that CloudWatch Logs does not accept for a log group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidLogGroupName {
+    /// Its length, in characters.
+    #[error("a log group name has 1 to {MAX_LOG_GROUP_NAME} characters; this one has {0}")]
+    Length(usize),
+    /// A character that is not allowed.
+    #[error("{0:?} is not allowed in a log group name; use letters, digits and _ - / . #")]
+    Character(char),
+}
+
+/// Characters of a log group name (CloudWatch Logs API reference, CreateLogGroup).
+const MAX_LOG_GROUP_NAME: usize = 512;
+
+/// Checks the length and the characters of a log group name (CloudWatch Logs API reference,
+/// CreateLogGroup: `a-z A-Z 0-9 _ - / . #`).
+///
+/// # Errors
+///
+/// Fails if CloudWatch Logs would reject the name.
+pub fn check_log_group_name(name: &str) -> Result<(), InvalidLogGroupName> {
+    let length = name.chars().count();
+    if !(1..=MAX_LOG_GROUP_NAME).contains(&length) {
+        return Err(InvalidLogGroupName::Length(length));
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_-/.#".contains(c);
+    match name.chars().find(|c| !allowed(*c)) {
+        Some(c) => Err(InvalidLogGroupName::Character(c)),
+        None => Ok(()),
     }
 }

@@ -1,22 +1,20 @@
-//! A plan as JSON: what is wanted. Hosts, dependencies and phases follow from it; they are printed
-//! for who reads, and not needed.
+//! JSON form of a plan. It lists the inputs; hosts, dependencies and phases are derived from them
+//! and included for readers only.
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::input::{EfsVolume, ImageInput, LogGroupInput, PlanInput, ReachabilityCheck};
-use super::{Expect, Plan, Platform, SCHEMA, Target, Unchecked, ValueFrom};
+use super::override_size::{MAX_OVERRIDE_CHARS, override_chars};
+use super::{
+    Expect, FileSystem, ImagePull, InvalidValueFrom, LogDestination, Plan, PlanError, Platform,
+    ReachabilityTarget, SCHEMA, Target, Unchecked, ValueFrom,
+};
+use crate::arn::Arn;
 use crate::endpoints::Region;
 use crate::observation::Phase;
 
-/// RunTask takes overrides of 8,192 characters (ECS API reference, TaskOverride).
-pub const MAX_OVERRIDES: usize = 8_192;
-
-/// How a task with a larger plan is probed all the same.
-pub const TOO_LARGE_HINT: &str = "put the task definition where the probe can read it, and name that place instead: \
-                           --task-definition s3://BUCKET/KEY or --task-definition ssm:/NAME";
-
-/// The members of the JSON object.
+/// The JSON object.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PlanDocument {
@@ -51,23 +49,22 @@ pub(super) struct PlanDocument {
     targets: Vec<Target>,
 }
 
-/// Names that begin alike: the forty secrets of a task usually differ in their last third.
+/// Secrets or files with a common prefix: the forty secrets of a task usually differ only in the
+/// last third of their ARNs.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PrefixGroup {
     /// `arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/`
     #[serde(default, skip_serializing_if = "String::is_empty")]
     prefix: String,
-    /// What follows it, each.
+    /// What follows the prefix in each.
     names: Vec<String>,
 }
 
-fn whole(groups: &[PrefixGroup]) -> impl Iterator<Item = String> {
-    groups.iter().flat_map(|group| {
-        group
-            .names
-            .iter()
-            .map(|name| format!("{}{name}", group.prefix))
+/// Returns the complete names of all groups.
+fn full_names(groups: &[PrefixGroup]) -> impl Iterator<Item = String> {
+    groups.iter().flat_map(|PrefixGroup { prefix, names }| {
+        names.iter().map(move |name| format!("{prefix}{name}"))
     })
 }
 
@@ -77,219 +74,211 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 impl From<Plan> for PlanDocument {
     fn from(plan: Plan) -> Self {
-        let connections: Vec<(String, Target)> = plan
+        let connections = plan
             .connections
             .iter()
-            .map(|connection| {
-                (
-                    connection.subject.clone(),
-                    plan.target(connection.target).clone(),
-                )
-            })
+            .map(|connection| reachability_check(connection, plan.target(connection.target)))
             .collect();
-        let Plan {
-            region,
-            platform,
-            expect,
-            full,
-            vpc_cidrs,
-            execution_role,
-            task_role,
-            unchecked,
-            targets,
-            ..
-        } = plan;
-        let connections = connections.into_iter().map(|(subject, target)| {
-            let (dependency, host, port) = (target.dependency, target.host.clone(), target.port);
-            let tcp_only = !target.phases.contains(&Phase::Handshake);
-            ReachabilityCheck {
-                dependency,
-                host,
-                port,
-                tcp_only,
-                subject,
-            }
-        });
-        let connections = connections.collect();
-        let images = plan.images.into_iter().map(|image| ImageInput {
-            image: image.reference,
-            login: image.login.map(|login| login.secret),
-            injected: image.injected,
-        });
-        let logs = plan.logs.into_iter().map(|log| LogGroupInput {
-            group: log.group,
-            region: (log.region != region).then_some(log.region),
-            stream_prefix: Some(log.stream_prefix),
-            create_group: log.create_group,
-        });
-        let file_systems = plan.file_systems.into_iter().map(|fs| EfsVolume {
-            id: fs.id,
-            root_directory: fs.root_directory,
-            access_point: fs.access_point,
-            iam: fs.iam,
-            transit_encryption: fs.transit_encryption,
-        });
+        let logs = plan
+            .logs
+            .into_iter()
+            .map(|log| log_group_input(log, &plan.region))
+            .collect();
+        let secrets = plan
+            .secrets
+            .into_iter()
+            .map(|secret| secret.value_from.to_string());
         Self {
             schema: SCHEMA.into(),
-            images: images.collect(),
-            logs: logs.collect(),
-            secrets: group(
-                plan.secrets
-                    .into_iter()
-                    .map(|secret| secret.value_from.to_string()),
+            platform: plan.platform,
+            expect: plan.expect,
+            full: plan.full,
+            vpc_cidrs: plan.vpc_cidrs,
+            execution_role: plan.execution_role,
+            task_role: plan.task_role,
+            images: plan.images.into_iter().map(image_input).collect(),
+            logs,
+            secrets: group_by_prefix(secrets),
+            environment_files: group_by_prefix(
+                plan.environment_files.into_iter().map(|file| file.arn),
             ),
-            environment_files: group(plan.environment_files.into_iter().map(|file| file.arn)),
-            file_systems: file_systems.collect(),
+            file_systems: plan.file_systems.into_iter().map(efs_volume).collect(),
             connections,
-            region,
-            platform,
-            expect,
-            full,
-            vpc_cidrs,
-            execution_role,
-            task_role,
-            unchecked,
-            targets,
+            unchecked: plan.unchecked,
+            targets: plan.targets,
+            region: plan.region,
         }
     }
 }
 
-impl TryFrom<PlanDocument> for Plan {
-    type Error = String;
+fn image_input(image: ImagePull) -> ImageInput {
+    ImageInput {
+        image: image.reference,
+        login: image.login.map(|login| login.secret),
+        added_by_aws: image.added_by_aws,
+    }
+}
 
-    /// Fails with one sentence on what is wrong.
-    fn try_from(form: PlanDocument) -> Result<Self, String> {
-        if form.schema != SCHEMA {
-            return Err(format!(
-                "the plan's schema is {:?}, this binary reads {SCHEMA:?}",
-                form.schema
-            ));
+fn log_group_input(log: LogDestination, task_region: &Region) -> LogGroupInput {
+    LogGroupInput {
+        group: log.group,
+        region: (log.region != *task_region).then_some(log.region),
+        stream_prefix: Some(log.stream_prefix),
+        create_group: log.create_group,
+    }
+}
+
+fn efs_volume(file_system: FileSystem) -> EfsVolume {
+    EfsVolume {
+        id: file_system.id,
+        root_directory: file_system.root_directory,
+        access_point: file_system.access_point,
+        iam: file_system.iam,
+        transit_encryption: file_system.transit_encryption,
+    }
+}
+
+fn reachability_check(connection: &ReachabilityTarget, target: &Target) -> ReachabilityCheck {
+    ReachabilityCheck {
+        dependency: target.dependency,
+        host: target.host.clone(),
+        port: target.port,
+        tcp_only: !target.phases.contains(&Phase::Handshake),
+        subject: connection.subject.clone(),
+    }
+}
+
+impl TryFrom<PlanDocument> for Plan {
+    type Error = PlanError;
+
+    fn try_from(document: PlanDocument) -> Result<Self, PlanError> {
+        if document.schema != SCHEMA {
+            return Err(PlanError::Schema(document.schema));
         }
-        let secrets = form.secrets.iter().flat_map(|group| {
-            group
-                .names
-                .iter()
-                .map(|name| format!("{}{name}", group.prefix).parse::<ValueFrom>())
-        });
-        let wanted = PlanInput {
-            images: form.images,
-            secrets: secrets.collect::<Result<_, _>>()?,
+        let secrets: Result<Vec<ValueFrom>, InvalidValueFrom> = full_names(&document.secrets)
+            .map(|name| name.parse())
+            .collect();
+        let input = PlanInput {
+            images: document.images,
+            secrets: secrets?,
             log_group: None,
-            logs: form.logs,
+            logs: document.logs,
             log_stream_prefix: String::new(),
-            environment_files: whole(&form.environment_files).collect(),
-            file_systems: form.file_systems,
-            connections: form.connections,
-            unchecked: form.unchecked,
-            platform: Some(form.platform),
-            expect: form.expect,
-            full: form.full,
-            vpc_cidrs: form.vpc_cidrs,
-            execution_role: form.execution_role,
-            task_role: form.task_role,
+            environment_files: full_names(&document.environment_files).collect(),
+            file_systems: document.file_systems,
+            connections: document.connections,
+            unchecked: document.unchecked,
+            platform: Some(document.platform),
+            expect: document.expect,
+            full: document.full,
+            vpc_cidrs: document.vpc_cidrs,
+            execution_role: document.execution_role,
+            task_role: document.task_role,
         };
-        let plan = Self::new(wanted, form.region)?;
-        if !form.targets.is_empty() && form.targets != plan.targets {
-            return Err(
-                "its targets are not those that follow from the rest of it: leave them out".into(),
-            );
+        let plan = Self::new(input, document.region)?;
+        if !document.targets.is_empty() && document.targets != plan.targets {
+            return Err(PlanError::Targets);
         }
         Ok(plan)
     }
 }
 
 impl Plan {
-    /// The JSON that `probe --plan` takes: with the targets where they fit. Fails with the size and
-    /// the way out if it is more than RunTask takes.
-    pub fn to_json(&self) -> Result<String, String> {
-        let whole = serde_json::to_string(self).map_err(|error| error.to_string())?;
-        if size_as_override(&whole) <= MAX_OVERRIDES {
-            return Ok(whole);
+    /// Returns the JSON that `probe --plan` takes, with the targets if they fit into RunTask's
+    /// overrides.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the plan exceeds RunTask's overrides even without its targets.
+    pub fn to_json(&self) -> Result<String, PlanError> {
+        let json = to_json(self)?;
+        if override_chars(&json) <= MAX_OVERRIDE_CHARS {
+            return Ok(json);
         }
-        let short = self.to_short_json()?;
-        match size_as_override(&short) {
-            ..=MAX_OVERRIDES => Ok(short),
-            size => Err(format!(
-                "as an override the plan takes {size} characters, more than the {MAX_OVERRIDES} that RunTask takes: {TOO_LARGE_HINT}"
-            )),
+        let json = self.to_short_json()?;
+        match override_chars(&json) {
+            ..=MAX_OVERRIDE_CHARS => Ok(json),
+            characters => Err(PlanError::TooLongForOverride(characters)),
         }
     }
 
-    /// The shortest JSON of this plan, for an override that it shares with others.
-    pub fn to_short_json(&self) -> Result<String, String> {
-        let form = PlanDocument {
+    /// Returns the JSON without the targets, whatever its size.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a value cannot be written as JSON.
+    pub fn to_short_json(&self) -> Result<String, PlanError> {
+        to_json(&PlanDocument {
             targets: Vec::new(),
             ..PlanDocument::from(self.clone())
-        };
-        serde_json::to_string(&form).map_err(|error| error.to_string())
+        })
     }
 
-    /// Reads a plan as `pullprobe plan --format json` prints it. Fails with one sentence on what is
-    /// wrong.
-    pub fn from_json(text: &str) -> Result<Self, String> {
-        let size = text.chars().count();
-        if size > MAX_OVERRIDES {
-            return Err(format!(
-                "the plan has {size} characters, more than the {MAX_OVERRIDES} of RunTask's overrides: {TOO_LARGE_HINT}"
-            ));
+    /// Reads a plan as `pullprobe plan --format json` prints it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is longer than RunTask's overrides, or if it is not the JSON of a plan.
+    pub fn from_json(text: &str) -> Result<Self, PlanError> {
+        let characters = text.chars().count();
+        if characters > MAX_OVERRIDE_CHARS {
+            return Err(PlanError::TooLongForOverride(characters));
         }
-        serde_json::from_str(text).map_err(|error| format!("the plan cannot be read: {error}"))
+        serde_json::from_str(text).map_err(|error| PlanError::Json(error.to_string()))
     }
 }
 
-/// Characters of what stands around the plan: the container's name, and the variables that are
-/// emptied or set besides.
-const FRAME: usize = 256;
-
-/// Characters in RunTask's overrides, where the plan is a string and each of its quotes is escaped.
-fn size_as_override(json: &str) -> usize {
-    FRAME + json.chars().count() + json.matches(['"', '\\']).count()
+fn to_json(value: &impl Serialize) -> Result<String, PlanError> {
+    serde_json::to_string(value).map_err(|error| PlanError::Json(error.to_string()))
 }
 
-/// Neighbours of one kind and place together, in their order, with all that they begin with said
-/// once.
-fn group(values: impl Iterator<Item = String>) -> Vec<PrefixGroup> {
+/// Groups neighbours of one resource type, region and account, in their order, and writes what they
+/// have in common once.
+fn group_by_prefix(values: impl Iterator<Item = String>) -> Vec<PrefixGroup> {
     let values: Vec<String> = values.collect();
-    let runs = values.chunk_by(|a, b| a[..place_length(a)] == b[..place_length(b)]);
-    let of_run = |run: &[String]| {
-        let prefix = common_prefix(run);
-        PrefixGroup {
-            prefix: prefix.to_owned(),
-            names: run
-                .iter()
-                .map(|value| value[prefix.len()..].to_owned())
-                .collect(),
-        }
+    values
+        .chunk_by(|a, b| resource_prefix(a) == resource_prefix(b))
+        .map(|group| {
+            let prefix = common_prefix(group);
+            PrefixGroup {
+                prefix: prefix.to_owned(),
+                names: group
+                    .iter()
+                    .map(|value| value[prefix.len()..].to_owned())
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+/// Returns the ARN of a secret or parameter up to the resource's name; an empty text for everything
+/// else.
+fn resource_prefix(value: &str) -> &str {
+    let Ok(arn) = value.parse::<Arn>() else {
+        return "";
     };
-    runs.map(of_run).collect()
+    let resource_start = value.len() - arn.resource.len();
+    ["secret:", "parameter"]
+        .into_iter()
+        .find(|kind| arn.resource.starts_with(kind))
+        .map_or("", |kind| &value[..resource_start + kind.len()])
 }
 
-/// Up to the resource's name, in an ARN.
-fn place_length(value: &str) -> usize {
-    let end = |marker: &str| value.find(marker).map(|at| at + marker.len());
-    if value.starts_with("arn:") {
-        end(":secret:").or_else(|| end(":parameter")).unwrap_or(0)
-    } else {
-        0
-    }
-}
-
-/// Whole words of it. None of a single value, which it would only cut in two.
+/// Returns the prefix of all values, up to the end of a word; an empty text for a single value.
 fn common_prefix(values: &[String]) -> &str {
     let [first, others @ ..] = values else {
         return "";
     };
-    let same = |other: &String| {
-        first
-            .bytes()
-            .zip(other.bytes())
-            .take_while(|(a, b)| a == b)
-            .count()
+    let common_bytes = |other: &String| {
+        let pairs = first.bytes().zip(other.bytes());
+        pairs.take_while(|(a, b)| a == b).count()
     };
-    let length = others.iter().map(same).min().unwrap_or(0);
-    let words = first
+    // No others: a prefix would only cut the value in two.
+    let length = others.iter().map(common_bytes).min().unwrap_or(0);
+    let word_ends = first
         .char_indices()
         .filter(|(_, c)| "/:-_.".contains(*c))
         .map(|(at, c)| at + c.len_utf8());
-    &first[..words.take_while(|end| *end <= length).last().unwrap_or(0)]
+    let end = word_ends.take_while(|end| *end <= length).last();
+    &first[..end.unwrap_or(0)]
 }

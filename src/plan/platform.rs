@@ -1,11 +1,12 @@
-//! What an image is built for.
+//! The platform that an image is built for.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-/// Operating system and architecture of an image.
+/// Operating system and architecture of an image, in the terms of the OCI image specification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Platform {
@@ -15,8 +16,13 @@ pub struct Platform {
     pub architecture: String,
 }
 
+/// A text that is not of the form `os/architecture`.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("platform {0:?} is not of the form os/architecture, such as linux/arm64")]
+pub struct InvalidPlatform(String);
+
 impl Platform {
-    /// The platform that this binary was built for.
+    /// Returns the platform that this binary was built for.
     pub fn of_this_binary() -> Self {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -41,24 +47,22 @@ impl fmt::Display for Platform {
 }
 
 impl FromStr for Platform {
-    type Err = String;
+    type Err = InvalidPlatform;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('/') {
-            Some((os, architecture)) if !os.is_empty() && !architecture.is_empty() => Ok(Self {
-                os: os.into(),
-                architecture: architecture.into(),
-            }),
-            _ => Err(format!(
-                "platform {text:?} is not of the form os/architecture, such as linux/arm64"
-            )),
+            Some((os, architecture)) if !os.is_empty() && !architecture.is_empty() => {
+                Ok(Self::of(os, architecture))
+            }
+            _ => Err(InvalidPlatform(text.to_owned())),
         }
     }
 }
 
 impl TryFrom<String> for Platform {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
+    type Error = InvalidPlatform;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
     }
 }

@@ -1,6 +1,6 @@
-//! What a subnet and its roles need for a plan to work: VPC endpoints, security group and network
-//! ACL rules, and the least policies. Made from the plan that the probe walks, so both speak of the
-//! same hosts. Pure.
+//! Requirements of a plan on the subnet and the roles: VPC endpoints, security group and network
+//! ACL rules, and least-privilege policies. Derived from the plan that the probe runs, so both name
+//! the same hosts. Pure.
 
 mod endpoints;
 mod policy;
@@ -8,279 +8,275 @@ mod rules;
 
 use serde::Serialize;
 
-pub use endpoints::{Kind, OutsideVpc, VpcEndpoint};
+pub use endpoints::{EndpointType, NoEndpointReason, OutsideVpc, VpcEndpoint};
 pub use policy::{
-    CUSTOMER_MANAGED_KEY, IamRole, OptionalRequirement, Policy, Statement, around_account,
+    CUSTOMER_MANAGED_KEY, IamRole, OptionalRequirement, Policy, RolePolicies, Statement,
+    parse_any_account_arn,
 };
-pub use rules::{AclRule, Flow, GroupRule, Peer, SecurityGroup};
+pub use rules::{Direction, NetworkAclRule, NetworkTier, RulePeer, SecurityGroupRule};
 
 use super::{Plan, Unchecked};
+use crate::arn::Arn;
 use crate::endpoints::Region;
 use crate::observation::Dependency;
 
-/// The name of the form that needs have as JSON.
-pub const SCHEMA: &str = "pullprobe/needs/v1";
+/// Name of the JSON schema.
+const SCHEMA: &str = "pullprobe/needs/v1";
 
-/// All that has to be there for a plan's targets to be reached and to answer.
+/// What must exist for a plan's targets to be reachable and to allow the requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Requirements {
-    /// Where the task runs.
+    /// Region of the task.
     pub region: Region,
-    /// VPC endpoints that take the place of a way to the internet.
+    /// VPC endpoints that replace a route to the internet.
     pub endpoints: Vec<VpcEndpoint>,
-    /// Hosts that none of them leads to.
-    pub beyond: Vec<OutsideVpc>,
-    /// Rules of security groups.
-    pub security_groups: Vec<GroupRule>,
-    /// Rules of network ACLs, for those that do not let everything pass.
-    pub network_acls: Vec<AclRule>,
-    /// The least policy of the execution role.
-    pub execution_role_policy: Policy,
-    /// The least policy of the task role, as far as the plan knows it: not what the containers do
-    /// once they run.
-    pub task_role_policy: Policy,
-    /// Statements that are needed under a condition which only the account knows.
-    pub extra_statements: Vec<OptionalRequirement>,
-    /// Names of the execution role and the task role, where the plan says them.
-    pub role_names: [Option<String>; 2],
-    /// What else has to be known, a sentence each.
+    /// Hosts without a VPC endpoint.
+    pub outside_vpc: Vec<OutsideVpc>,
+    /// Security group rules.
+    pub security_group_rules: Vec<SecurityGroupRule>,
+    /// Network ACL rules, for network ACLs that do not allow all traffic.
+    pub network_acl_rules: Vec<NetworkAclRule>,
+    /// Least-privilege policies of the task execution role and the task role.
+    pub policies: RolePolicies,
+    /// Name of the task execution role, if the plan has its ARN.
+    pub execution_role_name: Option<String>,
+    /// Name of the task role, if the plan has its ARN.
+    pub task_role_name: Option<String>,
+    /// Notes, one or more sentences each.
     pub notes: Vec<String>,
 }
 
-/// Requirements as JSON: the members of the parts that are asked for.
+/// Requirements as JSON: the members of the selected parts.
 #[derive(Serialize)]
-struct View<'a> {
+struct RequirementsDocument<'a> {
     schema: &'static str,
     region: &'a Region,
     #[serde(skip_serializing_if = "Option::is_none")]
-    endpoints: Option<&'a Vec<VpcEndpoint>>,
+    endpoints: Option<&'a [VpcEndpoint]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    beyond: Option<&'a Vec<OutsideVpc>>,
+    beyond: Option<&'a [OutsideVpc]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    security_groups: Option<&'a Vec<GroupRule>>,
+    security_groups: Option<&'a [SecurityGroupRule]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    network_acls: Option<&'a Vec<AclRule>>,
+    network_acls: Option<&'a [NetworkAclRule]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    notes: Option<&'a Vec<String>>,
+    notes: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task_role_policy: Option<&'a Policy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     execution_role_policy: Option<&'a Policy>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    extra_statements: Option<&'a Vec<OptionalRequirement>>,
+    extra_statements: Option<&'a [OptionalRequirement]>,
 }
 
-/// A part of what is printed of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Part {
-    /// The hosts and what is tried of them
+/// A part of the output of `pullprobe plan`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanPart {
+    /// The targets, and the checks on each.
     Contacts,
-    /// VPC endpoints, and the hosts that none leads to
+    /// VPC endpoints, and the hosts without one.
     Endpoints,
-    /// Rules of the security groups of tasks, endpoints and mount targets
+    /// Security group rules of tasks, interface endpoints and mount targets.
     SecurityGroups,
-    /// Rules of network ACLs, in both directions
+    /// Network ACL rules, in both directions.
     NetworkAcls,
-    /// What else has to be known
+    /// Notes.
     Notes,
-    /// The least policy of the task role
+    /// Least-privilege policy of the task role.
     TaskRolePolicy,
-    /// The least policy of the execution role
-    Policy,
+    /// Least-privilege policy of the task execution role.
+    ExecutionRolePolicy,
 }
 
-impl Part {
-    /// What is needed, in the order in which it is printed; the contacts are what needs it.
-    pub const NEEDED: [Self; 6] = [
+impl PlanPart {
+    /// The requirements, in the order in which they are printed.
+    pub const REQUIREMENTS: [Self; 6] = [
         Self::Endpoints,
         Self::SecurityGroups,
         Self::NetworkAcls,
         Self::Notes,
         Self::TaskRolePolicy,
-        Self::Policy,
+        Self::ExecutionRolePolicy,
     ];
 }
 
 impl Requirements {
-    /// What `plan` needs.
+    /// Derives the requirements of `plan`.
     pub fn of(plan: &Plan) -> Self {
-        let execution_role_policy = policy::of_execution_role(plan);
-        let task_role_policy = policy::of_task_role(plan);
-        let extra_statements = policy::extras(plan);
-        let policies = [&execution_role_policy, &task_role_policy];
-        let (endpoints, beyond) = endpoints::of(plan, policies, &extra_statements);
-        let mut needs = Self {
+        let policies = RolePolicies::of(plan);
+        let (endpoints, outside_vpc) = endpoints::of(plan, &policies);
+        let mut requirements = Self {
             region: plan.region.clone(),
-            security_groups: rules::of_groups(plan, &endpoints, &beyond),
-            network_acls: rules::of_acls(plan, &endpoints, &beyond),
+            security_group_rules: rules::security_group_rules(plan, &endpoints, &outside_vpc),
+            network_acl_rules: rules::network_acl_rules(plan, &endpoints, &outside_vpc),
             endpoints,
-            beyond,
-            execution_role_policy,
-            task_role_policy,
-            extra_statements,
-            role_names: [&plan.execution_role, &plan.task_role]
-                .map(|arn| arn.as_deref().and_then(name_of_role)),
+            outside_vpc,
+            policies,
+            execution_role_name: role_name(plan.execution_role.as_deref()),
+            task_role_name: role_name(plan.task_role.as_deref()),
             notes: Vec::new(),
         };
-        needs.notes = needs.remarks(plan);
-        needs
+        requirements.notes = requirements.notes_on(plan);
+        requirements
     }
 
-    /// The hosts beyond the endpoints, those of one reason together.
-    pub fn beyond_by_reason(&self) -> Vec<(&str, Vec<&OutsideVpc>)> {
-        let mut reasons: Vec<(&str, Vec<&OutsideVpc>)> = Vec::new();
-        for one in &self.beyond {
-            match reasons.iter_mut().find(|(why, _)| *why == one.why) {
-                Some((_, hosts)) => hosts.push(one),
-                None => reasons.push((&one.why, vec![one])),
+    /// Returns the hosts without a VPC endpoint, grouped by the reason.
+    pub fn outside_vpc_by_reason(&self) -> Vec<(&NoEndpointReason, Vec<&OutsideVpc>)> {
+        let mut reasons: Vec<(&NoEndpointReason, Vec<&OutsideVpc>)> = Vec::new();
+        for host in &self.outside_vpc {
+            match reasons
+                .iter_mut()
+                .find(|(reason, _)| **reason == host.reason)
+            {
+                Some((_, hosts)) => hosts.push(host),
+                None => reasons.push((&host.reason, vec![host])),
             }
         }
         reasons
     }
 
-    /// Whether something is reached through an interface endpoint.
+    /// Whether an interface endpoint is required.
     pub fn has_interface_endpoint(&self) -> bool {
-        self.endpoints
-            .iter()
-            .any(|endpoint| endpoint.kind == Kind::Interface)
+        self.endpoint_of_type(EndpointType::Interface).is_some()
     }
 
-    /// The gateway endpoint, if one is needed.
-    pub fn gateway(&self) -> Option<&VpcEndpoint> {
-        self.endpoints
-            .iter()
-            .find(|endpoint| endpoint.kind == Kind::Gateway)
+    /// Returns the gateway endpoint, if one is required.
+    pub fn gateway_endpoint(&self) -> Option<&VpcEndpoint> {
+        self.endpoint_of_type(EndpointType::Gateway)
     }
 
-    /// These parts as JSON, under their names; a policy that is asked for alone is the bare
-    /// document. `None` for contacts: those are the plan's own.
-    pub fn to_json(&self, parts: &[Part]) -> Option<serde_json::Result<String>> {
+    fn endpoint_of_type(&self, endpoint_type: EndpointType) -> Option<&VpcEndpoint> {
+        self.endpoints
+            .iter()
+            .find(|endpoint| endpoint.endpoint_type == endpoint_type)
+    }
+
+    /// Returns the JSON of these parts, or the bare policy document if that is the only part.
+    /// `None` if the contacts are among them: those are part of the plan's own JSON.
+    pub fn to_json(&self, parts: &[PlanPart]) -> Option<serde_json::Result<String>> {
         let has = |part| parts.contains(&part);
+        let RolePolicies {
+            execution_role,
+            task_role,
+            optional,
+        } = &self.policies;
         match parts {
-            [Part::Policy] => {
-                return Some(serde_json::to_string_pretty(&self.execution_role_policy));
+            [PlanPart::ExecutionRolePolicy] => {
+                return Some(serde_json::to_string_pretty(execution_role));
             }
-            [Part::TaskRolePolicy] => {
-                return Some(serde_json::to_string_pretty(&self.task_role_policy));
-            }
-            _ if has(Part::Contacts) => return None,
+            [PlanPart::TaskRolePolicy] => return Some(serde_json::to_string_pretty(task_role)),
+            _ if has(PlanPart::Contacts) => return None,
             _ => {}
         }
-        let policies = has(Part::Policy) || has(Part::TaskRolePolicy);
-        Some(serde_json::to_string_pretty(&View {
+        let has_policy = has(PlanPart::ExecutionRolePolicy) || has(PlanPart::TaskRolePolicy);
+        Some(serde_json::to_string_pretty(&RequirementsDocument {
             schema: SCHEMA,
             region: &self.region,
-            endpoints: has(Part::Endpoints).then_some(&self.endpoints),
-            beyond: has(Part::Endpoints).then_some(&self.beyond),
-            security_groups: has(Part::SecurityGroups).then_some(&self.security_groups),
-            network_acls: has(Part::NetworkAcls).then_some(&self.network_acls),
-            notes: has(Part::Notes).then_some(&self.notes),
-            task_role_policy: has(Part::TaskRolePolicy).then_some(&self.task_role_policy),
-            execution_role_policy: has(Part::Policy).then_some(&self.execution_role_policy),
-            extra_statements: policies.then_some(&self.extra_statements),
+            endpoints: has(PlanPart::Endpoints).then_some(&self.endpoints),
+            beyond: has(PlanPart::Endpoints).then_some(&self.outside_vpc),
+            security_groups: has(PlanPart::SecurityGroups).then_some(&self.security_group_rules),
+            network_acls: has(PlanPart::NetworkAcls).then_some(&self.network_acl_rules),
+            notes: has(PlanPart::Notes).then_some(&self.notes),
+            task_role_policy: has(PlanPart::TaskRolePolicy).then_some(task_role),
+            execution_role_policy: has(PlanPart::ExecutionRolePolicy).then_some(execution_role),
+            extra_statements: has_policy.then_some(optional),
         }))
     }
 
-    /// Whether an ARN has `*` for the account.
-    fn has_open_account(&self) -> bool {
-        let of_roles = [&self.execution_role_policy, &self.task_role_policy]
-            .into_iter()
-            .flat_map(|p| &p.statement);
-        let mut statements =
-            of_roles.chain(self.extra_statements.iter().map(|extra| &extra.statement));
-        statements.any(|statement| {
-            statement
-                .resource
-                .iter()
-                .any(|arn| around_account(arn).is_some())
-        })
+    /// Whether an ARN in a policy matches every account.
+    fn has_any_account_arn(&self) -> bool {
+        self.policies
+            .statements()
+            .flat_map(|statement| &statement.resource)
+            .any(|arn| parse_any_account_arn(arn).is_some())
     }
 
-    fn remarks(&self, plan: &Plan) -> Vec<String> {
-        let any = |dependency: Dependency| {
+    fn notes_on(&self, plan: &Plan) -> Vec<String> {
+        let has_target = |dependency: Dependency| {
             plan.targets
                 .iter()
                 .any(|target| target.dependency == dependency)
         };
-        let remarks = [
-            (true, DNS),
-            (self.has_interface_endpoint(), PRIVATE_DNS),
-            (self.gateway().is_some(), PREFIX_LIST),
-            (
-                any(Dependency::SecretsManager) || any(Dependency::Ssm),
-                NO_KMS,
-            ),
-            (any(Dependency::Efs), FILE_SYSTEM),
-            (any(Dependency::EnvironmentFile), BUCKET_REGION),
-            (
-                any(Dependency::LogRouter)
-                    || plan
-                        .unchecked
-                        .iter()
-                        .any(|one| one.dependency == Dependency::LogRouter),
-                LOG_ROUTER,
-            ),
-            (
-                plan.images
-                    .iter()
-                    .any(|image| image.reference.pulls_through().is_some()),
-                CACHE,
-            ),
-            (self.has_open_account(), ACCOUNT),
-            (!self.beyond.is_empty(), BEYOND),
+        let has_unchecked_log_router = plan
+            .unchecked
+            .iter()
+            .any(|unchecked| unchecked.dependency == Dependency::LogRouter);
+        let has_pull_through_cache = plan
+            .images
+            .iter()
+            .any(|image| image.reference.pulls_through().is_some());
+        let reads_secrets = has_target(Dependency::SecretsManager) || has_target(Dependency::Ssm);
+        let has_log_router = has_target(Dependency::LogRouter) || has_unchecked_log_router;
+        let notes = [
+            (true, DNS_NOTE),
+            (self.has_interface_endpoint(), PRIVATE_DNS_NOTE),
+            (self.gateway_endpoint().is_some(), PREFIX_LIST_NOTE),
+            (reads_secrets, KMS_NOTE),
+            (has_target(Dependency::Efs), EFS_NOTE),
+            (has_target(Dependency::EnvironmentFile), BUCKET_REGION_NOTE),
+            (has_log_router, LOG_ROUTER_NOTE),
+            (has_pull_through_cache, PULL_THROUGH_CACHE_NOTE),
+            (self.has_any_account_arn(), ACCOUNT_NOTE),
+            (!self.outside_vpc.is_empty(), INTERNET_ROUTE_NOTE),
         ];
-        let unknown = plan.unchecked.iter().map(
-            |Unchecked {
-                 dependency,
-                 subject,
-                 why,
-             }| { format!("What {dependency} {subject} needs is not in here: {why}.") },
-        );
-        let known = remarks
+        notes
             .into_iter()
-            .filter(|(holds, _)| *holds)
-            .map(|(_, remark)| remark.to_owned());
-        known.chain(unknown).collect()
+            .filter(|(applies, _)| *applies)
+            .map(|(_, note)| note.to_owned())
+            .chain(plan.unchecked.iter().map(unchecked_note))
+            .collect()
     }
 }
 
-/// The last part: paths may stand before it.
-fn name_of_role(arn: &str) -> Option<String> {
-    let (_, path) = arn.split_once(":role/")?;
-    path.rsplit('/').next().map(str::to_owned)
+fn unchecked_note(unchecked: &Unchecked) -> String {
+    let Unchecked {
+        dependency,
+        subject,
+        why,
+    } = unchecked;
+    format!("Requirements of {dependency} {subject} are not included: {why}.")
 }
 
-// Amazon VPC user guide, "Security group rules" and "Network ACLs": what they do not filter.
-const DNS: &str = "Amazon's own resolver, the VPC's base address plus two, is exempt from security groups and network \
-                   ACLs. A name server of your own is not: let TCP and UDP 53 out to it and, in a network ACL, TCP and \
-                   UDP 1024-65535 back in.";
+fn role_name(arn: Option<&str>) -> Option<String> {
+    let arn: Arn = arn?.parse().ok()?;
+    arn.role_name().map(str::to_owned)
+}
 
-const PRIVATE_DNS: &str = "Private DNS needs enableDnsSupport and enableDnsHostnames on the VPC. It turns the name for the \
-                           whole VPC, so every subnet that uses the service needs the way to the endpoint.";
+// Traffic that they do not filter: Amazon VPC user guide, "Security group rules", "Network ACLs".
+const DNS_NOTE: &str = "Security groups and network ACLs do not filter traffic to the Amazon DNS server (the VPC's base \
+                        address plus two). For a custom DNS server, allow outbound TCP and UDP 53 and, in network ACLs, \
+                        inbound TCP and UDP 1024-65535.";
 
-const PREFIX_LIST: &str = "Amazon S3 has public addresses with a gateway endpoint too. A security group can name them by \
-                           prefix list; a network ACL cannot, so it has to let TCP 443 out to everywhere.";
+const PRIVATE_DNS_NOTE: &str = "Private DNS needs enableDnsSupport and enableDnsHostnames on the VPC. It changes what the \
+                                service's name resolves to in the whole VPC, so every subnet that uses the service needs \
+                                access to the endpoint.";
 
-const NO_KMS: &str = "No endpoint of AWS KMS or AWS STS is needed to start the task: Secrets Manager and Parameter Store \
-                      call AWS KMS themselves.";
+const PREFIX_LIST_NOTE: &str = "Amazon S3 has public IP addresses even with a gateway endpoint. A security group rule can \
+                                refer to them by prefix list; a network ACL rule cannot, so it must allow TCP 443 to \
+                                0.0.0.0/0.";
 
-const FILE_SYSTEM: &str = "Amazon EFS is mounted at a mount target inside the VPC, in the task's Availability Zone; the \
-                           endpoint elasticfilesystem is for its API, and a mount does not need it.";
+const KMS_NOTE: &str = "Starting the task needs no VPC endpoint for AWS KMS or AWS STS: Secrets Manager and Parameter Store \
+                        call AWS KMS themselves.";
 
-const BUCKET_REGION: &str = "A bucket's ARN names no region. If an environment file's bucket is in another region, this \
-                             region's S3 endpoint and prefix list do not lead to it.";
+const EFS_NOTE: &str = "Amazon EFS is mounted through a mount target in the VPC, in the task's Availability Zone. The \
+                        interface endpoint for elasticfilesystem serves the EFS API and is not needed to mount.";
+
+const BUCKET_REGION_NOTE: &str = "A bucket's ARN does not name its region. If the bucket of an environment file is in another \
+                                  region, the S3 gateway endpoint and prefix list of this region do not cover it.";
 
 // Amazon ECR user guide, "Considerations for Amazon ECR VPC endpoints".
-const CACHE: &str = "The first pull through a cache needs a way to the internet even with these endpoints: a subnet with a \
-                     NAT gateway in the same VPC. Later pulls do not.";
+const PULL_THROUGH_CACHE_NOTE: &str = "The first pull through a pull-through cache needs a route to the internet even with \
+                                       these endpoints, such as a subnet with a NAT gateway in the same VPC. Later pulls do \
+                                       not.";
 
-const LOG_ROUTER: &str = "What a log router writes it writes as the task role. Which permissions its output takes is not in \
-                          the policy, and its part of an endpoint's policy is not known.";
+const LOG_ROUTER_NOTE: &str = "The log router writes with the task role. The permissions for its output are in neither the task \
+                               role's policy nor the endpoint policies.";
 
-const ACCOUNT: &str = "Where the task's account is not known, its place in an ARN is `*`. Put the account's number there; \
-                       Terraform and CloudFormation do so by themselves.";
+const ACCOUNT_NOTE: &str = "Where the task's account is unknown, ARNs have `*` as the account. Replace it with the account ID; \
+                            Terraform and CloudFormation fill it in by themselves.";
 
-const BEYOND: &str = "A way to the internet is a NAT gateway, or an internet gateway and a public address of the task.";
+const INTERNET_ROUTE_NOTE: &str = "A route to the internet is a NAT gateway, or an internet gateway and a public IP address of \
+                                   the task.";
 
 #[cfg(test)]
 mod tests;

@@ -1,23 +1,22 @@
-//! From what is wanted to the hosts that it takes, each once.
+//! Derives the set of hosts from the plan's inputs.
 
 use std::ops::Index;
 
 use super::input::{EfsVolume, ImageInput, ReachabilityCheck};
 use super::{
-    Connection, EnvironmentFile, FileSystem, ImagePull, LogDestination, Login, Plan, SecretRead,
-    Target, ValueFrom,
+    EnvironmentFile, FileSystem, ImagePull, LogDestination, Plan, PlanError, ReachabilityTarget,
+    RegistryLogin, S3Object, SecretRead, Target, ValueFrom,
 };
 use crate::endpoints::{self, Region, Service, Variant};
 use crate::observation::{Dependency, Phase, TargetKey};
 use crate::reference::Registry;
 
-/// The hosts collected so far.
-pub(super) struct Targets<'a> {
-    pub region: &'a Region,
-    pub all: Vec<Target>,
-}
+const HTTPS_PORT: u16 = 443;
 
-/// A target of the plan that handed it out.
+/// NFS (RFC 8881 section 2.9.1); EFS uses no other port, with TLS or without.
+const NFS_PORT: u16 = 2049;
+
+/// A target of the plan that returned the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetIndex(usize);
 
@@ -38,23 +37,48 @@ impl Plan {
         &self.targets[index.0]
     }
 
-    /// Returns what `of` makes of each target.
-    pub fn map_targets<T>(&self, of: impl FnMut(&Target) -> T) -> TargetMap<T> {
-        TargetMap(self.targets.iter().map(of).collect())
+    /// Applies `map` to each target.
+    pub fn map_targets<T>(&self, map: impl FnMut(&Target) -> T) -> TargetMap<T> {
+        TargetMap(self.targets.iter().map(map).collect())
     }
 }
 
-/// A log group of the task, with the defaults filled in.
-#[derive(PartialEq)]
-pub(super) struct LogGroup {
+/// A log group of the task, with defaults filled in.
+pub(super) struct ResolvedLogGroup {
     pub group: String,
     pub stream_prefix: String,
     pub region: Region,
     pub create_group: bool,
 }
 
-impl Targets<'_> {
-    pub fn secret(&mut self, value_from: ValueFrom) -> SecretRead {
+impl ResolvedLogGroup {
+    /// Whether both write to the same log streams.
+    pub fn is_same_stream(&self, other: &Self) -> bool {
+        (&self.group, &self.region, &self.stream_prefix)
+            == (&other.group, &other.region, &other.stream_prefix)
+    }
+}
+
+/// The targets of a plan as it is built, each host once.
+pub(super) struct TargetList<'a> {
+    region: &'a Region,
+    targets: Vec<Target>,
+}
+
+impl<'a> TargetList<'a> {
+    /// Returns an empty list for a task in `region`.
+    pub fn new(region: &'a Region) -> Self {
+        Self {
+            region,
+            targets: Vec::new(),
+        }
+    }
+
+    pub fn into_targets(self) -> Vec<Target> {
+        self.targets
+    }
+
+    pub fn add_secret(&mut self, value_from: ValueFrom) -> SecretRead {
         let (dependency, service) = match value_from {
             ValueFrom::Secret { .. } => (Dependency::SecretsManager, Service::SecretsManager),
             ValueFrom::Parameter { .. } => (Dependency::Ssm, Service::Ssm),
@@ -62,41 +86,39 @@ impl Targets<'_> {
         let region = value_from.region().unwrap_or(self.region);
         let host = endpoints::api_host(service, region, Variant::default());
         SecretRead {
-            target: self.add(dependency, host, 443, &[Phase::Read]),
+            target: self.add_https(dependency, host, HTTPS_PORT, &[Phase::Read]),
             value_from,
         }
     }
 
-    /// `secret` is an ARN or, in the task's region, a name.
-    pub fn login(&mut self, secret: String) -> Result<Login, String> {
+    /// Adds the Secrets Manager endpoint for `secret`, an ARN or a name in the task's region.
+    pub fn add_registry_login(&mut self, secret: String) -> Result<RegistryLogin, PlanError> {
         let region = match secret.parse() {
             Ok(ValueFrom::Secret { region, .. }) => region,
-            _ if secret.starts_with("arn:") => {
-                return Err(format!("{secret:?} is not the ARN of a secret"));
-            }
+            _ if secret.starts_with("arn:") => return Err(PlanError::RegistryLogin(secret)),
             _ => self.region.clone(),
         };
         let host = endpoints::api_host(Service::SecretsManager, &region, Variant::default());
-        Ok(Login {
-            target: self.add(Dependency::SecretsManager, host, 443, &[Phase::Read]),
+        Ok(RegistryLogin {
+            target: self.add_https(Dependency::SecretsManager, host, HTTPS_PORT, &[Phase::Read]),
             secret,
             region,
         })
     }
 
-    /// The target that hands out the token for an image of Amazon ECR.
-    pub fn token(&mut self, wanted: &ImageInput) -> Option<TargetIndex> {
-        let Registry::Ecr { region, .. } = &wanted.image.registry else {
+    /// Adds the endpoint that issues the authorization token for an Amazon ECR image.
+    pub fn add_token_endpoint(&mut self, image: &ImageInput) -> Option<TargetIndex> {
+        let Registry::Ecr { region, .. } = &image.image.registry else {
             return None;
         };
-        // Fargate asks api.ecr by its IPv4 name even for a dual-stack image URI
+        // Fargate calls api.ecr by its IPv4 name even for a dual-stack image URI
         // (containers-roadmap#2792).
-        let api = endpoints::api_host(Service::EcrApi, region, Variant::default());
-        Some(self.add(Dependency::EcrApi, api, 443, &[Phase::Authorize]))
+        let host = endpoints::api_host(Service::EcrApi, region, Variant::default());
+        Some(self.add_https(Dependency::EcrApi, host, HTTPS_PORT, &[Phase::Authorize]))
     }
 
-    pub fn log(&mut self, log: LogGroup) -> LogDestination {
-        let LogGroup {
+    pub fn add_log_group(&mut self, log: ResolvedLogGroup) -> LogDestination {
+        let ResolvedLogGroup {
             group,
             stream_prefix,
             region,
@@ -108,175 +130,137 @@ impl Targets<'_> {
             stream_prefix,
             region,
             create_group,
-            target: self.add(Dependency::Logs, host, 443, &[Phase::Write]),
+            target: self.add_https(Dependency::Logs, host, HTTPS_PORT, &[Phase::Write]),
         }
     }
 
-    /// Fails if `arn` names no object of a bucket.
-    pub fn environment_file(&mut self, arn: String) -> Result<EnvironmentFile, String> {
-        let (bucket, key) = object_of(&arn)?;
-        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+    /// Adds the bucket of the environment file. Fails if `arn` is not the ARN of an S3 object.
+    pub fn add_environment_file(&mut self, arn: String) -> Result<EnvironmentFile, PlanError> {
+        let S3Object { bucket, key } = arn.parse()?;
         let host = endpoints::bucket_host(&bucket, self.region);
-        let target = self.add(Dependency::EnvironmentFile, host, 443, &[Phase::Fetch]);
+        let phases = [Phase::Fetch];
         Ok(EnvironmentFile {
+            target: self.add_https(Dependency::EnvironmentFile, host, HTTPS_PORT, &phases),
             arn,
             bucket,
             key,
-            target,
         })
     }
 
-    pub fn file_system(&mut self, wanted: EfsVolume) -> FileSystem {
+    pub fn add_file_system(&mut self, volume: EfsVolume) -> FileSystem {
         let EfsVolume {
             id,
             root_directory,
             access_point,
             iam,
             transit_encryption,
-        } = wanted;
+        } = volume;
         let host = endpoints::file_system_host(&id, self.region);
-        let target = self.insert(
-            Dependency::Efs,
-            host,
-            NFS,
-            &[Phase::Resolve, Phase::Connect, Phase::Mount],
-        );
+        let phases = [Phase::Resolve, Phase::Connect, Phase::Mount];
         FileSystem {
             id,
             root_directory,
             access_point,
             iam,
             transit_encryption,
-            target,
+            target: self.add(Dependency::Efs, host, NFS_PORT, &phases),
         }
     }
 
-    pub fn connection(&mut self, wanted: ReachabilityCheck) -> Connection {
+    pub fn add_reachability_check(&mut self, check: ReachabilityCheck) -> ReachabilityTarget {
         let ReachabilityCheck {
             dependency,
             host,
             port,
             tcp_only,
             subject,
-        } = wanted;
-        let phases = [Phase::Resolve, Phase::Connect, Phase::Handshake];
-        let phases = if tcp_only { &phases[..2] } else { &phases };
-        Connection {
-            target: self.insert(dependency, host, port, phases),
-            subject,
-        }
+        } = check;
+        let target = if tcp_only {
+            self.add(dependency, host, port, &[Phase::Resolve, Phase::Connect])
+        } else {
+            self.add_https(dependency, host, port, &[])
+        };
+        ReachabilityTarget { subject, target }
     }
 
-    pub fn image(
+    pub fn add_image(
         &mut self,
-        wanted: ImageInput,
+        image: ImageInput,
         token: Option<TargetIndex>,
-        login: Option<Login>,
+        login: Option<RegistryLogin>,
     ) -> ImagePull {
         use Phase::{Blob, Fetch, Manifest};
         let ImageInput {
             image: reference,
-            injected,
+            added_by_aws,
             ..
-        } = wanted;
+        } = image;
         let (host, port) = (reference.host(), reference.port());
         let (registry, layers) = match &reference.registry {
             Registry::Ecr { region, .. } => {
-                let registry = self.add(Dependency::EcrDkr, host, port, &[Manifest, Blob]);
-                (
-                    registry,
-                    Some(self.add(Dependency::S3, endpoints::layer_host(region), 443, &[Fetch])),
-                )
+                let registry = self.add_https(Dependency::EcrDkr, host, port, &[Manifest, Blob]);
+                let layer_host = endpoints::layer_host(region);
+                let layers = self.add_https(Dependency::S3, layer_host, HTTPS_PORT, &[Fetch]);
+                (registry, Some(layers))
             }
-            Registry::Other { .. } => (
-                self.add(Dependency::Registry, host, port, &[Manifest, Blob, Fetch]),
-                None,
-            ),
+            Registry::Other { .. } => {
+                let phases = [Manifest, Blob, Fetch];
+                let registry = self.add_https(Dependency::Registry, host, port, &phases);
+                (registry, None)
+            }
         };
         ImagePull {
             reference,
             login,
-            injected,
+            added_by_aws,
             token,
             registry,
             layers,
         }
     }
 
-    /// Adds an HTTPS host, unless it is known, and returns its index.
-    fn add(
+    /// Adds a host with TLS, and returns its index. `then` are the phases after the handshake.
+    fn add_https(
         &mut self,
         dependency: Dependency,
         host: String,
         port: u16,
         then: &[Phase],
     ) -> TargetIndex {
-        self.insert(
-            dependency,
-            host,
-            port,
-            &[&[Phase::Resolve, Phase::Connect, Phase::Handshake], then].concat(),
-        )
+        let connect = [Phase::Resolve, Phase::Connect, Phase::Handshake];
+        self.add(dependency, host, port, &[&connect, then].concat())
     }
 
-    fn insert(
+    /// Adds a target unless it is already listed, and returns its index.
+    fn add(
         &mut self,
         dependency: Dependency,
         host: String,
         port: u16,
         phases: &[Phase],
     ) -> TargetIndex {
-        let known = self
-            .all
-            .iter()
-            .position(|t| (t.dependency, &t.host, t.port) == (dependency, &host, port));
+        let known = self.targets.iter().position(|target| {
+            (target.dependency, &target.host, target.port) == (dependency, &host, port)
+        });
         if let Some(known) = known {
             return TargetIndex(known);
         }
-        let first_of_its_dependency = self
-            .all
+        let is_first = self
+            .targets
             .iter()
             .all(|target| target.dependency != dependency);
-        let key = if first_of_its_dependency {
+        let key = if is_first {
             TargetKey::of(dependency)
         } else {
             TargetKey::at(dependency, &host)
         };
-        self.all.push(Target {
+        self.targets.push(Target {
             key,
             dependency,
             host,
             port,
             phases: phases.to_vec(),
         });
-        TargetIndex(self.all.len() - 1)
+        TargetIndex(self.targets.len() - 1)
     }
-}
-
-/// NFS (RFC 8881 section 2.9.1); EFS has no other, with TLS or without.
-const NFS: u16 = 2049;
-
-/// Bucket and key of `arn:aws:s3:::bucket/key`.
-pub(crate) fn object_of(arn: &str) -> Result<(&str, &str), String> {
-    let parts: Vec<_> = arn.splitn(6, ':').collect();
-    let object = match parts[..] {
-        ["arn", _, "s3", "", "", object] => object.split_once('/'),
-        _ => None,
-    };
-    match object {
-        Some((bucket, key)) if is_bucket(bucket) && !key.is_empty() => Ok((bucket, key)),
-        _ => Err(format!(
-            "{:?} is not the ARN of an object in Amazon S3, such as arn:aws:s3:::bucket/app.env",
-            arn.chars().take(200).collect::<String>()
-        )),
-    }
-}
-
-/// Amazon S3 user guide, "Bucket naming rules": 3 to 63 lower-case letters, digits, dots and
-/// hyphens.
-fn is_bucket(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
-    let ends = name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.ends_with(|c: char| c.is_ascii_alphanumeric());
-    (3..=63).contains(&name.len()) && name.chars().all(plain) && ends && !name.contains("..")
 }

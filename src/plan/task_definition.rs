@@ -1,11 +1,12 @@
-//! What a task definition wants to start, as `register-task-definition` takes it or
-//! `describe-task-definition` prints it.
+//! Reads a task definition, as `register-task-definition` takes it or `describe-task-definition`
+//! prints it.
 //!
-//! Read by hand, and not by derived types, because a mistake must be pointed at by its JSON path,
-//! and most mistakes are of meaning. Members that nothing here depends on are not looked at; a
-//! member that is `null` is not there.
+//! Read by hand instead of with derived types, because an error must point at the JSON path, and
+//! most errors are about meaning. Members that no check needs are ignored; a member that is `null`
+//! is absent.
 
 mod container;
+mod error;
 mod firelens;
 mod log;
 mod node;
@@ -14,148 +15,141 @@ mod volume;
 
 use serde_json::Value;
 
-use super::{PlanInput, Platform};
-use node::{Mistake, Node};
+pub use error::{InvalidTaskDefinition, Problem, TaskDefinitionError};
 
-/// Bytes. ECS takes task definitions of 64 KiB (service quotas); `describe` adds a few of its own,
-/// and layout some more.
+use super::{PlanInput, Platform, shorten};
+use node::Node;
+
+/// Bytes. ECS accepts task definitions of 64 KiB (service quotas); `describe-task-definition` adds
+/// some of its own, and layout some more.
 pub const MAX_SIZE: usize = 256 * 1024;
 
-/// ECS takes ten containers (service quotas).
+/// Containers of a task definition (ECS service quotas).
 const MAX_CONTAINERS: usize = 10;
 
-/// Mistakes that are told at once.
-const TOLD: usize = 5;
-
-/// Reads a task definition, with or without the outer `taskDefinition`. Fails with a line for each
-/// thing that ECS would reject, with its JSON path.
-pub fn read(json: &[u8]) -> Result<PlanInput, String> {
+/// Reads a task definition, with or without the outer `taskDefinition`.
+///
+/// # Errors
+///
+/// Fails if the document is not UTF-8 JSON of at most [`MAX_SIZE`] bytes, or with every value that
+/// ECS would reject.
+pub fn read(json: &[u8]) -> Result<PlanInput, InvalidTaskDefinition> {
     if json.len() > MAX_SIZE {
-        return Err(format!(
-            "it has more than {MAX_SIZE} bytes, and ECS takes task definitions of at most 65536"
-        ));
+        return Err(InvalidTaskDefinition::TooLarge);
     }
-    let text = std::str::from_utf8(json)
-        .map_err(|_| "it is not UTF-8 text: save it as UTF-8".to_owned())?;
-    // PowerShell and editors of its system put a mark in front.
+    let text = std::str::from_utf8(json).map_err(|_| InvalidTaskDefinition::NotUtf8)?;
+    // PowerShell and editors on Windows begin a file with a byte order mark.
     let text = text.trim_start_matches('\u{feff}');
-    let document: Value =
-        serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
-    let mut reader = Reader::default();
-    if let Err(mistake) = reader.definition(&Node::document(&document)) {
-        reader.mistakes.push(mistake);
+    let document: Value = serde_json::from_str(text)
+        .map_err(|error| InvalidTaskDefinition::NotJson(error.to_string()))?;
+    let mut reader = TaskDefinitionReader::default();
+    let result = reader.read(&Node::document(&document));
+    reader.note(result);
+    if reader.errors.is_empty() {
+        Ok(reader.input)
+    } else {
+        Err(InvalidTaskDefinition::Rejected(reader.errors))
     }
-    let Reader {
-        wanted, mistakes, ..
-    } = reader;
-    if mistakes.is_empty() {
-        return Ok(wanted);
-    }
-    let mut lines: Vec<_> = mistakes
-        .iter()
-        .take(TOLD)
-        .map(|Mistake(text)| text.clone())
-        .collect();
-    if mistakes.len() > TOLD {
-        lines.push(format!("and {} mistakes more", mistakes.len() - TOLD));
-    }
-    Err(lines.join("\n"))
 }
 
-/// What was found so far.
+/// Collects inputs and errors.
 #[derive(Default)]
-struct Reader {
-    wanted: PlanInput,
-    mistakes: Vec<Mistake>,
-    /// Whether the task can run on Fargate, as far as the definition says.
+struct TaskDefinitionReader {
+    input: PlanInput,
+    errors: Vec<TaskDefinitionError>,
+    /// Whether the task can run on Fargate, as far as the definition tells.
     fargate: bool,
-    /// Whether some container routes logs.
-    routes_logs: bool,
+    /// Whether a container has a `firelensConfiguration`.
+    has_log_router: bool,
 }
 
-impl Reader {
-    /// Goes on after a mistake.
-    fn note(&mut self, result: Result<(), Mistake>) {
-        self.mistakes.extend(result.err());
+impl TaskDefinitionReader {
+    /// Records an error, so that reading continues.
+    fn note(&mut self, result: Result<(), TaskDefinitionError>) {
+        self.errors.extend(result.err());
     }
 
-    fn definition(&mut self, document: &Node<'_>) -> Result<(), Mistake> {
+    fn read(&mut self, document: &Node<'_>) -> Result<(), TaskDefinitionError> {
         let inner = document
             .member("taskDefinition")
-            .map_err(|_| not_a_definition(document))?;
+            .map_err(|_| not_a_task_definition(document))?;
         let definition = inner.as_ref().unwrap_or(document);
-        let compatible = definition.elements("requiresCompatibilities")?;
-        let compatible = compatible
+        let compatibilities = definition.elements("requiresCompatibilities")?;
+        let compatibilities = compatibilities
             .iter()
             .map(Node::text)
             .collect::<Result<Vec<_>, _>>()?;
-        self.fargate = compatible.is_empty() || compatible.contains(&"FARGATE");
+        self.fargate = compatibilities.is_empty() || compatibilities.contains(&"FARGATE");
         if let Some(mode) = definition.member("networkMode")?
-            && compatible.contains(&"FARGATE")
+            && compatibilities.contains(&"FARGATE")
             && mode.text()? != "awsvpc"
         {
             self.note(Err(
-                mode.mistake("Fargate knows the network mode awsvpc only")
+                mode.error("Fargate supports only the network mode awsvpc")
             ));
         }
         let containers = definition.elements("containerDefinitions")?;
         if containers.is_empty() && definition.member("containerDefinitions")?.is_none() {
-            return Err(not_a_definition(definition));
+            return Err(not_a_task_definition(definition));
         }
         if !(1..=MAX_CONTAINERS).contains(&containers.len()) {
             let count = containers.len();
-            let text = format!("{count} containers: ECS takes 1 to {MAX_CONTAINERS}");
-            return Err(definition.needed("containerDefinitions")?.mistake(text));
+            return Err(definition
+                .required("containerDefinitions")?
+                .error(format_args!(
+                    "{count} containers; ECS accepts 1 to {MAX_CONTAINERS}"
+                )));
         }
         let platform = definition
             .member("runtimePlatform")
             .and_then(|runtime| runtime.as_ref().map(platform).transpose());
         match platform {
-            // ECS developer guide, "runtimePlatform": Fargate's default. An instance's is its own.
-            Ok(None) if self.fargate => self.wanted.platform = Some(Platform::of("linux", "amd64")),
-            Ok(platform) => self.wanted.platform = platform,
-            Err(mistake) => self.mistakes.push(mistake),
+            // Fargate's default (ECS developer guide, "runtimePlatform"). An EC2 instance has its
+            // own platform.
+            Ok(None) if self.fargate => self.input.platform = Some(Platform::of("linux", "amd64")),
+            Ok(platform) => self.input.platform = platform,
+            Err(error) => self.errors.push(error),
         }
-        self.wanted.execution_role = role(definition, "executionRoleArn")?;
-        self.wanted.task_role = role(definition, "taskRoleArn")?;
-        self.routes_logs = firelens::routers(&containers).is_ok_and(|routers| !routers.is_empty());
+        self.input.execution_role = role_arn(definition, "executionRoleArn")?;
+        self.input.task_role = role_arn(definition, "taskRoleArn")?;
+        self.has_log_router =
+            firelens::log_routers(&containers).is_ok_and(|routers| !routers.is_empty());
         for container in &containers {
-            self.container(container);
+            self.read_container(container);
         }
-        let routers = firelens::check_routers(&containers);
-        self.note(routers);
-        let order = order::check(&containers);
-        self.note(order);
-        self.volumes(definition, &containers)
+        self.note(firelens::check_log_routers(&containers));
+        self.note(order::check(&containers));
+        self.read_volumes(definition, &containers)
     }
 }
 
-/// What people hand over instead of a task definition.
-fn not_a_definition(found: &Node<'_>) -> Mistake {
+/// Returns an error that recognizes documents which are often passed by mistake.
+fn not_a_task_definition(found: &Node<'_>) -> TaskDefinitionError {
     let has = |name: &str| matches!(found.member(name), Ok(Some(_)));
-    let what = if found.member("").is_err() {
-        "an object with containerDefinitions is needed; an array of containers goes under that name"
+    let problem = if found.member("").is_err() {
+        "expected an object with containerDefinitions; wrap an array of containers in one"
     } else if has("ContainerDefinitions") || has("Resources") || has("Properties") {
-        "containerDefinitions is missing; of a CloudFormation template's, take what describe-task-definition prints"
+        "containerDefinitions is missing; instead of a CloudFormation template, pass the output of describe-task-definition"
     } else if has("tasks") || has("services") {
-        "containerDefinitions is missing; take what describe-task-definition prints for its taskDefinitionArn"
+        "containerDefinitions is missing; pass the output of describe-task-definition for its taskDefinitionArn"
     } else {
-        "containerDefinitions is missing: it is not a task definition"
+        "containerDefinitions is missing; this is not a task definition"
     };
-    found.mistake(what)
+    found.error(problem)
 }
 
-/// A role's ARN. ECS takes a role's name too, which says less than is asked here.
-fn role(definition: &Node<'_>, name: &str) -> Result<Option<String>, Mistake> {
+/// Returns the ARN of a role. ECS also accepts a role's name, which tells neither account nor
+/// partition and is ignored.
+fn role_arn(definition: &Node<'_>, name: &str) -> Result<Option<String>, TaskDefinitionError> {
     Ok(definition
         .text_of(name)?
         .filter(|role| role.starts_with("arn:"))
         .map(str::to_owned))
 }
 
-/// Windows images are told apart by build as well; the manifest's platform is `windows/amd64` for
-/// all.
-fn platform(runtime: &Node<'_>) -> Result<Platform, Mistake> {
+/// Returns the platform of the image. Windows images also differ by build; all of them are
+/// `windows/amd64` in a manifest.
+fn platform(runtime: &Node<'_>) -> Result<Platform, TaskDefinitionError> {
     let architecture = match runtime.member("cpuArchitecture")? {
         Some(architecture) if architecture.one_of(&["X86_64", "ARM64"])? == "ARM64" => "arm64",
         _ => "amd64",
@@ -165,9 +159,9 @@ fn platform(runtime: &Node<'_>) -> Result<Platform, Mistake> {
             "LINUX" => "linux",
             windows if windows.starts_with("WINDOWS_SERVER_") => "windows",
             other => {
-                return Err(family.mistake(format_args!(
-                    "{:?} is none that ECS knows",
-                    node::shorten(other)
+                return Err(family.error(format_args!(
+                    "{:?} is not a value ECS knows",
+                    shorten(other)
                 )));
             }
         },

@@ -1,11 +1,17 @@
-//! `valueFrom` of a container's secret, exactly as ECS takes it.
+//! `valueFrom` of a container's secret, in ECS syntax.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
+use super::shorten;
+use crate::arn::{Arn, InvalidArn};
 use crate::endpoints::Region;
+
+/// Bytes. The longest secret ID is 2,048 (Secrets Manager API reference, GetSecretValue).
+const MAX_LENGTH: usize = 2_048;
 
 /// A reference to a secret or a parameter (ECS developer guide, "Pass sensitive data to a
 /// container").
@@ -18,26 +24,68 @@ pub enum ValueFrom {
         arn: String,
         /// From the ARN.
         region: Region,
-        /// Key of the JSON object that the secret should be.
+        /// Key to read from the secret, which must then be a JSON object.
         json_key: Option<String>,
-        /// Staging label.
+        /// Staging label, such as `AWSPREVIOUS`.
         version_stage: Option<String>,
-        /// Version id.
+        /// ID of the secret's version.
         version_id: Option<String>,
     },
     /// Parameter Store: an ARN, or a name in the task's own region.
     Parameter {
-        /// ARN or name, as it stands in the task definition.
+        /// ARN or name, as in the task definition.
         name: String,
         /// From the ARN.
         region: Option<Region>,
     },
 }
 
+/// A `valueFrom` that ECS would reject.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("secret valueFrom {text:?}: {problem}")]
+pub struct InvalidValueFrom {
+    /// The text, shortened.
+    text: String,
+    /// The reason.
+    pub problem: ValueFromProblem,
+}
+
+/// Why ECS would reject a `valueFrom`.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ValueFromProblem {
+    /// Empty, or longer than 2,048 bytes.
+    #[error("expected an ARN or a parameter name of 1 to 2,048 characters")]
+    Length,
+    /// Neither an ARN nor a parameter name.
+    #[error(
+        "a parameter name has only letters, digits and _ . - /; for a secret, use its whole ARN"
+    )]
+    ParameterName,
+    /// An ARN without all of its parts.
+    #[error("the ARN {0}")]
+    Arn(InvalidArn),
+    /// An ARN of a service other than Secrets Manager and Systems Manager.
+    #[error("ECS reads secrets from secretsmanager and ssm, not from {0}")]
+    Service(String),
+    /// The ARN's region is not valid.
+    #[error("{0}")]
+    Region(String),
+    /// A secret's name is followed by some, but not all, of the optional fields.
+    #[error(
+        "a secret's name is followed by nothing or by all of \
+         :json-key:version-stage:version-id, each possibly empty"
+    )]
+    SecretSuffix,
+    /// Neither a secret nor a parameter.
+    #[error("the ARN's resource must be secret:NAME or parameter/NAME")]
+    Resource,
+}
+
 impl ValueFrom {
-    /// The secret that Parameter Store reads on the caller's behalf: it names one as a parameter of
-    /// this path, and the caller needs `secretsmanager:GetSecretValue` as well (Systems Manager
-    /// user guide, "Referencing AWS Secrets Manager secrets from Parameter Store parameters").
+    /// Returns the name of the secret that Parameter Store reads on the caller's behalf, if this is
+    /// a parameter below `/aws/reference/secretsmanager/`. The caller then needs
+    /// `secretsmanager:GetSecretValue` as well (Systems Manager user guide, "Referencing AWS Secrets
+    /// Manager secrets from Parameter Store parameters").
     pub fn secret_behind(&self) -> Option<&str> {
         let Self::Parameter { name, .. } = self else {
             return None;
@@ -46,7 +94,7 @@ impl ValueFrom {
         (before.is_empty() || before.ends_with(":parameter")).then_some(secret)
     }
 
-    /// The region that the ARN names.
+    /// Returns the region of the ARN; `None` for a parameter by name.
     pub fn region(&self) -> Option<&Region> {
         match self {
             Self::Secret { region, .. } => Some(region),
@@ -56,70 +104,61 @@ impl ValueFrom {
 }
 
 impl FromStr for ValueFrom {
-    type Err = String;
+    type Err = InvalidValueFrom;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |what: &str| {
-            Err(format!(
-                "secret valueFrom {:?}: {what}",
-                text.chars().take(200).collect::<String>()
-            ))
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).map_err(|problem| InvalidValueFrom {
+            text: shorten(text),
+            problem,
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<ValueFrom, ValueFromProblem> {
+    if text.is_empty() || text.len() > MAX_LENGTH {
+        return Err(ValueFromProblem::Length);
+    }
+    if !text.starts_with("arn:") {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
+        return if text.chars().all(allowed) {
+            Ok(ValueFrom::Parameter {
+                name: text.into(),
+                region: None,
+            })
+        } else {
+            Err(ValueFromProblem::ParameterName)
         };
-        if text.is_empty() || text.len() > 2048 {
-            return wrong("an ARN or a parameter name of 1 to 2,048 characters is needed");
-        }
-        if !text.starts_with("arn:") {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
-            return if text.chars().all(plain) {
-                Ok(Self::Parameter {
-                    name: text.into(),
-                    region: None,
-                })
-            } else {
-                wrong(
-                    "a parameter's name has letters, digits and _ . - / only; a secret is named by its whole ARN",
-                )
+    }
+    let arn: Arn = text.parse().map_err(ValueFromProblem::Arn)?;
+    if !["secretsmanager", "ssm"].contains(&arn.service.as_str()) {
+        return Err(ValueFromProblem::Service(arn.service));
+    }
+    let region: Region = arn.region.parse().map_err(ValueFromProblem::Region)?;
+    let fields: Vec<_> = arn.resource.split(':').collect();
+    match (arn.service.as_str(), fields.as_slice()) {
+        ("secretsmanager", ["secret", name, suffix @ ..])
+            if !name.is_empty() && [0, 3].contains(&suffix.len()) =>
+        {
+            let optional = |n: usize| {
+                let part: &&str = suffix.get(n)?;
+                (!part.is_empty()).then(|| (*part).to_owned())
             };
+            let (json_key, version_stage, version_id) = (optional(0), optional(1), optional(2));
+            let resource = format!("secret:{name}");
+            Ok(ValueFrom::Secret {
+                arn: Arn { resource, ..arn }.to_string(),
+                region,
+                json_key,
+                version_stage,
+                version_id,
+            })
         }
-        let parts: Vec<_> = text.split(':').collect();
-        let &[_, _, service, region, _account, resource, ref rest @ ..] = parts.as_slice() else {
-            return wrong("the ARN is cut off: six parts separated by colons are needed");
-        };
-        if !["secretsmanager", "ssm"].contains(&service) {
-            return wrong(&format!(
-                "ECS reads secrets from secretsmanager and ssm, not from {service}"
-            ));
-        }
-        let region: Region = match region.parse() {
-            Ok(region) => region,
-            Err(error) => return wrong(&error),
-        };
-        let optional = |n: usize| {
-            rest.get(n)
-                .filter(|part| !part.is_empty())
-                .map(|part| (*part).to_owned())
-        };
-        match (service, resource) {
-            ("secretsmanager", "secret") => match rest.len() {
-                1 | 4 if !rest[0].is_empty() => Ok(Self::Secret {
-                    arn: parts[..7].join(":"),
-                    region,
-                    json_key: optional(1),
-                    version_stage: optional(2),
-                    version_id: optional(3),
-                }),
-                _ => wrong(
-                    "after the secret's name come either nothing or all of :json-key:version-stage:version-id, each possibly empty",
-                ),
-            },
-            ("ssm", parameter) if parameter.starts_with("parameter/") && rest.is_empty() => {
-                Ok(Self::Parameter {
-                    name: text.into(),
-                    region: Some(region),
-                })
-            }
-            _ => wrong("the ARN's resource must be secret:NAME or parameter/NAME"),
-        }
+        ("secretsmanager", ["secret", ..]) => Err(ValueFromProblem::SecretSuffix),
+        ("ssm", [parameter]) if parameter.starts_with("parameter/") => Ok(ValueFrom::Parameter {
+            name: text.into(),
+            region: Some(region),
+        }),
+        _ => Err(ValueFromProblem::Resource),
     }
 }
 
@@ -141,22 +180,19 @@ impl fmt::Display for ValueFrom {
                 version_id,
                 ..
             } => {
-                let part = |part: &Option<String>| part.clone().unwrap_or_default();
-                write!(
-                    f,
-                    "{arn}:{}:{}:{}",
-                    part(json_key),
-                    part(version_stage),
-                    part(version_id)
-                )
+                // An optional field that is absent is empty in the ARN.
+                let [key, stage, id] = [json_key, version_stage, version_id]
+                    .map(|field| field.as_deref().unwrap_or_default());
+                write!(f, "{arn}:{key}:{stage}:{id}")
             }
         }
     }
 }
 
 impl TryFrom<String> for ValueFrom {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
+    type Error = InvalidValueFrom;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
     }
 }
@@ -174,7 +210,7 @@ mod tests {
     const SECRET: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf";
 
     #[test]
-    fn every_form_that_ecs_takes_reads_and_prints_back() {
+    fn every_syntax_of_ecs_parses_and_prints_unchanged() {
         for text in [
             SECRET.to_owned(),
             format!("{SECRET}:password::"),
@@ -194,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ecs_would_reject_is_refused_with_a_sentence() {
+    fn rejects_what_ecs_rejects_and_names_the_problem() {
         for (text, complaint) in [
             (format!("{SECRET}:password"), "json-key"),
             ("arn:aws:s3:::bucket/key".into(), "not from s3"),
@@ -210,11 +246,11 @@ mod tests {
                 "arn:aws:ssm:eu-west-1:123456789012:document/x".into(),
                 "parameter/NAME",
             ),
-            ("arn:aws".into(), "cut off"),
+            ("arn:aws".into(), "is not of the form arn:"),
             ("my secret".into(), "whole ARN"),
             (String::new(), "1 to 2,048"),
         ] {
-            let error = text.parse::<ValueFrom>().unwrap_err();
+            let error = text.parse::<ValueFrom>().unwrap_err().to_string();
             assert!(error.contains(complaint), "{text}: {error}");
         }
     }

@@ -48,7 +48,7 @@ impl ShapeMismatch {
 
 /// User name and password of a registry.
 #[derive(Debug)]
-pub struct RegistryLogin {
+pub struct RegistryCredentials {
     pub username: SecretString,
     /// Password or access token.
     pub password: SecretString,
@@ -149,7 +149,7 @@ pub fn check_secret(body: &[u8], json_key: Option<&str>) -> Result<String, Shape
 /// Reads a registry's login, `{"username": …, "password": …}` (ECS developer guide, "Using non-AWS
 /// container images"). Fails if either is missing or empty: the ECS agent then calls the data
 /// malformed.
-pub fn read_login(body: &[u8]) -> Result<RegistryLogin, ShapeMismatch> {
+pub fn read_login(body: &[u8]) -> Result<RegistryCredentials, ShapeMismatch> {
     #[derive(Deserialize)]
     struct LoginJson {
         username: Option<String>,
@@ -171,7 +171,7 @@ pub fn read_login(body: &[u8]) -> Result<RegistryLogin, ShapeMismatch> {
             ShapeMismatch::missing_key(format!("the JSON object has no {key} for the registry"))
         })
     };
-    Ok(RegistryLogin {
+    Ok(RegistryCredentials {
         username: required(login.username, "username")?.into(),
         password: required(login.password, "password")?.into(),
     })

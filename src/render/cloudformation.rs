@@ -1,89 +1,92 @@
-//! What a plan needs, as a CloudFormation template.
+//! Requirements of a plan, as a CloudFormation template.
 
 use super::infrastructure::{
-    FIRST_RULE, describe, name_of, name_of_acl_rule, name_of_group_rule, preamble,
+    FIRST_RULE_NUMBER, header_comment, network_acl_rule_name, rule_description,
+    security_group_rule_name, tier_name,
 };
 use super::policy::{document, of_statements};
-use super::template::{Template, attribute, is_given, only_if, reference, substitute};
+use super::template::{RenderError, Template, attribute, is_given, only_if, reference, substitute};
 use super::tree::Tree;
 use crate::plan::requirements::{
-    AclRule, CUSTOMER_MANAGED_KEY, Flow, GroupRule, IamRole, Kind, Part, Peer, Requirements,
-    SecurityGroup, VpcEndpoint, around_account,
+    CUSTOMER_MANAGED_KEY, Direction, EndpointType, IamRole, NetworkAclRule, NetworkTier, PlanPart,
+    Requirements, RulePeer, SecurityGroupRule, VpcEndpoint, parse_any_account_arn,
 };
 
-/// The template with these parts of what is needed. Fails, with a sentence, if YAML cannot say it.
-pub fn render(needs: &Requirements, parts: &[Part]) -> Result<String, String> {
+/// Returns the template for these parts of the requirements.
+///
+/// # Errors
+///
+/// Fails if the parts need no resources, or if a value cannot be written as YAML.
+pub fn render(requirements: &Requirements, parts: &[PlanPart]) -> Result<String, RenderError> {
     let template = Template {
-        comment: preamble(needs, HOW),
-        description: format!("What a task in {} needs to start", needs.region),
+        comment: header_comment(requirements, USAGE),
+        description: format!("Requirements of an ECS task in {}", requirements.region),
         ..Template::default()
     };
-    let mut stack = Stack { needs, template };
+    let mut stack = Stack {
+        requirements,
+        template,
+    };
     let has = |part| parts.contains(&part);
-    let groups = has(Part::SecurityGroups);
-    if needs.has_interface_endpoint() && (groups || has(Part::Endpoints)) {
-        stack.endpoint_group();
+    let has_security_groups = has(PlanPart::SecurityGroups);
+    if requirements.has_interface_endpoint() && (has_security_groups || has(PlanPart::Endpoints)) {
+        stack.add_endpoint_security_group();
     }
-    if has(Part::Endpoints) {
-        needs
-            .endpoints
-            .iter()
-            .for_each(|endpoint| stack.endpoint(endpoint));
-    }
-    for rule in &needs.security_groups {
-        if groups || (has(Part::Endpoints) && rule.group == SecurityGroup::Endpoints) {
-            stack.group_rule(rule);
+    if has(PlanPart::Endpoints) {
+        for endpoint in &requirements.endpoints {
+            stack.add_endpoint(endpoint);
         }
     }
-    if has(Part::NetworkAcls) {
-        (FIRST_RULE..)
-            .zip(&needs.network_acls)
-            .for_each(|(number, rule)| stack.acl_rule(number, rule));
+    for rule in &requirements.security_group_rules {
+        let is_for_endpoints = rule.tier == NetworkTier::Endpoints;
+        if has_security_groups || (has(PlanPart::Endpoints) && is_for_endpoints) {
+            stack.add_security_group_rule(rule);
+        }
+    }
+    if has(PlanPart::NetworkAcls) {
+        for (number, rule) in (FIRST_RULE_NUMBER..).zip(&requirements.network_acl_rules) {
+            stack.add_network_acl_rule(number, rule);
+        }
     }
     for (part, role) in [
-        (Part::TaskRolePolicy, IamRole::Task),
-        (Part::Policy, IamRole::Execution),
+        (PlanPart::TaskRolePolicy, IamRole::Task),
+        (PlanPart::ExecutionRolePolicy, IamRole::Execution),
     ] {
         if has(part) {
-            stack.role_policies(role);
+            stack.add_role_policies(role);
         }
     }
     if stack.template.resources.is_empty() {
-        return Err("nothing of it has to be set up, and CloudFormation takes no template without resources: ask for --format text".into());
+        return Err(RenderError::NoResources);
     }
     stack.template.to_yaml()
 }
 
-const HOW: &str =
-    "To set it up, in that region and with a value for each parameter that has no default:
+const USAGE: &str = "Deploy it in that region, with a value for each parameter without a default:
   aws cloudformation deploy --stack-name task-needs --capabilities CAPABILITY_IAM \\
       --template-file FILE --parameter-overrides VpcId=vpc-...
-A rule that is there already is refused as a duplicate: take it out of this file.";
+EC2 rejects a rule that already exists; remove it from this file.";
 
 struct Stack<'a> {
-    needs: &'a Requirements,
+    requirements: &'a Requirements,
     template: Template,
 }
 
-const IPV4_RANGE: &str = "^[0-9]{1,3}(\\.[0-9]{1,3}){3}/[0-9]{1,2}$";
+const IPV4_CIDR_PATTERN: &str = "^[0-9]{1,3}(\\.[0-9]{1,3}){3}/[0-9]{1,2}$";
 
 impl Stack<'_> {
     fn vpc(&mut self) -> Tree {
-        self.template.parameter(
-            "VpcId",
-            "AWS::EC2::VPC::Id",
-            "The VPC in which the tasks run",
-            &[],
-        );
+        self.template
+            .parameter("VpcId", "AWS::EC2::VPC::Id", "VPC of the tasks", &[]);
         reference("VpcId")
     }
 
-    fn endpoint_group(&mut self) {
+    fn add_endpoint_security_group(&mut self) {
         let vpc = self.vpc();
         let properties = vec![
             (
                 "GroupDescription",
-                "VPC endpoints that tasks start through".into(),
+                "VPC endpoints for starting tasks".into(),
             ),
             ("VpcId", vpc),
         ];
@@ -102,14 +105,14 @@ impl Stack<'_> {
             .push(("EndpointSecurityGroupId".into(), id));
     }
 
-    fn endpoint(&mut self, endpoint: &VpcEndpoint) {
+    fn add_endpoint(&mut self, endpoint: &VpcEndpoint) {
         let mut properties = vec![
             ("VpcId", self.vpc()),
             ("ServiceName", endpoint.service.as_str().into()),
         ];
-        match endpoint.kind {
-            Kind::Interface => {
-                let subnets = "Subnets for the endpoints' network interfaces: one in each Availability Zone with tasks";
+        match endpoint.endpoint_type {
+            EndpointType::Interface => {
+                let subnets = "Subnets for the network interfaces of the endpoints: one in each Availability Zone with tasks";
                 self.template
                     .parameter("SubnetIds", "List<AWS::EC2::Subnet::Id>", subnets, &[]);
                 properties.extend([
@@ -122,8 +125,8 @@ impl Stack<'_> {
                     ("PrivateDnsEnabled", true.into()),
                 ]);
             }
-            Kind::Gateway => {
-                let tables = "The route table of every subnet with tasks";
+            EndpointType::Gateway => {
+                let tables = "Route tables of all subnets with tasks";
                 self.template
                     .parameter("RouteTableIds", "CommaDelimitedList", tables, &[]);
                 properties.extend([
@@ -133,8 +136,8 @@ impl Stack<'_> {
             }
         }
         if let Some(policy) = &endpoint.policy {
-            let narrow = "Whether the endpoints allow only what this task needs. Everything else that goes through them is then refused";
-            self.switch("RestrictEndpoints", narrow);
+            let restrict = "Whether the endpoint policies allow only what this task needs, and so deny all other requests through the endpoints";
+            self.add_switch("RestrictEndpoints", restrict);
             properties.push((
                 "PolicyDocument",
                 only_if("RestrictEndpointsIsOn", with_account(document(policy))),
@@ -142,19 +145,15 @@ impl Stack<'_> {
         }
         let id = logical_id(&format!(
             "{}-endpoint",
-            endpoint.short_name(&self.needs.region)
+            endpoint.short_name(&self.requirements.region)
         ));
         self.template
             .resource(&id, "AWS::EC2::VPCEndpoint", None, properties);
     }
 
-    /// A parameter that is on or off, and the condition `…IsOn`.
-    fn switch(&mut self, name: &str, description: &str) {
-        let is_new = self
-            .template
-            .parameters
-            .iter()
-            .all(|(known, _)| known != name);
+    /// Adds a parameter that is `true` or `false`, and the condition `…IsOn`.
+    fn add_switch(&mut self, name: &str, description: &str) {
+        let is_new = !self.template.has_parameter(name);
         self.template
             .choice(name, description, ["true", "false"], "false");
         if is_new {
@@ -165,80 +164,81 @@ impl Stack<'_> {
         }
     }
 
-    fn group(&mut self, group: SecurityGroup) -> Tree {
-        let (name, whose) = match group {
-            SecurityGroup::Endpoints => return attribute("EndpointSecurityGroup", "GroupId"),
-            SecurityGroup::FileSystems => (
+    fn security_group(&mut self, tier: NetworkTier) -> Tree {
+        let (name, description) = match tier {
+            NetworkTier::Endpoints => return attribute("EndpointSecurityGroup", "GroupId"),
+            NetworkTier::FileSystems => (
                 "FileSystemSecurityGroupId",
-                "Security group of the file systems' mount targets",
+                "Security group of the EFS mount targets",
             ),
-            SecurityGroup::Tasks | SecurityGroup::Nat => {
+            NetworkTier::Tasks | NetworkTier::Nat => {
                 ("TaskSecurityGroupId", "Security group of the tasks")
             }
         };
         self.template
-            .parameter(name, "AWS::EC2::SecurityGroup::Id", whose, &[]);
+            .parameter(name, "AWS::EC2::SecurityGroup::Id", description, &[]);
         reference(name)
     }
 
-    fn group_rule(&mut self, rule: &GroupRule) {
-        let (kind, [of_group, of_list]) = match rule.flow {
-            Flow::Inbound => (
+    fn add_security_group_rule(&mut self, rule: &SecurityGroupRule) {
+        let (resource_type, [security_group_property, prefix_list_property]) = match rule.direction
+        {
+            Direction::Inbound => (
                 "AWS::EC2::SecurityGroupIngress",
                 ["SourceSecurityGroupId", "SourcePrefixListId"],
             ),
-            Flow::Outbound => (
+            Direction::Outbound => (
                 "AWS::EC2::SecurityGroupEgress",
                 ["DestinationSecurityGroupId", "DestinationPrefixListId"],
             ),
         };
         let (name, value) = match &rule.peer {
-            Peer::SecurityGroup(group) => (of_group, self.group(*group)),
-            Peer::PrefixList(list) => {
-                let how = format!(
-                    "Id of the managed prefix list {list}, by aws ec2 describe-managed-prefix-lists"
+            RulePeer::SecurityGroup(tier) => (security_group_property, self.security_group(*tier)),
+            RulePeer::PrefixList(list) => {
+                let description = format!(
+                    "ID of the managed prefix list {list} (aws ec2 describe-managed-prefix-lists)"
                 );
                 self.template.parameter(
                     "S3PrefixListId",
                     "String",
-                    &how,
+                    &description,
                     &[("AllowedPattern", "^pl-[0-9a-f]+$")],
                 );
-                (of_list, reference("S3PrefixListId"))
+                (prefix_list_property, reference("S3PrefixListId"))
             }
-            Peer::Cidr(cidr) if cidr.addr().is_ipv6() => ("CidrIpv6", cidr.to_string().into()),
-            Peer::Cidr(cidr) => ("CidrIp", cidr.to_string().into()),
-            Peer::Vpc => ("CidrIp", self.vpc_cidr()),
+            RulePeer::Cidr(cidr) if cidr.addr().is_ipv6() => ("CidrIpv6", cidr.to_string().into()),
+            RulePeer::Cidr(cidr) => ("CidrIp", cidr.to_string().into()),
+            RulePeer::Vpc => ("CidrIp", self.vpc_cidr()),
         };
         let properties = vec![
-            ("GroupId", self.group(rule.group)),
-            ("Description", describe(rule).into()),
+            ("GroupId", self.security_group(rule.tier)),
+            ("Description", rule_description(rule).into()),
             ("IpProtocol", rule.protocol.into()),
             ("FromPort", u32::from(rule.port).into()),
             ("ToPort", u32::from(rule.port).into()),
             (name, value),
         ];
         self.template.resource(
-            &logical_id(&name_of_group_rule(rule)),
-            kind,
+            &logical_id(&security_group_rule_name(rule)),
+            resource_type,
             None,
             properties,
         );
     }
 
     fn vpc_cidr(&mut self) -> Tree {
-        let whose = "IPv4 range of the VPC, for the rules of network ACLs";
+        let description = "IPv4 CIDR block of the VPC, for network ACL rules";
         self.template.parameter(
             "VpcCidr",
             "String",
-            whose,
-            &[("AllowedPattern", IPV4_RANGE)],
+            description,
+            &[("AllowedPattern", IPV4_CIDR_PATTERN)],
         );
         reference("VpcCidr")
     }
 
-    fn acl_rule(&mut self, number: u32, rule: &AclRule) {
-        let parameter = logical_id(&format!("{}-network-acl-id", name_of(rule.subnets)));
+    fn add_network_acl_rule(&mut self, number: u32, rule: &NetworkAclRule) {
+        let parameter = logical_id(&format!("{}-network-acl-id", tier_name(rule.tier)));
         let condition = format!("{parameter}IsGiven");
         if self
             .template
@@ -246,14 +246,14 @@ impl Stack<'_> {
             .iter()
             .all(|(known, _)| *known != condition)
         {
-            let whose = format!(
-                "Network ACL of the subnets of the {}; none: no rules for it",
-                rule.subnets.name()
+            let description = format!(
+                "Network ACL of the subnets of the {}; empty for no rules",
+                rule.tier.name()
             );
             self.template.parameter(
                 &parameter,
                 "String",
-                &whose,
+                &description,
                 &[("Default", ""), ("AllowedPattern", "^$|^acl-[0-9a-f]+$")],
             );
             self.template
@@ -261,8 +261,10 @@ impl Stack<'_> {
                 .push((condition.clone(), is_given(&parameter)));
         }
         let (name, range) = match &rule.peer {
-            Peer::Cidr(cidr) if cidr.addr().is_ipv6() => ("Ipv6CidrBlock", cidr.to_string().into()),
-            Peer::Cidr(cidr) => ("CidrBlock", cidr.to_string().into()),
+            RulePeer::Cidr(cidr) if cidr.addr().is_ipv6() => {
+                ("Ipv6CidrBlock", cidr.to_string().into())
+            }
+            RulePeer::Cidr(cidr) => ("CidrBlock", cidr.to_string().into()),
             _ => ("CidrBlock", self.vpc_cidr()),
         };
         let ports = Tree::map([
@@ -272,13 +274,13 @@ impl Stack<'_> {
         let properties = vec![
             ("NetworkAclId", reference(&parameter)),
             ("RuleNumber", number.into()),
-            ("Egress", (rule.flow == Flow::Outbound).into()),
-            ("Protocol", IP_PROTOCOL_TCP.into()),
+            ("Egress", (rule.direction == Direction::Outbound).into()),
+            ("Protocol", TCP_PROTOCOL_NUMBER.into()),
             ("RuleAction", "allow".into()),
             (name, range),
             ("PortRange", ports),
         ];
-        let id = logical_id(&name_of_acl_rule(rule));
+        let id = logical_id(&network_acl_rule_name(rule));
         self.template.resource(
             &id,
             "AWS::EC2::NetworkAclEntry",
@@ -287,23 +289,20 @@ impl Stack<'_> {
         );
     }
 
-    fn role_policies(&mut self, role: IamRole) {
-        let (name, policy) = match role {
-            IamRole::Execution => ("execution-role", &self.needs.execution_role_policy),
-            IamRole::Task => ("task-role", &self.needs.task_role_policy),
+    fn add_role_policies(&mut self, role: IamRole) {
+        let name = match role {
+            IamRole::Execution => "execution-role",
+            IamRole::Task => "task-role",
         };
+        let policies = &self.requirements.policies;
+        let policy = policies.of_role(role);
         if !policy.is_empty() {
-            self.role_policy(name, role, None, with_account(document(policy)));
+            self.add_role_policy(name, role, None, with_account(document(policy)));
         }
-        for extra in self
-            .needs
-            .extra_statements
-            .iter()
-            .filter(|extra| extra.role == role)
-        {
-            let document = with_account(of_statements([&extra.statement].into_iter()));
-            if extra.name == CUSTOMER_MANAGED_KEY {
-                let keys = format!("ARNs of the keys, if {}", extra.when);
+        for optional in policies.optional_of(role) {
+            let document = with_account(of_statements([&optional.statement].into_iter()));
+            if optional.name == CUSTOMER_MANAGED_KEY {
+                let keys = format!("ARNs of the keys, if {}", optional.when);
                 self.template.parameter(
                     "KmsKeyArns",
                     "CommaDelimitedList",
@@ -312,18 +311,18 @@ impl Stack<'_> {
                 );
                 let joined =
                     Tree::map([("Fn::Join", Tree::list(["".into(), reference("KmsKeyArns")]))]);
-                let none = Tree::map([("Fn::Equals", Tree::list([joined, "".into()]))]);
-                let given = Tree::map([("Fn::Not", Tree::list([none]))]);
+                let is_empty = Tree::map([("Fn::Equals", Tree::list([joined, "".into()]))]);
+                let is_given = Tree::map([("Fn::Not", Tree::list([is_empty]))]);
                 self.template
                     .conditions
-                    .push(("KmsKeyArnsIsGiven".into(), given));
+                    .push(("KmsKeyArnsIsGiven".into(), is_given));
                 let document = document.with_entries("Resource", &reference("KmsKeyArns"));
-                self.role_policy(extra.name, role, Some("KmsKeyArnsIsGiven"), document);
+                self.add_role_policy(optional.name, role, Some("KmsKeyArnsIsGiven"), document);
             } else {
-                let parameter = logical_id(extra.name);
-                self.switch(&parameter, &format!("Whether {}", extra.when));
-                self.role_policy(
-                    extra.name,
+                let parameter = logical_id(optional.name);
+                self.add_switch(&parameter, &format!("Whether {}", optional.when));
+                self.add_role_policy(
+                    optional.name,
                     role,
                     Some(&format!("{parameter}IsOn")),
                     document,
@@ -332,23 +331,29 @@ impl Stack<'_> {
         }
     }
 
-    fn role_policy(&mut self, name: &str, role: IamRole, condition: Option<&str>, document: Tree) {
-        let [of_execution, of_task] = &self.needs.role_names;
-        let (parameter, whose, known) = match role {
+    fn add_role_policy(
+        &mut self,
+        name: &str,
+        role: IamRole,
+        condition: Option<&str>,
+        document: Tree,
+    ) {
+        let (parameter, description, role_name) = match role {
             IamRole::Execution => (
                 "ExecutionRoleName",
-                "Name of the task definition's execution role",
-                of_execution,
+                "Name of the task execution role",
+                &self.requirements.execution_role_name,
             ),
             IamRole::Task => (
                 "TaskRoleName",
-                "Name of the task definition's task role",
-                of_task,
+                "Name of the task role",
+                &self.requirements.task_role_name,
             ),
         };
         let mut more = vec![("AllowedPattern", "^[A-Za-z0-9+=,.@_-]{1,64}$")];
-        more.extend(known.as_deref().map(|name| ("Default", name)));
-        self.template.parameter(parameter, "String", whose, &more);
+        more.extend(role_name.as_deref().map(|name| ("Default", name)));
+        self.template
+            .parameter(parameter, "String", description, &more);
         let properties = vec![
             ("PolicyName", format!("task-start-{name}").into()),
             ("Roles", Tree::list([reference(parameter)])),
@@ -363,26 +368,26 @@ impl Stack<'_> {
     }
 }
 
-/// IANA's number.
-const IP_PROTOCOL_TCP: u32 = 6;
+/// TCP's protocol number (IANA).
+const TCP_PROTOCOL_NUMBER: u32 = 6;
 
-/// The account's number where an ARN leaves it open.
+/// Fills in partition and account of ARNs that match every account.
 pub(crate) fn with_account(tree: Tree) -> Tree {
-    tree.with_texts(&|text| match around_account(&text) {
+    tree.with_texts(&|text| match parse_any_account_arn(&text) {
         None => Tree::Text(text),
-        Some((before, after)) => {
+        Some(arn) => {
             let literal = |part: &str| part.replace("${", "${!");
-            let before = before.splitn(3, ':').last().unwrap_or_default();
             substitute(format!(
-                "arn:${{AWS::Partition}}:{}${{AWS::AccountId}}{}",
-                literal(before),
-                literal(after)
+                "arn:${{AWS::Partition}}:{}:{}:${{AWS::AccountId}}:{}",
+                literal(&arn.service),
+                literal(&arn.region),
+                literal(&arn.resource)
             ))
         }
     })
 }
 
-/// Letters and digits, each word with a capital.
+/// Returns a logical ID: the words of `name`, each with a capital letter.
 pub(crate) fn logical_id(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
     let capital = |word: &str| {

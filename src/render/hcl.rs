@@ -1,4 +1,4 @@
-//! Terraform's configuration language, written as `terraform fmt` leaves it.
+//! Terraform's configuration language, in the format of `terraform fmt`.
 
 use std::fmt::{self, Write as _};
 
@@ -7,50 +7,50 @@ use super::tree::Tree;
 /// The value of an attribute.
 #[derive(Debug, Clone)]
 pub enum Expression {
-    /// Written as it stands: `var.vpc_id`, `443`, `"${var.name}-x"`.
+    /// Verbatim text: `var.vpc_id`, `443`, `"${var.name}-x"`.
     Raw(String),
-    /// Values, one a line if there are several.
+    /// A list, with one value per line if there are several.
     List(Vec<Expression>),
-    /// Named values, one a line.
+    /// An object, with one entry per line.
     Object(Vec<(String, Expression)>),
-    /// Something around a value: `jsonencode(`, the value, `)`.
+    /// A value with text before and after it: `jsonencode(`, the value, `)`.
     Around(String, Box<Expression>, String),
 }
 
-/// What stands in a file or between a block's braces.
+/// An item of a file or of a block's body.
 #[derive(Debug, Clone)]
 pub enum Item {
     /// `name = value`
     Attribute(String, Expression),
     /// `resource "type" "name" {`, its items, `}`
     Block(String, Vec<Item>),
-    /// Lines behind `#`.
+    /// A comment; each line begins with `#`.
     Comment(String),
     /// An empty line.
     Space,
 }
 
-/// `name = value`.
+/// Returns the attribute `name = value`.
 pub fn attribute(name: &str, value: impl Into<Expression>) -> Item {
     Item::Attribute(name.to_owned(), value.into())
 }
 
-/// A block with its head, such as `resource "aws_vpc_endpoint" "s3"`.
+/// Returns a block with this header, such as `resource "aws_vpc_endpoint" "s3"`.
 pub fn block(head: impl Into<String>, items: Vec<Item>) -> Item {
     Item::Block(head.into(), items)
 }
 
-/// A reference or another expression, as it stands.
+/// Returns a reference or another expression, verbatim.
 pub fn raw(text: impl Into<String>) -> Expression {
     Expression::Raw(text.into())
 }
 
-/// `jsonencode(value)`.
+/// Returns `jsonencode(value)`.
 pub fn json(value: Expression) -> Expression {
     Expression::Around("jsonencode(".into(), Box::new(value), ")".into())
 }
 
-/// Text between quotes, taken literally: nothing in it is a template.
+/// Quotes and escapes literal text: nothing in it is a template.
 pub fn quote(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
@@ -101,8 +101,7 @@ impl From<Tree> for Expression {
     }
 }
 
-/// A file, with its items as they stand; an empty line comes before every block that follows
-/// something.
+/// Writes a file with these items. Empty lines are items of their own ([`Item::Space`]).
 pub fn file(items: &[Item]) -> String {
     let mut text = String::new();
     write_items(&mut text, items, 0);
@@ -119,12 +118,12 @@ fn write_items(text: &mut String, items: &[Item], depth: usize) {
             .iter()
             .take_while(|item| single_line(item).is_some())
             .count();
-        // Neighbouring attributes of one line each have their equals signs in one column; any other
-        // line ends that.
+        // `terraform fmt` aligns the equals signs of adjacent one-line attributes.
         let names = rest[..run].iter().filter_map(single_line);
         let width = names
             .map(|(name, _)| name.chars().count())
             .max()
+            // Without one-line attributes there is nothing to align.
             .unwrap_or_default();
         for (name, value) in rest[..run].iter().filter_map(single_line) {
             let _ = writeln!(text, "{margin}{name:width$} = {value}");
@@ -158,7 +157,7 @@ fn write_items(text: &mut String, items: &[Item], depth: usize) {
     }
 }
 
-/// Name and value of an attribute that takes one line.
+/// Returns name and value of an attribute that fits one line.
 fn single_line(item: &Item) -> Option<(&str, String)> {
     let Item::Attribute(name, value) = item else {
         return None;
@@ -209,7 +208,7 @@ fn write_value(text: &mut String, value: &Expression, depth: usize) {
     }
 }
 
-/// An object's key: bare where it is an identifier.
+/// Returns an object's key, without quotes if it is an identifier.
 fn key(name: &str) -> String {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if plain && name.starts_with(|c: char| c.is_ascii_alphabetic()) {
@@ -230,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equals_signs_stand_in_columns_as_terraform_fmt_leaves_them() {
+    fn aligns_equals_signs_like_terraform_fmt() {
         let policy = Tree::map([
             ("Version", "2012-10-17".into()),
             (
@@ -292,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_text_is_a_template() {
+    fn quoted_text_is_not_a_template() {
         assert_eq!(
             quote(r#"${a} %{b} $c "d" \e"#),
             r#""$${a} %%{b} $c \"d\" \\e""#

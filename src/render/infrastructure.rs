@@ -1,99 +1,99 @@
-//! What the files for Terraform and CloudFormation have in common: names, descriptions, numbers.
+//! What the Terraform and CloudFormation output share: names, descriptions, rule numbers.
 
-use crate::plan::requirements::{AclRule, Flow, GroupRule, Peer, Requirements, SecurityGroup};
+use crate::plan::requirements::{
+    Direction, NetworkAclRule, NetworkTier, Requirements, RulePeer, SecurityGroupRule,
+};
 
-/// Number of the first rule in a network ACL. People begin at 100, and AWS's own deny comes last.
-pub const FIRST_RULE: u32 = 50;
+/// Number of the first rule in a network ACL. Most network ACLs begin at 100, and AWS's own deny
+/// rule comes last.
+pub const FIRST_RULE_NUMBER: u32 = 50;
 
-/// Most characters of a security group rule's description (EC2 API reference, IpRange).
-const LONGEST_DESCRIPTION: usize = 255;
+/// Characters of a security group rule's description (EC2 API reference, IpRange).
+const MAX_DESCRIPTION: usize = 255;
 
-/// The comment that a file begins with.
-pub fn preamble(needs: &Requirements, how: &str) -> String {
-    let region = &needs.region;
+/// Returns the comment at the beginning of a file. `usage` explains how to apply it.
+pub fn header_comment(requirements: &Requirements, usage: &str) -> String {
+    let region = &requirements.region;
     let mut lines = vec![
-        format!("What a task in {region} needs to start, by pullprobe plan."),
-        how.to_owned(),
+        format!("Requirements of an ECS task in {region}, written by pullprobe plan."),
+        usage.to_owned(),
     ];
-    if !needs.beyond.is_empty() {
-        lines.push("\nNo VPC endpoint leads to these hosts; without a way to them the task does not start:".to_owned());
-        for (why, hosts) in needs.beyond_by_reason() {
-            lines.extend(
-                hosts
-                    .into_iter()
-                    .map(|one| format!("  {}:{}", one.host, one.port)),
-            );
-            lines.push(format!("because {why}"));
+    if !requirements.outside_vpc.is_empty() {
+        lines.push(
+            "\nNo VPC endpoint serves these hosts; the task cannot start without a route to them:"
+                .to_owned(),
+        );
+        for (reason, hosts) in requirements.outside_vpc_by_reason() {
+            let hosts = hosts.into_iter();
+            lines.extend(hosts.map(|host| format!("  {}:{}", host.host, host.port)));
+            lines.push(format!("because {reason}"));
         }
     }
     lines.join("\n")
 }
 
-/// What a rule of a security group is for, in the characters that EC2 takes.
-pub fn describe(rule: &GroupRule) -> String {
-    let text = rule.used_for.join(", ");
+/// Returns the description of a security group rule, in the characters that EC2 accepts (EC2 API
+/// reference, IpRange).
+pub fn rule_description(rule: &SecurityGroupRule) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
-    let text: String = text
+    let text: String = rule
+        .used_for
+        .join(", ")
         .chars()
         .map(|c| if allowed(c) { c } else { ' ' })
         .collect();
-    if text.len() <= LONGEST_DESCRIPTION {
+    if text.len() <= MAX_DESCRIPTION {
         return text;
     }
-    let whole = text[..LONGEST_DESCRIPTION - " ...".len()]
+    let end = text[..MAX_DESCRIPTION - " ...".len()]
         .rfind(',')
         .unwrap_or(0);
-    format!("{} ...", &text[..whole])
+    format!("{} ...", &text[..end])
 }
 
-/// One word for whose it is.
-pub const fn name_of(group: SecurityGroup) -> &'static str {
-    match group {
-        SecurityGroup::Tasks => "task",
-        SecurityGroup::Endpoints => "endpoint",
-        SecurityGroup::FileSystems => "file-system",
-        SecurityGroup::Nat => "nat",
+/// Returns the tier's part of a resource's name.
+pub const fn tier_name(tier: NetworkTier) -> &'static str {
+    match tier {
+        NetworkTier::Tasks => "task",
+        NetworkTier::Endpoints => "endpoint",
+        NetworkTier::FileSystems => "file-system",
+        NetworkTier::Nat => "nat",
     }
 }
 
-/// Words between hyphens, no two rules the same.
-pub fn name_of_group_rule(rule: &GroupRule) -> String {
-    let way = if rule.flow == Flow::Inbound {
-        "from"
-    } else {
-        "to"
+/// Returns the rule's name in kebab-case, unique in a file.
+pub fn security_group_rule_name(rule: &SecurityGroupRule) -> String {
+    let preposition = match rule.direction {
+        Direction::Inbound => "from",
+        Direction::Outbound => "to",
     };
-    let other = match &rule.peer {
-        Peer::SecurityGroup(other) => name_of(*other).to_owned(),
-        Peer::PrefixList(_) => "s3".to_owned(),
-        peer => format!("{}-port-{}", place(peer), rule.port),
+    let peer = match &rule.peer {
+        RulePeer::SecurityGroup(tier) => tier_name(*tier).to_owned(),
+        RulePeer::PrefixList(_) => "s3".to_owned(),
+        peer => format!("{}-port-{}", address_range_name(peer), rule.port),
     };
-    format!("{}-{way}-{other}", name_of(rule.group))
+    format!("{}-{preposition}-{peer}", tier_name(rule.tier))
 }
 
-/// Words between hyphens, no two rules the same.
-pub fn name_of_acl_rule(rule: &AclRule) -> String {
-    let way = if rule.flow == Flow::Inbound {
-        "in-from"
-    } else {
-        "out-to"
+/// Returns the rule's name in kebab-case, unique in a file.
+pub fn network_acl_rule_name(rule: &NetworkAclRule) -> String {
+    let direction = match rule.direction {
+        Direction::Inbound => "in-from",
+        Direction::Outbound => "out-to",
     };
-    let ports = if rule.answers {
+    let ports = if rule.is_response {
         "answers".to_owned()
     } else {
         format!("port-{}", rule.to_port)
     };
-    format!(
-        "{}-acl-{way}-{}-{ports}",
-        name_of(rule.subnets),
-        place(&rule.peer)
-    )
+    let (tier, range) = (tier_name(rule.tier), address_range_name(&rule.peer));
+    format!("{tier}-acl-{direction}-{range}-{ports}")
 }
 
-fn place(peer: &Peer) -> String {
+fn address_range_name(peer: &RulePeer) -> String {
     match peer {
-        Peer::Cidr(cidr) if cidr.prefix_len() == 0 => "anywhere".to_owned(),
-        Peer::Cidr(cidr) => cidr.addr().to_string().replace(['.', ':'], "-"),
+        RulePeer::Cidr(cidr) if cidr.prefix_len() == 0 => "anywhere".to_owned(),
+        RulePeer::Cidr(cidr) => cidr.addr().to_string().replace(['.', ':'], "-"),
         _ => "vpc".to_owned(),
     }
 }

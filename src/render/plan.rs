@@ -1,4 +1,4 @@
-//! A plan and what it needs, for a person at a terminal who copies from it.
+//! A plan and its requirements as text for a terminal, to read and to copy from.
 
 use std::fmt::Write as _;
 
@@ -7,63 +7,48 @@ use serde::Serialize;
 use super::text::{WIDTH, wrap};
 use crate::plan::Plan;
 use crate::plan::requirements::{
-    AclRule, Flow, GroupRule, IamRole, Kind, Part, Requirements, SecurityGroup,
+    Direction, EndpointType, IamRole, NetworkAclRule, NetworkTier, OutsideVpc, PlanPart,
+    Requirements, SecurityGroupRule,
 };
 
-/// The parts as text, in the order in which somebody sets them up.
-pub fn render(plan: &Plan, needs: &Requirements, parts: &[Part]) -> String {
+/// Returns the parts as text, in this order.
+pub fn render(plan: &Plan, requirements: &Requirements, parts: &[PlanPart]) -> String {
     let mut text = String::new();
     for part in parts {
         match part {
-            Part::Contacts => contacts(&mut text, plan),
-            Part::Endpoints => endpoints(&mut text, needs),
-            Part::SecurityGroups => security_groups(&mut text, needs),
-            Part::NetworkAcls => network_acls(&mut text, needs),
-            Part::Notes => list(&mut text, "To know", &needs.notes),
-            Part::TaskRolePolicy => policy(&mut text, needs, IamRole::Task),
-            Part::Policy => policy(&mut text, needs, IamRole::Execution),
+            PlanPart::Contacts => write_contacts(&mut text, plan),
+            PlanPart::Endpoints => write_endpoints(&mut text, requirements),
+            PlanPart::SecurityGroups => write_security_groups(&mut text, requirements),
+            PlanPart::NetworkAcls => write_network_acls(&mut text, requirements),
+            PlanPart::Notes => write_notes(&mut text, requirements),
+            PlanPart::TaskRolePolicy => write_policy(&mut text, requirements, IamRole::Task),
+            PlanPart::ExecutionRolePolicy => {
+                write_policy(&mut text, requirements, IamRole::Execution);
+            }
         }
     }
     text
 }
 
-fn heading(text: &mut String, heading: &str) {
+fn write_heading(text: &mut String, heading: &str) {
     let space = if text.is_empty() { "" } else { "\n" };
     let _ = writeln!(text, "{space}{}\n", wrap(heading, 0));
 }
 
-/// In one line each where all fit into the terminal, else in two.
-fn contacts(text: &mut String, plan: &Plan) {
-    heading(
+/// Writes each target on one line if all lines fit the terminal, else on two.
+fn write_contacts(text: &mut String, plan: &Plan) {
+    let Plan {
+        region, platform, ..
+    } = plan;
+    write_heading(
         text,
-        &format!(
-            "Contacts (region {}, platform {}):",
-            plan.region, plan.platform
-        ),
+        &format!("Contacts (region {region}, platform {platform}):"),
     );
     let lines = plan.to_string();
     if lines.lines().all(|line| line.chars().count() <= WIDTH) {
         text.push_str(&lines);
     } else {
-        let first = plan
-            .targets
-            .iter()
-            .map(|target| target.dependency.name().len())
-            .max()
-            .unwrap_or_default();
-        for target in &plan.targets {
-            let place = format!("{}:{}", target.host, target.port);
-            let phases: Vec<_> = target.phases.iter().map(|phase| phase.name()).collect();
-            // A name that would not fit beside its dependency has a line of its own.
-            let fits = first + 2 + place.chars().count() <= WIDTH;
-            let space = if fits {
-                format!("{:1$}", "", first - target.dependency.name().len())
-            } else {
-                "\n".into()
-            };
-            let _ = writeln!(text, "{}{space}  {place}", target.dependency);
-            let _ = writeln!(text, "{:first$}    {}", "", phases.join(" "));
-        }
+        write_targets_on_two_lines(text, plan);
     }
     for unchecked in &plan.unchecked {
         let line = format!(
@@ -74,175 +59,189 @@ fn contacts(text: &mut String, plan: &Plan) {
     }
 }
 
-fn endpoints(text: &mut String, needs: &Requirements) {
-    heading(
+fn write_targets_on_two_lines(text: &mut String, plan: &Plan) {
+    let dependency_width = plan
+        .targets
+        .iter()
+        .map(|target| target.dependency.name().len())
+        .max()
+        // Without targets there is no line to align.
+        .unwrap_or_default();
+    for target in &plan.targets {
+        let host = target.to_string();
+        let phases: Vec<_> = target.phases.iter().map(|phase| phase.name()).collect();
+        // A name that does not fit beside its dependency gets its own line.
+        let fits = dependency_width + 2 + host.chars().count() <= WIDTH;
+        let space = if fits {
+            " ".repeat(dependency_width - target.dependency.name().len())
+        } else {
+            "\n".into()
+        };
+        let _ = writeln!(text, "{}{space}  {host}", target.dependency);
+        let _ = writeln!(text, "{:dependency_width$}    {}", "", phases.join(" "));
+    }
+}
+
+fn write_endpoints(text: &mut String, requirements: &Requirements) {
+    write_heading(
         text,
-        "VPC endpoints that a subnet without a way to the internet needs:",
+        "VPC endpoints for a subnet without a route to the internet:",
     );
-    let width = needs
+    let width = requirements
         .endpoints
         .iter()
         .map(|endpoint| endpoint.service.len())
         .max()
+        // Without endpoints there is no line to align.
         .unwrap_or_default();
-    for endpoint in &needs.endpoints {
-        let (kind, how) = match endpoint.kind {
-            Kind::Interface => ("interface", "private DNS on"),
-            Kind::Gateway => ("gateway", "in the route tables"),
+    for endpoint in &requirements.endpoints {
+        let (endpoint_type, setting) = match endpoint.endpoint_type {
+            EndpointType::Interface => ("interface", "private DNS enabled"),
+            EndpointType::Gateway => ("gateway", "in the route tables"),
         };
-        let _ = writeln!(text, "{kind:<10} {:<width$}  {how}", endpoint.service);
+        let service = &endpoint.service;
+        let _ = writeln!(text, "{endpoint_type:<10} {service:<width$}  {setting}");
     }
-    if needs.endpoints.is_empty() {
+    if requirements.endpoints.is_empty() {
         text.push_str("none\n");
     }
-    if needs.beyond.is_empty() {
+    if requirements.outside_vpc.is_empty() {
         return;
     }
-    let public = needs.beyond.iter().any(|one| !one.is_private());
-    let what = if public {
-        "They need a way to the internet"
+    let only_private = requirements
+        .outside_vpc
+        .iter()
+        .all(OutsideVpc::is_private_address);
+    let route = if only_private {
+        "They need a route in your own network"
     } else {
-        "They need a route of your own"
+        "They need a route to the internet"
     };
-    heading(
+    write_heading(
         text,
-        &format!("No VPC endpoint leads to these hosts. {what}:"),
+        &format!("No VPC endpoint serves these hosts. {route}:"),
     );
-    for (why, hosts) in needs.beyond_by_reason() {
-        for one in hosts {
-            let _ = writeln!(text, "{}:{}", one.host, one.port);
+    for (reason, hosts) in requirements.outside_vpc_by_reason() {
+        for host in hosts {
+            let _ = writeln!(text, "{}:{}", host.host, host.port);
         }
-        let _ = writeln!(text, "{}", wrap(&format!("because {why}"), 4));
+        let _ = writeln!(text, "{}", wrap(&format!("because {reason}"), 4));
     }
 }
 
-fn security_groups(text: &mut String, needs: &Requirements) {
-    heading(text, "Security groups let through at least:");
-    let mut of_group = None;
-    for rule in &needs.security_groups {
-        let title = (rule.group, rule.flow);
-        if of_group != Some(title) {
-            let _ = writeln!(text, "{} of the {}", flow(rule.flow), rule.group.name());
-            of_group = Some(title);
-        }
-        let GroupRule {
+fn write_security_groups(text: &mut String, requirements: &Requirements) {
+    write_heading(text, "Security groups must allow at least:");
+    let mut last_title = None;
+    for rule in &requirements.security_group_rules {
+        let SecurityGroupRule {
+            tier,
+            direction,
             protocol,
             port,
             peer,
             used_for,
-            ..
         } = rule;
-        let _ = writeln!(
-            text,
-            "  {protocol} {port:<5} {} {peer}",
-            direction(rule.flow)
-        );
-        if rule.group == SecurityGroup::Tasks {
-            let _ = writeln!(
-                text,
-                "{}",
-                wrap(&format!("for {}", used_for.join(", ")), 14)
-            );
+        let title = (tier, direction);
+        if last_title != Some(title) {
+            let _ = writeln!(text, "{}, {}", tier.name(), direction.name());
+            last_title = Some(title);
+        }
+        let preposition = preposition(*direction);
+        let _ = writeln!(text, "  {protocol} {port:<5} {preposition} {peer}");
+        if *tier == NetworkTier::Tasks {
+            let hosts = format!("for {}", used_for.join(", "));
+            let _ = writeln!(text, "{}", wrap(&hosts, 14));
         }
     }
-    if needs.security_groups.is_empty() {
+    if requirements.security_group_rules.is_empty() {
         text.push_str("nothing\n");
     }
 }
 
-fn network_acls(text: &mut String, needs: &Requirements) {
-    heading(
+fn write_network_acls(text: &mut String, requirements: &Requirements) {
+    write_heading(
         text,
-        "Network ACLs, unless they let everything pass as the default one does:",
+        "Network ACLs must allow at least (the default network ACL allows all traffic):",
     );
-    let mut of_subnets = None;
-    for rule in &needs.network_acls {
-        if of_subnets != Some(rule.subnets) {
-            let _ = writeln!(text, "subnets of the {}", rule.subnets.name());
-            of_subnets = Some(rule.subnets);
-        }
-        let AclRule {
+    let mut last_tier = None;
+    for rule in &requirements.network_acl_rules {
+        let NetworkAclRule {
+            tier,
+            direction,
             protocol,
             from_port,
             to_port,
             peer,
-            ..
+            is_response,
         } = rule;
+        if last_tier != Some(tier) {
+            let _ = writeln!(text, "subnets of the {}", tier.name());
+            last_tier = Some(tier);
+        }
         let ports = if from_port == to_port {
             from_port.to_string()
         } else {
             format!("{from_port}-{to_port}")
         };
-        let why = if rule.answers { "answers" } else { "requests" };
-        let (flow, way) = (flow(rule.flow), direction(rule.flow));
+        let traffic = if *is_response {
+            "responses"
+        } else {
+            "requests"
+        };
+        let (name, preposition) = (direction.name(), preposition(*direction));
         let _ = writeln!(
             text,
-            "  {flow:<8}  {protocol} {ports:<10}  {why:<8}  {way} {peer}"
+            "  {name:<8}  {protocol} {ports:<10}  {traffic:<9}  {preposition} {peer}"
         );
     }
-    if needs.network_acls.is_empty() {
+    if requirements.network_acl_rules.is_empty() {
         text.push_str("nothing\n");
     }
 }
 
-const fn flow(flow: Flow) -> &'static str {
-    match flow {
-        Flow::Inbound => "inbound",
-        Flow::Outbound => "outbound",
+const fn preposition(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Inbound => "from",
+        Direction::Outbound => "to",
     }
 }
 
-const fn direction(flow: Flow) -> &'static str {
-    match flow {
-        Flow::Inbound => "from",
-        Flow::Outbound => "to",
+fn write_notes(text: &mut String, requirements: &Requirements) {
+    write_heading(text, "Notes:");
+    for note in &requirements.notes {
+        let _ = writeln!(text, "- {}", wrap(note, 2).trim_start());
     }
 }
 
-fn list(text: &mut String, title: &str, lines: &[String]) {
-    heading(text, &format!("{title}:"));
-    for line in lines {
-        let _ = writeln!(text, "- {}", wrap(line, 2).trim_start());
-    }
-}
-
-/// What is needed under conditions first, so that the whole policy comes last and can be cut off
-/// below its heading.
-fn policy(text: &mut String, needs: &Requirements, role: IamRole) {
-    let (whose, policy, what) = match role {
-        IamRole::Execution => ("execution role", &needs.execution_role_policy, "at least"),
+/// Writes the optional statements first, so that the policy is last and can be copied from below
+/// its heading to the end.
+fn write_policy(text: &mut String, requirements: &Requirements, role: IamRole) {
+    let (name, scope) = match role {
+        IamRole::Execution => ("task execution role", "at least"),
         IamRole::Task => (
             "task role",
-            &needs.task_role_policy,
-            "at least, besides what the containers do themselves",
+            "at least, besides the permissions of the application",
         ),
     };
-    for extra in needs
-        .extra_statements
-        .iter()
-        .filter(|extra| extra.role == role)
-    {
-        heading(
-            text,
-            &format!("The {whose} needs this statement too, if {}:", extra.when),
-        );
-        json(text, &extra.statement);
+    for optional in requirements.policies.optional_of(role) {
+        let heading = format!("The {name} also needs this statement if {}:", optional.when);
+        write_heading(text, &heading);
+        write_json(text, &optional.statement);
     }
+    let policy = requirements.policies.of_role(role);
     if policy.is_empty() {
-        heading(
+        write_heading(
             text,
-            &format!("The {whose} needs nothing for the task to start."),
+            &format!("The {name} needs no permissions to start the task."),
         );
     } else {
-        heading(text, &format!("The {whose} needs {what}:"));
-        json(text, policy);
+        write_heading(text, &format!("The {name} needs {scope}:"));
+        write_json(text, policy);
     }
 }
 
-fn json(text: &mut String, value: &impl Serialize) {
-    let _ = writeln!(
-        text,
-        "{}",
-        serde_json::to_string_pretty(value).unwrap_or_default()
-    );
+fn write_json(text: &mut String, value: &impl Serialize) {
+    // Policies have only string keys, so they can always be written as JSON.
+    let json = serde_json::to_string_pretty(value).unwrap_or_default();
+    let _ = writeln!(text, "{json}");
 }

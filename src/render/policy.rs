@@ -1,14 +1,14 @@
-//! Policies as values of infrastructure files.
+//! IAM policies as values of Terraform and CloudFormation files.
 
 use super::tree::Tree;
 use crate::plan::requirements::{Policy, Statement};
 
-/// A policy document.
+/// Returns a policy document.
 pub fn document(policy: &Policy) -> Tree {
     of_statements(policy.statement.iter())
 }
 
-/// A policy document of these statements.
+/// Returns a policy document with these statements.
 pub fn of_statements<'a>(statements: impl Iterator<Item = &'a Statement>) -> Tree {
     Tree::map([
         ("Version", Policy::VERSION.into()),

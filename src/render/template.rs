@@ -1,43 +1,64 @@
 //! AWS CloudFormation templates, as YAML.
 
+use thiserror::Error;
+
 use super::tree::Tree;
 
-/// A template that is put together part by part.
+/// Why a template cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RenderError {
+    /// The template has no resources.
+    #[error(
+        "nothing needs to be created, and CloudFormation rejects a template without resources; use \
+         --format text"
+    )]
+    NoResources,
+    /// A value cannot be written as YAML; what the writer says.
+    #[error("cannot write YAML: {0}")]
+    Yaml(String),
+}
+
+/// A CloudFormation template under construction.
 #[derive(Debug, Clone, Default)]
 pub struct Template {
-    /// Lines before it, each behind `#`.
+    /// Comment before the template.
     pub comment: String,
-    /// What the stack is for; at most 1,024 bytes.
+    /// Description of the stack, at most 1,024 bytes.
     pub description: String,
     /// Parameters by name.
     pub parameters: Vec<(String, Tree)>,
     /// Conditions by name.
     pub conditions: Vec<(String, Tree)>,
-    /// Resources by logical id.
+    /// Resources by logical ID.
     pub resources: Vec<(String, Tree)>,
     /// Outputs by name.
     pub outputs: Vec<(String, Tree)>,
 }
 
 impl Template {
-    /// The template as YAML; sections that are empty are left out. Fails, with a sentence, if YAML
-    /// cannot say it.
-    pub fn to_yaml(&self) -> Result<String, String> {
+    /// Returns the template as YAML, without empty sections.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a value cannot be written as YAML.
+    pub fn to_yaml(&self) -> Result<String, RenderError> {
         let sections = [
             ("Parameters", &self.parameters),
             ("Conditions", &self.conditions),
             ("Resources", &self.resources),
             ("Outputs", &self.outputs),
         ];
-        let mut whole = vec![
+        let mut template = vec![
             ("AWSTemplateFormatVersion".to_owned(), "2010-09-09".into()),
             ("Description".to_owned(), self.description.as_str().into()),
         ];
         let sections = sections
             .into_iter()
             .filter(|(_, entries)| !entries.is_empty());
-        whole.extend(sections.map(|(name, entries)| (name.to_owned(), Tree::Map(entries.clone()))));
-        let yaml = serde_saphyr::to_string(&Tree::Map(whole)).map_err(|error| error.to_string())?;
+        template
+            .extend(sections.map(|(name, entries)| (name.to_owned(), Tree::Map(entries.clone()))));
+        let yaml = serde_saphyr::to_string(&Tree::Map(template))
+            .map_err(|error| RenderError::Yaml(error.to_string()))?;
         let comment: String = self
             .comment
             .lines()
@@ -46,10 +67,15 @@ impl Template {
         Ok(comment + &yaml)
     }
 
-    /// Adds a parameter of a type such as `AWS::EC2::VPC::Id`, once. `more` has its default or
-    /// pattern.
+    /// Whether the template has a parameter with this name.
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.parameters.iter().any(|(known, _)| known == name)
+    }
+
+    /// Adds a parameter of a type such as `AWS::EC2::VPC::Id`, unless it exists. `more` are further
+    /// attributes, such as `Default` and `AllowedPattern`.
     pub fn parameter(&mut self, name: &str, kind: &str, description: &str, more: &[(&str, &str)]) {
-        if self.parameters.iter().any(|(known, _)| known == name) {
+        if self.has_parameter(name) {
             return;
         }
         let mut entries: Vec<_> = [("Type", kind), ("Description", description)]
@@ -62,9 +88,9 @@ impl Template {
         self.parameters.push((name.to_owned(), Tree::Map(entries)));
     }
 
-    /// Adds a parameter that takes one of `values`, once.
+    /// Adds a parameter with these allowed values, unless it exists.
     pub fn choice(&mut self, name: &str, description: &str, values: [&str; 2], default: &str) {
-        if self.parameters.iter().any(|(known, _)| known == name) {
+        if self.has_parameter(name) {
             return;
         }
         let entries = Tree::map([
@@ -76,7 +102,7 @@ impl Template {
         self.parameters.push((name.to_owned(), entries));
     }
 
-    /// Adds a resource, that exists only if `condition` holds.
+    /// Adds a resource, which is created only if `condition` holds.
     pub fn resource(
         &mut self,
         id: &str,
@@ -95,22 +121,22 @@ impl Template {
     }
 }
 
-/// The value of a parameter, or the id of a resource.
+/// Returns `Ref`: the value of a parameter, or the ID of a resource.
 pub fn reference(name: &str) -> Tree {
     Tree::map([("Ref", name.into())])
 }
 
-/// Text with `${Name}` in it.
+/// Returns `Fn::Sub`: text with `${Name}` in it.
 pub fn substitute(text: impl Into<String>) -> Tree {
     Tree::map([("Fn::Sub", Tree::Text(text.into()))])
 }
 
-/// An attribute of a resource.
+/// Returns `Fn::GetAtt`: an attribute of a resource.
 pub fn attribute(id: &str, name: &str) -> Tree {
     Tree::map([("Fn::GetAtt", Tree::list([id, name]))])
 }
 
-/// Holds where a parameter was given a value.
+/// Returns a condition that holds if the parameter has a value.
 pub fn is_given(parameter: &str) -> Tree {
     Tree::map([(
         "Fn::Not",
@@ -121,7 +147,7 @@ pub fn is_given(parameter: &str) -> Tree {
     )])
 }
 
-/// `value` where `condition` holds, else nothing.
+/// Returns `value` if `condition` holds, else `AWS::NoValue`.
 pub fn only_if(condition: &str, value: Tree) -> Tree {
     Tree::map([(
         "Fn::If",

@@ -1,76 +1,76 @@
-//! What a plan needs, as a Terraform module of one file.
+//! Requirements of a plan, as a Terraform module of one file.
 
 use super::hcl::{Expression, Item, attribute, block, file, json, quote, raw};
 use super::infrastructure::{
-    FIRST_RULE, describe, name_of, name_of_acl_rule, name_of_group_rule, preamble,
+    FIRST_RULE_NUMBER, header_comment, network_acl_rule_name, rule_description,
+    security_group_rule_name, tier_name,
 };
 use super::policy::{document, of_statements};
 use super::tree::Tree;
 use crate::plan::requirements::{
-    AclRule, CUSTOMER_MANAGED_KEY, Flow, GroupRule, IamRole, Kind, OptionalRequirement, Part, Peer,
-    Requirements, SecurityGroup, VpcEndpoint, around_account,
+    CUSTOMER_MANAGED_KEY, Direction, EndpointType, IamRole, NetworkAclRule, NetworkTier,
+    OptionalRequirement, PlanPart, Requirements, RulePeer, SecurityGroupRule, VpcEndpoint,
+    parse_any_account_arn,
 };
 
-/// The module with these parts of what is needed.
-pub fn render(needs: &Requirements, parts: &[Part]) -> String {
+/// Returns the module for these parts of the requirements.
+pub fn render(requirements: &Requirements, parts: &[PlanPart]) -> String {
     let mut module = Module {
-        needs,
+        requirements,
         variables: Vec::new(),
         data: Vec::new(),
         resources: Vec::new(),
     };
     let has = |part| parts.contains(&part);
-    let groups = has(Part::SecurityGroups);
-    if needs.has_interface_endpoint() && (groups || has(Part::Endpoints)) {
-        module.endpoint_group();
+    let has_security_groups = has(PlanPart::SecurityGroups);
+    if requirements.has_interface_endpoint() && (has_security_groups || has(PlanPart::Endpoints)) {
+        module.add_endpoint_security_group();
     }
-    if has(Part::Endpoints) {
-        needs
-            .endpoints
-            .iter()
-            .for_each(|endpoint| module.endpoint(endpoint));
-    }
-    for rule in &needs.security_groups {
-        if groups || (has(Part::Endpoints) && rule.group == SecurityGroup::Endpoints) {
-            module.group_rule(rule);
+    if has(PlanPart::Endpoints) {
+        for endpoint in &requirements.endpoints {
+            module.add_endpoint(endpoint);
         }
     }
-    if has(Part::NetworkAcls) {
-        needs
-            .network_acls
-            .iter()
-            .enumerate()
-            .for_each(|(n, rule)| module.acl_rule(n, rule));
+    for rule in &requirements.security_group_rules {
+        let is_for_endpoints = rule.tier == NetworkTier::Endpoints;
+        if has_security_groups || (has(PlanPart::Endpoints) && is_for_endpoints) {
+            module.add_security_group_rule(rule);
+        }
+    }
+    if has(PlanPart::NetworkAcls) {
+        for (n, rule) in requirements.network_acl_rules.iter().enumerate() {
+            module.add_network_acl_rule(n, rule);
+        }
     }
     for (part, role) in [
-        (Part::TaskRolePolicy, IamRole::Task),
-        (Part::Policy, IamRole::Execution),
+        (PlanPart::TaskRolePolicy, IamRole::Task),
+        (PlanPart::ExecutionRolePolicy, IamRole::Execution),
     ] {
         if has(part) {
-            module.role_policies(role);
+            module.add_role_policies(role);
         }
     }
-    let mut items = vec![Item::Comment(preamble(needs, HOW))];
+    let mut items = vec![Item::Comment(header_comment(requirements, USAGE))];
     for list in [module.variables, module.data, module.resources] {
         items.extend(list.into_iter().flat_map(|item| [Item::Space, item]));
     }
     file(&items)
 }
 
-const HOW: &str =
-    "A module of one file: put it into a directory of its own and call it with its variables.
-It takes the provider hashicorp/aws, version 5 or newer, for that region. A rule that
-is there already is refused as a duplicate: take it out of this file.";
+const USAGE: &str =
+    "This is a module: put the file into its own directory and set its variables in the call.
+It needs the provider hashicorp/aws, version 5 or later, in that region. EC2 rejects a
+rule that already exists; remove it from this file.";
 
 struct Module<'a> {
-    needs: &'a Requirements,
+    requirements: &'a Requirements,
     variables: Vec<Item>,
     data: Vec<Item>,
     resources: Vec<Item>,
 }
 
 impl Module<'_> {
-    /// Declares the variable, once, and returns the reference to it.
+    /// Declares the variable, unless it is declared, and returns a reference to it.
     fn variable(
         &mut self,
         name: &str,
@@ -92,7 +92,7 @@ impl Module<'_> {
     }
 
     fn vpc(&mut self) -> Expression {
-        self.variable("vpc_id", "string", "The VPC in which the tasks run", None)
+        self.variable("vpc_id", "string", "VPC of the tasks", None)
     }
 
     fn resource(&mut self, kind: &str, name: &str, items: Vec<Item>) {
@@ -102,24 +102,24 @@ impl Module<'_> {
         ));
     }
 
-    fn endpoint_group(&mut self) {
+    fn add_endpoint_security_group(&mut self) {
         let vpc = self.vpc();
         let items = vec![
             attribute("name_prefix", "task-endpoints-"),
-            attribute("description", "VPC endpoints that tasks start through"),
+            attribute("description", "VPC endpoints for starting tasks"),
             attribute("vpc_id", vpc),
         ];
         self.resource("aws_security_group", "endpoints", items);
     }
 
-    fn endpoint(&mut self, endpoint: &VpcEndpoint) {
+    fn add_endpoint(&mut self, endpoint: &VpcEndpoint) {
         let mut items = vec![
             attribute("vpc_id", self.vpc()),
             attribute("service_name", endpoint.service.as_str()),
         ];
-        match endpoint.kind {
-            Kind::Interface => {
-                let subnets = "Subnets for the endpoints' network interfaces: one in each Availability Zone with tasks";
+        match endpoint.endpoint_type {
+            EndpointType::Interface => {
+                let subnets = "Subnets for the network interfaces of the endpoints: one in each Availability Zone with tasks";
                 items.extend([
                     attribute("vpc_endpoint_type", "Interface"),
                     attribute(
@@ -133,8 +133,8 @@ impl Module<'_> {
                     attribute("private_dns_enabled", raw("true")),
                 ]);
             }
-            Kind::Gateway => {
-                let tables = "The route table of every subnet with tasks";
+            EndpointType::Gateway => {
+                let tables = "Route tables of all subnets with tasks";
                 items.extend([
                     attribute("vpc_endpoint_type", "Gateway"),
                     attribute(
@@ -145,9 +145,9 @@ impl Module<'_> {
             }
         }
         if let Some(policy) = &endpoint.policy {
-            let narrow = "Whether the endpoints allow only what this task needs. Everything else that goes through them is then refused";
-            self.variable("restrict_endpoints", "bool", narrow, Some(raw("false")));
-            let policy = self.policy(document(policy));
+            let restrict = "Whether the endpoint policies allow only what this task needs, and so deny all other requests through the endpoints";
+            self.variable("restrict_endpoints", "bool", restrict, Some(raw("false")));
+            let policy = self.policy_document(document(policy));
             let before = "var.restrict_endpoints ? jsonencode(".to_owned();
             items.push(attribute(
                 "policy",
@@ -156,19 +156,19 @@ impl Module<'_> {
         }
         self.resource(
             "aws_vpc_endpoint",
-            &identifier(endpoint.short_name(&self.needs.region)),
+            &identifier(endpoint.short_name(&self.requirements.region)),
             items,
         );
     }
 
-    fn group(&mut self, group: SecurityGroup) -> Expression {
-        match group {
-            SecurityGroup::Endpoints => raw("aws_security_group.endpoints.id"),
-            SecurityGroup::FileSystems => {
-                let whose = "Security group of the file systems' mount targets";
-                self.variable("file_system_security_group_id", "string", whose, None)
+    fn security_group(&mut self, tier: NetworkTier) -> Expression {
+        match tier {
+            NetworkTier::Endpoints => raw("aws_security_group.endpoints.id"),
+            NetworkTier::FileSystems => {
+                let description = "Security group of the EFS mount targets";
+                self.variable("file_system_security_group_id", "string", description, None)
             }
-            SecurityGroup::Tasks | SecurityGroup::Nat => self.variable(
+            NetworkTier::Tasks | NetworkTier::Nat => self.variable(
                 "task_security_group_id",
                 "string",
                 "Security group of the tasks",
@@ -177,22 +177,24 @@ impl Module<'_> {
         }
     }
 
-    fn group_rule(&mut self, rule: &GroupRule) {
-        let GroupRule {
-            group,
-            flow,
+    fn add_security_group_rule(&mut self, rule: &SecurityGroupRule) {
+        let SecurityGroupRule {
+            tier,
+            direction,
             protocol,
             port,
             peer,
             ..
         } = rule;
-        let kind = match flow {
-            Flow::Inbound => "aws_vpc_security_group_ingress_rule",
-            Flow::Outbound => "aws_vpc_security_group_egress_rule",
+        let resource_type = match direction {
+            Direction::Inbound => "aws_vpc_security_group_ingress_rule",
+            Direction::Outbound => "aws_vpc_security_group_egress_rule",
         };
         let (attribute_name, value) = match peer {
-            Peer::SecurityGroup(other) => ("referenced_security_group_id", self.group(*other)),
-            Peer::PrefixList(name) => {
+            RulePeer::SecurityGroup(tier) => {
+                ("referenced_security_group_id", self.security_group(*tier))
+            }
+            RulePeer::PrefixList(name) => {
                 let items = vec![attribute("name", name.as_str())];
                 declare(
                     &mut self.data,
@@ -204,24 +206,26 @@ impl Module<'_> {
                     raw("data.aws_ec2_managed_prefix_list.s3.id"),
                 )
             }
-            Peer::Cidr(cidr) if cidr.addr().is_ipv6() => ("cidr_ipv6", cidr.to_string().into()),
-            Peer::Cidr(cidr) => ("cidr_ipv4", cidr.to_string().into()),
-            Peer::Vpc => ("cidr_ipv4", self.vpc_cidr()),
+            RulePeer::Cidr(cidr) if cidr.addr().is_ipv6() => ("cidr_ipv6", cidr.to_string().into()),
+            RulePeer::Cidr(cidr) => ("cidr_ipv4", cidr.to_string().into()),
+            RulePeer::Vpc => ("cidr_ipv4", self.vpc_cidr()),
         };
         let items = vec![
-            attribute("security_group_id", self.group(*group)),
-            attribute("description", describe(rule)),
+            attribute("security_group_id", self.security_group(*tier)),
+            attribute("description", rule_description(rule)),
             attribute("ip_protocol", *protocol),
             attribute("from_port", raw(port.to_string())),
             attribute("to_port", raw(port.to_string())),
             attribute(attribute_name, value),
         ];
-        self.resource(kind, &identifier(&name_of_group_rule(rule)), items);
+        let name = identifier(&security_group_rule_name(rule));
+        self.resource(resource_type, &name, items);
     }
 
     fn vpc_cidr(&mut self) -> Expression {
-        let whose = "IPv4 range of the VPC, if not its first: tasks and endpoints are in it";
-        let cidr = self.variable("vpc_cidr", "string", whose, Some(raw("null")));
+        let description =
+            "IPv4 CIDR block of the VPC with the tasks and endpoints, if not the primary one";
+        let cidr = self.variable("vpc_cidr", "string", description, Some(raw("null")));
         let vpc = self.vpc();
         declare(
             &mut self.data,
@@ -234,41 +238,44 @@ impl Module<'_> {
         raw(format!("coalesce({cidr}, data.aws_vpc.tasks.cidr_block)"))
     }
 
-    fn acl_rule(&mut self, n: usize, rule: &AclRule) {
-        let AclRule {
-            subnets,
-            flow,
+    fn add_network_acl_rule(&mut self, n: usize, rule: &NetworkAclRule) {
+        let NetworkAclRule {
+            tier,
+            direction,
             protocol,
             from_port,
             to_port,
             peer,
             ..
         } = rule;
-        let whose = format!(
-            "Network ACL of the subnets of the {}; none: no rules for it",
-            subnets.name()
+        let description = format!(
+            "Network ACL of the subnets of the {}; null for no rules",
+            tier.name()
         );
-        let variable = format!("{}_network_acl_id", identifier(name_of(*subnets)));
-        self.variable(&variable, "string", &whose, Some(raw("null")));
-        let first = "Number of the first rule in a network ACL: free, as are those after it, and lower than any deny";
+        let variable = format!("{}_network_acl_id", identifier(tier_name(*tier)));
+        self.variable(&variable, "string", &description, Some(raw("null")));
+        let description = "Number of the first network ACL rule. This and the following numbers must be unused, and lower than those of deny rules";
         self.variable(
             "first_rule_number",
             "number",
-            first,
-            Some(raw(FIRST_RULE.to_string())),
+            description,
+            Some(raw(FIRST_RULE_NUMBER.to_string())),
         );
         let (range, value) = match peer {
-            Peer::Cidr(cidr) if cidr.addr().is_ipv6() => {
+            RulePeer::Cidr(cidr) if cidr.addr().is_ipv6() => {
                 ("ipv6_cidr_block", cidr.to_string().into())
             }
-            Peer::Cidr(cidr) => ("cidr_block", cidr.to_string().into()),
+            RulePeer::Cidr(cidr) => ("cidr_block", cidr.to_string().into()),
             _ => ("cidr_block", self.vpc_cidr()),
         };
         let items = vec![
             attribute("count", raw(format!("var.{variable} == null ? 0 : 1"))),
             attribute("network_acl_id", raw(format!("var.{variable}"))),
             attribute("rule_number", raw(format!("var.first_rule_number + {n}"))),
-            attribute("egress", raw((*flow == Flow::Outbound).to_string())),
+            attribute(
+                "egress",
+                raw((*direction == Direction::Outbound).to_string()),
+            ),
             attribute("protocol", *protocol),
             attribute("rule_action", "allow"),
             attribute(range, value),
@@ -277,40 +284,41 @@ impl Module<'_> {
         ];
         self.resource(
             "aws_network_acl_rule",
-            &identifier(&name_of_acl_rule(rule)),
+            &identifier(&network_acl_rule_name(rule)),
             items,
         );
     }
 
-    fn role_policies(&mut self, role: IamRole) {
-        let (name, policy) = match role {
-            IamRole::Execution => ("execution_role", &self.needs.execution_role_policy),
-            IamRole::Task => ("task_role", &self.needs.task_role_policy),
+    fn add_role_policies(&mut self, role: IamRole) {
+        let name = match role {
+            IamRole::Execution => "execution_role",
+            IamRole::Task => "task_role",
         };
+        let policies = &self.requirements.policies;
+        let policy = policies.of_role(role);
         if !policy.is_empty() {
-            let document = self.policy(document(policy));
-            self.role_policy(name, role, None, document);
+            let document = self.policy_document(document(policy));
+            self.add_role_policy(name, role, None, document);
         }
-        for extra in self
-            .needs
-            .extra_statements
-            .iter()
-            .filter(|extra| extra.role == role)
-        {
-            let name = identifier(extra.name);
-            let (count, document) = self.extra(&name, extra);
-            self.role_policy(&name, role, Some(count), document);
+        for optional in policies.optional_of(role) {
+            let name = identifier(optional.name);
+            let (count, document) = self.optional_policy(&name, optional);
+            self.add_role_policy(&name, role, Some(count), document);
         }
     }
 
-    /// When it is there, and its document.
-    fn extra(&mut self, name: &str, extra: &OptionalRequirement) -> (String, Expression) {
-        let document = self.policy(of_statements([&extra.statement].into_iter()));
-        if extra.name != CUSTOMER_MANAGED_KEY {
+    /// Returns the `count` of an optional policy, and its document.
+    fn optional_policy(
+        &mut self,
+        name: &str,
+        optional: &OptionalRequirement,
+    ) -> (String, Expression) {
+        let document = self.policy_document(of_statements([&optional.statement].into_iter()));
+        if optional.name != CUSTOMER_MANAGED_KEY {
             self.variable(
                 name,
                 "bool",
-                &format!("Whether {}", extra.when),
+                &format!("Whether {}", optional.when),
                 Some(raw("false")),
             );
             return (format!("var.{name} ? 1 : 0"), document);
@@ -318,7 +326,7 @@ impl Module<'_> {
         self.variable(
             "kms_key_arns",
             "list(string)",
-            &format!("The keys, if {}", extra.when),
+            &format!("ARNs of the keys, if {}", optional.when),
             Some(raw("[]")),
         );
         (
@@ -327,42 +335,42 @@ impl Module<'_> {
         )
     }
 
-    fn role_policy(
+    fn add_role_policy(
         &mut self,
         name: &str,
         role: IamRole,
         count: Option<String>,
         document: Expression,
     ) {
-        let [of_execution, of_task] = self.needs.role_names.clone();
-        let (variable, whose, known) = match role {
+        let (variable, description, role_name) = match role {
             IamRole::Execution => (
                 "execution_role_name",
-                "Name of the task definition's execution role",
-                of_execution,
+                "Name of the task execution role",
+                &self.requirements.execution_role_name,
             ),
             IamRole::Task => (
                 "task_role_name",
-                "Name of the task definition's task role",
-                of_task,
+                "Name of the task role",
+                &self.requirements.task_role_name,
             ),
         };
-        let role = self.variable(variable, "string", whose, known.map(Into::into));
+        let default = role_name.clone().map(Into::into);
+        let role = self.variable(variable, "string", description, default);
         let mut items: Vec<_> = count
             .map(|count| attribute("count", raw(count)))
             .into_iter()
             .collect();
-        let own_name = format!("task-start-{}", name.replace('_', "-"));
+        let policy_name = format!("task-start-{}", name.replace('_', "-"));
         items.extend([
-            attribute("name", own_name),
+            attribute("name", policy_name),
             attribute("role", role),
             attribute("policy", json(document)),
         ]);
         self.resource("aws_iam_role_policy", name, items);
     }
 
-    /// The document, with the account's number where an ARN leaves it open.
-    fn policy(&mut self, document: Tree) -> Expression {
+    /// Returns the document, with the account filled in where an ARN matches every account.
+    fn policy_document(&mut self, document: Tree) -> Expression {
         let expression = with_account(document);
         if format!("{expression:?}").contains(ACCOUNT) {
             declare(
@@ -375,21 +383,23 @@ impl Module<'_> {
     }
 }
 
-/// The account of whoever applies the module.
+/// The account to which the module is applied.
 pub(crate) const ACCOUNT: &str = "data.aws_caller_identity.current.account_id";
 
-/// The account's number where an ARN leaves it open.
+/// Fills in the account of ARNs that match every account.
 pub(crate) fn with_account(tree: Tree) -> Expression {
     match tree {
-        Tree::Text(text) => match around_account(&text) {
+        Tree::Text(text) => match parse_any_account_arn(&text) {
             None => text.into(),
-            Some((before, after)) => {
-                let (before, after) = (quote(before), quote(after));
-                raw(format!(
-                    "{}${{{ACCOUNT}}}{}",
-                    &before[..before.len() - 1],
-                    &after[1..]
-                ))
+            Some(arn) => {
+                let before = quote(&format!(
+                    "arn:{}:{}:{}:",
+                    arn.partition, arn.service, arn.region
+                ));
+                let after = quote(&format!(":{}", arn.resource));
+                // One quoted text with the reference in its middle.
+                let (before, after) = (&before[..before.len() - 1], &after[1..]);
+                raw(format!("{before}${{{ACCOUNT}}}{after}"))
             }
         },
         Tree::List(items) => Expression::List(items.into_iter().map(with_account).collect()),
@@ -403,7 +413,7 @@ pub(crate) fn with_account(tree: Tree) -> Expression {
     }
 }
 
-/// The document with another value for each `Resource`.
+/// Replaces the value of every `Resource`.
 fn with_resource(document: Expression, value: &Expression) -> Expression {
     match document {
         Expression::Object(entries) => {
@@ -427,7 +437,7 @@ fn with_resource(document: Expression, value: &Expression) -> Expression {
     }
 }
 
-/// Adds a block, unless one with this head is there.
+/// Adds a block, unless there is one with this header.
 fn declare(blocks: &mut Vec<Item>, head: String, items: Vec<Item>) {
     if !blocks
         .iter()
@@ -437,7 +447,7 @@ fn declare(blocks: &mut Vec<Item>, head: String, items: Vec<Item>) {
     }
 }
 
-/// Letters, digits and underscores.
+/// Returns an identifier: letters, digits and underscores.
 pub(crate) fn identifier(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })

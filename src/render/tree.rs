@@ -1,16 +1,16 @@
-//! A value of an infrastructure file: like JSON, but in the order in which it was put together.
+//! A value of a Terraform or CloudFormation file: like JSON, but its members keep their order.
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Value;
 
-/// A value that is written as YAML (see [`super::template`]) or as HCL (see [`super::hcl`]).
+/// A value that [`super::template`] writes as YAML and [`super::hcl`] as HCL.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Tree {
-    /// Text, taken literally.
+    /// Literal text.
     Text(String),
     /// A number.
     Number(u32),
-    /// True or false.
+    /// `true` or `false`.
     Flag(bool),
     /// Values in order.
     List(Vec<Tree>),
@@ -19,7 +19,7 @@ pub enum Tree {
 }
 
 impl Tree {
-    /// Named values, in this order.
+    /// Returns a map with its entries in this order.
     pub fn map<const N: usize>(entries: [(&str, Tree); N]) -> Self {
         Self::Map(
             entries
@@ -29,12 +29,12 @@ impl Tree {
         )
     }
 
-    /// Values, in this order.
+    /// Returns a list.
     pub fn list<T: Into<Tree>>(items: impl IntoIterator<Item = T>) -> Self {
         Self::List(items.into_iter().map(Into::into).collect())
     }
 
-    /// The same with another value for every entry of this name.
+    /// Replaces the value of every entry with this name, at any depth.
     #[must_use]
     pub fn with_entries(self, name: &str, value: &Tree) -> Self {
         match self {
@@ -59,7 +59,7 @@ impl Tree {
         }
     }
 
-    /// The same with every text replaced by what `change` makes of it.
+    /// Replaces every text with what `change` returns for it.
     #[must_use]
     pub fn with_texts(self, change: &impl Fn(String) -> Tree) -> Self {
         match self {
@@ -100,7 +100,7 @@ impl From<u32> for Tree {
 }
 
 impl From<&Value> for Tree {
-    /// What JSON has and a tree has not, such as a fraction, becomes its text.
+    /// Converts JSON. A value that a tree does not have, such as a fraction, becomes text.
     fn from(value: &Value) -> Self {
         match value {
             Value::Null => Self::Text(String::new()),

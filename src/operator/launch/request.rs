@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::definition::CONTAINER;
 use super::launcher::{LAUNCHER_TAG, Launcher};
 use crate::operator::ecs::digest;
-use crate::plan::{Expect, MAX_OVERRIDES, Plan};
+use crate::plan::{Expect, MAX_OVERRIDE_CHARS, Plan};
 
 /// What `startedBy` of our tasks begins with.
 pub const STARTED_BY: &str = "pullprobe/";
@@ -121,7 +121,12 @@ impl Launch {
             ),
         ];
         match &self.document {
-            None => environment.push(("PULLPROBE_PLAN", self.plan.to_short_json()?)),
+            None => environment.push((
+                "PULLPROBE_PLAN",
+                self.plan
+                    .to_short_json()
+                    .map_err(|error| error.to_string())?,
+            )),
             Some(document) => {
                 environment.push(("PULLPROBE_TASK_DEFINITION", document.clone()));
                 environment.push(("PULLPROBE_REGION", self.plan.region.to_string()));
@@ -142,10 +147,10 @@ impl Launch {
         let overrides =
             json!({ "containerOverrides": [{ "name": CONTAINER, "environment": environment }] });
         let size = overrides.to_string().chars().count();
-        if size > MAX_OVERRIDES {
+        if size > MAX_OVERRIDE_CHARS {
             return Err(format!(
                 "this task needs so much that the plan has {size} characters in RunTask's overrides, where ECS takes \
-                 {MAX_OVERRIDES}: put the task definition where the probe can read it, and add --task-definition \
+                 {MAX_OVERRIDE_CHARS}: put the task definition where the probe can read it, and add --task-definition \
                  s3://BUCKET/KEY or --task-definition ssm:/NAME"
             ));
         }
@@ -245,7 +250,7 @@ mod tests {
     #[test]
     fn overrides_fit_what_ecs_takes_or_are_refused_with_a_way_out() {
         let forty = launch(40).body("subnet-a").unwrap();
-        assert!(forty["overrides"].to_string().len() <= MAX_OVERRIDES);
+        assert!(forty["overrides"].to_string().len() <= MAX_OVERRIDE_CHARS);
         let error = launch(400).body("subnet-a").unwrap_err();
         assert!(
             error.contains("8192") && error.contains("--task-definition"),

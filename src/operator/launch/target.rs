@@ -362,7 +362,7 @@ fn plan(
 ) -> Result<Plan, Error> {
     let wanted = task_definition::read(definition.to_string().as_bytes());
     let mut wanted = wanted
-        .map_err(|error| Error::Usage(format!("the task definition cannot be probed: {error}")))?;
+        .map_err(|error| Error::Usage(error.with_label("the task definition cannot be probed")))?;
     wanted.log_group = log_group.map(str::to_owned);
     wanted.log_stream_prefix = LOG_STREAM_PREFIX.into();
     wanted.expect = flags.expect;
@@ -374,9 +374,9 @@ fn plan(
     if found.connects {
         wanted
             .connections
-            .push(service_connect(&region).map_err(Error::Usage)?);
+            .push(service_connect(&region).map_err(|error| Error::Usage(error.to_string()))?);
     }
-    Plan::new(wanted, region).map_err(Error::Usage)
+    Plan::new(wanted, region).map_err(|error| Error::Usage(error.to_string()))
 }
 
 async fn probe_image(calls: &AwsCalls, flags: &Target, account: &str) -> Result<String, Error> {

@@ -1,126 +1,167 @@
-//! The VPC endpoints that lead to a plan's targets, and the targets to which none leads.
+//! The VPC endpoints for a plan's targets, and the targets without one.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use thiserror::Error;
 
-use super::policy::{self, OptionalRequirement, Policy};
+use super::policy::{Policy, RolePolicies};
 use crate::endpoints::{self, Region, Service, Variant};
 use crate::network_location::NetworkLocation;
 use crate::observation::{Dependency, Scope, TargetKey};
 use crate::plan::{Plan, Target};
 
-/// A VPC endpoint, for subnets without a way to the internet.
+/// A VPC endpoint, for subnets without a route to the internet.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VpcEndpoint {
-    /// The endpoint service's name, e.g. `com.amazonaws.eu-west-1.ecr.api`.
+    /// Name of the endpoint service, such as `com.amazonaws.eu-west-1.ecr.api`.
     pub service: String,
-    /// What it is made of.
-    pub kind: Kind,
-    /// Whether private DNS must be on: ECS asks for the service's public name.
+    /// Interface or gateway endpoint.
+    #[serde(rename = "kind")]
+    pub endpoint_type: EndpointType,
+    /// Whether private DNS must be enabled: ECS uses the service's public name.
     pub private_dns: bool,
-    /// Keys of the plan's targets that it leads to.
+    /// Keys of the plan's targets that the endpoint serves.
     pub targets: Vec<TargetKey>,
-    /// The least policy that the endpoint may have, where the plan knows all that goes through it.
-    /// Without one it allows everything.
+    /// The least-privilege endpoint policy, if the plan knows all requests through the endpoint.
+    /// Without a policy, the endpoint allows all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
 }
 
 impl VpcEndpoint {
-    /// The service's own part of its name: `ecr.api`.
+    /// Returns the end of the endpoint service's name, such as `ecr.api`.
     pub fn short_name(&self, region: &Region) -> &str {
-        let (_, name) = self
-            .service
+        self.service
             .split_once(&format!("{region}."))
-            .unwrap_or(("", &self.service));
-        name
+            .map_or(&self.service, |(_, name)| name)
     }
 }
 
-/// The two kinds of VPC endpoint that a task needs.
+/// Type of a VPC endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A network interface in each subnet that it is given, behind a security group.
+pub enum EndpointType {
+    /// A network interface with a security group in each of its subnets.
     Interface,
-    /// A route in each route table that it is given.
+    /// A route in each of its route tables.
     Gateway,
 }
 
-/// A target that no VPC endpoint of the region leads to.
+/// A target without a VPC endpoint in the task's region.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OutsideVpc {
     /// Key of the plan's target.
     pub target: TargetKey,
-    /// Its host name.
+    /// Host name or IP address.
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Where it may be: one address, or anywhere.
+    /// Address range for security group and network ACL rules: the host's own address, or
+    /// `0.0.0.0/0`.
     pub destination: IpNet,
-    /// Why no endpoint leads there.
-    pub why: String,
+    /// Why it has no VPC endpoint.
+    #[serde(rename = "why")]
+    pub reason: NoEndpointReason,
+}
+
+/// Why no VPC endpoint of the task's region serves a target.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoEndpointReason {
+    /// A VPC endpoint serves its own region only (AWS PrivateLink guide, "Considerations").
+    #[error("it is in {host_region}, and VPC endpoints of {task_region} serve only {task_region}")]
+    OtherRegion {
+        /// Region of the host.
+        host_region: Region,
+        /// Region of the task.
+        task_region: Region,
+    },
+    /// PrivateLink does not serve dual-stack names (Amazon ECR user guide, "Making requests").
+    #[error("private DNS of AWS's VPC endpoints does not cover FIPS and dual-stack names")]
+    FipsOrDualStack,
+    /// VPC endpoints do not serve Amazon ECR Public (Amazon ECR user guide, "VPC endpoints").
+    #[error("Amazon ECR Public has no VPC endpoint")]
+    EcrPublic,
+    /// The host is an IP address that is not public.
+    #[error("it is a private IP address")]
+    PrivateAddress,
+    /// AWS does not document the endpoint for the Service Connect proxy.
+    #[error(
+        "AWS does not document the VPC endpoint for the Service Connect proxy; \
+         com.amazonaws.{0}.ecs-agent is the likely one"
+    )]
+    ServiceConnect(Region),
+    /// A host of an AWS service whose endpoint is not in pullprobe's list.
+    #[error("its VPC endpoint, if AWS offers one, is unknown to pullprobe")]
+    UnknownAwsService,
+    /// A registry on the internet.
+    #[error("it is not an AWS service")]
+    PublicRegistry,
+    /// A host that may be on the internet or in a network that the VPC is connected to.
+    #[error("it is not an AWS service; if it is in your own network, a route to it is enough")]
+    NotAws,
+}
+
+impl Serialize for NoEndpointReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// `0.0.0.0/0`.
-pub const EVERYWHERE: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
+pub const ANY_ADDRESS: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
 
-/// The endpoints for `plan`, and what is beyond them. Each endpoint's policy is the part of the
-/// roles' that goes through it.
-pub fn of(
-    plan: &Plan,
-    policies: [&Policy; 2],
-    extras: &[OptionalRequirement],
-) -> (Vec<VpcEndpoint>, Vec<OutsideVpc>) {
-    let (mut endpoints, mut beyond) = (Vec::<VpcEndpoint>::new(), Vec::new());
-    // Amazon EFS is reached at a mount target, which is inside the VPC already.
-    for target in plan
+/// Derives the VPC endpoints of `plan`, and the targets without one. An endpoint's policy contains
+/// the statements of the roles' policies whose requests go through it.
+pub fn of(plan: &Plan, policies: &RolePolicies) -> (Vec<VpcEndpoint>, Vec<OutsideVpc>) {
+    let (mut endpoints, mut outside) = (Vec::<VpcEndpoint>::new(), Vec::new());
+    // An EFS mount target is already inside the VPC.
+    let targets = plan
         .targets
         .iter()
-        .filter(|target| target.dependency != Dependency::Efs)
-    {
-        match service(target, &plan.region) {
-            Err(why) => beyond.push(outside(target, why)),
-            Ok(service) => {
-                let name = endpoints::vpc_endpoint_service(service, &plan.region);
-                match endpoints.iter_mut().find(|known| known.service == name) {
-                    Some(known) => known.targets.push(target.key.clone()),
-                    None => endpoints.push(VpcEndpoint {
-                        service: name,
-                        kind: if service == Service::S3 {
-                            Kind::Gateway
-                        } else {
-                            Kind::Interface
-                        },
-                        private_dns: service != Service::S3,
-                        targets: vec![target.key.clone()],
-                        policy: Some(policy::of_endpoint(service, plan, policies, extras)),
-                    }),
-                }
+        .filter(|target| target.dependency != Dependency::Efs);
+    for target in targets {
+        let service = match endpoint_service(target, &plan.region) {
+            Ok(service) => service,
+            Err(reason) => {
+                outside.push(OutsideVpc::new(target, reason));
+                continue;
             }
+        };
+        let name = endpoints::vpc_endpoint_service(service, &plan.region);
+        match endpoints.iter_mut().find(|known| known.service == name) {
+            Some(known) => known.targets.push(target.key.clone()),
+            None => endpoints.push(VpcEndpoint {
+                service: name,
+                endpoint_type: if service == Service::S3 {
+                    EndpointType::Gateway
+                } else {
+                    EndpointType::Interface
+                },
+                private_dns: service != Service::S3,
+                targets: vec![target.key.clone()],
+                policy: Some(policies.of_endpoint(service, plan)),
+            }),
         }
     }
-    // What a log router writes, and where, is its own affair.
-    let written_to = |key: &TargetKey| {
+    // The requests of a log router are unknown.
+    let is_log_router = |key: &TargetKey| {
         plan.targets
             .iter()
             .any(|target| target.key == *key && target.dependency == Dependency::LogRouter)
     };
-    for endpoint in endpoints
-        .iter_mut()
-        .filter(|endpoint| endpoint.targets.iter().any(written_to))
-    {
-        endpoint.policy = None;
+    for endpoint in &mut endpoints {
+        if endpoint.targets.iter().any(is_log_router) {
+            endpoint.policy = None;
+        }
     }
-    (endpoints, beyond)
+    (endpoints, outside)
 }
 
-/// The service behind a target, if an endpoint of `region` serves the very name that is asked for;
-/// else why not.
-fn service(target: &Target, region: &Region) -> Result<Service, String> {
-    let (service, of_its_own) = match target.dependency {
+/// Returns the service whose endpoint in `region` serves the target's name, or why there is none.
+fn endpoint_service(target: &Target, region: &Region) -> Result<Service, NoEndpointReason> {
+    let (service, has_subdomains) = match target.dependency {
         Dependency::EcrApi => (Service::EcrApi, false),
         Dependency::EcrDkr => (Service::EcrDkr, true),
         Dependency::S3 | Dependency::EnvironmentFile => (Service::S3, true),
@@ -128,64 +169,61 @@ fn service(target: &Target, region: &Region) -> Result<Service, String> {
         Dependency::SecretsManager => (Service::SecretsManager, false),
         Dependency::Ssm => (Service::Ssm, false),
         Dependency::SsmMessages => (Service::SsmMessages, false),
-        _ => return other(target, region),
+        _ => return service_by_host(target, region),
     };
-    let serves = endpoints::api_host(service, region, Variant::default());
-    let below = of_its_own && target.host.ends_with(&format!(".{serves}"));
-    if below || target.host == serves {
+    let service_host = endpoints::api_host(service, region, Variant::default());
+    if target.host == service_host
+        || (has_subdomains && target.host.ends_with(&format!(".{service_host}")))
+    {
         return Ok(service);
     }
-    Err(match region_in(&target.host) {
-        Some(elsewhere) if elsewhere != *region => in_another(&elsewhere, region),
-        // Amazon ECR user guide, "Making requests": no PrivateLink over dual-stack names.
-        _ => "the private DNS of AWS's VPC endpoints has the plain names only, not FIPS or dual-stack ones".to_owned(),
+    Err(match region_of_aws_host(&target.host) {
+        Some(host_region) if host_region != *region => NoEndpointReason::OtherRegion {
+            host_region,
+            task_region: region.clone(),
+        },
+        _ => NoEndpointReason::FipsOrDualStack,
     })
 }
 
-/// Targets whose host is somebody's choice: a log router's, a registry's, a collector's.
-fn other(target: &Target, region: &Region) -> Result<Service, String> {
-    let host = |service| endpoints::api_host(service, region, Variant::default());
-    let written_to = [
+/// Recognizes the service of a target that the task definition chooses: of a log router, a registry
+/// or a log collector.
+fn service_by_host(target: &Target, region: &Region) -> Result<Service, NoEndpointReason> {
+    let log_router_services = [
         Service::Logs,
         Service::KinesisStreams,
         Service::Firehose,
         Service::S3,
     ];
-    let named = written_to.into_iter().find(|service| {
-        let bucket =
-            *service == Service::S3 && target.host.ends_with(&format!(".{}", host(Service::S3)));
-        target.dependency == Dependency::LogRouter && (bucket || target.host == host(*service))
+    let service = log_router_services.into_iter().find(|service| {
+        let service_host = endpoints::api_host(*service, region, Variant::default());
+        let is_bucket =
+            *service == Service::S3 && target.host.ends_with(&format!(".{service_host}"));
+        target.dependency == Dependency::LogRouter && (is_bucket || target.host == service_host)
     });
-    if let Some(service) = named {
+    if let Some(service) = service {
         return Ok(service);
     }
     Err(match target.host.as_str() {
-        // Amazon ECR user guide, "VPC endpoints": Amazon ECR Public is not supported.
-        "public.ecr.aws" => "Amazon ECR Public has no VPC endpoint".to_owned(),
-        host if is_private(host) => "it has an address of its own in a private range".to_owned(),
-        _ if target.dependency == Dependency::ServiceConnect => format!(
-            "AWS does not say which VPC endpoint leads Service Connect's proxy to its configuration; \
-             com.amazonaws.{region}.ecs-agent is the likely one"
-        ),
-        host => match region_in(host) {
-            Some(elsewhere) if elsewhere != *region => in_another(&elsewhere, region),
-            Some(_) => "its VPC endpoint, if AWS has one for it, is not known here".to_owned(),
-            None if PUBLIC.contains(&host) => "it is not a service of AWS".to_owned(),
-            None => {
-                "it is not a service of AWS; if it is in a network of yours, a route there will do"
-                    .to_owned()
-            }
+        "public.ecr.aws" => NoEndpointReason::EcrPublic,
+        host if is_private_address(host) => NoEndpointReason::PrivateAddress,
+        _ if target.dependency == Dependency::ServiceConnect => {
+            NoEndpointReason::ServiceConnect(region.clone())
+        }
+        host => match region_of_aws_host(host) {
+            Some(host_region) if host_region != *region => NoEndpointReason::OtherRegion {
+                host_region,
+                task_region: region.clone(),
+            },
+            Some(_) => NoEndpointReason::UnknownAwsService,
+            None if PUBLIC_REGISTRIES.contains(&host) => NoEndpointReason::PublicRegistry,
+            None => NoEndpointReason::NotAws,
         },
     })
 }
 
-/// An endpoint serves its own region only (AWS PrivateLink guide, "Considerations").
-fn in_another(elsewhere: &Region, region: &Region) -> String {
-    format!("it is in {elsewhere}, and the VPC endpoints of {region} lead to {region} only")
-}
-
-/// Registries that are nowhere but on the internet.
-const PUBLIC: [&str; 8] = [
+/// Registries that exist only on the internet.
+const PUBLIC_REGISTRIES: [&str; 8] = [
     "registry-1.docker.io",
     "ghcr.io",
     "quay.io",
@@ -196,34 +234,31 @@ const PUBLIC: [&str; 8] = [
     "docker.elastic.co",
 ];
 
-fn outside(target: &Target, why: String) -> OutsideVpc {
-    let destination = target
-        .host
-        .parse::<IpAddr>()
-        .map_or(EVERYWHERE, IpNet::from);
-    OutsideVpc {
-        target: target.key.clone(),
-        host: target.host.clone(),
-        port: target.port,
-        destination,
-        why,
-    }
-}
-
 impl OutsideVpc {
-    /// Whether its name is an address in a private range: then no way to the internet is needed.
-    pub fn is_private(&self) -> bool {
-        is_private(&self.host)
+    fn new(target: &Target, reason: NoEndpointReason) -> Self {
+        let address = target.host.parse::<IpAddr>();
+        Self {
+            target: target.key.clone(),
+            host: target.host.clone(),
+            port: target.port,
+            destination: address.map_or(ANY_ADDRESS, IpNet::from),
+            reason,
+        }
+    }
+
+    /// Whether the host is a private IP address, which needs no route to the internet.
+    pub fn is_private_address(&self) -> bool {
+        is_private_address(&self.host)
     }
 }
 
-fn is_private(host: &str) -> bool {
+fn is_private_address(host: &str) -> bool {
     host.parse()
         .is_ok_and(|address: IpAddr| NetworkLocation::default().scope(address) != Scope::Public)
 }
 
-/// The region that a host name of AWS has among its labels.
-fn region_in(host: &str) -> Option<Region> {
+/// Returns the region in the name of an AWS host.
+fn region_of_aws_host(host: &str) -> Option<Region> {
     let region: Region = host.split('.').find_map(|label| label.parse().ok())?;
     let partition = region.partition();
     let domains = [

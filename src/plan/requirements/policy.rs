@@ -1,75 +1,90 @@
-//! The least policies: of the execution role, of the task role, of each endpoint.
+//! Least-privilege policies: of the task execution role, of the task role, and of each VPC endpoint.
 //!
-//! `ecr:BatchCheckLayerAvailability` is in AWS's own policy and in none of these: it is for a push.
-//! A pull takes `BatchGetImage` for the manifest and `GetDownloadUrlForLayer` for the layers
+//! `ecr:BatchCheckLayerAvailability` is in the AWS managed policy, but in none of these: it serves a
+//! push. A pull uses `BatchGetImage` for the manifest and `GetDownloadUrlForLayer` for the layers
 //! (Amazon ECR user guide, "VPC endpoints").
 
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
+use crate::arn::Arn;
 use crate::endpoints::{self, Region, Service, Variant};
 use crate::observation::Dependency;
-use crate::plan::{Plan, ValueFrom};
+use crate::plan::{FileSystem, LogDestination, Plan, SecretRead, ValueFrom};
 use crate::reference::{Reference, Registry};
 
 /// An IAM policy document.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Policy {
-    /// Of the policy language.
+    /// Version of the policy language.
     pub version: &'static str,
-    /// What is allowed.
+    /// `Allow` statements.
     pub statement: Vec<Statement>,
 }
 
-/// One `Allow`.
+/// An `Allow` statement.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Statement {
-    /// What it is for: letters and digits.
+    /// The purpose, in letters and digits.
     pub sid: &'static str,
     /// Always `Allow`.
     pub effect: &'static str,
-    /// `*` in the policy of an endpoint; the role's own have none.
+    /// `*` in an endpoint policy; absent in a role's policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<&'static str>,
     /// API actions.
     #[serde(serialize_with = "one_or_many")]
     pub action: Vec<&'static str>,
-    /// ARNs, or `*` where the action takes none.
+    /// ARNs, or `*` for actions without resources.
     #[serde(serialize_with = "one_or_many")]
     pub resource: Vec<String>,
-    /// Operator, key, values.
+    /// Condition values by operator and key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub condition: BTreeMap<&'static str, BTreeMap<&'static str, Vec<String>>>,
 }
 
-/// Who is to have a statement.
+/// One of the two roles of a task definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IamRole {
-    /// The execution role: what ECS does before the containers run.
+    /// The task execution role, which ECS uses before the containers run.
     Execution,
-    /// The task role: what is done for the containers.
+    /// The task role, which the containers use.
     Task,
 }
 
-/// A statement that is needed under a condition.
+/// A statement that is required under a condition which a task definition does not tell.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OptionalRequirement {
-    /// Its name, kebab-case.
+    /// Name in kebab-case.
     pub name: &'static str,
-    /// The condition, that goes on from "if".
+    /// The condition, as a clause that can follow "if" or "whether".
     pub when: &'static str,
-    /// Whose.
+    /// Role that needs the statement.
     pub role: IamRole,
-    /// What is then allowed.
+    /// The statement.
     pub statement: Statement,
 }
 
+/// The least-privilege policies of the two roles.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RolePolicies {
+    /// Policy of the task execution role.
+    pub execution_role: Policy,
+    /// Policy of the task role, without what the containers do once they run.
+    pub task_role: Policy,
+    /// Statements that are required under a condition.
+    pub optional: Vec<OptionalRequirement>,
+}
+
+/// Name of the optional requirement whose keys only the operator knows.
+pub const CUSTOMER_MANAGED_KEY: &str = "customer-managed-key";
+
 impl Policy {
-    /// Of the policy language: the only one that knows conditions on variables.
+    /// The version of the policy language that supports policy variables.
     pub const VERSION: &str = "2012-10-17";
 
     fn of(statements: impl IntoIterator<Item = Option<Statement>>) -> Self {
@@ -79,23 +94,50 @@ impl Policy {
         }
     }
 
-    /// Whether it allows nothing.
+    /// Whether the policy has no statements.
     pub fn is_empty(&self) -> bool {
         self.statement.is_empty()
     }
 }
 
-/// What stands before and after the account of an ARN, where that is `*`.
-pub fn around_account(arn: &str) -> Option<(&str, &str)> {
-    let (at, _) = arn.match_indices(':').nth(3)?;
-    let (before, after) = arn.split_at(at + 1);
-    let after = after
-        .strip_prefix('*')
-        .filter(|after| after.starts_with(':'))?;
-    arn.starts_with("arn:").then_some((before, after))
+impl Statement {
+    /// Returns a statement that allows `action` on the resources; `None` without resources.
+    fn allow(
+        sid: &'static str,
+        action: &[&'static str],
+        resources: impl IntoIterator<Item = String>,
+    ) -> Option<Self> {
+        let mut resource: Vec<String> = resources.into_iter().collect();
+        resource.sort();
+        resource.dedup();
+        (!resource.is_empty()).then(|| Self {
+            sid,
+            effect: "Allow",
+            principal: None,
+            action: action.to_vec(),
+            resource,
+            condition: BTreeMap::new(),
+        })
+    }
+
+    /// Returns the statement with the condition that `key` equals one of `values`.
+    fn if_equals(self, key: &'static str, values: Vec<String>) -> Self {
+        Self {
+            condition: BTreeMap::from([("StringEquals", BTreeMap::from([(key, values)]))]),
+            ..self
+        }
+    }
+
+    /// Returns the statement as an endpoint policy has it.
+    fn for_any_principal(self) -> Self {
+        Self {
+            principal: Some("*"),
+            ..self
+        }
+    }
 }
 
-/// A list of one is written as that one.
+/// Writes a list of one as that value.
 fn one_or_many<T: Serialize, S: Serializer>(
     values: &[T],
     serializer: S,
@@ -107,300 +149,299 @@ fn one_or_many<T: Serialize, S: Serializer>(
     }
 }
 
-/// `None` if there are no resources.
-fn allow(
-    sid: &'static str,
-    action: &[&'static str],
-    mut resource: Vec<String>,
-) -> Option<Statement> {
-    resource.sort();
-    resource.dedup();
-    let (action, condition) = (action.to_vec(), BTreeMap::new());
-    let statement = Statement {
-        sid,
-        effect: "Allow",
-        principal: None,
-        action,
-        resource,
-        condition,
-    };
-    (!statement.resource.is_empty()).then_some(statement)
+/// Returns the ARN if it is a pattern that matches every account, because the task's is unknown.
+pub fn parse_any_account_arn(text: &str) -> Option<Arn> {
+    text.parse().ok().filter(Arn::matches_any_account)
 }
 
-/// Resources of a service in the task's account.
-fn arn(plan: &Plan, service: &str, region: &Region, resource: &str) -> String {
-    let account = account(plan).unwrap_or("*");
-    format!(
-        "arn:{}:{service}:{region}:{account}:{resource}",
-        region.partition().name()
-    )
+impl RolePolicies {
+    /// Derives the policies of `plan`.
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            execution_role: execution_role_policy(plan),
+            task_role: task_role_policy(plan),
+            optional: optional_requirements(plan),
+        }
+    }
+
+    /// Returns the policy of the role.
+    pub fn of_role(&self, role: IamRole) -> &Policy {
+        match role {
+            IamRole::Execution => &self.execution_role,
+            IamRole::Task => &self.task_role,
+        }
+    }
+
+    /// Returns the optional requirements of the role.
+    pub fn optional_of(&self, role: IamRole) -> impl Iterator<Item = &OptionalRequirement> {
+        self.optional
+            .iter()
+            .filter(move |requirement| requirement.role == role)
+    }
+
+    /// Returns all statements, the optional ones last.
+    pub fn statements(&self) -> impl Iterator<Item = &Statement> {
+        let optional = self
+            .optional
+            .iter()
+            .map(|requirement| &requirement.statement);
+        [&self.execution_role, &self.task_role]
+            .into_iter()
+            .flat_map(|policy| &policy.statement)
+            .chain(optional)
+    }
+
+    /// Returns the policy of the endpoint for `service`: the statements whose requests go through
+    /// it, for the resources in the task's region.
+    pub fn of_endpoint(&self, service: Service, plan: &Plan) -> Policy {
+        let action_prefix = match service {
+            Service::EcrApi | Service::EcrDkr => "ecr:",
+            Service::S3 => "s3:",
+            Service::Logs => "logs:",
+            Service::SecretsManager => "secretsmanager:",
+            Service::Ssm => "ssm:",
+            Service::SsmMessages => "ssmmessages:",
+            _ => return Policy::of([]),
+        };
+        // Amazon ECR signs the URLs of layers, so the principal is not the role.
+        let layers = (service == Service::S3)
+            .then(|| layer_statement(plan))
+            .flatten();
+        let uses_service = |statement: &&Statement| {
+            let mut actions = statement.action.iter();
+            actions.all(|action| action.starts_with(action_prefix))
+        };
+        let statements = self.statements().filter(uses_service).map(|statement| {
+            let mut resource = statement.resource.clone();
+            resource.retain(|arn| is_in_region(arn, &plan.region));
+            let statement = Statement {
+                resource,
+                ..statement.clone()
+            };
+            (!statement.resource.is_empty()).then(|| statement.for_any_principal())
+        });
+        Policy::of([layers].into_iter().chain(statements))
+    }
 }
 
-/// The task's account: that of its roles, since ECS passes none of another account.
-fn account(plan: &Plan) -> Option<&str> {
-    let roles = [&plan.execution_role, &plan.task_role]
-        .into_iter()
-        .flatten();
-    let mut accounts = roles.filter_map(|role| role.split(':').nth(4));
-    accounts
-        .find(|account| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()))
+/// Whether a resource can be in `region`: `*`, or an ARN that names this region or none.
+fn is_in_region(resource: &str, region: &Region) -> bool {
+    resource.parse::<Arn>().map_or(true, |arn| {
+        arn.region.is_empty() || arn.region == region.as_str()
+    })
 }
 
-/// What ECS does as the execution role.
-pub fn of_execution_role(plan: &Plan) -> Policy {
+/// Derives the policy for ECS's requests with the task execution role.
+fn execution_role_policy(plan: &Plan) -> Policy {
     let repositories: Vec<_> = plan
         .images
         .iter()
         .filter_map(|image| repository_arn(&image.reference))
         .collect();
-    let everything = if repositories.is_empty() {
-        vec![]
-    } else {
-        vec!["*".to_owned()]
-    };
-    // The streams of a group, and the group itself as CreateLogStream and CreateLogGroup name it:
-    // `…:log-stream:`.
-    let group = |log: &crate::plan::LogDestination| {
-        arn(
-            plan,
-            "logs",
-            &log.region,
-            &format!("log-group:{}:*", log.group),
-        )
-    };
-    let created = plan.logs.iter().filter(|log| log.create_group);
+    let any_registry = (!repositories.is_empty()).then(|| "*".to_owned());
+    let log_group = |log: &LogDestination| log_group_arn(plan, log);
+    let created_log_groups = plan.logs.iter().filter(|log| log.create_group);
     let parameters = plan
         .secrets
         .iter()
-        .filter_map(|secret| match &secret.value_from {
-            ValueFrom::Parameter { name, region } => {
-                Some(parameter_arn(plan, name, region.as_ref()))
-            }
-            ValueFrom::Secret { .. } => None,
-        });
+        .filter_map(|secret| parameter_arn(plan, secret));
     let objects = plan.environment_files.iter().map(|file| file.arn.clone());
-    let buckets = plan.environment_files.iter().map(|file| {
-        let partition = file.arn.split(':').nth(1).unwrap_or("aws");
-        format!("arn:{partition}:s3:::{}", file.bucket)
-    });
+    let buckets = plan
+        .environment_files
+        .iter()
+        .map(|file| bucket_arn(&file.arn, &file.bucket));
     Policy::of([
-        allow("RegistryToken", &["ecr:GetAuthorizationToken"], everything),
-        allow(
+        Statement::allow(
+            "RegistryToken",
+            &["ecr:GetAuthorizationToken"],
+            any_registry,
+        ),
+        Statement::allow(
             "PullImages",
             &["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
             repositories,
         ),
-        allow(
+        Statement::allow(
             "WriteLogs",
             &["logs:CreateLogStream", "logs:PutLogEvents"],
-            plan.logs.iter().map(group).collect(),
+            plan.logs.iter().map(log_group),
         ),
-        allow(
+        Statement::allow(
             "CreateLogGroup",
             &["logs:CreateLogGroup"],
-            created.map(group).collect(),
+            created_log_groups.map(log_group),
         ),
-        allow(
+        Statement::allow(
             "ReadSecrets",
             &["secretsmanager:GetSecretValue"],
-            secrets(plan),
+            secret_arns(plan),
         ),
-        allow(
-            "ReadParameters",
-            &["ssm:GetParameters"],
-            parameters.collect(),
-        ),
-        allow("ReadEnvironmentFiles", &["s3:GetObject"], objects.collect()),
-        allow(
-            "FindEnvironmentFiles",
-            &["s3:GetBucketLocation"],
-            buckets.collect(),
-        ),
+        Statement::allow("ReadParameters", &["ssm:GetParameters"], parameters),
+        Statement::allow("ReadEnvironmentFiles", &["s3:GetObject"], objects),
+        Statement::allow("FindEnvironmentFiles", &["s3:GetBucketLocation"], buckets),
     ])
 }
 
-/// What is done as the task role before the containers run, or beside them.
-pub fn of_task_role(plan: &Plan) -> Policy {
-    let exec = plan
+/// Derives the policy for requests with the task role that ECS makes for the containers.
+fn task_role_policy(plan: &Plan) -> Policy {
+    let uses_ecs_exec = plan
         .targets
         .iter()
         .any(|target| target.dependency == Dependency::SsmMessages);
-    let channel = [
-        "ssmmessages:CreateControlChannel",
-        "ssmmessages:CreateDataChannel",
-        "ssmmessages:OpenControlChannel",
-        "ssmmessages:OpenDataChannel",
-    ];
-    let [whole, through] = [false, true].map(|through| file_systems(plan, Some(through)));
-    let mut through = allow(
+    let (with_access_point, without_access_point): (Vec<_>, Vec<_>) =
+        iam_file_systems(plan).partition(|file_system| file_system.access_point.is_some());
+    let access_points = with_access_point
+        .iter()
+        .filter_map(|file_system| file_system.access_point.as_ref())
+        .map(|id| access_point_arn(plan, id))
+        .collect();
+    let arn = |file_system: &FileSystem| file_system_arn(plan, file_system);
+    let mount_through_access_points = Statement::allow(
         "MountThroughAccessPoints",
         &["elasticfilesystem:ClientMount"],
-        through,
+        with_access_point.into_iter().map(arn),
     );
-    let points = plan
-        .file_systems
-        .iter()
-        .filter(|fs| fs.iam)
-        .filter_map(|fs| fs.access_point.as_ref());
-    let points = points
-        .map(|id| {
-            arn(
-                plan,
-                "elasticfilesystem",
-                &plan.region,
-                &format!("access-point/{id}"),
-            )
-        })
-        .collect();
-    if let Some(statement) = &mut through {
-        let key = BTreeMap::from([("elasticfilesystem:AccessPointArn", points)]);
-        statement.condition = BTreeMap::from([("StringEquals", key)]);
-    }
     Policy::of([
-        allow(
+        Statement::allow(
             "MountFileSystems",
             &["elasticfilesystem:ClientMount"],
-            whole,
+            without_access_point.into_iter().map(arn),
         ),
-        through,
-        allow(
+        mount_through_access_points.map(|statement| {
+            statement.if_equals("elasticfilesystem:AccessPointArn", access_points)
+        }),
+        Statement::allow(
             "EcsExec",
-            &channel,
-            if exec { vec!["*".into()] } else { vec![] },
+            &[
+                "ssmmessages:CreateControlChannel",
+                "ssmmessages:CreateDataChannel",
+                "ssmmessages:OpenControlChannel",
+                "ssmmessages:OpenDataChannel",
+            ],
+            uses_ecs_exec.then(|| "*".to_owned()),
         ),
     ])
 }
 
-/// File systems that are mounted as the task role: all, or those with or without an access point.
-fn file_systems(plan: &Plan, through_access_point: Option<bool>) -> Vec<String> {
-    let mounted = plan.file_systems.iter().filter(|fs| fs.iam);
-    let wanted = mounted.filter(|fs| {
-        through_access_point.is_none_or(|through| fs.access_point.is_some() == through)
-    });
-    wanted.map(|fs| file_system_arn(plan, &fs.id)).collect()
-}
-
-/// The name of the statement whose resources only the account knows.
-pub const CUSTOMER_MANAGED_KEY: &str = "customer-managed-key";
-
-/// What is needed under conditions that a task definition does not tell.
-pub fn extras(plan: &Plan) -> Vec<OptionalRequirement> {
-    let mut extras = Vec::new();
-    let mut add = |name, when, role, statement: Option<Statement>| {
-        extras.extend(statement.map(|statement| OptionalRequirement {
-            name,
-            when,
-            role,
-            statement,
-        }));
-    };
-    let via = decrypting_services(plan);
-    let mut decrypt = allow("DecryptWithYourKey", &["kms:Decrypt"], keys(plan, &via));
-    if let Some(statement) = &mut decrypt {
-        let hosts = via.into_iter().map(|(_, host)| host).collect();
-        statement.condition =
-            BTreeMap::from([("StringEquals", BTreeMap::from([("kms:ViaService", hosts)]))]);
-    }
-    let key = "a secret, SecureString parameter or environment file is encrypted with a customer managed key";
-    add(CUSTOMER_MANAGED_KEY, key, IamRole::Execution, decrypt);
+/// Derives the statements that are required under a condition.
+fn optional_requirements(plan: &Plan) -> Vec<OptionalRequirement> {
+    let decrypting_services = decrypting_services(plan);
+    let keys = decrypting_services
+        .iter()
+        .map(|(_, region)| arn_in_account(plan, "kms", region, "key/KEY-ID"));
+    let decrypt = Statement::allow("DecryptWithYourKey", &["kms:Decrypt"], keys);
+    let service_hosts = decrypting_services
+        .iter()
+        .map(|(service, region)| endpoints::api_host(*service, region, Variant::default()))
+        .collect();
     let caches = plan
         .images
         .iter()
-        .filter(|image| image.reference.pulls_through().is_some());
-    let caches = caches
-        .filter_map(|image| repository_arn(&image.reference))
+        .filter(|image| image.reference.pulls_through().is_some())
+        .filter_map(|image| repository_arn(&image.reference));
+    let file_systems: Vec<_> = iam_file_systems(plan)
+        .map(|file_system| file_system_arn(plan, file_system))
         .collect();
-    let import = allow(
-        "FillTheCache",
-        &["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"],
-        caches,
-    );
-    let first = "the repository is a pull-through cache and this is the first pull";
-    add("pull-through-cache", first, IamRole::Execution, import);
-    let file_systems = file_systems(plan, None);
-    let write = allow(
-        "WriteToFileSystems",
-        &["elasticfilesystem:ClientWrite"],
-        file_systems.clone(),
-    );
-    add(
-        "file-system-write",
-        "a container writes to the file system",
-        IamRole::Task,
-        write,
-    );
-    let root = allow(
-        "BeRootOnFileSystems",
-        &["elasticfilesystem:ClientRootAccess"],
-        file_systems,
-    );
-    add(
-        "file-system-root",
-        "a container is to be root on the file system",
-        IamRole::Task,
-        root,
-    );
-    extras
+    let requirements = [
+        (
+            CUSTOMER_MANAGED_KEY,
+            "a secret, SecureString parameter or environment file is encrypted with a customer managed key",
+            IamRole::Execution,
+            decrypt.map(|statement| statement.if_equals("kms:ViaService", service_hosts)),
+        ),
+        (
+            "pull-through-cache",
+            "the repository is a pull-through cache and this is the first pull",
+            IamRole::Execution,
+            Statement::allow(
+                "FillTheCache",
+                &["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"],
+                caches,
+            ),
+        ),
+        (
+            "file-system-write",
+            "a container writes to the file system",
+            IamRole::Task,
+            Statement::allow(
+                "WriteToFileSystems",
+                &["elasticfilesystem:ClientWrite"],
+                file_systems.clone(),
+            ),
+        ),
+        (
+            "file-system-root",
+            "a container needs root access to the file system",
+            IamRole::Task,
+            Statement::allow(
+                "BeRootOnFileSystems",
+                &["elasticfilesystem:ClientRootAccess"],
+                file_systems,
+            ),
+        ),
+    ];
+    requirements
+        .into_iter()
+        .filter_map(|(name, when, role, statement)| {
+            Some(OptionalRequirement {
+                name,
+                when,
+                role,
+                statement: statement?,
+            })
+        })
+        .collect()
 }
 
-/// The policy of an endpoint for `service`: what goes through it of what the roles are allowed.
-pub fn of_endpoint(
-    service: Service,
-    plan: &Plan,
-    policies: [&Policy; 2],
-    extras: &[OptionalRequirement],
-) -> Policy {
-    let actions = match service {
-        Service::EcrApi | Service::EcrDkr => "ecr:",
-        Service::S3 => "s3:",
-        Service::Logs => "logs:",
-        Service::SecretsManager => "secretsmanager:",
-        Service::Ssm => "ssm:",
-        Service::SsmMessages => "ssmmessages:",
-        _ => return Policy::of([]),
-    };
-    let layers: Vec<_> = plan
+/// Returns the file systems that are mounted with the task role.
+fn iam_file_systems(plan: &Plan) -> impl Iterator<Item = &FileSystem> {
+    plan.file_systems
+        .iter()
+        .filter(|file_system| file_system.iam)
+}
+
+/// Returns the statement for Amazon ECR's layer bucket, if an image is in the task's region (Amazon
+/// ECR user guide, "Minimum Amazon S3 bucket permissions").
+fn layer_statement(plan: &Plan) -> Option<Statement> {
+    let is_in_task_region = |reference: &Reference| matches!(&reference.registry, Registry::Ecr { region, .. } if *region == plan.region);
+    let has_image = plan
         .images
         .iter()
-        .filter_map(|image| layer_arn(&image.reference, &plan.region))
-        .collect();
-    let layers = if service == Service::S3 {
-        layers
-    } else {
-        Vec::new()
-    };
-    let here = |arn: &String| {
-        matches!(arn.split(':').nth(3), None | Some(""))
-            || arn.contains(&format!(":{}:", plan.region))
-    };
-    let of_roles = policies.into_iter().flat_map(|policy| &policy.statement);
-    let statements = of_roles.chain(extras.iter().map(|extra| &extra.statement));
-    let through = statements.filter(|statement| {
-        statement
-            .action
-            .iter()
-            .all(|action| action.starts_with(actions))
+        .any(|image| is_in_task_region(&image.reference));
+    let objects = has_image.then(|| {
+        let bucket = endpoints::layer_bucket(&plan.region);
+        s3_arn(plan.region.partition().name(), &format!("{bucket}/*"))
     });
-    let through = through.map(|statement| {
-        let resource: Vec<_> = statement
-            .resource
-            .iter()
-            .filter(|arn| here(arn))
-            .cloned()
-            .collect();
-        (!resource.is_empty()).then(|| Statement {
-            principal: Some("*"),
-            resource,
-            ..statement.clone()
-        })
-    });
-    // Layers come by URLs that Amazon ECR has signed itself, so the principal is not the role.
-    let layers = allow("FetchLayers", &["s3:GetObject"], layers);
-    let layers = layers.map(|statement| Statement {
-        principal: Some("*"),
-        ..statement
-    });
-    Policy::of([layers].into_iter().chain(through))
+    Statement::allow("FetchLayers", &["s3:GetObject"], objects).map(Statement::for_any_principal)
+}
+
+/// Returns the task's account: that of its roles, because ECS passes no role of another account.
+fn task_account(plan: &Plan) -> Option<String> {
+    [&plan.execution_role, &plan.task_role]
+        .into_iter()
+        .flatten()
+        .filter_map(|role| role.parse::<Arn>().ok())
+        .map(|role| role.account)
+        .find(|account| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Returns the ARN of a resource in the task's account, or in every account if it is unknown.
+fn arn_in_account(plan: &Plan, service: &str, region: &Region, resource: &str) -> String {
+    let partition = region.partition().name();
+    let account = task_account(plan);
+    Arn::pattern(
+        partition,
+        service,
+        region.as_str(),
+        account.as_deref(),
+        resource,
+    )
+    .to_string()
+}
+
+/// Returns the ARN of a bucket or of objects, which names neither region nor account.
+fn s3_arn(partition: &str, resource: &str) -> String {
+    Arn::pattern(partition, "s3", "", Some(""), resource).to_string()
 }
 
 fn repository_arn(reference: &Reference) -> Option<String> {
@@ -411,32 +452,31 @@ fn repository_arn(reference: &Reference) -> Option<String> {
         return None;
     };
     let partition = region.partition().name();
-    Some(format!(
-        "arn:{partition}:ecr:{region}:{account}:repository/{}",
-        reference.repository
-    ))
+    let resource = format!("repository/{}", reference.repository);
+    Some(Arn::pattern(partition, "ecr", region.as_str(), Some(account), resource).to_string())
 }
 
-/// Everything in the layer bucket of an image in `region` (Amazon ECR user guide, "Minimum Amazon
-/// S3 bucket permissions").
-fn layer_arn(reference: &Reference, region: &Region) -> Option<String> {
-    let Registry::Ecr {
-        region: of_image, ..
-    } = &reference.registry
-    else {
-        return None;
-    };
-    let bucket = endpoints::layer_bucket(region);
-    (of_image == region).then(|| format!("arn:{}:s3:::{bucket}/*", region.partition().name()))
+/// Returns the ARN of the log group's streams. It also matches the log group as CreateLogStream and
+/// CreateLogGroup name it: `…:log-stream:`.
+fn log_group_arn(plan: &Plan, log: &LogDestination) -> String {
+    let resource = format!("log-group:{}:*", log.group);
+    arn_in_account(plan, "logs", &log.region, &resource)
 }
 
-/// The secrets that are read: named as such, as a parameter, or for a registry.
-fn secrets(plan: &Plan) -> Vec<String> {
+fn bucket_arn(object_arn: &str, bucket: &str) -> String {
+    // The plan has checked the ARN.
+    let arn = object_arn.parse::<Arn>();
+    s3_arn(arn.as_ref().map_or("aws", |arn| &arn.partition), bucket)
+}
+
+/// Returns the ARNs of all secrets: by `valueFrom`, through a parameter, or with the credentials of
+/// a registry.
+fn secret_arns(plan: &Plan) -> impl Iterator<Item = String> {
     let read = plan
         .secrets
         .iter()
         .filter_map(|secret| match &secret.value_from {
-            ValueFrom::Secret { arn, .. } => Some(complete(arn)),
+            ValueFrom::Secret { arn, .. } => Some(with_random_suffix(arn)),
             parameter @ ValueFrom::Parameter { region, .. } => {
                 let region = region.as_ref().unwrap_or(&plan.region);
                 Some(secret_arn(plan, parameter.secret_behind()?, region))
@@ -444,71 +484,66 @@ fn secrets(plan: &Plan) -> Vec<String> {
         });
     let logins = plan.images.iter().filter_map(|image| image.login.as_ref());
     read.chain(logins.map(|login| secret_arn(plan, &login.secret, &login.region)))
-        .collect()
 }
 
+/// Returns the ARN of a secret that is named by ARN or by name.
 fn secret_arn(plan: &Plan, secret: &str, region: &Region) -> String {
     if secret.starts_with("arn:") {
-        complete(secret)
-    } else {
-        complete(&arn(
-            plan,
-            "secretsmanager",
-            region,
-            &format!("secret:{secret}"),
-        ))
+        return with_random_suffix(secret);
     }
+    let arn = arn_in_account(plan, "secretsmanager", region, &format!("secret:{secret}"));
+    with_random_suffix(&arn)
 }
 
-/// Secrets Manager ends every ARN with a hyphen and six characters of its own, against which
-/// policies are matched. Where a reference leaves them out, `-??????` stands for them (Secrets
-/// Manager user guide, "Finding a secret from a partial ARN").
-fn complete(arn: &str) -> String {
-    let tail = arn.rsplit_once('-').map(|(_, tail)| tail);
-    let whole = tail.is_some_and(|tail| {
-        tail.len() == 6 && tail.bytes().all(|byte| byte.is_ascii_alphanumeric())
+/// Returns the ARN with its random suffix. Secrets Manager ends every ARN with a hyphen and six
+/// random characters, and policies are matched against the complete ARN. For a partial ARN,
+/// `-??????` matches them (Secrets Manager user guide, "Finding a secret from a partial ARN").
+fn with_random_suffix(arn: &str) -> String {
+    let is_complete = arn.rsplit_once('-').is_some_and(|(_, suffix)| {
+        suffix.len() == 6 && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric())
     });
-    if whole {
+    if is_complete {
         arn.to_owned()
     } else {
         format!("{arn}-??????")
     }
 }
 
-fn parameter_arn(plan: &Plan, name: &str, region: Option<&Region>) -> String {
-    match region {
-        Some(_) => name.to_owned(),
-        None => arn(
-            plan,
-            "ssm",
-            &plan.region,
-            &format!("parameter/{}", name.trim_start_matches('/')),
-        ),
+/// Returns the ARN of a parameter; `None` for a secret.
+fn parameter_arn(plan: &Plan, secret: &SecretRead) -> Option<String> {
+    match &secret.value_from {
+        ValueFrom::Parameter {
+            name,
+            region: Some(_),
+        } => Some(name.clone()),
+        ValueFrom::Parameter { name, region: None } => {
+            let resource = format!("parameter/{}", name.trim_start_matches('/'));
+            Some(arn_in_account(plan, "ssm", &plan.region, &resource))
+        }
+        ValueFrom::Secret { .. } => None,
     }
 }
 
-fn file_system_arn(plan: &Plan, id: &str) -> String {
-    arn(
-        plan,
-        "elasticfilesystem",
-        &plan.region,
-        &format!("file-system/{id}"),
-    )
+fn file_system_arn(plan: &Plan, file_system: &FileSystem) -> String {
+    let resource = format!("file-system/{}", file_system.id);
+    arn_in_account(plan, "elasticfilesystem", &plan.region, &resource)
 }
 
-/// The services that decrypt for the role, with their region and the name that `kms:ViaService`
-/// knows them by.
-fn decrypting_services(plan: &Plan) -> Vec<(Region, String)> {
-    let of_secret = |value: &ValueFrom| match value.secret_behind() {
-        Some(_) => Service::SecretsManager,
-        None if matches!(value, ValueFrom::Secret { .. }) => Service::SecretsManager,
-        None => Service::Ssm,
-    };
+fn access_point_arn(plan: &Plan, id: &str) -> String {
+    let resource = format!("access-point/{id}");
+    arn_in_account(plan, "elasticfilesystem", &plan.region, &resource)
+}
+
+/// Returns the services that decrypt with the role, each region once.
+fn decrypting_services(plan: &Plan) -> Vec<(Service, Region)> {
     let read = plan.secrets.iter().map(|secret| {
-        (
-            of_secret(&secret.value_from),
-            secret.value_from.region().unwrap_or(&plan.region).clone(),
-        )
+        let service = match &secret.value_from {
+            ValueFrom::Secret { .. } => Service::SecretsManager,
+            parameter if parameter.secret_behind().is_some() => Service::SecretsManager,
+            ValueFrom::Parameter { .. } => Service::Ssm,
+        };
+        let region = secret.value_from.region().unwrap_or(&plan.region);
+        (service, region.clone())
     });
     let logins = plan.images.iter().filter_map(|image| image.login.as_ref());
     let logins = logins.map(|login| (Service::SecretsManager, login.region.clone()));
@@ -519,15 +554,5 @@ fn decrypting_services(plan: &Plan) -> Vec<(Region, String)> {
     let mut services: Vec<_> = read.chain(logins).chain(files).collect();
     services.sort();
     services.dedup();
-    let host = |(service, region): (Service, Region)| {
-        let host = endpoints::api_host(service, &region, Variant::default());
-        (region, host)
-    };
-    services.into_iter().map(host).collect()
-}
-
-fn keys(plan: &Plan, via: &[(Region, String)]) -> Vec<String> {
-    via.iter()
-        .map(|(region, _)| arn(plan, "kms", region, "key/KEY-ID"))
-        .collect()
+    services
 }

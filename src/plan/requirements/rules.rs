@@ -1,45 +1,45 @@
-//! Rules of security groups and network ACLs. A security group remembers connections, so it needs
-//! one direction; a network ACL does not, so it needs both.
+//! Rules of security groups and network ACLs. Security groups are stateful, so a connection needs a
+//! rule in one direction; network ACLs are stateless, so it needs rules in both.
 
 use std::fmt;
 
 use ipnet::IpNet;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use super::endpoints::{EVERYWHERE, Kind, OutsideVpc, VpcEndpoint};
+use super::endpoints::{ANY_ADDRESS, EndpointType, OutsideVpc, VpcEndpoint};
 use crate::observation::Dependency;
 use crate::plan::Plan;
 
-/// Whose security group, or whose subnets' network ACL.
+/// Resources of the VPC that share security groups and subnets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum SecurityGroup {
+pub enum NetworkTier {
     /// The tasks.
     Tasks,
     /// The interface endpoints.
     Endpoints,
-    /// The mount targets of file systems.
+    /// The mount targets of EFS file systems.
     FileSystems,
-    /// The NAT gateway; it has no security group.
+    /// The NAT gateway, which has no security group.
     Nat,
 }
 
-/// Which way a connection is opened, or a packet goes.
+/// Direction of a rule, as seen from its security group or network ACL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Flow {
-    /// In.
+pub enum Direction {
+    /// An inbound rule.
     Inbound,
-    /// Out.
+    /// An outbound rule.
     Outbound,
 }
 
-/// The other end.
+/// Source of an inbound rule, or destination of an outbound rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Peer {
+pub enum RulePeer {
     /// A security group.
-    SecurityGroup(SecurityGroup),
-    /// A prefix list that AWS manages, by name.
+    SecurityGroup(NetworkTier),
+    /// An AWS-managed prefix list, by name.
     PrefixList(String),
     /// An address range.
     Cidr(IpNet),
@@ -49,235 +49,231 @@ pub enum Peer {
 
 /// A rule of a security group.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct GroupRule {
-    /// Whose security group.
-    pub group: SecurityGroup,
-    /// Which way the connection is opened.
-    pub flow: Flow,
-    /// Always TCP: AWS's own resolver, the only one asked by UDP, is exempt.
+pub struct SecurityGroupRule {
+    /// Resources with the security group.
+    #[serde(rename = "group")]
+    pub tier: NetworkTier,
+    /// Direction in which the connection is opened.
+    #[serde(rename = "flow")]
+    pub direction: Direction,
+    /// Always TCP: the Amazon DNS server, the only one reached by UDP, is exempt.
     pub protocol: &'static str,
     /// The server's port.
     pub port: u16,
-    /// The other end.
-    pub peer: Peer,
-    /// Hosts or endpoint services that are reached by it.
+    /// Source or destination.
+    pub peer: RulePeer,
+    /// Hosts or endpoint services that are reached through the rule.
     pub used_for: Vec<String>,
 }
 
 /// A rule of a network ACL.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct AclRule {
-    /// Whose subnets.
-    pub subnets: SecurityGroup,
-    /// Which way the packet goes.
-    pub flow: Flow,
-    /// Always TCP: AWS's own resolver, the only one asked by UDP, is exempt.
+pub struct NetworkAclRule {
+    /// Resources in the subnets of the network ACL.
+    #[serde(rename = "subnets")]
+    pub tier: NetworkTier,
+    /// Direction of the packets.
+    #[serde(rename = "flow")]
+    pub direction: Direction,
+    /// Always TCP: the Amazon DNS server, the only one reached by UDP, is exempt.
     pub protocol: &'static str,
     /// First destination port.
     pub from_port: u16,
     /// Last destination port.
     pub to_port: u16,
-    /// The other end.
-    pub peer: Peer,
-    /// Whether it lets answers back rather than requests out.
-    pub answers: bool,
+    /// Source or destination.
+    pub peer: RulePeer,
+    /// Whether the rule allows responses instead of requests.
+    #[serde(rename = "answers")]
+    pub is_response: bool,
 }
 
 const TCP: &str = "tcp";
-const HTTPS: u16 = 443;
-const NFS: u16 = 2049;
+const HTTPS_PORT: u16 = 443;
+const NFS_PORT: u16 = 2049;
 
-/// Ports from which clients ask. Linux takes 32768-60999, a NAT gateway 1024-65535, Windows
-/// 49152-65535 (Amazon VPC user guide, "Ephemeral ports").
-const EPHEMERAL: (u16, u16) = (1024, 65535);
+/// Source ports of clients. Linux uses 32768-60999, a NAT gateway 1024-65535, Windows 49152-65535
+/// (Amazon VPC user guide, "Ephemeral ports").
+const EPHEMERAL_PORTS: (u16, u16) = (1024, 65535);
 
-/// The rules of the security groups of tasks, endpoints and mount targets.
-pub fn of_groups(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[OutsideVpc]) -> Vec<GroupRule> {
+/// Derives the security group rules of tasks, interface endpoints and mount targets.
+pub fn security_group_rules(
+    plan: &Plan,
+    endpoints: &[VpcEndpoint],
+    outside_vpc: &[OutsideVpc],
+) -> Vec<SecurityGroupRule> {
+    use Direction::{Inbound, Outbound};
+    use NetworkTier::{Endpoints, FileSystems, Tasks};
     let mut rules = Vec::new();
-    let mut add = |group, flow, port, peer, used_for: Vec<String>| {
+    let mut add = |tier, direction, port, peer, used_for: &[String]| {
         if !used_for.is_empty() {
-            rules.push(GroupRule {
-                group,
-                flow,
+            rules.push(SecurityGroupRule {
+                tier,
+                direction,
                 protocol: TCP,
                 port,
                 peer,
-                used_for,
+                used_for: used_for.to_vec(),
             });
         }
     };
-    let services = |kind| {
-        let of_kind = endpoints.iter().filter(|endpoint| endpoint.kind == kind);
-        of_kind
+    let services = |endpoint_type| -> Vec<String> {
+        endpoints
+            .iter()
+            .filter(|endpoint| endpoint.endpoint_type == endpoint_type)
             .map(|endpoint| endpoint.short_name(&plan.region).to_owned())
-            .collect::<Vec<_>>()
+            .collect()
     };
+    let interface_services = services(EndpointType::Interface);
+    let gateway_services = services(EndpointType::Gateway);
     let file_systems: Vec<String> = plan
         .targets
         .iter()
         .filter(|target| target.dependency == Dependency::Efs)
         .map(|target| target.host.clone())
         .collect();
-    let interfaces = services(Kind::Interface);
-    let (endpoint_group, task_group) = (
-        Peer::SecurityGroup(SecurityGroup::Endpoints),
-        Peer::SecurityGroup(SecurityGroup::Tasks),
-    );
-    add(
-        SecurityGroup::Tasks,
-        Flow::Outbound,
-        HTTPS,
-        endpoint_group,
-        interfaces.clone(),
-    );
-    for gateway in endpoints
+    let tasks = RulePeer::SecurityGroup(Tasks);
+
+    let peer = RulePeer::SecurityGroup(Endpoints);
+    add(Tasks, Outbound, HTTPS_PORT, peer, &interface_services);
+    let gateways = endpoints
         .iter()
-        .filter(|endpoint| endpoint.kind == Kind::Gateway)
-    {
-        // AWS names the list as it names the service.
-        let list = Peer::PrefixList(gateway.service.clone());
-        add(
-            SecurityGroup::Tasks,
-            Flow::Outbound,
-            HTTPS,
-            list,
-            services(Kind::Gateway),
-        );
+        .filter(|endpoint| endpoint.endpoint_type == EndpointType::Gateway);
+    for gateway in gateways {
+        // The prefix list has the name of the endpoint service.
+        let peer = RulePeer::PrefixList(gateway.service.clone());
+        add(Tasks, Outbound, HTTPS_PORT, peer, &gateway_services);
     }
-    add(
-        SecurityGroup::Tasks,
-        Flow::Outbound,
-        NFS,
-        Peer::SecurityGroup(SecurityGroup::FileSystems),
-        file_systems.clone(),
-    );
-    for (port, destination) in ways_out(beyond) {
-        let of_way = beyond
+    let peer = RulePeer::SecurityGroup(FileSystems);
+    add(Tasks, Outbound, NFS_PORT, peer, &file_systems);
+    for (port, destination) in destinations(outside_vpc) {
+        let hosts: Vec<String> = outside_vpc
             .iter()
-            .filter(|one| (one.port, one.destination) == (port, destination));
-        let hosts = of_way.map(|one| one.host.clone()).collect();
-        add(
-            SecurityGroup::Tasks,
-            Flow::Outbound,
-            port,
-            Peer::Cidr(destination),
-            hosts,
-        );
+            .filter(|host| (host.port, host.destination) == (port, destination))
+            .map(|host| host.host.clone())
+            .collect();
+        add(Tasks, Outbound, port, RulePeer::Cidr(destination), &hosts);
     }
     add(
-        SecurityGroup::Endpoints,
-        Flow::Inbound,
-        HTTPS,
-        task_group.clone(),
-        interfaces,
+        Endpoints,
+        Inbound,
+        HTTPS_PORT,
+        tasks.clone(),
+        &interface_services,
     );
-    add(
-        SecurityGroup::FileSystems,
-        Flow::Inbound,
-        NFS,
-        task_group,
-        file_systems,
-    );
+    add(FileSystems, Inbound, NFS_PORT, tasks, &file_systems);
     rules
 }
 
-/// Ports and destinations beyond the endpoints, each once.
-fn ways_out(beyond: &[OutsideVpc]) -> Vec<(u16, IpNet)> {
-    let mut ways: Vec<_> = beyond
+/// Returns the ports and address ranges of the hosts without a VPC endpoint, each once.
+fn destinations(outside_vpc: &[OutsideVpc]) -> Vec<(u16, IpNet)> {
+    let mut destinations: Vec<_> = outside_vpc
         .iter()
-        .map(|one| (one.port, one.destination))
+        .map(|host| (host.port, host.destination))
         .collect();
-    ways.sort();
-    ways.dedup();
-    ways
+    destinations.sort();
+    destinations.dedup();
+    destinations
 }
 
-/// The rules of the network ACLs of the subnets in which tasks, endpoints, mount targets and the
-/// NAT gateway are.
-pub fn of_acls(plan: &Plan, endpoints: &[VpcEndpoint], beyond: &[OutsideVpc]) -> Vec<AclRule> {
-    let mut rules: Vec<AclRule> = Vec::new();
-    let mut add = |subnets, opens, port, peer: Peer| {
-        let (requests, returns) = match opens {
-            Flow::Outbound => (Flow::Outbound, Flow::Inbound),
-            Flow::Inbound => (Flow::Inbound, Flow::Outbound),
+/// Derives the network ACL rules for the subnets of tasks, interface endpoints, mount targets and
+/// the NAT gateway.
+pub fn network_acl_rules(
+    plan: &Plan,
+    endpoints: &[VpcEndpoint],
+    outside_vpc: &[OutsideVpc],
+) -> Vec<NetworkAclRule> {
+    use Direction::{Inbound, Outbound};
+    use NetworkTier::{Endpoints, FileSystems, Nat, Tasks};
+    const ANYWHERE: RulePeer = RulePeer::Cidr(ANY_ADDRESS);
+    let mut rules: Vec<NetworkAclRule> = Vec::new();
+    // Allows requests in `direction`, and their responses in the other.
+    let mut allow = |tier, direction: Direction, port: u16, peer: RulePeer| {
+        let request = NetworkAclRule {
+            tier,
+            direction,
+            protocol: TCP,
+            from_port: port,
+            to_port: port,
+            peer,
+            is_response: false,
         };
-        for (flow, (from_port, to_port), answers) in
-            [(requests, (port, port), false), (returns, EPHEMERAL, true)]
-        {
-            let peer = peer.clone();
-            let rule = AclRule {
-                subnets,
-                flow,
-                protocol: TCP,
-                from_port,
-                to_port,
-                peer,
-                answers,
-            };
+        let response = NetworkAclRule {
+            direction: direction.opposite(),
+            from_port: EPHEMERAL_PORTS.0,
+            to_port: EPHEMERAL_PORTS.1,
+            is_response: true,
+            ..request.clone()
+        };
+        for rule in [request, response] {
             if !rules.contains(&rule) {
                 rules.push(rule);
             }
         }
     };
-    let has = |kind| endpoints.iter().any(|endpoint| endpoint.kind == kind);
-    if has(Kind::Interface) {
-        add(SecurityGroup::Tasks, Flow::Outbound, HTTPS, Peer::Vpc);
-        add(SecurityGroup::Endpoints, Flow::Inbound, HTTPS, Peer::Vpc);
+    let has_endpoint = |endpoint_type| {
+        endpoints
+            .iter()
+            .any(|endpoint| endpoint.endpoint_type == endpoint_type)
+    };
+    if has_endpoint(EndpointType::Interface) {
+        allow(Tasks, Outbound, HTTPS_PORT, RulePeer::Vpc);
+        allow(Endpoints, Inbound, HTTPS_PORT, RulePeer::Vpc);
     }
-    if has(Kind::Gateway) {
-        add(
-            SecurityGroup::Tasks,
-            Flow::Outbound,
-            HTTPS,
-            Peer::Cidr(EVERYWHERE),
-        );
+    if has_endpoint(EndpointType::Gateway) {
+        allow(Tasks, Outbound, HTTPS_PORT, ANYWHERE);
     }
     if plan
         .targets
         .iter()
         .any(|target| target.dependency == Dependency::Efs)
     {
-        add(SecurityGroup::Tasks, Flow::Outbound, NFS, Peer::Vpc);
-        add(SecurityGroup::FileSystems, Flow::Inbound, NFS, Peer::Vpc);
+        allow(Tasks, Outbound, NFS_PORT, RulePeer::Vpc);
+        allow(FileSystems, Inbound, NFS_PORT, RulePeer::Vpc);
     }
-    for (port, destination) in ways_out(beyond) {
-        add(
-            SecurityGroup::Tasks,
-            Flow::Outbound,
-            port,
-            Peer::Cidr(destination),
-        );
-        if destination == EVERYWHERE {
-            add(SecurityGroup::Nat, Flow::Inbound, port, Peer::Vpc);
-            add(
-                SecurityGroup::Nat,
-                Flow::Outbound,
-                port,
-                Peer::Cidr(EVERYWHERE),
-            );
+    for (port, destination) in destinations(outside_vpc) {
+        allow(Tasks, Outbound, port, RulePeer::Cidr(destination));
+        if destination == ANY_ADDRESS {
+            allow(Nat, Inbound, port, RulePeer::Vpc);
+            allow(Nat, Outbound, port, ANYWHERE);
         }
     }
-    // What a rule for everywhere lets through needs no rule for the VPC.
-    let open: Vec<AclRule> = rules
+    // A rule for 0.0.0.0/0 includes the same rule for a smaller range.
+    let any_address_rules: Vec<NetworkAclRule> = rules
         .iter()
-        .filter(|rule| rule.peer == Peer::Cidr(EVERYWHERE))
+        .filter(|rule| rule.peer == ANYWHERE)
         .cloned()
         .collect();
     rules.retain(|rule| {
-        let same = |wide: &AclRule| {
-            AclRule {
-                peer: rule.peer.clone(),
-                ..wide.clone()
-            } == *rule
+        let widened = NetworkAclRule {
+            peer: ANYWHERE,
+            ..rule.clone()
         };
-        rule.peer == Peer::Cidr(EVERYWHERE) || !open.iter().any(same)
+        rule.peer == ANYWHERE || !any_address_rules.contains(&widened)
     });
-    rules.sort_by_key(|rule| (rule.subnets, rule.flow == Flow::Inbound));
+    rules.sort_by_key(|rule| (rule.tier, rule.direction == Inbound));
     rules
 }
 
-impl SecurityGroup {
-    /// Whose it is, for people.
+impl Direction {
+    const fn opposite(self) -> Self {
+        match self {
+            Self::Inbound => Self::Outbound,
+            Self::Outbound => Self::Inbound,
+        }
+    }
+
+    /// Returns `inbound` or `outbound`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+impl NetworkTier {
+    /// Returns the resources, as a plural for sentences.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tasks => "tasks",
@@ -288,12 +284,12 @@ impl SecurityGroup {
     }
 }
 
-/// An object with one member, whatever it is.
-impl Serialize for Peer {
+impl Serialize for RulePeer {
+    /// Writes an object with one member, named after the kind of peer.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
         match self {
-            Self::SecurityGroup(group) => map.serialize_entry("security_group", group)?,
+            Self::SecurityGroup(tier) => map.serialize_entry("security_group", tier)?,
             Self::PrefixList(name) => map.serialize_entry("prefix_list", name)?,
             Self::Cidr(cidr) => map.serialize_entry("cidr", cidr)?,
             Self::Vpc => map.serialize_entry("vpc", &true)?,
@@ -302,10 +298,10 @@ impl Serialize for Peer {
     }
 }
 
-impl fmt::Display for Peer {
+impl fmt::Display for RulePeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SecurityGroup(group) => write!(f, "the security group of the {}", group.name()),
+            Self::SecurityGroup(tier) => write!(f, "the security group of the {}", tier.name()),
             Self::PrefixList(name) => write!(f, "the prefix list {name}"),
             Self::Cidr(cidr) => write!(f, "{cidr}"),
             Self::Vpc => f.write_str("the VPC's address range"),

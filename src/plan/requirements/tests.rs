@@ -7,19 +7,19 @@ fn image(reference: &str) -> ImageInput {
     reference.parse().unwrap()
 }
 
-fn plan_in(region: &str, wanted: PlanInput) -> Plan {
-    Plan::new(wanted, region.parse().unwrap()).unwrap()
+fn plan_in(region: &str, input: PlanInput) -> Plan {
+    Plan::new(input, region.parse().unwrap()).unwrap()
 }
 
-fn plan(wanted: PlanInput) -> Plan {
-    plan_in("eu-west-1", wanted)
+fn plan(input: PlanInput) -> Plan {
+    plan_in("eu-west-1", input)
 }
 
-fn needs(wanted: PlanInput) -> Requirements {
-    Requirements::of(&plan(wanted))
+fn requirements(input: PlanInput) -> Requirements {
+    Requirements::of(&plan(input))
 }
 
-/// All that a task may want in the task's own region, and some of it elsewhere.
+/// One of everything in the task's own region, and some of it in another.
 fn everything() -> PlanInput {
     PlanInput {
         images: vec![
@@ -75,16 +75,21 @@ fn everything() -> PlanInput {
 }
 
 #[test]
-fn every_target_has_an_endpoint_or_a_reason_why_not() {
+fn every_target_has_an_endpoint_or_a_reason() {
     let plan = plan(everything());
-    let needs = Requirements::of(&plan);
-    let mut known: Vec<&str> = needs
+    let requirements = Requirements::of(&plan);
+    let mut known: Vec<&str> = requirements
         .endpoints
         .iter()
         .flat_map(|e| &e.targets)
         .map(crate::observation::TargetKey::as_str)
         .collect();
-    known.extend(needs.beyond.iter().map(|one| one.target.as_str()));
+    known.extend(
+        requirements
+            .outside_vpc
+            .iter()
+            .map(|outside| outside.target.as_str()),
+    );
     known.sort_unstable();
     let mut all: Vec<_> = plan
         .targets
@@ -94,10 +99,10 @@ fn every_target_has_an_endpoint_or_a_reason_why_not() {
         .collect();
     all.sort_unstable();
     assert_eq!(known, all, "each once");
-    let services: Vec<_> = needs
+    let services: Vec<_> = requirements
         .endpoints
         .iter()
-        .map(|e| (e.short_name(&needs.region), e.private_dns))
+        .map(|e| (e.short_name(&requirements.region), e.private_dns))
         .collect();
     let s3 = services
         .iter()
@@ -118,15 +123,19 @@ fn every_target_has_an_endpoint_or_a_reason_why_not() {
     ] {
         assert!(services.contains(&(name, true)), "{name}: {services:?}");
     }
-    let beyond: Vec<_> = needs.beyond.iter().map(|one| one.host.as_str()).collect();
+    let outside_vpc: Vec<_> = requirements
+        .outside_vpc
+        .iter()
+        .map(|outside| outside.host.as_str())
+        .collect();
     assert!(
-        beyond.contains(&"ghcr.io") && beyond.contains(&"splunk.corp"),
-        "{beyond:?}"
+        outside_vpc.contains(&"ghcr.io") && outside_vpc.contains(&"splunk.corp"),
+        "{outside_vpc:?}"
     );
 }
 
 #[test]
-fn endpoint_names_are_those_of_the_partition() {
+fn endpoint_service_names_match_the_partition() {
     for (region, domain, prefix) in [
         (
             "cn-north-1",
@@ -143,14 +152,14 @@ fn endpoint_names_are_those_of_the_partition() {
         let images = vec![image(&format!(
             "123456789012.dkr.ecr.{region}.{domain}/app"
         ))];
-        let needs = Requirements::of(&plan_in(
+        let requirements = Requirements::of(&plan_in(
             region,
             PlanInput {
                 images,
                 ..PlanInput::default()
             },
         ));
-        let mut names: Vec<_> = needs
+        let mut names: Vec<_> = requirements
             .endpoints
             .iter()
             .map(|endpoint| endpoint.service.as_str())
@@ -164,28 +173,31 @@ fn endpoint_names_are_those_of_the_partition() {
         ];
         expected.sort_unstable();
         assert_eq!(names, expected);
-        assert_eq!(needs.gateway().unwrap().kind, Kind::Gateway);
+        assert_eq!(
+            requirements.gateway_endpoint().unwrap().endpoint_type,
+            EndpointType::Gateway
+        );
         assert!(
-            needs
-                .security_groups
+            requirements
+                .security_group_rules
                 .iter()
-                .any(|rule| rule.peer == Peer::PrefixList(s3.clone())),
+                .any(|rule| rule.peer == RulePeer::PrefixList(s3.clone())),
             "{region}"
         );
     }
 }
 
 #[test]
-fn what_no_endpoint_leads_to_is_said_with_the_reason() {
+fn hosts_without_an_endpoint_have_the_reason() {
     for (reference, host, reason) in [
-        ("nginx", "registry-1.docker.io", "not a service of AWS"),
-        ("ghcr.io/a/b", "ghcr.io", "not a service of AWS"),
+        ("nginx", "registry-1.docker.io", "not an AWS service"),
+        ("ghcr.io/a/b", "ghcr.io", "not an AWS service"),
         (
             "public.ecr.aws/nginx/nginx",
             "public.ecr.aws",
             "Amazon ECR Public has no VPC endpoint",
         ),
-        ("10.1.2.3:5000/a/b", "10.1.2.3", "private range"),
+        ("10.1.2.3:5000/a/b", "10.1.2.3", "private IP address"),
         (
             "123456789012.dkr.ecr.us-east-1.amazonaws.com/a",
             "api.ecr.us-east-1.amazonaws.com",
@@ -199,7 +211,7 @@ fn what_no_endpoint_leads_to_is_said_with_the_reason() {
         (
             "registry.us-east-1.example.com/a/b",
             "registry.us-east-1.example.com",
-            "in a network of yours",
+            "in your own network",
         ),
         (
             "123456789012.dkr-ecr.eu-west-1.on.aws/a",
@@ -207,46 +219,50 @@ fn what_no_endpoint_leads_to_is_said_with_the_reason() {
             "dual-stack",
         ),
     ] {
-        let needs = needs(PlanInput {
+        let requirements = requirements(PlanInput {
             images: vec![image(reference)],
             ..PlanInput::default()
         });
-        let one = needs
-            .beyond
+        let outside = requirements
+            .outside_vpc
             .iter()
-            .find(|one| one.host == host)
-            .unwrap_or_else(|| panic!("{reference}: {needs:?}"));
-        assert!(one.why.contains(reason), "{reference}: {}", one.why);
+            .find(|outside| outside.host == host)
+            .unwrap_or_else(|| panic!("{reference}: {requirements:?}"));
+        assert!(
+            outside.reason.to_string().contains(reason),
+            "{reference}: {}",
+            outside.reason
+        );
     }
 }
 
-fn said(rules: &[GroupRule]) -> Vec<String> {
+fn describe(rules: &[SecurityGroupRule]) -> Vec<String> {
     rules
         .iter()
         .map(|rule| {
             format!(
                 "{:?} {:?} {} {}",
-                rule.group, rule.flow, rule.port, rule.peer
+                rule.tier, rule.direction, rule.port, rule.peer
             )
         })
         .collect()
 }
 
 #[test]
-fn security_groups_open_one_direction_and_the_internet_only_where_it_is_needed() {
-    let pull = needs(PlanInput {
+fn security_group_rules_are_stateful_and_narrow() {
+    let pull = requirements(PlanInput {
         images: vec![image(APP)],
         ..PlanInput::default()
     });
     assert_eq!(
-        said(&pull.security_groups),
+        describe(&pull.security_group_rules),
         [
             "Tasks Outbound 443 the security group of the interface endpoints",
             "Tasks Outbound 443 the prefix list com.amazonaws.eu-west-1.s3",
             "Endpoints Inbound 443 the security group of the tasks",
         ]
     );
-    let all = said(&needs(everything()).security_groups);
+    let all = describe(&requirements(everything()).security_group_rules);
     for rule in [
         "Tasks Outbound 2049 the security group of the mount targets",
         "FileSystems Inbound 2049 the security group of the tasks",
@@ -255,27 +271,27 @@ fn security_groups_open_one_direction_and_the_internet_only_where_it_is_needed()
     ] {
         assert!(all.iter().any(|known| known == rule), "{all:?}");
     }
-    let private = needs(PlanInput {
+    let private = requirements(PlanInput {
         images: vec![image("10.1.2.3:5000/a")],
         ..PlanInput::default()
     });
     assert_eq!(
-        said(&private.security_groups),
+        describe(&private.security_group_rules),
         ["Tasks Outbound 5000 10.1.2.3/32"]
     );
 }
 
 #[test]
-fn network_acls_let_requests_out_and_answers_back() {
-    let rules = |wanted: PlanInput| -> Vec<String> {
-        let rules = needs(wanted).network_acls;
-        let said = |r: &AclRule| {
+fn network_acl_rules_allow_requests_and_responses() {
+    let rules = |input: PlanInput| -> Vec<String> {
+        let rules = requirements(input).network_acl_rules;
+        let describe = |r: &NetworkAclRule| {
             format!(
                 "{:?} {:?} {}-{} {}",
-                r.subnets, r.flow, r.from_port, r.to_port, r.peer
+                r.tier, r.direction, r.from_port, r.to_port, r.peer
             )
         };
-        rules.iter().map(said).collect()
+        rules.iter().map(describe).collect()
     };
     assert_eq!(
         rules(PlanInput {
@@ -288,7 +304,7 @@ fn network_acls_let_requests_out_and_answers_back() {
             "Endpoints Outbound 1024-65535 the VPC's address range",
             "Endpoints Inbound 443-443 the VPC's address range",
         ],
-        "S3's addresses are public, so the rule for the VPC is part of that for everywhere"
+        "S3's addresses are public, so the rule for 0.0.0.0/0 includes the rule for the VPC"
     );
     let only_logs = rules(PlanInput {
         log_group: Some("/ecs/app".into()),
@@ -311,7 +327,7 @@ fn network_acls_let_requests_out_and_answers_back() {
     assert_eq!(unique.len(), all.len());
 }
 
-/// `action resource` of each.
+/// Returns `action resource` of each statement.
 fn allowed(policy: &Policy) -> Vec<String> {
     let pairs = policy.statement.iter().flat_map(|statement| {
         statement.action.iter().flat_map(|action| {
@@ -325,9 +341,9 @@ fn allowed(policy: &Policy) -> Vec<String> {
 }
 
 #[test]
-fn the_execution_role_may_what_ecs_does_and_nothing_wider() {
-    let mut said = allowed(&needs(everything()).execution_role_policy);
-    said.sort();
+fn execution_role_policy_is_exactly_what_ecs_requests() {
+    let mut statements = allowed(&requirements(everything()).policies.execution_role);
+    statements.sort();
     let mut expected = [
         "ecr:GetAuthorizationToken *",
         "ecr:BatchGetImage arn:aws:ecr:eu-west-1:123456789012:repository/team/app",
@@ -351,26 +367,27 @@ fn the_execution_role_may_what_ecs_does_and_nothing_wider() {
         "s3:GetBucketLocation arn:aws:s3:::my-bucket",
     ];
     expected.sort_unstable();
-    assert_eq!(said, expected);
+    assert_eq!(statements, expected);
 }
 
 #[test]
-fn what_runs_as_the_task_role_is_not_given_to_the_execution_role() {
-    let needs = needs(everything());
-    let said = allowed(&needs.task_role_policy);
+fn task_role_policy_has_what_runs_with_the_task_role() {
+    let requirements = requirements(everything());
+    let task_role = allowed(&requirements.policies.task_role);
     assert!(
-        said.contains(&"ssmmessages:OpenDataChannel *".to_owned()),
-        "{said:?}"
+        task_role.contains(&"ssmmessages:OpenDataChannel *".to_owned()),
+        "{task_role:?}"
     );
     let mount = "elasticfilesystem:ClientMount arn:aws:elasticfilesystem:eu-west-1:*:file-system/fs-0123456789abcdef0";
-    assert!(said.contains(&mount.to_owned()), "{said:?}");
-    let extras: Vec<_> = needs
-        .extra_statements
+    assert!(task_role.contains(&mount.to_owned()), "{task_role:?}");
+    let optional: Vec<_> = requirements
+        .policies
+        .optional
         .iter()
-        .map(|extra| (extra.name, extra.role))
+        .map(|optional| (optional.name, optional.role))
         .collect();
     assert_eq!(
-        extras,
+        optional,
         [
             (CUSTOMER_MANAGED_KEY, IamRole::Execution),
             ("pull-through-cache", IamRole::Execution),
@@ -378,7 +395,7 @@ fn what_runs_as_the_task_role_is_not_given_to_the_execution_role() {
             ("file-system-root", IamRole::Task),
         ]
     );
-    let key = &needs.extra_statements[0].statement;
+    let key = &requirements.policies.optional[0].statement;
     assert_eq!(
         key.condition["StringEquals"]["kms:ViaService"],
         [
@@ -390,10 +407,10 @@ fn what_runs_as_the_task_role_is_not_given_to_the_execution_role() {
 }
 
 #[test]
-fn an_endpoint_lets_through_its_part_of_the_policies_in_its_region() {
-    let needs = needs(everything());
+fn endpoint_policy_has_the_statements_of_its_service_and_region() {
+    let requirements = requirements(everything());
     let of = |name: &str| {
-        let endpoint = needs
+        let endpoint = requirements
             .endpoints
             .iter()
             .find(|endpoint| endpoint.service.ends_with(name))
@@ -420,7 +437,7 @@ fn an_endpoint_lets_through_its_part_of_the_policies_in_its_region() {
     assert!(
         of(".ecr.dkr")
             .iter()
-            .all(|said| !said.contains("us-east-1")),
+            .all(|allowed| !allowed.contains("us-east-1")),
         "{:?}",
         of(".ecr.dkr")
     );
@@ -429,13 +446,16 @@ fn an_endpoint_lets_through_its_part_of_the_policies_in_its_region() {
 }
 
 #[test]
-fn json_has_the_parts_that_are_asked_for() {
-    let needs = needs(everything());
-    let read = |parts: &[Part]| -> serde_json::Value {
-        serde_json::from_str(&needs.to_json(parts).unwrap().unwrap()).unwrap()
+fn json_has_the_selected_parts() {
+    let requirements = requirements(everything());
+    let read = |parts: &[PlanPart]| -> serde_json::Value {
+        serde_json::from_str(&requirements.to_json(parts).unwrap().unwrap()).unwrap()
     };
-    assert_eq!(read(&[Part::Policy])["Version"], Policy::VERSION);
-    let groups = read(&[Part::SecurityGroups]);
+    assert_eq!(
+        read(&[PlanPart::ExecutionRolePolicy])["Version"],
+        Policy::VERSION
+    );
+    let groups = read(&[PlanPart::SecurityGroups]);
     let names: Vec<_> = groups
         .as_object()
         .unwrap()
@@ -443,6 +463,6 @@ fn json_has_the_parts_that_are_asked_for() {
         .map(String::as_str)
         .collect();
     assert_eq!(names, ["region", "schema", "security_groups"]);
-    assert_eq!(read(&Part::NEEDED).as_object().unwrap().len(), 10);
-    assert!(needs.to_json(&[Part::Contacts]).is_none());
+    assert_eq!(read(&PlanPart::REQUIREMENTS).as_object().unwrap().len(), 10);
+    assert!(requirements.to_json(&[PlanPart::Contacts]).is_none());
 }

@@ -1,109 +1,123 @@
-//! One container: image, login, secrets, environment files, logs.
+//! One container: image, registry credentials, secrets, environment files, logs.
 
-use super::Reader;
-use super::node::{Mistake, Node};
-use crate::plan::{ImageInput, ValueFrom, object_of};
+use super::TaskDefinitionReader;
+use super::error::{Problem, TaskDefinitionError};
+use super::node::Node;
+use crate::plan::{ImageInput, S3Object, ValueFrom};
 use crate::reference::{Reference, Registry};
 
-/// ECS developer guide, "Use a file to pass environment variables to a container": ten files.
-const MAX_FILES: usize = 10;
+/// Environment files of a container (ECS developer guide, "Use a file to pass environment variables
+/// to a container").
+const MAX_ENVIRONMENT_FILES: usize = 10;
 
-/// Ibid., the extension.
-const ENVIRONMENT_FILE: &str = ".env";
+/// The extension of an environment file (ibid.).
+const ENVIRONMENT_FILE_EXTENSION: &str = ".env";
 
-impl Reader {
-    pub(super) fn container(&mut self, container: &Node<'_>) {
-        let parts = [
-            Self::image,
-            Self::secrets,
-            Self::environment_files,
-            Self::log,
+impl TaskDefinitionReader {
+    pub(super) fn read_container(&mut self, container: &Node<'_>) {
+        let steps = [
+            Self::read_image,
+            Self::read_secrets,
+            Self::read_environment_files,
+            Self::read_log_configuration,
         ];
-        for part in parts {
-            let result = part(self, container);
+        for step in steps {
+            let result = step(self, container);
             self.note(result);
         }
     }
 
-    fn image(&mut self, container: &Node<'_>) -> Result<(), Mistake> {
-        let node = container.needed("image")?;
-        let image: Reference = node.text()?.parse().map_err(|error| node.mistake(error))?;
+    fn read_image(&mut self, container: &Node<'_>) -> Result<(), TaskDefinitionError> {
+        let node = container.required("image")?;
+        let image: Reference = node
+            .text()?
+            .parse()
+            .map_err(|error| node.problem(Problem::ImageReference(error)))?;
         let login = match container.member("repositoryCredentials")? {
-            Some(given) if matches!(image.registry, Registry::Ecr { .. }) => {
-                return Err(given
-                    .mistake("an Amazon ECR image is pulled as the execution role: leave it out"));
+            Some(credentials) if matches!(image.registry, Registry::Ecr { .. }) => {
+                return Err(credentials.error(
+                    "an Amazon ECR image is pulled with the task execution role; remove it",
+                ));
             }
-            Some(given) => Some(login(&given.needed("credentialsParameter")?)?),
+            Some(credentials) => Some(registry_login(
+                &credentials.required("credentialsParameter")?,
+            )?),
             None => None,
         };
-        self.wanted.images.push(ImageInput {
+        self.input.images.push(ImageInput {
             image,
             login,
-            injected: false,
+            added_by_aws: false,
         });
         Ok(())
     }
 
-    fn secrets(&mut self, container: &Node<'_>) -> Result<(), Mistake> {
-        let read = secrets(container, "secrets")?;
-        self.wanted.secrets.extend(read);
+    fn read_secrets(&mut self, container: &Node<'_>) -> Result<(), TaskDefinitionError> {
+        let secrets = secrets(container, "secrets")?;
+        self.input.secrets.extend(secrets);
         Ok(())
     }
 
-    fn environment_files(&mut self, container: &Node<'_>) -> Result<(), Mistake> {
+    fn read_environment_files(&mut self, container: &Node<'_>) -> Result<(), TaskDefinitionError> {
         let files = container.elements("environmentFiles")?;
-        if files.len() > MAX_FILES {
-            let text = format!("{} environment files: ECS takes {MAX_FILES}", files.len());
-            return Err(container.mistake(text));
+        if files.len() > MAX_ENVIRONMENT_FILES {
+            return Err(container.error(format_args!(
+                "{} environment files; ECS accepts at most {MAX_ENVIRONMENT_FILES}",
+                files.len()
+            )));
         }
         for file in files {
-            let value = file.needed("value")?;
+            let value = file.required("value")?;
             let arn = value.text()?;
-            file.needed("type")?.one_of(&["s3"])?;
-            object_of(arn).map_err(|error| value.mistake(error))?;
-            if !arn.ends_with(ENVIRONMENT_FILE) {
-                return Err(value.mistake("an environment file's name ends with .env"));
+            file.required("type")?.one_of(&["s3"])?;
+            arn.parse::<S3Object>()
+                .map_err(|error| value.error(error))?;
+            if !arn.ends_with(ENVIRONMENT_FILE_EXTENSION) {
+                return Err(value.error("the name of an environment file must end in .env"));
             }
-            self.wanted.environment_files.push(arn.to_owned());
+            self.input.environment_files.push(arn.to_owned());
         }
         Ok(())
     }
 }
 
-/// The secrets under this name.
-pub(super) fn secrets(of: &Node<'_>, name: &str) -> Result<Vec<ValueFrom>, Mistake> {
-    let read = |secret: Node<'_>| {
-        let value = secret.needed("valueFrom")?;
-        value.text()?.parse().map_err(|error| value.mistake(error))
+/// Returns the secrets of the member `name`.
+pub(super) fn secrets(
+    parent: &Node<'_>,
+    name: &str,
+) -> Result<Vec<ValueFrom>, TaskDefinitionError> {
+    let value_from = |secret: Node<'_>| {
+        let value = secret.required("valueFrom")?;
+        value.text()?.parse().map_err(|error| value.error(error))
     };
-    of.elements(name)?.into_iter().map(read).collect()
+    parent.elements(name)?.into_iter().map(value_from).collect()
 }
 
-/// A secret's ARN, or its name in the task's region (API reference, RepositoryCredentials).
-fn login(parameter: &Node<'_>) -> Result<String, Mistake> {
+/// Returns the secret's ARN, or its name in the task's region (ECS API reference,
+/// RepositoryCredentials).
+fn registry_login(parameter: &Node<'_>) -> Result<String, TaskDefinitionError> {
     let secret = parameter.text()?;
-    // Secrets Manager, CreateSecret: letters, digits and /_+=.@-
-    let is_name = |name: &str| {
-        (1..=512).contains(&name.len())
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c))
-    };
     if !secret.starts_with("arn:") {
-        return if is_name(secret) {
+        return if is_secret_name(secret) {
             Ok(secret.to_owned())
         } else {
-            Err(parameter.mistake("a secret's ARN is needed, or its name in the task's region"))
+            Err(parameter.error("expected a secret's ARN, or its name in the task's region"))
         };
     }
     match secret.parse() {
         Ok(ValueFrom::Secret { arn, .. }) if arn == secret => Ok(arn),
-        Ok(ValueFrom::Secret { .. }) => {
-            Err(parameter.mistake("the whole secret is the login: leave out what follows its name"))
-        }
-        Ok(ValueFrom::Parameter { .. }) => {
-            Err(parameter.mistake("a login is read from Secrets Manager, not from Parameter Store"))
-        }
-        Err(error) => Err(parameter.mistake(error)),
+        Ok(ValueFrom::Secret { .. }) => Err(parameter.error(
+            "credentialsParameter must be the whole secret; remove the JSON key and version",
+        )),
+        Ok(ValueFrom::Parameter { .. }) => Err(parameter
+            .error("registry credentials are read from Secrets Manager, not from Parameter Store")),
+        Err(error) => Err(parameter.error(error)),
     }
+}
+
+/// Whether `name` has 1 to 512 letters, digits and `/_+=.@-` (Secrets Manager API reference,
+/// CreateSecret).
+fn is_secret_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c);
+    (1..=512).contains(&name.len()) && name.chars().all(allowed)
 }

@@ -1,260 +1,292 @@
-//! The log driver awsfirelens: what the router's output writes to, where its options say so.
+//! The log driver awsfirelens: the destination of the log router's output, where its options name
+//! one.
 //!
-//! Options are those of Fluent Bit's output plugins (their manual, "Outputs") and of AWS's own
-//! plugins for it; they are written in any case. Fluentd's `@type` names plugins of the same
-//! services.
+//! Options are those of Fluent Bit's output plugins (Fluent Bit manual, "Outputs") and of AWS's own
+//! plugins for it; their names ignore case. Fluentd's `@type` names plugins of the same services.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use super::node::{Mistake, Node, shorten};
+use super::error::TaskDefinitionError;
+use super::node::Node;
 use crate::endpoints::{self, Region, Service, Variant};
 use crate::observation::Dependency;
-use crate::plan::{PlanInput, ReachabilityCheck, Unchecked};
+use crate::plan::{PlanInput, ReachabilityCheck, Unchecked, shorten};
 
-/// The containers with a `firelensConfiguration`.
-pub(super) fn routers<'a>(containers: &[Node<'a>]) -> Result<Vec<Node<'a>>, Mistake> {
-    let found = containers
+/// Returns the `firelensConfiguration` of each container that has one.
+pub(super) fn log_routers<'a>(
+    containers: &[Node<'a>],
+) -> Result<Vec<Node<'a>>, TaskDefinitionError> {
+    containers
         .iter()
-        .map(|container| container.member("firelensConfiguration"));
-    found.filter_map(Result::transpose).collect()
+        .map(|container| container.member("firelensConfiguration"))
+        .filter_map(Result::transpose)
+        .collect()
 }
 
-/// One router a task, of a type that ECS knows.
-pub(super) fn check_routers(containers: &[Node<'_>]) -> Result<(), Mistake> {
-    let routers = routers(containers)?;
+/// Checks that the task has at most one log router, of a type that ECS supports.
+pub(super) fn check_log_routers(containers: &[Node<'_>]) -> Result<(), TaskDefinitionError> {
+    let routers = log_routers(containers)?;
     for router in &routers {
-        router.needed("type")?.one_of(&["fluentbit", "fluentd"])?;
+        router.required("type")?.one_of(&["fluentbit", "fluentd"])?;
     }
     match routers.get(1) {
-        Some(second) => Err(second.mistake("a task has one log router at most")),
+        Some(second) => Err(second.error("a task has at most one log router")),
         None => Ok(()),
     }
 }
 
-/// Adds what the container's output writes to.
-pub(super) fn read(log: &Node<'_>, wanted: &mut PlanInput) -> Result<(), Mistake> {
-    let entries = log.entries("options")?;
+/// Adds the destination of the container's output.
+pub(super) fn read(log: &Node<'_>, input: &mut PlanInput) -> Result<(), TaskDefinitionError> {
+    let options = log.entries("options")?;
     let option = |(name, value): &(&str, Node<'_>)| {
         Ok((name.to_ascii_lowercase(), value.text()?.to_owned()))
     };
-    let options = Options(entries.iter().map(option).collect::<Result<_, _>>()?);
+    let options = FirelensOptions(options.iter().map(option).collect::<Result<_, _>>()?);
     let Some(plugin) = options.get("name").or_else(|| options.get("@type")) else {
-        leave_out(
-            wanted,
-            "awsfirelens",
-            "its options name no output, so it is in the router's own configuration",
-        );
+        let why = "its options name no output; the log router's own configuration does";
+        add_unchecked(input, "awsfirelens", why);
         return Ok(());
     };
-    match options.places(plugin) {
-        Ok(places) => {
-            for place in places.into_iter().filter(|place| !is_here(&place.host)) {
-                let connection = ReachabilityCheck {
+    match options.collector(plugin) {
+        Ok(collector) => {
+            if let Some(collector) = collector.filter(|collector| !is_loopback(&collector.host)) {
+                let check = ReachabilityCheck {
                     dependency: Dependency::LogRouter,
-                    host: place.host,
-                    port: place.port,
-                    tcp_only: !place.tls,
+                    host: collector.host,
+                    port: collector.port,
+                    tcp_only: !collector.tls,
                     subject: format!("log router output {plugin}"),
                 };
-                if !wanted.connections.contains(&connection) {
-                    wanted.connections.push(connection);
+                if !input.connections.contains(&check) {
+                    input.connections.push(check);
                 }
             }
             Ok(())
         }
-        Err(Unknown::Region(error)) => Err(log.mistake(format_args!("options.region: {error}"))),
-        Err(Unknown::Host(why)) => {
-            leave_out(wanted, plugin, &why);
+        Err(UnknownCollector::InvalidRegion(error)) => {
+            Err(log.error(format_args!("options.region: {error}")))
+        }
+        Err(UnknownCollector::NotInOptions(why)) => {
+            add_unchecked(input, plugin, &why);
             Ok(())
         }
     }
 }
 
-fn leave_out(wanted: &mut PlanInput, subject: &str, why: &str) {
-    let left_out = Unchecked {
+fn add_unchecked(input: &mut PlanInput, subject: &str, why: &str) {
+    let unchecked = Unchecked {
         dependency: Dependency::LogRouter,
         subject: shorten(subject),
         why: why.to_owned(),
     };
-    if !wanted.unchecked.contains(&left_out) {
-        wanted.unchecked.push(left_out);
+    if !input.unchecked.contains(&unchecked) {
+        input.unchecked.push(unchecked);
     }
 }
 
-/// By lower-case name.
-struct Options(BTreeMap<String, String>);
+/// Options of `awsfirelens`, by lower-case name.
+struct FirelensOptions(BTreeMap<String, String>);
 
-/// Why no host is known.
-enum Unknown {
-    Region(String),
-    Host(String),
+/// Why the host of a log collector is unknown.
+enum UnknownCollector {
+    /// ECS would reject the region.
+    InvalidRegion(String),
+    /// The options do not name it; the reason, for the report.
+    NotInOptions(String),
 }
 
-/// A host, its port, and whether TLS is spoken there.
+impl UnknownCollector {
+    fn not_in_options(why: impl Into<String>) -> Self {
+        Self::NotInOptions(why.into())
+    }
+}
+
+/// The host that a log driver or log router writes to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct LogCollector {
     pub host: String,
     pub port: u16,
+    /// Whether it uses TLS with a certificate that the probe can verify.
     pub tls: bool,
 }
 
-impl Options {
+impl LogCollector {
+    fn https(host: String) -> Self {
+        Self {
+            host,
+            port: 443,
+            tls: true,
+        }
+    }
+}
+
+impl FirelensOptions {
     fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    fn places(&self, plugin: &str) -> Result<Vec<Place>, Unknown> {
-        let one = |place| Ok(vec![place]);
-        match plugin.to_ascii_lowercase().as_str() {
-            "cloudwatch_logs" | "cloudwatch" => one(self.aws(Service::Logs)?),
-            "kinesis_streams" | "kinesis" => one(self.aws(Service::KinesisStreams)?),
-            "kinesis_firehose" | "firehose" => one(self.aws(Service::Firehose)?),
-            "s3" => one(self.bucket()?),
-            "es" | "elasticsearch" | "opensearch" => one(self.host("127.0.0.1", 9200)?),
-            "http" => one(self.host("127.0.0.1", 80)?),
-            "splunk" | "splunk_hec" => one(self.host("127.0.0.1", 8088)?),
-            "loki" => one(self.host("127.0.0.1", 3100)?),
-            "forward" => one(self.host("127.0.0.1", 24224)?),
-            "datadog" => one(self.host(
-                "http-intake.logs.datadoghq.com",
-                if self.tls() { 443 } else { 80 },
-            )?),
-            "nrlogs" => one(self.url("base_uri", "https://log-api.newrelic.com/log/v1")?),
-            "newrelic" => one(self.url("endpoint", "https://log-api.newrelic.com/log/v1")?),
-            "null" | "stdout" | "file" | "counter" => Ok(Vec::new()),
-            _ => match self.get("host") {
-                Some(_) if self.get("port").is_some() => one(self.host("", 0)?),
-                _ => Err(Unknown::Host(
-                    "what this output writes to is not known here".into(),
-                )),
-            },
-        }
+    /// Returns the host that the output plugin writes to; `None` if it stays in the container.
+    fn collector(&self, plugin: &str) -> Result<Option<LogCollector>, UnknownCollector> {
+        const LOOPBACK: &str = "127.0.0.1";
+        let collector = match plugin.to_ascii_lowercase().as_str() {
+            "cloudwatch_logs" | "cloudwatch" => self.aws_service(Service::Logs),
+            "kinesis_streams" | "kinesis" => self.aws_service(Service::KinesisStreams),
+            "kinesis_firehose" | "firehose" => self.aws_service(Service::Firehose),
+            "s3" => self.bucket(),
+            "es" | "elasticsearch" | "opensearch" => self.host_or(LOOPBACK, 9200),
+            "http" => self.host_or(LOOPBACK, 80),
+            "splunk" | "splunk_hec" => self.host_or(LOOPBACK, 8088),
+            "loki" => self.host_or(LOOPBACK, 3100),
+            "forward" => self.host_or(LOOPBACK, 24224),
+            "datadog" => {
+                let port = if self.uses_tls() { 443 } else { 80 };
+                self.host_or("http-intake.logs.datadoghq.com", port)
+            }
+            "nrlogs" => self.url_or("base_uri", "https://log-api.newrelic.com/log/v1"),
+            "newrelic" => self.url_or("endpoint", "https://log-api.newrelic.com/log/v1"),
+            "null" | "stdout" | "file" | "counter" => return Ok(None),
+            _ if self.get("host").is_some() && self.get("port").is_some() => self.host_or("", 0),
+            _ => Err(UnknownCollector::not_in_options(
+                "the destination of this output is unknown to pullprobe",
+            )),
+        };
+        collector.map(Some)
     }
 
-    fn tls(&self) -> bool {
+    fn uses_tls(&self) -> bool {
         self.get("tls").is_some_and(|switch| {
             ["on", "true", "yes"].contains(&switch.to_ascii_lowercase().as_str())
         })
     }
 
-    fn host(&self, default: &str, port: u16) -> Result<Place, Unknown> {
-        let host = self.get("host").unwrap_or(default).to_ascii_lowercase();
+    /// Returns the collector of `host` and `port`, with these defaults.
+    fn host_or(
+        &self,
+        default_host: &str,
+        default_port: u16,
+    ) -> Result<LogCollector, UnknownCollector> {
+        let host = self
+            .get("host")
+            .unwrap_or(default_host)
+            .to_ascii_lowercase();
         let port = match self.get("port") {
-            Some(port) => port
-                .parse()
-                .map_err(|_| Unknown::Host(format!("{:?} is no port", shorten(port))))?,
-            None => port,
+            Some(port) => port.parse().map_err(|_| {
+                UnknownCollector::not_in_options(format!("{:?} is not a port", shorten(port)))
+            })?,
+            None => default_port,
         };
-        let verified = !self
+        let skips_verification = self
             .get("tls.verify")
             .is_some_and(|switch| switch.eq_ignore_ascii_case("off"));
-        let own_roots = self.get("tls.ca_file").is_some() || self.get("tls.ca_path").is_some();
-        Ok(Place {
-            host: host_name(&host).map_err(Unknown::Host)?,
+        let has_custom_roots =
+            self.get("tls.ca_file").is_some() || self.get("tls.ca_path").is_some();
+        Ok(LogCollector {
+            host: check_host_name(host).map_err(UnknownCollector::NotInOptions)?,
             port,
-            tls: self.tls() && verified && !own_roots,
+            tls: self.uses_tls() && !skips_verification && !has_custom_roots,
         })
     }
 
-    fn url(&self, name: &str, default: &str) -> Result<Place, Unknown> {
-        place_of(self.get(name).unwrap_or(default)).map_err(Unknown::Host)
+    fn url_or(&self, name: &str, default: &str) -> Result<LogCollector, UnknownCollector> {
+        parse_url(self.get(name).unwrap_or(default)).map_err(UnknownCollector::NotInOptions)
     }
 
-    /// `endpoint` is a host or a URL.
-    fn endpoint(&self) -> Option<Result<Place, Unknown>> {
-        let given = self.get("endpoint")?;
-        let url = if given.contains("://") {
-            given.to_owned()
+    /// Returns the collector of `endpoint`, which is a host or a URL.
+    fn endpoint(&self) -> Option<Result<LogCollector, UnknownCollector>> {
+        let endpoint = self.get("endpoint")?;
+        let collector = if endpoint.contains("://") {
+            parse_url(endpoint)
         } else {
-            format!("https://{given}")
+            parse_url(&format!("https://{endpoint}"))
         };
-        Some(place_of(&url).map_err(Unknown::Host))
+        Some(collector.map_err(UnknownCollector::NotInOptions))
     }
 
-    fn region(&self) -> Result<Region, Unknown> {
-        let named = self
+    fn region(&self) -> Result<Region, UnknownCollector> {
+        let region = self
             .get("region")
-            .ok_or_else(|| Unknown::Host("its options name no region".into()))?;
-        // Fluent Bit puts variables of its environment there.
-        if named.starts_with("${") {
-            return Err(Unknown::Host("its region is a variable".into()));
+            .ok_or_else(|| UnknownCollector::not_in_options("its options name no region"))?;
+        // Fluent Bit replaces it by a variable of its environment.
+        if region.starts_with("${") {
+            return Err(UnknownCollector::not_in_options("its region is a variable"));
         }
-        named.parse().map_err(Unknown::Region)
+        region.parse().map_err(UnknownCollector::InvalidRegion)
     }
 
-    fn aws(&self, service: Service) -> Result<Place, Unknown> {
+    fn aws_service(&self, service: Service) -> Result<LogCollector, UnknownCollector> {
         if let Some(endpoint) = self.endpoint() {
             return endpoint;
         }
         let host = endpoints::api_host(service, &self.region()?, Variant::default());
-        Ok(Place {
-            host,
-            port: 443,
-            tls: true,
-        })
+        Ok(LogCollector::https(host))
     }
 
-    fn bucket(&self) -> Result<Place, Unknown> {
+    fn bucket(&self) -> Result<LogCollector, UnknownCollector> {
         if let Some(endpoint) = self.endpoint() {
             return endpoint;
         }
         let bucket = self
             .get("bucket")
-            .ok_or_else(|| Unknown::Host("its options name no bucket".into()))?;
-        let bucket = host_name(&bucket.to_ascii_lowercase()).map_err(Unknown::Host)?;
-        Ok(Place {
-            host: endpoints::bucket_host(&bucket, &self.region()?),
-            port: 443,
-            tls: true,
-        })
+            .ok_or_else(|| UnknownCollector::not_in_options("its options name no bucket"))?;
+        let bucket =
+            check_host_name(bucket.to_ascii_lowercase()).map_err(UnknownCollector::NotInOptions)?;
+        Ok(LogCollector::https(endpoints::bucket_host(
+            &bucket,
+            &self.region()?,
+        )))
     }
 }
 
-/// In the task itself.
-fn is_here(host: &str) -> bool {
+/// Whether the host is the task itself.
+fn is_loopback(host: &str) -> bool {
     host == "localhost" || host == "::1" || host.starts_with("127.")
 }
 
-/// Host, port and scheme of `http[s]://host[:port][/…]`.
-pub(super) fn place_of(url: &str) -> Result<Place, String> {
-    let wrong = || {
+/// Parses `http[s]://host[:port][/…]`.
+pub(super) fn parse_url(url: &str) -> Result<LogCollector, String> {
+    let invalid = || {
         format!(
-            "{:?} is no URL such as https://collector.example.com:8088",
+            "{:?} is not a URL like https://collector.example.com:8088",
             shorten(url)
         )
     };
-    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
-    let (tls, usual) = match scheme.to_ascii_lowercase().as_str() {
+    let (scheme, rest) = url.split_once("://").ok_or_else(invalid)?;
+    let (tls, default_port) = match scheme.to_ascii_lowercase().as_str() {
         "https" => (true, 443),
         "http" => (false, 80),
-        _ => return Err(wrong()),
+        _ => return Err(invalid()),
     };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = rest
+        .find(['/', '?', '#'])
+        .map_or(rest, |path_start| &rest[..path_start]);
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
-        _ => (authority, usual),
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| invalid())?),
+        _ => (authority, default_port),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    Ok(Place {
-        host: host_name(&host.to_ascii_lowercase()).map_err(|_| wrong())?,
+    Ok(LogCollector {
+        host: check_host_name(host.to_ascii_lowercase()).map_err(|_| invalid())?,
         port,
         tls,
     })
 }
 
-/// A name or an address. Names with underscores exist, below the rules for hosts.
-fn host_name(name: &str) -> Result<String, String> {
-    let is_address = name.parse::<std::net::IpAddr>().is_ok();
-    let plain = |label: &str| {
+/// Returns `name` if it is a host name or an IP address. Underscores are accepted: such names exist
+/// in DNS, although host names must not have them.
+fn check_host_name(name: String) -> Result<String, String> {
+    let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
     };
-    if is_address || (name.len() <= 253 && name.trim_end_matches('.').split('.').all(plain)) {
-        return Ok(name.to_owned());
+    let is_name = name.len() <= 253 && name.trim_end_matches('.').split('.').all(is_label);
+    if is_name || name.parse::<IpAddr>().is_ok() {
+        Ok(name)
+    } else {
+        Err(format!("{:?} is not a host name", shorten(&name)))
     }
-    Err(format!("{:?} is no host name", shorten(name)))
 }
 
 #[cfg(test)]
@@ -262,25 +294,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_a_host_a_port_and_tls_or_not() {
-        let place = |host: &str, port, tls| {
-            Ok(Place {
+    fn parses_host_port_and_scheme_of_a_url() {
+        let collector = |host: &str, port, tls| {
+            Ok(LogCollector {
                 host: host.into(),
                 port,
                 tls,
             })
         };
         assert_eq!(
-            place_of("https://Splunk.example.com:8088"),
-            place("splunk.example.com", 8088, true)
+            parse_url("https://Splunk.example.com:8088"),
+            collector("splunk.example.com", 8088, true)
         );
         assert_eq!(
-            place_of("http://10.0.0.7/services/collector"),
-            place("10.0.0.7", 80, false)
+            parse_url("http://10.0.0.7/services/collector"),
+            collector("10.0.0.7", 80, false)
         );
         assert_eq!(
-            place_of("https://[fd00::7]:8088/"),
-            place("fd00::7", 8088, true)
+            parse_url("https://[fd00::7]:8088/"),
+            collector("fd00::7", 8088, true)
         );
         for wrong in [
             "splunk.example.com",
@@ -290,7 +322,7 @@ mod tests {
             "https://h:0x1",
             "https://u@h",
         ] {
-            assert!(place_of(wrong).is_err(), "{wrong}");
+            assert!(parse_url(wrong).is_err(), "{wrong}");
         }
     }
 }

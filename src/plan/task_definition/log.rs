@@ -1,54 +1,57 @@
 //! `logConfiguration`: where a container's output goes.
 
-use super::Reader;
+use super::TaskDefinitionReader;
 use super::container::secrets;
+use super::error::TaskDefinitionError;
 use super::firelens;
-use super::node::{Mistake, Node, shorten};
+use super::node::Node;
 use crate::endpoints::Region;
 use crate::observation::Dependency;
-use crate::plan::{LogGroupInput, ReachabilityCheck, Unchecked, valid_log_group};
+use crate::plan::{LogGroupInput, ReachabilityCheck, Unchecked, check_log_group_name, shorten};
 
-/// What Fargate takes (ECS API reference, LogConfiguration).
-const ON_FARGATE: [&str; 3] = ["awslogs", "splunk", "awsfirelens"];
+/// Log drivers on Fargate (ECS API reference, LogConfiguration).
+const FARGATE_LOG_DRIVERS: [&str; 3] = ["awslogs", "splunk", "awsfirelens"];
 
-/// What an EC2 instance takes besides.
-const ON_INSTANCES: [&str; 6] = ["json-file", "syslog", "journald", "gelf", "fluentd", "none"];
+/// Further log drivers on EC2 instances (ibid.).
+const EC2_LOG_DRIVERS: [&str; 6] = ["json-file", "syslog", "journald", "gelf", "fluentd", "none"];
 
-impl Reader {
-    pub(super) fn log(&mut self, container: &Node<'_>) -> Result<(), Mistake> {
+impl TaskDefinitionReader {
+    pub(super) fn read_log_configuration(
+        &mut self,
+        container: &Node<'_>,
+    ) -> Result<(), TaskDefinitionError> {
         let Some(log) = container.member("logConfiguration")? else {
             return Ok(());
         };
-        let driver = log.needed("logDriver")?;
-        let known = if self.fargate {
-            ON_FARGATE.to_vec()
+        let driver = log.required("logDriver")?;
+        let (drivers, launch_type) = if self.fargate {
+            (FARGATE_LOG_DRIVERS.to_vec(), "Fargate")
         } else {
-            [&ON_FARGATE[..], &ON_INSTANCES].concat()
+            let drivers = [&FARGATE_LOG_DRIVERS[..], &EC2_LOG_DRIVERS].concat();
+            (drivers, "EC2")
         };
         let name = driver.text()?;
-        if !known.contains(&name) {
-            let text = format!(
-                "{:?} is no log driver of the task's: {} are",
+        if !drivers.contains(&name) {
+            return Err(driver.error(format_args!(
+                "log driver {:?} is not supported on {launch_type}; use one of {}",
                 shorten(name),
-                known.join(", ")
-            );
-            return Err(driver.mistake(text));
+                drivers.join(", ")
+            )));
         }
-        let read = secrets(&log, "secretOptions")?;
-        self.wanted.secrets.extend(read);
+        let secrets = secrets(&log, "secretOptions")?;
+        self.input.secrets.extend(secrets);
         match name {
-            "awslogs" => self.awslogs(&log),
-            "splunk" => self.splunk(&log),
-            "awsfirelens" if !self.routes_logs => {
-                Err(driver.mistake("awsfirelens needs one container with a firelensConfiguration"))
+            "awslogs" => self.read_awslogs(&log),
+            "splunk" => self.read_splunk(&log),
+            "awsfirelens" if !self.has_log_router => {
+                Err(driver.error("awsfirelens needs one container with a firelensConfiguration"))
             }
-            "awsfirelens" => firelens::read(&log, &mut self.wanted),
+            "awsfirelens" => firelens::read(&log, &mut self.input),
             "syslog" | "gelf" | "fluentd" => {
-                let why = format!("what the log driver {name} writes to is not rehearsed");
-                self.wanted.unchecked.push(Unchecked {
+                self.input.unchecked.push(Unchecked {
                     dependency: Dependency::LogRouter,
                     subject: name.to_owned(),
-                    why,
+                    why: format!("the destination of the log driver {name} is not checked"),
                 });
                 Ok(())
             }
@@ -56,15 +59,15 @@ impl Reader {
         }
     }
 
-    fn awslogs(&mut self, log: &Node<'_>) -> Result<(), Mistake> {
-        let options = log.needed("options")?;
-        let group = options.needed("awslogs-group")?;
-        valid_log_group(group.text()?).map_err(|error| group.mistake(error))?;
-        let region = options.needed("awslogs-region")?;
-        let in_region: Region = region
+    fn read_awslogs(&mut self, log: &Node<'_>) -> Result<(), TaskDefinitionError> {
+        let options = log.required("options")?;
+        let group = options.required("awslogs-group")?;
+        check_log_group_name(group.text()?).map_err(|error| group.error(error))?;
+        let region_node = options.required("awslogs-region")?;
+        let region: Region = region_node
             .text()?
             .parse()
-            .map_err(|error| region.mistake(error))?;
+            .map_err(|error| region_node.error(error))?;
         let create_group = match options.member("awslogs-create-group")? {
             Some(switch) => switch.one_of(&["true", "false"])? == "true",
             None => false,
@@ -73,11 +76,11 @@ impl Reader {
         if let Some(prefix) = &stream_prefix
             && prefix.text()?.contains([':', '*'])
         {
-            return Err(prefix.mistake("a log stream's name cannot have \":\" or \"*\""));
+            return Err(prefix.error("a log stream name cannot contain \":\" or \"*\""));
         }
-        self.wanted.logs.push(LogGroupInput {
+        self.input.logs.push(LogGroupInput {
             group: group.text()?.to_owned(),
-            region: Some(in_region),
+            region: Some(region),
             stream_prefix: stream_prefix
                 .map(|prefix| prefix.text().map(str::to_owned))
                 .transpose()?,
@@ -86,54 +89,49 @@ impl Reader {
         Ok(())
     }
 
-    /// The driver asks the collector before the container starts, unless `splunk-verify-connection`
-    /// is off.
-    fn splunk(&mut self, log: &Node<'_>) -> Result<(), Mistake> {
-        let secret = |name: &str| {
-            let options = log.elements("secretOptions")?;
-            let names = options
-                .iter()
-                .map(|option| option.text_of("name"))
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(names.contains(&Some(name)))
+    /// Reads the collector, which the driver connects to before the container starts, unless
+    /// `splunk-verify-connection` is off.
+    fn read_splunk(&mut self, log: &Node<'_>) -> Result<(), TaskDefinitionError> {
+        let options = log.member("options")?;
+        let option = |name: &str| match &options {
+            Some(options) => options.member(name),
+            None => Ok(None),
         };
-        let empty = log.member("options")?.is_none();
-        let option = |name: &str| {
-            if empty {
-                Ok(None)
-            } else {
-                log.needed("options")?.member(name)
-            }
-        };
-        if option("splunk-token")?.is_none() && !secret("splunk-token")? {
-            return Err(log.mistake("splunk needs a splunk-token, in options or secretOptions"));
+        if option("splunk-token")?.is_none() && !has_secret_option(log, "splunk-token")? {
+            return Err(log.error("splunk needs a splunk-token, in options or secretOptions"));
         }
         let Some(url) = option("splunk-url")? else {
-            if !secret("splunk-url")? {
-                return Err(log.mistake("splunk needs a splunk-url, in options or secretOptions"));
+            if !has_secret_option(log, "splunk-url")? {
+                return Err(log.error("splunk needs a splunk-url, in options or secretOptions"));
             }
-            let why = "its URL is a secret".to_owned();
-            self.wanted.unchecked.push(Unchecked {
+            self.input.unchecked.push(Unchecked {
                 dependency: Dependency::Splunk,
                 subject: "splunk-url".into(),
-                why,
+                why: "its URL is a secret".into(),
             });
             return Ok(());
         };
-        let place = firelens::place_of(url.text()?).map_err(|error| url.mistake(error))?;
-        // Roots of its own, or none: not those that this probe could check the certificate against.
-        let own_roots = option("splunk-capath")?.is_some();
-        let insecure = option("splunk-insecureskipverify")?
+        let collector = firelens::parse_url(url.text()?).map_err(|error| url.error(error))?;
+        // The probe cannot verify a certificate against roots that it does not have.
+        let has_custom_roots = option("splunk-capath")?.is_some();
+        let skips_verification = option("splunk-insecureskipverify")?
             .map(|switch| switch.text())
             .transpose()?
             == Some("true");
-        self.wanted.connections.push(ReachabilityCheck {
+        self.input.connections.push(ReachabilityCheck {
             dependency: Dependency::Splunk,
-            tcp_only: !place.tls || own_roots || insecure,
-            host: place.host,
-            port: place.port,
+            tcp_only: !collector.tls || has_custom_roots || skips_verification,
+            host: collector.host,
+            port: collector.port,
             subject: "log driver splunk".into(),
         });
         Ok(())
     }
+}
+
+fn has_secret_option(log: &Node<'_>, name: &str) -> Result<bool, TaskDefinitionError> {
+    let options = log.elements("secretOptions")?;
+    let names = options.iter().map(|option| option.text_of("name"));
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    Ok(names.contains(&Some(name)))
 }

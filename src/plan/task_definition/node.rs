@@ -1,25 +1,21 @@
-//! A JSON value and its path, so that what is wrong can be pointed at.
+//! A JSON value with its path, so that an error can point at it.
 
 use std::fmt::Display;
 
 use serde_json::Value;
 
-/// What ECS would reject: a path and a sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mistake(pub String);
+use super::error::{Problem, TaskDefinitionError};
+use crate::plan::shorten;
 
-/// A value and where it stands. `null` is what is not there, as some SDKs print it.
+/// A value and its path. `null` counts as absent, because some SDKs print absent members so.
 #[derive(Debug, Clone)]
 pub(super) struct Node<'a> {
     value: &'a Value,
     path: String,
 }
 
-/// Characters of a wrong value that are shown.
-const SHOWN: usize = 200;
-
 impl<'a> Node<'a> {
-    /// The document itself, which has no path.
+    /// Returns the whole document, whose path is empty.
     pub fn document(value: &'a Value) -> Self {
         Self {
             value,
@@ -27,22 +23,25 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// `path: what`
-    pub fn mistake(&self, what: impl Display) -> Mistake {
-        let path = if self.path.is_empty() {
-            "the document"
-        } else {
-            &self.path
-        };
-        Mistake(format!("{path}: {what}"))
+    /// Returns an error about this value.
+    pub fn error(&self, problem: impl Display) -> TaskDefinitionError {
+        self.problem(Problem::Rule(problem.to_string()))
+    }
+
+    /// Returns an error about this value.
+    pub fn problem(&self, problem: Problem) -> TaskDefinitionError {
+        TaskDefinitionError {
+            path: self.path.clone(),
+            problem,
+        }
     }
 
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The member, if it is there. Fails if this is no object.
-    pub fn member(&self, name: &str) -> Result<Option<Self>, Mistake> {
+    /// Returns the member, or `None` if it is absent. Fails if this is not an object.
+    pub fn member(&self, name: &str) -> Result<Option<Self>, TaskDefinitionError> {
         let Some(members) = self.value.as_object() else {
             return Err(self.expected("an object"));
         };
@@ -53,19 +52,19 @@ impl<'a> Node<'a> {
         }))
     }
 
-    /// The member, which must be there.
-    pub fn needed(&self, name: &str) -> Result<Self, Mistake> {
+    /// Returns the member. Fails if it is absent.
+    pub fn required(&self, name: &str) -> Result<Self, TaskDefinitionError> {
         self.member(name)?
-            .ok_or_else(|| self.mistake(format_args!("{name} is missing")))
+            .ok_or_else(|| self.error(format_args!("{name} is missing")))
     }
 
-    /// A member's text, if it is there.
-    pub fn text_of(&self, name: &str) -> Result<Option<&'a str>, Mistake> {
+    /// Returns a member's text, or `None` if it is absent.
+    pub fn text_of(&self, name: &str) -> Result<Option<&'a str>, TaskDefinitionError> {
         self.member(name)?.map(|member| member.text()).transpose()
     }
 
-    /// A member's elements; none if it is not there.
-    pub fn elements(&self, name: &str) -> Result<Vec<Self>, Mistake> {
+    /// Returns the elements of an array; an empty list if the member is absent.
+    pub fn elements(&self, name: &str) -> Result<Vec<Self>, TaskDefinitionError> {
         let Some(list) = self.member(name)? else {
             return Ok(Vec::new());
         };
@@ -79,43 +78,40 @@ impl<'a> Node<'a> {
         Ok(values.iter().enumerate().map(element).collect())
     }
 
-    /// A member's own members; none if it is not there.
-    pub fn entries(&self, name: &str) -> Result<Vec<(&'a str, Self)>, Mistake> {
+    /// Returns the members of an object by name; an empty list if the member is absent.
+    pub fn entries(&self, name: &str) -> Result<Vec<(&'a str, Self)>, TaskDefinitionError> {
         let Some(object) = self.member(name)? else {
             return Ok(Vec::new());
         };
         let Some(members) = object.value.as_object() else {
             return Err(object.expected("an object"));
         };
-        let there = members.iter().filter(|(_, value)| !value.is_null());
-        Ok(there
-            .map(|(name, value)| {
-                (
-                    name.as_str(),
-                    Self {
-                        value,
-                        path: object.path_of(name),
-                    },
-                )
-            })
+        let entry = |(name, value): (&'a String, &'a Value)| {
+            let path = object.path_of(name);
+            (name.as_str(), Self { value, path })
+        };
+        Ok(members
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(entry)
             .collect())
     }
 
-    /// A string.
-    pub fn text(&self) -> Result<&'a str, Mistake> {
+    /// Returns the text. Fails if this is not a string.
+    pub fn text(&self) -> Result<&'a str, TaskDefinitionError> {
         self.value.as_str().ok_or_else(|| self.expected("a string"))
     }
 
-    /// A string that is one of these.
-    pub fn one_of(&self, known: &[&str]) -> Result<&'a str, Mistake> {
+    /// Returns the text. Fails if it is not one of `values`.
+    pub fn one_of(&self, values: &[&str]) -> Result<&'a str, TaskDefinitionError> {
         let text = self.text()?;
-        if known.contains(&text) {
+        if values.contains(&text) {
             return Ok(text);
         }
-        Err(self.mistake(format_args!(
-            "{:?} is none of {}",
+        Err(self.error(format_args!(
+            "{:?} is not one of {}",
             shorten(text),
-            known.join(", ")
+            values.join(", ")
         )))
     }
 
@@ -127,7 +123,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn expected(&self, what: &str) -> Mistake {
+    fn expected(&self, expected: &str) -> TaskDefinitionError {
         let found = match self.value {
             Value::Null => "null",
             Value::Bool(_) => "true or false",
@@ -136,11 +132,6 @@ impl<'a> Node<'a> {
             Value::Array(_) => "an array",
             Value::Object(_) => "an object",
         };
-        self.mistake(format_args!("{what} is needed, not {found}"))
+        self.error(format_args!("expected {expected}, found {found}"))
     }
-}
-
-/// As much of a value as fits a sentence.
-pub(super) fn shorten(text: &str) -> String {
-    text.chars().take(SHOWN).collect()
 }

@@ -1,104 +1,108 @@
-//! Names, and who waits for whom: `dependsOn`, `links`, `volumesFrom`.
+//! Container names, and references between containers: `dependsOn`, `links`, `volumesFrom`.
 
-use super::node::{Mistake, Node, shorten};
+use super::error::TaskDefinitionError;
+use super::node::Node;
+use crate::plan::shorten;
 
-/// Names are unique, what is referred to exists, and nobody waits for himself.
-pub(super) fn check(containers: &[Node<'_>]) -> Result<(), Mistake> {
-    let mut names = Vec::new();
+/// Checks that names are unique, references exist, and dependencies have no cycle.
+pub(super) fn check(containers: &[Node<'_>]) -> Result<(), TaskDefinitionError> {
+    let mut names: Vec<Option<&str>> = Vec::new();
     for container in containers {
         let name = container.text_of("name")?;
-        if let (Some(text), Some(n)) = (name, names.iter().position(|known| *known == name)) {
-            let text = format!(
-                "{:?} is the name of {} as well",
-                shorten(text),
-                containers[n].path()
-            );
-            return Err(container.needed("name")?.mistake(text));
-        }
         if let Some(text) = name {
-            check_name(text)
-                .map_err(|error| Mistake(format!("{}.name: {error}", container.path())))?;
+            let node = container.required("name")?;
+            if let Some(n) = names.iter().position(|known| *known == name) {
+                return Err(node.error(format_args!(
+                    "{:?} is already the name of {}",
+                    shorten(text),
+                    containers[n].path()
+                )));
+            }
+            if !is_container_name(text) {
+                return Err(node.error(format_args!(
+                    "invalid container name {:?}: 1 to 255 letters, digits, - and _",
+                    shorten(text)
+                )));
+            }
         }
         names.push(name);
     }
-    let waits = containers
+    let references = containers
         .iter()
-        .map(|container| waits_for(container, &names))
+        .map(|container| referenced_containers(container, &names))
         .collect::<Result<Vec<_>, _>>()?;
-    match cycle(&waits) {
+    match find_cycle(&references) {
         Some(cycle) => {
-            let way: Vec<_> = cycle.iter().map(|n| names[*n].unwrap_or("?")).collect();
-            let text = format!("cyclic references: {} wait for each other", way.join(" → "));
-            Err(containers[cycle[0]].mistake(text))
+            let cycle_names: Vec<_> = cycle.iter().map(|n| names[*n].unwrap_or("?")).collect();
+            let cycle_names = cycle_names.join(" → ");
+            Err(containers[cycle[0]].error(format_args!("cyclic references: {cycle_names}")))
         }
         None => Ok(()),
     }
 }
 
-/// API reference, ContainerDefinition: up to 255 letters, digits, hyphens and underscores.
-fn check_name(name: &str) -> Result<(), String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    if (1..=255).contains(&name.len()) && name.chars().all(plain) {
-        return Ok(());
-    }
-    Err(format!(
-        "{:?} is no container's name: 1 to 255 letters, digits, - and _",
-        shorten(name)
-    ))
+/// Whether `name` has 1 to 255 letters, digits, hyphens and underscores (ECS API reference,
+/// ContainerDefinition).
+fn is_container_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    (1..=255).contains(&name.len()) && name.chars().all(allowed)
 }
 
-/// Positions of the containers that this one refers to.
-fn waits_for(container: &Node<'_>, names: &[Option<&str>]) -> Result<Vec<usize>, Mistake> {
-    let find = |node: &Node<'_>, name: &str| {
-        let position = names.iter().position(|known| *known == Some(name));
-        position
-            .ok_or_else(|| node.mistake(format_args!("there is no container {:?}", shorten(name))))
+/// Returns the positions of the containers that this one refers to.
+fn referenced_containers(
+    container: &Node<'_>,
+    names: &[Option<&str>],
+) -> Result<Vec<usize>, TaskDefinitionError> {
+    let position = |node: &Node<'_>, name: &str| {
+        names
+            .iter()
+            .position(|known| *known == Some(name))
+            .ok_or_else(|| node.error(format_args!("there is no container {:?}", shorten(name))))
     };
-    let mut waits = Vec::new();
+    let mut references = Vec::new();
     for dependency in container.elements("dependsOn")? {
-        let name = dependency.needed("containerName")?;
+        let name = dependency.required("containerName")?;
         dependency
-            .needed("condition")?
+            .required("condition")?
             .one_of(&["START", "COMPLETE", "SUCCESS", "HEALTHY"])?;
-        waits.push(find(&name, name.text()?)?);
+        references.push(position(&name, name.text()?)?);
     }
     for link in container.elements("links")? {
-        waits.push(find(
-            &link,
-            link.text()?.split(':').next().unwrap_or_default(),
-        )?);
+        let text = link.text()?;
+        let name = text.split_once(':').map_or(text, |(name, _alias)| name);
+        references.push(position(&link, name)?);
     }
     for volumes in container.elements("volumesFrom")? {
-        let name = volumes.needed("sourceContainer")?;
-        waits.push(find(&name, name.text()?)?);
+        let name = volumes.required("sourceContainer")?;
+        references.push(position(&name, name.text()?)?);
     }
-    Ok(waits)
+    Ok(references)
 }
 
-/// The first cycle, its first member again at its end.
-fn cycle(waits: &[Vec<usize>]) -> Option<Vec<usize>> {
-    // A container is done once nothing behind it leads back. At most ten of them.
-    let mut done = vec![false; waits.len()];
-    (0..waits.len()).find_map(|start| follow(start, waits, &mut Vec::new(), &mut done))
+/// Returns the positions in the first cycle; the last is the first again.
+fn find_cycle(references: &[Vec<usize>]) -> Option<Vec<usize>> {
+    // A container is done once no path from it leads back to it. There are at most ten.
+    let mut done = vec![false; references.len()];
+    (0..references.len()).find_map(|start| follow(start, references, &mut Vec::new(), &mut done))
 }
 
 fn follow(
-    at: usize,
-    waits: &[Vec<usize>],
-    way: &mut Vec<usize>,
+    position: usize,
+    references: &[Vec<usize>],
+    path: &mut Vec<usize>,
     done: &mut [bool],
 ) -> Option<Vec<usize>> {
-    if let Some(first) = way.iter().position(|known| *known == at) {
-        return Some([&way[first..], &[at]].concat());
+    if let Some(first) = path.iter().position(|known| *known == position) {
+        return Some([&path[first..], &[position]].concat());
     }
-    if done[at] {
+    if done[position] {
         return None;
     }
-    way.push(at);
-    let found = waits[at]
+    path.push(position);
+    let cycle = references[position]
         .iter()
-        .find_map(|next| follow(*next, waits, way, done));
-    way.pop();
-    done[at] = true;
-    found
+        .find_map(|next| follow(*next, references, path, done));
+    path.pop();
+    done[position] = true;
+    cycle
 }

@@ -1,3 +1,4 @@
+use super::error::MAX_LISTED_PROBLEMS;
 use super::*;
 use crate::observation::Dependency;
 use crate::plan::{Plan, ReachabilityCheck};
@@ -5,11 +6,11 @@ use serde_json::json;
 
 const IMAGE: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1";
 
-fn read(document: &Value) -> Result<PlanInput, String> {
+fn read(document: &Value) -> Result<PlanInput, InvalidTaskDefinition> {
     super::read(document.to_string().as_bytes())
 }
 
-/// A task definition of one container that has these members besides.
+/// Returns a task definition of one container, with these members besides name and image.
 fn container(extra: Value) -> Value {
     let mut container = json!({ "name": "app", "image": IMAGE, "essential": true });
     if let (Some(container), Value::Object(extra)) = (container.as_object_mut(), extra) {
@@ -34,23 +35,23 @@ fn volume(efs: &Value) -> Value {
 }
 
 #[test]
-fn images_secrets_log_groups_and_platform_come_from_it_with_or_without_the_outer_object() {
+fn reads_inputs_with_or_without_the_outer_object() {
     let bare = json!({ "containerDefinitions": [{ "image": IMAGE, "secrets": [{ "name": "A", "valueFrom": "/app/a" }],
         "logConfiguration": { "logDriver": "awslogs", "secretOptions": null,
             "options": { "awslogs-group": "/ecs/app", "awslogs-region": "eu-west-1", "mode": "non-blocking" } } }],
         "runtimePlatform": { "cpuArchitecture": "ARM64" }, "colour": "red" });
     for document in [bare.clone(), json!({ "taskDefinition": bare, "tags": [] })] {
-        let wanted = read(&document).unwrap();
-        assert_eq!(wanted.images[0].image.to_string(), IMAGE);
-        assert_eq!(wanted.secrets[0].to_string(), "/app/a");
-        assert_eq!(wanted.logs[0].group, "/ecs/app");
-        assert_eq!(wanted.platform.unwrap().to_string(), "linux/arm64");
-        assert!(wanted.unchecked.is_empty());
+        let input = read(&document).unwrap();
+        assert_eq!(input.images[0].image.to_string(), IMAGE);
+        assert_eq!(input.secrets[0].to_string(), "/app/a");
+        assert_eq!(input.logs[0].group, "/ecs/app");
+        assert_eq!(input.platform.unwrap().to_string(), "linux/arm64");
+        assert!(input.unchecked.is_empty());
     }
 }
 
 #[test]
-fn without_a_runtime_platform_fargate_takes_its_own_and_an_instance_its_own() {
+fn default_platform_is_linux_amd64_only_on_fargate() {
     assert_eq!(
         read(&container(json!({})))
             .unwrap()
@@ -65,12 +66,12 @@ fn without_a_runtime_platform_fargate_takes_its_own_and_an_instance_its_own() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_mistake() {
+fn accepts_a_byte_order_mark() {
     let marked = format!("\u{feff}{}", container(json!({})));
     assert!(super::read(marked.as_bytes()).is_ok());
 }
 
-/// A task that has something of everything.
+/// Returns a task definition with one of everything.
 fn complete() -> Value {
     json!({
         "containerDefinitions": [
@@ -93,18 +94,18 @@ fn complete() -> Value {
 }
 
 #[test]
-fn everything_that_ecs_touches_is_wanted() {
-    let wanted = read(&complete()).unwrap();
-    assert_eq!(wanted.images[0].login.as_deref(), Some("hub"));
+fn reads_every_dependency_of_the_task() {
+    let input = read(&complete()).unwrap();
+    assert_eq!(input.images[0].login.as_deref(), Some("hub"));
     assert_eq!(
         (
-            wanted.logs[0].create_group,
-            wanted.logs[0].stream_prefix.as_deref()
+            input.logs[0].create_group,
+            input.logs[0].stream_prefix.as_deref()
         ),
         (true, Some("fl"))
     );
-    assert!(wanted.unchecked.is_empty());
-    let plan = Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap();
+    assert!(input.unchecked.is_empty());
+    let plan = Plan::new(input, "eu-west-1".parse().unwrap()).unwrap();
     let contacts: Vec<String> = plan
         .targets
         .iter()
@@ -130,7 +131,7 @@ fn everything_that_ecs_touches_is_wanted() {
 }
 
 #[test]
-fn a_log_router_is_followed_where_its_options_say_where() {
+fn reads_the_destination_of_a_log_router_from_its_options() {
     let routed = |options: Value| {
         let mut definition = container(
             json!({ "logConfiguration": { "logDriver": "awsfirelens", "options": options } }),
@@ -198,14 +199,14 @@ fn a_log_router_is_followed_where_its_options_say_where() {
             false,
         ),
     ] {
-        let wanted = routed(options.clone()).unwrap();
+        let input = routed(options.clone()).unwrap();
         let ReachabilityCheck {
             dependency,
             host: found,
             port: at,
             tcp_only: tcp,
             ..
-        } = wanted.connections[0].clone();
+        } = input.connections[0].clone();
         assert_eq!(
             (dependency, found.as_str(), at, tcp),
             (Dependency::LogRouter, host, port, tcp_only),
@@ -216,8 +217,8 @@ fn a_log_router_is_followed_where_its_options_say_where() {
         json!({ "Name": "stdout" }),
         json!({ "Name": "http", "Host": "localhost" }),
     ] {
-        let wanted = routed(options).unwrap();
-        assert_eq!((wanted.connections.len(), wanted.unchecked.len()), (0, 0));
+        let input = routed(options).unwrap();
+        assert_eq!((input.connections.len(), input.unchecked.len()), (0, 0));
     }
     for options in [
         json!({}),
@@ -225,10 +226,12 @@ fn a_log_router_is_followed_where_its_options_say_where() {
         json!({ "Name": "cloudwatch" }),
         json!({ "Name": "s3", "region": "${R}" }),
     ] {
-        let wanted = routed(options).unwrap();
-        assert_eq!((wanted.connections.len(), wanted.unchecked.len()), (0, 1));
+        let input = routed(options).unwrap();
+        assert_eq!((input.connections.len(), input.unchecked.len()), (0, 1));
     }
-    let error = routed(json!({ "Name": "cloudwatch", "region": "https://logs" })).unwrap_err();
+    let error = routed(json!({ "Name": "cloudwatch", "region": "https://logs" }))
+        .unwrap_err()
+        .to_string();
     assert!(
         error.starts_with("containerDefinitions[0].logConfiguration: options.region"),
         "{error}"
@@ -237,7 +240,7 @@ fn a_log_router_is_followed_where_its_options_say_where() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
-fn what_ecs_would_reject_is_refused_with_its_path() {
+fn rejects_what_ecs_rejects_with_its_path() {
     let splunk = |options: Value| {
         container(json!({ "logConfiguration": { "logDriver": "splunk", "options": options } }))
     };
@@ -263,7 +266,7 @@ fn what_ecs_would_reject_is_refused_with_its_path() {
         ),
         (
             container(json!({ "image": 5 })),
-            "containerDefinitions[0].image: a string is needed, not a number",
+            "containerDefinitions[0].image: expected a string, found a number",
         ),
         (
             json!({ "taskDefinition": container(json!({ "image": "" })) }),
@@ -279,11 +282,11 @@ fn what_ecs_would_reject_is_refused_with_its_path() {
         ),
         (
             secret(json!("B")),
-            "containerDefinitions[0].secrets[1]: an object is needed, not a string",
+            "containerDefinitions[0].secrets[1]: expected an object, found a string",
         ),
         (
             container(json!({ "secrets": {} })),
-            "containerDefinitions[0].secrets: an array is needed, not an object",
+            "containerDefinitions[0].secrets: expected an array, found an object",
         ),
         (
             awslogs(json!({ "awslogs-region": "https://logs.eu-west-1.amazonaws.com" })),
@@ -299,7 +302,7 @@ fn what_ecs_would_reject_is_refused_with_its_path() {
         ),
         (
             awslogs(json!({ "awslogs-create-group": true })),
-            "containerDefinitions[0].logConfiguration.options.awslogs-create-group: a string",
+            "containerDefinitions[0].logConfiguration.options.awslogs-create-group: expected a string",
         ),
         (
             container(json!({ "logConfiguration": { "logDriver": "awslogs" } })),
@@ -333,7 +336,7 @@ fn what_ecs_would_reject_is_refused_with_its_path() {
             hub(
                 json!({ "credentialsParameter": "arn:aws:ssm:eu-west-1:123456789012:parameter/x" }),
             ),
-            "credentialsParameter: a login is read from Secrets Manager",
+            "credentialsParameter: registry credentials are read from Secrets Manager",
         ),
         (
             hub(json!({})),
@@ -377,7 +380,7 @@ fn what_ecs_would_reject_is_refused_with_its_path() {
                 json!({ "name": "a", "image": IMAGE }),
                 json!({ "name": "a", "image": IMAGE }),
             ),
-            "containerDefinitions[1].name: \"a\" is the name of containerDefinitions[0]",
+            "containerDefinitions[1].name: \"a\" is already the name of containerDefinitions[0]",
         ),
         (
             two(waiting("a", "b"), waiting("b", "a")),
@@ -403,26 +406,26 @@ fn what_ecs_would_reject_is_refused_with_its_path() {
         ),
         (
             json!({ "containerDefinitions": "x" }),
-            "containerDefinitions: an array is needed",
+            "containerDefinitions: expected an array",
         ),
         (
             json!([{ "name": "app", "image": IMAGE }]),
-            "the document: an object with containerDefinitions is needed",
+            "the document: expected an object with containerDefinitions",
         ),
         (json!({ "Resources": {} }), "CloudFormation"),
         (json!({ "tasks": [] }), "describe-task-definition"),
         (json!({ "taskDefinition": [] }), "taskDefinition: "),
     ] {
-        let error = read(&document).unwrap_err();
+        let error = read(&document).unwrap_err().to_string();
         assert!(
             error.contains(path),
-            "{document}\n{error}\nis without {path}"
+            "{document}\n{error}\ndoes not contain {path}"
         );
     }
 }
 
 #[test]
-fn a_volume_of_another_kind_is_left_out_and_that_is_said() {
+fn other_network_volumes_are_reported_as_not_checked() {
     let mut definition = container(json!({}));
     definition["volumes"] = json!([{ "name": "a", "fsxWindowsFileServerVolumeConfiguration": { "fileSystemId": "fs-1" } },
         { "name": "b", "s3filesVolumeConfiguration": { "fileSystemArn": "arn:x" } }, { "name": "c", "configuredAtLaunch": true }]);
@@ -436,22 +439,24 @@ fn a_volume_of_another_kind_is_left_out_and_that_is_said() {
 }
 
 #[test]
-fn several_mistakes_are_told_at_once() {
+fn lists_several_problems_at_once() {
     let broken = json!({ "image": "App", "secrets": [{}], "environmentFiles": [{}], "logConfiguration": {} });
-    let error = read(&json!({ "containerDefinitions": [broken, broken] })).unwrap_err();
+    let error = read(&json!({ "containerDefinitions": [broken, broken] }))
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         error
             .lines()
             .filter(|line| line.starts_with("containerDefinitions["))
             .count(),
-        TOLD,
+        MAX_LISTED_PROBLEMS,
         "{error}"
     );
-    assert!(error.ends_with("and 3 mistakes more"), "{error}");
+    assert!(error.ends_with("and 3 more problems"), "{error}");
 }
 
 #[test]
-fn no_size_and_no_depth_is_too_much() {
+fn rejects_any_size_and_depth_with_a_short_error() {
     let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
     let many: Vec<_> = (0..300)
         .map(|n| json!({ "name": format!("c{n}"), "image": IMAGE }))
@@ -463,20 +468,20 @@ fn no_size_and_no_depth_is_too_much() {
             json!({ "containerDefinitions": many })
                 .to_string()
                 .into_bytes(),
-            "300 containers: ECS takes 1 to 10",
+            "300 containers; ECS accepts 1 to 10",
         ),
         (b"{".to_vec(), "not JSON: EOF"),
         (b"\xff\xfe{\x00}\x00".to_vec(), "UTF-8"),
     ] {
-        let error = super::read(&document).unwrap_err();
+        let error = super::read(&document).unwrap_err().to_string();
         assert!(error.contains(complaint) && error.len() < 300, "{error}");
     }
 }
 
-/// Every value replaced by every other kind of value, and every member taken away.
+/// Replaces every value by every other kind of value, and removes every member.
 #[test]
-fn whatever_is_changed_is_read_or_refused_with_a_path() {
-    fn places(value: &Value, at: &str, all: &mut Vec<String>) {
+fn every_change_is_read_or_rejected_with_a_path() {
+    fn paths(value: &Value, at: &str, all: &mut Vec<String>) {
         all.push(at.to_owned());
         let members: Vec<(String, &Value)> = match value {
             Value::Object(members) => members
@@ -491,12 +496,12 @@ fn whatever_is_changed_is_read_or_refused_with_a_path() {
             _ => Vec::new(),
         };
         for (name, value) in members {
-            places(value, &format!("{at}/{name}"), all);
+            paths(value, &format!("{at}/{name}"), all);
         }
     }
     let (whole, mut all) = (complete(), Vec::new());
-    places(&whole, "", &mut all);
-    let (mut read_all, mut refused) = (0, 0);
+    paths(&whole, "", &mut all);
+    let (mut read_all, mut rejected) = (0, 0);
     for place in &all {
         for instead in [
             json!(null),
@@ -512,16 +517,17 @@ fn whatever_is_changed_is_read_or_refused_with_a_path() {
             let mut changed = whole.clone();
             *changed.pointer_mut(place).unwrap() = instead;
             match read(&changed) {
-                Ok(wanted) => {
+                Ok(input) => {
                     read_all += 1;
-                    let _ = Plan::new(wanted, "eu-west-1".parse().unwrap());
+                    let _ = Plan::new(input, "eu-west-1".parse().unwrap());
                 }
                 Err(error) => {
-                    refused += 1;
+                    rejected += 1;
+                    let error = error.to_string();
                     assert!(error.len() < 2_000 && error.contains(": "), "{error}");
                 }
             }
         }
     }
-    assert!(read_all > 20 && refused > 200, "{read_all} {refused}");
+    assert!(read_all > 20 && rejected > 200, "{read_all} {rejected}");
 }

@@ -71,7 +71,7 @@ pub fn spawn_image_pulls(
                 layer_host,
                 redirects: redirects.clone(),
             },
-            added_by_aws: image.injected,
+            added_by_aws: image.added_by_aws,
             registry: targets[image.registry].clone(),
             token,
             login,

@@ -13,7 +13,7 @@ use crate::observation::{Failure, NO_LOGIN, Observation, ObservationId, Outcome,
 use crate::probe::aws_call::PhaseClient;
 use crate::probe::context::ProbeContext;
 use crate::probe::net::http::{HttpRequest, ReadBody};
-use crate::probe::secret_shape::RegistryLogin;
+use crate::probe::secret_shape::RegistryCredentials;
 use crate::probe::target::ConnectedTarget;
 
 /// Bytes read of a token service's response. Its tokens are below 16 KiB.
@@ -109,7 +109,7 @@ fn authorization(scheme: &str, credentials: &str) -> Option<HeaderValue> {
 }
 
 /// Returns the `Basic` header of a login.
-pub fn basic(login: &RegistryLogin) -> Option<HeaderValue> {
+pub fn basic(login: &RegistryCredentials) -> Option<HeaderValue> {
     let pair = format!(
         "{}:{}",
         login.username.expose_secret(),
@@ -133,7 +133,7 @@ pub fn add_presented_login(observation: &mut Observation, secret_arn: Option<&st
 /// A login, and the secret that it was read from.
 #[derive(Clone, Copy)]
 pub struct SecretLogin<'a> {
-    pub login: &'a RegistryLogin,
+    pub login: &'a RegistryCredentials,
     pub secret_arn: &'a str,
 }
 
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn debug_output_of_a_header_hides_the_login() {
-        let login = RegistryLogin {
+        let login = RegistryCredentials {
             username: "Aladdin".into(),
             password: "open sesame".into(),
         };

@@ -12,12 +12,12 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use crate::observation::{Failure, Observation, ObservationId, Outcome, Phase};
-use crate::plan::{Login, Plan, Target, TargetIndex, TargetMap, ValueFrom};
+use crate::plan::{Plan, RegistryLogin, Target, TargetIndex, TargetMap, ValueFrom};
 use crate::probe::aws_call::{
     CallResult, GetParametersResponse, JsonApi, PhaseClient, SECRETS_MANAGER, SSM,
 };
 use crate::probe::context::{LoadedCredentials, ProbeContext, SharedCredentials, observe};
-use crate::probe::secret_shape::{self, RegistryLogin};
+use crate::probe::secret_shape::{self, RegistryCredentials};
 use crate::probe::target::{ConnectedTarget, TargetHandle};
 
 /// Names in one call of GetParameters (ECS agent, `MaxBatchNum`).
@@ -29,7 +29,7 @@ const MAX_BATCH_SIZE: usize = 10;
 const MAX_CONCURRENT_CALLS: usize = 4;
 
 /// A registry's login that several images wait for. `None` if its secret could not be read.
-pub type SharedLogin = Shared<BoxFuture<'static, Option<Arc<RegistryLogin>>>>;
+pub type SharedLogin = Shared<BoxFuture<'static, Option<Arc<RegistryCredentials>>>>;
 
 /// Response of GetParameters. No value is read.
 type ParameterNames = GetParametersResponse<IgnoredAny>;
@@ -99,7 +99,7 @@ pub fn spawn_login(
     context: &ProbeContext,
     target: &TargetHandle,
     credentials: &SharedCredentials,
-    login: &Login,
+    login: &RegistryLogin,
 ) -> SharedLogin {
     let (target, credentials, login) = (target.clone(), credentials.clone(), login.clone());
     let recorder = context.recorder.clone();
@@ -116,7 +116,7 @@ pub fn spawn_login(
 
 /// Returns the ID of the observation of reading a login. It differs from that of the same secret as
 /// a container's variable.
-pub fn login_id(target: &Target, login: &Login) -> ObservationId {
+pub fn login_id(target: &Target, login: &RegistryLogin) -> ObservationId {
     let id = ObservationId::new(target.key.clone(), Phase::Read);
     id.about(format_args!("login {}", login.secret))
 }
@@ -170,7 +170,7 @@ impl SecretReader {
     }
 
     /// Reads the secret with a registry's user name and password, and records the result.
-    async fn read_login(&self, secret: &str) -> Option<RegistryLogin> {
+    async fn read_login(&self, secret: &str) -> Option<RegistryCredentials> {
         let CallResult {
             mut observation,
             response,

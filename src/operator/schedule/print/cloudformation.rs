@@ -59,7 +59,7 @@ pub fn render(set: &Set) -> Result<String, String> {
             template.resources.len()
         ));
     }
-    let body = template.to_yaml()?;
+    let body = template.to_yaml().map_err(|error| error.to_string())?;
     let bucket = if body.len() > LARGEST_IN_REQUEST - 2_000 {
         " \\\n      --s3-bucket BUCKET"
     } else {
@@ -77,7 +77,7 @@ pub fn render(set: &Set) -> Result<String, String> {
         set.launch.plan.region
     );
     template.comment = preamble(set, &how);
-    let yaml = template.to_yaml()?;
+    let yaml = template.to_yaml().map_err(|error| error.to_string())?;
     if yaml.len() > LARGEST {
         return too_large(format!(
             "{} bytes, where CloudFormation takes {LARGEST}",

@@ -1,0 +1,103 @@
+//! Why ECS would reject a task definition.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use super::MAX_SIZE;
+use crate::reference::InvalidReference;
+
+/// Problems of a task definition that are listed at once.
+pub(super) const MAX_LISTED_PROBLEMS: usize = 5;
+
+/// Why a document is not a task definition that ECS would accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InvalidTaskDefinition {
+    /// It is larger than [`MAX_SIZE`].
+    TooLarge,
+    /// It is not UTF-8.
+    NotUtf8,
+    /// It is not JSON; what the parser says.
+    NotJson(String),
+    /// The JSON breaks ECS's rules. Never empty.
+    Rejected(Vec<TaskDefinitionError>),
+}
+
+/// A value that ECS would reject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskDefinitionError {
+    /// JSON path, such as `containerDefinitions[0].image`; empty for the whole document.
+    pub path: String,
+    /// What is wrong with the value.
+    pub problem: Problem,
+}
+
+impl fmt::Display for TaskDefinitionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, problem } = self;
+        let path = if path.is_empty() {
+            "the document"
+        } else {
+            path
+        };
+        write!(f, "{path}: {problem}")
+    }
+}
+
+impl std::error::Error for TaskDefinitionError {}
+
+/// What is wrong with a value of a task definition.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Problem {
+    /// One sentence.
+    #[error("{0}")]
+    Rule(String),
+    /// An image reference, quoted on a line of its own with carets under the mistake.
+    #[error(transparent)]
+    ImageReference(InvalidReference),
+}
+
+impl InvalidTaskDefinition {
+    /// Returns the error after a label and a colon: on the same line if it is one sentence, else on
+    /// the lines below.
+    pub fn with_label(&self, label: impl fmt::Display) -> String {
+        let separator = if self.is_multiline() { '\n' } else { ' ' };
+        format!("{label}:{separator}{self}")
+    }
+
+    fn is_multiline(&self) -> bool {
+        match self {
+            Self::TooLarge | Self::NotUtf8 | Self::NotJson(_) => false,
+            Self::Rejected(errors) => match errors.as_slice() {
+                [only] => matches!(only.problem, Problem::ImageReference(_)),
+                _ => true,
+            },
+        }
+    }
+}
+
+impl fmt::Display for InvalidTaskDefinition {
+    /// Writes one line, or the first problems, each on a line of its own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => write!(
+                f,
+                "more than {MAX_SIZE} bytes; ECS accepts task definitions of at most 65536"
+            ),
+            Self::NotUtf8 => f.write_str("not UTF-8 text; save it as UTF-8"),
+            Self::NotJson(error) => write!(f, "not JSON: {error}"),
+            Self::Rejected(errors) => {
+                for (n, error) in errors.iter().take(MAX_LISTED_PROBLEMS).enumerate() {
+                    let separator = if n == 0 { "" } else { "\n" };
+                    write!(f, "{separator}{error}")?;
+                }
+                match errors.len().saturating_sub(MAX_LISTED_PROBLEMS) {
+                    0 => Ok(()),
+                    more => write!(f, "\nand {more} more problems"),
+                }
+            }
+        }
+    }
+}
+
+impl std::error::Error for InvalidTaskDefinition {}
