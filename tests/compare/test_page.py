@@ -43,7 +43,7 @@ def test_nothing_is_wider_than_the_window(browser, page, width):
     assert browser.value('document.documentElement.scrollWidth') <= width
     browser.value('document.querySelectorAll("details").forEach(one => one.open = true)')
     assert browser.value('document.documentElement.scrollWidth') <= width
-    beyond = browser.value('''[...document.querySelectorAll("main *")].filter(one => !one.closest(".scroll table, .unseen, svg")
+    beyond = browser.value('''[...document.querySelectorAll("main *")].filter(one => !one.closest(".scroll table, .visually-hidden, svg")
         && one.getBoundingClientRect().right > innerWidth + 1).map(one => one.outerHTML.slice(0, 200))''')
     assert beyond == []
 
@@ -70,7 +70,7 @@ def test_text_stands_out_from_what_is_behind_it(browser, page, scheme):
             .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
         const behind = one => { for (; one; one = one.parentElement) { const c = parse(getComputedStyle(one).backgroundColor);
             if (c.length < 4 || c[3] > 0) return c; } return [255, 255, 255]; };
-        return [...document.querySelectorAll(".cell, .badge, .lead, .brand, .host, .said, .cause, .detail, .sure, dt, h2, li, a")]
+        return [...document.querySelectorAll(".cell, .badge, .lead, .brand, .host, .result, .cause, .detail, .sure, dt, h2, li, a")]
             .map(one => { const [a, b] = [light(parse(getComputedStyle(one).color)), light(behind(one))].sort((x, y) => y - x);
                 return [one.className, one.textContent.slice(0, 40), (a + .05) / (b + .05)]; })
             .filter(([, , contrast]) => contrast < 4.5); })()''')
