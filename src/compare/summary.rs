@@ -90,7 +90,7 @@ pub(super) fn explain(vantages: &[ComparedVantage<'_>], differences: &[Differenc
     let unexplained = unexplained(&failing, differences);
     if !unexplained.is_empty() {
         let names = list_names(&unexplained);
-        let _ = write!(text, " No differing fact explains {names}.");
+        let _ = write!(text, " No differing fact explains the result at {names}.");
     }
     text
 }

@@ -157,7 +157,7 @@ fn differences(comparison: &Comparison) -> Markup {
                 @for other in others { (difference_card(other)) }
             }
             @if !unexplained.is_empty() {
-                p { "No differing fact explains " (name_list(&unexplained)) "." }
+                p { "No differing fact explains the result at " (name_list(&unexplained)) "." }
             }
         }
     }

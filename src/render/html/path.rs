@@ -139,8 +139,8 @@ impl NetworkPath<'_> {
             figure.lane {
                 figcaption { b { (self.dependency) } " " span.host { (self.host) } }
                 svg viewBox="0 0 344 48" role="img" aria-label=(description) {
-                    @for (n, hop) in hops.iter().enumerate() { (edge(n, *hop)) }
                     @for (n, label) in labels.into_iter().enumerate() {
+                        @if let Some(hop) = hops.get(n) { (edge(n, *hop)) }
                         (node(n, label, n <= reachable))
                     }
                 }
