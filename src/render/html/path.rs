@@ -7,7 +7,7 @@ use crate::compare::fact::FactValue;
 use crate::render::comparison::Cell;
 
 /// The network path from a vantage to a dependency.
-pub(super) struct NetworkPath<'a> {
+pub(super) struct PathDiagram<'a> {
     /// Name of the dependency.
     pub dependency: &'a str,
     /// Host name of the dependency; empty if no observation has it.
@@ -54,12 +54,12 @@ impl Hop {
 }
 
 /// What a person reads below the drawing.
-struct Outcome {
+struct PathResult {
     cell: Cell,
     words: String,
 }
 
-impl NetworkPath<'_> {
+impl PathDiagram<'_> {
     /// Returns the label of the node between DNS and service, in two lines. It is based on the
     /// scope of the addresses, which is all that a task can see: the addresses of S3 are public
     /// through a gateway endpoint as well, and a private address may be that of an interface VPC
@@ -91,7 +91,7 @@ impl NetworkPath<'_> {
         }
     }
 
-    fn outcome(&self, hops: &[Hop]) -> Outcome {
+    fn result(&self, hops: &[Hop]) -> PathResult {
         let mut phases = self.phases.iter();
         let failing = phases.find(|(_, value)| FactValue::parse(value).has_failures());
         let (value, words) = if let Some((phase, value)) = failing {
@@ -104,7 +104,7 @@ impl NetworkPath<'_> {
             ("passed", "works".into())
         };
         let cell = Cell::new(Some(value));
-        Outcome { cell, words }
+        PathResult { cell, words }
     }
 
     /// Draws the path.
@@ -127,7 +127,7 @@ impl NetworkPath<'_> {
             [route[0], second_line],
             ["service", self.dependency],
         ];
-        let Outcome { cell, words } = self.outcome(&hops);
+        let PathResult { cell, words } = self.result(&hops);
         let description = format!(
             "{}: task, DNS, {}, service; {words}",
             self.dependency,

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::path::NetworkPath;
+use super::path::PathDiagram;
 use super::{Row, badge, dependencies, isolated, name_list};
 use crate::compare::ComparisonOutput;
 use crate::compare::comparison::{Comparison, VantageSummary};
@@ -82,8 +82,8 @@ fn paths(comparison: &Comparison, vantage: &VantageSummary, report: &ReportView<
                     let value = comparison.facts.get(*fact)?.values.get(&vantage.name)?;
                     Some((*phase, value.as_str()))
                 });
-                @if let Some(path) = network_path(dependency.name, phases.collect(), report) {
-                    (path.draw())
+                @if let Some(diagram) = path_diagram(dependency.name, phases.collect(), report) {
+                    (diagram.draw())
                 }
             }
         }
@@ -92,11 +92,11 @@ fn paths(comparison: &Comparison, vantage: &VantageSummary, report: &ReportView<
 
 /// Returns the path to a dependency; `None` for the clock and the credentials, which have no path
 /// through the subnet.
-fn network_path<'a>(
+fn path_diagram<'a>(
     dependency: &'a str,
     phases: Vec<(&'a str, &'a str)>,
     report: &'a ReportView<'_>,
-) -> Option<NetworkPath<'a>> {
+) -> Option<PathDiagram<'a>> {
     phases
         .iter()
         .find(|(phase, _)| ["resolve", "connect"].contains(phase))?;
@@ -106,7 +106,7 @@ fn network_path<'a>(
     };
     let mut hosts = observations().map(|o| &*o.host);
     let resolver = report.vantage.resolvers.first();
-    Some(NetworkPath {
+    Some(PathDiagram {
         dependency,
         host: hosts.find(|host| !host.is_empty()).unwrap_or_default(),
         phases,
