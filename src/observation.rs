@@ -66,20 +66,23 @@ pub enum Dependency {
 }
 
 impl Dependency {
-    /// Every dependency, in the order of a task's start.
-    pub const ALL: [Self; 16] = [
-        Self::Credentials,
+    /// Every dependency, in the order in which a Fargate task contacts them: secrets, registry token,
+    /// log stream, manifest, layers (observed; where environment files and file systems come is not
+    /// known), then what a task starts without. The clock is last: it is read from the services'
+    /// answers, and where it is wrong, the answers that it spoiled come first.
+    pub const START_ORDER: [Self; 16] = [
         Self::Metadata,
-        Self::EcrApi,
-        Self::EcrDkr,
-        Self::S3,
-        Self::Logs,
+        Self::Credentials,
         Self::SecretsManager,
         Self::Ssm,
-        Self::Registry,
-        Self::Efs,
-        Self::EnvironmentFile,
+        Self::EcrApi,
+        Self::Logs,
         Self::Splunk,
+        Self::EcrDkr,
+        Self::Registry,
+        Self::S3,
+        Self::EnvironmentFile,
+        Self::Efs,
         Self::LogRouter,
         Self::SsmMessages,
         Self::ServiceConnect,
@@ -503,4 +506,23 @@ impl Observation {
 pub enum Witness {
     /// Amazon ECS: a stopped task's reason, a container's exit code.
     Ecs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_order_lists_each_dependency_once() {
+        let mut names = Dependency::START_ORDER.map(Dependency::name).to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Dependency::Clock as usize + 1);
+    }
+
+    #[test]
+    fn phases_are_listed_as_they_are_declared() {
+        assert!(Phase::ALL.is_sorted());
+        assert_eq!(Phase::ALL.len(), Phase::Mount as usize + 1);
+    }
 }

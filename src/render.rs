@@ -1,4 +1,4 @@
-//! Documents for people and for other tools.
+//! Renders reports, comparisons, explanations and plans for people and for other tools.
 
 #[cfg(feature = "operator")]
 pub mod cloudformation;
@@ -26,22 +26,15 @@ pub mod text;
 #[cfg(feature = "operator")]
 pub mod tree;
 
-/// Text for XML and HTML, in content and in attributes. What XML has no characters for is left out
-/// (XML 1.0 section 2.2).
+/// Replaces control characters and noncharacters, which XML cannot contain (XML 1.0, section 2.2)
+/// and HTML should not.
 #[cfg(feature = "operator")]
-fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            '\n' | '\t' => safe.push(c),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => safe.push('\u{fffd}'),
-            c => safe.push(c),
-        }
-    }
-    safe
+fn replace_control_characters(text: &str) -> String {
+    let allowed = |c: char| match c {
+        '\n' | '\t' => true,
+        c => !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}'),
+    };
+    text.chars()
+        .map(|c| if allowed(c) { c } else { '\u{fffd}' })
+        .collect()
 }

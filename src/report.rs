@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::aws::credentials::Source;
 use crate::diagnose::{Diagnosis, Finding, RuledOut};
-use crate::observation::{Observation, ObservationId, Outcome, Phase};
+use crate::observation::{Observation, ObservationId, Outcome};
 use crate::vantage::Vantage;
 use crate::verdict::{Status, Verdict};
 
@@ -324,25 +324,11 @@ fn camel(name: &str) -> String {
 /// Leaves out part of a report.
 type Shorten = fn(&mut Report);
 
-/// The phases that a report's ladder shows, in order.
-pub const LADDER: [Phase; 10] = [
-    Phase::Resolve,
-    Phase::Connect,
-    Phase::Handshake,
-    Phase::Authorize,
-    Phase::Manifest,
-    Phase::Blob,
-    Phase::Fetch,
-    Phase::Write,
-    Phase::Read,
-    Phase::Mount,
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::diagnose::diagnose;
-    use crate::observation::{Dependency, Failure};
+    use crate::observation::{Dependency, Failure, Phase};
 
     #[test]
     fn the_schema_that_is_printed_is_that_of_the_code() {

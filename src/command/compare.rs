@@ -1,4 +1,4 @@
-//! `pullprobe compare`.
+//! `pullprobe compare`: reads reports and prints their comparison.
 
 mod input;
 mod logs;
@@ -13,69 +13,73 @@ use jiff::Timestamp;
 use super::probe::runtime;
 use super::{Error, colour, print};
 use crate::cli::compare::{CompareCommand, CompareFormat};
-use crate::compare::{Compared, Comparison};
+use crate::compare::summary::list_names;
+use crate::compare::{ComparisonBuilder, ComparisonOutput};
 use crate::operator::aws::Client;
 use crate::render;
 
-/// How far back a log group is read where nobody says.
-const A_DAY: Duration = Duration::from_hours(24);
+/// How far back a log group is read by default.
+const DEFAULT_AGE: Duration = Duration::from_hours(24);
 
-/// Prints what the reports come to. The exit code is that of the worst vantage.
+/// Reads the reports and prints their comparison. Returns the exit code of the worst vantage.
 pub fn run(flags: &CompareCommand) -> Result<u8, Error> {
-    let outputs = outputs(flags)?;
-    let mut comparison = Comparison::default();
+    let outputs = output_files(flags)?;
+    let mut builder = ComparisonBuilder::default();
     let source = match &flags.log_group {
-        Some(group) => from_logs(group, flags, &mut comparison)?,
-        None => from_files(flags, &mut comparison)?,
+        Some(group) => read_log_group(group, flags, &mut builder)?,
+        None => read_files(flags, &mut builder)?,
     };
-    let tally = comparison.tally().clone();
-    let notes: Vec<&str> = comparison.notes().collect();
-    if tally.reports == 0 {
-        return Err(nothing(
-            &source,
-            tally.others + tally.unreadable,
-            &notes,
-            flags.log_group.is_some(),
-        ));
+    let notes: Vec<&str> = builder.notes().collect();
+    let counts = builder.counts();
+    if counts.reports == 0 {
+        let records = counts.others + counts.unreadable;
+        let next = if flags.log_group.is_some() {
+            LOG_GROUP_HINT
+        } else {
+            FILE_HINT
+        };
+        return Err(no_report(&source, records, &notes, next));
     }
     for note in notes {
         eprintln!("pullprobe: {note}");
     }
-    let compared = comparison.finish();
+    let output = builder.finish();
     for (file, format) in outputs {
-        fs::write(&file, rendered(&compared, format))
+        fs::write(&file, rendered(&output, format))
             .map_err(|error| Error::Tool(format!("--output {}: {error}", file.display())))?;
     }
-    print(&rendered(&compared, flags.format))?;
-    Ok(compared.document.exit_code)
+    print(&rendered(&output, flags.format))?;
+    Ok(output.comparison.exit_code)
 }
 
-/// The files to write, refused before anything is read.
-fn outputs(flags: &CompareCommand) -> Result<Vec<(PathBuf, CompareFormat)>, Error> {
-    let format = |file: &PathBuf| match CompareFormat::of_file(file) {
+/// Returns the files to write, each with its format. Refuses unknown formats before any input is
+/// read.
+fn output_files(flags: &CompareCommand) -> Result<Vec<(PathBuf, CompareFormat)>, Error> {
+    let with_format = |file: &PathBuf| match CompareFormat::of_file(file) {
         Some(format) => Ok((file.clone(), format)),
         None => Err(Error::Usage(format!(
-            "--output {}: its name says no format; end it with .html, .md, .xml, .json or .txt",
+            "--output {}: unknown file extension; use .html, .md, .xml, .json or .txt",
             file.display()
         ))),
     };
-    flags.outputs.iter().map(format).collect()
+    flags.outputs.iter().map(with_format).collect()
 }
 
-fn rendered(compared: &Compared, format: CompareFormat) -> String {
+fn rendered(output: &ComparisonOutput, format: CompareFormat) -> String {
     match format {
         CompareFormat::Auto if io::stdout().is_terminal() => {
-            render::comparison::render(compared, colour())
+            render::comparison::render(output, colour())
         }
-        CompareFormat::Text => render::comparison::render(compared, false),
-        CompareFormat::Auto | CompareFormat::Json => compared.line(),
-        CompareFormat::Markdown => render::markdown::render(compared),
-        CompareFormat::Junit => render::junit::render(compared),
-        CompareFormat::Html => render::html::render(compared),
+        CompareFormat::Text => render::comparison::render(output, false),
+        CompareFormat::Auto | CompareFormat::Json => output.line(),
+        CompareFormat::Markdown => render::markdown::render(output),
+        CompareFormat::Junit => render::junit::render(output),
+        CompareFormat::Html => render::html::render(output),
     }
 }
 
-fn from_files(flags: &CompareCommand, comparison: &mut Comparison) -> Result<String, Error> {
+/// Returns what was read, for an error message.
+fn read_files(flags: &CompareCommand, builder: &mut ComparisonBuilder) -> Result<String, Error> {
     let stdin = [PathBuf::from("-")];
     let files = match flags.files.as_slice() {
         [] if io::stdin().is_terminal() => {
@@ -89,13 +93,13 @@ fn from_files(flags: &CompareCommand, comparison: &mut Comparison) -> Result<Str
     };
     if flags.since.is_some() || flags.start.is_some() || flags.end.is_some() {
         return Err(Error::Usage(
-            "--since, --start and --end are for --log-group; files are read whole".into(),
+            "--since, --start and --end require --log-group".into(),
         ));
     }
     for file in files {
-        input::read(file, comparison)?;
+        input::read(file, builder)?;
     }
-    let named: Vec<_> = files
+    let names: Vec<String> = files
         .iter()
         .map(|file| {
             if file == Path::new("-") {
@@ -105,21 +109,20 @@ fn from_files(flags: &CompareCommand, comparison: &mut Comparison) -> Result<Str
             }
         })
         .collect();
-    Ok(crate::compare::document::listed(
-        &named.iter().map(String::as_str).collect::<Vec<_>>(),
-    ))
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    Ok(list_names(&names))
 }
 
-fn from_logs(
+/// Returns what was read, for an error message.
+fn read_log_group(
     group: &str,
     flags: &CompareCommand,
-    comparison: &mut Comparison,
+    builder: &mut ComparisonBuilder,
 ) -> Result<String, Error> {
-    let now = Timestamp::now();
-    let end = flags.end.unwrap_or(now);
+    let end = flags.end.unwrap_or_else(Timestamp::now);
     let start = match flags.start {
         Some(start) => start,
-        None => end - flags.since.unwrap_or(A_DAY),
+        None => end - flags.since.unwrap_or(DEFAULT_AGE),
     };
     if start >= end {
         return Err(Error::Usage(format!(
@@ -131,33 +134,34 @@ fn from_logs(
         let client = Client::load(region)
             .await
             .map_err(|error| Error::Usage(error.to_string()))?;
-        let wanted = logs::Wanted {
+        let query = logs::LogQuery {
             group,
             start,
             end,
             region: client.region().to_string(),
         };
         if flags.insights {
-            logs::query(&client, &wanted, comparison).await
+            logs::read_with_insights(&client, &query, builder).await
         } else {
-            logs::filter(&client, &wanted, comparison).await
+            logs::read_with_filter(&client, &query, builder).await
         }
     };
     runtime()?.block_on(reading)?;
     Ok(format!("log group {group} between {start} and {end}"))
 }
 
-fn nothing(source: &str, read: u64, notes: &[&str], from_logs: bool) -> Error {
-    let read = match read {
+const LOG_GROUP_HINT: &str = "Widen the time range with --since, or check that the probe was run \
+                              with --log-group and could write to it";
+
+const FILE_HINT: &str = "A report is the output of `pullprobe probe --format json`: save it to a \
+                         file, or read the log group with --log-group";
+
+fn no_report(source: &str, records: u64, notes: &[&str], next: &str) -> Error {
+    let found = match records {
         0 => "it is empty".to_owned(),
-        1 => "the one thing in it is none".to_owned(),
-        many => format!("{many} things were read and none is one"),
+        1 => "the only record is not a pullprobe report".to_owned(),
+        many => format!("none of the {many} records is a pullprobe report"),
     };
-    let notes = [&[read.as_str()], notes].concat().join("; ");
-    let next = if from_logs {
-        "widen the time with --since, or check that the probe was run with --log-group and could write there"
-    } else {
-        "a report is what `pullprobe probe --format json` prints: save it, or read the log group with --log-group"
-    };
-    Error::Usage(format!("no report in {source}: {notes}. {next}"))
+    let found = [&[found.as_str()], notes].concat().join("; ");
+    Error::Usage(format!("no report in {source}: {found}. {next}"))
 }

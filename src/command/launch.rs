@@ -9,7 +9,7 @@ use super::probe::{for_people, generated_id, runtime};
 use super::signals::Signals;
 use super::{Error, colour, print};
 use crate::cli::launch::LaunchCommand;
-use crate::compare::{Compared, Comparison};
+use crate::compare::{ComparisonBuilder, ComparisonOutput};
 use crate::endpoints::Region;
 use crate::operator::aws::{self, Client};
 use crate::operator::dry_run::AwsCalls;
@@ -197,11 +197,11 @@ fn files(flags: &LaunchCommand) -> Result<(), Error> {
 }
 
 /// Writes a comparison in one form.
-type Render = fn(&Compared) -> String;
+type Render = fn(&ComparisonOutput) -> String;
 
 /// The comparison, on standard output and into the files.
 fn finish(flags: &LaunchCommand, landed: &[SubnetReport]) -> Result<u8, Error> {
-    let mut comparison = Comparison::default();
+    let mut comparison = ComparisonBuilder::default();
     for one in landed {
         // A report of a probe of another version may be one that this one compares no further than
         // its own words.
@@ -215,7 +215,7 @@ fn finish(flags: &LaunchCommand, landed: &[SubnetReport]) -> Result<u8, Error> {
     }
     let files: [(_, _, Render); 4] = [
         ("html", &flags.html, render::html::render),
-        ("json", &flags.json, Compared::line),
+        ("json", &flags.json, ComparisonOutput::line),
         ("junit", &flags.junit, render::junit::render),
         ("markdown", &flags.markdown, render::markdown::render),
     ];
@@ -241,5 +241,5 @@ fn finish(flags: &LaunchCommand, landed: &[SubnetReport]) -> Result<u8, Error> {
         compared.line()
     };
     print(&text)?;
-    Ok(compared.document.exit_code)
+    Ok(compared.comparison.exit_code)
 }

@@ -1,122 +1,103 @@
-//! Changes over time in sentences that claim no more than the reports show.
+//! Changes over time, in sentences that claim no more than the reports show.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::fact::{Kind, kind};
-use super::history::{StatusChange, TimeRange};
+use super::fact::FactValue;
+use super::history::ValueChange;
 use crate::redact::shorten;
 
-/// One thing that is not as it was.
+/// One change at a vantage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Change {
-    /// Where.
+    /// Name of the vantage.
     pub vantage: String,
     /// `<dependency>/<phase>`, `<dependency>/addresses`, `<dependency>/owner`,
     /// `<dependency>/issuer`, `<dependency>/images`, `<dependency>/layers`, `verdict`, `identity`,
     /// `resolvers` or `probe`.
     pub fact: String,
-    /// What it was.
+    /// The previous value.
     pub before: String,
-    /// What it is.
+    /// The current value.
     pub after: String,
-    /// When it was seen to be as it was for the last time, RFC 3339.
+    /// When a report last showed the previous value, RFC 3339.
     pub last_before: String,
-    /// When it was seen to be as it is for the first time since, RFC 3339; `null` where it goes
-    /// back and forth.
+    /// When a report first showed the current value, RFC 3339; `null` if the fact goes back and
+    /// forth.
     pub first_after: Option<String>,
     /// One sentence.
     pub summary: String,
 }
 
-/// Longest value in a change, characters. Layers and addresses can be a hundred.
-const LONGEST_VALUE: usize = 200;
+/// Characters of a value in a change: there may be a hundred layers or addresses.
+const MAX_VALUE_CHARS: usize = 200;
 
 impl Change {
-    /// The change at a vantage.
-    pub fn of(vantage: &str, turn: &StatusChange<'_>) -> Self {
-        let when = if turn.is_return() {
-            format!(
-                "goes back and forth; last the other way at {}",
-                second(turn.before)
-            )
+    /// Returns the JSON form of a change at a vantage.
+    pub fn new(vantage: &str, change: &ValueChange<'_>) -> Self {
+        let before = shorten(&change.before.value, MAX_VALUE_CHARS);
+        let after = shorten(&change.after.value, MAX_VALUE_CHARS);
+        let sentence = sentence(change.property, before, after);
+        let (last_before, first_after) = (change.before.last_seen, change.after.first_seen);
+        let summary = if change.is_return() {
+            let time = utc(last_before);
+            format!("{sentence}; it goes back and forth, and last had the old value at {time}")
         } else {
-            format!(
-                "between {} and {}",
-                second(turn.before),
-                turn.after.first.strftime(SECOND)
-            )
+            let (from, to) = (utc(last_before), utc(first_after));
+            format!("{sentence}, between {from} and {to}")
         };
         Self {
             vantage: vantage.to_owned(),
-            fact: turn.property.to_owned(),
-            before: shorten(&turn.before.value, LONGEST_VALUE).to_owned(),
-            after: shorten(&turn.after.value, LONGEST_VALUE).to_owned(),
-            last_before: turn.before.last.to_string(),
-            first_after: (!turn.is_return()).then(|| turn.after.first.to_string()),
-            summary: format!(
-                "{}, {when}",
-                sentence(turn.property, &turn.before.value, &turn.after.value)
-            ),
+            fact: change.property.to_owned(),
+            before: before.to_owned(),
+            after: after.to_owned(),
+            last_before: last_before.to_string(),
+            first_after: (!change.is_return()).then(|| first_after.to_string()),
+            summary,
         }
     }
 }
 
-const SECOND: &str = "%Y-%m-%d %H:%M:%S UTC";
-
-fn second(span: &TimeRange) -> impl std::fmt::Display {
-    span.last.strftime(SECOND)
+fn utc(time: Timestamp) -> impl std::fmt::Display {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC")
 }
 
 fn sentence(property: &str, before: &str, after: &str) -> String {
-    let (before, after) = (
-        shorten(before, LONGEST_VALUE),
-        shorten(after, LONGEST_VALUE),
-    );
-    match property.rsplit_once('/') {
-        None if property == "verdict" => format!("the verdict was {before} and is {after}"),
-        None if property == "identity" => format!("the role was {before} and is {after}"),
-        None if property == "resolvers" => {
-            format!("the subnet's resolvers were {before} and are {after}")
-        }
-        None if property == "probe" => format!("the probe was version {before} and is {after}"),
-        Some((dependency, "addresses")) => {
-            format!("the private addresses of {dependency} were {before} and are {after}")
-        }
-        Some((dependency, "owner")) => {
-            format!("the addresses of {dependency} belonged to {before} and belong to {after}")
-        }
-        Some((dependency, "issuer")) => {
-            format!("the certificate of {dependency} was issued by {before} and is by {after}")
-        }
-        Some((_, "images")) => format!("the probe asked for {before} and asks for {after}"),
+    let subject = match property.rsplit_once('/') {
         Some((dependency, "layers")) => {
-            format!("what {dependency} serves for the image has other layers than it had")
+            return format!("{dependency} serves other layers for the image");
         }
-        Some((dependency, phase)) => moved(dependency, phase, before, after),
-        None => format!("{property} was {before} and is {after}"),
+        Some((dependency, "addresses")) => format!("the private addresses of {dependency}"),
+        Some((dependency, "owner")) => format!("the owner of the addresses of {dependency}"),
+        Some((dependency, "issuer")) => format!("the issuer of the certificate of {dependency}"),
+        Some((_, "images")) => "the probed image".into(),
+        Some((dependency, "resolve")) => match scopes(before, after) {
+            Some((before, after)) => return moved(dependency, before, after),
+            None => property.to_owned(),
+        },
+        None if property == "verdict" => "the verdict".into(),
+        None if property == "identity" => "the IAM role of the probe".into(),
+        None if property == "resolvers" => "the DNS resolvers of the subnet".into(),
+        None if property == "probe" => "the version of the probe".into(),
+        _ => property.to_owned(),
+    };
+    format!("{subject} changed from {before} to {after}")
+}
+
+fn scopes<'a>(before: &'a str, after: &'a str) -> Option<(&'a str, &'a str)> {
+    match (FactValue::parse(before), FactValue::parse(after)) {
+        (FactValue::Passed(Some(before)), FactValue::Passed(Some(after))) => Some((before, after)),
+        _ => None,
     }
 }
 
-fn moved(dependency: &str, phase: &str, before: &str, after: &str) -> String {
-    let place = |value: &str| {
-        value
-            .strip_prefix("passed (")
-            .and_then(|rest| rest.strip_suffix(')'))
-            .map(str::to_owned)
+fn moved(dependency: &str, before: &str, after: &str) -> String {
+    // S3 has public addresses either way, and from inside the subnet both ways look the same.
+    let route = if dependency == "s3" && after.contains("public") {
+        " (a gateway endpoint or NAT gateway; the addresses do not show which)"
+    } else {
+        ""
     };
-    match (place(before), place(after), kind(before), kind(after)) {
-        (Some(from), Some(to), ..) => {
-            // From inside the subnet the two look the same: S3 has public addresses either way.
-            let way = if dependency == "s3" && to.contains("public") {
-                " (a gateway endpoint or NAT: they do not say)"
-            } else {
-                ""
-            };
-            format!("{dependency} moved from {from} to {to} addresses{way}")
-        }
-        (_, _, Kind::Passed, _) => format!("{dependency}/{phase} passed and now is {after}"),
-        (_, _, _, Kind::Passed) => format!("{dependency}/{phase} was {before} and now passes"),
-        _ => format!("{dependency}/{phase} was {before} and is {after}"),
-    }
+    format!("{dependency} moved from {before} to {after} addresses{route}")
 }

@@ -1,11 +1,11 @@
-//! The first fact that differs between the vantages that pass and those that fail, in the order of
-//! a task's start.
+//! The first fact that differs between passing and failing vantages, in the order in which a task
+//! starts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::fact::{Facts, Kind, Name, is_optional, kind};
+use super::fact::{FactName, FactValue, Facts, is_optional};
 use crate::verdict::Status;
 
 /// A fact that differs.
@@ -14,158 +14,161 @@ use crate::verdict::Status;
 pub struct Difference {
     /// `<dependency>/<phase>`.
     pub fact: String,
-    /// What it is where the task would start, by vantage.
+    /// Its values where the task would start, by vantage.
     pub passing: BTreeMap<String, String>,
-    /// What it is where the task would not, by vantage.
+    /// Its values where the task would not start, by vantage.
     pub failing: BTreeMap<String, String>,
-    /// What the failing ones were compared with.
-    pub against: Against,
+    /// What the failing vantages were compared with.
+    pub against: Baseline,
 }
 
 /// What a failing vantage is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum Against {
+pub enum Baseline {
     /// The vantages that pass.
     OtherVantages,
-    /// No vantage passes: its own last pass.
+    /// The vantage's own last pass, because no vantage passes.
     ItsOwnLastPass,
 }
 
 /// A vantage to compare.
 #[derive(Debug, Clone, Copy)]
 pub struct ComparedVantage<'a> {
-    /// Its name.
+    /// Unique name.
     pub name: &'a str,
-    /// Its latest status.
+    /// Status of the latest report.
     pub status: Status,
-    /// Its latest facts.
+    /// Facts of the latest report.
     pub facts: &'a Facts,
-    /// Those of its last pass before.
+    /// Facts of the last passing report before that.
     pub last_pass: Option<&'a Facts>,
 }
 
-/// Every fact that comes first at some failing vantage, in ladder order: what is a failure, or
-/// followed by one at the same dependency, before what did no harm. Empty where nothing fails,
-/// where nothing passes, and where they differ in nothing.
-pub fn differences(sides: &[ComparedVantage<'_>]) -> Vec<Difference> {
-    let Some(worse) = worse(sides) else {
+/// Returns the first differing fact of each failing vantage, in start order. A fact that explains a
+/// failure (it failed, or the same dependency failed later) comes before one that did no harm. The
+/// result is empty if nothing fails, nothing passes, or nothing differs.
+pub fn differences(vantages: &[ComparedVantage<'_>]) -> Vec<Difference> {
+    let Some(worst) = worst_status(vantages) else {
         return Vec::new();
     };
-    let passing: Vec<&ComparedVantage<'_>> = sides
+    let passing: Vec<ComparedVantage<'_>> = vantages
         .iter()
-        .filter(|side| passes(side.status, worse))
+        .filter(|vantage| starts(vantage.status, worst))
+        .copied()
         .collect();
-    let failing = sides.iter().filter(|side| side.status == worse);
-    let mut found: BTreeMap<(bool, Name), Difference> = BTreeMap::new();
-    for side in failing {
-        let own_past = side.last_pass.filter(|_| passing.is_empty());
-        let past = own_past.map(|facts| ComparedVantage {
+    let mut found: BTreeMap<(Effect, &FactName), Difference> = BTreeMap::new();
+    for vantage in vantages.iter().filter(|vantage| vantage.status == worst) {
+        let last_pass = vantage.last_pass.map(|facts| ComparedVantage {
             status: Status::Pass,
             facts,
-            ..*side
+            ..*vantage
         });
-        let (base, against) = match &past {
-            Some(past) => (vec![past], Against::ItsOwnLastPass),
-            None => (passing.clone(), Against::OtherVantages),
+        let (baseline, against) = match last_pass {
+            Some(last_pass) if passing.is_empty() => (vec![last_pass], Baseline::ItsOwnLastPass),
+            _ => (passing.clone(), Baseline::OtherVantages),
         };
-        let Some((harmless, name)) = first(side, &base) else {
+        let Some((effect, name)) = first_difference(vantage, &baseline) else {
             continue;
         };
-        let values = |sides: &[&ComparedVantage<'_>]| {
-            let known = sides
-                .iter()
-                .filter_map(|side| Some((side.name.to_owned(), side.facts.get(name)?.clone())));
-            known.collect::<BTreeMap<_, _>>()
-        };
-        let entry = found
-            .entry((harmless, name.clone()))
-            .or_insert_with(|| Difference {
-                fact: name.to_string(),
-                passing: BTreeMap::new(),
-                failing: BTreeMap::new(),
-                against,
-            });
-        entry.passing.extend(values(&base));
-        entry.failing.extend(values(&[side]));
+        let difference = found.entry((effect, name)).or_insert_with(|| Difference {
+            fact: name.to_string(),
+            passing: BTreeMap::new(),
+            failing: BTreeMap::new(),
+            against,
+        });
+        difference.passing.extend(values(&baseline, name));
+        difference.failing.extend(values(&[*vantage], name));
     }
     found.into_values().collect()
 }
 
-/// The status whose vantages are to be explained: failures, or where nothing fails whatever is not
-/// as it should be.
-pub fn worse(sides: &[ComparedVantage<'_>]) -> Option<Status> {
-    sides
+fn values(
+    vantages: &[ComparedVantage<'_>],
+    fact: &FactName,
+) -> impl Iterator<Item = (String, String)> {
+    vantages
         .iter()
-        .map(|side| side.status)
-        .max()
-        .filter(|worst| *worst != Status::Pass)
+        .filter_map(|vantage| Some((vantage.name.to_owned(), vantage.facts.get(fact)?.clone())))
 }
 
-/// Whether a vantage of this status is one to compare with. A task starts where there is only a
-/// warning.
-fn passes(status: Status, worse: Status) -> bool {
-    status == Status::Pass || (status == Status::Warn && worse == Status::Fail)
+/// Returns the status of the vantages to explain: the failing ones, or the worst if nothing fails.
+/// `None` if every vantage passes.
+pub fn worst_status(vantages: &[ComparedVantage<'_>]) -> Option<Status> {
+    let worst = vantages.iter().map(|vantage| vantage.status).max()?;
+    (worst != Status::Pass).then_some(worst)
 }
 
-/// The first fact that differs, and whether it did no harm.
-fn first<'a>(
-    side: &ComparedVantage<'a>,
-    base: &[&ComparedVantage<'_>],
-) -> Option<(bool, &'a Name)> {
-    let differing: Vec<(&Name, bool)> = side
+/// Whether a vantage is one to compare with: a task also starts with a warning.
+fn starts(status: Status, worst: Status) -> bool {
+    status == Status::Pass || (status == Status::Warn && worst == Status::Fail)
+}
+
+/// What a differing fact does to the task's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Effect {
+    /// It may be why the task does not start.
+    Harmful,
+    /// The task could start all the same.
+    Harmless,
+}
+
+fn first_difference<'a>(
+    vantage: &ComparedVantage<'a>,
+    baseline: &[ComparedVantage<'_>],
+) -> Option<(Effect, &'a FactName)> {
+    // The first of several minima, which is the earliest step.
+    vantage
         .facts
         .iter()
-        .filter_map(|(name, value)| Some((name, harmless(side, base, name, value)?)))
-        .collect();
-    let first = |wanted: bool| differing.iter().find(|(_, harmless)| *harmless == wanted);
-    first(false)
-        .or_else(|| first(true))
-        .map(|(name, harmless)| (*harmless, *name))
+        .filter_map(|(name, value)| Some((effect(vantage, baseline, name, value)?, name)))
+        .min_by_key(|(effect, _)| *effect)
 }
 
-/// `None` where the fact explains nothing: nobody who passes was asked, or did not pass it either;
-/// or somebody who passes has the same value.
-fn harmless(
-    side: &ComparedVantage<'_>,
-    base: &[&ComparedVantage<'_>],
-    name: &Name,
+/// Returns `None` if the fact explains nothing: no passing vantage checked it, one of them fails it
+/// too, or one has the same value.
+fn effect(
+    vantage: &ComparedVantage<'_>,
+    baseline: &[ComparedVantage<'_>],
+    name: &FactName,
     value: &str,
-) -> Option<bool> {
-    let known: Vec<(Status, &str)> = base
+) -> Option<Effect> {
+    let known: Vec<(Status, &str)> = baseline
         .iter()
         .filter_map(|other| Some((other.status, other.facts.get(name)?.as_str())))
         .collect();
-    let sound = known.iter().any(|(status, _)| *status == Status::Pass);
+    let any_pass = known.iter().any(|(status, _)| *status == Status::Pass);
+    // A vantage with a warning counts only if no vantage without one knows the fact.
     let models: BTreeSet<&str> = known
         .iter()
-        .filter(|(status, _)| *status == Status::Pass || !sound)
+        .filter(|(status, _)| *status == Status::Pass || !any_pass)
         .map(|(_, value)| *value)
         .collect();
     if models.is_empty()
-        || models.iter().any(|model| kind(model) != Kind::Passed)
-        || known.iter().any(|(_, v)| *v == value)
+        || models.iter().any(|model| !FactValue::parse(model).passed())
+        || known.iter().any(|(_, known)| *known == value)
     {
         return None;
     }
-    match kind(value) {
-        Kind::Failed => Some(side.status == Status::Fail && is_optional(&name.dependency)),
-        Kind::Partly => Some(side.status == Status::Fail),
-        // Private here and public there. Where the passing ones differ in that among themselves, it
-        // explains nothing; where the role works all the same, it did no harm.
-        Kind::Passed if models.len() > 1 => None,
-        Kind::Passed => {
-            let same_role = side
-                .facts
-                .iter()
-                .filter(|(other, _)| other.dependency == name.dependency);
-            Some(
-                !same_role
-                    .into_iter()
-                    .any(|(_, value)| kind(value) == Kind::Failed),
-            )
-        }
-        Kind::NotChecked | Kind::NotReached => Some(true),
-    }
+    let harmless = match FactValue::parse(value) {
+        FactValue::Failed(_) => vantage.status == Status::Fail && is_optional(&name.dependency),
+        FactValue::Partly(_) => vantage.status == Status::Fail,
+        // Private here and public there explains nothing if the passing vantages differ in that
+        // among themselves.
+        FactValue::Passed(_) if models.len() > 1 => return None,
+        FactValue::Passed(_) => !dependency_fails(vantage.facts, &name.dependency),
+        FactValue::NotChecked | FactValue::NotReached => true,
+    };
+    Some(if harmless {
+        Effect::Harmless
+    } else {
+        Effect::Harmful
+    })
+}
+
+fn dependency_fails(facts: &Facts, dependency: &str) -> bool {
+    facts
+        .iter()
+        .any(|(name, value)| name.dependency == dependency && FactValue::parse(value).failed())
 }

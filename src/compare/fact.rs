@@ -1,205 +1,216 @@
-//! The facts of a report: what each phase of each dependency came to, in words that can be compared
-//! across subnets.
+//! The facts of a report: the result of each phase of each dependency, in words that can be
+//! compared across subnets.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::report_view::{Observation, Report};
-use super::tidy;
+use super::report_view::{ObservationView, ReportView, bounded_line};
 use crate::observation::{Dependency, Phase};
-use crate::report::LADDER;
 
-/// The order in which a Fargate task meets its targets: secrets, registry token, log stream,
-/// manifest, layers (observed; where environment files and file systems stand is not established),
-/// then what it starts without. The clock is last: where it is wrong, the answers that it spoiled
-/// come first, and it is read from the services' answers, so that a broken path leaves it unread.
-const START: [Dependency; 16] = [
-    Dependency::Metadata,
-    Dependency::Credentials,
-    Dependency::SecretsManager,
-    Dependency::Ssm,
-    Dependency::EcrApi,
-    Dependency::Logs,
-    Dependency::Splunk,
-    Dependency::EcrDkr,
-    Dependency::Registry,
-    Dependency::S3,
-    Dependency::EnvironmentFile,
-    Dependency::Efs,
-    Dependency::LogRouter,
-    Dependency::SsmMessages,
-    Dependency::ServiceConnect,
-    Dependency::Clock,
-];
-
-/// Whether a task starts also where this dependency fails: the probe's own sources, and what a task
-/// starts without.
+/// Whether a task starts even if this dependency fails: what the probe reads for itself, and what
+/// ECS does not wait for.
 pub fn is_optional(dependency: &str) -> bool {
-    let known = START.iter().find(|known| known.name() == dependency);
-    known.is_some_and(|dependency| {
-        matches!(dependency, Dependency::Metadata | Dependency::Clock)
-            || dependency.starts_without()
-    })
+    let mut known = Dependency::START_ORDER.into_iter();
+    known
+        .find(|known| known.name() == dependency)
+        .is_some_and(|dependency| {
+            matches!(dependency, Dependency::Metadata | Dependency::Clock)
+                || dependency.starts_without()
+        })
 }
 
-/// A dependency's phase: the name of a fact, ordered as a task's start is.
+/// Name of a fact: a phase of a dependency. Ordered as a task starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
-    /// What the target is to the task.
+pub struct FactName {
+    /// Such as `ecr.api`; may be one that this version does not know.
     pub dependency: String,
-    /// The rung.
+    /// Such as `connect`; may be one that this version does not know.
     pub phase: String,
 }
 
-impl Name {
-    fn rank(&self) -> (usize, usize) {
-        let clock = START.len() - 1;
-        // Roles of a newer version go before the clock.
-        let dependency = START
+impl FactName {
+    fn dependency_rank(&self) -> usize {
+        let clock = Dependency::START_ORDER.len() - 1;
+        let rank = Dependency::START_ORDER
             .iter()
             .position(|dependency| dependency.name() == self.dependency);
-        let dependency =
-            dependency.map_or(clock, |rank| if rank == clock { START.len() } else { rank });
-        let phase = LADDER.iter().position(|phase| phase.name() == self.phase);
-        (dependency, phase.unwrap_or(LADDER.len()))
+        match rank {
+            Some(rank) if rank == clock => clock + 1,
+            Some(rank) => rank,
+            // A dependency of a newer version goes before the clock.
+            None => clock,
+        }
+    }
+
+    fn phase_rank(&self) -> usize {
+        let rank = Phase::ALL
+            .iter()
+            .position(|phase| phase.name() == self.phase);
+        rank.unwrap_or(Phase::ALL.len())
+    }
+
+    fn sort_key(&self) -> (usize, &str, usize, &str) {
+        (
+            self.dependency_rank(),
+            &self.dependency,
+            self.phase_rank(),
+            &self.phase,
+        )
     }
 }
 
-impl Ord for Name {
+impl Ord for FactName {
     fn cmp(&self, other: &Self) -> Ordering {
-        let whole = |name: &'_ Self| {
-            (
-                name.rank().0,
-                name.dependency.clone(),
-                name.rank().1,
-                name.phase.clone(),
-            )
-        };
-        whole(self).cmp(&whole(other))
+        self.sort_key().cmp(&other.sort_key())
     }
 }
 
-impl PartialOrd for Name {
+impl PartialOrd for FactName {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for FactName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.dependency, self.phase)
     }
 }
 
-/// What each phase of each dependency came to.
-pub type Facts = BTreeMap<Name, String>;
+/// The facts of a report, each with the text of its value; [`FactValue`] reads that text.
+pub type Facts = BTreeMap<FactName, String>;
 
-/// How a value is to be read.
+/// The value of a fact, from the least to the most serious.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// `passed`, `passed (private)`, `passed (public)`.
-    Passed,
+pub enum FactValue<'a> {
+    /// `passed`; for names with the scope of their addresses, as in `passed (private)`.
+    Passed(Option<&'a str>),
     /// `not-checked`.
     NotChecked,
     /// `not-reached`.
     NotReached,
-    /// `partly …`: of several addresses some.
-    Partly,
-    /// A failure's name.
-    Failed,
+    /// `partly` and the failures: some addresses work, others fail.
+    Partly(&'a str),
+    /// The failures, or an outcome that this version does not know.
+    Failed(&'a str),
 }
 
-/// Reads a value.
-pub fn kind(value: &str) -> Kind {
-    match value {
-        "not-checked" => Kind::NotChecked,
-        "not-reached" => Kind::NotReached,
-        passed if passed == "passed" || passed.starts_with("passed (") => Kind::Passed,
-        partly if partly.starts_with("partly ") => Kind::Partly,
-        _ => Kind::Failed,
-    }
-}
-
-/// The facts of a report. Targets that do not matter to the task are left out, as in its verdict.
-pub fn facts(report: &Report<'_>) -> Facts {
-    let mut rungs: BTreeMap<(&str, &str), Vec<&Observation<'_>>> = BTreeMap::new();
-    for seen in report
-        .observations
-        .iter()
-        .filter(|seen| seen.superseded_by.is_none())
-    {
-        rungs
-            .entry((&seen.dependency, &seen.phase))
-            .or_default()
-            .push(seen);
-    }
-    let value_of = |(dependency, phase): &(&str, &str), seen: &[&Observation<'_>]| match (
-        value(phase, seen),
-        *phase,
-    ) {
-        (passed, "resolve") if passed == "passed" => {
-            match where_to(rungs.get(&(*dependency, "connect")), seen) {
-                Some(place) => format!("passed ({place})"),
-                None => passed,
+impl<'a> FactValue<'a> {
+    /// Reads the text of a value.
+    pub fn parse(text: &'a str) -> Self {
+        match text {
+            "not-checked" => Self::NotChecked,
+            "not-reached" => Self::NotReached,
+            "passed" => Self::Passed(None),
+            _ => {
+                if let Some(scope) = text.strip_prefix("passed (") {
+                    Self::Passed(scope.strip_suffix(')'))
+                } else if let Some(failures) = text.strip_prefix("partly ") {
+                    Self::Partly(failures)
+                } else {
+                    Self::Failed(text)
+                }
             }
         }
-        (other, _) => other,
-    };
-    let name = |(dependency, phase): &(&str, &str)| Name {
-        dependency: tidy(dependency),
-        phase: tidy(phase),
-    };
-    rungs
-        .iter()
-        .map(|(rung, seen)| (name(rung), value_of(rung, seen)))
-        .collect()
+    }
+
+    /// Whether everything that the fact covers works.
+    pub fn passed(self) -> bool {
+        matches!(self, Self::Passed(_))
+    }
+
+    /// Whether nothing that the fact covers works.
+    pub fn failed(self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+
+    /// Whether something that the fact covers fails.
+    pub fn has_failures(self) -> bool {
+        matches!(self, Self::Partly(_) | Self::Failed(_))
+    }
+}
+
+/// Returns the facts of a report. Targets that do not affect the task are left out, as in its
+/// verdict.
+pub fn facts(report: &ReportView<'_>) -> Facts {
+    let mut phases: BTreeMap<(&str, &str), Vec<&ObservationView<'_>>> = BTreeMap::new();
+    for observation in report.observations.iter().filter(|o| o.affects_task()) {
+        phases
+            .entry((&observation.dependency, &observation.phase))
+            .or_default()
+            .push(observation);
+    }
+    let mut facts = Facts::new();
+    for (&(dependency, phase), observations) in &phases {
+        let mut value = value(phase, observations);
+        if phase == "resolve" && value == "passed" {
+            let connects = phases.get(&(dependency, "connect"));
+            if let Some(scope) = address_scope(connects, observations) {
+                value = format!("passed ({scope})");
+            }
+        }
+        let name = FactName {
+            dependency: bounded_line(dependency),
+            phase: bounded_line(phase),
+        };
+        facts.insert(name, value);
+    }
+    facts
 }
 
 /// Of several addresses one is enough, so their failures are partial; of several images, layers or
 /// secrets all are needed.
-fn value(phase: &str, seen: &[&Observation<'_>]) -> String {
-    let with = |outcome: &str| seen.iter().filter(|s| &*s.outcome == outcome).count();
-    let failures: BTreeSet<String> = seen
+fn value(phase: &str, observations: &[&ObservationView<'_>]) -> String {
+    let has = |outcome: &str| observations.iter().any(|o| &*o.outcome == outcome);
+    let failures: BTreeSet<String> = observations
         .iter()
-        .filter(|s| &*s.outcome == "failed")
-        .map(|s| s.failure.as_deref().map_or_else(|| "failed".into(), tidy))
+        .filter(|o| &*o.outcome == "failed")
+        .map(|o| {
+            o.failure
+                .as_deref()
+                .map_or_else(|| "failed".into(), bounded_line)
+        })
         .collect();
-    let failed = failures.into_iter().collect::<Vec<_>>().join(", ");
-    let addresses = [Phase::Connect, Phase::Handshake]
-        .iter()
-        .any(|common| common.name() == phase);
-    match (with("passed"), failed.is_empty()) {
-        (1.., false) if addresses => format!("partly {failed}"),
-        (_, false) => failed,
-        (1.., true) if addresses || with("not-checked") + with("not-reached") == 0 => {
-            "passed".into()
-        }
-        (_, true) if with("not-checked") > 0 => "not-checked".into(),
-        (_, true) if with("not-reached") > 0 => "not-reached".into(),
-        // An outcome of a newer version.
-        (_, true) => seen.first().map(|s| tidy(&s.outcome)).unwrap_or_default(),
+    let failures = failures.into_iter().collect::<Vec<_>>().join(", ");
+    let one_is_enough = phase == Phase::Connect.name() || phase == Phase::Handshake.name();
+    if !failures.is_empty() {
+        return if one_is_enough && has("passed") {
+            format!("partly {failures}")
+        } else {
+            failures
+        };
+    }
+    let incomplete = has("not-checked") || has("not-reached");
+    if has("passed") && (one_is_enough || !incomplete) {
+        return "passed".into();
+    }
+    let unfinished = ["not-checked", "not-reached"];
+    match unfinished.into_iter().find(|outcome| has(outcome)) {
+        Some(outcome) => outcome.into(),
+        // An outcome that this version does not know.
+        None => observations
+            .first()
+            .map(|o| bounded_line(&o.outcome))
+            .unwrap_or_default(),
     }
 }
 
-/// Where the addresses lie, by kind: those of three healthy subnets differ, and this does not.
-fn where_to(
-    connects: Option<&Vec<&Observation<'_>>>,
-    resolves: &[&Observation<'_>],
+/// Returns the scope of the dialed addresses, or of the resolved ones if none was dialed. The
+/// addresses of three healthy subnets differ; their scope does not.
+fn address_scope(
+    connects: Option<&Vec<&ObservationView<'_>>>,
+    resolves: &[&ObservationView<'_>],
 ) -> Option<&'static str> {
-    let scopes = |seen: &[&Observation<'_>]| {
-        let scopes = seen.iter().filter_map(|seen| seen.scope.as_deref());
-        scopes
-            .map(|scope| scope == "public")
-            .collect::<BTreeSet<bool>>()
-    };
-    let dialled = connects.map(|seen| scopes(seen)).unwrap_or_default();
-    let known = if dialled.is_empty() {
-        scopes(resolves)
+    let dialed = connects
+        .map(|connects| are_public(connects))
+        .unwrap_or_default();
+    let public = if dialed.is_empty() {
+        are_public(resolves)
     } else {
-        dialled
+        dialed
     };
-    match (known.contains(&false), known.contains(&true)) {
+    match (public.contains(&false), public.contains(&true)) {
         (true, true) => Some("private and public"),
         (true, false) => Some("private"),
         (false, true) => Some("public"),
@@ -207,18 +218,7 @@ fn where_to(
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_role_has_its_place_in_a_tasks_start() {
-        let (mut placed, mut all) = (
-            START.map(Dependency::name),
-            Dependency::ALL.map(Dependency::name),
-        );
-        placed.sort_unstable();
-        all.sort_unstable();
-        assert_eq!(placed, all);
-    }
+fn are_public(observations: &[&ObservationView<'_>]) -> BTreeSet<bool> {
+    let scopes = observations.iter().filter_map(|o| o.scope.as_deref());
+    scopes.map(|scope| scope == "public").collect()
 }

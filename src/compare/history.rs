@@ -1,84 +1,82 @@
-//! What changed at one place over time. Reports may come in any order and any number; what is kept
-//! does not grow with it.
+//! Changes at one vantage over time. Reports may come in any order and number: memory use does not
+//! grow with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::fact::{Facts, Kind, kind};
-use super::report_view::Report;
-use super::tidy;
+use super::fact::{FactValue, Facts};
+use super::report_view::{ObservationView, ReportView, bounded_line};
 
-/// Values kept of one property, those seen last. Two are compared; the third tells going back and
-/// forth from one change.
-const VALUES: usize = 3;
+/// Values kept of one property, those seen last. Two are compared; the third tells a value that
+/// goes back and forth from one that changed once.
+const MAX_VALUES: usize = 3;
 
-/// Properties kept of one place: a report has some sixty.
-const PROPERTIES: usize = 400;
+/// Properties kept of one vantage: a report has some sixty.
+const MAX_PROPERTIES: usize = 400;
 
-/// Parts of a property's value, such as the addresses of a name; an image has at most 127 layers.
-const PARTS: usize = 160;
+/// Items of a property's value, such as the addresses of a name; an image has at most 127 layers.
+const MAX_ITEMS: usize = 160;
 
-/// A value, and when it was seen.
+/// Hexadecimal digits kept of a layer's digest: enough to tell layers apart.
+const DIGEST_CHARS: usize = 12;
+
+/// A value of a property, and when reports showed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TimeRange {
+pub struct ObservedValue {
     /// The value.
     pub value: String,
-    /// First, as far as is known.
-    pub first: Timestamp,
-    /// Last.
-    pub last: Timestamp,
+    /// When a report first showed it, as far back as values are kept.
+    pub first_seen: Timestamp,
+    /// When a report last showed it.
+    pub last_seen: Timestamp,
 }
 
-/// Every property's last values.
+/// The last values of each property of a vantage.
 #[derive(Debug, Clone, Default)]
-pub struct History(BTreeMap<String, Vec<TimeRange>>);
+pub struct History(BTreeMap<String, Vec<ObservedValue>>);
 
-/// One property's last change.
+/// The last change of a property.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusChange<'a> {
-    /// Which property.
+pub struct ValueChange<'a> {
+    /// Such as `s3/connect` or `verdict`.
     pub property: &'a str,
-    /// What it was.
-    pub before: &'a TimeRange,
-    /// What it is.
-    pub after: &'a TimeRange,
+    /// The previous value.
+    pub before: &'a ObservedValue,
+    /// The current value.
+    pub after: &'a ObservedValue,
 }
 
-impl StatusChange<'_> {
-    /// Whether the present value had been seen before the other: it goes back and forth.
+impl ValueChange<'_> {
+    /// Whether the current value was seen before the previous one: the property goes back and
+    /// forth.
     pub fn is_return(&self) -> bool {
-        self.after.first <= self.before.last
+        self.after.first_seen <= self.before.last_seen
     }
 }
 
 impl History {
-    /// Takes note of a report's properties. A report without a time is part of no history.
-    pub fn add(&mut self, at: Option<Timestamp>, report: &Report<'_>, facts: &Facts) {
+    /// Adds the properties of a report. One without a time has no place in a history.
+    pub fn add(&mut self, at: Option<Timestamp>, report: &ReportView<'_>, facts: &Facts) {
         let Some(at) = at else { return };
         for (property, value) in properties(report, facts) {
-            if let Some(spans) = self.0.get_mut(&property) {
-                note(spans, at, value);
-            } else if self.0.len() < PROPERTIES {
-                self.0.insert(
-                    property,
-                    vec![TimeRange {
-                        value,
-                        first: at,
-                        last: at,
-                    }],
-                );
+            if let Some(values) = self.0.get_mut(&property) {
+                record(values, at, value);
+            } else if self.0.len() < MAX_PROPERTIES {
+                let mut values = Vec::new();
+                record(&mut values, at, value);
+                self.0.insert(property, values);
             }
         }
     }
 
-    /// What is not as it was.
-    pub fn turns(&self) -> impl Iterator<Item = StatusChange<'_>> {
-        self.0.iter().filter_map(|(property, spans)| {
-            let [.., before, after] = spans.as_slice() else {
+    /// Returns the last change of each property that changed.
+    pub fn changes(&self) -> impl Iterator<Item = ValueChange<'_>> {
+        self.0.iter().filter_map(|(property, values)| {
+            let [.., before, after] = values.as_slice() else {
                 return None;
             };
-            Some(StatusChange {
+            Some(ValueChange {
                 property,
                 before,
                 after,
@@ -87,125 +85,133 @@ impl History {
     }
 }
 
-/// Keeps the spans sorted by when they were seen last.
-fn note(spans: &mut Vec<TimeRange>, at: Timestamp, value: String) {
-    if let Some(known) = spans.iter_mut().find(|span| span.value == value) {
-        (known.first, known.last) = (known.first.min(at), known.last.max(at));
+/// Keeps the values sorted by when they were last seen.
+fn record(values: &mut Vec<ObservedValue>, at: Timestamp, value: String) {
+    if let Some(known) = values.iter_mut().find(|known| known.value == value) {
+        known.first_seen = known.first_seen.min(at);
+        known.last_seen = known.last_seen.max(at);
     } else {
-        spans.push(TimeRange {
+        values.push(ObservedValue {
             value,
-            first: at,
-            last: at,
+            first_seen: at,
+            last_seen: at,
         });
     }
-    spans.sort_by(|a, b| (a.last, &a.value).cmp(&(b.last, &b.value)));
-    if spans.len() > VALUES {
-        spans.remove(0);
+    values.sort_by(|a, b| (a.last_seen, &a.value).cmp(&(b.last_seen, &b.value)));
+    if values.len() > MAX_VALUES {
+        values.remove(0);
     }
 }
 
-/// What a report says that may change without anything failing.
-fn properties(report: &Report<'_>, facts: &Facts) -> Vec<(String, String)> {
+/// Returns what a report shows that may change even if nothing fails.
+fn properties(report: &ReportView<'_>, facts: &Facts) -> Vec<(String, String)> {
     let cause = report
         .findings
         .first()
-        .map(|finding| format!(" ({})", tidy(&finding.cause)))
+        .map(|finding| format!(" ({})", bounded_line(&finding.cause)))
         .unwrap_or_default();
-    let mut found = vec![
-        (
-            "verdict".to_owned(),
-            format!("{}{cause}", report.verdict.status),
-        ),
-        ("probe".to_owned(), tidy(&report.run.version)),
-        (
-            "resolvers".to_owned(),
-            set(report.vantage.resolvers.iter().map(|resolver| &**resolver)),
-        ),
-    ];
-    let dependency = report
+    let resolvers = report.vantage.resolvers.iter().map(|resolver| &**resolver);
+    let role = report
         .identity
         .as_ref()
         .and_then(|identity| identity.role_arn.as_deref());
-    found.extend(dependency.map(|dependency| ("identity".to_owned(), tidy(dependency))));
-    // What was not reached is a consequence of what changed.
-    let told = facts
-        .iter()
-        .filter(|(_, value)| kind(value) != Kind::NotReached);
-    found.extend(told.map(|(name, value)| (name.to_string(), value.clone())));
-    let told =
-        gather(report)
-            .into_iter()
-            .filter(|(property, _)| match property.strip_suffix("/layers") {
-                Some(dependency) => facts.iter().any(|(name, value)| {
-                    name.dependency == dependency && name.phase == "blob" && value == "passed"
-                }),
-                None => true,
-            });
-    found.extend(told.map(|(property, values)| (property, set(values.iter().map(String::as_str)))));
-    found.retain(|(_, value)| !value.is_empty());
-    found
-}
-
-/// What several observations say together: private addresses, owners of public ones, who issued the
-/// certificates, which images were asked for and which layers they have.
-fn gather(report: &Report<'_>) -> BTreeMap<String, BTreeSet<String>> {
-    let mut sets: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let whole = report.run.shortened.is_none();
-    for seen in report
-        .observations
-        .iter()
-        .filter(|seen| seen.superseded_by.is_none())
-    {
-        let mut put = |what: &str, value: &str| {
-            sets.entry(format!("{}/{what}", tidy(&seen.dependency)))
-                .or_default()
-                .insert(tidy(value));
-        };
-        match &*seen.phase {
-            // Public addresses come in another order, and others, every minute; an interface
-            // endpoint's are all there.
-            "resolve" if seen.scope.as_deref().is_some_and(|scope| scope != "public") => {
-                seen.presented
-                    .iter()
-                    .for_each(|address| put("addresses", address));
-            }
-            "connect" => seen.owner.iter().for_each(|owner| put("owner", owner)),
-            "handshake" => seen
-                .chain
-                .iter()
-                .take(1)
-                .for_each(|leaf| put("issuer", organization(&leaf.issuer))),
-            "manifest" => seen.subject.iter().for_each(|image| put("images", image)),
-            "blob" if whole => seen.subject.iter().for_each(|blob| put("layers", blob)),
-            _ => {}
+    let mut properties = vec![
+        (
+            "verdict".into(),
+            format!("{}{cause}", report.verdict.status),
+        ),
+        ("probe".into(), bounded_line(&report.run.version)),
+        ("resolvers".into(), sorted_list(resolvers)),
+        (
+            "identity".into(),
+            role.map(bounded_line).unwrap_or_default(),
+        ),
+    ];
+    for (name, value) in facts {
+        // What was not reached follows from what changed.
+        if FactValue::parse(value) != FactValue::NotReached {
+            properties.push((name.to_string(), value.clone()));
         }
     }
-    // Digests are long and many, and only whether they are the same ones matters.
-    for (property, values) in &mut sets {
-        if property.ends_with("/layers") {
-            *values = values
-                .iter()
-                .map(|blob| blob.rsplit("sha256:").next().unwrap_or(blob))
-                .map(|hex| hex.chars().take(12).collect())
-                .collect();
+    for (property, items) in collected(report) {
+        if all_layers_known(&property, facts) {
+            properties.push((property, sorted_list(items.iter().map(String::as_str))));
+        }
+    }
+    properties.retain(|(_, value)| !value.is_empty());
+    properties
+}
+
+/// Whether the layers of a `…/layers` property are all there: the registry served each of them.
+fn all_layers_known(property: &str, facts: &Facts) -> bool {
+    property.strip_suffix("/layers").is_none_or(|dependency| {
+        facts.iter().any(|(name, value)| {
+            name.dependency == dependency && name.phase == "blob" && value == "passed"
+        })
+    })
+}
+
+/// Returns what several observations show together: private addresses, owners of public ones,
+/// issuers of certificates, images and their layers.
+fn collected(report: &ReportView<'_>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut sets: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let complete = report.run.shortened.is_none();
+    for observation in report.observations.iter().filter(|o| o.affects_task()) {
+        let Some((kind, items)) = items(observation, complete) else {
+            continue;
+        };
+        for item in items {
+            sets.entry(format!("{}/{kind}", bounded_line(&observation.dependency)))
+                .or_default()
+                .insert(item);
         }
     }
     sets
 }
 
-/// Authorities issue from several certificates at the same time; who they are is in `O=`.
-fn organization(issuer: &str) -> &str {
-    let named = issuer
-        .split(',')
-        .find_map(|part| part.trim().strip_prefix("O="));
-    named.unwrap_or(issuer)
+/// Returns the kind of property that an observation has a part in, and its items.
+fn items(observation: &ObservationView<'_>, complete: bool) -> Option<(&'static str, Vec<String>)> {
+    let line = |text: &str| bounded_line(text);
+    let subject = observation.subject.as_deref();
+    match &*observation.phase {
+        // Public addresses vary from minute to minute; those of an interface VPC endpoint do not.
+        "resolve" if observation.scope.as_deref().is_some_and(|s| s != "public") => {
+            let addresses = observation.presented.iter().map(|address| line(address));
+            Some(("addresses", addresses.collect()))
+        }
+        "connect" => {
+            let owner = observation.owner.as_deref().map(line);
+            Some(("owner", owner.into_iter().collect()))
+        }
+        "handshake" => {
+            let leaf = observation.chain.first();
+            let issuer = leaf.map(|leaf| line(organization(&leaf.issuer)));
+            Some(("issuer", issuer.into_iter().collect()))
+        }
+        "manifest" => Some(("images", subject.map(line).into_iter().collect())),
+        "blob" if complete => Some(("layers", subject.map(short_digest).into_iter().collect())),
+        _ => None,
+    }
 }
 
-fn set<'a>(values: impl Iterator<Item = &'a str>) -> String {
-    let values: BTreeSet<&str> = values.collect();
-    values
-        .into_iter()
-        .take(PARTS)
-        .collect::<Vec<_>>()
-        .join(", ")
+/// Cuts a digest: digests are long and many, and only whether they are the same matters.
+fn short_digest(blob: &str) -> String {
+    let blob = bounded_line(blob);
+    let digest = blob.rsplit("sha256:").next().unwrap_or(&blob);
+    digest.chars().take(DIGEST_CHARS).collect()
+}
+
+/// Returns the organization of a distinguished name. An authority issues from several certificates
+/// at the same time; `O=` is the same in all of them.
+fn organization(issuer: &str) -> &str {
+    issuer
+        .split(',')
+        .find_map(|attribute| attribute.trim().strip_prefix("O="))
+        .unwrap_or(issuer)
+}
+
+fn sorted_list<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    let items: BTreeSet<&str> = items.collect();
+    let items: Vec<&str> = items.into_iter().take(MAX_ITEMS).collect();
+    items.join(", ")
 }

@@ -1,63 +1,49 @@
-//! Which reports are of the same place, and what the place is called.
+//! Which reports come from the same vantage, and what that vantage is called.
 
-use super::report_view::Report;
-use super::tidy;
+use super::report_view::{ReportView, Text, bounded_line};
+use crate::arn::Arn;
 
-/// A place: reports with the same key are of the same vantage.
+/// Where reports come from: those with equal origins are of the same vantage.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// What it is called where nothing else is called so.
+pub struct Origin {
+    /// The vantage's name, if no other vantage has it.
     pub name: String,
     /// What tells it from others of that name, the most telling first.
-    pub more: Vec<String>,
+    pub qualifiers: Vec<String>,
 }
 
-impl Place {
-    /// The place of a report. A label wins: `vantage` is a name of the user's own, `subnet` the
-    /// subnet's id, which is unique in AWS. Without one, a subnet's range and zone name it; ranges
-    /// are alike in many VPCs, so the cluster, the account and the region tell them apart. What
-    /// changes from run to run (the task, its address) or is what may have changed (its role) has
-    /// no part in it. Where a report knows nothing of its place, its `source` is all there is.
-    pub fn of(report: &Report<'_>, source: &str) -> Self {
-        let label = |name: &str| {
-            let found = report
-                .run
-                .labels
-                .iter()
-                .find(|(key, value)| &***key == name && !value.trim().is_empty());
-            found.map(|(_, value)| tidy(value))
-        };
-        let vantage = &report.vantage;
-        let service = label("service").map(|service| format!("service {service}"));
-        if let Some(name) = label("vantage").or_else(|| label("subnet")) {
+impl Origin {
+    /// Returns the origin of a report. A label wins: `vantage` is a name of the user's choice,
+    /// `subnet` the subnet's ID, which is unique in AWS. Without one, CIDR block and Availability
+    /// Zone name the subnet; many VPCs use the same blocks, so cluster, account and region tell
+    /// them apart. What changes from run to run (task, address) or may have changed (role) has no
+    /// part in it. `source` is the name of a report that says nothing of its place.
+    pub fn of(report: &ReportView<'_>, source: &str) -> Self {
+        let service = label(report, "service").map(|service| format!("service {service}"));
+        if let Some(name) = label(report, "vantage").or_else(|| label(report, "subnet")) {
             return Self {
                 name,
-                more: service.into_iter().collect(),
+                qualifiers: service.into_iter().collect(),
             };
         }
-        let known = |text: &Option<super::report_view::Text<'_>>| {
-            text.as_deref().map(tidy).filter(|text| !text.is_empty())
-        };
-        let zone = known(&vantage.availability_zone);
-        let subnet = known(&vantage.subnet_cidr);
-        let cluster = known(&vantage.cluster).map(|cluster| format!("cluster {cluster}"));
+        let vantage = &report.vantage;
+        let subnet = known(vantage.subnet_cidr.as_ref());
+        let zone = known(vantage.availability_zone.as_ref());
+        let names: Vec<String> = [subnet, zone].into_iter().flatten().collect();
+        let cluster = known(vantage.cluster.as_ref()).map(|cluster| format!("cluster {cluster}"));
         let account = vantage
             .task_arn
             .as_deref()
             .and_then(account)
             .map(|account| format!("account {account}"));
-        let region = known(&vantage.region);
-        let names: Vec<String> = [subnet, zone].into_iter().flatten().collect();
-        if names.is_empty() {
-            let more = [service, cluster, account, region].into_iter().flatten();
-            return Self {
-                name: tidy(source),
-                more: more.collect(),
-            };
-        }
+        let region = known(vantage.region.as_ref());
         Self {
-            name: names.join(" "),
-            more: [service, cluster, account, region]
+            name: if names.is_empty() {
+                bounded_line(source)
+            } else {
+                names.join(" ")
+            },
+            qualifiers: [service, cluster, account, region]
                 .into_iter()
                 .flatten()
                 .collect(),
@@ -65,38 +51,42 @@ impl Place {
     }
 }
 
-/// `arn:partition:ecs:region:account:task/…`.
-fn account(arn: &str) -> Option<String> {
-    arn.split(':')
-        .nth(4)
-        .filter(|account| !account.is_empty())
-        .map(tidy)
+fn label(report: &ReportView<'_>, name: &str) -> Option<String> {
+    let mut labels = report.run.labels.iter();
+    let (_, value) = labels.find(|(key, value)| &***key == name && !value.trim().is_empty())?;
+    Some(bounded_line(value))
 }
 
-/// Unique names for these places, which are all different: the name alone where that is enough,
-/// else with what tells it from the others.
-pub fn names(places: &[&Place]) -> Vec<String> {
-    let longest = places
+fn known(text: Option<&Text<'_>>) -> Option<String> {
+    text.map(|text| bounded_line(text))
+        .filter(|text| !text.is_empty())
+}
+
+fn account(task_arn: &str) -> Option<String> {
+    let arn: Arn = task_arn.parse().ok()?;
+    (!arn.account.is_empty()).then(|| bounded_line(&arn.account))
+}
+
+/// Returns a unique name for each of these origins, which all differ: the name alone if no other
+/// has it, else with the qualifiers that differ.
+pub fn unique_names(origins: &[&Origin]) -> Vec<String> {
+    let depth = origins
         .iter()
-        .map(|place| place.more.len())
+        .map(|origin| origin.qualifiers.len())
         .max()
-        .unwrap_or_default();
-    let mut names: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
-    for n in 0..longest {
+        .unwrap_or(0);
+    let mut names: Vec<String> = origins.iter().map(|origin| origin.name.clone()).collect();
+    for n in 0..depth {
         let before = names.clone();
-        let rivals = |i: usize| {
-            (0..places.len())
-                .filter(|&j| j != i && before[j] == before[i])
-                .collect::<Vec<_>>()
-        };
-        for (i, place) in places.iter().enumerate() {
-            // Only what differs is worth a reader's time.
-            if let Some(part) = place.more.get(n)
-                && rivals(i)
-                    .iter()
-                    .any(|&j| places[j].more.get(n) != Some(part))
-            {
-                names[i] = format!("{}, {part}", names[i]);
+        for (i, origin) in origins.iter().enumerate() {
+            let Some(qualifier) = origin.qualifiers.get(n) else {
+                continue;
+            };
+            let differs = (0..origins.len()).any(|j| {
+                j != i && before[j] == before[i] && origins[j].qualifiers.get(n) != Some(qualifier)
+            });
+            if differs {
+                names[i] = format!("{}, {qualifier}", names[i]);
             }
         }
     }

@@ -1,22 +1,24 @@
-//! A report as far as a comparison needs it, borrowed from its line: most of a report is skipped,
-//! not stored.
+//! Borrowed view of a report: compares 100,000 reports quickly, also those of an older schema.
 //!
-//! Names stay text. A report of a newer version may have dependencies, phases and failures that
-//! this one does not know, and those compare as well as any.
+//! [`crate::report::Report`] would allocate every string, and would reject a report whose
+//! dependencies, phases or failures this version does not know. Here most of a report is skipped,
+//! text stays borrowed from its line, and names stay text: unknown ones compare as well as any.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde_json::Value;
 
+use crate::redact::{one_line, shorten};
 use crate::report;
+use crate::verdict::{INCONCLUSIVE, Status, WARN};
 
-/// What every version of a report calls itself.
-pub const MARK: &str = "pullprobe/report/";
+/// Start of the schema name of a report of any version.
+pub const SCHEMA_PREFIX: &str = "pullprobe/report/";
 
-/// How deep log exporters wrap: a log event in a subscription's message in a record of a queue.
-const DEEPEST: usize = 8;
+/// Characters kept of a name or value from a report: more than AWS allows in any name.
+const MAX_TEXT_CHARS: usize = 256;
 
 /// Text of a report, borrowed where it has no escapes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -37,118 +39,138 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// A report's members that are compared or shown.
-#[derive(Debug, Deserialize)]
-pub struct Report<'a> {
-    /// Which form.
-    #[serde(borrow)]
-    pub schema: Text<'a>,
-    /// Which run.
-    #[serde(borrow)]
-    pub run: Run<'a>,
-    /// From where.
-    #[serde(borrow)]
-    pub vantage: Vantage<'a>,
-    /// As whom.
-    #[serde(borrow, default)]
-    pub identity: Option<Identity<'a>>,
-    /// What it comes to.
-    #[serde(borrow)]
-    pub verdict: Verdict<'a>,
-    /// Causes, ranked.
-    #[serde(borrow, default)]
-    pub findings: Vec<Finding<'a>>,
-    /// What it is not.
-    #[serde(borrow, default)]
-    pub ruled_out: Vec<RuledOut<'a>>,
-    /// What was seen.
-    #[serde(borrow)]
-    pub observations: Vec<Observation<'a>>,
+/// Returns text from a report on one line, cut to [`MAX_TEXT_CHARS`].
+pub(super) fn bounded_line(text: &str) -> String {
+    let plain = text.len() <= MAX_TEXT_CHARS && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if plain {
+        text.to_owned()
+    } else {
+        shorten(&one_line(text), MAX_TEXT_CHARS).to_owned()
+    }
 }
 
-/// Which run.
+/// The members of a report that are compared or shown.
 #[derive(Debug, Deserialize)]
-pub struct Run<'a> {
+pub struct ReportView<'a> {
+    /// Name and version of the report's schema.
+    #[serde(borrow)]
+    pub schema: Text<'a>,
+    /// The run that wrote the report.
+    #[serde(borrow)]
+    pub run: RunView<'a>,
+    /// Where the probe ran.
+    #[serde(borrow)]
+    pub vantage: VantageView<'a>,
+    /// Identity that the probe used; `None` without credentials.
+    #[serde(borrow, default)]
+    pub identity: Option<IdentityView<'a>>,
+    /// Status, exit code and summary.
+    #[serde(borrow)]
+    pub verdict: VerdictView<'a>,
+    /// Findings, ranked.
+    #[serde(borrow, default)]
+    pub findings: Vec<FindingView<'a>>,
+    /// Causes that the evidence excludes.
+    #[serde(borrow, default)]
+    pub ruled_out: Vec<RuledOutView<'a>>,
+    /// What the probe observed.
+    #[serde(borrow)]
+    pub observations: Vec<ObservationView<'a>>,
+}
+
+impl<'a> ReportView<'a> {
+    /// Returns the observations that a fact, `<dependency>/<phase>`, is made of.
+    pub fn observations_of(&self, fact: &str) -> Vec<&ObservationView<'a>> {
+        let Some((dependency, phase)) = fact.rsplit_once('/') else {
+            return Vec::new();
+        };
+        self.observations
+            .iter()
+            .filter(|o| &*o.dependency == dependency && &*o.phase == phase && o.affects_task())
+            .collect()
+    }
+}
+
+/// View of [`report::Run`].
+#[derive(Debug, Deserialize)]
+pub struct RunView<'a> {
     /// `--run-id`, or generated.
     #[serde(borrow)]
     pub id: Text<'a>,
-    /// The probe's version.
+    /// Version of the probe.
     #[serde(borrow, default)]
     pub version: Text<'a>,
-    /// RFC 3339.
+    /// Start of the run, RFC 3339.
     #[serde(borrow, default)]
     pub started_at: Text<'a>,
-    /// From the start to the verdict.
+    /// Time from the start to the verdict.
     #[serde(default)]
     pub elapsed_ms: u64,
-    /// `--label`s.
+    /// Every `--label`.
     #[serde(borrow, default)]
-    pub labels: std::collections::BTreeMap<Text<'a>, Text<'a>>,
-    /// Set when evidence was left out.
+    pub labels: BTreeMap<Text<'a>, Text<'a>>,
+    /// Set if evidence was left out to fit one log event.
     #[serde(borrow, default)]
     pub shortened: Option<Text<'a>>,
 }
 
-/// From where.
+/// View of [`crate::vantage::Vantage`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Vantage<'a> {
-    /// From the task's ARN.
+pub struct VantageView<'a> {
+    /// Region from the task's ARN.
     #[serde(borrow)]
     pub region: Option<Text<'a>>,
-    /// The zone.
+    /// Availability Zone of the task.
     #[serde(borrow)]
     pub availability_zone: Option<Text<'a>>,
-    /// The task's subnet.
+    /// CIDR block of the task's subnet.
     #[serde(borrow)]
     pub subnet_cidr: Option<Text<'a>>,
-    /// The task's own address.
+    /// IP address of the task.
     #[serde(borrow)]
     pub address: Option<Text<'a>>,
-    /// The task.
+    /// ARN of the task.
     #[serde(borrow)]
     pub task_arn: Option<Text<'a>>,
-    /// The cluster's name.
+    /// Name of the ECS cluster.
     #[serde(borrow)]
     pub cluster: Option<Text<'a>>,
     /// DNS servers of the subnet.
     #[serde(borrow)]
     pub resolvers: Vec<Text<'a>>,
-    /// Operating system and architecture of the probe.
-    #[serde(borrow)]
-    pub platform: Text<'a>,
 }
 
-/// As whom.
+/// View of [`report::Identity`].
 #[derive(Debug, Deserialize)]
-pub struct Identity<'a> {
-    /// The role, where the credentials name it.
+pub struct IdentityView<'a> {
+    /// ARN of the IAM role, if the credentials name it.
     #[serde(borrow, default)]
     pub role_arn: Option<Text<'a>>,
 }
 
-/// What it comes to.
+/// View of [`crate::verdict::Verdict`].
 #[derive(Debug, Deserialize)]
-pub struct Verdict<'a> {
+pub struct VerdictView<'a> {
     /// `pass`, `warn`, `inconclusive` or `fail`.
-    pub status: crate::verdict::Status,
-    /// The probe exited with this.
+    pub status: Status,
+    /// Exit code of the probe.
     pub exit_code: u8,
     /// One sentence.
     #[serde(borrow, default)]
     pub summary: Text<'a>,
 }
 
-/// A cause with its proof.
+/// View of [`crate::diagnose::Finding`].
 #[derive(Debug, Deserialize)]
-pub struct Finding<'a> {
-    /// Its code.
+pub struct FindingView<'a> {
+    /// Cause code.
     #[serde(borrow)]
     pub cause: Text<'a>,
-    /// How sure.
+    /// `certain`, `likely` or `possible`.
     #[serde(borrow, default)]
     pub confidence: Text<'a>,
-    /// What is wrong here.
+    /// One sentence: what is wrong here.
     #[serde(borrow, default)]
     pub summary: Text<'a>,
     /// What to change.
@@ -156,216 +178,158 @@ pub struct Finding<'a> {
     pub remedy: Text<'a>,
 }
 
-/// A cause that is excluded.
+/// View of [`crate::diagnose::RuledOut`].
 #[derive(Debug, Deserialize)]
-pub struct RuledOut<'a> {
-    /// Its code.
+pub struct RuledOutView<'a> {
+    /// Cause code.
     #[serde(borrow)]
     pub cause: Text<'a>,
 }
 
-/// One phase of one target at one address.
+/// View of [`crate::observation::Observation`].
 #[derive(Debug, Deserialize)]
-pub struct Observation<'a> {
+pub struct ObservationView<'a> {
     /// Unique in its report.
     #[serde(borrow)]
     pub id: Text<'a>,
-    /// What the target is to the task.
+    /// Dependency of the task, such as `ecr.api`.
     #[serde(borrow)]
     pub dependency: Text<'a>,
-    /// The rung.
+    /// Phase, such as `connect`.
     #[serde(borrow)]
     pub phase: Text<'a>,
     /// `passed`, `failed`, `not-reached` or `not-checked`.
     #[serde(borrow)]
     pub outcome: Text<'a>,
-    /// In which way it failed.
+    /// Failure, if the outcome is `failed`.
     #[serde(borrow, default)]
     pub failure: Option<Text<'a>>,
-    /// What stood in the way.
+    /// The observation that blocked this one, if the outcome is `not-reached`.
     #[serde(borrow, default)]
     pub blocked_by: Option<Text<'a>>,
-    /// Why it was not checked.
+    /// The reason, if the outcome is `not-checked`.
     #[serde(borrow, default)]
     pub why: Option<Text<'a>>,
-    /// The name that was asked for.
+    /// Host name that was resolved or contacted.
     #[serde(borrow, default)]
     pub host: Text<'a>,
-    /// The address that was dialled.
+    /// IP address and port that were dialed.
     #[serde(borrow, default)]
     pub peer: Option<Text<'a>>,
     /// `same-subnet`, `private` or `public`.
     #[serde(borrow, default)]
     pub scope: Option<Text<'a>>,
-    /// Who owns a public address.
+    /// Owner of a public address, by AWS's published ranges.
     #[serde(borrow, default)]
     pub owner: Option<Text<'a>>,
-    /// The image, digest, log group or secret.
+    /// Image, digest, log group or secret that the phase is about.
     #[serde(borrow, default)]
     pub subject: Option<Text<'a>>,
-    /// One line for a person.
+    /// One line for people.
     #[serde(borrow, default)]
     pub detail: Text<'a>,
-    /// How long it took.
+    /// Duration of the phase.
     #[serde(default)]
     pub elapsed_ms: u64,
-    /// `resolve`: the addresses.
+    /// `resolve`: the addresses that the name resolved to.
     #[serde(borrow, default)]
     pub presented: Vec<Text<'a>>,
-    /// `handshake`: the presented chain, leaf first.
+    /// `handshake`: the presented certificate chain, leaf first.
     #[serde(borrow, default)]
-    pub chain: Vec<Certificate<'a>>,
-    /// Set where what happens to this target does not matter to the task.
+    pub chain: Vec<CertificateView<'a>>,
+    /// Set if the result of this target does not affect the task.
     #[serde(borrow, default)]
     pub superseded_by: Option<Text<'a>>,
 }
 
-/// One certificate.
+impl ObservationView<'_> {
+    /// Whether the observation counts: its target was not replaced by a redirect to another one.
+    pub fn affects_task(&self) -> bool {
+        self.superseded_by.is_none()
+    }
+}
+
+/// View of [`crate::observation::Certificate`].
 #[derive(Debug, Deserialize)]
-pub struct Certificate<'a> {
-    /// RFC 4514 form.
+pub struct CertificateView<'a> {
+    /// Distinguished name of the issuer, RFC 4514.
     #[serde(borrow, default)]
     pub issuer: Text<'a>,
 }
 
-/// Why a text is no report that can be compared.
+/// Why a text cannot be compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unread {
-    /// Something else.
-    Other,
-    /// A report of a form that this version does not know.
-    Schema(String),
-    /// It calls itself a report, and is not one.
-    Broken(String),
+pub enum ReadError {
+    /// The text is not a report.
+    NotAReport,
+    /// A report with a schema that this version does not know.
+    UnknownSchema(String),
+    /// A report of this version that is incomplete or contradicts itself.
+    Invalid(String),
 }
 
-/// As much of a report as says what it is.
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAReport => f.write_str("not a pullprobe report"),
+            Self::UnknownSchema(schema) => write!(
+                f,
+                "unknown report schema {schema}: use the pullprobe version that wrote the report, or a newer one"
+            ),
+            Self::Invalid(why) => write!(f, "invalid report: {}", bounded_line(why)),
+        }
+    }
+}
+
+/// The one member that tells a report from other JSON.
 #[derive(Deserialize)]
-struct Head<'a> {
+struct SchemaMember<'a> {
     #[serde(borrow)]
     schema: Text<'a>,
 }
 
-/// Reads a report from the whole of `json`.
-pub fn report(json: &str) -> Result<Report<'_>, Unread> {
-    let broken = match serde_json::from_str::<Report<'_>>(json) {
-        Ok(report) if &*report.schema == report::SCHEMA => return consistent(report),
-        Ok(report) => return Err(of_schema(&report.schema)),
+/// Reads a report from `json`, which has to contain nothing else.
+pub fn parse(json: &str) -> Result<ReportView<'_>, ReadError> {
+    let invalid = match serde_json::from_str::<ReportView<'_>>(json) {
+        Ok(report) if &*report.schema == report::SCHEMA => return check_exit_code(report),
+        Ok(report) => return Err(other_schema(&report.schema)),
         Err(error) => error,
     };
-    match serde_json::from_str::<Head<'_>>(json) {
-        Ok(head) if &*head.schema == report::SCHEMA => Err(Unread::Broken(broken.to_string())),
-        Ok(head) => Err(of_schema(&head.schema)),
-        Err(error) if error.is_eof() && json.contains(MARK) => {
-            Err(Unread::Broken("it is cut off".into()))
+    match serde_json::from_str::<SchemaMember<'_>>(json) {
+        Ok(head) if &*head.schema == report::SCHEMA => Err(ReadError::Invalid(invalid.to_string())),
+        Ok(head) => Err(other_schema(&head.schema)),
+        Err(error) if error.is_eof() && json.contains(SCHEMA_PREFIX) => {
+            Err(ReadError::Invalid("it is truncated".into()))
         }
-        Err(_) => Err(Unread::Other),
+        Err(_) => Err(ReadError::NotAReport),
     }
 }
 
-fn of_schema(schema: &str) -> Unread {
-    if schema.starts_with(MARK) {
-        Unread::Schema(super::tidy(schema))
+fn other_schema(schema: &str) -> ReadError {
+    if schema.starts_with(SCHEMA_PREFIX) {
+        ReadError::UnknownSchema(bounded_line(schema))
     } else {
-        Unread::Other
+        ReadError::NotAReport
     }
 }
 
-/// A gate that trusted a report of a failure with exit code 0 would open.
-fn consistent(report: Report<'_>) -> Result<Report<'_>, Unread> {
-    use crate::verdict::{INCONCLUSIVE, Status, WARN};
-    let Verdict {
+/// Rejects a report whose exit code contradicts its status: a deployment gate that trusted a
+/// failure with exit code 0 would open.
+fn check_exit_code(report: ReportView<'_>) -> Result<ReportView<'_>, ReadError> {
+    let VerdictView {
         status, exit_code, ..
     } = report.verdict;
-    let fits = match status {
+    let consistent = match status {
         Status::Pass => exit_code == 0,
         Status::Warn => exit_code == WARN,
         Status::Inconclusive => exit_code == INCONCLUSIVE,
         Status::Fail => exit_code != 0,
     };
-    if fits {
+    if consistent {
         Ok(report)
     } else {
-        Err(Unread::Broken(format!(
-            "its status is {status} and its exit code {exit_code}"
+        Err(ReadError::Invalid(format!(
+            "status {status} contradicts exit code {exit_code}"
         )))
-    }
-}
-
-/// Finds the reports in what log exporters make of them, and gives each to `each`: behind a
-/// timestamp or a stream's name, as text in a member (`message`, `log`, `@message`, …), in arrays
-/// of events. Returns how many events had none.
-pub fn unwrap(text: &str, each: &mut dyn FnMut(&str)) -> usize {
-    let mut others = 0;
-    let found = unwrap_at(text, each, Some(&mut others), DEEPEST);
-    if found == 0 { others.max(1) } else { others }
-}
-
-/// How many reports were found.
-fn unwrap_at(
-    text: &str,
-    each: &mut dyn FnMut(&str),
-    others: Option<&mut usize>,
-    depth: usize,
-) -> usize {
-    if depth == 0 || !text.contains(MARK) {
-        return 0;
-    }
-    // What stands before may have a bracket of its own: `[2026-11-24] {"schema": …`.
-    let starts = text.match_indices(['{', '[']).take(DEEPEST);
-    let mut values = starts.filter_map(|(at, _)| {
-        serde_json::Deserializer::from_str(&text[at..])
-            .into_iter::<Value>()
-            .next()
-            .and_then(Result::ok)
-    });
-    values
-        .find(holds_a_report)
-        .map_or(0, |value| walk(&value, each, others, depth))
-}
-
-fn holds_a_report(value: &Value) -> bool {
-    match value {
-        Value::Object(members) => members.values().any(holds_a_report),
-        Value::Array(items) => items.iter().any(holds_a_report),
-        Value::String(text) => text.contains(MARK),
-        _ => false,
-    }
-}
-
-/// Items without a report are counted in the outermost array only: that is the one of events.
-fn walk(
-    value: &Value,
-    each: &mut dyn FnMut(&str),
-    mut others: Option<&mut usize>,
-    depth: usize,
-) -> usize {
-    match value {
-        Value::Object(members) => {
-            if members
-                .get("schema")
-                .and_then(Value::as_str)
-                .is_some_and(|schema| schema.starts_with(MARK))
-            {
-                each(&value.to_string());
-                return 1;
-            }
-            members
-                .values()
-                .map(|member| walk(member, each, others.as_deref_mut(), depth))
-                .sum()
-        }
-        Value::Array(items) => {
-            let found = items
-                .iter()
-                .map(|item| walk(item, each, None, depth))
-                .collect::<Vec<_>>();
-            if let Some(others) = others {
-                *others += found.iter().filter(|found| **found == 0).count();
-            }
-            found.iter().sum()
-        }
-        Value::String(text) => unwrap_at(text, each, None, depth - 1),
-        _ => 0,
     }
 }

@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Comparison;
-use super::difference::Against;
-use super::document::Document;
+use super::ComparisonBuilder;
+use super::comparison::Comparison;
+use super::difference::Baseline;
 use crate::verdict::Status;
 
-/// What was seen, one line each: `dependency/phase outcome [scope]`; an outcome that is none of the
-/// four is a failure.
-fn report(cidr: &str, at: &str, status: &str, seen: &[&str]) -> Value {
+/// Returns a report whose observations are given as `dependency/phase outcome [scope]`. Any other
+/// outcome than the four is a failure.
+fn report(cidr: &str, at: &str, status: &str, observations: &[&str]) -> Value {
     let code = match status {
         "pass" => 0,
         "warn" => 4,
         "inconclusive" => 3,
         _ => 11,
     };
-    let observations: Vec<Value> = seen
+    let observations: Vec<Value> = observations
         .iter()
         .enumerate()
         .map(|(n, line)| observation(n, line))
@@ -54,12 +54,12 @@ fn observation(n: usize, line: &str) -> Value {
     seen
 }
 
-fn compared(reports: &[Value]) -> Document {
-    let mut comparison = Comparison::default();
+fn compare(reports: &[Value]) -> Comparison {
+    let mut builder = ComparisonBuilder::default();
     for report in reports {
-        assert!(comparison.add_text(&report.to_string(), "test"), "{report}");
+        assert!(builder.add_text(&report.to_string(), "test"), "{report}");
     }
-    comparison.finish().document
+    builder.finish().comparison
 }
 
 const HEALTHY: [&str; 6] = [
@@ -88,15 +88,15 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_first_difference_is_named_with_both_sides() {
-    let document = compared(&[
+fn first_difference_has_the_values_of_both_sides() {
+    let comparison = compare(&[
         report("10.0.1.0/24", "10:00", "pass", &HEALTHY),
         report("10.0.2.0/24", "10:00", "fail", &NO_S3),
         report("10.0.3.0/24", "10:00", "pass", &HEALTHY),
     ]);
-    let difference = document.first_difference.unwrap();
+    let difference = comparison.first_difference.unwrap();
     assert_eq!(difference.fact, "s3/connect");
-    assert_eq!(difference.against, Against::OtherVantages);
+    assert_eq!(difference.against, Baseline::OtherVantages);
     assert_eq!(
         difference.passing,
         map(&[
@@ -108,16 +108,19 @@ fn the_first_difference_is_named_with_both_sides() {
         difference.failing,
         map(&[("10.0.2.0/24 us-east-1a", "timed-out")])
     );
-    assert!(document.other_differences.is_empty() && document.changes.is_empty());
-    assert_eq!((document.status, document.exit_code), (Status::Fail, 11));
+    assert!(comparison.other_differences.is_empty() && comparison.changes.is_empty());
     assert_eq!(
-        document.vantages[0].cause.as_deref(),
+        (comparison.status, comparison.exit_code),
+        (Status::Fail, 11)
+    );
+    assert_eq!(
+        comparison.vantages[0].cause.as_deref(),
         Some("s3-gateway-missing")
     );
 }
 
 #[test]
-fn the_order_is_that_of_a_tasks_start_and_the_clock_is_last() {
+fn facts_are_in_start_order_and_the_clock_is_last() {
     let seen = [
         "clock/read passed",
         "s3/connect passed",
@@ -129,8 +132,8 @@ fn the_order_is_that_of_a_tasks_start_and_the_clock_is_last() {
         "ssm/read passed",
         "credentials/read passed",
     ];
-    let document = compared(&[report("10.0.1.0/24", "10:00", "pass", &seen)]);
-    let facts: Vec<&str> = document
+    let comparison = compare(&[report("10.0.1.0/24", "10:00", "pass", &seen)]);
+    let facts: Vec<&str> = comparison
         .facts
         .iter()
         .map(|fact| fact.fact.as_str())
@@ -150,7 +153,7 @@ fn the_order_is_that_of_a_tasks_start_and_the_clock_is_last() {
 }
 
 #[test]
-fn healthy_subnets_with_other_addresses_do_not_differ() {
+fn healthy_subnets_with_different_addresses_do_not_differ() {
     let same = [
         "ecr.api/resolve passed same-subnet",
         "ecr.api/connect passed same-subnet",
@@ -165,20 +168,20 @@ fn healthy_subnets_with_other_addresses_do_not_differ() {
         "ecr.api/resolve passed private",
         "ecr.api/connect passed private",
     ];
-    let document = compared(&[
+    let comparison = compare(&[
         report("10.0.1.0/24", "10:00", "pass", &same),
         report("10.0.2.0/24", "10:00", "pass", &more),
         report("10.0.3.0/24", "10:00", "pass", &one),
     ]);
-    for fact in &document.facts {
+    for fact in &comparison.facts {
         let values: std::collections::BTreeSet<_> = fact.values.values().collect();
         assert_eq!(values.len(), 1, "{fact:?}");
     }
-    assert_eq!(document.first_difference, None);
+    assert_eq!(comparison.first_difference, None);
 }
 
 #[test]
-fn private_here_and_public_there_is_a_difference_where_it_does_harm() {
+fn address_scope_is_a_difference_if_the_dependency_fails() {
     let public = [
         "ecr.api/resolve passed public",
         "ecr.api/connect timed-out public",
@@ -187,12 +190,12 @@ fn private_here_and_public_there_is_a_difference_where_it_does_harm() {
         "s3/connect passed public",
         "s3/fetch not-reached",
     ];
-    let document = compared(&[
+    let comparison = compare(&[
         report("10.0.1.0/24", "10:00", "pass", &HEALTHY),
         report("10.0.2.0/24", "10:00", "fail", &public),
     ]);
     assert_eq!(
-        document.first_difference.as_ref().unwrap().fact,
+        comparison.first_difference.as_ref().unwrap().fact,
         "ecr.api/resolve"
     );
     // Through a NAT gateway the public answer works, and S3 is what stops the task.
@@ -204,15 +207,15 @@ fn private_here_and_public_there_is_a_difference_where_it_does_harm() {
         "s3/connect timed-out public",
         "s3/fetch not-reached",
     ];
-    let document = compared(&[
+    let comparison = compare(&[
         report("10.0.1.0/24", "10:00", "pass", &HEALTHY),
         report("10.0.2.0/24", "10:00", "fail", &through_nat),
     ]);
-    assert_eq!(document.first_difference.unwrap().fact, "s3/connect");
+    assert_eq!(comparison.first_difference.unwrap().fact, "s3/connect");
 }
 
 #[test]
-fn what_differs_among_those_that_pass_explains_nothing() {
+fn fact_that_differs_among_passing_vantages_explains_nothing() {
     let nat = [
         "ecr.api/resolve passed public",
         "ecr.api/connect passed public",
@@ -228,17 +231,17 @@ fn what_differs_among_those_that_pass_explains_nothing() {
         "ecr.api/connect refused public",
         "s3/connect passed public",
     ];
-    let document = compared(&[
+    let comparison = compare(&[
         report("10.0.1.0/24", "10:00", "pass", &nat),
         report("10.0.2.0/24", "10:00", "pass", &endpoint),
         report("10.0.3.0/24", "10:00", "fail", &both),
     ]);
-    assert_eq!(document.first_difference.unwrap().fact, "ecr.api/connect");
+    assert_eq!(comparison.first_difference.unwrap().fact, "ecr.api/connect");
 }
 
 #[test]
-fn a_value_that_passes_elsewhere_explains_nothing() {
-    // The warning's vantage has the dead address too, and its task would start.
+fn value_of_a_passing_vantage_explains_nothing() {
+    // The vantage with a warning has the dead address too, and its task would start.
     let partly = [
         "ecr.api/connect timed-out private",
         "ecr.api/connect passed private",
@@ -249,7 +252,7 @@ fn a_value_that_passes_elsewhere_explains_nothing() {
         "ecr.api/connect passed private",
         "s3/connect reset",
     ];
-    let document = compared(&[
+    let comparison = compare(&[
         report(
             "10.0.1.0/24",
             "10:00",
@@ -259,7 +262,7 @@ fn a_value_that_passes_elsewhere_explains_nothing() {
         report("10.0.2.0/24", "10:00", "warn", &partly),
         report("10.0.3.0/24", "10:00", "fail", &broken),
     ]);
-    let difference = document.first_difference.unwrap();
+    let difference = comparison.first_difference.unwrap();
     assert_eq!(difference.fact, "s3/connect");
     assert_eq!(
         difference.passing.len(),
@@ -269,8 +272,8 @@ fn a_value_that_passes_elsewhere_explains_nothing() {
 }
 
 #[test]
-fn what_a_task_starts_without_does_not_explain_why_it_does_not_start() {
-    let document = compared(&[
+fn optional_dependency_does_not_explain_a_failed_start() {
+    let comparison = compare(&[
         report(
             "10.0.1.0/24",
             "10:00",
@@ -292,16 +295,16 @@ fn what_a_task_starts_without_does_not_explain_why_it_does_not_start() {
             ],
         ),
     ]);
-    assert_eq!(document.first_difference.unwrap().fact, "s3/connect");
+    assert_eq!(comparison.first_difference.unwrap().fact, "s3/connect");
 }
 
 #[test]
-fn a_warning_is_compared_with_what_passes_where_nothing_fails() {
+fn warning_is_compared_with_passing_vantages_if_nothing_fails() {
     let partly = [
         "ecr.api/connect timed-out private",
         "ecr.api/connect passed private",
     ];
-    let document = compared(&[
+    let comparison = compare(&[
         report(
             "10.0.1.0/24",
             "10:00",
@@ -310,34 +313,34 @@ fn a_warning_is_compared_with_what_passes_where_nothing_fails() {
         ),
         report("10.0.2.0/24", "10:00", "warn", &partly),
     ]);
-    let difference = document.first_difference.unwrap();
+    let difference = comparison.first_difference.unwrap();
     assert_eq!(
         difference.failing,
         map(&[("10.0.2.0/24 us-east-1a", "partly timed-out")])
     );
-    assert_eq!(document.exit_code, 4);
+    assert_eq!(comparison.exit_code, 4);
 }
 
 #[test]
-fn vantages_that_fail_in_other_ways_are_told_apart() {
+fn vantages_that_fail_differently_have_their_own_differences() {
     let no_name = [
         "ecr.api/resolve no-such-name",
         "ecr.api/connect not-reached",
         "s3/connect passed public",
     ];
-    let document = compared(&[
+    let comparison = compare(&[
         report("10.0.1.0/24", "10:00", "pass", &HEALTHY),
         report("10.0.2.0/24", "10:00", "fail", &NO_S3),
         report("10.0.3.0/24", "10:00", "fail", &no_name),
         report("10.0.4.0/24", "10:00", "fail", &NO_S3),
     ]);
-    let first = document.first_difference.unwrap();
+    let first = comparison.first_difference.unwrap();
     assert_eq!(
         (first.fact.as_str(), first.failing.len()),
         ("ecr.api/resolve", 1)
     );
-    let [other] = document.other_differences.as_slice() else {
-        panic!("{:?}", document.other_differences)
+    let [other] = comparison.other_differences.as_slice() else {
+        panic!("{:?}", comparison.other_differences)
     };
     assert_eq!(
         (other.fact.as_str(), other.failing.len()),
@@ -346,28 +349,28 @@ fn vantages_that_fail_in_other_ways_are_told_apart() {
 }
 
 #[test]
-fn where_nobody_passes_the_reason_is_given_and_what_they_share() {
-    let document = compared(&[
+fn explanation_names_the_common_failure_if_no_vantage_passes() {
+    let comparison = compare(&[
         report("10.0.1.0/24", "10:00", "fail", &NO_S3),
         report("10.0.2.0/24", "10:00", "fail", &NO_S3),
     ]);
-    assert_eq!(document.first_difference, None);
+    assert_eq!(comparison.first_difference, None);
     assert!(
-        document.explanation.contains("No vantage passes"),
+        comparison.explanation.contains("No vantage passes"),
         "{}",
-        document.explanation
+        comparison.explanation
     );
     assert!(
-        document.explanation.contains("timed-out at s3/connect"),
+        comparison.explanation.contains("timed-out at s3/connect"),
         "{}",
-        document.explanation
+        comparison.explanation
     );
 }
 
 #[test]
-fn not_checked_is_neither_passed_nor_a_reason() {
+fn unchecked_fact_neither_passes_nor_explains_a_failure() {
     let unchecked = ["ecr.api/connect not-checked", "s3/connect timed-out"];
-    let document = compared(&[
+    let comparison = compare(&[
         report(
             "10.0.1.0/24",
             "10:00",
@@ -377,11 +380,11 @@ fn not_checked_is_neither_passed_nor_a_reason() {
         report("10.0.2.0/24", "10:00", "fail", &unchecked),
     ]);
     assert_eq!(
-        document.first_difference.unwrap().fact,
+        comparison.first_difference.unwrap().fact,
         "s3/connect",
         "a failure explains more"
     );
-    let document = compared(&[
+    let comparison = compare(&[
         report(
             "10.0.1.0/24",
             "10:00",
@@ -395,16 +398,19 @@ fn not_checked_is_neither_passed_nor_a_reason() {
             &["ecr.api/connect timed-out", "logs/connect refused"],
         ),
     ]);
-    assert_eq!(document.first_difference, None, "nobody who passes knows");
+    assert_eq!(
+        comparison.first_difference, None,
+        "no passing vantage checked it"
+    );
     assert!(
-        document.explanation.contains("checked on both sides"),
+        comparison.explanation.contains("checked on both sides"),
         "{}",
-        document.explanation
+        comparison.explanation
     );
 }
 
 #[test]
-fn the_exit_code_is_the_worst_vantages() {
+fn exit_code_is_that_of_the_worst_vantage() {
     let code = |verdicts: &[(&str, u8)]| {
         let reports: Vec<Value> = verdicts
             .iter()
@@ -420,7 +426,7 @@ fn the_exit_code_is_the_worst_vantages() {
                 report
             })
             .collect();
-        compared(&reports).exit_code
+        compare(&reports).exit_code
     };
     assert_eq!(code(&[("pass", 0), ("pass", 0)]), 0);
     assert_eq!(code(&[("pass", 0), ("warn", 4)]), 4);

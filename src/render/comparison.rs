@@ -1,54 +1,62 @@
-//! The comparison for a person at a terminal, in 80 columns: what differs, then a matrix with a
-//! column for each sort of vantage.
+//! The comparison as text for a terminal, in 80 columns: what differs, then a matrix with a column
+//! for each group of vantages.
 
 use std::fmt::Write as _;
 
 use super::text::{Paint, WIDTH, wrap};
-use crate::compare::document::{Compared, Document};
-use crate::compare::fact::{Kind, kind};
-use crate::compare::group::{Group, groups};
+use crate::compare::ComparisonOutput;
+use crate::compare::comparison::Comparison;
+use crate::compare::fact::FactValue;
+use crate::compare::vantage_group::{VantageGroup, group_vantages};
 use crate::verdict::Status;
 
 /// Changes shown. The JSON has all.
-const CHANGES: usize = 30;
+const MAX_CHANGES: usize = 30;
 
-/// Sorts of vantages shown in the matrix. The JSON has all.
-const COLUMNS: usize = 24;
+/// Columns of the matrix. The JSON has all.
+const MAX_GROUPS: usize = 24;
 
-/// The comparison as text. `colour` adds ANSI colours; without them the marks alone carry the
-/// meaning.
-pub fn render(compared: &Compared, colour: bool) -> String {
-    let (document, paint) = (&compared.document, Paint(colour));
-    let groups = groups(document);
+/// Vantage names shown of a group.
+const MAX_NAMES: usize = 6;
+
+/// Renders a comparison. `colour` adds ANSI colours; without them the marks carry the meaning.
+pub fn render(output: &ComparisonOutput, colour: bool) -> String {
+    let (comparison, paint) = (&output.comparison, Paint(colour));
+    let groups = group_vantages(comparison);
+    let shown = &groups[..groups.len().min(MAX_GROUPS)];
+    let differing: Vec<usize> = differing_facts(comparison, &groups);
     let mut text = String::new();
-    headline(&mut text, document, paint);
-    legend(&mut text, &groups, paint);
-    for columns in fitting(document, &groups[..groups.len().min(COLUMNS)]) {
-        matrix(&mut text, document, columns, &groups, paint);
+    headline(&mut text, comparison, paint);
+    legend(&mut text, shown, paint);
+    for columns in fitting_columns(comparison, shown) {
+        matrix(&mut text, comparison, columns, &differing, paint);
     }
-    if let Some(more @ 1..) = groups.len().checked_sub(COLUMNS) {
+    if let Some(more @ 1..) = groups.len().checked_sub(MAX_GROUPS) {
         let _ = writeln!(
             text,
-            "\n  and {more} more sorts of vantages: see --format html or json"
+            "\n  and {more} more vantage groups: see --format html or json"
         );
     }
-    let alike = (0..document.facts.len())
-        .filter(|n| same_everywhere(&groups, *n))
-        .count();
-    if alike > 0 {
-        let _ = writeln!(
-            text,
-            "\n  The other {alike} of {} steps pass everywhere alike.",
-            document.facts.len()
-        );
+    let all = comparison.facts.len();
+    match all - differing.len() {
+        0 => {}
+        1 => {
+            let _ = writeln!(text, "\n  The other 1 of {all} steps passes everywhere.");
+        }
+        alike => {
+            let _ = writeln!(
+                text,
+                "\n  The other {alike} of {all} steps pass everywhere."
+            );
+        }
     }
     text.push_str("\n  ✓ works  ✗ fails  ! some addresses fail  – not reached  ? not checked\n");
-    changes(&mut text, document, paint);
-    read(&mut text, document);
+    changes(&mut text, comparison, paint);
+    let _ = writeln!(text, "\n{}", wrap(&input_counts(comparison), 0));
     text
 }
 
-/// A status in a mark and a word.
+/// Returns a status as a mark and a word.
 pub(super) fn status_word(status: Status) -> &'static str {
     match status {
         Status::Pass => "✓ pass",
@@ -58,27 +66,49 @@ pub(super) fn status_word(status: Status) -> &'static str {
     }
 }
 
-/// A value as a cell: a mark, and words where the mark does not say all.
-pub(super) fn cell(value: Option<&str>) -> String {
-    let Some(value) = value else {
-        return "· not asked".into();
-    };
-    match kind(value) {
-        Kind::Passed => match value
-            .strip_prefix("passed (")
-            .and_then(|rest| rest.strip_suffix(')'))
-        {
-            Some(place) => format!("✓ {place}"),
-            None => "✓ passed".into(),
-        },
-        Kind::Failed => format!("✗ {value}"),
-        Kind::Partly => format!("! {value}"),
-        Kind::NotReached => "– not reached".into(),
-        Kind::NotChecked => "? not checked".into(),
+/// How the value of a fact is shown.
+pub(super) struct Cell {
+    /// One character, the same in every format.
+    pub mark: &'static str,
+    /// What the mark does not say.
+    pub words: String,
+    /// CSS class of the mark, in the HTML page.
+    pub class: &'static str,
+}
+
+impl Cell {
+    /// Returns the cell of a value; `None` is a fact that the vantage's report does not have.
+    pub fn new(value: Option<&str>) -> Self {
+        let Some(value) = value else {
+            return Self::with("·", "no data", "no-data");
+        };
+        match FactValue::parse(value) {
+            FactValue::Passed(scope) => Self::with("✓", scope.unwrap_or("passed"), "passed"),
+            FactValue::Failed(_) => Self::with("✗", value, "failed"),
+            FactValue::Partly(_) => Self::with("!", value, "partly"),
+            FactValue::NotReached => Self::with("–", "not reached", "not-reached"),
+            FactValue::NotChecked => Self::with("?", "not checked", "not-checked"),
+        }
+    }
+
+    fn with(mark: &'static str, words: &str, class: &'static str) -> Self {
+        Self {
+            mark,
+            words: words.to_owned(),
+            class,
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("{} {}", self.mark, self.words)
     }
 }
 
-fn painted(paint: Paint, text: &str) -> String {
+fn cell_text(group: &VantageGroup<'_>, fact: usize) -> String {
+    Cell::new(group.values.get(fact).copied().flatten()).text()
+}
+
+fn paint_by_mark(paint: Paint, text: &str) -> String {
     match text.chars().next() {
         Some('✓') => paint.good(text),
         Some('✗') => paint.bad(text),
@@ -87,59 +117,52 @@ fn painted(paint: Paint, text: &str) -> String {
     }
 }
 
-fn headline(text: &mut String, document: &Document, paint: Paint) {
-    let word = status_word(document.status).to_uppercase();
-    let _ = writeln!(
-        text,
-        "{} {}\n",
-        paint.bold(&painted(paint, &word)),
-        document.summary
-    );
-    let _ = writeln!(text, "{}", wrap(&document.explanation, 2));
+fn headline(text: &mut String, comparison: &Comparison, paint: Paint) {
+    let word = status_word(comparison.status).to_uppercase();
+    let word = paint.bold(&paint_by_mark(paint, &word));
+    let _ = writeln!(text, "{word} {}\n", comparison.summary);
+    let _ = writeln!(text, "{}", wrap(&comparison.explanation, 2));
 }
 
-/// Names of one sort that the legend shows.
-const NAMED: usize = 6;
-
-fn legend(text: &mut String, groups: &[Group<'_>], paint: Paint) {
+fn legend(text: &mut String, groups: &[VantageGroup<'_>], paint: Paint) {
     text.push('\n');
-    for group in groups.iter().take(COLUMNS) {
-        let sure = group
+    for group in groups {
+        let confidence = group
             .confidence
-            .map(|sure| format!(" ({sure})"))
+            .map(|confidence| format!(" ({confidence})"))
             .unwrap_or_default();
         let cause = group
             .cause
-            .map(|cause| format!("  {cause}{sure}"))
+            .map(|cause| format!("  {cause}{confidence}"))
             .unwrap_or_default();
-        let count = if group.names.len() > 1 {
-            format!("  {} vantages", group.names.len())
-        } else {
-            String::new()
+        let count = match group.names.len() {
+            1 => String::new(),
+            count => format!("  {count} vantages"),
         };
-        let word = painted(paint, status_word(group.status));
-        let _ = writeln!(
-            text,
-            "  {}  {word}{cause}{count}",
-            paint.bold(&group.letter)
-        );
-        for name in group.names.iter().take(NAMED) {
+        let letter = paint.bold(&group.letter);
+        let word = paint_by_mark(paint, status_word(group.status));
+        let _ = writeln!(text, "  {letter}  {word}{cause}{count}");
+        for name in group.names.iter().take(MAX_NAMES) {
             let _ = writeln!(text, "       {name}");
         }
-        if let Some(more @ 1..) = group.names.len().checked_sub(NAMED) {
+        if let Some(more @ 1..) = group.names.len().checked_sub(MAX_NAMES) {
             let _ = writeln!(text, "       and {more} more");
         }
     }
 }
 
-/// The columns that fit beside each other, block by block.
-fn fitting<'a, 'g>(document: &Document, groups: &'g [Group<'a>]) -> Vec<&'g [Group<'a>]> {
-    let (mut blocks, mut from, mut used) = (Vec::new(), 0, first_column(document));
+/// Splits the groups into blocks of columns that fit side by side.
+fn fitting_columns<'a, 'g>(
+    comparison: &Comparison,
+    groups: &'g [VantageGroup<'a>],
+) -> Vec<&'g [VantageGroup<'a>]> {
+    let row_head = 2 + fact_width(comparison);
+    let (mut blocks, mut from, mut used) = (Vec::new(), 0, row_head);
     for (n, group) in groups.iter().enumerate() {
-        let width = width(group) + 2;
+        let width = column_width(group) + 2;
         if used + width > WIDTH && n > from {
             blocks.push(&groups[from..n]);
-            (from, used) = (n, first_column(document));
+            (from, used) = (n, row_head);
         }
         used += width;
     }
@@ -149,136 +172,123 @@ fn fitting<'a, 'g>(document: &Document, groups: &'g [Group<'a>]) -> Vec<&'g [Gro
     blocks
 }
 
-/// A step that passes alike from every sort of vantage tells them not apart.
-pub(super) fn same_everywhere(groups: &[Group<'_>], fact: usize) -> bool {
-    let values: Vec<_> = groups
+/// Returns the indices of the facts that tell groups of vantages apart.
+pub(super) fn differing_facts(comparison: &Comparison, groups: &[VantageGroup<'_>]) -> Vec<usize> {
+    let facts = 0..comparison.facts.len();
+    facts.filter(|fact| !passes_alike(groups, *fact)).collect()
+}
+
+/// Whether a fact has the same passing value at every one of several groups.
+fn passes_alike(groups: &[VantageGroup<'_>], fact: usize) -> bool {
+    let values: Vec<Option<&str>> = groups
         .iter()
-        .filter_map(|group| group.values.get(fact))
+        .filter_map(|group| group.values.get(fact).copied())
         .collect();
-    let passed = |value: Option<&str>| value.is_some_and(|value| kind(value) == Kind::Passed);
     groups.len() > 1
-        && values.iter().all(|value| passed(**value))
+        && values
+            .iter()
+            .all(|value| value.is_some_and(|value| FactValue::parse(value).passed()))
         && values.windows(2).all(|pair| pair[0] == pair[1])
 }
 
-fn first_column(document: &Document) -> usize {
-    2 + document
-        .facts
-        .iter()
+fn fact_width(comparison: &Comparison) -> usize {
+    let facts = comparison.facts.iter();
+    facts
         .map(|fact| fact.fact.chars().count())
         .max()
-        .unwrap_or_default()
+        .unwrap_or(0)
 }
 
-fn width(group: &Group<'_>) -> usize {
-    let cells = group
-        .values
-        .iter()
-        .map(|value| cell(*value).chars().count());
-    cells.chain([group.letter.len()]).max().unwrap_or_default()
+fn column_width(group: &VantageGroup<'_>) -> usize {
+    (0..group.values.len())
+        .map(|fact| cell_text(group, fact).chars().count())
+        .chain([group.letter.len()])
+        .max()
+        .unwrap_or(0)
 }
 
 fn matrix(
     text: &mut String,
-    document: &Document,
-    groups: &[Group<'_>],
-    all: &[Group<'_>],
+    comparison: &Comparison,
+    groups: &[VantageGroup<'_>],
+    facts: &[usize],
     paint: Paint,
 ) {
-    let first = first_column(document) - 2;
+    let fact_width = fact_width(comparison);
+    let widths: Vec<usize> = groups.iter().map(column_width).collect();
     let heads: Vec<String> = groups
         .iter()
-        .map(|group| format!("{:1$}", group.letter, width(group)))
+        .zip(&widths)
+        .map(|(group, width)| format!("{:width$}", group.letter))
         .collect();
+    let heads = heads.join("  ");
     let _ = writeln!(
         text,
-        "\n  {:first$}  {}",
+        "\n  {:fact_width$}  {}",
         "",
-        paint.bold(heads.join("  ").trim_end())
+        paint.bold(heads.trim_end())
     );
-    for (n, fact) in document
-        .facts
+    for (n, fact) in facts
         .iter()
-        .enumerate()
-        .filter(|(n, _)| !same_everywhere(all, *n))
+        .filter_map(|n| Some((*n, comparison.facts.get(*n)?)))
     {
         let cells: Vec<String> = groups
             .iter()
-            .map(|group| {
-                painted(
-                    paint,
-                    &format!(
-                        "{:1$}",
-                        cell(group.values.get(n).copied().flatten()),
-                        width(group)
-                    ),
-                )
-            })
+            .zip(&widths)
+            .map(|(group, width)| paint_by_mark(paint, &format!("{:width$}", cell_text(group, n))))
             .collect();
-        let mark = document
-            .first_difference
-            .as_ref()
-            .is_some_and(|difference| difference.fact == fact.fact);
-        let mark = if mark { "▸ " } else { "  " };
+        let mark = if is_first_difference(comparison, &fact.fact) {
+            "▸ "
+        } else {
+            "  "
+        };
+        let cells = cells.join("  ");
         let _ = writeln!(
             text,
-            "{mark}{:first$}  {}",
+            "{mark}{:fact_width$}  {}",
             fact.fact,
-            cells.join("  ").trim_end()
+            cells.trim_end()
         );
     }
 }
 
-fn changes(text: &mut String, document: &Document, paint: Paint) {
-    if document.changes.is_empty() {
+/// Whether the fact is the first difference.
+pub(super) fn is_first_difference(comparison: &Comparison, fact: &str) -> bool {
+    let first = comparison.first_difference.as_ref();
+    first.is_some_and(|difference| difference.fact == fact)
+}
+
+fn changes(text: &mut String, comparison: &Comparison, paint: Paint) {
+    if comparison.changes.is_empty() {
         return;
     }
     let _ = writeln!(text, "\n{}", paint.bold("What changed"));
     let mut vantage = "";
-    for change in document.changes.iter().take(CHANGES) {
+    for change in comparison.changes.iter().take(MAX_CHANGES) {
         if change.vantage != vantage {
             vantage = &change.vantage;
             let _ = writeln!(text, "\n  {vantage}");
         }
         let _ = writeln!(text, "{}", wrap(&format!("· {}", change.summary), 4));
     }
-    if let Some(more @ 1..) = document.changes.len().checked_sub(CHANGES) {
+    if let Some(more @ 1..) = comparison.changes.len().checked_sub(MAX_CHANGES) {
         let _ = writeln!(text, "\n  and {more} more changes: see --format json");
     }
 }
 
-fn read(text: &mut String, document: &Document) {
-    let _ = writeln!(text, "\n{}", wrap(&what_was_read(document), 0));
-}
-
-/// What the comparison rests on.
-pub(super) fn what_was_read(document: &Document) -> String {
-    let read = &document.read;
-    let count = |n: u64, one: &str, many: &str| match n {
-        0 => None,
-        1 => Some(format!("1 {one}")),
-        n => Some(format!("{n} {many}")),
-    };
-    let parts = [
-        count(read.reports, "report compared", "reports compared"),
-        count(
-            read.duplicates,
-            "of a run that was there already",
-            "of runs that were there already",
-        ),
-        count(
-            read.unreadable,
-            "report that cannot be read",
-            "reports that cannot be read",
-        ),
-        count(
-            read.others,
-            "line or event that is no report",
-            "lines or events that are no report",
-        ),
+/// Returns a sentence on how much of the input was compared.
+pub(super) fn input_counts(comparison: &Comparison) -> String {
+    let read = &comparison.read;
+    let counts = [
+        (read.reports, "report compared", "reports compared"),
+        (read.duplicates, "duplicate", "duplicates"),
+        (read.unreadable, "unreadable report", "unreadable reports"),
+        (read.others, "other log line", "other log lines"),
     ];
-    format!(
-        "Read: {}.",
-        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-    )
+    let counts: Vec<String> = counts
+        .into_iter()
+        .filter(|(n, ..)| *n > 0)
+        .map(|(n, one, many)| format!("{n} {}", if n == 1 { one } else { many }))
+        .collect();
+    format!("Input: {}.", counts.join(", "))
 }

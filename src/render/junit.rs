@@ -1,199 +1,274 @@
-//! The comparison as JUnit's XML: a suite for each vantage, a case for each dependency and phase.
+//! The comparison as JUnit XML: a suite for each vantage, a case for each dependency and phase.
 //!
-//! Valid against the schema of Ant's JUnit reports, which asks for the most, and that of Jenkins,
-//! which allows the least.
-
-use std::fmt::Write as _;
+//! Valid against the schema of Ant's JUnit reports, which requires the most, and that of Jenkins,
+//! which allows the least: hence no `testsuites` attributes and times without a zone.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
-use super::comparison::what_was_read;
-use super::escape;
-use crate::compare::document::{Compared, Vantage};
-use crate::compare::fact::{Kind, kind};
-use crate::compare::report_view::{Observation, Report};
+use super::comparison::{input_counts, status_word};
+use super::replace_control_characters;
+use crate::compare::ComparisonOutput;
+use crate::compare::comparison::VantageSummary;
+use crate::compare::fact::FactValue;
+use crate::compare::report_view::{ObservationView, ReportView};
 use crate::verdict::Status;
 
-/// The XML.
-pub fn render(compared: &Compared) -> String {
-    let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
-    for (n, vantage) in compared.document.vantages.iter().enumerate() {
-        suite(&mut xml, compared, n, vantage);
+/// Renders a comparison.
+pub fn render(output: &ComparisonOutput) -> String {
+    let vantages = output.comparison.vantages.iter().enumerate();
+    let suites = TestSuites {
+        suites: vantages
+            .map(|(n, vantage)| suite(output, n, vantage))
+            .collect(),
+    };
+    let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
+    let mut serializer = quick_xml::se::Serializer::new(&mut xml);
+    serializer.indent(' ', 2);
+    if let Err(error) = suites.serialize(serializer) {
+        return format!(
+            "<error>{}</error>\n",
+            quick_xml::escape::escape(error.to_string())
+        );
     }
-    xml.push_str("</testsuites>\n");
-    xml
+    xml.push('\n');
+    replace_control_characters(&xml)
 }
 
-/// How a case ends.
-enum End {
-    Passed,
-    Failure(String),
-    Skipped(String),
+#[derive(Serialize)]
+#[serde(rename = "testsuites")]
+struct TestSuites {
+    #[serde(rename = "testsuite")]
+    suites: Vec<TestSuite>,
 }
 
-fn suite(xml: &mut String, compared: &Compared, n: usize, vantage: &Vantage) {
-    let report = compared.report(n);
-    let mut cases: Vec<(&str, End, u64)> = compared
-        .document
+#[derive(Serialize)]
+struct TestSuite {
+    #[serde(rename = "@id")]
+    id: usize,
+    #[serde(rename = "@name")]
+    name: String,
+    #[serde(rename = "@package")]
+    package: &'static str,
+    #[serde(rename = "@timestamp")]
+    timestamp: String,
+    #[serde(rename = "@hostname")]
+    hostname: String,
+    #[serde(rename = "@tests")]
+    tests: usize,
+    #[serde(rename = "@failures")]
+    failures: usize,
+    #[serde(rename = "@errors")]
+    errors: usize,
+    #[serde(rename = "@skipped")]
+    skipped: usize,
+    #[serde(rename = "@time")]
+    time: String,
+    properties: Properties,
+    #[serde(rename = "testcase")]
+    cases: Vec<TestCase>,
+    #[serde(rename = "system-out")]
+    stdout: String,
+    #[serde(rename = "system-err")]
+    stderr: String,
+}
+
+#[derive(Serialize)]
+struct Properties {
+    property: Vec<Property>,
+}
+
+#[derive(Serialize)]
+struct Property {
+    #[serde(rename = "@name")]
+    name: &'static str,
+    #[serde(rename = "@value")]
+    value: String,
+}
+
+#[derive(Serialize)]
+struct TestCase {
+    #[serde(rename = "@classname")]
+    classname: String,
+    #[serde(rename = "@name")]
+    name: String,
+    #[serde(rename = "@time")]
+    time: String,
+    #[serde(rename = "$value", skip_serializing_if = "Option::is_none")]
+    result: Option<CaseResult>,
+}
+
+/// What a case that did not pass contains.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum CaseResult {
+    Failure {
+        #[serde(rename = "@type")]
+        kind: String,
+        #[serde(rename = "@message")]
+        message: String,
+        #[serde(rename = "$text")]
+        details: String,
+    },
+    Skipped {
+        #[serde(rename = "@message")]
+        message: &'static str,
+    },
+}
+
+impl CaseResult {
+    fn failure(
+        message: &str,
+        observations: &[&ObservationView<'_>],
+        vantage: &VantageSummary,
+    ) -> Self {
+        let kind = message.split(':').next().unwrap_or(message);
+        Self::Failure {
+            kind: kind.to_owned(),
+            message: message.to_owned(),
+            details: failure_details(observations, vantage),
+        }
+    }
+}
+
+fn suite(output: &ComparisonOutput, id: usize, vantage: &VantageSummary) -> TestSuite {
+    let comparison = &output.comparison;
+    let report = output.latest_report(id);
+    let report = report.as_ref();
+    let mut cases: Vec<TestCase> = comparison
         .facts
         .iter()
         .filter_map(|fact| {
             let value = fact.values.get(&vantage.name)?;
-            let seen = observations(report.as_ref(), &fact.fact);
-            let took = seen
-                .iter()
-                .map(|seen| seen.elapsed_ms)
-                .max()
-                .unwrap_or_default();
-            Some((fact.fact.as_str(), end(value), took))
+            Some(step_case(&fact.fact, value, vantage, report))
         })
         .collect();
-    // A vantage that was never checked is no success, and a suite without a failure would be one.
-    if !cases
-        .iter()
-        .any(|(_, end, _)| matches!(end, End::Failure(_)))
-    {
-        cases.extend(verdict(vantage).map(|end| ("verdict", end, 0)));
+    // A suite without a failure would be a success, but a vantage that was never checked is not.
+    if !cases.iter().any(TestCase::failed) {
+        cases.extend(verdict_case(vantage));
     }
-    let count = |wanted: fn(&End) -> bool| cases.iter().filter(|(_, end, _)| wanted(end)).count();
-    let elapsed = report.as_ref().map_or(0, |report| report.run.elapsed_ms);
-    let host = report
-        .as_ref()
-        .and_then(|report| report.vantage.address.as_deref())
-        .filter(|host| !host.is_empty());
-    let _ = writeln!(
-        xml,
-        "  <testsuite id=\"{n}\" name=\"{name}\" package=\"pullprobe\" timestamp=\"{timestamp}\" hostname=\"{host}\" \
-         tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\" time=\"{time}\">",
-        name = token(&vantage.name),
-        timestamp = timestamp(&vantage.started_at),
-        host = token(host.unwrap_or("localhost")),
-        tests = cases.len(),
-        failures = count(|end| matches!(end, End::Failure(_))),
-        skipped = count(|end| matches!(end, End::Skipped(_))),
-        time = seconds(elapsed),
-    );
-    properties(xml, vantage);
-    for (name, end, took) in &cases {
-        let head = format!(
-            "    <testcase classname=\"{}\" name=\"{}\" time=\"{}\"",
-            token(&vantage.name),
-            token(name),
-            seconds(*took)
-        );
-        let _ = match end {
-            End::Passed => writeln!(xml, "{head}/>"),
-            End::Failure(what) => writeln!(
-                xml,
-                "{head}>\n      <failure type=\"{kind}\" message=\"{what}\">{text}</failure>\n    </testcase>",
-                kind = escape(what.split(':').next().unwrap_or_default()),
-                what = escape(what),
-                text = escape(&details(&observations(report.as_ref(), name), vantage)),
-            ),
-            End::Skipped(why) => {
-                writeln!(
-                    xml,
-                    "{head}>\n      <skipped message=\"{}\"/>\n    </testcase>",
-                    escape(why)
-                )
-            }
-        };
-    }
-    let _ = writeln!(
-        xml,
-        "    <system-out>{}</system-out>\n    <system-err></system-err>\n  </testsuite>",
-        escape(&format!(
+    let host = report.and_then(|report| report.vantage.address.as_deref());
+    let host = host.filter(|host| !host.is_empty());
+    TestSuite {
+        id,
+        name: token(&vantage.name),
+        package: "pullprobe",
+        timestamp: timestamp(&vantage.started_at),
+        hostname: token(host.unwrap_or("localhost")),
+        tests: cases.len(),
+        failures: cases.iter().filter(|case| case.failed()).count(),
+        errors: 0,
+        skipped: cases.iter().filter(|case| case.skipped()).count(),
+        time: seconds(report.map_or(0, |report| report.run.elapsed_ms)),
+        properties: properties(vantage),
+        cases,
+        stdout: format!(
             "{}\n{}\n{}",
             vantage.summary,
-            compared.document.explanation,
-            what_was_read(&compared.document)
-        ))
-    );
-}
-
-fn end(value: &str) -> End {
-    match kind(value) {
-        Kind::Passed => End::Passed,
-        Kind::Failed | Kind::Partly => End::Failure(value.to_owned()),
-        Kind::NotReached => End::Skipped("not reached: something before it failed".into()),
-        Kind::NotChecked => End::Skipped("not checked".into()),
+            comparison.explanation,
+            input_counts(comparison)
+        ),
+        stderr: String::new(),
     }
 }
 
-fn verdict(vantage: &Vantage) -> Option<End> {
-    let what = vantage.cause.as_deref().unwrap_or("unknown");
-    match vantage.status {
-        Status::Pass | Status::Warn => None,
-        Status::Fail => Some(End::Failure(format!("{what}: {}", vantage.summary))),
-        Status::Inconclusive => Some(End::Failure(format!("inconclusive: {}", vantage.summary))),
+impl TestCase {
+    fn failed(&self) -> bool {
+        matches!(self.result, Some(CaseResult::Failure { .. }))
+    }
+
+    fn skipped(&self) -> bool {
+        matches!(self.result, Some(CaseResult::Skipped { .. }))
     }
 }
 
-fn observations<'r, 'a>(report: Option<&'r Report<'a>>, fact: &str) -> Vec<&'r Observation<'a>> {
-    let all = report
-        .map(|report| report.observations.as_slice())
-        .unwrap_or_default();
-    let of_fact = |seen: &&Observation<'_>| {
-        seen.superseded_by.is_none()
-            && fact.split_once('/').is_some_and(|(dependency, phase)| {
-                &*seen.dependency == dependency && &*seen.phase == phase
-            })
+fn step_case(
+    fact: &str,
+    value: &str,
+    vantage: &VantageSummary,
+    report: Option<&ReportView<'_>>,
+) -> TestCase {
+    let observations = report.map(|report| report.observations_of(fact));
+    // Without a readable report there are no details.
+    let observations = observations.unwrap_or_default();
+    let slowest_ms = observations.iter().map(|o| o.elapsed_ms).max().unwrap_or(0);
+    TestCase {
+        classname: token(&vantage.name),
+        name: token(fact),
+        time: seconds(slowest_ms),
+        result: match FactValue::parse(value) {
+            FactValue::Passed(_) => None,
+            FactValue::Failed(_) | FactValue::Partly(_) => {
+                Some(CaseResult::failure(value, &observations, vantage))
+            }
+            FactValue::NotReached => Some(CaseResult::Skipped {
+                message: "not reached: an earlier step failed",
+            }),
+            FactValue::NotChecked => Some(CaseResult::Skipped {
+                message: "not checked",
+            }),
+        },
+    }
+}
+
+/// Returns the case that makes a suite fail if no step does.
+fn verdict_case(vantage: &VantageSummary) -> Option<TestCase> {
+    let what = match vantage.status {
+        Status::Pass | Status::Warn => return None,
+        Status::Fail => vantage.cause.as_deref().unwrap_or("unknown"),
+        Status::Inconclusive => "inconclusive",
     };
-    all.iter().filter(of_fact).collect()
+    let message = format!("{what}: {}", vantage.summary);
+    Some(TestCase {
+        classname: token(&vantage.name),
+        name: "verdict".into(),
+        time: seconds(0),
+        result: Some(CaseResult::failure(&message, &[], vantage)),
+    })
 }
 
-fn details(seen: &[&Observation<'_>], vantage: &Vantage) -> String {
-    if seen.is_empty() {
+fn failure_details(observations: &[&ObservationView<'_>], vantage: &VantageSummary) -> String {
+    if observations.is_empty() {
         return vantage.summary.clone();
     }
-    let line = |seen: &&Observation<'_>| {
-        let how = seen.failure.as_deref().unwrap_or(&seen.outcome);
-        format!(
-            "{}: {how} after {} ms {}",
-            seen.id, seen.elapsed_ms, seen.detail
-        )
-        .trim_end()
-        .to_owned()
-    };
-    seen.iter().map(line).collect::<Vec<_>>().join("\n")
+    let lines: Vec<String> = observations
+        .iter()
+        .map(|o| {
+            let how = o.failure.as_deref().unwrap_or(&o.outcome);
+            let line = format!("{}: {how} after {} ms {}", o.id, o.elapsed_ms, o.detail);
+            line.trim_end().to_owned()
+        })
+        .collect();
+    lines.join("\n")
 }
 
-fn properties(xml: &mut String, vantage: &Vantage) {
+fn properties(vantage: &VantageSummary) -> Properties {
+    let status = status_word(vantage.status);
+    let status = status.split(' ').next_back().unwrap_or(status);
     let known = [
         ("run", Some(vantage.run_id.as_str())),
-        (
-            "status",
-            Some(
-                super::comparison::status_word(vantage.status)
-                    .trim_start_matches(|c: char| !c.is_ascii_alphabetic()),
-            ),
-        ),
+        ("status", Some(status)),
         ("cause", vantage.cause.as_deref()),
         ("verdict", Some(vantage.summary.as_str())),
         ("availability-zone", vantage.availability_zone.as_deref()),
         ("subnet", vantage.subnet_cidr.as_deref()),
     ];
-    xml.push_str("    <properties>\n");
-    for (name, value) in known
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-    {
-        let _ = writeln!(
-            xml,
-            "      <property name=\"{name}\" value=\"{}\"/>",
-            escape(value)
-        );
+    let property = known.into_iter().filter_map(|(name, value)| {
+        let value = value?.to_owned();
+        Some(Property { name, value })
+    });
+    Properties {
+        property: property.collect(),
     }
-    xml.push_str("    </properties>\n");
 }
 
-/// `xs:token` without its length of nothing.
+/// Returns an `xs:token` that is not empty.
 fn token(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words: Vec<&str> = text.split_whitespace().collect();
     if words.is_empty() {
         "unknown".into()
     } else {
-        escape(&words)
+        words.join(" ")
     }
 }
 
@@ -201,7 +276,7 @@ fn seconds(millis: u64) -> String {
     format!("{}.{:03}", millis / 1_000, millis % 1_000)
 }
 
-/// Ant's schema wants seconds and no zone.
+/// Returns the time in UTC without a zone, as Ant's schema requires.
 fn timestamp(text: &str) -> String {
     let time = text.parse::<Timestamp>().unwrap_or(Timestamp::UNIX_EPOCH);
     time.strftime("%Y-%m-%dT%H:%M:%S").to_string()

@@ -1,69 +1,73 @@
-//! The comparison for `$GITHUB_STEP_SUMMARY` and merge requests: what differs and a matrix, the
-//! rest folded.
+//! The comparison as Markdown for `$GITHUB_STEP_SUMMARY` and merge requests: what differs and a
+//! matrix, the rest folded.
 
 use std::fmt::Write as _;
 
-use super::comparison::{cell, same_everywhere, status_word, what_was_read};
-use crate::compare::document::{Compared, Document, by_value, listed};
-use crate::compare::group::{Group, groups};
-use crate::compare::report_view::Report;
+use super::comparison::{Cell, differing_facts, input_counts, is_first_difference, status_word};
+use crate::compare::ComparisonOutput;
+use crate::compare::comparison::Comparison;
+use crate::compare::report_view::ReportView;
+use crate::compare::summary::{list_names, names_by_value};
+use crate::compare::vantage_group::{VantageGroup, group_vantages};
 
-/// GitHub shows no step summary above 1 MiB (GitHub Actions: "Adding a job summary"), and others
-/// may have written to it before.
-const LONGEST: usize = 900 * 1024;
+/// GitHub shows no step summary above 1 MiB (GitHub Actions: "Adding a job summary"), and other
+/// steps may have written to it before.
+const MAX_BYTES: usize = 900 * 1024;
 
-/// Sorts of vantages in one table, and changes. The JSON has all.
-const COLUMNS: usize = 12;
-const CHANGES: usize = 100;
+/// Room for a sentence on what was left out, and the end of a list.
+const CUT_BYTES: usize = 200;
 
-/// The Markdown.
-pub fn render(compared: &Compared) -> String {
-    let document = &compared.document;
-    let groups = groups(document);
+/// Columns of a table. The JSON has all.
+const MAX_GROUPS: usize = 12;
+
+/// Changes shown. The JSON has all.
+const MAX_CHANGES: usize = 100;
+
+/// Renders a comparison.
+pub fn render(output: &ComparisonOutput) -> String {
+    let comparison = &output.comparison;
+    let groups = group_vantages(comparison);
     let mut text = String::new();
     let _ = writeln!(
         text,
         "## {} pullprobe: {}\n",
-        mark(status_word(document.status)),
-        inline(&document.summary)
+        mark(status_word(comparison.status)),
+        inline(&comparison.summary)
     );
-    let _ = writeln!(text, "{}\n", inline(&document.explanation));
-    difference(&mut text, document);
-    matrix(&mut text, document, &groups);
-    let end = format!("{}\n", inline(&what_was_read(document)));
-    let room = LONGEST - end.len();
-    changes(&mut text, document);
-    cut(&mut text, room);
+    let _ = writeln!(text, "{}\n", inline(&comparison.explanation));
+    difference(&mut text, comparison);
+    matrix(&mut text, comparison, &groups);
+    changes(&mut text, comparison);
+    let footer = format!("{}\n", inline(&input_counts(comparison)));
+    let limit = MAX_BYTES - footer.len() - CUT_BYTES;
+    truncate(&mut text, limit);
     for group in &groups {
-        let mut details = String::new();
-        details_of(&mut details, compared, group);
-        if text.len() + details.len() > room - 200 {
-            text.push_str("The other vantages are left out to fit a step summary; `--format html` has all.\n\n");
+        let details = details(output, group);
+        if text.len() + details.len() > limit {
+            text.push_str(
+                "Other vantages are left out to fit a step summary; `--format html` shows all.\n\n",
+            );
             break;
         }
         text.push_str(&details);
     }
-    text + &end
+    text + &footer
 }
 
-/// What comes before the details is some kilobytes, unless names are hostile.
-fn cut(text: &mut String, room: usize) {
-    if text.len() > room - 200 {
-        let mut end = room / 2;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
+/// Cuts what comes before the details: a few kilobytes, unless names are hostile.
+fn truncate(text: &mut String, limit: usize) {
+    if text.len() > limit {
+        text.truncate(text.floor_char_boundary(MAX_BYTES / 2));
         text.push_str("\n\n…\n\n");
     }
 }
 
-/// The first character of a status word or cell.
+/// Returns the mark of a status word.
 fn mark(word: &str) -> &str {
     word.split(' ').next().unwrap_or_default()
 }
 
-/// Text that Markdown and HTML take as text.
+/// Escapes text so that Markdown and HTML show it as it is.
 fn inline(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     let text = crate::redact::one_line(text);
@@ -75,7 +79,7 @@ fn inline(text: &str) -> String {
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '!' | '@' | '$' => {
                 let _ = write!(safe, "&#{};", u32::from(c));
             }
-            // A bare address would become a link.
+            // A bare URL would become a link.
             ':' if text[at..].starts_with("://") => safe.push_str("&#58;"),
             '.' if text[..at].ends_with("www") => safe.push_str("&#46;"),
             c => safe.push(c),
@@ -84,8 +88,8 @@ fn inline(text: &str) -> String {
     safe
 }
 
-fn difference(text: &mut String, document: &Document) {
-    let Some(difference) = &document.first_difference else {
+fn difference(text: &mut String, comparison: &Comparison) {
+    let Some(difference) = &comparison.first_difference else {
         return;
     };
     let _ = writeln!(
@@ -97,144 +101,116 @@ fn difference(text: &mut String, document: &Document) {
         ("passing", &difference.passing),
         ("failing", &difference.failing),
     ] {
-        for (value, names) in by_value(values) {
-            let _ = writeln!(
-                text,
-                "| {side} | {} | {} |",
-                inline_cell(Some(value)),
-                inline(&listed(&names))
-            );
+        for (value, names) in names_by_value(values) {
+            let (value, names) = (cell(Some(value)), inline(&list_names(&names)));
+            let _ = writeln!(text, "| {side} | {value} | {names} |");
         }
     }
     text.push('\n');
 }
 
-fn inline_cell(value: Option<&str>) -> String {
-    let cell = cell(value);
-    let (mark, words) = cell.split_once(' ').unwrap_or((&cell, ""));
-    // An exclamation mark alone is safe; before a bracket it would be an image.
-    format!("{mark} {}", inline(words))
+fn cell(value: Option<&str>) -> String {
+    let cell = Cell::new(value);
+    // The mark is not escaped: an exclamation mark before a space does not begin an image.
+    format!("{} {}", cell.mark, inline(&cell.words))
 }
 
-/// The steps that tell vantages apart, and the whole matrix folded.
-fn matrix(text: &mut String, document: &Document, groups: &[Group<'_>]) {
-    let all: Vec<usize> = (0..document.facts.len()).collect();
-    let telling: Vec<usize> = all
-        .iter()
-        .copied()
-        .filter(|n| !same_everywhere(groups, *n))
-        .collect();
-    table(text, document, groups, &telling);
-    if telling.len() < all.len() {
+/// Writes the steps that differ, and the whole matrix folded.
+fn matrix(text: &mut String, comparison: &Comparison, groups: &[VantageGroup<'_>]) {
+    let differing = differing_facts(comparison, groups);
+    table(text, comparison, groups, &differing);
+    let all: Vec<usize> = (0..comparison.facts.len()).collect();
+    if differing.len() < all.len() {
         let _ = writeln!(
             text,
             "<details><summary>All {} steps</summary>\n",
             all.len()
         );
-        table(text, document, groups, &all);
+        table(text, comparison, groups, &all);
         text.push_str("</details>\n\n");
     }
-    if let Some(more @ 1..) = groups.len().checked_sub(COLUMNS) {
+    if let Some(more @ 1..) = groups.len().checked_sub(MAX_GROUPS) {
         let _ = writeln!(
             text,
-            "{more} more sorts of vantages are not in this table.\n"
+            "{more} more vantage groups are not shown in this table.\n"
         );
     }
 }
 
-fn table(text: &mut String, document: &Document, groups: &[Group<'_>], facts: &[usize]) {
-    let shown = &groups[..groups.len().min(COLUMNS)];
-    let heads: Vec<String> = shown
-        .iter()
-        .map(|group| format!("{} {}", group.letter, inline(&listed(&group.names))))
-        .collect();
-    let _ = writeln!(
-        text,
-        "| | {} |\n| --- |{}",
-        heads.join(" | "),
-        " --- |".repeat(shown.len())
-    );
-    let statuses = shown.iter().map(|group| {
-        let cause = group
-            .cause
-            .map(|cause| format!(" {}", inline(cause)))
-            .unwrap_or_default();
-        format!("**{}**{cause}", status_word(group.status))
-    });
-    let _ = writeln!(
-        text,
-        "| verdict | {} |",
-        statuses.collect::<Vec<_>>().join(" | ")
-    );
+fn table(text: &mut String, comparison: &Comparison, groups: &[VantageGroup<'_>], facts: &[usize]) {
+    let groups = &groups[..groups.len().min(MAX_GROUPS)];
+    row(text, "", groups.iter().map(title));
+    let _ = writeln!(text, "| --- |{}", " --- |".repeat(groups.len()));
+    row(text, "verdict ", groups.iter().map(verdict));
     for (n, fact) in facts
         .iter()
-        .filter_map(|n| Some((*n, document.facts.get(*n)?)))
+        .filter_map(|n| Some((*n, comparison.facts.get(*n)?)))
     {
-        let first = document
-            .first_difference
-            .as_ref()
-            .is_some_and(|difference| difference.fact == fact.fact);
-        let name = if first {
-            format!("**{}** ◂", inline(&fact.fact))
+        let name = inline(&fact.fact);
+        let name = if is_first_difference(comparison, &fact.fact) {
+            format!("**{name}** ◂ ")
         } else {
-            inline(&fact.fact)
+            format!("{name} ")
         };
-        let cells = shown
+        let values = groups
             .iter()
-            .map(|group| inline_cell(group.values.get(n).copied().flatten()));
-        let _ = writeln!(
-            text,
-            "| {name} | {} |",
-            cells.collect::<Vec<_>>().join(" | ")
-        );
+            .map(|group| cell(group.values.get(n).copied().flatten()));
+        row(text, &name, values);
     }
     text.push('\n');
 }
 
-fn changes(text: &mut String, document: &Document) {
-    if document.changes.is_empty() {
+fn row(text: &mut String, head: &str, cells: impl Iterator<Item = String>) {
+    let cells: Vec<String> = cells.collect();
+    let _ = writeln!(text, "| {head}| {} |", cells.join(" | "));
+}
+
+fn title(group: &VantageGroup<'_>) -> String {
+    format!("{} {}", group.letter, inline(&list_names(&group.names)))
+}
+
+fn verdict(group: &VantageGroup<'_>) -> String {
+    let cause = group.cause.map(|cause| format!(" {}", inline(cause)));
+    let cause = cause.unwrap_or_default();
+    format!("**{}**{cause}", status_word(group.status))
+}
+
+fn changes(text: &mut String, comparison: &Comparison) {
+    let changes = &comparison.changes;
+    if changes.is_empty() {
         return;
     }
     let _ = writeln!(
         text,
         "<details><summary>What changed ({})</summary>\n",
-        document.changes.len()
+        changes.len()
     );
-    for change in document.changes.iter().take(CHANGES) {
-        let _ = writeln!(
-            text,
-            "- {}: {}",
-            inline(&change.vantage),
-            inline(&change.summary)
-        );
+    for change in changes.iter().take(MAX_CHANGES) {
+        let (vantage, summary) = (inline(&change.vantage), inline(&change.summary));
+        let _ = writeln!(text, "- {vantage}: {summary}");
     }
     text.push_str("\n</details>\n\n");
 }
 
-fn details_of(text: &mut String, compared: &Compared, group: &Group<'_>) {
-    let Some(report) = group
-        .members
-        .first()
-        .and_then(|first| compared.report(*first))
-    else {
-        return;
+/// Returns the findings of a group's first vantage, folded; empty if there are none.
+fn details(output: &ComparisonOutput, group: &VantageGroup<'_>) -> String {
+    let mut text = String::new();
+    let report = output.latest_report(group.first);
+    let Some(report) = report.filter(|report| !report.findings.is_empty()) else {
+        return text;
     };
-    if report.findings.is_empty() {
-        return;
-    }
-    let whose = format!("{} {}", group.letter, listed(&group.names));
+    let (title, status) = (title(group), status_word(group.status));
     let _ = writeln!(
         text,
-        "<details><summary>{}: {}</summary>\n",
-        inline(&whose),
-        status_word(group.status)
+        "<details><summary>{title}: {status}</summary>\n\n{}\n",
+        inline(&report.verdict.summary)
     );
-    let _ = writeln!(text, "{}\n", inline(&report.verdict.summary));
-    findings(text, &report);
+    findings(&mut text, &report);
     text.push_str("</details>\n\n");
+    text
 }
 
-fn findings(text: &mut String, report: &Report<'_>) {
+fn findings(text: &mut String, report: &ReportView<'_>) {
     for (n, finding) in report.findings.iter().enumerate() {
         let _ = writeln!(
             text,

@@ -1,27 +1,27 @@
-//! The report for a person at a terminal, in 80 columns.
+//! The report as text for a terminal, in 80 columns.
 
 use std::fmt::Write as _;
 
 use crate::diagnose::{Confidence, Finding};
 use crate::explain::ecs_wording::predict;
 use crate::observation::{Observation, Outcome, Phase, TargetKey};
-use crate::report::{LADDER, Logs, Report};
+use crate::report::{Logs, Report};
 use crate::verdict::Status;
 
-/// Columns of a terminal that nobody has widened.
+/// Columns of a terminal, by default.
 pub(super) const WIDTH: usize = 80;
 
-/// The report as text. `colour` adds ANSI colours; without them the marks alone carry the meaning.
+/// Renders a report. `colour` adds ANSI colours; without them the marks carry the meaning.
 pub fn render(report: &Report, colour: bool) -> String {
     let paint = Paint(colour);
     let mut text = String::new();
     headline(&mut text, report, paint);
-    place(&mut text, report);
-    ladder(&mut text, report, paint);
+    vantage(&mut text, report);
+    phase_table(&mut text, report, paint);
     findings(&mut text, report, paint);
     ruled_out(&mut text, report);
-    unchecked(&mut text, report);
-    prediction(&mut text, report);
+    not_checked(&mut text, report);
+    ecs_message(&mut text, report);
     delivery(&mut text, report);
     text
 }
@@ -55,7 +55,7 @@ impl Paint {
         self.with("1", text)
     }
 
-    /// A cell of the table, by its mark.
+    /// Paints a cell of the table by its mark.
     fn cell(self, text: &str) -> String {
         match text.chars().next() {
             Some('✓') => self.good(text),
@@ -66,213 +66,193 @@ impl Paint {
 }
 
 fn headline(text: &mut String, report: &Report, paint: Paint) {
-    let line = match report.verdict.status {
+    let status = report.verdict.status;
+    let line = match status {
         Status::Pass => paint.good("✓ PASS"),
         Status::Warn => paint.odd("! WARN"),
         Status::Inconclusive => paint.odd("? INCONCLUSIVE"),
         Status::Fail => paint.bad("✗ FAIL"),
     };
-    // Escape codes are no columns, so the sentence is broken first and painted then.
-    let plain = wrap(
-        &format!(
-            "{} {}",
-            "#".repeat(uncoloured(report.verdict.status)),
-            report.verdict.summary
-        ),
-        2,
-    );
-    let rest = plain.trim_start().trim_start_matches('#');
-    let _ = writeln!(text, "{}{rest}\n", paint.bold(&line));
+    // Escape codes take no columns, so the sentence is wrapped behind a placeholder of the same
+    // width, which the painted status then replaces.
+    let placeholder = "#".repeat("✓ ".chars().count() + status.to_string().len());
+    let plain = wrap(&format!("{placeholder} {}", report.verdict.summary), 2);
+    let summary = plain.trim_start().trim_start_matches('#');
+    let _ = writeln!(text, "{}{summary}\n", paint.bold(&line));
 }
 
-/// Columns of the status word and its mark.
-fn uncoloured(status: Status) -> usize {
-    2 + status.to_string().len()
-}
-
-fn place(text: &mut String, report: &Report) {
+fn vantage(text: &mut String, report: &Report) {
     let vantage = &report.vantage;
     let address = vantage.address.map(|address| format!("from {address}"));
-    let subnet = vantage
-        .subnet_cidr
-        .map(|subnet| format!("in subnet {subnet}"));
+    let subnet = vantage.subnet_cidr.map(|cidr| format!("in subnet {cidr}"));
     let zone = vantage
         .availability_zone
-        .clone()
+        .as_ref()
         .map(|zone| format!("({zone})"));
     let place: Vec<String> = [address, subnet, zone].into_iter().flatten().collect();
-    let dependency = report
+    let role = report
         .identity
         .as_ref()
-        .and_then(|identity| identity.role_arn.clone())
+        .and_then(|identity| identity.role_arn.as_ref())
         .map(|arn| format!("as {arn}"));
     let run = format!("run {}, {} ms", report.run.id, report.run.elapsed_ms);
-    for line in [
-        Some(place.join(" ")).filter(|place| !place.is_empty()),
-        dependency,
-        Some(run),
-    ]
-    .into_iter()
-    .flatten()
-    {
+    let place = (!place.is_empty()).then(|| place.join(" "));
+    for line in [place, role, Some(run)].into_iter().flatten() {
         let _ = writeln!(text, "  {line}");
     }
     text.push('\n');
 }
 
-/// One cell of the table.
-fn cell(seen: &[&Observation]) -> String {
-    let passed: Vec<_> = seen.iter().filter(|s| s.passed()).collect();
-    let failed: Vec<_> = seen.iter().filter(|s| s.failure().is_some()).collect();
-    let slowest =
-        |all: &[&&Observation]| all.iter().map(|s| s.elapsed_ms).max().unwrap_or_default();
+/// Returns one cell of the phase table.
+fn cell(observations: &[&Observation]) -> String {
+    let passed: Vec<&Observation> = select(observations, Observation::passed);
+    let failed: Vec<&Observation> = select(observations, |o| o.failure().is_some());
     match (passed.as_slice(), failed.as_slice()) {
-        ([], []) if seen.is_empty() => String::new(),
-        ([], [])
-            if seen
-                .iter()
-                .any(|s| matches!(s.outcome, Outcome::NotChecked { .. })) =>
-        {
-            "?".into()
-        }
+        ([], []) if observations.is_empty() => String::new(),
+        ([], []) if observations.iter().any(|o| is_not_checked(o)) => "?".into(),
         ([], []) => "–".into(),
-        (passed, []) => format!("✓ {}", slowest(passed)),
-        ([], failed) => format!("✗ {}", slowest(failed)),
+        (passed, []) => format!("✓ {}", slowest_ms(passed)),
+        ([], failed) => format!("✗ {}", slowest_ms(failed)),
         (passed, failed) => format!("✗ {}/{}", failed.len(), passed.len() + failed.len()),
     }
 }
 
-/// The first three rungs are every target's; what comes after is its own.
-const COMMON: [Phase; 3] = [Phase::Resolve, Phase::Connect, Phase::Handshake];
+fn select<'a>(
+    observations: &[&'a Observation],
+    predicate: impl Fn(&Observation) -> bool,
+) -> Vec<&'a Observation> {
+    let selected = observations.iter().filter(|o| predicate(o));
+    selected.copied().collect()
+}
 
-fn ladder(text: &mut String, report: &Report, paint: Paint) {
+fn is_not_checked(observation: &Observation) -> bool {
+    matches!(observation.outcome, Outcome::NotChecked { .. })
+}
+
+fn slowest_ms(observations: &[&Observation]) -> u64 {
+    let times = observations.iter().map(|o| o.elapsed_ms);
+    times.max().unwrap_or(0)
+}
+
+/// The columns of the table. Later phases differ from target to target and follow in the row.
+const COMMON_PHASES: [Phase; 3] = [Phase::Resolve, Phase::Connect, Phase::Handshake];
+
+fn phase_table(text: &mut String, report: &Report, paint: Paint) {
     let shown: Vec<&Observation> = report
         .observations
         .iter()
-        .filter(|seen| !seen.host.is_empty() && seen.superseded_by.is_none())
+        .filter(|o| !o.host.is_empty() && o.superseded_by.is_none())
         .collect();
     let mut targets: Vec<&TargetKey> = Vec::new();
-    for seen in &shown {
-        if !targets.contains(&seen.target()) {
-            targets.push(seen.target());
+    for observation in &shown {
+        if !targets.contains(&observation.target()) {
+            targets.push(observation.target());
         }
     }
-    let cell_of = |target: &TargetKey, phase: Phase| {
-        cell(
-            &shown
-                .iter()
-                .copied()
-                .filter(|s| s.target() == target && s.phase == phase)
-                .collect::<Vec<_>>(),
-        )
-    };
-    // What Amazon ECS says instead of the probe is about no target.
+    // Where Amazon ECS reports a stopped task instead of the probe, no target was observed.
     if targets.is_empty() {
         return;
     }
-    let name = |target: &TargetKey| {
-        let key = target.as_str();
-        key.split_once('@').map_or(key, |(name, _)| name).to_owned()
+    let cell_of = |target: &TargetKey, phase: Phase| {
+        cell(&select(&shown, |o| {
+            o.target() == target && o.phase == phase
+        }))
     };
     let first = targets
         .iter()
-        .map(|target| name(target).len())
+        .map(|target| short_name(target).len())
         .max()
-        .unwrap_or_default();
-    let heads: Vec<String> = COMMON.iter().map(|phase| format!("{phase:9}")).collect();
-    let _ = writeln!(
-        text,
-        "{}",
-        paint.bold(format!("  {:first$}  {}", "", heads.join("  ")).trim_end())
-    );
+        .unwrap_or(0);
+    let heads = COMMON_PHASES.map(|phase| format!("{phase:9}")).join("  ");
+    let head = format!("  {:first$}  {heads}", "");
+    let _ = writeln!(text, "{}", paint.bold(head.trim_end()));
     for target in targets {
-        let common = COMMON
-            .iter()
-            .map(|&phase| paint.cell(&format!("{:9}", cell_of(target, phase))));
-        let own = LADDER
+        let common = COMMON_PHASES
+            .into_iter()
+            .map(|phase| paint.cell(&format!("{:9}", cell_of(target, phase))));
+        let exchanges = Phase::ALL
             .into_iter()
             .filter(|phase| phase.is_exchange())
             .filter_map(|phase| {
                 let cell = cell_of(target, phase);
                 (!cell.is_empty()).then(|| format!("{phase} {}", paint.cell(&cell)))
             });
-        let cells: Vec<String> = common.chain(own).collect();
+        let cells = common.chain(exchanges).collect::<Vec<_>>().join("  ");
         let _ = writeln!(
             text,
             "  {:first$}  {}",
-            name(target),
-            cells.join("  ").trim_end()
+            short_name(target),
+            cells.trim_end()
         );
     }
-    text.push_str("  ✓ works  ✗ fails  – not reached  ? not checked; the slowest time in ms\n");
+    text.push_str("  ✓ works  ✗ fails  – not reached  ? not checked; slowest time in ms\n");
+}
+
+/// Returns a target's key without the host that tells it from others of its dependency.
+fn short_name(target: &TargetKey) -> &str {
+    let key = target.as_str();
+    key.split_once('@').map_or(key, |(name, _)| name)
 }
 
 fn findings(text: &mut String, report: &Report, paint: Paint) {
-    let (told, listed): (Vec<_>, Vec<_>) = report
+    let (probable, alternatives): (Vec<_>, Vec<_>) = report
         .findings
         .iter()
         .enumerate()
         .partition(|(n, finding)| *n == 0 || finding.confidence > Confidence::Possible);
-    if !told.is_empty() {
+    if !probable.is_empty() {
         let _ = writeln!(text, "\n{}", paint.bold("What is wrong"));
     }
-    for (n, finding) in told {
-        let sure = match finding.confidence {
-            Confidence::Certain => "certain",
-            Confidence::Likely => "likely",
-            Confidence::Possible => "possible",
-        };
-        let _ = writeln!(
-            text,
-            "\n  {}. {} ({sure})",
-            n + 1,
-            paint.bold(finding.cause.code())
-        );
+    for (n, finding) in probable {
+        finding_title(text, n, finding, paint);
         let _ = writeln!(text, "{}", wrap(&finding.summary, 5));
-        proof(text, report, finding);
+        evidence(text, report, finding);
         let _ = writeln!(text, "{}", wrap(&format!("→ {}", finding.remedy), 5));
         let _ = writeln!(text, "     more: pullprobe causes {}", finding.cause);
     }
-    if !listed.is_empty() {
-        let _ = writeln!(
-            text,
-            "\n{}",
-            paint.bold("What cannot be told apart from it from here")
-        );
+    if !alternatives.is_empty() {
+        let heading = paint.bold("Cannot be distinguished from here");
+        let _ = writeln!(text, "\n{heading}");
     }
-    for (n, finding) in listed {
-        let _ = writeln!(
-            text,
-            "\n  {}. {} (possible)",
-            n + 1,
-            paint.bold(finding.cause.code())
-        );
+    for (n, finding) in alternatives {
+        finding_title(text, n, finding, paint);
         let _ = writeln!(text, "{}", wrap(&format!("→ {}", finding.remedy), 5));
     }
 }
 
-/// Lines of proof shown of one finding. The JSON has all.
-const PROOFS: usize = 6;
+fn finding_title(text: &mut String, n: usize, finding: &Finding, paint: Paint) {
+    let confidence = match finding.confidence {
+        Confidence::Certain => "certain",
+        Confidence::Likely => "likely",
+        Confidence::Possible => "possible",
+    };
+    let cause = paint.bold(finding.cause.code());
+    let _ = writeln!(text, "\n  {}. {cause} ({confidence})", n + 1);
+}
 
-fn proof(text: &mut String, report: &Report, finding: &Finding) {
-    for id in finding.because.iter().take(PROOFS) {
-        let Some(seen) = report.observations.iter().find(|seen| &seen.id == id) else {
+/// Observations shown as evidence of one finding. The JSON has all.
+const MAX_EVIDENCE: usize = 6;
+
+fn evidence(text: &mut String, report: &Report, finding: &Finding) {
+    for id in finding.because.iter().take(MAX_EVIDENCE) {
+        let Some(observation) = report.observations.iter().find(|o| &o.id == id) else {
             continue;
         };
-        let what = match &seen.outcome {
-            Outcome::Passed => format!("✓ {} ms", seen.elapsed_ms),
-            Outcome::Failed { failure } => format!("✗ {failure} after {} ms", seen.elapsed_ms),
+        let elapsed_ms = observation.elapsed_ms;
+        let outcome = match &observation.outcome {
+            Outcome::Passed => format!("✓ {elapsed_ms} ms"),
+            Outcome::Failed { failure } => format!("✗ {failure} after {elapsed_ms} ms"),
             Outcome::NotReached { .. } => "– not reached".into(),
             Outcome::NotChecked { why } => format!("? {why}"),
         };
-        let owner = seen
+        let owner = observation
             .owner
             .as_ref()
             .map(|owner| format!(" [{owner}]"))
             .unwrap_or_default();
-        let _ = writeln!(text, "{}", wrap(&format!("{what}  {id}{owner}"), 7));
+        let _ = writeln!(text, "{}", wrap(&format!("{outcome}  {id}{owner}"), 7));
     }
-    if let Some(more @ 1..) = finding.because.len().checked_sub(PROOFS) {
+    if let Some(more @ 1..) = finding.because.len().checked_sub(MAX_EVIDENCE) {
         let _ = writeln!(text, "       and {more} more");
     }
 }
@@ -281,40 +261,28 @@ fn ruled_out(text: &mut String, report: &Report) {
     if report.ruled_out.is_empty() {
         return;
     }
-    let codes: Vec<_> = report
-        .ruled_out
-        .iter()
-        .map(|excluded| excluded.cause.code())
-        .collect();
-    let _ = writeln!(
-        text,
-        "\n{}",
-        wrap(&format!("Ruled out: {}", codes.join(", ")), 0)
-    );
+    let causes = report.ruled_out.iter().map(|ruled| ruled.cause.code());
+    let causes = causes.collect::<Vec<_>>().join(", ");
+    let _ = writeln!(text, "\n{}", wrap(&format!("Ruled out: {causes}"), 0));
 }
 
-fn unchecked(text: &mut String, report: &Report) {
-    let mut reasons = report
-        .observations
-        .iter()
-        .filter_map(|seen| match &seen.outcome {
-            Outcome::NotChecked { why } => Some(format!("Not checked: {}: {why}", seen.id)),
-            _ => None,
-        });
-    if let Some(first) = reasons.next() {
-        let _ = writeln!(text, "\n{}", wrap(&first, 0));
-    }
-    for reason in reasons {
-        let _ = writeln!(text, "{}", wrap(&reason, 0));
+fn not_checked(text: &mut String, report: &Report) {
+    let mut separator = "\n";
+    for observation in &report.observations {
+        if let Outcome::NotChecked { why } = &observation.outcome {
+            let line = format!("Not checked: {}: {why}", observation.id);
+            let _ = writeln!(text, "{separator}{}", wrap(&line, 0));
+            separator = "";
+        }
     }
 }
 
-/// What ECS itself would have said: for those who have that text, and know it again.
-fn prediction(text: &mut String, report: &Report) {
-    if let Some(told) = predict(&report.findings, &report.observations) {
+/// Quotes the message that ECS itself would have shown: a reader may already have it at hand.
+fn ecs_message(text: &mut String, report: &Report) {
+    if let Some(message) = predict(&report.findings, &report.observations) {
         let line = format!(
-            "Without the probe your task would have sat in PENDING for {}, then stopped with “{}”",
-            told.after, told.text
+            "Without the probe, the task would have stayed in PENDING for {}, then stopped with “{}”",
+            message.after, message.text
         );
         let _ = writeln!(text, "\n{}", wrap(&line, 0));
     }
@@ -329,8 +297,8 @@ fn delivery(text: &mut String, report: &Report) {
     let _ = writeln!(text, "\n{}", wrap(&line, 0));
 }
 
-/// Breaks at spaces, `indent` columns in. A word longer than a line stays whole: it is a name to be
-/// copied.
+/// Wraps text at spaces, indented by `indent` columns. A word longer than a line stays whole, so
+/// that it can be copied.
 pub(super) fn wrap(text: &str, indent: usize) -> String {
     let margin = " ".repeat(indent);
     let mut lines = vec![margin.clone()];

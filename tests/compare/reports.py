@@ -32,9 +32,9 @@ def short(report):
     """The report without evidence: a tenth of its length."""
     report = copy.deepcopy(report)
     report['plan'], report['_aws'], report['ruled_out'] = {}, {}, []
-    keep = ('id', 'role', 'phase', 'outcome', 'failure', 'scope', 'elapsed_ms', 'attempts', 'owner')
+    keep = ('id', 'dependency', 'phase', 'outcome', 'failure', 'scope', 'elapsed_ms', 'attempts', 'owner')
     report['observations'] = [{key: seen[key] for key in keep if key in seen} for seen in report['observations']
-                              if seen['role'] in ('credentials', 'ecr.api', 's3')]
+                              if seen['dependency'] in ('credentials', 'ecr.api', 's3')]
     return report
 
 

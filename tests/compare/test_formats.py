@@ -41,7 +41,7 @@ def test_a_suite_for_each_vantage_and_a_case_for_each_step(tmp_path):
                 assert case[0].get('type') == case[0].get('message') == value
     broken = suites['10.0.2.0/24 us-east-1c']
     told = {property.get('name'): property.get('value') for property in broken.iter('property')}
-    assert told['cause'] == 's3-gateway-missing' and 'no route to S3' in told['verdict']
+    assert told['cause'] == 's3-gateway-missing' and 'no route to Amazon S3' in told['verdict']
 
 
 def test_a_vantage_that_was_never_checked_is_no_success(tmp_path):
@@ -59,7 +59,7 @@ def hostile():
     bad['verdict']['summary'] = bad['findings'][0]['summary'] = bad['findings'][0]['remedy'] = HOSTILE
     for seen in bad['observations']:
         seen['detail'] = HOSTILE
-    bad['observations'][0]['role'] = bad['observations'][1]['phase'] = HOSTILE
+    bad['observations'][0]['dependency'] = bad['observations'][1]['phase'] = HOSTILE
     bad['run']['started_at'], bad['vantage']['address'] = 'yesterday', ' '
     return bad
 

@@ -55,7 +55,7 @@ def test_several_files_and_what_is_none_of_it(tmp_path):
     done = compare(tmp_path / 'a.json', tmp_path / 'b.log', '--format', 'json')
     read = json.loads(done.stdout)['read']
     assert (done.returncode, read) == (0, {'reports': 3, 'duplicates': 0, 'others': 4, 'unreadable': 2})
-    assert 'pullprobe/report/v9 is of another version' in done.stderr and 'cut off' in done.stderr
+    assert 'unknown report schema pullprobe/report/v9' in done.stderr and 'truncated' in done.stderr
 
 
 def test_places_that_reports_know_nothing_of_are_named_after_their_files(tmp_path):
@@ -72,8 +72,8 @@ def test_places_that_reports_know_nothing_of_are_named_after_their_files(tmp_pat
     (['/nowhere.json'], None, ['/nowhere.json']),
     (['/tmp'], None, ['directory']),
     (['-'], '', ['stdin', 'empty', 'probe --format json']),
-    (['-'], 'hello\nworld\n', ['2 things', '--log-group']),
-    (['-'], '{"schema": "pullprobe/report/v7"}', ['another version']),
+    (['-'], 'hello\nworld\n', ['none of the 2 records', '--log-group']),
+    (['-'], '{"schema": "pullprobe/report/v7"}', ['unknown report schema']),
     (['-', '--since', '1h'], 'x', ['--log-group']),
     (['-', '--log-group', 'x'], 'x', ['--log-group']),
     (['--log-group', 'x', '--since', 'yesterday'], None, ['24h']),

@@ -147,7 +147,7 @@ def test_insights_reads_the_same_in_several_queries(filled):
 def test_what_is_older_is_not_read(filled):
     with Between(filled) as between:
         done = between.compare('--start', '2020-01-01', '--end', '2020-01-02')
-    assert done.returncode == 2 and 'widen the time' in done.stderr, done
+    assert done.returncode == 2 and 'Widen the time range' in done.stderr, done
     assert between.calls[0][1]['startTime'] == 1_577_836_800_000
 
 

@@ -43,7 +43,7 @@ def test_nothing_is_wider_than_the_window(browser, page, width):
     assert browser.value('document.documentElement.scrollWidth') <= width
     browser.value('document.querySelectorAll("details").forEach(one => one.open = true)')
     assert browser.value('document.documentElement.scrollWidth') <= width
-    beyond = browser.value('''[...document.querySelectorAll("main *")].filter(one => !one.closest(".scroll table, .unseen, svg")
+    beyond = browser.value('''[...document.querySelectorAll("main *")].filter(one => !one.closest(".scroll table, .visually-hidden, svg")
         && one.getBoundingClientRect().right > innerWidth + 1).map(one => one.outerHTML.slice(0, 200))''')
     assert beyond == []
 
@@ -70,7 +70,7 @@ def test_text_stands_out_from_what_is_behind_it(browser, page, scheme):
             .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
         const behind = one => { for (; one; one = one.parentElement) { const c = parse(getComputedStyle(one).backgroundColor);
             if (c.length < 4 || c[3] > 0) return c; } return [255, 255, 255]; };
-        return [...document.querySelectorAll(".cell, .badge, .lead, .brand, .host, .said, .cause, .detail, .sure, dt, h2, li, a")]
+        return [...document.querySelectorAll(".cell, .badge, .lead, .brand, .host, .result, .cause, .detail, .sure, dt, h2, li, a")]
             .map(one => { const [a, b] = [light(parse(getComputedStyle(one).color)), light(behind(one))].sort((x, y) => y - x);
                 return [one.className, one.textContent.slice(0, 40), (a + .05) / (b + .05)]; })
             .filter(([, , contrast]) => contrast < 4.5); })()''')
@@ -114,11 +114,11 @@ def test_the_path_is_drawn_and_the_broken_hop_is_marked(browser, page):
     name = browser.value('document.querySelector("#v0 summary").innerText')
     assert 's3-gateway-missing' in name or 'interface-endpoint-missing' in name
     all_lanes = browser.value(lanes.replace('#v1 ', ''))
-    broken = {label: marks for label, marks in all_lanes if 'breaks at' in label and 'partly' not in label}
-    assert any(label.startswith('s3: task, DNS, gateway or NAT, service; breaks at connect: timed-out') for label in broken)
-    assert any(label.startswith('ecr.api: task, DNS, NAT or internet gw, service; breaks at connect') for label in broken)
+    broken = {label: marks for label, marks in all_lanes if 'fails at' in label and 'partly' not in label}
+    assert any(label.startswith('s3: task, DNS, gateway or NAT, service; fails at connect: timed-out') for label in broken)
+    assert any(label.startswith('ecr.api: task, DNS, NAT or internet gw, service; fails at connect') for label in broken)
     assert all(marks == 1 for marks in broken.values())
-    assert all(marks == 0 for label, marks in all_lanes if 'breaks at' not in label)
+    assert all(marks == 0 for label, marks in all_lanes if 'fails at' not in label)
 
 
 def test_it_asks_for_nothing_and_runs_nothing(browser, page):
@@ -137,7 +137,7 @@ def test_reports_cannot_make_it_do_anything(browser, tmp_path):
     for seen in hostile['observations']:
         seen['detail'], seen['subject'], seen['owner'] = HOSTILE, HOSTILE, HOSTILE
         seen['host'] = HOSTILE
-    hostile['observations'][3]['role'] = hostile['observations'][3]['phase'] = HOSTILE
+    hostile['observations'][3]['dependency'] = hostile['observations'][3]['phase'] = HOSTILE
     hostile['observations'][5]['failure'], hostile['observations'][5]['outcome'] = HOSTILE, 'failed'
     hostile['verdict']['summary'] = hostile['vantage']['availability_zone'] = hostile['vantage']['address'] = HOSTILE
     hostile['vantage']['resolvers'] = hostile['vantage']['cluster'] = [HOSTILE], HOSTILE
@@ -163,7 +163,7 @@ def test_on_paper_nothing_is_folded_and_nothing_is_dark(browser, page, several, 
     browser.open(page, scheme='dark')
     browser.print_to(tmp_path / 'page.pdf')
     text = subprocess.run(['pdftotext', '-layout', tmp_path / 'page.pdf', '-'], capture_output=True, text=True, check=True).stdout
-    assert text.count('What was seen') == 6, 'one for each vantage, folded or not'
+    assert text.count('Observations') == 6, 'one for each vantage, folded or not'
     assert 'The first difference' in text and 'timed-out' in text
     SHOTS.mkdir(parents=True, exist_ok=True)
     subprocess.run(['pdftoppm', '-r', '60', '-png', '-f', '1', '-l', '2', tmp_path / 'page.pdf', SHOTS / 'print'], check=True)
@@ -185,7 +185,7 @@ def test_a_phone_and_a_dark_room(browser, page):
 def test_one_report_is_a_page_as_well(browser, tmp_path):
     file = write(tmp_path / 'one.html', [report(1, 'tls-intercepted')])
     browser.open(file)
-    assert 'The one vantage fails' in browser.value('document.querySelector("h1").innerText')
+    assert 'The only vantage fails' in browser.value('document.querySelector("h1").innerText')
     assert browser.value('document.querySelector("#v0").open')
 
 

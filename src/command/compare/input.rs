@@ -1,4 +1,4 @@
-//! Reports from files, of whichever form, read piece by piece: a file may be larger than memory.
+//! Reads reports from files of any form, piece by piece: a file may be larger than memory.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -9,56 +9,60 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use crate::command::Error;
-use crate::compare::{Comparison, report_view::MARK};
+use crate::compare::ComparisonBuilder;
+use crate::compare::report_view::SCHEMA_PREFIX;
 
 /// Bytes of a line. A report has at most 256 KiB; wrapped and escaped twice it stays below this.
-const LONGEST_LINE: u64 = 2 * 1024 * 1024;
+const MAX_LINE_BYTES: u64 = 2 * 1024 * 1024;
 
-/// Members that hold events: of `filter-log-events` and `get-log-events`, of a subscription, of
-/// `get-query-results`, of Lambda's and Firehose's envelopes.
-const CONTAINERS: [&str; 5] = ["events", "logEvents", "results", "Records", "records"];
+/// Members that hold log events: in the output of `filter-log-events` and `get-log-events`, in a
+/// subscription's message, in the output of `get-query-results`, in the envelopes of Lambda and
+/// Firehose.
+const EVENT_LISTS: [&str; 5] = ["events", "logEvents", "results", "Records", "records"];
 
-/// Gzip's first bytes (RFC 1952 section 2.3.1). CloudWatch Logs exports to S3 in it.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// First bytes of a gzip file (RFC 1952, section 2.3.1), the format in which CloudWatch Logs
+/// exports to S3.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// UTF-8's byte order mark, which PowerShell puts before what it saves.
-const MARK_OF_WINDOWS: &[u8] = "\u{feff}".as_bytes();
+/// Byte order mark of UTF-8, which PowerShell writes at the start of a file.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Reads a file, or stdin for `-`. Fails where it cannot be read at all.
-pub fn read(file: &Path, comparison: &mut Comparison) -> Result<(), Error> {
-    let wrong = |error: io::Error| Error::Usage(format!("{}: {error}", file.display()));
+/// Reads a file, or stdin for `-`. Fails if it cannot be read; text that is not a report is only
+/// counted.
+pub fn read(file: &Path, builder: &mut ComparisonBuilder) -> Result<(), Error> {
+    let unreadable = |error: io::Error| Error::Usage(format!("{}: {error}", file.display()));
     if file == Path::new("-") {
-        return read_from(BufReader::new(io::stdin().lock()), "stdin", comparison).map_err(wrong);
+        return read_from(BufReader::new(io::stdin().lock()), "stdin", builder).map_err(unreadable);
     }
     let source = file.file_stem().unwrap_or_default().to_string_lossy();
-    let opened = File::open(file).map_err(wrong)?;
+    let opened = File::open(file).map_err(unreadable)?;
     if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
         return Err(Error::Usage(format!(
-            "{} is a directory: name the files in it",
+            "{} is a directory; name the files in it",
             file.display()
         )));
     }
     read_from(
         BufReader::with_capacity(256 * 1024, opened),
         &source,
-        comparison,
+        builder,
     )
-    .map_err(wrong)
+    .map_err(unreadable)
 }
 
-/// Lines, unless it begins with a document of several lines.
+/// Reads lines, or whole JSON documents if the first line begins one that it does not end.
 fn read_from(
     mut reader: impl BufRead,
     source: &str,
-    comparison: &mut Comparison,
+    builder: &mut ComparisonBuilder,
 ) -> io::Result<()> {
-    if reader.fill_buf()?.starts_with(&GZIP) {
+    if reader.fill_buf()?.starts_with(&GZIP_MAGIC) {
         return Err(io::Error::other(
-            "it is compressed with gzip: zcat FILE | pullprobe compare -",
+            "the file is compressed with gzip; run: zcat FILE | pullprobe compare -",
         ));
     }
-    if reader.fill_buf()?.starts_with(MARK_OF_WINDOWS) {
-        reader.consume(MARK_OF_WINDOWS.len());
+    if reader.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
+        reader.consume(BYTE_ORDER_MARK.len());
     }
     let mut line = Vec::new();
     while next_line(&mut reader, &mut line)? {
@@ -66,26 +70,26 @@ fn read_from(
             continue;
         }
         if begins_document(&line) {
-            return documents(io::Cursor::new(line).chain(reader), source, comparison);
+            return read_documents(io::Cursor::new(line).chain(reader), source, builder);
         }
-        comparison.add_text(&String::from_utf8_lossy(&line), source);
+        builder.add_text(&String::from_utf8_lossy(&line), source);
         break;
     }
     while next_line(&mut reader, &mut line)? {
-        if line.len() as u64 > LONGEST_LINE {
-            comparison.skip("a line is longer than any report");
+        if line.len() as u64 > MAX_LINE_BYTES {
+            builder.skip("skipped a line that is longer than any report");
             skip_line(&mut reader)?;
         } else {
-            comparison.add_text(&String::from_utf8_lossy(&line), source);
+            builder.add_text(&String::from_utf8_lossy(&line), source);
         }
     }
     Ok(())
 }
 
-/// The next line, or as much of it as is longer than allowed.
+/// Reads the next line, cut after [`MAX_LINE_BYTES`] and one. Returns `false` at the end.
 fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
-    Ok(reader.take(LONGEST_LINE + 1).read_until(b'\n', line)? > 0)
+    Ok(reader.take(MAX_LINE_BYTES + 1).read_until(b'\n', line)? > 0)
 }
 
 fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
@@ -100,32 +104,31 @@ fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
     }
 }
 
-/// Whether a JSON value begins here and ends on a later line. A report's line that was cut off is
-/// no such beginning.
+/// Whether a JSON value begins on this line and ends on a later one. A truncated report does not.
 fn begins_document(line: &[u8]) -> bool {
     let begins =
         line.trim_ascii_start().starts_with(b"{") || line.trim_ascii_start().starts_with(b"[");
-    let too_long = line.len() as u64 > LONGEST_LINE;
+    let too_long = line.len() as u64 > MAX_LINE_BYTES;
     let unfinished =
         || serde_json::from_slice::<IgnoredAny>(line).is_err_and(|error| error.is_eof());
-    begins && (too_long || (unfinished() && !String::from_utf8_lossy(line).contains(MARK)))
+    begins && (too_long || (unfinished() && !String::from_utf8_lossy(line).contains(SCHEMA_PREFIX)))
 }
 
-/// Documents one after the other, each of any size.
-fn documents(
+/// Reads JSON documents one after the other, each of any size.
+fn read_documents(
     mut reader: impl BufRead,
     source: &str,
-    comparison: &mut Comparison,
+    builder: &mut ComparisonBuilder,
 ) -> io::Result<()> {
     while !at_end(&mut reader)? {
         let mut json = serde_json::Deserializer::from_reader(&mut reader);
-        if let Err(error) = (Document {
+        if let Err(error) = (DocumentReader {
             source,
-            comparison: &mut *comparison,
+            builder: &mut *builder,
         })
         .deserialize(&mut json)
         {
-            comparison.skip(&format!("the rest of {source} cannot be read: {error}"));
+            builder.skip(&format!("the rest of {source} is not valid JSON: {error}"));
             return Ok(());
         }
     }
@@ -147,14 +150,14 @@ fn at_end(reader: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
-/// A document: a report, a list of whatever, or an object with a list of events in it. Lists are
-/// not kept.
-struct Document<'a> {
+/// Reads a JSON document: a report, a list, or an object that contains a list of log events. Items of
+/// a list are added one by one and not kept.
+struct DocumentReader<'a> {
     source: &'a str,
-    comparison: &'a mut Comparison,
+    builder: &'a mut ComparisonBuilder,
 }
 
-impl<'de> DeserializeSeed<'de> for Document<'_> {
+impl<'de> DeserializeSeed<'de> for DocumentReader<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
@@ -162,7 +165,7 @@ impl<'de> DeserializeSeed<'de> for Document<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Document<'_> {
+impl<'de> Visitor<'de> for DocumentReader<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -171,7 +174,7 @@ impl<'de> Visitor<'de> for Document<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         while let Some(item) = items.next_element::<Box<RawValue>>()? {
-            self.comparison.add_text(item.get(), self.source);
+            self.builder.add_text(item.get(), self.source);
         }
         Ok(())
     }
@@ -179,11 +182,11 @@ impl<'de> Visitor<'de> for Document<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let (mut whole, mut contained) = (String::from("{"), false);
         while let Some(name) = members.next_key::<String>()? {
-            if CONTAINERS.contains(&name.as_str()) {
+            if EVENT_LISTS.contains(&name.as_str()) {
                 contained = true;
-                members.next_value_seed(Document {
+                members.next_value_seed(DocumentReader {
                     source: self.source,
-                    comparison: &mut *self.comparison,
+                    builder: &mut *self.builder,
                 })?;
             } else {
                 let value = members.next_value::<Box<RawValue>>()?;
@@ -197,8 +200,8 @@ impl<'de> Visitor<'de> for Document<'_> {
             }
         }
         whole.push('}');
-        if !contained || whole.contains(MARK) {
-            self.comparison.add_text(&whole, self.source);
+        if !contained || whole.contains(SCHEMA_PREFIX) {
+            self.builder.add_text(&whole, self.source);
         }
         Ok(())
     }
@@ -208,7 +211,7 @@ impl<'de> Visitor<'de> for Document<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.comparison.add_text(text, self.source);
+        self.builder.add_text(text, self.source);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Reports from a log group.
+//! Reads reports from a CloudWatch Logs log group.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,78 +9,81 @@ use serde_json::json;
 
 use crate::command::Error;
 use crate::command::signals::Signals;
-use crate::compare::Comparison;
+use crate::compare::ComparisonBuilder;
 use crate::operator::aws::{self, Api, Client};
 use crate::report;
 
-/// Events of a page. CloudWatch Logs itself ends a page at 1 MB, which is some forty reports.
-const PAGE: usize = 1_000;
+/// Events of a page of `FilterLogEvents`. CloudWatch Logs also ends a page at 1 MB, which is some
+/// forty reports.
+const PAGE_EVENTS: usize = 1_000;
 
-/// Rows of a query. A report has some 30 KB, so that an answer has half of what a call may return;
-/// where they are longer, fewer are asked for. A hundred of the longest fit.
-const ROWS: usize = 1_000;
-const FEWEST_ROWS: usize = 100;
+/// Rows of an Insights query. A report has some 30 KB, so these are half of what a response may
+/// hold; where reports are longer, fewer rows are requested. A hundred of the longest fit.
+const MAX_ROWS: usize = 1_000;
+const MIN_ROWS: usize = 100;
 
-/// Between two looks at a query. Insights wants up to 15 minutes for one (CloudWatch Logs quotas).
-const PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_QUERY: Duration = Duration::from_mins(15);
+/// Interval at which the state of a query is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// For stopping a query that nobody waits for any more.
-const STOPPING: Duration = Duration::from_secs(10);
+/// CloudWatch Logs ends a query after 15 minutes (CloudWatch Logs quotas, "Query timeout").
+const QUERY_TIMEOUT: Duration = Duration::from_mins(15);
 
-/// Which events are wanted.
+/// Time limit for stopping a query whose result is no longer needed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which log events to read.
 #[derive(Debug, Clone)]
-pub struct Wanted<'a> {
-    /// The log group.
+pub struct LogQuery<'a> {
+    /// Name of the log group.
     pub group: &'a str,
-    /// From here.
+    /// Start of the time range.
     pub start: Timestamp,
-    /// Until here.
+    /// End of the time range.
     pub end: Timestamp,
-    /// Where the log group is looked for.
+    /// Region of the log group.
     pub region: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
+struct FilterLogEventsPage {
     #[serde(default)]
-    events: Vec<Event>,
+    events: Vec<LogEvent>,
     next_token: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Event {
+struct LogEvent {
     #[serde(default)]
     message: String,
 }
 
-/// `FilterLogEvents`, page by page.
-pub async fn filter(
+/// Reads a log group with `FilterLogEvents`, page by page.
+pub async fn read_with_filter(
     client: &Client,
-    wanted: &Wanted<'_>,
-    comparison: &mut Comparison,
+    query: &LogQuery<'_>,
+    builder: &mut ComparisonBuilder,
 ) -> Result<(), Error> {
     let mut token: Option<String> = None;
     loop {
         let mut input = json!({
-            "logGroupName": wanted.group,
-            "startTime": wanted.start.as_millisecond(),
-            "endTime": wanted.end.as_millisecond(),
+            "logGroupName": query.group,
+            "startTime": query.start.as_millisecond(),
+            "endTime": query.end.as_millisecond(),
             "filterPattern": format!("\"{}\"", report::SCHEMA),
-            "limit": PAGE,
+            "limit": PAGE_EVENTS,
         });
         if let Some(token) = &token {
             input["nextToken"] = json!(token);
         }
-        let page: Page = client
+        let page: FilterLogEventsPage = client
             .json(Api::LOGS, "FilterLogEvents", &input)
             .await
-            .map_err(|error| explain(wanted, &error))?;
+            .map_err(|error| describe(query, &error))?;
         for event in &page.events {
-            comparison.add_text(&event.message, wanted.group);
+            builder.add_text(&event.message, query.group);
         }
-        // A page may be empty and not the last. A token that comes back would never end.
+        // An empty page need not be the last. A token that is repeated would never end.
         match page.next_token {
             Some(next) if Some(&next) != token.as_ref() => token = Some(next),
             _ => return Ok(()),
@@ -90,82 +93,78 @@ pub async fn filter(
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Started {
+struct StartQueryOutput {
     query_id: String,
 }
 
 #[derive(Deserialize)]
-struct Results {
+struct GetQueryResultsOutput {
     #[serde(default)]
-    results: Vec<Vec<Field>>,
+    results: Vec<Vec<ResultField>>,
     status: String,
 }
 
 #[derive(Deserialize)]
-struct Field {
+struct ResultField {
     #[serde(default)]
     field: String,
     #[serde(default)]
     value: String,
 }
 
-/// CloudWatch Logs Insights, the newest first. A query returns no more rows than it is asked for,
-/// so the next one ends where the last row of this one lies, and reaches back only as far as that
-/// many rows should: each is billed by what lies in its range. Every query ends earlier than the
-/// one before, so that there is a last one.
-pub async fn query(
+/// Reads a log group with CloudWatch Logs Insights, the newest reports first. A query returns at
+/// most the requested number of rows, so the next one ends at the last row of this one. It reaches
+/// back only as far as that many rows should, because AWS bills the data in the range of each query.
+/// Every query ends earlier than the one before, so there is a last one.
+pub async fn read_with_insights(
     client: &Client,
-    wanted: &Wanted<'_>,
-    comparison: &mut Comparison,
+    query: &LogQuery<'_>,
+    builder: &mut ComparisonBuilder,
 ) -> Result<(), Error> {
-    let start = wanted.start.as_second();
-    let mut end = wanted.end.as_second();
-    let (mut reach, mut limit) = (end - start, ROWS);
-    let mut known: BTreeSet<String> = BTreeSet::new();
+    let start = query.start.as_second();
+    let mut end = query.end.as_second();
+    let (mut reach, mut limit) = (end - start, MAX_ROWS);
+    let mut known_pointers: BTreeSet<String> = BTreeSet::new();
     let mut signals = Signals::listen()
-        .map_err(|error| Error::Tool(format!("signals cannot be listened to: {error}")))?;
+        .map_err(|error| Error::Tool(format!("cannot install signal handlers: {error}")))?;
     loop {
         let from = start.max(end - reach.max(1));
-        let rows = match rows(client, wanted, (from, end), limit, &mut signals).await {
-            Err(Unread::TooLong) if limit > FEWEST_ROWS => {
+        let rows = match run_query(client, query, (from, end), limit, &mut signals).await {
+            Err(QueryError::ResponseTooLarge) if limit > MIN_ROWS => {
                 limit /= 2;
                 continue;
             }
-            Err(Unread::TooLong) => {
+            Err(QueryError::ResponseTooLarge) => {
                 return Err(Error::Tool(format!(
-                    "{}: {limit} rows are too long",
-                    wanted.group
+                    "log group {}: the response is too large even with {limit} rows",
+                    query.group
                 )));
             }
-            Err(Unread::Other(error)) => return Err(error),
+            Err(QueryError::Other(error)) => return Err(error),
             Ok(rows) => rows,
-        };
-        let of = |row: &[Field], name: &str| {
-            row.iter()
-                .find(|field| field.field == name)
-                .map(|field| field.value.clone())
         };
         let mut pointers = BTreeSet::new();
         let mut oldest = end;
         for row in &rows {
-            oldest = of(row, "@timestamp")
-                .and_then(|time| second(&time))
+            oldest = field(row, "@timestamp")
+                .and_then(unix_second)
                 .map_or(oldest, |time| oldest.min(time));
-            // The ranges share a second.
-            let pointer = of(row, "@ptr").unwrap_or_default();
-            if !pointer.is_empty() && known.contains(&pointer) {
+            // Successive ranges share a second. Without a pointer a row counts as new: duplicates of
+            // a report are recognized anyway.
+            let pointer = field(row, "@ptr").unwrap_or_default();
+            if !pointer.is_empty() && known_pointers.contains(pointer) {
                 continue;
             }
-            pointers.insert(pointer);
-            comparison.add_text(&of(row, "@message").unwrap_or_default(), wanted.group);
+            pointers.insert(pointer.to_owned());
+            builder.add_text(field(row, "@message").unwrap_or_default(), query.group);
         }
         let full = rows.len() >= limit;
         let next = match (full, oldest < end) {
             (false, _) => from,
             (true, true) => oldest.max(from),
             (true, false) => {
-                comparison.skip(&format!(
-                    "more than {limit} reports in one second: not all of them were read"
+                builder.skip(&format!(
+                    "more than {limit} reports in one second; not all of them were read"
                 ));
                 end - 1
             }
@@ -178,85 +177,91 @@ pub async fn query(
         } else {
             reach.saturating_mul(2)
         };
-        (end, known) = (next, pointers);
+        (end, known_pointers) = (next, pointers);
     }
 }
 
-/// Why a query gave no rows.
-enum Unread {
-    /// Fewer would fit an answer.
-    TooLong,
-    /// Nothing more can be done.
+fn field<'a>(row: &'a [ResultField], name: &str) -> Option<&'a str> {
+    let field = row.iter().find(|field| field.field == name)?;
+    Some(&field.value)
+}
+
+/// Why a query returned no rows.
+enum QueryError {
+    /// Fewer rows would fit a response.
+    ResponseTooLarge,
+    /// A smaller query would not help.
     Other(Error),
 }
 
-async fn rows(
+async fn run_query(
     client: &Client,
-    wanted: &Wanted<'_>,
+    query: &LogQuery<'_>,
     (start, end): (i64, i64),
     limit: usize,
     signals: &mut Signals,
-) -> Result<Vec<Vec<Field>>, Unread> {
-    let query = format!(
+) -> Result<Vec<Vec<ResultField>>, QueryError> {
+    let query_string = format!(
         "fields @timestamp, @message | filter @message like \"{}\" | sort @timestamp desc | limit {limit}",
         report::SCHEMA
     );
-    let input = json!({ "logGroupName": wanted.group, "startTime": start, "endTime": end, "queryString": query });
-    let wrong = |error: &aws::Error| Unread::Other(explain(wanted, error));
-    // A signal is remembered meanwhile: a query that was started has to be known to be stopped.
-    let Started { query_id } = client
+    let input = json!({ "logGroupName": query.group, "startTime": start, "endTime": end, "queryString": query_string });
+    let failed = |error: &aws::Error| QueryError::Other(describe(query, error));
+    // A signal during this call waits: a query can be stopped only once its ID is known.
+    let StartQueryOutput { query_id } = client
         .json(Api::LOGS, "StartQuery", &input)
         .await
-        .map_err(|error| wrong(&error))?;
-    let gone = tokio::select! {
-        answer = tokio::time::timeout(LONGEST_QUERY, finished(client, &query_id)) => match answer {
-            Ok(Ok(Results { status, results })) if status == "Complete" => return Ok(results),
-            // It has ended, so there is nothing to stop.
-            Ok(Ok(Results { status, .. })) => return Err(Unread::Other(Error::Tool(format!(
-                "the query of {} ended as {status}: ask for less time with --since, or leave --insights out",
-                wanted.group
+        .map_err(|error| failed(&error))?;
+    let reason = tokio::select! {
+        output = tokio::time::timeout(QUERY_TIMEOUT, poll_query(client, &query_id)) => match output {
+            Ok(Ok(GetQueryResultsOutput { status, results })) if status == "Complete" => return Ok(results),
+            // The query has ended, so there is nothing to stop.
+            Ok(Ok(GetQueryResultsOutput { status, .. })) => return Err(QueryError::Other(Error::Tool(format!(
+                "the query of log group {} ended with status {status}; narrow it with --since, or omit --insights",
+                query.group
             )))),
-            Ok(Err(error)) if error.is_too_long() => return Err(Unread::TooLong),
-            Ok(Err(error)) => explain(wanted, &error).to_string(),
-            Err(_) => "it takes longer than CloudWatch Logs lets any: ask for less time with --since".to_owned(),
+            Ok(Err(error)) if error.is_too_long() => return Err(QueryError::ResponseTooLarge),
+            Ok(Err(error)) => describe(query, &error).to_string(),
+            Err(_) => "exceeds the CloudWatch Logs Insights time limit; narrow it with --since".to_owned(),
         },
         _ = signals.next() => "interrupted".to_owned(),
     };
     let stopping = client.with_tries(2);
     let input = json!({ "queryId": query_id });
     let stop = stopping.json::<serde_json::Value>(Api::LOGS, "StopQuery", &input);
-    let stopped = match tokio::time::timeout(STOPPING, stop).await {
+    let stopped = match tokio::time::timeout(STOP_TIMEOUT, stop).await {
         Ok(Ok(_)) => "it was stopped".to_owned(),
         Ok(Err(error)) => {
             format!("it may still run: aws logs stop-query --query-id {query_id} ({error})")
         }
         Err(_) => format!("it may still run: aws logs stop-query --query-id {query_id}"),
     };
-    Err(Unread::Other(Error::Tool(format!(
-        "the query of {}: {gone}; {stopped}",
-        wanted.group
+    Err(QueryError::Other(Error::Tool(format!(
+        "the query of log group {}: {reason}; {stopped}",
+        query.group
     ))))
 }
 
-/// The query's answer, once it has one.
-async fn finished(client: &Client, query_id: &str) -> Result<Results, aws::Error> {
+/// Polls a query until it has ended.
+async fn poll_query(client: &Client, query_id: &str) -> Result<GetQueryResultsOutput, aws::Error> {
     loop {
-        let answer: Results = client
+        let output: GetQueryResultsOutput = client
             .json(
                 Api::LOGS,
                 "GetQueryResults",
                 &json!({ "queryId": query_id }),
             )
             .await?;
-        if !matches!(answer.status.as_str(), "Scheduled" | "Running" | "Unknown") {
-            return Ok(answer);
+        if !matches!(output.status.as_str(), "Scheduled" | "Running" | "Unknown") {
+            return Ok(output);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// `2026-11-24 10:48:04.102`, UTC; milliseconds since 1970 from some that stand in for it.
-fn second(time: &str) -> Option<i64> {
+/// Reads a timestamp of Insights, `2026-11-24 10:48:04.102` in UTC. Emulators of CloudWatch Logs
+/// return milliseconds since 1970 instead.
+fn unix_second(time: &str) -> Option<i64> {
     let millis = time
         .parse::<i64>()
         .ok()
@@ -269,12 +274,12 @@ fn second(time: &str) -> Option<i64> {
     })
 }
 
-fn explain(wanted: &Wanted<'_>, error: &aws::Error) -> Error {
+fn describe(query: &LogQuery<'_>, error: &aws::Error) -> Error {
     if error.code() == "ResourceNotFoundException" {
         return Error::Usage(format!(
-            "--log-group {}: there is no such log group in {} in this account: name its region with --region; \
-             aws logs describe-log-groups lists those that there are",
-            wanted.group, wanted.region
+            "--log-group {}: no such log group in {} in this account; set its region with --region, or list the \
+             log groups with `aws logs describe-log-groups`",
+            query.group, query.region
         ));
     }
     Error::Tool(error.to_string())
@@ -285,9 +290,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_of_insights_are_utc() {
-        assert_eq!(second("1970-01-01 00:01:00.500"), Some(60));
-        assert_eq!(second("60500"), Some(60));
-        assert_eq!(second("soon"), None);
+    fn insights_timestamps_are_utc() {
+        assert_eq!(unix_second("1970-01-01 00:01:00.500"), Some(60));
+        assert_eq!(unix_second("60500"), Some(60));
+        assert_eq!(unix_second("soon"), None);
     }
 }

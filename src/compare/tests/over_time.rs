@@ -1,32 +1,32 @@
-//! The same place at several times.
+//! Reports of the same vantage at several times.
 
 use serde_json::json;
 
-use super::{HEALTHY, NO_S3, compared, report};
-use crate::compare::difference::Against;
+use super::{HEALTHY, NO_S3, compare, report};
+use crate::compare::difference::Baseline;
 
 #[test]
-fn alone_a_vantage_is_compared_with_its_own_last_pass() {
+fn single_vantage_is_compared_with_its_own_last_pass() {
     let reports = [
         report("10.0.1.0/24", "09:00", "pass", &HEALTHY),
         report("10.0.1.0/24", "10:00", "fail", &NO_S3),
         report("10.0.1.0/24", "11:00", "fail", &NO_S3),
     ];
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
-        let document = compared(&order.map(|n| reports[n].clone()));
-        let difference = document.first_difference.unwrap();
+        let comparison = compare(&order.map(|n| reports[n].clone()));
+        let difference = comparison.first_difference.unwrap();
         assert_eq!(
             (difference.fact.as_str(), difference.against),
-            ("s3/connect", Against::ItsOwnLastPass)
+            ("s3/connect", Baseline::ItsOwnLastPass)
         );
-        let [row] = document.vantages.as_slice() else {
-            panic!("{:?}", document.vantages)
+        let [row] = comparison.vantages.as_slice() else {
+            panic!("{:?}", comparison.vantages)
         };
         assert_eq!(
             (row.reports, row.failed, row.started_at.as_str()),
             (3, 2, "2026-11-24T11:00:00Z")
         );
-        let changed: Vec<&str> = document
+        let changed: Vec<&str> = comparison
             .changes
             .iter()
             .map(|change| change.fact.as_str())
@@ -36,7 +36,7 @@ fn alone_a_vantage_is_compared_with_its_own_last_pass() {
             ["verdict", "s3/connect"],
             "what was not reached is a consequence"
         );
-        let change = &document.changes[1];
+        let change = &comparison.changes[1];
         assert_eq!(
             (change.before.as_str(), change.after.as_str()),
             ("passed", "timed-out")
@@ -47,7 +47,7 @@ fn alone_a_vantage_is_compared_with_its_own_last_pass() {
 }
 
 #[test]
-fn what_changed_is_said_also_where_both_pass() {
+fn changes_are_listed_even_if_both_reports_pass() {
     let mut before = report("10.0.1.0/24", "09:00", "pass", &HEALTHY);
     before["observations"][0]["presented"] = json!(["10.0.9.1"]);
     before["observations"][1]["chain"] =
@@ -62,39 +62,39 @@ fn what_changed_is_said_also_where_both_pass() {
     let nat: Vec<&str> = nat.iter().map(String::as_str).collect();
     let mut after = report("10.0.1.0/24", "10:00", "pass", &nat);
     after["identity"]["role_arn"] = json!("arn:aws:iam::123456789012:role/other");
-    let document = compared(&[before, after]);
-    let said: Vec<&str> = document
+    let comparison = compare(&[before, after]);
+    let summaries: Vec<&str> = comparison
         .changes
         .iter()
         .map(|change| change.summary.as_str())
         .collect();
     assert_eq!(
-        said,
+        summaries,
         [
             "ecr.api moved from private to public addresses, between 2026-11-24 09:00:00 UTC and 2026-11-24 10:00:00 UTC",
-            "the role was arn:aws:iam::123456789012:role/exec and is arn:aws:iam::123456789012:role/other, between \
-             2026-11-24 09:00:00 UTC and 2026-11-24 10:00:00 UTC",
+            "the IAM role of the probe changed from arn:aws:iam::123456789012:role/exec to \
+             arn:aws:iam::123456789012:role/other, between 2026-11-24 09:00:00 UTC and 2026-11-24 10:00:00 UTC",
         ]
     );
 }
 
 #[test]
-fn of_s3s_way_no_more_is_claimed_than_addresses_show() {
+fn change_of_s3_scope_does_not_claim_a_route() {
     let endpoint = ["s3/resolve passed private", "s3/connect passed private"];
     let public = ["s3/resolve passed public", "s3/connect passed public"];
-    let document = compared(&[
+    let comparison = compare(&[
         report("10.0.1.0/24", "09:00", "pass", &endpoint),
         report("10.0.1.0/24", "10:00", "pass", &public),
     ]);
-    let said = &document.changes[0].summary;
+    let summary = &comparison.changes[0].summary;
     assert!(
-        said.starts_with("s3 moved from private to public addresses (a gateway endpoint or NAT"),
-        "{said}"
+        summary.starts_with("s3 moved from private to public addresses (a gateway endpoint or NAT"),
+        "{summary}"
     );
 }
 
 #[test]
-fn going_back_and_forth_is_no_change_between_two_times() {
+fn alternating_value_has_no_time_of_change() {
     let seen = |at: &str, healthy: bool| {
         let (status, seen) = if healthy {
             ("pass", &HEALTHY)
@@ -103,12 +103,12 @@ fn going_back_and_forth_is_no_change_between_two_times() {
         };
         report("10.0.1.0/24", at, status, seen)
     };
-    let document = compared(&[
+    let comparison = compare(&[
         seen("09:00", true),
         seen("10:00", false),
         seen("11:00", true),
     ]);
-    let change = document
+    let change = comparison
         .changes
         .iter()
         .find(|change| change.fact == "s3/connect")
@@ -125,7 +125,7 @@ fn going_back_and_forth_is_no_change_between_two_times() {
 }
 
 #[test]
-fn neither_the_order_of_the_input_nor_what_comes_twice_matters() {
+fn input_order_and_duplicates_do_not_matter() {
     let mut reports: Vec<serde_json::Value> =
         ["09:00", "10:00", "10:00", "10:00", "11:00", "11:00"]
             .into_iter()
@@ -141,14 +141,14 @@ fn neither_the_order_of_the_input_nor_what_comes_twice_matters() {
                 report
             })
             .collect();
-    let expected = compared(&reports);
+    let expected = compare(&reports);
     for _ in 0..reports.len() {
         reports.rotate_left(1);
-        assert_eq!(compared(&reports), expected);
+        assert_eq!(compare(&reports), expected);
     }
     reports.reverse();
-    assert_eq!(compared(&reports), expected);
-    let twice = compared(&[reports.clone(), reports].concat());
+    assert_eq!(compare(&reports), expected);
+    let twice = compare(&[reports.clone(), reports].concat());
     assert_eq!((twice.read.reports, twice.read.duplicates), (6, 6));
     assert_eq!(twice.vantages, expected.vantages);
 }

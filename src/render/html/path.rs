@@ -1,212 +1,194 @@
-//! The way of each dependency as a drawing: task → DNS → the way out → service, with the broken hop
-//! marked.
+//! The network path to one dependency as a drawing: task → DNS → route → service, with the hop that
+//! fails marked.
 
-use std::fmt::Write as _;
+use maud::{Markup, html};
 
-use super::{escape, look};
-use crate::compare::fact::{Kind, kind};
+use crate::compare::fact::FactValue;
+use crate::render::comparison::Cell;
 
-/// A dependency's ladder at one vantage: phase and value.
-pub(super) struct Lane<'a> {
-    /// The dependency.
+/// The network path from a vantage to a dependency.
+pub(super) struct PathDiagram<'a> {
+    /// Name of the dependency.
     pub dependency: &'a str,
-    /// The name that was asked for.
+    /// Host name of the dependency; empty if no observation has it.
     pub host: &'a str,
-    /// Its phases in order.
+    /// Phases in order, each with its value.
     pub phases: Vec<(&'a str, &'a str)>,
-    /// Addresses that were dialled.
+    /// Number of dialed addresses.
     pub addresses: usize,
+    /// IP address of the task.
+    pub task: &'a str,
+    /// IP address of the DNS resolver.
+    pub resolver: &'a str,
 }
 
-/// What is between two nodes came to this.
+/// Result of the phases between two nodes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Edge {
+enum Hop {
     Works,
-    Partly,
-    Broken,
-    OutsideVpc,
+    PartlyFails,
+    Fails,
+    NotReached,
     Unknown,
 }
 
-impl Lane<'_> {
-    fn value(&self, phase: &str) -> Option<&str> {
-        self.phases
-            .iter()
-            .find(|(name, _)| *name == phase)
-            .map(|(_, value)| *value)
+impl Hop {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Works => "works",
+            Self::PartlyFails => "partly",
+            Self::Fails => "broken",
+            Self::NotReached => "not-reached",
+            Self::Unknown => "unknown",
+        }
     }
 
-    /// Where the addresses lie. That is all that a task sees of the way: S3's addresses are public
-    /// through a gateway endpoint as well, and a private address may be an interface endpoint's or
-    /// anybody's.
-    fn way(&self) -> [&'static str; 2] {
-        let place = self
-            .value("resolve")
-            .and_then(|value| value.strip_prefix("passed ("))
-            .unwrap_or_default();
-        match place.trim_end_matches(')') {
+    fn mark(self) -> Option<&'static str> {
+        match self {
+            Self::Works | Self::NotReached => None,
+            Self::PartlyFails => Some("!"),
+            Self::Fails => Some("✗"),
+            Self::Unknown => Some("?"),
+        }
+    }
+}
+
+/// What a person reads below the drawing.
+struct PathResult {
+    cell: Cell,
+    words: String,
+}
+
+impl PathDiagram<'_> {
+    /// Returns the label of the node between DNS and service, in two lines. It is based on the
+    /// scope of the addresses, which is all that a task can see: the addresses of S3 are public
+    /// through a gateway endpoint as well, and a private address may be that of an interface VPC
+    /// endpoint or of any other host.
+    fn route(&self) -> [&'static str; 2] {
+        let mut phases = self.phases.iter();
+        let resolve = phases.find(|(phase, _)| *phase == "resolve");
+        let scope = match resolve.map(|(_, value)| FactValue::parse(value)) {
+            Some(FactValue::Passed(scope)) => scope.unwrap_or_default(),
+            _ => "",
+        };
+        match scope {
             "private" => ["private", "address"],
             "public" if self.dependency == "s3" => ["gateway", "or NAT"],
             "public" => ["NAT or", "internet gw"],
             "private and public" => ["private", "and public"],
-            _ => ["way", "unknown"],
+            _ => ["route", "unknown"],
         }
     }
 
-    fn edge(&self, phases: impl Fn(&str) -> bool) -> Edge {
-        let values: Vec<Kind> = self
-            .phases
-            .iter()
-            .filter(|(phase, _)| phases(phase))
-            .map(|(_, value)| kind(value))
-            .collect();
-        match values.iter().max() {
-            Some(Kind::Failed) => Edge::Broken,
-            Some(Kind::Partly) => Edge::Partly,
-            Some(Kind::NotReached) => Edge::OutsideVpc,
-            Some(Kind::Passed) => Edge::Works,
-            Some(Kind::NotChecked) | None => Edge::Unknown,
+    fn hop(&self, phases: impl Fn(&str) -> bool) -> Hop {
+        let values = self.phases.iter().filter(|(phase, _)| phases(phase));
+        match values.map(|(_, value)| FactValue::parse(value)).max() {
+            Some(FactValue::Failed(_)) => Hop::Fails,
+            Some(FactValue::Partly(_)) => Hop::PartlyFails,
+            Some(FactValue::NotReached) => Hop::NotReached,
+            Some(FactValue::Passed(_)) => Hop::Works,
+            Some(FactValue::NotChecked) | None => Hop::Unknown,
         }
     }
 
-    /// The first step that does not work, in words.
-    fn breaks(&self) -> Option<(&str, &str)> {
-        self.phases
-            .iter()
-            .find(|(_, value)| matches!(kind(value), Kind::Failed | Kind::Partly))
-            .copied()
+    fn result(&self, hops: &[Hop]) -> PathResult {
+        let mut phases = self.phases.iter();
+        let failing = phases.find(|(_, value)| FactValue::parse(value).has_failures());
+        let (value, words) = if let Some((phase, value)) = failing {
+            (*value, format!("fails at {phase}: {value}"))
+        } else if hops.contains(&Hop::NotReached) {
+            ("not-reached", "not reached: an earlier step failed".into())
+        } else if hops.contains(&Hop::Unknown) {
+            ("not-checked", "not fully checked".into())
+        } else {
+            ("passed", "works".into())
+        };
+        let cell = Cell::new(Some(value));
+        PathResult { cell, words }
+    }
+
+    /// Draws the path.
+    pub(super) fn draw(&self) -> Markup {
+        let hops = [
+            self.hop(|phase| phase == "resolve"),
+            self.hop(|phase| phase == "connect"),
+            self.hop(|phase| !["resolve", "connect"].contains(&phase)),
+        ];
+        let route = self.route();
+        let count = format!("{} addresses", self.addresses);
+        let second_line = if self.addresses > 1 && route == ["private", "address"] {
+            count.as_str()
+        } else {
+            route[1]
+        };
+        let labels = [
+            ["task", self.task],
+            ["DNS", self.resolver],
+            [route[0], second_line],
+            ["service", self.dependency],
+        ];
+        let PathResult { cell, words } = self.result(&hops);
+        let description = format!(
+            "{}: task, DNS, {}, service; {words}",
+            self.dependency,
+            route.join(" ")
+        );
+        let stops = |hop: &Hop| matches!(hop, Hop::Fails | Hop::NotReached);
+        let reachable = hops.iter().position(stops).unwrap_or(hops.len());
+        html! {
+            figure.lane {
+                figcaption { b { (self.dependency) } " " span.host { (self.host) } }
+                svg viewBox="0 0 344 48" role="img" aria-label=(description) {
+                    @for (n, label) in labels.into_iter().enumerate() {
+                        @if let Some(hop) = hops.get(n) { (edge(n, *hop)) }
+                        (node(n, label, n <= reachable))
+                    }
+                }
+                p.result.(cell.class) { b { (cell.mark) } " " (words) }
+            }
+        }
     }
 }
 
-/// Boxes: left edge and width. Gaps of 26 leave room for a mark.
-const BOXES: [(i32, i32); 4] = [(1, 60), (87, 60), (173, 84), (283, 60)];
+/// Left edge and width of each node. Gaps of 26 leave room for a mark.
+const NODES: [(i32, i32); 4] = [(1, 60), (87, 60), (173, 84), (283, 60)];
 
 const HEIGHT: i32 = 40;
 const TOP: i32 = 4;
 
-/// The drawing of one dependency.
-pub(super) fn draw(page: &mut String, lane: &Lane<'_>, task: &str, resolver: &str) {
-    let common = ["resolve", "connect"];
-    let edges = [
-        lane.edge(|phase| phase == "resolve"),
-        lane.edge(|phase| phase == "connect"),
-        lane.edge(|phase| !common.contains(&phase)),
-    ];
-    let count = if lane.addresses > 1 {
-        format!("{} addresses", lane.addresses)
-    } else {
-        String::new()
-    };
-    let [way, more] = lane.way();
-    let third = if lane.addresses > 1 && way == "private" && more == "address" {
-        count.as_str()
-    } else {
-        more
-    };
-    let nodes = [
-        ["task", task],
-        ["DNS", resolver],
-        [way, third],
-        ["service", lane.dependency],
-    ];
-    let said = match lane.breaks() {
-        Some((phase, value)) => format!("breaks at {phase}: {value}"),
-        None if edges.contains(&Edge::OutsideVpc) => {
-            "not reached: something else failed before".into()
-        }
-        None if edges.contains(&Edge::Unknown) => "not all of it was checked".into(),
-        None => "works".into(),
-    };
-    let _ = write!(
-        page,
-        "<figure class=\"lane\"><figcaption><b>{}</b> <span class=\"host\">{}</span></figcaption>\
-         <svg viewBox=\"0 0 344 48\" role=\"img\" aria-label=\"{}\">",
-        escape(lane.dependency),
-        escape(lane.host),
-        escape(&format!(
-            "{}: task, DNS, {way} {more}, service; {said}",
-            lane.dependency
-        ))
-    );
-    let mut reached = true;
-    for (n, edge) in edges.iter().enumerate() {
-        line(page, n, *edge);
-        node(page, n, nodes[n], reached);
-        reached &= !matches!(edge, Edge::Broken | Edge::OutsideVpc);
-    }
-    node(page, 3, nodes[3], reached);
-    let (class, mark, _) = look(lane.breaks().map(|(_, value)| value).or(Some(
-        if edges.contains(&Edge::OutsideVpc) {
-            "not-reached"
-        } else if edges.contains(&Edge::Unknown) {
-            "not-checked"
-        } else {
-            "passed"
-        },
-    )));
-    let _ = writeln!(
-        page,
-        "</svg><p class=\"said {class}\"><b>{mark}</b> {}</p></figure>",
-        escape(&said)
-    );
-}
+/// Width of a character of a node's second line, at its font size of 10.5.
+const CHAR_WIDTH: i32 = 6;
 
-fn line(page: &mut String, n: usize, edge: Edge) {
-    let (from, to) = (BOXES[n].0 + BOXES[n].1, BOXES[n + 1].0);
+/// Draws the line from node `n` to the next.
+fn edge(n: usize, hop: Hop) -> Markup {
+    let (from, to) = (NODES[n].0 + NODES[n].1, NODES[n + 1].0);
     let (y, middle) = (TOP + HEIGHT / 2, i32::midpoint(from, to));
-    let (class, mark) = match edge {
-        Edge::Works => ("works", ""),
-        Edge::Partly => ("half", "!"),
-        Edge::Broken => ("broken", "✗"),
-        Edge::OutsideVpc => ("beyond", ""),
-        Edge::Unknown => ("unknown", "?"),
-    };
-    let _ = write!(
-        page,
-        "<path class=\"edge {class}\" d=\"M{from} {y}H{to}\"/>"
-    );
-    if edge == Edge::Works {
-        let _ = write!(
-            page,
-            "<path class=\"head\" d=\"M{} {}l6 4-6 4z\"/>",
-            to - 6,
-            y - 4
-        );
-    }
-    if !mark.is_empty() {
-        let _ = write!(
-            page,
-            "<circle class=\"mark {class}\" cx=\"{middle}\" cy=\"{y}\" r=\"9\"/><text class=\"on {class}\" x=\"{middle}\" y=\"{}\">{mark}</text>",
-            y + 4
-        );
+    let class = hop.class();
+    html! {
+        path.edge.(class) d={ "M" (from) " " (y) "H" (to) } {}
+        @if hop == Hop::Works {
+            path.head d={ "M" (to - 6) " " (y - 4) "l6 4-6 4z" } {}
+        }
+        @if let Some(mark) = hop.mark() {
+            circle.mark.(class) cx=(middle) cy=(y) r="9" {}
+            text.on.(class) x=(middle) y=(y + 4) { (mark) }
+        }
     }
 }
 
-fn node(page: &mut String, n: usize, [first, second]: [&str; 2], reached: bool) {
-    let (x, width) = BOXES[n];
+/// Draws node `n` with two lines of text.
+fn node(n: usize, [first, second]: [&str; 2], reachable: bool) -> Markup {
+    let (x, width) = NODES[n];
     let middle = x + width / 2;
-    let class = if reached { "node" } else { "node dim" };
-    let _ = write!(
-        page,
-        "<g class=\"{class}\"><rect x=\"{x}\" y=\"{TOP}\" width=\"{width}\" height=\"{HEIGHT}\" rx=\"6\"/>\
-         <text class=\"t\" x=\"{middle}\" y=\"{}\">{}</text>",
-        TOP + 17,
-        escape(first)
-    );
-    // A longer address is squeezed: cutting it would make another one of it.
-    let wide = i32::try_from(second.chars().count()).unwrap_or(i32::MAX) > width / 6;
-    let fit = if wide {
-        format!(
-            " textLength=\"{}\" lengthAdjust=\"spacingAndGlyphs\"",
-            width - 6
-        )
-    } else {
-        String::new()
-    };
-    let _ = write!(
-        page,
-        "<text class=\"s\" x=\"{middle}\" y=\"{}\"{fit}>{}</text></g>",
-        TOP + 32,
-        escape(second)
-    );
+    // A long address is squeezed: cut, it would be another address.
+    let chars = i32::try_from(second.chars().count()).unwrap_or(i32::MAX);
+    let squeezed = (chars > width / CHAR_WIDTH).then_some(width - 6);
+    html! {
+        g.node.dim[!reachable] {
+            rect x=(x) y=(TOP) width=(width) height=(HEIGHT) rx="6" {}
+            text.t x=(middle) y=(TOP + 17) { (first) }
+            text.s x=(middle) y=(TOP + 32) textLength=[squeezed]
+                lengthAdjust=[squeezed.map(|_| "spacingAndGlyphs")] { (second) }
+        }
+    }
 }

@@ -1,286 +1,241 @@
-//! One vantage in full: its paths, its findings and everything that was seen, folded until it is
-//! wanted.
+//! One vantage in full, folded: its network paths, its findings and all observations.
 
-use std::fmt::Write as _;
+use maud::{Markup, html};
 
-use super::path::{Lane, draw};
-use super::{Row, badge, escape, isolated, look, named};
-use crate::compare::document::{Compared, Document};
-use crate::compare::report_view::{Observation, Report};
+use super::path::PathDiagram;
+use super::{Row, badge, dependencies, isolated, name_list};
+use crate::compare::ComparisonOutput;
+use crate::compare::comparison::{Comparison, VantageSummary};
+use crate::compare::report_view::{ObservationView, ReportView, Text};
+use crate::render::comparison::Cell;
 use crate::verdict::Status;
 
-/// Observations of one step that are listed. A report has all.
-const LISTED: usize = 40;
+/// Observations shown of one step. A report has all.
+const MAX_OBSERVATIONS: usize = 40;
 
-pub(super) fn render(page: &mut String, compared: &Compared, row: &Row<'_>) {
-    let document = &compared.document;
-    let Some(vantage) = document.vantages.get(row.first) else {
-        return;
+/// Renders the first vantage of a row.
+pub(super) fn details(output: &ComparisonOutput, row: &Row<'_>) -> Markup {
+    let comparison = &output.comparison;
+    let Some(vantage) = comparison.vantages.get(row.first) else {
+        return Markup::default();
     };
-    // The first is the worst: whoever opens the page wants it.
-    let open = if row.first == 0 && vantage.status != Status::Pass {
-        " open"
-    } else {
-        ""
-    };
-    let cause = vantage
-        .cause
-        .as_deref()
-        .map(|cause| format!(" <span class=\"cause\">{}</span>", escape(cause)));
-    let _ = writeln!(
-        page,
-        "<details class=\"vantage\" id=\"v{}\"{open}>\n<summary>{} <b>{}</b>{}</summary>",
-        row.first,
-        badge(vantage.status),
-        isolated(row.names.first().copied().unwrap_or_default()),
-        cause.unwrap_or_default()
-    );
-    if row.names.len() > 1 {
-        let _ = writeln!(page, "<p>The same from {}.</p>", named(&row.names[1..]));
+    // The first vantage is the worst, which a reader wants to see first.
+    let open = row.first == 0 && vantage.status != Status::Pass;
+    html! {
+        details.vantage id={ "v" (row.first) } open[open] {
+            summary {
+                (badge(vantage.status)) " " b { (isolated(&vantage.name)) }
+                @if let Some(cause) = &vantage.cause { " " span.cause { (cause) } }
+            }
+            @if row.names.len() > 1 {
+                p { "The result is the same at " (name_list(&row.names[1..])) "." }
+            }
+            @if let Some(report) = output.latest_report(row.first) {
+                p.verdict { (isolated(&vantage.summary)) }
+                (place(vantage, &report))
+                (paths(comparison, vantage, &report))
+                (findings(&report))
+                (observations(comparison, row.first, vantage, &report))
+                (ruled_out(&report))
+            }
+        }
     }
-    if let Some(report) = compared.report(row.first) {
-        let _ = writeln!(
-            page,
-            "<p class=\"verdict\">{}</p>",
-            isolated(&vantage.summary)
-        );
-        place(page, &report, document, row.first);
-        paths(page, document, row.first, &report);
-        findings(page, &report);
-        seen(page, document, row.first, &report);
-        ruled_out(page, &report);
-    }
-    page.push_str("</details>\n");
 }
 
-fn place(page: &mut String, report: &Report<'_>, document: &Document, n: usize) {
-    let Some(vantage) = document.vantages.get(n) else {
-        return;
-    };
-    let at = &report.vantage;
-    let known =
-        |text: &Option<crate::compare::report_view::Text<'_>>| text.as_deref().map(str::to_owned);
-    let runs = match (vantage.reports, vantage.failed) {
-        (0 | 1, _) => None,
-        (all, failed) => Some(format!("{all}, of which {failed} failed")),
-    };
+fn place(vantage: &VantageSummary, report: &ReportView<'_>) -> Markup {
+    let (at, run) = (&report.vantage, &report.run);
+    let known = |text: &Option<Text<'_>>| text.as_deref().map(str::to_owned);
+    let role = report
+        .identity
+        .as_ref()
+        .and_then(|identity| known(&identity.role_arn));
+    let run = format!("{} at {}, {} ms", run.id, run.started_at, run.elapsed_ms);
+    let reports = (vantage.reports > 1).then(|| {
+        let (all, failed) = (vantage.reports, vantage.failed);
+        format!("{all}, of which {failed} failed")
+    });
     let rows = [
         ("zone", known(&at.availability_zone)),
         ("subnet", known(&at.subnet_cidr)),
         ("address", known(&at.address)),
         ("cluster", known(&at.cluster)),
-        (
-            "dependency",
-            report
-                .identity
-                .as_ref()
-                .and_then(|identity| known(&identity.role_arn)),
-        ),
-        (
-            "run",
-            Some(format!(
-                "{} at {}, {} ms",
-                report.run.id, report.run.started_at, report.run.elapsed_ms
-            )),
-        ),
-        ("reports", runs),
+        ("role", role),
+        ("run", Some(run)),
+        ("reports", reports),
     ];
-    page.push_str("<dl class=\"place\">");
-    for (name, value) in rows
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-    {
-        let _ = write!(
-            page,
-            "<div><dt>{name}</dt><dd>{}</dd></div>",
-            isolated(&value)
-        );
-    }
-    page.push_str("</dl>\n");
-}
-
-fn paths(page: &mut String, document: &Document, n: usize, report: &Report<'_>) {
-    let task = report.vantage.address.as_deref().unwrap_or("this task");
-    let resolver = report
-        .vantage
-        .resolvers
-        .first()
-        .map_or("resolver", |resolver| &**resolver);
-    page.push_str("<div class=\"paths\">\n");
-    for (dependency, phases) in super::dependencies(document) {
-        let Some(vantage) = document.vantages.get(n) else {
-            continue;
-        };
-        let of_dependency: Vec<&Observation<'_>> = report
-            .observations
-            .iter()
-            .filter(|seen| &*seen.dependency == dependency)
-            .collect();
-        let phases: Vec<(&str, &str)> = phases
-            .into_iter()
-            .filter_map(|(fact, phase)| {
-                Some((
-                    phase,
-                    document
-                        .facts
-                        .get(fact)?
-                        .values
-                        .get(&vantage.name)?
-                        .as_str(),
-                ))
-            })
-            .collect();
-        // The clock and the credentials have no way through the network.
-        if phases
-            .iter()
-            .any(|(phase, _)| *phase == "resolve" || *phase == "connect")
-        {
-            let host = of_dependency
-                .iter()
-                .map(|seen| &*seen.host)
-                .find(|host| !host.is_empty())
-                .unwrap_or_default();
-            let addresses = of_dependency
-                .iter()
-                .filter(|seen| &*seen.phase == "connect" && seen.peer.is_some())
-                .count();
-            draw(
-                page,
-                &Lane {
-                    dependency,
-                    host,
-                    phases,
-                    addresses,
-                },
-                task,
-                resolver,
-            );
+    html! {
+        dl.place {
+            @for (name, value) in rows {
+                @if let Some(value) = value {
+                    div { dt { (name) } dd { (isolated(&value)) } }
+                }
+            }
         }
     }
-    page.push_str("</div>\n");
 }
 
-fn findings(page: &mut String, report: &Report<'_>) {
-    if report.findings.is_empty() {
-        return;
-    }
-    page.push_str("<h3>What it may be</h3>\n<ol class=\"findings\">\n");
-    for finding in &report.findings {
-        let _ = writeln!(
-            page,
-            "<li><b>{}</b> <span class=\"sure\">{}</span><br>{}<br><span class=\"remedy\">→ {}</span></li>",
-            escape(&finding.cause),
-            escape(&finding.confidence),
-            isolated(&finding.summary),
-            isolated(&finding.remedy)
-        );
-    }
-    page.push_str("</ol>\n");
-}
-
-fn seen(page: &mut String, document: &Document, n: usize, report: &Report<'_>) {
-    page.push_str("<h3>What was seen</h3>\n<div class=\"seen\">\n");
-    for (fact, row) in document.facts.iter().enumerate() {
-        let Some(value) = document
-            .vantages
-            .get(n)
-            .and_then(|vantage| row.values.get(&vantage.name))
-        else {
-            continue;
-        };
-        let (class, mark, words) = look(Some(value));
-        let _ = writeln!(
-            page,
-            "<div class=\"step\" id=\"v{n}f{fact}\"><p class=\"cell {class}\"><b>{mark}</b> <span>{}</span> <i>{}</i></p><ul>",
-            escape(&row.fact),
-            escape(&words)
-        );
-        let of_fact = |seen: &&Observation<'_>| {
-            let known = row.fact.rsplit_once('/');
-            known.is_some_and(|(dependency, phase)| {
-                &*seen.dependency == dependency
-                    && &*seen.phase == phase
-                    && seen.superseded_by.is_none()
-            })
-        };
-        let observations: Vec<_> = report.observations.iter().filter(of_fact).collect();
-        for seen in observations.iter().take(LISTED) {
-            observation(page, seen);
+fn paths(comparison: &Comparison, vantage: &VantageSummary, report: &ReportView<'_>) -> Markup {
+    html! {
+        div.paths {
+            @for dependency in dependencies(comparison) {
+                @let phases = dependency.phases.iter().filter_map(|(fact, phase)| {
+                    let value = comparison.facts.get(*fact)?.values.get(&vantage.name)?;
+                    Some((*phase, value.as_str()))
+                });
+                @if let Some(diagram) = path_diagram(dependency.name, phases.collect(), report) {
+                    (diagram.draw())
+                }
+            }
         }
-        if let Some(more @ 1..) = observations.len().checked_sub(LISTED) {
-            let _ = writeln!(page, "<li>and {more} more</li>");
-        }
-        page.push_str("</ul></div>\n");
     }
-    page.push_str("</div>\n");
 }
 
-fn observation(page: &mut String, seen: &Observation<'_>) {
-    let outcome = match &*seen.outcome {
-        "passed" => format!("passed in {} ms", seen.elapsed_ms),
-        "failed" => format!(
-            "{} after {} ms",
-            seen.failure.as_deref().unwrap_or("failed"),
-            seen.elapsed_ms
-        ),
-        "not-reached" => format!(
-            "not reached: {}",
-            seen.blocked_by.as_deref().unwrap_or_default()
-        ),
-        "not-checked" => format!("not checked: {}", seen.why.as_deref().unwrap_or_default()),
-        other => other.to_owned(),
-    };
-    let peer = seen
-        .peer
-        .as_deref()
-        .filter(|_| matches!(&*seen.phase, "connect" | "handshake"));
-    let scope = seen.scope.as_deref().map(|scope| match &seen.owner {
-        Some(owner) => format!("{scope}, {owner}"),
-        None => scope.to_owned(),
-    });
-    let addresses = (!seen.presented.is_empty() && &*seen.phase == "resolve").then(|| {
-        seen.presented
-            .iter()
-            .map(|address| &**address)
-            .collect::<Vec<_>>()
-            .join(", ")
-    });
-    let what = [
-        peer.map(str::to_owned),
-        scope.filter(|_| peer.is_some() || addresses.is_some()),
-        addresses,
-        seen.subject.as_deref().map(str::to_owned),
-    ];
-    let what: Vec<String> = what
-        .into_iter()
-        .flatten()
-        .map(|part| isolated(&part))
-        .collect();
-    let detail = if seen.detail.is_empty() {
-        String::new()
-    } else {
-        format!(" <span class=\"detail\">{}</span>", isolated(&seen.detail))
-    };
-    let _ = writeln!(
-        page,
-        "<li><span class=\"what\">{}</span> {}{detail}</li>",
-        what.join(" · "),
-        isolated(&outcome)
-    );
-}
-
-fn ruled_out(page: &mut String, report: &Report<'_>) {
-    if report.ruled_out.is_empty() {
-        return;
-    }
-    let codes: Vec<String> = report
-        .ruled_out
+/// Returns the path to a dependency; `None` for the clock and the credentials, which have no path
+/// through the subnet.
+fn path_diagram<'a>(
+    dependency: &'a str,
+    phases: Vec<(&'a str, &'a str)>,
+    report: &'a ReportView<'_>,
+) -> Option<PathDiagram<'a>> {
+    phases
         .iter()
-        .map(|excluded| escape(&excluded.cause))
-        .collect();
-    let _ = writeln!(
-        page,
-        "<p class=\"ruled\"><b>Ruled out:</b> {}</p>",
-        codes.join(", ")
-    );
+        .find(|(phase, _)| ["resolve", "connect"].contains(phase))?;
+    let observations = || {
+        let all = report.observations.iter();
+        all.filter(|o| &*o.dependency == dependency)
+    };
+    let mut hosts = observations().map(|o| &*o.host);
+    let resolver = report.vantage.resolvers.first();
+    Some(PathDiagram {
+        dependency,
+        host: hosts.find(|host| !host.is_empty()).unwrap_or_default(),
+        phases,
+        addresses: observations()
+            .filter(|o| &*o.phase == "connect" && o.peer.is_some())
+            .count(),
+        task: report.vantage.address.as_deref().unwrap_or("this task"),
+        resolver: resolver.map_or("resolver", |resolver| resolver),
+    })
+}
+
+fn findings(report: &ReportView<'_>) -> Markup {
+    if report.findings.is_empty() {
+        return Markup::default();
+    }
+    html! {
+        h3 { "Possible causes" }
+        ol.findings {
+            @for finding in &report.findings {
+                li {
+                    b { (finding.cause) } " " span.sure { (finding.confidence) }
+                    br;
+                    (isolated(&finding.summary))
+                    br;
+                    span.remedy { "→ " (isolated(&finding.remedy)) }
+                }
+            }
+        }
+    }
+}
+
+/// Lists the observations by step. The anchor of a step is what its cell in the matrix links to.
+fn observations(
+    comparison: &Comparison,
+    n: usize,
+    vantage: &VantageSummary,
+    report: &ReportView<'_>,
+) -> Markup {
+    html! {
+        h3 { "Observations" }
+        div.observations {
+            @for (fact, row) in comparison.facts.iter().enumerate() {
+                @if let Some(value) = row.values.get(&vantage.name) {
+                    @let cell = Cell::new(Some(value));
+                    @let observations = report.observations_of(&row.fact);
+                    div.step id={ "v" (n) "f" (fact) } {
+                        p.cell.(cell.class) {
+                            b { (cell.mark) } " " span { (row.fact) } " " i { (cell.words) }
+                        }
+                        ul {
+                            @for observation in observations.iter().take(MAX_OBSERVATIONS) {
+                                li { (observation_line(observation)) }
+                            }
+                            @if let Some(more @ 1..) =
+                                observations.len().checked_sub(MAX_OBSERVATIONS)
+                            {
+                                li { "and " (more) " more" }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn observation_line(observation: &ObservationView<'_>) -> Markup {
+    html! {
+        span.what {
+            @for (n, part) in subject(observation).iter().enumerate() {
+                @if n > 0 { " · " }
+                (isolated(part))
+            }
+        }
+        " " (isolated(&outcome(observation)))
+        @if !observation.detail.is_empty() {
+            " " span.detail { (isolated(&observation.detail)) }
+        }
+    }
+}
+
+fn outcome(observation: &ObservationView<'_>) -> String {
+    let elapsed_ms = observation.elapsed_ms;
+    match &*observation.outcome {
+        "passed" => format!("passed in {elapsed_ms} ms"),
+        "failed" => {
+            let failure = observation.failure.as_deref().unwrap_or("failed");
+            format!("{failure} after {elapsed_ms} ms")
+        }
+        "not-reached" => {
+            let blocked_by = observation.blocked_by.as_deref().unwrap_or_default();
+            format!("not reached: {blocked_by}")
+        }
+        "not-checked" => {
+            let why = observation.why.as_deref().unwrap_or_default();
+            format!("not checked: {why}")
+        }
+        other => other.to_owned(),
+    }
+}
+
+/// Returns what was looked at: the address with its scope and owner, or the addresses of a name,
+/// and the image, layer or secret.
+fn subject(observation: &ObservationView<'_>) -> Vec<String> {
+    let phase = &*observation.phase;
+    let peer = observation.peer.as_deref();
+    let peer = peer.filter(|_| matches!(phase, "connect" | "handshake"));
+    let addresses: Vec<&str> = observation.presented.iter().map(|a| &**a).collect();
+    let addresses = (phase == "resolve" && !addresses.is_empty()).then(|| addresses.join(", "));
+    let scope = observation.scope.as_deref().map(|scope| {
+        let owner = observation.owner.as_ref();
+        owner.map_or_else(|| scope.to_owned(), |owner| format!("{scope}, {owner}"))
+    });
+    let scope = scope.filter(|_| peer.is_some() || addresses.is_some());
+    [
+        peer.map(str::to_owned),
+        scope,
+        addresses,
+        observation.subject.as_deref().map(str::to_owned),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn ruled_out(report: &ReportView<'_>) -> Markup {
+    if report.ruled_out.is_empty() {
+        return Markup::default();
+    }
+    let causes: Vec<&str> = report.ruled_out.iter().map(|ruled| &*ruled.cause).collect();
+    html! { p.ruled { b { "Ruled out:" } " " (causes.join(", ")) } }
 }
