@@ -11,7 +11,7 @@ IPv6 is kept for S3 only: the rest of AWS has 40 KB of it, and ECS asks by IPv4 
 import json
 import re
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from ipaddress import collapse_addresses, ip_network
 from pathlib import Path
 
@@ -37,7 +37,13 @@ for service, region, prefix in rows:
         networks.setdefault((SERVICES.index(service), region, network.version), []).append(network)
 
 # A syncToken is the time of publication, in seconds since 1970.
-print(f"# {datetime.fromtimestamp(int(token), timezone.utc):%Y-%m-%d}, syncToken {token}: AWS's ranges, by ranges.py")
+print(
+    f"# {datetime.fromtimestamp(int(token), UTC):%Y-%m-%d}, syncToken {token}: AWS's ranges, by ranges.py"
+)
 for service, region in sorted({key[:2] for key in networks}):
-    merged = [n for version in (4, 6) for n in collapse_addresses(networks.get((service, region, version), []))]
+    merged = [
+        n
+        for version in (4, 6)
+        for n in collapse_addresses(networks.get((service, region, version), []))
+    ]
     print(SERVICES[service], region, *merged)

@@ -33,7 +33,12 @@ SERVICES = {
     "kinesis": "kinesis",
     "firehose": "firehose",
 }
-VARIANTS = {"plain": (False, False), "fips": (True, False), "dual": (False, True), "fips+dual": (True, True)}
+VARIANTS = {
+    "plain": (False, False),
+    "fips": (True, False),
+    "dual": (False, True),
+    "fips+dual": (True, True),
+}
 
 
 def rule_set(client):
@@ -58,19 +63,33 @@ def by_rules(provider, client, region, fips, dual):
     if client == "sts":
         parameters["UseGlobalEndpoint"] = False
     try:
-        return urlparse(provider.resolve_endpoint(**parameters).url).netloc.replace(region, "{region}")
+        return urlparse(provider.resolve_endpoint(**parameters).url).netloc.replace(
+            region, "{region}"
+        )
     except EndpointProviderError:
         return "-"
 
 
 RESOLVER = EndpointResolver(json.loads((DATA / "endpoints.json").read_text()))
 partitions = json.loads((DATA / "partitions.json").read_text())
-regions = {p["id"]: sorted(r for r in p["regions"] if not r.endswith("-global")) for p in partitions["partitions"]}
+regions = {
+    p["id"]: sorted(r for r in p["regions"] if not r.endswith("-global"))
+    for p in partitions["partitions"]
+}
 
-print(f"# botocore {botocore.__version__}: by endpoints.py; `*` is every region of the partition, `-` is no answer")
+print(
+    f"# botocore {botocore.__version__}: by endpoints.py; `*` is every region of the partition, `-` is no answer"
+)
 for p in partitions["partitions"]:
     outputs = p["outputs"]
-    print("partition", p["id"], outputs["dnsSuffix"], outputs["dualStackDnsSuffix"], " ".join(regions[p["id"]]), sep="\t")
+    print(
+        "partition",
+        p["id"],
+        outputs["dnsSuffix"],
+        outputs["dualStackDnsSuffix"],
+        " ".join(regions[p["id"]]),
+        sep="\t",
+    )
 
 print("# service, variant, partition, name by endpoints.json, name by rule set, regions")
 for service, client in SERVICES.items():
@@ -79,7 +98,18 @@ for service, client in SERVICES.items():
         for partition, members in regions.items():
             names = {}
             for region in members:
-                both = by_endpoints(service, partition, region, *flags), by_rules(provider, client, region, *flags)
+                both = (
+                    by_endpoints(service, partition, region, *flags),
+                    by_rules(provider, client, region, *flags),
+                )
                 names.setdefault(both, []).append(region)
             for (endpoints, rules), where in names.items():
-                print(service, variant, partition, endpoints, rules, "*" if where == members else " ".join(where), sep="\t")
+                print(
+                    service,
+                    variant,
+                    partition,
+                    endpoints,
+                    rules,
+                    "*" if where == members else " ".join(where),
+                    sep="\t",
+                )
