@@ -91,7 +91,7 @@ PROXY_HEADERS = ("date", "server", "connection", "transfer-encoding")
 
 
 def denial(cause, step):
-    """Returns the behaviour of a server that denies `step` because of `cause`, for nginx's header."""
+    """Returns the behaviour, for nginx's header, that denies `step` because of `cause`."""
     return f"deny:{cause}:{step}"
 
 
@@ -247,7 +247,7 @@ class AwsErrorProxy:
         return response.status, kept, content
 
     def _signed_with_short_token(self, request, dependency, body, headers):
-        """Returns the headers of the request, signed again with the session token that moto knows."""
+        """Returns the headers of the request, signed again with moto's short session token."""
         key = self.credentials()
         kept = ("x-amz-target", "content-type", "host")
         again = aws_request(

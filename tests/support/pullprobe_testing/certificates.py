@@ -1,4 +1,4 @@
-"""Certificate authorities like those of AWS services: a root, an intermediate, and leaf certificates.
+"""Certificate authorities like those of AWS services: root, intermediate, leaf certificates.
 
 `openssl` creates them, so they share no library with the probe.
 """

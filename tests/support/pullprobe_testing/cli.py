@@ -1,4 +1,4 @@
-"""Runs pullprobe commands as an operator does: with AWS credentials, on a machine outside the VPC."""
+"""Runs pullprobe commands as an operator does: with AWS credentials, outside the VPC."""
 
 import json
 import os

@@ -40,8 +40,8 @@ def deploy(
 def create(moto):
     """Returns the stand-in in front of an emptied account.
 
-    Its services are `web` and, with a log group, `logged`. Scripted tasks write no report, and a launch
-    looks several seconds for one in a log group, so most tests use `web`.
+    Its services are `web` and, with a log group, `logged`. Scripted tasks write no report, and a
+    launch looks several seconds for one in a log group, so most tests use `web`.
     """
     moto.reset()
     subnets, group = create_network(client("ec2", moto.url), 4)

@@ -1,4 +1,4 @@
-"""Runs the static binary as Fargate does: unprivileged, with a task's environment and nothing else."""
+"""Runs the static binary as Fargate does: unprivileged, with only a task's environment."""
 
 import json
 import pathlib
@@ -87,7 +87,10 @@ def _line(observation):
 
 
 class Probe:
-    """`pullprobe probe` in a region. Every report is checked against the contract and for secrets."""
+    """`pullprobe probe` in a region.
+
+    Every report is checked against the contract and for secrets.
+    """
 
     def __init__(self, region):
         self.region = region
@@ -100,11 +103,18 @@ class Probe:
         """Runs the probe to its end. `report=False` expects a run without a report."""
         return self.finish(self.start(*flags, **how), report)
 
+    def of_task(self, containers, *flags, definition=None, **how):
+        """Runs the probe for a task definition with these containers."""
+        document = {"family": "app", "containerDefinitions": containers, **(definition or {})}
+        file = self.region.directory / "task-definition.json"
+        file.write_text(json.dumps(document))
+        return self("--task-definition", file, *flags, **how)
+
     def start(self, *flags, environment=None, without=(), ca_bundle=True, cwd="/", limits=None):
         """Starts a run.
 
-        `without` names variables of the task to remove, `ca_bundle=False` leaves TLS to the built-in
-        roots, `limits` maps limits of `resource` to their values.
+        `without` names variables of the task to remove, `ca_bundle=False` leaves TLS to the
+        built-in roots, `limits` maps limits of `resource` to their values.
         """
         roots = ["--ca-bundle", self.region.ca_bundle] if ca_bundle else []
         variables = {**self.region.task_environment(), **(environment or {})}

@@ -66,6 +66,7 @@ ROLE = "ecsTaskExecutionRole"
 ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"
 TASK_ID = "0d4f29a1b7c04e8fa1e2c9f3b5a6d7e8"
 TASK_ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/prod/{TASK_ID}"
+IMAGE_ID = "sha256:79ab9c392fd2923886cd7d56fdbc7d3ee2c99c71849122b5afd5a8e31220ad13"
 METADATA_PATH = f"/v4/{TASK_ID}-2886439692"
 
 # What AWS's AmazonECSTaskExecutionRolePolicy allows, and what a task with secrets needs besides.
@@ -218,7 +219,7 @@ class Region:
         self.registry.start().ready()
 
     def _fill(self):
-        """Creates what a team has before it deploys: images, a log group, secrets, an execution role."""
+        """Creates images, a log group, secrets and an execution role, as before a deployment."""
         self.repository = Repository(f"http://127.0.0.1:{self.registry.peer[1]}", "team/app")
         self.repository.push("1.4")
         self.repository.push("arm-only", architectures=("arm64",))
@@ -333,7 +334,7 @@ class Region:
 
     @contextlib.contextmanager
     def serves(self, host, address, locations=None, names=None):
-        """Runs one more HTTPS server for `host` and the names below it, in front of moto by default."""
+        """Runs one more HTTPS server for `host` and the names below it; by default for moto."""
         locations = locations or f"location / {{ proxy_pass {self.moto.url}; }}"
         certificate = self.authority.issue(host, names or [host, f"*.{host}"])
         server = TlsServer(self.directory, host, address, certificate, locations)
@@ -419,7 +420,7 @@ def task_metadata():
                 "Name": "app",
                 "DockerName": "app",
                 "Image": IMAGE,
-                "ImageID": "sha256:79ab9c392fd2923886cd7d56fdbc7d3ee2c99c71849122b5afd5a8e31220ad13",
+                "ImageID": IMAGE_ID,
                 "Labels": {
                     "com.amazonaws.ecs.cluster": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/prod",
                     "com.amazonaws.ecs.container-name": "app",

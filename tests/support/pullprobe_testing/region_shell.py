@@ -11,7 +11,7 @@ from pullprobe_testing.region import open_region
 
 
 def interactive_environment(region, task_environment):
-    """Returns a task's environment for a person: with this machine's PATH and the region's roots."""
+    """Returns a task's environment with this machine's PATH and the region's roots."""
     roots = ("AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
     return {
         **os.environ,

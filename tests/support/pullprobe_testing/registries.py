@@ -1,4 +1,4 @@
-"""Registries that are not Amazon ECR: docker-registry behind a token service, or behind a password."""
+"""Registries other than Amazon ECR: docker-registry with a token service or a password."""
 
 import base64
 import contextlib
@@ -51,7 +51,7 @@ class Distribution(Server):
 
 
 def token_auth(root):
-    """Returns docker-registry's `auth: token`: tokens signed by a certificate under `root` are valid."""
+    """Returns docker-registry's `auth: token`, which trusts signers under `root`."""
     realm = f"https://{TOKENS}/token"
     token = {"realm": realm, "service": SERVICE, "issuer": TOKENS, "rootcertbundle": str(root)}
     return {"auth": {"token": token}}

@@ -1,7 +1,7 @@
 """Rules that every report follows: the fixed names of report/v1 and its inner consistency.
 
-The names are repeated here on purpose: a test that took the list of causes from the binary would not
-notice a renamed cause.
+The names are repeated here on purpose: a test that took the list of causes from the binary would
+not notice a renamed cause.
 """
 
 import json

@@ -153,7 +153,7 @@ class Dns(Unbound):
 
     @contextlib.contextmanager
     def with_zones(self, changes):
-        """Changes zones: `{name: [addresses]}`; `[]` is a zone without records, `None` removes it."""
+        """Changes zones for a while: name -> addresses; `[]` has no records, `None` removes it."""
         before = self.zones
         changed = {**before, **changes}
         self.zones = {name: found for name, found in changed.items() if found is not None}
@@ -244,7 +244,7 @@ class TlsServer(Nginx):
 
 
 class Moto(Server):
-    """moto_server: ECR, Logs, Secrets Manager, SSM, IAM, STS, S3 and more, as the AWS SDKs know them."""
+    """moto_server: ECR, Logs, Secrets Manager, SSM, IAM, STS, S3 and more."""
 
     def __init__(self, directory, name, port):
         super().__init__(directory, f"moto-{name}", ("127.0.0.1", port))

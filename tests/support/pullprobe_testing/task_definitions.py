@@ -1,4 +1,7 @@
-"""Random task definitions of every kind and size, for several partitions. Seeds make them repeatable."""
+"""Random task definitions of every kind and size, for several partitions.
+
+Seeds make them repeatable.
+"""
 
 import random
 

@@ -1,1 +1,1 @@
-"""The lab: every fault that the probe diagnoses, made with real packets in VPCs of network namespaces."""
+"""The lab: faults made with real packets, in VPCs of network namespaces."""

@@ -5,7 +5,8 @@ tests/lab/run FAULT -- COMMAND...    a command inside the broken subnet (a shell
 tests/lab/run --list                 the names of all faults
 tests/lab/run --repeat N [FAULT...]  N times in a row
 
-Needs root for its network namespaces. The machine's network is not changed, and nothing outlives the run.
+Needs root for its network namespaces. The machine's network is not changed, and nothing outlives
+the run.
 """
 
 import argparse

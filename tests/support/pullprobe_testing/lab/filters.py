@@ -1,4 +1,4 @@
-"""nftables rules of a VPC: security groups, network ACLs, NAT, middleboxes. Text from a subnet's data."""
+"""nftables rules of a VPC: security groups, network ACLs, NAT, middleboxes."""
 
 from pullprobe_testing.lab.subnet import PUBLIC
 from pullprobe_testing.region import TASK_ENDPOINT

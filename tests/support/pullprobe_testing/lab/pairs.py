@@ -3,7 +3,7 @@
 # Both must be reported in one run, either of them first. A third column says why neither need be
 # first.
 PAIRS = """
-    endpoint-missing:logs@endpoint            s3-gateway-missing@endpoint   one missing route explains both
+    endpoint-missing:logs@endpoint            s3-gateway-missing@endpoint   one route explains both
     endpoint-missing:ssm@endpoint             tag
     endpoint-missing:secretsmanager@endpoint  log-group
     endpoint-group:ssm@endpoint               s3-endpoint-policy

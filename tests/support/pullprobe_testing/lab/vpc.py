@@ -275,7 +275,7 @@ class Vpc:
         return configurations
 
     def _sites(self, subnet, addresses):
-        """Returns nginx's servers for these addresses, without those where nginx must not listen."""
+        """Returns nginx's servers for these addresses, except where nginx must not listen."""
         sites = ""
         for name, listed in addresses.items():
             closed = {*subnet.refuses, *subnet.listeners}
@@ -374,7 +374,7 @@ class Vpc:
 
     @contextlib.contextmanager
     def load(self):
-        """Slows this VPC down as its subnet says: latency, and other processes on the processors."""
+        """Slows this VPC down as its subnet says: latency, and busy processors."""
         with contextlib.ExitStack() as stack:
             for _ in range(self.subnet.burners):
                 loop = ["sh", "-c", "while :; do :; done"]
