@@ -3,9 +3,10 @@
     curl -O https://ip-ranges.amazonaws.com/ip-ranges.json
     python3 src/owner/ranges.py ip-ranges.json > src/owner/ranges.txt
 
-Also reads a table of service, region and prefix, separated by tabs, below a comment that names the syncToken.
-A line for each (service, region): Amazon S3 first, which is in AMAZON too; adjacent and contained prefixes are merged.
-IPv6 is kept for S3 only: the rest of AWS has 40 KB of it, and ECS asks by IPv4 names.
+It also reads a table of service, region and prefix, separated by tabs, below a comment with the
+syncToken. It prints one line for each service and region: first Amazon S3, whose ranges are part
+of AMAZON as well. Adjacent and contained prefixes are merged. IPv6 is kept for S3 only: the rest
+of AWS has 40 KB of it, and ECS resolves IPv4 names.
 """
 
 import json
@@ -19,7 +20,7 @@ SERVICES = ("S3", "AMAZON")
 
 
 def published(text):
-    """The syncToken, and (service, region, prefix) of every range."""
+    """Returns the syncToken, and (service, region, prefix) of every range."""
     if not text.startswith("{"):
         rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
         return re.search(r"syncToken (\d+)", text).group(1), rows
@@ -37,9 +38,8 @@ for service, region, prefix in rows:
         networks.setdefault((SERVICES.index(service), region, network.version), []).append(network)
 
 # A syncToken is the time of publication, in seconds since 1970.
-print(
-    f"# {datetime.fromtimestamp(int(token), UTC):%Y-%m-%d}, syncToken {token}: AWS's ranges, by ranges.py"
-)
+date = datetime.fromtimestamp(int(token), UTC)
+print(f"# {date:%Y-%m-%d}, syncToken {token}: AWS's ranges, by ranges.py")
 for service, region in sorted({key[:2] for key in networks}):
     merged = [
         n

@@ -168,7 +168,7 @@ for number in range({count}):
 
 
 def compare_many(count, tmp_path):
-    """Compares `count` runs of twelve subnets that break and recover; returns KiB and the result."""
+    """Compares `count` runs of twelve subnets; returns peak memory in KiB and the result."""
     faults = (None, "s3-gateway-missing")
     templates = [
         json.dumps(short(report(place, fault, run="RUN"))).replace("T10:00", "TIME")

@@ -26,7 +26,8 @@ INSIGHTS_LIMIT = 1_000  # rows that compare asks for in one query
 class LogsProxy:
     """Records the calls of CloudWatch Logs and checks them against the service model.
 
-    It forwards them to `upstream`, or returns `answer(operation, request, number)`: a status and JSON.
+    It forwards them to `upstream`, or returns `answer(operation, request, number)`: a status and
+    JSON.
     """
 
     def __init__(self, upstream=None, answer=None):
@@ -230,7 +231,7 @@ def test_missing_credentials_are_reported_with_the_command_to_log_in(moto, tmp_p
 
 
 class Insights:
-    """Answers queries over (second, message) pairs as Insights does: both ends of a range belong to it.
+    """Answers queries over (second, message) pairs as Insights does: a range includes both ends.
 
     A response with more than `max_rows` rows is too long.
     """

@@ -40,7 +40,8 @@ FAINT = """(() => {
         }
         return [255, 255, 255];
     };
-    const texts = ".cell, .badge, .lead, .brand, .host, .said, .cause, .detail, .sure, dt, h2, li, a";
+    const texts = ".cell, .badge, .lead, .brand, .host, .said, .cause, .detail, .sure"
+        + ", dt, h2, li, a";
     return [...document.querySelectorAll(texts)].map(one => {
         const colors = [parse(getComputedStyle(one).color), background(one)];
         const [light, dark] = colors.map(luminance).sort((x, y) => y - x);
