@@ -1,7 +1,7 @@
 """Prints ranges.txt: who owns AWS's public addresses, from the ranges that AWS publishes.
 
     curl -O https://ip-ranges.amazonaws.com/ip-ranges.json
-    python3 src/owner/ranges.py ip-ranges.json > src/owner/ranges.txt
+    python3 src/ip_owner/ranges.py ip-ranges.json > src/ip_owner/ranges.txt
 
 It also reads a table of service, region and prefix, separated by tabs, below a comment with the
 syncToken. It prints one line for each service and region: first Amazon S3, whose ranges are part
