@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pullprobe_testing.aws_error_proxy import PLAIN_S3, POLICY_CLAUSE, STEP, denial
 from pullprobe_testing.lab.pairs import PAIRS
 from pullprobe_testing.lab.subnet import (
+    CUSTOM_RESOLVER,
     DEPENDENCIES,
     ENVIRONMENT_FILE,
     HUB,
@@ -102,7 +103,6 @@ def healthy():
 
 
 HUB_IMAGE = "docker.io/team/app:1.4"
-CUSTOM_RESOLVER = "5.53"
 # Causes that only warn, and names of faults of other causes that do.
 WARNINGS = ("service-slow", "endpoint-address-unreachable", "public-answer-where-private-expected")
 WARNING_FAULTS = (
@@ -112,7 +112,7 @@ WARNING_FAULTS = (
     "s3-gateway-ipv4",
 )
 BOTH = ("endpoint", "nat")
-ONE = ("ecr.api", "ecr.dkr", "s3", "logs")  # the other dependencies add nothing new
+LIMITS = ("ecr.api", "ecr.dkr", "s3", "logs")  # the other dependencies add nothing new
 RESOLVER_OR_FILTER = "a stopped resolver and a filter in front of it are equally silent"
 ROUTE_OR_FILTER = "a missing route, a security group and a network ACL are equally silent"
 DEAD_ADDRESS = "a dead address looks the same"
@@ -122,7 +122,7 @@ NETWORK = [
         "task-group",
         "task-security-group-egress",
         BOTH,
-        ("", *ONE),
+        ("", *LIMITS),
         lambda s, d: s.task_group.update(addresses_or_all(s, d)),
         ROUTE_OR_FILTER,
     ),
@@ -130,7 +130,7 @@ NETWORK = [
         "acl-outbound",
         "network-acl",
         BOTH,
-        ("", *ONE),
+        ("", *LIMITS),
         lambda s, d: s.acl_out.update(addresses_or_all(s, d)),
         ROUTE_OR_FILTER,
     ),
@@ -138,69 +138,77 @@ NETWORK = [
         "acl-return",
         "network-acl",
         BOTH,
-        ("", *ONE),
+        ("", *LIMITS),
         lambda s, d: narrow_acl(s, d, 65536),
         ROUTE_OR_FILTER,
     ),
     NetworkFault(
-        "acl-narrow", "network-acl", BOTH, ("", *ONE), lambda s, d: narrow_acl(s, d, 49152)
+        "acl-narrow", "network-acl", BOTH, ("", *LIMITS), lambda s, d: narrow_acl(s, d, 49152)
     ),
     NetworkFault(
-        "refused", "connection-refused", BOTH, ("", *ONE), lambda s, d: s.refuses.update(s.of(*d))
+        "refused",
+        "connection-refused",
+        BOTH,
+        ("", *LIMITS),
+        lambda s, d: s.refuses.update(s.of(*d)),
     ),
     NetworkFault(
-        "reset", "connection-reset", BOTH, ("", *ONE), lambda s, d: s.resets.update(s.of(*d))
+        "reset", "connection-reset", BOTH, ("", *LIMITS), lambda s, d: s.resets.update(s.of(*d))
     ),
     NetworkFault(
         "client-hello-dropped",
         "tls-stalled",
         BOTH,
-        ("", *ONE),
+        ("", *LIMITS),
         lambda s, d: s.swallows.update(s.of(*d)),
     ),
     NetworkFault(
         "intercepted",
         "tls-intercepted",
         BOTH,
-        ("", *ONE),
+        ("", *LIMITS),
         lambda s, d: s.intercepts.update(s.of(*d)),
     ),
     NetworkFault(
-        "small-link", "mtu-black-hole", BOTH, ("", *ONE), lambda s, d: s.small_link.update(s.of(*d))
+        "small-link",
+        "mtu-black-hole",
+        BOTH,
+        ("", *LIMITS),
+        lambda s, d: s.small_link.update(s.of(*d)),
     ),
     NetworkFault(
         "small-link-out",
         "mtu-black-hole",
         BOTH,
-        ("", *ONE[:2], "logs"),
+        ("", *LIMITS[:2], "logs"),
         lambda s, d: s.small_link_out.update(s.of(*d)),
     ),
     NetworkFault(
         "wrong-name",
         "tls-wrong-name",
         BOTH,
-        ("", *ONE),
+        ("", *LIMITS),
         lambda s, d: s.certificates.update(dict.fromkeys(d, "wrong-name")),
     ),
     NetworkFault(
         "expired",
         "tls-expired",
         BOTH,
-        ("", *ONE),
+        ("", *LIMITS),
         lambda s, d: s.certificates.update(dict.fromkeys(d, "expired")),
     ),
     NetworkFault(
         "hangs",
         "service-unresponsive",
         BOTH,
-        ("", *ONE),
+        ("", *LIMITS),
         lambda s, d: [behave(s, name, "hang") for name in d],
     ),
     NetworkFault(
         "broken",
         "service-unresponsive",
         BOTH,
-        ONE,
+        LIMITS,
         lambda s, d: [behave(s, name, "broken") for name in d],
     ),
     NetworkFault(
@@ -214,7 +222,7 @@ NETWORK = [
         "firewalled-name",
         "name-not-found",
         BOTH,
-        ONE,
+        LIMITS,
         lambda s, d: s.names.update(dict.fromkeys(d, "nxdomain")),
     ),
     NetworkFault(
@@ -228,7 +236,7 @@ NETWORK = [
         "empty-zone",
         "private-zone-shadows-name",
         BOTH,
-        ONE,
+        LIMITS,
         lambda s, d: s.names.update(dict.fromkeys(d, "no-record")),
     ),
     NetworkFault(
@@ -242,7 +250,7 @@ NETWORK = [
         "stale-zone",
         "name-points-elsewhere",
         BOTH,
-        ("", *ONE),
+        ("", *LIMITS),
         lambda s, d: s.names.update(
             {name: [f"{s.vpc}.9.{77 + DEPENDENCIES.index(name)}"] for name in d}
         ),
@@ -286,21 +294,21 @@ NETWORK = [
         "never-accepts",
         "tls-stalled",
         BOTH,
-        ONE,
+        LIMITS,
         lambda s, d: s.listeners.update(dict.fromkeys(s.of(*d), "mute")),
     ),
     NetworkFault(
         "closes-connection",
         "connection-reset",
         BOTH,
-        ONE,
+        LIMITS,
         lambda s, d: s.listeners.update(dict.fromkeys(s.of(*d), "closes")),
     ),
     NetworkFault(
         "no-tls",
         "name-points-elsewhere",
         BOTH,
-        ONE,
+        LIMITS,
         lambda s, d: s.listeners.update(dict.fromkeys(s.of(*d), "http")),
     ),
     NetworkFault(
@@ -369,7 +377,7 @@ NETWORK = [
         "dnsmasq-empty-zone",
         "private-zone-shadows-name",
         BOTH,
-        ONE,
+        LIMITS,
         lambda s, d: update(s, dnsmasq=True, names=dict.fromkeys(d, "no-record")),
     ),
     NetworkFault(

@@ -34,6 +34,7 @@ PUBLIC_IPV6 = {name: f"2600:1f18:7::{number}" for number, name in enumerate(INTE
 PUBLIC_IPV6 |= {"s3": "2600:1fa0:8000::10"}
 S3_ADDRESSES = [f"52.216.10.{last}" for last in range(10, 14)]
 
+CUSTOM_RESOLVER = "5.53"  # last octets of a DNS server in another subnet of the VPC
 BUCKET, ENVIRONMENT_FILE = "team-settings", "app.env"
 FILE_SYSTEM = "fs-0123456789abcdef0"
 FILE_SYSTEM_HOST = f"{FILE_SYSTEM}.efs.{REGION}.amazonaws.com"

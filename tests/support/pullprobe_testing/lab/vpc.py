@@ -25,6 +25,7 @@ from pullprobe_testing.lab.shared_servers import (
     VpcResolver,
 )
 from pullprobe_testing.lab.subnet import (
+    CUSTOM_RESOLVER,
     DEPENDENCIES,
     HUB,
     HUB_HOSTS,
@@ -50,7 +51,6 @@ from pullprobe_testing.servers import TaskEndpoint
 IMAGE_USER = 65532  # the numeric user of the image
 SMALL_MTU = 1300  # bytes
 S3_RANGE = "52.216.10.8/29"
-CUSTOM_RESOLVER = "5.53"  # last octets of a DNS server in another subnet of the VPC
 # Router's addresses of its two links to the internet namespace, and that namespace's.
 GATEWAY_LINK, INTERNET_LINK = ("192.0.2.1", "192.0.2.2"), ("192.0.2.5", "192.0.2.6")
 
