@@ -26,7 +26,7 @@ from pullprobe_testing.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 # With more, two processors would make the servers slow, which is a fault as well.
-CONCURRENT_LAUNCHES = 11
+CONCURRENT_LAUNCHES = 6
 HEALTHY_VPCS = 3
 BROKEN = 2  # position of the broken subnet among the four
 # Faults of an image, which affect every subnet.
