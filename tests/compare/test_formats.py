@@ -1,31 +1,44 @@
-"""JUnit's XML by its schema, Markdown by the limit of a step summary, JSON by the contract, and files beside the text."""
+"""Formats of `compare`: JUnit by its schema, Markdown by its size limit, JSON, and files."""
+
 import json
 import pathlib
 import subprocess
 import xml.etree.ElementTree as xml
 
 import fastjsonschema
-from reports import BINARY, compare, compared, lines, report
 
-SCHEMA = pathlib.Path(__file__).with_name('junit.xsd')
-MIB = 1024 * 1024
-HOSTILE = '`|</details><script>alert(1)</script> ]]> [a](http://x) ![i](u) **b** \x01\ufffe \u202e "\'&'
+from pullprobe_testing import cli
+from pullprobe_testing.reports import compare, comparison_of, lines, report
+
+SCHEMA = pathlib.Path(__file__).with_name("junit.xsd")
+MAX_STEP_SUMMARY = 1024 * 1024  # bytes; what GitHub Actions accepts
+HOSTILE = (
+    "`|</details><script>alert(1)</script> ]]> [a](http://x) ![i](u) **b** \x01\ufffe \u202e \"'&"
+)
+BROKEN = "10.0.2.0/24 us-east-1c"  # name of the vantage report(2)
 
 
 def junit(file, *reports):
-    done = compare('-', '--format', 'junit', given=lines(*reports))
-    file.write_text(done.stdout)
-    checked = subprocess.run(['xmllint', '--noout', '--schema', SCHEMA, file], capture_output=True, text=True)
+    """Returns the root of the JUnit output, once it is valid by its schema."""
+    file.write_text(compare("-", "--format", "junit", given=lines(*reports)).stdout)
+    command = ["xmllint", "--noout", "--schema", SCHEMA, file]
+    checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr[:2000]
     return xml.parse(file).getroot()
 
 
-def test_a_suite_for_each_vantage_and_a_case_for_each_step(tmp_path):
-    reports = [report(1), report(2, 's3-gateway-missing'), report(3, 'no-credentials')]
-    suites = {suite.get('name'): suite for suite in junit(tmp_path / 'junit.xml', *reports)}
-    matrix = compared(*reports)
-    assert set(suites) == {vantage['name'] for vantage in matrix['vantages']}
+def markdown(*reports):
+    return compare("-", "--format", "markdown", given=lines(*reports)).stdout
+
+
+def test_junit_has_a_suite_per_vantage_and_a_case_per_fact(tmp_path):
+    reports = [report(1), report(2, "s3-gateway-missing"), report(3, "no-credentials")]
+    suites = {suite.get("name"): suite for suite in junit(tmp_path / "junit.xml", *reports)}
+    comparison = comparison_of(*reports)
+
+    assert set(suites) == {vantage["name"] for vantage in comparison["vantages"]}
     for name, suite in suites.items():
+<<<<<<< HEAD
         cases = {case.get('name'): case for case in suite.iter('testcase')}
         assert set(cases) == {fact['fact'] for fact in matrix['facts'] if name in fact['values']}
         assert int(suite.get('tests')) == len(cases)
@@ -42,19 +55,48 @@ def test_a_suite_for_each_vantage_and_a_case_for_each_step(tmp_path):
     broken = suites['10.0.2.0/24 us-east-1c']
     told = {property.get('name'): property.get('value') for property in broken.iter('property')}
     assert told['cause'] == 's3-gateway-missing' and 'no route to Amazon S3' in told['verdict']
+=======
+        cases = {case.get("name"): case for case in suite.iter("testcase")}
+        facts = {fact["fact"]: fact["values"].get(name, "") for fact in comparison["facts"]}
+        listed = {fact["fact"] for fact in comparison["facts"] if name in fact["values"]}
+        assert set(cases) == listed
+        assert int(suite.get("tests")) == len(cases)
+        assert int(suite.get("failures")) == len(suite.findall("testcase/failure"))
+        assert int(suite.get("skipped")) == len(suite.findall("testcase/skipped"))
+        for fact, value in facts.items():
+            assert_case_shows(cases[fact], value)
+    properties = {item.get("name"): item.get("value") for item in suites[BROKEN].iter("property")}
+    assert properties["cause"] == "s3-gateway-missing"
+    assert "S3" in properties["verdict"]
+>>>>>>> python
 
 
-def test_a_vantage_that_was_never_checked_is_no_success(tmp_path):
-    never = report(1)
-    never['observations'], never['findings'] = [], []
-    never['verdict'] = {'status': 'inconclusive', 'exit_code': 3, 'summary': 'The probe never started.'}
-    [suite] = junit(tmp_path / 'junit.xml', never)
-    assert suite.find("testcase[@name='verdict']/failure").get('type') == 'inconclusive'
-    [suite] = junit(tmp_path / 'junit.xml', report(1, 'service-slow'))
-    assert int(suite.get('failures')) == 0, 'a warning stops no pipeline'
+def assert_case_shows(case, value):
+    tags = [child.tag for child in case]
+    if value.startswith("passed"):
+        assert tags == [], value
+    elif value.startswith("not-"):
+        assert tags == ["skipped"], value
+    else:
+        assert tags == ["failure"], value
+        assert case[0].get("type") == case[0].get("message") == value
+
+
+def test_unchecked_vantage_is_a_failure_in_junit_and_a_warning_is_not(tmp_path):
+    unchecked = report(1)
+    unchecked["observations"], unchecked["findings"] = [], []
+    summary = "The probe never started."
+    unchecked["verdict"] = {"status": "inconclusive", "exit_code": 3, "summary": summary}
+    [suite] = junit(tmp_path / "junit.xml", unchecked)
+    failure = suite.find("testcase[@name='verdict']/failure")
+    assert failure.get("type") == "inconclusive"
+
+    [suite] = junit(tmp_path / "junit.xml", report(1, "service-slow"))
+    assert int(suite.get("failures")) == 0, "a warning stops no pipeline"
 
 
 def hostile():
+<<<<<<< HEAD
     bad = report(1, 's3-gateway-missing', vantage=HOSTILE)
     bad['verdict']['summary'] = bad['findings'][0]['summary'] = bad['findings'][0]['remedy'] = HOSTILE
     for seen in bad['observations']:
@@ -62,66 +104,110 @@ def hostile():
     bad['observations'][0]['dependency'] = bad['observations'][1]['phase'] = HOSTILE
     bad['run']['started_at'], bad['vantage']['address'] = 'yesterday', ' '
     return bad
+=======
+    """Returns a report with markup in all of its text."""
+    document = report(1, "s3-gateway-missing", vantage=HOSTILE)
+    finding = document["findings"][0]
+    document["verdict"]["summary"] = finding["summary"] = finding["remedy"] = HOSTILE
+    for observation in document["observations"]:
+        observation["detail"] = HOSTILE
+    first, second, *_ = document["observations"]
+    first["dependency"] = second["phase"] = HOSTILE
+    document["run"]["started_at"], document["vantage"]["address"] = "yesterday", " "
+    return document
+>>>>>>> python
 
 
-def test_hostile_reports_stay_text(tmp_path):
-    junit(tmp_path / 'junit.xml', hostile(), report(2))
-    markdown = compare('-', '--format', 'markdown', given=lines(hostile(), report(2, 's3-gateway-missing'))).stdout
-    assert '<script' not in markdown and '](http' not in markdown and '![' not in markdown and '\x01' not in markdown
-    assert markdown.count('<details>') == markdown.count('</details>') > 0
-    widths = {line.replace('\\|', '').count('|') for line in markdown.splitlines() if line.startswith('| ') and 'first' not in line}
-    assert len(widths) <= 2, 'no name breaks a table'
-    text = compare('-', '--format', 'text', given=lines(hostile())).stdout
-    assert '\x1b' not in text and '\u202e' not in text
+def test_markup_in_a_report_stays_text(tmp_path):
+    junit(tmp_path / "junit.xml", hostile(), report(2))
+
+    text = markdown(hostile(), report(2, "s3-gateway-missing"))
+    for markup in ("<script", "](http", "![", "\x01"):
+        assert markup not in text
+    assert text.count("<details>") == text.count("</details>") > 0
+    rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("| ")]
+    widths = {row.count("|") for row in rows if "first" not in row}
+    assert len(widths) <= 2, "no name breaks a table"
+
+    text = compare("-", "--format", "text", given=lines(hostile())).stdout
+    assert "\x1b" not in text and "\u202e" not in text
 
 
-def test_markdown_names_the_difference_and_folds_the_rest():
-    markdown = compare('-', '--format', 'markdown', given=lines(report(1), report(2, 's3-gateway-missing'), report(3))).stdout
-    head, folded = markdown.split('<details>', 1)
-    assert head.startswith('## ✗ pullprobe&#58;') or head.startswith('## ✗ pullprobe: 1 of 3 vantages fails')
-    assert '| first difference | s3/connect | where |' in head
-    assert '| failing | ✗ timed-out | 10.0.2.0/24 us-east-1c |' in head
-    assert '**s3/connect**' in head and 'ssm/read' not in head and 'ssm/read' in folded and 'Create an S3 gateway endpoint' in folded
+def test_markdown_shows_the_difference_and_folds_the_rest():
+    text = markdown(report(1), report(2, "s3-gateway-missing"), report(3))
+
+    head, folded = text.split("<details>", 1)
+    titles = ("## ✗ pullprobe&#58;", "## ✗ pullprobe: 1 of 3 vantages fails")
+    assert head.startswith(titles)
+    assert "| first difference | s3/connect | where |" in head
+    assert f"| failing | ✗ timed-out | {BROKEN} |" in head
+    assert "**s3/connect**" in head and "ssm/read" not in head
+    assert "ssm/read" in folded and "S3 gateway endpoint" in folded
 
 
-def test_markdown_fits_a_step_summary_whatever_is_compared():
-    faults = ['s3-gateway-missing', 'interface-endpoint-missing', 'no-credentials', 'tls-intercepted']
+def test_markdown_fits_a_step_summary():
+    faults = [
+        "s3-gateway-missing",
+        "interface-endpoint-missing",
+        "no-credentials",
+        "tls-intercepted",
+    ]
     many = []
-    for n in range(400):
-        one = report(n, faults[n % 4])
-        one['observations'][n % 20]['failure'], one['observations'][n % 20]['outcome'] = f'oddly-{n}', 'failed'
-        one['findings'] = one['findings'] * 3
-        for finding in one['findings']:
-            finding['summary'] = 'long ' * 400
-        many.append(one)
-    markdown = compare('-', '--format', 'markdown', given=lines(*many)).stdout
-    assert len(markdown.encode()) < MIB
-    assert markdown.count('<details>') == markdown.count('</details>')
-    assert 'left out to fit a step summary' in markdown
+    for number in range(400):
+        document = report(number, faults[number % 4])
+        observation = document["observations"][number % 20]
+        observation["failure"], observation["outcome"] = f"oddly-{number}", "failed"
+        document["findings"] = document["findings"] * 3
+        for finding in document["findings"]:
+            finding["summary"] = "long " * 400
+        many.append(document)
+
+    text = markdown(*many)
+
+    assert len(text.encode()) < MAX_STEP_SUMMARY
+    assert text.count("<details>") == text.count("</details>")
+    assert "step summary" in text
 
 
-def test_the_json_is_what_its_schema_says():
-    schema = json.loads(subprocess.run([BINARY, 'schema', 'comparison'], capture_output=True, check=True).stdout)
-    reports = [report(1), report(2, 's3-gateway-missing'), report(3, 'interface-endpoint-missing'), report(3, hour=8)]
-    document = compared(*reports)
-    fastjsonschema.validate(schema, document)
-    assert document['schema'] == 'pullprobe/comparison/v1'
-    for vantage in document['vantages']:
-        assert {'name', 'status', 'exit_code', 'cause'} <= set(vantage)
-    assert {fact['fact']: fact['values'] for fact in document['facts']}['s3/connect']['10.0.2.0/24 us-east-1c'] == 'timed-out'
-    assert {'fact', 'passing', 'failing'} <= set(document['first_difference'])
-    assert document['changes'], 'the same vantage at two times'
+def test_json_is_valid_by_its_schema():
+    schema = cli.run("schema", "comparison")
+    assert schema.returncode == 0, schema
+    reports = [
+        report(1),
+        report(2, "s3-gateway-missing"),
+        report(3, "interface-endpoint-missing"),
+        report(3, hour=8),
+    ]
+    document = comparison_of(*reports)
+
+    fastjsonschema.validate(json.loads(schema.stdout), document)
+    assert document["schema"] == "pullprobe/comparison/v1"
+    for vantage in document["vantages"]:
+        assert {"name", "status", "exit_code", "cause"} <= set(vantage)
+    facts = {fact["fact"]: fact["values"] for fact in document["facts"]}
+    assert facts["s3/connect"][BROKEN] == "timed-out"
+    assert {"fact", "passing", "failing"} <= set(document["first_difference"])
+    assert document["changes"], "the same vantage at two times"
 
 
-def test_files_are_written_beside_the_text(tmp_path):
-    files = [tmp_path / name for name in ('a.html', 'b.md', 'c.xml', 'd.json', 'e.txt')]
-    done = compare('-', '--format', 'text', *[part for file in files for part in ('--output', file)],
-                   given=lines(report(1), report(2, 's3-gateway-missing')))
-    assert done.returncode == 11 and done.stdout.startswith('✗ FAIL 1 of 2 vantages fails')
-    starts = ('<!doctype html>', '## ', '<?xml', '{"schema":"pullprobe/comparison/v1"', '✗ FAIL')
-    for file, start in zip(files, starts, strict=True):
-        assert file.read_text().startswith(start), file
-    refused = compare('-', '--output', tmp_path / 'report.pdf', given=lines(report(1)))
-    assert refused.returncode == 2 and '.html' in refused.stderr
-    lost = compare('-', '--output', tmp_path / 'nowhere' / 'a.html', given=lines(report(1)))
-    assert lost.returncode == 1 and 'nowhere' in lost.stderr
+def test_output_files_are_written_in_the_format_of_their_extension(tmp_path):
+    starts = {
+        "a.html": "<!doctype html>",
+        "b.md": "## ",
+        "c.xml": "<?xml",
+        "d.json": '{"schema":"pullprobe/comparison/v1"',
+        "e.txt": "✗ FAIL",
+    }
+    flags = [part for name in starts for part in ("--output", tmp_path / name)]
+    given = lines(report(1), report(2, "s3-gateway-missing"))
+
+    done = compare("-", "--format", "text", *flags, given=given)
+
+    assert done.returncode == 11 and done.stdout.startswith("✗ FAIL 1 of 2 vantages fails")
+    for name, start in starts.items():
+        assert (tmp_path / name).read_text().startswith(start), name
+
+    refused = compare("-", "--output", tmp_path / "report.pdf", given=lines(report(1)))
+    assert refused.returncode == 2 and ".html" in refused.stderr
+    absent = compare("-", "--output", tmp_path / "nowhere" / "a.html", given=lines(report(1)))
+    assert absent.returncode == 1 and "nowhere" in absent.stderr

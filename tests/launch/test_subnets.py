@@ -1,10 +1,13 @@
-"""Four subnets with real packets, one of them broken: `launch` has to name the subnet and the cause.
+"""Four subnets with real packets, one of them broken: `launch` must name the subnet and the cause.
 
-The probe is the static binary, started by the ECS stand-in inside the subnet's network namespace. Needs root.
-A broken subnet is mostly silence to wait for, so launches run side by side: each has an ECS of its own, a world of its
-own for the broken subnet, and the three healthy worlds are everybody's, as are the servers behind them.
+The ECS stand-in starts the static binary inside the subnet's network namespace, which needs root.
+A broken subnet is mostly silence to wait for, so launches run at the same time. Each has its own
+ECS and its own VPC for the broken subnet; all share three healthy VPCs and the servers of the
+region.
 """
+
 import concurrent.futures
+import contextlib
 import os
 import queue
 import signal
@@ -12,192 +15,249 @@ import time
 
 import pytest
 
-from conftest import Operator, PROBE_IMAGE, deploy, network, wait_for
-from ecs_standin import EcsStandin, InWorld
+from pullprobe_testing import launch_account
+from pullprobe_testing.accounts import create_network
+from pullprobe_testing.cli import LaunchCli
+from pullprobe_testing.ecs_standin import REGION, EcsStandin, ProbeInVpc
+from pullprobe_testing.lab import faults
+from pullprobe_testing.lab.lab import open_lab
+from pullprobe_testing.lab.subnet import DEPENDENCIES, FILE_SYSTEM, endpoints
+from pullprobe_testing.waiting import wait_for
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='network namespaces need root')
-AT_A_TIME = 11  # launches; with more, two processors make the servers slow enough to be a fault themselves
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+# With more, two processors would make the servers slow, which is a fault as well.
+CONCURRENT_LAUNCHES = 6
+HEALTHY_VPCS = 3
+BROKEN = 2  # position of the broken subnet among the four
+# Faults of an image, which affect every subnet.
+IMAGE_FAULTS = {"hub-repository", "hub-tag", "hub-platform", "hub-misspelt"}
 
 
-def faults():
-    import faults
-    return faults
-
-
-def each_network_fault():
-    """Every network fault of the lab, on the first path that it can act on; one of those that can be limited to one service is."""
+def network_faults():
+    """Returns one variant of every network fault: its first path, limits in turn."""
     chosen = []
-    for name, _, paths, services, *_ in faults().NETWORK:
-        service = services[len(chosen) % len(services)]
-        chosen.append(f'{name}{":" + service if service else ""}@{paths[0]}')
-    # An image that is not there is not there for any subnet.
-    of_the_image = {'hub-repository', 'hub-tag', 'hub-platform', 'hub-misspelt'}
-    return [name for name in dict.fromkeys(chosen) if name.split('@')[0] not in of_the_image]
+    for fault in faults.NETWORK:
+        limit = fault.limits[len(chosen) % len(fault.limits)]
+        chosen.append(f"{fault.name}{':' + limit if limit else ''}@{fault.paths[0]}")
+    return [name for name in dict.fromkeys(chosen) if name.split("@")[0] not in IMAGE_FAULTS]
 
 
-DARK = ['nat-deleted@nat', 'endpoint-missing:logs@endpoint', 'endpoint-group:logs@endpoint', 'resolver-silent@endpoint', 'firewalled-name:logs@endpoint',
-        'intercepted:logs@endpoint', 'identity-policy-missing-action:logs']
-NETWORK = each_network_fault()
+NETWORK = network_faults()
+# Faults that keep the report from the log group as well.
+NO_LOGS = [
+    "nat-deleted@nat",
+    "endpoint-missing:logs@endpoint",
+    "endpoint-group:logs@endpoint",
+    "resolver-silent@endpoint",
+    "firewalled-name:logs@endpoint",
+    "intercepted:logs@endpoint",
+    "identity-policy-missing-action:logs",
+]
 
 
-class Vpc:
-    """Four subnets of the lab behind one ECS; one of them is in the world that is given."""
+def requirements(subnet):
+    """Returns what this subnet's task needs besides: a second image, whether a file system."""
+    return subnet.hub_image, subnet.file_system != ""
 
-    def __init__(self, lab, subnet, world, place=2):
-        self.lab, self.place = lab, place
+
+class FourSubnets:
+    """Four subnets of the lab behind one ECS; one of them is in `vpc`, as `subnet` says."""
+
+    def __init__(self, launches, subnet, vpc):
+        lab = launches.lab
         self.standin = EcsStandin(lab.region.moto.peer, {})
-        self.operator = Operator(self.standin, lab.region._operator)
-        world.apply(subnet)
-        worlds = [world if n == place else lab.worlds[n % 3] for n in range(4)]
-        self.standin.behaviours = {name: InWorld(lab, world) for name, world in zip(lab.subnets, worlds)}
+        self.operator = LaunchCli(self.standin, REGION, lab.region.operator_keys)
+        self.flags = ["--service", launches.services[requirements(subnet)]]
+        self.flags += ["--probe-image", launch_account.PROBE_IMAGE]
+        if subnet.expect_private:
+            self.flags += ["--expect", "private"]
+        vpc.apply(subnet)
+        healthy = iter(lab.vpcs[:HEALTHY_VPCS])
+        for position, name in enumerate(launches.subnets):
+            chosen = vpc if position == BROKEN else next(healthy)
+            self.standin.behaviours[name] = ProbeInVpc(lab, chosen)
 
-    def arguments(self, subnet):
-        """The service whose tasks need what this subnet's task asks for."""
-        return ['--service', self.lab.service(subnet), '--probe-image', PROBE_IMAGE, *(['--expect', 'private'] if subnet.expect_private else [])]
+    @property
+    def tasks(self):
+        return list(self.standin.tasks.values())
 
     def close(self):
         self.standin.close()
-        assert self.standin.departures == []
+        assert self.standin.schema_violations == []
 
 
 class Launches:
-    """Launches that were asked for run as soon as a world is free; whoever needs one waits for it."""
+    """Runs launches as soon as VPCs are free. `of` waits for one."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, names):
         self.lab, self.free, self.running = lab, queue.SimpleQueue(), {}
-        for world in lab.worlds[3:]:
-            self.free.put(world)
-        # A server dies with the thread that started it: these live as long as the lab.
-        self.threads = concurrent.futures.ThreadPoolExecutor(AT_A_TIME)
+        self.faults = {fault.name: fault for fault in faults.faults()}
+        self._deploy(self.faults[name].subnet for name in names)
+        # The healthy VPCs have what any task needs, so only the broken subnet is broken.
+        healthy = endpoints()
+        healthy.internet, healthy.file_system = "nat", "answers"
+        healthy.hub_image = faults.HUB_IMAGE
+        for vpc in lab.vpcs[:HEALTHY_VPCS]:
+            vpc.apply(healthy)
+        for vpc in lab.vpcs[HEALTHY_VPCS:]:
+            self.free.put(vpc)
+        # A server dies with the thread that started it: these threads live as long as the lab.
+        self.threads = concurrent.futures.ThreadPoolExecutor(CONCURRENT_LAUNCHES)
+
+    def _deploy(self, subnets):
+        """Creates the subnets, and a service for every combination of requirements."""
+        region = self.lab.region
+        self.subnets, group = create_network(region.client("ec2"), 4)
+        self.services = {}
+        configuration = {"fileSystemId": FILE_SYSTEM}
+        volumes = [{"name": "data", "efsVolumeConfiguration": configuration}]
+        for hub_image, file_system in [("", False), *map(requirements, subnets)]:
+            key = hub_image, file_system
+            if key not in self.services:
+                self.services[key] = f"web-{len(self.services)}"
+                launch_account.deploy(
+                    region.client("ecs"),
+                    self.subnets,
+                    group,
+                    secrets=[f"{region.secret}:password::", region.parameter],
+                    service=self.services[key],
+                    sidecars=[hub_image] if hub_image else [],
+                    volumes=volumes if file_system else [],
+                )
 
     def begin(self, names):
         for name in names:
-            self.running[name] = self.threads.submit(self.launch, name)
-
-    def launch(self, name):
-        fault = self.lab.faults[name]
-        world = self.free.get()
-        try:
-            vpc = Vpc(self.lab, fault.subnet, world)
-            try:
-                return vpc.operator.launch(*vpc.arguments(fault.subnet)), list(vpc.standin.tasks.values())
-            finally:
-                vpc.close()
-        finally:
-            self.free.put(world)
+            self.running[name] = self.threads.submit(self._launch, name)
 
     def of(self, name):
-        return self.running[name].result()
+        """Returns the fault, the result of its launch, and ECS's tasks."""
+        return self.faults[name], *self.running[name].result()
+
+    def _launch(self, name):
+        subnet = self.faults[name].subnet
+        with self.vpc() as vpc, contextlib.closing(FourSubnets(self, subnet, vpc)) as four:
+            return four.operator.launch(*four.flags), four.tasks
+
+    @contextlib.contextmanager
+    def vpc(self):
+        """Borrows a free VPC."""
+        vpc = self.free.get()
+        try:
+            yield vpc
+        finally:
+            self.free.put(vpc)
 
 
-@pytest.fixture(scope='module')
-def lab(request):
-    from lab import open_lab
-    from subnet import FILE_SYSTEM, endpoints
-    with open_lab(3 + AT_A_TIME) as lab:
-        region = lab.region
-        lab.subnets, group = network(region.client('ec2'))
-        ecs, secrets = region.client('ecs'), [f'{region.secret}:password::', region.parameter]
-        lab.faults = {fault.name: fault for fault in faults().faults()}
-        services = {}
-
-        def service(subnet):
-            return services.get((subnet.hub_image, subnet.file_system != ''), 'web')
-        lab.service = service
-        deploy(ecs, lab.subnets, group, secrets=secrets)
-        for fault in (lab.faults[name] for name in {*NETWORK, *DARK}):
-            needs = fault.subnet.hub_image, fault.subnet.file_system != ''
-            if any(needs) and needs not in services:
-                services[needs] = f'web-{len(services)}'
-                deploy(ecs, lab.subnets, group, secrets=secrets, service=services[needs], sidecars=[needs[0]] if needs[0] else [],
-                       volumes=[{'name': 'data', 'efsVolumeConfiguration': {'fileSystemId': FILE_SYSTEM}}] if needs[1] else [])
-        for world in lab.worlds[:3]:
-            # Whatever some task needs besides, it reaches from here: only the broken subnet is broken.
-            healthy = endpoints()
-            healthy.internet, healthy.hub_image, healthy.file_system = 'nat', faults().HUB_IMAGE, 'answers'
-            world.apply(healthy)
-        lab.launches = Launches(lab)
-        chosen = {item.callspec.params['name'] for item in request.session.items
-                  if getattr(item, 'callspec', None) and item.module is request.module}
-        lab.launches.begin(sorted(chosen))
-        yield lab
-        lab.launches.threads.shutdown(cancel_futures=True)
-
-
-@pytest.fixture
-def world(lab):
-    world = lab.launches.free.get()
-    yield world
-    lab.launches.free.put(world)
+@pytest.fixture(scope="module")
+def launches(request):
+    with open_lab(HEALTHY_VPCS + CONCURRENT_LAUNCHES) as lab:
+        launches = Launches(lab, {*NETWORK, *NO_LOGS})
+        selected = {
+            item.callspec.params["name"]
+            for item in request.session.items
+            if getattr(item, "callspec", None) and item.module is request.module
+        }
+        launches.begin(sorted(selected))
+        yield launches
+        launches.threads.shutdown(cancel_futures=True)
 
 
 def causes(report):
-    return [finding['cause'] for finding in report['findings']]
+    return [finding["cause"] for finding in report["findings"]]
 
 
-def is_told_by_ecs(report):
-    return {seen.get('witness') for seen in report['observations']} == {'ecs'}
+def confidences(report):
+    return {finding["confidence"] for finding in report["findings"]}
 
 
-def test_healthy_subnets_pass_and_their_reports_are_those_of_the_log_group(lab, world):
-    from subnet import endpoints
-    vpc = Vpc(lab, endpoints(), world)
-    launched = vpc.operator.launch(*vpc.arguments(endpoints()))
-    vpc.close()
+def is_witnessed_by_ecs(report):
+    """Whether the report was made from what ECS says about the task."""
+    return {observation.get("witness") for observation in report["observations"]} == {"ecs"}
+
+
+def exit_code_of(tasks, subnet):
+    [probe] = [task for task in tasks if task.subnet == subnet]
+    return probe.exit_code
+
+
+def test_healthy_subnets_pass_with_the_reports_of_the_log_group(launches):
+    with (
+        launches.vpc() as vpc,
+        contextlib.closing(FourSubnets(launches, endpoints(), vpc)) as four,
+    ):
+        launched = four.operator.launch(*four.flags)
+
     assert launched.exit_code == 0, launched
-    assert set(launched.reports) == set(lab.subnets)
+    assert set(launched.reports) == set(launches.subnets)
     for report in launched.reports.values():
-        assert report['verdict']['status'] == 'pass' and report['delivery']['logs'] == 'delivered', launched
-        assert report['run']['labels']['service'] == 'web'
-        assert {seen['role'] for seen in report['observations']} >= {'ecr.api', 'ecr.dkr', 's3', 'logs', 'secretsmanager', 'ssm'}
+        assert report["verdict"]["status"] == "pass", launched
+        assert report["delivery"]["logs"] == "delivered", launched
+        assert report["run"]["labels"]["service"] == "web-0"
+        observed = {observation["dependency"] for observation in report["observations"]}
+        assert observed >= set(DEPENDENCIES)
 
 
-@pytest.mark.parametrize('name', NETWORK)
-def test_one_broken_subnet_of_four_is_named_with_its_cause(lab, name):
-    """From the log group; through the exit code where the fault is in the way of the report as well."""
-    fault, (launched, tasks) = lab.faults[name], lab.launches.of(name)
-    broken = launched.reports[lab.subnets[2]]
+@pytest.mark.parametrize("name", NETWORK)
+def test_broken_subnet_is_named_with_its_cause(launches, name):
+    """The report comes from the log group, or from the exit code if no log leaves."""
+    fault, launched, tasks = launches.of(name)
+    subnet = launches.subnets[BROKEN]
+    broken = launched.reports[subnet]
+    verdict = broken["verdict"]
+
     assert set(fault.causes) & set(causes(broken)), launched
-    if is_told_by_ecs(broken):
-        assert all(finding['confidence'] != 'certain' for finding in broken['findings']), launched
-    elif not fault.last:
+    if is_witnessed_by_ecs(broken):
+        assert "certain" not in confidences(broken), launched
+    elif not fault.ambiguous:
         assert causes(broken)[0] in fault.causes, launched
-    # What packets cannot tell from an address that is dead, of three, may warn as that does.
-    assert broken['verdict']['status'] in (['warn'] if fault.starts else ['warn', 'fail'] if fault.last else ['fail']), launched
-    probe = next(task for task in tasks if task.subnet == lab.subnets[2])
-    assert launched.exit_code == broken['verdict']['exit_code'] == probe.exit_code, launched
-    for n in (0, 1, 3):
-        assert launched.reports[lab.subnets[n]]['verdict']['status'] == 'pass', launched
-    vantage = next(vantage for vantage in launched.comparison['vantages'] if vantage['name'] == lab.subnets[2])
-    assert vantage['cause'] == causes(broken)[0] and vantage['status'] == broken['verdict']['status'], launched
+    # What packets cannot distinguish from one dead address of three may be a warning, as that is.
+    failing = ["warn", "fail"] if fault.ambiguous else ["fail"]
+    assert verdict["status"] in (["warn"] if fault.starts else failing), launched
+    assert launched.exit_code == verdict["exit_code"] == exit_code_of(tasks, subnet), launched
+    for other in set(launches.subnets) - {subnet}:
+        assert launched.reports[other]["verdict"]["status"] == "pass", launched
+    vantages = {vantage["name"]: vantage for vantage in launched.comparison["vantages"]}
+    assert vantages[subnet]["cause"] == causes(broken)[0], launched
+    assert vantages[subnet]["status"] == verdict["status"], launched
 
 
-@pytest.mark.parametrize('name', DARK)
-def test_where_no_log_can_leave_the_cause_comes_through_the_exit_code(lab, name):
-    fault, (launched, tasks) = lab.faults[name], lab.launches.of(name)
-    dark = launched.reports[lab.subnets[2]]
-    assert set(fault.causes) & set(causes(dark)), launched
-    assert all(finding['confidence'] != 'certain' for finding in dark['findings']), launched
-    assert dark['verdict']['status'] == 'fail' and dark['delivery']['logs'] == 'failed', launched
-    probe = next(task for task in tasks if task.subnet == lab.subnets[2])
-    assert dark['verdict']['exit_code'] == probe.exit_code == launched.exit_code, launched
-    assert is_told_by_ecs(dark)
+@pytest.mark.parametrize("name", NO_LOGS)
+def test_exit_code_gives_the_cause_if_no_log_leaves_the_subnet(launches, name):
+    fault, launched, tasks = launches.of(name)
+    subnet = launches.subnets[BROKEN]
+    report = launched.reports[subnet]
+
+    assert set(fault.causes) & set(causes(report)), launched
+    assert "certain" not in confidences(report), launched
+    assert report["verdict"]["status"] == "fail", launched
+    assert report["delivery"]["logs"] == "failed", launched
+    exit_code = report["verdict"]["exit_code"]
+    assert exit_code == exit_code_of(tasks, subnet) == launched.exit_code, launched
+    assert is_witnessed_by_ecs(report)
 
 
-def test_a_probe_that_is_stopped_says_what_it_saw_and_that_is_read(lab, world):
-    """SIGTERM reaches the probe in the middle of a silence; its report is in the log group and read from there."""
-    subnet = lab.faults['task-group:ecr.api@endpoint'].subnet
-    vpc = Vpc(lab, subnet, world)
-    process = vpc.operator.start('launch', '--cluster', 'prod', '--format', 'json', *vpc.arguments(subnet), '--subnets', lab.subnets[2])
-    wait_for(lambda: any(task.status == 'RUNNING' for task in vpc.standin.tasks.values()))
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    launched = vpc.operator.finish(process)
-    [probe] = vpc.standin.tasks.values()
-    vpc.close()
-    assert vpc.standin.running() == [] and launched.seconds < 6, launched
-    report = launched.reports[lab.subnets[2]]
-    assert not is_told_by_ecs(report) and report['delivery']['logs'] == 'delivered', launched
-    assert report['run']['elapsed_ms'] < 3500 and report['verdict']['exit_code'] == probe.exit_code == launched.exit_code != 0, launched
-    unreached = {seen['role'] for seen in report['observations'] if seen['outcome'] == 'not-reached'}
-    assert 'ecr.api' in unreached, launched
+def test_stopped_probe_delivers_what_it_observed(launches):
+    """SIGTERM reaches the probe while it waits for a silent service."""
+    subnet = launches.faults["task-group:ecr.api@endpoint"].subnet
+    broken = launches.subnets[BROKEN]
+    with launches.vpc() as vpc, contextlib.closing(FourSubnets(launches, subnet, vpc)) as four:
+        process = four.operator.start_launch(*four.flags, "--subnets", broken)
+        wait_for(lambda: any(task.status == "RUNNING" for task in four.tasks))
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        launched = four.operator.finish(process)
+        [probe] = four.tasks
+
+    assert four.standin.running() == [] and launched.seconds < 6, launched
+    report = launched.reports[broken]
+    assert not is_witnessed_by_ecs(report), launched
+    assert report["delivery"]["logs"] == "delivered", launched
+    assert report["run"]["elapsed_ms"] < 3500, launched
+    exit_code = report["verdict"]["exit_code"]
+    assert exit_code == probe.exit_code == launched.exit_code != 0, launched
+    unreached = {
+        observation["dependency"]
+        for observation in report["observations"]
+        if observation["outcome"] == "not-reached"
+    }
+    assert "ecr.api" in unreached, launched

@@ -1,220 +1,274 @@
-"""`pullprobe explain --task` and `--service`: against moto for the protocol, and against recorded answers for what moto,
-which runs no containers, never says.
-"""
-import http.server
-import json
-import os
-import pathlib
-import socket
-import subprocess
-import threading
-import time
+"""`explain --task` and `--service`, against moto and against recorded responses of ECS.
 
-import boto3
+moto runs no containers, so it never returns the reasons of tasks that failed to start.
+"""
+
+import contextlib
+import json
+
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get('PULLPROBE_BINARY', ROOT / 'target/debug/pullprobe'))
-REGION, ACCOUNT = 'eu-west-1', '123456789012'
-LONGEST_START = 60  # seconds; moto needs two, a busy machine more
+from pullprobe_testing import cli
+from pullprobe_testing.accounts import (
+    ACCOUNT,
+    create_service,
+    moto_client,
+    register_task_definition,
+)
+from pullprobe_testing.loopback_http import Handler, LoopbackServer
 
-SILENT = ('ResourceInitializationError: unable to pull secrets or registry auth: The task cannot pull registry auth from '
-          'Amazon ECR: There is a connection issue between the task and Amazon ECR. Check your task network configuration. '
-          'operation error ECR: GetAuthorizationToken, exceeded maximum number of attempts, 3, https response error '
-          'StatusCode: 0, RequestID: , request send failed, Post "https://api.ecr.eu-west-1.amazonaws.com/": dial tcp '
-          '10.0.3.4:443: i/o timeout')
-LAYERS = ('CannotPullContainerError: ref pull has been retried 5 time(s): failed to copy: httpReadSeeker: failed open: failed '
-          'to do request: Get 123456789012.dkr.ecr.eu-west-1.amazonaws.com/web@sha256:0c0f: dial tcp 52.218.97.10:443: '
-          'i/o timeout')
+REGION = "eu-west-1"
+CLUSTER_ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/prod"
+TARGET = "AmazonEC2ContainerServiceV20141113."
+SERVICE = "--service", "web", "--cluster", "prod"
+
+NO_ROUTE_TO_ECR = (
+    "ResourceInitializationError: unable to pull secrets or registry auth: The task cannot pull "
+    "registry auth from Amazon ECR: There is a connection issue between the task and Amazon ECR. "
+    "Check your task network configuration. operation error ECR: GetAuthorizationToken, exceeded "
+    "maximum number of attempts, 3, https response error StatusCode: 0, RequestID: , request send "
+    'failed, Post "https://api.ecr.eu-west-1.amazonaws.com/": dial tcp 10.0.3.4:443: i/o timeout'
+)
+NO_ROUTE_TO_S3 = (
+    "CannotPullContainerError: ref pull has been retried 5 time(s): failed to copy: "
+    "httpReadSeeker: failed open: failed to do request: "
+    "Get 123456789012.dkr.ecr.eu-west-1.amazonaws.com/web@sha256:0c0f: "
+    "dial tcp 52.218.97.10:443: i/o timeout"
+)
+NO_ROLE = (
+    "(service web) failed to launch a task with (error ECS was unable to assume the role "
+    "'arn:aws:iam::123456789012:role/web' that was provided for this task.)"
+)
 
 
 def explain(url, *arguments):
-    environment = {'PATH': os.environ['PATH'], 'HOME': '/nowhere', 'AWS_ENDPOINT_URL': url, 'AWS_REGION': REGION,
-                   'AWS_ACCESS_KEY_ID': 'test', 'AWS_SECRET_ACCESS_KEY': 'test', 'AWS_EC2_METADATA_DISABLED': 'true'}
-    done = subprocess.run([BINARY, 'explain', '--format', 'json', *arguments], env=environment, capture_output=True,
-                          text=True, timeout=60, stdin=subprocess.DEVNULL)
+    """Returns the finished command, and its explanations."""
+    environment = cli.operator_environment(url, REGION)
+    done = cli.run("explain", "--format", "json", *arguments, environment=environment)
     return done, [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.fixture(scope='module')
-def moto():
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen([ROOT / 'target/venv/bin/moto_server', '--host', '127.0.0.1', '--port', str(port)],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + LONGEST_START
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(('127.0.0.1', port)) == 0:
-                break
-        assert time.monotonic() < end and server.poll() is None, 'moto_server did not start'
-        time.sleep(0.1)
-    yield f'http://127.0.0.1:{port}'
-    server.terminate()
-    server.wait()
+@pytest.fixture(scope="module")
+def task(moto):
+    """The ARN of a stopped task of the service `web`."""
+    moto.reset()
+    ecs, ec2 = (moto_client(name, moto.url, REGION) for name in ("ecs", "ec2"))
+    # moto's RunTask only works in a default VPC.
+    subnets = [ec2.describe_subnets()["Subnets"][0]["SubnetId"]]
+    group = ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]
+    definition = register_task_definition(
+        ecs, [{"name": "web", "image": "web", "memory": 512}], family="web"
+    )
+    create_service(ecs, subnets, group, definition)
+    network = {"awsvpcConfiguration": {"subnets": subnets, "securityGroups": [group]}}
+    [task] = ecs.run_task(
+        cluster="prod",
+        taskDefinition="web",
+        launchType="FARGATE",
+        networkConfiguration=network,
+        group="service:web",
+    )["tasks"]
+    ecs.stop_task(cluster="prod", task=task["taskArn"], reason=NO_ROUTE_TO_ECR)
+    return task["taskArn"]
 
 
-@pytest.fixture(scope='module')
-def cluster(moto):
-    """A cluster with a service, and a task that was stopped for a reason."""
-    def client(name):
-        return boto3.client(name, endpoint_url=moto, region_name=REGION, aws_access_key_id='test', aws_secret_access_key='test')
-    ec2, ecs = client('ec2'), client('ecs')
-    subnet = ec2.describe_subnets()['Subnets'][0]['SubnetId']
-    group = ec2.describe_security_groups()['SecurityGroups'][0]['GroupId']
-    network = {'awsvpcConfiguration': {'subnets': [subnet], 'securityGroups': [group]}}
-    ecs.create_cluster(clusterName='prod')
-    ecs.register_task_definition(family='web', networkMode='awsvpc', requiresCompatibilities=['FARGATE'], cpu='256',
-                                 memory='512', containerDefinitions=[{'name': 'web', 'image': 'web', 'memory': 512}])
-    ecs.create_service(cluster='prod', serviceName='web', taskDefinition='web', desiredCount=0, launchType='FARGATE',
-                       networkConfiguration=network)
-    task = ecs.run_task(cluster='prod', taskDefinition='web', launchType='FARGATE', networkConfiguration=network,
-                        group='service:web')['tasks'][0]
-    ecs.stop_task(cluster='prod', task=task['taskArn'], reason=SILENT)
-    return task['taskArn']
-
-
-def test_a_task_is_read_and_explained(moto, cluster):
-    for arguments in (['--task', cluster, '--cluster', 'prod'], ['--task', cluster],
-                      ['--task', cluster.rsplit('/', 1)[1], '--cluster', 'prod', '--region', REGION]):
-        done, explained = explain(moto, *arguments)
+def test_task_is_explained_by_arn_or_by_id(moto, task):
+    task_id = task.rsplit("/", 1)[1]
+    for arguments in (
+        ["--task", task, "--cluster", "prod"],
+        ["--task", task],
+        ["--task", task_id, "--cluster", "prod", "--region", REGION],
+    ):
+        done, explanations = explain(moto.url, *arguments)
         assert done.returncode == 11, done
-        assert [e['step'] for e in explained] == ['registry-auth']
-        assert explained[0]['task_arn'] == cluster and explained[0]['peer'] == '10.0.3.4'
-        assert '--cluster prod' in explained[0]['next'][0]
+        [explanation] = explanations
+        assert explanation["step"] == "registry-auth"
+        assert explanation["task_arn"] == task and explanation["peer"] == "10.0.3.4"
+        assert "--cluster prod" in explanation["next"][0]
 
 
-def test_a_task_that_is_gone_is_said_to_be(moto, cluster):
-    done, explained = explain(moto, '--task', cluster[:-8] + '00000000', '--cluster', 'prod')
-    assert (done.returncode, explained) == (2, [])
-    for part in ('an hour', '--service', '--cluster', REGION):
+def test_expired_task_is_reported_with_what_to_try(moto, task):
+    done, explanations = explain(moto.url, "--task", f"{task[:-8]}00000000", "--cluster", "prod")
+
+    assert (done.returncode, explanations) == (2, [])
+    for part in ("hour", "--service", "--cluster", REGION):
         assert part in done.stderr, done.stderr
 
 
-def test_what_is_not_there_is_named(moto, cluster):
-    done, explained = explain(moto, '--service', 'wbe', '--cluster', 'prod')
-    assert (done.returncode, explained) == (2, []) and 'no service wbe' in done.stderr, done
-    done, explained = explain(moto, '--task', cluster, '--cluster', 'nowhere')
-    assert done.returncode == 1 and 'check --cluster' in done.stderr, done
+def test_unknown_service_and_cluster_are_named(moto, task):
+    done, explanations = explain(moto.url, "--service", "wbe", "--cluster", "prod")
+    assert (done.returncode, explanations) == (2, []) and "wbe" in done.stderr, done
+
+    done, explanations = explain(moto.url, "--task", task, "--cluster", "nowhere")
+    assert done.returncode == 1 and "--cluster" in done.stderr, done
 
 
-def test_a_service_is_read(moto, cluster):
-    done, explained = explain(moto, '--service', 'web', '--cluster', 'prod')
+def test_service_is_explained_by_its_stopped_tasks(moto, task):
+    done, explanations = explain(moto.url, *SERVICE)
+
     assert done.returncode == 11, done
-    assert [(e['service'], e['task_arn'], e['step']) for e in explained] == [('web', cluster, 'registry-auth')]
+    [explanation] = explanations
+    found = explanation["service"], explanation["task_arn"], explanation["step"]
+    assert found == ("web", task, "registry-auth")
 
 
-def test_a_service_without_a_failure_says_so(recorded):
-    recorded.answers = {'DescribeServices': (200, service('(service web) has reached a steady state.')),
-                        'ListTasks': (200, {'taskArns': []})}
-    done, explained = explain(recorded.url, '--service', 'web', '--cluster', 'prod')
-    assert done.returncode == 3, done
-    assert [e['service'] for e in explained] == ['web'] and 'no stopped task' in explained[0]['message']
+class RecordedEcs:
+    """Answers each operation with its entry in `responses`: (status, JSON), or a function."""
 
+    def __init__(self):
+        self.requests, self.responses = [], {}
+        ecs = self
 
-class Recorded(http.server.BaseHTTPRequestHandler):
-    """Answers each operation with what was recorded, page by page, and keeps what was asked."""
+        class EcsHandler(Handler):
+            def do_POST(self):
+                request = json.loads(self.read_body())
+                target = self.headers["X-Amz-Target"]
+                assert target.startswith(TARGET)
+                assert f"/{REGION}/ecs/aws4_request" in self.headers["Authorization"]
+                operation = target.removeprefix(TARGET)
+                ecs.requests.append((operation, request))
+                response = ecs.responses[operation]
+                status, document = response(request) if callable(response) else response
+                content = json.dumps(document).encode()
+                self.respond(status, content, "application/x-amz-json-1.1")
 
-    def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
-        target = self.headers['X-Amz-Target']
-        assert target.startswith('AmazonEC2ContainerServiceV20141113.')
-        assert '/eu-west-1/ecs/aws4_request' in self.headers['Authorization']
-        operation = target.split('.')[1]
-        self.server.asked.append((operation, asked))
-        answer = self.server.answers[operation]
-        status, body = answer(asked) if callable(answer) else answer
-        body = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header('Content-Type', 'application/x-amz-json-1.1')
-        self.send_header('Content-Length', str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+        self._server = LoopbackServer(EcsHandler)
+        self.url, self.close = self._server.url, self._server.close
 
 
 @pytest.fixture
-def recorded():
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Recorded)
-    server.asked, server.answers = [], {}
-    server.url = f'http://127.0.0.1:{server.server_port}'
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+def ecs():
+    with contextlib.closing(RecordedEcs()) as ecs:
+        yield ecs
 
 
-def arn(number):
-    return f'arn:aws:ecs:{REGION}:{ACCOUNT}:task/prod/{number:032x}'
+def task_arn(number):
+    return f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/prod/{number:032x}"
 
 
-def stopped(number, reason, at):
-    """As DescribeTasks answers: the time is a number, the reason at the task and at its container."""
-    return {'taskArn': arn(number), 'clusterArn': f'arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/prod', 'group': 'service:web',
-            'lastStatus': 'STOPPED', 'desiredStatus': 'STOPPED', 'stopCode': 'TaskFailedToStart', 'stoppedAt': at,
-            'stoppedReason': 'Task failed to start', 'containers': [{'name': 'web', 'lastStatus': 'STOPPED', 'reason': reason}]}
-
-
-def service(*messages):
-    return {'services': [{'serviceName': 'web', 'clusterArn': f'arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/prod',
-                          'events': [{'id': str(n), 'createdAt': 1764000000.5 - n, 'message': message}
-                                     for n, message in enumerate(messages)]}], 'failures': []}
-
-
-def test_the_newest_stopped_tasks_go_first_and_events_follow(recorded):
-    tasks = {t['taskArn']: t for t in (stopped(1, LAYERS, 1763999000.0), stopped(2, SILENT, 1763999900.0),
-                                       stopped(3, LAYERS, 1763999100.0))}
-    pages = {None: ([arn(1)], 'more'), 'more': ([arn(2), arn(3)], None)}
-
-    def listed(asked):
-        arns, more = pages[asked.get('nextToken')]
-        return 200, {'taskArns': arns, **({'nextToken': more} if more else {})}
-    recorded.answers = {
-        'DescribeServices': (200, service('(service web) has started 1 tasks: (task 0a1b).',
-                                          f'(service web) was unable to place a task. Reason: {LAYERS}',
-                                          "(service web) failed to launch a task with (error ECS was unable to assume the role "
-                                          "'arn:aws:iam::123456789012:role/web' that was provided for this task.)")),
-        'ListTasks': listed,
-        'DescribeTasks': lambda asked: (200, {'tasks': [tasks[a] for a in asked['tasks']], 'failures': []}),
+def stopped_task(number, reason, at):
+    """Returns a task as DescribeTasks does: times are numbers, its container has the reason."""
+    container = {"name": "web", "lastStatus": "STOPPED", "reason": reason}
+    return {
+        "taskArn": task_arn(number),
+        "clusterArn": CLUSTER_ARN,
+        "group": "service:web",
+        "lastStatus": "STOPPED",
+        "desiredStatus": "STOPPED",
+        "stopCode": "TaskFailedToStart",
+        "stoppedAt": at,
+        "stoppedReason": "Task failed to start",
+        "containers": [container],
     }
-    done, explained = explain(recorded.url, '--service', 'web', '--cluster', 'prod')
+
+
+def service_with_events(*messages):
+    """Returns a response of DescribeServices; the newest event is the first."""
+    events = [
+        {"id": str(number), "createdAt": 1764000000.5 - number, "message": message}
+        for number, message in enumerate(messages)
+    ]
+    service = {"serviceName": "web", "clusterArn": CLUSTER_ARN, "events": events}
+    return 200, {"services": [service], "failures": []}
+
+
+def test_service_without_a_failure_is_reported(ecs):
+    ecs.responses = {
+        "DescribeServices": service_with_events("(service web) has reached a steady state."),
+        "ListTasks": (200, {"taskArns": []}),
+    }
+    done, [explanation] = explain(ecs.url, *SERVICE)
+
+    assert done.returncode == 3, done
+    assert explanation["service"] == "web" and "no stopped task" in explanation["message"]
+
+
+def test_newest_stopped_tasks_come_first_and_events_follow(ecs):
+    stopped = (
+        stopped_task(1, NO_ROUTE_TO_S3, 1763999000.0),
+        stopped_task(2, NO_ROUTE_TO_ECR, 1763999900.0),
+        stopped_task(3, NO_ROUTE_TO_S3, 1763999100.0),
+    )
+    tasks = {task["taskArn"]: task for task in stopped}
+    pages = {
+        None: {"taskArns": [task_arn(1)], "nextToken": "more"},
+        "more": {"taskArns": [task_arn(2), task_arn(3)]},
+    }
+    ecs.responses = {
+        "DescribeServices": service_with_events(
+            "(service web) has started 1 tasks: (task 0a1b).",
+            f"(service web) was unable to place a task. Reason: {NO_ROUTE_TO_S3}",
+            NO_ROLE,
+        ),
+        "ListTasks": lambda request: (200, pages[request.get("nextToken")]),
+        "DescribeTasks": lambda request: (
+            200,
+            {"tasks": [tasks[arn] for arn in request["tasks"]], "failures": []},
+        ),
+    }
+    done, explanations = explain(ecs.url, *SERVICE)
+
     assert done.returncode == 11, done
-    assert [(e['step'], e.get('task_arn')) for e in explained[:2]] == [('registry-auth', arn(2)), ('image-layer', arn(3))]
-    assert explained[0]['said_at'] == '2025-11-24T15:58:20Z'
-    assert [e['step'] for e in explained[2:]] in (['assume-role'], ['image-layer', 'assume-role']), explained
-    assert explained[-1]['said_at'] == '2025-11-24T15:59:58Z'
-    listing = [asked for operation, asked in recorded.asked if operation == 'ListTasks']
-    assert all((a['serviceName'], a['desiredStatus'], a['cluster']) == ('web', 'STOPPED', 'prod') for a in listing)
-    assert len(listing) == 2
+    steps = [explanation["step"] for explanation in explanations]
+    arns = [explanation.get("task_arn") for explanation in explanations]
+    assert steps[:2] == ["registry-auth", "image-layer"]
+    assert arns[:2] == [task_arn(2), task_arn(3)]
+    assert steps[2:] in (["assume-role"], ["image-layer", "assume-role"]), explanations
+    assert explanations[0]["said_at"] == "2025-11-24T15:58:20Z"
+    assert explanations[-1]["said_at"] == "2025-11-24T15:59:58Z"
+    requests = [request for operation, request in ecs.requests if operation == "ListTasks"]
+    assert len(requests) == 2
+    for request in requests:
+        chosen = request["serviceName"], request["desiredStatus"], request["cluster"]
+        assert chosen == ("web", "STOPPED", "prod")
 
 
-@pytest.mark.parametrize('operation', ['DescribeServices', 'ListTasks', 'DescribeTasks'])
-def test_a_missing_right_names_the_statement_that_grants_it(recorded, operation):
-    action = f'ecs:{operation}'
-    refusal = (400, {'__type': 'AccessDeniedException', 'message':
-                     f'User: arn:aws:sts::{ACCOUNT}:assumed-role/dev/me is not authorized to perform: {action} on resource: * '
-                     f'because no identity-based policy allows the {action} action'})
-    recorded.answers = {'DescribeServices': (200, service()), 'ListTasks': (200, {'taskArns': [arn(1)]}),
-                        'DescribeTasks': (200, {'tasks': [], 'failures': []}), operation: refusal}
-    done, explained = explain(recorded.url, '--service', 'web', '--cluster', 'prod')
-    assert (done.returncode, explained) == (1, [])
-    assert f'"Action":"{action}"' in done.stderr and '"Effect":"Allow"' in done.stderr, done.stderr
+@pytest.mark.parametrize("operation", ["DescribeServices", "ListTasks", "DescribeTasks"])
+def test_missing_permission_is_reported_with_its_statement(ecs, operation):
+    action = f"ecs:{operation}"
+    message = (
+        f"User: arn:aws:sts::{ACCOUNT}:assumed-role/dev/me is not authorized to perform: {action} "
+        f"on resource: * because no identity-based policy allows the {action} action"
+    )
+    ecs.responses = {
+        "DescribeServices": service_with_events(),
+        "ListTasks": (200, {"taskArns": [task_arn(1)]}),
+        "DescribeTasks": (200, {"tasks": [], "failures": []}),
+        operation: (400, {"__type": "AccessDeniedException", "message": message}),
+    }
+    done, explanations = explain(ecs.url, *SERVICE)
+
+    assert (done.returncode, explanations) == (1, [])
+    assert f'"Action":"{action}"' in done.stderr, done.stderr
+    assert '"Effect":"Allow"' in done.stderr, done.stderr
 
 
-def test_a_task_that_has_not_stopped_is_not_guessed_at(recorded):
-    pending = {'taskArn': arn(7), 'clusterArn': f'arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/prod', 'lastStatus': 'PENDING',
-               'desiredStatus': 'RUNNING', 'containers': [{'name': 'web', 'lastStatus': 'PENDING'}]}
-    recorded.answers = {'DescribeTasks': (200, {'tasks': [pending], 'failures': []})}
-    done, explained = explain(recorded.url, '--task', arn(7))
-    assert (done.returncode, explained[0]['family'], explained[0]['findings']) == (3, 'unknown', [])
-    assert 'PENDING' in explained[0]['message']
+def test_running_task_is_not_explained(ecs):
+    pending = {
+        "taskArn": task_arn(7),
+        "clusterArn": CLUSTER_ARN,
+        "lastStatus": "PENDING",
+        "desiredStatus": "RUNNING",
+        "containers": [{"name": "web", "lastStatus": "PENDING"}],
+    }
+    ecs.responses = {"DescribeTasks": (200, {"tasks": [pending], "failures": []})}
+    done, [explanation] = explain(ecs.url, "--task", task_arn(7))
+
+    assert done.returncode == 3, done
+    assert (explanation["family"], explanation["findings"]) == ("unknown", [])
+    assert "PENDING" in explanation["message"]
 
 
-def test_flags_that_say_nothing_alone_are_refused(recorded):
-    for arguments in (['--cluster', 'prod'], ['--region', REGION], ['--task', arn(1), '--service', 'web'],
-                      ['--task', arn(1), 'a text']):
-        done, _ = explain(recorded.url, *arguments)
-        assert done.returncode == 2 and recorded.asked == [], done
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cluster", "prod"],
+        ["--region", REGION],
+        ["--task", task_arn(1), "--service", "web"],
+        ["--task", task_arn(1), "a text"],
+    ],
+)
+def test_flags_that_do_not_fit_together_are_refused(ecs, arguments):
+    done, _ = explain(ecs.url, *arguments)
+
+    assert done.returncode == 2 and ecs.requests == [], done

@@ -1,32 +1,66 @@
-"""The checks that every report goes through do find what they look for."""
+"""The contract checks, which every report passes, find violations."""
+
 import json
 
-import contract
+from pullprobe_testing import report_contract
 
-SOUND = {
-    'schema': 'pullprobe/report/v1', 'run': {}, 'vantage': {}, 'identity': {}, 'ruled_out': [], 'plan': {}, 'delivery': {}, '_aws': {},
-    'verdict': {'status': 'fail', 'exit_code': 11},
-    'findings': [{'cause': 's3-gateway-missing', 'family': 'network', 'confidence': 'likely', 'summary': 's', 'remedy': 'r',
-                  'because': ['s3/connect/198.18.0.10']}],
-    'observations': [{'id': 's3/connect/198.18.0.10', 'role': 's3', 'phase': 'connect', 'outcome': 'failed', 'failure': 'timed-out'}]}
+FINDING = {
+    "cause": "s3-gateway-missing",
+    "family": "network",
+    "confidence": "likely",
+    "summary": "s",
+    "remedy": "r",
+    "because": ["s3/connect/198.18.0.10"],
+}
+OBSERVATION = {
+    "id": "s3/connect/198.18.0.10",
+    "dependency": "s3",
+    "phase": "connect",
+    "outcome": "failed",
+    "failure": "timed-out",
+}
+VALID = {
+    **dict.fromkeys(["run", "vantage", "identity", "plan", "delivery", "_aws"], {}),
+    "schema": "pullprobe/report/v1",
+    "ruled_out": [],
+    "verdict": {"status": "fail", "exit_code": 11},
+    "findings": [FINDING],
+    "observations": [OBSERVATION],
+}
 
 
-def departures(**changed):
-    return contract.departures(json.dumps({**SOUND, **changed}))
+def violations(**changed):
+    return report_contract.violations(json.dumps({**VALID, **changed}))
 
 
-def test_a_sound_report_has_no_departures():
-    assert departures() == []
+def test_valid_report_has_no_violation():
+    assert violations() == []
 
 
-def test_each_departure_is_named():
-    assert departures(verdict={'status': 'fail', 'exit_code': 12}) == ["exit code 12 is not that of the first finding's family"]
-    assert departures(verdict={'status': 'pass', 'exit_code': 11}) == ['status pass with exit code 11']
-    assert departures(findings=[]) == ['fail without a finding']
-    assert departures(findings=[{**SOUND['findings'][0], 'because': ['logs/resolve']}]) == [
-        "s3-gateway-missing rests on 'logs/resolve', which was not observed"]
-    assert departures(findings=[{**SOUND['findings'][0], 'cause': 's3-missing'}]) == ["cause 's3-missing' is not in the contract"]
-    assert departures(observations=SOUND['observations'] * 2) == ['observation id twice: s3/connect/198.18.0.10']
-    assert departures(ruled_out=[{'cause': 'network-acl', 'because': []}]) == ['ruled_out network-acl: unknown, or without a reason']
-    assert departures(vantage='https://bucket/layer?X-Amz-Signature=1f') == ['something that looks like a secret: X-Amz-Signature=']
-    assert contract.departures(json.dumps(SOUND, indent=1)) == ['not exactly one line']
+def test_every_violation_is_reported():
+    assert violations(verdict={"status": "fail", "exit_code": 12}) == [
+        "exit code 12 does not belong to the family of the first finding"
+    ]
+    assert violations(verdict={"status": "pass", "exit_code": 11}) == [
+        "status pass with exit code 11"
+    ]
+    assert violations(findings=[]) == ["fail without a finding"]
+    assert violations(findings=[{**FINDING, "because": ["logs/resolve"]}]) == [
+        "s3-gateway-missing rests on 'logs/resolve', which was not observed"
+    ]
+    assert violations(findings=[{**FINDING, "cause": "s3-missing"}]) == [
+        "cause 's3-missing' is not in the contract"
+    ]
+    assert violations(observations=[{**OBSERVATION, "dependency": "s4"}]) == [
+        f"observation {OBSERVATION['id']}: unknown dependency s4"
+    ]
+    assert violations(observations=[OBSERVATION] * 2) == [
+        f"observation id occurs twice: {OBSERVATION['id']}"
+    ]
+    assert violations(ruled_out=[{"cause": "network-acl", "because": []}]) == [
+        "ruled_out network-acl: unknown, or without a reason"
+    ]
+    assert violations(vantage="https://bucket/layer?X-Amz-Signature=1f") == [
+        "contains what looks like a secret: X-Amz-Signature="
+    ]
+    assert report_contract.violations(json.dumps(VALID, indent=1)) == ["is not exactly one line"]

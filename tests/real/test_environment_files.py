@@ -1,175 +1,184 @@
-"""Environment files: a bucket that has to be located, and an object that has to be read, as the execution role."""
+"""Environment files in Amazon S3, read as ECS reads them with the execution role."""
+
 import contextlib
-import http.server
-import json
-import threading
 import uuid
 
 import pytest
 
-from region import IMAGE, REGION, ROLE, S3_HOST, S3_LOCATIONS
+from pullprobe_testing.loopback_http import Handler, LoopbackServer
+from pullprobe_testing.policies import policy
+from pullprobe_testing.region import ACCOUNT, IMAGE, ROLE, S3_HOST, nginx_string, s3_error
 
-BUCKET = 'app-config'
-CANARY = f'canary-{uuid.uuid4()}'
-ALLOWED = {'Version': '2012-10-17', 'Statement': [
-    {'Effect': 'Allow', 'Action': 's3:GetObject', 'Resource': 'arn:aws:s3:::*/*'},
-    {'Effect': 'Allow', 'Action': 's3:GetBucketLocation', 'Resource': 'arn:aws:s3:::*'}]}
+BUCKET = "app-config"
+DOTTED = "dotted.bucket.example"
+OTHER_REGION, OTHER_S3_HOST = "eu-west-1", "s3.eu-west-1.amazonaws.com"
+CANARY = f"canary-{uuid.uuid4()}"
+FILE = f"{BUCKET}/prod/app.env"
+MISSING_FILE = f"{BUCKET}/prod/none.env"
+READ_FILES = policy(["s3:GetObject", "s3:GetBucketLocation"], "arn:aws:s3:::*")
 
-# S3's recorded answers where a bucket lives in another region: nearly everywhere, and at its oldest endpoint.
-MOVED = (301, 'PermanentRedirect', 'The bucket you are attempting to access must be addressed using the specified endpoint.')
-MALFORMED = (400, 'AuthorizationHeaderMalformed', "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'")
-# S3's words for a missing object, where the role may not list the bucket.
-MAY_NOT_LIST = """
-        location / {
-            default_type application/xml;
-            return 403 '<?xml version="1.0" encoding="UTF-8"?>\\n<Error><Code>AccessDenied</Code><Message>User: arn:aws:sts::123456789012:assumed-role/ecsTaskExecutionRole/x is not authorized to perform: s3:ListBucket on resource: "arn:aws:s3:::app-config" because no identity-based policy allows the s3:ListBucket action</Message></Error>';
-        }
-"""
+# S3's recorded responses for a bucket in another region: of nearly all endpoints, and of the
+# oldest.
+MOVED = (
+    301,
+    "PermanentRedirect",
+    "The bucket you are attempting to access must be addressed using the specified endpoint.",
+)
+MALFORMED = (
+    400,
+    "AuthorizationHeaderMalformed",
+    "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'",
+)
+# S3's message for a missing object if the role may not list the bucket.
+MAY_NOT_LIST = (
+    f"User: arn:aws:sts::{ACCOUNT}:assumed-role/{ROLE}/x is not authorized to perform: "
+    's3:ListBucket on resource: "arn:aws:s3:::app-config" because no identity-based policy allows '
+    "the s3:ListBucket action"
+)
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def bucket(region):
-    """The team's bucket, at the same S3 as the layers: only moto's other half judges who may read it."""
-    s3, elsewhere = region.client('s3'), region.client('s3', region='eu-west-1')
+    """Buckets of the team behind the name of S3. Their moto server checks policies."""
+    s3, other = region.client("s3"), region.client("s3", region=OTHER_REGION)
     s3.create_bucket(Bucket=BUCKET)
-    for key, body in {'prod/app.env': f'TOKEN={CANARY}\n', 'empty.env': '', 'an odd+name=ü.env': 'A=B\n'}.items():
-        s3.put_object(Bucket=BUCKET, Key=key, Body=body.encode())
-    s3.create_bucket(Bucket='dotted.bucket.example')
-    s3.put_object(Bucket='dotted.bucket.example', Key='a.env', Body=b'A=B\n')
-    elsewhere.create_bucket(Bucket='in-ireland', CreateBucketConfiguration={'LocationConstraint': 'eu-west-1'})
-    elsewhere.put_object(Bucket='in-ireland', Key='app.env', Body=b'A=B\n')
-    region.client('iam').put_role_policy(RoleName=ROLE, PolicyName='files', PolicyDocument=json.dumps(ALLOWED))
-    both = f"""
+    s3.create_bucket(Bucket=DOTTED)
+    other.create_bucket(
+        Bucket="in-ireland", CreateBucketConfiguration={"LocationConstraint": OTHER_REGION}
+    )
+    s3.put_object(Bucket=BUCKET, Key="prod/app.env", Body=f"TOKEN={CANARY}\n".encode())
+    s3.put_object(Bucket=BUCKET, Key="empty.env", Body=b"")
+    s3.put_object(Bucket=BUCKET, Key="an odd+name=ü.env", Body=b"A=B\n")
+    s3.put_object(Bucket=DOTTED, Key="a.env", Body=b"A=B\n")
+    other.put_object(Bucket="in-ireland", Key="app.env", Body=b"A=B\n")
+    names = "^(app-config|dotted|in-ireland|absent)"
+    locations = f"""
         set $upstream {region.s3_moto.url};
-        if ($http_host ~ "^(app-config|dotted|in-ireland|absent)") {{ set $upstream {region.moto.url}; }}
+        if ($http_host ~ "{names}") {{ set $upstream {region.moto.url}; }}
         if ($uri ~ "^/dotted") {{ set $upstream {region.moto.url}; }}
         location / {{ proxy_pass $upstream; }}
 """
-    with region.servers['s3'].instead(locations=both):
-        yield region.servers['s3']
-    region.client('iam').delete_role_policy(RoleName=ROLE, PolicyName='files')
+    with (
+        region.role_policy(READ_FILES, name="files"),
+        region.servers["s3"].replaced_by(locations=locations),
+    ):
+        yield region.servers["s3"]
 
 
 @pytest.fixture
-def fetch(region, probe):
-    """A run of a task with these environment files."""
-    def fetch(*arns):
-        file = region.directory / 'env-task.json'
-        file.write_text(json.dumps({'family': 'app', 'containerDefinitions': [{
-            'name': 'app', 'image': IMAGE, 'environmentFiles': [{'type': 's3', 'value': f'arn:aws:s3:::{arn}'} for arn in arns]}]}))
-        run = probe('--task-definition', file)
-        assert CANARY not in run.stdout + run.stderr, 'the content is in the report'
+def fetch(probe):
+    """Runs the probe for a task with these environment files, named without `arn:aws:s3:::`."""
+
+    def fetch(*names):
+        files = [{"type": "s3", "value": f"arn:aws:s3:::{name}"} for name in names]
+        run = probe.of_task([{"name": "app", "image": IMAGE, "environmentFiles": files}])
+        assert CANARY not in run.stdout + run.stderr, "the content is in the report"
         return run
+
     return fetch
 
 
-@contextlib.contextmanager
-def denied(region, action):
-    iam = region.client('iam')
-    iam.put_role_policy(RoleName=ROLE, PolicyName='deny-s3', PolicyDocument=json.dumps(
-        {'Version': '2012-10-17', 'Statement': [{'Effect': 'Deny', 'Action': action, 'Resource': '*'}]}))
-    try:
-        yield
-    finally:
-        iam.delete_role_policy(RoleName=ROLE, PolicyName='deny-s3')
+def file_failures(run):
+    """Returns file -> failure."""
+    return {
+        observation["subject"].removeprefix("arn:aws:s3:::"): observation.get("failure")
+        for observation in run.observations("environment-file", "fetch")
+        if "/" in observation["subject"]  # others are about a bucket
+    }
 
 
-def objects(run):
-    """ARN -> failure, without the buckets'."""
-    return {seen['subject'].removeprefix('arn:aws:s3:::'): seen.get('failure')
-            for seen in run.seen('environment-file', 'fetch') if '/' in seen['subject']}
-
-
-def test_files_that_are_there_are_found_by_name_and_not_kept(fetch, bucket):
+def test_existing_files_are_read(fetch, bucket):
     before = len(bucket.requests())
-    arns = ['app-config/prod/app.env', 'app-config/empty.env', 'app-config/an odd+name=ü.env', 'dotted.bucket.example/a.env']
+    odd, dotted = f"{BUCKET}/an odd+name=ü.env", f"{DOTTED}/a.env"
+    names = [FILE, f"{BUCKET}/empty.env", odd, dotted]
 
-    run = fetch(*arns)
+    run = fetch(*names)
 
-    assert (run.exit_code, run.status) == (0, 'pass'), run
-    assert objects(run) == dict.fromkeys(arns), run
-    asked = [line for line in bucket.requests()[before:] if 'app-config' in line]
-    assert f'200 HEAD {BUCKET}.{S3_HOST} /prod/app.env' in asked and f'206 GET {BUCKET}.{S3_HOST} /prod/app.env' in asked, asked
-    assert len([line for line in asked if line.startswith(f'200 GET {BUCKET}.{S3_HOST} /')]) == 1, 'one GetBucketLocation'
-
-
-@pytest.mark.parametrize('arn', ['app-config/prod/none.env', 'absent-bucket/app.env'])
-def test_a_file_that_is_not_there(fetch, bucket, arn):
-    run = fetch('app-config/prod/app.env', arn)
-
-    assert (run.exit_code, run.causes) == (18, ['environment-file-missing']), run
-    assert run.finding('environment-file-missing')['confidence'] == 'certain'
-    assert objects(run) == {'app-config/prod/app.env': None, arn: 'not-found'}, run
+    assert (run.exit_code, run.status) == (0, "pass"), run
+    assert file_failures(run) == dict.fromkeys(names), run
+    requests = [line for line in bucket.requests()[before:] if BUCKET in line]
+    assert f"200 HEAD {BUCKET}.{S3_HOST} /prod/app.env" in requests, requests
+    assert f"206 GET {BUCKET}.{S3_HOST} /prod/app.env" in requests, requests
+    locations = [line for line in requests if line.startswith(f"200 GET {BUCKET}.{S3_HOST} /")]
+    assert len(locations) == 1, "one GetBucketLocation"
 
 
-def test_a_refusal_without_words_may_be_a_missing_file(region, fetch, bucket):
-    with denied(region, 's3:GetObject'):
-        run = fetch('app-config/prod/app.env')
+@pytest.mark.parametrize("missing", [MISSING_FILE, "absent-bucket/app.env"])
+def test_missing_file_is_named(fetch, bucket, missing):
+    run = fetch(FILE, missing)
 
-    assert set(run.causes) == {'permission-denied', 'environment-file-missing'}, run
-    assert {finding['confidence'] for finding in run.report['findings']} == {'possible'}, 'neither is certain'
-    assert objects(run) == {'app-config/prod/app.env': 'denied'}
-
-
-def test_a_role_that_may_not_locate_the_bucket(region, fetch, bucket):
-    with denied(region, 's3:GetBucketLocation'):
-        run = fetch('app-config/prod/app.env')
-
-    assert (run.exit_code, run.causes) == (14, ['permission-denied']), run
-    assert objects(run) == {'app-config/prod/app.env': None}, 'the object itself may be read'
+    assert (run.exit_code, run.causes) == (18, ["environment-file-missing"]), run
+    assert run.finding("environment-file-missing")["confidence"] == "certain"
+    assert file_failures(run) == {FILE: None, missing: "not-found"}, run
 
 
-def test_a_file_that_is_missing_though_s3_names_a_right_to_list(fetch, bucket):
-    with bucket.instead(locations=f'if ($http_host ~ "^app-config") {{ rewrite ^ /may-not-list; }}\n'
-                        + MAY_NOT_LIST.replace('location /', 'location /may-not-list') + bucket.locations):
-        run = fetch('app-config/prod/none.env')
+def test_denial_without_a_message_may_be_a_missing_file(region, fetch, bucket):
+    with region.role_denied("s3:GetObject"):
+        run = fetch(FILE)
 
-    assert (run.exit_code, run.causes[0]) == (18, 'environment-file-missing'), run
-    assert 'certain' not in [finding['confidence'] for finding in run.report['findings'] if finding['role'] == 'environment-file'
-                             and finding['cause'] == 'environment-file-missing'], run
+    assert set(run.causes) == {"permission-denied", "environment-file-missing"}, run
+    assert set(run.confidences) == {"possible"}, "neither is certain"
+    assert file_failures(run) == {FILE: "denied"}
+
+
+def test_role_that_may_not_locate_the_bucket_is_denied(region, fetch, bucket):
+    with region.role_denied("s3:GetBucketLocation"):
+        run = fetch(FILE)
+
+    assert (run.exit_code, run.causes) == (14, ["permission-denied"]), run
+    assert file_failures(run) == {FILE: None}, "the role may read the object"
+
+
+def test_denied_list_bucket_means_a_missing_file(fetch, bucket):
+    locations = f"""
+        if ($http_host ~ "^app-config") {{ rewrite ^ /may-not-list; }}
+        location /may-not-list {{
+            default_type application/xml;
+            return 403 {nginx_string(s3_error("AccessDenied", MAY_NOT_LIST))};
+        }}
+{bucket.locations}"""
+    with bucket.replaced_by(locations=locations):
+        run = fetch(MISSING_FILE)
+
+    assert (run.exit_code, run.causes[0]) == (18, "environment-file-missing"), run
+    finding = run.finding("environment-file-missing")
+    assert finding["dependency"] == "environment-file", run
+    assert finding["confidence"] != "certain", run
 
 
 @contextlib.contextmanager
-def s3_that_sends_elsewhere(port, status, code, message):
-    """nginx knows no 301 with a body, so this one is Python."""
-    class Handler(http.server.BaseHTTPRequestHandler):
+def redirecting_s3(port, status, code, message):
+    """Runs an S3 that sends clients to another region; nginx cannot return a 301 with a body."""
+
+    class RedirectHandler(Handler):
         def do_GET(self):
-            body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'.encode()
-            self.send_response(status)
-            for name, value in {'x-amz-bucket-region': 'eu-west-1', 'Content-Type': 'application/xml', 'Content-Length': len(body)}.items():
-                self.send_header(name, str(value))
-            self.end_headers()
-            self.wfile.write(body if self.command == 'GET' else b'')
+            headers = {"x-amz-bucket-region": OTHER_REGION}
+            self.respond(status, s3_error(code, message).encode(), "application/xml", headers)
 
         do_HEAD = do_GET
 
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(('127.0.0.1', port), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f'http://127.0.0.1:{port}'
-        server.shutdown()
+    with contextlib.closing(LoopbackServer(RedirectHandler, ("127.0.0.1", port))) as server:
+        yield server.url
 
 
-@pytest.mark.parametrize('port, answer', [(5031, MOVED), (5032, MALFORMED)])
-def test_a_bucket_of_another_region_is_read_there(region, fetch, bucket, port, answer):
-    ireland = 's3.eu-west-1.amazonaws.com'
-    with s3_that_sends_elsewhere(port, *answer) as url, region.serves(ireland, '198.18.0.11'):
+@pytest.mark.parametrize("port, response", [(5031, MOVED), (5032, MALFORMED)])
+def test_bucket_in_another_region_is_read_there(region, fetch, bucket, port, response):
+    with redirecting_s3(port, *response) as url, region.serves(OTHER_S3_HOST, "198.18.0.11"):
         redirect = f'if ($http_host ~ "^in-ireland") {{ set $upstream {url}; }}\n        location /'
-        with bucket.instead(locations=bucket.locations.replace('location /', redirect)):
-            run = fetch('in-ireland/app.env')
+        with bucket.replaced_by(locations=bucket.locations.replace("location /", redirect)):
+            run = fetch("in-ireland/app.env")
 
-    assert (run.exit_code, run.status) == (0, 'pass'), run
-    hosts = {seen['host'] for seen in run.seen('environment-file', 'fetch') if seen['subject'].endswith('.env')}
-    assert hosts == {f'in-ireland.{ireland}'}, run
-    located = run.seen('environment-file', 'fetch')[0]
-    assert (located['outcome'], located['answer']['redirect_host']) == ('passed', f'in-ireland.{ireland}'), run
+    assert (run.exit_code, run.status) == (0, "pass"), run
+    observations = run.observations("environment-file", "fetch")
+    read = [found for found in observations if found["subject"].endswith(".env")]
+    assert {found["host"] for found in read} == {f"in-ireland.{OTHER_S3_HOST}"}, run
+    assert observations[0]["outcome"] == "passed", run
+    assert observations[0]["answer"]["redirect_host"] == f"in-ireland.{OTHER_S3_HOST}", run
 
 
-def test_a_subnet_without_a_way_to_s3(region, fetch, bucket):
-    with region.silent('s3'):
-        run = fetch('app-config/prod/app.env')
+def test_subnet_without_a_route_to_s3_is_not_a_missing_file(region, fetch, bucket):
+    with region.silent("s3"):
+        run = fetch(FILE)
 
-    assert (run.exit_code, run.causes[0]) == (11, 's3-gateway-missing'), run
-    assert 'environment-file-missing' not in run.causes, run
+    assert (run.exit_code, run.causes[0]) == (11, "s3-gateway-missing"), run
+    assert "environment-file-missing" not in run.causes, run

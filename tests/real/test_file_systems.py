@@ -1,48 +1,51 @@
 """EFS volumes: the name, port 2049, and whether NFS itself answers."""
+
 import contextlib
-import json
 import socket
 import threading
 
 import pytest
 
-import namespace
-from region import IMAGE, REGION
-from storage import FileServer
+from pullprobe_testing import namespace
+from pullprobe_testing.region import IMAGE, REGION
+from pullprobe_testing.servers import RPC_NULL_CALL_LENGTH, NfsServer, rpc_denial
 
-FILE_SYSTEM = 'fs-0123456789abcdef0'
-HOST = f'{FILE_SYSTEM}.efs.{REGION}.amazonaws.com'
-MOUNT_TARGET = '10.0.1.40'
-
-# RFC 5531 section 9: MSG_DENIED, AUTH_ERROR, AUTH_TOOWEAK. The first word is the call's own.
-TOO_WEAK = bytes.fromhex('80000014') + b'%id%' + bytes.fromhex('00000001 00000001 00000001 00000005')
+FILE_SYSTEM = "fs-0123456789abcdef0"
+HOST = f"{FILE_SYSTEM}.efs.{REGION}.amazonaws.com"
+MOUNT_TARGET = "10.0.1.40"
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def mount_target(region):
-    with namespace.address(MOUNT_TARGET), contextlib.closing(FileServer(region.directory, MOUNT_TARGET)) as server:
+    with (
+        namespace.extra_address(MOUNT_TARGET),
+        contextlib.closing(NfsServer(region.directory, MOUNT_TARGET)) as server,
+    ):
         server.start().ready()
         yield server
 
 
 @pytest.fixture
-def mounting(region, probe):
-    """A run of a task with one EFS volume, whose name resolves to these addresses (`None`: to nothing)."""
-    def mounting(addresses=(MOUNT_TARGET,), **volume):
-        file = region.directory / 'efs-task.json'
-        file.write_text(json.dumps({
-            'family': 'app', 'requiresCompatibilities': ['FARGATE'], 'networkMode': 'awsvpc',
-            'containerDefinitions': [{'name': 'app', 'image': IMAGE}],
-            'volumes': [{'name': 'data', 'efsVolumeConfiguration': {'fileSystemId': FILE_SYSTEM, **volume}}]}))
-        with region.dns.knows({HOST: addresses and list(addresses)}):
-            return probe('--task-definition', file)
-    return mounting
+def mount(region, probe):
+    """Runs the probe for a task with one EFS volume. `addresses` are those of its name."""
+
+    def mount(addresses=(MOUNT_TARGET,), **volume):
+        configuration = {"fileSystemId": FILE_SYSTEM, **volume}
+        definition = {
+            "requiresCompatibilities": ["FARGATE"],
+            "networkMode": "awsvpc",
+            "volumes": [{"name": "data", "efsVolumeConfiguration": configuration}],
+        }
+        with region.dns.with_zones({HOST: addresses and list(addresses)}):
+            return probe.of_task([{"name": "app", "image": IMAGE}], definition=definition)
+
+    return mount
 
 
 @contextlib.contextmanager
-def file_server_that_says(words):
-    """Whoever connects to 2049 is answered with `words` after the call; `None` is silence."""
-    with socket.create_server((MOUNT_TARGET, 2049)) as listener:
+def file_server(mount_target, reply):
+    """Replaces the mount target by a server that sends `reply(call)`; `None` sends nothing."""
+    with mount_target.stopped(), socket.create_server((MOUNT_TARGET, 2049)) as listener:
         held = []
 
         def serve():
@@ -50,9 +53,9 @@ def file_server_that_says(words):
                 while True:
                     connection, _ = listener.accept()
                     held.append(connection)
-                    call = connection.recv(44)
-                    if words is not None and call:
-                        connection.sendall(words.replace(b'%id%', call[4:8]))
+                    call = connection.recv(RPC_NULL_CALL_LENGTH)
+                    if reply and call:
+                        connection.sendall(reply(call))
 
         threading.Thread(target=serve, daemon=True).start()
         try:
@@ -63,72 +66,73 @@ def file_server_that_says(words):
                 connection.close()
 
 
-def test_a_mount_target_answers_as_nfs(mounting, mount_target):
-    run = mounting()
+def test_mount_target_answers_as_nfs(mount, mount_target):
+    run = mount()
 
-    assert (run.exit_code, run.status) == (0, 'pass'), run
-    assert run.outcomes('efs') == {phase: {'passed'} for phase in ('resolve', 'connect', 'mount')}, 'and no TLS'
+    assert (run.exit_code, run.status) == (0, "pass"), run
+    phases = ("resolve", "connect", "mount")
+    assert run.outcomes("efs") == {phase: {"passed"} for phase in phases}, "no TLS"
     assert run.seconds < 5, run
 
 
-def test_what_only_a_mount_would_try_is_not_called_checked(mounting, mount_target):
-    run = mounting(transitEncryption='ENABLED', authorizationConfig={'iam': 'ENABLED', 'accessPointId': 'fsap-0123456789abcdef0'})
+def test_options_that_only_a_mount_would_use_are_not_checked(mount, mount_target):
+    access_point = "fsap-0123456789abcdef0"
+    authorization = {"iam": "ENABLED", "accessPointId": access_point}
+    run = mount(transitEncryption="ENABLED", authorizationConfig=authorization)
 
-    assert (run.exit_code, run.status) == (3, 'inconclusive'), run
-    left_out, = [seen for seen in run.seen('efs', 'mount') if seen['outcome'] == 'not-checked']
-    for option in ('IAM', 'encryption in transit', 'fsap-0123456789abcdef0'):
-        assert option in left_out['why'], left_out
-    assert [seen['outcome'] for seen in run.seen('efs', 'mount')].count('passed') == 1, run
-
-
-def test_no_mount_target_in_this_zone_is_a_name_that_does_not_exist(mounting):
-    run = mounting(None)
-
-    assert (run.exit_code, run.causes) == (18, ['file-system-unreachable', 'name-not-found']), run
-    assert run.failures('efs', 'resolve') == ['no-such-name']
+    assert (run.exit_code, run.status) == (3, "inconclusive"), run
+    observations = run.observations("efs", "mount")
+    (unchecked,) = [found for found in observations if found["outcome"] == "not-checked"]
+    for option in ("IAM", "encryption in transit", access_point):
+        assert option in unchecked["why"], unchecked
+    assert [found["outcome"] for found in observations].count("passed") == 1, run
 
 
-def test_a_security_group_without_2049_is_silence(region, mounting, mount_target):
+def test_missing_mount_target_in_the_zone_is_a_missing_name(mount):
+    run = mount(addresses=None)
+
+    assert (run.exit_code, run.causes) == (18, ["file-system-unreachable", "name-not-found"]), run
+    assert run.failures("efs", "resolve") == ["no-such-name"]
+
+
+def test_silent_mount_target_is_not_a_denial(region, mount, mount_target):
     with region.silent_address(MOUNT_TARGET):
-        run = mounting()
+        run = mount()
 
-    assert (run.exit_code, run.causes[0]) == (18, 'file-system-unreachable'), run
-    assert run.failures('efs', 'connect') == ['timed-out']
-    assert {seen['outcome'] for seen in run.seen('efs', 'mount')} == {'not-reached'}
-    assert not {'permission-denied', 'file-system-denied'} & set(run.causes), run
+    assert (run.exit_code, run.causes[0]) == (18, "file-system-unreachable"), run
+    assert run.failures("efs", "connect") == ["timed-out"]
+    assert {found["outcome"] for found in run.observations("efs", "mount")} == {"not-reached"}
+    assert not {"permission-denied", "file-system-denied"} & set(run.causes), run
 
 
-def test_a_mount_target_that_is_gone_refuses(mounting, mount_target):
+def test_deleted_mount_target_refuses_connections(mount, mount_target):
     with mount_target.stopped():
-        run = mounting()
+        run = mount()
 
-    assert (run.exit_code, run.causes) == (18, ['file-system-unreachable', 'connection-refused']), run
+    causes = ["file-system-unreachable", "connection-refused"]
+    assert (run.exit_code, run.causes) == (18, causes), run
 
 
-@pytest.mark.parametrize('words, cause, failure', [
-    (TOO_WEAK, 'file-system-denied', 'denied'),
-    (None, 'file-system-unreachable', 'stalled'),
-])
-def test_what_an_nfs_server_says_to_a_greeting(mounting, mount_target, words, cause, failure):
-    mount_target.stop()
-    try:
-        with file_server_that_says(words):
-            run = mounting()
-    finally:
-        mount_target.start().ready()
+@pytest.mark.parametrize(
+    "reply, cause, failure",
+    [
+        (rpc_denial, "file-system-denied", "denied"),
+        (None, "file-system-unreachable", "stalled"),
+    ],
+)
+def test_nfs_server_that_denies_or_hangs_is_told_apart(mount, mount_target, reply, cause, failure):
+    with file_server(mount_target, reply):
+        run = mount()
 
     assert (run.exit_code, run.causes[0]) == (18, cause), run
-    assert run.failures('efs', 'mount') == [failure]
+    assert run.failures("efs", "mount") == [failure]
 
 
-def test_somebody_else_on_that_port_is_no_file_server(mounting, mount_target):
-    mount_target.stop()
-    try:
-        with file_server_that_says(b'HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n'):
-            run = mounting()
-    finally:
-        mount_target.start().ready()
+def test_other_server_on_the_port_is_not_a_file_server(mount, mount_target):
+    response = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+    with file_server(mount_target, lambda call: response):
+        run = mount()
 
-    assert run.failures('efs', 'mount') == ['unexpected-answer'], run
-    assert run.status == 'fail' and 'file-system-unreachable' in run.causes, run
-    assert 'certain' not in [finding['confidence'] for finding in run.report['findings']], run
+    assert run.failures("efs", "mount") == ["unexpected-answer"], run
+    assert run.status == "fail" and "file-system-unreachable" in run.causes, run
+    assert "certain" not in run.confidences, run

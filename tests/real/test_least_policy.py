@@ -1,55 +1,47 @@
-"""The actions that `plan` prints for the execution role: with them the probe passes, without any of them it does not.
+"""The probe needs exactly the actions that `plan` prints for the execution role.
 
-moto verifies actions. It does not know these services' resources, so each statement is for all of them here.
+moto checks actions. It does not know the resources of these services, so each statement allows all.
 """
-import contextlib
+
 import json
 import subprocess
 
 import pytest
 
-from region import EXECUTION_POLICY, IMAGE, LOG_GROUP, ROLE
+from pullprobe_testing.policies import actions_of
+from pullprobe_testing.region import IMAGE, LOG_GROUP
 
-PERMISSION = 14
-
-
-@pytest.fixture
-def wants(region):
-    return ['--image', IMAGE, '--log-group', LOG_GROUP, '--secret', f'{region.secret}:password::', '--secret', region.parameter]
+PERMISSION = 14  # exit code
+# docker-registry checks its token, not the permissions of the registry.
+OF_THE_REGISTRY = {"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
 
 
 @pytest.fixture
-def actions(probe, wants):
-    done = subprocess.run([probe.binary, 'plan', *wants, '--region', 'us-east-1', '--only', 'policy', '--format', 'json'],
-                          capture_output=True, text=True, check=True, env={})
-    said = [statement['Action'] for statement in json.loads(done.stdout)['Statement']]
-    return [action for one in said for action in (one if isinstance(one, list) else [one])]
+def flags(region):
+    secrets = ["--secret", f"{region.secret}:password::", "--secret", region.parameter]
+    return ["--image", IMAGE, "--log-group", LOG_GROUP, *secrets]
 
 
-@contextlib.contextmanager
-def only_allowed(region, actions):
-    iam = region.client('iam')
-    iam.put_role_policy(RoleName=ROLE, PolicyName='execution', PolicyDocument=json.dumps(
-        {'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow', 'Action': actions, 'Resource': '*'}]}))
-    try:
-        yield
-    finally:
-        iam.put_role_policy(RoleName=ROLE, PolicyName='execution', PolicyDocument=json.dumps(EXECUTION_POLICY))
+@pytest.fixture
+def actions(probe, flags):
+    command = [probe.binary, "plan", *flags, "--region", "us-east-1"]
+    command += ["--only", "policy", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={})
+    return sorted(actions_of(json.loads(done.stdout)["Statement"]))
 
 
-def test_what_plan_prints_is_enough(region, probe, wants, actions):
-    with only_allowed(region, actions):
-        run = probe(*wants)
+def test_printed_policy_is_enough(region, probe, flags, actions):
+    with region.role_limited_to(actions):
+        run = probe(*flags)
 
     assert run.exit_code == 0, run
 
 
-def test_what_plan_prints_is_the_least(region, probe, wants, actions):
-    # The registry's own permissions go with its token, which docker-registry does not look into.
-    asked = [action for action in actions if action not in ('ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer')]
-    assert len(asked) == 5
-    for left_out in asked:
-        with only_allowed(region, [action for action in actions if action != left_out]):
-            run = probe(*wants)
+def test_every_printed_action_is_needed(region, probe, flags, actions):
+    needed = [action for action in actions if action not in OF_THE_REGISTRY]
+    assert len(needed) == 5
+    for removed in needed:
+        with region.role_limited_to([action for action in actions if action != removed]):
+            run = probe(*flags)
 
-        assert run.exit_code == PERMISSION, (left_out, run)
+        assert run.exit_code == PERMISSION, (removed, run)

@@ -1,0 +1,1 @@
+"""Servers, accounts and commands that the Python test suites, the lab and the benchmarks share."""

@@ -1,0 +1,1 @@
+"""The lab: faults made with real packets, in VPCs of network namespaces."""

@@ -1,0 +1,117 @@
+"""tests/lab/run                        every fault; writes docs/confusion-matrix.md
+tests/lab/run --check                every fault; fails if docs/confusion-matrix.md differs
+tests/lab/run FAULT...               these faults, one line each ('*' matches: 'acl-*')
+tests/lab/run FAULT -- COMMAND...    a command inside the broken subnet (a shell: -- bash)
+tests/lab/run --list                 the names of all faults
+tests/lab/run --repeat N [FAULT...]  N times in a row
+
+Needs root for its network namespaces. The machine's network is not changed, and nothing outlives
+the run.
+"""
+
+import argparse
+import fnmatch
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+from pullprobe_testing.binaries import ROOT
+from pullprobe_testing.lab.faults import faults
+from pullprobe_testing.lab.lab import open_lab
+from pullprobe_testing.lab.matrix import Matrix
+from pullprobe_testing.namespace import die_with_parent
+from pullprobe_testing.region_shell import interactive_environment, shell
+
+MATRIX = ROOT / "docs" / "confusion-matrix.md"
+# Subnets at the same time: silent faults mostly wait, and two processors are busy with this many.
+CONCURRENT_VPCS = 10
+
+
+def parse_arguments():
+    """Returns the parsed arguments, and the command after `--` or `None`."""
+    arguments, command = sys.argv[1:], None
+    if "--" in arguments:
+        at = arguments.index("--")
+        arguments, command = arguments[:at], arguments[at + 1 :]
+    parser = argparse.ArgumentParser(
+        prog="tests/lab/run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("fault", nargs="*")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--vpcs", type=int, default=CONCURRENT_VPCS)
+    parser.add_argument("--reports", type=pathlib.Path, help="directory for the whole reports")
+    return parser.parse_args(arguments), command
+
+
+def choose(known, patterns):
+    """Returns the faults that match; all without patterns."""
+    names = [fault.name for fault in known]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            sys.exit(f"unknown fault {pattern!r}; tests/lab/run --list names all {len(known)}")
+
+    def matches(fault):
+        return any(fnmatch.fnmatchcase(fault.name, pattern) for pattern in patterns)
+
+    return [fault for fault in known if not patterns or matches(fault)]
+
+
+def run_faults(arguments, known, chosen):
+    """Runs faults, prints each result, and writes or checks the matrix; returns the exit code."""
+    began = time.monotonic()
+
+    def elapsed():
+        return time.monotonic() - began
+
+    matrix = Matrix(known)
+    with open_lab(min(arguments.vpcs, len(chosen))) as lab:
+        print(f"{len(chosen)} subnets, up after {elapsed():.1f} s", flush=True)
+        for number in range(1, arguments.repeat + 1):
+            lab.run_all(chosen, lambda fault, run: matrix.add(fault, run, arguments.reports))
+            if arguments.repeat > 1:
+                progress = f"{number} of {arguments.repeat}"
+                print(f"── {progress}: {matrix.totals()} after {elapsed():.0f} s", flush=True)
+    print(f"{matrix.totals()} in {elapsed():.0f} s")
+    if arguments.fault:
+        return matrix.failed
+    if arguments.check:
+        return matrix.check(MATRIX) or matrix.failed
+    matrix.write(MATRIX)
+    return matrix.failed
+
+
+def run_inside(subnet, command):
+    """Runs a command as root in the task's namespace, with a task's environment."""
+    with open_lab(1) as lab:
+        [vpc] = lab.vpcs
+        vpc.apply(subnet)
+        environment = interactive_environment(lab.region, vpc.environment())
+        environment["PULLPROBE_FLAGS"] = " ".join(map(str, lab.flags(subnet)))
+        inner = vpc.command(command or shell(), unprivileged=False)
+        with vpc.load(), vpc.task.entered():
+            return subprocess.run(inner, env=environment, preexec_fn=die_with_parent).returncode
+
+
+def main():
+    arguments, command = parse_arguments()
+    known = list(faults())
+    if arguments.list:
+        for fault in known:
+            print(f"{fault.name:58} {', '.join(fault.causes) or 'no finding'}")
+        return 0
+    chosen = choose(known, arguments.fault)
+    if os.geteuid() != 0:
+        sys.exit("the lab creates network namespaces and needs root: sudo tests/lab/run")
+    if command is not None:
+        return run_inside(chosen[0].subnet, command)
+    return run_faults(arguments, known, chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
