@@ -14,7 +14,7 @@ mod run;
 use std::net::Ipv4Addr;
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use pullprobe::demo::scenario;
+use pullprobe::demo::names;
 use pullprobe::observation::{Dependency, Observation, Phase};
 use resolver::{Packets, Reply, Resolver, Tcp, addresses, bytes, denied, empty, is_a, truncated};
 use run::{Rehearsal, affected};
@@ -256,7 +256,7 @@ fn all() -> Vec<Bad> {
 }
 
 fn mistake(bad: &Bad) -> Option<String> {
-    let host = scenario::host(Dependency::Logs);
+    let host = names::host_name(Dependency::Logs);
     let report = run::runtime().block_on(async {
         let mut rehearsal = Rehearsal::new();
         let resolver = Resolver::start(&host, rehearsal.resolver, bad.udp, bad.tcp);

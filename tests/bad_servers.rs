@@ -16,7 +16,7 @@ use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pullprobe::demo::scenario;
+use pullprobe::demo::names;
 use pullprobe::observation::Dependency;
 use pullprobe::report::Report;
 use run::{Rehearsal, affected};
@@ -365,7 +365,7 @@ fn bucket(
 }
 
 fn bad_buckets() -> Vec<Bad> {
-    let host = scenario::host(Dependency::EcrDkr);
+    let host = names::host_name(Dependency::EcrDkr);
     let back = format!("https://{host}/v2/team/app/blobs/{DIGEST}?X-Amz-Signature=CANARY");
     vec![
         bucket(
@@ -416,7 +416,7 @@ async fn observe(bad: &Bad) -> Result<Report, String> {
         rehearsal.set_port(Dependency::S3, server.port);
         let place = format!(
             "https://{}:{}/layer?X-Amz-Signature=CANARY",
-            scenario::host(Dependency::S3),
+            names::host_name(Dependency::S3),
             server.port
         );
         let manifest = manifest_of(DIGEST, 1, |_| format!("sha256:{:064x}", 0));

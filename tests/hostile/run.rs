@@ -1,13 +1,14 @@
-//! One run of the probe in the demo's healthy world, with one server in it replaced; and what must
-//! hold for every run.
+//! One run of the probe against the demo's healthy AWS with one server replaced, and what must hold
+//! for every run.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pullprobe::demo::scenario::{self, Scenario};
-use pullprobe::demo::world::World;
+use pullprobe::demo::embedded_aws::EmbeddedAws;
+use pullprobe::demo::names;
+use pullprobe::demo::scenario::Scenario;
 use pullprobe::observation::{Dependency, Observation, Phase};
 use pullprobe::plan::{Plan, PlanInput};
 use pullprobe::probe::ObservationLog;
@@ -36,7 +37,7 @@ const SECRETS: [&str; 6] = [
 ];
 
 pub struct Rehearsal {
-    pub world: World,
+    pub aws: EmbeddedAws,
     pub plan: Plan,
     pub roots: RootCertStore,
     pub resolver: SocketAddr,
@@ -46,27 +47,27 @@ impl Rehearsal {
     /// Inside a Tokio runtime.
     pub fn new() -> Self {
         let wanted = PlanInput {
-            images: vec![scenario::IMAGE.parse().unwrap()],
+            images: vec![names::IMAGE.parse().unwrap()],
             secrets: vec![
-                format!("{}:password::", scenario::SECRET).parse().unwrap(),
-                scenario::PARAMETER.parse().unwrap(),
+                format!("{}:password::", names::SECRET).parse().unwrap(),
+                names::PARAMETER.parse().unwrap(),
             ],
-            log_group: Some(scenario::LOG_GROUP.into()),
+            log_group: Some(names::LOG_GROUP.into()),
             log_stream_prefix: "pullprobe".into(),
-            platform: Some(scenario::PLATFORM.parse().unwrap()),
+            platform: Some(names::PLATFORM.parse().unwrap()),
             ..PlanInput::default()
         };
-        let mut plan = Plan::new(wanted, scenario::REGION.parse().unwrap()).unwrap();
-        let world = World::start(Scenario::healthy()).unwrap();
+        let mut plan = Plan::new(wanted, names::REGION.parse().unwrap()).unwrap();
+        let aws = EmbeddedAws::start(Scenario::healthy()).unwrap();
         for target in &mut plan.targets {
-            target.port = world.port;
+            target.port = aws.port;
         }
         let roots = RootCertStore {
-            roots: world.roots.roots.clone(),
+            roots: aws.roots.roots.clone(),
         };
         Self {
-            resolver: world.resolver,
-            world,
+            resolver: aws.resolver,
+            aws,
             plan,
             roots,
         }
@@ -84,7 +85,7 @@ impl Rehearsal {
 
     /// Runs, and checks what holds whatever a server does. The error says what did not.
     pub async fn observe(self) -> Result<Report, String> {
-        let variables = self.world.variables.clone();
+        let variables = self.aws.variables.clone();
         let environment: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
         let credentials = run::spawn_credentials(&environment);
         let options = RunOptions {
@@ -133,10 +134,10 @@ impl Rehearsal {
     }
 }
 
-/// The address of a role's server inside the demo's world.
+/// Returns the address of the dependency's server in the demo.
 #[allow(dead_code, reason = "bad resolvers stand beside that world")]
 pub fn address(dependency: Dependency) -> Ipv4Addr {
-    scenario::private_address(dependency).unwrap_or(scenario::public_address(dependency))
+    names::healthy_address(dependency)
 }
 
 /// What did not pass, and is no consequence of `victim`'s server.

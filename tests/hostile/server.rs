@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pullprobe::demo::scenario;
+use pullprobe::demo::names;
 use pullprobe::observation::Dependency;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -63,7 +63,7 @@ impl Server {
         } else {
             0
         };
-        let tls = TlsAcceptor::from(certified(&scenario::host(dependency), extra, roots));
+        let tls = TlsAcceptor::from(certified(&names::host_name(dependency), extra, roots));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut clients = JoinSet::new();
