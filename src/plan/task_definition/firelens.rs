@@ -211,7 +211,9 @@ impl FirelensOptions {
         if region.starts_with("${") {
             return Err(UnknownCollector::not_in_options("its region is a variable"));
         }
-        region.parse().map_err(UnknownCollector::InvalidRegion)
+        region.parse().map_err(|error: endpoints::InvalidRegion| {
+            UnknownCollector::InvalidRegion(error.into())
+        })
     }
 
     fn aws_service(&self, service: Service) -> Result<LogCollector, UnknownCollector> {
