@@ -47,14 +47,14 @@ const MAX_RESPONSE: usize = 64 * 1024;
 
 /// Why credentials or metadata are unavailable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unavailable {
+pub struct AgentFailure {
     /// How the request failed, or how its result is unusable.
     pub failure: Failure,
     /// What was observed and what to do next, as a sentence without secrets.
     pub detail: String,
 }
 
-impl Unavailable {
+impl AgentFailure {
     pub(crate) fn new(failure: Failure, detail: impl fmt::Display) -> Self {
         Self {
             failure,
@@ -63,7 +63,7 @@ impl Unavailable {
     }
 }
 
-impl fmt::Display for Unavailable {
+impl fmt::Display for AgentFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)
     }
@@ -80,7 +80,7 @@ pub(crate) struct AgentRequest<'a> {
 impl AgentRequest<'_> {
     /// Sends the request, at most twice and within [`REQUEST_TIMEOUT`]. Returns a response of any
     /// status.
-    pub(crate) async fn send(&self) -> Result<Response<Bytes>, Unavailable> {
+    pub(crate) async fn send(&self) -> Result<Response<Bytes>, AgentFailure> {
         let deadline = Instant::now() + REQUEST_TIMEOUT;
         match self.send_by(Instant::now() + FIRST_ATTEMPT_TIMEOUT).await {
             Ok(response) if response.status().is_server_error() => {}
@@ -95,13 +95,13 @@ impl AgentRequest<'_> {
         self.send_by(deadline).await
     }
 
-    async fn send_by(&self, deadline: Instant) -> Result<Response<Bytes>, Unavailable> {
+    async fn send_by(&self, deadline: Instant) -> Result<Response<Bytes>, AgentFailure> {
         timeout_at(deadline, self.send_once())
             .await
             .unwrap_or_else(|_| Err(self.failed(Failure::TimedOut, "does not respond")))
     }
 
-    async fn send_once(&self) -> Result<Response<Bytes>, Unavailable> {
+    async fn send_once(&self) -> Result<Response<Bytes>, AgentFailure> {
         let is_tls = self.uri.scheme_str() == Some("https");
         let peers = self.peers(if is_tls { 443 } else { 80 }).await?;
         if !is_tls && !peers.iter().all(|peer| (self.allows_http)(peer.ip())) {
@@ -132,7 +132,7 @@ impl AgentRequest<'_> {
             .trim_end_matches(']')
     }
 
-    async fn peers(&self, default_port: u16) -> Result<Vec<SocketAddr>, Unavailable> {
+    async fn peers(&self, default_port: u16) -> Result<Vec<SocketAddr>, AgentFailure> {
         let port = self.uri.port_u16().unwrap_or(default_port);
         let addresses = crate::dns::addresses(self.host()).await;
         let peers: Vec<_> = addresses
@@ -146,7 +146,7 @@ impl AgentRequest<'_> {
         }
     }
 
-    async fn connect(&self, peers: &[SocketAddr]) -> Result<TcpStream, Unavailable> {
+    async fn connect(&self, peers: &[SocketAddr]) -> Result<TcpStream, AgentFailure> {
         let mut last = io::ErrorKind::AddrNotAvailable.into();
         for peer in peers {
             match TcpStream::connect(peer).await {
@@ -157,7 +157,7 @@ impl AgentRequest<'_> {
         Err(self.connection_failed(&last))
     }
 
-    async fn exchange<S>(&self, stream: S) -> Result<Response<Bytes>, Unavailable>
+    async fn exchange<S>(&self, stream: S) -> Result<Response<Bytes>, AgentFailure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -189,7 +189,7 @@ impl AgentRequest<'_> {
         Ok(Response::from_parts(head, body.to_bytes()))
     }
 
-    fn request(&self) -> Result<Request<Empty<Bytes>>, Unavailable> {
+    fn request(&self) -> Result<Request<Empty<Bytes>>, AgentFailure> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let host = self
             .uri
@@ -207,7 +207,7 @@ impl AgentRequest<'_> {
             .map_err(|_| self.failed(Failure::WrongForm, "is not valid in an HTTP request"))
     }
 
-    fn connection_failed(&self, err: &(dyn std::error::Error + 'static)) -> Unavailable {
+    fn connection_failed(&self, err: &(dyn std::error::Error + 'static)) -> AgentFailure {
         let failure = failure_of(err);
         self.failed(
             failure,
@@ -217,13 +217,13 @@ impl AgentRequest<'_> {
 
     /// Returns a failure that names the host but not the path: the path of the credentials
     /// endpoint is enough to read the credentials.
-    pub(crate) fn failed(&self, failure: Failure, what: impl fmt::Display) -> Unavailable {
+    pub(crate) fn failed(&self, failure: Failure, what: impl fmt::Display) -> AgentFailure {
         let port = self
             .uri
             .port()
             .map(|port| format!(":{port}"))
             .unwrap_or_default();
-        Unavailable::new(
+        AgentFailure::new(
             failure,
             format_args!("{}{port} {what}", self.uri.host().unwrap_or_default()),
         )

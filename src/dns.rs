@@ -67,7 +67,7 @@ pub async fn addresses(host: &str) -> Vec<IpAddr> {
     let Some(&server) = servers.first() else {
         return Vec::new();
     };
-    let Ok(response) = question(server, host, RecordType::A).await else {
+    let Ok(response) = query(server, host, RecordType::A).await else {
         return Vec::new();
     };
     let address = |data: &RData| match data {
@@ -83,7 +83,7 @@ pub async fn addresses(host: &str) -> Vec<IpAddr> {
 }
 
 /// A resolver's response.
-pub struct Reply {
+pub struct DnsResponse {
     /// The message, verbatim.
     pub message: Message,
     /// Whether it did not fit UDP and was read over TCP.
@@ -92,7 +92,7 @@ pub struct Reply {
 
 /// Why a resolver did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoReply {
+pub struct QueryFailure {
     /// The reason.
     pub failure: Failure,
     /// Whether the UDP answer was truncated and the TCP retry failed.
@@ -100,8 +100,12 @@ pub struct NoReply {
 }
 
 /// Queries `server` for records of `kind`.
-pub async fn question(server: SocketAddr, name: &str, kind: RecordType) -> Result<Reply, NoReply> {
-    let over_udp = |failure| NoReply {
+pub async fn query(
+    server: SocketAddr,
+    name: &str,
+    kind: RecordType,
+) -> Result<DnsResponse, QueryFailure> {
+    let over_udp = |failure| QueryFailure {
         failure,
         over_tcp: false,
     };
@@ -124,22 +128,22 @@ pub async fn question(server: SocketAddr, name: &str, kind: RecordType) -> Resul
         .next()
         .await;
     match answer {
-        Some(Ok(response)) if !response.metadata.truncation => Ok(Reply {
+        Some(Ok(response)) if !response.metadata.truncation => Ok(DnsResponse {
             message: response.into_message(),
             over_tcp: false,
         }),
         // An answer truncated inside a record is a protocol error.
         Some(Ok(_) | Err(NetError::Proto(_))) => {
             match timeout(RESOLVER_TIMEOUT, query_tcp(server, &message)).await {
-                Ok(Some(message)) => Ok(Reply {
+                Ok(Some(message)) => Ok(DnsResponse {
                     message,
                     over_tcp: true,
                 }),
-                Ok(None) => Err(NoReply {
+                Ok(None) => Err(QueryFailure {
                     failure: Failure::ServerFailure,
                     over_tcp: true,
                 }),
-                Err(_) => Err(NoReply {
+                Err(_) => Err(QueryFailure {
                     failure: Failure::TimedOut,
                     over_tcp: true,
                 }),

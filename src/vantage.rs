@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{AgentRequest, Unavailable};
+use crate::agent::{AgentFailure, AgentRequest};
 use crate::arn::Arn;
 use crate::aws::error_response;
 use crate::observation::Failure;
@@ -47,7 +47,7 @@ pub struct Vantage {
 
 impl Vantage {
     /// Returns what is known without the metadata endpoint.
-    pub fn here(env: &impl Fn(&str) -> Option<String>) -> Self {
+    pub fn local(env: &impl Fn(&str) -> Option<String>) -> Self {
         let variables = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"].map(str::to_owned);
         let both_cases = variables
             .into_iter()
@@ -97,7 +97,7 @@ pub struct ClockDrift {
 /// set. Takes at most two seconds.
 pub async fn discover(
     env: &impl Fn(&str) -> Option<String>,
-) -> Result<Option<Metadata>, Unavailable> {
+) -> Result<Option<Metadata>, AgentFailure> {
     let Some(base) = env(METADATA_URI).map(|uri| uri.trim().trim_end_matches('/').to_owned())
     else {
         return Ok(None);
@@ -108,12 +108,16 @@ pub async fn discover(
     let task_uri = format!("{base}/task");
     let (task, own) = tokio::join!(fetch::<Task>(&task_uri), fetch::<Container>(&base));
     // If only the container's metadata fails, the task's list of containers still has it.
-    Ok(Some(describe(task?, own.ok().as_ref(), Vantage::here(env))))
+    Ok(Some(describe(
+        task?,
+        own.ok().as_ref(),
+        Vantage::local(env),
+    )))
 }
 
-async fn fetch<T: DeserializeOwned>(uri: &str) -> Result<T, Unavailable> {
+async fn fetch<T: DeserializeOwned>(uri: &str) -> Result<T, AgentFailure> {
     let invalid = || {
-        Unavailable::new(
+        AgentFailure::new(
             Failure::WrongForm,
             format_args!("{METADATA_URI} is not an http:// URL"),
         )

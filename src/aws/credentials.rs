@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+pub use crate::agent::AgentFailure;
 use crate::agent::AgentRequest;
-pub use crate::agent::Unavailable;
 use crate::aws::error_response::{self, ErrorResponse};
 use crate::observation::Failure;
 
@@ -44,14 +44,14 @@ pub struct Credentials {
     /// The role, as the container endpoint reports it.
     pub role_arn: Option<String>,
     /// The source.
-    pub source: Source,
+    pub source: CredentialSource,
 }
 
 /// Where credentials come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum Source {
+pub enum CredentialSource {
     /// The container credentials endpoint.
     Container,
     /// `AWS_ACCESS_KEY_ID` and related variables.
@@ -65,7 +65,7 @@ pub enum Source {
 pub async fn load(
     env: &impl Fn(&str) -> Option<String>,
     container: &str,
-) -> Result<Credentials, Unavailable> {
+) -> Result<Credentials, AgentFailure> {
     let set = |name: &str| {
         env(name)
             .map(|value| value.trim().to_owned())
@@ -116,13 +116,13 @@ fn is_agent(address: IpAddr) -> bool {
 /// rotated.
 fn authorization(
     set: &impl Fn(&str) -> Option<String>,
-) -> Result<Option<HeaderValue>, Unavailable> {
+) -> Result<Option<HeaderValue>, AgentFailure> {
     let (variable, token) = if let Some(path) = set(TOKEN_FILE) {
         let token = std::fs::read_to_string(&path).map_err(|err| {
             let what = format_args!(
                 "cannot read {path}, the file of {TOKEN_FILE}: {err}; mount it, or unset the variable"
             );
-            Unavailable::new(Failure::NoCredentials, what)
+            AgentFailure::new(Failure::NoCredentials, what)
         })?;
         // The file may end with a line break.
         (TOKEN_FILE, token.trim().to_owned())
@@ -151,7 +151,7 @@ struct CredentialsResponse {
     expiration: Option<String>,
 }
 
-async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, Unavailable> {
+async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, AgentFailure> {
     let response = request.send().await.map_err(|err| {
         let hint = match err.failure {
             Failure::TimedOut | Failure::Refused | Failure::Reset | Failure::Unreachable => {
@@ -159,7 +159,7 @@ async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, Unava
             }
             _ => "",
         };
-        Unavailable::new(err.failure, format_args!("{err}{hint}"))
+        AgentFailure::new(err.failure, format_args!("{err}{hint}"))
     })?;
     if response.status() != StatusCode::OK {
         return Err(rejected(
@@ -210,7 +210,7 @@ async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, Unava
         session_token: Some(header_safe(present(response.token, "Token")?, "Token")?),
         expires_at: expires_at.transpose()?,
         role_arn: response.role_arn.filter(|arn| !arn.is_empty()),
-        source: Source::Container,
+        source: CredentialSource::Container,
     };
     match credentials.expires_at {
         Some(end) if end <= Timestamp::now() => Err(request.failed(
@@ -222,7 +222,7 @@ async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, Unava
 }
 
 /// Known errors: amazon-ecs-agent, `tmds/handlers/v1/credentials_handler.go`.
-fn rejected(request: &AgentRequest<'_>, status: StatusCode, error: &ErrorResponse) -> Unavailable {
+fn rejected(request: &AgentRequest<'_>, status: StatusCode, error: &ErrorResponse) -> AgentFailure {
     let (failure, hint) = match (&*error.code, status.as_u16()) {
         ("InvalidIdInRequest" | "NoIdInRequest", _) => (
             Failure::NotFound,
@@ -251,9 +251,9 @@ fn rejected(request: &AgentRequest<'_>, status: StatusCode, error: &ErrorRespons
     )
 }
 
-fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials, Unavailable> {
+fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials, AgentFailure> {
     let incomplete = |set: &str, missing: &str| {
-        Err(Unavailable::new(
+        Err(AgentFailure::new(
             Failure::NoCredentials,
             format_args!("{set} is set but {missing} is not; set both or neither"),
         ))
@@ -267,11 +267,11 @@ fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials
                 .transpose()?,
             expires_at: None,
             role_arn: None,
-            source: Source::Environment,
+            source: CredentialSource::Environment,
         }),
         (Some(_), None) => incomplete(ACCESS_KEY_ID, SECRET_ACCESS_KEY),
         (None, Some(_)) => incomplete(SECRET_ACCESS_KEY, ACCESS_KEY_ID),
-        (None, None) => Err(Unavailable::new(
+        (None, None) => Err(AgentFailure::new(
             Failure::NoCredentials,
             format_args!(
                 "neither {RELATIVE_URI} nor {ACCESS_KEY_ID} is set: the task definition has no task role; set \
@@ -282,7 +282,7 @@ fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials
 }
 
 /// Returns `value` if it is valid in a header.
-fn header_safe(value: String, name: &str) -> Result<SecretString, Unavailable> {
+fn header_safe(value: String, name: &str) -> Result<SecretString, AgentFailure> {
     if value.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(value.into())
     } else {
@@ -292,8 +292,8 @@ fn header_safe(value: String, name: &str) -> Result<SecretString, Unavailable> {
     }
 }
 
-fn wrong_form(what: impl fmt::Display) -> Unavailable {
-    Unavailable::new(Failure::WrongForm, what)
+fn wrong_form(what: impl fmt::Display) -> AgentFailure {
+    AgentFailure::new(Failure::WrongForm, what)
 }
 
 #[cfg(test)]

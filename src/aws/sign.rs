@@ -143,7 +143,7 @@ mod tests {
     use hyper::Method;
 
     use super::*;
-    use crate::aws::credentials::Source;
+    use crate::aws::credentials::CredentialSource;
 
     fn credentials(token: &str) -> Credentials {
         Credentials {
@@ -152,7 +152,7 @@ mod tests {
             session_token: Some(token.into()),
             expires_at: None,
             role_arn: None,
-            source: Source::Environment,
+            source: CredentialSource::Environment,
         }
     }
 

@@ -97,7 +97,7 @@ async fn missing_fields_stay_unknown() {
     assert_eq!(
         empty,
         Metadata {
-            vantage: Vantage::here(&|_| None),
+            vantage: Vantage::local(&|_| None),
             image: None,
             clock: None
         }
@@ -179,7 +179,7 @@ async fn reports_names_but_not_values_of_proxy_variables() {
         _ => None,
     };
     assert_eq!(discover(&env).await, Ok(None));
-    let here = Vantage::here(&env);
+    let here = Vantage::local(&env);
     assert_eq!(here.proxy_variables, ["HTTPS_PROXY", "no_proxy"]);
     assert!(!serde_json::to_string(&here).unwrap().contains("s3cr3t"));
 }

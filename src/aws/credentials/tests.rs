@@ -24,7 +24,7 @@ fn credentials_json(expiration: &str) -> String {
 
 /// Checks the failure and a part of its detail, which must not contain secrets.
 #[track_caller]
-fn check(result: Result<Credentials, Unavailable>, failure: Failure, part: &str) {
+fn check(result: Result<Credentials, AgentFailure>, failure: Failure, part: &str) {
     let err = result.unwrap_err();
     assert_eq!(err.failure, failure, "{err}");
     assert!(err.detail.contains(part), "{err}");
@@ -34,7 +34,7 @@ fn check(result: Result<Credentials, Unavailable>, failure: Failure, part: &str)
     );
 }
 
-async fn load_from(status: u16, body: &str) -> Result<Credentials, Unavailable> {
+async fn load_from(status: u16, body: &str) -> Result<Credentials, AgentFailure> {
     let body = body.to_owned();
     let (base, _) = loopback::responds(move |_| (status, body.clone())).await;
     load(&env([(RELATIVE_URI, "/v2/credentials/uuid")]), &base).await
@@ -194,7 +194,7 @@ async fn keys_of_the_environment_are_used_without_an_endpoint() {
             credentials.access_key_id.expose_secret(),
             credentials.source
         ),
-        ("AKID", Source::Environment)
+        ("AKID", CredentialSource::Environment)
     );
     assert!(credentials.session_token.is_none());
 

@@ -91,7 +91,7 @@ struct FirelensOptions(BTreeMap<String, String>);
 /// Why the host of a log collector is unknown.
 enum UnknownCollector {
     /// ECS would reject the region.
-    InvalidRegion(String),
+    InvalidRegion(endpoints::InvalidRegion),
     /// The options do not name it; the reason, for the report.
     NotInOptions(String),
 }
@@ -211,9 +211,7 @@ impl FirelensOptions {
         if region.starts_with("${") {
             return Err(UnknownCollector::not_in_options("its region is a variable"));
         }
-        region.parse().map_err(|error: endpoints::InvalidRegion| {
-            UnknownCollector::InvalidRegion(error.into())
-        })
+        region.parse().map_err(UnknownCollector::InvalidRegion)
     }
 
     fn aws_service(&self, service: Service) -> Result<LogCollector, UnknownCollector> {
