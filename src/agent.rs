@@ -15,7 +15,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -24,6 +24,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::observation::Failure;
 use crate::redact::{one_line, redact, shorten};
+use crate::transport_failure;
 
 #[cfg(test)]
 pub(crate) mod loopback;
@@ -235,7 +236,7 @@ fn failure_of(err: &(dyn std::error::Error + 'static)) -> Failure {
     let mut next = Some(err);
     while let Some(err) = next {
         if let Some(err) = err.downcast_ref() {
-            return failure_of_tls(err);
+            return transport_failure::from_tls(err).unwrap_or(Failure::HandshakeRefused);
         }
         if let Some(err) = err.downcast_ref::<hyper::Error>()
             && (err.is_incomplete_message() || err.is_canceled())
@@ -243,7 +244,7 @@ fn failure_of(err: &(dyn std::error::Error + 'static)) -> Failure {
             return Failure::Reset;
         }
         let io = err.downcast_ref::<io::Error>();
-        if let Some(failure) = io.and_then(failure_of_io) {
+        if let Some(failure) = io.and_then(io_failure) {
             return failure;
         }
         // The source of an `io::Error` is that of the error it wraps, not that error itself.
@@ -255,33 +256,11 @@ fn failure_of(err: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::UnexpectedAnswer
 }
 
-fn failure_of_io(err: &io::Error) -> Option<Failure> {
-    Some(match err.kind() {
-        io::ErrorKind::ConnectionRefused => Failure::Refused,
-        io::ErrorKind::TimedOut => Failure::TimedOut,
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::UnexpectedEof => Failure::Reset,
-        io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::NetworkDown
-        | io::ErrorKind::AddrNotAvailable => Failure::Unreachable,
-        _ => return None,
-    })
-}
-
-fn failure_of_tls(err: &rustls::Error) -> Failure {
-    use CertificateError as Certificate;
-    match err {
-        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => Failure::UnknownIssuer,
-        rustls::Error::InvalidCertificate(
-            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
-        ) => Failure::WrongName,
-        rustls::Error::InvalidCertificate(
-            Certificate::Expired | Certificate::ExpiredContext { .. },
-        ) => Failure::ExpiredCertificate,
-        _ => Failure::HandshakeRefused,
+fn io_failure(err: &io::Error) -> Option<Failure> {
+    match err.kind() {
+        // There is no IPv6 address to connect from.
+        io::ErrorKind::AddrNotAvailable => Some(Failure::Unreachable),
+        _ => transport_failure::from_io(err),
     }
 }
 
