@@ -31,15 +31,15 @@ fn get_secret_value(state: &CloudState, request: &IncomingRequest) -> Result<Val
         .filter(|_| body["SecretId"] == SECRET);
     let secret =
         secret.ok_or_else(|| not_found("Secrets Manager can't find the specified secret."))?;
-    let stage = body["VersionStage"].as_str().unwrap_or("AWSCURRENT");
-    if stage != "AWSCURRENT" {
+    let label = body["VersionStage"].as_str().unwrap_or("AWSCURRENT");
+    if label != "AWSCURRENT" {
         let message = format!(
-            "Secrets Manager can't find the specified secret value for staging label: {stage}"
+            "Secrets Manager can't find the specified secret value for staging label: {label}"
         );
         return Err(not_found(&message));
     }
     Ok(
-        json!({ "ARN": SECRET, "Name": "app/db", "SecretString": secret, "VersionStages": [stage],
+        json!({ "ARN": SECRET, "Name": "app/db", "SecretString": secret, "VersionStages": [label],
         "VersionId": "11111111-2222-3333-4444-555555555555" }),
     )
 }
@@ -77,7 +77,7 @@ fn get_parameters(state: &CloudState, request: &IncomingRequest) -> Result<Value
             .filter(|_| name == PARAMETER)
         {
             Some(value) => {
-                found.push(json!({ "Name": name, "Type": "String", "Value": value, "Version": 1 }))
+                found.push(json!({ "Name": name, "Type": "String", "Value": value, "Version": 1 }));
             }
             None => invalid.push(name),
         }
