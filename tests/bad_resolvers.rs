@@ -108,6 +108,7 @@ fn target_lookups(
         .filter(|lookup| lookup.name == observation.host)
 }
 
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn cases() -> Vec<Case> {
     let zone_reported = |observation: &Observation| {
         target_lookups(observation)

@@ -6,6 +6,7 @@ const SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49
 const ECR: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn references_are_split_into_parts() {
     for (input, host, port, repository, version) in [
         (format!("{ECR}/app:1.4"), ECR, 443, "app", "1.4"),

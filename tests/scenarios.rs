@@ -18,7 +18,8 @@ use std::fs;
 use std::path::Path;
 
 use pullprobe::cause::Cause;
-use pullprobe::diagnose::{Confidence, Diagnosis, diagnose};
+use pullprobe::diagnose::{Confidence, Diagnosis, Finding, RuledOut, diagnose};
+use pullprobe::observation::Observation;
 use pullprobe::verdict::Verdict;
 use story::Story;
 
@@ -170,6 +171,29 @@ fn mistakes(name: &str, story: &Story) -> Vec<String> {
             format!("{} has no evidence", finding.cause),
         );
     }
+    mistakes.extend(evidence_mistakes(
+        name,
+        &observations,
+        &findings,
+        &ruled_out,
+    ));
+    mistakes
+}
+
+/// Checks that every finding and every exclusion is based on observations, and permission findings
+/// on responses.
+fn evidence_mistakes(
+    name: &str,
+    observations: &[Observation],
+    findings: &[Finding],
+    ruled_out: &[RuledOut],
+) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let mut check = |holds: bool, what: String| {
+        if !holds {
+            mistakes.push(format!("{name}: {what}"));
+        }
+    };
     let proofs = findings
         .iter()
         .map(|f| (f.cause, &f.because))
@@ -212,7 +236,7 @@ fn diagnosis_is_independent_of_observation_order() {
         assert_eq!(names(&diagnose(&observations)), names(&expected), "{name}");
         // An old report can be diagnosed again: JSON keeps every fact.
         let json = serde_json::to_string(&story.observations()).unwrap();
-        let reread: Vec<pullprobe::observation::Observation> = serde_json::from_str(&json).unwrap();
+        let reread: Vec<Observation> = serde_json::from_str(&json).unwrap();
         assert_eq!(diagnose(&reread), expected, "{name}");
     }
 }

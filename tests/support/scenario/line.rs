@@ -189,7 +189,7 @@ pub fn parse_observation(line: &str) -> Observation {
             "attempts" => {
                 observation.attempts = value
                     .parse()
-                    .unwrap_or_else(|_| panic!("{line:?}: invalid attempts"))
+                    .unwrap_or_else(|_| panic!("{line:?}: invalid attempts"));
             }
             "expect" => observation.expected = vec![format!("an address that is {value}")],
             "presented" => observation.presented = vec![value.to_owned()],
