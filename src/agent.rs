@@ -30,8 +30,8 @@ use crate::transport_failure;
 pub(crate) mod loopback;
 
 /// Time limit of both attempts together. The agent is on the same host and responds within
-/// milliseconds, so two seconds of silence mean that it is absent; more would shorten the probe's own
-/// run.
+/// milliseconds, so two seconds of silence mean that it is absent; more would shorten the probe's
+/// own run.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time limit of the first of two attempts: half of the total, so that a lost packet (resent after

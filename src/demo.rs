@@ -1,4 +1,5 @@
-//! An embedded AWS on loopback, and the probe run against it: offline, unprivileged, in one process.
+//! An embedded AWS on loopback, and the probe run against it: offline, unprivileged, in one
+//! process.
 //!
 //! ```text
 //!  fault ──▶ Scenario ──▶ EmbeddedAws: DNS · metadata, credentials · ECR API · registry · layer bucket · Logs · secrets
@@ -6,9 +7,9 @@
 //!                          └── probe, with only its resolver, its roots and its ports changed
 //! ```
 //!
-//! Each module imports only those before it: names, `start_error`, `error_response`, path, scenario,
-//! fault, image, http, authority, signature, zone, resolver, task, state, ecr, bucket, registry, logs,
-//! secrets, cloud, `embedded_aws`.
+//! Each module imports only those before it: names, `start_error`, `error_response`, path,
+//! scenario, fault, image, http, authority, signature, zone, resolver, task, state, ecr, bucket,
+//! registry, logs, secrets, cloud, `embedded_aws`.
 
 mod authority;
 mod bucket;

@@ -18,9 +18,9 @@ use tokio::time::timeout;
 
 use crate::observation::Failure;
 
-/// Time limit of one resolver. A lost datagram is sent again each second (`RESEND_INTERVAL`), so only
-/// three losses in a row look like a silent resolver: one in a thousand queries on a path that drops
-/// every tenth packet.
+/// Time limit of one resolver. A lost datagram is sent again each second (`RESEND_INTERVAL`), so
+/// only three losses in a row look like a silent resolver: one in a thousand queries on a path that
+/// drops every tenth packet.
 const RESOLVER_TIMEOUT: Duration = Duration::from_millis(3_500);
 
 /// Time after which a query is sent again. A VPC's resolver answers within a few milliseconds.

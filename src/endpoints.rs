@@ -1,7 +1,7 @@
 //! Partitions, regions, and the host names of AWS services in them. Pure.
 //!
-//! The rules are those of the endpoint rule sets of the AWS SDKs. `tests/endpoints.rs` compares every
-//! region and variant with AWS's published data and lists the deviations.
+//! The rules are those of the endpoint rule sets of the AWS SDKs. `tests/endpoints.rs` compares
+//! every region and variant with AWS's published data and lists the deviations.
 
 use std::fmt;
 use std::str::FromStr;
@@ -82,8 +82,8 @@ impl Partition {
         }
     }
 
-    /// Returns the domain of dual-stack registries, if AWS has published one (Amazon ECR user guide,
-    /// "Making requests", and the host pattern of amazon-ecr-credential-helper).
+    /// Returns the domain of dual-stack registries, if AWS has published one (Amazon ECR user
+    /// guide, "Making requests", and the host pattern of amazon-ecr-credential-helper).
     pub const fn registry_dual_stack_suffix(self) -> Option<&'static str> {
         match self {
             Self::Aws | Self::AwsUsGov => Some("on.aws"),
@@ -131,8 +131,8 @@ const DIRECTIONS: [&str; 9] = [
     "central",
 ];
 
-/// A region's name that is valid in a partition. The region may not exist: AWS opens several a year,
-/// so only DNS can tell.
+/// A region's name that is valid in a partition. The region may not exist: AWS opens several a
+/// year, so only DNS can tell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
@@ -330,8 +330,8 @@ pub fn registry_host(account: &str, region: &Region, variant: Variant) -> String
     format!("{account}.{}", api_host(Service::EcrDkr, region, variant))
 }
 
-/// Returns the bucket from which Amazon ECR serves the layers of `region` (Amazon ECR user guide, "VPC
-/// endpoints").
+/// Returns the bucket from which Amazon ECR serves the layers of `region` (Amazon ECR user guide,
+/// "VPC endpoints").
 pub fn layer_bucket(region: &Region) -> String {
     format!("prod-{region}-starport-layer-bucket")
 }
@@ -345,9 +345,8 @@ pub fn layer_host(region: &Region) -> String {
     )
 }
 
-/// Returns the host of a bucket in `region`. A name with a dot would not match the certificate, so it
-/// becomes part of the path (Amazon S3 user guide, "Virtual hosting of
-/// buckets").
+/// Returns the host of a bucket in `region`. A name with a dot would not match the certificate, so
+/// it becomes part of the path (Amazon S3 user guide, "Virtual hosting of buckets").
 pub fn bucket_host(bucket: &str, region: &Region) -> String {
     let service = api_host(Service::S3, region, Variant::default());
     if bucket.contains('.') {

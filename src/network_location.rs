@@ -18,8 +18,8 @@ pub struct NetworkLocation {
 }
 
 impl NetworkLocation {
-    /// Returns the scope of `address`. It is private to the VPC if it is in one of `vpc_cidrs`, in a
-    /// range for private use (RFC 1918, RFC 6598, RFC 4193), or in the same /16 as the task: a
+    /// Returns the scope of `address`. It is private to the VPC if it is in one of `vpc_cidrs`, in
+    /// a range for private use (RFC 1918, RFC 6598, RFC 4193), or in the same /16 as the task: a
     /// VPC's CIDR block is at most a /16 (Amazon VPC user guide, "VPC CIDR blocks"), and VPCs in
     /// 172.40.0.0/16 exist.
     pub fn scope(&self, address: IpAddr) -> Scope {

@@ -3,8 +3,8 @@
 /// Replaces a secret.
 const MASK: &str = "[redacted]";
 
-/// An unbroken run of this many base64 characters counts as a token. The number is above digests (64)
-/// and the paths of layers (130), and below session tokens (300 and more).
+/// An unbroken run of this many base64 characters counts as a token. The number is above digests
+/// (64) and the paths of layers (130), and below session tokens (300 and more).
 const MIN_TOKEN: usize = 256;
 
 /// The longest word after `Basic` or `Bearer` that may be prose ("Basic authentication").
@@ -64,7 +64,8 @@ const SCHEMES: [&str; 6] = [
     "aws4-hmac-sha256",
 ];
 
-/// Replaces pre-signed queries, `Authorization` values, access key IDs, tokens, and passwords in URLs.
+/// Replaces pre-signed queries, `Authorization` values, access key IDs, tokens, and passwords in
+/// URLs.
 ///
 /// It is idempotent. In doubt it removes too much.
 pub fn redact(text: &str) -> String {

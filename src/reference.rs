@@ -102,8 +102,8 @@ impl Reference {
     }
 
     /// Returns the registry that the repository caches, if its namespace is a usual one of pull
-    /// through cache rules. This is only a hint: other repositories may have such a name, and a rule
-    /// may have another namespace.
+    /// through cache rules. This is only a hint: other repositories may have such a name, and a
+    /// rule may have another namespace.
     pub fn pulls_through(&self) -> Option<&'static str> {
         let Registry::Ecr { .. } = self.registry else {
             return None;

@@ -3,7 +3,8 @@
 //! `None` is an error that the two classify differently. The agent is not the target under test, so
 //! any other TLS error is a refused handshake there, while the probe distinguishes it further. An
 //! address that is not available means a missing IPv6 address to a request to the agent, but an
-//! occupied source port to the probe. A local firewall's rejection is unreachability to the probe only.
+//! occupied source port to the probe. A local firewall's rejection is unreachability to the probe
+//! only.
 
 use std::io::{self, ErrorKind};
 

@@ -40,8 +40,8 @@ pub struct Vantage {
     pub resolvers: Vec<String>,
     /// Operating system and architecture of this binary in OCI notation, such as `linux/amd64`.
     pub platform: String,
-    /// Names of the proxy variables that are set. Their values may hold a password, and Fargate does
-    /// not use them.
+    /// Names of the proxy variables that are set. Their values may hold a password, and Fargate
+    /// does not use them.
     pub proxy_variables: Vec<String>,
 }
 
@@ -93,8 +93,8 @@ pub struct ClockDrift {
     pub error_bound_ms: f64,
 }
 
-/// Reads the task metadata. Returns `None` outside ECS, where `ECS_CONTAINER_METADATA_URI_V4` is not
-/// set. Takes at most two seconds.
+/// Reads the task metadata. Returns `None` outside ECS, where `ECS_CONTAINER_METADATA_URI_V4` is
+/// not set. Takes at most two seconds.
 pub async fn discover(
     env: &impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Metadata>, AgentFailure> {

@@ -1,5 +1,5 @@
-//! Resolvers that answer wrongly, too much, or not at all, for one name: its failure has a type and is
-//! reported in time, and every other target is checked as usual.
+//! Resolvers that answer wrongly, too much, or not at all, for one name: its failure has a type and
+//! is reported in time, and every other target is checked as usual.
 #![cfg(feature = "demo")]
 #![allow(
     clippy::unwrap_used,

@@ -26,8 +26,8 @@ const WARNINGS: [&str; 3] = [
 /// Most of a run's time is waiting; with more runs, a slow machine would look like a fault.
 const MAX_CONCURRENT_RUNS: usize = 8;
 
-/// Parts of access keys, session tokens, the registry's token (base64 of `AWS:`), pre-signed queries, secrets and
-/// parameters.
+/// Parts of access keys, session tokens, the registry's token (base64 of `AWS:`), pre-signed
+/// queries, secrets and parameters.
 const SECRETS: [&str; 6] = [
     "demo/secret",
     "demo-session-token",
@@ -146,8 +146,8 @@ fn mistake(fault: &Fault, report: &Report) -> Option<String> {
     (!is_correct).then(|| format!("{}: {found}", fault.cause))
 }
 
-/// Faults of the probe's task role, which ECS does not use, and responses that no AWS service sends:
-/// ECS's message is unknown.
+/// Faults of the probe's task role, which ECS does not use, and responses that no AWS service
+/// sends: ECS's message is unknown.
 const WITHOUT_MESSAGE: [&str; 3] = [
     "no-credentials",
     "credentials-expired",

@@ -1,5 +1,5 @@
-//! A panic of the probe: exit code 1, and a report of the observations so far. The test starts itself
-//! as the process that panics.
+//! A panic of the probe: exit code 1, and a report of the observations so far. The test starts
+//! itself as the process that panics.
 
 #![allow(
     clippy::unwrap_used,

@@ -58,8 +58,8 @@ pub enum CredentialSource {
     Environment,
 }
 
-/// Loads credentials from the container endpoint, or else from keys in the environment. The endpoint
-/// is `container` (outside tests [`CONTAINER_ENDPOINT`]) with the path in
+/// Loads credentials from the container endpoint, or else from keys in the environment. The
+/// endpoint is `container` (outside tests [`CONTAINER_ENDPOINT`]) with the path in
 /// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`, or `AWS_CONTAINER_CREDENTIALS_FULL_URI`. Takes at most
 /// two seconds.
 pub async fn load(
@@ -103,8 +103,8 @@ pub async fn load(
     .await
 }
 
-/// Whether credentials may be read from `address` over plain HTTP: from this host, or from the agents
-/// of ECS and EKS.
+/// Whether credentials may be read from `address` over plain HTTP: from this host, or from the
+/// agents of ECS and EKS.
 fn is_agent(address: IpAddr) -> bool {
     const ECS: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2));
     const EKS: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23));

@@ -26,9 +26,9 @@ pub struct SigningError {
 
 /// Signs `request` for `service` in `region`, at `now`.
 ///
-/// The signature covers the `Host`, `x-amz-…` and `content-…` headers; a proxy may rewrite the others.
-/// The `Host` header is added from the URI, and an earlier signature is replaced. For `s3` the path is
-/// not normalised.
+/// The signature covers the `Host`, `x-amz-…` and `content-…` headers; a proxy may rewrite the
+/// others. The `Host` header is added from the URI, and an earlier signature is replaced. For `s3`
+/// the path is not normalised.
 pub fn sign(
     request: &mut Request<Bytes>,
     service: &str,

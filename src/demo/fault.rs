@@ -1,5 +1,5 @@
-//! The faults of the demo. Each has the name of the cause that the probe must find, and changes only
-//! how the servers and the paths behave: the probe does not know of it.
+//! The faults of the demo. Each has the name of the cause that the probe must find, and changes
+//! only how the servers and the paths behave: the probe does not know of it.
 
 use hyper::StatusCode;
 use jiff::SignedDuration;

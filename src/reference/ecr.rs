@@ -40,8 +40,8 @@ const MARKERS: [(&str, Variant); 4] = [
 const MAX_TYPO_EDITS: usize = 3;
 
 /// Whether a host is intended as a registry of Amazon ECR: two of account, marker and domain must
-/// match, so that one may be mistyped. One alone is not enough: `ecr.example.com` is another host, and
-/// so is a load balancer's.
+/// match, so that one may be mistyped. One alone is not enough: `ecr.example.com` is another host,
+/// and so is a load balancer's.
 pub(super) fn looks_like_ecr(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     let labels: Vec<_> = host.split(['.', ':']).collect();

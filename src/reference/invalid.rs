@@ -8,8 +8,8 @@ use std::ops::Range;
 /// with tag and digest.
 const MAX_SHOWN: usize = 80;
 
-/// Characters of a quoted part: enough for a region, account, domain or tag, and less than a line of
-/// a terminal.
+/// Characters of a quoted part: enough for a region, account, domain or tag, and less than a line
+/// of a terminal.
 const MAX_QUOTED: usize = 40;
 
 /// Why a text is not an image reference.
@@ -38,9 +38,9 @@ impl InvalidReference {
 impl Error for InvalidReference {}
 
 impl fmt::Display for InvalidReference {
-    /// Writes the sentence, the text, and carets. It shows at most a few hundred columns of the text
-    /// in printable ASCII: wide, zero-width and control characters are escaped, so that the carets
-    /// line up.
+    /// Writes the sentence, the text, and carets. It shows at most a few hundred columns of the
+    /// text in printable ASCII: wide, zero-width and control characters are escaped, so that the
+    /// carets line up.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |range: Range<usize>| self.input.get(range).unwrap_or_default();
         let before = escape(part(0..self.at.start));

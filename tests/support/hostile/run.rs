@@ -17,8 +17,8 @@ use pullprobe::run::{self, Environment, RunOptions};
 use pullprobe::vantage;
 use rustls::RootCertStore;
 
-/// The sum of the probe's own deadlines: a longer run was delayed by a server. The time limit of the
-/// run itself is longer.
+/// The sum of the probe's own deadlines: a longer run was delayed by a server. The time limit of
+/// the run itself is longer.
 pub const MAX_RUN: Duration = Duration::from_secs(24);
 const RUN_TIMEOUT: Duration = Duration::from_secs(40);
 

@@ -1,13 +1,13 @@
-//! The format of a story: one line for each observation, and the expected diagnosis. Unknown keys are
-//! rejected.
+//! The format of a story: one line for each observation, and the expected diagnosis. Unknown keys
+//! are rejected.
 //!
 //! ```text
 //! <target> <phase> [address] [same-subnet|private|public] [subject] <outcome> [123ms] [key=value…]
 //! s3 connect 198.18.0.10 public timed-out 4200ms
 //! ```
-//! The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves out
-//! is what the probe would have recorded: phases before the first line of a target passed, phases
-//! after its last failure were not reached.
+//! The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves
+//! out is what the probe would have recorded: phases before the first line of a target passed,
+//! phases after its last failure were not reached.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -70,7 +70,8 @@ pub struct Story {
 pub struct Expect {
     pub status: String,
     pub exit: u8,
-    /// What is really wrong in this story. It must not be ruled out, and no other cause may be certain.
+    /// What is really wrong in this story. It must not be ruled out, and no other cause may be
+    /// certain.
     pub truth: Vec<String>,
     /// Every finding as `<cause> <confidence>`, in order.
     pub findings: Vec<String>,
