@@ -7,7 +7,7 @@
 //!                          └── probe, with only its resolver, its roots and its ports changed
 //! ```
 //!
-//! Each module imports only those before it: names, `start_error`, `error_response`, path,
+//! Each module imports only those before it: names, `start_error`, `service_error`, path,
 //! scenario, fault, image, http, authority, signature, zone, resolver, task, state, ecr, bucket,
 //! registry, logs, secrets, cloud, `embedded_aws`.
 
@@ -16,7 +16,6 @@ mod bucket;
 mod cloud;
 mod ecr;
 pub mod embedded_aws;
-pub mod error_response;
 pub mod fault;
 mod http;
 mod image;
@@ -27,6 +26,7 @@ mod registry;
 mod resolver;
 pub mod scenario;
 mod secrets;
+pub mod service_error;
 mod signature;
 mod start_error;
 mod state;

@@ -1,29 +1,29 @@
-//! Partitions, regions, and the host names of AWS services in them. Pure.
+//! Partitions, Regions, and the host names of AWS services in them. Pure.
 //!
 //! The rules are those of the endpoint rule sets of the AWS SDKs. `tests/endpoints.rs` compares
-//! every region and variant with AWS's published data and lists the deviations.
+//! every Region and variant with AWS's published data and lists the deviations.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A group of regions with its own accounts, ARNs and domain names.
+/// A group of Regions with its own accounts, ARNs and domain names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Partition {
-    /// Commercial regions.
+    /// Commercial Regions.
     Aws,
     /// China.
     AwsCn,
     /// AWS GovCloud (US).
     AwsUsGov,
-    /// AWS Top Secret regions (US).
+    /// AWS Top Secret Regions (US).
     AwsIso,
-    /// AWS Secret regions (US).
+    /// AWS Secret Regions (US).
     AwsIsoB,
-    /// Isolated regions in Europe.
+    /// Isolated Regions in Europe.
     AwsIsoE,
-    /// Isolated regions in the US.
+    /// Isolated Regions in the US.
     AwsIsoF,
     /// AWS European Sovereign Cloud.
     AwsEusc,
@@ -92,13 +92,13 @@ impl Partition {
         }
     }
 
-    /// Returns the partition of a region's name by the patterns of AWS's partitions.json.
+    /// Returns the partition of a Region's name by the patterns of AWS's partitions.json.
     fn of(region: &str) -> Option<Self> {
         let parts: Vec<_> = region.split('-').collect();
         let [.., direction, number] = parts[..] else {
             return None;
         };
-        // partitions.json allows `\w+`, but every region so far has a direction of the compass, and
+        // partitions.json allows `\w+`, but every Region so far has a direction of the compass, and
         // `us-esat-1` is a typo.
         let has_direction = DIRECTIONS.contains(&direction);
         let has_number =
@@ -118,7 +118,7 @@ impl Partition {
     }
 }
 
-/// The directions in regions' names.
+/// The directions in Regions' names.
 const DIRECTIONS: [&str; 9] = [
     "north",
     "northeast",
@@ -131,7 +131,7 @@ const DIRECTIONS: [&str; 9] = [
     "central",
 ];
 
-/// A region's name that is valid in a partition. The region may not exist: AWS opens several a
+/// A Region's name that is valid in a partition. The Region may not exist: AWS opens several a
 /// year, so only DNS can tell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -175,11 +175,11 @@ impl fmt::Display for InvalidRegion {
         } else {
             "us-east-1"
         };
-        // Longer than any region, short enough for one line.
+        // Longer than any Region, short enough for one line.
         let shown: String = self.0.chars().take(40).collect();
         write!(
             f,
-            "{shown:?} is not an AWS region, expected a name such as {example}"
+            "{shown:?} is not an AWS Region, expected a name such as {example}"
         )
     }
 }
@@ -396,23 +396,23 @@ mod tests {
         for (name, message) in [
             (
                 "us-east",
-                "\"us-east\" is not an AWS region, expected a name such as us-east-1",
+                "\"us-east\" is not an AWS Region, expected a name such as us-east-1",
             ),
             (
                 "EU-WEST-1",
-                "\"EU-WEST-1\" is not an AWS region, expected a name such as eu-west-1",
+                "\"EU-WEST-1\" is not an AWS Region, expected a name such as eu-west-1",
             ),
             (
                 "mars-north-1",
-                "\"mars-north-1\" is not an AWS region, expected a name such as us-east-1",
+                "\"mars-north-1\" is not an AWS Region, expected a name such as us-east-1",
             ),
             (
                 "us-esat-1",
-                "\"us-esat-1\" is not an AWS region, expected a name such as us-east-1",
+                "\"us-esat-1\" is not an AWS Region, expected a name such as us-east-1",
             ),
             (
                 "us-east-1\n",
-                "\"us-east-1\\n\" is not an AWS region, expected a name such as us-east-1",
+                "\"us-east-1\\n\" is not an AWS Region, expected a name such as us-east-1",
             ),
         ] {
             assert_eq!(name.parse::<Region>().unwrap_err().to_string(), message);

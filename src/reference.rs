@@ -66,7 +66,7 @@ pub enum Registry {
     Ecr {
         /// Account ID, twelve digits.
         account: String,
-        /// The registry's region; it may differ from the task's.
+        /// The registry's Region; it may differ from the task's.
         region: Region,
         /// Which of the registry's host names is used.
         variant: Variant,

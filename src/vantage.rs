@@ -290,7 +290,7 @@ impl Drift {
     }
 }
 
-/// Returns the region of an Availability Zone or Local Zone: `us-west-2` for `us-west-2-lax-1a`.
+/// Returns the Region of an Availability Zone or Local Zone: `us-west-2` for `us-west-2-lax-1a`.
 fn region_of_zone(zone: &str) -> Option<String> {
     let digits = zone.find(|c: char| c.is_ascii_digit())?;
     let end = zone[digits..]

@@ -486,7 +486,7 @@ fn mistake(case: &Case) -> Option<String> {
     (!wrong.is_empty()).then(|| format!("{}:{wrong}", case.name))
 }
 
-/// Serialises the tests of one process, so that one does not count the memory of the other.
+/// Serializes the tests of one process, so that one does not count the memory of the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 #[test]

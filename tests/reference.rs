@@ -237,11 +237,11 @@ the partition aws-iso has no dual-stack registries
   my-account.dkr.ecr.us-east-1.amazonaws.com/app:1
   ^^^^^^^^^^
 
-"us-est-1" is not an AWS region, expected a name such as us-east-1
+"us-est-1" is not an AWS Region, expected a name such as us-east-1
   123456789012.dkr.ecr.us-est-1.amazonaws.com/app:1
                        ^^^^^^^^
 
-the region is missing before "amazonaws.com"
+the Region is missing before "amazonaws.com"
   123456789012.dkr.ecr.amazonaws.com/app:1
                        ^^^^^^^^^^^^^
 

@@ -28,7 +28,7 @@ pub struct SigningError {
 ///
 /// The signature covers the `Host`, `x-amz-…` and `content-…` headers; a proxy may rewrite the
 /// others. The `Host` header is added from the URI, and an earlier signature is replaced. For `s3`
-/// the path is not normalised.
+/// the path is not normalized.
 pub fn sign(
     request: &mut Request<Bytes>,
     service: &str,
@@ -94,7 +94,7 @@ impl From<&Credentials> for Identity {
     }
 }
 
-/// Amazon S3 neither normalises nor decodes paths before it checks the signature, and requires the
+/// Amazon S3 neither normalizes nor decodes paths before it checks the signature, and requires the
 /// digest of the body as a header (Amazon S3 API reference, "Signature calculations for the
 /// Authorization header").
 fn settings(service: &str) -> SigningSettings {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     /// The expected values are botocore 1.43.11's: `SigV4Auth` (for `s3` `S3SigV4Auth`) with these
-    /// credentials, region and URL, and `botocore.auth.get_current_datetime` replaced by the time
+    /// credentials, Region and URL, and `botocore.auth.get_current_datetime` replaced by the time
     /// above.
     #[track_caller]
     fn check(mut request: Request<Bytes>, service: &str, signed_headers: &str, signature: &str) {

@@ -2,11 +2,11 @@
 
 use hyper::{Method, StatusCode};
 
-use super::error_response::ErrorResponse;
 use super::http::{self, HttpResponse, with_header};
 use super::image;
 use super::names::{ACCOUNT, REGION, host_name};
 use super::scenario::Operation;
+use super::service_error::ServiceError;
 use super::state::{CloudState, IncomingRequest};
 use crate::observation::Dependency;
 
@@ -40,17 +40,14 @@ pub(super) fn respond(state: &CloudState, request: &IncomingRequest) -> HttpResp
     get_object(state, request).unwrap_or_else(|error| xml_error(&error))
 }
 
-fn get_object(
-    state: &CloudState,
-    request: &IncomingRequest,
-) -> Result<HttpResponse, ErrorResponse> {
+fn get_object(state: &CloudState, request: &IncomingRequest) -> Result<HttpResponse, ServiceError> {
     // A request without a query is not pre-signed.
     let (path, query) = (request.uri.path(), request.uri.query().unwrap_or_default());
     let claimed = query
         .split('&')
         .find_map(|pair| pair.strip_prefix("X-Amz-Signature="));
     if claimed.is_some() && request.headers.contains_key("authorization") {
-        return Err(ErrorResponse::new(
+        return Err(ServiceError::new(
             StatusCode::BAD_REQUEST,
             "InvalidArgument",
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
@@ -60,7 +57,7 @@ fn get_object(
     state.authorize(Operation::GetObject)?;
     match claimed {
         None => {
-            return Err(ErrorResponse::new(
+            return Err(ServiceError::new(
                 StatusCode::FORBIDDEN,
                 "AccessDenied",
                 "Access Denied",
@@ -69,7 +66,7 @@ fn get_object(
         Some(claimed) if claimed != signature(path) => {
             let message = "The request signature we calculated does not match the signature you provided. Check your \
                            key and signing method.";
-            return Err(ErrorResponse::new(
+            return Err(ServiceError::new(
                 StatusCode::FORBIDDEN,
                 "SignatureDoesNotMatch",
                 message,
@@ -84,7 +81,7 @@ fn get_object(
         .find(|(digest, _)| object_path(digest) == path)
         .map(|(_, bytes)| bytes);
     let Some(blob) = blob.filter(|_| state.scenario.resources.layers) else {
-        return Err(ErrorResponse::new(
+        return Err(ServiceError::new(
             StatusCode::NOT_FOUND,
             "NoSuchKey",
             "The specified key does not exist.",
@@ -92,7 +89,7 @@ fn get_object(
     };
     if ![Method::GET, Method::HEAD].contains(&request.method) {
         let message = "The specified method is not allowed against this resource.";
-        return Err(ErrorResponse::new(
+        return Err(ServiceError::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "MethodNotAllowed",
             message,
@@ -119,7 +116,7 @@ fn get_object(
         }
         Some(ByteRange::Unsatisfiable) => {
             let message = "The requested range is not satisfiable";
-            return Err(ErrorResponse::new(
+            return Err(ServiceError::new(
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 "InvalidRange",
                 message,
@@ -158,7 +155,7 @@ fn byte_range(range: &str, length: usize) -> ByteRange {
     }
 }
 
-fn xml_error(error: &ErrorResponse) -> HttpResponse {
+fn xml_error(error: &ServiceError) -> HttpResponse {
     let id = &image::sha256_hex(error.message.as_bytes())[..16].to_uppercase();
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message>\

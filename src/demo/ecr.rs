@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::error_response::ErrorResponse;
 use super::http::{self, HttpResponse};
 use super::names::host_name;
 use super::scenario::Operation;
+use super::service_error::ServiceError;
 use super::state::{CloudState, IncomingRequest};
 use super::{image, signature};
 use crate::observation::Dependency;
@@ -31,11 +31,11 @@ pub(super) fn respond(state: &CloudState, request: &IncomingRequest) -> HttpResp
 fn get_authorization_token(
     state: &CloudState,
     request: &IncomingRequest,
-) -> Result<HttpResponse, ErrorResponse> {
+) -> Result<HttpResponse, ServiceError> {
     signature::check(&request.headers, "ecr", state.now())?;
     let (target, _) = request.operation()?;
     if target != "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken" {
-        return Err(ErrorResponse::json("UnknownOperationException", ""));
+        return Err(ServiceError::json("UnknownOperationException", ""));
     }
     state.authorize(Operation::GetAuthorizationToken)?;
     Ok(http::json(&json!({ "authorizationData": [{

@@ -4,13 +4,13 @@
 use hyper::StatusCode;
 use jiff::SignedDuration;
 
-use super::error_response::ErrorResponse;
 use super::names::{SERVICES, TASK_ADDRESS, private_address, public_address};
 use super::path::{HostAddress, PathState};
 use super::scenario::{
     DnsNames, Operation, PresentedCertificate, ResolverBehavior, ResponseDelay, Scenario,
     TaskCredentials,
 };
+use super::service_error::ServiceError;
 use crate::cause::Cause;
 use crate::observation::Dependency;
 
@@ -264,7 +264,7 @@ pub static ALL: &[Fault] = &[
         Cause::IdentityPolicyMissingAction,
         "The task execution role allows ecr:GetAuthorizationToken but not ecr:BatchGetImage.",
         |aws| {
-            let error = ErrorResponse::pull_denied(
+            let error = ServiceError::pull_denied(
                 "ecr:BatchGetImage",
                 "because no identity-based policy allows the ecr:BatchGetImage action",
             );
@@ -300,7 +300,7 @@ pub static ALL: &[Fault] = &[
     ),
     fault(
         Cause::ServiceControlPolicyDenies,
-        "A service control policy of the organization denies Amazon ECR in this region.",
+        "A service control policy of the organization denies Amazon ECR in this Region.",
         |aws| {
             deny_token(
                 aws,
@@ -313,7 +313,7 @@ pub static ALL: &[Fault] = &[
         Cause::ResourceControlPolicyDenies,
         "A resource control policy of the organization denies this VPC access to image layers.",
         |aws| {
-            let error = ErrorResponse::pull_denied(
+            let error = ServiceError::pull_denied(
                 "ecr:GetDownloadUrlForLayer",
                 "with an explicit deny in a resource control policy",
             );
@@ -334,7 +334,7 @@ pub static ALL: &[Fault] = &[
         Cause::S3EndpointPolicyDenies,
         "The endpoint policy of the S3 gateway endpoint does not allow the ECR layer bucket.",
         |aws| {
-            let error = ErrorResponse::new(StatusCode::FORBIDDEN, "AccessDenied", "Access Denied");
+            let error = ServiceError::new(StatusCode::FORBIDDEN, "AccessDenied", "Access Denied");
             deny(aws, Operation::GetObject, error);
         },
     ),
@@ -342,7 +342,7 @@ pub static ALL: &[Fault] = &[
         Cause::ResourcePolicyDenies,
         "The repository policy does not allow this account.",
         |aws| {
-            let error = ErrorResponse::pull_denied(
+            let error = ServiceError::pull_denied(
                 "ecr:BatchGetImage",
                 "because no resource-based policy allows the ecr:BatchGetImage action",
             );
@@ -353,8 +353,7 @@ pub static ALL: &[Fault] = &[
         Cause::KmsKeyDenies,
         "The task execution role can read the secret but not use its KMS key.",
         |aws| {
-            let error =
-                ErrorResponse::json("AccessDeniedException", "Access to KMS is not allowed");
+            let error = ServiceError::json("AccessDeniedException", "Access to KMS is not allowed");
             deny(aws, Operation::GetSecretValue, error);
         },
     ),
@@ -367,7 +366,7 @@ pub static ALL: &[Fault] = &[
             deny(
                 aws,
                 Operation::CreateLogStream,
-                ErrorResponse::access_denied("logs:CreateLogStream", stream, ""),
+                ServiceError::access_denied("logs:CreateLogStream", stream, ""),
             );
         },
     ),
@@ -398,7 +397,7 @@ pub static ALL: &[Fault] = &[
     ),
     fault(
         Cause::RegistryLoginFailed,
-        "The registry rejects the authorization token, as it does with one of another region.",
+        "The registry rejects the authorization token, as it does with one of another Region.",
         |aws| {
             aws.resources.token_accepted = false;
         },
@@ -442,13 +441,13 @@ pub static ALL: &[Fault] = &[
             deny(
                 aws,
                 Operation::GetAuthorizationToken,
-                ErrorResponse::json("ThrottlingException", "Rate exceeded"),
+                ServiceError::json("ThrottlingException", "Rate exceeded"),
             );
         },
     ),
 ];
 
-fn deny(aws: &mut Scenario, operation: Operation, error: ErrorResponse) {
+fn deny(aws: &mut Scenario, operation: Operation, error: ServiceError) {
     aws.denials.insert(operation, error);
 }
 
@@ -456,7 +455,7 @@ fn deny_token(aws: &mut Scenario, reason: &str) {
     deny(
         aws,
         Operation::GetAuthorizationToken,
-        ErrorResponse::access_denied("ecr:GetAuthorizationToken", "*", reason),
+        ServiceError::access_denied("ecr:GetAuthorizationToken", "*", reason),
     );
 }
 

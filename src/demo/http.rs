@@ -18,9 +18,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
-use super::error_response::ErrorResponse;
 use super::path::PathState;
 use super::scenario::ResponseDelay;
+use super::service_error::ServiceError;
 
 /// A service's response.
 pub(super) type HttpResponse = Response<Bytes>;
@@ -165,7 +165,7 @@ pub(super) fn json(body: &serde_json::Value) -> HttpResponse {
 }
 
 /// Returns an error of a JSON service (AWS JSON 1.1: the code is in the body's `__type`).
-pub(super) fn json_error(error: &ErrorResponse) -> HttpResponse {
+pub(super) fn json_error(error: &ServiceError) -> HttpResponse {
     let body = serde_json::json!({ "__type": error.code, "message": error.message });
     response(error.status, "application/x-amz-json-1.1", body.to_string())
 }

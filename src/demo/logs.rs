@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::error_response::ErrorResponse;
 use super::http::{self, HttpResponse};
 use super::scenario::Operation;
+use super::service_error::ServiceError;
 use super::signature;
 use super::state::{CloudState, IncomingRequest};
 
@@ -19,18 +19,18 @@ pub(super) fn respond(state: &CloudState, request: &IncomingRequest) -> HttpResp
     serve(state, request).unwrap_or_else(|error| http::json_error(&error))
 }
 
-fn serve(state: &CloudState, request: &IncomingRequest) -> Result<HttpResponse, ErrorResponse> {
+fn serve(state: &CloudState, request: &IncomingRequest) -> Result<HttpResponse, ServiceError> {
     signature::check(&request.headers, "logs", state.now())?;
     let (target, body) = request.operation()?;
     let operation = match target {
         "Logs_20140328.CreateLogStream" => Operation::CreateLogStream,
         "Logs_20140328.PutLogEvents" => Operation::PutLogEvents,
-        _ => return Err(ErrorResponse::json("UnknownOperationException", "")),
+        _ => return Err(ServiceError::json("UnknownOperationException", "")),
     };
     state.authorize(operation)?;
     let text = |name: &str| {
         let missing = || {
-            ErrorResponse::json(
+            ServiceError::json(
                 "InvalidParameterException",
                 format!("{name} must not be null"),
             )
@@ -45,7 +45,7 @@ fn serve(state: &CloudState, request: &IncomingRequest) -> Result<HttpResponse, 
     if operation == Operation::CreateLogStream {
         if streams.contains_key(&key) {
             let message = "The specified log stream already exists";
-            return Err(ErrorResponse::json(
+            return Err(ServiceError::json(
                 "ResourceAlreadyExistsException",
                 message,
             ));
@@ -62,8 +62,8 @@ fn serve(state: &CloudState, request: &IncomingRequest) -> Result<HttpResponse, 
     ))
 }
 
-fn events(events: &Value) -> Result<Vec<String>, ErrorResponse> {
-    let invalid = |message: String| ErrorResponse::json("InvalidParameterException", message);
+fn events(events: &Value) -> Result<Vec<String>, ServiceError> {
+    let invalid = |message: String| ServiceError::json("InvalidParameterException", message);
     let mut batch = 0;
     let mut messages = Vec::new();
     for event in events.as_array().map(Vec::as_slice).unwrap_or_default() {
@@ -94,6 +94,6 @@ fn events(events: &Value) -> Result<Vec<String>, ErrorResponse> {
     Ok(messages)
 }
 
-fn not_found(message: &str) -> ErrorResponse {
-    ErrorResponse::json("ResourceNotFoundException", message)
+fn not_found(message: &str) -> ServiceError {
+    ServiceError::json("ResourceNotFoundException", message)
 }

@@ -1,10 +1,10 @@
-//! The account, the region, the resources and the addresses of the embedded AWS. Pure.
+//! The account, the Region, the resources and the addresses of the embedded AWS. Pure.
 
 use std::net::Ipv4Addr;
 
 use crate::observation::Dependency;
 
-/// The region of every resource.
+/// The Region of every resource.
 pub const REGION: &str = "us-east-1";
 /// The account that owns the registry and the role.
 pub const ACCOUNT: &str = "123456789012";

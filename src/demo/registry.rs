@@ -4,10 +4,10 @@
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use super::error_response::ErrorResponse;
 use super::http::{self, HttpResponse, with_header};
 use super::names::{ACCOUNT, host_name};
 use super::scenario::Operation;
+use super::service_error::ServiceError;
 use super::state::{CloudState, IncomingRequest};
 use super::{bucket, ecr};
 use crate::observation::Dependency;
@@ -37,9 +37,9 @@ fn login_accepted(state: &CloudState, request: &IncomingRequest) -> bool {
     state.scenario.resources.token_accepted && token == Some(ecr::token().as_str())
 }
 
-fn serve(state: &CloudState, request: &IncomingRequest) -> Result<HttpResponse, ErrorResponse> {
+fn serve(state: &CloudState, request: &IncomingRequest) -> Result<HttpResponse, ServiceError> {
     if ![Method::GET, Method::HEAD].contains(&request.method) {
-        return Err(ErrorResponse::new(
+        return Err(ServiceError::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "UNSUPPORTED",
             "The operation is unsupported.",
@@ -57,7 +57,7 @@ fn serve(state: &CloudState, request: &IncomingRequest) -> Result<HttpResponse, 
         .strip_prefix("/v2/")
         .and_then(split_path)
         .ok_or_else(|| {
-            ErrorResponse::new(
+            ServiceError::new(
                 StatusCode::NOT_FOUND,
                 "NAME_INVALID",
                 "Invalid repository name",
@@ -72,7 +72,7 @@ fn serve(state: &CloudState, request: &IncomingRequest) -> Result<HttpResponse, 
         let message = format!(
             "The repository with name '{repository}' does not exist in the registry with id '{ACCOUNT}'"
         );
-        return Err(ErrorResponse::new(
+        return Err(ServiceError::new(
             StatusCode::NOT_FOUND,
             "NAME_UNKNOWN",
             message,
@@ -101,14 +101,14 @@ fn split_path(path: &str) -> Option<(&str, Object<'_>)> {
     Some((repository, Object::Blob(digest)))
 }
 
-fn manifest(state: &CloudState, reference: &str) -> Result<HttpResponse, ErrorResponse> {
+fn manifest(state: &CloudState, reference: &str) -> Result<HttpResponse, ServiceError> {
     let digest = if reference == state.scenario.resources.tag {
         state.image.index.as_str()
     } else {
         reference
     };
     let Some(manifest) = state.image.manifests.get(digest) else {
-        return Err(ErrorResponse::new(
+        return Err(ServiceError::new(
             StatusCode::NOT_FOUND,
             "MANIFEST_UNKNOWN",
             "Requested image not found",
@@ -118,10 +118,10 @@ fn manifest(state: &CloudState, reference: &str) -> Result<HttpResponse, ErrorRe
     Ok(with_header(response, "docker-content-digest", digest))
 }
 
-fn redirect_to_blob(state: &CloudState, digest: &str) -> Result<HttpResponse, ErrorResponse> {
+fn redirect_to_blob(state: &CloudState, digest: &str) -> Result<HttpResponse, ServiceError> {
     if !state.image.blobs.contains_key(digest) {
         let message = "One or more of the layers does not exist in the registry";
-        return Err(ErrorResponse::new(
+        return Err(ServiceError::new(
             StatusCode::NOT_FOUND,
             "BLOB_UNKNOWN",
             message,
@@ -139,7 +139,7 @@ fn redirect_to_blob(state: &CloudState, digest: &str) -> Result<HttpResponse, Er
     ))
 }
 
-fn json_error(error: &ErrorResponse) -> HttpResponse {
+fn json_error(error: &ServiceError) -> HttpResponse {
     let body = json!({ "errors": [{ "code": error.code, "message": error.message }] });
     http::response(
         error.status,

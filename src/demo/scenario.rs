@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 
 use jiff::SignedDuration;
 
-use super::error_response::ErrorResponse;
 use super::names::{LOG_GROUP, REPOSITORY, SERVICES, TAG, healthy_address};
 use super::path::{HostAddress, PathState};
+use super::service_error::ServiceError;
 use crate::observation::Dependency;
 
 /// Everything that a fault can change.
@@ -24,7 +24,7 @@ pub struct Scenario {
     /// How far AWS's clocks are ahead of this machine's.
     pub clock_ahead: SignedDuration,
     /// Operations that are denied, and the error that each returns.
-    pub denials: BTreeMap<Operation, ErrorResponse>,
+    pub denials: BTreeMap<Operation, ServiceError>,
     /// The resources that the services have.
     pub resources: Resources,
     /// Whether the plan expects private addresses.

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::error_response::ErrorResponse;
 use super::http::{self, HttpResponse};
 use super::names::{PARAMETER, SECRET};
 use super::scenario::Operation;
+use super::service_error::ServiceError;
 use super::signature;
 use super::state::{CloudState, IncomingRequest};
 
@@ -17,11 +17,11 @@ pub(super) fn respond_secrets_manager(
         .map_or_else(|error| http::json_error(&error), |body| http::json(&body))
 }
 
-fn get_secret_value(state: &CloudState, request: &IncomingRequest) -> Result<Value, ErrorResponse> {
+fn get_secret_value(state: &CloudState, request: &IncomingRequest) -> Result<Value, ServiceError> {
     signature::check(&request.headers, "secretsmanager", state.now())?;
     let (target, body) = request.operation()?;
     if target != "secretsmanager.GetSecretValue" {
-        return Err(ErrorResponse::json("UnknownOperationException", ""));
+        return Err(ServiceError::json("UnknownOperationException", ""));
     }
     state.authorize(Operation::GetSecretValue)?;
     let secret = state
@@ -44,8 +44,8 @@ fn get_secret_value(state: &CloudState, request: &IncomingRequest) -> Result<Val
     )
 }
 
-fn not_found(message: &str) -> ErrorResponse {
-    ErrorResponse::json("ResourceNotFoundException", message)
+fn not_found(message: &str) -> ServiceError {
+    ServiceError::json("ResourceNotFoundException", message)
 }
 
 pub(super) fn respond_parameter_store(
@@ -57,11 +57,11 @@ pub(super) fn respond_parameter_store(
 }
 
 /// A missing parameter does not fail the call (docs/facts/denials.md#2).
-fn get_parameters(state: &CloudState, request: &IncomingRequest) -> Result<Value, ErrorResponse> {
+fn get_parameters(state: &CloudState, request: &IncomingRequest) -> Result<Value, ServiceError> {
     signature::check(&request.headers, "ssm", state.now())?;
     let (target, body) = request.operation()?;
     if target != "AmazonSSM.GetParameters" {
-        return Err(ErrorResponse::json("UnknownOperationException", ""));
+        return Err(ServiceError::json("UnknownOperationException", ""));
     }
     state.authorize(Operation::GetParameters)?;
     let (mut found, mut invalid) = (Vec::new(), Vec::new());

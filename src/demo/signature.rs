@@ -10,8 +10,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::error_response::ErrorResponse;
 use super::names::REGION;
+use super::service_error::ServiceError;
 
 /// A temporary access key, as the container credentials endpoint returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +48,10 @@ pub(super) fn check(
     headers: &HeaderMap,
     service: &str,
     now: Timestamp,
-) -> Result<(), ErrorResponse> {
+) -> Result<(), ServiceError> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(authorization) = text(AUTHORIZATION.as_str()) else {
-        return Err(ErrorResponse::json(
+        return Err(ServiceError::json(
             "MissingAuthenticationTokenException",
             "Missing Authentication Token",
         ));
@@ -81,11 +81,11 @@ pub(super) fn check(
         .find(|known| (known.id, known.token) == (key, token))
     {
         Some(VALID) => Ok(()),
-        Some(_) => Err(ErrorResponse::json(
+        Some(_) => Err(ServiceError::json(
             "ExpiredTokenException",
             "The security token included in the request is expired",
         )),
-        None => Err(ErrorResponse::json(
+        None => Err(ServiceError::json(
             "UnrecognizedClientException",
             "The security token included in the request is invalid.",
         )),
@@ -99,7 +99,7 @@ struct AuthorizationHeader<'a> {
 }
 
 impl<'a> AuthorizationHeader<'a> {
-    fn parse(authorization: &'a str) -> Result<Self, ErrorResponse> {
+    fn parse(authorization: &'a str) -> Result<Self, ServiceError> {
         let parts = authorization
             .strip_prefix("AWS4-HMAC-SHA256 ")
             .ok_or_else(|| incomplete("AWS4-HMAC-SHA256"))?;
@@ -126,7 +126,7 @@ impl<'a> AuthorizationHeader<'a> {
     }
 }
 
-fn check_time(stamp: &str, now: Timestamp) -> Result<(), ErrorResponse> {
+fn check_time(stamp: &str, now: Timestamp) -> Result<(), ServiceError> {
     let sent = DateTime::strptime("%Y%m%dT%H%M%SZ", stamp)
         .and_then(|time| TimeZone::UTC.to_timestamp(time))
         .map_err(|_| incomplete("a readable 'X-Amz-Date'"))?;
@@ -147,15 +147,15 @@ fn check_time(stamp: &str, now: Timestamp) -> Result<(), ErrorResponse> {
     Ok(())
 }
 
-fn incomplete(what: &str) -> ErrorResponse {
-    ErrorResponse::json(
+fn incomplete(what: &str) -> ServiceError {
+    ServiceError::json(
         "IncompleteSignatureException",
         format!("Authorization header requires {what}."),
     )
 }
 
-fn invalid(message: impl Into<String>) -> ErrorResponse {
-    ErrorResponse::json("InvalidSignatureException", message)
+fn invalid(message: impl Into<String>) -> ServiceError {
+    ServiceError::json("InvalidSignatureException", message)
 }
 
 #[cfg(test)]

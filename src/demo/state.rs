@@ -7,9 +7,9 @@ use hyper::body::Bytes;
 use hyper::{HeaderMap, Method, Uri};
 use jiff::Timestamp;
 
-use super::error_response::ErrorResponse;
 use super::image::DemoImage;
 use super::scenario::{Operation, Scenario};
+use super::service_error::ServiceError;
 
 /// The state of the embedded AWS.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl CloudState {
     }
 
     /// Fails if the scenario denies `operation`.
-    pub(super) fn authorize(&self, operation: Operation) -> Result<(), ErrorResponse> {
+    pub(super) fn authorize(&self, operation: Operation) -> Result<(), ServiceError> {
         match self.scenario.denials.get(&operation) {
             Some(denial) => Err(denial.clone()),
             None => Ok(()),
@@ -72,12 +72,12 @@ impl IncomingRequest {
 
     /// Returns the operation in `X-Amz-Target` and its parameters. Fails as a JSON service does if
     /// they cannot be read.
-    pub(super) fn operation(&self) -> Result<(&str, serde_json::Value), ErrorResponse> {
+    pub(super) fn operation(&self) -> Result<(&str, serde_json::Value), ServiceError> {
         let target = self
             .header("x-amz-target")
-            .ok_or_else(|| ErrorResponse::json("UnknownOperationException", ""))?;
+            .ok_or_else(|| ServiceError::json("UnknownOperationException", ""))?;
         let body = serde_json::from_slice(&self.body)
-            .map_err(|_| ErrorResponse::json("SerializationException", ""))?;
+            .map_err(|_| ServiceError::json("SerializationException", ""))?;
         Ok((target, body))
     }
 }

@@ -80,7 +80,7 @@ fn public_zone(scenario: &Scenario) -> DnsZone {
             addresses.push(public_address(service));
         }
         if service == Dependency::S3 {
-            // A bucket's name is a CNAME of one that the region's buckets share.
+            // A bucket's name is a CNAME of one that the Region's buckets share.
             let shared = format!("s3-w.{REGION}.amazonaws.com");
             records.push((host_name(service), RecordData::Cname(name(&shared))));
             records.push((shared, RecordData::Addresses(addresses)));

@@ -4,7 +4,7 @@ use super::invalid::quote;
 use super::{Registry, SyntaxError};
 use crate::endpoints::{Partition, Region, Variant};
 
-/// The part of a host between account and region.
+/// The part of a host between account and Region.
 const MARKERS: [(&str, Variant); 4] = [
     (
         "dkr.ecr",
@@ -86,7 +86,7 @@ pub(super) fn parse(host: &str) -> Result<Option<Registry>, SyntaxError<'_>> {
     if suffixes().any(|suffix| suffix == rest) {
         return Err(SyntaxError::new(
             rest,
-            format!("the region is missing before {}", quote(rest)),
+            format!("the Region is missing before {}", quote(rest)),
         ));
     }
     let (name, domain) = rest.split_once('.').unwrap_or((rest, &rest[rest.len()..]));
@@ -111,7 +111,7 @@ fn split_marker(rest: &str) -> Result<(&str, Variant, &str), SyntaxError<'_>> {
             return Ok((&rest[..marker.len()], variant, after));
         }
     }
-    // The part before the region is in the marker's place.
+    // The part before the Region is in the marker's place.
     let mut before = 0;
     for label in rest.split('.') {
         if label.parse::<Region>().is_ok() {

@@ -8,7 +8,7 @@ use std::ops::Range;
 /// with tag and digest.
 const MAX_SHOWN: usize = 80;
 
-/// Characters of a quoted part: enough for a region, account, domain or tag, and less than a line
+/// Characters of a quoted part: enough for a Region, account, domain or tag, and less than a line
 /// of a terminal.
 const MAX_QUOTED: usize = 40;
 

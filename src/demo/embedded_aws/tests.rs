@@ -17,11 +17,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::demo::error_response::ErrorResponse;
 use crate::demo::fault::Fault;
 use crate::demo::names::{IMAGE, LOG_GROUP, REPOSITORY, TAG};
 use crate::demo::path::PathState;
 use crate::demo::scenario::{Operation, ResponseDelay};
+use crate::demo::service_error::ServiceError;
 use crate::demo::signature::{VALID, tests::signed};
 use crate::demo::{ecr, image};
 
@@ -255,7 +255,7 @@ async fn logs_stores_events_up_to_its_limits() {
 async fn denial_has_the_message_and_form_of_its_service() {
     let mut scenario = Scenario::healthy();
     let reason = "because no identity-based policy allows the ecr:GetAuthorizationToken action";
-    let denial = ErrorResponse::access_denied("ecr:GetAuthorizationToken", "*", reason);
+    let denial = ServiceError::access_denied("ecr:GetAuthorizationToken", "*", reason);
     scenario
         .denials
         .insert(Operation::GetAuthorizationToken, denial);

@@ -6,7 +6,7 @@ use super::names::{PRINCIPAL, repository_arn};
 
 /// An error that a service returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ErrorResponse {
+pub struct ServiceError {
     /// HTTP status.
     pub status: StatusCode,
     /// The error code: an exception's name, a registry's code in capitals, or an S3 code.
@@ -15,7 +15,7 @@ pub struct ErrorResponse {
     pub message: String,
 }
 
-impl ErrorResponse {
+impl ServiceError {
     /// Returns an error of the given protocol-specific code.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
