@@ -1,7 +1,7 @@
-//! One GET to the task's own agent: credentials and metadata.
+//! GET requests to the ECS agent: container credentials and task metadata.
 //!
-//! Plain hyper on a socket of our own, so that no proxy variable, redirect or connection pool can
-//! come between: the agent answers only to this task, and only directly.
+//! They use hyper on a plain socket, without proxy variables, redirects and connection pools: the
+//! agent serves only this task, and only directly.
 
 use std::fmt;
 use std::io;
@@ -14,8 +14,8 @@ use hyper::body::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -24,36 +24,38 @@ use tokio_rustls::TlsConnector;
 
 use crate::observation::Failure;
 use crate::redact::{one_line, redact, shorten};
+use crate::transport_failure;
 
 #[cfg(test)]
 pub(crate) mod loopback;
 
-/// Everything together. The agent is on this very host and answers within milliseconds, so two
-/// seconds of silence mean that nobody is there; more would be taken from the probe's own deadline.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// Time limit of both attempts together. The agent is on the same host and responds within
+/// milliseconds, so two seconds of silence mean that it is absent; more would shorten the probe's
+/// own run.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The first of two tries. Half of it all, so that a lost packet (resent after 1 s at first, RFC
-/// 6298) costs one try.
-const FIRST_TRY: Duration = Duration::from_secs(1);
+/// Time limit of the first of two attempts: half of the total, so that a lost packet (resent after
+/// 1 s, RFC 6298) costs one attempt.
+const FIRST_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Between the tries: an agent that is still starting needs a moment, and its rate limit is 40
-/// requests a second.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Pause between the attempts, for an agent that is still starting. Its rate limit is 40 requests a
+/// second.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Bytes of an answer. Metadata of a task with ten containers (the most that ECS allows) has about
+/// Bytes of a response body. The metadata of a task with ten containers (ECS's maximum) has about
 /// 20 KiB.
-const LONGEST_ANSWER: usize = 64 * 1024;
+const MAX_RESPONSE: usize = 64 * 1024;
 
-/// Something that the agent should have given and did not.
+/// Why credentials or metadata are unavailable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unavailable {
-    /// In which way.
+pub struct AgentFailure {
+    /// How the request failed, or how its result is unusable.
     pub failure: Failure,
-    /// What was seen and what to do next, for a person. Nothing secret.
+    /// What was observed and what to do next, as a sentence without secrets.
     pub detail: String,
 }
 
-impl Unavailable {
+impl AgentFailure {
     pub(crate) fn new(failure: Failure, detail: impl fmt::Display) -> Self {
         Self {
             failure,
@@ -62,71 +64,67 @@ impl Unavailable {
     }
 }
 
-impl fmt::Display for Unavailable {
+impl fmt::Display for AgentFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)
     }
 }
 
-/// What to ask.
-pub(crate) struct Ask<'a> {
+/// A GET request to the agent.
+pub(crate) struct AgentRequest<'a> {
     pub(crate) uri: &'a Uri,
     pub(crate) authorization: Option<HeaderValue>,
-    /// Whether an address may be asked over plain HTTP.
-    pub(crate) permits: fn(IpAddr) -> bool,
+    /// Whether plain HTTP to an address is allowed.
+    pub(crate) allows_http: fn(IpAddr) -> bool,
 }
 
-impl Ask<'_> {
-    /// GET it, within [`DEADLINE`] and with at most two tries; any status counts as an answer.
-    pub(crate) async fn get(&self) -> Result<Response<Bytes>, Unavailable> {
-        let end = Instant::now() + DEADLINE;
-        match self.get_by(Instant::now() + FIRST_TRY).await {
-            Ok(answer) if answer.status().is_server_error() => {}
+impl AgentRequest<'_> {
+    /// Sends the request, at most twice and within [`REQUEST_TIMEOUT`]. Returns a response of any
+    /// status.
+    pub(crate) async fn send(&self) -> Result<Response<Bytes>, AgentFailure> {
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        match self.send_by(Instant::now() + FIRST_ATTEMPT_TIMEOUT).await {
+            Ok(response) if response.status().is_server_error() => {}
             Err(err)
                 if matches!(
                     err.failure,
                     Failure::TimedOut | Failure::Refused | Failure::Reset
                 ) => {}
-            settled => return settled,
+            result => return result,
         }
-        sleep(PAUSE).await;
-        self.get_by(end).await
+        sleep(RETRY_INTERVAL).await;
+        self.send_by(deadline).await
     }
 
-    async fn get_by(&self, end: Instant) -> Result<Response<Bytes>, Unavailable> {
-        let silence = |_| Err(self.unavailable(Failure::TimedOut, "does not answer"));
-        timeout_at(end, self.get_once())
+    async fn send_by(&self, deadline: Instant) -> Result<Response<Bytes>, AgentFailure> {
+        timeout_at(deadline, self.send_once())
             .await
-            .unwrap_or_else(silence)
+            .unwrap_or_else(|_| Err(self.failed(Failure::TimedOut, "does not respond")))
     }
 
-    async fn get_once(&self) -> Result<Response<Bytes>, Unavailable> {
+    async fn send_once(&self) -> Result<Response<Bytes>, AgentFailure> {
         let is_tls = self.uri.scheme_str() == Some("https");
         let peers = self.peers(if is_tls { 443 } else { 80 }).await?;
-        if !is_tls && !peers.iter().all(|peer| (self.permits)(peer.ip())) {
-            return Err(self.unavailable(
+        if !is_tls && !peers.iter().all(|peer| (self.allows_http)(peer.ip())) {
+            return Err(self.failed(
                 Failure::WrongForm,
-                "may not be asked over http: only loopback, 169.254.170.2, 169.254.170.23 and fd00:ec2::23 may",
+                "is not allowed over http; only loopback, 169.254.170.2, 169.254.170.23 and fd00:ec2::23 are",
             ));
         }
         let stream = self.connect(&peers).await?;
         if !is_tls {
             return self.exchange(stream).await;
         }
-        let name = ServerName::try_from(self.host().to_owned()).map_err(|_| {
-            self.unavailable(
-                Failure::WrongForm,
-                "has a host name that no certificate can carry",
-            )
-        })?;
+        let name = ServerName::try_from(self.host().to_owned())
+            .map_err(|_| self.failed(Failure::WrongForm, "is not a valid TLS server name"))?;
         let stream = connector()
             .connect(name, stream)
             .await
-            .map_err(|err| self.broken(&err))?;
+            .map_err(|err| self.connection_failed(&err))?;
         self.exchange(stream).await
     }
 
-    /// Without the brackets of an IPv6 address.
+    /// Returns the host without the brackets of an IPv6 address.
     fn host(&self) -> &str {
         self.uri
             .host()
@@ -135,7 +133,7 @@ impl Ask<'_> {
             .trim_end_matches(']')
     }
 
-    async fn peers(&self, default_port: u16) -> Result<Vec<SocketAddr>, Unavailable> {
+    async fn peers(&self, default_port: u16) -> Result<Vec<SocketAddr>, AgentFailure> {
         let port = self.uri.port_u16().unwrap_or(default_port);
         let addresses = crate::dns::addresses(self.host()).await;
         let peers: Vec<_> = addresses
@@ -143,13 +141,13 @@ impl Ask<'_> {
             .map(|address| SocketAddr::new(address, port))
             .collect();
         if peers.is_empty() {
-            Err(self.unavailable(Failure::NoSuchName, "does not resolve"))
+            Err(self.failed(Failure::NoSuchName, "does not resolve"))
         } else {
             Ok(peers)
         }
     }
 
-    async fn connect(&self, peers: &[SocketAddr]) -> Result<TcpStream, Unavailable> {
+    async fn connect(&self, peers: &[SocketAddr]) -> Result<TcpStream, AgentFailure> {
         let mut last = io::ErrorKind::AddrNotAvailable.into();
         for peer in peers {
             match TcpStream::connect(peer).await {
@@ -157,42 +155,42 @@ impl Ask<'_> {
                 Err(err) => last = err,
             }
         }
-        Err(self.broken(&last))
+        Err(self.connection_failed(&last))
     }
 
-    async fn exchange<S>(&self, stream: S) -> Result<Response<Bytes>, Unavailable>
+    async fn exchange<S>(&self, stream: S) -> Result<Response<Bytes>, AgentFailure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let request = self.request()?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|err| self.broken(&err))?;
-        // Ends with this function, whichever way it ends.
+            .map_err(|err| self.connection_failed(&err))?;
+        // Aborts the connection when this function returns.
         let mut driver = JoinSet::new();
         driver.spawn(connection);
         let (head, body) = sender
             .send_request(request)
             .await
-            .map_err(|err| self.broken(&err))?
+            .map_err(|err| self.connection_failed(&err))?
             .into_parts();
-        let body = Limited::new(body, LONGEST_ANSWER)
+        let body = Limited::new(body, MAX_RESPONSE)
             .collect()
             .await
             .map_err(|err| {
                 if err.is::<LengthLimitError>() {
-                    self.unavailable(
+                    self.failed(
                         Failure::TooLarge,
-                        "answers with more than 64 KiB, so it is not the agent",
+                        "returned more than 64 KiB, so it is not the agent",
                     )
                 } else {
-                    self.broken(&*err)
+                    self.connection_failed(&*err)
                 }
             })?;
         Ok(Response::from_parts(head, body.to_bytes()))
     }
 
-    fn request(&self) -> Result<Request<Empty<Bytes>>, Unavailable> {
+    fn request(&self) -> Result<Request<Empty<Bytes>>, AgentFailure> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let host = self
             .uri
@@ -207,35 +205,38 @@ impl Ask<'_> {
         }
         request
             .body(Empty::new())
-            .map_err(|_| self.unavailable(Failure::WrongForm, "cannot be written as a request"))
+            .map_err(|_| self.failed(Failure::WrongForm, "is not valid in an HTTP request"))
     }
 
-    fn broken(&self, err: &(dyn std::error::Error + 'static)) -> Unavailable {
+    fn connection_failed(&self, err: &(dyn std::error::Error + 'static)) -> AgentFailure {
         let failure = failure_of(err);
-        self.unavailable(failure, format_args!("cannot be asked: {failure} ({err})"))
+        self.failed(
+            failure,
+            format_args!("cannot be reached: {failure} ({err})"),
+        )
     }
 
-    /// The host is named and the path is not: that of the credentials endpoint is all one needs to
-    /// read them.
-    pub(crate) fn unavailable(&self, failure: Failure, what: impl fmt::Display) -> Unavailable {
+    /// Returns a failure that names the host but not the path: the path of the credentials
+    /// endpoint is enough to read the credentials.
+    pub(crate) fn failed(&self, failure: Failure, what: impl fmt::Display) -> AgentFailure {
         let port = self
             .uri
             .port()
             .map(|port| format!(":{port}"))
             .unwrap_or_default();
-        Unavailable::new(
+        AgentFailure::new(
             failure,
             format_args!("{}{port} {what}", self.uri.host().unwrap_or_default()),
         )
     }
 }
 
-/// The first cause in the chain that says what happened on the wire.
+/// Returns the failure of the first error in the source chain that comes from the network.
 fn failure_of(err: &(dyn std::error::Error + 'static)) -> Failure {
     let mut next = Some(err);
     while let Some(err) = next {
         if let Some(err) = err.downcast_ref() {
-            return failure_of_tls(err);
+            return transport_failure::from_tls(err).unwrap_or(Failure::HandshakeRefused);
         }
         if let Some(err) = err.downcast_ref::<hyper::Error>()
             && (err.is_incomplete_message() || err.is_canceled())
@@ -243,10 +244,10 @@ fn failure_of(err: &(dyn std::error::Error + 'static)) -> Failure {
             return Failure::Reset;
         }
         let io = err.downcast_ref::<io::Error>();
-        if let Some(failure) = io.and_then(failure_of_io) {
+        if let Some(failure) = io.and_then(io_failure) {
             return failure;
         }
-        // An `io::Error` passes over what it wraps when it is asked for its source.
+        // The source of an `io::Error` is that of the error it wraps, not that error itself.
         next = io
             .and_then(|io| io.get_ref())
             .map(|inner| inner as _)
@@ -255,37 +256,15 @@ fn failure_of(err: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::UnexpectedAnswer
 }
 
-fn failure_of_io(err: &io::Error) -> Option<Failure> {
-    Some(match err.kind() {
-        io::ErrorKind::ConnectionRefused => Failure::Refused,
-        io::ErrorKind::TimedOut => Failure::TimedOut,
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::UnexpectedEof => Failure::Reset,
-        io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::NetworkDown
-        | io::ErrorKind::AddrNotAvailable => Failure::Unreachable,
-        _ => return None,
-    })
-}
-
-fn failure_of_tls(err: &rustls::Error) -> Failure {
-    use CertificateError as Certificate;
-    match err {
-        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => Failure::UnknownIssuer,
-        rustls::Error::InvalidCertificate(
-            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
-        ) => Failure::WrongName,
-        rustls::Error::InvalidCertificate(
-            Certificate::Expired | Certificate::ExpiredContext { .. },
-        ) => Failure::ExpiredCertificate,
-        _ => Failure::HandshakeRefused,
+fn io_failure(err: &io::Error) -> Option<Failure> {
+    match err.kind() {
+        // There is no IPv6 address to connect from.
+        io::ErrorKind::AddrNotAvailable => Some(Failure::Unreachable),
+        _ => transport_failure::from_io(err),
     }
 }
 
-/// The roots are Mozilla's: an image built from nothing has none of its own.
+/// Trusts Mozilla's roots, because an image built FROM scratch has none.
 fn connector() -> TlsConnector {
     let roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
@@ -298,7 +277,7 @@ fn connector() -> TlsConnector {
         reason = "ring has cipher suites for every version of rustls"
     )]
     let config = versions
-        .expect("ring speaks TLS")
+        .expect("ring supports TLS")
         .with_root_certificates(roots)
         .with_no_client_auth();
     TlsConnector::from(Arc::new(config))

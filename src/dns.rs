@@ -1,4 +1,4 @@
-//! One question to one resolver, and the resolvers of this machine.
+//! A query to one resolver, and the resolvers of this machine.
 
 use std::fs;
 use std::io;
@@ -18,22 +18,21 @@ use tokio::time::timeout;
 
 use crate::observation::Failure;
 
-/// One resolver has this long. A lost datagram is sent again each second (`RESEND`), so three
-/// losses in a row are needed for a false silence: one in a thousand questions on a path that drops
-/// every tenth packet.
-const RESOLVER_DEADLINE: Duration = Duration::from_millis(3_500);
+/// Time limit of one resolver. A lost datagram is sent again each second (`RESEND_INTERVAL`), so
+/// only three losses in a row look like a silent resolver: one in a thousand queries on a path that
+/// drops every tenth packet.
+const RESOLVER_TIMEOUT: Duration = Duration::from_millis(3_500);
 
-/// Time after which a question is sent again. Answers from a VPC's resolver take a few
-/// milliseconds.
-const RESEND: Duration = Duration::from_secs(1);
+/// Time after which a query is sent again. A VPC's resolver answers within a few milliseconds.
+const RESEND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The resolvers of `/etc/resolv.conf`, in order. Fails if it cannot be read.
+/// Returns the resolvers of `/etc/resolv.conf`, in order. Fails if it cannot be read.
 pub fn resolvers_of_this_machine() -> io::Result<Vec<SocketAddr>> {
     Ok(name_servers(&fs::read_to_string("/etc/resolv.conf")?))
 }
 
-/// The `nameserver` lines of resolv.conf(5). Nothing else in it concerns names that are asked fully
-/// qualified.
+/// Reads the `nameserver` lines of resolv.conf(5). The other lines do not apply to fully qualified
+/// names.
 fn name_servers(resolv_conf: &str) -> Vec<SocketAddr> {
     let address = |line: &str| {
         let mut words = line.split_whitespace();
@@ -51,8 +50,8 @@ fn name_servers(resolv_conf: &str) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// The IPv4 addresses of a name that is not under observation, by the first resolver. The C
-/// library's own look-up would add its whole name service to a static binary.
+/// Returns the IPv4 addresses of `host` from the first resolver, or nothing on failure. It does not
+/// record observations. The C library's lookup would add its whole name service to a static binary.
 pub async fn addresses(host: &str) -> Vec<IpAddr> {
     if let Ok(literal) = host.parse() {
         return vec![literal];
@@ -68,14 +67,14 @@ pub async fn addresses(host: &str) -> Vec<IpAddr> {
     let Some(&server) = servers.first() else {
         return Vec::new();
     };
-    let Ok(reply) = question(server, host, RecordType::A).await else {
+    let Ok(response) = query(server, host, RecordType::A).await else {
         return Vec::new();
     };
     let address = |data: &RData| match data {
         RData::A(address) => Some(IpAddr::V4(address.0)),
         _ => None,
     };
-    reply
+    response
         .message
         .answers
         .iter()
@@ -83,26 +82,30 @@ pub async fn addresses(host: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// An answer, and whether it took TCP.
-pub struct Reply {
-    /// As it came.
+/// A resolver's response.
+pub struct DnsResponse {
+    /// The message, verbatim.
     pub message: Message,
-    /// It did not fit UDP.
+    /// Whether it did not fit UDP and was read over TCP.
     pub over_tcp: bool,
 }
 
-/// How a resolver did not answer.
+/// Why a resolver did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoReply {
-    /// In which way.
+pub struct QueryFailure {
+    /// The reason.
     pub failure: Failure,
-    /// It did answer over UDP, only not whole, and TCP is what failed.
+    /// Whether the UDP answer was truncated and the TCP retry failed.
     pub over_tcp: bool,
 }
 
-/// Asks `server` for records of `kind`. Fails with how it did not answer.
-pub async fn question(server: SocketAddr, name: &str, kind: RecordType) -> Result<Reply, NoReply> {
-    let over_udp = |failure| NoReply {
+/// Queries `server` for records of `kind`.
+pub async fn query(
+    server: SocketAddr,
+    name: &str,
+    kind: RecordType,
+) -> Result<DnsResponse, QueryFailure> {
+    let over_udp = |failure| QueryFailure {
         failure,
         over_tcp: false,
     };
@@ -114,9 +117,9 @@ pub async fn question(server: SocketAddr, name: &str, kind: RecordType) -> Resul
     message.add_query(Query::query(name, kind));
 
     let mut options = DnsRequestOptions::default();
-    options.retry_interval = RESEND;
+    options.retry_interval = RESEND_INTERVAL;
     let mut udp = UdpClientStream::builder(server, TokioRuntimeProvider::new())
-        .with_timeout(Some(RESOLVER_DEADLINE))
+        .with_timeout(Some(RESOLVER_TIMEOUT))
         .with_max_retries(4)
         .with_os_port_selection(true)
         .build();
@@ -125,22 +128,22 @@ pub async fn question(server: SocketAddr, name: &str, kind: RecordType) -> Resul
         .next()
         .await;
     match answer {
-        Some(Ok(response)) if !response.metadata.truncation => Ok(Reply {
+        Some(Ok(response)) if !response.metadata.truncation => Ok(DnsResponse {
             message: response.into_message(),
             over_tcp: false,
         }),
-        // A truncated answer may also be cut inside a record, which reads as a protocol error.
+        // An answer truncated inside a record is a protocol error.
         Some(Ok(_) | Err(NetError::Proto(_))) => {
-            match timeout(RESOLVER_DEADLINE, over_tcp(server, &message)).await {
-                Ok(Some(message)) => Ok(Reply {
+            match timeout(RESOLVER_TIMEOUT, query_tcp(server, &message)).await {
+                Ok(Some(message)) => Ok(DnsResponse {
                     message,
                     over_tcp: true,
                 }),
-                Ok(None) => Err(NoReply {
+                Ok(None) => Err(QueryFailure {
                     failure: Failure::ServerFailure,
                     over_tcp: true,
                 }),
-                Err(_) => Err(NoReply {
+                Err(_) => Err(QueryFailure {
                     failure: Failure::TimedOut,
                     over_tcp: true,
                 }),
@@ -154,14 +157,14 @@ pub async fn question(server: SocketAddr, name: &str, kind: RecordType) -> Resul
     }
 }
 
-/// DNS over TCP: a two-byte length, then the message (RFC 1035 section 4.2.2). At most 64 KiB by
-/// construction.
-async fn over_tcp(server: SocketAddr, question: &Message) -> Option<Message> {
+/// Sends `query` over TCP: a two-byte length, then the message (RFC 1035 section 4.2.2). The length
+/// limits a response to 64 KiB.
+async fn query_tcp(server: SocketAddr, query: &Message) -> Option<Message> {
     let mut stream = TcpStream::connect(server).await.ok()?;
-    let question = question.to_vec().ok()?;
-    let length = u16::try_from(question.len()).ok()?.to_be_bytes();
+    let query = query.to_vec().ok()?;
+    let length = u16::try_from(query.len()).ok()?.to_be_bytes();
     stream
-        .write_all(&[&length, question.as_slice()].concat())
+        .write_all(&[&length, query.as_slice()].concat())
         .await
         .ok()?;
     let mut answer = vec![0; usize::from(stream.read_u16().await.ok()?)];
@@ -169,7 +172,7 @@ async fn over_tcp(server: SocketAddr, question: &Message) -> Option<Message> {
     Message::from_vec(&answer).ok()
 }
 
-/// What a response code means; none for success.
+/// Returns the failure that a response code means, or `None` for success.
 pub fn failure_of(code: ResponseCode) -> Option<Failure> {
     match code {
         ResponseCode::NoError => None,
@@ -184,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resolv_conf_is_read_as_libc_reads_it() {
+    fn reads_resolv_conf_like_libc() {
         let text = "# comment\nsearch ec2.internal\nnameserver 10.0.0.2\n nameserver\tfd00::2%eth0\nnameservers 1.1.1.1\n\
             nameserver host.example\noptions timeout:1\n";
         let servers: Vec<_> = name_servers(text).iter().map(ToString::to_string).collect();

@@ -1,31 +1,31 @@
-//! Partitions, regions, and the host names that AWS gives its services in them. Pure.
+//! Partitions, Regions, and the host names of AWS services in them. Pure.
 //!
-//! The rules are those of the endpoint rule sets that AWS's SDKs evaluate; `tests/endpoints.rs`
-//! compares every region and variant with AWS's published data and names the deviations.
+//! The rules are those of the endpoint rule sets of the AWS SDKs. `tests/endpoints.rs` compares
+//! every Region and variant with AWS's published data and lists the deviations.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A set of regions with its own accounts, ARNs and domain names.
+/// A group of Regions with its own accounts, ARNs and domain names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Partition {
-    /// Commercial regions.
+    /// Commercial Regions.
     Aws,
     /// China.
     AwsCn,
-    /// The US government's.
+    /// AWS GovCloud (US).
     AwsUsGov,
-    /// US intelligence community, top secret.
+    /// AWS Top Secret Regions (US).
     AwsIso,
-    /// US intelligence community, secret.
+    /// AWS Secret Regions (US).
     AwsIsoB,
-    /// Europe, isolated.
+    /// Isolated Regions in Europe.
     AwsIsoE,
-    /// US, isolated.
+    /// Isolated Regions in the US.
     AwsIsoF,
-    /// European Sovereign Cloud.
+    /// AWS European Sovereign Cloud.
     AwsEusc,
 }
 
@@ -42,7 +42,7 @@ impl Partition {
         Self::AwsEusc,
     ];
 
-    /// The second field of an ARN: `aws-cn`.
+    /// Returns the name in an ARN, such as `aws-cn`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Aws => "aws",
@@ -56,7 +56,7 @@ impl Partition {
         }
     }
 
-    /// The domain of IPv4 service names.
+    /// Returns the domain of service names with IPv4 addresses only.
     pub const fn dns_suffix(self) -> &'static str {
         match self {
             Self::Aws | Self::AwsUsGov => "amazonaws.com",
@@ -69,7 +69,7 @@ impl Partition {
         }
     }
 
-    /// The domain of service names that have IPv6 addresses as well.
+    /// Returns the domain of service names that have IPv6 addresses as well.
     pub const fn dual_stack_suffix(self) -> &'static str {
         match self {
             Self::Aws | Self::AwsUsGov => "api.aws",
@@ -82,8 +82,8 @@ impl Partition {
         }
     }
 
-    /// The domain of dual-stack registries, where AWS has published one (Amazon ECR user guide,
-    /// "Making requests", and the host pattern of amazon-ecr-credential-helper).
+    /// Returns the domain of dual-stack registries, if AWS has published one (Amazon ECR user
+    /// guide, "Making requests", and the host pattern of amazon-ecr-credential-helper).
     pub const fn registry_dual_stack_suffix(self) -> Option<&'static str> {
         match self {
             Self::Aws | Self::AwsUsGov => Some("on.aws"),
@@ -92,16 +92,17 @@ impl Partition {
         }
     }
 
-    /// By the patterns of AWS's partitions.json; `None` if none matches.
+    /// Returns the partition of a Region's name by the patterns of AWS's partitions.json.
     fn of(region: &str) -> Option<Self> {
         let parts: Vec<_> = region.split('-').collect();
         let [.., direction, number] = parts[..] else {
             return None;
         };
-        // partitions.json says `\w+`; but every region so far is named by compass, and `us-esat-1`
-        // is a slip.
-        let named = COMPASS.contains(&direction);
-        let numbered = matches!(number.len(), 1..=2) && number.bytes().all(|b| b.is_ascii_digit());
+        // partitions.json allows `\w+`, but every Region so far has a direction of the compass, and
+        // `us-esat-1` is a typo.
+        let has_direction = DIRECTIONS.contains(&direction);
+        let has_number =
+            matches!(number.len(), 1..=2) && number.bytes().all(|b| b.is_ascii_digit());
         let partition = match parts[..parts.len() - 2] {
             ["us" | "eu" | "ap" | "sa" | "ca" | "me" | "af" | "il" | "mx"] => Self::Aws,
             ["cn"] => Self::AwsCn,
@@ -113,11 +114,12 @@ impl Partition {
             ["eusc", "de"] => Self::AwsEusc,
             _ => return None,
         };
-        (named && numbered).then_some(partition)
+        (has_direction && has_number).then_some(partition)
     }
 }
 
-const COMPASS: [&str; 9] = [
+/// The directions in Regions' names.
+const DIRECTIONS: [&str; 9] = [
     "north",
     "northeast",
     "east",
@@ -129,49 +131,67 @@ const COMPASS: [&str; 9] = [
     "central",
 ];
 
-/// A region's name, possible in some partition. Whether it exists is for DNS to say: AWS opens
-/// several a year.
+/// A Region's name that is valid in a partition. The Region may not exist: AWS opens several a
+/// year, so only DNS can tell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct Region(String, Partition);
 
 impl Region {
-    /// `us-east-1`.
+    /// Returns the name, such as `us-east-1`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The partition it belongs to.
+    /// Returns its partition.
     pub fn partition(&self) -> Partition {
         self.1
     }
 }
 
 impl FromStr for Region {
-    type Err = String;
+    type Err = InvalidRegion;
 
-    /// Fails, with a sentence, on a name that fits no partition.
+    /// Fails on a name that is not valid in any partition.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        if let Some(partition) = Partition::of(name) {
-            return Ok(Self(name.to_owned(), partition));
-        }
-        let lower = name.to_ascii_lowercase();
+        Partition::of(name)
+            .map(|partition| Self(name.to_owned(), partition))
+            .ok_or_else(|| InvalidRegion(name.to_owned()))
+    }
+}
+
+/// Error of a name that is not valid in any partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidRegion(String);
+
+impl std::error::Error for InvalidRegion {}
+
+impl fmt::Display for InvalidRegion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lower = self.0.to_ascii_lowercase();
         let example = if Partition::of(&lower).is_some() {
             &lower
         } else {
             "us-east-1"
         };
-        // Longer than any region, short enough for one line.
-        let shown: String = name.chars().take(40).collect();
-        Err(format!(
-            "{shown:?} is not an AWS region, expected a name such as {example}"
-        ))
+        // Longer than any Region, short enough for one line.
+        let shown: String = self.0.chars().take(40).collect();
+        write!(
+            f,
+            "{shown:?} is not an AWS Region, expected a name such as {example}"
+        )
+    }
+}
+
+impl From<InvalidRegion> for String {
+    fn from(error: InvalidRegion) -> Self {
+        error.to_string()
     }
 }
 
 impl TryFrom<String> for Region {
-    type Error = String;
+    type Error = InvalidRegion;
 
     fn try_from(name: String) -> Result<Self, Self::Error> {
         name.parse()
@@ -190,8 +210,7 @@ impl fmt::Display for Region {
     }
 }
 
-/// Which of a service's names is meant. The default is the plain IPv4 name, which is what Fargate
-/// asks for.
+/// A variant of a service's host name. The default is the ordinary IPv4 name, which Fargate uses.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -205,12 +224,12 @@ pub struct Variant {
     pub dual_stack: bool,
 }
 
-/// The services that a starting task, or this tool's operator, speaks to.
+/// The services that a starting task or the operator's commands use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
-    /// Amazon ECR's API: registry tokens.
+    /// Amazon ECR's API, which issues registry tokens.
     EcrApi,
-    /// Amazon ECR's registries.
+    /// Amazon ECR's registries (Docker Registry API).
     EcrDkr,
     /// Amazon S3.
     S3,
@@ -218,9 +237,9 @@ pub enum Service {
     Logs,
     /// AWS Secrets Manager.
     SecretsManager,
-    /// Systems Manager, for Parameter Store.
+    /// AWS Systems Manager, for Parameter Store.
     Ssm,
-    /// The channel of ECS Exec.
+    /// The message channel of ECS Exec.
     SsmMessages,
     /// AWS KMS.
     Kms,
@@ -239,7 +258,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// The end of its VPC endpoint service name: `ecr.api`.
+    /// Returns the end of its VPC endpoint service name, such as `ecr.api`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::EcrApi => "ecr.api",
@@ -260,14 +279,14 @@ impl Service {
     }
 }
 
-/// The host that serves `service` in `region`; for [`Service::EcrDkr`] the parent domain of
+/// Returns the host of `service` in `region`; for [`Service::EcrDkr`] the parent domain of
 /// [`registry_host`].
 pub fn api_host(service: Service, region: &Region, variant: Variant) -> String {
     use Partition::{Aws, AwsCn, AwsUsGov};
 
     let partition = region.partition();
     let Variant { fips, dual_stack } = variant;
-    let mark = if fips { "-fips" } else { "" };
+    let suffix = if fips { "-fips" } else { "" };
     let (plain, dual) = (partition.dns_suffix(), partition.dual_stack_suffix());
     let name = match service {
         Service::KinesisStreams => "kinesis",
@@ -279,18 +298,18 @@ pub fn api_host(service: Service, region: &Region, variant: Variant) -> String {
             .registry_dual_stack_suffix()
             .filter(|_| dual_stack)
         {
-            Some(dual) => format!("dkr-ecr{mark}.{region}.{dual}"),
-            None => format!("dkr.ecr{mark}.{region}.{plain}"),
+            Some(dual) => format!("dkr-ecr{suffix}.{region}.{dual}"),
+            None => format!("dkr.ecr{suffix}.{region}.{plain}"),
         },
-        (Service::EcrApi, _) if dual_stack => format!("ecr{mark}.{region}.{dual}"),
-        // As endpoints.json and the AWS General Reference have it; the rule sets' `api.ecr-fips` is
-        // in neither.
+        (Service::EcrApi, _) if dual_stack => format!("ecr{suffix}.{region}.{dual}"),
+        // The name in endpoints.json and the AWS General Reference, which do not have the rule
+        // sets' `api.ecr-fips`.
         (Service::EcrApi, Aws | AwsUsGov) if fips => format!("ecr-fips.{region}.{plain}"),
-        (Service::EcrApi, _) => format!("api.ecr{mark}.{region}.{plain}"),
-        (Service::S3, _) if dual_stack => format!("s3{mark}.dualstack.{region}.{plain}"),
-        // Its ordinary name has IPv6 addresses here.
+        (Service::EcrApi, _) => format!("api.ecr{suffix}.{region}.{plain}"),
+        (Service::S3, _) if dual_stack => format!("s3{suffix}.dualstack.{region}.{plain}"),
+        // Its ordinary name has IPv6 addresses in these partitions.
         (Service::SecretsManager, Aws | AwsUsGov | AwsCn) if !(fips && partition == AwsCn) => {
-            format!("{name}{mark}.{region}.{plain}")
+            format!("{name}{suffix}.{region}.{plain}")
         }
         // Their ordinary endpoints in GovCloud are FIPS endpoints.
         (
@@ -300,24 +319,24 @@ pub fn api_host(service: Service, region: &Region, variant: Variant) -> String {
             format!("{name}.{region}.{plain}")
         }
         _ => format!(
-            "{name}{mark}.{region}.{}",
+            "{name}{suffix}.{region}.{}",
             if dual_stack { dual } else { plain }
         ),
     }
 }
 
-/// The registry of an account. Where no dual-stack registry is published, the IPv4 one.
+/// Returns the registry of an account: the IPv4 one if no dual-stack registry is published.
 pub fn registry_host(account: &str, region: &Region, variant: Variant) -> String {
     format!("{account}.{}", api_host(Service::EcrDkr, region, variant))
 }
 
-/// The bucket from which Amazon ECR serves the layers of `region` (Amazon ECR user guide, "VPC
-/// endpoints").
+/// Returns the bucket from which Amazon ECR serves the layers of `region` (Amazon ECR user guide,
+/// "VPC endpoints").
 pub fn layer_bucket(region: &Region) -> String {
     format!("prod-{region}-starport-layer-bucket")
 }
 
-/// The host to which a registry redirects for layers.
+/// Returns the host to which a registry redirects for layers.
 pub fn layer_host(region: &Region) -> String {
     format!(
         "{}.{}",
@@ -326,9 +345,8 @@ pub fn layer_host(region: &Region) -> String {
     )
 }
 
-/// The host of a bucket as if it were in `region`. A dot in its name would not match the
-/// certificate, so then the name is part of the path (Amazon S3 user guide, "Virtual hosting of
-/// buckets").
+/// Returns the host of a bucket in `region`. A name with a dot would not match the certificate, so
+/// it becomes part of the path (Amazon S3 user guide, "Virtual hosting of buckets").
 pub fn bucket_host(bucket: &str, region: &Region) -> String {
     let service = api_host(Service::S3, region, Variant::default());
     if bucket.contains('.') {
@@ -338,20 +356,20 @@ pub fn bucket_host(bucket: &str, region: &Region) -> String {
     }
 }
 
-/// The host of an EFS file system's mount target in the task's own Availability Zone.
+/// Returns the host of an EFS file system's mount target in the task's own Availability Zone.
 pub fn file_system_host(id: &str, region: &Region) -> String {
     format!("{id}.efs.{region}.{}", region.partition().dns_suffix())
 }
 
-/// The name under which a VPC endpoint for `service` is created; for Amazon S3 that of the gateway
+/// Returns the service name of a VPC endpoint for `service`; for Amazon S3 that of the gateway
 /// endpoint.
 ///
 /// Outside `aws` and `aws-us-gov` some names begin with the partition's own domain, reversed. The
-/// list is AWS CDK's (`InterfaceVpcEndpointAwsService`), which took it from
+/// list is from AWS CDK (`InterfaceVpcEndpointAwsService`), whose source is
 /// `describe-vpc-endpoint-services`.
 pub fn vpc_endpoint_service(service: Service, region: &Region) -> String {
     let partition = region.partition();
-    let reversed = match service {
+    let has_own_domain = match service {
         Service::EcrApi | Service::EcrDkr => true,
         Service::Ec2 => {
             matches!(partition, Partition::AwsCn | Partition::AwsIso)
@@ -360,7 +378,7 @@ pub fn vpc_endpoint_service(service: Service, region: &Region) -> String {
         Service::Sts => partition == Partition::AwsCn,
         _ => false,
     };
-    let domain = if reversed {
+    let domain = if has_own_domain {
         partition.dns_suffix()
     } else {
         Partition::Aws.dns_suffix()
@@ -374,30 +392,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn impossible_regions_are_refused_in_one_sentence() {
-        for (name, why) in [
+    fn invalid_regions_are_rejected_in_one_sentence() {
+        for (name, message) in [
             (
                 "us-east",
-                "\"us-east\" is not an AWS region, expected a name such as us-east-1",
+                "\"us-east\" is not an AWS Region, expected a name such as us-east-1",
             ),
             (
                 "EU-WEST-1",
-                "\"EU-WEST-1\" is not an AWS region, expected a name such as eu-west-1",
+                "\"EU-WEST-1\" is not an AWS Region, expected a name such as eu-west-1",
             ),
             (
                 "mars-north-1",
-                "\"mars-north-1\" is not an AWS region, expected a name such as us-east-1",
+                "\"mars-north-1\" is not an AWS Region, expected a name such as us-east-1",
             ),
             (
                 "us-esat-1",
-                "\"us-esat-1\" is not an AWS region, expected a name such as us-east-1",
+                "\"us-esat-1\" is not an AWS Region, expected a name such as us-east-1",
             ),
             (
                 "us-east-1\n",
-                "\"us-east-1\\n\" is not an AWS region, expected a name such as us-east-1",
+                "\"us-east-1\\n\" is not an AWS Region, expected a name such as us-east-1",
             ),
         ] {
-            assert_eq!(name.parse::<Region>(), Err(why.to_owned()));
+            assert_eq!(name.parse::<Region>().unwrap_err().to_string(), message);
         }
         for name in [
             "",
@@ -412,12 +430,16 @@ mod tests {
         ] {
             assert!(name.parse::<Region>().is_err(), "{name:?}");
         }
-        let long = "é".repeat(10_000).parse::<Region>().unwrap_err();
+        let long = "é"
+            .repeat(10_000)
+            .parse::<Region>()
+            .unwrap_err()
+            .to_string();
         assert!(long.len() < 200, "{long}");
     }
 
     #[test]
-    fn a_region_is_a_string_in_json() {
+    fn region_serializes_as_a_string() {
         let region: Region = serde_json::from_str("\"eusc-de-east-1\"").unwrap();
         assert_eq!(region.partition(), Partition::AwsEusc);
         assert_eq!(
@@ -428,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn registries_have_four_names() {
+    fn registries_have_four_host_names() {
         let of = |region: &str, fips, dual_stack| {
             registry_host(
                 "123456789012",

@@ -56,6 +56,7 @@ pub mod reference;
 pub mod render;
 pub mod report;
 pub mod run;
+pub mod transport_failure;
 pub mod vantage;
 pub mod verdict;
 

@@ -1,4 +1,4 @@
-//! Where an address lies, seen from the task.
+//! Whether an address is in the task's subnet, in its VPC, or public.
 
 use std::net::IpAddr;
 
@@ -6,29 +6,29 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::observation::Scope;
 
-/// What is known of where the task itself sits.
+/// The task's own place in the network, as far as it is known.
 #[derive(Debug, Clone, Default)]
 pub struct NetworkLocation {
     /// The task's own address.
     pub address: Option<IpAddr>,
-    /// Its subnet.
+    /// The task's subnet.
     pub subnet: Option<IpNet>,
-    /// Address ranges that are private whatever their number.
+    /// Further CIDR blocks that are private.
     pub vpc_cidrs: Vec<IpNet>,
 }
 
 impl NetworkLocation {
-    /// An address is private to the VPC when it lies in a range that is named, in the ranges set
-    /// aside for private use (RFC 1918, RFC 6598, RFC 4193), or in the same /16 as the task: a
-    /// VPC's range is at most a /16 (Amazon VPC user guide, "VPC CIDR blocks"), and VPCs in
+    /// Returns the scope of `address`. It is private to the VPC if it is in one of `vpc_cidrs`, in
+    /// a range for private use (RFC 1918, RFC 6598, RFC 4193), or in the same /16 as the task: a
+    /// VPC's CIDR block is at most a /16 (Amazon VPC user guide, "VPC CIDR blocks"), and VPCs in
     /// 172.40.0.0/16 exist.
     pub fn scope(&self, address: IpAddr) -> Scope {
         let address = address.to_canonical();
         if self.subnet.is_some_and(|subnet| subnet.contains(&address)) {
             return Scope::SameSubnet;
         }
-        let named = self.vpc_cidrs.iter().any(|cidr| cidr.contains(&address));
-        if named || is_set_aside(address) || self.shares_a_16(address) {
+        let in_vpc_cidrs = self.vpc_cidrs.iter().any(|cidr| cidr.contains(&address));
+        if in_vpc_cidrs || is_private_use(address) || self.shares_a_16(address) {
             Scope::Private
         } else {
             Scope::Public
@@ -43,7 +43,7 @@ impl NetworkLocation {
     }
 }
 
-fn is_set_aside(address: IpAddr) -> bool {
+fn is_private_use(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let carrier_grade = Ipv4Net::new_assert([100, 64, 0, 0].into(), 10);
@@ -58,8 +58,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_is_what_the_contract_says() {
-        let place = NetworkLocation {
+    fn distinguishes_subnet_private_and_public_addresses() {
+        let location = NetworkLocation {
             address: Some([172, 40, 1, 10].into()),
             subnet: Some("172.40.1.0/24".parse().unwrap()),
             vpc_cidrs: vec!["198.51.100.0/24".parse().unwrap()],
@@ -79,7 +79,7 @@ mod tests {
             ("2600:1f18::1", Scope::Public),
             ("::ffff:10.0.0.1", Scope::Private),
         ] {
-            assert_eq!(place.scope(address.parse().unwrap()), scope, "{address}");
+            assert_eq!(location.scope(address.parse().unwrap()), scope, "{address}");
         }
     }
 }

@@ -1,26 +1,26 @@
-//! Text that others wrote, made fit for a report: nothing secret in it, on one line, not endless.
+//! Makes text from elsewhere fit for a report: removes secrets, joins lines, limits the length.
 
-/// What stands where a secret stood.
+/// Replaces a secret.
 const MASK: &str = "[redacted]";
 
-/// From this length on, an unbroken run of base64 characters is taken for a token. Above digests
+/// An unbroken run of this many base64 characters counts as a token. The number is above digests
 /// (64) and the paths of layers (130), and below session tokens (300 and more).
-const LONGEST_NAME: usize = 256;
+const MIN_TOKEN: usize = 256;
 
-/// Longest word after `Basic` or `Bearer` that may be prose ("Basic authentication").
-const LONGEST_WORD: usize = 20;
+/// The longest word after `Basic` or `Bearer` that may be prose ("Basic authentication").
+const MAX_PROSE_WORD: usize = 20;
 
-/// Request headers whose value is a credential, whichever way they are printed.
-const HEADERS: [&str; 4] = [
+/// Request headers whose value is a credential, in any notation.
+const SECRET_HEADERS: [&str; 4] = [
     "authorization",
     "cookie",
     "x-registry-auth",
     "security-token",
 ];
 
-/// Fields that only ever hold a credential. Not after a bare colon, which also joins the parts of
-/// an ARN.
-const FIELDS: [&str; 18] = [
+/// Fields whose value is always a credential. They do not count before a bare colon, which also
+/// separates the parts of an ARN.
+const SECRET_FIELDS: [&str; 18] = [
     "secretaccesskey",
     "secret_access_key",
     "accesskeyid",
@@ -41,8 +41,8 @@ const FIELDS: [&str; 18] = [
     "apikey",
 ];
 
-/// Everyday words that name a credential only in `word=value`, `"word": "value"` or `<word>value`.
-const WORDS: [&str; 9] = [
+/// Common words that name a credential only in `word=value`, `"word": "value"` or `<word>value`.
+const SECRET_WORDS: [&str; 9] = [
     "token",
     "password",
     "passwd",
@@ -54,7 +54,7 @@ const WORDS: [&str; 9] = [
     "auth",
 ];
 
-/// Schemes of an `Authorization` value; what follows them is the credential.
+/// Schemes of an `Authorization` value, which precede the credential.
 const SCHEMES: [&str; 6] = [
     "basic",
     "bearer",
@@ -64,10 +64,10 @@ const SCHEMES: [&str; 6] = [
     "aws4-hmac-sha256",
 ];
 
-/// Blank out pre-signed queries, `Authorization` values, access key ids, tokens, and passwords in
+/// Replaces pre-signed queries, `Authorization` values, access key IDs, tokens, and passwords in
 /// URLs.
 ///
-/// Applying it twice changes nothing. It prefers to take too much.
+/// It is idempotent. In doubt it removes too much.
 pub fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -91,14 +91,14 @@ pub fn redact(text: &str) -> String {
     out
 }
 
-/// The first `chars` characters.
+/// Returns the first `chars` characters.
 pub fn shorten(text: &str, chars: usize) -> &str {
     text.char_indices()
         .nth(chars)
         .map_or(text, |(end, _)| &text[..end])
 }
 
-/// Words joined by single spaces: no line breaks, control characters or invisible formatting.
+/// Joins the words with single spaces, without line breaks, control and invisible characters.
 pub fn one_line(text: &str) -> String {
     let invisible = |c: char| {
         c.is_control()
@@ -114,20 +114,19 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 
-/// Length of the token that `text` begins with, if it begins with one that nobody could take for a
-/// name.
+/// Returns the length of the token that `text` begins with, if any.
 fn token_len(text: &str) -> Option<usize> {
     let is_base64 = |c: char| is_word(c) || matches!(c, '+' | '/' | '=');
     let long = text
         .chars()
-        .take(LONGEST_NAME)
+        .take(MIN_TOKEN)
         .take_while(|&c| is_base64(c))
         .count()
-        == LONGEST_NAME;
+        == MIN_TOKEN;
     long.then(|| text.find(|c| !is_base64(c)).unwrap_or(text.len()))
 }
 
-/// Write `word` without the access key ids in it (IAM user guide, "Unique identifiers": AKIA or
+/// Writes `word` without the access key IDs in it (IAM user guide, "Unique identifiers": AKIA or
 /// ASIA and 16 more).
 fn push_word(word: &str, out: &mut String) {
     let is_upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
@@ -141,37 +140,37 @@ fn push_word(word: &str, out: &mut String) {
     out.push_str(rest);
 }
 
-/// What to keep of `after`, and then how much to hide, given the word before it.
+/// Returns how many bytes of `after` to keep and then how many to hide, given the word before it.
 fn secret_after(word: &str, after: &str) -> (usize, usize) {
     let word = word.to_ascii_lowercase();
     if matches!(&*word, "basic" | "bearer") {
         return after_scheme(after).unwrap_or_default();
     }
-    let Some(joint) = Joint::read(after) else {
+    let Some(boundary) = Boundary::read(after) else {
         return (0, 0);
     };
     let ends_with = |names: &[&str]| names.iter().any(|name| word.ends_with(name));
     let is_secret = word.contains("x-amz-")
-        || ends_with(&HEADERS)
-        || ends_with(&FIELDS) && joint.kind != JointKind::BareColon
-        || ends_with(&WORDS) && joint.kind == JointKind::Firm;
+        || ends_with(&SECRET_HEADERS)
+        || ends_with(&SECRET_FIELDS) && boundary.kind != BoundaryKind::BareColon
+        || ends_with(&SECRET_WORDS) && boundary.kind == BoundaryKind::Field;
     if !is_secret {
         return (0, 0);
     }
-    let value = joint.value_len(&after[joint.len..]);
-    let scheme = &after[joint.len..joint.len + value];
+    let value = boundary.value_len(&after[boundary.len..]);
+    let scheme = &after[boundary.len..boundary.len + value];
     if word.ends_with("authorization")
         && SCHEMES.iter().any(|name| scheme.eq_ignore_ascii_case(name))
     {
-        let start = joint.len + value;
+        let start = boundary.len + value;
         let gap = after[start..].len() - after[start..].trim_start_matches(' ').len();
         return (start + gap, plain_value_len(&after[start + gap..]));
     }
-    (joint.len, value)
+    (boundary.len, value)
 }
 
-/// After `Basic` or `Bearer`: a credential, unless it reads as prose ("Basic auth") or as a
-/// challenge (`realm=`).
+/// Finds the credential after `Basic` or `Bearer`, unless it is prose ("Basic auth") or a challenge
+/// (`realm=`).
 fn after_scheme(after: &str) -> Option<(usize, usize)> {
     let token = after.trim_start_matches([' ', '+']);
     let gap = after.len() - token.len();
@@ -180,14 +179,14 @@ fn after_scheme(after: &str) -> Option<(usize, usize)> {
     let is_token68 = bare
         .chars()
         .all(|c| is_word(c) || matches!(c, '.' | '~' | '+' | '/'));
-    let is_prose = bare.len() <= LONGEST_WORD
+    let is_prose = bare.len() <= MAX_PROSE_WORD
         && bare
             .char_indices()
             .all(|(i, c)| c.is_ascii_lowercase() || c == '-' || i == 0);
     (gap > 0 && is_token68 && !is_prose).then_some((gap, token.len()))
 }
 
-/// `://user:password@`.
+/// Finds the user information of `://user:password@`.
 fn user_info(text: &str) -> Option<(usize, usize)> {
     let authority = text.strip_prefix("://")?;
     let end = authority
@@ -205,25 +204,25 @@ fn plain_value_len(text: &str) -> usize {
     text.find(is_end).unwrap_or(text.len())
 }
 
-/// What joins a name to its value.
-struct Joint {
+/// The characters between a name and its value.
+struct Boundary {
     len: usize,
-    kind: JointKind,
+    kind: BoundaryKind,
     quote: Option<char>,
     is_encoded: bool,
 }
 
 #[derive(PartialEq, Eq)]
-enum JointKind {
-    /// `=`, `%3D`, `":` or `>`: nothing but a field is written so.
-    Firm,
-    /// A colon and a blank: a field, or prose.
+enum BoundaryKind {
+    /// `=`, `%3D`, `":` or `>`: only a field has these.
+    Field,
+    /// A colon and a space: a field, or prose.
     Colon,
     /// A colon alone: a field, or an ARN.
     BareColon,
 }
 
-impl Joint {
+impl Boundary {
     fn read(text: &str) -> Option<Self> {
         let unquoted = text.trim_start_matches(['\\', '"', '\'']);
         let is_quoted = unquoted.len() < text.len();
@@ -238,14 +237,14 @@ impl Joint {
             _ => return None,
         };
         let kind = match (sign.starts_with(':'), is_quoted, after.starts_with(' ')) {
-            (false, ..) | (true, true, _) => JointKind::Firm,
-            (true, false, true) => JointKind::Colon,
-            (true, false, false) => JointKind::BareColon,
+            (false, ..) | (true, true, _) => BoundaryKind::Field,
+            (true, false, true) => BoundaryKind::Colon,
+            (true, false, false) => BoundaryKind::BareColon,
         };
         let value = after.trim_start_matches([' ', '[', '{', '(', '\\']);
         let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''));
         let value = quote.map_or(value, |quote| &value[quote.len_utf8()..]);
-        // A mask is a value, not an opening bracket.
+        // The mask is a value, although it begins with a bracket.
         let value = if after.trim_start().starts_with(MASK) {
             after.trim_start()
         } else {
@@ -262,8 +261,7 @@ impl Joint {
     fn value_len(&self, text: &str) -> usize {
         let Some(quote) = self.quote else {
             let end = plain_value_len(text);
-            // In a query that was itself encoded, the next parameter begins at an encoded
-            // ampersand.
+            // In an encoded query, the next parameter begins at an encoded ampersand.
             return text[..end]
                 .find("%26")
                 .filter(|_| self.is_encoded)
@@ -286,15 +284,11 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &str) {
         assert_eq!(redact(text), expected);
-        assert_eq!(
-            redact(expected),
-            expected,
-            "redacting twice changes nothing"
-        );
+        assert_eq!(redact(expected), expected, "redacting is idempotent");
     }
 
     #[test]
-    fn hides_pre_signed_queries_however_they_are_escaped() {
+    fn hides_pre_signed_queries_in_any_escaping() {
         let url = "https://b.s3.us-west-2.amazonaws.com/e501/0462";
         check(
             &format!(
@@ -386,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_what_a_person_needs() {
+    fn keeps_error_messages_and_arns() {
         for text in [
             "User: arn:aws:sts::111122223333:assumed-role/r/s is not authorized to perform: secretsmanager:GetSecretValue \
              on resource: arn:aws:secretsmanager:eu-west-1:111122223333:secret:access_token:password:: because no \
@@ -404,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn shortens_and_joins_on_character_boundaries() {
+    fn shortens_and_joins_at_character_boundaries() {
         assert_eq!(shorten("äöü", 2), "äö");
         assert_eq!(shorten("ä", 2), "ä");
         assert_eq!(one_line(" a\r\n\tb\u{0}\u{202e}c\u{1b}[0m "), "a b c [0m");

@@ -1,8 +1,8 @@
 //! Image references: the grammar of the OCI distribution specification, and the registry hosts of
 //! Amazon ECR.
 //!
-//! Written by hand, and not `oci_spec::distribution::Reference`, because a mistake must be pointed
-//! at: that one matches a regular expression as a whole and reports no positions.
+//! The parser reports where a mistake is. `oci_spec::distribution::Reference` matches one regular
+//! expression and reports no positions.
 
 mod ecr;
 mod invalid;
@@ -17,24 +17,24 @@ use crate::endpoints::{Region, Variant, registry_host};
 pub use invalid::InvalidReference;
 use invalid::quote;
 
-/// Docker Hub's registry; references call it `docker.io`.
+/// Docker Hub's registry, which references call `docker.io`.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 
-/// Bytes. Room for the longest host, repository, tag and digest, and a bound for all that follows.
+/// Bytes of a reference: enough for the longest host, repository, tag and digest.
 const MAX_LENGTH: usize = 1_024;
 
-/// Bytes, of a host name without its last dot (RFC 1035 section 2.3.4).
+/// Bytes of a host name without its final dot (RFC 1035 section 2.3.4).
 const MAX_HOST: usize = 253;
 
-/// Bytes, of a repository name (OCI distribution specification, "Pulling manifests").
+/// Bytes of a repository name (OCI distribution specification, "Pulling manifests").
 const MAX_REPOSITORY: usize = 255;
 
-/// Characters, of a tag (ibid.).
+/// Characters of a tag (ibid.).
 const MAX_TAG: usize = 128;
 
-/// Namespaces that the console proposes for pull-through cache rules, and what is behind them
+/// Namespaces that the console proposes for pull through cache rules, and their upstream registries
 /// (Amazon ECR user guide, "Creating a pull through cache rule").
-const PULL_THROUGH: [(&str, &str); 7] = [
+const PULL_THROUGH_NAMESPACES: [(&str, &str); 7] = [
     ("docker-hub", "Docker Hub"),
     ("ecr-public", "Amazon ECR Public"),
     ("quay", "Quay"),
@@ -49,13 +49,13 @@ const PULL_THROUGH: [(&str, &str); 7] = [
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct Reference {
-    /// Where it is.
+    /// The registry.
     pub registry: Registry,
-    /// Its name there, `team/app`.
+    /// Repository name, such as `team/app`.
     pub repository: String,
-    /// If this and `digest` are `None`, `latest` is meant.
+    /// Tag; without tag and digest, `latest` is pulled.
     pub tag: Option<String>,
-    /// `sha256:…`. It decides, whatever the tag says.
+    /// Digest, such as `sha256:…`; it takes precedence over the tag.
     pub digest: Option<String>,
 }
 
@@ -64,16 +64,16 @@ pub struct Reference {
 pub enum Registry {
     /// A private registry of Amazon ECR.
     Ecr {
-        /// Twelve digits.
+        /// Account ID, twelve digits.
         account: String,
-        /// The registry's region, which need not be the task's.
+        /// The registry's Region; it may differ from the task's.
         region: Region,
-        /// Which of its names was used.
+        /// Which of the registry's host names is used.
         variant: Variant,
     },
-    /// Any other, public.ecr.aws among them.
+    /// Any other registry, such as public.ecr.aws.
     Other {
-        /// Name or address, in lower case; an IPv6 address without brackets.
+        /// Host name or address, in lower case; an IPv6 address has no brackets.
         host: String,
         /// TCP port.
         port: u16,
@@ -81,7 +81,7 @@ pub enum Registry {
 }
 
 impl Reference {
-    /// The host to connect to.
+    /// Returns the host to connect to.
     pub fn host(&self) -> String {
         match &self.registry {
             Registry::Ecr {
@@ -93,7 +93,7 @@ impl Reference {
         }
     }
 
-    /// The TCP port to connect to.
+    /// Returns the TCP port to connect to.
     pub fn port(&self) -> u16 {
         match self.registry {
             Registry::Ecr { .. } => 443,
@@ -101,20 +101,21 @@ impl Reference {
         }
     }
 
-    /// What the repository caches, if its namespace is one that pull-through cache rules usually
-    /// have. A hint: any repository may be called so, and a rule may have any other namespace.
+    /// Returns the registry that the repository caches, if its namespace is a usual one of pull
+    /// through cache rules. This is only a hint: other repositories may have such a name, and a
+    /// rule may have another namespace.
     pub fn pulls_through(&self) -> Option<&'static str> {
         let Registry::Ecr { .. } = self.registry else {
             return None;
         };
         let (namespace, _) = self.repository.split_once('/')?;
-        PULL_THROUGH
+        PULL_THROUGH_NAMESPACES
             .iter()
             .find(|(usual, _)| *usual == namespace)
             .map(|(_, upstream)| *upstream)
     }
 
-    /// What goes into `/v2/<repository>/manifests/<version>`.
+    /// Returns the digest or tag, as in `/v2/<repository>/manifests/<version>`.
     pub fn version(&self) -> &str {
         self.digest
             .as_deref()
@@ -136,14 +137,14 @@ impl fmt::Display for Registry {
             Self::Other { host, port: 443 } if host.contains('.') || host == "localhost" => {
                 f.write_str(host)
             }
-            // Without dot and port a name would be read as a Docker Hub user.
+            // A name without dot and port would be read as a Docker Hub user.
             Self::Other { host, port } => write!(f, "{host}:{port}"),
         }
     }
 }
 
 impl fmt::Display for Reference {
-    /// The canonical form, which parses to an equal reference.
+    /// Writes the canonical form, which parses to an equal reference.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.registry, self.repository)?;
         if let Some(tag) = &self.tag {
@@ -175,20 +176,33 @@ impl FromStr for Reference {
 
     /// Fails on the first mistake, from left to right.
     fn from_str(input: &str) -> Result<Self, Self::Err> {
-        parse(input).map_err(|(part, message)| InvalidReference::new(input, part, message))
+        parse(input).map_err(|error| InvalidReference::new(input, error.part, error.message))
     }
 }
 
-/// The part of the input that is wrong, and why. It is a slice of the input, so its place is known.
-type Mistake<'a> = (&'a str, String);
+/// The part of the input that is wrong, and why.
+struct SyntaxError<'a> {
+    /// A slice of the input, which gives the position.
+    part: &'a str,
+    message: String,
+}
 
-fn parse(input: &str) -> Result<Reference, Mistake<'_>> {
+impl<'a> SyntaxError<'a> {
+    fn new(part: &'a str, message: impl Into<String>) -> Self {
+        Self {
+            part,
+            message: message.into(),
+        }
+    }
+}
+
+fn parse(input: &str) -> Result<Reference, SyntaxError<'_>> {
     check_characters(input)?;
     let (named, digest) = match input.split_once('@') {
         Some((named, digest)) => (named, Some(digest)),
         None => (input, None),
     };
-    // Docker's rule for telling a host from the user of Docker Hub.
+    // Docker's rule that distinguishes a host from a Docker Hub user.
     let (authority, path) = match named.split_once('/') {
         Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => {
             (Some(first), path)
@@ -197,8 +211,11 @@ fn parse(input: &str) -> Result<Reference, Mistake<'_>> {
     };
     let registry = match authority {
         Some(authority) => parse_registry(authority)?,
-        None if ecr::is_meant(path) => {
-            return Err((&path[path.len()..], "the repository is missing".into()));
+        None if ecr::looks_like_ecr(path) => {
+            return Err(SyntaxError::new(
+                &path[path.len()..],
+                "the repository is missing",
+            ));
         }
         None => Registry::Other {
             host: DOCKER_HUB.into(),
@@ -210,9 +227,9 @@ fn parse(input: &str) -> Result<Reference, Mistake<'_>> {
         _ => (path, None),
     };
     if repository.ends_with(":sha256") {
-        return Err((
+        return Err(SyntaxError::new(
             &path[repository.len() - "sha256".len()..],
-            "a digest follows \"@\"".into(),
+            "a digest must follow \"@\"",
         ));
     }
     check_repository(repository)?;
@@ -236,43 +253,48 @@ fn parse(input: &str) -> Result<Reference, Mistake<'_>> {
     })
 }
 
-/// What can be said before the parts are known. Afterwards there are only printable ASCII
-/// characters.
-fn check_characters(input: &str) -> Result<(), Mistake<'_>> {
+/// Checks the input as a whole. Afterwards it has only printable ASCII characters.
+fn check_characters(input: &str) -> Result<(), SyntaxError<'_>> {
     if input.is_empty() {
-        return Err((input, "it is empty, expected one such as nginx:1.27".into()));
+        return Err(SyntaxError::new(
+            input,
+            "it is empty, expected a reference such as nginx:1.27",
+        ));
     }
     if input.len() > MAX_LENGTH {
-        return Err((
+        return Err(SyntaxError::new(
             input,
             format!(
-                "it is {} bytes long, none has more than {MAX_LENGTH}",
+                "it is {} bytes long, at most {MAX_LENGTH} are allowed",
                 input.len()
             ),
         ));
     }
-    if let Some(odd) = first(input, |c| !c.is_ascii_graphic()) {
+    if let Some(odd) = first_char(input, |c| !c.is_ascii_graphic()) {
         let what = if odd.trim().is_empty() {
             "white space"
         } else {
             "a character other than printable ASCII"
         };
-        return Err((odd, format!("it contains {what}")));
+        return Err(SyntaxError::new(odd, format!("it contains {what}")));
     }
     if let Some((scheme, _)) = input.split_once("://") {
         let scheme = &input[..scheme.len() + "://".len()];
-        return Err((
+        return Err(SyntaxError::new(
             scheme,
-            format!("it has no scheme: leave out {}", quote(scheme)),
+            format!("it must not have a scheme: remove {}", quote(scheme)),
         ));
     }
     if input.starts_with('/') {
-        return Err((&input[..1], "it begins with a slash".into()));
+        return Err(SyntaxError::new(
+            &input[..1],
+            "it must not begin with a slash",
+        ));
     }
     Ok(())
 }
 
-fn parse_registry(authority: &str) -> Result<Registry, Mistake<'_>> {
+fn parse_registry(authority: &str) -> Result<Registry, SyntaxError<'_>> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
@@ -281,7 +303,7 @@ fn parse_registry(authority: &str) -> Result<Registry, Mistake<'_>> {
         Some(port) => match port.parse() {
             Ok(number @ 1..) if port.bytes().all(|b| b.is_ascii_digit()) => number,
             _ => {
-                return Err((
+                return Err(SyntaxError::new(
                     port,
                     format!("the port {} is not between 1 and 65535", quote(port)),
                 ));
@@ -298,14 +320,14 @@ fn parse_registry(authority: &str) -> Result<Registry, Mistake<'_>> {
                 host: address.to_string(),
                 port: number,
             }),
-            Err(_) => Err((
+            Err(_) => Err(SyntaxError::new(
                 address,
                 format!("{} is not an IPv6 address", quote(address)),
             )),
         };
     }
     if host.len() > MAX_HOST {
-        return Err((
+        return Err(SyntaxError::new(
             host,
             format!(
                 "the host is {} characters long, at most {MAX_HOST} are allowed",
@@ -315,20 +337,24 @@ fn parse_registry(authority: &str) -> Result<Registry, Mistake<'_>> {
     }
     for label in host.split('.') {
         if label.is_empty() || label.len() > 63 || label.starts_with('-') || label.ends_with('-') {
-            return Err((
+            return Err(SyntaxError::new(
                 label,
-                format!("{} is not a label of a host name", quote(label)),
+                format!("{} is not a valid label of a host name", quote(label)),
             ));
         }
-        if let Some(odd) = first(label, |c| !c.is_ascii_alphanumeric() && c != '-') {
-            return Err((odd, format!("{} is not allowed in a host name", quote(odd))));
+        if let Some(odd) = first_char(label, |c| !c.is_ascii_alphanumeric() && c != '-') {
+            return Err(SyntaxError::new(
+                odd,
+                format!("{} is not allowed in a host name", quote(odd)),
+            ));
         }
     }
     if let Some(registry) = ecr::parse(host)? {
         return match port {
-            Some(port) if number != 443 => {
-                Err((port, "Amazon ECR listens on port 443 only".into()))
-            }
+            Some(port) if number != 443 => Err(SyntaxError::new(
+                port,
+                "Amazon ECR listens on port 443 only",
+            )),
             _ => Ok(registry),
         };
     }
@@ -339,41 +365,41 @@ fn parse_registry(authority: &str) -> Result<Registry, Mistake<'_>> {
     Ok(Registry::Other { host, port: number })
 }
 
-fn check_repository(repository: &str) -> Result<(), Mistake<'_>> {
+fn check_repository(repository: &str) -> Result<(), SyntaxError<'_>> {
     if repository.is_empty() {
-        return Err((repository, "the repository is missing".into()));
+        return Err(SyntaxError::new(repository, "the repository is missing"));
     }
     if repository.len() > MAX_REPOSITORY {
         let message = format!(
             "the repository is {} characters long, at most {MAX_REPOSITORY} are allowed",
             repository.len()
         );
-        return Err((repository, message));
+        return Err(SyntaxError::new(repository, message));
     }
     if repository.ends_with('/') {
-        return Err((
+        return Err(SyntaxError::new(
             &repository[repository.len() - 1..],
-            "it ends with a slash".into(),
+            "it must not end with a slash",
         ));
     }
     for component in repository.split('/') {
         if component.is_empty() {
-            return Err((component, "there are two slashes in a row".into()));
+            return Err(SyntaxError::new(component, "it has two slashes in a row"));
         }
         if component.contains(|c: char| c.is_ascii_uppercase()) {
             let lower = component.to_ascii_lowercase();
-            return Err((
+            return Err(SyntaxError::new(
                 component,
                 format!(
-                    "repositories are in lower case: did you mean {}?",
+                    "repositories must be lower case: did you mean {}?",
                     quote(&lower)
                 ),
             ));
         }
-        if let Some(odd) = first(component, |c| {
+        if let Some(odd) = first_char(component, |c| {
             !c.is_ascii_alphanumeric() && !"._-".contains(c)
         }) {
-            return Err((
+            return Err(SyntaxError::new(
                 odd,
                 format!("{} is not allowed in a repository", quote(odd)),
             ));
@@ -385,15 +411,15 @@ fn check_repository(repository: &str) -> Result<(), Mistake<'_>> {
             .split(|c: char| c.is_ascii_alphanumeric())
             .find(|run| !joined(run))
         {
-            return Err((
+            return Err(SyntaxError::new(
                 run,
-                format!("{} joins no words of a repository", quote(run)),
+                format!("{} is not a valid separator in a repository", quote(run)),
             ));
         }
         if !component.starts_with(|c: char| c.is_ascii_alphanumeric())
             || !component.ends_with(|c: char| c.is_ascii_alphanumeric())
         {
-            return Err((
+            return Err(SyntaxError::new(
                 component,
                 format!("{} begins or ends with a separator", quote(component)),
             ));
@@ -402,25 +428,28 @@ fn check_repository(repository: &str) -> Result<(), Mistake<'_>> {
     Ok(())
 }
 
-/// `with_colon` is the tag with the colon before it: what an empty tag is pointed at by.
-fn check_tag<'a>(tag: &'a str, with_colon: &'a str) -> Result<(), Mistake<'a>> {
+/// `with_colon` is the tag with the colon before it, which marks an empty tag.
+fn check_tag<'a>(tag: &'a str, with_colon: &'a str) -> Result<(), SyntaxError<'a>> {
     if tag.is_empty() {
-        return Err((
+        return Err(SyntaxError::new(
             with_colon,
-            "the tag is empty: give one, or leave out the colon".into(),
+            "the tag is empty: add a tag or remove the colon",
         ));
     }
     if tag.starts_with(['.', '-']) {
-        return Err((
+        return Err(SyntaxError::new(
             &tag[..1],
             format!("a tag cannot begin with {}", quote(&tag[..1])),
         ));
     }
-    if let Some(odd) = first(tag, |c| !c.is_ascii_alphanumeric() && !"._-".contains(c)) {
-        return Err((odd, format!("{} is not allowed in a tag", quote(odd))));
+    if let Some(odd) = first_char(tag, |c| !c.is_ascii_alphanumeric() && !"._-".contains(c)) {
+        return Err(SyntaxError::new(
+            odd,
+            format!("{} is not allowed in a tag", quote(odd)),
+        ));
     }
     if tag.len() > MAX_TAG {
-        return Err((
+        return Err(SyntaxError::new(
             tag,
             format!(
                 "the tag is {} characters long, at most {MAX_TAG} are allowed",
@@ -431,19 +460,19 @@ fn check_tag<'a>(tag: &'a str, with_colon: &'a str) -> Result<(), Mistake<'a>> {
     Ok(())
 }
 
-/// The algorithms are those that the OCI image specification registers and registries accept.
-fn check_digest(digest: &str) -> Result<(), Mistake<'_>> {
+/// Accepts the algorithms that the OCI image specification registers and registries accept.
+fn check_digest(digest: &str) -> Result<(), SyntaxError<'_>> {
     let Some((algorithm, hex)) = digest.split_once(':') else {
-        return Err((
+        return Err(SyntaxError::new(
             digest,
-            "a digest is \"sha256:\" and 64 hexadecimal digits".into(),
+            "a digest consists of \"sha256:\" and 64 hexadecimal digits",
         ));
     };
     let length = match algorithm {
         "sha256" => 64,
         "sha512" => 128,
         _ => {
-            return Err((
+            return Err(SyntaxError::new(
                 algorithm,
                 format!(
                     "the digest algorithm {} is not sha256 or sha512",
@@ -452,14 +481,14 @@ fn check_digest(digest: &str) -> Result<(), Mistake<'_>> {
             ));
         }
     };
-    if let Some(odd) = first(hex, |c| !matches!(c, '0'..='9' | 'a'..='f')) {
-        return Err((
+    if let Some(odd) = first_char(hex, |c| !matches!(c, '0'..='9' | 'a'..='f')) {
+        return Err(SyntaxError::new(
             odd,
-            format!("{} is not a lower case hexadecimal digit", quote(odd)),
+            format!("{} is not a lower-case hexadecimal digit", quote(odd)),
         ));
     }
     if hex.len() != length {
-        return Err((
+        return Err(SyntaxError::new(
             hex,
             format!(
                 "a {algorithm} digest has {length} hexadecimal digits, not {}",
@@ -470,7 +499,7 @@ fn check_digest(digest: &str) -> Result<(), Mistake<'_>> {
     Ok(())
 }
 
-/// The first character that is `odd`, as a slice.
-fn first(text: &str, odd: impl Fn(char) -> bool) -> Option<&str> {
+/// Returns the first character that is `odd`, as a slice.
+fn first_char(text: &str, odd: impl Fn(char) -> bool) -> Option<&str> {
     text.matches(odd).next()
 }

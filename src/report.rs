@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::aws::credentials::Source;
+use crate::aws::credentials::CredentialSource;
 use crate::diagnose::{Diagnosis, Finding, RuledOut};
 use crate::observation::{Observation, ObservationId, Outcome};
 use crate::vantage::Vantage;
@@ -80,7 +80,7 @@ pub struct Identity {
     pub role_arn: Option<String>,
     /// Where the credentials came from.
     #[cfg_attr(test, schemars(with = "String"))]
-    pub source: Source,
+    pub source: CredentialSource,
     /// RFC 3339.
     pub expires_at: Option<String>,
 }

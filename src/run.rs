@@ -26,7 +26,7 @@ use crate::vantage::{Metadata, Vantage};
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Response of the task metadata endpoint; `None` outside ECS.
-pub type TaskMetadata = Result<Option<Metadata>, crate::aws::credentials::Unavailable>;
+pub type TaskMetadata = Result<Option<Metadata>, crate::aws::credentials::AgentFailure>;
 
 /// Input of a run.
 pub struct RunOptions {
@@ -253,7 +253,7 @@ fn vantage_of(
         .as_ref()
         .ok()
         .and_then(|metadata| Some(metadata.as_ref()?.vantage.clone()));
-    let mut vantage = found.unwrap_or_else(|| Vantage::here(&lookup));
+    let mut vantage = found.unwrap_or_else(|| Vantage::local(&lookup));
     vantage.address = vantage
         .address
         .or_else(|| local_address_towards(*resolvers.first()?).filter(|own| !own.is_loopback()));

@@ -1,7 +1,7 @@
-//! Where the probe looks from: the task metadata endpoint, version 4.
+//! Where the probe runs: the task metadata endpoint, version 4.
 //!
-//! Format: amazon-ecs-agent, `tmds/handlers/v4/state/response.go`. Every field may be missing:
-//! which of them are there depends on the launch type, the platform version and the moment.
+//! Format: amazon-ecs-agent, `tmds/handlers/v4/state/response.go`. Every field may be missing,
+//! depending on the launch type, the platform version and the task's state.
 
 use std::env::consts;
 use std::net::IpAddr;
@@ -11,43 +11,43 @@ use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{Ask, Unavailable};
+use crate::agent::{AgentFailure, AgentRequest};
+use crate::arn::Arn;
 use crate::aws::error_response;
 use crate::observation::Failure;
 
 const METADATA_URI: &str = "ECS_CONTAINER_METADATA_URI_V4";
 
-/// The place from which everything in a report was seen. What is not known is `null`.
+/// Where the probe of a report ran. Unknown values are `null`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Vantage {
-    /// From the task's ARN.
+    /// Region of the task's ARN, or else of its Availability Zone.
     pub region: Option<String>,
-    /// Fargate from platform version 1.4.0 on.
+    /// Known on Fargate from platform version 1.4.0.
     pub availability_zone: Option<String>,
-    /// The task's subnet; IPv6 only where it has no IPv4.
+    /// The task's subnet: its IPv6 CIDR block only if it has no IPv4 block.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub subnet_cidr: Option<IpNet>,
-    /// The task's own address in that subnet.
+    /// The task's address in that subnet.
     pub address: Option<IpAddr>,
-    /// The task.
+    /// ARN of the task.
     pub task_arn: Option<String>,
-    /// The cluster's name: Fargate gives its ARN and EC2 its name.
+    /// The cluster's name. Fargate reports its ARN, EC2 its name.
     pub cluster: Option<String>,
-    /// DNS servers that the subnet's DHCP options name. Anything but the VPC's base + 2 is a
-    /// resolver of one's own.
+    /// DNS resolvers in the VPC's DHCP options. Any but the VPC's base + 2 is a custom resolver.
     pub resolvers: Vec<String>,
-    /// Operating system and architecture of this binary, as in an image index: `linux/amd64`.
+    /// Operating system and architecture of this binary in OCI notation, such as `linux/amd64`.
     pub platform: String,
-    /// Proxy variables that are set: their names, for their values may hold a password. Fargate
+    /// Names of the proxy variables that are set. Their values may hold a password, and Fargate
     /// does not use them.
     pub proxy_variables: Vec<String>,
 }
 
 impl Vantage {
-    /// What is known without asking anybody.
-    pub fn here(env: &impl Fn(&str) -> Option<String>) -> Self {
+    /// Returns what is known without the metadata endpoint.
+    pub fn local(env: &impl Fn(&str) -> Option<String>) -> Self {
         let variables = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"].map(str::to_owned);
         let both_cases = variables
             .into_iter()
@@ -62,7 +62,7 @@ impl Vantage {
     }
 }
 
-/// In the words of the OCI image specification, which are Go's.
+/// Returns the platform of this binary with the names of the OCI image specification.
 fn platform() -> String {
     let architecture = match consts::ARCH {
         "x86_64" => "amd64",
@@ -72,32 +72,32 @@ fn platform() -> String {
     format!("{}/{architecture}", consts::OS)
 }
 
-/// What the task metadata endpoint knows.
+/// What the task metadata endpoint reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metadata {
     /// Where the task runs.
     pub vantage: Vantage,
-    /// The image of the container that asks.
+    /// The image of the probe's own container.
     pub image: Option<String>,
-    /// What the host's time service says of this clock; not on EC2 without chrony, nor on old
+    /// Clock drift reported by the host's time service; `None` on EC2 without chrony and with old
     /// agents.
     pub clock: Option<ClockDrift>,
 }
 
-/// A second opinion on the clock, from below the container.
+/// Clock drift reported by the task metadata endpoint.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClockDrift {
-    /// Whether the host's clock follows a time source.
+    /// Whether the host's clock is synchronized with a time source.
     pub synchronized: bool,
-    /// How far it may be off, milliseconds.
+    /// The largest error of the clock, in milliseconds.
     pub error_bound_ms: f64,
 }
 
-/// Ask the task metadata endpoint; `None` outside ECS, where `ECS_CONTAINER_METADATA_URI_V4` is not
-/// set. Takes at most two seconds.
+/// Reads the task metadata. Returns `None` outside ECS, where `ECS_CONTAINER_METADATA_URI_V4` is
+/// not set. Takes at most two seconds.
 pub async fn discover(
     env: &impl Fn(&str) -> Option<String>,
-) -> Result<Option<Metadata>, Unavailable> {
+) -> Result<Option<Metadata>, AgentFailure> {
     let Some(base) = env(METADATA_URI).map(|uri| uri.trim().trim_end_matches('/').to_owned())
     else {
         return Ok(None);
@@ -107,37 +107,44 @@ pub async fn discover(
     }
     let task_uri = format!("{base}/task");
     let (task, own) = tokio::join!(fetch::<Task>(&task_uri), fetch::<Container>(&base));
-    // Without the answer about the container that asks, the task's list still has it.
-    Ok(Some(describe(task?, own.ok().as_ref(), Vantage::here(env))))
+    // If only the container's metadata fails, the task's list of containers still has it.
+    Ok(Some(describe(
+        task?,
+        own.ok().as_ref(),
+        Vantage::local(env),
+    )))
 }
 
-async fn fetch<T: DeserializeOwned>(uri: &str) -> Result<T, Unavailable> {
+async fn fetch<T: DeserializeOwned>(uri: &str) -> Result<T, AgentFailure> {
     let invalid = || {
-        Unavailable::new(
+        AgentFailure::new(
             Failure::WrongForm,
-            format_args!("{METADATA_URI} is not an http:// address"),
+            format_args!("{METADATA_URI} is not an http:// URL"),
         )
     };
     let uri: Uri = uri.parse().map_err(|_| invalid())?;
     if uri.scheme_str() != Some("http") {
         return Err(invalid());
     }
-    let ask = Ask {
+    let request = AgentRequest {
         uri: &uri,
         authorization: None,
-        permits: |_| true,
+        allows_http: |_| true,
     };
-    let answer = ask.get().await?;
-    if answer.status() != StatusCode::OK {
-        let refusal =
-            error_response::read(answer.status().as_u16(), answer.headers(), answer.body());
-        let what = format_args!("answers {}: {}", answer.status().as_u16(), refusal.message);
-        return Err(ask.unavailable(refusal.failure, what));
+    let response = request.send().await?;
+    if response.status() != StatusCode::OK {
+        let error = error_response::read(
+            response.status().as_u16(),
+            response.headers(),
+            response.body(),
+        );
+        let what = format_args!("returned {}: {}", response.status().as_u16(), error.message);
+        return Err(request.failed(error.failure, what));
     }
-    serde_json::from_slice(answer.body()).map_err(|err| {
-        ask.unavailable(
+    serde_json::from_slice(response.body()).map_err(|err| {
+        request.failed(
             Failure::UnexpectedAnswer,
-            format_args!("answers, but not with task metadata: {err}"),
+            format_args!("did not return task metadata: {err}"),
         )
     })
 }
@@ -187,11 +194,12 @@ struct Drift {
     clock_synchronization_status: Option<String>,
 }
 
-fn describe(task: Task, own: Option<&Container>, here: Vantage) -> Metadata {
+fn describe(task: Task, own: Option<&Container>, local: Vantage) -> Metadata {
     let own_id = own.and_then(|own| own.docker_id.as_deref());
+    // Missing on a task that is being set up.
     let listed = task.containers.unwrap_or_default();
-    // The one that asks, as it sees itself and as the task lists it; else the first that is not the
-    // agent's own.
+    // The probe's own container, by its own metadata or in the task's list; else the first one that
+    // the agent did not add.
     let same = listed
         .iter()
         .filter(|container| own_id.is_some() && container.docker_id.as_deref() == own_id);
@@ -206,7 +214,7 @@ fn describe(task: Task, own: Option<&Container>, here: Vantage) -> Metadata {
     let image = candidates
         .iter()
         .find_map(|container| container.image.clone().filter(|image| !image.is_empty()));
-    // On a Docker bridge the address is no address of the VPC.
+    // On a Docker bridge the address is not one of the VPC.
     let networks = candidates
         .iter()
         .filter_map(|container| container.networks.as_ref())
@@ -217,10 +225,13 @@ fn describe(task: Task, own: Option<&Container>, here: Vantage) -> Metadata {
 
     let arn = task.arn.filter(|arn| !arn.is_empty());
     let cluster = task.cluster.filter(|cluster| !cluster.is_empty());
-    let region = [arn.as_deref(), cluster.as_deref()]
+    let task_arn: Option<Arn> = arn.as_deref().and_then(|arn| arn.parse().ok());
+    let cluster_arn: Option<Arn> = cluster.as_deref().and_then(|arn| arn.parse().ok());
+    let region = [&task_arn, &cluster_arn]
         .into_iter()
         .flatten()
-        .find_map(region_of_arn);
+        .map(|arn| arn.region.clone())
+        .find(|region| !region.is_empty());
     Metadata {
         vantage: Vantage {
             region: region.or_else(|| region_of_zone(task.availability_zone.as_deref()?)),
@@ -230,20 +241,21 @@ fn describe(task: Task, own: Option<&Container>, here: Vantage) -> Metadata {
             cluster: cluster
                 .as_deref()
                 .map(cluster_name)
-                .or_else(|| arn.as_deref().and_then(cluster_of_task)),
+                .or_else(|| Some(task_arn.as_ref()?.cluster_name()?.to_owned())),
             task_arn: arn,
+            // Missing where the network mode is not awsvpc.
             resolvers: network
                 .and_then(|network| network.domain_name_servers.clone())
                 .unwrap_or_default(),
-            ..here
+            ..local
         },
         image,
-        clock: task.clock_drift.and_then(|drift| drift.read()),
+        clock: task.clock_drift.and_then(|drift| drift.to_clock_drift()),
     }
 }
 
 impl Network {
-    /// A subnet's gateway comes with the length of its prefix, so it tells the subnet as well.
+    /// Returns the subnet, from its CIDR block or from its gateway, which has a prefix length.
     fn subnet(&self) -> Option<IpNet> {
         let blocks = [
             &self.ipv4_subnet_cidr_block,
@@ -270,7 +282,7 @@ impl Network {
 }
 
 impl Drift {
-    fn read(&self) -> Option<ClockDrift> {
+    fn to_clock_drift(&self) -> Option<ClockDrift> {
         Some(ClockDrift {
             synchronized: self.clock_synchronization_status.as_deref()? == "SYNCHRONIZED",
             error_bound_ms: self.clock_error_bound?,
@@ -278,17 +290,7 @@ impl Drift {
     }
 }
 
-/// `arn:partition:service:region:account:…`.
-fn region_of_arn(arn: &str) -> Option<String> {
-    arn.strip_prefix("arn:")?
-        .split(':')
-        .nth(2)
-        .filter(|region| !region.is_empty())
-        .map(str::to_owned)
-}
-
-/// The region of a zone ends with its first number, also in a Local Zone: `us-west-2` of
-/// `us-west-2-lax-1a`.
+/// Returns the Region of an Availability Zone or Local Zone: `us-west-2` for `us-west-2-lax-1a`.
 fn region_of_zone(zone: &str) -> Option<String> {
     let digits = zone.find(|c: char| c.is_ascii_digit())?;
     let end = zone[digits..]
@@ -297,15 +299,11 @@ fn region_of_zone(zone: &str) -> Option<String> {
     Some(zone[..end].to_owned())
 }
 
+/// Returns the cluster's name, from its ARN or from the name itself.
 fn cluster_name(cluster: &str) -> String {
-    cluster.rsplit('/').next().unwrap_or(cluster).to_owned()
-}
-
-/// `task/<cluster>/<id>`; ARNs of the old format have no cluster.
-fn cluster_of_task(arn: &str) -> Option<String> {
-    let mut parts = arn.split(":task/").nth(1)?.split('/');
-    let cluster = parts.next()?;
-    parts.next().map(|_| cluster.to_owned())
+    let arn = cluster.parse::<Arn>().ok();
+    let name = arn.as_ref().and_then(Arn::cluster_name);
+    name.unwrap_or(cluster).to_owned()
 }
 
 #[cfg(test)]

@@ -1,60 +1,64 @@
-//! Resolvers that answer wrongly, too much, or not at all, for one name: its failure is typed and
-//! in time, and every other target is checked as if nothing had been.
+//! Resolvers that answer wrongly, too much, or not at all, for one name: its failure has a type and
+//! is reported in time, and every other target is checked as usual.
 #![cfg(feature = "demo")]
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that cannot unwrap must stop, in its helpers as well"
+    reason = "helpers of a test panic as the test does"
 )]
 
-#[path = "hostile/resolver.rs"]
+#[path = "support/hostile/resolver.rs"]
 mod resolver;
-#[path = "hostile/run.rs"]
+#[path = "support/hostile/run.rs"]
 mod run;
 
 use std::net::Ipv4Addr;
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use pullprobe::demo::scenario;
+use pullprobe::demo::names;
 use pullprobe::observation::{Dependency, Observation, Phase};
-use resolver::{Packets, Reply, Resolver, Tcp, addresses, bytes, denied, empty, is_a, truncated};
-use run::{Rehearsal, affected};
+use resolver::{
+    Packets, Responder, ScriptedResolver, Tcp, addresses, bytes, empty, is_a, negative, truncated,
+};
+use run::{ProbeRun, unrelated_failures};
 
-/// What a resolver does with the name of CloudWatch Logs, and what must be seen.
-struct Bad {
+/// How a resolver answers for CloudWatch Logs, and what must be observed.
+struct Case {
     name: &'static str,
-    udp: Reply,
+    udp: Responder,
     tcp: Tcp,
-    /// `passed`, or a failure.
+    /// `passed`, or the failure.
     expected: &'static str,
-    /// At most, ms: for what must not wait.
-    within_ms: u64,
-    /// What must hold of the observation besides.
-    and: fn(&Observation) -> bool,
+    /// The longest time that it may take.
+    max_ms: u64,
+    /// What else must hold of the observation.
+    holds: fn(&Observation) -> bool,
 }
 
-/// Three losses of a second each and the last answer's time, TCP after it, and a loaded machine.
-const ANY_TIME: u64 = 9_000;
-/// Half a second of grace for AAAA, and a loaded machine.
-const SOON: u64 = 2_000;
+/// Milliseconds: three lost queries, the time limit of the last one, TCP after it, and a loaded
+/// machine.
+const MAX_TOTAL: u64 = 9_000;
+/// Milliseconds: half a second that AAAA may take longer, and a loaded machine.
+const MAX_PROMPT: u64 = 2_000;
 
-const OWN: Ipv4Addr = Ipv4Addr::new(127, 0, 9, 13);
+/// The address of CloudWatch Logs in the demo.
+const LOGS: Ipv4Addr = Ipv4Addr::new(127, 0, 9, 13);
 
-fn bad(name: &'static str, udp: Reply, tcp: Tcp, expected: &'static str) -> Bad {
-    Bad {
+fn case(name: &'static str, udp: Responder, tcp: Tcp, expected: &'static str) -> Case {
+    Case {
         name,
         udp,
         tcp,
         expected,
-        within_ms: ANY_TIME,
-        and: |_| true,
+        max_ms: MAX_TOTAL,
+        holds: |_| true,
     }
 }
 
-fn right(question: &Message) -> Packets {
-    bytes(&addresses(question, &[OWN], 0))
+fn correct(query: &Message) -> Packets {
+    bytes(&addresses(query, &[LOGS], 0))
 }
 
-fn nothing(_: &Message) -> Packets {
+fn silent(_: &Message) -> Packets {
     Vec::new()
 }
 
@@ -62,22 +66,23 @@ fn garbage(_: &Message) -> Packets {
     vec![vec![0xff; 300]]
 }
 
-fn wrong_id(question: &Message) -> Packets {
-    let mut answer = addresses(question, &[OWN], 0);
-    answer.metadata.id = !question.metadata.id;
+fn wrong_id(query: &Message) -> Packets {
+    let mut answer = addresses(query, &[LOGS], 0);
+    answer.metadata.id = !query.metadata.id;
     bytes(&answer)
 }
 
-/// The right id, and an answer to a question that nobody asked.
-fn wrong_question(question: &Message) -> Packets {
-    let mut asked = question.clone();
-    asked.queries[0].set_name("somebody.example.".parse().unwrap());
-    bytes(&addresses(&asked, &[OWN], 0))
+/// Returns the right ID with the answer to another query.
+fn wrong_question(query: &Message) -> Packets {
+    let mut other = query.clone();
+    other.queries[0].set_name("other.example.".parse().unwrap());
+    bytes(&addresses(&other, &[LOGS], 0))
 }
 
-/// A header that promises records, and names that point at themselves (RFC 1035 section 4.1.4).
-fn compression_bomb(question: &Message) -> Packets {
-    let mut packet = question.to_vec().unwrap();
+/// Returns a header that announces records, and names that refer to themselves (RFC 1035 section
+/// 4.1.4).
+fn compression_bomb(query: &Message) -> Packets {
+    let mut packet = query.to_vec().unwrap();
     packet[2] |= 0x80;
     packet[6..8].copy_from_slice(&u16::MAX.to_be_bytes());
     let at = u16::try_from(packet.len()).unwrap() | 0xc000;
@@ -85,194 +90,202 @@ fn compression_bomb(question: &Message) -> Packets {
     vec![packet]
 }
 
-fn many(question: &Message) -> Packets {
+fn many(query: &Message) -> Packets {
     let others = (0..999u16).map(|n| Ipv4Addr::new(127, 0, 77, u8::try_from(n % 250).unwrap()));
     bytes(&addresses(
-        question,
-        &std::iter::once(OWN).chain(others).collect::<Vec<_>>(),
+        query,
+        &std::iter::once(LOGS).chain(others).collect::<Vec<_>>(),
         0,
     ))
 }
 
-fn of_target(seen: &Observation) -> impl Iterator<Item = &pullprobe::observation::Lookup> {
-    seen.lookups
+fn target_lookups(
+    observation: &Observation,
+) -> impl Iterator<Item = &pullprobe::observation::Lookup> {
+    observation
+        .lookups
         .iter()
-        .filter(|lookup| lookup.name == seen.host)
+        .filter(|lookup| lookup.name == observation.host)
 }
 
-fn all() -> Vec<Bad> {
-    let zone_told = |seen: &Observation| {
-        of_target(seen).any(|lookup| lookup.zone.as_deref() == Some("us-east-1.amazonaws.com"))
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
+fn cases() -> Vec<Case> {
+    let zone_reported = |observation: &Observation| {
+        target_lookups(observation)
+            .any(|lookup| lookup.zone.as_deref() == Some("us-east-1.amazonaws.com"))
     };
     vec![
-        Bad {
-            and: |seen| of_target(seen).any(|lookup| lookup.over_tcp),
-            ..bad(
-                "truncated, whole over TCP",
+        Case {
+            holds: |observation| target_lookups(observation).any(|lookup| lookup.over_tcp),
+            ..case(
+                "truncated, complete over TCP",
                 truncated,
-                Tcp::Answers(right),
+                Tcp::Answers(correct),
                 "passed",
             )
         },
-        bad(
+        case(
             "truncated, TCP refused",
             truncated,
             Tcp::Refused,
             "server-failure",
         ),
-        bad("truncated, TCP silent", truncated, Tcp::Silent, "timed-out"),
-        bad(
+        case("truncated, TCP silent", truncated, Tcp::Silent, "timed-out"),
+        case(
             "truncated, garbage over TCP",
             truncated,
             Tcp::Answers(garbage),
             "server-failure",
         ),
-        Bad {
-            and: zone_told,
-            within_ms: SOON,
-            ..bad(
+        Case {
+            holds: zone_reported,
+            max_ms: MAX_PROMPT,
+            ..case(
                 "NODATA",
-                |q| denied(q, ResponseCode::NoError, "us-east-1.amazonaws.com."),
+                |q| negative(q, ResponseCode::NoError, "us-east-1.amazonaws.com."),
                 Tcp::Refused,
                 "no-address",
             )
         },
-        Bad {
-            and: zone_told,
-            within_ms: SOON,
-            ..bad(
+        Case {
+            holds: zone_reported,
+            max_ms: MAX_PROMPT,
+            ..case(
                 "NXDOMAIN",
-                |q| denied(q, ResponseCode::NXDomain, "us-east-1.amazonaws.com."),
+                |q| negative(q, ResponseCode::NXDomain, "us-east-1.amazonaws.com."),
                 Tcp::Refused,
                 "no-such-name",
             )
         },
-        Bad {
-            within_ms: SOON,
-            ..bad(
+        Case {
+            max_ms: MAX_PROMPT,
+            ..case(
                 "NXDOMAIN without a zone",
                 |q| bytes(&empty(q, ResponseCode::NXDomain)),
                 Tcp::Refused,
                 "no-such-name",
             )
         },
-        Bad {
-            within_ms: SOON,
-            ..bad(
+        Case {
+            max_ms: MAX_PROMPT,
+            ..case(
                 "SERVFAIL",
                 |q| bytes(&empty(q, ResponseCode::ServFail)),
                 Tcp::Refused,
                 "server-failure",
             )
         },
-        Bad {
-            within_ms: SOON,
-            ..bad(
+        Case {
+            max_ms: MAX_PROMPT,
+            ..case(
                 "REFUSED",
                 |q| bytes(&empty(q, ResponseCode::Refused)),
                 Tcp::Refused,
                 "query-refused",
             )
         },
-        bad("no answer", nothing, Tcp::Refused, "timed-out"),
-        bad(
-            "garbage under another id",
+        case("no answer", silent, Tcp::Refused, "timed-out"),
+        case(
+            "garbage with another ID",
             garbage,
             Tcp::Refused,
             "timed-out",
         ),
-        bad(
-            "garbage under the right id",
+        case(
+            "garbage with the right ID",
             |q| vec![[&q.to_vec().unwrap()[..2], &[0xff; 300]].concat()],
             Tcp::Refused,
             "server-failure",
         ),
-        bad(
+        case(
             "a compression bomb",
             compression_bomb,
             Tcp::Refused,
             "server-failure",
         ),
-        bad("another id", wrong_id, Tcp::Refused, "timed-out"),
-        Bad {
-            within_ms: SOON,
-            ..bad(
-                "another id, then the right one",
-                |q| [wrong_id(q), right(q)].concat(),
+        case("another ID", wrong_id, Tcp::Refused, "timed-out"),
+        Case {
+            max_ms: MAX_PROMPT,
+            ..case(
+                "another ID, then the right one",
+                |q| [wrong_id(q), correct(q)].concat(),
                 Tcp::Refused,
                 "passed",
             )
         },
-        bad(
-            "an answer to another question",
+        case(
+            "an answer to another query",
             wrong_question,
             Tcp::Refused,
             "timed-out",
         ),
-        Bad {
-            within_ms: SOON,
-            and: |seen| of_target(seen).any(|lookup| lookup.aliases.len() == 12),
-            ..bad(
-                "twelve aliases",
-                |q| bytes(&addresses(q, &[OWN], 12)),
+        Case {
+            max_ms: MAX_PROMPT,
+            holds: |observation| {
+                target_lookups(observation).any(|lookup| lookup.aliases.len() == 12)
+            },
+            ..case(
+                "twelve CNAMEs",
+                |q| bytes(&addresses(q, &[LOGS], 12)),
                 Tcp::Refused,
                 "passed",
             )
         },
-        Bad {
-            within_ms: SOON,
-            ..bad(
-                "aliases that lead nowhere",
+        Case {
+            max_ms: MAX_PROMPT,
+            ..case(
+                "CNAMEs without an address",
                 |q| bytes(&addresses(q, &[], 3)),
                 Tcp::Refused,
                 "no-address",
             )
         },
-        Bad {
-            and: |seen| seen.presented.len() <= 32,
-            ..bad(
+        Case {
+            holds: |observation| observation.presented.len() <= 32,
+            ..case(
                 "a thousand addresses",
                 truncated,
                 Tcp::Answers(many),
                 "passed",
             )
         },
-        Bad {
-            within_ms: SOON,
-            ..bad(
-                "A at once and AAAA never",
-                |q| if is_a(q) { right(q) } else { nothing(q) },
+        Case {
+            max_ms: MAX_PROMPT,
+            ..case(
+                "A at once, AAAA never",
+                |q| if is_a(q) { correct(q) } else { silent(q) },
                 Tcp::Refused,
                 "passed",
             )
         },
-        bad(
-            "AAAA at once and A never",
-            |q| if is_a(q) { nothing(q) } else { right(q) },
+        case(
+            "AAAA at once, A never",
+            |q| if is_a(q) { silent(q) } else { correct(q) },
             Tcp::Refused,
             "timed-out",
         ),
     ]
 }
 
-fn mistake(bad: &Bad) -> Option<String> {
-    let host = scenario::host(Dependency::Logs);
+fn mistake(case: &Case) -> Option<String> {
+    let host = names::host_name(Dependency::Logs);
     let report = run::runtime().block_on(async {
-        let mut rehearsal = Rehearsal::new();
-        let resolver = Resolver::start(&host, rehearsal.resolver, bad.udp, bad.tcp);
-        rehearsal.resolver = resolver.address;
-        rehearsal.observe().await
+        let mut run = ProbeRun::new();
+        let resolver = ScriptedResolver::start(&host, run.resolver, case.udp, case.tcp);
+        run.resolver = resolver.address;
+        run.observe().await
     });
     let report = match report {
         Ok(report) => report,
-        Err(error) => return Some(format!("{}: {error}", bad.name)),
+        Err(error) => return Some(format!("{}: {error}", case.name)),
     };
-    let resolve =
-        |seen: &&Observation| (seen.dependency, seen.phase) == (Dependency::Logs, Phase::Resolve);
-    let Some(seen) = report.observations.iter().find(resolve) else {
-        return Some(format!("{}: not seen", bad.name));
+    let resolve = |observation: &&Observation| {
+        (observation.dependency, observation.phase) == (Dependency::Logs, Phase::Resolve)
     };
-    let ended = seen
+    let Some(observation) = report.observations.iter().find(resolve) else {
+        return Some(format!("{}: no observation", case.name));
+    };
+    let ended = observation
         .failure()
         .map_or("passed".to_owned(), |failure| failure.to_string());
     let dialled = report
@@ -284,28 +297,31 @@ fn mistake(bad: &Bad) -> Option<String> {
         .observations
         .iter()
         .any(|o| (o.dependency, o.phase) == (Dependency::Logs, Phase::Write) && o.passed());
-    let affected: Vec<_> = affected(&report, Dependency::Logs)
+    let unrelated: Vec<_> = unrelated_failures(&report, Dependency::Logs)
         .iter()
-        .map(|seen| seen.id.clone())
+        .map(|observation| observation.id.clone())
         .collect();
     let holds = [
         (
-            ended == bad.expected,
-            format!("{ended}, not {}: {:#?}", bad.expected, seen.lookups),
+            ended == case.expected,
+            format!("{ended}, not {}: {:#?}", case.expected, observation.lookups),
         ),
-        ((bad.and)(seen), format!("the lookups: {:#?}", seen.lookups)),
         (
-            seen.elapsed_ms <= bad.within_ms,
-            format!("it took {} ms", seen.elapsed_ms),
+            (case.holds)(observation),
+            format!("the lookups: {:#?}", observation.lookups),
+        ),
+        (
+            observation.elapsed_ms <= case.max_ms,
+            format!("resolve took {} ms", observation.elapsed_ms),
         ),
         (dialled <= 16, format!("{dialled} addresses were dialled")),
         (
-            written == (bad.expected == "passed"),
-            "the log stream's being written does not follow".into(),
+            written == (case.expected == "passed"),
+            "the write to the log stream does not match the outcome".into(),
         ),
         (
-            affected.is_empty(),
-            format!("these do not pass: {affected:?}"),
+            unrelated.is_empty(),
+            format!("unrelated checks fail: {unrelated:?}"),
         ),
     ];
     let wrong: Vec<_> = holds
@@ -313,18 +329,18 @@ fn mistake(bad: &Bad) -> Option<String> {
         .filter(|(holds, _)| !holds)
         .map(|(_, what)| what)
         .collect();
-    (!wrong.is_empty()).then(|| format!("{}: {}", bad.name, wrong.join("; ")))
+    (!wrong.is_empty()).then(|| format!("{}: {}", case.name, wrong.join("; ")))
 }
 
 #[test]
-fn a_bad_resolver_is_named_and_stops_nothing_else() {
-    let bad = all();
-    let mistakes = run::all(&bad, mistake);
+fn bad_resolver_is_reported_and_does_not_affect_other_targets() {
+    let cases = cases();
+    let mistakes = run::check_all(&cases, mistake);
     assert!(
         mistakes.is_empty(),
         "{} of {}:\n{}",
         mistakes.len(),
-        bad.len(),
+        cases.len(),
         mistakes.join("\n")
     );
 }

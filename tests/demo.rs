@@ -1,9 +1,8 @@
-//! The whole probe in each of the demo's subnets: the report must name the fault that is there, and
-//! name it first.
+//! Runs the whole probe in each of the demo's subnets: the first finding must be the fault.
 #![cfg(feature = "demo")]
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that cannot unwrap must stop, in its helpers as well"
+    reason = "helpers of a test panic as the test does"
 )]
 
 use std::sync::Mutex;
@@ -17,19 +16,18 @@ use pullprobe::render::text::render;
 use pullprobe::report::{Logs, Report};
 use pullprobe::verdict::Status;
 
-/// Faults with which the task would start all the same.
+/// Faults with which the task starts anyway.
 const WARNINGS: [&str; 3] = [
     "public-answer-where-private-expected",
     "endpoint-address-unreachable",
     "service-slow",
 ];
 
-/// Most of a fault's time is waiting; more at once would make slowness of the machine a fault of
-/// its own.
-const AT_ONCE: usize = 8;
+/// Most of a run's time is waiting; with more runs, a slow machine would look like a fault.
+const MAX_CONCURRENT_RUNS: usize = 8;
 
-/// Keys, session tokens, the registry's token (base64 of `AWS:`), pre-signed queries, secrets and
-/// parameters.
+/// Parts of access keys, session tokens, the registry's token (base64 of `AWS:`), pre-signed
+/// queries, secrets and parameters.
 const SECRETS: [&str; 6] = [
     "demo/secret",
     "demo-session-token",
@@ -53,7 +51,7 @@ fn observe(fault: Option<&Fault>) -> Report {
 }
 
 #[test]
-fn a_healthy_subnet_passes_every_phase_of_its_plan() {
+fn healthy_subnet_passes_every_phase_of_its_plan() {
     let report = observe(None);
     let not_passed: Vec<_> = report
         .observations
@@ -63,7 +61,7 @@ fn a_healthy_subnet_passes_every_phase_of_its_plan() {
     assert!(not_passed.is_empty(), "{not_passed:#?}");
     for target in report.plan["targets"].as_array().unwrap() {
         for phase in target["phases"].as_array().unwrap() {
-            let rung = format!(
+            let id = format!(
                 "{}/{}",
                 target["key"].as_str().unwrap(),
                 phase.as_str().unwrap()
@@ -72,8 +70,8 @@ fn a_healthy_subnet_passes_every_phase_of_its_plan() {
                 report
                     .observations
                     .iter()
-                    .any(|seen| seen.id.to_string().starts_with(&rung)),
-                "{rung}"
+                    .any(|seen| seen.id.to_string().starts_with(&id)),
+                "{id}"
             );
         }
     }
@@ -83,7 +81,7 @@ fn a_healthy_subnet_passes_every_phase_of_its_plan() {
     );
     assert!(
         report.run.elapsed_ms < 20_000,
-        "the deadline ended the run, not its being done"
+        "the run ended by its time limit"
     );
     assert_eq!(
         (report.findings.len(), report.delivery.logs),
@@ -94,7 +92,7 @@ fn a_healthy_subnet_passes_every_phase_of_its_plan() {
 }
 
 #[test]
-fn every_fault_is_named_first_and_decides_the_exit_code() {
+fn every_fault_is_the_first_finding_and_decides_the_exit_code() {
     let queue = Mutex::new(demo::faults().iter());
     let work = || -> Vec<String> {
         let next = || queue.lock().unwrap().next();
@@ -103,7 +101,9 @@ fn every_fault_is_named_first_and_decides_the_exit_code() {
             .collect()
     };
     let mistakes: Vec<_> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..MAX_CONCURRENT_RUNS)
+            .map(|_| scope.spawn(work))
+            .collect();
         workers
             .into_iter()
             .flat_map(|worker| worker.join().unwrap())
@@ -130,60 +130,61 @@ fn mistake(fault: &Fault, report: &Report) -> Option<String> {
     } else {
         fault.cause.family().exit_code()
     };
-    let right = named.first() == Some(&fault.cause.code())
+    let is_correct = named.first() == Some(&fault.cause.code())
         && report
             .ruled_out
             .iter()
             .all(|ruled_out| ruled_out.cause != fault.cause)
         && report.verdict.exit_code == exit_code;
-    if let Some(forgotten) = forgotten(fault, report) {
-        return Some(forgotten);
+    if let Some(mistake) = message_mistake(fault, report) {
+        return Some(mistake);
     }
     let found = format!(
-        "found {named:?} and exit code {}, not {exit_code}",
+        "found {named:?} and exit code {}, expected {exit_code}",
         report.verdict.exit_code
     );
-    (!right).then(|| format!("{}: {found}", fault.cause))
+    (!is_correct).then(|| format!("{}: {found}", fault.cause))
 }
 
-/// Faults of the probe's own task role, which ECS does not use, and answers that no service of AWS
-/// gives: nobody knows what ECS would say.
-const WITHOUT_WORDS: [&str; 3] = [
+/// Faults of the probe's task role, which ECS does not use, and responses that no AWS service
+/// sends: ECS's message is unknown.
+const WITHOUT_MESSAGE: [&str; 3] = [
     "no-credentials",
     "credentials-expired",
     "name-points-elsewhere",
 ];
 
-/// The report's text ends with what ECS itself would have said, and `explain` finds the fault in
-/// that again.
-fn forgotten(fault: &Fault, report: &Report) -> Option<String> {
-    // As somebody copies it: with the terminal's line breaks, which take the place of blanks.
+/// Checks that the report's text ends with the message that ECS would have printed, and that
+/// `explain` finds the fault in it.
+fn message_mistake(fault: &Fault, report: &Report) -> Option<String> {
+    // As copied from a terminal, whose line breaks replace spaces.
     let text = render(report, false).replace('\n', " ");
     let code = fault.cause.code();
-    let Some((_, said)) = text.split_once("then stopped with “") else {
-        let expected = WARNINGS.contains(&code) || WITHOUT_WORDS.contains(&code);
+    let Some((_, message)) = text.split_once("then stopped with “") else {
+        let expected = WARNINGS.contains(&code) || WITHOUT_MESSAGE.contains(&code);
         return (!expected).then(|| {
             format!(
-                "{}: the text does not say what ECS would have said",
+                "{}: the text does not have the message that ECS would have printed",
                 fault.cause
             )
         });
     };
-    let said = said.split_once('”').map_or(said, |(said, _)| said);
-    // The demo's VPC is 127.0.0.0/16, which only its own plan calls private.
-    let explained = explain(&said.replace("dial tcp 127.0.", "dial tcp 10.0."));
+    let message = message
+        .split_once('”')
+        .map_or(message, |(message, _)| message);
+    // The demo's VPC is 127.0.0.0/16, which `explain` does not know as private.
+    let explained = explain(&message.replace("dial tcp 127.0.", "dial tcp 10.0."));
     let named: Vec<_> = explained
         .findings
         .iter()
         .map(|finding| finding.cause)
         .collect();
-    // containerd asks with HEAD, and the refusal's reason is lost on the way: then some policy it
-    // is.
-    let lost = explained
+    // containerd sends HEAD, whose response has no body: only the denial remains.
+    let reason_lost = explained
         .findings
         .first()
         .is_some_and(|first| first.cause == Cause::PermissionDenied);
-    let again =
-        named.contains(&fault.cause) || (lost && fault.cause.family() == Family::Permission);
-    (!again).then(|| format!("{}: explain finds {named:?} in: {said}", fault.cause))
+    let found =
+        named.contains(&fault.cause) || (reason_lost && fault.cause.family() == Family::Permission);
+    (!found).then(|| format!("{}: explain finds {named:?} in: {message}", fault.cause))
 }

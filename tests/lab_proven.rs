@@ -1,10 +1,11 @@
-//! What a cause's page says it rests on, held against what the lab injected.
+//! Compares the evidence that a cause's page states with the faults that the lab injects.
 
 use std::collections::BTreeSet;
 
 use pullprobe::cause::Cause;
 
-/// The causes that `tests/lab` injects alone: second column of the table of single faults.
+/// Returns the causes that `tests/lab` injects alone: the second column of the table of single
+/// faults.
 fn injected() -> BTreeSet<String> {
     let document = include_str!("../docs/confusion-matrix.md");
     let table = document
@@ -23,7 +24,7 @@ fn injected() -> BTreeSet<String> {
 }
 
 #[test]
-fn a_page_says_lab_proven_exactly_if_the_lab_injects_its_cause() {
+fn page_says_lab_proven_exactly_if_the_lab_injects_its_cause() {
     let injected = injected();
     assert!(injected.len() > 40, "{injected:?}");
     for cause in Cause::ALL {
@@ -31,13 +32,9 @@ fn a_page_says_lab_proven_exactly_if_the_lab_injects_its_cause() {
         assert_eq!(
             cause.rests_on() == "lab-proven",
             proven,
-            "{cause}: the page says {:?}, and docs/confusion-matrix.md has it {}",
+            "{cause}: the page says {:?}, but docs/confusion-matrix.md {} it as injected",
             cause.rests_on(),
-            if proven {
-                "among the injected causes"
-            } else {
-                "nowhere"
-            }
+            if proven { "lists" } else { "does not list" }
         );
     }
 }

@@ -1,7 +1,10 @@
-//! A bug of ours: exit 1, and a report of what was seen. The test starts itself as the process that
-//! has the bug.
+//! A panic of the probe: exit code 1, and a report of the observations so far. The test starts
+//! itself as the process that panics.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot begin must stop")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of a test panic as the test does"
+)]
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -17,7 +20,7 @@ use pullprobe::run::{Environment, RunOptions, spawn_credentials};
 const CHILD: &str = "PULLPROBE_TEST_PANICS";
 
 #[test]
-fn a_bug_is_exit_1_with_a_report() {
+fn panic_exits_with_1_and_a_report() {
     if std::env::var_os(CHILD).is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -28,7 +31,7 @@ fn a_bug_is_exit_1_with_a_report() {
     }
     let test = std::env::current_exe().unwrap();
     let output = Command::new(test)
-        .args(["--exact", "a_bug_is_exit_1_with_a_report", "--nocapture"])
+        .args(["--exact", "panic_exits_with_1_and_a_report", "--nocapture"])
         .env(CHILD, "1")
         .output()
         .unwrap();
@@ -53,13 +56,13 @@ fn options() -> RunOptions {
     let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app"
         .parse()
         .unwrap();
-    let wanted = PlanInput {
+    let input = PlanInput {
         images: vec![image],
         ..PlanInput::default()
     };
     let environment: Environment = Arc::new(|_| None);
     RunOptions {
-        plan: Plan::new(wanted, "us-east-1".parse().unwrap()).unwrap(),
+        plan: Plan::new(input, "us-east-1".parse().unwrap()).unwrap(),
         metadata: Ok(None),
         resolvers: Vec::new(),
         roots: Arc::new(rustls::RootCertStore::empty()),

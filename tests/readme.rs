@@ -1,9 +1,8 @@
-//! README.md promises nothing that the binary does not do, and CONTRIBUTING.md names what tests/run
-//! runs.
+//! Checks README.md against the binary, and CONTRIBUTING.md against tests/run.
 #![cfg(feature = "demo")]
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that cannot unwrap must stop, in its helpers as well"
+    reason = "helpers of a test panic as the test does"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,10 +19,10 @@ use serde_json::Value;
 const README: &str = include_str!("../README.md");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Stands for lines that are left out.
-const ELISION: &str = "…";
+/// Marks omitted lines.
+const OMISSION: &str = "…";
 
-/// A block between fences.
+/// A fenced code block.
 struct Block {
     language: &'static str,
     lines: Vec<&'static str>,
@@ -35,8 +34,8 @@ impl Block {
     }
 }
 
-/// The blocks of the README, and the lines outside of them.
-fn parts() -> (Vec<Block>, Vec<&'static str>) {
+/// Returns the code blocks of the README, and the lines outside of them.
+fn blocks_and_prose() -> (Vec<Block>, Vec<&'static str>) {
     let (mut blocks, mut prose): (Vec<Block>, Vec<&str>) = (Vec::new(), Vec::new());
     let mut inside = false;
     for line in README.lines() {
@@ -57,15 +56,15 @@ fn parts() -> (Vec<Block>, Vec<&'static str>) {
 }
 
 fn blocks(language: &str) -> impl Iterator<Item = Block> {
-    parts()
+    blocks_and_prose()
         .0
         .into_iter()
         .filter(move |block| block.language == language)
 }
 
-/// What stands between backticks outside of blocks.
-fn spans() -> Vec<&'static str> {
-    parts()
+/// Returns the inline code outside of blocks.
+fn inline_code() -> Vec<&'static str> {
+    blocks_and_prose()
         .1
         .into_iter()
         .flat_map(|line| line.split('`').skip(1).step_by(2))
@@ -77,7 +76,7 @@ fn section(title: &str) -> &'static str {
     rest.split("\n## ").next().unwrap()
 }
 
-/// The rows of a section's table whose first cell is accepted, as trimmed cells.
+/// Returns the rows of a section's table whose first cell `accept` accepts, as trimmed cells.
 fn rows(title: &str, accept: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
     let cells = |line: &str| -> Vec<String> {
         let line = line.replace("\\|", "\u{0}");
@@ -93,9 +92,9 @@ fn rows(title: &str, accept: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
     rows.filter(|cells| accept(&cells[0])).collect()
 }
 
-/// Every long flag of each command.
+/// Returns every long flag of each command.
 fn flags() -> BTreeMap<String, BTreeSet<String>> {
-    /// A command's own, and those of its subcommands (`schedule create`).
+    /// Returns those of a command and of its subcommands (`schedule create`).
     fn long(command: &clap::Command) -> BTreeSet<String> {
         let own = command
             .get_arguments()
@@ -109,7 +108,7 @@ fn flags() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-/// The binary's output, whatever the environment of the tests is.
+/// Returns the binary's output in an empty environment.
 fn output(arguments: &[&str]) -> String {
     let done = Command::new(env!("CARGO_BIN_EXE_pullprobe"))
         .args(arguments)
@@ -125,12 +124,15 @@ fn output(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn its_first_block_has_the_two_commands() {
-    assert_eq!(parts().0[0].lines, ["cargo run -- demo", "tests/run"]);
+fn readme_begins_with_the_two_commands() {
+    assert_eq!(
+        blocks_and_prose().0[0].lines,
+        ["cargo run -- demo", "tests/run"]
+    );
 }
 
 #[test]
-fn its_causes_are_those_of_the_code() {
+fn readme_causes_match_code() {
     let row = |cause: &Cause| format!("| `{cause}` | {} | {} |\n", cause.summary(), cause.remedy());
     let table: String = Cause::ALL.iter().map(row).collect();
     let head = "| code | what it means | what to change |\n| --- | --- | --- |\n";
@@ -138,12 +140,12 @@ fn its_causes_are_those_of_the_code() {
         .lines()
         .filter(|line| line.starts_with("| `"))
         .count();
-    let same = rows == Cause::ALL.len() && section("Causes").contains(&format!("{head}{table}"));
-    assert!(same, "the table of causes must be\n\n{head}{table}");
+    let matches = rows == Cause::ALL.len() && section("Causes").contains(&format!("{head}{table}"));
+    assert!(matches, "the table of causes must be\n\n{head}{table}");
 }
 
 #[test]
-fn it_says_which_causes_have_no_rule() {
+fn readme_lists_causes_without_a_rule() {
     let directory = Path::new(ROOT).join("src/diagnose");
     let files = std::fs::read_dir(directory)
         .unwrap()
@@ -167,12 +169,12 @@ fn it_says_which_causes_have_no_rule() {
         .find(|text| text.contains("never names"))
         .unwrap();
     let (_, sentence) = paragraph.split_once("never names").unwrap();
-    let said: Vec<_> = sentence.split('`').skip(1).step_by(2).collect();
-    assert_eq!(said, expected);
+    let stated: Vec<_> = sentence.split('`').skip(1).step_by(2).collect();
+    assert_eq!(stated, expected);
 }
 
 #[test]
-fn its_exit_codes_are_those_of_the_code() {
+fn readme_exit_codes_match_code() {
     let known = [
         (0, "pass".to_owned()),
         (
@@ -192,9 +194,9 @@ fn its_exit_codes_are_those_of_the_code() {
         .filter(|family| family.name() != "unknown");
     let families = families.map(|family| (family.exit_code(), format!("`{family}`")));
     let expected: BTreeMap<u8, String> = known.into_iter().chain(families).collect();
-    let said = rows("Exit codes", |code| code.parse::<u8>().is_ok());
-    assert_eq!(said.len(), expected.len(), "{expected:?}");
-    for row in said {
+    let stated = rows("Exit codes", |code| code.parse::<u8>().is_ok());
+    assert_eq!(stated.len(), expected.len(), "{expected:?}");
+    for row in stated {
         let [code, family, meaning] = row.as_slice() else {
             panic!("{row:?}")
         };
@@ -207,24 +209,24 @@ fn its_exit_codes_are_those_of_the_code() {
 }
 
 #[test]
-fn its_commands_and_flags_exist() {
+fn readme_commands_and_flags_exist() {
     let flags = flags();
     let exists = |flag: &str| flags.values().any(|known| known.contains(flag));
-    let typed: Vec<_> = parts()
+    let typed: Vec<_> = blocks_and_prose()
         .0
         .into_iter()
         .flat_map(|block| block.lines)
         .collect();
-    for span in spans().iter().filter(|span| span.starts_with("--")) {
+    for span in inline_code().iter().filter(|span| span.starts_with("--")) {
         for flag in span
             .split_whitespace()
             .filter(|word| word.starts_with("--"))
         {
-            assert!(exists(flag), "`{span}`: no command has {flag}");
+            assert!(exists(flag), "`{span}`: no command has the flag {flag}");
         }
     }
     let mut named = BTreeSet::new();
-    for code in typed.into_iter().chain(spans()) {
+    for code in typed.into_iter().chain(inline_code()) {
         let code = code.trim_start_matches("$ ").trim_start_matches("./");
         let invocation = code
             .strip_prefix("pullprobe ")
@@ -234,27 +236,31 @@ fn its_commands_and_flags_exist() {
             continue;
         };
         let Some(known) = flags.get(command) else {
-            assert!(
-                invocation.is_none(),
-                "`{code}`: there is no command {command}"
-            );
+            assert!(invocation.is_none(), "`{code}`: unknown command {command}");
             continue;
         };
         if invocation.is_some() {
             named.insert(command.to_owned());
         }
         for flag in words.filter(|word| word.starts_with("--")) {
-            assert!(known.contains(flag), "`{code}`: {command} has no {flag}");
+            assert!(
+                known.contains(flag),
+                "`{code}`: {command} does not have {flag}"
+            );
         }
     }
-    assert_eq!(named, flags.into_keys().collect(), "every command is named");
+    assert_eq!(
+        named,
+        flags.into_keys().collect(),
+        "every command is mentioned"
+    );
 }
 
-/// How a plan is printed; another section says it.
-const OF_PLAN_ALONE: [&str; 3] = ["--format", "--needs", "--only"];
+/// Flags for printing a plan, which another section documents.
+const PLAN_ONLY_FLAGS: [&str; 3] = ["--format", "--needs", "--only"];
 
 #[test]
-fn its_table_has_every_flag_of_probe_with_environment_name_and_default() {
+fn readme_table_has_every_flag_of_probe_with_variable_and_default() {
     let cli = Cli::command();
     let probe = cli.find_subcommand("probe").unwrap();
     let rows = rows("Commands and flags", |cell| cell.starts_with("`--"));
@@ -269,8 +275,9 @@ fn its_table_has_every_flag_of_probe_with_environment_name_and_default() {
         let row = rows
             .iter()
             .find(|row| row[0].trim_matches('`').split(' ').next() == Some(&flag));
-        let row = row
-            .unwrap_or_else(|| panic!("no row for {flag}: | `{flag} …` | `{variable}` | … | … |"));
+        let row = row.unwrap_or_else(|| {
+            panic!("row missing for {flag}: | `{flag} …` | `{variable}` | … | … |")
+        });
         assert_eq!(row[1], format!("`{variable}`"), "{flag}");
         if let Some(value) = arg
             .get_default_values()
@@ -282,7 +289,7 @@ fn its_table_has_every_flag_of_probe_with_environment_name_and_default() {
     }
     let flags_of_plan: BTreeSet<_> = flags()["plan"]
         .iter()
-        .filter(|flag| !OF_PLAN_ALONE.contains(&flag.as_str()))
+        .filter(|flag| !PLAN_ONLY_FLAGS.contains(&flag.as_str()))
         .cloned()
         .collect();
     let until_full = rows.iter().map(|row| {
@@ -298,13 +305,17 @@ fn its_table_has_every_flag_of_probe_with_environment_name_and_default() {
     assert_eq!(
         until_full.iter().cloned().collect::<BTreeSet<_>>(),
         flags_of_plan,
-        "`plan` takes those up to --full"
+        "`plan` has the flags up to --full"
     );
-    assert_eq!(rows.len(), flags()["probe"].len(), "no row too many");
+    assert_eq!(
+        rows.len(),
+        flags()["probe"].len(),
+        "every row is a flag of `probe`"
+    );
 }
 
 #[test]
-fn its_environment_names_are_read() {
+fn readme_environment_variables_exist() {
     let known = environment_names("probe");
     for (at, _) in README.match_indices("PULLPROBE_") {
         let name: String = README[at..]
@@ -316,7 +327,7 @@ fn its_environment_names_are_read() {
 }
 
 #[test]
-fn its_json_can_be_read_and_its_shell_parsed() {
+fn readme_json_and_shell_are_valid() {
     for block in blocks("json") {
         let read: Result<Value, _> = serde_json::from_str(&block.text());
         assert!(read.is_ok(), "{}:\n{}", read.unwrap_err(), block.text());
@@ -335,7 +346,7 @@ fn its_json_can_be_read_and_its_shell_parsed() {
 }
 
 #[test]
-fn the_files_and_sections_it_links_exist() {
+fn readme_links_exist() {
     let anchor = |title: &str| title.to_lowercase().replace(' ', "-");
     let anchors: Vec<_> = README
         .lines()
@@ -350,15 +361,15 @@ fn the_files_and_sections_it_links_exist() {
     assert!(!targets.is_empty());
     for target in targets {
         match target.strip_prefix('#') {
-            Some(wanted) => assert!(anchors.iter().any(|anchor| anchor == wanted), "{target}"),
+            Some(linked) => assert!(anchors.iter().any(|anchor| anchor == linked), "{target}"),
             None => assert!(Path::new(ROOT).join(target).exists(), "{target}"),
         }
     }
 }
 
-/// What tests of other files hold true, repeated in the README.
+/// Checks numbers that other files define.
 #[test]
-fn its_numbers_are_those_of_the_repository() {
+fn readme_numbers_match_repository() {
     let cargo: toml::Table = include_str!("../Cargo.toml").parse().unwrap();
     let package = cargo["package"].as_table().unwrap();
     let user = include_str!("../Dockerfile")
@@ -375,7 +386,7 @@ fn its_numbers_are_those_of_the_repository() {
         .split(' ')
         .next()
         .unwrap();
-    for said in [
+    for stated in [
         format!("{} faults", demo::faults().len()),
         format!("published ranges of {}", ip_owner::RANGES_DATE),
         format!(
@@ -386,12 +397,12 @@ fn its_numbers_are_those_of_the_repository() {
         format!("user {user}"),
         format!("below {}", limit.replace("5000000", "5,000,000")),
     ] {
-        assert!(README.contains(&said), "{said}");
+        assert!(README.contains(&stated), "{stated}");
     }
 }
 
 #[test]
-fn it_replaces_every_placeholder_of_the_task_definition() {
+fn readme_replaces_every_placeholder_of_the_task_definition() {
     let definition = include_str!("../task-definition.json");
     let placeholders: BTreeSet<_> = definition
         .split('<')
@@ -404,8 +415,8 @@ fn it_replaces_every_placeholder_of_the_task_definition() {
     }
 }
 
-/// Numbers differ from run to run, and with them the columns.
-fn shape(line: &str) -> String {
+/// Replaces numbers and joins spaces, because numbers and columns differ from run to run.
+fn without_numbers(line: &str) -> String {
     let mut shape = String::new();
     for c in line
         .split_whitespace()
@@ -423,7 +434,7 @@ fn shape(line: &str) -> String {
 }
 
 #[test]
-fn its_quotations_are_what_the_binary_prints() {
+fn readme_quotations_match_output() {
     let mut quoted = 0;
     for block in blocks("text") {
         let arguments: Vec<_> = block.lines[0]
@@ -435,18 +446,18 @@ fn its_quotations_are_what_the_binary_prints() {
         let mut printed = text.lines().filter(|line| !line.is_empty());
         let mut anywhere = false;
         for line in block.lines[1..].iter().filter(|line| !line.is_empty()) {
-            let same = |printed: &str| shape(printed) == shape(line);
+            let same = |printed: &str| without_numbers(printed) == without_numbers(line);
             let found = match *line {
-                ELISION => true,
+                OMISSION => true,
                 _ if anywhere => printed.any(same),
                 _ => printed.next().is_some_and(same),
             };
             assert!(
                 found,
-                "{:?} is not there, or not there in this order:\n\n{text}",
+                "{:?} is missing or in another order:\n\n{text}",
                 *line
             );
-            anywhere = *line == ELISION;
+            anywhere = *line == OMISSION;
             quoted += 1;
         }
         if let Some((_, policy)) = text.split_once("needs at least:\n") {
@@ -456,12 +467,12 @@ fn its_quotations_are_what_the_binary_prints() {
             assert!(same, "the policy should be\n{policy:#}");
         }
     }
-    assert!(quoted > 20, "the README shows a report");
+    assert!(quoted > 20, "the README quotes a report");
 }
 
-/// What `cargo` and `pytest` are told, without what only keeps them quiet.
+/// Compares the commands, without flags that only reduce their output.
 #[test]
-fn contributing_names_what_each_step_runs() {
+fn contributing_lists_the_commands_of_each_step() {
     let script = include_str!("run").replace("$PLATFORM", "x86_64-unknown-linux-gnu");
     let is_part = |words: &[&str], line: &str| {
         let mut line = line
@@ -474,7 +485,7 @@ fn contributing_names_what_each_step_runs() {
     let steps = include_str!("../CONTRIBUTING.md")
         .lines()
         .filter(|line| line.starts_with("| `"));
-    let mut told = 0;
+    let mut checked = 0;
     for row in steps {
         let mut spans = row.split('`').skip(1).step_by(2);
         let step = spans.next().unwrap();
@@ -492,7 +503,7 @@ fn contributing_names_what_each_step_runs() {
             .filter(|words| words.len() > 1 && words[0] != "pullprobe")
         {
             assert!(runs(words), "{step} does not run {words:?}");
-            told += 1;
+            checked += 1;
         }
         let started = body
             .lines()
@@ -500,9 +511,9 @@ fn contributing_names_what_each_step_runs() {
         for line in started.filter(|_| step != "tools" && step != "deny") {
             assert!(
                 commands.iter().any(|words| is_part(words, line)),
-                "{step} runs {line:?}, which no command names"
+                "{step} runs {line:?}, which CONTRIBUTING.md does not list"
             );
         }
     }
-    assert!(told >= 12, "{told}");
+    assert!(checked >= 12, "{checked}");
 }

@@ -1,4 +1,4 @@
-//! Image references: what is read, and where the carets stand under what is not.
+//! Image references: how valid ones are parsed, and where the carets are under invalid ones.
 
 use pullprobe::reference::{Reference, Registry};
 
@@ -6,7 +6,8 @@ const SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49
 const ECR: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
 
 #[test]
-fn references_are_taken_apart() {
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
+fn references_are_split_into_parts() {
     for (input, host, port, repository, version) in [
         (format!("{ECR}/app:1.4"), ECR, 443, "app", "1.4"),
         (format!("{ECR}/app"), ECR, 443, "app", "latest"),
@@ -117,7 +118,7 @@ fn references_are_taken_apart() {
 }
 
 #[test]
-fn ecr_is_recognised_in_every_partition_and_variant() {
+fn ecr_hosts_are_recognised_in_every_partition_and_variant() {
     for (host, region, fips, dual_stack) in [
         ("dkr.ecr.eu-west-1.amazonaws.com", "eu-west-1", false, false),
         (
@@ -175,7 +176,7 @@ fn ecr_is_recognised_in_every_partition_and_variant() {
         let reference: Reference = input.parse().unwrap();
         let Registry::Ecr {
             account,
-            region: of,
+            region: parsed_region,
             variant,
         } = &reference.registry
         else {
@@ -183,7 +184,7 @@ fn ecr_is_recognised_in_every_partition_and_variant() {
         };
         let seen = (
             account.as_str(),
-            of.as_str(),
+            parsed_region.as_str(),
             variant.fips,
             variant.dual_stack,
         );
@@ -193,7 +194,7 @@ fn ecr_is_recognised_in_every_partition_and_variant() {
 }
 
 #[test]
-fn a_reference_is_a_string_in_json() {
+fn reference_serializes_as_a_string() {
     let reference: Reference = serde_json::from_str("\"nginx:1\"").unwrap();
     assert_eq!(
         serde_json::to_string(&reference).unwrap(),
@@ -202,13 +203,13 @@ fn a_reference_is_a_string_in_json() {
     assert!(serde_json::from_str::<Reference>("\"nginx:\"").is_err());
 }
 
-/// A sentence, a reference, and the carets that belong under it.
+/// Error messages with the reference and the carets under it.
 const MISTAKES: &str = r#"
-the domain "amazonawss.com" is not AWS's: did you mean amazonaws.com?
+the domain "amazonawss.com" is not an AWS domain: did you mean amazonaws.com?
   123456789012.dkr.ecr.us-east-1.amazonawss.com/app:1
                                  ^^^^^^^^^^^^^^
 
-the domain "example.com" is not AWS's, expected amazonaws.com
+the domain "example.com" is not an AWS domain, expected amazonaws.com
   123456789012.dkr.ecr.us-east-1.example.com/app:1
                                  ^^^^^^^^^^^
 
@@ -236,11 +237,11 @@ the partition aws-iso has no dual-stack registries
   my-account.dkr.ecr.us-east-1.amazonaws.com/app:1
   ^^^^^^^^^^
 
-"us-est-1" is not an AWS region, expected a name such as us-east-1
+"us-est-1" is not an AWS Region, expected a name such as us-east-1
   123456789012.dkr.ecr.us-est-1.amazonaws.com/app:1
                        ^^^^^^^^
 
-the region is missing before "amazonaws.com"
+the Region is missing before "amazonaws.com"
   123456789012.dkr.ecr.amazonaws.com/app:1
                        ^^^^^^^^^^^^^
 
@@ -256,11 +257,11 @@ the region is missing before "amazonaws.com"
   123456789012.us-east-1.amazonaws.com/app:1
                ^^^^^^^^^
 
-a host of Amazon ECR reads <account>.dkr.ecr.<region>.amazonaws.com
+expected an Amazon ECR host such as <account>.dkr.ecr.<region>.amazonaws.com
   123456789012.ecr.amazonaws.com/app:1
                ^^^^^^^^^^^^^^^^^
 
-the hosts of Amazon ECR are in lower case
+hosts of Amazon ECR must be lower case
   123456789012.DKR.ECR.us-east-1.amazonaws.com/app:1
   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 
@@ -280,7 +281,7 @@ the repository is missing
   ${ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/app:1
   ^
 
-repositories are in lower case: did you mean "backend"?
+repositories must be lower case: did you mean "backend"?
   ghcr.io/team/BackEnd:1
                ^^^^^^^
 
@@ -288,7 +289,7 @@ repositories are in lower case: did you mean "backend"?
   team/app!:1
           ^
 
-"..." joins no words of a repository
+"..." is not a valid separator in a repository
   team/a...b:1
         ^^^
 
@@ -296,19 +297,19 @@ repositories are in lower case: did you mean "backend"?
   team/app-:1
        ^^^^
 
-there are two slashes in a row
+it has two slashes in a row
   ghcr.io/team//app:1
                ^
 
-it begins with a slash
+it must not begin with a slash
   /app:1
   ^
 
-it ends with a slash
+it must not end with a slash
   ghcr.io/team/
               ^
 
-the tag is empty: give one, or leave out the colon
+the tag is empty: add a tag or remove the colon
   ghcr.io/team/app:
                   ^
 
@@ -320,11 +321,11 @@ a tag cannot begin with "-"
   app:1.0+build
          ^
 
-a digest follows "@"
+a digest must follow "@"
   app:sha256:e3b0c442
       ^^^^^^^^^^^^^^^
 
-a digest is "sha256:" and 64 hexadecimal digits
+a digest consists of "sha256:" and 64 hexadecimal digits
   app@e3b0c442
       ^^^^^^^^
 
@@ -332,7 +333,7 @@ the digest algorithm "md5" is not sha256 or sha512
   app@md5:e3b0c442
       ^^^
 
-"E" is not a lower case hexadecimal digit
+"E" is not a lower-case hexadecimal digit
   app@sha256:E3b0c442
              ^
 
@@ -340,7 +341,7 @@ a sha256 digest has 64 hexadecimal digits, not 8
   app@sha256:e3b0c442
              ^^^^^^^^
 
-it has no scheme: leave out "https://"
+it must not have a scheme: remove "https://"
   https://ghcr.io/team/app:1
   ^^^^^^^^
 
@@ -358,16 +359,16 @@ the port "70000" is not between 1 and 65535
 "#;
 
 #[test]
-fn carets_stand_under_the_mistake() {
-    for story in MISTAKES.trim().split("\n\n") {
-        let input = story.lines().nth(1).unwrap().trim_start();
+fn carets_mark_the_mistake() {
+    for expected in MISTAKES.trim().split("\n\n") {
+        let input = expected.lines().nth(1).unwrap().trim_start();
         let seen = input.parse::<Reference>().expect_err(input).to_string();
-        assert_eq!(seen, format!("image reference: {story}"));
+        assert_eq!(seen, format!("image reference: {expected}"));
     }
 }
 
 #[test]
-fn carets_stand_under_what_has_no_width_or_two_columns() {
+fn carets_mark_zero_width_and_wide_characters() {
     for (input, shown) in [
         ("app:\u{7}1", "  app:\\u{7}1\n      ^^^^^"),
         ("ап\u{301}p", "  \\u{430}\\u{43f}\\u{301}p\n  ^^^^^^^"),
@@ -381,7 +382,7 @@ fn carets_stand_under_what_has_no_width_or_two_columns() {
 }
 
 #[test]
-fn a_tag_has_at_most_128_characters() {
+fn tag_has_at_most_128_characters() {
     assert!(
         format!("app:{}", "a".repeat(128))
             .parse::<Reference>()
@@ -399,7 +400,7 @@ fn a_tag_has_at_most_128_characters() {
     );
 }
 
-/// What holds of every input, whatever it is.
+/// Checks what must hold for every input.
 fn check(input: &str) {
     match input.parse::<Reference>() {
         Ok(reference) => assert_eq!(
@@ -430,7 +431,7 @@ fn check(input: &str) {
 }
 
 #[test]
-fn no_input_panics() {
+fn arbitrary_input_does_not_panic() {
     let alphabet = [
         "a", "A", "1", ".", "..", "-", "_", "/", ":", "@", "[", "]", " ", "\0", "é", "日", "🐳",
         "sha256:", "ecr", "://",
@@ -447,7 +448,7 @@ fn no_input_panics() {
 }
 
 #[test]
-fn no_slip_in_a_valid_reference_panics() {
+fn typos_in_valid_references_do_not_panic() {
     for valid in [
         format!("{ECR}:443/team/app:1.4@{SHA256}"),
         "123456789012.dkr-ecr-fips.cn-north-1.on.amazonwebservices.com.cn/app".into(),
@@ -459,18 +460,18 @@ fn no_slip_in_a_valid_reference_panics() {
             check(before);
             check(after);
             let rest = after.get(1..).unwrap_or_default();
-            for slip in [
+            for typo in [
                 "", ".", "-", "/", ":", "@", "A", "0", " ", "\u{301}", "🐳", "....", "//",
             ] {
-                check(&[before, slip, after].concat());
-                check(&[before, slip, rest].concat());
+                check(&[before, typo, after].concat());
+                check(&[before, typo, rest].concat());
             }
         }
     }
 }
 
 #[test]
-fn very_long_input_is_shown_in_part() {
+fn very_long_input_is_shortened() {
     for unit in [
         "a",
         "A",

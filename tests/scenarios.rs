@@ -1,16 +1,16 @@
-//! Stories: what a probe saw, and what must follow from it. One file a story in `tests/scenarios/`,
-//! whole values compared.
+//! Stories: what a probe observed, and the diagnosis that must follow. Each file in
+//! `tests/scenarios/` is one story; whole values are compared.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on must stop, in its helpers as well"
+    reason = "helpers of a test panic as the test does"
 )]
 
-#[path = "scenarios/line.rs"]
+#[path = "support/scenario/line.rs"]
 mod line;
-#[path = "scenarios/reverse.rs"]
+#[path = "support/scenario/reverse.rs"]
 mod reverse;
-#[path = "scenarios/story.rs"]
+#[path = "support/scenario/story.rs"]
 mod story;
 
 use std::collections::BTreeSet;
@@ -18,23 +18,24 @@ use std::fs;
 use std::path::Path;
 
 use pullprobe::cause::Cause;
-use pullprobe::diagnose::{Confidence, Diagnosis, diagnose};
+use pullprobe::diagnose::{Confidence, Diagnosis, Finding, RuledOut, diagnose};
+use pullprobe::observation::Observation;
 use pullprobe::verdict::Verdict;
 use story::Story;
 
-/// Causes that no observation of the probe can lead to, and where they come from instead.
-const FROM_ELSEWHERE: &[(Cause, &str)] = &[
+/// Causes that no observation of the probe shows, and where they come from instead.
+const NOT_FROM_PROBE: &[(Cause, &str)] = &[
     (Cause::PrivateDnsDisabled, "configuration facts"),
     (Cause::PublicIpMissing, "configuration facts"),
     (Cause::NatGatewayUnhealthy, "configuration facts"),
     (Cause::RouteTableDiffers, "configuration facts"),
     (
         Cause::InvalidImageReference,
-        "the text of a stopped task: a plan refuses such a reference",
+        "the text of a stopped task: a plan rejects such a reference",
     ),
     (
         Cause::InvalidValueFrom,
-        "the text of a stopped task: a plan refuses such a valueFrom",
+        "the text of a stopped task: a plan rejects such a valueFrom",
     ),
     (Cause::DiskFull, "the text of a stopped task"),
     (
@@ -74,7 +75,7 @@ fn cause(code: &str) -> Cause {
 }
 
 #[test]
-fn every_story_ends_as_it_must() {
+fn every_story_has_its_expected_diagnosis() {
     let stories = stories();
     let mistakes: Vec<_> = stories
         .iter()
@@ -98,7 +99,7 @@ fn mistakes(name: &str, story: &Story) -> Vec<String> {
     let verdict = Verdict::over(&observations, &findings);
     let expect = &story.expect;
     let mut mistakes = Vec::new();
-    let mut demand = |holds: bool, what: String| {
+    let mut check = |holds: bool, what: String| {
         if !holds {
             mistakes.push(format!("{name}: {what}"));
         }
@@ -114,68 +115,94 @@ fn mistakes(name: &str, story: &Story) -> Vec<String> {
             )
         })
         .collect();
-    demand(
+    check(
         found == expect.findings,
-        format!("findings\n    {found:?}, not\n    {:?}", expect.findings),
+        format!("found\n    {found:?}, expected\n    {:?}", expect.findings),
     );
     let ended = (verdict.status.to_string(), verdict.exit_code);
-    demand(
+    check(
         ended == (expect.status.clone(), expect.exit),
         format!("verdict {ended:?}: {}", verdict.summary),
     );
-    demand(
+    check(
         verdict.summary.contains(&expect.says),
-        format!("the verdict says {:?}", verdict.summary),
+        format!(
+            "the summary {:?} does not contain {:?}",
+            verdict.summary, expect.says
+        ),
     );
 
     let excluded: BTreeSet<Cause> = ruled_out.iter().map(|excluded| excluded.cause).collect();
     let truth: Vec<Cause> = expect.truth.iter().map(|code| cause(code)).collect();
     for code in &expect.ruled_out {
-        demand(
+        check(
             excluded.contains(&cause(code)),
-            format!("{code} is not ruled out"),
+            format!("{code} must be ruled out"),
         );
     }
     for code in &expect.never_ruled_out {
-        demand(
+        check(
             !excluded.contains(&cause(code)),
-            format!("{code} is ruled out"),
+            format!("{code} must not be ruled out"),
         );
     }
     for true_cause in &truth {
-        demand(
+        check(
             !excluded.contains(true_cause),
-            format!("{true_cause} is true and ruled out"),
+            format!("{true_cause} is true but ruled out"),
         );
-        demand(
+        check(
             findings.iter().any(|f| f.cause == *true_cause),
-            format!("{true_cause} is true and not among the findings"),
+            format!("{true_cause} is true but not found"),
         );
     }
     for finding in &findings {
         let certain = finding.confidence == Confidence::Certain;
-        demand(
+        check(
             !certain || truth.contains(&finding.cause),
-            format!("{} is certain and not true", finding.cause),
+            format!("{} is certain but not true", finding.cause),
         );
-        demand(
+        check(
             !excluded.contains(&finding.cause),
-            format!("{} is found and ruled out", finding.cause),
+            format!("{} is both found and ruled out", finding.cause),
         );
-        demand(
+        check(
             !finding.because.is_empty(),
-            format!("{} rests on nothing", finding.cause),
+            format!("{} has no evidence", finding.cause),
         );
     }
+    mistakes.extend(evidence_mistakes(
+        name,
+        &observations,
+        &findings,
+        &ruled_out,
+    ));
+    mistakes
+}
+
+/// Checks that every finding and every exclusion is based on observations, and permission findings
+/// on responses.
+fn evidence_mistakes(
+    name: &str,
+    observations: &[Observation],
+    findings: &[Finding],
+    ruled_out: &[RuledOut],
+) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let mut check = |holds: bool, what: String| {
+        if !holds {
+            mistakes.push(format!("{name}: {what}"));
+        }
+    };
     let proofs = findings
         .iter()
         .map(|f| (f.cause, &f.because))
         .chain(ruled_out.iter().map(|r| (r.cause, &r.because)));
     for (cause, id) in proofs.flat_map(|(cause, because)| because.iter().map(move |id| (cause, id)))
     {
-        demand(
+        check(
             observations.iter().any(|seen| &seen.id == id),
-            format!("{cause} rests on {id}, which nobody saw"),
+            format!("{cause} is based on {id}, which was not observed"),
         );
     }
     let permission = findings
@@ -185,19 +212,19 @@ fn mistakes(name: &str, story: &Story) -> Vec<String> {
         let answered = observations
             .iter()
             .any(|seen| &seen.id == id && seen.phase.is_exchange());
-        demand(
+        check(
             answered,
-            format!("a permission rests on {id}, which is no answer"),
+            format!("a permission finding is based on {id}, which is not a response"),
         );
     }
     mistakes
 }
 
 #[test]
-fn a_story_is_found_in_any_order_and_twice_the_same() {
+fn diagnosis_is_independent_of_observation_order() {
     for (name, story) in stories() {
         let mut observations = story.observations();
-        let told = diagnose(&observations);
+        let expected = diagnose(&observations);
         observations.reverse();
         let names = |diagnosis: &Diagnosis| -> BTreeSet<_> {
             diagnosis
@@ -206,17 +233,17 @@ fn a_story_is_found_in_any_order_and_twice_the_same() {
                 .map(|finding| (finding.cause, finding.confidence))
                 .collect()
         };
-        assert_eq!(names(&diagnose(&observations)), names(&told), "{name}");
-        // An old report can be diagnosed again: nothing is lost on the way through JSON.
+        assert_eq!(names(&diagnose(&observations)), names(&expected), "{name}");
+        // An old report can be diagnosed again: JSON keeps every fact.
         let json = serde_json::to_string(&story.observations()).unwrap();
-        let reread: Vec<pullprobe::observation::Observation> = serde_json::from_str(&json).unwrap();
-        assert_eq!(diagnose(&reread), told, "{name}");
+        let reread: Vec<Observation> = serde_json::from_str(&json).unwrap();
+        assert_eq!(diagnose(&reread), expected, "{name}");
     }
 }
 
 #[test]
-fn every_cause_that_a_rule_can_name_has_its_story() {
-    let told: BTreeSet<Cause> = stories()
+fn every_diagnosable_cause_has_a_story() {
+    let covered: BTreeSet<Cause> = stories()
         .iter()
         .flat_map(|(_, story)| {
             story
@@ -228,24 +255,21 @@ fn every_cause_that_a_rule_can_name_has_its_story() {
         })
         .collect();
     for cause in Cause::ALL {
-        match FROM_ELSEWHERE
-            .iter()
-            .find(|(elsewhere, _)| elsewhere == cause)
-        {
+        match NOT_FROM_PROBE.iter().find(|(other, _)| other == cause) {
             Some((_, origin)) => assert!(
-                !told.contains(cause),
-                "{cause} has a story, so it is not only from {origin}"
+                !covered.contains(cause),
+                "{cause} has a story, so {origin} is not its only source"
             ),
             None => assert!(
-                told.contains(cause),
-                "{cause} is the truth of no story in tests/scenarios"
+                covered.contains(cause),
+                "no story in tests/scenarios has the truth {cause}"
             ),
         }
     }
 }
 
 #[test]
-fn every_story_is_one_sentence_and_told_once() {
+fn every_story_has_a_unique_sentence() {
     let mut sentences = BTreeSet::new();
     for (name, story) in stories() {
         assert!(
@@ -253,15 +277,17 @@ fn every_story_is_one_sentence_and_told_once() {
             "{name}: {:?}",
             story.sentence
         );
-        assert!(sentences.insert(story.sentence), "{name} is told twice");
+        assert!(
+            sentences.insert(story.sentence),
+            "{name}: duplicate sentence"
+        );
     }
     assert!(sentences.len() >= 60, "{} stories", sentences.len());
 }
 
-/// What can fail where: every role's rungs, and every failure that a rung of this kind can end
-/// with.
+/// Checks every phase of every dependency with every failure that the phase can end with.
 #[test]
-fn no_failure_is_left_without_a_cause() {
+fn every_failure_has_a_cause() {
     let mut unexplained = Vec::new();
     for (target, phases) in [
         (
@@ -286,7 +312,8 @@ fn no_failure_is_left_without_a_cause() {
     ] {
         for phase in phases {
             for failure in story::failures_of(phase) {
-                let observations = story::told_in(&[&format!("{target} {phase} {failure}")]);
+                let observations =
+                    story::observations_from(&[&format!("{target} {phase} {failure}")]);
                 let findings = diagnose(&observations).findings;
                 if !findings.iter().any(|finding| finding.blocking) {
                     unexplained.push(format!("{target} {phase} {failure}"));
@@ -296,7 +323,7 @@ fn no_failure_is_left_without_a_cause() {
     }
     assert!(
         unexplained.is_empty(),
-        "{} failures have no cause:\n{}",
+        "{} failures without a cause:\n{}",
         unexplained.len(),
         unexplained.join("\n")
     );

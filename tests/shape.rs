@@ -28,6 +28,7 @@ const ORDER: &[&str] = &[
     "diagnose",
     "verdict",
     "dns",
+    "transport_failure",
     "agent",
     "aws",
     "vantage",

@@ -1,4 +1,4 @@
-//! Agents of every temper, on real sockets.
+//! Agents on real sockets that respond, fail or misbehave.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,19 +7,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-/// What an agent was asked, in order: whole request heads.
-pub(crate) type Heard = Arc<Mutex<Vec<String>>>;
+/// The request heads that an agent has received, in order.
+pub(crate) type RecordedRequests = Arc<Mutex<Vec<String>>>;
 
-/// How an agent answers.
+/// How an agent misbehaves.
 #[derive(Clone, Copy)]
-pub(crate) enum Temper {
-    /// Accepts and never says a word.
+pub(crate) enum Misbehavior {
+    /// Accepts connections and never responds.
     Silent,
-    /// Closes at once.
-    HangsUp,
-    /// One byte of a body every 100 ms.
+    /// Closes the connection at once.
+    Closes,
+    /// Sends one byte of a body every 100 ms.
     Trickles,
-    /// A gigabyte, as fast as it is read.
+    /// Sends a gigabyte, as fast as it is read.
     Floods,
 }
 
@@ -29,23 +29,24 @@ async fn listen() -> (TcpListener, String) {
     (listener, base)
 }
 
-/// An address at which nobody listens.
-pub(crate) async fn nobody() -> String {
+/// Returns the URL of a closed port.
+pub(crate) async fn closed_port() -> String {
     listen().await.1
 }
 
-/// An agent that gives `answer(path)` as `(status, body)`. A 3xx status also names a `Location`.
-pub(crate) async fn answers(
-    answer: impl Fn(&str) -> (u16, String) + Send + 'static,
-) -> (String, Heard) {
+/// Starts an agent that responds with `respond(path)`, a status and a body, and always sends a
+/// `Location`. Returns its URL.
+pub(crate) async fn responds(
+    respond: impl Fn(&str) -> (u16, String) + Send + 'static,
+) -> (String, RecordedRequests) {
     let (listener, base) = listen().await;
-    let heard = Heard::default();
-    let ears = Arc::clone(&heard);
+    let requests = RecordedRequests::default();
+    let received = Arc::clone(&requests);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let request = read_head(&mut stream).await;
-            let (status, body) = answer(request.split(' ').nth(1).unwrap_or_default());
-            ears.lock().unwrap().push(request);
+            let (status, body) = respond(request.split(' ').nth(1).unwrap_or_default());
+            received.lock().unwrap().push(request);
             let length = body.len();
             let reply = format!(
                 "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nLocation: /elsewhere\r\n\r\n"
@@ -53,27 +54,27 @@ pub(crate) async fn answers(
             stream.write_all((reply + &body).as_bytes()).await.unwrap();
         }
     });
-    (base, heard)
+    (base, requests)
 }
 
-/// An agent without an answer.
-pub(crate) async fn misbehaves(temper: Temper) -> String {
+/// Starts an agent that misbehaves. Returns its URL.
+pub(crate) async fn misbehaves(misbehavior: Misbehavior) -> String {
     let (listener, base) = listen().await;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(misbehave(stream, temper));
+            tokio::spawn(misbehave(stream, misbehavior));
         }
     });
     base
 }
 
-async fn misbehave(mut stream: TcpStream, temper: Temper) {
+async fn misbehave(mut stream: TcpStream, misbehavior: Misbehavior) {
     read_head(&mut stream).await;
     let chunk = vec![b' '; 1 << 16];
-    match temper {
-        Temper::Silent => sleep(Duration::from_mins(1)).await,
-        Temper::HangsUp => {}
-        Temper::Trickles => {
+    match misbehavior {
+        Misbehavior::Silent => sleep(Duration::from_mins(1)).await,
+        Misbehavior::Closes => {}
+        Misbehavior::Trickles => {
             let _ = stream
                 .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
                 .await;
@@ -81,7 +82,7 @@ async fn misbehave(mut stream: TcpStream, temper: Temper) {
                 sleep(Duration::from_millis(100)).await;
             }
         }
-        Temper::Floods => {
+        Misbehavior::Floods => {
             let _ = stream
                 .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n")
                 .await;
@@ -101,7 +102,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// An agent behind TLS, with a certificate for `localhost` from nobody in particular.
+/// Starts an agent behind TLS with a self-signed certificate for `localhost`. Returns its URL.
 #[cfg(feature = "demo")]
 pub(crate) async fn self_signed() -> String {
     use tokio_rustls::{TlsAcceptor, rustls};

@@ -1,9 +1,9 @@
-//! Whom the probe acts as: the task role's credentials, or the environment's keys.
+//! Credentials: the task role's, or keys from the environment.
 //!
-//! The rules are those of the AWS SDKs (aws-sdk-go-v2, `config/resolve_credentials.go`) but for
-//! one: where a container endpoint is named it comes first and is the last word. In a task, keys in
-//! the environment are more often a leftover than an intention, and the roles under test are those
-//! that ECS gives.
+//! The rules are those of the AWS SDKs (aws-sdk-go-v2, `config/resolve_credentials.go`) with one
+//! exception: if the environment names a container endpoint, only that is used. In a task, keys in
+//! the environment are more often leftovers than intended, and the roles under test are those that
+//! ECS provides.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,13 +14,12 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::agent::Ask;
-pub use crate::agent::Unavailable;
+pub use crate::agent::AgentFailure;
+use crate::agent::AgentRequest;
 use crate::aws::error_response::{self, ErrorResponse};
 use crate::observation::Failure;
 
-/// Where ECS serves credentials: the base to which `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` is
-/// relative.
+/// Where ECS serves credentials: the base of `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`.
 pub const CONTAINER_ENDPOINT: &str = "http://169.254.170.2";
 
 const RELATIVE_URI: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
@@ -31,42 +30,42 @@ const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 
-/// Something to sign requests with. `Debug` shows none of the secrets.
+/// Credentials that sign requests. `Debug` does not print the secrets.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// Public in principle, but nobody needs it in a report.
+    /// Not secret, but kept out of reports.
     pub access_key_id: SecretString,
     /// Never leaves the process.
     pub secret_access_key: SecretString,
-    /// Goes with temporary credentials.
+    /// Set for temporary credentials.
     pub session_token: Option<SecretString>,
-    /// When they end; `None` where the source does not say.
+    /// When they expire; `None` if the source does not say.
     pub expires_at: Option<Timestamp>,
-    /// Whose they are, as the container endpoint says.
+    /// The role, as the container endpoint reports it.
     pub role_arn: Option<String>,
-    /// Where they come from.
-    pub source: Source,
+    /// The source.
+    pub source: CredentialSource,
 }
 
 /// Where credentials come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum Source {
+pub enum CredentialSource {
     /// The container credentials endpoint.
     Container,
-    /// `AWS_ACCESS_KEY_ID` and its kin.
+    /// `AWS_ACCESS_KEY_ID` and related variables.
     Environment,
 }
 
-/// Load credentials as `env` says, asking the container endpoint at `container` (outside tests
-/// [`CONTAINER_ENDPOINT`]) if `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` is set, or whatever
-/// `AWS_CONTAINER_CREDENTIALS_FULL_URI` names; else from the environment's keys. Takes at most two
-/// seconds.
+/// Loads credentials from the container endpoint, or else from keys in the environment. The
+/// endpoint is `container` (outside tests [`CONTAINER_ENDPOINT`]) with the path in
+/// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`, or `AWS_CONTAINER_CREDENTIALS_FULL_URI`. Takes at most
+/// two seconds.
 pub async fn load(
     env: &impl Fn(&str) -> Option<String>,
     container: &str,
-) -> Result<Credentials, Unavailable> {
+) -> Result<Credentials, AgentFailure> {
     let set = |name: &str| {
         env(name)
             .map(|value| value.trim().to_owned())
@@ -90,22 +89,22 @@ pub async fn load(
             "{variable} must begin with http:// or https://"
         )));
     }
-    // `container` is the caller's word; only what the environment names needs to be held against
-    // the list.
-    let permits = if variable == FULL_URI {
+    // `container` comes from the caller; only a URI from the environment is restricted.
+    let allows_http = if variable == FULL_URI {
         is_agent
     } else {
         |_: IpAddr| true
     };
-    from_container(&Ask {
+    from_container(&AgentRequest {
         uri: &uri,
         authorization: authorization(&set)?,
-        permits,
+        allows_http,
     })
     .await
 }
 
-/// Who may be asked over plain HTTP: this host, or the agents of ECS and EKS.
+/// Whether credentials may be read from `address` over plain HTTP: from this host, or from the
+/// agents of ECS and EKS.
 fn is_agent(address: IpAddr) -> bool {
     const ECS: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2));
     const EKS: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23));
@@ -113,18 +112,19 @@ fn is_agent(address: IpAddr) -> bool {
     address.is_loopback() || matches!(address, ECS | EKS | EKS_V6)
 }
 
-/// The `Authorization` header, read anew each time: whoever writes the file rotates it.
+/// Returns the `Authorization` header. The file is read each time, because the token in it is
+/// rotated.
 fn authorization(
     set: &impl Fn(&str) -> Option<String>,
-) -> Result<Option<HeaderValue>, Unavailable> {
+) -> Result<Option<HeaderValue>, AgentFailure> {
     let (variable, token) = if let Some(path) = set(TOKEN_FILE) {
         let token = std::fs::read_to_string(&path).map_err(|err| {
             let what = format_args!(
-                "{TOKEN_FILE} names {path}, which cannot be read: {err}; mount it, or unset it"
+                "cannot read {path}, the file of {TOKEN_FILE}: {err}; mount it, or unset the variable"
             );
-            Unavailable::new(Failure::NoCredentials, what)
+            AgentFailure::new(Failure::NoCredentials, what)
         })?;
-        // An editor's line break at the end is no part of it.
+        // The file may end with a line break.
         (TOKEN_FILE, token.trim().to_owned())
     } else if let Some(token) = set(TOKEN) {
         (TOKEN, token)
@@ -133,17 +133,17 @@ fn authorization(
     };
     let mut value = HeaderValue::try_from(token).map_err(|_| {
         wrong_form(format_args!(
-            "the token of {variable} has a line break or another character that no header can carry"
+            "the token in {variable} has a line break or another character that is invalid in a header"
         ))
     })?;
     value.set_sensitive(true);
     Ok(Some(value))
 }
 
-/// What the endpoint answers. Everything optional, so that what is missing can be named.
+/// The endpoint's response. Every field is optional, so that an error can name the missing one.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct CredentialsResponse {
     role_arn: Option<String>,
     access_key_id: Option<String>,
     secret_access_key: Option<String>,
@@ -151,74 +151,82 @@ struct Answer {
     expiration: Option<String>,
 }
 
-async fn from_container(ask: &Ask<'_>) -> Result<Credentials, Unavailable> {
-    let answer = ask.get().await.map_err(|err| {
+async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, AgentFailure> {
+    let response = request.send().await.map_err(|err| {
         let hint = match err.failure {
             Failure::TimedOut | Failure::Refused | Failure::Reset | Failure::Unreachable => {
                 "; the container credentials endpoint exists only inside a task"
             }
             _ => "",
         };
-        Unavailable::new(err.failure, format_args!("{err}{hint}"))
+        AgentFailure::new(err.failure, format_args!("{err}{hint}"))
     })?;
-    if answer.status() != StatusCode::OK {
-        return Err(refused(
-            ask,
-            answer.status(),
-            &error_response::read(answer.status().as_u16(), answer.headers(), answer.body()),
+    if response.status() != StatusCode::OK {
+        return Err(rejected(
+            request,
+            response.status(),
+            &error_response::read(
+                response.status().as_u16(),
+                response.headers(),
+                response.body(),
+            ),
         ));
     }
-    // The parser's own message may quote a value.
-    let answer: Answer = serde_json::from_slice(answer.body()).map_err(|_| {
-        ask.unavailable(
-            Failure::UnexpectedAnswer,
-            "answers, but not with the JSON of credentials",
-        )
+    // The parser's own message may quote a secret.
+    let response: CredentialsResponse = serde_json::from_slice(response.body()).map_err(|_| {
+        request.failed(Failure::UnexpectedAnswer, "did not return credentials JSON")
     })?;
     let present = |value: Option<String>, name: &str| {
-        let missing =
-            || ask.unavailable(Failure::WrongForm, format_args!("answers without {name}"));
+        let missing = || {
+            request.failed(
+                Failure::WrongForm,
+                format_args!("returned credentials without {name}"),
+            )
+        };
         value
             .filter(|value| !value.trim().is_empty())
             .ok_or_else(missing)
     };
-    let expires_at = answer
+    let expires_at = response
         .expiration
         .filter(|text| !text.is_empty())
         .map(|text| {
             text.parse::<Timestamp>().map_err(|_| {
-                ask.unavailable(
+                request.failed(
                     Failure::WrongForm,
-                    "answers with an Expiration that is no time",
+                    "returned an invalid Expiration timestamp",
                 )
             })
         });
     let credentials = Credentials {
-        access_key_id: usable(present(answer.access_key_id, "AccessKeyId")?, "AccessKeyId")?,
-        secret_access_key: usable(
-            present(answer.secret_access_key, "SecretAccessKey")?,
+        access_key_id: header_safe(
+            present(response.access_key_id, "AccessKeyId")?,
+            "AccessKeyId",
+        )?,
+        secret_access_key: header_safe(
+            present(response.secret_access_key, "SecretAccessKey")?,
             "SecretAccessKey",
         )?,
-        session_token: Some(usable(present(answer.token, "Token")?, "Token")?),
+        session_token: Some(header_safe(present(response.token, "Token")?, "Token")?),
         expires_at: expires_at.transpose()?,
-        role_arn: answer.role_arn.filter(|arn| !arn.is_empty()),
-        source: Source::Container,
+        role_arn: response.role_arn.filter(|arn| !arn.is_empty()),
+        source: CredentialSource::Container,
     };
     match credentials.expires_at {
-        Some(end) if end <= Timestamp::now() => Err(ask.unavailable(
+        Some(end) if end <= Timestamp::now() => Err(request.failed(
             Failure::ExpiredToken,
-            format_args!("gives credentials that ended at {end}; this machine's clock is ahead, or the agent has lost touch with ECS"),
+            format_args!("returned credentials that expired at {end}; this machine's clock is ahead, or the agent has lost its connection to ECS"),
         )),
         _ => Ok(credentials),
     }
 }
 
 /// Known errors: amazon-ecs-agent, `tmds/handlers/v1/credentials_handler.go`.
-fn refused(ask: &Ask<'_>, status: StatusCode, refusal: &ErrorResponse) -> Unavailable {
-    let (failure, hint) = match (&*refusal.code, status.as_u16()) {
+fn rejected(request: &AgentRequest<'_>, status: StatusCode, error: &ErrorResponse) -> AgentFailure {
+    let (failure, hint) = match (&*error.code, status.as_u16()) {
         ("InvalidIdInRequest" | "NoIdInRequest", _) => (
             Failure::NotFound,
-            "the path is not this task's; leave the variable to ECS",
+            "the path does not belong to this task; do not set the variable yourself",
         ),
         ("CredentialsUninitialized", _) => (
             Failure::ServiceFailure,
@@ -227,65 +235,65 @@ fn refused(ask: &Ask<'_>, status: StatusCode, refusal: &ErrorResponse) -> Unavai
         (_, 401 | 403) => (Failure::Unauthenticated, "check the authorization token"),
         (_, 300..=399) => (
             Failure::UnexpectedAnswer,
-            "an agent does not redirect; check the variable",
+            "the agent does not redirect; check the variable",
         ),
-        _ => (refusal.failure, "it is not the agent, or not well"),
+        _ => (error.failure, "not an ECS agent, or the agent is unhealthy"),
     };
-    let words = [&*refusal.code, &*refusal.message].join(" ");
-    let said = if words.trim().is_empty() {
+    let text = [&*error.code, &*error.message].join(" ");
+    let text = if text.trim().is_empty() {
         String::new()
     } else {
-        format!(" ({})", words.trim())
+        format!(" ({})", text.trim())
     };
-    ask.unavailable(
+    request.failed(
         failure,
-        format_args!("answers {}{said}: {hint}", status.as_u16()),
+        format_args!("returned {}{text}: {hint}", status.as_u16()),
     )
 }
 
-fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials, Unavailable> {
-    let half = |has: &str, lacks: &str| {
-        Err(Unavailable::new(
+fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials, AgentFailure> {
+    let incomplete = |set: &str, missing: &str| {
+        Err(AgentFailure::new(
             Failure::NoCredentials,
-            format_args!("{has} is set and {lacks} is not; set both or neither"),
+            format_args!("{set} is set but {missing} is not; set both or neither"),
         ))
     };
     match (set(ACCESS_KEY_ID), set(SECRET_ACCESS_KEY)) {
         (Some(id), Some(secret)) => Ok(Credentials {
-            access_key_id: usable(id, ACCESS_KEY_ID)?,
-            secret_access_key: usable(secret, SECRET_ACCESS_KEY)?,
+            access_key_id: header_safe(id, ACCESS_KEY_ID)?,
+            secret_access_key: header_safe(secret, SECRET_ACCESS_KEY)?,
             session_token: set(SESSION_TOKEN)
-                .map(|token| usable(token, SESSION_TOKEN))
+                .map(|token| header_safe(token, SESSION_TOKEN))
                 .transpose()?,
             expires_at: None,
             role_arn: None,
-            source: Source::Environment,
+            source: CredentialSource::Environment,
         }),
-        (Some(_), None) => half(ACCESS_KEY_ID, SECRET_ACCESS_KEY),
-        (None, Some(_)) => half(SECRET_ACCESS_KEY, ACCESS_KEY_ID),
-        (None, None) => Err(Unavailable::new(
+        (Some(_), None) => incomplete(ACCESS_KEY_ID, SECRET_ACCESS_KEY),
+        (None, Some(_)) => incomplete(SECRET_ACCESS_KEY, ACCESS_KEY_ID),
+        (None, None) => Err(AgentFailure::new(
             Failure::NoCredentials,
             format_args!(
-                "neither {RELATIVE_URI} nor {ACCESS_KEY_ID} is set: the task definition names no task role; name the \
-                 execution role as taskRoleArn, so that the probe asks as ECS would"
+                "neither {RELATIVE_URI} nor {ACCESS_KEY_ID} is set: the task definition has no task role; set \
+                 taskRoleArn to the task execution role, so that the probe has the permissions that ECS uses"
             ),
         )),
     }
 }
 
-/// A value that can be sent in a header.
-fn usable(value: String, name: &str) -> Result<SecretString, Unavailable> {
+/// Returns `value` if it is valid in a header.
+fn header_safe(value: String, name: &str) -> Result<SecretString, AgentFailure> {
     if value.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(value.into())
     } else {
         Err(wrong_form(format_args!(
-            "{name} has a blank, a line break or another character that no key has"
+            "{name} has a space, a line break or another character that is invalid in a credential"
         )))
     }
 }
 
-fn wrong_form(what: impl fmt::Display) -> Unavailable {
-    Unavailable::new(Failure::WrongForm, what)
+fn wrong_form(what: impl fmt::Display) -> AgentFailure {
+    AgentFailure::new(Failure::WrongForm, what)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use hyper::{Method, Request};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::credentials::Credentials;
-use super::sign::{self, Unsignable};
+use super::sign::{self, SigningError};
 use crate::endpoints::Region;
 
 /// Everything but the unreserved characters and `/` (Amazon S3 API reference, `UriEncode`).
@@ -27,7 +27,7 @@ pub enum S3RequestError {
     InvalidUrl(#[from] hyper::http::Error),
     /// The signature cannot be calculated.
     #[error(transparent)]
-    Unsignable(#[from] Unsignable),
+    Unsignable(#[from] SigningError),
 }
 
 /// Returns the path of an object at `host`: virtual-hosted style if the bucket's name is part of

@@ -1,4 +1,4 @@
-//! Signature Version 4 on a request that is about to travel over a connection of our own.
+//! Signature Version 4 for requests that this crate sends itself.
 
 use std::time::SystemTime;
 
@@ -15,28 +15,28 @@ use secrecy::ExposeSecret;
 
 use super::credentials::Credentials;
 
-/// A request that cannot be signed: no host, or characters that no header can carry. Holds nothing
-/// secret.
+/// Error of a request that cannot be signed: it has no host, or characters that are invalid in a
+/// header. It contains no secrets.
 #[derive(Debug, thiserror::Error)]
-#[error("the request to {service} cannot be signed: {reason}")]
-pub struct Unsignable {
+#[error("cannot sign the request to {service}: {reason}")]
+pub struct SigningError {
     service: String,
     reason: String,
 }
 
-/// Sign `request` for `service` in `region`, at `now`.
+/// Signs `request` for `service` in `region`, at `now`.
 ///
-/// Signed are the host, all `x-amz-…` headers and those of the content; a middlebox may rewrite the
-/// others. A `Host` header is added if the URI names one, and an earlier signature is replaced. For
-/// `s3` the path is taken as it is.
+/// The signature covers the `Host`, `x-amz-…` and `content-…` headers; a proxy may rewrite the
+/// others. The `Host` header is added from the URI, and an earlier signature is replaced. For `s3`
+/// the path is not normalized.
 pub fn sign(
     request: &mut Request<Bytes>,
     service: &str,
     region: &str,
     identity: impl Into<Identity>,
     now: SystemTime,
-) -> Result<(), Unsignable> {
-    let unsignable = |reason: &dyn ToString| Unsignable {
+) -> Result<(), SigningError> {
+    let signing_error = |reason: &dyn ToString| SigningError {
         service: service.to_owned(),
         reason: reason.to_string(),
     };
@@ -48,7 +48,7 @@ pub fn sign(
     ] {
         request.headers_mut().remove(old);
     }
-    set_host(request).ok_or_else(|| unsignable(&"it names no host"))?;
+    set_host(request).ok_or_else(|| signing_error(&"it has no host"))?;
 
     let identity = identity.into();
     let params = v4::SigningParams::builder()
@@ -58,20 +58,20 @@ pub fn sign(
         .time(now)
         .settings(settings(service))
         .build()
-        .map_err(|err| unsignable(&err))?
+        .map_err(|err| signing_error(&err))?
         .into();
 
     let uri = request.uri().to_string();
     let body = SignableBody::Bytes(request.body());
     let headers = signed_headers(request.headers());
     let signable = SignableRequest::new(request.method().as_str(), uri, headers, body)
-        .map_err(|err| unsignable(&err))?;
+        .map_err(|err| signing_error(&err))?;
     let (instructions, _signature) = calculate(signable, &params)
-        .map_err(|err| unsignable(&err))?
+        .map_err(|err| signing_error(&err))?
         .into_parts();
-    // Not `apply_to_request_http1x`, which panics on a token that no header can carry.
+    // Not `apply_to_request_http1x`, which panics on a token that is invalid in a header.
     for header in instructions.into_parts().0 {
-        let mut value = HeaderValue::from_str(header.value()).map_err(|err| unsignable(&err))?;
+        let mut value = HeaderValue::from_str(header.value()).map_err(|err| signing_error(&err))?;
         value.set_sensitive(header.sensitive() || header.name() == AUTHORIZATION);
         request
             .headers_mut()
@@ -94,9 +94,9 @@ impl From<&Credentials> for Identity {
     }
 }
 
-/// S3 takes paths literally: it neither normalises nor decodes them before it checks the signature,
-/// and it wants the digest of the body as a header (Amazon S3 API reference, "Signature
-/// calculations for the Authorization header").
+/// Amazon S3 neither normalizes nor decodes paths before it checks the signature, and requires the
+/// digest of the body as a header (Amazon S3 API reference, "Signature calculations for the
+/// Authorization header").
 fn settings(service: &str) -> SigningSettings {
     let mut settings = SigningSettings::default();
     if service == "s3" {
@@ -107,7 +107,7 @@ fn settings(service: &str) -> SigningSettings {
     settings
 }
 
-/// The host without user and default port, as it will be sent.
+/// Adds the `Host` header, without user and default port. Returns `None` if the URI has no host.
 fn set_host(request: &mut Request<Bytes>) -> Option<()> {
     if request.headers().contains_key(HOST) {
         return Some(());
@@ -143,7 +143,7 @@ mod tests {
     use hyper::Method;
 
     use super::*;
-    use crate::aws::credentials::Source;
+    use crate::aws::credentials::CredentialSource;
 
     fn credentials(token: &str) -> Credentials {
         Credentials {
@@ -152,7 +152,7 @@ mod tests {
             session_token: Some(token.into()),
             expires_at: None,
             role_arn: None,
-            source: Source::Environment,
+            source: CredentialSource::Environment,
         }
     }
 
@@ -162,11 +162,11 @@ mod tests {
     }
 
     /// The expected values are botocore 1.43.11's: `SigV4Auth` (for `s3` `S3SigV4Auth`) with these
-    /// credentials, region and URL, and `botocore.auth.get_current_datetime` replaced by the time
+    /// credentials, Region and URL, and `botocore.auth.get_current_datetime` replaced by the time
     /// above.
     #[track_caller]
     fn check(mut request: Request<Bytes>, service: &str, signed_headers: &str, signature: &str) {
-        // Twice: what a first signature left behind must not count.
+        // Twice: the second signature must not cover the first.
         for _ in 0..2 {
             sign(
                 &mut request,
@@ -239,7 +239,7 @@ mod tests {
             headers,
             "3c9b5b2ef10a1e289337ed6259a18b6f13da4f14b528723fe1fa9ca6c5c1351a",
         );
-        // In the form in which hyper sends it.
+        // The form that hyper sends.
         let mut origin_form = get("/a?b=c");
         origin_form
             .headers_mut()
@@ -265,8 +265,8 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_cannot_be_signed() {
-        let refusal = |uri: &str, token: &str| {
+    fn rejects_requests_without_host_and_invalid_tokens() {
+        let error = |uri: &str, token: &str| {
             sign(
                 &mut get(uri),
                 "ecr",
@@ -278,9 +278,9 @@ mod tests {
             .to_string()
         };
         assert_eq!(
-            refusal("/", "t"),
-            "the request to ecr cannot be signed: it names no host"
+            error("/", "t"),
+            "cannot sign the request to ecr: it has no host"
         );
-        assert!(!refusal("https://h/", "line\nbreak").contains("break"));
+        assert!(!error("https://h/", "line\nbreak").contains("break"));
     }
 }

@@ -6,26 +6,27 @@ use crate::cli::Format;
 use crate::demo::{self, fault::Fault};
 use crate::report::Report;
 
-/// What a demo without a fault shows after the healthy subnet: the fault that costs people most
-/// days.
-const SHOWN: &str = "s3-gateway-missing";
+/// The fault that a demo without `--fault` shows after the healthy subnet: the one that costs
+/// operators the most time.
+const DEFAULT_FAULT: &str = "s3-gateway-missing";
 
-/// Lists the faults, shows one as `probe` would, or shows a healthy subnet and a broken one.
+/// Lists the faults, prints the report of one as `probe` does, or prints those of a healthy subnet
+/// and a broken one.
 pub fn run(fault: Option<&str>, list: bool, format: Format) -> Result<u8, Error> {
     if list {
-        return print(&list_of_faults());
+        return print(&fault_list());
     }
     if let Some(name) = fault {
-        let fault = Fault::find(name).map_err(Error::Usage)?;
+        let fault = Fault::find(name).map_err(|error| Error::Usage(error.to_string()))?;
         return deliver(&observe(Some(fault))?, format);
     }
-    // Two reports beside each other are for people, also through a pager.
+    // Two reports, one after the other, are text even through a pager.
     let format = if format == Format::Auto {
         Format::Text
     } else {
         format
     };
-    let broken = Fault::find(SHOWN).map_err(Error::Tool)?;
+    let broken = Fault::find(DEFAULT_FAULT).map_err(|error| Error::Tool(error.to_string()))?;
     let (healthy, failing) = (observe(None)?, observe(Some(broken))?);
     let people = super::probe::for_people(format);
     if people {
@@ -33,7 +34,10 @@ pub fn run(fault: Option<&str>, list: bool, format: Format) -> Result<u8, Error>
     }
     deliver(&healthy, format)?;
     if people {
-        print(&format!("\nAnd one with a fault. {}\n\n", broken.story))?;
+        print(&format!(
+            "\nA subnet with a fault. {}\n\n",
+            broken.description
+        ))?;
     }
     deliver(&failing, format)?;
     if people {
@@ -51,12 +55,12 @@ fn observe(fault: Option<&Fault>) -> Result<Report, Error> {
     report
 }
 
-fn list_of_faults() -> String {
+fn fault_list() -> String {
     let width = demo::faults()
         .iter()
         .map(|fault| fault.cause.code().len())
         .max()
         .unwrap_or_default();
-    let line = |fault: &Fault| format!("{:<width$}  {}\n", fault.cause.code(), fault.story);
+    let line = |fault: &Fault| format!("{:<width$}  {}\n", fault.cause.code(), fault.description);
     demo::faults().iter().map(line).collect()
 }

@@ -9,25 +9,25 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig};
 
-use super::StartError;
+use super::start_error::StartError;
 
-/// A root and the intermediate that signs.
+/// A root and the intermediate that issues server certificates.
 #[derive(Debug)]
-pub(super) struct Authority {
+pub(super) struct CertificateAuthority {
     root: CertificateDer<'static>,
     intermediate: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// Years in which a leaf is valid, from January to January.
+/// Years in which a leaf is valid, from 1 January to 1 January.
 pub(super) type Years = std::ops::Range<i32>;
 
-/// Around any clock that a demo meets. Chains are judged at the time of the machine that runs it.
-pub(super) const NOW: Years = 2020..2120;
-/// Long gone.
-pub(super) const LONG_AGO: Years = 2020..2021;
+/// Valid at any time that a demo runs. The probe checks chains against the machine's clock.
+pub(super) const VALID_YEARS: Years = 2020..2120;
+/// In the past.
+pub(super) const EXPIRED_YEARS: Years = 2020..2021;
 
-impl Authority {
-    /// Makes both keys and certificates.
+impl CertificateAuthority {
+    /// Generates both keys and certificates.
     pub(super) fn new(organization: &str) -> Result<Self, StartError> {
         let root = issuer_params(organization, "Root CA 1", BasicConstraints::Unconstrained);
         let root = CertifiedIssuer::self_signed(root, KeyPair::generate()?)?;
@@ -43,14 +43,14 @@ impl Authority {
         })
     }
 
-    /// The store of somebody who trusts this authority and no other.
+    /// Returns a root store that trusts only this authority.
     pub(super) fn roots(&self) -> Result<RootCertStore, StartError> {
         let mut store = RootCertStore::empty();
         store.add(self.root.clone())?;
         Ok(store)
     }
 
-    /// A TLS server with a fresh leaf for `names`.
+    /// Returns a TLS server configuration with a new leaf for `names`.
     pub(super) fn server(
         &self,
         names: &[String],
@@ -95,8 +95,10 @@ fn issuer_params(
     params
         .distinguished_name
         .push(DnType::CommonName, format!("{organization} {name}"));
-    (params.not_before, params.not_after) =
-        (date_time_ymd(NOW.start, 1, 1), date_time_ymd(NOW.end, 1, 1));
+    (params.not_before, params.not_after) = (
+        date_time_ymd(VALID_YEARS.start, 1, 1),
+        date_time_ymd(VALID_YEARS.end, 1, 1),
+    );
     params.is_ca = IsCa::Ca(constraints);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params

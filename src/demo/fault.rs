@@ -1,51 +1,56 @@
-//! The faults of the demo. Each is named as the cause that the probe must find, and is realised by
-//! what the servers and the paths really do: the probe is told nothing.
+//! The faults of the demo. Each has the name of the cause that the probe must find, and changes
+//! only how the servers and the paths behave: the probe does not know of it.
 
 use hyper::StatusCode;
 use jiff::SignedDuration;
 
-use super::path::Path;
-use super::refusal::Refusal;
+use super::names::{SERVICES, TASK_ADDRESS, private_address, public_address};
+use super::path::{HostAddress, PathState};
 use super::scenario::{
-    Certificate, Credentials, Names, Operation, Pace, Resolver, Scenario, TASK_ADDRESS,
-    private_address, public_address,
+    DnsNames, Operation, PresentedCertificate, ResolverBehavior, ResponseDelay, Scenario,
+    TaskCredentials,
 };
+use super::service_error::ServiceError;
 use crate::cause::Cause;
 use crate::observation::Dependency;
 
-/// Something that can be wrong.
+/// A fault that the demo can show.
 #[derive(Debug)]
 pub struct Fault {
-    /// What the probe must find.
+    /// The cause that the probe must find.
     pub cause: Cause,
-    /// What happened, in one sentence.
-    pub story: &'static str,
-    bend: fn(&mut Scenario),
+    /// What is wrong, in one sentence.
+    pub description: &'static str,
+    apply: fn(&mut Scenario),
 }
 
 impl Fault {
-    /// The fault of this name, which is its cause's code. Fails with a sentence.
-    pub fn find(name: &str) -> Result<&'static Self, String> {
+    /// Returns the fault whose cause has the code `name`.
+    pub fn find(name: &str) -> Result<&'static Self, UnknownFault> {
         ALL.iter()
             .find(|fault| fault.cause.code() == name)
-            .ok_or_else(|| {
-                format!(
-                    "the demo has no fault {name:?}: `pullprobe demo --list` shows the {} it has",
-                    ALL.len()
-                )
-            })
+            .ok_or_else(|| UnknownFault(name.to_owned()))
     }
 
-    /// A subnet that has this fault and no other.
-    pub fn setting(&self) -> Scenario {
-        let mut setting = Scenario::healthy();
-        (self.bend)(&mut setting);
-        setting
+    /// Returns a subnet that has only this fault.
+    pub fn scenario(&self) -> Scenario {
+        let mut scenario = Scenario::healthy();
+        (self.apply)(&mut scenario);
+        scenario
     }
 }
 
-const fn fault(cause: Cause, story: &'static str, bend: fn(&mut Scenario)) -> Fault {
-    Fault { cause, story, bend }
+/// A name that no fault has.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown fault {0:?}; `pullprobe demo --list` lists all {count}", count = ALL.len())]
+pub struct UnknownFault(String);
+
+const fn fault(cause: Cause, description: &'static str, apply: fn(&mut Scenario)) -> Fault {
+    Fault {
+        cause,
+        description,
+        apply,
+    }
 }
 
 /// Every fault, in the order of the causes' families.
@@ -53,21 +58,21 @@ pub static ALL: &[Fault] = &[
     // Credentials.
     fault(
         Cause::NoCredentials,
-        "The task definition names no task role.",
-        |aws| aws.credentials = Credentials::None,
+        "The task definition has no task role (`taskRoleArn`).",
+        |aws| aws.credentials = TaskCredentials::None,
     ),
     fault(
         Cause::CredentialsExpired,
-        "The task's credentials ran out and were not renewed.",
+        "The task's credentials have expired and were not renewed.",
         |aws| {
-            aws.credentials = Credentials::Expired;
+            aws.credentials = TaskCredentials::Expired;
         },
     ),
     fault(
         Cause::CredentialsInvalid,
-        "The task's keys belong to nobody whom AWS knows.",
+        "The task's access key does not exist.",
         |aws| {
-            aws.credentials = Credentials::Unknown;
+            aws.credentials = TaskCredentials::Unknown;
         },
     ),
     fault(
@@ -80,43 +85,43 @@ pub static ALL: &[Fault] = &[
     // Names.
     fault(
         Cause::ResolverUnreachable,
-        "The VPC's DHCP options name a resolver that nobody can reach.",
+        "The VPC's DHCP options name a DNS resolver that does not respond.",
         |aws| {
-            aws.resolver = Resolver::Silent;
+            aws.resolver = ResolverBehavior::Silent;
         },
     ),
     fault(
         Cause::ResolverFailure,
-        "The company's resolver answers SERVFAIL: its forwarder is down.",
+        "The company's DNS resolver returns SERVFAIL because its forwarder is down.",
         |aws| {
-            aws.resolver = Resolver::Fails;
+            aws.resolver = ResolverBehavior::ServFail;
         },
     ),
     fault(
         Cause::NameNotFound,
-        "The company's resolver holds an empty zone amazonaws.com.",
+        "The company's DNS resolver has an empty zone for amazonaws.com.",
         |aws| {
-            aws.names = Names::NoneOfAws;
+            aws.dns_names = DnsNames::NoneOfAws;
         },
     ),
     fault(
         Cause::PrivateZoneShadowsName,
-        "A private hosted zone dkr.ecr.us-east-1.amazonaws.com lacks the record of this account.",
-        |aws| aws.names = Names::AllBut(Dependency::EcrDkr),
+        "A private hosted zone for dkr.ecr.us-east-1.amazonaws.com lacks this account's record.",
+        |aws| aws.dns_names = DnsNames::AllBut(Dependency::EcrDkr),
     ),
     fault(
         Cause::NamePointsElsewhere,
-        "The record of ecr.dkr points to the endpoint of CloudWatch Logs.",
+        "The DNS record of ecr.dkr points to the interface endpoint for CloudWatch Logs.",
         |aws| {
-            aws.site(Dependency::EcrDkr).inhabitant = Dependency::Logs;
+            aws.host(Dependency::EcrDkr).server = Dependency::Logs;
         },
     ),
     fault(
         Cause::PublicAnswerWherePrivateExpected,
-        "CloudWatch Logs is reached through a NAT gateway, where an interface endpoint was expected.",
+        "CloudWatch Logs is reached through a NAT gateway although an interface endpoint is expected.",
         |aws| {
             aws.expect_private = true;
-            move_outside(aws, Dependency::Logs, Path::Open);
+            remove_endpoint(aws, Dependency::Logs, PathState::Open);
         },
     ),
     // Paths.
@@ -124,156 +129,160 @@ pub static ALL: &[Fault] = &[
         Cause::NoEgressRoute,
         "The subnet has neither interface endpoints nor a NAT gateway.",
         |aws| {
-            for service in super::scenario::SERVICES {
-                move_outside(aws, service, Path::Silent);
+            for service in SERVICES {
+                remove_endpoint(aws, service, PathState::Silent);
             }
         },
     ),
     fault(
         Cause::InterfaceEndpointMissing,
-        "All endpoints were made but the one for ecr.api.",
+        "Every interface endpoint exists except the one for ecr.api.",
         |aws| {
-            move_outside(aws, Dependency::EcrApi, Path::Silent);
+            remove_endpoint(aws, Dependency::EcrApi, PathState::Silent);
         },
     ),
     fault(
         Cause::S3GatewayMissing,
-        "The subnet's route table lacks the gateway endpoint for Amazon S3.",
+        "The subnet's route table has no route to a gateway endpoint for Amazon S3.",
         |aws| {
-            aws.set_path(Path::Silent, |service| service == Dependency::S3);
+            aws.set_path(PathState::Silent, |service| service == Dependency::S3);
         },
     ),
     fault(
         Cause::EndpointSecurityGroup,
-        "The security group of the ecr.dkr endpoint does not let the task in.",
+        "The security group of the ecr.dkr endpoint does not allow HTTPS from the task.",
         |aws| {
-            aws.set_path(Path::Silent, |service| service == Dependency::EcrDkr);
+            aws.set_path(PathState::Silent, |service| service == Dependency::EcrDkr);
         },
     ),
     fault(
         Cause::TaskSecurityGroupEgress,
-        "The task's security group lets nothing out.",
+        "The task's security group allows no outbound traffic.",
         |aws| {
-            aws.set_path(Path::Silent, |_| true);
+            aws.set_path(PathState::Silent, |_| true);
         },
     ),
     fault(
         Cause::NetworkAcl,
-        "The subnet's network ACL lets nothing past its border; ECR's endpoints are within.",
+        "The subnet's network ACL blocks all traffic; only the ECR endpoints are inside the subnet.",
         |aws| {
             for service in [Dependency::EcrApi, Dependency::EcrDkr] {
-                move_into_the_subnet(aws, service);
+                move_into_task_subnet(aws, service);
             }
-            aws.set_path(Path::Silent, |service| {
+            aws.set_path(PathState::Silent, |service| {
                 !matches!(service, Dependency::EcrApi | Dependency::EcrDkr)
             });
         },
     ),
     fault(
         Cause::EndpointAddressUnreachable,
-        "One of the three addresses of ecr.api is dead.",
+        "One of the three addresses of the ecr.api endpoint does not respond.",
         |aws| {
             if let Some(first) = private_address(Dependency::EcrApi) {
                 let [a, b, _, last] = first.octets();
-                let addresses = [(9, Path::Open), (10, Path::Open), (11, Path::Silent)];
-                aws.site(Dependency::EcrApi).addresses = addresses
-                    .map(|(zone, path)| ([a, b, zone, last].into(), path))
+                let zones = [
+                    (9, PathState::Open),
+                    (10, PathState::Open),
+                    (11, PathState::Silent),
+                ];
+                aws.host(Dependency::EcrApi).addresses = zones
+                    .map(|(zone, path)| HostAddress::new([a, b, zone, last].into(), path))
                     .into();
             }
         },
     ),
     fault(
         Cause::ConnectionRefused,
-        "A firewall answers for the layer bucket with a reset.",
+        "A firewall rejects connections to the ECR layer bucket with a TCP reset.",
         |aws| {
-            aws.set_path(Path::Refused, |service| service == Dependency::S3);
+            aws.set_path(PathState::Refused, |service| service == Dependency::S3);
         },
     ),
     fault(
         Cause::ConnectionReset,
-        "A middlebox resets every connection to ecr.dkr once it reads the name.",
+        "A firewall resets every connection to ecr.dkr when it reads the server name.",
         |aws| {
-            aws.set_path(Path::Reset, |service| service == Dependency::EcrDkr);
+            aws.set_path(PathState::Reset, |service| service == Dependency::EcrDkr);
         },
     ),
     fault(
         Cause::MtuBlackHole,
-        "A tunnel on the way to ecr.api loses large segments and tells nobody.",
+        "A tunnel to ecr.api silently drops large segments.",
         |aws| {
-            aws.set_path(Path::LargeSegmentsLost, |service| {
+            aws.set_path(PathState::LargeSegmentsLost, |service| {
                 service == Dependency::EcrApi
             });
         },
     ),
     fault(
         Cause::ServiceUnresponsive,
-        "ecr.api takes the request and never answers.",
+        "ecr.api accepts the request and never responds.",
         |aws| {
-            aws.site(Dependency::EcrApi).pace = Pace::Never;
+            aws.host(Dependency::EcrApi).delay = ResponseDelay::Forever;
         },
     ),
     fault(
         Cause::ServiceSlow,
-        "ecr.api takes three and a half seconds for every answer.",
+        "ecr.api takes three and a half seconds to respond.",
         |aws| {
-            aws.site(Dependency::EcrApi).pace = Pace::Late;
+            aws.host(Dependency::EcrApi).delay = ResponseDelay::Slow;
         },
     ),
     // TLS.
     fault(
         Cause::TlsIntercepted,
-        "A firewall opens TLS with an authority that Fargate does not know.",
+        "A firewall inspects TLS with a certificate authority that Fargate does not trust.",
         |aws| {
-            aws.sites
+            aws.hosts
                 .values_mut()
-                .for_each(|site| site.certificate = Certificate::Intercepted);
+                .for_each(|host| host.certificate = PresentedCertificate::Intercepted);
         },
     ),
     fault(
         Cause::TlsWrongName,
-        "A proxy before the registry presents a certificate of its own name.",
+        "A proxy in front of the registry presents a certificate for its own name.",
         |aws| {
-            aws.site(Dependency::EcrDkr).certificate = Certificate::ForAnotherName;
+            aws.host(Dependency::EcrDkr).certificate = PresentedCertificate::ForAnotherName;
         },
     ),
     fault(
         Cause::TlsExpired,
-        "The certificate of the layer bucket's proxy is past its time.",
+        "A proxy in front of the ECR layer bucket presents an expired certificate.",
         |aws| {
-            aws.site(Dependency::S3).certificate = Certificate::Expired;
+            aws.host(Dependency::S3).certificate = PresentedCertificate::Expired;
         },
     ),
     fault(
         Cause::TlsStalled,
-        "ecr.dkr accepts connections and never begins TLS.",
+        "ecr.dkr accepts connections but does not answer the TLS handshake.",
         |aws| {
-            aws.set_path(Path::Stalled, |service| service == Dependency::EcrDkr);
+            aws.set_path(PathState::Stalled, |service| service == Dependency::EcrDkr);
         },
     ),
     // Policies.
     fault(
         Cause::IdentityPolicyMissingAction,
-        "The execution role may log in and not pull.",
+        "The task execution role allows ecr:GetAuthorizationToken but not ecr:BatchGetImage.",
         |aws| {
-            let no = Refusal::pull(
+            let error = ServiceError::pull_denied(
                 "ecr:BatchGetImage",
                 "because no identity-based policy allows the ecr:BatchGetImage action",
             );
-            refuse(aws, Operation::BatchGetImage, no);
+            deny(aws, Operation::BatchGetImage, error);
         },
     ),
     fault(
         Cause::IdentityPolicyDenies,
-        "A policy of the execution role denies GetAuthorizationToken.",
+        "A policy of the task execution role explicitly denies ecr:GetAuthorizationToken.",
         |aws| {
-            refuse_token(aws, "with an explicit deny in an identity-based policy");
+            deny_token(aws, "with an explicit deny in an identity-based policy");
         },
     ),
     fault(
         Cause::PermissionsBoundaryDenies,
-        "The execution role's permissions boundary leaves ECR out.",
+        "The permissions boundary of the task execution role does not allow Amazon ECR.",
         |aws| {
-            refuse_token(
+            deny_token(
                 aws,
                 "because no permissions boundary allows the ecr:GetAuthorizationToken action",
             );
@@ -281,9 +290,9 @@ pub static ALL: &[Fault] = &[
     ),
     fault(
         Cause::SessionPolicyDenies,
-        "The role was assumed with a session policy that leaves ECR out.",
+        "The role was assumed with a session policy that does not allow Amazon ECR.",
         |aws| {
-            refuse_token(
+            deny_token(
                 aws,
                 "because no session policy allows the ecr:GetAuthorizationToken action",
             );
@@ -291,9 +300,9 @@ pub static ALL: &[Fault] = &[
     ),
     fault(
         Cause::ServiceControlPolicyDenies,
-        "The organization denies ECR in this region.",
+        "A service control policy of the organization denies Amazon ECR in this Region.",
         |aws| {
-            refuse_token(
+            deny_token(
                 aws,
                 "with an explicit deny in a service control policy: \
              arn:aws:organizations::123456789012:policy/o-demo/service_control_policy/p-demo1234",
@@ -302,20 +311,20 @@ pub static ALL: &[Fault] = &[
     ),
     fault(
         Cause::ResourceControlPolicyDenies,
-        "The organization's data perimeter denies layers to this VPC.",
+        "A resource control policy of the organization denies this VPC access to image layers.",
         |aws| {
-            let no = Refusal::pull(
+            let error = ServiceError::pull_denied(
                 "ecr:GetDownloadUrlForLayer",
                 "with an explicit deny in a resource control policy",
             );
-            refuse(aws, Operation::GetDownloadUrlForLayer, no);
+            deny(aws, Operation::GetDownloadUrlForLayer, error);
         },
     ),
     fault(
         Cause::EndpointPolicyDenies,
-        "The policy of the ecr.api endpoint allows other accounts only.",
+        "The endpoint policy of the ecr.api endpoint allows other accounts only.",
         |aws| {
-            refuse_token(
+            deny_token(
                 aws,
                 "because no VPC endpoint policy allows the ecr:GetAuthorizationToken action",
             );
@@ -323,145 +332,147 @@ pub static ALL: &[Fault] = &[
     ),
     fault(
         Cause::S3EndpointPolicyDenies,
-        "The gateway endpoint's policy leaves the layer bucket out.",
+        "The endpoint policy of the S3 gateway endpoint does not allow the ECR layer bucket.",
         |aws| {
-            let no = Refusal {
-                status: StatusCode::FORBIDDEN,
-                code: "AccessDenied",
-                message: "Access Denied".into(),
-            };
-            refuse(aws, Operation::GetObject, no);
+            let error = ServiceError::new(StatusCode::FORBIDDEN, "AccessDenied", "Access Denied");
+            deny(aws, Operation::GetObject, error);
         },
     ),
     fault(
         Cause::ResourcePolicyDenies,
-        "The repository's policy does not name this account.",
+        "The repository policy does not allow this account.",
         |aws| {
-            let no = Refusal::pull(
+            let error = ServiceError::pull_denied(
                 "ecr:BatchGetImage",
                 "because no resource-based policy allows the ecr:BatchGetImage action",
             );
-            refuse(aws, Operation::BatchGetImage, no);
+            deny(aws, Operation::BatchGetImage, error);
         },
     ),
     fault(
         Cause::KmsKeyDenies,
-        "The execution role may read the secret and not use its key.",
+        "The task execution role can read the secret but not use its KMS key.",
         |aws| {
-            let no = Refusal::json("AccessDeniedException", "Access to KMS is not allowed");
-            refuse(aws, Operation::GetSecretValue, no);
+            let error = ServiceError::json("AccessDeniedException", "Access to KMS is not allowed");
+            deny(aws, Operation::GetSecretValue, error);
         },
     ),
     fault(
         Cause::PermissionDenied,
-        "CloudWatch Logs says no and does not say which policy did.",
+        "CloudWatch Logs denies CreateLogStream without naming the policy.",
         |aws| {
             let stream =
                 "arn:aws:logs:us-east-1:123456789012:log-group:/ecs/app:log-stream:pullprobe";
-            refuse(
+            deny(
                 aws,
                 Operation::CreateLogStream,
-                Refusal::access("logs:CreateLogStream", stream, ""),
+                ServiceError::access_denied("logs:CreateLogStream", stream, ""),
             );
         },
     ),
-    // What is asked for.
+    // Image, secrets and logs.
     fault(
         Cause::RepositoryNotFound,
         "The repository was deleted.",
-        |aws| aws.contents.repository = None,
+        |aws| aws.resources.repository = None,
     ),
-    fault(Cause::ImageNotFound, "The tag was never pushed.", |aws| {
-        aws.contents.tag = "1.3"
-    }),
+    fault(
+        Cause::ImageNotFound,
+        "The image tag was never pushed.",
+        |aws| aws.resources.tag = "1.3",
+    ),
     fault(
         Cause::PlatformMismatch,
         "The image was built on a laptop, for arm64 only.",
         |aws| {
-            aws.contents.architectures = vec!["arm64"];
+            aws.resources.architectures = vec!["arm64"];
         },
     ),
     fault(
         Cause::LayerUnavailable,
-        "The manifest is there; the layers are gone from the bucket.",
+        "The image manifest exists, but its layers are missing from the bucket.",
         |aws| {
-            aws.contents.layers = false;
+            aws.resources.layers = false;
         },
     ),
     fault(
         Cause::RegistryLoginFailed,
-        "The registry does not take the token, as if it were another region's.",
+        "The registry rejects the authorization token, as it does with one of another Region.",
         |aws| {
-            aws.contents.token_accepted = false;
+            aws.resources.token_accepted = false;
         },
     ),
     fault(
         Cause::SecretNotFound,
-        "The secret of the task definition does not exist.",
-        |aws| aws.contents.secret = None,
+        "The secret in the task definition does not exist.",
+        |aws| aws.resources.secret = None,
     ),
     fault(
         Cause::SecretJsonKeyMissing,
-        "The secret has no key \"password\".",
+        "The secret has no JSON key \"password\".",
         |aws| {
-            aws.contents.secret = Some(r#"{"username":"app"}"#);
+            aws.resources.secret = Some(r#"{"username":"app"}"#);
         },
     ),
     fault(
         Cause::SecretNotJson,
-        "The secret is a bare password, where a JSON object with a key was asked for.",
+        "The secret is a plain string, but the task definition reads a JSON key of it.",
         |aws| {
-            aws.contents.secret = Some("correct horse");
+            aws.resources.secret = Some("correct horse");
         },
     ),
     fault(
         Cause::ParameterNotFound,
-        "The parameter of the task definition does not exist.",
+        "The parameter in the task definition does not exist.",
         |aws| {
-            aws.contents.parameter = None;
+            aws.resources.parameter = None;
         },
     ),
     fault(
         Cause::LogGroupMissing,
-        "Nobody created the log group.",
-        |aws| aws.contents.log_groups.clear(),
+        "The log group does not exist.",
+        |aws| aws.resources.log_groups.clear(),
     ),
     // Limits.
     fault(
         Cause::Throttled,
-        "GetAuthorizationToken is asked too often in this account.",
+        "The account calls GetAuthorizationToken more often than its quota allows.",
         |aws| {
-            refuse(
+            deny(
                 aws,
                 Operation::GetAuthorizationToken,
-                Refusal::json("ThrottlingException", "Rate exceeded"),
+                ServiceError::json("ThrottlingException", "Rate exceeded"),
             );
         },
     ),
 ];
 
-fn refuse(aws: &mut Scenario, operation: Operation, refusal: Refusal) {
-    aws.refusals.insert(operation, refusal);
+fn deny(aws: &mut Scenario, operation: Operation, error: ServiceError) {
+    aws.denials.insert(operation, error);
 }
 
-fn refuse_token(aws: &mut Scenario, reason: &str) {
-    refuse(
+fn deny_token(aws: &mut Scenario, reason: &str) {
+    deny(
         aws,
         Operation::GetAuthorizationToken,
-        Refusal::access("ecr:GetAuthorizationToken", "*", reason),
+        ServiceError::access_denied("ecr:GetAuthorizationToken", "*", reason),
     );
 }
 
-/// The service has no interface endpoint: its name answers with a public address.
-fn move_outside(aws: &mut Scenario, service: Dependency, path: Path) {
-    aws.site(service).addresses = vec![(public_address(service), path)];
+/// Removes the interface endpoint of `service`, so that its name resolves to a public address.
+fn remove_endpoint(aws: &mut Scenario, service: Dependency, path: PathState) {
+    aws.host(service).addresses = vec![HostAddress::new(public_address(service), path)];
 }
 
-/// The service's interface endpoint is in the task's own subnet, where no network ACL acts.
-fn move_into_the_subnet(aws: &mut Scenario, service: Dependency) {
+/// Moves the interface endpoint of `service` into the task's subnet, where network ACLs do not
+/// apply.
+fn move_into_task_subnet(aws: &mut Scenario, service: Dependency) {
     if let Some([a, b, _, last]) = private_address(service).map(|address| address.octets()) {
         let [_, _, subnet, _] = TASK_ADDRESS.octets();
-        aws.site(service).addresses = vec![([a, b, subnet, last].into(), Path::Open)];
+        aws.host(service).addresses = vec![HostAddress::new(
+            [a, b, subnet, last].into(),
+            PathState::Open,
+        )];
     }
 }
 
@@ -472,17 +483,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_unique_and_stories_are_sentences() {
+    fn causes_are_unique_and_descriptions_are_sentences() {
         let causes: BTreeSet<_> = ALL.iter().map(|fault| fault.cause).collect();
         assert_eq!(causes.len(), ALL.len());
         for fault in ALL {
             assert!(
-                fault.story.ends_with('.') && fault.story.len() < 110,
+                fault.description.ends_with('.') && fault.description.len() < 110,
                 "{}",
                 fault.cause
             );
             assert_eq!(Fault::find(fault.cause.code()).unwrap().cause, fault.cause);
         }
-        assert!(Fault::find("gremlins").unwrap_err().contains("--list"));
+        assert!(
+            Fault::find("gremlins")
+                .unwrap_err()
+                .to_string()
+                .contains("--list")
+        );
     }
 }

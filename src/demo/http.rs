@@ -1,4 +1,4 @@
-//! HTTP over TLS: what every service of the demo shares.
+//! HTTP over TLS, for every service of the demo.
 
 use std::convert::Infallible;
 use std::io;
@@ -18,97 +18,100 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
-use super::path::Path;
-use super::refusal::Refusal;
-use super::scenario::Pace;
+use super::path::PathState;
+use super::scenario::ResponseDelay;
+use super::service_error::ServiceError;
 
-/// A service's answer.
-pub(super) type Answer = Response<Bytes>;
+/// A service's response.
+pub(super) type HttpResponse = Response<Bytes>;
 
-/// What one address does with those who connect.
+/// What one address does with its connections.
 #[derive(Clone)]
-pub(super) struct Reception {
+pub(super) struct Acceptor {
     /// Presents the certificate.
     pub(super) tls: TlsAcceptor,
-    /// What happens on the way.
-    pub(super) path: Path,
-    /// How fast it answers.
-    pub(super) pace: Pace,
+    pub(super) path: PathState,
+    pub(super) delay: ResponseDelay,
 }
 
-/// A tunnel's worth: with 20 bytes of IP and 20 of TCP it fits an MTU of 1,340. Loopback offers
-/// 65,483.
-const LARGEST_SEGMENT: u32 = 1_300;
+/// Bytes of the largest segment that passes the tunnel: with 20 bytes of IP and 20 of TCP it fits
+/// an MTU of 1,340. Loopback offers 65,483.
+const MAX_TUNNEL_SEGMENT: u32 = 1_300;
 
-/// Serves TLS connections with `answer`, for ever.
-pub(super) async fn serve<F, A>(listener: TcpListener, reception: Reception, answer: F)
+/// Serves TLS connections forever, with the responses of `respond`.
+pub(super) async fn serve<F, R>(listener: TcpListener, acceptor: Acceptor, respond: F)
 where
-    F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Answer> + Send + 'static,
+    F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = HttpResponse> + Send + 'static,
 {
     let mut clients = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
-        // Head and body are written apart; Nagle would hold the body back until the head is
-        // acknowledged.
+        // Head and body are written separately; Nagle's algorithm would delay the body until the
+        // head is acknowledged.
         let _ = stream.set_nodelay(true);
-        let (reception, answer) = (reception.clone(), answer.clone());
+        let (acceptor, respond) = (acceptor.clone(), respond.clone());
         clients.spawn(async move {
-            // A client that hangs up in the middle is a client's right.
-            let _ = serve_client(stream, &reception, answer).await;
+            // A client may close its connection at any time.
+            let _ = serve_client(stream, &acceptor, respond).await;
         });
         while clients.try_join_next().is_some() {}
     }
 }
 
-async fn serve_client<F, A>(stream: TcpStream, reception: &Reception, answer: F) -> io::Result<()>
+async fn serve_client<F, R>(stream: TcpStream, acceptor: &Acceptor, respond: F) -> io::Result<()>
 where
-    F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Answer> + Send + 'static,
+    F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = HttpResponse> + Send + 'static,
 {
-    match reception.path {
-        Path::Stalled => return swallow(stream).await,
-        Path::LargeSegmentsLost if SockRef::from(&stream).tcp_mss()? > LARGEST_SEGMENT => {
-            return swallow(stream).await;
+    match acceptor.path {
+        PathState::Stalled => return discard(stream).await,
+        PathState::LargeSegmentsLost if SockRef::from(&stream).tcp_mss()? > MAX_TUNNEL_SEGMENT => {
+            return discard(stream).await;
         }
-        Path::Reset => {
+        PathState::Reset => {
             stream.readable().await?;
             return stream.set_zero_linger();
         }
         _ => {}
     }
-    let stream = reception.tls.accept(stream).await?;
-    serve_plain(stream, reception.pace, answer).await
+    let stream = acceptor.tls.accept(stream).await?;
+    serve_plain(stream, acceptor.delay, respond).await
 }
 
-/// The ECS agent gives a call five seconds in all (facts: ecs-start, section 2).
-const LATE: Duration = Duration::from_millis(3_500);
+/// The ECS agent allows a call five seconds in total (docs/facts/ecs-start.md#2).
+const SLOW_RESPONSE: Duration = Duration::from_millis(3_500);
 
-/// Reads and never answers.
-async fn swallow(mut stream: TcpStream) -> io::Result<()> {
+/// Reads everything and never responds.
+async fn discard(mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = [0; 4096];
     while stream.read(&mut buffer).await? > 0 {}
     Ok(())
 }
 
-/// Serves one connection's requests with `answer`. Fails as the connection does.
-pub(super) async fn serve_plain<S, F, A>(stream: S, pace: Pace, answer: F) -> io::Result<()>
+/// Serves the requests of one connection with the responses of `respond`. Fails as the connection
+/// does.
+pub(super) async fn serve_plain<S, F, R>(
+    stream: S,
+    delay: ResponseDelay,
+    respond: F,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    F: Fn(Request<Incoming>) -> A,
-    A: Future<Output = Answer>,
+    F: Fn(Request<Incoming>) -> R,
+    R: Future<Output = HttpResponse>,
 {
     let service = service_fn(|request| {
-        let answer = answer(request);
+        let response = respond(request);
         async move {
-            match pace {
-                Pace::Prompt => {}
-                Pace::Late => sleep(LATE).await,
-                Pace::Never => std::future::pending().await,
+            match delay {
+                ResponseDelay::None => {}
+                ResponseDelay::Slow => sleep(SLOW_RESPONSE).await,
+                ResponseDelay::Forever => std::future::pending().await,
             }
-            Ok::<_, Infallible>(answer.await.map(Full::new))
+            Ok::<_, Infallible>(response.await.map(Full::new))
         }
     });
     hyper::server::conn::http1::Builder::new()
@@ -117,52 +120,52 @@ where
         .map_err(io::Error::other)
 }
 
-/// An answer with a body of the given type.
-pub(super) fn answer(
+/// Returns a response with a body of the given type.
+pub(super) fn response(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Bytes>,
-) -> Answer {
-    let mut answer = Response::new(body.into());
-    *answer.status_mut() = status;
-    answer
+) -> HttpResponse {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer
+    response
 }
 
-/// Adds a header whose value the demo made itself, and which is therefore well formed.
-pub(super) fn with_header(mut answer: Answer, name: &'static str, value: &str) -> Answer {
+/// Adds a header. The demo composes all values itself, so they are valid.
+pub(super) fn with_header(
+    mut response: HttpResponse,
+    name: &'static str,
+    value: &str,
+) -> HttpResponse {
     if let Ok(value) = HeaderValue::from_str(value) {
-        answer.headers_mut().insert(name, value);
+        response.headers_mut().insert(name, value);
     }
-    answer
+    response
 }
 
-/// Sets the `Date` of a service whose clock shows `now` (RFC 9110 section 5.6.7).
-pub(super) fn dated(answer: Answer, now: Timestamp) -> Answer {
+/// Sets the `Date` header of a service whose clock shows `now` (RFC 9110 section 5.6.7).
+pub(super) fn with_date(response: HttpResponse, now: Timestamp) -> HttpResponse {
     with_header(
-        answer,
+        response,
         "date",
         &now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string(),
     )
 }
 
-/// Success of a JSON protocol.
-pub(super) fn json(body: &serde_json::Value) -> Answer {
-    answer(
+/// Returns a successful response of a JSON service.
+pub(super) fn json(body: &serde_json::Value) -> HttpResponse {
+    response(
         StatusCode::OK,
         "application/x-amz-json-1.1",
         body.to_string(),
     )
 }
 
-/// An error of a JSON protocol (AWS JSON 1.1: the code in the body's `__type`).
-pub(super) fn json_error(refusal: &Refusal) -> Answer {
-    let body = serde_json::json!({ "__type": refusal.code, "message": refusal.message });
-    answer(
-        refusal.status,
-        "application/x-amz-json-1.1",
-        body.to_string(),
-    )
+/// Returns an error of a JSON service (AWS JSON 1.1: the code is in the body's `__type`).
+pub(super) fn json_error(error: &ServiceError) -> HttpResponse {
+    let body = serde_json::json!({ "__type": error.code, "message": error.message });
+    response(error.status, "application/x-amz-json-1.1", body.to_string())
 }

@@ -1,5 +1,5 @@
-//! An image of two layers for each architecture: real bytes, real digests, the same at every run.
-//! Pure.
+//! A multi-architecture image with two layers each: real bytes, real digests, the same in every
+//! run. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,23 +8,22 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// An image index, what it points at, and what that points at.
+/// An image index, its manifests, and their blobs.
 #[derive(Debug)]
-pub(super) struct Image {
-    /// Digest of the index, which the tag points at.
+pub(super) struct DemoImage {
+    /// Digest of the index, which the tag refers to.
     pub(super) index: String,
-    /// By digest.
-    pub(super) manifests: BTreeMap<String, Manifest>,
-    /// Configurations and layers, by digest.
+    /// Manifests and the index, by digest.
+    pub(super) manifests: BTreeMap<String, StoredManifest>,
+    /// Image configurations and layers, by digest.
     pub(super) blobs: BTreeMap<String, Bytes>,
 }
 
-/// A document of the registry.
+/// A manifest or an index, as the registry stores it.
 #[derive(Debug)]
-pub(super) struct Manifest {
-    /// As in `Content-Type`.
+pub(super) struct StoredManifest {
+    /// The value of `Content-Type`.
     pub(super) media_type: &'static str,
-    /// The document.
     pub(super) bytes: Bytes,
 }
 
@@ -34,10 +33,10 @@ const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// Bytes of the layers: one that fits a first read, one that does not.
-const LAYERS: [usize; 2] = [24 * 1024, 96 * 1024];
+const LAYER_SIZES: [usize; 2] = [24 * 1024, 96 * 1024];
 
-impl Image {
-    /// An image for these architectures.
+impl DemoImage {
+    /// Returns an image for `architectures`.
     pub(super) fn new(architectures: &[&str]) -> Self {
         let mut image = Self {
             index: String::new(),
@@ -54,8 +53,8 @@ impl Image {
     }
 
     fn add_platform(&mut self, architecture: &str) -> Value {
-        let layers =
-            LAYERS.map(|size| self.add_blob(noise(&format!("{architecture} {size}"), size)));
+        let layers = LAYER_SIZES
+            .map(|size| self.add_blob(incompressible(&format!("{architecture} {size}"), size)));
         let diff_ids: Vec<_> = layers.iter().map(|(digest, _)| digest).collect();
         let config = json!({ "architecture": architecture, "os": "linux", "config": { "Cmd": ["/app"] },
             "rootfs": { "type": "layers", "diff_ids": diff_ids } });
@@ -73,7 +72,7 @@ impl Image {
         let bytes = Bytes::from(document.to_string());
         let (digest, size) = (digest(&bytes), bytes.len());
         self.manifests
-            .insert(digest.clone(), Manifest { media_type, bytes });
+            .insert(digest.clone(), StoredManifest { media_type, bytes });
         (digest, size)
     }
 
@@ -84,13 +83,13 @@ impl Image {
     }
 }
 
-/// `sha256:…`, as the OCI image specification writes it.
+/// Returns the digest of `bytes` in OCI notation, `sha256:…`.
 pub(super) fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(bytes))
+    format!("sha256:{}", sha256_hex(bytes))
 }
 
-/// The SHA-256 of `bytes` in hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+/// Returns the SHA-256 of `bytes` in hexadecimal digits.
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
         .fold(String::new(), |mut text, byte| {
@@ -99,8 +98,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         })
 }
 
-/// `length` bytes that do not compress, from `seed`.
-fn noise(seed: &str, length: usize) -> Bytes {
+/// Returns `length` incompressible bytes derived from `seed`.
+fn incompressible(seed: &str, length: usize) -> Bytes {
     let mut bytes = Vec::with_capacity(length + 32);
     for counter in 0_u64.. {
         if bytes.len() >= length {
@@ -117,8 +116,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_digest_in_a_document_is_that_of_bytes_that_exist() {
-        let image = Image::new(&["amd64", "arm64"]);
+    fn every_digest_matches_stored_bytes() {
+        let image = DemoImage::new(&["amd64", "arm64"]);
         let read =
             |digest: &str| serde_json::from_slice::<Value>(&image.manifests[digest].bytes).unwrap();
         let index = read(&image.index);
@@ -135,6 +134,6 @@ mod tests {
                 assert_eq!(digest(bytes), blob["digest"].as_str().unwrap());
             }
         }
-        assert_eq!(image.index, Image::new(&["amd64", "arm64"]).index);
+        assert_eq!(image.index, DemoImage::new(&["amd64", "arm64"]).index);
     }
 }

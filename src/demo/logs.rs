@@ -1,38 +1,36 @@
-//! CloudWatch Logs: `CreateLogStream` and `PutLogEvents`, with the limits of the real one.
+//! CloudWatch Logs: `CreateLogStream` and `PutLogEvents`, with the limits of the real service.
 
 use serde_json::{Value, json};
 
-use super::cloud::{Asked, Cloud};
-use super::http::{self, Answer};
-use super::refusal::Refusal;
+use super::http::{self, HttpResponse};
 use super::scenario::Operation;
+use super::service_error::ServiceError;
 use super::signature;
+use super::state::{CloudState, IncomingRequest};
 
-/// UTF-8 bytes of a batch, with 26 for each event (API reference, `PutLogEvents`).
-const LARGEST_BATCH: usize = 1_048_576;
-/// UTF-8 bytes of an event. AWS raised its own limit in 2025; an older one is the safer neighbour.
-const LARGEST_EVENT: usize = 262_144;
+/// UTF-8 bytes of a batch, plus 26 for each event (API reference, `PutLogEvents`).
+const MAX_BATCH: usize = 1_048_576;
+/// UTF-8 bytes of an event. AWS raised its limit in 2025; the older one is the stricter test.
+const MAX_EVENT: usize = 262_144;
 /// Bytes that AWS adds for each event.
 const EVENT_OVERHEAD: usize = 26;
 
-pub(super) fn answer(cloud: &Cloud, asked: &Asked) -> Answer {
-    serve(cloud, asked).unwrap_or_else(|refusal| http::json_error(&refusal))
+pub(super) fn respond(state: &CloudState, request: &IncomingRequest) -> HttpResponse {
+    serve(state, request).unwrap_or_else(|error| http::json_error(&error))
 }
 
-fn serve(cloud: &Cloud, asked: &Asked) -> Result<Answer, Refusal> {
-    signature::check(&asked.headers, "logs", cloud.now())?;
-    let (target, body) = asked.operation()?;
+fn serve(state: &CloudState, request: &IncomingRequest) -> Result<HttpResponse, ServiceError> {
+    signature::check(&request.headers, "logs", state.now())?;
+    let (target, body) = request.operation()?;
     let operation = match target {
         "Logs_20140328.CreateLogStream" => Operation::CreateLogStream,
         "Logs_20140328.PutLogEvents" => Operation::PutLogEvents,
-        _ => return Err(Refusal::json("UnknownOperationException", "")),
+        _ => return Err(ServiceError::json("UnknownOperationException", "")),
     };
-    if let Some(refusal) = cloud.refusal(operation) {
-        return Err(refusal.clone());
-    }
+    state.authorize(operation)?;
     let text = |name: &str| {
         let missing = || {
-            Refusal::json(
+            ServiceError::json(
                 "InvalidParameterException",
                 format!("{name} must not be null"),
             )
@@ -40,14 +38,17 @@ fn serve(cloud: &Cloud, asked: &Asked) -> Result<Answer, Refusal> {
         body[name].as_str().map(str::to_owned).ok_or_else(missing)
     };
     let key = (text("logGroupName")?, text("logStreamName")?);
-    if !cloud.setting.contents.log_groups.contains(key.0.as_str()) {
+    if !state.scenario.resources.log_groups.contains(key.0.as_str()) {
         return Err(not_found("The specified log group does not exist."));
     }
-    let mut streams = cloud.streams();
+    let mut streams = state.log_streams();
     if operation == Operation::CreateLogStream {
         if streams.contains_key(&key) {
             let message = "The specified log stream already exists";
-            return Err(Refusal::json("ResourceAlreadyExistsException", message));
+            return Err(ServiceError::json(
+                "ResourceAlreadyExistsException",
+                message,
+            ));
         }
         streams.insert(key, Vec::new());
         return Ok(http::json(&json!({})));
@@ -61,8 +62,8 @@ fn serve(cloud: &Cloud, asked: &Asked) -> Result<Answer, Refusal> {
     ))
 }
 
-fn events(events: &Value) -> Result<Vec<String>, Refusal> {
-    let invalid = |message: String| Refusal::json("InvalidParameterException", message);
+fn events(events: &Value) -> Result<Vec<String>, ServiceError> {
+    let invalid = |message: String| ServiceError::json("InvalidParameterException", message);
     let mut batch = 0;
     let mut messages = Vec::new();
     for event in events.as_array().map(Vec::as_slice).unwrap_or_default() {
@@ -72,17 +73,17 @@ fn events(events: &Value) -> Result<Vec<String>, Refusal> {
             ));
         };
         let size = message.len() + EVENT_OVERHEAD;
-        if size > LARGEST_EVENT {
+        if size > MAX_EVENT {
             return Err(invalid(format!(
-                "Log event too large: {size} bytes exceeds limit of {LARGEST_EVENT}"
+                "Log event too large: {size} bytes exceeds limit of {MAX_EVENT}"
             )));
         }
         batch += size;
         messages.push(message.to_owned());
     }
-    if batch > LARGEST_BATCH {
+    if batch > MAX_BATCH {
         return Err(invalid(format!(
-            "Upload too large: {batch} bytes exceeds limit of {LARGEST_BATCH}"
+            "Upload too large: {batch} bytes exceeds limit of {MAX_BATCH}"
         )));
     }
     if messages.is_empty() {
@@ -93,6 +94,6 @@ fn events(events: &Value) -> Result<Vec<String>, Refusal> {
     Ok(messages)
 }
 
-fn not_found(message: &str) -> Refusal {
-    Refusal::json("ResourceNotFoundException", message)
+fn not_found(message: &str) -> ServiceError {
+    ServiceError::json("ResourceNotFoundException", message)
 }

@@ -1,5 +1,5 @@
 //! What happens to packets on the way to an address, without privileges: a listening socket, and
-//! who is at it.
+//! what becomes of its connections.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -9,58 +9,76 @@ use tokio::net::TcpListener;
 
 /// What happens on the way to one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
-    /// Nothing.
+pub enum PathState {
+    /// Every packet arrives.
     Open,
     /// Every packet is dropped, as by a security group or a missing route.
     Silent,
-    /// Nobody listens.
+    /// The port is closed.
     Refused,
     /// The connection is reset when the `ClientHello` arrives, as by a middlebox.
     Reset,
-    /// The connection stands, and nobody ever says anything.
+    /// The connection is established, and no byte ever comes back.
     Stalled,
-    /// Segments larger than a tunnel's MTU vanish, and so does the ICMP message that should say so.
+    /// Segments larger than a tunnel's MTU are dropped, and so is the ICMP message that should
+    /// report it.
     LargeSegmentsLost,
+}
+
+/// An address, and what happens on the way to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostAddress {
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// What happens on the way.
+    pub path: PathState,
+}
+
+impl HostAddress {
+    /// Returns an address with its path.
+    pub const fn new(ip: Ipv4Addr, path: PathState) -> Self {
+        Self { ip, path }
+    }
 }
 
 /// A bound address.
 #[derive(Debug)]
-pub(super) enum Door {
-    /// Connections can arrive.
-    Listening(TcpListener),
-    /// Held so that nobody else listens there.
-    Held(Holder),
+pub(super) enum Listener {
+    /// It accepts connections.
+    Accepting(TcpListener),
+    /// It is bound so that no other process can listen there.
+    Unserved(BoundAddress),
 }
 
-/// Keeps an address, and whether it answers.
+/// Keeps an address bound without accepting connections.
 #[derive(Debug)]
-pub(super) struct Holder {
+pub(super) struct BoundAddress {
     _socket: Socket,
-    _crowd: Option<TcpStream>,
+    /// The connection that fills the accept queue, where the address drops SYNs.
+    _queued: Option<TcpStream>,
 }
 
-impl Holder {
-    /// Holds for as long as the demo runs.
+impl BoundAddress {
+    /// Keeps the address bound while the demo runs.
     pub(super) async fn hold(self) {
-        let _held = self;
+        let _bound = self;
         std::future::pending::<()>().await;
     }
 }
 
-/// How often a port is tried. One that is free on one loopback address is nearly always free on
+/// Attempts to find a free port. One that is free on one loopback address is nearly always free on
 /// all.
-const TRIES: usize = 32;
+const MAX_BIND_ATTEMPTS: usize = 32;
 
-/// Binds all of `addresses` to one port that is free on each. Fails if there is none, or without a
-/// 127/8 loopback.
-pub(super) fn claim(addresses: &[(Ipv4Addr, Path)]) -> io::Result<(u16, Vec<Door>)> {
-    until_free(|| claim_from(0, addresses))
+/// Binds all of `addresses` to one port that is free on each, and returns the port. Fails if there
+/// is none, or without a 127/8 loopback.
+pub(super) fn bind(addresses: &[HostAddress]) -> io::Result<(u16, Vec<Listener>)> {
+    retry_while_in_use(|| bind_port(0, addresses))
 }
 
-/// Repeats `attempt` while what it binds is in use. Fails as it does.
-pub(super) fn until_free<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    for _ in 1..TRIES {
+/// Repeats `attempt` while its address is in use. Fails as `attempt` does.
+pub(super) fn retry_while_in_use<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 1..MAX_BIND_ATTEMPTS {
         match attempt() {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             outcome => return outcome,
@@ -69,37 +87,37 @@ pub(super) fn until_free<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::R
     attempt()
 }
 
-/// Binds all of `addresses` to `port`; where it is 0, to the one that the first gets. Fails if one
-/// of them is in use.
-pub(super) fn claim_from(
+/// Binds all of `addresses` to `port`, or, if it is 0, to the port that the first one gets. Fails
+/// if one of them is in use.
+pub(super) fn bind_port(
     mut port: u16,
-    addresses: &[(Ipv4Addr, Path)],
-) -> io::Result<(u16, Vec<Door>)> {
-    let mut doors = Vec::new();
-    for (address, path) in addresses {
+    addresses: &[HostAddress],
+) -> io::Result<(u16, Vec<Listener>)> {
+    let mut listeners = Vec::new();
+    for HostAddress { ip, path } in addresses {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_cloexec(true)?;
         socket.set_nonblocking(true)?;
-        socket.bind(&SocketAddrV4::new(*address, port).into())?;
+        socket.bind(&SocketAddrV4::new(*ip, port).into())?;
         port = socket
             .local_addr()?
             .as_socket()
             .map_or(port, |bound| bound.port());
-        doors.push(door(socket, *path)?);
+        listeners.push(listen(socket, *path)?);
     }
-    Ok((port, doors))
+    Ok((port, listeners))
 }
 
-fn door(socket: Socket, path: Path) -> io::Result<Door> {
+fn listen(socket: Socket, path: PathState) -> io::Result<Listener> {
     match path {
-        Path::Refused => Ok(Door::Held(Holder {
+        PathState::Refused => Ok(Listener::Unserved(BoundAddress {
             _socket: socket,
-            _crowd: None,
+            _queued: None,
         })),
-        Path::Silent => silence(socket).map(Door::Held),
-        Path::Open | Path::Reset | Path::Stalled | Path::LargeSegmentsLost => {
+        PathState::Silent => drop_connections(socket).map(Listener::Unserved),
+        PathState::Open | PathState::Reset | PathState::Stalled | PathState::LargeSegmentsLost => {
             socket.listen(BACKLOG)?;
-            TcpListener::from_std(socket.into()).map(Door::Listening)
+            TcpListener::from_std(socket.into()).map(Listener::Accepting)
         }
     }
 }
@@ -107,20 +125,19 @@ fn door(socket: Socket, path: Path) -> io::Result<Door> {
 /// Room for a probe that tries many source ports at once.
 const BACKLOG: i32 = 128;
 
-/// Linux drops every SYN to a listener whose accept queue is full, and says nothing
-/// (`tcp_conn_request` in `net/ipv4/tcp_input.c`). A queue of length 0 takes one connection, and
-/// nobody ever accepts it. A socket filter would do as well, if a TCP socket could have one without
-/// `CAP_NET_ADMIN`.
-fn silence(socket: Socket) -> io::Result<Holder> {
+/// Linux silently drops every SYN to a listener whose accept queue is full (`tcp_conn_request` in
+/// `net/ipv4/tcp_input.c`). A queue of length 0 takes one connection, which is never accepted. A
+/// socket filter would do as well if it did not need `CAP_NET_ADMIN`.
+fn drop_connections(socket: Socket) -> io::Result<BoundAddress> {
     socket.listen(0)?;
     let address = socket
         .local_addr()?
         .as_socket()
         .ok_or(io::ErrorKind::AddrNotAvailable)?;
-    let crowd = TcpStream::connect(address)?;
-    Ok(Holder {
+    let queued = TcpStream::connect(address)?;
+    Ok(BoundAddress {
         _socket: socket,
-        _crowd: Some(crowd),
+        _queued: Some(queued),
     })
 }
 
@@ -134,16 +151,16 @@ mod tests {
 
     use super::*;
 
-    const HERE: Ipv4Addr = Ipv4Addr::new(127, 0, 9, 77);
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 9, 77);
 
-    fn one(path: Path) -> (SocketAddr, Vec<Door>) {
-        let (port, doors) = claim(&[(HERE, path)]).unwrap();
-        ((HERE, port).into(), doors)
+    fn bind_one(path: PathState) -> (SocketAddr, Vec<Listener>) {
+        let (port, listeners) = bind(&[HostAddress::new(ADDRESS, path)]).unwrap();
+        ((ADDRESS, port).into(), listeners)
     }
 
     #[tokio::test]
-    async fn silence_is_no_answer_at_all() {
-        let (peer, _doors) = one(Path::Silent);
+    async fn silent_path_does_not_answer_connections() {
+        let (peer, _listeners) = bind_one(PathState::Silent);
         for _ in 0..3 {
             assert!(
                 timeout(Duration::from_millis(200), TcpStream::connect(peer))
@@ -154,8 +171,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refusal_is_an_answer() {
-        let (peer, _doors) = one(Path::Refused);
+    async fn closed_port_refuses_connections() {
+        let (peer, _listeners) = bind_one(PathState::Refused);
         let error = timeout(Duration::from_secs(1), TcpStream::connect(peer))
             .await
             .unwrap()
@@ -165,11 +182,12 @@ mod tests {
 
     #[tokio::test]
     async fn all_addresses_share_one_port() {
-        let addresses = [11, 12, 13].map(|last| (Ipv4Addr::new(127, 0, 9, last), Path::Open));
-        let (port, doors) = claim(&addresses).unwrap();
-        assert_eq!(doors.len(), 3);
-        for (address, _) in addresses {
-            assert!(TcpStream::connect((address, port)).await.is_ok());
+        let addresses = [11, 12, 13]
+            .map(|last| HostAddress::new(Ipv4Addr::new(127, 0, 9, last), PathState::Open));
+        let (port, listeners) = bind(&addresses).unwrap();
+        assert_eq!(listeners.len(), 3);
+        for address in addresses {
+            assert!(TcpStream::connect((address.ip, port)).await.is_ok());
         }
     }
 }

@@ -1,144 +1,148 @@
-//! The registry: manifests, and redirects to where the layers are. Answers as in facts: denials,
-//! section 3.
+//! The registry: manifests, and redirects to the layer bucket. Its responses are those of
+//! docs/facts/denials.md#3.
 
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use super::cloud::{Asked, Cloud};
-use super::http::{self, Answer, with_header};
-use super::refusal::Refusal;
-use super::scenario::{ACCOUNT, Operation, host};
+use super::http::{self, HttpResponse, with_header};
+use super::names::{ACCOUNT, host_name};
+use super::scenario::Operation;
+use super::service_error::ServiceError;
+use super::state::{CloudState, IncomingRequest};
 use super::{bucket, ecr};
 use crate::observation::Dependency;
 
-pub(super) fn answer(cloud: &Cloud, asked: &Asked) -> Answer {
-    let answer = if login_accepted(cloud, asked) {
-        serve(cloud, asked).unwrap_or_else(|refusal| error(&refusal))
+pub(super) fn respond(state: &CloudState, request: &IncomingRequest) -> HttpResponse {
+    let response = if login_accepted(state, request) {
+        serve(state, request).unwrap_or_else(|error| json_error(&error))
     } else {
         let challenge = format!(
             "Basic realm=\"https://{}/\",service=\"ecr.amazonaws.com\"",
-            host(Dependency::EcrDkr)
+            host_name(Dependency::EcrDkr)
         );
-        let refusal = http::answer(
+        let unauthorized = http::response(
             StatusCode::UNAUTHORIZED,
             "text/plain; charset=utf-8",
             "Not Authorized\n",
         );
-        with_header(refusal, "www-authenticate", &challenge)
+        with_header(unauthorized, "www-authenticate", &challenge)
     };
-    with_header(answer, "docker-distribution-api-version", "registry/2.0")
+    with_header(response, "docker-distribution-api-version", "registry/2.0")
 }
 
-fn login_accepted(cloud: &Cloud, asked: &Asked) -> bool {
-    let token = asked
+fn login_accepted(state: &CloudState, request: &IncomingRequest) -> bool {
+    let token = request
         .header("authorization")
         .and_then(|value| value.strip_prefix("Basic "));
-    cloud.setting.contents.token_accepted && token == Some(ecr::token().as_str())
+    state.scenario.resources.token_accepted && token == Some(ecr::token().as_str())
 }
 
-fn serve(cloud: &Cloud, asked: &Asked) -> Result<Answer, Refusal> {
-    if ![Method::GET, Method::HEAD].contains(&asked.method) {
-        return Err(Refusal::registry(
+fn serve(state: &CloudState, request: &IncomingRequest) -> Result<HttpResponse, ServiceError> {
+    if ![Method::GET, Method::HEAD].contains(&request.method) {
+        return Err(ServiceError::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "UNSUPPORTED",
             "The operation is unsupported.",
         ));
     }
-    let path = asked.uri.path();
+    let path = request.uri.path();
     if path == "/v2/" {
-        return Ok(http::answer(
+        return Ok(http::response(
             StatusCode::OK,
             "text/plain; charset=utf-8",
             "",
         ));
     }
-    let unknown = || {
-        Refusal::registry(
-            StatusCode::NOT_FOUND,
-            "NAME_INVALID",
-            "Invalid repository name",
-        )
-    };
-    let (repository, rest) = path
+    let (repository, object) = path
         .strip_prefix("/v2/")
-        .and_then(split)
-        .ok_or_else(unknown)?;
-    let (kind, reference) = rest;
-    let operation = if kind == "manifests" {
-        Operation::BatchGetImage
-    } else {
-        Operation::GetDownloadUrlForLayer
+        .and_then(split_path)
+        .ok_or_else(|| {
+            ServiceError::new(
+                StatusCode::NOT_FOUND,
+                "NAME_INVALID",
+                "Invalid repository name",
+            )
+        })?;
+    let operation = match object {
+        Object::Manifest(_) => Operation::BatchGetImage,
+        Object::Blob(_) => Operation::GetDownloadUrlForLayer,
     };
-    if let Some(refusal) = cloud.refusal(operation) {
-        return Err(refusal.clone());
-    }
-    if cloud.setting.contents.repository != Some(repository) {
+    state.authorize(operation)?;
+    if state.scenario.resources.repository != Some(repository) {
         let message = format!(
             "The repository with name '{repository}' does not exist in the registry with id '{ACCOUNT}'"
         );
-        return Err(Refusal::registry(
+        return Err(ServiceError::new(
             StatusCode::NOT_FOUND,
             "NAME_UNKNOWN",
             message,
         ));
     }
-    if kind == "manifests" {
-        manifest(cloud, reference)
-    } else {
-        blob(cloud, reference)
+    match object {
+        Object::Manifest(reference) => manifest(state, reference),
+        Object::Blob(digest) => redirect_to_blob(state, digest),
     }
 }
 
-/// `team/app/manifests/1.4` as repository, kind and reference.
-fn split(path: &str) -> Option<(&str, (&str, &str))> {
-    ["manifests", "blobs"].into_iter().find_map(|kind| {
-        let (repository, reference) = path.rsplit_once(&format!("/{kind}/"))?;
-        Some((repository, (kind, reference)))
-    })
+/// What a path of the registry refers to.
+enum Object<'a> {
+    /// A manifest, by tag or digest.
+    Manifest(&'a str),
+    /// A blob, by digest.
+    Blob(&'a str),
 }
 
-fn manifest(cloud: &Cloud, reference: &str) -> Result<Answer, Refusal> {
-    let digest = if reference == cloud.setting.contents.tag {
-        cloud.image.index.as_str()
+/// Splits `team/app/manifests/1.4` into the repository and the object.
+fn split_path(path: &str) -> Option<(&str, Object<'_>)> {
+    if let Some((repository, reference)) = path.rsplit_once("/manifests/") {
+        return Some((repository, Object::Manifest(reference)));
+    }
+    let (repository, digest) = path.rsplit_once("/blobs/")?;
+    Some((repository, Object::Blob(digest)))
+}
+
+fn manifest(state: &CloudState, reference: &str) -> Result<HttpResponse, ServiceError> {
+    let digest = if reference == state.scenario.resources.tag {
+        state.image.index.as_str()
     } else {
         reference
     };
-    let Some(manifest) = cloud.image.manifests.get(digest) else {
-        return Err(Refusal::registry(
+    let Some(manifest) = state.image.manifests.get(digest) else {
+        return Err(ServiceError::new(
             StatusCode::NOT_FOUND,
             "MANIFEST_UNKNOWN",
             "Requested image not found",
         ));
     };
-    let answer = http::answer(StatusCode::OK, manifest.media_type, manifest.bytes.clone());
-    Ok(with_header(answer, "docker-content-digest", digest))
+    let response = http::response(StatusCode::OK, manifest.media_type, manifest.bytes.clone());
+    Ok(with_header(response, "docker-content-digest", digest))
 }
 
-fn blob(cloud: &Cloud, digest: &str) -> Result<Answer, Refusal> {
-    if !cloud.image.blobs.contains_key(digest) {
+fn redirect_to_blob(state: &CloudState, digest: &str) -> Result<HttpResponse, ServiceError> {
+    if !state.image.blobs.contains_key(digest) {
         let message = "One or more of the layers does not exist in the registry";
-        return Err(Refusal::registry(
+        return Err(ServiceError::new(
             StatusCode::NOT_FOUND,
             "BLOB_UNKNOWN",
             message,
         ));
     }
-    let answer = http::answer(
+    let response = http::response(
         StatusCode::TEMPORARY_REDIRECT,
         "text/plain; charset=utf-8",
         "",
     );
     Ok(with_header(
-        answer,
+        response,
         "location",
-        &bucket::presigned(cloud, digest),
+        &bucket::presigned(state, digest),
     ))
 }
 
-fn error(refusal: &Refusal) -> Answer {
-    let body = json!({ "errors": [{ "code": refusal.code, "message": refusal.message }] });
-    http::answer(
-        refusal.status,
+fn json_error(error: &ServiceError) -> HttpResponse {
+    let body = json!({ "errors": [{ "code": error.code, "message": error.message }] });
+    http::response(
+        error.status,
         "application/json; charset=utf-8",
         body.to_string(),
     )

@@ -1,7 +1,7 @@
-//! A DNS server over UDP and TCP, with the moods of a resolver.
+//! A DNS resolver over UDP and TCP, which answers, fails or is silent.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
@@ -9,44 +9,43 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
-use super::path::{self, Door, Path};
-use super::scenario::{Resolver, Scenario};
-use super::zone::{self, Zone};
+use super::names::RESOLVER_ADDRESS;
+use super::path::{self, HostAddress, Listener, PathState};
+use super::scenario::{ResolverBehavior, Scenario};
+use super::zone::{self, DnsZone};
 
-/// Where it answers: in the VPC, as the resolver at the VPC's base plus two does.
-pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-
-/// What a client without EDNS can take over UDP (RFC 1035 section 4.2.1).
-const PLAIN_UDP: u16 = 512;
+/// Bytes that a client without EDNS accepts over UDP (RFC 1035 section 4.2.1).
+const MAX_UDP_WITHOUT_EDNS: u16 = 512;
 
 struct Server {
-    mood: Resolver,
-    zones: Vec<Zone>,
+    behavior: ResolverBehavior,
+    zones: Vec<DnsZone>,
 }
 
-/// Starts the server in `tasks` and says where it is asked. Fails if no port is free.
-pub(super) fn start(setting: &Scenario, tasks: &mut JoinSet<()>) -> io::Result<SocketAddr> {
-    let path = if setting.resolver == Resolver::Silent {
-        Path::Silent
+/// Starts the server in `tasks` and returns its address. Fails if no port is free.
+pub(super) fn start(scenario: &Scenario, tasks: &mut JoinSet<()>) -> io::Result<SocketAddr> {
+    let path = if scenario.resolver == ResolverBehavior::Silent {
+        PathState::Silent
     } else {
-        Path::Open
+        PathState::Open
     };
-    let (udp, doors) = path::until_free(|| {
-        let udp = std::net::UdpSocket::bind((ADDRESS, 0))?;
-        let (_, doors) = path::claim_from(udp.local_addr()?.port(), &[(ADDRESS, path)])?;
-        Ok((udp, doors))
+    let (udp, listeners) = path::retry_while_in_use(|| {
+        let udp = std::net::UdpSocket::bind((RESOLVER_ADDRESS, 0))?;
+        let address = HostAddress::new(RESOLVER_ADDRESS, path);
+        let (_, listeners) = path::bind_port(udp.local_addr()?.port(), &[address])?;
+        Ok((udp, listeners))
     })?;
     udp.set_nonblocking(true)?;
     let address = udp.local_addr()?;
     let server = Arc::new(Server {
-        mood: setting.resolver,
-        zones: zone::zones(setting),
+        behavior: scenario.resolver,
+        zones: zone::zones(scenario),
     });
     tasks.spawn(serve_udp(UdpSocket::from_std(udp)?, Arc::clone(&server)));
-    for door in doors {
-        match door {
-            Door::Listening(listener) => tasks.spawn(serve_tcp(listener, Arc::clone(&server))),
-            Door::Held(holder) => tasks.spawn(holder.hold()),
+    for listener in listeners {
+        match listener {
+            Listener::Accepting(listener) => tasks.spawn(serve_tcp(listener, Arc::clone(&server))),
+            Listener::Unserved(bound) => tasks.spawn(bound.hold()),
         };
     }
     Ok(address)
@@ -58,19 +57,19 @@ async fn serve_udp(socket: UdpSocket, server: Arc<Server>) {
         let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
             continue;
         };
-        let Some((response, room)) = server.answer(&buffer[..length]) else {
+        let Some(Reply { message, max_udp }) = server.reply(&buffer[..length]) else {
             continue;
         };
-        let Ok(whole) = response.to_vec() else {
+        let Ok(whole) = message.to_vec() else {
             continue;
         };
-        let cut = if whole.len() > usize::from(room) {
-            response.truncate().to_vec().unwrap_or_default()
+        let sent = if whole.len() > usize::from(max_udp) {
+            message.truncate().to_vec().unwrap_or_default()
         } else {
             whole
         };
-        // A client that has gone away is not the server's business.
-        let _ = socket.send_to(&cut, peer).await;
+        // The client may be gone.
+        let _ = socket.send_to(&sent, peer).await;
     }
 }
 
@@ -87,14 +86,14 @@ async fn serve_tcp(listener: TcpListener, server: Arc<Server>) {
     }
 }
 
-/// Answers questions with a length before each (RFC 7766 section 8) until the client is through.
+/// Answers length-prefixed queries (RFC 7766 section 8) until the client closes the connection.
 async fn serve_client(mut stream: TcpStream, server: &Server) -> io::Result<()> {
     loop {
         let mut question = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut question).await?;
         let answer = server
-            .answer(&question)
-            .and_then(|(response, _)| response.to_vec().ok());
+            .reply(&question)
+            .and_then(|reply| reply.message.to_vec().ok());
         let Some(answer) = answer else { return Ok(()) };
         stream
             .write_u16(u16::try_from(answer.len()).unwrap_or(u16::MAX))
@@ -103,9 +102,15 @@ async fn serve_client(mut stream: TcpStream, server: &Server) -> io::Result<()> 
     }
 }
 
+/// A response, and how much of it the client accepts over UDP, in bytes.
+struct Reply {
+    message: Message,
+    max_udp: u16,
+}
+
 impl Server {
-    /// The response and how much of it the client can take over UDP; nothing for the silent.
-    fn answer(&self, question: &[u8]) -> Option<(Message, u16)> {
+    /// Returns the response to `question`, or `None` if the resolver is silent.
+    fn reply(&self, question: &[u8]) -> Option<Reply> {
         let request = Message::from_vec(question).ok()?;
         let query = request.queries.first()?;
         let mut response = Message::response(request.metadata.id, OpCode::Query);
@@ -115,22 +120,26 @@ impl Server {
         if let Some(edns) = &request.edns {
             response.set_edns(edns.clone());
         }
-        match self.mood {
-            Resolver::Answers => zone::answer(&self.zones, query, &mut response),
-            Resolver::Fails => response.metadata.response_code = ResponseCode::ServFail,
-            Resolver::Refuses => response.metadata.response_code = ResponseCode::Refused,
-            Resolver::Silent => return None,
+        match self.behavior {
+            ResolverBehavior::Answers => zone::answer(&self.zones, query, &mut response),
+            ResolverBehavior::ServFail => response.metadata.response_code = ResponseCode::ServFail,
+            ResolverBehavior::Refused => response.metadata.response_code = ResponseCode::Refused,
+            ResolverBehavior::Silent => return None,
         }
-        let room = request
+        let max_udp = request
             .edns
             .as_ref()
-            .map_or(PLAIN_UDP, |_| request.max_payload());
-        Some((response, room))
+            .map_or(MAX_UDP_WITHOUT_EDNS, |_| request.max_payload());
+        Some(Reply {
+            message: response,
+            max_udp,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use hickory_resolver::proto::op::Query;
@@ -138,7 +147,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::demo::scenario::host;
+    use crate::demo::names::host_name;
     use crate::observation::Dependency;
 
     fn question(name: &str) -> Message {
@@ -175,17 +184,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_too_large_for_udp_is_cut_and_whole_over_tcp() {
+    async fn large_answer_is_truncated_over_udp_and_complete_over_tcp() {
         let mut aws = Scenario::healthy();
         let many = (1..=40)
-            .map(|last| (Ipv4Addr::new(127, 0, 9, last), Path::Open))
+            .map(|last| HostAddress::new(Ipv4Addr::new(127, 0, 9, last), PathState::Open))
             .collect();
-        aws.site(Dependency::EcrApi).addresses = many;
+        aws.host(Dependency::EcrApi).addresses = many;
         let mut tasks = JoinSet::new();
         let server = start(&aws, &mut tasks).unwrap();
-        let question = question(&host(Dependency::EcrApi));
-        let cut = over_udp(server, &question).await.unwrap();
-        assert!(cut.metadata.truncation && cut.answers.is_empty());
+        let question = question(&host_name(Dependency::EcrApi));
+        let truncated = over_udp(server, &question).await.unwrap();
+        assert!(truncated.metadata.truncation && truncated.answers.is_empty());
         let whole = over_tcp(server, &question).await;
         assert_eq!(
             (whole.metadata.id, whole.answers.len()),
@@ -194,23 +203,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_mood_is_a_different_answer() {
-        for (mood, expected) in [
-            (Resolver::Answers, Some(ResponseCode::NoError)),
-            (Resolver::Fails, Some(ResponseCode::ServFail)),
-            (Resolver::Refuses, Some(ResponseCode::Refused)),
-            (Resolver::Silent, None),
+    async fn each_behavior_returns_its_response_code() {
+        for (behavior, expected) in [
+            (ResolverBehavior::Answers, Some(ResponseCode::NoError)),
+            (ResolverBehavior::ServFail, Some(ResponseCode::ServFail)),
+            (ResolverBehavior::Refused, Some(ResponseCode::Refused)),
+            (ResolverBehavior::Silent, None),
         ] {
             let mut tasks = JoinSet::new();
             let server = start(
                 &Scenario {
-                    resolver: mood,
+                    resolver: behavior,
                     ..Scenario::healthy()
                 },
                 &mut tasks,
             )
             .unwrap();
-            let answer = over_udp(server, &question(&host(Dependency::Logs))).await;
+            let answer = over_udp(server, &question(&host_name(Dependency::Logs))).await;
             assert_eq!(answer.map(|answer| answer.metadata.response_code), expected);
         }
     }

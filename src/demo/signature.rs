@@ -1,7 +1,7 @@
-//! What a service looks at before it reads a request: who signed it, for whom and when (`SigV4`,
-//! header form).
+//! What a service checks before it reads a request: the access key, the credential scope and the
+//! time (Signature Version 4, header form).
 //!
-//! The signature's arithmetic is not redone: that the probe signs rightly is proven against
+//! The signature itself is not recomputed: other tests check the probe's signatures against
 //! `moto_server`.
 
 use hyper::HeaderMap;
@@ -10,50 +10,54 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::refusal::Refusal;
-use super::scenario::REGION;
+use super::names::REGION;
+use super::service_error::ServiceError;
 
-/// A key pair with its session token, as the container credentials endpoint hands it out.
+/// A temporary access key, as the container credentials endpoint returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Keys {
+pub(super) struct AccessKey {
     pub(super) id: &'static str,
     pub(super) secret: &'static str,
     pub(super) token: &'static str,
 }
 
-/// Keys that work. Temporary keys begin with ASIA (IAM reference, "Unique identifiers").
-pub(super) const VALID: Keys = Keys {
+/// A key that works. IDs of temporary keys begin with ASIA (IAM reference, "Unique identifiers").
+pub(super) const VALID: AccessKey = AccessKey {
     id: "ASIADEMOAAAAAAAAVALID",
     secret: "demo/secret/valid",
     token: "demo-session-token-valid",
 };
-/// Keys past their time.
-pub(super) const EXPIRED: Keys = Keys {
+/// An expired key.
+pub(super) const EXPIRED: AccessKey = AccessKey {
     id: "ASIADEMOAAAAAAEXPIRED",
     secret: "demo/secret/expired",
     token: "demo-session-token-expired",
 };
-/// Keys that no service knows.
-pub(super) const UNKNOWN: Keys = Keys {
+/// A key that does not exist.
+pub(super) const UNKNOWN: AccessKey = AccessKey {
     id: "ASIADEMOAAAAAAUNKNOWN",
     secret: "demo/secret/unknown",
     token: "demo-session-token-unknown",
 };
 
-/// How far a request's time may be off (facts: denials, section 5).
-const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+/// How far a request's time may be off (docs/facts/denials.md#5).
+const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// Refuses, in AWS's words, what keys that work did not sign for this service and time.
-pub(super) fn check(headers: &HeaderMap, service: &str, now: Timestamp) -> Result<(), Refusal> {
+/// Fails, with AWS's message, unless a valid key signed the request for `service` at `now`.
+pub(super) fn check(
+    headers: &HeaderMap,
+    service: &str,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(authorization) = text(AUTHORIZATION.as_str()) else {
-        return Err(Refusal::json(
+        return Err(ServiceError::json(
             "MissingAuthenticationTokenException",
             "Missing Authentication Token",
         ));
     };
-    let signed = Signed::parse(authorization)?;
-    let scope: Vec<_> = signed.credential.split('/').collect();
+    let header = AuthorizationHeader::parse(authorization)?;
+    let scope: Vec<_> = header.credential.split('/').collect();
     let &[key, day, region, scoped_service, "aws4_request"] = scope.as_slice() else {
         return Err(incomplete("a Credential of five parts"));
     };
@@ -66,34 +70,36 @@ pub(super) fn check(headers: &HeaderMap, service: &str, now: Timestamp) -> Resul
         )));
     }
     let stamp = text("x-amz-date").ok_or_else(|| incomplete("'X-Amz-Date' or a 'Date' header"))?;
-    if !stamp.starts_with(day) || !signed.names.split(';').any(|name| name == "host") {
+    if !stamp.starts_with(day) || !header.signed_headers.split(';').any(|name| name == "host") {
         return Err(incomplete("matching dates and a signed host"));
     }
     check_time(stamp, now)?;
+    // A missing token does not match any key.
     let token = text("x-amz-security-token").unwrap_or_default();
     match [VALID, EXPIRED]
         .into_iter()
-        .find(|keys| (keys.id, keys.token) == (key, token))
+        .find(|known| (known.id, known.token) == (key, token))
     {
         Some(VALID) => Ok(()),
-        Some(_) => Err(Refusal::json(
+        Some(_) => Err(ServiceError::json(
             "ExpiredTokenException",
             "The security token included in the request is expired",
         )),
-        None => Err(Refusal::json(
+        None => Err(ServiceError::json(
             "UnrecognizedClientException",
             "The security token included in the request is invalid.",
         )),
     }
 }
 
-struct Signed<'a> {
+/// The parts of an `Authorization` header that are checked.
+struct AuthorizationHeader<'a> {
     credential: &'a str,
-    names: &'a str,
+    signed_headers: &'a str,
 }
 
-impl<'a> Signed<'a> {
-    fn parse(authorization: &'a str) -> Result<Self, Refusal> {
+impl<'a> AuthorizationHeader<'a> {
+    fn parse(authorization: &'a str) -> Result<Self, ServiceError> {
         let parts = authorization
             .strip_prefix("AWS4-HMAC-SHA256 ")
             .ok_or_else(|| incomplete("AWS4-HMAC-SHA256"))?;
@@ -105,7 +111,7 @@ impl<'a> Signed<'a> {
                 .filter(|value| !value.is_empty())
                 .ok_or_else(|| incomplete(&format!("'{name}' parameter")))
         };
-        let (credential, names, signature) = (
+        let (credential, signed_headers, signature) = (
             part("Credential")?,
             part("SignedHeaders")?,
             part("Signature")?,
@@ -113,16 +119,19 @@ impl<'a> Signed<'a> {
         if signature.len() != 64 || !signature.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(incomplete("a signature of 64 hexadecimal digits"));
         }
-        Ok(Self { credential, names })
+        Ok(Self {
+            credential,
+            signed_headers,
+        })
     }
 }
 
-fn check_time(stamp: &str, now: Timestamp) -> Result<(), Refusal> {
+fn check_time(stamp: &str, now: Timestamp) -> Result<(), ServiceError> {
     let sent = DateTime::strptime("%Y%m%dT%H%M%SZ", stamp)
         .and_then(|time| TimeZone::UTC.to_timestamp(time))
         .map_err(|_| incomplete("a readable 'X-Amz-Date'"))?;
     let show = |time: Timestamp| time.strftime("%Y%m%dT%H%M%SZ").to_string();
-    let (now_text, earliest, latest) = (show(now), now - TOLERANCE, now + TOLERANCE);
+    let (now_text, earliest, latest) = (show(now), now - MAX_CLOCK_SKEW, now + MAX_CLOCK_SKEW);
     if sent < earliest {
         let earliest = show(earliest);
         return Err(invalid(format!(
@@ -138,15 +147,15 @@ fn check_time(stamp: &str, now: Timestamp) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn incomplete(what: &str) -> Refusal {
-    Refusal::json(
+fn incomplete(what: &str) -> ServiceError {
+    ServiceError::json(
         "IncompleteSignatureException",
         format!("Authorization header requires {what}."),
     )
 }
 
-fn invalid(message: impl Into<String>) -> Refusal {
-    Refusal::json("InvalidSignatureException", message)
+fn invalid(message: impl Into<String>) -> ServiceError {
+    ServiceError::json("InvalidSignatureException", message)
 }
 
 #[cfg(test)]
@@ -155,8 +164,8 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Headers of a request that is signed as far as the demo looks.
-    pub(in super::super) fn signed(keys: Keys, service: &str, at: Timestamp) -> HeaderMap {
+    /// Returns headers that pass the checks above.
+    pub(in super::super) fn signed(key: AccessKey, service: &str, at: Timestamp) -> HeaderMap {
         let (stamp, day) = (
             at.strftime("%Y%m%dT%H%M%SZ").to_string(),
             at.strftime("%Y%m%d").to_string(),
@@ -164,14 +173,14 @@ pub(super) mod tests {
         let authorization = format!(
             "AWS4-HMAC-SHA256 Credential={}/{day}/{REGION}/{service}/aws4_request, \
              SignedHeaders=host;x-amz-date;x-amz-security-token, Signature={}",
-            keys.id,
+            key.id,
             "0f".repeat(32)
         );
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("authorization", authorization.as_str()),
             ("x-amz-date", &stamp),
-            ("x-amz-security-token", keys.token),
+            ("x-amz-security-token", key.token),
         ] {
             headers.insert(name, HeaderValue::from_str(value).unwrap());
         }
@@ -179,11 +188,11 @@ pub(super) mod tests {
     }
 
     fn code(headers: &HeaderMap, now: Timestamp) -> Option<&'static str> {
-        check(headers, "ecr", now).err().map(|refusal| refusal.code)
+        check(headers, "ecr", now).err().map(|error| error.code)
     }
 
     #[test]
-    fn keys_are_told_apart() {
+    fn rejects_unknown_and_expired_keys_and_wrong_scopes() {
         let now = Timestamp::now();
         assert_eq!(code(&signed(VALID, "ecr", now), now), None);
         assert_eq!(
@@ -205,7 +214,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_clock_five_minutes_off_is_told_both_times() {
+    fn rejects_times_more_than_five_minutes_off() {
         let now: Timestamp = "2026-06-05T16:03:19Z".parse().unwrap();
         let late = check(
             &signed(VALID, "ecr", now - SignedDuration::from_secs(311)),
@@ -227,7 +236,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_header_without_all_its_parts_is_incomplete() {
+    fn rejects_incomplete_authorization_headers() {
         let now = Timestamp::now();
         let whole = signed(VALID, "ecr", now);
         for part in [

@@ -1,5 +1,4 @@
-//! What the resolver knows: zones, and the answer to a question from them (RFC 1034 section 4.3.2).
-//! Pure.
+//! The resolver's zones, and how it answers queries from them (RFC 1034 section 4.3.2). Pure.
 
 use std::net::Ipv4Addr;
 
@@ -7,119 +6,105 @@ use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, CNAME, SOA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
-use super::scenario::{self, ACCOUNT, Names, REGION, SERVICES, Scenario};
+use super::names::{ACCOUNT, REGION, SERVICES, host_name, is_public, public_address};
+use super::scenario::{DnsNames, Host, Scenario};
 use crate::observation::Dependency;
 
-/// An apex and what is below it.
+/// An apex and the records below it.
 #[derive(Debug, Clone)]
-pub(super) struct Zone {
+pub(super) struct DnsZone {
     apex: Name,
-    records: Vec<(Name, Data)>,
+    records: Vec<(Name, RecordData)>,
 }
 
 #[derive(Debug, Clone)]
-enum Data {
+enum RecordData {
     Addresses(Vec<Ipv4Addr>),
-    Alias(Name),
+    Cname(Name),
 }
 
-/// Names of other AWS services, which a resolver that knows AWS knows as well.
+/// Other AWS services whose names resolve.
 const OTHER_SERVICES: [&str; 8] = ["ec2", "ecs", "kms", "monitoring", "s3", "sns", "sqs", "sts"];
-/// Where they answer, if they were asked: nobody does.
-const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 20, 0, 200);
-/// Names outside AWS.
+/// The address of names that the probe does not contact.
+const OTHER_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 20, 0, 200);
+/// Names outside AWS that resolve.
 const OTHER_NAMES: [&str; 4] = ["amazon.com", "example.com", "example.org", "iana.org"];
 
-/// Seconds. Interface endpoints' records live 60 s (Route 53's alias default), and nothing here
-/// changes anyway.
+/// Seconds. Records of interface endpoints have a TTL of 60 s (Route 53's alias default), and
+/// no record changes during a demo.
 const TTL: u32 = 60;
-/// How many aliases are followed: one is in use.
-const MAX_ALIASES: usize = 8;
+/// CNAMEs that are followed: the zones have one.
+const MAX_CNAMES: usize = 8;
 
-/// The zones of a setting: the internet's, and a private hosted zone for every service with an
-/// interface endpoint.
-pub(super) fn zones(setting: &Scenario) -> Vec<Zone> {
-    let mut zones = vec![Zone::new(
+/// Returns the zones of `scenario`: the public ones, and a private hosted zone for every service
+/// with an interface endpoint.
+pub(super) fn zones(scenario: &Scenario) -> Vec<DnsZone> {
+    let mut zones = vec![DnsZone::new(
         "",
-        OTHER_NAMES.map(|name| (name.into(), Data::Addresses(vec![ELSEWHERE]))),
+        OTHER_NAMES.map(|name| (name.into(), RecordData::Addresses(vec![OTHER_ADDRESS]))),
     )];
-    if setting.names == Names::NoneOfAws {
-        zones.push(Zone::new("amazonaws.com", []));
+    if scenario.dns_names == DnsNames::NoneOfAws {
+        zones.push(DnsZone::new("amazonaws.com", []));
         return zones;
     }
-    zones.push(public_zone(setting));
-    for (service, site) in &setting.sites {
-        let apex = family(*service);
-        if setting.names == Names::AllBut(*service) {
-            let somebody_else = (
+    zones.push(public_zone(scenario));
+    for (service, host) in &scenario.hosts {
+        let apex = private_apex(*service);
+        if scenario.dns_names == DnsNames::AllBut(*service) {
+            let other_account = (
                 format!("210987654321.{apex}"),
-                Data::Addresses(vec![ELSEWHERE]),
+                RecordData::Addresses(vec![OTHER_ADDRESS]),
             );
-            zones.push(Zone::new(&apex, [somebody_else]));
-        } else if !site
-            .addresses
-            .iter()
-            .any(|(address, _)| scenario::is_public(*address))
-        {
-            let addresses = site.addresses.iter().map(|(address, _)| *address).collect();
-            zones.push(Zone::new(
-                &apex,
-                [(owner(*service), Data::Addresses(addresses))],
-            ));
+            zones.push(DnsZone::new(&apex, [other_account]));
+        } else if !host.ips().any(is_public) {
+            let addresses = RecordData::Addresses(host.ips().collect());
+            zones.push(DnsZone::new(&apex, [(owner_name(*service), addresses)]));
         }
     }
     zones
 }
 
-fn public_zone(setting: &Scenario) -> Zone {
+fn public_zone(scenario: &Scenario) -> DnsZone {
     let mut records: Vec<_> = OTHER_SERVICES
         .map(|service| {
             (
                 format!("{service}.{REGION}.amazonaws.com"),
-                Data::Addresses(vec![ELSEWHERE]),
+                RecordData::Addresses(vec![OTHER_ADDRESS]),
             )
         })
         .into();
     for service in SERVICES {
-        let site = setting
-            .sites
-            .get(&service)
-            .map(|site| site.addresses.as_slice())
-            .unwrap_or_default();
-        let mut addresses: Vec<_> = site
-            .iter()
-            .map(|(address, _)| *address)
-            .filter(|address| scenario::is_public(*address))
-            .collect();
+        let ips = scenario.hosts.get(&service).into_iter().flat_map(Host::ips);
+        let mut addresses: Vec<_> = ips.filter(|ip| is_public(*ip)).collect();
         if addresses.is_empty() {
-            addresses.push(scenario::public_address(service));
+            addresses.push(public_address(service));
         }
         if service == Dependency::S3 {
-            // A bucket's name is an alias of one that the region's buckets share.
-            let alias = format!("s3-w.{REGION}.amazonaws.com");
-            records.push((scenario::host(service), Data::Alias(name(&alias))));
-            records.push((alias, Data::Addresses(addresses)));
+            // A bucket's name is a CNAME of one that the Region's buckets share.
+            let shared = format!("s3-w.{REGION}.amazonaws.com");
+            records.push((host_name(service), RecordData::Cname(name(&shared))));
+            records.push((shared, RecordData::Addresses(addresses)));
         } else {
-            records.push((owner(service), Data::Addresses(addresses)));
+            records.push((owner_name(service), RecordData::Addresses(addresses)));
         }
     }
-    Zone::new("amazonaws.com", records)
+    DnsZone::new("amazonaws.com", records)
 }
 
-/// The apex of the private hosted zone that an interface endpoint with private DNS makes.
-fn family(service: Dependency) -> String {
-    let host = scenario::host(service);
+/// Returns the apex of the private hosted zone that an interface endpoint with private DNS creates.
+fn private_apex(service: Dependency) -> String {
+    let host = host_name(service);
     host.strip_prefix(&format!("{ACCOUNT}."))
         .unwrap_or(&host)
         .to_owned()
 }
 
-/// The owner name of a service's record: every account's registry has the same one.
-fn owner(service: Dependency) -> String {
+/// Returns the owner name of a service's record. All accounts' registries share a wildcard.
+fn owner_name(service: Dependency) -> String {
     if service == Dependency::EcrDkr {
-        format!("*.{}", family(service))
+        format!("*.{}", private_apex(service))
     } else {
-        scenario::host(service)
+        host_name(service)
     }
 }
 
@@ -132,8 +117,8 @@ fn name(text: &str) -> Name {
         .unwrap_or_default()
 }
 
-impl Zone {
-    fn new(apex: &str, records: impl IntoIterator<Item = (String, Data)>) -> Self {
+impl DnsZone {
+    fn new(apex: &str, records: impl IntoIterator<Item = (String, RecordData)>) -> Self {
         let records = records
             .into_iter()
             .map(|(owner, data)| (name(&owner), data))
@@ -144,27 +129,28 @@ impl Zone {
         }
     }
 
-    /// The data of `wanted`, or of the wildcard that covers it (RFC 4592: one label, where nothing
-    /// closer exists).
-    fn data(&self, wanted: &Name) -> Option<&Data> {
-        let of = |owner: &Name| {
-            self.records
-                .iter()
-                .find(|(name, _)| name == owner)
-                .map(|(_, data)| data)
-        };
-        of(wanted).or_else(|| {
-            if wanted.is_root() {
+    /// Returns the data of `queried`, or of the wildcard that covers it (RFC 4592: one label, where
+    /// no closer name exists).
+    fn data(&self, queried: &Name) -> Option<&RecordData> {
+        self.exact_data(queried).or_else(|| {
+            if queried.is_root() {
                 None
             } else {
-                of(&wanted.clone().into_wildcard())
+                self.exact_data(&queried.clone().into_wildcard())
             }
         })
     }
 
-    /// Whether the name exists, if only because something is below it.
-    fn exists(&self, wanted: &Name) -> bool {
-        *wanted == self.apex || self.records.iter().any(|(owner, _)| wanted.zone_of(owner))
+    fn exact_data(&self, owner: &Name) -> Option<&RecordData> {
+        self.records
+            .iter()
+            .find(|(name, _)| name == owner)
+            .map(|(_, data)| data)
+    }
+
+    /// Whether the name exists, be it only as an empty non-terminal.
+    fn exists(&self, queried: &Name) -> bool {
+        *queried == self.apex || self.records.iter().any(|(owner, _)| queried.zone_of(owner))
     }
 
     fn soa(&self) -> Record {
@@ -181,37 +167,37 @@ impl Zone {
     }
 }
 
-/// Fills `response` with the answer to `query`: records, or the authority that says there are none.
-pub(super) fn answer(zones: &[Zone], query: &Query, response: &mut Message) {
-    let mut wanted = query.name().to_lowercase();
-    for _ in 0..MAX_ALIASES {
+/// Fills `response` with the answer to `query`: records, or the SOA of the zone that has none.
+pub(super) fn answer(zones: &[DnsZone], query: &Query, response: &mut Message) {
+    let mut queried = query.name().to_lowercase();
+    for _ in 0..MAX_CNAMES {
         let Some(zone) = zones
             .iter()
-            .filter(|zone| zone.apex.zone_of(&wanted))
+            .filter(|zone| zone.apex.zone_of(&queried))
             .max_by_key(|z| z.apex.num_labels())
         else {
             response.metadata.response_code = ResponseCode::Refused;
             return;
         };
-        match zone.data(&wanted) {
-            Some(Data::Alias(target)) => {
-                let alias = RData::CNAME(CNAME(target.clone()));
-                response.add_answer(Record::from_rdata(wanted, TTL, alias));
-                wanted = target.clone();
+        match zone.data(&queried) {
+            Some(RecordData::Cname(target)) => {
+                let cname = RData::CNAME(CNAME(target.clone()));
+                response.add_answer(Record::from_rdata(queried, TTL, cname));
+                queried = target.clone();
             }
-            Some(Data::Addresses(addresses)) if query.query_type() == RecordType::A => {
+            Some(RecordData::Addresses(addresses)) if query.query_type() == RecordType::A => {
                 let record = |address: &Ipv4Addr| {
-                    Record::from_rdata(wanted.clone(), TTL, RData::A(A(*address)))
+                    Record::from_rdata(queried.clone(), TTL, RData::A(A(*address)))
                 };
                 response.add_answers(addresses.iter().map(record));
                 return;
             }
-            _ if query.query_type() == RecordType::SOA && wanted == zone.apex => {
+            _ if query.query_type() == RecordType::SOA && queried == zone.apex => {
                 response.add_answer(zone.soa());
                 return;
             }
             data => {
-                if data.is_none() && !zone.exists(&wanted) {
+                if data.is_none() && !zone.exists(&queried) {
                     response.metadata.response_code = ResponseCode::NXDomain;
                 }
                 response.add_authority(zone.soa());
@@ -224,11 +210,12 @@ pub(super) fn answer(zones: &[Zone], query: &Query, response: &mut Message) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::names::healthy_address;
 
-    fn ask(setting: &Scenario, host: &str, kind: RecordType) -> Message {
+    fn query(scenario: &Scenario, host: &str, kind: RecordType) -> Message {
         let mut response = Message::query();
         answer(
-            &zones(setting),
+            &zones(scenario),
             &Query::query(name(host), kind),
             &mut response,
         );
@@ -248,18 +235,17 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_answer_from_private_zones_and_s3_from_the_public_one() {
+    fn endpoints_resolve_in_private_zones_and_s3_in_the_public_zone() {
         let aws = Scenario::healthy();
         for service in SERVICES {
-            let response = ask(&aws, &scenario::host(service), RecordType::A);
-            let expected =
-                scenario::private_address(service).unwrap_or(scenario::public_address(service));
+            let response = query(&aws, &host_name(service), RecordType::A);
+            let expected = healthy_address(service);
             assert_eq!(addresses(&response), [expected], "{service}");
         }
-        let bucket = ask(&aws, &scenario::host(Dependency::S3), RecordType::A);
+        let bucket = query(&aws, &host_name(Dependency::S3), RecordType::A);
         assert!(matches!(bucket.answers[0].data, RData::CNAME(_)));
         assert_eq!(
-            addresses(&ask(
+            addresses(&query(
                 &aws,
                 "any.dkr.ecr.us-east-1.amazonaws.com",
                 RecordType::A
@@ -270,53 +256,48 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_denied_by_the_closest_zone() {
+    fn negative_answers_come_from_the_closest_zone() {
         let aws = Scenario::healthy();
-        let no_address = ask(&aws, &scenario::host(Dependency::EcrApi), RecordType::AAAA);
+        let no_address = query(&aws, &host_name(Dependency::EcrApi), RecordType::AAAA);
         assert_eq!(no_address.metadata.response_code, ResponseCode::NoError);
         assert_eq!(authority(&no_address), "api.ecr.us-east-1.amazonaws.com.");
-        let no_name = ask(&aws, "nothing.us-east-1.amazonaws.com", RecordType::A);
+        let no_name = query(&aws, "nothing.us-east-1.amazonaws.com", RecordType::A);
         assert_eq!(no_name.metadata.response_code, ResponseCode::NXDomain);
         assert_eq!(authority(&no_name), "amazonaws.com.");
-        let between = ask(&aws, "us-east-1.amazonaws.com", RecordType::A);
+        let between = query(&aws, "us-east-1.amazonaws.com", RecordType::A);
         assert_eq!(between.metadata.response_code, ResponseCode::NoError);
-        let apex = ask(&aws, "dkr.ecr.us-east-1.amazonaws.com", RecordType::SOA);
+        let apex = query(&aws, "dkr.ecr.us-east-1.amazonaws.com", RecordType::SOA);
         assert!(matches!(apex.answers[0].data, RData::SOA(_)));
     }
 
     #[test]
-    fn an_empty_zone_of_ones_own_hides_all_of_aws() {
+    fn empty_amazonaws_zone_hides_all_of_aws() {
         let aws = Scenario {
-            names: Names::NoneOfAws,
+            dns_names: DnsNames::NoneOfAws,
             ..Scenario::healthy()
         };
         for service in SERVICES {
-            let response = ask(&aws, &scenario::host(service), RecordType::A);
+            let response = query(&aws, &host_name(service), RecordType::A);
             assert_eq!(response.metadata.response_code, ResponseCode::NXDomain);
             assert_eq!(authority(&response), "amazonaws.com.");
         }
         assert_eq!(
-            addresses(&ask(&aws, "example.com", RecordType::A)),
-            [ELSEWHERE]
+            addresses(&query(&aws, "example.com", RecordType::A)),
+            [OTHER_ADDRESS]
         );
     }
 
     #[test]
-    fn a_private_zone_without_the_record_shadows_one_name() {
+    fn private_zone_without_the_record_shadows_one_name() {
         let aws = Scenario {
-            names: Names::AllBut(Dependency::EcrDkr),
+            dns_names: DnsNames::AllBut(Dependency::EcrDkr),
             ..Scenario::healthy()
         };
-        let shadowed = ask(&aws, &scenario::host(Dependency::EcrDkr), RecordType::A);
+        let shadowed = query(&aws, &host_name(Dependency::EcrDkr), RecordType::A);
         assert_eq!(shadowed.metadata.response_code, ResponseCode::NXDomain);
         assert_eq!(authority(&shadowed), "dkr.ecr.us-east-1.amazonaws.com.");
         assert_eq!(
-            addresses(&ask(
-                &aws,
-                &scenario::host(Dependency::EcrApi),
-                RecordType::A
-            ))
-            .len(),
+            addresses(&query(&aws, &host_name(Dependency::EcrApi), RecordType::A)).len(),
             1
         );
     }

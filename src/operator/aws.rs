@@ -24,7 +24,7 @@ pub use error::Error;
 pub use protocol::{Api, encode};
 
 use crate::aws::{error_response, sign};
-use crate::endpoints::Region;
+use crate::endpoints::{InvalidRegion, Region};
 
 /// A whole call, connection and body included. The longest answer, a page of `FilterLogEvents`, has
 /// 1 MB; the AWS SDKs wait 60 s for each read.
@@ -68,7 +68,10 @@ impl Client {
         let config = loader.load().await;
         let region = match (region, config.region()) {
             (Some(region), _) => region,
-            (None, Some(named)) => named.as_ref().parse().map_err(Error::Setup)?,
+            (None, Some(named)) => named
+                .as_ref()
+                .parse()
+                .map_err(|error: InvalidRegion| Error::Setup(error.into()))?,
             (None, None) => {
                 return Err(Error::Setup(
                     "no region is known: name it with --region, AWS_REGION, or in the profile"

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::shorten;
 use crate::arn::{Arn, InvalidArn};
-use crate::endpoints::Region;
+use crate::endpoints::{InvalidRegion, Region};
 
 /// Bytes. The longest secret ID is 2,048 (Secrets Manager API reference, GetSecretValue).
 const MAX_LENGTH: usize = 2_048;
@@ -69,7 +69,7 @@ pub enum ValueFromProblem {
     Service(String),
     /// The ARN's region is not valid.
     #[error("{0}")]
-    Region(String),
+    Region(InvalidRegion),
     /// A secret's name is followed by some, but not all, of the optional fields.
     #[error(
         "a secret's name is followed by nothing or by all of \

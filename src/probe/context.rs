@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use futures_util::future::{BoxFuture, Shared};
 
-use crate::aws::credentials::{Credentials, Unavailable};
+use crate::aws::credentials::{AgentFailure, Credentials};
 use crate::network_location::NetworkLocation;
 use crate::observation::{Observation, Outcome, Phase, Scope, TargetKey};
 use crate::plan::Target;
@@ -17,7 +17,7 @@ use crate::probe::recorder::Recorder;
 use crate::vantage::ClockDrift;
 
 /// The result of loading credentials.
-pub type LoadedCredentials = Arc<Result<Credentials, Unavailable>>;
+pub type LoadedCredentials = Arc<Result<Credentials, AgentFailure>>;
 
 /// Credentials that are loaded once and awaited by several checks.
 pub type SharedCredentials = Shared<BoxFuture<'static, LoadedCredentials>>;

@@ -1,10 +1,10 @@
-//! Registry hosts of Amazon ECR, and what was meant as one.
+//! Registry hosts of Amazon ECR, and mistyped ones.
 
 use super::invalid::quote;
-use super::{Mistake, Registry};
+use super::{Registry, SyntaxError};
 use crate::endpoints::{Partition, Region, Variant};
 
-/// What stands between account and region.
+/// The part of a host between account and Region.
 const MARKERS: [(&str, Variant); 4] = [
     (
         "dkr.ecr",
@@ -36,13 +36,13 @@ const MARKERS: [(&str, Variant); 4] = [
     ),
 ];
 
-/// Edits up to which a domain counts as mistyped and not as another one.
-const SLIPS: usize = 3;
+/// A domain with at most this many edits counts as mistyped, not as another domain.
+const MAX_TYPO_EDITS: usize = 3;
 
-/// Whether a host is meant as a registry of Amazon ECR: two of account, marker and domain will do,
-/// so that one of them may be mistyped. One alone proves nothing: `ecr.example.com` is somebody's,
-/// and so is a load balancer's name.
-pub(super) fn is_meant(host: &str) -> bool {
+/// Whether a host is intended as a registry of Amazon ECR: two of account, marker and domain must
+/// match, so that one may be mistyped. One alone is not enough: `ecr.example.com` is another host,
+/// and so is a load balancer's.
+pub(super) fn looks_like_ecr(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     let labels: Vec<_> = host.split(['.', ':']).collect();
     let account =
@@ -53,7 +53,7 @@ pub(super) fn is_meant(host: &str) -> bool {
     let domain = suffixes().any(|suffix| host.ends_with(&format!(".{suffix}")))
         || labels
             .iter()
-            .any(|label| distance(label, "amazonaws") < SLIPS);
+            .any(|label| distance(label, "amazonaws") < MAX_TYPO_EDITS);
     [account, marker, domain]
         .into_iter()
         .filter(|&sign| sign)
@@ -61,17 +61,20 @@ pub(super) fn is_meant(host: &str) -> bool {
         >= 2
 }
 
-/// `None` if the host is not meant as one of Amazon ECR.
-pub(super) fn parse(host: &str) -> Result<Option<Registry>, Mistake<'_>> {
-    if !is_meant(host) {
+/// Parses a registry host of Amazon ECR. Returns `None` if the host is not intended as one.
+pub(super) fn parse(host: &str) -> Result<Option<Registry>, SyntaxError<'_>> {
+    if !looks_like_ecr(host) {
         return Ok(None);
     }
     if host.contains(|c: char| c.is_ascii_uppercase()) {
-        return Err((host, "the hosts of Amazon ECR are in lower case".into()));
+        return Err(SyntaxError::new(
+            host,
+            "hosts of Amazon ECR must be lower case",
+        ));
     }
     let (account, rest) = host.split_once('.').unwrap_or((host, &host[host.len()..]));
     if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
-        return Err((
+        return Err(SyntaxError::new(
             account,
             format!(
                 "{} is not an AWS account, expected 12 digits",
@@ -81,13 +84,15 @@ pub(super) fn parse(host: &str) -> Result<Option<Registry>, Mistake<'_>> {
     }
     let (marker, variant, rest) = split_marker(rest)?;
     if suffixes().any(|suffix| suffix == rest) {
-        return Err((
+        return Err(SyntaxError::new(
             rest,
-            format!("the region is missing before {}", quote(rest)),
+            format!("the Region is missing before {}", quote(rest)),
         ));
     }
     let (name, domain) = rest.split_once('.').unwrap_or((rest, &rest[rest.len()..]));
-    let region = name.parse::<Region>().map_err(|message| (name, message))?;
+    let region = name
+        .parse::<Region>()
+        .map_err(|error| SyntaxError::new(name, error.to_string()))?;
     check_domain(domain, marker, variant, &region)?;
     Ok(Some(Registry::Ecr {
         account: account.to_owned(),
@@ -96,8 +101,8 @@ pub(super) fn parse(host: &str) -> Result<Option<Registry>, Mistake<'_>> {
     }))
 }
 
-/// The marker that `rest` begins with, what it means, and what follows it.
-fn split_marker(rest: &str) -> Result<(&str, Variant, &str), Mistake<'_>> {
+/// Returns the marker that `rest` begins with, its variant, and what follows it.
+fn split_marker(rest: &str) -> Result<(&str, Variant, &str), SyntaxError<'_>> {
     for (marker, variant) in MARKERS {
         if let Some(after) = rest
             .strip_prefix(marker)
@@ -106,7 +111,7 @@ fn split_marker(rest: &str) -> Result<(&str, Variant, &str), Mistake<'_>> {
             return Ok((&rest[..marker.len()], variant, after));
         }
     }
-    // Whatever stands before the region is in the marker's place.
+    // The part before the Region is in the marker's place.
     let mut before = 0;
     for label in rest.split('.') {
         if label.parse::<Region>().is_ok() {
@@ -115,13 +120,13 @@ fn split_marker(rest: &str) -> Result<(&str, Variant, &str), Mistake<'_>> {
                 .map(|(marker, _)| marker)
                 .into_iter()
                 .min_by_key(|marker| distance(wrong, marker));
-            let meant = nearest.unwrap_or_default();
+            let suggestion = nearest.unwrap_or_default();
             return Err(match wrong {
-                "" => (label, format!("\"dkr.ecr\" is missing before {label}")),
-                _ => (
+                "" => SyntaxError::new(label, format!("\"dkr.ecr\" is missing before {label}")),
+                _ => SyntaxError::new(
                     wrong,
                     format!(
-                        "{} is not part of an Amazon ECR host: did you mean {meant}?",
+                        "{} is not part of an Amazon ECR host: did you mean {suggestion}?",
                         quote(wrong)
                     ),
                 ),
@@ -129,9 +134,9 @@ fn split_marker(rest: &str) -> Result<(&str, Variant, &str), Mistake<'_>> {
         }
         before += label.len() + 1;
     }
-    Err((
+    Err(SyntaxError::new(
         rest,
-        "a host of Amazon ECR reads <account>.dkr.ecr.<region>.amazonaws.com".into(),
+        "expected an Amazon ECR host such as <account>.dkr.ecr.<region>.amazonaws.com",
     ))
 }
 
@@ -140,7 +145,7 @@ fn check_domain<'a>(
     marker: &'a str,
     variant: Variant,
     region: &Region,
-) -> Result<(), Mistake<'a>> {
+) -> Result<(), SyntaxError<'a>> {
     let partition = region.partition();
     let expected = if variant.dual_stack {
         partition.registry_dual_stack_suffix()
@@ -148,7 +153,7 @@ fn check_domain<'a>(
         Some(partition.dns_suffix())
     };
     let Some(expected) = expected else {
-        return Err((
+        return Err(SyntaxError::new(
             marker,
             format!(
                 "the partition {} has no dual-stack registries",
@@ -160,21 +165,21 @@ fn check_domain<'a>(
         return Ok(());
     }
     let given = quote(domain);
-    Err((
+    Err(SyntaxError::new(
         domain,
         if domain.is_empty() {
             format!("the domain is missing after {region}, expected {expected}")
         } else if suffixes().any(|suffix| suffix == domain) {
             format!("the domain of {marker} in {region} is {expected}, not {domain}")
-        } else if distance(domain, expected) <= SLIPS {
-            format!("the domain {given} is not AWS's: did you mean {expected}?")
+        } else if distance(domain, expected) <= MAX_TYPO_EDITS {
+            format!("the domain {given} is not an AWS domain: did you mean {expected}?")
         } else {
-            format!("the domain {given} is not AWS's, expected {expected}")
+            format!("the domain {given} is not an AWS domain, expected {expected}")
         },
     ))
 }
 
-/// Every domain that registries have.
+/// Returns every domain of ECR registries.
 fn suffixes() -> impl Iterator<Item = &'static str> {
     let both = |partition: Partition| {
         [
@@ -185,7 +190,7 @@ fn suffixes() -> impl Iterator<Item = &'static str> {
     Partition::ALL.into_iter().flat_map(both).flatten()
 }
 
-/// Levenshtein's, in bytes.
+/// Returns the Levenshtein distance in bytes.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {

@@ -1,25 +1,25 @@
-//! A mistake in an image reference, and the carets under it.
+//! The error of an invalid image reference, with carets under the mistake.
 
 use std::error::Error;
 use std::fmt;
 use std::ops::Range;
 
-/// Columns shown before the mistake, of it, and after it. Their sum holds a whole ECR reference
+/// Columns shown before the mistake, of it, and after it. Together they show a whole ECR reference
 /// with tag and digest.
-const SHOWN: usize = 80;
+const MAX_SHOWN: usize = 80;
 
-/// Characters of a quoted part. A region, account, domain or tag fits; a line of a terminal is not
-/// filled.
-const QUOTED: usize = 40;
+/// Characters of a quoted part: enough for a Region, account, domain or tag, and less than a line
+/// of a terminal.
+const MAX_QUOTED: usize = 40;
 
-/// Why a text is no image reference.
+/// Why a text is not an image reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidReference {
     /// The text.
     pub input: String,
-    /// Its part that is wrong, in bytes.
+    /// The part that is wrong, in bytes of the input.
     pub at: Range<usize>,
-    /// One sentence.
+    /// What is wrong, in one sentence.
     pub message: String,
 }
 
@@ -38,15 +38,15 @@ impl InvalidReference {
 impl Error for InvalidReference {}
 
 impl fmt::Display for InvalidReference {
-    /// The sentence, the text, and carets. At most a few hundred columns of the text are shown, and
-    /// only as printable ASCII: what has no width, or two columns, or commands the terminal, is
-    /// escaped, so that the carets are in place.
+    /// Writes the sentence, the text, and carets. It shows at most a few hundred columns of the
+    /// text in printable ASCII: wide, zero-width and control characters are escaped, so that the
+    /// carets line up.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |range: Range<usize>| self.input.get(range).unwrap_or_default();
         let before = escape(part(0..self.at.start));
-        let wrong = shorten(&escape(part(self.at.clone())), SHOWN);
-        let after = shorten(&escape(part(self.at.end..self.input.len())), SHOWN);
-        let before = match before.len().checked_sub(SHOWN) {
+        let wrong = ellipsize(&escape(part(self.at.clone())), MAX_SHOWN);
+        let after = ellipsize(&escape(part(self.at.end..self.input.len())), MAX_SHOWN);
+        let before = match before.len().checked_sub(MAX_SHOWN) {
             Some(excess @ 1..) => format!("…{}", &before[excess..]),
             _ => before,
         };
@@ -57,12 +57,12 @@ impl fmt::Display for InvalidReference {
     }
 }
 
-/// The part in quotes, escaped and bounded.
+/// Returns `part` in quotes, escaped and shortened.
 pub(super) fn quote(part: &str) -> String {
-    format!("\"{}\"", shorten(&escape(part), QUOTED))
+    format!("\"{}\"", ellipsize(&escape(part), MAX_QUOTED))
 }
 
-/// In printable ASCII.
+/// Returns `text` in printable ASCII.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {
@@ -74,8 +74,8 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// `ascii`, cut after `columns`.
-fn shorten(ascii: &str, columns: usize) -> String {
+/// Returns `ascii`, cut after `columns` with an ellipsis.
+fn ellipsize(ascii: &str, columns: usize) -> String {
     match ascii.get(..columns) {
         Some(kept) if ascii.len() > columns => format!("{kept}…"),
         _ => ascii.to_owned(),

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::agent::loopback::{self, Temper};
+use crate::agent::loopback::{self, Misbehavior};
 
 /// Fargate, platform version 1.4.0.
 const SAMPLE: &str = include_str!("../../tests/data/task-metadata.json");
@@ -17,9 +17,9 @@ fn env(uri: &str) -> impl Fn(&str) -> Option<String> {
     move |name| (name == METADATA_URI).then(|| uri.clone())
 }
 
-/// Discover from an agent whose task is `task` and whose asking container is `own`.
+/// Discovers from an agent with this metadata of the task and of the probe's own container.
 async fn discover_in(task: Value, own: Value) -> Metadata {
-    let (base, _) = loopback::answers(move |path| match path {
+    let (base, _) = loopback::responds(move |path| match path {
         "/v4/id/task" => (200, task.to_string()),
         "/v4/id" if !own.is_null() => (200, own.to_string()),
         _ => (404, String::new()),
@@ -32,7 +32,7 @@ async fn discover_in(task: Value, own: Value) -> Metadata {
 }
 
 #[tokio::test]
-async fn reads_what_fargate_says() {
+async fn reads_metadata_of_fargate() {
     let metadata = discover_in(sample(), sample()["Containers"][0].clone()).await;
     assert_eq!(
         metadata,
@@ -87,17 +87,17 @@ async fn finds_its_own_container_among_several() {
     assert_eq!(
         unknown.image.as_deref(),
         Some("envoy:1"),
-        "the first normal one"
+        "the first NORMAL container"
     );
 }
 
 #[tokio::test]
-async fn reads_what_is_there_and_leaves_the_rest_open() {
+async fn missing_fields_stay_unknown() {
     let empty = discover_in(json!({}), Value::Null).await;
     assert_eq!(
         empty,
         Metadata {
-            vantage: Vantage::here(&|_| None),
+            vantage: Vantage::local(&|_| None),
             image: None,
             clock: None
         }
@@ -146,42 +146,53 @@ async fn reads_what_is_there_and_leaves_the_rest_open() {
 }
 
 #[test]
-fn reads_regions_and_clusters_out_of_names() {
+fn reads_regions_and_clusters_from_names() {
     assert_eq!(
         region_of_zone("us-west-2-lax-1a").as_deref(),
         Some("us-west-2")
     );
     assert_eq!(region_of_zone("nowhere"), None);
-    assert_eq!(region_of_arn("arn:aws:ecs"), None);
+    let of_task = |arn: &str| {
+        let task = Task {
+            arn: Some(arn.to_owned()),
+            ..serde_json::from_value(json!({})).unwrap()
+        };
+        let vantage = describe(task, None, Vantage::default()).vantage;
+        (vantage.region, vantage.cluster)
+    };
+    assert_eq!(of_task("arn:aws:ecs"), (None, None));
+    let region = Some("eu-west-1".to_owned());
     assert_eq!(
-        cluster_of_task("arn:aws:ecs:eu-west-1:1:task/blue/id").as_deref(),
-        Some("blue")
+        of_task("arn:aws:ecs:eu-west-1:1:task/blue/id"),
+        (region.clone(), Some("blue".into()))
     );
-    assert_eq!(cluster_of_task("arn:aws:ecs:eu-west-1:1:task/id"), None);
+    assert_eq!(of_task("arn:aws:ecs:eu-west-1:1:task/id"), (region, None));
+    assert_eq!(cluster_name("arn:aws:ecs:eu-west-1:1:cluster/blue"), "blue");
+    assert_eq!(cluster_name("blue"), "blue");
 }
 
 #[tokio::test]
-async fn names_proxy_variables_and_never_their_values() {
+async fn reports_names_but_not_values_of_proxy_variables() {
     let env = |name: &str| match name {
         "HTTPS_PROXY" | "no_proxy" => Some("http://user:s3cr3t@proxy:3128".into()),
         "HTTP_PROXY" => Some(String::new()),
         _ => None,
     };
     assert_eq!(discover(&env).await, Ok(None));
-    let here = Vantage::here(&env);
+    let here = Vantage::local(&env);
     assert_eq!(here.proxy_variables, ["HTTPS_PROXY", "no_proxy"]);
     assert!(!serde_json::to_string(&here).unwrap().contains("s3cr3t"));
 }
 
 #[tokio::test]
-async fn an_agent_that_does_not_serve_is_a_failure_within_two_seconds() {
-    for (temper, failure) in [
-        (Temper::Silent, Failure::TimedOut),
-        (Temper::Trickles, Failure::TimedOut),
-        (Temper::HangsUp, Failure::Reset),
-        (Temper::Floods, Failure::TooLarge),
+async fn agent_outage_is_reported_within_two_seconds() {
+    for (misbehavior, failure) in [
+        (Misbehavior::Silent, Failure::TimedOut),
+        (Misbehavior::Trickles, Failure::TimedOut),
+        (Misbehavior::Closes, Failure::Reset),
+        (Misbehavior::Floods, Failure::TooLarge),
     ] {
-        let base = loopback::misbehaves(temper).await;
+        let base = loopback::misbehaves(misbehavior).await;
         let started = Instant::now();
         assert_eq!(discover(&env(&base)).await.unwrap_err().failure, failure);
         assert!(
@@ -190,16 +201,18 @@ async fn an_agent_that_does_not_serve_is_a_failure_within_two_seconds() {
             started.elapsed()
         );
     }
-    let refused = discover(&env(&loopback::nobody().await)).await.unwrap_err();
+    let refused = discover(&env(&loopback::closed_port().await))
+        .await
+        .unwrap_err();
     assert_eq!(refused.failure, Failure::Refused);
-    let (base, _) = loopback::answers(|_| (404, "404 page not found".into())).await;
+    let (base, _) = loopback::responds(|_| (404, "404 page not found".into())).await;
     let missing = discover(&env(&base)).await.unwrap_err();
     assert_eq!(missing.failure, Failure::NotFound);
     assert!(
-        missing.detail.ends_with("answers 404: 404 page not found"),
+        missing.detail.ends_with("returned 404: 404 page not found"),
         "{missing}"
     );
-    let (base, _) = loopback::answers(|_| (200, "[]".into())).await;
+    let (base, _) = loopback::responds(|_| (200, "[]".into())).await;
     assert_eq!(
         discover(&env(&base)).await.unwrap_err().failure,
         Failure::UnexpectedAnswer

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::agent::loopback::{self, Temper};
+use crate::agent::loopback::{self, Misbehavior};
 
 fn env<const N: usize>(pairs: [(&'static str, &str); N]) -> impl Fn(&str) -> Option<String> {
     let pairs = pairs.map(|(name, value)| (name, value.to_owned()));
@@ -15,16 +15,16 @@ fn env<const N: usize>(pairs: [(&'static str, &str); N]) -> impl Fn(&str) -> Opt
     }
 }
 
-fn answer(expiration: &str) -> String {
+fn credentials_json(expiration: &str) -> String {
     format!(
         r#"{{"RoleArn":"arn:aws:iam::111122223333:role/r","AccessKeyId":"ASIAIOSFODNN7EXAMPLE","SecretAccessKey":"s3cr3t/+",
             "Token":"IQoJ==","Expiration":"{expiration}"}}"#
     )
 }
 
-/// The failure and a part of the detail.
+/// Checks the failure and a part of its detail, which must not contain secrets.
 #[track_caller]
-fn check(result: Result<Credentials, Unavailable>, failure: Failure, part: &str) {
+fn check(result: Result<Credentials, AgentFailure>, failure: Failure, part: &str) {
     let err = result.unwrap_err();
     assert_eq!(err.failure, failure, "{err}");
     assert!(err.detail.contains(part), "{err}");
@@ -34,15 +34,16 @@ fn check(result: Result<Credentials, Unavailable>, failure: Failure, part: &str)
     );
 }
 
-async fn load_from(status: u16, body: &str) -> Result<Credentials, Unavailable> {
+async fn load_from(status: u16, body: &str) -> Result<Credentials, AgentFailure> {
     let body = body.to_owned();
-    let (base, _) = loopback::answers(move |_| (status, body.clone())).await;
+    let (base, _) = loopback::responds(move |_| (status, body.clone())).await;
     load(&env([(RELATIVE_URI, "/v2/credentials/uuid")]), &base).await
 }
 
 #[tokio::test]
-async fn the_container_endpoint_comes_before_keys_and_the_full_uri() {
-    let (base, heard) = loopback::answers(|_| (200, answer("2999-01-01T00:00:00Z"))).await;
+async fn relative_uri_takes_precedence_over_keys_and_the_full_uri() {
+    let (base, requests) =
+        loopback::responds(|_| (200, credentials_json("2999-01-01T00:00:00Z"))).await;
     let env = env([
         (RELATIVE_URI, "/v2/credentials/uuid"),
         (FULL_URI, "http://192.0.2.1/"),
@@ -75,20 +76,21 @@ async fn the_container_endpoint_comes_before_keys_and_the_full_uri() {
             .all(|secret| !shown.contains(secret)),
         "{shown}"
     );
-    let heard = heard.lock().unwrap();
+    let requests = requests.lock().unwrap();
     assert!(
-        heard[0].starts_with("GET /v2/credentials/uuid HTTP/1.1\r\n"),
-        "{heard:?}"
+        requests[0].starts_with("GET /v2/credentials/uuid HTTP/1.1\r\n"),
+        "{requests:?}"
     );
     assert!(
-        heard[0].contains("accept: application/json\r\n") && !heard[0].contains("authorization"),
-        "{heard:?}"
+        requests[0].contains("accept: application/json\r\n")
+            && !requests[0].contains("authorization"),
+        "{requests:?}"
     );
 }
 
 #[tokio::test]
-async fn the_full_uri_is_asked_with_the_token_of_the_file_and_else_of_the_variable() {
-    let (base, heard) = loopback::answers(|_| (200, answer(""))).await;
+async fn full_uri_is_requested_with_the_token_of_the_file_or_else_of_the_variable() {
+    let (base, requests) = loopback::responds(|_| (200, credentials_json(""))).await;
     let port = base.rsplit(':').next().unwrap();
     let file = std::env::temp_dir().join(format!("pullprobe-token-{port}"));
     std::fs::write(&file, "Bearer of-the-file\r\n").unwrap();
@@ -109,17 +111,17 @@ async fn the_full_uri_is_asked_with_the_token_of_the_file_and_else_of_the_variab
     check(
         load(&both, "unused").await,
         Failure::NoCredentials,
-        "cannot be read",
+        "cannot read",
     );
-    let heard = heard.lock().unwrap().clone();
+    let requests = requests.lock().unwrap().clone();
     assert!(
-        heard[0].starts_with("GET /creds?x=1 ")
-            && heard[0].contains("authorization: of-the-variable\r\n"),
-        "{heard:?}"
+        requests[0].starts_with("GET /creds?x=1 ")
+            && requests[0].contains("authorization: of-the-variable\r\n"),
+        "{requests:?}"
     );
     assert!(
-        heard[1].contains("authorization: Bearer of-the-file\r\n"),
-        "{heard:?}"
+        requests[1].contains("authorization: Bearer of-the-file\r\n"),
+        "{requests:?}"
     );
 
     let trap = env([(FULL_URI, &uri), (TOKEN, "s3cr3t\r\nX-Evil: 1")]);
@@ -131,7 +133,7 @@ async fn the_full_uri_is_asked_with_the_token_of_the_file_and_else_of_the_variab
 }
 
 #[tokio::test]
-async fn plain_http_goes_to_this_host_and_the_agents_only() {
+async fn plain_http_is_allowed_only_to_this_host_and_the_agents() {
     for uri in [
         "http://192.0.2.1/",
         "http://169.254.169.254/latest",
@@ -141,7 +143,7 @@ async fn plain_http_goes_to_this_host_and_the_agents_only() {
         check(
             load(&env([(FULL_URI, uri)]), "unused").await,
             Failure::WrongForm,
-            "may not be asked over http",
+            "is not allowed over http",
         );
     }
     for address in [
@@ -169,7 +171,7 @@ async fn plain_http_goes_to_this_host_and_the_agents_only() {
 
 #[cfg(feature = "demo")]
 #[tokio::test]
-async fn https_is_asked_over_tls_and_holds_the_certificate_against_the_roots() {
+async fn https_verifies_the_certificate() {
     let uri = loopback::self_signed().await;
     check(
         load(&env([(FULL_URI, &uri)]), "unused").await,
@@ -179,7 +181,7 @@ async fn https_is_asked_over_tls_and_holds_the_certificate_against_the_roots() {
 }
 
 #[tokio::test]
-async fn without_an_endpoint_the_environments_keys_count() {
+async fn keys_of_the_environment_are_used_without_an_endpoint() {
     let keys = env([
         (ACCESS_KEY_ID, " AKID \n"),
         (SECRET_ACCESS_KEY, "s3cr3t"),
@@ -192,7 +194,7 @@ async fn without_an_endpoint_the_environments_keys_count() {
             credentials.access_key_id.expose_secret(),
             credentials.source
         ),
-        ("AKID", Source::Environment)
+        ("AKID", CredentialSource::Environment)
     );
     assert!(credentials.session_token.is_none());
 
@@ -201,20 +203,28 @@ async fn without_an_endpoint_the_environments_keys_count() {
         Failure::NoCredentials,
         "taskRoleArn",
     );
-    let half = load(&env([(ACCESS_KEY_ID, "AKID")]), "unused").await;
-    check(half, Failure::NoCredentials, "AWS_SECRET_ACCESS_KEY is not");
-    let half = load(&env([(SECRET_ACCESS_KEY, "s3cr3t")]), "unused").await;
-    check(half, Failure::NoCredentials, "AWS_ACCESS_KEY_ID is not");
+    let incomplete = load(&env([(ACCESS_KEY_ID, "AKID")]), "unused").await;
+    check(
+        incomplete,
+        Failure::NoCredentials,
+        "AWS_SECRET_ACCESS_KEY is not",
+    );
+    let incomplete = load(&env([(SECRET_ACCESS_KEY, "s3cr3t")]), "unused").await;
+    check(
+        incomplete,
+        Failure::NoCredentials,
+        "AWS_ACCESS_KEY_ID is not",
+    );
     let broken = load(
         &env([(ACCESS_KEY_ID, "AK ID"), (SECRET_ACCESS_KEY, "s3cr3t")]),
         "unused",
     )
     .await;
-    check(broken, Failure::WrongForm, "AWS_ACCESS_KEY_ID has a blank");
+    check(broken, Failure::WrongForm, "AWS_ACCESS_KEY_ID has a space");
 }
 
 #[tokio::test]
-async fn each_refusal_says_what_to_do() {
+async fn each_error_has_a_hint() {
     let error = |code: &str, message: &str| {
         format!(r#"{{"code":"{code}","message":"{message}","HTTPErrorCode":400}}"#)
     };
@@ -226,7 +236,7 @@ async fn each_refusal_says_what_to_do() {
                 "CredentialsV2Request: Credentials not found",
             ),
             Failure::NotFound,
-            "not this task's",
+            "does not belong to this task",
         ),
         (
             503,
@@ -238,7 +248,7 @@ async fn each_refusal_says_what_to_do() {
             500,
             error("InternalServerError", ""),
             Failure::ServiceFailure,
-            "answers 500 (InternalServerError)",
+            "returned 500 (InternalServerError)",
         ),
         (
             401,
@@ -256,13 +266,13 @@ async fn each_refusal_says_what_to_do() {
             200,
             "<html>".into(),
             Failure::UnexpectedAnswer,
-            "not with the JSON",
+            "did not return credentials JSON",
         ),
         (
             200,
             r#"{"Token":12345}"#.into(),
             Failure::UnexpectedAnswer,
-            "not with the JSON",
+            "did not return credentials JSON",
         ),
         (200, "{}".into(), Failure::WrongForm, "without AccessKeyId"),
         (
@@ -277,10 +287,15 @@ async fn each_refusal_says_what_to_do() {
             Failure::WrongForm,
             "line break",
         ),
-        (200, answer("tomorrow"), Failure::WrongForm, "no time"),
         (
             200,
-            answer("2001-01-01T00:00:00Z"),
+            credentials_json("tomorrow"),
+            Failure::WrongForm,
+            "invalid Expiration",
+        ),
+        (
+            200,
+            credentials_json("2001-01-01T00:00:00Z"),
             Failure::ExpiredToken,
             "2001-01-01T00:00:00Z",
         ),
@@ -290,29 +305,29 @@ async fn each_refusal_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_second_try_helps_an_agent_that_is_still_starting() {
+async fn request_is_retried_for_an_agent_that_is_still_starting() {
     let tries = std::sync::atomic::AtomicU32::new(0);
-    let (base, heard) = loopback::answers(move |_| {
+    let (base, requests) = loopback::responds(move |_| {
         match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
             0 => (503, String::new()),
-            _ => (200, answer("")),
+            _ => (200, credentials_json("")),
         }
     })
     .await;
     load(&env([(RELATIVE_URI, "/uuid")]), &base).await.unwrap();
-    assert_eq!(heard.lock().unwrap().len(), 2);
+    assert_eq!(requests.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
-async fn nothing_an_agent_does_costs_more_than_two_seconds() {
+async fn misbehaving_agent_fails_within_two_seconds() {
     let relative = env([(RELATIVE_URI, "/uuid")]);
-    for (temper, failure) in [
-        (Temper::Silent, Failure::TimedOut),
-        (Temper::Trickles, Failure::TimedOut),
-        (Temper::HangsUp, Failure::Reset),
-        (Temper::Floods, Failure::TooLarge),
+    for (misbehavior, failure) in [
+        (Misbehavior::Silent, Failure::TimedOut),
+        (Misbehavior::Trickles, Failure::TimedOut),
+        (Misbehavior::Closes, Failure::Reset),
+        (Misbehavior::Floods, Failure::TooLarge),
     ] {
-        let base = loopback::misbehaves(temper).await;
+        let base = loopback::misbehaves(misbehavior).await;
         let started = Instant::now();
         check(load(&relative, &base).await, failure, "127.0.0.1");
         assert!(
@@ -322,7 +337,7 @@ async fn nothing_an_agent_does_costs_more_than_two_seconds() {
         );
     }
     check(
-        load(&relative, &loopback::nobody().await).await,
+        load(&relative, &loopback::closed_port().await).await,
         Failure::Refused,
         "only inside a task",
     );

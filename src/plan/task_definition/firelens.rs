@@ -91,7 +91,7 @@ struct FirelensOptions(BTreeMap<String, String>);
 /// Why the host of a log collector is unknown.
 enum UnknownCollector {
     /// ECS would reject the region.
-    InvalidRegion(String),
+    InvalidRegion(endpoints::InvalidRegion),
     /// The options do not name it; the reason, for the report.
     NotInOptions(String),
 }

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::time::{sleep, timeout};
 
-use crate::dns::{NoReply, Reply, failure_of, question};
+use crate::dns::{DnsResponse, QueryFailure, failure_of, query};
 use crate::observation::{Dependency, Failure, Lookup, LookupResult, Purpose};
 
 /// Time between queries to one resolver and the next in the list: shorter than libc's five seconds,
@@ -121,7 +121,7 @@ impl StubResolver {
             .zip(0u32..)
             .map(|(&server, nth)| async move {
                 sleep(NEXT_RESOLVER_INTERVAL * nth).await;
-                (server, question(server, name, kind).await)
+                (server, query(server, name, kind).await)
             })
             .collect();
         let mut last = None;
@@ -142,7 +142,7 @@ impl StubResolver {
             };
             match reply {
                 Ok(reply) => lookup.add_reply(&reply, kind),
-                Err(NoReply { failure, over_tcp }) => {
+                Err(QueryFailure { failure, over_tcp }) => {
                     lookup.result = LookupResult::Failed { failure };
                     lookup.over_tcp = over_tcp;
                 }
@@ -225,7 +225,7 @@ impl Lookup {
         }
     }
 
-    fn add_reply(&mut self, reply: &Reply, kind: RecordType) {
+    fn add_reply(&mut self, reply: &DnsResponse, kind: RecordType) {
         let message = &reply.message;
         self.over_tcp = reply.over_tcp;
         self.ttl_s = message.answers.iter().map(|record| record.ttl).min();

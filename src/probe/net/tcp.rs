@@ -11,6 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::observation::{Failure, SMALL_MSS, SourcePorts};
+use crate::transport_failure;
 
 /// Linux repeats an unanswered SYN after 1 s and 3 s, so no response by now means that three
 /// packets were lost: they are filtered, and not lost by chance. The limit keeps a run in which
@@ -268,19 +269,11 @@ fn socket(peer: SocketAddr, options: ConnectOptions) -> io::Result<TcpSocket> {
 
 /// Returns the failure that an I/O error of a connection stands for.
 pub fn failure_of(error: &io::Error) -> Failure {
-    use io::ErrorKind as Kind;
     match error.kind() {
-        Kind::ConnectionRefused => Failure::Refused,
-        Kind::ConnectionReset
-        | Kind::ConnectionAborted
-        | Kind::BrokenPipe
-        | Kind::UnexpectedEof => Failure::Reset,
-        Kind::HostUnreachable
-        | Kind::NetworkUnreachable
-        | Kind::NetworkDown
-        | Kind::PermissionDenied => Failure::Unreachable,
-        Kind::TimedOut => Failure::TimedOut,
-        _ => Failure::UnexpectedAnswer,
+        // A firewall of this machine rejects the packet.
+        io::ErrorKind::PermissionDenied => Failure::Unreachable,
+        // The rest includes an occupied source port, which callers distinguish.
+        _ => transport_failure::from_io(error).unwrap_or(Failure::UnexpectedAnswer),
     }
 }
 

@@ -23,6 +23,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use crate::observation::{Certificate, Failure};
 use crate::probe::net::tcp::{self, ConnectOptions};
+use crate::transport_failure;
 
 /// Time limit of a handshake. A healthy one takes two round trips; the ECS agent gives a whole
 /// call, of which the handshake is only the beginning, five seconds (docs/facts/ecs-start.md#2,
@@ -245,13 +246,10 @@ fn failure_of(error: &io::Error) -> Failure {
     else {
         return tcp::failure_of(error);
     };
+    if let Some(failure) = transport_failure::from_tls(inner) {
+        return failure;
+    }
     match inner {
-        Tls::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => Failure::WrongName,
-        Tls::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        ) => Failure::ExpiredCertificate,
         Tls::InvalidCertificate(
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
         ) => Failure::NotYetValidCertificate,

@@ -1,4 +1,4 @@
-//! The lines of a story, and what a line leaves out.
+//! Reads the lines of a story, and fills in what a line leaves out.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,8 +7,8 @@ use pullprobe::observation::{
 };
 use serde::de::DeserializeOwned;
 
-/// The rungs of each role, in order; a token service has `authorize` besides.
-pub fn ladder(dependency: Dependency) -> &'static [Phase] {
+/// Returns the phases of each dependency, in order. A token service also has `authorize`.
+pub fn phases_of(dependency: Dependency) -> &'static [Phase] {
     use Phase::{
         Authorize, Blob, Connect, Fetch, Handshake, Manifest, Mount, Read, Resolve, Write,
     };
@@ -45,11 +45,11 @@ fn host(target: &str, dependency: Dependency) -> String {
     }
 }
 
-/// Where a target is unless its lines say otherwise: S3 and other registries on the internet, the
-/// rest in the VPC.
-pub fn usual_address(dependency: Dependency, public: bool) -> IpAddr {
+/// Returns the address of a target whose lines have none: public for S3 and other registries,
+/// private for the rest.
+pub fn default_address(dependency: Dependency, public: bool) -> IpAddr {
     let last = 10 + dependency as u8;
-    let outside = public
+    let is_public = public
         || matches!(
             dependency,
             Dependency::S3
@@ -57,7 +57,7 @@ pub fn usual_address(dependency: Dependency, public: bool) -> IpAddr {
                 | Dependency::EnvironmentFile
                 | Dependency::Splunk
         );
-    if outside {
+    if is_public {
         [203, 0, 113, last].into()
     } else {
         [10, 0, 9, last].into()
@@ -74,11 +74,12 @@ fn scope_of(address: IpAddr) -> Scope {
     }
 }
 
-fn word<T: DeserializeOwned>(word: &str) -> Option<T> {
+/// Reads `word` as the JSON string of a unit variant.
+fn parse_word<T: DeserializeOwned>(word: &str) -> Option<T> {
     serde_json::from_value(word.into()).ok()
 }
 
-pub fn subject_of(phase: Phase) -> &'static str {
+pub fn default_subject(phase: Phase) -> &'static str {
     match phase {
         Phase::Manifest => "app:1.4",
         Phase::Blob | Phase::Fetch => "app:1.4/1a2b",
@@ -88,10 +89,11 @@ pub fn subject_of(phase: Phase) -> &'static str {
 
 pub fn dependency(target: &str) -> Dependency {
     let name = target.split('@').next().unwrap_or_default();
-    word(name).unwrap_or_else(|| panic!("{target:?} is no role"))
+    parse_word(name).unwrap_or_else(|| panic!("{target:?} is not a dependency"))
 }
 
-pub fn made(
+/// Returns an observation as the probe would record it.
+pub fn new_observation(
     target: &str,
     phase: Phase,
     outcome: Outcome,
@@ -99,18 +101,18 @@ pub fn made(
     subject: &str,
 ) -> Observation {
     let dependency = dependency(target);
-    let mut made = Observation::new(target.parse().unwrap(), dependency, phase, outcome);
-    made.host = host(target, dependency);
-    let network = !made.host.is_empty();
+    let mut new = Observation::new(target.parse().unwrap(), dependency, phase, outcome);
+    new.host = host(target, dependency);
+    let network = !new.host.is_empty();
     if phase == Phase::Resolve {
-        made.scope = address.filter(|_| made.passed()).map(scope_of);
-        let result = match made.failure() {
+        new.scope = address.filter(|_| new.passed()).map(scope_of);
+        let result = match new.failure() {
             None => LookupResult::Answered,
             Some(failure) => LookupResult::Failed { failure },
         };
-        let addresses = address.filter(|_| made.passed()).into_iter().collect();
-        made.lookups = vec![asked(
-            &made.host,
+        let addresses = address.filter(|_| new.passed()).into_iter().collect();
+        new.lookups = vec![new_lookup(
+            &new.host,
             "A",
             Purpose::Target,
             result,
@@ -118,26 +120,27 @@ pub fn made(
             None,
         )];
     } else if let Some(address) = address.filter(|_| network) {
-        made.peer = Some(SocketAddr::new(address, 443));
-        made.scope = Some(scope_of(address));
+        new.peer = Some(SocketAddr::new(address, 443));
+        new.scope = Some(scope_of(address));
         if !phase.is_exchange() {
-            made.id.narrow(address);
+            new.id.narrow(address);
         }
     }
     if !subject.is_empty() {
-        made.id.narrow(subject);
-        made.subject = Some(subject.to_owned());
+        new.id.narrow(subject);
+        new.subject = Some(subject.to_owned());
     }
-    made
+    new
 }
 
-pub fn observation(line: &str) -> Observation {
+/// Reads a line of `seen`. Panics if it is invalid.
+pub fn parse_observation(line: &str) -> Observation {
     let mut words = line.split_whitespace();
     let target = words.next().unwrap_or_default();
     let phase: Phase = words
         .next()
-        .and_then(word)
-        .unwrap_or_else(|| panic!("{line:?}: no phase"));
+        .and_then(parse_word)
+        .unwrap_or_else(|| panic!("{line:?}: phase missing"));
     let (mut address, mut scope, mut subject, mut outcome) = (None, None, String::new(), None);
     let (mut elapsed, mut keys) = (0, Vec::new());
     for part in words {
@@ -145,7 +148,7 @@ pub fn observation(line: &str) -> Observation {
             keys.push(pair);
         } else if let Ok(parsed) = part.parse::<IpAddr>() {
             address = Some(parsed);
-        } else if let Some(parsed) = word::<Scope>(part) {
+        } else if let Some(parsed) = parse_word::<Scope>(part) {
             scope = Some(parsed);
         } else if let Some(number) = part
             .strip_suffix("ms")
@@ -162,43 +165,43 @@ pub fn observation(line: &str) -> Observation {
             outcome = Some(Outcome::NotReached {
                 blocked_by: "an earlier phase".into(),
             });
-        } else if let Some(failure) = word(part) {
+        } else if let Some(failure) = parse_word(part) {
             outcome = Some(Outcome::Failed { failure });
         } else {
             part.clone_into(&mut subject);
         }
     }
-    let outcome = outcome.unwrap_or_else(|| panic!("{line:?}: no outcome"));
+    let outcome = outcome.unwrap_or_else(|| panic!("{line:?}: outcome missing"));
     if subject.is_empty() && !matches!(outcome, Outcome::NotReached { .. }) {
-        subject_of(phase).clone_into(&mut subject);
+        default_subject(phase).clone_into(&mut subject);
     }
     let address = address.or_else(|| {
-        Some(usual_address(
+        Some(default_address(
             dependency(target),
             scope == Some(Scope::Public),
         ))
     });
-    let mut seen = made(target, phase, outcome, address, &subject);
-    seen.scope = scope.or(seen.scope);
-    seen.elapsed_ms = elapsed;
+    let mut observation = new_observation(target, phase, outcome, address, &subject);
+    observation.scope = scope.or(observation.scope);
+    observation.elapsed_ms = elapsed;
     for (key, value) in keys {
         match key {
             "attempts" => {
-                seen.attempts = value
+                observation.attempts = value
                     .parse()
-                    .unwrap_or_else(|_| panic!("{line:?}: attempts"))
+                    .unwrap_or_else(|_| panic!("{line:?}: invalid attempts"));
             }
-            "expect" => seen.expected = vec![format!("an address that is {value}")],
-            "presented" => seen.presented = vec![value.to_owned()],
-            "small" => seen.small_segments_pass = Some(value == "pass"),
-            "superseded" => seen.superseded_by = Some(value.to_owned()),
-            other => panic!("{line:?}: {other} is no key"),
+            "expect" => observation.expected = vec![format!("an address that is {value}")],
+            "presented" => observation.presented = vec![value.to_owned()],
+            "small" => observation.small_segments_pass = Some(value == "pass"),
+            "superseded" => observation.superseded_by = Some(value.to_owned()),
+            other => panic!("{line:?}: unknown key {other}"),
         }
     }
-    seen
+    observation
 }
 
-fn asked(
+fn new_lookup(
     name: &str,
     kind: &str,
     purpose: Purpose,
@@ -222,42 +225,43 @@ fn asked(
     }
 }
 
-pub fn lookup(line: &str, host: &str) -> Lookup {
+/// Reads a line of `lookups`. Panics if it is invalid.
+pub fn parse_lookup(line: &str, host: &str) -> Lookup {
     let words: Vec<_> = line.split_whitespace().collect();
     let [kind, purpose, rest @ ..] = words.as_slice() else {
-        panic!("{line:?}: kind, purpose, answer")
+        panic!("{line:?}: expected kind, purpose and result")
     };
-    let purpose = word(purpose).unwrap_or_else(|| panic!("{line:?}: no purpose"));
-    let of = |key: &str| {
+    let purpose = parse_word(purpose).unwrap_or_else(|| panic!("{line:?}: purpose missing"));
+    let value_of = |key: &str| {
         rest.iter()
             .find_map(|part| part.strip_prefix(key))
             .map(str::to_owned)
     };
     let addresses: Vec<IpAddr> = rest.iter().filter_map(|part| part.parse().ok()).collect();
-    let failure = rest.iter().find_map(|part| word(part));
-    let zone = of("zone=");
+    let failure = rest.iter().find_map(|part| parse_word(part));
+    let zone = value_of("zone=");
     assert!(
         failure.is_some() || !addresses.is_empty() || zone.is_some(),
-        "{line:?}: no answer"
+        "{line:?}: result missing"
     );
     let result = failure.map_or(LookupResult::Answered, |failure| LookupResult::Failed {
         failure,
     });
-    let mut lookup = asked(
-        &of("name=").unwrap_or(host.to_owned()),
+    let mut lookup = new_lookup(
+        &value_of("name=").unwrap_or(host.to_owned()),
         kind,
         purpose,
         result,
         addresses,
         zone,
     );
-    lookup.zone_server = of("server=");
+    lookup.zone_server = value_of("server=");
     lookup.over_tcp = rest.contains(&"over-tcp");
-    if let Some(resolver) = of("resolver=") {
+    if let Some(resolver) = value_of("resolver=") {
         lookup.resolver = SocketAddr::new(
             resolver
                 .parse()
-                .unwrap_or_else(|_| panic!("{line:?}: resolver")),
+                .unwrap_or_else(|_| panic!("{line:?}: invalid resolver")),
             53,
         );
     }

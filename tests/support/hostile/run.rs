@@ -1,13 +1,14 @@
-//! One run of the probe in the demo's healthy world, with one server in it replaced; and what must
-//! hold for every run.
+//! One run of the probe against the demo's healthy AWS with one server replaced, and what must hold
+//! for every run.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pullprobe::demo::scenario::{self, Scenario};
-use pullprobe::demo::world::World;
+use pullprobe::demo::embedded_aws::EmbeddedAws;
+use pullprobe::demo::names;
+use pullprobe::demo::scenario::Scenario;
 use pullprobe::observation::{Dependency, Observation, Phase};
 use pullprobe::plan::{Plan, PlanInput};
 use pullprobe::probe::ObservationLog;
@@ -16,16 +17,16 @@ use pullprobe::run::{self, Environment, RunOptions};
 use pullprobe::vantage;
 use rustls::RootCertStore;
 
-/// No deadline of the probe's own adds up to more than this, so a run that takes longer was kept by
-/// a server. The deadline of the run itself lies beyond it.
-pub const LONGEST_RUN: Duration = Duration::from_secs(24);
-const DEADLINE: Duration = Duration::from_secs(40);
+/// The sum of the probe's own deadlines: a longer run was delayed by a server. The time limit of
+/// the run itself is longer.
+pub const MAX_RUN: Duration = Duration::from_secs(24);
+const RUN_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// CloudWatch Logs takes events of 256 KiB.
-const LARGEST_REPORT: usize = 256 * 1024;
+/// Bytes. CloudWatch Logs accepts events of 256 KiB.
+const MAX_REPORT: usize = 256 * 1024;
 
-/// Keys, session tokens, the registry's token (base64 of `AWS:`), secrets, parameters, and what
-/// hostile servers put where signatures are.
+/// Parts of access keys, session tokens, the registry's token (base64 of `AWS:`), secrets and
+/// parameters, and the signature that hostile servers use.
 const SECRETS: [&str; 6] = [
     "demo/secret",
     "demo-session-token",
@@ -35,45 +36,46 @@ const SECRETS: [&str; 6] = [
     "CANARY",
 ];
 
-pub struct Rehearsal {
-    pub world: World,
+/// A run to be started.
+pub struct ProbeRun {
+    pub aws: EmbeddedAws,
     pub plan: Plan,
     pub roots: RootCertStore,
     pub resolver: SocketAddr,
 }
 
-impl Rehearsal {
-    /// Inside a Tokio runtime.
+impl ProbeRun {
+    /// Starts the demo's servers. Must be called inside a Tokio runtime.
     pub fn new() -> Self {
-        let wanted = PlanInput {
-            images: vec![scenario::IMAGE.parse().unwrap()],
+        let input = PlanInput {
+            images: vec![names::IMAGE.parse().unwrap()],
             secrets: vec![
-                format!("{}:password::", scenario::SECRET).parse().unwrap(),
-                scenario::PARAMETER.parse().unwrap(),
+                format!("{}:password::", names::SECRET).parse().unwrap(),
+                names::PARAMETER.parse().unwrap(),
             ],
-            log_group: Some(scenario::LOG_GROUP.into()),
+            log_group: Some(names::LOG_GROUP.into()),
             log_stream_prefix: "pullprobe".into(),
-            platform: Some(scenario::PLATFORM.parse().unwrap()),
+            platform: Some(names::PLATFORM.parse().unwrap()),
             ..PlanInput::default()
         };
-        let mut plan = Plan::new(wanted, scenario::REGION.parse().unwrap()).unwrap();
-        let world = World::start(Scenario::healthy()).unwrap();
+        let mut plan = Plan::new(input, names::REGION.parse().unwrap()).unwrap();
+        let aws = EmbeddedAws::start(Scenario::healthy()).unwrap();
         for target in &mut plan.targets {
-            target.port = world.port;
+            target.port = aws.port;
         }
         let roots = RootCertStore {
-            roots: world.roots.roots.clone(),
+            roots: aws.roots.roots.clone(),
         };
         Self {
-            resolver: world.resolver,
-            world,
+            resolver: aws.resolver,
+            aws,
             plan,
             roots,
         }
     }
 
-    /// Sends the target of this role to another port.
-    #[allow(dead_code, reason = "bad resolvers need no other port")]
+    /// Sets the port of the targets of `dependency`.
+    #[allow(dead_code, reason = "bad_resolvers.rs does not use it")]
     pub fn set_port(&mut self, dependency: Dependency, port: u16) {
         self.plan
             .targets
@@ -82,9 +84,9 @@ impl Rehearsal {
             .for_each(|target| target.port = port);
     }
 
-    /// Runs, and checks what holds whatever a server does. The error says what did not.
+    /// Runs the probe, and checks what must hold whatever the servers do. Fails with what does not.
     pub async fn observe(self) -> Result<Report, String> {
-        let variables = self.world.variables.clone();
+        let variables = self.aws.variables.clone();
         let environment: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
         let credentials = run::spawn_credentials(&environment);
         let options = RunOptions {
@@ -94,7 +96,7 @@ impl Rehearsal {
             roots: Arc::new(self.roots.clone()),
             environment,
             credentials,
-            deadline: DEADLINE,
+            deadline: RUN_TIMEOUT,
             run_id: "hostile".into(),
             labels: BTreeMap::new(),
             observation_log: ObservationLog::default(),
@@ -105,18 +107,18 @@ impl Rehearsal {
         let line = report.line();
         let leaked = SECRETS.into_iter().find(|secret| line.contains(secret));
         let wrong = [
-            (elapsed > LONGEST_RUN, format!("it took {elapsed:?}")),
+            (elapsed > MAX_RUN, format!("the run took {elapsed:?}")),
             (
-                line.len() > LARGEST_REPORT,
+                line.len() > MAX_REPORT,
                 format!("the report has {} bytes", line.len()),
             ),
             (
                 line.contains('\n') || serde_json::from_str::<Report>(&line).is_err(),
-                "the report is no line".into(),
+                "the report is not one line of JSON".into(),
             ),
             (
                 report.run.internal_error.is_some(),
-                "a part of the probe panicked".into(),
+                "the probe panicked".into(),
             ),
             (leaked.is_some(), format!("{leaked:?} is in the report")),
         ];
@@ -133,28 +135,28 @@ impl Rehearsal {
     }
 }
 
-/// The address of a role's server inside the demo's world.
-#[allow(dead_code, reason = "bad resolvers stand beside that world")]
+/// Returns the address of the dependency's server in the demo.
+#[allow(dead_code, reason = "bad_resolvers.rs does not use it")]
 pub fn address(dependency: Dependency) -> Ipv4Addr {
-    scenario::private_address(dependency).unwrap_or(scenario::public_address(dependency))
+    names::healthy_address(dependency)
 }
 
-/// What did not pass, and is no consequence of `victim`'s server.
-pub fn affected(report: &Report, victim: Dependency) -> Vec<&Observation> {
-    let consequence = |seen: &Observation| {
-        seen.dependency == victim
+/// Returns the observations that did not pass although they do not depend on `victim`.
+pub fn unrelated_failures(report: &Report, victim: Dependency) -> Vec<&Observation> {
+    let depends_on_victim = |o: &Observation| {
+        o.dependency == victim
             || (victim == Dependency::EcrDkr
-                && seen.dependency == Dependency::S3
-                && seen.phase == Phase::Fetch)
+                && o.dependency == Dependency::S3
+                && o.phase == Phase::Fetch)
     };
     report
         .observations
         .iter()
-        .filter(|seen| !seen.passed() && !consequence(seen))
+        .filter(|o| !o.passed() && !depends_on_victim(o))
         .collect()
 }
 
-/// A runtime as the binary has it.
+/// Returns a runtime like the binary's.
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -162,16 +164,19 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// Carries out every story, several at once: most of their time is waiting. Returns what was wrong.
-pub fn all<S: Sync>(stories: &[S], tell: impl Fn(&S) -> Option<String> + Sync) -> Vec<String> {
-    const AT_ONCE: usize = 6;
-    let queue = std::sync::Mutex::new(stories.iter());
+/// Checks every case, several concurrently because most of their time is waiting. Returns the
+/// mistakes.
+pub fn check_all<C: Sync>(cases: &[C], check: impl Fn(&C) -> Option<String> + Sync) -> Vec<String> {
+    const MAX_CONCURRENT_RUNS: usize = 6;
+    let queue = std::sync::Mutex::new(cases.iter());
     let work = || -> Vec<String> {
         let next = || queue.lock().unwrap().next();
-        std::iter::from_fn(next).filter_map(&tell).collect()
+        std::iter::from_fn(next).filter_map(&check).collect()
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..MAX_CONCURRENT_RUNS)
+            .map(|_| scope.spawn(work))
+            .collect();
         workers
             .into_iter()
             .flat_map(|worker| worker.join().unwrap())

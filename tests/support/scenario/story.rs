@@ -1,12 +1,13 @@
-//! The form of a story: what was seen, a line each, and what must follow. Unknown keys are refused.
+//! The format of a story: one line for each observation, and the expected diagnosis. Unknown keys
+//! are rejected.
 //!
 //! ```text
 //! <target> <phase> [address] [same-subnet|private|public] [subject] <outcome> [123ms] [key=value…]
 //! s3 connect 198.18.0.10 public timed-out 4200ms
 //! ```
 //! The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves
-//! out is what the probe would have seen: rungs below the first line of a target worked, rungs
-//! above its last failure were never reached.
+//! out is what the probe would have recorded: phases before the first line of a target passed,
+//! phases after its last failure were not reached.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,28 +18,31 @@ use pullprobe::observation::{
 };
 use serde::Deserialize;
 
-use crate::line::{dependency, ladder, lookup, made, observation, subject_of, usual_address};
+use crate::line::{
+    default_address, default_subject, dependency, new_observation, parse_lookup, parse_observation,
+    phases_of,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(clippy::struct_field_names, reason = "the key reads so in the files")]
+#[allow(clippy::struct_field_names, reason = "the files name the key so")]
 pub struct Story {
     /// One sentence.
     #[serde(rename = "story")]
     pub sentence: String,
-    /// Targets of which every rung works.
+    /// Targets whose phases all pass.
     #[serde(default)]
     healthy: Vec<String>,
     /// The same, at a public address.
     #[serde(default)]
     healthy_public: Vec<String>,
-    /// Targets that are connected, and whose turn never came.
+    /// Targets that are connected and whose later phases were not reached.
     #[serde(default)]
     reached: Vec<String>,
     /// The same, at a public address.
     #[serde(default)]
     reached_public: Vec<String>,
-    /// Targets that resolve and stay silent.
+    /// Targets that resolve and do not answer connections.
     #[serde(default)]
     silent: Vec<String>,
     /// The same, at a public address.
@@ -51,12 +55,12 @@ pub struct Story {
     #[serde(default)]
     lookups: BTreeMap<String, Vec<String>>,
     #[serde(default)]
-    answers: BTreeMap<String, AnswerOf>,
+    answers: BTreeMap<String, ResponseFields>,
     #[serde(default)]
     ports: BTreeMap<String, Ports>,
     #[serde(default)]
     leaf: BTreeMap<String, Leaf>,
-    /// The observations of a report, as they were pasted.
+    /// The observations of a report, verbatim.
     observations: Option<String>,
     pub expect: Expect,
 }
@@ -66,24 +70,25 @@ pub struct Story {
 pub struct Expect {
     pub status: String,
     pub exit: u8,
-    /// What is really wrong in this story. Never ruled out, and nothing else is ever certain.
+    /// What is really wrong in this story. It must not be ruled out, and no other cause may be
+    /// certain.
     pub truth: Vec<String>,
-    /// `<cause> <confidence>`, all of them, in order.
+    /// Every finding as `<cause> <confidence>`, in order.
     pub findings: Vec<String>,
-    /// At least these.
+    /// Causes that must be ruled out; others may be.
     #[serde(default)]
     pub ruled_out: Vec<String>,
-    /// None of these, nor anything found, nor the truth.
+    /// Causes that must not be ruled out, besides the findings and the truth.
     #[serde(default)]
     pub never_ruled_out: Vec<String>,
-    /// Words of the verdict.
+    /// A part of the verdict's summary.
     #[serde(default)]
     pub says: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AnswerOf {
+struct ResponseFields {
     #[serde(default)]
     status: u16,
     #[serde(default)]
@@ -117,7 +122,7 @@ struct Leaf {
     names: Vec<String>,
 }
 
-/// What a rung of this kind can end with.
+/// Returns the failures that `phase` can end with.
 pub fn failures_of(phase: &str) -> &'static [&'static str] {
     match phase {
         "resolve" => &[
@@ -168,8 +173,8 @@ pub fn failures_of(phase: &str) -> &'static [&'static str] {
     }
 }
 
-/// What the probe would have recorded beside these lines, sorted as it sorts.
-pub fn told_in(lines: &[&str]) -> Vec<Observation> {
+/// Returns what the probe would have recorded for `lines`, in its order.
+pub fn observations_from(lines: &[&str]) -> Vec<Observation> {
     let lines: Vec<_> = lines.iter().map(|line| format!("{line:?}")).collect();
     let text = format!(
         "story = ''\nseen = [{}]\n[expect]\nstatus = ''\nexit = 0\ntruth = []\nfindings = []",
@@ -180,41 +185,46 @@ pub fn told_in(lines: &[&str]) -> Vec<Observation> {
 }
 
 impl Story {
-    /// What the probe would have recorded, sorted as it sorts. Panics with the line that cannot be
-    /// read.
+    /// Returns what the probe would have recorded, in its order. Panics with the line that is
+    /// invalid.
     pub fn observations(&self) -> Vec<Observation> {
-        let mut seen: Vec<Observation> = match &self.observations {
+        let mut observations: Vec<Observation> = match &self.observations {
             Some(json) => {
                 serde_json::from_str(json).unwrap_or_else(|error| panic!("observations: {error}"))
             }
-            None => self.told(),
+            None => self.described_observations(),
         };
         for (id, lookups) in &self.lookups {
-            let of = find(&mut seen, id);
-            let name = of.host.clone();
-            of.lookups = lookups.iter().map(|line| lookup(line, &name)).collect();
+            let observation = find(&mut observations, id);
+            let host = observation.host.clone();
+            observation.lookups = lookups
+                .iter()
+                .map(|line| parse_lookup(line, &host))
+                .collect();
         }
         for (id, answer) in &self.answers {
-            find(&mut seen, id).answer = Some(answer.read());
+            find(&mut observations, id).answer = Some(answer.to_answer());
         }
         for (id, ports) in &self.ports {
             let ports = SourcePorts {
                 answered: ports.answered.clone(),
                 silent: ports.silent.clone(),
             };
-            find(&mut seen, id).source_ports = Some(ports);
+            find(&mut observations, id).source_ports = Some(ports);
         }
         for (id, leaf) in &self.leaf {
-            find(&mut seen, id).chain = vec![Certificate {
+            find(&mut observations, id).chain = vec![Certificate {
                 subject: "CN=leaf".into(),
                 issuer: leaf.issuer.clone(),
                 names: leaf.names.clone(),
                 not_before: "2026-01-01T00:00:00Z".into(),
                 not_after: "2027-01-01T00:00:00Z".into(),
             }];
-            find(&mut seen, id).presented.clone_from(&leaf.names);
+            find(&mut observations, id)
+                .presented
+                .clone_from(&leaf.names);
         }
-        seen.sort_by(|a, b| {
+        observations.sort_by(|a, b| {
             (a.dependency, a.target(), a.phase, &a.id).cmp(&(
                 b.dependency,
                 b.target(),
@@ -222,11 +232,15 @@ impl Story {
                 &b.id,
             ))
         });
-        seen
+        observations
     }
 
-    fn told(&self) -> Vec<Observation> {
-        let mut seen: Vec<Observation> = self.seen.iter().map(|line| observation(line)).collect();
+    fn described_observations(&self) -> Vec<Observation> {
+        let mut observations: Vec<Observation> = self
+            .seen
+            .iter()
+            .map(|line| parse_observation(line))
+            .collect();
         let lists = [
             (&self.healthy, false, None),
             (&self.healthy_public, true, None),
@@ -238,8 +252,8 @@ impl Story {
         for (targets, public, last) in lists {
             for target in targets {
                 let dependency = dependency(target);
-                let address = usual_address(dependency, public);
-                for &phase in ladder(dependency)
+                let address = default_address(dependency, public);
+                for &phase in phases_of(dependency)
                     .iter()
                     .filter(|&&phase| last.is_none_or(|last| phase <= last))
                 {
@@ -251,97 +265,104 @@ impl Story {
                     } else {
                         Outcome::Passed
                     };
-                    seen.push(made(
+                    observations.push(new_observation(
                         target,
                         phase,
                         outcome,
                         Some(address),
-                        subject_of(phase),
+                        default_subject(phase),
                     ));
                 }
             }
         }
-        let mut targets: Vec<String> = seen.iter().map(|seen| seen.target().to_string()).collect();
+        let mut targets: Vec<String> = observations
+            .iter()
+            .map(|o| o.target().to_string())
+            .collect();
         targets.extend(["credentials".into(), "metadata".into()]);
         targets.sort();
         targets.dedup();
         for target in targets {
-            complete(&mut seen, &target);
+            fill_in_phases(&mut observations, &target);
         }
-        if !seen.iter().any(|seen| seen.dependency == Dependency::Clock) {
-            let dated = seen
+        if !observations
+            .iter()
+            .any(|o| o.dependency == Dependency::Clock)
+        {
+            let dated = observations
                 .iter()
-                .any(|seen| seen.phase.is_exchange() && seen.passed() && !seen.host.is_empty());
+                .any(|o| o.phase.is_exchange() && o.passed() && !o.host.is_empty());
             let why = "no service sent a Date header".to_owned();
             let outcome = if dated {
                 Outcome::Passed
             } else {
                 Outcome::NotChecked { why }
             };
-            let mut clock = made("clock", Phase::Read, outcome, None, "");
+            let mut clock = new_observation("clock", Phase::Read, outcome, None, "");
             clock.answer = dated.then(|| Answer {
                 clock_offset_s: Some(0),
                 ..Answer::default()
             });
-            seen.push(clock);
+            observations.push(clock);
         }
-        seen
+        observations
     }
 }
 
-/// Adds the rungs that the story leaves out.
-fn complete(seen: &mut Vec<Observation>, target: &str) {
+/// Adds the phases that the story leaves out.
+fn fill_in_phases(observations: &mut Vec<Observation>, target: &str) {
     let dependency = dependency(target);
-    let told: Vec<Observation> = seen
+    let described: Vec<Observation> = observations
         .iter()
-        .filter(|seen| seen.target().as_str() == target)
+        .filter(|o| o.target().as_str() == target)
         .cloned()
         .collect();
-    let first = told.iter().map(|seen| seen.phase).min();
-    let address = told
+    let first = described.iter().map(|o| o.phase).min();
+    let address = described
         .iter()
-        .find_map(|seen| seen.peer)
-        .map_or(usual_address(dependency, false), |peer| peer.ip());
-    for &phase in ladder(dependency)
+        .find_map(|o| o.peer)
+        .map_or(default_address(dependency, false), |peer| peer.ip());
+    for &phase in phases_of(dependency)
         .iter()
-        .filter(|&&phase| told.iter().all(|seen| seen.phase != phase))
+        .filter(|&&phase| described.iter().all(|o| o.phase != phase))
     {
         if first.is_none_or(|first| phase < first) {
-            seen.push(made(
+            observations.push(new_observation(
                 target,
                 phase,
                 Outcome::Passed,
                 Some(address),
-                subject_of(phase),
+                default_subject(phase),
             ));
             continue;
         }
-        let before = told
+        let before = described
             .iter()
-            .filter(|seen| seen.phase < phase)
-            .max_by_key(|seen| seen.phase);
-        let peers: Vec<IpAddr> = told
+            .filter(|o| o.phase < phase)
+            .max_by_key(|o| o.phase);
+        let peers: Vec<IpAddr> = described
             .iter()
             .filter(|o| o.passed())
             .filter_map(|o| Some(o.peer?.ip()))
             .collect();
         if phase == Phase::Handshake && !peers.is_empty() {
-            seen.extend(
+            observations.extend(
                 peers
                     .into_iter()
-                    .map(|peer| made(target, phase, Outcome::Passed, Some(peer), "")),
+                    .map(|peer| new_observation(target, phase, Outcome::Passed, Some(peer), "")),
             );
         } else {
             let blocked_by = before.map_or_else(String::new, |before| before.id.to_string());
-            let mut unreached = made(target, phase, Outcome::NotReached { blocked_by }, None, "");
+            let mut unreached =
+                new_observation(target, phase, Outcome::NotReached { blocked_by }, None, "");
             unreached.attempts = 0;
-            seen.push(unreached);
+            observations.push(unreached);
         }
     }
 }
 
-impl AnswerOf {
-    fn read(&self) -> Answer {
+impl ResponseFields {
+    fn to_answer(&self) -> Answer {
         let denied = self.action.is_some() || self.policy.is_some();
         let denial = Denial {
             principal: Some(
@@ -366,9 +387,9 @@ impl AnswerOf {
     }
 }
 
-fn find<'a>(seen: &'a mut [Observation], id: &str) -> &'a mut Observation {
-    let position = seen.iter().position(|seen| seen.id == *id);
-    let known: Vec<_> = seen.iter().map(|seen| seen.id.clone()).collect();
-    let position = position.unwrap_or_else(|| panic!("no observation {id:?} among {known:#?}"));
-    &mut seen[position]
+fn find<'a>(observations: &'a mut [Observation], id: &str) -> &'a mut Observation {
+    let position = observations.iter().position(|o| o.id == *id);
+    let known: Vec<_> = observations.iter().map(|o| o.id.clone()).collect();
+    let position = position.unwrap_or_else(|| panic!("observation {id:?} is not among {known:#?}"));
+    &mut observations[position]
 }

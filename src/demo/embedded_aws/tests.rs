@@ -1,4 +1,4 @@
-//! The world without the probe: what a client of each protocol sees.
+//! The embedded AWS without the probe: what a client of each protocol sees.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -17,47 +17,54 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::demo::scenario::{IMAGE, LOG_GROUP, Operation, Pace, REPOSITORY, TAG, host};
+use crate::demo::fault::Fault;
+use crate::demo::names::{IMAGE, LOG_GROUP, REPOSITORY, TAG};
+use crate::demo::path::PathState;
+use crate::demo::scenario::{Operation, ResponseDelay};
+use crate::demo::service_error::ServiceError;
 use crate::demo::signature::{VALID, tests::signed};
-use crate::demo::{fault::Fault, image, refusal::Refusal};
+use crate::demo::{ecr, image};
 
-fn address(world: &World, service: Dependency) -> Ipv4Addr {
-    world.cloud.setting.sites[&service].addresses[0].0
+fn address(aws: &EmbeddedAws, service: Dependency) -> Ipv4Addr {
+    aws.state.scenario.hosts[&service].addresses[0].ip
 }
 
-async fn handshake(world: &World, service: Dependency) -> std::io::Result<TlsStream<TcpStream>> {
+async fn handshake(
+    aws: &EmbeddedAws,
+    service: Dependency,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(Arc::clone(&world.roots))
+        .with_root_certificates(Arc::clone(&aws.roots))
         .with_no_client_auth();
-    let stream = TcpStream::connect((address(world, service), world.port)).await?;
-    let name = ServerName::try_from(host(service)).unwrap();
+    let stream = TcpStream::connect((address(aws, service), aws.port)).await?;
+    let name = ServerName::try_from(host_name(service)).unwrap();
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
 }
 
-async fn ask(
-    world: &World,
+async fn send(
+    aws: &EmbeddedAws,
     service: Dependency,
     mut request: Request<Full<Bytes>>,
 ) -> Response<Bytes> {
-    let stream = handshake(world, service).await.unwrap();
+    let stream = handshake(aws, service).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .unwrap();
     tokio::spawn(connection);
     request
         .headers_mut()
-        .insert(HOST, host(service).parse().unwrap());
+        .insert(HOST, host_name(service).parse().unwrap());
     let (head, body) = sender.send_request(request).await.unwrap().into_parts();
     Response::from_parts(head, body.collect().await.unwrap().to_bytes())
 }
 
 async fn call(
-    world: &World,
+    aws: &EmbeddedAws,
     service: Dependency,
     signer: &str,
     target: &str,
@@ -68,20 +75,20 @@ async fn call(
     request
         .headers_mut()
         .insert("x-amz-target", target.parse().unwrap());
-    let answer = ask(world, service, request).await;
+    let answer = send(aws, service, request).await;
     (
         answer.status(),
         serde_json::from_slice(answer.body()).unwrap(),
     )
 }
 
-async fn token(world: &World) -> (StatusCode, Value) {
+async fn token(aws: &EmbeddedAws) -> (StatusCode, Value) {
     let target = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken";
-    call(world, Dependency::EcrApi, "ecr", target, &json!({})).await
+    call(aws, Dependency::EcrApi, "ecr", target, &json!({})).await
 }
 
 async fn get(
-    world: &World,
+    aws: &EmbeddedAws,
     service: Dependency,
     path: &str,
     headers: &[(&'static str, &str)],
@@ -90,14 +97,14 @@ async fn get(
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
-    ask(world, service, request).await
+    send(aws, service, request).await
 }
 
-/// What a puller does: token, index, manifest, redirect, bytes.
+/// As a puller does: token, index, manifest, redirect, bytes.
 #[tokio::test]
-async fn an_image_can_be_pulled() {
-    let world = World::start(Scenario::healthy()).unwrap();
-    let (status, body) = token(&world).await;
+async fn image_can_be_pulled() {
+    let aws = EmbeddedAws::start(Scenario::healthy()).unwrap();
+    let (status, body) = token(&aws).await;
     assert_eq!(status, StatusCode::OK);
     let basic = format!(
         "Basic {}",
@@ -108,7 +115,7 @@ async fn an_image_can_be_pulled() {
     let login = [("authorization", basic.as_str())];
 
     let index = get(
-        &world,
+        &aws,
         Dependency::EcrDkr,
         &format!("/v2/{REPOSITORY}/manifests/{TAG}"),
         &login,
@@ -121,7 +128,7 @@ async fn an_image_can_be_pulled() {
     let index: Value = serde_json::from_slice(index.body()).unwrap();
     let child = index["manifests"][0]["digest"].as_str().unwrap();
     let manifest = get(
-        &world,
+        &aws,
         Dependency::EcrDkr,
         &format!("/v2/{REPOSITORY}/manifests/{child}"),
         &login,
@@ -131,7 +138,7 @@ async fn an_image_can_be_pulled() {
     let layer = manifest["layers"][1]["digest"].as_str().unwrap();
 
     let redirect = get(
-        &world,
+        &aws,
         Dependency::EcrDkr,
         &format!("/v2/{REPOSITORY}/blobs/{layer}"),
         &login,
@@ -145,19 +152,13 @@ async fn an_image_can_be_pulled() {
         .unwrap();
     assert_eq!(
         location.authority().unwrap().as_str(),
-        format!("{}:{}", host(Dependency::S3), world.port)
+        format!("{}:{}", host_name(Dependency::S3), aws.port)
     );
     let path = location.path_and_query().unwrap().as_str();
 
-    let whole = get(&world, Dependency::S3, path, &[]).await;
+    let whole = get(&aws, Dependency::S3, path, &[]).await;
     assert_eq!(image::digest(whole.body()), layer);
-    let part = get(
-        &world,
-        Dependency::S3,
-        path,
-        &[("range", "bytes=1000-1999")],
-    )
-    .await;
+    let part = get(&aws, Dependency::S3, path, &[("range", "bytes=1000-1999")]).await;
     assert_eq!(
         (part.status(), part.body().len()),
         (StatusCode::PARTIAL_CONTENT, 1000)
@@ -166,36 +167,30 @@ async fn an_image_can_be_pulled() {
         part.headers()["content-range"],
         format!("bytes 1000-1999/{}", whole.body().len())
     );
-    let twice = get(&world, Dependency::S3, path, &login).await;
+    let twice = get(&aws, Dependency::S3, path, &login).await;
     assert_eq!(twice.status(), StatusCode::BAD_REQUEST);
     assert!(String::from_utf8_lossy(twice.body()).contains("<Code>InvalidArgument</Code>"));
-    let unsigned = get(&world, Dependency::S3, location.path(), &[]).await;
+    let unsigned = get(&aws, Dependency::S3, location.path(), &[]).await;
     assert_eq!(unsigned.status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
-async fn the_registry_wants_its_token_and_knows_what_it_has() {
-    let world = World::start(Scenario::healthy()).unwrap();
-    let stranger = get(&world, Dependency::EcrDkr, "/v2/", &[]).await;
-    assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(stranger.body(), "Not Authorized\n");
+async fn registry_requires_its_token_and_reports_unknown_objects() {
+    let aws = EmbeddedAws::start(Scenario::healthy()).unwrap();
+    let anonymous = get(&aws, Dependency::EcrDkr, "/v2/", &[]).await;
+    assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(anonymous.body(), "Not Authorized\n");
     assert_eq!(
-        stranger.headers()["www-authenticate"],
+        anonymous.headers()["www-authenticate"],
         "Basic realm=\"https://123456789012.dkr.ecr.us-east-1.amazonaws.com/\",service=\"ecr.amazonaws.com\""
     );
-    let basic = format!("Basic {}", super::super::ecr::token());
+    let basic = format!("Basic {}", ecr::token());
     for (path, code) in [
         ("/v2/team/other/manifests/1.4", "NAME_UNKNOWN"),
         ("/v2/team/app/manifests/1.5", "MANIFEST_UNKNOWN"),
         ("/v2/team/app/blobs/sha256:00", "BLOB_UNKNOWN"),
     ] {
-        let answer = get(
-            &world,
-            Dependency::EcrDkr,
-            path,
-            &[("authorization", &basic)],
-        )
-        .await;
+        let answer = get(&aws, Dependency::EcrDkr, path, &[("authorization", &basic)]).await;
         let body: Value = serde_json::from_slice(answer.body()).unwrap();
         assert_eq!(
             (answer.status(), body["errors"][0]["code"].as_str()),
@@ -205,8 +200,8 @@ async fn the_registry_wants_its_token_and_knows_what_it_has() {
 }
 
 #[tokio::test]
-async fn logs_keep_what_they_are_given_up_to_their_limits() {
-    let world = World::start(Scenario::healthy()).unwrap();
+async fn logs_stores_events_up_to_its_limits() {
+    let aws = EmbeddedAws::start(Scenario::healthy()).unwrap();
     let stream = json!({ "logGroupName": LOG_GROUP, "logStreamName": "pullprobe/1" });
     let put = |message: String, count: usize| {
         let mut body = stream.clone();
@@ -214,10 +209,10 @@ async fn logs_keep_what_they_are_given_up_to_their_limits() {
         body
     };
     let logs = |target: &'static str, body: Value| {
-        let world = &world;
+        let aws = &aws;
         async move {
             call(
-                world,
+                aws,
                 Dependency::Logs,
                 "logs",
                 &format!("Logs_20140328.{target}"),
@@ -251,19 +246,20 @@ async fn logs_keep_what_they_are_given_up_to_their_limits() {
         StatusCode::BAD_REQUEST
     );
     assert_eq!(
-        world.log_streams()[&(LOG_GROUP.into(), "pullprobe/1".into())].len(),
+        aws.log_streams()[&(LOG_GROUP.into(), "pullprobe/1".into())].len(),
         5
     );
 }
 
 #[tokio::test]
-async fn a_refusal_is_in_the_words_of_its_service() {
-    let mut aws = Scenario::healthy();
+async fn denial_has_the_message_and_form_of_its_service() {
+    let mut scenario = Scenario::healthy();
     let reason = "because no identity-based policy allows the ecr:GetAuthorizationToken action";
-    let refusal = Refusal::access("ecr:GetAuthorizationToken", "*", reason);
-    aws.refusals
-        .insert(Operation::GetAuthorizationToken, refusal);
-    let (status, body) = token(&World::start(aws).unwrap()).await;
+    let denial = ServiceError::access_denied("ecr:GetAuthorizationToken", "*", reason);
+    scenario
+        .denials
+        .insert(Operation::GetAuthorizationToken, denial);
+    let (status, body) = token(&EmbeddedAws::start(scenario).unwrap()).await;
     assert_eq!(
         (status, &body["__type"]),
         (
@@ -280,15 +276,15 @@ async fn a_refusal_is_in_the_words_of_its_service() {
 }
 
 #[tokio::test]
-async fn a_service_ahead_of_its_client_refuses_and_shows_its_own_date() {
+async fn service_with_another_clock_rejects_requests_and_sends_its_date() {
     let clock_ahead = SignedDuration::from_mins(11);
-    let world = World::start(Scenario {
+    let aws = EmbeddedAws::start(Scenario {
         clock_ahead,
         ..Scenario::healthy()
     })
     .unwrap();
-    assert_eq!(token(&world).await.1["__type"], "InvalidSignatureException");
-    let date = get(&world, Dependency::S3, "/", &[]).await.headers()["date"]
+    assert_eq!(token(&aws).await.1["__type"], "InvalidSignatureException");
+    let date = get(&aws, Dependency::S3, "/", &[]).await.headers()["date"]
         .to_str()
         .unwrap()
         .to_owned();
@@ -299,57 +295,57 @@ async fn a_service_ahead_of_its_client_refuses_and_shows_its_own_date() {
 }
 
 #[tokio::test]
-async fn certificates_fail_as_they_should() {
+async fn bad_certificates_fail_the_handshake() {
     for (name, service, expected) in [
         ("tls-intercepted", Dependency::EcrApi, "UnknownIssuer"),
         ("tls-expired", Dependency::S3, "expired"),
         ("tls-wrong-name", Dependency::EcrDkr, "not valid for name"),
     ] {
-        let world = World::start(Fault::find(name).unwrap().setting()).unwrap();
-        let error = handshake(&world, service).await.unwrap_err().to_string();
+        let aws = EmbeddedAws::start(Fault::find(name).unwrap().scenario()).unwrap();
+        let error = handshake(&aws, service).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{name}: {error}");
     }
 }
 
 #[tokio::test]
-async fn paths_fail_as_they_should() {
-    let outcome = async |path: path::Path| {
-        let mut aws = Scenario::healthy();
-        aws.set_path(path, |service| service == Dependency::EcrApi);
-        let world = World::start(aws).unwrap();
+async fn each_path_state_fails_the_handshake_in_its_way() {
+    let outcome = async |path: PathState| {
+        let mut scenario = Scenario::healthy();
+        scenario.set_path(path, |service| service == Dependency::EcrApi);
+        let aws = EmbeddedAws::start(scenario).unwrap();
         timeout(
             Duration::from_millis(400),
-            handshake(&world, Dependency::EcrApi),
+            handshake(&aws, Dependency::EcrApi),
         )
         .await
         .map(|done| done.map_err(|e| e.kind()))
     };
-    assert!(matches!(outcome(path::Path::Open).await, Ok(Ok(_))));
+    assert!(matches!(outcome(PathState::Open).await, Ok(Ok(_))));
     assert!(matches!(
-        outcome(path::Path::Reset).await,
+        outcome(PathState::Reset).await,
         Ok(Err(std::io::ErrorKind::ConnectionReset))
     ));
     for silent in [
-        path::Path::Silent,
-        path::Path::Stalled,
-        path::Path::LargeSegmentsLost,
+        PathState::Silent,
+        PathState::Stalled,
+        PathState::LargeSegmentsLost,
     ] {
         assert!(outcome(silent).await.is_err(), "{silent:?}");
     }
 }
 
 #[tokio::test]
-async fn a_tunnel_passes_small_segments() {
-    let mut aws = Scenario::healthy();
-    aws.set_path(path::Path::LargeSegmentsLost, |service| {
+async fn tunnel_passes_small_segments() {
+    let mut scenario = Scenario::healthy();
+    scenario.set_path(PathState::LargeSegmentsLost, |service| {
         service == Dependency::EcrApi
     });
-    let world = World::start(aws).unwrap();
+    let aws = EmbeddedAws::start(scenario).unwrap();
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket2::SockRef::from(&socket)
         .set_tcp_mss(crate::observation::SMALL_MSS)
         .unwrap();
-    let peer = (address(&world, Dependency::EcrApi), world.port).into();
+    let peer = (address(&aws, Dependency::EcrApi), aws.port).into();
     let stream = timeout(Duration::from_secs(1), socket.connect(peer))
         .await
         .unwrap()
@@ -367,34 +363,31 @@ async fn a_tunnel_passes_small_segments() {
 }
 
 #[tokio::test]
-async fn a_late_service_answers_in_the_end_and_a_mute_one_never() {
-    let mut aws = Scenario::healthy();
-    aws.site(Dependency::S3).pace = Pace::Late;
-    aws.site(Dependency::EcrApi).pace = Pace::Never;
-    let world = World::start(aws).unwrap();
+async fn slow_service_responds_late_and_unresponsive_service_never() {
+    let mut scenario = Scenario::healthy();
+    scenario.host(Dependency::S3).delay = ResponseDelay::Slow;
+    scenario.host(Dependency::EcrApi).delay = ResponseDelay::Forever;
+    let aws = EmbeddedAws::start(scenario).unwrap();
     for service in [Dependency::S3, Dependency::EcrApi] {
         assert!(
-            timeout(Duration::from_millis(400), get(&world, service, "/", &[]))
+            timeout(Duration::from_millis(400), get(&aws, service, "/", &[]))
                 .await
                 .is_err(),
             "{service}"
         );
     }
     assert!(
-        timeout(
-            Duration::from_secs(10),
-            get(&world, Dependency::S3, "/", &[])
-        )
-        .await
-        .is_ok()
+        timeout(Duration::from_secs(10), get(&aws, Dependency::S3, "/", &[]))
+            .await
+            .is_ok()
     );
 }
 
 #[tokio::test]
-async fn ecs_names_the_task_and_its_credentials() {
-    let world = World::start(Scenario::healthy()).unwrap();
+async fn agent_serves_metadata_and_credentials() {
+    let aws = EmbeddedAws::start(Scenario::healthy()).unwrap();
     let read = async |variable: &str| {
-        let url: hyper::Uri = world.variables[variable].parse().unwrap();
+        let url: hyper::Uri = aws.variables[variable].parse().unwrap();
         let stream = TcpStream::connect(url.authority().unwrap().as_str())
             .await
             .unwrap();

@@ -1,5 +1,4 @@
-//! A resolver that does as its script says with one name, and passes every other question on to one
-//! that works.
+//! A DNS resolver that plays a script for one name and forwards every other query to a working one.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,32 +10,32 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
-/// What is sent for a question: nothing, a packet, or several.
+/// The packets that are sent in response to a query: none, one, or several.
 pub type Packets = Vec<Vec<u8>>;
 
-/// The reply to a question that was read.
-pub type Reply = fn(&Message) -> Packets;
+/// Returns the response to a query.
+pub type Responder = fn(&Message) -> Packets;
 
-/// What becomes of a question that comes over TCP.
+/// What happens to a query over TCP.
 #[derive(Clone, Copy)]
 pub enum Tcp {
-    /// Nobody listens.
+    /// The port is closed.
     Refused,
-    /// It is taken, and that was that.
+    /// It is read and not answered.
     Silent,
     /// It is answered.
-    Answers(Reply),
+    Answers(Responder),
 }
 
-/// A running resolver. Ends when it is dropped.
-pub struct Resolver {
+/// A running resolver. It stops when it is dropped.
+pub struct ScriptedResolver {
     pub address: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
-impl Resolver {
-    /// Starts it. Questions about other names than `victim` go to `healthy`.
-    pub fn start(victim: &str, healthy: SocketAddr, udp: Reply, tcp: Tcp) -> Self {
+impl ScriptedResolver {
+    /// Starts it. Queries for names other than `victim` are forwarded to `healthy`.
+    pub fn start(victim: &str, healthy: SocketAddr, udp: Responder, tcp: Tcp) -> Self {
         let (socket, listener) = loop {
             let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
             if let Ok(listener) = std::net::TcpListener::bind(socket.local_addr().unwrap()) {
@@ -67,19 +66,19 @@ impl Resolver {
     }
 }
 
-async fn serve(socket: UdpSocket, victim: String, healthy: SocketAddr, udp: Reply) {
+async fn serve(socket: UdpSocket, victim: String, healthy: SocketAddr, udp: Responder) {
     let socket = Arc::new(socket);
-    let mut passed_on = JoinSet::new();
+    let mut forwarded = JoinSet::new();
     let mut buffer = vec![0; 4096];
     while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
-        let question = buffer[..length].to_vec();
-        let Ok(message) = Message::from_vec(&question) else {
+        let query = buffer[..length].to_vec();
+        let Ok(message) = Message::from_vec(&query) else {
             continue;
         };
         if message
             .queries
             .first()
-            .is_some_and(|query| plain(query.name()) == victim)
+            .is_some_and(|entry| without_final_dot(entry.name()) == victim)
         {
             for packet in udp(&message) {
                 let _ = socket.send_to(&packet, peer).await;
@@ -87,12 +86,12 @@ async fn serve(socket: UdpSocket, victim: String, healthy: SocketAddr, udp: Repl
             continue;
         }
         let socket = Arc::clone(&socket);
-        passed_on.spawn(async move {
+        forwarded.spawn(async move {
             let Ok(upstream) = UdpSocket::bind("127.0.0.1:0").await else {
                 return;
             };
             let mut answer = vec![0; 4096];
-            if upstream.send_to(&question, healthy).await.is_ok()
+            if upstream.send_to(&query, healthy).await.is_ok()
                 && let Ok(length) = upstream.recv(&mut answer).await
             {
                 let _ = socket.send_to(&answer[..length], peer).await;
@@ -104,10 +103,9 @@ async fn serve(socket: UdpSocket, victim: String, healthy: SocketAddr, udp: Repl
 async fn serve_tcp(listener: TcpListener, tcp: Tcp) {
     let mut held = Vec::new();
     while let Ok((mut stream, _)) = listener.accept().await {
-        let mut question = vec![0; usize::from(stream.read_u16().await.unwrap_or_default())];
-        let read = stream.read_exact(&mut question).await.is_ok();
-        if let (Tcp::Answers(reply), true, Ok(message)) = (tcp, read, Message::from_vec(&question))
-        {
+        let mut query = vec![0; usize::from(stream.read_u16().await.unwrap_or_default())];
+        let read = stream.read_exact(&mut query).await.is_ok();
+        if let (Tcp::Answers(reply), true, Ok(message)) = (tcp, read, Message::from_vec(&query)) {
             for packet in reply(&message) {
                 let length = u16::try_from(packet.len())
                     .unwrap_or(u16::MAX)
@@ -121,7 +119,7 @@ async fn serve_tcp(listener: TcpListener, tcp: Tcp) {
     }
 }
 
-fn plain(name: &Name) -> String {
+fn without_final_dot(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_lowercase()
 }
 
@@ -129,23 +127,24 @@ fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
 }
 
-pub fn is_a(question: &Message) -> bool {
-    question.queries[0].query_type() == RecordType::A
+/// Whether the query is for A records.
+pub fn is_a(query: &Message) -> bool {
+    query.queries[0].query_type() == RecordType::A
 }
 
-/// A response without records.
-pub fn empty(question: &Message, code: ResponseCode) -> Message {
-    let mut response = Message::response(question.metadata.id, OpCode::Query);
+/// Returns a response without records.
+pub fn empty(query: &Message, code: ResponseCode) -> Message {
+    let mut response = Message::response(query.metadata.id, OpCode::Query);
     response.metadata.recursion_desired = true;
     response.metadata.recursion_available = true;
     response.metadata.response_code = code;
-    response.add_query(question.queries[0].clone());
+    response.add_query(query.queries[0].clone());
     response
 }
 
-/// The same, with the zone that says no.
-pub fn denied(question: &Message, code: ResponseCode, zone: &str) -> Packets {
-    let mut response = empty(question, code);
+/// Returns a response without records but with the SOA of `zone`.
+pub fn negative(query: &Message, code: ResponseCode, zone: &str) -> Packets {
+    let mut response = empty(query, code);
     let soa = SOA::new(
         name("ns.example."),
         name("root.example."),
@@ -159,11 +158,11 @@ pub fn denied(question: &Message, code: ResponseCode, zone: &str) -> Packets {
     bytes(&response)
 }
 
-/// Addresses for A, none for AAAA, behind so many aliases.
-pub fn addresses(question: &Message, addresses: &[Ipv4Addr], aliases: usize) -> Message {
-    let mut response = empty(question, ResponseCode::NoError);
-    let mut owner = question.queries[0].name().clone();
-    for n in 0..aliases {
+/// Returns `addresses` for A queries and none for AAAA, behind this many CNAMEs.
+pub fn addresses(query: &Message, addresses: &[Ipv4Addr], cnames: usize) -> Message {
+    let mut response = empty(query, ResponseCode::NoError);
+    let mut owner = query.queries[0].name().clone();
+    for n in 0..cnames {
         let next = name(&format!("alias-{n}.example."));
         response.add_answer(Record::from_rdata(
             owner,
@@ -172,7 +171,7 @@ pub fn addresses(question: &Message, addresses: &[Ipv4Addr], aliases: usize) -> 
         ));
         owner = next;
     }
-    if is_a(question) {
+    if is_a(query) {
         let record =
             |address: &Ipv4Addr| Record::from_rdata(owner.clone(), 60, RData::A(A(*address)));
         response.add_answers(addresses.iter().map(record));
@@ -180,9 +179,9 @@ pub fn addresses(question: &Message, addresses: &[Ipv4Addr], aliases: usize) -> 
     response
 }
 
-/// Cut short, as it is told over UDP.
-pub fn truncated(question: &Message) -> Packets {
-    let mut response = empty(question, ResponseCode::NoError);
+/// Returns a truncated response.
+pub fn truncated(query: &Message) -> Packets {
+    let mut response = empty(query, ResponseCode::NoError);
     response.metadata.truncation = true;
     bytes(&response)
 }

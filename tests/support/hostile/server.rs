@@ -1,11 +1,10 @@
-//! A server that does what its script says: over TLS with a certificate that the probe trusts, or
-//! instead of TLS.
+//! A server that plays a script, over TLS with a certificate that the probe trusts, or without TLS.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pullprobe::demo::scenario;
+use pullprobe::demo::names;
 use pullprobe::observation::Dependency;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -16,60 +15,60 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
-/// A step of an answer.
+/// A step of a response.
 #[derive(Clone)]
 pub enum Step {
-    /// These bytes.
+    /// Sends these bytes.
     Send(Vec<u8>),
-    /// These bytes, so many times, as fast as they are taken.
+    /// Sends these bytes this many times, as fast as they are read.
     Repeat(Vec<u8>, u64),
-    /// The same, with a pause before each.
+    /// Sends these bytes this many times, with a pause before each.
     Pace(Vec<u8>, u64, Duration),
-    /// The connection ends.
+    /// Closes the connection.
     Close,
-    /// Nothing more, and the connection stays.
+    /// Sends nothing more and keeps the connection open.
     Silence,
 }
 
-/// What is answered to a request for this path.
-pub type Answers = Arc<dyn Fn(&str) -> Vec<Step> + Send + Sync>;
+/// Returns the response to a request for a path.
+pub type Responses = Arc<dyn Fn(&str) -> Vec<Step> + Send + Sync>;
 
-/// How a server treats those who connect.
+/// How a server treats its connections.
 #[derive(Clone)]
-pub enum Manner {
-    /// The script at once, without TLS.
+pub enum Behavior {
+    /// Plays the script at once, without TLS.
     Plain(Vec<Step>),
-    /// TLS with so many certificates after the leaf's own issuer, then answers.
-    Tls(usize, Answers),
+    /// Accepts TLS with this many certificates after the leaf, then responds to requests.
+    Tls(usize, Responses),
 }
 
-/// A running server. Ends when it is dropped.
+/// A running server. It stops when it is dropped.
 pub struct Server {
     pub port: u16,
     _tasks: JoinSet<()>,
 }
 
 impl Server {
-    /// Starts it at the address that the demo's names have, on a port of its own, and lets `roots`
-    /// trust it.
-    pub fn start(dependency: Dependency, manner: Manner, roots: &mut RootCertStore) -> Self {
+    /// Starts it on the address of `dependency` in the demo, on a free port, and adds its authority
+    /// to `roots`.
+    pub fn start(dependency: Dependency, behavior: Behavior, roots: &mut RootCertStore) -> Self {
         let address: Ipv4Addr = super::run::address(dependency);
         let listener = std::net::TcpListener::bind((address, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let listener = TcpListener::from_std(listener).unwrap();
-        let extra = if let Manner::Tls(extra, _) = &manner {
+        let extra = if let Behavior::Tls(extra, _) = &behavior {
             *extra
         } else {
             0
         };
-        let tls = TlsAcceptor::from(certified(&scenario::host(dependency), extra, roots));
+        let tls = TlsAcceptor::from(server_config(&names::host_name(dependency), extra, roots));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut clients = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let _ = stream.set_nodelay(true);
-                clients.spawn(serve(stream, manner.clone(), tls.clone()));
+                clients.spawn(serve(stream, behavior.clone(), tls.clone()));
             }
         });
         Self {
@@ -79,17 +78,17 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, manner: Manner, tls: TlsAcceptor) {
-    match manner {
-        Manner::Plain(script) => {
+async fn serve(mut stream: TcpStream, behavior: Behavior, tls: TlsAcceptor) {
+    match behavior {
+        Behavior::Plain(script) => {
             let _ = play(&mut stream, &script).await;
         }
-        Manner::Tls(_, answers) => {
+        Behavior::Tls(_, responses) => {
             let Ok(mut stream) = tls.accept(stream).await else {
                 return;
             };
-            while let Some(path) = request(&mut stream).await {
-                if !play(&mut stream, &answers(&path)).await.unwrap_or(false) {
+            while let Some(path) = read_request(&mut stream).await {
+                if !play(&mut stream, &responses(&path)).await.unwrap_or(false) {
                     break;
                 }
             }
@@ -98,8 +97,8 @@ async fn serve(mut stream: TcpStream, manner: Manner, tls: TlsAcceptor) {
     }
 }
 
-/// The path of the next request, whose body is read as well.
-async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+/// Reads the next request and its body, and returns its path.
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -116,7 +115,7 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     Some(head.split(' ').nth(1)?.to_owned())
 }
 
-/// Plays a script; whether the connection goes on.
+/// Plays a script. Returns whether the connection stays open.
 async fn play(stream: &mut (impl AsyncWrite + Unpin), script: &[Step]) -> std::io::Result<bool> {
     for step in script {
         match step {
@@ -141,7 +140,7 @@ async fn play(stream: &mut (impl AsyncWrite + Unpin), script: &[Step]) -> std::i
     Ok(true)
 }
 
-fn certified(host: &str, extra: usize, roots: &mut RootCertStore) -> Arc<ServerConfig> {
+fn server_config(host: &str, extra: usize, roots: &mut RootCertStore) -> Arc<ServerConfig> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -165,15 +164,15 @@ fn certified(host: &str, extra: usize, roots: &mut RootCertStore) -> Arc<ServerC
     Arc::new(config)
 }
 
-/// A whole answer.
+/// Returns a complete response.
 pub fn http(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Step {
-    let mut answer = head(status, headers);
-    answer.extend(format!("content-length: {}\r\n\r\n", body.len()).bytes());
-    answer.extend_from_slice(body);
-    Step::Send(answer)
+    let mut response = head(status, headers);
+    response.extend(format!("content-length: {}\r\n\r\n", body.len()).bytes());
+    response.extend_from_slice(body);
+    Step::Send(response)
 }
 
-/// Status line and headers, and no end of them.
+/// Returns a status line and headers without the empty line that ends them.
 pub fn head(status: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {status}\r\n");
     for (name, value) in headers {

@@ -1,0 +1,46 @@
+//! Which failure an I/O or TLS error is, for the probe and for requests to the ECS agent.
+//!
+//! `None` is an error that the two classify differently. The agent is not the target under test, so
+//! any other TLS error is a refused handshake there, while the probe distinguishes it further. An
+//! address that is not available means a missing IPv6 address to a request to the agent, but an
+//! occupied source port to the probe. A local firewall's rejection is unreachability to the probe
+//! only.
+
+use std::io::{self, ErrorKind};
+
+use rustls::CertificateError;
+
+use crate::observation::Failure;
+
+/// Returns the failure of an I/O error.
+pub fn from_io(error: &io::Error) -> Option<Failure> {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => Some(Failure::Refused),
+        ErrorKind::TimedOut => Some(Failure::TimedOut),
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::UnexpectedEof => Some(Failure::Reset),
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
+            Some(Failure::Unreachable)
+        }
+        _ => None,
+    }
+}
+
+/// Returns the failure of a TLS error.
+pub fn from_tls(error: &rustls::Error) -> Option<Failure> {
+    let rustls::Error::InvalidCertificate(error) = error else {
+        return None;
+    };
+    match error {
+        CertificateError::UnknownIssuer => Some(Failure::UnknownIssuer),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Some(Failure::WrongName)
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            Some(Failure::ExpiredCertificate)
+        }
+        _ => None,
+    }
+}
