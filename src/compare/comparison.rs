@@ -24,7 +24,7 @@ pub struct Comparison {
     pub exit_code: u8,
     /// One sentence.
     pub summary: String,
-    /// What differs and what that says, or why nothing can be said.
+    /// What differs, or why nothing can be compared.
     pub explanation: String,
     /// Where reports come from, the worst first.
     pub vantages: Vec<VantageSummary>,

@@ -58,7 +58,7 @@ pub(crate) fn names_by_value(values: &BTreeMap<String, String>) -> BTreeMap<&str
     names
 }
 
-/// Says what differs, or why nothing can be said.
+/// Describes what differs, or why nothing can be compared.
 pub(super) fn explain(vantages: &[ComparedVantage<'_>], differences: &[Difference]) -> String {
     let Some(worst) = worst_status(vantages) else {
         return if vantages.is_empty() {

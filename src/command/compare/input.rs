@@ -150,8 +150,8 @@ fn at_end(reader: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
-/// Reads a JSON document: a report, a list, or an object that contains a list of log events. Items of
-/// a list are added one by one and not kept.
+/// Reads a JSON document: a report, a list, or an object that contains a list of log events. Items
+/// of a list are added one by one and not kept.
 struct DocumentReader<'a> {
     source: &'a str,
     builder: &'a mut ComparisonBuilder,

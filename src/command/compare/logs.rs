@@ -114,8 +114,8 @@ struct ResultField {
 
 /// Reads a log group with CloudWatch Logs Insights, the newest reports first. A query returns at
 /// most the requested number of rows, so the next one ends at the last row of this one. It reaches
-/// back only as far as that many rows should, because AWS bills the data in the range of each query.
-/// Every query ends earlier than the one before, so there is a last one.
+/// back only as far as that many rows should, because AWS bills the data in the range of each
+/// query. Every query ends earlier than the one before, so there is a last one.
 pub async fn read_with_insights(
     client: &Client,
     query: &LogQuery<'_>,
@@ -149,8 +149,8 @@ pub async fn read_with_insights(
             oldest = field(row, "@timestamp")
                 .and_then(unix_second)
                 .map_or(oldest, |time| oldest.min(time));
-            // Successive ranges share a second. Without a pointer a row counts as new: duplicates of
-            // a report are recognized anyway.
+            // Successive ranges share a second. Without a pointer a row counts as new: duplicate
+            // reports are recognized anyway.
             let pointer = field(row, "@ptr").unwrap_or_default();
             if !pointer.is_empty() && known_pointers.contains(pointer) {
                 continue;
