@@ -456,6 +456,25 @@ fn lists_several_problems_at_once() {
 }
 
 #[test]
+fn an_error_of_several_lines_begins_below_its_label() {
+    let one_line = read(&json!({ "tasks": [] })).unwrap_err();
+    let labelled = one_line.with_label("--task-definition x");
+    assert!(
+        labelled.starts_with("--task-definition x: the document: "),
+        "{labelled}"
+    );
+    let carets = read(&container(json!({ "image": "App" }))).unwrap_err();
+    let several = read(&container(json!({ "image": 5, "secrets": {} }))).unwrap_err();
+    for error in [carets, several] {
+        let labelled = error.with_label("x");
+        assert!(
+            labelled.starts_with("x:\ncontainerDefinitions[0].image: "),
+            "{labelled}"
+        );
+    }
+}
+
+#[test]
 fn rejects_any_size_and_depth_with_a_short_error() {
     let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
     let many: Vec<_> = (0..300)
