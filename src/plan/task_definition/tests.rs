@@ -131,6 +131,7 @@ fn reads_every_dependency_of_the_task() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn reads_the_destination_of_a_log_router_from_its_options() {
     let routed = |options: Value| {
         let mut definition = container(
