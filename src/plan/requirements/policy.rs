@@ -1,6 +1,7 @@
 //! Least-privilege policies of the task execution role, the task role and each VPC endpoint.
 //!
-//! `ecr:BatchCheckLayerAvailability` is in the AWS managed policy but not in these: it serves a push. A pull uses `BatchGetImage` for the manifest and `GetDownloadUrlForLayer` for the layers
+//! `ecr:BatchCheckLayerAvailability` is in the AWS managed policy but not in these: it serves a
+//! push. A pull uses `BatchGetImage` for the manifest and `GetDownloadUrlForLayer` for the layers
 //! (Amazon ECR user guide, "VPC endpoints").
 
 use std::collections::BTreeMap;
