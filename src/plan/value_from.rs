@@ -84,8 +84,8 @@ pub enum ValueFromProblem {
 impl ValueFrom {
     /// Returns the name of the secret that Parameter Store reads on the caller's behalf, if this is
     /// a parameter below `/aws/reference/secretsmanager/`. The caller then also needs
-    /// `secretsmanager:GetSecretValue` (Systems Manager user guide, "Referencing AWS Secrets Manager
-    /// secrets from Parameter Store parameters").
+    /// `secretsmanager:GetSecretValue` (Systems Manager user guide, "Referencing AWS Secrets
+    /// Manager secrets from Parameter Store parameters").
     pub fn secret_behind(&self) -> Option<&str> {
         let Self::Parameter { name, .. } = self else {
             return None;
