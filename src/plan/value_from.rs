@@ -236,7 +236,7 @@ mod tests {
             ("arn:aws:s3:::bucket/key".into(), "not from s3"),
             (
                 "arn:aws:ssm:nowhere:123456789012:parameter/x".into(),
-                "region",
+                "AWS Region",
             ),
             (
                 "arn:aws:dynamodb:eu-west-1:123456789012:table/x".into(),
