@@ -320,7 +320,7 @@ impl Plan {
     }
 }
 
-/// Whether the name can be used in DNS and TLS, and as a part of observation IDs, which `/` divides.
+/// Whether the name can be used in DNS and TLS, and in observation IDs, whose parts `/` separates.
 fn is_host(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     (1..=253).contains(&name.len()) && name.chars().all(allowed)

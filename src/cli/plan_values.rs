@@ -13,7 +13,7 @@ impl ValueEnum for Expect {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
-            Self::Any => ("any", "Whatever works"),
+            Self::Any => ("any", "Any address"),
             Self::Private => ("private", "Addresses inside the VPC"),
         };
         Some(PossibleValue::new(name).help(help))
@@ -27,7 +27,7 @@ impl ValueEnum for AwsSidecar {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let Self::GuardDuty = self;
-        let help = "The security agent of GuardDuty Runtime Monitoring";
+        let help = "Security agent of GuardDuty Runtime Monitoring";
         Some(PossibleValue::new("guardduty").help(help))
     }
 }
@@ -47,19 +47,22 @@ impl ValueEnum for PlanPart {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
-            Self::Contacts => ("contacts", "The hosts and what is tried of them"),
-            Self::Endpoints => (
-                "endpoints",
-                "VPC endpoints, and the hosts that none leads to",
-            ),
+            Self::Contacts => ("contacts", "Targets, and the checks on each"),
+            Self::Endpoints => ("endpoints", "VPC endpoints, and hosts without one"),
             Self::SecurityGroups => (
                 "security-groups",
-                "Rules of the security groups of tasks, endpoints and mount targets",
+                "Security group rules of tasks, interface endpoints and mount targets",
             ),
-            Self::NetworkAcls => ("network-acls", "Rules of network ACLs, in both directions"),
-            Self::Notes => ("notes", "What else has to be known"),
-            Self::TaskRolePolicy => ("task-role-policy", "The least policy of the task role"),
-            Self::ExecutionRolePolicy => ("policy", "The least policy of the execution role"),
+            Self::NetworkAcls => ("network-acls", "Network ACL rules, in both directions"),
+            Self::Notes => ("notes", "Notes on DNS, regions and accounts"),
+            Self::TaskRolePolicy => (
+                "task-role-policy",
+                "Least-privilege policy of the task role",
+            ),
+            Self::ExecutionRolePolicy => (
+                "policy",
+                "Least-privilege policy of the task execution role",
+            ),
         };
         Some(PossibleValue::new(name).help(help))
     }

@@ -83,8 +83,8 @@ pub enum ValueFromProblem {
 
 impl ValueFrom {
     /// Returns the name of the secret that Parameter Store reads on the caller's behalf, if this is
-    /// a parameter below `/aws/reference/secretsmanager/`. The caller then needs
-    /// `secretsmanager:GetSecretValue` as well (Systems Manager user guide, "Referencing AWS Secrets
+    /// a parameter below `/aws/reference/secretsmanager/`. The caller then also needs
+    /// `secretsmanager:GetSecretValue` (Systems Manager user guide, "Referencing AWS Secrets
     /// Manager secrets from Parameter Store parameters").
     pub fn secret_behind(&self) -> Option<&str> {
         let Self::Parameter { name, .. } = self else {
@@ -236,7 +236,7 @@ mod tests {
             ("arn:aws:s3:::bucket/key".into(), "not from s3"),
             (
                 "arn:aws:ssm:nowhere:123456789012:parameter/x".into(),
-                "region",
+                "AWS Region",
             ),
             (
                 "arn:aws:dynamodb:eu-west-1:123456789012:table/x".into(),

@@ -1,6 +1,6 @@
-//! Least-privilege policies: of the task execution role, of the task role, and of each VPC endpoint.
+//! Least-privilege policies of the task execution role, the task role and each VPC endpoint.
 //!
-//! `ecr:BatchCheckLayerAvailability` is in the AWS managed policy, but in none of these: it serves a
+//! `ecr:BatchCheckLayerAvailability` is in the AWS managed policy but not in these: it serves a
 //! push. A pull uses `BatchGetImage` for the manifest and `GetDownloadUrlForLayer` for the layers
 //! (Amazon ECR user guide, "VPC endpoints").
 

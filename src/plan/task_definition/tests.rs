@@ -131,6 +131,7 @@ fn reads_every_dependency_of_the_task() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn reads_the_destination_of_a_log_router_from_its_options() {
     let routed = |options: Value| {
         let mut definition = container(
@@ -453,6 +454,25 @@ fn lists_several_problems_at_once() {
         "{error}"
     );
     assert!(error.ends_with("and 3 more problems"), "{error}");
+}
+
+#[test]
+fn an_error_of_several_lines_begins_below_its_label() {
+    let one_line = read(&json!({ "tasks": [] })).unwrap_err();
+    let labelled = one_line.with_label("--task-definition x");
+    assert!(
+        labelled.starts_with("--task-definition x: the document: "),
+        "{labelled}"
+    );
+    let carets = read(&container(json!({ "image": "App" }))).unwrap_err();
+    let several = read(&container(json!({ "image": 5, "secrets": {} }))).unwrap_err();
+    for error in [carets, several] {
+        let labelled = error.with_label("x");
+        assert!(
+            labelled.starts_with("x:\ncontainerDefinitions[0].image: "),
+            "{labelled}"
+        );
+    }
 }
 
 #[test]
