@@ -7,6 +7,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::time::sleep;
 
 use crate::aws::credentials::Credentials;
@@ -278,25 +279,24 @@ impl JsonApi {
     }
 }
 
-/// Response of GetParameters. `V` is what is read of the values.
+/// Response of GetParameters. Values are not parsed.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-#[serde(bound = "V: Deserialize<'de> + Default")]
-pub struct GetParametersResponse<V> {
-    #[serde(default)]
-    pub parameters: Vec<Parameter<V>>,
+pub struct GetParametersResponse<'a> {
+    #[serde(borrow, default)]
+    pub parameters: Vec<Parameter<'a>>,
     #[serde(default)]
     pub invalid_parameters: Vec<String>,
 }
 
 /// A parameter of a [`GetParametersResponse`].
 #[derive(Deserialize)]
-#[serde(bound = "V: Deserialize<'de> + Default")]
-pub struct Parameter<V> {
+pub struct Parameter<'a> {
     #[serde(rename = "Name", default)]
     pub name: String,
     #[serde(rename = "ARN", default)]
     pub arn: String,
-    #[serde(rename = "Value", default)]
-    pub value: V,
+    /// The value as JSON, which stays in the response's buffer.
+    #[serde(rename = "Value", borrow)]
+    pub value: Option<&'a RawValue>,
 }

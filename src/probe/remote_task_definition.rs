@@ -198,11 +198,12 @@ impl Fetcher<'_> {
                 describe_failure(&observation)
             ));
         };
-        let response: GetParametersResponse<Option<String>> =
+        let response: GetParametersResponse =
             serde_json::from_slice(&response.body).map_err(|_| not_parameters(target))?;
-        match response.parameters.into_iter().next() {
+        match response.parameters.first() {
             Some(parameter) => parameter
                 .value
+                .and_then(|value| serde_json::from_str(value.get()).ok())
                 .map(String::into_bytes)
                 .ok_or_else(|| not_parameters(target)),
             None => Err(format!("parameter not found in {region}")),

@@ -8,7 +8,6 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::{self, StreamExt};
-use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use crate::observation::{Failure, Observation, ObservationId, Outcome, Phase};
@@ -30,9 +29,6 @@ const MAX_CONCURRENT_CALLS: usize = 4;
 
 /// A registry's login that several images wait for. `None` if its secret could not be read.
 pub type SharedLogin = Shared<BoxFuture<'static, Option<Arc<RegistryCredentials>>>>;
-
-/// Response of GetParameters. No value is read.
-type ParameterNames = GetParametersResponse<IgnoredAny>;
 
 /// Starts to read every secret of the plan, target by target.
 pub fn spawn_checks(
@@ -290,7 +286,8 @@ impl SecretReader {
         let call = self.call(SSM, "GetParameters", &input).await;
         let response = call
             .response
-            .map(|response| serde_json::from_slice::<ParameterNames>(&response.body));
+            .as_ref()
+            .map(|response| serde_json::from_slice::<GetParametersResponse>(&response.body));
         let requested = names.len();
         let observe = |name: String| {
             let mut observation = call.observation.clone();
@@ -348,7 +345,7 @@ impl ParameterResult {
     }
 }
 
-impl ParameterNames {
+impl GetParametersResponse<'_> {
     fn is_invalid(&self, name: &str) -> bool {
         self.invalid_parameters
             .iter()
@@ -390,7 +387,9 @@ mod tests {
                 && !is_same_parameter("/app/db", "app/db")
                 && !is_same_parameter(arn, "")
         );
-        let response = |json: &str| serde_json::from_str::<ParameterNames>(json).unwrap();
+        fn response(json: &str) -> GetParametersResponse<'_> {
+            serde_json::from_str(json).unwrap()
+        }
         let two = response(
             r#"{"Parameters":[{"Name":"/a","Value":"CANARY"}],"InvalidParameters":["/b"]}"#,
         );
