@@ -13,8 +13,11 @@ impl ValueEnum for Expect {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
-            Self::Any => ("any", "Whatever works"),
-            Self::Private => ("private", "Addresses inside the VPC"),
+            Self::Any => ("any", "Public or private addresses"),
+            Self::Private => (
+                "private",
+                "Private addresses, for services with interface VPC endpoints",
+            ),
         };
         Some(PossibleValue::new(name).help(help))
     }
@@ -27,7 +30,7 @@ impl ValueEnum for AwsSidecar {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let Self::GuardDuty = self;
-        let help = "The security agent of GuardDuty Runtime Monitoring";
+        let help = "Security agent of GuardDuty Runtime Monitoring";
         Some(PossibleValue::new("guardduty").help(help))
     }
 }
@@ -47,19 +50,22 @@ impl ValueEnum for PlanPart {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
-            Self::Contacts => ("contacts", "The hosts and what is tried of them"),
-            Self::Endpoints => (
-                "endpoints",
-                "VPC endpoints, and the hosts that none leads to",
-            ),
+            Self::Contacts => ("contacts", "Hosts and the checks of each"),
+            Self::Endpoints => ("endpoints", "VPC endpoints, and hosts without one"),
             Self::SecurityGroups => (
                 "security-groups",
                 "Rules of the security groups of tasks, endpoints and mount targets",
             ),
             Self::NetworkAcls => ("network-acls", "Rules of network ACLs, in both directions"),
-            Self::Notes => ("notes", "What else has to be known"),
-            Self::TaskRolePolicy => ("task-role-policy", "The least policy of the task role"),
-            Self::ExecutionRolePolicy => ("policy", "The least policy of the execution role"),
+            Self::Notes => ("notes", "Other requirements"),
+            Self::TaskRolePolicy => (
+                "task-role-policy",
+                "Least-privilege policy of the task role",
+            ),
+            Self::ExecutionRolePolicy => (
+                "policy",
+                "Least-privilege policy of the task execution role",
+            ),
         };
         Some(PossibleValue::new(name).help(help))
     }
