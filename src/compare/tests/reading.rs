@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{HEALTHY, compare, report};
-use crate::aws::credentials::Source;
+use crate::aws::credentials::CredentialSource;
 use crate::cause::Cause;
 use crate::compare::{ComparisonBuilder, report_view};
 use crate::diagnose::{Confidence, Diagnosis, Finding, RuledOut};
@@ -338,7 +338,7 @@ fn full_report() -> Report {
     };
     let identity = Identity {
         role_arn: Some("arn:aws:iam::123456789012:role/exec".into()),
-        source: Source::Container,
+        source: CredentialSource::Container,
         expires_at: Some("2026-11-24T16:00:00Z".into()),
     };
     let diagnosis = Diagnosis {
