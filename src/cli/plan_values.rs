@@ -13,8 +13,11 @@ impl ValueEnum for Expect {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
-            Self::Any => ("any", "Any address"),
-            Self::Private => ("private", "Addresses inside the VPC"),
+            Self::Any => ("any", "Public or private addresses"),
+            Self::Private => (
+                "private",
+                "Private addresses, for services with interface VPC endpoints",
+            ),
         };
         Some(PossibleValue::new(name).help(help))
     }
