@@ -380,7 +380,7 @@ fn readme_numbers_match_repository() {
         .next()
         .unwrap();
     let limit = include_str!("run")
-        .split_once("LARGEST_BINARY=")
+        .split_once("MAX_BINARY_SIZE=")
         .unwrap()
         .1
         .split(' ')
