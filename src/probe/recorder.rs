@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::observation::{Observation, ObservationId};
@@ -36,6 +37,8 @@ impl Recorder {
     /// Spawns a check. The run stays open until the check returns.
     pub fn spawn(&self, check: impl Future<Output = ()> + Send + 'static) {
         let keep_open = self.clone();
+        // Boxed, so that the binary contains the task's code once and not for every check.
+        let check: BoxFuture<'static, ()> = Box::pin(check);
         tokio::spawn(async move {
             check.await;
             drop(keep_open);

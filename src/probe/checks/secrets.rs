@@ -374,6 +374,10 @@ fn is_same_parameter(requested: &str, returned: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn response(json: &str) -> GetParametersResponse<'_> {
+        serde_json::from_str(json).unwrap()
+    }
+
     #[test]
     fn a_parameter_is_missing_only_if_the_response_says_so() {
         let arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/app/db";
@@ -387,9 +391,6 @@ mod tests {
                 && !is_same_parameter("/app/db", "app/db")
                 && !is_same_parameter(arn, "")
         );
-        fn response(json: &str) -> GetParametersResponse<'_> {
-            serde_json::from_str(json).unwrap()
-        }
         let two = response(
             r#"{"Parameters":[{"Name":"/a","Value":"CANARY"}],"InvalidParameters":["/b"]}"#,
         );
