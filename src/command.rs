@@ -1,6 +1,8 @@
 //! The commands: from flags to output and exit code.
 
 #[cfg(feature = "operator")]
+mod aws;
+#[cfg(feature = "operator")]
 pub mod compare;
 #[cfg(feature = "demo")]
 pub mod demo;
@@ -22,19 +24,20 @@ use std::io::{self, IsTerminal as _, Write as _};
 use clap::CommandFactory;
 
 use crate::cause::Cause;
-use crate::cli::{Cli, Command, Document};
+use crate::cli::{Cli, Command, SchemaDocument};
 
-/// Whether standard output shows colours: a terminal, unless its owner wants none (no-color.org).
+/// Whether to print colours on standard output: on a terminal, unless NO_COLOR is set
+/// (no-color.org).
 fn colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// The tool could not do its work: exit 1 or 2, one sentence for a person.
+/// Error of a command, with exit code 1 or 2.
 #[derive(Debug)]
 pub enum Error {
-    /// Exit 2: arguments, plan or input.
+    /// Exit code 2: invalid arguments, plan or input.
     Usage(String),
-    /// Exit 1: something of ours or of this machine.
+    /// Exit code 1: an error of this program, this machine or an AWS call.
     Tool(String),
 }
 
@@ -47,7 +50,7 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// The process exits with this.
+    /// Returns the exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
@@ -56,31 +59,31 @@ impl Error {
     }
 }
 
-/// Does what the command line says and returns the exit code.
+/// Runs the command and returns its exit code.
 pub fn run(cli: Cli) -> Result<u8, Error> {
     match cli.command {
-        Command::Probe(flags) => probe::run(&flags),
-        Command::Plan(flags) => plan::run(&flags),
-        Command::Explain(flags) => explain::run(&flags),
+        Command::Probe(args) => probe::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Explain(args) => explain::run(&args),
         #[cfg(feature = "operator")]
-        Command::Compare(flags) => compare::run(&flags),
+        Command::Compare(args) => compare::run(&args),
         Command::Causes { code: Some(cause) } => print(cause.page()),
         Command::Causes { code: None } => print(&list_of_causes()),
         Command::Schema {
-            document: Document::Report,
+            document: SchemaDocument::Report,
         } => print(include_str!("../schemas/report-v1.json")),
         Command::Schema {
-            document: Document::Explanation,
+            document: SchemaDocument::Explanation,
         } => print(include_str!("../schemas/explanation-v1.json")),
         Command::Schema {
-            document: Document::Comparison,
+            document: SchemaDocument::Comparison,
         } => print(include_str!("../schemas/comparison-v1.json")),
         #[cfg(feature = "operator")]
-        Command::Launch(flags) => launch::run(&flags),
+        Command::Launch(args) => launch::run(&args),
         #[cfg(feature = "operator")]
-        Command::Gc(flags) => gc::run(&flags),
+        Command::Gc(args) => gc::run(&args),
         #[cfg(feature = "operator")]
-        Command::Schedule(flags) => schedule::run(&flags),
+        Command::Schedule(args) => schedule::run(&args),
         #[cfg(feature = "demo")]
         Command::Demo {
             fault,
@@ -90,7 +93,7 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
     }
 }
 
-/// Writes to stdout. A reader that has gone away (`| head`) is no failure.
+/// Writes to stdout. A closed pipe, as of `| head`, is not an error.
 pub(crate) fn print(text: &str) -> Result<u8, Error> {
     let mut stdout = io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };
@@ -128,7 +131,7 @@ fn list_of_causes() -> String {
         .join("\n\n")
 }
 
-/// The names of the environment variables that flags of this command can come from.
+/// Returns the environment variables that the flags of a command can be set by.
 pub fn environment_names(command: &str) -> Vec<String> {
     let cli = Cli::command();
     let Some(command) = cli.find_subcommand(command) else {

@@ -1,4 +1,4 @@
-//! The `pullprobe` binary: flags to exit code. There is nothing to test in it.
+//! The `pullprobe` binary: from flags to exit code.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -8,8 +8,8 @@ use pullprobe::cli::Cli;
 use pullprobe::command;
 use zeroizing_alloc::ZeroAlloc;
 
-/// Memory is wiped when it is given back: secrets pass through buffers of the TLS, HTTP and JSON
-/// libraries as well as through ours, and nothing of them may lie about until the end of the run.
+/// Wipes memory when it is freed: secrets pass through buffers of the TLS, HTTP and JSON libraries,
+/// and must not stay there until the end of the run.
 #[global_allocator]
 static MEMORY: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 

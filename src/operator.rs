@@ -1,13 +1,22 @@
-//! What runs where the operator sits, not in the task's subnet: calls to AWS with the operator's
-//! own credentials.
+//! Commands that run with the operator's credentials, outside of the task's subnet: `launch`,
+//! `schedule`, `gc`, and `explain` for a task or service.
 //!
-//! Nothing imports this but [`crate::command`]. All of it is behind the feature `operator`, which
-//! the image is built without.
+//! Only [`crate::cli`] and [`crate::command`] import it. All of it is behind the feature
+//! `operator`, which the image is built without.
+
+#![allow(
+    missing_docs,
+    reason = "most members are named as in the AWS API reference"
+)]
 
 pub mod aws;
 pub mod dry_run;
 mod ecs;
+mod error;
 pub mod gc;
 pub mod launch;
+mod paging;
 pub mod schedule;
 pub mod stopped;
+
+pub use error::OperatorError;

@@ -1,9 +1,9 @@
-//! The built binary end to end, without a network: help, arguments that are wrong, and what needs
-//! no AWS.
+//! Runs the built binary without a network: help, invalid arguments, and commands that do not call
+//! AWS.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on must stop, in its helpers as well"
+    reason = "a failed step must end the test, in helpers as well"
 )]
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 const ECR: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
 
-/// The binary with nothing of this machine's environment.
+/// Returns the binary with an empty environment.
 fn pullprobe(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pullprobe"));
     command.args(arguments).env_clear().stdin(Stdio::null());
@@ -32,7 +32,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A file of this test's own.
+/// Writes a file into the directory of this test.
 fn file(name: &str, content: &[u8]) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, content).unwrap();
@@ -41,13 +41,13 @@ fn file(name: &str, content: &[u8]) -> PathBuf {
 
 #[test]
 #[cfg(all(feature = "demo", feature = "operator"))]
-fn help_is_what_it_was() {
+fn help_matches_snapshots() {
     let refresh = std::env::var_os("REFRESH_HELP").is_some();
     let mut stale = Vec::new();
-    let plain = [
+    let commands = [
         "", "probe", "plan", "compare", "launch", "gc", "explain", "causes", "schema", "demo",
     ];
-    for command in plain.into_iter().chain([
+    for command in commands.into_iter().chain([
         "schedule create",
         "schedule list",
         "schedule print",
@@ -82,12 +82,12 @@ fn help_is_what_it_was() {
     }
     assert!(
         stale.is_empty(),
-        "help has changed. If that is meant: REFRESH_HELP=1 cargo test --test cli help\n{}",
+        "help has changed. To accept it: REFRESH_HELP=1 cargo test --test cli help\n{}",
         stale.join("\n")
     );
 }
 
-/// The lines that only one of them has.
+/// Returns the lines that only one of the texts has.
 #[cfg(all(feature = "demo", feature = "operator"))]
 fn difference(known: &str, now: &str) -> String {
     let only = |a: &str, b: &str, mark: &str| -> Vec<String> {
@@ -101,29 +101,23 @@ fn difference(known: &str, now: &str) -> String {
         .join("\n")
 }
 
-/// Exit 2, nothing on stdout, and one sentence on stderr that has each of `words`.
-fn refused(output: &Output, words: &[&str]) -> Result<(), String> {
-    let (said, printed) = (text(&output.stderr), text(&output.stdout));
-    let complete = words.iter().all(|word| said.contains(word));
-    let calm = !said.contains("panicked") && said.lines().count() <= 8 && said.len() < 1_500;
-    if output.status.code() == Some(2) && printed.is_empty() && complete && calm {
+/// Checks for exit code 2, no output, and a short error with each of `words`.
+fn assert_rejected(output: &Output, words: &[&str]) -> Result<(), String> {
+    let (error, printed) = (text(&output.stderr), text(&output.stdout));
+    let complete = words.iter().all(|word| error.contains(word));
+    let is_short = !error.contains("panicked") && error.lines().count() <= 8 && error.len() < 1_500;
+    if output.status.code() == Some(2) && printed.is_empty() && complete && is_short {
         return Ok(());
     }
     Err(format!(
-        "exit {:?}, stdout {printed:?}, stderr without one of {words:?}:\n{said}",
+        "exit {:?}, stdout {printed:?}, stderr without one of {words:?}:\n{error}",
         output.status.code()
     ))
 }
 
 #[test]
-fn wrong_arguments_are_one_sentence_with_the_flag_and_the_fix() {
+fn invalid_arguments_are_rejected_with_flag_and_fix() {
     let image = format!("{ECR}/app:1.4");
-    let text_file = file("not-pem.txt", b"this is no certificate\n");
-    let empty = file("empty.pem", b"");
-    let broken = file(
-        "broken.pem",
-        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    );
     let plan = text(&run(&["plan", &image, "--format", "json"]).stdout);
     let unknown_field = plan.replacen('{', r#"{"colour":"red","#, 1);
     let long_group = "x".repeat(600);
@@ -131,22 +125,6 @@ fn wrong_arguments_are_one_sentence_with_the_flag_and_the_fix() {
     let empty_tag = format!("{ECR}/app:");
     let typo = "123456789012.dkr.ecr.us-east-1.amazonawss.com/app:1";
     let cases: &[(&[&str], &[&str])] = &[
-        (
-            &["--ca-bundle", "/nowhere/ca.pem"],
-            &["--ca-bundle", "/nowhere/ca.pem"],
-        ),
-        (
-            &["--ca-bundle", text_file.to_str().unwrap()],
-            &["--ca-bundle", "PEM"],
-        ),
-        (
-            &["--ca-bundle", empty.to_str().unwrap()],
-            &["--ca-bundle", "PEM"],
-        ),
-        (
-            &["--ca-bundle", broken.to_str().unwrap()],
-            &["--ca-bundle", "certificate"],
-        ),
         (&["--region", "us-east-99x"], &["--region"]),
         (&["--region", "eu west 1"], &["--region"]),
         (&["--region", ""], &["--region"]),
@@ -217,7 +195,7 @@ fn wrong_arguments_are_one_sentence_with_the_flag_and_the_fix() {
                 .iter()
                 .map(|argument| &argument[..argument.len().min(60)])
                 .collect();
-            refused(&run(&arguments), words)
+            assert_rejected(&run(&arguments), words)
                 .err()
                 .map(|error| format!("{}: {error}", shown.join(" ")))
         })
@@ -231,40 +209,73 @@ fn wrong_arguments_are_one_sentence_with_the_flag_and_the_fix() {
 }
 
 #[test]
-fn the_caret_stands_under_the_mistake() {
+fn invalid_ca_bundles_are_rejected() {
+    let image = format!("{ECR}/app:1.4");
+    let text_file = file("not-pem.txt", b"this is not a certificate\n");
+    let empty = file("empty.pem", b"");
+    let broken = file(
+        "broken.pem",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
+    let cases: [(&[&str], &[&str]); 4] = [
+        (
+            &["--ca-bundle", "/nowhere/ca.pem"],
+            &["--ca-bundle", "/nowhere/ca.pem"],
+        ),
+        (
+            &["--ca-bundle", text_file.to_str().unwrap()],
+            &["--ca-bundle", "PEM"],
+        ),
+        (
+            &["--ca-bundle", empty.to_str().unwrap()],
+            &["--ca-bundle", "PEM"],
+        ),
+        (
+            &["--ca-bundle", broken.to_str().unwrap()],
+            &["--ca-bundle", "certificate"],
+        ),
+    ];
+    for (flags, words) in cases {
+        let arguments = [&["probe", "--image", &image], flags].concat();
+        assert_rejected(&run(&arguments), words).unwrap();
+    }
+}
+
+#[test]
+fn caret_marks_the_mistake() {
     let output = run(&[
         "plan",
         "123456789012.dkr.ecr.us-east-1.amazonawss.com/app:1",
     ]);
-    let said = text(&output.stderr);
-    let lines: Vec<_> = said.lines().collect();
+    let error = text(&output.stderr);
+    let lines: Vec<_> = error.lines().collect();
     let caret = lines
         .iter()
         .position(|line| line.trim_start().starts_with('^'))
-        .unwrap_or_else(|| panic!("{said}"));
+        .unwrap_or_else(|| panic!("{error}"));
     let column = lines[caret].find('^').unwrap();
     assert!(
         lines[caret - 1][column..].starts_with("amazonawss.com"),
-        "{said}"
+        "{error}"
     );
 }
 
 #[test]
-fn nothing_to_check_is_said_before_anything_is_asked() {
-    refused(&run(&["probe"]), &["--image"]).unwrap();
-    refused(&run(&["plan"]), &["--image"]).unwrap();
-    refused(&run(&["plan", "nginx"]), &["--region", "us-east-1"]).unwrap();
-    refused(&run(&[]), &["Usage"])
+fn missing_input_is_rejected() {
+    assert_rejected(&run(&["probe"]), &["--image"]).unwrap();
+    assert_rejected(&run(&["plan"]), &["--image"]).unwrap();
+    assert_rejected(&run(&["plan", "nginx"]), &["--region", "us-east-1"]).unwrap();
+    assert_rejected(&run(&[]), &["Usage"])
         .unwrap_or_else(|error| assert!(error.contains("Usage"), "{error}"));
 }
 
 #[test]
-fn flags_come_from_the_environment_as_well() {
+fn flags_are_read_from_the_environment() {
     let mut command = pullprobe(&["probe"]);
     command
         .env("PULLPROBE_IMAGE", format!("{ECR}/app:1.4"))
         .env("PULLPROBE_DEADLINE", "0");
-    refused(&command.output().unwrap(), &["--deadline"]).unwrap();
+    assert_rejected(&command.output().unwrap(), &["--deadline"]).unwrap();
     let names: BTreeSet<String> = environment_names("probe").into_iter().collect();
     for name in [
         "IMAGE",
@@ -283,7 +294,7 @@ fn flags_come_from_the_environment_as_well() {
 }
 
 #[test]
-fn the_task_definition_sets_only_what_the_binary_reads() {
+fn task_definition_sets_only_known_variables() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("task-definition.json");
     let definition: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let known = environment_names("probe");
@@ -303,7 +314,7 @@ fn the_task_definition_sets_only_what_the_binary_reads() {
 }
 
 #[test]
-fn causes_are_listed_and_have_a_page() {
+fn causes_are_listed_and_have_pages() {
     let list = text(&run(&["causes"]).stdout);
     for cause in pullprobe::cause::Cause::ALL {
         assert!(
@@ -317,14 +328,14 @@ fn causes_are_listed_and_have_a_page() {
 }
 
 #[test]
-fn the_schema_is_json() {
+fn schema_is_json() {
     let output = run(&["schema"]);
     let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(schema["$schema"].is_string() && schema["properties"]["verdict"].is_object());
 }
 
 #[test]
-fn a_plan_is_printed_and_goes_back_into_probe() {
+fn printed_plan_is_accepted_by_probe() {
     let image = format!("{ECR}/team/app:1.4");
     let printed = text(&run(&["plan", &image, "--log-group", "/ecs/app"]).stdout);
     for part in [
@@ -347,7 +358,7 @@ fn a_plan_is_printed_and_goes_back_into_probe() {
     );
     assert_eq!(json.lines().count(), 1);
     let plan: Value = serde_json::from_str(&json).unwrap();
-    // A resolver on a port where nobody is: the probe ends in a second, with a report.
+    // A resolver on a closed port: the probe ends within a second, with a report.
     let closed = std::net::UdpSocket::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -359,7 +370,7 @@ fn a_plan_is_printed_and_goes_back_into_probe() {
         "--deadline",
         "4s",
     ]);
-    // As an override has it: what the task definition sets cannot be unset, only emptied.
+    // As in an override, which cannot unset variables of the task definition, only empty them.
     command
         .env("PULLPROBE_PLAN", &json)
         .env("PULLPROBE_IMAGE", "")
@@ -377,13 +388,13 @@ fn a_plan_is_printed_and_goes_back_into_probe() {
     );
 }
 
-/// What a probe must not do: ask this resolver, or this agent.
-struct Nobody {
+/// A resolver and an ECS agent that the probe must not contact.
+struct UnusedServers {
     resolver: std::net::UdpSocket,
     agent: std::net::TcpListener,
 }
 
-impl Nobody {
+impl UnusedServers {
     fn new() -> Self {
         let resolver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let agent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -392,7 +403,7 @@ impl Nobody {
         Self { resolver, agent }
     }
 
-    /// `pullprobe probe` in a task of which all that can be asked is here.
+    /// Returns `pullprobe probe` in a task with these servers.
     fn probe(&self, arguments: &[&str]) -> Command {
         let resolver = self.resolver.local_addr().unwrap().to_string();
         let agent = format!("http://{}", self.agent.local_addr().unwrap());
@@ -411,13 +422,13 @@ impl Nobody {
         command
     }
 
-    fn was_asked(&self) -> bool {
+    fn were_contacted(&self) -> bool {
         self.resolver.recv(&mut [0; 512]).is_ok() || self.agent.accept().is_ok()
     }
 }
 
 #[test]
-fn what_cannot_be_a_task_definition_or_a_plan_is_refused_before_anything_is_sent() {
+fn invalid_task_definitions_and_plans_are_rejected_before_any_request() {
     let containers = |count: usize| -> Vec<Value> {
         (0..count).map(|n| serde_json::json!({ "name": format!("c{n}"), "image": format!("{ECR}/app:{n}") })).collect()
     };
@@ -438,7 +449,7 @@ fn what_cannot_be_a_task_definition_or_a_plan_is_refused_before_anything_is_sent
         };
         container["secrets"] = (0..12).map(secret).collect();
     }
-    let nobody = Nobody::new();
+    let servers = UnusedServers::new();
     for (name, document, words) in [
         (
             "cut.json",
@@ -468,11 +479,11 @@ fn what_cannot_be_a_task_definition_or_a_plan_is_refused_before_anything_is_sent
         ),
     ] {
         let path = file(name, document.as_bytes());
-        let output = nobody
+        let output = servers
             .probe(&["--task-definition", path.to_str().unwrap()])
             .output()
             .unwrap();
-        refused(&output, &[&["--task-definition"], words].concat()).unwrap();
+        assert_rejected(&output, &[&["--task-definition"], words].concat()).unwrap();
         let output = run(&[
             "plan",
             "--region",
@@ -480,7 +491,7 @@ fn what_cannot_be_a_task_definition_or_a_plan_is_refused_before_anything_is_sent
             "--task-definition",
             path.to_str().unwrap(),
         ]);
-        refused(&output, words).unwrap();
+        assert_rejected(&output, words).unwrap();
     }
     let large = file("large.json", definition(&secrets).as_bytes());
     let from_file = [
@@ -491,29 +502,29 @@ fn what_cannot_be_a_task_definition_or_a_plan_is_refused_before_anything_is_sent
         large.to_str().unwrap(),
     ];
     assert!(run(&from_file).status.success());
-    let way_out = ["8192", "characters", "--task-definition s3://BUCKET/KEY"];
-    refused(
+    let alternative = ["8192", "characters", "--task-definition s3://BUCKET/KEY"];
+    assert_rejected(
         &run(&[&from_file[..], &["--format", "json"]].concat()),
-        &way_out,
+        &alternative,
     )
     .unwrap();
-    let output = nobody
+    let output = servers
         .probe(&["--plan", &format!("{{{}}}", " ".repeat(9_000))])
         .output()
         .unwrap();
-    refused(&output, &[&["9002"], &way_out[..]].concat()).unwrap();
-    assert!(!nobody.was_asked());
+    assert_rejected(&output, &[&["9002"], &alternative[..]].concat()).unwrap();
+    assert!(!servers.were_contacted());
 }
 
 #[test]
-fn a_task_definition_elsewhere_that_cannot_be_read_is_an_error_with_the_way_out() {
+fn unreadable_remote_task_definition_is_an_error_with_an_alternative() {
     let remote = "s3://configuration/task.json";
-    refused(
+    assert_rejected(
         &run(&["plan", "--task-definition", remote]),
         &["offline", "--task-definition -"],
     )
     .unwrap();
-    refused(
+    assert_rejected(
         &run(&[
             "probe",
             "--task-definition",
@@ -548,8 +559,8 @@ fn a_task_definition_elsewhere_that_cannot_be_read_is_an_error_with_the_way_out(
         "resolve",
         "--plan",
     ];
-    refused(&command.output().unwrap(), &words).unwrap();
-    refused(
+    assert_rejected(&command.output().unwrap(), &words).unwrap();
+    assert_rejected(
         &run(&[&arguments[..], &["--image", "App"]].concat()),
         &["--image"],
     )
@@ -558,11 +569,11 @@ fn a_task_definition_elsewhere_that_cannot_be_read_is_an_error_with_the_way_out(
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .output()
         .unwrap();
-    refused(&without, &["credentials"]).unwrap();
+    assert_rejected(&without, &["credentials"]).unwrap();
 }
 
 #[test]
-fn what_aws_adds_is_in_the_plan_or_an_error_says_what_to_do() {
+fn plan_includes_sidecars_or_the_error_names_an_alternative() {
     let image = format!("{ECR}/app:1");
     let plan = |region: &str, flags: &[&str]| {
         run(&[&["plan", &image, "--region", region], flags].concat())
@@ -586,12 +597,12 @@ fn what_aws_adds_is_in_the_plan_or_an_error_says_what_to_do() {
     ] {
         assert!(printed.contains(host), "{host} is not in\n{printed}");
     }
-    refused(
+    assert_rejected(
         &plan("cn-north-1", &["--expect-injected", "guardduty"]),
         &["--expect-injected", "--image"],
     )
     .unwrap();
-    refused(
+    assert_rejected(
         &plan("cn-north-1", &["--service-connect"]),
         &["--service-connect"],
     )
@@ -599,7 +610,7 @@ fn what_aws_adds_is_in_the_plan_or_an_error_says_what_to_do() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn closed_pipe_is_not_an_error() {
     for arguments in [&["causes"][..], &["schema"], &["causes", "network-acl"]] {
         let mut child = pullprobe(arguments)
             .stdout(Stdio::piped())
@@ -607,17 +618,17 @@ fn a_reader_that_goes_away_is_no_failure() {
             .spawn()
             .unwrap();
         drop(child.stdout.take());
-        let mut said = String::new();
+        let mut error = String::new();
         child
             .stderr
             .take()
             .unwrap()
-            .read_to_string(&mut said)
+            .read_to_string(&mut error)
             .unwrap();
         let status = child.wait().unwrap();
         assert!(
-            status.success() && said.is_empty(),
-            "{arguments:?}: {status} {said}"
+            status.success() && error.is_empty(),
+            "{arguments:?}: {status} {error}"
         );
     }
     let _ = std::io::stdout().flush();

@@ -39,8 +39,8 @@ const ORDER: &[&str] = &[
     "probe",
     "run",
     "demo",
-    "cli",
     "operator",
+    "cli",
     "command",
 ];
 

@@ -5,100 +5,99 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::target::Target;
-use super::{Format, duration, label};
+use super::duration::run_duration;
+use super::target::TargetArgs;
+use super::{Format, label};
 use crate::endpoints::Region;
 
 /// `pullprobe launch`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-pub struct LaunchCommand {
-    /// What is probed.
+pub struct LaunchArgs {
     #[command(flatten)]
-    pub target: Target,
-    /// Probe what this task needed, in its subnet. ECS forgets a stopped task after about an hour
+    pub target: TargetArgs,
+    /// Probe what this task needs, in its subnet. ECS forgets a stopped task after about an hour
     #[arg(long, value_name = "TASK_ARN", conflicts_with_all = ["service", "task_definition"])]
     pub like: Option<String>,
-    /// Log group for the reports [default: that of the task definition]
+    /// Log group for the reports [default: from the task definition]
     #[arg(long, value_name = "NAME")]
     pub log_group: Option<String>,
-    /// A task that has not started by then is stopped and reported as such
-    #[arg(long, value_name = "DURATION", default_value = "6m", value_parser = duration)]
+    /// How long to wait for a task to start before stopping it
+    #[arg(long, value_name = "DURATION", default_value = "6m", value_parser = run_duration)]
     pub timeout: Duration,
-    /// Echoed in the reports, and part of `startedBy` and of the tags [default: generated]
+    /// Run ID to include in the reports, in `startedBy` and in a tag of the tasks [default:
+    /// generated]
     #[arg(long, value_name = "ID", value_parser = run_id)]
     pub run_id: Option<String>,
-    /// Echoed in the reports (repeatable)
-    #[arg(long = "label", value_name = "K=V", value_parser = plain_label)]
+    /// Label to include in the reports (repeatable)
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label_without_comma)]
     pub labels: Vec<(String, String)>,
-    /// Print every request to AWS with its body. What only reads is sent, what would change
-    /// something is not
+    /// Print every request to AWS with its body. Send read-only requests, print the others
     #[arg(long)]
     pub dry_run: bool,
-    /// How to print reports and comparison: text, or a line of JSON for each report and one for the
+    /// Output format of reports and comparison; JSON has one line for each report and one for the
     /// comparison
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-    /// Also write the comparison as one self-contained page
+    /// Also write the comparison as a self-contained HTML page
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Also write the comparison as pullprobe/comparison/v1
+    /// Also write the comparison as JSON (pullprobe/comparison/v1)
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Also write the comparison as a JUnit test report
+    /// Also write the comparison as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Also write the comparison as Markdown, such as for $GITHUB_STEP_SUMMARY; what is in the file
-    /// stays
+    /// Also append the comparison as Markdown, such as to $GITHUB_STEP_SUMMARY
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
 }
 
 const HELP: &str = "\
-Exit codes: that of the worst subnet: a failure's (10 to 20), else 3 inconclusive or not started, 4 warn, 0 pass ·
-1 AWS refused a call, or it could not be made · 2 bad arguments";
+Exit codes: as of the worst subnet: 10 to 20 for a failure, else 3 inconclusive or not started, 4 warn, 0 pass ·
+1 an AWS call failed · 2 invalid arguments";
 
 /// `pullprobe gc`.
 #[derive(Debug, Args)]
-pub struct GcCommand {
-    /// The cluster, by its name or ARN [default: `default`]
-    #[arg(long, value_name = "C")]
+pub struct GcArgs {
+    /// Cluster, by name or ARN [default: `default`]
+    #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
-    /// Region [default: the one in the cluster's ARN, then that of your environment or profile]
-    #[arg(long, value_name = "R")]
+    /// Region [default: from the cluster's ARN, then from your environment or profile]
+    #[arg(long, value_name = "REGION")]
     pub region: Option<Region>,
-    /// Only the tasks of this run, and all of them [default: of every run, except those that a
-    /// launch may still watch]
+    /// Only tasks of this run, even if a launch still watches them [default: tasks of all runs,
+    /// except those that a launch may still watch]
     #[arg(long, value_name = "ID", value_parser = run_id)]
     pub run_id: Option<String>,
-    /// Only tasks that were started so long ago, and all of them, whether a launch watches them or
-    /// not
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// Only tasks older than DURATION, even if a launch still watches them
+    #[arg(long, value_name = "DURATION", value_parser = run_duration)]
     pub older_than: Option<Duration>,
-    /// Deregister the probe's task definitions as well, but for those that schedules run; the next
-    /// launch registers what it needs
+    /// Deregister the probe's task definitions too, except those used by schedules; the next launch
+    /// registers its own again
     #[arg(long)]
     pub task_definitions: bool,
-    /// Print what would be stopped, and every request; send only what reads
+    /// Print what would be stopped, and every request to AWS with its body. Send read-only requests
+    /// only
     #[arg(long)]
     pub dry_run: bool,
 }
 
-/// `startedBy` takes 128 letters, digits, hyphens, slashes and underscores (ECS API reference,
-/// RunTask); `pullprobe/` is before it.
+/// Parses a run ID. `startedBy` takes 128 letters, digits, hyphens, slashes and underscores (ECS
+/// API reference, RunTask), of which the prefix `pullprobe/` takes ten.
 fn run_id(text: &str) -> Result<String, String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    if (1..=100).contains(&text.len()) && text.chars().all(allowed) {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if (1..=100).contains(&text.len()) && text.chars().all(is_allowed) {
         Ok(text.to_owned())
     } else {
-        Err("1 to 100 letters, digits, - and _ are needed".into())
+        Err("expected 1 to 100 letters, digits, - and _".into())
     }
 }
 
-/// Labels travel in one environment variable, with commas between them.
-fn plain_label(text: &str) -> Result<(String, String), String> {
+/// Parses a label. The labels are separated by commas in one environment variable.
+fn label_without_comma(text: &str) -> Result<(String, String), String> {
     if text.contains(',') {
-        Err("a comma cannot be in a label".into())
+        Err("a label cannot contain a comma".into())
     } else {
         label(text)
     }

@@ -1,4 +1,4 @@
-//! `--task-definition`: where the document lies, and reading it there.
+//! The location of a task definition, `--task-definition`.
 
 use std::fmt;
 use std::fs::File;
@@ -10,45 +10,47 @@ use crate::plan::task_definition::MAX_SIZE;
 use crate::plan::{S3Object, ValueFrom};
 use crate::probe::TaskDefinitionLocation;
 
-/// Where a task definition lies.
+/// Location of a task definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// `-`
     Stdin,
     /// A path.
     File(PathBuf),
-    /// Amazon S3 or Parameter Store: the probe asks as itself.
+    /// Amazon S3 or Parameter Store, where the probe reads it with its own credentials.
     Remote(TaskDefinitionLocation),
 }
 
 impl FromStr for Source {
     type Err = String;
 
-    /// `s3://`, `ssm:` and ARNs are elsewhere; all else is a path.
+    /// Parses `-`, `s3://…`, `ssm:…` or an ARN; any other text is a path.
     fn from_str(text: &str) -> Result<Self, String> {
         let object = |arn: &str| {
             let S3Object { bucket, key } = arn.parse::<S3Object>().map_err(|e| e.to_string())?;
             Ok(Self::Remote(TaskDefinitionLocation::Object { bucket, key }))
         };
-        let parameter = |name: &str| match name.parse::<ValueFrom>().map_err(|e| e.to_string())? {
+        let parameter = |name: &str| {
+            match name.parse::<ValueFrom>().map_err(|e| e.to_string())? {
             ValueFrom::Parameter { name, region } => {
-                Ok(Self::Remote(TaskDefinitionLocation::Parameter {
-                    name,
-                    region,
-                }))
+                Ok(Self::Remote(TaskDefinitionLocation::Parameter { name, region }))
             }
             ValueFrom::Secret { .. } => {
-                Err("a secret is no place for a task definition: use a parameter".to_owned())
+                Err(
+                "cannot read a task definition from Secrets Manager; use a Parameter Store parameter"
+                    .to_owned(),
+            )
             }
+        }
         };
         if text == "-" {
             return Ok(Self::Stdin);
         }
         if text.is_empty() {
-            return Err("a file, -, s3://BUCKET/KEY or ssm:/NAME is needed".into());
+            return Err("expected a file, -, s3://BUCKET/KEY or ssm:/NAME".into());
         }
-        if let Some(place) = text.strip_prefix("s3://") {
-            return object(&format!("arn:aws:s3:::{place}"));
+        if let Some(path) = text.strip_prefix("s3://") {
+            return object(&format!("arn:aws:s3:::{path}"));
         }
         if let Some(name) = text.strip_prefix("ssm:") {
             return parameter(name);
@@ -57,9 +59,11 @@ impl FromStr for Source {
             Some("s3") => object(text),
             Some("ssm" | "secretsmanager") => parameter(text),
             Some(_) => {
-                Err("of an ARN only objects in Amazon S3 and parameters are read; for a task definition's own, give \
-                            what aws ecs describe-task-definition prints"
-                    .into())
+                Err(
+                    "only ARNs of Amazon S3 objects and of parameters are supported; for the ARN of a task definition, \
+                     pass the output of aws ecs describe-task-definition"
+                        .into(),
+                )
             }
             None => Ok(Self::File(text.into())),
         }
@@ -76,21 +80,21 @@ impl fmt::Display for Source {
     }
 }
 
-/// Bytes read of a task definition: one more than the largest, so that the reader can say that it
-/// is too large.
-const LONGEST_FILE: u64 = MAX_SIZE as u64 + 1;
+/// Bytes that are read of a task definition: one more than the largest, so that a larger one is
+/// detected.
+const MAX_READ: u64 = MAX_SIZE as u64 + 1;
 
 impl Source {
-    /// The document on this machine. Fails as reading does, and where it lies elsewhere.
+    /// Reads the document. Fails if it is not on this machine.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         let mut document = Vec::new();
         match self {
             Self::Stdin => io::stdin()
                 .lock()
-                .take(LONGEST_FILE)
+                .take(MAX_READ)
                 .read_to_end(&mut document)?,
             Self::File(path) => File::open(path)?
-                .take(LONGEST_FILE)
+                .take(MAX_READ)
                 .read_to_end(&mut document)?,
             Self::Remote(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
@@ -103,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_is_a_file_unless_it_says_otherwise() {
+    fn source_is_a_file_unless_it_has_another_form() {
         let object = |bucket: &str, key: &str| {
             Ok(Source::Remote(TaskDefinitionLocation::Object {
                 bucket: bucket.into(),
@@ -146,7 +150,7 @@ mod tests {
             ),
             (
                 "arn:aws:secretsmanager:eu-west-1:123456789012:secret:app",
-                "use a parameter",
+                "use a Parameter Store parameter",
             ),
         ] {
             let error = text.parse::<Source>().unwrap_err();

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::probe::runtime;
 use super::{Error, colour, print};
-use crate::cli::compare::{CompareCommand, CompareFormat};
+use crate::cli::compare::{CompareArgs, CompareFormat};
 use crate::compare::summary::list_names;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
 use crate::operator::aws::Client;
@@ -22,7 +22,7 @@ use crate::render;
 const DEFAULT_AGE: Duration = Duration::from_hours(24);
 
 /// Reads the reports and prints their comparison. Returns the exit code of the worst vantage.
-pub fn run(flags: &CompareCommand) -> Result<u8, Error> {
+pub fn run(flags: &CompareArgs) -> Result<u8, Error> {
     let outputs = output_files(flags)?;
     let mut builder = ComparisonBuilder::default();
     let source = match &flags.log_group {
@@ -54,7 +54,7 @@ pub fn run(flags: &CompareCommand) -> Result<u8, Error> {
 
 /// Returns the files to write, each with its format. Refuses unknown formats before any input is
 /// read.
-fn output_files(flags: &CompareCommand) -> Result<Vec<(PathBuf, CompareFormat)>, Error> {
+fn output_files(flags: &CompareArgs) -> Result<Vec<(PathBuf, CompareFormat)>, Error> {
     let with_format = |file: &PathBuf| match CompareFormat::of_file(file) {
         Some(format) => Ok((file.clone(), format)),
         None => Err(Error::Usage(format!(
@@ -79,7 +79,7 @@ fn rendered(output: &ComparisonOutput, format: CompareFormat) -> String {
 }
 
 /// Returns what was read, for an error message.
-fn read_files(flags: &CompareCommand, builder: &mut ComparisonBuilder) -> Result<String, Error> {
+fn read_files(flags: &CompareArgs, builder: &mut ComparisonBuilder) -> Result<String, Error> {
     let stdin = [PathBuf::from("-")];
     let files = match flags.files.as_slice() {
         [] if io::stdin().is_terminal() => {
@@ -116,7 +116,7 @@ fn read_files(flags: &CompareCommand, builder: &mut ComparisonBuilder) -> Result
 /// Returns what was read, for an error message.
 fn read_log_group(
     group: &str,
-    flags: &CompareCommand,
+    flags: &CompareArgs,
     builder: &mut ComparisonBuilder,
 ) -> Result<String, Error> {
     let end = flags.end.unwrap_or_else(Timestamp::now);

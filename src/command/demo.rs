@@ -28,7 +28,7 @@ pub fn run(fault: Option<&str>, list: bool, format: Format) -> Result<u8, Error>
     };
     let broken = Fault::find(DEFAULT_FAULT).map_err(|error| Error::Tool(error.to_string()))?;
     let (healthy, failing) = (observe(None)?, observe(Some(broken))?);
-    let people = super::probe::for_people(format);
+    let people = super::probe::prints_text(format);
     if people {
         print("A subnet in which everything works:\n\n")?;
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Error, print};
 use crate::cause::Family;
-use crate::cli::{ExplainCommand, Format};
+use crate::cli::{ExplainArgs, Format};
 use crate::explain::tasks::{self, EcsMessage};
 use crate::explain::{Explanation, MessageContext, explain_with};
 use crate::render::explanation::render;
@@ -15,7 +15,7 @@ const MAX_INPUT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Prints an explanation of each message. Returns the exit code of the first one whose family is
 /// known.
-pub fn run(flags: &ExplainCommand) -> Result<u8, Error> {
+pub fn run(flags: &ExplainArgs) -> Result<u8, Error> {
     let explanations = explanations(flags)?;
     let as_text = match flags.format {
         Format::Text => true,
@@ -39,7 +39,7 @@ pub fn run(flags: &ExplainCommand) -> Result<u8, Error> {
     Ok(known.map_or(Family::Unknown.exit_code(), Explanation::exit_code))
 }
 
-fn explanations(flags: &ExplainCommand) -> Result<Vec<Explanation>, Error> {
+fn explanations(flags: &ExplainArgs) -> Result<Vec<Explanation>, Error> {
     #[cfg(feature = "operator")]
     if let Some(messages) = fetch_messages(flags)? {
         return Ok(explain_all(&messages));
@@ -84,9 +84,9 @@ fn explain_all(messages: &[EcsMessage]) -> Vec<Explanation> {
 /// Fetches the messages of the task or service that the flags name from Amazon ECS; `None` if they
 /// name neither.
 #[cfg(feature = "operator")]
-fn fetch_messages(flags: &ExplainCommand) -> Result<Option<Vec<EcsMessage>>, Error> {
+fn fetch_messages(flags: &ExplainArgs) -> Result<Option<Vec<EcsMessage>>, Error> {
     use crate::operator::aws::Client;
-    use crate::operator::stopped::{self, Missing};
+    use crate::operator::stopped::{self, StoppedTaskError};
 
     let (Some(name), cluster) = (
         flags.task.as_ref().or(flags.service.as_ref()),
@@ -105,9 +105,8 @@ fn fetch_messages(flags: &ExplainCommand) -> Result<Option<Vec<EcsMessage>>, Err
         .clone()
         .or_else(|| stopped::region_of(name))
         .or_else(|| stopped::region_of(cluster?));
-    let cluster = cluster
-        .or_else(|| stopped::cluster_of(name))
-        .unwrap_or("default");
+    let of_task = stopped::cluster_of(name);
+    let cluster = cluster.or(of_task.as_deref()).unwrap_or("default");
     let tool = |error: &dyn std::fmt::Display| Error::Tool(error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -121,8 +120,8 @@ fn fetch_messages(flags: &ExplainCommand) -> Result<Option<Vec<EcsMessage>>, Err
         }
     });
     messages.map(Some).map_err(|missing| match missing {
-        Missing::Unknown(text) => Error::Usage(text),
-        Missing::Call(..) => tool(&missing),
+        StoppedTaskError::Unknown(text) => Error::Usage(text),
+        StoppedTaskError::Call(..) => tool(&missing),
     })
 }
 

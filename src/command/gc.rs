@@ -4,49 +4,38 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::launch::{calls, client, of_call};
+use super::aws::{calls, client};
 use super::probe::runtime;
 use super::{Error, print};
-use crate::cli::launch::GcCommand;
+use crate::cli::launch::GcArgs;
 use crate::operator::dry_run::AwsCalls;
-use crate::operator::gc::{self, Leftover};
+use crate::operator::gc::{self, ProbeTask};
 use crate::operator::launch::DEFAULT_CLUSTER;
 use crate::operator::schedule;
 
-/// Stops what is left of launches and says what it was.
-pub fn run(flags: &GcCommand) -> Result<u8, Error> {
+/// Stops orphaned tasks of launches, deregisters task definitions if requested, and prints both.
+pub fn run(args: &GcArgs) -> Result<u8, Error> {
     runtime()?.block_on(async {
-        let client = client(flags.region.clone(), flags.cluster.as_deref()).await?;
-        let calls = calls(client, flags.dry_run);
-        let stopped = tasks(&calls, flags).await;
-        let deregistered = definitions(&calls, flags).await;
-        stopped.and(deregistered)
+        let client = client(args.region.clone(), args.cluster.as_deref()).await?;
+        let calls = calls(client, args.dry_run);
+        let tasks = stop_tasks(&calls, args).await;
+        let definitions = deregister_or_list_definitions(&calls, args).await;
+        tasks.and(definitions)
     })
 }
 
-async fn tasks(calls: &AwsCalls, flags: &GcCommand) -> Result<u8, Error> {
-    let cluster = flags.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER);
-    let mut found = gc::tasks(calls, cluster, flags.run_id.as_deref())
-        .await
-        .map_err(|error| of_call(&error))?;
+async fn stop_tasks(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
+    let cluster = args.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER);
     let now = Timestamp::now().as_duration().as_secs_f64();
-    // Who names a run or an age means it. Otherwise nobody's launch is cut short.
-    let means_it = flags.run_id.is_some() || flags.older_than.is_some();
-    let mut kept = Vec::new();
-    found.retain(|task| {
-        let why = match flags.older_than {
-            Some(age) => (!is_older(task, age, now)).then(|| "it is younger".to_owned()),
-            None if means_it => None,
-            None => task.is_watched(now),
-        };
-        kept.extend(
-            why.as_ref()
-                .map(|why| format!("left alone {}: {why}", described(task))),
-        );
-        why.is_none()
-    });
+    let (mut stop, mut kept) = (Vec::new(), Vec::new());
+    for task in gc::tasks(calls, cluster, args.run_id.as_deref()).await? {
+        match reason_to_keep(&task, args, now) {
+            Some(reason) => kept.push(format!("left alone {}: {reason}", describe(&task))),
+            None => stop.push(task),
+        }
+    }
     let mut failed = None;
-    for task in &found {
+    for task in &stop {
         match gc::stop(calls, cluster, task).await {
             Ok(()) => {
                 let done = if calls.is_dry() {
@@ -54,7 +43,7 @@ async fn tasks(calls: &AwsCalls, flags: &GcCommand) -> Result<u8, Error> {
                 } else {
                     "stopped"
                 };
-                print(&format!("{done} {}", described(task)))?;
+                print(&format!("{done} {}", describe(task)))?;
             }
             Err(error) => {
                 eprintln!("pullprobe: {} could not be stopped: {error}", task.arn);
@@ -66,80 +55,84 @@ async fn tasks(calls: &AwsCalls, flags: &GcCommand) -> Result<u8, Error> {
         print(line)?;
     }
     if !kept.is_empty() {
-        print("--run-id RUN stops those of a run all the same, --older-than 1s those of all")?;
-    } else if found.is_empty() {
-        print(&format!(
-            "no task of a launch runs in the cluster {cluster}"
-        ))?;
+        print("use --run-id RUN to stop one run anyway, or --older-than 1s to stop all")?;
+    } else if stop.is_empty() {
+        print(&format!("no launch tasks are running in cluster {cluster}"))?;
     }
-    failed.map_or(Ok(0), |error| Err(of_call(&error)))
+    failed.map_or(Ok(0), |error| Err(error.into()))
 }
 
-async fn definitions(calls: &AwsCalls, flags: &GcCommand) -> Result<u8, Error> {
-    let found = match gc::definitions(calls).await {
-        Ok(found) => found,
-        // Nobody asked for them: what is left behind costs nothing.
-        Err(error) if !flags.task_definitions => {
-            eprintln!("pullprobe: the probe's task definitions could not be listed: {error}");
-            return Ok(0);
-        }
-        Err(error) => return Err(of_call(&error)),
-    };
-    if flags.task_definitions && !found.is_empty() {
-        deregister(calls, &found).await?;
-    } else if !found.is_empty() {
-        let names: Vec<_> = found
-            .iter()
-            .map(|arn| arn.rsplit('/').next().unwrap_or(arn))
-            .collect();
-        print(&format!(
-            "kept for the next launch: {} (--task-definitions deregisters them)",
-            names.join(", ")
-        ))?;
+/// Returns why a task is not stopped. A run or an age that the operator gives takes precedence over
+/// a launch that still watches the task.
+fn reason_to_keep(task: &ProbeTask, args: &GcArgs, now: f64) -> Option<String> {
+    match args.older_than {
+        Some(age) => (!is_older(task, age, now)).then(|| "it is younger".to_owned()),
+        None if args.run_id.is_some() => None,
+        None => task.watched_by(now),
     }
-    Ok(0)
 }
 
-fn described(task: &Leftover) -> String {
+fn is_older(task: &ProbeTask, age: Duration, now: f64) -> bool {
+    task.created_at
+        .is_some_and(|created| now - created > age.as_secs_f64())
+}
+
+fn describe(task: &ProbeTask) -> String {
     format!("{} (run {}, {})", task.arn, task.run_id, task.status)
 }
 
-/// All but those that schedules run: without them each of their runs would fail. Where that cannot
-/// be read, none.
-async fn deregister(calls: &AwsCalls, found: &[String]) -> Result<(), Error> {
+async fn deregister_or_list_definitions(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
+    let definitions = match gc::definitions(calls).await {
+        Ok(definitions) => definitions,
+        // Not requested, and they cost nothing.
+        Err(error) if !args.task_definitions => {
+            eprintln!("pullprobe: the probe's task definitions could not be listed: {error}");
+            return Ok(0);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if definitions.is_empty() {
+        return Ok(0);
+    }
+    if args.task_definitions {
+        return deregister(calls, &definitions).await;
+    }
+    let names: Vec<_> = definitions
+        .iter()
+        .map(|arn| arn.rsplit('/').next().unwrap_or(arn))
+        .collect();
+    print(&format!(
+        "kept for the next launch: {} (use --task-definitions to deregister them)",
+        names.join(", ")
+    ))
+}
+
+/// Deregisters all task definitions but those that schedules use, whose runs would fail. If the
+/// schedules cannot be read, deregisters none.
+async fn deregister(calls: &AwsCalls, definitions: &[String]) -> Result<u8, Error> {
     let used = schedule::definitions_in_use(calls).await.map_err(|error| {
-        let kept = format!(
-            "the probe's task definitions are kept, because it cannot be read which of them schedules run: {error}"
-        );
-        Error::Tool(kept)
+        Error::Tool(format!(
+            "the probe's task definitions are kept, because the schedules that may use them could not be read: {error}"
+        ))
     })?;
-    for arn in found {
-        // A schedule may name the family alone, and then runs its newest.
+    for arn in definitions {
+        // A schedule may name only the family, and then runs its latest revision.
         let family = arn
             .rsplit_once(':')
             .map_or(arn.as_str(), |(family, _)| family);
         if used.contains(arn) || used.contains(family) {
             print(&format!(
-                "kept {arn}: a schedule runs it (`pullprobe schedule list`)"
+                "kept {arn}: used by a schedule (`pullprobe schedule list`)"
             ))?;
             continue;
         }
-        gc::deregister(calls, arn)
-            .await
-            .map_err(|error| of_call(&error))?;
-        print(&format!(
-            "{} {arn}",
-            if calls.is_dry() {
-                "would deregister"
-            } else {
-                "deregistered"
-            }
-        ))?;
+        gc::deregister(calls, arn).await?;
+        let done = if calls.is_dry() {
+            "would deregister"
+        } else {
+            "deregistered"
+        };
+        print(&format!("{done} {arn}"))?;
     }
-    Ok(())
-}
-
-fn is_older(task: &Leftover, age: Duration, now: f64) -> bool {
-    task.created_at
-        .is_some_and(|created| now - created > age.as_secs_f64())
+    Ok(0)
 }

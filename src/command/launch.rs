@@ -2,158 +2,159 @@
 
 mod progress;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 
-use super::probe::{for_people, generated_id, runtime};
+use super::aws::{calls, client};
+use super::probe::{generated_id, prints_text, runtime};
 use super::signals::Signals;
 use super::{Error, colour, print};
-use crate::cli::launch::LaunchCommand;
+use crate::cli::launch::LaunchArgs;
+use crate::cli::target::TargetArgs;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
-use crate::endpoints::Region;
-use crate::operator::aws::{self, Client};
-use crate::operator::dry_run::AwsCalls;
-use crate::operator::launch::{self, Event, SubnetReport};
-use crate::operator::stopped::region_of;
+use crate::operator::launch::{self, LaunchEvent, LaunchSpec, SubnetReport, TargetSpec};
 use crate::render;
 use crate::verdict::Status;
 use progress::Progress;
 
-/// Reports in full on standard output, up to so many subnets; beyond, those that pass have one
+/// Most subnets whose reports are all printed in full. With more, a subnet that passes has one
 /// line.
-const IN_FULL: usize = 12;
+const MAX_FULL_REPORTS: usize = 12;
 
-/// Launches, prints each report as it lands and then the comparison. The exit code is that of the
+/// Launches, prints each report as it arrives and then the comparison. The exit code is that of the
 /// worst subnet.
-pub fn run(flags: &LaunchCommand) -> Result<u8, Error> {
-    files(flags)?;
-    let run_id = flags.run_id.clone().unwrap_or_else(generated_id);
+pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
+    check_output_files(args)?;
+    let spec = LaunchSpec::from(args);
     let runtime = runtime()?;
     let code = runtime.block_on(async {
-        let arn = flags.like.as_deref().or_else(|| flags.target.arn());
-        let client = client(flags.target.region.clone(), arn).await?;
-        let calls = calls(client, flags.dry_run);
-        let Some(launch) = launch::prepare(&calls, flags, run_id.clone())
-            .await
-            .map_err(|error| of_launch(&error))?
-        else {
+        let arn = spec.like.as_deref().or_else(|| spec.target.arn());
+        let client = client(spec.target.region.clone(), arn).await?;
+        let calls = calls(client, args.dry_run);
+        let Some(launch) = launch::prepare(&calls, &spec).await? else {
             return Ok(0);
         };
-        let subnets = launch.subnets.clone();
+        let (subnets, run_id) = (launch.subnets.clone(), &spec.run_id);
+        let noun = if subnets.len() == 1 {
+            "subnet"
+        } else {
+            "subnets"
+        };
         eprintln!(
-            "pullprobe: run {run_id}: {} {}, {}",
+            "pullprobe: run {run_id}: {} {noun}, {}",
             subnets.len(),
-            if subnets.len() == 1 {
-                "subnet"
-            } else {
-                "subnets"
-            },
-            launch.definition.rsplit('/').next().unwrap_or_default()
+            launch
+                .definition
+                .rsplit('/')
+                .next()
+                .unwrap_or(&launch.definition)
         );
-        let mut shown = PlannedCall::new(flags, &subnets);
+        let mut output = LaunchOutput::new(args, &subnets);
         let (cluster, region) = (&launch.cluster, calls.client().region());
-        let until = interrupted(format!(
+        let interruption = interrupted(format!(
             "pullprobe gc --cluster {cluster} --region {region} --run-id {run_id}"
         ));
-        let result = launch::run(
+        let reports = launch::run(
             calls.client(),
             launch,
-            &mut |event| shown.take(&event),
-            until,
+            &mut |event| output.show(&event),
+            interruption,
         )
         .await;
-        shown.progress.end();
-        finish(flags, &result.map_err(|error| of_launch(&error))?)
+        output.progress.end();
+        print_comparison(args, &reports?)
     })?;
-    // Whatever still waits for AWS is let go.
+    // Does not wait for calls without a response.
     runtime.shutdown_background();
     Ok(code)
 }
 
-/// A client in the region that is named, or in that of an ARN.
-pub(super) async fn client(region: Option<Region>, arn: Option<&str>) -> Result<Client, Error> {
-    let region = region.or_else(|| arn.and_then(region_of));
-    Client::load(region).await.map_err(|error| of_call(&error))
-}
-
-/// AwsCalls that are made, or in a dry run shown.
-pub(super) fn calls(client: Client, dry_run: bool) -> AwsCalls {
-    let show: crate::operator::dry_run::CallSink = Box::new(|shown| {
-        let _ = print(&shown.line());
-    });
-    AwsCalls::new(client, dry_run.then_some(show))
-}
-
-/// No region and no credentials are the operator's to mend.
-pub(super) fn of_call(error: &aws::Error) -> Error {
-    match error {
-        aws::Error::Setup(text) => Error::Usage(text.clone()),
-        other => Error::Tool(other.to_string()),
-    }
-}
-
-pub(super) fn of_launch(error: &launch::Error) -> Error {
-    match error {
-        launch::Error::Usage(text) => Error::Usage(text.clone()),
-        launch::Error::Call(error) => of_call(error),
-    }
-}
-
-/// What is shown while it runs.
-struct PlannedCall<'a> {
-    flags: &'a LaunchCommand,
-    progress: Progress,
-    in_full: bool,
-    notes: std::collections::BTreeSet<String>,
-}
-
-impl<'a> PlannedCall<'a> {
-    fn new(flags: &'a LaunchCommand, subnets: &[String]) -> Self {
-        let progress = Progress::new(subnets);
+impl From<&LaunchArgs> for LaunchSpec {
+    fn from(args: &LaunchArgs) -> Self {
         Self {
-            flags,
-            progress,
-            in_full: subnets.len() <= IN_FULL,
-            notes: std::collections::BTreeSet::new(),
+            target: target_spec(&args.target),
+            like: args.like.clone(),
+            log_group: args.log_group.clone(),
+            timeout: args.timeout,
+            run_id: args.run_id.clone().unwrap_or_else(generated_id),
+            labels: args.labels.iter().cloned().collect(),
+        }
+    }
+}
+
+/// Converts the flags that `launch` and `schedule` share.
+pub(super) fn target_spec(args: &TargetArgs) -> TargetSpec {
+    TargetSpec {
+        cluster: args.cluster.clone(),
+        service: args.service.clone(),
+        task_definition: args.task_definition.clone(),
+        subnets: args.subnets.clone(),
+        security_groups: args.security_groups.clone(),
+        assign_public_ip: args.assign_public_ip,
+        probe_image: args.probe_image.clone(),
+        probe_architecture: args.probe_architecture,
+        region: args.region.clone(),
+        expect: args.expect,
+        full: args.full,
+        deadline: args.deadline,
+    }
+}
+
+/// Prints progress and reports of a launch.
+struct LaunchOutput<'a> {
+    args: &'a LaunchArgs,
+    progress: Progress,
+    prints_all_in_full: bool,
+    notes: BTreeSet<String>,
+}
+
+impl<'a> LaunchOutput<'a> {
+    fn new(args: &'a LaunchArgs, subnets: &[String]) -> Self {
+        Self {
+            args,
+            progress: Progress::new(subnets),
+            prints_all_in_full: subnets.len() <= MAX_FULL_REPORTS,
+            notes: BTreeSet::new(),
         }
     }
 
-    fn take(&mut self, event: &Event<'_>) {
+    fn show(&mut self, event: &LaunchEvent<'_>) {
         match event {
-            Event::State(subnet, state) => self.progress.state(*subnet, *state),
-            Event::Note(text) => self.note(text),
-            Event::SubnetReport(subnet, landed) => {
-                self.progress.landed(*subnet, &landed.report.verdict);
-                let text = self.text(landed);
-                self.progress.aside(|| {
+            LaunchEvent::State(subnet, state) => self.progress.set_state(*subnet, *state),
+            LaunchEvent::Note(text) => self.note(text),
+            LaunchEvent::Report(subnet, report) => {
+                self.progress.finish(*subnet, &report.report.verdict);
+                let text = self.format(report);
+                self.progress.suspend(|| {
                     let _ = print(&text);
                 });
-                if let Some(note) = &landed.note {
+                if let Some(note) = &report.note {
                     self.note(note);
                 }
             }
         }
     }
 
-    /// Each once: five hundred subnets lack the same right.
+    /// Prints each note once: the same permission is missing in all of 500 subnets.
     fn note(&mut self, text: &str) {
         if self.notes.insert(text.to_owned()) {
-            self.progress.aside(|| eprintln!("pullprobe: {text}"));
+            self.progress.suspend(|| eprintln!("pullprobe: {text}"));
         }
     }
 
-    fn text(&self, landed: &SubnetReport) -> String {
-        if !for_people(self.flags.format) {
-            return landed.line.clone();
+    fn format(&self, report: &SubnetReport) -> String {
+        if !prints_text(self.args.format) {
+            return report.line.clone();
         }
-        let SubnetReport { subnet, report, .. } = landed;
+        let SubnetReport { subnet, report, .. } = report;
         let zone = report
             .vantage
             .availability_zone
             .as_deref()
             .map(|zone| format!(" ({zone})"))
             .unwrap_or_default();
-        if report.verdict.status == Status::Pass && !self.in_full {
+        if report.verdict.status == Status::Pass && !self.prints_all_in_full {
             return format!("── {subnet}{zone}: pass");
         }
         format!(
@@ -163,8 +164,8 @@ impl<'a> PlannedCall<'a> {
     }
 }
 
-/// Until a person (SIGINT) or a machine (SIGTERM) ends it, from this call on. The second signal
-/// does not wait for anything; `gc` is the command that stops what is left then.
+/// Completes after SIGINT or SIGTERM, which it handles from this call on. A second signal exits at
+/// once, with the `gc` command that stops the remaining tasks.
 fn interrupted(gc: String) -> impl Future<Output = ()> {
     let signals = Signals::listen();
     async move {
@@ -174,21 +175,21 @@ fn interrupted(gc: String) -> impl Future<Output = ()> {
         signals.next().await;
         tokio::spawn(async move {
             signals.next().await;
-            eprintln!("pullprobe: ended at once; this stops the tasks that are left: {gc}");
+            eprintln!("pullprobe: exiting now; to stop the remaining tasks run {gc}");
             std::process::exit(i32::from(crate::verdict::INCONCLUSIVE));
         });
     }
 }
 
-/// Files that cannot be written are refused before any task is started.
-fn files(flags: &LaunchCommand) -> Result<(), Error> {
-    let named = [
-        ("html", &flags.html),
-        ("json", &flags.json),
-        ("junit", &flags.junit),
-        ("markdown", &flags.markdown),
+/// Checks, before any task is started, that the output files can be written.
+fn check_output_files(args: &LaunchArgs) -> Result<(), Error> {
+    let files = [
+        ("html", &args.html),
+        ("json", &args.json),
+        ("junit", &args.junit),
+        ("markdown", &args.markdown),
     ];
-    for (flag, file) in named {
+    for (flag, file) in files {
         let Some(file) = file else { continue };
         let opened = fs::OpenOptions::new().create(true).append(true).open(file);
         opened.map_err(|error| Error::Usage(format!("--{flag} {}: {error}", file.display())))?;
@@ -196,50 +197,49 @@ fn files(flags: &LaunchCommand) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes a comparison in one form.
+/// Renders a comparison in one format.
 type Render = fn(&ComparisonOutput) -> String;
 
-/// The comparison, on standard output and into the files.
-fn finish(flags: &LaunchCommand, landed: &[SubnetReport]) -> Result<u8, Error> {
-    let mut comparison = ComparisonBuilder::default();
-    for one in landed {
-        // A report of a probe of another version may be one that this one compares no further than
-        // its own words.
-        if !comparison.add_text(&one.line, &one.subnet) {
-            comparison.add(&one.report);
+/// Prints the comparison, and writes it to the output files.
+fn print_comparison(args: &LaunchArgs, reports: &[SubnetReport]) -> Result<u8, Error> {
+    let mut builder = ComparisonBuilder::default();
+    for report in reports {
+        // The parsed report is the fallback for a line that the comparison cannot read.
+        if !builder.add_text(&report.line, &report.subnet) {
+            builder.add(&report.report);
         }
     }
-    let compared = comparison.finish();
-    for note in comparison.notes() {
+    let output = builder.finish();
+    for note in builder.notes() {
         eprintln!("pullprobe: {note}");
     }
     let files: [(_, _, Render); 4] = [
-        ("html", &flags.html, render::html::render),
-        ("json", &flags.json, ComparisonOutput::line),
-        ("junit", &flags.junit, render::junit::render),
-        ("markdown", &flags.markdown, render::markdown::render),
+        ("html", &args.html, render::html::render),
+        ("json", &args.json, ComparisonOutput::line),
+        ("junit", &args.junit, render::junit::render),
+        ("markdown", &args.markdown, render::markdown::render),
     ];
     for (flag, file, render) in files {
         let Some(file) = file else { continue };
-        // A job's summary already has what its other steps wrote.
+        // Earlier steps of a job may have written to its summary.
         let mut options = fs::OpenOptions::new();
         let options = if flag == "markdown" {
             options.append(true)
         } else {
             options.write(true).truncate(true)
         };
-        let text = render(&compared);
+        let text = render(&output);
         let written = options
             .create(true)
             .open(file)
             .and_then(|mut file| writeln!(file, "{}", text.trim_end()));
         written.map_err(|error| Error::Tool(format!("--{flag} {}: {error}", file.display())))?;
     }
-    let text = if for_people(flags.format) {
-        render::comparison::render(&compared, colour())
+    let text = if prints_text(args.format) {
+        render::comparison::render(&output, colour())
     } else {
-        compared.line()
+        output.line()
     };
     print(&text)?;
-    Ok(compared.comparison.exit_code)
+    Ok(output.comparison.exit_code)
 }

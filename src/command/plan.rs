@@ -2,14 +2,14 @@
 
 use super::plan_input::{self, PlanSource};
 use super::{Error, print};
-use crate::cli::{PlanCommand, PlanFormat};
+use crate::cli::{PlanArgs, PlanFormat};
 use crate::plan::Plan;
 use crate::plan::requirements::{PlanPart, Requirements};
 use crate::render;
 
 /// Prints the plan and its requirements.
-pub fn run(flags: &PlanCommand) -> Result<u8, Error> {
-    let mut args = flags.wants.clone();
+pub fn run(flags: &PlanArgs) -> Result<u8, Error> {
+    let mut args = flags.task.clone();
     args.images.extend(flags.image.clone());
     let plan = match plan_input::from_args(&args)? {
         PlanSource::Ready(input) => plan_input::into_plan(*input, &args, &Ok(None))?,

@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use super::plan_input::{self, PlanSource};
 use super::signals::Signals;
 use super::{Error, colour, print};
-use crate::cli::{Format, Probe, TaskArgs};
+use crate::cli::{Format, ProbeArgs, TaskArgs};
 use crate::dns;
 use crate::plan::Plan;
 use crate::probe::{
@@ -25,48 +25,48 @@ use crate::report::Report;
 use crate::run::{self, Environment, RunOptions};
 use crate::vantage;
 
-/// Reads the flags, probes, prints the report, and returns its exit code.
-pub fn run(flags: &Probe) -> Result<u8, Error> {
-    leave_no_core();
-    let resolvers = resolvers(flags)?;
-    let roots = Arc::new(roots(flags)?);
-    // Whatever is wrong with it is said before anything is sent.
-    let given = flags
+/// Runs the probe, prints the report, and returns its exit code.
+pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
+    disable_core_dumps();
+    let resolvers = resolvers(args)?;
+    let roots = Arc::new(roots(args)?);
+    // An invalid plan is rejected before anything is sent.
+    let plan_from_flag = args
         .plan
         .as_deref()
-        .map(|json| plan_in(json, &flags.wants))
+        .map(|json| parse_plan(json, &args.task))
         .transpose()?;
-    let asked = plan_input::from_args(&flags.wants)?;
+    let source = plan_input::from_args(&args.task)?;
     let runtime = runtime()?;
     let report = runtime.block_on(async {
-        let mut deadline = flags.deadline;
+        let mut deadline = args.deadline;
         let environment: Environment =
             Arc::new(|name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()));
         let credentials = run::spawn_credentials(&environment);
         let metadata = vantage::discover(&|name: &str| environment(name)).await;
-        let plan = match (given, asked) {
+        let plan = match (plan_from_flag, source) {
             (Some(plan), _) => plan,
             (None, PlanSource::Ready(input)) => {
-                plan_input::into_plan(*input, &flags.wants, &metadata)?
+                plan_input::into_plan(*input, &args.task, &metadata)?
             }
-            (None, PlanSource::Remote(document)) => {
-                let region = plan_input::region(&flags.wants, &[], &metadata)?;
+            (None, PlanSource::Remote(location)) => {
+                let region = plan_input::region(&args.task, &[], &metadata)?;
                 let settings = ProbeSettings::for_fetch(StubResolver::new(resolvers.clone()));
-                let within = LONGEST_READ.min(deadline / 2);
+                let timeout = MAX_READ_TIME.min(deadline / 2);
                 let credentials = credentials.clone();
                 let read = fetch_task_definition(
-                    &document,
+                    &location,
                     &region,
                     settings,
                     roots.clone(),
                     credentials,
-                    within * 3 / 4,
+                    timeout * 3 / 4,
                 );
                 let started = Instant::now();
-                let json = in_time(read, within, &document).await?;
+                let json = read_within(read, timeout, &location).await?;
                 deadline -= started.elapsed().min(deadline / 2);
-                let input = plan_input::with_task_definition(&flags.wants, Some(&json))?;
-                plan_input::into_plan(input, &flags.wants, &metadata)?
+                let input = plan_input::with_task_definition(&args.task, Some(&json))?;
+                plan_input::into_plan(input, &args.task, &metadata)?
             }
         };
         let options = RunOptions {
@@ -77,8 +77,8 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
             environment,
             credentials,
             deadline,
-            run_id: flags.run_id.clone().unwrap_or_else(generated_id),
-            labels: flags.labels(),
+            run_id: args.run_id.clone().unwrap_or_else(generated_id),
+            labels: args.labels(),
             observation_log: ObservationLog::default(),
         };
         report_panics(&options);
@@ -86,14 +86,14 @@ pub fn run(flags: &Probe) -> Result<u8, Error> {
             .await
             .map_err(Error::Tool)
     })?;
-    // Whatever still waits for a silent peer is let go: the report is complete.
+    // The report is complete: does not wait for peers without an answer.
     runtime.shutdown_background();
-    deliver(&report, flags.format)
+    deliver(&report, args.format)
 }
 
-/// Secrets are read into this process: whatever ends it must not write its memory to a disk. Where
-/// the kernel knows no such wish, it is not told.
-fn leave_no_core() {
+/// Disables core dumps, because this process reads secrets. Errors are ignored: not every kernel
+/// supports it.
+fn disable_core_dumps() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let _ = setrlimit(
         Resource::Core,
@@ -102,21 +102,21 @@ fn leave_no_core() {
             maximum: Some(0),
         },
     );
-    // The limit does not hold for a kernel that hands cores to a program (core(5)).
+    // The limit does not apply if the kernel pipes core dumps to a program (core(5)).
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
-/// One thread: the work is waiting, and threads cost memory.
+/// Returns a runtime with one thread: the work is mostly waiting, and threads need memory.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    runtime.map_err(|error| Error::Tool(format!("the runtime could not start: {error}")))
+    runtime.map_err(|error| Error::Tool(format!("cannot start the async runtime: {error}")))
 }
 
-/// Whether people read what is printed.
-pub(super) fn for_people(format: Format) -> bool {
+/// Whether to print text rather than JSON.
+pub(super) fn prints_text(format: Format) -> bool {
     match format {
         Format::Text => true,
         Format::Json => false,
@@ -124,9 +124,9 @@ pub(super) fn for_people(format: Format) -> bool {
     }
 }
 
-/// Prints the report as asked and returns its exit code.
+/// Prints the report in this format and returns its exit code.
 pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
-    print(&if for_people(format) {
+    print(&if prints_text(format) {
         render::text::render(report, colour())
     } else {
         report.line()
@@ -134,7 +134,7 @@ pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
     Ok(report.verdict.exit_code)
 }
 
-/// From here on a bug of ours ends the process with exit code 1 and a report of what was seen.
+/// Makes a panic end the process with exit code 1 and a report of the observations so far.
 pub fn report_panics(options: &RunOptions) {
     let (plan, run_id, observation_log) = (
         options.plan.clone(),
@@ -142,108 +142,104 @@ pub fn report_panics(options: &RunOptions) {
         options.observation_log.clone(),
     );
     std::panic::set_hook(Box::new(move |panic| {
-        let error = format!("pullprobe itself is broken, please report this: {panic}");
+        let error = format!("pullprobe has a bug, please report it: {panic}");
         eprintln!("{error}");
         let _ = print(&run::after_panic(&plan, &run_id, &observation_log, error).line());
         std::process::exit(1);
     }));
 }
 
-/// Flags that come from a task definition's environment cannot be unset by an override, only
-/// emptied.
-fn plan_in(json: &str, wants: &TaskArgs) -> Result<Plan, Error> {
-    let besides = [
-        (
-            "--image",
-            wants.images.iter().any(|image| !image.is_empty()),
-        ),
-        ("--task-definition", wants.task_definition.is_some()),
-        ("--secret", !wants.secrets.is_empty()),
+/// Parses `--plan`. Fails if another flag describes the task too; an empty one counts as unset,
+/// because an override cannot unset a variable of the task definition.
+fn parse_plan(json: &str, task: &TaskArgs) -> Result<Plan, Error> {
+    let conflicting = [
+        ("--image", task.images.iter().any(|image| !image.is_empty())),
+        ("--task-definition", task.task_definition.is_some()),
+        ("--secret", !task.secrets.is_empty()),
         (
             "--log-group",
-            wants
-                .log_group
+            task.log_group
                 .as_ref()
                 .is_some_and(|group| !group.is_empty()),
         ),
-        ("--expect-injected", !wants.expect_injected.is_empty()),
-        ("--enable-execute-command", wants.enable_execute_command),
-        ("--service-connect", wants.service_connect),
+        ("--expect-injected", !task.expect_injected.is_empty()),
+        ("--enable-execute-command", task.enable_execute_command),
+        ("--service-connect", task.service_connect),
     ];
-    if let Some((flag, _)) = besides.into_iter().find(|(_, given)| *given) {
+    if let Some((flag, _)) = conflicting.into_iter().find(|(_, is_set)| *is_set) {
         return Err(Error::Usage(format!(
-            "--plan says all that {flag} says: leave one of them out, or empty it in the environment"
+            "{flag} conflicts with --plan; remove one (or unset its environment variable)"
         )));
     }
     Plan::from_json(json).map_err(|error| Error::Usage(format!("--plan: {error}")))
 }
 
-/// Of the run's thirty seconds, for the task definition. Silence at every rung of two regions does
-/// not take longer.
-const LONGEST_READ: Duration = Duration::from_secs(12);
+/// Most time for reading the task definition, of the run's thirty seconds. Unanswered attempts in
+/// two regions take no longer.
+const MAX_READ_TIME: Duration = Duration::from_secs(12);
 
-/// Ends with the task definition, the deadline, or a signal.
-async fn in_time(
+/// Waits for the task definition until the timeout or a signal.
+async fn read_within(
     read: impl Future<Output = Result<Vec<u8>, String>>,
-    deadline: Duration,
-    document: &TaskDefinitionLocation,
+    timeout: Duration,
+    location: &TaskDefinitionLocation,
 ) -> Result<Vec<u8>, Error> {
-    let wrong = |what: String| Error::Usage(format!("--task-definition {document}: {what}"));
+    let usage = |what: String| Error::Usage(format!("--task-definition {location}: {what}"));
     tokio::select! {
-        read = tokio::time::timeout(deadline, read) => match read {
-            Ok(read) => read.map_err(wrong),
-            Err(_) => Err(wrong(format!("it was not read within {} s; {LOCAL_FILE_HINT}", deadline.as_secs_f32()))),
+        read = tokio::time::timeout(timeout, read) => match read {
+            Ok(read) => read.map_err(usage),
+            Err(_) => Err(usage(format!("reading it took longer than {} s; {LOCAL_FILE_HINT}", timeout.as_secs_f32()))),
         },
         Interruption(by) = interrupted() => Err(Error::Tool(format!("{by} before the task definition was read"))),
     }
 }
 
-fn resolvers(flags: &Probe) -> Result<Vec<SocketAddr>, Error> {
-    if let Some(resolver) = flags.resolver {
+fn resolvers(args: &ProbeArgs) -> Result<Vec<SocketAddr>, Error> {
+    if let Some(resolver) = args.resolver {
         return Ok(vec![resolver]);
     }
-    let wrong = |what: &str| {
+    let usage = |what: &str| {
         Error::Usage(format!(
-            "/etc/resolv.conf: {what}; name a resolver with --resolver"
+            "/etc/resolv.conf: {what}; set a resolver with --resolver"
         ))
     };
-    let servers = dns::resolvers_of_this_machine().map_err(|error| wrong(&error.to_string()))?;
+    let servers = dns::resolvers_of_this_machine().map_err(|error| usage(&error.to_string()))?;
     if servers.is_empty() {
-        Err(wrong("there is no nameserver in it"))
+        Err(usage("contains no `nameserver` line"))
     } else {
         Ok(servers)
     }
 }
 
-/// Mozilla's roots, or those of the bundle.
-fn roots(flags: &Probe) -> Result<RootCertStore, Error> {
+/// Reads the root certificates: Mozilla's, or those of a bundle.
+fn roots(args: &ProbeArgs) -> Result<RootCertStore, Error> {
     let from_environment = || std::env::var_os("AWS_CA_BUNDLE").filter(|value| !value.is_empty());
-    let named = flags.ca_bundle.clone().map(|file| ("--ca-bundle", file));
+    let from_flag = args.ca_bundle.clone().map(|file| ("--ca-bundle", file));
     let Some((source, file)) =
-        named.or_else(|| Some(("AWS_CA_BUNDLE", from_environment()?.into())))
+        from_flag.or_else(|| Some(("AWS_CA_BUNDLE", from_environment()?.into())))
     else {
         return Ok(RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         });
     };
-    let wrong = |what: String| Error::Usage(format!("{source} {}: {what}", file.display()));
-    let pem = fs::read(&file).map_err(|error| wrong(error.to_string()))?;
+    let usage = |what: String| Error::Usage(format!("{source} {}: {what}", file.display()));
+    let pem = fs::read(&file).map_err(|error| usage(error.to_string()))?;
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| wrong(format!("not PEM: {error:?}")))?;
-        store
-            .add(certificate)
-            .map_err(|error| wrong(format!("a certificate in it cannot be a root: {error}")))?;
+        let certificate = certificate.map_err(|error| usage(format!("not PEM: {error:?}")))?;
+        store.add(certificate).map_err(|error| {
+            usage(format!(
+                "contains a certificate that cannot be used as a root: {error}"
+            ))
+        })?;
     }
     if store.is_empty() {
-        return Err(wrong(
-            "there is no certificate in it; PEM blocks of CERTIFICATE are needed".into(),
-        ));
+        return Err(usage("contains no PEM `CERTIFICATE` block".into()));
     }
     Ok(store)
 }
 
-/// Until ECS (SIGTERM) or a person (SIGINT) ends the run.
+/// Waits for SIGTERM or SIGINT.
 async fn interrupted() -> Interruption {
     match Signals::listen() {
         Ok(mut signals) => Interruption(signals.next().await.to_owned()),
@@ -251,7 +247,7 @@ async fn interrupted() -> Interruption {
     }
 }
 
-/// Time and process, in hex: unique enough to tell two runs apart, and it sorts by time.
+/// Returns a run ID of time and process ID, in hexadecimal digits, which sorts by time.
 pub(crate) fn generated_id() -> String {
     let nanos = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

@@ -1,79 +1,227 @@
 //! `pullprobe schedule`.
 
-use super::launch::{calls, client, of_launch};
+use super::aws::{calls, client};
+use super::launch::target_spec;
 use super::probe::runtime;
 use super::{Error, print};
-use crate::cli::schedule::{Action, Create, Remove, ScheduleCommand, What};
+use crate::cli::schedule::{
+    CreateArgs, RemoveArgs, ScheduleArgs, ScheduleCommand, ScheduleSetArgs,
+};
 use crate::operator::dry_run::AwsCalls;
-use crate::operator::launch;
-use crate::operator::schedule::{self, Set};
+use crate::operator::schedule::{
+    self, AlarmState, KeepReason, ListedSchedule, RemovalReason, Resource, ScheduleChange,
+    ScheduleEvent, ScheduleSet, ScheduleSpec,
+};
 
-/// Does it and says what was done.
-pub fn run(command: &ScheduleCommand) -> Result<u8, Error> {
+/// Runs the command and prints what was done.
+pub fn run(args: &ScheduleArgs) -> Result<u8, Error> {
     runtime()?.block_on(async {
-        match &command.action {
-            Action::Create(flags) => create(flags).await,
-            Action::Print(flags) => {
-                let (_, set) = read(&flags.what, false).await?;
-                print(&schedule::print(&set, flags.format).map_err(|error| of_launch(&error))?)
+        match &args.command {
+            ScheduleCommand::Create(args) => create(args).await,
+            ScheduleCommand::Print(args) => {
+                let (_, set) = resolve(&args.set, false).await?;
+                print(&schedule::print(&set, args.format)?)
             }
-            Action::Remove(flags) => remove(flags).await,
-            Action::List { region } => {
+            ScheduleCommand::Remove(args) => remove(args).await,
+            ScheduleCommand::List { region } => {
                 let calls = calls(client(region.clone(), None).await?, false);
-                let lines = schedule::list(&calls)
-                    .await
-                    .map_err(|error| of_launch(&error))?;
-                if lines.is_empty() {
+                let schedules = schedule::list(&calls).await?;
+                if schedules.is_empty() {
                     print("no schedules")
                 } else {
-                    print(&lines.join("\n"))
+                    print(&table(&schedules).join("\n"))
                 }
             }
         }
     })
 }
 
-async fn read(what: &What, dry_run: bool) -> Result<(AwsCalls, Set), Error> {
-    let calls = calls(
-        client(what.target.region.clone(), what.target.arn()).await?,
-        dry_run,
-    );
-    let set = schedule::read(&calls, what)
-        .await
-        .map_err(|error| of_launch(&error))?;
-    Ok((calls, set))
-}
-
-async fn create(flags: &Create) -> Result<u8, Error> {
-    let (calls, set) = read(&flags.what, flags.dry_run).await?;
-    let mut say = said(flags.dry_run);
-    let created =
-        schedule::create(&calls, &set, &flags.scheduler_role, flags.enable, &mut say).await;
-    complete(created)
-}
-
-async fn remove(flags: &Remove) -> Result<u8, Error> {
-    let calls = calls(client(flags.region.clone(), None).await?, flags.dry_run);
-    let mut say = said(flags.dry_run);
-    complete(schedule::remove(&calls, &flags.name, flags.keep_logs, &mut say).await)
-}
-
-/// What failed was said where it happened.
-fn complete(done: Result<usize, launch::Error>) -> Result<u8, Error> {
-    match done {
-        Ok(0) => Ok(0),
-        Ok(failures) => Err(Error::Tool(format!(
-            "not complete, {failures} failed: mend what is said above and repeat the command, it does what is missing"
-        ))),
-        Err(error) => Err(of_launch(&error)),
+impl From<&ScheduleSetArgs> for ScheduleSpec {
+    fn from(args: &ScheduleSetArgs) -> Self {
+        Self {
+            target: target_spec(&args.target),
+            name: args.name.clone(),
+            interval_minutes: args.every,
+            log_group: args.log_group.clone(),
+            retention_days: args.retention,
+            alarm_actions: args.alarm_actions.clone(),
+        }
     }
 }
 
-/// In a dry run the requests are the output, and nothing was done.
-fn said(dry_run: bool) -> impl FnMut(String) {
-    move |line| {
+async fn resolve(args: &ScheduleSetArgs, dry_run: bool) -> Result<(AwsCalls, ScheduleSet), Error> {
+    let spec = ScheduleSpec::from(args);
+    let client = client(spec.target.region.clone(), spec.target.arn()).await?;
+    let calls = calls(client, dry_run);
+    let set = schedule::resolve(&calls, &spec).await?;
+    Ok((calls, set))
+}
+
+async fn create(args: &CreateArgs) -> Result<u8, Error> {
+    let (calls, set) = resolve(&args.set, args.dry_run).await?;
+    let mut show = show_events(args.dry_run);
+    let failures =
+        schedule::create(&calls, &set, &args.scheduler_role, args.enable, &mut show).await?;
+    result(failures)
+}
+
+async fn remove(args: &RemoveArgs) -> Result<u8, Error> {
+    let calls = calls(client(args.region.clone(), None).await?, args.dry_run);
+    let mut show = show_events(args.dry_run);
+    let failures = schedule::remove(&calls, &args.name, args.keep_logs, &mut show).await?;
+    result(failures)
+}
+
+fn result(failures: usize) -> Result<u8, Error> {
+    match failures {
+        0 => Ok(0),
+        failures => Err(Error::Tool(format!(
+            "{failures} failed. Fix the errors above and run the command again; it only does what is missing"
+        ))),
+    }
+}
+
+/// Prints each event. A dry run prints only requests, because nothing is done.
+fn show_events(dry_run: bool) -> impl FnMut(&ScheduleEvent) {
+    move |event| {
         if !dry_run {
-            let _ = print(&line);
+            let _ = print(&line(event));
         }
+    }
+}
+
+fn line(event: &ScheduleEvent) -> String {
+    match event {
+        ScheduleEvent::Created(resource) => format!("{}: created", name(resource)),
+        ScheduleEvent::Removed(resource) => format!("{}: removed", name(resource)),
+        ScheduleEvent::Kept(resource, reason) => {
+            let resource = name(resource);
+            match reason {
+                KeepReason::ForeignAtCreation => format!(
+                    "{resource}: already exists and is not managed by this schedule; retention unchanged"
+                ),
+                KeepReason::ForeignAtRemoval => {
+                    format!("{resource}: kept, not created by this schedule")
+                }
+                KeepReason::Requested => format!("{resource}: kept"),
+            }
+        }
+        ScheduleEvent::Scheduled {
+            subnet,
+            change,
+            rate,
+            alarms,
+        } => scheduled(subnet, *change, rate, alarms),
+        ScheduleEvent::Unscheduled { subnet, reason } => match reason {
+            RemovalReason::SetRemoved => format!("{subnet}: schedule removed"),
+            RemovalReason::SubnetRemoved => {
+                format!("{subnet}: removed: subnet is no longer part of the set")
+            }
+        },
+        ScheduleEvent::AlarmsRemoved(count) => format!("{count} alarms removed"),
+        ScheduleEvent::Failed { resource, error } => format!("{}: FAILED: {error}", name(resource)),
+        ScheduleEvent::NotRemoved {
+            role,
+            task_definition,
+        } => format!(
+            "not removed: the role {}, and the probe's task definition {}, which costs nothing and is reused by launches \
+             (`pullprobe gc --task-definitions` deregisters those that no schedule uses)",
+            role.as_deref().unwrap_or("of the schedules"),
+            task_definition.as_deref().unwrap_or_default(),
+        ),
+    }
+}
+
+fn name(resource: &Resource) -> String {
+    match resource {
+        Resource::ScheduleGroup(name) => format!("schedule group {name}"),
+        Resource::LogGroup(name) => format!("log group {name}"),
+        Resource::Schedule(subnet) => subnet.clone(),
+        Resource::Alarms => "alarms".into(),
+        Resource::StaleAlarms => "alarms of removed subnets".into(),
+    }
+}
+
+fn scheduled(subnet: &str, change: ScheduleChange, rate: &str, alarms: &AlarmState) -> String {
+    let change = match change {
+        ScheduleChange::Created => "created",
+        ScheduleChange::Updated => "updated",
+        ScheduleChange::UpdatedStillDisabled => {
+            "updated; still DISABLED, as configured manually (use --enable)"
+        }
+    };
+    match alarms {
+        AlarmState::Enabled => format!("{subnet}: {change}, {rate}, with two alarms"),
+        AlarmState::ActionsStillDisabled => format!(
+            "{subnet}: {change}, {rate}, with two alarms; alarm actions remain disabled, as configured manually (use \
+             --enable to re-enable)"
+        ),
+        AlarmState::Failed(errors) => format!(
+            "{subnet}: {change}, but its alarms FAILED: {}",
+            errors.join("; ")
+        ),
+    }
+}
+
+const HEADINGS: [&str; 7] = [
+    "NAME", "SUBNET", "EVERY", "STATE", "FAILED", "NO DATA", "MADE BY",
+];
+
+/// Formats schedules as the lines of a table.
+fn table(schedules: &[ListedSchedule]) -> Vec<String> {
+    let cells = |schedule: &ListedSchedule| {
+        [
+            schedule.set.clone(),
+            schedule.subnet.clone().unwrap_or_else(|| "none".into()),
+            schedule.interval.clone(),
+            schedule.state.clone(),
+            schedule.failed.clone(),
+            schedule.no_data.clone(),
+            schedule.made_by.clone(),
+        ]
+    };
+    let rows: Vec<_> = std::iter::once(HEADINGS.map(str::to_owned))
+        .chain(schedules.iter().map(cells))
+        .collect();
+    let mut widths = [0; HEADINGS.len()];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let format_row = |row: &[String; HEADINGS.len()]| {
+        let cells = row.iter().zip(widths);
+        let cells: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(format_row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_columns_are_aligned() {
+        let schedule = |name: &str| ListedSchedule {
+            set: name.into(),
+            subnet: Some("subnet-1".into()),
+            interval: "15 minutes".into(),
+            state: "ENABLED".into(),
+            failed: "OK".into(),
+            no_data: "ALARM".into(),
+            made_by: "others".into(),
+        };
+        let lines = table(&[schedule("a"), schedule("prod.web")]);
+        assert_eq!(
+            lines,
+            [
+                "NAME      SUBNET    EVERY       STATE    FAILED  NO DATA  MADE BY",
+                "a         subnet-1  15 minutes  ENABLED  OK      ALARM    others",
+                "prod.web  subnet-1  15 minutes  ENABLED  OK      ALARM    others",
+            ]
+        );
     }
 }

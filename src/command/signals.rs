@@ -1,18 +1,18 @@
-//! What ends a command from outside.
+//! The signals that end a command.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM, by which ECS and other machines end a process, and SIGINT, a person's Ctrl-C. One that
-/// comes between `listen` and `next` is not lost.
+/// SIGTERM, which ECS sends to stop a container, and SIGINT, which Ctrl-C sends. A signal that
+/// arrives between `listen` and `next` is not lost.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    /// From now on they no longer end the process by themselves.
+    /// Installs the handlers: from now on the signals no longer end the process by themselves.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -20,7 +20,7 @@ impl Signals {
         })
     }
 
-    /// Waits for one, and says which it was.
+    /// Waits for a signal and returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

@@ -1,9 +1,12 @@
-//! One signed call to AWS, as the operator: profiles, SSO, web identity, processes, containers and
-//! IMDS by `aws-config`, the signature by [`crate::aws::sign`], the transport by `reqwest`.
+//! The operator's AWS client. `aws-config` finds credentials (profiles, SSO, web identity,
+//! processes, containers, IMDS), [`crate::aws::sign`] signs, `reqwest` sends.
 //!
-//! Every call is bounded in time, memory and tries. Throttling and what the network or the service
-//! breaks is tried again, so a call that must not happen twice carries a client token, as AWS's own
-//! SDKs do it.
+//! Every call is bounded in time, memory and attempts. Throttled calls, network errors and service
+//! failures are retried, so a call that must not happen twice carries a client token, as in AWS's
+//! own SDKs.
+//!
+//! The probe does not use this client: it times each step of its own connection, which no client
+//! library lets it do.
 
 mod error;
 mod protocol;
@@ -14,48 +17,47 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_smithy_http_client::tls;
 use backon::{ExponentialBuilder, Retryable as _};
-use hyper::Request;
 use hyper::body::Bytes;
-use hyper::header::USER_AGENT;
+use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::{Method, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use error::Error;
-pub use protocol::{Api, encode};
+pub use error::CallError;
+pub use protocol::{Api, percent_encode};
 
 use crate::aws::{error_response, sign};
 use crate::endpoints::{InvalidRegion, Region};
 
-/// A whole call, connection and body included. The longest answer, a page of `FilterLogEvents`, has
-/// 1 MB; the AWS SDKs wait 60 s for each read.
-const CALL_DEADLINE: Duration = Duration::from_mins(1);
+/// Limit for a whole call, connection and body included. The AWS SDKs wait 60 s for each read, and
+/// a usual response, such as a page of `FilterLogEvents`, has at most 1 MB.
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// AWS's SDKs give a connection 3.1 s by default.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// The AWS SDKs allow 3.1 s for a connection by default.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of an answer. `GetQueryResults` has the largest: 10,000 rows.
-const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
-const TOO_LONG: &str = "the answer is larger than 64 MiB";
+/// Largest response that is read, in bytes. `GetQueryResults` returns the largest: 10,000 rows.
+const MAX_RESPONSE_SIZE: usize = 64 * 1024 * 1024;
 
-/// Tries of one call. With full jitter between 0.1 s and 20 s that is about a minute of throttling.
-const TRIES: usize = 8;
+/// Attempts of one call. With jittered pauses of 0.2 s to 20 s they outlast about a minute of
+/// throttling.
+const MAX_ATTEMPTS: usize = 8;
 
-/// AwsCalls AWS as the operator, in one region. Cheap to clone.
+/// Calls AWS with the operator's credentials, in one region. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
     config: SdkConfig,
     credentials: SharedCredentialsProvider,
     region: Region,
-    tries: usize,
+    max_attempts: usize,
 }
 
 impl Client {
-    /// A client for `region`, or for the region that environment or profile name. Sends nothing
-    /// yet, except where the profile or the instance has to be asked for the region. Fails where no
-    /// region is known.
-    pub async fn load(region: Option<Region>) -> Result<Self, Error> {
-        // Two libraries want a default; the second to ask finds it installed, which is no failure.
+    /// Returns a client for `region`, or for the region of the environment or profile. Sends
+    /// nothing, unless the region comes from the instance metadata. Fails if no region is known.
+    pub async fn load(region: Option<Region>) -> Result<Self, CallError> {
+        // Fails if a default is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
         let sdk_http = aws_smithy_http_client::Builder::new()
@@ -71,39 +73,39 @@ impl Client {
             (None, Some(named)) => named
                 .as_ref()
                 .parse()
-                .map_err(|error: InvalidRegion| Error::Setup(error.into()))?,
+                .map_err(|error: InvalidRegion| CallError::Setup(error.into()))?,
             (None, None) => {
-                return Err(Error::Setup(
-                    "no region is known: name it with --region, AWS_REGION, or in the profile"
+                return Err(CallError::Setup(
+                    "no region is known: set it with --region, AWS_REGION, or in the profile"
                         .into(),
                 ));
             }
         };
         let credentials = config
             .credentials_provider()
-            .ok_or_else(|| Error::Setup("no credentials provider".into()))?;
+            .ok_or_else(|| CallError::Setup("no credentials provider".into()))?;
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_DEADLINE)
-            .timeout(CALL_DEADLINE);
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT);
         let http = with_ca_bundle(http)?
             .build()
-            .map_err(|error| Error::Setup(error.to_string()))?;
+            .map_err(|error| CallError::Setup(error.to_string()))?;
         Ok(Self {
             http,
             config,
             credentials,
             region,
-            tries: TRIES,
+            max_attempts: MAX_ATTEMPTS,
         })
     }
 
-    /// Where it calls.
+    /// Returns the region that it calls.
     pub fn region(&self) -> &Region {
         &self.region
     }
 
-    /// The same credentials, in another region.
+    /// Returns a client for another region with the same credentials.
     #[must_use]
     pub fn in_region(&self, region: Region) -> Self {
         Self {
@@ -112,95 +114,82 @@ impl Client {
         }
     }
 
-    /// The same, with another number of tries: for a caller that waits and repeats by itself.
+    /// Returns a client with another number of attempts, for a caller that retries by itself.
     #[must_use]
-    pub fn with_tries(&self, tries: usize) -> Self {
+    pub fn with_max_attempts(&self, max_attempts: usize) -> Self {
         Self {
-            tries,
+            max_attempts,
             ..self.clone()
         }
     }
 
-    /// `operation` of a service that speaks AWS JSON, such as `DescribeTasks` of [`Api::ECS`].
+    /// Calls an operation of a service with the AWS JSON protocol, such as `DescribeTasks` of
+    /// [`Api::ECS`].
     pub async fn json<A: DeserializeOwned>(
         &self,
         api: Api,
         operation: &str,
         input: &impl Serialize,
-    ) -> Result<A, Error> {
+    ) -> Result<A, CallError> {
         let request = self.json_request(api, operation, input)?;
         let body = self.send(api, operation, &request).await?;
-        // CloudWatch Logs answers CreateLogGroup and its like with no body at all.
-        let body = if body.is_empty() {
-            Bytes::from_static(b"{}")
-        } else {
-            body
-        };
-        serde_json::from_slice(&body).map_err(|error| Error::unreadable(api, operation, &error))
+        read_json(api, operation, &body)
     }
 
-    /// A call of a service that speaks REST with JSON, such as [`Api::SCHEDULER`]. `path` is
-    /// encoded and may have a query.
+    /// Calls an operation of a service with the REST-JSON protocol, such as [`Api::SCHEDULER`].
     pub async fn rest<A: DeserializeOwned>(
         &self,
         api: Api,
-        operation: &str,
-        (method, path): (hyper::Method, &str),
-        input: Option<&serde_json::Value>,
-    ) -> Result<A, Error> {
-        let body = input
-            .map(|input| Bytes::from(input.to_string()))
-            .unwrap_or_default();
-        let mut request = self.request(api, method, path, body)?;
-        if input.is_some() {
-            request.headers_mut().insert(
-                "content-type",
-                hyper::header::HeaderValue::from_static("application/json"),
-            );
+        call: &RestCall<'_>,
+        body: Option<&serde_json::Value>,
+    ) -> Result<A, CallError> {
+        let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let mut request = self.request(api, call.method.clone(), call.path, bytes)?;
+        if body.is_some() {
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(CONTENT_TYPE, json);
         }
-        let body = self.send(api, operation, &request).await?;
-        // Some answers are empty where the model has an empty structure.
-        let body = if body.is_empty() {
-            Bytes::from_static(b"{}")
-        } else {
-            body
-        };
-        serde_json::from_slice(&body).map_err(|error| Error::unreadable(api, operation, &error))
+        let body = self.send(api, call.operation, &request).await?;
+        read_json(api, call.operation, &body)
     }
 
-    /// `action` of a service that speaks the Query protocol with XML, such as [`Api::STS`];
-    /// `fields` as the wire has them.
+    /// Calls an action of a service with the Query protocol and XML responses, such as
+    /// [`Api::STS`]. `fields` are the form fields, without `Action` and `Version`.
     pub async fn query<A: DeserializeOwned>(
         &self,
         api: Api,
         action: &str,
         fields: &[(String, String)],
-    ) -> Result<A, Error> {
+    ) -> Result<A, CallError> {
         let request = self.query_request(api, action, fields)?;
         let body = self.send(api, action, &request).await?;
         let text = String::from_utf8_lossy(&body);
-        quick_xml::de::from_str(&text).map_err(|error| Error::unreadable(api, action, &error))
+        quick_xml::de::from_str(&text)
+            .map_err(|error| CallError::unreadable(api.action(action), &error))
     }
 
-    /// The request of [`Client::json`], unsigned: what `--dry-run` shows.
-    pub fn json_request(
+    /// Builds the request of [`Client::json`], unsigned.
+    fn json_request(
         &self,
         api: Api,
         operation: &str,
         input: &impl Serialize,
-    ) -> Result<Request<Bytes>, Error> {
-        let body = serde_json::to_vec(input).map_err(|error| Error::Setup(error.to_string()))?;
+    ) -> Result<Request<Bytes>, CallError> {
+        // By way of a Value, so that the members are in the order that a dry run shows.
+        let body = serde_json::to_value(input)
+            .map_err(|error| CallError::Setup(error.to_string()))?
+            .to_string();
         let request = self.request(api, hyper::Method::POST, "/", body.into())?;
         protocol::json(request, api, operation)
     }
 
-    /// The request of [`Client::query`], unsigned.
-    pub fn query_request(
+    /// Builds the request of [`Client::query`], unsigned.
+    fn query_request(
         &self,
         api: Api,
         action: &str,
         fields: &[(String, String)],
-    ) -> Result<Request<Bytes>, Error> {
+    ) -> Result<Request<Bytes>, CallError> {
         let request = self.request(
             api,
             hyper::Method::POST,
@@ -216,17 +205,18 @@ impl Client {
         method: hyper::Method,
         path: &str,
         body: Bytes,
-    ) -> Result<Request<Bytes>, Error> {
+    ) -> Result<Request<Bytes>, CallError> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.endpoint(api)))
             .header(USER_AGENT, concat!("pullprobe/", env!("CARGO_PKG_VERSION")))
             .body(body);
-        request.map_err(|error| Error::Setup(format!("{}: {error}", api.name)))
+        request.map_err(|error| CallError::Setup(format!("{}: {error}", api.name)))
     }
 
-    /// `AWS_ENDPOINT_URL_<SERVICE>` and `AWS_ENDPOINT_URL` or their names in the profile, else the
-    /// service's own (AWS SDKs and tools reference guide, "Service-specific endpoints").
+    /// Returns the service's URL: from `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL` or their
+    /// profile settings, else AWS's own (AWS SDKs and tools reference guide, "Service-specific
+    /// endpoints").
     fn endpoint(&self, api: Api) -> String {
         let named = self
             .config
@@ -244,14 +234,14 @@ impl Client {
         api: Api,
         operation: &str,
         request: &Request<Bytes>,
-    ) -> Result<Bytes, Error> {
-        let once = || async { self.send_once(api, operation, request).await };
+    ) -> Result<Bytes, CallError> {
+        let send_once = || async { self.send_once(api, operation, request).await };
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(Duration::from_secs(20))
             .with_jitter()
-            .with_max_times(self.tries.saturating_sub(1));
-        once.retry(pauses).when(Error::is_passing).await
+            .with_max_times(self.max_attempts.saturating_sub(1));
+        send_once.retry(pauses).when(CallError::is_transient).await
     }
 
     async fn send_once(
@@ -259,13 +249,13 @@ impl Client {
         api: Api,
         operation: &str,
         request: &Request<Bytes>,
-    ) -> Result<Bytes, Error> {
-        // Asked each time: the provider caches, and renews what is about to end.
+    ) -> Result<Bytes, CallError> {
+        // For each attempt: the provider caches credentials and renews them before they expire.
         let credentials = self
             .credentials
             .provide_credentials()
             .await
-            .map_err(|error| Error::no_credentials(&error))?;
+            .map_err(|error| CallError::no_credentials(&error))?;
         let mut signed = request.clone();
         let region = api.signing_region(&self.region);
         sign::sign(
@@ -275,42 +265,70 @@ impl Client {
             credentials,
             SystemTime::now(),
         )
-        .map_err(|error| Error::Setup(error.to_string()))?;
-        let unsent = |error: &reqwest::Error| Error::transport(api, operation, error);
-        let request = reqwest::Request::try_from(signed).map_err(|error| unsent(&error))?;
-        let mut answer = self
+        .map_err(|error| CallError::Setup(error.to_string()))?;
+        let transport_error =
+            |error: &reqwest::Error| CallError::transport(api.action(operation), error);
+        let request =
+            reqwest::Request::try_from(signed).map_err(|error| transport_error(&error))?;
+        let mut response = self
             .http
             .execute(request)
             .await
-            .map_err(|error| unsent(&error))?;
+            .map_err(|error| transport_error(&error))?;
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| unsent(&error))? {
-            if body.len() + chunk.len() > LONGEST_ANSWER {
-                return Err(Error::unreadable(api, operation, &TOO_LONG));
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| transport_error(&error))?
+        {
+            if body.len() + chunk.len() > MAX_RESPONSE_SIZE {
+                return Err(CallError::TooLarge {
+                    action: api.action(operation),
+                    limit: MAX_RESPONSE_SIZE,
+                });
             }
             body.extend_from_slice(&chunk);
         }
-        if answer.status().is_success() {
+        if response.status().is_success() {
             return Ok(body.into());
         }
-        Err(Error::refused(
-            api,
-            operation,
-            error_response::read(answer.status().as_u16(), answer.headers(), &body),
+        Err(CallError::refused(
+            api.action(operation),
+            error_response::read(response.status().as_u16(), response.headers(), &body),
         ))
     }
 }
 
-/// `AWS_CA_BUNDLE`, which the AWS CLI and SDKs honour, beside this machine's roots.
-fn with_ca_bundle(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Error> {
+/// One operation of a REST-JSON service.
+#[derive(Debug, Clone)]
+pub struct RestCall<'a> {
+    /// Name in the service model, such as `GetSchedule`.
+    pub operation: &'static str,
+    pub method: Method,
+    /// Percent-encoded path and query.
+    pub path: &'a str,
+}
+
+/// Reads a JSON response. Some operations, such as `CreateLogGroup`, respond without a body where
+/// the model has an empty structure.
+fn read_json<A: DeserializeOwned>(api: Api, operation: &str, body: &[u8]) -> Result<A, CallError> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body)
+        .map_err(|error| CallError::unreadable(api.action(operation), &error))
+}
+
+/// Adds the certificates of `AWS_CA_BUNDLE`, which the AWS CLI and SDKs honour, to this machine's
+/// roots.
+fn with_ca_bundle(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, CallError> {
     let Some(file) = std::env::var_os("AWS_CA_BUNDLE").filter(|file| !file.is_empty()) else {
         return Ok(builder);
     };
     let file = std::path::PathBuf::from(file);
-    let wrong = |error: &dyn std::fmt::Display| {
-        Error::Setup(format!("AWS_CA_BUNDLE {}: {error}", file.display()))
+    let bundle_error = |error: &dyn std::fmt::Display| {
+        CallError::Setup(format!("AWS_CA_BUNDLE {}: {error}", file.display()))
     };
-    let pem = std::fs::read(&file).map_err(|error| wrong(&error))?;
-    let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(&error))?;
+    let pem = std::fs::read(&file).map_err(|error| bundle_error(&error))?;
+    let roots =
+        reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| bundle_error(&error))?;
     Ok(builder.tls_certs_merge(roots))
 }

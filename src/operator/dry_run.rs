@@ -1,35 +1,41 @@
-//! AwsCalls to AWS that can be shown instead of made: what reads is always sent, what changes
-//! something only if it is meant.
+//! AWS calls with a dry run: read-only requests are always sent, changing ones are only shown.
 
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Map, Value, json};
 
-use super::aws::{Api, Client, Error};
+use super::aws::{Api, CallError, Client, RestCall};
 
-/// Makes calls, or shows them.
+/// Calls AWS. In a dry run shows every request and sends only those that read.
 pub struct AwsCalls {
     client: Client,
-    show: Option<CallSink>,
+    sink: Option<CallSink>,
 }
 
-/// Takes what is shown.
+/// Receives each planned request of a dry run.
 pub type CallSink = Box<dyn Fn(&PlannedCall<'_>)>;
 
-/// A request that is shown.
+/// What a request does in the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    Reads,
+    Changes,
+}
+
+/// A request of a dry run.
 #[derive(Debug)]
 pub struct PlannedCall<'a> {
-    /// `ecs`.
+    /// Signing name of the service, such as `ecs`.
     pub service: &'static str,
-    /// `RunTask`.
+    /// Name in the service model, such as `RunTask`.
     pub operation: &'a str,
-    /// Whether it is sent all the same, because it only reads.
+    /// Whether the request was sent, because it is read-only.
     pub sent: bool,
-    /// The whole body.
     pub body: &'a Value,
 }
 
 impl PlannedCall<'_> {
-    /// As one line of JSON.
+    /// Formats the request as one line of JSON.
     pub fn line(&self) -> String {
         let Self {
             service,
@@ -43,57 +49,126 @@ impl PlannedCall<'_> {
 }
 
 impl AwsCalls {
-    /// AwsCalls that are made; with `show`, reading ones are shown and made, changing ones only
-    /// shown.
-    pub fn new(client: Client, show: Option<CallSink>) -> Self {
-        Self { client, show }
+    /// With a `sink` this is a dry run.
+    pub fn new(client: Client, sink: Option<CallSink>) -> Self {
+        Self { client, sink }
     }
 
-    /// The client below.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Whether nothing is changed.
+    /// Whether this is a dry run.
     pub fn is_dry(&self) -> bool {
-        self.show.is_some()
+        self.sink.is_some()
     }
 
-    /// A call that only reads.
+    /// Calls a read-only operation of an AWS JSON service.
     pub async fn read<A: DeserializeOwned>(
         &self,
         api: Api,
         operation: &str,
-        body: &Value,
-    ) -> Result<A, Error> {
-        self.shown(api, operation, body, true);
-        self.client.json(api, operation, body).await
+        input: &impl Serialize,
+    ) -> Result<A, CallError> {
+        let body = to_json(input)?;
+        self.show(api, operation, &body, Effect::Reads);
+        self.client.json(api, operation, &body).await
     }
 
-    /// A call that changes something: `None` where it is only shown.
-    pub async fn write<A: DeserializeOwned>(
+    /// Calls a changing operation of an AWS JSON service. Returns `None` in a dry run.
+    pub async fn change<A: DeserializeOwned>(
         &self,
         api: Api,
         operation: &str,
-        body: &Value,
-    ) -> Result<Option<A>, Error> {
-        self.shown(api, operation, body, false);
+        input: &impl Serialize,
+    ) -> Result<Option<A>, CallError> {
+        let body = to_json(input)?;
+        self.show(api, operation, &body, Effect::Changes);
         if self.is_dry() {
-            Ok(None)
-        } else {
-            self.client.json(api, operation, body).await.map(Some)
+            return Ok(None);
         }
+        self.client.json(api, operation, &body).await.map(Some)
     }
 
-    /// Shows a call that will follow and cannot be made now.
-    pub fn shown(&self, api: Api, operation: &str, body: &Value, sent: bool) {
-        if let Some(show) = &self.show {
-            show(&PlannedCall {
+    /// Calls a read-only operation of a REST service.
+    pub async fn read_rest<A: DeserializeOwned>(
+        &self,
+        api: Api,
+        call: &RestCall<'_>,
+    ) -> Result<A, CallError> {
+        self.show_rest(api, call, None, Effect::Reads);
+        self.client.rest(api, call, None).await
+    }
+
+    /// Calls a changing operation of a REST service and drops its response.
+    pub async fn change_rest(
+        &self,
+        api: Api,
+        call: &RestCall<'_>,
+        body: Option<&Value>,
+    ) -> Result<(), CallError> {
+        self.show_rest(api, call, body, Effect::Changes);
+        if self.is_dry() {
+            return Ok(());
+        }
+        let response: Result<IgnoredAny, _> = self.client.rest(api, call, body).await;
+        response.map(drop)
+    }
+
+    /// Calls a read-only action of a Query service.
+    pub async fn read_query<A: DeserializeOwned>(
+        &self,
+        api: Api,
+        action: &str,
+        fields: &[(String, String)],
+    ) -> Result<A, CallError> {
+        self.show(api, action, &object(fields), Effect::Reads);
+        self.client.query(api, action, fields).await
+    }
+
+    /// Calls a changing action of a Query service and drops its response.
+    pub async fn change_query(
+        &self,
+        api: Api,
+        action: &str,
+        fields: &[(String, String)],
+    ) -> Result<(), CallError> {
+        self.show(api, action, &object(fields), Effect::Changes);
+        if self.is_dry() {
+            return Ok(());
+        }
+        let response: Result<IgnoredAny, _> = self.client.query(api, action, fields).await;
+        response.map(drop)
+    }
+
+    /// Shows a request in a dry run, also one that depends on the response of a changing request
+    /// and can therefore not be sent.
+    pub fn show(&self, api: Api, operation: &str, body: &Value, effect: Effect) {
+        if let Some(sink) = &self.sink {
+            sink(&PlannedCall {
                 service: api.name,
                 operation,
-                sent,
+                sent: effect == Effect::Reads,
                 body,
             });
         }
     }
+
+    fn show_rest(&self, api: Api, call: &RestCall<'_>, body: Option<&Value>, effect: Effect) {
+        let body = json!({ "method": call.method.as_str(), "path": call.path, "body": body });
+        self.show(api, call.operation, &body, effect);
+    }
+}
+
+/// Converts a request's structure to JSON.
+pub fn to_json(input: &impl Serialize) -> Result<Value, CallError> {
+    serde_json::to_value(input).map_err(|error| CallError::Setup(error.to_string()))
+}
+
+fn object(fields: &[(String, String)]) -> Value {
+    let members: Map<String, Value> = fields
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect();
+    Value::Object(members)
 }

@@ -1,76 +1,84 @@
-//! What Amazon ECS answers, as far as `launch` and `gc` read it. Names and shapes are those of the
-//! API reference.
+//! Requests and responses of Amazon ECS, with the names of the API reference, as far as they are
+//! used here. Members that ECS leaves out are empty.
 
-#![expect(clippy::struct_field_names, reason = "the API's names")]
+#![expect(clippy::struct_field_names, reason = "the names of the API reference")]
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::arn::Arn;
+
 /// `DescribeServices`.
+#[derive(Debug, Serialize)]
+pub struct DescribeServicesRequest<'a> {
+    pub cluster: &'a str,
+    pub services: [&'a str; 1],
+}
+
+/// Response of `DescribeServices`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Services {
-    pub services: Vec<Service>,
+pub struct DescribeServicesResponse {
+    pub services: Vec<EcsService>,
 }
 
 /// A service.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Service {
+pub struct EcsService {
     pub service_name: Option<String>,
     pub status: Option<String>,
     pub task_definition: Option<String>,
     pub enable_execute_command: bool,
     #[serde(flatten)]
-    pub placed: Placed,
+    pub placement: TaskPlacement,
     pub deployments: Vec<Deployment>,
-    /// Of the deployment controllers CODE_DEPLOY and EXTERNAL, which leave the service's own
+    /// Used by the deployment controllers CODE_DEPLOY and EXTERNAL, which leave the service's own
     /// members empty.
     pub task_sets: Vec<Deployment>,
 }
 
-impl Service {
-    /// Its deployments and task sets, the one that is to stay first.
+impl EcsService {
+    /// Returns its deployments and task sets, the primary one first.
     fn rollouts(&self) -> impl Iterator<Item = &Deployment> {
         let all = || self.deployments.iter().chain(&self.task_sets);
         let is_primary = |rollout: &&Deployment| rollout.status.as_deref() == Some("PRIMARY");
         all().filter(is_primary).chain(all())
     }
 
-    /// The subnets and security groups of its tasks.
-    pub fn network(&self) -> Option<&Awsvpc> {
-        let placed =
-            std::iter::once(&self.placed).chain(self.rollouts().map(|rollout| &rollout.placed));
-        placed.into_iter().find_map(|placed| {
-            placed
-                .network_configuration
-                .as_ref()?
-                .awsvpc_configuration
-                .as_ref()
+    fn placements(&self) -> impl Iterator<Item = &TaskPlacement> {
+        std::iter::once(&self.placement).chain(self.rollouts().map(|rollout| &rollout.placement))
+    }
+
+    /// Returns the subnets and security groups of its tasks.
+    pub fn network(&self) -> Option<&AwsVpcConfiguration> {
+        self.placements().find_map(|placement| {
+            let network = placement.network_configuration.as_ref()?;
+            network.awsvpc_configuration.as_ref()
         })
     }
 
-    /// Its task definition's ARN.
-    pub fn definition(&self) -> Option<&str> {
+    /// Returns the ARN of its task definition.
+    pub fn task_definition(&self) -> Option<&str> {
         self.task_definition.as_deref().or_else(|| {
             self.rollouts()
                 .find_map(|rollout| rollout.task_definition.as_deref())
         })
     }
 
-    /// How its tasks are placed.
-    pub fn placed(&self) -> &Placed {
-        let says = |placed: &&Placed| {
-            placed.launch_type.is_some() || !placed.capacity_provider_strategy.is_empty()
+    /// Returns the launch type or capacity providers of its tasks.
+    pub fn placement(&self) -> &TaskPlacement {
+        let is_set = |placement: &&TaskPlacement| {
+            placement.launch_type.is_some() || !placement.capacity_provider_strategy.is_empty()
         };
-        let mut placed =
-            std::iter::once(&self.placed).chain(self.rollouts().map(|rollout| &rollout.placed));
-        placed.find(says).unwrap_or(&self.placed)
+        self.placements().find(is_set).unwrap_or(&self.placement)
     }
 
-    /// Whether AWS adds the proxy of Service Connect to its tasks.
-    pub fn connects(&self) -> bool {
+    /// Whether AWS adds the Service Connect proxy to its tasks.
+    pub fn uses_service_connect(&self) -> bool {
         let configuration = self
             .rollouts()
             .find_map(|rollout| rollout.service_connect_configuration.as_ref());
@@ -85,87 +93,249 @@ pub struct Deployment {
     pub status: Option<String>,
     pub task_definition: Option<String>,
     #[serde(flatten)]
-    pub placed: Placed,
-    pub service_connect_configuration: Option<ServiceConnect>,
+    pub placement: TaskPlacement,
+    pub service_connect_configuration: Option<ServiceConnectConfiguration>,
 }
 
-/// How and where tasks are placed.
+/// The members of services, deployments and task sets that say where tasks run.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Placed {
+pub struct TaskPlacement {
     pub network_configuration: Option<NetworkConfiguration>,
     pub launch_type: Option<String>,
-    pub capacity_provider_strategy: Vec<Value>,
+    pub capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
     pub platform_version: Option<String>,
 }
 
-/// `networkConfiguration`.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// `CapacityProviderStrategyItem`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct NetworkConfiguration {
-    pub awsvpc_configuration: Option<Awsvpc>,
+pub struct CapacityProviderStrategyItem {
+    pub capacity_provider: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<i64>,
 }
 
-/// `awsvpcConfiguration`.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// `NetworkConfiguration`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Awsvpc {
+pub struct NetworkConfiguration {
+    pub awsvpc_configuration: Option<AwsVpcConfiguration>,
+}
+
+/// `AwsVpcConfiguration`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AwsVpcConfiguration {
     pub subnets: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub security_groups: Vec<String>,
+    /// `ENABLED` or `DISABLED`.
     pub assign_public_ip: Option<String>,
 }
 
-/// `serviceConnectConfiguration`.
+/// `ServiceConnectConfiguration`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct ServiceConnect {
+pub struct ServiceConnectConfiguration {
     pub enabled: bool,
 }
 
-/// `DescribeTaskDefinition` and `RegisterTaskDefinition`.
+/// `RegisterTaskDefinition`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegisterTaskDefinitionRequest<'a> {
+    pub family: String,
+    pub requires_compatibilities: [&'static str; 1],
+    pub network_mode: &'static str,
+    pub cpu: &'static str,
+    pub memory: &'static str,
+    pub runtime_platform: RuntimePlatform,
+    pub execution_role_arn: &'a str,
+    pub task_role_arn: &'a str,
+    pub container_definitions: [ProbeContainer<'a>; 1],
+    pub tags: Vec<Tag>,
+}
+
+/// The container definition of the probe.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeContainer<'a> {
+    pub name: &'static str,
+    pub image: &'a str,
+    pub essential: bool,
+    pub readonly_root_filesystem: bool,
+}
+
+/// `RuntimePlatform`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RuntimePlatform {
+    pub cpu_architecture: String,
+    pub operating_system_family: String,
+}
+
+/// `DescribeTaskDefinition`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribeTaskDefinitionRequest<'a> {
+    pub task_definition: &'a str,
+}
+
+/// Response of `DescribeTaskDefinition` and `RegisterTaskDefinition`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DescribedDefinition {
+pub struct TaskDefinitionResponse {
+    /// Unparsed, because [`crate::plan::task_definition`] reads it whole.
     pub task_definition: Value,
 }
 
-/// `RunTask` and `DescribeTasks`.
+/// A registered task definition, as far as `launch` compares or uses it.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Tasks {
-    pub tasks: Vec<Value>,
-    pub failures: Vec<Unmet>,
+#[serde(rename_all = "camelCase", default)]
+pub struct TaskDefinition {
+    pub task_definition_arn: Option<String>,
+    pub status: Option<String>,
+    pub revision: Option<i64>,
+    /// Seconds since 1970.
+    pub registered_at: Option<f64>,
+    pub execution_role_arn: Option<String>,
+    pub task_role_arn: Option<String>,
+    pub network_mode: Option<String>,
+    pub runtime_platform: Option<RuntimePlatform>,
+    pub container_definitions: Vec<ContainerDefinition>,
 }
 
-/// Why a 200 answer lacks a task.
+/// `ContainerDefinition`: name, image, and the members that change what the container does.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerDefinition {
+    pub name: String,
+    pub image: String,
+    pub log_configuration: Option<Value>,
+    pub entry_point: Option<Vec<String>>,
+    pub command: Option<Vec<String>>,
+    pub environment: Option<Vec<Value>>,
+    pub secrets: Option<Vec<Value>>,
+}
+
+impl TaskDefinition {
+    /// Reads the member `taskDefinition` of a response. `None` if it is not of the API's form.
+    pub fn read(definition: &Value) -> Option<Self> {
+        Self::deserialize(definition).ok()
+    }
+}
+
+/// `DeregisterTaskDefinition`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeregisterTaskDefinitionRequest<'a> {
+    pub task_definition: &'a str,
+}
+
+/// `RunTask`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunTaskRequest {
+    pub cluster: String,
+    pub task_definition: String,
+    pub count: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub launch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform_version: Option<String>,
+    pub network_configuration: NetworkConfiguration,
+    pub overrides: TaskOverride,
+    pub started_by: String,
+    pub tags: Vec<Tag>,
+    pub client_token: String,
+}
+
+/// `TaskOverride` of a request.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskOverride {
+    pub container_overrides: Vec<ContainerOverride>,
+}
+
+/// `ContainerOverride`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ContainerOverride {
+    pub name: &'static str,
+    pub environment: Vec<KeyValuePair>,
+}
+
+/// `KeyValuePair`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyValuePair {
+    pub name: String,
+    pub value: String,
+}
+
+/// `StopTask`.
+#[derive(Debug, Serialize)]
+pub struct StopTaskRequest<'a> {
+    pub cluster: &'a str,
+    pub task: &'a str,
+    pub reason: &'a str,
+}
+
+/// `DescribeTasks`.
+#[derive(Debug, Serialize)]
+pub struct DescribeTasksRequest<'a> {
+    pub cluster: &'a str,
+    /// IDs or ARNs, at most [`MAX_DESCRIBED_TASKS`].
+    pub tasks: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub include: &'a [&'static str],
+}
+
+/// Most tasks of one `DescribeTasks`, and of one page of `ListTasks` (ECS API reference).
+pub const MAX_DESCRIBED_TASKS: usize = 100;
+
+/// Response of `RunTask` and `DescribeTasks`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TasksResponse {
+    /// Unparsed, because [`crate::explain::tasks`] reads them whole.
+    pub tasks: Vec<Value>,
+    pub failures: Vec<EcsFailure>,
+}
+
+/// `Failure`: why a response with status 200 lacks a task.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct Unmet {
+pub struct EcsFailure {
     pub arn: Option<String>,
     pub reason: Option<String>,
     pub detail: Option<String>,
 }
 
-impl std::fmt::Display for Unmet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let words = [self.reason.as_deref(), self.detail.as_deref()];
-        f.write_str(&words.into_iter().flatten().collect::<Vec<_>>().join(": "))
+impl fmt::Display for EcsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = [self.reason.as_deref(), self.detail.as_deref()];
+        f.write_str(&text.into_iter().flatten().collect::<Vec<_>>().join(": "))
     }
 }
 
-/// A task, as far as it is watched.
+/// A task.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Task {
     pub task_arn: String,
-    pub cluster_arn: Option<String>,
     pub last_status: Option<String>,
     pub availability_zone: Option<String>,
     pub stop_code: Option<String>,
-    pub stopped_reason: Option<String>,
     pub started_by: Option<String>,
     pub task_definition_arn: Option<String>,
+    /// Seconds since 1970.
     pub created_at: Option<f64>,
+    /// Seconds since 1970.
     pub started_at: Option<f64>,
     pub group: Option<String>,
     pub launch_type: Option<String>,
@@ -174,11 +344,11 @@ pub struct Task {
     pub enable_execute_command: bool,
     pub containers: Vec<Container>,
     pub attachments: Vec<Attachment>,
-    pub overrides: Overrides,
+    pub overrides: AppliedOverrides,
     pub tags: Vec<Tag>,
 }
 
-/// A task's container.
+/// `Container`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Container {
@@ -187,101 +357,116 @@ pub struct Container {
     pub reason: Option<String>,
 }
 
-/// A task's network interface.
+/// `Attachment`, such as a task's network interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Attachment {
     pub r#type: String,
-    pub details: Vec<Detail>,
+    pub details: Vec<KeyValuePair>,
 }
 
-/// A member of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Detail {
-    pub name: String,
-    pub value: String,
-}
-
-/// `overrides` of a task.
+/// `TaskOverride` of a described task.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Overrides {
+pub struct AppliedOverrides {
     pub execution_role_arn: Option<String>,
 }
 
-/// A tag.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// `Tag`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tag {
     pub key: String,
     pub value: String,
 }
 
+impl Tag {
+    pub fn new(key: &str, value: impl Into<String>) -> Self {
+        Self {
+            key: key.to_owned(),
+            value: value.into(),
+        }
+    }
+}
+
 impl Task {
-    /// Reads one of `DescribeTasks`'s answers.
+    /// Reads one task of a response. A task that is not of the API's form is read as empty: its
+    /// status is then unknown, and the launch waits for the next response.
     pub fn read(task: &Value) -> Self {
         Self::deserialize(task).unwrap_or_default()
     }
 
-    /// A detail of its network interface: `subnetId`, `privateIPv4Address`.
-    pub fn interface(&self, name: &str) -> Option<&str> {
+    /// Returns a detail of its network interface, such as `subnetId` or `privateIPv4Address`.
+    pub fn network_interface(&self, name: &str) -> Option<&str> {
         let interfaces = self
             .attachments
             .iter()
             .filter(|attachment| attachment.r#type == "ElasticNetworkInterface");
-        let details = interfaces.flat_map(|interface| &interface.details);
-        details
-            .into_iter()
+        interfaces
+            .flat_map(|interface| &interface.details)
             .find(|detail| detail.name == name)
             .map(|detail| detail.value.as_str())
     }
 
-    /// The last part of its ARN.
+    /// Returns the task ID, the last segment of its ARN.
     pub fn id(&self) -> &str {
-        self.task_arn.rsplit('/').next().unwrap_or_default()
+        last_segment(&self.task_arn)
     }
 }
 
-/// `ListTasks`, `ListTaskDefinitions`, `ListTaskDefinitionFamilies`: one of the lists, and the next
-/// page.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Page {
-    #[serde(alias = "taskArns", alias = "taskDefinitionArns")]
-    pub families: Vec<String>,
+/// `ListTasks`.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListTasksRequest<'a> {
+    pub cluster: &'a str,
+    /// `RUNNING` or `STOPPED`.
+    pub desired_status: &'static str,
+    pub max_results: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
-/// The cluster that a task's or a service's ARN names, in the form of ARNs since 2018:
-/// `…:task/CLUSTER/ID`.
-pub fn cluster_of(arn: &str) -> Option<&str> {
-    let mut parts = arn
-        .strip_prefix("arn:")?
-        .split(':')
-        .nth(4)?
-        .split('/')
-        .skip(1);
-    let cluster = parts.next()?;
-    parts.next().map(|_| cluster)
+/// `ListTaskDefinitionFamilies` and `ListTaskDefinitions`.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListTaskDefinitionsRequest<'a> {
+    pub family_prefix: &'a str,
+    /// `ACTIVE`.
+    pub status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_results: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
 }
 
-/// The account that an ARN names; where there is none, the word that stands for it.
-pub fn account_of(arn: &str) -> &str {
-    arn.split(':').nth(4).unwrap_or("ACCOUNT")
+/// Response of `ListTasks`, `ListTaskDefinitions` and `ListTaskDefinitionFamilies`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListResponse {
+    #[serde(alias = "taskArns", alias = "taskDefinitionArns", alias = "families")]
+    pub items: Vec<String>,
+    pub next_token: Option<String>,
 }
 
-/// The beginning of a text's SHA-256, in hexadecimal digits.
+/// Returns the account ID of an ARN; `ACCOUNT` for a name that is not an ARN.
+pub fn account_of(arn: &str) -> String {
+    arn.parse::<Arn>()
+        .map_or_else(|_| "ACCOUNT".to_owned(), |arn| arn.account)
+}
+
+/// Returns the text after the last slash: a name without its ARN.
+pub fn last_segment(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+/// Returns the first bytes of the texts' SHA-256, in hexadecimal digits.
 pub fn digest(parts: &[&str], bytes: usize) -> String {
-    use std::fmt::Write as _;
     let digest = Sha256::digest(parts.join("\n"));
-    digest
-        .iter()
-        .take(bytes)
-        .fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    hex::encode(&digest[..bytes.min(digest.len())])
 }
 
 #[cfg(test)]
@@ -290,28 +475,27 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_arn_says_in_which_cluster_its_task_is() {
-        let arn =
-            "arn:aws-cn:ecs:cn-north-1:123456789012:task/prod/0123456789abcdef0123456789abcdef";
-        assert_eq!(cluster_of(arn), Some("prod"));
-        assert_eq!(
-            cluster_of("arn:aws:ecs:eu-west-1:123456789012:service/prod/web"),
-            Some("prod")
-        );
-        assert_eq!(
-            cluster_of("arn:aws:ecs:eu-west-1:123456789012:task/0123456789abcdef"),
-            None
-        );
+    fn service_of_code_deploy_has_its_network_in_its_task_set() {
+        let service: EcsService = serde_json::from_value(json!({
+            "serviceName": "web",
+            "deployments": [],
+            "taskSets": [{
+                "status": "PRIMARY", "taskDefinition": "app:2", "launchType": "FARGATE",
+                "networkConfiguration": {
+                    "awsvpcConfiguration": { "subnets": ["subnet-a"], "securityGroups": ["sg-1"] }
+                }
+            }]
+        }))
+        .unwrap();
+        assert_eq!(service.network().unwrap().subnets, ["subnet-a"]);
+        assert_eq!(service.task_definition(), Some("app:2"));
+        assert_eq!(service.placement().launch_type.as_deref(), Some("FARGATE"));
     }
 
     #[test]
-    fn a_service_of_code_deploy_has_its_network_in_its_task_set() {
-        let service: Service = serde_json::from_value(json!({ "serviceName": "web", "deployments": [],
-            "taskSets": [{ "status": "PRIMARY", "taskDefinition": "app:2", "launchType": "FARGATE", "networkConfiguration":
-                { "awsvpcConfiguration": { "subnets": ["subnet-a"], "securityGroups": ["sg-1"] } } }] }))
-        .unwrap();
-        assert_eq!(service.network().unwrap().subnets, ["subnet-a"]);
-        assert_eq!(service.definition(), Some("app:2"));
-        assert_eq!(service.placed().launch_type.as_deref(), Some("FARGATE"));
+    fn account_comes_from_an_arn_only() {
+        let role = "arn:aws:iam::123456789012:role/ecsTaskExecutionRole";
+        assert_eq!(account_of(role), "123456789012");
+        assert_eq!(account_of("pullprobe-0123456789abcdef"), "ACCOUNT");
     }
 }

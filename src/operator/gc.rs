@@ -1,171 +1,206 @@
-//! `gc`: what a launch left behind that was killed. Its tasks carry `startedBy` and a tag from the
-//! moment they exist, so whatever was started is found.
+//! `gc`: finds and stops tasks of interrupted launches, by `startedBy` and a tag that they carry
+//! from their start.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::aws::{Api, Error};
+use super::aws::{Api, CallError};
 use super::dry_run::AwsCalls;
-use super::ecs::{Page, Task, Tasks};
-use super::launch::{FAMILY, LAUNCHER_TAG, Launcher, RUN_TAG, STARTED_BY, started_by};
+use super::ecs::{
+    DeregisterTaskDefinitionRequest, DescribeTasksRequest, ListResponse,
+    ListTaskDefinitionsRequest, ListTasksRequest, MAX_DESCRIBED_TASKS, StopTaskRequest, Task,
+    TasksResponse,
+};
+use super::launch::{
+    FAMILY_PREFIX, LAUNCHER_TAG, Launcher, LauncherProcess, RUN_TAG, STARTED_BY_PREFIX, started_by,
+};
+use super::paging::{Page, all_pages};
 
-/// A task of a launch that still runs.
+/// A running task of a launch.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Leftover {
-    /// Its ARN.
+pub struct ProbeTask {
     pub arn: String,
-    /// Its run.
     pub run_id: String,
-    /// Seconds since 1970 at which it was created.
+    /// Seconds since 1970.
     pub created_at: Option<f64>,
-    /// `RUNNING`.
+    /// `lastStatus` of ECS.
     pub status: String,
-    /// The launch's process, and for how many seconds it may watch the task.
-    pub launcher: Option<(Launcher, u64)>,
+    /// The launch that started it, if the tag can be read.
+    pub launcher: Option<TaskLauncher>,
 }
 
-impl Leftover {
-    /// Why somebody may still wait for it at `now` (seconds since 1970); `None` if nobody does.
-    pub fn is_watched(&self, now: f64) -> Option<String> {
-        let (launcher, seconds) = self.launcher.as_ref()?;
-        if let Some(pid) = launcher.runs_here() {
-            return pid.map(|pid| format!("its launch still runs here as process {pid}"));
+/// The process that started a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskLauncher {
+    pub launcher: Launcher,
+    /// How long it may watch the task, from the task's creation.
+    pub max_watch_seconds: u64,
+}
+
+impl ProbeTask {
+    /// Returns why a launch may still watch the task at `now` (seconds since 1970). `None` if it is
+    /// an orphan.
+    pub fn watched_by(&self, now: f64) -> Option<String> {
+        let TaskLauncher {
+            launcher,
+            max_watch_seconds,
+        } = self.launcher.as_ref()?;
+        match launcher.local_process() {
+            LauncherProcess::Running(pid) => {
+                return Some(format!("its launch is still running here as process {pid}"));
+            }
+            LauncherProcess::Gone => return None,
+            LauncherProcess::OnAnotherMachine => {}
         }
+        // Out-of-range numbers of the tag or of ECS count as 0, and the watch as over.
         let created = jiff::SignedDuration::try_from_secs_f64(self.created_at.unwrap_or(now))
             .unwrap_or_default();
-        let end = created.saturating_add(jiff::SignedDuration::from_secs(
-            i64::try_from(*seconds).unwrap_or_default(),
-        ));
+        let seconds = i64::try_from(*max_watch_seconds).unwrap_or_default();
+        let end = created.saturating_add(jiff::SignedDuration::from_secs(seconds));
         let until = jiff::Timestamp::from_duration(end).unwrap_or_default();
         (now < end.as_secs_f64())
             .then(|| format!("its launch on another machine may watch it until {until:.0}"))
     }
 }
 
-/// `ListTasks` and `DescribeTasks` take pages of 100 (ECS API reference).
-const PAGE: usize = 100;
+/// Most pages of a list, of a hundred items each: ECS runs 5,000 tasks in a service, and a cluster
+/// may have several.
+const MAX_PAGES: usize = 200;
 
-/// Pages that are read: ECS runs 5,000 tasks in a service, and a cluster may have several.
-const MOST_PAGES: usize = 200;
-
-/// The probe's tasks in a cluster, of one run or of all.
+/// Returns the probe's running tasks in a cluster, of one run or of all.
 pub async fn tasks(
     calls: &AwsCalls,
     cluster: &str,
     run_id: Option<&str>,
-) -> Result<Vec<Leftover>, Error> {
+) -> Result<Vec<ProbeTask>, CallError> {
+    let arns = all_pages(Api::ECS, "ListTasks", MAX_PAGES, async |next_token| {
+        let request = ListTasksRequest {
+            cluster,
+            desired_status: "RUNNING",
+            max_results: MAX_DESCRIBED_TASKS,
+            started_by: run_id.map(started_by),
+            next_token,
+            ..ListTasksRequest::default()
+        };
+        list(calls, "ListTasks", &request).await
+    })
+    .await?;
     let mut found = Vec::new();
-    let mut body = json!({ "cluster": cluster, "desiredStatus": "RUNNING", "maxResults": PAGE });
-    if let Some(run_id) = run_id {
-        body["startedBy"] = json!(started_by(run_id));
-    }
-    for _ in 0..MOST_PAGES {
-        let page: Page = calls.read(Api::ECS, "ListTasks", &body).await?;
-        if !page.families.is_empty() {
-            let described =
-                json!({ "cluster": cluster, "tasks": page.families, "include": ["TAGS"] });
-            let answer: Tasks = calls.read(Api::ECS, "DescribeTasks", &described).await?;
-            found.extend(
-                answer
-                    .tasks
-                    .iter()
-                    .filter_map(|task| leftover(&Task::read(task))),
-            );
-        }
-        let Some(next) = page.next_token else { break };
-        body["nextToken"] = json!(next);
+    for tasks in arns.chunks(MAX_DESCRIBED_TASKS) {
+        let request = DescribeTasksRequest {
+            cluster,
+            tasks,
+            include: &["TAGS"],
+        };
+        let response: TasksResponse = calls.read(Api::ECS, "DescribeTasks", &request).await?;
+        let tasks = response.tasks.iter().map(Task::read);
+        found.extend(tasks.filter_map(|task| probe_task(&task)));
     }
     found.retain(|task| run_id.is_none_or(|run_id| task.run_id == run_id));
     Ok(found)
 }
 
-fn leftover(task: &Task) -> Option<Leftover> {
+/// Returns the task, if a launch started it.
+fn probe_task(task: &Task) -> Option<ProbeTask> {
     let tag = |key: &str| {
-        task.tags
-            .iter()
-            .find(|tag| tag.key == key)
-            .map(|tag| tag.value.as_str())
+        let tag = task.tags.iter().find(|tag| tag.key == key);
+        tag.map(|tag| tag.value.as_str())
     };
-    let tagged = tag(RUN_TAG);
-    let started = task
+    let run_of_started_by = task
         .started_by
         .as_deref()
-        .and_then(|by| by.strip_prefix(STARTED_BY));
-    Some(Leftover {
+        .and_then(|started_by| started_by.strip_prefix(STARTED_BY_PREFIX));
+    let launcher = tag(LAUNCHER_TAG).and_then(Launcher::read);
+    Some(ProbeTask {
         arn: task.task_arn.clone(),
-        run_id: tagged.or(started)?.to_owned(),
+        run_id: tag(RUN_TAG).or(run_of_started_by)?.to_owned(),
         created_at: task.created_at,
+        // Only printed.
         status: task.last_status.clone().unwrap_or_default(),
-        launcher: tag(LAUNCHER_TAG).and_then(Launcher::read),
+        launcher: launcher.map(|(launcher, max_watch_seconds)| TaskLauncher {
+            launcher,
+            max_watch_seconds,
+        }),
     })
 }
 
-/// Stops one.
-pub async fn stop(calls: &AwsCalls, cluster: &str, task: &Leftover) -> Result<(), Error> {
-    let body = json!({ "cluster": cluster, "task": task.arn, "reason": "pullprobe gc" });
-    calls
-        .write::<Value>(Api::ECS, "StopTask", &body)
-        .await
-        .map(drop)
+/// Stops a task.
+pub async fn stop(calls: &AwsCalls, cluster: &str, task: &ProbeTask) -> Result<(), CallError> {
+    let request = StopTaskRequest {
+        cluster,
+        task: &task.arn,
+        reason: "pullprobe gc",
+    };
+    let response = calls.change::<Value>(Api::ECS, "StopTask", &request).await;
+    response.map(drop)
 }
 
-/// Task definitions that launches registered and that are active.
-pub async fn definitions(calls: &AwsCalls) -> Result<Vec<String>, Error> {
-    let families = pages(
-        calls,
-        "ListTaskDefinitionFamilies",
-        json!({ "familyPrefix": FAMILY, "status": "ACTIVE" }),
-    )
-    .await?;
-    let mut found = Vec::new();
-    for family in families.iter().filter(|family| is_ours(family)) {
-        found.extend(
-            pages(
-                calls,
-                "ListTaskDefinitions",
-                json!({ "familyPrefix": family, "status": "ACTIVE" }),
-            )
-            .await?,
-        );
+/// Returns the active task definitions that launches registered.
+pub async fn definitions(calls: &AwsCalls) -> Result<Vec<String>, CallError> {
+    let families = list_definitions(calls, "ListTaskDefinitionFamilies", FAMILY_PREFIX).await?;
+    let mut definitions = Vec::new();
+    for family in families.iter().filter(|family| is_of_launch(family)) {
+        definitions.extend(list_definitions(calls, "ListTaskDefinitions", family).await?);
     }
-    Ok(found)
+    Ok(definitions)
 }
 
-/// `pullprobe-` and 16 hexadecimal digits; another family may begin so.
-fn is_ours(family: &str) -> bool {
-    let digest = family.strip_prefix(FAMILY).unwrap_or_default();
-    digest.len() == 16
-        && digest
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+/// Whether a launch registered the family: `pullprobe-` and 16 hexadecimal digits.
+fn is_of_launch(family: &str) -> bool {
+    family.strip_prefix(FAMILY_PREFIX).is_some_and(|digest| {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        digest.len() == 16 && digest.bytes().all(is_hex)
+    })
 }
 
-async fn pages(calls: &AwsCalls, operation: &str, mut body: Value) -> Result<Vec<String>, Error> {
-    let mut all = Vec::new();
-    for _ in 0..MOST_PAGES {
-        let page: Page = calls.read(Api::ECS, operation, &body).await?;
-        all.extend(page.families);
-        let Some(next) = page.next_token else { break };
-        body["nextToken"] = json!(next);
-    }
-    Ok(all)
+/// Reads all pages of `ListTaskDefinitionFamilies` or `ListTaskDefinitions`.
+async fn list_definitions(
+    calls: &AwsCalls,
+    operation: &str,
+    family_prefix: &str,
+) -> Result<Vec<String>, CallError> {
+    all_pages(Api::ECS, operation, MAX_PAGES, async |next_token| {
+        let request = ListTaskDefinitionsRequest {
+            family_prefix,
+            status: "ACTIVE",
+            max_results: None,
+            next_token,
+        };
+        list(calls, operation, &request).await
+    })
+    .await
 }
 
-/// Takes one out of use. Tasks that run with it go on.
-pub async fn deregister(calls: &AwsCalls, arn: &str) -> Result<(), Error> {
-    let body = json!({ "taskDefinition": arn });
-    calls
-        .write::<Value>(Api::ECS, "DeregisterTaskDefinition", &body)
-        .await
-        .map(drop)
+async fn list(
+    calls: &AwsCalls,
+    operation: &str,
+    request: &impl serde::Serialize,
+) -> Result<Page<String>, CallError> {
+    let response: ListResponse = calls.read(Api::ECS, operation, request).await?;
+    Ok(Page {
+        items: response.items,
+        next_token: response.next_token,
+    })
+}
+
+/// Deregisters a task definition. Its running tasks are not affected.
+pub async fn deregister(calls: &AwsCalls, arn: &str) -> Result<(), CallError> {
+    let request = DeregisterTaskDefinitionRequest {
+        task_definition: arn,
+    };
+    let response = calls
+        .change::<Value>(Api::ECS, "DeregisterTaskDefinition", &request)
+        .await;
+    response.map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
-    fn a_leftover_is_known_by_its_tag_or_by_who_started_it() {
-        let task = |document: Value| leftover(&Task::read(&document)).map(|task| task.run_id);
+    fn task_is_found_by_its_tag_or_started_by() {
+        let task = |document: Value| probe_task(&Task::read(&document)).map(|task| task.run_id);
         assert_eq!(
             task(json!({ "taskArn": "a", "startedBy": "pullprobe/r1" })).as_deref(),
             Some("r1")
@@ -181,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn what_another_machine_watches_is_watched_for_as_long_as_it_says() {
+    fn task_of_another_machine_is_watched_until_its_limit() {
         let task = |tag: &str| {
             let tags = [
                 json!({ "key": RUN_TAG, "value": "r1" }),
                 json!({ "key": LAUNCHER_TAG, "value": tag }),
             ];
-            leftover(&Task::read(
+            probe_task(&Task::read(
                 &json!({ "taskArn": "a", "createdAt": 1_000.0, "tags": tags }),
             ))
             .unwrap()
@@ -195,28 +230,28 @@ mod tests {
         let elsewhere = task("0123456789ab/7/42/690");
         assert!(
             elsewhere
-                .is_watched(1_600.0)
+                .watched_by(1_600.0)
                 .is_some_and(|why| why.contains("until 1970-01-01T00:28:10Z"))
         );
-        assert_eq!(elsewhere.is_watched(1_700.0), None);
+        assert_eq!(elsewhere.watched_by(1_700.0), None);
         assert!(
             task(&Launcher::this().tag(690))
-                .is_watched(9_999.0)
+                .watched_by(9_999.0)
                 .is_some_and(|why| why.contains("process"))
         );
-        assert_eq!(task("garbage").is_watched(1_001.0), None);
+        assert_eq!(task("garbage").watched_by(1_001.0), None);
     }
 
     #[test]
-    fn only_families_that_a_launch_names_are_ours() {
-        assert!(is_ours("pullprobe-0123456789abcdef"));
+    fn only_families_of_launches_are_found() {
+        assert!(is_of_launch("pullprobe-0123456789abcdef"));
         for other in [
             "pullprobe",
             "pullprobe-schedule",
             "pullprobe-0123456789ABCDEF",
             "pullprobe-0123456789abcdef-2",
         ] {
-            assert!(!is_ours(other), "{other}");
+            assert!(!is_of_launch(other), "{other}");
         }
     }
 }

@@ -1,28 +1,27 @@
-//! `schedule`: the probe by EventBridge Scheduler, in each subnet, with alarms on what it finds and
-//! on its silence.
+//! `schedule`: runs the probe in each subnet by EventBridge Scheduler, with alarms on failures and
+//! on missing reports.
 //!
-//! All that belongs together has one name. The schedule group `pullprobe-NAME` is its root: it is
-//! made first and removed last, and its tag says that it is ours, so that a run that broke off can
-//! be repeated, and nothing of others is touched.
+//! All resources of a set share its name. The schedule group `pullprobe-NAME` is created first and
+//! removed last, so that an incomplete run can be repeated, and its tag shows that `create` made
+//! it, so that resources of others are not touched.
 
 mod alarm;
-mod api;
 mod create;
+mod event;
 mod list;
-mod lookup;
+mod log_group;
 mod print;
 mod remove;
+mod scheduler_api;
+mod set;
 mod spec;
+mod tags;
 
 pub use create::create;
-pub use list::list;
-pub use lookup::definitions_in_use;
+pub use event::{AlarmState, KeepReason, RemovalReason, Resource, ScheduleChange, ScheduleEvent};
+pub use list::{ListedSchedule, list};
 pub use print::print;
 pub use remove::remove;
-pub use spec::{Set, read};
-
-/// The tag of all that is made, with the name as its value.
-pub const TAG: &str = "pullprobe:schedule";
-
-/// What the names of schedule groups and alarms begin with.
-pub const PREFIX: &str = "pullprobe-";
+pub use scheduler_api::definitions_in_use;
+pub use set::{ScheduleSet, resolve};
+pub use spec::{MAX_NAME_LEN, ScheduleSpec, TemplateFormat};

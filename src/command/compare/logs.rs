@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::command::Error;
 use crate::command::signals::Signals;
 use crate::compare::ComparisonBuilder;
-use crate::operator::aws::{self, Api, Client};
+use crate::operator::aws::{Api, CallError, Client};
 use crate::report;
 
 /// Events of a page of `FilterLogEvents`. CloudWatch Logs also ends a page at 1 MB, which is some
@@ -206,7 +206,7 @@ async fn run_query(
         report::SCHEMA
     );
     let input = json!({ "logGroupName": query.group, "startTime": start, "endTime": end, "queryString": query_string });
-    let failed = |error: &aws::Error| QueryError::Other(describe(query, error));
+    let failed = |error: &CallError| QueryError::Other(describe(query, error));
     // A signal during this call waits: a query can be stopped only once its ID is known.
     let StartQueryOutput { query_id } = client
         .json(Api::LOGS, "StartQuery", &input)
@@ -220,13 +220,13 @@ async fn run_query(
                 "the query of log group {} ended with status {status}; narrow it with --since, or omit --insights",
                 query.group
             )))),
-            Ok(Err(error)) if error.is_too_long() => return Err(QueryError::ResponseTooLarge),
+            Ok(Err(error)) if error.is_too_large() => return Err(QueryError::ResponseTooLarge),
             Ok(Err(error)) => describe(query, &error).to_string(),
             Err(_) => "exceeds the CloudWatch Logs Insights time limit; narrow it with --since".to_owned(),
         },
         _ = signals.next() => "interrupted".to_owned(),
     };
-    let stopping = client.with_tries(2);
+    let stopping = client.with_max_attempts(2);
     let input = json!({ "queryId": query_id });
     let stop = stopping.json::<serde_json::Value>(Api::LOGS, "StopQuery", &input);
     let stopped = match tokio::time::timeout(STOP_TIMEOUT, stop).await {
@@ -243,7 +243,7 @@ async fn run_query(
 }
 
 /// Polls a query until it has ended.
-async fn poll_query(client: &Client, query_id: &str) -> Result<GetQueryResultsOutput, aws::Error> {
+async fn poll_query(client: &Client, query_id: &str) -> Result<GetQueryResultsOutput, CallError> {
     loop {
         let output: GetQueryResultsOutput = client
             .json(
@@ -274,7 +274,7 @@ fn unix_second(time: &str) -> Option<i64> {
     })
 }
 
-fn describe(query: &LogQuery<'_>, error: &aws::Error) -> Error {
+fn describe(query: &LogQuery<'_>, error: &CallError) -> Error {
     if error.code() == "ResourceNotFoundException" {
         return Error::Usage(format!(
             "--log-group {}: no such log group in {} in this account; set its region with --region, or list the \

@@ -1,108 +1,128 @@
-//! A live line for each subnet on a terminal, plain lines elsewhere; on standard error, which is
-//! not the reports' place.
+//! The progress of a launch on standard error: a live line for each subnet on a terminal, plain
+//! lines elsewhere.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::operator::launch::State;
+use crate::operator::launch::TaskState;
 use crate::verdict::Verdict;
 
-/// RunningTasks lines at once; a terminal has 24, and the reports go through it too.
-const MOST_LINES: usize = 16;
+/// Most live lines: a terminal has 24, and shows the reports as well.
+const MAX_LINES: usize = 16;
 
-/// What is seen of a launch while it runs.
+/// Shows the state of each subnet.
 pub struct Progress {
-    terminal: Option<(MultiProgress, Vec<ProgressBar>, ProgressBar)>,
+    terminal: Option<LiveLines>,
     subnets: Vec<String>,
-    begun: Instant,
-    done: usize,
+    started: Instant,
+    finished: usize,
+}
+
+/// The live lines of a terminal.
+struct LiveLines {
+    all: MultiProgress,
+    /// One for each of the first subnets.
+    subnets: Vec<ProgressBar>,
+    total: ProgressBar,
 }
 
 impl Progress {
-    /// One line for each of these.
     pub fn new(subnets: &[String]) -> Self {
-        let terminal = std::io::stderr().is_terminal().then(|| lines(subnets));
+        let is_terminal = std::io::stderr().is_terminal();
         Self {
-            terminal,
+            terminal: is_terminal.then(|| LiveLines::new(subnets)),
             subnets: subnets.to_vec(),
-            begun: Instant::now(),
-            done: 0,
+            started: Instant::now(),
+            finished: 0,
         }
     }
 
-    /// A subnet's task is somewhere else.
-    pub fn state(&mut self, subnet: usize, state: State<'_>) {
+    /// Shows the state of a subnet's task.
+    pub fn set_state(&mut self, subnet: usize, state: TaskState<'_>) {
         let text = match state {
-            State::Waiting(why) => format!("waiting: {}", why.lines().next().unwrap_or_default()),
-            State::Ecs(status) => status.to_owned(),
-            State::Stopping => "stopping".to_owned(),
+            TaskState::Waiting(reason) => {
+                format!("waiting: {}", reason.lines().next().unwrap_or(reason))
+            }
+            TaskState::Ecs(status) => status.to_owned(),
+            TaskState::Stopping => "stopping".to_owned(),
         };
-        self.say(subnet, &text);
+        self.show(subnet, &text);
     }
 
-    /// A subnet's report is there.
-    pub fn landed(&mut self, subnet: usize, verdict: &Verdict) {
-        self.done += 1;
+    /// Shows the verdict of a subnet.
+    pub fn finish(&mut self, subnet: usize, verdict: &Verdict) {
+        self.finished += 1;
         let text = format!("{} ({})", verdict.status, verdict.exit_code);
-        self.say(subnet, &text);
-        if let Some((_, lines, total)) = &self.terminal {
-            if let Some(line) = lines.get(subnet) {
+        self.show(subnet, &text);
+        if let Some(lines) = &self.terminal {
+            if let Some(line) = lines.subnets.get(subnet) {
                 line.finish();
             }
-            total.set_message(format!("{} of {} subnets", self.done, self.subnets.len()));
+            lines.total.set_message(format!(
+                "{} of {} subnets",
+                self.finished,
+                self.subnets.len()
+            ));
         }
     }
 
-    /// Prints without tearing the live lines.
-    pub fn aside(&self, print: impl FnOnce()) {
+    /// Runs `print` with the live lines out of the way.
+    pub fn suspend(&self, print: impl FnOnce()) {
         match &self.terminal {
-            Some((all, ..)) => all.suspend(print),
+            Some(lines) => lines.all.suspend(print),
             None => print(),
         }
     }
 
-    /// Takes the live lines away.
+    /// Removes the live lines.
     pub fn end(&mut self) {
-        if let Some((all, ..)) = self.terminal.take() {
-            let _ = all.clear();
+        if let Some(lines) = self.terminal.take() {
+            let _ = lines.all.clear();
         }
     }
 
-    fn say(&self, subnet: usize, text: &str) {
+    fn show(&self, subnet: usize, text: &str) {
         match &self.terminal {
-            Some((_, lines, _)) => {
-                if let Some(line) = lines.get(subnet) {
+            Some(lines) => {
+                if let Some(line) = lines.subnets.get(subnet) {
                     line.set_message(text.to_owned());
                 }
             }
             None => eprintln!(
                 "{:>6.1} s  {}  {text}",
-                self.begun.elapsed().as_secs_f32(),
+                self.started.elapsed().as_secs_f32(),
                 self.subnets[subnet]
             ),
         }
     }
 }
 
-fn lines(subnets: &[String]) -> (MultiProgress, Vec<ProgressBar>, ProgressBar) {
-    let all = MultiProgress::new();
-    let width = subnets.iter().map(String::len).max().unwrap_or_default();
-    let style = |template: &str| {
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
-    };
-    let line = |subnet: &String| {
-        let line = all.add(ProgressBar::new_spinner());
-        line.set_style(style("{spinner} {prefix} {elapsed:>5} {wide_msg}"));
-        line.set_prefix(format!("{subnet:<width$}"));
-        line.set_message("starting");
-        line.enable_steady_tick(Duration::from_millis(250));
-        line
-    };
-    let lines: Vec<_> = subnets.iter().take(MOST_LINES).map(line).collect();
-    let total = all.add(ProgressBar::new_spinner());
-    total.set_style(style("  {wide_msg}"));
-    total.set_message(format!("0 of {} subnets", subnets.len()));
-    (all, lines, total)
+impl LiveLines {
+    fn new(subnets: &[String]) -> Self {
+        let all = MultiProgress::new();
+        let width = subnets.iter().map(String::len).max().unwrap_or_default();
+        let subnet_line = |subnet: &String| {
+            let line = all.add(ProgressBar::new_spinner());
+            line.set_style(style("{spinner} {prefix} {elapsed:>5} {wide_msg}"));
+            line.set_prefix(format!("{subnet:<width$}"));
+            line.set_message("starting");
+            line.enable_steady_tick(Duration::from_millis(250));
+            line
+        };
+        let lines = subnets.iter().take(MAX_LINES).map(subnet_line).collect();
+        let total = all.add(ProgressBar::new_spinner());
+        total.set_style(style("  {wide_msg}"));
+        total.set_message(format!("0 of {} subnets", subnets.len()));
+        Self {
+            all,
+            subnets: lines,
+            total,
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

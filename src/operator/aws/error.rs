@@ -1,110 +1,105 @@
-//! Why a call did not do what it was asked for, and what to do next.
+//! Errors of AWS calls, each with the next step for the operator.
 
 use std::fmt;
 
 use aws_credential_types::provider::error::CredentialsError;
 
-use super::Api;
 use crate::aws::error_response::ErrorResponse;
 use crate::observation::{Failure, PolicyKind};
 use crate::redact::{one_line, redact, shorten};
 
-/// A call that failed. Nothing secret is in it.
+/// A failed call. Contains no secrets.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nothing was sent: no region, no credentials, or a request that cannot be written.
+pub enum CallError {
+    /// Nothing was sent: no region, no credentials, or an invalid request.
     #[error("{0}")]
     Setup(String),
-    /// Nobody answered, or the answer broke off.
+    /// No response, or an incomplete one.
     #[error("{action}: {detail}")]
-    Unanswered {
-        /// `ecs:RunTask`.
+    NoResponse {
+        /// IAM action, such as `ecs:RunTask`.
         action: String,
-        /// What happened, and what to look at.
-        detail: String,
-        /// Whether the request can have reached the service.
-        sent: bool,
-    },
-    /// The service answered with something that is not its own.
-    #[error("{action}: the answer cannot be read: {detail}")]
-    Unreadable {
-        /// `ecs:RunTask`.
-        action: String,
-        /// The parser's words.
+        /// Transport error and what to check.
         detail: String,
     },
-    /// The service said no.
-    #[error("{}", said(.action, .refusal))]
+    /// The response is not of the service's form.
+    #[error("{action}: cannot read the response: {detail}")]
+    Unreadable { action: String, detail: String },
+    /// The response is larger than `limit` bytes.
+    #[error("{action}: the response is larger than {} MiB", limit / (1024 * 1024))]
+    TooLarge { action: String, limit: usize },
+    /// A list that has more pages than are read.
+    #[error("{action} returned more than {pages} pages")]
+    TooManyPages { action: String, pages: usize },
+    /// The service refused.
+    #[error("{}", describe_refusal(.action, .refusal))]
     Refused {
-        /// `ecs:RunTask`.
         action: String,
-        /// In which words.
         refusal: Box<ErrorResponse>,
     },
 }
 
-impl Error {
+impl CallError {
     pub(super) fn no_credentials(error: &CredentialsError) -> Self {
         let detail = chain(error);
         Self::Setup(format!(
-            "no credentials of yours were found ({detail}): log in (`aws sso login`), name a profile with AWS_PROFILE, or \
-             set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            "no AWS credentials found ({detail}): log in (`aws sso login`), choose a profile with \
+             AWS_PROFILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ))
     }
 
-    pub(super) fn transport(api: Api, operation: &str, error: &reqwest::Error) -> Self {
+    pub(super) fn transport(action: String, error: &reqwest::Error) -> Self {
         let hint = if error.is_connect() {
-            "; check the network and the region, or the proxy that HTTPS_PROXY names"
+            "; check the network and the region, or the proxy in HTTPS_PROXY"
         } else if error.is_timeout() {
             "; try again, or check the network"
         } else {
             ""
         };
         let detail = format!("{}{hint}", chain(error));
-        Self::Unanswered {
-            action: api.action(operation),
-            detail,
-            sent: !error.is_connect(),
-        }
+        Self::NoResponse { action, detail }
     }
 
-    pub(super) fn unreadable(api: Api, operation: &str, error: &dyn fmt::Display) -> Self {
+    pub(super) fn unreadable(action: String, error: &dyn fmt::Display) -> Self {
         Self::Unreadable {
-            action: api.action(operation),
+            action,
             detail: shorten(&one_line(&error.to_string()), 300).to_owned(),
         }
     }
 
-    pub(super) fn refused(api: Api, operation: &str, refusal: ErrorResponse) -> Self {
+    pub(super) fn refused(action: String, refusal: ErrorResponse) -> Self {
         Self::Refused {
-            action: api.action(operation),
+            action,
             refusal: Box::new(refusal),
         }
     }
 
-    /// Whether the same call may work in a moment.
-    pub fn is_passing(&self) -> bool {
+    /// Whether the same call may succeed in a moment.
+    pub fn is_transient(&self) -> bool {
         match self {
-            Self::Setup(_) | Self::Unreadable { .. } => false,
-            Self::Unanswered { .. } => true,
+            Self::NoResponse { .. } => true,
             Self::Refused { refusal, .. } => matches!(
                 refusal.failure,
                 Failure::Throttled | Failure::ServiceFailure
             ),
+            Self::Setup(_)
+            | Self::Unreadable { .. }
+            | Self::TooLarge { .. }
+            | Self::TooManyPages { .. } => false,
         }
     }
 
-    /// Whether the answer was longer than a call may return: asking for less may help.
-    pub fn is_too_long(&self) -> bool {
-        matches!(self, Self::Unreadable { detail, .. } if detail == super::TOO_LONG)
+    /// Whether the response was too large, so that a narrower call may succeed.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::TooLarge { .. })
     }
 
-    /// Whether the service asked to be called less often.
+    /// Whether the service throttled the call.
     pub fn is_throttling(&self) -> bool {
         self.failure() == Some(Failure::Throttled)
     }
 
-    /// In which way the service said no, if it did.
+    /// Returns the service's refusal, if it answered.
     pub fn failure(&self) -> Option<Failure> {
         match self {
             Self::Refused { refusal, .. } => Some(refusal.failure),
@@ -112,7 +107,7 @@ impl Error {
         }
     }
 
-    /// The service's error code, such as `ClusterNotFoundException`; empty if it gave none.
+    /// Returns the service's error code, such as `ClusterNotFoundException`; empty if there is none.
     pub fn code(&self) -> &str {
         match self {
             Self::Refused { refusal, .. } => &refusal.code,
@@ -121,49 +116,19 @@ impl Error {
     }
 }
 
-/// The refusal in the service's words, and where a permission is missing the statement that grants
-/// it.
-fn said(action: &str, refusal: &ErrorResponse) -> String {
-    let ErrorResponse {
-        code,
-        message,
-        failure,
-        denial,
-        ..
-    } = refusal;
-    let words: Vec<_> = [code.as_str(), message.as_str()]
+/// Formats the service's error code and message, with the policy statement that grants a missing
+/// permission, or another next step.
+fn describe_refusal(action: &str, refusal: &ErrorResponse) -> String {
+    let message: Vec<_> = [refusal.code.as_str(), refusal.message.as_str()]
         .into_iter()
         .filter(|part| !part.is_empty())
         .collect();
-    let next = match failure {
-        Failure::Denied => {
-            let denial = denial.as_ref();
-            // A refused RunTask may be about `iam:PassRole`, which the text names.
-            let action = denial
-                .and_then(|denial| denial.action.as_deref())
-                .unwrap_or(action);
-            let resource = denial
-                .and_then(|denial| denial.resource.as_deref())
-                .unwrap_or("*");
-            match denial
-                .and_then(|denial| denial.policy)
-                .filter(|_| denial.is_some_and(|denial| denial.explicit))
-            {
-                Some(policy) => {
-                    format!(
-                        "; {} says no in so many words: change it, an allow elsewhere does not help",
-                        kind(policy)
-                    )
-                }
-                None => format!(
-                    "; this statement in a policy of yours grants it: {}",
-                    serde_json::json!({ "Effect": "Allow", "Action": action, "Resource": resource })
-                ),
-            }
-        }
+    let next_step = match refusal.failure {
+        Failure::Denied => describe_denial(action, refusal),
         Failure::ExpiredToken => "; log in again (`aws sso login`, or new temporary keys)".into(),
         Failure::Unauthenticated | Failure::InvalidSignature => {
-            "; check AWS_PROFILE and the keys: AWS does not know them, or not in this region".into()
+            "; check AWS_PROFILE and the access keys: AWS does not accept them in this region"
+                .into()
         }
         Failure::ClockSkewed => "; set this machine's clock".into(),
         Failure::Throttled => {
@@ -171,31 +136,53 @@ fn said(action: &str, refusal: &ErrorResponse) -> String {
         }
         _ => String::new(),
     };
-    format!("{action}: {}{next}", words.join(": "))
+    format!("{action}: {}{next_step}", message.join(": "))
 }
 
-fn kind(policy: PolicyKind) -> &'static str {
+/// Says which policy denies explicitly, or which statement grants the missing permission.
+fn describe_denial(action: &str, refusal: &ErrorResponse) -> String {
+    let denial = refusal.denial.as_ref();
+    let explicit = denial.filter(|denial| denial.explicit);
+    if let Some(policy) = explicit.and_then(|denial| denial.policy) {
+        return format!(
+            "; {} contains an explicit deny; an allow elsewhere cannot override it",
+            policy_name(policy)
+        );
+    }
+    // A refused RunTask may be about `iam:PassRole`, which the message names.
+    let action = denial
+        .and_then(|denial| denial.action.as_deref())
+        .unwrap_or(action);
+    let resource = denial
+        .and_then(|denial| denial.resource.as_deref())
+        .unwrap_or("*");
+    let statement =
+        serde_json::json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+    format!("; this statement in one of your policies grants it: {statement}")
+}
+
+fn policy_name(policy: PolicyKind) -> &'static str {
     match policy {
-        PolicyKind::Identity => "a policy of your own",
-        PolicyKind::Resource => "the resource's policy",
-        PolicyKind::VpcEndpoint => "the VPC endpoint's policy",
+        PolicyKind::Identity => "one of your identity-based policies",
+        PolicyKind::Resource => "the resource-based policy",
+        PolicyKind::VpcEndpoint => "the VPC endpoint policy",
         PolicyKind::PermissionsBoundary => "your permissions boundary",
         PolicyKind::Session => "the session policy",
         PolicyKind::ServiceControl => "a service control policy of the organization",
         PolicyKind::ResourceControl => "a resource control policy of the organization",
         PolicyKind::RoleTrust => "the role's trust policy",
-        PolicyKind::KmsKey => "the key's policy",
+        PolicyKind::KmsKey => "the KMS key policy",
     }
 }
 
-/// An error with its causes: the libraries keep what happened in the last of them.
+/// Formats an error with its sources: the libraries put what happened into the last of them.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
         }
         next = error.source();
     }

@@ -1,79 +1,80 @@
-//! The services that an operator calls, and how a request of each is written.
+//! The services that the operator calls, and their protocols.
 
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Error;
+use super::CallError;
 use crate::endpoints::{self, Partition, Region, Service, Variant};
 
-/// A service's name on the wire. The values are those of the service models that `botocore` ships
-/// (`metadata`).
+/// A service's names and protocol, from the `metadata` of the service models that `botocore` ships.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Api {
-    /// For signatures, and in IAM actions: `ecs`.
+    /// Signing name, also the prefix of IAM actions: `ecs`.
     pub name: &'static str,
-    /// `serviceId` of the model: it names the variable and the profile key of a custom endpoint.
+    /// `serviceId`, which names the variable and profile key of a custom endpoint.
     pub id: &'static str,
-    /// What `X-Amz-Target` begins with; empty for services that do not speak AWS JSON.
-    target: &'static str,
-    /// `jsonVersion`.
-    json: &'static str,
+    /// `targetPrefix`; empty unless the protocol is AWS JSON.
+    target_prefix: &'static str,
+    /// `jsonVersion`; empty unless the protocol is AWS JSON.
+    json_version: &'static str,
     /// `apiVersion`, for the Query protocol.
-    version: &'static str,
-    place: Place,
+    query_version: &'static str,
+    host: HostName,
 }
 
-/// Where a service is called.
+/// How a service's host name is formed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// In every region, by the name that the probe knows as well.
-    Known(Service),
-    /// In every region: `<prefix>.<region>.<suffix>`.
+enum HostName {
+    /// As for the probe, by [`endpoints::api_host`].
+    Probed(Service),
+    /// `<prefix>.<region>.<suffix>`.
     Regional(&'static str),
-    /// Once in a partition.
+    /// IAM has one endpoint in each partition.
     Iam,
 }
 
 impl Api {
     /// Amazon ECS.
-    pub const ECS: Self = Self::json(
+    pub const ECS: Self = Self::aws_json(
         "ecs",
         "ECS",
         "AmazonEC2ContainerServiceV20141113",
         Service::Ecs,
     );
     /// Amazon ECR.
-    pub const ECR: Self = Self::json(
+    pub const ECR: Self = Self::aws_json(
         "ecr",
         "ECR",
         "AmazonEC2ContainerRegistry_V20150921",
         Service::EcrApi,
     );
     /// CloudWatch Logs.
-    pub const LOGS: Self = Self::json("logs", "CloudWatch Logs", "Logs_20140328", Service::Logs);
+    pub const LOGS: Self =
+        Self::aws_json("logs", "CloudWatch Logs", "Logs_20140328", Service::Logs);
     /// CloudWatch, for alarms. Its model lists the Query protocol beside JSON.
-    pub const CLOUDWATCH: Self = Self::xml(
+    pub const CLOUDWATCH: Self = Self::other(
         "monitoring",
         "CloudWatch",
         "2010-08-01",
-        Place::Regional("monitoring"),
+        HostName::Regional("monitoring"),
     );
     /// EventBridge Scheduler: REST.
-    pub const SCHEDULER: Self = Self::xml(
+    pub const SCHEDULER: Self = Self::other(
         "scheduler",
         "Scheduler",
         "2021-06-30",
-        Place::Known(Service::Scheduler),
+        HostName::Probed(Service::Scheduler),
     );
     /// AWS STS.
-    pub const STS: Self = Self::xml("sts", "STS", "2011-06-15", Place::Known(Service::Sts));
+    pub const STS: Self = Self::other("sts", "STS", "2011-06-15", HostName::Probed(Service::Sts));
     /// Amazon EC2.
-    pub const EC2: Self = Self::xml("ec2", "EC2", "2016-11-15", Place::Known(Service::Ec2));
+    pub const EC2: Self = Self::other("ec2", "EC2", "2016-11-15", HostName::Probed(Service::Ec2));
     /// AWS IAM.
-    pub const IAM: Self = Self::xml("iam", "IAM", "2010-05-08", Place::Iam);
+    pub const IAM: Self = Self::other("iam", "IAM", "2010-05-08", HostName::Iam);
 
-    const fn json(
+    const fn aws_json(
         name: &'static str,
         id: &'static str,
         target: &'static str,
@@ -82,36 +83,36 @@ impl Api {
         Self {
             name,
             id,
-            target,
-            json: "1.1",
-            version: "",
-            place: Place::Known(service),
+            target_prefix: target,
+            json_version: "1.1",
+            query_version: "",
+            host: HostName::Probed(service),
         }
     }
 
-    const fn xml(
+    const fn other(
         name: &'static str,
         id: &'static str,
         version: &'static str,
-        place: Place,
+        host: HostName,
     ) -> Self {
         Self {
             name,
             id,
-            target: "",
-            json: "",
-            version,
-            place,
+            target_prefix: "",
+            json_version: "",
+            query_version: version,
+            host,
         }
     }
 
-    /// The host that serves it in `region`.
+    /// Returns its host name in `region`.
     pub(super) fn host(self, region: &Region) -> String {
         let suffix = region.partition().dns_suffix();
-        match self.place {
-            Place::Known(service) => endpoints::api_host(service, region, Variant::default()),
-            Place::Regional(prefix) => format!("{prefix}.{region}.{suffix}"),
-            Place::Iam => match region.partition() {
+        match self.host {
+            HostName::Probed(service) => endpoints::api_host(service, region, Variant::default()),
+            HostName::Regional(prefix) => format!("{prefix}.{region}.{suffix}"),
+            HostName::Iam => match region.partition() {
                 Partition::Aws => "iam.amazonaws.com".into(),
                 Partition::AwsUsGov => "iam.us-gov.amazonaws.com".into(),
                 _ => format!("iam.{}.{suffix}", self.signing_region(region)),
@@ -119,22 +120,22 @@ impl Api {
         }
     }
 
-    /// The region that its signatures name. IAM has one endpoint in a partition, in that
-    /// partition's first region.
+    /// Returns the region to sign for. IAM has one endpoint in each partition, in the partition's
+    /// first region.
     pub(super) fn signing_region(self, region: &Region) -> &str {
-        match (self.place, region.partition()) {
-            (Place::Iam, Partition::Aws) => "us-east-1",
-            (Place::Iam, Partition::AwsCn) => "cn-north-1",
-            (Place::Iam, Partition::AwsUsGov) => "us-gov-west-1",
-            (Place::Iam, Partition::AwsIso) => "us-iso-east-1",
-            (Place::Iam, Partition::AwsIsoB) => "us-isob-east-1",
+        match (self.host, region.partition()) {
+            (HostName::Iam, Partition::Aws) => "us-east-1",
+            (HostName::Iam, Partition::AwsCn) => "cn-north-1",
+            (HostName::Iam, Partition::AwsUsGov) => "us-gov-west-1",
+            (HostName::Iam, Partition::AwsIso) => "us-iso-east-1",
+            (HostName::Iam, Partition::AwsIsoB) => "us-isob-east-1",
             _ => region.as_str(),
         }
     }
 
-    /// `ecs:RunTask`, as a policy names it. CloudWatch signs as `monitoring` and is called
-    /// `cloudwatch` there.
-    pub(super) fn action(self, operation: &str) -> String {
+    /// Returns the IAM action, such as `ecs:RunTask`. CloudWatch signs as `monitoring`, but its
+    /// actions begin with `cloudwatch`.
+    pub(in crate::operator) fn action(self, operation: &str) -> String {
         let prefix = if self.name == "monitoring" {
             "cloudwatch"
         } else {
@@ -143,32 +144,30 @@ impl Api {
         format!("{prefix}:{operation}")
     }
 
-    /// `AWS_ENDPOINT_URL_CLOUDWATCH_LOGS` and `cloudwatch_logs`: the id with underscores (AWS SDKs
-    /// and tools reference guide, "Service-specific endpoints").
+    /// Returns the key of a custom endpoint, which becomes `AWS_ENDPOINT_URL_CLOUDWATCH_LOGS` and
+    /// `cloudwatch_logs` (AWS SDKs and tools reference guide, "Service-specific endpoints").
     pub(super) fn endpoint_key(self) -> aws_types::service_config::ServiceConfigKey<'static> {
         let key = aws_types::service_config::ServiceConfigKey::builder();
-        #[expect(
-            clippy::expect_used,
-            reason = "all three are set, which is all that it asks for"
-        )]
+        #[expect(clippy::expect_used, reason = "all three required members are set")]
         key.service_id(self.id)
             .env("AWS_ENDPOINT_URL")
             .profile("endpoint_url")
             .build()
-            .expect("three names")
+            .expect("all members are set")
     }
 }
 
-/// Adds what AWS JSON 1.1 wants beside the body.
+/// Adds the headers of AWS JSON.
 pub(super) fn json(
     mut request: Request<Bytes>,
     api: Api,
     operation: &str,
-) -> Result<Request<Bytes>, Error> {
-    let wrong = |_| Error::Setup(format!("{operation:?} is no operation's name"));
-    let target = HeaderValue::try_from(format!("{}.{operation}", api.target)).map_err(wrong)?;
-    let kind =
-        HeaderValue::try_from(format!("application/x-amz-json-{}", api.json)).map_err(wrong)?;
+) -> Result<Request<Bytes>, CallError> {
+    let invalid = |_| CallError::Setup(format!("{operation:?} is not a valid operation name"));
+    let target =
+        HeaderValue::try_from(format!("{}.{operation}", api.target_prefix)).map_err(invalid)?;
+    let kind = HeaderValue::try_from(format!("application/x-amz-json-{}", api.json_version))
+        .map_err(invalid)?;
     request
         .headers_mut()
         .insert(HeaderName::from_static("x-amz-target"), target);
@@ -176,39 +175,36 @@ pub(super) fn json(
     Ok(request)
 }
 
-/// Adds what the Query protocol wants beside the body.
+/// Adds the headers of the Query protocol.
 pub(super) fn query(mut request: Request<Bytes>) -> Request<Bytes> {
     let form = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
     request.headers_mut().insert(CONTENT_TYPE, form);
     request
 }
 
-/// The body of the Query protocol.
+/// Returns the body of a Query request.
 pub(super) fn form(api: Api, action: &str, fields: &[(String, String)]) -> String {
-    let first = [("Action", action), ("Version", api.version)];
+    let first = [("Action", action), ("Version", api.query_version)];
     let all = first.into_iter().chain(
         fields
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str())),
     );
-    all.map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+    all.map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)))
         .collect::<Vec<_>>()
         .join("&")
 }
 
-/// Percent-encoding of everything that is not unreserved (RFC 3986 section 2.3): right in a form, a
-/// path and a query.
-pub fn encode(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    text.bytes()
-        .map(|byte| {
-            if plain(byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
-        .collect()
+/// All but the unreserved characters of RFC 3986 section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// Percent-encodes text for a path segment, a query or a form.
+pub fn percent_encode(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]
@@ -216,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_those_of_the_partition() {
+    fn host_names_follow_the_partition() {
         let host = |api: Api, region: &str| api.host(&region.parse().unwrap());
         assert_eq!(host(Api::ECS, "eu-west-1"), "ecs.eu-west-1.amazonaws.com");
         assert_eq!(
@@ -235,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_keeps_what_it_carries_apart() {
+    fn form_values_are_percent_encoded() {
         let fields = [("Name".to_owned(), "a&b=c d/é".to_owned())];
         assert_eq!(
             form(Api::STS, "Get", &fields),

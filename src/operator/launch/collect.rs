@@ -1,39 +1,37 @@
-//! From a stopped task to its report: from CloudWatch Logs, else from the exit code, else from the
-//! stop's reason.
+//! Gets the report of a stopped task: from CloudWatch Logs, else from the exit code, else from the
+//! stopped reason.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::definition::CONTAINER;
 use super::request::Launch;
-use super::stopped_reason::{self, NoLog};
-use crate::operator::aws::{Api, Client, Error};
+use super::stopped_reason::{self, MissingReport};
+use crate::operator::aws::{Api, CallError, Client};
 use crate::operator::ecs::Task;
 use crate::plan::LogDestination;
 use crate::report::{Report, SCHEMA};
 
-/// A subnet's report, as it is told and as it was written.
+/// A subnet's report, parsed and verbatim.
 #[derive(Debug, Clone)]
 pub struct SubnetReport {
-    /// The subnet.
     pub subnet: String,
-    /// The report.
     pub report: Report,
-    /// Its line: that of CloudWatch Logs as it lies there, which another version of the probe may
-    /// have written.
+    /// The report's line, as CloudWatch Logs has it: another version of the probe may have written
+    /// it.
     pub line: String,
-    /// What the operator should know beside it, such as a right that is missing.
+    /// A problem of the launch itself, such as a missing permission of the operator.
     pub note: Option<String>,
 }
 
 impl SubnetReport {
-    /// A report of our own making.
-    pub fn told(subnet: &str, report: Report) -> Self {
+    /// Builds a report for a task that produced none.
+    pub fn synthetic(subnet: &str, report: Report) -> Self {
         Self {
             subnet: subnet.to_owned(),
             line: report.line(),
@@ -43,118 +41,116 @@ impl SubnetReport {
     }
 }
 
-/// AwsCalls at a time. `GetLogEvents` is granted 10 or 25 a second, by region (CloudWatch Logs
-/// quotas).
-const AT_A_TIME: usize = 8;
+/// Most concurrent reads. `GetLogEvents` is limited to 10 or 25 calls a second, by region
+/// (CloudWatch Logs quotas).
+const MAX_CONCURRENT_READS: usize = 8;
 
-/// Reads logs, some at a time.
+/// Pauses before each retry of a read: an accepted event can be invisible for a moment, and the
+/// exit code is known some seconds after the report was written.
+const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(700), Duration::from_secs(2)];
+
+/// Events that are read from the end of a log stream.
+const MAX_EVENTS: u32 = 20;
+
+/// Reads the reports of a launch.
 #[derive(Debug, Clone)]
 pub struct Collector {
     client: Client,
     launch: Arc<Launch>,
-    turns: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
 }
 
-/// An event that was taken is not always read at once; the exit code is known some seconds after it
-/// was written.
-const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(700), Duration::from_secs(2)];
-
 impl Collector {
-    /// A collector of this launch.
     pub fn new(client: Client, launch: Arc<Launch>) -> Self {
         Self {
             client,
             launch,
-            turns: Arc::new(Semaphore::new(AT_A_TIME)),
+            reads: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)),
         }
     }
 
-    /// The report of a task that stopped.
+    /// Returns the report of a stopped task. `document` is the task as `DescribeTasks` returned it.
     pub async fn collect(self, subnet: String, document: Value) -> SubnetReport {
         let task = Task::read(&document);
         let exit_code = task
             .containers
             .iter()
             .find(|container| container.name == CONTAINER)
-            .and_then(|c| c.exit_code);
+            .and_then(|container| container.exit_code);
         let Some(exit_code) = exit_code else {
-            return SubnetReport::told(
-                &subnet,
-                stopped_reason::never_started(&self.launch, &subnet, &task, &document),
-            );
+            let report = stopped_reason::never_started(&self.launch, &subnet, &task, &document);
+            return SubnetReport::synthetic(&subnet, report);
         };
-        let Some(log) = self.launch.plan.logs.first() else {
-            return SubnetReport::told(
-                &subnet,
-                stopped_reason::exited(&self.launch, &subnet, &task, exit_code, &NoLog::NotAsked),
-            );
+        let (missing, note) = match self.launch.plan.logs.first() {
+            None => (MissingReport::NoLogGroup, None),
+            Some(log) => match self.read_log(log, &task, exit_code).await {
+                Ok((report, line)) => {
+                    return SubnetReport {
+                        subnet,
+                        report: *report,
+                        line,
+                        note: None,
+                    };
+                }
+                Err(missing) => {
+                    let note = match &missing {
+                        MissingReport::ReadFailed(error) => Some(error.clone()),
+                        _ => None,
+                    };
+                    (missing, note)
+                }
+            },
         };
-        let place = format!("the log group {}", log.group);
-        let (no_log, note) = match self.look_for(log, task.id()).await {
-            // Whoever can write there can write anything, but not the exit code. One that was
-            // killed afterwards has none.
-            Ok(Found::Report(report, line)) if agrees(&report, exit_code) => {
-                return SubnetReport {
-                    subnet,
-                    report: *report,
-                    line,
-                    note: None,
-                };
-            }
-            Ok(Found::Report(report, _)) => (
-                NoLog::Other(format!(
-                    "the report in {place} says {}",
-                    report.verdict.exit_code
-                )),
-                None,
-            ),
-            Ok(Found::Garbage) => (
-                NoLog::Other(format!(
-                    "what lies in {place} is not this run's whole report"
-                )),
-                None,
-            ),
-            Ok(Found::Nothing) => (NoLog::Absent(place), None),
-            Err(error) => (NoLog::Unread(error.to_string()), Some(error.to_string())),
-        };
-        let report = stopped_reason::exited(&self.launch, &subnet, &task, exit_code, &no_log);
+        let report = stopped_reason::exited(&self.launch, &subnet, &task, exit_code, &missing);
         SubnetReport {
             note,
-            ..SubnetReport::told(&subnet, report)
+            ..SubnetReport::synthetic(&subnet, report)
         }
     }
 
-    async fn look_for(&self, log: &LogDestination, task: &str) -> Result<Found, Error> {
-        let mut last = Found::Nothing;
+    /// Reads the task's report and its line, and compares it with the exit code.
+    async fn read_log(
+        &self,
+        log: &LogDestination,
+        task: &Task,
+        exit_code: i64,
+    ) -> Result<(Box<Report>, String), MissingReport> {
+        let log_group = format!("the log group {}", log.group);
+        match self.find_report(log, task.id()).await {
+            // Others may be able to write to the log group, but not to set the exit code.
+            Ok(LogReport::Complete(report, line)) if agrees(&report, exit_code) => {
+                Ok((report, line))
+            }
+            Ok(LogReport::Complete(report, _)) => Err(MissingReport::Mismatch(format!(
+                "the report in {log_group} has exit code {}",
+                report.verdict.exit_code
+            ))),
+            Ok(LogReport::Incomplete) => Err(MissingReport::Mismatch(format!(
+                "{log_group} does not contain a complete report of this run"
+            ))),
+            Ok(LogReport::None) => Err(MissingReport::NotDelivered(log_group)),
+            Err(error) => Err(MissingReport::ReadFailed(error.to_string())),
+        }
+    }
+
+    async fn find_report(&self, log: &LogDestination, task: &str) -> Result<LogReport, CallError> {
+        let mut last = LogReport::None;
         let client = self.client.in_region(log.region.clone());
-        let body = json!({
-            "logGroupName": log.group,
-            "logStreamName": format!("{}/{CONTAINER}/{task}", log.stream_prefix),
-            "startFromHead": false,
-            "limit": 20,
-        });
-        for pause in LOOK_AGAIN.into_iter().map(Some).chain([None]) {
-            let turn = self.turns.acquire().await;
-            let answer = client
-                .json::<Events>(Api::LOGS, "GetLogEvents", &body)
+        let request = log_request(log, task);
+        for pause in RETRY_PAUSES.into_iter().map(Some).chain([None]) {
+            let permit = self.reads.acquire().await;
+            let response = client
+                .json::<GetLogEventsResponse>(Api::LOGS, "GetLogEvents", &request)
                 .await;
-            drop(turn);
-            match answer {
-                Ok(events) => {
-                    if let Some(found) = events
-                        .events
-                        .iter()
-                        .rev()
-                        .find_map(|event| self.read(&event.message))
-                    {
-                        return Ok(found);
+            drop(permit);
+            match response {
+                Ok(response) => {
+                    let messages = || response.events.iter().rev().map(|event| &event.message);
+                    if let Some(report) = messages().find_map(|message| self.parse(message)) {
+                        return Ok(report);
                     }
-                    if events
-                        .events
-                        .iter()
-                        .any(|event| event.message.contains(SCHEMA))
-                    {
-                        last = Found::Garbage;
+                    if messages().any(|message| message.contains(SCHEMA)) {
+                        last = LogReport::Incomplete;
                     }
                 }
                 Err(error) if error.code() == "ResourceNotFoundException" => {}
@@ -167,37 +163,57 @@ impl Collector {
         Ok(last)
     }
 
-    /// A report of this run.
-    fn read(&self, message: &str) -> Option<Found> {
+    /// Parses a message, if it is a report of this run.
+    fn parse(&self, message: &str) -> Option<LogReport> {
         let report: Report = serde_json::from_str(message).ok()?;
-        let ours = report.schema == SCHEMA && report.run.id == self.launch.run_id;
-        ours.then(|| Found::Report(Box::new(report), message.trim().to_owned()))
+        let is_of_this_run = report.schema == SCHEMA && report.run.id == self.launch.run_id;
+        is_of_this_run.then(|| LogReport::Complete(Box::new(report), message.trim().to_owned()))
     }
 }
 
-/// What lies in the log stream.
-enum Found {
-    /// The report of this run, and its line.
-    Report(Box<Report>, String),
-    /// Something that looks like one.
-    Garbage,
-    Nothing,
+/// What the log stream contains.
+enum LogReport {
+    /// A report of this run, and its line.
+    Complete(Box<Report>, String),
+    /// A message with the report's schema that cannot be read.
+    Incomplete,
+    None,
 }
 
-/// A container that was killed after its report was written has an exit code that is no verdict,
-/// and no other one to believe.
+/// Whether the report may be of a container with this exit code. A container that was killed after
+/// it wrote its report has an exit code that is not a verdict.
 fn agrees(report: &Report, exit_code: i64) -> bool {
     i64::from(report.verdict.exit_code) == exit_code || !matches!(exit_code, 0 | 3 | 4 | 10..=20)
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Events {
-    events: Vec<Event>,
+/// Returns the request for the end of a task's log stream.
+pub fn log_request(log: &LogDestination, task_id: &str) -> GetLogEventsRequest {
+    GetLogEventsRequest {
+        log_group_name: log.group.clone(),
+        log_stream_name: format!("{}/{CONTAINER}/{task_id}", log.stream_prefix),
+        start_from_head: false,
+        limit: MAX_EVENTS,
+    }
+}
+
+/// `GetLogEvents`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GetLogEventsRequest {
+    log_group_name: String,
+    log_stream_name: String,
+    start_from_head: bool,
+    limit: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Event {
+struct GetLogEventsResponse {
+    events: Vec<OutputLogEvent>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct OutputLogEvent {
     message: String,
 }

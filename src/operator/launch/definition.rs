@@ -1,171 +1,188 @@
-//! The probe's own task definition: registered once for each image, role and platform, and used
-//! again.
+//! The probe's task definition: registered once for each image, role and architecture, then reused.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::operator::aws::{Api, Error};
+use crate::operator::aws::{Api, CallError};
 use crate::operator::dry_run::AwsCalls;
-use crate::operator::ecs::{DescribedDefinition, Page, digest};
+use crate::operator::ecs::{
+    DescribeTaskDefinitionRequest, ListResponse, ListTaskDefinitionsRequest, ProbeContainer,
+    RegisterTaskDefinitionRequest, RuntimePlatform, Tag, TaskDefinition, TaskDefinitionResponse,
+    digest,
+};
 
-/// Every family of ours begins so; `gc` knows them by it.
-pub const FAMILY: &str = "pullprobe-";
+/// Prefix of the families that `launch` registers, by which `gc` finds them.
+pub const FAMILY_PREFIX: &str = "pullprobe-";
 
-/// The container's name, which is part of the log stream's.
+/// Name of the probe's container, which is also part of its log stream's name.
 pub const CONTAINER: &str = "pullprobe";
 
-/// What is different from one probe's task definition to another.
+/// The inputs of the probe's task definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct ProbeDefinition {
     /// The probe's image.
     pub image: String,
-    /// The target's execution role.
+    /// The target's task execution role, by name or ARN.
     pub role: String,
     /// `X86_64` or `ARM64`.
     pub architecture: &'static str,
 }
 
-impl Wanted {
-    /// `pullprobe-` and 16 hexadecimal digits: the same for the same image, role and platform.
+/// Image of a probe that an earlier launch registered.
+#[derive(Debug)]
+pub struct RegisteredImage {
+    pub image: String,
+    /// `FAMILY:REVISION`.
+    pub task_definition: String,
+}
+
+impl ProbeDefinition {
+    /// Returns the family: `pullprobe-` and 16 hexadecimal digits of image, role and architecture.
     pub fn family(&self) -> String {
         format!(
-            "{FAMILY}{}",
+            "{FAMILY_PREFIX}{}",
             digest(&[&self.image, &self.role, self.architecture], 8)
         )
     }
 
-    /// What `RegisterTaskDefinition` takes. No log driver: where the way to CloudWatch Logs is
-    /// broken, it would keep the probe from starting. The execution role is the task role too,
-    /// because a container never gets the former's credentials, and it is the former whose
-    /// permissions are tested.
-    pub fn body(&self) -> Value {
-        json!({
-            "family": self.family(),
-            "requiresCompatibilities": ["FARGATE"],
-            "networkMode": "awsvpc",
-            "cpu": "256",
-            "memory": "512",
-            "runtimePlatform": { "cpuArchitecture": self.architecture, "operatingSystemFamily": "LINUX" },
-            "executionRoleArn": self.role,
-            "taskRoleArn": self.role,
-            "containerDefinitions": [{
-                "name": CONTAINER,
-                "image": self.image,
-                "essential": true,
-                "readonlyRootFilesystem": true,
+    /// Returns the request that registers it.
+    ///
+    /// It has no log driver: without a path to CloudWatch Logs the driver would keep the probe from
+    /// starting. The execution role is also the task role, because a container never gets the
+    /// execution role's credentials, and the execution role is what the probe tests.
+    pub fn request(&self) -> RegisterTaskDefinitionRequest<'_> {
+        RegisterTaskDefinitionRequest {
+            family: self.family(),
+            requires_compatibilities: ["FARGATE"],
+            network_mode: "awsvpc",
+            cpu: "256",
+            memory: "512",
+            runtime_platform: RuntimePlatform {
+                cpu_architecture: self.architecture.to_owned(),
+                operating_system_family: "LINUX".to_owned(),
+            },
+            execution_role_arn: &self.role,
+            task_role_arn: &self.role,
+            container_definitions: [ProbeContainer {
+                name: CONTAINER,
+                image: &self.image,
+                essential: true,
+                readonly_root_filesystem: true,
             }],
-            "tags": [{ "key": "purpose", "value": "image pull rehearsal" }],
-        })
+            tags: vec![Tag::new("purpose", "image pull rehearsal")],
+        }
     }
 
-    /// Whether a registered one is this one: a family's name can be taken by anybody.
-    fn is(&self, registered: &Value) -> bool {
-        let body = self.body();
-        let same = |path: &str| registered.pointer(path) == body.pointer(path);
-        let one = registered["containerDefinitions"]
-            .as_array()
-            .is_some_and(|containers| containers.len() == 1);
-        let paths = [
-            "/executionRoleArn",
-            "/taskRoleArn",
-            "/networkMode",
-            "/runtimePlatform/cpuArchitecture",
-            "/containerDefinitions/0/name",
-            "/containerDefinitions/0/image",
-        ];
-        let container = &registered["containerDefinitions"][0];
-        let is_empty = |name: &str| {
-            let value = &container[name];
-            value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+    /// Whether a registered task definition is this one. The family alone does not prove it: other
+    /// tools can register revisions of it.
+    fn matches(&self, registered: &TaskDefinition) -> bool {
+        let [container] = registered.container_definitions.as_slice() else {
+            return false;
         };
-        let untouched = [
-            "logConfiguration",
-            "entryPoint",
-            "command",
-            "environment",
-            "secrets",
-        ]
-        .into_iter()
-        .all(is_empty);
-        one && untouched && paths.into_iter().all(same) && registered["status"] != "INACTIVE"
+        let architecture = registered
+            .runtime_platform
+            .as_ref()
+            .map(|platform| platform.cpu_architecture.as_str());
+        let role = Some(self.role.as_str());
+        let is_unset = |list: Option<usize>| list.is_none_or(|len| len == 0);
+        registered.execution_role_arn.as_deref() == role
+            && registered.task_role_arn.as_deref() == role
+            && registered.network_mode.as_deref() == Some("awsvpc")
+            && architecture == Some(self.architecture)
+            && registered.status.as_deref() != Some("INACTIVE")
+            && container.name == CONTAINER
+            && container.image == self.image
+            && container.log_configuration.is_none()
+            && is_unset(container.entry_point.as_ref().map(Vec::len))
+            && is_unset(container.command.as_ref().map(Vec::len))
+            && is_unset(container.environment.as_ref().map(Vec::len))
+            && is_unset(container.secrets.as_ref().map(Vec::len))
     }
 
-    /// The ARN of the registered one; registers it where there is none. In a dry run that is the
-    /// family's name.
-    pub async fn ready(&self, calls: &AwsCalls) -> Result<String, Error> {
+    /// Returns the ARN of the registered task definition, and registers it first if necessary. In
+    /// a dry run nothing is registered, and the family is returned.
+    pub async fn register(&self, calls: &AwsCalls) -> Result<String, CallError> {
         let family = self.family();
         if let Some(registered) = describe(calls, &family).await?
-            && self.is(&registered)
-            && let Some(arn) = registered["taskDefinitionArn"].as_str()
+            && let Some(registered) = TaskDefinition::read(&registered)
+            && self.matches(&registered)
+            && let Some(arn) = registered.task_definition_arn
         {
-            return Ok(arn.to_owned());
+            return Ok(arn);
         }
-        let answer: Option<DescribedDefinition> = calls
-            .write(Api::ECS, "RegisterTaskDefinition", &self.body())
+        let response: Option<TaskDefinitionResponse> = calls
+            .change(Api::ECS, "RegisterTaskDefinition", &self.request())
             .await?;
-        let arn = answer.and_then(|answer| {
-            Some(
-                answer.task_definition["taskDefinitionArn"]
-                    .as_str()?
-                    .to_owned(),
-            )
-        });
+        let arn = response
+            .and_then(|response| TaskDefinition::read(&response.task_definition))
+            .and_then(|registered| registered.task_definition_arn);
         Ok(arn.unwrap_or(family))
     }
 }
 
-/// A task definition; `None` where ECS does not know it, which it calls a `ClientException`.
-pub async fn describe(calls: &AwsCalls, name: &str) -> Result<Option<Value>, Error> {
-    let body = json!({ "taskDefinition": name });
-    match calls
-        .read::<DescribedDefinition>(Api::ECS, "DescribeTaskDefinition", &body)
-        .await
-    {
-        Ok(answer) => Ok(Some(answer.task_definition)),
+/// Reads a task definition. Returns `None` if ECS does not know it, which is a `ClientException`.
+pub async fn describe(calls: &AwsCalls, name: &str) -> Result<Option<Value>, CallError> {
+    let request = DescribeTaskDefinitionRequest {
+        task_definition: name,
+    };
+    let response: Result<TaskDefinitionResponse, _> = calls
+        .read(Api::ECS, "DescribeTaskDefinition", &request)
+        .await;
+    match response {
+        Ok(response) => Ok(Some(response.task_definition)),
         Err(error) if error.code() == "ClientException" => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Families that are looked through for an image: those of the first page or so.
-const MOST_FAMILIES: usize = 10;
+/// Most families that are searched for a registered image.
+const MAX_FAMILIES: usize = 10;
 
-/// The image of a probe that was registered before, and by which task definition; the latest of
-/// several. `None` too where the operator may not look.
-pub async fn known_image(calls: &AwsCalls) -> Option<(String, String)> {
-    let body =
-        json!({ "familyPrefix": "pullprobe", "status": "ACTIVE", "maxResults": MOST_FAMILIES });
-    let page: Page = calls
-        .read(Api::ECS, "ListTaskDefinitionFamilies", &body)
+/// Returns the image of the probe that was registered last. `None` if there is none, and also if
+/// the operator lacks the permission to look, because the image can be given by a flag.
+pub async fn last_registered_image(calls: &AwsCalls) -> Option<RegisteredImage> {
+    let request = ListTaskDefinitionsRequest {
+        family_prefix: "pullprobe",
+        status: "ACTIVE",
+        max_results: Some(MAX_FAMILIES),
+        next_token: None,
+    };
+    let families: ListResponse = calls
+        .read(Api::ECS, "ListTaskDefinitionFamilies", &request)
         .await
         .ok()?;
-    let mut found: Option<(f64, String, String)> = None;
-    for family in page.families.iter().take(MOST_FAMILIES) {
-        let Ok(Some(definition)) = describe(calls, family).await else {
+    let mut last: Option<(f64, RegisteredImage)> = None;
+    for family in families.items.iter().take(MAX_FAMILIES) {
+        let Ok(Some(registered)) = describe(calls, family).await else {
             continue;
         };
-        let containers = definition["containerDefinitions"].as_array();
-        let ours = containers
-            .into_iter()
-            .flatten()
-            .find(|container| container["name"] == CONTAINER);
-        let Some(image) = ours.and_then(|container| container["image"].as_str()) else {
+        let Some(registered) = TaskDefinition::read(&registered) else {
             continue;
         };
-        let at = definition["registeredAt"].as_f64().unwrap_or_default();
-        if found.as_ref().is_none_or(|(latest, ..)| *latest < at) {
-            let name = format!("{family}:{}", definition["revision"]);
-            found = Some((at, image.to_owned(), name));
+        let mut containers = registered.container_definitions.into_iter();
+        let Some(container) = containers.find(|container| container.name == CONTAINER) else {
+            continue;
+        };
+        // Always set by ECS; without it any other one is later.
+        let registered_at = registered.registered_at.unwrap_or_default();
+        if last.as_ref().is_none_or(|(at, _)| *at < registered_at) {
+            let task_definition = format!("{family}:{}", registered.revision.unwrap_or_default());
+            let image = RegisteredImage {
+                image: container.image,
+                task_definition,
+            };
+            last = Some((registered_at, image));
         }
     }
-    found.map(|(_, image, name)| (image, name))
+    last.map(|(_, image)| image)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
-    fn wanted() -> Wanted {
-        Wanted {
+    fn definition() -> ProbeDefinition {
+        ProbeDefinition {
             image: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/pullprobe:0.1.0".into(),
             role: "arn:aws:iam::123456789012:role/ecsTaskExecutionRole".into(),
             architecture: "X86_64",
@@ -173,32 +190,28 @@ mod tests {
     }
 
     #[test]
-    fn each_image_role_and_platform_has_a_family_of_its_own_and_keeps_it() {
-        let family = wanted().family();
-        assert_eq!(family, wanted().family());
-        assert_eq!(family.len(), FAMILY.len() + 16);
-        assert_ne!(
-            family,
-            Wanted {
-                architecture: "ARM64",
-                ..wanted()
-            }
-            .family()
-        );
-        assert_ne!(
-            family,
-            Wanted {
-                role: "arn:aws:iam::123456789012:role/other".into(),
-                ..wanted()
-            }
-            .family()
-        );
+    fn family_depends_on_image_role_and_architecture() {
+        let family = definition().family();
+        assert_eq!(family, definition().family());
+        assert_eq!(family.len(), FAMILY_PREFIX.len() + 16);
+        let other_architecture = ProbeDefinition {
+            architecture: "ARM64",
+            ..definition()
+        };
+        assert_ne!(family, other_architecture.family());
+        let other_role = ProbeDefinition {
+            role: "arn:aws:iam::123456789012:role/other".into(),
+            ..definition()
+        };
+        assert_ne!(family, other_role.family());
     }
 
     #[test]
-    fn only_what_was_registered_by_us_is_used_again() {
-        let registered = wanted().body();
-        assert!(wanted().is(&registered));
+    fn only_an_unchanged_task_definition_is_reused() {
+        let matches =
+            |registered: &Value| definition().matches(&TaskDefinition::read(registered).unwrap());
+        let registered = json!(definition().request());
+        assert!(matches(&registered));
         for (path, value) in [
             (
                 "/taskRoleArn",
@@ -213,10 +226,14 @@ mod tests {
             let mut other = registered.clone();
             other["status"] = json!("ACTIVE");
             *other.pointer_mut(path).unwrap() = value;
-            assert!(!wanted().is(&other), "{path}");
+            assert!(!matches(&other), "{path}");
         }
-        let mut logging = registered;
+        let mut logging = registered.clone();
         logging["containerDefinitions"][0]["logConfiguration"] = json!({ "logDriver": "awslogs" });
-        assert!(!wanted().is(&logging));
+        assert!(!matches(&logging));
+        let mut null = registered;
+        null["containerDefinitions"][0]["logConfiguration"] = Value::Null;
+        null["containerDefinitions"][0]["entryPoint"] = json!([]);
+        assert!(matches(&null));
     }
 }

@@ -1,87 +1,81 @@
-//! A task's network interface, for what Amazon ECS does not say of a task: its security groups.
+//! A task's network interface, which has the security groups that Amazon ECS does not report.
 
 use serde::Deserialize;
 
-use crate::operator::aws::{Api, Error};
+use crate::operator::aws::{Api, CallError};
 use crate::operator::dry_run::AwsCalls;
-use crate::operator::ecs::{Awsvpc, Task};
+use crate::operator::ecs::{AwsVpcConfiguration, Task};
 
-/// Security groups and public address of the task's interface (EC2 API reference,
-/// `DescribeNetworkInterfaces`); `None` if it is gone, as it is soon after the task.
-pub async fn of_task(calls: &AwsCalls, task: &Task) -> Result<Option<Awsvpc>, Error> {
-    let Some(id) = task.interface("networkInterfaceId") else {
+/// Reads security groups and public address of the task's interface (EC2 API reference,
+/// `DescribeNetworkInterfaces`). Returns `None` if the interface is deleted, as it is soon after
+/// the task stops.
+pub async fn describe(
+    calls: &AwsCalls,
+    task: &Task,
+) -> Result<Option<AwsVpcConfiguration>, CallError> {
+    let Some(id) = task.network_interface("networkInterfaceId") else {
         return Ok(None);
     };
     let fields = [("NetworkInterfaceId.1".to_owned(), id.to_owned())];
-    calls.shown(
-        Api::EC2,
-        "DescribeNetworkInterfaces",
-        &serde_json::json!({ "NetworkInterfaceId.1": id }),
-        true,
-    );
-    let described: Described = match calls
-        .client()
-        .query(Api::EC2, "DescribeNetworkInterfaces", &fields)
-        .await
-    {
-        Ok(described) => described,
-        Err(error) if error.code().starts_with("InvalidNetworkInterfaceID") => return Ok(None),
-        Err(error) => return Err(error),
+    let response: Result<DescribeNetworkInterfacesResponse, _> = calls
+        .read_query(Api::EC2, "DescribeNetworkInterfaces", &fields)
+        .await;
+    match response {
+        Ok(response) => Ok(response
+            .network_interfaces
+            .item
+            .into_iter()
+            .next()
+            .map(configuration)),
+        Err(error) if error.code().starts_with("InvalidNetworkInterfaceID") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn configuration(interface: NetworkInterface) -> AwsVpcConfiguration {
+    let assign_public_ip = if interface.association.is_some() {
+        "ENABLED"
+    } else {
+        "DISABLED"
     };
-    Ok(described
-        .interfaces
-        .item
-        .into_iter()
-        .next()
-        .map(|interface| {
-            let public = if interface.association.is_some() {
-                "ENABLED"
-            } else {
-                "DISABLED"
-            };
-            Awsvpc {
-                subnets: Vec::new(),
-                security_groups: interface
-                    .groups
-                    .item
-                    .into_iter()
-                    .map(|group| group.id)
-                    .collect(),
-                assign_public_ip: Some(public.to_owned()),
-            }
-        }))
+    let groups = interface.groups.item.into_iter();
+    AwsVpcConfiguration {
+        subnets: Vec::new(),
+        security_groups: groups.map(|group| group.group_id).collect(),
+        assign_public_ip: Some(assign_public_ip.to_owned()),
+    }
 }
 
 #[derive(Debug, Deserialize)]
-struct Described {
+struct DescribeNetworkInterfacesResponse {
     #[serde(rename = "networkInterfaceSet", default)]
-    interfaces: Set<Interface>,
+    network_interfaces: ItemSet<NetworkInterface>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Set<T> {
+struct ItemSet<T> {
     #[serde(default = "Vec::new")]
     item: Vec<T>,
 }
 
-impl<T> Default for Set<T> {
+impl<T> Default for ItemSet<T> {
     fn default() -> Self {
         Self { item: Vec::new() }
     }
 }
 
 #[derive(Debug, Deserialize)]
-struct Interface {
+struct NetworkInterface {
     #[serde(rename = "groupSet", default)]
-    groups: Set<Group>,
-    association: Option<Association>,
+    groups: ItemSet<GroupIdentifier>,
+    association: Option<NetworkInterfaceAssociation>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Association {}
+struct NetworkInterfaceAssociation {}
 
 #[derive(Debug, Deserialize)]
-struct Group {
-    #[serde(rename = "groupId")]
-    id: String,
+#[serde(rename_all = "camelCase")]
+struct GroupIdentifier {
+    group_id: String,
 }

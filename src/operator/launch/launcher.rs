@@ -1,32 +1,42 @@
-//! Who watches a task: its launch's process, so that `gc` can tell what was left behind from what
-//! somebody still waits for.
+//! Records which process started a task, so that `gc` can distinguish orphans from live launches.
 
 use std::fs;
 use std::sync::OnceLock;
 
 use crate::operator::ecs::digest;
 
-/// Tag of our tasks: `MACHINE/PID/START/SECONDS`, the process and for how long after the task's
-/// creation it may watch.
+/// Tag of the probe's tasks with the value `MACHINE/PID/START/SECONDS`: the process, and how long
+/// after the task's creation it may watch the task.
 pub const LAUNCHER_TAG: &str = "pullprobe:launcher";
 
-/// A process, as no other one is named on any machine: where its number counts, its number, and
-/// when it began.
+/// A process of `launch`, identified across machines and reboots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launcher {
+    /// Digest of boot ID and PID namespace.
     machine: String,
     pid: u32,
+    /// Start time as in `/proc`, because PIDs are reused.
     start: String,
 }
 
+/// State of a [`Launcher`], as seen from this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LauncherProcess {
+    /// It runs on this machine with this PID.
+    Running(u32),
+    /// It ran on this machine and has ended.
+    Gone,
+    /// Its state cannot be read from here.
+    OnAnotherMachine,
+}
+
 impl Launcher {
-    /// This process.
+    /// Returns this process.
     pub fn this() -> &'static Self {
         static THIS: OnceLock<Launcher> = OnceLock::new();
         THIS.get_or_init(|| {
             let pid = std::process::id();
-            // Where /proc tells nothing, the time is as good as the start to tell two processes
-            // apart.
+            // Without /proc the current time distinguishes processes as well.
             let start = stat(pid).map_or_else(
                 || jiff::Timestamp::now().as_nanosecond().to_string(),
                 |(_, start)| start,
@@ -39,7 +49,7 @@ impl Launcher {
         })
     }
 
-    /// The tag's value, of a task that is watched for so many seconds.
+    /// Formats the tag's value for a task that is watched for `seconds`.
     pub fn tag(&self, seconds: u64) -> String {
         let Self {
             machine,
@@ -49,11 +59,15 @@ impl Launcher {
         format!("{machine}/{pid}/{start}/{seconds}")
     }
 
-    /// Reads a tag's value.
+    /// Parses a tag's value into the process and the seconds.
     pub fn read(tag: &str) -> Option<(Self, u64)> {
-        let mut parts = tag.split('/');
-        let (machine, pid, start, seconds) =
-            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let mut fields = tag.split('/');
+        let (machine, pid, start, seconds) = (
+            fields.next()?,
+            fields.next()?,
+            fields.next()?,
+            fields.next()?,
+        );
         let launcher = Self {
             machine: machine.into(),
             pid: pid.parse().ok()?,
@@ -62,21 +76,23 @@ impl Launcher {
         Some((launcher, seconds.parse().ok()?))
     }
 
-    /// Its number, if it still runs on this machine; `None` if it is of another machine, where
-    /// nobody can tell.
-    pub fn runs_here(&self) -> Option<Option<u32>> {
+    /// Looks for the process on this machine.
+    pub fn local_process(&self) -> LauncherProcess {
         if self.machine != machine() {
-            return None;
+            return LauncherProcess::OnAnotherMachine;
         }
-        // A zombie has ended and was not waited for yet.
-        let runs = stat(self.pid)
-            .is_some_and(|(state, start)| !matches!(state, 'Z' | 'X') && start == self.start);
-        Some(runs.then_some(self.pid))
+        // A zombie has ended and its parent has not waited for it yet.
+        match stat(self.pid) {
+            Some((state, start)) if !matches!(state, 'Z' | 'X') && start == self.start => {
+                LauncherProcess::Running(self.pid)
+            }
+            _ => LauncherProcess::Gone,
+        }
     }
 }
 
-/// The boot and the PID namespace in which a process's number counts, as a digest; something else
-/// each time where /proc is not Linux's, and so never the same machine.
+/// Returns a digest of the boot ID and the PID namespace, within which a PID is unique. Without
+/// Linux's /proc it differs on each call, so that no machine equals another.
 fn machine() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     match fs::read_link("/proc/self/ns/pid") {
@@ -87,14 +103,14 @@ fn machine() -> String {
     }
 }
 
-/// State and start of a process (proc(5), `/proc/PID/stat`: members 3 and 22; the second may have
-/// spaces and brackets).
+/// Reads state and start time of a process: fields 3 and 22 of `/proc/PID/stat`, of which field 2
+/// may contain spaces and parentheses (proc(5)).
 fn stat(pid: u32) -> Option<(char, String)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = text.rsplit_once(')')?;
-    let mut members = rest.split_whitespace();
-    let state = members.next()?.chars().next()?;
-    Some((state, members.nth(18)?.to_owned()))
+    let mut fields = rest.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.to_owned()))
 }
 
 #[cfg(test)]
@@ -102,31 +118,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_known_while_it_runs_and_not_after() {
+    fn running_process_is_found_and_reused_pid_is_not() {
         let (this, seconds) = Launcher::read(&Launcher::this().tag(510)).unwrap();
         assert_eq!((&this, seconds), (Launcher::this(), 510));
-        assert_eq!(this.runs_here(), Some(Some(std::process::id())));
-        // Its number, taken again by another process.
         assert_eq!(
-            Launcher {
-                start: "1".into(),
-                ..this.clone()
-            }
-            .runs_here(),
-            Some(None)
+            this.local_process(),
+            LauncherProcess::Running(std::process::id())
         );
+        // The same PID, reused by another process.
+        let other_start = Launcher {
+            start: "1".into(),
+            ..this.clone()
+        };
+        assert_eq!(other_start.local_process(), LauncherProcess::Gone);
+        let other_machine = Launcher {
+            machine: "elsewhere".into(),
+            ..this
+        };
         assert_eq!(
-            Launcher {
-                machine: "elsewhere".into(),
-                ..this
-            }
-            .runs_here(),
-            None
+            other_machine.local_process(),
+            LauncherProcess::OnAnotherMachine
         );
     }
 
     #[test]
-    fn a_process_that_ended_and_was_not_waited_for_does_not_run() {
+    fn zombie_is_gone() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let begin = std::time::Instant::now();
         let (_, start) = stat(child.id()).unwrap();
@@ -135,16 +151,16 @@ mod tests {
             start,
             ..Launcher::this().clone()
         };
-        while launcher.runs_here() != Some(None) {
+        while launcher.local_process() != LauncherProcess::Gone {
             assert!(begin.elapsed().as_secs() < 10);
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         child.wait().unwrap();
-        assert_eq!(launcher.runs_here(), Some(None));
+        assert_eq!(launcher.local_process(), LauncherProcess::Gone);
     }
 
     #[test]
-    fn a_value_fits_a_tag() {
+    fn value_is_a_valid_tag() {
         // 256 letters, digits, spaces and `_ . : / = + - @` (ECS API reference, Tag).
         let tag = Launcher::this().tag(90_000);
         assert!(

@@ -1,89 +1,88 @@
-//! How fast tasks are started: as fast as ECS takes them, which it does not say.
+//! Finds the rate at which ECS accepts `RunTask`, which no API reports.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
-/// AwsCalls a second to begin with: what Fargate grants `RunTask` in every account, burst and
-/// sustained (ECS developer guide, "Throttling the RunTask API in Fargate"). The account's share
-/// may be larger, or used by others.
-const BEGIN: f64 = 20.0;
+/// First rate, in calls a second: what Fargate grants `RunTask` in every account, burst and
+/// sustained (ECS developer guide, "Throttling the RunTask API in Fargate"). An account may have
+/// a higher limit, and other callers may use part of it.
+const INITIAL_RATE: f64 = 20.0;
 
-/// AwsCalls a second at most, whatever is granted.
-const MOST: f64 = 200.0;
+/// Highest rate, in calls a second.
+const MAX_RATE: f64 = 200.0;
 
-/// AwsCalls a second at least: a launch that others starve still goes on.
-const LEAST: f64 = 0.2;
+/// Lowest rate, in calls a second: a launch that competes with other callers still makes progress.
+const MIN_RATE: f64 = 0.2;
 
-/// After an accepted call the pace grows by 3 %, after a refused one it falls by a fifth: that
-/// keeps it a little above the granted rate, so that no token of ECS's bucket is lost. About one
-/// call in seven is refused for it.
-const FASTER: f64 = 1.03;
-const SLOWER: f64 = 0.8;
+/// The rate grows by 3 % after an accepted call and falls by a fifth after a throttled one. That
+/// keeps it a little above the granted rate, so that no token of ECS's bucket is lost, at the price
+/// of about one throttled call in seven.
+const INCREASE: f64 = 1.03;
+const DECREASE: f64 = 0.8;
 
-/// After a refused call the next comes sooner, in so much of the usual pause: a token that is there
-/// is not left lying.
-const SOONER: f64 = 0.35;
+/// Part of the usual pause that follows a throttled call: a token that is available is used soon.
+const PAUSE_AFTER_THROTTLING: f64 = 0.35;
 
-/// A pace that finds the granted rate.
+/// Spaces calls and adapts their rate to what ECS accepts.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RateLimiter {
     rate: f64,
     due: Instant,
     slowed: Instant,
 }
 
-impl Pace {
-    /// Begins at `now`.
+impl RateLimiter {
     pub fn new(now: Instant) -> Self {
         Self {
-            rate: BEGIN,
+            rate: INITIAL_RATE,
             due: now,
             slowed: now,
         }
     }
 
-    /// When the next call may be sent.
+    /// Returns when the next call may be sent.
     pub fn due(&self) -> Instant {
         self.due
     }
 
-    /// A call was sent.
+    /// Records a call. `jitter` is a random number from 0 to 1.
     pub fn sent(&mut self, now: Instant, jitter: f64) {
         let pause = Duration::from_secs_f64((0.9 + 0.2 * jitter) / self.rate);
-        // What was missed by a busy processor is caught up with, for a tenth of a second at most.
+        // Calls that are late, on a busy processor, are caught up with for up to 0.1 s.
         self.due = self
             .due
             .max(now.checked_sub(Duration::from_millis(100)).unwrap_or(now))
             + pause;
     }
 
-    /// A call was taken.
+    /// Records that a call was accepted.
     pub fn accepted(&mut self) {
-        self.rate = (self.rate * FASTER).min(MOST);
+        self.rate = (self.rate * INCREASE).min(MAX_RATE);
     }
 
-    /// A call that was sent at `sent` was throttled. Those that were on their way together slow it
-    /// down once.
-    pub fn refused(&mut self, sent: Instant, now: Instant) {
+    /// Records that a call, sent at `sent`, was throttled. Several calls that were on their way
+    /// together decrease the rate once.
+    pub fn throttled(&mut self, sent: Instant, now: Instant) {
         if sent >= self.slowed {
-            self.rate = (self.rate * SLOWER).max(LEAST);
+            self.rate = (self.rate * DECREASE).max(MIN_RATE);
             self.slowed = now;
         }
         self.due = self
             .due
-            .min(now + Duration::from_secs_f64(SOONER / self.rate));
+            .min(now + Duration::from_secs_f64(PAUSE_AFTER_THROTTLING / self.rate));
     }
 }
 
-/// Pause before the same call again, after `attempts`: with full jitter between 0.25 s and 10 s.
+/// Returns the pause before the same call is repeated: exponential with full jitter, up to 10 s.
 pub fn backoff(attempts: u32, jitter: f64) -> Duration {
     let ceiling = 0.25 * f64::from(2_u32.saturating_pow(attempts.min(10)));
     Duration::from_secs_f64(0.05 + ceiling.min(10.0) * jitter)
 }
 
-/// A number from 0 to 1, another one each time.
+/// Returns a random number from 0 to 1.
 pub fn jitter() -> f64 {
     let random = RandomState::new().hash_one(0_u8);
+    // The shift leaves 32 bits, so the conversion cannot fail.
     f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
@@ -91,15 +90,15 @@ pub fn jitter() -> f64 {
 mod tests {
     use super::*;
 
-    /// ECS's bucket.
-    struct Bucket {
+    /// ECS's token bucket.
+    struct TokenBucket {
         tokens: f64,
         burst: f64,
         rate: f64,
         at: Instant,
     }
 
-    impl Bucket {
+    impl TokenBucket {
         fn take(&mut self, now: Instant) -> bool {
             self.tokens = (self.tokens + self.rate * (now - self.at).as_secs_f64()).min(self.burst);
             self.at = now;
@@ -109,40 +108,42 @@ mod tests {
         }
     }
 
-    /// Seconds that `calls` take, and how many were refused. Each answer needs 80 ms.
+    /// Returns the seconds that `calls` take, and how many calls are throttled. Each response takes
+    /// 80 ms.
     fn run(calls: u32, rate: f64, burst: f64) -> (f64, u32) {
         let begin = Instant::now();
-        let mut pace = Pace::new(begin);
-        let mut bucket = Bucket {
+        let mut limiter = RateLimiter::new(begin);
+        let mut bucket = TokenBucket {
             tokens: burst,
             burst,
             rate,
             at: begin,
         };
-        let mut answers: std::collections::VecDeque<(Instant, Instant, bool)> =
+        let mut responses: std::collections::VecDeque<(Instant, Instant, bool)> =
             std::collections::VecDeque::new();
-        let (mut taken, mut refused, mut now) = (0, 0, begin);
+        let (mut taken, mut throttled, mut now) = (0, 0, begin);
         while taken < calls {
-            while let Some(&(at, sent, accepted)) = answers.front().filter(|(at, ..)| *at <= now) {
-                answers.pop_front();
+            while let Some(&(at, sent, accepted)) = responses.front().filter(|(at, ..)| *at <= now)
+            {
+                responses.pop_front();
                 if accepted {
-                    pace.accepted()
+                    limiter.accepted();
                 } else {
-                    pace.refused(sent, at)
+                    limiter.throttled(sent, at);
                 }
             }
             let accepted = bucket.take(now);
             taken += u32::from(accepted);
-            refused += u32::from(!accepted);
-            answers.push_back((now + Duration::from_millis(80), now, accepted));
-            pace.sent(now, jitter());
-            now = pace.due().max(now);
+            throttled += u32::from(!accepted);
+            responses.push_back((now + Duration::from_millis(80), now, accepted));
+            limiter.sent(now, jitter());
+            now = limiter.due().max(now);
         }
-        ((now - begin).as_secs_f64(), refused)
+        ((now - begin).as_secs_f64(), throttled)
     }
 
     #[test]
-    fn whatever_is_granted_is_used_within_a_tenth() {
+    fn uses_the_granted_rate_within_a_tenth() {
         let buckets = [
             (500, 20.0, 20.0),
             (500, 20.0, 100.0),
@@ -152,37 +153,37 @@ mod tests {
         ];
         for (calls, rate, burst) in buckets {
             let ideal = (f64::from(calls) - burst) / rate;
-            let (took, refused) = run(calls, rate, burst);
+            let (took, throttled) = run(calls, rate, burst);
             assert!(
                 took < ideal * 1.1,
-                "{rate}/s, {burst} at once: {took} s where {ideal} s would do"
+                "{rate}/s, {burst} burst: {took} s instead of {ideal} s"
             );
             assert!(
-                refused < calls / 2,
-                "{rate}/s, {burst} at once: {refused} calls of {calls} were in vain"
+                throttled < calls / 2,
+                "{rate}/s, {burst} burst: {throttled} of {calls} calls were throttled"
             );
         }
     }
 
-    /// A bucket that holds one token loses what nobody fetches at once.
+    /// A bucket of one token loses each token that is not used at once.
     #[test]
-    fn without_any_burst_it_is_within_a_third() {
+    fn without_burst_uses_the_granted_rate_within_a_third() {
         for (calls, rate) in [(500, 10.0), (200, 1.0)] {
             let ideal = f64::from(calls - 1) / rate;
-            let (took, refused) = run(calls, rate, 1.0);
+            let (took, throttled) = run(calls, rate, 1.0);
             assert!(
                 took < ideal * 1.34,
-                "{rate}/s: {took} s where {ideal} s would do"
+                "{rate}/s: {took} s instead of {ideal} s"
             );
             assert!(
-                refused < calls / 2,
-                "{rate}/s: {refused} calls of {calls} were in vain"
+                throttled < calls / 2,
+                "{rate}/s: {throttled} of {calls} calls were throttled"
             );
         }
     }
 
     #[test]
-    fn pauses_grow_and_end() {
+    fn backoff_grows_to_its_limit() {
         assert!(backoff(1, 1.0) < Duration::from_secs(1));
         assert!(backoff(30, 1.0) <= Duration::from_millis(10_050));
         let jitters: std::collections::BTreeSet<u64> =

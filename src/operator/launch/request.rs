@@ -1,102 +1,108 @@
-//! The body of `RunTask`, one for each subnet.
+//! The `RunTask` request of each subnet.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::definition::CONTAINER;
 use super::launcher::{LAUNCHER_TAG, Launcher};
-use crate::operator::ecs::digest;
+use crate::operator::OperatorError;
+use crate::operator::ecs::{
+    AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerOverride, KeyValuePair,
+    NetworkConfiguration, RunTaskRequest, Tag, TaskOverride, digest,
+};
 use crate::plan::{Expect, MAX_OVERRIDE_CHARS, Plan};
 
-/// What `startedBy` of our tasks begins with.
-pub const STARTED_BY: &str = "pullprobe/";
+/// Prefix of `startedBy` of the probe's tasks.
+pub const STARTED_BY_PREFIX: &str = "pullprobe/";
 
-/// Tags of our tasks: the run, and the subnet.
+/// Tags of the probe's tasks: run ID and subnet.
 pub const RUN_TAG: &str = "pullprobe:run";
 const SUBNET_TAG: &str = "pullprobe:subnet";
 
-/// Everything that a launch repeats in each subnet.
+/// Environment variable of the run ID. A schedule leaves it out, so that each run generates one.
+pub const RUN_ID_VARIABLE: &str = "PULLPROBE_RUN_ID";
+
+/// What `RunTask` needs, apart from the subnet.
 #[derive(Debug, Clone)]
 pub struct Launch {
     /// Name or ARN.
     pub cluster: String,
-    /// The service that is probed, for the reports.
+    /// Name of the service, for the reports.
     pub service: Option<String>,
-    /// One task in each.
+    /// One task is started in each.
     pub subnets: Vec<String>,
-    /// Of the task.
     pub security_groups: Vec<String>,
-    /// Whether the task gets a public address.
     pub assign_public_ip: bool,
-    /// How it is placed.
-    pub provider: Provider,
-    /// `1.4.0`, `LATEST`.
+    pub placement: Placement,
+    /// Such as `1.4.0` or `LATEST`.
     pub platform_version: Option<String>,
-    /// What is checked.
     pub plan: Plan,
-    /// Where the probe reads a task definition that is too large for an override: `s3://…`,
+    /// Where the probe reads a task definition that is too large for an override: `s3://…` or
     /// `ssm:…`.
     pub document: Option<String>,
-    /// ARN of the probe's task definition.
+    /// Family or ARN of the probe's task definition.
     pub definition: String,
-    /// In `startedBy`, tags and reports.
     pub run_id: String,
-    /// In the reports.
+    /// Labels of all reports.
     pub labels: BTreeMap<String, String>,
-    /// Of the probe.
+    /// Time limit of the probe's run.
     pub deadline: Duration,
-    /// From RunTask to the container's start.
+    /// From RunTask to the start of the container.
     pub timeout: Duration,
 }
 
-/// Who places the task.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Provider {
-    /// `launchType`.
+/// How ECS places the task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// Launch type FARGATE.
     Fargate,
-    /// `capacityProviderStrategy` of FARGATE and FARGATE_SPOT.
-    Strategy(Vec<Value>),
+    /// A strategy of the capacity providers FARGATE and FARGATE_SPOT.
+    CapacityProviders(Vec<CapacityProviderStrategyItem>),
 }
 
 impl Launch {
-    /// The body for a subnet.
-    pub fn body(&self, subnet: &str) -> Result<Value, String> {
-        let public = if self.assign_public_ip {
+    /// Builds the request for a subnet. Fails if the plan does not fit into the overrides.
+    pub fn run_task(&self, subnet: &str) -> Result<RunTaskRequest, OperatorError> {
+        let (launch_type, capacity_provider_strategy) = match &self.placement {
+            Placement::Fargate => (Some("FARGATE"), Vec::new()),
+            Placement::CapacityProviders(strategy) => (None, strategy.clone()),
+        };
+        let assign_public_ip = if self.assign_public_ip {
             "ENABLED"
         } else {
             "DISABLED"
         };
-        let mut network = json!({ "subnets": [subnet], "assignPublicIp": public });
-        if !self.security_groups.is_empty() {
-            network["securityGroups"] = json!(self.security_groups);
-        }
-        let mut body = json!({
-            "cluster": self.cluster,
-            "taskDefinition": self.definition,
-            "count": 1,
-            "networkConfiguration": { "awsvpcConfiguration": network },
-            "overrides": self.overrides(subnet)?,
-            "startedBy": started_by(&self.run_id),
-            "tags": [
-                { "key": RUN_TAG, "value": self.run_id },
-                { "key": SUBNET_TAG, "value": subnet },
-                { "key": LAUNCHER_TAG, "value": Launcher::this().tag(self.watched().as_secs()) },
+        Ok(RunTaskRequest {
+            cluster: self.cluster.clone(),
+            task_definition: self.definition.clone(),
+            count: 1,
+            launch_type,
+            capacity_provider_strategy,
+            platform_version: self.platform_version.clone(),
+            network_configuration: NetworkConfiguration {
+                awsvpc_configuration: Some(AwsVpcConfiguration {
+                    subnets: vec![subnet.to_owned()],
+                    security_groups: self.security_groups.clone(),
+                    assign_public_ip: Some(assign_public_ip.to_owned()),
+                }),
+            },
+            overrides: self.overrides(subnet)?,
+            started_by: started_by(&self.run_id),
+            tags: vec![
+                Tag::new(RUN_TAG, self.run_id.as_str()),
+                Tag::new(SUBNET_TAG, subnet),
+                Tag::new(
+                    LAUNCHER_TAG,
+                    Launcher::this().tag(self.max_watch_time().as_secs()),
+                ),
             ],
-            "clientToken": self.token(subnet),
-        });
-        match &self.provider {
-            Provider::Fargate => body["launchType"] = json!("FARGATE"),
-            Provider::Strategy(strategy) => body["capacityProviderStrategy"] = json!(strategy),
-        }
-        if let Some(version) = &self.platform_version {
-            body["platformVersion"] = json!(version);
-        }
-        Ok(body)
+            client_token: self.client_token(subnet),
+        })
     }
 
-    /// The labels of a subnet's report.
+    /// Returns the labels of a subnet's report.
     pub fn labels(&self, subnet: &str) -> BTreeMap<String, String> {
         let mut labels = self.labels.clone();
         labels.insert("subnet".into(), subnet.into());
@@ -106,80 +112,88 @@ impl Launch {
         labels
     }
 
-    fn overrides(&self, subnet: &str) -> Result<Value, String> {
+    fn overrides(&self, subnet: &str) -> Result<TaskOverride, OperatorError> {
+        let environment = self.environment(subnet)?;
+        let pair = |(name, value): (&str, String)| KeyValuePair {
+            name: name.to_owned(),
+            value,
+        };
+        let overrides = TaskOverride {
+            container_overrides: vec![ContainerOverride {
+                name: CONTAINER,
+                environment: environment.into_iter().map(pair).collect(),
+            }],
+        };
+        let size = json!(overrides).to_string().chars().count();
+        if size > MAX_OVERRIDE_CHARS {
+            return Err(OperatorError::Usage(format!(
+                "the plan of this task needs {size} characters in RunTask's overrides, but ECS accepts {MAX_OVERRIDE_CHARS}: \
+                 upload the task definition and add --task-definition s3://BUCKET/KEY or --task-definition ssm:/NAME, \
+                 where the probe reads it"
+            )));
+        }
+        Ok(overrides)
+    }
+
+    fn environment(&self, subnet: &str) -> Result<Vec<(&'static str, String)>, OperatorError> {
         let labels: Vec<_> = self
             .labels(subnet)
             .iter()
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         let mut environment = vec![
-            ("PULLPROBE_RUN_ID", self.run_id.clone()),
+            (RUN_ID_VARIABLE, self.run_id.clone()),
             ("PULLPROBE_LABEL", labels.join(",")),
             (
                 "PULLPROBE_DEADLINE",
                 format!("{}ms", self.deadline.as_millis()),
             ),
         ];
-        match &self.document {
-            None => environment.push((
-                "PULLPROBE_PLAN",
-                self.plan
-                    .to_short_json()
-                    .map_err(|error| error.to_string())?,
-            )),
-            Some(document) => {
-                environment.push(("PULLPROBE_TASK_DEFINITION", document.clone()));
-                environment.push(("PULLPROBE_REGION", self.plan.region.to_string()));
-                if let Some(log) = self.plan.logs.first() {
-                    environment.push(("PULLPROBE_LOG_GROUP", log.group.clone()));
-                    environment.push(("PULLPROBE_LOG_STREAM_PREFIX", log.stream_prefix.clone()));
-                }
-                if self.plan.expect == Expect::Private {
-                    environment.push(("PULLPROBE_EXPECT", "private".into()));
-                }
-                if self.plan.full {
-                    environment.push(("PULLPROBE_FULL", "true".into()));
-                }
-            }
+        let Some(document) = &self.document else {
+            let plan = self.plan.to_short_json().map_err(OperatorError::usage)?;
+            environment.push(("PULLPROBE_PLAN", plan));
+            return Ok(environment);
+        };
+        environment.push(("PULLPROBE_TASK_DEFINITION", document.clone()));
+        environment.push(("PULLPROBE_REGION", self.plan.region.to_string()));
+        if let Some(log) = self.plan.logs.first() {
+            environment.push(("PULLPROBE_LOG_GROUP", log.group.clone()));
+            environment.push(("PULLPROBE_LOG_STREAM_PREFIX", log.stream_prefix.clone()));
         }
-        let pair = |(name, value): (&str, String)| json!({ "name": name, "value": value });
-        let environment: Vec<Value> = environment.into_iter().map(pair).collect();
-        let overrides =
-            json!({ "containerOverrides": [{ "name": CONTAINER, "environment": environment }] });
-        let size = overrides.to_string().chars().count();
-        if size > MAX_OVERRIDE_CHARS {
-            return Err(format!(
-                "this task needs so much that the plan has {size} characters in RunTask's overrides, where ECS takes \
-                 {MAX_OVERRIDE_CHARS}: put the task definition where the probe can read it, and add --task-definition \
-                 s3://BUCKET/KEY or --task-definition ssm:/NAME"
-            ));
+        if self.plan.expect == Expect::Private {
+            environment.push(("PULLPROBE_EXPECT", "private".into()));
         }
-        Ok(overrides)
+        if self.plan.full {
+            environment.push(("PULLPROBE_FULL", "true".into()));
+        }
+        Ok(environment)
     }
 
-    /// The same for the same launch and subnet, so that a call that is repeated starts no second
-    /// task; another one for another launch, even with the same run id: ECS would answer with the
-    /// task of the first. 64 characters at most (ECS API reference, RunTask).
-    fn token(&self, subnet: &str) -> String {
+    /// Returns a token that is unique to this process, run and subnet, so that a retried call
+    /// starts no second task. Another launch with the same run ID has another token: with the same
+    /// one ECS would return the first launch's task. The limit is 64 characters (ECS API reference,
+    /// RunTask).
+    fn client_token(&self, subnet: &str) -> String {
         digest(&[&Launcher::this().tag(0), &self.run_id, subnet], 16)
     }
 
-    /// How long a task of this launch can be watched: until it starts, until it ends, and what ECS
-    /// needs in between.
-    fn watched(&self) -> Duration {
+    /// Returns how long this launch may watch a task: until it starts and ends, and five minutes
+    /// for ECS in between.
+    fn max_watch_time(&self) -> Duration {
         self.timeout + self.deadline + Duration::from_mins(5)
     }
 }
 
-/// `startedBy` of a run's tasks.
+/// Returns `startedBy` of a run's tasks.
 pub fn started_by(run_id: &str) -> String {
-    format!("{STARTED_BY}{run_id}")
+    format!("{STARTED_BY_PREFIX}{run_id}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::PlanInput;
+    use serde_json::Value;
 
     fn launch(secrets: usize) -> Launch {
         let secret = |n| {
@@ -188,7 +202,7 @@ mod tests {
             )
         };
         let image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4";
-        let wanted = PlanInput {
+        let input = PlanInput {
             images: vec![image.parse().unwrap()],
             secrets: (0..secrets).map(|n| secret(n).parse().unwrap()).collect(),
             ..PlanInput::default()
@@ -199,9 +213,9 @@ mod tests {
             subnets: vec!["subnet-a".into(), "subnet-b".into()],
             security_groups: vec!["sg-1".into()],
             assign_public_ip: false,
-            provider: Provider::Fargate,
+            placement: Placement::Fargate,
             platform_version: Some("1.4.0".into()),
-            plan: Plan::new(wanted, "eu-west-1".parse().unwrap()).unwrap(),
+            plan: Plan::new(input, "eu-west-1".parse().unwrap()).unwrap(),
             document: None,
             definition: "pullprobe-0123456789abcdef:1".into(),
             run_id: "r1".into(),
@@ -211,9 +225,13 @@ mod tests {
         }
     }
 
+    fn request(launch: &Launch, subnet: &str) -> Value {
+        json!(launch.run_task(subnet).unwrap())
+    }
+
     #[test]
-    fn one_task_in_one_subnet_that_says_whose_it_is() {
-        let body = launch(1).body("subnet-a").unwrap();
+    fn request_starts_one_task_with_plan_and_tags() {
+        let body = request(&launch(1), "subnet-a");
         assert_eq!(body["count"], 1);
         assert_eq!(
             body["networkConfiguration"]["awsvpcConfiguration"]["subnets"],
@@ -232,35 +250,32 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_of_one_run_and_one_subnet() {
-        let token = |subnet: &str| launch(1).body(subnet).unwrap()["clientToken"].clone();
-        assert_eq!(token("subnet-a"), token("subnet-a"));
-        assert_ne!(token("subnet-a"), token("subnet-b"));
-        assert_ne!(
-            token("subnet-a"),
-            Launch {
-                run_id: "r2".into(),
-                ..launch(1)
-            }
-            .body("subnet-a")
-            .unwrap()["clientToken"]
-        );
+    fn client_token_is_unique_to_run_and_subnet() {
+        let token = |launch: &Launch, subnet: &str| request(launch, subnet)["clientToken"].clone();
+        let first = launch(1);
+        let second = Launch {
+            run_id: "r2".into(),
+            ..launch(1)
+        };
+        assert_eq!(token(&first, "subnet-a"), token(&first, "subnet-a"));
+        assert_ne!(token(&first, "subnet-a"), token(&first, "subnet-b"));
+        assert_ne!(token(&first, "subnet-a"), token(&second, "subnet-a"));
     }
 
     #[test]
-    fn overrides_fit_what_ecs_takes_or_are_refused_with_a_way_out() {
-        let forty = launch(40).body("subnet-a").unwrap();
+    fn overrides_fit_or_are_rejected_with_an_alternative() {
+        let forty = request(&launch(40), "subnet-a");
         assert!(forty["overrides"].to_string().len() <= MAX_OVERRIDE_CHARS);
-        let error = launch(400).body("subnet-a").unwrap_err();
+        let error = launch(400).run_task("subnet-a").unwrap_err().to_string();
         assert!(
             error.contains("8192") && error.contains("--task-definition"),
             "{error}"
         );
-        let elsewhere = Launch {
+        let remote = Launch {
             document: Some("ssm:/app/definition".into()),
             ..launch(400)
         };
-        let body = elsewhere.body("subnet-a").unwrap().to_string();
+        let body = request(&remote, "subnet-a").to_string();
         assert!(
             body.contains("PULLPROBE_TASK_DEFINITION") && !body.contains("PULLPROBE_PLAN"),
             "{body}"

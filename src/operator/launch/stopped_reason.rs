@@ -1,12 +1,12 @@
-//! Reports of probes that could not tell it themselves: what Amazon ECS says of them, as
-//! observations with the witness `ecs`, through the same rules.
+//! Builds the report of a probe that delivered none, from what Amazon ECS reports on its task:
+//! observations with the witness `ecs`, diagnosed by the same rules.
 //!
-//! No report is a result too. How sure it is depends on what there is: a stopped task's reason is
-//! read by [`crate::explain`], an exit code names a family and no more, and a task that never
-//! started is never a success.
+//! A missing report is a result as well. [`crate::explain`] reads the stopped reason, an exit code
+//! only names a family, and a task that never started is never a success.
 
-mod seen;
+mod observe;
 
+use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -15,80 +15,78 @@ use serde_json::Value;
 use super::request::Launch;
 use crate::cause::{Cause, Family};
 use crate::diagnose::{Confidence, Diagnosis, Finding, diagnose};
+use crate::explain::tasks::EcsMessage;
 use crate::explain::{self, Explanation, MessageContext};
 use crate::observation::{
     Dependency, Observation, ObservationId, Outcome, Phase, TargetKey, Witness,
 };
-use crate::operator::ecs::Task;
+use crate::operator::ecs::{Task, last_segment};
 use crate::redact::{one_line, redact, shorten};
 use crate::report::{Delivery, Logs, Report, Run};
 use crate::vantage::Vantage;
 use crate::verdict::{INCONCLUSIVE, Status, Verdict, WARN};
 
-/// A task that stopped before its container ran: the stop's reason and the containers'.
+/// Reports a task that stopped before its container ran, by the reasons of task and containers.
 pub fn never_started(launch: &Launch, subnet: &str, task: &Task, document: &Value) -> Report {
-    let told = explain::tasks::messages(&document.to_string())
+    // Empty if ECS gives no reason, which the report then states.
+    let message: EcsMessage = explain::tasks::messages(&document.to_string())
         .unwrap_or_default()
         .into_iter()
-        .next();
-    let told = told.unwrap_or_default();
-    of_text(launch, subnet, task, &told.text, &told.context)
+        .next()
+        .unwrap_or_default();
+    from_text(launch, subnet, task, &message.text, &message.context)
 }
 
-/// A task that `RunTask` did not start, for this reason.
-pub fn refused(launch: &Launch, subnet: &str, reason: &str) -> Report {
-    let known = MessageContext {
+/// Reports a subnet in which `RunTask` started no task.
+pub fn not_started(launch: &Launch, subnet: &str, reason: &str) -> Report {
+    let context = MessageContext {
         cluster: Some(launch.cluster.clone()),
         ..MessageContext::default()
     };
-    of_text(launch, subnet, &Task::default(), reason, &known)
+    from_text(launch, subnet, &Task::default(), reason, &context)
 }
 
-fn of_text(
+fn from_text(
     launch: &Launch,
     subnet: &str,
     task: &Task,
     text: &str,
-    known: &MessageContext,
+    context: &MessageContext,
 ) -> Report {
-    let explanation = explain::explain_with(text, known);
-    let said = shorten(&explanation.message, 600).to_owned();
+    let explanation = explain::explain_with(text, context);
+    let message = shorten(&explanation.message, 600);
     if explanation.family == Family::Unknown || explanation.findings.is_empty() {
         let code = task
             .stop_code
             .as_deref()
             .map(|code| format!("{code}: "))
             .unwrap_or_default();
-        let said = if said.is_empty() {
-            "it gives no reason".to_owned()
+        let message = if message.is_empty() {
+            "no reason given"
         } else {
-            said
+            message
         };
-        return gave_up(
-            launch,
-            subnet,
-            task,
-            &format!("The probe did not start. Amazon ECS says: {code}{said}"),
-        );
+        let sentence = format!("The probe did not start. Amazon ECS reports: {code}{message}");
+        return unknown(launch, subnet, task, &sentence);
     }
-    let observation = seen::observe(&explanation, address(task));
-    let diagnosis = merged(&explanation, &observation);
+    let observation = observe::observe(&explanation, address(task));
+    let diagnosis = merge_diagnosis(&explanation, &observation);
     let first = &diagnosis.findings[0];
-    let lead = if is_of_the_probe_alone(&explanation) {
-        "The probe did not start, for a fault of its own image, which says nothing of the task's images"
+    let lead = if concerns_probe_only(&explanation) {
+        "The probe could not start because its own image failed; this says nothing about your images"
     } else {
         match first.confidence {
             Confidence::Certain => "The probe did not start, and the task would not either",
             Confidence::Likely => {
-                "The probe did not start, as the task would not, most likely because"
+                "The probe did not start, and neither would the task, most likely because"
             }
             Confidence::Possible => {
-                "The probe did not start, as the task would not, possibly because"
+                "The probe did not start, and neither would the task, possibly because"
             }
         }
     };
     let summary = format!(
-        "{lead}: {} [{}; Amazon ECS says: {said}]",
+        "{lead}: {} [{}; Amazon ECS reports: {message}]",
         first.summary.trim_end_matches('.'),
         explanation.step.title()
     );
@@ -97,25 +95,20 @@ fn of_text(
         exit_code: first.family.exit_code(),
         summary,
     };
-    report(
-        launch,
-        subnet,
-        task,
-        vec![observation],
-        (diagnosis, verdict),
-    )
+    let diagnosed = Diagnosed { diagnosis, verdict };
+    report(launch, subnet, task, vec![observation], diagnosed)
 }
 
-/// Of the probe's repository, tag and platform the task knows nothing. Names, network, role and
-/// endpoints are both's.
-fn is_of_the_probe_alone(explanation: &Explanation) -> bool {
+/// Whether the fault is in the probe's own repository, tag or platform. Names, network, role and
+/// endpoints are the same for the task.
+fn concerns_probe_only(explanation: &Explanation) -> bool {
     explanation.family == Family::Image
 }
 
-/// The text's own findings, and what the rules allow beside them: nothing of that more than
-/// possible, for a text shows one step and the rules are made for all of them. Nothing is ruled out
-/// by one step either.
-fn merged(explanation: &Explanation, observation: &Observation) -> Diagnosis {
+/// Adds the rules' findings to the text's own. Added findings are at most possible, because a text
+/// shows one step and the rules assume that all of them were checked. For the same reason nothing
+/// is ruled out.
+fn merge_diagnosis(explanation: &Explanation, observation: &Observation) -> Diagnosis {
     let because = vec![observation.id.clone()];
     let mut findings: Vec<Finding> = explanation
         .findings
@@ -142,9 +135,14 @@ fn merged(explanation: &Explanation, observation: &Observation) -> Diagnosis {
     }
 }
 
-/// A probe that ended and whose report cannot be read: `no_log` says why.
-pub fn exited(launch: &Launch, subnet: &str, task: &Task, code: i64, no_log: &NoLog) -> Report {
-    let missing = no_log.to_string();
+/// Reports a probe that ended and whose report is missing, by its exit code.
+pub fn exited(
+    launch: &Launch,
+    subnet: &str,
+    task: &Task,
+    code: i64,
+    missing: &MissingReport,
+) -> Report {
     let mut ended = Observation::new(
         TargetKey::task(),
         Dependency::Metadata,
@@ -153,134 +151,130 @@ pub fn exited(launch: &Launch, subnet: &str, task: &Task, code: i64, no_log: &No
     );
     ended.id.narrow("exit-code");
     ended.witness = Some(Witness::Ecs);
-    ended.detail = format!("the container exited with {code}");
+    ended.detail = format!("the container exited with code {code}");
+    let why = missing.to_string();
     let mut log = Observation::new(
         TargetKey::of(Dependency::Logs),
         Dependency::Logs,
         Phase::Write,
-        Outcome::NotChecked {
-            why: missing.clone(),
-        },
+        Outcome::NotChecked { why: why.clone() },
     );
     log.witness = Some(Witness::Ecs);
-    let families = Cause::ALL
-        .iter()
-        .map(|cause| cause.family())
-        .filter(|family| *family != Family::Unknown);
-    let family = families
-        .into_iter()
-        .find(|family| i64::from(family.exit_code()) == code);
-    let (status, exit_code, findings, lead) = match (code, family) {
+    let mut findings = Vec::new();
+    let (status, exit_code, lead) = match (code, family_of(code)) {
         (0, _) => (
             Status::Pass,
             0,
-            Vec::new(),
             "Everything that the task needs to start works from here".to_owned(),
         ),
         (3, _) => (
             Status::Inconclusive,
             INCONCLUSIVE,
-            Vec::new(),
             "Not everything could be checked".to_owned(),
         ),
         (4, _) => (
             Status::Warn,
             WARN,
-            Vec::new(),
             "The task would start, but something is wrong".to_owned(),
         ),
         (_, Some(family)) => {
             ended.outcome = Outcome::Failed {
-                failure: seen::failure_of(family),
+                failure: observe::usual_failure(family),
             };
-            let findings = candidates(family, no_log, &[ended.id.clone(), log.id.clone()]);
-            let what = format!(
+            findings = candidates(family, missing, &[ended.id.clone(), log.id.clone()]);
+            let lead = format!(
                 "The task would not start: the first fault is of the family {}",
                 family.name()
             );
-            (Status::Fail, family.exit_code(), findings, what)
+            (Status::Fail, family.exit_code(), lead)
         }
-        _ => {
-            let why = match code {
-                1 => "the probe itself failed (exit code 1)".to_owned(),
-                2 => "the probe did not understand what it was told (exit code 2: another version of it?)".to_owned(),
-                137 => "the probe was killed (exit code 137)".to_owned(),
-                139 => "the probe crashed (exit code 139)".to_owned(),
-                143 => "the probe was stopped (exit code 143)".to_owned(),
-                255 => "the container could not run the probe (exit code 255)".to_owned(),
-                other => format!("the container exited with {other}, which no probe does"),
-            };
-            (
-                Status::Inconclusive,
-                INCONCLUSIVE,
-                Vec::new(),
-                format!("Nothing is known, because {why}"),
-            )
-        }
+        _ => (
+            Status::Inconclusive,
+            INCONCLUSIVE,
+            format!("No result: {}", describe_exit_code(code)),
+        ),
     };
-    // `OutOfMemoryError: Container killed due to memory usage`
+    // Such as `OutOfMemoryError: Container killed due to memory usage`.
     let reason = task
         .containers
         .iter()
-        .find_map(|container| container.reason.as_deref());
-    let reason = reason.map(|reason| {
-        format!(
-            " (Amazon ECS says: {})",
-            redact(&one_line(shorten(reason, 300)))
-        )
-    });
-    let reason = reason.unwrap_or_default();
-    let summary = format!("{lead}, as the probe's exit code {code} says{reason}; {missing}");
+        .find_map(|container| container.reason.as_deref())
+        .map(|reason| {
+            format!(
+                " (Amazon ECS reports: {})",
+                redact(&one_line(shorten(reason, 300)))
+            )
+        })
+        .unwrap_or_default();
+    let source = if i64::from(exit_code) == code {
+        format!(", according to the probe's exit code {code}")
+    } else {
+        String::new()
+    };
     let verdict = Verdict {
         status,
         exit_code,
-        summary,
+        summary: format!("{lead}{source}{reason}; {why}"),
     };
-    let mut report = report(
-        launch,
-        subnet,
-        task,
-        vec![log, ended],
-        (
-            Diagnosis {
-                findings,
-                ruled_out: Vec::new(),
-            },
-            verdict,
-        ),
-    );
+    let diagnosis = Diagnosis {
+        findings,
+        ruled_out: Vec::new(),
+    };
+    let diagnosed = Diagnosed { diagnosis, verdict };
+    let mut report = report(launch, subnet, task, vec![log, ended], diagnosed);
     report.delivery = Delivery {
-        logs: no_log.delivery(),
-        detail: missing,
+        logs: missing.delivery(),
+        detail: why,
     };
     report
 }
 
-/// Every cause of the family that stops a task. An exit code cannot tell them apart, so none is
-/// more than possible, except where there is only one. Nothing is more common at a log group that
-/// got no report than what keeps the logs endpoint away.
-fn candidates(family: Family, no_log: &NoLog, because: &[ObservationId]) -> Vec<Finding> {
+fn family_of(exit_code: i64) -> Option<Family> {
+    Cause::ALL
+        .iter()
+        .map(|cause| cause.family())
+        .filter(|family| *family != Family::Unknown)
+        .find(|family| i64::from(family.exit_code()) == exit_code)
+}
+
+/// Describes an exit code that is not a verdict.
+fn describe_exit_code(code: i64) -> String {
+    match code {
+        1 => "the probe itself failed (exit code 1)".into(),
+        2 => "the probe rejected its arguments (exit code 2); it may be of another version".into(),
+        137 => "the probe was killed (exit code 137)".into(),
+        139 => "the probe crashed (exit code 139)".into(),
+        143 => "the probe was stopped (exit code 143)".into(),
+        255 => "the container could not run the probe (exit code 255)".into(),
+        other => format!("unexpected container exit code {other}"),
+    }
+}
+
+/// Returns a finding for each cause of the family that stops a task. An exit code cannot
+/// distinguish them, so each is at most possible, unless there is only one. If the log group got no
+/// report, the path to CloudWatch Logs is the most probable place of the fault.
+fn candidates(family: Family, missing: &MissingReport, because: &[ObservationId]) -> Vec<Finding> {
     let causes: Vec<Cause> = Cause::ALL
         .iter()
         .copied()
-        .filter(|cause| cause.family() == family && !NEVER_FROM_A_PROBE.contains(cause))
+        .filter(|cause| cause.family() == family && !NEVER_FROM_PROBE.contains(cause))
         .collect();
     let confidence = if causes.len() == 1 {
         Confidence::Likely
     } else {
         Confidence::Possible
     };
-    let look_alike = LOOK_ALIKE
+    let of_other_families = SAME_SYMPTOM
         .iter()
-        .filter(|(of, _)| *of == family)
+        .filter(|(symptom, _)| *symptom == family)
         .map(|(_, cause)| *cause);
-    let causes = causes.into_iter().chain(look_alike);
-    let dependency = if matches!(no_log, NoLog::Absent(_)) {
+    let causes = causes.into_iter().chain(of_other_families);
+    let dependency = if matches!(missing, MissingReport::NotDelivered(_)) {
         Dependency::Logs
     } else {
         Dependency::Metadata
     };
-    let about = |cause: Cause| Finding {
+    let finding = |cause: Cause| Finding {
         cause,
         family: cause.family(),
         dependency,
@@ -290,21 +284,20 @@ fn candidates(family: Family, no_log: &NoLog, because: &[ObservationId]) -> Vec<
         remedy: cause.remedy().to_owned(),
         because: because.to_vec(),
     };
-    causes.map(about).collect()
+    causes.map(finding).collect()
 }
 
-/// Causes of another family that a probe's first finding can stand before: a filter before a
-/// resolver of one's own is a resolver that is silent, and an address that nobody has is a path
-/// that is.
-const LOOK_ALIKE: [(Family, Cause); 3] = [
+/// Causes of other families with the symptom of this family: blocked packets to a custom resolver
+/// look like a silent resolver, and a wrong address in DNS looks like a silent path.
+const SAME_SYMPTOM: [(Family, Cause); 3] = [
     (Family::Resolve, Cause::TaskSecurityGroupEgress),
     (Family::Resolve, Cause::NetworkAcl),
     (Family::Network, Cause::NamePointsElsewhere),
 ];
 
-/// What is told from configuration or by ECS alone, and what a task starts in spite of: no probe
-/// ends with these as its first finding.
-const NEVER_FROM_A_PROBE: [Cause; 6] = [
+/// Causes that are never a probe's first finding: they are found in the configuration or by ECS
+/// alone, or the task starts in spite of them.
+const NEVER_FROM_PROBE: [Cause; 6] = [
     Cause::PrivateDnsDisabled,
     Cause::PublicIpMissing,
     Cause::NatGatewayUnhealthy,
@@ -313,22 +306,22 @@ const NEVER_FROM_A_PROBE: [Cause; 6] = [
     Cause::PublicAnswerWherePrivateExpected,
 ];
 
-/// Why there is no report to read.
+/// Why a probe's report is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoLog {
-    /// The task logs to no log group.
-    NotAsked,
-    /// The log group has none.
-    Absent(String),
-    /// What lies there is not the report that this exit code is of.
-    Other(String),
-    /// It could not be looked for.
-    Unread(String),
+pub enum MissingReport {
+    /// The task definition has no log group.
+    NoLogGroup,
+    /// There is no report in this log group.
+    NotDelivered(String),
+    /// There is a report that is not of this task's exit code, or not complete.
+    Mismatch(String),
+    /// Reading failed with this error.
+    ReadFailed(String),
 }
 
-impl NoLog {
+impl MissingReport {
     fn delivery(&self) -> Logs {
-        if *self == Self::NotAsked {
+        if *self == Self::NoLogGroup {
             Logs::NotAsked
         } else {
             Logs::Failed
@@ -336,23 +329,23 @@ impl NoLog {
     }
 }
 
-impl std::fmt::Display for NoLog {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for MissingReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAsked => {
-                f.write_str("the task definition has no log group to read its report from (--log-group names one)")
-            }
-            Self::Absent(place) => write!(f, "its report did not reach {place}"),
-            Self::Other(what) => f.write_str(what),
-            Self::Unread(why) => write!(f, "its report could not be read: {why}"),
+            Self::NoLogGroup => f.write_str(
+                "the task definition has no log group for its report (set one with --log-group)",
+            ),
+            Self::NotDelivered(log_group) => write!(f, "its report did not reach {log_group}"),
+            Self::Mismatch(what) => f.write_str(what),
+            Self::ReadFailed(error) => write!(f, "its report could not be read: {error}"),
         }
     }
 }
 
-/// A report of a task of which nothing more is known than `sentence`.
-pub fn gave_up(launch: &Launch, subnet: &str, task: &Task, sentence: &str) -> Report {
+/// Reports a task without result; `sentence` says why.
+pub fn unknown(launch: &Launch, subnet: &str, task: &Task, sentence: &str) -> Report {
     let sentence = redact(&one_line(sentence));
-    let mut unknown = Observation::new(
+    let mut observation = Observation::new(
         TargetKey::task(),
         Dependency::Metadata,
         Phase::Read,
@@ -360,19 +353,23 @@ pub fn gave_up(launch: &Launch, subnet: &str, task: &Task, sentence: &str) -> Re
             why: sentence.clone(),
         },
     );
-    unknown.witness = Some(Witness::Ecs);
+    observation.witness = Some(Witness::Ecs);
     let verdict = Verdict {
         status: Status::Inconclusive,
         exit_code: INCONCLUSIVE,
         summary: sentence,
     };
-    report(
-        launch,
-        subnet,
-        task,
-        vec![unknown],
-        (Diagnosis::default(), verdict),
-    )
+    let diagnosed = Diagnosed {
+        diagnosis: Diagnosis::default(),
+        verdict,
+    };
+    report(launch, subnet, task, vec![observation], diagnosed)
+}
+
+/// Findings, and the verdict on them.
+struct Diagnosed {
+    diagnosis: Diagnosis,
+    verdict: Verdict,
 }
 
 fn report(
@@ -380,7 +377,7 @@ fn report(
     subnet: &str,
     task: &Task,
     observations: Vec<Observation>,
-    judged: (Diagnosis, Verdict),
+    diagnosed: Diagnosed,
 ) -> Report {
     let run = Run {
         id: launch.run_id.clone(),
@@ -398,22 +395,17 @@ fn report(
         address: address(task),
         task_arn: Some(task.task_arn.clone()).filter(|arn| !arn.is_empty()),
         platform: launch.plan.platform.to_string(),
-        cluster: Some(
-            launch
-                .cluster
-                .rsplit('/')
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-        ),
+        cluster: Some(last_segment(&launch.cluster).to_owned()),
         ..Vantage::default()
     };
+    // A plan is always valid JSON.
     let plan = serde_json::to_value(&launch.plan).unwrap_or_default();
+    let judged = (diagnosed.diagnosis, diagnosed.verdict);
     Report::with_verdict(run, vantage, None, observations, judged, plan)
 }
 
 fn address(task: &Task) -> Option<IpAddr> {
-    task.interface("privateIPv4Address")
+    task.network_interface("privateIPv4Address")
         .and_then(|address| address.parse().ok())
 }
 

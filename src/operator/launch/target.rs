@@ -1,342 +1,397 @@
-//! What is to be probed, and from where: from a service, a task, or a task definition and subnets.
+//! Determines what the probe checks and where it runs: from a service, from a task, or from a task
+//! definition and subnets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::definition::{self, Wanted as WantedDefinition};
+use super::definition::{self, ProbeDefinition};
 use super::interface;
-use super::request::{Launch, Provider};
-use super::{Error, MOST_SUBNETS};
-use crate::cli::target::{Architecture, Target};
-use crate::operator::aws::Api;
+use super::request::{Launch, Placement};
+use super::spec::{Architecture, TargetSpec};
+use crate::arn::Arn;
+use crate::operator::OperatorError;
+use crate::operator::aws::{Api, CallError};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{
-    Awsvpc, Placed, Service, Services, Task, Tasks, account_of, cluster_of,
+    AwsVpcConfiguration, CapacityProviderStrategyItem, DescribeServicesRequest,
+    DescribeServicesResponse, DescribeTasksRequest, EcsService, Task, TaskPlacement, TasksResponse,
+    account_of,
 };
 use crate::plan::{Plan, execute_command, service_connect, task_definition};
+use crate::reference::Reference;
 
-/// The cluster that ECS takes where none is named.
+/// The cluster that ECS uses by default.
 pub const DEFAULT_CLUSTER: &str = "default";
 
-/// As `probe` has it by default.
+/// Most subnets of one launch. A VPC has 200 by default (Amazon VPC quotas).
+const MAX_SUBNETS: usize = 1_000;
+
+/// The default of `probe`.
 const LOG_STREAM_PREFIX: &str = "pullprobe";
 
-/// What the target says of itself, before the flags have their word.
+/// Default time from RunTask to the start of the container. ECS itself gives up a pull after about
+/// five minutes and reports the reason.
+const START_TIMEOUT: Duration = Duration::from_mins(6);
+
+/// The target as a service or task describes it. Flags take precedence.
 #[derive(Default)]
-struct Found {
+struct TargetDetails {
     service: Option<String>,
     definition: Option<String>,
-    network: Awsvpc,
-    placed: Placed,
-    /// Of a task that was run with another one than its definition names.
+    network: AwsVpcConfiguration,
+    placement: TaskPlacement,
+    /// Set if a task was run with another execution role than its definition's.
     role: Option<String>,
-    executes_commands: bool,
-    connects: bool,
+    execute_command: bool,
+    service_connect: bool,
 }
 
-/// Until the probe's container must have started. ECS itself gives up a pull after about five
-/// minutes and says why.
-const TIMEOUT: Duration = Duration::from_mins(6);
-
-/// Reads service, or task, and task definition, and finds the probe's image. Run id and labels are
-/// the caller's to set.
+/// Reads the service or task and its task definition, and finds the probe's image. The caller sets
+/// run ID and labels.
 pub async fn resolve(
     calls: &AwsCalls,
-    flags: &Target,
-    task: Option<&str>,
+    spec: &TargetSpec,
+    like: Option<&str>,
     log_group: Option<&str>,
-) -> Result<(Launch, WantedDefinition), Error> {
-    let named = [task, flags.service.as_deref()]
-        .into_iter()
-        .flatten()
-        .find_map(cluster_of);
-    let cluster = flags.cluster.clone().or_else(|| named.map(str::to_owned));
-    let cluster = cluster.unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
-    let found = match (task, &flags.service) {
-        (Some(task), _) => like(calls, &cluster, task, flags.security_groups.is_empty()).await?,
-        (None, Some(service)) => of_service(&described(calls, &cluster, service).await?),
-        (None, None) if flags.task_definition.is_some() => Found::default(),
+) -> Result<(Launch, ProbeDefinition), OperatorError> {
+    let cluster = spec
+        .cluster
+        .clone()
+        .or_else(|| like.and_then(cluster_of))
+        .or_else(|| spec.service.as_deref().and_then(cluster_of))
+        .unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
+    let target = match (like, &spec.service) {
+        (Some(task), _) => of_task(calls, &cluster, task, spec.security_groups.is_empty()).await?,
+        (None, Some(service)) => of_service(&describe_service(calls, &cluster, service).await?),
+        (None, None) if spec.task_definition.is_some() => TargetDetails::default(),
         (None, None) => {
-            return Err(Error::Usage(
-                "say what is to be probed: --service S, --task-definition FILE|ARN with --subnets, or --like TASK_ARN"
+            return Err(OperatorError::Usage(
+                "nothing to probe: use --service S, --task-definition FILE|ARN with --subnets, or --like TASK_ARN"
                     .into(),
             ));
         }
     };
-    let document = flags
+    let document = spec
         .task_definition
         .clone()
-        .filter(|named| named.starts_with("s3://") || named.starts_with("ssm:"));
-    let definition = match (
-        flags
-            .task_definition
-            .as_ref()
-            .filter(|_| document.is_none()),
-        &found.definition,
-    ) {
-        (None, None) if document.is_some() => {
-            return Err(Error::Usage(
-                "what lies in Amazon S3 or Parameter Store is read by the probe alone: --service or --like has to say role, \
+        .filter(|location| location.starts_with("s3://") || location.starts_with("ssm:"));
+    let definition = match (&spec.task_definition, &target.definition) {
+        (Some(location), _) if document.is_none() => read_definition(calls, location).await?,
+        (_, Some(arn)) => describe_definition(calls, arn).await?,
+        (Some(_), None) => {
+            return Err(OperatorError::Usage(
+                "only the probe reads a task definition in Amazon S3 or Parameter Store: add --service, which provides role, \
                  subnets and log group"
                     .into(),
             ));
         }
-        (Some(named), _) => read_definition(calls, named).await?,
-        (None, Some(arn)) => fetch_definition(calls, arn).await?,
         (None, None) => {
-            return Err(Error::Usage(
-                "the service has no task definition: name one with --task-definition".into(),
+            return Err(OperatorError::Usage(
+                "the service has no task definition: set one with --task-definition".into(),
             ));
         }
     };
-    let provider = provider(&found.placed, !flags.subnets.is_empty())?;
-    let subnets = subnets(flags, &found)?;
-    let role = found
-        .role
-        .clone()
-        .or_else(|| Some(definition["executionRoleArn"].as_str()?.to_owned()));
-    let role = role.ok_or_else(|| {
-        Error::Usage(
-            "the task definition names no executionRoleArn: without one ECS can fetch neither images from Amazon ECR nor \
-             secrets, and the probe has no role to try it with. Name it there, or copy the task definition to a file \
-             with it and use --task-definition FILE"
-                .into(),
-        )
-    })?;
-    let image = probe_image(calls, flags, account_of(&role)).await?;
-    let architecture = flags.probe_architecture.map(Architecture::name);
-    let architecture = architecture.unwrap_or(
-        match definition["runtimePlatform"]["cpuArchitecture"].as_str() {
-            Some("ARM64") => "ARM64",
-            _ => "X86_64",
-        },
-    );
-    let assigned = found.network.assign_public_ip.as_deref() == Some("ENABLED");
-    let groups = if flags.security_groups.is_empty() {
-        &found.network.security_groups
+    let placement = probe_placement(&target.placement, !spec.subnets.is_empty())?;
+    let subnets = subnets(spec, &target)?;
+    let role = execution_role(&target, &definition)?;
+    let image = probe_image(calls, spec, &account_of(&role)).await?;
+    let architecture = spec
+        .probe_architecture
+        .unwrap_or_else(|| architecture_of(&definition));
+    let security_groups = if spec.security_groups.is_empty() {
+        &target.network.security_groups
     } else {
-        &flags.security_groups
+        &spec.security_groups
     };
+    let assigns_public_ip = target.network.assign_public_ip.as_deref() == Some("ENABLED");
     let launch = Launch {
-        plan: plan(calls, flags, &found, &definition, log_group)?,
+        plan: plan(calls, spec, &target, &definition, log_group)?,
         document,
         cluster,
-        service: found.service,
+        service: target.service,
         subnets,
-        security_groups: groups.clone(),
-        assign_public_ip: flags.assign_public_ip || assigned,
-        platform_version: found
-            .placed
+        security_groups: security_groups.clone(),
+        assign_public_ip: spec.assign_public_ip || assigns_public_ip,
+        platform_version: target
+            .placement
             .platform_version
-            .filter(|_| flags.subnets.is_empty() || provider.1),
-        provider: provider.0,
+            .filter(|_| spec.subnets.is_empty() || placement.is_targets_own),
+        placement: placement.placement,
         definition: String::new(),
         run_id: String::new(),
         labels: BTreeMap::new(),
-        deadline: flags.deadline,
-        timeout: TIMEOUT,
+        deadline: spec.deadline,
+        timeout: START_TIMEOUT,
     };
-    Ok((
-        launch,
-        WantedDefinition {
-            image,
-            role,
-            architecture,
-        },
-    ))
+    let definition = ProbeDefinition {
+        image,
+        role,
+        architecture: architecture.name(),
+    };
+    Ok((launch, definition))
 }
 
-fn subnets(flags: &Target, found: &Found) -> Result<Vec<String>, Error> {
-    let named = if flags.subnets.is_empty() {
-        &found.network.subnets
+fn cluster_of(arn: &str) -> Option<String> {
+    let arn: Arn = arn.parse().ok()?;
+    arn.cluster_name().map(str::to_owned)
+}
+
+fn subnets(spec: &TargetSpec, target: &TargetDetails) -> Result<Vec<String>, OperatorError> {
+    let all = if spec.subnets.is_empty() {
+        &target.network.subnets
     } else {
-        &flags.subnets
+        &spec.subnets
     };
-    let mut known = BTreeSet::new();
-    let subnets: Vec<String> = named
+    let mut seen = BTreeSet::new();
+    let subnets: Vec<String> = all
         .iter()
-        .filter(|subnet| known.insert(subnet.as_str()))
+        .filter(|subnet| seen.insert(subnet.as_str()))
         .cloned()
         .collect();
     match subnets.len() {
-        0 => Err(Error::Usage(
-            "no subnet is known: name those that the task is to run in with --subnets, and its --security-groups"
+        0 => Err(OperatorError::Usage(
+            "no subnet is known: set the task's subnets with --subnets, and its security groups with --security-groups"
                 .into(),
         )),
-        n if n > MOST_SUBNETS => Err(Error::Usage(format!(
-            "{n} subnets are more than the {MOST_SUBNETS} of one launch: split them with --subnets"
+        n if n > MAX_SUBNETS => Err(OperatorError::Usage(format!(
+            "{n} subnets exceed the limit of {MAX_SUBNETS} per launch: split them with --subnets"
         ))),
         _ => Ok(subnets),
     }
 }
 
-/// How the probe is placed, and whether that is as the target itself is.
-fn provider(placed: &Placed, subnets_are_named: bool) -> Result<(Provider, bool), Error> {
-    let is_fargate = |provider: &Value| {
-        let name = provider["capacityProvider"].as_str().unwrap_or_default();
-        matches!(name, "FARGATE" | "FARGATE_SPOT")
+fn execution_role(target: &TargetDetails, definition: &Value) -> Result<String, OperatorError> {
+    let of_definition = || definition["executionRoleArn"].as_str().map(str::to_owned);
+    target.role.clone().or_else(of_definition).ok_or_else(|| {
+        OperatorError::Usage(
+            "the task definition has no executionRoleArn: without a task execution role ECS can neither pull images from \
+             Amazon ECR nor read secrets, and the probe has no role to test. Add one, or save the task definition with a \
+             role to a file and use --task-definition FILE"
+                .into(),
+        )
+    })
+}
+
+fn architecture_of(definition: &Value) -> Architecture {
+    match definition["runtimePlatform"]["cpuArchitecture"].as_str() {
+        Some("ARM64") => Architecture::Arm64,
+        _ => Architecture::X8664,
+    }
+}
+
+/// Where the probe's task is placed.
+struct ProbePlacement {
+    placement: Placement,
+    /// Whether the target itself is placed in the same way.
+    is_targets_own: bool,
+}
+
+fn probe_placement(
+    target: &TaskPlacement,
+    has_subnets: bool,
+) -> Result<ProbePlacement, OperatorError> {
+    let is_fargate = |item: &CapacityProviderStrategyItem| {
+        matches!(item.capacity_provider.as_str(), "FARGATE" | "FARGATE_SPOT")
     };
-    let strategy = &placed.capacity_provider_strategy;
-    match placed.launch_type.as_deref() {
+    let own = |placement| ProbePlacement {
+        placement,
+        is_targets_own: true,
+    };
+    let strategy = &target.capacity_provider_strategy;
+    match target.launch_type.as_deref() {
         None if !strategy.is_empty() && strategy.iter().all(is_fargate) => {
-            Ok((Provider::Strategy(strategy.clone()), true))
+            Ok(own(Placement::CapacityProviders(strategy.clone())))
         }
-        Some("FARGATE") => Ok((Provider::Fargate, true)),
-        None if strategy.is_empty() => Ok((Provider::Fargate, true)),
-        _ if subnets_are_named => Ok((Provider::Fargate, false)),
+        Some("FARGATE") => Ok(own(Placement::Fargate)),
+        None if strategy.is_empty() => Ok(own(Placement::Fargate)),
+        _ if has_subnets => Ok(ProbePlacement {
+            placement: Placement::Fargate,
+            is_targets_own: false,
+        }),
         other => {
-            let on = other.map_or_else(
-                || "a capacity provider of instances".to_owned(),
-                |name| format!("launch type {name}"),
+            let placement = other.map_or_else(
+                || "a capacity provider of EC2 instances".to_owned(),
+                |launch_type| format!("launch type {launch_type}"),
             );
-            Err(Error::Usage(format!(
-                "these tasks run on {on}, where the instance pulls images over its own network interface. Name the \
-                 instances' subnets and security groups with --subnets and --security-groups: the probe then looks from \
-                 there, as a task of Fargate"
+            Err(OperatorError::Usage(format!(
+                "these tasks run on {placement}, where the instance pulls images through its own network interface. Set \
+                 the instances' subnets and security groups with --subnets and --security-groups: the probe then runs \
+                 there as a Fargate task"
             )))
         }
     }
 }
 
-async fn described(calls: &AwsCalls, cluster: &str, service: &str) -> Result<Service, Error> {
-    let body = json!({ "cluster": cluster, "services": [service] });
-    let answer: Services = calls
-        .read(Api::ECS, "DescribeServices", &body)
+async fn describe_service(
+    calls: &AwsCalls,
+    cluster: &str,
+    service: &str,
+) -> Result<EcsService, OperatorError> {
+    let request = DescribeServicesRequest {
+        cluster,
+        services: [service],
+    };
+    let response: DescribeServicesResponse = calls
+        .read(Api::ECS, "DescribeServices", &request)
         .await
-        .map_err(|error| cluster_hint(error, cluster))?;
-    let found = answer
+        .map_err(|error| with_cluster_hint(error, cluster))?;
+    let region = calls.client().region();
+    response
         .services
         .into_iter()
         .next()
-        .filter(|service| service.status.as_deref() != Some("INACTIVE"));
-    let region = calls.client().region();
-    found.ok_or_else(|| {
-        Error::Usage(format!(
-            "there is no service {service} in the cluster {cluster} in {region}: \
-             `aws ecs list-services --cluster {cluster} --region {region}` names them"
-        ))
-    })
+        .filter(|service| service.status.as_deref() != Some("INACTIVE"))
+        .ok_or_else(|| {
+            OperatorError::Usage(format!(
+                "no service {service} in cluster {cluster} in {region}: list them with \
+                 `aws ecs list-services --cluster {cluster} --region {region}`"
+            ))
+        })
 }
 
-/// The cluster is what people most often get wrong, or the region.
-fn cluster_hint(error: crate::operator::aws::Error, cluster: &str) -> Error {
+/// Adds what to check if the cluster does not exist.
+fn with_cluster_hint(error: CallError, cluster: &str) -> OperatorError {
     match error.code() {
-        "ClusterNotFoundException" => Error::Usage(format!(
-            "there is no cluster {cluster} in this region: check --cluster and --region (`aws ecs list-clusters`)"
+        "ClusterNotFoundException" => OperatorError::Usage(format!(
+            "no cluster {cluster} in this region: check --cluster and --region (`aws ecs list-clusters`)"
         )),
         _ => error.into(),
     }
 }
 
-fn of_service(service: &Service) -> Found {
-    Found {
+fn of_service(service: &EcsService) -> TargetDetails {
+    TargetDetails {
         service: service.service_name.clone(),
-        definition: service.definition().map(str::to_owned),
+        definition: service.task_definition().map(str::to_owned),
+        // Empty for tasks with another network mode; `subnets` then asks for --subnets.
         network: service.network().cloned().unwrap_or_default(),
-        placed: service.placed().clone(),
+        placement: service.placement().clone(),
         role: None,
-        executes_commands: service.enable_execute_command,
-        connects: service.connects(),
+        execute_command: service.enable_execute_command,
+        service_connect: service.uses_service_connect(),
     }
 }
 
-/// A task's own subnet and task definition. ECS does not say its security groups: those are its
-/// service's, or its network interface's, if they are not named.
-async fn like(calls: &AwsCalls, cluster: &str, arn: &str, unnamed: bool) -> Result<Found, Error> {
-    let body = json!({ "cluster": cluster, "tasks": [arn] });
-    let answer: Tasks = calls
-        .read(Api::ECS, "DescribeTasks", &body)
+/// Reads a task's subnet and task definition. ECS does not report its security groups: unless they
+/// are given, they come from its service or its network interface.
+async fn of_task(
+    calls: &AwsCalls,
+    cluster: &str,
+    arn: &str,
+    needs_security_groups: bool,
+) -> Result<TargetDetails, OperatorError> {
+    let request = DescribeTasksRequest {
+        cluster,
+        tasks: &[arn.to_owned()],
+        include: &[],
+    };
+    let response: TasksResponse = calls
+        .read(Api::ECS, "DescribeTasks", &request)
         .await
-        .map_err(|error| cluster_hint(error, cluster))?;
-    let Some(task) = answer.tasks.first().map(Task::read) else {
-        return Err(Error::Usage(format!(
-            "Amazon ECS does not know the task {arn} in the cluster {cluster}, or not any more: a stopped task can be \
-             described for about an hour. Use --service, or --task-definition with --subnets and --security-groups; or \
-             check --cluster and --region"
+        .map_err(|error| with_cluster_hint(error, cluster))?;
+    let Some(task) = response.tasks.first().map(Task::read) else {
+        return Err(OperatorError::Usage(format!(
+            "Amazon ECS does not know the task {arn} in cluster {cluster}; a stopped task can be described for about an \
+             hour. Use --service, or --task-definition with --subnets and --security-groups, or check --cluster and \
+             --region"
         )));
     };
-    let mut found = match task
+    let service = task
         .group
         .as_deref()
-        .and_then(|group| group.strip_prefix("service:"))
-    {
-        Some(service) => match described(calls, cluster, service).await {
+        .and_then(|group| group.strip_prefix("service:"));
+    let mut target = match service {
+        Some(service) => match describe_service(calls, cluster, service).await {
             Ok(service) => of_service(&service),
-            Err(Error::Usage(_)) => Found::default(),
+            // The service may be deleted since.
+            Err(OperatorError::Usage(_)) => TargetDetails::default(),
             Err(error) => return Err(error),
         },
-        None => Found::default(),
+        None => TargetDetails::default(),
     };
-    if unnamed && found.network.security_groups.is_empty() {
-        let hint =
-            "Amazon ECS does not say in which security groups a task is that no service started";
-        let next = "name them with --security-groups, and add --assign-public-ip if it had a public address";
-        let interface = interface::of_task(calls, &task).await;
-        let interface =
-            interface.map_err(|error| Error::Usage(format!("{hint}. {error}. Or {next}")))?;
-        found.network = interface.ok_or_else(|| {
-            Error::Usage(format!(
-                "{hint}, and its network interface, which would, is gone with it: {next}"
-            ))
-        })?;
+    if needs_security_groups && target.network.security_groups.is_empty() {
+        target.network = network_of_interface(calls, &task).await?;
     }
-    let strategy = task
-        .capacity_provider_name
-        .as_deref()
-        .map(|name| json!({ "capacityProvider": name, "weight": 1 }));
-    found.network.subnets = task
-        .interface("subnetId")
+    let provider = task.capacity_provider_name.as_deref();
+    target.placement.launch_type = task.launch_type.clone().filter(|_| provider.is_none());
+    target.placement.capacity_provider_strategy = provider
+        .map(|name| CapacityProviderStrategyItem {
+            capacity_provider: name.to_owned(),
+            weight: Some(1),
+            base: None,
+        })
+        .into_iter()
+        .collect();
+    target.network.subnets = task
+        .network_interface("subnetId")
         .map(str::to_owned)
         .into_iter()
         .collect();
-    found.placed.launch_type = task.launch_type.clone().filter(|_| strategy.is_none());
-    found.placed.capacity_provider_strategy = strategy.into_iter().collect();
-    found
-        .placed
+    target
+        .placement
         .platform_version
         .clone_from(&task.platform_version);
-    found.executes_commands = task.enable_execute_command;
-    found.role.clone_from(&task.overrides.execution_role_arn);
-    found.definition.clone_from(&task.task_definition_arn);
-    Ok(found)
+    target.execute_command = task.enable_execute_command;
+    target.role.clone_from(&task.overrides.execution_role_arn);
+    target.definition.clone_from(&task.task_definition_arn);
+    Ok(target)
 }
 
-/// Bytes read of a file: one more than the largest task definition, so that it can be said that it
-/// is too large.
-const LONGEST_FILE: u64 = task_definition::MAX_SIZE as u64 + 1;
+async fn network_of_interface(
+    calls: &AwsCalls,
+    task: &Task,
+) -> Result<AwsVpcConfiguration, OperatorError> {
+    let hint = "Amazon ECS does not report the security groups of a task that no service started";
+    let next_step =
+        "set them with --security-groups, and add --assign-public-ip if it had a public address";
+    match interface::describe(calls, task).await {
+        Ok(Some(network)) => Ok(network),
+        Ok(None) => Err(OperatorError::Usage(format!(
+            "{hint}; its network interface, which would have shown them, is already deleted: {next_step}"
+        ))),
+        Err(error) => Err(OperatorError::Usage(format!(
+            "{hint}. {error}. Or {next_step}"
+        ))),
+    }
+}
 
-/// From a file, where there is one of that name, or from ECS.
-async fn read_definition(calls: &AwsCalls, named: &str) -> Result<Value, Error> {
-    let wrong =
-        |what: &dyn std::fmt::Display| Error::Usage(format!("--task-definition {named}: {what}"));
-    let is_file = named == "-" || (!named.starts_with("arn:") && Path::new(named).exists());
-    if !is_file {
-        if !named.starts_with("arn:")
-            && (named.contains('/') || Path::new(named).extension().is_some())
-        {
-            return Err(wrong(&"there is no such file"));
+/// Bytes that are read of a file: one more than the largest task definition, so that a larger one
+/// is detected.
+const MAX_READ: u64 = task_definition::MAX_SIZE as u64 + 1;
+
+/// Reads a task definition from a file, if there is one of that name, or from ECS.
+async fn read_definition(calls: &AwsCalls, location: &str) -> Result<Value, OperatorError> {
+    let failed = |what: &dyn fmt::Display| {
+        OperatorError::Usage(format!("--task-definition {location}: {what}"))
+    };
+    let is_arn = location.starts_with("arn:");
+    if location != "-" && (is_arn || !Path::new(location).exists()) {
+        let is_path = location.contains('/') || Path::new(location).extension().is_some();
+        if is_path && !is_arn {
+            return Err(failed(&"no such file"));
         }
-        return fetch_definition(calls, named).await;
+        return describe_definition(calls, location).await;
     }
     let mut json = Vec::new();
-    let read = if named == "-" {
+    let read = if location == "-" {
         std::io::stdin()
             .lock()
-            .take(LONGEST_FILE)
+            .take(MAX_READ)
             .read_to_end(&mut json)
     } else {
-        std::fs::File::open(named).and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut json))
+        std::fs::File::open(location).and_then(|file| file.take(MAX_READ).read_to_end(&mut json))
     };
-    read.map_err(|error| wrong(&error))?;
-    // Said first, and in its own words.
-    task_definition::read(&json).map_err(|error| wrong(&error))?;
+    read.map_err(|error| failed(&error))?;
+    // Its errors name the position in the task definition.
+    task_definition::read(&json).map_err(|error| failed(&error))?;
     let json = String::from_utf8_lossy(&json);
-    let document = serde_json::from_str(json.trim_start_matches('\u{feff}'));
-    let mut document: Value = document.map_err(|error| wrong(&error))?;
+    let mut document: Value = serde_json::from_str(json.trim_start_matches('\u{feff}'))
+        .map_err(|error| failed(&error))?;
     let inner = document
         .get_mut("taskDefinition")
         .map(Value::take)
@@ -344,53 +399,57 @@ async fn read_definition(calls: &AwsCalls, named: &str) -> Result<Value, Error> 
     Ok(inner.unwrap_or(document))
 }
 
-async fn fetch_definition(calls: &AwsCalls, name: &str) -> Result<Value, Error> {
+async fn describe_definition(calls: &AwsCalls, name: &str) -> Result<Value, OperatorError> {
     let region = calls.client().region();
     definition::describe(calls, name).await?.ok_or_else(|| {
-        Error::Usage(format!(
-            "there is neither a file nor, in {region}, a task definition {name}: `aws ecs list-task-definitions`"
+        OperatorError::Usage(format!(
+            "no file and, in {region}, no task definition {name}: list them with `aws ecs list-task-definitions`"
         ))
     })
 }
 
 fn plan(
     calls: &AwsCalls,
-    flags: &Target,
-    found: &Found,
+    spec: &TargetSpec,
+    target: &TargetDetails,
     definition: &Value,
     log_group: Option<&str>,
-) -> Result<Plan, Error> {
-    let wanted = task_definition::read(definition.to_string().as_bytes());
-    let mut wanted = wanted
-        .map_err(|error| Error::Usage(error.with_label("the task definition cannot be probed")))?;
-    wanted.log_group = log_group.map(str::to_owned);
-    wanted.log_stream_prefix = LOG_STREAM_PREFIX.into();
-    wanted.expect = flags.expect;
-    wanted.full = flags.full;
+) -> Result<Plan, OperatorError> {
+    let mut input = task_definition::read(definition.to_string().as_bytes()).map_err(|error| {
+        OperatorError::Usage(error.with_label("the task definition cannot be probed"))
+    })?;
+    input.log_group = log_group.map(str::to_owned);
+    input.log_stream_prefix = LOG_STREAM_PREFIX.into();
+    input.expect = spec.expect;
+    input.full = spec.full;
     let region = calls.client().region().clone();
-    if found.executes_commands {
-        wanted.connections.push(execute_command(&region));
+    if target.execute_command {
+        input.connections.push(execute_command(&region));
     }
-    if found.connects {
-        wanted
-            .connections
-            .push(service_connect(&region).map_err(|error| Error::Usage(error.to_string()))?);
+    if target.service_connect {
+        let check = service_connect(&region).map_err(OperatorError::usage)?;
+        input.connections.push(check);
     }
-    Plan::new(wanted, region).map_err(|error| Error::Usage(error.to_string()))
+    Plan::new(input, region).map_err(OperatorError::usage)
 }
 
-async fn probe_image(calls: &AwsCalls, flags: &Target, account: &str) -> Result<String, Error> {
-    if let Some(image) = &flags.probe_image {
+async fn probe_image(
+    calls: &AwsCalls,
+    spec: &TargetSpec,
+    account: &str,
+) -> Result<String, OperatorError> {
+    if let Some(image) = &spec.probe_image {
         image
-            .parse::<crate::reference::Reference>()
-            .map_err(|error| Error::Usage(format!("--probe-image: {error}")))?;
+            .parse::<Reference>()
+            .map_err(|error| OperatorError::Usage(format!("--probe-image: {error}")))?;
         return Ok(image.clone());
     }
-    if let Some((image, from)) = definition::known_image(calls).await {
+    if let Some(registered) = definition::last_registered_image(calls).await {
         eprintln!(
-            "pullprobe: the probe's image is {image}, as in the task definition {from}; --probe-image names another"
+            "pullprobe: using the probe image {}, from task definition {}; choose another with --probe-image",
+            registered.image, registered.task_definition
         );
-        return Ok(image);
+        return Ok(registered.image);
     }
     let region = calls.client().region();
     let registry = format!(
@@ -398,9 +457,9 @@ async fn probe_image(calls: &AwsCalls, flags: &Target, account: &str) -> Result<
         region.partition().dns_suffix()
     );
     let image = format!("{registry}/pullprobe:{}", env!("CARGO_PKG_VERSION"));
-    Err(Error::Usage(format!(
-        "--probe-image is missing, and no task definition of an earlier launch names it. Put the probe into your own ECR \
-         once, from a checkout of pullprobe (docker takes the same arguments as buildah):\n\n    \
+    Err(OperatorError::Usage(format!(
+        "--probe-image is required, because no task definition of an earlier launch exists. Push the probe to your own \
+         ECR once, from a checkout of pullprobe (docker takes the same arguments as buildah):\n\n    \
          cargo static --target x86_64-unknown-linux-gnu\n    \
          buildah build --tag {image} .\n    \
          aws ecr create-repository --region {region} --repository-name pullprobe\n    \

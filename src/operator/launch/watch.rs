@@ -1,6 +1,6 @@
-//! The launch itself: starts one task in each subnet, watches them all with the same few calls, and
-//! lets each go when its report has landed. One loop owns the state; what waits for AWS is a future
-//! that owns what it needs.
+//! Starts one task in each subnet, watches all of them with the same few calls, and collects each
+//! report when its task is over. One loop owns the state; each call to AWS is a future that owns
+//! its inputs.
 
 mod running_tasks;
 mod start;
@@ -12,120 +12,126 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::FuturesUnordered;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::sleep_until;
 
-use super::Error;
 use super::collect::{Collector, SubnetReport};
-use super::rate_limiter::{Pace, jitter};
+use super::rate_limiter::{RateLimiter, jitter};
 use super::request::Launch;
 use super::stopped_reason;
-use crate::operator::aws::{self, Api, Client};
-use crate::operator::ecs::{Task, Tasks};
-use running_tasks::{RunningTasks, Watched};
-use start::{Answer, Started, Waiting};
+use crate::operator::OperatorError;
+use crate::operator::aws::{Api, CallError, Client};
+use crate::operator::ecs::{
+    DescribeTasksRequest, MAX_DESCRIBED_TASKS, RunTaskRequest, StopTaskRequest, Task, TasksResponse,
+};
+use running_tasks::RunningTasks;
+use start::{PendingStart, RunTaskResult, StartResult};
 
-/// What happens, for whoever watches.
+/// Progress event.
 #[derive(Debug)]
-pub enum Event<'a> {
-    /// A subnet's task is somewhere else now.
-    State(usize, State<'a>),
-    /// A subnet's report is there.
-    SubnetReport(usize, &'a SubnetReport),
-    /// Something beside it.
+pub enum LaunchEvent<'a> {
+    /// The task of a subnet, given by its index, changed its state.
+    State(usize, TaskState<'a>),
+    /// The report of a subnet is complete.
+    Report(usize, &'a SubnetReport),
+    /// A message about the launch as a whole.
     Note(&'a str),
 }
 
-/// Where a subnet's task is.
+/// State of a subnet's task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State<'a> {
-    /// RunTask will be called again: throttled, or no capacity.
+pub enum TaskState<'a> {
+    /// RunTask will be repeated, for this reason: throttling, or no capacity.
     Waiting(&'a str),
-    /// In ECS's words: PROVISIONING, PENDING, RUNNING, STOPPED.
+    /// `lastStatus` of ECS: PROVISIONING, PENDING, RUNNING, STOPPED.
     Ecs(&'a str),
-    /// It is being stopped by us.
+    /// This launch stops it.
     Stopping,
 }
 
-/// `DescribeTasks` takes 100 tasks (ECS API reference).
-const BATCH: usize = 100;
+/// Interval of `DescribeTasks`, however many tasks there are: a tenth of the 20 calls a second that
+/// ECS allows for reads.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// One `DescribeTasks` in so long, for however many tasks: a tenth of the 20 calls a second that
-/// ECS grants to reading.
-const POLL: Duration = Duration::from_millis(500);
+/// Most concurrent RunTask calls: 20 a second, with up to two seconds for a response.
+const MAX_CONCURRENT_STARTS: usize = 40;
 
-/// RunTask calls on their way. At 20 a second, and a second for an answer, that many are.
-const MOST_STARTING: usize = 40;
+/// `reason` of StopTask for a task that does not start.
+pub const TIMED_OUT_REASON: &str = "pullprobe launch: not started in time";
 
-/// Why a task that does not start is stopped: part of what `StopTask` keeps.
-pub const OVERDUE: &str = "pullprobe launch: not started in time";
+/// `reason` of StopTask after an interruption.
+const INTERRUPTED_REASON: &str = "pullprobe launch: interrupted";
 
-/// Why a task of a launch that was interrupted is stopped.
-const INTERRUPTED: &str = "pullprobe launch: interrupted";
+/// `reason` of StopTask after an error that ends the launch.
+const ABORTED_REASON: &str = "pullprobe launch: aborted";
 
-/// After an interruption people wait so long, not longer.
-const AFTER_INTERRUPTION: Duration = Duration::from_secs(45);
+/// How long an interrupted launch waits for its tasks to stop.
+const INTERRUPTION_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Launches, and hands back every subnet's report in the order of the subnets. Ends early when
-/// `until` does, with the tasks stopped and what is known. Fails where AWS refuses what the rest
-/// would need too; nothing runs on then either.
+const NOT_ALL_STOPPED: &str =
+    "not every task could be stopped in time: `pullprobe gc` finds the remaining ones";
+
+/// Launches and returns every subnet's report, in the order of the subnets. When `interruption`
+/// completes, stops the tasks and returns early. Fails on an error that every subnet would meet;
+/// no task is left running then either.
 pub async fn run(
     client: &Client,
     launch: Launch,
-    on: &mut dyn FnMut(Event<'_>),
-    until: impl Future<Output = ()>,
-) -> Result<Vec<SubnetReport>, Error> {
-    let mut course = LaunchLoop::new(client, launch, on)?;
-    let mut until = Box::pin(until.fuse());
-    while course.landed.iter().any(Option::is_none) {
-        if course.let_go() {
+    on_event: &mut dyn FnMut(LaunchEvent<'_>),
+    interruption: impl Future<Output = ()>,
+) -> Result<Vec<SubnetReport>, OperatorError> {
+    let mut launch = LaunchLoop::new(client, launch, on_event)?;
+    let mut interruption = Box::pin(interruption.fuse());
+    while launch.reports.iter().any(Option::is_none) {
+        if launch.check_deadlines() {
             break;
         }
-        let due = course.due();
-        let next_poll = course.next_poll;
+        let next_start = launch.next_start();
+        let next_poll = launch.next_poll;
         tokio::select! {
-            () = &mut until, if course.ended.is_none() => course.interrupt(),
-            () = sleep_until(due.unwrap_or(next_poll).into()), if due.is_some() => course.start(),
-            Some(answer) = course.starting.next() => course.started(answer),
-            answer = answered(&mut course.polling), if course.polling.is_some() => course.described(answer),
-            () = sleep_until(next_poll.into()), if course.polling.is_none() => course.poll(),
-            Some((arn, answer)) = course.stopping.next() => course.stopped(&arn, answer),
-            Some((subnet, landed)) = course.collecting.next() => course.land(subnet, landed),
+            () = &mut interruption, if launch.interrupted.is_none() => launch.interrupt(),
+            () = sleep_until(next_start.unwrap_or(next_poll).into()), if next_start.is_some() => launch.start(),
+            Some(result) = launch.starting.next() => launch.started(result),
+            response = response(&mut launch.polling), if launch.polling.is_some() => launch.described(response),
+            () = sleep_until(next_poll.into()), if launch.polling.is_none() => launch.poll(),
+            Some((arn, result)) = launch.stopping.next() => launch.stopped(&arn, result),
+            Some((subnet, report)) = launch.collecting.next() => launch.report(subnet, report),
         }
-        if let Some(error) = course.fatal.take() {
-            course.abandon().await;
+        if let Some(error) = launch.fatal.take() {
+            launch.abort().await;
             return Err(error.into());
         }
     }
-    Ok(course.landed.into_iter().flatten().collect())
+    Ok(launch.reports.into_iter().flatten().collect())
 }
 
-type Stopped = (String, Result<Value, aws::Error>);
-type Polling = BoxFuture<'static, Result<Tasks, aws::Error>>;
+type StopResult = (String, Result<Value, CallError>);
+type Polling = BoxFuture<'static, Result<TasksResponse, CallError>>;
 
-/// A launch on its way.
+/// State of a launch.
 struct LaunchLoop<'a> {
     client: Client,
-    /// Without tries of its own: throttling is answered by the pace of all.
-    runner: Client,
+    /// Does not retry: the rate limiter of all subnets responds to throttling.
+    run_task_client: Client,
     launch: Arc<Launch>,
-    bodies: Vec<Value>,
+    requests: Vec<RunTaskRequest>,
     collector: Collector,
-    on: &'a mut dyn FnMut(Event<'_>),
-    pace: Pace,
-    waiting: VecDeque<Waiting>,
-    starting: FuturesUnordered<BoxFuture<'static, Answer>>,
-    watched: Watched,
+    on_event: &'a mut dyn FnMut(LaunchEvent<'_>),
+    limiter: RateLimiter,
+    pending: VecDeque<PendingStart>,
+    starting: FuturesUnordered<BoxFuture<'static, RunTaskResult>>,
+    running: RunningTasks,
     polling: Option<Polling>,
     next_poll: Instant,
-    stopping: FuturesUnordered<BoxFuture<'static, Stopped>>,
+    stopping: FuturesUnordered<BoxFuture<'static, StopResult>>,
     collecting: FuturesUnordered<BoxFuture<'static, (usize, SubnetReport)>>,
-    landed: Vec<Option<SubnetReport>>,
-    ended: Option<Instant>,
-    fatal: Option<aws::Error>,
+    reports: Vec<Option<SubnetReport>>,
+    interrupted: Option<Instant>,
+    fatal: Option<CallError>,
 }
 
-async fn answered(polling: &mut Option<Polling>) -> Result<Tasks, aws::Error> {
+/// Waits for the response of `DescribeTasks`, if one is expected.
+async fn response(polling: &mut Option<Polling>) -> Result<TasksResponse, CallError> {
     match polling {
         Some(polling) => polling.await,
         None => std::future::pending().await,
@@ -136,181 +142,189 @@ impl<'a> LaunchLoop<'a> {
     fn new(
         client: &Client,
         launch: Launch,
-        on: &'a mut dyn FnMut(Event<'_>),
-    ) -> Result<Self, Error> {
+        on_event: &'a mut dyn FnMut(LaunchEvent<'_>),
+    ) -> Result<Self, OperatorError> {
         let launch = Arc::new(launch);
-        let bodies: Result<Vec<Value>, String> = launch
+        let requests = launch
             .subnets
             .iter()
-            .map(|subnet| launch.body(subnet))
-            .collect();
-        let bodies = bodies.map_err(Error::Usage)?;
+            .map(|subnet| launch.run_task(subnet))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             client: client.clone(),
-            runner: client.with_tries(1),
+            run_task_client: client.with_max_attempts(1),
             collector: Collector::new(client.clone(), Arc::clone(&launch)),
-            on,
-            pace: Pace::new(Instant::now()),
-            waiting: (0..bodies.len()).map(Waiting::first).collect(),
+            on_event,
+            limiter: RateLimiter::new(Instant::now()),
+            pending: (0..requests.len()).map(PendingStart::new).collect(),
             starting: FuturesUnordered::new(),
-            watched: Watched::default(),
+            running: RunningTasks::default(),
             polling: None,
             next_poll: Instant::now(),
             stopping: FuturesUnordered::new(),
             collecting: FuturesUnordered::new(),
-            landed: vec![None; bodies.len()],
-            bodies,
+            reports: vec![None; requests.len()],
+            requests,
             launch,
-            ended: None,
+            interrupted: None,
             fatal: None,
         })
     }
 
-    /// When the next task may be started.
-    fn due(&self) -> Option<Instant> {
-        let first = self.waiting.iter().map(|waiting| waiting.due).min()?;
-        (self.starting.len() < MOST_STARTING).then(|| first.max(self.pace.due()))
+    /// Returns when the next task may be started.
+    fn next_start(&self) -> Option<Instant> {
+        let first = self.pending.iter().map(|pending| pending.due).min()?;
+        (self.starting.len() < MAX_CONCURRENT_STARTS).then(|| first.max(self.limiter.due()))
     }
 
     fn start(&mut self) {
         let now = Instant::now();
-        let Some(n) = self.waiting.iter().position(|waiting| waiting.due <= now) else {
+        let Some(n) = self.pending.iter().position(|pending| pending.due <= now) else {
             return;
         };
-        let Some(waiting) = self.waiting.remove(n) else {
+        let Some(pending) = self.pending.remove(n) else {
             return;
         };
-        self.pace.sent(now, jitter());
-        let body = self.bodies[waiting.subnet].clone();
+        self.limiter.sent(now, jitter());
+        let request = self.requests[pending.subnet].clone();
+        let client = self.run_task_client.clone();
         self.starting
-            .push(start::start(self.runner.clone(), body, waiting, now).boxed());
+            .push(start::run_task(client, request, pending, now).boxed());
     }
 
-    fn started(&mut self, answer: Answer) {
-        let subnet = answer.waiting.subnet;
-        match answer.read(&mut self.pace, Instant::now(), self.launch.timeout) {
-            Started::Task(task) => {
-                (self.on)(Event::State(
-                    subnet,
-                    State::Ecs(task.last_status.as_deref().unwrap_or("PROVISIONING")),
-                ));
-                let arn = task.task_arn.clone();
-                self.watched.add(
-                    arn.clone(),
-                    RunningTasks::new(subnet, &task, Instant::now()),
-                );
-                if self.ended.is_some() {
-                    self.watched.interrupt(&arn);
-                    self.stop(arn, INTERRUPTED);
+    fn started(&mut self, result: RunTaskResult) {
+        let subnet = result.pending.subnet;
+        match result.evaluate(&mut self.limiter, Instant::now(), self.launch.timeout) {
+            StartResult::Started(task) => {
+                let status = task.last_status.as_deref().unwrap_or("PROVISIONING");
+                (self.on_event)(LaunchEvent::State(subnet, TaskState::Ecs(status)));
+                self.running.add(subnet, &task, Instant::now());
+                if self.interrupted.is_some() {
+                    self.running.interrupt(&task.task_arn);
+                    self.stop(task.task_arn, INTERRUPTED_REASON);
                 }
             }
-            Started::Again(why, waiting) if self.ended.is_none() => {
-                (self.on)(Event::State(subnet, State::Waiting(&why)));
-                self.waiting.push_back(waiting);
+            StartResult::Retry(reason, pending) if self.interrupted.is_none() => {
+                (self.on_event)(LaunchEvent::State(subnet, TaskState::Waiting(&reason)));
+                self.pending.push_back(pending);
             }
-            Started::Again(why, _) => {
-                self.give_up(
-                    subnet,
-                    &format!("Interrupted before a task was started: {why}"),
-                    &Task::default(),
-                );
+            StartResult::Retry(reason, _) => {
+                let sentence = format!("Interrupted before a task was started: {reason}");
+                self.report_unknown(subnet, &sentence, &Task::default());
             }
-            Started::Not(reason) => {
+            StartResult::NotStarted(reason) => {
                 let name = self.launch.subnets[subnet].clone();
-                let report = stopped_reason::refused(&self.launch, &name, &reason);
-                self.land(subnet, SubnetReport::told(&name, report));
+                let report = stopped_reason::not_started(&self.launch, &name, &reason);
+                self.report(subnet, SubnetReport::synthetic(&name, report));
             }
-            Started::Fatal(error) => self.fatal = Some(error),
+            StartResult::Fatal(error) => self.fatal = Some(error),
         }
     }
 
     fn poll(&mut self) {
-        self.next_poll = Instant::now() + POLL;
-        let arns = self.watched.next(BATCH);
-        if !arns.is_empty() {
-            let client = self.client.clone();
-            let body = json!({ "cluster": self.launch.cluster, "tasks": arns });
-            self.polling =
-                Some(async move { client.json(Api::ECS, "DescribeTasks", &body).await }.boxed());
+        self.next_poll = Instant::now() + POLL_INTERVAL;
+        let arns = self.running.next_batch(MAX_DESCRIBED_TASKS);
+        if arns.is_empty() {
+            return;
         }
+        let client = self.client.clone();
+        let launch = Arc::clone(&self.launch);
+        let describe = async move {
+            let request = DescribeTasksRequest {
+                cluster: &launch.cluster,
+                tasks: &arns,
+                include: &[],
+            };
+            client.json(Api::ECS, "DescribeTasks", &request).await
+        };
+        self.polling = Some(describe.boxed());
     }
 
-    fn described(&mut self, answer: Result<Tasks, aws::Error>) {
+    fn described(&mut self, response: Result<TasksResponse, CallError>) {
         self.polling = None;
-        match answer {
-            Ok(answer) => {
-                for (subnet, status) in self.watched.described(&answer, Instant::now()) {
-                    (self.on)(Event::State(subnet, State::Ecs(&status)));
+        match response {
+            Ok(response) => {
+                for (subnet, status) in self.running.update(&response, Instant::now()) {
+                    (self.on_event)(LaunchEvent::State(subnet, TaskState::Ecs(&status)));
                 }
-                for (subnet, document) in self.watched.ended() {
-                    let collected = self
+                for (subnet, document) in self.running.take_finished() {
+                    let collect = self
                         .collector
                         .clone()
                         .collect(self.launch.subnets[subnet].clone(), document);
                     self.collecting
-                        .push(collected.map(move |landed| (subnet, landed)).boxed());
+                        .push(collect.map(move |report| (subnet, report)).boxed());
                 }
             }
-            Err(error) if error.is_passing() => (self.on)(Event::Note(&error.to_string())),
+            Err(error) if error.is_transient() => {
+                (self.on_event)(LaunchEvent::Note(&error.to_string()));
+            }
             Err(error) => self.fatal = Some(error),
         }
     }
 
     fn stop(&mut self, arn: String, reason: &'static str) {
-        self.stopping
-            .push(stop(self.client.clone(), &self.launch.cluster, arn, reason));
+        let client = self.client.clone();
+        let launch = Arc::clone(&self.launch);
+        let stop = async move {
+            let request = StopTaskRequest {
+                cluster: &launch.cluster,
+                task: &arn,
+                reason,
+            };
+            let result = client.json(Api::ECS, "StopTask", &request).await;
+            (arn, result)
+        };
+        self.stopping.push(stop.boxed());
     }
 
-    fn stopped(&mut self, arn: &str, answer: Result<Value, aws::Error>) {
-        self.watched.was_stopped(arn, Instant::now());
-        if let Err(error) = answer {
-            (self.on)(Event::Note(&format!(
-                "{arn} could not be stopped: {error}; `pullprobe gc` tries it again"
+    fn stopped(&mut self, arn: &str, result: Result<Value, CallError>) {
+        self.running.stop_answered(arn, Instant::now());
+        if let Err(error) = result {
+            (self.on_event)(LaunchEvent::Note(&format!(
+                "{arn} could not be stopped: {error}; `pullprobe gc` tries again"
             )));
         }
     }
 
     fn interrupt(&mut self) {
-        self.ended = Some(Instant::now());
-        (self.on)(Event::Note("interrupted: the tasks are being stopped"));
-        for waiting in std::mem::take(&mut self.waiting) {
-            self.give_up(
-                waiting.subnet,
+        self.interrupted = Some(Instant::now());
+        (self.on_event)(LaunchEvent::Note("interrupted: stopping the tasks"));
+        for pending in std::mem::take(&mut self.pending) {
+            self.report_unknown(
+                pending.subnet,
                 "Interrupted before a task was started in this subnet",
                 &Task::default(),
             );
         }
-        for arn in self.watched.all() {
-            if let Some(subnet) = self.watched.interrupt(&arn) {
-                (self.on)(Event::State(subnet, State::Stopping));
-                self.stop(arn, INTERRUPTED);
+        for arn in self.running.arns() {
+            if let Some(subnet) = self.running.interrupt(&arn) {
+                (self.on_event)(LaunchEvent::State(subnet, TaskState::Stopping));
+                self.stop(arn, INTERRUPTED_REASON);
             }
         }
     }
 
-    /// Stops what is overdue, and lets go what nobody can wait for any longer. Whether that is
-    /// everything.
-    fn let_go(&mut self) -> bool {
+    /// Stops overdue tasks and drops those past the deadline. Returns whether none are left.
+    fn check_deadlines(&mut self) -> bool {
         let now = Instant::now();
-        for (arn, subnet) in self.watched.overdue(now, &self.launch) {
-            (self.on)(Event::State(subnet, State::Stopping));
-            self.stop(arn, OVERDUE);
+        for (arn, subnet) in self.running.mark_overdue(now, &self.launch) {
+            (self.on_event)(LaunchEvent::State(subnet, TaskState::Stopping));
+            self.stop(arn, TIMED_OUT_REASON);
         }
-        for live in self.watched.given_up(now) {
-            let sentence = live.sentence(&self.launch);
-            self.give_up(live.subnet, &sentence, &live.task());
+        for task in self.running.take_lost(now) {
+            let sentence = task.sentence(&self.launch);
+            self.report_unknown(task.subnet, &sentence, &task.task());
         }
         let is_late = self
-            .ended
-            .is_some_and(|ended| now > ended + AFTER_INTERRUPTION);
+            .interrupted
+            .is_some_and(|interrupted| now > interrupted + INTERRUPTION_TIMEOUT);
         if is_late {
-            (self.on)(Event::Note(
-                "not every task could be stopped in time: `pullprobe gc` finds what is left",
-            ));
-            for subnet in 0..self.landed.len() {
-                self.give_up(
+            (self.on_event)(LaunchEvent::Note(NOT_ALL_STOPPED));
+            for subnet in 0..self.reports.len() {
+                self.report_unknown(
                     subnet,
-                    "Interrupted before anything was known",
+                    "Interrupted before there was a result",
                     &Task::default(),
                 );
             }
@@ -318,60 +332,39 @@ impl<'a> LaunchLoop<'a> {
         is_late
     }
 
-    fn give_up(&mut self, subnet: usize, sentence: &str, task: &Task) {
+    fn report_unknown(&mut self, subnet: usize, sentence: &str, task: &Task) {
         let name = self.launch.subnets[subnet].clone();
-        let report = stopped_reason::gave_up(&self.launch, &name, task, sentence);
-        self.land(subnet, SubnetReport::told(&name, report));
+        let report = stopped_reason::unknown(&self.launch, &name, task, sentence);
+        self.report(subnet, SubnetReport::synthetic(&name, report));
     }
 
-    fn land(&mut self, subnet: usize, landed: SubnetReport) {
-        if self.landed[subnet].is_none() {
-            (self.on)(Event::SubnetReport(
-                subnet,
-                self.landed[subnet].insert(landed),
-            ));
+    fn report(&mut self, subnet: usize, report: SubnetReport) {
+        if self.reports[subnet].is_none() {
+            let report = self.reports[subnet].insert(report);
+            (self.on_event)(LaunchEvent::Report(subnet, report));
         }
     }
 
-    /// Nothing of a launch that cannot go on is left behind.
-    async fn abandon(&mut self) {
-        let end = tokio::time::Instant::now() + AFTER_INTERRUPTION;
-        let all = async {
-            while let Some(answer) = self.starting.next().await {
-                if let Started::Task(task) =
-                    answer.read(&mut self.pace, Instant::now(), Duration::ZERO)
-                {
-                    self.watched.add(
-                        task.task_arn.clone(),
-                        RunningTasks::new(0, &task, Instant::now()),
-                    );
+    /// Stops all tasks, including those of RunTask calls without a response yet.
+    async fn abort(&mut self) {
+        let end = tokio::time::Instant::now() + INTERRUPTION_TIMEOUT;
+        let stop_all = async {
+            while let Some(result) = self.starting.next().await {
+                let subnet = result.pending.subnet;
+                let result = result.evaluate(&mut self.limiter, Instant::now(), Duration::ZERO);
+                if let StartResult::Started(task) = result {
+                    self.running.add(subnet, &task, Instant::now());
                 }
             }
-            for arn in self.watched.all() {
-                self.stop(arn, "pullprobe launch: it cannot go on");
+            for arn in self.running.arns() {
+                self.stop(arn, ABORTED_REASON);
             }
-            while let Some((arn, answer)) = self.stopping.next().await {
-                self.stopped(&arn, answer);
+            while let Some((arn, result)) = self.stopping.next().await {
+                self.stopped(&arn, result);
             }
         };
-        if tokio::time::timeout_at(end, all).await.is_err() {
-            (self.on)(Event::Note(
-                "not every task could be stopped in time: `pullprobe gc` finds what is left",
-            ));
+        if tokio::time::timeout_at(end, stop_all).await.is_err() {
+            (self.on_event)(LaunchEvent::Note(NOT_ALL_STOPPED));
         }
     }
-}
-
-fn stop(
-    client: Client,
-    cluster: &str,
-    arn: String,
-    reason: &'static str,
-) -> BoxFuture<'static, Stopped> {
-    let body = json!({ "cluster": cluster, "task": arn, "reason": reason });
-    async move {
-        let answer = client.json(Api::ECS, "StopTask", &body).await;
-        (arn, answer)
-    }
-    .boxed()
 }

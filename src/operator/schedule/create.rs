@@ -1,260 +1,306 @@
-//! `schedule create`: makes what is missing, updates what is there, removes the schedules of
-//! subnets that are gone.
+//! `schedule create`: creates missing resources, updates existing ones, and removes schedules of
+//! removed subnets.
 //!
-//! UpdateSchedule and PutMetricAlarm replace everything. What somebody set by hand and no flag says
-//! is read first and kept: that a schedule is disabled, that an alarm tells nobody, a key of one's
-//! own, a queue for what failed.
+//! UpdateSchedule and PutMetricAlarm replace everything. Settings without a flag are therefore read
+//! first and kept: a disabled schedule, disabled alarm actions, a KMS key, a dead-letter queue.
 
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, stream};
-use hyper::Method;
-use serde_json::{Value, json};
 
-use super::alarm::subnet_of;
-use super::lookup::{Log, log_group, members, owner, schedule};
-use super::remove::{remove_alarms, remove_schedules};
-use super::spec::Set;
-use super::{TAG, api};
-use crate::operator::aws;
+use super::alarm::{self, MetricAlarm, subnet_of};
+use super::event::{
+    AlarmState, EventSink, KeepReason, RemovalReason, Resource, ScheduleChange, ScheduleEvent,
+};
+use super::log_group::{self, LogGroupOwner};
+use super::remove::remove_schedules;
+use super::scheduler_api::{self, GetScheduleResponse, GroupOwner, ScheduleRequest, concurrency};
+use super::set::{RunTarget, ScheduleSet};
+use super::tags::TAG;
+use crate::operator::OperatorError;
+use crate::operator::aws::CallError;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::account_of;
-use crate::operator::launch::Error;
 
-/// The tag that remembers the log group.
-pub const LOG_TAG: &str = "pullprobe:log-group";
-
-/// What is there of a set.
+/// Existing schedules and alarms.
 #[derive(Default)]
 struct Existing {
+    /// Subnets with a schedule.
     schedules: BTreeSet<String>,
-    alarms: Vec<api::Alarm>,
+    alarms: Vec<MetricAlarm>,
 }
 
-/// Makes or updates it all, and says what was done, a line each. What fails in one subnet does not
-/// keep the others from being made; the number of failures is returned, and a repetition makes what
-/// is missing. With `enable`, what was disabled by hand is enabled.
+/// Creates or updates all resources of a set and returns the number of failures. A failure in one
+/// subnet does not stop the others, and running it again does what is missing. With `enable`, also
+/// enables schedules and alarm actions that the operator disabled.
 pub async fn create(
     calls: &AwsCalls,
-    set: &Set,
+    set: &ScheduleSet,
     role: &str,
     enable: bool,
-    say: &mut dyn FnMut(String),
-) -> Result<usize, Error> {
+    on_event: &mut dyn FnMut(&ScheduleEvent),
+) -> Result<usize, OperatorError> {
+    let mut events = EventSink::new(on_event);
     let group = set.group();
-    let there = match owner(calls, &group).await? {
-        Some((_, true)) => Existing {
-            schedules: members(calls, &group).await?.into_iter().collect(),
-            alarms: api::alarms(calls, &format!("{group}/")).await?,
+    let existing = match scheduler_api::group_owner(calls, &group).await? {
+        GroupOwner::Ours(_) => Existing {
+            schedules: scheduler_api::schedule_names(calls, &group)
+                .await?
+                .into_iter()
+                .collect(),
+            alarms: alarm::alarms(calls, &group).await?,
         },
-        Some((_, false)) => {
-            return Err(Error::Usage(format!(
-                "there is a schedule group {group} without the tag {TAG}, made by something else, such as a stack: choose \
-                 another --name"
+        GroupOwner::Foreign => {
+            return Err(OperatorError::Usage(format!(
+                "the schedule group {group} exists without the tag {TAG}, so something else made it, such as a stack: \
+                 choose another --name"
             )));
         }
-        None => {
-            let tags = json!([{ "Key": TAG, "Value": set.name }, { "Key": LOG_TAG, "Value": set.log_group }]);
-            let path = format!("/schedule-groups/{group}");
-            let body = json!({ "Tags": tags });
-            api::scheduler(
-                calls,
-                "CreateScheduleGroup",
-                (Method::POST, &path),
-                Some(&body),
-            )
-            .await?;
-            say(format!("schedule group {group}: created"));
+        GroupOwner::None => {
+            scheduler_api::create_group(calls, &group, &set.name, &set.log_group).await?;
+            events.send(&ScheduleEvent::Created(Resource::ScheduleGroup(
+                group.clone(),
+            )));
             Existing::default()
         }
     };
-    let mut failures = 0;
-    if let Err(error) = log(calls, set, say).await {
-        failures += 1;
-        say(format!("log group {}: FAILED: {error}", set.log_group));
+    if let Err(error) = create_log_group(calls, set, &mut events).await {
+        let resource = Resource::LogGroup(set.log_group.clone());
+        events.send(&ScheduleEvent::failed(resource, &error));
     }
-    let definition = set.definition.ready(calls).await?;
-    // In a dry run nothing is registered, and the account is not known.
-    let cluster = set.cluster_arn(account_of(&definition));
-    let made_of = (cluster.as_str(), role, definition.as_str());
-    let vantages = set
-        .launch
-        .subnets
-        .iter()
-        .map(|subnet| put(calls, set, subnet, made_of, &there, enable));
-    let mut vantages = stream::iter(vantages).buffered(api::at_once(calls));
-    while let Some(done) = vantages.next().await {
-        failures += usize::from(done.is_err());
-        say(done.unwrap_or_else(|failed| failed));
+    let task_definition = set.definition.register(calls).await?;
+    // In a dry run nothing is registered, and the account is unknown.
+    let cluster = set.cluster_arn(&account_of(&task_definition));
+    let target = RunTarget {
+        cluster: &cluster,
+        role,
+        task_definition: &task_definition,
+    };
+    let subnets = set.launch.subnets.iter();
+    let updates = subnets.map(|subnet| put_subnet(calls, set, subnet, target, &existing, enable));
+    let mut updates = stream::iter(updates).buffered(concurrency(calls));
+    while let Some(event) = updates.next().await {
+        events.send(&event);
     }
-    drop(vantages);
-    failures += remove_stale(calls, set, &there, say).await;
-    Ok(failures)
+    drop(updates);
+    remove_stale(calls, set, &existing, &mut events).await;
+    Ok(events.failures())
 }
 
-async fn log(calls: &AwsCalls, set: &Set, say: &mut dyn FnMut(String)) -> Result<(), aws::Error> {
-    let name = &set.log_group;
-    let body = json!({ "logGroupName": name, "tags": { TAG: set.name } });
-    match api::change_logs(calls, "CreateLogGroup", &body).await {
-        Ok(()) => say(format!("log group {name}: created")),
+async fn create_log_group(
+    calls: &AwsCalls,
+    set: &ScheduleSet,
+    events: &mut EventSink<'_>,
+) -> Result<(), CallError> {
+    let resource = || Resource::LogGroup(set.log_group.clone());
+    match log_group::create(calls, &set.log_group, &set.name).await {
+        Ok(()) => events.send(&ScheduleEvent::Created(resource())),
         Err(error) if error.code() == "ResourceAlreadyExistsException" => {
-            if log_group(calls, name, &set.name).await? != Log::Ours {
-                say(format!(
-                    "log group {name}: is not of these schedules, and keeps its retention"
-                ));
+            let owner = log_group::owner(calls, &set.log_group, &set.name).await?;
+            if owner != LogGroupOwner::Ours {
+                let reason = KeepReason::ForeignAtCreation;
+                events.send(&ScheduleEvent::Kept(resource(), reason));
                 return Ok(());
             }
         }
         Err(error) => return Err(error),
     }
-    let body = json!({ "logGroupName": name, "retentionInDays": set.retention });
-    api::change_logs(calls, "PutRetentionPolicy", &body).await
+    log_group::set_retention(calls, &set.log_group, set.retention_days).await
 }
 
-/// One subnet's schedule and alarms. Returns the line that says so, as an error where something of
-/// it failed.
-async fn put(
+/// Creates or updates the schedule and the alarms of a subnet.
+async fn put_subnet(
     calls: &AwsCalls,
-    set: &Set,
+    set: &ScheduleSet,
     subnet: &str,
-    made_of: (&str, &str, &str),
-    there: &Existing,
+    target: RunTarget<'_>,
+    existing: &Existing,
     enable: bool,
-) -> Result<String, String> {
-    let body = set
-        .schedule(subnet, made_of)
-        .map_err(|error| format!("{subnet}: FAILED: {error}"))?;
-    let exists = there.schedules.contains(subnet);
-    // Without its schedule an alarm would go off for a silence that is none.
-    let done = put_schedule(calls, &set.group(), subnet, body, exists, enable).await;
-    let done = done.map_err(|error| format!("{subnet}: FAILED: {error}"))?;
-    let (mut failed, mut muted) = (Vec::new(), false);
+) -> ScheduleEvent {
+    let failed =
+        |error: OperatorError| ScheduleEvent::failed(Resource::Schedule(subnet.to_owned()), &error);
+    let request = match set.schedule(subnet, target) {
+        Ok(request) => request,
+        Err(error) => return failed(error),
+    };
+    // Before the alarms: without a schedule the alarm on missing reports would go off.
+    let exists = existing.schedules.contains(subnet);
+    let change = match put_schedule(calls, subnet, request, exists, enable).await {
+        Ok(change) => change,
+        Err(error) => return failed(error.into()),
+    };
+    ScheduleEvent::Scheduled {
+        subnet: subnet.to_owned(),
+        change,
+        rate: set.rate(),
+        alarms: put_alarms(calls, set, subnet, existing, enable).await,
+    }
+}
+
+async fn put_alarms(
+    calls: &AwsCalls,
+    set: &ScheduleSet,
+    subnet: &str,
+    existing: &Existing,
+    enable: bool,
+) -> AlarmState {
+    let (mut errors, mut state) = (Vec::new(), AlarmState::Enabled);
     for mut alarm in set.alarms(subnet) {
-        let known = there
+        let known = existing
             .alarms
             .iter()
-            .find(|known| alarm["AlarmName"] == known.alarm_name.as_str());
+            .find(|known| known.alarm_name == alarm.alarm_name);
         if known.is_some_and(|known| !known.actions_enabled) && !enable {
-            alarm["ActionsEnabled"] = json!(false);
-            muted = true;
+            alarm.actions_enabled = false;
+            state = AlarmState::ActionsStillDisabled;
         }
-        if let Err(error) = api::change_alarms(calls, "PutMetricAlarm", &alarm).await {
-            failed.push(error.to_string());
+        if let Err(error) = alarm::put_alarm(calls, &alarm).await {
+            errors.push(error.to_string());
         }
     }
-    let muted = if muted {
-        "; an alarm still tells nobody, as somebody set it (--enable ends that)"
+    if errors.is_empty() {
+        state
     } else {
-        ""
-    };
-    match failed.as_slice() {
-        [] => Ok(format!(
-            "{subnet}: {done}, {}, with two alarms{muted}",
-            set.rate()
-        )),
-        failed => Err(format!(
-            "{subnet}: {done}, but its alarms FAILED: {}",
-            failed.join("; ")
-        )),
+        AlarmState::Failed(errors)
     }
 }
 
 async fn put_schedule(
     calls: &AwsCalls,
-    group: &str,
-    name: &str,
-    body: Value,
+    subnet: &str,
+    request: ScheduleRequest,
     exists: bool,
     enable: bool,
-) -> Result<&'static str, aws::Error> {
-    let path = format!("/schedules/{name}");
+) -> Result<ScheduleChange, CallError> {
     if !exists {
-        match api::scheduler(calls, "CreateSchedule", (Method::POST, &path), Some(&body)).await {
-            // Made meanwhile, by somebody else or by a call whose answer was lost.
+        match scheduler_api::create_schedule(calls, subnet, &request).await {
+            // Created since, by another process or by an attempt whose response was lost.
             Err(error) if error.code() == "ConflictException" => {}
-            other => return other.map(|_| "created"),
+            result => return result.map(|()| ScheduleChange::Created),
         }
     }
-    let (body, disabled) = kept(body, &schedule(calls, group, name).await?, enable);
-    api::scheduler(calls, "UpdateSchedule", (Method::PUT, &path), Some(&body)).await?;
-    Ok(if disabled {
-        "updated, and still DISABLED, as somebody set it (--enable ends that)"
+    let existing = scheduler_api::get_schedule(calls, &request.group_name, subnet).await?;
+    let update = keep_settings(request, existing, enable);
+    scheduler_api::update_schedule(calls, subnet, &update).await?;
+    Ok(if update.state == DISABLED {
+        ScheduleChange::UpdatedStillDisabled
     } else {
-        "updated"
+        ScheduleChange::Updated
     })
 }
 
-/// The update, with what was set by hand, and whether the schedule stays disabled.
-fn kept(mut body: Value, there: &Value, enable: bool) -> (Value, bool) {
-    let disabled = there["State"] == "DISABLED" && !enable;
-    if disabled {
-        body["State"] = json!("DISABLED");
+const DISABLED: &str = "DISABLED";
+
+/// Returns the update with those settings of the existing schedule that have no flag.
+fn keep_settings(
+    mut update: ScheduleRequest,
+    existing: GetScheduleResponse,
+    enable: bool,
+) -> ScheduleRequest {
+    if existing.state == DISABLED && !enable {
+        update.state = DISABLED;
     }
-    if there["KmsKeyArn"].is_string() {
-        body["KmsKeyArn"] = there["KmsKeyArn"].clone();
-    }
-    if there["Target"]["DeadLetterConfig"].is_object() {
-        body["Target"]["DeadLetterConfig"] = there["Target"]["DeadLetterConfig"].clone();
-    }
-    (body, disabled)
+    update.kms_key_arn = existing.kms_key_arn;
+    update.target.dead_letter_config = existing.target.dead_letter_config;
+    update
 }
 
-/// Subnets that have a schedule or an alarm and are none of the set's any more. A run that broke
-/// off may have left alarms.
+/// Removes schedules and alarms of subnets that are no longer part of the set. An earlier run that
+/// was interrupted may have left alarms without a schedule.
 async fn remove_stale(
     calls: &AwsCalls,
-    set: &Set,
-    there: &Existing,
-    say: &mut dyn FnMut(String),
-) -> usize {
+    set: &ScheduleSet,
+    existing: &Existing,
+    events: &mut EventSink<'_>,
+) {
     let group = set.group();
-    let wanted = |subnet: &str| set.launch.subnets.iter().any(|wanted| wanted == subnet);
-    let gone: Vec<String> = there
+    let is_stale = |subnet: &str| set.launch.subnets.iter().all(|current| current != subnet);
+    let schedules: Vec<String> = existing
         .schedules
         .iter()
-        .filter(|subnet| !wanted(subnet))
+        .filter(|subnet| is_stale(subnet))
         .cloned()
         .collect();
-    let mut failures = remove_schedules(
-        calls,
-        &group,
-        &gone,
-        "removed, it is none of the subnets any more",
-        say,
-    )
-    .await;
-    let is_stale = |alarm: &&api::Alarm| {
-        subnet_of(&group, &alarm.alarm_name).is_some_and(|subnet| !wanted(subnet))
-    };
-    let alarms: Vec<_> = there
+    let reason = RemovalReason::SubnetRemoved;
+    remove_schedules(calls, &group, &schedules, reason, events).await;
+    let alarms: Vec<String> = existing
         .alarms
         .iter()
-        .filter(is_stale)
-        .map(|alarm| alarm.alarm_name.clone())
+        .map(|alarm| &alarm.alarm_name)
+        .filter(|name| subnet_of(&group, name).is_some_and(is_stale))
+        .cloned()
         .collect();
-    if let Err(error) = remove_alarms(calls, alarms).await {
-        failures += 1;
-        say(format!("alarms of subnets that are gone: FAILED: {error}"));
+    if let Err(error) = alarm::delete_alarms(calls, &alarms).await {
+        events.send(&ScheduleEvent::failed(Resource::StaleAlarms, &error));
     }
-    failures
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::schedule::scheduler_api::{
+        EcsParameters, ExistingTarget, FlexibleTimeWindow, RetryPolicy,
+        ScheduleAwsVpcConfiguration, ScheduleNetworkConfiguration, ScheduleTarget,
+    };
+    use serde_json::json;
+
+    fn update() -> ScheduleRequest {
+        ScheduleRequest {
+            group_name: "pullprobe-a".into(),
+            description: String::new(),
+            schedule_expression: "rate(15 minutes)".into(),
+            state: "ENABLED",
+            flexible_time_window: FlexibleTimeWindow { mode: "OFF" },
+            target: ScheduleTarget {
+                arn: "a".into(),
+                role_arn: String::new(),
+                ecs_parameters: EcsParameters {
+                    task_definition_arn: String::new(),
+                    task_count: 1,
+                    enable_ecs_managed_tags: true,
+                    network_configuration: ScheduleNetworkConfiguration {
+                        awsvpc_configuration: ScheduleAwsVpcConfiguration {
+                            subnets: Vec::new(),
+                            security_groups: Vec::new(),
+                            assign_public_ip: None,
+                        },
+                    },
+                    launch_type: None,
+                    capacity_provider_strategy: Vec::new(),
+                    platform_version: None,
+                    tags: Vec::new(),
+                },
+                input: String::new(),
+                retry_policy: RetryPolicy {
+                    maximum_event_age_in_seconds: 900,
+                    maximum_retry_attempts: 3,
+                },
+                dead_letter_config: None,
+            },
+            kms_key_arn: None,
+        }
+    }
 
     #[test]
-    fn what_was_set_by_hand_stays() {
-        let body = json!({ "State": "ENABLED", "Target": { "Arn": "a" } });
-        let there = json!({ "State": "DISABLED", "KmsKeyArn": "key", "Target": { "Arn": "b", "DeadLetterConfig": { "Arn": "q" } } });
-        let (update, disabled) = kept(body.clone(), &there, false);
-        let expected = json!({
-            "State": "DISABLED", "KmsKeyArn": "key", "Target": { "Arn": "a", "DeadLetterConfig": { "Arn": "q" } }
-        });
-        assert_eq!((update, disabled), (expected, true));
-        let (update, disabled) = kept(body.clone(), &there, true);
-        assert_eq!((&update["State"], disabled), (&json!("ENABLED"), false));
+    fn settings_without_a_flag_are_kept() {
+        let existing = GetScheduleResponse {
+            state: "DISABLED".into(),
+            kms_key_arn: Some("key".into()),
+            target: ExistingTarget {
+                dead_letter_config: Some(json!({ "Arn": "q" })),
+                ..ExistingTarget::default()
+            },
+            ..GetScheduleResponse::default()
+        };
+        let kept = keep_settings(update(), existing.clone(), false);
+        let mut expected = update();
+        expected.state = "DISABLED";
+        expected.kms_key_arn = Some("key".into());
+        expected.target.dead_letter_config = Some(json!({ "Arn": "q" }));
+        assert_eq!(kept, expected);
+        assert_eq!(keep_settings(update(), existing, true).state, "ENABLED");
         let plain = json!({ "State": "ENABLED", "KmsKeyArn": null, "Target": {} });
-        assert_eq!(kept(body.clone(), &plain, false), (body, false));
+        let plain: GetScheduleResponse = serde_json::from_value(plain).unwrap();
+        assert_eq!(keep_settings(update(), plain, false), update());
     }
 }

@@ -1,138 +1,86 @@
 //! `schedule list`.
 
-use super::alarm::{KINDS, alarm_name, set_of};
-use super::api;
-use super::lookup::{self, Tags};
+use super::alarm::{self, AlarmKind, MetricAlarm, alarm_name};
+use super::scheduler_api;
+use super::tags::{Tags, is_managed, set_name};
+use crate::operator::aws::CallError;
 use crate::operator::dry_run::AwsCalls;
-use crate::operator::launch::Error;
 
-/// Of a stack's resources, by CloudFormation (CloudFormation user guide, "Resource tags").
+/// Tag that CloudFormation adds to the resources of a stack (CloudFormation user guide, "Resource
+/// tags").
 const STACK_TAG: &str = "aws:cloudformation:stack-name";
 
-const HEAD: [&str; 7] = [
-    "NAME", "SUBNET", "EVERY", "STATE", "FAILED", "NO DATA", "MADE BY",
-];
-
-/// A line for each schedule, in columns: name, subnet, how often, state, the states of its alarms,
-/// and who made it.
-pub async fn list(calls: &AwsCalls) -> Result<Vec<String>, Error> {
-    let mut rows = Vec::new();
-    for (group, arn) in lookup::groups(calls).await? {
-        let tags = lookup::tags(calls, &arn).await?;
-        let schedules = lookup::schedules(calls, &group).await?;
-        let maker = maker(&group, &tags);
-        let name = set_of(&group);
-        if schedules.is_empty() && lookup::is_ours(&group, &tags) {
-            let row = [
-                name,
-                "none",
-                "",
-                "",
-                "",
-                "",
-                "a `schedule create` that broke off: repeat it, or remove it",
-            ];
-            rows.push(row.map(str::to_owned));
-            continue;
-        }
-        let alarms = api::alarms(calls, &format!("{group}/")).await?;
-        for (subnet, schedule) in schedules {
-            let text = |member: &str| schedule[member].as_str().unwrap_or_default().to_owned();
-            let state = |kind: &str| {
-                let name = alarm_name(&group, &subnet, kind);
-                match alarms.iter().find(|alarm| alarm.alarm_name == name) {
-                    None => "MISSING".to_owned(),
-                    Some(alarm) if alarm.actions_enabled => alarm.state_value.clone(),
-                    Some(alarm) => format!("{} (tells nobody)", alarm.state_value),
-                }
-            };
-            let [failed, silent] = KINDS.map(state);
-            let every = interval(&text("ScheduleExpression"));
-            rows.push([
-                name.to_owned(),
-                subnet.clone(),
-                every,
-                text("State"),
-                failed,
-                silent,
-                maker.clone(),
-            ]);
-        }
-    }
-    Ok(columns(rows))
+/// A schedule as it is listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListedSchedule {
+    pub set: String,
+    /// `None` for a set without schedules.
+    pub subnet: Option<String>,
+    /// Such as `15 minutes`.
+    pub interval: String,
+    /// `ENABLED` or `DISABLED`.
+    pub state: String,
+    /// State of the alarm on failures.
+    pub failed: String,
+    /// State of the alarm on missing reports.
+    pub no_data: String,
+    pub made_by: String,
 }
 
-fn maker(group: &str, tags: &Tags) -> String {
+/// Returns all schedules with the states of their alarms.
+pub async fn list(calls: &AwsCalls) -> Result<Vec<ListedSchedule>, CallError> {
+    let mut rows = Vec::new();
+    for group in scheduler_api::groups(calls).await? {
+        let tags = scheduler_api::tags(calls, &group.arn).await?;
+        let schedules = scheduler_api::schedules(calls, &group.name).await?;
+        let set = set_name(&group.name);
+        if schedules.is_empty() && is_managed(&tags, set) {
+            rows.push(ListedSchedule {
+                set: set.to_owned(),
+                made_by: "an incomplete `schedule create`: run it again, or `schedule remove`"
+                    .into(),
+                ..ListedSchedule::default()
+            });
+            continue;
+        }
+        let alarms = alarm::alarms(calls, &group.name).await?;
+        for (subnet, schedule) in schedules {
+            let [failed, no_data] = AlarmKind::ALL
+                .map(|kind| alarm_state(&alarms, &alarm_name(&group.name, &subnet, kind)));
+            rows.push(ListedSchedule {
+                set: set.to_owned(),
+                subnet: Some(subnet),
+                interval: interval(&schedule.schedule_expression).to_owned(),
+                state: schedule.state,
+                failed,
+                no_data,
+                made_by: made_by(&tags, set),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+fn alarm_state(alarms: &[MetricAlarm], name: &str) -> String {
+    match alarms.iter().find(|alarm| alarm.alarm_name == name) {
+        None => "MISSING".to_owned(),
+        Some(alarm) if alarm.actions_enabled => alarm.state_value.clone(),
+        Some(alarm) => format!("{} (actions disabled)", alarm.state_value),
+    }
+}
+
+fn made_by(tags: &Tags, set: &str) -> String {
     match tags.get(STACK_TAG) {
         Some(stack) => format!("stack {stack}"),
-        None if lookup::is_ours(group, tags) => "schedule create".into(),
+        None if is_managed(tags, set) => "schedule create".into(),
         None => "others".into(),
     }
 }
 
-/// `15 minutes` of `rate(15 minutes)`.
-fn interval(expression: &str) -> String {
-    let rate = expression
+/// Returns `15 minutes` of `rate(15 minutes)`.
+fn interval(expression: &str) -> &str {
+    expression
         .strip_prefix("rate(")
-        .and_then(|rest| rest.strip_suffix(')'));
-    rate.unwrap_or(expression).to_owned()
-}
-
-fn columns(rows: Vec<[String; 7]>) -> Vec<String> {
-    if rows.is_empty() {
-        return Vec::new();
-    }
-    let rows: Vec<_> = std::iter::once(HEAD.map(str::to_owned))
-        .chain(rows)
-        .collect();
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
-    let cells = |row: &[String; 7]| -> Vec<String> {
-        row.iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}", width = *width))
-            .collect()
-    };
-    rows.iter()
-        .map(|row| cells(row).join("  ").trim_end().to_owned())
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_stand_below_each_other() {
-        let row = |name: &str| {
-            [
-                name,
-                "subnet-1",
-                "15 minutes",
-                "ENABLED",
-                "OK",
-                "ALARM",
-                "others",
-            ]
-            .map(str::to_owned)
-        };
-        let lines = columns(vec![row("a"), row("prod.web")]);
-        assert_eq!(
-            lines[0],
-            "NAME      SUBNET    EVERY       STATE    FAILED  NO DATA  MADE BY"
-        );
-        assert_eq!(
-            lines[1],
-            "a         subnet-1  15 minutes  ENABLED  OK      ALARM    others"
-        );
-        let places: std::collections::BTreeSet<_> =
-            lines.iter().map(|line| line.find("subnet-1")).collect();
-        assert_eq!((lines.len(), places.len()), (3, 2));
-        assert_eq!(columns(Vec::new()), Vec::<String>::new());
-    }
+        .and_then(|rest| rest.strip_suffix(')'))
+        .unwrap_or(expression)
 }

@@ -1,33 +1,33 @@
-//! `schedule print`: what `create` makes, as a file that others deploy. Nothing is called for it.
+//! `schedule print`: the resources of `create` as a template for other tools. Calls nothing.
 //!
-//! Bodies, names and thresholds are those of [`Set`], written as each tool has them; only what
-//! depends on the account is an expression of the tool. An ARN whose account is `*` gets the
-//! account of whoever deploys it.
+//! Requests, names and thresholds are those of [`ScheduleSet`], written in each tool's form; only
+//! what depends on the account is an expression of the tool. An ARN with the account `*` gets the
+//! account in which the template is deployed.
 
 mod cloudformation;
 mod role;
 mod terraform;
 
-use super::spec::Set;
-use crate::cli::schedule::PrintFormat;
-use crate::operator::launch::Error;
+use super::set::ScheduleSet;
+use super::spec::TemplateFormat;
+use crate::operator::OperatorError;
 
-/// The file. Fails, with the way out, where the tool cannot take so much.
-pub fn print(set: &Set, format: PrintFormat) -> Result<String, Error> {
+/// Renders the template. Fails if the set is too large for the tool.
+pub fn print(set: &ScheduleSet, format: TemplateFormat) -> Result<String, OperatorError> {
     match format {
-        PrintFormat::CloudFormation => cloudformation::render(set).map_err(Error::Usage),
-        PrintFormat::Terraform => terraform::render(set).map_err(Error::Usage),
+        TemplateFormat::CloudFormation => cloudformation::render(set),
+        TemplateFormat::Terraform => terraform::render(set),
     }
 }
 
-/// What stands before both.
-fn preamble(set: &Set, how: &str) -> String {
+/// Returns the comment at the top of both templates.
+fn preamble(set: &ScheduleSet, usage: &str) -> String {
     let (name, interval, region) = (&set.name, set.interval(), &set.launch.plan.region);
     let definition = &set.definition;
     format!(
         "{name}: rehearses the start of a task every {interval} in {region}, with two alarms for each subnet.
-{how}
-The execution role is not made here. It has to pull the probe and to write its report:
+{usage}
+The task execution role is not created. It needs permission to pull the probe and to write its report:
   role      {}
   image     {}
   log group {}",
@@ -35,5 +35,5 @@ The execution role is not made here. It has to pull the probe and to write its r
     )
 }
 
-/// Of the stack's parameter and the module's variable.
-const CREATE_LOG_GROUP: &str = "Whether the log group is made here; not where it is there already";
+/// Description of the stack's parameter and the module's variable.
+const CREATE_LOG_GROUP: &str = "Whether to create the log group; false if it exists";

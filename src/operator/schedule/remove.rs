@@ -1,162 +1,123 @@
 //! `schedule remove`.
 
 use futures_util::{StreamExt as _, stream};
-use hyper::Method;
-use serde_json::json;
 
-use super::create::LOG_TAG;
-use super::lookup::{Log, definition, log_group, members, owner, schedule};
-use super::{PREFIX, TAG, api};
-use crate::operator::aws;
+use super::alarm;
+use super::event::{EventSink, KeepReason, RemovalReason, Resource, ScheduleEvent};
+use super::log_group::{self, LogGroupOwner};
+use super::scheduler_api::{self, GroupOwner, concurrency};
+use super::tags::{LOG_GROUP_TAG, TAG, group_name};
+use crate::operator::OperatorError;
+use crate::operator::aws::CallError;
 use crate::operator::dry_run::AwsCalls;
-use crate::operator::launch::Error;
+use crate::operator::ecs::last_segment;
 
-/// Removes schedules, alarms, log group and, last, the schedule group: as long as it is there, a
-/// repetition finds the rest. What fails does not keep the others from being removed; the number of
-/// failures is returned.
+/// Removes schedules, alarms, log group and, last, the schedule group: as long as it exists,
+/// running the command again finds the rest. Returns the number of failures; a failure does not
+/// stop the other removals.
 pub async fn remove(
     calls: &AwsCalls,
     name: &str,
     keep_logs: bool,
-    say: &mut dyn FnMut(String),
-) -> Result<usize, Error> {
-    let group = format!("{PREFIX}{name}");
-    let tags = match owner(calls, &group).await? {
-        Some((tags, true)) => tags,
-        Some((_, false)) => {
-            return Err(Error::Usage(format!(
-                "the schedule group {group} has no tag {TAG}: `schedule create` has not made it. Remove the stack that did"
+    on_event: &mut dyn FnMut(&ScheduleEvent),
+) -> Result<usize, OperatorError> {
+    let mut events = EventSink::new(on_event);
+    let group = group_name(name);
+    let tags = match scheduler_api::group_owner(calls, &group).await? {
+        GroupOwner::Ours(tags) => tags,
+        GroupOwner::Foreign => {
+            return Err(OperatorError::Usage(format!(
+                "the schedule group {group} has no tag {TAG}, so `schedule create` did not make it. Remove the stack that \
+                 did"
             )));
         }
-        None => {
-            return Err(Error::Usage(format!(
-                "there are no schedules {name} here: `pullprobe schedule list`"
+        GroupOwner::None => {
+            return Err(OperatorError::Usage(format!(
+                "no schedules named {name} in this region; see `pullprobe schedule list`"
             )));
         }
     };
-    let subnets = members(calls, &group).await?;
-    let left = match subnets.first() {
-        // It is said at the end, and nothing depends on it.
-        Some(first) => schedule(calls, &group, first).await.ok(),
+    let subnets = scheduler_api::schedule_names(calls, &group).await?;
+    let first = match subnets.first() {
+        // Only for the last message: an error does not matter.
+        Some(first) => scheduler_api::get_schedule(calls, &group, first).await.ok(),
         None => None,
     };
-    let mut failures = remove_schedules(calls, &group, &subnets, "schedule removed", say).await;
-    let alarms = match api::alarms(calls, &format!("{group}/")).await {
-        Ok(alarms) => {
-            remove_alarms(
-                calls,
-                alarms.into_iter().map(|alarm| alarm.alarm_name).collect(),
-            )
-            .await
-        }
-        Err(error) => Err(error),
-    };
-    match alarms {
-        Ok(removed) => say(format!("{removed} alarms removed")),
-        Err(error) => failed(&mut failures, say, "alarms", &error),
+    let reason = RemovalReason::SetRemoved;
+    remove_schedules(calls, &group, &subnets, reason, &mut events).await;
+    match remove_alarms(calls, &group).await {
+        Ok(removed) => events.send(&ScheduleEvent::AlarmsRemoved(removed)),
+        Err(error) => events.send(&ScheduleEvent::failed(Resource::Alarms, &error)),
     }
-    if let Some(log) = tags.get(LOG_TAG) {
-        match remove_log_group(calls, log, name, keep_logs).await {
-            Ok(Some(done)) => say(format!("log group {log}: {done}")),
-            Ok(None) => {}
-            Err(error) => failed(&mut failures, say, &format!("log group {log}"), &error),
+    if let Some(log_group) = tags.get(LOG_GROUP_TAG) {
+        match remove_log_group(calls, log_group, name, keep_logs).await {
+            Ok(event) => event.iter().for_each(|event| events.send(event)),
+            Err(error) => {
+                let resource = Resource::LogGroup(log_group.clone());
+                events.send(&ScheduleEvent::failed(resource, &error));
+            }
         }
     }
-    if failures > 0 {
-        return Ok(failures);
+    if events.failures() > 0 {
+        return Ok(events.failures());
     }
-    let path = format!("/schedule-groups/{group}");
-    match api::scheduler(calls, "DeleteScheduleGroup", (Method::DELETE, &path), None).await {
-        Ok(_) => say(format!("schedule group {group}: removed")),
-        Err(error) => failed(
-            &mut failures,
-            say,
-            &format!("schedule group {group}"),
-            &error,
-        ),
+    let resource = Resource::ScheduleGroup(group.clone());
+    match scheduler_api::delete_group(calls, &group).await {
+        Ok(()) => events.send(&ScheduleEvent::Removed(resource)),
+        Err(error) => events.send(&ScheduleEvent::failed(resource, &error)),
     }
-    if let Some(left) = left {
-        let definition = definition(&left).map(|arn| arn.rsplit('/').next().unwrap_or(arn));
-        say(format!(
-            "left: the role {}, and the probe's task definition {}, which costs nothing and which launches use again \
-             (`pullprobe gc --task-definitions` deregisters those that no schedule runs)",
-            left["Target"]["RoleArn"]
-                .as_str()
-                .unwrap_or("of the schedules"),
-            definition.unwrap_or_default(),
-        ));
+    if let Some(schedule) = first {
+        let task_definition = schedule.task_definition().map(last_segment);
+        events.send(&ScheduleEvent::NotRemoved {
+            task_definition: task_definition.map(str::to_owned),
+            role: schedule.target.role_arn,
+        });
     }
-    Ok(failures)
+    Ok(events.failures())
 }
 
-fn failed(failures: &mut usize, say: &mut dyn FnMut(String), what: &str, error: &aws::Error) {
-    *failures += 1;
-    say(format!("{what}: FAILED: {error}"));
-}
-
-/// Removes these schedules, some at the same time, and says so in their order. Returns how many
-/// failed.
-pub async fn remove_schedules(
+/// Removes schedules concurrently and reports them in their order.
+pub(super) async fn remove_schedules(
     calls: &AwsCalls,
     group: &str,
     subnets: &[String],
-    done: &str,
-    say: &mut dyn FnMut(String),
-) -> usize {
-    let mut failures = 0;
-    let mut removals = stream::iter(
-        subnets
-            .iter()
-            .map(|subnet| async move { (subnet, remove_schedule(calls, group, subnet).await) }),
-    )
-    .buffered(api::at_once(calls));
-    while let Some((subnet, removed)) = removals.next().await {
-        match removed {
-            Ok(()) => say(format!("{subnet}: {done}")),
-            Err(error) => failed(&mut failures, say, subnet, &error),
+    reason: RemovalReason,
+    events: &mut EventSink<'_>,
+) {
+    let removals = subnets.iter().map(|subnet| async move {
+        let subnet = subnet.clone();
+        match scheduler_api::delete_schedule(calls, group, &subnet).await {
+            Ok(()) => ScheduleEvent::Unscheduled { subnet, reason },
+            Err(error) => ScheduleEvent::failed(Resource::Schedule(subnet), &error),
         }
-    }
-    failures
-}
-
-/// One that is gone already is as good.
-async fn remove_schedule(calls: &AwsCalls, group: &str, name: &str) -> Result<(), aws::Error> {
-    let path = format!("/schedules/{name}?groupName={group}");
-    match api::scheduler(calls, "DeleteSchedule", (Method::DELETE, &path), None).await {
-        Err(error) if error.code() != "ResourceNotFoundException" => Err(error),
-        _ => Ok(()),
+    });
+    let mut removals = stream::iter(removals).buffered(concurrency(calls));
+    while let Some(event) = removals.next().await {
+        events.send(&event);
     }
 }
 
-/// Alarms of one call (CloudWatch API reference, DeleteAlarms).
-const ALARMS_AT_ONCE: usize = 100;
-
-/// Removes alarms by their names. Each call is tried, whatever became of the one before.
-pub async fn remove_alarms(calls: &AwsCalls, names: Vec<String>) -> Result<usize, aws::Error> {
-    let mut result = Ok(names.len());
-    for some in names.chunks(ALARMS_AT_ONCE) {
-        if let Err(error) =
-            api::change_alarms(calls, "DeleteAlarms", &json!({ "AlarmNames": some })).await
-        {
-            result = Err(error);
-        }
-    }
-    result
+async fn remove_alarms(calls: &AwsCalls, group: &str) -> Result<usize, CallError> {
+    let alarms = alarm::alarms(calls, group).await?;
+    let names: Vec<String> = alarms.into_iter().map(|alarm| alarm.alarm_name).collect();
+    alarm::delete_alarms(calls, &names).await
 }
 
+/// Removes the log group, unless it is not the set's. Returns `None` if there is none.
 async fn remove_log_group(
     calls: &AwsCalls,
-    log: &str,
-    owner: &str,
+    log_group: &str,
+    set: &str,
     keep: bool,
-) -> Result<Option<&'static str>, aws::Error> {
-    match log_group(calls, log, owner).await? {
-        Log::Ours if keep => Ok(Some("kept")),
-        Log::Ours => {
-            api::change_logs(calls, "DeleteLogGroup", &json!({ "logGroupName": log })).await?;
-            Ok(Some("removed"))
+) -> Result<Option<ScheduleEvent>, CallError> {
+    let resource = Resource::LogGroup(log_group.to_owned());
+    Ok(match log_group::owner(calls, log_group, set).await? {
+        LogGroupOwner::Ours if keep => Some(ScheduleEvent::Kept(resource, KeepReason::Requested)),
+        LogGroupOwner::Ours => {
+            log_group::delete(calls, log_group).await?;
+            Some(ScheduleEvent::Removed(resource))
         }
-        Log::Others => Ok(Some("kept, it was there before")),
-        Log::Missing => Ok(None),
-    }
+        LogGroupOwner::Foreign => Some(ScheduleEvent::Kept(resource, KeepReason::ForeignAtRemoval)),
+        LogGroupOwner::None => None,
+    })
 }

@@ -1,4 +1,4 @@
-//! Every text of the corpus, as the reason of a probe that did not start.
+//! Uses every text of the corpus as the stopped reason of a probe that did not start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::operator::launch::request::Provider;
+use crate::operator::launch::request::Placement;
 use crate::plan::{Plan, PlanInput};
 
 fn launch() -> Launch {
     let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1.4"
         .parse()
         .unwrap();
-    let wanted = PlanInput {
+    let input = PlanInput {
         images: vec![image],
         log_group: Some("/ecs/app".into()),
         ..PlanInput::default()
@@ -24,9 +24,9 @@ fn launch() -> Launch {
         subnets: vec!["subnet-a".into()],
         security_groups: Vec::new(),
         assign_public_ip: false,
-        provider: Provider::Fargate,
+        placement: Placement::Fargate,
         platform_version: None,
-        plan: Plan::new(wanted, "us-east-1".parse().unwrap()).unwrap(),
+        plan: Plan::new(input, "us-east-1".parse().unwrap()).unwrap(),
         document: None,
         definition: "pullprobe-0123456789abcdef".into(),
         run_id: "r1".into(),
@@ -42,13 +42,13 @@ fn document(reason: &str) -> Value {
         "attachments": [{ "type": "ElasticNetworkInterface", "details": [{ "name": "privateIPv4Address", "value": "10.0.1.9" }] }] })
 }
 
-fn told(reason: &str) -> Report {
+fn report_of(reason: &str) -> Report {
     let document = document(reason);
     never_started(&launch(), "subnet-a", &Task::read(&document), &document)
 }
 
-/// What the contract asks of every report, whoever wrote it.
-fn is_consistent(report: &Report) {
+/// Asserts what the contract requires of every report.
+fn assert_consistent(report: &Report) {
     let Report {
         verdict,
         findings,
@@ -59,7 +59,7 @@ fn is_consistent(report: &Report) {
     assert!(
         observations
             .iter()
-            .all(|seen| seen.witness == Some(Witness::Ecs)),
+            .all(|observation| observation.witness == Some(Witness::Ecs)),
         "{observations:?}"
     );
     for finding in findings {
@@ -71,7 +71,7 @@ fn is_consistent(report: &Report) {
             finding
                 .because
                 .iter()
-                .all(|id| observations.iter().any(|seen| seen.id == *id)),
+                .all(|id| observations.iter().any(|observation| observation.id == *id)),
             "{finding:?}"
         );
     }
@@ -85,22 +85,22 @@ fn is_consistent(report: &Report) {
 }
 
 #[test]
-fn no_text_of_a_stopped_task_is_a_success_and_each_keeps_what_explain_says_of_it() {
+fn stopped_reason_is_never_a_success_and_keeps_the_cause_of_explain() {
     let corpus = include_str!("../../../../tests/corpus/messages.jsonl");
     let mut failed = 0;
     for line in corpus.lines() {
-        let message: Value = serde_json::from_str(line).unwrap();
-        let text = message["message"].as_str().unwrap();
-        let report = told(text);
-        is_consistent(&report);
+        let example: Value = serde_json::from_str(line).unwrap();
+        let text = example["message"].as_str().unwrap();
+        let report = report_of(text);
+        assert_consistent(&report);
         assert!(
             matches!(report.verdict.status, Status::Fail | Status::Inconclusive),
             "{text}"
         );
-        let told = explain::tasks::messages(&document(text).to_string())
+        let message = explain::tasks::messages(&document(text).to_string())
             .unwrap()
             .remove(0);
-        let explanation = explain::explain_with(&told.text, &told.context);
+        let explanation = explain::explain_with(&message.text, &message.context);
         if explanation.family != Family::Unknown
             && let Some(first) = explanation.findings.first()
         {
@@ -114,25 +114,25 @@ fn no_text_of_a_stopped_task_is_a_success_and_each_keeps_what_explain_says_of_it
 }
 
 #[test]
-fn the_address_in_a_text_lies_where_the_task_does() {
-    let report = told(
+fn address_in_a_text_is_located_from_the_task() {
+    let report = report_of(
         "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable \
          to retrieve ecr registry auth: service call has been retried 3 time(s): RequestError: send request failed caused \
          by: Post \"https://api.ecr.us-east-1.amazonaws.com/\": dial tcp 10.0.9.11:443: i/o timeout",
     );
-    let seen = &report.observations[0];
+    let observation = &report.observations[0];
     assert_eq!(
-        (seen.dependency, seen.phase),
+        (observation.dependency, observation.phase),
         (Dependency::EcrApi, Phase::Connect)
     );
-    assert_eq!(seen.scope, Some(crate::observation::Scope::Private));
+    assert_eq!(observation.scope, Some(crate::observation::Scope::Private));
     assert_eq!(report.vantage.address, Some("10.0.1.9".parse().unwrap()));
     assert_eq!(report.verdict.exit_code, 11);
 }
 
 #[test]
-fn the_probes_own_image_says_nothing_of_the_tasks() {
-    let report = told(
+fn fault_of_the_probes_image_is_not_blamed_on_the_task() {
+    let report = report_of(
         "CannotPullContainerError: image Manifest does not contain descriptor matching platform 'linux/arm64'",
     );
     assert_eq!(report.verdict.exit_code, 15);
@@ -144,24 +144,24 @@ fn the_probes_own_image_says_nothing_of_the_tasks() {
 }
 
 #[test]
-fn a_reason_that_nobody_knows_is_inconclusive() {
+fn unknown_reason_is_inconclusive() {
     for reason in ["", "The moon is in the wrong house", "Task stopped by user"] {
-        let report = told(reason);
-        is_consistent(&report);
+        let report = report_of(reason);
+        assert_consistent(&report);
         assert_eq!(report.verdict.exit_code, 3, "{reason}");
     }
 }
 
 #[test]
-fn an_exit_code_names_a_family_and_no_more() {
+fn exit_code_names_only_a_family() {
     let document = document("Essential container in task exited");
     let task = Task::read(&document);
-    let absent = NoLog::Absent("the log group /ecs/app".into());
+    let not_delivered = MissingReport::NotDelivered("the log group /ecs/app".into());
     for code in [
         0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 137, 143, 255, -1,
     ] {
-        let report = exited(&launch(), "subnet-a", &task, code, &absent);
-        is_consistent(&report);
+        let report = exited(&launch(), "subnet-a", &task, code, &not_delivered);
+        assert_consistent(&report);
         let kept = matches!(code, 0 | 3 | 4 | 10..=20);
         assert_eq!(
             i64::from(report.verdict.exit_code),
@@ -177,7 +177,7 @@ fn an_exit_code_names_a_family_and_no_more() {
         );
         assert_eq!(report.delivery.logs, Logs::Failed);
     }
-    let network = exited(&launch(), "subnet-a", &task, 11, &absent);
+    let network = exited(&launch(), "subnet-a", &task, 11, &not_delivered);
     let causes: Vec<Cause> = network
         .findings
         .iter()

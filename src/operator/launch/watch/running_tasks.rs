@@ -5,260 +5,274 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::operator::ecs::{Task, Tasks};
+use crate::operator::ecs::{Task, TasksResponse};
 use crate::operator::launch::definition::CONTAINER;
 use crate::operator::launch::request::Launch;
 
-/// A task that was started, by us, in a subnet.
+/// A task of this launch.
 #[derive(Debug, Clone)]
-pub struct RunningTasks {
-    /// Which.
+pub struct RunningTask {
+    /// Index of the subnet.
     pub subnet: usize,
     status: String,
+    /// The task as ECS described it last.
     document: Value,
+    /// When RunTask returned it.
     accepted: Instant,
+    /// When its status RUNNING was seen first.
     running: Option<Instant>,
-    /// Since when ECS says that it does not know it.
+    /// Since when ECS does not know it.
     missing: Option<Instant>,
     stop: Stop,
-    /// The status when it was stopped by us.
-    was: String,
+    /// Its status when this launch stopped it.
+    status_at_stop: String,
 }
 
+/// Whether this launch stops a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
     No,
-    Asked(Why),
-    Done(Why, Instant),
+    /// StopTask was sent.
+    Requested(StopCause),
+    /// StopTask was answered.
+    Answered(StopCause, Instant),
 }
 
-/// Why it is stopped by us.
+/// Why this launch stops a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
-    /// Not started within the timeout.
-    Late,
-    /// Started and not ended.
-    Hung,
-    /// The operator ended the launch.
+enum StopCause {
+    /// It did not start within the timeout.
+    NotStarted,
+    /// It started and did not end.
+    NotEnded,
+    /// The operator interrupted the launch.
     Interrupted,
 }
 
-/// A container that runs has its deadline, and this for ECS to notice both ends of it.
-const SLACK: Duration = Duration::from_mins(1);
+/// Time beyond the probe's deadline for ECS to report start and end of the container.
+const STATUS_DELAY: Duration = Duration::from_mins(1);
 
-/// From StopTask to the end: ECS gives a container 30 s after SIGTERM, and the probe needs two.
-const GRACE: Duration = Duration::from_secs(12);
+/// From StopTask to the end of the task: ECS waits up to 30 s after SIGTERM, but the probe ends
+/// within two.
+const STOP_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// What was started a moment ago is not yet known everywhere: ECS is eventually consistent (API
+/// How long ECS may not know a task that it just started: it is eventually consistent (API
 /// reference, RunTask).
-const UNKNOWN_FOR: Duration = Duration::from_mins(1);
+const CONSISTENCY_DELAY: Duration = Duration::from_mins(1);
 
-impl RunningTasks {
-    /// As RunTask answered.
-    pub fn new(subnet: usize, task: &Task, now: Instant) -> Self {
+impl RunningTask {
+    fn new(subnet: usize, task: &Task, now: Instant) -> Self {
         Self {
             subnet,
+            // Unknown until the first DescribeTasks.
             status: task.last_status.clone().unwrap_or_default(),
             document: Value::Null,
             accepted: now,
             running: None,
             missing: None,
             stop: Stop::No,
-            was: String::new(),
+            status_at_stop: String::new(),
         }
     }
 
-    /// The task as it was seen last.
+    /// Returns the task as ECS described it last.
     pub fn task(&self) -> Task {
         Task::read(&self.document)
     }
 
-    /// What is known of one that could not be waited for.
+    /// Describes a task that ended without result.
     pub fn sentence(&self, launch: &Launch) -> String {
-        let known = [&self.was, &self.status]
+        let status = [&self.status_at_stop, &self.status]
             .into_iter()
-            .find(|status| !status.is_empty());
-        let status = known.map_or("unknown", String::as_str);
-        match self.stop {
-            Stop::Asked(Why::Late) | Stop::Done(Why::Late, _) => format!(
-                "The probe's task had not started after {} s (last status {status}) and was stopped: ECS still worked on its \
-                 network interface, its image or its roles, and gave no reason. A pull that hangs in silence looks so; ECS \
-                 itself gives up after about five minutes and says why, so a longer --timeout may tell more",
+            .find(|status| !status.is_empty())
+            .map_or("unknown", String::as_str);
+        let cause = match self.stop {
+            Stop::No => None,
+            Stop::Requested(cause) | Stop::Answered(cause, _) => Some(cause),
+        };
+        match cause {
+            Some(StopCause::NotStarted) => format!(
+                "The probe's task had not started after {} s (last status {status}) and was stopped: ECS was still preparing \
+                 its network interface, image or roles, and gave no reason. A pull that hangs without an answer looks like \
+                 this; ECS gives up after about five minutes and reports why, so a longer --timeout may show the reason",
                 launch.timeout.as_secs_f32()
             ),
-            Stop::Asked(Why::Hung) | Stop::Done(Why::Hung, _) => format!(
-                "The probe ran and did not end within its deadline of {} s and a minute, and was stopped (last status {status})",
+            Some(StopCause::NotEnded) => format!(
+                "The probe started but did not end within a minute after its deadline of {} s, and was stopped (last status \
+                 {status})",
                 launch.deadline.as_secs_f32()
             ),
-            Stop::Asked(Why::Interrupted) | Stop::Done(Why::Interrupted, _) => {
-                format!(
-                    "Interrupted: the task was stopped before its report was there (last status {status})"
-                )
-            }
-            Stop::No => {
-                format!("Amazon ECS does not know the task any more (last status {status})")
-            }
+            Some(StopCause::Interrupted) => format!(
+                "Interrupted: the task was stopped before it reported (last status {status})"
+            ),
+            None => format!("Amazon ECS no longer knows the task (last status {status})"),
         }
     }
 
-    /// Its container's code is known some half a minute before ECS has taken its network interface
-    /// down.
-    fn is_over(&self) -> bool {
+    fn has_exit_code(&self, is_counted: impl Fn(&Value) -> bool) -> bool {
         let containers = self.document["containers"].as_array();
-        let mut ours = containers
+        containers
             .into_iter()
             .flatten()
-            .filter(|container| container["name"] == CONTAINER);
-        self.status == "STOPPED" || ours.any(|container| container["exitCode"].is_i64())
+            .any(|container| is_counted(container) && container["exitCode"].is_i64())
+    }
+
+    /// Whether the task is over. The container's exit code is known about half a minute before ECS
+    /// has removed the network interface.
+    fn is_over(&self) -> bool {
+        self.status == "STOPPED" || self.has_exit_code(|container| container["name"] == CONTAINER)
+    }
+
+    /// Whether the task is over and ECS has something to say about it. A task that this launch
+    /// stopped before it started has no reason of its own, and is left to
+    /// [`RunningTasks::take_lost`].
+    fn has_result(&self) -> bool {
+        self.is_over()
+            && (self.has_exit_code(|_| true)
+                || self.stop == Stop::No
+                || self.document["stopCode"] != "UserInitiated")
+    }
+
+    /// Whether nothing more will be known about the task in time.
+    fn is_lost(&self, now: Instant) -> bool {
+        match self.stop {
+            Stop::Answered(_, at) => now > at + STOP_TIMEOUT || self.status == "STOPPED",
+            Stop::Requested(_) => false,
+            Stop::No => self
+                .missing
+                .is_some_and(|since| now > since + CONSISTENCY_DELAY),
+        }
+    }
+
+    /// Returns why the task has to be stopped, if it is overdue.
+    fn overdue(&self, now: Instant, launch: &Launch) -> Option<StopCause> {
+        let start_deadline = self.accepted + launch.timeout;
+        match self.running {
+            Some(running) if now > running + launch.deadline + STATUS_DELAY => {
+                Some(StopCause::NotEnded)
+            }
+            // A task that is already ending will have a reason.
+            None if now > start_deadline && !is_ending(&self.status) => Some(StopCause::NotStarted),
+            None if now > start_deadline + STATUS_DELAY * 2 => Some(StopCause::NotStarted),
+            _ => None,
+        }
+    }
+
+    fn request_stop(&mut self, cause: StopCause) {
+        self.stop = Stop::Requested(cause);
+        self.status_at_stop.clone_from(&self.status);
     }
 }
 
-/// All of them.
+/// All running tasks of a launch.
 #[derive(Debug, Default)]
-pub struct Watched {
-    live: BTreeMap<String, RunningTasks>,
-    turns: VecDeque<String>,
+pub struct RunningTasks {
+    by_arn: BTreeMap<String, RunningTask>,
+    /// ARNs in the order in which they are described.
+    queue: VecDeque<String>,
 }
 
-impl Watched {
-    /// One more.
-    pub fn add(&mut self, arn: String, live: RunningTasks) {
-        self.turns.push_back(arn.clone());
-        self.live.insert(arn, live);
+impl RunningTasks {
+    /// Adds a task that RunTask returned.
+    pub fn add(&mut self, subnet: usize, task: &Task, now: Instant) {
+        self.queue.push_back(task.task_arn.clone());
+        self.by_arn
+            .insert(task.task_arn.clone(), RunningTask::new(subnet, task, now));
     }
 
-    /// The ARNs of all.
-    pub fn all(&self) -> Vec<String> {
-        self.live.keys().cloned().collect()
+    pub fn arns(&self) -> Vec<String> {
+        self.by_arn.keys().cloned().collect()
     }
 
-    /// Those whose turn it is to be described.
-    pub fn next(&mut self, most: usize) -> Vec<String> {
-        let live = &self.live;
-        self.turns.retain(|arn| live.contains_key(arn));
-        let arns: Vec<String> = self.turns.drain(..most.min(self.turns.len())).collect();
-        self.turns.extend(arns.iter().cloned());
+    /// Returns the next tasks to describe, at most `max`, and puts them at the end of the queue.
+    pub fn next_batch(&mut self, max: usize) -> Vec<String> {
+        let by_arn = &self.by_arn;
+        self.queue.retain(|arn| by_arn.contains_key(arn));
+        let arns: Vec<String> = self.queue.drain(..max.min(self.queue.len())).collect();
+        self.queue.extend(arns.iter().cloned());
         arns
     }
 
-    /// Takes an answer; what has changed, by subnet.
-    pub fn described(&mut self, answer: &Tasks, now: Instant) -> Vec<(usize, String)> {
+    /// Applies a response of `DescribeTasks`. Returns subnet and status of changed tasks.
+    pub fn update(&mut self, response: &TasksResponse, now: Instant) -> Vec<(usize, String)> {
         let mut changed = Vec::new();
-        for document in &answer.tasks {
-            let Some(live) = document["taskArn"]
-                .as_str()
-                .and_then(|arn| self.live.get_mut(arn))
-            else {
+        for document in &response.tasks {
+            let arn = document["taskArn"].as_str();
+            let Some(task) = arn.and_then(|arn| self.by_arn.get_mut(arn)) else {
                 continue;
             };
-            live.document = document.clone();
-            live.missing = None;
+            task.document = document.clone();
+            task.missing = None;
+            // An unknown status is empty.
             let status = document["lastStatus"].as_str().unwrap_or_default();
             if status == "RUNNING" {
-                live.running.get_or_insert(now);
+                task.running.get_or_insert(now);
             }
-            if live.status != status {
-                status.clone_into(&mut live.status);
-                changed.push((live.subnet, live.status.clone()));
+            if task.status != status {
+                status.clone_into(&mut task.status);
+                changed.push((task.subnet, task.status.clone()));
             }
         }
-        for missing in answer
+        let missing = response
             .failures
             .iter()
-            .filter_map(|failure| failure.arn.as_ref())
-        {
-            if let Some(live) = self.live.get_mut(missing) {
-                live.missing.get_or_insert(now);
+            .filter_map(|failure| failure.arn.as_ref());
+        for arn in missing {
+            if let Some(task) = self.by_arn.get_mut(arn) {
+                task.missing.get_or_insert(now);
             }
         }
         changed
     }
 
-    /// Takes out those that are over, each with what ECS says of it. One that we stopped before it
-    /// started has no reason of ECS's own, and is left to [`Watched::given_up`].
-    pub fn ended(&mut self) -> Vec<(usize, Value)> {
-        let is_told = |live: &RunningTasks| {
-            let started = live.document["containers"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|c| c["exitCode"].is_i64());
-            live.is_over()
-                && (started
-                    || matches!(live.stop, Stop::No)
-                    || live.document["stopCode"] != "UserInitiated")
-        };
-        let arns: Vec<String> = self
-            .live
-            .iter()
-            .filter(|(_, live)| is_told(live))
-            .map(|(arn, _)| arn.clone())
-            .collect();
-        arns.iter()
-            .filter_map(|arn| self.live.remove(arn))
-            .map(|live| (live.subnet, live.document))
+    /// Removes tasks that are over, and returns their subnet and their description by ECS.
+    pub fn take_finished(&mut self) -> Vec<(usize, Value)> {
+        self.by_arn
+            .extract_if(.., |_, task| task.has_result())
+            .map(|(_, task)| (task.subnet, task.document))
             .collect()
     }
 
-    /// Those that are to be stopped now, marked as such.
-    pub fn overdue(&mut self, now: Instant, launch: &Launch) -> Vec<(String, usize)> {
+    /// Marks overdue tasks as stopped, and returns their ARN and subnet. They stay in the list.
+    pub fn mark_overdue(&mut self, now: Instant, launch: &Launch) -> Vec<(String, usize)> {
         let mut overdue = Vec::new();
-        for (arn, live) in self
-            .live
+        let candidates = self
+            .by_arn
             .iter_mut()
-            .filter(|(_, live)| live.stop == Stop::No)
-        {
-            let why = match live.running {
-                Some(running) if now > running + launch.deadline + SLACK => Why::Hung,
-                // What is on its way down will say why.
-                None if now > live.accepted + launch.timeout && !is_ending(&live.status) => {
-                    Why::Late
-                }
-                None if now > live.accepted + launch.timeout + SLACK * 2 => Why::Late,
-                _ => continue,
-            };
-            live.stop = Stop::Asked(why);
-            live.was.clone_from(&live.status);
-            overdue.push((arn.clone(), live.subnet));
+            .filter(|(_, task)| task.stop == Stop::No);
+        for (arn, task) in candidates {
+            if let Some(cause) = task.overdue(now, launch) {
+                task.request_stop(cause);
+                overdue.push((arn.clone(), task.subnet));
+            }
         }
         overdue
     }
 
-    /// Marks it as stopped by the operator, if nobody has stopped it yet; in which subnet it is.
+    /// Marks a task as stopped by the operator, unless it is being stopped, and returns its subnet.
     pub fn interrupt(&mut self, arn: &str) -> Option<usize> {
-        let live = self
-            .live
+        let task = self
+            .by_arn
             .get_mut(arn)
-            .filter(|live| live.stop == Stop::No)?;
-        live.stop = Stop::Asked(Why::Interrupted);
-        live.was.clone_from(&live.status);
-        Some(live.subnet)
+            .filter(|task| task.stop == Stop::No)?;
+        task.request_stop(StopCause::Interrupted);
+        Some(task.subnet)
     }
 
-    /// StopTask was answered.
-    pub fn was_stopped(&mut self, arn: &str, now: Instant) {
-        if let Some(live) = self.live.get_mut(arn)
-            && let Stop::Asked(why) = live.stop
+    /// Records the response of StopTask.
+    pub fn stop_answered(&mut self, arn: &str, now: Instant) {
+        if let Some(task) = self.by_arn.get_mut(arn)
+            && let Stop::Requested(cause) = task.stop
         {
-            live.stop = Stop::Done(why, now);
+            task.stop = Stop::Answered(cause, now);
         }
     }
 
-    /// Takes out those of which no more will be known in time.
-    pub fn given_up(&mut self, now: Instant) -> Vec<RunningTasks> {
-        let is_lost = |live: &RunningTasks| match live.stop {
-            Stop::Done(_, at) => now > at + GRACE || live.status == "STOPPED",
-            Stop::Asked(_) => false,
-            Stop::No => live.missing.is_some_and(|since| now > since + UNKNOWN_FOR),
-        };
-        let arns: Vec<String> = self
-            .live
-            .iter()
-            .filter(|(_, live)| is_lost(live))
-            .map(|(arn, _)| arn.clone())
-            .collect();
-        arns.iter()
-            .filter_map(|arn| self.live.remove(arn))
+    /// Removes and returns tasks about which nothing more will be known in time.
+    pub fn take_lost(&mut self, now: Instant) -> Vec<RunningTask> {
+        self.by_arn
+            .extract_if(.., |_, task| task.is_lost(now))
+            .map(|(_, task)| task)
             .collect()
     }
 }

@@ -1,158 +1,162 @@
-//! One `RunTask`, and what its answer means for the next.
+//! One `RunTask` call, and whether it is repeated.
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::observation::Failure;
-use crate::operator::aws::{Api, Client, Error};
-use crate::operator::ecs::{Task, Tasks};
-use crate::operator::launch::rate_limiter::{Pace, backoff, jitter};
+use crate::operator::aws::{Api, CallError, Client};
+use crate::operator::ecs::{RunTaskRequest, Task, TasksResponse};
+use crate::operator::launch::rate_limiter::{RateLimiter, backoff, jitter};
 
-/// A subnet without a task yet.
+/// A subnet without a task.
 #[derive(Debug, Clone, Copy)]
-pub struct Waiting {
-    /// Which.
+pub struct PendingStart {
+    /// Index of the subnet.
     pub subnet: usize,
-    /// Not before.
+    /// Earliest time of the next call.
     pub due: Instant,
-    /// AwsCalls so far that were not throttled.
     attempts: u32,
-    /// The first of them.
-    since: Option<Instant>,
+    first_attempt: Option<Instant>,
 }
 
-impl Waiting {
-    /// A subnet that was not tried yet.
-    pub fn first(subnet: usize) -> Self {
+impl PendingStart {
+    pub fn new(subnet: usize) -> Self {
         Self {
             subnet,
             due: Instant::now(),
             attempts: 0,
-            since: None,
+            first_attempt: None,
         }
     }
 }
 
-/// An answer, or none.
-pub struct Answer {
-    /// Of which subnet.
-    pub waiting: Waiting,
+/// Result of a `RunTask` call.
+pub struct RunTaskResult {
+    pub pending: PendingStart,
     sent: Instant,
-    result: Result<Tasks, Error>,
+    result: Result<TasksResponse, CallError>,
 }
 
-/// What it comes to.
-pub enum Started {
-    /// A task.
-    Task(Box<Task>),
-    /// The same again, later.
-    Again(String, Waiting),
-    /// None, for this reason.
-    Not(String),
-    /// None, nor in any other subnet.
-    Fatal(Error),
+/// What a `RunTask` call means for its subnet.
+pub enum StartResult {
+    Started(Box<Task>),
+    /// The call is repeated later, for this reason.
+    Retry(String, PendingStart),
+    /// No task in this subnet, for this reason.
+    NotStarted(String),
+    /// No task in any subnet.
+    Fatal(CallError),
 }
 
-/// AwsCalls once; the client token makes it safe to call again.
-pub async fn start(client: Client, body: Value, waiting: Waiting, sent: Instant) -> Answer {
-    let result = client.json(Api::ECS, "RunTask", &body).await;
-    Answer {
-        waiting,
+/// Calls `RunTask` once. The client token makes it safe to repeat the call.
+pub async fn run_task(
+    client: Client,
+    request: RunTaskRequest,
+    pending: PendingStart,
+    sent: Instant,
+) -> RunTaskResult {
+    let result = client.json(Api::ECS, "RunTask", &request).await;
+    RunTaskResult {
+        pending,
         sent,
         result,
     }
 }
 
-/// Tries of a call that gets no answer.
-const TRIES: u32 = 8;
+/// Most attempts of a call that fails in transport, or is throttled after the timeout.
+const MAX_ATTEMPTS: u32 = 8;
 
-impl Answer {
-    /// Reads it at `now`. Throttling changes the pace of all; no capacity and no answer only put
-    /// this one off.
-    pub fn read(self, pace: &mut Pace, now: Instant, timeout: Duration) -> Started {
+impl RunTaskResult {
+    /// Evaluates the result at `now`. Throttling slows down all subnets; missing capacity and
+    /// transport errors delay only this one.
+    pub fn evaluate(
+        self,
+        limiter: &mut RateLimiter,
+        now: Instant,
+        timeout: Duration,
+    ) -> StartResult {
         let Self {
-            mut waiting,
+            mut pending,
             sent,
             result,
         } = self;
-        let since = *waiting.since.get_or_insert(sent);
-        let in_time = now < since + timeout;
+        let first_attempt = *pending.first_attempt.get_or_insert(sent);
+        let in_time = now < first_attempt + timeout;
         match result {
-            Ok(answer) => {
-                pace.accepted();
-                if let Some(task) = answer
-                    .tasks
-                    .first()
-                    .map(Task::read)
-                    .filter(|task| !task.task_arn.is_empty())
-                {
-                    return Started::Task(Box::new(task));
+            Ok(response) => {
+                limiter.accepted();
+                let task = response.tasks.first().map(Task::read);
+                if let Some(task) = task.filter(|task| !task.task_arn.is_empty()) {
+                    return StartResult::Started(Box::new(task));
                 }
-                let why = answer
-                    .failures
-                    .first()
-                    .map_or_else(|| "no task and no reason".to_owned(), ToString::to_string);
-                if is_scarce(&why) && in_time {
-                    again(why, waiting, now)
+                let reason = response.failures.first().map_or_else(
+                    || "RunTask returned no task and no reason".to_owned(),
+                    ToString::to_string,
+                );
+                if is_capacity_problem(&reason) && in_time {
+                    retry(reason, pending, now)
                 } else {
-                    Started::Not(why)
+                    StartResult::NotStarted(reason)
                 }
             }
             Err(error) if error.is_throttling() => {
-                pace.refused(sent, now);
-                waiting.attempts += 1;
-                // The pace of all is what keeps the rate; this only mixes them.
-                waiting.due = now + backoff(1, jitter());
-                if in_time || waiting.attempts < TRIES {
-                    Started::Again("throttled".into(), waiting)
+                limiter.throttled(sent, now);
+                pending.attempts += 1;
+                // The limiter keeps the rate; this pause only changes the order of the subnets.
+                pending.due = now + backoff(1, jitter());
+                if in_time || pending.attempts < MAX_ATTEMPTS {
+                    StartResult::Retry("throttled".into(), pending)
                 } else {
-                    Started::Not(error.to_string())
+                    StartResult::NotStarted(error.to_string())
                 }
             }
-            Err(error) if error.is_passing() => {
-                if waiting.attempts < TRIES {
-                    again(error.to_string(), waiting, now)
+            Err(error) if error.is_transient() => {
+                if pending.attempts < MAX_ATTEMPTS {
+                    retry(error.to_string(), pending, now)
                 } else {
-                    Started::Fatal(error)
+                    StartResult::Fatal(error)
                 }
             }
+            Err(error) if is_fatal(&error) => StartResult::Fatal(error),
             Err(error) => {
-                let text = error.to_string();
-                match error.failure() {
-                    Some(
-                        Failure::Denied
-                        | Failure::Unauthenticated
-                        | Failure::InvalidSignature
-                        | Failure::ExpiredToken
-                        | Failure::ClockSkewed,
-                    )
-                    | None => Started::Fatal(error),
-                    Some(_)
-                        if matches!(
-                            error.code(),
-                            "ClusterNotFoundException" | "BlockedException"
-                        ) =>
-                    {
-                        Started::Fatal(error)
-                    }
-                    Some(_) if is_scarce(&text) && in_time => again(text, waiting, now),
-                    Some(_) => Started::Not(text),
+                let reason = error.to_string();
+                if is_capacity_problem(&reason) && in_time {
+                    retry(reason, pending, now)
+                } else {
+                    StartResult::NotStarted(reason)
                 }
             }
         }
     }
 }
 
-fn again(why: String, mut waiting: Waiting, now: Instant) -> Started {
-    waiting.attempts += 1;
-    waiting.due = now + backoff(waiting.attempts, jitter());
-    Started::Again(why, waiting)
+fn retry(reason: String, mut pending: PendingStart, now: Instant) -> StartResult {
+    pending.attempts += 1;
+    pending.due = now + backoff(pending.attempts, jitter());
+    StartResult::Retry(reason, pending)
 }
 
-/// Whether what is missing may be there in a moment: capacity, or room below a quota that other
-/// tasks of this launch use.
-fn is_scarce(why: &str) -> bool {
+/// Whether every subnet would meet the error.
+fn is_fatal(error: &CallError) -> bool {
+    let concerns_operator = matches!(
+        error.failure(),
+        None | Some(
+            Failure::Denied
+                | Failure::Unauthenticated
+                | Failure::InvalidSignature
+                | Failure::ExpiredToken
+                | Failure::ClockSkewed
+        )
+    );
+    concerns_operator
+        || matches!(
+            error.code(),
+            "ClusterNotFoundException" | "BlockedException"
+        )
+}
+
+/// Whether the same call may succeed in a moment: when there is capacity again, or when other tasks
+/// of this launch no longer use a quota. ECS has no error code for it, only these words.
+fn is_capacity_problem(reason: &str) -> bool {
     [
         "Capacity is unavailable",
         "RESOURCE:",
@@ -160,5 +164,5 @@ fn is_scarce(why: &str) -> bool {
         "LimitExceeded",
     ]
     .iter()
-    .any(|word| why.contains(word))
+    .any(|word| reason.contains(word))
 }

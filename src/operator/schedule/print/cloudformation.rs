@@ -1,32 +1,33 @@
 //! The schedules as an AWS CloudFormation template.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{CREATE_LOG_GROUP, preamble, role};
-use crate::operator::schedule::Set;
+use crate::operator::OperatorError;
+use crate::operator::schedule::set::{RunTarget, ScheduleSet};
 use crate::render::cloudformation::{logical_id, with_account};
 use crate::render::template::{Template, attribute, reference};
 use crate::render::tree::Tree;
 
-/// Resources of one template (AWS CloudFormation quotas).
-const MOST_RESOURCES: usize = 500;
+/// Most resources of a template (AWS CloudFormation quotas).
+const MAX_RESOURCES: usize = 500;
 
-/// Bytes of a template in Amazon S3, and of one in the request itself (AWS CloudFormation quotas).
-const LARGEST: usize = 1_000_000;
-const LARGEST_IN_REQUEST: usize = 51_200;
+/// Largest template in Amazon S3, and in the request itself, in bytes (AWS CloudFormation quotas).
+const MAX_SIZE: usize = 1_000_000;
+const MAX_REQUEST_SIZE: usize = 51_200;
 
 const GROUP: &str = "ScheduleGroup";
 const DEFINITION: &str = "ProbeTaskDefinition";
 const ROLE: &str = "SchedulerRole";
 const LOG_GROUP: &str = "LogGroup";
 
-/// The template. Fails, with a sentence, where CloudFormation cannot take it.
-pub fn render(set: &Set) -> Result<String, String> {
+/// Renders the template. Fails if it exceeds a quota of CloudFormation.
+pub fn render(set: &ScheduleSet) -> Result<String, OperatorError> {
     let subnets = set.launch.subnets.len();
     let too_large = |what: String| {
-        Err(format!(
-            "a template for {subnets} subnets has {what}: make several, with some of the subnets each (--subnets, --name)"
-        ))
+        Err(OperatorError::Usage(format!(
+            "a template for {subnets} subnets has {what}: split the subnets into several templates with --subnets and --name"
+        )))
     };
     let mut template = Template {
         description: format!(
@@ -49,18 +50,18 @@ pub fn render(set: &Set) -> Result<String, String> {
     template
         .conditions
         .push(("LogGroupIsCreated".into(), create));
-    base(set, &mut template);
+    add_common(set, &mut template);
     for subnet in &set.launch.subnets {
-        vantage(set, &mut template, subnet)?;
+        add_subnet(set, &mut template, subnet)?;
     }
-    if template.resources.len() > MOST_RESOURCES {
+    if template.resources.len() > MAX_RESOURCES {
         return too_large(format!(
-            "{} resources, where CloudFormation takes {MOST_RESOURCES}",
+            "{} resources, but CloudFormation takes {MAX_RESOURCES}",
             template.resources.len()
         ));
     }
-    let body = template.to_yaml().map_err(|error| error.to_string())?;
-    let bucket = if body.len() > LARGEST_IN_REQUEST - 2_000 {
+    let body = to_yaml(&template)?;
+    let bucket = if body.len() > MAX_REQUEST_SIZE - 2_000 {
         " \\\n      --s3-bucket BUCKET"
     } else {
         ""
@@ -70,25 +71,29 @@ pub fn render(set: &Set) -> Result<String, String> {
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
-    let how = format!(
-        "By pullprobe schedule print; to set it up:
+    let usage = format!(
+        "Written by pullprobe schedule print. Deploy it with:
   aws cloudformation deploy --region {} --stack-name {stack} \\
       --capabilities CAPABILITY_IAM --template-file FILE{bucket}",
         set.launch.plan.region
     );
-    template.comment = preamble(set, &how);
-    let yaml = template.to_yaml().map_err(|error| error.to_string())?;
-    if yaml.len() > LARGEST {
+    template.comment = preamble(set, &usage);
+    let yaml = to_yaml(&template)?;
+    if yaml.len() > MAX_SIZE {
         return too_large(format!(
-            "{} bytes, where CloudFormation takes {LARGEST}",
+            "{} bytes, but CloudFormation takes {MAX_SIZE}",
             yaml.len()
         ));
     }
     Ok(yaml)
 }
 
-/// What all subnets share.
-fn base(set: &Set, template: &mut Template) {
+fn to_yaml(template: &Template) -> Result<String, OperatorError> {
+    template.to_yaml().map_err(OperatorError::usage)
+}
+
+/// Adds the resources that all subnets share.
+fn add_common(set: &ScheduleSet, template: &mut Template) {
     template.resource(
         GROUP,
         "AWS::Scheduler::ScheduleGroup",
@@ -97,7 +102,7 @@ fn base(set: &Set, template: &mut Template) {
     );
     let log = vec![
         ("LogGroupName", set.log_group.as_str().into()),
-        ("RetentionInDays", set.retention.into()),
+        ("RetentionInDays", set.retention_days.into()),
     ];
     template.resource(
         LOG_GROUP,
@@ -109,7 +114,7 @@ fn base(set: &Set, template: &mut Template) {
         template,
         DEFINITION,
         "AWS::ECS::TaskDefinition",
-        capitalized(&set.definition.body()),
+        capitalized(&json!(set.definition.request())),
     );
     let policy = Tree::map([
         ("PolicyName", role::POLICY.into()),
@@ -129,12 +134,23 @@ fn base(set: &Set, template: &mut Template) {
     add(template, ROLE, "AWS::IAM::Role", role);
 }
 
-fn vantage(set: &Set, template: &mut Template, subnet: &str) -> Result<(), String> {
+/// Adds the schedule and the alarms of a subnet.
+fn add_subnet(
+    set: &ScheduleSet,
+    template: &mut Template,
+    subnet: &str,
+) -> Result<(), OperatorError> {
     let id = logical_id(subnet);
-    let mut schedule = set.schedule(subnet, (&set.cluster_arn("*"), "", ""))?;
+    // Role and task definition become references.
+    let target = RunTarget {
+        cluster: &set.cluster_arn("*"),
+        role: "",
+        task_definition: "",
+    };
+    let mut schedule = json!(set.schedule(subnet, target)?);
     schedule["Name"] = subnet.into();
     let ecs = &mut schedule["Target"]["EcsParameters"];
-    // The API has these names in lower case, CloudFormation's schema has them as its own.
+    // The API has these names in lower case, CloudFormation does not.
     for member in ["NetworkConfiguration", "CapacityProviderStrategy"] {
         if !ecs[member].is_null() {
             ecs[member] = with_capitals(&ecs[member]);
@@ -158,7 +174,7 @@ fn vantage(set: &Set, template: &mut Template, subnet: &str) -> Result<(), Strin
             template,
             &format!("{name}{id}"),
             "AWS::CloudWatch::Alarm",
-            Tree::from(&alarm),
+            Tree::from(&json!(alarm)),
         );
     }
     Ok(())
@@ -179,7 +195,7 @@ fn capitalized(value: &Value) -> Tree {
     Tree::from(&with_capitals(value))
 }
 
-/// The same with a capital at the beginning of every name.
+/// Returns the value with every name capitalized.
 fn with_capitals(value: &Value) -> Value {
     match value {
         Value::Object(members) => members

@@ -1,16 +1,16 @@
-//! The role that EventBridge Scheduler assumes: who may, and what it may then do.
+//! The role that EventBridge Scheduler assumes: trust policy and permissions.
 
-use crate::operator::schedule::Set;
+use crate::operator::schedule::set::ScheduleSet;
 use crate::render::tree::Tree;
 
 /// The name of its only policy.
 pub const POLICY: &str = "run-the-probe";
 
-/// Who may assume it: EventBridge Scheduler, for these schedules alone. Without the conditions it
-/// could be made to use this role by whoever names it in a schedule elsewhere (EventBridge
+/// Returns the trust policy: EventBridge Scheduler may assume the role for these schedules only.
+/// Without the conditions, anyone could name the role in a schedule of another account (EventBridge
 /// Scheduler user guide, "Confused deputy prevention": the source is the schedule group). `account`
-/// is the account's number.
-pub fn trust(set: &Set, account: Tree) -> Tree {
+/// is the account ID.
+pub fn trust(set: &ScheduleSet, account: Tree) -> Tree {
     let region = &set.launch.plan.region;
     let group = format!(
         "arn:{}:scheduler:{region}:*:schedule-group/{}",
@@ -34,9 +34,9 @@ pub fn trust(set: &Set, account: Tree) -> Tree {
     ])])
 }
 
-/// What it may do: run this task definition on this cluster, tag the task that it starts, and hand
-/// it its role. `definition` is the task definition's ARN.
-pub fn policy(set: &Set, definition: Tree) -> Tree {
+/// Returns the permissions: run this task definition in this cluster, tag the task, and pass its
+/// role. `definition` is the task definition's ARN.
+pub fn policy(set: &ScheduleSet, definition: Tree) -> Tree {
     let cluster = set.cluster_arn("*");
     // `…:cluster/prod` and `…:task/prod/*`.
     let tasks = format!("{}/*", cluster.replacen(":cluster/", ":task/", 1));
@@ -47,27 +47,33 @@ pub fn policy(set: &Set, definition: Tree) -> Tree {
             set.launch.plan.region.partition().name()
         ),
     };
-    document([
-        statement(
-            ("RunTheProbe", "ecs:RunTask"),
-            definition,
-            ("ArnEquals", "ecs:cluster", cluster),
-        ),
-        statement(
-            ("TagItsTask", "ecs:TagResource"),
-            tasks.into(),
-            ("StringEquals", "ecs:CreateAction", "RunTask".into()),
-        ),
-        statement(
-            ("PassTheRole", "iam:PassRole"),
-            role.into(),
-            (
-                "StringEquals",
-                "iam:PassedToService",
-                "ecs-tasks.amazonaws.com".into(),
-            ),
-        ),
-    ])
+    let statements = [
+        Statement {
+            sid: "RunTheProbe",
+            action: "ecs:RunTask",
+            resource: definition,
+            operator: "ArnEquals",
+            key: "ecs:cluster",
+            value: cluster,
+        },
+        Statement {
+            sid: "TagItsTask",
+            action: "ecs:TagResource",
+            resource: tasks.into(),
+            operator: "StringEquals",
+            key: "ecs:CreateAction",
+            value: "RunTask".into(),
+        },
+        Statement {
+            sid: "PassTheRole",
+            action: "iam:PassRole",
+            resource: role.into(),
+            operator: "StringEquals",
+            key: "iam:PassedToService",
+            value: "ecs-tasks.amazonaws.com".into(),
+        },
+    ];
+    document(statements.map(Statement::into_tree))
 }
 
 fn document<const N: usize>(statements: [Tree; N]) -> Tree {
@@ -77,19 +83,28 @@ fn document<const N: usize>(statements: [Tree; N]) -> Tree {
     ])
 }
 
-fn statement(
-    (sid, action): (&str, &str),
+/// A statement that allows one action under one condition.
+struct Statement {
+    sid: &'static str,
+    action: &'static str,
     resource: Tree,
-    (operator, key, value): (&str, &str, String),
-) -> Tree {
-    Tree::map([
-        ("Sid", sid.into()),
-        ("Effect", "Allow".into()),
-        ("Action", action.into()),
-        ("Resource", resource),
-        (
-            "Condition",
-            Tree::map([(operator, Tree::map([(key, value.into())]))]),
-        ),
-    ])
+    /// Condition operator.
+    operator: &'static str,
+    /// Condition key.
+    key: &'static str,
+    /// Condition value.
+    value: String,
+}
+
+impl Statement {
+    fn into_tree(self) -> Tree {
+        let condition = Tree::map([(self.key, self.value.into())]);
+        Tree::map([
+            ("Sid", self.sid.into()),
+            ("Effect", "Allow".into()),
+            ("Action", self.action.into()),
+            ("Resource", self.resource),
+            ("Condition", Tree::map([(self.operator, condition)])),
+        ])
+    }
 }

@@ -3,28 +3,29 @@
 use serde_json::{Value, json};
 
 use super::{CREATE_LOG_GROUP, preamble, role};
-use crate::operator::schedule::Set;
+use crate::operator::OperatorError;
+use crate::operator::schedule::set::{RunTarget, ScheduleSet};
 use crate::render::hcl::{self, Expression, Item, attribute, block, file, quote, raw};
 use crate::render::terraform::{ACCOUNT, identifier, with_account};
 use crate::render::tree::Tree;
 
-const HOW: &str =
-    "A module of one file, by pullprobe schedule print: put it into a directory of its own.
-It takes the provider hashicorp/aws, version 5 or newer, for that region.";
+const USAGE: &str =
+    "A module in one file, written by pullprobe schedule print: put it into its own directory.
+It needs the provider hashicorp/aws, version 5 or newer, for that region.";
 
 const GROUP: &str = "aws_scheduler_schedule_group.probe.name";
 const DEFINITION: &str = "aws_ecs_task_definition.probe.arn";
 const ROLE: &str = "aws_iam_role.scheduler.arn";
 
-/// The module.
-pub fn render(set: &Set) -> Result<String, String> {
+/// Renders the module.
+pub fn render(set: &ScheduleSet) -> Result<String, OperatorError> {
     let create = vec![
         attribute("type", raw("bool")),
         attribute("description", CREATE_LOG_GROUP),
         attribute("default", raw("true")),
     ];
     let mut items = vec![
-        Item::Comment(preamble(set, HOW)),
+        Item::Comment(preamble(set, USAGE)),
         block(r#"variable "create_log_group""#, create),
         block(r#"data "aws_caller_identity" "current""#, Vec::new()),
         resource(
@@ -36,7 +37,7 @@ pub fn render(set: &Set) -> Result<String, String> {
     let log = vec![
         attribute("count", raw("var.create_log_group ? 1 : 0")),
         attribute("name", set.log_group.as_str()),
-        attribute("retention_in_days", raw(set.retention.to_string())),
+        attribute("retention_in_days", raw(set.retention_days.to_string())),
     ];
     items.push(resource("aws_cloudwatch_log_group", "probe", log));
     items.push(resource(
@@ -56,7 +57,7 @@ pub fn render(set: &Set) -> Result<String, String> {
             items.push(resource(
                 "aws_cloudwatch_metric_alarm",
                 &format!("{kind}_{name}"),
-                self::alarm(alarm),
+                self::alarm(json!(alarm)),
             ));
         }
     }
@@ -71,8 +72,8 @@ fn resource(kind: &str, name: &str, items: Vec<Item>) -> Item {
     block(format!("resource {} {}", quote(kind), quote(name)), items)
 }
 
-fn definition(set: &Set) -> Vec<Item> {
-    let mut body = set.definition.body();
+fn definition(set: &ScheduleSet) -> Vec<Item> {
+    let mut body = json!(set.definition.request());
     let containers = Tree::from(&body["containerDefinitions"].take());
     body["tags"] = pairs(&body["tags"], "key", "value");
     let mut items = members(&body);
@@ -86,7 +87,7 @@ fn definition(set: &Set) -> Vec<Item> {
     items
 }
 
-fn scheduler_role(set: &Set) -> [Item; 2] {
+fn scheduler_role(set: &ScheduleSet) -> [Item; 2] {
     let trust = role::trust(set, marked(ACCOUNT).into());
     let policy = role::policy(set, marked(DEFINITION).into());
     let role = vec![
@@ -111,9 +112,14 @@ fn scheduler_role(set: &Set) -> [Item; 2] {
     ]
 }
 
-/// The provider flattens `awsvpcConfiguration`, and has a flag for the public address.
-fn schedule(set: &Set, subnet: &str) -> Result<Vec<Item>, String> {
-    let mut body = set.schedule(subnet, ("", &marked(ROLE), &marked(DEFINITION)))?;
+/// The provider flattens `awsvpcConfiguration`, and `assign_public_ip` is a boolean.
+fn schedule(set: &ScheduleSet, subnet: &str) -> Result<Vec<Item>, OperatorError> {
+    let target = RunTarget {
+        cluster: &set.cluster_arn("*"),
+        role: &marked(ROLE),
+        task_definition: &marked(DEFINITION),
+    };
+    let mut body = json!(set.schedule(subnet, target)?);
     body["Name"] = subnet.into();
     body["GroupName"] = marked(GROUP).into();
     let ecs = &mut body["Target"]["EcsParameters"];
@@ -121,9 +127,8 @@ fn schedule(set: &Set, subnet: &str) -> Result<Vec<Item>, String> {
     let public = &mut ecs["NetworkConfiguration"]["AssignPublicIp"];
     *public = json!(*public == "ENABLED");
     ecs["Tags"] = pairs(&ecs["Tags"], "key", "value");
-    body["Target"]["Arn"] = set.cluster_arn("*").into();
     let mut items = members(&body);
-    // Without the policy the first run would be refused.
+    // Without the policy the first run would be denied.
     items.push(attribute(
         "depends_on",
         raw("[aws_iam_role_policy.scheduler]"),
@@ -137,9 +142,9 @@ fn alarm(mut alarm: Value) -> Vec<Item> {
     members(&alarm)
 }
 
-/// A list of names and values as one object.
+/// Converts a list of names and values to an object.
 fn pairs(list: &Value, name: &str, value: &str) -> Value {
-    let pair = |one: &Value| Some((one[name].as_str()?.to_owned(), one[value].clone()));
+    let pair = |item: &Value| Some((item[name].as_str()?.to_owned(), item[value].clone()));
     list.as_array()
         .into_iter()
         .flatten()
@@ -147,17 +152,17 @@ fn pairs(list: &Value, name: &str, value: &str) -> Value {
         .collect()
 }
 
-/// Objects that are arguments; all others are blocks.
+/// Objects that the provider has as arguments; all others are blocks.
 const MAPS: [&str; 2] = ["tags", "dimensions"];
 
-/// The members of an API's structure as a resource's arguments and blocks, arguments first.
+/// Converts the members of a request to arguments and blocks, arguments first.
 fn members(structure: &Value) -> Vec<Item> {
     let (mut arguments, mut blocks) = (Vec::new(), Vec::new());
     for (name, value) in structure.as_object().into_iter().flatten() {
         let name = snake(name);
         match value {
             Value::Object(_) if !MAPS.contains(&name.as_str()) => {
-                blocks.push(block(name, members(value)))
+                blocks.push(block(name, members(value)));
             }
             Value::Array(items) if items.iter().any(Value::is_object) => {
                 blocks.extend(items.iter().map(|item| block(name.as_str(), members(item))));
@@ -171,14 +176,14 @@ fn members(structure: &Value) -> Vec<Item> {
         .collect()
 }
 
-/// Stands before a reference among texts: no name, id or ARN has it.
+/// Marks a reference among strings. No name, ID or ARN contains it.
 const MARK: char = '\u{1}';
 
 fn marked(reference: &str) -> String {
     format!("{MARK}{reference}")
 }
 
-/// The same with the references that are marked.
+/// Converts marked strings to references.
 fn referring(expression: Expression) -> Expression {
     match expression {
         Expression::Raw(text) => match text
@@ -199,18 +204,18 @@ fn referring(expression: Expression) -> Expression {
     }
 }
 
-/// `enable_ecs_managed_tags` of `EnableECSManagedTags`.
+/// Converts `EnableECSManagedTags` to `enable_ecs_managed_tags`.
 fn snake(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
     let mut snake = String::new();
     for (n, letter) in letters.iter().enumerate() {
         let before = n.checked_sub(1).and_then(|n| letters.get(n));
         let after = letters.get(n + 1);
-        let begins = before.is_some_and(|before| {
+        let begins_word = before.is_some_and(|before| {
             before.is_ascii_lowercase()
                 || (before.is_ascii_uppercase() && after.is_some_and(char::is_ascii_lowercase))
         });
-        if letter.is_ascii_uppercase() && begins {
+        if letter.is_ascii_uppercase() && begins_word {
             snake.push('_');
         }
         snake.push(letter.to_ascii_lowercase());
@@ -223,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_the_provider() {
+    fn names_are_converted_to_snake_case() {
         for (api, provider) in [
             ("EnableECSManagedTags", "enable_ecs_managed_tags"),
             ("OKActions", "ok_actions"),
@@ -236,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_marked_and_a_text_is_none() {
+    fn only_marked_strings_become_references() {
         let written = |text: &str| match referring(text.into()) {
             Expression::Raw(raw) => raw,
             other => format!("{other:?}"),

@@ -1,4 +1,4 @@
-//! What a stopped task's text shows, as the observation that a probe would have made of it.
+//! Converts the explanation of a stopped reason to the observation that a probe would have made.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,7 +7,7 @@ use crate::explain::{Explanation, Step};
 use crate::network_location::NetworkLocation;
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, TargetKey, Witness};
 
-/// The rung at which ECS failed, for a task with this address of its own.
+/// Returns the failed check. `own` is the address of the task.
 pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
     let dependency = explanation
         .dependency
@@ -15,8 +15,8 @@ pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
     let phase = phase_of(explanation.family, explanation.step);
     let first = explanation.findings.first().map(|finding| finding.cause);
     let failure = first
-        .and_then(failure_behind)
-        .unwrap_or_else(|| failure_of(explanation.family));
+        .and_then(failure_of)
+        .unwrap_or_else(|| usual_failure(explanation.family));
     let mut observation = Observation::new(
         TargetKey::of(dependency),
         dependency,
@@ -41,7 +41,7 @@ pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
     observation
 }
 
-/// Whose way each step is, where the text does not say.
+/// Returns the dependency of a step, if the text names none.
 fn dependency_of(step: Step) -> Dependency {
     match step {
         Step::Secrets => Dependency::SecretsManager,
@@ -70,8 +70,8 @@ fn phase_of(family: Family, step: Step) -> Phase {
     }
 }
 
-/// How it looks on the wire, where the text named it.
-fn failure_behind(cause: Cause) -> Option<Failure> {
+/// Returns the failure that a probe observes for a cause, if there is only one.
+fn failure_of(cause: Cause) -> Option<Failure> {
     Some(match cause {
         Cause::NameNotFound | Cause::PrivateZoneShadowsName => Failure::NoSuchName,
         Cause::ResolverFailure => Failure::ServerFailure,
@@ -90,8 +90,8 @@ fn failure_behind(cause: Cause) -> Option<Failure> {
     })
 }
 
-/// How a family's commonest cause fails.
-pub fn failure_of(family: Family) -> Failure {
+/// Returns the failure of a family's most common cause.
+pub fn usual_failure(family: Family) -> Failure {
     match family {
         Family::Resolve => Failure::NoSuchName,
         Family::Network => Failure::TimedOut,

@@ -1,0 +1,41 @@
+//! What the commands that call AWS share.
+
+use super::{Error, print};
+use crate::endpoints::Region;
+use crate::operator::OperatorError;
+use crate::operator::aws::{CallError, Client};
+use crate::operator::dry_run::{AwsCalls, CallSink};
+use crate::operator::stopped::region_of;
+
+/// Returns a client for `region`, else for the region of an ARN, else for the default region.
+pub(super) async fn client(region: Option<Region>, arn: Option<&str>) -> Result<Client, Error> {
+    let region = region.or_else(|| arn.and_then(region_of));
+    Ok(Client::load(region).await?)
+}
+
+/// Wraps a client; a dry run prints each request as a line.
+pub(super) fn calls(client: Client, dry_run: bool) -> AwsCalls {
+    let sink: CallSink = Box::new(|call| {
+        let _ = print(&call.line());
+    });
+    AwsCalls::new(client, dry_run.then_some(sink))
+}
+
+/// A missing region or missing credentials are the operator's to correct.
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Setup(text) => Self::Usage(text),
+            other => Self::Tool(other.to_string()),
+        }
+    }
+}
+
+impl From<OperatorError> for Error {
+    fn from(error: OperatorError) -> Self {
+        match error {
+            OperatorError::Usage(text) => Self::Usage(text),
+            OperatorError::Call(error) => error.into(),
+        }
+    }
+}

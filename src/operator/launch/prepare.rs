@@ -1,0 +1,77 @@
+//! Everything of a launch before the first RunTask.
+
+use serde_json::json;
+
+use super::collect;
+use super::request::Launch;
+use super::spec::LaunchSpec;
+use super::target;
+use super::watch::TIMED_OUT_REASON;
+use crate::operator::OperatorError;
+use crate::operator::aws::Api;
+use crate::operator::dry_run::{AwsCalls, Effect, to_json};
+use crate::operator::ecs::{DescribeTasksRequest, StopTaskRequest};
+
+/// Reads the target and registers the probe's task definition. In a dry run also shows the calls
+/// that would follow, and returns `None`.
+pub async fn prepare(calls: &AwsCalls, spec: &LaunchSpec) -> Result<Option<Launch>, OperatorError> {
+    let (launch, definition) = target::resolve(
+        calls,
+        &spec.target,
+        spec.like.as_deref(),
+        spec.log_group.as_deref(),
+    )
+    .await?;
+    let mut launch = Launch {
+        run_id: spec.run_id.clone(),
+        labels: spec.labels.clone(),
+        timeout: spec.timeout,
+        ..launch
+    };
+    // A plan that does not fit into the overrides is rejected before anything is registered.
+    launch.definition = definition.family();
+    if let Some(subnet) = launch.subnets.first() {
+        launch.run_task(subnet)?;
+    }
+    launch.definition = definition.register(calls).await?;
+    if !calls.is_dry() {
+        return Ok(Some(launch));
+    }
+    show_following_calls(calls, &launch)?;
+    Ok(None)
+}
+
+/// Shows the calls that depend on the response of a RunTask that is not sent.
+fn show_following_calls(calls: &AwsCalls, launch: &Launch) -> Result<(), OperatorError> {
+    for subnet in &launch.subnets {
+        let body = to_json(&launch.run_task(subnet)?)?;
+        calls.show(Api::ECS, "RunTask", &body, Effect::Changes);
+    }
+    let region = &launch.plan.region;
+    let tasks = [format!(
+        "arn:{}:ecs:{region}:ACCOUNT:task/CLUSTER/TASK",
+        region.partition().name()
+    )];
+    let describe = DescribeTasksRequest {
+        cluster: &launch.cluster,
+        tasks: &tasks,
+        include: &[],
+    };
+    calls.show(
+        Api::ECS,
+        "DescribeTasks",
+        &to_json(&describe)?,
+        Effect::Changes,
+    );
+    if let Some(log) = launch.plan.logs.first() {
+        let body = json!(collect::log_request(log, "TASK"));
+        calls.show(Api::LOGS, "GetLogEvents", &body, Effect::Changes);
+    }
+    let stop = StopTaskRequest {
+        cluster: &launch.cluster,
+        task: &tasks[0],
+        reason: TIMED_OUT_REASON,
+    };
+    calls.show(Api::ECS, "StopTask", &to_json(&stop)?, Effect::Changes);
+    Ok(())
+}

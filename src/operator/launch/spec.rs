@@ -1,0 +1,75 @@
+//! What the operator wants to launch.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::endpoints::Region;
+use crate::plan::Expect;
+
+/// Input of a launch.
+#[derive(Debug, Clone)]
+pub struct LaunchSpec {
+    pub target: TargetSpec,
+    /// ARN of a task whose definition and network are used instead of a service's.
+    pub like: Option<String>,
+    /// Log group for the reports, instead of the task definition's.
+    pub log_group: Option<String>,
+    /// From RunTask to the start of the container.
+    pub timeout: Duration,
+    pub run_id: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A service, or a task definition with its subnets, and the probe that runs there. `launch` and
+/// `schedule` share it.
+#[derive(Debug, Clone)]
+pub struct TargetSpec {
+    /// Name or ARN.
+    pub cluster: Option<String>,
+    /// Name or ARN.
+    pub service: Option<String>,
+    /// File, `-`, ARN, `FAMILY:REVISION`, `s3://BUCKET/KEY` or `ssm:/NAME`.
+    pub task_definition: Option<String>,
+    /// Empty: those of the service.
+    pub subnets: Vec<String>,
+    /// Empty: those of the service.
+    pub security_groups: Vec<String>,
+    /// `false`: as the service has it.
+    pub assign_public_ip: bool,
+    pub probe_image: Option<String>,
+    pub probe_architecture: Option<Architecture>,
+    pub region: Option<Region>,
+    pub expect: Expect,
+    /// Whether the probe downloads whole layers.
+    pub full: bool,
+    /// Time limit of the probe's run.
+    pub deadline: Duration,
+}
+
+impl TargetSpec {
+    /// Returns its first ARN, which contains the region and often the cluster.
+    pub fn arn(&self) -> Option<&str> {
+        [&self.cluster, &self.service, &self.task_definition]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .find(|name| name.starts_with("arn:"))
+    }
+}
+
+/// CPU architecture of the probe's image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    X8664,
+    Arm64,
+}
+
+impl Architecture {
+    /// Returns the value of `cpuArchitecture` in a task definition.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X8664 => "X86_64",
+            Self::Arm64 => "ARM64",
+        }
+    }
+}
