@@ -555,7 +555,7 @@ fn unreadable_remote_task_definition_is_an_error_with_an_alternative() {
         .env("AWS_SECRET_ACCESS_KEY", "x");
     let words = [
         remote,
-        "configuration.s3.us-east-1.amazonaws.com cannot be reached",
+        "cannot connect to configuration.s3.us-east-1.amazonaws.com",
         "resolve",
         "--plan",
     ];
