@@ -199,14 +199,12 @@ fn masks(root: &Finding, other: &Finding) -> bool {
             &[Cause::PublicAnswerWherePrivateExpected]
         }
         // The loss of large packets is why no answer came, unless small ones did not help either.
-        Cause::MtuBlackHole if root.confidence == Confidence::Certain => {
-            &[Cause::ServiceUnresponsive, Cause::TlsStalled]
-        }
         // Connections that a filter lets through only from some ports also fail later, in whichever
-        // phase comes first, and sometimes with one segment size and not with the other.
-        Cause::NetworkAcl if root.confidence == Confidence::Certain => {
+        // phase comes first.
+        Cause::MtuBlackHole | Cause::NetworkAcl if root.confidence == Confidence::Certain => {
             &[Cause::ServiceUnresponsive, Cause::TlsStalled]
         }
+        // An uncertain filter may also look as if one segment size passed and the other did not.
         Cause::NetworkAcl => &[
             Cause::ServiceUnresponsive,
             Cause::TlsStalled,

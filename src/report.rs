@@ -186,10 +186,10 @@ impl Report {
                     .observations
                     .iter_mut()
                     .filter(|o| o.passed())
-                    .for_each(strip)
+                    .for_each(strip);
             }),
             ("evidence", |report| {
-                report.observations.iter_mut().for_each(strip)
+                report.observations.iter_mut().for_each(strip);
             }),
             ("observations", keep_cited_observations),
         ];

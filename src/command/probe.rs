@@ -142,7 +142,7 @@ pub fn report_panics(options: &RunOptions) {
         options.observation_log.clone(),
     );
     std::panic::set_hook(Box::new(move |panic| {
-        let error = format!("pullprobe has a bug, please report it: {panic}");
+        let error = format!("pullprobe has a bug, please report this: {panic}");
         eprintln!("{error}");
         let _ = print(&run::after_panic(&plan, &run_id, &observation_log, error).line());
         std::process::exit(1);

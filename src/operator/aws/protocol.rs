@@ -5,7 +5,7 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::CallError;
+use super::error::CallError;
 use crate::endpoints::{self, Partition, Region, Service, Variant};
 
 /// A service's names and protocol, from the `metadata` of the service models that `botocore` ships.
@@ -135,7 +135,7 @@ impl Api {
 
     /// Returns the IAM action, such as `ecs:RunTask`. CloudWatch signs as `monitoring`, but its
     /// actions begin with `cloudwatch`.
-    pub(in crate::operator) fn action(self, operation: &str) -> String {
+    pub fn action(self, operation: &str) -> String {
         let prefix = if self.name == "monitoring" {
             "cloudwatch"
         } else {

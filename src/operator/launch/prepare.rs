@@ -7,10 +7,10 @@ use super::request::Launch;
 use super::spec::LaunchSpec;
 use super::target;
 use super::watch::TIMED_OUT_REASON;
-use crate::operator::OperatorError;
 use crate::operator::aws::Api;
 use crate::operator::dry_run::{AwsCalls, Effect, to_json};
 use crate::operator::ecs::{DescribeTasksRequest, StopTaskRequest};
+use crate::operator::error::OperatorError;
 
 /// Reads the target and registers the probe's task definition. In a dry run also shows the calls
 /// that would follow, and returns `None`.

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::definition::CONTAINER;
 use super::launcher::{LAUNCHER_TAG, Launcher};
-use crate::operator::OperatorError;
 use crate::operator::ecs::{
     AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerOverride, KeyValuePair,
     NetworkConfiguration, RunTaskRequest, Tag, TaskOverride, digest,
 };
+use crate::operator::error::OperatorError;
 use crate::plan::{Expect, MAX_OVERRIDE_CHARS, Plan};
 
 /// Prefix of `startedBy` of the probe's tasks.

@@ -14,7 +14,6 @@ use super::interface;
 use super::request::{Launch, Placement};
 use super::spec::{Architecture, TargetSpec};
 use crate::arn::Arn;
-use crate::operator::OperatorError;
 use crate::operator::aws::{Api, CallError};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{
@@ -22,6 +21,7 @@ use crate::operator::ecs::{
     DescribeServicesResponse, DescribeTasksRequest, EcsService, Task, TaskPlacement, TasksResponse,
     account_of,
 };
+use crate::operator::error::OperatorError;
 use crate::plan::{Plan, execute_command, service_connect, task_definition};
 use crate::reference::Reference;
 

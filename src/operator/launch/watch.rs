@@ -19,11 +19,11 @@ use super::collect::{Collector, SubnetReport};
 use super::rate_limiter::{RateLimiter, jitter};
 use super::request::Launch;
 use super::stopped_reason;
-use crate::operator::OperatorError;
 use crate::operator::aws::{Api, CallError, Client};
 use crate::operator::ecs::{
     DescribeTasksRequest, MAX_DESCRIBED_TASKS, RunTaskRequest, StopTaskRequest, Task, TasksResponse,
 };
+use crate::operator::error::OperatorError;
 use running_tasks::RunningTasks;
 use start::{PendingStart, RunTaskResult, StartResult};
 

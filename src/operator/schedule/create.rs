@@ -17,10 +17,10 @@ use super::remove::remove_schedules;
 use super::scheduler_api::{self, GetScheduleResponse, GroupOwner, ScheduleRequest, concurrency};
 use super::set::{RunTarget, ScheduleSet};
 use super::tags::TAG;
-use crate::operator::OperatorError;
 use crate::operator::aws::CallError;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::account_of;
+use crate::operator::error::OperatorError;
 
 /// Existing schedules and alarms.
 #[derive(Default)]

@@ -5,12 +5,13 @@
 //! account in which the template is deployed.
 
 mod cloudformation;
+mod preamble;
 mod role;
 mod terraform;
 
 use super::set::ScheduleSet;
 use super::spec::TemplateFormat;
-use crate::operator::OperatorError;
+use crate::operator::error::OperatorError;
 
 /// Renders the template. Fails if the set is too large for the tool.
 pub fn print(set: &ScheduleSet, format: TemplateFormat) -> Result<String, OperatorError> {
@@ -19,21 +20,3 @@ pub fn print(set: &ScheduleSet, format: TemplateFormat) -> Result<String, Operat
         TemplateFormat::Terraform => terraform::render(set),
     }
 }
-
-/// Returns the comment at the top of both templates.
-fn preamble(set: &ScheduleSet, usage: &str) -> String {
-    let (name, interval, region) = (&set.name, set.interval(), &set.launch.plan.region);
-    let definition = &set.definition;
-    format!(
-        "{name}: rehearses the start of a task every {interval} in {region}, with two alarms for each subnet.
-{usage}
-The task execution role is not created. It needs permission to pull the probe and to write its report:
-  role      {}
-  image     {}
-  log group {}",
-        definition.role, definition.image, set.log_group,
-    )
-}
-
-/// Description of the stack's parameter and the module's variable.
-const CREATE_LOG_GROUP: &str = "Whether to create the log group; false if it exists";

@@ -7,10 +7,10 @@ use super::event::{EventSink, KeepReason, RemovalReason, Resource, ScheduleEvent
 use super::log_group::{self, LogGroupOwner};
 use super::scheduler_api::{self, GroupOwner, concurrency};
 use super::tags::{LOG_GROUP_TAG, TAG, group_name};
-use crate::operator::OperatorError;
 use crate::operator::aws::CallError;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::last_segment;
+use crate::operator::error::OperatorError;
 
 /// Removes schedules, alarms, log group and, last, the schedule group: as long as it exists,
 /// running the command again finds the rest. Returns the number of failures; a failure does not

@@ -8,9 +8,9 @@ use super::scheduler_api::{
 };
 use super::spec::{MAX_NAME_LEN, ScheduleSpec};
 use super::tags::{TAG, group_name};
-use crate::operator::OperatorError;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{RunTaskRequest, Tag, digest, last_segment};
+use crate::operator::error::OperatorError;
 use crate::operator::launch::{self, DEFAULT_CLUSTER, Launch, ProbeDefinition, RUN_ID_VARIABLE};
 
 /// Schedules of one name.

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{CREATE_LOG_GROUP, preamble, role};
-use crate::operator::OperatorError;
+use super::preamble::{CREATE_LOG_GROUP, preamble};
+use super::role;
+use crate::operator::error::OperatorError;
 use crate::operator::schedule::set::{RunTarget, ScheduleSet};
 use crate::render::cloudformation::{logical_id, with_account};
 use crate::render::template::{Template, attribute, reference};
