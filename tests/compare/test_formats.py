@@ -38,24 +38,6 @@ def test_junit_has_a_suite_per_vantage_and_a_case_per_fact(tmp_path):
 
     assert set(suites) == {vantage["name"] for vantage in comparison["vantages"]}
     for name, suite in suites.items():
-<<<<<<< HEAD
-        cases = {case.get('name'): case for case in suite.iter('testcase')}
-        assert set(cases) == {fact['fact'] for fact in matrix['facts'] if name in fact['values']}
-        assert int(suite.get('tests')) == len(cases)
-        assert int(suite.get('failures')) == len(suite.findall('testcase/failure'))
-        assert int(suite.get('skipped')) == len(suite.findall('testcase/skipped'))
-        for fact in matrix['facts']:
-            value = fact['values'].get(name, '')
-            case = cases[fact['fact']]
-            ends = [child.tag for child in case]
-            expected = [] if value.startswith('passed') else ['skipped'] if value.startswith('not-') else ['failure']
-            assert ends == expected, (fact['fact'], value)
-            if expected == ['failure']:
-                assert case[0].get('type') == case[0].get('message') == value
-    broken = suites['10.0.2.0/24 us-east-1c']
-    told = {property.get('name'): property.get('value') for property in broken.iter('property')}
-    assert told['cause'] == 's3-gateway-missing' and 'no route to Amazon S3' in told['verdict']
-=======
         cases = {case.get("name"): case for case in suite.iter("testcase")}
         facts = {fact["fact"]: fact["values"].get(name, "") for fact in comparison["facts"]}
         listed = {fact["fact"] for fact in comparison["facts"] if name in fact["values"]}
@@ -68,7 +50,6 @@ def test_junit_has_a_suite_per_vantage_and_a_case_per_fact(tmp_path):
     properties = {item.get("name"): item.get("value") for item in suites[BROKEN].iter("property")}
     assert properties["cause"] == "s3-gateway-missing"
     assert "S3" in properties["verdict"]
->>>>>>> python
 
 
 def assert_case_shows(case, value):
@@ -96,15 +77,6 @@ def test_unchecked_vantage_is_a_failure_in_junit_and_a_warning_is_not(tmp_path):
 
 
 def hostile():
-<<<<<<< HEAD
-    bad = report(1, 's3-gateway-missing', vantage=HOSTILE)
-    bad['verdict']['summary'] = bad['findings'][0]['summary'] = bad['findings'][0]['remedy'] = HOSTILE
-    for seen in bad['observations']:
-        seen['detail'] = HOSTILE
-    bad['observations'][0]['dependency'] = bad['observations'][1]['phase'] = HOSTILE
-    bad['run']['started_at'], bad['vantage']['address'] = 'yesterday', ' '
-    return bad
-=======
     """Returns a report with markup in all of its text."""
     document = report(1, "s3-gateway-missing", vantage=HOSTILE)
     finding = document["findings"][0]
@@ -115,7 +87,6 @@ def hostile():
     first["dependency"] = second["phase"] = HOSTILE
     document["run"]["started_at"], document["vantage"]["address"] = "yesterday", " "
     return document
->>>>>>> python
 
 
 def test_markup_in_a_report_stays_text(tmp_path):

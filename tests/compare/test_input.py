@@ -82,16 +82,6 @@ def test_reports_are_found_in_every_form(form, tmp_path):
     assert document["first_difference"]["fact"] == "s3/connect"
 
 
-<<<<<<< HEAD
-def test_several_files_and_what_is_none_of_it(tmp_path):
-    (tmp_path / 'a.json').write_text(lines(report(1)))
-    (tmp_path / 'b.log').write_bytes(b'starting\n\xff\xfe\n{"a": 1}\n' + lines(report(2)).encode() + b'{"schema":"pullprobe/report/v1","run":\n'
-                                     + lines(report(3) | {'schema': 'pullprobe/report/v9'}).encode() + b'x' * 3_000_000 + b'\n' + lines(report(4)).encode())
-    done = compare(tmp_path / 'a.json', tmp_path / 'b.log', '--format', 'json')
-    read = json.loads(done.stdout)['read']
-    assert (done.returncode, read) == (0, {'reports': 3, 'duplicates': 0, 'others': 4, 'unreadable': 2})
-    assert 'unknown report schema pullprobe/report/v9' in done.stderr and 'truncated' in done.stderr
-=======
 def test_other_lines_in_several_files_are_counted(tmp_path):
     clean, mixed = tmp_path / "a.json", tmp_path / "b.log"
     clean.write_text(lines(report(1)))
@@ -109,8 +99,7 @@ def test_other_lines_in_several_files_are_counted(tmp_path):
 
     read = {"reports": 3, "duplicates": 0, "others": 4, "unreadable": 2}
     assert (done.returncode, json.loads(done.stdout)["read"]) == (0, read)
-    assert "pullprobe/report/v9" in done.stderr and "cut off" in done.stderr
->>>>>>> python
+    assert "pullprobe/report/v9" in done.stderr and "truncated" in done.stderr
 
 
 def test_vantages_without_a_place_are_named_after_their_files(tmp_path):
@@ -125,22 +114,6 @@ def test_vantages_without_a_place_are_named_after_their_files(tmp_path):
     assert document["first_difference"]["passing"] == {"blue": "passed"}
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize(('arguments', 'given', 'words'), [
-    (['/nowhere.json'], None, ['/nowhere.json']),
-    (['/tmp'], None, ['directory']),
-    (['-'], '', ['stdin', 'empty', 'probe --format json']),
-    (['-'], 'hello\nworld\n', ['none of the 2 records', '--log-group']),
-    (['-'], '{"schema": "pullprobe/report/v7"}', ['unknown report schema']),
-    (['-', '--since', '1h'], 'x', ['--log-group']),
-    (['-', '--log-group', 'x'], 'x', ['--log-group']),
-    (['--log-group', 'x', '--since', 'yesterday'], None, ['24h']),
-    (['--log-group', 'x', '--start', '2026-11-25', '--end', '2026-11-24'], None, ['before']),
-    (['--insights'], None, ['--log-group']),
-    (['-', '--format', 'pdf'], 'x', ['junit']),
-])
-def test_what_cannot_be_compared_is_said_with_the_way_out(arguments, given, words):
-=======
 @pytest.mark.parametrize(
     "arguments, given, words",
     [
@@ -158,7 +131,6 @@ def test_what_cannot_be_compared_is_said_with_the_way_out(arguments, given, word
     ],
 )
 def test_input_that_cannot_be_compared_is_refused(arguments, given, words):
->>>>>>> python
     done = compare(*arguments, given=given)
 
     assert done.returncode == 2 and done.stdout == "", done
