@@ -59,6 +59,28 @@ impl Error {
     }
 }
 
+/// Returns a document's JSON Schema. The build embeds it without indentation, which is restored
+/// here: a line that ends with an opening bracket indents the lines up to the closing one.
+fn schema(document: SchemaDocument) -> String {
+    let lines = match document {
+        SchemaDocument::Report => include_str!(concat!(env!("OUT_DIR"), "/report-v1.json")),
+        SchemaDocument::Explanation => {
+            include_str!(concat!(env!("OUT_DIR"), "/explanation-v1.json"))
+        }
+        SchemaDocument::Comparison => include_str!(concat!(env!("OUT_DIR"), "/comparison-v1.json")),
+    };
+    let mut text = String::new();
+    let mut depth: usize = 0;
+    for line in lines.lines() {
+        depth -= usize::from(line.starts_with(['}', ']']));
+        text.push_str(&"  ".repeat(depth));
+        text.push_str(line);
+        text.push('\n');
+        depth += usize::from(line.ends_with(['{', '[']));
+    }
+    text
+}
+
 /// Runs the command and returns its exit code.
 pub fn run(cli: Cli) -> Result<u8, Error> {
     match cli.command {
@@ -69,15 +91,7 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         Command::Compare(args) => compare::run(&args),
         Command::Causes { code: Some(cause) } => print(cause.page()),
         Command::Causes { code: None } => print(&list_of_causes()),
-        Command::Schema {
-            document: SchemaDocument::Report,
-        } => print(include_str!("../schemas/report-v1.json")),
-        Command::Schema {
-            document: SchemaDocument::Explanation,
-        } => print(include_str!("../schemas/explanation-v1.json")),
-        Command::Schema {
-            document: SchemaDocument::Comparison,
-        } => print(include_str!("../schemas/comparison-v1.json")),
+        Command::Schema { document } => print(&schema(document)),
         #[cfg(feature = "operator")]
         Command::Launch(args) => launch::run(&args),
         #[cfg(feature = "operator")]

@@ -328,9 +328,13 @@ fn causes_are_listed_and_have_pages() {
 }
 
 #[test]
-fn schema_is_json() {
-    let output = run(&["schema"]);
-    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+fn schema_prints_the_file_of_each_document() {
+    for document in ["report", "explanation", "comparison"] {
+        let path = format!("{}/schemas/{document}-v1.json", env!("CARGO_MANIFEST_DIR"));
+        let file = std::fs::read_to_string(path).unwrap();
+        assert_eq!(text(&run(&["schema", document]).stdout), file, "{document}");
+    }
+    let schema: Value = serde_json::from_slice(&run(&["schema"]).stdout).unwrap();
     assert!(schema["$schema"].is_string() && schema["properties"]["verdict"].is_object());
 }
 
