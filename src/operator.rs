@@ -19,4 +19,5 @@ mod paging;
 pub mod schedule;
 pub mod stopped;
 
+pub use ecs::last_segment;
 pub use error::OperatorError;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rustls::RootCertStore;
 use tokio::time::{sleep, timeout};
 
+use crate::arn::Arn;
 use crate::aws::credentials::{self, Credentials};
 use crate::diagnose::diagnose;
 use crate::network_location::NetworkLocation;
@@ -94,9 +95,8 @@ pub async fn run(
         run_id: vantage
             .task_arn
             .as_deref()
-            .and_then(|arn| arn.rsplit('/').next())
-            .unwrap_or(&run_id)
-            .to_owned(),
+            .and_then(|arn| arn.parse::<Arn>().ok())
+            .map_or_else(|| run_id.clone(), |arn| arn.name().to_owned()),
         clock_drift: metadata
             .as_ref()
             .ok()

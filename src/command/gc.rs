@@ -10,6 +10,7 @@ use super::{Error, print};
 use crate::cli::launch::GcArgs;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::gc::{self, ProbeTask};
+use crate::operator::last_segment;
 use crate::operator::launch::DEFAULT_CLUSTER;
 use crate::operator::schedule;
 
@@ -97,10 +98,7 @@ async fn deregister_or_list_definitions(calls: &AwsCalls, args: &GcArgs) -> Resu
     if args.task_definitions {
         return deregister(calls, &definitions).await;
     }
-    let names: Vec<_> = definitions
-        .iter()
-        .map(|arn| arn.rsplit('/').next().unwrap_or(arn))
-        .collect();
+    let names: Vec<_> = definitions.iter().map(|arn| last_segment(arn)).collect();
     print(&format!(
         "kept for the next launch: {} (use --task-definitions to deregister them)",
         names.join(", ")

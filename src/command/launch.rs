@@ -13,6 +13,7 @@ use super::{Error, colour, print};
 use crate::cli::launch::LaunchArgs;
 use crate::cli::target::TargetArgs;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
+use crate::operator::last_segment;
 use crate::operator::launch::{self, LaunchEvent, LaunchSpec, SubnetReport, TargetSpec};
 use crate::render;
 use crate::verdict::Status;
@@ -44,11 +45,7 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
         eprintln!(
             "pullprobe: run {run_id}: {} {noun}, {}",
             subnets.len(),
-            launch
-                .definition
-                .rsplit('/')
-                .next()
-                .unwrap_or(&launch.definition)
+            last_segment(&launch.definition)
         );
         let mut output = LaunchOutput::new(args, &subnets);
         let (cluster, region) = (&launch.cluster, calls.client().region());
