@@ -46,14 +46,14 @@ Exit codes: 0 pass · 1 error of pullprobe or of an AWS call · 2 invalid argume
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check everything that the task needs to start, from here, and deliver a report
+    /// Check, from here, everything the task needs to start, and write a report
     Probe(Box<ProbeArgs>),
     /// Print the hosts that a task contacts, and the VPC endpoints, rules and IAM policies that it
     /// needs
     Plan(Box<PlanArgs>),
     /// Explain the stopped reason of a task: the failed step, the possible causes, the next command
     Explain(Box<ExplainArgs>),
-    /// Compare reports: the first check that differs where a task fails, and changes over time
+    /// Compare reports: find the first check that differs where a task fails, and what changed over time
     #[cfg(feature = "operator")]
     Compare(Box<compare::CompareArgs>),
     /// Print the page of a cause, or the list of all causes
@@ -117,7 +117,7 @@ pub enum Format {
 /// What a task needs to start.
 #[derive(Debug, Clone, Args)]
 pub struct TaskArgs {
-    /// Image to rehearse the pull of (repeatable) [default: this task's own image]
+    /// Image whose pull to rehearse (repeatable) [default: this task's own image]
     #[arg(
         long = "image",
         value_name = "REF",
@@ -170,8 +170,8 @@ pub struct TaskArgs {
     /// Platform of the task, such as linux/arm64 [default: this binary's own]
     #[arg(long, value_name = "OS/ARCH", env = "PULLPROBE_PLATFORM")]
     pub platform: Option<Platform>,
-    /// Report a finding if a name that could use an interface VPC endpoint resolves to a public
-    /// address (`private`)
+    /// Expected addresses of names that an interface VPC endpoint can serve; with `private`, a public
+    /// address is a finding
     #[arg(
         long,
         value_name = "ADDRESSES",
@@ -228,8 +228,8 @@ pub struct PlanArgs {
     pub image: Option<String>,
     #[command(flatten)]
     pub task: TaskArgs,
-    /// Print the requirements without the contacted hosts: VPC endpoints, rules of security groups
-    /// and network ACLs, IAM policies
+    /// Print only the requirements, without the hosts: VPC endpoints, security group and network ACL
+    /// rules, and IAM policies
     #[arg(long, conflicts_with = "only")]
     pub needs: bool,
     /// Print only this part (repeatable)
@@ -274,7 +274,7 @@ pub struct ExplainArgs {
 }
 
 const EXPLAIN_HELP: &str = "\
-Exit codes: as in a report, by the family of the cause (11 network, 14 permission, …) · 3 unknown text · 2 invalid input";
+Exit codes: 10 to 20 by the family of the cause, as in a report (11 network, 14 permission, …) · 3 unknown text · 2 invalid input";
 
 /// How a plan is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -282,6 +282,7 @@ impl Finding {
 
     /// Returns the finding with `detail`, such as the service's message, added to the summary.
     fn with_detail(mut self, detail: &str) -> Self {
+        let detail = detail.trim_end_matches('.');
         if !detail.is_empty() {
             self.summary = match self.summary.strip_suffix(')') {
                 Some(with_host) => format!("{with_host}; {detail})"),

@@ -81,14 +81,14 @@ impl Verdict {
             (None, Some(first), _) => (
                 Status::Warn,
                 WARN,
-                format!("The task would start, but {}", clause(&first.summary)),
+                format!("The task would start, but {}.", clause(&first.summary)),
             ),
             (None, None, _) if optional.is_some() => {
                 let rung = optional.map(unexplained).unwrap_or_default();
                 (
                     Status::Warn,
                     WARN,
-                    format!("The task would start, but {rung}"),
+                    format!("The task would start, but {rung}."),
                 )
             }
             (None, None, Some(rung)) => {

@@ -47,8 +47,8 @@ pub struct CompareArgs {
 }
 
 const HELP: &str = "\
-Exit codes: as of the worst vantage: 10 to 20 for a failure (of several the lowest, which is the earliest step), else
-3 inconclusive, 4 warn, 0 pass · 2 no report in the input";
+Exit codes: those of the worst vantage: 10 to 20 for a failure (if there are several, the lowest, which is the earliest
+step); otherwise 3 inconclusive, 4 warn, 0 pass · 2 no report in the input";
 
 /// How a comparison is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

@@ -32,7 +32,7 @@ pub struct LaunchArgs {
     /// Label to include in the reports (repeatable)
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label_without_comma)]
     pub labels: Vec<(String, String)>,
-    /// Print every request to AWS with its body. Send read-only requests, print the others
+    /// Print every AWS request with its body; send only the read-only ones
     #[arg(long)]
     pub dry_run: bool,
     /// Output format of reports and comparison; JSON has one line for each report and one for the
@@ -54,7 +54,7 @@ pub struct LaunchArgs {
 }
 
 const HELP: &str = "\
-Exit codes: as of the worst subnet: 10 to 20 for a failure, else 3 inconclusive or not started, 4 warn, 0 pass ·
+Exit codes: those of the worst subnet: 10 to 20 for a failure; otherwise 3 inconclusive or not started, 4 warn, 0 pass ·
 1 an AWS call failed · 2 invalid arguments";
 
 /// `pullprobe gc`.
@@ -66,11 +66,11 @@ pub struct GcArgs {
     /// Region [default: from the cluster's ARN, then from your environment or profile]
     #[arg(long, value_name = "REGION")]
     pub region: Option<Region>,
-    /// Only tasks of this run, even if a launch still watches them [default: tasks of all runs,
-    /// except those that a launch may still watch]
+    /// Only tasks of this run, even if a launch is still watching them [default: all runs, except
+    /// tasks that a launch may still be watching]
     #[arg(long, value_name = "ID", value_parser = run_id)]
     pub run_id: Option<String>,
-    /// Only tasks older than DURATION, even if a launch still watches them
+    /// Only tasks older than DURATION, even if a launch is still watching them
     #[arg(long, value_name = "DURATION", value_parser = run_duration)]
     pub older_than: Option<Duration>,
     /// Deregister the probe's task definitions too, except those used by schedules; the next launch

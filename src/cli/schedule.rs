@@ -18,7 +18,7 @@ pub struct ScheduleArgs {
 /// The commands of `pullprobe schedule`.
 #[derive(Debug, Subcommand)]
 pub enum ScheduleCommand {
-    /// Create or update a schedule and two alarms in each subnet, and a log group for the reports
+    /// Create or update a schedule and two alarms for each subnet, and a log group for the reports
     Create(Box<CreateArgs>),
     /// List schedules and the states of their alarms
     List {
@@ -29,7 +29,7 @@ pub enum ScheduleCommand {
     /// Print the resources of `create` and the scheduler's role for CloudFormation or Terraform
     ///
     /// Changes nothing. With --service it reads Amazon ECS. With --task-definition FILE,
-    /// --subnets, --probe-image, --region and --name it calls nothing and needs no credentials.
+    /// --subnets, --probe-image, --region and --name it makes no AWS calls and needs no credentials.
     Print(Box<PrintArgs>),
     /// Remove the resources that `create` made
     Remove(RemoveArgs),
@@ -47,7 +47,7 @@ pub struct CreateArgs {
     /// Enable schedules and alarm actions that were disabled manually [default: they stay disabled]
     #[arg(long)]
     pub enable: bool,
-    /// Print every request to AWS with its body. Send read-only requests, print the others
+    /// Print every AWS request with its body; send only the read-only ones
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -91,10 +91,10 @@ pub struct ScheduleSetArgs {
     /// Log group for the reports, created if it does not exist [default: /pullprobe/NAME]
     #[arg(long, value_name = "NAME")]
     pub log_group: Option<String>,
-    /// Days to keep the reports; a retention that CloudWatch Logs supports
+    /// Days to keep the reports; must be a retention period that CloudWatch Logs supports
     #[arg(long, value_name = "DAYS", default_value = "30", value_parser = retention)]
     pub retention: u32,
-    /// ARN of an Amazon SNS topic to notify when an alarm changes its state (repeatable, at most 5)
+    /// ARN of an Amazon SNS topic to notify when an alarm changes state (repeatable, at most 5)
     #[arg(long = "alarm-action", value_name = "ARN")]
     pub alarm_actions: Vec<String>,
 }
@@ -111,7 +111,7 @@ pub struct RemoveArgs {
     /// Keep the log group with its reports
     #[arg(long)]
     pub keep_logs: bool,
-    /// Print every request to AWS with its body. Send read-only requests, print the others
+    /// Print every AWS request with its body; send only the read-only ones
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -20,8 +20,8 @@ pub struct TargetArgs {
     #[arg(long, value_name = "SERVICE")]
     pub service: Option<String>,
     /// Probe what this task definition needs, deployed or not: a file (`-` reads stdin), an ARN or
-    /// FAMILY:REVISION. With --service also s3://BUCKET/KEY or ssm:/NAME, where the probe reads a
-    /// task definition that is too large to pass
+    /// FAMILY:REVISION. With --service also s3://BUCKET/KEY or ssm:/NAME, from which the probe
+    /// reads a task definition that is too large to pass
     #[arg(long, value_name = "FILE|ARN")]
     pub task_definition: Option<String>,
     /// Subnets, with one task in each [default: from the service]
@@ -31,20 +31,20 @@ pub struct TargetArgs {
     /// group]
     #[arg(long, value_name = "SECURITY_GROUP", value_delimiter = ',', num_args = 1..)]
     pub security_groups: Vec<String>,
-    /// Assign a public IP address to the task [default: as the service, otherwise none]
+    /// Assign a public IP address to the task [default: the service's setting, otherwise none]
     #[arg(long)]
     pub assign_public_ip: bool,
     /// Image of the probe in your own ECR [default: from an earlier launch]
     #[arg(long, value_name = "REF", env = "PULLPROBE_PROBE_IMAGE")]
     pub probe_image: Option<String>,
-    /// Architecture of the probe's image [default: as the task]
+    /// Architecture of the probe's image [default: the task's]
     #[arg(long, value_name = "ARCH", value_enum)]
     pub probe_architecture: Option<Architecture>,
     /// Region [default: from an ARN, then from your environment or profile]
     #[arg(long, value_name = "REGION")]
     pub region: Option<Region>,
-    /// Report a finding if a name that could use an interface VPC endpoint resolves to a public
-    /// address (`private`)
+    /// Expected addresses of names that an interface VPC endpoint can serve; with `private`, a public
+    /// address is a finding
     #[arg(long, value_name = "ADDRESSES", value_enum, default_value = "any")]
     pub expect: Expect,
     /// Download whole layers, verify digests and measure throughput

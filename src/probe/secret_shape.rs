@@ -131,14 +131,14 @@ pub fn check_secret(body: &[u8], json_key: Option<&str>) -> Result<String, Shape
     };
     match (keys_of(&value), json_key) {
         (None, None) => Ok("present, not a JSON object".into()),
-        (Some(keys), None) => Ok(format!("present, a JSON object with {} keys", keys.len())),
+        (Some(keys), None) => Ok(format!("present, a JSON object with {}", count(keys.len()))),
         (Some(keys), Some(key)) if keys.contains(key) => Ok(format!(
-            "present, a JSON object with {} keys, including the required one",
-            keys.len()
+            "present, a JSON object with {}, including the required one",
+            count(keys.len())
         )),
         (Some(keys), Some(key)) => Err(ShapeMismatch::missing_key(format!(
-            "a JSON object with {} keys, without the key {key:?}",
-            keys.len()
+            "a JSON object with {}, without the key {key:?}",
+            count(keys.len())
         ))),
         (None, Some(_)) => Err(ShapeMismatch::not_json(
             "the secret's value is not a JSON object",
@@ -175,6 +175,14 @@ pub fn read_login(body: &[u8]) -> Result<RegistryCredentials, ShapeMismatch> {
         username: required(login.username, "username")?.into(),
         password: required(login.password, "password")?.into(),
     })
+}
+
+/// Returns the number of keys in words.
+fn count(keys: usize) -> String {
+    match keys {
+        1 => "1 key".to_owned(),
+        _ => format!("{keys} keys"),
+    }
 }
 
 #[cfg(test)]
