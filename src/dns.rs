@@ -86,7 +86,7 @@ pub async fn addresses(host: &str) -> Vec<IpAddr> {
 pub struct DnsResponse {
     /// The message, verbatim.
     pub message: Message,
-    /// Whether it did not fit UDP and was read over TCP.
+    /// Whether it did not fit into a UDP datagram and was read over TCP.
     pub over_tcp: bool,
 }
 
@@ -109,7 +109,7 @@ pub async fn query(
         failure,
         over_tcp: false,
     };
-    // Fully qualified: a search domain must not answer for AWS.
+    // Fully qualified, so that no search domain is appended.
     let mut name = Name::from_ascii(name).map_err(|_| over_udp(Failure::NoSuchName))?;
     name.set_fqdn(true);
     let mut message = Message::query();

@@ -23,8 +23,8 @@ static OWNED: LazyLock<Vec<(IpNet, &str)>> = LazyLock::new(|| {
     owned
 });
 
-/// Returns service and Region, such as `S3 us-east-1`, or `None` if AWS's ranges do not have the
-/// address. The Region may be `GLOBAL`.
+/// Returns service and Region, such as `S3 us-east-1`, or `None` if AWS's ranges do not include
+/// the address. The Region may be `GLOBAL`.
 pub fn owner(address: IpAddr) -> Option<String> {
     let address = address.to_canonical();
     OWNED

@@ -22,7 +22,7 @@ mod target;
 /// Calls to a connected target, and signed AWS calls.
 mod aws_call;
 
-/// Hosts that are named by a response.
+/// Hosts that a response names.
 mod redirects;
 
 /// Whether a secret's value has the required shape.
@@ -68,8 +68,8 @@ pub struct ProbeResult {
     pub log: Option<LogStream>,
 }
 
-/// Runs the checks of `plan` until all are done or `until` happens; what was not observed by then
-/// is `not-reached`. Fails if the root certificates cannot be used.
+/// Runs the checks of `plan` until all are done or `until` completes; phases that were not observed
+/// by then are `not-reached`. Fails if the root certificates cannot be used.
 pub async fn run(
     plan: &Plan,
     settings: ProbeSettings,

@@ -20,16 +20,17 @@ use invalid::quote;
 /// Docker Hub's registry, which references call `docker.io`.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 
-/// Bytes of a reference: enough for the longest host, repository, tag and digest.
+/// Maximum number of bytes of a reference: enough for the longest host, repository, tag and digest.
 const MAX_LENGTH: usize = 1_024;
 
-/// Bytes of a host name without its final dot (RFC 1035 section 2.3.4).
+/// Maximum number of bytes of a host name without its final dot (RFC 1035 section 2.3.4).
 const MAX_HOST: usize = 253;
 
-/// Bytes of a repository name (OCI distribution specification, "Pulling manifests").
+/// Maximum number of bytes of a repository name (OCI distribution specification, "Pulling
+/// manifests").
 const MAX_REPOSITORY: usize = 255;
 
-/// Characters of a tag (ibid.).
+/// Maximum number of characters of a tag (ibid.).
 const MAX_TAG: usize = 128;
 
 /// Namespaces that the console proposes for pull through cache rules, and their upstream registries

@@ -1,10 +1,10 @@
-//! Which failure an I/O or TLS error is, for the probe and for requests to the ECS agent.
+//! Maps I/O and TLS errors to failures, for the probe and for requests to the ECS agent.
 //!
-//! `None` is an error that the two classify differently. The agent is not the target under test, so
-//! any other TLS error is a refused handshake there, while the probe distinguishes it further. An
-//! address that is not available means a missing IPv6 address to a request to the agent, but an
-//! occupied source port to the probe. A local firewall's rejection is unreachability to the probe
-//! only.
+//! `None` means that the two classify the error differently. The agent is not the target under
+//! test, so any other TLS error is a refused handshake there, while the probe distinguishes it
+//! further. An address that is not available means a missing IPv6 address to a request to the
+//! agent, but an occupied source port to the probe. Only the probe treats a local firewall's
+//! rejection as unreachable.
 
 use std::io::{self, ErrorKind};
 

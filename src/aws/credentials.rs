@@ -2,8 +2,8 @@
 //!
 //! The rules are those of the AWS SDKs (aws-sdk-go-v2, `config/resolve_credentials.go`) with one
 //! exception: if the environment names a container endpoint, only that is used. In a task, keys in
-//! the environment are more often leftovers than intended, and the roles under test are those that
-//! ECS provides.
+//! the environment are more often leftovers than intended, and the roles under test are those whose
+//! credentials ECS provides.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

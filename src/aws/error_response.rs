@@ -11,15 +11,16 @@ use super::denial;
 use crate::observation::{Denial, Failure};
 use crate::redact::{one_line, redact, shorten};
 
-/// Bytes of a body that are read. Error responses have a few hundred; longer JSON and XML is
-/// treated as text.
+/// Maximum number of bytes of a body that are read. Error responses have a few hundred; longer JSON
+/// and XML is treated as text.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Characters of a message that are kept. AWS's longest authorization errors, with three ARNs, are
-/// shorter.
+/// Maximum number of characters of a message that are kept. AWS's longest authorization errors,
+/// with three ARNs, are shorter.
 const MAX_MESSAGE_CHARS: usize = 1_000;
 
-/// Characters of an error code or request ID that are kept; the longest known have about 80.
+/// Maximum number of characters of an error code or request ID that are kept; the longest known
+/// have about 80.
 const MAX_CODE_CHARS: usize = 128;
 
 /// An error response of a service. It contains no secrets: see [`crate::redact`].
@@ -40,7 +41,7 @@ pub struct ErrorResponse {
 /// Reads an error response. Never fails: any bytes result in a [`Failure`].
 pub fn read(status: u16, headers: &HeaderMap, body: &[u8]) -> ErrorResponse {
     let error = ErrorBody::read(body);
-    // A missing header is the same as an empty one here.
+    // A missing header is treated as an empty one.
     let header = |name| {
         headers
             .get(name)
@@ -115,7 +116,7 @@ impl ErrorBody {
         let body = &body[..body.len().min(MAX_BODY_BYTES)];
         let text = match std::str::from_utf8(body) {
             Ok(text) => text,
-            // The limit cut a character.
+            // The limit cut off part of a character.
             Err(err) if err.error_len().is_none() => {
                 str::from_utf8(&body[..err.valid_up_to()]).unwrap_or_default()
             }
@@ -243,7 +244,7 @@ fn title(html: &str) -> Option<&str> {
     Some(html[start..end].trim()).filter(|title| !title.is_empty())
 }
 
-/// Returns the failure by the message, else by the code, else by the status: one code can have
+/// Derives the failure from the message, else the code, else the status: one code can have
 /// several meanings, and the message is more precise.
 fn classify(status: u16, code: &str, message: &str, is_denial: bool, sender: Sender) -> Failure {
     by_text(&message.to_ascii_lowercase())

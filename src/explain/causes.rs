@@ -327,7 +327,8 @@ fn denied(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
 /// body.
 fn forbidden(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
     match message.step {
-        // ECR presigns the layer's URL, so no policy of the role applies: only the endpoint's.
+        // ECR presigns the layer's URL, so only the endpoint policy applies, not the role's
+        // policies.
         Step::ImageLayer if message.dependency == Some(Dependency::S3) => {
             vec![
                 (Cause::S3EndpointPolicyDenies, Likely),

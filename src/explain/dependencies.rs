@@ -16,12 +16,12 @@ pub fn step_of_action(action: &str) -> Option<Step> {
         ("ecr", _) => Some(Step::ImageManifest),
         ("logs", _) => Some(Step::LogDriver),
         ("elasticfilesystem", _) => Some(Step::FileSystem),
-        // An S3 action may be of a layer or an environment file; the message's phrases decide.
+        // An S3 action may concern a layer or an environment file; the message's phrases decide.
         _ => None,
     }
 }
 
-/// Returns the step that contacts a host. Any unknown host may be a registry, so the message must
+/// Returns the step that contacts a host. An unknown host may be a registry, so the message must
 /// name the step.
 pub fn step_of_host(host: &str) -> Option<Step> {
     Some(match dependency_of_host(host)? {

@@ -119,7 +119,7 @@ fn go_error(seen: &Observation, failure: Failure) -> Option<String> {
         (_, Failure::TimedOut | Failure::Stalled | Failure::TooSlow) => {
             Some("net/http: timeout awaiting response headers".into())
         }
-        // In other phases only the probe's second connection was refused; an SDK opens one.
+        // In other phases only the probe's second connection was refused; an SDK opens only one.
         (Phase::Connect | Phase::Handshake, Failure::Refused) => {
             Some(format!("dial tcp{peer}: connect: connection refused"))
         }

@@ -52,7 +52,7 @@ pub struct DnsLookup {
     pub resolver: Option<IpAddr>,
 }
 
-/// The fields of a text; `None` for those that it does not have.
+/// The fields of a text; `None` for those that it does not contain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     /// `(service NAME)`.
@@ -212,7 +212,7 @@ fn lookup(input: &mut &str) -> Result<DnsLookup, Fail> {
     }
 }
 
-/// Whether the character occurs in host names, or where an account ID in one was masked.
+/// Whether the character can occur in a host name, or in place of a masked account ID.
 fn is_host_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._*<>{}…".contains(c)
 }
@@ -268,7 +268,8 @@ const REGISTRY_MARKERS: [&str; 9] = [
     ".azurecr.io/",
 ];
 
-/// ARNs that are kept. A message of ECS names at most three: principal, resource and policy.
+/// Maximum number of ARNs that are kept. A message of ECS names at most three: principal, resource
+/// and policy.
 const MAX_ARNS: usize = 8;
 
 /// Image reference and ARNs among the words of a text.

@@ -19,7 +19,7 @@ pub(super) const PART: u8 = 8;
 pub(super) const OPERATION: u8 = 7;
 /// Weight of a wrapper that occurs mostly, but not only, in one step.
 const MOSTLY: u8 = 4;
-/// Weight of an error's name: the coarsest hint.
+/// Weight of an error's name: the weakest hint.
 pub(super) const NAME: u8 = 2;
 /// Weight of a phrase that is unlikely in any other step; it decides where nothing else does.
 const DEFAULT: u8 = 1;

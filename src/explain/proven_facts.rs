@@ -12,7 +12,7 @@ use crate::ip_owner::RANGES_DATE;
 use crate::observation::{Denial, Dependency, Scope};
 use crate::redact::shorten;
 
-/// Characters of a quoted fragment: enough to find it in the message again.
+/// Maximum number of characters of a quoted fragment: enough to find it again in the message.
 const MAX_QUOTE_CHARS: usize = 160;
 
 /// Returns every proven statement, in the order of a task's start.
@@ -243,7 +243,7 @@ fn prove_response(message: &ParsedMessage, proven: &mut Vec<String>) {
             .sign
             .and_then(|sign| message.phrase(sign))
             .map(|phrase| with_quote(message, "the message says", phrase));
-        // The phrase of the step may be the same one, and is quoted already.
+        // The step's phrase may be the same one, which is already quoted.
         let is_new = |wording: &String| {
             wording
                 .split_once('“')
@@ -254,7 +254,7 @@ fn prove_response(message: &ParsedMessage, proven: &mut Vec<String>) {
     }
 }
 
-/// Lists the parts of an authorization error that the message has.
+/// Lists the parts of an authorization error that the message contains.
 fn describe(denial: &Denial) -> String {
     let part =
         |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name} {value}"));

@@ -51,7 +51,7 @@ impl ProbeTask {
             LauncherProcess::Gone => return None,
             LauncherProcess::OnAnotherMachine => {}
         }
-        // Out-of-range numbers of the tag or of ECS count as 0, and the watch as over.
+        // Out-of-range numbers in the tag or from ECS count as 0, so the watch counts as over.
         let created = jiff::SignedDuration::try_from_secs_f64(self.created_at.unwrap_or(now))
             .unwrap_or_default();
         let seconds = i64::try_from(*max_watch_seconds).unwrap_or_default();
@@ -62,8 +62,8 @@ impl ProbeTask {
     }
 }
 
-/// Most pages of a list, of a hundred items each: ECS runs 5,000 tasks in a service, and a cluster
-/// may have several.
+/// Maximum number of pages of a list, of a hundred items each: ECS allows 5,000 tasks in a service,
+/// and a cluster may have several.
 const MAX_PAGES: usize = 200;
 
 /// Returns the probe's running tasks in a cluster, of one run or of all.

@@ -1,4 +1,4 @@
-//! Lists of AWS that come in pages.
+//! Paginated list operations of AWS APIs.
 
 use super::aws::{Api, CallError};
 

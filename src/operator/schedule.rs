@@ -1,9 +1,9 @@
-//! `schedule`: runs the probe in each subnet by EventBridge Scheduler, with alarms on failures and
-//! on missing reports.
+//! `schedule`: runs the probe in each subnet with EventBridge Scheduler, with alarms on failures
+//! and on missing reports.
 //!
 //! All resources of a set share its name. The schedule group `pullprobe-NAME` is created first and
 //! removed last, so that an incomplete run can be repeated, and its tag shows that `create` made
-//! it, so that resources of others are not touched.
+//! it, so that resources made by other tools are not touched.
 
 mod alarm;
 mod create;

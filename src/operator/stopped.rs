@@ -17,12 +17,12 @@ use crate::endpoints::Region;
 use crate::explain::MessageContext;
 use crate::explain::tasks::{self, EcsMessage};
 
-/// Most texts of each kind. A service that cannot start its task repeats the same event every few
-/// minutes.
+/// Maximum number of texts of each kind. A service that cannot start its task repeats the same
+/// event every few minutes.
 const MAX_TEXTS: usize = 5;
 
-/// Most pages of a hundred stopped tasks that are read; the rest is skipped. ECS keeps them for an
-/// hour, in which a service that restarts in a loop stops some hundred.
+/// Maximum number of pages of a hundred stopped tasks that are read; the rest is skipped. ECS keeps
+/// them for an hour, in which a service that restarts in a loop stops some hundred.
 const MAX_PAGES: usize = 5;
 
 /// Why there is no text to explain.
@@ -31,7 +31,7 @@ pub enum StoppedTaskError {
     /// The call failed; the second member says what to check.
     #[error("{0}{1}")]
     Call(CallError, &'static str),
-    /// ECS does not know the task or service, or no longer.
+    /// ECS does not know the task or service, or no longer keeps it.
     #[error("{0}")]
     Unknown(String),
 }

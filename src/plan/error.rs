@@ -34,7 +34,7 @@ pub enum PlanError {
         "the plan has {0} bytes, more than the limit of {MAX_PLAN_BYTES} per run; split the run"
     )]
     TooManyBytes(usize),
-    /// More characters than RunTask takes as an override.
+    /// More characters than RunTask accepts as an override.
     #[error(
         "the plan takes {0} characters of RunTask's overrides, which ECS limits to \
          {MAX_OVERRIDE_CHARS}: {TOO_LARGE_HINT}"

@@ -20,11 +20,11 @@ pub use error::{InvalidTaskDefinition, Problem, TaskDefinitionError};
 use super::{PlanInput, Platform, shorten};
 use node::Node;
 
-/// Bytes. ECS accepts task definitions of 64 KiB (service quotas); `describe-task-definition` adds
-/// some of its own, and layout some more.
+/// Maximum number of bytes. ECS accepts task definitions of 64 KiB (service quotas);
+/// `describe-task-definition` adds some of its own, and layout some more.
 pub const MAX_SIZE: usize = 256 * 1024;
 
-/// Containers of a task definition (ECS service quotas).
+/// Maximum number of containers of a task definition (ECS service quotas).
 const MAX_CONTAINERS: usize = 10;
 
 /// Reads a task definition, with or without the outer `taskDefinition`.
@@ -57,7 +57,7 @@ pub fn read(json: &[u8]) -> Result<PlanInput, InvalidTaskDefinition> {
 struct TaskDefinitionReader {
     input: PlanInput,
     errors: Vec<TaskDefinitionError>,
-    /// Whether the task can run on Fargate, as far as the definition tells.
+    /// Whether the task can run on Fargate, as far as the definition shows.
     fargate: bool,
     /// Whether a container has a `firelensConfiguration`.
     has_log_router: bool,
@@ -138,7 +138,7 @@ fn not_a_task_definition(found: &Node<'_>) -> TaskDefinitionError {
     found.error(problem)
 }
 
-/// Returns the ARN of a role. ECS also accepts a role's name, which tells neither account nor
+/// Returns the ARN of a role. ECS also accepts a role's name, which gives neither account nor
 /// partition and is ignored.
 fn role_arn(definition: &Node<'_>, name: &str) -> Result<Option<String>, TaskDefinitionError> {
     Ok(definition

@@ -17,15 +17,15 @@ use crate::probe::context::{ProbeContext, observe};
 use crate::probe::net::http::{Exchange, HttpRequest, ReadBody};
 use crate::probe::target::{ConnectedTarget, ExchangeAttempts};
 
-/// Waits before a throttled or failed call is sent again, as the AWS SDKs do (three attempts in
-/// all), but short because the run has a deadline.
+/// Delays before the retries of a throttled or failed call. The AWS SDKs also make three attempts
+/// in all; these delays are shorter, because the run has a deadline.
 const RETRY_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(800)];
 
-/// A call is not sent again if `Retry-After` asks for more seconds than this.
+/// A call is not retried if `Retry-After` asks for more seconds than this.
 const MAX_RETRY_AFTER_SECS: u64 = 2;
 
-/// Bytes read of an API's response. The largest, a batch of ten parameters of 8 KiB, stays below
-/// 128 KiB.
+/// Maximum number of bytes read of an API's response. The largest, a batch of ten parameters of 8
+/// KiB, stays below 128 KiB.
 const MAX_API_RESPONSE_BYTES: usize = 1024 * 1024;
 
 /// The result of a call.
@@ -175,7 +175,7 @@ fn wants_longer_wait(observation: &Observation) -> bool {
 }
 
 /// Fails the call if the response body is neither a JSON object nor empty: these APIs send nothing
-/// else with a 200, so it comes from a proxy, for example.
+/// else with a 200, so any other body comes from a proxy, for example.
 fn require_json(mut result: CallResult) -> CallResult {
     let is_json = |body: &[u8]| {
         body.is_empty() || serde_json::from_slice::<serde_json::Map<String, Value>>(body).is_ok()
@@ -240,7 +240,7 @@ impl JsonApi {
         }
     }
 
-    /// Returns a signed call of `action`. Fails with one line on why it cannot be signed.
+    /// Returns a signed call of `action`. Fails with a one-line reason if it cannot be signed.
     fn sign(
         self,
         action: &str,

@@ -22,7 +22,7 @@ pub type LoadedCredentials = Arc<Result<Credentials, AgentFailure>>;
 /// Credentials that are loaded once and awaited by several checks.
 pub type SharedCredentials = Shared<BoxFuture<'static, LoadedCredentials>>;
 
-/// From where a run probes, and what it takes for granted.
+/// Where a run probes from, and what it assumes.
 pub struct ProbeSettings {
     /// Resolves the names of all targets.
     pub resolver: StubResolver,
@@ -75,7 +75,7 @@ impl ProbeContext {
         }
     }
 
-    /// Whether the caller is the first to ask for this target and scope, and so tests the source
+    /// Whether the caller is the first to claim this target and scope, and so tests the source
     /// ports.
     pub fn claim_port_test(&self, target: &Target, scope: Scope) -> bool {
         self.tested_ports

@@ -9,7 +9,7 @@ use crate::plan::{Plan, Target, TargetIndex, Unchecked};
 pub struct Interruption(pub String);
 
 /// Adds `not-reached` for each planned phase without an observation, marks targets that a redirect
-/// made irrelevant, and sorts.
+/// made irrelevant, and sorts the observations.
 pub fn fill_unreached(
     observations: &mut Vec<Observation>,
     plan: &Plan,

@@ -22,8 +22,8 @@ use crate::report::{Report, SCHEMA};
 pub struct SubnetReport {
     pub subnet: String,
     pub report: Report,
-    /// The report's line, as CloudWatch Logs has it: another version of the probe may have written
-    /// it.
+    /// The report's line exactly as CloudWatch Logs returns it, because another version of the
+    /// probe may have written it.
     pub line: String,
     /// A problem of the launch itself, such as a missing permission of the operator.
     pub note: Option<String>,
@@ -41,15 +41,15 @@ impl SubnetReport {
     }
 }
 
-/// Most concurrent reads. `GetLogEvents` is limited to 10 or 25 calls a second, by region
-/// (CloudWatch Logs quotas).
+/// Maximum number of concurrent reads. `GetLogEvents` is limited to 10 or 25 calls a second, by
+/// region (CloudWatch Logs quotas).
 const MAX_CONCURRENT_READS: usize = 8;
 
 /// Pauses before each retry of a read: an accepted event can be invisible for a moment, and the
 /// exit code is known some seconds after the report was written.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(700), Duration::from_secs(2)];
 
-/// Events that are read from the end of a log stream.
+/// Maximum number of events that are read from the end of a log stream.
 const MAX_EVENTS: u32 = 20;
 
 /// Reads the reports of a launch.
@@ -180,8 +180,8 @@ enum LogReport {
     None,
 }
 
-/// Whether the report may be of a container with this exit code. A container that was killed after
-/// it wrote its report has an exit code that is not a verdict.
+/// Whether the report can be from a container with this exit code. A container that was killed
+/// after it wrote its report has an exit code that is not a verdict.
 fn agrees(report: &Report, exit_code: i64) -> bool {
     i64::from(report.verdict.exit_code) == exit_code || !matches!(exit_code, 0 | 3 | 4 | 10..=20)
 }

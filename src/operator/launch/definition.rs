@@ -134,7 +134,7 @@ pub async fn describe(calls: &AwsCalls, name: &str) -> Result<Option<Value>, Cal
     }
 }
 
-/// Most families that are searched for a registered image.
+/// Maximum number of families that are searched for a registered image.
 const MAX_FAMILIES: usize = 10;
 
 /// Returns the image of the probe that was registered last. `None` if there is none, and also if
@@ -162,7 +162,7 @@ pub async fn last_registered_image(calls: &AwsCalls) -> Option<RegisteredImage> 
         let Some(container) = containers.find(|container| container.name == CONTAINER) else {
             continue;
         };
-        // Always set by ECS; without it any other one is later.
+        // ECS always sets it; a task definition without it counts as the oldest.
         let registered_at = registered.registered_at.unwrap_or_default();
         if last.as_ref().is_none_or(|(at, _)| *at < registered_at) {
             let task_definition = format!("{family}:{}", registered.revision.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Everything of a launch before the first RunTask.
+//! The steps of a launch before the first RunTask.
 
 use serde_json::json;
 
@@ -41,7 +41,7 @@ pub async fn prepare(calls: &AwsCalls, spec: &LaunchSpec) -> Result<Option<Launc
     Ok(None)
 }
 
-/// Shows the calls that depend on the response of a RunTask that is not sent.
+/// Shows the calls that would follow RunTask, which a dry run does not send.
 fn show_following_calls(calls: &AwsCalls, launch: &Launch) -> Result<(), OperatorError> {
     for subnet in &launch.subnets {
         let body = to_json(&launch.run_task(subnet)?)?;

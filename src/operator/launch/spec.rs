@@ -1,4 +1,4 @@
-//! What the operator wants to launch.
+//! The operator's input for a launch.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub struct LaunchSpec {
     pub like: Option<String>,
     /// Log group for the reports, instead of the task definition's.
     pub log_group: Option<String>,
-    /// From RunTask to the start of the container.
+    /// Time limit from RunTask to the start of the container.
     pub timeout: Duration,
     pub run_id: String,
     pub labels: BTreeMap<String, String>,
@@ -30,11 +30,11 @@ pub struct TargetSpec {
     pub service: Option<String>,
     /// File, `-`, ARN, `FAMILY:REVISION`, `s3://BUCKET/KEY` or `ssm:/NAME`.
     pub task_definition: Option<String>,
-    /// Empty: those of the service.
+    /// If empty, those of the service are used.
     pub subnets: Vec<String>,
-    /// Empty: those of the service.
+    /// If empty, those of the service are used.
     pub security_groups: Vec<String>,
-    /// `false`: as the service has it.
+    /// `false` keeps the service's setting.
     pub assign_public_ip: bool,
     pub probe_image: Option<String>,
     pub probe_architecture: Option<Architecture>,

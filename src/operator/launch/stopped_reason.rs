@@ -1,5 +1,5 @@
-//! Builds the report of a probe that delivered none, from what Amazon ECS reports on its task:
-//! observations with the witness `ecs`, diagnosed by the same rules.
+//! Builds the report for a probe that did not deliver one, from what Amazon ECS reports about its
+//! task: observations with the witness `ecs`, diagnosed by the same rules.
 //!
 //! A missing report is a result as well. [`crate::explain`] reads the stopped reason, an exit code
 //! only names a family, and a task that never started is never a success.
@@ -26,7 +26,8 @@ use crate::report::{Delivery, Logs, Report, Run};
 use crate::vantage::Vantage;
 use crate::verdict::{INCONCLUSIVE, Status, Verdict, WARN};
 
-/// Reports a task that stopped before its container ran, by the reasons of task and containers.
+/// Reports a task that stopped before its container ran, from the reasons that ECS gives for the
+/// task and its containers.
 pub fn never_started(launch: &Launch, subnet: &str, task: &Task, document: &Value) -> Report {
     // Empty if ECS gives no reason, which the report then states.
     let message: EcsMessage = explain::tasks::messages(&document.to_string())
@@ -105,9 +106,9 @@ fn concerns_probe_only(explanation: &Explanation) -> bool {
     explanation.family == Family::Image
 }
 
-/// Adds the rules' findings to the text's own. Added findings are at most possible, because a text
-/// shows one step and the rules assume that all of them were checked. For the same reason nothing
-/// is ruled out.
+/// Adds the rules' findings to those of the text. Added findings are at most possible, because a
+/// text shows one step and the rules assume that all of them were checked. For the same reason
+/// nothing is ruled out.
 fn merge_diagnosis(explanation: &Explanation, observation: &Observation) -> Diagnosis {
     let because = vec![observation.id.clone()];
     let mut findings: Vec<Finding> = explanation
@@ -135,7 +136,7 @@ fn merge_diagnosis(explanation: &Explanation, observation: &Observation) -> Diag
     }
 }
 
-/// Reports a probe that ended and whose report is missing, by its exit code.
+/// Reports a probe that ended and whose report is missing, from its exit code.
 pub fn exited(
     launch: &Launch,
     subnet: &str,
@@ -296,7 +297,7 @@ const SAME_SYMPTOM: [(Family, Cause); 3] = [
 ];
 
 /// Causes that are never a probe's first finding: they are found in the configuration or by ECS
-/// alone, or the task starts in spite of them.
+/// alone, or the task starts despite them.
 const NEVER_FROM_PROBE: [Cause; 6] = [
     Cause::PrivateDnsDisabled,
     Cause::PublicIpMissing,
@@ -313,7 +314,7 @@ pub enum MissingReport {
     NoLogGroup,
     /// There is no report in this log group.
     NotDelivered(String),
-    /// There is a report that is not of this task's exit code, or not complete.
+    /// There is a report, but it is incomplete or contradicts this task's exit code.
     Mismatch(String),
     /// Reading failed with this error.
     ReadFailed(String),
@@ -342,7 +343,7 @@ impl fmt::Display for MissingReport {
     }
 }
 
-/// Reports a task without result; `sentence` says why.
+/// Reports a task without a result; `sentence` says why.
 pub fn unknown(launch: &Launch, subnet: &str, task: &Task, sentence: &str) -> Report {
     let sentence = redact(&one_line(sentence));
     let mut observation = Observation::new(

@@ -28,7 +28,7 @@ use crate::reference::Reference;
 /// The cluster that ECS uses by default.
 pub const DEFAULT_CLUSTER: &str = "default";
 
-/// Most subnets of one launch. A VPC has 200 by default (Amazon VPC quotas).
+/// Maximum number of subnets of one launch. A VPC has 200 by default (Amazon VPC quotas).
 const MAX_SUBNETS: usize = 1_000;
 
 /// The default of `probe`.
@@ -45,7 +45,7 @@ struct TargetDetails {
     definition: Option<String>,
     network: AwsVpcConfiguration,
     placement: TaskPlacement,
-    /// Set if a task was run with another execution role than its definition's.
+    /// Set if a task was run with an execution role other than its definition's.
     role: Option<String>,
     execute_command: bool,
     service_connect: bool,
@@ -308,7 +308,7 @@ async fn of_task(
     let mut target = match service {
         Some(service) => match describe_service(calls, cluster, service).await {
             Ok(service) => of_service(&service),
-            // The service may be deleted since.
+            // The service may have been deleted since.
             Err(OperatorError::Usage(_)) => TargetDetails::default(),
             Err(error) => return Err(error),
         },

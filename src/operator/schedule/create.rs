@@ -31,7 +31,7 @@ struct Existing {
 }
 
 /// Creates or updates all resources of a set and returns the number of failures. A failure in one
-/// subnet does not stop the others, and running it again does what is missing. With `enable`, also
+/// subnet does not stop the others, and another run completes what is missing. With `enable`, also
 /// enables schedules and alarm actions that the operator disabled.
 pub async fn create(
     calls: &AwsCalls,
@@ -174,7 +174,7 @@ async fn put_schedule(
 ) -> Result<ScheduleChange, CallError> {
     if !exists {
         match scheduler_api::create_schedule(calls, subnet, &request).await {
-            // Created since, by another process or by an attempt whose response was lost.
+            // Created in the meantime, by another process or by an attempt whose response was lost.
             Err(error) if error.code() == "ConflictException" => {}
             result => return result.map(|()| ScheduleChange::Created),
         }

@@ -13,13 +13,14 @@ use crate::operator::dry_run::{AwsCalls, to_json};
 use crate::operator::ecs::{CapacityProviderStrategyItem, Tag};
 use crate::operator::paging::{Page, all_pages};
 
-/// Most subnets that are worked on concurrently. Scheduler accepts hundreds of calls a second;
-/// PutMetricAlarm as few as three (CloudWatch service quotas), which a handful of callers share
-/// with the client's own retries.
+/// Maximum number of subnets that are worked on concurrently. Scheduler accepts hundreds of calls a
+/// second; PutMetricAlarm as few as three (CloudWatch service quotas), which a handful of callers
+/// share with the client's own retries.
 const MAX_CONCURRENT_SUBNETS: usize = 8;
 
-/// Most pages of a list, of a hundred items each: far more than the quota of 500 schedule groups,
-/// and more than one of our groups has schedules, one for each subnet.
+/// Maximum number of pages of a list, of a hundred items each: far more than the quota of 500
+/// schedule groups, and more than the schedules of one of our groups, which has one for each
+/// subnet.
 const MAX_PAGES: usize = 100;
 
 /// Returns how many subnets to work on concurrently: one in a dry run, so that requests are shown

@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::MAX_SIZE;
 use crate::reference::InvalidReference;
 
-/// Problems of a task definition that are listed at once.
+/// Maximum number of problems of a task definition that are listed at once.
 pub(super) const MAX_LISTED_PROBLEMS: usize = 5;
 
 /// Why a document is not a task definition that ECS would accept.
@@ -17,7 +17,7 @@ pub enum InvalidTaskDefinition {
     TooLarge,
     /// It is not UTF-8.
     NotUtf8,
-    /// It is not JSON; what the parser says.
+    /// It is not JSON; contains the parser's message.
     NotJson(String),
     /// The JSON breaks ECS's rules. Never empty.
     Rejected(Vec<TaskDefinitionError>),

@@ -1,8 +1,9 @@
-//! The log driver awsfirelens: the destination of the log router's output, where its options name
+//! The log driver awsfirelens: the destination of the log router's output, if its options name
 //! one.
 //!
 //! Options are those of Fluent Bit's output plugins (Fluent Bit manual, "Outputs") and of AWS's own
-//! plugins for it; their names ignore case. Fluentd's `@type` names plugins of the same services.
+//! plugins for it; their names are case-insensitive. Fluentd's `@type` names plugins of the same
+//! services.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -207,7 +208,7 @@ impl FirelensOptions {
         let region = self
             .get("region")
             .ok_or_else(|| UnknownCollector::not_in_options("its options name no region"))?;
-        // Fluent Bit replaces it by a variable of its environment.
+        // Fluent Bit substitutes an environment variable for it.
         if region.starts_with("${") {
             return Err(UnknownCollector::not_in_options("its region is a variable"));
         }

@@ -21,7 +21,8 @@ use crate::probe::net::http::{self, ReadBody};
 use crate::probe::redirects::{MAX_REDIRECT_HOSTS, RedirectHost, RedirectTargets};
 use crate::probe::target::TargetHandle;
 
-/// Bytes read of a list of tags. One tag is requested, but registries without paging send all.
+/// Maximum number of bytes read of a list of tags. One tag is requested, but registries without
+/// paging send all.
 const MAX_TAG_LIST_BYTES: usize = 1024 * 1024;
 
 /// Starts to pull every image of the plan. Images share tokens and logins.
@@ -86,9 +87,9 @@ struct PullCheck {
     /// Whether AWS adds the image to the task, with a tag that AWS chooses.
     added_by_aws: bool,
     registry: TargetHandle,
-    /// For ECR.
+    /// The token, if the registry is Amazon ECR.
     token: Option<SharedEcrToken>,
-    /// For other registries, if the task definition has `repositoryCredentials`.
+    /// The login of another registry, if the task definition has `repositoryCredentials`.
     login: Option<PullLogin>,
 }
 
@@ -342,7 +343,7 @@ fn is_unauthorized(observation: &Observation) -> bool {
 struct ManifestResult {
     observation: Observation,
     document: Option<ManifestDocument>,
-    /// Of a 401.
+    /// The challenge of a 401 response.
     challenge: Option<Challenge>,
 }
 

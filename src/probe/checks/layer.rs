@@ -22,7 +22,7 @@ use crate::probe::target::TargetHandle;
 /// segments, 14,600 bytes, RFC 6928), so that a path that loses full-sized segments is detected.
 const LAYER_PREFIX_BYTES: usize = 32 * 1024;
 
-/// Bytes read of an image's configuration. Usual ones are below 100 KiB.
+/// Maximum number of bytes read of an image's configuration. Usual ones are below 100 KiB.
 const MAX_CONFIG_BYTES: usize = 1024 * 1024;
 
 /// Docker's own limit is 127 layers.
@@ -114,8 +114,8 @@ impl RegistrySession<'_> {
         self.fetch(location, &blob).await;
     }
 
-    /// Fetches bytes from where the registry redirects to. Sends no `Authorization`, because S3
-    /// rejects a request with two credentials.
+    /// Fetches bytes from the host that the registry redirects to. Sends no `Authorization`,
+    /// because S3 rejects a request with two credentials.
     async fn fetch(&self, location: RedirectLocation, blob: &Blob) {
         let digest = &blob.descriptor.digest;
         let Some(handle) = self.handle_of(&location) else {

@@ -14,7 +14,7 @@ pub const MANIFEST_MEDIA_TYPES: &str = "application/vnd.oci.image.index.v1+json,
 /// The specification lets registries reject manifests above 4 MiB.
 pub const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 
-/// Platforms listed of an index that lacks the required one.
+/// Maximum number of platforms that are listed when an index lacks the required one.
 const MAX_LISTED_PLATFORMS: usize = 20;
 
 /// What a registry returns for a tag or digest.
@@ -54,7 +54,7 @@ struct EntryPlatform {
 #[derive(Debug, Deserialize)]
 pub struct ImageManifest {
     pub config: Descriptor,
-    /// The lowest first.
+    /// The lowest layer comes first.
     pub layers: Vec<Descriptor>,
 }
 
@@ -141,10 +141,10 @@ impl ManifestDocument {
     }
 }
 
-/// Hex digits of the longest registered digest, SHA-512.
+/// Maximum number of hex digits of a digest: those of SHA-512, the longest registered one.
 const MAX_DIGEST_LENGTH: usize = 128;
 
-/// Characters of an algorithm's name.
+/// Maximum number of characters of an algorithm's name.
 const MAX_ALGORITHM_LENGTH: usize = 16;
 
 /// Whether `text` is `algorithm:hex` (OCI image specification, "Digests"). A digest becomes part of

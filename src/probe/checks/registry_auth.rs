@@ -16,11 +16,11 @@ use crate::probe::net::http::{HttpRequest, ReadBody};
 use crate::probe::secret_shape::RegistryCredentials;
 use crate::probe::target::ConnectedTarget;
 
-/// Bytes read of a token service's response. Its tokens are below 16 KiB.
+/// Maximum number of bytes read of a token service's response. Its tokens are below 16 KiB.
 const MAX_TOKEN_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// Everything but what a query's value may contain unescaped (RFC 3986 section 3.4): the unreserved
-/// characters, and `:`, `/` and `,`.
+/// The characters that are escaped in a query's value: all except the unreserved ones and `:`, `/`
+/// and `,` (RFC 3986 section 3.4).
 const QUERY_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -123,7 +123,8 @@ pub fn basic_from_token(token: &SecretString) -> Option<HeaderValue> {
     authorization("Basic", token.expose_secret())
 }
 
-/// Adds to a refused observation which login the registry was given; never the login itself.
+/// Adds the source of the login that the registry rejected to the observation, never the login
+/// itself.
 pub fn add_presented_login(observation: &mut Observation, secret_arn: Option<&str>) {
     observation.expected = vec!["a login that the registry accepts".into()];
     observation.presented =

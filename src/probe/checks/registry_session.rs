@@ -21,12 +21,12 @@ pub struct PulledImage {
     /// Whether to download whole layers.
     pub full: bool,
     pub is_ecr: bool,
-    /// The host that layers are expected at, before the registry redirects to it.
+    /// The host from which layers are expected, before the registry redirects to it.
     pub layer_host: Option<LayerHost>,
     pub redirects: RedirectTargets,
 }
 
-/// A host that the plan expects layers at.
+/// A host from which the plan expects layers.
 pub struct LayerHost {
     pub host: String,
     pub port: u16,

@@ -32,13 +32,14 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Size of hyper's buffer for one connection. A larger head is rejected: real ones are below 8 KiB.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// Bytes kept of the body of an error response. Those of AWS are below 4 KiB.
+/// Maximum number of bytes kept of the body of an error response. Those of AWS are below 4 KiB.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 
-/// Characters kept of a rate limit header: enough for an IPv6 address or an account's UUID.
+/// Maximum number of characters kept of a rate limit header: enough for an IPv6 address or an
+/// account's UUID.
 const MAX_RATE_LIMIT_LENGTH: usize = 64;
 
-/// Characters kept of a request ID.
+/// Maximum number of characters kept of a request ID.
 const MAX_REQUEST_ID_LENGTH: usize = 100;
 
 /// A request, and how to read the response.
@@ -305,7 +306,7 @@ impl BodyReader {
 }
 
 fn failure_of(error: &hyper::Error) -> Failure {
-    // Only hyper's server distinguishes a head that is too large; the detail names it.
+    // Of hyper, only the server distinguishes a head that is too large, so the detail names it.
     if error.is_parse() || error.is_parse_status() {
         Failure::UnexpectedAnswer
     } else if error.is_timeout() {

@@ -27,7 +27,8 @@ const MAX_RESOLVERS: usize = 3;
 /// every address is tried.
 const MAX_ADDRESSES: usize = 16;
 
-/// Records searched for the zone's SOA. A negative response has one (RFC 2308 section 3).
+/// Maximum number of records searched for the zone's SOA. A negative response has one (RFC 2308
+/// section 3).
 const MAX_RECORDS: usize = 64;
 
 /// Queries recursive resolvers, in the order given.

@@ -119,7 +119,7 @@ pub async fn test_source_ports(peer: SocketAddr) -> SourcePorts {
         .ports
 }
 
-/// Whether the silent ports can keep a Linux task from connecting. A single one may be bad luck.
+/// Whether the silent ports can keep a Linux task from connecting. A single one may be coincidence.
 pub fn blocks_ephemeral_ports(ports: &SourcePorts) -> bool {
     ports
         .silent
