@@ -226,7 +226,7 @@ fn rejected(request: &AgentRequest<'_>, status: StatusCode, error: &ErrorRespons
     let (failure, hint) = match (&*error.code, status.as_u16()) {
         ("InvalidIdInRequest" | "NoIdInRequest", _) => (
             Failure::NotFound,
-            "the path does not belong to this task; do not set the variable yourself",
+            "the path does not belong to this task; remove the variable from the task definition, because ECS sets it",
         ),
         ("CredentialsUninitialized", _) => (
             Failure::ServiceFailure,

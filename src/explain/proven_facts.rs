@@ -86,7 +86,7 @@ fn prove_name(message: &ParsedMessage, proven: &mut Vec<String>) {
             Some(Sign::ResolverFailed) => {
                 format!("{resolver} answered with an error, such as SERVFAIL")
             }
-            _ => format!("{resolver} was queried for the name and did not answer"),
+            _ => format!("{resolver} did not answer the query for the name"),
         };
         proven.push(with_quote(message, &statement, quote));
     } else if let Some(phrase) = [Sign::NoSuchName, Sign::ResolverFailed]
@@ -228,7 +228,7 @@ fn prove_response(message: &ParsedMessage, proven: &mut Vec<String>) {
     if let Some(once) = once.filter(|_| message.family() == Family::Unknown) {
         proven.push(with_quote(
             message,
-            "there was a single attempt, which suggests that the service responded",
+            "only one attempt was made, which suggests that the service responded",
             once.quote(&message.text),
         ));
     }

@@ -129,7 +129,7 @@ fn not_a_task_definition(found: &Node<'_>) -> TaskDefinitionError {
     let problem = if found.member("").is_err() {
         "expected an object with containerDefinitions; wrap an array of containers in one"
     } else if has("ContainerDefinitions") || has("Resources") || has("Properties") {
-        "containerDefinitions is missing; instead of a CloudFormation template, pass the output of describe-task-definition"
+        "containerDefinitions is missing; this is a CloudFormation template; pass the output of describe-task-definition"
     } else if has("tasks") || has("services") {
         "containerDefinitions is missing; pass the output of describe-task-definition for its taskDefinitionArn"
     } else {
@@ -160,7 +160,7 @@ fn platform(runtime: &Node<'_>) -> Result<Platform, TaskDefinitionError> {
             windows if windows.starts_with("WINDOWS_SERVER_") => "windows",
             other => {
                 return Err(family.error(format_args!(
-                    "{:?} is not a value ECS knows",
+                    "{:?} is not a value that ECS supports",
                     shorten(other)
                 )));
             }

@@ -30,7 +30,7 @@ pub fn render(explanation: &Explanation) -> String {
     };
     list(&mut text, next, "$", &explanation.next);
     let same_path = if is_path_family(explanation.family) {
-        "; they use the same network path unless they have a VPC endpoint of their own"
+        "; they use the same network path unless they have their own VPC endpoint"
     } else {
         ""
     };
@@ -72,7 +72,7 @@ fn headline(text: &mut String, explanation: &Explanation) {
         subject = format!("{at}, {subject}");
     }
     let line = if explanation.family == Family::Unknown {
-        "unknown: the message does not tell what failed, and pullprobe does not guess.".to_owned()
+        "unknown: the message does not say what failed, and pullprobe does not guess.".to_owned()
     } else {
         let step = explanation.step;
         let step = match step {

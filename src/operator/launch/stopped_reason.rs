@@ -184,7 +184,7 @@ pub fn exited(
             };
             findings = candidates(family, missing, &[ended.id.clone(), log.id.clone()]);
             let lead = format!(
-                "The task would not start: the first fault is of the family {}",
+                "The task would not start: the first failure belongs to the family {}",
                 family.name()
             );
             (Status::Fail, family.exit_code(), lead)
@@ -242,7 +242,7 @@ fn family_of(exit_code: i64) -> Option<Family> {
 fn describe_exit_code(code: i64) -> String {
     match code {
         1 => "the probe itself failed (exit code 1)".into(),
-        2 => "the probe rejected its arguments (exit code 2); it may be of another version".into(),
+        2 => "the probe rejected its arguments (exit code 2); it may be a different version".into(),
         137 => "the probe was killed (exit code 137)".into(),
         139 => "the probe crashed (exit code 139)".into(),
         143 => "the probe was stopped (exit code 143)".into(),

@@ -155,7 +155,7 @@ fn subnets(spec: &TargetSpec, target: &TargetDetails) -> Result<Vec<String>, Ope
         .collect();
     match subnets.len() {
         0 => Err(OperatorError::Usage(
-            "no subnet is known: set the task's subnets with --subnets, and its security groups with --security-groups"
+            "the subnets are unknown: set them with --subnets, and its security groups with --security-groups"
                 .into(),
         )),
         n if n > MAX_SUBNETS => Err(OperatorError::Usage(format!(

@@ -69,7 +69,7 @@ const ABORTED_REASON: &str = "pullprobe launch: aborted";
 const INTERRUPTION_TIMEOUT: Duration = Duration::from_secs(45);
 
 const NOT_ALL_STOPPED: &str =
-    "not every task could be stopped in time: `pullprobe gc` finds the remaining ones";
+    "some tasks could not be stopped in time; run `pullprobe gc` to find them";
 
 /// Launches and returns every subnet's report, in the order of the subnets. When `interruption`
 /// completes, stops the tasks and returns early. Fails on an error that every subnet would meet;

@@ -45,7 +45,7 @@ pub(super) fn read(log: &Node<'_>, input: &mut PlanInput) -> Result<(), TaskDefi
     };
     let options = FirelensOptions(options.iter().map(option).collect::<Result<_, _>>()?);
     let Some(plugin) = options.get("name").or_else(|| options.get("@type")) else {
-        let why = "its options name no output; the log router's own configuration does";
+        let why = "its options do not name an output; the log router's own configuration does";
         add_unchecked(input, "awsfirelens", why);
         return Ok(());
     };
@@ -207,7 +207,7 @@ impl FirelensOptions {
     fn region(&self) -> Result<Region, UnknownCollector> {
         let region = self
             .get("region")
-            .ok_or_else(|| UnknownCollector::not_in_options("its options name no region"))?;
+            .ok_or_else(|| UnknownCollector::not_in_options("its options do not set a region"))?;
         // Fluent Bit substitutes an environment variable for it.
         if region.starts_with("${") {
             return Err(UnknownCollector::not_in_options("its region is a variable"));
@@ -229,7 +229,7 @@ impl FirelensOptions {
         }
         let bucket = self
             .get("bucket")
-            .ok_or_else(|| UnknownCollector::not_in_options("its options name no bucket"))?;
+            .ok_or_else(|| UnknownCollector::not_in_options("its options do not set a bucket"))?;
         let bucket =
             check_host_name(bucket.to_ascii_lowercase()).map_err(UnknownCollector::NotInOptions)?;
         Ok(LogCollector::https(endpoints::bucket_host(
