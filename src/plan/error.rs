@@ -26,10 +26,10 @@ pub enum PlanError {
     /// A target's name can be used neither in DNS nor in TLS. Shortened.
     #[error("{0:?} is not a valid host name")]
     HostName(String),
-    /// More images or hosts than [`MAX_TARGETS`].
+    /// More images or hosts than `MAX_TARGETS`.
     #[error("{0} images or hosts exceed the limit of {MAX_TARGETS} per run; split the run")]
     TooManyTargets(usize),
-    /// More bytes of JSON than [`MAX_PLAN_BYTES`].
+    /// More bytes of JSON than `MAX_PLAN_BYTES`.
     #[error(
         "the plan has {0} bytes, more than the limit of {MAX_PLAN_BYTES} per run; split the run"
     )]

@@ -73,7 +73,7 @@ struct AlarmTag {
 }
 
 impl ScheduleSet {
-    /// Builds the alarms of a subnet, in the order of [`AlarmKind::ALL`].
+    /// Builds the alarms of a subnet, in the order of `AlarmKind::ALL`.
     pub fn alarms(&self, subnet: &str) -> [PutMetricAlarmRequest; 2] {
         AlarmKind::ALL.map(|kind| self.alarm(subnet, kind))
     }
