@@ -330,14 +330,7 @@ pub async fn create_schedule(
     name: &str,
     request: &ScheduleRequest,
 ) -> Result<(), CallError> {
-    let path = format!("/schedules/{name}");
-    let call = RestCall {
-        operation: "CreateSchedule",
-        method: Method::POST,
-        path: &path,
-    };
-    let body = to_json(request)?;
-    calls.change_rest(Api::SCHEDULER, &call, Some(&body)).await
+    write_schedule(calls, "CreateSchedule", Method::POST, name, request).await
 }
 
 /// Replaces a schedule.
@@ -346,10 +339,20 @@ pub async fn update_schedule(
     name: &str,
     request: &ScheduleRequest,
 ) -> Result<(), CallError> {
+    write_schedule(calls, "UpdateSchedule", Method::PUT, name, request).await
+}
+
+async fn write_schedule(
+    calls: &AwsCalls,
+    operation: &'static str,
+    method: Method,
+    name: &str,
+    request: &ScheduleRequest,
+) -> Result<(), CallError> {
     let path = format!("/schedules/{name}");
     let call = RestCall {
-        operation: "UpdateSchedule",
-        method: Method::PUT,
+        operation,
+        method,
         path: &path,
     };
     let body = to_json(request)?;
