@@ -412,6 +412,13 @@ pub struct Observation {
     pub elapsed_ms: u64,
     /// How often the phase was tried.
     pub attempts: u32,
+    /// How many of several equal tries failed, where the phase was repeated to see whether a failure
+    /// lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries: Option<Tries>,
+    /// Who sent the answer, where there is one. Only `service` counts for AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaker: Option<Speaker>,
     /// What was expected, where something else was presented.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expected: Vec<String>,
@@ -468,6 +475,8 @@ impl Observation {
             detail: String::new(),
             elapsed_ms: 0,
             attempts: 1,
+            tries: None,
+            speaker: None,
             expected: Vec::new(),
             presented: Vec::new(),
             lookups: Vec::new(),
@@ -497,6 +506,37 @@ impl Observation {
     pub fn target(&self) -> &TargetKey {
         &self.id.target
     }
+}
+
+/// How many of several equal tries failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Tries {
+    /// Tries that failed.
+    pub failed: u32,
+    /// All tries.
+    pub of: u32,
+}
+
+impl Tries {
+    /// Whether some tries failed and some did not, so that the fault is intermittent.
+    pub const fn are_mixed(self) -> bool {
+        self.failed > 0 && self.failed < self.of
+    }
+}
+
+/// Who sent an answer. A refusal, a "not found", a throttle and a success prove something about a
+/// service only if the service itself sent them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Speaker {
+    /// The service: the answer has what this service always sends.
+    Service,
+    /// A proxy, a firewall or a captive portal that answers in the service's place.
+    Intermediary,
+    /// Nothing in the answer tells.
+    Unknown,
 }
 
 /// The source of an observation that the probe did not make.

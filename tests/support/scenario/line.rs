@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use pullprobe::observation::{
-    Dependency, Lookup, LookupResult, Observation, Outcome, Phase, Purpose, Scope,
+    Dependency, Lookup, LookupResult, Observation, Outcome, Phase, Purpose, Scope, Tries,
 };
 use serde::de::DeserializeOwned;
 
@@ -194,6 +194,17 @@ pub fn parse_observation(line: &str) -> Observation {
             "expect" => observation.expected = vec![format!("an address that is {value}")],
             "presented" => observation.presented = vec![value.to_owned()],
             "small" => observation.small_segments_pass = Some(value == "pass"),
+            "speaker" => {
+                observation.speaker =
+                    Some(parse_word(value).unwrap_or_else(|| panic!("{line:?}: invalid speaker")));
+            }
+            "tries" => {
+                let (failed, of) = value
+                    .split_once('/')
+                    .and_then(|(failed, of)| Some((failed.parse().ok()?, of.parse().ok()?)))
+                    .unwrap_or_else(|| panic!("{line:?}: expected tries=FAILED/OF"));
+                observation.tries = Some(Tries { failed, of });
+            }
             "superseded" => observation.superseded_by = Some(value.to_owned()),
             other => panic!("{line:?}: unknown key {other}"),
         }
