@@ -6,14 +6,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Certificate {
-    /// RFC 4514 form.
+    /// RFC 4514 form. Absent in a report that passes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject: String,
     /// RFC 4514 form.
     pub issuer: String,
     /// DNS names, leaf only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
-    /// RFC 3339.
+    /// RFC 3339. Absent in a report that passes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub not_before: String,
     /// RFC 3339.
     pub not_after: String,
