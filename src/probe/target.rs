@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::observation::{Failure, Observation, Outcome, Phase, SourcePorts};
 use crate::plan::Target;
@@ -22,6 +23,10 @@ use crate::probe::net::tls::{Handshake, TlsClient};
 /// The first SYN was lost if a connection takes this long. Such a path is tested from other source
 /// ports.
 const FLAKY_AFTER: Duration = Duration::from_millis(900);
+
+/// Time limit of connections that are opened before they are needed: they save two round trips
+/// each, which a path slower than this does not notice.
+const WARM_UP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A target whose connections are being opened. Cheap to clone.
 #[derive(Clone)]
@@ -47,6 +52,16 @@ impl TargetHandle {
     /// Returns the handle of a target that takes no TLS connection.
     pub fn without_tls() -> Self {
         Self(watch::channel(State::Unreachable).1)
+    }
+
+    /// Opens `count` more connections in the background, once the first address is connected.
+    pub fn warm_up(&self, context: &ProbeContext, count: usize) {
+        let handle = self.clone();
+        context.recorder.spawn(async move {
+            if let Some(target) = handle.connected().await {
+                target.open_idle(count).await;
+            }
+        });
     }
 
     /// Waits until the first address is connected. Returns `None` if none can be.
@@ -167,6 +182,26 @@ impl ConnectedTarget {
             exchange,
             peer: self.peer,
         }
+    }
+
+    /// Opens `count` more connections for later exchanges, and gives up after [`WARM_UP_TIMEOUT`].
+    /// Records nothing: an exchange that finds no idle connection opens one, and reports what
+    /// happens to it.
+    async fn open_idle(&self, count: usize) {
+        let options = ConnectOptions::default();
+        if self.small_segments.load(Ordering::Relaxed) || self.next_source_port().is_some() {
+            return;
+        }
+        let open = || async {
+            let host = &self.target.host;
+            let handshake = self.tls.reconnect(self.peer, host, options).await;
+            let connection = HttpConnection::new(handshake.stream.ok()?, self.peer).await;
+            self.idle().push(connection.ok()?);
+            Some(())
+        };
+        let opening = futures_util::future::join_all((0..count).map(|_| open()));
+        // The deadline of each connection is far longer than its use here.
+        let _ = timeout(WARM_UP_TIMEOUT, opening).await;
     }
 
     fn next_source_port(&self) -> Option<u16> {

@@ -25,6 +25,10 @@ use crate::probe::target::TargetHandle;
 /// paging send all.
 const MAX_TAG_LIST_BYTES: usize = 1024 * 1024;
 
+/// Connections to the registry and to the layers' host beside the first of each: containerd fetches
+/// three layers at a time (`max_concurrent_downloads`).
+const SPARE_CONNECTIONS: usize = 2;
+
 /// Starts to pull every image of the plan. Images share tokens and logins.
 pub fn spawn_image_pulls(
     plan: &Plan,
@@ -103,6 +107,9 @@ struct PullLogin {
 
 impl PullCheck {
     async fn run(self) {
+        if self.token.is_some() {
+            self.open_connections_for_blobs();
+        }
         let token = async {
             match &self.token {
                 Some(token) => {
@@ -126,6 +133,16 @@ impl PullCheck {
         }
         if let (Some(_), Some(registry)) = (&self.login, self.registry.connected().await) {
             registry.close_idle();
+        }
+    }
+
+    /// Opens, while the token and the manifest are fetched, the connections that the blobs will
+    /// use, as many as containerd has downloads at a time.
+    fn open_connections_for_blobs(&self) {
+        let context = &self.image.context;
+        self.registry.warm_up(context, SPARE_CONNECTIONS);
+        if let Some(layers) = &self.image.layer_host {
+            layers.handle.warm_up(context, SPARE_CONNECTIONS);
         }
     }
 
