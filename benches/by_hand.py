@@ -4,13 +4,17 @@ Prints medians and ratios; slow results are not failures. It runs in the region 
 both sides use the same servers. Needs root, and `tests/run tools static` before.
 """
 
+import dataclasses
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
 import time
 
 from pullprobe_testing import binaries, namespace
+from pullprobe_testing.lab.faults import faults
+from pullprobe_testing.lab.lab import open_lab
 from pullprobe_testing.probe import Probe
 from pullprobe_testing.region import (
     ADDRESS,
@@ -24,6 +28,8 @@ from pullprobe_testing.region import (
 VENV = binaries.ROOT / "target" / "venv" / "bin"
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 9
 MEBIBYTE_IN_KIB = 1024
+ROUND_TRIP_MS = 20
+FLOOR = pathlib.Path(__file__).with_name("floor.py")
 FLAGS = ["--image", IMAGE, "--log-group", LOG_GROUP]
 
 # What a careful person types in a shell in the subnet.
@@ -56,6 +62,7 @@ def main():
         compare_with_steps_by_hand(region, probe)
         measure_cost(region, probe)
         measure_silence(region, probe)
+    compare_with_floor()
 
 
 def compare_with_steps_by_hand(region, probe):
@@ -125,6 +132,33 @@ def measure_silence(region, probe):
                 f'{what} silent, {task}:  verdict "{run.status}" {run.causes} '
                 f"after {run.seconds:.2f} s (goal: 8)"
             )
+
+
+def compare_with_floor():
+    """Compares a healthy run with its chain of exchanges on open connections and two round trips.
+
+    The two are the least that connecting takes: TCP and TLS 1.3.
+    """
+    healthy = next(fault.subnet for fault in faults() if not fault.causes)
+    subnet = dataclasses.replace(healthy, latency_ms=ROUND_TRIP_MS)
+    ours, floor = [], []
+    with open_lab(1) as lab:
+        vpc = lab.vpcs[0]
+        script = [sys.executable, FLOOR, lab.region.ca_bundle]
+        environment = {**lab.region.task_environment(), "PYTHONPATH": os.environ["PYTHONPATH"]}
+        for _ in range(RUNS):
+            run = lab.probe(vpc, subnet)
+            assert run.exit_code == 0, run
+            ours.append(run.report["run"]["elapsed_ms"] / 1000)
+            with vpc.load(), vpc.task.entered():
+                command = vpc.command(script, unprivileged=False)
+                output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+            floor.append(float(output.stdout) + 2 * ROUND_TRIP_MS / 1000)
+    ratio = statistics.median(ours) / statistics.median(floor)
+    print(
+        f"healthy run at a round trip of {ROUND_TRIP_MS} ms, median of {RUNS}:  "
+        f"{milliseconds(ours)}   floor {milliseconds(floor)}   ratio {ratio:.2f} (goal: 1.25)"
+    )
 
 
 def milliseconds(seconds):
