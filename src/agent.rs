@@ -1,6 +1,6 @@
 //! GET requests to the ECS agent: container credentials and task metadata.
 //!
-//! They use hyper on a plain socket, without proxy variables, redirects and connection pools: the
+//! They use hyper on a plain socket, without proxy variables, redirects or connection pools: the
 //! agent serves only this task, and only directly.
 
 use std::fmt;

@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::observation::Dependency;
+
 /// A family of causes, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -214,6 +216,20 @@ impl Cause {
         line.strip_prefix("Remedy: ").unwrap_or(line)
     }
 
+    /// Returns one sentence on what to change for this dependency. Amazon EFS listens on TCP 2049,
+    /// and has mount targets where other services have endpoints.
+    pub fn remedy_for(self, dependency: Dependency) -> String {
+        match (self, dependency) {
+            (Self::TaskSecurityGroupEgress, Dependency::Efs) => {
+                "Allow outbound TCP 2049 in the task's security group, to the mount targets' \
+                 security group."
+                    .to_owned()
+            }
+            (_, Dependency::Efs) => self.remedy().replace("TCP 443", "TCP 2049"),
+            _ => self.remedy().to_owned(),
+        }
+    }
+
     /// Returns what the rule rests on: `lab-proven`, `message-corpus` or `AWS documentation only`.
     pub fn rests_on(self) -> &'static str {
         let section = self
@@ -289,6 +305,17 @@ mod tests {
                 "{cause}: rests on {:?}",
                 cause.rests_on()
             );
+        }
+    }
+
+    #[test]
+    fn remedies_of_a_file_system_name_its_port() {
+        for cause in [Cause::NetworkAcl, Cause::TaskSecurityGroupEgress] {
+            let (efs, s3) = [Dependency::Efs, Dependency::S3]
+                .map(|dependency| cause.remedy_for(dependency))
+                .into();
+            assert!(efs.contains("TCP 2049") && !efs.contains("443"), "{efs}");
+            assert!(s3 == cause.remedy() && s3.contains("TCP 443"), "{s3}");
         }
     }
 

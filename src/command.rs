@@ -26,9 +26,9 @@ use clap::CommandFactory;
 use crate::cause::Cause;
 use crate::cli::{Cli, Command, SchemaDocument};
 
-/// Whether to print colours on standard output: on a terminal, unless NO_COLOR is set
+/// Whether to print colors on standard output: on a terminal, unless NO_COLOR is set
 /// (no-color.org).
-fn colour() -> bool {
+fn color() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

@@ -29,11 +29,11 @@ pub(crate) use service_errors::denying_cause;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Confidence {
-    /// Packets alone cannot distinguish it from its neighbours in the list.
+    /// Packets alone cannot distinguish it from the causes next to it in the list.
     Possible,
-    /// Another cause would need an odd set-up.
+    /// Another cause is possible only in an unusual setup.
     Likely,
-    /// No other cause explains all that was seen.
+    /// No other cause explains all the evidence.
     Certain,
 }
 
@@ -259,7 +259,7 @@ impl Finding {
             confidence,
             blocking: true,
             summary: summary(cause, because.clone()),
-            remedy: cause.remedy().to_owned(),
+            remedy: cause.remedy_for(first.dependency),
             because: ids(because),
         })
     }

@@ -8,6 +8,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// The error of a command that needs a Region and has none.
+pub const NO_REGION: &str = "no Region is set; pass --region, such as us-east-1, or set AWS_REGION";
+
 /// A group of Regions with its own accounts, ARNs and domain names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Partition {
@@ -179,7 +182,7 @@ impl fmt::Display for InvalidRegion {
         let shown: String = self.0.chars().take(40).collect();
         write!(
             f,
-            "{shown:?} is not an AWS Region, expected a name such as {example}"
+            "{shown:?} is not an AWS Region; expected a name such as {example}"
         )
     }
 }
@@ -396,23 +399,23 @@ mod tests {
         for (name, message) in [
             (
                 "us-east",
-                "\"us-east\" is not an AWS Region, expected a name such as us-east-1",
+                "\"us-east\" is not an AWS Region; expected a name such as us-east-1",
             ),
             (
                 "EU-WEST-1",
-                "\"EU-WEST-1\" is not an AWS Region, expected a name such as eu-west-1",
+                "\"EU-WEST-1\" is not an AWS Region; expected a name such as eu-west-1",
             ),
             (
                 "mars-north-1",
-                "\"mars-north-1\" is not an AWS Region, expected a name such as us-east-1",
+                "\"mars-north-1\" is not an AWS Region; expected a name such as us-east-1",
             ),
             (
                 "us-esat-1",
-                "\"us-esat-1\" is not an AWS Region, expected a name such as us-east-1",
+                "\"us-esat-1\" is not an AWS Region; expected a name such as us-east-1",
             ),
             (
                 "us-east-1\n",
-                "\"us-east-1\\n\" is not an AWS Region, expected a name such as us-east-1",
+                "\"us-east-1\\n\" is not an AWS Region; expected a name such as us-east-1",
             ),
         ] {
             assert_eq!(name.parse::<Region>().unwrap_err().to_string(), message);

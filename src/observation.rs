@@ -69,7 +69,7 @@ impl Dependency {
     /// Every dependency, in the order in which a Fargate task contacts them: secrets, registry token,
     /// log stream, manifest, layers (observed; where environment files and file systems come is not
     /// known), then what a task starts without. The clock is last: it is read from the services'
-    /// answers, and where it is wrong, the answers that it spoiled come first.
+    /// answers, and where it is wrong, the requests that failed because of it come first.
     pub const START_ORDER: [Self; 16] = [
         Self::Metadata,
         Self::Credentials,

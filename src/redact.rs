@@ -1,4 +1,4 @@
-//! Makes text from elsewhere fit for a report: removes secrets, joins lines, limits the length.
+//! Makes text from other programs fit for a report: removes secrets, joins lines, limits the length.
 
 /// Replaces a secret.
 const MASK: &str = "[redacted]";

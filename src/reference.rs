@@ -74,7 +74,7 @@ pub enum Registry {
     },
     /// Any other registry, such as public.ecr.aws.
     Other {
-        /// Host name or address, in lower case; an IPv6 address has no brackets.
+        /// Host name or address, in lowercase; an IPv6 address has no brackets.
         host: String,
         /// TCP port.
         port: u16,
@@ -215,7 +215,7 @@ fn parse(input: &str) -> Result<Reference, SyntaxError<'_>> {
         None if ecr::looks_like_ecr(path) => {
             return Err(SyntaxError::new(
                 &path[path.len()..],
-                "the repository is missing",
+                "the repository name is missing",
             ));
         }
         None => Registry::Other {
@@ -259,14 +259,14 @@ fn check_characters(input: &str) -> Result<(), SyntaxError<'_>> {
     if input.is_empty() {
         return Err(SyntaxError::new(
             input,
-            "it is empty, expected a reference such as nginx:1.27",
+            "the image reference is empty; expected one such as nginx:1.27",
         ));
     }
     if input.len() > MAX_LENGTH {
         return Err(SyntaxError::new(
             input,
             format!(
-                "it is {} bytes long, at most {MAX_LENGTH} are allowed",
+                "the image reference is {} bytes long; at most {MAX_LENGTH} are allowed",
                 input.len()
             ),
         ));
@@ -277,19 +277,25 @@ fn check_characters(input: &str) -> Result<(), SyntaxError<'_>> {
         } else {
             "a character other than printable ASCII"
         };
-        return Err(SyntaxError::new(odd, format!("it contains {what}")));
+        return Err(SyntaxError::new(
+            odd,
+            format!("the image reference contains {what}"),
+        ));
     }
     if let Some((scheme, _)) = input.split_once("://") {
         let scheme = &input[..scheme.len() + "://".len()];
         return Err(SyntaxError::new(
             scheme,
-            format!("it must not have a scheme: remove {}", quote(scheme)),
+            format!(
+                "the image reference must not have a scheme; remove {}",
+                quote(scheme)
+            ),
         ));
     }
     if input.starts_with('/') {
         return Err(SyntaxError::new(
             &input[..1],
-            "it must not begin with a slash",
+            "the image reference must not begin with a slash",
         ));
     }
     Ok(())
@@ -331,7 +337,7 @@ fn parse_registry(authority: &str) -> Result<Registry, SyntaxError<'_>> {
         return Err(SyntaxError::new(
             host,
             format!(
-                "the host is {} characters long, at most {MAX_HOST} are allowed",
+                "the host is {} characters long; at most {MAX_HOST} are allowed",
                 host.len()
             ),
         ));
@@ -368,11 +374,14 @@ fn parse_registry(authority: &str) -> Result<Registry, SyntaxError<'_>> {
 
 fn check_repository(repository: &str) -> Result<(), SyntaxError<'_>> {
     if repository.is_empty() {
-        return Err(SyntaxError::new(repository, "the repository is missing"));
+        return Err(SyntaxError::new(
+            repository,
+            "the repository name is missing",
+        ));
     }
     if repository.len() > MAX_REPOSITORY {
         let message = format!(
-            "the repository is {} characters long, at most {MAX_REPOSITORY} are allowed",
+            "the repository name is {} characters long; at most {MAX_REPOSITORY} are allowed",
             repository.len()
         );
         return Err(SyntaxError::new(repository, message));
@@ -380,19 +389,22 @@ fn check_repository(repository: &str) -> Result<(), SyntaxError<'_>> {
     if repository.ends_with('/') {
         return Err(SyntaxError::new(
             &repository[repository.len() - 1..],
-            "it must not end with a slash",
+            "the image reference must not end with a slash",
         ));
     }
     for component in repository.split('/') {
         if component.is_empty() {
-            return Err(SyntaxError::new(component, "it has two slashes in a row"));
+            return Err(SyntaxError::new(
+                component,
+                "the image reference must not have two slashes in a row",
+            ));
         }
         if component.contains(|c: char| c.is_ascii_uppercase()) {
             let lower = component.to_ascii_lowercase();
             return Err(SyntaxError::new(
                 component,
                 format!(
-                    "repositories must be lower case: did you mean {}?",
+                    "repository names must be lowercase; did you mean {}?",
                     quote(&lower)
                 ),
             ));
@@ -402,7 +414,7 @@ fn check_repository(repository: &str) -> Result<(), SyntaxError<'_>> {
         }) {
             return Err(SyntaxError::new(
                 odd,
-                format!("{} is not allowed in a repository", quote(odd)),
+                format!("{} is not allowed in a repository name", quote(odd)),
             ));
         }
         // Alphanumeric words, joined by one of `.`, `_`, `__`, or any number of `-`.
@@ -414,7 +426,10 @@ fn check_repository(repository: &str) -> Result<(), SyntaxError<'_>> {
         {
             return Err(SyntaxError::new(
                 run,
-                format!("{} is not a valid separator in a repository", quote(run)),
+                format!(
+                    "{} is not a valid separator in a repository name",
+                    quote(run)
+                ),
             ));
         }
         if !component.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -434,7 +449,7 @@ fn check_tag<'a>(tag: &'a str, with_colon: &'a str) -> Result<(), SyntaxError<'a
     if tag.is_empty() {
         return Err(SyntaxError::new(
             with_colon,
-            "the tag is empty: add a tag or remove the colon",
+            "the tag is empty; add a tag or remove the colon",
         ));
     }
     if tag.starts_with(['.', '-']) {
@@ -453,7 +468,7 @@ fn check_tag<'a>(tag: &'a str, with_colon: &'a str) -> Result<(), SyntaxError<'a
         return Err(SyntaxError::new(
             tag,
             format!(
-                "the tag is {} characters long, at most {MAX_TAG} are allowed",
+                "the tag is {} characters long; at most {MAX_TAG} are allowed",
                 tag.len()
             ),
         ));
@@ -485,7 +500,7 @@ fn check_digest(digest: &str) -> Result<(), SyntaxError<'_>> {
     if let Some(odd) = first_char(hex, |c| !matches!(c, '0'..='9' | 'a'..='f')) {
         return Err(SyntaxError::new(
             odd,
-            format!("{} is not a lower-case hexadecimal digit", quote(odd)),
+            format!("{} is not a lowercase hexadecimal digit", quote(odd)),
         ));
     }
     if hex.len() != length {
@@ -500,7 +515,7 @@ fn check_digest(digest: &str) -> Result<(), SyntaxError<'_>> {
     Ok(())
 }
 
-/// Returns the first character that is `odd`, as a slice.
+/// Returns the first character for which `odd` is true, as a slice.
 fn first_char(text: &str, odd: impl Fn(char) -> bool) -> Option<&str> {
     text.matches(odd).next()
 }

@@ -59,7 +59,7 @@ pub struct RunOptions {
 /// round trip.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// After a signal. ECS kills the container within 30 s, and an interactive user should not wait
+/// Time left after a signal. ECS kills the container within 30 s, and an interactive user should not wait
 /// more than two.
 const DELIVERY_AFTER_SIGNAL_TIMEOUT: Duration = Duration::from_millis(1_500);
 
@@ -189,7 +189,7 @@ async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, withi
     };
     let Some(stream) = log else {
         let detail = format!(
-            "could not open a log stream in {}: see the observations of logs",
+            "no log stream could be opened in {}; the logs checks of this report say why",
             destination.group
         );
         report.delivery = Delivery {
@@ -204,7 +204,7 @@ async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, withi
     };
     let written = timeout(within, stream.deliver(&report.line())).await;
     if let Err(error) =
-        written.unwrap_or_else(|_| Err("CloudWatch Logs did not answer in time".into()))
+        written.unwrap_or_else(|_| Err("CloudWatch Logs did not respond in time".into()))
     {
         report.delivery = Delivery {
             logs: Logs::Failed,
@@ -273,7 +273,7 @@ fn observe_metadata(metadata: &TaskMetadata) -> Observation {
         Ok(Some(_)) => (Outcome::Passed, String::new()),
         Ok(None) => {
             let why =
-                "ECS_CONTAINER_METADATA_URI_V4 is not set: this is not an ECS task".to_owned();
+                "ECS_CONTAINER_METADATA_URI_V4 is not set, so this is not an ECS task".to_owned();
             (Outcome::NotChecked { why }, String::new())
         }
         Err(unavailable) => (

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cause::Cause;
 use crate::diagnose::{Confidence, Finding};
 use crate::observation::{
     Dependency, Failure, Observation, ObservationId, Outcome, Phase, TargetKey,
@@ -120,6 +121,10 @@ impl Verdict {
 
 /// Returns what happens to the task, which step of its start fails, and why, in one sentence.
 fn sentence(first: &Finding, rung: &Observation) -> String {
+    // Only the probe lacks them: ECS uses the task execution role.
+    if first.cause == Cause::NoCredentials {
+        return first.cause.summary().to_owned();
+    }
     let because = match first.confidence {
         Confidence::Certain => "because",
         Confidence::Likely => "most likely because",

@@ -119,7 +119,7 @@ fn assert_rejected(output: &Output, words: &[&str]) -> Result<(), String> {
 fn invalid_arguments_are_rejected_with_flag_and_fix() {
     let image = format!("{ECR}/app:1.4");
     let plan = text(&run(&["plan", &image, "--format", "json"]).stdout);
-    let unknown_field = plan.replacen('{', r#"{"colour":"red","#, 1);
+    let unknown_field = plan.replacen('{', r#"{"color":"red","#, 1);
     let long_group = "x".repeat(600);
     let upper = format!("{ECR}/App:1");
     let empty_tag = format!("{ECR}/app:");
@@ -141,10 +141,10 @@ fn invalid_arguments_are_rejected_with_flag_and_fix() {
         (&["--resolver", "dns.google"], &["--resolver", "10.0.0.2"]),
         (&["--deadline", "0"], &["--deadline", "100ms"]),
         (&["--deadline", "soon"], &["--deadline", "30s"]),
-        (&["--label", "colour"], &["--label", "KEY=VALUE"]),
+        (&["--label", "color"], &["--label", "KEY=VALUE"]),
         (&["--run-id", "a:b"], &["--run-id", "letters"]),
         (&["--platform", "arm64"], &["--platform", "linux/arm64"]),
-        (&["--colour", "red"], &["--colour"]),
+        (&["--color", "red"], &["--color"]),
     ];
     let with_image = cases
         .iter()
@@ -165,19 +165,25 @@ fn invalid_arguments_are_rejected_with_flag_and_fix() {
         ),
         (
             vec!["plan", "--task-definition", "-"],
-            &["--task-definition"],
+            &["--task-definition - is empty", "describe-task-definition"],
         ),
-        (vec!["probe", "--plan", "{"], &["--plan"]),
+        (
+            vec!["probe", "--plan", "{"],
+            &["--plan is not the output of `pullprobe plan"],
+        ),
         (vec!["probe", "--plan", ""], &["--plan"]),
         (
             vec!["probe", "--plan", &unknown_field],
-            &["--plan", "colour"],
+            &["--plan", "color"],
         ),
         (
             vec!["probe", "--plan", "{}", "--image", &image],
             &["--plan", "--image"],
         ),
-        (vec!["probe", "--image", &upper], &["--image", "^"]),
+        (
+            vec!["probe", "--image", &upper],
+            &["--image: repository names must be lowercase", "^"],
+        ),
         (vec!["probe", "--image", &empty_tag], &["--image", "^"]),
         (
             vec!["probe", "--image", typo],
@@ -458,7 +464,7 @@ fn invalid_task_definitions_and_plans_are_rejected_before_any_request() {
         (
             "cut.json",
             "{\"containerDefinitions\": [".into(),
-            &["not JSON", "line 1"][..],
+            &["cut.json is not valid JSON", "line 1"][..],
         ),
         (
             "5-mb.json",

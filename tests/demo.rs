@@ -132,17 +132,23 @@ fn mistake(fault: &Fault, report: &Report) -> Option<String> {
     } else {
         fault.cause.family().exit_code()
     };
+    let heading = if warning {
+        "What to check"
+    } else {
+        "What is wrong"
+    };
     let is_correct = named.first() == Some(&fault.cause.code())
         && report
             .ruled_out
             .iter()
             .all(|ruled_out| ruled_out.cause != fault.cause)
-        && report.verdict.exit_code == exit_code;
+        && report.verdict.exit_code == exit_code
+        && pullprobe::render::text::render(report, false).contains(heading);
     if let Some(mistake) = message_mistake(fault, report) {
         return Some(mistake);
     }
     let found = format!(
-        "found {named:?} and exit code {}, expected {exit_code}",
+        "found {named:?} and exit code {}, expected {exit_code} under {heading:?}",
         report.verdict.exit_code
     );
     (!is_correct).then(|| format!("{}: {found}", fault.cause))

@@ -78,7 +78,7 @@ fn prints_text() {
     let output = explain(&[TIMEOUT, "--format", "text"], "");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     for part in [
-        "authenticating to Amazon ECR (registry-auth)",
+        "authenticating to Amazon ECR (step registry-auth",
         "52.94.184.143",
         "What the message proves",
         "i/o timeout",
@@ -121,7 +121,7 @@ fn explains_each_task() {
 fn unknown_messages_and_invalid_input_have_their_exit_codes() {
     let output = explain(&["my task does not start", "--format", "text"], "");
     assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("Please provide"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Pass the whole message"));
     for (arguments, stdin) in [
         (&["--describe-tasks", "/nowhere/task.json"][..], ""),
         (&["--describe-tasks", "-"], "no JSON"),
@@ -135,6 +135,27 @@ fn unknown_messages_and_invalid_input_have_their_exit_codes() {
         assert!(
             output.stdout.is_empty() && !output.stderr.is_empty(),
             "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+#[cfg(feature = "operator")]
+fn an_arn_of_something_else_is_an_error_of_its_flag() {
+    for (flag, name, error) in [
+        ("--task", "arn:aws:ecs:bad", "is not a task ARN"),
+        (
+            "--service",
+            "arn:aws:ecs:us-east-1:123456789012:task/prod/0123",
+            "is not a service ARN",
+        ),
+    ] {
+        let output = explain(&[flag, name], "");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(
+            stderr.contains(&format!("{flag} {name} {error}")),
+            "{stderr}"
         );
     }
 }

@@ -49,7 +49,7 @@ fn panic_exits_with_1_and_a_report() {
             .iter()
             .any(|seen| seen.id == *"ecr.api/authorize")
     );
-    assert!(String::from_utf8_lossy(&output.stderr).contains("please report this"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("please report it"));
 }
 
 fn options() -> RunOptions {

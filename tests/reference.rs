@@ -118,7 +118,7 @@ fn references_are_split_into_parts() {
 }
 
 #[test]
-fn ecr_hosts_are_recognised_in_every_partition_and_variant() {
+fn ecr_hosts_are_recognized_in_every_partition_and_variant() {
     for (host, region, fips, dual_stack) in [
         ("dkr.ecr.eu-west-1.amazonaws.com", "eu-west-1", false, false),
         (
@@ -205,11 +205,11 @@ fn reference_serializes_as_a_string() {
 
 /// Error messages with the reference and the carets under it.
 const MISTAKES: &str = r#"
-the domain "amazonawss.com" is not an AWS domain: did you mean amazonaws.com?
+the domain "amazonawss.com" is not an AWS domain; did you mean amazonaws.com?
   123456789012.dkr.ecr.us-east-1.amazonawss.com/app:1
                                  ^^^^^^^^^^^^^^
 
-the domain "example.com" is not an AWS domain, expected amazonaws.com
+the domain "example.com" is not an AWS domain; expected amazonaws.com
   123456789012.dkr.ecr.us-east-1.example.com/app:1
                                  ^^^^^^^^^^^
 
@@ -221,7 +221,7 @@ the domain of dkr-ecr in eu-west-1 is on.aws, not amazonaws.com
   123456789012.dkr-ecr.eu-west-1.amazonaws.com/app:1
                                  ^^^^^^^^^^^^^
 
-the domain is missing after eu-west-1, expected amazonaws.com
+the domain is missing after eu-west-1; expected amazonaws.com
   123456789012.dkr.ecr.eu-west-1/app:1
                                 ^
 
@@ -229,15 +229,15 @@ the partition aws-iso has no dual-stack registries
   123456789012.dkr-ecr.us-iso-east-1.on.aws/app:1
                ^^^^^^^
 
-"12345678901" is not an AWS account, expected 12 digits
+"12345678901" is not an AWS account ID; expected 12 digits
   12345678901.dkr.ecr.us-east-1.amazonaws.com/app:1
   ^^^^^^^^^^^
 
-"my-account" is not an AWS account, expected 12 digits
+"my-account" is not an AWS account ID; expected 12 digits
   my-account.dkr.ecr.us-east-1.amazonaws.com/app:1
   ^^^^^^^^^^
 
-"us-est-1" is not an AWS Region, expected a name such as us-east-1
+"us-est-1" is not an AWS Region; expected a name such as us-east-1
   123456789012.dkr.ecr.us-est-1.amazonaws.com/app:1
                        ^^^^^^^^
 
@@ -245,11 +245,11 @@ the Region is missing before "amazonaws.com"
   123456789012.dkr.ecr.amazonaws.com/app:1
                        ^^^^^^^^^^^^^
 
-"drk.ecr" is not part of an Amazon ECR host: did you mean dkr.ecr?
+"drk.ecr" is not part of an Amazon ECR host; did you mean dkr.ecr?
   123456789012.drk.ecr.us-east-1.amazonaws.com/app:1
                ^^^^^^^
 
-"ecr" is not part of an Amazon ECR host: did you mean dkr.ecr?
+"ecr" is not part of an Amazon ECR host; did you mean dkr.ecr?
   123456789012.ecr.us-east-1.amazonaws.com/app:1
                ^^^
 
@@ -261,7 +261,7 @@ expected an Amazon ECR host such as <account>.dkr.ecr.<region>.amazonaws.com
   123456789012.ecr.amazonaws.com/app:1
                ^^^^^^^^^^^^^^^^^
 
-hosts of Amazon ECR must be lower case
+Amazon ECR hosts must be lowercase
   123456789012.DKR.ECR.us-east-1.amazonaws.com/app:1
   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 
@@ -269,11 +269,11 @@ Amazon ECR listens on port 443 only
   123456789012.dkr.ecr.us-east-1.amazonaws.com:5000/app:1
                                                ^^^^
 
-the repository is missing
+the repository name is missing
   123456789012.dkr.ecr.us-east-1.amazonaws.com
                                               ^
 
-the repository is missing
+the repository name is missing
   123456789012.dkr.ecr.us-east-1.amazonaws.com/:1
                                                ^
 
@@ -281,15 +281,15 @@ the repository is missing
   ${ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/app:1
   ^
 
-repositories must be lower case: did you mean "backend"?
+repository names must be lowercase; did you mean "backend"?
   ghcr.io/team/BackEnd:1
                ^^^^^^^
 
-"!" is not allowed in a repository
+"!" is not allowed in a repository name
   team/app!:1
           ^
 
-"..." is not a valid separator in a repository
+"..." is not a valid separator in a repository name
   team/a...b:1
         ^^^
 
@@ -297,19 +297,19 @@ repositories must be lower case: did you mean "backend"?
   team/app-:1
        ^^^^
 
-it has two slashes in a row
+the image reference must not have two slashes in a row
   ghcr.io/team//app:1
                ^
 
-it must not begin with a slash
+the image reference must not begin with a slash
   /app:1
   ^
 
-it must not end with a slash
+the image reference must not end with a slash
   ghcr.io/team/
               ^
 
-the tag is empty: add a tag or remove the colon
+the tag is empty; add a tag or remove the colon
   ghcr.io/team/app:
                   ^
 
@@ -333,7 +333,7 @@ the digest algorithm "md5" is not sha256 or sha512
   app@md5:e3b0c442
       ^^^
 
-"E" is not a lower-case hexadecimal digit
+"E" is not a lowercase hexadecimal digit
   app@sha256:E3b0c442
              ^
 
@@ -341,11 +341,11 @@ a sha256 digest has 64 hexadecimal digits, not 8
   app@sha256:e3b0c442
              ^^^^^^^^
 
-it must not have a scheme: remove "https://"
+the image reference must not have a scheme; remove "https://"
   https://ghcr.io/team/app:1
   ^^^^^^^^
 
-it contains white space
+the image reference contains white space
   ghcr.io/team/app :1
                   ^
 
@@ -363,7 +363,7 @@ fn carets_mark_the_mistake() {
     for expected in MISTAKES.trim().split("\n\n") {
         let input = expected.lines().nth(1).unwrap().trim_start();
         let seen = input.parse::<Reference>().expect_err(input).to_string();
-        assert_eq!(seen, format!("image reference: {expected}"));
+        assert_eq!(seen, expected);
     }
 }
 
@@ -394,7 +394,7 @@ fn tag_has_at_most_128_characters() {
     assert_eq!(
         (invalid.message.as_str(), invalid.at),
         (
-            "the tag is 129 characters long, at most 128 are allowed",
+            "the tag is 129 characters long; at most 128 are allowed",
             4..133
         )
     );

@@ -174,7 +174,10 @@ async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, Agent
     }
     // The parser's own message may quote a secret.
     let response: CredentialsResponse = serde_json::from_slice(response.body()).map_err(|_| {
-        request.failed(Failure::UnexpectedAnswer, "did not return credentials JSON")
+        request.failed(
+            Failure::UnexpectedAnswer,
+            "returned a response that is not valid JSON; a proxy may have sent it",
+        )
     })?;
     let present = |value: Option<String>, name: &str| {
         let missing = || {
@@ -237,7 +240,10 @@ fn rejected(request: &AgentRequest<'_>, status: StatusCode, error: &ErrorRespons
             Failure::UnexpectedAnswer,
             "the agent does not redirect; check the variable",
         ),
-        _ => (error.failure, "not an ECS agent, or the agent is unhealthy"),
+        _ => (
+            error.failure,
+            "the ECS agent is unhealthy, or another server answered",
+        ),
     };
     let text = [&*error.code, &*error.message].join(" ");
     let text = if text.trim().is_empty() {
@@ -274,7 +280,7 @@ fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials
         (None, None) => Err(AgentFailure::new(
             Failure::NoCredentials,
             format_args!(
-                "neither {RELATIVE_URI} nor {ACCESS_KEY_ID} is set: the task definition has no task role; set \
+                "neither {RELATIVE_URI} nor {ACCESS_KEY_ID} is set, so the task definition has no task role; set \
                  taskRoleArn to the task execution role, so that the probe has the permissions that ECS uses"
             ),
         )),

@@ -10,16 +10,15 @@ struct DurationFormat {
     /// Whether the number may have a fraction.
     fractions: bool,
     range: RangeInclusive<Duration>,
-    /// The error.
+    /// The error for a text that is not accepted.
     expected: &'static str,
 }
 
 const MINUTE: Duration = Duration::from_mins(1);
-#[cfg(feature = "operator")]
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// Parses the duration of a run or a timeout. A day is longer than any run, and short enough that
+/// Parses the duration of a run, or a timeout. A day is longer than any run, and short enough that
 /// no sum of times overflows.
 pub(super) fn run_duration(text: &str) -> Result<Duration, String> {
     const FORMAT: DurationFormat = DurationFormat {
@@ -28,16 +27,17 @@ pub(super) fn run_duration(text: &str) -> Result<Duration, String> {
             ("s", Duration::from_secs(1)),
             ("", Duration::from_secs(1)),
             ("m", MINUTE),
+            ("h", HOUR),
         ],
         fractions: true,
         range: Duration::from_millis(100)..=DAY,
-        expected: "expected a number with ms, s or m, from 100ms to 24 hours, such as 500ms, 30s or 2m",
+        expected: "expected a number with ms, s, m or h, from 100ms to 24h, such as 500ms, 30s or 2m",
     };
     FORMAT.parse(text)
 }
 
 /// Parses the age of a report. CloudWatch Logs keeps events for at most ten years, unless it keeps
-/// them for ever (API reference, PutRetentionPolicy).
+/// them forever (API reference, PutRetentionPolicy).
 #[cfg(feature = "operator")]
 pub(super) fn age(text: &str) -> Result<Duration, String> {
     const FORMAT: DurationFormat = DurationFormat {
@@ -49,7 +49,7 @@ pub(super) fn age(text: &str) -> Result<Duration, String> {
     FORMAT.parse(text)
 }
 
-/// Parses the interval of a schedule and returns its minutes. A task takes up to some minutes to
+/// Parses the interval of a schedule and returns its minutes. A task takes up to a few minutes to
 /// start, so that with less than five minutes runs would overlap; an alarm evaluates at most seven
 /// days, and needs three intervals (CloudWatch API reference, PutMetricAlarm).
 #[cfg(feature = "operator")]
@@ -93,6 +93,7 @@ mod tests {
     fn run_durations_have_units_and_bounds() {
         assert_eq!(run_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(run_duration("2m"), Ok(Duration::from_mins(2)));
+        assert_eq!(run_duration("24h"), Ok(Duration::from_hours(24)));
         assert_eq!(run_duration("1.5"), Ok(Duration::from_millis(1_500)));
         for wrong in [
             "",

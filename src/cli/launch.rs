@@ -16,7 +16,7 @@ use crate::endpoints::Region;
 pub struct LaunchArgs {
     #[command(flatten)]
     pub target: TargetArgs,
-    /// Probe what this task needs, in its subnet. ECS forgets a stopped task after about an hour
+    /// Probe what this task needs, in its subnet. A stopped task can be described for about an hour
     #[arg(long, value_name = "TASK_ARN", conflicts_with_all = ["service", "task_definition"])]
     pub like: Option<String>,
     /// Log group for the reports [default: from the task definition]
@@ -70,15 +70,15 @@ pub struct GcArgs {
     /// tasks that a launch may still be watching]
     #[arg(long, value_name = "ID", value_parser = run_id)]
     pub run_id: Option<String>,
-    /// Only tasks older than DURATION, even if a launch is still watching them
+    /// Only tasks older than DURATION, such as 30m or 2h, even if a launch is still watching them
     #[arg(long, value_name = "DURATION", value_parser = run_duration)]
     pub older_than: Option<Duration>,
     /// Deregister the probe's task definitions too, except those used by schedules; the next launch
     /// registers its own again
     #[arg(long)]
     pub task_definitions: bool,
-    /// Print what would be stopped, and every request to AWS with its body. Send read-only requests
-    /// only
+    /// Print the tasks that would be stopped and every AWS request with its body; send only the
+    /// read-only ones
     #[arg(long)]
     pub dry_run: bool,
 }

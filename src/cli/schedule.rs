@@ -26,10 +26,12 @@ pub enum ScheduleCommand {
         #[arg(long, value_name = "REGION")]
         region: Option<Region>,
     },
-    /// Print the resources of `create` and the scheduler's role for CloudFormation or Terraform
+    /// Print the resources of `create`, with the scheduler's role, as a CloudFormation or Terraform
+    /// template
     ///
-    /// Changes nothing. With --service it reads Amazon ECS. With --task-definition FILE,
-    /// --subnets, --probe-image, --region and --name it makes no AWS calls and needs no credentials.
+    /// Changes nothing. With --service, it reads the service from Amazon ECS. With --task-definition
+    /// FILE, --subnets, --probe-image, --region and --name, it makes no AWS calls and needs no
+    /// credentials.
     Print(Box<PrintArgs>),
     /// Remove the resources that `create` made
     Remove(RemoveArgs),

@@ -21,7 +21,7 @@ pub(super) fn calls(client: Client, dry_run: bool) -> AwsCalls {
     AwsCalls::new(client, dry_run.then_some(sink))
 }
 
-/// A missing region or missing credentials are the operator's to correct.
+/// Maps a missing Region or missing credentials to a usage error, which the operator can correct.
 impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
         match error {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::probe::runtime;
-use super::{Error, colour, print};
+use super::{Error, color, print};
 use crate::cli::compare::{CompareArgs, CompareFormat};
 use crate::compare::summary::list_names;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
@@ -68,7 +68,7 @@ fn output_files(flags: &CompareArgs) -> Result<Vec<(PathBuf, CompareFormat)>, Er
 fn rendered(output: &ComparisonOutput, format: CompareFormat) -> String {
     match format {
         CompareFormat::Auto if io::stdout().is_terminal() => {
-            render::comparison::render(output, colour())
+            render::comparison::render(output, color())
         }
         CompareFormat::Text => render::comparison::render(output, false),
         CompareFormat::Auto | CompareFormat::Json => output.line(),
@@ -153,7 +153,7 @@ fn read_log_group(
 const LOG_GROUP_HINT: &str = "Widen the time range with --since, or check that the probe was run \
                               with --log-group and could write to it";
 
-const FILE_HINT: &str = "A report is the output of `pullprobe probe --format json`: save it to a \
+const FILE_HINT: &str = "A report is the output of `pullprobe probe --format json`; save it to a \
                          file, or read the log group with --log-group";
 
 fn no_report(source: &str, records: u64, notes: &[&str], next: &str) -> Error {

@@ -45,25 +45,34 @@ fn explanations(flags: &ExplainArgs) -> Result<Vec<Explanation>, Error> {
         return Ok(explain_all(&messages));
     }
     if let Some(file) = &flags.describe_tasks {
-        let messages = tasks::messages(&read(file)?)
-            .map_err(|error| Error::Usage(format!("--describe-tasks: {error}")))?;
+        let document = read(file)?;
+        let label = format!("--describe-tasks {}", file.display());
+        if document.trim().is_empty() {
+            return Err(Error::Usage(format!(
+                "{label} is empty; pass the output of `aws ecs describe-tasks`"
+            )));
+        }
+        let messages =
+            tasks::messages(&document).map_err(|error| Error::Usage(format!("{label} {error}")))?;
         return Ok(explain_all(&messages));
     }
     let text = match flags.text.as_slice() {
         [] if io::stdin().is_terminal() => {
             return Err(Error::Usage(
-                "no text given: pass the stopped reason as an argument or on stdin, or the output of `aws ecs describe-tasks` \
+                "nothing to explain: pass the stopped reason as an argument or on stdin, or the output of `aws ecs describe-tasks` \
                  with --describe-tasks"
                     .into(),
             ));
         }
         [] => read(Path::new("-"))?,
         [dash] if dash == "-" => read(Path::new("-"))?,
-        // Without quotation marks in the shell, a text arrives as several arguments.
+        // Without quotes in the shell, the text arrives as several arguments.
         words => words.join(" "),
     };
     if text.trim().is_empty() {
-        return Err(Error::Usage("the text is empty".into()));
+        return Err(Error::Usage(
+            "the text is empty; pass the stopped reason of a task".into(),
+        ));
     }
     // Output of `describe-tasks` may also be piped in without the flag.
     if text.trim_start().starts_with(['{', '['])
@@ -100,6 +109,16 @@ fn fetch_messages(flags: &ExplainArgs) -> Result<Option<Vec<EcsMessage>>, Error>
             Ok(None)
         };
     };
+    let (flag, kind, resource) = match &flags.task {
+        Some(_) => ("--task", "task", "task/CLUSTER/ID"),
+        None => ("--service", "service", "service/CLUSTER/NAME"),
+    };
+    if stopped::is_other_arn(name, kind) {
+        return Err(Error::Usage(format!(
+            "{flag} {name} is not a {kind} ARN; expected \
+             arn:aws:ecs:REGION:ACCOUNT:{resource}"
+        )));
+    }
     let region = flags
         .region
         .clone()

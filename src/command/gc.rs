@@ -67,7 +67,9 @@ async fn stop_tasks(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
 /// a launch that still watches the task.
 fn reason_to_keep(task: &ProbeTask, args: &GcArgs, now: f64) -> Option<String> {
     match args.older_than {
-        Some(age) => (!is_older(task, age, now)).then(|| "it is younger".to_owned()),
+        Some(age) => {
+            (!is_older(task, age, now)).then(|| "it is younger than --older-than".to_owned())
+        }
         None if args.run_id.is_some() => None,
         None => task.watched_by(now),
     }
@@ -85,7 +87,7 @@ fn describe(task: &ProbeTask) -> String {
 async fn deregister_or_list_definitions(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
     let definitions = match gc::definitions(calls).await {
         Ok(definitions) => definitions,
-        // Not requested, and they cost nothing.
+        // The operator did not ask for them, and they cost nothing.
         Err(error) if !args.task_definitions => {
             eprintln!("pullprobe: the probe's task definitions could not be listed: {error}");
             return Ok(0);

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use super::aws::{calls, client};
 use super::probe::{generated_id, prints_text, runtime};
 use super::signals::Signals;
-use super::{Error, colour, print};
+use super::{Error, color, print};
 use crate::cli::launch::LaunchArgs;
 use crate::cli::target::TargetArgs;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
@@ -19,7 +19,7 @@ use crate::render;
 use crate::verdict::Status;
 use progress::Progress;
 
-/// Most subnets whose reports are all printed in full. With more, a subnet that passes has one
+/// Maximum number of subnets whose reports are all printed in full. With more, a subnet that passes has one
 /// line.
 const MAX_FULL_REPORTS: usize = 12;
 
@@ -62,7 +62,7 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
         output.progress.end();
         print_comparison(args, &reports?)
     })?;
-    // Does not wait for calls without a response.
+    // There is no need to wait for calls that have no response yet.
     runtime.shutdown_background();
     Ok(code)
 }
@@ -156,7 +156,7 @@ impl<'a> LaunchOutput<'a> {
         }
         format!(
             "── {subnet}{zone}\n{}",
-            render::text::render(report, colour())
+            render::text::render(report, color())
         )
     }
 }
@@ -233,7 +233,7 @@ fn print_comparison(args: &LaunchArgs, reports: &[SubnetReport]) -> Result<u8, E
         written.map_err(|error| Error::Tool(format!("--{flag} {}: {error}", file.display())))?;
     }
     let text = if prints_text(args.format) {
-        render::comparison::render(&output, colour())
+        render::comparison::render(&output, color())
     } else {
         output.line()
     };

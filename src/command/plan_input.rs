@@ -1,8 +1,8 @@
-//! From the command line to a plan.
+//! Builds a plan from the command line.
 
 use super::Error;
 use crate::cli::{Source, TaskArgs};
-use crate::endpoints::Region;
+use crate::endpoints::{NO_REGION, Region};
 use crate::plan::{
     ImageInput, Plan, PlanInput, Platform, check_log_group_name, execute_command, service_connect,
     task_definition,
@@ -95,7 +95,7 @@ fn invalid_flag(flag: &str, error: &dyn std::error::Error) -> Error {
 ///
 /// # Errors
 ///
-/// Fails if there is nothing to check, if no region is known, or if the inputs are not valid.
+/// Fails if there is nothing to check, if no Region is set, or if the inputs are not valid.
 pub(super) fn into_plan(
     mut input: PlanInput,
     args: &TaskArgs,
@@ -144,12 +144,12 @@ fn add_aws_additions(args: &TaskArgs, region: &Region, input: &mut PlanInput) ->
 fn nothing_to_check(metadata: &TaskMetadata) -> Error {
     Error::Usage(match metadata {
         Err(unavailable) => format!(
-            "no --image was given, and the task metadata endpoint did not return this task's own: \
-             {}",
+            "nothing to check: pass --image or --task-definition. The task metadata endpoint did not \
+             return this task's own image: {}",
             unavailable.detail
         ),
-        Ok(_) => "nothing to check: pass an image with --image, such as \
-                  123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1.4"
+        Ok(_) => "nothing to check: pass --image (such as \
+                  123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1.4) or --task-definition"
             .into(),
     })
 }
@@ -159,7 +159,7 @@ fn nothing_to_check(metadata: &TaskMetadata) -> Error {
 ///
 /// # Errors
 ///
-/// Fails if none of them names a region, or if the first that does names an invalid one.
+/// Fails if none of them names a region, or if the first that does names one that is not valid.
 pub(super) fn region(
     args: &TaskArgs,
     images: &[ImageInput],
@@ -187,7 +187,5 @@ pub(super) fn region(
         Registry::Ecr { region, .. } => Some(region.clone()),
         Registry::Other { .. } => None,
     });
-    from_image.ok_or_else(|| {
-        Error::Usage("no region is known; pass it with --region, such as us-east-1".into())
-    })
+    from_image.ok_or_else(|| Error::Usage(NO_REGION.into()))
 }

@@ -12,10 +12,10 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::plan_input::{self, PlanSource};
 use super::signals::Signals;
-use super::{Error, colour, print};
+use super::{Error, color, print};
 use crate::cli::{Format, ProbeArgs, TaskArgs};
 use crate::dns;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
 use crate::probe::{
     Interruption, LOCAL_FILE_HINT, ObservationLog, ProbeSettings, StubResolver,
     TaskDefinitionLocation, fetch_task_definition,
@@ -86,7 +86,7 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
             .await
             .map_err(Error::Tool)
     })?;
-    // The report is complete: does not wait for peers without an answer.
+    // The report is complete, so there is no need to wait for peers that have not answered.
     runtime.shutdown_background();
     deliver(&report, args.format)
 }
@@ -127,7 +127,7 @@ pub(super) fn prints_text(format: Format) -> bool {
 /// Prints the report in this format and returns its exit code.
 pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
     print(&if prints_text(format) {
-        render::text::render(report, colour())
+        render::text::render(report, color())
     } else {
         report.line()
     })?;
@@ -142,7 +142,7 @@ pub fn report_panics(options: &RunOptions) {
         options.observation_log.clone(),
     );
     std::panic::set_hook(Box::new(move |panic| {
-        let error = format!("pullprobe has a bug, please report this: {panic}");
+        let error = format!("this is a bug in pullprobe; please report it: {panic}");
         eprintln!("{error}");
         let _ = print(&run::after_panic(&plan, &run_id, &observation_log, error).line());
         std::process::exit(1);
@@ -171,10 +171,17 @@ fn parse_plan(json: &str, task: &TaskArgs) -> Result<Plan, Error> {
             "{flag} conflicts with --plan; remove one (or unset its environment variable)"
         )));
     }
-    Plan::from_json(json).map_err(|error| Error::Usage(format!("--plan: {error}")))
+    Plan::from_json(json).map_err(|error| {
+        Error::Usage(match error {
+            PlanError::Json(error) => {
+                format!("--plan is not the output of `pullprobe plan --format json`: {error}")
+            }
+            error => format!("--plan: {error}"),
+        })
+    })
 }
 
-/// Most time for reading the task definition, of the run's thirty seconds. Unanswered attempts in
+/// Maximum time for reading the task definition, of the run's thirty seconds. Unanswered attempts in
 /// two regions take no longer.
 const MAX_READ_TIME: Duration = Duration::from_secs(12);
 
@@ -226,7 +233,8 @@ fn roots(args: &ProbeArgs) -> Result<RootCertStore, Error> {
     let pem = fs::read(&file).map_err(|error| usage(error.to_string()))?;
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| usage(format!("not PEM: {error:?}")))?;
+        let certificate =
+            certificate.map_err(|error| usage(format!("not valid PEM ({error:?})")))?;
         store.add(certificate).map_err(|error| {
             usage(format!(
                 "contains a certificate that cannot be used as a root: {error}"

@@ -76,7 +76,7 @@ fn result(failures: usize) -> Result<u8, Error> {
     match failures {
         0 => Ok(0),
         failures => Err(Error::Tool(format!(
-            "{failures} failed. Fix the errors above and run the command again; it only does what is missing"
+            "{failures} failed; fix the errors above and run the command again, which repeats only what is missing"
         ))),
     }
 }
@@ -115,7 +115,9 @@ fn line(event: &ScheduleEvent) -> String {
         ScheduleEvent::Unscheduled { subnet, reason } => match reason {
             RemovalReason::SetRemoved => format!("{subnet}: schedule removed"),
             RemovalReason::SubnetRemoved => {
-                format!("{subnet}: removed: subnet is no longer part of the set")
+                format!(
+                    "{subnet}: schedule removed, because the subnet is no longer part of the set"
+                )
             }
         },
         ScheduleEvent::AlarmsRemoved(count) => format!("{count} alarms removed"),

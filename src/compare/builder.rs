@@ -26,8 +26,8 @@ pub struct ComparisonBuilder {
 }
 
 impl ComparisonBuilder {
-    /// Adds one line or one JSON document: a report, or what a log exporter has wrapped around
-    /// some. `source` names the vantage of a report that does not say where it comes from. Returns
+    /// Adds one line or one JSON document: a report, or what a log exporter wraps around
+    /// reports. `source` names the vantage of a report that does not name its own. Returns
     /// whether the text contained a report.
     pub fn add_text(&mut self, text: &str, source: &str) -> bool {
         let text = text.trim();
@@ -52,7 +52,7 @@ impl ComparisonBuilder {
         self.add_text(&report.line(), &report.run.id);
     }
 
-    /// How much was read so far.
+    /// Returns how much was read so far.
     pub fn counts(&self) -> &InputCounts {
         &self.counts
     }
@@ -63,7 +63,7 @@ impl ComparisonBuilder {
         self.note(bounded_line(why));
     }
 
-    /// Why some of the input could not be read.
+    /// Returns the notes on input that could not be read.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         self.notes.iter().map(String::as_str)
     }

@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use super::fact::{FactValue, Facts};
 use super::report_view::{ObservationView, ReportView, bounded_line};
 
-/// Values kept of one property, those seen last. Two are compared; the third tells a value that
-/// goes back and forth from one that changed once.
+/// Values kept of one property, those seen last. Two are compared; the third distinguishes a
+/// value that goes back and forth from one that changed once.
 const MAX_VALUES: usize = 3;
 
-/// Properties kept of one vantage: a report has some sixty.
+/// Properties kept of one vantage: a report has about sixty.
 const MAX_PROPERTIES: usize = 400;
 
 /// Items of a property's value, such as the addresses of a name; an image has at most 127 layers.

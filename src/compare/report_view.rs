@@ -1,4 +1,4 @@
-//! Borrowed view of a report: compares 100,000 reports quickly, also those of an older schema.
+//! Borrowed view of a report: compares 100,000 reports quickly, including those of an older schema.
 //!
 //! [`crate::report::Report`] would allocate every string, and would reject a report whose
 //! dependencies, phases or failures this version does not know. Here most of a report is skipped,
@@ -274,7 +274,7 @@ impl fmt::Display for ReadError {
             Self::NotAReport => f.write_str("not a pullprobe report"),
             Self::UnknownSchema(schema) => write!(
                 f,
-                "unknown report schema {schema}: use the pullprobe version that wrote the report, or a newer one"
+                "unknown report schema {schema}; use the pullprobe version that wrote the report, or a newer one"
             ),
             Self::Invalid(why) => write!(f, "invalid report: {}", bounded_line(why)),
         }

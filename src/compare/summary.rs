@@ -118,7 +118,7 @@ fn explain_no_difference(
 ) -> String {
     let none_passes = failing.len() == vantages.len();
     if none_passes && failing.len() == 1 {
-        return "No passing vantage, and no earlier passing run, to compare with.".into();
+        return "There is no passing vantage, and no earlier passing run, to compare with.".into();
     }
     let why = if none_passes {
         "No vantage passes, so there is nothing to compare with."
@@ -128,7 +128,7 @@ fn explain_no_difference(
     format!("{why}{}", first_failures(failing))
 }
 
-/// Says what fails first at each vantage.
+/// Describes what fails first at each vantage.
 fn first_failures(failing: &[&ComparedVantage<'_>]) -> String {
     let failures: BTreeMap<String, String> = failing
         .iter()
@@ -142,7 +142,7 @@ fn first_failures(failing: &[&ComparedVantage<'_>]) -> String {
     match failures.as_slice() {
         [] => String::new(),
         [(failure, names)] if names.len() == failing.len() => {
-            format!(" All of them first hit {failure}: look at what they have in common.")
+            format!(" All of them first hit {failure}; look at what they have in common.")
         }
         failures => {
             let failures: Vec<String> = failures

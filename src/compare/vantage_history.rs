@@ -32,7 +32,7 @@ pub struct VantageHistory {
     failed: u64,
 }
 
-/// What is compared of a report.
+/// The parts of a report that are compared.
 #[derive(Debug, Clone)]
 struct ComparedRun {
     started_at: Option<Timestamp>,

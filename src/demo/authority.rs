@@ -1,4 +1,4 @@
-//! A throw-away certificate authority with an intermediate, as Amazon Trust Services has one.
+//! A throwaway certificate authority with an intermediate, as Amazon Trust Services has one.
 
 use std::sync::Arc;
 

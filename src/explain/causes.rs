@@ -37,7 +37,7 @@ pub fn findings(message: &ParsedMessage) -> Vec<Finding<String>> {
             confidence,
             blocking: true,
             summary: summary(message, cause, &subject),
-            remedy: cause.remedy().to_owned(),
+            remedy: cause.remedy_for(dependency),
             because: because.clone(),
         })
         .collect()

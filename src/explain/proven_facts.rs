@@ -69,8 +69,8 @@ fn prove_step(message: &ParsedMessage, proven: &mut Vec<String>) {
     {
         let titles: Vec<_> = earlier.iter().map(|step| step.title()).collect();
         proven.push(format!(
-            "on Fargate these steps come first, so they succeeded or were not needed: {}",
-            titles.join(", ")
+            "on Fargate, these steps come first, so they succeeded or were not needed: {}",
+            titles.join("; ")
         ));
     }
 }
@@ -128,7 +128,7 @@ fn prove_address(message: &ParsedMessage, proven: &mut Vec<String>) {
         } else {
             ""
         };
-        let statement = format!("AWS publishes the address as {owner}{meaning}");
+        let statement = format!("AWS lists the address in its range {owner}{meaning}");
         proven.push(with_quote(message, &statement, &address));
     } else if is_public && can_have_endpoint {
         let statement =
@@ -278,7 +278,7 @@ fn describe(denial: &Denial) -> String {
     }
 }
 
-/// Returns the later steps, which may fail too once this failure is fixed.
+/// Returns the later steps, which may also fail once this failure is fixed.
 pub fn next_failures(explanation: &Explanation) -> Vec<String> {
     let later = explanation.step.after().iter().map(|step| match step {
         Step::ImageLayer => format!(

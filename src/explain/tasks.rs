@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::explanation::MessageContext;
 use crate::arn::Arn;
 
-/// A stopped task's reasons or a service event, with what the document tells about it.
+/// A stopped task's reasons or a service event, and its context in the document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EcsMessage {
     /// The text.
@@ -16,7 +16,7 @@ pub struct EcsMessage {
     pub context: MessageContext,
 }
 
-/// Why a document has no messages.
+/// Why a document has no messages. Displays as a predicate, to follow the name of the document.
 #[derive(Debug)]
 pub enum InvalidDocument {
     /// It is not JSON.
@@ -28,7 +28,7 @@ pub enum InvalidDocument {
 impl fmt::Display for InvalidDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotJson(error) => write!(f, "not valid JSON: {error}"),
+            Self::NotJson(error) => write!(f, "is not valid JSON: {error}"),
             Self::NoMessages => f.write_str(
                 "contains no stopped task and no failure event; pass the output of \
                  `aws ecs describe-tasks`",

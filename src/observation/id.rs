@@ -15,22 +15,22 @@ use super::{Dependency, Phase};
 pub struct TargetKey(String);
 
 impl TargetKey {
-    /// The key of a dependency's first target.
+    /// Returns the key of a dependency's first target.
     pub fn of(dependency: Dependency) -> Self {
         Self(dependency.name().to_owned())
     }
 
-    /// The key of a further target of a dependency, at this host.
+    /// Returns the key of a further target of a dependency, at this host.
     pub fn at(dependency: Dependency, host: &str) -> Self {
         Self(format!("{dependency}@{host}"))
     }
 
-    /// The key of the task itself, for what ECS says of it.
+    /// Returns the key of the task itself, for what ECS reports about it.
     pub fn task() -> Self {
         Self("task".to_owned())
     }
 
-    /// The key as text.
+    /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -69,7 +69,7 @@ pub struct ObservationId {
 }
 
 impl ObservationId {
-    /// The ID of a phase that is tried once for its target.
+    /// Returns the ID of a phase that is tried once for its target.
     pub fn new(target: TargetKey, phase: Phase) -> Self {
         Self {
             target,
@@ -134,7 +134,7 @@ impl PartialOrd for ObservationId {
 /// Why a text is not an observation's ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvalidObservationId {
-    /// Nothing stands before the first slash.
+    /// There is nothing before the first slash.
     NoTarget,
     /// What follows the first slash is not a phase.
     NoPhase,

@@ -53,13 +53,13 @@ pub struct Lookup {
 pub enum Purpose {
     /// The plan needs the name.
     Target,
-    /// Another name of the same service: does the service resolve at all?
+    /// Another name of the same service, which shows whether the service resolves at all.
     Sibling,
-    /// A random label: is there a wildcard?
+    /// A random label, which shows whether there is a wildcard record.
     Wildcard,
-    /// The SOA: which zone answers?
+    /// The SOA, which names the zone that answers.
     Zone,
-    /// A name outside AWS: does the resolver answer anything?
+    /// A name outside AWS, which shows whether the resolver answers at all.
     Control,
 }
 

@@ -23,7 +23,7 @@ pub struct Answer {
     /// Host of the redirect, without path and query, which carry a signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect_host: Option<String>,
-    /// The service's clock minus ours, seconds, from the `Date` header.
+    /// The service's clock minus this machine's, seconds, from the `Date` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_s: Option<i64>,
     /// Bytes of the request, head and body. One longer than a segment proves that full-sized

@@ -27,7 +27,7 @@ pub use error::CallError;
 pub use protocol::{Api, percent_encode};
 
 use crate::aws::{error_response, sign};
-use crate::endpoints::{InvalidRegion, Region};
+use crate::endpoints::{InvalidRegion, NO_REGION, Region};
 
 /// Limit for a whole call, connection and body included. The AWS SDKs wait 60 s for each read, and
 /// a usual response, such as a page of `FilterLogEvents`, has at most 1 MB.
@@ -55,7 +55,7 @@ pub struct Client {
 
 impl Client {
     /// Returns a client for `region`, or for the region of the environment or profile. Sends
-    /// nothing, unless the region comes from the instance metadata. Fails if no region is known.
+    /// nothing, unless the region comes from the instance metadata. Fails if no Region is set.
     pub async fn load(region: Option<Region>) -> Result<Self, CallError> {
         // Fails if a default is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -75,10 +75,9 @@ impl Client {
                 .parse()
                 .map_err(|error: InvalidRegion| CallError::Setup(error.into()))?,
             (None, None) => {
-                return Err(CallError::Setup(
-                    "no region is known: set it with --region, AWS_REGION, or in the profile"
-                        .into(),
-                ));
+                return Err(CallError::Setup(format!(
+                    "{NO_REGION} or a Region in your profile"
+                )));
             }
         };
         let credentials = config
@@ -317,7 +316,7 @@ fn read_json<A: DeserializeOwned>(api: Api, operation: &str, body: &[u8]) -> Res
         .map_err(|error| CallError::unreadable(api.action(operation), &error))
 }
 
-/// Adds the certificates of `AWS_CA_BUNDLE`, which the AWS CLI and SDKs honour, to this machine's
+/// Adds the certificates of `AWS_CA_BUNDLE`, which the AWS CLI and SDKs honor, to this machine's
 /// roots.
 fn with_ca_bundle(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, CallError> {
     let Some(file) = std::env::var_os("AWS_CA_BUNDLE").filter(|file| !file.is_empty()) else {

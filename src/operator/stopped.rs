@@ -17,21 +17,21 @@ use crate::endpoints::Region;
 use crate::explain::MessageContext;
 use crate::explain::tasks::{self, EcsMessage};
 
-/// Maximum number of texts of each kind. A service that cannot start its task repeats the same
+/// Maximum number of messages of each kind. A service that cannot start its task repeats the same
 /// event every few minutes.
 const MAX_TEXTS: usize = 5;
 
 /// Maximum number of pages of a hundred stopped tasks that are read; the rest is skipped. ECS keeps
-/// them for an hour, in which a service that restarts in a loop stops some hundred.
+/// them for an hour, in which a service that restarts in a loop stops a few hundred.
 const MAX_PAGES: usize = 5;
 
-/// Why there is no text to explain.
+/// Why there is no message to explain.
 #[derive(Debug, thiserror::Error)]
 pub enum StoppedTaskError {
     /// The call failed; the second member says what to check.
     #[error("{0}{1}")]
     Call(CallError, &'static str),
-    /// ECS does not know the task or service, or no longer keeps it.
+    /// ECS did not find the task or service; it may have forgotten the task.
     #[error("{0}")]
     Unknown(String),
 }
@@ -40,13 +40,19 @@ impl From<CallError> for StoppedTaskError {
     fn from(error: CallError) -> Self {
         let hint = match error.code() {
             "ClusterNotFoundException" => {
-                ": check --cluster and the region (`aws ecs list-clusters`)"
+                "; check --cluster and --region (`aws ecs list-clusters`)"
             }
-            "InvalidParameterException" => ": check --task and --cluster",
+            "InvalidParameterException" => "; check --task and --cluster",
             _ => "",
         };
         Self::Call(error, hint)
     }
+}
+
+/// Whether the name looks like an ARN but is not that of an ECS `kind`, such as `task`.
+pub fn is_other_arn(name: &str, kind: &str) -> bool {
+    let is_kind = |arn: &Arn| arn.service == "ecs" && arn.resource_type() == Some(kind);
+    name.starts_with("arn:") && !name.parse().is_ok_and(|arn| is_kind(&arn))
 }
 
 /// Returns the region of an ARN.
@@ -74,9 +80,9 @@ pub async fn task(
     }
     let region = client.region();
     Err(StoppedTaskError::Unknown(format!(
-        "Amazon ECS in {region} does not know the task {task} in cluster {cluster}. A stopped task can be described for \
-         about an hour. If it is older, its service still has the events (`pullprobe explain --service SERVICE --cluster \
-         {cluster}`), and the next task that fails will have the reason. Otherwise check --cluster and the region."
+        "Amazon ECS did not find task {task} in cluster {cluster} in {region}. A stopped task can be described for about \
+         an hour; for an older one, explain the events of its service with `pullprobe explain --service SERVICE --cluster \
+         {cluster}`. Otherwise check --cluster and --region."
     )))
 }
 
@@ -95,7 +101,7 @@ pub async fn service(
     let Some(described) = response["services"].get(0) else {
         let region = client.region();
         return Err(StoppedTaskError::Unknown(format!(
-            "Amazon ECS in {region} has no service {service} in cluster {cluster}. Check both and the region: `aws ecs \
+            "Amazon ECS did not find service {service} in cluster {cluster} in {region}; list the services with `aws ecs \
              list-services --cluster {cluster} --region {region}`"
         )));
     };
@@ -168,7 +174,7 @@ async fn describe(
     Ok(response.tasks)
 }
 
-/// Returns the first [`MAX_TEXTS`] different texts.
+/// Returns the first [`MAX_TEXTS`] messages with different texts.
 fn distinct(messages: impl Iterator<Item = EcsMessage>) -> Vec<EcsMessage> {
     let mut kept: Vec<EcsMessage> = Vec::new();
     for message in messages {
@@ -194,6 +200,16 @@ mod tests {
             None
         );
         assert_eq!(region_of("0123456789abcdef"), None);
+    }
+
+    #[test]
+    fn an_arn_of_another_kind_is_recognized() {
+        let task = "arn:aws:ecs:eu-west-1:123456789012:task/prod/0123456789abcdef";
+        assert!(!is_other_arn(task, "task") && !is_other_arn("0123456789abcdef", "task"));
+        for wrong in ["arn:aws:ecs:bad", "arn:aws:s3:::task/a"] {
+            assert!(is_other_arn(wrong, "task"), "{wrong}");
+        }
+        assert!(is_other_arn(task, "service"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub enum AwsSidecar {
 pub enum AwsSidecarError {
     /// The region is not in the table of GuardDuty's registries.
     #[error(
-        "the account of GuardDuty's registry in {0} is unknown (table of {GUARDDUTY_DATE}): find \
+        "the account of GuardDuty's registry in {0} is unknown (table of {GUARDDUTY_DATE}); find \
          it in the GuardDuty user guide, \"Amazon ECR repository hosting GuardDuty agent\", and \
          pass the image with --image"
     )]

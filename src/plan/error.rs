@@ -12,7 +12,7 @@ use super::{MAX_PLAN_BYTES, MAX_TARGETS, SCHEMA};
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PlanError {
     /// A log group name breaks CloudWatch Logs' rules.
-    #[error("log group: {0}")]
+    #[error(transparent)]
     LogGroup(#[from] InvalidLogGroupName),
     /// `credentialsParameter` is an ARN, but not that of a secret.
     #[error("{0:?} is not the ARN of a secret")]
@@ -21,7 +21,7 @@ pub enum PlanError {
     #[error(transparent)]
     EnvironmentFile(#[from] InvalidS3ObjectArn),
     /// A secret's `valueFrom` is not valid.
-    #[error(transparent)]
+    #[error("valueFrom {text:?}: {problem}", text = .0.text, problem = .0.problem)]
     ValueFrom(#[from] InvalidValueFrom),
     /// A target's name can be used neither in DNS nor in TLS. Shortened.
     #[error("{0:?} is not a valid host name")]
@@ -31,7 +31,7 @@ pub enum PlanError {
     TooManyTargets(usize),
     /// More bytes of JSON than `MAX_PLAN_BYTES`.
     #[error(
-        "the plan has {0} bytes, more than the limit of {MAX_PLAN_BYTES} per run; split the run"
+        "the plan has {0} bytes, which exceeds the limit of {MAX_PLAN_BYTES} per run; split the run"
     )]
     TooManyBytes(usize),
     /// More characters than RunTask accepts as an override.
@@ -46,7 +46,7 @@ pub enum PlanError {
     /// The JSON lists targets other than those that its inputs give.
     #[error("the targets do not match the other fields of the plan; leave them out")]
     Targets,
-    /// The text is not JSON, or not that of a plan.
-    #[error("cannot read the plan: {0}")]
+    /// The text is not valid JSON, or not the JSON of a plan.
+    #[error("not the output of `pullprobe plan --format json`: {0}")]
     Json(String),
 }

@@ -232,8 +232,8 @@ fn to_json(value: &impl Serialize) -> Result<String, PlanError> {
     serde_json::to_string(value).map_err(|error| PlanError::Json(error.to_string()))
 }
 
-/// Groups neighbours of one resource type, region and account, in their order, and writes what they
-/// have in common once.
+/// Groups adjacent values of one resource type, region and account, in their order, and writes their
+/// common prefix once.
 fn group_by_prefix(values: impl Iterator<Item = String>) -> Vec<PrefixGroup> {
     let values: Vec<String> = values.collect();
     values

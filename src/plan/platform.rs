@@ -10,15 +10,15 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Platform {
-    /// As in an image index, e.g. `linux`.
+    /// As in an image index, such as `linux`.
     pub os: String,
-    /// As in an image index, e.g. `arm64`.
+    /// As in an image index, such as `arm64`.
     pub architecture: String,
 }
 
 /// A text that is not of the form `os/architecture`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("platform {0:?} is not of the form os/architecture, such as linux/arm64")]
+#[error("{0:?} is not of the form os/architecture, such as linux/arm64")]
 pub struct InvalidPlatform(String);
 
 impl Platform {

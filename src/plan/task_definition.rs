@@ -40,6 +40,9 @@ pub fn read(json: &[u8]) -> Result<PlanInput, InvalidTaskDefinition> {
     let text = std::str::from_utf8(json).map_err(|_| InvalidTaskDefinition::NotUtf8)?;
     // PowerShell and editors on Windows begin a file with a byte order mark.
     let text = text.trim_start_matches('\u{feff}');
+    if text.trim().is_empty() {
+        return Err(InvalidTaskDefinition::Empty);
+    }
     let document: Value = serde_json::from_str(text)
         .map_err(|error| InvalidTaskDefinition::NotJson(error.to_string()))?;
     let mut reader = TaskDefinitionReader::default();
@@ -129,11 +132,12 @@ fn not_a_task_definition(found: &Node<'_>) -> TaskDefinitionError {
     let problem = if found.member("").is_err() {
         "expected an object with containerDefinitions; wrap an array of containers in one"
     } else if has("ContainerDefinitions") || has("Resources") || has("Properties") {
-        "containerDefinitions is missing; this is a CloudFormation template; pass the output of describe-task-definition"
+        "this is a CloudFormation template; pass the output of `aws ecs describe-task-definition`"
     } else if has("tasks") || has("services") {
-        "containerDefinitions is missing; pass the output of describe-task-definition for its taskDefinitionArn"
+        "this describes tasks or services; pass the output of `aws ecs describe-task-definition` for its \
+         taskDefinitionArn"
     } else {
-        "containerDefinitions is missing; this is not a task definition"
+        "containerDefinitions is missing; pass the output of `aws ecs describe-task-definition`"
     };
     found.error(problem)
 }

@@ -42,10 +42,10 @@ pub enum ValueFrom {
 
 /// A `valueFrom` that ECS would reject.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("secret valueFrom {text:?}: {problem}")]
+#[error("{problem}")]
 pub struct InvalidValueFrom {
     /// The text, shortened.
-    text: String,
+    pub text: String,
     /// The reason.
     pub problem: ValueFromProblem,
 }

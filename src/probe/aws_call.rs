@@ -188,7 +188,8 @@ fn require_json(mut result: CallResult) -> CallResult {
         result.observation.outcome = Outcome::Failed {
             failure: Failure::UnexpectedAnswer,
         };
-        result.observation.detail = "response is not JSON; it may come from a proxy".into();
+        result.observation.detail =
+            "the response is not valid JSON; a proxy may have sent it".into();
         result.response = None;
     }
     result

@@ -67,17 +67,14 @@ pub(super) fn parse(host: &str) -> Result<Option<Registry>, SyntaxError<'_>> {
         return Ok(None);
     }
     if host.contains(|c: char| c.is_ascii_uppercase()) {
-        return Err(SyntaxError::new(
-            host,
-            "hosts of Amazon ECR must be lower case",
-        ));
+        return Err(SyntaxError::new(host, "Amazon ECR hosts must be lowercase"));
     }
     let (account, rest) = host.split_once('.').unwrap_or((host, &host[host.len()..]));
     if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
         return Err(SyntaxError::new(
             account,
             format!(
-                "{} is not an AWS account, expected 12 digits",
+                "{} is not an AWS account ID; expected 12 digits",
                 quote(account)
             ),
         ));
@@ -126,7 +123,7 @@ fn split_marker(rest: &str) -> Result<(&str, Variant, &str), SyntaxError<'_>> {
                 _ => SyntaxError::new(
                     wrong,
                     format!(
-                        "{} is not part of an Amazon ECR host: did you mean {suggestion}?",
+                        "{} is not part of an Amazon ECR host; did you mean {suggestion}?",
                         quote(wrong)
                     ),
                 ),
@@ -168,13 +165,13 @@ fn check_domain<'a>(
     Err(SyntaxError::new(
         domain,
         if domain.is_empty() {
-            format!("the domain is missing after {region}, expected {expected}")
+            format!("the domain is missing after {region}; expected {expected}")
         } else if suffixes().any(|suffix| suffix == domain) {
             format!("the domain of {marker} in {region} is {expected}, not {domain}")
         } else if distance(domain, expected) <= MAX_TYPO_EDITS {
-            format!("the domain {given} is not an AWS domain: did you mean {expected}?")
+            format!("the domain {given} is not an AWS domain; did you mean {expected}?")
         } else {
-            format!("the domain {given} is not an AWS domain, expected {expected}")
+            format!("the domain {given} is not an AWS domain; expected {expected}")
         },
     ))
 }

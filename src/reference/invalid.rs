@@ -51,7 +51,7 @@ impl fmt::Display for InvalidReference {
             _ => before,
         };
         let (indent, carets) = (before.chars().count(), wrong.chars().count().max(1));
-        writeln!(f, "image reference: {}", self.message)?;
+        writeln!(f, "{}", self.message)?;
         writeln!(f, "  {before}{wrong}{after}")?;
         write!(f, "  {:indent$}{}", "", "^".repeat(carets))
     }

@@ -19,9 +19,9 @@ const MAX_GROUPS: usize = 24;
 /// Vantage names shown of a group.
 const MAX_NAMES: usize = 6;
 
-/// Renders a comparison. `colour` adds ANSI colours; without them the marks carry the meaning.
-pub fn render(output: &ComparisonOutput, colour: bool) -> String {
-    let (comparison, paint) = (&output.comparison, Paint(colour));
+/// Renders a comparison. `color` adds ANSI colors; without them the marks carry the meaning.
+pub fn render(output: &ComparisonOutput, color: bool) -> String {
+    let (comparison, paint) = (&output.comparison, Paint(color));
     let groups = group_vantages(comparison);
     let shown = &groups[..groups.len().min(MAX_GROUPS)];
     let differing: Vec<usize> = differing_facts(comparison, &groups);
@@ -34,7 +34,7 @@ pub fn render(output: &ComparisonOutput, colour: bool) -> String {
     if let Some(more @ 1..) = groups.len().checked_sub(MAX_GROUPS) {
         let _ = writeln!(
             text,
-            "\n  and {more} more vantage groups: see --format html or json"
+            "\n  and {more} more vantage groups; see --format html or json"
         );
     }
     let all = comparison.facts.len();
@@ -272,7 +272,7 @@ fn changes(text: &mut String, comparison: &Comparison, paint: Paint) {
         let _ = writeln!(text, "{}", wrap(&format!("· {}", change.summary), 4));
     }
     if let Some(more @ 1..) = comparison.changes.len().checked_sub(MAX_CHANGES) {
-        let _ = writeln!(text, "\n  and {more} more changes: see --format json");
+        let _ = writeln!(text, "\n  and {more} more changes; see --format json");
     }
 }
 

@@ -34,7 +34,7 @@ pub fn render(explanation: &Explanation) -> String {
     } else {
         ""
     };
-    let later = format!("Steps not reached yet, in order, which may fail too{same_path}");
+    let later = format!("Later steps, in order, may also fail{same_path}");
     list(&mut text, &wrap(&later, 0), "·", &explanation.next_failures);
     text
 }
@@ -63,25 +63,28 @@ fn is_path_family(family: Family) -> bool {
 
 fn headline(text: &mut String, explanation: &Explanation) {
     let service = explanation.service.as_ref();
-    let mut subject = match (service, &explanation.task_arn) {
-        (Some(service), _) => format!("service {service}: "),
-        (None, Some(arn)) => format!("{arn}: "),
-        (None, None) => String::new(),
+    let task = match (service, &explanation.task_arn) {
+        (Some(service), _) => format!("task of service {service}"),
+        (None, Some(arn)) => format!("task {arn}"),
+        (None, None) => "task".to_owned(),
     };
-    if let Some(at) = &explanation.said_at {
-        subject = format!("{at}, {subject}");
-    }
-    let line = if explanation.family == Family::Unknown {
-        "unknown: the message does not say what failed, and pullprobe does not guess.".to_owned()
-    } else {
-        let step = explanation.step;
-        let step = match step {
-            Step::Unknown => "at an unknown step".to_owned(),
-            _ => format!("while {} ({step})", step.title()),
-        };
-        format!("failed {step}, family {}", explanation.family)
+    let at = explanation
+        .said_at
+        .as_ref()
+        .map(|at| format!(" at {at}"))
+        .unwrap_or_default();
+    let (step, family) = (explanation.step, explanation.family);
+    let line = match step {
+        _ if family == Family::Unknown => format!(
+            "The message about the {task}{at} does not say what failed, and pullprobe does not guess."
+        ),
+        Step::Unknown => format!("The {task} failed{at} at an unknown step (family {family})."),
+        _ => format!(
+            "The {task} failed{at} while {} (step {step}, family {family}).",
+            step.title()
+        ),
     };
-    let _ = writeln!(text, "{}", wrap(&format!("{subject}{line}"), 0));
+    let _ = writeln!(text, "{}", wrap(&line, 0));
     let target = [
         explanation
             .dependency
@@ -101,8 +104,8 @@ fn headline(text: &mut String, explanation: &Explanation) {
         let _ = writeln!(text, "{}", wrap(hint, 2));
     }
     if explanation.family == Family::Unknown {
-        let request = "Please provide the whole message or, better, the output of `aws ecs describe-tasks` for the \
-                       stopped task. It has stoppedReason, stopCode and the containers' reasons.";
+        let request = "Pass the whole message or, better, the output of `aws ecs describe-tasks` for the stopped task, \
+                       which has its stoppedReason, its stopCode and the reasons of its containers.";
         let _ = writeln!(text, "{}", wrap(request, 2));
     }
 }

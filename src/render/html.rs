@@ -1,5 +1,5 @@
 //! The comparison as one HTML page: no script, font or image from elsewhere. Its content security
-//! policy forbids what it does not need, so a hostile report cannot make it do more than show text.
+//! policy forbids everything that it does not need, so a hostile report can only show text.
 
 mod path;
 mod vantage;

@@ -30,9 +30,16 @@ pub fn render(plan: &Plan, requirements: &Requirements, parts: &[PlanPart]) -> S
     text
 }
 
+/// Writes a heading with an empty line before and after it.
 fn write_heading(text: &mut String, heading: &str) {
+    write_sentence(text, heading);
+    text.push('\n');
+}
+
+/// Writes a sentence after an empty line.
+fn write_sentence(text: &mut String, sentence: &str) {
     let space = if text.is_empty() { "" } else { "\n" };
-    let _ = writeln!(text, "{space}{}\n", wrap(heading, 0));
+    let _ = writeln!(text, "{space}{}", wrap(sentence, 0));
 }
 
 /// Writes each target on one line if all lines fit the terminal, else on two.
@@ -97,7 +104,7 @@ fn write_endpoints(text: &mut String, requirements: &Requirements) {
     for endpoint in &requirements.endpoints {
         let (endpoint_type, setting) = match endpoint.endpoint_type {
             EndpointType::Interface => ("interface", "private DNS enabled"),
-            EndpointType::Gateway => ("gateway", "in the route tables"),
+            EndpointType::Gateway => ("gateway", "associated with the tasks' route tables"),
         };
         let service = &endpoint.service;
         let _ = writeln!(text, "{endpoint_type:<10} {service:<width$}  {setting}");
@@ -230,7 +237,7 @@ fn write_policy(text: &mut String, requirements: &Requirements, role: IamRole) {
     }
     let policy = requirements.policies.of_role(role);
     if policy.is_empty() {
-        write_heading(
+        write_sentence(
             text,
             &format!("The {name} needs no permissions to start the task."),
         );

@@ -13,7 +13,7 @@ pub enum RenderError {
          --format text"
     )]
     NoResources,
-    /// A value cannot be written as YAML; what the writer says.
+    /// A value cannot be written as YAML; contains the writer's message.
     #[error("cannot write YAML: {0}")]
     Yaml(String),
 }

@@ -11,9 +11,9 @@ use crate::verdict::Status;
 /// Columns of a terminal, by default.
 pub(super) const WIDTH: usize = 80;
 
-/// Renders a report. `colour` adds ANSI colours; without them the marks carry the meaning.
-pub fn render(report: &Report, colour: bool) -> String {
-    let paint = Paint(colour);
+/// Renders a report. `color` adds ANSI colors; without them the marks carry the meaning.
+pub fn render(report: &Report, color: bool) -> String {
+    let paint = Paint(color);
     let mut text = String::new();
     headline(&mut text, report, paint);
     vantage(&mut text, report);
@@ -26,7 +26,7 @@ pub fn render(report: &Report, colour: bool) -> String {
     text
 }
 
-/// ANSI colours, or none.
+/// ANSI colors, or none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Paint(pub(super) bool);
 
@@ -201,7 +201,13 @@ fn findings(text: &mut String, report: &Report, paint: Paint) {
         .enumerate()
         .partition(|(n, finding)| *n == 0 || finding.confidence > Confidence::Possible);
     if !probable.is_empty() {
-        let _ = writeln!(text, "\n{}", paint.bold("What is wrong"));
+        let is_blocking = probable.iter().any(|(_, finding)| finding.blocking);
+        let heading = if is_blocking {
+            "What is wrong"
+        } else {
+            "What to check"
+        };
+        let _ = writeln!(text, "\n{}", paint.bold(heading));
     }
     for (n, finding) in probable {
         finding_title(text, n, finding, paint);

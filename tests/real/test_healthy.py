@@ -162,5 +162,5 @@ def test_text_format_is_for_people(region, probe):
 
     assert done.returncode == 0, done
     assert "ecr.dkr" in done.stdout and "✓" in done.stdout
-    assert "\x1b[" not in done.stdout, "colours outside a terminal"
+    assert "\x1b[" not in done.stdout, "colors outside a terminal"
     probe.assert_no_secrets(done.stdout, done.stderr)

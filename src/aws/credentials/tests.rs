@@ -266,13 +266,13 @@ async fn each_error_has_a_hint() {
             200,
             "<html>".into(),
             Failure::UnexpectedAnswer,
-            "did not return credentials JSON",
+            "not valid JSON",
         ),
         (
             200,
             r#"{"Token":12345}"#.into(),
             Failure::UnexpectedAnswer,
-            "did not return credentials JSON",
+            "not valid JSON",
         ),
         (200, "{}".into(), Failure::WrongForm, "without AccessKeyId"),
         (

@@ -13,11 +13,11 @@ use crate::compare::ComparisonBuilder;
 use crate::operator::aws::{Api, CallError, Client};
 use crate::report;
 
-/// Events of a page of `FilterLogEvents`. CloudWatch Logs also ends a page at 1 MB, which is some
+/// Events of a page of `FilterLogEvents`. CloudWatch Logs also ends a page at 1 MB, which is about
 /// forty reports.
 const PAGE_EVENTS: usize = 1_000;
 
-/// Rows of an Insights query. A report has some 30 KB, so these are half of what a response may
+/// Rows of an Insights query. A report has about 30 KB, so these are half of what a response may
 /// hold; where reports are longer, fewer rows are requested. A hundred of the longest fit.
 const MAX_ROWS: usize = 1_000;
 const MIN_ROWS: usize = 100;

@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::operator::launch::TaskState;
 use crate::verdict::Verdict;
 
-/// Most live lines: a terminal has 24, and shows the reports as well.
+/// Maximum number of live lines: a terminal has 24, and shows the reports as well.
 const MAX_LINES: usize = 16;
 
 /// Shows the state of each subnet.

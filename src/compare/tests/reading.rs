@@ -18,8 +18,8 @@ use crate::verdict::{Status, Verdict};
 
 #[test]
 fn vantages_of_the_same_name_are_qualified() {
-    let mut labelled = report("10.0.1.0/24", "10:00", "pass", &HEALTHY);
-    labelled["run"]["labels"] = json!({ "subnet": "subnet-0abc" });
+    let mut labeled = report("10.0.1.0/24", "10:00", "pass", &HEALTHY);
+    labeled["run"]["labels"] = json!({ "subnet": "subnet-0abc" });
     let mut other_account = report("10.0.1.0/24", "10:01", "pass", &HEALTHY);
     other_account["vantage"]["task_arn"] = json!("arn:aws:ecs:us-east-1:210987654321:task/c/1");
     other_account["vantage"]["cluster"] = json!("prod");
@@ -28,7 +28,7 @@ fn vantages_of_the_same_name_are_qualified() {
     account["vantage"]["cluster"] = json!("prod");
     let mut unknown = report("10.0.1.0/24", "10:03", "pass", &HEALTHY);
     unknown["vantage"] = json!({});
-    let comparison = compare(&[labelled, other_account, account, unknown]);
+    let comparison = compare(&[labeled, other_account, account, unknown]);
     let mut names: Vec<&str> = comparison
         .vantages
         .iter()

@@ -1,4 +1,4 @@
-//! The corpus: 123 real messages, labelled by hand. Its families are finer than those of
+//! The corpus: 123 real messages, labeled by hand. Its families are finer than those of
 //! pullprobe; a table maps them.
 
 use serde::Deserialize;
@@ -12,14 +12,14 @@ const CORPUS: &str = include_str!("../../../tests/corpus/messages.jsonl");
 const MIN_SHARE: f64 = 0.95;
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Labelled {
+pub(super) struct Labeled {
     pub(super) message: String,
     pub(super) family: String,
     #[serde(default)]
     pub(super) cause: String,
 }
 
-pub(super) fn corpus() -> Vec<Labelled> {
+pub(super) fn corpus() -> Vec<Labeled> {
     CORPUS
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -182,16 +182,16 @@ fn expected(family: &str) -> Option<Expected> {
 #[test]
 fn explains_the_corpus() {
     let (mut mapped, mut placed, mut named) = (0, 0, 0);
-    for labelled in corpus() {
+    for labeled in corpus() {
         let Some(Expected {
             steps,
             family,
             causes,
-        }) = expected(&labelled.family)
+        }) = expected(&labeled.family)
         else {
             continue;
         };
-        let explained = explain(&labelled.message);
+        let explained = explain(&labeled.message);
         mapped += 1;
         let place =
             (steps.is_empty() || steps.contains(&explained.step)) && explained.family == family;
@@ -202,7 +202,7 @@ fn explains_the_corpus() {
         if !place || !cause {
             println!(
                 "MISS {} got ({}, {}, {first:?})\n     {}\n     label: {}",
-                labelled.family, explained.step, explained.family, labelled.message, labelled.cause
+                labeled.family, explained.step, explained.family, labeled.message, labeled.cause
             );
         }
     }
@@ -221,19 +221,16 @@ fn explains_the_corpus() {
 /// Messages that the corpus calls `other` must not be guessed to be about the network or a policy.
 #[test]
 fn other_messages_stay_unknown() {
-    for labelled in corpus()
-        .iter()
-        .filter(|labelled| labelled.family == "other")
-    {
-        let explained = explain(&labelled.message);
+    for labeled in corpus().iter().filter(|labeled| labeled.family == "other") {
+        let explained = explain(&labeled.message);
         println!(
             "{} {}: {}",
-            explained.step, explained.family, labelled.message
+            explained.step, explained.family, labeled.message
         );
         assert!(
             matches!(explained.family, Family::Unknown | Family::Placement),
             "{}",
-            labelled.message
+            labeled.message
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Messages that were written and labelled before `explain` was run on any of them. Of the first
+//! Messages that were written and labeled before `explain` was run on any of them. Of the first
 //! 149, 131 were correct then, and a third of the others were logs of applications; of the last 50,
 //! added after the fixes, 49 were. The fixes were general: no phrase of the lexicon comes from only
 //! one of them.
@@ -46,12 +46,12 @@ pub(super) fn path_failures() -> Vec<String> {
     let is_path =
         |family: &Family| matches!(family, Family::Network | Family::Resolve | Family::Tls);
     // HTTP 5xx belongs to the family network, but it is a response.
-    let is_path_failure = |labelled: &HeldOut| {
-        labelled.family.iter().all(is_path) && !labelled.message.contains(": 503 ")
+    let is_path_failure = |labeled: &HeldOut| {
+        labeled.family.iter().all(is_path) && !labeled.message.contains(": 503 ")
     };
     held_out
         .filter(is_path_failure)
-        .map(|labelled| labelled.message)
+        .map(|labeled| labeled.message)
         .collect()
 }
 
@@ -62,13 +62,13 @@ fn explains_held_out_messages() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    for labelled in &held_out {
-        let explained = explain(&labelled.message);
-        if !labelled.matches(&explained) {
+    for labeled in &held_out {
+        let explained = explain(&labeled.message);
+        if !labeled.matches(&explained) {
             missed += 1;
             let first = explained.findings.first().map(|first| first.cause);
             println!(
-                "MISS got ({}, {}, {first:?}, {:?})\n     {labelled:?}",
+                "MISS got ({}, {}, {first:?}, {:?})\n     {labeled:?}",
                 explained.step, explained.family, explained.dependency
             );
         }
@@ -86,27 +86,27 @@ fn explains_held_out_messages() {
 #[test]
 fn held_out_messages_are_not_guessed() {
     for line in HELD_OUT.lines() {
-        let labelled: HeldOut = serde_json::from_str(line).unwrap();
-        let explained = explain(&labelled.message);
+        let labeled: HeldOut = serde_json::from_str(line).unwrap();
+        let explained = explain(&labeled.message);
         for finding in explained
             .findings
             .iter()
             .filter(|finding| finding.confidence == Confidence::Certain)
         {
-            let right = labelled.causes.is_empty() || labelled.causes.contains(&finding.cause);
-            assert!(right, "certain of {}: {}", finding.cause, labelled.message);
+            let right = labeled.causes.is_empty() || labeled.causes.contains(&finding.cause);
+            assert!(right, "certain of {}: {}", finding.cause, labeled.message);
         }
-        if labelled.family == [Family::Unknown] {
+        if labeled.family == [Family::Unknown] {
             assert_eq!(
                 (explained.family, explained.exit_code()),
                 (Family::Unknown, 3),
                 "{}",
-                labelled.message
+                labeled.message
             );
-            assert!(explained.findings.is_empty(), "{}", labelled.message);
+            assert!(explained.findings.is_empty(), "{}", labeled.message);
         }
-        if !labelled.family.contains(&Family::Permission) {
-            assert_ne!(explained.family, Family::Permission, "{}", labelled.message);
+        if !labeled.family.contains(&Family::Permission) {
+            assert_ne!(explained.family, Family::Permission, "{}", labeled.message);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! Deterministic: every cut and every missing word, and a fixed sequence of random numbers for the
 //! rest.
 
-use super::corpus::{Labelled, corpus};
+use super::corpus::{Labeled, corpus};
 use super::held_out;
 use crate::cause::Family;
 use crate::diagnose::Confidence;
@@ -32,14 +32,14 @@ fn check(text: &str) -> Explanation {
 }
 
 /// Whether a message is about a failure of the path, which must never be explained as a denial.
-fn is_path_failure(labelled: &Labelled) -> bool {
-    labelled.family.ends_with("network") || ["dns", "env-file"].contains(&labelled.family.as_str())
+fn is_path_failure(labeled: &Labeled) -> bool {
+    labeled.family.ends_with("network") || ["dns", "env-file"].contains(&labeled.family.as_str())
 }
 
-fn path_failures() -> Vec<Labelled> {
+fn path_failures() -> Vec<Labeled> {
     let held_out = held_out::path_failures()
         .into_iter()
-        .map(|message| Labelled {
+        .map(|message| Labeled {
             message,
             family: "network".to_owned(),
             cause: String::new(),
@@ -77,10 +77,10 @@ impl Numbers {
 
 #[test]
 fn any_cut_is_safe() {
-    for labelled in corpus() {
-        for end in 0..=labelled.message.len() {
-            let text = String::from_utf8_lossy(&labelled.message.as_bytes()[..end]).into_owned();
-            if is_path_failure(&labelled) {
+    for labeled in corpus() {
+        for end in 0..=labeled.message.len() {
+            let text = String::from_utf8_lossy(&labeled.message.as_bytes()[..end]).into_owned();
+            if is_path_failure(&labeled) {
                 assert_no_permission(&text);
             } else {
                 check(&text);
@@ -89,8 +89,8 @@ fn any_cut_is_safe() {
             if end % 7 > 0 {
                 continue;
             }
-            let tail = String::from_utf8_lossy(&labelled.message.as_bytes()[end..]).into_owned();
-            if is_path_failure(&labelled) {
+            let tail = String::from_utf8_lossy(&labeled.message.as_bytes()[end..]).into_owned();
+            if is_path_failure(&labeled) {
                 assert_no_permission(&tail);
             } else {
                 check(&tail);
@@ -119,8 +119,8 @@ fn cuts_do_not_change_the_step() {
 
 #[test]
 fn missing_words_do_not_turn_a_timeout_into_a_denial() {
-    for labelled in path_failures() {
-        let words: Vec<&str> = labelled.message.split(' ').collect();
+    for labeled in path_failures() {
+        let words: Vec<&str> = labeled.message.split(' ').collect();
         for lost in 0..words.len() {
             for length in 1..=3 {
                 let kept = words
@@ -136,9 +136,9 @@ fn missing_words_do_not_turn_a_timeout_into_a_denial() {
 #[test]
 fn changed_numbers_do_not_turn_a_timeout_into_a_denial() {
     let mut numbers = Numbers(7);
-    for labelled in path_failures() {
+    for labeled in path_failures() {
         for _ in 0..40 {
-            let text: String = labelled
+            let text: String = labeled
                 .message
                 .chars()
                 .map(|c| {
@@ -160,26 +160,26 @@ fn of_two_messages_the_path_failure_comes_first() {
     // If a reason is cut after `retried 5 time(s): failed to fetch`, the message that follows is
     // taken for its end.
     let is_cut = |text: &str| text.ends_with("failed to fetch") || text.ends_with("...");
-    for labelled in path_failures()
+    for labeled in path_failures()
         .into_iter()
-        .filter(|labelled| !is_cut(&labelled.message))
+        .filter(|labeled| !is_cut(&labeled.message))
     {
         for other in &all {
-            let first = check(&format!("{}{}", labelled.message, other.message));
+            let first = check(&format!("{}{}", labeled.message, other.message));
             assert_ne!(
                 first.family,
                 Family::Permission,
                 "{} + {}",
-                labelled.message,
+                labeled.message,
                 other.message
             );
-            let last = check(&format!("{}\n\n{}", other.message, labelled.message));
+            let last = check(&format!("{}\n\n{}", other.message, labeled.message));
             assert_ne!(
                 last.family,
                 Family::Permission,
                 "{} + {}",
                 other.message,
-                labelled.message
+                labeled.message
             );
         }
     }
@@ -201,9 +201,9 @@ fn formatting_does_not_change_the_explanation() {
             .map(|line| line.iter().collect::<String>())
             .collect::<Vec<_>>()
     };
-    for labelled in corpus() {
-        let original = explain(&labelled.message);
-        let text = &labelled.message;
+    for labeled in corpus() {
+        let original = explain(&labeled.message);
+        let text = &labeled.message;
         let formatted = [
             ("wrapped at words", text.replace(' ', "\n   ")),
             ("wrapped anywhere", narrow(text, 23).join("\n")),
@@ -258,7 +258,7 @@ fn noise_is_safe() {
     let mut numbers = Numbers(11);
     let messages: Vec<Vec<char>> = corpus()
         .iter()
-        .map(|labelled| labelled.message.chars().collect())
+        .map(|labeled| labeled.message.chars().collect())
         .collect();
     let odd = [
         '\0',

@@ -43,7 +43,7 @@ impl CallError {
     pub(super) fn no_credentials(error: &CredentialsError) -> Self {
         let detail = chain(error);
         Self::Setup(format!(
-            "no AWS credentials found ({detail}): log in (`aws sso login`), choose a profile with \
+            "no AWS credentials were found ({detail}); log in with `aws sso login`, choose a profile with \
              AWS_PROFILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ))
     }

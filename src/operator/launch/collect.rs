@@ -46,7 +46,7 @@ impl SubnetReport {
 const MAX_CONCURRENT_READS: usize = 8;
 
 /// Pauses before each retry of a read: an accepted event can be invisible for a moment, and the
-/// exit code is known some seconds after the report was written.
+/// exit code is known a few seconds after the report was written.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(700), Duration::from_secs(2)];
 
 /// Maximum number of events that are read from the end of a log stream.

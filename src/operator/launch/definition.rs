@@ -119,7 +119,7 @@ impl ProbeDefinition {
     }
 }
 
-/// Reads a task definition. Returns `None` if ECS does not know it, which is a `ClientException`.
+/// Reads a task definition. Returns `None` if ECS does not find it, which is a `ClientException`.
 pub async fn describe(calls: &AwsCalls, name: &str) -> Result<Option<Value>, CallError> {
     let request = DescribeTaskDefinitionRequest {
         task_definition: name,

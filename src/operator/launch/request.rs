@@ -127,7 +127,7 @@ impl Launch {
         let size = json!(overrides).to_string().chars().count();
         if size > MAX_OVERRIDE_CHARS {
             return Err(OperatorError::Usage(format!(
-                "the plan of this task needs {size} characters in RunTask's overrides, but ECS accepts {MAX_OVERRIDE_CHARS}: \
+                "the plan of this task needs {size} characters in RunTask's overrides, but ECS accepts {MAX_OVERRIDE_CHARS}; \
                  upload the task definition and add --task-definition s3://BUCKET/KEY or --task-definition ssm:/NAME, \
                  where the probe reads it"
             )));

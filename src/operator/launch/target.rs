@@ -38,7 +38,7 @@ const LOG_STREAM_PREFIX: &str = "pullprobe";
 /// five minutes and reports the reason.
 const START_TIMEOUT: Duration = Duration::from_mins(6);
 
-/// The target as a service or task describes it. Flags take precedence.
+/// The target as its service or task describes it. Flags take precedence.
 #[derive(Default)]
 struct TargetDetails {
     service: Option<String>,
@@ -71,7 +71,7 @@ pub async fn resolve(
         (None, None) if spec.task_definition.is_some() => TargetDetails::default(),
         (None, None) => {
             return Err(OperatorError::Usage(
-                "nothing to probe: use --service S, --task-definition FILE|ARN with --subnets, or --like TASK_ARN"
+                "nothing to probe: pass --service, --task-definition with --subnets, or --like TASK_ARN"
                     .into(),
             ));
         }
@@ -85,14 +85,14 @@ pub async fn resolve(
         (_, Some(arn)) => describe_definition(calls, arn).await?,
         (Some(_), None) => {
             return Err(OperatorError::Usage(
-                "only the probe reads a task definition in Amazon S3 or Parameter Store: add --service, which provides role, \
-                 subnets and log group"
+                "a task definition in Amazon S3 or Parameter Store is read only by the probe; add --service, which provides \
+                 the role, subnets and log group"
                     .into(),
             ));
         }
         (None, None) => {
             return Err(OperatorError::Usage(
-                "the service has no task definition: set one with --task-definition".into(),
+                "the service has no task definition; pass one with --task-definition".into(),
             ));
         }
     };
@@ -155,11 +155,11 @@ fn subnets(spec: &TargetSpec, target: &TargetDetails) -> Result<Vec<String>, Ope
         .collect();
     match subnets.len() {
         0 => Err(OperatorError::Usage(
-            "the subnets are unknown: set them with --subnets, and its security groups with --security-groups"
+            "no subnets are known; pass them with --subnets, and their security groups with --security-groups"
                 .into(),
         )),
         n if n > MAX_SUBNETS => Err(OperatorError::Usage(format!(
-            "{n} subnets exceed the limit of {MAX_SUBNETS} per launch: split them with --subnets"
+            "{n} subnets exceed the limit of {MAX_SUBNETS} per launch; pass fewer with --subnets"
         ))),
         _ => Ok(subnets),
     }
@@ -169,9 +169,9 @@ fn execution_role(target: &TargetDetails, definition: &Value) -> Result<String, 
     let of_definition = || definition["executionRoleArn"].as_str().map(str::to_owned);
     target.role.clone().or_else(of_definition).ok_or_else(|| {
         OperatorError::Usage(
-            "the task definition has no executionRoleArn: without a task execution role ECS can neither pull images from \
-             Amazon ECR nor read secrets, and the probe has no role to test. Add one, or save the task definition with a \
-             role to a file and use --task-definition FILE"
+            "the task definition has no executionRoleArn; without a task execution role, ECS can neither pull images from \
+             Amazon ECR nor read secrets, and the probe has no role to test. Add one to the task definition, or to a copy \
+             of it in a file, and pass that with --task-definition FILE"
                 .into(),
         )
     })
@@ -219,8 +219,8 @@ fn probe_placement(
                 |launch_type| format!("launch type {launch_type}"),
             );
             Err(OperatorError::Usage(format!(
-                "these tasks run on {placement}, where the instance pulls images through its own network interface. Set \
-                 the instances' subnets and security groups with --subnets and --security-groups: the probe then runs \
+                "these tasks run on {placement}, where the instance pulls images through its own network interface; pass \
+                 the instances' subnets and security groups with --subnets and --security-groups, and the probe runs \
                  there as a Fargate task"
             )))
         }
@@ -248,7 +248,7 @@ async fn describe_service(
         .filter(|service| service.status.as_deref() != Some("INACTIVE"))
         .ok_or_else(|| {
             OperatorError::Usage(format!(
-                "no service {service} in cluster {cluster} in {region}: list them with \
+                "Amazon ECS did not find service {service} in cluster {cluster} in {region}; list the services with \
                  `aws ecs list-services --cluster {cluster} --region {region}`"
             ))
         })
@@ -258,7 +258,7 @@ async fn describe_service(
 fn with_cluster_hint(error: CallError, cluster: &str) -> OperatorError {
     match error.code() {
         "ClusterNotFoundException" => OperatorError::Usage(format!(
-            "no cluster {cluster} in this region: check --cluster and --region (`aws ecs list-clusters`)"
+            "Amazon ECS did not find cluster {cluster} in this Region; check --cluster and --region (`aws ecs list-clusters`)"
         )),
         _ => error.into(),
     }
@@ -296,9 +296,8 @@ async fn of_task(
         .map_err(|error| with_cluster_hint(error, cluster))?;
     let Some(task) = response.tasks.first().map(Task::read) else {
         return Err(OperatorError::Usage(format!(
-            "Amazon ECS does not know the task {arn} in cluster {cluster}; a stopped task can be described for about an \
-             hour. Use --service, or --task-definition with --subnets and --security-groups, or check --cluster and \
-             --region"
+            "Amazon ECS did not find task {arn} in cluster {cluster}; a stopped task can be described for about an hour. \
+             Check --cluster and --region, or pass --service, or --task-definition with --subnets and --security-groups"
         )));
     };
     let service = task
@@ -346,16 +345,15 @@ async fn network_of_interface(
     calls: &AwsCalls,
     task: &Task,
 ) -> Result<AwsVpcConfiguration, OperatorError> {
-    let hint = "Amazon ECS does not report the security groups of a task that no service started";
-    let next_step =
-        "set them with --security-groups, and add --assign-public-ip if it had a public address";
+    let hint = "Amazon ECS does not report the security groups of a standalone task";
+    let next_step = "pass them with --security-groups, and add --assign-public-ip if the task had a public IP address";
     match interface::describe(calls, task).await {
         Ok(Some(network)) => Ok(network),
         Ok(None) => Err(OperatorError::Usage(format!(
-            "{hint}; its network interface, which would have shown them, is already deleted: {next_step}"
+            "{hint}, and its network interface, which has them, is already deleted; {next_step}"
         ))),
         Err(error) => Err(OperatorError::Usage(format!(
-            "{hint}. {error}. Or {next_step}"
+            "{hint}, and its network interface could not be read: {error}. Or {next_step}"
         ))),
     }
 }
@@ -366,9 +364,8 @@ const MAX_READ: u64 = task_definition::MAX_SIZE as u64 + 1;
 
 /// Reads a task definition from a file, if there is one of that name, or from ECS.
 async fn read_definition(calls: &AwsCalls, location: &str) -> Result<Value, OperatorError> {
-    let failed = |what: &dyn fmt::Display| {
-        OperatorError::Usage(format!("--task-definition {location}: {what}"))
-    };
+    let label = format!("--task-definition {location}");
+    let failed = |what: &dyn fmt::Display| OperatorError::Usage(format!("{label}: {what}"));
     let is_arn = location.starts_with("arn:");
     if location != "-" && (is_arn || !Path::new(location).exists()) {
         let is_path = location.contains('/') || Path::new(location).extension().is_some();
@@ -388,7 +385,7 @@ async fn read_definition(calls: &AwsCalls, location: &str) -> Result<Value, Oper
     };
     read.map_err(|error| failed(&error))?;
     // Its errors name the position in the task definition.
-    task_definition::read(&json).map_err(|error| failed(&error))?;
+    task_definition::read(&json).map_err(|error| OperatorError::Usage(error.with_label(&label)))?;
     let json = String::from_utf8_lossy(&json);
     let mut document: Value = serde_json::from_str(json.trim_start_matches('\u{feff}'))
         .map_err(|error| failed(&error))?;
@@ -403,7 +400,8 @@ async fn describe_definition(calls: &AwsCalls, name: &str) -> Result<Value, Oper
     let region = calls.client().region();
     definition::describe(calls, name).await?.ok_or_else(|| {
         OperatorError::Usage(format!(
-            "no file and, in {region}, no task definition {name}: list them with `aws ecs list-task-definitions`"
+            "{name} is neither a file nor a task definition in {region}; list task definitions with \
+             `aws ecs list-task-definitions --region {region}`"
         ))
     })
 }
@@ -415,9 +413,8 @@ fn plan(
     definition: &Value,
     log_group: Option<&str>,
 ) -> Result<Plan, OperatorError> {
-    let mut input = task_definition::read(definition.to_string().as_bytes()).map_err(|error| {
-        OperatorError::Usage(error.with_label("the task definition cannot be probed"))
-    })?;
+    let mut input = task_definition::read(definition.to_string().as_bytes())
+        .map_err(|error| OperatorError::Usage(error.with_label("the task definition")))?;
     input.log_group = log_group.map(str::to_owned);
     input.log_stream_prefix = LOG_STREAM_PREFIX.into();
     input.expect = spec.expect;
@@ -446,7 +443,7 @@ async fn probe_image(
     }
     if let Some(registered) = definition::last_registered_image(calls).await {
         eprintln!(
-            "pullprobe: using the probe image {}, from task definition {}; choose another with --probe-image",
+            "pullprobe: using the probe image {} from task definition {}; pass --probe-image to use another",
             registered.image, registered.task_definition
         );
         return Ok(registered.image);
@@ -458,8 +455,8 @@ async fn probe_image(
     );
     let image = format!("{registry}/pullprobe:{}", env!("CARGO_PKG_VERSION"));
     Err(OperatorError::Usage(format!(
-        "--probe-image is required, because no task definition of an earlier launch exists. Push the probe to your own \
-         ECR once, from a checkout of pullprobe (docker takes the same arguments as buildah):\n\n    \
+        "pass --probe-image, because no earlier launch registered a task definition. Push the probe's image to your own \
+         Amazon ECR repository once, from a checkout of pullprobe (docker takes the same arguments as buildah):\n\n    \
          cargo static --target x86_64-unknown-linux-gnu\n    \
          buildah build --tag {image} .\n    \
          aws ecr create-repository --region {region} --repository-name pullprobe\n    \

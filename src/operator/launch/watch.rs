@@ -53,7 +53,7 @@ pub enum TaskState<'a> {
 /// ECS allows for reads.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Most concurrent RunTask calls: 20 a second, with up to two seconds for a response.
+/// Maximum number of concurrent RunTask calls: 20 a second, with up to two seconds for a response.
 const MAX_CONCURRENT_STARTS: usize = 40;
 
 /// `reason` of StopTask for a task that does not start.

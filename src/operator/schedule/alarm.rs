@@ -121,7 +121,7 @@ impl ScheduleSet {
             },
             AlarmKind::NoData => PutMetricAlarmRequest {
                 alarm_description: format!(
-                    "{name}: no report from {subnet} for {} minutes: the probe did not start, or cannot reach CloudWatch Logs; run pullprobe launch for the cause",
+                    "{name}: no report from {subnet} for {} minutes; the probe did not start or cannot reach CloudWatch Logs. Run pullprobe launch to find the cause",
                     self.interval_minutes * SILENT_PERIODS
                 ),
                 statistic: "SampleCount",
@@ -155,7 +155,7 @@ pub fn subnet_of<'a>(group: &str, alarm: &'a str) -> Option<&'a str> {
         .then_some(subnet)
 }
 
-/// `MetricAlarm`, as far as it is used.
+/// The fields of `MetricAlarm` that are used.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct MetricAlarm {
@@ -192,7 +192,7 @@ struct MetricAlarms {
     member: Vec<MetricAlarm>,
 }
 
-/// Most pages of DescribeAlarms, of a hundred alarms each: a launch has up to 1,000 subnets with
+/// Maximum number of pages of DescribeAlarms, of a hundred alarms each: a launch has up to 1,000 subnets with
 /// two alarms each.
 const MAX_PAGES: usize = 100;
 
@@ -224,10 +224,10 @@ pub async fn put_alarm(calls: &AwsCalls, alarm: &PutMetricAlarmRequest) -> Resul
         .await
 }
 
-/// Most alarms of one DeleteAlarms (CloudWatch API reference).
+/// Maximum number of alarms of one DeleteAlarms (CloudWatch API reference).
 const MAX_DELETED_ALARMS: usize = 100;
 
-/// Deletes alarms and returns their number. Every call is made, also after one that failed.
+/// Deletes alarms and returns their number. Makes every call, even after one has failed.
 pub async fn delete_alarms(calls: &AwsCalls, names: &[String]) -> Result<usize, CallError> {
     let mut result = Ok(names.len());
     for names in names.chunks(MAX_DELETED_ALARMS) {

@@ -52,7 +52,7 @@ pub async fn create(
         },
         GroupOwner::Foreign => {
             return Err(OperatorError::Usage(format!(
-                "the schedule group {group} exists without the tag {TAG}, so something else made it, such as a stack: \
+                "the schedule group {group} lacks the tag {TAG}, so another tool created it, such as CloudFormation; \
                  choose another --name"
             )));
         }

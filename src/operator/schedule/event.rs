@@ -27,7 +27,7 @@ pub enum ScheduleEvent {
         resource: Resource,
         error: String,
     },
-    /// Not removed, because others may use it.
+    /// Kept, because launches and other schedules may use them.
     NotRemoved {
         /// ARN of the role that EventBridge Scheduler assumes.
         role: Option<String>,
@@ -89,7 +89,7 @@ pub enum RemovalReason {
 }
 
 impl ScheduleEvent {
-    /// Whether something could not be done.
+    /// Whether a step failed.
     pub fn is_failure(&self) -> bool {
         matches!(
             self,

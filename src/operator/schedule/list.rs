@@ -10,7 +10,7 @@ use crate::operator::dry_run::AwsCalls;
 /// tags").
 const STACK_TAG: &str = "aws:cloudformation:stack-name";
 
-/// A schedule as it is listed.
+/// A schedule in the list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListedSchedule {
     pub set: String,
@@ -37,7 +37,7 @@ pub async fn list(calls: &AwsCalls) -> Result<Vec<ListedSchedule>, CallError> {
         if schedules.is_empty() && is_managed(&tags, set) {
             rows.push(ListedSchedule {
                 set: set.to_owned(),
-                made_by: "an incomplete `schedule create`: run it again, or `schedule remove`"
+                made_by: "an incomplete `schedule create`; run it again, or run `schedule remove`"
                     .into(),
                 ..ListedSchedule::default()
             });

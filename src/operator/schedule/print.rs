@@ -1,4 +1,5 @@
-//! `schedule print`: the resources of `create` as a template for other tools. Calls nothing.
+//! `schedule print`: the resources of `create` as a template for other tools. Makes no AWS
+//! calls.
 //!
 //! Requests, names and thresholds are those of [`ScheduleSet`], written in each tool's form; only
 //! what depends on the account is an expression of the tool. An ARN with the account `*` gets the

@@ -27,19 +27,19 @@ pub async fn remove(
         GroupOwner::Ours(tags) => tags,
         GroupOwner::Foreign => {
             return Err(OperatorError::Usage(format!(
-                "the schedule group {group} has no tag {TAG}, so `schedule create` did not make it. Remove the stack that \
-                 did"
+                "the schedule group {group} lacks the tag {TAG}, so another tool created it; remove it with that tool, such as \
+                 by deleting its CloudFormation stack"
             )));
         }
         GroupOwner::None => {
             return Err(OperatorError::Usage(format!(
-                "no schedules named {name} in this region; see `pullprobe schedule list`"
+                "there are no schedules named {name} in this Region; list them with `pullprobe schedule list`"
             )));
         }
     };
     let subnets = scheduler_api::schedule_names(calls, &group).await?;
     let first = match subnets.first() {
-        // Only for the last message: an error does not matter.
+        // Needed only for the last message, so an error does not matter.
         Some(first) => scheduler_api::get_schedule(calls, &group, first).await.ok(),
         None => None,
     };

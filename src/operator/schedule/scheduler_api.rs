@@ -13,17 +13,17 @@ use crate::operator::dry_run::{AwsCalls, to_json};
 use crate::operator::ecs::{CapacityProviderStrategyItem, Tag};
 use crate::operator::paging::{Page, all_pages};
 
-/// Maximum number of subnets that are worked on concurrently. Scheduler accepts hundreds of calls a
+/// Maximum number of subnets that are processed concurrently. Scheduler accepts hundreds of calls a
 /// second; PutMetricAlarm as few as three (CloudWatch service quotas), which a handful of callers
 /// share with the client's own retries.
 const MAX_CONCURRENT_SUBNETS: usize = 8;
 
 /// Maximum number of pages of a list, of a hundred items each: far more than the quota of 500
-/// schedule groups, and more than the schedules of one of our groups, which has one for each
+/// schedule groups, and more than the schedules of one group, which has one for each
 /// subnet.
 const MAX_PAGES: usize = 100;
 
-/// Returns how many subnets to work on concurrently: one in a dry run, so that requests are shown
+/// Returns how many subnets to process concurrently: one in a dry run, so that requests are shown
 /// in their order.
 pub fn concurrency(calls: &AwsCalls) -> usize {
     if calls.is_dry() {
@@ -194,7 +194,7 @@ struct SchedulerTag {
 pub enum GroupOwner {
     /// `create` made the group, with these tags.
     Ours(Tags),
-    /// Something else made the group, such as a stack.
+    /// Another tool made the group, such as CloudFormation.
     Foreign,
     /// There is no such group.
     None,
@@ -256,7 +256,7 @@ pub async fn delete_group(calls: &AwsCalls, group: &str) -> Result<(), CallError
     calls.change_rest(Api::SCHEDULER, &call, None).await
 }
 
-/// Returns the schedule groups whose names begin with our prefix, sorted by name.
+/// Returns the schedule groups whose names begin with pullprobe's prefix, sorted by name.
 pub async fn groups(calls: &AwsCalls) -> Result<Vec<ScheduleGroup>, CallError> {
     const OPERATION: &str = "ListScheduleGroups";
     let path = format!("/schedule-groups?NamePrefix={PREFIX}");
@@ -373,8 +373,8 @@ pub async fn delete_schedule(calls: &AwsCalls, group: &str, name: &str) -> Resul
     }
 }
 
-/// Returns the task definitions that schedules run, in every group whose name begins with our
-/// prefix, including groups of stacks.
+/// Returns the task definitions that schedules run, in every group whose name begins with
+/// pullprobe's prefix, including groups of stacks.
 pub async fn definitions_in_use(calls: &AwsCalls) -> Result<BTreeSet<String>, CallError> {
     let mut used = BTreeSet::new();
     for group in groups(calls).await? {

@@ -16,9 +16,9 @@ use crate::operator::launch::{self, DEFAULT_CLUSTER, Launch, ProbeDefinition, RU
 /// Schedules of one name.
 #[derive(Debug)]
 pub struct ScheduleSet {
-    /// Without `pullprobe-`.
+    /// The name, without `pullprobe-`.
     pub name: String,
-    /// Minutes from run to run.
+    /// Interval in minutes.
     pub interval_minutes: u32,
     /// Log group for the reports.
     pub log_group: String,
@@ -46,14 +46,14 @@ pub struct RunTarget<'a> {
 /// long after its time.
 const MAX_RETRY_ATTEMPTS: u32 = 3;
 
-/// Most actions of an alarm (CloudWatch API reference, PutMetricAlarm).
+/// Maximum number of actions of an alarm (CloudWatch API reference, PutMetricAlarm).
 const MAX_ALARM_ACTIONS: usize = 5;
 
 /// Reads the target of the schedules and checks that every request can be made.
 pub async fn resolve(calls: &AwsCalls, spec: &ScheduleSpec) -> Result<ScheduleSet, OperatorError> {
     if spec.alarm_actions.len() > MAX_ALARM_ACTIONS {
         return Err(OperatorError::Usage(format!(
-            "at most {MAX_ALARM_ACTIONS} --alarm-action per alarm; fan out from one SNS topic"
+            "an alarm has at most {MAX_ALARM_ACTIONS} actions; pass fewer --alarm-action, and fan out from one SNS topic"
         )));
     }
     let name = match (&spec.name, &spec.target.service) {
@@ -64,7 +64,7 @@ pub async fn resolve(calls: &AwsCalls, spec: &ScheduleSpec) -> Result<ScheduleSe
         }
         (None, None) => {
             return Err(OperatorError::Usage(
-                "--name is required when no --service is given".into(),
+                "pass --name, because there is no --service to take it from".into(),
             ));
         }
     };
@@ -84,7 +84,7 @@ pub async fn resolve(calls: &AwsCalls, spec: &ScheduleSpec) -> Result<ScheduleSe
         launch,
         definition,
     };
-    // What is invalid or too large is rejected before anything is created.
+    // Rejects invalid and oversized input before anything is created.
     for subnet in &set.launch.subnets {
         check_subnet_id(subnet)?;
         set.run_task(subnet)?;
@@ -101,7 +101,7 @@ fn check_subnet_id(text: &str) -> Result<(), OperatorError> {
         return Ok(());
     }
     Err(OperatorError::Usage(format!(
-        "invalid subnet ID {text:?}: expected `subnet-` followed by letters and digits"
+        "{text:?} is not a subnet ID; expected `subnet-` followed by letters and digits"
     )))
 }
 
@@ -213,7 +213,7 @@ impl ScheduleSet {
                 ecs_parameters,
                 input,
                 retry_policy: RetryPolicy {
-                    // A run is of no use after the next one. At least 60 s (API reference,
+                    // A run is useless once the next one starts. At least 60 s (API reference,
                     // RetryPolicy).
                     maximum_event_age_in_seconds: self.interval_minutes * 60,
                     maximum_retry_attempts: MAX_RETRY_ATTEMPTS,

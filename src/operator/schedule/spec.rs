@@ -1,8 +1,8 @@
-//! What the operator wants to schedule.
+//! The operator's input for a set of schedules.
 
 use crate::operator::launch::TargetSpec;
 
-/// Longest name of a set. The name of a schedule group has at most 64 characters (EventBridge
+/// Maximum length of a set's name, in characters. The name of a schedule group has at most 64 characters (EventBridge
 /// Scheduler API reference, CreateScheduleGroup), of which `pullprobe-` takes ten.
 pub const MAX_NAME_LEN: usize = 54;
 
@@ -12,7 +12,7 @@ pub struct ScheduleSpec {
     pub target: TargetSpec,
     /// Name of the set; `CLUSTER.SERVICE` by default.
     pub name: Option<String>,
-    /// Minutes from run to run.
+    /// Interval in minutes.
     pub interval_minutes: u32,
     /// Log group for the reports; `/pullprobe/NAME` by default.
     pub log_group: Option<String>,

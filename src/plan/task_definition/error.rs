@@ -17,6 +17,8 @@ pub enum InvalidTaskDefinition {
     TooLarge,
     /// It is not UTF-8.
     NotUtf8,
+    /// It is empty.
+    Empty,
     /// It is not JSON; contains the parser's message.
     NotJson(String),
     /// The JSON breaks ECS's rules. Never empty.
@@ -35,12 +37,11 @@ pub struct TaskDefinitionError {
 impl fmt::Display for TaskDefinitionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, problem } = self;
-        let path = if path.is_empty() {
-            "the document"
+        if path.is_empty() {
+            write!(f, "not a task definition: {problem}")
         } else {
-            path
-        };
-        write!(f, "{path}: {problem}")
+            write!(f, "{path}: {problem}")
+        }
     }
 }
 
@@ -58,19 +59,24 @@ pub enum Problem {
 }
 
 impl InvalidTaskDefinition {
-    /// Returns the error after a label and a colon: on the same line if it is one sentence, else on
-    /// the lines below.
+    /// Returns the error with `label` as the name of the document. Problems follow a colon: on the
+    /// same line if it is one sentence, else on the lines below.
     pub fn with_label(&self, label: impl fmt::Display) -> String {
-        let separator = if self.is_multiline() { '\n' } else { ' ' };
-        format!("{label}:{separator}{self}")
-    }
-
-    fn is_multiline(&self) -> bool {
         match self {
-            Self::TooLarge | Self::NotUtf8 | Self::NotJson(_) => false,
+            Self::TooLarge => format!(
+                "{label} has more than {MAX_SIZE} bytes; ECS accepts task definitions of at most 65536"
+            ),
+            Self::NotUtf8 => format!("{label} is not UTF-8 text; save it as UTF-8"),
+            Self::Empty => {
+                format!("{label} is empty; pass the output of `aws ecs describe-task-definition`")
+            }
+            Self::NotJson(error) => format!("{label} is not valid JSON: {error}"),
             Self::Rejected(errors) => match errors.as_slice() {
-                [only] => matches!(only.problem, Problem::ImageReference(_)),
-                _ => true,
+                [only] if only.path.is_empty() => format!("{label} is {only}"),
+                [only] if !matches!(only.problem, Problem::ImageReference(_)) => {
+                    format!("{label}: {only}")
+                }
+                _ => format!("{label}:\n{self}"),
             },
         }
     }
@@ -80,12 +86,6 @@ impl fmt::Display for InvalidTaskDefinition {
     /// Writes one line, or the first problems, each on a line of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLarge => write!(
-                f,
-                "more than {MAX_SIZE} bytes; ECS accepts task definitions of at most 65536"
-            ),
-            Self::NotUtf8 => f.write_str("not UTF-8 text; save it as UTF-8"),
-            Self::NotJson(error) => write!(f, "not JSON: {error}"),
             Self::Rejected(errors) => {
                 for (n, error) in errors.iter().take(MAX_LISTED_PROBLEMS).enumerate() {
                     let separator = if n == 0 { "" } else { "\n" };
@@ -96,6 +96,7 @@ impl fmt::Display for InvalidTaskDefinition {
                     more => write!(f, "\nand {more} more problems"),
                 }
             }
+            _ => f.write_str(&self.with_label("the task definition")),
         }
     }
 }

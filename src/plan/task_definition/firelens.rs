@@ -86,7 +86,7 @@ fn add_unchecked(input: &mut PlanInput, subject: &str, why: &str) {
     }
 }
 
-/// Options of `awsfirelens`, by lower-case name.
+/// Options of `awsfirelens`, by lowercase name.
 struct FirelensOptions(BTreeMap<String, String>);
 
 /// Why the host of a log collector is unknown.

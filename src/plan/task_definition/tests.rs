@@ -39,7 +39,7 @@ fn reads_inputs_with_or_without_the_outer_object() {
     let bare = json!({ "containerDefinitions": [{ "image": IMAGE, "secrets": [{ "name": "A", "valueFrom": "/app/a" }],
         "logConfiguration": { "logDriver": "awslogs", "secretOptions": null,
             "options": { "awslogs-group": "/ecs/app", "awslogs-region": "eu-west-1", "mode": "non-blocking" } } }],
-        "runtimePlatform": { "cpuArchitecture": "ARM64" }, "colour": "red" });
+        "runtimePlatform": { "cpuArchitecture": "ARM64" }, "color": "red" });
     for document in [bare.clone(), json!({ "taskDefinition": bare, "tags": [] })] {
         let input = read(&document).unwrap();
         assert_eq!(input.images[0].image.to_string(), IMAGE);
@@ -411,7 +411,7 @@ fn rejects_what_ecs_rejects_with_its_path() {
         ),
         (
             json!([{ "name": "app", "image": IMAGE }]),
-            "the document: expected an object with containerDefinitions",
+            "not a task definition: expected an object with containerDefinitions",
         ),
         (json!({ "Resources": {} }), "CloudFormation"),
         (json!({ "tasks": [] }), "describe-task-definition"),
@@ -459,18 +459,18 @@ fn lists_several_problems_at_once() {
 #[test]
 fn an_error_of_several_lines_begins_below_its_label() {
     let one_line = read(&json!({ "tasks": [] })).unwrap_err();
-    let labelled = one_line.with_label("--task-definition x");
+    let labeled = one_line.with_label("--task-definition x");
     assert!(
-        labelled.starts_with("--task-definition x: the document: "),
-        "{labelled}"
+        labeled.starts_with("--task-definition x is not a task definition: "),
+        "{labeled}"
     );
     let carets = read(&container(json!({ "image": "App" }))).unwrap_err();
     let several = read(&container(json!({ "image": 5, "secrets": {} }))).unwrap_err();
     for error in [carets, several] {
-        let labelled = error.with_label("x");
+        let labeled = error.with_label("x");
         assert!(
-            labelled.starts_with("x:\ncontainerDefinitions[0].image: "),
-            "{labelled}"
+            labeled.starts_with("x:\ncontainerDefinitions[0].image: "),
+            "{labeled}"
         );
     }
 }
@@ -482,15 +482,19 @@ fn rejects_any_size_and_depth_with_a_short_error() {
         .map(|n| json!({ "name": format!("c{n}"), "image": IMAGE }))
         .collect();
     for (document, complaint) in [
-        (b" ".repeat(5_000_000), "more than 262144 bytes"),
-        (deep, "not JSON: recursion limit"),
+        (b" ".repeat(5_000_000), "has more than 262144 bytes"),
+        (
+            deep,
+            "the task definition is not valid JSON: recursion limit",
+        ),
         (
             json!({ "containerDefinitions": many })
                 .to_string()
                 .into_bytes(),
             "300 containers; ECS accepts 1 to 10",
         ),
-        (b"{".to_vec(), "not JSON: EOF"),
+        (b"{".to_vec(), "is not valid JSON: EOF"),
+        (b" \n".to_vec(), "is empty; pass the output of"),
         (b"\xff\xfe{\x00}\x00".to_vec(), "UTF-8"),
     ] {
         let error = super::read(&document).unwrap_err().to_string();

@@ -209,10 +209,13 @@ impl PullCheck {
                         failure: Failure::WrongPlatform,
                     };
                     result.observation.expected = vec![self.image.platform.to_string()];
+                    let only = match present.as_slice() {
+                        [] => String::new(),
+                        present => format!(", only {}", present.join(", ")),
+                    };
                     result.observation.detail = format!(
-                        "the index has no {}, only {}",
-                        self.image.platform,
-                        present.join(", ")
+                        "the image index does not contain {}{only}",
+                        self.image.platform
                     );
                     result.observation.presented = present;
                     document = None;

@@ -1,4 +1,4 @@
-//! The tasks that run, and how long they may.
+//! The running tasks, and how long each may run.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -19,9 +19,9 @@ pub struct RunningTask {
     document: Value,
     /// When RunTask returned it.
     accepted: Instant,
-    /// When its status RUNNING was seen first.
+    /// When its status was first seen as RUNNING.
     running: Option<Instant>,
-    /// Since when ECS does not know it.
+    /// When ECS first failed to find it.
     missing: Option<Instant>,
     stop: Stop,
     /// Its status when this launch stopped it.
@@ -56,7 +56,7 @@ const STATUS_DELAY: Duration = Duration::from_mins(1);
 /// within two.
 const STOP_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// How long ECS may not know a task that it just started: it is eventually consistent (API
+/// How long ECS may fail to find a task that it has just started: it is eventually consistent (API
 /// reference, RunTask).
 const CONSISTENCY_DELAY: Duration = Duration::from_mins(1);
 
@@ -105,7 +105,7 @@ impl RunningTask {
             Some(StopCause::Interrupted) => format!(
                 "Interrupted: the task was stopped before it reported (last status {status})"
             ),
-            None => format!("Amazon ECS no longer knows the task (last status {status})"),
+            None => format!("Amazon ECS can no longer find the task (last status {status})"),
         }
     }
 
@@ -123,7 +123,7 @@ impl RunningTask {
         self.status == "STOPPED" || self.has_exit_code(|container| container["name"] == CONTAINER)
     }
 
-    /// Whether the task is over and ECS has something to say about it. A task that this launch
+    /// Whether the task is over and ECS reports why. A task that this launch
     /// stopped before it started has no reason of its own, and is left to
     /// [`RunningTasks::take_lost`].
     fn has_result(&self) -> bool {
@@ -133,7 +133,7 @@ impl RunningTask {
                 || self.document["stopCode"] != "UserInitiated")
     }
 
-    /// Whether nothing more will be known about the task in time.
+    /// Whether ECS will report nothing more about the task in time.
     fn is_lost(&self, now: Instant) -> bool {
         match self.stop {
             Stop::Answered(_, at) => now > at + STOP_TIMEOUT || self.status == "STOPPED",
@@ -268,7 +268,7 @@ impl RunningTasks {
         }
     }
 
-    /// Removes and returns tasks about which nothing more will be known in time.
+    /// Removes and returns tasks about which ECS will report nothing more in time.
     pub fn take_lost(&mut self, now: Instant) -> Vec<RunningTask> {
         self.by_arn
             .extract_if(.., |_, task| task.is_lost(now))

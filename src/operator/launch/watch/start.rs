@@ -62,7 +62,7 @@ pub async fn run_task(
     }
 }
 
-/// Most attempts of a call that fails in transport, or is throttled after the timeout.
+/// Maximum number of attempts of a call that fails in transport, or is throttled after the timeout.
 const MAX_ATTEMPTS: u32 = 8;
 
 impl RunTaskResult {
@@ -155,7 +155,7 @@ fn is_fatal(error: &CallError) -> bool {
 }
 
 /// Whether the same call may succeed in a moment: when there is capacity again, or when other tasks
-/// of this launch no longer use a quota. ECS has no error code for it, only these words.
+/// of this launch no longer use a quota. ECS has no error code for it, only this wording.
 fn is_capacity_problem(reason: &str) -> bool {
     [
         "Capacity is unavailable",
