@@ -29,6 +29,7 @@ ACTIONS = {
 }
 ANSWERED_BY_INTERMEDIARY = "answered-by-intermediary"
 INTERCEPTED = "tls-intercepted"
+UNTRUSTED = "tls-untrusted"
 ELSEWHERE = "name-points-elsewhere"
 PASSES = {"starts": True, "fails": False}
 EITHER = {"fails": False}
@@ -266,11 +267,13 @@ def certificates():
         "leaf-only:ecr.api",
         "endpoint",
         lambda s: s.certificates.update({"ecr.api": "leaf-only"}),
+        UNTRUSTED,
     )
     yield (
         "leaf-only",
         "nat",
         lambda s: s.certificates.update(dict.fromkeys(DEPENDENCIES, "leaf-only")),
+        UNTRUSTED,
     )
     for path in ("endpoint", "nat"):
         yield (
@@ -294,4 +297,9 @@ def certificates():
             hub(subnet, image)
             subnet.certificates[HUB] = kind
 
-        yield f"registry-with-{'own-ca' if kind == 'forged' else kind}", "nat", own_registry
+        yield (
+            f"registry-with-{'own-ca' if kind == 'forged' else kind}",
+            "nat",
+            own_registry,
+            UNTRUSTED,
+        )

@@ -137,6 +137,7 @@ class Lab:
 
     def probe(self, vpc, subnet):
         """Configures a VPC as `subnet` says and returns one run of the probe in it."""
+        met_before = vpc.faults_met()
         vpc.apply(subnet)
         flags = ["--format", "json", "--ca-bundle", self.region.ca_bundle, *self.flags(subnet)]
         with vpc.load():
@@ -146,7 +147,9 @@ class Lab:
                 stdout, stderr = process.communicate(timeout=MAX_RUN)
             finally:
                 process.kill()
-        return Run(stdout, stderr, process.returncode, time.monotonic() - began)
+        run = Run(stdout, stderr, process.returncode, time.monotonic() - began)
+        run.faults_met = vpc.faults_met() - met_before
+        return run
 
     def run_all(self, faults, done):
         """Runs every fault, first those that may run beside others; `done(fault, run)` for each."""

@@ -198,6 +198,7 @@ def saw_failure(report):
         or observation.get("attempts", 1) > 1
         or observation.get("tries")
         for observation in report["observations"]
+        if observation["dependency"] != "clock"  # its attempts are samples
     )
 
 
@@ -244,7 +245,7 @@ class Score:
         injected = self.fault.causes
         ruled_out = [excluded["cause"] for excluded in report["ruled_out"]]
         # A fault that comes and goes may not have met this run.
-        if self.fault.fails or saw_failure(report):
+        if self.fault.fails or self._met(report):
             self.errors += [f"RULED OUT: {cause}" for cause in injected if cause in ruled_out]
         self.errors += [
             f"WRONGLY CERTAIN: {cause}"
@@ -252,12 +253,16 @@ class Score:
             if confidence == "certain" and cause not in (*injected, *self.fault.also)
         ]
 
+    def _met(self, report):
+        """Whether a connection of this run met the fault, by the middlebox or by the report."""
+        return getattr(self.run, "faults_met", 0) > 0 or saw_failure(report)
+
     def _check_verdict(self, report):
         """What a fault of judged.py may end with: a failure names one of its causes."""
         fault, code = self.fault, self.run.exit_code
         failed = code not in (0, WARNING, INCONCLUSIVE)
         true = {*fault.causes, *fault.also}
-        if code == 0 and saw_failure(report):
+        if code == 0 and self._met(report):
             self.errors.append("a try failed, but the run passes without a finding")
         if fault.starts and failed:
             self.errors.append(f"the task would start, but the exit code is {code}")

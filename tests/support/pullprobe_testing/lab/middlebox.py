@@ -27,10 +27,11 @@ PORT = 8445
 ANSWERING_PORT = 8444  # of the servers that answer in a service's place
 SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h
 HANG = 90  # seconds: longer than any run of the probe
-# Bytes of the server after the TLS handshake that a cut answer has: more than the two session
-# tickets, and less than any answer.
-CUT_AFTER = 700
-CHANGE_CIPHER_SPEC_LENGTH = 6  # bytes, with the record's header
+PATIENCE = 2  # seconds; a client that leaves earlier did not want the connection
+MET = "a client met the fault"
+# Bytes with which a client ends its TLS 1.3 handshake, at most; a request has more.
+MAX_FINISHED = 100
+CUT_AFTER = 100  # bytes; in the middle of a TLS record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,78 +69,94 @@ class Middlebox:
     async def _handle(self, reader, writer):
         address = original_destination(writer.get_extra_info("socket"))
         dependency, action, when = self.boxes[address]
-        number = self.counts.get(dependency, 0)
-        self.counts[dependency] = number + 1
-        if not chooses(when, number):
-            action = "pass"
-        if action == "hang":
-            await asyncio.sleep(HANG)
-        elif action in ("reset", "close"):
-            await reader.read(1)
+
+        def chosen():
+            number = self.counts.get(dependency, 0)
+            self.counts[dependency] = number + 1
+            return chooses(when, number)
+
+        # A connection counts when the fault can act on it: those that only connect do not.
+        first = await reader.read(65536)
+        if not first:
+            return
+        of_answer = action.partition(":")[0] in ("hang-answer", "cut", "delay")
+        if of_answer or not chosen():
+            action = action if of_answer else "pass"
+            await relay(reader, writer, first, (address, 443), action, chosen)
+        elif action == "answer":
+            note()
+            await relay(reader, writer, first, ("127.0.0.1", ANSWERING_PORT), "pass", chosen)
+        elif action == "hang":
+            began = asyncio.get_running_loop().time()
+            while await reader.read(65536):  # until the client gives up
+                pass
+            if asyncio.get_running_loop().time() - began > PATIENCE:
+                note()
+        else:
+            note()
             if action == "reset":
                 reset(writer)
-        else:
-            own = action == "answer"
-            target = ("127.0.0.1", ANSWERING_PORT) if own else (address, 443)
-            await relay(reader, writer, target, action)
 
 
-async def relay(reader, writer, target, action):
-    """Passes bytes on in both directions; `action` happens to the first answer."""
+async def relay(reader, writer, first, target, action, chosen):
+    """Passes bytes on in both directions; `action` happens to the first answer if it is chosen."""
     server_reader, server_writer = await asyncio.open_connection(*target)
-    handshake_over = asyncio.Event()
-    server_spoke = False
+    server_spoke, from_client = False, 0  # bytes of the client since the server spoke
 
     async def upwards():
-        while data := await reader.read(65536):
-            if server_spoke and says_finished(data):
-                handshake_over.set()
+        nonlocal from_client
+        data = first
+        while data:
+            from_client += len(data) if server_spoke else 0
             server_writer.write(data)
             await server_writer.drain()
+            data = await reader.read(65536)
         server_writer.write_eof()
 
     async def downwards():
         nonlocal server_spoke
         word, _, seconds = action.partition(":")
-        left = CUT_AFTER if word == "cut" else None
+        undecided = word != "pass"
         while data := await server_reader.read(65536):
             server_spoke = True
-            if handshake_over.is_set():
+            if undecided and from_client > MAX_FINISHED:
+                undecided = False
+                if not chosen():
+                    word = "pass"
                 if word == "hang-answer":
+                    await asyncio.sleep(PATIENCE)
+                    note()
                     await asyncio.sleep(HANG)
                 if word == "delay":
                     await asyncio.sleep(float(seconds))
-                    word = "pass"
-                if left is not None:
-                    data = data[:left]
-                    left -= len(data)
+                if word == "cut":
+                    note()
+                    writer.write(data[:CUT_AFTER])
+                    await writer.drain()
+                    return
             writer.write(data)
             await writer.drain()
-            if left == 0:
-                return
 
     both = [asyncio.create_task(upwards()), asyncio.create_task(downwards())]
     try:
-        # The connection is over when the server, or the middlebox in its place, has ended it.
-        await both[1]
+        # A client that leaves is not waited for; a server that has ended its answer is enough.
+        waiting = both if action == "hang-answer" else both[1:]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in both:
             task.cancel()
         server_writer.close()
 
 
-def says_finished(data):
-    """Whether these bytes of the client end its TLS 1.3 handshake.
-
-    They are encrypted; a change_cipher_spec before them is sent at the ServerHello already.
-    """
-    return data[:1] == b"\x17" or data[:1] == b"\x14" and len(data) > CHANGE_CIPHER_SPEC_LENGTH
-
-
 def original_destination(connection):
     """Returns the address that the client connected to before nft redirected the connection."""
     raw = connection.getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, 16)
     return socket.inet_ntoa(struct.unpack("!2xH4s8x", raw)[1])
+
+
+def note():
+    """Notes in the log that a client met the fault."""
+    print(MET, flush=True)
 
 
 def reset(writer):

@@ -381,6 +381,11 @@ class Vpc:
 {locations}
     }}"""
 
+    def faults_met(self):
+        """Returns how many connections of all runs so far met the fault of a middlebox."""
+        log = self.directory / "box.log"
+        return log.read_text().count(middlebox.MET) if log.exists() else 0
+
     def _set_task(self, subnet):
         """Sets resolv.conf, the task's metadata and its credentials."""
         changes = {
