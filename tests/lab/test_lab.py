@@ -136,6 +136,28 @@ def test_lab_starts_in_seconds_and_changes_faults_in_one_vpc():
     assert took - start < MAX_FAULT * len(faults), f"{took - start:.0f} s"
 
 
+def test_middlebox_answers_in_the_place_of_a_service_and_no_other():
+    """The task trusts its certificate, and the service itself has not seen the request."""
+    request = "curl --silent --write-out '%{http_code} %{ssl_verify_result}\\n'"
+    hosts = [f"https://{name}.us-east-1.amazonaws.com/" for name in ("logs", "ssm")]
+    script = f"echo inside; {request} {hosts[0]}; {request} --output /dev/null {hosts[1]}"
+    with inside("answers/403-json:logs@endpoint", "sh", "-c", script) as lab:
+        assert lab.stdout.read().split("\n")[:2] == ['{"message":"Forbidden"}403 0', "400 0"]
+
+
+def test_task_with_ipv6_only_reaches_dual_stack_names():
+    hosts = "ecr.us-east-1.api.aws 123456789012.dkr-ecr.us-east-1.on.aws registry-1.docker.io"
+    request = "curl --silent --output /dev/null --write-out '%{remote_ip} %{ssl_verify_result}\n'"
+    script = f"echo inside; for host in {hosts}; do {request} https://$host/v2/; done; ip -4 route"
+    with inside("ipv6_only/dns64-registry@nat", "sh", "-c", script) as lab:
+        assert lab.stdout.read().split("\n") == [
+            "2600:1f18:7::11 0",
+            "2600:1f18:7::12 0",
+            "64:ff9b::2cd0:fec2 0",
+            "",
+        ]
+
+
 def test_interrupted_run_leaves_neither_process_nor_file():
     with inside("healthy/endpoints", *SLEEP) as lab:
         started = descendants(lab.pid)

@@ -23,7 +23,15 @@ import botocore.awsrequest
 import botocore.credentials
 
 from pullprobe_testing.loopback_http import Handler
-from pullprobe_testing.region import ACCOUNT, LAYER_BUCKET, REGION, ROLE, TASK_ID, s3_error
+from pullprobe_testing.region import (
+    ACCOUNT,
+    HOST,
+    LAYER_BUCKET,
+    REGION,
+    ROLE,
+    TASK_ID,
+    s3_error,
+)
 
 PRINCIPAL = f"arn:aws:sts::{ACCOUNT}:assumed-role/{ROLE}/{TASK_ID}"
 # dependency -> the service name in a signature's scope
@@ -249,6 +257,8 @@ class AwsErrorProxy:
     def _signed_with_short_token(self, request, dependency, body, headers):
         """Returns the headers of the request, signed again with moto's short session token."""
         key = self.credentials()
+        if headers["Host"] != HOST[dependency]:  # moto does not know dual-stack names
+            headers = {**headers, "Host": HOST[dependency]}
         kept = ("x-amz-target", "content-type", "host")
         again = aws_request(
             request, body, {name: headers[name] for name in headers if name.lower() in kept}

@@ -114,6 +114,7 @@ class Unbound(Server):
         self.config.write_text(f"""server:
 {interfaces}\
     access-control: 0.0.0.0/0 allow
+    access-control: ::/0 allow
     do-daemonize: no
     use-syslog: no
     chroot: ""

@@ -4,12 +4,16 @@ tests/lab/run FAULT...               these faults, one line each ('*' matches: '
 tests/lab/run FAULT -- COMMAND...    a command inside the broken subnet (a shell: -- bash)
 tests/lab/run --list                 the names of all faults
 tests/lab/run --repeat N [FAULT...]  N times in a row
+tests/lab/run --busy N [FAULT...]    beside N busy processes; a run may then be inconclusive
+tests/lab/run --kinds matrix         the faults of docs/confusion-matrix.md only
+tests/lab/run --kinds judged         the others only, or some of them: --kinds lies,losses
 
 Needs root for its network namespaces. The machine's network is not changed, and nothing outlives
 the run.
 """
 
 import argparse
+import contextlib
 import fnmatch
 import os
 import pathlib
@@ -18,6 +22,7 @@ import sys
 import time
 
 from pullprobe_testing.binaries import ROOT
+from pullprobe_testing.lab import judged
 from pullprobe_testing.lab.faults import faults
 from pullprobe_testing.lab.lab import open_lab
 from pullprobe_testing.lab.matrix import Matrix
@@ -44,9 +49,35 @@ def parse_arguments():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--busy", type=int, default=0)
+    parser.add_argument("--kinds", default="matrix,judged")
     parser.add_argument("--vpcs", type=int, default=CONCURRENT_VPCS)
     parser.add_argument("--reports", type=pathlib.Path, help="directory for the whole reports")
     return parser.parse_args(arguments), command
+
+
+def of_kinds(known, kinds):
+    """Returns the faults of some kinds; `judged` are all kinds that are not in the matrix."""
+    allowed = {*kinds.split(",")}
+    unknown = allowed - {"matrix", "judged"} - {fault.kind for fault in known}
+    if unknown:
+        kinds = sorted({fault.kind for fault in known if fault.kind})
+        sys.exit(f"unknown kind {sorted(unknown)}; there are matrix, judged, {', '.join(kinds)}")
+    if "judged" in allowed:
+        allowed |= {fault.kind for fault in known if fault.kind}
+    return [fault for fault in known if (fault.kind or "matrix") in allowed]
+
+
+@contextlib.contextmanager
+def busy(count):
+    """Keeps the processors busy with `count` processes."""
+    loop = ["sh", "-c", "while :; do :; done"]
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            process = subprocess.Popen(loop, preexec_fn=die_with_parent)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        yield
 
 
 def choose(known, patterns):
@@ -69,8 +100,8 @@ def run_faults(arguments, known, chosen):
     def elapsed():
         return time.monotonic() - began
 
-    matrix = Matrix(known)
-    with open_lab(min(arguments.vpcs, len(chosen))) as lab:
+    matrix = Matrix([fault for fault in known if not fault.kind], bool(arguments.busy))
+    with open_lab(min(arguments.vpcs, len(chosen))) as lab, busy(arguments.busy):
         print(f"{len(chosen)} subnets, up after {elapsed():.1f} s", flush=True)
         for number in range(1, arguments.repeat + 1):
             lab.run_all(chosen, lambda fault, run: matrix.add(fault, run, arguments.reports))
@@ -78,7 +109,7 @@ def run_faults(arguments, known, chosen):
                 progress = f"{number} of {arguments.repeat}"
                 print(f"── {progress}: {matrix.totals()} after {elapsed():.0f} s", flush=True)
     print(f"{matrix.totals()} in {elapsed():.0f} s")
-    if arguments.fault:
+    if arguments.fault or arguments.busy or all(fault.kind for fault in chosen):
         return matrix.failed
     if arguments.check:
         return matrix.check(MATRIX) or matrix.failed
@@ -100,7 +131,7 @@ def run_inside(subnet, command):
 
 def main():
     arguments, command = parse_arguments()
-    known = list(faults())
+    known = of_kinds([*faults(), *judged.faults()], arguments.kinds)
     if arguments.list:
         for fault in known:
             print(f"{fault.name:58} {', '.join(fault.causes) or 'no finding'}")

@@ -34,6 +34,12 @@ class Fault:
     subnet: Subnet
     ambiguous: str = ""  # why the cause need not be the first finding
     starts: bool = False  # the task would start, so the verdict must not be `fail`
+    # Of the faults of judged.py:
+    kind: str = ""
+    also: tuple = ()  # other causes that are true of it, or that the same packets prove
+    fails: bool = True  # the task would not start; without `starts` either one can happen
+    repeats: int = 1  # runs in a row, where chance decides
+    alone: bool = False  # the load of other subnets would change what is measured
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """nftables rules of a VPC: security groups, network ACLs, NAT, middleboxes."""
 
+from pullprobe_testing.lab import middlebox
 from pullprobe_testing.lab.subnet import PUBLIC
 from pullprobe_testing.region import TASK_ENDPOINT
 
 NAT_ADDRESS = "203.0.113.10"
 INTERCEPTOR_PORT = 8443
+NAT_PORT = 40000  # the first port of a NAT gateway that has few
+SYN = "tcp dport 443 tcp flags & (syn|ack) == syn"
 MIN_CLIENT_HELLO = 120  # bytes: every ClientHello is longer, and no SYN or bare ACK is
 NO_ICMP_ERRORS = "oifname != lo icmp type { destination-unreachable, time-exceeded } drop;"
 
@@ -149,14 +152,36 @@ def gateways(subnet):
         f"iifname subnet ip daddr {address} tcp dport 443 redirect to :{INTERCEPTOR_PORT};"
         for address in subnet.intercepts
     ]
+    caught += [
+        f"iifname subnet ip daddr {address} tcp dport 443 redirect to :{middlebox.PORT};"
+        for address in subnet.of(*subnet.boxes)
+    ]
+    caught += many_addresses(subnet)
     ports = " fully-random" if subnet.nat_acl else ""
-    source_nat = f"oifname internet ip saddr {subnet.vpc}.0.0/16 snat to {NAT_ADDRESS}{ports};"
+    protocol = ""
+    if subnet.nat_ports:
+        protocol, ports = "ip protocol tcp", f":{NAT_PORT}-{NAT_PORT + subnet.nat_ports - 1}"
+    source = f"ip saddr {subnet.vpc}.0.0/16 {protocol}"
+    source_nat = f"oifname internet {source} snat to {NAT_ADDRESS}{ports};"
     translates = subnet.internet in ("nat", "public")
     return table(
         "gateways",
         chain("prerouting", "dstnat", *caught, kind="nat"),
         chain("postrouting", "srcnat", source_nat if translates else "", kind="nat"),
     )
+
+
+def many_addresses(subnet):
+    """Returns the rules that lead the 900 addresses of a name to the one with a server.
+
+    With 'half-answer' the addresses with an even last octet lead nowhere.
+    """
+    if not subnet.many:
+        return []
+    dependency, which = subnet.many
+    mask = "" if which == "answer" else "ip daddr & 0.0.0.1 == 0.0.0.1"
+    target = subnet.addresses(dependency)[0]
+    return [f"iifname subnet ip daddr {subnet.vpc}.20.0/22 {mask} dnat to {target};"]
 
 
 def middleboxes(subnet):
@@ -170,7 +195,22 @@ def middleboxes(subnet):
             *(f"ip daddr {ip} {hello} reject with tcp reset;" for ip in subnet.resets),
             *(f"ip daddr {ip} {hello} drop;" for ip in subnet.swallows),
             loss if subnet.loss else "",
+            *every_nth(subnet.refuses_syn, "reject with tcp reset"),
+            *every_nth(subnet.loses_syn, "drop"),
+            f"tcp dport 443 ct state new ct count over {subnet.connections} drop;"
+            if subnet.connections
+            else "",
+            # Five at once are admitted, as nft's and iptables' limits do.
+            f"{SYN} limit rate over {subnet.syn_rate}/second burst 5 packets drop;"
+            if subnet.syn_rate
+            else "",
         ),
+    )
+
+
+def every_nth(addresses, verdict):
+    return (
+        f"ip daddr {ip} {SYN} numgen inc mod {n} == 0 {verdict};" for ip, n in addresses.items()
     )
 
 

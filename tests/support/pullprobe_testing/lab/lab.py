@@ -32,6 +32,7 @@ from pullprobe_testing.region import ACCOUNT, REGION, Region
 
 PREFIX = "pullprobe-lab-"
 MAX_RUN = 60  # seconds; the probe's own deadline is 30
+ALONE = 2  # subnets at the same time, where the load of others would be a fault as well
 STRIDE = 40  # more than there are healthy variants
 
 
@@ -73,16 +74,21 @@ class Lab:
     def certificate(self, dependency, kind):
         """Returns (chain file, key file) of a dependency's certificate, issued at the first call.
 
-        `kind` is `good`, `expired`, `wrong-name`, or `forged` by the CA of an intercepting proxy.
+        `kind` is `good`, `expired`, `wrong-name`, `leaf-only` (sent without its intermediate), or
+        `forged` by the CA of an intercepting proxy; `forged-expired` is both.
         """
         with self._issuing:
             if (dependency, kind) not in self._certificates:
                 wrong = kind == "wrong-name"
                 names = ["proxy.example.com"] if wrong else Subnet().names_of(dependency)
-                authority = self.region.corporate if kind == "forged" else self.region.authority
-                self._certificates[dependency, kind] = authority.issue(
-                    f"{kind}-{dependency}", names, expired=kind == "expired"
+                forged = kind.startswith("forged")
+                authority = self.region.corporate if forged else self.region.authority
+                chain, key = authority.issue(
+                    f"{kind}-{dependency}", names, expired=kind.endswith("expired")
                 )
+                if kind == "leaf-only":
+                    chain = key.with_suffix(".pem")
+                self._certificates[dependency, kind] = chain, key
             return self._certificates[dependency, kind]
 
     def credentials_document(self, **changed):
@@ -131,6 +137,7 @@ class Lab:
 
     def probe(self, vpc, subnet):
         """Configures a VPC as `subnet` says and returns one run of the probe in it."""
+        met_before = vpc.faults_met()
         vpc.apply(subnet)
         flags = ["--format", "json", "--ca-bundle", self.region.ca_bundle, *self.flags(subnet)]
         with vpc.load():
@@ -140,9 +147,18 @@ class Lab:
                 stdout, stderr = process.communicate(timeout=MAX_RUN)
             finally:
                 process.kill()
-        return Run(stdout, stderr, process.returncode, time.monotonic() - began)
+        run = Run(stdout, stderr, process.returncode, time.monotonic() - began)
+        run.faults_met = vpc.faults_met() - met_before
+        return run
 
     def run_all(self, faults, done):
+        """Runs every fault, first those that may run beside others; `done(fault, run)` for each."""
+        for alone in (False, True):
+            batch = [fault for fault in faults if fault.alone == alone]
+            repeated = [fault for fault in batch for _ in range(fault.repeats)]
+            self._run_batch(repeated, ALONE if alone else len(self.vpcs), done)
+
+    def _run_batch(self, faults, at_once, done):
         """Runs every fault in the next free VPC and calls `done(fault, run)` as each ends.
 
         Neighbours in the list do not run at the same time. They put the same load on moto, which
@@ -150,7 +166,7 @@ class Lab:
         well.
         """
         free = queue.SimpleQueue()
-        for vpc in self.vpcs:
+        for vpc in self.vpcs[:at_once]:
             free.put(vpc)
 
         def run(fault):

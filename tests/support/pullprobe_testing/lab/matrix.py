@@ -6,18 +6,20 @@ import dataclasses
 from pullprobe_testing import report_contract
 
 NO_FINDING = "no finding"
+WARNING, INCONCLUSIVE = 4, 3  # exit codes
 COLUMNS = "| fault | injected | first reported | also reported | only in some runs |"
 
 
 class Matrix:
     """The scores of all runs, by fault."""
 
-    def __init__(self, faults):
+    def __init__(self, faults, busy=False):
         self.faults, self.runs = faults, collections.defaultdict(list)
+        self.busy = busy  # other processes starve the probe, which may say so
 
     def add(self, fault, run, reports=None):
         """Scores a run, prints its line, and saves its report in the directory `reports`."""
-        score = Score(fault, run)
+        score = Score(fault, run, self.busy)
         self.runs[fault.name].append(score)
         print(score, flush=True)
         if reports:
@@ -38,7 +40,7 @@ class Matrix:
         return {
             fault.name: Row.of(fault, self.runs[fault.name])
             for fault in self.faults
-            if fault.name in self.runs
+            if fault.name in self.runs and not fault.kind
         }
 
     def write(self, file):
@@ -189,6 +191,17 @@ def document(faults, rows):
     return "\n".join(lines) + "\n"
 
 
+def saw_failure(report):
+    """Whether a phase failed, or passed only when it was tried again."""
+    return any(
+        observation["outcome"] == "failed"
+        or observation.get("attempts", 1) > 1
+        or observation.get("tries")
+        for observation in report["observations"]
+        if observation["dependency"] != "clock"  # its attempts are samples
+    )
+
+
 def read(file):
     """Returns the rows of a document."""
     rows, inside = {}, False
@@ -205,7 +218,7 @@ def read(file):
 class Score:
     """One run: its findings, and everything that is wrong with them."""
 
-    def __init__(self, fault, run):
+    def __init__(self, fault, run, busy=False):
         self.fault, self.run, self.errors, self.findings, self.causes = fault, run, [], [], []
         try:
             report = run.report
@@ -217,20 +230,50 @@ class Score:
         ]
         self.causes = [cause for cause, _ in self.findings]
         self.errors += report_contract.violations(run.stdout)
-        if fault.causes:
+        if busy and run.exit_code == INCONCLUSIVE:
+            self._check_rules(report)
+        elif fault.kind:
+            self._check_rules(report)
+            self._check_verdict(report)
+        elif fault.causes:
             self._check_fault(report)
         elif self.findings or run.exit_code:
             self.errors.append(f"ALARM: exit {run.exit_code}")
 
-    def _check_fault(self, report):
+    def _check_rules(self, report):
+        """What holds for every run: no wrong cause is certain, and no true one is ruled out."""
         injected = self.fault.causes
         ruled_out = [excluded["cause"] for excluded in report["ruled_out"]]
-        self.errors += [f"RULED OUT: {cause}" for cause in injected if cause in ruled_out]
+        # A fault that comes and goes may not have met this run.
+        if self.fault.fails or self._met(report):
+            self.errors += [f"RULED OUT: {cause}" for cause in injected if cause in ruled_out]
         self.errors += [
             f"WRONGLY CERTAIN: {cause}"
             for cause, confidence in self.findings
-            if confidence == "certain" and cause not in injected
+            if confidence == "certain" and cause not in (*injected, *self.fault.also)
         ]
+
+    def _met(self, report):
+        """Whether a connection of this run met the fault, by the middlebox or by the report."""
+        return getattr(self.run, "faults_met", 0) > 0 or saw_failure(report)
+
+    def _check_verdict(self, report):
+        """What a fault of judged.py may end with: a failure names one of its causes."""
+        fault, code = self.fault, self.run.exit_code
+        failed = code not in (0, WARNING, INCONCLUSIVE)
+        true = {*fault.causes, *fault.also}
+        if code == 0 and self._met(report):
+            self.errors.append("a try failed, but the run passes without a finding")
+        if fault.starts and failed:
+            self.errors.append(f"the task would start, but the exit code is {code}")
+        if fault.fails and not fault.starts and code == 0:
+            self.errors.append("the task would not start, but the run passes")
+        if (failed or fault.fails) and not fault.starts and true and not true & {*self.causes}:
+            self.errors.append(f"NOT REPORTED: {' or '.join(sorted(true))}")
+
+    def _check_fault(self, report):
+        injected = self.fault.causes
+        self._check_rules(report)
         self.errors += [f"NOT REPORTED: {cause}" for cause in injected if cause not in self.causes]
         if self.fault.starts and self.run.exit_code not in (0, 4):
             self.errors.append(f"the task would start, but the exit code is {self.run.exit_code}")

@@ -4,11 +4,16 @@ They keep running while faults change, as long as their configuration does not.
 """
 
 import contextlib
+import json
 import socket
 import struct
+import sys
 import threading
 
 from pullprobe_testing import servers
+from pullprobe_testing.binaries import ROOT
+from pullprobe_testing.lab import lying_resolver, middlebox
+from pullprobe_testing.lab.subnet import RESOLVER_IPV6
 
 RESOLVER_LINK_LOCAL = "169.254.169.253"
 
@@ -36,11 +41,15 @@ class VpcResolver(servers.Unbound):
     """unbound as the VPC's resolver, at base + 2 and at 169.254.169.253."""
 
     def __init__(self, directory, name, text, subnet):
-        super().__init__(directory, subnet.resolver_address)
-        self.text = text
+        super().__init__(
+            directory, lying_resolver.UPSTREAM if subnet.lie else subnet.resolver_address
+        )
+        self.text, self.more = text, [] if subnet.lie else [RESOLVER_LINK_LOCAL]
+        if subnet.ipv6 == "only":
+            self.more.append(RESOLVER_IPV6)
 
     def interfaces(self):
-        return [*super().interfaces(), RESOLVER_LINK_LOCAL]
+        return super().interfaces() + self.more
 
     def configuration(self):
         return self.text
@@ -65,6 +74,40 @@ class Dnsmasq(servers.Server):
         ]
         self.config.write_text("\n".join(lines) + "\n" + self.text)
         return ["dnsmasq", "--keep-in-foreground", f"--conf-file={self.config}"]
+
+
+class PythonServer(servers.Server):
+    """A server of this package, as a process of its own."""
+
+    def environment(self):
+        return {**super().environment(), "PYTHONPATH": str(ROOT / "tests" / "support")}
+
+    def module(self, module, *arguments):
+        return [sys.executable, "-B", "-m", f"pullprobe_testing.lab.{module}", *arguments]
+
+
+class MiddleboxServer(PythonServer):
+    """middlebox.py in the router."""
+
+    def __init__(self, directory, name, text, subnet):
+        super().__init__(directory, name, ("127.0.0.1", middlebox.PORT))
+        self.text = text
+
+    def command(self):
+        return self.module("middlebox", json.dumps(json.loads(self.text)[1]))
+
+
+class ResolverInFront(PythonServer):
+    """lying_resolver.py at the resolver's addresses, in front of unbound."""
+
+    def __init__(self, directory, name, text, subnet):
+        super().__init__(directory, name, (subnet.resolver_address, 53))
+        self.text = text
+
+    def command(self):
+        lie, address, names = self.text.split("|")
+        addresses = f"{address},{RESOLVER_LINK_LOCAL}"
+        return self.module("lying_resolver", lie.split()[1], addresses, names)
 
 
 class MountTarget(servers.NfsServer):

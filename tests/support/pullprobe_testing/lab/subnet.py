@@ -11,6 +11,7 @@ clock of one service is simulated the same way.
 import dataclasses
 
 from pullprobe_testing.region import (
+    ACCOUNT,
     HOST,
     IMAGE,
     LAYER_BUCKET,
@@ -25,7 +26,8 @@ INTERFACE = ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm"]
 DEPENDENCIES = [*INTERFACE, "s3"]
 ZONES = (9, 10, 11)  # third octet of the endpoints' subnets, one in each availability zone
 HUB = "registry"  # a registry other than ECR, in the subnets whose task uses an image of it
-HUB_HOSTS = ["registry-1.docker.io", "auth.docker.io"]
+# A name of Docker Hub, the host of its tokens, and a company's own registry.
+HUB_HOSTS = ["registry-1.docker.io", "auth.docker.io", "registry.example.com"]
 # Addresses of AWS's published ranges, so that a report can name their owner. No packet leaves the
 # namespaces.
 PUBLIC = {name: f"3.208.7.{number}" for number, name in enumerate(INTERFACE, 11)}
@@ -33,6 +35,20 @@ PUBLIC |= {"s3": "52.216.10.10", HUB: "44.208.254.194"}
 PUBLIC_IPV6 = {name: f"2600:1f18:7::{number}" for number, name in enumerate(INTERFACE, 11)}
 PUBLIC_IPV6 |= {"s3": "2600:1fa0:8000::10"}
 S3_ADDRESSES = [f"52.216.10.{last}" for last in range(10, 14)]
+
+# Names that have IPv6 addresses as well; the ordinary name of Secrets Manager is one. The host of
+# ECR's layers in a task with IPv6 only is not documented; S3 has no other dual-stack name.
+DUAL_STACK_HOST = {
+    "ecr.api": f"ecr.{REGION}.api.aws",
+    "ecr.dkr": f"dkr-ecr.{REGION}.on.aws",
+    "logs": f"logs.{REGION}.api.aws",
+    "secretsmanager": HOST["secretsmanager"],
+    "ssm": f"ssm.{REGION}.api.aws",
+    "s3": f"s3.dualstack.{REGION}.amazonaws.com",
+}
+DUAL_STACK_IMAGE = f"{ACCOUNT}.{DUAL_STACK_HOST['ecr.dkr']}/team/app:1.4"
+RESOLVER_IPV6 = "fd00:ec2::253"
+NAT64_PREFIX = "64:ff9b::"  # RFC 6052; the one that Route 53 Resolver's DNS64 uses
 
 CUSTOM_RESOLVER = "5.53"  # last octets of a DNS server in another subnet of the VPC
 BUCKET, ENVIRONMENT_FILE = "team-settings", "app.env"
@@ -70,22 +86,34 @@ class Subnet:
     swallows: set = _empty(set)  # a middlebox drops the ClientHello
     intercepts: set = _empty(set)  # a middlebox terminates TLS
     refuses: set = _empty(set)  # nothing listens
-    small_link: set = _empty(set)  # a link with an MTU of 1,300 bytes on the way back, ICMP lost
+    small_link: set = _empty(set)  # a link with a small MTU on the way back, ICMP lost
     small_link_out: set = _empty(set)  # the same on the way there
+    small_mtu: int = 1300  # bytes; of the small links
     listeners: dict = _empty(dict)  # address -> manner of an UnexpectedListener
     nat_acl: int = 0  # lowest ephemeral port that the NAT gateway's subnet admits
     nat_acl_out: bool = False  # the NAT gateway's subnet lets nothing out
     loss: int = 0  # percent of TCP packets lost
+    boxes: dict = _empty(dict)  # dependency -> Box of middlebox.py
+    refuses_syn: dict = _empty(dict)  # address -> N: every Nth SYN is refused, from the first
+    loses_syn: dict = _empty(dict)  # the same, lost
+    connections: int = 0  # that a device on the way admits at the same time
+    syn_rate: int = 0  # connections that it admits in a second
+    nat_ports: int = 0  # of the NAT gateway, for each destination
     # Names.
     resolver: str = "answers"  # 'silent', 'servfail', 'refused', 'nxdomain', 'nodata', 'loses'
     resolver_host: str = "0.2"  # last two octets; filters act on every resolver but base + 2
     closed_53: str = ""  # 'group', 'acl', 'acl-return'; 'group-tcp', 'acl-tcp' for TCP only
     first_resolver: str = ""  # last two octets of an unused address, listed before the resolver
+    lie: str = ""  # what lying_resolver.py does, in front of unbound
+    lie_about: tuple = ()  # the dependencies whose names it lies about; () are all names
+    many: tuple = ()  # (dependency, ADDRESSES): 900 addresses of it, 'answer' or 'half-answer'
     dnsmasq: bool = False  # dnsmasq instead of unbound: its answers name no zone
     # dependency -> 'nxdomain', 'nodata', 'no-record', 'no-wildcard', or a list of addresses
     names: dict = _empty(dict)
     # Servers.
-    certificates: dict = _empty(dict)  # dependency -> 'expired', 'wrong-name'
+    # dependency -> 'expired', 'wrong-name', 'forged', 'leaf-only'
+    certificates: dict = _empty(dict)
+    interceptor: str = "forged"  # or 'forged-expired': the certificate of those who intercept
     behaviour: dict = _empty(dict)  # dependency -> list for aws_error_proxy.py
     # The task. Credentials: 'good', 'none', 'unknown', 'hang', 'refused', 'garbage', 'no-token',
     # 'expired', 'unknown-key', 'wrong-secret'.
@@ -100,7 +128,9 @@ class Subnet:
     expect_private: bool = False
     synchronized: bool = True  # clock status in the task metadata
     # The machine.
-    ipv6: str = ""  # '', 'works', 'answers' (AAAA records, and no IPv6 address of the task)
+    # '', 'works', 'answers' (AAAA records, and no IPv6 address of the task), 'only' (no IPv4
+    # address of the task, and dual-stack names).
+    ipv6: str = ""
     latency_ms: int = 0  # added to every round trip
     burners: int = 0  # processes that keep the processors busy
 
@@ -151,8 +181,10 @@ class Subnet:
         """Returns the names in the certificate of a dependency."""
         if dependency == HUB:
             return HUB_HOSTS
-        host = HOST[dependency]
-        return [f"*.{host}", host] if dependency in ("ecr.dkr", "s3") else [host]
+        hosts = dict.fromkeys([HOST[dependency], DUAL_STACK_HOST[dependency]])
+        if dependency in ("ecr.dkr", "s3"):
+            return [name for host in hosts for name in (f"*.{host}", host)]
+        return list(hosts)
 
 
 def endpoints():

@@ -12,14 +12,17 @@ ends.
 """
 
 import contextlib
+import json
 import os
 import subprocess
 
-from pullprobe_testing.lab import delay, filters, zones
+from pullprobe_testing.lab import delay, filters, lying_resolver, middlebox, zones
 from pullprobe_testing.lab.shared_servers import (
     RESOLVER_LINK_LOCAL,
     Dnsmasq,
+    MiddleboxServer,
     MountTarget,
+    ResolverInFront,
     SharedNginx,
     UnexpectedListener,
     VpcResolver,
@@ -27,11 +30,14 @@ from pullprobe_testing.lab.shared_servers import (
 from pullprobe_testing.lab.subnet import (
     CUSTOM_RESOLVER,
     DEPENDENCIES,
+    DUAL_STACK_HOST,
     HUB,
     HUB_HOSTS,
     INTERFACE,
+    NAT64_PREFIX,
     PUBLIC,
     PUBLIC_IPV6,
+    RESOLVER_IPV6,
     S3_ADDRESSES,
     ZONES,
     Subnet,
@@ -39,7 +45,9 @@ from pullprobe_testing.lab.subnet import (
 from pullprobe_testing.lab.zones import IPV6_PREFIX
 from pullprobe_testing.namespace import Namespace, die_with_parent, sysctl
 from pullprobe_testing.region import (
+    LAYER_BUCKET,
     METADATA_PATH,
+    S3_HOST,
     TASK_ENDPOINT,
     container_metadata,
     ecr_locations,
@@ -49,7 +57,6 @@ from pullprobe_testing.region import (
 from pullprobe_testing.servers import TaskEndpoint
 
 IMAGE_USER = 65532  # the numeric user of the image
-SMALL_MTU = 1300  # bytes
 S3_RANGE = "52.216.10.8/29"
 # Router's addresses of its two links to the internet namespace, and that namespace's.
 GATEWAY_LINK, INTERNET_LINK = ("192.0.2.1", "192.0.2.2"), ("192.0.2.5", "192.0.2.6")
@@ -66,6 +73,7 @@ class Vpc:
         self.task, self.router, self.endpoints, self.internet = (Namespace() for _ in range(4))
         self.resolv_conf = self.directory / "resolv.conf"
         self.servers, self.listeners = {}, []
+        self.applied = 0  # subnets so far
         self._connect()
         with self.task.entered():
             self.task_endpoint = TaskEndpoint(TASK_ENDPOINT, {})
@@ -78,6 +86,9 @@ class Vpc:
             sysctl("net/ipv4/conf/all/send_redirects", 0)
             sysctl("net/ipv4/conf/default/send_redirects", 0)
             sysctl("net/bridge/bridge-nf-call-iptables", 0)
+            # Each run stands for a new task, so no connection of the run before counts.
+            for state in ("time_wait", "close", "close_wait", "fin_wait", "last_ack"):
+                sysctl(f"net/netfilter/nf_conntrack_tcp_timeout_{state}", 1)
         self.router.ip(
             "link add name subnet type bridge forward_delay 0",
             "link set subnet up",
@@ -90,6 +101,7 @@ class Vpc:
             "link set own master subnet",
             *(f"link set {name} up" for name in ("task", "own", "zones", "gateway", "internet")),
             f"address add {RESOLVER_LINK_LOCAL}/32 dev lo",
+            f"address add {RESOLVER_IPV6}/128 dev lo",
         )
         self.task.ip("link set eth1 up", f"address add {TASK_ENDPOINT}/32 dev lo")
         self.endpoints.ip("link set own up", "link set zones up")
@@ -101,6 +113,7 @@ class Vpc:
             f"route add {filters.NAT_ADDRESS}/32 via {INTERNET_LINK[0]}",
             *(f"address add {ip}/32 dev lo" for ip in {*PUBLIC.values(), *S3_ADDRESSES}),
             *(f"address add {ip}/128 dev lo" for ip in PUBLIC_IPV6.values()),
+            f"address add {NAT64_PREFIX}{PUBLIC[HUB]}/128 dev lo",
             f"address add {IPV6_PREFIX}:99::2/64 dev gateway nodad",
             f"route add {IPV6_PREFIX}::/48 via {IPV6_PREFIX}:99::1",
         )
@@ -187,7 +200,7 @@ class Vpc:
             force=True,
         )
         # Full-sized packets do not fit the small links, in either direction.
-        small = f"mtu lock {SMALL_MTU}"
+        small = f"mtu lock {subnet.small_mtu}"
         if subnet.small_link:
             self.router.ip(
                 f"route replace {subnet.vpc}.1.0/24 dev subnet table 6 {small}",
@@ -210,7 +223,19 @@ class Vpc:
             # Table 7 leads to the delaying device. Packets that it returns come from that device,
             # so this rule does not match them again.
             self.router.ip("rule add iif subnet lookup 7 pref 50")
-        change = "replace" if subnet.ipv6 == "works" else "del"
+        # An egress-only internet gateway for IPv6, and a NAT64 gateway.
+        change = "replace" if subnet.ipv6 == "only" and subnet.internet else "del"
+        public = {*PUBLIC_IPV6.values(), f"{NAT64_PREFIX}{PUBLIC[HUB]}"} - {PUBLIC_IPV6["s3"]}
+        self.router.ip(
+            *(f"route {change} {ip}/128 via {IPV6_PREFIX}:99::2" for ip in public), force=True
+        )
+        change = "del" if subnet.ipv6 == "only" else "replace"
+        self.task.ip(
+            f"address {change} {subnet.task}/24 dev eth1",
+            f"route {change} default via {subnet.vpc}.1.1",
+            force=True,
+        )
+        change = "replace" if subnet.ipv6 in ("works", "only") else "del"
         self.task.ip(
             f"address {change} {IPV6_PREFIX}:1::10/64 dev eth1"
             + (" nodad" if change == "replace" else ""),
@@ -225,7 +250,8 @@ class Vpc:
             self.listeners.pop().stop()
         # First those that end: they give their addresses free.
         names = {*self.servers, *configurations}
-        for name in sorted(names, key=lambda name: name in configurations):
+        # The lying resolver takes unbound's address, so it starts last.
+        for name in sorted(names, key=lambda name: (name in configurations, name == "liar")):
             running = self.servers.get(name)
             namespace, text = configurations.get(name, (None, None))
             if running and running.text == text:
@@ -233,7 +259,13 @@ class Vpc:
             if running:
                 self.servers.pop(name).stop()
             if text:
-                kinds = {"unbound": VpcResolver, "dnsmasq": Dnsmasq, "mount-target": MountTarget}
+                kinds = {
+                    "unbound": VpcResolver,
+                    "dnsmasq": Dnsmasq,
+                    "mount-target": MountTarget,
+                    "box": MiddleboxServer,
+                    "liar": ResolverInFront,
+                }
                 server = kinds.get(name, SharedNginx)(self.directory, name, text, subnet)
                 self.servers[name] = server
                 with namespace.entered():
@@ -253,19 +285,43 @@ class Vpc:
             for name in subnet.dependencies
             if name not in subnet.private
         }
-        if subnet.ipv6 == "works":
+        if subnet.ipv6 in ("works", "only"):
             private = {name: [*private[name], f"[{endpoint_ipv6(name)}]"] for name in private}
-            public["s3"] = [*S3_ADDRESSES, f"[{PUBLIC_IPV6['s3']}]"]
+            ipv6 = {**PUBLIC_IPV6, HUB: f"{NAT64_PREFIX}{PUBLIC[HUB]}"}
+            for name in public if subnet.ipv6 == "only" else ["s3"]:
+                public[name] = [*public[name], f"[{ipv6[name]}]"]
         configurations = {
             "endpoints": (self.endpoints, self._sites(subnet, private)),
             "internet": (self.internet, self._sites(subnet, public)),
         }
         if subnet.intercepts:
             address = f"0.0.0.0:{filters.INTERCEPTOR_PORT}"
-            sites = [self._site(subnet, name, [address], "forged") for name in DEPENDENCIES]
+            kind = subnet.interceptor
+            sites = [self._site(subnet, name, [address], kind) for name in DEPENDENCIES]
             configurations["middlebox"] = self.router, "".join(sites)
+        answers = {name: box.answer for name, box in subnet.boxes.items() if box.answer}
+        if answers:
+            address = f"127.0.0.1:{middlebox.ANSWERING_PORT}"
+            sites = [
+                self._site(subnet, name, [address], "good", middlebox.answer_location(answer))
+                for name, answer in answers.items()
+            ]
+            configurations["answers"] = self.router, "".join(sites)
+        # A middlebox and a lying resolver count, so each run has new ones.
+        self.applied += 1
+        if subnet.boxes:
+            boxes = {
+                address: (name, box.action, box.when)
+                for name, box in subnet.boxes.items()
+                for address in subnet.addresses(name)
+            }
+            configurations["box"] = self.router, json.dumps([self.applied, boxes])
+        if subnet.lie:
+            names = " ".join(map(subnet.host, subnet.lie_about))
+            text = f"{self.applied} {subnet.lie}|{subnet.resolver_address}|{names}"
+            configurations["liar"] = self.router, text
         # The address is part of the text, so that another address restarts the resolver.
-        listen = f"# {subnet.resolver_address}\n"
+        listen = f"# {lying_resolver.UPSTREAM if subnet.lie else subnet.resolver_address}\n"
         if subnet.dnsmasq:
             configurations["dnsmasq"] = self.router, listen + zones.dnsmasq_names(subnet)
         else:
@@ -285,19 +341,29 @@ class Vpc:
                 sites += self._site(subnet, name, listen, kind)
         return sites
 
-    def _site(self, subnet, dependency, listen, kind):
+    def _site(self, subnet, dependency, listen, kind, answer=""):
         chain, key = self.lab.certificate(dependency, kind)
         upstream = f"http://unix:{self.lab.socket}"
         behaviours = subnet.behaviour.get(dependency, [])
         locations = f"location / {{ proxy_pass {upstream}; }}"
-        if "login" not in behaviours and "page" not in behaviours:
+        if answer:
+            locations = answer
+        elif "login" not in behaviours and "page" not in behaviours:
             if dependency == "ecr.dkr":
                 locations = ecr_locations(self.lab.registry_passwords, upstream)
+                if subnet.ipv6 == "only":
+                    dual_stack = f"{LAYER_BUCKET}.{DUAL_STACK_HOST['s3']}"
+                    locations += (
+                        f"proxy_redirect https://{LAYER_BUCKET}.{S3_HOST}/ https://{dual_stack}/;"
+                    )
             elif dependency == "s3":
                 locations = s3_locations(upstream)
             elif dependency == HUB:
                 locations = hub_locations(HUB_HOSTS[1], upstream)
         ports = " ".join(f"listen {with_port(address)} ssl;" for address in listen)
+        host = "$http_host"
+        if subnet.ipv6 == "only" and dependency == "s3":
+            host = f"{LAYER_BUCKET}.{S3_HOST}"  # moto does not know dual-stack names
         return f"""
     server {{
         {ports}
@@ -308,12 +374,17 @@ class Vpc:
         proxy_pass_header Date;
         proxy_buffering off;
         proxy_read_timeout 100s;
-        proxy_set_header Host $http_host;
+        proxy_set_header Host {host};
         proxy_set_header X-Forwarded-Proto https;
         proxy_set_header X-Lab-Dependency {dependency};
         proxy_set_header X-Lab-Behaviour "{",".join(behaviours)}";
 {locations}
     }}"""
+
+    def faults_met(self):
+        """Returns how many connections of all runs so far met the fault of a middlebox."""
+        log = self.directory / "box.log"
+        return log.read_text().count(middlebox.MET) if log.exists() else 0
 
     def _set_task(self, subnet):
         """Sets resolv.conf, the task's metadata and its credentials."""
@@ -327,7 +398,7 @@ class Vpc:
             del document["Token"]
         if subnet.credentials == "garbage":
             document = "Service Unavailable"
-        resolvers = [subnet.resolver_address]
+        resolvers = [RESOLVER_IPV6 if subnet.ipv6 == "only" else subnet.resolver_address]
         if subnet.first_resolver:
             resolvers.insert(0, f"{subnet.vpc}.{subnet.first_resolver}")
         lines = [*(f"nameserver {address}" for address in resolvers), "search ec2.internal"]
@@ -429,6 +500,14 @@ def metadata_of(document, subnet):
         network["IPv4SubnetCIDRBlock"] = f"{subnet.vpc}.1.0/24"
         network["DomainNameServers"] = [subnet.resolver_address]
         network["SubnetGatewayIpv4Address"] = f"{subnet.vpc}.1.1/24"
+        if subnet.ipv6 == "only":
+            for name in ("IPv4SubnetCIDRBlock", "SubnetGatewayIpv4Address"):
+                del network[name]
+            network["IPv4Addresses"] = []
+            network["IPv6Addresses"] = [f"{IPV6_PREFIX}:1::10"]
+            network["IPv6SubnetCIDRBlock"] = f"{IPV6_PREFIX}:1::/64"
+            network["SubnetGatewayIpv6Address"] = f"{IPV6_PREFIX}:1::1"
+            network["DomainNameServers"] = [RESOLVER_IPV6]
     if "ClockDrift" in document and not subnet.synchronized:
         document["ClockDrift"]["ClockSynchronizationStatus"] = "NOT_SYNCHRONIZED"
     return document

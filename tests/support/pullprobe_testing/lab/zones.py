@@ -2,9 +2,11 @@
 
 from pullprobe_testing.lab.subnet import (
     DEPENDENCIES,
+    DUAL_STACK_HOST,
     FILE_SYSTEM_HOST,
     HUB,
     HUB_HOSTS,
+    NAT64_PREFIX,
     PUBLIC,
     PUBLIC_IPV6,
 )
@@ -20,11 +22,22 @@ def records_of(subnet, dependency):
     state = subnet.names.get(dependency)
     addresses = state if isinstance(state, list) else subnet.addresses(dependency)
     records = [f"A {address}" for address in addresses]
-    if subnet.ipv6 and dependency in DEPENDENCIES:
-        private = f"{IPV6_PREFIX}:9::{11 + DEPENDENCIES.index(dependency)}"
-        is_private = dependency in subnet.private
-        records.append(f"AAAA {private if is_private else PUBLIC_IPV6[dependency]}")
+    if has_ipv6(subnet, dependency):
+        records.append(f"AAAA {ipv6_of(subnet, dependency)}")
     return records
+
+
+def has_ipv6(subnet, dependency):
+    """Whether the ordinary name of a dependency has IPv6 addresses."""
+    if subnet.ipv6 == "only":
+        return DUAL_STACK_HOST[dependency] == HOST[dependency]
+    return bool(subnet.ipv6) and dependency in DEPENDENCIES
+
+
+def ipv6_of(subnet, dependency):
+    """Returns the IPv6 address of a dependency."""
+    private = f"{IPV6_PREFIX}:9::{11 + DEPENDENCIES.index(dependency)}"
+    return private if dependency in subnet.private else PUBLIC_IPV6[dependency]
 
 
 def unbound_zones(subnet):
@@ -46,6 +59,15 @@ forward-zone:
     if subnet.file_system:
         hosts[FILE_SYSTEM_HOST] = subnet.mount_target
     zones += [f'    local-data: "{host}. 60 IN A {address}"' for host, address in hosts.items()]
+    if subnet.ipv6 == "only":
+        zones += [
+            f'    local-data: "{host}. 60 IN AAAA {NAT64_PREFIX}{PUBLIC[HUB]}"'
+            for host in HUB_HOSTS
+        ]
+        for dependency, host in DUAL_STACK_HOST.items():
+            if host != HOST[dependency]:
+                both = [*records_of(subnet, dependency), f"AAAA {ipv6_of(subnet, dependency)}"]
+                zones.append(zone(f"{host}.", "redirect", Dns.PRIVATE_SOA, *both))
     for dependency in DEPENDENCIES:
         state, name = subnet.names.get(dependency), f"{HOST[dependency]}."
         host = f"{subnet.host(dependency)}."
