@@ -58,6 +58,7 @@ pub fn fill_unreached(
         observations.push(unreached);
     }
     mark_superseded(observations, plan);
+    mark_alternative(observations);
     observations.sort_by(|a, b| {
         (a.dependency, a.target(), a.phase, &a.id).cmp(&(b.dependency, b.target(), b.phase, &b.id))
     });
@@ -169,6 +170,26 @@ fn prerequisites(plan: &Plan, target: &Target, phase: Phase) -> Vec<(TargetKey, 
                 .chain(own)
                 .collect()
         }
+    }
+}
+
+/// Marks the other host of Service Connect as superseded if one answers, which is enough: without the
+/// VPC endpoint the proxy uses the host on the internet.
+fn mark_alternative(observations: &mut [Observation]) {
+    let answering = observations
+        .iter()
+        .find(|o| {
+            o.dependency == Dependency::ServiceConnect && o.phase == Phase::Handshake && o.passed()
+        })
+        .map(|o| (o.target().clone(), o.host.clone()));
+    let Some((target, host)) = answering else {
+        return;
+    };
+    for observation in observations
+        .iter_mut()
+        .filter(|o| o.dependency == Dependency::ServiceConnect && *o.target() != target)
+    {
+        observation.superseded_by = Some(host.clone());
     }
 }
 

@@ -10,6 +10,7 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::time::{sleep, timeout};
 
 use crate::dns::{DnsResponse, QueryFailure, failure_of, query};
+use crate::network_location::IpFamily;
 use crate::observation::{Dependency, Failure, Lookup, LookupResult, Purpose};
 
 /// Time between queries to one resolver and the next in the list: shorter than libc's five seconds,
@@ -35,6 +36,8 @@ const MAX_RECORDS: usize = 64;
 #[derive(Debug, Clone)]
 pub struct StubResolver {
     servers: Vec<SocketAddr>,
+    /// Whether only IPv6 addresses are of use, so that their lookup is waited for.
+    needs_ipv6: bool,
 }
 
 /// The result of resolving a host name.
@@ -49,7 +52,18 @@ impl StubResolver {
     /// Returns a resolver that uses the first three of `servers`.
     pub fn new(mut servers: Vec<SocketAddr>) -> Self {
         servers.truncate(MAX_RESOLVERS);
-        Self { servers }
+        Self {
+            servers,
+            needs_ipv6: false,
+        }
+    }
+
+    /// Returns the resolver of a task with these IP versions.
+    pub fn for_family(self, ip_family: IpFamily) -> Self {
+        Self {
+            needs_ipv6: ip_family == IpFamily::Ipv6,
+            ..self
+        }
     }
 
     /// Looks up A and AAAA records of `host` concurrently. If neither has an address, also sends
@@ -71,6 +85,7 @@ impl StubResolver {
         };
         let aaaa = match early_aaaa {
             Some(lookup) => Some(lookup),
+            None if self.needs_ipv6 => Some(aaaa.await),
             None => timeout(AAAA_TIMEOUT, aaaa).await.ok(),
         };
         let mut lookups: Vec<Lookup> = [Some(a), aaaa].into_iter().flatten().collect();
