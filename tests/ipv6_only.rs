@@ -52,9 +52,12 @@ async fn serve_dns(socket: UdpSocket, healthy: SocketAddr, without: Option<Strin
     }
 }
 
-/// Passes connections to `[::1]` on to a server of the demo. Returns the port.
-async fn forward(to: SocketAddr) -> u16 {
-    let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.unwrap();
+/// Passes connections to this port of `[::1]`, or to a free one, on to a server of the demo. Returns the
+/// port.
+async fn forward(port: u16, to: SocketAddr) -> u16 {
+    let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, port))
+        .await
+        .unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
@@ -72,28 +75,16 @@ async fn forward(to: SocketAddr) -> u16 {
 async fn report(without: Option<Dependency>) -> Report {
     let mut probe = ProbeRun::new();
     probe.plan.ip_family = IpFamily::Ipv6;
-    // `[::1]` is one address for all services, so each has its own port. Layers are fetched from the
-    // planned bucket, whose port the registry's redirect names.
-    let mut ports = Vec::new();
-    for target in &probe.plan.targets {
-        let address = names::healthy_address(target.dependency);
-        ports.push(forward(SocketAddr::from((address, probe.aws.port))).await);
+    // `[::1]` is one address for all services, so each has its own port; S3 has the one that the
+    // registry's redirects name.
+    for target in &mut probe.plan.targets {
+        let server = SocketAddr::from((names::healthy_address(target.dependency), probe.aws.port));
+        let port = match target.dependency {
+            Dependency::S3 => probe.aws.port,
+            _ => 0,
+        };
+        target.port = forward(port, server).await;
     }
-    for (target, port) in probe.plan.targets.iter_mut().zip(ports) {
-        target.port = port;
-    }
-    let s3 = SocketAddr::from((names::healthy_address(Dependency::S3), probe.aws.port));
-    let redirected = TcpListener::bind((Ipv6Addr::LOCALHOST, probe.aws.port));
-    let redirected = redirected.await.unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = redirected.accept().await {
-            tokio::spawn(async move {
-                if let Ok(mut server) = TcpStream::connect(s3).await {
-                    let _ = copy_bidirectional(&mut client, &mut server).await;
-                }
-            });
-        }
-    });
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let resolver = socket.local_addr().unwrap();
     let without = without.map(names::host_name);
