@@ -225,3 +225,49 @@ fn mark_superseded(observations: &mut [Observation], plan: &Plan) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::Failure;
+    use crate::plan::{PlanInput, service_connect};
+
+    /// Returns whether each host of Service Connect counts, where these answer.
+    fn counts(answering: [bool; 2]) -> Vec<bool> {
+        let region: crate::endpoints::Region = "eu-west-1".parse().unwrap();
+        let input = PlanInput {
+            connections: service_connect(&region).unwrap().into(),
+            ..PlanInput::default()
+        };
+        let plan = Plan::new(input, region).unwrap();
+        let observe = |(target, answers): (&Target, bool)| {
+            let outcome = if answers {
+                Outcome::Passed
+            } else {
+                Outcome::Failed {
+                    failure: Failure::TimedOut,
+                }
+            };
+            Observation::new(
+                target.key.clone(),
+                target.dependency,
+                Phase::Handshake,
+                outcome,
+            )
+        };
+        let mut observations: Vec<_> = plan.targets.iter().zip(answering).map(observe).collect();
+        fill_unreached(&mut observations, &plan, None);
+        let of = |target: &Target| {
+            let mut seen = observations.iter().filter(|o| *o.target() == target.key);
+            seen.all(|o| o.superseded_by.is_none())
+        };
+        plan.targets.iter().map(of).collect()
+    }
+
+    #[test]
+    fn one_host_of_service_connect_is_enough() {
+        assert_eq!(counts([true, false]), [true, false]);
+        assert_eq!(counts([false, true]), [false, true]);
+        assert_eq!(counts([false, false]), [true, true], "both are reported");
+    }
+}

@@ -504,6 +504,8 @@ fn only_some_services_have_cross_region_endpoints() {
     );
 }
 
+const DUAL_STACK: &str = "123456789012.dkr-ecr.eu-west-1.on.aws/a";
+
 #[test]
 fn rules_have_the_ip_versions_of_the_subnet() {
     let of = |ip_family, reference: &str| {
@@ -526,7 +528,6 @@ fn rules_have_the_ip_versions_of_the_subnet() {
         ranges.dedup();
         ranges
     };
-    const DUAL_STACK: &str = "123456789012.dkr-ecr.eu-west-1.on.aws/a";
     let ipv6 = of(IpFamily::Ipv6, DUAL_STACK);
     assert_eq!(ranges(&ipv6), ["::/0"]);
     assert!(

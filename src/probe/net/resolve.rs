@@ -59,6 +59,7 @@ impl StubResolver {
     }
 
     /// Returns the resolver of a task with these IP versions.
+    #[must_use]
     pub fn for_family(self, ip_family: IpFamily) -> Self {
         Self {
             needs_ipv6: ip_family == IpFamily::Ipv6,
@@ -210,7 +211,11 @@ fn related_names(dependency: Dependency, host: &str) -> Vec<(String, Purpose)> {
     let parent = zone.split_once('.').map(|(_, parent)| parent);
     let sibling = match dependency {
         // 123456789012.dkr.ecr.<region>.… has the sibling api.ecr.<region>.…
-        Dependency::EcrDkr => parent.map(|ecr| format!("api.{ecr}")),
+        Dependency::EcrDkr if zone.starts_with("dkr.") => parent.map(|ecr| format!("api.{ecr}")),
+        // 123456789012.dkr-ecr.<region>.on.aws is in a domain of registries only, and
+        // ecr.<region>.api.aws in that of the Region's services.
+        Dependency::EcrDkr => None,
+        Dependency::EcrApi if host.starts_with("ecr.") => Some(format!("sts.{zone}")),
         // api.ecr.<region>.… and fs-….efs.<region>.… are in the zone of the Region's services.
         // Every Region has STS.
         Dependency::EcrApi | Dependency::Efs => parent.map(|region| format!("sts.{region}")),
