@@ -137,6 +137,7 @@ causes! {
     NameNotFound "name-not-found" Resolve;
     PublicAnswerWherePrivateExpected "public-answer-where-private-expected" Resolve;
 
+    HostWithoutIpv6 "host-without-ipv6" Network;
     InterfaceEndpointMissing "interface-endpoint-missing" Network;
     PrivateDnsDisabled "private-dns-disabled" Network;
     S3GatewayMissing "s3-gateway-missing" Network;

@@ -26,6 +26,7 @@ pub use source::Source;
 
 use crate::cause::Cause;
 use crate::endpoints::Region;
+use crate::network_location::IpFamily;
 use crate::plan::requirements::PlanPart;
 use crate::plan::{AwsSidecar, Expect, Platform, ValueFrom};
 
@@ -170,6 +171,9 @@ pub struct TaskArgs {
     /// Platform of the task, such as linux/arm64 [default: this binary's own]
     #[arg(long, value_name = "OS/ARCH", env = "PULLPROBE_PLATFORM")]
     pub platform: Option<Platform>,
+    /// IP versions of the task's subnet [default: from the task metadata, else ipv4]
+    #[arg(long, value_name = "FAMILY", env = "PULLPROBE_IP_FAMILY", value_enum)]
+    pub ip_family: Option<IpFamily>,
     /// Expected addresses of names that an interface VPC endpoint can serve; with `private`, a public
     /// address is a finding
     #[arg(

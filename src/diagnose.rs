@@ -4,6 +4,7 @@
 //! evidence cannot separate are all listed, most common first, none certain; causes that it
 //! excludes are in `ruled_out` with the proof.
 
+mod ip_family;
 mod path;
 mod reference;
 mod registry;
@@ -90,6 +91,8 @@ const RULES: &[Rule] = &[
     resolve::resolver_failure,
     resolve::names_not_found,
     resolve::public_answer,
+    ip_family::host_without_ipv6,
+    ip_family::reached_through_nat64,
     path::no_egress_route,
     path::interface_endpoint_missing,
     path::s3_gateway_missing,

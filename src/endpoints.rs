@@ -213,7 +213,8 @@ impl fmt::Display for Region {
     }
 }
 
-/// A variant of a service's host name. The default is the ordinary IPv4 name, which Fargate uses.
+/// A variant of a service's host name. The default is the ordinary IPv4 name, which Fargate uses
+/// where the task has an IPv4 address.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -250,6 +251,8 @@ pub enum Service {
     Sts,
     /// Amazon ECS.
     Ecs,
+    /// The ECS agent's service, which also configures the Service Connect proxy.
+    EcsAgent,
     /// Amazon EC2.
     Ec2,
     /// EventBridge Scheduler.
@@ -274,11 +277,21 @@ impl Service {
             Self::Kms => "kms",
             Self::Sts => "sts",
             Self::Ecs => "ecs",
+            Self::EcsAgent => "ecs-agent",
             Self::Ec2 => "ec2",
             Self::Scheduler => "scheduler",
             Self::KinesisStreams => "kinesis-streams",
             Self::Firehose => "kinesis-firehose",
         }
+    }
+
+    /// Whether an interface endpoint can lead to the service in another Region (AWS PrivateLink guide,
+    /// "Cross-region enabled AWS services").
+    pub const fn has_cross_region_endpoint(self) -> bool {
+        matches!(
+            self,
+            Self::EcrApi | Self::EcrDkr | Self::S3 | Self::Kms | Self::Ecs | Self::Firehose
+        )
     }
 }
 
@@ -294,6 +307,8 @@ pub fn api_host(service: Service, region: &Region, variant: Variant) -> String {
     let name = match service {
         Service::KinesisStreams => "kinesis",
         Service::Firehose => "firehose",
+        // The private DNS name of its VPC endpoint.
+        Service::EcsAgent => "ecs-a",
         _ => service.name(),
     };
     match (service, partition) {
@@ -350,8 +365,8 @@ pub fn layer_host(region: &Region) -> String {
 
 /// Returns the host of a bucket in `region`. A name with a dot would not match the certificate, so
 /// it becomes part of the path (Amazon S3 user guide, "Virtual hosting of buckets").
-pub fn bucket_host(bucket: &str, region: &Region) -> String {
-    let service = api_host(Service::S3, region, Variant::default());
+pub fn bucket_host(bucket: &str, region: &Region, variant: Variant) -> String {
+    let service = api_host(Service::S3, region, variant);
     if bucket.contains('.') {
         service
     } else {

@@ -32,6 +32,7 @@ pub use s3_object::{InvalidS3ObjectArn, S3Object};
 pub use value_from::{InvalidValueFrom, ValueFrom, ValueFromProblem};
 
 use crate::endpoints::Region;
+use crate::network_location::IpFamily;
 use crate::observation::{Dependency, Phase, TargetKey};
 use crate::redact;
 use crate::reference::Reference;
@@ -67,6 +68,8 @@ pub struct Plan {
     pub full: bool,
     /// Address ranges of the VPC and of connected networks, private even if publicly routable.
     pub vpc_cidrs: Vec<IpNet>,
+    /// The IP versions of the task's subnet, which decide the names of AWS services.
+    pub ip_family: IpFamily,
     /// ARN of the task execution role, if the task definition names it.
     pub execution_role: Option<String>,
     /// ARN of the task role, if the task definition names it.
@@ -133,7 +136,8 @@ pub struct ImagePull {
     pub token: Option<TargetIndex>,
     /// The registry.
     pub registry: TargetIndex,
-    /// Where layers are expected; the registry's redirect decides.
+    /// Where layers are expected; the registry's redirect decides. `None` if the host is not known
+    /// before.
     pub layers: Option<TargetIndex>,
 }
 
@@ -231,7 +235,7 @@ impl Plan {
     /// Fails if an input is not valid, or if the plan exceeds the limits of one run.
     pub fn new(input: PlanInput, region: Region) -> Result<Self, PlanError> {
         let logs = resolve_log_groups(&input, &region)?;
-        let mut targets = TargetList::new(&region);
+        let mut targets = TargetList::new(&region, input.ip_family.variant());
         let mut secrets: Vec<_> = unique(input.secrets)
             .into_iter()
             .map(|value_from| targets.add_secret(value_from))
@@ -276,6 +280,7 @@ impl Plan {
             expect: input.expect,
             full: input.full,
             vpc_cidrs: input.vpc_cidrs,
+            ip_family: input.ip_family,
             execution_role: input.execution_role,
             task_role: input.task_role,
             images,

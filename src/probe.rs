@@ -45,7 +45,7 @@ use tokio::sync::oneshot;
 pub use checks::log_stream::LogStream;
 pub use context::{ProbeSettings, SharedCredentials};
 pub use net::resolve::StubResolver;
-pub use net::tcp::local_address_towards;
+pub use net::tcp::{ip_family_of_this_machine, local_address_towards};
 pub use recorder::ObservationLog;
 pub use remote_task_definition::{LOCAL_FILE_HINT, TaskDefinitionLocation, fetch_task_definition};
 pub use unreached::Interruption;

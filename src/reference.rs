@@ -33,13 +33,17 @@ const MAX_REPOSITORY: usize = 255;
 /// Maximum number of characters of a tag (ibid.).
 const MAX_TAG: usize = 128;
 
-/// Namespaces that the console proposes for pull through cache rules, and their upstream registries
-/// (Amazon ECR user guide, "Creating a pull through cache rule").
-const PULL_THROUGH_NAMESPACES: [(&str, &str); 7] = [
+/// Usual namespaces of pull through cache rules, and their upstream registries: what the console
+/// proposes (Amazon ECR user guide, "Creating a pull through cache rule"), and the names of
+/// `UpstreamRegistry` in Amazon ECR's API, without `-container-registry` and the like.
+const PULL_THROUGH_NAMESPACES: [(&str, &str); 10] = [
     ("docker-hub", "Docker Hub"),
     ("ecr-public", "Amazon ECR Public"),
     ("quay", "Quay"),
     ("kubernetes", "the Kubernetes registry"),
+    ("k8s", "the Kubernetes registry"),
+    ("ecr", "Amazon ECR"),
+    ("chainguard", "the Chainguard registry"),
     ("github", "the GitHub container registry"),
     ("gitlab", "the GitLab container registry"),
     ("azure", "the Azure container registry"),
@@ -104,7 +108,7 @@ impl Reference {
 
     /// Returns the registry that the repository caches, if its namespace is a usual one of pull
     /// through cache rules. This is only a hint: other repositories may have such a name, and a
-    /// rule may have another namespace.
+    /// rule may have another namespace or none (`ROOT`).
     pub fn pulls_through(&self) -> Option<&'static str> {
         let Registry::Ecr { .. } = self.registry else {
             return None;
@@ -114,6 +118,21 @@ impl Reference {
             .iter()
             .find(|(usual, _)| *usual == namespace)
             .map(|(_, upstream)| *upstream)
+    }
+
+    /// Returns the same image by its dual-stack name, if it is named by one of Amazon ECR that has IPv4
+    /// addresses only and a dual-stack name is published.
+    pub fn dual_stack(&self) -> Option<Self> {
+        let mut other = self.clone();
+        let Registry::Ecr {
+            region, variant, ..
+        } = &mut other.registry
+        else {
+            return None;
+        };
+        let is_published = region.partition().registry_dual_stack_suffix().is_some();
+        let has_ipv4_name = !std::mem::replace(&mut variant.dual_stack, true);
+        (is_published && has_ipv4_name).then_some(other)
     }
 
     /// Returns the digest or tag, as in `/v2/<repository>/manifests/<version>`.

@@ -13,12 +13,12 @@ use tokio::time::{sleep, timeout};
 use crate::arn::Arn;
 use crate::aws::credentials::{self, Credentials};
 use crate::diagnose::diagnose;
-use crate::network_location::NetworkLocation;
+use crate::network_location::{IpFamily, NetworkLocation};
 use crate::observation::{Dependency, Observation, Outcome, Phase, TargetKey};
 use crate::plan::{Expect, Plan};
 use crate::probe::{
     self, Interruption, LogStream, ObservationLog, ProbeResult, ProbeSettings, SharedCredentials,
-    StubResolver, local_address_towards,
+    StubResolver, ip_family_of_this_machine, local_address_towards,
 };
 use crate::report::{Delivery, Identity, Logs, Report, Run};
 use crate::vantage::{Metadata, Vantage};
@@ -84,13 +84,18 @@ pub async fn run(
         observation_log,
     } = options;
     let vantage = vantage_of(&metadata, &plan, &resolvers, &environment);
+    // A rehearsal for an IPv6-only subnet uses no IPv4, also on a machine that has it.
+    let ip_family = Some(plan.ip_family)
+        .filter(|family| *family == IpFamily::Ipv6)
+        .or(vantage.ip_family);
     let settings = ProbeSettings {
         location: NetworkLocation {
             address: vantage.address,
             subnet: vantage.subnet_cidr,
             vpc_cidrs: plan.vpc_cidrs.clone(),
+            ip_family,
         },
-        resolver: StubResolver::new(resolvers),
+        resolver: StubResolver::new(resolvers).for_family(ip_family.unwrap_or_default()),
         expect_private: plan.expect == Expect::Private,
         run_id: vantage
             .task_arn
@@ -241,6 +246,16 @@ fn identity_of(credentials: &SharedCredentials) -> Option<Identity> {
     })
 }
 
+/// Returns the IP versions of the task, from its metadata; without metadata IPv6 only if this machine
+/// has no IPv4.
+pub fn ip_family(metadata: &TaskMetadata) -> Option<IpFamily> {
+    let reported = match metadata {
+        Ok(Some(metadata)) => metadata.vantage.ip_family,
+        _ => None,
+    };
+    reported.or_else(|| ip_family_of_this_machine().filter(|family| *family == IpFamily::Ipv6))
+}
+
 /// Returns the metadata's vantage, completed with what is known without it.
 fn vantage_of(
     metadata: &TaskMetadata,
@@ -257,6 +272,7 @@ fn vantage_of(
     vantage.address = vantage
         .address
         .or_else(|| local_address_towards(*resolvers.first()?).filter(|own| !own.is_loopback()));
+    vantage.ip_family = vantage.ip_family.or_else(ip_family_of_this_machine);
     vantage
         .region
         .get_or_insert_with(|| plan.region.to_string());

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::{AgentFailure, AgentRequest};
 use crate::arn::Arn;
 use crate::aws::error_response;
+use crate::network_location::IpFamily;
 use crate::observation::Failure;
 
 const METADATA_URI: &str = "ECS_CONTAINER_METADATA_URI_V4";
@@ -32,6 +33,8 @@ pub struct Vantage {
     pub subnet_cidr: Option<IpNet>,
     /// The task's address in that subnet.
     pub address: Option<IpAddr>,
+    /// The IP versions of the task's addresses.
+    pub ip_family: Option<IpFamily>,
     /// ARN of the task.
     pub task_arn: Option<String>,
     /// The cluster's name. Fargate reports its ARN, EC2 its name.
@@ -238,6 +241,7 @@ fn describe(task: Task, own: Option<&Container>, local: Vantage) -> Metadata {
             availability_zone: task.availability_zone,
             subnet_cidr: network.and_then(Network::subnet),
             address: network.and_then(Network::address),
+            ip_family: network.and_then(Network::ip_family),
             cluster: cluster
                 .as_deref()
                 .map(cluster_name)
@@ -268,6 +272,14 @@ impl Network {
             .flatten()
             .find_map(|block| block.parse::<IpNet>().ok())
             .map(|block| block.trunc())
+    }
+
+    /// The list of addresses decides: the agent's own address, 169.254.170.2, may be IPv4 in an
+    /// IPv6-only task.
+    fn ip_family(&self) -> Option<IpFamily> {
+        let has_any =
+            |list: &Option<Vec<String>>| list.iter().flatten().any(|text| !text.is_empty());
+        IpFamily::of(has_any(&self.ipv4_addresses), has_any(&self.ipv6_addresses))
     }
 
     fn address(&self) -> Option<IpAddr> {

@@ -603,6 +603,7 @@ fn plan_includes_sidecars_or_the_error_names_an_alternative() {
     for host in [
         "ssmmessages.us-east-1.amazonaws.com:443",
         "ecs-sc.us-east-1.api.aws:443",
+        "ecs-a.us-east-1.amazonaws.com:443",
         "593207742271.dkr.ecr",
     ] {
         assert!(printed.contains(host), "{host} is not in\n{printed}");

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
+use crate::network_location::IpFamily;
 use crate::plan::requirements::PlanPart;
 use crate::plan::{AwsSidecar, Expect};
 
@@ -20,6 +21,21 @@ impl ValueEnum for Expect {
             ),
         };
         Some(PossibleValue::new(name).help(help))
+    }
+}
+
+impl ValueEnum for IpFamily {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Ipv4 => "IPv4 only",
+            Self::DualStack => "IPv4 and IPv6: ECS starts the task over IPv4",
+            Self::Ipv6 => "IPv6 only: ECS uses the dual-stack names of AWS services",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
     }
 }
 

@@ -114,6 +114,8 @@ pub(super) fn into_plan(
     if input.is_empty() && args.expect_injected.is_empty() {
         return Err(nothing_to_check(metadata));
     }
+    // Without the flag and metadata, as in most subnets.
+    input.ip_family = args.ip_family.unwrap_or_default();
     let region = region(args, &input.images, metadata)?;
     add_aws_additions(args, &region, &mut input)?;
     Plan::new(input, region).map_err(|error| Error::Usage(error.to_string()))
@@ -131,12 +133,13 @@ fn add_aws_additions(args: &TaskArgs, region: &Region, input: &mut PlanInput) ->
         input.images.push(image);
     }
     if args.enable_execute_command {
-        input.connections.push(execute_command(region));
+        let check = execute_command(region, input.ip_family);
+        input.connections.push(check);
     }
     if args.service_connect {
-        let check = service_connect(region);
-        let check = check.map_err(|error| invalid_flag("--service-connect", &error))?;
-        input.connections.push(check);
+        let checks = service_connect(region);
+        let checks = checks.map_err(|error| invalid_flag("--service-connect", &error))?;
+        input.connections.extend(checks);
     }
     Ok(())
 }

@@ -44,14 +44,24 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
             Arc::new(|name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()));
         let credentials = run::spawn_credentials(&environment);
         let metadata = vantage::discover(&|name: &str| environment(name)).await;
+        let ip_family = args.task.ip_family.or_else(|| run::ip_family(&metadata));
+        let task = TaskArgs {
+            ip_family,
+            ..args.task.clone()
+        };
         let plan = match (plan_from_flag, source) {
-            (Some(plan), _) => plan,
-            (None, PlanSource::Ready(input)) => {
-                plan_input::into_plan(*input, &args.task, &metadata)?
+            (Some(plan), _) => {
+                let ip_family = ip_family.unwrap_or(plan.ip_family);
+                plan.in_ip_family(ip_family)
+                    .map_err(|error| Error::Usage(format!("--plan: {error}")))?
             }
+            (None, PlanSource::Ready(input)) => plan_input::into_plan(*input, &task, &metadata)?,
             (None, PlanSource::Remote(location)) => {
                 let region = plan_input::region(&args.task, &[], &metadata)?;
-                let settings = ProbeSettings::for_fetch(StubResolver::new(resolvers.clone()));
+                let settings = ProbeSettings::for_fetch(
+                    StubResolver::new(resolvers.clone()),
+                    ip_family.unwrap_or_default(),
+                );
                 let timeout = MAX_READ_TIME.min(deadline / 2);
                 let credentials = credentials.clone();
                 let read = fetch_task_definition(
@@ -65,8 +75,8 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
                 let started = Instant::now();
                 let json = read_within(read, timeout, &location).await?;
                 deadline -= started.elapsed().min(deadline / 2);
-                let input = plan_input::with_task_definition(&args.task, Some(&json))?;
-                plan_input::into_plan(input, &args.task, &metadata)?
+                let input = plan_input::with_task_definition(&task, Some(&json))?;
+                plan_input::into_plan(input, &task, &metadata)?
             }
         };
         let options = RunOptions {

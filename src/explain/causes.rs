@@ -51,8 +51,9 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
         | Sign::HelperKilled
         | Sign::NoResponse
         | Sign::ConnectionIssue
-        | Sign::RetriesExhausted
-        | Sign::Unreachable => no_response(message),
+        | Sign::RetriesExhausted => no_response(message),
+        // Also what a kernel says of an address whose IP version the task does not have.
+        Sign::Unreachable => [no_response(message), possible(&[Cause::HostWithoutIpv6])].concat(),
         // TCP connected, so no filter drops everything: large segments are lost, or the service is
         // slow, or something else answers at the address.
         Sign::Stalled => possible(&[

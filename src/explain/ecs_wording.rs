@@ -106,6 +106,10 @@ fn go_error(seen: &Observation, failure: Failure) -> Option<String> {
         (Phase::Resolve, Failure::TimedOut) => {
             Some(format!("dial tcp: lookup {host}{resolver}: i/o timeout"))
         }
+        // The kernel has no route for the address's IP version (Go's net package).
+        (Phase::Connect, Failure::NoAddress) => {
+            Some(format!("dial tcp{peer}: connect: network is unreachable"))
+        }
         (_, Failure::NoSuchName | Failure::NoAddress) => {
             Some(format!("dial tcp: lookup {host}{resolver}: no such host"))
         }

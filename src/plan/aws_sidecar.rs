@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::{ImageInput, Platform, ReachabilityCheck};
 use crate::endpoints::{self, Partition, Region, Service, Variant};
+use crate::network_location::IpFamily;
 use crate::observation::Dependency;
 use crate::reference::{Reference, Registry};
 
@@ -125,33 +126,39 @@ impl AwsSidecar {
 
 /// Returns the endpoint to which the agent of ECS Exec opens its channel, as the task role (ECS
 /// developer guide, "Monitor Amazon ECS containers with ECS Exec").
-pub fn execute_command(region: &Region) -> ReachabilityCheck {
+pub fn execute_command(region: &Region, ip_family: IpFamily) -> ReachabilityCheck {
     ReachabilityCheck {
         dependency: Dependency::SsmMessages,
-        host: endpoints::api_host(Service::SsmMessages, region, Variant::default()),
+        host: endpoints::api_host(Service::SsmMessages, region, ip_family.variant()),
         port: 443,
         tcp_only: false,
         subject: "ECS Exec".into(),
     }
 }
 
-/// Returns the host that configures the Service Connect proxy (amazon-ecs-agent,
-/// `serviceconnect/manager_linux.go`; AWS CLI reference, `discover-poll-endpoint`).
+/// Returns the hosts that configure the Service Connect proxy, of which one is enough: that of the VPC
+/// endpoint for `ecs-agent`, and the one on the internet, which serves a VPC without the endpoint
+/// (Amazon ECS developer guide, "Amazon ECS interface VPC endpoints"; amazon-ecs-agent,
+/// `serviceconnect/manager_linux.go`).
 ///
 /// # Errors
 ///
-/// Fails outside of the `aws` partition, where the host name is unknown.
-pub fn service_connect(region: &Region) -> Result<ReachabilityCheck, AwsSidecarError> {
+/// Fails outside of the `aws` partition, where the host names are unknown.
+pub fn service_connect(region: &Region) -> Result<[ReachabilityCheck; 2], AwsSidecarError> {
     if region.partition() != Partition::Aws {
         return Err(AwsSidecarError::ServiceConnect(region.clone()));
     }
-    Ok(ReachabilityCheck {
+    let hosts = [
+        format!("ecs-sc.{region}.{}", region.partition().dual_stack_suffix()),
+        endpoints::api_host(Service::EcsAgent, region, Variant::default()),
+    ];
+    Ok(hosts.map(|host| ReachabilityCheck {
         dependency: Dependency::ServiceConnect,
-        host: format!("ecs-sc.{region}.{}", region.partition().dual_stack_suffix()),
+        host,
         port: 443,
         tcp_only: false,
         subject: "Service Connect".into(),
-    })
+    }))
 }
 
 #[cfg(test)]

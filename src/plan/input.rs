@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::{Expect, Platform, Unchecked, ValueFrom};
 use crate::endpoints::Region;
+use crate::network_location::IpFamily;
 use crate::observation::Dependency;
 use crate::reference::{InvalidReference, Reference};
 
@@ -40,6 +41,8 @@ pub struct PlanInput {
     pub full: bool,
     /// Address ranges of the VPC and of connected networks.
     pub vpc_cidrs: Vec<IpNet>,
+    /// The IP versions of the task's subnet, which decide the names of AWS services.
+    pub ip_family: IpFamily,
     /// ARN of the task execution role.
     pub execution_role: Option<String>,
     /// ARN of the task role.

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::arn::Arn;
 use crate::endpoints::Region;
+use crate::network_location::IpFamily;
 use crate::observation::Phase;
 
 /// The JSON object.
@@ -27,6 +28,8 @@ pub(super) struct PlanDocument {
     full: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     vpc_cidrs: Vec<IpNet>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    ip_family: IpFamily,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     execution_role: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,6 +97,7 @@ impl From<Plan> for PlanDocument {
             expect: plan.expect,
             full: plan.full,
             vpc_cidrs: plan.vpc_cidrs,
+            ip_family: plan.ip_family,
             execution_role: plan.execution_role,
             task_role: plan.task_role,
             images: plan.images.into_iter().map(image_input).collect(),
@@ -172,6 +176,7 @@ impl TryFrom<PlanDocument> for Plan {
             expect: document.expect,
             full: document.full,
             vpc_cidrs: document.vpc_cidrs,
+            ip_family: document.ip_family,
             execution_role: document.execution_role,
             task_role: document.task_role,
         };
@@ -211,6 +216,22 @@ impl Plan {
         to_json(&PlanDocument {
             targets: Vec::new(),
             ..PlanDocument::from(self.clone())
+        })
+    }
+
+    /// Returns the plan of the same task in a subnet with these IP versions.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the plan exceeds the limits of one run.
+    pub fn in_ip_family(self, ip_family: IpFamily) -> Result<Self, PlanError> {
+        if self.ip_family == ip_family {
+            return Ok(self);
+        }
+        Self::try_from(PlanDocument {
+            ip_family,
+            targets: Vec::new(),
+            ..PlanDocument::from(self)
         })
     }
 

@@ -18,6 +18,7 @@ pub use rules::{Direction, NetworkAclRule, NetworkTier, RulePeer, SecurityGroupR
 use super::{Plan, Unchecked};
 use crate::arn::Arn;
 use crate::endpoints::Region;
+use crate::network_location::IpFamily;
 use crate::observation::Dependency;
 
 /// Name of the JSON schema.
@@ -205,6 +206,9 @@ impl Requirements {
             .images
             .iter()
             .any(|image| image.reference.pulls_through().is_some());
+        let has_ecr_image = has_target(Dependency::EcrDkr);
+        let is_ipv6_only = plan.ip_family == IpFamily::Ipv6;
+        let has_internet_host = !self.outside_vpc.is_empty();
         let reads_secrets = has_target(Dependency::SecretsManager) || has_target(Dependency::Ssm);
         let has_log_router = has_target(Dependency::LogRouter) || has_unchecked_log_router;
         let notes = [
@@ -217,12 +221,33 @@ impl Requirements {
             (has_log_router, LOG_ROUTER_NOTE),
             (has_pull_through_cache, PULL_THROUGH_CACHE_NOTE),
             (self.has_any_account_arn(), ACCOUNT_NOTE),
-            (!self.outside_vpc.is_empty(), INTERNET_ROUTE_NOTE),
+            (has_ecr_image && !has_pull_through_cache, CACHE_PREFIX_NOTE),
+            (plan.ip_family == IpFamily::DualStack, DUAL_STACK_NOTE),
+            (is_ipv6_only, IPV6_NOTE),
+            (is_ipv6_only && has_ecr_image, IPV6_LAYER_NOTE),
+            (has_target(Dependency::ServiceConnect), SERVICE_CONNECT_NOTE),
+            (
+                is_ipv6_only && has_target(Dependency::SsmMessages),
+                IPV6_EXEC_NOTE,
+            ),
+            (has_internet_host && is_ipv6_only, IPV6_ROUTE_NOTE),
+            (has_internet_host && !is_ipv6_only, INTERNET_ROUTE_NOTE),
         ];
+        let ipv4_registries = plan
+            .images
+            .iter()
+            .filter(|_| is_ipv6_only)
+            .filter_map(|image| image.reference.dual_stack())
+            .map(|uri| {
+                format!(
+                    "In an IPv6-only subnet, the task definition must name the image by its dual-stack URI: {uri}."
+                )
+            });
         notes
             .into_iter()
             .filter(|(applies, _)| *applies)
             .map(|(_, note)| note.to_owned())
+            .chain(ipv4_registries)
             .chain(plan.unchecked.iter().map(unchecked_note))
             .collect()
     }
@@ -268,6 +293,35 @@ const BUCKET_REGION_NOTE: &str = "A bucket's ARN does not name its region. If th
 const PULL_THROUGH_CACHE_NOTE: &str = "The first pull through a pull-through cache needs a route to the internet even with \
                                        these endpoints, such as a subnet with a NAT gateway in the same VPC. Later pulls do \
                                        not.";
+
+// Amazon ECR user guide, "Creating a pull through cache rule": the prefix is free, and `ROOT` applies to
+// every repository.
+const CACHE_PREFIX_NOTE: &str = "A pull through cache rule can have any prefix, or apply to all repositories (ROOT). If the \
+                                 image comes through such a rule, the role that fills the cache also needs \
+                                 ecr:BatchImportUpstreamImage and ecr:CreateRepository on the repository, and the first pull \
+                                 a route to the internet.";
+
+// Amazon ECS developer guide, "Amazon ECS task networking options for Fargate"; Go and most other clients
+// try IPv6 first (RFC 8305).
+const DUAL_STACK_NOTE: &str = "In a dual-stack subnet, ECS still starts the task over IPv4. The rules for ::/0 are for clients that \
+                               try a host's IPv6 addresses first; without them, they fall back to IPv4.";
+
+const IPV6_NOTE: &str = "In an IPv6-only subnet, ECS uses the dual-stack names of AWS services. VPC endpoints then need the IP \
+                         address type dualstack or ipv6. AWS does not document whether their private DNS covers dual-stack \
+                         names; in a subnet with endpoints only, `pullprobe probe --expect private` shows it.";
+
+const IPV6_LAYER_NOTE: &str = "Image layers come from Amazon S3, from the host to which Amazon ECR redirects. For IPv6-only tasks AWS \
+                               does not document its name, so it is not listed. It needs a route for ::/0, or an S3 gateway \
+                               endpoint with IPv6.";
+
+// Amazon ECS developer guide, "Amazon ECS interface VPC endpoints".
+const SERVICE_CONNECT_NOTE: &str = "The Service Connect proxy uses the endpoint for ecs-agent, and in a VPC without it the host \
+                                    ecs-sc on the internet. One of the two is enough.";
+
+const IPV6_EXEC_NOTE: &str = "ECS Exec does not work in IPv6-only subnets on Fargate.";
+
+const IPV6_ROUTE_NOTE: &str = "A route to the internet is a route for ::/0 to an egress-only internet gateway or an internet gateway. \
+                               A host without IPv6 needs DNS64 on the subnet and a route for 64:ff9b::/96 to a NAT gateway.";
 
 const LOG_ROUTER_NOTE: &str = "The log router writes with the task role. The permissions for its output are in neither the task \
                                role's policy nor the endpoint policies.";

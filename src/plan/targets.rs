@@ -62,14 +62,17 @@ impl ResolvedLogGroup {
 /// The targets of a plan as it is built, each host once.
 pub(super) struct TargetList<'a> {
     region: &'a Region,
+    /// Which names of AWS services the task uses.
+    variant: Variant,
     targets: Vec<Target>,
 }
 
 impl<'a> TargetList<'a> {
-    /// Returns an empty list for a task in `region`.
-    pub fn new(region: &'a Region) -> Self {
+    /// Returns an empty list for a task in `region` that uses these names of AWS services.
+    pub fn new(region: &'a Region, variant: Variant) -> Self {
         Self {
             region,
+            variant,
             targets: Vec::new(),
         }
     }
@@ -84,7 +87,7 @@ impl<'a> TargetList<'a> {
             ValueFrom::Parameter { .. } => (Dependency::Ssm, Service::Ssm),
         };
         let region = value_from.region().unwrap_or(self.region);
-        let host = endpoints::api_host(service, region, Variant::default());
+        let host = endpoints::api_host(service, region, self.variant);
         SecretRead {
             target: self.add_https(dependency, host, HTTPS_PORT, &[Phase::Read]),
             value_from,
@@ -98,7 +101,7 @@ impl<'a> TargetList<'a> {
             _ if secret.starts_with("arn:") => return Err(PlanError::RegistryLogin(secret)),
             _ => self.region.clone(),
         };
-        let host = endpoints::api_host(Service::SecretsManager, &region, Variant::default());
+        let host = endpoints::api_host(Service::SecretsManager, &region, self.variant);
         Ok(RegistryLogin {
             target: self.add_https(Dependency::SecretsManager, host, HTTPS_PORT, &[Phase::Read]),
             secret,
@@ -111,9 +114,9 @@ impl<'a> TargetList<'a> {
         let Registry::Ecr { region, .. } = &image.image.registry else {
             return None;
         };
-        // Fargate calls api.ecr by its IPv4 name even for a dual-stack image URI
-        // (containers-roadmap#2792).
-        let host = endpoints::api_host(Service::EcrApi, region, Variant::default());
+        // In a subnet with IPv4, Fargate calls api.ecr by its IPv4 name even for a dual-stack image
+        // URI (containers-roadmap#2792).
+        let host = endpoints::api_host(Service::EcrApi, region, self.variant);
         Some(self.add_https(Dependency::EcrApi, host, HTTPS_PORT, &[Phase::Authorize]))
     }
 
@@ -124,7 +127,7 @@ impl<'a> TargetList<'a> {
             region,
             create_group,
         } = log;
-        let host = endpoints::api_host(Service::Logs, &region, Variant::default());
+        let host = endpoints::api_host(Service::Logs, &region, self.variant);
         LogDestination {
             group,
             stream_prefix,
@@ -137,7 +140,7 @@ impl<'a> TargetList<'a> {
     /// Adds the bucket of the environment file. Fails if `arn` is not the ARN of an S3 object.
     pub fn add_environment_file(&mut self, arn: String) -> Result<EnvironmentFile, PlanError> {
         let S3Object { bucket, key } = arn.parse()?;
-        let host = endpoints::bucket_host(&bucket, self.region);
+        let host = endpoints::bucket_host(&bucket, self.region, self.variant);
         let phases = [Phase::Fetch];
         Ok(EnvironmentFile {
             target: self.add_https(Dependency::EnvironmentFile, host, HTTPS_PORT, &phases),
@@ -199,9 +202,13 @@ impl<'a> TargetList<'a> {
         let (registry, layers) = match &reference.registry {
             Registry::Ecr { region, .. } => {
                 let registry = self.add_https(Dependency::EcrDkr, host, port, &[Manifest, Blob]);
-                let layer_host = endpoints::layer_host(region);
-                let layers = self.add_https(Dependency::S3, layer_host, HTTPS_PORT, &[Fetch]);
-                (registry, Some(layers))
+                // AWS does not document which of the bucket's names a redirect to an IPv6-only task
+                // contains; the probe follows it.
+                let layers = (!self.variant.dual_stack).then(|| {
+                    let host = endpoints::layer_host(region);
+                    self.add_https(Dependency::S3, host, HTTPS_PORT, &[Fetch])
+                });
+                (registry, layers)
             }
             Registry::Other { .. } => {
                 let phases = [Manifest, Blob, Fetch];

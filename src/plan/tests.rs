@@ -147,6 +147,7 @@ fn large(containers: usize, secrets: usize) -> Plan {
         log_group: Some("/ecs/pullprobe".into()),
         logs: logs.collect(),
         log_stream_prefix: "pullprobe".into(),
+        ip_family: IpFamily::Ipv4,
         environment_files: vec!["arn:aws:s3:::payments-configuration/production/common.env".into()],
         file_systems: vec![EfsVolume {
             id: "fs-0123456789abcdef0".into(),
@@ -354,4 +355,76 @@ fn damaged_plans_are_rejected_or_read_without_panic() {
         }
     }
     assert!(rejected > 1_000 && read > 20, "{rejected} {read}");
+}
+
+#[test]
+fn an_ipv6_only_task_uses_dual_stack_names() {
+    let input = PlanInput {
+        images: vec![
+            "123456789012.dkr-ecr.eu-west-1.on.aws/app:1.4"
+                .parse()
+                .unwrap(),
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com/old:1"
+                .parse()
+                .unwrap(),
+        ],
+        secrets: vec![
+            "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf"
+                .parse()
+                .unwrap(),
+            "/shop/token".parse().unwrap(),
+        ],
+        logs: vec![LogGroupInput {
+            group: "/ecs/shop".into(),
+            region: None,
+            stream_prefix: None,
+            create_group: false,
+        }],
+        environment_files: vec!["arn:aws:s3:::shop-config/prod.env".into()],
+        connections: vec![execute_command(
+            &"eu-west-1".parse().unwrap(),
+            IpFamily::Ipv6,
+        )],
+        ip_family: IpFamily::Ipv6,
+        ..PlanInput::default()
+    };
+    let plan = Plan::new(input, "eu-west-1".parse().unwrap()).unwrap();
+    let hosts: Vec<_> = plan
+        .targets
+        .iter()
+        .map(|target| target.host.as_str())
+        .collect();
+    assert_eq!(
+        hosts,
+        [
+            "secretsmanager.eu-west-1.amazonaws.com",
+            "ssm.eu-west-1.api.aws",
+            "ecr.eu-west-1.api.aws",
+            "logs.eu-west-1.api.aws",
+            "shop-config.s3.dualstack.eu-west-1.amazonaws.com",
+            "ssmmessages.eu-west-1.api.aws",
+            "123456789012.dkr-ecr.eu-west-1.on.aws",
+            // As in the task definition; the layer bucket is not derived.
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+        ]
+    );
+    let json = plan.to_json().unwrap();
+    assert!(json.contains(r#""ip_family":"ipv6""#), "{json}");
+    assert_eq!(Plan::from_json(&json), Ok(plan.clone()));
+    let in_ipv4 = plan.clone().in_ip_family(IpFamily::Ipv4).unwrap();
+    assert!(!in_ipv4.to_json().unwrap().contains("ip_family"));
+    let apis = |plan: &Plan| {
+        plan.targets
+            .iter()
+            .filter(|t| t.host.ends_with(".api.aws"))
+            .count()
+    };
+    assert_eq!(
+        (apis(&plan), apis(&in_ipv4)),
+        (4, 1),
+        "the given connection stays"
+    );
+    // ECS starts tasks in a dual-stack subnet over IPv4.
+    let dual_stack = plan.in_ip_family(IpFamily::DualStack).unwrap();
+    assert_eq!(dual_stack.targets, in_ipv4.targets);
 }

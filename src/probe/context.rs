@@ -8,7 +8,8 @@ use std::time::Instant;
 use futures_util::future::{BoxFuture, Shared};
 
 use crate::aws::credentials::{AgentFailure, Credentials};
-use crate::network_location::NetworkLocation;
+use crate::endpoints::Variant;
+use crate::network_location::{IpFamily, NetworkLocation, nat64_target};
 use crate::observation::{Observation, Outcome, Phase, Scope, TargetKey};
 use crate::plan::Target;
 use crate::probe::net::resolve::StubResolver;
@@ -37,12 +38,15 @@ pub struct ProbeSettings {
 }
 
 impl ProbeSettings {
-    /// Returns settings for fetching the task definition before a run. The location is unknown,
-    /// because it matters only to observations that are reported.
-    pub fn for_fetch(resolver: StubResolver) -> Self {
+    /// Returns settings for fetching the task definition before a run. The rest of the location is
+    /// unknown, because it matters only to observations that are reported.
+    pub fn for_fetch(resolver: StubResolver, ip_family: IpFamily) -> Self {
         Self {
-            resolver,
-            location: NetworkLocation::default(),
+            resolver: resolver.for_family(ip_family),
+            location: NetworkLocation {
+                ip_family: Some(ip_family),
+                ..NetworkLocation::default()
+            },
             expect_private: false,
             run_id: String::new(),
             clock_drift: None,
@@ -75,6 +79,13 @@ impl ProbeContext {
         }
     }
 
+    /// Returns which names of AWS services the task uses.
+    pub fn variant(&self) -> Variant {
+        let family = self.settings.location.ip_family;
+        // Unknown outside ECS: most tasks have IPv4.
+        family.unwrap_or_default().variant()
+    }
+
     /// Whether the caller is the first to claim this target and scope, and so tests the source
     /// ports.
     pub fn claim_port_test(&self, target: &Target, scope: Scope) -> bool {
@@ -101,7 +112,7 @@ impl ProbeContext {
         observation.peer = Some(peer);
         observation.scope = Some(scope);
         observation.owner = (scope == Scope::Public)
-            .then(|| crate::ip_owner::owner(peer.ip()))
+            .then(|| crate::ip_owner::owner(nat64_target(peer.ip()).unwrap_or(peer.ip())))
             .flatten();
         observation
     }

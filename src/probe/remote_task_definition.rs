@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::aws::credentials::Credentials;
 use crate::aws::s3;
-use crate::endpoints::{self, Region, Service, Variant};
+use crate::endpoints::{self, Region, Service};
 use crate::observation::{Dependency, Failure, Observation, Phase, TargetKey};
 use crate::plan::Target;
 use crate::plan::task_definition::MAX_SIZE;
@@ -89,7 +89,7 @@ pub async fn fetch_task_definition(
     match location {
         TaskDefinitionLocation::Parameter { name, region } => {
             let region = region.as_ref().unwrap_or(task_region);
-            let host = endpoints::api_host(Service::Ssm, region, Variant::default());
+            let host = endpoints::api_host(Service::Ssm, region, fetcher.context.variant());
             let target = fetcher
                 .connect(Dependency::Ssm, host, &mut observations)
                 .await?;
@@ -217,7 +217,7 @@ impl Fetcher<'_> {
         region: &Region,
         observations: &mut ObservationReceiver,
     ) -> Result<Vec<u8>, ObjectError> {
-        let host = endpoints::bucket_host(bucket, region);
+        let host = endpoints::bucket_host(bucket, region, self.context.variant());
         let path = s3::object_path(&host, bucket, key);
         let target = self
             .connect(Dependency::S3, host, observations)

@@ -1,7 +1,7 @@
 //! Resolves and connects one target, and keeps its connections for the checks.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -301,6 +301,16 @@ pub async fn resolve(context: &ProbeContext, target: &Target) -> Vec<SocketAddr>
         .map(|&address| context.settings.location.scope(address))
         .max();
     context.recorder.record(resolved);
+    let is_useless = |address: &IpAddr| context.settings.location.why_not_sent(*address).is_some();
+    if !addresses.is_empty() && addresses.iter().all(is_useless) {
+        let outcome = Outcome::Failed {
+            failure: Failure::NoAddress,
+        };
+        let mut no_ipv6 = observe(target, Phase::Connect, outcome, started);
+        no_ipv6.detail = "the host has IPv4 addresses only, and this task has none".into();
+        no_ipv6.attempts = 0;
+        context.recorder.record(no_ipv6);
+    }
     addresses
         .into_iter()
         .map(|address| SocketAddr::new(address, target.port))
@@ -390,9 +400,14 @@ pub async fn connect(
     peer: SocketAddr,
 ) -> Option<TcpConnection> {
     let started = Instant::now();
-    if !tcp::has_route(peer) {
+    let no_ipv6 = || {
+        (!tcp::has_route(peer))
+            .then_some("this task has no IPv6 address, so nothing is sent to this one")
+    };
+    let why_not_sent = context.settings.location.why_not_sent(peer.ip());
+    if let Some(why) = why_not_sent.or_else(no_ipv6) {
         let outcome = Outcome::NotChecked {
-            why: "this task has no IPv6 address, so nothing is sent to this one".to_owned(),
+            why: why.to_owned(),
         };
         let skipped = context.observe_at(target, Phase::Connect, outcome, started, peer);
         context.recorder.record(skipped);

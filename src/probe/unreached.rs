@@ -58,6 +58,7 @@ pub fn fill_unreached(
         observations.push(unreached);
     }
     mark_superseded(observations, plan);
+    mark_alternative(observations);
     observations.sort_by(|a, b| {
         (a.dependency, a.target(), a.phase, &a.id).cmp(&(b.dependency, b.target(), b.phase, &b.id))
     });
@@ -172,6 +173,26 @@ fn prerequisites(plan: &Plan, target: &Target, phase: Phase) -> Vec<(TargetKey, 
     }
 }
 
+/// Marks the other host of Service Connect as superseded if one answers, which is enough: without the
+/// VPC endpoint the proxy uses the host on the internet.
+fn mark_alternative(observations: &mut [Observation]) {
+    let answering = observations
+        .iter()
+        .find(|o| {
+            o.dependency == Dependency::ServiceConnect && o.phase == Phase::Handshake && o.passed()
+        })
+        .map(|o| (o.target().clone(), o.host.clone()));
+    let Some((target, host)) = answering else {
+        return;
+    };
+    for observation in observations
+        .iter_mut()
+        .filter(|o| o.dependency == Dependency::ServiceConnect && *o.target() != target)
+    {
+        observation.superseded_by = Some(host.clone());
+    }
+}
+
 /// Marks the planned layer bucket as superseded if every redirect names another host: what happens
 /// to the planned one then does not matter to the task.
 fn mark_superseded(observations: &mut [Observation], plan: &Plan) {
@@ -202,5 +223,51 @@ fn mark_superseded(observations: &mut [Observation], plan: &Plan) {
         {
             observation.superseded_by = Some(other.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::Failure;
+    use crate::plan::{PlanInput, service_connect};
+
+    /// Returns whether each host of Service Connect counts, where these answer.
+    fn counts(answering: [bool; 2]) -> Vec<bool> {
+        let region: crate::endpoints::Region = "eu-west-1".parse().unwrap();
+        let input = PlanInput {
+            connections: service_connect(&region).unwrap().into(),
+            ..PlanInput::default()
+        };
+        let plan = Plan::new(input, region).unwrap();
+        let observe = |(target, answers): (&Target, bool)| {
+            let outcome = if answers {
+                Outcome::Passed
+            } else {
+                Outcome::Failed {
+                    failure: Failure::TimedOut,
+                }
+            };
+            Observation::new(
+                target.key.clone(),
+                target.dependency,
+                Phase::Handshake,
+                outcome,
+            )
+        };
+        let mut observations: Vec<_> = plan.targets.iter().zip(answering).map(observe).collect();
+        fill_unreached(&mut observations, &plan, None);
+        let of = |target: &Target| {
+            let mut seen = observations.iter().filter(|o| *o.target() == target.key);
+            seen.all(|o| o.superseded_by.is_none())
+        };
+        plan.targets.iter().map(of).collect()
+    }
+
+    #[test]
+    fn one_host_of_service_connect_is_enough() {
+        assert_eq!(counts([true, false]), [true, false]);
+        assert_eq!(counts([false, true]), [false, true]);
+        assert_eq!(counts([false, false]), [true, true], "both are reported");
     }
 }

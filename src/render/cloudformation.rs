@@ -209,6 +209,7 @@ impl Stack<'_> {
             RulePeer::Cidr(cidr) if cidr.addr().is_ipv6() => ("CidrIpv6", cidr.to_string().into()),
             RulePeer::Cidr(cidr) => ("CidrIp", cidr.to_string().into()),
             RulePeer::Vpc => ("CidrIp", self.vpc_cidr()),
+            RulePeer::VpcIpv6 => ("CidrIpv6", self.vpc_ipv6_cidr()),
         };
         let properties = vec![
             ("GroupId", self.security_group(rule.tier)),
@@ -224,6 +225,13 @@ impl Stack<'_> {
             None,
             properties,
         );
+    }
+
+    fn vpc_ipv6_cidr(&mut self) -> Tree {
+        let description = "IPv6 CIDR block of the VPC, for network ACL rules";
+        self.template
+            .parameter("VpcIpv6Cidr", "String", description, &[]);
+        reference("VpcIpv6Cidr")
     }
 
     fn vpc_cidr(&mut self) -> Tree {
@@ -265,6 +273,7 @@ impl Stack<'_> {
                 ("Ipv6CidrBlock", cidr.to_string().into())
             }
             RulePeer::Cidr(cidr) => ("CidrBlock", cidr.to_string().into()),
+            RulePeer::VpcIpv6 => ("Ipv6CidrBlock", self.vpc_ipv6_cidr()),
             _ => ("CidrBlock", self.vpc_cidr()),
         };
         let ports = Tree::map([

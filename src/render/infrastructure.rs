@@ -1,5 +1,7 @@
 //! What the Terraform and CloudFormation output share: names, descriptions, rule numbers.
 
+use ipnet::IpNet;
+
 use crate::plan::requirements::{
     Direction, NetworkAclRule, NetworkTier, Requirements, RulePeer, SecurityGroupRule,
 };
@@ -92,6 +94,7 @@ pub fn network_acl_rule_name(rule: &NetworkAclRule) -> String {
 
 fn address_range_name(peer: &RulePeer) -> String {
     match peer {
+        RulePeer::Cidr(IpNet::V6(cidr)) if cidr.prefix_len() == 0 => "anywhere-ipv6".to_owned(),
         RulePeer::Cidr(cidr) if cidr.prefix_len() == 0 => "anywhere".to_owned(),
         RulePeer::Cidr(cidr) => cidr.addr().to_string().replace(['.', ':'], "-"),
         _ => "vpc".to_owned(),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::text::{WIDTH, wrap};
+use crate::network_location::IpFamily;
 use crate::plan::Plan;
 use crate::plan::requirements::{
     Direction, EndpointType, IamRole, NetworkAclRule, NetworkTier, OutsideVpc, PlanPart,
@@ -47,9 +48,14 @@ fn write_contacts(text: &mut String, plan: &Plan) {
     let Plan {
         region, platform, ..
     } = plan;
+    let subnet = match plan.ip_family {
+        IpFamily::Ipv4 => "",
+        IpFamily::DualStack => ", dual-stack subnet",
+        IpFamily::Ipv6 => ", IPv6-only subnet",
+    };
     write_heading(
         text,
-        &format!("Contacts (region {region}, platform {platform}):"),
+        &format!("Contacts (region {region}, platform {platform}{subnet}):"),
     );
     let lines = plan.to_string();
     if lines.lines().all(|line| line.chars().count() <= WIDTH) {

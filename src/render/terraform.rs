@@ -209,6 +209,7 @@ impl Module<'_> {
             RulePeer::Cidr(cidr) if cidr.addr().is_ipv6() => ("cidr_ipv6", cidr.to_string().into()),
             RulePeer::Cidr(cidr) => ("cidr_ipv4", cidr.to_string().into()),
             RulePeer::Vpc => ("cidr_ipv4", self.vpc_cidr()),
+            RulePeer::VpcIpv6 => ("cidr_ipv6", self.vpc_ipv6_cidr()),
         };
         let items = vec![
             attribute("security_group_id", self.security_group(*tier)),
@@ -222,16 +223,25 @@ impl Module<'_> {
         self.resource(resource_type, &name, items);
     }
 
-    fn vpc_cidr(&mut self) -> Expression {
-        let description =
-            "IPv4 CIDR block of the VPC with the tasks and endpoints, if not the primary one";
-        let cidr = self.variable("vpc_cidr", "string", description, Some(raw("null")));
+    fn declare_vpc(&mut self) {
         let vpc = self.vpc();
         declare(
             &mut self.data,
             r#"data "aws_vpc" "tasks""#.into(),
             vec![attribute("id", vpc)],
         );
+    }
+
+    fn vpc_ipv6_cidr(&mut self) -> Expression {
+        self.declare_vpc();
+        raw("data.aws_vpc.tasks.ipv6_cidr_block")
+    }
+
+    fn vpc_cidr(&mut self) -> Expression {
+        let description =
+            "IPv4 CIDR block of the VPC with the tasks and endpoints, if not the primary one";
+        let cidr = self.variable("vpc_cidr", "string", description, Some(raw("null")));
+        self.declare_vpc();
         let Expression::Raw(cidr) = cidr else {
             return cidr;
         };
@@ -266,6 +276,7 @@ impl Module<'_> {
                 ("ipv6_cidr_block", cidr.to_string().into())
             }
             RulePeer::Cidr(cidr) => ("cidr_block", cidr.to_string().into()),
+            RulePeer::VpcIpv6 => ("ipv6_cidr_block", self.vpc_ipv6_cidr()),
             _ => ("cidr_block", self.vpc_cidr()),
         };
         let items = vec![

@@ -42,6 +42,7 @@ async fn reads_metadata_of_fargate() {
                 availability_zone: Some("ap-northeast-1c".into()),
                 subnet_cidr: Some("172.31.0.0/20".parse().unwrap()),
                 address: Some("172.31.2.72".parse().unwrap()),
+                ip_family: Some(IpFamily::Ipv4),
                 task_arn: Some(
                     "arn:aws:ecs:ap-northeast-1:123456789012:task/simple-ecs-cluster/e40860c2b55a4200b03c3197f6c59714"
                         .into()
@@ -222,5 +223,38 @@ async fn agent_outage_is_reported_within_two_seconds() {
             discover(&env(uri)).await.unwrap_err().failure,
             Failure::WrongForm
         );
+    }
+}
+
+#[tokio::test]
+async fn ip_family_is_what_the_lists_of_addresses_say() {
+    for (addresses, family) in [
+        (
+            json!({ "IPv4Addresses": ["10.0.1.10"] }),
+            Some(IpFamily::Ipv4),
+        ),
+        (
+            json!({ "IPv4Addresses": ["10.0.1.10"], "IPv6Addresses": ["2600:1f16::1"] }),
+            Some(IpFamily::DualStack),
+        ),
+        (
+            json!({ "IPv4Addresses": [], "IPv6Addresses": ["2600:1f16::1"] }),
+            Some(IpFamily::Ipv6),
+        ),
+        (
+            json!({ "IPv6Addresses": ["2600:1f16::1"] }),
+            Some(IpFamily::Ipv6),
+        ),
+        (
+            json!({ "IPv4Addresses": [""], "IPv6Addresses": ["2600:1f16::1"] }),
+            Some(IpFamily::Ipv6),
+        ),
+        (json!({}), None),
+    ] {
+        let mut network = addresses.clone();
+        network["NetworkMode"] = "awsvpc".into();
+        let own = json!({ "DockerId": "a", "Networks": [network] });
+        let metadata = discover_in(json!({ "Containers": [] }), own).await;
+        assert_eq!(metadata.vantage.ip_family, family, "{addresses}");
     }
 }

@@ -90,7 +90,7 @@ def test_every_target_is_covered_or_listed_as_outside_the_vpc(seed):
     assert targets
     assert len(targets) == len(covered) + len(outside) + len(mounted)
     for host, port in targets:
-        regional = f".{region}." in host and not host.startswith("ecs-sc.")
+        regional = f".{region}." in host
         is_outside = (host, port) in outside
         assert host in mounted or is_outside != regional, (host, required)
 

@@ -9,6 +9,7 @@ use crate::aws::credentials::CredentialSource;
 use crate::cause::Cause;
 use crate::compare::{ComparisonBuilder, report_view};
 use crate::diagnose::{Confidence, Diagnosis, Finding, RuledOut};
+use crate::network_location::IpFamily;
 use crate::observation::{
     Certificate, Dependency, Failure, Observation, Outcome, Phase, Scope, TargetKey,
 };
@@ -330,6 +331,7 @@ fn full_report() -> Report {
         availability_zone: Some("us-east-1a".into()),
         subnet_cidr: Some("10.0.1.0/24".parse().unwrap()),
         address: Some("10.0.1.10".parse().unwrap()),
+        ip_family: Some(IpFamily::Ipv4),
         task_arn: Some("arn:aws:ecs:us-east-1:123456789012:task/prod/1".into()),
         cluster: Some("prod".into()),
         resolvers: vec!["10.0.0.2".into()],

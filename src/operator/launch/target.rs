@@ -421,11 +421,13 @@ fn plan(
     input.full = spec.full;
     let region = calls.client().region().clone();
     if target.execute_command {
-        input.connections.push(execute_command(&region));
+        input
+            .connections
+            .push(execute_command(&region, input.ip_family));
     }
     if target.service_connect {
-        let check = service_connect(&region).map_err(OperatorError::usage)?;
-        input.connections.push(check);
+        let checks = service_connect(&region).map_err(OperatorError::usage)?;
+        input.connections.extend(checks);
     }
     Plan::new(input, region).map_err(OperatorError::usage)
 }

@@ -1,14 +1,14 @@
 //! The VPC endpoints for a plan's targets, and the targets without one.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use super::policy::{Policy, RolePolicies};
 use crate::endpoints::{self, Region, Service, Variant};
-use crate::network_location::NetworkLocation;
+use crate::network_location::{IpFamily, NetworkLocation};
 use crate::observation::{Dependency, Scope, TargetKey};
 use crate::plan::{Plan, Target};
 
@@ -59,7 +59,7 @@ pub struct OutsideVpc {
     /// TCP port.
     pub port: u16,
     /// Address range for security group and network ACL rules: the host's own address, or
-    /// `0.0.0.0/0`.
+    /// `0.0.0.0/0`, or `::/0` from an IPv6-only subnet.
     pub destination: IpNet,
     /// Why it has no VPC endpoint.
     #[serde(rename = "why")]
@@ -69,29 +69,39 @@ pub struct OutsideVpc {
 /// Why no VPC endpoint of the task's region serves a target.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NoEndpointReason {
-    /// A VPC endpoint serves its own region only (AWS PrivateLink guide, "Considerations").
-    #[error("it is in {host_region}, and VPC endpoints of {task_region} serve only {task_region}")]
+    /// The service has no cross-Region VPC endpoint (AWS PrivateLink guide, "Cross-region enabled AWS
+    /// services").
+    #[error("it is in {host_region}, and its VPC endpoints serve only their own region")]
     OtherRegion {
+        /// Region of the host.
+        host_region: Region,
+    },
+    /// An interface endpoint in the task's region can lead to the service in the other one (ibid.).
+    #[error(
+        "it is in {host_region}; instead of the route, an interface endpoint in {task_region} with the \
+         service region {host_region} can serve it (a cross-region endpoint)"
+    )]
+    CrossRegionEndpoint {
         /// Region of the host.
         host_region: Region,
         /// Region of the task.
         task_region: Region,
     },
-    /// PrivateLink does not serve dual-stack names (Amazon ECR user guide, "Making requests").
-    #[error("private DNS of AWS's VPC endpoints does not cover FIPS and dual-stack names")]
-    FipsOrDualStack,
+    /// The VPC endpoint's private DNS has the ordinary name.
+    #[error("private DNS of AWS's VPC endpoints does not cover FIPS names")]
+    Fips,
+    /// Amazon ECR's endpoints have had IPv6 since November 2025 (Amazon ECR user guide, "Document
+    /// history"); which names their private DNS has is not documented.
+    #[error(
+        "AWS does not document that the private DNS of its VPC endpoint covers the dual-stack name"
+    )]
+    DualStack,
     /// VPC endpoints do not serve Amazon ECR Public (Amazon ECR user guide, "VPC endpoints").
     #[error("Amazon ECR Public has no VPC endpoint")]
     EcrPublic,
     /// The host is an IP address that is not public.
     #[error("it is a private IP address")]
     PrivateAddress,
-    /// AWS does not document the endpoint for the Service Connect proxy.
-    #[error(
-        "AWS does not document the VPC endpoint for the Service Connect proxy; \
-         com.amazonaws.{0}.ecs-agent is the likely one"
-    )]
-    ServiceConnect(Region),
     /// A host of an AWS service whose endpoint is not in pullprobe's list.
     #[error("its VPC endpoint, if AWS offers one, is unknown to pullprobe")]
     UnknownAwsService,
@@ -110,7 +120,18 @@ impl Serialize for NoEndpointReason {
 }
 
 /// `0.0.0.0/0`.
-pub const ANY_ADDRESS: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
+pub const ANY_IPV4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
+
+/// `::/0`.
+pub const ANY_IPV6: IpNet = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0));
+
+/// Returns the range of all addresses that ECS contacts from a subnet with these IP versions.
+pub const fn any_address(ip_family: IpFamily) -> IpNet {
+    match ip_family {
+        IpFamily::Ipv4 | IpFamily::DualStack => ANY_IPV4,
+        IpFamily::Ipv6 => ANY_IPV6,
+    }
+}
 
 /// Derives the VPC endpoints of `plan`, and the targets without one. An endpoint's policy contains
 /// the statements of the roles' policies whose requests go through it.
@@ -125,7 +146,7 @@ pub fn of(plan: &Plan, policies: &RolePolicies) -> (Vec<VpcEndpoint>, Vec<Outsid
         let service = match endpoint_service(target, &plan.region) {
             Ok(service) => service,
             Err(reason) => {
-                outside.push(OutsideVpc::new(target, reason));
+                outside.push(OutsideVpc::new(target, reason, plan.ip_family));
                 continue;
             }
         };
@@ -169,6 +190,8 @@ fn endpoint_service(target: &Target, region: &Region) -> Result<Service, NoEndpo
         Dependency::SecretsManager => (Service::SecretsManager, false),
         Dependency::Ssm => (Service::Ssm, false),
         Dependency::SsmMessages => (Service::SsmMessages, false),
+        // The endpoint replaces both hosts.
+        Dependency::ServiceConnect => return Ok(Service::EcsAgent),
         _ => return service_by_host(target, region),
     };
     let service_host = endpoints::api_host(service, region, Variant::default());
@@ -178,12 +201,28 @@ fn endpoint_service(target: &Target, region: &Region) -> Result<Service, NoEndpo
         return Ok(service);
     }
     Err(match region_of_aws_host(&target.host) {
-        Some(host_region) if host_region != *region => NoEndpointReason::OtherRegion {
-            host_region,
-            task_region: region.clone(),
-        },
-        _ => NoEndpointReason::FipsOrDualStack,
+        Some(host_region) if host_region != *region => {
+            in_other_region(service, host_region, region)
+        }
+        _ if target.host.contains("-fips.") => NoEndpointReason::Fips,
+        _ => NoEndpointReason::DualStack,
     })
+}
+
+/// Returns why the endpoints of `task_region` do not serve `service` in another one.
+fn in_other_region(
+    service: Service,
+    host_region: Region,
+    task_region: &Region,
+) -> NoEndpointReason {
+    if service.has_cross_region_endpoint() && host_region.partition() == task_region.partition() {
+        NoEndpointReason::CrossRegionEndpoint {
+            host_region,
+            task_region: task_region.clone(),
+        }
+    } else {
+        NoEndpointReason::OtherRegion { host_region }
+    }
 }
 
 /// Recognizes the service of a target that the task definition chooses: of a log router, a registry
@@ -207,14 +246,10 @@ fn service_by_host(target: &Target, region: &Region) -> Result<Service, NoEndpoi
     Err(match target.host.as_str() {
         "public.ecr.aws" => NoEndpointReason::EcrPublic,
         host if is_private_address(host) => NoEndpointReason::PrivateAddress,
-        _ if target.dependency == Dependency::ServiceConnect => {
-            NoEndpointReason::ServiceConnect(region.clone())
-        }
         host => match region_of_aws_host(host) {
-            Some(host_region) if host_region != *region => NoEndpointReason::OtherRegion {
-                host_region,
-                task_region: region.clone(),
-            },
+            Some(host_region) if host_region != *region => {
+                NoEndpointReason::OtherRegion { host_region }
+            }
             Some(_) => NoEndpointReason::UnknownAwsService,
             None if PUBLIC_REGISTRIES.contains(&host) => NoEndpointReason::PublicRegistry,
             None => NoEndpointReason::NotAws,
@@ -235,13 +270,13 @@ const PUBLIC_REGISTRIES: [&str; 8] = [
 ];
 
 impl OutsideVpc {
-    fn new(target: &Target, reason: NoEndpointReason) -> Self {
+    fn new(target: &Target, reason: NoEndpointReason, ip_family: IpFamily) -> Self {
         let address = target.host.parse::<IpAddr>();
         Self {
             target: target.key.clone(),
             host: target.host.clone(),
             port: target.port,
-            destination: address.map_or(ANY_ADDRESS, IpNet::from),
+            destination: address.map_or(any_address(ip_family), IpNet::from),
             reason,
         }
     }

@@ -6,7 +6,8 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use super::endpoints::{ANY_ADDRESS, EndpointType, OutsideVpc, VpcEndpoint};
+use super::endpoints::{ANY_IPV4, ANY_IPV6, EndpointType, OutsideVpc, VpcEndpoint, any_address};
+use crate::network_location::IpFamily;
 use crate::observation::Dependency;
 use crate::plan::Plan;
 
@@ -43,8 +44,10 @@ pub enum RulePeer {
     PrefixList(String),
     /// An address range.
     Cidr(IpNet),
-    /// The VPC's own address ranges.
+    /// The VPC's own IPv4 address ranges.
     Vpc,
+    /// The VPC's own IPv6 address ranges.
+    VpcIpv6,
 }
 
 /// A rule of a security group.
@@ -146,10 +149,14 @@ pub fn security_group_rules(
     }
     let peer = RulePeer::SecurityGroup(FileSystems);
     add(Tasks, Outbound, NFS_PORT, peer, &file_systems);
-    for (port, destination) in destinations(outside_vpc) {
+    for (port, destination) in destinations(outside_vpc, plan.ip_family) {
+        let is_there = |host: &OutsideVpc| {
+            host.destination == destination
+                || (host.destination, destination) == (ANY_IPV4, ANY_IPV6)
+        };
         let hosts: Vec<String> = outside_vpc
             .iter()
-            .filter(|host| (host.port, host.destination) == (port, destination))
+            .filter(|host| host.port == port && is_there(host))
             .map(|host| host.host.clone())
             .collect();
         add(Tasks, Outbound, port, RulePeer::Cidr(destination), &hosts);
@@ -165,12 +172,18 @@ pub fn security_group_rules(
     rules
 }
 
-/// Returns the ports and address ranges of the hosts without a VPC endpoint, each once.
-fn destinations(outside_vpc: &[OutsideVpc]) -> Vec<(u16, IpNet)> {
+/// Returns the ports and address ranges of the hosts without a VPC endpoint, each once. In a
+/// dual-stack subnet, clients try a host's IPv6 addresses as well.
+fn destinations(outside_vpc: &[OutsideVpc], ip_family: IpFamily) -> Vec<(u16, IpNet)> {
     let mut destinations: Vec<_> = outside_vpc
         .iter()
         .map(|host| (host.port, host.destination))
         .collect();
+    if ip_family == IpFamily::DualStack {
+        let any = destinations.clone();
+        let any = any.iter().filter(|(_, range)| *range == ANY_IPV4);
+        destinations.extend(any.map(|(port, _)| (*port, ANY_IPV6)));
+    }
     destinations.sort();
     destinations.dedup();
     destinations
@@ -185,7 +198,11 @@ pub fn network_acl_rules(
 ) -> Vec<NetworkAclRule> {
     use Direction::{Inbound, Outbound};
     use NetworkTier::{Endpoints, FileSystems, Nat, Tasks};
-    const ANYWHERE: RulePeer = RulePeer::Cidr(ANY_ADDRESS);
+    let anywhere = RulePeer::Cidr(any_address(plan.ip_family));
+    let vpc = match plan.ip_family {
+        IpFamily::Ipv4 | IpFamily::DualStack => RulePeer::Vpc,
+        IpFamily::Ipv6 => RulePeer::VpcIpv6,
+    };
     let mut rules: Vec<NetworkAclRule> = Vec::new();
     // Allows requests in `direction`, and their responses in the other.
     let mut allow = |tier, direction: Direction, port: u16, peer: RulePeer| {
@@ -217,39 +234,40 @@ pub fn network_acl_rules(
             .any(|endpoint| endpoint.endpoint_type == endpoint_type)
     };
     if has_endpoint(EndpointType::Interface) {
-        allow(Tasks, Outbound, HTTPS_PORT, RulePeer::Vpc);
-        allow(Endpoints, Inbound, HTTPS_PORT, RulePeer::Vpc);
+        allow(Tasks, Outbound, HTTPS_PORT, vpc.clone());
+        allow(Endpoints, Inbound, HTTPS_PORT, vpc.clone());
     }
     if has_endpoint(EndpointType::Gateway) {
-        allow(Tasks, Outbound, HTTPS_PORT, ANYWHERE);
+        allow(Tasks, Outbound, HTTPS_PORT, anywhere.clone());
     }
     if plan
         .targets
         .iter()
         .any(|target| target.dependency == Dependency::Efs)
     {
-        allow(Tasks, Outbound, NFS_PORT, RulePeer::Vpc);
-        allow(FileSystems, Inbound, NFS_PORT, RulePeer::Vpc);
+        allow(Tasks, Outbound, NFS_PORT, vpc.clone());
+        allow(FileSystems, Inbound, NFS_PORT, vpc);
     }
-    for (port, destination) in destinations(outside_vpc) {
+    for (port, destination) in destinations(outside_vpc, plan.ip_family) {
         allow(Tasks, Outbound, port, RulePeer::Cidr(destination));
-        if destination == ANY_ADDRESS {
+        // IPv6 needs no NAT gateway.
+        if destination == ANY_IPV4 {
             allow(Nat, Inbound, port, RulePeer::Vpc);
-            allow(Nat, Outbound, port, ANYWHERE);
+            allow(Nat, Outbound, port, anywhere.clone());
         }
     }
-    // A rule for 0.0.0.0/0 includes the same rule for a smaller range.
+    // A rule for all addresses includes the same rule for a smaller range.
     let any_address_rules: Vec<NetworkAclRule> = rules
         .iter()
-        .filter(|rule| rule.peer == ANYWHERE)
+        .filter(|rule| rule.peer == anywhere)
         .cloned()
         .collect();
     rules.retain(|rule| {
         let widened = NetworkAclRule {
-            peer: ANYWHERE,
+            peer: anywhere.clone(),
             ..rule.clone()
         };
-        rule.peer == ANYWHERE || !any_address_rules.contains(&widened)
+        rule.peer == anywhere || !any_address_rules.contains(&widened)
     });
     rules.sort_by_key(|rule| (rule.tier, rule.direction == Inbound));
     rules
@@ -293,6 +311,7 @@ impl Serialize for RulePeer {
             Self::PrefixList(name) => map.serialize_entry("prefix_list", name)?,
             Self::Cidr(cidr) => map.serialize_entry("cidr", cidr)?,
             Self::Vpc => map.serialize_entry("vpc", &true)?,
+            Self::VpcIpv6 => map.serialize_entry("vpc_ipv6", &true)?,
         }
         map.end()
     }
@@ -305,6 +324,7 @@ impl fmt::Display for RulePeer {
             Self::PrefixList(name) => write!(f, "the prefix list {name}"),
             Self::Cidr(cidr) => write!(f, "{cidr}"),
             Self::Vpc => f.write_str("the VPC's address range"),
+            Self::VpcIpv6 => f.write_str("the VPC's IPv6 address range"),
         }
     }
 }

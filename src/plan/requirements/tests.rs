@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{EfsVolume, ImageInput, LogGroupInput, PlanInput, ReachabilityCheck};
+use crate::plan::{EfsVolume, ImageInput, LogGroupInput, PlanInput, ReachabilityCheck, ValueFrom};
 
 const APP: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1";
 
@@ -201,7 +201,12 @@ fn hosts_without_an_endpoint_have_the_reason() {
         (
             "123456789012.dkr.ecr.us-east-1.amazonaws.com/a",
             "api.ecr.us-east-1.amazonaws.com",
-            "it is in us-east-1",
+            "it is in us-east-1; instead of the route, an interface endpoint in eu-west-1",
+        ),
+        (
+            "123456789012.dkr.ecr-fips.eu-west-1.amazonaws.com/a",
+            "123456789012.dkr.ecr-fips.eu-west-1.amazonaws.com",
+            "FIPS names",
         ),
         (
             "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com/a",
@@ -465,4 +470,124 @@ fn json_has_the_selected_parts() {
     assert_eq!(names, ["region", "schema", "security_groups"]);
     assert_eq!(read(&PlanPart::REQUIREMENTS).as_object().unwrap().len(), 10);
     assert!(requirements.to_json(&[PlanPart::Contacts]).is_none());
+}
+
+#[test]
+fn only_some_services_have_cross_region_endpoints() {
+    let secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf";
+    let requirements = requirements(PlanInput {
+        images: vec![image("123456789012.dkr.ecr.us-east-1.amazonaws.com/a")],
+        secrets: vec![secret.parse().unwrap()],
+        ..PlanInput::default()
+    });
+    let of = |host: &str| {
+        let outside = requirements
+            .outside_vpc
+            .iter()
+            .find(|outside| outside.host == host);
+        outside.unwrap().reason.clone()
+    };
+    for host in [
+        "api.ecr.us-east-1.amazonaws.com",
+        "123456789012.dkr.ecr.us-east-1.amazonaws.com",
+        "prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com",
+    ] {
+        assert!(
+            matches!(of(host), NoEndpointReason::CrossRegionEndpoint { .. }),
+            "{host}"
+        );
+    }
+    let other = of("secretsmanager.us-east-1.amazonaws.com");
+    assert!(
+        matches!(other, NoEndpointReason::OtherRegion { .. }),
+        "{other}"
+    );
+}
+
+const DUAL_STACK: &str = "123456789012.dkr-ecr.eu-west-1.on.aws/a";
+
+#[test]
+fn rules_have_the_ip_versions_of_the_subnet() {
+    let of = |ip_family, reference: &str| {
+        requirements(PlanInput {
+            images: vec![image(reference)],
+            secrets: vec!["db".parse::<ValueFrom>().unwrap()],
+            ip_family,
+            ..PlanInput::default()
+        })
+    };
+    let ranges = |requirements: &Requirements| -> Vec<String> {
+        let groups = requirements
+            .security_group_rules
+            .iter()
+            .map(|rule| &rule.peer);
+        let acls = requirements.network_acl_rules.iter().map(|rule| &rule.peer);
+        let mut ranges: Vec<_> = groups.chain(acls).map(ToString::to_string).collect();
+        ranges.retain(|range| range.contains("/0"));
+        ranges.sort();
+        ranges.dedup();
+        ranges
+    };
+    let ipv6 = of(IpFamily::Ipv6, DUAL_STACK);
+    assert_eq!(ranges(&ipv6), ["::/0"]);
+    assert!(
+        ipv6.network_acl_rules
+            .iter()
+            .all(|rule| rule.tier != NetworkTier::Nat),
+        "IPv6 needs no NAT gateway"
+    );
+    assert_eq!(
+        ranges(&of(IpFamily::DualStack, DUAL_STACK)),
+        ["0.0.0.0/0", "::/0"]
+    );
+    assert_eq!(ranges(&of(IpFamily::Ipv4, DUAL_STACK)), ["0.0.0.0/0"]);
+    let has_note = |requirements: &Requirements, part: &str| {
+        requirements.notes.iter().any(|note| note.contains(part))
+    };
+    let uri = "dual-stack URI: 123456789012.dkr-ecr.eu-west-1.on.aws/shop/app:1.4.";
+    let ordinary = of(
+        IpFamily::Ipv6,
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop/app:1.4",
+    );
+    assert!(has_note(&ordinary, uri), "{:?}", ordinary.notes);
+    assert!(!has_note(&ipv6, "dual-stack URI:"));
+    assert!(has_note(&ipv6, "64:ff9b::/96") && has_note(&ipv6, "S3 gateway endpoint with IPv6"));
+}
+
+#[test]
+fn a_cache_with_an_unusual_prefix_has_a_note() {
+    let notes = |reference: &str| {
+        requirements(PlanInput {
+            images: vec![image(reference)],
+            ..PlanInput::default()
+        })
+        .notes
+    };
+    let has = |reference: &str, part: &str| notes(reference).iter().any(|n| n.contains(part));
+    assert!(has(APP, "ROOT"));
+    let cached = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/chainguard/python:latest";
+    assert!(!has(cached, "ROOT") && has(cached, "The first pull through a pull-through cache"));
+    assert!(!has("docker.io/library/nginx", "ROOT"));
+}
+
+#[test]
+fn one_endpoint_replaces_both_hosts_of_service_connect() {
+    let region = "eu-west-1".parse().unwrap();
+    let requirements = requirements(PlanInput {
+        connections: crate::plan::service_connect(&region).unwrap().into(),
+        ..PlanInput::default()
+    });
+    let services: Vec<_> = requirements
+        .endpoints
+        .iter()
+        .map(|e| e.service.as_str())
+        .collect();
+    assert_eq!(services, ["com.amazonaws.eu-west-1.ecs-agent"]);
+    assert_eq!(requirements.outside_vpc, []);
+    assert!(
+        requirements
+            .notes
+            .iter()
+            .any(|note| note.contains("One of the two is enough"))
+    );
 }

@@ -219,6 +219,7 @@ impl FirelensOptions {
         if let Some(endpoint) = self.endpoint() {
             return endpoint;
         }
+        // The plugins choose this name whatever the IP versions of the task.
         let host = endpoints::api_host(service, &self.region()?, Variant::default());
         Ok(LogCollector::https(host))
     }
@@ -235,6 +236,7 @@ impl FirelensOptions {
         Ok(LogCollector::https(endpoints::bucket_host(
             &bucket,
             &self.region()?,
+            Variant::default(),
         )))
     }
 }

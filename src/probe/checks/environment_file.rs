@@ -84,7 +84,7 @@ impl BucketCheck {
             // Only its own Region serves a bucket. The SDKs follow to the bucket's host there.
             let host = RedirectHost {
                 dependency: Dependency::EnvironmentFile,
-                host: endpoints::bucket_host(&self.bucket, &region),
+                host: endpoints::bucket_host(&self.bucket, &region, self.context.variant()),
                 port: 443,
             };
             let handle = self.redirects.connect(&self.context, &host, Phase::Fetch);
@@ -164,7 +164,11 @@ impl Bucket<'_> {
             result.observation.outcome = Outcome::Passed;
             result.observation.detail = format!("S3 redirects to {region}, the bucket's Region");
             if let Some(answer) = &mut result.observation.answer {
-                answer.redirect_host = Some(endpoints::bucket_host(self.name, region));
+                answer.redirect_host = Some(endpoints::bucket_host(
+                    self.name,
+                    region,
+                    self.context.variant(),
+                ));
             }
         } else if result.observation.passed() {
             if let Some(region) = &located {

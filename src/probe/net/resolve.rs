@@ -10,6 +10,7 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::time::{sleep, timeout};
 
 use crate::dns::{DnsResponse, QueryFailure, failure_of, query};
+use crate::network_location::IpFamily;
 use crate::observation::{Dependency, Failure, Lookup, LookupResult, Purpose};
 
 /// Time between queries to one resolver and the next in the list: shorter than libc's five seconds,
@@ -35,6 +36,8 @@ const MAX_RECORDS: usize = 64;
 #[derive(Debug, Clone)]
 pub struct StubResolver {
     servers: Vec<SocketAddr>,
+    /// Whether only IPv6 addresses are of use, so that their lookup is waited for.
+    needs_ipv6: bool,
 }
 
 /// The result of resolving a host name.
@@ -49,7 +52,19 @@ impl StubResolver {
     /// Returns a resolver that uses the first three of `servers`.
     pub fn new(mut servers: Vec<SocketAddr>) -> Self {
         servers.truncate(MAX_RESOLVERS);
-        Self { servers }
+        Self {
+            servers,
+            needs_ipv6: false,
+        }
+    }
+
+    /// Returns the resolver of a task with these IP versions.
+    #[must_use]
+    pub fn for_family(self, ip_family: IpFamily) -> Self {
+        Self {
+            needs_ipv6: ip_family == IpFamily::Ipv6,
+            ..self
+        }
     }
 
     /// Looks up A and AAAA records of `host` concurrently. If neither has an address, also sends
@@ -71,6 +86,7 @@ impl StubResolver {
         };
         let aaaa = match early_aaaa {
             Some(lookup) => Some(lookup),
+            None if self.needs_ipv6 => Some(aaaa.await),
             None => timeout(AAAA_TIMEOUT, aaaa).await.ok(),
         };
         let mut lookups: Vec<Lookup> = [Some(a), aaaa].into_iter().flatten().collect();
@@ -195,7 +211,11 @@ fn related_names(dependency: Dependency, host: &str) -> Vec<(String, Purpose)> {
     let parent = zone.split_once('.').map(|(_, parent)| parent);
     let sibling = match dependency {
         // 123456789012.dkr.ecr.<region>.… has the sibling api.ecr.<region>.…
-        Dependency::EcrDkr => parent.map(|ecr| format!("api.{ecr}")),
+        Dependency::EcrDkr if zone.starts_with("dkr.") => parent.map(|ecr| format!("api.{ecr}")),
+        // 123456789012.dkr-ecr.<region>.on.aws is in a domain of registries only, and
+        // ecr.<region>.api.aws in that of the Region's services.
+        Dependency::EcrDkr => None,
+        Dependency::EcrApi if host.starts_with("ecr.") => Some(format!("sts.{zone}")),
         // api.ecr.<region>.… and fs-….efs.<region>.… are in the zone of the Region's services.
         // Every Region has STS.
         Dependency::EcrApi | Dependency::Efs => parent.map(|region| format!("sts.{region}")),

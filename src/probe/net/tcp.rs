@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::network_location::IpFamily;
 use crate::observation::{Failure, SMALL_MSS, SourcePorts};
 use crate::transport_failure;
 
@@ -281,6 +282,16 @@ pub fn failure_of(error: &io::Error) -> Failure {
 /// address is not broken because a name also has an IPv6 address.
 pub fn has_route(peer: SocketAddr) -> bool {
     peer.is_ipv4() || local_address_towards(peer).is_some()
+}
+
+/// Returns the IP versions with which this machine can send to public addresses; `None` without
+/// any. Sends nothing.
+pub fn ip_family_of_this_machine() -> Option<IpFamily> {
+    // Addresses for documentation (RFC 5737, RFC 3849), which only a default route leads to.
+    let v4 = SocketAddr::from(([192, 0, 2, 1], 443));
+    let v6 = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 443));
+    let has_route = |peer| local_address_towards(peer).is_some();
+    IpFamily::of(has_route(v4), has_route(v6))
 }
 
 /// Returns the source address that the kernel picks for packets to `peer`. Sends nothing.

@@ -142,6 +142,7 @@ pub fn address(dependency: Dependency) -> Ipv4Addr {
 }
 
 /// Returns the observations that did not pass although they do not depend on `victim`.
+#[allow(dead_code, reason = "ipv6_only.rs does not use it")]
 pub fn unrelated_failures(report: &Report, victim: Dependency) -> Vec<&Observation> {
     let depends_on_victim = |o: &Observation| {
         o.dependency == victim
@@ -166,6 +167,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
 
 /// Checks every case, several concurrently because most of their time is waiting. Returns the
 /// mistakes.
+#[allow(dead_code, reason = "ipv6_only.rs does not use it")]
 pub fn check_all<C: Sync>(cases: &[C], check: impl Fn(&C) -> Option<String> + Sync) -> Vec<String> {
     const MAX_CONCURRENT_RUNS: usize = 6;
     let queue = std::sync::Mutex::new(cases.iter());

@@ -28,6 +28,14 @@ const SAME_WORDING: &[(&str, &[Cause])] = &[
         ],
     ),
     (
+        "no route for an IP version: only the report has the IP versions of the task and of the host",
+        &[
+            Cause::HostWithoutIpv6,
+            Cause::NoEgressRoute,
+            Cause::EndpointSecurityGroup,
+        ],
+    ),
+    (
         "no response on an established connection: only the report has tried other segment sizes",
         &[
             Cause::ServiceUnresponsive,
@@ -109,6 +117,10 @@ const AMBIGUOUS_MESSAGE: &[(&str, &str)] = &[
     (
         "registry-denies-anonymous-pull",
         "the message does not show whether a login was sent",
+    ),
+    (
+        "host-without-ipv6-or-no-answer",
+        "the message does not show that the AAAA query had no answer",
     ),
     (
         "secret-behind-a-parameter-missing",

@@ -134,7 +134,7 @@ pub fn failures_of(phase: &str) -> &'static [&'static str] {
             "server-failure",
             "query-refused",
         ],
-        "connect" => &["timed-out", "refused", "reset", "unreachable"],
+        "connect" => &["timed-out", "refused", "reset", "unreachable", "no-address"],
         "handshake" => &[
             "stalled",
             "reset",
