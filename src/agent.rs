@@ -84,7 +84,7 @@ impl AgentRequest<'_> {
     /// status.
     pub(crate) async fn send(&self) -> Result<Response<Bytes>, AgentFailure> {
         let silent = || Err(self.failed(Failure::TimedOut, "does not respond"));
-        timeout(REQUEST_TIMEOUT, self.send_twice())
+        timeout(REQUEST_TIMEOUT, Box::pin(self.send_twice()))
             .await
             .unwrap_or_else(|_| silent())
     }

@@ -180,6 +180,7 @@ impl StubResolver {
     /// Asks the resolvers in turn until one gives a conclusive response, as the C library does: an
     /// error is repeated, and silence is waited for. Returns that response, or the most informative
     /// failure.
+    #[expect(clippy::too_many_lines, reason = "one loop over sending and waiting")]
     async fn query(&self, name: &str, kind: RecordType, purpose: Purpose) -> CompletedLookup {
         let (limit, max_queries) = match purpose {
             Purpose::Target => (self.limit, MAX_QUERIES),
@@ -215,22 +216,8 @@ impl StubResolver {
                 }
                 else => break,
             };
-            let elapsed = sent_at.elapsed();
             let mut lookup = Lookup::new(name, kind, purpose, server);
-            lookup.elapsed_ms = crate::millis(elapsed);
-            let mut note = None;
-            match reply {
-                Ok(_) if elapsed > ANSWER_TIMEOUT => {
-                    lookup.result = LookupResult::Failed {
-                        failure: Failure::TooSlow,
-                    };
-                }
-                Ok(reply) => note = lookup.add_reply(&reply, kind),
-                Err(QueryFailure { failure, over_tcp }) => {
-                    lookup.result = LookupResult::Failed { failure };
-                    lookup.over_tcp = over_tcp;
-                }
-            }
+            let note = lookup.add_result(reply, kind, sent_at.elapsed());
             let failure = lookup.failure();
             let rank = rank(failure);
             if rank > SILENCE {
@@ -286,9 +273,7 @@ impl StubResolver {
         let mut best = best.unwrap_or_else(|| {
             let nowhere = SocketAddr::from(([0, 0, 0, 0], 53));
             let mut lookup = Lookup::new(name, kind, purpose, nowhere);
-            lookup.result = LookupResult::Failed {
-                failure: Failure::Unreachable,
-            };
+            lookup.fail(Failure::Unreachable);
             CompletedLookup {
                 lookup,
                 tries,
@@ -419,6 +404,29 @@ impl Lookup {
         }
     }
 
+    fn fail(&mut self, failure: Failure) {
+        self.result = LookupResult::Failed { failure };
+    }
+
+    /// Adds the result of a query that took this long. Returns what is remarkable about it.
+    fn add_result(
+        &mut self,
+        reply: Result<DnsResponse, QueryFailure>,
+        kind: RecordType,
+        elapsed: Duration,
+    ) -> Option<String> {
+        self.elapsed_ms = crate::millis(elapsed);
+        match reply {
+            Ok(_) if elapsed > ANSWER_TIMEOUT => self.fail(Failure::TooSlow),
+            Ok(reply) => return self.add_reply(&reply, kind),
+            Err(QueryFailure { failure, over_tcp }) => {
+                self.fail(failure);
+                self.over_tcp = over_tcp;
+            }
+        }
+        None
+    }
+
     /// Adds the response. Returns what is remarkable about it.
     fn add_reply(&mut self, reply: &DnsResponse, kind: RecordType) -> Option<String> {
         let message = &reply.message;
@@ -437,11 +445,9 @@ impl Lookup {
             _ => self.addresses.is_empty(),
         };
         if let Some(failure) = failure_of(message.metadata.response_code) {
-            self.result = LookupResult::Failed { failure };
+            self.fail(failure);
         } else if empty {
-            self.result = LookupResult::Failed {
-                failure: Failure::NoAddress,
-            };
+            self.fail(Failure::NoAddress);
         }
         note
     }
@@ -468,7 +474,7 @@ impl Lookup {
             }
             self.aliases.push(normalize(alias));
             if owners.contains(&alias) {
-                let names = [&[self.name.clone()], self.aliases.as_slice()].concat();
+                let names = [std::slice::from_ref(&self.name), &self.aliases].concat();
                 let names = names.join(" to ");
                 return Some(format!("the CNAMEs form a loop: {}", shorten(&names, 300)));
             }
