@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::observation::Failure;
@@ -29,17 +30,17 @@ use crate::transport_failure;
 #[cfg(test)]
 pub(crate) mod loopback;
 
-/// Time limit of both attempts together. The agent is on the same host and responds within
-/// milliseconds, so two seconds of silence mean that it is absent; more would shorten the probe's
-/// own run.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time limit of all attempts together. A healthy agent responds within milliseconds. The SDKs wait
+/// longer for a slow one: botocore (`utils.py`, `ContainerMetadataFetcher`) tries three times for two
+/// seconds each, and aws-sdk-go-v2 sets no limit of its own.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time limit of the first of two attempts: half of the total, so that a lost packet (resent after
-/// 1 s, RFC 6298) costs one attempt.
-const FIRST_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time after which a request without a response is sent again on a second connection: botocore's
+/// time limit. The first one may still be answered.
+const SECOND_ATTEMPT_AFTER: Duration = Duration::from_secs(2);
 
-/// Pause between the attempts, for an agent that is still starting. Its rate limit is 40 requests a
-/// second.
+/// Pause before the second attempt where the first one failed, for an agent that is still starting.
+/// Its rate limit is 40 requests a second.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Bytes of a response body. The metadata of a task with ten containers (ECS's maximum) has about
@@ -82,24 +83,36 @@ impl AgentRequest<'_> {
     /// Sends the request, at most twice and within [`REQUEST_TIMEOUT`]. Returns a response of any
     /// status.
     pub(crate) async fn send(&self) -> Result<Response<Bytes>, AgentFailure> {
-        let deadline = Instant::now() + REQUEST_TIMEOUT;
-        match self.send_by(Instant::now() + FIRST_ATTEMPT_TIMEOUT).await {
-            Ok(response) if response.status().is_server_error() => {}
-            Err(err)
-                if matches!(
-                    err.failure,
-                    Failure::TimedOut | Failure::Refused | Failure::Reset
-                ) => {}
-            result => return result,
-        }
-        sleep(RETRY_INTERVAL).await;
-        self.send_by(deadline).await
+        let silent = || Err(self.failed(Failure::TimedOut, "does not respond"));
+        timeout(REQUEST_TIMEOUT, Box::pin(self.send_twice()))
+            .await
+            .unwrap_or_else(|_| silent())
     }
 
-    async fn send_by(&self, deadline: Instant) -> Result<Response<Bytes>, AgentFailure> {
-        timeout_at(deadline, self.send_once())
-            .await
-            .unwrap_or_else(|_| Err(self.failed(Failure::TimedOut, "does not respond")))
+    async fn send_twice(&self) -> Result<Response<Bytes>, AgentFailure> {
+        let is_final = |result: &Result<Response<Bytes>, AgentFailure>| match result {
+            Ok(response) => !response.status().is_server_error(),
+            Err(err) => !matches!(err.failure, Failure::Refused | Failure::Reset),
+        };
+        let mut first = pin!(self.send_once());
+        let early = tokio::select! {
+            result = &mut first => Some(result),
+            () = sleep(SECOND_ATTEMPT_AFTER) => None,
+        };
+        match early {
+            Some(result) if is_final(&result) => result,
+            Some(_) => {
+                sleep(RETRY_INTERVAL).await;
+                self.send_once().await
+            }
+            None => {
+                let mut second = pin!(self.send_once());
+                tokio::select! {
+                    result = &mut first => if is_final(&result) { result } else { second.await },
+                    result = &mut second => if is_final(&result) { result } else { first.await },
+                }
+            }
+        }
     }
 
     async fn send_once(&self) -> Result<Response<Bytes>, AgentFailure> {

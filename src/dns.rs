@@ -5,26 +5,17 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::udp::UdpClientStream;
-use hickory_resolver::net::xfer::DnsRequestSender;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode};
+use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::observation::Failure;
 
-/// Time limit of one resolver. A lost datagram is sent again each second (`RESEND_INTERVAL`), so
-/// only three losses in a row look like a silent resolver: one in a thousand queries on a path that
-/// drops every tenth packet.
-const RESOLVER_TIMEOUT: Duration = Duration::from_millis(3_500);
-
-/// Time after which a query is sent again. A VPC's resolver answers within a few milliseconds.
-const RESEND_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the C library and Go's resolver wait for the answer to one query (resolv.conf(5),
+/// `timeout`).
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the resolvers of `/etc/resolv.conf`, in order. Fails if it cannot be read.
 pub fn resolvers_of_this_machine() -> io::Result<Vec<SocketAddr>> {
@@ -67,7 +58,7 @@ pub async fn addresses(host: &str) -> Vec<IpAddr> {
     let Some(&server) = servers.first() else {
         return Vec::new();
     };
-    let Ok(response) = query(server, host, RecordType::A).await else {
+    let Ok(response) = query(server, host, RecordType::A, ANSWER_TIMEOUT).await else {
         return Vec::new();
     };
     let address = |data: &RData| match data {
@@ -99,15 +90,20 @@ pub struct QueryFailure {
     pub over_tcp: bool,
 }
 
-/// Queries `server` for records of `kind`.
+/// Sends one query for records of `kind` to `server`, and waits for the answer until the timeout.
 pub async fn query(
     server: SocketAddr,
     name: &str,
     kind: RecordType,
+    limit: Duration,
 ) -> Result<DnsResponse, QueryFailure> {
     let over_udp = |failure| QueryFailure {
         failure,
         over_tcp: false,
+    };
+    let over_tcp = |failure| QueryFailure {
+        failure,
+        over_tcp: true,
     };
     // Fully qualified, so that no search domain is appended.
     let mut name = Name::from_ascii(name).map_err(|_| over_udp(Failure::NoSuchName))?;
@@ -115,53 +111,58 @@ pub async fn query(
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(name, kind));
-
-    let mut options = DnsRequestOptions::default();
-    options.retry_interval = RESEND_INTERVAL;
-    let mut udp = UdpClientStream::builder(server, TokioRuntimeProvider::new())
-        .with_timeout(Some(RESOLVER_TIMEOUT))
-        .with_max_retries(4)
-        .with_os_port_selection(true)
-        .build();
-    let answer = udp
-        .send_message(DnsRequest::new(message.clone(), options))
-        .next()
-        .await;
-    match answer {
-        Some(Ok(response)) if !response.metadata.truncation => Ok(DnsResponse {
-            message: response.into_message(),
+    match timeout(limit, query_udp(server, &message)).await {
+        Err(_) => Err(over_udp(Failure::TimedOut)),
+        Ok(Err(_)) => Err(over_udp(Failure::Unreachable)),
+        Ok(Ok(Some(message))) if !message.metadata.truncation => Ok(DnsResponse {
+            message,
             over_tcp: false,
         }),
-        // An answer truncated inside a record is a protocol error.
-        Some(Ok(_) | Err(NetError::Proto(_))) => {
-            match timeout(RESOLVER_TIMEOUT, query_tcp(server, &message)).await {
-                Ok(Some(message)) => Ok(DnsResponse {
-                    message,
-                    over_tcp: true,
-                }),
-                Ok(None) => Err(QueryFailure {
-                    failure: Failure::ServerFailure,
-                    over_tcp: true,
-                }),
-                Err(_) => Err(QueryFailure {
-                    failure: Failure::TimedOut,
-                    over_tcp: true,
-                }),
-            }
-        }
-        Some(Err(NetError::Dns(DnsError::ResponseCode(code)))) => {
-            Err(over_udp(failure_of(code).unwrap_or(Failure::ServerFailure)))
-        }
-        Some(Err(NetError::Timeout)) | None => Err(over_udp(Failure::TimedOut)),
-        Some(Err(_)) => Err(over_udp(Failure::Unreachable)),
+        // A message that cannot be parsed may have been cut inside a record.
+        Ok(Ok(_)) => match timeout(limit.min(ANSWER_TIMEOUT), query_tcp(server, &message)).await {
+            Ok(Some(message)) => Ok(DnsResponse {
+                message,
+                over_tcp: true,
+            }),
+            Ok(None) => Err(over_tcp(Failure::ServerFailure)),
+            Err(_) => Err(over_tcp(Failure::TimedOut)),
+        },
     }
 }
 
-/// Sends `query` over TCP: a two-byte length, then the message (RFC 1035 section 4.2.2). The length
+/// Sends `query` over UDP. Returns the answer, or `None` if it is not valid DNS. What another host
+/// sends, or what answers another query, is ignored as resolvers are told to do (RFC 5452 section
+/// 9.1). Fails if the query cannot be sent.
+async fn query_udp(server: SocketAddr, query: &Message) -> io::Result<Option<Message>> {
+    let own: IpAddr = match server {
+        SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // The kernel picks a port for each query, so a late answer to another one does not arrive here.
+    let socket = UdpSocket::bind((own, 0)).await?;
+    let sent = query.to_vec().map_err(io::Error::other)?;
+    socket.send_to(&sent, server).await?;
+    let mut packet = vec![0; usize::from(u16::MAX)];
+    loop {
+        let (length, from) = socket.recv_from(&mut packet).await?;
+        let packet = &packet[..length];
+        if (from.ip(), from.port()) != (server.ip(), server.port())
+            || packet.first_chunk() != sent.first_chunk::<2>()
+        {
+            continue;
+        }
+        match Message::from_vec(packet) {
+            Ok(answer) if answer.queries != query.queries => {}
+            answer => return Ok(answer.ok()),
+        }
+    }
+}
+
+/// Sends `asked` over TCP: a two-byte length, then the message (RFC 1035 section 4.2.2). The length
 /// limits a response to 64 KiB.
-async fn query_tcp(server: SocketAddr, query: &Message) -> Option<Message> {
+async fn query_tcp(server: SocketAddr, asked: &Message) -> Option<Message> {
     let mut stream = TcpStream::connect(server).await.ok()?;
-    let query = query.to_vec().ok()?;
+    let query = asked.to_vec().ok()?;
     let length = u16::try_from(query.len()).ok()?.to_be_bytes();
     stream
         .write_all(&[&length, query.as_slice()].concat())
@@ -169,7 +170,9 @@ async fn query_tcp(server: SocketAddr, query: &Message) -> Option<Message> {
         .ok()?;
     let mut answer = vec![0; usize::from(stream.read_u16().await.ok()?)];
     stream.read_exact(&mut answer).await.ok()?;
-    Message::from_vec(&answer).ok()
+    Message::from_vec(&answer)
+        .ok()
+        .filter(|answer| answer.queries == asked.queries)
 }
 
 /// Returns the failure that a response code means, or `None` for success.

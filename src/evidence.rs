@@ -1,6 +1,7 @@
 //! Read-only queries over observations: the language in which rules are written.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use crate::observation::{
     Dependency, Failure, Observation, ObservationId, Outcome, Phase, Scope, TargetKey,
@@ -136,11 +137,39 @@ impl<'a> Evidence<'a> {
             });
             if answers(seen) {
                 targets[index].answering.push(seen);
-            } else if is_silent(seen) {
+            } else if is_silent(seen) && !self.cannot_be_of_a_service(seen) {
                 targets[index].silent.push(seen);
             }
         }
         targets
+    }
+
+    /// Whether no service can have the address, so that its silence says nothing about routes and
+    /// filters: a link-local, multicast or reserved address (RFC 1122 section 3.2.1.3), one of
+    /// 192.0.2.0/24, which is for documentation (RFC 5737), or one of this host where nothing else
+    /// answers on this host. Addresses of the task's own network are exempt, and a registry of the
+    /// user's may run on this host.
+    pub fn cannot_be_of_a_service(self, connect: &Observation) -> bool {
+        let Some(peer) = connect
+            .peer
+            .filter(|_| connect.scope == Some(Scope::Public))
+        else {
+            return false;
+        };
+        let on_this_host = || {
+            self.of(Phase::Connect)
+                .any(|seen| seen.passed() && seen.peer.is_some_and(|p| p.ip().is_loopback()))
+        };
+        match peer.ip() {
+            IpAddr::V4(v4) => match v4.octets() {
+                [127, 0, 0, _] => connect.dependency != Dependency::Registry && !on_this_host(),
+                [169, 254, ..] | [0 | 224.., ..] | [192, 0, 2, _] => true,
+                _ => false,
+            },
+            IpAddr::V6(v6) => {
+                v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local()
+            }
+        }
     }
 
     /// Whether this phase worked for the target at one address at least.

@@ -43,7 +43,7 @@ pub struct RunOptions {
     /// Looks up the variables that locate credentials.
     pub environment: Environment,
     /// Credentials, whose loading starts before the metadata request, so that a hanging agent costs
-    /// its two seconds once.
+    /// its five seconds once.
     pub credentials: SharedCredentials,
     /// Time limit of the whole run.
     pub deadline: Duration,
@@ -88,6 +88,7 @@ pub async fn run(
     let ip_family = Some(plan.ip_family)
         .filter(|family| *family == IpFamily::Ipv6)
         .or(vantage.ip_family);
+    let reserve = DELIVERY_TIMEOUT.min(deadline / 4);
     let settings = ProbeSettings {
         location: NetworkLocation {
             address: vantage.address,
@@ -95,8 +96,12 @@ pub async fn run(
             vpc_cidrs: plan.vpc_cidrs.clone(),
             ip_family,
         },
-        resolver: StubResolver::new(resolvers).for_family(ip_family.unwrap_or_default()),
+        // Where the deadline is short, a silent resolver is still reported before it.
+        resolver: StubResolver::new(resolvers)
+            .for_family(ip_family.unwrap_or_default())
+            .within(deadline.saturating_sub(reserve) * 3 / 4),
         expect_private: plan.expect == Expect::Private,
+        expect_credentials: credentials::are_expected(&|name: &str| environment(name)),
         run_id: vantage
             .task_arn
             .as_deref()
@@ -107,7 +112,6 @@ pub async fn run(
             .ok()
             .and_then(|metadata| metadata.as_ref()?.clock),
     };
-    let reserve = DELIVERY_TIMEOUT.min(deadline / 4);
     let out_of_time = async {
         sleep(deadline.saturating_sub(reserve)).await;
         Interruption(format!("the deadline of {} s", deadline.as_secs_f32()))

@@ -97,7 +97,7 @@ pub struct ClockDrift {
 }
 
 /// Reads the task metadata. Returns `None` outside ECS, where `ECS_CONTAINER_METADATA_URI_V4` is
-/// not set. Takes at most two seconds.
+/// not set. Takes at most five seconds.
 pub async fn discover(
     env: &impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Metadata>, AgentFailure> {

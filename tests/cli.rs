@@ -620,6 +620,66 @@ fn plan_includes_sidecars_or_the_error_names_an_alternative() {
     .unwrap();
 }
 
+/// A process that cannot open connections must not blame the network.
+#[test]
+#[cfg(unix)]
+fn low_limit_of_open_files_is_an_error_of_the_tool() {
+    for limit in ["12", "16", "64"] {
+        let script = format!("ulimit -n {limit} && exec \"$0\" \"$@\"");
+        let output = Command::new("/bin/sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_pullprobe"), "probe"])
+            .args([
+                "--image",
+                &format!("{ECR}/app:1"),
+                "--resolver",
+                "127.0.0.1:9",
+            ])
+            .env_clear()
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(
+            error.contains(&format!("may open only {limit} files")) && error.contains("ulimit -n"),
+            "{error}"
+        );
+        assert!(output.stdout.is_empty(), "there is no report");
+    }
+}
+
+/// Missing credentials say nothing about a task where the probe does not run in one.
+#[test]
+fn missing_credentials_outside_ecs_are_not_a_failure() {
+    let run = |variables: &[(&str, &str)]| {
+        let output = pullprobe(&["probe", "--format", "json", "--resolver", "127.0.0.1:9"])
+            .args([
+                "--log-group",
+                "/app",
+                "--region",
+                "us-east-1",
+                "--deadline",
+                "3s",
+            ])
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+        let read = |o: &&Value| o["id"] == "credentials/read";
+        let observations = report["observations"].as_array().unwrap();
+        observations.iter().find(read).unwrap().clone()
+    };
+    let outside = run(&[]);
+    assert_eq!(outside["outcome"], "not-checked", "{outside}");
+    assert!(
+        outside["why"].to_string().contains("task execution role"),
+        "{outside}"
+    );
+    let inside = run(&[("ECS_CONTAINER_METADATA_URI_V4", "http://127.0.0.1:9/v4/x")]);
+    assert_eq!(inside["failure"], "no-credentials", "{inside}");
+}
+
 #[test]
 fn closed_pipe_is_not_an_error() {
     for arguments in [&["causes"][..], &["schema"], &["causes", "network-acl"]] {

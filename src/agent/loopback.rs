@@ -57,6 +57,23 @@ pub(crate) async fn responds(
     (base, requests)
 }
 
+/// Starts an agent that responds to each request after `delay`. Returns its URL.
+pub(crate) async fn responds_after(delay: Duration, body: String) -> String {
+    let (listener, base) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let body = body.clone();
+            tokio::spawn(async move {
+                read_head(&mut stream).await;
+                sleep(delay).await;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all((head + &body).as_bytes()).await;
+            });
+        }
+    });
+    base
+}
+
 /// Starts an agent that misbehaves. Returns its URL.
 pub(crate) async fn misbehaves(misbehavior: Misbehavior) -> String {
     let (listener, base) = listen().await;

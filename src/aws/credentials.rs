@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use hyper::header::HeaderValue;
 use hyper::{StatusCode, Uri};
@@ -45,6 +46,8 @@ pub struct Credentials {
     pub role_arn: Option<String>,
     /// The source.
     pub source: CredentialSource,
+    /// How long the source took.
+    pub elapsed: Duration,
 }
 
 /// Where credentials come from.
@@ -61,7 +64,7 @@ pub enum CredentialSource {
 /// Loads credentials from the container endpoint, or else from keys in the environment. The
 /// endpoint is `container` (outside tests [`CONTAINER_ENDPOINT`]) with the path in
 /// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`, or `AWS_CONTAINER_CREDENTIALS_FULL_URI`. Takes at most
-/// two seconds.
+/// five seconds.
 pub async fn load(
     env: &impl Fn(&str) -> Option<String>,
     container: &str,
@@ -101,6 +104,20 @@ pub async fn load(
         allows_http,
     })
     .await
+}
+
+/// Whether the environment is meant to have credentials: it names a source, or ECS set it up. On any
+/// other machine their absence says nothing about a task.
+pub fn are_expected(env: &impl Fn(&str) -> Option<String>) -> bool {
+    // ECS sets these in every container.
+    const OF_ECS: [&str; 3] = [
+        "ECS_CONTAINER_METADATA_URI_V4",
+        "ECS_CONTAINER_METADATA_URI",
+        "ECS_AGENT_URI",
+    ];
+    let sources = [RELATIVE_URI, FULL_URI, ACCESS_KEY_ID, SECRET_ACCESS_KEY];
+    let set = |name: &&str| env(name).is_some_and(|value| !value.trim().is_empty());
+    sources.iter().chain(&OF_ECS).any(set)
 }
 
 /// Whether credentials may be read from `address` over plain HTTP: from this host, or from the
@@ -152,6 +169,7 @@ struct CredentialsResponse {
 }
 
 async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, AgentFailure> {
+    let started = Instant::now();
     let response = request.send().await.map_err(|err| {
         let hint = match err.failure {
             Failure::TimedOut | Failure::Refused | Failure::Reset | Failure::Unreachable => {
@@ -214,6 +232,7 @@ async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, Agent
         expires_at: expires_at.transpose()?,
         role_arn: response.role_arn.filter(|arn| !arn.is_empty()),
         source: CredentialSource::Container,
+        elapsed: started.elapsed(),
     };
     match credentials.expires_at {
         Some(end) if end <= Timestamp::now() => Err(request.failed(
@@ -274,6 +293,7 @@ fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials
             expires_at: None,
             role_arn: None,
             source: CredentialSource::Environment,
+            elapsed: Duration::ZERO,
         }),
         (Some(_), None) => incomplete(ACCESS_KEY_ID, SECRET_ACCESS_KEY),
         (None, Some(_)) => incomplete(SECRET_ACCESS_KEY, ACCESS_KEY_ID),

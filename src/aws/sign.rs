@@ -153,6 +153,7 @@ mod tests {
             expires_at: None,
             role_arn: None,
             source: CredentialSource::Environment,
+            elapsed: std::time::Duration::ZERO,
         }
     }
 

@@ -28,6 +28,7 @@ use crate::vantage;
 /// Runs the probe, prints the report, and returns its exit code.
 pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
     disable_core_dumps();
+    raise_file_limit()?;
     let resolvers = resolvers(args)?;
     let roots = Arc::new(roots(args)?);
     // An invalid plan is rejected before anything is sent.
@@ -43,12 +44,14 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
         let environment: Environment =
             Arc::new(|name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()));
         let credentials = run::spawn_credentials(&environment);
+        let started = Instant::now();
         let metadata = vantage::discover(&|name: &str| environment(name)).await;
         let ip_family = args.task.ip_family.or_else(|| run::ip_family(&metadata));
         let task = TaskArgs {
             ip_family,
             ..args.task.clone()
         };
+        deadline -= started.elapsed().min(deadline / 2);
         let plan = match (plan_from_flag, source) {
             (Some(plan), _) => {
                 let ip_family = ip_family.unwrap_or(plan.ip_family);
@@ -58,11 +61,9 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
             (None, PlanSource::Ready(input)) => plan_input::into_plan(*input, &task, &metadata)?,
             (None, PlanSource::Remote(location)) => {
                 let region = plan_input::region(&args.task, &[], &metadata)?;
-                let settings = ProbeSettings::for_fetch(
-                    StubResolver::new(resolvers.clone()),
-                    ip_family.unwrap_or_default(),
-                );
                 let timeout = MAX_READ_TIME.min(deadline / 2);
+                let resolver = StubResolver::new(resolvers.clone()).within(timeout / 2);
+                let settings = ProbeSettings::for_fetch(resolver, ip_family.unwrap_or_default());
                 let credentials = credentials.clone();
                 let read = fetch_task_definition(
                     &location,
@@ -115,6 +116,32 @@ fn disable_core_dumps() {
     // The limit does not apply if the kernel pipes core dumps to a program (core(5)).
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+/// Open files that a run may need at once: connections to every address of every target, with several
+/// source ports, and the queries of their names. A limit below it would look like a fault of the
+/// network.
+const MIN_OPEN_FILES: u64 = 256;
+
+/// Raises the limit of open files as far as this process may. Fails if that is not enough.
+fn raise_file_limit() -> Result<(), Error> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(_) => current,
+    };
+    // `None` is unlimited.
+    match limit {
+        Some(limit) if limit < MIN_OPEN_FILES => Err(Error::Tool(format!(
+            "this process may open only {limit} files, and the probe needs {MIN_OPEN_FILES} for its connections; raise the limit with ulimit -n, or with ulimits in the container definition"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Returns a runtime with one thread: the work is mostly waiting, and threads need memory.

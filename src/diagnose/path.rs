@@ -310,7 +310,8 @@ fn any_by_port(ev: Evidence<'_>) -> bool {
 pub(super) fn refused(ev: Evidence<'_>) -> Vec<Finding> {
     let refused = ev
         .failed(&[Failure::Refused])
-        .filter(|seen| seen.phase == Phase::Connect && seen.dependency != Dependency::Efs);
+        .filter(|seen| seen.phase == Phase::Connect && seen.dependency != Dependency::Efs)
+        .filter(|seen| !ev.cannot_be_of_a_service(seen));
     let (partly, wholly): (Vec<_>, Vec<_>) =
         refused.partition(|seen| ev.works(seen.target(), Phase::Connect));
     [

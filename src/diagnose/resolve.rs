@@ -1,9 +1,10 @@
 //! DNS.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Confidence::{Certain, Likely, Possible};
+use super::path::blocking_unless_sibling_works;
 use super::{Finding, storage};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
@@ -17,7 +18,8 @@ const NEGATIVE: &[Failure] = &[Failure::NoSuchName, Failure::NoAddress];
 /// path to it is closed. The VPC's own resolver is exempt from security groups, network ACLs and
 /// routes, so there only the resolver itself remains; for any other all three are candidates. A
 /// resolver that answers some queries is up; the silence then belongs to a zone that it forwards,
-/// which is a failure of the resolver.
+/// which is a failure of the resolver. Where this machine itself has no route to it, no query was
+/// sent, and nothing is known of the resolver or of the filters on the way.
 pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     let lookups = || ev.of(Phase::Resolve).flat_map(|seen| &seen.lookups);
     let (tcp_blocked, silent): (Vec<_>, Vec<_>) = names_failed(ev, NO_ANSWER)
@@ -48,8 +50,14 @@ pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
             Possible,
             silent.clone(),
         ));
+    } else if lookups().all(|l| l.failure() == Some(Failure::Unreachable)) {
+        let unsent = Finding::new(Cause::ResolverUnreachable, Likely, silent);
+        let to: Vec<_> = resolvers.iter().map(ToString::to_string).collect();
+        let detail = format!("this machine has no route to {}", to.join(" or "));
+        return unsent.map(|f| f.with_detail(&detail)).into_iter().collect();
     } else {
-        let confidence = if filtered { Likely } else { Certain };
+        let waited = silent.iter().all(|seen| seen.elapsed_ms >= LIBC_TIMEOUT_MS);
+        let confidence = if waited && !filtered { Certain } else { Likely };
         findings.push(Finding::new(
             Cause::ResolverUnreachable,
             confidence,
@@ -67,39 +75,114 @@ pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     findings.into_iter().flatten().collect()
 }
 
-/// Every name resolves just after the probe turns to the next resolver, which it does after one
-/// second (the C library after five). One late name may be a cold cache or a lost datagram, and a
-/// slow resolver does not answer on such a schedule; all names late means that the first resolver
-/// is silent or fails.
+/// Every name is answered by a later resolver of the list, while a query to the first was still
+/// without an answer: the probe asks the next one after a second, the C library after five. One name
+/// may be a cold cache or a lost datagram; all names mean that the first resolver is silent, or so
+/// slow that it looks silent.
 pub(super) fn first_resolver_silent(ev: Evidence<'_>) -> Vec<Finding> {
-    const SOON_AFTER_MS: u64 = 500;
     let resolved = ev
         .of(Phase::Resolve)
         .filter(|seen| seen.passed() && !seen.lookups.is_empty());
-    let mut lookups = resolved.clone().flat_map(|seen| &seen.lookups);
-    let on_time = lookups.all(|lookup| lookup.elapsed_ms % NEXT_RESOLVER_AFTER_MS < SOON_AFTER_MS);
-    if resolved.clone().count() < 2 || !on_time || !resolved.clone().all(is_late) {
+    let mut answered = resolved.clone().flat_map(answered);
+    if resolved.clone().count() < 2 || !answered.all(by_a_later_resolver) {
         return Vec::new();
     }
-    Finding::new(Cause::ResolverUnreachable, Likely, resolved)
-        .map(|finding| {
-            finding
-                .with_detail("the first resolver is silent or fails, the next one answers")
-                .not_blocking()
-        })
+    [
+        Finding::new(Cause::ResolverUnreachable, Likely, resolved.clone()).map(|f| {
+            f.with_detail("the first resolver did not answer within a second, the next one did")
+        }),
+        Finding::new(Cause::ServiceSlow, Possible, resolved).map(of_the_resolver),
+    ]
+    .into_iter()
+    .flatten()
+    .map(Finding::not_blocking)
+    .collect()
+}
+
+/// A resolver took longer than a second, where the VPC's own takes milliseconds, or did not answer
+/// several queries that it answered when they were repeated. The C library and Go's resolver wait
+/// for five seconds and ask again, so the task starts, later. Whether the resolver, the servers that
+/// it asks or the path is slow or loses packets does not show. A single lost datagram is nothing.
+pub(super) fn resolver_slow(ev: Evidence<'_>) -> Vec<Finding> {
+    let resolved = || ev.of(Phase::Resolve).filter(|seen| seen.passed());
+    let slow = resolved().filter(|seen| answered(seen).any(is_slow));
+    let losing = resolved().filter(|seen| answered(seen).any(|lookup| lost(lookup) > 0));
+    let slowest = slow
+        .clone()
+        .flat_map(answered)
+        .max_by_key(|lookup| lookup.elapsed_ms);
+    let queries_lost: usize = resolved().flat_map(answered).map(lost).sum();
+    let (because, detail): (Vec<_>, _) = match slowest {
+        Some(slowest) => (
+            slow.collect(),
+            format!(
+                "the DNS resolver {} answered after {}",
+                slowest.resolver.ip(),
+                seconds(slowest.elapsed_ms)
+            ),
+        ),
+        None if queries_lost > 1 => (
+            losing.collect(),
+            format!(
+                "the DNS resolver did not answer {queries_lost} queries, and repeating them worked"
+            ),
+        ),
+        None => return Vec::new(),
+    };
+    Finding::new(Cause::ServiceSlow, Likely, because)
+        .map(|finding| of_the_resolver(finding).with_detail(&detail).not_blocking())
         .into_iter()
         .collect()
 }
 
-/// The probe queries the next resolver after this time.
-const NEXT_RESOLVER_AFTER_MS: u64 = 1_000;
+/// Returns how many earlier queries the resolver that answered had not answered.
+fn lost(lookup: &Lookup) -> usize {
+    let own = |resolver: &&SocketAddr| **resolver == lookup.resolver;
+    lookup.unanswered.iter().filter(own).count()
+}
 
-/// Whether every answer took at least as long as the probe waits before it queries the next
-/// resolver.
+/// Returns the finding with the remedy for a slow resolver.
+fn of_the_resolver(mut finding: Finding) -> Finding {
+    "Find out why the DNS resolver in the DHCP option set is slow, or let the AWS resolver answer."
+        .clone_into(&mut finding.remedy);
+    finding
+}
+
+/// Returns a time for a sentence.
+pub(super) fn seconds(milliseconds: u64) -> String {
+    format!("{}.{} s", milliseconds / 1_000, milliseconds % 1_000 / 100)
+}
+
+/// The C library waits this long for an answer (resolv.conf(5)): silence for less proves little.
+const LIBC_TIMEOUT_MS: u64 = 5_000;
+
+/// An answer that takes this long is slow: the probe then asks again.
+pub(super) const SLOW_ANSWER_MS: u64 = 1_000;
+
+/// Whether the answer came late, from its own resolver.
+fn is_slow(lookup: &Lookup) -> bool {
+    lookup.elapsed_ms >= SLOW_ANSWER_MS
+}
+
+/// Whether the first resolver of the list had not answered when a later one did.
+fn by_a_later_resolver(lookup: &Lookup) -> bool {
+    lookup
+        .unanswered
+        .first()
+        .is_some_and(|&first| first != lookup.resolver)
+}
+
+/// Returns the lookups of the name itself that were answered.
+fn answered(seen: &Observation) -> impl Iterator<Item = &Lookup> {
+    seen.lookups
+        .iter()
+        .filter(|l| l.purpose == Purpose::Target && !is(l, NO_ANSWER) && !is(l, REFUSES))
+}
+
+/// Whether an answer was slow, or came only after a query that was not answered or answered with an
+/// error.
 pub(super) fn is_late(seen: &Observation) -> bool {
-    let mut target = seen.lookups.iter().filter(|l| l.purpose == Purpose::Target);
-    target.clone().next().is_some()
-        && target.all(|lookup| lookup.elapsed_ms >= NEXT_RESOLVER_AFTER_MS)
+    seen.tries.is_some() || answered(seen).any(|l| is_slow(l) || !l.unanswered.is_empty())
 }
 
 /// Whether the resolver is the VPC's own or runs on this machine, so that no security group,
@@ -131,12 +214,85 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 /// The resolver answers with an error: SERVFAIL, REFUSED, or something that is not DNS. For every
-/// name, it is the resolver itself; for some names only, it may be a zone that it forwards.
+/// name, it is the resolver itself; for some names only, it may be a zone that it forwards. One
+/// error is nothing: the C library, Go's resolver and the SDKs ask again, and so does the probe. What
+/// then works lets the task start; what fails every time is certain after three tries.
 pub(super) fn resolver_failure(ev: Evidence<'_>) -> Vec<Finding> {
+    const CERTAIN_AFTER: u32 = 3;
     let failing = names_failed(ev, REFUSES);
     let some_resolve = ev.of(Phase::Resolve).any(Observation::passed);
-    let confidence = if some_resolve { Likely } else { Certain };
-    Finding::new(Cause::ResolverFailure, confidence, failing)
+    let each_time = |seen: &&Observation| {
+        seen.tries
+            .is_some_and(|tries| tries.failed == tries.of && tries.of >= CERTAIN_AFTER)
+    };
+    let confidence = if !some_resolve && failing.iter().all(each_time) {
+        Certain
+    } else {
+        Likely
+    };
+    let worked_again = ev
+        .of(Phase::Resolve)
+        .filter(|seen| seen.passed() && seen.tries.is_some_and(|tries| tries.failed > 0));
+    let (failed, of) = worked_again
+        .clone()
+        .filter_map(|seen| seen.tries)
+        .fold((0, 0), |(failed, of), tries| {
+            (failed + tries.failed, of + tries.of)
+        });
+    let detail = match of {
+        0 => String::new(),
+        _ => format!("{failed} of {of} queries failed, and repeating them worked"),
+    };
+    let finding = if failing.is_empty() {
+        Finding::new(Cause::ResolverFailure, Likely, worked_again).map(Finding::not_blocking)
+    } else {
+        Finding::new(Cause::ResolverFailure, confidence, failing)
+    };
+    finding
+        .map(|finding| finding.with_detail(&detail))
+        .into_iter()
+        .collect()
+}
+
+/// A name leads to an address that no service can have: it is answered by a sinkhole (of a DNS
+/// firewall or a filter), or by a record that is wrong. For the names of AWS that is certain, except
+/// where a private network can use the address: those of this host, and those for documentation.
+pub(super) fn sinkhole(ev: Evidence<'_>) -> Vec<Finding> {
+    let failed = ev
+        .of(Phase::Connect)
+        .filter(|seen| seen.failure().is_some() && ev.cannot_be_of_a_service(seen));
+    let (never, hardly): (Vec<_>, Vec<_>) = failed.partition(|seen| {
+        is_of_aws(seen.dependency) && !seen.peer.is_some_and(|peer| is_used_privately(peer.ip()))
+    });
+    let address = |seen: &&Observation| seen.peer.map(|peer| peer.ip().to_string());
+    [(Certain, never), (Likely, hardly)]
+        .into_iter()
+        .filter_map(|(confidence, seen)| {
+            let detail = format!(
+                "{} is not the address of any service",
+                seen.iter().find_map(address)?
+            );
+            Some(Finding::new(Cause::NamePointsElsewhere, confidence, seen)?.with_detail(&detail))
+        })
+        .map(|finding| blocking_unless_sibling_works(ev, finding))
+        .collect()
+}
+
+/// The public address of an AWS name is silent, and the published ranges of AWS do not contain it.
+/// AWS adds ranges, so it may still be the service's, behind a missing route or endpoint; but a
+/// record or a resolver that sends the name elsewhere looks the same.
+pub(super) fn silent_address_of_unknown_owner(ev: Evidence<'_>) -> Vec<Finding> {
+    let silent = ev
+        .silent_targets()
+        .into_iter()
+        .filter(|target| {
+            is_of_aws(target.dependency) || target.dependency == Dependency::EnvironmentFile
+        })
+        .flat_map(|target| target.silent)
+        .filter(|seen| seen.scope == Some(Scope::Public) && seen.owner.is_none());
+    let silent: Vec<_> = silent.collect();
+    Finding::new(Cause::NamePointsElsewhere, Possible, silent)
+        .map(|f| f.with_detail("AWS's published ranges do not contain its address"))
         .into_iter()
         .collect()
 }
@@ -190,12 +346,39 @@ pub(super) fn names_not_found(ev: Evidence<'_>) -> Vec<Finding> {
     ]
     .into_iter()
     .flatten()
+    .map(|finding| {
+        let because = |seen: &&Observation| finding.because.contains(&seen.id);
+        let of_a_loop = ev.of(Phase::Resolve).filter(because).any(has_cname_loop);
+        finding.with_detail(if of_a_loop {
+            "its CNAMEs form a loop"
+        } else {
+            ""
+        })
+    })
     .collect()
 }
 
 /// Whether the name is AWS's own and the same for every customer.
 fn is_of_aws(dependency: Dependency) -> bool {
     dependency == Dependency::S3 || dependency.has_interface_endpoint()
+}
+
+/// Whether an address that no service of AWS has may be in use on a private network: those of this
+/// host, and those for documentation.
+fn is_used_privately(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_documentation(),
+        IpAddr::V6(v6) => v6.is_loopback(),
+    }
+}
+
+/// Whether a CNAME leads back to a name before it.
+fn has_cname_loop(seen: &Observation) -> bool {
+    seen.lookups.iter().any(|lookup| {
+        lookup.aliases.split_last().is_some_and(|(last, before)| {
+            *last == lookup.name.to_lowercase() || before.contains(last)
+        })
+    })
 }
 
 /// Whether the negative answer names no zone, although the family or the resolver shows that a zone

@@ -256,8 +256,7 @@ fn names(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     all(ev.of(Phase::Resolve).filter(|seen| has_lookups(seen)))
 }
 
-/// Returns the lookups if all passed and none was late: late answers may come from the second
-/// resolver.
+/// Returns the lookups if all passed, and each at the first attempt and in time.
 fn resolvers(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     names(ev).filter(|names| !names.iter().any(|seen| is_late(seen)))
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::resolve::{SLOW_ANSWER_MS, seconds};
 use super::{Confidence, Finding, reference, registry, storage};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
@@ -70,6 +71,30 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// The credentials endpoint is on the same host and answers within milliseconds. The SDKs wait for
+/// it, and ECS starts a task without it, so slowness is only worth a word.
+pub(super) fn credentials_slow(ev: Evidence<'_>) -> Vec<Finding> {
+    let slow = ev.all().filter(|seen| {
+        seen.dependency == Dependency::Credentials
+            && seen.passed()
+            && seen.elapsed_ms >= SLOW_ANSWER_MS
+    });
+    let detail = slow.clone().next().map(|seen| {
+        let time = seconds(seen.elapsed_ms);
+        format!("the credentials endpoint answered after {time}")
+    });
+    Finding::new(Cause::ServiceSlow, Likely, slow)
+        .map(|mut finding| {
+            "Find out why the ECS agent on this host is slow; the task's own start does not need it."
+                .clone_into(&mut finding.remedy);
+            finding
+                .with_detail(&detail.unwrap_or_default())
+                .not_blocking()
+        })
+        .into_iter()
+        .collect()
 }
 
 /// A service that rejects a signature for its time says so. If two do, or their `Date` headers

@@ -16,8 +16,11 @@ pub struct Lookup {
     pub kind: String,
     /// Why the probe looked it up.
     pub purpose: Purpose,
-    /// The resolver that was queried last.
+    /// The resolver that gave this result.
     pub resolver: SocketAddr,
+    /// The resolver of each earlier query for these records that had no answer by then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<SocketAddr>,
     /// The result.
     #[serde(flatten)]
     pub result: LookupResult,
@@ -42,7 +45,8 @@ pub struct Lookup {
     /// with this result.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub over_tcp: bool,
-    /// Time until the answer, milliseconds.
+    /// Time from the query that was answered until its answer, milliseconds. Without an answer, the
+    /// time that was spent on all queries.
     pub elapsed_ms: u64,
 }
 

@@ -31,6 +31,9 @@ pub struct ProbeSettings {
     pub location: NetworkLocation,
     /// Whether names with an interface VPC endpoint must resolve to addresses inside the VPC.
     pub expect_private: bool,
+    /// Whether this is a machine that should have credentials: an ECS task, or one that names a
+    /// source of them.
+    pub expect_credentials: bool,
     /// Part of the log stream's name: the task ID on ECS, the run ID elsewhere.
     pub run_id: String,
     /// Clock drift reported by the task metadata endpoint.
@@ -48,6 +51,7 @@ impl ProbeSettings {
                 ..NetworkLocation::default()
             },
             expect_private: false,
+            expect_credentials: true,
             run_id: String::new(),
             clock_drift: None,
         }

@@ -289,6 +289,8 @@ pub async fn resolve(context: &ProbeContext, target: &Target) -> Vec<SocketAddr>
     };
     let mut resolved = observe(target, Phase::Resolve, outcome, started);
     resolved.lookups = resolution.lookups;
+    resolved.tries = resolution.tries;
+    resolved.detail = resolution.detail;
     // The failure is in the observation; without addresses there is nothing to connect to.
     let addresses = resolution.addresses.unwrap_or_default();
     resolved.presented = addresses.iter().map(ToString::to_string).collect();

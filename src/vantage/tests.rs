@@ -186,7 +186,7 @@ async fn reports_names_but_not_values_of_proxy_variables() {
 }
 
 #[tokio::test]
-async fn agent_outage_is_reported_within_two_seconds() {
+async fn agent_outage_is_reported_within_the_time_limit() {
     for (misbehavior, failure) in [
         (Misbehavior::Silent, Failure::TimedOut),
         (Misbehavior::Trickles, Failure::TimedOut),
@@ -197,7 +197,7 @@ async fn agent_outage_is_reported_within_two_seconds() {
         let started = Instant::now();
         assert_eq!(discover(&env(&base)).await.unwrap_err().failure, failure);
         assert!(
-            started.elapsed() < Duration::from_millis(2_300),
+            started.elapsed() < Duration::from_secs(8),
             "{failure}: {:?}",
             started.elapsed()
         );

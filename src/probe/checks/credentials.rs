@@ -2,20 +2,31 @@
 
 use std::time::Instant;
 
-use crate::observation::{Dependency, Observation, Outcome, Phase, TargetKey};
+use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, TargetKey};
 use crate::probe::context::{ProbeContext, SharedCredentials};
 
 /// Starts to record the result of loading credentials.
 pub fn spawn_check(context: &ProbeContext, credentials: &SharedCredentials) {
     let (recorder, credentials) = (context.recorder.clone(), credentials.clone());
+    let expected = context.settings.expect_credentials;
     context.recorder.spawn(async move {
-        recorder.record(observe(credentials).await);
+        recorder.record(observe(credentials, expected).await);
     });
 }
 
-async fn observe(credentials: SharedCredentials) -> Observation {
+/// Why the credentials of a machine outside ECS are not judged.
+const NOT_EXPECTED: &str = "this machine is not an ECS task and has no AWS credentials; run the probe \
+    in a task whose task role is the task execution role (pullprobe launch does), or set \
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+
+async fn observe(credentials: SharedCredentials, expected: bool) -> Observation {
     let started = Instant::now();
     let credentials = credentials.await;
+    // They were requested before the checks began.
+    let elapsed = match credentials.as_ref() {
+        Ok(credentials) => credentials.elapsed,
+        Err(_) => started.elapsed(),
+    };
     let (outcome, detail) = match credentials.as_ref() {
         Ok(credentials) => (
             Outcome::Passed,
@@ -23,6 +34,12 @@ async fn observe(credentials: SharedCredentials) -> Observation {
                 Some(role) => format!("credentials of {role}"),
                 None => "credentials without a role name".into(),
             },
+        ),
+        Err(unavailable) if !expected && unavailable.failure == Failure::NoCredentials => (
+            Outcome::NotChecked {
+                why: NOT_EXPECTED.to_owned(),
+            },
+            String::new(),
         ),
         Err(unavailable) => (
             Outcome::Failed {
@@ -37,7 +54,7 @@ async fn observe(credentials: SharedCredentials) -> Observation {
         Phase::Read,
         outcome,
     );
-    observation.elapsed_ms = crate::millis(started.elapsed());
+    observation.elapsed_ms = crate::millis(elapsed);
     observation.detail = detail;
     observation
 }

@@ -1,21 +1,48 @@
 //! `resolve`: looks up addresses, and when that fails, sends the queries that tell causes apart.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::dns::{DnsResponse, QueryFailure, failure_of, query};
+use crate::dns::{ANSWER_TIMEOUT, DnsResponse, QueryFailure, failure_of, query};
 use crate::network_location::IpFamily;
-use crate::observation::{Dependency, Failure, Lookup, LookupResult, Purpose};
+use crate::observation::{Dependency, Failure, Lookup, LookupResult, Purpose, Tries};
+use crate::redact::shorten;
 
-/// Time between queries to one resolver and the next in the list: shorter than libc's five seconds,
-/// because the run has a deadline, and longer than any healthy response takes.
-const NEXT_RESOLVER_INTERVAL: Duration = Duration::from_secs(1);
+/// Time limit of one lookup: the C library and Go's resolver ask twice and wait five seconds each
+/// time (resolv.conf(5), `timeout` and `attempts`).
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time limit of a lookup that only helps to explain a failure.
+const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Time from each query to the next while there is no answer; each goes to the next resolver of the
+/// list. The C library waits five seconds, but the run has a deadline, and a lost datagram should
+/// not take long. Of four queries on a path that drops every tenth packet, one is answered in all
+/// but one of a thousand lookups.
+const RESEND_INTERVALS: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+
+/// Pause after a query that was answered with an error by every resolver of the list; doubled up to
+/// [`MAX_ERROR_PAUSE`] each time.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+const MAX_ERROR_PAUSE: Duration = Duration::from_millis(800);
+
+/// Most queries of one lookup. A resolver that returns an error to every second query by chance
+/// answers one of eight in all but four of a thousand lookups; together they take four seconds.
+const MAX_QUERIES: usize = 8;
+
+/// Most queries of a lookup that only helps to explain a failure.
+const MAX_EXPLAINING_QUERIES: usize = 3;
 
 /// How long to wait for the AAAA response after the A response. A resolver that never answers AAAA
 /// must not delay the run.
@@ -24,9 +51,13 @@ const AAAA_TIMEOUT: Duration = Duration::from_millis(500);
 /// libc uses at most three resolvers (resolv.conf(5), MAXNS).
 const MAX_RESOLVERS: usize = 3;
 
-/// S3 returns eight addresses. The limit bounds the connections that one name can cause, because
-/// every address is tried.
-const MAX_ADDRESSES: usize = 16;
+/// Addresses of one answer that are tried, in its order. Amazon S3 and Elastic Load Balancing return
+/// at most eight, and a puller gives up before it has waited for eight silent ones. The limit bounds
+/// the connections that one name can cause.
+const MAX_ADDRESSES: usize = 8;
+
+/// Most CNAMEs that are followed. AWS's names have one or two.
+const MAX_ALIASES: usize = 16;
 
 /// Maximum number of records searched for the zone's SOA. A negative response has one (RFC 2308
 /// section 3).
@@ -38,14 +69,27 @@ pub struct StubResolver {
     servers: Vec<SocketAddr>,
     /// Whether only IPv6 addresses are of use, so that their lookup is waited for.
     needs_ipv6: bool,
+    limit: Duration,
 }
 
 /// The result of resolving a host name.
 pub struct Resolution {
     /// Addresses, IPv4 first, or the most informative failure.
     pub addresses: Result<Vec<IpAddr>, Failure>,
-    /// Every query that was sent, with its response.
+    /// Each lookup, with its response.
     pub lookups: Vec<Lookup>,
+    /// Queries that were answered with an error, if any was.
+    pub tries: Option<Tries>,
+    /// What else is remarkable about the answers.
+    pub detail: String,
+}
+
+/// A lookup, and how often it was tried.
+struct CompletedLookup {
+    lookup: Lookup,
+    tries: Tries,
+    /// What is remarkable about the answer.
+    note: Option<String>,
 }
 
 impl StubResolver {
@@ -55,6 +99,7 @@ impl StubResolver {
         Self {
             servers,
             needs_ipv6: false,
+            limit: LOOKUP_TIMEOUT,
         }
     }
 
@@ -67,6 +112,15 @@ impl StubResolver {
         }
     }
 
+    /// Returns the resolver with a shorter time limit for each lookup.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self {
+            limit: limit.min(LOOKUP_TIMEOUT),
+            ..self
+        }
+    }
+
     /// Looks up A and AAAA records of `host` concurrently. If neither has an address, also sends
     /// the queries that explain why.
     pub async fn resolve(&self, dependency: Dependency, host: &str) -> Resolution {
@@ -74,11 +128,13 @@ impl StubResolver {
             return Resolution {
                 addresses: Ok(vec![address]),
                 lookups: Vec::new(),
+                tries: None,
+                detail: String::new(),
             };
         }
         let a = self.query(host, RecordType::A, Purpose::Target);
         let aaaa = self.query(host, RecordType::AAAA, Purpose::Target);
-        let mut aaaa = std::pin::pin!(aaaa);
+        let mut aaaa = pin!(aaaa);
         let mut early_aaaa = None;
         let a = tokio::select! {
             a = a => a,
@@ -89,28 +145,34 @@ impl StubResolver {
             None if self.needs_ipv6 => Some(aaaa.await),
             None => timeout(AAAA_TIMEOUT, aaaa).await.ok(),
         };
-        let mut lookups: Vec<Lookup> = [Some(a), aaaa].into_iter().flatten().collect();
+        let completed: Vec<CompletedLookup> = [Some(a), aaaa].into_iter().flatten().collect();
+        let (tries, detail) = (tries_of(&completed), detail_of(&completed));
+        let mut lookups: Vec<Lookup> = completed.into_iter().map(|done| done.lookup).collect();
         let addresses: Vec<IpAddr> = lookups
             .iter()
             .flat_map(|lookup| lookup.addresses.iter().copied())
             .collect();
-        if !addresses.is_empty() {
-            return Resolution {
-                addresses: Ok(addresses),
-                lookups,
-            };
-        }
         let failure = lookups
             .iter()
             .find_map(Lookup::failure)
             .unwrap_or(Failure::NoAddress);
         // A resolver that did not respond for seconds will not respond to further queries either.
-        if failure != Failure::TimedOut && failure != Failure::Unreachable {
+        let explicable = !matches!(
+            failure,
+            Failure::TimedOut | Failure::Unreachable | Failure::TooSlow
+        );
+        if addresses.is_empty() && explicable {
             lookups.extend(self.explain(dependency, host, &lookups).await);
         }
         Resolution {
-            addresses: Err(failure),
+            addresses: if addresses.is_empty() {
+                Err(failure)
+            } else {
+                Ok(addresses)
+            },
             lookups,
+            tries,
+            detail,
         }
     }
 
@@ -125,81 +187,176 @@ impl StubResolver {
         let queries = related
             .chain(zone)
             .map(|(name, kind, purpose)| async move { self.query(&name, kind, purpose).await });
-        join_all(queries).await
+        let completed = join_all(queries).await;
+        completed.into_iter().map(|done| done.lookup).collect()
     }
 
-    /// Sends one query to each resolver in turn, a second apart, and returns the first conclusive
-    /// response: if one resolver fails, the next may work.
-    async fn query(&self, name: &str, kind: RecordType, purpose: Purpose) -> Lookup {
+    /// Asks the resolvers in turn until one gives a conclusive response, as the C library does: an
+    /// error is repeated, and silence is waited for. Returns that response, or the most informative
+    /// failure.
+    #[expect(clippy::too_many_lines, reason = "one loop over sending and waiting")]
+    async fn query(&self, name: &str, kind: RecordType, purpose: Purpose) -> CompletedLookup {
+        let (limit, max_queries) = match purpose {
+            Purpose::Target => (self.limit, MAX_QUERIES),
+            _ => (self.limit.min(EXPLAIN_TIMEOUT), MAX_EXPLAINING_QUERIES),
+        };
         let started = Instant::now();
-        let mut queries: FuturesUnordered<_> = self
-            .servers
-            .iter()
-            .zip(0u32..)
-            .map(|(&server, nth)| async move {
-                sleep(NEXT_RESOLVER_INTERVAL * nth).await;
-                (server, query(server, name, kind).await)
-            })
-            .collect();
-        let mut last = None;
-        while let Some((resolver, reply)) = queries.next().await {
-            let mut lookup = Lookup {
-                name: name.to_owned(),
-                kind: kind.to_string(),
-                purpose,
-                resolver,
-                result: LookupResult::Answered,
-                addresses: Vec::new(),
-                aliases: Vec::new(),
-                ttl_s: None,
-                zone: None,
-                zone_server: None,
-                over_tcp: false,
-                elapsed_ms: crate::millis(started.elapsed()),
+        let mut waiting = FuturesUnordered::new();
+        // Each query's resolver, until that responds.
+        let mut unanswered: Vec<Option<SocketAddr>> = Vec::new();
+        let mut tries = Tries { failed: 0, of: 0 };
+        let mut best: Option<CompletedLookup> = None;
+        let mut resend = RESEND_INTERVALS.into_iter();
+        let mut error_pause = ERROR_PAUSE;
+        let mut unsent = 0;
+        let mut next_query = pin!(sleep(Duration::ZERO));
+        let mut has_next = !self.servers.is_empty();
+        loop {
+            let (nth, server, sent_at, reply) = tokio::select! {
+                Some(reply) = waiting.next() => reply,
+                () = &mut next_query, if has_next => {
+                    let (nth, sent_at) = (unanswered.len(), Instant::now());
+                    let server = self.servers[nth % self.servers.len()];
+                    let left = limit.saturating_sub(started.elapsed());
+                    unanswered.push(Some(server));
+                    waiting.push(async move {
+                        (nth, server, sent_at, query(server, name, kind, left).await)
+                    });
+                    let interval = resend.next();
+                    let interval = interval.filter(|&interval| interval < left);
+                    has_next = interval.is_some() && unanswered.len() < max_queries;
+                    next_query.as_mut().reset(sent_at + interval.unwrap_or_default());
+                    continue;
+                }
+                else => break,
             };
-            match reply {
-                Ok(reply) => lookup.add_reply(&reply, kind),
-                Err(QueryFailure { failure, over_tcp }) => {
-                    lookup.result = LookupResult::Failed { failure };
-                    lookup.over_tcp = over_tcp;
+            let mut lookup = Lookup::new(name, kind, purpose, server);
+            let note = lookup.add_result(reply, kind, sent_at.elapsed());
+            let failure = lookup.failure();
+            let rank = rank(failure);
+            if rank > SILENCE {
+                unanswered[nth] = None;
+            }
+            if matches!(rank, ERROR | CONCLUSIVE) {
+                tries.of += 1;
+            }
+            if rank == CONCLUSIVE {
+                let before = unanswered[..nth].iter();
+                lookup.unanswered = before.flatten().copied().collect();
+                return CompletedLookup {
+                    lookup,
+                    tries,
+                    note,
+                };
+            }
+            if rank == ERROR {
+                tries.failed += 1;
+                // The C library goes on to the next resolver at once.
+                let asked_all = tries.failed as usize >= self.servers.len();
+                let pause = if asked_all {
+                    error_pause
+                } else {
+                    Duration::ZERO
+                };
+                if asked_all {
+                    error_pause = MAX_ERROR_PAUSE.min(error_pause * 2);
+                }
+                next_query.as_mut().reset(Instant::now() + pause);
+                has_next = unanswered.len() < max_queries && started.elapsed() + pause < limit;
+            }
+            if rank == UNSENT {
+                unsent += 1;
+                if unsent < self.servers.len() {
+                    has_next = true;
+                    next_query.as_mut().reset(Instant::now());
+                } else if waiting.is_empty() {
+                    has_next = false;
                 }
             }
-            let conclusive = !matches!(
-                lookup.failure(),
-                Some(
-                    Failure::TimedOut
-                        | Failure::ServerFailure
-                        | Failure::QueryRefused
-                        | Failure::Unreachable
-                )
-            );
-            let better = last
+            if best
                 .as_ref()
-                .is_none_or(|last: &Lookup| last.failure() == Some(Failure::TimedOut));
-            if conclusive || better {
-                last = Some(lookup);
-            }
-            if conclusive {
-                break;
+                .is_none_or(|best| self::rank(best.lookup.failure()) < rank)
+            {
+                best = Some(CompletedLookup {
+                    lookup,
+                    tries,
+                    note,
+                });
             }
         }
-        last.unwrap_or_else(|| Lookup {
-            name: name.to_owned(),
-            kind: kind.to_string(),
-            purpose,
-            resolver: SocketAddr::from(([0, 0, 0, 0], 53)),
-            result: LookupResult::Failed {
-                failure: Failure::Unreachable,
-            },
-            addresses: Vec::new(),
-            aliases: Vec::new(),
-            ttl_s: None,
-            zone: None,
-            zone_server: None,
-            over_tcp: false,
-            elapsed_ms: 0,
-        })
+        let mut best = best.unwrap_or_else(|| {
+            let nowhere = SocketAddr::from(([0, 0, 0, 0], 53));
+            let mut lookup = Lookup::new(name, kind, purpose, nowhere);
+            lookup.fail(Failure::Unreachable);
+            CompletedLookup {
+                lookup,
+                tries,
+                note: None,
+            }
+        });
+        best.tries = tries;
+        if best.lookup.failure() == Some(Failure::TimedOut) {
+            best.lookup.elapsed_ms = crate::millis(started.elapsed());
+        }
+        best
     }
+}
+
+/// How much a response says: [`rank`].
+const SILENCE: u8 = 0;
+const UNSENT: u8 = 1;
+const ERROR: u8 = 2;
+const LATE: u8 = 3;
+const CONCLUSIVE: u8 = 4;
+
+/// Returns how much a response says. The C library does not ask again after a conclusive one.
+fn rank(failure: Option<Failure>) -> u8 {
+    match failure {
+        Some(Failure::TimedOut) => SILENCE,
+        Some(Failure::Unreachable) => UNSENT,
+        Some(Failure::ServerFailure | Failure::QueryRefused) => ERROR,
+        Some(Failure::TooSlow) => LATE,
+        _ => CONCLUSIVE,
+    }
+}
+
+/// Returns the queries that were answered with an error: of the lookups that worked when they were
+/// repeated, or else of the lookup that was repeated the least.
+fn tries_of(completed: &[CompletedLookup]) -> Option<Tries> {
+    let failed = || completed.iter().filter(|done| done.tries.failed > 0);
+    let worked = failed().filter(|done| rank(done.lookup.failure()) == CONCLUSIVE);
+    let sum = worked.map(|done| done.tries).reduce(|sum, tries| Tries {
+        failed: sum.failed + tries.failed,
+        of: sum.of + tries.of,
+    });
+    let resolved = completed
+        .iter()
+        .any(|done| !done.lookup.addresses.is_empty());
+    let fewest = failed().map(|done| done.tries).min_by_key(|tries| tries.of);
+    sum.or(fewest.filter(|_| !resolved))
+}
+
+/// Returns what is remarkable about the answers, in words.
+fn detail_of(completed: &[CompletedLookup]) -> String {
+    let lost: usize = completed
+        .iter()
+        .map(|done| done.lookup.unanswered.len())
+        .sum();
+    let lost = match lost {
+        0 => None,
+        1 => Some("one query was not answered, and the next one was".to_owned()),
+        _ => Some(format!(
+            "{lost} queries were not answered, and the next ones were"
+        )),
+    };
+    let failed = tries_of(completed)
+        .map(|Tries { failed, of }| format!("{failed} of {of} queries returned an error"));
+    let notes = completed.iter().filter_map(|done| done.note.clone());
+    notes
+        .chain(failed)
+        .chain(lost)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Returns names whose lookup helps to explain why `host` has no address: another service's name in
@@ -246,20 +403,54 @@ impl Lookup {
         }
     }
 
-    fn add_reply(&mut self, reply: &DnsResponse, kind: RecordType) {
+    /// A lookup of `name` without addresses yet.
+    fn new(name: &str, kind: RecordType, purpose: Purpose, resolver: SocketAddr) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: kind.to_string(),
+            purpose,
+            resolver,
+            unanswered: Vec::new(),
+            result: LookupResult::Answered,
+            addresses: Vec::new(),
+            aliases: Vec::new(),
+            ttl_s: None,
+            zone: None,
+            zone_server: None,
+            over_tcp: false,
+            elapsed_ms: 0,
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.result = LookupResult::Failed { failure };
+    }
+
+    /// Adds the result of a query that took this long. Returns what is remarkable about it.
+    fn add_result(
+        &mut self,
+        reply: Result<DnsResponse, QueryFailure>,
+        kind: RecordType,
+        elapsed: Duration,
+    ) -> Option<String> {
+        self.elapsed_ms = crate::millis(elapsed);
+        match reply {
+            Ok(_) if elapsed > ANSWER_TIMEOUT => self.fail(Failure::TooSlow),
+            Ok(reply) => return self.add_reply(&reply, kind),
+            Err(QueryFailure { failure, over_tcp }) => {
+                self.fail(failure);
+                self.over_tcp = over_tcp;
+            }
+        }
+        None
+    }
+
+    /// Adds the response. Returns what is remarkable about it.
+    fn add_reply(&mut self, reply: &DnsResponse, kind: RecordType) -> Option<String> {
         let message = &reply.message;
         self.over_tcp = reply.over_tcp;
         self.ttl_s = message.answers.iter().map(|record| record.ttl).min();
-        for record in &message.answers {
-            match &record.data {
-                RData::A(address) => self.addresses.push(IpAddr::V4(address.0)),
-                RData::AAAA(address) => self.addresses.push(IpAddr::V6(address.0)),
-                RData::CNAME(alias) => self.aliases.push(normalize(&alias.0)),
-                _ => {}
-            }
-        }
-        self.addresses.truncate(MAX_ADDRESSES);
-        self.aliases.truncate(MAX_ADDRESSES);
+        let note = self.add_answers(reply, kind);
         let authority = message.authorities.iter().chain(&message.answers);
         for record in authority.take(MAX_RECORDS) {
             if let (RData::SOA(soa), None) = (&record.data, &self.zone) {
@@ -272,16 +463,144 @@ impl Lookup {
             _ => self.addresses.is_empty(),
         };
         if let Some(failure) = failure_of(message.metadata.response_code) {
-            self.result = LookupResult::Failed { failure };
+            self.fail(failure);
         } else if empty {
-            self.result = LookupResult::Failed {
-                failure: Failure::NoAddress,
-            };
+            self.fail(Failure::NoAddress);
         }
+        note
+    }
+
+    /// Follows the CNAMEs from the name to its addresses. Records of other names and types are
+    /// ignored, as the C library ignores them.
+    fn add_answers(&mut self, reply: &DnsResponse, kind: RecordType) -> Option<String> {
+        let answers = &reply.message.answers;
+        let mut owners: Vec<&Name> = vec![reply.message.queries.first()?.name()];
+        loop {
+            let owner = owners[owners.len() - 1];
+            let alias = answers.iter().find_map(|record| match &record.data {
+                RData::CNAME(alias) if record.name == *owner => Some(&alias.0),
+                _ => None,
+            });
+            let Some(alias) = alias else {
+                break;
+            };
+            if owners.len() > MAX_ALIASES {
+                return Some(format!(
+                    "{} leads to more than {MAX_ALIASES} CNAMEs",
+                    self.name
+                ));
+            }
+            self.aliases.push(normalize(alias));
+            if owners.contains(&alias) {
+                let names = [std::slice::from_ref(&self.name), &self.aliases].concat();
+                let names = names.join(" to ");
+                return Some(format!("the CNAMEs form a loop: {}", shorten(&names, 300)));
+            }
+            owners.push(alias);
+        }
+        let owner = owners[owners.len() - 1];
+        let addresses = answers.iter().filter(|record| record.name == *owner);
+        let addresses = addresses.filter_map(|record| match (&record.data, kind) {
+            (RData::A(address), RecordType::A) => Some(IpAddr::V4(address.0)),
+            (RData::AAAA(address), RecordType::AAAA) => Some(IpAddr::V6(address.0)),
+            _ => None,
+        });
+        let all = addresses.clone().count();
+        self.addresses = addresses.take(MAX_ADDRESSES).collect();
+        (all > MAX_ADDRESSES).then(|| {
+            format!("the answer has {all} addresses, and only the first {MAX_ADDRESSES} are tried")
+        })
     }
 }
 
 /// Returns the name in lower case, without the trailing dot.
 fn normalize(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(failure: Option<Failure>, failed: u32, of: u32) -> CompletedLookup {
+        let mut lookup = Lookup::new(
+            "a.example",
+            RecordType::A,
+            Purpose::Target,
+            SocketAddr::from(([10, 0, 0, 2], 53)),
+        );
+        match failure {
+            Some(failure) => lookup.result = LookupResult::Failed { failure },
+            None => lookup.addresses.push([10, 0, 9, 1].into()),
+        }
+        CompletedLookup {
+            lookup,
+            tries: Tries { failed, of },
+            note: None,
+        }
+    }
+
+    #[test]
+    fn tries_are_those_of_lookups_that_worked_when_repeated() {
+        let error = Some(Failure::ServerFailure);
+        let tries = |lookups: &[CompletedLookup]| tries_of(lookups).map(|t| (t.failed, t.of));
+        assert_eq!(tries(&[done(None, 0, 1), done(None, 0, 1)]), None);
+        assert_eq!(tries(&[done(None, 1, 2), done(None, 2, 3)]), Some((3, 5)));
+        // A resolver that never answers AAAA does no harm while it answers A.
+        assert_eq!(tries(&[done(None, 0, 1), done(error, 8, 8)]), None);
+        assert_eq!(tries(&[done(error, 8, 8), done(error, 3, 3)]), Some((3, 3)));
+    }
+
+    /// A query that cannot be sent is not a silent resolver, and takes no time.
+    #[tokio::test]
+    async fn missing_route_is_reported_at_once() {
+        // The kernel sends no broadcast for a socket that has not asked for it (socket(7)).
+        let nowhere = "255.255.255.255:53".parse().unwrap();
+        let resolution = StubResolver::new(vec![nowhere])
+            .resolve(Dependency::EcrApi, "api.ecr.us-east-1.amazonaws.com")
+            .await;
+        assert_eq!(resolution.addresses.unwrap_err(), Failure::Unreachable);
+        assert!(resolution.lookups.iter().all(|l| l.elapsed_ms < 5_000));
+    }
+
+    /// Of two resolvers, the first is silent: the second is asked after a second.
+    #[tokio::test]
+    async fn next_resolver_is_asked_while_the_first_is_silent() {
+        let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let answering = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let servers = [
+            silent.local_addr().unwrap(),
+            answering.local_addr().unwrap(),
+        ];
+        tokio::spawn(async move {
+            let mut packet = [0; 512];
+            while let Ok((length, peer)) = answering.recv_from(&mut packet).await {
+                let query = hickory_resolver::proto::op::Message::from_vec(&packet[..length]);
+                let query = query.unwrap();
+                let mut answer = hickory_resolver::proto::op::Message::response(
+                    query.metadata.id,
+                    hickory_resolver::proto::op::OpCode::Query,
+                );
+                let name = query.queries[0].name().clone();
+                answer.add_query(query.queries[0].clone());
+                let address = hickory_resolver::proto::rr::rdata::A([10, 0, 9, 1].into());
+                let record =
+                    hickory_resolver::proto::rr::Record::from_rdata(name, 60, RData::A(address));
+                answer.add_answer(record);
+                answering
+                    .send_to(&answer.to_vec().unwrap(), peer)
+                    .await
+                    .unwrap();
+            }
+        });
+        let resolution = StubResolver::new(servers.to_vec())
+            .resolve(Dependency::Registry, "a.example")
+            .await;
+        assert_eq!(resolution.addresses.unwrap(), [IpAddr::from([10, 0, 9, 1])]);
+        let lookup = &resolution.lookups[0];
+        assert_eq!(lookup.resolver, servers[1]);
+        assert_eq!(lookup.unanswered, servers[..1]);
+        assert!(resolution.tries.is_none());
+        drop(silent);
+    }
 }

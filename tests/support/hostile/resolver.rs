@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, CNAME, SOA};
@@ -9,12 +10,23 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 /// The packets that are sent in response to a query: none, one, or several.
 pub type Packets = Vec<Vec<u8>>;
 
 /// Returns the response to a query.
 pub type Responder = fn(&Message) -> Packets;
+
+/// How queries over UDP are answered.
+#[derive(Clone, Copy)]
+pub struct Script {
+    pub respond: Responder,
+    /// Time until the response.
+    pub delay: Duration,
+    /// Whether the nth query for A, or for AAAA, is answered with SERVFAIL instead.
+    pub fails: fn(u32) -> bool,
+}
 
 /// What happens to a query over TCP.
 #[derive(Clone, Copy)]
@@ -35,7 +47,7 @@ pub struct ScriptedResolver {
 
 impl ScriptedResolver {
     /// Starts it. Queries for names other than `victim` are forwarded to `healthy`.
-    pub fn start(victim: &str, healthy: SocketAddr, udp: Responder, tcp: Tcp) -> Self {
+    pub fn start(victim: &str, healthy: SocketAddr, udp: Script, tcp: Tcp) -> Self {
         let (socket, listener) = loop {
             let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
             if let Ok(listener) = std::net::TcpListener::bind(socket.local_addr().unwrap()) {
@@ -66,10 +78,11 @@ impl ScriptedResolver {
     }
 }
 
-async fn serve(socket: UdpSocket, victim: String, healthy: SocketAddr, udp: Responder) {
+async fn serve(socket: UdpSocket, victim: String, healthy: SocketAddr, udp: Script) {
     let socket = Arc::new(socket);
     let mut forwarded = JoinSet::new();
     let mut buffer = vec![0; 4096];
+    let mut queries = [0; 2];
     while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
         let query = buffer[..length].to_vec();
         let Ok(message) = Message::from_vec(&query) else {
@@ -80,9 +93,20 @@ async fn serve(socket: UdpSocket, victim: String, healthy: SocketAddr, udp: Resp
             .first()
             .is_some_and(|entry| without_final_dot(entry.name()) == victim)
         {
-            for packet in udp(&message) {
-                let _ = socket.send_to(&packet, peer).await;
-            }
+            let count = &mut queries[usize::from(is_a(&message))];
+            let packets = if (udp.fails)(*count) {
+                bytes(&empty(&message, ResponseCode::ServFail))
+            } else {
+                (udp.respond)(&message)
+            };
+            *count += 1;
+            let socket = Arc::clone(&socket);
+            forwarded.spawn(async move {
+                sleep(udp.delay).await;
+                for packet in packets {
+                    let _ = socket.send_to(&packet, peer).await;
+                }
+            });
             continue;
         }
         let socket = Arc::clone(&socket);
@@ -177,6 +201,16 @@ pub fn addresses(query: &Message, addresses: &[Ipv4Addr], cnames: usize) -> Mess
         response.add_answers(addresses.iter().map(record));
     }
     response
+}
+
+/// Returns two CNAMEs that lead to each other.
+pub fn cname_loop(query: &Message) -> Packets {
+    let mut response = empty(query, ResponseCode::NoError);
+    let (own, other) = (query.queries[0].name().clone(), name("other.example."));
+    for (owner, target) in [(own.clone(), other.clone()), (other, own)] {
+        response.add_answer(Record::from_rdata(owner, 60, RData::CNAME(CNAME(target))));
+    }
+    bytes(&response)
 }
 
 /// Returns a truncated response.

@@ -122,6 +122,11 @@ pub fn new_observation(
     } else if let Some(address) = address.filter(|_| network) {
         new.peer = Some(SocketAddr::new(address, 443));
         new.scope = Some(scope_of(address));
+        // The published ranges contain the addresses of AWS's services.
+        let of_aws = matches!(dependency, Dependency::S3 | Dependency::EnvironmentFile)
+            || dependency.has_interface_endpoint();
+        new.owner =
+            (of_aws && new.scope == Some(Scope::Public)).then(|| "AMAZON us-east-1".to_owned());
         if !phase.is_exchange() {
             new.id.narrow(address);
         }
@@ -205,6 +210,7 @@ pub fn parse_observation(line: &str) -> Observation {
                     .unwrap_or_else(|| panic!("{line:?}: expected tries=FAILED/OF"));
                 observation.tries = Some(Tries { failed, of });
             }
+            "owner" => observation.owner = Some(value.to_owned()).filter(|owner| owner != "none"),
             "superseded" => observation.superseded_by = Some(value.to_owned()),
             other => panic!("{line:?}: unknown key {other}"),
         }
@@ -225,6 +231,7 @@ fn new_lookup(
         kind: kind.to_owned(),
         purpose,
         resolver: ([10, 0, 0, 2], 53).into(),
+        unanswered: Vec::new(),
         result,
         addresses,
         aliases: Vec::new(),
@@ -268,13 +275,21 @@ pub fn parse_lookup(line: &str, host: &str) -> Lookup {
     );
     lookup.zone_server = value_of("server=");
     lookup.over_tcp = rest.contains(&"over-tcp");
-    if let Some(resolver) = value_of("resolver=") {
-        lookup.resolver = SocketAddr::new(
-            resolver
-                .parse()
-                .unwrap_or_else(|_| panic!("{line:?}: invalid resolver")),
+    let resolver = |address: &str| {
+        let address = address.parse();
+        SocketAddr::new(
+            address.unwrap_or_else(|_| panic!("{line:?}: invalid resolver")),
             53,
-        );
+        )
+    };
+    if let Some(address) = value_of("resolver=") {
+        lookup.resolver = resolver(&address);
+    }
+    if let Some(aliases) = value_of("alias=") {
+        lookup.aliases = aliases.split(',').map(str::to_owned).collect();
+    }
+    if let Some(addresses) = value_of("unanswered=") {
+        lookup.unanswered = addresses.split(',').map(resolver).collect();
     }
     if let Some(elapsed) = rest
         .iter()

@@ -126,6 +126,22 @@ const AMBIGUOUS_MESSAGE: &[(&str, &str)] = &[
         "secret-behind-a-parameter-missing",
         "Parameter Store's message calls the secret a parameter",
     ),
+    (
+        "sinkhole-for-documentation",
+        "the message does not show which addresses the other names have",
+    ),
+    (
+        "sinkhole-multicast",
+        "the message does not show which addresses the other names have",
+    ),
+    (
+        "sinkhole-of-a-dns-firewall",
+        "the message does not show which addresses the other names have",
+    ),
+    (
+        "sinkhole-of-this-host",
+        "the message does not show which addresses the other names have",
+    ),
 ];
 
 /// Returns how `explain` misreads the predicted message, if it does.

@@ -6,7 +6,7 @@
 //! s3 connect 198.18.0.10 public timed-out 4200ms
 //! ```
 //! Keys: `attempts=2`, `tries=1/3` (failed of all), `speaker=intermediary`, `small=pass`, `presented=…`,
-//! `expect=…`, `superseded=…`. The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves
+//! `expect=…`, `owner=none`, `superseded=…`. The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves
 //! out is what the probe would have recorded: phases before the first line of a target passed,
 //! phases after its last failure were not reached.
 
@@ -51,8 +51,8 @@ pub struct Story {
     silent_public: Vec<String>,
     #[serde(default)]
     seen: Vec<String>,
-    /// `<kind> <purpose> <failure|address…> [zone=…] [server=…] [name=…] [resolver=…] [over-tcp]
-    /// [1ms]`, by observation.
+    /// `<kind> <purpose> <failure|address…> [zone=…] [server=…] [name=…] [resolver=…]
+    /// [unanswered=resolver,…] [alias=name,…] [over-tcp] [1ms]`, by observation.
     #[serde(default)]
     lookups: BTreeMap<String, Vec<String>>,
     #[serde(default)]
