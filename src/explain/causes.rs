@@ -51,8 +51,14 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
         | Sign::HelperKilled
         | Sign::NoResponse
         | Sign::ConnectionIssue
-        | Sign::RetriesExhausted
-        | Sign::Unreachable => no_response(message),
+        | Sign::RetriesExhausted => no_response(message),
+        // A router or firewall that rejects packets looks the same to Go as an address without a
+        // host.
+        Sign::Unreachable => {
+            let mut causes = no_response(message);
+            causes.push((Cause::ConnectionRefused, Possible));
+            causes
+        }
         // TCP connected, so no filter drops everything: large segments are lost, or the service is
         // slow, or something else answers at the address.
         Sign::Stalled => possible(&[
@@ -86,7 +92,10 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
             (Cause::ResolverUnreachable, Likely),
             (Cause::NetworkAcl, Possible),
         ],
-        Sign::UnknownIssuer => vec![(Cause::TlsIntercepted, Likely)],
+        Sign::UnknownIssuer => vec![
+            (Cause::TlsIntercepted, Likely),
+            (Cause::TlsUntrusted, Possible),
+        ],
         Sign::WrongName => vec![
             (Cause::TlsWrongName, Likely),
             (Cause::NamePointsElsewhere, Possible),

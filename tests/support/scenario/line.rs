@@ -205,6 +205,7 @@ pub fn parse_observation(line: &str) -> Observation {
                     .unwrap_or_else(|| panic!("{line:?}: expected tries=FAILED/OF"));
                 observation.tries = Some(Tries { failed, of });
             }
+            "roots" => observation.custom_roots = value == "ca-bundle",
             "superseded" => observation.superseded_by = Some(value.to_owned()),
             other => panic!("{line:?}: unknown key {other}"),
         }
