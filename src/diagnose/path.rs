@@ -411,12 +411,15 @@ pub(super) fn refused(ev: Evidence<'_>) -> Vec<Finding> {
         .any(|seen| seen.failure() == Some(Failure::IcmpUnreachable));
     let whole = Finding::new(Cause::ConnectionRefused, Confidence::Likely, wholly.clone());
     [
-        whole.map(|finding| match rejected {
-            true => finding.with_detail(
-                "a router or firewall on the path answers with ICMP \"destination unreachable\", \
-                 which no security group, network ACL or VPC route table sends",
-            ),
-            false => finding,
+        whole.map(|finding| {
+            if rejected {
+                finding.with_detail(
+                    "a router or firewall on the path answers with ICMP \"destination unreachable\", \
+                     which no security group, network ACL or VPC route table sends",
+                )
+            } else {
+                finding
+            }
         }),
         Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, wholly),
         Finding::new(
