@@ -149,6 +149,7 @@ causes! {
     NetworkAcl "network-acl" Network;
     NoEgressRoute "no-egress-route" Network;
     NamePointsElsewhere "name-points-elsewhere" Resolve;
+    PullThroughUpstreamUnreachable "pull-through-upstream-unreachable" Network;
     EndpointAddressUnreachable "endpoint-address-unreachable" Network;
     ConnectionRefused "connection-refused" Network;
     ConnectionReset "connection-reset" Network;
@@ -157,6 +158,7 @@ causes! {
     ServiceSlow "service-slow" Network;
 
     TlsIntercepted "tls-intercepted" Tls;
+    TlsUntrusted "tls-untrusted" Tls;
     TlsWrongName "tls-wrong-name" Tls;
     TlsExpired "tls-expired" Tls;
     TlsStalled "tls-stalled" Tls;

@@ -74,8 +74,9 @@ pub struct RuledOut {
 /// What was inferred.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Ranked: blocking findings first, then by confidence, by how many observations they explain,
-    /// and by how common the cause is.
+    /// Ranked: blocking findings first, then by confidence, by whether the cause fits the design of
+    /// the network and explains all silence by itself, and by how common it is. How many observations
+    /// a finding cites is not evidence.
     pub findings: Vec<Finding>,
     /// Causes that the evidence excludes.
     pub ruled_out: Vec<RuledOut>,
@@ -97,6 +98,7 @@ const RULES: &[Rule] = &[
     ip_family::host_without_ipv6,
     ip_family::reached_through_nat64,
     path::no_egress_route,
+    path::pull_through_upstream_unreachable,
     path::interface_endpoint_missing,
     path::s3_gateway_missing,
     path::endpoint_security_group,
@@ -144,10 +146,11 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
         .collect();
     findings.retain(|finding| !masked.contains(&(finding.cause, finding.because.clone())));
     findings.sort_by_key(|f| {
+        let rank = path::rank(evidence, f);
         (
             !f.blocking,
             Reverse(f.confidence),
-            Reverse(f.because.len()),
+            rank,
             f.cause,
             f.dependency,
         )

@@ -374,6 +374,43 @@ pub fn bucket_host(bucket: &str, region: &Region, variant: Variant) -> String {
     }
 }
 
+/// Whether the host is under a domain of AWS's services, in any partition.
+pub fn is_aws_host(host: &str) -> bool {
+    service_part(host).is_some()
+}
+
+/// Whether the host is Amazon S3's: of a bucket, an access point, a Region or an endpoint (Amazon S3
+/// user guide, "Making requests"; AWS General Reference, "Amazon S3 endpoints and quotas").
+pub fn is_s3_host(host: &str) -> bool {
+    let is_s3 = |label: &str| match label.strip_prefix("s3") {
+        Some(
+            "" | "-fips" | "-accesspoint" | "-accesspoint-fips" | "-accelerate" | "-external-1",
+        ) => true,
+        // s3-us-west-2: the older form.
+        Some(rest) => rest
+            .strip_prefix('-')
+            .is_some_and(|region| region.parse::<Region>().is_ok()),
+        None => false,
+    };
+    service_part(host).is_some_and(|service| service.split('.').any(is_s3))
+}
+
+/// Returns what precedes the domain of AWS's services; `None` for any other host.
+fn service_part(host: &str) -> Option<&str> {
+    let suffixes = |partition: Partition| {
+        [
+            Some(partition.dns_suffix()),
+            Some(partition.dual_stack_suffix()),
+            partition.registry_dual_stack_suffix(),
+        ]
+    };
+    Partition::ALL
+        .into_iter()
+        .flat_map(suffixes)
+        .flatten()
+        .find_map(|suffix| host.strip_suffix(suffix)?.strip_suffix('.'))
+}
+
 /// Returns the host of an EFS file system's mount target in the task's own Availability Zone.
 pub fn file_system_host(id: &str, region: &Region) -> String {
     format!("{id}.efs.{region}.{}", region.partition().dns_suffix())
@@ -513,6 +550,37 @@ mod tests {
             file_system_host("fs-0123", &china),
             "fs-0123.efs.cn-northwest-1.amazonaws.com.cn"
         );
+    }
+
+    #[test]
+    fn hosts_of_s3_are_told_from_other_hosts() {
+        for host in [
+            "prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com",
+            "bucket.s3.amazonaws.com",
+            "s3-us-west-2.amazonaws.com",
+            "s3.dualstack.eu-west-1.amazonaws.com",
+            "bucket.s3.cn-north-1.amazonaws.com.cn",
+            "bucket.s3.eusc-de-east-1.amazonaws.eu",
+            "bucket.bucket.vpce-0123-abcd.s3.us-east-1.vpce.amazonaws.com",
+        ] {
+            assert!(is_s3_host(host) && is_aws_host(host), "{host}");
+        }
+        for host in [
+            "production.cloudflare.docker.com",
+            "d5l0dvt14r5h8.cloudfront.net",
+            "s3.us-east-1.amazonaws.com.example.com",
+            "s3.example.com",
+            "xamazonaws.com",
+        ] {
+            assert!(!is_s3_host(host) && !is_aws_host(host), "{host}");
+        }
+        for host in [
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com",
+            "123456789012.dkr-ecr.us-east-1.on.aws",
+            "s3-proxy-1234.us-east-1.elb.amazonaws.com",
+        ] {
+            assert!(!is_s3_host(host) && is_aws_host(host), "{host}");
+        }
     }
 
     #[test]

@@ -95,6 +95,27 @@ impl<'a> Evidence<'a> {
         self.clock().is_some_and(Observation::passed)
     }
 
+    /// Returns the redirects of Amazon ECR to hosts that are not Amazon S3's: the upstream's, behind
+    /// a pull through cache that does not have the layer yet.
+    pub fn pull_through_redirects(self) -> impl Iterator<Item = &'a Observation> + Clone {
+        self.all().filter(move |seen| {
+            seen.dependency == Dependency::EcrDkr
+                && redirect_host(seen).is_some_and(|host| {
+                    self.all()
+                        .any(|other| other.host == host && other.dependency == Dependency::Registry)
+                })
+        })
+    }
+
+    /// Whether this host delivers layers in place of Amazon ECR, on the first pull through a cache.
+    pub fn is_pull_through_upstream(self, seen: &Observation) -> bool {
+        seen.dependency == Dependency::Registry
+            && self.all().any(|redirect| {
+                redirect.dependency == Dependency::EcrDkr
+                    && redirect_host(redirect) == Some(seen.host.as_str())
+            })
+    }
+
     /// Whether the plan expects addresses of the VPC.
     pub fn expects_private(self) -> bool {
         self.of(Phase::Resolve)
@@ -197,9 +218,13 @@ pub struct TargetAddresses<'a> {
     pub answering: Vec<&'a Observation>,
 }
 
-/// Whether an address is silent from every source port. `unreachable` counts as silence: inside a
-/// VPC a missing route is a silent drop, and a router's message from elsewhere is not evidence of
-/// more.
+fn redirect_host(seen: &Observation) -> Option<&str> {
+    seen.answer.as_ref()?.redirect_host.as_deref()
+}
+
+/// Whether an address is silent from every source port. `unreachable` counts as silence: this
+/// machine has no route, or nothing in its subnet has the address. A router's ICMP message does not
+/// count: nothing in a VPC sends one, so it comes from a device that rejects the packets.
 fn is_silent(connect: &Observation) -> bool {
     matches!(
         connect.failure(),

@@ -276,8 +276,10 @@ pub enum Failure {
     Refused,
     /// The established connection was reset or closed before an answer.
     Reset,
-    /// ICMP reported host or network unreachable, or the kernel has no route.
+    /// The kernel has no route, or nothing in the task's subnet has the address.
     Unreachable,
+    /// A router or firewall on the path answered with ICMP "destination unreachable".
+    IcmpUnreachable,
     /// NXDOMAIN.
     NoSuchName,
     /// NODATA: the name exists without an address.
@@ -338,6 +340,7 @@ impl Failure {
             Self::Refused => "was refused",
             Self::Reset => "was reset",
             Self::Unreachable => "failed with no route to the host",
+            Self::IcmpUnreachable => "was rejected by a router or firewall on the path",
             Self::NoSuchName => "returned NXDOMAIN",
             Self::NoAddress => "returned no address",
             Self::ServerFailure => "returned SERVFAIL",
@@ -434,6 +437,10 @@ pub struct Observation {
     /// `handshake`: the presented chain, leaf first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<Certificate>,
+    /// `handshake` that failed with `unknown-issuer`: whether the certificate was checked against
+    /// the roots of `--ca-bundle`, not Mozilla's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub custom_roots: bool,
     /// Whether segments of at most [`SMALL_MSS`] bytes got through, where they were used after a
     /// stall of this target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -482,6 +489,7 @@ impl Observation {
             lookups: Vec::new(),
             source_ports: None,
             chain: Vec::new(),
+            custom_roots: false,
             small_segments_pass: None,
             answer: None,
             superseded_by: None,

@@ -17,10 +17,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pullprobe::demo::names;
+use pullprobe::diagnose::Finding;
 use pullprobe::observation::Dependency;
 use pullprobe::report::Report;
 use run::{ProbeRun, unrelated_failures};
-use server::{Behavior, Responses, Server, Step, head, http};
+use server::{Behavior, Responses, Server, Step, head, http, of_unknown_authority};
 
 /// A server, and the outcomes that the report must have: `passed`, or a failure.
 struct Case {
@@ -366,12 +367,40 @@ fn bucket(
 }
 
 fn bad_buckets() -> Vec<Case> {
-    let host = names::host_name(Dependency::EcrDkr);
-    let back = format!("https://{host}/v2/team/app/blobs/{DIGEST}?X-Amz-Signature=CANARY");
+    let redirect = |location: &str| {
+        vec![http(
+            "307 Temporary Redirect",
+            &[("location", location)],
+            b"",
+        )]
+    };
+    let moved_once: Responses = Arc::new(move |path| {
+        if path.contains("moved") {
+            large(CHUNK as u64)
+        } else {
+            redirect("/moved?X-Amz-Signature=CANARY")
+        }
+    });
     vec![
+        Case {
+            bucket: Some(Behavior::Tls(0, moved_once)),
+            ..bucket(
+                "a redirect of S3 to another path",
+                Vec::new(),
+                &[("s3/fetch/team/app:1.4/000000000000", "passed")],
+            )
+        },
         bucket(
-            "a redirect back to the registry",
-            vec![http("307 Temporary Redirect", &[("location", &back)], b"")],
+            "redirects without end",
+            redirect("/again?X-Amz-Signature=CANARY"),
+            &[
+                ("ecr.dkr/blob/", "passed"),
+                ("s3/fetch/", "unexpected-answer"),
+            ],
+        ),
+        bucket(
+            "a redirect to plain HTTP",
+            redirect("http://example.com/layer?X-Amz-Signature=CANARY"),
             &[
                 ("ecr.dkr/blob/", "passed"),
                 ("s3/fetch/", "unexpected-answer"),
@@ -484,6 +513,118 @@ fn mistake(case: &Case) -> Option<String> {
         );
     }
     (!wrong.is_empty()).then(|| format!("{}:{wrong}", case.name))
+}
+
+/// Returns a registry that redirects its manifest to another path and its blobs to `location`.
+fn registry_redirecting_to(location: String) -> Behavior {
+    let manifest = manifest_of(DIGEST, 1, |_| format!("sha256:{:064x}", 0));
+    let redirect = |location: &str| {
+        vec![http(
+            "307 Temporary Redirect",
+            &[("location", location)],
+            b"",
+        )]
+    };
+    Behavior::Tls(
+        0,
+        Arc::new(move |path| {
+            if path.contains("/blobs/") {
+                redirect(&location)
+            } else if path.contains("/moved") {
+                json(&manifest)
+            } else {
+                redirect("/moved")
+            }
+        }),
+    )
+}
+
+/// Returns the report of a run in which `server` replaces the dependency's.
+fn report_with(
+    dependency: Dependency,
+    server: impl FnOnce(&mut rustls::RootCertStore) -> Server,
+) -> Report {
+    run::runtime().block_on(async {
+        let mut run = ProbeRun::new();
+        let server = server(&mut run.roots);
+        run.set_port(dependency, server.port);
+        let report = run.observe().await.unwrap();
+        drop(server);
+        report
+    })
+}
+
+fn ends_of(report: &Report, id: &str) -> Vec<String> {
+    report
+        .observations
+        .iter()
+        .filter(|seen| seen.id.to_string().starts_with(id))
+        .map(|seen| match seen.failure() {
+            Some(failure) => failure.to_string(),
+            None => format!("{:?}", seen.outcome),
+        })
+        .collect()
+}
+
+fn findings_of(report: &Report) -> Vec<String> {
+    let name = |finding: &Finding| format!("{} {:?}", finding.cause, finding.confidence);
+    report.findings.iter().map(name).collect()
+}
+
+#[test]
+fn redirect_to_an_upstream_without_a_name_is_not_a_fault_of_s3() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let location = "https://production.cloudflare.example/layer?X-Amz-Signature=CANARY";
+    let report = report_with(Dependency::EcrDkr, |roots| {
+        let behavior = registry_redirecting_to(location.into());
+        Server::start(Dependency::EcrDkr, behavior, roots)
+    });
+    assert_eq!(ends_of(&report, MANIFEST), ["Passed"]);
+    assert_eq!(
+        ends_of(&report, "registry@production.cloudflare.example/resolve"),
+        ["no-such-name"]
+    );
+    let findings = findings_of(&report);
+    assert_eq!(
+        findings.first().map(String::as_str),
+        Some("pull-through-upstream-unreachable Likely"),
+        "{findings:?}"
+    );
+    for cause in ["private-zone-shadows-name", "s3-gateway-missing"] {
+        assert!(
+            findings.iter().all(|finding| !finding.starts_with(cause)),
+            "{findings:?}"
+        );
+    }
+}
+
+#[test]
+fn untrusted_certificate_is_described_by_its_issuer() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    for (organization, expired, expected, said) in [
+        (
+            "Amazon",
+            false,
+            ["tls-untrusted Likely", "tls-intercepted Possible"],
+            "the chain is incomplete, or --ca-bundle lacks its root",
+        ),
+        (
+            "Example Corp",
+            true,
+            ["tls-intercepted Likely", "tls-untrusted Possible"],
+            "expired on 2021-01-01T00:00:00Z, checked against the roots of --ca-bundle",
+        ),
+    ] {
+        let report = report_with(Dependency::Logs, |_| {
+            let host = names::host_name(Dependency::Logs);
+            let tls = of_unknown_authority(&host, organization, expired);
+            Server::start_presenting(Dependency::Logs, always(json("{}")), tls)
+        });
+        assert_eq!(ends_of(&report, "logs/handshake/"), ["unknown-issuer"]);
+        assert_eq!(findings_of(&report), expected, "{organization}");
+        let summary = &report.findings[0].summary;
+        assert!(summary.contains(said), "{summary}");
+    }
 }
 
 /// Serializes the tests of one process, so that one does not count the memory of the other.

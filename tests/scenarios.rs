@@ -26,7 +26,6 @@ use story::Story;
 /// Causes that no observation of the probe shows, and where they come from instead.
 const NOT_FROM_PROBE: &[(Cause, &str)] = &[
     (Cause::PrivateDnsDisabled, "configuration facts"),
-    (Cause::PublicIpMissing, "configuration facts"),
     (Cause::NatGatewayUnhealthy, "configuration facts"),
     (Cause::RouteTableDiffers, "configuration facts"),
     (

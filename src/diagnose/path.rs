@@ -27,22 +27,111 @@ fn answers(ev: Evidence<'_>, path: NetworkPath) -> bool {
 /// Public addresses are silent. If another address on the internet answers, the default route
 /// works, and only an odd route to single addresses remains. If nothing answers but the VPC's own
 /// addresses or S3, there is no NAT gateway and no public address behind an internet gateway. S3
-/// answering proves nothing here: a gateway endpoint is enough for it.
+/// answering proves nothing here: a gateway endpoint is enough for it. Where interface endpoints
+/// answer, the subnet was built to work without a way out, and a missing route is the less common
+/// explanation, unless a host that no endpoint serves is silent as well.
+///
+/// A task without a public address in a subnet that routes to an internet gateway sends the same
+/// packets, and neither packets nor task metadata show that address. It exists for IPv4 only.
 pub(super) fn no_egress_route(ev: Evidence<'_>) -> Vec<Finding> {
     let internet = silent(ev, |seen| ev.network_path(seen) == NetworkPath::Internet);
     let s3 = silent(ev, |seen| ev.network_path(seen) == NetworkPath::S3);
     let route_works = ev.same_version_answers(NetworkPath::Internet, &internet);
-    let confidence = if route_works || internet.is_empty() {
+    let needs_route = internet.iter().any(|seen| {
+        !seen.dependency.has_interface_endpoint() && !ev.is_pull_through_upstream(seen)
+    });
+    let by_design = !needs_route && service_endpoint_answers(ev);
+    let confidence = if route_works || internet.is_empty() || by_design {
         Confidence::Possible
     } else {
         Confidence::Likely
     };
-    Finding::new(
-        Cause::NoEgressRoute,
-        confidence,
-        internet.into_iter().chain(s3),
-    )
+    let silent = [internet, s3].concat();
+    let ipv4 = is_ipv4_without_answer(ev, &silent);
+    [
+        Finding::new(Cause::NoEgressRoute, confidence, silent),
+        Finding::new(Cause::PublicIpMissing, Confidence::Possible, ipv4),
+    ]
     .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Returns the place of a finding among those of the same confidence, smallest first: what explains
+/// every silent address by itself; the rest; and last, where interface endpoints answer, a missing
+/// way out, because such a subnet was built to work without one.
+pub(super) fn rank(ev: Evidence<'_>, finding: &Finding) -> u8 {
+    let is_way_out = matches!(finding.cause, Cause::NoEgressRoute | Cause::PublicIpMissing);
+    if is_way_out && service_endpoint_answers(ev) {
+        return 2;
+    }
+    let silent = silent(ev, |_| true);
+    let explained = silent.iter().all(|seen| finding.because.contains(&seen.id));
+    u8::from(silent.is_empty() || !explained)
+}
+
+/// Returns the IPv4 connections of `silent`, if no IPv4 address on the internet answers: an answer
+/// proves that the task's packets get a public address somewhere.
+fn is_ipv4_without_answer<'a>(
+    ev: Evidence<'_>,
+    silent: &[&'a Observation],
+) -> Vec<&'a Observation> {
+    let is_ipv4 = |seen: &&&Observation| seen.peer.is_none_or(|peer| peer.is_ipv4());
+    let ipv4: Vec<_> = silent.iter().filter(is_ipv4).copied().collect();
+    if ev.same_version_answers(NetworkPath::Internet, &ipv4) {
+        return Vec::new();
+    }
+    ipv4
+}
+
+/// Whether an address of the VPC answers for a service that offers interface endpoints.
+fn service_endpoint_answers(ev: Evidence<'_>) -> bool {
+    ev.answering(NetworkPath::Private)
+        .iter()
+        .any(|seen| seen.dependency.has_interface_endpoint())
+}
+
+/// Amazon ECR redirects a layer to a host that is not Amazon S3's: the image is in a pull through
+/// cache that does not have the layer yet, and the upstream registry's own host delivers it
+/// (aws/containers-roadmap#2304). If that host does not resolve, is silent or refuses, no endpoint
+/// of AWS is at fault: the first pull needs a way out of the VPC to that one host.
+pub(super) fn pull_through_upstream_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
+    let upstream = |seen: &&Observation| ev.is_pull_through_upstream(seen);
+    let silent = silent(ev, |seen| ev.is_pull_through_upstream(seen));
+    let refused = ev
+        .failed(&[
+            Failure::Refused,
+            Failure::Reset,
+            Failure::IcmpUnreachable,
+            Failure::NoSuchName,
+            Failure::NoAddress,
+        ])
+        .filter(|seen| matches!(seen.phase, Phase::Resolve | Phase::Connect))
+        .filter(|seen| !ev.works(seen.target(), seen.phase))
+        .filter(upstream);
+    let unreachable: Vec<_> = silent.into_iter().chain(refused).collect();
+    let redirect = ev.pull_through_redirects();
+    let nameless: Vec<_> = unreachable
+        .iter()
+        .filter(|seen| seen.phase == Phase::Resolve)
+        .copied()
+        .collect();
+    let main = Finding::new(
+        Cause::PullThroughUpstreamUnreachable,
+        Confidence::Likely,
+        unreachable,
+    );
+    let main = main.map(|finding| {
+        finding
+            .and(redirect)
+            .with_detail("Amazon ECR redirects there, and the host is not Amazon S3's")
+    });
+    [
+        main,
+        Finding::new(Cause::NameNotFound, Confidence::Possible, nameless),
+    ]
+    .into_iter()
+    .flatten()
     .collect()
 }
 
@@ -70,20 +159,15 @@ pub(super) fn interface_endpoint_missing(ev: Evidence<'_>) -> Vec<Finding> {
 
 /// The layer bucket's public address is silent, and no internet address answers. Image pulls need
 /// S3 besides ECR, and a gateway endpoint is the usual way where ECR is reached privately. A NAT
-/// gateway would cure it too, hence never certain. Where S3 alone is silent, this is the classic
-/// case; where others are silent too, one filter or one missing route may explain everything.
+/// gateway would cure it too, hence never certain. Where all that is silent is public and interface
+/// endpoints answer, this is the classic case, alone or with other endpoints missing; where private
+/// addresses are silent too, one filter may explain everything.
 pub(super) fn s3_gateway_missing(ev: Evidence<'_>) -> Vec<Finding> {
     let s3 = silent(ev, |seen| ev.network_path(seen) == NetworkPath::S3);
     if ev.same_version_answers(NetworkPath::Internet, &s3) {
         return Vec::new();
     }
-    let alone = ev.silent_targets().iter().all(|target| {
-        target
-            .silent
-            .iter()
-            .all(|seen| ev.network_path(seen) == NetworkPath::S3)
-    });
-    let confidence = if alone && has_endpoints(ev) {
+    let confidence = if silent(ev, is_private).is_empty() && service_endpoint_answers(ev) {
         Confidence::Likely
     } else {
         Confidence::Possible
@@ -251,6 +335,7 @@ pub(super) fn endpoint_address_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     let (services, s3) = (of_split(NetworkPath::Internet), of_split(NetworkPath::S3));
     let no_route =
         !ev.same_version_answers(NetworkPath::Internet, &[&services[..], &s3[..]].concat());
+    let away = [&services[..], &s3[..]].concat();
     let main = Finding::new(Cause::EndpointAddressUnreachable, Likely, dead.clone());
     let main = main
         .map(|finding| finding.and(partly.iter().flat_map(|target| &target.answering).copied()));
@@ -264,7 +349,12 @@ pub(super) fn endpoint_address_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
         Finding::new(Cause::InterfaceEndpointMissing, Possible, services.clone())
             .filter(|_| no_route),
         Finding::new(Cause::S3GatewayMissing, Possible, s3.clone()).filter(|_| no_route),
-        Finding::new(Cause::NoEgressRoute, Possible, [services, s3].concat()).filter(|_| no_route),
+        Finding::new(Cause::NoEgressRoute, Possible, away.clone()).filter(|_| no_route),
+        Finding::new(
+            Cause::PublicIpMissing,
+            Possible,
+            is_ipv4_without_answer(ev, &away),
+        ),
     ];
     let others = [
         Finding::new(Cause::NamePointsElsewhere, Possible, private),
@@ -306,16 +396,32 @@ fn any_by_port(ev: Evidence<'_>) -> bool {
 
 /// A refusal is an answer: neither a security group, nor a network ACL, nor a missing route can
 /// send it. A host has the address and does not listen on the port, or a firewall answers for it; a
-/// name that points to the wrong host looks the same.
+/// name that points to the wrong host looks the same. An ICMP message that the destination is
+/// unreachable or prohibited comes from a router or firewall on the path, which is not AWS's either:
+/// it rejects the packets, or has no route for them.
 pub(super) fn refused(ev: Evidence<'_>) -> Vec<Finding> {
     let refused = ev
-        .failed(&[Failure::Refused])
+        .failed(&[Failure::Refused, Failure::IcmpUnreachable])
         .filter(|seen| seen.phase == Phase::Connect && seen.dependency != Dependency::Efs)
-        .filter(|seen| !ev.cannot_be_of_a_service(seen));
+        .filter(|seen| !ev.cannot_be_of_a_service(seen))
+        .filter(|seen| !ev.is_pull_through_upstream(seen));
     let (partly, wholly): (Vec<_>, Vec<_>) =
         refused.partition(|seen| ev.works(seen.target(), Phase::Connect));
+    let rejected = wholly
+        .iter()
+        .any(|seen| seen.failure() == Some(Failure::IcmpUnreachable));
+    let whole = Finding::new(Cause::ConnectionRefused, Confidence::Likely, wholly.clone());
     [
-        Finding::new(Cause::ConnectionRefused, Confidence::Likely, wholly.clone()),
+        whole.map(|finding| {
+            if rejected {
+                finding.with_detail(
+                    "a router or firewall on the path answers with ICMP \"destination unreachable\", \
+                     which no security group, network ACL or VPC route table sends",
+                )
+            } else {
+                finding
+            }
+        }),
         Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, wholly),
         Finding::new(
             Cause::EndpointAddressUnreachable,
@@ -405,6 +511,7 @@ pub(super) fn service_unresponsive(ev: Evidence<'_>) -> Vec<Finding> {
             Failure::ServiceFailure,
             Failure::Refused,
             Failure::Unreachable,
+            Failure::IcmpUnreachable,
         ])
         .filter(|seen| seen.phase.is_exchange() && seen.phase != Phase::Mount)
         .filter(|seen| !seen.host.is_empty() && seen.small_segments_pass != Some(true));

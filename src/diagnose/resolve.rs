@@ -312,13 +312,15 @@ pub(super) fn silent_address_of_unknown_owner(ev: Evidence<'_>) -> Vec<Finding> 
 /// is. If no AWS name resolves, AWS names are blocked altogether, or one private zone covers all of
 /// them.
 pub(super) fn names_not_found(ev: Evidence<'_>) -> Vec<Finding> {
-    // A missing file system name has its own rule, unless no name resolves at all.
-    let is_file_system = |seen: &&Observation| {
-        seen.dependency == Dependency::Efs && storage::other_names_resolve(ev)
+    // A missing file system name has its own rule, and so has the upstream's host of a pull through
+    // cache, unless no name resolves at all.
+    let has_own_rule = |seen: &&Observation| {
+        (seen.dependency == Dependency::Efs || ev.is_pull_through_upstream(seen))
+            && storage::other_names_resolve(ev)
     };
     let missing: Vec<_> = names_failed(ev, NEGATIVE)
         .into_iter()
-        .filter(|seen| !is_file_system(seen))
+        .filter(|seen| !has_own_rule(seen))
         .collect();
     let others_resolve = ev.of(Phase::Resolve).any(|seen| {
         seen.passed() && !seen.lookups.is_empty()

@@ -123,6 +123,7 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     }),
     (Cause::ConnectionReset, every_handshake),
     (Cause::TlsIntercepted, every_handshake),
+    (Cause::TlsUntrusted, every_handshake),
     (Cause::TlsWrongName, every_handshake),
     (Cause::TlsExpired, every_handshake),
     // Every connection after the first shakes hands as well, inside its exchange.

@@ -29,7 +29,10 @@ pub(super) fn file_system_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     let something_answers = [NetworkPath::Private, NetworkPath::S3, NetworkPath::Internet]
         .into_iter()
         .any(|path| !ev.answering(path).is_empty());
-    let refused = of_efs(Phase::Connect, &[Failure::Refused]);
+    let refused = of_efs(
+        Phase::Connect,
+        &[Failure::Refused, Failure::IcmpUnreachable],
+    );
     let unresponsive = of_efs(Phase::Mount, UNRESPONSIVE);
     let strange = of_efs(Phase::Mount, &[Failure::UnexpectedAnswer, Failure::Reset]);
     [
@@ -66,6 +69,7 @@ pub(super) const UNRESPONSIVE: &[Failure] = &[
     Failure::Stalled,
     Failure::ServiceFailure,
     Failure::Unreachable,
+    Failure::IcmpUnreachable,
 ];
 
 /// Whether any name other than a file system's resolves.

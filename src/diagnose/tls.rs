@@ -3,37 +3,170 @@
 use super::path::blocking_unless_sibling_works;
 use super::{Confidence, Finding};
 use crate::cause::Cause;
+use crate::endpoints::is_aws_host;
 use crate::evidence::Evidence;
 use crate::observation::{Failure, Observation, Phase};
 
-/// The chain leads to no root that the puller trusts. If the certificate carries the requested
-/// name, a proxy issued it for this connection: that is interception and nothing else. If it does
-/// not, the address may also belong to another host.
+/// The chain leads to no root that the puller trusts. Who issued it decides:
+///
+/// AWS's own names always have certificates of a public authority. Where the certificate carries such
+/// a name and its issuer is not a public authority, a device on the path issued it. That is certain
+/// if the roots are Mozilla's, and either several of AWS's names are issued so or another one is
+/// genuine in the same run. With `--ca-bundle` it is never certain, because a bundle that lacks the
+/// root looks the same; nor where another address of the name is genuine.
+///
+/// An issuer that is a public authority, or that issued a genuine certificate of this run, means
+/// that the server does not send its intermediate certificate. A registry or log collector with a
+/// private or self-signed certificate is its operator's own doing, unless the same issuer also
+/// issues AWS's names. If the certificate does not carry the requested name, the address may also
+/// belong to another host.
 pub(super) fn untrusted_issuer(ev: Evidence<'_>) -> Vec<Finding> {
+    use Confidence::{Certain, Likely, Possible};
     let untrusted: Vec<_> = ev.failed(&[Failure::UnknownIssuer]).collect();
-    let (forged, strange): (Vec<_>, Vec<_>) = untrusted
+    let (forged, own): (Vec<_>, Vec<_>) = untrusted.iter().copied().partition(|seen| {
+        !is_incomplete(ev, seen) && (has_public_certificate(seen) || intercepts_aws(ev, seen))
+    });
+    let (certain, forged): (Vec<_>, Vec<_>) = forged
         .into_iter()
-        .partition(|seen| carries_its_name(seen));
-    let issuer = forged
+        .partition(|seen| is_positively_forged(ev, seen));
+    // Nothing shows that the bundle fits any server.
+    let (unclear, forged): (Vec<_>, Vec<_>) = forged
+        .into_iter()
+        .partition(|seen| seen.custom_roots && !ev.of(Phase::Handshake).any(Observation::passed));
+    let other_roots = [unclear.clone(), forged.clone()].concat();
+    let other_roots = other_roots
+        .into_iter()
+        .filter(|seen| seen.custom_roots || !is_aws_host(&seen.host));
+    let strange = untrusted
         .iter()
-        .chain(&strange)
-        .find_map(|seen| seen.chain.first())
-        .map(|leaf| leaf.issuer.clone());
+        .copied()
+        .filter(|seen| !carries_its_name(seen));
     [
-        Finding::new(Cause::TlsIntercepted, Confidence::Certain, forged),
-        Finding::new(Cause::TlsIntercepted, Confidence::Likely, strange.clone()),
-        Finding::new(Cause::NamePointsElsewhere, Confidence::Possible, strange),
+        Finding::new(Cause::TlsIntercepted, Certain, certain),
+        Finding::new(Cause::TlsIntercepted, Likely, forged),
+        Finding::new(Cause::TlsIntercepted, Possible, unclear),
+        Finding::new(Cause::TlsUntrusted, Likely, own.clone()),
+        Finding::new(Cause::TlsUntrusted, Possible, other_roots),
+        Finding::new(Cause::TlsIntercepted, Possible, own),
+        Finding::new(Cause::NamePointsElsewhere, Possible, strange),
     ]
     .into_iter()
     .flatten()
-    .map(|finding| match &issuer {
-        Some(issuer) if finding.cause == Cause::TlsIntercepted => {
-            finding.with_detail(&format!("issued by {issuer}"))
+    .map(|finding| {
+        let first = untrusted
+            .iter()
+            .find(|seen| finding.because.first() == Some(&seen.id));
+        match first {
+            Some(seen) if finding.cause != Cause::NamePointsElsewhere => {
+                finding.with_detail(&describe_untrusted(ev, seen))
+            }
+            _ => finding,
         }
-        _ => finding,
     })
     .map(|finding| blocking_unless_sibling_works(ev, finding))
     .collect()
+}
+
+/// Returns what is known of a certificate that is not trusted: its issuer, its end, the roots that
+/// it was checked against, and whether another address of the name has a trusted one.
+fn describe_untrusted(ev: Evidence<'_>, seen: &Observation) -> String {
+    let roots = if seen.custom_roots {
+        "the roots of --ca-bundle"
+    } else {
+        "Mozilla's roots"
+    };
+    let mut parts = Vec::new();
+    if let Some(leaf) = seen.chain.first() {
+        let issuer = &leaf.issuer;
+        parts.push(if leaf.subject == *issuer {
+            "self-signed".to_owned()
+        } else {
+            format!("issued by {issuer}")
+        });
+        if leaf.expired {
+            parts.push(format!("expired on {}", leaf.not_after));
+        }
+        if is_incomplete(ev, seen) {
+            parts.push(if seen.custom_roots && !is_trusted_elsewhere(ev, seen) {
+                "the chain is incomplete, or --ca-bundle lacks its root".to_owned()
+            } else {
+                "the chain is incomplete: the server does not send the issuer's certificate"
+                    .to_owned()
+            });
+        }
+    }
+    parts.push(format!("checked against {roots}"));
+    if ev.works(seen.target(), Phase::Handshake) {
+        parts.push("one address of several".to_owned());
+    }
+    parts.join(", ")
+}
+
+/// Whether the chain ends below a public authority, or below one whose certificates other servers
+/// of this run present in full.
+fn is_incomplete(ev: Evidence<'_>, seen: &Observation) -> bool {
+    seen.chain.last().is_some_and(|top| top.public_issuer) || is_trusted_elsewhere(ev, seen)
+}
+
+/// Whether the issuer at the end of this chain is part of a chain that is trusted.
+fn is_trusted_elsewhere(ev: Evidence<'_>, seen: &Observation) -> bool {
+    let Some(top) = seen.chain.last() else {
+        return false;
+    };
+    let mut trusted = ev
+        .of(Phase::Handshake)
+        .filter(|other| other.passed())
+        .flat_map(|other| &other.chain);
+    trusted.any(|other| top.issuer == other.issuer || top.issuer == other.subject)
+}
+
+/// Whether the host's genuine certificate is of a public authority: AWS's own names, and those of
+/// the public registries.
+fn has_public_certificate(seen: &Observation) -> bool {
+    const REGISTRIES: [&str; 7] = [
+        "docker.io",
+        "docker.com",
+        "quay.io",
+        "ghcr.io",
+        "gcr.io",
+        "registry.k8s.io",
+        "mcr.microsoft.com",
+    ];
+    let is_at = |domain: &str| {
+        let rest = seen.host.strip_suffix(domain);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    is_aws_host(&seen.host) || REGISTRIES.into_iter().any(is_at)
+}
+
+/// Returns the other hosts of AWS whose certificate has the same issuer and is not trusted either.
+fn same_issuer_at_aws<'a>(
+    ev: Evidence<'a>,
+    seen: &'a Observation,
+) -> impl Iterator<Item = &'a Observation> {
+    let issuer = seen.chain.first().map(|leaf| &leaf.issuer);
+    ev.failed(&[Failure::UnknownIssuer])
+        .filter(move |other| other.host != seen.host && is_aws_host(&other.host))
+        .filter(move |other| {
+            issuer.is_some() && other.chain.first().map(|leaf| &leaf.issuer) == issuer
+        })
+}
+
+/// Whether the issuer of this certificate also issues those of AWS's names.
+fn intercepts_aws(ev: Evidence<'_>, seen: &Observation) -> bool {
+    same_issuer_at_aws(ev, seen).next().is_some()
+}
+
+fn is_positively_forged(ev: Evidence<'_>, seen: &Observation) -> bool {
+    let another_is_genuine = || {
+        ev.of(Phase::Handshake)
+            .any(|other| other.passed() && other.host != seen.host && is_aws_host(&other.host))
+    };
+    carries_its_name(seen)
+        && is_aws_host(&seen.host)
+        && !seen.custom_roots
+        && !ev.works(seen.target(), Phase::Handshake)
+        && (intercepts_aws(ev, seen) || another_is_genuine())
 }
 
 /// A trusted certificate for other names. If those are AWS's, the address belongs to another
@@ -64,11 +197,15 @@ pub(super) fn outside_validity(ev: Evidence<'_>) -> Vec<Finding> {
     let expired = ev.failed(&[Failure::ExpiredCertificate]);
     let early = ev.failed(&[Failure::NotYetValidCertificate]);
     let findings = if ev.clock_agrees() {
-        vec![Finding::new(
-            Cause::TlsExpired,
-            Confidence::Certain,
-            expired.chain(early),
-        )]
+        // Another address of the name has a valid certificate: not the service, one server of it.
+        let (partly, wholly): (Vec<_>, Vec<_>) = expired
+            .chain(early)
+            .partition(|seen| ev.works(seen.target(), Phase::Handshake));
+        let partly = Finding::new(Cause::TlsExpired, Confidence::Likely, partly);
+        vec![
+            Finding::new(Cause::TlsExpired, Confidence::Certain, wholly),
+            partly.map(|finding| finding.with_detail("one address of several")),
+        ]
     } else {
         vec![
             Finding::new(Cause::TlsExpired, Confidence::Likely, expired.clone()),

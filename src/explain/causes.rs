@@ -52,8 +52,13 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
         | Sign::NoResponse
         | Sign::ConnectionIssue
         | Sign::RetriesExhausted => no_response(message),
-        // Also what a kernel says of an address whose IP version the task does not have.
-        Sign::Unreachable => [no_response(message), possible(&[Cause::HostWithoutIpv6])].concat(),
+        // A router or firewall that rejects packets looks the same to Go as an address without a
+        // host, and as an address whose IP version the task does not have.
+        Sign::Unreachable => [
+            no_response(message),
+            possible(&[Cause::ConnectionRefused, Cause::HostWithoutIpv6]),
+        ]
+        .concat(),
         // TCP connected, so no filter drops everything: large segments are lost, or the service is
         // slow, or something else answers at the address.
         Sign::Stalled => possible(&[
@@ -87,7 +92,10 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
             (Cause::ResolverUnreachable, Likely),
             (Cause::NetworkAcl, Possible),
         ],
-        Sign::UnknownIssuer => vec![(Cause::TlsIntercepted, Likely)],
+        Sign::UnknownIssuer => vec![
+            (Cause::TlsIntercepted, Likely),
+            (Cause::TlsUntrusted, Possible),
+        ],
         Sign::WrongName => vec![
             (Cause::TlsWrongName, Likely),
             (Cause::NamePointsElsewhere, Possible),

@@ -128,7 +128,9 @@ fn go_error(seen: &Observation, failure: Failure) -> Option<String> {
             Some(format!("dial tcp{peer}: connect: connection refused"))
         }
         (_, Failure::Reset) => Some(format!("read tcp{peer}: read: connection reset by peer")),
-        (_, Failure::Unreachable) => Some(format!("dial tcp{peer}: connect: no route to host")),
+        (_, Failure::Unreachable | Failure::IcmpUnreachable) => {
+            Some(format!("dial tcp{peer}: connect: no route to host"))
+        }
         (_, Failure::UnknownIssuer) => x509("certificate signed by unknown authority"),
         (_, Failure::WrongName) => {
             let names = seen

@@ -19,4 +19,11 @@ pub struct Certificate {
     pub not_before: String,
     /// RFC 3339.
     pub not_after: String,
+    /// Past `not_after` when it was presented.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
+    /// Whether the issuer calls itself a public certificate authority: a part of an incomplete chain
+    /// then, since an inspecting device has an authority of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub public_issuer: bool,
 }

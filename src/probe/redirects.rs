@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hyper::Uri;
+use hyper::header::{HeaderMap, LOCATION};
+
 use crate::observation::{Dependency, Phase, TargetKey};
 use crate::plan::Target;
 use crate::probe::context::ProbeContext;
@@ -10,6 +13,10 @@ use crate::probe::target::TargetHandle;
 
 /// Hosts that responses may add to one run.
 pub const MAX_REDIRECT_HOSTS: usize = 16;
+
+/// Requests that one pull sends until a response is not a redirect. Go's HTTP client, which the
+/// puller uses, stops after ten (`net/http`, `defaultCheckRedirect`).
+const MAX_REQUESTS: usize = 10;
 
 /// Hosts of redirects and token services. Each is connected once, whichever response names it
 /// first.
@@ -61,5 +68,125 @@ impl RedirectTargets {
         let handle = TargetHandle::connect(context, &target);
         handles.insert(host.clone(), handle.clone());
         Some(handle)
+    }
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedirectLocation {
+    pub host: String,
+    pub port: u16,
+    pub path: String,
+}
+
+impl RedirectLocation {
+    /// Returns `path` at a target.
+    pub fn at(target: &Target, path: String) -> Self {
+        Self {
+            host: target.host.clone(),
+            port: target.port,
+            path,
+        }
+    }
+
+    /// Whether this is at the target's host and port.
+    pub fn is_at(&self, target: &Target) -> bool {
+        (&self.host, self.port) == (&target.host, target.port)
+    }
+
+    /// Returns where a redirect of this location leads, after as many requests as `sent`. Fails with
+    /// the reason if it cannot be followed.
+    pub fn next(&self, headers: &HeaderMap, sent: usize) -> Result<Self, String> {
+        let from = &self.host;
+        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let Some(location) = location else {
+            return Err(format!("{from} redirects without a location"));
+        };
+        let absolute = location
+            .starts_with("//")
+            .then(|| format!("https:{location}"));
+        let uri: Option<Uri> = absolute.as_deref().unwrap_or(location).parse().ok();
+        let path = uri
+            .as_ref()
+            .and_then(Uri::path_and_query)
+            .map(ToString::to_string);
+        let (Some(uri), Some(path)) = (uri, path) else {
+            return Err(format!("{from} redirects to something that is not a URL"));
+        };
+        let next = match (uri.scheme_str(), uri.host()) {
+            (None, None) => Self {
+                path,
+                ..self.clone()
+            },
+            (Some("https"), Some(host)) => Self {
+                host: host.to_lowercase(),
+                port: uri.port_u16().unwrap_or(443),
+                path,
+            },
+            (Some("http"), Some(host)) => {
+                return Err(format!(
+                    "{from} redirects to http://{host}, which is not encrypted: the probe follows https only"
+                ));
+            }
+            _ => return Err(format!("the redirect of {from} is not an https URL")),
+        };
+        if sent >= MAX_REQUESTS {
+            return Err(format!(
+                "the redirects do not end: stopped after {MAX_REQUESTS} requests, as the image puller does"
+            ));
+        }
+        Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(location: &str, sent: usize) -> Result<RedirectLocation, String> {
+        let from = RedirectLocation {
+            host: "registry.example.com".into(),
+            port: 5000,
+            path: "/v2/".into(),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, location.parse().unwrap());
+        from.next(&headers, sent)
+    }
+
+    #[test]
+    fn a_redirect_is_absolute_or_relative_and_stays_encrypted() {
+        let at = |host: &str, port, path: &str| {
+            Ok(RedirectLocation {
+                host: host.into(),
+                port,
+                path: path.into(),
+            })
+        };
+        assert_eq!(
+            next("/a?b=c", 1),
+            at("registry.example.com", 5000, "/a?b=c")
+        );
+        assert_eq!(
+            next("https://CDN.example.com/a", 1),
+            at("cdn.example.com", 443, "/a")
+        );
+        assert_eq!(
+            next("//cdn.example.com:8443/a", 9),
+            at("cdn.example.com", 8443, "/a")
+        );
+        for (location, sent, reason) in [
+            (
+                "http://cdn.example.com/a",
+                1,
+                "http://cdn.example.com, which is not encrypted",
+            ),
+            ("/a", 10, "stopped after 10 requests"),
+            ("ftp://cdn.example.com/a", 1, "is not an https URL"),
+            ("https://", 1, "is not a URL"),
+        ] {
+            let error = next(location, sent).unwrap_err();
+            assert!(error.contains(reason), "{location}: {error}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::observation::{Failure, Observation, Outcome, Phase, SourcePorts};
+use crate::observation::{Failure, Observation, Outcome, Phase, Scope, SourcePorts};
 use crate::plan::Target;
 use crate::probe::context::{ProbeContext, observe};
 use crate::probe::net::http::{Exchange, HttpConnection, HttpRequest};
@@ -361,6 +361,8 @@ async fn open_https(
     observation.attempts = attempts;
     observation.small_segments_pass = small_segments_pass;
     observation.detail = handshake.detail;
+    observation.custom_roots =
+        observation.failure() == Some(Failure::UnknownIssuer) && context.tls.has_custom_roots();
     let over_small_segments = over_small_segments.and_then(|handshake| {
         observation.chain = handshake.chain;
         handshake.stream.ok()
@@ -416,12 +418,16 @@ pub async fn connect(
         return None;
     }
     let connection = tcp::connect(peer).await;
+    let scope = context.settings.location.scope(peer.ip());
     let outcome = match connection.failure {
         None => Outcome::Passed,
+        // No router is in between: nothing in the subnet has this address.
+        Some(Failure::IcmpUnreachable) if scope == Scope::SameSubnet => Outcome::Failed {
+            failure: Failure::Unreachable,
+        },
         Some(failure) => Outcome::Failed { failure },
     };
     let observation = context.observe_at(target, Phase::Connect, outcome, started, peer);
-    let scope = context.settings.location.scope(peer.ip());
     let flaky = started.elapsed() > FLAKY_AFTER;
     let tests_ports = observation.passed() && (flaky || context.claim_port_test(target, scope));
     // The kernel picks from 32768-60999; if some ports are blocked, later connections use those

@@ -26,15 +26,14 @@ pub fn fill_unreached(
         })
         .collect();
     for (target, phase) in missing {
-        let redirected_to = if phase == Phase::Fetch {
+        let redirected_to = if matches!(phase, Phase::Blob | Phase::Fetch) {
             redirect_hosts(observations, target)
         } else {
             Vec::new()
         };
-        if observations
-            .iter()
-            .any(|o| o.phase == Phase::Fetch && redirected_to.contains(&o.host))
-        {
+        if observations.iter().any(|o| {
+            (o.phase, phase) == (Phase::Fetch, Phase::Fetch) && redirected_to.contains(&o.host)
+        }) {
             continue;
         }
         let failed_redirect = || {
@@ -98,12 +97,13 @@ fn is(observation: &Observation, target: &TargetKey, phase: Phase) -> bool {
     observation.phase == phase && observation.target() == target
 }
 
-/// Returns the other hosts that this registry redirects to for its blobs. Each is a target with its
-/// own `fetch`.
+/// Returns the other hosts that this registry redirects to, for its manifest or its blobs. Each is a
+/// target of its own.
 fn redirect_hosts(observations: &[Observation], target: &Target) -> Vec<String> {
     let blobs = observations
         .iter()
-        .filter(|o| is(o, &target.key, Phase::Blob) && o.passed());
+        .filter(|o| is(o, &target.key, Phase::Blob) || is(o, &target.key, Phase::Manifest))
+        .filter(|o| o.passed());
     let hosts = blobs.filter_map(|o| o.answer.as_ref()?.redirect_host.clone());
     hosts.filter(|host| *host != target.host).collect()
 }

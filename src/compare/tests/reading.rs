@@ -285,6 +285,8 @@ fn full_report() -> Report {
         names: vec!["proxy.example".into()],
         not_before: "2026-01-01T00:00:00Z".into(),
         not_after: "2027-01-01T00:00:00Z".into(),
+        expired: false,
+        public_issuer: false,
     }];
     let not_reached = Observation::new(
         TargetKey::of(Dependency::EcrApi),

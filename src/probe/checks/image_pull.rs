@@ -13,7 +13,7 @@ use crate::probe::checks::ecr_token::{self, SharedEcrToken};
 use crate::probe::checks::manifest::{self, ImageManifest, ManifestDocument};
 use crate::probe::checks::registry_auth::{self, Challenge, SecretLogin, TokenSubject};
 use crate::probe::checks::registry_session::{
-    LayerHost, PulledImage, RegistrySession, short_digest,
+    LayerHost, PullRequest, PulledImage, RegistrySession, short_digest,
 };
 use crate::probe::checks::secrets::{self, SharedLogin};
 use crate::probe::context::{ProbeContext, SharedCredentials, observe};
@@ -151,7 +151,7 @@ impl PullCheck {
     async fn check_manifest(&self, session: &mut RegistrySession<'_>) -> Option<ImageManifest> {
         let reference = &self.image.reference;
         let started = Instant::now();
-        let mut result = session.get_manifest(reference.version()).await;
+        let mut result = session.get_manifest(reference.version()).await?;
         if !self.image.is_ecr
             && is_unauthorized(&result.observation)
             && let Some(challenge) = result.challenge.take()
@@ -163,7 +163,7 @@ impl PullCheck {
                 return None;
             }
             if session.authorization.is_some() {
-                result = session.get_manifest(reference.version()).await;
+                result = session.get_manifest(reference.version()).await?;
             }
             if challenge == Challenge::Basic && session.authorization.is_some() {
                 self.record_basic_login(session, &mut result.observation);
@@ -192,7 +192,7 @@ impl PullCheck {
                 Ok(entry) => {
                     let digest = entry.digest.clone();
                     let index = result.observation;
-                    result = session.get_manifest(&digest).await;
+                    result = session.get_manifest(&digest).await?;
                     document = result.document;
                     // If either came only over small segments, the check failed.
                     if !index.passed() && result.observation.passed() {
@@ -323,33 +323,40 @@ impl RegistrySession<'_> {
         }
     }
 
-    async fn get_manifest(&self, version: &str) -> ManifestResult {
-        let path = format!(
-            "/v2/{}/manifests/{version}",
-            self.image.reference.repository
-        );
-        let request = self.request(
-            path,
-            Some(manifest::MANIFEST_MEDIA_TYPES),
-            ReadBody::Whole(manifest::MAX_MANIFEST_BYTES),
-        );
-        let accept = |status: &StatusCode| *status == StatusCode::OK;
+    /// Returns `None` if the registry redirects to a host that cannot be connected.
+    async fn get_manifest(&self, version: &str) -> Option<ManifestResult> {
+        let pull = PullRequest {
+            path: format!(
+                "/v2/{}/manifests/{version}",
+                self.image.reference.repository
+            ),
+            accept: Some(manifest::MANIFEST_MEDIA_TYPES),
+            read_body: ReadBody::Whole(manifest::MAX_MANIFEST_BYTES),
+            phase: Phase::Manifest,
+            redirected_phase: Phase::Manifest,
+        };
+        let result = self
+            .get(pull, |redirecting| self.record(redirecting))
+            .await?;
         let CallResult {
             mut observation,
             response,
             error_headers,
-        } = self.client(Phase::Manifest).call(&request, accept).await;
+        } = result;
         let document = response.and_then(|response| {
             let parsed = parse_manifest(version, &response.body);
             parsed
                 .map_err(|unusable| unusable.add_to(&mut observation))
                 .ok()
         });
-        ManifestResult {
+        // The registry's login is not for another host.
+        let challenge = registry_auth::challenge(&error_headers)
+            .filter(|_| *observation.target() == self.registry.target.key);
+        Some(ManifestResult {
             observation,
             document,
-            challenge: registry_auth::challenge(&error_headers),
-        }
+            challenge,
+        })
     }
 }
 

@@ -5,18 +5,13 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
-use hyper::header::{HeaderValue, LOCATION, RANGE};
-use hyper::{StatusCode, Uri};
 
-use crate::observation::{Dependency, Failure, Observation, Outcome, Phase};
-use crate::plan::Target;
-use crate::probe::aws_call::{CallResult, PhaseClient};
+use crate::observation::{Failure, Observation, Outcome, Phase};
+use crate::probe::aws_call::CallResult;
 use crate::probe::checks::manifest::{Descriptor, ImageConfig, ImageManifest};
-use crate::probe::checks::registry_session::RegistrySession;
+use crate::probe::checks::registry_session::{PullRequest, RegistrySession};
 use crate::probe::context::observe;
-use crate::probe::net::http::{self, Exchange, HttpRequest, ReadBody};
-use crate::probe::redirects::{MAX_REDIRECT_HOSTS, RedirectHost};
-use crate::probe::target::TargetHandle;
+use crate::probe::net::http::{self, Exchange, ReadBody};
 
 /// Bytes read of each layer. More than the initial congestion window of Linux and AWS (ten
 /// segments, 14,600 bytes, RFC 6928), so that a path that loses full-sized segments is detected.
@@ -75,109 +70,35 @@ impl RegistrySession<'_> {
                 "foreign layer: only Windows fetches it, and not from the registry".to_owned();
             return self.record_blob(self.not_checked(Phase::Blob, why), digest);
         }
-        let path = format!("/v2/{}/blobs/{digest}", self.image.reference.repository);
-        let accept = |status: &StatusCode| status.is_success() || status.is_redirection();
-        let request = self.request(path, None, blob.read_body);
-        let CallResult {
-            mut observation,
-            response,
-            ..
-        } = self.client(Phase::Blob).call(&request, accept).await;
-        let Some(response) = response else {
-            return self.record_blob(observation, digest);
+        let pull = PullRequest {
+            path: format!("/v2/{}/blobs/{digest}", self.image.reference.repository),
+            accept: None,
+            read_body: blob.read_body,
+            phase: Phase::Blob,
+            redirected_phase: Phase::Fetch,
         };
-        if response.status.is_ok_and(|status| status.is_success()) {
-            // The registry serves the bytes itself: `fetch` has already happened.
-            let fetched = check_bytes(observation.clone(), &response, &blob);
-            if blob.is_config {
-                self.check_platform(&response.body);
-            }
-            self.record_blob(observation, digest);
-            return self.record_blob_as(Phase::Fetch, fetched, digest);
-        }
-        let location = response
-            .headers
-            .get(LOCATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|location| RedirectLocation::parse(location, &self.registry.target));
-        let Some(location) = location else {
-            observation.outcome = Outcome::Failed {
-                failure: Failure::UnexpectedAnswer,
-            };
-            observation.detail = "the registry's redirect is not an https URL".into();
-            return self.record_blob(observation, digest);
-        };
-        if let Some(answer) = &mut observation.answer {
-            answer.redirect_host = Some(location.host.clone());
-        }
-        self.record_blob(observation, digest);
-        self.fetch(location, &blob).await;
-    }
-
-    /// Fetches bytes from the host that the registry redirects to. Sends no `Authorization`,
-    /// because S3 rejects a request with two credentials.
-    async fn fetch(&self, location: RedirectLocation, blob: &Blob) {
-        let digest = &blob.descriptor.digest;
-        let Some(handle) = self.handle_of(&location) else {
-            let why = format!(
-                "{}: host limit reached ({MAX_REDIRECT_HOSTS} per run)",
-                location.host
-            );
-            return self.record_blob(self.not_checked(Phase::Fetch, why), digest);
-        };
-        let Some(target) = handle.connected().await else {
+        let record = |redirecting| self.record_blob(redirecting, digest);
+        let Some(result) = self.get(pull, record).await else {
             return;
-        };
-        let mut request = HttpRequest::get(location.path, blob.read_body);
-        if let ReadBody::Prefix(bytes) = blob.read_body
-            && let Ok(range) = HeaderValue::from_str(&format!("bytes=0-{}", bytes - 1))
-        {
-            request.headers.insert(RANGE, range);
-        }
-        let client = PhaseClient {
-            context: &self.image.context,
-            target: &target,
-            phase: Phase::Fetch,
         };
         let CallResult {
             observation,
             response,
             ..
-        } = client.call(&request, StatusCode::is_success).await;
-        let observation = match &response {
-            Some(response) => check_bytes(observation, response, blob),
-            None => observation,
+        } = result;
+        let Some(response) = response else {
+            return self.record_blob(observation, digest);
         };
-        if blob.is_config
-            && let Some(response) = &response
-        {
+        if blob.is_config {
             self.check_platform(&response.body);
         }
-        self.record_blob(observation, digest);
-    }
-
-    /// Returns the target of a redirect: the planned one if it is the same host. Returns `None` if
-    /// the run has reached its limit of hosts.
-    fn handle_of(&self, location: &RedirectLocation) -> Option<TargetHandle> {
-        match &self.image.layer_host {
-            Some(planned) if (&planned.host, planned.port) == (&location.host, location.port) => {
-                Some(planned.handle.clone())
-            }
-            _ => {
-                let host = RedirectHost {
-                    dependency: if self.image.is_ecr {
-                        Dependency::S3
-                    } else {
-                        Dependency::Registry
-                    },
-                    host: location.host.clone(),
-                    port: location.port,
-                };
-                self.image
-                    .redirects
-                    .connect(&self.image.context, &host, Phase::Fetch)
-            }
+        let fetched = check_bytes(observation.clone(), &response, &blob);
+        if observation.phase == Phase::Fetch {
+            return self.record_blob(fetched, digest);
         }
+        // The registry serves the bytes itself: `fetch` has already happened.
+        self.record_blob(observation, digest);
+        self.record_blob_as(Phase::Fetch, fetched, digest);
     }
 
     /// Records a failure if the configuration is for another platform. An image without an index
@@ -200,11 +121,6 @@ impl RegistrySession<'_> {
         observation.detail =
             format!("the image is for {platform}, but the task runs on {expected}");
         self.record(observation);
-    }
-
-    fn not_checked(&self, phase: Phase, why: String) -> Observation {
-        let outcome = Outcome::NotChecked { why };
-        observe(&self.registry.target, phase, outcome, Instant::now())
     }
 }
 
@@ -233,32 +149,4 @@ fn check_bytes(mut observation: Observation, exchange: &Exchange, blob: &Blob) -
         answer.bytes_per_s = u64::try_from(u128::from(answer.bytes) * 1000 / millis).ok();
     }
     observation
-}
-
-/// Where a redirect points.
-struct RedirectLocation {
-    host: String,
-    port: u16,
-    path: String,
-}
-
-impl RedirectLocation {
-    /// Parses `Location`, absolute or relative to the registry. Returns `None` if it is not https.
-    fn parse(location: &str, registry: &Target) -> Option<Self> {
-        let uri: Uri = location.parse().ok()?;
-        let path = uri.path_and_query()?.to_string();
-        match (uri.scheme_str(), uri.host()) {
-            (None, None) => Some(Self {
-                host: registry.host.clone(),
-                port: registry.port,
-                path,
-            }),
-            (Some("https"), Some(host)) => Some(Self {
-                host: host.to_lowercase(),
-                port: uri.port_u16().unwrap_or(443),
-                path,
-            }),
-            _ => None,
-        }
-    }
 }

@@ -1,15 +1,20 @@
 //! Requests to the registry of one image, and their observations.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::StatusCode;
+use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
 
-use crate::observation::{Observation, ObservationId, Phase};
+use crate::endpoints::is_s3_host;
+use crate::observation::{Dependency, Failure, Observation, ObservationId, Outcome, Phase};
 use crate::plan::Platform;
-use crate::probe::aws_call::PhaseClient;
-use crate::probe::context::ProbeContext;
-use crate::probe::net::http::{HttpRequest, ReadBody};
-use crate::probe::redirects::RedirectTargets;
+use crate::probe::aws_call::{CallResult, PhaseClient};
+use crate::probe::context::{ProbeContext, observe};
+use crate::probe::net::http::{Exchange, HttpRequest, ReadBody};
+use crate::probe::redirects::{
+    MAX_REDIRECT_HOSTS, RedirectHost, RedirectLocation, RedirectTargets,
+};
 use crate::probe::target::{ConnectedTarget, TargetHandle};
 use crate::reference::Reference;
 
@@ -31,6 +36,17 @@ pub struct LayerHost {
     pub host: String,
     pub port: u16,
     pub handle: TargetHandle,
+}
+
+/// A request of a pull, which may be redirected.
+pub struct PullRequest {
+    pub path: String,
+    pub accept: Option<&'static str>,
+    pub read_body: ReadBody,
+    /// The phase as long as the registry answers itself.
+    pub phase: Phase,
+    /// The phase at other hosts.
+    pub redirected_phase: Phase,
 }
 
 impl PulledImage {
@@ -76,6 +92,97 @@ impl RegistrySession<'_> {
             headers,
             ..HttpRequest::get(path, read_body)
         }
+    }
+
+    /// Sends a request to the registry and follows redirects as the puller does: the authorization
+    /// goes to the registry only. `record` receives the observation of every host that redirects.
+    /// Returns `None` if a host cannot be connected, which its own observations report.
+    pub async fn get(&self, pull: PullRequest, record: impl Fn(Observation)) -> Option<CallResult> {
+        let registry = &self.registry.target;
+        let mut location = RedirectLocation::at(registry, pull.path);
+        let mut target = Arc::clone(&self.registry);
+        let mut phase = pull.phase;
+        for sent in 1.. {
+            let mut request = self.request(location.path.clone(), pull.accept, pull.read_body);
+            if !location.is_at(registry) {
+                request.headers.remove(AUTHORIZATION);
+                if let ReadBody::Prefix(bytes) = pull.read_body
+                    && let Ok(range) = HeaderValue::from_str(&format!("bytes=0-{}", bytes - 1))
+                {
+                    request.headers.insert(RANGE, range);
+                }
+            }
+            let client = PhaseClient {
+                context: &self.image.context,
+                target: &target,
+                phase,
+            };
+            let accept = |status: &StatusCode| status.is_success() || status.is_redirection();
+            let mut result = client.call(&request, accept).await;
+            let is_redirect = |response: &mut Exchange| {
+                response.status.is_ok_and(|status| status.is_redirection())
+            };
+            let Some(response) = result.response.take_if(is_redirect) else {
+                return Some(result);
+            };
+            let next = match location.next(&response.headers, sent) {
+                Ok(next) => next,
+                Err(why) => {
+                    result.observation.outcome = Outcome::Failed {
+                        failure: Failure::UnexpectedAnswer,
+                    };
+                    result.observation.detail = why;
+                    return Some(result);
+                }
+            };
+            if let Some(answer) = &mut result.observation.answer {
+                answer.redirect_host = Some(next.host.clone());
+            }
+            record(result.observation);
+            if next.is_at(registry) {
+                target = Arc::clone(&self.registry);
+            } else {
+                phase = pull.redirected_phase;
+                let Some(handle) = self.handle_of(&next, phase) else {
+                    let host = &next.host;
+                    let why = format!("{host}: host limit reached ({MAX_REDIRECT_HOSTS} per run)");
+                    return Some(CallResult::without_response(self.not_checked(phase, why)));
+                };
+                target = handle.connected().await?;
+            }
+            location = next;
+        }
+        None
+    }
+
+    /// Returns the target of a redirect: the planned one if it is the same host. Returns `None` if
+    /// the run has reached its limit of hosts.
+    fn handle_of(&self, location: &RedirectLocation, phase: Phase) -> Option<TargetHandle> {
+        match &self.image.layer_host {
+            Some(planned) if (&planned.host, planned.port) == (&location.host, location.port) => {
+                Some(planned.handle.clone())
+            }
+            _ => {
+                let host = RedirectHost {
+                    // Behind a pull through cache, a host that is not Amazon S3's is the upstream's.
+                    dependency: if is_s3_host(&location.host) {
+                        Dependency::S3
+                    } else {
+                        Dependency::Registry
+                    },
+                    host: location.host.clone(),
+                    port: location.port,
+                };
+                let redirects = &self.image.redirects;
+                redirects.connect(&self.image.context, &host, phase)
+            }
+        }
+    }
+
+    /// Returns an observation of what was left out.
+    pub fn not_checked(&self, phase: Phase, why: String) -> Observation {
+        let outcome = Outcome::NotChecked { why };
+        observe(&self.registry.target, phase, outcome, Instant::now())
     }
 
     /// Records an observation of the image.

@@ -235,7 +235,15 @@ async fn open(peer: SocketAddr, options: ConnectOptions) -> Result<TcpStream, Fa
     let stream = socket
         .connect(peer)
         .await
-        .map_err(|error| failure_of(&error))?;
+        .map_err(|error| match error.kind() {
+            // This machine has a route, so the message came over the network.
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
+                if local_address_towards(peer).is_some() =>
+            {
+                Failure::IcmpUnreachable
+            }
+            _ => failure_of(&error),
+        })?;
     // The exchanges are small and wait for each other; Nagle would add a round trip.
     let _ = stream.set_nodelay(true);
     Ok(stream)

@@ -18,8 +18,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_cert::der::Decode;
+use x509_cert::der::oid::db::rfc4519;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::name::Name;
 
 use crate::observation::{Certificate, Failure};
 use crate::probe::net::tcp::{self, ConnectOptions};
@@ -43,6 +45,7 @@ const MAX_NAME_LENGTH: usize = 200;
 #[derive(Debug, Clone)]
 pub struct TlsClient {
     verifier: Arc<WebPkiServerVerifier>,
+    has_custom_roots: bool,
     resumption: Resumption,
 }
 
@@ -59,13 +62,20 @@ impl TlsClient {
     /// Returns a client that trusts only `roots`. Fails if there are none.
     pub fn new(roots: Arc<RootCertStore>) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let has_custom_roots = roots.roots != webpki_roots::TLS_SERVER_ROOTS;
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
             .build()
             .map_err(|error| format!("cannot use the CA bundle: {error}"))?;
         Ok(Self {
             verifier,
+            has_custom_roots,
             resumption: Resumption::in_memory_sessions(32),
         })
+    }
+
+    /// Whether the roots are not Mozilla's.
+    pub fn has_custom_roots(&self) -> bool {
+        self.has_custom_roots
     }
 
     /// Performs a handshake over `stream`. Waits at most [`HANDSHAKE_TIMEOUT`].
@@ -174,8 +184,31 @@ impl ServerCertVerifier for RecordingVerifier {
             .take(MAX_CHAIN_LENGTH);
         *self.chain.lock().unwrap_or_else(PoisonError::into_inner) =
             chain.map(|der| der.clone().into_owned()).collect();
-        self.verifier
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let verify = |now| {
+            let verifier = &self.verifier;
+            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        };
+        let result = verify(now);
+        // webpki looks at the dates before the issuer. Whether the issuer was ever trusted shows at
+        // a time within the dates.
+        match &result {
+            Err(rustls::Error::InvalidCertificate(error)) if is_about_dates(error) => {
+                match valid_at(end_entity).map(verify) {
+                    Some(Err(rustls::Error::InvalidCertificate(other)))
+                        if !is_about_dates(&other)
+                            && !matches!(
+                                other,
+                                CertificateError::NotValidForName
+                                    | CertificateError::NotValidForNameContext { .. }
+                            ) =>
+                    {
+                        Err(rustls::Error::InvalidCertificate(other))
+                    }
+                    _ => result,
+                }
+            }
+            _ => result,
+        }
     }
 
     fn verify_tls12_signature(
@@ -201,6 +234,62 @@ impl ServerCertVerifier for RecordingVerifier {
     }
 }
 
+fn is_about_dates(error: &CertificateError) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(
+        error,
+        Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
+    )
+}
+
+/// Returns the last second in which a certificate was valid.
+fn valid_at(der: &CertificateDer<'_>) -> Option<UnixTime> {
+    let certificate = x509_cert::Certificate::from_der(der).ok()?;
+    let not_after = certificate.tbs_certificate.validity.not_after;
+    Some(UnixTime::since_unix_epoch(not_after.to_unix_duration()))
+}
+
+/// Organizations of public certificate authorities whose roots have the name of another one (Common
+/// CA Database, "Intermediate certificates").
+const MORE_PUBLIC_ISSUERS: [&[u8]; 5] = [
+    b"Let's Encrypt",
+    b"ZeroSSL",
+    b"Google Trust Services",
+    b"Microsoft Corporation",
+    b"Apple Inc.",
+];
+
+/// Whether the organization in this name is also that of one of Mozilla's roots.
+fn is_public(issuer: &Name) -> bool {
+    /// `organizationName`: 2.5.4.10 (RFC 5280 appendix A.1).
+    const ORGANIZATION: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x0a];
+    let organization = issuer
+        .0
+        .iter()
+        .flat_map(|names| names.0.iter())
+        .find(|name| name.oid == rfc4519::ORGANIZATION_NAME);
+    let Some(organization) = organization.map(|name| name.value.value()) else {
+        return false;
+    };
+    let is_of_root = |subject: &[u8]| {
+        // After the OID come a string's tag and length.
+        let start = subject
+            .windows(ORGANIZATION.len())
+            .position(|window| window == ORGANIZATION);
+        let string = start.and_then(|start| subject.get(start + ORGANIZATION.len() + 1..));
+        string
+            .and_then(<[u8]>::split_first)
+            .is_some_and(|(&length, value)| {
+                usize::from(length) == organization.len() && value.starts_with(organization)
+            })
+    };
+    !organization.is_empty()
+        && (MORE_PUBLIC_ISSUERS.contains(&organization)
+            || webpki_roots::TLS_SERVER_ROOTS
+                .iter()
+                .any(|root| is_of_root(&root.subject)))
+}
+
 fn parse(der: &CertificateDer<'_>) -> Option<Certificate> {
     let certificate = x509_cert::Certificate::from_der(der).ok()?.tbs_certificate;
     let names = certificate
@@ -220,6 +309,9 @@ fn parse(der: &CertificateDer<'_>) -> Option<Certificate> {
         names: names.take(MAX_NAMES).collect(),
         not_before: rfc3339(certificate.validity.not_before),
         not_after: rfc3339(certificate.validity.not_after),
+        expired: certificate.validity.not_after.to_unix_duration().as_secs()
+            < UnixTime::now().as_secs(),
+        public_issuer: is_public(&certificate.issuer),
     })
 }
 

@@ -149,6 +149,8 @@ pub fn unrelated_failures(report: &Report, victim: Dependency) -> Vec<&Observati
             || (victim == Dependency::EcrDkr
                 && o.dependency == Dependency::S3
                 && o.phase == Phase::Fetch)
+            // A host that the registry redirects to.
+            || (victim == Dependency::EcrDkr && o.dependency == Dependency::Registry)
     };
     report
         .observations

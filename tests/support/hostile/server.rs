@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use pullprobe::demo::names;
 use pullprobe::observation::Dependency;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -52,17 +54,27 @@ impl Server {
     /// Starts it on the address of `dependency` in the demo, on a free port, and adds its authority
     /// to `roots`.
     pub fn start(dependency: Dependency, behavior: Behavior, roots: &mut RootCertStore) -> Self {
-        let address: Ipv4Addr = super::run::address(dependency);
-        let listener = std::net::TcpListener::bind((address, 0)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let listener = TcpListener::from_std(listener).unwrap();
         let extra = if let Behavior::Tls(extra, _) = &behavior {
             *extra
         } else {
             0
         };
-        let tls = TlsAcceptor::from(server_config(&names::host_name(dependency), extra, roots));
+        let tls = server_config(&names::host_name(dependency), extra, roots);
+        Self::start_presenting(dependency, behavior, tls)
+    }
+
+    /// Starts it with the certificate of `tls`.
+    pub fn start_presenting(
+        dependency: Dependency,
+        behavior: Behavior,
+        tls: Arc<ServerConfig>,
+    ) -> Self {
+        let address: Ipv4Addr = super::run::address(dependency);
+        let listener = std::net::TcpListener::bind((address, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let tls = TlsAcceptor::from(tls);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut clients = JoinSet::new();
@@ -153,6 +165,31 @@ fn server_config(host: &str, extra: usize, roots: &mut RootCertStore) -> Arc<Ser
         .unwrap();
     let mut chain: Vec<CertificateDer<'static>> = vec![leaf.into()];
     chain.extend(std::iter::repeat_n(issuer.der().clone(), extra));
+    present(chain, &key)
+}
+
+/// Returns the configuration of a server that presents a certificate for `host` alone, issued by an
+/// authority of this organization that is not in the roots.
+#[allow(dead_code, reason = "bad_resolvers.rs does not use it")]
+pub fn of_unknown_authority(host: &str, organization: &str, expired: bool) -> Arc<ServerConfig> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let name = &mut params.distinguished_name;
+    name.push(DnType::OrganizationName, organization);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::new([host.to_owned()]).unwrap();
+    leaf.distinguished_name.push(DnType::CommonName, host);
+    if expired {
+        leaf.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        leaf.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    }
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    present(vec![leaf.into()], &key)
+}
+
+fn present(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

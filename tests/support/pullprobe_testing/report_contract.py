@@ -30,9 +30,10 @@ CAUSES = {
         no-egress-route interface-endpoint-missing s3-gateway-missing endpoint-security-group
         task-security-group-egress network-acl endpoint-address-unreachable connection-refused
         connection-reset mtu-black-hole service-unresponsive service-slow private-dns-disabled
+        pull-through-upstream-unreachable
         public-ip-missing nat-gateway-unhealthy route-table-differs
     """,
-    "tls": "tls-intercepted tls-wrong-name tls-expired tls-stalled",
+    "tls": "tls-intercepted tls-untrusted tls-wrong-name tls-expired tls-stalled",
     "credentials": "no-credentials credentials-expired credentials-invalid clock-skew",
     "permission": """
         identity-policy-missing-action identity-policy-denies permissions-boundary-denies

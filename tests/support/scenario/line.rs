@@ -211,6 +211,7 @@ pub fn parse_observation(line: &str) -> Observation {
                 observation.tries = Some(Tries { failed, of });
             }
             "owner" => observation.owner = Some(value.to_owned()).filter(|owner| owner != "none"),
+            "roots" => observation.custom_roots = value == "ca-bundle",
             "superseded" => observation.superseded_by = Some(value.to_owned()),
             other => panic!("{line:?}: unknown key {other}"),
         }

@@ -57,6 +57,20 @@ const SAME_WORDING: &[(&str, &[Cause])] = &[
         &[Cause::TlsWrongName, Cause::NamePointsElsewhere],
     ),
     (
+        "an untrusted issuer: only the report has the chain, and those of other servers",
+        &[Cause::TlsIntercepted, Cause::TlsUntrusted],
+    ),
+    (
+        "no route to host: only the report knows whether the answer came over the network",
+        &[
+            Cause::ConnectionRefused,
+            Cause::NoEgressRoute,
+            Cause::InterfaceEndpointMissing,
+            Cause::S3GatewayMissing,
+            Cause::EndpointSecurityGroup,
+        ],
+    ),
+    (
         "containerd prints `not found` for both: only the report has the error code",
         &[Cause::ImageNotFound, Cause::RepositoryNotFound],
     ),
@@ -113,6 +127,14 @@ const AMBIGUOUS_MESSAGE: &[(&str, &str)] = &[
     (
         "environment-file-absent-or-forbidden",
         "the message does not show that an object was requested",
+    ),
+    (
+        "pull-through-upstream-silent",
+        "the message names a host and not who redirects there",
+    ),
+    (
+        "pull-through-upstream-without-a-name",
+        "the message names a host and not who redirects there",
     ),
     (
         "registry-denies-anonymous-pull",

@@ -6,7 +6,7 @@
 //! s3 connect 198.18.0.10 public timed-out 4200ms
 //! ```
 //! Keys: `attempts=2`, `tries=1/3` (failed of all), `speaker=intermediary`, `small=pass`, `presented=…`,
-//! `expect=…`, `owner=none`, `superseded=…`. The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves
+//! `expect=…`, `owner=none`, `superseded=…`, `roots=ca-bundle`. The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves
 //! out is what the probe would have recorded: phases before the first line of a target passed,
 //! phases after its last failure were not reached.
 
@@ -96,6 +96,7 @@ struct ResponseFields {
     code: String,
     #[serde(default)]
     message: String,
+    redirect_host: Option<String>,
     #[serde(default)]
     first_byte_ms: u64,
     #[serde(default)]
@@ -121,6 +122,10 @@ struct Ports {
 struct Leaf {
     issuer: String,
     names: Vec<String>,
+    #[serde(default)]
+    expired: bool,
+    #[serde(default)]
+    public_issuer: bool,
 }
 
 /// Returns the failures that `phase` can end with.
@@ -134,7 +139,14 @@ pub fn failures_of(phase: &str) -> &'static [&'static str] {
             "server-failure",
             "query-refused",
         ],
-        "connect" => &["timed-out", "refused", "reset", "unreachable", "no-address"],
+        "connect" => &[
+            "timed-out",
+            "refused",
+            "reset",
+            "unreachable",
+            "icmp-unreachable",
+            "no-address",
+        ],
         "handshake" => &[
             "stalled",
             "reset",
@@ -220,6 +232,8 @@ impl Story {
                 names: leaf.names.clone(),
                 not_before: "2026-01-01T00:00:00Z".into(),
                 not_after: "2027-01-01T00:00:00Z".into(),
+                expired: leaf.expired,
+                public_issuer: leaf.public_issuer,
             }];
             find(&mut observations, id)
                 .presented
@@ -379,6 +393,7 @@ impl ResponseFields {
             status: self.status,
             code: self.code.clone(),
             message: self.message.clone(),
+            redirect_host: self.redirect_host.clone(),
             first_byte_ms: self.first_byte_ms,
             bytes: self.bytes,
             request_bytes: self.request_bytes,
