@@ -157,6 +157,25 @@ def test_insights_reads_the_same_in_several_queries(filled):
     assert queries[1]["endTime"] < queries[0]["endTime"], "each ends where the last one began"
 
 
+def test_infrequent_access_log_group_is_queried_and_says_why():
+    text = "Operation not supported for this log class."
+    refusal = {"__type": "InvalidOperationException", "message": text}
+    insights = Insights(spread(20, lambda number: number * 60))
+
+    def answer(operation, request, number):
+        if operation == "FilterLogEvents":
+            return 400, refusal
+        return insights(operation, request, number)
+
+    with LogsProxy(answer=answer) as proxy:
+        done = proxy.compare("--since", "24h")
+
+    assert done.returncode == 11, done.stderr
+    assert json.loads(done.stdout)["read"]["reports"] == 20
+    assert text in done.stderr and "CloudWatch Logs Insights" in done.stderr, done.stderr
+    assert proxy.operations.count("FilterLogEvents") == 1
+
+
 def test_older_reports_are_not_read(filled):
     with LogsProxy(filled) as proxy:
         done = proxy.compare("--start", "2020-01-01", "--end", "2020-01-02")

@@ -129,12 +129,14 @@ class RecordingProxy:
     bucket     TokenBucket of PutMetricAlarm
     page       items in a page of a list
     strategy   capacity provider strategy of every service
+    edits      operation -> function that changes its response, which is JSON
     """
 
     def __init__(self, upstream, alarms=None):
         self.upstream, self.alarms = upstream, alarms
         self.requests, self.schema_violations, self.deny, self.stubs = [], [], {}, set()
         self.delay, self.bucket, self.page, self.strategy = 0, None, None, None
+        self.edits = {}
         self.lock = threading.Lock()
         proxy = self
 
@@ -178,6 +180,10 @@ class RecordingProxy:
         content = response.read()
         if operation == "DescribeServices" and self.strategy:
             content = with_capacity_providers(content, self.strategy)
+        if operation in self.edits:
+            document = json.loads(content)
+            self.edits[operation](document)
+            content = json.dumps(document).encode()
         return response.status, dict(response.getheaders()), content
 
     def page_of_alarms(self, request):
