@@ -304,9 +304,9 @@ fn ecs_message(text: &mut String, report: &Report) {
 
 fn delivery(text: &mut String, report: &Report) {
     let line = match report.delivery.logs {
-        Logs::NotAsked => return,
+        // What could not be read is in the summary.
+        Logs::NotAsked | Logs::Unknown => return,
         Logs::Delivered => format!("Written to CloudWatch Logs: {}", report.delivery.detail),
-        Logs::Unknown => return,
         Logs::Failed => format!("Not written to CloudWatch Logs: {}", report.delivery.detail),
     };
     let _ = writeln!(text, "\n{}", wrap(&line, 0));

@@ -366,9 +366,7 @@ GROUP_ARN = f"arn:aws:logs:us-east-1:123456789012:log-group:{LOG_GROUP}"
 
 
 @pytest.mark.parametrize("exit_code, status", [(0, "pass"), (3, "inconclusive"), (11, "fail")])
-def test_operator_who_may_not_read_the_log_gets_the_exit_code(
-    operator, account, exit_code, status
-):
+def test_operator_who_may_not_read_the_log_gets_the_exit_code(operator, account, exit_code, status):
     message = denied("logs:GetLogEvents", f"{GROUP_ARN}:log-stream:ecs/pullprobe/0123")
     account.errors["GetLogEvents"] = ApiError("AccessDeniedException", message)
     account.behaviours = {subnet: Scripted(exit_code=exit_code) for subnet in account.subnets}
@@ -402,9 +400,7 @@ def test_report_in_an_infrequent_access_log_group_is_queried(operator, account):
     account.behaviours[account.subnets[0]] = WritesReport(logs, text, exit_code=0)
     account.errors["GetLogEvents"] = ApiError("InvalidOperationException", NOT_FOR_CLASS)
 
-    launched = operator.launch(
-        *LOGGED, "--run-id", "one", "--subnets", account.subnets[0]
-    )
+    launched = operator.launch(*LOGGED, "--run-id", "one", "--subnets", account.subnets[0])
 
     assert launched.exit_code == 0, launched
     assert launched.reports[account.subnets[0]] == json.loads(text), launched

@@ -8,7 +8,6 @@ from pullprobe_testing import aws_models, cli
 from pullprobe_testing.schedule_account import (
     ACCOUNT,
     NOTHING,
-    PROBE_IMAGE,
     REGION,
     SCHEDULER,
     TOPIC,
@@ -162,6 +161,7 @@ SPOT = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
 @pytest.mark.parametrize("public", ["ENABLED", "DISABLED"])
 def test_scheduler_gets_only_what_its_api_accepts(account, public):
     """AssignPublicIp may be ENABLED only with LaunchType FARGATE; versions are numeric."""
+
     def deploy(response):
         for service in response["services"]:
             for placed in (service, *service["deployments"]):

@@ -32,7 +32,8 @@ struct LogGroup {
     log_group_name: String,
     arn: String,
     /// `STANDARD`, `INFREQUENT_ACCESS` or `DELIVERY`; missing in older answers.
-    log_group_class: Option<String>,
+    #[serde(rename = "logGroupClass")]
+    class: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +72,7 @@ async fn describe(calls: &AwsCalls, name: &str) -> Result<Option<LogGroup>, Call
 pub async fn unsuitable_class(calls: &AwsCalls, name: &str) -> Result<Option<String>, CallError> {
     let class = describe(calls, name)
         .await?
-        .and_then(|log_group| log_group.log_group_class);
+        .and_then(|log_group| log_group.class);
     Ok(class.filter(|class| class != "STANDARD"))
 }
 

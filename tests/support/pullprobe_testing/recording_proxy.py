@@ -6,7 +6,7 @@ import threading
 import time
 import urllib.parse
 
-from pullprobe_testing import aws_models
+from pullprobe_testing import aws_models, pace
 from pullprobe_testing.loopback_http import Handler, LoopbackServer
 
 TARGETS = {"AmazonEC2ContainerServiceV20141113": "ecs", "Logs_20140328": "logs"}
@@ -174,7 +174,7 @@ class RecordingProxy:
             return 200, {}, self.page_of_alarms(request)
         if operation in ("ListSchedules", "ListScheduleGroups") and self.page:
             path += f"&MaxResults={self.page}"
-        connection = http.client.HTTPConnection(*self.upstream, timeout=30)
+        connection = http.client.HTTPConnection(*self.upstream, timeout=pace.limit(30))
         connection.request(method, path, body, headers)
         response = connection.getresponse()
         content = response.read()
