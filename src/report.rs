@@ -105,7 +105,7 @@ pub enum Logs {
     Delivered,
     /// The report could not be written.
     Failed,
-    /// Nobody could look: the operator may not read the log group.
+    /// Not known: the operator may not read the log group.
     Unknown,
     /// No log group was given.
     NotAsked,
@@ -213,7 +213,7 @@ impl Report {
     }
 }
 
-/// Members of an observation that only whoever made it can know.
+/// Members of an observation that only a measurement has.
 const MEASURED: [&str; 2] = ["elapsed_ms", "attempts"];
 
 /// Leaves time and number of tries out of what a witness reports: nothing was measured.

@@ -262,7 +262,7 @@ pub fn exited(
         ruled_out: Vec::new(),
     };
     let diagnosed = Diagnosed { diagnosis, verdict };
-    // Whether the probe reached the log group is not known if nobody could look.
+    // Whether the probe reached the log group is not known if the log group could not be read.
     let observations = if missing.may_be_delivered() {
         vec![ended]
     } else {
@@ -346,7 +346,7 @@ fn unread_finding(family: Family, because: &ObservationId) -> Finding {
             "the probe found a failure of the family {}; its report, which names the cause, could not be read",
             family.name()
         ),
-        remedy: "Get the permission to read the log group and launch again, or ask somebody who has it for the report"
+        remedy: "Get the permission to read the log group and launch again, or ask for the report where that permission exists"
             .to_owned(),
         because: vec![because.clone()],
     }
