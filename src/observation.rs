@@ -411,9 +411,11 @@ pub struct Observation {
     /// One line of explanation.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
-    /// How long the phase took.
+    /// How long the phase took; missing where a witness reports it.
+    #[serde(default)]
     pub elapsed_ms: u64,
-    /// How often the phase was tried.
+    /// How often the phase was tried; missing where a witness reports it.
+    #[serde(default)]
     pub attempts: u32,
     /// How many of several equal tries failed, where the phase was repeated to see whether a failure
     /// lasts.
@@ -494,6 +496,20 @@ impl Observation {
             answer: None,
             superseded_by: None,
             witness: None,
+        }
+    }
+
+    /// What Amazon ECS reports. Nothing was timed or tried.
+    pub fn reported_by_ecs(
+        target: TargetKey,
+        dependency: Dependency,
+        phase: Phase,
+        outcome: Outcome,
+    ) -> Self {
+        Self {
+            attempts: 0,
+            witness: Some(Witness::Ecs),
+            ..Self::new(target, dependency, phase, outcome)
         }
     }
 

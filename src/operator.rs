@@ -15,6 +15,7 @@ mod ecs;
 mod error;
 pub mod gc;
 pub mod launch;
+pub mod log_insights;
 mod paging;
 pub mod schedule;
 pub mod stopped;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::aws::credentials::CredentialSource;
@@ -35,6 +35,7 @@ pub struct Report {
     /// Causes that the evidence excludes; empty in a report that passes, where there is none to find.
     pub ruled_out: Vec<RuledOut>,
     /// Observations, by target and phase.
+    #[serde(serialize_with = "serialize_observations")]
     pub observations: Vec<Observation>,
     /// What was checked: a `pullprobe/plan/v1`.
     pub plan: Value,
@@ -104,6 +105,8 @@ pub enum Logs {
     Delivered,
     /// The report could not be written.
     Failed,
+    /// Not known: the operator may not read the log group.
+    Unknown,
     /// No log group was given.
     NotAsked,
 }
@@ -172,6 +175,13 @@ impl Report {
         }
         report.fit();
         report
+    }
+
+    /// Whether a probe measured something. A report may also hold nothing but what Amazon ECS says.
+    pub fn is_measured(&self) -> bool {
+        self.observations
+            .iter()
+            .any(|observation| observation.witness.is_none())
     }
 
     /// Returns the report as one line of JSON.
@@ -250,6 +260,33 @@ fn shorten_digest(subject: &mut String) {
             subject.truncate(end);
         }
     }
+}
+
+/// Members of an observation that only a measurement has.
+const MEASURED: [&str; 2] = ["elapsed_ms", "attempts"];
+
+/// Leaves time and number of tries out of what a witness reports: nothing was measured.
+fn serialize_observations<S: Serializer>(
+    observations: &[Observation],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Written<'a> {
+        Measured(&'a Observation),
+        Reported(Value),
+    }
+    let written = observations.iter().map(|observation| {
+        if observation.witness.is_none() {
+            return Written::Measured(observation);
+        }
+        let mut reported = json!(observation);
+        if let Some(members) = reported.as_object_mut() {
+            members.retain(|name, _| !MEASURED.contains(&name.as_str()));
+        }
+        Written::Reported(reported)
+    });
+    serializer.collect_seq(written)
 }
 
 /// Observations kept in a report that would not fit otherwise: two for each of 100 layers, and

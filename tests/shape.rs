@@ -234,6 +234,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "aws/error",
             "aws/protocol",
             "aws",
+            "log_insights",
             "dry_run",
             "error",
             "paging",

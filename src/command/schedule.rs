@@ -54,6 +54,9 @@ async fn resolve(args: &ScheduleSetArgs, dry_run: bool) -> Result<(AwsCalls, Sch
     let client = client(spec.target.region.clone(), spec.target.arn()).await?;
     let calls = calls(client, dry_run);
     let set = schedule::resolve(&calls, &spec).await?;
+    for note in &set.notes {
+        eprintln!("pullprobe: {note}");
+    }
     Ok((calls, set))
 }
 

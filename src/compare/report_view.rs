@@ -237,12 +237,20 @@ pub struct ObservationView<'a> {
     /// `handshake`: the presented certificate chain, leaf first.
     #[serde(borrow, default)]
     pub chain: Vec<CertificateView<'a>>,
+    /// Who saw it, if not the probe.
+    #[serde(borrow, default)]
+    pub witness: Option<Text<'a>>,
     /// Set if the result of this target does not affect the task.
     #[serde(borrow, default)]
     pub superseded_by: Option<Text<'a>>,
 }
 
 impl ObservationView<'_> {
+    /// Returns how long the phase took; `None` where a witness reports it.
+    pub fn measured_ms(&self) -> Option<u64> {
+        self.witness.is_none().then_some(self.elapsed_ms)
+    }
+
     /// Whether the observation counts: its target was not replaced by a redirect to another one.
     pub fn affects_task(&self) -> bool {
         self.superseded_by.is_none()

@@ -22,7 +22,9 @@ pub use collect::SubnetReport;
 pub use definition::{FAMILY_PREFIX, ProbeDefinition};
 pub use launcher::{LAUNCHER_TAG, Launcher, LauncherProcess};
 pub use prepare::prepare;
-pub use request::{Launch, RUN_ID_VARIABLE, RUN_TAG, STARTED_BY_PREFIX, started_by};
+#[cfg(test)]
+pub use request::tests::launch as sample_launch;
+pub use request::{Launch, Placement, RUN_ID_VARIABLE, RUN_TAG, STARTED_BY_PREFIX, started_by};
 pub use spec::{Architecture, LaunchSpec, TargetSpec};
 pub use target::{DEFAULT_CLUSTER, resolve};
 pub use watch::{LaunchEvent, TaskState, run};

@@ -235,7 +235,10 @@ fn failure_details(observations: &[&ObservationView<'_>], vantage: &VantageSumma
         .iter()
         .map(|o| {
             let how = o.failure.as_deref().unwrap_or(&o.outcome);
-            let line = format!("{}: {how} after {} ms {}", o.id, o.elapsed_ms, o.detail);
+            let line = match o.measured_ms() {
+                Some(elapsed_ms) => format!("{}: {how} after {elapsed_ms} ms {}", o.id, o.detail),
+                None => format!("{}: {how}, as Amazon ECS reports: {}", o.id, o.detail),
+            };
             line.trim_end().to_owned()
         })
         .collect();

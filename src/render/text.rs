@@ -95,7 +95,12 @@ fn vantage(text: &mut String, report: &Report) {
         .as_ref()
         .and_then(|identity| identity.role_arn.as_ref())
         .map(|arn| format!("as {arn}"));
-    let run = format!("run {}, {} ms", report.run.id, report.run.elapsed_ms);
+    let elapsed = if report.is_measured() {
+        format!(", {} ms", report.run.elapsed_ms)
+    } else {
+        String::new()
+    };
+    let run = format!("run {}{elapsed}", report.run.id);
     let place = (!place.is_empty()).then(|| place.join(" "));
     for line in [place, role, Some(run)].into_iter().flatten() {
         let _ = writeln!(text, "  {line}");
@@ -141,7 +146,7 @@ fn phase_table(text: &mut String, report: &Report, paint: Paint) {
     let shown: Vec<&Observation> = report
         .observations
         .iter()
-        .filter(|o| !o.host.is_empty() && o.superseded_by.is_none())
+        .filter(|o| !o.host.is_empty() && o.superseded_by.is_none() && o.witness.is_none())
         .collect();
     let mut targets: Vec<&TargetKey> = Vec::new();
     for observation in &shown {
@@ -246,6 +251,15 @@ fn evidence(text: &mut String, report: &Report, finding: &Finding) {
         };
         let elapsed_ms = observation.elapsed_ms;
         let outcome = match &observation.outcome {
+            Outcome::Passed | Outcome::Failed { .. } if observation.witness.is_some() => {
+                let detail = &observation.detail;
+                let _ = writeln!(
+                    text,
+                    "{}",
+                    wrap(&format!("Amazon ECS reports: {detail}"), 7)
+                );
+                continue;
+            }
             Outcome::Passed => format!("✓ {elapsed_ms} ms"),
             Outcome::Failed { failure } => format!("✗ {failure} after {elapsed_ms} ms"),
             Outcome::NotReached { .. } => "– not reached".into(),
@@ -296,7 +310,8 @@ fn ecs_message(text: &mut String, report: &Report) {
 
 fn delivery(text: &mut String, report: &Report) {
     let line = match report.delivery.logs {
-        Logs::NotAsked => return,
+        // What could not be read is in the summary.
+        Logs::NotAsked | Logs::Unknown => return,
         Logs::Delivered => format!("Written to CloudWatch Logs: {}", report.delivery.detail),
         Logs::Failed => format!("Not written to CloudWatch Logs: {}", report.delivery.detail),
     };

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pullprobe_testing import binaries
+from pullprobe_testing import binaries, pace
 from pullprobe_testing.cli import MAX_COMMAND
 from pullprobe_testing.reports import compare, demo, lines, report, short
 
@@ -151,7 +151,9 @@ def measure(source, tmp_path, stdin=None):
     usage = tmp_path / "peak"
     time = ["/usr/bin/time", "--format", "%M", "--output", usage, "--quiet"]
     command = [*time, binaries.OPERATOR, "compare", source, "--format", "json"]
-    done = subprocess.run(command, stdin=stdin, capture_output=True, text=True, timeout=MAX_COMMAND)
+    done = subprocess.run(
+        command, stdin=stdin, capture_output=True, text=True, timeout=pace.limit(MAX_COMMAND)
+    )
     return int(usage.read_text().split()[-1]), done.stdout
 
 

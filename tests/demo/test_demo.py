@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from pullprobe_testing import binaries, cli
+from pullprobe_testing import binaries, cli, pace
 
 EXIT_CODES = {3, 4, *range(10, 21)}
 MAX_DEMO = 30  # seconds; five are promised, on a machine that is not busy
@@ -43,7 +43,7 @@ def demo(tmp_path_factory):
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=MAX_DEMO,
+            timeout=pace.limit(MAX_DEMO),
         )
 
     return demo

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from pullprobe_testing import pace
 from pullprobe_testing.binaries import PROBE, ROOT, STATIC_PATH, require_probe
 from pullprobe_testing.waiting import wait_for
 
@@ -48,7 +49,7 @@ class Image:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=60,
+            timeout=pace.limit(60),
         )
 
 

@@ -178,8 +178,15 @@ STOPPED_REASONS = [
     (
         "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
         f"failed to resolve ref {REGISTRY}/pullprobe:9: {REGISTRY}/pullprobe:9: not found",
-        15,
-        "image-not-found",
+        3,
+        None,
+    ),
+    (
+        "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
+        f"failed to resolve ref {REGISTRY}/pullprobe:0.1.0: unexpected status from HEAD request to "
+        f"https://{REGISTRY}/v2/pullprobe/manifests/0.1.0: 403 Forbidden",
+        3,
+        None,
     ),
     (
         "Timeout waiting for network interface provisioning to complete.",
@@ -205,6 +212,22 @@ def test_stopped_reason_gives_the_cause_if_the_probe_cannot_start(
     assert cause in [None, *(finding["cause"] for finding in report["findings"])], launched
     assert {observation["witness"] for observation in report["observations"]} <= {"ecs"}
     assert not report["ruled_out"]
+    for observation in report["observations"]:
+        assert not {"elapsed_ms", "attempts"} & set(observation), "nothing was measured"
+    if cause is None:
+        assert report["findings"] == [], launched
+
+
+def test_missing_image_of_the_probe_says_what_to_do(operator, account):
+    reason = f"CannotPullContainerError: failed to resolve ref {PROBE_IMAGE}: not found"
+    account.behaviours[account.subnets[1]] = Scripted(exit_code=None, reason=reason)
+
+    launched = operator.finish(operator.start_launch(*SERVICE, output="text"))
+
+    assert launched.exit_code == 3, launched
+    said = " ".join(launched.stdout.split())
+    assert "The probe could not be started" in said and "--probe-image" in said, launched
+    assert reason in said and "would not start" not in said, launched
 
 
 def test_task_that_stays_pending_is_stopped_and_reported(operator, account):
@@ -245,10 +268,10 @@ def test_killed_probe_is_not_a_pass(operator, account, exit_code, reason, status
 
 
 class WritesReport(Scripted):
-    """A task that logs `text` and then ends with exit code 11."""
+    """A task that logs `text` and then ends."""
 
-    def __init__(self, logs, text):
-        super().__init__(exit_code=11)
+    def __init__(self, logs, text, exit_code=11):
+        super().__init__(exit_code=exit_code)
         self.logs, self.text = logs, text
 
     def run(self, task):
@@ -339,14 +362,62 @@ def test_missing_permission_is_reported_with_its_statement_and_stops_everything(
     assert account.running() == []
 
 
-def test_missing_permission_to_read_logs_is_reported_once(operator, account):
-    message = denied("logs:GetLogEvents", "*")
+GROUP_ARN = f"arn:aws:logs:us-east-1:123456789012:log-group:{LOG_GROUP}"
+
+
+@pytest.mark.parametrize("exit_code, status", [(0, "pass"), (3, "inconclusive"), (11, "fail")])
+def test_operator_who_may_not_read_the_log_gets_the_exit_code(operator, account, exit_code, status):
+    message = denied("logs:GetLogEvents", f"{GROUP_ARN}:log-stream:ecs/pullprobe/0123")
     account.errors["GetLogEvents"] = ApiError("AccessDeniedException", message)
+    account.behaviours = {subnet: Scripted(exit_code=exit_code) for subnet in account.subnets}
+
+    launched = operator.launch(*LOGGED)
+
+    assert launched.exit_code == exit_code, launched
+    statement = f'{{"Action":"logs:GetLogEvents","Effect":"Allow","Resource":"{GROUP_ARN}:*"}}'
+    assert launched.stderr.count(statement) == 1, launched
+    for report in launched.reports.values():
+        verdict = report["verdict"]
+        assert (verdict["status"], verdict["exit_code"]) == (status, exit_code), launched
+        first, _, rest = verdict["summary"].partition(statement)
+        assert first.startswith("The probe's report could not be read: your credentials"), verdict
+        assert f"exit code {exit_code}" in rest or exit_code in (0, 3), verdict
+        assert {finding["cause"] for finding in report["findings"]} <= {"unknown"}, launched
+        assert report["delivery"]["logs"] == "unknown", launched
+
+    shown = operator.finish(operator.start_launch(*LOGGED, output="text"))
+    for invented in ("timed-out", " 0 ms", "Not written", "no-egress-route"):
+        assert invented not in shown.stdout, shown
+
+
+NOT_FOR_CLASS = "The specified operation is not supported for this log class."
+
+
+def test_report_in_an_infrequent_access_log_group_is_queried(operator, account):
+    text = json.dumps(operator.launch(*SERVICE, "--run-id", "one").reports[account.subnets[0]])
+    logs = client("logs", account.moto.url)
+    account.behaviours = {subnet: Scripted() for subnet in account.subnets}
+    account.behaviours[account.subnets[0]] = WritesReport(logs, text, exit_code=0)
+    account.errors["GetLogEvents"] = ApiError("InvalidOperationException", NOT_FOR_CLASS)
+
+    launched = operator.launch(*LOGGED, "--run-id", "one", "--subnets", account.subnets[0])
+
+    assert launched.exit_code == 0, launched
+    assert launched.reports[account.subnets[0]] == json.loads(text), launched
+    assert launched.stderr.count("CloudWatch Logs Insights") == 1, launched
+    [query] = account.requests_of("StartQuery")
+    assert query["logGroupName"] == LOG_GROUP and "ecs/pullprobe/" in query["queryString"]
+
+
+def test_missing_permission_to_query_is_named(operator, account):
+    account.errors["GetLogEvents"] = ApiError("InvalidOperationException", NOT_FOR_CLASS)
+    message = denied("logs:StartQuery", f"{GROUP_ARN}:log-stream:")
+    account.errors["StartQuery"] = ApiError("AccessDeniedException", message)
 
     launched = operator.launch(*LOGGED)
 
     assert launched.exit_code == 0, launched
-    assert launched.stderr.count('"Action":"logs:GetLogEvents"') == 1, launched
+    assert launched.stderr.count('"Action":"logs:StartQuery"') == 1, launched
 
 
 def test_dry_run_prints_every_request_and_changes_nothing(operator, account):

@@ -8,6 +8,7 @@ region.
 
 import concurrent.futures
 import contextlib
+import functools
 import os
 import queue
 import signal
@@ -15,7 +16,7 @@ import time
 
 import pytest
 
-from pullprobe_testing import launch_account
+from pullprobe_testing import launch_account, pace
 from pullprobe_testing.accounts import create_network
 from pullprobe_testing.cli import LaunchCli
 from pullprobe_testing.ecs_standin import REGION, EcsStandin, ProbeInVpc
@@ -25,8 +26,11 @@ from pullprobe_testing.lab.subnet import DEPENDENCIES, FILE_SYSTEM, endpoints
 from pullprobe_testing.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
-# With more, two processors would make the servers slow, which is a fault as well.
-CONCURRENT_LAUNCHES = 6
+# More at once would make the servers slow, which is a fault as well: a launch computes in four
+# probes, in nginx and in the servers of this process.
+LAUNCHES_PER_CORE, MOST_LAUNCHES = 3, 6
+# A launch that the machine starved is repeated alone if its result is not the expected one.
+TRIES = 3
 HEALTHY_VPCS = 3
 BROKEN = 2  # position of the broken subnet among the four
 # Faults of an image, which affect every subnet.
@@ -102,7 +106,10 @@ class Launches:
         for vpc in lab.vpcs[HEALTHY_VPCS:]:
             self.free.put(vpc)
         # A server dies with the thread that started it: these threads live as long as the lab.
-        self.threads = concurrent.futures.ThreadPoolExecutor(CONCURRENT_LAUNCHES)
+        most = pace.concurrent(LAUNCHES_PER_CORE, MOST_LAUNCHES)
+        self.gate = pace.Gate(most)
+        self.threads = concurrent.futures.ThreadPoolExecutor(MOST_LAUNCHES)
+        self.repeated = []
 
     def _deploy(self, subnets):
         """Creates the subnets, and a service for every combination of requirements."""
@@ -129,14 +136,30 @@ class Launches:
         for name in names:
             self.running[name] = self.threads.submit(self._launch, name)
 
-    def of(self, name):
-        """Returns the fault, the result of its launch, and ECS's tasks."""
-        return self.faults[name], *self.running[name].result()
+    def judge(self, name, check):
+        """Calls `check` with the fault, the result of its launch, and ECS's tasks."""
+        for number in range(TRIES):
+            if number:
+                launched, tasks, was_starved = self._launch(name, alone=True)
+            else:
+                launched, tasks, was_starved = self.running[name].result()
+            try:
+                return check(self.faults[name], launched, tasks)
+            except AssertionError:
+                if not was_starved or number + 1 == TRIES:
+                    raise
+                self.repeated.append(name)
 
-    def _launch(self, name):
+    def _launch(self, name, alone=False):
         subnet = self.faults[name].subnet
-        with self.vpc() as vpc, contextlib.closing(FourSubnets(self, subnet, vpc)) as four:
-            return four.operator.launch(*four.flags), four.tasks
+        with (
+            self.gate.enter(alone),
+            self.vpc() as vpc,
+            contextlib.closing(FourSubnets(self, subnet, vpc)) as four,
+        ):
+            began = time.monotonic()
+            launched = four.operator.launch(*four.flags)
+            return launched, four.tasks, pace.starved(began)
 
     @contextlib.contextmanager
     def vpc(self):
@@ -150,7 +173,7 @@ class Launches:
 
 @pytest.fixture(scope="module")
 def launches(request):
-    with open_lab(HEALTHY_VPCS + CONCURRENT_LAUNCHES) as lab:
+    with open_lab(HEALTHY_VPCS + MOST_LAUNCHES) as lab:
         launches = Launches(lab, {*NETWORK, *NO_LOGS})
         selected = {
             item.callspec.params["name"]
@@ -160,6 +183,8 @@ def launches(request):
         launches.begin(sorted(selected))
         yield launches
         launches.threads.shutdown(cancel_futures=True)
+        if launches.repeated:
+            print(f"repeated on a busy machine: {', '.join(launches.repeated)}")
 
 
 def causes(report):
@@ -182,6 +207,7 @@ def exit_code_of(tasks, subnet):
 
 def test_healthy_subnets_pass_with_the_reports_of_the_log_group(launches):
     with (
+        launches.gate.enter(alone=True),
         launches.vpc() as vpc,
         contextlib.closing(FourSubnets(launches, endpoints(), vpc)) as four,
     ):
@@ -200,8 +226,11 @@ def test_healthy_subnets_pass_with_the_reports_of_the_log_group(launches):
 @pytest.mark.parametrize("name", NETWORK)
 def test_broken_subnet_is_named_with_its_cause(launches, name):
     """The report comes from the log group, or from the exit code if no log leaves."""
-    fault, launched, tasks = launches.of(name)
     subnet = launches.subnets[BROKEN]
+    launches.judge(name, functools.partial(assert_broken, launches.subnets, subnet))
+
+
+def assert_broken(subnets, subnet, fault, launched, tasks):
     broken = launched.reports[subnet]
     verdict = broken["verdict"]
 
@@ -214,7 +243,7 @@ def test_broken_subnet_is_named_with_its_cause(launches, name):
     failing = ["warn", "fail"] if fault.ambiguous else ["fail"]
     assert verdict["status"] in (["warn"] if fault.starts else failing), launched
     assert launched.exit_code == verdict["exit_code"] == exit_code_of(tasks, subnet), launched
-    for other in set(launches.subnets) - {subnet}:
+    for other in set(subnets) - {subnet}:
         assert launched.reports[other]["verdict"]["status"] == "pass", launched
     vantages = {vantage["name"]: vantage for vantage in launched.comparison["vantages"]}
     assert vantages[subnet]["cause"] == causes(broken)[0], launched
@@ -223,8 +252,11 @@ def test_broken_subnet_is_named_with_its_cause(launches, name):
 
 @pytest.mark.parametrize("name", NO_LOGS)
 def test_exit_code_gives_the_cause_if_no_log_leaves_the_subnet(launches, name):
-    fault, launched, tasks = launches.of(name)
     subnet = launches.subnets[BROKEN]
+    launches.judge(name, functools.partial(assert_cause_of_exit_code, subnet))
+
+
+def assert_cause_of_exit_code(subnet, fault, launched, tasks):
     report = launched.reports[subnet]
 
     assert set(fault.causes) & set(causes(report)), launched
@@ -240,7 +272,11 @@ def test_stopped_probe_delivers_what_it_observed(launches):
     """SIGTERM reaches the probe while it waits for a silent service."""
     subnet = launches.faults["task-group:ecr.api@endpoint"].subnet
     broken = launches.subnets[BROKEN]
-    with launches.vpc() as vpc, contextlib.closing(FourSubnets(launches, subnet, vpc)) as four:
+    with (
+        launches.gate.enter(alone=True),
+        launches.vpc() as vpc,
+        contextlib.closing(FourSubnets(launches, subnet, vpc)) as four,
+    ):
         process = four.operator.start_launch(*four.flags, "--subnets", broken)
         wait_for(lambda: any(task.status == "RUNNING" for task in four.tasks))
         time.sleep(1)
@@ -248,11 +284,11 @@ def test_stopped_probe_delivers_what_it_observed(launches):
         launched = four.operator.finish(process)
         [probe] = four.tasks
 
-    assert four.standin.running() == [] and launched.seconds < 6, launched
+    assert four.standin.running() == [] and launched.seconds < pace.limit(6), launched
     report = launched.reports[broken]
     assert not is_witnessed_by_ecs(report), launched
     assert report["delivery"]["logs"] == "delivered", launched
-    assert report["run"]["elapsed_ms"] < 3500, launched
+    assert report["run"]["elapsed_ms"] < pace.limit(3500), launched
     exit_code = report["verdict"]["exit_code"]
     assert exit_code == probe.exit_code == launched.exit_code != 0, launched
     unreached = {

@@ -14,7 +14,7 @@ import hcl2
 import pytest
 import yaml
 
-from pullprobe_testing import cli
+from pullprobe_testing import cli, pace
 from pullprobe_testing.accounts import ACCOUNT
 from pullprobe_testing.policies import as_list
 from pullprobe_testing.task_definitions import REGIONS, definition
@@ -35,7 +35,7 @@ def plan(seed, *flags):
         *("plan", "--task-definition", "-", "--region", region, *more, *flags),
         given=json.dumps(document),
         environment={},
-        timeout=MAX_SECONDS,
+        timeout=pace.limit(MAX_SECONDS),
     )
     assert done.returncode == 0 and not done.stderr, (document, done)
     return done.stdout

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from pullprobe_testing import pace
 from pullprobe_testing.region import IMAGE
 
 
@@ -17,7 +18,7 @@ def test_stopped_run_delivers_a_report(region, probe, log_group, with_signal):
         probe.interrupt(process, with_signal)
         run = probe.finish(process)
 
-    assert run.seconds < 2, run
+    assert run.seconds < pace.limit(2), run
     assert run.outcomes("ecr.api")["authorize"] == {"passed"}, run
     assert {"not-reached", "not-checked"} & run.outcomes("ecr.dkr")["manifest"], run
     reports = [messages[-1] for messages in region.log_messages(log_group).values()]
@@ -29,4 +30,4 @@ def test_deadline_ends_a_run_that_hangs(region, probe):
         run = probe("--image", IMAGE, "--deadline", "1s")
 
     assert run.status in ("fail", "inconclusive"), run
-    assert run.seconds < 1 + 1.5, run
+    assert run.seconds < pace.limit(1 + 1.5), run

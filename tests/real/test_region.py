@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from pullprobe_testing import pace
 from pullprobe_testing.region import HOST, LAYER_BUCKET, REGISTRY_HOST, S3_HOST
 
 AWS = pathlib.Path(sys.executable).parent / "aws"
@@ -32,7 +33,9 @@ def execute(region):
     }
 
     def execute(*command):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=pace.limit(60)
+        )
         return done.returncode, done.stdout.strip() or done.stderr.strip()
 
     return execute

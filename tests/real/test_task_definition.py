@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from pullprobe_testing import pace
 from pullprobe_testing.accounts import log_configuration
 from pullprobe_testing.region import (
     ACCOUNT,
@@ -188,20 +189,20 @@ def test_silent_s3_is_reported_in_time(region, probe, s3):
     assert run.exit_code == 2, run
     assert f"connect timed-out at {ADDRESS['s3']}:443" in run.stderr, run
     assert "--plan" in run.stderr, run
-    assert run.seconds < 15, run
+    assert run.seconds < pace.limit(15), run
 
 
 def test_deadline_and_signal_end_the_reading_of_a_task_definition(region, probe, s3):
     flags = "--task-definition", SOURCE
     with region.silent("s3"):
         run = probe(*flags, "--deadline", "2s", report=False)
-        assert (run.exit_code, run.stdout) == (2, "") and run.seconds < 2, run
+        assert (run.exit_code, run.stdout) == (2, "") and run.seconds < pace.limit(2), run
 
         process = probe.start(*flags)
         time.sleep(1)
         probe.interrupt(process)
         run = probe.finish(process, report=False)
-    assert (run.exit_code, run.stdout) == (1, "") and run.seconds < 1, run
+    assert (run.exit_code, run.stdout) == (1, "") and run.seconds < pace.limit(1), run
     assert "SIGTERM" in run.stderr, run
 
 

@@ -256,3 +256,20 @@ def test_missing_permission_is_reported_with_its_statement(account, command, ope
         done = account.schedule(command, *names, code=1)
 
     assert f'{{"Action":"{ACTIONS[operation]}"' in done.stdout + done.stderr, done
+
+
+def test_log_group_of_another_class_is_refused_before_anything_is_created(account):
+    account.logs.create_log_group(logGroupName="/rare")
+
+    def set_class(response):  # which moto does not return
+        for group in response["logGroups"]:
+            group["logGroupClass"] = "INFREQUENT_ACCESS"
+
+    account.proxy.edits["DescribeLogGroups"] = set_class
+
+    done = account.create("--log-group", "/rare", code=2)
+
+    assert "/rare" in done.stderr and "INFREQUENT_ACCESS" in done.stderr, done
+    assert "STANDARD" in done.stderr and "--log-group" in done.stderr, done
+    groups, schedules, alarms, logs = account.resources()
+    assert (groups, schedules, alarms, logs) == ([], [], [], ["/rare"])

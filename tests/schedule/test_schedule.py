@@ -2,8 +2,16 @@
 
 import json
 
-from pullprobe_testing import cli
-from pullprobe_testing.schedule_account import ACCOUNT, NOTHING, REGION, SCHEDULER, TOPIC
+import pytest
+
+from pullprobe_testing import aws_models, cli
+from pullprobe_testing.schedule_account import (
+    ACCOUNT,
+    NOTHING,
+    REGION,
+    SCHEDULER,
+    TOPIC,
+)
 
 
 def test_create_update_and_remove_leave_nothing(account):
@@ -145,3 +153,46 @@ def test_dry_run_prints_every_request_and_changes_nothing(account):
         "RegisterTaskDefinition",
         *["CreateSchedule", "PutMetricAlarm", "PutMetricAlarm"] * 2,
     ]
+
+
+SPOT = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
+
+
+@pytest.mark.parametrize("public", ["ENABLED", "DISABLED"])
+def test_scheduler_gets_only_what_its_api_accepts(account, public):
+    """AssignPublicIp may be ENABLED only with LaunchType FARGATE; versions are numeric."""
+
+    def deploy(response):
+        for service in response["services"]:
+            for placed in (service, *service["deployments"]):
+                placed["platformVersion"] = "LATEST"
+                network = placed.get("networkConfiguration", {})
+                network.get("awsvpcConfiguration", {})["assignPublicIp"] = public
+
+    account.proxy.strategy = SPOT
+    account.proxy.edits["DescribeServices"] = deploy
+
+    done = account.create()
+
+    requests = account.proxy.requests_of("CreateSchedule")
+    assert len(requests) == 2
+    for request in requests:
+        parameters = request["Target"]["EcsParameters"]
+        assert "PlatformVersion" not in parameters, parameters
+        if public == "ENABLED":
+            assert parameters["LaunchType"] == "FARGATE", parameters
+            assert "CapacityProviderStrategy" not in parameters, parameters
+        else:
+            assert parameters["CapacityProviderStrategy"] == SPOT, parameters
+            assert "LaunchType" not in parameters, parameters
+    assert ("launch type FARGATE" in done.stderr) == (public == "ENABLED"), done
+
+
+def test_rules_of_the_scheduler_are_those_of_its_model():
+    """What the commands translate is what the API's own documentation restricts."""
+    scheduler = aws_models.service_model("scheduler")
+    members = scheduler.shape_for("AwsVpcConfiguration").members
+    public = members["AssignPublicIp"].documentation
+    assert "ENABLED" in public and "LaunchType" in public and "FARGATE" in public, public
+    version = scheduler.shape_for("EcsParameters").members["PlatformVersion"]
+    assert "numeric portion" in version.documentation, version.documentation

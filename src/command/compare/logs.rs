@@ -11,6 +11,9 @@ use crate::command::Error;
 use crate::command::signals::Signals;
 use crate::compare::ComparisonBuilder;
 use crate::operator::aws::{Api, CallError, Client};
+use crate::operator::log_insights::{
+    self, InsightsQuery, QueryResults, ResultField, field, is_refused_for_class,
+};
 use crate::report;
 
 /// Events of a page of `FilterLogEvents`. CloudWatch Logs also ends a page at 1 MB, which is about
@@ -21,9 +24,6 @@ const PAGE_EVENTS: usize = 1_000;
 /// hold; where reports are longer, fewer rows are requested. A hundred of the longest fit.
 const MAX_ROWS: usize = 1_000;
 const MIN_ROWS: usize = 100;
-
-/// Interval at which the state of a query is polled.
-const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// CloudWatch Logs ends a query after 15 minutes (CloudWatch Logs quotas, "Query timeout").
 const QUERY_TIMEOUT: Duration = Duration::from_mins(15);
@@ -58,7 +58,8 @@ struct LogEvent {
     message: String,
 }
 
-/// Reads a log group with `FilterLogEvents`, page by page.
+/// Reads a log group with `FilterLogEvents`, page by page, or with a query where CloudWatch Logs
+/// refuses that for the class of the log group.
 pub async fn read_with_filter(
     client: &Client,
     query: &LogQuery<'_>,
@@ -76,10 +77,21 @@ pub async fn read_with_filter(
         if let Some(token) = &token {
             input["nextToken"] = json!(token);
         }
-        let page: FilterLogEventsPage = client
+        let page: FilterLogEventsPage = match client
             .json(Api::LOGS, "FilterLogEvents", &input)
             .await
-            .map_err(|error| describe(query, &error))?;
+        {
+            Ok(page) => page,
+            Err(error) if is_refused_for_class(&error) => {
+                eprintln!(
+                    "pullprobe: {error}. Log group {} is read with CloudWatch Logs Insights instead, as with \
+                         --insights; AWS bills the data that a query scans",
+                    query.group
+                );
+                return read_with_insights(client, query, builder).await;
+            }
+            Err(error) => return Err(describe(query, &error)),
+        };
         for event in &page.events {
             builder.add_text(&event.message, query.group);
         }
@@ -89,27 +101,6 @@ pub async fn read_with_filter(
             _ => return Ok(()),
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StartQueryOutput {
-    query_id: String,
-}
-
-#[derive(Deserialize)]
-struct GetQueryResultsOutput {
-    #[serde(default)]
-    results: Vec<Vec<ResultField>>,
-    status: String,
-}
-
-#[derive(Deserialize)]
-struct ResultField {
-    #[serde(default)]
-    field: String,
-    #[serde(default)]
-    value: String,
 }
 
 /// Reads a log group with CloudWatch Logs Insights, the newest reports first. A query returns at
@@ -181,11 +172,6 @@ pub async fn read_with_insights(
     }
 }
 
-fn field<'a>(row: &'a [ResultField], name: &str) -> Option<&'a str> {
-    let field = row.iter().find(|field| field.field == name)?;
-    Some(&field.value)
-}
-
 /// Why a query returned no rows.
 enum QueryError {
     /// Fewer rows would fit a response.
@@ -201,22 +187,26 @@ async fn run_query(
     limit: usize,
     signals: &mut Signals,
 ) -> Result<Vec<Vec<ResultField>>, QueryError> {
-    let query_string = format!(
+    let text = format!(
         "fields @timestamp, @message | filter @message like \"{}\" | sort @timestamp desc | limit {limit}",
         report::SCHEMA
     );
-    let input = json!({ "logGroupName": query.group, "startTime": start, "endTime": end, "queryString": query_string });
+    let insights = InsightsQuery {
+        log_group: query.group,
+        start,
+        end,
+        text,
+    };
     let failed = |error: &CallError| QueryError::Other(describe(query, error));
     // A signal during this call waits: a query can be stopped only once its ID is known.
-    let StartQueryOutput { query_id } = client
-        .json(Api::LOGS, "StartQuery", &input)
+    let query_id = log_insights::start(client, &insights)
         .await
         .map_err(|error| failed(&error))?;
     let reason = tokio::select! {
-        output = tokio::time::timeout(QUERY_TIMEOUT, poll_query(client, &query_id)) => match output {
-            Ok(Ok(GetQueryResultsOutput { status, results })) if status == "Complete" => return Ok(results),
+        output = tokio::time::timeout(QUERY_TIMEOUT, log_insights::poll(client, &query_id)) => match output {
+            Ok(Ok(QueryResults { status, results })) if status == "Complete" => return Ok(results),
             // The query has ended, so there is nothing to stop.
-            Ok(Ok(GetQueryResultsOutput { status, .. })) => return Err(QueryError::Other(Error::Tool(format!(
+            Ok(Ok(QueryResults { status, .. })) => return Err(QueryError::Other(Error::Tool(format!(
                 "the query of log group {} ended with status {status}; narrow it with --since, or omit --insights",
                 query.group
             )))),
@@ -240,23 +230,6 @@ async fn run_query(
         "the query of log group {}: {reason}; {stopped}",
         query.group
     ))))
-}
-
-/// Polls a query until it has ended.
-async fn poll_query(client: &Client, query_id: &str) -> Result<GetQueryResultsOutput, CallError> {
-    loop {
-        let output: GetQueryResultsOutput = client
-            .json(
-                Api::LOGS,
-                "GetQueryResults",
-                &json!({ "queryId": query_id }),
-            )
-            .await?;
-        if !matches!(output.status.as_str(), "Scheduled" | "Running" | "Unknown") {
-            return Ok(output);
-        }
-        tokio::time::sleep(POLL_INTERVAL).await;
-    }
 }
 
 /// Reads a timestamp of Insights, `2026-11-24 10:48:04.102` in UTC. Emulators of CloudWatch Logs

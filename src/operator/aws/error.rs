@@ -107,6 +107,33 @@ impl CallError {
         }
     }
 
+    /// Returns the policy that denies a call explicitly, or the statement that grants it: on
+    /// `resource`, unless the service names another action than the one that was called. `None` if
+    /// the service did not deny the call.
+    pub fn denial_hint(&self, resource: &str) -> Option<String> {
+        match self {
+            Self::Refused { action, refusal } if refusal.failure == Failure::Denied => {
+                let named = refusal.denial.as_ref().and_then(|d| d.action.as_ref());
+                let is_same = named.is_none_or(|named| named == action);
+                let hint = describe_denial(action, refusal, is_same.then_some(resource));
+                Some(hint.trim_start_matches("; ").to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the IAM action of the call, such as `ecs:RunTask`; empty if nothing was sent.
+    pub fn action(&self) -> &str {
+        match self {
+            Self::Setup(_) => "",
+            Self::NoResponse { action, .. }
+            | Self::Unreadable { action, .. }
+            | Self::TooLarge { action, .. }
+            | Self::TooManyPages { action, .. }
+            | Self::Refused { action, .. } => action,
+        }
+    }
+
     /// Returns the service's error code, such as `ClusterNotFoundException`; empty if there is none.
     pub fn code(&self) -> &str {
         match self {
@@ -124,7 +151,7 @@ fn describe_refusal(action: &str, refusal: &ErrorResponse) -> String {
         .filter(|part| !part.is_empty())
         .collect();
     let next_step = match refusal.failure {
-        Failure::Denied => describe_denial(action, refusal),
+        Failure::Denied => describe_denial(action, refusal, None),
         Failure::ExpiredToken => "; log in again (`aws sso login`, or new temporary keys)".into(),
         Failure::Unauthenticated | Failure::InvalidSignature => {
             "; check AWS_PROFILE and the access keys: AWS does not accept them in this region"
@@ -139,8 +166,9 @@ fn describe_refusal(action: &str, refusal: &ErrorResponse) -> String {
     format!("{action}: {}{next_step}", message.join(": "))
 }
 
-/// Says which policy denies explicitly, or which statement grants the missing permission.
-fn describe_denial(action: &str, refusal: &ErrorResponse) -> String {
+/// Says which policy denies explicitly, or which statement grants the missing permission, on
+/// `resource` or the resource in the service's message.
+fn describe_denial(action: &str, refusal: &ErrorResponse, resource: Option<&str>) -> String {
     let denial = refusal.denial.as_ref();
     let explicit = denial.filter(|denial| denial.explicit);
     if let Some(policy) = explicit.and_then(|denial| denial.policy) {
@@ -153,8 +181,8 @@ fn describe_denial(action: &str, refusal: &ErrorResponse) -> String {
     let action = denial
         .and_then(|denial| denial.action.as_deref())
         .unwrap_or(action);
-    let resource = denial
-        .and_then(|denial| denial.resource.as_deref())
+    let resource = resource
+        .or_else(|| denial?.resource.as_deref())
         .unwrap_or("*");
     let statement =
         serde_json::json!({ "Effect": "Allow", "Action": action, "Resource": resource });

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -13,7 +14,8 @@ use super::definition::CONTAINER;
 use super::request::Launch;
 use super::stopped_reason::{self, MissingReport};
 use crate::operator::aws::{Api, CallError, Client};
-use crate::operator::ecs::Task;
+use crate::operator::ecs::{Task, account_of};
+use crate::operator::log_insights::{self, InsightsQuery, field, is_refused_for_class};
 use crate::plan::LogDestination;
 use crate::report::{Report, SCHEMA};
 
@@ -49,6 +51,20 @@ const MAX_CONCURRENT_READS: usize = 8;
 /// exit code is known a few seconds after the report was written.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(700), Duration::from_secs(2)];
 
+/// Pauses before each retry of a query, which sees an event some seconds later than a read does.
+const QUERY_PAUSES: [Duration; 3] = [
+    Duration::from_secs(3),
+    Duration::from_secs(7),
+    Duration::from_secs(15),
+];
+
+/// Maximum number of concurrent queries. CloudWatch Logs runs five at once in log groups of the
+/// class INFREQUENT_ACCESS (CloudWatch Logs quotas); one is left to others.
+const MAX_CONCURRENT_QUERIES: usize = 4;
+
+/// Seconds that a query's range exceeds the task's life, for clocks that differ.
+const QUERY_MARGIN: i64 = 60;
+
 /// Maximum number of events that are read from the end of a log stream.
 const MAX_EVENTS: u32 = 20;
 
@@ -58,6 +74,7 @@ pub struct Collector {
     client: Client,
     launch: Arc<Launch>,
     reads: Arc<Semaphore>,
+    queries: Arc<Semaphore>,
 }
 
 impl Collector {
@@ -66,6 +83,7 @@ impl Collector {
             client,
             launch,
             reads: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)),
+            queries: Arc::new(Semaphore::new(MAX_CONCURRENT_QUERIES)),
         }
     }
 
@@ -84,17 +102,12 @@ impl Collector {
         let (missing, note) = match self.launch.plan.logs.first() {
             None => (MissingReport::NoLogGroup, None),
             Some(log) => match self.read_log(log, &task, exit_code).await {
-                Ok((report, line)) => {
-                    return SubnetReport {
-                        subnet,
-                        report: *report,
-                        line,
-                        note: None,
-                    };
-                }
+                Ok(read) => return SubnetReport { subnet, ..read },
                 Err(missing) => {
                     let note = match &missing {
-                        MissingReport::ReadFailed(error) => Some(error.clone()),
+                        MissingReport::ReadFailed(why) => {
+                            Some(format!("the reports could not be read: {why}"))
+                        }
                         _ => None,
                     };
                     (missing, note)
@@ -108,59 +121,155 @@ impl Collector {
         }
     }
 
-    /// Reads the task's report and its line, and compares it with the exit code.
+    /// Reads the task's report, and compares it with the exit code.
     async fn read_log(
         &self,
         log: &LogDestination,
         task: &Task,
         exit_code: i64,
-    ) -> Result<(Box<Report>, String), MissingReport> {
+    ) -> Result<SubnetReport, MissingReport> {
         let log_group = format!("the log group {}", log.group);
-        match self.find_report(log, task.id()).await {
+        let found = self.find_report(log, task).await;
+        let (found, note) = found
+            .map_err(|error| MissingReport::ReadFailed(self.describe_unreadable(log, &error)))?;
+        match found {
             // Others may be able to write to the log group, but not to set the exit code.
-            Ok(LogReport::Complete(report, line)) if agrees(&report, exit_code) => {
-                Ok((report, line))
-            }
-            Ok(LogReport::Complete(report, _)) => Err(MissingReport::Mismatch(format!(
+            LogReport::Complete(report, line) if agrees(&report, exit_code) => Ok(SubnetReport {
+                subnet: String::new(),
+                report: *report,
+                line,
+                note,
+            }),
+            LogReport::Complete(report, _) => Err(MissingReport::Mismatch(format!(
                 "the report in {log_group} has exit code {}",
                 report.verdict.exit_code
             ))),
-            Ok(LogReport::Incomplete) => Err(MissingReport::Mismatch(format!(
+            LogReport::Incomplete => Err(MissingReport::Mismatch(format!(
                 "{log_group} does not contain a complete report of this run"
             ))),
-            Ok(LogReport::None) => Err(MissingReport::NotDelivered(log_group)),
-            Err(error) => Err(MissingReport::ReadFailed(error.to_string())),
+            LogReport::None => Err(MissingReport::NotDelivered(log_group)),
         }
     }
 
-    async fn find_report(&self, log: &LogDestination, task: &str) -> Result<LogReport, CallError> {
-        let mut last = LogReport::None;
+    /// Reads the end of the task's log stream, or queries it where CloudWatch Logs refuses that for
+    /// the class of the log group.
+    async fn find_report(
+        &self,
+        log: &LogDestination,
+        task: &Task,
+    ) -> Result<(LogReport, Option<String>), CallError> {
         let client = self.client.in_region(log.region.clone());
-        let request = log_request(log, task);
-        for pause in RETRY_PAUSES.into_iter().map(Some).chain([None]) {
-            let permit = self.reads.acquire().await;
-            let response = client
-                .json::<GetLogEventsResponse>(Api::LOGS, "GetLogEvents", &request)
-                .await;
-            drop(permit);
-            match response {
-                Ok(response) => {
-                    let messages = || response.events.iter().rev().map(|event| &event.message);
-                    if let Some(report) = messages().find_map(|message| self.parse(message)) {
-                        return Ok(report);
+        let (mut last, mut note) = (LogReport::None, None);
+        let mut pauses = RETRY_PAUSES.iter();
+        loop {
+            let messages = if note.is_none() {
+                self.read_stream(&client, log, task.id()).await
+            } else {
+                self.query_stream(&client, log, task).await
+            };
+            match messages {
+                Ok(messages) => {
+                    if let Some(report) = messages.iter().find_map(|message| self.parse(message)) {
+                        return Ok((report, note));
                     }
-                    if messages().any(|message| message.contains(SCHEMA)) {
+                    if messages.iter().any(|message| message.contains(SCHEMA)) {
                         last = LogReport::Incomplete;
                     }
                 }
-                Err(error) if error.code() == "ResourceNotFoundException" => {}
+                Err(error) if note.is_none() && is_refused_for_class(&error) => {
+                    note = Some(format!(
+                        "CloudWatch Logs refuses {} for the class of log group {}, so the reports were read with \
+                         CloudWatch Logs Insights; AWS bills the data that a query scans",
+                        error.action(),
+                        log.group
+                    ));
+                    pauses = QUERY_PAUSES.iter();
+                    continue;
+                }
+                Err(error)
+                    if matches!(
+                        error.code(),
+                        "ResourceNotFoundException" | "LimitExceededException"
+                    ) => {}
                 Err(error) => return Err(error),
             }
-            if let Some(pause) = pause {
-                sleep(pause).await;
-            }
+            let Some(pause) = pauses.next() else {
+                return Ok((last, note));
+            };
+            sleep(*pause).await;
         }
-        Ok(last)
+    }
+
+    /// Returns the last messages of a task's log stream, newest first.
+    async fn read_stream(
+        &self,
+        client: &Client,
+        log: &LogDestination,
+        task_id: &str,
+    ) -> Result<Vec<String>, CallError> {
+        let request = log_request(log, task_id);
+        let _permit = self.reads.acquire().await;
+        let response: GetLogEventsResponse =
+            client.json(Api::LOGS, "GetLogEvents", &request).await?;
+        let events = response.events.into_iter().rev();
+        Ok(events.map(|event| event.message).collect())
+    }
+
+    /// Returns the same messages by a query.
+    async fn query_stream(
+        &self,
+        client: &Client,
+        log: &LogDestination,
+        task: &Task,
+    ) -> Result<Vec<String>, CallError> {
+        let stream = log_stream(log, task.id()).replace('"', "\\\"");
+        let now = Timestamp::now().as_second();
+        let created = task.created_at.and_then(|at| {
+            let since = jiff::SignedDuration::try_from_secs_f64(at).ok()?;
+            Some(since.as_secs())
+        });
+        let query = InsightsQuery {
+            log_group: &log.group,
+            start: created.unwrap_or(now) - QUERY_MARGIN,
+            end: now + QUERY_MARGIN,
+            text: format!(
+                "fields @message | filter @logStream = \"{stream}\" | sort @timestamp desc | limit {MAX_EVENTS}"
+            ),
+        };
+        let _permit = self.queries.acquire().await;
+        let id = log_insights::start(client, &query).await?;
+        let output = log_insights::poll(client, &id).await?;
+        if output.status != "Complete" {
+            return Err(CallError::Unreadable {
+                action: Api::LOGS.action("GetQueryResults"),
+                detail: format!("the query ended with status {}", output.status),
+            });
+        }
+        let messages = output
+            .results
+            .iter()
+            .filter_map(|row| field(row, "@message"));
+        Ok(messages.map(str::to_owned).collect())
+    }
+
+    /// Says why the log group could not be read, and which statement lets the operator read it.
+    fn describe_unreadable(&self, log: &LogDestination, error: &CallError) -> String {
+        let LogDestination { group, region, .. } = log;
+        let partition = region.partition().name();
+        let account = account_of(&self.launch.definition);
+        // It has no resource (service authorization reference of CloudWatch Logs).
+        let resource = if error.action() == "logs:GetQueryResults" {
+            "*".to_owned()
+        } else {
+            format!("arn:{partition}:logs:{region}:{account}:log-group:{group}:*")
+        };
+        match error.denial_hint(&resource) {
+            Some(hint) => format!(
+                "your credentials lack {} on log group {group}; {hint}",
+                error.action()
+            ),
+            None => format!("log group {group}: {error}"),
+        }
     }
 
     /// Parses a message, if it is a report of this run.
@@ -186,11 +295,16 @@ fn agrees(report: &Report, exit_code: i64) -> bool {
     i64::from(report.verdict.exit_code) == exit_code || !matches!(exit_code, 0 | 3 | 4 | 10..=20)
 }
 
+/// Returns the name of a task's log stream.
+fn log_stream(log: &LogDestination, task_id: &str) -> String {
+    format!("{}/{CONTAINER}/{task_id}", log.stream_prefix)
+}
+
 /// Returns the request for the end of a task's log stream.
 pub fn log_request(log: &LogDestination, task_id: &str) -> GetLogEventsRequest {
     GetLogEventsRequest {
         log_group_name: log.group.clone(),
-        log_stream_name: format!("{}/{CONTAINER}/{task_id}", log.stream_prefix),
+        log_stream_name: log_stream(log, task_id),
         start_from_head: false,
         limit: MAX_EVENTS,
     }

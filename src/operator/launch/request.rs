@@ -42,6 +42,8 @@ pub struct Launch {
     /// Where the probe reads a task definition that is too large for an override: `s3://…` or
     /// `ssm:…`.
     pub document: Option<String>,
+    /// The probe's image.
+    pub probe_image: String,
     /// Family or ARN of the probe's task definition.
     pub definition: String,
     pub run_id: String,
@@ -190,12 +192,12 @@ pub fn started_by(run_id: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::plan::PlanInput;
     use serde_json::Value;
 
-    fn launch(secrets: usize) -> Launch {
+    pub fn launch(secrets: usize) -> Launch {
         let secret = |n| {
             format!(
                 "arn:aws:secretsmanager:eu-west-1:123456789012:secret:team-{n}/database-AbCdEf:password::"
@@ -217,6 +219,7 @@ mod tests {
             platform_version: Some("1.4.0".into()),
             plan: Plan::new(input, "eu-west-1".parse().unwrap()).unwrap(),
             document: None,
+            probe_image: "example.com/pullprobe:1".into(),
             definition: "pullprobe-0123456789abcdef:1".into(),
             run_id: "r1".into(),
             labels: BTreeMap::new(),

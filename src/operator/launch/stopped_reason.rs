@@ -16,12 +16,13 @@ use super::request::Launch;
 use crate::cause::{Cause, Family};
 use crate::diagnose::{Confidence, Diagnosis, Finding, diagnose};
 use crate::explain::tasks::EcsMessage;
-use crate::explain::{self, Explanation, MessageContext};
+use crate::explain::{self, Explanation, MessageContext, Step};
 use crate::observation::{
-    Dependency, Observation, ObservationId, Outcome, Phase, TargetKey, Witness,
+    Dependency, Failure, Observation, ObservationId, Outcome, Phase, TargetKey,
 };
 use crate::operator::ecs::{Task, last_segment};
 use crate::redact::{one_line, redact, shorten};
+use crate::reference::Reference;
 use crate::report::{Delivery, Logs, Report, Run};
 use crate::vantage::Vantage;
 use crate::verdict::{INCONCLUSIVE, Status, Verdict, WARN};
@@ -70,20 +71,24 @@ fn from_text(
         let sentence = format!("The probe did not start. Amazon ECS reports: {code}{message}");
         return unknown(launch, subnet, task, &sentence);
     }
+    if concerns_probe_image(launch, &explanation) {
+        let sentence = format!(
+            "The probe could not be started, so nothing is known about this subnet. Its own image, {}, could not be used: \
+             push it, or name another with --probe-image (Amazon ECS reports: {message})",
+            launch.probe_image
+        );
+        return unknown(launch, subnet, task, &sentence);
+    }
     let observation = observe::observe(&explanation, address(task));
     let diagnosis = merge_diagnosis(&explanation, &observation);
     let first = &diagnosis.findings[0];
-    let lead = if concerns_probe_only(&explanation) {
-        "The probe could not start because its own image failed; this says nothing about your images"
-    } else {
-        match first.confidence {
-            Confidence::Certain => "The probe did not start, and the task would not either",
-            Confidence::Likely => {
-                "The probe did not start, and neither would the task, most likely because"
-            }
-            Confidence::Possible => {
-                "The probe did not start, and neither would the task, possibly because"
-            }
+    let lead = match first.confidence {
+        Confidence::Certain => "The probe did not start, and the task would not either",
+        Confidence::Likely => {
+            "The probe did not start, and neither would the task, most likely because"
+        }
+        Confidence::Possible => {
+            "The probe did not start, and neither would the task, possibly because"
         }
     };
     let summary = format!(
@@ -100,10 +105,36 @@ fn from_text(
     report(launch, subnet, task, vec![observation], diagnosed)
 }
 
-/// Whether the fault is in the probe's own repository, tag or platform. Names, network, role and
-/// endpoints are the same for the task.
-fn concerns_probe_only(explanation: &Explanation) -> bool {
-    explanation.family == Family::Image
+/// Whether the probe's own image is missing or refused: its repository, tag or platform, or who may
+/// pull it. Names, network, role and endpoints are the same for the task, and so are the bucket of
+/// the layers, the image that AWS injects, and the rate limit of a registry that both use.
+fn concerns_probe_image(launch: &Launch, explanation: &Explanation) -> bool {
+    let needs_token = launch.plan.images.iter().any(|image| image.token.is_some());
+    let is_pull = match explanation.step {
+        Step::ImageManifest | Step::ImageLayer => true,
+        // Of Amazon ECR, which the task may do without.
+        Step::RegistryAuth => !needs_token,
+        _ => false,
+    };
+    let registry = launch.probe_image.parse::<Reference>();
+    let registry = registry.map(|image| image.host()).unwrap_or_default();
+    let is_injected = explanation.dependency == Some(Dependency::EcrDkr)
+        && explanation
+            .host
+            .as_ref()
+            .is_some_and(|host| *host != registry);
+    let is_bucket = explanation.dependency == Some(Dependency::S3);
+    let shares_registry = || {
+        let mut images = launch.plan.images.iter();
+        images.any(|planned| planned.reference.host() == registry)
+    };
+    match explanation.family {
+        _ if is_injected => false,
+        Family::Image => true,
+        Family::Permission | Family::Credentials => is_pull && !is_bucket,
+        Family::Limit => is_pull && !is_bucket && !shares_registry(),
+        _ => false,
+    }
 }
 
 /// Adds the rules' findings to those of the text. Added findings are at most possible, because a
@@ -144,23 +175,21 @@ pub fn exited(
     code: i64,
     missing: &MissingReport,
 ) -> Report {
-    let mut ended = Observation::new(
+    let mut ended = Observation::reported_by_ecs(
         TargetKey::task(),
         Dependency::Metadata,
         Phase::Read,
         Outcome::Passed,
     );
     ended.id.narrow("exit-code");
-    ended.witness = Some(Witness::Ecs);
     ended.detail = format!("the container exited with code {code}");
     let why = missing.to_string();
-    let mut log = Observation::new(
+    let log = Observation::reported_by_ecs(
         TargetKey::of(Dependency::Logs),
         Dependency::Logs,
         Phase::Write,
         Outcome::NotChecked { why: why.clone() },
     );
-    log.witness = Some(Witness::Ecs);
     let mut findings = Vec::new();
     let (status, exit_code, lead) = match (code, family_of(code)) {
         (0, _) => (
@@ -179,10 +208,15 @@ pub fn exited(
             "The task would start, but something is wrong".to_owned(),
         ),
         (_, Some(family)) => {
+            // An exit code says that something failed, and not how.
             ended.outcome = Outcome::Failed {
-                failure: observe::usual_failure(family),
+                failure: Failure::UnexpectedAnswer,
             };
-            findings = candidates(family, missing, &[ended.id.clone(), log.id.clone()]);
+            findings = if missing.may_be_delivered() {
+                vec![unread_finding(family, &ended.id)]
+            } else {
+                candidates(family, missing, &[ended.id.clone(), log.id.clone()])
+            };
             let lead = format!(
                 "The task would not start: the first failure belongs to the family {}",
                 family.name()
@@ -212,17 +246,29 @@ pub fn exited(
     } else {
         String::new()
     };
+    // What the operator can mend comes first.
+    let summary = if missing.may_be_delivered() {
+        format!("{why}. {lead}{source}{reason}")
+    } else {
+        format!("{lead}{source}{reason}; {why}")
+    };
     let verdict = Verdict {
         status,
         exit_code,
-        summary: format!("{lead}{source}{reason}; {why}"),
+        summary,
     };
     let diagnosis = Diagnosis {
         findings,
         ruled_out: Vec::new(),
     };
     let diagnosed = Diagnosed { diagnosis, verdict };
-    let mut report = report(launch, subnet, task, vec![log, ended], diagnosed);
+    // Whether the probe reached the log group is not known if the log group could not be read.
+    let observations = if missing.may_be_delivered() {
+        vec![ended]
+    } else {
+        vec![log, ended]
+    };
+    let mut report = report(launch, subnet, task, observations, diagnosed);
     report.delivery = Delivery {
         logs: missing.delivery(),
         detail: why,
@@ -288,6 +334,24 @@ fn candidates(family: Family, missing: &MissingReport, because: &[ObservationId]
     causes.map(finding).collect()
 }
 
+/// Returns the finding for a report that exists and could not be read: the cause is in it.
+fn unread_finding(family: Family, because: &ObservationId) -> Finding {
+    Finding {
+        cause: Cause::Unknown,
+        family,
+        dependency: Dependency::Metadata,
+        confidence: Confidence::Possible,
+        blocking: true,
+        summary: format!(
+            "the probe found a failure of the family {}; its report, which names the cause, could not be read",
+            family.name()
+        ),
+        remedy: "Get the permission to read the log group and launch again, or ask for the report where that permission exists"
+            .to_owned(),
+        because: vec![because.clone()],
+    }
+}
+
 /// Causes of other families with the symptom of this family: blocked packets to a custom resolver
 /// look like a silent resolver, and a wrong address in DNS looks like a silent path.
 const SAME_SYMPTOM: [(Family, Cause); 3] = [
@@ -316,16 +380,21 @@ pub enum MissingReport {
     NotDelivered(String),
     /// There is a report, but it is incomplete or contradicts this task's exit code.
     Mismatch(String),
-    /// Reading failed with this error.
+    /// The operator could not read the log group, for this reason.
     ReadFailed(String),
 }
 
 impl MissingReport {
+    /// Whether the log group may hold the report all the same.
+    fn may_be_delivered(&self) -> bool {
+        matches!(self, Self::ReadFailed(_))
+    }
+
     fn delivery(&self) -> Logs {
-        if *self == Self::NoLogGroup {
-            Logs::NotAsked
-        } else {
-            Logs::Failed
+        match self {
+            Self::NoLogGroup => Logs::NotAsked,
+            Self::ReadFailed(_) => Logs::Unknown,
+            Self::NotDelivered(_) | Self::Mismatch(_) => Logs::Failed,
         }
     }
 }
@@ -338,7 +407,7 @@ impl fmt::Display for MissingReport {
             ),
             Self::NotDelivered(log_group) => write!(f, "its report did not reach {log_group}"),
             Self::Mismatch(what) => f.write_str(what),
-            Self::ReadFailed(error) => write!(f, "its report could not be read: {error}"),
+            Self::ReadFailed(why) => write!(f, "The probe's report could not be read: {why}"),
         }
     }
 }
@@ -346,7 +415,7 @@ impl fmt::Display for MissingReport {
 /// Reports a task without a result; `sentence` says why.
 pub fn unknown(launch: &Launch, subnet: &str, task: &Task, sentence: &str) -> Report {
     let sentence = redact(&one_line(sentence));
-    let mut observation = Observation::new(
+    let observation = Observation::reported_by_ecs(
         TargetKey::task(),
         Dependency::Metadata,
         Phase::Read,
@@ -354,7 +423,6 @@ pub fn unknown(launch: &Launch, subnet: &str, task: &Task, sentence: &str) -> Re
             why: sentence.clone(),
         },
     );
-    observation.witness = Some(Witness::Ecs);
     let verdict = Verdict {
         status: Status::Inconclusive,
         exit_code: INCONCLUSIVE,

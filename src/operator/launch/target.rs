@@ -122,6 +122,7 @@ pub async fn resolve(
             .platform_version
             .filter(|_| spec.subnets.is_empty() || placement.is_targets_own),
         placement: placement.placement,
+        probe_image: image.clone(),
         definition: String::new(),
         run_id: String::new(),
         labels: BTreeMap::new(),

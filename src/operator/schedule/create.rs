@@ -40,6 +40,13 @@ pub async fn create(
     enable: bool,
     on_event: &mut dyn FnMut(&ScheduleEvent),
 ) -> Result<usize, OperatorError> {
+    if let Some(class) = log_group::unsuitable_class(calls, &set.log_group).await? {
+        return Err(OperatorError::Usage(format!(
+            "the log group {} has the class {class}. The alarms rest on metrics that CloudWatch makes of the reports, \
+             which only the class STANDARD is sure to do, and a class cannot be changed: choose another --log-group",
+            set.log_group
+        )));
+    }
     let mut events = EventSink::new(on_event);
     let group = set.group();
     let existing = match scheduler_api::group_owner(calls, &group).await? {

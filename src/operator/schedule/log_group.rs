@@ -31,6 +31,9 @@ struct DescribeLogGroupsResponse {
 struct LogGroup {
     log_group_name: String,
     arn: String,
+    /// `STANDARD`, `INFREQUENT_ACCESS` or `DELIVERY`; missing in older answers.
+    #[serde(rename = "logGroupClass")]
+    class: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -41,12 +44,7 @@ struct ListTagsForResourceResponse {
 
 /// Returns the owner of a log group by its tag, which only CreateLogGroup sets.
 pub async fn owner(calls: &AwsCalls, name: &str, set: &str) -> Result<LogGroupOwner, CallError> {
-    // The first page suffices: a name sorts before all names that it is a prefix of.
-    let body = json!({ "logGroupNamePrefix": name });
-    let response: DescribeLogGroupsResponse =
-        calls.read(Api::LOGS, "DescribeLogGroups", &body).await?;
-    let mut log_groups = response.log_groups.into_iter();
-    let Some(log_group) = log_groups.find(|log_group| log_group.log_group_name == name) else {
+    let Some(log_group) = describe(calls, name).await? else {
         return Ok(LogGroupOwner::None);
     };
     let body = json!({ "resourceArn": log_group.arn.trim_end_matches(":*") });
@@ -57,6 +55,25 @@ pub async fn owner(calls: &AwsCalls, name: &str, set: &str) -> Result<LogGroupOw
     } else {
         LogGroupOwner::Foreign
     })
+}
+
+async fn describe(calls: &AwsCalls, name: &str) -> Result<Option<LogGroup>, CallError> {
+    // The first page suffices: a name sorts before all names that it is a prefix of.
+    let body = json!({ "logGroupNamePrefix": name });
+    let response: DescribeLogGroupsResponse =
+        calls.read(Api::LOGS, "DescribeLogGroups", &body).await?;
+    let mut log_groups = response.log_groups.into_iter();
+    Ok(log_groups.find(|log_group| log_group.log_group_name == name))
+}
+
+/// Returns the class of an existing log group that the alarms cannot rely on: only STANDARD has all
+/// features of CloudWatch Logs (API reference, CreateLogGroup), and nothing says that another class
+/// makes metrics of the reports.
+pub async fn unsuitable_class(calls: &AwsCalls, name: &str) -> Result<Option<String>, CallError> {
+    let class = describe(calls, name)
+        .await?
+        .and_then(|log_group| log_group.class);
+    Ok(class.filter(|class| class != "STANDARD"))
 }
 
 /// Creates a log group with the set's tag.

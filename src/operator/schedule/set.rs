@@ -11,7 +11,9 @@ use super::tags::{TAG, group_name};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{RunTaskRequest, Tag, digest, last_segment};
 use crate::operator::error::OperatorError;
-use crate::operator::launch::{self, DEFAULT_CLUSTER, Launch, ProbeDefinition, RUN_ID_VARIABLE};
+use crate::operator::launch::{
+    self, DEFAULT_CLUSTER, Launch, Placement, ProbeDefinition, RUN_ID_VARIABLE,
+};
 
 /// Schedules of one name.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct ScheduleSet {
     pub launch: Launch,
     /// The task definition that runs.
     pub definition: ProbeDefinition,
+    /// Where the schedules differ from the service, and why.
+    pub notes: Vec<String>,
 }
 
 /// What a schedule runs.
@@ -75,6 +79,7 @@ pub async fn resolve(calls: &AwsCalls, spec: &ScheduleSpec) -> Result<ScheduleSe
     let (mut launch, definition) =
         launch::resolve(calls, &spec.target, None, Some(&log_group)).await?;
     launch.definition = definition.family();
+    let notes = translate(&mut launch);
     let set = ScheduleSet {
         name,
         interval_minutes: spec.interval_minutes,
@@ -83,6 +88,7 @@ pub async fn resolve(calls: &AwsCalls, spec: &ScheduleSpec) -> Result<ScheduleSe
         alarm_actions: spec.alarm_actions.clone(),
         launch,
         definition,
+        notes,
     };
     // Rejects invalid and oversized input before anything is created.
     for subnet in &set.launch.subnets {
@@ -90,6 +96,29 @@ pub async fn resolve(calls: &AwsCalls, spec: &ScheduleSpec) -> Result<ScheduleSe
         set.run_task(subnet)?;
     }
     Ok(set)
+}
+
+/// Replaces what RunTask accepts and EventBridge Scheduler does not, and returns what that changes.
+/// AssignPublicIp may be ENABLED only with the launch type FARGATE, and PlatformVersion is numeric
+/// (EventBridge Scheduler API reference, AwsVpcConfiguration and EcsParameters).
+fn translate(launch: &mut Launch) -> Vec<String> {
+    let mut notes = Vec::new();
+    if launch.assign_public_ip && launch.placement != Placement::Fargate {
+        launch.placement = Placement::Fargate;
+        notes.push(
+            "the service uses capacity providers and a public IP address; EventBridge Scheduler allows a public IP \
+             address only with the launch type FARGATE, so the probes run with that"
+                .to_owned(),
+        );
+    }
+    // Without a version, Fargate takes the latest, which is what LATEST means.
+    let is_numeric = |version: &String| {
+        version
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    };
+    launch.platform_version = launch.platform_version.take().filter(is_numeric);
+    notes
 }
 
 /// Checks a subnet ID, which becomes part of the names of schedules and alarms.
@@ -228,6 +257,40 @@ impl ScheduleSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scheduler_gets_what_it_accepts() {
+        let strategy = Placement::CapacityProviders(Vec::new());
+        for (public, placement, version, expected, expected_version, notes) in [
+            (
+                true,
+                strategy.clone(),
+                Some("LATEST"),
+                Placement::Fargate,
+                None,
+                1,
+            ),
+            (
+                false,
+                strategy.clone(),
+                Some("1.4.0"),
+                strategy,
+                Some("1.4.0"),
+                0,
+            ),
+            (true, Placement::Fargate, None, Placement::Fargate, None, 0),
+        ] {
+            let mut launch = Launch {
+                assign_public_ip: public,
+                placement,
+                platform_version: version.map(str::to_owned),
+                ..launch::sample_launch(0)
+            };
+            assert_eq!(translate(&mut launch).len(), notes);
+            assert_eq!(launch.placement, expected);
+            assert_eq!(launch.platform_version.as_deref(), expected_version);
+        }
+    }
 
     #[test]
     fn default_name_is_unique_per_service_and_short_enough() {

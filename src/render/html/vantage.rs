@@ -49,7 +49,10 @@ fn place(vantage: &VantageSummary, report: &ReportView<'_>) -> Markup {
         .identity
         .as_ref()
         .and_then(|identity| known(&identity.role_arn));
-    let run = format!("{} at {}, {} ms", run.id, run.started_at, run.elapsed_ms);
+    let is_measured = report.observations.iter().any(|o| o.witness.is_none());
+    let elapsed = is_measured.then(|| format!(", {} ms", run.elapsed_ms));
+    let elapsed = elapsed.unwrap_or_default();
+    let run = format!("{} at {}{elapsed}", run.id, run.started_at);
     let reports = (vantage.reports > 1).then(|| {
         let (all, failed) = (vantage.reports, vantage.failed);
         format!("{all}, of which {failed} failed")
@@ -189,12 +192,17 @@ fn observation_line(observation: &ObservationView<'_>) -> Markup {
 }
 
 fn outcome(observation: &ObservationView<'_>) -> String {
-    let elapsed_ms = observation.elapsed_ms;
     match &*observation.outcome {
-        "passed" => format!("passed in {elapsed_ms} ms"),
+        "passed" => match observation.measured_ms() {
+            Some(elapsed_ms) => format!("passed in {elapsed_ms} ms"),
+            None => "passed, as Amazon ECS reports".to_owned(),
+        },
         "failed" => {
             let failure = observation.failure.as_deref().unwrap_or("failed");
-            format!("{failure} after {elapsed_ms} ms")
+            match observation.measured_ms() {
+                Some(elapsed_ms) => format!("{failure} after {elapsed_ms} ms"),
+                None => format!("{failure}, as Amazon ECS reports"),
+            }
         }
         "not-reached" => {
             let blocked_by = observation.blocked_by.as_deref().unwrap_or_default();

@@ -5,9 +5,9 @@ import os
 import subprocess
 import time
 
-from pullprobe_testing import binaries
+from pullprobe_testing import binaries, pace
 
-MAX_COMMAND = 120  # seconds
+MAX_COMMAND = 120  # seconds on an idle machine
 OPERATOR_KEYS = "AKIDEXAMPLE00000000A", "secret"
 
 
@@ -32,7 +32,7 @@ def run(*arguments, given=None, environment=None, timeout=MAX_COMMAND):
         [binaries.OPERATOR, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=pace.limit(timeout),
         env={"PATH": os.environ["PATH"]} if environment is None else environment,
         **how,
     )
@@ -60,7 +60,7 @@ class LaunchCli:
     def finish(self, process):
         began = time.monotonic()
         try:
-            stdout, stderr = process.communicate(timeout=MAX_COMMAND)
+            stdout, stderr = process.communicate(timeout=pace.limit(MAX_COMMAND))
         finally:
             process.kill()
         return LaunchResult(stdout, stderr, process.returncode, time.monotonic() - began)

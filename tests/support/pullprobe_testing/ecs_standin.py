@@ -15,14 +15,14 @@ import time
 import urllib.parse
 import uuid
 
-from pullprobe_testing import aws_models
+from pullprobe_testing import aws_models, pace
 from pullprobe_testing.loopback_http import Handler, LoopbackServer
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 SERVICES = {"AmazonEC2ContainerServiceV20141113": "ecs", "Logs_20140328": "logs"}
 MAX_OVERRIDE_LENGTH = 8192  # characters (RunTask API reference)
 MAX_DESCRIBED_TASKS = 100  # DescribeTasks API reference
-MAX_RUN = 90  # seconds; the probe's own deadline is 30
+MAX_RUN = 90  # seconds on an idle machine; the probe's own deadline is 30
 
 
 class Behaviour:
@@ -82,7 +82,7 @@ class ProbeInVpc(Behaviour):
         command = [self.lab.binary, "probe", "--format", "json"]
         with self.vpc.load():
             task.process = self.vpc.start(command, environment)
-        task.output = task.process.communicate(timeout=MAX_RUN)
+        task.output = task.process.communicate(timeout=pace.limit(MAX_RUN))
         task.exit_code = task.process.returncode
 
     def stop(self, task):
@@ -330,7 +330,7 @@ class EcsStandin:
         return self.forward(headers, None, "GET", path)
 
     def forward(self, headers, body, method="POST", path="/"):
-        connection = http.client.HTTPConnection(*self.upstream, timeout=60)
+        connection = http.client.HTTPConnection(*self.upstream, timeout=pace.limit(60))
         kept = {name: value for name, value in headers.items() if name != "Connection"}
         connection.request(method, path, body, kept)
         answer = connection.getresponse()

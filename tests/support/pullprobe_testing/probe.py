@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from pullprobe_testing import binaries, report_contract
+from pullprobe_testing import binaries, pace, report_contract
 
 IMAGE_USER = 65532  # the numeric user of the image
 MAX_RUN = 60  # seconds; the probe's own deadline is 30
@@ -144,7 +144,7 @@ class Probe:
     def finish(self, process, report=True):
         """Waits for the end of a run and returns it."""
         try:
-            stdout, stderr = process.communicate(timeout=MAX_RUN)
+            stdout, stderr = process.communicate(timeout=pace.limit(MAX_RUN))
         finally:
             process.kill()
         seconds = time.monotonic() - process.started

@@ -6,7 +6,7 @@ import threading
 import time
 import urllib.parse
 
-from pullprobe_testing import aws_models
+from pullprobe_testing import aws_models, pace
 from pullprobe_testing.loopback_http import Handler, LoopbackServer
 
 TARGETS = {"AmazonEC2ContainerServiceV20141113": "ecs", "Logs_20140328": "logs"}
@@ -129,12 +129,14 @@ class RecordingProxy:
     bucket     TokenBucket of PutMetricAlarm
     page       items in a page of a list
     strategy   capacity provider strategy of every service
+    edits      operation -> function that changes its response, which is JSON
     """
 
     def __init__(self, upstream, alarms=None):
         self.upstream, self.alarms = upstream, alarms
         self.requests, self.schema_violations, self.deny, self.stubs = [], [], {}, set()
         self.delay, self.bucket, self.page, self.strategy = 0, None, None, None
+        self.edits = {}
         self.lock = threading.Lock()
         proxy = self
 
@@ -172,12 +174,16 @@ class RecordingProxy:
             return 200, {}, self.page_of_alarms(request)
         if operation in ("ListSchedules", "ListScheduleGroups") and self.page:
             path += f"&MaxResults={self.page}"
-        connection = http.client.HTTPConnection(*self.upstream, timeout=30)
+        connection = http.client.HTTPConnection(*self.upstream, timeout=pace.limit(30))
         connection.request(method, path, body, headers)
         response = connection.getresponse()
         content = response.read()
         if operation == "DescribeServices" and self.strategy:
             content = with_capacity_providers(content, self.strategy)
+        if operation in self.edits:
+            document = json.loads(content)
+            self.edits[operation](document)
+            content = json.dumps(document).encode()
         return response.status, dict(response.getheaders()), content
 
     def page_of_alarms(self, request):

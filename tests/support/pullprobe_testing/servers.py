@@ -14,11 +14,16 @@ import threading
 import time
 import urllib.request
 
+from pullprobe_testing import pace
 from pullprobe_testing.loopback_http import Handler, LoopbackServer
 from pullprobe_testing.namespace import die_with_parent
 
 START_TIMEOUT = 60  # seconds; the slowest, moto on a busy machine, takes about ten
 REQUIRED_PROGRAMS = "unbound nginx docker-registry ganesha.nfsd ip nft openssl unshare".split()
+
+
+def is_late(began):
+    return time.monotonic() - began > pace.limit(START_TIMEOUT)
 
 
 class Server:
@@ -57,9 +62,9 @@ class Server:
 
     def ready(self):
         """Waits until the server listens, or raises with the end of its log if it ended instead."""
-        until = time.monotonic() + START_TIMEOUT
+        began = time.monotonic()
         while not self._listens():
-            if self.process.poll() is not None or time.monotonic() > until:
+            if self.process.poll() is not None or is_late(began):
                 log = (self.directory / f"{self.name}.log").read_text(errors="replace")[-2000:]
                 raise RuntimeError(f"{self.name} does not listen on {self.peer}:\n{log}")
             time.sleep(0.01)

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::cause::{Cause, Family};
 use crate::explain::{Explanation, Step};
 use crate::network_location::NetworkLocation;
-use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, TargetKey, Witness};
+use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, TargetKey};
 
 /// Returns the failed check. `own` is the address of the task.
 pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
@@ -17,13 +17,12 @@ pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
     let failure = first
         .and_then(failure_of)
         .unwrap_or_else(|| usual_failure(explanation.family));
-    let mut observation = Observation::new(
+    let mut observation = Observation::reported_by_ecs(
         TargetKey::of(dependency),
         dependency,
         phase,
         Outcome::Failed { failure },
     );
-    observation.witness = Some(Witness::Ecs);
     observation.host = explanation.host.clone().unwrap_or_default();
     observation.owner.clone_from(&explanation.owner);
     observation.detail.clone_from(&explanation.message);
@@ -91,7 +90,7 @@ fn failure_of(cause: Cause) -> Option<Failure> {
 }
 
 /// Returns the failure of a family's most common cause.
-pub fn usual_failure(family: Family) -> Failure {
+fn usual_failure(family: Family) -> Failure {
     match family {
         Family::Resolve => Failure::NoSuchName,
         Family::Network => Failure::TimedOut,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::observation::Witness;
 use crate::operator::launch::request::Placement;
 use crate::plan::{Plan, PlanInput};
 
@@ -28,6 +29,7 @@ fn launch() -> Launch {
         platform_version: None,
         plan: Plan::new(input, "us-east-1".parse().unwrap()).unwrap(),
         document: None,
+        probe_image: "123456789012.dkr.ecr.us-east-1.amazonaws.com/pullprobe:0.1.0".into(),
         definition: "pullprobe-0123456789abcdef".into(),
         run_id: "r1".into(),
         labels: BTreeMap::new(),
@@ -64,7 +66,8 @@ fn assert_consistent(report: &Report) {
     );
     for finding in findings {
         assert!(
-            !finding.because.is_empty() && finding.family == finding.cause.family(),
+            !finding.because.is_empty()
+                && (finding.family == finding.cause.family() || finding.cause == Cause::Unknown),
             "{finding:?}"
         );
         assert!(
@@ -87,7 +90,7 @@ fn assert_consistent(report: &Report) {
 #[test]
 fn stopped_reason_is_never_a_success_and_keeps_the_cause_of_explain() {
     let corpus = include_str!("../../../../tests/corpus/messages.jsonl");
-    let mut failed = 0;
+    let (mut failed, mut of_probe_image) = (0, 0);
     for line in corpus.lines() {
         let example: Value = serde_json::from_str(line).unwrap();
         let text = example["message"].as_str().unwrap();
@@ -104,13 +107,21 @@ fn stopped_reason_is_never_a_success_and_keeps_the_cause_of_explain() {
         if explanation.family != Family::Unknown
             && let Some(first) = explanation.findings.first()
         {
+            if concerns_probe_image(&launch(), &explanation) {
+                assert_eq!(report.verdict.exit_code, 3, "{text}");
+                of_probe_image += 1;
+                continue;
+            }
             assert_eq!(report.findings[0].cause, first.cause, "{text}");
             assert!(report.findings[0].confidence <= first.confidence, "{text}");
             failed += 1;
         }
         assert!(report.ruled_out.is_empty());
     }
-    assert!(failed > 90, "{failed} texts of the corpus are causes");
+    assert!(
+        failed > 90 && of_probe_image > 5,
+        "{failed} texts of the corpus are causes, {of_probe_image} are about an image"
+    );
 }
 
 #[test]
@@ -130,17 +141,119 @@ fn address_in_a_text_is_located_from_the_task() {
     assert_eq!(report.verdict.exit_code, 11);
 }
 
+const REGISTRY: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+
 #[test]
-fn fault_of_the_probes_image_is_not_blamed_on_the_task() {
-    let report = report_of(
-        "CannotPullContainerError: image Manifest does not contain descriptor matching platform 'linux/arm64'",
-    );
-    assert_eq!(report.verdict.exit_code, 15);
-    assert!(
-        report.verdict.summary.contains("its own image"),
-        "{}",
-        report.verdict.summary
-    );
+fn missing_or_refused_image_of_the_probe_says_nothing_about_the_task() {
+    for reason in [
+        "CannotPullContainerError: image Manifest does not contain descriptor matching platform 'linux/arm64'".to_owned(),
+        format!("CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref \
+             {REGISTRY}/pullprobe:0.1.0: {REGISTRY}/pullprobe:0.1.0: not found"),
+        format!("CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref \
+             {REGISTRY}/pullprobe:0.1.0: unexpected status from HEAD request to \
+             https://{REGISTRY}/v2/pullprobe/manifests/0.1.0: 403 Forbidden"),
+        format!("CannotPullContainerError: The repository with name 'pullprobe' does not exist in the registry with id \
+             '123456789012' {REGISTRY}/pullprobe:0.1.0"),
+        "CannotPullContainerError: Error response from daemon: pull access denied for me/pullprobe, repository does not \
+             exist or may require 'docker login': denied: requested access to the resource is denied".to_owned(),
+        "CannotPullContainerError: inspect image has been retried 5 time(s): failed to resolve ref \
+             \"docker.io/me/pullprobe:1\": pulling from host registry-1.docker.io failed with status code [manifests 1]: \
+             429 Too Many Requests - Server message: toomanyrequests: You have reached your pull rate limit".to_owned(),
+    ] {
+        let mut launch = launch();
+        if reason.contains("me/pullprobe") {
+            launch.probe_image = "me/pullprobe:1".into();
+        }
+        let document = document(&reason);
+        let report = never_started(&launch, "subnet-a", &Task::read(&document), &document);
+        assert_consistent(&report);
+        let Verdict { exit_code, summary, .. } = &report.verdict;
+        assert_eq!(*exit_code, 3, "{summary}");
+        assert!(
+            summary.starts_with("The probe could not be started") && summary.contains("--probe-image"),
+            "{summary}"
+        );
+        assert!(report.findings.is_empty() && !summary.contains("would not"), "{summary}");
+    }
+}
+
+#[test]
+fn path_of_the_probes_own_pull_is_the_tasks_path_too() {
+    for (reason, exit_code) in [
+        (
+            format!(
+                "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to resolve ref \
+             {REGISTRY}/pullprobe:0.1.0: failed to do request: Head \
+             \"https://{REGISTRY}/v2/pullprobe/manifests/0.1.0\": dial tcp 52.94.1.1:443: i/o timeout"
+            ),
+            11,
+        ),
+        // The endpoint policy of S3 denies the bucket of the layers, whose image it is.
+        (
+            format!(
+                "CannotPullContainerError: ref pull has been retried 1 time(s): failed to copy: httpReadSeeker: failed \
+             open: unexpected status code \
+             https://prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com/abc/def: 403 Forbidden ({REGISTRY})"
+            ),
+            14,
+        ),
+    ] {
+        let report = report_of(&reason);
+        assert_consistent(&report);
+        assert_eq!(
+            report.verdict.exit_code, exit_code,
+            "{}",
+            report.verdict.summary
+        );
+    }
+}
+
+#[test]
+fn what_ecs_says_is_not_written_as_a_measurement() {
+    let line = report_of("CannotPullContainerError: dial tcp 52.94.1.1:443: i/o timeout").line();
+    let report: Value = serde_json::from_str(&line).unwrap();
+    for observation in report["observations"].as_array().unwrap() {
+        assert_eq!(observation["witness"], "ecs");
+        assert!(observation.get("elapsed_ms").is_none(), "{observation}");
+        assert!(observation.get("attempts").is_none(), "{observation}");
+    }
+    let text = crate::render::text::render(&serde_json::from_str(&line).unwrap(), false);
+    assert!(text.contains("Amazon ECS reports: CannotPull"), "{text}");
+    assert!(!text.contains(" ms"), "{text}");
+}
+
+#[test]
+fn unreadable_log_group_leaves_the_exit_code_alone() {
+    let document = document("Essential container in task exited");
+    let task = Task::read(&document);
+    let unreadable = MissingReport::ReadFailed("your credentials lack logs:GetLogEvents".into());
+    for code in [0, 3, 4, 10, 11, 14, 20] {
+        let report = exited(&launch(), "subnet-a", &task, code, &unreadable);
+        assert_consistent(&report);
+        let summary = &report.verdict.summary;
+        assert_eq!(i64::from(report.verdict.exit_code), code);
+        assert!(
+            summary.starts_with("The probe's report could not be read: your credentials lack"),
+            "{summary}"
+        );
+        assert!(
+            report
+                .findings
+                .iter()
+                .all(|finding| finding.cause == Cause::Unknown)
+        );
+        assert!(
+            report
+                .observations
+                .iter()
+                .all(|seen| seen.dependency != Dependency::Logs)
+        );
+        assert_eq!(report.delivery.logs, Logs::Unknown);
+        let text = crate::render::text::render(&report, false);
+        for invented in ["timed-out", " ms", "CloudWatch Logs", "Not checked"] {
+            assert!(!text.contains(invented), "{invented}: {text}");
+        }
+    }
 }
 
 #[test]

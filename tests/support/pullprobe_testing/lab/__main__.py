@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 
+from pullprobe_testing import pace
 from pullprobe_testing.binaries import ROOT
 from pullprobe_testing.lab import judged
 from pullprobe_testing.lab.faults import faults
@@ -30,8 +31,8 @@ from pullprobe_testing.namespace import die_with_parent
 from pullprobe_testing.region_shell import interactive_environment, shell
 
 MATRIX = ROOT / "docs" / "confusion-matrix.md"
-# Subnets at the same time: silent faults mostly wait, and two processors are busy with this many.
-CONCURRENT_VPCS = 10
+# Subnets at the same time: silent faults mostly wait, and two processors are busy with ten.
+VPCS_PER_CORE, MOST_VPCS = 5, 10
 
 
 def parse_arguments():
@@ -51,7 +52,7 @@ def parse_arguments():
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--busy", type=int, default=0)
     parser.add_argument("--kinds", default="matrix,judged")
-    parser.add_argument("--vpcs", type=int, default=CONCURRENT_VPCS)
+    parser.add_argument("--vpcs", type=int, default=pace.concurrent(VPCS_PER_CORE, MOST_VPCS))
     parser.add_argument("--reports", type=pathlib.Path, help="directory for the whole reports")
     return parser.parse_args(arguments), command
 

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 
-from pullprobe_testing import binaries
+from pullprobe_testing import binaries, pace
 from pullprobe_testing.aws_error_proxy import (
     LONG_REGISTRY_PASSWORD,
     LONG_SESSION_TOKEN,
@@ -144,7 +144,7 @@ class Lab:
             process = vpc.start([self.binary, "probe", *flags], vpc.environment())
             began = time.monotonic()
             try:
-                stdout, stderr = process.communicate(timeout=MAX_RUN)
+                stdout, stderr = process.communicate(timeout=pace.limit(MAX_RUN))
             finally:
                 process.kill()
         run = Run(stdout, stderr, process.returncode, time.monotonic() - began)
