@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Family};
 use crate::evidence::{Evidence, ids};
-use crate::observation::{Dependency, Observation, ObservationId, TargetKey};
+use crate::observation::{Dependency, Observation, ObservationId, TargetKey, Tries};
 
 pub(crate) use service_errors::denying_cause;
 
@@ -52,6 +52,9 @@ pub struct Finding<Proof = ObservationId> {
     pub confidence: Confidence,
     /// Whether the task would not start.
     pub blocking: bool,
+    /// How many tries failed, where others worked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries: Option<Tries>,
     /// One sentence: what is wrong, and at which host.
     pub summary: String,
     /// What to change.
@@ -100,6 +103,7 @@ const RULES: &[Rule] = &[
     path::endpoint_address_unreachable,
     path::refused,
     path::reset,
+    path::intermittent,
     path::mtu_black_hole,
     path::service_unresponsive,
     path::service_slow,
@@ -123,6 +127,9 @@ const RULES: &[Rule] = &[
 pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     let evidence = Evidence::new(observations);
     let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(evidence)).collect();
+    if evidence.is_starved() {
+        findings.retain(|finding| stands_without_time(evidence, finding));
+    }
     merge_clock_skews(&mut findings);
     for finding in findings
         .iter_mut()
@@ -149,6 +156,21 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     Diagnosis {
         findings,
         ruled_out,
+    }
+}
+
+/// Whether a finding rests on more than what a probe that ran too late causes by itself.
+fn stands_without_time(ev: Evidence<'_>, finding: &Finding) -> bool {
+    let because = |id: &ObservationId| ev.all().find(|seen| &seen.id == id);
+    let rests_on: Vec<_> = finding.because.iter().filter_map(because).collect();
+    let failures: Vec<_> = rests_on
+        .iter()
+        .filter_map(|seen| seen.failure().or(seen.earlier_failure))
+        .collect();
+    if failures.is_empty() {
+        finding.cause != Cause::ServiceSlow
+    } else {
+        failures.iter().any(|failure| !failure.depends_on_time())
     }
 }
 
@@ -236,6 +258,7 @@ impl<Proof> Finding<Proof> {
             dependency: self.dependency,
             confidence: self.confidence,
             blocking: self.blocking,
+            tries: self.tries,
             summary: self.summary,
             remedy: self.remedy,
             because,
@@ -258,6 +281,7 @@ impl Finding {
             dependency: first.dependency,
             confidence,
             blocking: true,
+            tries: None,
             summary: summary(cause, because.clone()),
             remedy: cause.remedy().to_owned(),
             because: ids(because),

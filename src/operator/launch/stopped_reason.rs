@@ -281,6 +281,7 @@ fn candidates(family: Family, missing: &MissingReport, because: &[ObservationId]
         dependency,
         confidence,
         blocking: true,
+        tries: None,
         summary: cause.summary().to_owned(),
         remedy: cause.remedy().to_owned(),
         because: because.to_vec(),
