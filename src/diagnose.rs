@@ -163,14 +163,14 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
 fn stands_without_time(ev: Evidence<'_>, finding: &Finding) -> bool {
     let because = |id: &ObservationId| ev.all().find(|seen| &seen.id == id);
     let rests_on: Vec<_> = finding.because.iter().filter_map(because).collect();
-    let failures: Vec<_> = rests_on
+    let failed: Vec<_> = rests_on
         .iter()
-        .filter_map(|seen| seen.failure().or(seen.earlier_failure))
+        .filter(|seen| seen.failure().or(seen.earlier_failure).is_some())
         .collect();
-    if failures.is_empty() {
+    if failed.is_empty() {
         finding.cause != Cause::ServiceSlow
     } else {
-        failures.iter().any(|failure| !failure.depends_on_time())
+        failed.iter().any(|seen| !seen.depends_on_time())
     }
 }
 

@@ -331,14 +331,6 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether a probe that runs too late can cause it: it, or the other side, no longer waits.
-    pub const fn depends_on_time(self) -> bool {
-        matches!(
-            self,
-            Self::TimedOut | Self::Stalled | Self::TooSlow | Self::Reset
-        )
-    }
-
     /// Returns the predicate of a sentence about the failed step.
     pub const fn predicate(self) -> &'static str {
         match self {
@@ -518,6 +510,18 @@ impl Observation {
             Outcome::Failed { failure } => Some(failure),
             _ => None,
         }
+    }
+
+    /// Whether a starved probe can have caused its failure, or that of its earlier tries: it, or the
+    /// other side, no longer waited. The kernel opens connections without the probe, so their
+    /// silence stands.
+    pub fn depends_on_time(&self) -> bool {
+        let failure = self.failure().or(self.earlier_failure);
+        self.phase != Phase::Connect
+            && matches!(
+                failure,
+                Some(Failure::TimedOut | Failure::Stalled | Failure::TooSlow | Failure::Reset)
+            )
     }
 
     /// The target's key.

@@ -97,6 +97,8 @@ pub async fn connect(peer: SocketAddr) -> ConnectResult {
     let mut next = Instant::now();
     loop {
         tokio::select! {
+            // What the kernel has answered counts, even if the probe was late to look.
+            biased;
             Some((index, result)) = opening.next() => match result {
                 Ok(stream) => {
                     let silent_before = index - errors.min(index);
