@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Family};
 use crate::evidence::{Evidence, ids};
-use crate::observation::{Dependency, Observation, ObservationId, TargetKey};
+use crate::observation::{Dependency, Observation, ObservationId, TargetKey, Tries};
 
 pub(crate) use service_errors::denying_cause;
 
@@ -53,6 +53,9 @@ pub struct Finding<Proof = ObservationId> {
     pub confidence: Confidence,
     /// Whether the task would not start.
     pub blocking: bool,
+    /// How many tries failed, where others worked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries: Option<Tries>,
     /// One sentence: what is wrong, and at which host.
     pub summary: String,
     /// What to change.
@@ -108,6 +111,7 @@ const RULES: &[Rule] = &[
     path::endpoint_address_unreachable,
     path::refused,
     path::reset,
+    path::intermittent,
     path::mtu_black_hole,
     path::service_unresponsive,
     path::service_slow,
@@ -132,6 +136,9 @@ const RULES: &[Rule] = &[
 pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     let evidence = Evidence::new(observations);
     let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(evidence)).collect();
+    if evidence.is_starved() {
+        findings.retain(|finding| stands_without_time(evidence, finding));
+    }
     merge_clock_skews(&mut findings);
     for finding in findings
         .iter_mut()
@@ -159,6 +166,21 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     Diagnosis {
         findings,
         ruled_out,
+    }
+}
+
+/// Whether a finding rests on more than what a probe that ran too late causes by itself.
+fn stands_without_time(ev: Evidence<'_>, finding: &Finding) -> bool {
+    let because = |id: &ObservationId| ev.all().find(|seen| &seen.id == id);
+    let rests_on: Vec<_> = finding.because.iter().filter_map(because).collect();
+    let failed: Vec<_> = rests_on
+        .iter()
+        .filter(|seen| seen.failure().or(seen.earlier_failure).is_some())
+        .collect();
+    if failed.is_empty() {
+        finding.cause != Cause::ServiceSlow
+    } else {
+        failed.iter().any(|seen| !seen.depends_on_time())
     }
 }
 
@@ -246,6 +268,7 @@ impl<Proof> Finding<Proof> {
             dependency: self.dependency,
             confidence: self.confidence,
             blocking: self.blocking,
+            tries: self.tries,
             summary: self.summary,
             remedy: self.remedy,
             because,
@@ -268,6 +291,7 @@ impl Finding {
             dependency: first.dependency,
             confidence,
             blocking: true,
+            tries: None,
             summary: summary(cause, because.clone()),
             remedy: cause.remedy_for(first.dependency),
             because: ids(because),

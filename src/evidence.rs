@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::observation::{
-    Dependency, Failure, Observation, ObservationId, Outcome, Phase, Scope, TargetKey,
+    Dependency, Failure, Observation, ObservationId, Outcome, Phase, Scope, Starvation, TargetKey,
 };
 
 /// Observations, ready for queries.
@@ -120,6 +120,12 @@ impl<'a> Evidence<'a> {
     pub fn expects_private(self) -> bool {
         self.of(Phase::Resolve)
             .any(|seen| !seen.expected.is_empty())
+    }
+
+    /// Whether this machine kept the probe waiting for so long that timeouts prove nothing.
+    pub fn is_starved(self) -> bool {
+        self.all()
+            .any(|seen| seen.starvation.is_some_and(Starvation::is_severe))
     }
 
     /// Returns the connections that were answered on this path.

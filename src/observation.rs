@@ -421,6 +421,12 @@ pub struct Observation {
     /// lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tries: Option<Tries>,
+    /// How the failed tries failed, where a later one passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier_failure: Option<Failure>,
+    /// `clock`: how long this machine kept the probe waiting, if noticeably.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starvation: Option<Starvation>,
     /// Who sent the answer, where there is one. Only `service` counts for AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speaker: Option<Speaker>,
@@ -443,8 +449,8 @@ pub struct Observation {
     /// the roots of `--ca-bundle`, not Mozilla's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub custom_roots: bool,
-    /// Whether segments of at most [`SMALL_MSS`] bytes got through, where they were used after a
-    /// stall of this target.
+    /// Whether segments of at most [`SMALL_MSS`] bytes ([`SMALL_MSS_IPV6`]) got through, where they
+    /// were used after a stall of this target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub small_segments_pass: Option<bool>,
     /// The service's answer.
@@ -463,10 +469,12 @@ pub struct Observation {
 /// secret that holds the login.
 pub const NO_LOGIN: &str = "no login";
 
-/// Segment size of the second try after a stall, bytes. 1,200 of payload fit every path that IPv6
-/// allows (1,280, RFC 8200 section 5) and every tunnel in use, so what then works was stopped by
-/// packet size alone.
-pub const SMALL_MSS: u32 = 1_200;
+/// Segment size of the tries that test packet size, bytes: every IPv4 path carries it (RFC 9293
+/// section 3.7.1), so what then works was stopped by packet size alone.
+pub const SMALL_MSS: u32 = 536;
+
+/// The same for IPv6, whose paths carry packets of 1,280 bytes (RFC 8200 section 5).
+pub const SMALL_MSS_IPV6: u32 = 1_220;
 
 impl Observation {
     /// An observation without evidence yet.
@@ -485,6 +493,8 @@ impl Observation {
             elapsed_ms: 0,
             attempts: 1,
             tries: None,
+            earlier_failure: None,
+            starvation: None,
             speaker: None,
             expected: Vec::new(),
             presented: Vec::new(),
@@ -526,6 +536,18 @@ impl Observation {
         }
     }
 
+    /// Whether a starved probe can have caused its failure, or that of its earlier tries: it, or the
+    /// other side, no longer waited. The kernel opens connections without the probe, so their
+    /// silence stands.
+    pub fn depends_on_time(&self) -> bool {
+        let failure = self.failure().or(self.earlier_failure);
+        self.phase != Phase::Connect
+            && matches!(
+                failure,
+                Some(Failure::TimedOut | Failure::Stalled | Failure::TooSlow | Failure::Reset)
+            )
+    }
+
     /// The target's key.
     pub fn target(&self) -> &TargetKey {
         &self.id.target
@@ -546,6 +568,28 @@ impl Tries {
     /// Whether some tries failed and some did not, so that the fault is intermittent.
     pub const fn are_mixed(self) -> bool {
         self.failed > 0 && self.failed < self.of
+    }
+}
+
+/// How long the machine kept the probe from running. Timeouts and stalls of a starved probe prove
+/// nothing about the network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Starvation {
+    /// How much too late a timer of the probe fired, at most.
+    pub late_ms: u64,
+    /// How long the probe could have run and waited for a processor, in all.
+    pub waited_ms: u64,
+    /// How long the run took.
+    pub run_ms: u64,
+}
+
+impl Starvation {
+    /// Whether it can have caused a timeout. The shortest time after which the probe repeats
+    /// something is 1,200 ms: half a second in a row, or a quarter of a run that lasts for seconds,
+    /// is a large part of that.
+    pub const fn is_severe(self) -> bool {
+        self.late_ms >= 500 || self.waited_ms >= 1_000 && self.waited_ms * 4 >= self.run_ms
     }
 }
 

@@ -37,6 +37,9 @@ mod remote_task_definition;
 /// Adds what was not reached.
 mod unreached;
 
+/// Measures how long the machine kept the probe waiting.
+mod starvation;
+
 use std::sync::Arc;
 
 use rustls::RootCertStore;
@@ -50,7 +53,7 @@ pub use recorder::ObservationLog;
 pub use remote_task_definition::{LOCAL_FILE_HINT, TaskDefinitionLocation, fetch_task_definition};
 pub use unreached::Interruption;
 
-use crate::observation::{Observation, Phase};
+use crate::observation::{Dependency, Observation, Phase};
 use crate::plan::Plan;
 use crate::vantage::ClockDrift;
 use checks::{clock, credentials, efs, environment_file, image_pull, log_stream, secrets};
@@ -58,6 +61,7 @@ use context::ProbeContext;
 use net::tls::TlsClient;
 use recorder::Recorder;
 use redirects::RedirectTargets;
+use starvation::StarvationMeter;
 use target::TargetHandle;
 
 /// The result of a run.
@@ -79,6 +83,7 @@ pub async fn run(
     until: impl Future<Output = Interruption>,
 ) -> Result<ProbeResult, String> {
     let tls = TlsClient::new(roots)?;
+    let meter = StarvationMeter::start();
     let clock_drift = settings.clock_drift;
     let (recorder, mut observations) = Recorder::new();
     let mut log = spawn_checks(
@@ -101,13 +106,21 @@ pub async fn run(
     while let Ok(observation) = observations.try_recv() {
         observation_log.insert(*observation);
     }
+    let mut observations = add_derived(
+        plan,
+        observation_log.snapshot(),
+        clock_drift.as_ref(),
+        interruption.as_ref(),
+    );
+    let starvation = meter.stop();
+    for clock in observations
+        .iter_mut()
+        .filter(|seen| seen.dependency == Dependency::Clock)
+    {
+        clock.starvation = starvation;
+    }
     Ok(ProbeResult {
-        observations: add_derived(
-            plan,
-            observation_log.snapshot(),
-            clock_drift.as_ref(),
-            interruption.as_ref(),
-        ),
+        observations,
         log: log.as_mut().and_then(|log| log.try_recv().ok()),
     })
 }

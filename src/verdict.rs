@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::cause::Cause;
 use crate::diagnose::{Confidence, Finding};
 use crate::observation::{
-    Dependency, Failure, Observation, ObservationId, Outcome, Phase, TargetKey,
+    Dependency, Failure, Observation, ObservationId, Outcome, Phase, Starvation, TargetKey,
 };
 
 /// Status of a run, best first. What was not checked may fail, so inconclusive is worse than a
@@ -21,7 +21,8 @@ pub enum Status {
     Pass,
     /// The task would start, but something is wrong.
     Warn,
-    /// Nothing failed, but not everything planned could be checked.
+    /// Nothing failed, but not everything planned could be checked; or the probe was starved, and
+    /// what failed may be due to that.
     Inconclusive,
     /// The task would not start.
     Fail,
@@ -57,13 +58,29 @@ pub const WARN: u8 = 4;
 
 impl Verdict {
     /// Returns `fail` if a planned phase that ECS needs failed, `warn` if the task would start all
-    /// the same, `inconclusive` if nothing failed but something planned was not checked, else
-    /// `pass`.
+    /// the same, `inconclusive` if nothing failed but something planned was not checked, or if
+    /// the probe was starved and only time failed, else `pass`.
     pub fn over(observations: &[Observation], findings: &[Finding]) -> Self {
         let rungs = Rungs::of(observations);
-        let failed = rungs
-            .failed()
-            .find(|rung| !rung.dependency.starts_without());
+        let starvation = observations
+            .iter()
+            .filter_map(|seen| seen.starvation)
+            .find(|starvation| starvation.is_severe());
+        // A starved probe waits too short a time, so its timeouts show nothing.
+        let proves = |rung: &&Observation| starvation.is_none() || !rung.depends_on_time();
+        let needed = || {
+            rungs
+                .failed()
+                .filter(|rung| !rung.dependency.starts_without())
+        };
+        let failed = needed().find(proves);
+        if let (None, Some(starvation), Some(rung)) = (failed, starvation, needed().next()) {
+            return Self {
+                status: Status::Inconclusive,
+                exit_code: INCONCLUSIVE,
+                summary: starved(starvation, rung),
+            };
+        }
         let optional = rungs.failed().next();
         let unchecked = rungs.unchecked().next();
         let first = findings.first();
@@ -134,6 +151,18 @@ fn sentence(first: &Finding, rung: &Observation) -> String {
         "The task would not start: {}, {because} {}.",
         failed_step(rung),
         clause(&first.summary)
+    )
+}
+
+/// Returns why a failure of a starved probe proves nothing, and what to do.
+fn starved(starvation: Starvation, rung: &Observation) -> String {
+    format!(
+        "This machine was too busy to tell: {}, but the probe had to wait {} ms for a processor \
+         (at most {} ms late at once), which may be the reason. Run it again when the machine is \
+         less busy.",
+        failed_step(rung),
+        starvation.waited_ms,
+        starvation.late_ms
     )
 }
 

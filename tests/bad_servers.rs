@@ -6,6 +6,8 @@
     reason = "helpers of a test panic as the test does"
 )]
 
+#[path = "support/hostile/proxy.rs"]
+mod proxy;
 #[path = "support/hostile/run.rs"]
 mod run;
 #[path = "support/hostile/server.rs"]
@@ -16,12 +18,17 @@ use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use proxy::{Fault, FaultOf};
+use pullprobe::cause::Cause;
 use pullprobe::demo::names;
-use pullprobe::diagnose::Finding;
+use pullprobe::diagnose::{Confidence, Finding, diagnose};
 use pullprobe::observation::Dependency;
 use pullprobe::report::Report;
+use pullprobe::verdict::{Status, Verdict};
 use run::{ProbeRun, unrelated_failures};
 use server::{Behavior, Responses, Server, Step, head, http, of_unknown_authority};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 /// A server, and the outcomes that the report must have: `passed`, or a failure.
 struct Case {
@@ -693,4 +700,180 @@ fn large_responses_are_not_kept_in_memory() {
             );
         }
     }
+}
+
+/// The services behind a path that treats some connections differently.
+struct Path {
+    name: &'static str,
+    fault_of: FaultOf,
+    limit: usize,
+    refusing: Duration,
+    /// A finding that must be a warning, unless the path may pass unnoticed.
+    expected: Option<Cause>,
+}
+
+fn faulty(
+    name: &'static str,
+    fault: Fault,
+    is_faulty: impl Fn(usize) -> bool + Send + Sync + 'static,
+    expected: Cause,
+) -> Path {
+    Path {
+        name,
+        fault_of: Arc::new(move |number| is_faulty(number).then_some(fault)),
+        limit: Semaphore::MAX_PERMITS,
+        refusing: Duration::ZERO,
+        expected: Some(expected),
+    }
+}
+
+fn first(number: usize) -> bool {
+    number == 0
+}
+
+fn limited(name: &'static str, limit: usize) -> Path {
+    Path {
+        name,
+        fault_of: Arc::new(|_| None),
+        limit,
+        refusing: Duration::ZERO,
+        expected: None,
+    }
+}
+
+fn paths_that_a_task_survives() -> Vec<Path> {
+    use Cause::{ConnectionRefused, ConnectionReset, ServiceUnresponsive, TlsStalled};
+    let even = |number: usize| number.is_multiple_of(2);
+    let odd = |number: usize| !number.is_multiple_of(2);
+    let third = |number: usize| number.is_multiple_of(3);
+    vec![
+        faulty("first reset", Fault::Reset, first, ConnectionReset),
+        faulty("first closed", Fault::Close, first, ConnectionReset),
+        faulty(
+            "first cut in the handshake",
+            Fault::CutHandshake,
+            first,
+            ConnectionReset,
+        ),
+        faulty(
+            "first cut after the request",
+            Fault::CutRequest,
+            first,
+            ConnectionReset,
+        ),
+        Path {
+            refusing: Duration::from_millis(200),
+            ..faulty("first refused", Fault::Reset, |_| false, ConnectionRefused)
+        },
+        faulty("first hangs", Fault::Hang, first, TlsStalled),
+        faulty("every second hangs", Fault::Hang, even, TlsStalled),
+        faulty("every third hangs", Fault::Hang, third, TlsStalled),
+        faulty(
+            "every second hangs after the handshake",
+            Fault::HangAfterHandshake,
+            even,
+            ServiceUnresponsive,
+        ),
+        Path {
+            expected: None,
+            ..faulty("the others hang", Fault::Hang, odd, TlsStalled)
+        },
+        limited("four connections at a time", 4),
+        limited("six connections at a time", 6),
+    ]
+}
+
+async fn observe_path(path: &Path) -> Result<Report, String> {
+    let mut run = ProbeRun::new();
+    let mut tasks = JoinSet::new();
+    let limit = Arc::new(Semaphore::new(path.limit));
+    for dependency in [
+        Dependency::EcrApi,
+        Dependency::EcrDkr,
+        Dependency::Logs,
+        Dependency::SecretsManager,
+        Dependency::Ssm,
+    ] {
+        let port = proxy::start(
+            &mut tasks,
+            run::address(dependency),
+            run.aws.port,
+            Arc::clone(&path.fault_of),
+            Arc::clone(&limit),
+            path.refusing,
+        );
+        run.set_port(dependency, port);
+    }
+    run.observe().await
+}
+
+/// Returns what is wrong with the report about this path.
+fn path_mistake(path: &Path) -> Option<String> {
+    const OWN_LOAD: [Cause; 3] = [
+        Cause::EndpointSecurityGroup,
+        Cause::NetworkAcl,
+        Cause::TaskSecurityGroupEgress,
+    ];
+    let mut report = match run::runtime().block_on(observe_path(path)) {
+        Ok(report) => report,
+        Err(error) => return Some(format!("{}: {error}", path.name)),
+    };
+    // A busy machine makes a run inconclusive, as it should; the path is judged all the same.
+    for seen in &mut report.observations {
+        seen.starvation = None;
+    }
+    report.findings = diagnose(&report.observations).findings;
+    report.verdict = Verdict::over(&report.observations, &report.findings);
+    let warned = |cause: Cause| {
+        report
+            .findings
+            .iter()
+            .any(|finding| finding.cause == cause && !finding.blocking && finding.tries.is_some())
+    };
+    let right = match path.expected {
+        Some(cause) => report.verdict.status == Status::Warn && warned(cause),
+        None => report.verdict.status <= Status::Warn,
+    };
+    let wrong = report.findings.iter().any(|finding| {
+        finding.confidence == Confidence::Certain || OWN_LOAD.contains(&finding.cause)
+    });
+    let failed: Vec<_> = report
+        .observations
+        .iter()
+        .filter(|seen| seen.tries.is_some() || seen.failure().is_some())
+        .map(|seen| {
+            format!(
+                "\n    {} {:?} {:?} {:?} small {:?} {} ms",
+                seen.id,
+                seen.outcome,
+                seen.tries,
+                seen.earlier_failure,
+                seen.small_segments_pass,
+                seen.elapsed_ms
+            )
+        })
+        .collect();
+    (!right || wrong).then(|| {
+        format!(
+            "{}: {} ({} ms){}",
+            path.name,
+            report.verdict.summary,
+            report.run.elapsed_ms,
+            failed.concat()
+        )
+    })
+}
+
+#[test]
+fn what_works_when_repeated_is_a_warning() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let paths = paths_that_a_task_survives();
+    let mistakes = run::check_all(&paths, path_mistake);
+    assert!(
+        mistakes.is_empty(),
+        "{} of {}:\n{}",
+        mistakes.len(),
+        paths.len(),
+        mistakes.join("\n")
+    );
 }

@@ -206,6 +206,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "checks/log_stream",
             "remote_task_definition",
             "unreached",
+            "starvation",
         ],
     ),
     (

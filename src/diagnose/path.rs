@@ -4,11 +4,13 @@
 //! without an error. What separates the candidates is which *other* addresses answer, and over
 //! which path. Each rule therefore says what would have to hold.
 
+use std::collections::BTreeMap;
+
 use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, NetworkPath, TargetAddresses};
 use crate::observation::{
-    Dependency, Failure, Observation, ObservationId, Phase, Scope, SourcePorts,
+    Dependency, Failure, Observation, ObservationId, Phase, Scope, SourcePorts, Tries,
 };
 
 /// Returns the silent connection attempts of targets none of whose addresses answer.
@@ -456,13 +458,87 @@ pub(super) const SEGMENT: u64 = 1_448;
 /// Linux repeats a SYN after one second; a connection that took nearly as long lost its first.
 const SECOND_SYN_MS: u64 = 900;
 
-/// The exchange stalled three times with ordinary segments and went through twice with small ones,
-/// on the same path at the same time: packet size is the difference, so something drops large
-/// packets and the ICMP message that would report it. A target whose servers hang in turn could
-/// show that once, by chance; it could not show it again, or keep working with small segments
-/// alone, and never show the opposite: a stall that ended otherwise, or large answers with ordinary
-/// segments. Where connections needed a second SYN the path loses packets of any size, and chance
-/// is the other explanation.
+/// A phase failed, and worked when it was repeated: pullers and SDKs repeat it as well, so the task
+/// starts, sometimes late. One server of several, or a device that limits connections, looks the
+/// same as a fault of the path that comes and goes, hence never certain. A filter by source port
+/// explains silent connections by itself.
+pub(super) fn intermittent(ev: Evidence<'_>) -> Vec<Finding> {
+    let by_port = ev.of(Phase::Connect).any(|seen| {
+        seen.source_ports
+            .as_ref()
+            .is_some_and(SourcePorts::are_sorted)
+    });
+    let mut by_cause: BTreeMap<Cause, Vec<&Observation>> = BTreeMap::new();
+    for seen in ev.all() {
+        let mixed = seen.tries.is_some_and(Tries::are_mixed);
+        if seen.passed() && mixed && seen.peer.is_some() {
+            by_cause
+                .entry(cause_of_earlier_failure(seen))
+                .or_default()
+                .push(seen);
+        }
+    }
+    if by_port {
+        by_cause.remove(&Cause::EndpointAddressUnreachable);
+    }
+    by_cause
+        .into_iter()
+        .filter_map(|(cause, seen)| {
+            let counts = seen.iter().filter_map(|seen| seen.tries);
+            let tries = counts.fold(Tries { failed: 0, of: 0 }, |sum, tries| Tries {
+                failed: sum.failed + tries.failed,
+                of: sum.of + tries.of,
+            });
+            let mut detail = format!("{} of {} tries failed", tries.failed, tries.of);
+            let silent = [
+                Cause::EndpointAddressUnreachable,
+                Cause::TlsStalled,
+                Cause::ServiceUnresponsive,
+            ];
+            if silent.contains(&cause) {
+                detail += "; one server of several, or a limit on new or simultaneous connections, \
+                           may be the reason";
+            }
+            let finding = Finding::new(cause, Confidence::Likely, seen)?.not_blocking();
+            Some(Finding {
+                tries: Some(tries),
+                ..finding.with_detail(&detail)
+            })
+        })
+        .collect()
+}
+
+/// Returns the cause that the failure would have if it had lasted.
+fn cause_of_earlier_failure(seen: &Observation) -> Cause {
+    match (seen.phase, seen.earlier_failure) {
+        (_, Some(Failure::Refused)) => Cause::ConnectionRefused,
+        (Phase::Connect, _) => Cause::EndpointAddressUnreachable,
+        (_, Some(Failure::Reset)) => Cause::ConnectionReset,
+        (_, Some(Failure::UnknownIssuer)) => Cause::TlsIntercepted,
+        (_, Some(Failure::WrongName)) => Cause::TlsWrongName,
+        (_, Some(Failure::ExpiredCertificate | Failure::NotYetValidCertificate)) => {
+            Cause::TlsExpired
+        }
+        (Phase::Handshake, Some(Failure::UnexpectedAnswer | Failure::HandshakeRefused)) => {
+            Cause::NamePointsElsewhere
+        }
+        (Phase::Handshake, _) => Cause::TlsStalled,
+        _ => Cause::ServiceUnresponsive,
+    }
+}
+
+/// Alternations of ordinary and small segments that prove that size decides. Connections of which
+/// half hang at random show six stalls and five answers in this order once in 2,000 times.
+const PROVING_TRIES: u32 = 5;
+
+/// Ordinary segments stalled and small ones went through, in turns, on the same path at the same
+/// time. That so many alternations agree by chance is next to impossible, so something drops large
+/// packets and the ICMP message that would report it; a few agree by chance where servers hang now
+/// and then. A later exchange with small segments that works shows nothing, because nothing was
+/// sent beside it with ordinary ones. The opposite is a stall of this target that ended otherwise,
+/// or a large answer with ordinary segments. Where connections needed a second SYN the path loses
+/// packets of any size, and chance is the other explanation. Where no size gets through, packets
+/// smaller than any that were tried may still be too large.
 pub(super) fn mtu_black_hole(ev: Evidence<'_>) -> Vec<Finding> {
     let size_dependent = || {
         ev.all()
@@ -472,10 +548,8 @@ pub(super) fn mtu_black_hole(ev: Evidence<'_>) -> Vec<Finding> {
         ev.all()
             .filter(|seen| size_dependent().any(|stalled| stalled.target() == seen.target()))
     };
-    let keeps_working =
-        same_target().filter(|seen| seen.passed() && seen.small_segments_pass == Some(true));
     let opposite = same_target().any(|seen| {
-        let stalled_otherwise = seen.phase.is_exchange() && seen.passed() && seen.attempts > 1;
+        let ended_otherwise = seen.tries.is_some_and(Tries::are_mixed);
         let large = seen.phase == Phase::Blob
             || seen
                 .answer
@@ -484,20 +558,34 @@ pub(super) fn mtu_black_hole(ev: Evidence<'_>) -> Vec<Finding> {
         let ordinary = seen.passed() && seen.small_segments_pass.is_none() && large;
         let same_phase = size_dependent()
             .any(|stalled| stalled.target() == seen.target() && stalled.phase == seen.phase);
-        seen.small_segments_pass == Some(false) || stalled_otherwise || ordinary && same_phase
+        seen.small_segments_pass == Some(false) || ended_otherwise || ordinary && same_phase
     });
     let lossy = ev
         .of(Phase::Connect)
-        .any(|seen| seen.passed() && seen.elapsed_ms >= SECOND_SYN_MS);
-    let confirmed = size_dependent().count() + keeps_working.count() > 1;
+        .any(|seen| seen.passed() && (seen.elapsed_ms >= SECOND_SYN_MS || seen.tries.is_some()));
+    let confirmed = size_dependent().any(|seen| {
+        let tries = seen.tries.unwrap_or(Tries { failed: 0, of: 0 });
+        let small = seen.attempts.saturating_sub(tries.of);
+        tries.failed == tries.of && tries.of > PROVING_TRIES && small >= PROVING_TRIES
+    });
     let confidence = if confirmed && !opposite && !lossy {
         Confidence::Certain
     } else {
         Confidence::Likely
     };
-    Finding::new(Cause::MtuBlackHole, confidence, size_dependent())
-        .into_iter()
-        .collect()
+    let any_size = ev
+        .failed(&[Failure::TimedOut, Failure::Stalled])
+        .filter(|seen| {
+            seen.small_segments_pass == Some(false) && size_dependent().next().is_none()
+        });
+    [
+        Finding::new(Cause::MtuBlackHole, confidence, size_dependent()),
+        Finding::new(Cause::MtuBlackHole, Confidence::Possible, any_size)
+            .map(|finding| blocking_unless_sibling_works(ev, finding)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Connection and TLS handshake succeed, the request is sent, and no answer comes, whatever the

@@ -9,7 +9,9 @@ use super::resolve::is_late;
 use super::{Finding, RuledOut};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, NetworkPath, ids};
-use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, Scope, TargetKey};
+use crate::observation::{
+    Dependency, Failure, Observation, Outcome, Phase, Scope, TargetKey, Tries,
+};
 
 /// Returns each cause that the observations exclude, with the proof.
 pub(super) fn ruled_out(ev: Evidence<'_>, findings: &[Finding]) -> Vec<RuledOut> {
@@ -128,11 +130,7 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::TlsExpired, every_handshake),
     // Every connection after the first shakes hands as well, inside its exchange.
     (Cause::TlsStalled, |ev| {
-        every_handshake(ev).filter(|_| {
-            ev.failed(&[Failure::Stalled, Failure::TimedOut])
-                .next()
-                .is_none()
-        })
+        every_handshake(ev).filter(|_| nothing_stalled(ev))
     }),
     (Cause::MtuBlackHole, full_sized_packets),
     (Cause::ServiceUnresponsive, at_first_attempt),
@@ -195,10 +193,12 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::Throttled, at_first_attempt),
 ];
 
-/// Returns the observations if there are any and all of them passed.
+/// Returns the observations if there are any and all of them passed, at every try.
 fn all<'a>(observations: impl Iterator<Item = &'a Observation>) -> Option<Vec<&'a Observation>> {
     let all: Vec<_> = observations.collect();
-    (!all.is_empty() && all.iter().all(|seen| seen.passed())).then_some(all)
+    let at_every_try =
+        |seen: &&Observation| seen.passed() && !seen.tries.is_some_and(Tries::are_mixed);
+    (!all.is_empty() && all.iter().all(at_every_try)).then_some(all)
 }
 
 fn is_checked(seen: &Observation) -> bool {
@@ -250,6 +250,16 @@ fn at_first_attempt(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
         exchanges
             .iter()
             .all(|seen| seen.attempts <= 1 || seen.dependency == Dependency::Credentials)
+            && nothing_stalled(ev)
+    })
+}
+
+/// Whether no try stalled, not even one that worked when it was repeated.
+fn nothing_stalled(ev: Evidence<'_>) -> bool {
+    !ev.all().any(|seen| {
+        [seen.failure(), seen.earlier_failure]
+            .iter()
+            .any(|failure| matches!(failure, Some(Failure::Stalled | Failure::TimedOut)))
     })
 }
 
@@ -266,6 +276,9 @@ fn resolvers(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
 /// and every service received a request longer than a segment.
 fn full_sized_packets(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     let fetched = all(ev.of(Phase::Fetch).filter(|seen| is_checked(seen)))?;
+    if !nothing_stalled(ev) {
+        return None;
+    }
     let exchanges = exchanges(ev)?;
     let targets: BTreeSet<&TargetKey> = exchanges
         .iter()

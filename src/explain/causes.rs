@@ -36,6 +36,7 @@ pub fn findings(message: &ParsedMessage) -> Vec<Finding<String>> {
             dependency,
             confidence,
             blocking: true,
+            tries: None,
             summary: summary(message, cause, &subject),
             remedy: cause.remedy_for(dependency),
             because: because.clone(),

@@ -28,14 +28,22 @@ pub struct SourcePorts {
 }
 
 impl SourcePorts {
+    /// Sorts the ports, each once.
+    pub fn sort(&mut self) {
+        for ports in [&mut self.answered, &mut self.silent] {
+            ports.sort_unstable();
+            ports.dedup();
+        }
+    }
+
     /// Whether the silent ports form one or two blocks outside the range of those that answer, with
-    /// at least two ports of each kind. Lost packets are not sorted by port number.
+    /// at least three ports of each kind. Lost packets are not sorted by port number.
     pub fn are_sorted(&self) -> bool {
         let (Some(first), Some(last)) = (self.answered.iter().min(), self.answered.iter().max())
         else {
             return false;
         };
         let outside = self.silent.iter().all(|port| port < first || port > last);
-        outside && self.silent.len() > 1 && self.answered.len() > 1
+        outside && self.silent.len() > 2 && self.answered.len() > 2
     }
 }

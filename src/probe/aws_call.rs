@@ -1,6 +1,6 @@
 //! Calls to a connected target, each with its observation; and signed calls to AWS APIs.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -15,11 +15,7 @@ use crate::aws::{error_response, sign};
 use crate::observation::{Answer, Failure, Observation, Outcome, Phase};
 use crate::probe::context::{ProbeContext, observe};
 use crate::probe::net::http::{Exchange, HttpRequest, ReadBody};
-use crate::probe::target::{ConnectedTarget, ExchangeAttempts};
-
-/// Delays before the retries of a throttled or failed call. The AWS SDKs also make three attempts
-/// in all; these delays are shorter, because the run has a deadline.
-const RETRY_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(800)];
+use crate::probe::target::{ConnectedTarget, ExchangeAttempts, RETRY_INTERVALS, TryCount};
 
 /// A call is not retried if `Retry-After` asks for more seconds than this.
 const MAX_RETRY_AFTER_SECS: u64 = 2;
@@ -69,26 +65,35 @@ pub struct PhaseClient<'a> {
 }
 
 impl PhaseClient<'_> {
-    /// Sends `request`, retrying throttled and 5xx responses. A status that `accept` rejects
-    /// becomes a failed observation. The observation is returned, not recorded.
+    /// Sends `request`, retrying throttled and 5xx responses and broken connections. A status that
+    /// `accept` rejects becomes a failed observation. The observation is returned, not recorded.
     pub async fn call(self, request: &HttpRequest, accept: Accept) -> CallResult {
         let started = Instant::now();
         let mut intervals = RETRY_INTERVALS.iter();
-        let mut attempts = 0;
+        let mut count = TryCount::default();
         loop {
             let exchange = self.target.exchange(request).await;
-            attempts += exchange.attempts;
+            let (tries, attempts) = (exchange.tries, exchange.attempts);
             let mut result = self.conclude(exchange, started, accept);
+            let failure = result.observation.failure();
+            let throttled = failure == Some(Failure::Throttled);
+            // A service that throttles works as it should.
+            count.add(tries, attempts, failure.filter(|_| !throttled));
             let retryable = matches!(
-                result.observation.failure(),
-                Some(Failure::Throttled | Failure::ServiceFailure)
+                failure,
+                Some(
+                    Failure::Throttled
+                        | Failure::ServiceFailure
+                        | Failure::Reset
+                        | Failure::Refused
+                )
             );
             match intervals.next() {
                 Some(&interval) if retryable && !wants_longer_wait(&result.observation) => {
                     sleep(interval).await;
                 }
                 _ => {
-                    result.observation.attempts = attempts;
+                    count.record(&mut result.observation);
                     return result;
                 }
             }

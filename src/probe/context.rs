@@ -1,17 +1,20 @@
 //! What every check needs: settings, TLS, the recorder, credentials.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures_util::future::{BoxFuture, Shared};
+use tokio::sync::watch;
 
 use crate::aws::credentials::{AgentFailure, Credentials};
 use crate::endpoints::Variant;
 use crate::network_location::{IpFamily, NetworkLocation, nat64_target};
 use crate::observation::{Observation, Outcome, Phase, Scope, TargetKey};
 use crate::plan::Target;
+use crate::probe::net::http::HttpConnection;
 use crate::probe::net::resolve::StubResolver;
 use crate::probe::net::tls::TlsClient;
 use crate::probe::recorder::Recorder;
@@ -66,10 +69,96 @@ pub struct ProbeContext {
     pub tls: TlsClient,
     /// Receives the observations.
     pub recorder: Recorder,
-    /// Targets and scopes whose source ports have been tested. For each target, one healthy address
-    /// of each scope is tested: rules of a network ACL name addresses, so a result for one service
-    /// says nothing about the next.
-    tested_ports: Arc<Mutex<BTreeSet<(TargetKey, Scope)>>>,
+    /// What the connections of all targets share.
+    pub connections: Arc<Connections>,
+}
+
+/// What the connections of all targets share. A task opens few at a time, and a device on the path
+/// may allow no more, so the probe opens no others before the first are answered, and gives up idle
+/// ones where another target needs them.
+#[derive(Default)]
+pub struct Connections {
+    idle: Mutex<Vec<(TargetKey, HttpConnection)>>,
+    /// Targets whose first connections are neither answered nor given up.
+    pending: watch::Sender<usize>,
+    answered: AtomicBool,
+    /// Scopes whose source ports have been tested. One target of each is enough: a second test
+    /// would double the load to learn the same, because the rules of a network ACL rarely single
+    /// out one service.
+    tested_ports: Mutex<BTreeSet<Scope>>,
+    /// Source ports that are answered, where others are not; used in turn.
+    open_ports: Mutex<BTreeMap<Scope, VecDeque<u16>>>,
+}
+
+impl Connections {
+    /// Registers a target that is about to connect.
+    pub fn begin(&self) {
+        self.pending.send_modify(|pending| *pending += 1);
+    }
+
+    /// Removes it again: its connections are answered or given up.
+    pub fn end(&self) {
+        self.pending
+            .send_modify(|pending| *pending = pending.saturating_sub(1));
+    }
+
+    /// Waits until every target that is connecting has its answer.
+    pub async fn first_answers(&self) {
+        let mut pending = self.pending.subscribe();
+        // The sender is in `self`, so it cannot be gone.
+        let _ = pending.wait_for(|pending| *pending == 0).await;
+    }
+
+    /// Notes that an address answered.
+    pub fn note_answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether any address has answered.
+    pub fn any_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller is the first to claim this scope, and so tests the source ports.
+    pub fn claim_port_test(&self, scope: Scope) -> bool {
+        lock(&self.tested_ports).insert(scope)
+    }
+
+    /// Makes further connections to `scope` use these source ports.
+    pub fn use_ports(&self, scope: Scope, ports: &[u16]) {
+        lock(&self.open_ports).insert(scope, ports.iter().copied().collect());
+    }
+
+    /// Returns the source port of the next connection to `scope`, if it matters.
+    pub fn next_port(&self, scope: Scope) -> Option<u16> {
+        let mut ports = lock(&self.open_ports);
+        let ports = ports.get_mut(&scope)?;
+        let next = ports.pop_front()?;
+        ports.push_back(next);
+        Some(next)
+    }
+
+    /// Returns an idle connection of `target`, if one is open.
+    pub fn take_idle(&self, target: &TargetKey) -> Option<HttpConnection> {
+        let mut idle = lock(&self.idle);
+        idle.retain(|(_, connection)| connection.is_open());
+        let index = idle.iter().rposition(|(owner, _)| owner == target)?;
+        Some(idle.remove(index).1)
+    }
+
+    /// Keeps a connection for the next exchange of `target`.
+    pub fn keep_idle(&self, target: &TargetKey, connection: HttpConnection) {
+        lock(&self.idle).push((target.clone(), connection));
+    }
+
+    /// Drops the idle connections of `target`, or of all targets.
+    pub fn close_idle(&self, target: Option<&TargetKey>) {
+        lock(&self.idle).retain(|(owner, _)| target.is_some_and(|target| owner != target));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ProbeContext {
@@ -79,7 +168,7 @@ impl ProbeContext {
             settings: Arc::new(settings),
             tls,
             recorder,
-            tested_ports: Arc::default(),
+            connections: Arc::default(),
         }
     }
 
@@ -88,15 +177,6 @@ impl ProbeContext {
         let family = self.settings.location.ip_family;
         // Unknown outside ECS: most tasks have IPv4.
         family.unwrap_or_default().variant()
-    }
-
-    /// Whether the caller is the first to claim this target and scope, and so tests the source
-    /// ports.
-    pub fn claim_port_test(&self, target: &Target, scope: Scope) -> bool {
-        self.tested_ports
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert((target.key.clone(), scope))
     }
 
     /// Returns an observation of `target` at `peer` that began at `started` and ends now.

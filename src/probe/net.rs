@@ -7,14 +7,14 @@ pub mod resolve;
 /// TCP connections, from one source port or several.
 pub mod tcp;
 
+/// Retries with small segments, which find a path MTU black hole.
+pub mod path_mtu;
+
 /// TLS handshakes, with the presented certificate chain.
 pub mod tls;
 
 /// HTTP/1.1 exchanges.
 pub mod http;
-
-/// Retries with small segments, which find a path MTU black hole.
-pub mod path_mtu;
 
 /// The RPC call that an NFS client sends first.
 pub mod onc_rpc;

@@ -1,28 +1,91 @@
 //! Resolves and connects one target, and keeps its connections for the checks.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{interval, sleep, timeout};
 
-use crate::observation::{Failure, Observation, Outcome, Phase, Scope, SourcePorts};
+use crate::observation::{Failure, Observation, Outcome, Phase, Scope, SourcePorts, Tries};
 use crate::plan::Target;
-use crate::probe::context::{ProbeContext, observe};
+use crate::probe::context::{Connections, ProbeContext, observe};
 use crate::probe::net::http::{Exchange, HttpConnection, HttpRequest};
-use crate::probe::net::path_mtu::{self, SegmentSizeTest};
-use crate::probe::net::tcp::{self, ConnectOptions};
+use crate::probe::net::path_mtu::{self, SegmentSizeTest, TryEnd};
+use crate::probe::net::tcp::{self, ConnectOptions, PortTest};
 use crate::probe::net::tls::{Handshake, TlsClient};
 
-/// The first SYN was lost if a connection takes this long. Such a path is tested from other source
-/// ports.
-const FLAKY_AFTER: Duration = Duration::from_millis(900);
+/// Delays before a handshake or a call that failed is tried again. The AWS SDKs also make three
+/// attempts in all; these delays are shorter, because the run has a deadline.
+pub const RETRY_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(800)];
+
+/// Where nothing at all has answered by now (three SYNs from two source ports), the source ports of
+/// one silent address of each scope are tested: a filter that lets only other ports through is
+/// found in no other way.
+const SPREAD_AFTER_SILENCE: Duration = Duration::from_millis(2_400);
+
+/// How long a silent address is tried once more while the probe gives up its idle connections: a
+/// SYN and one repetition. With [`tcp::CONNECT_TIMEOUT`], a silent run stays within 8 s.
+const LAST_TRY_TIMEOUT: Duration = Duration::from_millis(2_300);
+
+/// How often idle connections are given up meanwhile.
+const CLOSE_IDLE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Counts the tries of a phase.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TryCount {
+    failed: u32,
+    of: u32,
+    attempts: u32,
+    earlier_failure: Option<Failure>,
+}
+
+impl TryCount {
+    /// Adds a try that ended like this, or several if it was repeated.
+    pub fn add(&mut self, tries: Option<Tries>, attempts: u32, failure: Option<Failure>) {
+        let failed = u32::from(failure.is_some());
+        let tries = tries.unwrap_or(Tries { failed, of: 1 });
+        self.failed += tries.failed;
+        self.of += tries.of;
+        self.attempts += attempts;
+        if tries.failed > 0 {
+            let stalled = Some(Failure::Stalled);
+            self.earlier_failure = self.earlier_failure.or(failure).or(stalled);
+        }
+    }
+
+    /// Writes the count to the observation, if anything was repeated because it had failed.
+    pub fn record(self, observation: &mut Observation) {
+        observation.attempts = self.attempts;
+        observation.tries = (self.failed > 0 && self.of > 1).then_some(Tries {
+            failed: self.failed,
+            of: self.of,
+        });
+        if observation.passed() {
+            observation.earlier_failure = self.earlier_failure;
+        }
+    }
+}
+
+/// Adds the failed tries of an earlier call that belongs to the same observation.
+pub fn add_tries(observation: &mut Observation, earlier: &Observation) {
+    let Some(before) = earlier.tries.filter(|tries| tries.are_mixed()) else {
+        return;
+    };
+    let failed = u32::from(observation.failure().is_some());
+    let own = observation.tries.unwrap_or(Tries { failed, of: 1 });
+    observation.tries = Some(Tries {
+        failed: before.failed + own.failed,
+        of: before.of + own.of,
+    });
+    if observation.passed() {
+        observation.earlier_failure = earlier.earlier_failure.or(observation.earlier_failure);
+    }
+}
 
 /// Time limit of connections that are opened before they are needed: they save two round trips
 /// each, which a path slower than this does not notice.
@@ -44,6 +107,7 @@ impl TargetHandle {
     pub fn connect(context: &ProbeContext, target: &Target) -> Self {
         let (state, handle) = watch::channel(State::Connecting);
         let (context, target) = (context.clone(), target.clone());
+        context.connections.begin();
         let recorder = context.recorder.clone();
         recorder.spawn(async move { connect_target(context, target, state).await });
         Self(handle)
@@ -83,11 +147,10 @@ pub struct ConnectedTarget {
     tls: TlsClient,
     /// The first address that was connected. Further connections go there.
     peer: SocketAddr,
-    idle: Mutex<Vec<HttpConnection>>,
+    scope: Scope,
+    connections: Arc<Connections>,
     /// Whether only small segments get through.
     small_segments: AtomicBool,
-    /// Source ports that get through, if others are blocked; used in turn. Otherwise empty.
-    source_ports: Mutex<VecDeque<u16>>,
 }
 
 /// An exchange with its retries.
@@ -101,12 +164,25 @@ pub struct ExchangeAttempts {
     /// The address of `exchange`.
     pub peer: SocketAddr,
     pub attempts: u32,
+    pub tries: Option<Tries>,
 }
 
 /// An exchange, and the address that it was sent to.
 struct PeerExchange {
     exchange: Exchange,
     peer: SocketAddr,
+    /// Whether a TCP connection was open.
+    connected: bool,
+}
+
+impl PeerExchange {
+    fn end(&self) -> TryEnd {
+        if self.connected {
+            self.exchange.end()
+        } else {
+            TryEnd::Broken
+        }
+    }
 }
 
 impl ConnectedTarget {
@@ -118,22 +194,25 @@ impl ConnectedTarget {
             ..ConnectOptions::default()
         };
         let retry = |retry: ConnectOptions| {
+            // Idle connections may be what leaves no room for this one.
+            self.connections.close_idle(None);
             let options = ConnectOptions {
                 small_segments: retry.small_segments || options.small_segments,
                 ..retry
             };
             Box::pin(self.exchange_once(request, options, None))
         };
-        let first = Box::pin(self.exchange_once(request, options, self.take_idle()));
-        let test = path_mtu::retry_with_small_segments(first, retry, |attempt: &PeerExchange| {
-            attempt.exchange.stalled()
-        })
-        .await;
+        let first = Box::pin(self.exchange_once(
+            request,
+            options,
+            self.connections.take_idle(&self.target.key),
+        ));
+        let test = path_mtu::retry_with_small_segments(first, retry, PeerExchange::end).await;
         if test.over_small_segments.is_some() {
             self.small_segments.store(true, Ordering::Relaxed);
             self.close_idle();
         }
-        let PeerExchange { exchange, peer } = test.result;
+        let PeerExchange { exchange, peer, .. } = test.result;
         let only_small = (options.small_segments && exchange.status.is_ok()).then_some(true);
         ExchangeAttempts {
             exchange,
@@ -141,6 +220,7 @@ impl ConnectedTarget {
             over_small_segments: test.over_small_segments.map(|attempt| attempt.exchange),
             peer,
             attempts: test.attempts,
+            tries: test.tries,
         }
     }
 
@@ -156,14 +236,23 @@ impl ConnectedTarget {
             let exchange = connection.exchange(&authority, request).await;
             if !exchange.unsent {
                 self.keep(connection, &exchange);
-                return PeerExchange { exchange, peer };
+                return PeerExchange {
+                    exchange,
+                    peer,
+                    connected: true,
+                };
             }
         }
         let options = ConnectOptions {
-            source_port: self.next_source_port(),
+            source_port: self.connections.next_port(self.scope),
             ..options
         };
-        let Handshake { stream, detail, .. } = self
+        let Handshake {
+            stream,
+            detail,
+            connected,
+            ..
+        } = self
             .tls
             .reconnect(self.peer, &self.target.host, options)
             .await;
@@ -181,6 +270,7 @@ impl ConnectedTarget {
         PeerExchange {
             exchange,
             peer: self.peer,
+            connected,
         }
     }
 
@@ -188,15 +278,20 @@ impl ConnectedTarget {
     /// Records nothing: an exchange that finds no idle connection opens one, and reports what
     /// happens to it.
     async fn open_idle(&self, count: usize) {
-        let options = ConnectOptions::default();
-        if self.small_segments.load(Ordering::Relaxed) || self.next_source_port().is_some() {
+        self.connections.first_answers().await;
+        let options = ConnectOptions {
+            source_port: self.connections.next_port(self.scope),
+            ..ConnectOptions::default()
+        };
+        if self.small_segments.load(Ordering::Relaxed) || options.source_port.is_some() {
             return;
         }
         let open = || async {
             let host = &self.target.host;
             let handshake = self.tls.reconnect(self.peer, host, options).await;
             let connection = HttpConnection::new(handshake.stream.ok()?, self.peer).await;
-            self.idle().push(connection.ok()?);
+            self.connections
+                .keep_idle(&self.target.key, connection.ok()?);
             Some(())
         };
         let opening = futures_util::future::join_all((0..count).map(|_| open()));
@@ -204,34 +299,14 @@ impl ConnectedTarget {
         let _ = timeout(WARM_UP_TIMEOUT, opening).await;
     }
 
-    fn next_source_port(&self) -> Option<u16> {
-        let mut ports = self
-            .source_ports
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let next = ports.pop_front()?;
-        ports.push_back(next);
-        Some(next)
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<HttpConnection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take_idle(&self) -> Option<HttpConnection> {
-        let mut idle = self.idle();
-        idle.retain(HttpConnection::is_open);
-        idle.pop()
-    }
-
     /// Drops idle connections, so that secrets in their read buffers are wiped.
     pub fn close_idle(&self) {
-        self.idle().clear();
+        self.connections.close_idle(Some(&self.target.key));
     }
 
     fn keep(&self, connection: HttpConnection, exchange: &Exchange) {
         if exchange.reusable {
-            self.idle().push(connection);
+            self.connections.keep_idle(&self.target.key, connection);
         }
     }
 
@@ -248,25 +323,45 @@ async fn connect_target(context: ProbeContext, target: Target, state: watch::Sen
     let peers = resolve(&context, &target).await;
     let mut connections: FuturesUnordered<_> = peers
         .into_iter()
-        .map(|peer| open_https(&context, &target, peer))
+        .map(|peer| connect(&context, &target, peer))
         .collect();
+    let mut opening = FuturesUnordered::new();
     let mut first: Option<Arc<ConnectedTarget>> = None;
-    while let Some(opened) = connections.next().await {
+    let mut waiting = true;
+    loop {
+        if waiting && (connections.is_empty() || !opening.is_empty()) {
+            waiting = false;
+            context.connections.end();
+        }
+        let opened = tokio::select! {
+            Some(connection) = connections.next() => {
+                opening.extend(connection.map(|open| open_https(&context, &target, open)));
+                continue;
+            }
+            Some(opened) = opening.next() => opened,
+            else => break,
+        };
         let Some(opened) = opened else {
             continue;
         };
-        if let Some(connected) = &first {
-            connected.idle().push(opened.connection);
+        if first.is_some() {
+            context
+                .connections
+                .keep_idle(&target.key, opened.connection);
             continue;
         }
+        let peer = opened.connection.peer;
         let connected = Arc::new(ConnectedTarget {
             target: target.clone(),
             tls: context.tls.clone(),
-            peer: opened.connection.peer,
-            idle: Mutex::new(vec![opened.connection]),
+            peer,
+            scope: context.settings.location.scope(peer.ip()),
+            connections: Arc::clone(&context.connections),
             small_segments: AtomicBool::new(opened.small_segments),
-            source_ports: Mutex::new(opened.source_ports.into()),
         });
+        context
+            .connections
+            .keep_idle(&target.key, opened.connection);
         first = Some(Arc::clone(&connected));
         state.send_replace(State::Connected(connected));
     }
@@ -323,42 +418,59 @@ pub async fn resolve(context: &ProbeContext, target: &Target) -> Vec<SocketAddr>
 struct HttpsConnection {
     connection: HttpConnection,
     small_segments: bool,
-    source_ports: Vec<u16>,
 }
 
-/// Connects to `peer`, performs the handshake if the target has one, and records both.
+/// Performs the handshake if the target has one, and records it. A failed handshake is repeated over
+/// a fresh connection: one server of several may be broken, or one packet may have met a firewall
+/// that was being changed.
 async fn open_https(
     context: &ProbeContext,
     target: &Target,
-    peer: SocketAddr,
+    TcpConnection { stream, peer }: TcpConnection,
 ) -> Option<HttpsConnection> {
-    let TcpConnection {
-        stream,
-        source_ports,
-    } = connect(context, target, peer).await?;
     if !target.phases.contains(&Phase::Handshake) {
         return None;
     }
     let started = Instant::now();
     let host = &target.host;
-    let retry = |options| Box::pin(context.tls.reconnect(peer, host, options));
-    let SegmentSizeTest {
-        result: handshake,
-        over_small_segments,
-        small_segments_pass,
-        attempts,
-    } = path_mtu::retry_with_small_segments(
-        Box::pin(context.tls.handshake(stream, host)),
-        retry,
-        Handshake::stalled,
-    )
-    .await;
+    let retry = |options| {
+        // Idle connections may be what leaves no room for this one.
+        context.connections.close_idle(None);
+        Box::pin(context.tls.reconnect(peer, host, options))
+    };
+    let mut count = TryCount::default();
+    let mut stream = Some(stream);
+    let mut intervals = RETRY_INTERVALS.iter();
+    let (handshake, over_small_segments, small_segments_pass) = loop {
+        let stream = stream.take();
+        let first = async {
+            match stream {
+                Some(stream) => context.tls.handshake(stream, host).await,
+                None => retry(ConnectOptions::default()).await,
+            }
+        };
+        let SegmentSizeTest {
+            result,
+            over_small_segments,
+            small_segments_pass,
+            attempts,
+            tries,
+        } = path_mtu::retry_with_small_segments(Box::pin(first), retry, Handshake::end).await;
+        let failure = result.stream.as_ref().err().copied();
+        count.add(tries, attempts, failure);
+        // A stall has been repeated already.
+        let lasts = failure.is_none() || failure == Some(Failure::Stalled);
+        match intervals.next() {
+            Some(&interval) if !lasts => sleep(interval).await,
+            _ => break (result, over_small_segments, small_segments_pass),
+        }
+    };
     let outcome = match &handshake.stream {
         Ok(_) => Outcome::Passed,
         Err(failure) => Outcome::Failed { failure: *failure },
     };
     let mut observation = context.observe_at(target, Phase::Handshake, outcome, started, peer);
-    observation.attempts = attempts;
+    count.record(&mut observation);
     observation.small_segments_pass = small_segments_pass;
     observation.detail = handshake.detail;
     observation.custom_roots =
@@ -385,19 +497,18 @@ async fn open_https(
     Some(HttpsConnection {
         connection: HttpConnection::new(stream, peer).await.ok()?,
         small_segments,
-        source_ports,
     })
 }
 
 /// An open TCP connection.
 pub struct TcpConnection {
     pub stream: TcpStream,
-    /// Source ports that get through, if others are blocked; otherwise empty.
-    source_ports: Vec<u16>,
+    peer: SocketAddr,
 }
 
-/// Connects to `peer` and records the result. In the background, tests several source ports of the
-/// first healthy address of each scope, and of a path that loses packets.
+/// Connects to `peer` and records the result. Once the first connections of all targets are
+/// answered, tests several source ports of the first healthy address of each scope, in the
+/// background.
 pub async fn connect(
     context: &ProbeContext,
     target: &Target,
@@ -417,52 +528,119 @@ pub async fn connect(
         context.recorder.record(skipped);
         return None;
     }
-    let connection = tcp::connect(peer).await;
+    let connections = &context.connections;
     let scope = context.settings.location.scope(peer.ip());
-    let outcome = match connection.failure {
-        None => Outcome::Passed,
+    let claimed = AtomicBool::new(false);
+    let spread = async {
+        sleep(SPREAD_AFTER_SILENCE).await;
+        if connections.any_answered() || !connections.claim_port_test(scope) {
+            return None;
+        }
+        claimed.store(true, Ordering::Relaxed);
+        Some(Box::pin(tcp::test_source_ports(peer)).await)
+    };
+    tokio::pin!(spread);
+    let ordinary = tcp::connect(peer);
+    tokio::pin!(ordinary);
+    let (mut connection, mut tested) = tokio::select! {
+        connection = &mut ordinary => match connection.stream {
+            Err(Failure::TimedOut) => (connection, spread.await),
+            _ => (connection, None),
+        },
+        tested = &mut spread => (ordinary.await, tested),
+    };
+    if matches!(connection.stream, Err(Failure::TimedOut)) {
+        let stream = match tested.as_mut().and_then(|test| test.stream.take()) {
+            Some(stream) => Some(stream),
+            None => last_try(context, peer).await,
+        };
+        if let Some(stream) = stream {
+            connection.stream = Ok(stream);
+            connection.earlier_failure = Some(Failure::TimedOut);
+            connection.tries = connection.tries.map(|tries| Tries {
+                of: tries.of + 1,
+                ..tries
+            });
+        }
+    }
+    let outcome = match connection.stream {
+        Ok(_) => Outcome::Passed,
         // No router is in between: nothing in the subnet has this address.
-        Some(Failure::IcmpUnreachable) if scope == Scope::SameSubnet => Outcome::Failed {
+        Err(Failure::IcmpUnreachable) if scope == Scope::SameSubnet => Outcome::Failed {
             failure: Failure::Unreachable,
         },
-        Some(failure) => Outcome::Failed { failure },
+        Err(failure) => Outcome::Failed { failure },
     };
-    let observation = context.observe_at(target, Phase::Connect, outcome, started, peer);
-    let flaky = started.elapsed() > FLAKY_AFTER;
-    let tests_ports = observation.passed() && (flaky || context.claim_port_test(target, scope));
-    // The kernel picks from 32768-60999; if some ports are blocked, later connections use those
-    // that are known to be open.
-    let source_ports = match &connection.source_ports {
-        Some(ports) if !ports.silent.is_empty() => ports.answered.clone(),
-        _ => Vec::new(),
+    let mut observation = context.observe_at(target, Phase::Connect, outcome, started, peer);
+    observation.attempts = connection.tries.map_or(1, |tries| tries.of);
+    observation.tries = connection.tries.filter(|tries| tries.of > 1);
+    observation.earlier_failure = connection.earlier_failure;
+    let stream = connection.stream.ok();
+    if stream.is_some() {
+        connections.note_answer();
+    }
+    let claimed = claimed.load(Ordering::Relaxed);
+    let test_ports =
+        stream.is_some() && tested.is_none() && (claimed || connections.claim_port_test(scope));
+    let observation = match tested {
+        Some(PortTest { ports, .. }) => with_source_ports(context, observation, ports),
+        None => observation,
     };
-    context.recorder.record(with_source_ports(
-        observation.clone(),
-        connection.source_ports,
-    ));
-    if tests_ports {
-        let recorder = context.recorder.clone();
+    context.recorder.record(observation.clone());
+    if test_ports {
+        let background = context.clone();
         context.recorder.spawn(async move {
-            let ports = tcp::test_source_ports(peer).await;
-            recorder.record(with_source_ports(observation, Some(ports)));
+            background.connections.first_answers().await;
+            let PortTest { ports, .. } = Box::pin(tcp::test_source_ports(peer)).await;
+            let observation = with_source_ports(&background, observation, ports);
+            background.recorder.record(observation);
         });
     }
     Some(TcpConnection {
-        stream: connection.stream?,
-        source_ports,
+        stream: stream?,
+        peer,
     })
 }
 
-/// Adds the test of several source ports. If ports are blocked that a task uses, it is a failure
-/// even though this one connection got through.
-fn with_source_ports(mut observation: Observation, ports: Option<SourcePorts>) -> Observation {
-    let Some(ports) = ports else {
-        return observation;
+/// Tries a silent address once more, where others have answered, while the probe gives up its idle
+/// connections: a device that limits them would otherwise look like a filter.
+async fn last_try(context: &ProbeContext, peer: SocketAddr) -> Option<TcpStream> {
+    if !context.connections.any_answered() {
+        return None;
+    }
+    let close_idle = async {
+        let mut ticks = interval(CLOSE_IDLE_INTERVAL);
+        loop {
+            ticks.tick().await;
+            context.connections.close_idle(None);
+        }
     };
-    if observation.passed() && tcp::blocks_ephemeral_ports(&ports) {
-        observation.outcome = Outcome::Failed {
-            failure: Failure::TimedOut,
-        };
+    let reconnect = tcp::reconnect(peer, ConnectOptions::default());
+    tokio::select! {
+        () = close_idle => None,
+        result = timeout(LAST_TRY_TIMEOUT, reconnect) => result.ok()?.ok(),
+    }
+}
+
+/// Adds the test of several source ports. If a range of ports is blocked that a task uses, it is a
+/// failure even though this one connection got through.
+fn with_source_ports(
+    context: &ProbeContext,
+    mut observation: Observation,
+    ports: SourcePorts,
+) -> Observation {
+    if ports.are_sorted() {
+        // The kernel picks from 32768-60999; further connections use ports that are known to be
+        // open.
+        if let Some(scope) = observation.scope {
+            context.connections.use_ports(scope, &ports.answered);
+        }
+        if observation.passed() && tcp::blocks_ephemeral_ports(&ports) {
+            observation.outcome = Outcome::Failed {
+                failure: Failure::TimedOut,
+            };
+            observation.earlier_failure = None;
+        }
     }
     if !ports.silent.is_empty() && !ports.answered.is_empty() {
         observation.detail = format!(

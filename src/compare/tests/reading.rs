@@ -310,6 +310,7 @@ fn full_report() -> Report {
         dependency: Dependency::EcrApi,
         confidence: Confidence::Certain,
         blocking: true,
+        tries: None,
         summary: "What is wrong.".into(),
         remedy: "What to change.".into(),
         because: vec![failed.id.clone()],

@@ -327,6 +327,7 @@ fn candidates(family: Family, missing: &MissingReport, because: &[ObservationId]
         dependency,
         confidence,
         blocking: true,
+        tries: None,
         summary: cause.summary().to_owned(),
         remedy: cause.remedy().to_owned(),
         because: because.to_vec(),
@@ -337,6 +338,7 @@ fn candidates(family: Family, missing: &MissingReport, because: &[ObservationId]
 /// Returns the finding for a report that exists and could not be read: the cause is in it.
 fn unread_finding(family: Family, because: &ObservationId) -> Finding {
     Finding {
+        tries: None,
         cause: Cause::Unknown,
         family,
         dependency: Dependency::Metadata,

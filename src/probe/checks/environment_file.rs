@@ -22,7 +22,7 @@ use crate::probe::aws_call::{Accept, CallResult, PhaseClient};
 use crate::probe::context::{ProbeContext, SharedCredentials, observe};
 use crate::probe::net::http::{HttpRequest, ReadBody};
 use crate::probe::redirects::{MAX_REDIRECT_HOSTS, RedirectHost, RedirectTargets};
-use crate::probe::target::{ConnectedTarget, TargetHandle};
+use crate::probe::target::{ConnectedTarget, TargetHandle, add_tries};
 
 /// Bytes read of a GetBucketLocation response. It contains one short word.
 const MAX_LOCATION_BYTES: usize = 16 * 1024;
@@ -220,6 +220,7 @@ impl Bucket<'_> {
                 size.map_or_else(|| "present".into(), |size| format!("present, {size} bytes"));
         }
         result.observation.attempts += head.observation.attempts;
+        add_tries(&mut result.observation, &head.observation);
         result.observation.elapsed_ms = crate::millis(started.elapsed());
         self.record(result.observation, file);
     }

@@ -19,7 +19,7 @@ use crate::probe::checks::secrets::{self, SharedLogin};
 use crate::probe::context::{ProbeContext, SharedCredentials, observe};
 use crate::probe::net::http::{self, ReadBody};
 use crate::probe::redirects::{MAX_REDIRECT_HOSTS, RedirectHost, RedirectTargets};
-use crate::probe::target::TargetHandle;
+use crate::probe::target::{TargetHandle, add_tries};
 
 /// Maximum number of bytes read of a list of tags. One tag is requested, but registries without
 /// paging send all.
@@ -197,6 +197,8 @@ impl PullCheck {
                     // If either came only over small segments, the check failed.
                     if !index.passed() && result.observation.passed() {
                         result.observation = index;
+                    } else {
+                        add_tries(&mut result.observation, &index);
                     }
                     result.observation.detail = format!(
                         "index, {} is {}",

@@ -12,7 +12,7 @@ use crate::plan::{LogDestination, Plan, TargetMap};
 use crate::probe::aws_call::{CallResult, LOGS, PhaseClient};
 use crate::probe::context::{LoadedCredentials, ProbeContext, SharedCredentials};
 use crate::probe::recorder::Recorder;
-use crate::probe::target::{ConnectedTarget, TargetHandle};
+use crate::probe::target::{ConnectedTarget, TargetHandle, add_tries};
 
 /// Error code of CreateLogStream and CreateLogGroup for a name that exists.
 const ALREADY_EXISTS: &str = "ResourceAlreadyExistsException";
@@ -100,7 +100,9 @@ async fn open_stream(
     let mut result = if exists(&created) {
         let run_id = &stream.context.settings.run_id;
         let event = json!({ "schema": "pullprobe/started/v1", "run": run_id });
-        stream.put_event(&event.to_string()).await?
+        let mut written = stream.put_event(&event.to_string()).await?;
+        add_tries(&mut written.observation, &created.observation);
+        written
     } else {
         created
     };

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use crate::observation::{Answer, Failure, RateLimit};
+use crate::probe::net::path_mtu::TryEnd;
 
 /// Time limit for the head of a response: the HTTP clients of the ECS agent give a whole call,
 /// including the connection, five seconds (docs/facts/ecs-start.md#2, `roundtripTimeout`).
@@ -141,9 +142,13 @@ impl Exchange {
         }
     }
 
-    /// Whether the server stopped responding.
-    pub fn stalled(&self) -> bool {
-        matches!(self.status, Err(Failure::Stalled | Failure::TimedOut))
+    /// Returns how this try ended, over a connection that was open.
+    pub fn end(&self) -> TryEnd {
+        match self.status {
+            Err(Failure::Stalled | Failure::TimedOut) => TryEnd::Stalled,
+            Err(Failure::Reset | Failure::Refused | Failure::Unreachable) => TryEnd::Broken,
+            _ => TryEnd::Answered,
+        }
     }
 }
 

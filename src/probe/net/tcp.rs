@@ -5,13 +5,16 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::network_location::IpFamily;
-use crate::observation::{Failure, SMALL_MSS, SourcePorts};
+use crate::observation::{Failure, SMALL_MSS, SMALL_MSS_IPV6, SourcePorts, Tries};
 use crate::transport_failure;
 
 /// Linux repeats an unanswered SYN after 1 s and 3 s, so no response by now means that three
@@ -19,9 +22,15 @@ use crate::transport_failure;
 /// every target is silent within 8 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(4_200);
 
-/// A connection that has no response by now (first SYN and first repetition unanswered) is also
-/// tried from other source ports.
-const PORT_TEST_AFTER: Duration = Duration::from_millis(1_200);
+/// A connection without a response for this long is tried again from another source port, in
+/// parallel: its first SYN and the repetition a second later are lost.
+const RETRY_AFTER_SILENCE: Duration = Duration::from_millis(1_200);
+
+/// After a refusal or a reset, the next try starts this much later.
+const RETRY_PAUSE: Duration = Duration::from_millis(400);
+
+/// Connections opened to see whether a failure lasts; the AWS SDKs make as many attempts.
+const MAX_TRIES: u32 = 3;
 
 /// Source ports from 1024 to 65535: both ends, both sides of the usual ephemeral ranges (Linux
 /// 32768-60999, IANA 49152-65535, NAT gateways 1024-65535), and enough between to see where an
@@ -31,93 +40,103 @@ const TEST_PORTS: [u16; 12] = [
     42_013, 5_003, 59_999, 20_011, 35_023, 1_027, 52_009, 28_019, 64_997, 12_007, 48_991, 32_503,
 ];
 
+/// Test connections that wait for a response at the same time. A task opens about as many, so that
+/// the test meets no limit that the task would not.
+const CONCURRENT_TESTS: usize = 2;
+
+/// A test connection without a response for this long no longer counts against
+/// [`CONCURRENT_TESTS`], although its SYN may still be answered.
+const TEST_SPACING: Duration = Duration::from_millis(250);
+
 /// Distance from a test port to its neighbor. It crosses neither edge of the usual ranges.
 const NEIGHBOR_OFFSET: u16 = 97;
 
-/// Linux repeats a SYN after a second (RFC 6298 section 2); a response that took nearly as long
-/// answers the repetition.
-const SYN_REPEATED_AFTER: Duration = Duration::from_millis(900);
-
-/// Time limit of the first round of ports: a SYN and one repetition.
-const FIRST_ROUND_TIMEOUT: Duration = Duration::from_millis(1_300);
-
-/// The same limit where no other check waits for the result: on a lossy path, the third SYN may get
-/// through after two were lost.
-const PATIENT_ROUND_TIMEOUT: Duration = Duration::from_millis(2_200);
+/// Time limit of each round of ports, after the last was tried: a SYN and one repetition.
+const ROUND_TIMEOUT: Duration = Duration::from_millis(1_300);
 
 /// The range from which Linux, and so a Fargate task, picks its source ports
 /// (`net.ipv4.ip_local_port_range`).
 const LINUX_EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
 /// How a connection is made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectOptions {
     /// `None` lets the kernel choose.
     pub source_port: Option<u16>,
-    /// Advertise and use segments of at most [`SMALL_MSS`] bytes.
+    /// Advertise and use segments of at most [`SMALL_MSS`] bytes, or [`SMALL_MSS_IPV6`].
     pub small_segments: bool,
+    /// How long to wait for the connection.
+    pub timeout: Duration,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            source_port: None,
+            small_segments: false,
+            timeout: CONNECT_TIMEOUT,
+        }
+    }
 }
 
 /// The result of connecting to one address.
 pub struct ConnectResult {
-    /// The connection to use, also where only some source ports get through.
-    pub stream: Option<TcpStream>,
-    /// How the connection from the kernel's source port failed.
-    pub failure: Option<Failure>,
-    /// The result of the test from several source ports, if it ran.
-    pub source_ports: Option<SourcePorts>,
+    pub stream: Result<TcpStream, Failure>,
+    /// How many of several tries failed; `None` if the first was answered.
+    pub tries: Option<Tries>,
+    /// How the failed tries failed, if a later one was answered.
+    pub earlier_failure: Option<Failure>,
 }
 
-/// Connects to `peer`. If there is no response, also tries several source ports.
+/// Connects to `peer`, from source ports of the kernel's choice. A try that is silent, refused or
+/// reset is repeated, so that only what lasts is a failure.
 pub async fn connect(peer: SocketAddr) -> ConnectResult {
     let deadline = Instant::now() + CONNECT_TIMEOUT;
-    let ordinary = open(peer, ConnectOptions::default());
-    let port_test = async {
-        sleep(PORT_TEST_AFTER).await;
-        test_ports(peer, FIRST_ROUND_TIMEOUT, deadline).await
-    };
-    tokio::pin!(ordinary, port_test);
-    let mut early = None;
-    let ordinary = loop {
+    let mut opening = FuturesUnordered::new();
+    let (mut started, mut errors) = (0, 0);
+    let mut failure = None;
+    let mut next = Instant::now();
+    loop {
         tokio::select! {
-            result = timeout_at(deadline, &mut ordinary) => break result.unwrap_or(Err(Failure::TimedOut)),
-            result = &mut port_test, if early.is_none() => early = Some(result),
-        }
-    };
-    match ordinary {
-        Ok(stream) => ConnectResult {
-            stream: Some(stream),
-            failure: None,
-            source_ports: early.map(|test| test.ports),
-        },
-        Err(Failure::TimedOut) => {
-            let PortTest { ports, stream, .. } = match early {
-                Some(result) => result,
-                None => port_test.await,
-            };
-            // If other ports get through and at most one is blocked, packets were lost at random
-            // and the path works.
-            let failure = (stream.is_none() || ports.silent.len() > 1).then_some(Failure::TimedOut);
-            ConnectResult {
-                stream,
-                failure,
-                source_ports: Some(ports),
+            // What the kernel has answered counts, even if the probe was late to look.
+            biased;
+            Some((index, result)) = opening.next() => match result {
+                Ok(stream) => {
+                    let silent_before = index - errors.min(index);
+                    let failed = errors + silent_before;
+                    return ConnectResult {
+                        stream: Ok(stream),
+                        tries: (failed > 0).then_some(Tries { failed, of: failed + 1 }),
+                        earlier_failure: (failed > 0)
+                            .then(|| failure.unwrap_or(Failure::TimedOut)),
+                    };
+                }
+                Err(error) => {
+                    errors += 1;
+                    failure = Some(error);
+                    next = Instant::now() + RETRY_PAUSE;
+                    if errors == MAX_TRIES {
+                        break;
+                    }
+                }
+            },
+            () = sleep_until(next), if started < MAX_TRIES => {
+                let index = started;
+                opening.push(async move { (index, open(peer, ConnectOptions::default()).await) });
+                started += 1;
+                next = Instant::now() + RETRY_AFTER_SILENCE;
             }
+            () = sleep_until(deadline) => break,
         }
-        Err(failure) => ConnectResult {
-            stream: None,
-            failure: Some(failure),
-            source_ports: None,
-        },
     }
-}
-
-/// Connects to an address that is known to respond, from several source ports.
-pub async fn test_source_ports(peer: SocketAddr) -> SourcePorts {
-    let deadline = Instant::now() + PATIENT_ROUND_TIMEOUT + CONNECT_TIMEOUT - FIRST_ROUND_TIMEOUT;
-    test_ports(peer, PATIENT_ROUND_TIMEOUT, deadline)
-        .await
-        .ports
+    ConnectResult {
+        stream: Err(failure.unwrap_or(Failure::TimedOut)),
+        tries: Some(Tries {
+            failed: started,
+            of: started,
+        }),
+        earlier_failure: None,
+    }
 }
 
 /// Whether the silent ports can keep a Linux task from connecting. A single one may be coincidence.
@@ -131,65 +150,73 @@ pub fn blocks_ephemeral_ports(ports: &SourcePorts) -> bool {
 }
 
 /// Connections from several source ports.
-struct PortTest {
-    ports: SourcePorts,
-    /// The first connection that succeeded.
-    stream: Option<TcpStream>,
-    /// A response took longer than the first repetition of a SYN.
-    lossy: bool,
+pub struct PortTest {
+    pub ports: SourcePorts,
+    /// The first connection that was answered.
+    pub stream: Option<TcpStream>,
 }
 
-/// Tests [`TEST_PORTS`] in two rounds. The second repeats the ports without a response, so that a
-/// lost packet is not taken for a filter. If only some ports were silent, it also tests every
-/// port's neighbor: a filter by port range treats neighbors alike, and chance does not.
-async fn test_ports(peer: SocketAddr, first_round: Duration, deadline: Instant) -> PortTest {
-    let first_deadline = (Instant::now() + first_round).min(deadline);
-    let mut test = connect_from_ports(peer, &TEST_PORTS, first_deadline).await;
-    if test.ports.silent.is_empty() {
+/// Connects to `peer` from [`TEST_PORTS`], and, if only some of them are answered, once more from
+/// each of them and from its neighbor. A filter by source port treats a port alike each time, and
+/// its neighbor like it. If a port does not, packets are lost at random, or something limits new or
+/// simultaneous connections; then no port counts as silent.
+pub async fn test_source_ports(peer: SocketAddr) -> PortTest {
+    let mut test = connect_from_ports(peer, &TEST_PORTS).await;
+    if test.ports.silent.is_empty() || test.ports.answered.is_empty() {
+        test.ports.sort();
         return test;
     }
-    let mixed = !test.ports.answered.is_empty();
-    let neighbors = TEST_PORTS
+    let neighbors = TEST_PORTS.map(|port| port + NEIGHBOR_OFFSET);
+    let repeated: Vec<u16> = TEST_PORTS
         .iter()
-        .filter(|_| mixed)
-        .map(|port| port + NEIGHBOR_OFFSET);
-    let second_ports: Vec<u16> = neighbors.chain(test.ports.silent).collect();
-    let second = connect_from_ports(peer, &second_ports, deadline).await;
-    // A peer that accepted some connections and then no more, not even from neighbors, limits the
-    // number of connections, not the ports.
-    test.ports.silent = if mixed && second.ports.answered.is_empty() {
-        Vec::new()
-    } else {
-        second.ports.silent
+        .zip(&neighbors)
+        .flat_map(|(port, neighbor)| [*port, *neighbor])
+        .collect();
+    let again = connect_from_ports(peer, &repeated).await;
+    let changes = |first: &[u16], later: &[u16]| {
+        first
+            .iter()
+            .any(|port| later.contains(port) || later.contains(&(port + NEIGHBOR_OFFSET)))
     };
-    test.ports.answered.extend(second.ports.answered);
-    test.ports.answered.sort_unstable();
-    test.ports.silent.sort_unstable();
-    test.lossy |= second.lossy;
-    // Responses that came only to a repeated SYN indicate packet loss. A filter passes or drops
-    // every packet of a port.
-    if test.lossy && !test.ports.are_sorted() {
+    let by_chance = changes(&test.ports.answered, &again.ports.silent)
+        || changes(&test.ports.silent, &again.ports.answered);
+    for (known, new) in [
+        (&mut test.ports.answered, again.ports.answered),
+        (&mut test.ports.silent, again.ports.silent),
+    ] {
+        known.extend(new);
+    }
+    test.ports.sort();
+    if by_chance {
         test.ports.silent.clear();
     }
-    test.stream = test.stream.or(second.stream);
+    test.stream = test.stream.or(again.stream);
     test
 }
 
-async fn connect_from_ports(peer: SocketAddr, ports: &[u16], deadline: Instant) -> PortTest {
-    let started = Instant::now();
+/// Tries `ports` in order, at most [`CONCURRENT_TESTS`] at a time.
+async fn connect_from_ports(peer: SocketAddr, ports: &[u16]) -> PortTest {
+    let slots = Semaphore::new(CONCURRENT_TESTS);
+    let slots = &slots;
     let connections = ports.iter().map(|&port| async move {
-        let result = timeout_at(deadline, open_near_port(peer, port, false))
-            .await
-            .unwrap_or(Err(Failure::TimedOut));
-        (port, result, started.elapsed() > SYN_REPEATED_AFTER)
+        let mut slot = slots.acquire().await.ok();
+        let opening = timeout(ROUND_TIMEOUT, open_near_port(peer, port, false));
+        tokio::pin!(opening);
+        let result = tokio::select! {
+            result = &mut opening => result,
+            () = sleep(TEST_SPACING) => {
+                slot = None;
+                opening.await
+            }
+        };
+        drop(slot);
+        (port, result.unwrap_or(Err(Failure::TimedOut)))
     });
     let mut test = PortTest {
         ports: SourcePorts::default(),
         stream: None,
-        lossy: false,
     };
-    for (port, result, late) in join_all(connections).await {
-        test.lossy |= late && result.is_ok();
+    for (port, result) in join_all(connections).await {
         match result {
             Ok(stream) if test.stream.is_none() => {
                 test.ports.answered.push(port);
@@ -220,6 +247,7 @@ async fn open_near_port(
         let options = ConnectOptions {
             source_port: Some(source_port),
             small_segments,
+            ..ConnectOptions::default()
         };
         result = open(peer, options).await;
         if result.as_ref().err() != Some(&Failure::UnexpectedAnswer) {
@@ -249,8 +277,7 @@ async fn open(peer: SocketAddr, options: ConnectOptions) -> Result<TcpStream, Fa
     Ok(stream)
 }
 
-/// Opens a further connection to an address that has responded before. Waits at most
-/// [`CONNECT_TIMEOUT`].
+/// Opens a further connection to an address that has responded before.
 pub async fn reconnect(peer: SocketAddr, options: ConnectOptions) -> Result<TcpStream, Failure> {
     let opening = async {
         match options.source_port {
@@ -258,7 +285,7 @@ pub async fn reconnect(peer: SocketAddr, options: ConnectOptions) -> Result<TcpS
             None => open(peer, options).await,
         }
     };
-    timeout(CONNECT_TIMEOUT, opening)
+    timeout(options.timeout, opening)
         .await
         .unwrap_or(Err(Failure::TimedOut))
 }
@@ -267,7 +294,11 @@ fn socket(peer: SocketAddr, options: ConnectOptions) -> io::Result<TcpSocket> {
     let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     if options.small_segments {
-        socket.set_tcp_mss(SMALL_MSS)?;
+        socket.set_tcp_mss(if peer.is_ipv4() {
+            SMALL_MSS
+        } else {
+            SMALL_MSS_IPV6
+        })?;
     }
     if let Some(port) = options.source_port {
         socket.set_reuse_address(true)?;

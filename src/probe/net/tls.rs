@@ -24,6 +24,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
 
 use crate::observation::{Certificate, Failure};
+use crate::probe::net::path_mtu::TryEnd;
 use crate::probe::net::tcp::{self, ConnectOptions};
 use crate::transport_failure;
 
@@ -56,6 +57,8 @@ pub struct Handshake {
     pub chain: Vec<Certificate>,
     /// The error message of the TLS library; empty on success.
     pub detail: String,
+    /// Whether the TCP connection was open.
+    pub connected: bool,
 }
 
 impl TlsClient {
@@ -118,6 +121,7 @@ impl TlsClient {
             stream,
             chain: recording.certificates(),
             detail,
+            connected: true,
         }
     }
 
@@ -130,13 +134,10 @@ impl TlsClient {
     ) -> Handshake {
         match tcp::reconnect(peer, options).await {
             Ok(stream) => self.handshake(stream, host).await,
-            Err(failure) => {
-                let failure = match failure {
-                    Failure::TimedOut => Failure::Stalled,
-                    other => other,
-                };
-                Handshake::failed(failure, "could not open a second connection".into())
-            }
+            Err(failure) => Handshake {
+                connected: false,
+                ..Handshake::failed(failure, "could not open a second connection".into())
+            },
         }
     }
 }
@@ -147,12 +148,18 @@ impl Handshake {
             stream: Err(failure),
             chain: Vec::new(),
             detail,
+            connected: true,
         }
     }
 
-    /// Whether the server stopped responding during the handshake.
-    pub fn stalled(&self) -> bool {
-        matches!(self.stream, Err(Failure::Stalled))
+    /// Returns how this try ended.
+    pub fn end(&self) -> TryEnd {
+        match self.stream {
+            Err(Failure::Stalled) => TryEnd::Stalled,
+            Err(Failure::Reset) => TryEnd::Broken,
+            Err(_) if !self.connected => TryEnd::Broken,
+            _ => TryEnd::Answered,
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use pullprobe::observation::{
-    Dependency, Lookup, LookupResult, Observation, Outcome, Phase, Purpose, Scope, Tries,
+    Dependency, Lookup, LookupResult, Observation, Outcome, Phase, Purpose, Scope, Starvation,
+    Tries,
 };
 use serde::de::DeserializeOwned;
 
@@ -212,6 +213,20 @@ pub fn parse_observation(line: &str) -> Observation {
             }
             "owner" => observation.owner = Some(value.to_owned()).filter(|owner| owner != "none"),
             "roots" => observation.custom_roots = value == "ca-bundle",
+            "earlier" => {
+                observation.earlier_failure =
+                    Some(parse_word(value).unwrap_or_else(|| panic!("{line:?}: invalid failure")));
+            }
+            "late" => {
+                let late_ms = value
+                    .strip_suffix("ms")
+                    .and_then(|ms| ms.parse().ok())
+                    .unwrap_or_else(|| panic!("{line:?}: expected late=NUMBERms"));
+                observation.starvation = Some(Starvation {
+                    late_ms,
+                    ..Starvation::default()
+                });
+            }
             "superseded" => observation.superseded_by = Some(value.to_owned()),
             other => panic!("{line:?}: unknown key {other}"),
         }

@@ -5,8 +5,9 @@
 //! <target> <phase> [address] [same-subnet|private|public] [subject] <outcome> [123ms] [key=value…]
 //! s3 connect 198.18.0.10 public timed-out 4200ms
 //! ```
-//! Keys: `attempts=2`, `tries=1/3` (failed of all), `speaker=intermediary`, `small=pass`, `presented=…`,
-//! `expect=…`, `owner=none`, `superseded=…`, `roots=ca-bundle`. The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves
+//! Keys: `attempts=2`, `tries=1/3` (failed of all), `earlier=reset`, `late=900ms`,
+//! `speaker=intermediary`, `small=pass`, `presented=…`, `expect=…`, `owner=none`, `superseded=…`,
+//! `roots=ca-bundle`. The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves
 //! out is what the probe would have recorded: phases before the first line of a target passed,
 //! phases after its last failure were not reached.
 
