@@ -23,7 +23,7 @@ pub use definition::{FAMILY_PREFIX, ProbeDefinition};
 pub use launcher::{LAUNCHER_TAG, Launcher, LauncherProcess};
 pub use prepare::prepare;
 #[cfg(test)]
-pub use request::tests::launch as sample_launch;
+pub use request::sample_launch;
 pub use request::{Launch, Placement, RUN_ID_VARIABLE, RUN_TAG, STARTED_BY_PREFIX, started_by};
 pub use spec::{Architecture, LaunchSpec, TargetSpec};
 pub use target::{DEFAULT_CLUSTER, resolve};

@@ -192,7 +192,10 @@ pub fn started_by(run_id: &str) -> String {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub use tests::launch as sample_launch;
+
+#[cfg(test)]
+mod tests {
     use super::*;
     use crate::plan::PlanInput;
     use serde_json::Value;

@@ -27,9 +27,9 @@ struct DescribeLogGroupsResponse {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct LogGroup {
-    log_group_name: String,
+    #[serde(rename = "logGroupName")]
+    name: String,
     arn: String,
     /// `STANDARD`, `INFREQUENT_ACCESS` or `DELIVERY`; missing in older answers.
     #[serde(rename = "logGroupClass")]
@@ -63,7 +63,7 @@ async fn describe(calls: &AwsCalls, name: &str) -> Result<Option<LogGroup>, Call
     let response: DescribeLogGroupsResponse =
         calls.read(Api::LOGS, "DescribeLogGroups", &body).await?;
     let mut log_groups = response.log_groups.into_iter();
-    Ok(log_groups.find(|log_group| log_group.log_group_name == name))
+    Ok(log_groups.find(|log_group| log_group.name == name))
 }
 
 /// Returns the class of an existing log group that the alarms cannot rely on: only STANDARD has all
