@@ -8,7 +8,7 @@ use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, NetworkPath, TargetAddresses};
 use crate::observation::{
-    Dependency, Failure, Observation, ObservationId, Phase, Scope, SourcePorts,
+    Dependency, Failure, Observation, ObservationId, Phase, Scope, SourcePorts, Speaker,
 };
 
 /// Returns the silent connection attempts of targets none of whose addresses answer.
@@ -406,7 +406,8 @@ pub(super) fn service_unresponsive(ev: Evidence<'_>) -> Vec<Finding> {
             Failure::Unreachable,
         ])
         .filter(|seen| seen.phase.is_exchange() && seen.phase != Phase::Mount)
-        .filter(|seen| !seen.host.is_empty() && seen.small_segments_pass != Some(true));
+        .filter(|seen| !seen.host.is_empty() && seen.small_segments_pass != Some(true))
+        .filter(|seen| seen.speaker != Some(Speaker::Intermediary));
     Finding::new(Cause::ServiceUnresponsive, Confidence::Likely, unanswered)
         .into_iter()
         .collect()

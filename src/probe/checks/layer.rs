@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt};
 use hyper::header::{HeaderValue, LOCATION, RANGE};
 use hyper::{StatusCode, Uri};
 
-use crate::observation::{Dependency, Failure, Observation, Outcome, Phase};
+use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, Speaker};
 use crate::plan::Target;
 use crate::probe::aws_call::{CallResult, PhaseClient};
 use crate::probe::checks::manifest::{Descriptor, ImageConfig, ImageManifest};
@@ -16,6 +16,7 @@ use crate::probe::checks::registry_session::RegistrySession;
 use crate::probe::context::observe;
 use crate::probe::net::http::{self, Exchange, HttpRequest, ReadBody};
 use crate::probe::redirects::{MAX_REDIRECT_HOSTS, RedirectHost};
+use crate::probe::speaker;
 use crate::probe::target::TargetHandle;
 
 /// Bytes read of each layer. More than the initial congestion window of Linux and AWS (ten
@@ -89,9 +90,13 @@ impl RegistrySession<'_> {
         if response.status.is_ok_and(|status| status.is_success()) {
             // The registry serves the bytes itself: `fetch` has already happened.
             let fetched = check_bytes(observation.clone(), &response, &blob);
-            if blob.is_config {
+            if blob.is_config && fetched.is_of_the_service() {
                 self.check_platform(&response.body);
             }
+            if fetched.speaker == Some(Speaker::Intermediary) {
+                observation.reject_foreign_answer();
+            }
+            observation.speaker = fetched.speaker;
             self.record_blob(observation, digest);
             return self.record_blob_as(Phase::Fetch, fetched, digest);
         }
@@ -150,6 +155,7 @@ impl RegistrySession<'_> {
         };
         if blob.is_config
             && let Some(response) = &response
+            && observation.is_of_the_service()
         {
             self.check_platform(&response.body);
         }
@@ -216,9 +222,24 @@ fn check_bytes(mut observation: Observation, exchange: &Exchange, blob: &Blob) -
         ReadBody::Digest => exchange.sha256.clone(),
         ReadBody::Prefix(_) => None,
     };
-    if let Some(digest) = digest.filter(|_| expected.starts_with("sha256:"))
-        && *expected != format!("sha256:{digest}")
-    {
+    let digest = digest.filter(|_| expected.starts_with("sha256:"));
+    let verified = digest
+        .as_ref()
+        .is_some_and(|digest| *expected == format!("sha256:{digest}"));
+    let foreign = observation.speaker == Some(Speaker::Intermediary) || exchange.answer.bytes == 0;
+    if verified {
+        // The image's own content, from any server.
+        observation.speaker = Some(Speaker::Service);
+    } else if foreign && observation.speaker != Some(Speaker::Service) {
+        // No layer is empty: the shortest archive has 29 bytes in gzip.
+        observation.speaker = Some(Speaker::Intermediary);
+        observation.reject_foreign_answer();
+    } else if let Some(digest) = digest {
+        if observation.speaker == Some(Speaker::Unknown) && speaker::is_aws_host(&observation.host)
+        {
+            // AWS labels every answer.
+            observation.speaker = Some(Speaker::Intermediary);
+        }
         observation.outcome = Outcome::Failed {
             failure: Failure::WrongDigest,
         };
