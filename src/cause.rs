@@ -148,6 +148,7 @@ causes! {
     TaskSecurityGroupEgress "task-security-group-egress" Network;
     NetworkAcl "network-acl" Network;
     NoEgressRoute "no-egress-route" Network;
+    AnsweredByIntermediary "answered-by-intermediary" Network;
     NamePointsElsewhere "name-points-elsewhere" Resolve;
     PullThroughUpstreamUnreachable "pull-through-upstream-unreachable" Network;
     EndpointAddressUnreachable "endpoint-address-unreachable" Network;
@@ -178,18 +179,21 @@ causes! {
     RepositoryNotFound "repository-not-found" Image;
     ImageNotFound "image-not-found" Image;
     PlatformMismatch "platform-mismatch" Image;
+    TooManyLayers "too-many-layers" Image;
     LayerUnavailable "layer-unavailable" Image;
     RegistryLoginFailed "registry-login-failed" Image;
     InvalidImageReference "invalid-image-reference" Image;
 
     SecretNotFound "secret-not-found" Secret;
     SecretJsonKeyMissing "secret-json-key-missing" Secret;
+    SecretIsBinary "secret-is-binary" Secret;
     SecretNotJson "secret-not-json" Secret;
     SecretVersionMissing "secret-version-missing" Secret;
     ParameterNotFound "parameter-not-found" Secret;
     InvalidValueFrom "invalid-value-from" Secret;
 
     LogGroupMissing "log-group-missing" Logs;
+    LogStreamMissing "log-stream-missing" Logs;
 
     FileSystemUnreachable "file-system-unreachable" Storage;
     FileSystemDenied "file-system-denied" Storage;

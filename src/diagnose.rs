@@ -4,6 +4,7 @@
 //! evidence cannot separate are all listed, most common first, none certain; causes that it
 //! excludes are in `ruled_out` with the proof.
 
+mod intermediary;
 mod ip_family;
 mod path;
 mod reference;
@@ -128,6 +129,8 @@ const RULES: &[Rule] = &[
     service_errors::wrong_form,
     service_errors::rate_limited,
     service_errors::not_understood,
+    service_errors::event_not_written,
+    intermediary::answered,
     registry::rate_limited,
     storage::file_system_unreachable,
 ];

@@ -53,6 +53,21 @@ impl<'a> Evidence<'a> {
         })
     }
 
+    /// Returns the service's own answers that failed in one of these ways.
+    pub fn refused(
+        self,
+        ways: &'static [Failure],
+    ) -> impl Iterator<Item = &'a Observation> + Clone {
+        self.failed(ways).filter(|seen| seen.is_of_the_service())
+    }
+
+    /// Returns the failed exchanges whose answer is not known to be the service's.
+    pub fn foreign_answers(self) -> impl Iterator<Item = &'a Observation> + Clone {
+        self.all()
+            .filter(|seen| seen.phase.is_exchange() && seen.failure().is_some())
+            .filter(|seen| !seen.is_of_the_service())
+    }
+
     /// Returns the targets none of whose addresses answer.
     pub fn silent_targets(self) -> Vec<TargetAddresses<'a>> {
         self.targets()
@@ -202,7 +217,7 @@ impl<'a> Evidence<'a> {
     /// Whether this phase worked for the target at one address at least.
     pub fn works(self, target: &TargetKey, phase: Phase) -> bool {
         self.of(phase)
-            .any(|seen| seen.target() == target && seen.passed())
+            .any(|seen| seen.target() == target && seen.passed() && seen.is_of_the_service())
     }
 
     /// Returns the first observation of this target and phase.

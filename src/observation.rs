@@ -548,6 +548,22 @@ impl Observation {
             )
     }
 
+    /// Whether it says something about the service: no one but the service, or Amazon ECS, is known
+    /// to have sent the answer. Older reports do not say who did.
+    pub fn is_of_the_service(&self) -> bool {
+        matches!(self.speaker, None | Some(Speaker::Service))
+    }
+
+    /// Makes it the failure of an answer that something else gave in the service's place.
+    pub fn reject_foreign_answer(&mut self) {
+        let status = self.answer.as_ref().map_or(0, |answer| answer.status);
+        self.outcome = Outcome::Failed {
+            failure: Failure::UnexpectedAnswer,
+        };
+        self.detail =
+            format!("status {status}, but not an answer of the service; it may come from a proxy");
+    }
+
     /// The target's key.
     pub fn target(&self) -> &TargetKey {
         &self.id.target

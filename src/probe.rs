@@ -19,6 +19,9 @@ mod context;
 /// Resolves and connects a target.
 mod target;
 
+/// Who sent an answer.
+mod speaker;
+
 /// Calls to a connected target, and signed AWS calls.
 mod aws_call;
 

@@ -46,6 +46,8 @@ const DIGEST: &str = "sha256:111111111111111111111111111111111111111111111111111
 const GIGABYTE: u64 = 1 << 30;
 const CHUNK: usize = 64 * 1024;
 const FOREVER: u64 = u64::MAX;
+/// What CloudWatch Logs sends with every answer.
+const REQUEST_ID: (&str, &str) = ("x-amzn-requestid", "11111111-2222-3333-4444-555555555555");
 const SECOND: Duration = Duration::from_secs(1);
 
 fn always(script: Vec<Step>) -> Behavior {
@@ -221,7 +223,7 @@ fn bad_logs() -> Vec<Case> {
             "a hundred Early Hints",
             always(vec![
                 Step::Repeat(informational.clone(), 100),
-                http("200 OK", &[], b"{}"),
+                http("200 OK", &[REQUEST_ID], b"{}"),
             ]),
             &[(WRITE, "passed")],
         ),
@@ -276,7 +278,10 @@ fn bad_logs() -> Vec<Case> {
         ),
         logs(
             "a chain of a hundred certificates",
-            Behavior::Tls(100, Arc::new(|_| vec![http("200 OK", &[], b"{}")])),
+            Behavior::Tls(
+                100,
+                Arc::new(|_| vec![http("200 OK", &[REQUEST_ID], b"{}")]),
+            ),
             &[("logs/handshake/", "passed"), (WRITE, "passed")],
         ),
     ]
@@ -317,7 +322,7 @@ fn bad_registries() -> Vec<Case> {
         manifests(
             "ten thousand layers of negative size",
             json(&manifest_of(DIGEST, 10_000, digest)),
-            &[(MANIFEST, "passed"), ("ecr.dkr/blob/", "not-found")],
+            &[(MANIFEST, "wrong-form")],
         ),
         manifests(
             "digests of 30,000 digits",
@@ -632,6 +637,138 @@ fn untrusted_certificate_is_described_by_its_issuer() {
         let summary = &report.findings[0].summary;
         assert!(summary.contains(said), "{summary}");
     }
+}
+
+/// What a proxy, a firewall or a portal answers: status, content type, body.
+const FOREIGN_ANSWERS: [(&str, &str, &str); 9] = [
+    (
+        "403 Forbidden",
+        "text/html",
+        "<html><title>Blocked</title></html>",
+    ),
+    (
+        "403 Forbidden",
+        "application/json",
+        r#"{"message":"Forbidden"}"#,
+    ),
+    ("403 Forbidden", "text/plain", "Blocked by firewall policy"),
+    ("401 Unauthorized", "text/plain", "Log in to the proxy"),
+    ("404 Not Found", "text/plain", "404 page not found"),
+    ("429 Too Many Requests", "text/plain", "Too many requests"),
+    (
+        "302 Found",
+        "text/html",
+        "<a href=\"https://portal.example.com/\">Found</a>",
+    ),
+    ("200 OK", "application/json", "{}"),
+    ("200 OK", "text/plain", ""),
+];
+
+/// Returns each foreign answer at each service.
+fn intermediaries() -> Vec<Case> {
+    let victims = [
+        Dependency::EcrApi,
+        Dependency::EcrDkr,
+        Dependency::S3,
+        Dependency::Logs,
+        Dependency::SecretsManager,
+        Dependency::Ssm,
+    ];
+    let answers = FOREIGN_ANSWERS.iter().map(|(status, kind, body)| {
+        let headers = [
+            ("content-type", *kind),
+            ("location", "https://portal.example.com/"),
+        ];
+        (*status, vec![http(status, &headers, body.as_bytes())])
+    });
+    let answers: Vec<_> = answers.collect();
+    let case = |victim, (name, script): &(&'static str, Vec<Step>)| match victim {
+        Dependency::S3 => bucket(name, script.clone(), &[]),
+        _ => Case {
+            name,
+            victim,
+            behavior: always(script.clone()),
+            bucket: None,
+            expected: &[],
+        },
+    };
+    victims
+        .into_iter()
+        .flat_map(|victim| answers.iter().map(move |answer| case(victim, answer)))
+        .collect()
+}
+
+/// Returns what is wrong with the diagnosis of an intermediary's answer.
+fn misread(case: &Case) -> Option<String> {
+    let report = match run::runtime().block_on(observe(case)) {
+        Ok(report) => report,
+        Err(error) => return Some(format!("{}: {error}", case.name)),
+    };
+    let found: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| format!("{} {:?}", finding.cause, finding.confidence))
+        .collect();
+    let expected = [
+        "answered-by-intermediary Likely",
+        "name-points-elsewhere Possible",
+    ];
+    (found != expected).then(|| format!("{:?} {}: {found:?}", case.victim, case.name))
+}
+
+#[test]
+fn intermediary_is_not_taken_for_the_service() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let cases = intermediaries();
+    let mistakes = run::check_all(&cases, misread);
+    assert!(
+        mistakes.is_empty(),
+        "{} of {}:\n{}",
+        mistakes.len(),
+        cases.len(),
+        mistakes.join("\n")
+    );
+}
+
+/// Returns CloudWatch Logs with these answers, in turn; the last is repeated.
+fn logs_in_turn(answers: &'static [(&'static str, &'static str)]) -> Case {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let responses: Responses = Arc::new(move |_| {
+        let turn = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let (status, body) = answers[turn.min(answers.len() - 1)];
+        let json = ("content-type", "application/x-amz-json-1.1");
+        vec![http(status, &[REQUEST_ID, json], body.as_bytes())]
+    });
+    logs("in turn", Behavior::Tls(0, responses), &[])
+}
+
+#[test]
+fn log_stream_that_was_deleted_is_created_again() {
+    const CREATED: (&str, &str) = ("200 OK", "");
+    const WRITTEN: (&str, &str) = ("200 OK", "{}");
+    const GONE: (&str, &str) = (
+        "400 Bad Request",
+        r#"{"__type":"ResourceNotFoundException","message":"The specified log stream does not exist."}"#,
+    );
+    const REJECTED: (&str, &str) = (
+        "200 OK",
+        r#"{"rejectedLogEventsInfo":{"tooOldLogEventEndIndex":1}}"#,
+    );
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let findings = |answers| {
+        let report = run::runtime()
+            .block_on(observe(&logs_in_turn(answers)))
+            .unwrap();
+        let findings = report.findings.iter();
+        let found = findings.map(|finding| (finding.cause.code(), finding.blocking));
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(findings(&[CREATED, GONE, CREATED, WRITTEN]), []);
+    assert_eq!(
+        findings(&[CREATED, GONE, CREATED, GONE]),
+        [("log-stream-missing", false)]
+    );
+    assert_eq!(findings(&[CREATED, REJECTED]), [("clock-skew", false)]);
 }
 
 /// Serializes the tests of one process, so that one does not count the memory of the other.

@@ -188,6 +188,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "recorder",
             "context",
             "target",
+            "speaker",
             "aws_call",
             "redirects",
             "secret_shape",

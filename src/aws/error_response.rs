@@ -230,7 +230,8 @@ fn root(xml: &str) -> &str {
         .unwrap_or_default()
 }
 
-fn is_html(text: &str) -> bool {
+/// Whether the text is a web page.
+pub fn is_html(text: &str) -> bool {
     // A declaration and a comment may precede the root, but not more than this.
     let head = shorten(text, 1_024).to_ascii_lowercase();
     head.contains("<html") || head.contains("<!doctype html")

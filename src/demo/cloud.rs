@@ -39,11 +39,16 @@ pub(super) async fn respond(
         Dependency::Ssm => secrets::respond_parameter_store(state, &request),
         _ => http::response(StatusCode::NOT_FOUND, "text/plain", ""),
     };
-    http::with_date(with_request_id(response, &request), state.now())
+    http::with_date(with_request_id(response, service, &request), state.now())
 }
 
-/// Adds a request ID, derived from the request so that runs are reproducible.
-fn with_request_id(response: HttpResponse, request: &IncomingRequest) -> HttpResponse {
+/// Adds a request ID, derived from the request so that runs are reproducible: S3's headers, or those
+/// of the other services.
+fn with_request_id(
+    response: HttpResponse,
+    service: Dependency,
+    request: &IncomingRequest,
+) -> HttpResponse {
     let IncomingRequest {
         method, uri, body, ..
     } = request;
@@ -56,5 +61,10 @@ fn with_request_id(response: HttpResponse, request: &IncomingRequest) -> HttpRes
         &hex[16..20],
         &hex[20..32]
     );
-    http::with_header(response, "x-amzn-requestid", &id)
+    if service != Dependency::S3 {
+        return http::with_header(response, "x-amzn-requestid", &id);
+    }
+    let short = hex[..16].to_uppercase();
+    let response = http::with_header(response, "x-amz-request-id", &short);
+    http::with_header(response, "x-amz-id-2", &hex)
 }

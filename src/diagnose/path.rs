@@ -10,7 +10,7 @@ use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::{Evidence, NetworkPath, TargetAddresses};
 use crate::observation::{
-    Dependency, Failure, Observation, ObservationId, Phase, Scope, SourcePorts, Tries,
+    Dependency, Failure, Observation, ObservationId, Phase, Scope, SourcePorts, Speaker, Tries,
 };
 
 /// Returns the silent connection attempts of targets none of whose addresses answer.
@@ -602,7 +602,8 @@ pub(super) fn service_unresponsive(ev: Evidence<'_>) -> Vec<Finding> {
             Failure::IcmpUnreachable,
         ])
         .filter(|seen| seen.phase.is_exchange() && seen.phase != Phase::Mount)
-        .filter(|seen| !seen.host.is_empty() && seen.small_segments_pass != Some(true));
+        .filter(|seen| !seen.host.is_empty() && seen.small_segments_pass != Some(true))
+        .filter(|seen| seen.speaker != Some(Speaker::Intermediary));
     Finding::new(Cause::ServiceUnresponsive, Confidence::Likely, unanswered)
         .into_iter()
         .collect()

@@ -55,7 +55,7 @@ pub(super) fn refused(seen: &Observation) -> Option<Candidates> {
 /// works.
 pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
     let throttled = ev
-        .failed(&[Failure::Throttled])
+        .refused(&[Failure::Throttled])
         .filter(|seen| seen.dependency == Dependency::Registry);
     let limit = throttled
         .clone()

@@ -124,7 +124,10 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
         every_connect(ev).filter(|_| ev.failed(&[Failure::Refused]).next().is_none())
     }),
     (Cause::ConnectionReset, every_handshake),
-    (Cause::TlsIntercepted, every_handshake),
+    // An interceptor whose authority is trusted is known by its answers only.
+    (Cause::TlsIntercepted, |ev| {
+        every_handshake(ev).filter(|_| ev.foreign_answers().next().is_none())
+    }),
     (Cause::TlsUntrusted, every_handshake),
     (Cause::TlsWrongName, every_handshake),
     (Cause::TlsExpired, every_handshake),
@@ -138,6 +141,7 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::RepositoryNotFound, pulled),
     (Cause::ImageNotFound, pulled),
     (Cause::PlatformMismatch, fetched),
+    (Cause::TooManyLayers, pulled),
     // The first bytes of a layer say nothing of its last.
     (Cause::LayerUnavailable, |ev| {
         let whole = |seen: &&Observation| {
@@ -165,6 +169,11 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
             .of(Phase::Read)
             .filter(|seen| seen.dependency == Dependency::SecretsManager))
     }),
+    (Cause::SecretIsBinary, |ev| {
+        all(ev
+            .of(Phase::Read)
+            .filter(|seen| seen.dependency == Dependency::SecretsManager))
+    }),
     (Cause::SecretVersionMissing, |ev| {
         all(ev
             .of(Phase::Read)
@@ -176,6 +185,8 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
             .filter(|seen| seen.dependency == Dependency::Ssm))
     }),
     (Cause::LogGroupMissing, |ev| all(ev.of(Phase::Write))),
+    (Cause::LogStreamMissing, |ev| all(ev.of(Phase::Write))),
+    (Cause::AnsweredByIntermediary, exchanges),
     (Cause::FileSystemUnreachable, |ev| {
         all(ev.of(Phase::Mount).filter(|seen| is_checked(seen)))
     }),
@@ -193,12 +204,14 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::Throttled, at_first_attempt),
 ];
 
-/// Returns the observations if there are any and all of them passed, at every try.
+/// Returns the observations if there are any and all of them passed at every try, by the service's
+/// own answer where there is one.
 fn all<'a>(observations: impl Iterator<Item = &'a Observation>) -> Option<Vec<&'a Observation>> {
     let all: Vec<_> = observations.collect();
-    let at_every_try =
-        |seen: &&Observation| seen.passed() && !seen.tries.is_some_and(Tries::are_mixed);
-    (!all.is_empty() && all.iter().all(at_every_try)).then_some(all)
+    let proven = |seen: &&Observation| {
+        seen.passed() && seen.is_of_the_service() && !seen.tries.is_some_and(Tries::are_mixed)
+    };
+    (!all.is_empty() && all.iter().all(proven)).then_some(all)
 }
 
 fn is_checked(seen: &Observation) -> bool {
@@ -219,7 +232,8 @@ fn every_connect(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     all(ev.of(Phase::Connect).filter(|seen| is_checked(seen)))
 }
 
-/// Returns the connections if each ended at a peer that the puller trusts as its service.
+/// Returns the connections if each ended at a peer that the puller trusts as its service, and that
+/// did not turn out to be something else.
 fn identified<'a>(
     ev: Evidence<'a>,
     connects: Vec<&'a Observation>,
@@ -227,7 +241,9 @@ fn identified<'a>(
     let has_handshake = |connect: &&Observation| {
         ev.of(Phase::Handshake).any(|seen| {
             seen.target() == connect.target() && seen.peer == connect.peer && seen.passed()
-        })
+        }) && ev
+            .foreign_answers()
+            .all(|seen| seen.target() != connect.target())
     };
     connects.iter().all(has_handshake).then_some(connects)
 }

@@ -23,7 +23,7 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
         ev.failed(failures)
             .filter(|seen| seen.dependency == Dependency::Credentials)
     };
-    let signed = |failures: &'static [Failure]| ev.failed(failures).filter(|seen| is_signed(seen));
+    let signed = |failures: &'static [Failure]| ev.refused(failures).filter(|seen| is_signed(seen));
     let unreadable = ev.all().filter(|seen| {
         seen.dependency == Dependency::Credentials
             && seen
@@ -38,9 +38,7 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
     });
     let unsigned = signed(&[Failure::Unauthenticated]).filter(|seen| is_unsigned(seen));
     let unknown_key = signed(&[Failure::Unauthenticated]).filter(|seen| !is_unsigned(seen));
-    let accepted_elsewhere = ev
-        .all()
-        .any(|seen| is_signed(seen) && seen.phase.is_exchange() && seen.passed());
+    let accepted_elsewhere = ev.all().any(|seen| is_accepted_signature(seen));
     let unknown = if accepted_elsewhere { Likely } else { Certain };
     [
         Finding::new(
@@ -105,7 +103,7 @@ pub(super) fn credentials_slow(ev: Evidence<'_>) -> Vec<Finding> {
 pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
     // Layers and manifests are requested with what ECR signed, by its clock.
     let refused: Vec<_> = ev
-        .failed(&[Failure::ClockSkewed])
+        .refused(&[Failure::ClockSkewed])
         .filter(|seen| is_signed(seen))
         .collect();
     let dates: Vec<_> = ev
@@ -121,9 +119,7 @@ pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
             .into_iter()
             .collect();
     }
-    let accepted = ev
-        .all()
-        .any(|seen| is_signed(seen) && seen.phase.is_exchange() && seen.passed());
+    let accepted = ev.all().any(|seen| is_accepted_signature(seen));
     let services: BTreeSet<_> = refused.iter().map(|seen| seen.target()).collect();
     let confidence = if !accepted && (services.len() > 1 || two_dates) {
         Certain
@@ -157,7 +153,7 @@ pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
 pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for seen in ev
-        .failed(&[Failure::Denied])
+        .refused(&[Failure::Denied])
         .filter(|seen| seen.phase.is_exchange())
     {
         let denial = seen
@@ -260,12 +256,13 @@ pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
         Failure::NotFound,
         Failure::WrongPlatform,
         Failure::WrongDigest,
+        Failure::WrongForm,
         Failure::Unauthenticated,
         Failure::ExpiredToken,
         Failure::InvalidSignature,
         Failure::ClockSkewed,
     ];
-    for seen in ev.failed(failures).filter(|seen| !seen.host.is_empty()) {
+    for seen in ev.refused(failures).filter(|seen| !seen.host.is_empty()) {
         for (cause, confidence) in missing(seen) {
             let known = findings.iter_mut().find(|f| {
                 (f.cause, f.confidence, f.dependency) == (cause, confidence, seen.dependency)
@@ -313,6 +310,9 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
     );
     match (seen.failure(), seen.phase) {
         (Some(Failure::WrongPlatform), _) => vec![(Cause::PlatformMismatch, Certain)],
+        (Some(Failure::WrongForm), Phase::Manifest) => vec![(Cause::TooManyLayers, Likely)],
+        // Whether a secret has the required form, `wrong_form` decides.
+        (Some(Failure::WrongForm), _) => Vec::new(),
         (Some(Failure::WrongDigest), Phase::Manifest) => vec![(Cause::ImageNotFound, Likely)],
         (Some(Failure::WrongDigest), _) => vec![(Cause::LayerUnavailable, Likely)],
         // The registry rejects the token that ECR has just issued, or wants one that the probe does
@@ -364,13 +364,22 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
     }
 }
 
+/// `answer.code` of a secret that was stored as binary.
+const BINARY: &str = "SecretBinary";
+
 /// The secret exists and does not have the form that `valueFrom` requires.
 pub(super) fn wrong_form(ev: Evidence<'_>) -> Vec<Finding> {
     let with_code = |code: &'static str| {
-        ev.failed(&[Failure::WrongForm])
+        ev.refused(&[Failure::WrongForm])
             .filter(move |seen| seen.answer.as_ref().is_some_and(|a| a.code == code))
     };
+    // Without a JSON key the ECS agent passes an empty value on, so the task starts.
+    let empty = ev
+        .of(Phase::Read)
+        .filter(|seen| seen.passed() && seen.answer.as_ref().is_some_and(|a| a.code == BINARY));
     [
+        Finding::new(Cause::SecretIsBinary, Certain, with_code(BINARY)).map(and_detail(ev)),
+        Finding::new(Cause::SecretIsBinary, Certain, empty).map(Finding::not_blocking),
         Finding::new(
             Cause::SecretJsonKeyMissing,
             Certain,
@@ -387,32 +396,59 @@ pub(super) fn wrong_form(ev: Evidence<'_>) -> Vec<Finding> {
 /// Throttled on every one of three tries. Registries other than ECR have their own rule.
 pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
     let throttled = ev
-        .failed(&[Failure::Throttled])
+        .refused(&[Failure::Throttled])
         .filter(|seen| seen.dependency != Dependency::Registry);
     Finding::new(Cause::Throttled, Certain, throttled)
         .into_iter()
         .collect()
 }
 
-/// TLS is verified, and the answer is not one that the service gives: a proxy's page, another
-/// service's, a huge or garbled body.
+/// TLS is verified, and the answer is not one that the service gives: a huge or garbled body, or
+/// another service's. What is known to be an intermediary's has its own rule, and what the service
+/// itself sent does not come from elsewhere.
 pub(super) fn not_understood(ev: Evidence<'_>) -> Vec<Finding> {
     let unexpected = ev
-        .failed(&[Failure::UnexpectedAnswer, Failure::TooLarge])
+        .refused(&[Failure::UnexpectedAnswer, Failure::TooLarge])
         .filter(|seen| seen.phase.is_exchange() && !seen.host.is_empty());
     // `GetAuthorizationToken` names no resource that could be missing, and no service reports one
     // without an error code.
-    let bare = ev.failed(&[Failure::NotFound]).filter(|seen| {
+    let bare = ev.refused(&[Failure::NotFound]).filter(|seen| {
         seen.dependency == Dependency::EcrApi
             || is_signed(seen) && seen.answer.as_ref().is_some_and(is_bare)
     });
     let unexpected = unexpected.chain(bare);
+    let elsewhere = unexpected.clone().filter(|seen| seen.speaker.is_none());
     [
-        Finding::new(Cause::NamePointsElsewhere, Possible, unexpected.clone()).map(and_detail(ev)),
-        Finding::new(Cause::ServiceUnresponsive, Possible, unexpected),
+        Finding::new(Cause::NamePointsElsewhere, Possible, elsewhere).map(and_detail(ev)),
+        Finding::new(Cause::ServiceUnresponsive, Possible, unexpected).map(and_detail(ev)),
     ]
     .into_iter()
     .flatten()
+    .collect()
+}
+
+/// The stream was created and the first event is not in it. Either CloudWatch Logs rejected the
+/// event for its time, which is that of this machine, or the stream was deleted, twice. The driver
+/// creates the stream before the container starts and does not look at its events, so the task
+/// starts.
+pub(super) fn event_not_written(ev: Evidence<'_>) -> Vec<Finding> {
+    let with_code = |code: &'static str| {
+        let has_code = move |answer: &Answer| answer.code == code;
+        ev.of(Phase::Write)
+            .filter(move |seen| seen.passed() && seen.answer.as_ref().is_some_and(has_code))
+    };
+    [
+        Finding::new(Cause::ClockSkew, Possible, with_code("RejectedLogEvents")),
+        Finding::new(
+            Cause::LogStreamMissing,
+            Certain,
+            with_code("ResourceNotFoundException"),
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .map(and_detail(ev))
+    .map(Finding::not_blocking)
     .collect()
 }
 
@@ -440,6 +476,11 @@ fn is_signed(seen: &Observation) -> bool {
             | Dependency::Ssm
             | Dependency::EnvironmentFile
     )
+}
+
+/// Whether the service accepted a signature of ours.
+fn is_accepted_signature(seen: &Observation) -> bool {
+    is_signed(seen) && seen.phase.is_exchange() && seen.passed() && seen.is_of_the_service()
 }
 
 /// Adds the detail of the first observation.

@@ -156,6 +156,10 @@ fn go_error(seen: &Observation, failure: Failure) -> Option<String> {
 /// Returns the error of a service or registry, as the SDK or containerd prints it; `None` for what
 /// does not fail a task's start.
 fn service_error(seen: &Observation, failure: Failure) -> Option<String> {
+    // What the SDK or containerd makes of another server's answer is not known.
+    if !seen.is_of_the_service() {
+        return None;
+    }
     let response = seen.answer.as_ref();
     // A failure without an error body has neither message nor code; the texts below stand in.
     let message = response
@@ -238,10 +242,13 @@ fn service_error(seen: &Observation, failure: Failure) -> Option<String> {
         Failure::WrongForm if code == "JsonKeyMissing" => {
             Some("retrieved secret from Secrets Manager did not contain json key".into())
         }
+        // ECS's text is not known: its agent ends.
+        Failure::WrongForm if code == "SecretBinary" || seen.phase == Phase::Manifest => None,
         Failure::WrongForm => Some("trying to retrieve secret with value resulted in error: invalid character".into()),
         Failure::WrongPlatform => Some("image Manifest does not contain descriptor matching platform".into()),
         Failure::WrongDigest if seen.dependency == Dependency::S3 => Some("filesystem layer verification failed".into()),
         Failure::ServiceFailure => Some("503 Service Unavailable".into()),
+        Failure::UnexpectedAnswer if !code.is_empty() => None,
         // containerd parses a manifest as the SDK parses a response.
         Failure::UnexpectedAnswer => Some(not_json.into()),
         _ => None,

@@ -12,9 +12,10 @@ use tokio::time::sleep;
 
 use crate::aws::credentials::Credentials;
 use crate::aws::{error_response, sign};
-use crate::observation::{Answer, Failure, Observation, Outcome, Phase};
+use crate::observation::{Answer, Failure, Observation, Outcome, Phase, Speaker};
 use crate::probe::context::{ProbeContext, observe};
 use crate::probe::net::http::{Exchange, HttpRequest, ReadBody};
+use crate::probe::speaker::{self, HttpAnswer, Question};
 use crate::probe::target::{ConnectedTarget, ExchangeAttempts, RETRY_INTERVALS, TryCount};
 
 /// A call is not retried if `Retry-After` asks for more seconds than this.
@@ -51,6 +52,19 @@ impl CallResult {
             .map(|answer| answer.code.as_str())
             .unwrap_or_default()
     }
+
+    /// Fails the call if an intermediary accepted it: its success says nothing of the service.
+    pub fn require_service(mut self) -> Self {
+        if self.response.is_some() && self.observation.speaker == Some(Speaker::Intermediary) {
+            self.observation.reject_foreign_answer();
+            self.error_headers = self
+                .response
+                .take()
+                .map(|response| response.headers)
+                .unwrap_or_default();
+        }
+        self
+    }
 }
 
 /// Which statuses mean success.
@@ -75,6 +89,10 @@ impl PhaseClient<'_> {
             let exchange = self.target.exchange(request).await;
             let (tries, attempts) = (exchange.tries, exchange.attempts);
             let mut result = self.conclude(exchange, started, accept);
+            // Whose a blob's bytes are, their digest shows.
+            if !matches!(self.phase, Phase::Blob | Phase::Fetch) {
+                result = result.require_service();
+            }
             let failure = result.observation.failure();
             let throttled = failure == Some(Failure::Throttled);
             // A service that throttles works as it should.
@@ -141,6 +159,19 @@ impl PhaseClient<'_> {
                 refused
             }
         };
+        observation.speaker = exchange.status.ok().map(|status| {
+            let question = Question {
+                dependency: self.target.target.dependency,
+                phase: self.phase,
+                host: &self.target.target.host,
+            };
+            let answer = HttpAnswer {
+                status,
+                headers: &exchange.headers,
+                body: &exchange.body,
+            };
+            speaker::speaker(question, answer)
+        });
         observation.small_segments_pass = small_segments_pass;
         if observation.answer.is_none() && exchange.status.is_ok() {
             observation.answer = Some(exchange.answer.clone());
@@ -177,27 +208,6 @@ fn wants_longer_wait(observation: &Observation) -> bool {
             .parse()
             .map_or(true, |seconds: u64| seconds > MAX_RETRY_AFTER_SECS)
     })
-}
-
-/// Fails the call if the response body is neither a JSON object nor empty: these APIs send nothing
-/// else with a 200, so any other body comes from a proxy, for example.
-fn require_json(mut result: CallResult) -> CallResult {
-    let is_json = |body: &[u8]| {
-        body.is_empty() || serde_json::from_slice::<serde_json::Map<String, Value>>(body).is_ok()
-    };
-    if result
-        .response
-        .as_ref()
-        .is_some_and(|response| !is_json(&response.body))
-    {
-        result.observation.outcome = Outcome::Failed {
-            failure: Failure::UnexpectedAnswer,
-        };
-        result.observation.detail =
-            "the response is not valid JSON; a proxy may have sent it".into();
-        result.response = None;
-    }
-    result
 }
 
 /// An AWS API with the AWS JSON 1.0 or 1.1 protocol.
@@ -241,7 +251,7 @@ impl JsonApi {
     ) -> CallResult {
         let authority = client.target.authority();
         match self.sign(action, input, &authority, region, credentials) {
-            Ok(request) => require_json(client.call(&request, StatusCode::is_success).await),
+            Ok(request) => client.call(&request, StatusCode::is_success).await,
             Err(error) => client.unsigned(error),
         }
     }

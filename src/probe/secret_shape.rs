@@ -71,12 +71,22 @@ enum NoText {
 
 impl From<NoText> for ShapeMismatch {
     fn from(no_text: NoText) -> Self {
-        Self::not_json(match no_text {
-            NoText::Binary => "the secret is binary, so it has no JSON keys",
-            NoText::Missing => "the response contains no SecretString",
-        })
+        match no_text {
+            NoText::Binary => Self {
+                code: BINARY,
+                detail: "the secret is binary, and ECS reads SecretString only".into(),
+            },
+            NoText::Missing => Self::not_json("the response contains no SecretString"),
+        }
     }
 }
+
+/// `answer.code` of a secret that was stored as binary.
+pub const BINARY: &str = "SecretBinary";
+
+/// What is said of a binary secret without a JSON key: the ECS agent passes an empty value on
+/// (`GetSecretFromASMWithInput`).
+pub const BINARY_DETAIL: &str = "present, binary: ECS passes an empty value to the container";
 
 fn text_of(body: &[u8]) -> Result<SecretString, NoText> {
     match serde_json::from_slice(body) {
@@ -126,7 +136,7 @@ fn keys_of(value: &SecretString) -> Option<BTreeSet<String>> {
 pub fn check_secret(body: &[u8], json_key: Option<&str>) -> Result<String, ShapeMismatch> {
     let value = match (text_of(body), json_key) {
         (Ok(value), _) => value,
-        (Err(NoText::Binary), None) => return Ok("present, binary".into()),
+        (Err(NoText::Binary), None) => return Ok(BINARY_DETAIL.into()),
         (Err(no_text), _) => return Err(no_text.into()),
     };
     match (keys_of(&value), json_key) {
@@ -213,7 +223,7 @@ mod tests {
         );
         assert_eq!(
             check_secret(br#"{"SecretBinary":"Q0FOQVJZ"}"#, None).unwrap(),
-            "present, binary"
+            BINARY_DETAIL
         );
         for (body, key, code) in [
             (object, Some("missing"), "JsonKeyMissing"),
@@ -222,7 +232,7 @@ mod tests {
             (
                 br#"{"SecretBinary":"Q0FOQVJZ"}"#.to_vec(),
                 Some("password"),
-                "NotJson",
+                BINARY,
             ),
             (b"{}".to_vec(), None, "NotJson"),
         ] {

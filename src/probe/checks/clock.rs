@@ -1,6 +1,8 @@
 //! `clock/read`: compares this machine's clock with those of the services.
 
-use crate::observation::{Answer, Dependency, Failure, Observation, Outcome, Phase, TargetKey};
+use crate::observation::{
+    Answer, Dependency, Failure, Observation, Outcome, Phase, Speaker, TargetKey,
+};
 use crate::vantage::ClockDrift;
 
 /// AWS rejects a signature whose time is more than five minutes off (docs/facts/denials.md#5).
@@ -49,10 +51,11 @@ pub fn check_clock(observations: &[Observation], drift: Option<&ClockDrift>) -> 
 }
 
 /// Returns the clock offset of each target in seconds, sorted. A target counts once: a registry
-/// that sent a hundred layers still has one clock.
+/// that sent a hundred layers still has one clock. The date of a proxy's own answer is the proxy's.
 fn offsets(observations: &[Observation]) -> Vec<i64> {
     let mut by_target: Vec<(&TargetKey, i64)> = Vec::new();
-    for observation in observations {
+    let foreign = |seen: &&Observation| seen.speaker == Some(Speaker::Intermediary);
+    for observation in observations.iter().filter(|seen| !foreign(seen)) {
         let answer = observation.answer.as_ref();
         let Some(offset) = answer.and_then(|answer| answer.clock_offset_s) else {
             continue;

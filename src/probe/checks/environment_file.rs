@@ -255,7 +255,7 @@ impl Bucket<'_> {
                     body: Bytes::new(),
                     read_body,
                 };
-                client.call(&request, accept).await
+                client.call(&request, accept).await.require_service()
             }
             Err(error) => client.unsigned(error.to_string()),
         }

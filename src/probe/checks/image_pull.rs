@@ -29,6 +29,10 @@ const MAX_TAG_LIST_BYTES: usize = 1024 * 1024;
 /// three layers at a time (`max_concurrent_downloads`).
 const SPARE_CONNECTIONS: usize = 2;
 
+/// Layers that Linux's overlayfs, on which containerd unpacks images, stacks at most (`OVL_MAX_STACK`
+/// in `fs/overlayfs`).
+const MAX_STACKED_LAYERS: usize = 500;
+
 /// Starts to pull every image of the plan. Images share tokens and logins.
 pub fn spawn_image_pulls(
     plan: &Plan,
@@ -405,10 +409,20 @@ fn parse_manifest(version: &str, body: &[u8]) -> Result<ManifestDocument, Unusab
             presented: vec![presented],
         });
     }
-    ManifestDocument::parse(body).map_err(|invalid| UnusableManifest {
-        failure: Failure::UnexpectedAnswer,
-        detail: invalid.to_string(),
+    let unusable = |failure, detail| UnusableManifest {
+        failure,
+        detail,
         expected: Vec::new(),
         presented: Vec::new(),
-    })
+    };
+    match ManifestDocument::parse(body) {
+        Ok(ManifestDocument::Manifest(manifest)) if manifest.layers.len() > MAX_STACKED_LAYERS => {
+            let layers = manifest.layers.len();
+            let detail = format!("{layers} layers; overlayfs stacks at most {MAX_STACKED_LAYERS}");
+            Err(unusable(Failure::WrongForm, detail))
+        }
+        parsed => {
+            parsed.map_err(|invalid| unusable(Failure::UnexpectedAnswer, invalid.to_string()))
+        }
+    }
 }

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
 
-use crate::observation::{Failure, Observation, Outcome, Phase};
+use crate::observation::{Failure, Observation, Outcome, Phase, Speaker};
 use crate::probe::aws_call::CallResult;
 use crate::probe::checks::manifest::{Descriptor, ImageConfig, ImageManifest};
 use crate::probe::checks::registry_session::{PullRequest, RegistrySession};
 use crate::probe::context::observe;
 use crate::probe::net::http::{self, Exchange, ReadBody};
+use crate::probe::speaker;
 
 /// Bytes read of each layer. More than the initial congestion window of Linux and AWS (ten
 /// segments, 14,600 bytes, RFC 6928), so that a path that loses full-sized segments is detected.
@@ -82,20 +83,24 @@ impl RegistrySession<'_> {
             return;
         };
         let CallResult {
-            observation,
+            mut observation,
             response,
             ..
         } = result;
         let Some(response) = response else {
             return self.record_blob(observation, digest);
         };
-        if blob.is_config {
+        let fetched = check_bytes(observation.clone(), &response, &blob);
+        if blob.is_config && fetched.is_of_the_service() {
             self.check_platform(&response.body);
         }
-        let fetched = check_bytes(observation.clone(), &response, &blob);
         if observation.phase == Phase::Fetch {
             return self.record_blob(fetched, digest);
         }
+        if fetched.speaker == Some(Speaker::Intermediary) {
+            observation.reject_foreign_answer();
+        }
+        observation.speaker = fetched.speaker;
         // The registry serves the bytes itself: `fetch` has already happened.
         self.record_blob(observation, digest);
         self.record_blob_as(Phase::Fetch, fetched, digest);
@@ -132,9 +137,24 @@ fn check_bytes(mut observation: Observation, exchange: &Exchange, blob: &Blob) -
         ReadBody::Digest => exchange.sha256.clone(),
         ReadBody::Prefix(_) => None,
     };
-    if let Some(digest) = digest.filter(|_| expected.starts_with("sha256:"))
-        && *expected != format!("sha256:{digest}")
-    {
+    let digest = digest.filter(|_| expected.starts_with("sha256:"));
+    let verified = digest
+        .as_ref()
+        .is_some_and(|digest| *expected == format!("sha256:{digest}"));
+    let foreign = observation.speaker == Some(Speaker::Intermediary) || exchange.answer.bytes == 0;
+    if verified {
+        // The image's own content, from any server.
+        observation.speaker = Some(Speaker::Service);
+    } else if foreign && observation.speaker != Some(Speaker::Service) {
+        // No layer is empty: the shortest archive has 29 bytes in gzip.
+        observation.speaker = Some(Speaker::Intermediary);
+        observation.reject_foreign_answer();
+    } else if let Some(digest) = digest {
+        if observation.speaker == Some(Speaker::Unknown) && speaker::is_aws_host(&observation.host)
+        {
+            // AWS labels every answer.
+            observation.speaker = Some(Speaker::Intermediary);
+        }
         observation.outcome = Outcome::Failed {
             failure: Failure::WrongDigest,
         };

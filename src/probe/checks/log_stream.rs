@@ -17,6 +17,17 @@ use crate::probe::target::{ConnectedTarget, TargetHandle, add_tries};
 /// Error code of CreateLogStream and CreateLogGroup for a name that exists.
 const ALREADY_EXISTS: &str = "ResourceAlreadyExistsException";
 
+/// `answer.code` of a write whose event CloudWatch Logs rejected for its time.
+const EVENT_REJECTED: &str = "RejectedLogEvents";
+
+/// Members of `rejectedLogEventsInfo`, and what each says of the event (CloudWatch Logs API
+/// reference).
+const REJECTIONS: [(&str, &str); 3] = [
+    ("tooNewLogEventStartIndex", "too new"),
+    ("tooOldLogEventEndIndex", "too old"),
+    ("expiredLogEventEndIndex", "older than the retention period"),
+];
+
 /// A log stream that accepted its first event.
 pub struct LogStream {
     context: ProbeContext,
@@ -100,9 +111,13 @@ async fn open_stream(
     let mut result = if exists(&created) {
         let run_id = &stream.context.settings.run_id;
         let event = json!({ "schema": "pullprobe/started/v1", "run": run_id });
-        let mut written = stream.put_event(&event.to_string()).await?;
-        add_tries(&mut written.observation, &created.observation);
-        written
+        let mut put = stream.put_event(&event.to_string()).await?;
+        if is_stream_missing(&put) {
+            // The driver only creates the stream before the container starts.
+            put.observation.outcome = Outcome::Passed;
+        }
+        add_tries(&mut put.observation, &created.observation);
+        put
     } else {
         created
     };
@@ -128,6 +143,13 @@ fn exists(created: &CallResult) -> bool {
     created.observation.passed() || created.error_code() == ALREADY_EXISTS
 }
 
+/// Whether CloudWatch Logs reports the stream as missing, and not the group.
+fn is_stream_missing(result: &CallResult) -> bool {
+    result.observation.failure() == Some(Failure::NotFound)
+        && result.observation.is_of_the_service()
+        && result.observation.detail.contains("log stream")
+}
+
 impl LogStream {
     /// Writes the report as one event. Fails with the error of CloudWatch Logs or of the network.
     pub async fn deliver(&self, line: &str) -> Result<(), String> {
@@ -135,6 +157,9 @@ impl LogStream {
             return Err("no credentials".into());
         };
         match result.observation.outcome {
+            Outcome::Passed if result.error_code() == EVENT_REJECTED => {
+                Err(result.observation.detail)
+            }
             Outcome::Passed => Ok(()),
             _ if result.response.is_some() => Ok(()),
             _ => Err(match result.observation.failure() {
@@ -144,7 +169,22 @@ impl LogStream {
         }
     }
 
+    /// Writes an event. Creates the stream again if it has been deleted since, and retries.
     async fn put_event(&self, message: &str) -> Option<CallResult> {
+        let result = self.put_event_once(message).await?;
+        if !is_stream_missing(&result) {
+            return Some(result);
+        }
+        let created = self.create_stream().await?;
+        if !exists(&created) {
+            return Some(created);
+        }
+        let mut again = self.put_event_once(message).await?;
+        again.observation.attempts += result.observation.attempts;
+        Some(again)
+    }
+
+    async fn put_event_once(&self, message: &str) -> Option<CallResult> {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, crate::millis);
@@ -154,18 +194,19 @@ impl LogStream {
                 json!({ "logEvents": [{ "timestamp": now, "message": message }] }),
             )
             .await?;
-        // A response with status 200 may still reject the event (too old, too new, expired).
+        // A response with status 200 may still reject the event (PutLogEvents, API reference).
         let rejected = result.response.as_ref().and_then(|response| {
             let body: Value = serde_json::from_slice(&response.body).ok()?;
-            body.get("rejectedLogEventsInfo")
-                .filter(|info| !info.is_null())
-                .map(ToString::to_string)
+            let info = body.get("rejectedLogEventsInfo")?;
+            let is_set = |(member, _): &&(&str, &str)| info.get(*member).is_some_and(Value::is_u64);
+            Some(REJECTIONS.iter().find(is_set)?.1)
         });
-        if let Some(info) = rejected {
-            result.observation.outcome = Outcome::Failed {
-                failure: Failure::UnexpectedAnswer,
-            };
-            result.observation.detail = format!("CloudWatch Logs rejected the event: {info}");
+        if let Some(why) = rejected {
+            // The driver does not look at it, so the task starts.
+            result.observation.detail = format!("CloudWatch Logs rejected the event as {why}");
+            if let Some(answer) = &mut result.observation.answer {
+                answer.code = EVENT_REJECTED.into();
+            }
             result.response = None;
         }
         Some(result)

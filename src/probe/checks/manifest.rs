@@ -114,9 +114,13 @@ impl ManifestDocument {
             }) => Self::Index { manifests },
             Ok(ManifestJson {
                 config: Some(config),
-                layers: Some(layers),
+                layers,
                 ..
-            }) => Self::Manifest(ImageManifest { config, layers }),
+            }) => Self::Manifest(ImageManifest {
+                config,
+                // An image of metadata alone has none, and Go reads a missing list as an empty one.
+                layers: layers.unwrap_or_default(),
+            }),
             _ => return Err(InvalidManifest::NotAManifest),
         };
         if document.digests().all(is_digest) {

@@ -156,7 +156,14 @@ impl SecretReader {
         } = self.get_secret(&value_from).await;
         if let Some(response) = response {
             match secret_shape::check_secret(&response.body, json_key.as_deref()) {
-                Ok(detail) => observation.detail = detail,
+                Ok(detail) => {
+                    if detail == secret_shape::BINARY_DETAIL
+                        && let Some(answer) = &mut observation.answer
+                    {
+                        answer.code = secret_shape::BINARY.into();
+                    }
+                    observation.detail = detail;
+                }
                 Err(mismatch) => {
                     observation = mismatch.into_observation(observation, response.answer);
                 }

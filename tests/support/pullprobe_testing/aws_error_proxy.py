@@ -175,7 +175,7 @@ class AwsErrorProxy:
             content = json.dumps({"errors": [DOCKER_HUB_LIMIT]}).encode()
             return 429, {"Content-Type": "application/json", **DOCKER_HUB_LIMIT_HEADERS}, content
         if name == "broken":
-            return 503, {"Content-Type": "text/plain"}, b"Service Unavailable\n"
+            return 503, {"Content-Type": "text/plain", **request_id()}, b"Service Unavailable\n"
         if name == "login":
             realm = f"https://{request.headers['Host']}/"
             headers = {
@@ -308,7 +308,7 @@ def access_denied(dependency, cause, step):
     if dependency == "s3":
         ids = "<RequestId>835EB39A43ACC922</RequestId><HostId>pomMsqh5</HostId>"
         xml = s3_error("AccessDenied", message.replace('"', "&quot;"), ids)
-        return 403, {"Content-Type": "application/xml"}, xml.encode()
+        return 403, {"Content-Type": "application/xml", **request_id()}, xml.encode()
     if dependency == "ecr.dkr":
         content = json.dumps({"errors": [{"code": "DENIED", "message": message}]}).encode()
         headers = {
@@ -319,12 +319,14 @@ def access_denied(dependency, cause, step):
     return json_error("AccessDeniedException", message)
 
 
+def request_id():
+    """Returns the header with which AWS labels every answer."""
+    return {"x-amzn-RequestId": str(uuid.uuid4())}
+
+
 def json_error(code, message):
     """Returns an error of a JSON protocol, which always has HTTP status 400."""
-    headers = {
-        "Content-Type": "application/x-amz-json-1.1",
-        "x-amzn-RequestId": str(uuid.uuid4()),
-    }
+    headers = {"Content-Type": "application/x-amz-json-1.1", **request_id()}
     return 400, headers, json.dumps({"__type": code, "message": message}).encode()
 
 

@@ -96,6 +96,7 @@ def ecr_locations(passwords, upstream):
     tag.
     """
     return f"""
+        add_header Docker-Distribution-Api-Version registry/2.0 always;
         auth_basic "ecr.amazonaws.com";
         auth_basic_user_file {passwords};
         location /v2/team/ {{ proxy_pass {upstream}; }}

@@ -29,9 +29,9 @@ CAUSES = {
     "network": """
         no-egress-route interface-endpoint-missing s3-gateway-missing endpoint-security-group
         task-security-group-egress network-acl endpoint-address-unreachable connection-refused
-        connection-reset mtu-black-hole service-unresponsive service-slow private-dns-disabled
-        pull-through-upstream-unreachable
-        public-ip-missing nat-gateway-unhealthy route-table-differs
+        connection-reset answered-by-intermediary mtu-black-hole service-unresponsive service-slow
+        pull-through-upstream-unreachable private-dns-disabled public-ip-missing
+        nat-gateway-unhealthy route-table-differs
     """,
     "tls": "tls-intercepted tls-untrusted tls-wrong-name tls-expired tls-stalled",
     "credentials": "no-credentials credentials-expired credentials-invalid clock-skew",
@@ -42,14 +42,14 @@ CAUSES = {
         permission-denied
     """,
     "image": """
-        repository-not-found image-not-found platform-mismatch layer-unavailable
+        repository-not-found image-not-found platform-mismatch too-many-layers layer-unavailable
         registry-login-failed invalid-image-reference
     """,
     "secret": """
-        secret-not-found secret-json-key-missing secret-not-json secret-version-missing
-        parameter-not-found invalid-value-from
+        secret-not-found secret-json-key-missing secret-is-binary secret-not-json
+        secret-version-missing parameter-not-found invalid-value-from
     """,
-    "logs": "log-group-missing",
+    "logs": "log-group-missing log-stream-missing",
     "storage": "file-system-unreachable file-system-denied environment-file-missing disk-full",
     "limit": "registry-rate-limited throttled",
     "placement": """

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use pullprobe::observation::{
-    Dependency, Lookup, LookupResult, Observation, Outcome, Phase, Purpose, Scope, Starvation,
-    Tries,
+    Dependency, Failure, Lookup, LookupResult, Observation, Outcome, Phase, Purpose, Scope,
+    Speaker, Starvation, Tries,
 };
 use serde::de::DeserializeOwned;
 
@@ -136,7 +136,28 @@ pub fn new_observation(
         new.id.narrow(subject);
         new.subject = Some(subject.to_owned());
     }
+    new.speaker = has_http_answer(&new).then_some(Speaker::Service);
     new
+}
+
+/// Whether the outcome of this exchange came in an HTTP answer.
+fn has_http_answer(seen: &Observation) -> bool {
+    let is_http = seen.phase.is_exchange() && seen.phase != Phase::Mount && !seen.host.is_empty();
+    let answered = match &seen.outcome {
+        Outcome::Passed => true,
+        Outcome::Failed { failure } => !matches!(
+            failure,
+            Failure::TimedOut
+                | Failure::Refused
+                | Failure::Reset
+                | Failure::Unreachable
+                | Failure::Stalled
+                | Failure::TooSlow
+                | Failure::TooLarge
+        ),
+        _ => false,
+    };
+    is_http && answered
 }
 
 /// Reads a line of `seen`. Panics if it is invalid.

@@ -319,7 +319,7 @@ NETWORK = [
     ),
     NetworkFault(
         "block-page",
-        "name-points-elsewhere",
+        "answered-by-intermediary",
         BOTH,
         ("ecr.api", "ecr.dkr", "logs"),
         lambda s, d: [behave(s, name, "page") for name in d],

@@ -1,0 +1,85 @@
+//! Answers that something else gave in a service's place.
+
+use super::{Confidence, Finding};
+use crate::cause::Cause;
+use crate::evidence::Evidence;
+use crate::observation::{Dependency, Failure, Observation, Speaker};
+
+use Confidence::{Likely, Possible};
+
+/// TLS is verified, and the answer lacks what the service always sends. If it has a shape of its
+/// own (a page, plain text, JSON of another kind), a proxy or a firewall gave it, or the name leads
+/// to another server whose certificate is valid for it; the packets look the same, so it is never
+/// certain. If it has no shape at all, the service may have sent it.
+pub(super) fn answered(ev: Evidence<'_>) -> Vec<Finding> {
+    let of = |speaker| {
+        ev.foreign_answers()
+            .filter(move |seen| seen.speaker == Some(speaker))
+    };
+    let foreign = of(Speaker::Intermediary);
+    let undecided = of(Speaker::Unknown);
+    let broken = undecided
+        .clone()
+        .filter(|seen| seen.failure() != Some(Failure::ServiceFailure));
+    let findings = [
+        Finding::new(Cause::AnsweredByIntermediary, Likely, foreign.clone()),
+        Finding::new(Cause::NamePointsElsewhere, Possible, foreign),
+        Finding::new(Cause::AnsweredByIntermediary, Possible, undecided),
+        Finding::new(Cause::NamePointsElsewhere, Possible, broken),
+    ];
+    let registry = candidates_of_a_registry(ev);
+    findings
+        .into_iter()
+        .flatten()
+        .map(|finding| with_answer(ev, finding))
+        .chain(registry)
+        .collect()
+}
+
+/// A registry that is not AWS's may be any software: a bare refusal may be its own.
+fn candidates_of_a_registry(ev: Evidence<'_>) -> Vec<Finding> {
+    let bare = |failure| {
+        ev.foreign_answers().filter(move |seen| {
+            seen.dependency == Dependency::Registry
+                && seen.speaker == Some(Speaker::Unknown)
+                && seen.failure() == Some(failure)
+        })
+    };
+    let refused = bare(Failure::Unauthenticated).chain(bare(Failure::Denied));
+    [
+        Finding::new(Cause::RegistryLoginFailed, Possible, refused),
+        Finding::new(Cause::ImageNotFound, Possible, bare(Failure::NotFound)),
+        Finding::new(
+            Cause::LayerUnavailable,
+            Possible,
+            bare(Failure::WrongDigest),
+        ),
+        Finding::new(
+            Cause::RegistryRateLimited,
+            Possible,
+            bare(Failure::Throttled),
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Adds what was answered: status and text of the first answer.
+fn with_answer(ev: Evidence<'_>, finding: Finding) -> Finding {
+    let said = |seen: &Observation| {
+        let status = seen.answer.as_ref().map_or(0, |answer| answer.status);
+        match seen.detail.as_str() {
+            "" => format!("status {status}"),
+            detail if detail.starts_with("status ") => detail.to_owned(),
+            detail => format!("status {status}: {detail}"),
+        }
+    };
+    let first = ev
+        .foreign_answers()
+        .find(|seen| finding.because.first() == Some(&seen.id));
+    match first.filter(|_| finding.cause == Cause::AnsweredByIntermediary) {
+        Some(seen) => finding.with_detail(&said(seen)),
+        None => finding,
+    }
+}

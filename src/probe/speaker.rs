@@ -1,0 +1,513 @@
+//! Who sent an answer: the one place that decides it. A verified certificate does not: a proxy or a
+//! firewall whose authority is among the roots answers under any name.
+//!
+//! A service is known by what it always sends: its request ID, its protocol's error, the members of
+//! the operation's response. An answer without them that has a shape of its own (a page, plain text,
+//! JSON of another kind) is an intermediary's.
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderMap, LOCATION, WWW_AUTHENTICATE};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::aws::error_response;
+use crate::observation::{Dependency, Phase, Speaker};
+
+/// Headers that AWS adds to every answer: the request ID of its JSON APIs, both IDs of S3, and the
+/// name of an error.
+const AWS_HEADERS: [&str; 4] = [
+    "x-amzn-requestid",
+    "x-amz-request-id",
+    "x-amz-id-2",
+    "x-amzn-errortype",
+];
+
+/// Header of registries (distribution specification 1.1, "Legacy Docker support HTTP headers"). ECR
+/// sends it with every answer, Docker's registry too.
+const REGISTRY_HEADER: &str = "docker-distribution-api-version";
+
+/// What tells a registry's blob URL from a redirect to a portal: the signature of S3, of CloudFront,
+/// of Google Cloud Storage and of Azure.
+const SIGNED_QUERY: [&str; 4] = [
+    "X-Amz-Signature=",
+    "Signature=",
+    "X-Goog-Signature=",
+    "sig=",
+];
+
+/// Ends of AWS's host names.
+const AWS_DOMAINS: [&str; 5] = [
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".amazonaws.eu",
+    ".api.aws",
+    ".on.aws",
+];
+
+/// What was asked, and of whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    pub dependency: Dependency,
+    pub phase: Phase,
+    pub host: &'a str,
+}
+
+/// An HTTP answer.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpAnswer<'a> {
+    pub status: StatusCode,
+    pub headers: &'a HeaderMap,
+    /// As far as it was read.
+    pub body: &'a [u8],
+}
+
+/// Returns who sent the answer.
+pub fn speaker(question: Question<'_>, answer: HttpAnswer<'_>) -> Speaker {
+    match (question.dependency, question.phase) {
+        (
+            Dependency::EcrApi | Dependency::Logs | Dependency::SecretsManager | Dependency::Ssm,
+            _,
+        ) => answer.of_json_api(question.dependency),
+        (Dependency::S3 | Dependency::EnvironmentFile, _) if is_aws_host(question.host) => {
+            answer.of_s3()
+        }
+        (Dependency::EcrDkr, _) => answer.of_ecr(question.phase),
+        (Dependency::Registry, Phase::Authorize) => answer.of_token_service(),
+        (Dependency::Registry, Phase::Manifest | Phase::Blob) => answer.of_registry(question.phase),
+        _ => answer.of_content_host(),
+    }
+}
+
+/// Whether the host is of AWS, whose services label each answer.
+pub fn is_aws_host(host: &str) -> bool {
+    AWS_DOMAINS.iter().any(|domain| host.ends_with(domain))
+}
+
+impl HttpAnswer<'_> {
+    /// An AWS JSON API names each error in the body or in a header, and labels each answer with a
+    /// request ID. No one else sends `__type` with the protocol's content type; a `message` alone is
+    /// what many send.
+    fn of_json_api(self, dependency: Dependency) -> Speaker {
+        if self.status.is_success() {
+            return self.of_json_success(dependency);
+        }
+        let labelled = self.has_aws_header();
+        let typed = self.json().is_some_and(|body| body["__type"].is_string());
+        match (labelled, self.has_error_code(), typed) {
+            (true, true, _) => Speaker::Service,
+            (_, _, true) if self.content_type().starts_with("application/x-amz-json") => {
+                Speaker::Service
+            }
+            (true, ..) | (_, _, true) => Speaker::Unknown,
+            _ => self.unmarked(),
+        }
+    }
+
+    /// A response of CloudWatch Logs may be empty, so there the request ID decides. The others have
+    /// members that no other server sends by accident.
+    fn of_json_success(self, dependency: Dependency) -> Speaker {
+        let members = match self.body {
+            b"" => Some(Members::default()),
+            body => serde_json::from_slice::<Members>(body).ok(),
+        };
+        let Some(members) = members else {
+            return Speaker::Intermediary;
+        };
+        let is_response = match dependency {
+            Dependency::EcrApi => members.authorization_data.is_some(),
+            Dependency::SecretsManager => {
+                members.arn.is_some()
+                    || members.secret_string.is_some()
+                    || members.secret_binary.is_some()
+            }
+            Dependency::Ssm => members.parameters.is_some() || members.invalid_parameters.is_some(),
+            _ => self.has_aws_header(),
+        };
+        if is_response {
+            Speaker::Service
+        } else {
+            Speaker::Intermediary
+        }
+    }
+
+    /// S3 labels every answer, and its errors are XML with a code.
+    fn of_s3(self) -> Speaker {
+        if self.has_aws_header() || self.is_xml() && self.has_error_code() {
+            Speaker::Service
+        } else if self.status.is_success() {
+            self.of_content_host()
+        } else {
+            self.unmarked()
+        }
+    }
+
+    fn of_ecr(self, phase: Phase) -> Speaker {
+        match self.of_any_registry(phase) {
+            Some(speaker) => speaker,
+            // What its storage serves by itself is known by its digest, and a redirect by what it
+            // leads to.
+            None if phase == Phase::Blob && self.is_usable_blob() => self.of_content_host(),
+            None => self.unmarked(),
+        }
+    }
+
+    /// A registry that is not AWS's may be any software behind any proxy of its owner: only a page
+    /// where a manifest should be is certainly not its answer.
+    fn of_registry(self, phase: Phase) -> Speaker {
+        match self.of_any_registry(phase) {
+            Some(speaker) => speaker,
+            None if self.headers.contains_key(WWW_AUTHENTICATE) => Speaker::Unknown,
+            None => self.of_content_host(),
+        }
+    }
+
+    /// Returns the speaker if a registry's protocol decides it.
+    fn of_any_registry(self, phase: Phase) -> Option<Speaker> {
+        let bearer = self
+            .header(WWW_AUTHENTICATE.as_str())
+            .to_lowercase()
+            .starts_with("bearer realm=\"https://");
+        let is_manifest = phase == Phase::Manifest && self.status.is_success() && {
+            let members = serde_json::from_slice::<Members>(self.body);
+            members.is_ok_and(|members| {
+                members.schema_version.is_some()
+                    || members.manifests.is_some()
+                    || members.layers.is_some()
+            })
+        };
+        let is_other = self.status.is_success() && phase == Phase::Manifest && !is_manifest;
+        let signed_redirect = self.status.is_redirection() && {
+            let location = self.header(LOCATION.as_str());
+            SIGNED_QUERY.iter().any(|query| location.contains(query))
+        };
+        if is_other {
+            Some(Speaker::Intermediary)
+        } else if is_manifest
+            || signed_redirect
+            || self.headers.contains_key(REGISTRY_HEADER)
+            || self.has_registry_error()
+            || self.status == StatusCode::UNAUTHORIZED && bearer
+        {
+            Some(Speaker::Service)
+        } else {
+            None
+        }
+    }
+
+    fn is_usable_blob(self) -> bool {
+        self.status.is_success() || self.status.is_redirection()
+    }
+
+    /// Token services agree on the members of a success, and little on those of an error.
+    fn of_token_service(self) -> Speaker {
+        if self.status.is_success() {
+            return match serde_json::from_slice::<Members>(self.body) {
+                Ok(members) if members.token.is_some() || members.access_token.is_some() => {
+                    Speaker::Service
+                }
+                _ => Speaker::Intermediary,
+            };
+        }
+        let is_error = self.json().is_some_and(|body| {
+            ["errors", "error", "details", "code"]
+                .iter()
+                .any(|member| body.get(*member).is_some())
+        });
+        if is_error || self.headers.contains_key(REGISTRY_HEADER) {
+            Speaker::Service
+        } else {
+            self.of_content_host()
+        }
+    }
+
+    /// A host of content may be any: S3, a CDN, a registry's own storage. A page is not content,
+    /// and bytes show whose they are by their digest only, which the check compares.
+    fn of_content_host(self) -> Speaker {
+        if self.has_aws_header() || self.is_xml() && self.has_error_code() {
+            Speaker::Service
+        } else if self.status.is_redirection() {
+            // Go's server adds a page to each redirect.
+            Speaker::Unknown
+        } else if self.is_page() && !self.headers.contains_key(WWW_AUTHENTICATE) {
+            Speaker::Intermediary
+        } else {
+            Speaker::Unknown
+        }
+    }
+
+    /// An error without anything that the service always sends. AWS's own load balancers send a bare
+    /// 5xx as well.
+    fn unmarked(self) -> Speaker {
+        if self.status.is_server_error() {
+            Speaker::Unknown
+        } else {
+            Speaker::Intermediary
+        }
+    }
+
+    fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    fn content_type(self) -> String {
+        self.header(CONTENT_TYPE.as_str()).to_lowercase()
+    }
+
+    fn has_aws_header(self) -> bool {
+        AWS_HEADERS.iter().any(|name| !self.header(name).is_empty())
+    }
+
+    fn has_error_code(self) -> bool {
+        let error = error_response::read(self.status.as_u16(), self.headers, self.body);
+        !error.code.is_empty()
+    }
+
+    /// Whether the body is `{"errors": [{"code": "…"}]}` (distribution specification, "Error
+    /// codes").
+    fn has_registry_error(self) -> bool {
+        self.json()
+            .and_then(|body| Some(body.pointer("/errors/0/code")?.is_string()))
+            .unwrap_or_default()
+    }
+
+    fn is_xml(self) -> bool {
+        self.body.trim_ascii_start().starts_with(b"<") && !self.is_page()
+    }
+
+    fn is_page(self) -> bool {
+        let head = &self.body[..self.body.len().min(MAX_PAGE_HEAD_BYTES)];
+        error_response::is_html(&String::from_utf8_lossy(head))
+            || self.content_type().starts_with("text/html")
+    }
+
+    /// Returns the body of an error if it is JSON. Bodies of errors are short.
+    fn json(self) -> Option<Value> {
+        let is_error = !self.status.is_success();
+        serde_json::from_slice(self.body).ok().filter(|_| is_error)
+    }
+}
+
+/// The root element of a page begins within this many bytes.
+const MAX_PAGE_HEAD_BYTES: usize = 1_024;
+
+/// The members by which a successful response is known. Values are skipped, so that a body of any
+/// size takes no memory.
+#[derive(Default, Deserialize)]
+struct Members {
+    #[serde(rename = "authorizationData")]
+    authorization_data: Option<IgnoredAny>,
+    #[serde(rename = "ARN")]
+    arn: Option<IgnoredAny>,
+    #[serde(rename = "SecretString")]
+    secret_string: Option<IgnoredAny>,
+    #[serde(rename = "SecretBinary")]
+    secret_binary: Option<IgnoredAny>,
+    #[serde(rename = "Parameters")]
+    parameters: Option<IgnoredAny>,
+    #[serde(rename = "InvalidParameters")]
+    invalid_parameters: Option<IgnoredAny>,
+    #[serde(rename = "schemaVersion")]
+    schema_version: Option<IgnoredAny>,
+    manifests: Option<IgnoredAny>,
+    layers: Option<IgnoredAny>,
+    token: Option<IgnoredAny>,
+    access_token: Option<IgnoredAny>,
+}
+
+#[cfg(test)]
+mod tests {
+    use Dependency::{EcrApi, EcrDkr, EnvironmentFile, Logs, Registry, S3, SecretsManager, Ssm};
+    use Phase::{Authorize, Blob, Fetch, Manifest, Read, Write};
+    use Speaker::{Intermediary, Service, Unknown};
+
+    use super::*;
+
+    const ID: &str = "x-amzn-requestid: 1";
+    const AMZ_JSON: &str = "content-type: application/x-amz-json-1.1";
+    const TEXT: &str = "content-type: text/plain";
+    const REGISTRY: &str = "docker-distribution-api-version: registry/2.0";
+    const PAGE: &str = "<!DOCTYPE html><html><title>Blocked</title></html>";
+    const FORBIDDEN: &str = r#"{"message":"Forbidden"}"#;
+    const DENIED: &str = r#"{"__type":"AccessDeniedException","message":"no"}"#;
+
+    fn said(
+        dependency: Dependency,
+        phase: Phase,
+        status: u16,
+        headers: &[&str],
+        body: &str,
+    ) -> Speaker {
+        let mut map = HeaderMap::new();
+        for header in headers {
+            let (name, value) = header.split_once(": ").unwrap();
+            map.append(
+                hyper::header::HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                value.parse().unwrap(),
+            );
+        }
+        let host = match dependency {
+            Registry => "registry.example.com",
+            _ => "x.us-east-1.amazonaws.com",
+        };
+        let question = Question {
+            dependency,
+            phase,
+            host,
+        };
+        let answer = HttpAnswer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: &map,
+            body: body.as_bytes(),
+        };
+        speaker(question, answer)
+    }
+
+    #[test]
+    fn json_api_is_known_by_request_id_and_error_code() {
+        for (dependency, phase) in [
+            (EcrApi, Authorize),
+            (Logs, Write),
+            (SecretsManager, Read),
+            (Ssm, Read),
+        ] {
+            let error =
+                |status, headers: &[&str], body| said(dependency, phase, status, headers, body);
+            assert_eq!(error(400, &[ID], DENIED), Service);
+            assert_eq!(error(400, &[AMZ_JSON], DENIED), Service);
+            assert_eq!(
+                error(403, &[ID, "x-amzn-errortype: AccessDenied"], ""),
+                Service
+            );
+            assert_eq!(error(403, &[], DENIED), Unknown);
+            assert_eq!(error(403, &[ID], FORBIDDEN), Unknown);
+            for status in [301, 401, 403, 404, 429] {
+                for body in [PAGE, FORBIDDEN, "Blocked", "", r#"{"code":"FORBIDDEN"}"#] {
+                    assert_eq!(
+                        error(status, &[TEXT], body),
+                        Intermediary,
+                        "{status} {body}"
+                    );
+                }
+            }
+            assert_eq!(error(503, &[TEXT], "Service Unavailable"), Unknown);
+        }
+    }
+
+    #[test]
+    fn success_of_a_json_api_has_its_members() {
+        let token = r#"{"authorizationData":[{"authorizationToken":"QVdTOng="}]}"#;
+        assert_eq!(said(EcrApi, Authorize, 200, &[], token), Service);
+        assert_eq!(
+            said(
+                SecretsManager,
+                Read,
+                200,
+                &[],
+                r#"{"ARN":"a","SecretString":"x"}"#
+            ),
+            Service
+        );
+        assert_eq!(said(Ssm, Read, 200, &[], r#"{"Parameters":[]}"#), Service);
+        assert_eq!(
+            said(Logs, Write, 200, &[ID, "content-type: text/html"], ""),
+            Service
+        );
+        for (dependency, phase) in [
+            (EcrApi, Authorize),
+            (Logs, Write),
+            (SecretsManager, Read),
+            (Ssm, Read),
+        ] {
+            for body in ["", "{}", PAGE, "OK", r#"{"status":"ok"}"#] {
+                assert_eq!(
+                    said(dependency, phase, 200, &[], body),
+                    Intermediary,
+                    "{dependency} {body}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn s3_is_known_by_its_ids_and_its_xml() {
+        let error =
+            "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>x</Message></Error>";
+        for (dependency, phase) in [(S3, Fetch), (EnvironmentFile, Fetch)] {
+            let of =
+                |status, headers: &[&str], body| said(dependency, phase, status, headers, body);
+            assert_eq!(of(403, &[], error), Service);
+            assert_eq!(of(404, &["x-amz-request-id: 1"], ""), Service);
+            assert_eq!(of(206, &["x-amz-id-2: 1"], "bytes"), Service);
+            assert_eq!(of(206, &[], "bytes"), Unknown);
+            assert_eq!(of(200, &[], PAGE), Intermediary);
+            for status in [302, 401, 403, 404, 429] {
+                for body in [PAGE, FORBIDDEN, "Blocked", ""] {
+                    assert_eq!(of(status, &[TEXT], body), Intermediary, "{status} {body}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn registry_is_known_by_its_header_its_error_and_its_manifest() {
+        let unknown = r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#;
+        let manifest = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;
+        for dependency in [EcrDkr, Registry] {
+            let of =
+                |status, headers: &[&str], body| said(dependency, Manifest, status, headers, body);
+            assert_eq!(of(404, &[], unknown), Service);
+            assert_eq!(of(401, &[REGISTRY, TEXT], "Not Authorized"), Service);
+            assert_eq!(of(200, &[], manifest), Service);
+            assert_eq!(of(200, &[REGISTRY], PAGE), Intermediary);
+            assert_eq!(of(200, &[], "{}"), Intermediary);
+            assert_eq!(of(403, &[], PAGE), Intermediary);
+        }
+        let challenge = "www-authenticate: Bearer realm=\"https://auth.example.com/token\"";
+        assert_eq!(said(Registry, Manifest, 401, &[challenge], ""), Service);
+        let basic = "www-authenticate: Basic realm=\"Corporate proxy\"";
+        assert_eq!(said(EcrDkr, Manifest, 401, &[basic], ""), Intermediary);
+        assert_eq!(said(Registry, Manifest, 401, &[basic], PAGE), Unknown);
+        for status in [401, 403, 404, 429] {
+            assert_eq!(said(EcrDkr, Manifest, status, &[TEXT], "no"), Intermediary);
+            assert_eq!(said(Registry, Manifest, status, &[TEXT], "no"), Unknown);
+        }
+    }
+
+    #[test]
+    fn redirect_to_a_blob_is_signed() {
+        let signed = "location: https://bucket.example.com/blob?X-Amz-Signature=1";
+        let portal = "location: https://portal.example.com/login";
+        assert_eq!(said(EcrDkr, Blob, 307, &[signed], ""), Service);
+        assert_eq!(
+            said(
+                EcrDkr,
+                Blob,
+                302,
+                &[portal, "content-type: text/html"],
+                PAGE
+            ),
+            Unknown
+        );
+        assert_eq!(said(EcrDkr, Blob, 403, &[], PAGE), Intermediary);
+        assert_eq!(said(EcrDkr, Manifest, 302, &[portal], ""), Intermediary);
+    }
+
+    #[test]
+    fn token_service_sends_a_token_or_an_error() {
+        let of = |status, body| said(Registry, Authorize, status, &[], body);
+        assert_eq!(of(200, r#"{"token":"x"}"#), Service);
+        assert_eq!(of(200, r#"{"access_token":"x"}"#), Service);
+        assert_eq!(
+            of(401, r#"{"details":"incorrect username or password"}"#),
+            Service
+        );
+        assert_eq!(of(200, "{}"), Intermediary);
+        assert_eq!(of(200, PAGE), Intermediary);
+        assert_eq!(of(403, PAGE), Intermediary);
+        assert_eq!(of(403, FORBIDDEN), Unknown);
+    }
+}
