@@ -548,8 +548,8 @@ impl Observation {
             )
     }
 
-    /// Whether it says something about the service: no one but the service, or Amazon ECS, is known
-    /// to have sent the answer. Older reports do not say who did.
+    /// Whether it says something about the service: the service sent the answer, Amazon ECS reports
+    /// it, or it is of an older report, which does not say who sent it.
     pub fn is_of_the_service(&self) -> bool {
         matches!(self.speaker, None | Some(Speaker::Service))
     }

@@ -38,7 +38,7 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
     });
     let unsigned = signed(&[Failure::Unauthenticated]).filter(|seen| is_unsigned(seen));
     let unknown_key = signed(&[Failure::Unauthenticated]).filter(|seen| !is_unsigned(seen));
-    let accepted_elsewhere = ev.all().any(|seen| is_accepted_signature(seen));
+    let accepted_elsewhere = ev.all().any(is_accepted_signature);
     let unknown = if accepted_elsewhere { Likely } else { Certain };
     [
         Finding::new(
@@ -119,7 +119,7 @@ pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
             .into_iter()
             .collect();
     }
-    let accepted = ev.all().any(|seen| is_accepted_signature(seen));
+    let accepted = ev.all().any(is_accepted_signature);
     let services: BTreeSet<_> = refused.iter().map(|seen| seen.target()).collect();
     let confidence = if !accepted && (services.len() > 1 || two_dates) {
         Certain

@@ -86,7 +86,7 @@ pub fn is_aws_host(host: &str) -> bool {
 
 impl HttpAnswer<'_> {
     /// An AWS JSON API names each error in the body or in a header, and labels each answer with a
-    /// request ID. No one else sends `__type` with the protocol's content type; a `message` alone is
+    /// request ID. No other server sends `__type` with the protocol's content type; a `message` alone is
     /// what many send.
     fn of_json_api(self, dependency: Dependency) -> Speaker {
         if self.status.is_success() {
