@@ -89,8 +89,10 @@ impl PhaseClient<'_> {
             let exchange = self.target.exchange(request).await;
             let (tries, attempts) = (exchange.tries, exchange.attempts);
             let mut result = self.conclude(exchange, started, accept);
+            let is_content = matches!(self.phase, Phase::Blob | Phase::Fetch)
+                && result.response.as_ref().is_some_and(Exchange::succeeded);
             // Whose a blob's bytes are, their digest shows.
-            if !matches!(self.phase, Phase::Blob | Phase::Fetch) {
+            if !is_content {
                 result = result.require_service();
             }
             let failure = result.observation.failure();

@@ -5,8 +5,8 @@
 //! the operation's response. An answer without them that has a shape of its own (a page, plain text,
 //! JSON of another kind) is an intermediary's.
 
-use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap, LOCATION, WWW_AUTHENTICATE};
+use hyper::{StatusCode, Uri};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -72,7 +72,7 @@ pub fn speaker(question: Question<'_>, answer: HttpAnswer<'_>) -> Speaker {
         (Dependency::S3 | Dependency::EnvironmentFile, _) if is_aws_host(question.host) => {
             answer.of_s3()
         }
-        (Dependency::EcrDkr, _) => answer.of_ecr(question.phase),
+        (Dependency::EcrDkr, _) => answer.of_ecr(question),
         (Dependency::Registry, Phase::Authorize) => answer.of_token_service(),
         (Dependency::Registry, Phase::Manifest | Phase::Blob) => answer.of_registry(question.phase),
         _ => answer.of_content_host(),
@@ -137,14 +137,18 @@ impl HttpAnswer<'_> {
             Speaker::Service
         } else if self.status.is_success() {
             self.of_content_host()
+        } else if self.redirects_to(is_aws_host) {
+            Speaker::Unknown
         } else {
             self.unmarked()
         }
     }
 
-    fn of_ecr(self, phase: Phase) -> Speaker {
+    fn of_ecr(self, Question { phase, host, .. }: Question<'_>) -> Speaker {
         match self.of_any_registry(phase) {
             Some(speaker) => speaker,
+            // A portal redirects to itself.
+            None if self.redirects_to(|other| other == host) => Speaker::Unknown,
             // What its storage serves by itself is known by its digest, and a redirect by what it
             // leads to.
             None if phase == Phase::Blob && self.is_usable_blob() => self.of_content_host(),
@@ -193,6 +197,13 @@ impl HttpAnswer<'_> {
         } else {
             None
         }
+    }
+
+    /// Whether it redirects to another path, or to such a host.
+    fn redirects_to(self, is_expected: impl Fn(&str) -> bool) -> bool {
+        let location: Option<Uri> = self.header(LOCATION.as_str()).parse().ok();
+        self.status.is_redirection()
+            && location.is_some_and(|uri| uri.host().is_none_or(is_expected))
     }
 
     fn is_usable_blob(self) -> bool {

@@ -35,6 +35,10 @@ const LAST_TRY_TIMEOUT: Duration = Duration::from_millis(2_300);
 /// How often idle connections are given up meanwhile.
 const CLOSE_IDLE_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Idle connections are given up if a further connection takes this long: Linux repeats a SYN after
+/// a second.
+const CLOSE_IDLE_AFTER: Duration = Duration::from_millis(900);
+
 /// Counts the tries of a phase.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TryCount {
@@ -252,10 +256,7 @@ impl ConnectedTarget {
             detail,
             connected,
             ..
-        } = self
-            .tls
-            .reconnect(self.peer, &self.target.host, options)
-            .await;
+        } = self.reconnect(options).await;
         let exchange = match stream {
             Err(failure) => Exchange::failed(failure, detail),
             Ok(stream) => match HttpConnection::new(stream, self.peer).await {
@@ -297,6 +298,20 @@ impl ConnectedTarget {
         let opening = futures_util::future::join_all((0..count).map(|_| open()));
         // The deadline of each connection is far longer than its use here.
         let _ = timeout(WARM_UP_TIMEOUT, opening).await;
+    }
+
+    /// Opens another connection. Where that takes long, idle connections may be what leaves no room
+    /// for it, and are given up before the SYN is repeated.
+    async fn reconnect(&self, options: ConnectOptions) -> Handshake {
+        let opening = self.tls.reconnect(self.peer, &self.target.host, options);
+        tokio::pin!(opening);
+        match timeout(CLOSE_IDLE_AFTER, &mut opening).await {
+            Ok(handshake) => handshake,
+            Err(_) => {
+                self.connections.close_idle(None);
+                opening.await
+            }
+        }
     }
 
     /// Drops idle connections, so that secrets in their read buffers are wiped.

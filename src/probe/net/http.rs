@@ -127,6 +127,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// Whether the status is a success.
+    pub fn succeeded(&self) -> bool {
+        self.status.is_ok_and(|status| status.is_success())
+    }
+
     /// Returns an exchange that failed before the request was sent.
     pub fn failed(failure: Failure, detail: impl Into<String>) -> Self {
         Self {
