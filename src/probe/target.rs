@@ -305,13 +305,11 @@ impl ConnectedTarget {
     async fn reconnect(&self, options: ConnectOptions) -> Handshake {
         let opening = self.tls.reconnect(self.peer, &self.target.host, options);
         tokio::pin!(opening);
-        match timeout(CLOSE_IDLE_AFTER, &mut opening).await {
-            Ok(handshake) => handshake,
-            Err(_) => {
-                self.connections.close_idle(None);
-                opening.await
-            }
+        if let Ok(handshake) = timeout(CLOSE_IDLE_AFTER, &mut opening).await {
+            return handshake;
         }
+        self.connections.close_idle(None);
+        opening.await
     }
 
     /// Drops idle connections, so that secrets in their read buffers are wiped.

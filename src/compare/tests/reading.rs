@@ -261,6 +261,7 @@ fn view_reads_every_member_of_a_real_report() {
     assert_eq!(text(&not_checked.why).unwrap(), "a reason");
 }
 
+#[allow(clippy::too_many_lines, reason = "one value, every member of it")]
 fn full_report() -> Report {
     let mut failed = Observation::new(
         TargetKey::of(Dependency::EcrApi),
