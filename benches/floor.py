@@ -14,6 +14,7 @@ import urllib.parse
 import botocore.session
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+
 from pullprobe_testing.region import (
     HOST,
     LAYER_BUCKET,

@@ -39,6 +39,17 @@ const CLOSE_IDLE_INTERVAL: Duration = Duration::from_millis(200);
 /// a second.
 const CLOSE_IDLE_AFTER: Duration = Duration::from_millis(900);
 
+/// How often an exchange that opens a connection looks for one that another exchange has returned:
+/// far less than the time limit of either.
+const IDLE_POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Whether an exchange may use a connection that is open already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reuse {
+    Idle,
+    No,
+}
+
 /// Counts the tries of a phase.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TryCount {
@@ -204,13 +215,9 @@ impl ConnectedTarget {
                 small_segments: retry.small_segments || options.small_segments,
                 ..retry
             };
-            Box::pin(self.exchange_once(request, options, None))
+            Box::pin(self.exchange_once(request, options, Reuse::No))
         };
-        let first = Box::pin(self.exchange_once(
-            request,
-            options,
-            self.connections.take_idle(&self.target.key),
-        ));
+        let first = Box::pin(self.exchange_once(request, options, Reuse::Idle));
         let test = path_mtu::retry_with_small_segments(first, retry, PeerExchange::end).await;
         if test.over_small_segments.is_some() {
             self.small_segments.store(true, Ordering::Relaxed);
@@ -232,31 +239,38 @@ impl ConnectedTarget {
         &self,
         request: &HttpRequest,
         options: ConnectOptions,
-        idle: Option<HttpConnection>,
+        reuse: Reuse,
     ) -> PeerExchange {
-        let authority = self.authority();
-        if let Some(mut connection) = idle {
-            let peer = connection.peer;
-            let exchange = connection.exchange(&authority, request).await;
-            if !exchange.unsent {
-                self.keep(connection, &exchange);
-                return PeerExchange {
-                    exchange,
-                    peer,
-                    connected: true,
-                };
-            }
+        if reuse == Reuse::Idle
+            && let Some(connection) = self.connections.take_idle(&self.target.key)
+            && let Some(done) = self.exchange_over(connection, request).await
+        {
+            return done;
         }
         let options = ConnectOptions {
             source_port: self.connections.next_port(self.scope),
             ..options
         };
+        let opening = self.reconnect(options);
+        tokio::pin!(opening);
+        // Whichever is there first, a new connection or one that another exchange returns, as in
+        // Go's client: a path that allows few connections must not keep the request waiting.
         let Handshake {
             stream,
             detail,
             connected,
             ..
-        } = self.reconnect(options).await;
+        } = loop {
+            tokio::select! {
+                handshake = &mut opening => break handshake,
+                connection = self.returned_connection(), if reuse == Reuse::Idle => {
+                    if let Some(done) = self.exchange_over(connection, request).await {
+                        return done;
+                    }
+                }
+            }
+        };
+        let authority = self.authority();
         let exchange = match stream {
             Err(failure) => Exchange::failed(failure, detail),
             Ok(stream) => match HttpConnection::new(stream, self.peer).await {
@@ -272,6 +286,35 @@ impl ConnectedTarget {
             exchange,
             peer: self.peer,
             connected,
+        }
+    }
+
+    /// Sends `request` over a connection that was idle. Returns `None` if it was closed meanwhile.
+    async fn exchange_over(
+        &self,
+        mut connection: HttpConnection,
+        request: &HttpRequest,
+    ) -> Option<PeerExchange> {
+        let peer = connection.peer;
+        let exchange = connection.exchange(&self.authority(), request).await;
+        if exchange.unsent {
+            return None;
+        }
+        self.keep(connection, &exchange);
+        Some(PeerExchange {
+            exchange,
+            peer,
+            connected: true,
+        })
+    }
+
+    /// Waits for a connection that another exchange returns.
+    async fn returned_connection(&self) -> HttpConnection {
+        loop {
+            sleep(IDLE_POLL_INTERVAL).await;
+            if let Some(connection) = self.connections.take_idle(&self.target.key) {
+                return connection;
+            }
         }
     }
 

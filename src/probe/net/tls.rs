@@ -17,8 +17,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use x509_cert::der::Decode;
 use x509_cert::der::oid::db::rfc4519;
+use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
@@ -36,6 +36,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(4_400);
 /// Certificates recorded of one chain. A public chain has two to four; a server may send thousands.
 const MAX_CHAIN_LENGTH: usize = 6;
 
+/// Bytes of a DER tag and length (X.690 section 8.1) of a value up to 64 KiB.
+const MAX_DER_HEADER_LENGTH: usize = 4;
+
 /// Names recorded of one certificate. A certificate may have hundreds.
 const MAX_NAMES: usize = 20;
 
@@ -46,6 +49,7 @@ const MAX_NAME_LENGTH: usize = 200;
 #[derive(Debug, Clone)]
 pub struct TlsClient {
     verifier: Arc<WebPkiServerVerifier>,
+    roots: Arc<RootCertStore>,
     has_custom_roots: bool,
     resumption: Resumption,
 }
@@ -66,11 +70,12 @@ impl TlsClient {
     pub fn new(roots: Arc<RootCertStore>) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let has_custom_roots = roots.roots != webpki_roots::TLS_SERVER_ROOTS;
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider)
             .build()
             .map_err(|error| format!("cannot use the CA bundle: {error}"))?;
         Ok(Self {
             verifier,
+            roots,
             has_custom_roots,
             resumption: Resumption::in_memory_sessions(32),
         })
@@ -91,6 +96,7 @@ impl TlsClient {
         };
         let recording = Arc::new(RecordingVerifier {
             verifier: Arc::clone(&self.verifier),
+            roots: Arc::clone(&self.roots),
             chain: Mutex::default(),
         });
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -167,10 +173,33 @@ impl Handshake {
 #[derive(Debug)]
 struct RecordingVerifier {
     verifier: Arc<WebPkiServerVerifier>,
+    roots: Arc<RootCertStore>,
     chain: Mutex<Vec<CertificateDer<'static>>>,
 }
 
 impl RecordingVerifier {
+    /// Whether the issuer of a presented certificate has the name of a root. True if none can be
+    /// parsed.
+    fn ends_below_a_root(&self) -> bool {
+        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let issuers: Vec<Vec<u8>> = chain
+            .iter()
+            .filter_map(|der| x509_cert::Certificate::from_der(der).ok())
+            .filter_map(|certificate| certificate.tbs_certificate.issuer.to_der().ok())
+            .collect();
+        // An anchor's subject lacks the tag and length of the sequence around it.
+        let is_root = |issuer: &Vec<u8>| {
+            let is_subject = |subject: &[u8]| {
+                issuer.ends_with(subject) && issuer.len() <= subject.len() + MAX_DER_HEADER_LENGTH
+            };
+            self.roots
+                .roots
+                .iter()
+                .any(|root| is_subject(&root.subject))
+        };
+        issuers.is_empty() || issuers.iter().any(is_root)
+    }
+
     fn certificates(&self) -> Vec<Certificate> {
         let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
         chain.iter().filter_map(|der| parse(der)).collect()
@@ -210,6 +239,11 @@ impl ServerCertVerifier for RecordingVerifier {
                             ) =>
                     {
                         Err(rustls::Error::InvalidCertificate(other))
+                    }
+                    // There may be no time at which every certificate of the chain is valid.
+                    _ if !self.ends_below_a_root() => {
+                        let unknown = CertificateError::UnknownIssuer;
+                        Err(rustls::Error::InvalidCertificate(unknown))
                     }
                     _ => result,
                 }

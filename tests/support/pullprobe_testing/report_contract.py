@@ -30,7 +30,7 @@ CAUSES = {
         no-egress-route interface-endpoint-missing s3-gateway-missing endpoint-security-group
         task-security-group-egress network-acl endpoint-address-unreachable connection-refused
         connection-reset answered-by-intermediary mtu-black-hole service-unresponsive service-slow
-        pull-through-upstream-unreachable private-dns-disabled public-ip-missing
+        pull-through-upstream-unreachable host-without-ipv6 private-dns-disabled public-ip-missing
         nat-gateway-unhealthy route-table-differs
     """,
     "tls": "tls-intercepted tls-untrusted tls-wrong-name tls-expired tls-stalled",

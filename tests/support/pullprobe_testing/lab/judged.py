@@ -10,7 +10,7 @@ from pullprobe_testing.lab.middlebox import ANSWERS, Box
 from pullprobe_testing.lab.subnet import DEPENDENCIES, DUAL_STACK_IMAGE, HUB, PATHS
 
 # Limits under which a real task starts: the agent, the puller and the log driver open a few
-# connections each and keep them.
+# connections each and keep them. Whether it starts under the first of each is not known.
 CONNECTIONS = (2, 4, 8)
 SYN_RATES = (1, 2, 5, 10)
 NAT_PORTS = (4, 8, 16)
@@ -143,14 +143,14 @@ def limits():
                 f"connections-{count}",
                 path,
                 lambda s, count=count: update(s, connections=count),
-                {**PASSES, "alone": True},
+                {**(EITHER if count == CONNECTIONS[0] else PASSES), "alone": True},
             )
         for rate in SYN_RATES:
             yield (
                 f"syn-rate-{rate}",
                 path,
                 lambda s, rate=rate: update(s, syn_rate=rate),
-                {**PASSES, "alone": True},
+                {**(EITHER if rate == SYN_RATES[0] else PASSES), "alone": True},
             )
     for ports in NAT_PORTS:
         yield (
@@ -240,8 +240,9 @@ def losses():
     """The path loses packets by chance, in both directions."""
     for percent in (5, 20, 40):
         for path in ("endpoint", "nat"):
-            # At 40 percent a handshake alone needs many tries, and ECS goes on for minutes.
-            options = {**PASSES, "repeats": RUNS_OF_CHANCE, "alone": percent == 40}
+            # At 40 percent a handshake alone needs many tries; whether a task starts is chance.
+            starts = EITHER if percent == 40 else PASSES
+            options = {**starts, "repeats": RUNS_OF_CHANCE, "alone": percent == 40}
             yield f"{percent}", path, lambda s, percent=percent: update(s, loss=percent), options
 
 
@@ -251,8 +252,10 @@ def ipv6_only():
     for path in ("endpoint", "nat"):
         yield "healthy", path, lambda s: update(s, **only), PASSES
         # The registry of this name has no IPv6 address.
-        yield "image-of-ipv4-registry", path, lambda s: update(s, ipv6="only")
-    yield "dns64-registry", "nat", lambda s: (update(s, **only), hub(s)), PASSES
+        yield "image-of-ipv4-registry", path, lambda s: update(s, ipv6="only"), "host-without-ipv6"
+    # The registry has an address of DNS64; the host of its layers, to which it redirects, has none.
+    layers_over_ipv4 = "host-without-ipv6"
+    yield "dns64-registry", "nat", lambda s: (update(s, **only), hub(s)), layers_over_ipv4
     for path in ("endpoint", "nat"):
 
         def no_logs(subnet):
