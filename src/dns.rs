@@ -141,7 +141,11 @@ async fn query_udp(server: SocketAddr, query: &Message) -> io::Result<Option<Mes
     // The kernel picks a port for each query, so a late answer to another one does not arrive here.
     let socket = UdpSocket::bind((own, 0)).await?;
     let sent = query.to_vec().map_err(io::Error::other)?;
-    socket.send_to(&sent, server).await?;
+    match socket.send_to(&sent, server).await {
+        // A packet filter on this machine drops the query, which is then not answered.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        sent => drop(sent?),
+    }
     let mut packet = vec![0; usize::from(u16::MAX)];
     loop {
         let (length, from) = socket.recv_from(&mut packet).await?;

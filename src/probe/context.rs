@@ -73,6 +73,10 @@ pub struct ProbeContext {
     pub connections: Arc<Connections>,
 }
 
+/// Targets with a silent address whose source ports are tested. Where more are silent, the reason
+/// is not one service's, and the tests would be a load of their own.
+const MAX_SUSPECTS: usize = 3;
+
 /// What the connections of all targets share. A task opens few at a time, and a device on the path
 /// may allow no more, so the probe opens no others before the first are answered, and gives up idle
 /// ones where another target needs them.
@@ -82,10 +86,12 @@ pub struct Connections {
     /// Targets whose first connections are neither answered nor given up.
     pending: watch::Sender<usize>,
     answered: AtomicBool,
-    /// Scopes whose source ports have been tested. One target of each is enough: a second test
-    /// would double the load to learn the same, because the rules of a network ACL rarely single
-    /// out one service.
+    /// Scopes whose source ports have been tested. One target of each is enough where all are
+    /// healthy: a second test would double the load to learn the same.
     tested_ports: Mutex<BTreeSet<Scope>>,
+    /// Targets with a silent address whose source ports have been tested: the rules of a network
+    /// ACL may single out one service.
+    suspects: Mutex<BTreeSet<TargetKey>>,
     /// Source ports that are answered, where others are not; used in turn.
     open_ports: Mutex<BTreeMap<Scope, VecDeque<u16>>>,
 }
@@ -122,6 +128,13 @@ impl Connections {
     /// Whether the caller is the first to claim this scope, and so tests the source ports.
     pub fn claim_port_test(&self, scope: Scope) -> bool {
         lock(&self.tested_ports).insert(scope)
+    }
+
+    /// Whether the caller is the first to claim this target, of which an address was silent, and so
+    /// tests its source ports.
+    pub fn claim_suspect(&self, target: &TargetKey) -> bool {
+        let mut suspects = lock(&self.suspects);
+        suspects.len() < MAX_SUSPECTS && suspects.insert(target.clone())
     }
 
     /// Makes further connections to `scope` use these source ports.

@@ -589,7 +589,8 @@ pub async fn connect(
     let claimed = AtomicBool::new(false);
     let spread = async {
         sleep(SPREAD_AFTER_SILENCE).await;
-        if connections.any_answered() || !connections.claim_port_test(scope) {
+        let first = !connections.any_answered() && connections.claim_port_test(scope);
+        if !first && !connections.claim_suspect(&target.key) {
             return None;
         }
         claimed.store(true, Ordering::Relaxed);
@@ -636,8 +637,12 @@ pub async fn connect(
         connections.note_answer();
     }
     let claimed = claimed.load(Ordering::Relaxed);
-    let test_ports =
-        stream.is_some() && tested.is_none() && (claimed || connections.claim_port_test(scope));
+    let suspect = observation.tries.is_some();
+    let test_ports = stream.is_some()
+        && tested.is_none()
+        && (claimed
+            || connections.claim_port_test(scope)
+            || suspect && connections.claim_suspect(&target.key));
     let observation = match tested {
         Some(PortTest { ports, .. }) => with_source_ports(context, observation, ports),
         None => observation,

@@ -823,6 +823,11 @@ def narrow_acl(subnet, dependencies, lowest):
     subnet.acl_back.update(dict.fromkeys(addresses_or_all(subnet, dependencies), lowest))
 
 
+# Whether a run meets them depends on the source ports that the kernel picks, or on the packets that
+# the path loses. They are judged by the rules of judged.py and have no row in the matrix.
+BY_CHANCE = ("acl-narrow:", "nat-subnet-acl-narrow", "healthy/path-loses")
+
+
 def singles():
     """Yields every single fault: its name, and (cause, path, change, ambiguous)."""
     for fault in NETWORK:
@@ -860,5 +865,7 @@ def build(name, causes, path, changes, ambiguous=""):
     subnet = PATHS[path]()
     for change in changes:
         change(subnet)
+    if any(part.startswith(BY_CHANCE) for part in name.split(" + ")):
+        return Fault(name, causes, subnet, kind="chance", starts=not causes, fails=False)
     warns = len(causes) == 1 and (causes[0] in WARNINGS or name.startswith(WARNING_FAULTS))
     return Fault(name, causes, subnet, ambiguous, starts=warns)
