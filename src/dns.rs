@@ -17,6 +17,10 @@ use crate::observation::Failure;
 /// `timeout`).
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What Linux returns for a packet that a filter on the same machine drops. An address that may not
+/// be sent to is `EACCES`, which the standard library does not distinguish.
+const EPERM: i32 = 1;
+
 /// Returns the resolvers of `/etc/resolv.conf`, in order. Fails if it cannot be read.
 pub fn resolvers_of_this_machine() -> io::Result<Vec<SocketAddr>> {
     Ok(name_servers(&fs::read_to_string("/etc/resolv.conf")?))
@@ -143,7 +147,7 @@ async fn query_udp(server: SocketAddr, query: &Message) -> io::Result<Option<Mes
     let sent = query.to_vec().map_err(io::Error::other)?;
     match socket.send_to(&sent, server).await {
         // A packet filter on this machine drops the query, which is then not answered.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        Err(error) if error.raw_os_error() == Some(EPERM) => {}
         sent => drop(sent?),
     }
     let mut packet = vec![0; usize::from(u16::MAX)];
