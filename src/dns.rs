@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use crate::network_location::unspecified;
 use crate::observation::Failure;
 
 /// How long the C library and Go's resolver wait for the answer to one query (resolv.conf(5),
@@ -138,12 +139,8 @@ pub async fn query(
 /// sends, or what answers another query, is ignored as resolvers are told to do (RFC 5452 section
 /// 9.1). Fails if the query cannot be sent.
 async fn query_udp(server: SocketAddr, query: &Message) -> io::Result<Option<Message>> {
-    let own: IpAddr = match server {
-        SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-    };
     // The kernel picks a port for each query, so a late answer to another one does not arrive here.
-    let socket = UdpSocket::bind((own, 0)).await?;
+    let socket = UdpSocket::bind((unspecified(server), 0)).await?;
     let sent = query.to_vec().map_err(io::Error::other)?;
     match socket.send_to(&sent, server).await {
         // A packet filter on this machine drops the query, which is then not answered.
@@ -166,21 +163,21 @@ async fn query_udp(server: SocketAddr, query: &Message) -> io::Result<Option<Mes
     }
 }
 
-/// Sends `asked` over TCP: a two-byte length, then the message (RFC 1035 section 4.2.2). The length
+/// Sends `query` over TCP: a two-byte length, then the message (RFC 1035 section 4.2.2). The length
 /// limits a response to 64 KiB.
-async fn query_tcp(server: SocketAddr, asked: &Message) -> Option<Message> {
+async fn query_tcp(server: SocketAddr, query: &Message) -> Option<Message> {
     let mut stream = TcpStream::connect(server).await.ok()?;
-    let query = asked.to_vec().ok()?;
-    let length = u16::try_from(query.len()).ok()?.to_be_bytes();
+    let sent = query.to_vec().ok()?;
+    let length = u16::try_from(sent.len()).ok()?.to_be_bytes();
     stream
-        .write_all(&[&length, query.as_slice()].concat())
+        .write_all(&[&length, sent.as_slice()].concat())
         .await
         .ok()?;
     let mut answer = vec![0; usize::from(stream.read_u16().await.ok()?)];
     stream.read_exact(&mut answer).await.ok()?;
     Message::from_vec(&answer)
         .ok()
-        .filter(|answer| answer.queries == asked.queries)
+        .filter(|answer| answer.queries == query.queries)
 }
 
 /// Returns the failure that a response code means, or `None` for success.

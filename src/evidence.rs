@@ -125,10 +125,9 @@ impl<'a> Evidence<'a> {
     /// Whether this host delivers layers in place of Amazon ECR, on the first pull through a cache.
     pub fn is_pull_through_upstream(self, seen: &Observation) -> bool {
         seen.dependency == Dependency::Registry
-            && self.all().any(|redirect| {
-                redirect.dependency == Dependency::EcrDkr
-                    && redirect_host(redirect) == Some(seen.host.as_str())
-            })
+            && self
+                .pull_through_redirects()
+                .any(|redirect| redirect_host(redirect) == Some(seen.host.as_str()))
     }
 
     /// Whether the plan expects addresses of the VPC.

@@ -1,7 +1,7 @@
 //! Whether an address is in the task's subnet, in its VPC, or public, and which IP versions the task
 //! has.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,16 @@ pub fn nat64_target(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(v6) = address else { return None };
     let [.., a, b, c, d] = v6.octets();
     prefix.contains(&v6).then(|| IpAddr::from([a, b, c, d]))
+}
+
+/// Returns the unspecified address of the same IP version as `peer`, for a socket that the kernel
+/// gives its address.
+pub fn unspecified(peer: SocketAddr) -> IpAddr {
+    if peer.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    }
 }
 
 /// The task's own place in the network, as far as it is known.

@@ -50,7 +50,6 @@ const MAX_NAME_LENGTH: usize = 200;
 pub struct TlsClient {
     verifier: Arc<WebPkiServerVerifier>,
     roots: Arc<RootCertStore>,
-    has_custom_roots: bool,
     resumption: Resumption,
 }
 
@@ -69,21 +68,19 @@ impl TlsClient {
     /// Returns a client that trusts only `roots`. Fails if there are none.
     pub fn new(roots: Arc<RootCertStore>) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let has_custom_roots = roots.roots != webpki_roots::TLS_SERVER_ROOTS;
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider)
             .build()
             .map_err(|error| format!("cannot use the CA bundle: {error}"))?;
         Ok(Self {
             verifier,
             roots,
-            has_custom_roots,
             resumption: Resumption::in_memory_sessions(32),
         })
     }
 
     /// Whether the roots are not Mozilla's.
     pub fn has_custom_roots(&self) -> bool {
-        self.has_custom_roots
+        self.roots.roots != webpki_roots::TLS_SERVER_ROOTS
     }
 
     /// Performs a handshake over `stream`. Waits at most [`HANDSHAKE_TIMEOUT`].

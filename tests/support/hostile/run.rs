@@ -174,17 +174,17 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// Checks every case, several concurrently because most of their time is waiting. Returns the
-/// mistakes.
+/// Checks every case, several concurrently because most of their time is waiting. Panics with the
+/// mistakes, if there are any.
 #[allow(dead_code, reason = "ipv6_only.rs does not use it")]
-pub fn check_all<C: Sync>(cases: &[C], check: impl Fn(&C) -> Option<String> + Sync) -> Vec<String> {
+pub fn check_all<C: Sync>(cases: &[C], check: impl Fn(&C) -> Option<String> + Sync) {
     const MAX_CONCURRENT_RUNS: usize = 6;
     let queue = std::sync::Mutex::new(cases.iter());
     let work = || -> Vec<String> {
         let next = || queue.lock().unwrap().next();
         std::iter::from_fn(next).filter_map(&check).collect()
     };
-    std::thread::scope(|scope| {
+    let mistakes: Vec<String> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..MAX_CONCURRENT_RUNS)
             .map(|_| scope.spawn(work))
             .collect();
@@ -192,5 +192,12 @@ pub fn check_all<C: Sync>(cases: &[C], check: impl Fn(&C) -> Option<String> + Sy
             .into_iter()
             .flat_map(|worker| worker.join().unwrap())
             .collect()
-    })
+    });
+    assert!(
+        mistakes.is_empty(),
+        "{} of {}:\n{}",
+        mistakes.len(),
+        cases.len(),
+        mistakes.join("\n")
+    );
 }

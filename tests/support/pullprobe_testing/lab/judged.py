@@ -137,28 +137,19 @@ def spoiled():
 
 def limits():
     """A device on the way admits few connections. A task starts: it opens few."""
-    for path in ("endpoint", "nat"):
-        for count in CONNECTIONS:
-            yield (
-                f"connections-{count}",
-                path,
-                lambda s, count=count: update(s, connections=count),
-                {**(EITHER if count in CONNECTIONS[:2] else PASSES), "alone": True},
-            )
-        for rate in SYN_RATES:
-            yield (
-                f"syn-rate-{rate}",
-                path,
-                lambda s, rate=rate: update(s, syn_rate=rate),
-                {**(EITHER if rate in SYN_RATES[:2] else PASSES), "alone": True},
-            )
-    for ports in NAT_PORTS:
-        yield (
-            f"nat-ports-{ports}",
-            "nat",
-            lambda s, ports=ports: update(s, nat_ports=ports),
-            {**PASSES, "alone": True},
-        )
+    limited = [
+        (path, field, limit, EITHER if limit in limits[:2] else PASSES)
+        for path in ("endpoint", "nat")
+        for field, limits in (("connections", CONNECTIONS), ("syn_rate", SYN_RATES))
+        for limit in limits
+    ]
+    limited += [("nat", "nat_ports", ports, PASSES) for ports in NAT_PORTS]
+    for path, field, limit, end in limited:
+
+        def change(subnet, field=field, limit=limit):
+            update(subnet, **{field: limit})
+
+        yield f"{field.replace('_', '-')}-{limit}", path, change, {**end, "alone": True}
 
 
 def lies():
