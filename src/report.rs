@@ -195,10 +195,6 @@ impl Report {
     /// 27 KB takes a round trip more.
     fn condense(&mut self) {
         self.ruled_out.clear();
-        // They repeat the hosts and phases of the observations.
-        if let Some(plan) = self.plan.as_object_mut() {
-            plan.remove("targets");
-        }
         for observation in &mut self.observations {
             // What a resolver answers is unusual only over TCP or through aliases.
             observation

@@ -134,8 +134,8 @@ fn not_a_task_definition(found: &Node<'_>) -> TaskDefinitionError {
     } else if has("ContainerDefinitions") || has("Resources") || has("Properties") {
         "this is a CloudFormation template; pass the output of `aws ecs describe-task-definition`"
     } else if has("tasks") || has("services") {
-        "this describes tasks or services; pass the output of `aws ecs describe-task-definition` for its \
-         taskDefinitionArn"
+        "containerDefinitions is missing, because this describes tasks or services; pass the output of \
+         `aws ecs describe-task-definition` for its taskDefinitionArn"
     } else {
         "containerDefinitions is missing; pass the output of `aws ecs describe-task-definition`"
     };

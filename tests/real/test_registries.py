@@ -230,8 +230,8 @@ def test_host_that_serves_the_layers_is_a_target(pull, redirecting):
     run = pull(redirecting)
 
     assert run.exit_code == 0, run
-    prefix = f"registry@{LAYER_BUCKET}.{S3_HOST}/"
-    layers = [found for found in run.observations("registry") if found["id"].startswith(prefix)]
+    prefix = f"s3@{LAYER_BUCKET}.{S3_HOST}/"
+    layers = [found for found in run.observations("s3") if found["id"].startswith(prefix)]
     phases = {"resolve", "connect", "handshake", "fetch"}
     assert {found["phase"] for found in layers} == phases, run
     assert {found["outcome"] for found in layers} == {"passed"}
