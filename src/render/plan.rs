@@ -110,7 +110,7 @@ fn write_endpoints(text: &mut String, requirements: &Requirements) {
     for endpoint in &requirements.endpoints {
         let (endpoint_type, setting) = match endpoint.endpoint_type {
             EndpointType::Interface => ("interface", "private DNS enabled"),
-            EndpointType::Gateway => ("gateway", "associated with the tasks' route tables"),
+            EndpointType::Gateway => ("gateway", "in the route tables"),
         };
         let service = &endpoint.service;
         let _ = writeln!(text, "{endpoint_type:<10} {service:<width$}  {setting}");
