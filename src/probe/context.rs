@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures_util::future::{BoxFuture, Shared};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::aws::credentials::{AgentFailure, Credentials};
 use crate::endpoints::Variant;
@@ -89,9 +89,18 @@ pub struct Connections {
     /// Scopes whose source ports have been tested. One target of each is enough where all are
     /// healthy: a second test would double the load to learn the same.
     tested_ports: Mutex<BTreeSet<Scope>>,
-    /// Targets with a silent address whose source ports have been tested: the rules of a network
-    /// ACL may single out one service.
+    /// Port tests of scopes that are not done.
+    port_tests: watch::Sender<usize>,
+    /// Targets of which a few source ports are or were screened: the rules of a network ACL may
+    /// single out one service.
+    screened: Mutex<BTreeSet<TargetKey>>,
+    /// Held by the target that is being screened: one at a time, after everything that a task does
+    /// itself has its connections.
+    screen: tokio::sync::Mutex<()>,
+    /// Targets with a silent address or port whose source ports have been tested.
     suspects: Mutex<BTreeSet<TargetKey>>,
+    /// Notified when a connection becomes idle.
+    returned: Notify,
     /// Source ports that are answered, where others are not; used in turn.
     open_ports: Mutex<BTreeMap<Scope, VecDeque<u16>>>,
 }
@@ -130,8 +139,32 @@ impl Connections {
         lock(&self.tested_ports).insert(scope)
     }
 
-    /// Whether the caller is the first to claim this target, of which an address was silent, and so
-    /// tests its source ports.
+    /// Whether the caller is the first to claim this target, and so screens its source ports.
+    pub fn claim_screen(&self, target: &TargetKey) -> bool {
+        lock(&self.screened).insert(target.clone())
+    }
+
+    /// Notes that a port test is about to begin.
+    pub fn begin_port_test(&self) {
+        self.port_tests.send_modify(|tests| *tests += 1);
+    }
+
+    /// Notes that a port test is done.
+    pub fn end_port_test(&self) {
+        self.port_tests
+            .send_modify(|tests| *tests = tests.saturating_sub(1));
+    }
+
+    /// Waits until no port test is running and no other target is being screened.
+    pub async fn turn_to_screen(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut tests = self.port_tests.subscribe();
+        // The sender is in `self`, so it cannot be gone.
+        let _ = tests.wait_for(|tests| *tests == 0).await;
+        self.screen.lock().await
+    }
+
+    /// Whether the caller is the first to claim this target, of which an address or a port was
+    /// silent, and so tests its source ports.
     pub fn claim_suspect(&self, target: &TargetKey) -> bool {
         let mut suspects = lock(&self.suspects);
         suspects.len() < MAX_SUSPECTS && suspects.insert(target.clone())
@@ -162,6 +195,21 @@ impl Connections {
     /// Keeps a connection for the next exchange of `target`.
     pub fn keep_idle(&self, target: &TargetKey, connection: HttpConnection) {
         lock(&self.idle).push((target.clone(), connection));
+        self.returned.notify_waiters();
+    }
+
+    /// Waits for an idle connection of `target`.
+    pub async fn returned(&self, target: &TargetKey) -> HttpConnection {
+        loop {
+            let returned = self.returned.notified();
+            tokio::pin!(returned);
+            // Counts what is returned from here on.
+            returned.as_mut().enable();
+            if let Some(connection) = self.take_idle(target) {
+                return connection;
+            }
+            returned.await;
+        }
     }
 
     /// Drops the idle connections of `target`, or of all targets.

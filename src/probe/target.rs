@@ -39,10 +39,6 @@ const CLOSE_IDLE_INTERVAL: Duration = Duration::from_millis(200);
 /// a second.
 const CLOSE_IDLE_AFTER: Duration = Duration::from_millis(900);
 
-/// How often an exchange that opens a connection looks for one that another exchange has returned:
-/// far less than the time limit of either.
-const IDLE_POLL_INTERVAL: Duration = Duration::from_millis(50);
-
 /// Whether an exchange may use a connection that is open already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reuse {
@@ -263,7 +259,7 @@ impl ConnectedTarget {
         } = loop {
             tokio::select! {
                 handshake = &mut opening => break handshake,
-                connection = self.returned_connection(), if reuse == Reuse::Idle => {
+                connection = self.connections.returned(&self.target.key), if reuse == Reuse::Idle => {
                     if let Some(done) = self.exchange_over(connection, request).await {
                         return done;
                     }
@@ -306,16 +302,6 @@ impl ConnectedTarget {
             peer,
             connected: true,
         })
-    }
-
-    /// Waits for a connection that another exchange returns.
-    async fn returned_connection(&self) -> HttpConnection {
-        loop {
-            sleep(IDLE_POLL_INTERVAL).await;
-            if let Some(connection) = self.connections.take_idle(&self.target.key) {
-                return connection;
-            }
-        }
     }
 
     /// Opens `count` more connections for later exchanges, and gives up after [`WARM_UP_TIMEOUT`].
@@ -648,19 +634,37 @@ pub async fn connect(
         None => observation,
     };
     context.recorder.record(observation.clone());
+    let is_first = stream.is_some() && connections.claim_screen(&target.key);
+    let screen = is_first && !test_ports && observation.source_ports.is_none();
     if test_ports {
+        connections.begin_port_test();
         let background = context.clone();
         context.recorder.spawn(async move {
             background.connections.first_answers().await;
-            let PortTest { ports, .. } = Box::pin(tcp::test_source_ports(peer)).await;
-            let observation = with_source_ports(&background, observation, ports);
-            background.recorder.record(observation);
+            record_port_test(&background, observation, peer).await;
+            background.connections.end_port_test();
+        });
+    } else if screen {
+        let (background, key) = (context.clone(), target.key.clone());
+        context.recorder.spawn(async move {
+            let connections = &background.connections;
+            connections.first_answers().await;
+            let _turn = connections.turn_to_screen().await;
+            if tcp::screen_source_ports(peer).await && connections.claim_suspect(&key) {
+                record_port_test(&background, observation, peer).await;
+            }
         });
     }
     Some(TcpConnection {
         stream: stream?,
         peer,
     })
+}
+
+async fn record_port_test(context: &ProbeContext, observation: Observation, peer: SocketAddr) {
+    let PortTest { ports, .. } = Box::pin(tcp::test_source_ports(peer)).await;
+    let observation = with_source_ports(context, observation, ports);
+    context.recorder.record(observation);
 }
 
 /// Tries a silent address once more, where others have answered, while the probe gives up its idle

@@ -40,6 +40,10 @@ const TEST_PORTS: [u16; 12] = [
     42_013, 5_003, 59_999, 20_011, 35_023, 1_027, 52_009, 28_019, 64_997, 12_007, 48_991, 32_503,
 ];
 
+/// The ports of [`screen_source_ports`]: both ends of the range from which Linux picks. An allowed
+/// range that cuts off either end blocks one of them; only a gap between them is missed.
+const SCREEN_PORTS: [u16; 2] = [35_023, 59_999];
+
 /// Test connections that wait for a response at the same time. A task opens about as many, so that
 /// the test meets no limit that the task would not.
 const CONCURRENT_TESTS: usize = 2;
@@ -192,6 +196,12 @@ pub async fn test_source_ports(peer: SocketAddr) -> PortTest {
     }
     test.stream = test.stream.or(again.stream);
     test
+}
+
+/// Whether any of [`SCREEN_PORTS`] gets no response, so that [`test_source_ports`] is worth its load.
+pub async fn screen_source_ports(peer: SocketAddr) -> bool {
+    let test = connect_from_ports(peer, &SCREEN_PORTS).await;
+    !test.ports.silent.is_empty()
 }
 
 /// Tries `ports` in order, at most [`CONCURRENT_TESTS`] at a time.

@@ -224,6 +224,7 @@ class TlsServer(Nginx):
         listen {self.peer[0]}:443 ssl;
         ssl_certificate {chain};
         ssl_certificate_key {key};
+        ssl_protocols TLSv1.2 TLSv1.3;
         proxy_http_version 1.1;
         proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-Proto https;

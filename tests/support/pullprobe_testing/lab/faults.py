@@ -826,7 +826,6 @@ def narrow_acl(subnet, dependencies, lowest):
 # Whether a run meets them depends on the source ports that the kernel picks, or on the packets that
 # the path loses. They are judged by the rules of judged.py and have no row in the matrix.
 BY_CHANCE = (
-    "acl-narrow:",
     "nat-subnet-acl-narrow",
     "healthy/path-loses",
     "healthy/resolver-loses",

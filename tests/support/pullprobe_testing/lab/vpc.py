@@ -370,6 +370,7 @@ class Vpc:
         server_name {" ".join(subnet.names_of(dependency))};
         ssl_certificate {chain};
         ssl_certificate_key {key};
+        ssl_protocols TLSv1.2 TLSv1.3;
         proxy_http_version 1.1;
         proxy_pass_header Date;
         proxy_buffering off;
