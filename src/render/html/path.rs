@@ -183,7 +183,7 @@ fn node(n: usize, [first, second]: [&str; 2], reachable: bool) -> Markup {
     let middle = x + width / 2;
     // A long address is squeezed: cut, it would be another address.
     let chars = i32::try_from(second.chars().count()).unwrap_or(i32::MAX);
-    let squeezed = (chars > width / CHAR_WIDTH).then_some(width - 6);
+    let squeezed = (chars.saturating_mul(CHAR_WIDTH) > width - 6).then_some(width - 6);
     html! {
         g.node.dim[!reachable] {
             rect x=(x) y=(TOP) width=(width) height=(HEIGHT) rx="6" {}
