@@ -126,7 +126,7 @@ pub struct TaskArgs {
         value_delimiter = ','
     )]
     pub images: Vec<String>,
-    /// Task definition in the JSON of `aws ecs describe-task-definition` (`-` reads stdin). `probe`
+    /// Task definition as JSON, as `aws ecs describe-task-definition` prints it (`-` reads stdin). `probe`
     /// also accepts s3://BUCKET/KEY and ssm:/NAME
     #[arg(long, value_name = "FILE|-", env = "PULLPROBE_TASK_DEFINITION")]
     pub task_definition: Option<Source>,
@@ -194,7 +194,7 @@ pub struct TaskArgs {
 pub struct ProbeArgs {
     #[command(flatten)]
     pub task: TaskArgs,
-    /// Plan in the JSON of `pullprobe plan --format json`, instead of the flags above
+    /// Plan as JSON, as `pullprobe plan --format json` prints it, instead of the flags above
     #[arg(long, value_name = "JSON", env = "PULLPROBE_PLAN")]
     pub plan: Option<String>,
     /// DNS resolver to use [default: from /etc/resolv.conf]
@@ -251,7 +251,7 @@ pub struct ExplainArgs {
     /// Text to explain; `-` or a pipe reads stdin
     #[arg(value_name = "TEXT", conflicts_with = "describe_tasks")]
     pub text: Vec<String>,
-    /// JSON of `aws ecs describe-tasks` or `describe-services`, `-` reads stdin; prints one
+    /// Output of `aws ecs describe-tasks` or `describe-services` (`-` reads stdin); prints one
     /// explanation for each task or event
     #[arg(long, value_name = "FILE")]
     pub describe_tasks: Option<PathBuf>,

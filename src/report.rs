@@ -414,7 +414,7 @@ mod tests {
     use crate::observation::{Dependency, Failure, Phase};
 
     #[test]
-    fn the_schema_that_is_printed_is_that_of_the_code() {
+    fn printed_schema_matches_the_code() {
         let schema = schemars::schema_for!(Report);
         let current = serde_json::to_string_pretty(&schema).unwrap() + "\n";
         let printed = include_str!("../schemas/report-v1.json");
@@ -424,9 +424,7 @@ mod tests {
                 current,
             )
             .unwrap();
-            panic!(
-                "schemas/report-v1.json was stale and has been written anew: look at the change and commit it"
-            );
+            panic!("schemas/report-v1.json was stale and has been rewritten: review and commit it");
         }
     }
 

@@ -61,40 +61,41 @@ impl Verdict {
     /// the same, `inconclusive` if nothing failed but something planned was not checked, or if
     /// the probe was starved and only time failed, else `pass`.
     pub fn over(observations: &[Observation], findings: &[Finding]) -> Self {
-        let rungs = Rungs::of(observations);
+        let phases = NeededPhases::of(observations);
         let starvation = observations
             .iter()
             .filter_map(|seen| seen.starvation)
             .find(|starvation| starvation.is_severe());
         // A starved probe waits too short a time, so its timeouts show nothing.
-        let proves = |rung: &&Observation| starvation.is_none() || !rung.depends_on_time();
+        let proves =
+            |observation: &&Observation| starvation.is_none() || !observation.depends_on_time();
         let needed = || {
-            rungs
+            phases
                 .failed()
-                .filter(|rung| !rung.dependency.starts_without())
+                .filter(|observation| !observation.dependency.starts_without())
         };
         let failed = needed().find(proves);
-        if let (None, Some(starvation), Some(rung)) = (failed, starvation, needed().next()) {
+        if let (None, Some(starvation), Some(observation)) = (failed, starvation, needed().next()) {
             return Self {
                 status: Status::Inconclusive,
                 exit_code: INCONCLUSIVE,
-                summary: starved(starvation, rung),
+                summary: starved(starvation, observation),
             };
         }
-        let optional = rungs.failed().next();
-        let unchecked = rungs.unchecked().next();
+        let optional = phases.failed().next();
+        let unchecked = phases.unchecked().next();
         let first = findings.first();
         let (status, exit_code, summary) = match (failed, first, unchecked) {
-            (Some(rung), Some(first), _) if first.blocking => (
+            (Some(observation), Some(first), _) if first.blocking => (
                 Status::Fail,
                 first.family.exit_code(),
-                sentence(first, rung),
+                sentence(first, observation),
             ),
             // A failure that no rule explains is still a failure; its family is that of the phase.
-            (Some(rung), _, _) => (
+            (Some(observation), _, _) => (
                 Status::Fail,
                 11,
-                format!("The task would not start: {}", unexplained(rung)),
+                format!("The task would not start: {}", unexplained(observation)),
             ),
             (None, Some(first), _) => (
                 Status::Warn,
@@ -102,23 +103,23 @@ impl Verdict {
                 format!("The task would start, but {}.", clause(&first.summary)),
             ),
             (None, None, _) if optional.is_some() => {
-                let rung = optional.map(unexplained).unwrap_or_default();
+                let observation = optional.map(unexplained).unwrap_or_default();
                 (
                     Status::Warn,
                     WARN,
-                    format!("The task would start, but {rung}."),
+                    format!("The task would start, but {observation}."),
                 )
             }
-            (None, None, Some(rung)) => {
-                let why = match &rung.outcome {
+            (None, None, Some(observation)) => {
+                let why = match &observation.outcome {
                     Outcome::NotReached { blocked_by } => blocked_by.clone(),
                     Outcome::NotChecked { why } => why.clone(),
                     _ => String::new(),
                 };
                 let text = format!(
                     "Nothing failed, but the {} of {} was not checked: {why}",
-                    rung.phase,
-                    rung.dependency.service()
+                    observation.phase,
+                    observation.dependency.service()
                 );
                 (Status::Inconclusive, INCONCLUSIVE, text)
             }
@@ -137,7 +138,7 @@ impl Verdict {
 }
 
 /// Returns what happens to the task, which step of its start fails, and why, in one sentence.
-fn sentence(first: &Finding, rung: &Observation) -> String {
+fn sentence(first: &Finding, observation: &Observation) -> String {
     // Only the probe lacks them: ECS uses the task execution role.
     if first.cause == Cause::NoCredentials {
         return first.cause.summary().to_owned();
@@ -149,39 +150,39 @@ fn sentence(first: &Finding, rung: &Observation) -> String {
     };
     format!(
         "The task would not start: {}, {because} {}.",
-        failed_step(rung),
+        failed_step(observation),
         clause(&first.summary)
     )
 }
 
 /// Returns why a failure of a starved probe proves nothing, and what to do.
-fn starved(starvation: Starvation, rung: &Observation) -> String {
+fn starved(starvation: Starvation, observation: &Observation) -> String {
     format!(
         "This machine was too busy to tell: {}, but the probe had to wait {} ms for a processor \
          (at most {} ms late at once), which may be the reason. Run it again when the machine is \
          less busy.",
-        failed_step(rung),
+        failed_step(observation),
         starvation.waited_ms,
         starvation.late_ms
     )
 }
 
 /// Returns what failed where no rule names a cause.
-fn unexplained(rung: &Observation) -> String {
-    let mut text = format!("{} ({})", failed_step(rung), rung.host);
-    if rung.host.is_empty() {
-        text = failed_step(rung);
+fn unexplained(observation: &Observation) -> String {
+    let mut text = format!("{} ({})", failed_step(observation), observation.host);
+    if observation.host.is_empty() {
+        text = failed_step(observation);
     }
-    if !rung.detail.is_empty() {
-        text = format!("{text}: {}", rung.detail);
+    if !observation.detail.is_empty() {
+        text = format!("{text}: {}", observation.detail);
     }
     text
 }
 
 /// Returns subject and predicate of a failed phase: `connecting to Amazon S3 timed out`.
-fn failed_step(rung: &Observation) -> String {
-    let service = rung.dependency.service();
-    let step = match (rung.phase, rung.dependency) {
+fn failed_step(observation: &Observation) -> String {
+    let service = observation.dependency.service();
+    let step = match (observation.phase, observation.dependency) {
         (Phase::Resolve, _) => format!("the DNS lookup for {service}"),
         (Phase::Connect, _) => format!("connecting to {service}"),
         (Phase::Handshake, _) => format!("the TLS handshake with {service}"),
@@ -194,7 +195,7 @@ fn failed_step(rung: &Observation) -> String {
         (Phase::Read, _) => format!("reading from {service}"),
         (Phase::Mount, _) => format!("mounting {service}"),
     };
-    let outcome = rung.failure().map_or("failed", Failure::predicate);
+    let outcome = observation.failure().map_or("failed", Failure::predicate);
     format!("{step} {outcome}")
 }
 
@@ -229,21 +230,21 @@ fn clause(summary: &str) -> String {
 
 /// The phases that the task needs: of several addresses of a target one is enough; of several
 /// images or layers all are needed.
-struct Rungs<'a>(
+struct NeededPhases<'a>(
     BTreeMap<(Dependency, &'a TargetKey, Phase, Option<&'a ObservationId>), Vec<&'a Observation>>,
 );
 
-impl<'a> Rungs<'a> {
+impl<'a> NeededPhases<'a> {
     fn of(observations: &'a [Observation]) -> Self {
-        let mut rungs: BTreeMap<_, Vec<&Observation>> = BTreeMap::new();
+        let mut phases: BTreeMap<_, Vec<&Observation>> = BTreeMap::new();
         for seen in observations.iter().filter(|seen| is_needed(seen)) {
             let subject = seen.phase.is_exchange().then_some(&seen.id);
-            rungs
+            phases
                 .entry((seen.dependency, seen.target(), seen.phase, subject))
                 .or_default()
                 .push(seen);
         }
-        Self(rungs)
+        Self(phases)
     }
 
     fn failed(&self) -> impl Iterator<Item = &'a Observation> {

@@ -6,7 +6,7 @@ pub enum StartError {
     /// Loopback addresses cannot be bound.
     #[error("the demo cannot listen on 127.0.0.0/8: {0}")]
     Listen(#[from] std::io::Error),
-    /// The throw-away certificates cannot be generated.
+    /// The throwaway certificates cannot be generated.
     #[error("the demo cannot generate its certificates: {0}")]
     Certificate(#[from] rcgen::Error),
     /// TLS cannot be configured.

@@ -1,4 +1,4 @@
-//! Answers that something else gave in a service's place.
+//! Answers that something else gave in place of a service.
 
 use super::{Confidence, Finding};
 use crate::cause::Cause;

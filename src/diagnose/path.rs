@@ -30,8 +30,8 @@ fn answers(ev: Evidence<'_>, path: NetworkPath) -> bool {
 /// works, and only an odd route to single addresses remains. If nothing answers but the VPC's own
 /// addresses or S3, there is no NAT gateway and no public address behind an internet gateway. S3
 /// answering proves nothing here: a gateway endpoint is enough for it. Where interface endpoints
-/// answer, the subnet was built to work without a way out, and a missing route is the less common
-/// explanation, unless a host that no endpoint serves is silent as well.
+/// answer, the subnet was built to work without internet access, and a missing route is the less
+/// common explanation, unless a host that no endpoint serves is silent as well.
 ///
 /// A task without a public address in a subnet that routes to an internet gateway sends the same
 /// packets, and neither packets nor task metadata show that address. It exists for IPv4 only.
@@ -61,10 +61,10 @@ pub(super) fn no_egress_route(ev: Evidence<'_>) -> Vec<Finding> {
 
 /// Returns the place of a finding among those of the same confidence, smallest first: what explains
 /// every silent address by itself; the rest; and last, where interface endpoints answer, a missing
-/// way out, because such a subnet was built to work without one.
+/// route to the internet, because such a subnet was built to work without one.
 pub(super) fn rank(ev: Evidence<'_>, finding: &Finding) -> u8 {
-    let is_way_out = matches!(finding.cause, Cause::NoEgressRoute | Cause::PublicIpMissing);
-    if is_way_out && service_endpoint_answers(ev) {
+    let is_internet_route = matches!(finding.cause, Cause::NoEgressRoute | Cause::PublicIpMissing);
+    if is_internet_route && service_endpoint_answers(ev) {
         return 2;
     }
     let silent = silent(ev, |_| true);
@@ -93,10 +93,10 @@ fn service_endpoint_answers(ev: Evidence<'_>) -> bool {
         .any(|seen| seen.dependency.has_interface_endpoint())
 }
 
-/// Amazon ECR redirects a layer to a host that is not Amazon S3's: the image is in a pull through
+/// Amazon ECR redirects a layer to a host that is not Amazon S3's: the image is in a pull-through
 /// cache that does not have the layer yet, and the upstream registry's own host delivers it
-/// (aws/containers-roadmap#2304). If that host does not resolve, is silent or refuses, no endpoint
-/// of AWS is at fault: the first pull needs a way out of the VPC to that one host.
+/// (aws/containers-roadmap#2304). If that host does not resolve, is silent or refuses, no VPC
+/// endpoint is at fault: the first pull needs a route out of the VPC to that one host.
 pub(super) fn pull_through_upstream_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     let upstream = |seen: &&Observation| ev.is_pull_through_upstream(seen);
     let silent = silent(ev, |seen| ev.is_pull_through_upstream(seen));

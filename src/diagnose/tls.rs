@@ -7,18 +7,19 @@ use crate::endpoints::is_aws_host;
 use crate::evidence::Evidence;
 use crate::observation::{Failure, Observation, Phase};
 
-/// The chain leads to no root that the puller trusts. Who issued it decides:
+/// The chain does not lead to a root that the puller trusts. The issuer decides between the causes:
 ///
-/// AWS's own names always have certificates of a public authority. Where the certificate carries such
-/// a name and its issuer is not a public authority, a device on the path issued it. That is certain
-/// if the roots are Mozilla's, and either several of AWS's names are issued so or another one is
-/// genuine in the same run. With `--ca-bundle` it is never certain, because a bundle that lacks the
-/// root looks the same; nor where another address of the name is genuine.
+/// AWS's own names always have certificates from a public authority. If the certificate is for such a
+/// name and its issuer is not a public authority, a device on the path issued it. That is certain if
+/// the roots are Mozilla's, and either several of AWS's names have certificates from this issuer or
+/// another one has a genuine certificate in the same run. With `--ca-bundle` it is never certain,
+/// because a bundle that lacks the root looks the same; nor is it if another address of the name has
+/// a genuine certificate.
 ///
 /// An issuer that is a public authority, or that issued a genuine certificate of this run, means
-/// that the server does not send its intermediate certificate. A registry or log collector with a
-/// private or self-signed certificate is its operator's own doing, unless the same issuer also
-/// issues AWS's names. If the certificate does not carry the requested name, the address may also
+/// that the server does not send its intermediate certificate. The operator of a registry or log
+/// collector may have given it a private or self-signed certificate, unless the same issuer also
+/// issues AWS's names. If the certificate does not contain the requested name, the address may also
 /// belong to another host.
 pub(super) fn untrusted_issuer(ev: Evidence<'_>) -> Vec<Finding> {
     use Confidence::{Certain, Likely, Possible};
@@ -67,8 +68,8 @@ pub(super) fn untrusted_issuer(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Returns what is known of a certificate that is not trusted: its issuer, its end, the roots that
-/// it was checked against, and whether another address of the name has a trusted one.
+/// Describes a certificate that is not trusted: its issuer, its expiry, the roots that it was
+/// checked against, and whether another address of the name has a trusted one.
 fn describe_untrusted(ev: Evidence<'_>, seen: &Observation) -> String {
     let roots = if seen.custom_roots {
         "the roots of --ca-bundle"
@@ -120,7 +121,7 @@ fn is_trusted_elsewhere(ev: Evidence<'_>, seen: &Observation) -> bool {
     trusted.any(|other| top.issuer == other.issuer || top.issuer == other.subject)
 }
 
-/// Whether the host's genuine certificate is of a public authority: AWS's own names, and those of
+/// Whether the host's genuine certificate is from a public authority: AWS's own names, and those of
 /// the public registries.
 fn has_public_certificate(seen: &Observation) -> bool {
     const REGISTRIES: [&str; 7] = [

@@ -85,7 +85,7 @@ pub enum MessageSource {
     AppLog,
     /// A task's start: it has wording of ECS or its agents, or a host that only they contact.
     TaskStart,
-    /// The text does not tell.
+    /// The text does not show which.
     Unclear,
 }
 

@@ -22,8 +22,8 @@ pub struct Certificate {
     /// Past `not_after` when it was presented.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expired: bool,
-    /// Whether the issuer calls itself a public certificate authority: a part of an incomplete chain
-    /// then, since an inspecting device has an authority of its own.
+    /// Whether the issuer calls itself a public certificate authority. The chain is then incomplete,
+    /// because an inspecting device has a certificate authority of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub public_issuer: bool,
 }

@@ -150,8 +150,9 @@ impl PathDiagram<'_> {
     }
 }
 
-/// Left edge and width of each node. Gaps of 26 leave room for a mark.
-const NODES: [(i32, i32); 4] = [(1, 60), (87, 60), (173, 84), (283, 60)];
+/// Left edge and width of each node. Gaps of 22 leave room for a mark; the last node has room for the
+/// longest dependency, `secretsmanager`.
+const NODES: [(i32, i32); 4] = [(1, 60), (83, 60), (165, 70), (257, 86)];
 
 const HEIGHT: i32 = 40;
 const TOP: i32 = 4;
@@ -182,7 +183,7 @@ fn node(n: usize, [first, second]: [&str; 2], reachable: bool) -> Markup {
     let middle = x + width / 2;
     // A long address is squeezed: cut, it would be another address.
     let chars = i32::try_from(second.chars().count()).unwrap_or(i32::MAX);
-    let squeezed = (chars > width / CHAR_WIDTH).then_some(width - 6);
+    let squeezed = (chars.saturating_mul(CHAR_WIDTH) > width - 6).then_some(width - 6);
     html! {
         g.node.dim[!reachable] {
             rect x=(x) y=(TOP) width=(width) height=(HEIGHT) rx="6" {}
