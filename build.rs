@@ -1,5 +1,8 @@
 //! Strips the indentation from the JSON Schemas that the binary embeds: 25 KB of an image that is
 //! pulled over the path it tests. `pullprobe schema` prints them indented again.
+//!
+//! With `PULLPROBE_AGENTS=linux/amd64=FILE,linux/arm64=FILE` also packs the probe's static files,
+//! which the full binary then contains and `pullprobe install` pushes.
 
 use std::path::Path;
 use std::{env, fs, io};
@@ -20,5 +23,42 @@ fn main() -> io::Result<()> {
         let lines: Vec<&str> = schema.lines().map(str::trim_start).collect();
         fs::write(Path::new(&out).join(name), lines.join("\n"))?;
     }
+    #[cfg(feature = "operator")]
+    pack_agents(Path::new(&out))?;
     Ok(())
+}
+
+/// Packs the files that `PULLPROBE_AGENTS` names, and writes the expression that includes them.
+#[cfg(feature = "operator")]
+fn pack_agents(out: &Path) -> io::Result<()> {
+    use std::fmt::Write as _;
+
+    const VARIABLE: &str = "PULLPROBE_AGENTS";
+    println!("cargo::rerun-if-env-changed={VARIABLE}");
+    let agents = env::var(VARIABLE).unwrap_or_default();
+    let mut list = String::from("&[\n");
+    for (number, agent) in agents
+        .split(',')
+        .filter(|agent| !agent.is_empty())
+        .enumerate()
+    {
+        let invalid =
+            || io::Error::other(format!("{VARIABLE}: expected PLATFORM=FILE, got {agent:?}"));
+        let (platform, file) = agent.split_once('=').ok_or_else(invalid)?;
+        println!("cargo::rerun-if-changed={file}");
+        let unreadable = |error| io::Error::other(format!("{VARIABLE}: {file}: {error}"));
+        let bytes = fs::read(file).map_err(unreadable)?;
+        let packed = out.join(format!("agent-{number}.gz"));
+        let mut writer =
+            flate2::write::GzEncoder::new(fs::File::create(&packed)?, flate2::Compression::best());
+        io::Write::write_all(&mut writer, &bytes)?;
+        writer.finish()?;
+        let line = writeln!(
+            list,
+            "    ({platform:?}, include_bytes!({packed:?}) as &[u8]),"
+        );
+        line.map_err(io::Error::other)?;
+    }
+    list.push(']');
+    fs::write(out.join("agents.rs"), list)
 }

@@ -6,6 +6,8 @@
 pub mod compare;
 mod duration;
 #[cfg(feature = "operator")]
+pub mod install;
+#[cfg(feature = "operator")]
 pub mod launch;
 mod plan_values;
 #[cfg(feature = "operator")]
@@ -71,6 +73,9 @@ pub enum Command {
     /// Run the probe in every subnet of a service and collect the reports
     #[cfg(feature = "operator")]
     Launch(Box<launch::LaunchArgs>),
+    /// Push the probe's image to your own Amazon ECR, without Docker
+    #[cfg(feature = "operator")]
+    Install(Box<install::InstallArgs>),
     /// Stop tasks left behind by an interrupted launch
     #[cfg(feature = "operator")]
     Gc(launch::GcArgs),

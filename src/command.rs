@@ -10,6 +10,8 @@ pub mod explain;
 #[cfg(feature = "operator")]
 pub mod gc;
 #[cfg(feature = "operator")]
+pub mod install;
+#[cfg(feature = "operator")]
 pub mod launch;
 pub mod plan;
 mod plan_input;
@@ -94,6 +96,8 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         Command::Schema { document } => print(&schema(document)),
         #[cfg(feature = "operator")]
         Command::Launch(args) => launch::run(&args),
+        #[cfg(feature = "operator")]
+        Command::Install(args) => install::run(&args),
         #[cfg(feature = "operator")]
         Command::Gc(args) => gc::run(&args),
         #[cfg(feature = "operator")]

@@ -45,7 +45,8 @@ fn help_matches_snapshots() {
     let refresh = std::env::var_os("REFRESH_HELP").is_some();
     let mut stale = Vec::new();
     let commands = [
-        "", "probe", "plan", "compare", "launch", "gc", "explain", "causes", "schema", "demo",
+        "", "probe", "plan", "compare", "launch", "install", "gc", "explain", "causes", "schema",
+        "demo",
     ];
     for command in commands.into_iter().chain([
         "schedule create",

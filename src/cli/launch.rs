@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::duration::run_duration;
+use super::install::AgentArgs;
 use super::target::TargetArgs;
 use super::{Format, label};
 use crate::endpoints::Region;
@@ -32,6 +33,11 @@ pub struct LaunchArgs {
     /// Label to include in the reports (repeatable)
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label_without_comma)]
     pub labels: Vec<(String, String)>,
+    /// Push the probe's image first, as `pullprobe install` does, if it is not in your Amazon ECR
+    #[arg(long, conflicts_with = "probe_image")]
+    pub install: bool,
+    #[command(flatten)]
+    pub agent: AgentArgs,
     /// Print every AWS request with its body; send only the read-only ones
     #[arg(long)]
     pub dry_run: bool,

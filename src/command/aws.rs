@@ -36,6 +36,7 @@ impl From<OperatorError> for Error {
         match error {
             OperatorError::Usage(text) => Self::Usage(text),
             OperatorError::Call(error) => error.into(),
+            OperatorError::Failed(text) => Self::Tool(text),
         }
     }
 }

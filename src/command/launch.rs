@@ -7,12 +7,17 @@ use std::fs;
 use std::io::Write as _;
 
 use super::aws::{calls, client};
+use super::install;
 use super::probe::{generated_id, prints_text, runtime};
 use super::signals::Signals;
 use super::{Error, color, print};
 use crate::cli::launch::LaunchArgs;
 use crate::cli::target::TargetArgs;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
+use crate::operator::dry_run::AwsCalls;
+use crate::operator::install::{
+    DEFAULT_REPOSITORY, InstallSpec, RepositoryName, find_installed_image,
+};
 use crate::operator::last_segment;
 use crate::operator::launch::{self, LaunchEvent, LaunchSpec, SubnetReport, TargetSpec};
 use crate::render;
@@ -27,12 +32,20 @@ const MAX_FULL_REPORTS: usize = 12;
 /// worst subnet.
 pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
     check_output_files(args)?;
-    let spec = LaunchSpec::from(args);
+    let mut spec = LaunchSpec::from(args);
+    if !args.install && !args.agent.agents.is_empty() {
+        return Err(Error::Usage(
+            "--agent names a file for --install; add --install".into(),
+        ));
+    }
     let runtime = runtime()?;
     let code = runtime.block_on(async {
         let arn = spec.like.as_deref().or_else(|| spec.target.arn());
         let client = client(spec.target.region.clone(), arn).await?;
         let calls = calls(client, args.dry_run);
+        if args.install {
+            spec.target.probe_image = Some(install_if_missing(&calls, args).await?);
+        }
         let Some(launch) = launch::prepare(&calls, &spec).await? else {
             return Ok(0);
         };
@@ -65,6 +78,22 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
     // There is no need to wait for calls that have no response yet.
     runtime.shutdown_background();
     Ok(code)
+}
+
+/// Pushes the probe's image if it is not there, and returns its reference.
+async fn install_if_missing(calls: &AwsCalls, args: &LaunchArgs) -> Result<String, Error> {
+    if let Some(installed) = find_installed_image(calls).await? {
+        return Ok(installed.reference);
+    }
+    let spec = InstallSpec {
+        repository: RepositoryName::read(DEFAULT_REPOSITORY)?,
+        platforms: Vec::new(),
+        agents: args.agent.agents.clone(),
+    };
+    let files = install::read_files(&spec)?;
+    let installation = install::push(calls, &spec, &files).await?;
+    eprintln!("pullprobe: {} is in Amazon ECR", installation.reference);
+    Ok(installation.reference)
 }
 
 impl From<&LaunchArgs> for LaunchSpec {

@@ -104,6 +104,17 @@ impl Client {
         &self.region
     }
 
+    /// Returns the HTTP client, for a protocol without AWS signatures: that of a registry.
+    pub(super) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// Whether calls of a service are encrypted. They are, unless the operator has set an endpoint
+    /// without encryption.
+    pub(super) fn is_encrypted(&self, api: Api) -> bool {
+        !self.endpoint(api).starts_with("http://")
+    }
+
     /// Returns a client for another region with the same credentials.
     #[must_use]
     pub fn in_region(&self, region: Region) -> Self {

@@ -1,4 +1,4 @@
-//! The error of `launch` and `schedule`.
+//! The error of the commands that call AWS.
 
 use std::fmt;
 
@@ -13,6 +13,9 @@ pub enum OperatorError {
     /// A call failed.
     #[error("{0}")]
     Call(#[from] CallError),
+    /// The calls succeeded, but their result is not right; the text says what to do.
+    #[error("{0}")]
+    Failed(String),
 }
 
 impl OperatorError {

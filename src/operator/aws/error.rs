@@ -48,7 +48,7 @@ impl CallError {
         ))
     }
 
-    pub(super) fn transport(action: String, error: &reqwest::Error) -> Self {
+    pub(in crate::operator) fn transport(action: String, error: &reqwest::Error) -> Self {
         let hint = if error.is_connect() {
             "; check the network and the region, or the proxy in HTTPS_PROXY"
         } else if error.is_timeout() {
@@ -67,7 +67,7 @@ impl CallError {
         }
     }
 
-    pub(super) fn refused(action: String, refusal: ErrorResponse) -> Self {
+    pub(in crate::operator) fn refused(action: String, refusal: ErrorResponse) -> Self {
         Self::Refused {
             action,
             refusal: Box::new(refusal),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::endpoints::Region;
-use crate::plan::Expect;
+use crate::plan::{Expect, Platform};
 
 /// Input of a launch.
 #[derive(Debug, Clone)]
@@ -71,5 +71,16 @@ impl Architecture {
             Self::X8664 => "X86_64",
             Self::Arm64 => "ARM64",
         }
+    }
+
+    /// Returns the platform in OCI's terms.
+    pub fn platform(self) -> Platform {
+        Platform::of(
+            "linux",
+            match self {
+                Self::X8664 => "amd64",
+                Self::Arm64 => "arm64",
+            },
+        )
     }
 }

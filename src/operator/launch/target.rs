@@ -22,6 +22,7 @@ use crate::operator::ecs::{
     account_of,
 };
 use crate::operator::error::OperatorError;
+use crate::operator::install;
 use crate::plan::{Plan, execute_command, service_connect, task_definition};
 use crate::reference::Reference;
 
@@ -99,10 +100,10 @@ pub async fn resolve(
     let placement = probe_placement(&target.placement, !spec.subnets.is_empty())?;
     let subnets = subnets(spec, &target)?;
     let role = execution_role(&target, &definition)?;
-    let image = probe_image(calls, spec, &account_of(&role)).await?;
     let architecture = spec
         .probe_architecture
         .unwrap_or_else(|| architecture_of(&definition));
+    let image = probe_image(calls, spec, &account_of(&role), architecture).await?;
     let security_groups = if spec.security_groups.is_empty() {
         &target.network.security_groups
     } else {
@@ -433,10 +434,12 @@ fn plan(
     Plan::new(input, region).map_err(OperatorError::usage)
 }
 
+/// Finds the probe's image: the flag, what `install` pushed, or the image of an earlier launch.
 async fn probe_image(
     calls: &AwsCalls,
     spec: &TargetSpec,
     account: &str,
+    architecture: Architecture,
 ) -> Result<String, OperatorError> {
     if let Some(image) = &spec.probe_image {
         image
@@ -444,6 +447,33 @@ async fn probe_image(
             .map_err(|error| OperatorError::Usage(format!("--probe-image: {error}")))?;
         return Ok(image.clone());
     }
+    let region = calls.client().region();
+    let expected = install::default_reference(account, region);
+    let why = match install::find_installed_image(calls).await {
+        Ok(Some(installed)) => {
+            let platform = architecture.platform();
+            if installed.runs_on(&platform) {
+                return Ok(installed.reference);
+            }
+            return Err(OperatorError::Usage(format!(
+                "{} has no image for {platform}, on which these tasks run; {}, push it to another repository with `pullprobe \
+                 install --repository NAME --agent {platform}=FILE`, and pass that with --probe-image",
+                installed.reference,
+                install::how_to_build(&platform)
+            )));
+        }
+        Ok(None) => format!("{expected} is not in Amazon ECR"),
+        // The image may also come from an earlier launch.
+        Err(error) => {
+            let arn = install::repository_arn(account, region);
+            let hint = error.denial_hint(&arn).map(|hint| format!(" ({hint})"));
+            format!(
+                "{expected} could not be looked up: {}{}",
+                error.action(),
+                hint.unwrap_or_else(|| format!(" failed ({error})"))
+            )
+        }
+    };
     if let Some(registered) = definition::last_registered_image(calls).await {
         eprintln!(
             "pullprobe: using the probe image {} from task definition {}; pass --probe-image to use another",
@@ -451,19 +481,9 @@ async fn probe_image(
         );
         return Ok(registered.image);
     }
-    let region = calls.client().region();
-    let registry = format!(
-        "{account}.dkr.ecr.{region}.{}",
-        region.partition().dns_suffix()
-    );
-    let image = format!("{registry}/pullprobe:{}", env!("CARGO_PKG_VERSION"));
     Err(OperatorError::Usage(format!(
-        "pass --probe-image, because no earlier launch registered a task definition. Push the probe's image to your own \
-         Amazon ECR repository once, from a checkout of pullprobe (docker takes the same arguments as buildah):\n\n    \
-         cargo static --target x86_64-unknown-linux-gnu\n    \
-         buildah build --tag {image} .\n    \
-         aws ecr create-repository --region {region} --repository-name pullprobe\n    \
-         aws ecr get-login-password --region {region} | buildah login --username AWS --password-stdin {registry}\n    \
-         buildah push {image}\n\nand add\n\n    --probe-image {image}"
+        "the probe needs an image in your own Amazon ECR: {why}, and no earlier launch registered a task definition. {}. If \
+         you have the image elsewhere, pass it with --probe-image {expected}",
+        install::how_to_install(region)
     )))
 }

@@ -12,6 +12,8 @@ STATIC_PATH = pathlib.Path("target/x86_64-unknown-linux-gnu/release/pullprobe")
 PROBE = pathlib.Path(os.environ.get("PULLPROBE_BINARY", TARGET / STATIC_PATH.relative_to("target")))
 # What an operator runs: every command, as developed.
 OPERATOR = pathlib.Path(os.environ.get("PULLPROBE_OPERATOR", TARGET / "debug" / "pullprobe"))
+# The same as a release builds it: it contains the static file.
+RELEASE = pathlib.Path(os.environ.get("PULLPROBE_RELEASE", TARGET / "debug" / "pullprobe-release"))
 
 
 def require_probe():

@@ -19,7 +19,11 @@ from pullprobe_testing import aws_models, pace
 from pullprobe_testing.loopback_http import Handler, LoopbackServer
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
-SERVICES = {"AmazonEC2ContainerServiceV20141113": "ecs", "Logs_20140328": "logs"}
+SERVICES = {
+    "AmazonEC2ContainerServiceV20141113": "ecs",
+    "AmazonEC2ContainerRegistry_V20150921": "ecr",
+    "Logs_20140328": "logs",
+}
 MAX_OVERRIDE_LENGTH = 8192  # characters (RunTask API reference)
 MAX_DESCRIBED_TASKS = 100  # DescribeTasks API reference
 MAX_RUN = 90  # seconds on an idle machine; the probe's own deadline is 30

@@ -9,7 +9,11 @@ import urllib.parse
 from pullprobe_testing import aws_models, pace
 from pullprobe_testing.loopback_http import Handler, LoopbackServer
 
-TARGETS = {"AmazonEC2ContainerServiceV20141113": "ecs", "Logs_20140328": "logs"}
+TARGETS = {
+    "AmazonEC2ContainerServiceV20141113": "ecs",
+    "AmazonEC2ContainerRegistry_V20150921": "ecr",
+    "Logs_20140328": "logs",
+}
 HOP_HEADERS = {"content-length", "connection", "transfer-encoding", "date", "server"}
 EMPTY_RESPONSES = {"scheduler": b"{}", "cloudwatch": b"<Response></Response>"}
 

@@ -1,0 +1,61 @@
+//! The flags of `pullprobe install`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::endpoints::Region;
+use crate::operator::install::{DEFAULT_REPOSITORY, known_platforms};
+use crate::plan::Platform;
+
+/// `pullprobe install`.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub struct InstallArgs {
+    /// Repository in your private registry, created with immutable tags if it does not exist: its
+    /// name, URI or ARN
+    #[arg(long, value_name = "REPOSITORY", default_value = DEFAULT_REPOSITORY)]
+    pub repository: String,
+    /// Platforms of the image, linux/amd64 and linux/arm64 [default: all that there are files for]
+    #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',', value_parser = platform)]
+    pub platforms: Vec<Platform>,
+    #[command(flatten)]
+    pub agent: AgentArgs,
+    /// Region [default: from a URI or ARN, then from your environment or profile]
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<Region>,
+    /// Print every AWS request with its body; send only the read-only ones
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// The files of the image, for `install` and `launch --install`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// Static file of the probe for a platform, as `cargo static` builds it (repeatable) [default:
+    /// those that this binary contains]
+    #[arg(long = "agent", value_name = "OS/ARCH=FILE", value_parser = agent)]
+    pub agents: Vec<(Platform, PathBuf)>,
+}
+
+const HELP: &str = "\
+Exit codes: 0 the image is there · 1 an AWS call or the registry failed · 2 invalid arguments or files, or the tag exists
+with another digest. The same files always give the same digest, so that the command can be repeated.";
+
+fn platform(text: &str) -> Result<Platform, String> {
+    let platform = text
+        .parse::<Platform>()
+        .map_err(|error| error.to_string())?;
+    if known_platforms().any(|known| known == platform) {
+        Ok(platform)
+    } else {
+        Err("tasks on Fargate run on linux/amd64 or linux/arm64".into())
+    }
+}
+
+fn agent(text: &str) -> Result<(Platform, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !file.is_empty() => Ok((platform(name)?, file.into())),
+        _ => Err("expected PLATFORM=FILE, such as linux/amd64=target/x86_64-unknown-linux-gnu/release/pullprobe".into()),
+    }
+}

@@ -1,0 +1,117 @@
+//! `pullprobe install`.
+
+use super::aws::{calls, client};
+use super::probe::runtime;
+use super::{Error, print};
+use crate::cli::install::InstallArgs;
+use crate::operator::dry_run::AwsCalls;
+use crate::operator::install::{
+    self, AgentFile, InstallEvent, InstallSpec, Installation, RepositoryName, TAG, how_to_build,
+    known_platforms,
+};
+
+/// Pushes the image, and prints its reference, its digest and the next command.
+pub fn run(args: &InstallArgs) -> Result<u8, Error> {
+    let repository = RepositoryName::read(&args.repository)?;
+    let spec = InstallSpec {
+        repository,
+        platforms: args.platforms.clone(),
+        agents: args.agent.agents.clone(),
+    };
+    // Before anything is asked of AWS: the usual mistake is in the files.
+    let files = read_files(&spec)?;
+    runtime()?.block_on(async {
+        let named = args.region.clone().or(spec.repository.region.clone());
+        let client = client(named, None).await?;
+        let calls = calls(client, args.dry_run);
+        let installation = push(&calls, &spec, &files).await?;
+        if args.dry_run {
+            eprintln!(
+                "pullprobe: dry run, nothing was changed: {} {} ({})",
+                installation.reference,
+                if installation.is_new {
+                    "would be pushed"
+                } else {
+                    "is there already"
+                },
+                installation.digest
+            );
+            return Ok(0);
+        }
+        print(&describe(&installation, calls.client().region().as_str()))
+    })
+}
+
+/// Reads the files of an image, with a note about what is odd.
+pub(super) fn read_files(spec: &InstallSpec) -> Result<Vec<AgentFile>, Error> {
+    let files = install::read_files(spec)?;
+    for file in files.iter().filter(|file| !file.looks_like_the_probe()) {
+        eprintln!(
+            "pullprobe: the file for {} does not look like the probe of pullprobe; it is pushed all the same, as version {TAG}",
+            file.platform
+        );
+    }
+    let is_missing = |platform: &_| files.iter().all(|file| file.platform != *platform);
+    if spec.platforms.is_empty() {
+        for platform in known_platforms().filter(is_missing) {
+            eprintln!(
+                "pullprobe: the image will not run on {platform}, because there is no file for it; to add it, {}, and pass it \
+                 with --agent {platform}=FILE",
+                how_to_build(&platform)
+            );
+        }
+    }
+    Ok(files)
+}
+
+/// Pushes the image and shows its progress.
+pub(super) async fn push(
+    calls: &AwsCalls,
+    spec: &InstallSpec,
+    files: &[AgentFile],
+) -> Result<Installation, Error> {
+    let mut show = |event: &InstallEvent<'_>| eprintln!("pullprobe: {}", line(event));
+    Ok(install::install(calls, &spec.repository, files, &mut show).await?)
+}
+
+fn line(event: &InstallEvent<'_>) -> String {
+    match event {
+        InstallEvent::RepositoryCreated { uri } => {
+            format!("created the repository {uri}, with immutable tags")
+        }
+        InstallEvent::Uploading { platform, bytes } => {
+            format!("uploading the layer for {platform}, {bytes} bytes")
+        }
+        InstallEvent::Retrying { reason, pause } => {
+            format!("{reason}; trying again in {:.1} s", pause.as_secs_f64())
+        }
+    }
+}
+
+/// Describes the image. The first line is the reference alone, for scripts.
+fn describe(installation: &Installation, region: &str) -> String {
+    let platforms: Vec<_> = installation
+        .platforms
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let done = if installation.is_new {
+        "pushed"
+    } else {
+        "was there already, nothing changed"
+    };
+    let Installation {
+        reference, digest, ..
+    } = installation;
+    let is_default = reference.ends_with(&format!("/{}:{TAG}", install::DEFAULT_REPOSITORY));
+    let image = if is_default {
+        String::new()
+    } else {
+        format!(" --probe-image {reference}")
+    };
+    format!(
+        "{reference}\n  {done}, for {}\n  digest {digest}\n  next:  pullprobe launch --region {region} --cluster CLUSTER \
+         --service SERVICE{image}",
+        platforms.join(" and ")
+    )
+}

@@ -1,0 +1,303 @@
+//! The static file that the image holds: one for each platform, from a file or from this binary.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use object::Endianness;
+use object::elf;
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
+
+use crate::operator::error::OperatorError;
+use crate::plan::Platform;
+
+/// Maximum number of bytes of a file that is pushed. `tests/run static` keeps the real one below
+/// 5,000,000 bytes; an unoptimized build has several times as many.
+const MAX_AGENT_SIZE: u64 = 64 * 1024 * 1024;
+
+/// The first bytes of every ELF file (System V ABI, "ELF identification").
+const ELF_MAGIC: &[u8] = b"\x7fELF";
+
+/// What the probe contains to name itself, so that another program is noticed.
+const NAME_IN_FILE: &[u8] = b"PULLPROBE_DEADLINE";
+
+/// The files that a release contains, as platform and gzip data: `build.rs` reads them from the
+/// files that `PULLPROBE_AGENTS` names.
+const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/agents.rs"));
+
+/// A CPU architecture of Fargate, in the terms of OCI, ELF and Rust.
+struct Machine {
+    platform: &'static str,
+    elf_machine: elf::Machine,
+    rust_target: &'static str,
+}
+
+const MACHINES: [Machine; 2] = [
+    Machine {
+        platform: "linux/amd64",
+        elf_machine: elf::EM_X86_64,
+        rust_target: "x86_64-unknown-linux-gnu",
+    },
+    Machine {
+        platform: "linux/arm64",
+        elf_machine: elf::EM_AARCH64,
+        rust_target: "aarch64-unknown-linux-gnu",
+    },
+];
+
+/// A static executable for one platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentFile {
+    pub platform: Platform,
+    pub bytes: Vec<u8>,
+}
+
+impl AgentFile {
+    /// Reads a file and checks that it runs on `platform` without libraries.
+    pub fn read(platform: &Platform, path: &Path) -> Result<Self, OperatorError> {
+        let label = format!("--agent {platform}={}", path.display());
+        let failed = |what: String| OperatorError::Usage(format!("{label}: {what}"));
+        let file = File::open(path)
+            .map_err(|error| failed(format!("{error}; {}", how_to_build(platform))))?;
+        let mut bytes = Vec::new();
+        file.take(MAX_AGENT_SIZE + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| failed(error.to_string()))?;
+        check(platform, &bytes).map_err(failed)?;
+        Ok(Self {
+            platform: platform.clone(),
+            bytes,
+        })
+    }
+
+    /// Unpacks the files that this binary contains; none in a source build.
+    pub fn embedded() -> Result<Vec<Self>, OperatorError> {
+        EMBEDDED
+            .iter()
+            .map(|(platform, packed)| unpack(platform, packed))
+            .collect()
+    }
+
+    /// Whether the file contains the name of one of the probe's settings.
+    pub fn looks_like_the_probe(&self) -> bool {
+        let mut windows = self.bytes.windows(NAME_IN_FILE.len());
+        windows.any(|window| window == NAME_IN_FILE)
+    }
+}
+
+/// Returns the platforms that an image can be made for.
+pub fn known_platforms() -> impl Iterator<Item = Platform> {
+    MACHINES
+        .iter()
+        .filter_map(|machine| machine.platform.parse().ok())
+}
+
+/// Returns the platforms of the files that this binary contains.
+pub fn embedded_platforms() -> Vec<&'static str> {
+    EMBEDDED.iter().map(|(platform, _)| *platform).collect()
+}
+
+/// Says how to build the static file of a platform.
+pub fn how_to_build(platform: &Platform) -> String {
+    let name = platform.to_string();
+    MACHINES
+        .iter()
+        .find(|machine| machine.platform == name)
+        .map_or_else(
+            || "tasks on Fargate run on linux/amd64 or linux/arm64".to_owned(),
+            |machine| {
+                format!(
+                    "build it in a checkout of pullprobe with `cargo static --target {target}`, which writes \
+                     target/{target}/release/pullprobe",
+                    target = machine.rust_target
+                )
+            },
+        )
+}
+
+fn unpack(platform: &str, packed: &[u8]) -> Result<AgentFile, OperatorError> {
+    let damaged = |what: String| {
+        OperatorError::Failed(format!(
+            "the file for {platform} in this binary is damaged ({what}); download pullprobe again, or pass the file with \
+             --agent {platform}=FILE"
+        ))
+    };
+    let parsed: Platform = platform
+        .parse()
+        .map_err(|error| damaged(format!("{error}")))?;
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(packed)
+        .take(MAX_AGENT_SIZE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| damaged(error.to_string()))?;
+    check(&parsed, &bytes).map_err(damaged)?;
+    Ok(AgentFile {
+        platform: parsed,
+        bytes,
+    })
+}
+
+/// Checks that a file is an executable for `platform` that needs no libraries. Returns what is
+/// wrong and what to do.
+fn check(platform: &Platform, bytes: &[u8]) -> Result<(), String> {
+    if bytes.len() as u64 > MAX_AGENT_SIZE {
+        return Err(format!(
+            "the file is larger than {} MiB; {}",
+            MAX_AGENT_SIZE / (1024 * 1024),
+            how_to_build(platform)
+        ));
+    }
+    let name = platform.to_string();
+    let Some(machine) = MACHINES.iter().find(|machine| machine.platform == name) else {
+        return Err(format!(
+            "{name} is not a platform of the probe's image: {}",
+            how_to_build(platform)
+        ));
+    };
+    if !bytes.starts_with(ELF_MAGIC) {
+        return Err(format!(
+            "the file is not a Linux executable; {}",
+            how_to_build(platform)
+        ));
+    }
+    let incomplete = || {
+        format!(
+            "the file is not a complete 64-bit Linux executable; {}",
+            how_to_build(platform)
+        )
+    };
+    let header = elf::FileHeader64::<Endianness>::parse(bytes).map_err(|_| incomplete())?;
+    let endian = header.endian().map_err(|_| incomplete())?;
+    let actual = header.e_machine(endian);
+    if actual != machine.elf_machine {
+        let is_for = MACHINES
+            .iter()
+            .find(|machine| machine.elf_machine == actual)
+            .map_or_else(
+                || format!("ELF machine {}", actual.0),
+                |machine| machine.platform.to_owned(),
+            );
+        return Err(format!(
+            "the file is for {is_for}; {}",
+            how_to_build(platform)
+        ));
+    }
+    let kind = header.e_type(endian);
+    if kind != elf::ET_EXEC && kind != elf::ET_DYN {
+        return Err(format!(
+            "the file is an ELF file but not an executable; {}",
+            how_to_build(platform)
+        ));
+    }
+    let segments = header
+        .program_headers(endian, bytes)
+        .map_err(|_| incomplete())?;
+    let mut has_code = false;
+    for segment in segments {
+        let content = segment.data(endian, bytes).map_err(|()| incomplete())?;
+        has_code |= segment.p_type(endian) == elf::PT_LOAD && !content.is_empty();
+        if is_dynamic(segment, endian, bytes).map_err(|()| incomplete())? {
+            return Err(format!(
+                "the file is linked dynamically, and the image has no libraries; {}",
+                how_to_build(platform)
+            ));
+        }
+    }
+    if has_code { Ok(()) } else { Err(incomplete()) }
+}
+
+/// Whether a segment asks for a loader or a library. A static executable that is independent of its
+/// position has a dynamic segment, too, but nothing in it that names a library.
+fn is_dynamic(
+    segment: &elf::ProgramHeader64<Endianness>,
+    endian: Endianness,
+    bytes: &[u8],
+) -> Result<bool, ()> {
+    if segment.p_type(endian) == elf::PT_INTERP {
+        return Ok(true);
+    }
+    let entries = segment.dynamic(endian, bytes).map_err(|_| ())?;
+    let mut entries = entries.into_iter().flatten();
+    Ok(entries.any(|entry| entry.d_tag(endian) == elf::DT_NEEDED))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn amd64() -> Platform {
+        Platform::of("linux", "amd64")
+    }
+
+    /// Returns a static executable with one segment, which has `content`.
+    fn executable(machine: u16, content: &[u8]) -> Vec<u8> {
+        let mut file = vec![0_u8; 64 + 56];
+        file[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\x00");
+        let size = (content.len() as u64).to_le_bytes();
+        for (at, bytes) in [
+            (16, &2_u16.to_le_bytes()[..]),
+            (18, &machine.to_le_bytes()),
+            (20, &1_u32.to_le_bytes()),
+            (32, &64_u64.to_le_bytes()), // program headers
+            (52, &64_u16.to_le_bytes()),
+            (54, &56_u16.to_le_bytes()),
+            (56, &1_u16.to_le_bytes()),
+            (64, &1_u32.to_le_bytes()), // PT_LOAD
+            (72, &120_u64.to_le_bytes()),
+            (96, &size),
+            (104, &size),
+        ] {
+            file[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        file.extend(content);
+        file
+    }
+
+    fn pack(bytes: &[u8]) -> Vec<u8> {
+        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn static_executable_for_the_platform_is_accepted() {
+        let file = executable(62, b"code");
+        assert_eq!(check(&amd64(), &file), Ok(()));
+        let other = check(&Platform::of("linux", "arm64"), &file).unwrap_err();
+        assert!(other.contains("is for linux/amd64"), "{other}");
+        assert_eq!(
+            check(&Platform::of("linux", "arm64"), &executable(183, b"code")),
+            Ok(())
+        );
+        let other = check(&amd64(), &executable(243, b"code")).unwrap_err();
+        assert!(other.contains("ELF machine 243"), "{other}");
+    }
+
+    #[test]
+    fn embedded_file_is_unpacked_and_checked() {
+        let file = executable(62, &[7; 10_000]);
+        assert_eq!(unpack("linux/amd64", &pack(&file)).unwrap().bytes, file);
+        let packed = pack(&file);
+        for damaged in [&packed[..packed.len() / 2], b"garbage", &pack(b"#!/bin/sh")] {
+            let error = unpack("linux/amd64", damaged).unwrap_err().to_string();
+            assert!(error.contains("is damaged") && error.contains("--agent linux/amd64=FILE"));
+        }
+    }
+
+    #[test]
+    fn no_file_makes_the_check_panic() {
+        let file = executable(62, b"code");
+        for length in 0..file.len() {
+            assert!(check(&amd64(), &file[..length]).is_err(), "{length} bytes");
+        }
+        for at in 0..file.len() {
+            for value in [0, 1, 3, 0x7f, 0xff] {
+                let mut damaged = file.clone();
+                damaged[at] = value;
+                let _ = check(&amd64(), &damaged);
+            }
+        }
+    }
+}

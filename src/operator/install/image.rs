@@ -1,0 +1,278 @@
+//! The probe's image in OCI's format: an index, and for each platform a manifest, a configuration
+//! and a layer with one file. The same files give the same bytes and so the same digest.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::agent_file::AgentFile;
+use crate::plan::Platform;
+
+/// Media types (OCI image specification 1.1).
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// Name of the file in the image, as in the Dockerfile.
+const FILE_NAME: &str = "pullprobe";
+
+/// Numeric user and group of the container, as in the Dockerfile: the image has no /etc/passwd.
+const USER: &str = "65532:65532";
+
+/// A fixed creation time, because the digest must depend on the files only.
+const CREATED: &str = "1970-01-01T00:00:00Z";
+
+/// "Unknown" (RFC 1952 section 2.3.1), so that all machines write the same header.
+const GZIP_UNKNOWN_SYSTEM: u8 = 255;
+
+/// Bytes with their digest and media type: a blob, a manifest or an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OciContent {
+    pub media_type: &'static str,
+    pub digest: String,
+    pub bytes: Vec<u8>,
+}
+
+/// The image for one platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlatformImage {
+    pub platform: Platform,
+    pub config: OciContent,
+    pub layer: OciContent,
+    pub manifest: OciContent,
+}
+
+/// The image for all platforms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OciImage {
+    pub platforms: Vec<PlatformImage>,
+    pub index: OciContent,
+}
+
+impl OciImage {
+    /// Builds the image of the files. Platforms are ordered by name.
+    pub fn new(files: &[AgentFile]) -> io::Result<Self> {
+        let mut files: Vec<&AgentFile> = files.iter().collect();
+        files.sort_by_key(|file| file.platform.to_string());
+        let platforms = files
+            .into_iter()
+            .map(PlatformImage::new)
+            .collect::<io::Result<Vec<_>>>()?;
+        let manifests = platforms
+            .iter()
+            .map(|image| Descriptor {
+                platform: Some(&image.platform),
+                ..Descriptor::of(&image.manifest)
+            })
+            .collect();
+        let index = OciContent::json(
+            INDEX,
+            &Index {
+                schema_version: SCHEMA_VERSION,
+                media_type: INDEX,
+                manifests,
+                annotations: annotations(),
+            },
+        )?;
+        Ok(Self { platforms, index })
+    }
+}
+
+impl PlatformImage {
+    fn new(file: &AgentFile) -> io::Result<Self> {
+        let archive = archive(&file.bytes)?;
+        let layer = OciContent::new(LAYER, compress(&archive)?);
+        let config = OciContent::json(
+            CONFIG,
+            &Config {
+                created: CREATED,
+                architecture: &file.platform.architecture,
+                os: &file.platform.os,
+                config: ContainerConfig {
+                    user: USER,
+                    entrypoint: [format!("/{FILE_NAME}")],
+                    cmd: ["probe"],
+                },
+                rootfs: RootFileSystem {
+                    r#type: "layers",
+                    diff_ids: [digest_of(&archive)],
+                },
+            },
+        )?;
+        let manifest = OciContent::json(
+            MANIFEST,
+            &Manifest {
+                schema_version: SCHEMA_VERSION,
+                media_type: MANIFEST,
+                config: Descriptor::of(&config),
+                layers: [Descriptor::of(&layer)],
+                annotations: annotations(),
+            },
+        )?;
+        Ok(Self {
+            platform: file.platform.clone(),
+            config,
+            layer,
+            manifest,
+        })
+    }
+}
+
+impl OciContent {
+    fn new(media_type: &'static str, bytes: Vec<u8>) -> Self {
+        Self {
+            media_type,
+            digest: digest_of(&bytes),
+            bytes,
+        }
+    }
+
+    fn json(media_type: &'static str, document: &impl Serialize) -> io::Result<Self> {
+        Ok(Self::new(media_type, serde_json::to_vec(document)?))
+    }
+}
+
+/// Returns the digest of bytes, as in `sha256:…`.
+pub fn digest_of(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
+/// The only version of manifests and indexes.
+const SCHEMA_VERSION: u8 = 2;
+
+/// An index of manifests.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Index<'a> {
+    schema_version: u8,
+    media_type: &'static str,
+    manifests: Vec<Descriptor<'a>>,
+    annotations: BTreeMap<&'static str, &'static str>,
+}
+
+/// A manifest of one layer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest<'a> {
+    schema_version: u8,
+    media_type: &'static str,
+    config: Descriptor<'a>,
+    layers: [Descriptor<'a>; 1],
+    annotations: BTreeMap<&'static str, &'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor<'a> {
+    media_type: &'static str,
+    digest: &'a str,
+    size: usize,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_parts")]
+    platform: Option<&'a Platform>,
+}
+
+impl<'a> Descriptor<'a> {
+    fn of(content: &'a OciContent) -> Self {
+        Self {
+            media_type: content.media_type,
+            digest: &content.digest,
+            size: content.bytes.len(),
+            platform: None,
+        }
+    }
+}
+
+/// Writes a platform as an object. A plan has it as one text.
+fn as_parts<S: serde::Serializer>(
+    platform: &Option<&Platform>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let parts = platform.map(|platform| {
+        BTreeMap::from([
+            ("architecture", &platform.architecture),
+            ("os", &platform.os),
+        ])
+    });
+    parts.serialize(serializer)
+}
+
+/// The image's configuration.
+#[derive(Serialize)]
+struct Config<'a> {
+    created: &'static str,
+    architecture: &'a str,
+    os: &'a str,
+    config: ContainerConfig,
+    rootfs: RootFileSystem,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerConfig {
+    user: &'static str,
+    entrypoint: [String; 1],
+    cmd: [&'static str; 1],
+}
+
+#[derive(Serialize)]
+struct RootFileSystem {
+    r#type: &'static str,
+    diff_ids: [String; 1],
+}
+
+/// Returns version, license and, if Cargo.toml names it, the source repository (OCI image
+/// specification, "Pre-defined annotation keys").
+fn annotations() -> BTreeMap<&'static str, &'static str> {
+    let all = [
+        ("org.opencontainers.image.title", env!("CARGO_PKG_NAME")),
+        (
+            "org.opencontainers.image.description",
+            env!("CARGO_PKG_DESCRIPTION"),
+        ),
+        (
+            "org.opencontainers.image.version",
+            env!("CARGO_PKG_VERSION"),
+        ),
+        (
+            "org.opencontainers.image.licenses",
+            env!("CARGO_PKG_LICENSE"),
+        ),
+        (
+            "org.opencontainers.image.source",
+            env!("CARGO_PKG_REPOSITORY"),
+        ),
+    ];
+    all.into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
+}
+
+/// Returns a tar archive with one executable file, without time and owner.
+fn archive(file: &[u8]) -> io::Result<Vec<u8>> {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(FILE_NAME)?;
+    header.set_size(file.len() as u64);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_mode(0o755);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_cksum();
+    let mut archive = tar::Builder::new(Vec::with_capacity(file.len() + 4 * 1024));
+    archive.append(&header, file)?;
+    archive.into_inner()
+}
+
+/// Compresses with a header that has neither time nor name. The compressed bytes depend on the
+/// version of `miniz_oxide`, which Cargo.lock fixes for each version of the probe.
+fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut writer = flate2::GzBuilder::new()
+        .mtime(0)
+        .operating_system(GZIP_UNKNOWN_SYSTEM)
+        .write(Vec::new(), flate2::Compression::best());
+    writer.write_all(bytes)?;
+    writer.finish()
+}
