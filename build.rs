@@ -48,14 +48,16 @@ fn pack_agents(out: &Path) -> io::Result<()> {
         println!("cargo::rerun-if-changed={file}");
         let unreadable = |error| io::Error::other(format!("{VARIABLE}: {file}: {error}"));
         let bytes = fs::read(file).map_err(unreadable)?;
-        let packed = out.join(format!("agent-{number}.gz"));
-        let mut writer =
-            flate2::write::GzEncoder::new(fs::File::create(&packed)?, flate2::Compression::best());
+        let name = format!("agent-{number}.gz");
+        let mut writer = flate2::write::GzEncoder::new(
+            fs::File::create(out.join(&name))?,
+            flate2::Compression::best(),
+        );
         io::Write::write_all(&mut writer, &bytes)?;
         writer.finish()?;
         let line = writeln!(
             list,
-            "    ({platform:?}, include_bytes!({packed:?}) as &[u8]),"
+            "    ({platform:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\")) as &[u8]),"
         );
         line.map_err(io::Error::other)?;
     }

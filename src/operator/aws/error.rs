@@ -48,7 +48,8 @@ impl CallError {
         ))
     }
 
-    pub(in crate::operator) fn transport(action: String, error: &reqwest::Error) -> Self {
+    /// Describes a request without a response, and what to check.
+    pub fn transport(action: String, error: &reqwest::Error) -> Self {
         let hint = if error.is_connect() {
             "; check the network and the region, or the proxy in HTTPS_PROXY"
         } else if error.is_timeout() {
@@ -67,7 +68,8 @@ impl CallError {
         }
     }
 
-    pub(in crate::operator) fn refused(action: String, refusal: ErrorResponse) -> Self {
+    /// Wraps the error response of a service.
+    pub fn refused(action: String, refusal: ErrorResponse) -> Self {
         Self::Refused {
             action,
             refusal: Box::new(refusal),

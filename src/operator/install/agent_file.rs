@@ -28,19 +28,19 @@ const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/agents.rs
 /// A CPU architecture of Fargate, in the terms of OCI, ELF and Rust.
 struct Machine {
     platform: &'static str,
-    elf_machine: elf::Machine,
+    architecture: elf::Machine,
     rust_target: &'static str,
 }
 
 const MACHINES: [Machine; 2] = [
     Machine {
         platform: "linux/amd64",
-        elf_machine: elf::EM_X86_64,
+        architecture: elf::EM_X86_64,
         rust_target: "x86_64-unknown-linux-gnu",
     },
     Machine {
         platform: "linux/arm64",
-        elf_machine: elf::EM_AARCH64,
+        architecture: elf::EM_AARCH64,
         rust_target: "aarch64-unknown-linux-gnu",
     },
 ];
@@ -169,10 +169,10 @@ fn check(platform: &Platform, bytes: &[u8]) -> Result<(), String> {
     let header = elf::FileHeader64::<Endianness>::parse(bytes).map_err(|_| incomplete())?;
     let endian = header.endian().map_err(|_| incomplete())?;
     let actual = header.e_machine(endian);
-    if actual != machine.elf_machine {
+    if actual != machine.architecture {
         let is_for = MACHINES
             .iter()
-            .find(|machine| machine.elf_machine == actual)
+            .find(|machine| machine.architecture == actual)
             .map_or_else(
                 || format!("ELF machine {}", actual.0),
                 |machine| machine.platform.to_owned(),

@@ -64,7 +64,10 @@ impl OciImage {
         let manifests = platforms
             .iter()
             .map(|image| Descriptor {
-                platform: Some(&image.platform),
+                platform: Some(PlatformParts {
+                    architecture: &image.platform.architecture,
+                    os: &image.platform.os,
+                }),
                 ..Descriptor::of(&image.manifest)
             })
             .collect();
@@ -87,11 +90,11 @@ impl PlatformImage {
         let layer = OciContent::new(LAYER, compress(&archive)?);
         let config = OciContent::json(
             CONFIG,
-            &Config {
+            &ImageConfig {
                 created: CREATED,
                 architecture: &file.platform.architecture,
                 os: &file.platform.os,
-                config: ContainerConfig {
+                container: ContainerConfig {
                     user: USER,
                     entrypoint: [format!("/{FILE_NAME}")],
                     cmd: ["probe"],
@@ -170,8 +173,8 @@ struct Descriptor<'a> {
     media_type: &'static str,
     digest: &'a str,
     size: usize,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_parts")]
-    platform: Option<&'a Platform>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<PlatformParts<'a>>,
 }
 
 impl<'a> Descriptor<'a> {
@@ -185,27 +188,21 @@ impl<'a> Descriptor<'a> {
     }
 }
 
-/// Writes a platform as an object. A plan has it as one text.
-fn as_parts<S: serde::Serializer>(
-    platform: &Option<&Platform>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let parts = platform.map(|platform| {
-        BTreeMap::from([
-            ("architecture", &platform.architecture),
-            ("os", &platform.os),
-        ])
-    });
-    parts.serialize(serializer)
+/// A platform as an object. A plan has it as one text.
+#[derive(Serialize)]
+struct PlatformParts<'a> {
+    architecture: &'a str,
+    os: &'a str,
 }
 
 /// The image's configuration.
 #[derive(Serialize)]
-struct Config<'a> {
+struct ImageConfig<'a> {
     created: &'static str,
     architecture: &'a str,
     os: &'a str,
-    config: ContainerConfig,
+    #[serde(rename = "config")]
+    container: ContainerConfig,
     rootfs: RootFileSystem,
 }
 

@@ -18,7 +18,7 @@ use reqwest::Url;
 
 use super::event::{InstallEvent, ShowEvent};
 use super::image::{OciContent, digest_of};
-use super::repository::{EcrRepository, RegistryLogin, TAG};
+use super::repository::{EcrRepository, RegistryToken, TAG};
 use crate::aws::error_response::{self, ErrorResponse};
 use crate::observation::{Denial, Failure};
 use crate::operator::aws::{Api, CallError};
@@ -82,6 +82,20 @@ struct RegistryRequest<'a> {
     max_response: usize,
 }
 
+impl RegistryRequest<'_> {
+    fn new(action: &'static str, method: Method, url: Url) -> Self {
+        Self {
+            action,
+            method,
+            url,
+            headers: Vec::new(),
+            body: &[],
+            timeout: REQUEST_TIMEOUT,
+            max_response: MAX_ERROR_SIZE,
+        }
+    }
+}
+
 /// A response of the registry, whatever its status.
 struct RegistryResponse {
     status: StatusCode,
@@ -122,7 +136,7 @@ impl<'a> RegistryClient<'a> {
         repository: &'a EcrRepository,
         show: &'a mut ShowEvent<'a>,
     ) -> Result<Self, OperatorError> {
-        let login = RegistryLogin::get(calls).await?;
+        let login = RegistryToken::get(calls).await?;
         let base = base_url(calls, repository, &login)?;
         Ok(Self {
             calls,
@@ -315,9 +329,7 @@ impl<'a> RegistryClient<'a> {
         url.query_pairs_mut().append_pair("digest", &blob.digest);
         let request = RegistryRequest {
             timeout: CHUNK_TIMEOUT,
-            ..self
-                .request_to("ecr:CompleteLayerUpload", Method::PUT, url)
-                .map_err(UploadFailure::Final)?
+            ..RegistryRequest::new("ecr:CompleteLayerUpload", Method::PUT, url)
         };
         let response = self.send_for_upload(&request).await?;
         if !response.status.is_success() {
@@ -358,13 +370,11 @@ impl<'a> RegistryClient<'a> {
     ) -> Result<(), UploadFailure> {
         let end = blob.bytes.len().min(session.offset + MAX_CHUNK);
         let range = format!("{}-{}", session.offset, end - 1);
-        let mut request = self
-            .request_to(
-                "ecr:UploadLayerPart",
-                Method::PATCH,
-                session.location.clone(),
-            )
-            .map_err(UploadFailure::Final)?;
+        let mut request = RegistryRequest::new(
+            "ecr:UploadLayerPart",
+            Method::PATCH,
+            session.location.clone(),
+        );
         request.headers.push((
             CONTENT_TYPE,
             HeaderValue::from_static("application/octet-stream"),
@@ -415,9 +425,8 @@ impl<'a> RegistryClient<'a> {
         session: UploadSession,
         blob: &OciContent,
     ) -> Option<UploadSession> {
-        let request = self
-            .request_to("ecr:UploadLayerPart", Method::GET, session.location.clone())
-            .ok()?;
+        let request =
+            RegistryRequest::new("ecr:UploadLayerPart", Method::GET, session.location.clone());
         let response = self.send_once(&request).await.ok()?;
         if !response.status.is_success() {
             return None;
@@ -448,10 +457,7 @@ impl<'a> RegistryClient<'a> {
         let error = self.refused(request, response);
         match response.status {
             StatusCode::RANGE_NOT_SATISFIABLE => UploadFailure::Resume(error),
-            StatusCode::NOT_FOUND if request.method != Method::POST => {
-                UploadFailure::Restart(error)
-            }
-            StatusCode::BAD_REQUEST if request.method != Method::POST => {
+            StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST if request.method != Method::POST => {
                 UploadFailure::Restart(error)
             }
             status if is_transient(status) => UploadFailure::Resume(error),
@@ -512,7 +518,7 @@ impl<'a> RegistryClient<'a> {
         }
         if self.logins < MAX_LOGINS {
             self.logins += 1;
-            self.authorization = authorization(&RegistryLogin::get(self.calls).await?)?;
+            self.authorization = authorization(&RegistryToken::get(self.calls).await?)?;
             let response = self.exchange(request).await?;
             if response.status != StatusCode::UNAUTHORIZED {
                 return Ok(response);
@@ -593,28 +599,7 @@ impl<'a> RegistryClient<'a> {
         let url = self.base.join(path).map_err(|error| {
             OperatorError::Failed(format!("{action}: the path {path:?} is not valid: {error}"))
         })?;
-        self.request_to(action, method, url)
-    }
-
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "its callers all return the same error"
-    )]
-    fn request_to(
-        &self,
-        action: &'static str,
-        method: Method,
-        url: Url,
-    ) -> Result<RegistryRequest<'static>, OperatorError> {
-        Ok(RegistryRequest {
-            action,
-            method,
-            url,
-            headers: Vec::new(),
-            body: &[],
-            timeout: REQUEST_TIMEOUT,
-            max_response: MAX_ERROR_SIZE,
-        })
+        Ok(RegistryRequest::new(action, method, url))
     }
 
     /// Whether a URL is the registry's own, so that it may receive the token. Amazon ECR uploads to
@@ -740,7 +725,7 @@ fn header(text: &str) -> Result<HeaderValue, OperatorError> {
 }
 
 /// Returns the header with the token, which is never printed.
-fn authorization(login: &RegistryLogin) -> Result<HeaderValue, OperatorError> {
+fn authorization(login: &RegistryToken) -> Result<HeaderValue, OperatorError> {
     let mut value = HeaderValue::try_from(format!("Basic {}", login.authorization_token))
         .map_err(|_| {
             OperatorError::Failed(
@@ -756,7 +741,7 @@ fn authorization(login: &RegistryLogin) -> Result<HeaderValue, OperatorError> {
 fn base_url(
     calls: &AwsCalls,
     repository: &EcrRepository,
-    login: &RegistryLogin,
+    login: &RegistryToken,
 ) -> Result<Url, OperatorError> {
     let of_uri = || {
         let host = repository.uri.split('/').next().unwrap_or_default();

@@ -179,23 +179,22 @@ impl EcrRepository {
         if named.account.is_some() {
             named.check_account(&caller_account(calls).await?)?;
         }
-        let (found, is_new) = match describe(calls, name).await? {
-            Some(found) => (Some(found), false),
-            None => {
-                let request = CreateRepositoryRequest {
-                    repository_name: name,
-                    image_tag_mutability: "IMMUTABLE",
-                };
-                let created: Result<Option<CreateRepositoryResponse>, _> =
-                    calls.change(Api::ECR, "CreateRepository", &request).await;
-                match created {
-                    Ok(created) => (created.map(|created| created.repository), true),
-                    // Another process was faster.
-                    Err(error) if error.code() == "RepositoryAlreadyExistsException" => {
-                        (describe(calls, name).await?, false)
-                    }
-                    Err(error) => return Err(error.into()),
+        let (found, is_new) = if let Some(found) = describe(calls, name).await? {
+            (Some(found), false)
+        } else {
+            let request = CreateRepositoryRequest {
+                repository_name: name,
+                image_tag_mutability: "IMMUTABLE",
+            };
+            let created: Result<Option<CreateRepositoryResponse>, _> =
+                calls.change(Api::ECR, "CreateRepository", &request).await;
+            match created {
+                Ok(created) => (created.map(|created| created.repository), true),
+                // Another process was faster.
+                Err(error) if error.code() == "RepositoryAlreadyExistsException" => {
+                    (describe(calls, name).await?, false)
                 }
+                Err(error) => return Err(error.into()),
             }
         };
         let (uri, arn) = if let Some(found) = found {
@@ -270,7 +269,7 @@ pub fn repository_arn(account: &str, region: &Region) -> String {
 /// The token of the registry, and where it counts.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RegistryLogin {
+pub struct RegistryToken {
     /// Base64 of user name and password, which is the value of Basic authentication.
     pub authorization_token: String,
     /// URL of the registry.
@@ -280,10 +279,10 @@ pub struct RegistryLogin {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AuthorizationTokenResponse {
-    authorization_data: Vec<RegistryLogin>,
+    authorization_data: Vec<RegistryToken>,
 }
 
-impl RegistryLogin {
+impl RegistryToken {
     /// Gets a token, which is valid for twelve hours.
     pub async fn get(calls: &AwsCalls) -> Result<Self, OperatorError> {
         let operation = "GetAuthorizationToken";
@@ -424,7 +423,7 @@ mod tests {
             ("a", "2 to 256"),
             ("team//probe", "lower-case"),
             ("", "2 to 256"),
-            ("../../v2/other", "lower-case"),
+            ("team/../v2/other", "lower-case"),
             ("arn:aws:s3:::bucket", "not the ARN of a repository"),
         ] {
             let error = read(text).unwrap_err();
