@@ -42,6 +42,10 @@ def breaks_off_and_does_not_say(standin, request):
     return ecr_standin.breaks_off(standin, request)
 
 
+def answers_too_late(standin, request):
+    time.sleep(25)  # the client waits 20 seconds
+
+
 def receives_nothing(standin, request):
     status, headers, body = standin.serve(request)
     return status, {**headers, "Range": "0-0"}, body
@@ -66,6 +70,7 @@ PASSING = {
     "the service fails twice": [Fault(action, UNAVAILABLE, 2) for action in (EXISTS, START, WRITE)],
     "the service throttles": [Fault(EXISTS, THROTTLED, 2), Fault(READ, THROTTLED, 1)],
     "a connection is dropped": [Fault(action, ecr_standin.drops, 1) for action in (READ, START)],
+    "a registry answers too late": [Fault(READ, answers_too_late, 1)],
     "the token expires once": [Fault(PART, EXPIRED, 1)],
     "the token expires, and HEAD does not say so": [Fault(EXISTS, EXPIRED, 1)],
 }

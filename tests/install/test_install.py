@@ -7,6 +7,7 @@ import json
 import pathlib
 import subprocess
 import tarfile
+import tomllib
 
 import pytest
 
@@ -28,6 +29,7 @@ UPLOADS = {"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerU
 
 
 def test_image_is_an_index_of_one_layer_for_each_platform(operator, ecr, files):
+    package = tomllib.loads((binaries.ROOT / "Cargo.toml").read_text())["package"]
     done = operator.install()
 
     assert done.returncode == 0, done
@@ -51,7 +53,9 @@ def test_image_is_an_index_of_one_layer_for_each_platform(operator, ecr, files):
         for document in (index, manifest):
             annotations = document["annotations"]
             assert annotations["org.opencontainers.image.version"] == VERSION
-            assert annotations["org.opencontainers.image.licenses"] == "MIT OR Apache-2.0"
+            assert annotations["org.opencontainers.image.licenses"] == package["license"]
+            # A URL, which Cargo.toml has as soon as the repository is public.
+            assert annotations.get("org.opencontainers.image.source") == package.get("repository")
         [layer] = manifest["layers"]
         _, packed = stored(ecr, "blobs", layer["digest"])
         assert len(packed) == layer["size"] and layer["mediaType"] == images.LAYER
@@ -61,10 +65,11 @@ def test_image_is_an_index_of_one_layer_for_each_platform(operator, ecr, files):
         assert config["architecture"] == descriptor["platform"]["architecture"]
         assert config["rootfs"] == {"type": "layers", "diff_ids": [digest_of(archive)]}
         assert config["created"] == "1970-01-01T00:00:00Z"
-        [entry] = tarfile.open(fileobj=io.BytesIO(archive))
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            [entry] = tar
+            content = tar.extractfile(entry).read()
         assert (entry.name, entry.mode, entry.mtime, entry.uid) == ("pullprobe", 0o755, 0, 0)
-        file = files[f"linux/{config['architecture']}"].read_bytes()
-        assert tarfile.open(fileobj=io.BytesIO(archive)).extractfile(entry).read() == file
+        assert content == files[f"linux/{config['architecture']}"].read_bytes()
 
 
 def test_configuration_is_that_of_the_dockerfile(operator, ecr):
@@ -106,6 +111,26 @@ def test_pushed_image_runs(operator, ecr, tmp_path):
     finally:
         buildah("rm", "--all")
         buildah("rmi", "--all", "--force")
+
+
+def test_docker_registry_itself_is_enough(operator, ecr):
+    """Its uploads have absolute locations with a state, and no action is checked."""
+    ecr.endpoint = "http://{}:{}".format(*ecr.registry)
+
+    done = operator.install(platforms=["linux/amd64"])
+
+    assert done.returncode == 0 and tags(ecr) == [VERSION], done
+    again = operator.install(platforms=["linux/amd64"])
+    assert again.returncode == 0 and "was there already" in again.stdout, again
+    assert ecr.requests == []
+
+
+def test_registry_without_encryption_is_for_tests_only(operator, ecr):
+    """The API's answer cannot lead the token to an address that is not encrypted or not a URL."""
+    for endpoint in ("ftp://127.0.0.1/", "not a url"):
+        ecr.endpoint = endpoint
+        done = operator.install(platforms=["linux/amd64"])
+        assert done.returncode == 1 and "AWS_ENDPOINT_URL" in done.stderr, done
 
 
 def test_repository_is_created_with_immutable_tags(operator, ecr, moto):

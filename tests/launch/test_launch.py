@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pullprobe_testing import images
 from pullprobe_testing.accounts import EXECUTION_ROLE
 from pullprobe_testing.ecs_standin import ApiError, Scripted
 from pullprobe_testing.launch_account import LOG_GROUP, PROBE_IMAGE, client
@@ -81,6 +82,27 @@ def test_probe_image_defaults_to_that_of_an_earlier_launch(operator, account):
     assert operator.launch(*SERVICE).exit_code == 0
     again = operator.launch("--service", "web")
     assert again.exit_code == 0 and PROBE_IMAGE in again.stderr, again
+
+
+def test_probe_image_is_found_in_the_own_registry(operator, account):
+    ecr = client("ecr", account.moto.url)
+    ecr.create_repository(repositoryName="pullprobe")
+    platform = {"os": "linux", "architecture": "amd64"}
+    manifests = [{"mediaType": images.MANIFEST, "digest": "sha256:0", "size": 1}]
+    index = {"schemaVersion": 2, "mediaType": images.INDEX, "manifests": manifests}
+    manifests[0]["platform"] = platform
+    ecr.put_image(
+        repositoryName="pullprobe",
+        imageManifest=json.dumps(index),
+        imageManifestMediaType=images.INDEX,
+        imageTag=PROBE_IMAGE.rsplit(":")[-1],
+    )
+
+    launched = operator.launch("--service", "web")
+
+    assert launched.exit_code == 0, launched
+    [registered] = account.requests_of("RegisterTaskDefinition")
+    assert registered["containerDefinitions"][0]["image"] == PROBE_IMAGE
 
 
 def test_task_definition_file_is_probed_before_it_is_deployed(operator, account, tmp_path):

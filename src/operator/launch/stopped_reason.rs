@@ -74,7 +74,7 @@ fn from_text(
     if concerns_probe_image(launch, &explanation) {
         let sentence = format!(
             "The probe could not be started, so nothing is known about this subnet. Its own image, {}, could not be used: \
-             push it, or name another with --probe-image (Amazon ECS reports: {message})",
+             push it with `pullprobe install`, or name another with --probe-image (Amazon ECS reports: {message})",
             launch.probe_image
         );
         return unknown(launch, subnet, task, &sentence);

@@ -96,6 +96,7 @@ class EcrStandin:
         self.requests, self.api_requests = [], []
         self.tokens, self.expired, self.issued = set(), set(), 0
         self.uploads, self.offsets = {}, {}
+        self.endpoint = None  # of the data plane, if it is not this server
         self.lock = threading.Lock()
         standin = self
 
@@ -182,7 +183,7 @@ class EcrStandin:
         data = {
             "authorizationToken": token,
             "expiresAt": time.time() + 12 * 3600,
-            "proxyEndpoint": self.url,
+            "proxyEndpoint": self.endpoint or self.url,
         }
         return 200, {"authorizationData": [data]}
 
