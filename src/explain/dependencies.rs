@@ -16,6 +16,8 @@ pub fn step_of_action(action: &str) -> Option<Step> {
         ("ecr", _) => Some(Step::ImageManifest),
         ("logs", _) => Some(Step::LogDriver),
         ("elasticfilesystem", _) => Some(Step::FileSystem),
+        // The infrastructure role of Amazon ECS launches instances and attaches interfaces.
+        ("ec2", _) => Some(Step::NetworkInterface),
         // An S3 action may concern a layer or an environment file; the message's phrases decide.
         _ => None,
     }
@@ -69,6 +71,11 @@ pub fn dependency_of_host(host: &str) -> Option<Dependency> {
     } else {
         Some(Dependency::Registry)
     }
+}
+
+/// Whether the host is one of Amazon ECR Public, which takes pulls without a login.
+pub fn is_ecr_public(host: &str) -> bool {
+    host == "public.ecr.aws"
 }
 
 /// Widely used public registries.
