@@ -59,9 +59,10 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
         Sign::TimedOut
         | Sign::HelperKilled
         | Sign::NoResponse
-        | Sign::Canceled
         | Sign::ConnectionIssue
         | Sign::RetriesExhausted => no_response(message),
+        // AWS names a missing route. A disk that is full also ends the pull like this.
+        Sign::Canceled => [no_response(message), possible(&[Cause::DiskFull])].concat(),
         // A router or firewall that rejects packets looks the same to Go as an address without a
         // host, and as an address whose IP version the task does not have.
         Sign::Unreachable => [

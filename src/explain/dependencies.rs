@@ -11,8 +11,9 @@ pub fn step_of_action(action: &str) -> Option<Step> {
         ("sts", _) => Some(Step::AssumeRole),
         ("secretsmanager" | "kms", _) => Some(Step::Secrets),
         ("ssm", name) if name.starts_with("getparameter") => Some(Step::Secrets),
-        ("ecr", "getauthorizationtoken") => Some(Step::RegistryAuth),
-        ("ecr", "getdownloadurlforlayer") => Some(Step::ImageLayer),
+        // The text may be cut or wrapped within the action.
+        ("ecr", name) if name.starts_with("getauth") => Some(Step::RegistryAuth),
+        ("ecr", name) if name.starts_with("getdownload") => Some(Step::ImageLayer),
         ("ecr", _) => Some(Step::ImageManifest),
         ("logs", _) => Some(Step::LogDriver),
         ("elasticfilesystem", _) => Some(Step::FileSystem),

@@ -382,9 +382,10 @@ struct Names {
 
 /// Pairs of words before the image that was requested. Docker names it as the task
 /// definition does, maybe without a registry: `manifest for web:1 not found`.
-const BEFORE_IMAGE: [[&str; 2]; 8] = [
-    ["manifest", "for"],
-    ["denied", "for"],
+const BEFORE_IMAGE: [[&str; 2]; 2] = [["manifest", "for"], ["denied", "for"]];
+
+/// Further pairs, after which other words may follow as well.
+const MAYBE_BEFORE_IMAGE: [[&str; 2]; 6] = [
     ["resolve", "ref"],
     ["resolve", "reference"],
     ["cannot", "pull"],
@@ -413,8 +414,11 @@ impl Names {
                 .unwrap_or(bare)
                 .trim_end_matches(['.', ':', ')']);
             let is_wanted = names.image.is_none() || error.is_some() && image_of_error.is_none();
-            if is_wanted && (has_registry(bare) || BEFORE_IMAGE.contains(&before) && is_image(bare))
-            {
+            let is_named = || {
+                BEFORE_IMAGE.contains(&before)
+                    || MAYBE_BEFORE_IMAGE.contains(&before) && bare.contains(['/', ':', '-'])
+            };
+            if is_wanted && (has_registry(bare) || is_named() && is_image(bare)) {
                 let at = bare.as_ptr().addr() - text.as_ptr().addr();
                 if error.is_some_and(|error| at > error) {
                     image_of_error = Some(bare.to_owned());
@@ -444,10 +448,7 @@ fn has_registry(word: &str) -> bool {
 /// Whether the word can be an image where a sentence has one.
 fn is_image(word: &str) -> bool {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    word.starts_with(is_name)
-        && !word.contains("://")
-        && (word.contains(['/', ':']) || word.contains('-'))
-        && word.parse::<Reference>().is_ok()
+    word.starts_with(is_name) && !word.contains("://") && word.parse::<Reference>().is_ok()
 }
 
 #[cfg(test)]

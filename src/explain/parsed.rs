@@ -208,6 +208,16 @@ impl ParsedMessage {
             Step::ImageManifest if self.is_s3_address() && !dense.contains("/manifests/") => {
                 Step::ImageLayer
             }
+            // The event is the frame, and the reason follows.
+            Step::Unknown
+                if dense.contains("unabletoplaceatask")
+                    && self
+                        .matches
+                        .iter()
+                        .any(|found| matches!(found.sign, Some(Sign::NotPlaced(_)))) =>
+            {
+                Step::NetworkInterface
+            }
             // Of the two, only a secret is parsed as JSON.
             Step::Unknown
                 if self.has(Sign::InvalidJson) && dense.contains("pullsecretsorregistryauth") =>

@@ -329,6 +329,63 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_failures_of_run_task() {
+        let read = messages(r#"{"tasks":[],"failures":[{"arn":"arn:aws:ecs:eu-west-1:1:container-instance/a","reason":"RESOURCE:MEMORY"},{"reason":"AGENT","detail":"x"}]}"#).unwrap();
+        let texts: Vec<&str> = read.iter().map(|message| message.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "TaskFailedToStart: RESOURCE:MEMORY",
+                "TaskFailedToStart: AGENT x"
+            ]
+        );
+    }
+
+    #[test]
+    fn reads_what_other_services_make_of_a_task() {
+        let reason = "CannotPullContainerError: x";
+        let of_step_functions = format!(
+            r#"{{"ClusterArn":"arn:aws:ecs:eu-west-1:1:cluster/prod","Containers":[{{"Name":"web","Image":"a"}},{{"Name":"agent","Reason":"{reason}"}}],"StoppedReason":"Essential container in task exited"}}"#
+        );
+        let cause = serde_json::to_string(&of_step_functions).unwrap();
+        let history = format!(
+            r#"{{"events":null,"taskFailedEventDetails":{{"error":"States.TaskFailed","cause":{cause}}}}}"#
+        );
+        let event = of_step_functions.replace("Containers", "containers");
+        let event = format!(r#"{{"source":"aws.ecs","detail":{event}}}"#);
+        for document in [of_step_functions, history, event] {
+            let read = messages(&document).unwrap();
+            assert_eq!(read.len(), 1, "{document}");
+            assert_eq!(
+                read[0].text,
+                format!("Essential container in task exited | {reason}")
+            );
+            assert_eq!(read[0].context.container.as_deref(), Some("agent"));
+            assert_eq!(read[0].context.cluster.as_deref(), Some("prod"));
+        }
+        let job = format!(
+            r#"{{"jobs":[{{"jobId":"a","statusReason":"Task failed to start","container":{{}},"attempts":[{{"container":{{"reason":"{reason}"}}}}]}}]}}"#
+        );
+        assert_eq!(
+            messages(&job).unwrap()[0].text,
+            format!("Task failed to start | {reason}")
+        );
+        let action = r#"{"detail-type":"ECS Service Action","detail":{"eventType":"ERROR","eventName":"SERVICE_TASK_PLACEMENT_FAILURE","reason":"RESOURCE:FARGATE"}}"#;
+        assert_eq!(
+            messages(action).unwrap()[0].text,
+            "SERVICE_TASK_PLACEMENT_FAILURE: RESOURCE:FARGATE"
+        );
+    }
+
+    #[test]
+    fn documents_of_any_depth_are_read_to_a_limit() {
+        let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        assert!(messages(&deep).is_err());
+        let wide = format!("[{}]", vec![r#"{"reason":"AGENT"}"#; 5_000].join(","));
+        assert_eq!(messages(&wide).unwrap().len(), MAX_MESSAGES);
+    }
+
+    #[test]
     fn rejects_documents_without_a_task() {
         for wrong in [
             "",
