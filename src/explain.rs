@@ -147,8 +147,8 @@ pub fn explain_with(text: &str, context: &MessageContext) -> Explanation {
         add_findings(&mut explanation, other);
     }
     explanation.next_failures = proven_facts::next_failures(&explanation);
-    let is_deployment = matches!(ending, Some((Ending::Deployment, _)));
-    explanation.next = next::commands(&explanation, first, context, is_deployment);
+    let ending = ending.map(|(ending, _)| ending);
+    explanation.next = next::commands(&explanation, first, context, ending);
     explanation
 }
 

@@ -10,11 +10,13 @@ pub enum Ending {
     AfterStart,
     /// A deployment failed; the reasons are those of its tasks.
     Deployment,
+    /// ECS, EC2 or a person stopped the task, and nothing failed.
+    StoppedOnPurpose,
 }
 
 /// Phrases in the form of [`NormalizedText::dense`](super::normalize::NormalizedText). ECS checks
 /// the health only of containers that run, and counts exits and memory only of those.
-const PHRASES: [(&str, Ending); 17] = [
+const PHRASES: [(&str, Ending); 24] = [
     ("circuitbreaker", Ending::Deployment),
     ("tasksfailedtostart", Ending::Deployment),
     ("unabletoconsistentlystarttasks", Ending::Deployment),
@@ -32,6 +34,13 @@ const PHRASES: [(&str, Ending); 17] = [
     ("exitcode:", Ending::AfterStart),
     ("exitcode1", Ending::AfterStart),
     ("exitedwithcode", Ending::AfterStart),
+    ("scalingactivityinitiated", Ending::StoppedOnPurpose),
+    ("taskstoppedbyuser", Ending::StoppedOnPurpose),
+    ("spottaskwasinterrupted", Ending::StoppedOnPurpose),
+    ("performingmaintenance", Ending::StoppedOnPurpose),
+    ("hostec2(instance", Ending::StoppedOnPurpose),
+    ("instancederegistrationforced", Ending::StoppedOnPurpose),
+    ("serviceschedulerinitiated", Ending::StoppedOnPurpose),
 ];
 
 /// Returns the ending that the text shows, with the phrase; `None` if it is about a start.

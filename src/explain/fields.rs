@@ -407,12 +407,7 @@ impl Names {
             .split(|c: char| c.is_ascii_whitespace() || "\"',`".contains(c))
             .filter(|word| !word.is_empty());
         for word in words {
-            let bare = word.trim_matches(['(', ')', '[', ']', ';']);
-            let bare = bare
-                .strip_prefix('<')
-                .and_then(|bare| bare.strip_suffix('>'))
-                .unwrap_or(bare)
-                .trim_end_matches(['.', ':', ')']);
+            let bare = without_brackets(word.trim_end_matches(['.', ':', ';']));
             let is_wanted = names.image.is_none() || error.is_some() && image_of_error.is_none();
             let is_named = || {
                 BEFORE_IMAGE.contains(&before)
@@ -433,6 +428,25 @@ impl Names {
         names.image = image_of_error.or(names.image);
         names
     }
+}
+
+/// Removes the brackets around a word, and those whose other half is in another word. Brackets
+/// within it may stand for a masked account ID: `<account>.dkr.ecr.…`.
+fn without_brackets(mut word: &str) -> &str {
+    for (open, close) in [('(', ')'), ('[', ']'), ('<', '>'), ('{', '}')] {
+        let inner = word.strip_prefix(open);
+        word = match inner.and_then(|inner| inner.strip_suffix(close)) {
+            Some(inner) => inner,
+            None => match inner {
+                Some(inner) if !inner.contains(close) => inner,
+                _ => word,
+            },
+        };
+        if !word.contains(open) {
+            word = word.trim_end_matches(close);
+        }
+    }
+    word.trim_end_matches(['.', ':', ';'])
 }
 
 /// Whether the word is an image in a well-known registry. Its account ID may be masked.
@@ -522,6 +536,27 @@ mod tests {
             fields("see https://docs.aws.amazon.com/x and https://www.docker.com/y").host,
             None
         );
+    }
+
+    #[test]
+    fn masked_accounts_stay_whole() {
+        for masked in [
+            "<account-id>",
+            "[account]",
+            "{account}",
+            "xxxxxxxxxxxx",
+            "***",
+        ] {
+            let image = format!("{masked}.dkr.ecr.eu-west-1.amazonaws.com/team/app:1");
+            for text in [
+                format!("failed to resolve ref {image}: not found"),
+                format!("pull access denied for ({image}),"),
+                format!("{{\"image\":\"{image}\"}}"),
+                format!("<{image}>."),
+            ] {
+                assert_eq!(fields(&text).image.as_deref(), Some(&*image), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Commands that narrow the cause down: a launch of the probe, and read-only AWS CLI calls.
 
+use super::ending::Ending;
 use super::explanation::{Explanation, MessageContext};
 use super::parsed::ParsedMessage;
 use super::sign::Sign;
@@ -10,20 +11,19 @@ use crate::endpoints::Region;
 use crate::observation::{Dependency, Scope};
 use crate::reference::Reference;
 
-/// Returns the commands, the most informative first. `is_deployment` tells that the text is about a
-/// deployment, and its tasks have the reasons.
+/// Returns the commands, the most informative first.
 pub fn commands(
     explanation: &Explanation,
     message: &ParsedMessage,
     context: &MessageContext,
-    is_deployment: bool,
+    ending: Option<Ending>,
 ) -> Vec<String> {
     let mut next = Vec::new();
-    if is_deployment {
+    if ending == Some(Ending::Deployment) {
         return of_deployment(explanation, context);
     }
     if explanation.family == Family::Unknown {
-        return more_input(explanation, context);
+        return more_input(explanation, context, ending);
     }
     let region = message.region();
     if is_path_failure(explanation) {
@@ -62,7 +62,11 @@ fn of_deployment(explanation: &Explanation, context: &MessageContext) -> Vec<Str
 }
 
 /// Returns the commands that get more to explain, for a message that is not understood.
-fn more_input(explanation: &Explanation, context: &MessageContext) -> Vec<String> {
+fn more_input(
+    explanation: &Explanation,
+    context: &MessageContext,
+    ending: Option<Ending>,
+) -> Vec<String> {
     let cluster = context.cluster.as_deref().unwrap_or("CLUSTER");
     let service = explanation.service.as_deref().unwrap_or("SERVICE");
     let mut next = if context.task_arn.is_some() {
@@ -71,7 +75,10 @@ fn more_input(explanation: &Explanation, context: &MessageContext) -> Vec<String
             "aws ecs describe-services --cluster {cluster} --services {service} --query 'services[0].events[:10].message'"
         )]
     } else if cfg!(feature = "operator") {
-        vec![format!("pullprobe explain --task TASK --cluster {cluster}")]
+        vec![
+            format!("pullprobe explain --task TASK --cluster {cluster}"),
+            format!("pullprobe explain --service {service} --cluster {cluster}"),
+        ]
     } else {
         vec![
             format!("aws ecs describe-tasks --cluster {cluster} --tasks TASK > task.json"),
@@ -83,7 +90,7 @@ fn more_input(explanation: &Explanation, context: &MessageContext) -> Vec<String
         next.push(format!(
             "aws ecs describe-tasks --cluster {cluster} --tasks TASK --query 'tasks[].containers[].[name,exitCode,reason]'"
         ));
-    } else {
+    } else if ending.is_none() {
         next.push(launch(explanation, context, None));
     }
     next

@@ -67,6 +67,7 @@ fn prove_ending(message: &ParsedMessage, ending: Option<(Ending, &str)>, proven:
         let statement = match ending {
             Ending::AfterStart => "the task had started, so no step of its start failed",
             Ending::Deployment => "a deployment failed; the reasons of its tasks say why",
+            Ending::StoppedOnPurpose => "the task was stopped, and the text names no failure",
         };
         proven.push(with_quote(message, statement, phrase));
     }
