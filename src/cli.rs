@@ -248,7 +248,7 @@ pub struct PlanArgs {
 #[derive(Debug, Args)]
 #[command(after_help = EXPLAIN_HELP)]
 pub struct ExplainArgs {
-    /// Text to explain; `-` or a pipe reads stdin
+    /// Text to explain, or a file that contains it; `-` or a pipe reads stdin
     #[arg(value_name = "TEXT", conflicts_with = "describe_tasks")]
     pub text: Vec<String>,
     /// Output of `aws ecs describe-tasks` or `describe-services` (`-` reads stdin); prints one

@@ -214,6 +214,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "explain",
         &[
             "step",
+            "refusal",
             "sign",
             "normalize",
             "app_log",
@@ -222,7 +223,9 @@ const ROOMS: &[(&str, &[&str])] = &[
             "dependencies",
             "precedence",
             "parsed",
+            "advice",
             "causes",
+            "ending",
             "explanation",
             "proven_facts",
             "next",

@@ -7,7 +7,7 @@ use super::{Error, print};
 use crate::cause::Family;
 use crate::cli::{ExplainArgs, Format};
 use crate::explain::tasks::{self, EcsMessage};
-use crate::explain::{Explanation, MessageContext, explain_with};
+use crate::explain::{Explanation, explain_input, explain_with};
 use crate::render::explanation::render;
 
 /// Bytes of input that are read. A `describe-tasks` document of 100 tasks has about 500 KB.
@@ -66,6 +66,7 @@ fn explanations(flags: &ExplainArgs) -> Result<Vec<Explanation>, Error> {
         }
         [] => read(Path::new("-"))?,
         [dash] if dash == "-" => read(Path::new("-"))?,
+        [word] if is_file(word)? => read(Path::new(word))?,
         // Without quotes in the shell, the text arrives as several arguments.
         words => words.join(" "),
     };
@@ -74,13 +75,28 @@ fn explanations(flags: &ExplainArgs) -> Result<Vec<Explanation>, Error> {
             "the text is empty; pass the stopped reason of a task".into(),
         ));
     }
-    // Output of `describe-tasks` may also be piped in without the flag.
-    if text.trim_start().starts_with(['{', '['])
-        && let Ok(messages) = tasks::messages(&text)
-    {
-        return Ok(explain_all(&messages));
+    Ok(explain_input(&text))
+}
+
+/// Whether a single argument names a file. A name that looks like one of a file that does not exist
+/// is an error, because no message of ECS is a single word with such an end.
+fn is_file(word: &str) -> Result<bool, Error> {
+    const FILE_TYPES: [&str; 4] = ["json", "txt", "log", "eml"];
+    let path = Path::new(word);
+    let has_type = path.extension().is_some_and(|end| {
+        FILE_TYPES
+            .iter()
+            .any(|file_type| end.eq_ignore_ascii_case(file_type))
+    });
+    if path.is_file() {
+        Ok(true)
+    } else if has_type && !word.contains(char::is_whitespace) {
+        Err(Error::Usage(format!(
+            "there is no file {word}; pass a file that exists, or the text itself in quotation marks"
+        )))
+    } else {
+        Ok(false)
     }
-    Ok(vec![explain_with(&text, &MessageContext::default())])
 }
 
 fn explain_all(messages: &[EcsMessage]) -> Vec<Explanation> {
