@@ -1,7 +1,7 @@
 //! Makes text from other programs fit for a report: removes secrets, joins lines, limits the length.
 
 /// Replaces a secret.
-const MASK: &str = "[redacted]";
+pub const MASK: &str = "[redacted]";
 
 /// An unbroken run of this many base64 characters counts as a token. The number is above digests
 /// (64) and the paths of layers (130), and below session tokens (300 and more).

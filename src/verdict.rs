@@ -111,9 +111,9 @@ impl Verdict {
             }
             (None, None, Some(rung)) => {
                 let why = match &rung.outcome {
-                    Outcome::NotReached { blocked_by } => blocked_by.clone(),
-                    Outcome::NotChecked { why } => why.clone(),
-                    _ => String::new(),
+                    Outcome::NotReached { blocked_by } => blocked_by.as_str(),
+                    Outcome::NotChecked { why } => why.as_str(),
+                    _ => "",
                 };
                 let text = format!(
                     "Nothing failed, but the {} of {} was not checked: {why}",
