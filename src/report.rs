@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::aws::credentials::CredentialSource;
 use crate::diagnose::{Diagnosis, Finding, RuledOut};
 use crate::observation::{ForEach, Observation, ObservationId, Outcome};
-use crate::safe_text::{SafeText, safe_text};
+use crate::safe_text::{SafeText, escape_json, safe_text};
 use crate::vantage::Vantage;
 use crate::verdict::{Status, Verdict};
 
@@ -201,8 +201,9 @@ impl Report {
 
     /// Returns the report as one line of JSON.
     pub fn line(&self) -> String {
-        serde_json::to_string(self)
-            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"))
+        let json = serde_json::to_string(self)
+            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"));
+        escape_json(json)
     }
 
     /// Leaves out what only rules about failures read. A passing report is then delivered in the ten
@@ -234,27 +235,32 @@ impl Report {
     }
 
     /// Leaves out evidence until the report fits one log event: first that of passed phases, then
-    /// all, then whole observations, those that findings rest on last.
+    /// all, then whole observations, those that findings rest on last, then what remains.
     fn fit(&mut self) {
-        let steps: [(&'static str, Shorten); 3] = [
-            ("evidence of passed phases", |report| {
+        let mut steps: Vec<(&'static str, Shorten)> = vec![
+            ("evidence of passed phases", |report, _| {
                 report
                     .observations
                     .iter_mut()
                     .filter(|o| o.passed())
                     .for_each(strip);
             }),
-            ("evidence", |report| {
+            ("evidence", |report, _| {
                 report.observations.iter_mut().for_each(strip);
             }),
-            ("observations", keep_cited_observations),
         ];
-        for (what, shorten) in steps {
+        steps.resize(
+            steps.len() + SHORTENINGS,
+            ("observations", keep_cited_observations),
+        );
+        steps.push(("the plan", |report, _| report.plan = Value::Null));
+        steps.push(("the labels", |report, _| report.run.labels.clear()));
+        for (step, (what, shorten)) in steps.into_iter().enumerate() {
             if self.line().len() <= MAX_REPORT_SIZE {
                 return;
             }
             self.run.shortened = Some(safe_text![what, " left out to fit one log event"]);
-            shorten(self);
+            shorten(self, step);
         }
     }
 }
@@ -308,18 +314,26 @@ const MAX_SHORTENED_OBSERVATIONS: usize = 300;
 const MAX_SHORTENED_FINDINGS: usize = 20;
 const MAX_SHORTENED_PROOFS: usize = 10;
 
-fn keep_cited_observations(report: &mut Report) {
-    report.findings.truncate(MAX_SHORTENED_FINDINGS);
+/// How often the number of observations is halved, until none is left.
+const SHORTENINGS: usize = 10;
+
+/// Keeps half as many observations as the step before, and of the first step
+/// [`MAX_SHORTENED_OBSERVATIONS`].
+fn keep_cited_observations(report: &mut Report, step: usize) {
+    let halve = |number: usize| number >> step.saturating_sub(2).min(SHORTENINGS);
+    report
+        .findings
+        .truncate(halve(MAX_SHORTENED_FINDINGS).max(1));
     report.ruled_out.clear();
     for finding in &mut report.findings {
-        finding.because.truncate(MAX_SHORTENED_PROOFS);
+        finding.because.truncate(halve(MAX_SHORTENED_PROOFS).max(1));
     }
     let cited: Vec<ObservationId> = report
         .findings
         .iter()
         .flat_map(|finding| finding.because.clone())
         .collect();
-    let mut room = MAX_SHORTENED_OBSERVATIONS.saturating_sub(cited.len());
+    let mut room = halve(MAX_SHORTENED_OBSERVATIONS).saturating_sub(cited.len());
     report.observations.retain(|observation| {
         let keep = cited.contains(&observation.id);
         let fill = !keep && room > 0;
@@ -420,7 +434,7 @@ fn camel(name: &str) -> String {
 }
 
 /// Leaves out part of a report.
-type Shorten = fn(&mut Report);
+type Shorten = fn(&mut Report, usize);
 
 #[cfg(test)]
 mod tests {

@@ -64,6 +64,10 @@ pub struct RunOptions {
 /// round trip.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Maximum number of characters of the reason why the report was not delivered. It is added when the
+/// report already fills its limit, within the four kilobytes that are left for it.
+const MAX_DELIVERY_CHARS: usize = 500;
+
 /// Time left after a signal. ECS kills the container within 30 s, and an interactive user should not wait
 /// more than two.
 const DELIVERY_AFTER_SIGNAL_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -248,9 +252,11 @@ async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, withi
     if let Err(error) =
         written.unwrap_or_else(|_| Err("CloudWatch Logs did not respond in time".into()))
     {
+        let mut detail = error;
+        detail.shorten(MAX_DELIVERY_CHARS);
         report.delivery = Delivery {
             logs: Logs::Failed,
-            detail: error,
+            detail,
         };
     }
 }

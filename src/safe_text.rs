@@ -76,6 +76,53 @@ pub fn is_hidden(c: char) -> bool {
             | 0x13430..=0x1345f | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff)
 }
 
+/// Returns JSON in which a character that acts or hides is escaped, as JSON may escape any
+/// (RFC 8259 section 7). The document stays the same.
+pub fn escape_json(json: String) -> String {
+    if !json.contains(|c| c != '\n' && is_hidden(c)) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && is_hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Returns text of several lines in which a character that acts or hides is escaped, except the
+/// colors that this program adds.
+pub fn escape_lines(text: &str, has_colors: bool) -> Cow<'_, str> {
+    if !text.contains(|c| !matches!(c, '\n' | '\t') && is_hidden(c)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for (start, c) in text.char_indices() {
+        let is_color = c == '\u{1b}' && has_colors && is_color(&text[start + 1..]);
+        if matches!(c, '\n' | '\t') || is_color || !is_hidden(c) {
+            out.push(c);
+        } else {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Whether this is the rest of a color's escape sequence (ECMA-48, SGR).
+fn is_color(rest: &str) -> bool {
+    let parameters = rest.strip_prefix('[').unwrap_or_default();
+    let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';');
+    end.is_some_and(|end| end <= MAX_COLOR_CHARS && parameters[end..].starts_with('m'))
+}
+
+/// Maximum number of characters of a color's parameters, such as `38;5;208`.
+const MAX_COLOR_CHARS: usize = 16;
+
 /// Text that is fit to be shown; see [`crate::safe_text`].
 #[derive(Clone, Default)]
 pub struct SafeText {
@@ -314,6 +361,12 @@ pub fn visible_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
     SafeText::deserialize(deserializer).map(SafeText::into_string)
 }
 
+/// Reads a text of several lines, without characters that act or hide.
+pub fn visible_lines<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = Cow::<str>::deserialize(deserializer)?;
+    Ok(escape_lines(&text, false).into_owned())
+}
+
 /// Reads an optional name; see [`visible_string`].
 pub fn visible_option<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -392,6 +445,36 @@ mod tests {
         }
         assert_eq!(visible("abc", 3), "abc");
         assert_eq!(visible("abcd", 3), "ab…");
+    }
+
+    #[test]
+    fn json_with_escapes_is_the_same_document() {
+        let value =
+            serde_json::json!({"a\u{202e}": "\u{9b}2J\u{7f}\u{e0041}ü\n", "b": ["\u{1b}[31m"]});
+        for json in [
+            value.to_string(),
+            serde_json::to_string_pretty(&value).unwrap(),
+        ] {
+            let escaped = escape_json(json);
+            assert!(
+                !escaped.contains(|c| c != '\n' && is_hidden(c)),
+                "{escaped}"
+            );
+            assert_eq!(
+                serde_json::from_str::<serde_json::Value>(&escaped).unwrap(),
+                value
+            );
+        }
+    }
+
+    #[test]
+    fn of_escape_sequences_only_own_colors_pass() {
+        let text = "\u{1b}[1;31mred\u{1b}[0m\n\tx\u{1b}]52;c;QQ==\u{7}\u{1b}[2J\u{202e}";
+        assert_eq!(
+            escape_lines(text, true),
+            "\u{1b}[1;31mred\u{1b}[0m\n\tx\\u{1b}]52;c;QQ==\\u{7}\\u{1b}[2J\\u{202e}"
+        );
+        assert!(!escape_lines(text, false).contains('\u{1b}'));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::probe::{
     TaskDefinitionLocation, fetch_task_definition,
 };
 use crate::render;
-use crate::report::Report;
+use crate::report::{Logs, Report};
 use crate::run::{self, Environment, RunOptions};
 use crate::safe_text::{MAX_FOREIGN_CHARS, visible};
 use crate::vantage;
@@ -171,12 +171,20 @@ pub(super) fn prints_text(format: Format) -> bool {
 
 /// Prints the report in this format and returns its exit code.
 pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
-    print(&if prints_text(format) {
+    let printed = print(&if prints_text(format) {
         render::text::render(report, color())
     } else {
         report.line()
-    })?;
-    Ok(report.verdict.exit_code)
+    });
+    let code = report.verdict.exit_code;
+    match printed {
+        // The verdict is known all the same, from CloudWatch Logs or from the exit code itself.
+        Err(error) if report.delivery.logs == Logs::Delivered || code != 0 => {
+            eprintln!("pullprobe: {error}; the exit code is that of the verdict");
+            Ok(code)
+        }
+        printed => printed.map(|_| code),
+    }
 }
 
 /// Makes a panic end the process with exit code 1 and a report of the observations so far.

@@ -222,10 +222,7 @@ async fn agent_outage_is_reported_within_the_time_limit() {
     let (base, _) = loopback::responds(|_| (404, "404 page not found".into())).await;
     let missing = discover(&env(&base)).await.unwrap_err();
     assert_eq!(missing.failure, Failure::NotFound);
-    assert!(
-        missing.detail.ends_with("returned 404"),
-        "{missing}"
-    );
+    assert!(missing.detail.ends_with("returned 404"), "{missing}");
     let (base, _) = loopback::responds(|_| (200, "[]".into())).await;
     assert_eq!(
         discover(&env(&base)).await.unwrap_err().failure,
