@@ -569,29 +569,26 @@ impl Search<'_> {
         }
         for run in runs(&view.bytes, is_base64, MIN_MATCH) {
             for start in run.start..run.start + 4 {
-                self.run_digits(view.decode(start..run.end, 4, from_base64), layers);
+                self.run_digits(&view.decode(start..run.end, 4, from_base64), layers);
             }
         }
         for run in runs(&view.bytes, |byte| byte.is_ascii_hexdigit(), 2 * WINDOW) {
             for start in run.start..run.start + 2 {
-                self.run_digits(view.decode(start..run.end, 2, from_hex), layers);
+                self.run_digits(&view.decode(start..run.end, 2, from_hex), layers);
             }
         }
     }
 
-    /// Text decodes to text, so that noise is not decoded further.
-    fn run_digits(&mut self, decoded: View, layers: usize) {
-        let text = decoded
-            .bytes
-            .iter()
-            .filter(|byte| byte.is_ascii_graphic())
-            .count();
-        let is_text = text * 8 >= decoded.bytes.len() * 7;
-        self.run(
-            &decoded,
-            Encoding::Digits,
-            if is_text { layers - 1 } else { 0 },
-        );
+    /// Text encodes text: of what is decoded only readable parts are decoded further.
+    fn run_digits(&mut self, decoded: &View, layers: usize) {
+        self.run(decoded, Encoding::Digits, 0);
+        for part in runs(&decoded.bytes, |byte| byte.is_ascii_graphic(), MIN_MATCH) {
+            let part = View {
+                bytes: decoded.bytes[part.clone()].to_vec(),
+                from: decoded.from[part].to_vec(),
+            };
+            self.run(&part, Encoding::Digits, layers - 1);
+        }
     }
 
     fn compare(&mut self, view: &View, encoding: Encoding) {

@@ -135,6 +135,11 @@ fn eight_characters_of_a_secret_are_enough() {
     let cut = STANDARD.encode("correct-horse-battery-staple");
     assert_eq!(shown(&vault, &cut[..8]), MASK);
     assert_eq!(shown(&vault, &cut[3..14]), MASK);
+    let nested = STANDARD.encode(hex::encode("horse-battery"));
+    assert_eq!(
+        shown(&vault, &format!("and noise AbCd {}", &nested[..17])),
+        format!("and noise AbCd {MASK}")
+    );
 }
 
 #[test]
