@@ -56,6 +56,8 @@ pub mod reference;
 pub mod render;
 pub mod report;
 pub mod run;
+#[cfg(feature = "operator")]
+pub mod template;
 pub mod transport_failure;
 pub mod vantage;
 pub mod verdict;

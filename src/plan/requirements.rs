@@ -3,6 +3,8 @@
 //! the same hosts. Pure.
 
 mod endpoints;
+#[cfg(feature = "operator")]
+mod official_images;
 mod policy;
 mod rules;
 
@@ -243,11 +245,16 @@ impl Requirements {
                     "In an IPv6-only subnet, the task definition must name the image by its dual-stack URI: {uri}."
                 )
             });
+        #[cfg(feature = "operator")]
+        let stand_ins = official_images::notes(plan);
+        #[cfg(not(feature = "operator"))]
+        let stand_ins = std::iter::empty();
         notes
             .into_iter()
             .filter(|(applies, _)| *applies)
             .map(|(_, note)| note.to_owned())
             .chain(ipv4_registries)
+            .chain(stand_ins)
             .chain(plan.unchecked.iter().map(unchecked_note))
             .collect()
     }
