@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::facts::is_account;
-use super::placeholder::{self, PlaceholderStyle, find, split_tag};
+use super::placeholder::{self, PlaceholderStyle, find, find_in_value, split_tag};
 use super::{InvalidTemplate, TemplateDefinition, open_parts, open_value};
 use crate::endpoints::{Region, Service, Variant, api_host, bucket_host};
 use crate::observation::Dependency;
@@ -14,6 +14,9 @@ use crate::reference::{Reference, Registry};
 
 /// Characters of a placeholder that a message shows.
 const MAX_SHOWN: usize = 120;
+
+/// Notes on one task definition.
+const MAX_NOTES: usize = 20;
 
 /// Placeholders without an effect that a note names.
 const MAX_UNNEEDED: usize = 5;
@@ -121,6 +124,13 @@ impl TemplateDefinition {
         settling.name_unneeded(&more);
         input.account = self.facts().account;
         input.unchecked.append(&mut settling.unchecked);
+        let more = settling.notes.len().saturating_sub(MAX_NOTES);
+        if more > 0 {
+            settling.notes.truncate(MAX_NOTES);
+            settling.notes.push(format!(
+                "and {more} more values that are left out or assumed"
+            ));
+        }
         Ok(TemplateReading {
             input,
             notes: settling.notes,
@@ -278,6 +288,7 @@ impl<'a> Settling<'a> {
     }
 
     fn settle_image(&mut self, container: &mut Value, path: &str) {
+        self.fill_image_region(container, path);
         let Some((text, phrase)) = open_image(&container["image"]) else {
             return;
         };
@@ -312,6 +323,33 @@ impl<'a> Settling<'a> {
             _ => (text, format!("{phrase}; render the file first, or {next}")),
         };
         container["image"] = open_value(&subject, &reason);
+    }
+
+    /// Puts the task's Region where a registry's is a placeholder of that name.
+    fn fill_image_region(&mut self, container: &mut Value, path: &str) {
+        let (Some(region), TemplatePurpose::Print) = (self.region, self.purpose) else {
+            return;
+        };
+        let Some(image) = container.get_mut("image") else {
+            return;
+        };
+        let text = super::text_of(image);
+        let means_region = |name: &str| name.to_ascii_lowercase().contains("region");
+        let mark = find_in_value(&text)
+            .into_iter()
+            .find(|mark| text[..mark.start].ends_with(".dkr.ecr.") && means_region(mark.name));
+        if let Some(mark) = mark {
+            let (before, after) = (&text[..mark.start], &text[mark.end()..]);
+            let filled = format!("{before}{region}{after}");
+            self.notes.push(format!(
+                "{path}.image: {} is taken to be {region}",
+                shown(mark.text)
+            ));
+            *image = match open_parts(image) {
+                Some((_, reason)) => open_value(&filled, reason),
+                None => filled.into(),
+            };
+        }
     }
 
     /// Settles the values below `value`, which is the member `name`.
@@ -614,7 +652,7 @@ fn reason_of(text: &str) -> String {
 
 /// Splits at separators that are not inside of a placeholder.
 fn split_outside(text: &str, separator: char, count: usize) -> Vec<&str> {
-    let marks = find(text);
+    let marks = find_in_value(text);
     let mut fields = Vec::new();
     let mut start = 0;
     for (at, _) in text.match_indices(separator) {

@@ -75,7 +75,7 @@ impl<'a> JsonParser<'a> {
     fn value(&mut self, depth: usize) -> Result<Value, SyntaxProblem> {
         self.skip_space()?;
         if depth > MAX_DEPTH {
-            return Err(self.error(format!("more than {MAX_DEPTH} levels")));
+            return Err(self.error(format!("recursion limit: more than {MAX_DEPTH} levels")));
         }
         if let Some(open) = self.placeholder() {
             return Ok(open);
@@ -167,6 +167,10 @@ impl<'a> JsonParser<'a> {
             text.push_str(&rest[..end]);
             self.at += end;
             match rest.as_bytes()[end] {
+                b'"' if is_inside_placeholder(&self.text[start..self.at], &rest[end..]) => {
+                    self.at += 1;
+                    text.push('"');
+                }
                 b'"' => {
                     self.at += 1;
                     return Ok(text);
@@ -262,6 +266,21 @@ impl<'a> JsonParser<'a> {
     }
 }
 
+/// Whether a quotation mark stands in `{{ … }}` or `${ … }`, as in `"{{ must_env "IMAGE" }}"`: a mark
+/// is open before it and closed after it, before the line ends.
+fn is_inside_placeholder(before: &str, after: &str) -> bool {
+    let line = after.lines().next().unwrap_or_default();
+    [("{{", "}}"), ("${", "}")].iter().any(|(open, close)| {
+        before.rfind(open).is_some_and(|start| {
+            let is_open = !before[start..].contains(close);
+            let name = before[start + open.len()..].trim_start();
+            // `"${", "b": "}"` is two strings.
+            let is_call = name.starts_with(|c: char| c.is_ascii_alphabetic());
+            is_open && is_call && line.contains(close)
+        })
+    })
+}
+
 /// Returns the language of the directive that the text begins with.
 fn directive(text: &str) -> Option<&'static str> {
     if text.starts_with("%{") {
@@ -335,6 +354,19 @@ mod tests {
             );
             assert_eq!(value["a"], value["b"][0]);
         }
+    }
+
+    #[test]
+    fn quotation_marks_inside_of_placeholders_end_no_string() {
+        let text = r#"{"image": "{{ must_env "IMAGE" }}:1", "a": "${lookup("b", "c")}",}"#;
+        assert_eq!(
+            parse(text).unwrap(),
+            json!({ "image": "{{ must_env \"IMAGE\" }}:1", "a": "${lookup(\"b\", \"c\")}" })
+        );
+        assert_eq!(
+            parse(r#"{"a": "${", "b": "}",}"#).unwrap(),
+            json!({ "a": "${", "b": "}" })
+        );
     }
 
     #[test]

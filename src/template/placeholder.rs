@@ -105,6 +105,18 @@ pub(super) fn find(text: &str) -> Vec<Placeholder<'_>> {
     found
 }
 
+/// Bytes of a value in which positions are compared with those of placeholders. ECS takes no longer
+/// image or ARN.
+const MAX_VALUE: usize = 4_096;
+
+/// Returns the placeholders of a value; of one that is too long for ECS, none.
+pub(super) fn find_in_value(text: &str) -> Vec<Placeholder<'_>> {
+    if text.len() > MAX_VALUE {
+        return Vec::new();
+    }
+    find(text)
+}
+
 /// Returns length, name and style of the placeholder that `text` begins with.
 pub(super) fn begins(text: &str, before: Option<char>) -> Option<(usize, &str, PlaceholderStyle)> {
     use PlaceholderStyle::{
@@ -113,7 +125,11 @@ pub(super) fn begins(text: &str, before: Option<char>) -> Option<(usize, &str, P
     };
     let between = |open: &str, close: &str| {
         let inside = text.strip_prefix(open)?;
-        let end = inside.find(close)?;
+        let mut near = inside.len().min(MAX_PLACEHOLDER + close.len());
+        while !inside.is_char_boundary(near) {
+            near -= 1;
+        }
+        let end = inside[..near].find(close)?;
         let inside = &inside[..end];
         let is_short = inside.len() <= MAX_PLACEHOLDER && !inside.contains('\n');
         (is_short && !inside.trim().is_empty())
@@ -303,7 +319,7 @@ pub(super) fn split_tag(image: &str) -> (&str, Option<&str>) {
         return (named, Some(digest));
     }
     // A placeholder may contain a colon and a slash; neither ends the repository.
-    let marks = find(image);
+    let marks = find_in_value(image);
     let is_marked = |at: usize| marks.iter().any(|mark| mark.start <= at && at < mark.end());
     let slash = image
         .rmatch_indices('/')
@@ -323,6 +339,9 @@ pub(super) fn split_tag(image: &str) -> (&str, Option<&str>) {
 /// Fills the placeholders that `values` name, last value first. Returns the text, and the names that
 /// filled nothing.
 pub(super) fn fill<'a>(text: &str, values: &'a [(String, String)]) -> (String, Vec<&'a str>) {
+    if values.is_empty() {
+        return (text.to_owned(), Vec::new());
+    }
     let value_of = |name: &str| {
         let mut values = values.iter().rev();
         values.find(|(known, _)| known == name)
@@ -447,6 +466,17 @@ mod tests {
         ] {
             assert!(image_word(image).is_some(), "{image}");
         }
+    }
+
+    #[test]
+    fn the_time_does_not_grow_with_the_square_of_the_text() {
+        let started = std::time::Instant::now();
+        for mark in ["<", "$", "{{", "%", "__", "${", "#{", "$("] {
+            let text = mark.repeat(40_000);
+            assert!(find(&text).len() <= text.len());
+            split_tag(&text);
+        }
+        assert!(started.elapsed().as_secs() < 20);
     }
 
     #[test]

@@ -731,3 +731,44 @@ fn damaged_files_are_read_or_rejected_in_short_words() {
     }
     assert!(rejected > 500 && read > 200, "{rejected} {read}");
 }
+
+#[test]
+fn a_registry_in_a_region_of_that_name_is_in_the_tasks_to_be_printed() {
+    for mark in ["${AWS_REGION}", "<region>", "{{ aws_region }}", "$REGION"] {
+        let image = format!("123456789012.dkr.ecr.{mark}.amazonaws.com/web:1");
+        let text =
+            json!({ "containerDefinitions": [{ "name": "web", "image": image }] }).to_string();
+        let printed = reading(&text, TemplatePurpose::Print);
+        assert_eq!(images(&printed.input), [format!("{ECR}/web:1")], "{mark}");
+        assert!(
+            printed.notes[0].contains("is taken to be eu-west-1"),
+            "{:?}",
+            printed.notes
+        );
+        let checked = reading(&text, TemplatePurpose::Check);
+        assert!(checked.input.images.is_empty() && checked.input.unchecked.len() == 1);
+    }
+}
+
+#[test]
+fn a_launch_takes_only_what_is_complete() {
+    let complete = |text: &str| {
+        let template = TaskTemplate::parse(text.as_bytes(), &[]).unwrap();
+        let definition = template.definition(0, Some(&region()), None).unwrap();
+        definition.into_complete(&region())
+    };
+    for (form, text) in forms() {
+        let value = complete(&text).unwrap_or_else(|error| panic!("{form}: {error:?}"));
+        assert_eq!(
+            value["containerDefinitions"][0]["image"],
+            format!("{ECR}/web:1"),
+            "{form}"
+        );
+        let open = text.replace(&format!("{ECR}/web:1"), "<IMAGE1_NAME>");
+        let error = complete(&open).unwrap_err().with_label("FILE");
+        assert!(
+            error.contains("<IMAGE1_NAME>") && error.contains("CodeDeploy"),
+            "{form}: {error}"
+        );
+    }
+}

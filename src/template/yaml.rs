@@ -69,7 +69,10 @@ impl<'a> YamlReader<'a> {
         depth: usize,
     ) -> Result<Value, SyntaxProblem> {
         if depth > MAX_DEPTH {
-            return Err(self.problem(span, format!("more than {MAX_DEPTH} levels")));
+            return Err(self.problem(
+                span,
+                format!("recursion limit: more than {MAX_DEPTH} levels"),
+            ));
         }
         let before = self.values;
         self.values += 1;
