@@ -180,8 +180,8 @@ pub struct TaskArgs {
         default_value = "pullprobe"
     )]
     pub log_stream_prefix: String,
-    /// Region of the task [default: AWS_REGION, AWS_DEFAULT_REGION, the task metadata, the first
-    /// ECR image]
+    /// Region of the task [default: for `plan` that of the task definition; AWS_REGION,
+    /// AWS_DEFAULT_REGION, the task metadata, the first ECR image]
     #[arg(long, value_name = "REGION", env = "PULLPROBE_REGION")]
     pub region: Option<Region>,
     /// Platform of the task, such as linux/arm64 [default: this binary's own]
