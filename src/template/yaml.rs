@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Number, Value};
 
 use super::json::MAX_DEPTH;
@@ -15,13 +15,13 @@ const MAX_VALUES: usize = 200_000;
 
 /// Reads every document of the text.
 pub(super) fn parse(text: &str) -> Result<Vec<Value>, SyntaxProblem> {
-    let text = &quote_placeholders(text);
+    let quoted = &quote_placeholders(text);
     let options = granit_parser::options! {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
     let mut reader = YamlReader {
-        parser: Parser::new_from_str_with_options(text, options),
+        parser: Parser::new_from_str_with_options(quoted, options),
         text,
         anchors: HashMap::new(),
         values: 0,
@@ -41,6 +41,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Value>, SyntaxProblem> {
 
 struct YamlReader<'a> {
     parser: Parser<'a, granit_parser::StrInput<'a>>,
+    /// The text as it was given, whose lines are those that the parser sees.
     text: &'a str,
     /// Values of anchors and how many values each consists of.
     anchors: HashMap<usize, (Value, usize)>,
@@ -52,7 +53,7 @@ impl<'a> YamlReader<'a> {
         match self.parser.next_event() {
             Some(Ok(next)) => Ok(next),
             Some(Err(error)) => {
-                let at = byte_offset(self.text, error.marker().index());
+                let at = byte_offset(self.text, *error.marker());
                 Err(SyntaxProblem::new(at, error.info()))
             }
             None => Ok((Event::StreamEnd, Span::default())),
@@ -60,7 +61,7 @@ impl<'a> YamlReader<'a> {
     }
 
     fn problem(&self, span: Span, message: impl Into<String>) -> SyntaxProblem {
-        SyntaxProblem::new(byte_offset(self.text, span.start.index()), message)
+        SyntaxProblem::new(byte_offset(self.text, span.start), message)
     }
 
     fn value(
@@ -230,11 +231,15 @@ fn value_of_line(line: &str) -> &str {
     }
 }
 
-/// Returns the byte offset of the character.
-fn byte_offset(text: &str, character: usize) -> usize {
-    text.char_indices()
-        .nth(character)
-        .map_or(text.len(), |(at, _)| at)
+/// Returns the byte offset of a line and column.
+fn byte_offset(text: &str, marker: Marker) -> usize {
+    let before = text
+        .split_inclusive('\n')
+        .take(marker.line().saturating_sub(1));
+    let start: usize = before.map(str::len).sum();
+    let line = text[start..].lines().next().unwrap_or_default();
+    let column = line.char_indices().nth(marker.col());
+    start + column.map_or(line.len(), |(at, _)| at)
 }
 
 #[cfg(test)]
@@ -322,6 +327,10 @@ mod tests {
         let text = "é: 1\nb: [1, 2\nc: 3\n";
         let shown = parse(text).unwrap_err().in_text(text);
         assert!(shown.starts_with("line "), "{shown}");
+        // Placeholders that are put into quotes move nothing on other lines.
+        let text = "x: {{ a }}\ny: %B%\nc:\n  - a\n d: 2\n";
+        let shown = parse(text).unwrap_err().in_text(text);
+        assert!(shown.starts_with("line 5, column 2: "), "{shown}");
         let text = "a: 1\n b: 2\n";
         let shown = parse(text).unwrap_err().in_text(text);
         assert!(shown.contains("line 2"), "{shown}");
