@@ -58,6 +58,8 @@ pub mod render;
 pub mod report;
 pub mod run;
 pub mod safe_text;
+#[cfg(feature = "operator")]
+pub mod template;
 pub mod transport_failure;
 pub mod vantage;
 pub mod vault;

@@ -70,6 +70,9 @@ pub struct Plan {
     pub vpc_cidrs: Vec<IpNet>,
     /// The IP versions of the task's subnet, which decide the names of AWS services.
     pub ip_family: IpFamily,
+    /// The task's account, if more than its roles tell it. Only policies need it, so it is not part
+    /// of the JSON.
+    pub account: Option<String>,
     /// ARN of the task execution role, if the task definition names it.
     pub execution_role: Option<String>,
     /// ARN of the task role, if the task definition names it.
@@ -281,6 +284,7 @@ impl Plan {
             full: input.full,
             vpc_cidrs: input.vpc_cidrs,
             ip_family: input.ip_family,
+            account: input.account,
             execution_role: input.execution_role,
             task_role: input.task_role,
             images,

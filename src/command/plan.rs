@@ -1,25 +1,145 @@
 //! `pullprobe plan`.
 
-use super::plan_input::{self, PlanSource};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::plan_input;
+#[cfg(feature = "operator")]
+use super::plan_input::template::{NamedInput, TemplateFlags, with_definitions};
 use super::{Error, print};
-use crate::cli::{PlanArgs, PlanFormat};
+use crate::cli::{PlanArgs, PlanFormat, Source, TaskArgs};
 use crate::plan::Plan;
 use crate::plan::requirements::{PlanPart, Requirements};
 use crate::render;
+#[cfg(feature = "operator")]
+use crate::template::TemplatePurpose;
+
+/// Extensions of files that hold a task definition, or are passed for one.
+const FILE_EXTENSIONS: [&str; 16] = [
+    "json",
+    "jsonc",
+    "json5",
+    "yaml",
+    "yml",
+    "template",
+    "tpl",
+    "tftpl",
+    "tmpl",
+    "j2",
+    "tf",
+    "hcl",
+    "jsonnet",
+    "libsonnet",
+    "tfstate",
+    "txt",
+];
 
 /// Prints the plan and its requirements.
 pub fn run(flags: &PlanArgs) -> Result<u8, Error> {
-    let mut args = flags.task.clone();
-    args.images.extend(flags.image.clone());
-    let plan = match plan_input::from_args(&args)? {
-        PlanSource::Ready(input) => plan_input::into_plan(*input, &args, &Ok(None))?,
-        PlanSource::Remote(location) => {
-            return Err(Error::Usage(format!(
-                "--task-definition {location}: plan works offline and reads only files; download \
-                 the task definition and pass it with --task-definition -"
-            )));
+    let args = task_args(flags);
+    let plans = plans(flags, &args)?;
+    if let ([(name, _), ..], false) = (plans.as_slice(), flags.format == PlanFormat::Text)
+        && plans.len() > 1
+    {
+        let names: Vec<_> = plans.iter().map(|(name, _)| name.as_str()).collect();
+        return Err(Error::Usage(format!(
+            "the file has several task definitions ({}), which only text shows one after the other; choose one, such \
+             as with --resource {name}",
+            names.join(", ")
+        )));
+    }
+    let mut text = String::new();
+    for (name, plan) in &plans {
+        if plans.len() > 1 {
+            let space = if text.is_empty() { "" } else { "\n" };
+            let _ = writeln!(text, "{space}# {name}\n");
         }
+        text.push_str(&rendered(flags, plan)?);
+    }
+    print(&text)
+}
+
+/// Returns the flags with the positional argument among them.
+fn task_args(flags: &PlanArgs) -> TaskArgs {
+    let mut args = flags.task.clone();
+    match &flags.subject {
+        Some(subject) if args.task_definition.is_none() && is_file(subject) => {
+            args.task_definition = subject.parse().ok();
+        }
+        Some(image) => args.images.push(image.clone()),
+        None => {}
+    }
+    args
+}
+
+/// Whether an argument is a file and not an image: it is `-`, has the extension of a file that can
+/// hold a task definition, or is a path to one that exists.
+fn is_file(argument: &str) -> bool {
+    let path = Path::new(argument);
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let is_usual = extension.is_some_and(|extension| FILE_EXTENSIONS.contains(&extension));
+    let is_path = argument.starts_with(['/', '.', '~']) || argument.contains('\\');
+    argument == "-" || is_usual || (is_path && path.is_file())
+}
+
+/// Returns each plan with its name in the file.
+#[cfg(feature = "operator")]
+fn plans(flags: &PlanArgs, args: &TaskArgs) -> Result<Vec<(String, Plan)>, Error> {
+    let definition = match &args.task_definition {
+        Some(source) => Some(local(source)?),
+        None => None,
     };
+    // What `probe --plan` takes must be complete; the rest is for people.
+    let is_whole = flags.only.is_empty() || flags.only == [PlanPart::Contacts];
+    let is_for_probe = flags.format == PlanFormat::Json && !flags.needs && is_whole;
+    let template_flags = TemplateFlags {
+        set: flags.set.clone(),
+        resource: flags.resource.clone(),
+        purpose: if is_for_probe {
+            TemplatePurpose::Check
+        } else {
+            TemplatePurpose::Print
+        },
+        file_first: true,
+    };
+    let inputs = with_definitions(args, definition.as_deref(), &template_flags)?;
+    let plan = |one: NamedInput| {
+        let args = TaskArgs {
+            region: args.region.clone().or(one.region),
+            ..args.clone()
+        };
+        let plan = plan_input::into_plan(one.input, &args, &Ok(None))?;
+        Ok((one.name, plan))
+    };
+    inputs.into_iter().map(plan).collect()
+}
+
+/// Returns the plan.
+#[cfg(not(feature = "operator"))]
+fn plans(_: &PlanArgs, args: &TaskArgs) -> Result<Vec<(String, Plan)>, Error> {
+    let definition = match &args.task_definition {
+        Some(source) => Some(local(source)?),
+        None => None,
+    };
+    let input = plan_input::with_task_definition(args, definition.as_deref())?;
+    let plan = plan_input::into_plan(input, args, &Ok(None))?;
+    Ok(vec![(String::new(), plan)])
+}
+
+/// Reads a file.
+fn local(source: &Source) -> Result<Vec<u8>, Error> {
+    if let Source::Remote(location) = source {
+        return Err(Error::Usage(format!(
+            "--task-definition {location}: plan works offline and reads only files; download the task definition and \
+             pass it with --task-definition -"
+        )));
+    }
+    let error = |error| Error::Usage(format!("--task-definition {source}: {error}"));
+    source.read().map_err(error)
+}
+
+/// Returns the text of a plan.
+fn rendered(flags: &PlanArgs, plan: &Plan) -> Result<String, Error> {
     let parts = match flags.format {
         _ if !flags.only.is_empty() => flags.only.clone(),
         PlanFormat::Text if !flags.needs => {
@@ -28,10 +148,10 @@ pub fn run(flags: &PlanArgs) -> Result<u8, Error> {
         PlanFormat::Json if !flags.needs => vec![PlanPart::Contacts],
         _ => PlanPart::REQUIREMENTS.to_vec(),
     };
-    let requirements = Requirements::of(&plan);
+    let requirements = Requirements::of(plan);
     let text = match flags.format {
-        PlanFormat::Text => render::plan::render(&plan, &requirements, &parts),
-        PlanFormat::Json => to_json(&plan, &requirements, &parts)?,
+        PlanFormat::Text => render::plan::render(plan, &requirements, &parts),
+        PlanFormat::Json => to_json(plan, &requirements, &parts)?,
         #[cfg(feature = "operator")]
         PlanFormat::Terraform => {
             check_has_resources(&parts)?;
@@ -44,7 +164,7 @@ pub fn run(flags: &PlanArgs) -> Result<u8, Error> {
                 .map_err(|error| Error::Usage(error.to_string()))?
         }
     };
-    print(&text)
+    Ok(text)
 }
 
 /// Returns the JSON of the plan itself, or of its requirements.

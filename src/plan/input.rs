@@ -43,6 +43,8 @@ pub struct PlanInput {
     pub vpc_cidrs: Vec<IpNet>,
     /// The IP versions of the task's subnet, which decide the names of AWS services.
     pub ip_family: IpFamily,
+    /// The task's account, if more than its roles tell it.
+    pub account: Option<String>,
     /// ARN of the task execution role.
     pub execution_role: Option<String>,
     /// ARN of the task role.

@@ -178,6 +178,7 @@ impl TryFrom<PlanDocument> for Plan {
             full: document.full,
             vpc_cidrs: document.vpc_cidrs,
             ip_family: document.ip_family,
+            account: None,
             execution_role: document.execution_role,
             task_role: document.task_role,
         };

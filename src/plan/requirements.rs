@@ -3,6 +3,8 @@
 //! the same hosts. Pure.
 
 mod endpoints;
+#[cfg(feature = "operator")]
+mod official_images;
 mod policy;
 mod rules;
 
@@ -20,6 +22,7 @@ use crate::arn::Arn;
 use crate::endpoints::Region;
 use crate::network_location::IpFamily;
 use crate::observation::Dependency;
+use crate::reference::Registry;
 
 /// Name of the JSON schema.
 const SCHEMA: &str = "pullprobe/needs/v1";
@@ -192,6 +195,30 @@ impl Requirements {
             .any(|arn| parse_any_account_arn(arn).is_some())
     }
 
+    /// Returns the one account that images and secrets name, if the task's is unknown.
+    fn account_hint(&self, plan: &Plan) -> Option<String> {
+        let images = plan
+            .images
+            .iter()
+            .filter_map(|image| match &image.reference.registry {
+                Registry::Ecr { account, .. } => Some(account.clone()),
+                Registry::Other { .. } => None,
+            });
+        let secrets = plan.secrets.iter().filter_map(|secret| {
+            let arn: Arn = secret.value_from.to_string().parse().ok()?;
+            (!arn.matches_any_account()).then_some(arn.account)
+        });
+        let mut accounts: Vec<_> = images.chain(secrets).collect();
+        accounts.sort();
+        accounts.dedup();
+        match accounts.as_slice() {
+            [account] if self.has_any_account_arn() => Some(format!(
+                "The task's images and secrets name one account, {account}. If it is the task's own, it replaces the `*`."
+            )),
+            _ => None,
+        }
+    }
+
     fn notes_on(&self, plan: &Plan) -> Vec<String> {
         let has_target = |dependency: Dependency| {
             plan.targets
@@ -243,11 +270,17 @@ impl Requirements {
                     "In an IPv6-only subnet, the task definition must name the image by its dual-stack URI: {uri}."
                 )
             });
+        #[cfg(feature = "operator")]
+        let stand_ins = official_images::notes(plan);
+        #[cfg(not(feature = "operator"))]
+        let stand_ins = std::iter::empty();
         notes
             .into_iter()
             .filter(|(applies, _)| *applies)
             .map(|(_, note)| note.to_owned())
+            .chain(self.account_hint(plan))
             .chain(ipv4_registries)
+            .chain(stand_ins)
             .chain(plan.unchecked.iter().map(unchecked_note))
             .collect()
     }

@@ -16,6 +16,8 @@ mod volume;
 use serde_json::Value;
 
 pub use error::{InvalidTaskDefinition, Problem, TaskDefinitionError};
+#[cfg(feature = "operator")]
+pub use node::OPEN;
 
 use super::{PlanInput, Platform, shorten};
 use node::Node;
@@ -45,11 +47,23 @@ pub fn read(json: &[u8]) -> Result<PlanInput, InvalidTaskDefinition> {
     }
     let document: Value = serde_json::from_str(text)
         .map_err(|error| InvalidTaskDefinition::NotJson(error.to_string()))?;
+    Ok(read_value(&document)?.0)
+}
+
+/// Reads a task definition, with or without the outer `taskDefinition`. Also returns, as
+/// [`Problem::Open`], the values that a template leaves open, which are left out.
+///
+/// # Errors
+///
+/// Fails with every value that ECS would reject.
+pub fn read_value(
+    document: &Value,
+) -> Result<(PlanInput, Vec<TaskDefinitionError>), InvalidTaskDefinition> {
     let mut reader = TaskDefinitionReader::default();
-    let result = reader.read(&Node::document(&document));
+    let result = reader.read(&Node::document(document));
     reader.note(result);
     if reader.errors.is_empty() {
-        Ok(reader.input)
+        Ok((reader.input, reader.open))
     } else {
         Err(InvalidTaskDefinition::Rejected(reader.errors))
     }
@@ -60,6 +74,8 @@ pub fn read(json: &[u8]) -> Result<PlanInput, InvalidTaskDefinition> {
 struct TaskDefinitionReader {
     input: PlanInput,
     errors: Vec<TaskDefinitionError>,
+    /// Values that a template leaves open.
+    open: Vec<TaskDefinitionError>,
     /// Whether the task can run on Fargate, as far as the definition shows.
     fargate: bool,
     /// Whether a container has a `firelensConfiguration`.
@@ -69,7 +85,15 @@ struct TaskDefinitionReader {
 impl TaskDefinitionReader {
     /// Records an error, so that reading continues.
     fn note(&mut self, result: Result<(), TaskDefinitionError>) {
-        self.errors.extend(result.err());
+        let Err(error) = result else { return };
+        let list = match error.problem {
+            Problem::Open { .. } => &mut self.open,
+            _ => &mut self.errors,
+        };
+        // Two checks may read the same value.
+        if !list.contains(&error) {
+            list.push(error);
+        }
     }
 
     fn read(&mut self, document: &Node<'_>) -> Result<(), TaskDefinitionError> {
@@ -83,14 +107,8 @@ impl TaskDefinitionReader {
             .map(Node::text)
             .collect::<Result<Vec<_>, _>>()?;
         self.fargate = compatibilities.is_empty() || compatibilities.contains(&"FARGATE");
-        if let Some(mode) = definition.member("networkMode")?
-            && compatibilities.contains(&"FARGATE")
-            && mode.text()? != "awsvpc"
-        {
-            self.note(Err(
-                mode.error("Fargate supports only the network mode awsvpc")
-            ));
-        }
+        let result = check_network_mode(definition, &compatibilities);
+        self.note(result);
         let containers = definition.elements("containerDefinitions")?;
         if containers.is_empty() && definition.member("containerDefinitions")?.is_none() {
             return Err(not_a_task_definition(definition));
@@ -111,10 +129,15 @@ impl TaskDefinitionReader {
             // own platform.
             Ok(None) if self.fargate => self.input.platform = Some(Platform::of("linux", "amd64")),
             Ok(platform) => self.input.platform = platform,
-            Err(error) => self.errors.push(error),
+            Err(error) => self.note(Err(error)),
         }
-        self.input.execution_role = role_arn(definition, "executionRoleArn")?;
-        self.input.task_role = role_arn(definition, "taskRoleArn")?;
+        for name in ["executionRoleArn", "taskRoleArn"] {
+            let result = role_arn(definition, name).map(|role| match name {
+                "taskRoleArn" => self.input.task_role = role,
+                _ => self.input.execution_role = role,
+            });
+            self.note(result);
+        }
         self.has_log_router =
             firelens::log_routers(&containers).is_ok_and(|routers| !routers.is_empty());
         for container in &containers {
@@ -123,6 +146,18 @@ impl TaskDefinitionReader {
         self.note(firelens::check_log_routers(&containers));
         self.note(order::check(&containers));
         self.read_volumes(definition, &containers)
+    }
+}
+
+fn check_network_mode(
+    definition: &Node<'_>,
+    compatibilities: &[&str],
+) -> Result<(), TaskDefinitionError> {
+    match definition.member("networkMode")? {
+        Some(mode) if compatibilities.contains(&"FARGATE") && mode.text()? != "awsvpc" => {
+            Err(mode.error("Fargate supports only the network mode awsvpc"))
+        }
+        _ => Ok(()),
     }
 }
 

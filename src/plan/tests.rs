@@ -172,6 +172,7 @@ fn large(containers: usize, secrets: usize) -> Plan {
         expect: Expect::Private,
         full: true,
         vpc_cidrs: vec!["10.0.0.0/16".parse().unwrap()],
+        account: None,
         execution_role: Some("arn:aws:iam::123456789012:role/ecsTaskExecutionRole".into()),
         task_role: Some("arn:aws:iam::123456789012:role/app".into()),
     };

@@ -415,8 +415,12 @@ fn layer_statement(plan: &Plan) -> Option<Statement> {
     Statement::allow("FetchLayers", &["s3:GetObject"], objects).map(Statement::for_any_principal)
 }
 
-/// Returns the task's account: that of its roles, because ECS passes no role of another account.
+/// Returns the task's account: that of its task definition, or of its roles, because ECS passes no
+/// role of another account.
 fn task_account(plan: &Plan) -> Option<String> {
+    if let Some(account) = &plan.account {
+        return Some(account.clone());
+    }
     [&plan.execution_role, &plan.task_role]
         .into_iter()
         .flatten()
@@ -475,19 +479,22 @@ fn secret_arns(plan: &Plan) -> impl Iterator<Item = String> {
     let read = plan
         .secrets
         .iter()
-        .filter_map(|secret| match &secret.value_from {
-            ValueFrom::Secret { arn, .. } => Some(with_random_suffix(arn)),
+        .flat_map(|secret| match &secret.value_from {
+            ValueFrom::Secret { arn, .. } => with_random_suffix(arn),
             parameter @ ValueFrom::Parameter { region, .. } => {
                 let region = region.as_ref().unwrap_or(&plan.region);
-                Some(secret_arn(plan, parameter.secret_behind()?, region))
+                match parameter.secret_behind() {
+                    Some(secret) => secret_arn(plan, secret, region),
+                    None => Vec::new(),
+                }
             }
         });
     let logins = plan.images.iter().filter_map(|image| image.login.as_ref());
-    read.chain(logins.map(|login| secret_arn(plan, &login.secret, &login.region)))
+    read.chain(logins.flat_map(|login| secret_arn(plan, &login.secret, &login.region)))
 }
 
-/// Returns the ARN of a secret that is named by ARN or by name.
-fn secret_arn(plan: &Plan, secret: &str, region: &Region) -> String {
+/// Returns the ARN of a secret that is named by ARN or by name, in each form that it can have.
+fn secret_arn(plan: &Plan, secret: &str, region: &Region) -> Vec<String> {
     if secret.starts_with("arn:") {
         return with_random_suffix(secret);
     }
@@ -497,16 +504,43 @@ fn secret_arn(plan: &Plan, secret: &str, region: &Region) -> String {
 
 /// Returns the ARN with its random suffix. Secrets Manager ends every ARN with a hyphen and six
 /// random characters, and policies are matched against the complete ARN. For a partial ARN,
-/// `-??????` matches them (Secrets Manager user guide, "Finding a secret from a partial ARN").
-fn with_random_suffix(arn: &str) -> String {
-    let is_complete = arn.rsplit_once('-').is_some_and(|(_, suffix)| {
+/// `-??????` matches them (Secrets Manager user guide, "Finding a secret from a partial ARN"). Where
+/// the last six characters can be a word or random, such as in `jwt-secret`, both are returned.
+fn with_random_suffix(arn: &str) -> Vec<String> {
+    let suffix = arn.rsplit_once('-').map(|(_, suffix)| suffix);
+    let suffix = suffix.filter(|suffix| {
         suffix.len() == 6 && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric())
     });
-    if is_complete {
-        arn.to_owned()
-    } else {
-        format!("{arn}-??????")
+    let partial = format!("{arn}-??????");
+    match suffix {
+        None => vec![partial],
+        Some(suffix) if can_be_word(suffix) => vec![arn.to_owned(), partial],
+        Some(_) => vec![arn.to_owned()],
     }
+}
+
+/// Whether six characters can be chosen by a person: without a mixture of capital and small letters
+/// (`secret`, `PROD01`), with a capital letter first (`Secret`), or of two words (`apiKey`). Of random
+/// ones, one in seven looks so.
+fn can_be_word(suffix: &str) -> bool {
+    let has_capital = |text: &str| text.bytes().any(|byte| byte.is_ascii_uppercase());
+    let has_small = suffix.bytes().any(|byte| byte.is_ascii_lowercase());
+    let (first, rest) = suffix.split_at(1);
+    if !has_small || !has_capital(rest) {
+        return true;
+    }
+    // Two words, of which the second begins with a capital letter.
+    let second = rest
+        .find(|c: char| c.is_ascii_uppercase())
+        .map_or(0, |at| at + first.len());
+    let (one, two) = suffix.split_at(second);
+    let is_word = |word: &str| {
+        let rest = word.get(1..).unwrap_or_default();
+        word.len() >= 2
+            && word.as_bytes()[0].is_ascii_alphabetic()
+            && rest.bytes().all(|byte| byte.is_ascii_lowercase())
+    };
+    is_word(one) && is_word(two)
 }
 
 /// Returns the ARN of a parameter; `None` for a secret.

@@ -591,3 +591,35 @@ fn one_endpoint_replaces_both_hosts_of_service_connect() {
             .any(|note| note.contains("One of the two is enough"))
     );
 }
+
+#[test]
+fn a_secret_whose_last_six_letters_can_be_a_word_is_allowed_in_both_forms() {
+    let arn = |name: &str| format!("arn:aws:secretsmanager:eu-west-1:123456789012:secret:{name}");
+    let allowed_for = |name: &str| {
+        let required = requirements(PlanInput {
+            secrets: vec![arn(name).parse().unwrap()],
+            ..PlanInput::default()
+        });
+        allowed(&required.policies.execution_role)
+    };
+    let get = |name: &str| format!("secretsmanager:GetSecretValue {}", arn(name));
+    for word in [
+        "secret", "config", "string", "Secret", "SECRET", "prod01", "PROD01", "123456", "apiKey",
+        "DbPass", "v2beta",
+    ] {
+        let name = format!("app-{word}");
+        let both = [get(&name), get(&format!("{name}-??????"))];
+        assert_eq!(allowed_for(&name), both, "{name}");
+    }
+    for random in ["AbCdEf", "Ab12Cd", "1aB2cD", "aBCdef", "xY12zA"] {
+        let name = format!("jwt-secret-{random}");
+        assert_eq!(allowed_for(&name), [get(&name)], "{name}");
+    }
+    for partial in ["db", "app-db", "app-password", "a-b_c-d"] {
+        assert_eq!(
+            allowed_for(partial),
+            [get(&format!("{partial}-??????"))],
+            "{partial}"
+        );
+    }
+}

@@ -53,8 +53,23 @@ impl TaskDefinitionReader {
     }
 
     fn read_secrets(&mut self, container: &Node<'_>) -> Result<(), TaskDefinitionError> {
-        let secrets = secrets(container, "secrets")?;
-        self.input.secrets.extend(secrets);
+        self.read_secrets_of(container, "secrets")
+    }
+
+    /// Reads the secrets of the member `name`.
+    pub(super) fn read_secrets_of(
+        &mut self,
+        parent: &Node<'_>,
+        name: &str,
+    ) -> Result<(), TaskDefinitionError> {
+        for secret in parent.elements(name)? {
+            let result = secret.required("valueFrom").and_then(|value| {
+                let secret: ValueFrom = value.text()?.parse().map_err(|e| value.error(e))?;
+                self.input.secrets.push(secret);
+                Ok(())
+            });
+            self.note(result);
+        }
         Ok(())
     }
 
@@ -67,30 +82,26 @@ impl TaskDefinitionReader {
             )));
         }
         for file in files {
-            let value = file.required("value")?;
-            let arn = value.text()?;
-            file.required("type")?.one_of(&["s3"])?;
-            arn.parse::<S3Object>()
-                .map_err(|error| value.error(error))?;
-            if !arn.ends_with(ENVIRONMENT_FILE_EXTENSION) {
-                return Err(value.error("the name of an environment file must end in .env"));
-            }
-            self.input.environment_files.push(arn.to_owned());
+            let result = environment_file(&file);
+            let result = result.map(|arn| self.input.environment_files.push(arn));
+            self.note(result);
         }
         Ok(())
     }
 }
 
-/// Returns the secrets of the member `name`.
-pub(super) fn secrets(
-    parent: &Node<'_>,
-    name: &str,
-) -> Result<Vec<ValueFrom>, TaskDefinitionError> {
-    let value_from = |secret: Node<'_>| {
-        let value = secret.required("valueFrom")?;
-        value.text()?.parse().map_err(|error| value.error(error))
-    };
-    parent.elements(name)?.into_iter().map(value_from).collect()
+/// Returns the ARN of an environment file.
+fn environment_file(file: &Node<'_>) -> Result<String, TaskDefinitionError> {
+    let value = file.required("value")?;
+    let arn = value.text()?;
+    file.required("type")?.one_of(&["s3"])?;
+    arn.parse::<S3Object>()
+        .map_err(|error| value.error(error))?;
+    if arn.ends_with(ENVIRONMENT_FILE_EXTENSION) {
+        Ok(arn.to_owned())
+    } else {
+        Err(value.error("the name of an environment file must end in .env"))
+    }
 }
 
 /// Returns the secret's ARN, or its name in the task's region (ECS API reference,

@@ -1,7 +1,6 @@
 //! `logConfiguration`: where a container's output goes.
 
 use super::TaskDefinitionReader;
-use super::container::secrets;
 use super::error::TaskDefinitionError;
 use super::firelens;
 use super::node::Node;
@@ -38,8 +37,7 @@ impl TaskDefinitionReader {
                 drivers.join(", ")
             )));
         }
-        let secrets = secrets(&log, "secretOptions")?;
-        self.input.secrets.extend(secrets);
+        self.read_secrets_of(&log, "secretOptions")?;
         match name {
             "awslogs" => self.read_awslogs(&log),
             "splunk" => self.read_splunk(&log),

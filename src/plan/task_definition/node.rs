@@ -7,6 +7,10 @@ use serde_json::Value;
 use super::error::{Problem, TaskDefinitionError};
 use crate::plan::shorten;
 
+/// Begins a string that stands for a value which a template leaves open, such as `${IMAGE}`. Its text
+/// follows, then another of these and the reason. ECS accepts it in no string that is read here.
+pub const OPEN: char = '\0';
+
 /// A value and its path. `null` counts as absent, because some SDKs print absent members so.
 #[derive(Debug, Clone)]
 pub(super) struct Node<'a> {
@@ -99,7 +103,8 @@ impl<'a> Node<'a> {
 
     /// Returns the text. Fails if this is not a string.
     pub fn text(&self) -> Result<&'a str, TaskDefinitionError> {
-        self.value.as_str().ok_or_else(|| self.expected("a string"))
+        let text = self.value.as_str().filter(|_| self.open().is_none());
+        text.ok_or_else(|| self.expected("a string"))
     }
 
     /// Returns the text. Fails if it is not one of `values`.
@@ -123,7 +128,18 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Returns the text and the reason, if a template leaves this value open.
+    fn open(&self) -> Option<(&'a str, &'a str)> {
+        self.value.as_str()?.strip_prefix(OPEN)?.split_once(OPEN)
+    }
+
     fn expected(&self, expected: &str) -> TaskDefinitionError {
+        if let Some((text, reason)) = self.open() {
+            return self.problem(Problem::Open {
+                text: text.to_owned(),
+                reason: reason.to_owned(),
+            });
+        }
         let found = match self.value {
             Value::Null => "null",
             Value::Bool(_) => "true or false",
