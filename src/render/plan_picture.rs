@@ -1,6 +1,8 @@
 //! A picture of a plan in SVG: what starts the task, its subnet, and through which endpoint or route it
 //! reaches each host. One column, so that it can be read on a phone; no script, font or image.
 
+use std::fmt::Write as _;
+
 use maud::{Markup, PreEscaped, html};
 
 use super::replace_control_characters;
@@ -247,7 +249,7 @@ fn description(start: &DrawnBox, routes: &[DrawnBox]) -> String {
             .iter()
             .map(|entry| format!("{} ({})", entry.text, entry.label))
             .collect();
-        text.push_str(&format!(" {}: {}.", route.title, hosts.join(", ")));
+        let _ = write!(text, " {}: {}.", route.title, hosts.join(", "));
     }
     text
 }

@@ -7,6 +7,10 @@ use crate::observation::Dependency;
 use crate::plan::{ImagePull, LaunchType, Plan, Unchecked};
 use crate::reference::Registry;
 
+/// The extension of an environment file (Amazon ECS developer guide, "Use a file to pass environment
+/// variables to a container").
+const ENVIRONMENT_FILE_EXTENSION: &str = ".env";
+
 /// Returns the notes on a plan.
 pub fn of(requirements: &Requirements, plan: &Plan) -> Vec<String> {
     let has_target = |dependency: Dependency| {
@@ -27,7 +31,7 @@ pub fn of(requirements: &Requirements, plan: &Plan) -> Vec<String> {
     let has_other_file = plan
         .environment_files
         .iter()
-        .any(|file| !file.arn.ends_with(".env"));
+        .any(|file| !file.arn.ends_with(ENVIRONMENT_FILE_EXTENSION));
     let is_ipv6_only = plan.ip_family == IpFamily::Ipv6;
     let has_internet_host = !requirements.outside_vpc.is_empty();
     let reads_secrets = has_target(Dependency::SecretsManager) || has_target(Dependency::Ssm);

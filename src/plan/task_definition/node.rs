@@ -61,6 +61,7 @@ impl<'a> Node<'a> {
     }
 
     /// Returns an error about a member that is absent.
+    #[cfg(feature = "operator")]
     pub fn absent(&self, name: &str, why: &str) -> TaskDefinitionError {
         TaskDefinitionError {
             path: self.path_of(name),
