@@ -260,7 +260,7 @@ pub struct PlanArgs {
     pub resource: Option<String>,
     /// Print only the requirements, without the hosts: VPC endpoints, security group and network ACL
     /// rules, and IAM policies
-    #[arg(long, conflicts_with = "only")]
+    #[arg(long)]
     pub needs: bool,
     /// Print only this part (repeatable)
     #[arg(long, value_name = "PART", value_enum, value_delimiter = ',')]
@@ -321,6 +321,9 @@ pub enum PlanFormat {
     #[cfg(feature = "operator")]
     #[value(name = "cloudformation")]
     CloudFormation,
+    /// Picture of what the task contacts and through which endpoint or route, in SVG
+    #[cfg(feature = "operator")]
+    Svg,
 }
 
 fn resolver(text: &str) -> Result<SocketAddr, String> {

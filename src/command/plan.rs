@@ -141,7 +141,21 @@ fn local(source: &Source) -> Result<Vec<u8>, Error> {
 /// Returns the text of a plan.
 fn rendered(flags: &PlanArgs, plan: &Plan) -> Result<String, Error> {
     let parts = match flags.format {
-        _ if !flags.only.is_empty() => flags.only.clone(),
+        // Both together: the parts that both name.
+        _ if flags.needs
+            && !flags.only.is_empty()
+            && flags.only.iter().all(|part| *part == PlanPart::Contacts) =>
+        {
+            return Err(Error::Usage(
+                "--needs leaves the contacts out, and --only contacts prints nothing else; use one"
+                    .into(),
+            ));
+        }
+        _ if !flags.only.is_empty() => {
+            let mut parts = flags.only.clone();
+            parts.retain(|part| !flags.needs || *part != PlanPart::Contacts);
+            parts
+        }
         PlanFormat::Text if !flags.needs => {
             [&[PlanPart::Contacts], &PlanPart::REQUIREMENTS[..]].concat()
         }
@@ -160,20 +174,52 @@ fn rendered(flags: &PlanArgs, plan: &Plan) -> Result<String, Error> {
         #[cfg(feature = "operator")]
         PlanFormat::CloudFormation => {
             check_has_resources(&parts)?;
-            render::cloudformation::render(&requirements, &parts)
-                .map_err(|error| Error::Usage(error.to_string()))?
+            let template = render::cloudformation::render(&requirements, &parts)
+                .map_err(|error| Error::Usage(error.to_string()))?;
+            with_size(template)
         }
+        #[cfg(feature = "operator")]
+        PlanFormat::Svg if !flags.only.is_empty() || flags.needs => {
+            return Err(Error::Usage(
+                "--format svg draws the whole plan; leave out --only and --needs".into(),
+            ));
+        }
+        #[cfg(feature = "operator")]
+        PlanFormat::Svg => render::plan_picture::render(&plan, &requirements),
     };
     Ok(text)
+}
+
+/// Bytes of a template that CloudFormation takes in a request (AWS CloudFormation user guide,
+/// "Understand CloudFormation quotas").
+#[cfg(feature = "operator")]
+const MAX_TEMPLATE_BODY: usize = 51_200;
+
+/// Returns the template; where it is too large for a request, it says so in its first lines.
+#[cfg(feature = "operator")]
+fn with_size(template: String) -> String {
+    let size = template.len();
+    if size <= MAX_TEMPLATE_BODY {
+        return template;
+    }
+    format!(
+        "# This template has {size} bytes; CloudFormation takes {MAX_TEMPLATE_BODY} in a request. Upload it to\n\
+         # Amazon S3 and pass --template-url, or use `aws cloudformation deploy --s3-bucket BUCKET`.\n{template}"
+    )
 }
 
 /// Returns the JSON of the plan itself, or of its requirements.
 fn to_json(plan: &Plan, requirements: &Requirements, parts: &[PlanPart]) -> Result<String, Error> {
     match requirements.to_json(parts) {
         Some(json) => json.map_err(|error| Error::Tool(error.to_string())),
-        None if parts == [PlanPart::Contacts] => plan
-            .to_json()
-            .map_err(|error| Error::Usage(error.to_string())),
+        None if parts == [PlanPart::Contacts] => {
+            let json = plan.to_json().or_else(|too_long| {
+                // Only who passes the plan to RunTask is bound by its limit.
+                eprintln!("pullprobe: {too_long}");
+                plan.to_whole_json()
+            });
+            json.map_err(|error| Error::Usage(error.to_string()))
+        }
         None => Err(Error::Usage(
             "--only contacts cannot be combined with other parts in JSON".into(),
         )),

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::input::{EfsVolume, ImageInput, LogGroupInput, PlanInput, ReachabilityCheck};
 use super::override_size::{MAX_OVERRIDE_CHARS, override_chars};
 use super::{
-    Expect, FileSystem, ImagePull, InvalidValueFrom, LogDestination, Plan, PlanError, Platform,
-    ReachabilityTarget, SCHEMA, Target, Unchecked, ValueFrom,
+    Expect, FileSystem, ImagePull, InvalidValueFrom, LogDestination, MAX_PLAN_BYTES, Plan,
+    PlanError, Platform, ReachabilityTarget, SCHEMA, Target, TaskHost, Unchecked, ValueFrom,
 };
 use crate::arn::Arn;
 use crate::endpoints::Region;
@@ -35,6 +35,8 @@ pub(super) struct PlanDocument {
     execution_role: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     task_role: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    host: TaskHost,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     images: Vec<ImageInput>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -45,6 +47,8 @@ pub(super) struct PlanDocument {
     environment_files: Vec<PrefixGroup>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     file_systems: Vec<EfsVolume>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    windows_file_systems: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     connections: Vec<ReachabilityCheck>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -101,7 +105,9 @@ impl From<Plan> for PlanDocument {
             ip_family: plan.ip_family,
             execution_role: plan.execution_role,
             task_role: plan.task_role,
+            host: plan.host,
             images: plan.images.into_iter().map(image_input).collect(),
+            windows_file_systems: plan.windows_file_systems,
             logs,
             secrets: group_by_prefix(secrets),
             environment_files: group_by_prefix(
@@ -171,7 +177,9 @@ impl TryFrom<PlanDocument> for Plan {
             log_stream_prefix: String::new(),
             environment_files: full_names(&document.environment_files).collect(),
             file_systems: document.file_systems,
+            windows_file_systems: document.windows_file_systems,
             connections: document.connections,
+            host: document.host,
             unchecked: document.unchecked,
             platform: Some(document.platform),
             expect: document.expect,
@@ -209,6 +217,15 @@ impl Plan {
         }
     }
 
+    /// Returns the JSON with the targets, whatever its size.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a value cannot be written as JSON.
+    pub fn to_whole_json(&self) -> Result<String, PlanError> {
+        to_json(self)
+    }
+
     /// Returns the JSON without the targets, whatever its size.
     ///
     /// # Errors
@@ -241,11 +258,10 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Fails if the text is longer than RunTask's overrides, or if it is not the JSON of a plan.
+    /// Fails if the text is longer than any plan, or if it is not the JSON of a plan.
     pub fn from_json(text: &str) -> Result<Self, PlanError> {
-        let characters = text.chars().count();
-        if characters > MAX_OVERRIDE_CHARS {
-            return Err(PlanError::TooLongForOverride(characters));
+        if text.len() > 2 * MAX_PLAN_BYTES {
+            return Err(PlanError::TooManyBytes(text.len()));
         }
         serde_json::from_str(text).map_err(|error| PlanError::Json(error.to_string()))
     }

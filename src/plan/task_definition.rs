@@ -9,8 +9,13 @@ mod container;
 mod error;
 mod firelens;
 mod log;
+#[cfg(feature = "operator")]
+mod members;
 mod node;
 mod order;
+// The image reads definitions that ECS has registered, and so checked.
+#[cfg(feature = "operator")]
+mod rules;
 mod volume;
 
 use serde_json::Value;
@@ -19,7 +24,7 @@ pub use error::{InvalidTaskDefinition, Problem, TaskDefinitionError};
 #[cfg(feature = "operator")]
 pub use node::OPEN;
 
-use super::{PlanInput, Platform, shorten};
+use super::{LaunchType, PlanInput, Platform, TaskHost, shorten};
 use node::Node;
 
 /// Maximum number of bytes. ECS accepts task definitions of 64 KiB (service quotas);
@@ -76,6 +81,8 @@ struct TaskDefinitionReader {
     errors: Vec<TaskDefinitionError>,
     /// Values that a template leaves open.
     open: Vec<TaskDefinitionError>,
+    /// Whether the definition names FARGATE, so that ECS checks it for Fargate.
+    names_fargate: bool,
     /// Whether the task can run on Fargate, as far as the definition shows.
     fargate: bool,
     /// Whether a container has a `firelensConfiguration`.
@@ -100,15 +107,23 @@ impl TaskDefinitionReader {
         let inner = document
             .member("taskDefinition")
             .map_err(|_| not_a_task_definition(document))?;
+        if let Some(name) = &inner
+            && name.value().is_string()
+        {
+            return Err(document.error(
+                "it names its task definition, as a service or a task does; pass the output of \
+                 `aws ecs describe-task-definition --task-definition NAME`",
+            ));
+        }
         let definition = inner.as_ref().unwrap_or(document);
         let compatibilities = definition.elements("requiresCompatibilities")?;
         let compatibilities = compatibilities
             .iter()
             .map(Node::text)
             .collect::<Result<Vec<_>, _>>()?;
-        self.fargate = compatibilities.is_empty() || compatibilities.contains(&"FARGATE");
-        let result = check_network_mode(definition, &compatibilities);
-        self.note(result);
+        self.names_fargate = compatibilities.contains(&"FARGATE");
+        self.input.host = task_host(definition, &compatibilities)?;
+        self.fargate = !self.input.host.is_instance();
         let containers = definition.elements("containerDefinitions")?;
         if containers.is_empty() && definition.member("containerDefinitions")?.is_none() {
             return Err(not_a_task_definition(definition));
@@ -143,22 +158,60 @@ impl TaskDefinitionReader {
         for container in &containers {
             self.read_container(container);
         }
-        self.note(firelens::check_log_routers(&containers));
+        let routers = firelens::read_log_routers(&containers, self.names_fargate, &mut self.input);
+        self.note(routers);
         self.note(order::check(&containers));
-        self.read_volumes(definition, &containers)
+        #[cfg(feature = "operator")]
+        self.check_rules(definition, &containers);
+        let volumes = self.read_volumes(definition, &containers);
+        self.note(volumes);
+        #[cfg(feature = "operator")]
+        for error in members::check(definition) {
+            // The rules above say more about a value than its type does.
+            if self.errors.iter().all(|known| known.path != error.path) {
+                self.errors.push(error);
+            }
+        }
+        Ok(())
     }
 }
 
-fn check_network_mode(
-    definition: &Node<'_>,
-    compatibilities: &[&str],
-) -> Result<(), TaskDefinitionError> {
-    match definition.member("networkMode")? {
-        Some(mode) if compatibilities.contains(&"FARGATE") && mode.text()? != "awsvpc" => {
-            Err(mode.error("Fargate supports only the network mode awsvpc"))
-        }
-        _ => Ok(()),
+/// Returns where the task can run. A definition without a network mode has the default one, which is
+/// not Fargate's (ECS API reference, RegisterTaskDefinition); one without a family is a part of one.
+fn task_host(definition: &Node<'_>, required: &[&str]) -> Result<TaskHost, TaskDefinitionError> {
+    let mode = definition.member("networkMode")?;
+    let mode = mode.map(|mode| mode.text().map(str::to_owned)).transpose();
+    // Another check reports a mode that is not a text.
+    let mode = mode.unwrap_or(Some("awsvpc".into()));
+    let described = definition.elements("compatibilities")?;
+    let described: Vec<_> = described
+        .iter()
+        .filter_map(|name| name.text().ok())
+        .collect();
+    let names = if required.is_empty() {
+        &described
+    } else {
+        required
+    };
+    let mut launch_types: Vec<_> = names
+        .iter()
+        .filter_map(|name| LaunchType::of(name))
+        .collect();
+    let is_whole = ["family", "taskDefinitionArn"]
+        .iter()
+        .any(|name| matches!(definition.text_of(name), Ok(Some(_))));
+    if launch_types.is_empty() && is_whole && mode.as_deref() != Some("awsvpc") {
+        launch_types = vec![LaunchType::Ec2, LaunchType::External];
     }
+    let mut host = TaskHost {
+        launch_types,
+        ..TaskHost::default()
+    };
+    if host.is_instance() {
+        host.has_own_interface = mode.as_deref() == Some("awsvpc");
+        host.uses_instance_role = definition.member("executionRoleArn")?.is_none();
+    }
+    Ok(host)
 }
 
 /// Returns an error that recognizes documents which are often passed by mistake.

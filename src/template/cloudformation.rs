@@ -48,7 +48,12 @@ fn type_of(resource: &Value) -> &str {
 pub(super) fn definition(document: &Value, name: &str, context: &SourceContext<'_>) -> Value {
     let stack = StackValues { document, context };
     let properties = &document["Resources"][name]["Properties"];
-    api_names(&stack.resolve(properties, 0))
+    let mut definition = api_names(&stack.resolve(properties, 0));
+    if let Some(members) = definition.as_object_mut() {
+        // Without it, CloudFormation makes a name from those of the stack and the resource.
+        members.entry("family").or_insert_with(|| name.into());
+    }
+    definition
 }
 
 /// Returns properties as ECS's API names them.

@@ -324,7 +324,7 @@ fn shell_variables_in_commands_are_no_placeholders() {
 
 #[test]
 fn placeholders_without_quotes_are_named() {
-    let text = r#"{"cpu": ${cpu}, "volumes": ${volumes}, "requiresCompatibilities": ["${TYPE}"],
+    let text = r#"{"family": "web", "cpu": ${cpu}, "volumes": ${volumes}, "requiresCompatibilities": ["${TYPE}"],
         "containerDefinitions": [{"name": "web", "image": <IMAGE>, "portMappings": [{"containerPort": ${port},}],
         "secrets": ${jsonencode(secrets)}, "environment": {{ env }} }]}"#;
     let reading = reading(text, TemplatePurpose::Print);
@@ -476,7 +476,7 @@ fn terraform_names_what_is_known_after_apply() {
     };
     let volumes = json!([{ "name": "data", "efs_volume_configuration": [{ "root_directory": "/",
         "transit_encryption": "ENABLED", "authorization_config": [{ "access_point_id": null, "iam": "ENABLED" }] }] }]);
-    let values = json!({ "container_definitions": containers.to_string(), "volume": volumes,
+    let values = json!({ "family": "web", "container_definitions": containers.to_string(), "volume": volumes,
         "requires_compatibilities": ["FARGATE"], "network_mode": "awsvpc", "cpu": "256", "memory": "512",
         "runtime_platform": [{ "cpu_architecture": "ARM64", "operating_system_family": "LINUX" }] });
     let unknown = json!({ "execution_role_arn": true, "volume": [{ "efs_volume_configuration": [{ "file_system_id": true }] }] });

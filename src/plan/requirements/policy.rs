@@ -83,6 +83,16 @@ pub struct RolePolicies {
 /// Name of the optional requirement whose keys only the operator knows.
 pub const CUSTOMER_MANAGED_KEY: &str = "customer-managed-key";
 
+/// Characters of all inline policies of a role, without white space (IAM user guide, "IAM and AWS STS
+/// quotas").
+pub const MAX_INLINE_CHARS: usize = 10_240;
+
+/// Characters of a managed policy (ibid.). Ten can be attached to a role, more on request.
+pub const MAX_MANAGED_CHARS: usize = 6_144;
+
+/// Digits of an account ID, which takes the place of a `*`.
+const ACCOUNT_DIGITS: usize = 12;
+
 impl Policy {
     /// The version of the policy language that supports policy variables.
     pub const VERSION: &str = "2012-10-17";
@@ -92,6 +102,46 @@ impl Policy {
             version: Self::VERSION,
             statement: statements.into_iter().flatten().collect(),
         }
+    }
+
+    /// Returns the characters that IAM counts, with the account filled in.
+    pub fn size(&self) -> usize {
+        let resources = self.statement.iter().flat_map(|one| &one.resource);
+        let accounts = resources.filter(|arn| parse_any_account_arn(arn).is_some());
+        // Policies have only string keys, so they can always be written as JSON.
+        let text = serde_json::to_string(self).unwrap_or_default();
+        text.chars().count() + accounts.count() * (ACCOUNT_DIGITS - "*".len())
+    }
+
+    /// Returns policies of at most [`MAX_MANAGED_CHARS`] that allow the same together.
+    fn split(&self) -> Vec<Self> {
+        let mut parts = vec![Self::of([])];
+        for statement in &self.statement {
+            for resource in &statement.resource {
+                let with = |part: &Self| {
+                    let mut part = part.clone();
+                    match part.statement.last_mut() {
+                        Some(last) if last.sid == statement.sid => {
+                            last.resource.push(resource.clone());
+                        }
+                        _ => part.statement.push(Statement {
+                            resource: vec![resource.clone()],
+                            ..statement.clone()
+                        }),
+                    }
+                    part
+                };
+                let grown = parts.last().map(with);
+                match grown.filter(|part| part.size() <= MAX_MANAGED_CHARS) {
+                    Some(part) => {
+                        parts.pop();
+                        parts.push(part);
+                    }
+                    None => parts.push(with(&Self::of([]))),
+                }
+            }
+        }
+        parts
     }
 
     /// Whether the policy has no statements.
@@ -179,6 +229,24 @@ impl RolePolicies {
             .filter(move |requirement| requirement.role == role)
     }
 
+    /// Returns the characters of the role's policies, the optional ones included.
+    pub fn inline_size(&self, role: IamRole) -> usize {
+        let optional = self.optional_of(role).map(|requirement| {
+            let statement = Some(requirement.statement.clone());
+            Policy::of([statement]).size()
+        });
+        self.of_role(role).size() + optional.sum::<usize>()
+    }
+
+    /// Returns the managed policies into which the role's policy must be split; none if it fits into
+    /// the role's inline policies.
+    pub fn managed(&self, role: IamRole) -> Vec<Policy> {
+        if self.inline_size(role) <= MAX_INLINE_CHARS {
+            return Vec::new();
+        }
+        self.of_role(role).split()
+    }
+
     /// Returns all statements, the optional ones last.
     pub fn statements(&self) -> impl Iterator<Item = &Statement> {
         let optional = self
@@ -201,6 +269,7 @@ impl RolePolicies {
             Service::SecretsManager => "secretsmanager:",
             Service::Ssm => "ssm:",
             Service::SsmMessages => "ssmmessages:",
+            Service::Fsx => "fsx:",
             _ => return Policy::of([]),
         };
         // Amazon ECR signs the URLs of layers, so the principal is not the role.
@@ -238,6 +307,8 @@ fn execution_role_policy(plan: &Plan) -> Policy {
         .iter()
         .filter_map(|image| repository_arn(&image.reference))
         .collect();
+    // The action has no resources (Service Authorization Reference, "Amazon FSx").
+    let file_systems = (!plan.windows_file_systems.is_empty()).then(|| "*".to_owned());
     let any_registry = (!repositories.is_empty()).then(|| "*".to_owned());
     let log_group = |log: &LogDestination| log_group_arn(plan, log);
     let created_log_groups = plan.logs.iter().filter(|log| log.create_group);
@@ -279,6 +350,11 @@ fn execution_role_policy(plan: &Plan) -> Policy {
         Statement::allow("ReadParameters", &["ssm:GetParameters"], parameters),
         Statement::allow("ReadEnvironmentFiles", &["s3:GetObject"], objects),
         Statement::allow("FindEnvironmentFiles", &["s3:GetBucketLocation"], buckets),
+        Statement::allow(
+            "FindFileSystems",
+            &["fsx:DescribeFileSystems"],
+            file_systems,
+        ),
     ])
 }
 
@@ -479,27 +555,24 @@ fn secret_arns(plan: &Plan) -> impl Iterator<Item = String> {
     let read = plan
         .secrets
         .iter()
-        .flat_map(|secret| match &secret.value_from {
-            ValueFrom::Secret { arn, .. } => with_random_suffix(arn),
+        .filter_map(|secret| match &secret.value_from {
+            ValueFrom::Secret { arn, .. } => Some(arn.clone()),
             parameter @ ValueFrom::Parameter { region, .. } => {
                 let region = region.as_ref().unwrap_or(&plan.region);
-                match parameter.secret_behind() {
-                    Some(secret) => secret_arn(plan, secret, region),
-                    None => Vec::new(),
-                }
+                Some(secret_arn(plan, parameter.secret_behind()?, region))
             }
         });
     let logins = plan.images.iter().filter_map(|image| image.login.as_ref());
-    read.chain(logins.flat_map(|login| secret_arn(plan, &login.secret, &login.region)))
+    read.chain(logins.map(|login| secret_arn(plan, &login.secret, &login.region)))
+        .flat_map(|arn| with_random_suffix(&arn))
 }
 
-/// Returns the ARN of a secret that is named by ARN or by name, in each form that it can have.
-fn secret_arn(plan: &Plan, secret: &str, region: &Region) -> Vec<String> {
+/// Returns the ARN of a secret that is named by ARN or by name.
+fn secret_arn(plan: &Plan, secret: &str, region: &Region) -> String {
     if secret.starts_with("arn:") {
-        return with_random_suffix(secret);
+        return secret.to_owned();
     }
-    let arn = arn_in_account(plan, "secretsmanager", region, &format!("secret:{secret}"));
-    with_random_suffix(&arn)
+    arn_in_account(plan, "secretsmanager", region, &format!("secret:{secret}"))
 }
 
 /// Returns the ARN with its random suffix. Secrets Manager ends every ARN with a hyphen and six

@@ -3,7 +3,8 @@
 use super::TaskDefinitionReader;
 use super::error::{Problem, TaskDefinitionError};
 use super::node::Node;
-use crate::plan::{ImageInput, S3Object, ValueFrom};
+use crate::observation::Dependency;
+use crate::plan::{ImageInput, S3Object, Unchecked, ValueFrom};
 use crate::reference::{Reference, Registry};
 
 /// Environment files of a container (ECS developer guide, "Use a file to pass environment variables
@@ -20,6 +21,7 @@ impl TaskDefinitionReader {
             Self::read_secrets,
             Self::read_environment_files,
             Self::read_log_configuration,
+            Self::read_credential_specs,
         ];
         for step in steps {
             let result = step(self, container);
@@ -69,6 +71,42 @@ impl TaskDefinitionReader {
                 Ok(())
             });
             self.note(result);
+        }
+        Ok(())
+    }
+
+    /// Reads where the credential specification of a gMSA is. The container agent reads it with the
+    /// task execution role (ECS API reference, ContainerDefinition).
+    fn read_credential_specs(&mut self, container: &Node<'_>) -> Result<(), TaskDefinitionError> {
+        let listed = container.elements("credentialSpecs")?;
+        let options = container.elements("dockerSecurityOptions")?;
+        for node in listed.iter().chain(&options) {
+            let text = node.text()?;
+            let is_domainless = text.starts_with("credentialspecdomainless:");
+            let place = text
+                .strip_prefix("credentialspecdomainless:")
+                .or_else(|| text.strip_prefix("credentialspec:"));
+            match place {
+                Some(arn) if arn.contains(":s3:") => {
+                    arn.parse::<S3Object>().map_err(|error| node.error(error))?;
+                    self.input.environment_files.push(arn.to_owned());
+                }
+                Some(arn) if arn.starts_with("arn:") => {
+                    let parameter: ValueFrom = arn.parse().map_err(|error| node.error(error))?;
+                    self.input.secrets.push(parameter);
+                }
+                // A file on the instance, or a security option of Docker.
+                _ => {}
+            }
+            if is_domainless {
+                self.input.unchecked.push(Unchecked {
+                    dependency: Dependency::SecretsManager,
+                    subject: "gMSA credentials".into(),
+                    why: "the credential specification names their secret, which the task \
+                          execution role reads too"
+                        .into(),
+                });
+            }
         }
         Ok(())
     }

@@ -101,6 +101,7 @@ impl fmt::Display for InvalidTaskDefinition {
                 }
                 match errors.len().saturating_sub(MAX_LISTED_PROBLEMS) {
                     0 => Ok(()),
+                    1 => f.write_str("\nand 1 more problem"),
                     more => write!(f, "\nand {more} more problems"),
                 }
             }

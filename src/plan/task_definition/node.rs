@@ -44,6 +44,45 @@ impl<'a> Node<'a> {
         &self.path
     }
 
+    pub fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// Returns a member of this object, as the object has it.
+    #[cfg(feature = "operator")]
+    pub fn child(&self, name: &str, value: &'a Value) -> Self {
+        Self {
+            value,
+            path: self.path_of(name),
+        }
+    }
+
+    /// Returns an element of this array, as the array has it.
+    #[cfg(feature = "operator")]
+    pub fn element(&self, n: usize, value: &'a Value) -> Self {
+        let path = format!("{}[{n}]", self.path);
+        Self { value, path }
+    }
+
+    /// Returns an error about a member that is absent.
+    #[cfg(feature = "operator")]
+    pub fn absent(&self, name: &str, why: &str) -> TaskDefinitionError {
+        TaskDefinitionError {
+            path: self.path_of(name),
+            problem: Problem::Rule(format!("is missing: {why}")),
+        }
+    }
+
+    /// Returns the error of a value of another type; `None` if the type is not known yet.
+    #[cfg(feature = "operator")]
+    pub fn mismatch(&self, expected: &str) -> Option<TaskDefinitionError> {
+        let is_open = self
+            .value
+            .as_str()
+            .is_some_and(|text| text.starts_with('\0'));
+        (!is_open).then(|| self.expected(expected))
+    }
+
     /// Returns the member, or `None` if it is absent. Fails if this is not an object.
     pub fn member(&self, name: &str) -> Result<Option<Self>, TaskDefinitionError> {
         let Some(members) = self.value.as_object() else {

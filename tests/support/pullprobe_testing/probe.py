@@ -113,7 +113,12 @@ class Probe:
 
     def of_task(self, containers, *flags, definition=None, **how):
         """Runs the probe for a task definition with these containers."""
-        document = {"family": "app", "containerDefinitions": containers, **(definition or {})}
+        document = {
+            "family": "app",
+            "executionRoleArn": "ecsTaskExecutionRole",
+            "containerDefinitions": containers,
+            **(definition or {}),
+        }
         file = self.region.directory / "task-definition.json"
         file.write_text(json.dumps(document))
         return self("--task-definition", file, *flags, **how)

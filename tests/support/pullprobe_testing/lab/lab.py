@@ -130,7 +130,12 @@ class Lab:
         if subnet.file_system:
             configuration = {"fileSystemId": FILE_SYSTEM}
             volumes.append({"name": "data", "efsVolumeConfiguration": configuration})
-        document = {"family": "app", "containerDefinitions": [container], "volumes": volumes}
+        document = {
+            "family": "app",
+            "executionRoleArn": "ecsTaskExecutionRole",
+            "containerDefinitions": [container],
+            "volumes": volumes,
+        }
         text = json.dumps(document)
         file = self.directory / f"task-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
         file.write_text(text)
