@@ -150,9 +150,7 @@ pub async fn run(
     .await?;
     observations.insert(0, observe_metadata(&metadata));
     // Every secret is known now, and nothing has been concluded yet.
-    for observation in &mut observations {
-        vault.scrub_observation(observation);
-    }
+    vault.scrub_observations(&mut observations);
     vantage.for_each_text(&mut |text| vault.scrub(text));
     let mut run = Run {
         id: run_id.into(),
@@ -160,7 +158,7 @@ pub async fn run(
         started_at: started_at.to_string(),
         elapsed_ms: crate::millis(started.elapsed()),
         labels: labels
-            .iter()
+            .into_iter()
             .map(|(key, value)| (key.into(), value.into()))
             .collect(),
         address_ranges: crate::ip_owner::RANGES_DATE.into(),
@@ -168,14 +166,7 @@ pub async fn run(
         shortened: None,
     };
     run.for_each_text(&mut |text| vault.scrub(text));
-    let mut identity = identity_of(&credentials);
-    if let Some(Identity {
-        role_arn: Some(role),
-        ..
-    }) = &mut identity
-    {
-        vault.scrub(role);
-    }
+    let identity = identity_of(&credentials, &vault);
     let diagnosis = diagnose(&observations);
     let mut report = Report::new(run, vantage, identity, observations, diagnosis, plan_json);
     let left = deadline
@@ -196,9 +187,7 @@ pub fn after_panic(
 ) -> Report {
     let ended = Interruption("a bug in pullprobe".into());
     let mut observations = probe::add_derived(plan, observation_log.snapshot(), None, Some(&ended));
-    for observation in &mut observations {
-        vault.scrub_observation(observation);
-    }
+    vault.scrub_observations(&mut observations);
     let mut error = SafeText::from(error);
     vault.scrub(&mut error);
     let run = Run {
@@ -311,7 +300,7 @@ fn hold_credentials(credentials: &Credentials, vault: &Vault) {
     }
 }
 
-fn identity_of(credentials: &SharedCredentials) -> Option<Identity> {
+fn identity_of(credentials: &SharedCredentials, vault: &Vault) -> Option<Identity> {
     let credentials = credentials.peek()?;
     let Credentials {
         role_arn,
@@ -320,8 +309,13 @@ fn identity_of(credentials: &SharedCredentials) -> Option<Identity> {
         ..
     } = credentials.as_ref().as_ref().ok()?;
     let expires_at = expires_at.map(|time| time.to_string());
+    let role_arn = role_arn.as_ref().map(|arn| {
+        let mut role = arn.to_string().into();
+        vault.scrub(&mut role);
+        role
+    });
     Some(Identity {
-        role_arn: role_arn.as_ref().map(|arn| arn.to_string().into()),
+        role_arn,
         source: *source,
         expires_at,
     })

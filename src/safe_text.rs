@@ -135,11 +135,12 @@ impl SafeText {
     /// Returns a foreign text of at most `max` characters.
     pub fn foreign(text: &str, max: usize) -> Self {
         let text = visible(text, max);
-        let foreign = match text.len() {
-            0 => Vec::new(),
-            len => vec![0..len],
-        };
-        Self { text, foreign }
+        let whole = 0..text.len();
+        let foreign = Some(whole).filter(|whole| !whole.is_empty());
+        Self {
+            foreign: foreign.into_iter().collect(),
+            text,
+        }
     }
 
     /// Returns the text.
