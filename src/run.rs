@@ -157,10 +157,7 @@ pub async fn run(
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: started_at.to_string(),
         elapsed_ms: crate::millis(started.elapsed()),
-        labels: labels
-            .into_iter()
-            .map(|(key, value)| (key.into(), value.into()))
-            .collect(),
+        labels,
         address_ranges: crate::ip_owner::RANGES_DATE.into(),
         internal_error: None,
         shortened: None,

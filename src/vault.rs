@@ -354,27 +354,28 @@ impl Fingerprints {
         let mut search = Search {
             known: self,
             text,
-            hits: Vec::new(),
+            hidden: vec![false; text.len()],
             work: 0,
         };
         search.run(&View::of(text), Encoding::None, MAX_LAYERS);
-        let Search { mut hits, work, .. } = search;
+        let Search { hidden, work, .. } = search;
         if work > MAX_WORK {
             return Some(MASK.to_owned());
         }
-        hits.sort_unstable_by_key(|hit| (hit.start, hit.end));
+        if !hidden.contains(&true) {
+            return None;
+        }
         let mut redacted = String::new();
-        let mut shown = 0;
-        for hit in &hits {
-            // Adjacent hits are one secret.
-            if hit.start > shown || shown == 0 {
-                redacted.push_str(&text[shown..hit.start.max(shown)]);
+        let mut was_hidden = false;
+        for (start, c) in text.char_indices() {
+            if !hidden[start] {
+                redacted.push(c);
+            } else if !was_hidden {
                 redacted.push_str(MASK);
             }
-            shown = shown.max(hit.end);
+            was_hidden = hidden[start];
         }
-        redacted.push_str(&text[shown..]);
-        (!hits.is_empty()).then_some(redacted)
+        Some(redacted)
     }
 }
 
@@ -557,7 +558,8 @@ impl Plain {
 struct Search<'a> {
     known: &'a Fingerprints,
     text: &'a str,
-    hits: Vec<Range<usize>>,
+    /// For each byte of the text, whether it belongs to a secret.
+    hidden: Vec<bool>,
     work: usize,
 }
 
@@ -656,7 +658,7 @@ impl Search<'_> {
                 .count();
             end += bytes[end..].iter().take_while(|byte| digit(byte)).count();
         }
-        self.hits.push(start..end);
+        self.hidden[start..end].fill(true);
     }
 }
 
