@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::aws::credentials::CredentialSource;
 use crate::diagnose::{Diagnosis, Finding, RuledOut};
 use crate::observation::{ForEach, Observation, ObservationId, Outcome};
-use crate::safe_text::{SafeText, escape_json, safe_text};
+use crate::safe_text::{SafeText, escape_json, safe_text, visible_map};
 use crate::vantage::Vantage;
 use crate::verdict::{Status, Verdict};
 
@@ -63,7 +63,8 @@ pub struct Run {
     /// Time from the start to the verdict, milliseconds.
     pub elapsed_ms: u64,
     /// `--label`s.
-    pub labels: BTreeMap<SafeText, SafeText>,
+    #[serde(deserialize_with = "visible_map")]
+    pub labels: BTreeMap<String, String>,
     /// Date of the table of AWS's published address ranges.
     pub address_ranges: String,
     /// Set if a bug in pullprobe ended the run early.
@@ -78,13 +79,14 @@ impl Run {
     /// Calls `each` with every text that comes from the command line.
     pub fn for_each_text(&mut self, each: ForEach<'_, SafeText>) {
         each(&mut self.id);
-        let labels = std::mem::take(&mut self.labels).into_iter();
-        let labels = labels.map(|(mut key, mut value)| {
-            each(&mut key);
-            each(&mut value);
-            (key, value)
-        });
-        self.labels = labels.collect();
+        for (key, value) in std::mem::take(&mut self.labels) {
+            let [key, value] = [key, value].map(|part| {
+                let mut part = part.into();
+                each(&mut part);
+                part.into_string()
+            });
+            self.labels.insert(key, value);
+        }
     }
 }
 

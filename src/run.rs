@@ -150,32 +150,20 @@ pub async fn run(
     .await?;
     observations.insert(0, observe_metadata(&metadata));
     // Every secret is known now, and nothing has been concluded yet.
-    for observation in &mut observations {
-        vault.scrub_observation(observation);
-    }
+    vault.scrub_observations(&mut observations);
     vantage.for_each_text(&mut |text| vault.scrub(text));
     let mut run = Run {
         id: run_id.into(),
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: started_at.to_string(),
         elapsed_ms: crate::millis(started.elapsed()),
-        labels: labels
-            .iter()
-            .map(|(key, value)| (key.into(), value.into()))
-            .collect(),
+        labels,
         address_ranges: crate::ip_owner::RANGES_DATE.into(),
         internal_error: None,
         shortened: None,
     };
     run.for_each_text(&mut |text| vault.scrub(text));
-    let mut identity = identity_of(&credentials);
-    if let Some(Identity {
-        role_arn: Some(role),
-        ..
-    }) = &mut identity
-    {
-        vault.scrub(role);
-    }
+    let identity = identity_of(&credentials, &vault);
     let diagnosis = diagnose(&observations);
     let mut report = Report::new(run, vantage, identity, observations, diagnosis, plan_json);
     let left = deadline
@@ -196,9 +184,7 @@ pub fn after_panic(
 ) -> Report {
     let ended = Interruption("a bug in pullprobe".into());
     let mut observations = probe::add_derived(plan, observation_log.snapshot(), None, Some(&ended));
-    for observation in &mut observations {
-        vault.scrub_observation(observation);
-    }
+    vault.scrub_observations(&mut observations);
     let mut error = SafeText::from(error);
     vault.scrub(&mut error);
     let run = Run {
@@ -311,7 +297,7 @@ fn hold_credentials(credentials: &Credentials, vault: &Vault) {
     }
 }
 
-fn identity_of(credentials: &SharedCredentials) -> Option<Identity> {
+fn identity_of(credentials: &SharedCredentials, vault: &Vault) -> Option<Identity> {
     let credentials = credentials.peek()?;
     let Credentials {
         role_arn,
@@ -320,8 +306,13 @@ fn identity_of(credentials: &SharedCredentials) -> Option<Identity> {
         ..
     } = credentials.as_ref().as_ref().ok()?;
     let expires_at = expires_at.map(|time| time.to_string());
+    let role_arn = role_arn.as_ref().map(|arn| {
+        let mut role = arn.to_string().into();
+        vault.scrub(&mut role);
+        role
+    });
     Some(Identity {
-        role_arn: role_arn.as_ref().map(|arn| arn.to_string().into()),
+        role_arn,
         source: *source,
         expires_at,
     })

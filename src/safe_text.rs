@@ -7,6 +7,7 @@
 //! [`crate::vault`] can look for secrets in it and in nothing else.
 
 use std::borrow::{Borrow, Cow};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::ops::{Deref, Range};
 
@@ -135,11 +136,12 @@ impl SafeText {
     /// Returns a foreign text of at most `max` characters.
     pub fn foreign(text: &str, max: usize) -> Self {
         let text = visible(text, max);
-        let foreign = match text.len() {
-            0 => Vec::new(),
-            len => vec![0..len],
-        };
-        Self { text, foreign }
+        let whole = 0..text.len();
+        let foreign = Some(whole).filter(|whole| !whole.is_empty());
+        Self {
+            foreign: foreign.into_iter().collect(),
+            text,
+        }
     }
 
     /// Returns the text.
@@ -158,8 +160,11 @@ impl SafeText {
     }
 
     /// Appends a text.
-    pub fn push(&mut self, part: impl Into<Self>) {
-        let part = part.into();
+    pub fn push(&mut self, part: impl Part) {
+        part.add_to(self);
+    }
+
+    fn append(&mut self, part: Self) {
         let start = self.text.len();
         self.text.push_str(&part.text);
         let moved = part
@@ -174,7 +179,7 @@ impl SafeText {
         let mut joined = Self::default();
         for part in parts {
             if !joined.is_empty() {
-                joined.push(separator);
+                joined.text.push_str(separator);
             }
             joined.push(part);
         }
@@ -240,11 +245,47 @@ impl From<&Self> for SafeText {
     }
 }
 
+/// What [`safe_text!`] joins.
+pub trait Part {
+    /// Appends this to `text`.
+    fn add_to(self, text: &mut SafeText);
+}
+
+impl Part for &'static str {
+    fn add_to(self, text: &mut SafeText) {
+        text.text.push_str(self);
+    }
+}
+
+impl Part for String {
+    fn add_to(self, text: &mut SafeText) {
+        text.append(SafeText::from(self));
+    }
+}
+
+impl Part for &String {
+    fn add_to(self, text: &mut SafeText) {
+        text.append(SafeText::from(self));
+    }
+}
+
+impl Part for SafeText {
+    fn add_to(self, text: &mut SafeText) {
+        text.append(self);
+    }
+}
+
+impl Part for &SafeText {
+    fn add_to(self, text: &mut SafeText) {
+        text.append(self.clone());
+    }
+}
+
 /// Joins literals and foreign parts to one [`SafeText`].
 macro_rules! safe_text {
     ($($part:expr),+ $(,)?) => {{
         let mut text = $crate::safe_text::SafeText::default();
-        $(text.push($part);)+
+        $($crate::safe_text::Part::add_to($part, &mut text);)+
         text
     }};
 }
@@ -365,6 +406,18 @@ pub fn visible_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
 pub fn visible_lines<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = Cow::<str>::deserialize(deserializer)?;
     Ok(escape_lines(&text, false).into_owned())
+}
+
+/// Reads names and values, without characters that act or hide.
+pub fn visible_map<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let read = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let shown = |text: String| visible(&text, MAX_READ_CHARS);
+    Ok(read
+        .into_iter()
+        .map(|(key, value)| (shown(key), shown(value)))
+        .collect())
 }
 
 /// Reads an optional name; see [`visible_string`].

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -225,11 +225,18 @@ impl Vault {
         self.lock().redact(text).unwrap_or_else(|| text.to_owned())
     }
 
-    /// Removes secrets from an observation.
-    pub fn scrub_observation(&self, observation: &mut Observation) {
-        observation.for_each_text(&mut |text| self.scrub(text), &mut |name| {
-            self.scrub_name(name)
-        });
+    /// Removes secrets from observations.
+    pub fn scrub_observations(&self, observations: &mut [Observation]) {
+        for observation in observations {
+            observation.for_each_text(&mut |text| self.scrub(text), &mut |name| {
+                self.scrub_name(name);
+            });
+        }
+    }
+
+    /// Whether no thread is using it, also not one that has just panicked.
+    pub fn is_free(&self) -> bool {
+        !matches!(self.0.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     fn lock(&self) -> MutexGuard<'_, Fingerprints> {
@@ -347,27 +354,28 @@ impl Fingerprints {
         let mut search = Search {
             known: self,
             text,
-            hits: Vec::new(),
+            hidden: vec![false; text.len()],
             work: 0,
         };
         search.run(&View::of(text), Encoding::None, MAX_LAYERS);
-        let Search { mut hits, work, .. } = search;
+        let Search { hidden, work, .. } = search;
         if work > MAX_WORK {
             return Some(MASK.to_owned());
         }
-        hits.sort_unstable_by_key(|hit| (hit.start, hit.end));
+        if !hidden.contains(&true) {
+            return None;
+        }
         let mut redacted = String::new();
-        let mut shown = 0;
-        for hit in &hits {
-            // Adjacent hits are one secret.
-            if hit.start > shown || shown == 0 {
-                redacted.push_str(&text[shown..hit.start.max(shown)]);
+        let mut was_hidden = false;
+        for (start, c) in text.char_indices() {
+            if !hidden[start] {
+                redacted.push(c);
+            } else if !was_hidden {
                 redacted.push_str(MASK);
             }
-            shown = shown.max(hit.end);
+            was_hidden = hidden[start];
         }
-        redacted.push_str(&text[shown..]);
-        (!hits.is_empty()).then_some(redacted)
+        Some(redacted)
     }
 }
 
@@ -550,7 +558,8 @@ impl Plain {
 struct Search<'a> {
     known: &'a Fingerprints,
     text: &'a str,
-    hits: Vec<Range<usize>>,
+    /// For each byte of the text, whether it belongs to a secret.
+    hidden: Vec<bool>,
     work: usize,
 }
 
@@ -609,23 +618,20 @@ impl Search<'_> {
             let hash = lower
                 .get(index..index + WINDOW)
                 .map(|window| key.hash_one(window));
-            match hash.filter(|hash| secret.contains(hash)) {
-                Some(_) => {
-                    start.get_or_insert(index);
-                    let window = &lower[index..index + WINDOW];
-                    is_secret |= !public.contains(&self.known.hash_public(window));
-                }
-                None => {
-                    let end = index + WINDOW - 1;
-                    if let Some(first) = start.take()
-                        && is_secret
-                        && end - first >= min
-                    {
-                        self.hit(view, first..end, encoding);
-                    }
-                    is_secret = false;
-                }
+            if hash.is_some_and(|hash| secret.contains(&hash)) {
+                start.get_or_insert(index);
+                let window = &lower[index..index + WINDOW];
+                is_secret |= !public.contains(&self.known.hash_public(window));
+                continue;
             }
+            let end = index + WINDOW - 1;
+            if let Some(first) = start.take()
+                && is_secret
+                && end - first >= min
+            {
+                self.hit(view, first..end, encoding);
+            }
+            is_secret = false;
         }
         for start in (0..lower.len()).filter(|&start| view.is_boundary(start)) {
             for end in (start + MIN_SECRET..start + MIN_MATCH).filter(|&end| end <= lower.len()) {
@@ -652,7 +658,7 @@ impl Search<'_> {
                 .count();
             end += bytes[end..].iter().take_while(|byte| digit(byte)).count();
         }
-        self.hits.push(start..end);
+        self.hidden[start..end].fill(true);
     }
 }
 

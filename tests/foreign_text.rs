@@ -38,13 +38,14 @@ const SECRETS: [&str; 4] = [
 const HOSTILE: &str =
     "\u{1b}]52;c;QQ==\u{7}\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{e0041}\u{feff}\u{7f}";
 
+fn join(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().concat()
+}
+
 /// Returns the ways in which a server may write a secret.
 fn encodings(secret: &str) -> Vec<String> {
-    let percent: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
-    let unicode: String = secret
-        .bytes()
-        .map(|byte| format!("\\u{byte:04x}"))
-        .collect();
+    let percent = join(secret.bytes().map(|byte| format!("%{byte:02x}")));
+    let unicode = join(secret.bytes().map(|byte| format!("\\u{byte:04x}")));
     let mut all = vec![
         secret.to_owned(),
         secret.to_uppercase(),

@@ -238,9 +238,10 @@ fn sentence(denial: &Denial) -> SafeText {
         sentence.push(safe_text![" on resource: ", resource]);
     }
     if let Some(policy) = denial.policy.and_then(super::denial::policy_name) {
-        sentence.push(match denial.explicit {
-            true => " with an explicit deny in a ",
-            false => " because no ",
+        sentence.push(if denial.explicit {
+            " with an explicit deny in a "
+        } else {
+            " because no "
         });
         sentence.push(policy);
         if !denial.explicit {

@@ -196,6 +196,11 @@ pub fn report_panics(options: &RunOptions) {
         Arc::clone(&options.vault),
     );
     std::panic::set_hook(Box::new(move |panic| {
+        if !vault.is_free() {
+            // What it holds cannot be compared, so nothing is shown.
+            eprintln!("this is a bug in pullprobe; please report it: the vault failed");
+            std::process::exit(1);
+        }
         let error = format!("this is a bug in pullprobe; please report it: {panic}");
         let error = vault.redact(&visible(&error, MAX_FOREIGN_CHARS));
         eprintln!("{error}");

@@ -126,18 +126,22 @@ impl PhaseClient<'_> {
     fn hold_secrets(self, request: &HttpRequest) {
         let vault = &self.context.settings.vault;
         let header = |name: &str| request.headers.get(name)?.to_str().ok();
-        header(AUTHORIZATION.as_str()).map(|value| vault.add_authorization(value));
-        header("x-amz-security-token").map(|token| vault.add(token));
+        if let Some(value) = header(AUTHORIZATION.as_str()) {
+            vault.add_authorization(value);
+        }
+        if let Some(token) = header("x-amz-security-token") {
+            vault.add(token);
+        }
         vault.add_query(&request.path);
     }
 
     /// Whether the answer of this call is, or contains, a secret. Of its errors nothing is quoted.
     fn reads_secrets(self) -> bool {
-        match (self.target.target.dependency, self.phase) {
-            (Dependency::SecretsManager | Dependency::Ssm | Dependency::EnvironmentFile, _)
-            | (_, Phase::Authorize) => true,
-            _ => false,
-        }
+        self.phase == Phase::Authorize
+            || matches!(
+                self.target.target.dependency,
+                Dependency::SecretsManager | Dependency::Ssm | Dependency::EnvironmentFile
+            )
     }
 
     /// Returns the result of a request that could not be signed.

@@ -19,25 +19,20 @@ fn shown(vault: &Vault, text: &str) -> String {
     text.into_string()
 }
 
+fn join(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().concat()
+}
+
 /// Every way in which a server may write a secret.
 fn encodings(secret: &str) -> Vec<(&'static str, String)> {
     let base64 = |before: &str| STANDARD.encode(format!("{before}{secret}"));
     let url_safe = |before: &str| URL_SAFE_NO_PAD.encode(format!("{before}{secret}"));
     let json = serde_json::to_string(secret).unwrap();
-    let unicode: String = secret
-        .encode_utf16()
-        .map(|unit| format!("\\u{unit:04x}"))
-        .collect();
-    let percent: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let unicode = join(secret.encode_utf16().map(|unit| format!("\\u{unit:04x}")));
+    let percent = join(secret.bytes().map(|byte| format!("%{byte:02X}")));
     let escaped = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
-    let entities: String = secret
-        .chars()
-        .map(|c| format!("&#{};", u32::from(c)))
-        .collect();
-    let hex_entities: String = secret
-        .chars()
-        .map(|c| format!("&#x{:X};", u32::from(c)))
-        .collect();
+    let entities = join(secret.chars().map(|c| format!("&#{};", u32::from(c))));
+    let hex_entities = join(secret.chars().map(|c| format!("&#x{:X};", u32::from(c))));
     let named = secret
         .replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -6,7 +6,6 @@
 
 mod observe;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -452,16 +451,18 @@ fn report(
     observations: Vec<Observation>,
     diagnosed: Diagnosed,
 ) -> Report {
-    let run = Run {
+    let mut run = Run {
         id: (&launch.run_id).into(),
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: started_at(task).to_string(),
         elapsed_ms: 0,
-        labels: safe(launch.labels(subnet)),
+        labels: launch.labels(subnet),
         address_ranges: crate::ip_owner::RANGES_DATE.into(),
         internal_error: None,
         shortened: None,
     };
+    // Shows what acts or hides in a label.
+    run.for_each_text(&mut |_| {});
     let vantage = Vantage {
         region: Some(launch.plan.region.to_string().into()),
         availability_zone: task.availability_zone.as_ref().map(Into::into),
@@ -475,13 +476,6 @@ fn report(
     let plan = serde_json::to_value(&launch.plan).unwrap_or_default();
     let judged = (diagnosed.diagnosis, diagnosed.verdict);
     Report::with_verdict(run, vantage, None, observations, judged, plan)
-}
-
-fn safe(labels: BTreeMap<String, String>) -> BTreeMap<SafeText, SafeText> {
-    let labels = labels.into_iter();
-    labels
-        .map(|(key, value)| (key.into(), value.into()))
-        .collect()
 }
 
 fn address(task: &Task) -> Option<IpAddr> {

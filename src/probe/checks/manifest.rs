@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::plan::Platform;
-use crate::safe_text::{SafeText, safe_text};
+use crate::safe_text::SafeText;
 
 /// `Accept` of a manifest request, as containerd sends it.
 pub const MANIFEST_MEDIA_TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -81,7 +81,7 @@ impl ImageConfig {
     pub fn other_platform(&self, expected: &Platform) -> Option<SafeText> {
         let named = !self.os.is_empty() && !self.architecture.is_empty();
         let is_other = (&self.os, &self.architecture) != (&expected.os, &expected.architecture);
-        (named && is_other).then(|| show_platform(&self.os, &self.architecture))
+        (named && is_other).then(|| show_platform(&self.os, &self.architecture).into())
     }
 }
 
@@ -110,15 +110,15 @@ const ARCHITECTURES: [&str; 16] = [
 /// What is shown for words that name no platform: a registry may say anything there.
 const NOT_A_PLATFORM: &str = "not a platform";
 
-fn show_platform(os: &str, architecture: &str) -> SafeText {
+fn show_platform(os: &str, architecture: &str) -> String {
     let known =
         |names: &[&'static str], name: &str| names.iter().find(|known| **known == name).copied();
     match (
         known(&OPERATING_SYSTEMS, os),
         known(&ARCHITECTURES, architecture),
     ) {
-        (Some(os), Some(architecture)) => safe_text![os, "/", architecture],
-        _ => NOT_A_PLATFORM.into(),
+        (Some(os), Some(architecture)) => [os, "/", architecture].concat(),
+        _ => NOT_A_PLATFORM.to_owned(),
     }
 }
 
@@ -210,7 +210,7 @@ pub fn select_platform<'a>(
             .is_some_and(|p| (&p.os, &p.architecture) == (&platform.os, &platform.architecture))
     };
     entries.iter().find(matches).ok_or_else(|| {
-        let mut present: Vec<_> = entries
+        let mut present: Vec<String> = entries
             .iter()
             .filter_map(|entry| entry.platform.as_ref())
             // The platform of build attestations is unknown/unknown.
@@ -220,7 +220,7 @@ pub fn select_platform<'a>(
         present.sort();
         present.dedup();
         present.truncate(MAX_LISTED_PLATFORMS);
-        present
+        present.into_iter().map(SafeText::from).collect()
     })
 }
 

@@ -236,13 +236,14 @@ impl HttpConnection {
             body: reader.kept.into(),
             sha256: reader.hasher.map(|hasher| lower_hex(&hasher.finalize())),
             answer,
-            detail: match result {
-                Ok(()) => SafeText::default(),
-                Err(_) => safe_text![
+            detail: if result.is_ok() {
+                SafeText::default()
+            } else {
+                safe_text![
                     "response body ended after ",
                     reader.bytes.to_string(),
                     " bytes",
-                ],
+                ]
             },
             elapsed,
             reusable: reader.complete && self.is_open(),

@@ -234,7 +234,7 @@ pub fn parse_observation(line: &str) -> Observation {
             "owner" => {
                 observation.owner = Some(value.to_owned())
                     .filter(|owner| owner != "none")
-                    .map(Into::into)
+                    .map(Into::into);
             }
             "roots" => observation.custom_roots = value == "ca-bundle",
             "earlier" => {
