@@ -128,7 +128,7 @@ MARKUP = ("<script>canary", "](javascript:canary", "]]>canary", "-->canary", "<i
 HOSTILE = {
     "terminal": "a\x1b]52;c;Y2FuYXJ5\x07b\x1b[2Jc\x9b31md\x00e\rf\x7fg",
     "bidi": "a\u202eb\u2066c\u200bd\u200fe\u2028f\ufeffg\u00adh\u061ci\U000e0041j",
-    "markup": "<script>canary</script>](javascript:canary)]]>canary-->canary<img src=canary>'\"&`|*_",
+    "markup": "<script>canary</script>](javascript:canary)]]>canary-->canary<img src=canary>'\"&`|",
     "long": "A" * 1_000_000,
 }
 
