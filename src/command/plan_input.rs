@@ -178,7 +178,10 @@ pub(super) fn region(
             Some((name, value))
         });
     let from_metadata = || match metadata {
-        Ok(Some(metadata)) => Some(("the task metadata", metadata.vantage.region.clone()?)),
+        Ok(Some(metadata)) => Some((
+            "the task metadata",
+            metadata.vantage.region.as_ref()?.to_string(),
+        )),
         _ => None,
     };
     if let Some((source, region)) = from_environment.or_else(from_metadata) {

@@ -405,8 +405,12 @@ fn failed_at_first_attempt(message: &ParsedMessage) -> Vec<(Cause, Confidence)> 
 fn subject(message: &ParsedMessage) -> String {
     let mut subject: Vec<String> = message.host.iter().cloned().collect();
     if let Some(denial) = &message.fields.denial {
-        subject.extend(denial.action.clone());
-        subject.extend(denial.resource.clone().filter(|resource| resource != "*"));
+        subject.extend(denial.action.as_deref().map(str::to_owned));
+        let resource = denial
+            .resource
+            .as_deref()
+            .filter(|&resource| resource != "*");
+        subject.extend(resource.map(str::to_owned));
     }
     message.redacted(&subject.join(" "))
 }

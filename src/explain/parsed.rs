@@ -64,7 +64,7 @@ impl ParsedMessage {
             sign: None,
             dependency: None,
             host: None,
-            owner,
+            owner: owner.map(str::to_owned),
             ecr_host_error: None,
             source: MessageSource::Unclear,
             has_no_secrets,

@@ -11,6 +11,7 @@ use crate::cause::Family;
 use crate::ip_owner::RANGES_DATE;
 use crate::observation::{Denial, Dependency, Scope};
 use crate::redact::shorten;
+use crate::safe_text::SafeText;
 
 /// Maximum number of characters of a quoted fragment: enough to find it again in the message.
 const MAX_QUOTE_CHARS: usize = 160;
@@ -256,8 +257,9 @@ fn prove_response(message: &ParsedMessage, proven: &mut Vec<String>) {
 
 /// Lists the parts of an authorization error that the message contains.
 fn describe(denial: &Denial) -> String {
-    let part =
-        |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name} {value}"));
+    let part = |name: &str, value: &Option<SafeText>| {
+        value.as_ref().map(|value| format!("{name} {value}"))
+    };
     let parts = [
         part("action", &denial.action),
         part("resource", &denial.resource),

@@ -14,6 +14,7 @@ use crate::arn::Arn;
 use crate::endpoints::Region;
 use crate::network_location::IpFamily;
 use crate::observation::Phase;
+use crate::safe_text::escape_json;
 
 /// The JSON object.
 #[derive(Serialize, Deserialize)]
@@ -250,7 +251,9 @@ impl Plan {
 }
 
 fn to_json(value: &impl Serialize) -> Result<String, PlanError> {
-    serde_json::to_string(value).map_err(|error| PlanError::Json(error.to_string()))
+    serde_json::to_string(value)
+        .map(escape_json)
+        .map_err(|error| PlanError::Json(error.to_string()))
 }
 
 /// Groups adjacent values of one resource type, region and account, in their order, and writes their

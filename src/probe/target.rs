@@ -18,6 +18,7 @@ use crate::probe::net::http::{Exchange, HttpConnection, HttpRequest};
 use crate::probe::net::path_mtu::{self, SegmentSizeTest, TryEnd};
 use crate::probe::net::tcp::{self, ConnectOptions, PortTest};
 use crate::probe::net::tls::{Handshake, TlsClient};
+use crate::safe_text::safe_text;
 
 /// Delays before a handshake or a call that failed is tried again. The AWS SDKs also make three
 /// attempts in all; these delays are shorter, because the run has a deadline.
@@ -444,7 +445,10 @@ pub async fn resolve(context: &ProbeContext, target: &Target) -> Vec<SocketAddr>
     resolved.detail = resolution.detail;
     // The failure is in the observation; without addresses there is nothing to connect to.
     let addresses = resolution.addresses.unwrap_or_default();
-    resolved.presented = addresses.iter().map(ToString::to_string).collect();
+    resolved.presented = addresses
+        .iter()
+        .map(|address| address.to_string().into())
+        .collect();
     if context.settings.expect_private && target.dependency.has_interface_endpoint() {
         resolved.expected = vec!["an address inside the VPC".into()];
     }
@@ -539,7 +543,7 @@ async fn open_https(
         observation.chain = handshake.chain;
     }
     if observation.failure() == Some(Failure::WrongName) {
-        observation.expected = vec![host.clone()];
+        observation.expected = vec![host.into()];
         observation.presented = observation
             .chain
             .first()
@@ -577,9 +581,7 @@ pub async fn connect(
     };
     let why_not_sent = context.settings.location.why_not_sent(peer.ip());
     if let Some(why) = why_not_sent.or_else(no_ipv6) {
-        let outcome = Outcome::NotChecked {
-            why: why.to_owned(),
-        };
+        let outcome = Outcome::NotChecked { why: why.into() };
         let skipped = context.observe_at(target, Phase::Connect, outcome, started, peer);
         context.recorder.record(skipped);
         return None;
@@ -704,10 +706,8 @@ fn with_source_ports(
         }
     }
     if !ports.silent.is_empty() && !ports.answered.is_empty() {
-        observation.detail = format!(
-            "no response to source ports {:?}, responses to {:?}",
-            ports.silent, ports.answered
-        );
+        let ports = format!("{:?}, responses to {:?}", ports.silent, ports.answered);
+        observation.detail = safe_text!["no response to source ports ", ports];
     }
     observation.source_ports = Some(ports);
     observation
