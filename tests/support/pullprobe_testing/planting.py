@@ -202,18 +202,20 @@ def run_one(cloud, slot, chosen, binary, number=0, records=None, certificate=Non
 
 
 def find_leaks(runs):
-    """Returns (place, secret, encoding, output) -> excerpt, for each secret that a run held."""
+    """Returns (place, secret, encoding, output) -> excerpt, for each secret that a run held.
+
+    Where values are read, no word of an answer may come out, whether the run holds it or not.
+    """
     found = {}
     for run in runs:
-        names = set(run.held)
-        for planting in run.planted:
-            if planting.endpoint in planting_cloud.VALUE_ENDPOINTS:
-                names |= set(canaries.SECRETS)
         for output, text in run.outputs.items():
-            for secret, encoding, at in canaries.leaks(text, names):
+            for secret, encoding, at in canaries.leaks(text, canaries.SECRETS):
                 excerpt = text[max(0, at - 160) : at + 40]
                 tags = canaries.TAG.findall(text[max(0, at - 1_200) : at + 1])
                 place = place_of(run, tags[-1] if tags else None)
+                is_of_values = place.split(": ")[0] in planting_cloud.VALUE_ENDPOINTS
+                if secret not in run.held and not is_of_values:
+                    continue
                 output = output.split(" 0")[0].rstrip(" 0123456789")
                 found.setdefault((place, secret, encoding, output), excerpt)
     return found

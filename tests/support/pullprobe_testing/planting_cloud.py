@@ -74,7 +74,7 @@ NOT_OF_A_SERVER = ["aws/credentials::CredentialSource", "vantage::Vantage"]
 # Where a value is read: no word of the answer may be repeated, whoever's secret is in it.
 VALUE_ENDPOINTS = ["credentials", "secret", "login", "parameters", "file", "registry token"]
 
-# Which secrets an endpoint hands out.
+# Which secrets an endpoint hands out. Of an environment file the probe reads nothing.
 HANDS_OUT = {
     "credentials": ["secret access key", "session token"],
     "ecr token": ["registry token", "registry password"],
@@ -82,7 +82,6 @@ HANDS_OUT = {
     "registry token": ["bearer token"],
     "secret": ["secret value", "secret leaf"],
     "parameters": ["parameter value"],
-    "file": ["environment file"],
     "ecr config redirect": ["signature"],
     "ecr layer redirect": ["signature"],
 }
