@@ -50,6 +50,7 @@ mod step;
 pub mod tasks;
 
 pub use explanation::{Explanation, MessageContext, SCHEMA};
+pub use normalize::MAX_TEXT_CHARS;
 pub use step::Step;
 
 use ending::Ending;

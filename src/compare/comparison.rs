@@ -96,6 +96,14 @@ pub struct InputCounts {
     pub others: u64,
     /// Reports that this version cannot read.
     pub unreadable: u64,
+    /// Reports that were not compared, because memory is bounded.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Comparison {

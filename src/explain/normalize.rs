@@ -5,7 +5,7 @@ use crate::redact::shorten;
 
 /// Characters of a text that are read. A stopped reason has at most 1,024; an email around it is
 /// longer.
-const MAX_TEXT_CHARS: usize = 32_768;
+pub const MAX_TEXT_CHARS: usize = 32_768;
 
 /// Rounds of decoding HTML entities: an email that quotes another has `&amp;quot;`.
 const ENTITY_ROUNDS: usize = 3;
