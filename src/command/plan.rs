@@ -185,7 +185,7 @@ fn rendered(flags: &PlanArgs, plan: &Plan) -> Result<String, Error> {
             ));
         }
         #[cfg(feature = "operator")]
-        PlanFormat::Svg => render::plan_picture::render(&plan, &requirements),
+        PlanFormat::Svg => render::plan_picture::render(plan, &requirements),
     };
     Ok(text)
 }

@@ -180,7 +180,9 @@ fn value(phase: &str, observations: &[&ObservationView<'_>]) -> String {
     let failures: Vec<String> = failures.into_iter().take(MAX_FAILURES).collect();
     let mut failures = failures.join(", ");
     if more > 0 {
-        failures += &format!(" and {more} more");
+        failures.push_str(" and ");
+        failures.push_str(&more.to_string());
+        failures.push_str(" more");
     }
     let one_is_enough = phase == Phase::Connect.name() || phase == Phase::Handshake.name();
     if !failures.is_empty() {

@@ -636,18 +636,34 @@ pub async fn connect(
         None => observation,
     };
     context.recorder.record(observation.clone());
-    let is_first = stream.is_some() && connections.claim_screen(&target.key);
-    let screen = is_first && !test_ports && observation.source_ports.is_none();
-    if test_ports {
-        connections.begin_port_test();
-        let background = context.clone();
+    if stream.is_some() {
+        test_ports_later(context, target, peer, observation, test_ports);
+    }
+    Some(TcpConnection {
+        stream: stream?,
+        peer,
+    })
+}
+
+/// Tests the source ports of an address that answered, or screens them, in the background.
+fn test_ports_later(
+    context: &ProbeContext,
+    target: &Target,
+    peer: SocketAddr,
+    observation: Observation,
+    test: bool,
+) {
+    let is_first = context.connections.claim_screen(&target.key);
+    let background = context.clone();
+    if test {
+        context.connections.begin_port_test();
         context.recorder.spawn(async move {
             background.connections.first_answers().await;
             record_port_test(&background, observation, peer).await;
             background.connections.end_port_test();
         });
-    } else if screen {
-        let (background, key) = (context.clone(), target.key.clone());
+    } else if is_first && observation.source_ports.is_none() {
+        let key = target.key.clone();
         context.recorder.spawn(async move {
             let connections = &background.connections;
             connections.first_answers().await;
@@ -657,10 +673,6 @@ pub async fn connect(
             }
         });
     }
-    Some(TcpConnection {
-        stream: stream?,
-        peer,
-    })
 }
 
 async fn record_port_test(context: &ProbeContext, observation: Observation, peer: SocketAddr) {

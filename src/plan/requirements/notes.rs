@@ -91,16 +91,6 @@ pub fn of(requirements: &Requirements, plan: &Plan) -> Vec<String> {
             INSTANCE_ROUTE_NOTE,
         ),
     ];
-    let ipv4_registries = plan
-        .images
-        .iter()
-        .filter(|_| is_ipv6_only)
-        .filter_map(|image| image.reference.dual_stack())
-        .map(|uri| {
-            format!(
-                "In an IPv6-only subnet, the task definition must name the image by its dual-stack URI: {uri}."
-            )
-        });
     #[cfg(feature = "operator")]
     let stand_ins = super::official_images::notes(plan);
     #[cfg(not(feature = "operator"))]
@@ -114,10 +104,23 @@ pub fn of(requirements: &Requirements, plan: &Plan) -> Vec<String> {
         .chain(registries_note(plan))
         .chain(security_hub_note(requirements))
         .chain(size_notes(requirements))
-        .chain(ipv4_registries)
+        .chain(dual_stack_uris(plan))
         .chain(stand_ins)
         .chain(plan.unchecked.iter().map(unchecked_note))
         .collect()
+}
+
+/// Returns a note for each image whose URI has IPv4 only, in an IPv6-only subnet.
+fn dual_stack_uris(plan: &Plan) -> impl Iterator<Item = String> {
+    plan.images
+        .iter()
+        .filter(|_| plan.ip_family == IpFamily::Ipv6)
+        .filter_map(|image| image.reference.dual_stack())
+        .map(|uri| {
+            format!(
+                "In an IPv6-only subnet, the task definition must name the image by its dual-stack URI: {uri}."
+            )
+        })
 }
 
 /// Returns the one account that images and secrets name, if the task's is unknown.

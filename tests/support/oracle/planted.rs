@@ -23,7 +23,13 @@ const ENCODINGS: [Encoding; 9] = [
     (|secret| STANDARD.encode(format!("xy{secret}")), 12),
     (|secret| URL_SAFE_NO_PAD.encode(secret), 12),
     (
-        |secret| secret.bytes().map(|byte| format!("%{byte:02X}")).collect(),
+        |secret| {
+            secret
+                .bytes()
+                .map(|byte| format!("%{byte:02X}"))
+                .collect::<Vec<_>>()
+                .concat()
+        },
         3 * KNOWN,
     ),
     (
@@ -31,12 +37,19 @@ const ENCODINGS: [Encoding; 9] = [
             secret
                 .bytes()
                 .map(|byte| format!("\\u{byte:04x}"))
-                .collect()
+                .collect::<Vec<_>>()
+                .concat()
         },
         6 * KNOWN,
     ),
     (
-        |secret| secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        |secret| {
+            secret
+                .bytes()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<Vec<_>>()
+                .concat()
+        },
         2 * KNOWN,
     ),
     (
