@@ -131,16 +131,17 @@ def measure_silence(region, probe):
     more += ["--secret", region.secret, "--secret", region.parameter]
     tasks = {"one image": FLAGS, "three images, two secrets": [*FLAGS, *more]}
     silent = {
-        "services": list(ADDRESS.values()),
-        "services and resolver": [*ADDRESS.values(), RESOLVER],
+        "services": (list(ADDRESS.values()), 8),
+        # A resolver is asked twice and waited for five seconds each time, as libc does.
+        "services and resolver": ([*ADDRESS.values(), RESOLVER], 11),
     }
-    for what, addresses in silent.items():
+    for what, (addresses, goal) in silent.items():
         for task, flags in tasks.items():
             with namespace.silent(*addresses):
                 run = probe(*flags)
             print(
                 f'{what} silent, {task}:  verdict "{run.status}" {run.causes} '
-                f"after {run.seconds:.2f} s (goal: 8)"
+                f"after {run.seconds:.2f} s (goal: {goal})"
             )
 
 

@@ -24,7 +24,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::observation::Failure;
-use crate::redact::{one_line, redact, shorten};
+use crate::redact::redact;
+use crate::safe_text::SafeText;
 use crate::transport_failure;
 
 #[cfg(test)]
@@ -53,14 +54,14 @@ pub struct AgentFailure {
     /// How the request failed, or how its result is unusable.
     pub failure: Failure,
     /// What was observed and what to do next, as a sentence without secrets.
-    pub detail: String,
+    pub detail: SafeText,
 }
 
 impl AgentFailure {
     pub(crate) fn new(failure: Failure, detail: impl fmt::Display) -> Self {
         Self {
             failure,
-            detail: shorten(&redact(&one_line(&detail.to_string())), 1_000).to_owned(),
+            detail: redact(&detail.to_string()).into(),
         }
     }
 }

@@ -114,6 +114,16 @@ impl Arn {
         self.account == Self::ANY_ACCOUNT
     }
 
+    /// Whether it has only the characters of ARNs, and no more of them than AWS allows
+    /// (IAM API reference, `arnType`: 2,048).
+    pub fn is_plain(&self) -> bool {
+        let text = self.to_string();
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_/+=,.@:*".contains(&b);
+        text.len() <= 2_048
+            && text.bytes().all(is_plain)
+            && self.account.bytes().all(|b| b.is_ascii_digit())
+    }
+
     /// Returns the resource's type, the text before its first `/` or `:`; `None` for a bare ID.
     pub fn resource_type(&self) -> Option<&str> {
         self.split_resource().map(|(kind, _)| kind)

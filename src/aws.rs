@@ -5,3 +5,4 @@ pub mod denial;
 pub mod error_response;
 pub mod s3;
 pub mod sign;
+pub mod withheld;

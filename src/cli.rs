@@ -123,7 +123,15 @@ pub enum Format {
 /// What a task needs to start.
 #[derive(Debug, Clone, Args)]
 pub struct TaskArgs {
-    /// Image whose pull to rehearse (repeatable) [default: this task's own image]
+    #[cfg_attr(
+        feature = "operator",
+        doc = "Image whose pull to rehearse (repeatable) [default: this task's own image]. NAME=REF sets the image of that \
+               container of the task definition"
+    )]
+    #[cfg_attr(
+        not(feature = "operator"),
+        doc = "Image whose pull to rehearse (repeatable) [default: this task's own image]"
+    )]
     #[arg(
         long = "image",
         value_name = "REF",
@@ -131,8 +139,16 @@ pub struct TaskArgs {
         value_delimiter = ','
     )]
     pub images: Vec<String>,
-    /// Task definition as JSON, as `aws ecs describe-task-definition` prints it (`-` reads stdin). `probe`
-    /// also accepts s3://BUCKET/KEY and ssm:/NAME
+    #[cfg_attr(
+        feature = "operator",
+        doc = "Task definition: JSON or YAML as `aws ecs` takes and prints it, an array of containers, a CloudFormation \
+               template, or `terraform show -json` (`-` reads stdin). `probe` also accepts s3://BUCKET/KEY and ssm:/NAME"
+    )]
+    #[cfg_attr(
+        not(feature = "operator"),
+        doc = "Task definition in the JSON of `aws ecs describe-task-definition` (`-` reads stdin). `probe` also accepts \
+               s3://BUCKET/KEY and ssm:/NAME"
+    )]
     #[arg(long, value_name = "FILE|-", env = "PULLPROBE_TASK_DEFINITION")]
     pub task_definition: Option<Source>,
     /// Sidecar that AWS adds to the task (repeatable)
@@ -169,8 +185,8 @@ pub struct TaskArgs {
         default_value = "pullprobe"
     )]
     pub log_stream_prefix: String,
-    /// Region of the task [default: AWS_REGION, AWS_DEFAULT_REGION, the task metadata, the first
-    /// ECR image]
+    /// Region of the task [default: for `plan` that of the task definition; AWS_REGION,
+    /// AWS_DEFAULT_REGION, the task metadata, the first ECR image]
     #[arg(long, value_name = "REGION", env = "PULLPROBE_REGION")]
     pub region: Option<Region>,
     /// Platform of the task, such as linux/arm64 [default: this binary's own]
@@ -232,14 +248,24 @@ impl ProbeArgs {
 /// `pullprobe plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// Image to pull; the same as --image
-    #[arg(value_name = "IMAGE")]
-    pub image: Option<String>,
+    /// File of a task definition, or image to pull; the same as --task-definition or --image
+    #[arg(value_name = "FILE|IMAGE")]
+    pub subject: Option<String>,
     #[command(flatten)]
     pub task: TaskArgs,
+    /// Value of a placeholder in the file, such as ${VAR}, <VAR> or {{ VAR }}, or of a parameter of a
+    /// CloudFormation template (repeatable)
+    #[cfg(feature = "operator")]
+    #[arg(long, value_name = "VAR=VALUE", value_parser = placeholder_value)]
+    pub set: Vec<(String, String)>,
+    /// Task definition to plan in a file with several: its logical ID, address or family [default: all,
+    /// as text]
+    #[cfg(feature = "operator")]
+    #[arg(long, value_name = "NAME")]
+    pub resource: Option<String>,
     /// Print only the requirements, without the hosts: VPC endpoints, security group and network ACL
     /// rules, and IAM policies
-    #[arg(long, conflicts_with = "only")]
+    #[arg(long)]
     pub needs: bool,
     /// Print only this part (repeatable)
     #[arg(long, value_name = "PART", value_enum, value_delimiter = ',')]
@@ -253,7 +279,7 @@ pub struct PlanArgs {
 #[derive(Debug, Args)]
 #[command(after_help = EXPLAIN_HELP)]
 pub struct ExplainArgs {
-    /// Text to explain; `-` or a pipe reads stdin
+    /// Text to explain, or a file that contains it; `-` or a pipe reads stdin
     #[arg(value_name = "TEXT", conflicts_with = "describe_tasks")]
     pub text: Vec<String>,
     /// Output of `aws ecs describe-tasks` or `describe-services` (`-` reads stdin); prints one
@@ -300,6 +326,9 @@ pub enum PlanFormat {
     #[cfg(feature = "operator")]
     #[value(name = "cloudformation")]
     CloudFormation,
+    /// Picture of what the task contacts and through which endpoint or route, in SVG
+    #[cfg(feature = "operator")]
+    Svg,
 }
 
 fn resolver(text: &str) -> Result<SocketAddr, String> {
@@ -336,6 +365,14 @@ fn label(text: &str) -> Result<(String, String), String> {
             "expected KEY=VALUE with 1 to 128 characters in the key and at most 256 in the value"
                 .into(),
         ),
+    }
+}
+
+#[cfg(feature = "operator")]
+fn placeholder_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("expected VAR=VALUE, such as IMAGE_TAG=1.4".into()),
     }
 }
 

@@ -27,6 +27,7 @@ use clap::CommandFactory;
 
 use crate::cause::Cause;
 use crate::cli::{Cli, Command, SchemaDocument};
+use crate::safe_text::escape_lines;
 
 /// Whether to print colors on standard output: on a terminal, unless NO_COLOR is set
 /// (no-color.org).
@@ -46,7 +47,8 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(text) | Self::Tool(text) => f.write_str(text),
+            // An argument or a file may be quoted.
+            Self::Usage(text) | Self::Tool(text) => f.write_str(&escape_lines(text, false)),
         }
     }
 }
@@ -113,6 +115,7 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
 
 /// Writes to stdout. A closed pipe, as of `| head`, is not an error.
 pub(crate) fn print(text: &str) -> Result<u8, Error> {
+    let text = escape_lines(text, color());
     let mut stdout = io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };
     match write!(stdout, "{text}{end}").and_then(|()| stdout.flush()) {
@@ -121,6 +124,12 @@ pub(crate) fn print(text: &str) -> Result<u8, Error> {
         }
         _ => Ok(0),
     }
+}
+
+/// Writes a note to stderr.
+#[cfg(feature = "operator")]
+pub(crate) fn note(text: &str) {
+    eprintln!("pullprobe: {}", escape_lines(text, false));
 }
 
 fn list_of_causes() -> String {

@@ -42,6 +42,7 @@ use crate::probe::ObservationLog;
 use crate::report::Report;
 use crate::run::{self, Environment, RunOptions};
 use crate::vantage;
+use crate::vault::Vault;
 use embedded_aws::EmbeddedAws;
 pub use fault::Fault;
 use scenario::Scenario;
@@ -94,7 +95,8 @@ fn plan(expect_private: bool) -> Result<Plan, Box<dyn std::error::Error>> {
 async fn options(aws: &EmbeddedAws, plan: Plan) -> RunOptions {
     let variables = aws.variables.clone();
     let environment: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
-    let credentials = run::spawn_credentials(&environment);
+    let vault = Arc::<Vault>::default();
+    let credentials = run::spawn_credentials(&environment, &vault);
     RunOptions {
         plan,
         metadata: vantage::discover(&|name: &str| environment(name)).await,
@@ -105,6 +107,7 @@ async fn options(aws: &EmbeddedAws, plan: Plan) -> RunOptions {
         deadline: RUN_TIMEOUT,
         run_id: "demo".into(),
         labels: BTreeMap::new(),
+        vault,
         observation_log: ObservationLog::default(),
     }
 }

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::cause::{Cause, Family};
 use crate::evidence::{Evidence, ids};
 use crate::observation::{Dependency, Observation, ObservationId, TargetKey, Tries};
+use crate::safe_text::visible_lines;
 
 pub(crate) use service_errors::denying_cause;
 
@@ -58,8 +59,10 @@ pub struct Finding<Proof = ObservationId> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tries: Option<Tries>,
     /// One sentence: what is wrong, and at which host.
+    #[serde(deserialize_with = "visible_lines")]
     pub summary: String,
     /// What to change.
+    #[serde(deserialize_with = "visible_lines")]
     pub remedy: String,
     /// What it rests on.
     pub because: Vec<Proof>,

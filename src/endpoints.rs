@@ -253,8 +253,14 @@ pub enum Service {
     Ecs,
     /// The ECS agent's service, which also configures the Service Connect proxy.
     EcsAgent,
+    /// The ECS agent's service for measurements.
+    EcsTelemetry,
     /// Amazon EC2.
     Ec2,
+    /// The message channel of the SSM agent.
+    Ec2Messages,
+    /// Amazon FSx.
+    Fsx,
     /// EventBridge Scheduler.
     Scheduler,
     /// Kinesis Data Streams.
@@ -278,7 +284,10 @@ impl Service {
             Self::Sts => "sts",
             Self::Ecs => "ecs",
             Self::EcsAgent => "ecs-agent",
+            Self::EcsTelemetry => "ecs-telemetry",
             Self::Ec2 => "ec2",
+            Self::Ec2Messages => "ec2messages",
+            Self::Fsx => "fsx",
             Self::Scheduler => "scheduler",
             Self::KinesisStreams => "kinesis-streams",
             Self::Firehose => "kinesis-firehose",
@@ -309,6 +318,7 @@ pub fn api_host(service: Service, region: &Region, variant: Variant) -> String {
         Service::Firehose => "firehose",
         // The private DNS name of its VPC endpoint.
         Service::EcsAgent => "ecs-a",
+        Service::EcsTelemetry => "ecs-t",
         _ => service.name(),
     };
     match (service, partition) {

@@ -15,7 +15,7 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
-//! | `step`, `sign` | the vocabulary: where a start failed, and what a phrase shows |
+//! | `step`, `refusal`, `sign` | the vocabulary: where a start failed, why a task is not placed, what a phrase shows |
 //! | `normalize` | one line of plain text |
 //! | `app_log` | recognizes logs of applications |
 //! | `lexicon` | finds the phrases of AWS, containerd, Docker and Go |
@@ -23,16 +23,19 @@
 //! | `dependencies` | maps hosts and IAM actions to steps |
 //! | `precedence` | chooses the strongest sign and its family |
 //! | `parsed` | one message, parsed |
-//! | `causes` | ranks the possible causes |
+//! | `advice`, `causes` | ranks the possible causes, with remedies for the registry and the caller |
+//! | `ending` | what a text says of a task that had started |
 //! | `explanation` | the result |
 //! | `proven_facts`, `next` | its statements and its commands |
 //! | [`tasks`] | reads messages from `describe-tasks` output |
 //! | [`ecs_wording`] | the reverse: the stopped reason that ECS would have given |
 
+mod advice;
 mod app_log;
 mod causes;
 mod dependencies;
 pub mod ecs_wording;
+mod ending;
 mod explanation;
 mod fields;
 mod lexicon;
@@ -41,13 +44,16 @@ mod normalize;
 mod parsed;
 mod precedence;
 mod proven_facts;
+mod refusal;
 mod sign;
 mod step;
 pub mod tasks;
 
 pub use explanation::{Explanation, MessageContext, SCHEMA};
+pub use normalize::MAX_TEXT_CHARS;
 pub use step::Step;
 
+use ending::Ending;
 use normalize::NormalizedText;
 use parsed::ParsedMessage;
 
@@ -61,7 +67,7 @@ const MAX_MESSAGE_CHARS: usize = 4_096;
 const MAX_MESSAGES: usize = 16;
 
 /// Error names that begin a reason of ECS, without `Error:`.
-const ERROR_NAMES: [&str; 11] = [
+const ERROR_NAMES: [&str; 12] = [
     "resourceinitialization",
     "cannotpullcontainer",
     "cannotpullecrcontainer",
@@ -69,6 +75,7 @@ const ERROR_NAMES: [&str; 11] = [
     "cannotpullcontainerauth",
     "cannotstartcontainer",
     "cannotcreatecontainer",
+    "cannotinspectcontainer",
     "containerruntime",
     "dockertimeout",
     "outofmemory",
@@ -78,6 +85,20 @@ const ERROR_NAMES: [&str; 11] = [
 /// Explains a text.
 pub fn explain(text: &str) -> Explanation {
     explain_with(text, &MessageContext::default())
+}
+
+/// Explains what a person pastes: the messages of a document of ECS, AWS Step Functions, AWS Batch
+/// or Amazon EventBridge, or else one text. Returns at least one explanation.
+pub fn explain_input(input: &str) -> Vec<Explanation> {
+    if input.trim_start().starts_with(['{', '['])
+        && let Ok(messages) = tasks::messages(input)
+    {
+        return messages
+            .iter()
+            .map(|message| explain_with(&message.text, &message.context))
+            .collect();
+    }
+    vec![explain(input)]
 }
 
 /// Explains a text of a known task or service.
@@ -94,6 +115,8 @@ pub fn explain_with(text: &str, context: &MessageContext) -> Explanation {
             .iter()
             .find_map(|message| message.fields.service.clone())
     });
+    let ending = ending::ending(first);
+    let stopped_after_start = context.stop_code.as_deref() == Some("EssentialContainerExited");
     let mut explanation = Explanation {
         schema: SCHEMA.to_owned(),
         message,
@@ -101,13 +124,19 @@ pub fn explain_with(text: &str, context: &MessageContext) -> Explanation {
         service,
         stop_code: context.stop_code.clone(),
         said_at: context.said_at.clone(),
+        container: context
+            .container
+            .clone()
+            .or_else(|| first.fields.container.clone()),
+        had_started: matches!(ending, Some((Ending::AfterStart, _)))
+            || stopped_after_start && first.sign.is_none() && first.step == Step::Unknown,
         step: first.step,
         family: first.family(),
         dependency: first.dependency,
         host: first.host.clone(),
         peer: first.peer(),
         owner: first.owner.clone(),
-        proven: proven_facts::proven(first),
+        proven: proven_facts::proven(first, ending, context.container.as_deref()),
         findings: causes::findings(first),
         next: Vec::new(),
         next_failures: Vec::new(),
@@ -119,7 +148,8 @@ pub fn explain_with(text: &str, context: &MessageContext) -> Explanation {
         add_findings(&mut explanation, other);
     }
     explanation.next_failures = proven_facts::next_failures(&explanation);
-    explanation.next = next::commands(&explanation, first, context);
+    let ending = ending.map(|(ending, _)| ending);
+    explanation.next = next::commands(&explanation, first, context, ending);
     explanation
 }
 
@@ -173,6 +203,14 @@ fn parse_messages(text: NormalizedText, has_no_secrets: bool) -> Vec<ParsedMessa
     let events = dense.match_indices("(service").map(|(at, _)| at);
     let mut starts: Vec<usize> = errors.chain(events).collect();
     starts.sort_unstable();
+    // `CannotStartContainerError: ResourceInitializationError: …` is one message with two names.
+    let is_name_before = |at: usize, next: usize| {
+        dense[at..next].ends_with("error:")
+            && ERROR_NAMES.iter().any(|name| {
+                dense[at..].starts_with(name) && at + name.len() + "error:".len() == next
+            })
+    };
+    starts.dedup_by(|next, at| is_name_before(*at, *next));
     starts.truncate(MAX_MESSAGES);
     // Text before the first error name belongs to it: a service event, an email's greeting.
     let is_single = match starts.as_slice() {

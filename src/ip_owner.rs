@@ -25,12 +25,12 @@ static OWNED: LazyLock<Vec<(IpNet, &str)>> = LazyLock::new(|| {
 
 /// Returns service and Region, such as `S3 us-east-1`, or `None` if AWS's ranges do not include
 /// the address. The Region may be `GLOBAL`.
-pub fn owner(address: IpAddr) -> Option<String> {
+pub fn owner(address: IpAddr) -> Option<&'static str> {
     let address = address.to_canonical();
     OWNED
         .iter()
         .find(|(prefix, _)| prefix.contains(&address))
-        .map(|(_, owner)| (*owner).to_owned())
+        .map(|(_, owner)| *owner)
 }
 
 fn parse(ranges: &str) -> impl Iterator<Item = (IpNet, &str)> {
@@ -101,11 +101,7 @@ mod tests {
             ("fe80::1", None),
             ("::1", None),
         ] {
-            assert_eq!(
-                owner(address.parse().unwrap()).as_deref(),
-                expected,
-                "{address}"
-            );
+            assert_eq!(owner(address.parse().unwrap()), expected, "{address}");
         }
     }
 
@@ -141,7 +137,7 @@ mod tests {
             ends.extend([beside(s3.network(), -1), beside(s3.broadcast(), 1)]);
         }
         for address in ends {
-            assert_eq!(owner(address).as_deref(), expected(address), "{address}");
+            assert_eq!(owner(address), expected(address), "{address}");
         }
     }
 }

@@ -18,6 +18,7 @@
 //! | [`observation`] | the vocabulary: dependency, phase, outcome, failure |
 //! | [`plan`] | what a task contacts, from its image or task definition |
 //! | [`probe`] | the checks: DNS, TCP, TLS, then what each dependency needs |
+//! | [`safe_text`], [`vault`] | what comes from outside: shown without acting, without secrets |
 //! | [`evidence`], [`diagnose`] | the rules, each with its argument |
 //! | [`cause`] | every cause, with its page |
 //! | [`run`] | one run, from plan to report |
@@ -56,8 +57,12 @@ pub mod reference;
 pub mod render;
 pub mod report;
 pub mod run;
+pub mod safe_text;
+#[cfg(feature = "operator")]
+pub mod template;
 pub mod transport_failure;
 pub mod vantage;
+pub mod vault;
 pub mod verdict;
 
 /// Whole milliseconds.

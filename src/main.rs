@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use pullprobe::cli::Cli;
 use pullprobe::command;
+use pullprobe::safe_text::escape_lines;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes memory when it is freed: secrets pass through buffers of the TLS, HTTP and JSON libraries,
@@ -18,7 +19,12 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { 2 } else { 0 };
-            let _ = error.print();
+            if error.use_stderr() {
+                // It quotes the argument.
+                eprint!("{}", escape_lines(&error.to_string(), false));
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(code);
         }
     };

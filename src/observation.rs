@@ -1,5 +1,5 @@
 //! The vocabulary: dependency, phase, outcome, failure, observation. A leaf: it imports nothing of
-//! this crate.
+//! this crate but the type of its texts.
 //!
 //! An [`Observation`] is one phase of one target at one address, with all the evidence that rules
 //! need. [`crate::diagnose`] needs nothing else, so a newer binary can diagnose an old report
@@ -21,6 +21,8 @@ pub use connection::{Scope, SourcePorts};
 pub use id::{InvalidObservationId, ObservationId, TargetKey};
 pub use lookup::{Lookup, LookupResult, Purpose};
 pub use response::{Answer, Denial, PolicyKind, RateLimit};
+
+use crate::safe_text::{SafeText, safe_text, visible_option, visible_string};
 
 /// What a task's launch depends on. AWS calls these task launch dependencies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -254,12 +256,12 @@ pub enum Outcome {
     /// An earlier phase failed, so this one was not tried.
     NotReached {
         /// The ID of the failed observation, or what ended the run.
-        blocked_by: String,
+        blocked_by: SafeText,
     },
     /// The phase was left out, or cannot be tried from here.
     NotChecked {
         /// The reason, in words.
-        why: String,
+        why: SafeText,
     },
 }
 
@@ -390,7 +392,11 @@ pub struct Observation {
     /// What the task needs the target for.
     pub dependency: Dependency,
     /// Host name; empty for dependencies without one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "visible_string"
+    )]
     pub host: String,
     /// The address that was connected to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -399,9 +405,13 @@ pub struct Observation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
     /// Owner of a public address by AWS's published ranges; `null` where no range contains it.
-    pub owner: Option<String>,
+    pub owner: Option<SafeText>,
     /// The image, digest, log group or secret that the phase is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "visible_option"
+    )]
     pub subject: Option<String>,
     /// The phase.
     pub phase: Phase,
@@ -409,8 +419,8 @@ pub struct Observation {
     #[serde(flatten)]
     pub outcome: Outcome,
     /// One line of explanation.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub detail: String,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub detail: SafeText,
     /// How long the phase took; missing where a witness reports it.
     #[serde(default)]
     pub elapsed_ms: u64,
@@ -432,10 +442,10 @@ pub struct Observation {
     pub speaker: Option<Speaker>,
     /// What was expected, where something else was presented.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub expected: Vec<String>,
+    pub expected: Vec<SafeText>,
     /// What was presented instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub presented: Vec<String>,
+    pub presented: Vec<SafeText>,
     /// `resolve`: each query and its answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lookups: Vec<Lookup>,
@@ -458,7 +468,11 @@ pub struct Observation {
     pub answer: Option<Answer>,
     /// The host that the registry redirects to instead, so that this one does not matter to the
     /// task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "visible_option"
+    )]
     pub superseded_by: Option<String>,
     /// Who saw it, if not the probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -489,7 +503,7 @@ impl Observation {
             subject: None,
             phase,
             outcome,
-            detail: String::new(),
+            detail: SafeText::default(),
             elapsed_ms: 0,
             attempts: 1,
             tries: None,
@@ -560,15 +574,86 @@ impl Observation {
         self.outcome = Outcome::Failed {
             failure: Failure::UnexpectedAnswer,
         };
-        self.detail =
-            format!("status {status}, but not an answer of the service; it may come from a proxy");
+        self.detail = safe_text![
+            "status ",
+            status.to_string(),
+            ", but not an answer of the service; it may come from a proxy",
+        ];
     }
 
     /// The target's key.
     pub fn target(&self) -> &TargetKey {
         &self.id.target
     }
+
+    /// Calls `text` with every text and `name` with every name that can come from outside. Each type
+    /// is taken apart whole, so that a new field is not forgotten.
+    pub fn for_each_text(&mut self, text: ForEach<'_, SafeText>, name: ForEach<'_, String>) {
+        let Self {
+            id,
+            dependency: _,
+            host,
+            peer: _,
+            scope: _,
+            owner,
+            subject,
+            phase: _,
+            outcome,
+            detail,
+            elapsed_ms: _,
+            attempts: _,
+            tries: _,
+            earlier_failure: _,
+            starvation: _,
+            speaker: _,
+            expected,
+            presented,
+            lookups,
+            source_ports: _,
+            chain,
+            custom_roots: _,
+            small_segments_pass: _,
+            answer,
+            superseded_by,
+            witness: _,
+        } = self;
+        id.for_each_name(name);
+        name(host);
+        for part in [subject, superseded_by].into_iter().flatten() {
+            name(part);
+        }
+        match outcome {
+            Outcome::Passed | Outcome::Failed { failure: _ } => {}
+            // An observation's ID is a name, and stays the same as that observation's.
+            Outcome::NotReached { blocked_by } => match blocked_by.parse::<ObservationId>() {
+                Ok(mut id) => {
+                    id.for_each_name(name);
+                    *blocked_by = id.to_string().into();
+                }
+                Err(_) => text(blocked_by),
+            },
+            Outcome::NotChecked { why } => text(why),
+        }
+        text(detail);
+        owner
+            .iter_mut()
+            .chain(expected)
+            .chain(presented)
+            .for_each(&mut *text);
+        for lookup in lookups {
+            lookup.for_each_text(text, name);
+        }
+        for certificate in chain {
+            certificate.for_each_text(text);
+        }
+        if let Some(answer) = answer {
+            answer.for_each_text(text, name);
+        }
+    }
 }
+
+/// What is done with each text of an observation.
+pub type ForEach<'a, T> = &'a mut dyn FnMut(&mut T);
 
 /// How many of several equal tries failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

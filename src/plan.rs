@@ -13,6 +13,7 @@ pub mod requirements;
 mod s3_object;
 mod targets;
 pub mod task_definition;
+mod task_host;
 mod value_from;
 
 use std::fmt;
@@ -29,6 +30,7 @@ pub use input::{
 pub use override_size::MAX_OVERRIDE_CHARS;
 pub use platform::{InvalidPlatform, Platform};
 pub use s3_object::{InvalidS3ObjectArn, S3Object};
+pub use task_host::{LaunchType, TaskHost};
 pub use value_from::{InvalidValueFrom, ValueFrom, ValueFromProblem};
 
 use crate::endpoints::Region;
@@ -70,10 +72,15 @@ pub struct Plan {
     pub vpc_cidrs: Vec<IpNet>,
     /// The IP versions of the task's subnet, which decide the names of AWS services.
     pub ip_family: IpFamily,
+    /// The task's account, if more than its roles tell it. Only policies need it, so it is not part
+    /// of the JSON.
+    pub account: Option<String>,
     /// ARN of the task execution role, if the task definition names it.
     pub execution_role: Option<String>,
     /// ARN of the task role, if the task definition names it.
     pub task_role: Option<String>,
+    /// Where the task runs.
+    pub host: TaskHost,
     /// Images to pull.
     pub images: Vec<ImagePull>,
     /// Log groups that the task writes to. The report goes to the first.
@@ -84,6 +91,8 @@ pub struct Plan {
     pub environment_files: Vec<EnvironmentFile>,
     /// EFS file systems to mount.
     pub file_systems: Vec<FileSystem>,
+    /// FSx for Windows file systems to mount.
+    pub windows_file_systems: Vec<String>,
     /// Hosts that are checked for reachability only.
     pub connections: Vec<ReachabilityTarget>,
     /// Dependencies of the task that are not checked, so that their absence from the results is
@@ -274,13 +283,18 @@ impl Plan {
             .map(|(token, image, login)| targets.add_image(image, token, login))
             .collect();
         let targets = targets.into_targets();
+        let mut host = input.host;
+        host.has_unknown_platform |= host.is_instance() && input.platform.is_none();
         let plan = Self {
+            host,
+            windows_file_systems: unique(input.windows_file_systems),
             region,
             platform: input.platform.unwrap_or_else(Platform::of_this_binary),
             expect: input.expect,
             full: input.full,
             vpc_cidrs: input.vpc_cidrs,
             ip_family: input.ip_family,
+            account: input.account,
             execution_role: input.execution_role,
             task_role: input.task_role,
             images,

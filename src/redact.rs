@@ -1,7 +1,9 @@
 //! Makes text from other programs fit for a report: removes secrets, joins lines, limits the length.
 
+use crate::safe_text::is_hidden;
+
 /// Replaces a secret.
-const MASK: &str = "[redacted]";
+pub const MASK: &str = "[redacted]";
 
 /// An unbroken run of this many base64 characters counts as a token. The number is above digests
 /// (64) and the paths of layers (130), and below session tokens (300 and more).
@@ -54,6 +56,36 @@ const SECRET_WORDS: [&str; 9] = [
     "auth",
 ];
 
+/// Beginnings of tokens that are known without a name before them: those of GitHub, GitLab, Docker
+/// Hub, npm, PyPI, Slack, Google, OpenAI and Stripe.
+const TOKEN_PREFIXES: [&str; 19] = [
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "gldt-",
+    "dckr_pat_",
+    "dckr_oat_",
+    "npm_",
+    "pypi-",
+    "xoxb-",
+    "xoxp-",
+    "xoxa-",
+    "AIza",
+    "sk-",
+    "sk_live_",
+    "rk_live_",
+];
+
+/// Such a token has at least this many characters.
+const MIN_PREFIXED_TOKEN: usize = 20;
+
+/// A line of Base64 that was wrapped: emails and PEM wrap at 64 or 76 characters.
+const MIN_TOKEN_LINE: usize = 40;
+
 /// Schemes of an `Authorization` value, which precede the credential.
 const SCHEMES: [&str; 6] = [
     "basic",
@@ -78,7 +110,8 @@ pub fn redact(text: &str) -> String {
             let (word, after) = rest.split_at(rest.find(|c| !is_word(c)).unwrap_or(rest.len()));
             push_word(word, &mut out);
             rest = after;
-            secret_after(word, after)
+            let (kept, hidden) = secret_after(word, after);
+            (kept, hidden + continuation(&after[kept..], hidden))
         } else {
             user_info(rest).unwrap_or((next.len_utf8(), 0))
         };
@@ -100,12 +133,8 @@ pub fn shorten(text: &str, chars: usize) -> &str {
 
 /// Joins the words with single spaces, without line breaks, control and invisible characters.
 pub fn one_line(text: &str) -> String {
-    let invisible = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
     let words = text
-        .split(|c: char| c.is_whitespace() || invisible(c))
+        .split(|c: char| c.is_whitespace() || is_hidden(c))
         .filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
 }
@@ -114,8 +143,88 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 
+/// Returns the length of the rest of a hidden value that was wrapped: words that are no prose, and
+/// after hexadecimal digits such digits only.
+fn continuation(text: &str, hidden: usize) -> usize {
+    let value = text[..hidden].trim_end_matches(']');
+    if hidden == 0 || value.ends_with("[redacted") {
+        return 0;
+    }
+    let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
+    let was_hex = is_hex(value.rsplit(' ').next().unwrap_or(value));
+    let mut end = hidden;
+    loop {
+        let rest = &text[end..];
+        let word = rest.trim_start();
+        let gap = rest.len() - word.len();
+        let length = word.find(char::is_whitespace).unwrap_or(word.len());
+        let (word, after) = word.split_at(length);
+        let bare = word.trim_end_matches(['"', '\'', ')', ',', ';', '.']);
+        let is_digits = |c: char| is_word(c) || matches!(c, '+' | '/' | '=' | '%' | '~');
+        let is_rest = if was_hex {
+            bare.len() >= 4 && is_hex(bare)
+        } else {
+            let mixed = bare.chars().skip(1).any(|c| c.is_ascii_uppercase())
+                || bare.contains(|c: char| c.is_ascii_digit() || matches!(c, '+' | '='));
+            let min = if end == hidden { MIN_REST } else { MIN_LAST };
+            bare.len() >= min && bare.chars().all(is_digits) && mixed
+        };
+        // A name before a sign is not part of the value before it.
+        let is_name =
+            after.trim_start().starts_with([':', '=']) || bare.trim_end_matches('=').contains('=');
+        if gap == 0 || !is_rest || is_name {
+            return end - hidden;
+        }
+        end += gap + bare.len();
+    }
+}
+
+/// The shortest rest of a wrapped token that is told from a word.
+const MIN_REST: usize = 6;
+
+/// The same for what follows such a rest.
+const MIN_LAST: usize = 3;
+
 /// Returns the length of the token that `text` begins with, if any.
 fn token_len(text: &str) -> Option<usize> {
+    jwt_len(text)
+        .or_else(|| wrapped_len(text))
+        .or_else(|| long_len(text))
+}
+
+/// Finds a JSON Web Token: three parts of Base64, of which the first begins with `{"` (RFC 7519).
+fn jwt_len(text: &str) -> Option<usize> {
+    let is_part = |c: char| is_word(c) || c == '.';
+    let end = text.find(|c| !is_part(c)).unwrap_or(text.len());
+    let token = text
+        .starts_with("eyJ")
+        .then(|| text[..end].trim_end_matches('.'))?;
+    (token.contains('.') && token.len() >= MIN_PREFIXED_TOKEN).then_some(token.len())
+}
+
+/// Finds lines of Base64 that together are a token.
+fn wrapped_len(text: &str) -> Option<usize> {
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    let (mut end, mut digits) = (0, 0);
+    loop {
+        let rest = &text[end..];
+        let line = if end == 0 { rest } else { rest.trim_start() };
+        let length = line.find(|c| !is_base64(c)).unwrap_or(line.len());
+        let is_last = length < MIN_TOKEN_LINE;
+        let is_line = line[..length].contains(|c: char| c.is_ascii_uppercase()) && length > 3;
+        if !is_line || end == 0 && is_last {
+            break;
+        }
+        end += rest.len() - line.len() + length;
+        digits += length;
+        if is_last || !text[end..].starts_with(char::is_whitespace) {
+            break;
+        }
+    }
+    (digits >= MIN_TOKEN).then_some(end)
+}
+
+fn long_len(text: &str) -> Option<usize> {
     let is_base64 = |c: char| is_word(c) || matches!(c, '+' | '/' | '=');
     let long = text
         .chars()
@@ -129,6 +238,11 @@ fn token_len(text: &str) -> Option<usize> {
 /// Writes `word` without the access key IDs in it (IAM user guide, "Unique identifiers": AKIA or
 /// ASIA and 16 more).
 fn push_word(word: &str, out: &mut String) {
+    let is_token = TOKEN_PREFIXES.iter().any(|prefix| word.starts_with(prefix));
+    if is_token && word.len() >= MIN_PREFIXED_TOKEN {
+        out.push_str(MASK);
+        return;
+    }
     let is_upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
     let mut rest = word;
     while let Some(at) = rest.find("AKIA").into_iter().chain(rest.find("ASIA")).min() {
@@ -157,6 +271,12 @@ fn secret_after(word: &str, after: &str) -> (usize, usize) {
     if !is_secret {
         return (0, 0);
     }
+    if boundary.kind == BoundaryKind::Colon
+        && !word.contains("x-amz-")
+        && is_prose(&after[boundary.len..])
+    {
+        return (0, 0);
+    }
     let value = boundary.value_len(&after[boundary.len..]);
     let scheme = &after[boundary.len..boundary.len + value];
     if word.ends_with("authorization")
@@ -167,6 +287,21 @@ fn secret_after(word: &str, after: &str) -> (usize, usize) {
         return (start + gap, plain_value_len(&after[start + gap..]));
     }
     (boundary.len, value)
+}
+
+/// Whether the text begins with two words of a sentence, as in "authorization: server message".
+fn is_prose(text: &str) -> bool {
+    let mut words = text
+        .split(' ')
+        .map(|word| word.trim_end_matches([':', ',', '.', ';']));
+    let is_word = |word: &str| {
+        let rest = word.strip_prefix(|c: char| c.is_ascii_alphabetic());
+        let is_lower = |c: char| c.is_ascii_lowercase() || matches!(c, '-' | '_' | '\'');
+        word.len() <= MAX_PROSE_WORD && rest.is_some_and(|rest| rest.chars().all(is_lower))
+    };
+    let is_scheme = |word: &str| SCHEMES.iter().any(|name| word.eq_ignore_ascii_case(name));
+    let first = words.next().unwrap_or_default();
+    is_word(first) && !is_scheme(first) && words.next().is_some_and(is_word)
 }
 
 /// Finds the credential after `Basic` or `Bearer`, unless it is prose ("Basic auth") or a challenge
@@ -204,6 +339,29 @@ fn plain_value_len(text: &str) -> usize {
     text.find(is_end).unwrap_or(text.len())
 }
 
+/// Returns the length of an equals sign that is escaped for a URL, also repeatedly, for JSON or for
+/// XML.
+fn encoded_sign_len(text: &str) -> Option<usize> {
+    let starts = |text: &str, sign: &str| {
+        text.get(..sign.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(sign))
+    };
+    let bare = text.trim_start_matches('\\');
+    let slashes = text.len() - bare.len();
+    if slashes > 0 && starts(bare, "u003d") {
+        return Some(slashes + "u003d".len());
+    }
+    if let Some(entity) = ["&#61;", "&#x3d;", "&equals;"]
+        .iter()
+        .find(|entity| starts(text, entity))
+    {
+        return Some(entity.len());
+    }
+    let escaped = text.strip_prefix('%')?;
+    let inner = escaped.trim_start_matches("25");
+    starts(inner, "3d").then_some(text.len() - inner.len() + 2)
+}
+
 /// The characters between a name and its value.
 struct Boundary {
     len: usize,
@@ -227,11 +385,15 @@ impl Boundary {
         let unquoted = text.trim_start_matches(['\\', '"', '\'']);
         let is_quoted = unquoted.len() < text.len();
         let sign = unquoted.trim_start_matches(' ');
-        let is_encoded = sign
-            .get(..3)
-            .is_some_and(|sign| sign.eq_ignore_ascii_case("%3d"));
+        let encoded = encoded_sign_len(text).or_else(|| encoded_sign_len(sign));
+        let is_encoded = encoded.is_some() && sign.starts_with('%');
+        let sign = if encoded_sign_len(text).is_some() {
+            text
+        } else {
+            sign
+        };
         let after = match sign.as_bytes().first()? {
-            b'%' if is_encoded => &sign[3..],
+            _ if encoded.is_some() => &sign[encoded.unwrap_or_default()..],
             b'=' | b':' => &sign[1..],
             b'>' if sign.len() == text.len() => &sign[1..],
             _ => return None,
@@ -262,10 +424,10 @@ impl Boundary {
         let Some(quote) = self.quote else {
             let end = plain_value_len(text);
             // In an encoded query, the next parameter begins at an encoded ampersand.
-            return text[..end]
-                .find("%26")
-                .filter(|_| self.is_encoded)
-                .unwrap_or(end);
+            let next = ["%26", "%2526", "%252526"]
+                .iter()
+                .filter_map(|sign| text[..end].find(sign));
+            return next.min().filter(|_| self.is_encoded).unwrap_or(end);
         };
         let mut is_escaped = false;
         let closing = text.find(|c| {
@@ -377,6 +539,67 @@ mod tests {
             "message: [redacted].",
         );
         check("Authorization: é", "Authorization: [redacted]");
+    }
+
+    #[test]
+    fn hides_values_that_were_wrapped_or_escaped() {
+        check(
+            "?X-Amz-Signature=0a1b2c3d 4e5f6071 8293a4b5 end of it",
+            "?X-Amz-Signature=[redacted] end of it",
+        );
+        check(
+            "Authorization: Basic QVdTOmV5Snd ZWGxzYjJGa0lq b2k9 and",
+            "Authorization: Basic [redacted] and",
+        );
+        check(
+            "\"SessionToken\": \"IQoJb3JpZ2lu\" is expired",
+            "\"SessionToken\": \"[redacted]\" is expired",
+        );
+        check(
+            r"x-amz-signature\u003d0a1b\u0026x",
+            r"x-amz-signature\u003d[redacted]\u0026x",
+        );
+        check(
+            r"x-amz-signature\\u003d0a1b end",
+            r"x-amz-signature\\u003d[redacted] end",
+        );
+        check(
+            "X-Amz-Signature%253D0a1b%2526x%253D1",
+            "X-Amz-Signature%253D[redacted]%2526x%253D1",
+        );
+        check(
+            "x-amz-credential&#61;AKIA/2019 end",
+            "x-amz-credential&#61;[redacted] end",
+        );
+        let lines = ["QVdTOmV5SndZWGxzYjJGa0lqb2k".repeat(2), "Zm9v".into()];
+        let token = [&*lines[0]; 5].join(" ") + " " + &lines[1];
+        check(&format!("token {token} is"), "token [redacted] is");
+    }
+
+    #[test]
+    fn hides_tokens_that_are_known_by_their_form() {
+        check(
+            "with ghp_abcdefghijklmnopqrstuvwxyz0123 and glpat-abcdefghijklmnopqrst.",
+            "with [redacted] and [redacted].",
+        );
+        check(
+            "got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r.",
+            "got [redacted].",
+        );
+    }
+
+    #[test]
+    fn ordinary_words_stay() {
+        for prose in [
+            "repository does not exist or may require authorization: server message: insufficient_scope",
+            "WebIdentityToken: expired token in the request",
+            "InvalidIdentityToken: Incorrect token audience",
+            "access_token: not found",
+            "pull access denied, repository does not exist or may require 'docker login': denied: requested access",
+            "sk-learn and npm_config are no tokens",
+        ] {
+            check(prose, prose);
+        }
     }
 
     #[test]

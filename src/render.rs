@@ -17,6 +17,8 @@ pub mod junit;
 pub mod markdown;
 pub mod plan;
 #[cfg(feature = "operator")]
+pub mod plan_picture;
+#[cfg(feature = "operator")]
 mod policy;
 #[cfg(feature = "operator")]
 pub mod template;

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::aws::credentials::CredentialSource;
 use crate::diagnose::{Diagnosis, Finding, RuledOut};
-use crate::observation::{Observation, ObservationId, Outcome};
+use crate::observation::{ForEach, Observation, ObservationId, Outcome};
+use crate::safe_text::{SafeText, escape_json, safe_text, visible_map};
 use crate::vantage::Vantage;
 use crate::verdict::{Status, Verdict};
 
@@ -54,7 +55,7 @@ pub struct Report {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
     /// `--run-id`, or generated.
-    pub id: String,
+    pub id: SafeText,
     /// Version of pullprobe.
     pub version: String,
     /// RFC 3339, UTC.
@@ -62,15 +63,31 @@ pub struct Run {
     /// Time from the start to the verdict, milliseconds.
     pub elapsed_ms: u64,
     /// `--label`s.
+    #[serde(deserialize_with = "visible_map")]
     pub labels: BTreeMap<String, String>,
     /// Date of the table of AWS's published address ranges.
     pub address_ranges: String,
     /// Set if a bug in pullprobe ended the run early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub internal_error: Option<String>,
+    pub internal_error: Option<SafeText>,
     /// Set if evidence was left out so that the report fits one log event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shortened: Option<String>,
+    pub shortened: Option<SafeText>,
+}
+
+impl Run {
+    /// Calls `each` with every text that comes from the command line.
+    pub fn for_each_text(&mut self, each: ForEach<'_, SafeText>) {
+        each(&mut self.id);
+        for (key, value) in std::mem::take(&mut self.labels) {
+            let [key, value] = [key, value].map(|part| {
+                let mut part = part.into();
+                each(&mut part);
+                part.into_string()
+            });
+            self.labels.insert(key, value);
+        }
+    }
 }
 
 /// Identity that the probe used.
@@ -78,7 +95,7 @@ pub struct Run {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Identity {
     /// ARN of the role, where the credentials name it.
-    pub role_arn: Option<String>,
+    pub role_arn: Option<SafeText>,
     /// Where the credentials came from.
     #[cfg_attr(test, schemars(with = "String"))]
     pub source: CredentialSource,
@@ -93,7 +110,7 @@ pub struct Delivery {
     /// Whether the report was delivered.
     pub logs: Logs,
     /// Log group and stream, or the reason for the failure.
-    pub detail: String,
+    pub detail: SafeText,
 }
 
 /// Result of the delivery to CloudWatch Logs.
@@ -153,7 +170,7 @@ impl Report {
         let (aws, metrics) = embedded_metrics(&run, &vantage, &verdict, &observations);
         let delivery = Delivery {
             logs: Logs::NotAsked,
-            detail: String::new(),
+            detail: SafeText::default(),
         };
         let schema = SCHEMA.to_owned();
         let mut report = Self {
@@ -186,8 +203,9 @@ impl Report {
 
     /// Returns the report as one line of JSON.
     pub fn line(&self) -> String {
-        serde_json::to_string(self)
-            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"))
+        let json = serde_json::to_string(self)
+            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"));
+        escape_json(json)
     }
 
     /// Leaves out what only rules about failures read. A passing report is then delivered in the ten
@@ -219,27 +237,32 @@ impl Report {
     }
 
     /// Leaves out evidence until the report fits one log event: first that of passed phases, then
-    /// all, then whole observations, those that findings rest on last.
+    /// all, then whole observations, those that findings rest on last, then what remains.
     fn fit(&mut self) {
-        let steps: [(&str, Shorten); 3] = [
-            ("evidence of passed phases", |report| {
+        let mut steps: Vec<(&'static str, Shorten)> = vec![
+            ("evidence of passed phases", |report, _| {
                 report
                     .observations
                     .iter_mut()
                     .filter(|o| o.passed())
                     .for_each(strip);
             }),
-            ("evidence", |report| {
+            ("evidence", |report, _| {
                 report.observations.iter_mut().for_each(strip);
             }),
-            ("observations", keep_cited_observations),
         ];
-        for (what, shorten) in steps {
+        steps.resize(
+            steps.len() + SHORTENINGS,
+            ("observations", keep_cited_observations),
+        );
+        steps.push(("the plan", |report, _| report.plan = Value::Null));
+        steps.push(("the labels", |report, _| report.run.labels.clear()));
+        for (step, (what, shorten)) in steps.into_iter().enumerate() {
             if self.line().len() <= MAX_REPORT_SIZE {
                 return;
             }
-            self.run.shortened = Some(format!("{what} left out to fit one log event"));
-            shorten(self);
+            self.run.shortened = Some(safe_text![what, " left out to fit one log event"]);
+            shorten(self, step);
         }
     }
 }
@@ -293,18 +316,26 @@ const MAX_SHORTENED_OBSERVATIONS: usize = 300;
 const MAX_SHORTENED_FINDINGS: usize = 20;
 const MAX_SHORTENED_PROOFS: usize = 10;
 
-fn keep_cited_observations(report: &mut Report) {
-    report.findings.truncate(MAX_SHORTENED_FINDINGS);
+/// How often the number of observations is halved, until none is left.
+const SHORTENINGS: usize = 10;
+
+/// Keeps half as many observations as the step before, and of the first step
+/// [`MAX_SHORTENED_OBSERVATIONS`].
+fn keep_cited_observations(report: &mut Report, step: usize) {
+    let halve = |number: usize| number >> step.saturating_sub(2).min(SHORTENINGS);
+    report
+        .findings
+        .truncate(halve(MAX_SHORTENED_FINDINGS).max(1));
     report.ruled_out.clear();
     for finding in &mut report.findings {
-        finding.because.truncate(MAX_SHORTENED_PROOFS);
+        finding.because.truncate(halve(MAX_SHORTENED_PROOFS).max(1));
     }
     let cited: Vec<ObservationId> = report
         .findings
         .iter()
         .flat_map(|finding| finding.because.clone())
         .collect();
-    let mut room = MAX_SHORTENED_OBSERVATIONS.saturating_sub(cited.len());
+    let mut room = halve(MAX_SHORTENED_OBSERVATIONS).saturating_sub(cited.len());
     report.observations.retain(|observation| {
         let keep = cited.contains(&observation.id);
         let fill = !keep && room > 0;
@@ -348,7 +379,7 @@ fn embedded_metrics(
     }
     let place = [
         vantage.subnet_cidr.map(|subnet| subnet.to_string()),
-        vantage.availability_zone.clone(),
+        vantage.availability_zone.as_ref().map(ToString::to_string),
         Some("unknown".to_owned()),
     ];
     values.insert("Vantage".into(), json!(place.into_iter().flatten().next()));
@@ -405,7 +436,7 @@ fn camel(name: &str) -> String {
 }
 
 /// Leaves out part of a report.
-type Shorten = fn(&mut Report);
+type Shorten = fn(&mut Report, usize);
 
 #[cfg(test)]
 mod tests {
@@ -469,7 +500,7 @@ mod tests {
                 },
             );
             layer.id.narrow(n);
-            layer.detail = "x".repeat(500);
+            layer.detail = "x".repeat(500).into();
             layer
         });
         let report = report(observations.collect());

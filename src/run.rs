@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use rustls::RootCertStore;
+use secrecy::ExposeSecret;
 use tokio::time::{sleep, timeout};
 
 use crate::arn::Arn;
@@ -21,7 +22,9 @@ use crate::probe::{
     StubResolver, ip_family_of_this_machine, local_address_towards,
 };
 use crate::report::{Delivery, Identity, Logs, Report, Run};
-use crate::vantage::{Metadata, Vantage};
+use crate::safe_text::{SafeText, safe_text};
+use crate::vantage::{Metadata, PROXY_VARIABLES, Vantage};
+use crate::vault::Vault;
 
 /// Looks up an environment variable.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -51,6 +54,8 @@ pub struct RunOptions {
     pub run_id: String,
     /// Labels to include in the report.
     pub labels: BTreeMap<String, String>,
+    /// The secrets of the run.
+    pub vault: Arc<Vault>,
     /// Receives each observation as it is made.
     pub observation_log: ObservationLog,
 }
@@ -58,6 +63,10 @@ pub struct RunOptions {
 /// Reserved at the end of the deadline for writing the report to CloudWatch Logs, which takes one
 /// round trip.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Maximum number of characters of the reason why the report was not delivered. It is added when the
+/// report already fills its limit, within the four kilobytes that are left for it.
+const MAX_DELIVERY_CHARS: usize = 500;
 
 /// Time left after a signal. ECS kills the container within 30 s, and an interactive user should not wait
 /// more than two.
@@ -81,9 +90,12 @@ pub async fn run(
         deadline,
         run_id,
         labels,
+        vault,
         observation_log,
     } = options;
-    let vantage = vantage_of(&metadata, &plan, &resolvers, &environment);
+    let plan_json = serde_json::to_value(&plan).unwrap_or_default();
+    vault.add_public(&plan_json.to_string());
+    let mut vantage = vantage_of(&metadata, &plan, &resolvers, &environment);
     // A rehearsal for an IPv6-only subnet uses no IPv4, also on a machine that has it.
     let ip_family = Some(plan.ip_family)
         .filter(|family| *family == IpFamily::Ipv6)
@@ -111,10 +123,12 @@ pub async fn run(
             .as_ref()
             .ok()
             .and_then(|metadata| metadata.as_ref()?.clock),
+        vault: Arc::clone(&vault),
     };
     let out_of_time = async {
         sleep(deadline.saturating_sub(reserve)).await;
-        Interruption(format!("the deadline of {} s", deadline.as_secs_f32()))
+        let seconds = deadline.as_secs_f32().to_string();
+        Interruption(safe_text!["the deadline of ", seconds, " s"])
     };
     let until = async {
         tokio::select! {
@@ -135,8 +149,11 @@ pub async fn run(
     )
     .await?;
     observations.insert(0, observe_metadata(&metadata));
-    let run = Run {
-        id: run_id,
+    // Every secret is known now, and nothing has been concluded yet.
+    vault.scrub_observations(&mut observations);
+    vantage.for_each_text(&mut |text| vault.scrub(text));
+    let mut run = Run {
+        id: run_id.into(),
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: started_at.to_string(),
         elapsed_ms: crate::millis(started.elapsed()),
@@ -145,14 +162,15 @@ pub async fn run(
         internal_error: None,
         shortened: None,
     };
-    let identity = identity_of(&credentials);
+    run.for_each_text(&mut |text| vault.scrub(text));
+    let identity = identity_of(&credentials, &vault);
     let diagnosis = diagnose(&observations);
-    let plan_json = serde_json::to_value(&plan).unwrap_or_default();
     let mut report = Report::new(run, vantage, identity, observations, diagnosis, plan_json);
     let left = deadline
         .saturating_sub(started.elapsed())
         .clamp(DELIVERY_AFTER_SIGNAL_TIMEOUT, DELIVERY_TIMEOUT);
     deliver(&mut report, &plan, log, left).await;
+    vault.scrub(&mut report.delivery.detail);
     Ok(report)
 }
 
@@ -161,12 +179,16 @@ pub fn after_panic(
     plan: &Plan,
     run_id: &str,
     observation_log: &ObservationLog,
+    vault: &Vault,
     error: String,
 ) -> Report {
     let ended = Interruption("a bug in pullprobe".into());
-    let observations = probe::add_derived(plan, observation_log.snapshot(), None, Some(&ended));
+    let mut observations = probe::add_derived(plan, observation_log.snapshot(), None, Some(&ended));
+    vault.scrub_observations(&mut observations);
+    let mut error = SafeText::from(error);
+    vault.scrub(&mut error);
     let run = Run {
-        id: run_id.to_owned(),
+        id: run_id.to_owned().into(),
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: Timestamp::now().to_string(),
         elapsed_ms: 0,
@@ -177,7 +199,7 @@ pub fn after_panic(
     };
     let diagnosis = diagnose(&observations);
     let vantage = Vantage {
-        region: Some(plan.region.to_string()),
+        region: Some(plan.region.to_string().into()),
         ..Vantage::default()
     };
     Report::new(
@@ -197,10 +219,11 @@ async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, withi
         return;
     };
     let Some(stream) = log else {
-        let detail = format!(
-            "no log stream could be opened in {}; the logs checks of this report say why",
-            destination.group
-        );
+        let detail = safe_text![
+            "no log stream could be opened in ",
+            &destination.group,
+            "; the logs checks of this report say why",
+        ];
         report.delivery = Delivery {
             logs: Logs::Failed,
             detail,
@@ -209,32 +232,72 @@ async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, withi
     };
     report.delivery = Delivery {
         logs: Logs::Delivered,
-        detail: format!("{} {}", destination.group, stream.name),
+        detail: safe_text![&destination.group, " ", &stream.name],
     };
     let written = timeout(within, stream.deliver(&report.line())).await;
     if let Err(error) =
         written.unwrap_or_else(|_| Err("CloudWatch Logs did not respond in time".into()))
     {
+        let mut detail = error;
+        detail.shorten(MAX_DELIVERY_CHARS);
         report.delivery = Delivery {
             logs: Logs::Failed,
-            detail: error,
+            detail,
         };
     }
 }
 
 /// Starts to load credentials. Needs a Tokio runtime.
-pub fn spawn_credentials(environment: &Environment) -> SharedCredentials {
-    let environment = Arc::clone(environment);
+pub fn spawn_credentials(environment: &Environment, vault: &Arc<Vault>) -> SharedCredentials {
+    let (environment, vault) = (Arc::clone(environment), Arc::clone(vault));
+    hold_environment(&environment, &vault);
     let load = async move {
         let lookup = |name: &str| environment(name);
-        Arc::new(credentials::load(&lookup, credentials::CONTAINER_ENDPOINT).await)
+        let loaded = credentials::load(&lookup, credentials::CONTAINER_ENDPOINT).await;
+        if let Ok(credentials) = &loaded {
+            hold_credentials(credentials, &vault);
+        }
+        Arc::new(loaded)
     };
     let shared = load.boxed().shared();
     tokio::spawn(shared.clone());
     shared
 }
 
-fn identity_of(credentials: &SharedCredentials) -> Option<Identity> {
+/// Adds the secrets in the environment: keys and tokens, the path of the credentials endpoint, and
+/// the passwords of proxies.
+fn hold_environment(environment: &Environment, vault: &Vault) {
+    for value in SECRET_VARIABLES.iter().filter_map(|name| environment(name)) {
+        vault.add(value.rsplit('/').next().unwrap_or_default());
+        vault.add(&value);
+    }
+    for url in PROXY_VARIABLES.iter().filter_map(|name| environment(name)) {
+        vault.add_user_info(&url);
+    }
+}
+
+/// Variables whose value is a secret. Who knows the path of the credentials endpoint can read them.
+const SECRET_VARIABLES: [&str; 6] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+
+fn hold_credentials(credentials: &Credentials, vault: &Vault) {
+    let token = credentials.session_token.as_ref();
+    let secrets = [&credentials.access_key_id, &credentials.secret_access_key];
+    for secret in secrets.into_iter().chain(token) {
+        vault.add(secret.expose_secret());
+    }
+    if let Some(role) = &credentials.role_arn {
+        vault.add_known(&role.to_string());
+    }
+}
+
+fn identity_of(credentials: &SharedCredentials, vault: &Vault) -> Option<Identity> {
     let credentials = credentials.peek()?;
     let Credentials {
         role_arn,
@@ -243,8 +306,13 @@ fn identity_of(credentials: &SharedCredentials) -> Option<Identity> {
         ..
     } = credentials.as_ref().as_ref().ok()?;
     let expires_at = expires_at.map(|time| time.to_string());
+    let role_arn = role_arn.as_ref().map(|arn| {
+        let mut role = arn.to_string().into();
+        vault.scrub(&mut role);
+        role
+    });
     Some(Identity {
-        role_arn: role_arn.clone(),
+        role_arn,
         source: *source,
         expires_at,
     })
@@ -279,22 +347,21 @@ fn vantage_of(
     vantage.ip_family = vantage.ip_family.or_else(ip_family_of_this_machine);
     vantage
         .region
-        .get_or_insert_with(|| plan.region.to_string());
+        .get_or_insert_with(|| plan.region.to_string().into());
     // The resolvers in use, which need not be those from DHCP.
     vantage.resolvers = resolvers
         .iter()
-        .map(|resolver| resolver.ip().to_string())
+        .map(|resolver| resolver.ip().to_string().into())
         .collect();
     vantage
 }
 
 fn observe_metadata(metadata: &TaskMetadata) -> Observation {
     let (outcome, detail) = match metadata {
-        Ok(Some(_)) => (Outcome::Passed, String::new()),
+        Ok(Some(_)) => (Outcome::Passed, SafeText::default()),
         Ok(None) => {
-            let why =
-                "ECS_CONTAINER_METADATA_URI_V4 is not set, so this is not an ECS task".to_owned();
-            (Outcome::NotChecked { why }, String::new())
+            let why = "ECS_CONTAINER_METADATA_URI_V4 is not set, so this is not an ECS task";
+            (Outcome::NotChecked { why: why.into() }, SafeText::default())
         }
         Err(unavailable) => (
             Outcome::Failed {

@@ -15,7 +15,8 @@ use crate::agent::{AgentFailure, AgentRequest};
 use crate::arn::Arn;
 use crate::aws::error_response;
 use crate::network_location::IpFamily;
-use crate::observation::Failure;
+use crate::observation::{Failure, ForEach};
+use crate::safe_text::{SafeText, safe_text};
 
 const METADATA_URI: &str = "ECS_CONTAINER_METADATA_URI_V4";
 
@@ -25,9 +26,9 @@ const METADATA_URI: &str = "ECS_CONTAINER_METADATA_URI_V4";
 #[serde(default)]
 pub struct Vantage {
     /// Region of the task's ARN, or else of its Availability Zone.
-    pub region: Option<String>,
+    pub region: Option<SafeText>,
     /// Known on Fargate from platform version 1.4.0.
-    pub availability_zone: Option<String>,
+    pub availability_zone: Option<SafeText>,
     /// The task's subnet: its IPv6 CIDR block only if it has no IPv4 block.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub subnet_cidr: Option<IpNet>,
@@ -36,43 +37,76 @@ pub struct Vantage {
     /// The IP versions of the task's addresses.
     pub ip_family: Option<IpFamily>,
     /// ARN of the task.
-    pub task_arn: Option<String>,
+    pub task_arn: Option<SafeText>,
     /// The cluster's name. Fargate reports its ARN, EC2 its name.
-    pub cluster: Option<String>,
+    pub cluster: Option<SafeText>,
     /// DNS resolvers in the VPC's DHCP options. Any but the VPC's base + 2 is a custom resolver.
-    pub resolvers: Vec<String>,
+    pub resolvers: Vec<SafeText>,
     /// Operating system and architecture of this binary in OCI notation, such as `linux/amd64`.
-    pub platform: String,
+    pub platform: SafeText,
     /// Names of the proxy variables that are set. Their values may hold a password, and Fargate
     /// does not use them.
-    pub proxy_variables: Vec<String>,
+    pub proxy_variables: Vec<SafeText>,
 }
 
 impl Vantage {
     /// Returns what is known without the metadata endpoint.
     pub fn local(env: &impl Fn(&str) -> Option<String>) -> Self {
-        let variables = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"].map(str::to_owned);
-        let both_cases = variables
-            .into_iter()
-            .flat_map(|name| [name.to_lowercase(), name]);
+        let is_set = |name: &&'static str| env(name).is_some_and(|value| !value.is_empty());
         Self {
             platform: platform(),
-            proxy_variables: both_cases
-                .filter(|name| env(name).is_some_and(|value| !value.is_empty()))
+            proxy_variables: PROXY_VARIABLES
+                .into_iter()
+                .filter(is_set)
+                .map(SafeText::from)
                 .collect(),
             ..Self::default()
         }
     }
 }
 
+impl Vantage {
+    /// Calls `each` with every text.
+    pub fn for_each_text(&mut self, each: ForEach<'_, SafeText>) {
+        let Self {
+            region,
+            availability_zone,
+            subnet_cidr: _,
+            address: _,
+            ip_family: _,
+            task_arn,
+            cluster,
+            resolvers,
+            platform,
+            proxy_variables,
+        } = self;
+        let single = [region, availability_zone, task_arn, cluster];
+        single.into_iter().flatten().for_each(&mut *each);
+        each(platform);
+        resolvers.iter_mut().chain(proxy_variables).for_each(each);
+    }
+}
+
+/// The variables that name proxies, in both cases.
+pub const PROXY_VARIABLES: [&str; 8] = [
+    "http_proxy",
+    "HTTP_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+];
+
 /// Returns the platform of this binary with the names of the OCI image specification.
-fn platform() -> String {
+fn platform() -> SafeText {
     let architecture = match consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     };
-    format!("{}/{architecture}", consts::OS)
+    safe_text![consts::OS, "/", architecture]
 }
 
 /// What the task metadata endpoint reports.
@@ -136,18 +170,18 @@ async fn fetch<T: DeserializeOwned>(uri: &str) -> Result<T, AgentFailure> {
     };
     let response = request.send().await?;
     if response.status() != StatusCode::OK {
-        let error = error_response::read(
-            response.status().as_u16(),
-            response.headers(),
-            response.body(),
-        );
-        let what = format_args!("returned {}: {}", response.status().as_u16(), error.message);
-        return Err(request.failed(error.failure, what));
+        let status = response.status().as_u16();
+        let error = error_response::read(status, response.headers(), response.body());
+        return Err(request.failed(error.failure, format_args!("returned {status}")));
     }
+    // The parser's own message may quote what it read.
     serde_json::from_slice(response.body()).map_err(|err| {
+        let (line, column) = (err.line(), err.column());
         request.failed(
             Failure::UnexpectedAnswer,
-            format_args!("did not return task metadata: {err}"),
+            format_args!(
+                "did not return task metadata: not the expected JSON at line {line} column {column}"
+            ),
         )
     })
 }
@@ -226,31 +260,50 @@ fn describe(task: Task, own: Option<&Container>, local: Vantage) -> Metadata {
         .into_iter()
         .find(|network| network.mode.as_deref() == Some("awsvpc"));
 
-    let arn = task.arn.filter(|arn| !arn.is_empty());
-    let cluster = task.cluster.filter(|cluster| !cluster.is_empty());
-    let task_arn: Option<Arn> = arn.as_deref().and_then(|arn| arn.parse().ok());
-    let cluster_arn: Option<Arn> = cluster.as_deref().and_then(|arn| arn.parse().ok());
+    // What does not have its documented form is dropped.
+    let of_ecs = |arn: &str| {
+        let arn: Arn = arn.parse().ok()?;
+        (arn.service == "ecs" && arn.is_plain()).then_some(arn)
+    };
+    let task_arn = task.arn.as_deref().and_then(of_ecs);
+    let cluster_arn = task.cluster.as_deref().and_then(of_ecs);
+    let zone = task
+        .availability_zone
+        .filter(|zone| is_name(zone, MAX_ZONE_LENGTH));
     let region = [&task_arn, &cluster_arn]
         .into_iter()
         .flatten()
         .map(|arn| arn.region.clone())
-        .find(|region| !region.is_empty());
+        .find(|region| is_name(region, MAX_ZONE_LENGTH));
+    let named_cluster = task
+        .cluster
+        .filter(|name| is_name(name, MAX_CLUSTER_LENGTH));
     Metadata {
         vantage: Vantage {
-            region: region.or_else(|| region_of_zone(task.availability_zone.as_deref()?)),
-            availability_zone: task.availability_zone,
+            region: region
+                .or_else(|| region_of_zone(zone.as_deref()?))
+                .map(Into::into),
+            availability_zone: zone.map(Into::into),
             subnet_cidr: network.and_then(Network::subnet),
             address: network.and_then(Network::address),
             ip_family: network.and_then(Network::ip_family),
-            cluster: cluster
-                .as_deref()
-                .map(cluster_name)
-                .or_else(|| Some(task_arn.as_ref()?.cluster_name()?.to_owned())),
-            task_arn: arn,
+            cluster: [&cluster_arn, &task_arn]
+                .into_iter()
+                .flatten()
+                .find_map(Arn::cluster_name)
+                .map(str::to_owned)
+                .or(named_cluster)
+                .map(Into::into),
+            task_arn: task_arn.as_ref().map(|arn| arn.to_string().into()),
             // Missing where the network mode is not awsvpc.
             resolvers: network
-                .and_then(|network| network.domain_name_servers.clone())
-                .unwrap_or_default(),
+                .and_then(|network| network.domain_name_servers.as_ref())
+                .into_iter()
+                .flatten()
+                .filter_map(|resolver| resolver.parse::<IpAddr>().ok())
+                .take(MAX_RESOLVERS)
+                .map(|resolver| resolver.to_string().into())
+                .collect(),
             ..local
         },
         image,
@@ -311,11 +364,19 @@ fn region_of_zone(zone: &str) -> Option<String> {
     Some(zone[..end].to_owned())
 }
 
-/// Returns the cluster's name, from its ARN or from the name itself.
-fn cluster_name(cluster: &str) -> String {
-    let arn = cluster.parse::<Arn>().ok();
-    let name = arn.as_ref().and_then(Arn::cluster_name);
-    name.unwrap_or(cluster).to_owned()
+/// Maximum number of characters of a Region's or zone's name. The longest, of a Local Zone, has 20.
+const MAX_ZONE_LENGTH: usize = 40;
+
+/// Maximum number of characters of a cluster's name (ECS API reference, CreateCluster).
+const MAX_CLUSTER_LENGTH: usize = 255;
+
+/// Most resolvers that are kept. A DHCP option set has at most four.
+const MAX_RESOLVERS: usize = 8;
+
+/// Whether this is a name of letters, digits, hyphens and underscores.
+fn is_name(text: &str, max: usize) -> bool {
+    let is_letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    (1..=max).contains(&text.len()) && text.bytes().all(is_letter)
 }
 
 #[cfg(test)]

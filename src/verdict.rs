@@ -10,6 +10,7 @@ use crate::diagnose::{Confidence, Finding};
 use crate::observation::{
     Dependency, Failure, Observation, ObservationId, Outcome, Phase, Starvation, TargetKey,
 };
+use crate::safe_text::visible_lines;
 
 /// Status of a run, best first. What was not checked may fail, so inconclusive is worse than a
 /// warning.
@@ -48,6 +49,7 @@ pub struct Verdict {
     /// The process exits with this.
     pub exit_code: u8,
     /// One sentence that a person can act on.
+    #[serde(deserialize_with = "visible_lines")]
     pub summary: String,
 }
 
@@ -112,9 +114,9 @@ impl Verdict {
             }
             (None, None, Some(observation)) => {
                 let why = match &observation.outcome {
-                    Outcome::NotReached { blocked_by } => blocked_by.clone(),
-                    Outcome::NotChecked { why } => why.clone(),
-                    _ => String::new(),
+                    Outcome::NotReached { blocked_by } => blocked_by.as_str(),
+                    Outcome::NotChecked { why } => why.as_str(),
+                    _ => "",
                 };
                 let text = format!(
                     "Nothing failed, but the {} of {} was not checked: {why}",

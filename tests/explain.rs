@@ -74,6 +74,29 @@ fn reads_the_text_from_arguments_or_stdin() {
 }
 
 #[test]
+fn reads_a_file() {
+    let directory = std::env::temp_dir().join(format!("pullprobe-explain-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let failures = json!({ "tasks": [], "failures": [{ "reason": "RESOURCE:MEMORY" }] });
+    for (name, content, code) in [
+        ("reason.txt", TIMEOUT.to_owned(), 11),
+        ("reason", TIMEOUT.to_owned(), 11),
+        ("failures.json", failures.to_string(), 20),
+    ] {
+        let file = directory.join(name);
+        std::fs::write(&file, content).unwrap();
+        let output = explain(&[file.to_str().unwrap()], "");
+        assert_eq!(output.status.code(), Some(code), "{name}");
+    }
+    let missing = directory.join("missing.json");
+    std::fs::remove_dir_all(&directory).unwrap();
+    let output = explain(&[missing.to_str().unwrap()], "");
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("there is no file"), "{error}");
+}
+
+#[test]
 fn prints_text() {
     let output = explain(&[TIMEOUT, "--format", "text"], "");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -16,6 +16,7 @@ use pullprobe::plan::{Plan, PlanInput};
 use pullprobe::probe::ObservationLog;
 use pullprobe::report::Report;
 use pullprobe::run::{Environment, RunOptions, spawn_credentials};
+use pullprobe::vault::Vault;
 
 const CHILD: &str = "PULLPROBE_TEST_PANICS";
 
@@ -61,16 +62,18 @@ fn options() -> RunOptions {
         ..PlanInput::default()
     };
     let environment: Environment = Arc::new(|_| None);
+    let vault = Arc::<Vault>::default();
     RunOptions {
         plan: Plan::new(input, "us-east-1".parse().unwrap()).unwrap(),
         metadata: Ok(None),
         resolvers: Vec::new(),
         roots: Arc::new(rustls::RootCertStore::empty()),
-        credentials: spawn_credentials(&environment),
+        credentials: spawn_credentials(&environment, &vault),
         environment,
         deadline: Duration::from_secs(1),
         run_id: "test".into(),
         labels: BTreeMap::new(),
+        vault,
         observation_log: ObservationLog::default(),
     }
 }

@@ -257,7 +257,7 @@ fn readme_commands_and_flags_exist() {
 }
 
 /// Flags for printing a plan, which another section documents.
-const PLAN_ONLY_FLAGS: [&str; 3] = ["--format", "--needs", "--only"];
+const PLAN_ONLY_FLAGS: [&str; 5] = ["--format", "--needs", "--only", "--resource", "--set"];
 
 #[test]
 fn readme_table_has_every_flag_of_probe_with_variable_and_default() {

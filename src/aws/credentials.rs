@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::agent::AgentFailure;
 use crate::agent::AgentRequest;
+use crate::arn::Arn;
 use crate::aws::error_response::{self, ErrorResponse};
 use crate::observation::Failure;
 
@@ -43,7 +44,7 @@ pub struct Credentials {
     /// When they expire; `None` if the source does not say.
     pub expires_at: Option<Timestamp>,
     /// The role, as the container endpoint reports it.
-    pub role_arn: Option<String>,
+    pub role_arn: Option<Arn>,
     /// The source.
     pub source: CredentialSource,
     /// How long the source took.
@@ -230,7 +231,7 @@ async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, Agent
         )?,
         session_token: Some(header_safe(present(response.token, "Token")?, "Token")?),
         expires_at: expires_at.transpose()?,
-        role_arn: response.role_arn.filter(|arn| !arn.is_empty()),
+        role_arn: response.role_arn.as_deref().and_then(role_arn),
         source: CredentialSource::Container,
         elapsed: started.elapsed(),
     };
@@ -241,6 +242,20 @@ async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, Agent
         )),
         _ => Ok(credentials),
     }
+}
+
+/// Error codes of the ECS agent (`tmds/handlers/v1/credentials_handler.go`).
+const AGENT_CODES: [&str; 4] = [
+    "NoIdInRequest",
+    "InvalidIdInRequest",
+    "CredentialsUninitialized",
+    "InternalServerError",
+];
+
+/// Returns the role's ARN; `None` for anything else, which is not shown.
+fn role_arn(text: &str) -> Option<Arn> {
+    let arn: Arn = text.parse().ok()?;
+    (matches!(&*arn.service, "iam" | "sts") && arn.is_plain()).then_some(arn)
 }
 
 /// Known errors: amazon-ecs-agent, `tmds/handlers/v1/credentials_handler.go`.
@@ -264,15 +279,14 @@ fn rejected(request: &AgentRequest<'_>, status: StatusCode, error: &ErrorRespons
             "the ECS agent is unhealthy, or another server answered",
         ),
     };
-    let text = [&*error.code, &*error.message].join(" ");
-    let text = if text.trim().is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", text.trim())
+    // The endpoint holds the credentials, and may say them: only a documented code is shown.
+    let code = match AGENT_CODES.iter().find(|known| error.code == **known) {
+        Some(code) => format!(" ({code})"),
+        None => String::new(),
     };
     request.failed(
         failure,
-        format_args!("returned {}{text}: {hint}", status.as_u16()),
+        format_args!("returned {}{code}: {hint}", status.as_u16()),
     )
 }
 

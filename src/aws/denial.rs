@@ -12,6 +12,7 @@
 
 use crate::observation::{Denial, PolicyKind};
 use crate::redact::shorten;
+use crate::safe_text::SafeText;
 
 /// Characters of a text that are read. A stopped reason has at most 1,024, and a service's error
 /// message is hardly longer.
@@ -115,7 +116,7 @@ fn statement(text: &str) -> Option<Denial> {
 }
 
 /// Reads `User: <principal> is`, or a bare ARN and `is`.
-fn principal(before: &str) -> Option<String> {
+fn principal(before: &str) -> Option<SafeText> {
     let before = before.trim_end();
     let is = before
         .len()
@@ -135,7 +136,7 @@ fn principal(before: &str) -> Option<String> {
 }
 
 /// Reads `service:Action`, and returns it with the text after it.
-fn action(after: &str) -> Option<(String, &str)> {
+fn action(after: &str) -> Option<(SafeText, &str)> {
     let after = after.trim_start_matches([':', ' ', '[', '"', '\'', '`']);
     let (word, rest) = after.split_at(after.find(' ').unwrap_or(after.len()));
     let word = word.trim_end_matches(['.', ',', ';', ')', ']', '"', '\'', '`', '…']);
@@ -145,11 +146,11 @@ fn action(after: &str) -> Option<(String, &str)> {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || c == '-');
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '*');
-    (is_service && is_name).then(|| (shorten(word, MAX_FIELD_CHARS).to_owned(), rest))
+    (is_service && is_name).then(|| (SafeText::foreign(word, MAX_FIELD_CHARS), rest))
 }
 
 /// Reads what follows the action: the resource and the reason.
-fn details(principal: Option<String>, action: String, after: &str) -> Denial {
+fn details(principal: Option<SafeText>, action: SafeText, after: &str) -> Denial {
     let because = find(after, "because no");
     let deny = find(after, "explicit deny");
     let start = because.into_iter().chain(deny).min();
@@ -165,7 +166,7 @@ fn details(principal: Option<String>, action: String, after: &str) -> Denial {
 }
 
 /// Reads `on resource: <arn>`. `has_reason` tells that a reason follows, so the ARN was not cut.
-fn resource(object: &str, has_reason: bool) -> Option<String> {
+fn resource(object: &str, has_reason: bool) -> Option<SafeText> {
     let (_, named) = split(object, "on resource")?;
     let named = named.trim_start_matches([':', ' ']);
     if let Some(quoted) = named.strip_prefix(['"', '“']) {
@@ -219,7 +220,7 @@ fn policy_kind(reason: &str) -> Option<PolicyKind> {
 }
 
 /// Reads the ARN after the policy type.
-fn policy_arn(reason: &str) -> Option<String> {
+fn policy_arn(reason: &str) -> Option<SafeText> {
     let (_, after) = split(reason, "policy:").or_else(|| split(reason, "boundary:"))?;
     field(
         after
@@ -231,13 +232,13 @@ fn policy_arn(reason: &str) -> Option<String> {
 }
 
 /// Returns a field without the punctuation around it, shortened; `None` if it was masked or cut.
-fn field(text: &str) -> Option<String> {
+fn field(text: &str) -> Option<SafeText> {
     let bare = text
         .trim()
         .trim_matches(['"', '\'', '`', '\\', '“', '”'])
         .trim_end_matches(['.', ',', ';', ')']);
     bare.contains(|c: char| c.is_alphanumeric() || c == '*')
-        .then(|| shorten(bare, MAX_FIELD_CHARS).to_owned())
+        .then(|| SafeText::foreign(bare, MAX_FIELD_CHARS))
 }
 
 /// Splits the text around the first `phrase`, ignoring ASCII case.

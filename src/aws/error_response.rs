@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::denial;
 use crate::observation::{Denial, Failure};
-use crate::redact::{one_line, redact, shorten};
+use crate::redact::{redact, shorten};
+use crate::safe_text::{SafeText, visible};
 
 /// Maximum number of bytes of a body that are read. Error responses have a few hundred; longer JSON
 /// and XML is treated as text.
@@ -19,19 +20,18 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// with three ARNs, are shorter.
 const MAX_MESSAGE_CHARS: usize = 1_000;
 
-/// Maximum number of characters of an error code or request ID that are kept; the longest known
-/// have about 80.
-const MAX_CODE_CHARS: usize = 128;
+/// Maximum number of characters of an error code or request ID; the longest known have about 80.
+const MAX_CODE_CHARS: usize = 100;
 
 /// An error response of a service. It contains no secrets: see [`crate::redact`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorResponse {
     /// Error code without its namespace; empty if there is none.
-    pub code: String,
+    pub code: SafeText,
     /// Error message on one line, or the title of an HTML page.
-    pub message: String,
+    pub message: SafeText,
     /// Request ID for AWS Support; empty if there is none.
-    pub request_id: String,
+    pub request_id: SafeText,
     /// The parsed message, if it is an authorization error.
     pub denial: Option<Denial>,
     /// What the response means.
@@ -66,7 +66,7 @@ pub fn read(status: u16, headers: &HeaderMap, body: &[u8]) -> ErrorResponse {
         "x-amzn-request-id",
         "x-request-id",
     ]);
-    let message = redact(&one_line(&error.message));
+    let message = redact(&visible(&error.message, MAX_BODY_BYTES));
     let denial = denial::parse(&message);
     let sender = if headers.contains_key("www-authenticate") {
         Sender::Service
@@ -75,14 +75,15 @@ pub fn read(status: u16, headers: &HeaderMap, body: &[u8]) -> ErrorResponse {
     };
     ErrorResponse {
         failure: classify(status, &code, &message, denial.is_some(), sender),
-        message: shorten(&message, MAX_MESSAGE_CHARS).to_owned(),
-        request_id: bare_name(id.unwrap_or(&error.request_id)),
-        code,
+        message: SafeText::foreign(&message, MAX_MESSAGE_CHARS),
+        request_id: bare_name(id.unwrap_or(&error.request_id)).into(),
+        code: code.into(),
         denial,
     }
 }
 
-/// Returns `AccessDeniedException` of `com.amazon.coral.service#AccessDeniedException:http://…`.
+/// Returns `AccessDeniedException` of `com.amazon.coral.service#AccessDeniedException:http://…`;
+/// nothing of a text that is not an identifier.
 fn bare_name(text: &str) -> String {
     let bare = text
         .rsplit('#')
@@ -91,7 +92,16 @@ fn bare_name(text: &str) -> String {
         .split(':')
         .next()
         .unwrap_or_default();
-    redact(shorten(&one_line(bare), MAX_CODE_CHARS))
+    let bare = bare.trim();
+    let is_identifier = bare.len() <= MAX_CODE_CHARS
+        && bare
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if is_identifier {
+        redact(bare)
+    } else {
+        String::new()
+    }
 }
 
 /// Where a response comes from, by the form of its body.

@@ -6,9 +6,12 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::plan::task_definition::MAX_SIZE;
+#[cfg(not(feature = "operator"))]
+use crate::plan::task_definition::MAX_SIZE as MAX_FILE;
 use crate::plan::{S3Object, ValueFrom};
 use crate::probe::TaskDefinitionLocation;
+#[cfg(feature = "operator")]
+use crate::template::MAX_FILE;
 
 /// Location of a task definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,9 +83,8 @@ impl fmt::Display for Source {
     }
 }
 
-/// Bytes that are read of a task definition: one more than the largest, so that a larger one is
-/// detected.
-const MAX_READ: u64 = MAX_SIZE as u64 + 1;
+/// Bytes that are read of a file: one more than the largest, so that a larger one is detected.
+const MAX_READ: u64 = MAX_FILE as u64 + 1;
 
 impl Source {
     /// Reads the document. Fails if it is not on this machine.

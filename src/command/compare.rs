@@ -41,7 +41,7 @@ pub fn run(flags: &CompareArgs) -> Result<u8, Error> {
         return Err(no_report(&source, records, &notes, next));
     }
     for note in notes {
-        eprintln!("pullprobe: {note}");
+        super::note(note);
     }
     let output = builder.finish();
     for (file, format) in outputs {

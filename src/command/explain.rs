@@ -7,11 +7,15 @@ use super::{Error, print};
 use crate::cause::Family;
 use crate::cli::{ExplainArgs, Format};
 use crate::explain::tasks::{self, EcsMessage};
-use crate::explain::{Explanation, MessageContext, explain_with};
+use crate::explain::{Explanation, MAX_TEXT_CHARS, explain, explain_with};
 use crate::render::explanation::render;
 
-/// Bytes of input that are read. A `describe-tasks` document of 100 tasks has about 500 KB.
-const MAX_INPUT_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of input that are read. A `describe-tasks` document of 100 tasks, its maximum, has about
+/// 500 KB.
+const MAX_INPUT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Messages that are explained: those of ten such documents.
+const MAX_MESSAGES: usize = 1_000;
 
 /// Prints an explanation of each message. Returns the exit code of the first one whose family is
 /// known.
@@ -47,6 +51,12 @@ fn explanations(flags: &ExplainArgs) -> Result<Vec<Explanation>, Error> {
     if let Some(file) = &flags.describe_tasks {
         let document = read(file)?;
         let label = format!("--describe-tasks {}", file.display());
+        if document.len() as u64 > MAX_INPUT_BYTES {
+            return Err(Error::Usage(format!(
+                "{label} is longer than {} MiB; pass the output for fewer tasks",
+                MAX_INPUT_BYTES / 1024 / 1024
+            )));
+        }
         if document.trim().is_empty() {
             return Err(Error::Usage(format!(
                 "{label} is empty; pass the output of `aws ecs describe-tasks`"
@@ -66,6 +76,7 @@ fn explanations(flags: &ExplainArgs) -> Result<Vec<Explanation>, Error> {
         }
         [] => read(Path::new("-"))?,
         [dash] if dash == "-" => read(Path::new("-"))?,
+        [word] if is_file(word)? => read(Path::new(word))?,
         // Without quotes in the shell, the text arrives as several arguments.
         words => words.join(" "),
     };
@@ -74,18 +85,49 @@ fn explanations(flags: &ExplainArgs) -> Result<Vec<Explanation>, Error> {
             "the text is empty; pass the stopped reason of a task".into(),
         ));
     }
-    // Output of `describe-tasks` may also be piped in without the flag.
+    // Output of `describe-tasks` may also be passed without the flag.
     if text.trim_start().starts_with(['{', '['])
         && let Ok(messages) = tasks::messages(&text)
     {
         return Ok(explain_all(&messages));
     }
-    Ok(vec![explain_with(&text, &MessageContext::default())])
+    if text.chars().nth(MAX_TEXT_CHARS).is_some() {
+        eprintln!(
+            "pullprobe: read only the first {MAX_TEXT_CHARS} characters; pass the stopped reason alone"
+        );
+    }
+    Ok(vec![explain(&text)])
+}
+
+/// Whether a single argument names a file. A name that looks like one of a file that does not exist
+/// is an error, because no message of ECS is a single word with such an end.
+fn is_file(word: &str) -> Result<bool, Error> {
+    const FILE_TYPES: [&str; 4] = ["json", "txt", "log", "eml"];
+    let path = Path::new(word);
+    let has_type = path.extension().is_some_and(|end| {
+        FILE_TYPES
+            .iter()
+            .any(|file_type| end.eq_ignore_ascii_case(file_type))
+    });
+    if path.is_file() {
+        Ok(true)
+    } else if has_type && !word.contains(char::is_whitespace) {
+        Err(Error::Usage(format!(
+            "there is no file {word}; pass a file that exists, or the text itself in quotation marks"
+        )))
+    } else {
+        Ok(false)
+    }
 }
 
 fn explain_all(messages: &[EcsMessage]) -> Vec<Explanation> {
+    let more = messages.len().saturating_sub(MAX_MESSAGES);
+    if more > 0 {
+        eprintln!("pullprobe: {more} more messages are not explained; pass fewer tasks");
+    }
     messages
         .iter()
+        .take(MAX_MESSAGES)
         .map(|message| explain_with(&message.text, &message.context))
         .collect()
 }
@@ -144,7 +186,7 @@ fn fetch_messages(flags: &ExplainArgs) -> Result<Option<Vec<EcsMessage>>, Error>
     })
 }
 
-/// Reads a file, or stdin for `-`. Bytes that are not UTF-8 are replaced: a text in another
+/// Reads a file, or stdin for `-`, up to [`MAX_INPUT_BYTES`] and one more. Bytes that are not UTF-8 are replaced: a text in another
 /// encoding is still mostly ASCII.
 fn read(file: &Path) -> Result<String, Error> {
     let with_path = |error: io::Error| Error::Usage(format!("{}: {error}", file.display()));
@@ -152,13 +194,13 @@ fn read(file: &Path) -> Result<String, Error> {
     if file == Path::new("-") {
         io::stdin()
             .lock()
-            .take(MAX_INPUT_BYTES)
+            .take(MAX_INPUT_BYTES + 1)
             .read_to_end(&mut bytes)
             .map_err(with_path)?;
     } else {
         std::fs::File::open(file)
             .map_err(with_path)?
-            .take(MAX_INPUT_BYTES)
+            .take(MAX_INPUT_BYTES + 1)
             .read_to_end(&mut bytes)
             .map_err(with_path)?;
     }

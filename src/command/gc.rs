@@ -47,7 +47,7 @@ async fn stop_tasks(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
                 print(&format!("{done} {}", describe(task)))?;
             }
             Err(error) => {
-                eprintln!("pullprobe: {} could not be stopped: {error}", task.arn);
+                super::note(&format!("{} could not be stopped: {error}", task.arn));
                 failed = Some(error);
             }
         }
@@ -89,7 +89,9 @@ async fn deregister_or_list_definitions(calls: &AwsCalls, args: &GcArgs) -> Resu
         Ok(definitions) => definitions,
         // The operator did not ask for them, and they cost nothing.
         Err(error) if !args.task_definitions => {
-            eprintln!("pullprobe: the probe's task definitions could not be listed: {error}");
+            super::note(&format!(
+                "the probe's task definitions could not be listed: {error}"
+            ));
             return Ok(0);
         }
         Err(error) => return Err(error.into()),

@@ -165,7 +165,7 @@ impl<'a> LaunchOutput<'a> {
     /// Prints each note once: the same permission is missing in all of 500 subnets.
     fn note(&mut self, text: &str) {
         if self.notes.insert(text.to_owned()) {
-            self.progress.suspend(|| eprintln!("pullprobe: {text}"));
+            self.progress.suspend(|| super::note(text));
         }
     }
 
@@ -237,7 +237,7 @@ fn print_comparison(args: &LaunchArgs, reports: &[SubnetReport]) -> Result<u8, E
     }
     let output = builder.finish();
     for note in builder.notes() {
-        eprintln!("pullprobe: {note}");
+        super::note(note);
     }
     let files: [(_, _, Render); 4] = [
         ("html", &args.html, render::html::render),

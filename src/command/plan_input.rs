@@ -1,11 +1,15 @@
 //! Builds a plan from the command line.
 
+#[cfg(feature = "operator")]
+pub(super) mod template;
+
 use super::Error;
 use crate::cli::{Source, TaskArgs};
 use crate::endpoints::{NO_REGION, Region};
+#[cfg(not(feature = "operator"))]
+use crate::plan::task_definition;
 use crate::plan::{
     ImageInput, Plan, PlanInput, Platform, check_log_group_name, execute_command, service_connect,
-    task_definition,
 };
 use crate::probe::TaskDefinitionLocation;
 use crate::reference::Registry;
@@ -47,6 +51,7 @@ pub(super) fn from_args(args: &TaskArgs) -> Result<PlanSource, Error> {
 /// # Errors
 ///
 /// Fails if a flag or the task definition is not valid.
+#[cfg(not(feature = "operator"))]
 pub(super) fn with_task_definition(
     args: &TaskArgs,
     definition: Option<&[u8]>,
@@ -60,9 +65,43 @@ pub(super) fn with_task_definition(
     add_flags(args, input)
 }
 
+/// Combines the flags with a task definition.
+///
+/// # Errors
+///
+/// Fails if a flag or the task definition is not valid, or if the file has several.
+#[cfg(feature = "operator")]
+pub(super) fn with_task_definition(
+    args: &TaskArgs,
+    definition: Option<&[u8]>,
+) -> Result<PlanInput, Error> {
+    let flags = template::TemplateFlags::default();
+    let mut inputs = template::with_definitions(args, definition, &flags)?;
+    match (inputs.pop(), inputs.as_slice()) {
+        (Some(only), []) => Ok(only.input),
+        (last, others) => {
+            let names: Vec<_> = others
+                .iter()
+                .chain(&last)
+                .map(|one| one.name.as_str())
+                .collect();
+            Err(Error::Usage(format!(
+                "the file has several task definitions ({}); pass one of them, such as the output of `aws ecs \
+                 describe-task-definition`",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
 fn add_flags(args: &TaskArgs, mut input: PlanInput) -> Result<PlanInput, Error> {
     // An environment variable that is set but empty counts as absent.
     for image in args.images.iter().filter(|image| !image.is_empty()) {
+        if image.contains('=') && args.task_definition.is_none() {
+            return Err(Error::Usage(format!(
+                "--image {image}: NAME=REF sets the image of a container; pass --task-definition as well"
+            )));
+        }
         add_image(&mut input, image)?;
     }
     input.secrets.extend(args.secrets.iter().cloned());
@@ -157,6 +196,13 @@ fn nothing_to_check(metadata: &TaskMetadata) -> Error {
     })
 }
 
+/// Returns the variable and value of the environment's region.
+fn environment_region() -> Option<(&'static str, String)> {
+    let names = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
+    let mut set = names.filter_map(|name| Some((name, std::env::var(name).ok()?)));
+    set.find(|(_, value)| !value.is_empty())
+}
+
 /// Returns the task's region: from --region, the environment, the task metadata or the first Amazon
 /// ECR image, in this order.
 ///
@@ -171,14 +217,12 @@ pub(super) fn region(
     if let Some(region) = &args.region {
         return Ok(region.clone());
     }
-    let from_environment = ["AWS_REGION", "AWS_DEFAULT_REGION"]
-        .into_iter()
-        .find_map(|name| {
-            let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
-            Some((name, value))
-        });
+    let from_environment = environment_region();
     let from_metadata = || match metadata {
-        Ok(Some(metadata)) => Some(("the task metadata", metadata.vantage.region.clone()?)),
+        Ok(Some(metadata)) => Some((
+            "the task metadata",
+            metadata.vantage.region.as_ref()?.to_string(),
+        )),
         _ => None,
     };
     if let Some((source, region)) = from_environment.or_else(from_metadata) {

@@ -21,9 +21,11 @@ use crate::probe::{
     TaskDefinitionLocation, fetch_task_definition,
 };
 use crate::render;
-use crate::report::Report;
+use crate::report::{Logs, Report};
 use crate::run::{self, Environment, RunOptions};
+use crate::safe_text::{MAX_FOREIGN_CHARS, visible};
 use crate::vantage;
+use crate::vault::Vault;
 
 /// Runs the probe, prints the report, and returns its exit code.
 pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
@@ -43,7 +45,8 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
         let mut deadline = args.deadline;
         let environment: Environment =
             Arc::new(|name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()));
-        let credentials = run::spawn_credentials(&environment);
+        let vault = Arc::<Vault>::default();
+        let credentials = run::spawn_credentials(&environment, &vault);
         let started = Instant::now();
         let metadata = vantage::discover(&|name: &str| environment(name)).await;
         let ip_family = args.task.ip_family.or_else(|| run::ip_family(&metadata));
@@ -63,7 +66,11 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
                 let region = plan_input::region(&args.task, &[], &metadata)?;
                 let timeout = MAX_READ_TIME.min(deadline / 2);
                 let resolver = StubResolver::new(resolvers.clone()).within(timeout / 2);
-                let settings = ProbeSettings::for_fetch(resolver, ip_family.unwrap_or_default());
+                let settings = ProbeSettings::for_fetch(
+                    resolver,
+                    ip_family.unwrap_or_default(),
+                    Arc::clone(&vault),
+                );
                 let credentials = credentials.clone();
                 let read = fetch_task_definition(
                     &location,
@@ -74,7 +81,7 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
                     timeout * 3 / 4,
                 );
                 let started = Instant::now();
-                let json = read_within(read, timeout, &location).await?;
+                let json = read_within(read, timeout, &location, &vault).await?;
                 deadline -= started.elapsed().min(deadline / 2);
                 let input = plan_input::with_task_definition(&task, Some(&json))?;
                 plan_input::into_plan(input, &task, &metadata)?
@@ -90,6 +97,7 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
             deadline,
             run_id: args.run_id.clone().unwrap_or_else(generated_id),
             labels: args.labels(),
+            vault,
             observation_log: ObservationLog::default(),
         };
         report_panics(&options);
@@ -163,25 +171,41 @@ pub(super) fn prints_text(format: Format) -> bool {
 
 /// Prints the report in this format and returns its exit code.
 pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
-    print(&if prints_text(format) {
+    let printed = print(&if prints_text(format) {
         render::text::render(report, color())
     } else {
         report.line()
-    })?;
-    Ok(report.verdict.exit_code)
+    });
+    let code = report.verdict.exit_code;
+    match printed {
+        // The verdict is known all the same, from CloudWatch Logs or from the exit code itself.
+        Err(error) if report.delivery.logs == Logs::Delivered || code != 0 => {
+            eprintln!("pullprobe: {error}; the exit code is that of the verdict");
+            Ok(code)
+        }
+        printed => printed.map(|_| code),
+    }
 }
 
 /// Makes a panic end the process with exit code 1 and a report of the observations so far.
 pub fn report_panics(options: &RunOptions) {
-    let (plan, run_id, observation_log) = (
+    let (plan, run_id, observation_log, vault) = (
         options.plan.clone(),
         options.run_id.clone(),
         options.observation_log.clone(),
+        Arc::clone(&options.vault),
     );
     std::panic::set_hook(Box::new(move |panic| {
+        if !vault.is_free() {
+            // What it holds cannot be compared, so nothing is shown.
+            eprintln!("this is a bug in pullprobe; please report it: the vault failed");
+            std::process::exit(1);
+        }
         let error = format!("this is a bug in pullprobe; please report it: {panic}");
+        let error = vault.redact(&visible(&error, MAX_FOREIGN_CHARS));
         eprintln!("{error}");
-        let _ = print(&run::after_panic(&plan, &run_id, &observation_log, error).line());
+        let report = run::after_panic(&plan, &run_id, &observation_log, &vault, error);
+        let _ = print(&report.line());
         std::process::exit(1);
     }));
 }
@@ -227,8 +251,12 @@ async fn read_within(
     read: impl Future<Output = Result<Vec<u8>, String>>,
     timeout: Duration,
     location: &TaskDefinitionLocation,
+    vault: &Vault,
 ) -> Result<Vec<u8>, Error> {
-    let usage = |what: String| Error::Usage(format!("--task-definition {location}: {what}"));
+    let usage = |what: String| {
+        let what = vault.redact(&what);
+        Error::Usage(format!("--task-definition {location}: {what}"))
+    };
     tokio::select! {
         read = tokio::time::timeout(timeout, read) => match read {
             Ok(read) => read.map_err(usage),
@@ -287,7 +315,7 @@ fn roots(args: &ProbeArgs) -> Result<RootCertStore, Error> {
 /// Waits for SIGTERM or SIGINT.
 async fn interrupted() -> Interruption {
     match Signals::listen() {
-        Ok(mut signals) => Interruption(signals.next().await.to_owned()),
+        Ok(mut signals) => Interruption(signals.next().await.into()),
         Err(_) => std::future::pending().await,
     }
 }

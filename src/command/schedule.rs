@@ -55,7 +55,7 @@ async fn resolve(args: &ScheduleSetArgs, dry_run: bool) -> Result<(AwsCalls, Sch
     let calls = calls(client, dry_run);
     let set = schedule::resolve(&calls, &spec).await?;
     for note in &set.notes {
-        eprintln!("pullprobe: {note}");
+        super::note(note);
     }
     Ok((calls, set))
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::comparison::{Comparison, FactRow, InputCounts, SCHEMA, VantageSummary};
 use super::difference::{ComparedVantage, differences};
@@ -17,12 +18,25 @@ use crate::verdict::{INCONCLUSIVE, Status};
 /// Notes kept about input that could not be read. The rest is only counted.
 const MAX_NOTES: usize = 5;
 
+/// Bytes of a report. A probe's has at most 256 KiB; indented it stays below this.
+const MAX_REPORT_BYTES: usize = 1024 * 1024;
+
+/// Vantages that are compared: more than the subnets of any organization that people look at
+/// together.
+const MAX_VANTAGES: usize = 10_000;
+
+/// Bytes kept of all vantages: ten thousand reports without much evidence, or some thousand with all
+/// of it. It is a third of what the process then needs.
+const MAX_KEPT_BYTES: usize = 256 * 1024 * 1024;
+
 /// Reports, folded by vantage.
 #[derive(Debug, Clone, Default)]
 pub struct ComparisonBuilder {
     vantages: BTreeMap<Origin, VantageHistory>,
     counts: InputCounts,
     notes: BTreeSet<String>,
+    /// Bytes kept of all vantages.
+    kept: usize,
 }
 
 impl ComparisonBuilder {
@@ -76,6 +90,13 @@ impl ComparisonBuilder {
 
     fn add_parsed(&mut self, parsed: Result<ReportView<'_>, ReadError>, line: &str, source: &str) {
         match parsed {
+            Ok(_) if line.len() > MAX_REPORT_BYTES => {
+                self.counts.unreadable += 1;
+                self.note(format!(
+                    "skipped a report of {} bytes: a report has at most 256 KiB",
+                    line.len()
+                ));
+            }
             Ok(report) => self.add_view(&report, line, source),
             Err(ReadError::NotAReport) => self.counts.others += 1,
             Err(error) => {
@@ -87,13 +108,26 @@ impl ComparisonBuilder {
 
     fn add_view(&mut self, report: &ReportView<'_>, line: &str, source: &str) {
         let origin = Origin::of(report, source);
+        let is_full = self.vantages.len() >= MAX_VANTAGES && !self.vantages.contains_key(&origin);
+        if is_full || self.kept >= MAX_KEPT_BYTES {
+            self.counts.left_out += 1;
+            self.note(format!(
+                "left out every report beyond {MAX_VANTAGES} vantages or {} MiB; compare fewer at once",
+                MAX_KEPT_BYTES / 1024 / 1024
+            ));
+            return;
+        }
         if let Some(vantage) = self.vantages.get_mut(&origin) {
-            if !vantage.add(report, line) {
+            self.kept -= vantage.kept_bytes();
+            let is_new = vantage.add(report, line);
+            self.kept += vantage.kept_bytes();
+            if !is_new {
                 self.counts.duplicates += 1;
                 return;
             }
         } else {
             let vantage = VantageHistory::new(report, line);
+            self.kept += vantage.kept_bytes();
             self.vantages.insert(origin, vantage);
         }
         self.counts.reports += 1;
@@ -116,10 +150,19 @@ impl ComparisonBuilder {
         let explanation = explain(&compared, &differences);
         let first_difference = (!differences.is_empty()).then(|| differences.remove(0));
         let worst = rows.first().map(|(vantage, _)| vantage);
+        let status = worst.map_or(Status::Inconclusive, |vantage| vantage.status);
+        // What was left out may have failed.
+        let is_unsure = self.counts.left_out > 0 && status < Status::Inconclusive;
         let comparison = Comparison {
             schema: SCHEMA.to_owned(),
-            status: worst.map_or(Status::Inconclusive, |vantage| vantage.status),
-            exit_code: worst.map_or(INCONCLUSIVE, |vantage| vantage.exit_code),
+            status: if is_unsure {
+                Status::Inconclusive
+            } else {
+                status
+            },
+            exit_code: worst
+                .filter(|_| !is_unsure)
+                .map_or(INCONCLUSIVE, |vantage| vantage.exit_code),
             summary: summarize(&compared),
             explanation,
             facts: matrix(&compared),
@@ -135,7 +178,7 @@ impl ComparisonBuilder {
         let latest_reports = rows.iter().map(|(_, history)| history.latest_line());
         ComparisonOutput {
             comparison,
-            latest_reports: latest_reports.map(str::to_owned).collect(),
+            latest_reports: latest_reports.collect(),
         }
     }
 }
@@ -164,7 +207,7 @@ pub struct ComparisonOutput {
     /// What is printed as JSON.
     pub comparison: Comparison,
     /// Each vantage's latest report as it was read, in the order of the comparison's vantages.
-    latest_reports: Vec<String>,
+    latest_reports: Vec<Arc<str>>,
 }
 
 impl ComparisonOutput {

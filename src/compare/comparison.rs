@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::difference::Difference;
+use crate::safe_text::escape_json;
 use crate::verdict::Status;
 
 /// Name and version of the comparison's schema.
@@ -95,13 +96,22 @@ pub struct InputCounts {
     pub others: u64,
     /// Reports that this version cannot read.
     pub unreadable: u64,
+    /// Reports that were not compared, because memory is bounded.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Comparison {
     /// Returns the comparison as one line of JSON.
     pub fn line(&self) -> String {
-        serde_json::to_string(self)
-            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"))
+        let json = serde_json::to_string(self)
+            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"));
+        escape_json(json)
     }
 }
 

@@ -131,6 +131,10 @@ impl<'a> FactValue<'a> {
     }
 }
 
+/// Kinds of failure named in one value; this version knows about thirty, and one fact has few of
+/// them.
+const MAX_FAILURES: usize = 32;
+
 /// Returns the facts of a report. Targets that do not affect the task are left out, as in its
 /// verdict.
 pub fn facts(report: &ReportView<'_>) -> Facts {
@@ -172,7 +176,14 @@ fn value(phase: &str, observations: &[&ObservationView<'_>]) -> String {
                 .map_or_else(|| "failed".into(), bounded_line)
         })
         .collect();
-    let failures = failures.into_iter().collect::<Vec<_>>().join(", ");
+    let more = failures.len().saturating_sub(MAX_FAILURES);
+    let failures: Vec<String> = failures.into_iter().take(MAX_FAILURES).collect();
+    let mut failures = failures.join(", ");
+    if more > 0 {
+        failures.push_str(" and ");
+        failures.push_str(&more.to_string());
+        failures.push_str(" more");
+    }
     let one_is_enough = phase == Phase::Connect.name() || phase == Phase::Handshake.name();
     if !failures.is_empty() {
         return if one_is_enough && has("passed") {

@@ -70,6 +70,18 @@ impl History {
         }
     }
 
+    /// Returns about how many bytes are kept.
+    pub fn kept_bytes(&self) -> usize {
+        let properties = self.0.iter();
+        let texts = properties.map(|(property, values)| {
+            let values = values
+                .iter()
+                .map(|seen| size_of::<ObservedValue>() + seen.value.len());
+            size_of::<(String, Vec<ObservedValue>)>() + property.len() + values.sum::<usize>()
+        });
+        texts.sum()
+    }
+
     /// Returns the last change of each property that changed.
     pub fn changes(&self) -> impl Iterator<Item = ValueChange<'_>> {
         self.0.iter().filter_map(|(property, values)| {

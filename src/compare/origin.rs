@@ -1,5 +1,7 @@
 //! Which reports come from the same vantage, and what that vantage is called.
 
+use std::collections::BTreeMap;
+
 use super::report_view::{ReportView, Text, bounded_line};
 use crate::arn::Arn;
 
@@ -77,23 +79,26 @@ pub fn unique_names(origins: &[&Origin]) -> Vec<String> {
         .unwrap_or(0);
     let mut names: Vec<String> = origins.iter().map(|origin| origin.name.clone()).collect();
     for n in 0..depth {
-        let before = names.clone();
-        for (i, origin) in origins.iter().enumerate() {
-            let Some(qualifier) = origin.qualifiers.get(n) else {
-                continue;
-            };
-            let differs = (0..origins.len()).any(|j| {
-                j != i && before[j] == before[i] && origins[j].qualifiers.get(n) != Some(qualifier)
-            });
-            if differs {
-                names[i] = format!("{}, {qualifier}", names[i]);
+        // The qualifier of the first of each name, and whether another has a different one.
+        let mut by_name: BTreeMap<String, (Option<&String>, bool)> = BTreeMap::new();
+        for (origin, name) in origins.iter().zip(&names) {
+            let qualifier = origin.qualifiers.get(n);
+            let (first, differs) = by_name.entry(name.clone()).or_insert((qualifier, false));
+            *differs |= *first != qualifier;
+        }
+        for (origin, name) in origins.iter().zip(&mut names) {
+            let differs = by_name.get(name).is_some_and(|(_, differs)| *differs);
+            if let Some(qualifier) = origin.qualifiers.get(n).filter(|_| differs) {
+                *name = format!("{name}, {qualifier}");
             }
         }
     }
-    for i in 0..names.len() {
-        let twins = names[..i].iter().filter(|name| **name == names[i]).count();
-        if twins > 0 {
-            names[i] = format!("{} #{}", names[i], twins + 1);
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for name in &mut names {
+        let twins = seen.entry(name.clone()).or_default();
+        *twins += 1;
+        if *twins > 1 {
+            *name = format!("{name} #{twins}");
         }
     }
     names

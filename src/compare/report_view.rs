@@ -8,10 +8,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use crate::redact::{one_line, shorten};
 use crate::report;
+use crate::safe_text::{escape_lines, visible};
 use crate::verdict::{INCONCLUSIVE, Status, WARN};
 
 /// Start of the schema name of a report of any version.
@@ -21,9 +21,21 @@ pub const SCHEMA_PREFIX: &str = "pullprobe/report/";
 const MAX_TEXT_CHARS: usize = 256;
 
 /// Text of a report, borrowed where it has no escapes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(transparent)]
-pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+/// Characters that act or hide are shown as escapes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Text<'a>(pub Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+        let Borrowed(text) = Borrowed::deserialize(deserializer)?;
+        Ok(Self(match escape_lines(&text, false) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(escaped) => escaped.into(),
+        }))
+    }
+}
 
 impl std::ops::Deref for Text<'_> {
     type Target = str;
@@ -45,7 +57,7 @@ pub(super) fn bounded_line(text: &str) -> String {
     if plain {
         text.to_owned()
     } else {
-        shorten(&one_line(text), MAX_TEXT_CHARS).to_owned()
+        visible(text, MAX_TEXT_CHARS)
     }
 }
 

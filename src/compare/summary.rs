@@ -10,6 +10,10 @@ use crate::verdict::Status;
 /// Names in a sentence. The matrix has all.
 const MAX_NAMES: usize = 3;
 
+/// Values or failures in a sentence, each with its vantages. The sentence is repeated in each suite of
+/// JUnit's file.
+const MAX_VALUES: usize = 8;
+
 /// Returns one sentence about the vantages that share the worst status.
 pub(super) fn summarize(vantages: &[ComparedVantage<'_>]) -> String {
     let Some(worst) = vantages.iter().map(|vantage| vantage.status).max() else {
@@ -96,11 +100,21 @@ pub(super) fn explain(vantages: &[ComparedVantage<'_>], differences: &[Differenc
 }
 
 fn list_values(values: &BTreeMap<String, String>) -> String {
-    let values: Vec<String> = names_by_value(values)
+    let values = names_by_value(values);
+    let count = values.len();
+    let mut shown: Vec<String> = values
         .into_iter()
+        .take(MAX_VALUES)
         .map(|(value, names)| format!("{value} at {}", list_names(&names)))
         .collect();
-    values.join(", ")
+    shown.extend(others(count, "values"));
+    shown.join(", ")
+}
+
+/// Says how many of `count` are not among the first [`MAX_VALUES`].
+fn others(count: usize, what: &str) -> Option<String> {
+    let more = count.saturating_sub(MAX_VALUES);
+    (more > 0).then(|| format!("and {more} other {what}"))
 }
 
 fn unexplained<'a>(failing: &[&ComparedVantage<'a>], differences: &[Difference]) -> Vec<&'a str> {
@@ -145,11 +159,13 @@ fn first_failures(failing: &[&ComparedVantage<'_>]) -> String {
             format!(" All of them first hit {failure}; look at what they have in common.")
         }
         failures => {
-            let failures: Vec<String> = failures
+            let mut shown: Vec<String> = failures
                 .iter()
+                .take(MAX_VALUES)
                 .map(|(failure, names)| format!("{failure} ({})", list_names(names)))
                 .collect();
-            format!(" They fail in different ways: {}.", failures.join("; "))
+            shown.extend(others(failures.len(), "ways"));
+            format!(" They fail in different ways: {}.", shown.join("; "))
         }
     }
 }

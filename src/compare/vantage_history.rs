@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -11,19 +12,22 @@ use super::difference::ComparedVantage;
 use super::fact::{self, Facts};
 use super::history::History;
 use super::report_view::{self, ReportView, Text, bounded_line};
-use crate::redact::one_line;
+use crate::redact::{one_line, shorten};
 use crate::verdict::{INCONCLUSIVE, Status};
 
 /// Runs remembered of a vantage, so that a report that was delivered twice counts once: a week of
 /// one run every ten minutes.
 const MAX_RUNS: usize = 1_024;
 
+/// Characters kept of a summary: the longest that a probe writes has about 400.
+const MAX_SUMMARY_CHARS: usize = 1_024;
+
 /// One vantage over time.
 #[derive(Debug, Clone)]
 pub struct VantageHistory {
     latest: ComparedRun,
     /// The latest report as it was read: renderers show more of it than is compared.
-    line: String,
+    line: Arc<str>,
     last_pass: Option<ComparedRun>,
     history: History,
     /// Start and hashed ID of the newest runs.
@@ -61,6 +65,17 @@ impl ComparedRun {
         (self.started_at, &self.id)
     }
 
+    fn kept_bytes(&self) -> usize {
+        let facts = self.facts.iter();
+        let texts = facts.map(|(name, value)| {
+            size_of::<(fact::FactName, String)>()
+                + name.dependency.len()
+                + name.phase.len()
+                + value.len()
+        });
+        texts.sum()
+    }
+
     fn key(&self) -> (Option<Timestamp>, u64) {
         let mut hasher = DefaultHasher::new();
         self.id.hash(&mut hasher);
@@ -78,7 +93,7 @@ impl VantageHistory {
             runs: BTreeSet::from([run.key()]),
             failed: u64::from(run.status == Status::Fail),
             latest: run,
-            line: line.to_owned(),
+            line: line.into(),
             last_pass: None,
             history,
             reports: 1,
@@ -98,8 +113,7 @@ impl VantageHistory {
         self.failed += u64::from(run.status == Status::Fail);
         self.history.add(run.started_at, report, &run.facts);
         if run.sort_key() >= self.latest.sort_key() {
-            self.line.clear();
-            self.line.push_str(line);
+            self.line = line.into();
             let earlier = std::mem::replace(&mut self.latest, run);
             if earlier.starts() {
                 self.last_pass = Some(earlier);
@@ -116,8 +130,20 @@ impl VantageHistory {
     }
 
     /// The latest report as it was read.
-    pub fn latest_line(&self) -> &str {
-        &self.line
+    pub fn latest_line(&self) -> Arc<str> {
+        Arc::clone(&self.line)
+    }
+
+    /// Returns about how many bytes this vantage keeps.
+    pub fn kept_bytes(&self) -> usize {
+        let runs = self.runs.len() * size_of::<(Option<Timestamp>, u64)>();
+        let last_pass = self.last_pass.as_ref().map_or(0, ComparedRun::kept_bytes);
+        size_of::<Self>()
+            + self.line.len()
+            + runs
+            + self.latest.kept_bytes()
+            + last_pass
+            + self.history.kept_bytes()
     }
 
     /// Returns the vantage's part in the comparison of all vantages.
@@ -143,7 +169,9 @@ impl VantageHistory {
             exit_code: report.map_or(INCONCLUSIVE, |report| report.verdict.exit_code),
             cause: known(finding.map(|finding| &finding.cause)),
             confidence: known(finding.map(|finding| &finding.confidence)),
-            summary: report.map_or_else(String::new, |report| one_line(&report.verdict.summary)),
+            summary: report.map_or_else(String::new, |report| {
+                shorten(&one_line(&report.verdict.summary), MAX_SUMMARY_CHARS).to_owned()
+            }),
             availability_zone: known(vantage.and_then(|v| v.availability_zone.as_ref())),
             subnet_cidr: known(vantage.and_then(|v| v.subnet_cidr.as_ref())),
             run_id: self.latest.id.clone(),

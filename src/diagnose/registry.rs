@@ -4,6 +4,7 @@ use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
 use crate::observation::{Dependency, Failure, NO_LOGIN, Observation, Phase, RateLimit};
+use crate::safe_text::SafeText;
 
 use Confidence::{Certain, Likely, Possible};
 
@@ -70,7 +71,7 @@ pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
 
 fn describe(limit: &RateLimit) -> String {
     let part =
-        |word: &str, part: &Option<String>| part.as_ref().map(|part| format!("{word} {part}"));
+        |word: &str, part: &Option<SafeText>| part.as_ref().map(|part| format!("{word} {part}"));
     let parts = [
         part("limit", &limit.limit),
         part("remaining", &limit.remaining),

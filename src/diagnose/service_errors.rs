@@ -9,6 +9,7 @@ use super::{Confidence, Finding, reference, registry, storage};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
 use crate::observation::{Answer, Denial, Dependency, Failure, Observation, Phase, PolicyKind};
+use crate::safe_text::SafeText;
 
 use Confidence::{Certain, Likely, Possible};
 
@@ -239,9 +240,9 @@ fn denied_request(seen: &Observation) -> String {
         return String::new();
     };
     let part =
-        |word: &str, part: &Option<String>| part.as_ref().map(|part| format!("{word}{part}"));
+        |word: &str, part: &Option<SafeText>| part.as_ref().map(|part| format!("{word}{part}"));
     let parts = [
-        denial.action.clone(),
+        part("", &denial.action),
         part("on ", &denial.resource).filter(|on| on != "on *"),
         part("as ", &denial.principal),
         part("by ", &denial.policy_arn),

@@ -4,6 +4,7 @@
 //! the same. So no cause of the families network, resolve or tls is ever certain here; an error
 //! that a service returned may be.
 
+use super::advice;
 use super::parsed::ParsedMessage;
 use super::sign::Sign;
 use super::step::Step;
@@ -19,6 +20,7 @@ pub fn findings(message: &ParsedMessage) -> Vec<Finding<String>> {
         Some(sign) => causes_of_sign(message, sign),
         None => failed_at_first_attempt(message),
     };
+    let is_alone = causes.len() == 1;
     // A finding needs a dependency, and the task's network interface and capacity are not one.
     // The task metadata, which describes both, takes their place.
     let dependency = message.dependency.unwrap_or(match message.step {
@@ -34,11 +36,16 @@ pub fn findings(message: &ParsedMessage) -> Vec<Finding<String>> {
             cause,
             family: cause.family(),
             dependency,
-            confidence,
+            // What explains the message as well takes the certainty away.
+            confidence: if is_alone {
+                confidence
+            } else {
+                confidence.min(Likely)
+            },
             blocking: true,
             tries: None,
             summary: summary(message, cause, &subject),
-            remedy: cause.remedy_for(dependency),
+            remedy: advice::remedy(message, cause).unwrap_or_else(|| cause.remedy_for(dependency)),
             because: because.clone(),
         })
         .collect()
@@ -47,12 +54,15 @@ pub fn findings(message: &ParsedMessage) -> Vec<Finding<String>> {
 #[allow(clippy::too_many_lines, reason = "one row per sign")]
 fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence)> {
     let is_layer = message.step == Step::ImageLayer;
+    let is_registry = message.dependency == Some(Dependency::Registry);
     match sign {
         Sign::TimedOut
         | Sign::HelperKilled
         | Sign::NoResponse
         | Sign::ConnectionIssue
         | Sign::RetriesExhausted => no_response(message),
+        // AWS names a missing route. A disk that is full also ends the pull like this.
+        Sign::Canceled => [no_response(message), possible(&[Cause::DiskFull])].concat(),
         // A router or firewall that rejects packets looks the same to Go as an address without a
         // host, and as an address whose IP version the task does not have.
         Sign::Unreachable => [
@@ -118,9 +128,9 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
         ]),
         Sign::Denied => denied(message),
         Sign::Forbidden => forbidden(message),
-        Sign::UnexpectedStatus if message.dependency == Some(Dependency::Registry) => possible(&[
+        Sign::UnexpectedStatus if is_registry => possible(&[
             Cause::RegistryRateLimited,
-            Cause::PermissionDenied,
+            Cause::RegistryLoginFailed,
             Cause::ImageNotFound,
         ]),
         Sign::UnexpectedStatus if is_layer => possible(&[
@@ -133,7 +143,14 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
             Cause::ImageNotFound,
             Cause::RegistryRateLimited,
         ]),
+        // A stale login, or a name that does not exist: pulls need no login there.
+        Sign::LoginFailed if message.is_of_ecr_public() => {
+            possible(&[Cause::RegistryLoginFailed, Cause::RepositoryNotFound])
+        }
         Sign::LoginFailed => vec![(Cause::RegistryLoginFailed, Certain)],
+        Sign::RegistryDenied if is_registry => {
+            possible(&[Cause::RegistryLoginFailed, Cause::RepositoryNotFound])
+        }
         Sign::RegistryDenied => possible(&[
             Cause::RegistryLoginFailed,
             Cause::PermissionDenied,
@@ -146,7 +163,26 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
             ]
         }
         Sign::RepositoryMissing => vec![(Cause::RepositoryNotFound, Certain)],
+        // Amazon ECR tells the two apart. The distribution registry calls both an unknown manifest.
+        Sign::ManifestMissing if is_registry => vec![
+            (Cause::ImageNotFound, Likely),
+            (Cause::RepositoryNotFound, Possible),
+        ],
         Sign::ManifestMissing => vec![(Cause::ImageNotFound, Certain)],
+        Sign::DigestRefused if is_registry => vec![
+            (Cause::ImageNotFound, Likely),
+            (Cause::RegistryLoginFailed, Possible),
+        ],
+        // Across accounts, the 404 before may also hide a policy.
+        Sign::DigestRefused => vec![
+            (Cause::ImageNotFound, Likely),
+            (Cause::ResourcePolicyDenies, Possible),
+            (Cause::PermissionDenied, Possible),
+        ],
+        Sign::WrongDigest => possible(&[Cause::LayerUnavailable, Cause::AnsweredByIntermediary]),
+        Sign::MissingOrPrivate if is_registry => {
+            possible(&[Cause::RepositoryNotFound, Cause::RegistryLoginFailed])
+        }
         Sign::MissingOrPrivate => possible(&[
             Cause::RepositoryNotFound,
             Cause::RegistryLoginFailed,
@@ -188,6 +224,8 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
             ]
         }
         Sign::MountDenied => vec![(Cause::FileSystemDenied, Certain)],
+        // No cause has this name; the server refuses the mount.
+        Sign::DirectoryMissing => vec![(Cause::FileSystemDenied, Likely)],
         Sign::ObjectMissing => vec![(Cause::EnvironmentFileMissing, Certain)],
         Sign::NoFreeAddress => vec![(Cause::NoFreeAddress, Certain)],
         Sign::NetworkInterfaceNotCreated => {
@@ -200,6 +238,7 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
             ]
         }
         Sign::CapacityUnavailable => vec![(Cause::CapacityUnavailable, Likely)],
+        Sign::NotPlaced(refusal) => refusal.causes(),
         Sign::RoleNotAssumable => vec![(Cause::RoleNotAssumable, Likely)],
         Sign::NoCredentials => vec![
             (Cause::NoCredentials, Likely),
@@ -222,7 +261,8 @@ fn possible(causes: &[Cause]) -> Vec<(Cause, Confidence)> {
 fn no_response(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
     use Cause::{
         EndpointSecurityGroup, InterfaceEndpointMissing, NamePointsElsewhere, NetworkAcl,
-        NoEgressRoute, ResolverUnreachable, S3GatewayMissing, TaskSecurityGroupEgress,
+        NoEgressRoute, PublicIpMissing, ResolverUnreachable, S3GatewayMissing,
+        TaskSecurityGroupEgress,
     };
     let scope = message.scope();
     possible(match (message.dependency, scope) {
@@ -230,7 +270,12 @@ fn no_response(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
             &[TaskSecurityGroupEgress, NetworkAcl, NamePointsElsewhere]
         }
         // No VPC endpoint leads to a registry outside Amazon ECR.
-        (Some(Dependency::Registry), _) => &[NoEgressRoute, TaskSecurityGroupEgress, NetworkAcl],
+        (Some(Dependency::Registry), _) => &[
+            NoEgressRoute,
+            PublicIpMissing,
+            TaskSecurityGroupEgress,
+            NetworkAcl,
+        ],
         (_, Some(Scope::Private | Scope::SameSubnet)) => &[
             EndpointSecurityGroup,
             TaskSecurityGroupEgress,
@@ -252,6 +297,7 @@ fn no_response(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
         ],
         (_, Some(Scope::Public)) => &[
             NoEgressRoute,
+            PublicIpMissing,
             InterfaceEndpointMissing,
             TaskSecurityGroupEgress,
             NetworkAcl,
@@ -259,6 +305,7 @@ fn no_response(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
         // Even DNS may have failed: after its deadline the agent reports no earlier error.
         (_, None) => &[
             NoEgressRoute,
+            PublicIpMissing,
             InterfaceEndpointMissing,
             EndpointSecurityGroup,
             TaskSecurityGroupEgress,
@@ -322,7 +369,10 @@ fn denied(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
             (Cause::RepositoryNotFound, Possible),
         ];
     }
-    let mut causes = vec![(Cause::PermissionDenied, Certain)];
+    if !advice::is_policy_of_aws(message) {
+        return possible(&[Cause::RegistryLoginFailed, Cause::RepositoryNotFound]);
+    }
+    let mut causes = vec![(Cause::PermissionDenied, Likely)];
     causes.extend(possible(&[
         Cause::IdentityPolicyMissingAction,
         Cause::EndpointPolicyDenies,
@@ -350,6 +400,17 @@ fn forbidden(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
             // Amazon S3 returns 403 for a missing object if the caller may not list the bucket.
             (Cause::EnvironmentFileMissing, Possible),
             (Cause::S3EndpointPolicyDenies, Possible),
+        ],
+        // A registry elsewhere, or its content network, knows no policies of AWS.
+        Step::ImageLayer if message.dependency == Some(Dependency::Registry) => possible(&[
+            Cause::RegistryLoginFailed,
+            Cause::LayerUnavailable,
+            Cause::AnsweredByIntermediary,
+        ]),
+        _ if message.dependency == Some(Dependency::Registry) => vec![
+            (Cause::RegistryLoginFailed, Likely),
+            (Cause::RepositoryNotFound, Possible),
+            (Cause::ImageNotFound, Possible),
         ],
         _ => vec![
             (Cause::PermissionDenied, Likely),
@@ -405,8 +466,12 @@ fn failed_at_first_attempt(message: &ParsedMessage) -> Vec<(Cause, Confidence)> 
 fn subject(message: &ParsedMessage) -> String {
     let mut subject: Vec<String> = message.host.iter().cloned().collect();
     if let Some(denial) = &message.fields.denial {
-        subject.extend(denial.action.clone());
-        subject.extend(denial.resource.clone().filter(|resource| resource != "*"));
+        subject.extend(denial.action.as_deref().map(str::to_owned));
+        let resource = denial
+            .resource
+            .as_deref()
+            .filter(|&resource| resource != "*");
+        subject.extend(resource.map(str::to_owned));
     }
     message.redacted(&subject.join(" "))
 }
@@ -416,9 +481,10 @@ fn summary(message: &ParsedMessage, cause: Cause, subject: &str) -> String {
         Some(error) if cause == Cause::InvalidImageReference => error,
         _ => subject,
     };
-    let bare = cause.summary().trim_end_matches('.');
+    let sentence = advice::summary(message, cause).unwrap_or(cause.summary());
+    let bare = sentence.trim_end_matches('.');
     if subject.is_empty() {
-        cause.summary().to_owned()
+        sentence.to_owned()
     } else {
         format!("{bare}: {subject}")
     }

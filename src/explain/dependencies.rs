@@ -11,11 +11,14 @@ pub fn step_of_action(action: &str) -> Option<Step> {
         ("sts", _) => Some(Step::AssumeRole),
         ("secretsmanager" | "kms", _) => Some(Step::Secrets),
         ("ssm", name) if name.starts_with("getparameter") => Some(Step::Secrets),
-        ("ecr", "getauthorizationtoken") => Some(Step::RegistryAuth),
-        ("ecr", "getdownloadurlforlayer") => Some(Step::ImageLayer),
+        // The text may be cut or wrapped within the action.
+        ("ecr", name) if name.starts_with("getauth") => Some(Step::RegistryAuth),
+        ("ecr", name) if name.starts_with("getdownload") => Some(Step::ImageLayer),
         ("ecr", _) => Some(Step::ImageManifest),
         ("logs", _) => Some(Step::LogDriver),
         ("elasticfilesystem", _) => Some(Step::FileSystem),
+        // The infrastructure role of Amazon ECS launches instances and attaches interfaces.
+        ("ec2", _) => Some(Step::NetworkInterface),
         // An S3 action may concern a layer or an environment file; the message's phrases decide.
         _ => None,
     }
@@ -69,6 +72,11 @@ pub fn dependency_of_host(host: &str) -> Option<Dependency> {
     } else {
         Some(Dependency::Registry)
     }
+}
+
+/// Whether the host is one of Amazon ECR Public, which takes pulls without a login.
+pub fn is_ecr_public(host: &str) -> bool {
+    host == "public.ecr.aws"
 }
 
 /// Widely used public registries.

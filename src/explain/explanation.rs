@@ -8,6 +8,7 @@ use super::step::Step;
 use crate::cause::Family;
 use crate::diagnose::Finding;
 use crate::observation::Dependency;
+use crate::safe_text::escape_json;
 
 /// Schema name of the JSON document.
 pub const SCHEMA: &str = "pullprobe/explanation/v1";
@@ -32,6 +33,12 @@ pub struct Explanation {
     /// When the task stopped or the service event occurred, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said_at: Option<String>,
+    /// Container whose failure the text describes, if it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Whether the text says that the task had started, so that no step of its start failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub had_started: bool,
     /// Step of the task's start that failed.
     pub step: Step,
     /// Family of the failure in the message; it decides the exit code. A cause in `findings` may
@@ -65,8 +72,9 @@ impl Explanation {
 
     /// Returns the JSON document on one line.
     pub fn line(&self) -> String {
-        serde_json::to_string(self)
-            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"))
+        let json = serde_json::to_string(self)
+            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"));
+        escape_json(json)
     }
 }
 
@@ -77,6 +85,8 @@ pub struct MessageContext {
     pub cluster: Option<String>,
     /// Name of the ECS service.
     pub service: Option<String>,
+    /// Name of the container whose reason the text is.
+    pub container: Option<String>,
     /// ARN of the task.
     pub task_arn: Option<String>,
     /// `TaskFailedToStart` and so on.

@@ -21,6 +21,10 @@ use winnow::token::{any, one_of, take_until, take_while};
 use super::normalize::NormalizedText;
 use crate::aws::denial;
 use crate::observation::Denial;
+use crate::reference::Reference;
+
+/// Longest name of a container in bytes (Amazon ECS API reference, `ContainerDefinition`).
+const MAX_NAME_LEN: usize = 255;
 
 /// Longest host name in bytes (RFC 1035 section 2.3.4), with room for a masked account.
 const MAX_HOST_LEN: usize = 300;
@@ -55,8 +59,10 @@ pub struct DnsLookup {
 /// The fields of a text; `None` for those that it does not contain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
-    /// `(service NAME)`.
+    /// `(service NAME)`, `service NAME was unable`.
     pub service: Option<String>,
+    /// Name of the container whose reason a JSON document or a Python dictionary gives.
+    pub container: Option<String>,
     /// `has been retried N time(s)`: the number of attempts.
     pub attempts: Option<Field<u32>>,
     /// `StatusCode: N`, `status code: N`; 0 if there was no HTTP response.
@@ -69,6 +75,8 @@ pub struct Fields {
     pub lookup: Option<Field<DnsLookup>>,
     /// Host of the lookup, of the requested URL, or of the image.
     pub host: Option<Field<String>>,
+    /// Whether the host is that of the image, and no request names one.
+    pub is_host_of_image: bool,
     /// Image reference.
     pub image: Option<String>,
     /// ARNs of secrets, parameters, roles and so on, in the order of the text. Any of them may be
@@ -113,8 +121,10 @@ pub fn parse(text: &NormalizedText) -> Fields {
             from: lookup.from,
             to: lookup.to,
         }),
-        None => url(dense).or_else(|| image_host(dense, names.image.as_deref()?)),
+        None => url(dense),
     };
+    let is_host_of_image = host.is_none();
+    let host = host.or_else(|| image_host(dense, names.image.as_deref()?));
     let dial = first(dense, "dialtcp", address);
     let remote_address = || {
         ["readtcp", "writetcp"]
@@ -123,7 +133,9 @@ pub fn parse(text: &NormalizedText) -> Fields {
     };
     Fields {
         service: first(dense, "(service", service)
-            .map(|name| text.quote(name.to - name.value, name.to).to_owned()),
+            .map(|name| text.quote(name.to - name.value, name.to).to_owned())
+            .or_else(|| service_of_sentence(&text.text)),
+        container: container(&text.text),
         attempts: first(dense, "beenretried", dec_uint),
         status: first(
             dense,
@@ -134,6 +146,7 @@ pub fn parse(text: &NormalizedText) -> Fields {
         dial: dial.or_else(remote_address),
         lookup,
         host,
+        is_host_of_image,
         image: names.image,
         arns: names.arns,
         // The denial parser reads the whole text several times, and most texts have no denial.
@@ -174,6 +187,89 @@ fn service(input: &mut &str) -> Result<usize, Fail> {
     terminated(name, peek(one_of([')', ','])))
         .map(str::len)
         .parse_next(input)
+}
+
+/// Words that follow the name of a service in ECS's sentences about it.
+const AFTER_SERVICE: [[&str; 2]; 6] = [
+    ["was", "unable"],
+    ["is", "unable"],
+    ["failed", "to"],
+    ["operations", "are"],
+    ["deployment", "failed"],
+    ["(deployment", "ecs-svc"],
+];
+
+/// Reads the name in `service NAME was unable to …`, as the console shows events, with or without
+/// brackets and quotation marks.
+fn service_of_sentence(text: &str) -> Option<String> {
+    let mut words = text.split(' ').peekable();
+    while let Some(word) = words.next() {
+        let is_service = word
+            .trim_start_matches(['(', '"', '\'', '[', '`'])
+            .eq_ignore_ascii_case("service");
+        let Some(name) = words.peek().filter(|_| is_service) else {
+            continue;
+        };
+        let name = name.trim_matches(['[', ']', '(', ')', '"', '\'', '`', ',', ':']);
+        let is_name = !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        let mut rest = words.clone().skip(1);
+        let after = [
+            rest.next().unwrap_or_default(),
+            rest.next().unwrap_or_default(),
+        ];
+        let is_event = AFTER_SERVICE
+            .iter()
+            .any(|[first, second]| after[0] == *first && after[1].starts_with(second));
+        if is_name && is_event {
+            return Some(name.to_owned());
+        }
+    }
+    None
+}
+
+/// Returns the name of the container within whose braces the first error name is.
+fn container(text: &str) -> Option<String> {
+    // Otherwise there is no document, and the search would be in vain.
+    if !text.contains('{') {
+        return None;
+    }
+    let error = [
+        "Cannot",
+        "OutOfMemory",
+        "ContainerRuntime",
+        "ResourceInit",
+        "DockerTimeout",
+    ]
+    .iter()
+    .filter_map(|name| text.find(name))
+    .min()?;
+    let before = &text[..error];
+    let key = ["\"name\":", "'name':", "\"Name\":"]
+        .iter()
+        .filter_map(|key| Some(before.rfind(key)? + key.len()))
+        .max()?;
+    let after = before[key..].trim_start();
+    let quote = after.chars().next().filter(|c| "\"'".contains(*c))?;
+    let name = after[1..].split(quote).next()?;
+    // Beyond the container's closing brace, the reason is that of the task.
+    let mut depth = 0_i32;
+    let is_within = after.chars().all(|c| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        depth >= 0
+    });
+    (is_within && !name.is_empty() && name.len() <= MAX_NAME_LEN).then(|| name.to_owned())
+}
+
+/// Whether the address is link-local: the task metadata endpoint, the credentials endpoint of the
+/// ECS agent or the instance metadata service. No name resolves to it.
+pub fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.segments()[..2] == [0xfd00, 0xec2],
+    }
 }
 
 fn request_id(input: &mut &str) -> Result<String, Fail> {
@@ -247,6 +343,11 @@ fn url(dense: &str) -> Option<Field<String>> {
 fn image_host(dense: &str, image: &str) -> Option<Field<String>> {
     let (host, _) = image.split_once('/')?;
     let host = host.to_ascii_lowercase();
+    // Docker's rule that tells a host from a user of Docker Hub.
+    if !host.contains(['.', ':']) {
+        return None;
+    }
+    let host = host.split(':').next().unwrap_or_default().to_owned();
     let from = dense.find(&host)?;
     Some(Field {
         from,
@@ -279,26 +380,89 @@ struct Names {
     arns: Vec<String>,
 }
 
+/// Pairs of words before the image that was requested. Docker names it as the task
+/// definition does, maybe without a registry: `manifest for web:1 not found`.
+const BEFORE_IMAGE: [[&str; 2]; 2] = [["manifest", "for"], ["denied", "for"]];
+
+/// Further pairs, after which other words may follow as well.
+const MAYBE_BEFORE_IMAGE: [[&str; 2]; 6] = [
+    ["resolve", "ref"],
+    ["resolve", "reference"],
+    ["cannot", "pull"],
+    ["pull", "image"],
+    ["(404):", "repository"],
+    ["Error:", "image"],
+];
+
 impl Names {
+    /// Splits at white space and, as JSON without spaces needs it, at quotation marks and commas.
     fn find(text: &str) -> Self {
         let mut names = Self::default();
-        for word in text.split_ascii_whitespace() {
-            let bare = word.trim_matches(['"', '\'', '`', '(', ')', '[', ']', '<', '>', ',', ';']);
-            let bare = bare.trim_end_matches(['.', ':', ',']);
-            if names.image.is_none() && bare.contains('/') && !bare.contains("://") {
-                let is_image = REGISTRY_MARKERS
-                    .iter()
-                    .any(|registry| bare.contains(registry));
-                if is_image && !bare.starts_with("arn:") {
-                    names.image = Some(bare.trim_end_matches(['"', '\'', '.', ':']).to_owned());
+        // In a document, the image of the container that failed follows the name of the error, and
+        // those of other containers come before it.
+        let error = text.find("Cannot").filter(|_| text.contains('{'));
+        let mut image_of_error = None;
+        let mut before = ["", ""];
+        let words = text
+            .split(|c: char| c.is_ascii_whitespace() || "\"',`".contains(c))
+            .filter(|word| !word.is_empty());
+        for word in words {
+            let bare = without_brackets(word.trim_end_matches(['.', ':', ';']));
+            let is_wanted = names.image.is_none() || error.is_some() && image_of_error.is_none();
+            let is_named = || {
+                BEFORE_IMAGE.contains(&before)
+                    || MAYBE_BEFORE_IMAGE.contains(&before) && bare.contains(['/', ':', '-'])
+            };
+            if is_wanted && (has_registry(bare) || is_named() && is_image(bare)) {
+                let at = bare.as_ptr().addr() - text.as_ptr().addr();
+                if error.is_some_and(|error| at > error) {
+                    image_of_error = Some(bare.to_owned());
                 }
+                names.image.get_or_insert_with(|| bare.to_owned());
             }
             if bare.starts_with("arn:aws") && names.arns.len() < MAX_ARNS {
                 names.arns.push(bare.to_owned());
             }
+            before = [before[1], word];
         }
+        names.image = image_of_error.or(names.image);
         names
     }
+}
+
+/// Removes the brackets around a word, and those whose other half is in another word. Brackets
+/// within it may stand for a masked account ID: `<account>.dkr.ecr.…`.
+fn without_brackets(mut word: &str) -> &str {
+    for (open, close) in [('(', ')'), ('[', ']'), ('<', '>'), ('{', '}')] {
+        let inner = word.strip_prefix(open);
+        word = match inner.and_then(|inner| inner.strip_suffix(close)) {
+            Some(inner) => inner,
+            None => match inner {
+                Some(inner) if !inner.contains(close) => inner,
+                _ => word,
+            },
+        };
+        if !word.contains(open) {
+            word = word.trim_end_matches(close);
+        }
+    }
+    word.trim_end_matches(['.', ':', ';'])
+}
+
+/// Whether the word is an image in a well-known registry. Its account ID may be masked.
+fn has_registry(word: &str) -> bool {
+    word.contains('/')
+        && !word.contains("://")
+        && !word.starts_with("arn:")
+        && REGISTRY_MARKERS
+            .iter()
+            .any(|registry| word.contains(registry))
+}
+
+/// Whether the word can be an image where a sentence has one.
+fn is_image(word: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    word.starts_with(is_name) && !word.contains("://") && word.parse::<Reference>().is_ok()
 }
 
 #[cfg(test)]
@@ -372,6 +536,27 @@ mod tests {
             fields("see https://docs.aws.amazon.com/x and https://www.docker.com/y").host,
             None
         );
+    }
+
+    #[test]
+    fn masked_accounts_stay_whole() {
+        for masked in [
+            "<account-id>",
+            "[account]",
+            "{account}",
+            "xxxxxxxxxxxx",
+            "***",
+        ] {
+            let image = format!("{masked}.dkr.ecr.eu-west-1.amazonaws.com/team/app:1");
+            for text in [
+                format!("failed to resolve ref {image}: not found"),
+                format!("pull access denied for ({image}),"),
+                format!("{{\"image\":\"{image}\"}}"),
+                format!("<{image}>."),
+            ] {
+                assert_eq!(fields(&text).image.as_deref(), Some(&*image), "{text}");
+            }
+        }
     }
 
     #[test]

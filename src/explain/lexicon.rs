@@ -7,6 +7,7 @@
 use std::sync::LazyLock;
 
 use super::normalize::NormalizedText;
+use super::refusal::Refusal;
 use super::sign::Sign;
 use super::step::Step;
 
@@ -63,6 +64,10 @@ const fn both(text: &'static str, step: Step, weight: u8, sign: Sign) -> Phrase 
         step: Some(StepHint { step, weight }),
         sign: Some(sign),
     }
+}
+
+const fn refused(text: &'static str, refusal: Refusal) -> Phrase {
+    both(text, Step::NetworkInterface, ONLY, Sign::NotPlaced(refusal))
 }
 
 /// A phrase found in a text.
@@ -164,8 +169,55 @@ const PHRASES: &[Phrase] = &[
     both("capacity unavailable", Step::NetworkInterface, ONLY, Sign::CapacityUnavailable),
     both("insufficient capacity", Step::NetworkInterface, ONLY, Sign::CapacityUnavailable),
     both("EphemeralStorage provisioning", Step::NetworkInterface, ONLY, Sign::CapacityUnavailable),
-    both("no container instance met all", Step::NetworkInterface, ONLY, Sign::CapacityUnavailable),
-    both("reached the limit on the number of", Step::NetworkInterface, ONLY, Sign::CapacityUnavailable),
+    both("RESOURCE:FARGATE", Step::NetworkInterface, ONLY, Sign::CapacityUnavailable),
+    both("operations are being throttled", Step::NetworkInterface, MOSTLY, Sign::Throttled),
+    // An application may say the same of an account of its own.
+    shows("account is currently blocked", Sign::NotPlaced(Refusal::AccountBlocked)),
+    refused("not recognized as a valid account", Refusal::AccountBlocked),
+    shows("AWS account is blocked", Sign::NotPlaced(Refusal::AccountBlocked)),
+    shows("account is currently being verified", Sign::NotPlaced(Refusal::AccountBlocked)),
+    shows("PendingVerification", Sign::NotPlaced(Refusal::AccountBlocked)),
+    // EC2's own codes, which other tools print as well.
+    shows("MaxSpotInstanceCountExceeded", Sign::NotPlaced(Refusal::SpotQuota)),
+    shows("VcpuLimitExceeded", Sign::NotPlaced(Refusal::VcpuQuota)),
+    shows("InstanceLimitExceeded", Sign::NotPlaced(Refusal::VcpuQuota)),
+    refused("reached the limit on the number of", Refusal::FargateQuota),
+    refused("configuration is above your limit", Refusal::FargateQuota),
+    shows("InsufficientInstanceCapacity", Sign::NotPlaced(Refusal::InstanceShortage)),
+    shows("UnfulfillableCapacity", Sign::NotPlaced(Refusal::InstanceTypes)),
+    refused("missing an attribute required", Refusal::AttributeMissing),
+    refused("TaskFailedToStart: ATTRIBUTE", Refusal::AttributeMissing),
+    refused("encountered error \"ATTRIBUTE", Refusal::AttributeMissing),
+    refused("\"reason\":\"ATTRIBUTE", Refusal::AttributeMissing),
+    refused("placement constraint unsatisfied", Refusal::ConstraintUnmet),
+    refused("placement constraint not satisfied", Refusal::ConstraintUnmet),
+    refused("not satisfy the placement constraint", Refusal::ConstraintUnmet),
+    refused("using a port required", Refusal::PortTaken),
+    refused("RESOURCE:PORTS", Refusal::PortTaken),
+    refused("resource type PORTS", Refusal::PortTaken),
+    refused("have the agent connected", Refusal::AgentDisconnected),
+    refused("TaskFailedToStart: AGENT", Refusal::AgentDisconnected),
+    refused("encountered error \"AGENT", Refusal::AgentDisconnected),
+    refused("encountered error 'AGENT", Refusal::AgentDisconnected),
+    refused("\"reason\":\"AGENT", Refusal::AgentDisconnected),
+    refused("insufficient CPU units", Refusal::CpuShortage),
+    refused("RESOURCE:CPU", Refusal::CpuShortage),
+    refused("insufficient memory available", Refusal::MemoryShortage),
+    refused("RESOURCE:MEMORY", Refusal::MemoryShortage),
+    refused("RESOURCE:GPU", Refusal::GpuShortage),
+    refused("no container instances were found in", Refusal::NoInstances),
+    refused("EMPTY CAPACITY PROVIDER", Refusal::NoInstances),
+    refused("TagPolicyViolation", Refusal::TagPolicy),
+    at("failed to launch a task with (error", Step::NetworkInterface, NAME),
+    at("tag the network interface", Step::NetworkInterface, PART),
+    shows("UnauthorizedOperation", Sign::NotPlaced(Refusal::DeniedByEc2)),
+    shows("': AuthFailure", Sign::NotPlaced(Refusal::DeniedByEc2)),
+    refused("failed to configure ENI", Refusal::NetworkPlugin),
+    refused("failed to setup regular eni", Refusal::NetworkPlugin),
+    refused("while attempting to attach network interface", Refusal::NetworkPlugin),
+    refused("unable to place a task. Reason: Internal error", Refusal::InternalError),
+    refused("no container instance met all", Refusal::NoInstanceFits),
+    refused("launch instance(s) for capacity provider", Refusal::NotLaunched),
     // 2. Secrets, including the credentials of private registries.
     at("registry auth from asm", Step::Secrets, PART),
     at("secret from asm", Step::Secrets, PART),
@@ -205,7 +257,21 @@ const PHRASES: &[Phrase] = &[
     both("ciphertext refers to", Step::Secrets, MOSTLY, Sign::Denied),
     both("ciphertext references", Step::Secrets, MOSTLY, Sign::Denied),
     both("decrypt the protected secret text", Step::Secrets, MOSTLY, Sign::KmsKeyUnusable),
+    // The errors of Go's JSON parser (encoding/json, scanner.go and decode.go).
     shows("looking for beginning of value", Sign::InvalidJson),
+    shows("looking for beginning of object key", Sign::InvalidJson),
+    shows("in literal true (expecting", Sign::InvalidJson),
+    shows("in literal false (expecting", Sign::InvalidJson),
+    shows("in literal null (expecting", Sign::InvalidJson),
+    shows("in numeric literal", Sign::InvalidJson),
+    shows("in string literal", Sign::InvalidJson),
+    shows("in string escape code", Sign::InvalidJson),
+    shows("after top-level value", Sign::InvalidJson),
+    shows("after object key", Sign::InvalidJson),
+    shows("after array element", Sign::InvalidJson),
+    shows("unexpected end of JSON input", Sign::InvalidJson),
+    shows("json: cannot unmarshal", Sign::InvalidJson),
+    shows("into Go value of type", Sign::InvalidJson),
     shows("DecryptionFailure", Sign::KmsKeyUnusable),
     shows("InvalidKeyId", Sign::KmsKeyUnusable),
     shows("KMSInvalidState", Sign::KmsKeyUnusable),
@@ -239,14 +305,17 @@ const PHRASES: &[Phrase] = &[
     at("failed to pull image", Step::ImageManifest, NAME),
     at("pull access denied for", Step::ImageManifest, MOSTLY),
     at("while pulling image", Step::ImageManifest, NAME),
-    // Docker's deadline for a whole pull; the other transitions are of a container that exists.
-    both("could not transition to", Step::ImageManifest, DEFAULT, Sign::TooSlow),
-    at("could not transition to created", Step::ContainerStart, ONLY),
-    at("could not transition to running", Step::ContainerStart, ONLY),
-    at("could not transition to stopped", Step::ContainerStart, ONLY),
+    // The agent's deadlines for a whole pull. Every other transition is of a container whose image
+    // is there (amazon-ecs-agent, agent/engine/errors.go).
+    both("could not transition to pulled", Step::ImageManifest, OPERATION, Sign::TooSlow),
+    both("could not transition to manifest", Step::ImageManifest, OPERATION, Sign::TooSlow),
+    at("could not transition to", Step::ContainerStart, ONLY),
+    at("failed to authorize: failed to fetch", Step::ImageManifest, OPERATION),
+    at("pull access denied", Step::ImageManifest, MOSTLY),
     both("requested access to the resource is denied", Step::ImageManifest, MOSTLY, Sign::MissingOrPrivate),
     both("repository does not exist or may require", Step::ImageManifest, MOSTLY, Sign::MissingOrPrivate),
     both("check whether the image exists", Step::ImageManifest, NAME, Sign::MissingOrPrivate),
+    both("does not exist or no pull access", Step::ImageManifest, MOSTLY, Sign::MissingOrPrivate),
     both("name unknown", Step::ImageManifest, MOSTLY, Sign::RepositoryMissing),
     both("NAME_UNKNOWN", Step::ImageManifest, MOSTLY, Sign::RepositoryMissing),
     both("does not exist in the registry", Step::ImageManifest, MOSTLY, Sign::RepositoryMissing),
@@ -259,11 +328,20 @@ const PHRASES: &[Phrase] = &[
     both("no matching manifest for", Step::ImageManifest, ONLY, Sign::WrongPlatform),
     both("no match for platform", Step::ImageManifest, ONLY, Sign::WrongPlatform),
     both("does not match the specified platform", Step::ImageManifest, ONLY, Sign::WrongPlatform),
+    both("find a descriptor for platform", Step::ImageManifest, ONLY, Sign::WrongPlatform),
+    both("-based image is incompatible with", Step::ImageManifest, ONLY, Sign::WrongPlatform),
+    both("operating system \"windows\" cannot be used", Step::ImageManifest, ONLY, Sign::WrongPlatform),
+    both("operating system \"linux\" cannot be used", Step::ImageManifest, ONLY, Sign::WrongPlatform),
+    both("image operating system", Step::ImageManifest, MOSTLY, Sign::WrongPlatform),
     // These two appear later, at the layers or at the container's start, but the platform is
     // chosen in the manifest.
     both("no processor for media-type", Step::ImageManifest, ONLY, Sign::NotExecutable),
+    shows("unsupported media type", Sign::NotExecutable),
+    both("mismatched image rootfs", Step::ImageManifest, ONLY, Sign::NotExecutable),
     both("exec format error", Step::ImageManifest, OPERATION, Sign::NotExecutable),
+    both("verification failed for digest", Step::ImageManifest, MOSTLY, Sign::WrongDigest),
     both("invalid reference format", Step::ImageManifest, MOSTLY, Sign::InvalidReference),
+    both("failed to normalize image reference", Step::ImageManifest, MOSTLY, Sign::InvalidReference),
     both("toomanyrequests", Step::ImageManifest, DEFAULT, Sign::RateLimited),
     both("pull rate limit", Step::ImageManifest, DEFAULT, Sign::RateLimited),
     shows("429 too many requests", Sign::RateLimited),
@@ -304,11 +382,14 @@ const PHRASES: &[Phrase] = &[
     both("mount.nfs4: connection timed out", Step::FileSystem, ONLY, Sign::MountFailed),
     both("mount system call failed", Step::FileSystem, ONLY, Sign::MountFailed),
     both("access denied by server while mounting", Step::FileSystem, ONLY, Sign::MountDenied),
+    both("given by server: no such file", Step::FileSystem, ONLY, Sign::DirectoryMissing),
     // 7. The container itself.
     at("CannotStartContainerError", Step::ContainerStart, NAME + 1),
     at("CannotCreateContainerError", Step::ContainerStart, NAME + 1),
     at("ContainerRuntimeError", Step::ContainerStart, NAME + 1),
     at("ContainerRuntimeTimeoutError", Step::ContainerStart, NAME + 1),
+    at("CannotInspectContainerError", Step::ContainerStart, NAME + 1),
+    at("CannotCreateVolumeError", Step::ContainerStart, NAME + 1),
     // Shared by several steps of a task's start, and by nothing else.
     at("ResourceInitializationError", Step::Unknown, NAME),
     at("pull secrets or registry auth", Step::Unknown, NAME),
@@ -318,6 +399,7 @@ const PHRASES: &[Phrase] = &[
     shows("context deadline exceeded", Sign::TimedOut),
     shows("deadline exceeded", Sign::TimedOut),
     shows("request context cancel", Sign::TimedOut),
+    shows("context cancelled", Sign::Canceled),
     shows("RequestCanceled", Sign::TimedOut),
     shows("request canceled while waiting", Sign::TimedOut),
     shows("Client.Timeout", Sign::TimedOut),
@@ -328,6 +410,7 @@ const PHRASES: &[Phrase] = &[
     shows("connect: timeout", Sign::TimedOut),
     shows("timeout awaiting response headers", Sign::Stalled),
     shows("inactivity time exceeded", Sign::Stalled),
+    shows("context canceled", Sign::Canceled),
     shows("signal: killed", Sign::HelperKilled),
     shows("request send failed", Sign::NoResponse),
     shows("send request failed", Sign::NoResponse),
@@ -378,6 +461,7 @@ const PHRASES: &[Phrase] = &[
     shows("AccessDenied", Sign::Denied),
     shows("role has the permissions to pull", Sign::Denied),
     shows("403 Forbidden", Sign::Forbidden),
+    shows("access forbidden", Sign::Forbidden),
     shows("HTTP 403", Sign::Forbidden),
     shows("Forbidden: Forbidden", Sign::Forbidden),
     shows("unexpected status code", Sign::UnexpectedStatus),

@@ -1,5 +1,6 @@
 //! Commands that narrow the cause down: a launch of the probe, and read-only AWS CLI calls.
 
+use super::ending::Ending;
 use super::explanation::{Explanation, MessageContext};
 use super::parsed::ParsedMessage;
 use super::sign::Sign;
@@ -15,10 +16,14 @@ pub fn commands(
     explanation: &Explanation,
     message: &ParsedMessage,
     context: &MessageContext,
+    ending: Option<Ending>,
 ) -> Vec<String> {
     let mut next = Vec::new();
+    if ending == Some(Ending::Deployment) {
+        return of_deployment(explanation, context);
+    }
     if explanation.family == Family::Unknown {
-        return more_input(explanation, context);
+        return more_input(explanation, context, ending);
     }
     let region = message.region();
     if is_path_failure(explanation) {
@@ -41,8 +46,27 @@ fn is_path_failure(explanation: &Explanation) -> bool {
         .any(|finding| finding.cause == Cause::FileSystemUnreachable)
 }
 
+/// Returns the commands that read the reasons of a deployment's tasks.
+fn of_deployment(explanation: &Explanation, context: &MessageContext) -> Vec<String> {
+    let cluster = context.cluster.as_deref().unwrap_or("CLUSTER");
+    let service = explanation.service.as_deref().unwrap_or("SERVICE");
+    let events = format!(
+        "aws ecs describe-services --cluster {cluster} --services {service} --query 'services[0].events[:10].message'"
+    );
+    if cfg!(feature = "operator") {
+        let explain = format!("pullprobe explain --service {service} --cluster {cluster}");
+        vec![explain, events]
+    } else {
+        vec![events]
+    }
+}
+
 /// Returns the commands that get more to explain, for a message that is not understood.
-fn more_input(explanation: &Explanation, context: &MessageContext) -> Vec<String> {
+fn more_input(
+    explanation: &Explanation,
+    context: &MessageContext,
+    ending: Option<Ending>,
+) -> Vec<String> {
     let cluster = context.cluster.as_deref().unwrap_or("CLUSTER");
     let service = explanation.service.as_deref().unwrap_or("SERVICE");
     let mut next = if context.task_arn.is_some() {
@@ -51,14 +75,24 @@ fn more_input(explanation: &Explanation, context: &MessageContext) -> Vec<String
             "aws ecs describe-services --cluster {cluster} --services {service} --query 'services[0].events[:10].message'"
         )]
     } else if cfg!(feature = "operator") {
-        vec![format!("pullprobe explain --task TASK --cluster {cluster}")]
+        vec![
+            format!("pullprobe explain --task TASK --cluster {cluster}"),
+            format!("pullprobe explain --service {service} --cluster {cluster}"),
+        ]
     } else {
         vec![
             format!("aws ecs describe-tasks --cluster {cluster} --tasks TASK > task.json"),
             "pullprobe explain --describe-tasks task.json".to_owned(),
         ]
     };
-    next.push(launch(explanation, context, None));
+    if explanation.had_started {
+        // A rehearsal of the start would pass.
+        next.push(format!(
+            "aws ecs describe-tasks --cluster {cluster} --tasks TASK --query 'tasks[].containers[].[name,exitCode,reason]'"
+        ));
+    } else if ending.is_none() {
+        next.push(launch(explanation, context, None));
+    }
     next
 }
 
@@ -126,7 +160,27 @@ fn aws_reads(
                 "aws iam get-role --role-name {role} --query Role.AssumeRolePolicyDocument"
             ));
         }
-        Family::Permission => reads.extend(policy_reads(explanation, message, region)),
+        Family::Permission | Family::Image
+            if explanation.dependency == Some(Dependency::Registry) =>
+        {
+            reads.push(inspect_image(message));
+        }
+        Family::Permission => {
+            reads.extend(create_log_group(message, &at));
+            reads.extend(policy_reads(explanation, message, region));
+        }
+        // `describe-images` does not show an image's platforms.
+        Family::Image
+            if matches!(
+                message.sign,
+                Some(Sign::WrongPlatform | Sign::NotExecutable)
+            ) =>
+        {
+            reads.push(inspect_image(message));
+            reads.push(format!(
+                "aws ecs describe-task-definition{at} --task-definition TASK_DEFINITION --query taskDefinition.runtimePlatform"
+            ));
+        }
         Family::Image => {
             let repository = repository(message);
             reads.push(format!(
@@ -150,12 +204,47 @@ fn aws_reads(
                 "aws efs describe-mount-targets{at} --file-system-id FILE_SYSTEM"
             ));
         }
+        Family::Placement if matches!(message.sign, Some(Sign::NotPlaced(_))) => {
+            if let Some(Sign::NotPlaced(refusal)) = message.sign {
+                reads.extend(refusal.command().map(|command| format!("{command}{at}")));
+            }
+        }
         Family::Placement if message.sign != Some(Sign::CapacityUnavailable) => {
             reads.push(format!("aws ec2 describe-subnets{at} --query 'Subnets[].[SubnetId,AvailableIpAddressCount]'"));
         }
         _ => {}
     }
     reads
+}
+
+/// Returns the command that shows an image's tags and platforms, in any registry.
+fn inspect_image(message: &ParsedMessage) -> String {
+    let image = message
+        .fields
+        .image
+        .as_deref()
+        .and_then(|image| image.parse::<Reference>().ok());
+    let image = image.map_or("IMAGE".to_owned(), |image| image.to_string());
+    format!("docker buildx imagetools inspect {image}")
+}
+
+/// Returns the command that creates the log group which the agent may not create.
+fn create_log_group(message: &ParsedMessage, at: &str) -> Option<String> {
+    let action = message.fields.denied_action()?;
+    if action != "logs:createloggroup" {
+        return None;
+    }
+    let denial = message.fields.denial.as_ref()?;
+    let is_name_char = |c: char| c.is_ascii_alphanumeric() || "/_.#-".contains(c);
+    let group = denial
+        .resource
+        .as_deref()
+        .and_then(|arn| arn.split(":log-group:").nth(1)?.split(':').next())
+        .filter(|group| !group.is_empty() && group.chars().all(is_name_char))
+        .unwrap_or("GROUP");
+    Some(format!(
+        "aws logs create-log-group{at} --log-group-name {group}"
+    ))
 }
 
 /// Returns the calls that read the policies which may deny the action, by the first finding's

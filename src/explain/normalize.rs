@@ -5,7 +5,7 @@ use crate::redact::shorten;
 
 /// Characters of a text that are read. A stopped reason has at most 1,024; an email around it is
 /// longer.
-const MAX_TEXT_CHARS: usize = 32_768;
+pub const MAX_TEXT_CHARS: usize = 32_768;
 
 /// Rounds of decoding HTML entities: an email that quotes another has `&amp;quot;`.
 const ENTITY_ROUNDS: usize = 3;
@@ -132,12 +132,41 @@ impl NormalizedText {
     }
 }
 
-/// Removes the quotation prefixes of an email from each line, and joins lines at the soft line
-/// breaks of quoted-printable.
+/// Removes the marks at the beginning of each line, of emails, tables and comments, and joins lines
+/// at the soft line breaks of quoted-printable.
 fn unquote(text: &str) -> String {
+    // A single `*` or `//` may belong to the text: a resource, or a URL that was wrapped.
+    let is_repeated = |mark: &str| {
+        let marked = text
+            .lines()
+            .filter(|line| line.trim_start().starts_with(mark));
+        marked.take(2).count() == 2
+    };
+    let (is_star, is_slashes) = (is_repeated("*"), is_repeated("//"));
     let mut joined = String::with_capacity(text.len());
     for line in text.lines() {
-        let line = line.trim_start_matches(['>', '|', ' ', '\t']).trim_end();
+        let is_row = line.trim_start().starts_with('|');
+        let mut line = line
+            .trim_start_matches(['>', '|', '#', ' ', '\t'])
+            .trim_end();
+        for (mark, is_mark) in [
+            ("/**", true),
+            ("*/", true),
+            ("*", is_star),
+            ("//", is_slashes),
+        ] {
+            if is_mark && let Some(rest) = line.strip_prefix(mark) {
+                line = rest.trim_start();
+                break;
+            }
+        }
+        if is_row {
+            // A row of hyphens follows the head of a table.
+            line = line.trim_end_matches(['|', ' ']);
+            if line.bytes().all(|b| b"-|: ".contains(&b)) {
+                continue;
+            }
+        }
         if let Some(soft) = line.strip_suffix('=') {
             joined.push_str(soft);
         } else {
@@ -258,9 +287,17 @@ mod tests {
             "<p>The task can't <b>pull</b> \"app\":<br/>i/o timeout</p>",
             "The task can't pull \\u0022app\\u0022:\\n\\ti/o timeout",
             "The task can't pul=\nl \"app\": i/o ti=\nmeout",
+            "# The task can't\n# pull \"app\":\n#\n# i/o timeout",
+            "  // The task can't\n  // pull \"app\": i/o\n  // timeout",
+            "/**\n * The task can't pull\n * \"app\": i/o timeout\n */",
+            "| The task can't |\n|---|\n| pull \"app\": i/o timeout |",
         ] {
             assert_eq!(NormalizedText::new(sent).text, expected, "{sent}");
         }
+        assert_eq!(
+            NormalizedText::new("on resource:\n* because https:\n//a.b/c").text,
+            "on resource: * because https: //a.b/c"
+        );
         assert_eq!(NormalizedText::new("i/o ti\nmeout").dense, "i/otimeout");
         assert_eq!(NormalizedText::new("a & b < c \\").text, "a & b < c");
         assert_eq!(

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::app_log::is_app_log;
-use super::dependencies::{dependency_of_host, step_of_action, step_of_host};
-use super::fields::{self, Fields};
+use super::dependencies::{dependency_of_host, is_ecr_public, step_of_action, step_of_host};
+use super::fields::{self, Fields, is_link_local};
 use super::lexicon::{self, Match, NAME, OPERATION, PART, StepHint};
 use super::normalize::NormalizedText;
 use super::precedence::{self, MessageSource, SignContext};
@@ -16,7 +16,7 @@ use crate::ip_owner::owner;
 use crate::network_location::NetworkLocation;
 use crate::observation::{Dependency, Scope};
 use crate::redact::redact;
-use crate::reference::Reference;
+use crate::reference::{Reference, Registry};
 
 /// A parsed failure message.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ impl ParsedMessage {
             sign: None,
             dependency: None,
             host: None,
-            owner,
+            owner: owner.map(str::to_owned),
             ecr_host_error: None,
             source: MessageSource::Unclear,
             has_no_secrets,
@@ -73,6 +73,15 @@ impl ParsedMessage {
             message.source = MessageSource::AppLog;
         } else {
             message.step = message.find_step();
+            message.step = message.corrected_step();
+            let is_pull = matches!(
+                message.step,
+                Step::ImageManifest | Step::ImageLayer | Step::Unknown
+            );
+            // The image of a task says nothing of the host that another step asks.
+            if message.fields.is_host_of_image && !is_pull {
+                message.fields.host = None;
+            }
             let has_hint = message.matches.iter().any(|found| found.step.is_some());
             if message.step != Step::Unknown || has_hint {
                 message.source = MessageSource::TaskStart;
@@ -150,9 +159,11 @@ impl ParsedMessage {
         self.fields.dial.as_ref().map(|dial| dial.value)
     }
 
-    /// Returns where that address is located, without knowledge of the VPC's own ranges.
+    /// Returns where that address is located, without knowledge of the VPC's own ranges; `None` if it
+    /// is link-local.
     pub fn scope(&self) -> Option<Scope> {
         self.peer()
+            .filter(|peer| !is_link_local(*peer))
             .map(|peer| NetworkLocation::default().scope(peer))
     }
 
@@ -189,6 +200,72 @@ impl ParsedMessage {
             .any(|StepHint { weight, .. }| weight >= PART || weight == NAME || weight == NAME + 1)
     }
 
+    /// Corrects the step by what only one step can have.
+    fn corrected_step(&self) -> Step {
+        let dense = &self.text.dense;
+        match self.step {
+            // Amazon ECR serves manifests itself and stores layers in Amazon S3.
+            Step::ImageManifest if self.is_s3_address() && !dense.contains("/manifests/") => {
+                Step::ImageLayer
+            }
+            // The event is the frame, and the reason follows.
+            Step::Unknown
+                if dense.contains("unabletoplaceatask")
+                    && self
+                        .matches
+                        .iter()
+                        .any(|found| matches!(found.sign, Some(Sign::NotPlaced(_)))) =>
+            {
+                Step::NetworkInterface
+            }
+            // Of the two, only a secret is parsed as JSON.
+            Step::Unknown
+                if self.has(Sign::InvalidJson) && dense.contains("pullsecretsorregistryauth") =>
+            {
+                Step::Secrets
+            }
+            step => step,
+        }
+    }
+
+    /// Whether the address belongs to Amazon S3.
+    fn is_s3_address(&self) -> bool {
+        self.owner
+            .as_deref()
+            .is_some_and(|owner| owner.starts_with("S3 "))
+    }
+
+    /// Returns the image, if it is one of a registry that is not Amazon ECR's private one.
+    fn foreign_image(&self) -> Option<Reference> {
+        let image: Reference = self.fields.image.as_deref()?.parse().ok()?;
+        matches!(image.registry, Registry::Other { .. }).then_some(image)
+    }
+
+    /// Returns the image without a registry in its name, which means Docker Hub.
+    pub fn docker_hub_image(&self) -> Option<Reference> {
+        let named = self.fields.image.as_deref()?;
+        let has_host = named
+            .split_once('/')
+            .is_some_and(|(host, _)| host.contains(['.', ':']));
+        self.foreign_image().filter(|_| !has_host)
+    }
+
+    /// Whether the image is named by its digest. ECS resolves a tag to a digest when a deployment
+    /// begins, and adds it.
+    pub fn names_digest(&self) -> bool {
+        let image = self.fields.image.as_deref().unwrap_or_default();
+        image.contains("@sha256:") || self.text.dense.contains("/sha256:")
+    }
+
+    /// Whether the registry is Amazon ECR Public.
+    pub fn is_of_ecr_public(&self) -> bool {
+        self.fields
+            .host
+            .as_ref()
+            .is_some_and(|host| is_ecr_public(&host.value))
+            || self.text.dense.contains("public.ecr.aws")
+    }
+
     /// Returns the step that the strongest phrase, action or host points to; the first of equally
     /// strong ones.
     fn find_step(&self) -> Step {
@@ -216,8 +293,10 @@ impl ParsedMessage {
         });
         let mut best: Option<(StepHint, usize)> = None;
         for (hint, at) in of_phrases.chain(of_action).chain(of_host) {
+            // The names that several steps share decide only where nothing else does.
+            let weight = |hint: StepHint| (hint.step != Step::Unknown, hint.weight);
             let is_better =
-                |(best, best_at): (StepHint, usize)| (hint.weight, best_at) > (best.weight, at);
+                |(best, best_at): (StepHint, usize)| (weight(hint), best_at) > (weight(best), at);
             if best.is_none_or(is_better) {
                 best = Some((hint, at));
             }
@@ -255,7 +334,9 @@ impl ParsedMessage {
             Step::ImageLayer => Some(Dependency::S3),
             Step::EnvironmentFile => Some(Dependency::EnvironmentFile),
             Step::FileSystem => Some(Dependency::Efs),
-            Step::ImageManifest => host,
+            Step::ImageManifest => {
+                host.or_else(|| self.foreign_image().map(|_| Dependency::Registry))
+            }
             Step::NetworkInterface | Step::ContainerStart | Step::Unknown => {
                 host.filter(|dependency| *dependency != Dependency::Registry)
             }
@@ -271,12 +352,8 @@ impl ParsedMessage {
 
     fn find_host(&self) -> Option<String> {
         let host = self.fields.host.as_ref().map(|host| host.value.clone());
-        let is_s3_address = self
-            .owner
-            .as_deref()
-            .is_some_and(|owner| owner.starts_with("S3 "));
         if self.step == Step::ImageLayer
-            && is_s3_address
+            && self.is_s3_address()
             && host.as_deref().and_then(dependency_of_host) == Some(Dependency::EcrDkr)
         {
             let region = host

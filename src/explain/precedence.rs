@@ -1,8 +1,9 @@
 //! Chooses the strongest of a message's signs, and the family that it stands for.
 
-use super::fields::Fields;
+use super::fields::{Fields, is_link_local};
 use super::lexicon::Match;
 use super::normalize::NormalizedText;
+use super::refusal::Refusal;
 use super::sign::Sign;
 use super::step::Step;
 use crate::cause::Family;
@@ -13,7 +14,7 @@ use crate::cause::Family;
 const MIN_ATTEMPTS_IF_TRANSIENT: u32 = 3;
 
 /// Failures of the network path. The first that is present counts: it is the closest to the wire.
-const PATH_FAILURES: [Sign; 10] = [
+const PATH_FAILURES: [Sign; 11] = [
     Sign::ConnectionRefused,
     Sign::Unreachable,
     Sign::ConnectionReset,
@@ -24,6 +25,7 @@ const PATH_FAILURES: [Sign; 10] = [
     Sign::CorruptLayer,
     Sign::ForeignResponse,
     Sign::ConnectionIssue,
+    Sign::Canceled,
 ];
 
 /// Failures of TLS, the most specific first.
@@ -36,15 +38,41 @@ const TLS_FAILURES: [Sign; 6] = [
     Sign::TlsFailure,
 ];
 
-/// Failures before the task has a network interface and a role, so before any request is sent.
-const BEFORE_ANY_REQUEST: [Sign; 6] = [
-    Sign::RoleNotAssumable,
-    Sign::NoCredentials,
-    Sign::NoFreeAddress,
-    Sign::CapacityUnavailable,
-    Sign::NetworkInterfaceNotCreated,
-    Sign::NetworkInterfaceFailed,
-];
+/// Returns the place of a sign among the failures before the task has a role and a network
+/// interface, so before any request is sent; `None` for other signs.
+const fn early_rank(sign: Sign) -> Option<u8> {
+    match sign {
+        Sign::RoleNotAssumable => Some(0),
+        Sign::NoCredentials => Some(1),
+        Sign::NoFreeAddress => Some(2),
+        // These two are only the frame around a reason.
+        Sign::NotPlaced(Refusal::NoInstanceFits | Refusal::NotLaunched) => Some(5),
+        Sign::NotPlaced(_) => Some(3),
+        Sign::CapacityUnavailable
+        | Sign::NetworkInterfaceNotCreated
+        | Sign::NetworkInterfaceFailed => Some(4),
+        _ => None,
+    }
+}
+
+/// Returns the failure before any request that the text shows.
+fn early_failure(matches: &[Match], context: &SignContext<'_>) -> Option<Sign> {
+    let names_denied_call = context.fields.denied_action().is_some();
+    let is_early = |sign: &Sign| match sign {
+        Sign::NotPlaced(Refusal::DeniedByEc2) => {
+            context.step == Step::NetworkInterface && !names_denied_call
+        }
+        Sign::NotPlaced(Refusal::NotLaunched) => !names_denied_call,
+        _ => true,
+    };
+    matches
+        .iter()
+        .filter_map(|found| found.sign)
+        .filter(is_early)
+        .filter_map(|sign| Some((early_rank(sign)?, sign)))
+        .min()
+        .map(|(_, sign)| sign)
+}
 
 /// Signs that are more specific than a denial.
 const STRONGER_THAN_DENIAL: [Sign; 12] = [
@@ -63,8 +91,9 @@ const STRONGER_THAN_DENIAL: [Sign; 12] = [
 ];
 
 /// Signs that are less specific than a denial.
-const WEAKER_THAN_DENIAL: [Sign; 12] = [
+const WEAKER_THAN_DENIAL: [Sign; 13] = [
     Sign::SecretMissing,
+    Sign::WrongDigest,
     Sign::WrongPlatform,
     Sign::NotExecutable,
     Sign::RepositoryMissing,
@@ -140,7 +169,20 @@ pub fn strongest(matches: &[Match], context: &SignContext<'_>) -> Option<Sign> {
                 .filter(|_| path.is_none())
         }
         MessageSource::TaskStart => {
-            let early = first_present(matches, &BEFORE_ANY_REQUEST);
+            let early = early_failure(matches, context);
+            // The agent answers at a link-local address, with the credentials of a role.
+            let is_of_agent = context
+                .fields
+                .dial
+                .as_ref()
+                .is_some_and(|dial| is_link_local(dial.value));
+            let path = path.map(|sign| {
+                if is_of_agent {
+                    Sign::NoCredentials
+                } else {
+                    sign
+                }
+            });
             // The peers of the container's own process are not dependencies of the start.
             if context.step == Step::ContainerStart && path.is_some() {
                 early
@@ -156,12 +198,13 @@ pub fn path_failure(matches: &[Match], context: &SignContext<'_>) -> Option<Sign
     let first = |signs: &[Sign]| first_present(matches, signs);
     // ECS writes "connection issue" and "check your network" only if there was no response; its
     // messages about errors that a service returned kept the older wording.
-    let connection = first(&PATH_FAILURES);
+    let connection =
+        first(&PATH_FAILURES).filter(|sign| *sign != Sign::Canceled || is_canceled_pull(context));
     if context.step == Step::FileSystem {
         let failed =
             first(&[Sign::MountFailed, Sign::NoSuchName, Sign::ResolverFailed]).or(connection);
         let denied = || first(&[Sign::Denied]).map(|_| Sign::MountDenied);
-        return first(&[Sign::MountDenied])
+        return first(&[Sign::MountDenied, Sign::DirectoryMissing])
             .or(failed.map(|_| Sign::MountFailed))
             .or_else(denied);
     }
@@ -193,6 +236,13 @@ pub fn path_failure(matches: &[Match], context: &SignContext<'_>) -> Option<Sign
     })
 }
 
+/// Whether "context canceled" is about a request of the pull, and not about unpacking a layer or
+/// stopping the task.
+fn is_canceled_pull(context: &SignContext<'_>) -> bool {
+    matches!(context.step, Step::ImageManifest | Step::ImageLayer)
+        && !context.text.dense.contains("extractlayer")
+}
+
 /// Returns the strongest sign of what a service or registry returned.
 fn response(matches: &[Match], context: &SignContext<'_>) -> Option<Sign> {
     let first = |signs: &[Sign]| first_present(matches, signs);
@@ -204,19 +254,12 @@ fn response(matches: &[Match], context: &SignContext<'_>) -> Option<Sign> {
     if let Some(sign) = first(&STRONGER_THAN_DENIAL).or_else(of_secrets) {
         return Some(sign);
     }
-    let is_transient = fields
-        .attempts
-        .as_ref()
-        .is_some_and(|attempts| attempts.value >= MIN_ATTEMPTS_IF_TRANSIENT);
-    // A denial in a message with so many attempts belongs to another message.
-    if is_transient
-        && matches!(step, Step::Secrets | Step::RegistryAuth)
-        && !fields.is_service_response()
-    {
-        return Some(Sign::RetriesExhausted);
-    }
     if fields.denial.is_some() || has(matches, Sign::Denied) {
         return Some(Sign::Denied);
+    }
+    let is_blob_request = step == Step::ImageManifest && context.text.dense.contains("/blobs/");
+    if is_blob_request && first(&[Sign::Forbidden, Sign::UnexpectedStatus]).is_some() {
+        return Some(Sign::DigestRefused);
     }
     if let Some(sign) = first(&WEAKER_THAN_DENIAL) {
         return Some(sign);
@@ -230,6 +273,17 @@ fn response(matches: &[Match], context: &SignContext<'_>) -> Option<Sign> {
     let unspecific = first(&[Sign::RegistryDenied]).filter(|_| is_pull);
     if let Some(sign) = unspecific.or_else(|| first(&[Sign::NotFound]).filter(|_| names_resource)) {
         return Some(sign);
+    }
+    let is_transient = fields
+        .attempts
+        .as_ref()
+        .is_some_and(|attempts| attempts.value >= MIN_ATTEMPTS_IF_TRANSIENT);
+    // An answer in the text is stronger than the number of attempts; here there is none.
+    if is_transient
+        && matches!(step, Step::Secrets | Step::RegistryAuth)
+        && !fields.is_service_response()
+    {
+        return Some(Sign::RetriesExhausted);
     }
     // A denial is final. What is retried is not one, whatever its status.
     first(&[Sign::UnexpectedStatus]).filter(|_| !is_transient)
@@ -247,6 +301,7 @@ pub fn family(sign: Sign, step: Step) -> Family {
         | Sign::ConnectionIssue
         | Sign::Stalled
         | Sign::TooSlow
+        | Sign::Canceled
         | Sign::ConnectionRefused
         | Sign::ConnectionReset
         | Sign::Unreachable
@@ -276,13 +331,17 @@ pub fn family(sign: Sign, step: Step) -> Family {
         Sign::RepositoryMissing
         | Sign::ManifestMissing
         | Sign::MissingOrPrivate
+        | Sign::DigestRefused
+        | Sign::WrongDigest
         | Sign::WrongPlatform
         | Sign::NotExecutable
         | Sign::InvalidReference => Family::Image,
         Sign::RateLimited | Sign::Throttled => Family::Limit,
-        Sign::DiskFull | Sign::MountFailed | Sign::MountDenied | Sign::ObjectMissing => {
-            Family::Storage
-        }
+        Sign::DiskFull
+        | Sign::MountFailed
+        | Sign::MountDenied
+        | Sign::DirectoryMissing
+        | Sign::ObjectMissing => Family::Storage,
         Sign::SecretMissing
         | Sign::VersionMissing
         | Sign::JsonKeyMissing
@@ -296,6 +355,7 @@ pub fn family(sign: Sign, step: Step) -> Family {
         | Sign::NetworkInterfaceFailed
         | Sign::NetworkInterfaceNotCreated
         | Sign::CapacityUnavailable
+        | Sign::NotPlaced(_)
         | Sign::RoleNotAssumable => Family::Placement,
         Sign::NoCredentials
         | Sign::CredentialsExpired

@@ -1,7 +1,8 @@
 //! What a message proves, each statement with the fragment that proves it.
 
+use super::ending::Ending;
 use super::explanation::Explanation;
-use super::fields::DnsLookup;
+use super::fields::{DnsLookup, is_link_local};
 use super::lexicon::Match;
 use super::parsed::ParsedMessage;
 use super::sign::Sign;
@@ -11,13 +12,31 @@ use crate::cause::Family;
 use crate::ip_owner::RANGES_DATE;
 use crate::observation::{Denial, Dependency, Scope};
 use crate::redact::shorten;
+use crate::safe_text::SafeText;
 
 /// Maximum number of characters of a quoted fragment: enough to find it again in the message.
 const MAX_QUOTE_CHARS: usize = 160;
 
-/// Returns every proven statement, in the order of a task's start.
-pub fn proven(message: &ParsedMessage) -> Vec<String> {
+/// Parts of messages that Fargate and containerd write and the agent of an EC2 instance does not, in
+/// the form of [`NormalizedText::dense`](super::normalize::NormalizedText).
+const FARGATE_WORDING: [&str; 5] = [
+    "resourceinitializationerror:unable",
+    "resourceinitializationerror:failed",
+    "beenretried",
+    "thetaskcannot",
+    "httpread",
+];
+
+/// Returns every proven statement, in the order of a task's start. `container` is known from the
+/// document around the message.
+pub fn proven(
+    message: &ParsedMessage,
+    ending: Option<(Ending, &str)>,
+    container: Option<&str>,
+) -> Vec<String> {
     let mut proven = Vec::new();
+    prove_container(message, container, &mut proven);
+    prove_ending(message, ending, &mut proven);
     prove_step(message, &mut proven);
     prove_name(message, &mut proven);
     prove_address(message, &mut proven);
@@ -39,6 +58,45 @@ fn with_quote(message: &ParsedMessage, statement: &str, fragment: &str) -> Strin
 fn quoted_host(message: &ParsedMessage) -> Option<&str> {
     let host = message.fields.host.as_ref()?;
     Some(host.quote(&message.text))
+}
+
+/// Name of the container that Amazon GuardDuty adds to tasks, and its repository.
+const GUARDDUTY_AGENT: &str = "aws-guardduty-agent";
+
+fn prove_ending(message: &ParsedMessage, ending: Option<(Ending, &str)>, proven: &mut Vec<String>) {
+    if let Some((ending, phrase)) = ending {
+        let statement = match ending {
+            Ending::AfterStart => "the task had started, so no step of its start failed",
+            Ending::Deployment => "a deployment failed; the reasons of its tasks say why",
+            Ending::StoppedOnPurpose => "the task was stopped, and the text names no failure",
+        };
+        proven.push(with_quote(message, statement, phrase));
+    }
+}
+
+fn prove_container(message: &ParsedMessage, known: Option<&str>, proven: &mut Vec<String>) {
+    let container = known.or(message.fields.container.as_deref());
+    if let Some(container) = container {
+        proven.push(with_quote(message, "the container that failed", container));
+    }
+    let image = message.fields.image.as_deref().unwrap_or_default();
+    if image.contains(GUARDDUTY_AGENT)
+        || container.is_some_and(|name| name.starts_with(GUARDDUTY_AGENT))
+    {
+        proven.push(format!(
+            "Amazon GuardDuty adds the container {GUARDDUTY_AGENT} to the task; the task's own \
+             containers do not depend on it"
+        ));
+    }
+    if let Some(image) = message
+        .docker_hub_image()
+        .filter(|_| message.sign.is_some())
+    {
+        let repository = &image.repository;
+        proven.push(format!(
+            "the image names no registry, so Docker Hub was asked, for docker.io/{repository}"
+        ));
+    }
 }
 
 fn prove_step(message: &ParsedMessage, proven: &mut Vec<String>) {
@@ -63,10 +121,10 @@ fn prove_step(message: &ParsedMessage, proven: &mut Vec<String>) {
     proven.push(with_quote(message, &statement, fragment));
     let earlier = step.before();
     // The order is Fargate's; the agent of an EC2 instance starts the log driver after the pull.
-    if !earlier.is_empty()
-        && message.text.dense.contains("error:")
-        && !message.text.dense.contains("daemon")
-    {
+    let is_worded_by_fargate = FARGATE_WORDING
+        .iter()
+        .any(|part| message.text.dense.contains(part));
+    if !earlier.is_empty() && is_worded_by_fargate && !message.text.dense.contains("daemon") {
         let titles: Vec<_> = earlier.iter().map(|step| step.title()).collect();
         proven.push(format!(
             "on Fargate, these steps come first, so they succeeded or were not needed: {}",
@@ -111,8 +169,20 @@ fn prove_address(message: &ParsedMessage, proven: &mut Vec<String>) {
     let can_have_endpoint = message
         .dependency
         .is_some_and(Dependency::has_interface_endpoint);
+    if is_link_local(dial.value) {
+        let statement = "the address is link-local: the agent of ECS or the instance answers there, \
+                         and no route or endpoint leads to it";
+        proven.push(with_quote(message, statement, dial.quote(&message.text)));
+        return;
+    }
     let is_public = message.scope() == Some(Scope::Public);
-    let statement = if is_public {
+    // `dial tcp` of an address that stood in the text in place of a name proves no lookup.
+    let is_name = message.fields.host.is_some();
+    let statement = if !is_name && is_public {
+        "the request went to a public address"
+    } else if !is_name {
+        "the request went to a private address"
+    } else if is_public {
         "the host name resolved to a public address"
     } else if can_have_endpoint {
         "the host name resolved to a private address, so an interface VPC endpoint or a private \
@@ -134,6 +204,17 @@ fn prove_address(message: &ParsedMessage, proven: &mut Vec<String>) {
         let statement =
             format!("the address is not in the IP ranges that AWS had published by {RANGES_DATE}");
         proven.push(with_quote(message, &statement, &address));
+    }
+    let is_of_aws = message
+        .host
+        .as_deref()
+        .is_some_and(|host| host.contains(".amazonaws.com"));
+    if is_public && is_of_aws && dial.value.is_ipv4() && message.is_path_failure() {
+        proven.push(
+            "this is the IPv4 name and address of the service: a route for IPv6 alone does not \
+             carry the request"
+                .into(),
+        );
     }
     let printed = message.fields.host.as_ref().map(|host| &host.value);
     if message.host.is_some() && message.host.as_ref() != printed {
@@ -256,8 +337,9 @@ fn prove_response(message: &ParsedMessage, proven: &mut Vec<String>) {
 
 /// Lists the parts of an authorization error that the message contains.
 fn describe(denial: &Denial) -> String {
-    let part =
-        |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name} {value}"));
+    let part = |name: &str, value: &Option<SafeText>| {
+        value.as_ref().map(|value| format!("{name} {value}"))
+    };
     let parts = [
         part("action", &denial.action),
         part("resource", &denial.resource),
@@ -281,7 +363,7 @@ fn describe(denial: &Denial) -> String {
 /// Returns the later steps, which may also fail once this failure is fixed.
 pub fn next_failures(explanation: &Explanation) -> Vec<String> {
     let later = explanation.step.after().iter().map(|step| match step {
-        Step::ImageLayer => format!(
+        Step::ImageLayer if explanation.dependency != Some(Dependency::Registry) => format!(
             "{step}: {}, which Amazon ECR stores in Amazon S3",
             step.title()
         ),

@@ -1,5 +1,7 @@
 //! Signs: what a phrase in a message shows about the failure.
 
+use super::refusal::Refusal;
+
 /// What a phrase shows about the failure, whatever the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sign {
@@ -15,6 +17,8 @@ pub enum Sign {
     Stalled,
     /// Data arrived, but too slowly for the deadline of the whole pull.
     TooSlow,
+    /// A pull was canceled before its request was answered.
+    Canceled,
     /// RST in response to SYN.
     ConnectionRefused,
     /// RST or FIN in the middle of a connection.
@@ -59,6 +63,12 @@ pub enum Sign {
     ManifestMissing,
     /// Docker Hub's response for repositories that are missing and for private ones.
     MissingOrPrivate,
+    /// An unexpected HTTP status for the image's digest under `/blobs/`. containerd asks there only
+    /// after `/manifests/` answered 404 (containerd, `core/remotes/docker/resolver.go`). Not a
+    /// phrase.
+    DigestRefused,
+    /// What arrived does not have the digest that was asked for.
+    WrongDigest,
     /// Some resource was not found.
     NotFound,
     /// The image is for other platforms.
@@ -103,6 +113,8 @@ pub enum Sign {
     MountFailed,
     /// The file system denied the mount.
     MountDenied,
+    /// The file system has no such directory.
+    DirectoryMissing,
     /// The S3 object or bucket does not exist.
     ObjectMissing,
     /// The subnet has no free IP address.
@@ -113,6 +125,8 @@ pub enum Sign {
     NetworkInterfaceNotCreated,
     /// AWS has no capacity.
     CapacityUnavailable,
+    /// ECS or EC2 says why it does not place the task.
+    NotPlaced(Refusal),
     /// ECS could not assume the role, or its credentials never arrived.
     RoleNotAssumable,
     /// There are no credentials to sign with.

@@ -30,7 +30,7 @@ impl fmt::Display for InvalidDocument {
         match self {
             Self::NotJson(error) => write!(f, "is not valid JSON: {error}"),
             Self::NoMessages => f.write_str(
-                "contains no stopped task and no failure event; pass the output of \
+                "contains no stopped task, no failure and no failure event; pass the output of \
                  `aws ecs describe-tasks`",
             ),
         }
@@ -39,39 +39,142 @@ impl fmt::Display for InvalidDocument {
 
 impl std::error::Error for InvalidDocument {}
 
+/// Depth to which documents are searched: a Step Functions event within a list has five levels.
+const MAX_DEPTH: usize = 8;
+
+/// Messages of one document. `describe-tasks` returns at most 100 tasks.
+const MAX_MESSAGES: usize = 1_000;
+
 /// Reads the messages of a document, in its order: a task's stopped reason with its containers'
-/// reasons, and the failure events of a service. Accepts the list with or without the object around
-/// it, a single task or service, and the EventBridge event of a task state change.
+/// reasons, the failure events of a service, the failures of RunTask, the jobs of AWS Batch, and
+/// the events that Amazon EventBridge and AWS Step Functions make of them, wherever they are in it.
 pub fn messages(document: &str) -> Result<Vec<EcsMessage>, InvalidDocument> {
     let document: Value = serde_json::from_str(document).map_err(InvalidDocument::NotJson)?;
-    let (mut tasks, mut services) = (list(&document, "tasks"), list(&document, "services"));
-    match &document {
-        Value::Array(items) => tasks.extend(items.iter().cloned()),
-        Value::Object(object) if object.contains_key("taskArn") => tasks.push(document.clone()),
-        Value::Object(object) if object.contains_key("events") => services.push(document.clone()),
-        Value::Object(object) => tasks.extend(object.get("detail").cloned()),
-        _ => {}
-    }
-    let messages: Vec<EcsMessage> = tasks
-        .iter()
-        .filter_map(of_task)
-        .chain(services.iter().flat_map(of_events))
-        .collect();
+    let mut messages = Vec::new();
+    collect(&document, MAX_DEPTH, &mut messages);
+    messages.truncate(MAX_MESSAGES);
     if messages.is_empty() {
         return Err(InvalidDocument::NoMessages);
     }
     Ok(messages)
 }
 
+/// Adds the messages of a value. What is a task, a service or a job is not searched further.
+fn collect(value: &Value, depth: usize, messages: &mut Vec<EcsMessage>) {
+    let Some(depth) = depth.checked_sub(1) else {
+        return;
+    };
+    match value {
+        Value::Array(items) => {
+            for item in items {
+                collect(item, depth, messages);
+            }
+        }
+        Value::Object(members) => {
+            let has = |name: &str| !field(value, name).is_null();
+            if has("events") {
+                messages.extend(of_events(value));
+            } else if has("jobId") && (has("statusReason") || has("container")) {
+                messages.extend(of_job(value));
+            } else if has("taskArn") || has("stoppedReason") || has("stopCode") {
+                messages.extend(of_task(value));
+            } else if has("eventName") || has("failureType") {
+                messages.extend(of_service_action(value));
+            } else if has("reason") && !has("containerArn") {
+                messages.extend(of_failure(value));
+            } else {
+                for member in members.values() {
+                    collect(member, depth, messages);
+                }
+            }
+        }
+        // Step Functions gives the cause of a failed state as JSON within a string.
+        Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
+            if let Ok(inner) = serde_json::from_str::<Value>(text) {
+                collect(&inner, depth, messages);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Returns a member of an object. Step Functions begins its name with a capital.
+fn field<'a>(value: &'a Value, name: &str) -> &'a Value {
+    const NULL: &Value = &Value::Null;
+    let capital = || {
+        let (first, rest) = name.split_at_checked(1)?;
+        value.get(first.to_ascii_uppercase() + rest)
+    };
+    value.get(name).or_else(capital).unwrap_or(NULL)
+}
+
+/// Reads a failure of RunTask or StartTask: why no task was placed.
+fn of_failure(failure: &Value) -> Option<EcsMessage> {
+    let (reason, detail) = (string(failure, "reason"), string(failure, "detail"));
+    let text = format!("TaskFailedToStart: {reason} {detail}");
+    (!reason.is_empty()).then(|| EcsMessage {
+        text: text.trim_end().to_owned(),
+        context: MessageContext::default(),
+    })
+}
+
+/// Reads the detail of an EventBridge event about a service, a deployment or a daemon.
+fn of_service_action(detail: &Value) -> Option<EcsMessage> {
+    let name = [string(detail, "eventName"), string(detail, "failureType")].concat();
+    let text = format!("{name}: {}", string(detail, "reason"));
+    let is_failure = string(detail, "eventType") != "INFO";
+    is_failure.then(|| EcsMessage {
+        text: text.trim_end_matches([':', ' ']).to_owned(),
+        context: MessageContext {
+            cluster: cluster_name(detail),
+            said_at: timestamp(detail, "createdAt"),
+            ..MessageContext::default()
+        },
+    })
+}
+
+/// Reads a job of AWS Batch: its status reason and that of its container.
+fn of_job(job: &Value) -> Option<EcsMessage> {
+    let attempts = list(job, "attempts");
+    let last = attempts.last().map(|attempt| field(attempt, "container"));
+    let container = Some(field(job, "container"))
+        .filter(|container| !string(container, "reason").is_empty())
+        .or(last);
+    let reasons = [
+        string(job, "statusReason"),
+        container.map_or("", |container| string(container, "reason")),
+    ];
+    let text = join(&reasons);
+    (!text.is_empty()).then(|| EcsMessage {
+        text,
+        context: MessageContext {
+            task_arn: container.and_then(|container| non_empty(container, "taskArn")),
+            ..MessageContext::default()
+        },
+    })
+}
+
+/// Joins reasons, each once. ECS repeats the task's reason at the container that caused it, and
+/// sometimes gives it only there. `Task failed to start` and `Essential container in task exited`
+/// accompany the actual reason.
+fn join(reasons: &[&str]) -> String {
+    let mut known: Vec<&str> = Vec::new();
+    for reason in reasons.iter().filter(|reason| !reason.is_empty()) {
+        if !known.iter().any(|known| known.contains(reason)) {
+            known.push(reason);
+        }
+    }
+    known.join(" | ")
+}
+
 /// Returns an array's items; none if it is missing, as ECS omits empty lists.
-fn list(value: &Value, name: &str) -> Vec<Value> {
-    let items = value.get(name).and_then(Value::as_array);
-    items.cloned().unwrap_or_default()
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    field(value, name).as_array().map_or(&[], Vec::as_slice)
 }
 
 /// Returns a string field; empty if it is missing, as ECS omits empty fields.
 fn string<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or_default()
+    field(value, name).as_str().unwrap_or_default()
 }
 
 fn non_empty(value: &Value, name: &str) -> Option<String> {
@@ -98,7 +201,7 @@ pub fn epoch_seconds(time: &Value) -> f64 {
 
 /// Returns a timestamp field as RFC 3339, in whole seconds.
 fn timestamp(value: &Value, name: &str) -> Option<String> {
-    let seconds = epoch_seconds(value.get(name)?);
+    let seconds = epoch_seconds(field(value, name));
     let duration = jiff::SignedDuration::try_from_secs_f64(seconds)
         .ok()
         .filter(jiff::SignedDuration::is_positive)?;
@@ -109,24 +212,20 @@ fn timestamp(value: &Value, name: &str) -> Option<String> {
 /// Reads a task's message; `None` for a value that is not a task. A task that runs or was stopped
 /// by its operator has one too, which is explained as `unknown`.
 pub fn of_task(task: &Value) -> Option<EcsMessage> {
-    let mut reasons: Vec<&str> = vec![string(task, "stoppedReason")];
-    let containers = task.get("containers").and_then(Value::as_array);
-    for container in containers.into_iter().flatten() {
-        let reason = string(container, "reason");
-        // ECS repeats the task's reason at the container that caused it, and sometimes gives it
-        // only there.
-        if !reasons.iter().any(|known| known.contains(reason)) {
-            reasons.push(reason);
-        }
-    }
-    reasons.retain(|reason| !reason.is_empty());
-    // `Task failed to start` and `Essential container in task exited` accompany the actual reason.
-    let reason = reasons.join(" | ");
+    let containers = list(task, "containers");
+    let reason = |container| string(container, "reason");
+    let mut reasons = vec![string(task, "stoppedReason")];
+    reasons.extend(containers.iter().map(reason));
+    let failed = containers
+        .iter()
+        .find(|container| !reason(container).is_empty());
+    let reason = join(&reasons);
     let context = MessageContext {
         cluster: cluster_name(task),
         service: string(task, "group")
             .strip_prefix("service:")
             .map(str::to_owned),
+        container: failed.and_then(|container| non_empty(container, "name")),
         task_arn: non_empty(task, "taskArn"),
         stop_code: non_empty(task, "stopCode"),
         said_at: timestamp(task, "stoppedAt").or_else(|| timestamp(task, "stoppingAt")),
@@ -146,17 +245,24 @@ pub fn of_task(task: &Value) -> Option<EcsMessage> {
 pub fn of_events(service: &Value) -> Vec<EcsMessage> {
     let mut messages: Vec<EcsMessage> = Vec::new();
     for event in list(service, "events") {
-        let text = string(&event, "message");
-        let is_failure = ["unable to", "failed", "error", "Error"]
-            .iter()
-            .any(|word| text.contains(word));
+        let text = string(event, "message");
+        let is_failure = [
+            "unable to",
+            "failed",
+            "error",
+            "Error",
+            "throttled",
+            "unhealthy",
+        ]
+        .iter()
+        .any(|word| text.contains(word));
         if is_failure && !messages.iter().any(|known| known.text == text) {
             messages.push(EcsMessage {
                 text: text.to_owned(),
                 context: MessageContext {
                     cluster: cluster_name(service),
                     service: non_empty(service, "serviceName"),
-                    said_at: timestamp(&event, "createdAt"),
+                    said_at: timestamp(event, "createdAt"),
                     ..MessageContext::default()
                 },
             });
@@ -220,6 +326,63 @@ mod tests {
         )
         .unwrap();
         assert_eq!(read[0].text, "(no reason; last status: PENDING)");
+    }
+
+    #[test]
+    fn reads_the_failures_of_run_task() {
+        let read = messages(r#"{"tasks":[],"failures":[{"arn":"arn:aws:ecs:eu-west-1:1:container-instance/a","reason":"RESOURCE:MEMORY"},{"reason":"AGENT","detail":"x"}]}"#).unwrap();
+        let texts: Vec<&str> = read.iter().map(|message| message.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "TaskFailedToStart: RESOURCE:MEMORY",
+                "TaskFailedToStart: AGENT x"
+            ]
+        );
+    }
+
+    #[test]
+    fn reads_what_other_services_make_of_a_task() {
+        let reason = "CannotPullContainerError: x";
+        let of_step_functions = format!(
+            r#"{{"ClusterArn":"arn:aws:ecs:eu-west-1:1:cluster/prod","Containers":[{{"Name":"web","Image":"a"}},{{"Name":"agent","Reason":"{reason}"}}],"StoppedReason":"Essential container in task exited"}}"#
+        );
+        let cause = serde_json::to_string(&of_step_functions).unwrap();
+        let history = format!(
+            r#"{{"events":null,"taskFailedEventDetails":{{"error":"States.TaskFailed","cause":{cause}}}}}"#
+        );
+        let event = of_step_functions.replace("Containers", "containers");
+        let event = format!(r#"{{"source":"aws.ecs","detail":{event}}}"#);
+        for document in [of_step_functions, history, event] {
+            let read = messages(&document).unwrap();
+            assert_eq!(read.len(), 1, "{document}");
+            assert_eq!(
+                read[0].text,
+                format!("Essential container in task exited | {reason}")
+            );
+            assert_eq!(read[0].context.container.as_deref(), Some("agent"));
+            assert_eq!(read[0].context.cluster.as_deref(), Some("prod"));
+        }
+        let job = format!(
+            r#"{{"jobs":[{{"jobId":"a","statusReason":"Task failed to start","container":{{}},"attempts":[{{"container":{{"reason":"{reason}"}}}}]}}]}}"#
+        );
+        assert_eq!(
+            messages(&job).unwrap()[0].text,
+            format!("Task failed to start | {reason}")
+        );
+        let action = r#"{"detail-type":"ECS Service Action","detail":{"eventType":"ERROR","eventName":"SERVICE_TASK_PLACEMENT_FAILURE","reason":"RESOURCE:FARGATE"}}"#;
+        assert_eq!(
+            messages(action).unwrap()[0].text,
+            "SERVICE_TASK_PLACEMENT_FAILURE: RESOURCE:FARGATE"
+        );
+    }
+
+    #[test]
+    fn documents_of_any_depth_are_read_to_a_limit() {
+        let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        assert!(messages(&deep).is_err());
+        let wide = format!("[{}]", vec![r#"{"reason":"AGENT"}"#; 5_000].join(","));
+        assert_eq!(messages(&wide).unwrap().len(), MAX_MESSAGES);
     }
 
     #[test]

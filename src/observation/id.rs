@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Dependency, Phase};
+use super::{Dependency, ForEach, Phase};
+use crate::safe_text::visible;
 
 /// Names a target in observation IDs: the dependency, and the host from a dependency's second
 /// target on (`ecr.dkr`, `registry@ghcr.io`).
@@ -54,6 +55,9 @@ impl FromStr for TargetKey {
     }
 }
 
+/// Characters of a target or subject. The longest, the ARN of a secret with all its parts, has fewer.
+const MAX_PART_CHARS: usize = 4_000;
+
 /// Identifies one observation of a report. Prints as `<target>/<phase>[/<subject>]`, such as
 /// `s3/connect/198.18.0.10` or `ecr.dkr/manifest/app:1.4`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -83,6 +87,11 @@ impl ObservationId {
     pub fn about(mut self, subject: impl fmt::Display) -> Self {
         self.narrow(subject);
         self
+    }
+
+    pub(super) fn for_each_name(&mut self, name: ForEach<'_, String>) {
+        name(&mut self.target.0);
+        name(&mut self.subject);
     }
 
     /// Appends `subject` to what the ID is about.
@@ -158,9 +167,9 @@ impl FromStr for ObservationId {
         let (target, rest) = text.split_once('/').ok_or(InvalidObservationId::NoPhase)?;
         let (phase, subject) = rest.split_once('/').unwrap_or((rest, ""));
         Ok(Self {
-            target: target.parse()?,
+            target: visible(target, MAX_PART_CHARS).parse()?,
             phase: Phase::named(phase).ok_or(InvalidObservationId::NoPhase)?,
-            subject: subject.to_owned(),
+            subject: visible(subject, MAX_PART_CHARS),
         })
     }
 }

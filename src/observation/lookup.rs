@@ -4,16 +4,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
+use super::{Failure, ForEach};
+use crate::safe_text::{SafeText, visible_string};
 
 /// One DNS query and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Lookup {
     /// The name, without the trailing dot of the query.
+    #[serde(deserialize_with = "visible_string")]
     pub name: String,
     /// `A`, `AAAA` or `SOA`.
-    pub kind: String,
+    pub kind: SafeText,
     /// Why the probe looked it up.
     pub purpose: Purpose,
     /// The resolver that gave this result.
@@ -29,18 +31,18 @@ pub struct Lookup {
     pub addresses: Vec<IpAddr>,
     /// CNAMEs in the answer, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub aliases: Vec<String>,
+    pub aliases: Vec<SafeText>,
     /// Smallest time to live, seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u32>,
     /// The zone: owner name of the SOA in a negative answer (RFC 2308 section 3), or of the SOA
     /// that was queried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zone: Option<String>,
+    pub zone: Option<SafeText>,
     /// The primary name server in this SOA (RFC 1035 section 3.3.13, MNAME), which shows who hosts
     /// the zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zone_server: Option<String>,
+    pub zone_server: Option<SafeText>,
     /// Whether the UDP answer was truncated and the query repeated over TCP (RFC 7766 section 5),
     /// with this result.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -48,6 +50,37 @@ pub struct Lookup {
     /// Time from the query that was answered until its answer, milliseconds. Without an answer, the
     /// time that was spent on all queries.
     pub elapsed_ms: u64,
+}
+
+impl Lookup {
+    pub(super) fn for_each_text(
+        &mut self,
+        text: ForEach<'_, SafeText>,
+        for_name: ForEach<'_, String>,
+    ) {
+        let Self {
+            name,
+            kind,
+            purpose: _,
+            resolver: _,
+            unanswered: _,
+            result: _,
+            addresses: _,
+            aliases,
+            ttl_s: _,
+            zone,
+            zone_server,
+            over_tcp: _,
+            elapsed_ms: _,
+        } = self;
+        for_name(name);
+        text(kind);
+        aliases
+            .iter_mut()
+            .chain(zone)
+            .chain(zone_server)
+            .for_each(text);
+    }
 }
 
 /// Why a name was looked up.

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ForEach;
+use crate::safe_text::{SafeText, visible_option};
+
 /// A service's answer, without secrets.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -9,19 +12,23 @@ pub struct Answer {
     /// HTTP status.
     pub status: u16,
     /// The service's error code.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub code: String,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub code: SafeText,
     /// The service's error message, shortened.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub message: String,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub message: SafeText,
     /// The service's request ID, for a support case.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub request_id: String,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub request_id: SafeText,
     /// The parts of a denial that names action, resource or policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denial: Option<Denial>,
     /// Host of the redirect, without path and query, which carry a signature.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "visible_option"
+    )]
     pub redirect_host: Option<String>,
     /// The service's clock minus this machine's, seconds, from the `Date` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,22 +51,67 @@ pub struct Answer {
     pub rate_limit: Option<RateLimit>,
 }
 
+impl Answer {
+    pub(super) fn for_each_text(&mut self, text: ForEach<'_, SafeText>, name: ForEach<'_, String>) {
+        let Self {
+            status: _,
+            code,
+            message,
+            request_id,
+            denial,
+            redirect_host,
+            clock_offset_s: _,
+            request_bytes: _,
+            bytes: _,
+            bytes_per_s: _,
+            first_byte_ms: _,
+            rate_limit,
+        } = self;
+        [code, message, request_id].into_iter().for_each(&mut *text);
+        if let Some(host) = redirect_host {
+            name(host);
+        }
+        if let Some(RateLimit {
+            limit,
+            remaining,
+            source,
+            retry_after,
+        }) = rate_limit
+        {
+            let values = [limit, remaining, source, retry_after];
+            values.into_iter().flatten().for_each(&mut *text);
+        }
+        if let Some(Denial {
+            principal,
+            action,
+            resource,
+            policy: _,
+            explicit: _,
+            policy_arn,
+        }) = denial
+        {
+            let values = [principal, action, resource, policy_arn];
+            values.into_iter().flatten().for_each(text);
+        }
+    }
+}
+
 /// A service's rate limit, as its headers state it (Docker Hub, "Pull usage and limits").
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RateLimit {
     /// `ratelimit-limit`: `100;w=21600` is 100 requests in six hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<String>,
+    pub limit: Option<SafeText>,
     /// `ratelimit-remaining`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remaining: Option<String>,
+    pub remaining: Option<SafeText>,
     /// `docker-ratelimit-source`: the address or account that is counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
+    pub source: Option<SafeText>,
     /// `retry-after`: seconds, or a date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<String>,
+    pub retry_after: Option<SafeText>,
 }
 
 #[allow(
@@ -77,13 +129,13 @@ fn is_zero(n: &u64) -> bool {
 pub struct Denial {
     /// ARN of the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub principal: Option<String>,
+    pub principal: Option<SafeText>,
     /// `service:Action`, in the service's spelling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub action: Option<String>,
+    pub action: Option<SafeText>,
     /// ARN or `*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<String>,
+    pub resource: Option<SafeText>,
     /// The kind of policy that denies; `None` where the message does not name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyKind>,
@@ -93,7 +145,7 @@ pub struct Denial {
     pub explicit: bool,
     /// The policy's ARN, which newer messages contain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy_arn: Option<String>,
+    pub policy_arn: Option<SafeText>,
 }
 
 /// The kinds of policy that AWS names in a denial.

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Expect, Platform, Unchecked, ValueFrom};
+use super::{Expect, Platform, TaskHost, Unchecked, ValueFrom};
 use crate::endpoints::Region;
 use crate::network_location::IpFamily;
 use crate::observation::Dependency;
@@ -29,12 +29,17 @@ pub struct PlanInput {
     pub environment_files: Vec<String>,
     /// EFS file systems to mount.
     pub file_systems: Vec<EfsVolume>,
+    /// File systems of Amazon FSx for Windows File Server to mount, by ID. Their hosts are known only to
+    /// the API of FSx.
+    pub windows_file_systems: Vec<String>,
     /// Hosts that are checked for reachability only.
     pub connections: Vec<ReachabilityCheck>,
     /// Dependencies of the task that are not checked.
     pub unchecked: Vec<Unchecked>,
     /// Platform of the task.
     pub platform: Option<Platform>,
+    /// Where the task runs.
+    pub host: TaskHost,
     /// See [`Expect`].
     pub expect: Expect,
     /// Whether to download whole layers.
@@ -43,6 +48,8 @@ pub struct PlanInput {
     pub vpc_cidrs: Vec<IpNet>,
     /// The IP versions of the task's subnet, which decide the names of AWS services.
     pub ip_family: IpFamily,
+    /// The task's account, if more than its roles tell it.
+    pub account: Option<String>,
     /// ARN of the task execution role.
     pub execution_role: Option<String>,
     /// ARN of the task role.
@@ -58,6 +65,7 @@ impl PlanInput {
             && self.logs.is_empty()
             && self.environment_files.is_empty()
             && self.file_systems.is_empty()
+            && self.windows_file_systems.is_empty()
             && self.connections.is_empty()
             && self.unchecked.is_empty()
     }

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::input::{EfsVolume, ImageInput, LogGroupInput, PlanInput, ReachabilityCheck};
 use super::override_size::{MAX_OVERRIDE_CHARS, override_chars};
 use super::{
-    Expect, FileSystem, ImagePull, InvalidValueFrom, LogDestination, Plan, PlanError, Platform,
-    ReachabilityTarget, SCHEMA, Target, Unchecked, ValueFrom,
+    Expect, FileSystem, ImagePull, InvalidValueFrom, LogDestination, MAX_PLAN_BYTES, Plan,
+    PlanError, Platform, ReachabilityTarget, SCHEMA, Target, TaskHost, Unchecked, ValueFrom,
 };
 use crate::arn::Arn;
 use crate::endpoints::Region;
 use crate::network_location::IpFamily;
 use crate::observation::Phase;
+use crate::safe_text::escape_json;
 
 /// The JSON object.
 #[derive(Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub(super) struct PlanDocument {
     execution_role: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     task_role: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    host: TaskHost,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     images: Vec<ImageInput>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -44,6 +47,8 @@ pub(super) struct PlanDocument {
     environment_files: Vec<PrefixGroup>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     file_systems: Vec<EfsVolume>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    windows_file_systems: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     connections: Vec<ReachabilityCheck>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -100,7 +105,9 @@ impl From<Plan> for PlanDocument {
             ip_family: plan.ip_family,
             execution_role: plan.execution_role,
             task_role: plan.task_role,
+            host: plan.host,
             images: plan.images.into_iter().map(image_input).collect(),
+            windows_file_systems: plan.windows_file_systems,
             logs,
             secrets: group_by_prefix(secrets),
             environment_files: group_by_prefix(
@@ -170,13 +177,16 @@ impl TryFrom<PlanDocument> for Plan {
             log_stream_prefix: String::new(),
             environment_files: full_names(&document.environment_files).collect(),
             file_systems: document.file_systems,
+            windows_file_systems: document.windows_file_systems,
             connections: document.connections,
+            host: document.host,
             unchecked: document.unchecked,
             platform: Some(document.platform),
             expect: document.expect,
             full: document.full,
             vpc_cidrs: document.vpc_cidrs,
             ip_family: document.ip_family,
+            account: None,
             execution_role: document.execution_role,
             task_role: document.task_role,
         };
@@ -205,6 +215,15 @@ impl Plan {
             ..=MAX_OVERRIDE_CHARS => Ok(json),
             characters => Err(PlanError::TooLongForOverride(characters)),
         }
+    }
+
+    /// Returns the JSON with the targets, whatever its size.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a value cannot be written as JSON.
+    pub fn to_whole_json(&self) -> Result<String, PlanError> {
+        to_json(self)
     }
 
     /// Returns the JSON without the targets, whatever its size.
@@ -239,18 +258,19 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Fails if the text is longer than RunTask's overrides, or if it is not the JSON of a plan.
+    /// Fails if the text is longer than any plan, or if it is not the JSON of a plan.
     pub fn from_json(text: &str) -> Result<Self, PlanError> {
-        let characters = text.chars().count();
-        if characters > MAX_OVERRIDE_CHARS {
-            return Err(PlanError::TooLongForOverride(characters));
+        if text.len() > 2 * MAX_PLAN_BYTES {
+            return Err(PlanError::TooManyBytes(text.len()));
         }
         serde_json::from_str(text).map_err(|error| PlanError::Json(error.to_string()))
     }
 }
 
 fn to_json(value: &impl Serialize) -> Result<String, PlanError> {
-    serde_json::to_string(value).map_err(|error| PlanError::Json(error.to_string()))
+    serde_json::to_string(value)
+        .map(escape_json)
+        .map_err(|error| PlanError::Json(error.to_string()))
 }
 
 /// Groups adjacent values of one resource type, region and account, in their order, and writes their

@@ -9,15 +9,22 @@ mod container;
 mod error;
 mod firelens;
 mod log;
+#[cfg(feature = "operator")]
+mod members;
 mod node;
 mod order;
+// The image reads definitions that ECS has registered, and so checked.
+#[cfg(feature = "operator")]
+mod rules;
 mod volume;
 
 use serde_json::Value;
 
 pub use error::{InvalidTaskDefinition, Problem, TaskDefinitionError};
+#[cfg(feature = "operator")]
+pub use node::OPEN;
 
-use super::{PlanInput, Platform, shorten};
+use super::{LaunchType, PlanInput, Platform, TaskHost, shorten};
 use node::Node;
 
 /// Maximum number of bytes. ECS accepts task definitions of 64 KiB (service quotas);
@@ -45,11 +52,23 @@ pub fn read(json: &[u8]) -> Result<PlanInput, InvalidTaskDefinition> {
     }
     let document: Value = serde_json::from_str(text)
         .map_err(|error| InvalidTaskDefinition::NotJson(error.to_string()))?;
+    Ok(read_value(&document)?.0)
+}
+
+/// Reads a task definition, with or without the outer `taskDefinition`. Also returns, as
+/// [`Problem::Open`], the values that a template leaves open, which are left out.
+///
+/// # Errors
+///
+/// Fails with every value that ECS would reject.
+pub fn read_value(
+    document: &Value,
+) -> Result<(PlanInput, Vec<TaskDefinitionError>), InvalidTaskDefinition> {
     let mut reader = TaskDefinitionReader::default();
-    let result = reader.read(&Node::document(&document));
+    let result = reader.read(&Node::document(document));
     reader.note(result);
     if reader.errors.is_empty() {
-        Ok(reader.input)
+        Ok((reader.input, reader.open))
     } else {
         Err(InvalidTaskDefinition::Rejected(reader.errors))
     }
@@ -60,6 +79,10 @@ pub fn read(json: &[u8]) -> Result<PlanInput, InvalidTaskDefinition> {
 struct TaskDefinitionReader {
     input: PlanInput,
     errors: Vec<TaskDefinitionError>,
+    /// Values that a template leaves open.
+    open: Vec<TaskDefinitionError>,
+    /// Whether the definition names FARGATE, so that ECS checks it for Fargate.
+    names_fargate: bool,
     /// Whether the task can run on Fargate, as far as the definition shows.
     fargate: bool,
     /// Whether a container has a `firelensConfiguration`.
@@ -69,28 +92,38 @@ struct TaskDefinitionReader {
 impl TaskDefinitionReader {
     /// Records an error, so that reading continues.
     fn note(&mut self, result: Result<(), TaskDefinitionError>) {
-        self.errors.extend(result.err());
+        let Err(error) = result else { return };
+        let list = match error.problem {
+            Problem::Open { .. } => &mut self.open,
+            _ => &mut self.errors,
+        };
+        // Two checks may read the same value.
+        if !list.contains(&error) {
+            list.push(error);
+        }
     }
 
     fn read(&mut self, document: &Node<'_>) -> Result<(), TaskDefinitionError> {
         let inner = document
             .member("taskDefinition")
             .map_err(|_| not_a_task_definition(document))?;
+        if let Some(name) = &inner
+            && name.value().is_string()
+        {
+            return Err(document.error(
+                "it names its task definition, as a service or a task does; pass the output of \
+                 `aws ecs describe-task-definition --task-definition NAME`",
+            ));
+        }
         let definition = inner.as_ref().unwrap_or(document);
         let compatibilities = definition.elements("requiresCompatibilities")?;
         let compatibilities = compatibilities
             .iter()
             .map(Node::text)
             .collect::<Result<Vec<_>, _>>()?;
-        self.fargate = compatibilities.is_empty() || compatibilities.contains(&"FARGATE");
-        if let Some(mode) = definition.member("networkMode")?
-            && compatibilities.contains(&"FARGATE")
-            && mode.text()? != "awsvpc"
-        {
-            self.note(Err(
-                mode.error("Fargate supports only the network mode awsvpc")
-            ));
-        }
+        self.names_fargate = compatibilities.contains(&"FARGATE");
+        self.input.host = task_host(definition, &compatibilities)?;
+        self.fargate = !self.input.host.is_instance();
         let containers = definition.elements("containerDefinitions")?;
         if containers.is_empty() && definition.member("containerDefinitions")?.is_none() {
             return Err(not_a_task_definition(definition));
@@ -111,19 +144,74 @@ impl TaskDefinitionReader {
             // own platform.
             Ok(None) if self.fargate => self.input.platform = Some(Platform::of("linux", "amd64")),
             Ok(platform) => self.input.platform = platform,
-            Err(error) => self.errors.push(error),
+            Err(error) => self.note(Err(error)),
         }
-        self.input.execution_role = role_arn(definition, "executionRoleArn")?;
-        self.input.task_role = role_arn(definition, "taskRoleArn")?;
+        for name in ["executionRoleArn", "taskRoleArn"] {
+            let result = role_arn(definition, name).map(|role| match name {
+                "taskRoleArn" => self.input.task_role = role,
+                _ => self.input.execution_role = role,
+            });
+            self.note(result);
+        }
         self.has_log_router =
             firelens::log_routers(&containers).is_ok_and(|routers| !routers.is_empty());
         for container in &containers {
             self.read_container(container);
         }
-        self.note(firelens::check_log_routers(&containers));
+        let routers = firelens::read_log_routers(&containers, self.names_fargate, &mut self.input);
+        self.note(routers);
         self.note(order::check(&containers));
-        self.read_volumes(definition, &containers)
+        #[cfg(feature = "operator")]
+        self.check_rules(definition, &containers);
+        let volumes = self.read_volumes(definition, &containers);
+        self.note(volumes);
+        #[cfg(feature = "operator")]
+        for error in members::check(definition) {
+            // The rules above say more about a value than its type does.
+            if self.errors.iter().all(|known| known.path != error.path) {
+                self.errors.push(error);
+            }
+        }
+        Ok(())
     }
+}
+
+/// Returns where the task can run. A definition without a network mode has the default one, which is
+/// not Fargate's (ECS API reference, RegisterTaskDefinition); one without a family is a part of one.
+fn task_host(definition: &Node<'_>, required: &[&str]) -> Result<TaskHost, TaskDefinitionError> {
+    let mode = definition.member("networkMode")?;
+    let mode = mode.map(|mode| mode.text().map(str::to_owned)).transpose();
+    // Another check reports a mode that is not a text.
+    let mode = mode.unwrap_or(Some("awsvpc".into()));
+    let described = definition.elements("compatibilities")?;
+    let described: Vec<_> = described
+        .iter()
+        .filter_map(|name| name.text().ok())
+        .collect();
+    let names = if required.is_empty() {
+        &described
+    } else {
+        required
+    };
+    let mut launch_types: Vec<_> = names
+        .iter()
+        .filter_map(|name| LaunchType::of(name))
+        .collect();
+    let is_whole = ["family", "taskDefinitionArn"]
+        .iter()
+        .any(|name| matches!(definition.text_of(name), Ok(Some(_))));
+    if launch_types.is_empty() && is_whole && mode.as_deref() != Some("awsvpc") {
+        launch_types = vec![LaunchType::Ec2, LaunchType::External];
+    }
+    let mut host = TaskHost {
+        launch_types,
+        ..TaskHost::default()
+    };
+    if host.is_instance() {
+        host.has_own_interface = mode.as_deref() == Some("awsvpc");
+        host.uses_instance_role = definition.member("executionRoleArn")?.is_none();
+    }
+    Ok(host)
 }
 
 /// Returns an error that recognizes documents which are often passed by mistake.

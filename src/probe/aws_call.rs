@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,12 +11,13 @@ use serde_json::value::RawValue;
 use tokio::time::sleep;
 
 use crate::aws::credentials::Credentials;
-use crate::aws::{error_response, sign};
-use crate::observation::{Answer, Failure, Observation, Outcome, Phase, Speaker};
+use crate::aws::{error_response, sign, withheld};
+use crate::observation::{Answer, Dependency, Failure, Observation, Outcome, Phase, Speaker};
 use crate::probe::context::{ProbeContext, observe};
 use crate::probe::net::http::{Exchange, HttpRequest, ReadBody};
 use crate::probe::speaker::{self, HttpAnswer, Question};
 use crate::probe::target::{ConnectedTarget, ExchangeAttempts, RETRY_INTERVALS, TryCount};
+use crate::safe_text::SafeText;
 
 /// A call is not retried if `Retry-After` asks for more seconds than this.
 const MAX_RETRY_AFTER_SECS: u64 = 2;
@@ -82,6 +83,7 @@ impl PhaseClient<'_> {
     /// Sends `request`, retrying throttled and 5xx responses and broken connections. A status that
     /// `accept` rejects becomes a failed observation. The observation is returned, not recorded.
     pub async fn call(self, request: &HttpRequest, accept: Accept) -> CallResult {
+        self.hold_secrets(request);
         let started = Instant::now();
         let mut intervals = RETRY_INTERVALS.iter();
         let mut count = TryCount::default();
@@ -120,13 +122,35 @@ impl PhaseClient<'_> {
         }
     }
 
+    /// Adds what the request proves itself with to the secrets of this run: a server may repeat it.
+    fn hold_secrets(self, request: &HttpRequest) {
+        let vault = &self.context.settings.vault;
+        let header = |name: &str| request.headers.get(name)?.to_str().ok();
+        if let Some(value) = header(AUTHORIZATION.as_str()) {
+            vault.add_authorization(value);
+        }
+        if let Some(token) = header("x-amz-security-token") {
+            vault.add(token);
+        }
+        vault.add_query(&request.path);
+    }
+
+    /// Whether the answer of this call is, or contains, a secret. Of its errors nothing is quoted.
+    fn reads_secrets(self) -> bool {
+        self.phase == Phase::Authorize
+            || matches!(
+                self.target.target.dependency,
+                Dependency::SecretsManager | Dependency::Ssm | Dependency::EnvironmentFile
+            )
+    }
+
     /// Returns the result of a request that could not be signed.
-    pub fn unsigned(self, detail: String) -> CallResult {
+    pub fn unsigned(self, detail: impl Into<SafeText>) -> CallResult {
         let outcome = Outcome::Failed {
             failure: Failure::InvalidSignature,
         };
         let mut observation = observe(&self.target.target, self.phase, outcome, Instant::now());
-        observation.detail = detail;
+        observation.detail = detail.into();
         CallResult::without_response(observation)
     }
 
@@ -146,8 +170,16 @@ impl PhaseClient<'_> {
             Err(failure) => observe(Outcome::Failed { failure }),
             Ok(status) if accept(&status) => observe(Outcome::Passed),
             Ok(status) => {
-                let error =
+                let mut error =
                     error_response::read(status.as_u16(), &exchange.headers, &exchange.body);
+                let mut answer = exchange.answer.clone();
+                if self.reads_secrets() {
+                    let vault = &self.context.settings.vault;
+                    error = error.withhold(&|part| vault.is_known(part));
+                    if !withheld::is_request_id(&answer.request_id) {
+                        answer.request_id.clear();
+                    }
+                }
                 let mut refused = observe(Outcome::Failed {
                     failure: error.failure,
                 });
@@ -156,7 +188,7 @@ impl PhaseClient<'_> {
                     code: error.code,
                     message: error.message,
                     denial: error.denial,
-                    ..exchange.answer.clone()
+                    ..answer
                 });
                 refused
             }

@@ -19,6 +19,7 @@ use crate::probe::net::resolve::StubResolver;
 use crate::probe::net::tls::TlsClient;
 use crate::probe::recorder::Recorder;
 use crate::vantage::ClockDrift;
+use crate::vault::Vault;
 
 /// The result of loading credentials.
 pub type LoadedCredentials = Arc<Result<Credentials, AgentFailure>>;
@@ -41,12 +42,14 @@ pub struct ProbeSettings {
     pub run_id: String,
     /// Clock drift reported by the task metadata endpoint.
     pub clock_drift: Option<ClockDrift>,
+    /// The secrets of the run.
+    pub vault: Arc<Vault>,
 }
 
 impl ProbeSettings {
     /// Returns settings for fetching the task definition before a run. The rest of the location is
     /// unknown, because it matters only to observations that are reported.
-    pub fn for_fetch(resolver: StubResolver, ip_family: IpFamily) -> Self {
+    pub fn for_fetch(resolver: StubResolver, ip_family: IpFamily, vault: Arc<Vault>) -> Self {
         Self {
             resolver: resolver.for_family(ip_family),
             location: NetworkLocation {
@@ -57,6 +60,7 @@ impl ProbeSettings {
             expect_credentials: true,
             run_id: String::new(),
             clock_drift: None,
+            vault,
         }
     }
 }
@@ -258,7 +262,8 @@ impl ProbeContext {
         observation.scope = Some(scope);
         observation.owner = (scope == Scope::Public)
             .then(|| crate::ip_owner::owner(nat64_target(peer.ip()).unwrap_or(peer.ip())))
-            .flatten();
+            .flatten()
+            .map(Into::into);
         observation
     }
 }

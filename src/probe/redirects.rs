@@ -71,6 +71,16 @@ impl RedirectTargets {
     }
 }
 
+/// Maximum number of characters of a host name (RFC 1035 section 2.3.4).
+const MAX_HOST_LENGTH: usize = 253;
+
+/// Whether a response names a host that could be one: it becomes part of observation IDs.
+pub fn is_host(text: &str) -> bool {
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    let is_address = |b: u8| b.is_ascii_hexdigit() || matches!(b, b'[' | b']' | b':' | b'.');
+    text.len() <= MAX_HOST_LENGTH && (text.bytes().all(is_name) || text.bytes().all(is_address))
+}
+
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedirectLocation {
@@ -118,6 +128,9 @@ impl RedirectLocation {
                 path,
                 ..self.clone()
             },
+            (Some(_), Some(host)) if !is_host(host) => {
+                return Err(format!("{from} redirects to something that is not a host"));
+            }
             (Some("https"), Some(host)) => Self {
                 host: host.to_lowercase(),
                 port: uri.port_u16().unwrap_or(443),

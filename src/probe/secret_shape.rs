@@ -9,23 +9,25 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::observation::{Answer, Failure, Observation, Outcome};
+use crate::safe_text::{SafeText, safe_text};
+use crate::vault::Vault;
 
 /// Why a secret's value cannot be used. Contains nothing of the value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ShapeMismatch {
     code: &'static str,
-    detail: String,
+    detail: SafeText,
 }
 
 impl ShapeMismatch {
-    fn not_json(detail: impl Into<String>) -> Self {
+    fn not_json(detail: impl Into<SafeText>) -> Self {
         Self {
             code: "NotJson",
             detail: detail.into(),
         }
     }
 
-    fn missing_key(detail: impl Into<String>) -> Self {
+    fn missing_key(detail: impl Into<SafeText>) -> Self {
         Self {
             code: "JsonKeyMissing",
             detail: detail.into(),
@@ -59,7 +61,21 @@ pub struct RegistryCredentials {
 #[serde(rename_all = "PascalCase")]
 struct SecretValue {
     secret_string: Option<String>,
-    secret_binary: Option<IgnoredAny>,
+    /// In Base64.
+    secret_binary: Option<String>,
+}
+
+/// Adds the value in a response of GetSecretValue to the secrets of the run.
+pub fn hold(body: &[u8], vault: &Vault) {
+    if let Ok(SecretValue {
+        secret_string,
+        secret_binary,
+    }) = serde_json::from_slice(body)
+    {
+        for value in secret_string.into_iter().chain(secret_binary) {
+            vault.add_value(SecretString::from(value).expose_secret());
+        }
+    }
 }
 
 /// Why a response of GetSecretValue has no text.
@@ -133,7 +149,7 @@ fn keys_of(value: &SecretString) -> Option<BTreeSet<String>> {
 }
 
 /// Describes a secret's value. Fails if `json_key` is required and missing.
-pub fn check_secret(body: &[u8], json_key: Option<&str>) -> Result<String, ShapeMismatch> {
+pub fn check_secret(body: &[u8], json_key: Option<&str>) -> Result<SafeText, ShapeMismatch> {
     let value = match (text_of(body), json_key) {
         (Ok(value), _) => value,
         (Err(NoText::Binary), None) => return Ok(BINARY_DETAIL.into()),
@@ -141,15 +157,21 @@ pub fn check_secret(body: &[u8], json_key: Option<&str>) -> Result<String, Shape
     };
     match (keys_of(&value), json_key) {
         (None, None) => Ok("present, not a JSON object".into()),
-        (Some(keys), None) => Ok(format!("present, a JSON object with {}", count(keys.len()))),
-        (Some(keys), Some(key)) if keys.contains(key) => Ok(format!(
-            "present, a JSON object with {}, including the required one",
+        (Some(keys), None) => Ok(safe_text![
+            "present, a JSON object with ",
             count(keys.len())
-        )),
-        (Some(keys), Some(key)) => Err(ShapeMismatch::missing_key(format!(
-            "a JSON object with {}, without the key {key:?}",
-            count(keys.len())
-        ))),
+        ]),
+        (Some(keys), Some(key)) if keys.contains(key) => Ok(safe_text![
+            "present, a JSON object with ",
+            count(keys.len()),
+            ", including the required one",
+        ]),
+        (Some(keys), Some(key)) => Err(ShapeMismatch::missing_key(safe_text![
+            "a JSON object with ",
+            count(keys.len()),
+            ", without the key ",
+            format!("{key:?}"),
+        ])),
         (None, Some(_)) => Err(ShapeMismatch::not_json(
             "the secret's value is not a JSON object",
         )),
@@ -176,9 +198,13 @@ pub fn read_login(body: &[u8]) -> Result<RegistryCredentials, ShapeMismatch> {
             ),
         });
     };
-    let required = |value: Option<String>, key: &str| {
+    let required = |value: Option<String>, key: &'static str| {
         value.filter(|value| !value.is_empty()).ok_or_else(|| {
-            ShapeMismatch::missing_key(format!("the JSON object has no {key} for the registry"))
+            ShapeMismatch::missing_key(safe_text![
+                "the JSON object has no ",
+                key,
+                " for the registry",
+            ])
         })
     };
     Ok(RegistryCredentials {

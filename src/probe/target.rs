@@ -18,6 +18,7 @@ use crate::probe::net::http::{Exchange, HttpConnection, HttpRequest};
 use crate::probe::net::path_mtu::{self, SegmentSizeTest, TryEnd};
 use crate::probe::net::tcp::{self, ConnectOptions, PortTest};
 use crate::probe::net::tls::{Handshake, TlsClient};
+use crate::safe_text::safe_text;
 
 /// Delays before a handshake or a call that failed is tried again. The AWS SDKs also make three
 /// attempts in all; these delays are shorter, because the run has a deadline.
@@ -430,7 +431,10 @@ pub async fn resolve(context: &ProbeContext, target: &Target) -> Vec<SocketAddr>
     resolved.detail = resolution.detail;
     // The failure is in the observation; without addresses there is nothing to connect to.
     let addresses = resolution.addresses.unwrap_or_default();
-    resolved.presented = addresses.iter().map(ToString::to_string).collect();
+    resolved.presented = addresses
+        .iter()
+        .map(|address| address.to_string().into())
+        .collect();
     if context.settings.expect_private && target.dependency.has_interface_endpoint() {
         resolved.expected = vec!["an address inside the VPC".into()];
     }
@@ -525,7 +529,7 @@ async fn open_https(
         observation.chain = handshake.chain;
     }
     if observation.failure() == Some(Failure::WrongName) {
-        observation.expected = vec![host.clone()];
+        observation.expected = vec![host.into()];
         observation.presented = observation
             .chain
             .first()
@@ -563,9 +567,7 @@ pub async fn connect(
     };
     let why_not_sent = context.settings.location.why_not_sent(peer.ip());
     if let Some(why) = why_not_sent.or_else(no_ipv6) {
-        let outcome = Outcome::NotChecked {
-            why: why.to_owned(),
-        };
+        let outcome = Outcome::NotChecked { why: why.into() };
         let skipped = context.observe_at(target, Phase::Connect, outcome, started, peer);
         context.recorder.record(skipped);
         return None;
@@ -634,18 +636,34 @@ pub async fn connect(
         None => observation,
     };
     context.recorder.record(observation.clone());
-    let is_first = stream.is_some() && connections.claim_screen(&target.key);
-    let screen = is_first && !test_ports && observation.source_ports.is_none();
-    if test_ports {
-        connections.begin_port_test();
-        let background = context.clone();
+    if stream.is_some() {
+        test_ports_later(context, target, peer, observation, test_ports);
+    }
+    Some(TcpConnection {
+        stream: stream?,
+        peer,
+    })
+}
+
+/// Tests the source ports of an address that answered, or screens them, in the background.
+fn test_ports_later(
+    context: &ProbeContext,
+    target: &Target,
+    peer: SocketAddr,
+    observation: Observation,
+    test: bool,
+) {
+    let is_first = context.connections.claim_screen(&target.key);
+    let background = context.clone();
+    if test {
+        context.connections.begin_port_test();
         context.recorder.spawn(async move {
             background.connections.first_answers().await;
             record_port_test(&background, observation, peer).await;
             background.connections.end_port_test();
         });
-    } else if screen {
-        let (background, key) = (context.clone(), target.key.clone());
+    } else if is_first && observation.source_ports.is_none() {
+        let key = target.key.clone();
         context.recorder.spawn(async move {
             let connections = &background.connections;
             connections.first_answers().await;
@@ -655,10 +673,6 @@ pub async fn connect(
             }
         });
     }
-    Some(TcpConnection {
-        stream: stream?,
-        peer,
-    })
 }
 
 async fn record_port_test(context: &ProbeContext, observation: Observation, peer: SocketAddr) {
@@ -708,10 +722,8 @@ fn with_source_ports(
         }
     }
     if !ports.silent.is_empty() && !ports.answered.is_empty() {
-        observation.detail = format!(
-            "no response to source ports {:?}, responses to {:?}",
-            ports.silent, ports.answered
-        );
+        let ports = format!("{:?}, responses to {:?}", ports.silent, ports.answered);
+        observation.detail = safe_text!["no response to source ports ", ports];
     }
     observation.source_ports = Some(ports);
     observation

@@ -3,10 +3,11 @@
 
 use crate::observation::{Dependency, Observation, ObservationId, Outcome, Phase, TargetKey};
 use crate::plan::{Plan, Target, TargetIndex, Unchecked};
+use crate::safe_text::SafeText;
 
 /// What ended a run before its checks were done, as a noun phrase that follows "blocked by".
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interruption(pub String);
+pub struct Interruption(pub SafeText);
 
 /// Adds `not-reached` for each planned phase without an observation, marks targets that a redirect
 /// made irrelevant, and sorts the observations.
@@ -41,9 +42,9 @@ pub fn fill_unreached(
                 .iter()
                 .find(|o| redirected_to.contains(&o.host) && o.failure().is_some())
         };
-        let blocked_by = blocker(observations, plan, target, phase)
+        let blocked_by: SafeText = blocker(observations, plan, target, phase)
             .or_else(|| failed_redirect().map(|failed| failed.id.clone()))
-            .map(|id| id.to_string())
+            .map(|id| id.to_string().into())
             .or_else(|| interruption.map(|interruption| interruption.0.clone()))
             .unwrap_or_else(|| "the phase before it".into());
         let mut unreached = Observation::new(
@@ -79,7 +80,7 @@ fn not_checked(n: usize, unchecked: &Unchecked) -> Observation {
         _ => Phase::Write,
     };
     let outcome = Outcome::NotChecked {
-        why: unchecked.why.clone(),
+        why: (&unchecked.why).into(),
     };
     let mut observation = Observation::new(
         TargetKey::of(unchecked.dependency),

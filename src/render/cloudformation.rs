@@ -171,6 +171,10 @@ impl Stack<'_> {
                 "FileSystemSecurityGroupId",
                 "Security group of the EFS mount targets",
             ),
+            NetworkTier::Instances => (
+                "InstanceSecurityGroupId",
+                "Security group of the container instances",
+            ),
             NetworkTier::Tasks | NetworkTier::Nat => {
                 ("TaskSecurityGroupId", "Security group of the tasks")
             }
@@ -305,7 +309,17 @@ impl Stack<'_> {
         };
         let policies = &self.requirements.policies;
         let policy = policies.of_role(role);
-        if !policy.is_empty() {
+        let managed = policies.managed(role);
+        for (n, part) in managed.iter().enumerate() {
+            let properties = vec![
+                ("Roles", Tree::list([self.role_name(role)])),
+                ("PolicyDocument", with_account(document(part))),
+            ];
+            let id = logical_id(&format!("{name}-policy-{}", n + 1));
+            self.template
+                .resource(&id, "AWS::IAM::ManagedPolicy", None, properties);
+        }
+        if managed.is_empty() && !policy.is_empty() {
             self.add_role_policy(name, role, None, with_account(document(policy)));
         }
         for optional in policies.optional_of(role) {
@@ -340,6 +354,26 @@ impl Stack<'_> {
         }
     }
 
+    /// Declares the parameter for the role's name, and returns a reference to it.
+    fn role_name(&mut self, role: IamRole) -> Tree {
+        let (parameter, role_name) = match role {
+            IamRole::Execution if self.requirements.uses_instance_role => {
+                ("InstanceRoleName", None)
+            }
+            IamRole::Execution => {
+                let name = self.requirements.execution_role_name.as_deref();
+                ("ExecutionRoleName", name)
+            }
+            IamRole::Task => ("TaskRoleName", self.requirements.task_role_name.as_deref()),
+        };
+        let mut more = vec![("AllowedPattern", "^[A-Za-z0-9+=,.@_-]{1,64}$")];
+        more.extend(role_name.map(|name| ("Default", name)));
+        let description = format!("Name of the {}", self.requirements.role(role));
+        self.template
+            .parameter(parameter, "String", &description, &more);
+        reference(parameter)
+    }
+
     fn add_role_policy(
         &mut self,
         name: &str,
@@ -347,25 +381,9 @@ impl Stack<'_> {
         condition: Option<&str>,
         document: Tree,
     ) {
-        let (parameter, description, role_name) = match role {
-            IamRole::Execution => (
-                "ExecutionRoleName",
-                "Name of the task execution role",
-                &self.requirements.execution_role_name,
-            ),
-            IamRole::Task => (
-                "TaskRoleName",
-                "Name of the task role",
-                &self.requirements.task_role_name,
-            ),
-        };
-        let mut more = vec![("AllowedPattern", "^[A-Za-z0-9+=,.@_-]{1,64}$")];
-        more.extend(role_name.as_deref().map(|name| ("Default", name)));
-        self.template
-            .parameter(parameter, "String", description, &more);
         let properties = vec![
             ("PolicyName", format!("task-start-{name}").into()),
-            ("Roles", Tree::list([reference(parameter)])),
+            ("Roles", Tree::list([self.role_name(role)])),
             ("PolicyDocument", document),
         ];
         self.template.resource(

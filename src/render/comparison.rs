@@ -283,6 +283,7 @@ pub(super) fn input_counts(comparison: &Comparison) -> String {
         (read.reports, "report compared", "reports compared"),
         (read.duplicates, "duplicate", "duplicates"),
         (read.unreadable, "unreadable report", "unreadable reports"),
+        (read.left_out, "report left out", "reports left out"),
         (read.others, "other log line", "other log lines"),
     ];
     let counts: Vec<String> = counts

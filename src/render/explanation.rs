@@ -40,7 +40,7 @@ pub fn render(explanation: &Explanation) -> String {
 }
 
 /// Placeholders in commands for what the message does not name.
-const PLACEHOLDERS: [&str; 14] = [
+const PLACEHOLDERS: [&str; 16] = [
     "CLUSTER",
     "SERVICE",
     "TASK",
@@ -55,6 +55,8 @@ const PLACEHOLDERS: [&str; 14] = [
     "GROUP",
     "FILE_SYSTEM",
     "BUCKET",
+    "IMAGE",
+    "TASK_DEFINITION",
 ];
 
 fn is_path_family(family: Family) -> bool {
@@ -75,8 +77,15 @@ fn headline(text: &mut String, explanation: &Explanation) {
         .unwrap_or_default();
     let (step, family) = (explanation.step, explanation.family);
     let line = match step {
-        _ if family == Family::Unknown => format!(
+        _ if explanation.had_started => {
+            format!("The {task} had started, and stopped{at} later: no step of its start failed.")
+        }
+        Step::Unknown if family == Family::Unknown => format!(
             "The message about the {task}{at} does not say what failed, and pullprobe does not guess."
+        ),
+        _ if family == Family::Unknown => format!(
+            "The {task} failed{at} while {} (step {step}). The message does not say why, and pullprobe does not guess.",
+            step.title()
         ),
         Step::Unknown => format!("The {task} failed{at} at an unknown step (family {family})."),
         _ => format!(
@@ -86,6 +95,10 @@ fn headline(text: &mut String, explanation: &Explanation) {
     };
     let _ = writeln!(text, "{}", wrap(&line, 0));
     let target = [
+        explanation
+            .container
+            .as_ref()
+            .map(|container| format!("container {container}")),
         explanation
             .dependency
             .map(|dependency| format!("dependency {dependency}")),
@@ -103,7 +116,7 @@ fn headline(text: &mut String, explanation: &Explanation) {
         let hint = "This is a failure of the network path to the service, not of IAM permissions.";
         let _ = writeln!(text, "{}", wrap(hint, 2));
     }
-    if explanation.family == Family::Unknown {
+    if explanation.family == Family::Unknown && !explanation.had_started {
         let request = "Pass the whole message or, better, the output of `aws ecs describe-tasks` for the stopped task, \
                        which has its stoppedReason, its stopCode and the reasons of its containers.";
         let _ = writeln!(text, "{}", wrap(request, 2));

@@ -57,6 +57,7 @@ pub fn rule_description(rule: &SecurityGroupRule) -> String {
 pub const fn tier_name(tier: NetworkTier) -> &'static str {
     match tier {
         NetworkTier::Tasks => "task",
+        NetworkTier::Instances => "instance",
         NetworkTier::Endpoints => "endpoint",
         NetworkTier::FileSystems => "file-system",
         NetworkTier::Nat => "nat",
@@ -71,6 +72,7 @@ pub fn security_group_rule_name(rule: &SecurityGroupRule) -> String {
     };
     let peer = match &rule.peer {
         RulePeer::SecurityGroup(tier) => tier_name(*tier).to_owned(),
+        RulePeer::Vpc => format!("vpc-port-{}", rule.port),
         RulePeer::PrefixList(_) => "s3".to_owned(),
         peer => format!("{}-port-{}", address_range_name(peer), rule.port),
     };

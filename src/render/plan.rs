@@ -8,7 +8,7 @@ use super::text::{WIDTH, wrap};
 use crate::network_location::IpFamily;
 use crate::plan::Plan;
 use crate::plan::requirements::{
-    Direction, EndpointType, IamRole, NetworkAclRule, NetworkTier, OutsideVpc, PlanPart,
+    Direction, EndpointType, IamRole, NetworkAclRule, NetworkTier, OtherHost, OutsideVpc, PlanPart,
     Requirements, SecurityGroupRule,
 };
 
@@ -17,7 +17,10 @@ pub fn render(plan: &Plan, requirements: &Requirements, parts: &[PlanPart]) -> S
     let mut text = String::new();
     for part in parts {
         match part {
-            PlanPart::Contacts => write_contacts(&mut text, plan),
+            PlanPart::Contacts => {
+                write_contacts(&mut text, plan);
+                write_other_hosts(&mut text, requirements);
+            }
             PlanPart::Endpoints => write_endpoints(&mut text, requirements),
             PlanPart::SecurityGroups => write_security_groups(&mut text, requirements),
             PlanPart::NetworkAcls => write_network_acls(&mut text, requirements),
@@ -48,6 +51,24 @@ fn write_contacts(text: &mut String, plan: &Plan) {
     let Plan {
         region, platform, ..
     } = plan;
+    let platform = if plan.host.has_unknown_platform {
+        format!("platform unknown, {platform} assumed")
+    } else {
+        format!("platform {platform}")
+    };
+    let host = if plan.host.is_unknown() {
+        ", launch type unknown".to_owned()
+    } else if plan.host.is_instance() {
+        let types: Vec<_> = plan
+            .host
+            .launch_types
+            .iter()
+            .map(|one| one.name())
+            .collect();
+        format!(", launch type {}", types.join(" or "))
+    } else {
+        String::new()
+    };
     let subnet = match plan.ip_family {
         IpFamily::Ipv4 => "",
         IpFamily::DualStack => ", dual-stack subnet",
@@ -55,7 +76,7 @@ fn write_contacts(text: &mut String, plan: &Plan) {
     };
     write_heading(
         text,
-        &format!("Contacts (region {region}, platform {platform}{subnet}):"),
+        &format!("Contacts (region {region}, {platform}{host}{subnet}):"),
     );
     let lines = plan.to_string();
     if lines.lines().all(|line| line.chars().count() <= WIDTH) {
@@ -69,6 +90,35 @@ fn write_contacts(text: &mut String, plan: &Plan) {
             unchecked.dependency, unchecked.subject, unchecked.why
         );
         let _ = writeln!(text, "{}", wrap(&line, 0));
+    }
+}
+
+/// Writes the hosts that are contacted besides the targets, by what leads to them.
+fn write_other_hosts(text: &mut String, requirements: &Requirements) {
+    let mut last_leader = None;
+    for other in &requirements.other_hosts {
+        let leader = match &other.registry {
+            Some(registry) => {
+                format!("{registry} usually sends to these hosts, not checked by name:")
+            }
+            None => "Also contacted, not checked:".to_owned(),
+        };
+        if last_leader.as_ref() != Some(&leader) {
+            write_sentence(text, &leader);
+            last_leader = Some(leader);
+        }
+        let OtherHost {
+            host,
+            port,
+            purpose,
+            ..
+        } = other;
+        let line = format!("  {host}:{port}  {purpose}");
+        if line.chars().count() <= WIDTH {
+            let _ = writeln!(text, "{line}");
+        } else {
+            let _ = writeln!(text, "  {host}:{port}\n    {purpose}");
+        }
     }
 }
 
@@ -118,6 +168,16 @@ fn write_endpoints(text: &mut String, requirements: &Requirements) {
     if requirements.endpoints.is_empty() {
         text.push_str("none\n");
     }
+    let foreign: Vec<_> = requirements.hosts_of_foreign_layers().collect();
+    if !foreign.is_empty() {
+        write_heading(
+            text,
+            "Images with foreign layers need these hosts too, and a route to the internet:",
+        );
+        for other in foreign {
+            let _ = writeln!(text, "{}:{}", other.host, other.port);
+        }
+    }
     if requirements.outside_vpc.is_empty() {
         return;
     }
@@ -137,6 +197,9 @@ fn write_endpoints(text: &mut String, requirements: &Requirements) {
     for (reason, hosts) in requirements.outside_vpc_by_reason() {
         for host in hosts {
             let _ = writeln!(text, "{}:{}", host.host, host.port);
+            for other in requirements.hosts_behind(&host.target) {
+                let _ = writeln!(text, "  and {}:{}", other.host, other.port);
+            }
         }
         let _ = writeln!(text, "{}", wrap(&format!("because {reason}"), 4));
     }
@@ -161,7 +224,7 @@ fn write_security_groups(text: &mut String, requirements: &Requirements) {
         }
         let preposition = preposition(*direction);
         let _ = writeln!(text, "  {protocol} {port:<5} {preposition} {peer}");
-        if *tier == NetworkTier::Tasks {
+        if matches!(tier, NetworkTier::Tasks | NetworkTier::Instances) {
             let hosts = format!("for {}", used_for.join(", "));
             let _ = writeln!(text, "{}", wrap(&hosts, 14));
         }
@@ -229,17 +292,31 @@ fn write_notes(text: &mut String, requirements: &Requirements) {
 /// Writes the optional statements first, so that the policy is last and can be copied from below
 /// its heading to the end.
 fn write_policy(text: &mut String, requirements: &Requirements, role: IamRole) {
-    let (name, scope) = match role {
-        IamRole::Execution => ("task execution role", "at least"),
-        IamRole::Task => (
-            "task role",
-            "at least, besides the permissions of the application",
-        ),
+    let name = requirements.role(role);
+    let scope = match role {
+        IamRole::Execution if requirements.uses_instance_role => {
+            "at least, besides the permissions of the agent"
+        }
+        IamRole::Execution => "at least",
+        IamRole::Task => "at least, besides the permissions of the application",
     };
     for optional in requirements.policies.optional_of(role) {
         let heading = format!("The {name} also needs this statement if {}:", optional.when);
         write_heading(text, &heading);
         write_json(text, &optional.statement);
+    }
+    let managed = requirements.policies.managed(role);
+    for (n, policy) in managed.iter().enumerate() {
+        let heading = format!(
+            "The {name} needs {scope}, as managed policy {} of {}:",
+            n + 1,
+            managed.len()
+        );
+        write_heading(text, &heading);
+        write_json(text, policy);
+    }
+    if !managed.is_empty() {
+        return;
     }
     let policy = requirements.policies.of_role(role);
     if policy.is_empty() {

@@ -9,7 +9,7 @@ use super::policy::{document, of_statements};
 use super::tree::Tree;
 use crate::plan::requirements::{
     CUSTOMER_MANAGED_KEY, Direction, EndpointType, IamRole, NetworkAclRule, NetworkTier,
-    OptionalRequirement, PlanPart, Requirements, RulePeer, SecurityGroupRule, VpcEndpoint,
+    OptionalRequirement, PlanPart, Policy, Requirements, RulePeer, SecurityGroupRule, VpcEndpoint,
     parse_any_account_arn,
 };
 
@@ -168,6 +168,12 @@ impl Module<'_> {
                 let description = "Security group of the EFS mount targets";
                 self.variable("file_system_security_group_id", "string", description, None)
             }
+            NetworkTier::Instances => self.variable(
+                "instance_security_group_id",
+                "string",
+                "Security group of the container instances",
+                None,
+            ),
             NetworkTier::Tasks | NetworkTier::Nat => self.variable(
                 "task_security_group_id",
                 "string",
@@ -307,7 +313,11 @@ impl Module<'_> {
         };
         let policies = &self.requirements.policies;
         let policy = policies.of_role(role);
-        if !policy.is_empty() {
+        let managed = policies.managed(role);
+        for (n, part) in managed.iter().enumerate() {
+            self.add_managed_policy(&format!("{name}_{}", n + 1), role, part);
+        }
+        if managed.is_empty() && !policy.is_empty() {
             let document = self.policy_document(document(policy));
             self.add_role_policy(name, role, None, document);
         }
@@ -353,20 +363,7 @@ impl Module<'_> {
         count: Option<String>,
         document: Expression,
     ) {
-        let (variable, description, role_name) = match role {
-            IamRole::Execution => (
-                "execution_role_name",
-                "Name of the task execution role",
-                &self.requirements.execution_role_name,
-            ),
-            IamRole::Task => (
-                "task_role_name",
-                "Name of the task role",
-                &self.requirements.task_role_name,
-            ),
-        };
-        let default = role_name.clone().map(Into::into);
-        let role = self.variable(variable, "string", description, default);
+        let role = self.role_variable(role);
         let mut items: Vec<_> = count
             .map(|count| attribute("count", raw(count)))
             .into_iter()
@@ -378,6 +375,39 @@ impl Module<'_> {
             attribute("policy", json(document)),
         ]);
         self.resource("aws_iam_role_policy", name, items);
+    }
+
+    /// Adds a part of a role's policy that is too long to be inline.
+    fn add_managed_policy(&mut self, name: &str, role: IamRole, policy: &Policy) {
+        let document = self.policy_document(document(policy));
+        let role = self.role_variable(role);
+        let policy_name = format!("task-start-{}-", name.replace('_', "-"));
+        let items = vec![
+            attribute("name_prefix", policy_name),
+            attribute("policy", json(document)),
+        ];
+        self.resource("aws_iam_policy", name, items);
+        let items = vec![
+            attribute("role", role),
+            attribute("policy_arn", raw(format!("aws_iam_policy.{name}.arn"))),
+        ];
+        self.resource("aws_iam_role_policy_attachment", name, items);
+    }
+
+    fn role_variable(&mut self, role: IamRole) -> Expression {
+        let (variable, role_name) = match role {
+            IamRole::Execution if self.requirements.uses_instance_role => {
+                ("instance_role_name", &None)
+            }
+            IamRole::Execution => (
+                "execution_role_name",
+                &self.requirements.execution_role_name,
+            ),
+            IamRole::Task => ("task_role_name", &self.requirements.task_role_name),
+        };
+        let default = role_name.clone().map(Into::into);
+        let description = format!("Name of the {}", self.requirements.role(role));
+        self.variable(variable, "string", &description, default)
     }
 
     /// Returns the document, with the account filled in where an ARN matches every account.

@@ -30,7 +30,11 @@ def container(**more):
 
 
 def task_definition(**more):
-    return {"family": "app", "containerDefinitions": [container(**more)]}
+    return {
+        "family": "app",
+        "executionRoleArn": "ecsTaskExecutionRole",
+        "containerDefinitions": [container(**more)],
+    }
 
 
 @pytest.fixture(scope="module")

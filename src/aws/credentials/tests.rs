@@ -58,7 +58,11 @@ async fn relative_uri_takes_precedence_over_keys_and_the_full_uri() {
         "IQoJ=="
     );
     assert_eq!(
-        credentials.role_arn.as_deref(),
+        credentials
+            .role_arn
+            .as_ref()
+            .map(ToString::to_string)
+            .as_deref(),
         Some("arn:aws:iam::111122223333:role/r")
     );
     assert_eq!(

@@ -8,7 +8,7 @@ fn denial(
     resource: &str,
     policy: impl Into<Option<PolicyKind>>,
 ) -> Denial {
-    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let some = |text: &str| Some(text.to_owned().into()).filter(|text: &SafeText| !text.is_empty());
     Denial {
         principal: some(principal),
         action: some(action),

@@ -1,8 +1,9 @@
 //! Reads reports from files of any form, piece by piece: a file may be larger than memory.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -12,7 +13,8 @@ use crate::command::Error;
 use crate::compare::ComparisonBuilder;
 use crate::compare::report_view::SCHEMA_PREFIX;
 
-/// Bytes of a line. A report has at most 256 KiB; wrapped and escaped twice it stays below this.
+/// Bytes of a line, and of one value of a document, such as a log event. A report has at most
+/// 256 KiB; wrapped and escaped twice it stays below this.
 const MAX_LINE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Members that hold log events: in the output of `filter-log-events` and `get-log-events`, in a
@@ -114,25 +116,57 @@ fn begins_document(line: &[u8]) -> bool {
     begins && (too_long || (unfinished() && !String::from_utf8_lossy(line).contains(SCHEMA_PREFIX)))
 }
 
-/// Reads JSON documents one after the other, each of any size.
+/// Reads JSON documents one after the other, each of any size. Each of their values is bounded.
 fn read_documents(
     mut reader: impl BufRead,
     source: &str,
     builder: &mut ComparisonBuilder,
 ) -> io::Result<()> {
+    let left = Cell::new(0);
     while !at_end(&mut reader)? {
-        let mut json = serde_json::Deserializer::from_reader(&mut reader);
-        if let Err(error) = (DocumentReader {
+        left.set(MAX_LINE_BYTES);
+        let bounded = BoundedReader {
+            reader: &mut reader,
+            left: &left,
+        };
+        let mut json = serde_json::Deserializer::from_reader(bounded);
+        let document = DocumentReader {
             source,
             builder: &mut *builder,
-        })
-        .deserialize(&mut json)
-        {
-            builder.skip(&format!("the rest of {source} is not valid JSON: {error}"));
+            left: &left,
+        };
+        if let Err(error) = document.deserialize(&mut json) {
+            let why = if error.is_io() {
+                "was not read"
+            } else {
+                "is not valid JSON"
+            };
+            builder.skip(&format!("the rest of {source} {why}: {error}"));
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// Fails when the value that is read needs more bytes than are left for it, because a parser keeps a
+/// value until its end.
+struct BoundedReader<'a, R> {
+    reader: R,
+    left: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for BoundedReader<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 {
+            return Err(io::Error::other(format!(
+                "it has a value of more than {MAX_LINE_BYTES} bytes, which no report has; remove it and run again"
+            )));
+        }
+        let count = (&mut self.reader).take(left).read(buffer)?;
+        self.left.set(left - count as u64);
+        Ok(count)
+    }
 }
 
 fn at_end(reader: &mut impl BufRead) -> io::Result<bool> {
@@ -155,6 +189,8 @@ fn at_end(reader: &mut impl BufRead) -> io::Result<bool> {
 struct DocumentReader<'a> {
     source: &'a str,
     builder: &'a mut ComparisonBuilder,
+    /// Bytes left for the next value.
+    left: &'a Cell<u64>,
 }
 
 impl<'de> DeserializeSeed<'de> for DocumentReader<'_> {
@@ -175,19 +211,25 @@ impl<'de> Visitor<'de> for DocumentReader<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         while let Some(item) = items.next_element::<Box<RawValue>>()? {
             self.builder.add_text(item.get(), self.source);
+            self.left.set(MAX_LINE_BYTES);
         }
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let (mut whole, mut contained) = (String::from("{"), false);
+        let (mut whole, mut contained, mut is_too_long) = (String::from("{"), false, false);
         while let Some(name) = members.next_key::<String>()? {
+            self.left.set(MAX_LINE_BYTES);
             if EVENT_LISTS.contains(&name.as_str()) {
                 contained = true;
                 members.next_value_seed(DocumentReader {
                     source: self.source,
                     builder: &mut *self.builder,
+                    left: self.left,
                 })?;
+            } else if whole.len() as u64 > MAX_LINE_BYTES {
+                is_too_long = true;
+                members.next_value::<IgnoredAny>()?;
             } else {
                 let value = members.next_value::<Box<RawValue>>()?;
                 let comma = if whole.len() > 1 { "," } else { "" };
@@ -198,9 +240,13 @@ impl<'de> Visitor<'de> for DocumentReader<'_> {
                     value.get()
                 );
             }
+            self.left.set(MAX_LINE_BYTES);
         }
         whole.push('}');
-        if !contained || whole.contains(SCHEMA_PREFIX) {
+        if is_too_long {
+            self.builder
+                .skip("skipped a document that is longer than any report");
+        } else if !contained || whole.contains(SCHEMA_PREFIX) {
             self.builder.add_text(&whole, self.source);
         }
         Ok(())

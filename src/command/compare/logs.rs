@@ -83,11 +83,11 @@ pub async fn read_with_filter(
         {
             Ok(page) => page,
             Err(error) if is_refused_for_class(&error) => {
-                eprintln!(
-                    "pullprobe: {error}. Log group {} is read with CloudWatch Logs Insights instead, as with \
+                crate::command::note(&format!(
+                    "{error}. Log group {} is read with CloudWatch Logs Insights instead, as with \
                          --insights; AWS bills the data that a query scans",
                     query.group
-                );
+                ));
                 return read_with_insights(client, query, builder).await;
             }
             Err(error) => return Err(describe(query, &error)),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::operator::launch::TaskState;
+use crate::safe_text::escape_lines;
 use crate::verdict::Verdict;
 
 /// Maximum number of live lines: a terminal has 24, and shows the reports as well.
@@ -84,10 +85,11 @@ impl Progress {
     }
 
     fn show(&self, subnet: usize, text: &str) {
+        let text = escape_lines(text, false);
         match &self.terminal {
             Some(lines) => {
                 if let Some(line) = lines.subnets.get(subnet) {
-                    line.set_message(text.to_owned());
+                    line.set_message(text.into_owned());
                 }
             }
             None => eprintln!(

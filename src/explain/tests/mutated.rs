@@ -201,6 +201,11 @@ fn formatting_does_not_change_the_explanation() {
             .map(|line| line.iter().collect::<String>())
             .collect::<Vec<_>>()
     };
+    let words = |text: &str, count: usize| {
+        let words: Vec<&str> = text.split(' ').collect();
+        let lines = words.chunks(count).map(|line| line.join(" "));
+        lines.collect::<Vec<_>>()
+    };
     for labeled in corpus() {
         let original = explain(&labeled.message);
         let text = &labeled.message;
@@ -210,6 +215,22 @@ fn formatting_does_not_change_the_explanation() {
             (
                 "quoted in an email",
                 format!("> {}", narrow(text, 71).join("\n> ")),
+            ),
+            (
+                "in a comment of a shell",
+                format!("# {}", narrow(text, 71).join("\n# ")),
+            ),
+            (
+                "in a comment of a program",
+                format!("  // {}\n  // x", narrow(text, 61).join("\n  // ")),
+            ),
+            (
+                "in a block comment",
+                format!("/**\n * {}\n */", narrow(text, 67).join("\n * ")),
+            ),
+            (
+                "in a table",
+                format!("| {} |", words(text, 6).join(" |\n| ")),
             ),
             ("escaped", entities(text)),
             ("escaped twice", entities(&entities(text))),

@@ -2,7 +2,9 @@
 //! wrappers (docs/facts/denials.md#6, docs/facts/ecs-start.md#1), filled with other services,
 //! Regions, addresses and texts.
 
+use super::corpus::corpus;
 use crate::cause::{Cause, Family};
+use crate::diagnose::{Confidence, Finding};
 use crate::explain::{Explanation, Step, explain};
 use crate::observation::Dependency;
 
@@ -346,6 +348,245 @@ fn missing_resources() {
 }
 
 #[test]
+fn an_answer_outranks_the_number_of_attempts() {
+    let resource = "arn:aws:ssm:eu-west-1:123456789012:parameter/a";
+    let denied = format!(
+        "AccessDeniedException: User: arn:aws:sts::123456789012:assumed-role/exec/1 is not authorized to perform: ssm:GetParameters on resource: {resource} because no identity-based policy allows the ssm:GetParameters action"
+    );
+    for attempts in [1, 3, 5, 12] {
+        for (what, answer, family, first) in [
+            (
+                "secrets from ssm",
+                denied.as_str(),
+                Family::Permission,
+                Cause::IdentityPolicyMissingAction,
+            ),
+            (
+                "secrets from ssm",
+                "invalid ssm parameters: /a",
+                Family::Secret,
+                Cause::ParameterNotFound,
+            ),
+            (
+                "secret from asm",
+                "ResourceNotFoundException: Secrets Manager can't find the specified secret.",
+                Family::Secret,
+                Cause::SecretNotFound,
+            ),
+            (
+                "secret from asm",
+                "ResourceNotFoundException",
+                Family::Secret,
+                Cause::SecretNotFound,
+            ),
+            (
+                "secret from asm",
+                "AccessDeniedException: Access to KMS is not allowed",
+                Family::Permission,
+                Cause::KmsKeyDenies,
+            ),
+            (
+                "secret from asm",
+                "InvalidRequestException: You can't perform this operation on the secret because it was marked for deletion.",
+                Family::Secret,
+                Cause::SecretNotFound,
+            ),
+            (
+                "secret from asm",
+                "unexpected end of JSON input",
+                Family::Secret,
+                Cause::SecretNotJson,
+            ),
+            (
+                "secret from asm",
+                "invalid character 'x' in string escape code",
+                Family::Secret,
+                Cause::SecretNotJson,
+            ),
+        ] {
+            let text = format!(
+                "{SECRETS}{OLD}unable to retrieve {what}: service call has been retried {attempts} time(s): {answer}"
+            );
+            assert_is(&text, Step::Secrets, family, first);
+        }
+    }
+    let silent = format!(
+        "{SECRETS}{OLD}unable to retrieve secret from asm: service call has been retried 5 time(s): failed to fetch"
+    );
+    assert_is(
+        &silent,
+        Step::Secrets,
+        Family::Network,
+        Cause::NoEgressRoute,
+    );
+}
+
+#[test]
+fn only_a_pull_can_fail_to_become_pulled() {
+    for state in [
+        "created",
+        "started",
+        "running",
+        "stopped",
+        "execed",
+        "inspecting",
+        "exited",
+        "resources provisioned",
+    ] {
+        let explained = explain(&format!(
+            "DockerTimeoutError: Could not transition to {state}; timed out after waiting 3m0s"
+        ));
+        assert_eq!(
+            (explained.step, explained.family),
+            (Step::ContainerStart, Family::Unknown),
+            "{state}"
+        );
+        assert!(explained.findings.is_empty(), "{state}");
+    }
+    for state in ["pulled", "manifest pulled"] {
+        assert_is(
+            &format!(
+                "DockerTimeoutError: Could not transition to {state}; timed out after waiting 2h0m0s"
+            ),
+            Step::ImageManifest,
+            Family::Network,
+            Cause::ServiceSlow,
+        );
+    }
+}
+
+/// A registry that is not Amazon ECR knows no role and no policy of AWS.
+#[test]
+fn foreign_registries_get_no_advice_about_iam() {
+    for host in [
+        "ghcr.io",
+        "quay.io",
+        "registry.gitlab.com",
+        "mirror.example.com:5000",
+        "registry-1.docker.io",
+        "public.ecr.aws",
+    ] {
+        for answer in [
+            format!("unexpected status from HEAD request to https://{host}/v2/acme/app/manifests/1: 403 Forbidden"),
+            format!("unexpected status from HEAD request to https://{host}/v2/acme/app/manifests/1: 401 Unauthorized"),
+            format!("unexpected status code https://{host}/v2/acme/app/manifests/1"),
+            format!("Head \"https://{host}/v2/acme/app/manifests/1\": denied: denied"),
+            "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed".to_owned(),
+        ] {
+            let explained = explain(&format!("{PULL}{host}/acme/app:1: {answer}"));
+            assert_eq!(explained.dependency, Some(Dependency::Registry), "{host}: {answer}");
+            let shown = explained.line();
+            for wrong in ["aws iam", "aws ecr", "CloudTrail", "execution role", "endpoint-policy", "permission-denied"] {
+                assert!(!shown.contains(wrong), "{wrong} in {shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_are_never_manifests_and_manifests_never_layers() {
+    let image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop/cart:3";
+    let cut = format!(
+        "CannotPullContainerError: The task cannot pull {image} from the registry {image}. There is a connection issue between the task and the registry. Check your task network configuration. : "
+    );
+    let explained = assert_is(
+        &format!("{cut}dial tcp 52.218.1.2:443: i/o timeout"),
+        Step::ImageLayer,
+        Family::Network,
+        Cause::S3GatewayMissing,
+    );
+    assert_eq!(explained.dependency, Some(Dependency::S3));
+    let head = format!(
+        "{cut}failed to do request: Head \"https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/shop/cart/manifests/3\": dial tcp 10.1.2.3:443: i/o timeout"
+    );
+    let explained = assert_is(
+        &head,
+        Step::ImageManifest,
+        Family::Network,
+        Cause::EndpointSecurityGroup,
+    );
+    assert_eq!(explained.dependency, Some(Dependency::EcrDkr));
+}
+
+#[test]
+fn a_link_local_address_is_no_public_one() {
+    let explained = explain(&format!(
+        "{LOGGER}failed to create Cloudwatch log stream: RequestError: send request failed Get \"http://169.254.170.2/v2/credentials/1\": dial tcp 169.254.170.2:80: i/o timeout"
+    ));
+    assert_eq!(explained.family, Family::Credentials);
+    assert!(
+        !explained
+            .proven
+            .iter()
+            .any(|proof| proof.contains("public")),
+        "{:?}",
+        explained.proven
+    );
+}
+
+#[test]
+fn a_certain_cause_has_no_siblings() {
+    for labeled in corpus() {
+        let explained = explain(&labeled.message);
+        let is_certain = |finding: &Finding<String>| finding.confidence == Confidence::Certain;
+        assert!(
+            explained.findings.len() <= 1 || !explained.findings.iter().any(is_certain),
+            "{}",
+            labeled.message
+        );
+    }
+}
+
+/// Each reason has its own remedy, and none of them a launch, which could not be placed either.
+#[test]
+fn every_refusal_of_placement_has_its_own_remedy() {
+    let event = "(service web) was unable to place a task because no container instance met all of its requirements. The closest matching (container-instance 5f) ";
+    let managed = "(service web) was unable to place a task. Reason: ResourceInitializationError: Unable to launch instance(s) for capacity provider web-mi. ";
+    let mut remedies = Vec::new();
+    for text in [
+        format!("{event}is missing an attribute required by your task."),
+        format!("{event}is already using a port required by your task."),
+        format!("{event}encountered error \"AGENT\"."),
+        format!("{event}has insufficient CPU units available."),
+        format!("{event}has insufficient memory available."),
+        "TaskFailedToStart: RESOURCE:GPU".to_owned(),
+        "TaskFailedToStart: EMPTY CAPACITY PROVIDER".to_owned(),
+        "TaskFailedToStart: MemberOf placement constraint unsatisfied.".to_owned(),
+        format!("{managed}UnfulfillableCapacity: x"),
+        format!("{managed}InsufficientInstanceCapacity: x"),
+        format!("{managed}VcpuLimitExceeded: x"),
+        format!("{managed}MaxSpotInstanceCountExceeded: x"),
+        "(service web) was unable to place a task. Reason: Your AWS account is currently blocked.".to_owned(),
+        "(service web) was unable to place a task. Reason: You've reached the limit on the number of vCPUs you can run concurrently.".to_owned(),
+        "(service web) was unable to place a task. Reason: Capacity is unavailable at this time.".to_owned(),
+    ] {
+        let explained = explain(&text);
+        assert_eq!((explained.step, explained.family), (Step::NetworkInterface, Family::Placement), "{text}");
+        assert!(!explained.next.iter().any(|next| next.contains("launch")), "{text}");
+        remedies.push(explained.findings[0].remedy.clone());
+    }
+    let count = remedies.len();
+    remedies.sort();
+    remedies.dedup();
+    assert_eq!(remedies.len(), count, "{remedies:#?}");
+}
+
+#[test]
+fn the_infrastructure_role_is_no_execution_role() {
+    let explained = assert_is(
+        "(service web) was unable to place a task. Reason: ResourceInitializationError: Unable to launch instance(s) for capacity provider web-mi. UnauthorizedOperation: You are not authorized to perform this operation. User: arn:aws:sts::123456789012:assumed-role/infra/ECSManagedInstances is not authorized to perform: iam:PassRole on resource: arn:aws:iam::123456789012:role/inst because no identity-based policy allows the iam:PassRole action.",
+        Step::NetworkInterface,
+        Family::Permission,
+        Cause::IdentityPolicyMissingAction,
+    );
+    assert!(
+        explained.findings[0]
+            .remedy
+            .ends_with("the ECS infrastructure role infra.")
+    );
+}
+
+#[test]
 fn other_texts_are_unknown() {
     for text in [
         "x",
@@ -353,6 +594,17 @@ fn other_texts_are_unknown() {
         "Essential container in task exited",
         "Scaling activity initiated by (deployment ecs-svc/1)",
         "exit code 137",
+        // What an application or another tool says, in the words of the lexicon.
+        "json: cannot unmarshal string into Go value of type main.Config",
+        "invalid character '}' after object key",
+        "HTTP 415: unsupported media type application/xml",
+        "rpc error: code = Canceled desc = context canceled",
+        "HTTP 403: access forbidden",
+        "UnauthorizedOperation: You are not authorized to perform this operation.",
+        "An error occurred (InsufficientInstanceCapacity) when calling the RunInstances operation",
+        "Your account is currently blocked. You cannot log in.",
+        "service checkout was unable to reach the database",
+        "manifest for order 4711 not found",
     ] {
         let explained = explain(text);
         assert_eq!(

@@ -623,17 +623,18 @@ impl<'a> RegistryClient<'a> {
             let denial = error.denial.get_or_insert_with(Denial::default);
             denial
                 .action
-                .get_or_insert_with(|| request.action.to_owned());
+                .get_or_insert_with(|| request.action.to_owned().into());
             denial
                 .resource
-                .get_or_insert_with(|| self.repository.arn.clone());
+                .get_or_insert_with(|| self.repository.arn.clone().into());
         }
         if error.code.is_empty() && error.message.is_empty() {
             error.message = format!(
                 "{} answers with HTTP status {}",
                 self.host(),
                 response.status
-            );
+            )
+            .into();
         }
         error
     }

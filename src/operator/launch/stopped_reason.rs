@@ -24,6 +24,7 @@ use crate::operator::ecs::{Task, last_segment};
 use crate::redact::{one_line, redact, shorten};
 use crate::reference::Reference;
 use crate::report::{Delivery, Logs, Report, Run};
+use crate::safe_text::{SafeText, safe_text};
 use crate::vantage::Vantage;
 use crate::verdict::{INCONCLUSIVE, Status, Verdict, WARN};
 
@@ -182,8 +183,8 @@ pub fn exited(
         Outcome::Passed,
     );
     ended.id.narrow("exit-code");
-    ended.detail = format!("the container exited with code {code}");
-    let why = missing.to_string();
+    ended.detail = safe_text!["the container exited with code ", code.to_string()];
+    let why: SafeText = missing.to_string().into();
     let log = Observation::reported_by_ecs(
         TargetKey::of(Dependency::Logs),
         Dependency::Logs,
@@ -422,7 +423,7 @@ pub fn unknown(launch: &Launch, subnet: &str, task: &Task, sentence: &str) -> Re
         Dependency::Metadata,
         Phase::Read,
         Outcome::NotChecked {
-            why: sentence.clone(),
+            why: (&sentence).into(),
         },
     );
     let verdict = Verdict {
@@ -450,8 +451,8 @@ fn report(
     observations: Vec<Observation>,
     diagnosed: Diagnosed,
 ) -> Report {
-    let run = Run {
-        id: launch.run_id.clone(),
+    let mut run = Run {
+        id: (&launch.run_id).into(),
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: started_at(task).to_string(),
         elapsed_ms: 0,
@@ -460,13 +461,15 @@ fn report(
         internal_error: None,
         shortened: None,
     };
+    // Shows what acts or hides in a label.
+    run.for_each_text(&mut |_| {});
     let vantage = Vantage {
-        region: Some(launch.plan.region.to_string()),
-        availability_zone: task.availability_zone.clone(),
+        region: Some(launch.plan.region.to_string().into()),
+        availability_zone: task.availability_zone.as_ref().map(Into::into),
         address: address(task),
-        task_arn: Some(task.task_arn.clone()).filter(|arn| !arn.is_empty()),
-        platform: launch.plan.platform.to_string(),
-        cluster: Some(last_segment(&launch.cluster).to_owned()),
+        task_arn: Some((&task.task_arn).into()).filter(|arn: &SafeText| !arn.is_empty()),
+        platform: launch.plan.platform.to_string().into(),
+        cluster: Some(last_segment(&launch.cluster).to_owned().into()),
         ..Vantage::default()
     };
     // A plan is always valid JSON.

@@ -25,6 +25,7 @@ use crate::operator::error::OperatorError;
 use crate::operator::install;
 use crate::plan::{Plan, execute_command, service_connect, task_definition};
 use crate::reference::Reference;
+use crate::template::{MAX_FILE, TaskTemplate};
 
 /// The cluster that ECS uses by default.
 pub const DEFAULT_CLUSTER: &str = "default";
@@ -360,9 +361,8 @@ async fn network_of_interface(
     }
 }
 
-/// Bytes that are read of a file: one more than the largest task definition, so that a larger one
-/// is detected.
-const MAX_READ: u64 = task_definition::MAX_SIZE as u64 + 1;
+/// Bytes that are read of a file: one more than the largest, so that a larger one is detected.
+const MAX_READ: u64 = MAX_FILE as u64 + 1;
 
 /// Reads a task definition from a file, if there is one of that name, or from ECS.
 async fn read_definition(calls: &AwsCalls, location: &str) -> Result<Value, OperatorError> {
@@ -386,16 +386,20 @@ async fn read_definition(calls: &AwsCalls, location: &str) -> Result<Value, Oper
         std::fs::File::open(location).and_then(|file| file.take(MAX_READ).read_to_end(&mut json))
     };
     read.map_err(|error| failed(&error))?;
-    // Its errors name the position in the task definition.
-    task_definition::read(&json).map_err(|error| OperatorError::Usage(error.with_label(&label)))?;
-    let json = String::from_utf8_lossy(&json);
-    let mut document: Value = serde_json::from_str(json.trim_start_matches('\u{feff}'))
-        .map_err(|error| failed(&error))?;
-    let inner = document
-        .get_mut("taskDefinition")
-        .map(Value::take)
-        .filter(Value::is_object);
-    Ok(inner.unwrap_or(document))
+    let template = TaskTemplate::parse(&json, &[])
+        .map_err(|error| OperatorError::Usage(error.with_label(&label)))?;
+    let names: Vec<_> = template.names().collect();
+    if names.len() > 1 {
+        return Err(failed(&format_args!(
+            "the file has several task definitions ({}); pass a file with one",
+            names.join(", ")
+        )));
+    }
+    let region = calls.client().region();
+    template
+        .definition(0, Some(region), None)
+        .and_then(|definition| definition.into_complete(region))
+        .map_err(|error| OperatorError::Usage(error.with_label(&label)))
 }
 
 async fn describe_definition(calls: &AwsCalls, name: &str) -> Result<Value, OperatorError> {

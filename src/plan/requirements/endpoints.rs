@@ -6,6 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
+use super::other_hosts::OtherHost;
 use super::policy::{Policy, RolePolicies};
 use crate::endpoints::{self, Region, Service, Variant};
 use crate::network_location::{IpFamily, NetworkLocation};
@@ -31,6 +32,17 @@ pub struct VpcEndpoint {
 }
 
 impl VpcEndpoint {
+    /// Returns the AWS Security Hub control that asks for this endpoint in every VPC (Security Hub user
+    /// guide, "Security Hub controls for Amazon EC2": EC2.55, EC2.56, EC2.57).
+    pub fn security_hub_control(&self, region: &Region) -> Option<&'static str> {
+        match self.short_name(region) {
+            "ecr.api" => Some("EC2.55"),
+            "ecr.dkr" => Some("EC2.56"),
+            "ssm" => Some("EC2.57"),
+            _ => None,
+        }
+    }
+
     /// Returns the end of the endpoint service's name, such as `ecr.api`.
     pub fn short_name(&self, region: &Region) -> &str {
         self.service
@@ -47,6 +59,11 @@ pub enum EndpointType {
     Interface,
     /// A route in each of its route tables.
     Gateway,
+}
+
+/// Whether no VPC endpoint serves the host.
+pub fn is_outside_vpc(host: &OtherHost) -> bool {
+    host.service.is_none()
 }
 
 /// A target without a VPC endpoint in the task's region.
@@ -135,7 +152,11 @@ pub const fn any_address(ip_family: IpFamily) -> IpNet {
 
 /// Derives the VPC endpoints of `plan`, and the targets without one. An endpoint's policy contains
 /// the statements of the roles' policies whose requests go through it.
-pub fn of(plan: &Plan, policies: &RolePolicies) -> (Vec<VpcEndpoint>, Vec<OutsideVpc>) {
+pub fn of(
+    plan: &Plan,
+    policies: &RolePolicies,
+    others: &[OtherHost],
+) -> (Vec<VpcEndpoint>, Vec<OutsideVpc>) {
     let (mut endpoints, mut outside) = (Vec::<VpcEndpoint>::new(), Vec::new());
     // An EFS mount target is already inside the VPC.
     let targets = plan
@@ -163,6 +184,20 @@ pub fn of(plan: &Plan, policies: &RolePolicies) -> (Vec<VpcEndpoint>, Vec<Outsid
                 private_dns: service != Service::S3,
                 targets: vec![target.key.clone()],
                 policy: Some(policies.of_endpoint(service, plan)),
+            }),
+        }
+    }
+    for service in others.iter().filter_map(|host| host.service) {
+        let name = endpoints::vpc_endpoint_service(service, &plan.region);
+        match endpoints.iter_mut().find(|known| known.service == name) {
+            // Of the agent's own requests, no policy is known.
+            Some(known) => known.policy = None,
+            None => endpoints.push(VpcEndpoint {
+                service: name,
+                endpoint_type: EndpointType::Interface,
+                private_dns: true,
+                targets: Vec::new(),
+                policy: None,
             }),
         }
     }

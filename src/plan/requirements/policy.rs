@@ -83,6 +83,16 @@ pub struct RolePolicies {
 /// Name of the optional requirement whose keys only the operator knows.
 pub const CUSTOMER_MANAGED_KEY: &str = "customer-managed-key";
 
+/// Characters of all inline policies of a role, without white space (IAM user guide, "IAM and AWS STS
+/// quotas").
+pub const MAX_INLINE_CHARS: usize = 10_240;
+
+/// Characters of a managed policy (ibid.). Ten can be attached to a role, more on request.
+pub const MAX_MANAGED_CHARS: usize = 6_144;
+
+/// Digits of an account ID, which takes the place of a `*`.
+const ACCOUNT_DIGITS: usize = 12;
+
 impl Policy {
     /// The version of the policy language that supports policy variables.
     pub const VERSION: &str = "2012-10-17";
@@ -92,6 +102,46 @@ impl Policy {
             version: Self::VERSION,
             statement: statements.into_iter().flatten().collect(),
         }
+    }
+
+    /// Returns the characters that IAM counts, with the account filled in.
+    pub fn size(&self) -> usize {
+        let resources = self.statement.iter().flat_map(|one| &one.resource);
+        let accounts = resources.filter(|arn| parse_any_account_arn(arn).is_some());
+        // Policies have only string keys, so they can always be written as JSON.
+        let text = serde_json::to_string(self).unwrap_or_default();
+        text.chars().count() + accounts.count() * (ACCOUNT_DIGITS - "*".len())
+    }
+
+    /// Returns policies of at most [`MAX_MANAGED_CHARS`] that allow the same together.
+    fn split(&self) -> Vec<Self> {
+        let mut parts = vec![Self::of([])];
+        for statement in &self.statement {
+            for resource in &statement.resource {
+                let with = |part: &Self| {
+                    let mut part = part.clone();
+                    match part.statement.last_mut() {
+                        Some(last) if last.sid == statement.sid => {
+                            last.resource.push(resource.clone());
+                        }
+                        _ => part.statement.push(Statement {
+                            resource: vec![resource.clone()],
+                            ..statement.clone()
+                        }),
+                    }
+                    part
+                };
+                let grown = parts.last().map(with);
+                match grown.filter(|part| part.size() <= MAX_MANAGED_CHARS) {
+                    Some(part) => {
+                        parts.pop();
+                        parts.push(part);
+                    }
+                    None => parts.push(with(&Self::of([]))),
+                }
+            }
+        }
+        parts
     }
 
     /// Whether the policy has no statements.
@@ -179,6 +229,24 @@ impl RolePolicies {
             .filter(move |requirement| requirement.role == role)
     }
 
+    /// Returns the characters of the role's policies, the optional ones included.
+    pub fn inline_size(&self, role: IamRole) -> usize {
+        let optional = self.optional_of(role).map(|requirement| {
+            let statement = Some(requirement.statement.clone());
+            Policy::of([statement]).size()
+        });
+        self.of_role(role).size() + optional.sum::<usize>()
+    }
+
+    /// Returns the managed policies into which the role's policy must be split; none if it fits into
+    /// the role's inline policies.
+    pub fn managed(&self, role: IamRole) -> Vec<Policy> {
+        if self.inline_size(role) <= MAX_INLINE_CHARS {
+            return Vec::new();
+        }
+        self.of_role(role).split()
+    }
+
     /// Returns all statements, the optional ones last.
     pub fn statements(&self) -> impl Iterator<Item = &Statement> {
         let optional = self
@@ -201,6 +269,7 @@ impl RolePolicies {
             Service::SecretsManager => "secretsmanager:",
             Service::Ssm => "ssm:",
             Service::SsmMessages => "ssmmessages:",
+            Service::Fsx => "fsx:",
             _ => return Policy::of([]),
         };
         // Amazon ECR signs the URLs of layers, so the principal is not the role.
@@ -238,6 +307,8 @@ fn execution_role_policy(plan: &Plan) -> Policy {
         .iter()
         .filter_map(|image| repository_arn(&image.reference))
         .collect();
+    // The action has no resources (Service Authorization Reference, "Amazon FSx").
+    let file_systems = (!plan.windows_file_systems.is_empty()).then(|| "*".to_owned());
     let any_registry = (!repositories.is_empty()).then(|| "*".to_owned());
     let log_group = |log: &LogDestination| log_group_arn(plan, log);
     let created_log_groups = plan.logs.iter().filter(|log| log.create_group);
@@ -279,6 +350,11 @@ fn execution_role_policy(plan: &Plan) -> Policy {
         Statement::allow("ReadParameters", &["ssm:GetParameters"], parameters),
         Statement::allow("ReadEnvironmentFiles", &["s3:GetObject"], objects),
         Statement::allow("FindEnvironmentFiles", &["s3:GetBucketLocation"], buckets),
+        Statement::allow(
+            "FindFileSystems",
+            &["fsx:DescribeFileSystems"],
+            file_systems,
+        ),
     ])
 }
 
@@ -415,8 +491,12 @@ fn layer_statement(plan: &Plan) -> Option<Statement> {
     Statement::allow("FetchLayers", &["s3:GetObject"], objects).map(Statement::for_any_principal)
 }
 
-/// Returns the task's account: that of its roles, because ECS passes no role of another account.
+/// Returns the task's account: that of its task definition, or of its roles, because ECS passes no
+/// role of another account.
 fn task_account(plan: &Plan) -> Option<String> {
+    if let Some(account) = &plan.account {
+        return Some(account.clone());
+    }
     [&plan.execution_role, &plan.task_role]
         .into_iter()
         .flatten()
@@ -476,7 +556,7 @@ fn secret_arns(plan: &Plan) -> impl Iterator<Item = String> {
         .secrets
         .iter()
         .filter_map(|secret| match &secret.value_from {
-            ValueFrom::Secret { arn, .. } => Some(with_random_suffix(arn)),
+            ValueFrom::Secret { arn, .. } => Some(arn.clone()),
             parameter @ ValueFrom::Parameter { region, .. } => {
                 let region = region.as_ref().unwrap_or(&plan.region);
                 Some(secret_arn(plan, parameter.secret_behind()?, region))
@@ -484,29 +564,56 @@ fn secret_arns(plan: &Plan) -> impl Iterator<Item = String> {
         });
     let logins = plan.images.iter().filter_map(|image| image.login.as_ref());
     read.chain(logins.map(|login| secret_arn(plan, &login.secret, &login.region)))
+        .flat_map(|arn| with_random_suffix(&arn))
 }
 
 /// Returns the ARN of a secret that is named by ARN or by name.
 fn secret_arn(plan: &Plan, secret: &str, region: &Region) -> String {
     if secret.starts_with("arn:") {
-        return with_random_suffix(secret);
+        return secret.to_owned();
     }
-    let arn = arn_in_account(plan, "secretsmanager", region, &format!("secret:{secret}"));
-    with_random_suffix(&arn)
+    arn_in_account(plan, "secretsmanager", region, &format!("secret:{secret}"))
 }
 
 /// Returns the ARN with its random suffix. Secrets Manager ends every ARN with a hyphen and six
 /// random characters, and policies are matched against the complete ARN. For a partial ARN,
-/// `-??????` matches them (Secrets Manager user guide, "Finding a secret from a partial ARN").
-fn with_random_suffix(arn: &str) -> String {
-    let is_complete = arn.rsplit_once('-').is_some_and(|(_, suffix)| {
+/// `-??????` matches them (Secrets Manager user guide, "Finding a secret from a partial ARN"). Where
+/// the last six characters can be a word or random, such as in `jwt-secret`, both are returned.
+fn with_random_suffix(arn: &str) -> Vec<String> {
+    let suffix = arn.rsplit_once('-').map(|(_, suffix)| suffix);
+    let suffix = suffix.filter(|suffix| {
         suffix.len() == 6 && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric())
     });
-    if is_complete {
-        arn.to_owned()
-    } else {
-        format!("{arn}-??????")
+    let partial = format!("{arn}-??????");
+    match suffix {
+        None => vec![partial],
+        Some(suffix) if can_be_word(suffix) => vec![arn.to_owned(), partial],
+        Some(_) => vec![arn.to_owned()],
     }
+}
+
+/// Whether six characters can be chosen by a person: without a mixture of capital and small letters
+/// (`secret`, `PROD01`), with a capital letter first (`Secret`), or of two words (`apiKey`). Of random
+/// ones, one in seven looks so.
+fn can_be_word(suffix: &str) -> bool {
+    let has_capital = |text: &str| text.bytes().any(|byte| byte.is_ascii_uppercase());
+    let has_small = suffix.bytes().any(|byte| byte.is_ascii_lowercase());
+    let (first, rest) = suffix.split_at(1);
+    if !has_small || !has_capital(rest) {
+        return true;
+    }
+    // Two words, of which the second begins with a capital letter.
+    let second = rest
+        .find(|c: char| c.is_ascii_uppercase())
+        .map_or(0, |at| at + first.len());
+    let (one, two) = suffix.split_at(second);
+    let is_word = |word: &str| {
+        let rest = word.get(1..).unwrap_or_default();
+        word.len() >= 2
+            && word.as_bytes()[0].is_ascii_alphabetic()
+            && rest.bytes().all(|byte| byte.is_ascii_lowercase())
+    };
+    is_word(one) && is_word(two)
 }
 
 /// Returns the ARN of a parameter; `None` for a secret.

@@ -7,9 +7,10 @@ use ipnet::IpNet;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::endpoints::{ANY_IPV4, ANY_IPV6, EndpointType, OutsideVpc, VpcEndpoint, any_address};
+use super::other_hosts::{self, OtherHost};
 use crate::network_location::IpFamily;
-use crate::observation::Dependency;
-use crate::plan::Plan;
+use crate::observation::{Dependency, TargetKey};
+use crate::plan::{LaunchType, Plan, Target};
 
 /// Resources of the VPC that share security groups and subnets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -17,6 +18,8 @@ use crate::plan::Plan;
 pub enum NetworkTier {
     /// The tasks.
     Tasks,
+    /// The container instances.
+    Instances,
     /// The interface endpoints.
     Endpoints,
     /// The mount targets of EFS file systems.
@@ -95,6 +98,10 @@ const TCP: &str = "tcp";
 const HTTPS_PORT: u16 = 443;
 const NFS_PORT: u16 = 2049;
 
+/// SMB, by which Windows mounts FSx for Windows File Server (Amazon FSx user guide, "File system access
+/// control with Amazon VPC").
+const SMB_PORT: u16 = 445;
+
 /// Source ports of clients. Linux uses 32768-60999, a NAT gateway 1024-65535, Windows 49152-65535
 /// (Amazon VPC user guide, "Ephemeral ports").
 const EPHEMERAL_PORTS: (u16, u16) = (1024, 65535);
@@ -104,9 +111,11 @@ pub fn security_group_rules(
     plan: &Plan,
     endpoints: &[VpcEndpoint],
     outside_vpc: &[OutsideVpc],
+    others: &[OtherHost],
 ) -> Vec<SecurityGroupRule> {
     use Direction::{Inbound, Outbound};
-    use NetworkTier::{Endpoints, FileSystems, Tasks};
+    use NetworkTier::{Endpoints, FileSystems, Instances};
+    let clients = Clients(plan);
     let mut rules = Vec::new();
     let mut add = |tier, direction, port, peer, used_for: &[String]| {
         if !used_for.is_empty() {
@@ -120,61 +129,151 @@ pub fn security_group_rules(
             });
         }
     };
-    let services = |endpoint_type| -> Vec<String> {
+    let services = |endpoint_type, tier: Option<NetworkTier>| -> Vec<String> {
         endpoints
             .iter()
             .filter(|endpoint| endpoint.endpoint_type == endpoint_type)
+            .filter(|endpoint| tier.is_none_or(|tier| clients.use_endpoint(tier, endpoint)))
             .map(|endpoint| endpoint.short_name(&plan.region).to_owned())
             .collect()
     };
-    let interface_services = services(EndpointType::Interface);
-    let gateway_services = services(EndpointType::Gateway);
-    let file_systems: Vec<String> = plan
-        .targets
-        .iter()
-        .filter(|target| target.dependency == Dependency::Efs)
-        .map(|target| target.host.clone())
-        .collect();
-    let tasks = RulePeer::SecurityGroup(Tasks);
-
-    let peer = RulePeer::SecurityGroup(Endpoints);
-    add(Tasks, Outbound, HTTPS_PORT, peer, &interface_services);
-    let gateways = endpoints
-        .iter()
-        .filter(|endpoint| endpoint.endpoint_type == EndpointType::Gateway);
-    for gateway in gateways {
-        // The prefix list has the name of the endpoint service.
-        let peer = RulePeer::PrefixList(gateway.service.clone());
-        add(Tasks, Outbound, HTTPS_PORT, peer, &gateway_services);
-    }
-    let peer = RulePeer::SecurityGroup(FileSystems);
-    add(Tasks, Outbound, NFS_PORT, peer, &file_systems);
-    for (port, destination) in destinations(outside_vpc, plan.ip_family) {
-        let is_there = |host: &OutsideVpc| {
-            host.destination == destination
-                || (host.destination, destination) == (ANY_IPV4, ANY_IPV6)
-        };
-        let hosts: Vec<String> = outside_vpc
+    let file_systems = |tier: Option<NetworkTier>| -> Vec<String> {
+        clients
+            .file_systems()
+            .filter(|target| tier.is_none_or(|tier| clients.of_target(target).contains(&tier)))
+            .map(|target| target.host.clone())
+            .collect()
+    };
+    for tier in clients.tiers() {
+        let peer = RulePeer::SecurityGroup(Endpoints);
+        let interfaces = services(EndpointType::Interface, Some(tier));
+        add(tier, Outbound, HTTPS_PORT, peer, &interfaces);
+        let gateways = endpoints
             .iter()
-            .filter(|host| host.port == port && is_there(host))
-            .map(|host| host.host.clone())
+            .filter(|endpoint| endpoint.endpoint_type == EndpointType::Gateway);
+        for gateway in gateways {
+            // The prefix list has the name of the endpoint service.
+            let peer = RulePeer::PrefixList(gateway.service.clone());
+            let gateways = services(EndpointType::Gateway, Some(tier));
+            add(tier, Outbound, HTTPS_PORT, peer, &gateways);
+        }
+        let peer = RulePeer::SecurityGroup(FileSystems);
+        add(tier, Outbound, NFS_PORT, peer, &file_systems(Some(tier)));
+        let outside_vpc: Vec<_> = outside_vpc
+            .iter()
+            .filter(|host| clients.use_target(tier, &host.target))
             .collect();
-        add(Tasks, Outbound, port, RulePeer::Cidr(destination), &hosts);
+        for (port, destination) in destinations(&outside_vpc, plan.ip_family) {
+            let is_there = |host: &&&OutsideVpc| {
+                host.destination == destination
+                    || (host.destination, destination) == (ANY_IPV4, ANY_IPV6)
+            };
+            let mut hosts: Vec<String> = Vec::new();
+            let named = outside_vpc.iter().filter(|host| host.port == port);
+            for host in named.filter(is_there) {
+                let others = other_hosts::led_to_by(others, &host.target);
+                let others = others.map(|other| other.host.clone());
+                hosts.extend([host.host.clone()].into_iter().chain(others));
+            }
+            add(tier, Outbound, port, RulePeer::Cidr(destination), &hosts);
+        }
+        let windows: Vec<String> = plan
+            .windows_file_systems
+            .iter()
+            .filter(|_| tier == Instances)
+            .cloned()
+            .collect();
+        add(tier, Outbound, SMB_PORT, RulePeer::Vpc, &windows);
     }
-    add(
-        Endpoints,
-        Inbound,
-        HTTPS_PORT,
-        tasks.clone(),
-        &interface_services,
-    );
-    add(FileSystems, Inbound, NFS_PORT, tasks, &file_systems);
+    for tier in clients.tiers() {
+        let peer = RulePeer::SecurityGroup(tier);
+        let interfaces = services(EndpointType::Interface, Some(tier));
+        add(Endpoints, Inbound, HTTPS_PORT, peer, &interfaces);
+    }
+    for tier in clients.tiers() {
+        let peer = RulePeer::SecurityGroup(tier);
+        add(
+            FileSystems,
+            Inbound,
+            NFS_PORT,
+            peer,
+            &file_systems(Some(tier)),
+        );
+    }
     rules
+}
+
+/// Whether a task on an instance contacts the target through its own network interface.
+pub fn opens_from_task(plan: &Plan, target: &Target) -> bool {
+    plan.host.is_instance() && Clients(plan).of_target(target) == [NetworkTier::Tasks]
+}
+
+/// Which network interfaces open the connections of a plan.
+struct Clients<'a>(&'a Plan);
+
+impl Clients<'_> {
+    /// Returns the resources that open any connection.
+    fn tiers(&self) -> Vec<NetworkTier> {
+        let host = &self.0.host;
+        match (host.is_instance(), host.has_own_interface) {
+            (false, _) => vec![NetworkTier::Tasks],
+            (true, false) => vec![NetworkTier::Instances],
+            (true, true) => vec![NetworkTier::Tasks, NetworkTier::Instances],
+        }
+    }
+
+    /// Returns the resources that open connections to `target`. On an instance, its agent and Docker
+    /// pull, log, and read secrets and files through its own interface. A task with its own interface
+    /// uses that for what its containers contact, and for EFS (amazon-ecs-agent, `taskresource`).
+    fn of_target(&self, target: &Target) -> Vec<NetworkTier> {
+        let host = &self.0.host;
+        if !host.is_instance() {
+            return vec![NetworkTier::Tasks];
+        }
+        let is_for_containers = match target.dependency {
+            Dependency::LogRouter | Dependency::SsmMessages | Dependency::ServiceConnect => true,
+            // Docker mounts its own volumes.
+            Dependency::Efs => self
+                .0
+                .file_systems
+                .iter()
+                .any(|volume| self.0.target(volume.target).key == target.key),
+            _ => false,
+        };
+        if host.has_own_interface && is_for_containers {
+            return vec![NetworkTier::Tasks];
+        }
+        // AWS does not document which interface pulls on these.
+        if host.has_own_interface && host.allows(LaunchType::ManagedInstances) {
+            return vec![NetworkTier::Tasks, NetworkTier::Instances];
+        }
+        vec![NetworkTier::Instances]
+    }
+
+    fn use_target(&self, tier: NetworkTier, key: &TargetKey) -> bool {
+        let mut targets = self.0.targets.iter().filter(|target| target.key == *key);
+        targets.any(|target| self.of_target(target).contains(&tier))
+    }
+
+    fn use_endpoint(&self, tier: NetworkTier, endpoint: &VpcEndpoint) -> bool {
+        // The agent uses an endpoint without targets, and some with.
+        let is_for_agent = endpoint.policy.is_none() && tier == NetworkTier::Instances;
+        is_for_agent
+            || endpoint
+                .targets
+                .iter()
+                .any(|key| self.use_target(tier, key))
+    }
+
+    fn file_systems(&self) -> impl Iterator<Item = &Target> {
+        let targets = self.0.targets.iter();
+        targets.filter(|target| target.dependency == Dependency::Efs)
+    }
 }
 
 /// Returns the ports and address ranges of the hosts without a VPC endpoint, each once. In a
 /// dual-stack subnet, clients try a host's IPv6 addresses as well.
-fn destinations(outside_vpc: &[OutsideVpc], ip_family: IpFamily) -> Vec<(u16, IpNet)> {
+fn destinations(outside_vpc: &[&OutsideVpc], ip_family: IpFamily) -> Vec<(u16, IpNet)> {
     let mut destinations: Vec<_> = outside_vpc
         .iter()
         .map(|host| (host.port, host.destination))
@@ -197,7 +296,8 @@ pub fn network_acl_rules(
     outside_vpc: &[OutsideVpc],
 ) -> Vec<NetworkAclRule> {
     use Direction::{Inbound, Outbound};
-    use NetworkTier::{Endpoints, FileSystems, Nat, Tasks};
+    use NetworkTier::{Endpoints, FileSystems, Instances, Nat};
+    let clients = Clients(plan);
     let anywhere = RulePeer::Cidr(any_address(plan.ip_family));
     let vpc = match plan.ip_family {
         IpFamily::Ipv4 | IpFamily::DualStack => RulePeer::Vpc,
@@ -228,32 +328,41 @@ pub fn network_acl_rules(
             }
         }
     };
-    let has_endpoint = |endpoint_type| {
-        endpoints
+    let use_endpoint = |tier, endpoint_type| {
+        let mut of_type = endpoints
             .iter()
-            .any(|endpoint| endpoint.endpoint_type == endpoint_type)
+            .filter(|endpoint| endpoint.endpoint_type == endpoint_type);
+        of_type.any(|endpoint| clients.use_endpoint(tier, endpoint))
     };
-    if has_endpoint(EndpointType::Interface) {
-        allow(Tasks, Outbound, HTTPS_PORT, vpc.clone());
-        allow(Endpoints, Inbound, HTTPS_PORT, vpc.clone());
-    }
-    if has_endpoint(EndpointType::Gateway) {
-        allow(Tasks, Outbound, HTTPS_PORT, anywhere.clone());
-    }
-    if plan
-        .targets
-        .iter()
-        .any(|target| target.dependency == Dependency::Efs)
-    {
-        allow(Tasks, Outbound, NFS_PORT, vpc.clone());
-        allow(FileSystems, Inbound, NFS_PORT, vpc);
-    }
-    for (port, destination) in destinations(outside_vpc, plan.ip_family) {
-        allow(Tasks, Outbound, port, RulePeer::Cidr(destination));
-        // IPv6 needs no NAT gateway.
-        if destination == ANY_IPV4 {
-            allow(Nat, Inbound, port, RulePeer::Vpc);
-            allow(Nat, Outbound, port, anywhere.clone());
+    for tier in clients.tiers() {
+        if use_endpoint(tier, EndpointType::Interface) {
+            allow(tier, Outbound, HTTPS_PORT, vpc.clone());
+            allow(Endpoints, Inbound, HTTPS_PORT, vpc.clone());
+        }
+        if use_endpoint(tier, EndpointType::Gateway) {
+            allow(tier, Outbound, HTTPS_PORT, anywhere.clone());
+        }
+        let mounts = clients
+            .file_systems()
+            .any(|target| clients.of_target(target).contains(&tier));
+        if mounts {
+            allow(tier, Outbound, NFS_PORT, vpc.clone());
+            allow(FileSystems, Inbound, NFS_PORT, vpc.clone());
+        }
+        if tier == Instances && !plan.windows_file_systems.is_empty() {
+            allow(tier, Outbound, SMB_PORT, vpc.clone());
+        }
+        let outside_vpc: Vec<_> = outside_vpc
+            .iter()
+            .filter(|host| clients.use_target(tier, &host.target))
+            .collect();
+        for (port, destination) in destinations(&outside_vpc, plan.ip_family) {
+            allow(tier, Outbound, port, RulePeer::Cidr(destination));
+            // IPv6 needs no NAT gateway.
+            if destination == ANY_IPV4 {
+                allow(Nat, Inbound, port, RulePeer::Vpc);
+                allow(Nat, Outbound, port, anywhere.clone());
+            }
         }
     }
     // A rule for all addresses includes the same rule for a smaller range.
@@ -295,6 +404,7 @@ impl NetworkTier {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tasks => "tasks",
+            Self::Instances => "container instances",
             Self::Endpoints => "interface endpoints",
             Self::FileSystems => "mount targets",
             Self::Nat => "NAT gateway",

@@ -1,5 +1,10 @@
 use super::*;
-use crate::plan::{EfsVolume, ImageInput, LogGroupInput, PlanInput, ReachabilityCheck, ValueFrom};
+use crate::network_location::IpFamily;
+use crate::observation::Dependency;
+use crate::plan::{
+    EfsVolume, ImageInput, LaunchType, LogGroupInput, PlanInput, ReachabilityCheck, TaskHost,
+    ValueFrom,
+};
 
 const APP: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1";
 
@@ -468,7 +473,7 @@ fn json_has_the_selected_parts() {
         .map(String::as_str)
         .collect();
     assert_eq!(names, ["region", "schema", "security_groups"]);
-    assert_eq!(read(&PlanPart::REQUIREMENTS).as_object().unwrap().len(), 10);
+    assert_eq!(read(&PlanPart::REQUIREMENTS).as_object().unwrap().len(), 11);
     assert!(requirements.to_json(&[PlanPart::Contacts]).is_none());
 }
 
@@ -590,4 +595,166 @@ fn one_endpoint_replaces_both_hosts_of_service_connect() {
             .iter()
             .any(|note| note.contains("One of the two is enough"))
     );
+}
+
+#[test]
+fn a_secret_whose_last_six_letters_can_be_a_word_is_allowed_in_both_forms() {
+    let arn = |name: &str| format!("arn:aws:secretsmanager:eu-west-1:123456789012:secret:{name}");
+    let allowed_for = |name: &str| {
+        let required = requirements(PlanInput {
+            secrets: vec![arn(name).parse().unwrap()],
+            ..PlanInput::default()
+        });
+        allowed(&required.policies.execution_role)
+    };
+    let get = |name: &str| format!("secretsmanager:GetSecretValue {}", arn(name));
+    for word in [
+        "secret", "config", "string", "Secret", "SECRET", "prod01", "PROD01", "123456", "apiKey",
+        "DbPass", "v2beta",
+    ] {
+        let name = format!("app-{word}");
+        let both = [get(&name), get(&format!("{name}-??????"))];
+        assert_eq!(allowed_for(&name), both, "{name}");
+    }
+    for random in ["AbCdEf", "Ab12Cd", "1aB2cD", "aBCdef", "xY12zA"] {
+        let name = format!("jwt-secret-{random}");
+        assert_eq!(allowed_for(&name), [get(&name)], "{name}");
+    }
+    for partial in ["db", "app-db", "app-password", "a-b_c-d"] {
+        assert_eq!(
+            allowed_for(partial),
+            [get(&format!("{partial}-??????"))],
+            "{partial}"
+        );
+    }
+}
+
+/// Returns the requirements of a task on instances with this network mode.
+fn on_instances(launch_types: &[LaunchType], has_own_interface: bool) -> Requirements {
+    requirements(PlanInput {
+        host: TaskHost {
+            launch_types: launch_types.to_vec(),
+            has_own_interface,
+            uses_instance_role: true,
+            ..TaskHost::default()
+        },
+        ..everything()
+    })
+}
+
+#[test]
+fn an_instance_pulls_and_logs_through_its_own_interface_with_its_role() {
+    let bridge = on_instances(&[LaunchType::Ec2], false);
+    let tiers = |requirements: &Requirements| -> Vec<NetworkTier> {
+        let mut tiers: Vec<_> = requirements
+            .security_group_rules
+            .iter()
+            .filter(|rule| rule.direction == Direction::Outbound)
+            .map(|rule| rule.tier)
+            .collect();
+        tiers.dedup();
+        tiers
+    };
+    assert_eq!(tiers(&bridge), [NetworkTier::Instances]);
+    let own = on_instances(&[LaunchType::Ec2], true);
+    assert_eq!(tiers(&own), [NetworkTier::Tasks, NetworkTier::Instances]);
+    let of_tasks = own
+        .security_group_rules
+        .iter()
+        .filter(|rule| rule.tier == NetworkTier::Tasks)
+        .flat_map(|rule| &rule.used_for);
+    for used in of_tasks {
+        assert!(!used.contains("ecr") && used != "logs", "{used}");
+    }
+    for requirements in [&bridge, &own] {
+        for service in ["ecs", "ecs-agent", "ecs-telemetry"] {
+            let name = format!("com.amazonaws.eu-west-1.{service}");
+            assert!(
+                requirements.endpoints.iter().any(|one| one.service == name),
+                "{name}"
+            );
+        }
+        assert_eq!(
+            requirements.role(IamRole::Execution),
+            "role of the container instances"
+        );
+        assert!(
+            requirements
+                .notes
+                .iter()
+                .any(|note| note.contains("container instance"))
+        );
+    }
+    let managed = on_instances(&[LaunchType::ManagedInstances], true);
+    let pulls = managed
+        .security_group_rules
+        .iter()
+        .filter(|rule| rule.used_for.iter().any(|used| used == "ecr.dkr"))
+        .filter(|rule| rule.direction == Direction::Outbound);
+    assert_eq!(pulls.count(), 2, "through either interface");
+}
+
+#[test]
+fn hosts_behind_registries_are_listed_and_never_called_complete() {
+    let images = [
+        "nginx",
+        "ghcr.io/a/b:1",
+        "quay.io/a/b:1",
+        "public.ecr.aws/a/b:1",
+        "eu.gcr.io/a/b:1",
+    ];
+    let requirements = requirements(PlanInput {
+        images: images.map(image).to_vec(),
+        ..PlanInput::default()
+    });
+    let others: Vec<_> = requirements
+        .other_hosts
+        .iter()
+        .map(|other| other.host.as_str())
+        .collect();
+    for host in [
+        "auth.docker.io",
+        "production.cloudflare.docker.com",
+        "production.cloudfront.docker.com",
+        "pkg-containers.githubusercontent.com",
+        "cdn01.quay.io",
+        "*.cloudfront.net",
+        "storage.googleapis.com",
+    ] {
+        assert!(others.contains(&host), "{host}");
+    }
+    assert!(
+        requirements
+            .notes
+            .iter()
+            .any(|note| note.contains("never complete"))
+    );
+    let used: Vec<_> = requirements
+        .security_group_rules
+        .iter()
+        .flat_map(|rule| &rule.used_for)
+        .collect();
+    assert!(used.iter().any(|host| *host == "auth.docker.io"));
+}
+
+#[test]
+fn secrets_whose_names_may_end_in_the_random_suffix_are_allowed_in_both_forms() {
+    let arn = |end: &str| format!("arn:aws:secretsmanager:eu-west-1:123456789012:secret:app{end}");
+    for (end, forms) in [
+        ("", &["-??????"][..]),
+        ("-AbC123", &["-AbC123"]),
+        ("-secret", &["-secret", "-secret-??????"]),
+        ("-Config", &["-Config", "-Config-??????"]),
+        ("-202611", &["-202611", "-202611-??????"]),
+    ] {
+        let requirements = requirements(PlanInput {
+            secrets: vec![arn(end).parse().unwrap()],
+            ..PlanInput::default()
+        });
+        let wanted: Vec<_> = forms.iter().map(|form| arn(form)).collect();
+        assert_eq!(
+            requirements.policies.execution_role.statement[0].resource,
+            wanted
+        );
+    }
 }

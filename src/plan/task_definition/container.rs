@@ -3,7 +3,8 @@
 use super::TaskDefinitionReader;
 use super::error::{Problem, TaskDefinitionError};
 use super::node::Node;
-use crate::plan::{ImageInput, S3Object, ValueFrom};
+use crate::observation::Dependency;
+use crate::plan::{ImageInput, S3Object, Unchecked, ValueFrom};
 use crate::reference::{Reference, Registry};
 
 /// Environment files of a container (ECS developer guide, "Use a file to pass environment variables
@@ -20,6 +21,7 @@ impl TaskDefinitionReader {
             Self::read_secrets,
             Self::read_environment_files,
             Self::read_log_configuration,
+            Self::read_credential_specs,
         ];
         for step in steps {
             let result = step(self, container);
@@ -53,8 +55,59 @@ impl TaskDefinitionReader {
     }
 
     fn read_secrets(&mut self, container: &Node<'_>) -> Result<(), TaskDefinitionError> {
-        let secrets = secrets(container, "secrets")?;
-        self.input.secrets.extend(secrets);
+        self.read_secrets_of(container, "secrets")
+    }
+
+    /// Reads the secrets of the member `name`.
+    pub(super) fn read_secrets_of(
+        &mut self,
+        parent: &Node<'_>,
+        name: &str,
+    ) -> Result<(), TaskDefinitionError> {
+        for secret in parent.elements(name)? {
+            let result = secret.required("valueFrom").and_then(|value| {
+                let secret: ValueFrom = value.text()?.parse().map_err(|e| value.error(e))?;
+                self.input.secrets.push(secret);
+                Ok(())
+            });
+            self.note(result);
+        }
+        Ok(())
+    }
+
+    /// Reads where the credential specification of a gMSA is. The container agent reads it with the
+    /// task execution role (ECS API reference, ContainerDefinition).
+    fn read_credential_specs(&mut self, container: &Node<'_>) -> Result<(), TaskDefinitionError> {
+        let listed = container.elements("credentialSpecs")?;
+        let options = container.elements("dockerSecurityOptions")?;
+        for node in listed.iter().chain(&options) {
+            let text = node.text()?;
+            let is_domainless = text.starts_with("credentialspecdomainless:");
+            let place = text
+                .strip_prefix("credentialspecdomainless:")
+                .or_else(|| text.strip_prefix("credentialspec:"));
+            match place {
+                Some(arn) if arn.contains(":s3:") => {
+                    arn.parse::<S3Object>().map_err(|error| node.error(error))?;
+                    self.input.environment_files.push(arn.to_owned());
+                }
+                Some(arn) if arn.starts_with("arn:") => {
+                    let parameter: ValueFrom = arn.parse().map_err(|error| node.error(error))?;
+                    self.input.secrets.push(parameter);
+                }
+                // A file on the instance, or a security option of Docker.
+                _ => {}
+            }
+            if is_domainless {
+                self.input.unchecked.push(Unchecked {
+                    dependency: Dependency::SecretsManager,
+                    subject: "gMSA credentials".into(),
+                    why: "the credential specification names their secret, which the task \
+                          execution role reads too"
+                        .into(),
+                });
+            }
+        }
         Ok(())
     }
 
@@ -67,30 +120,26 @@ impl TaskDefinitionReader {
             )));
         }
         for file in files {
-            let value = file.required("value")?;
-            let arn = value.text()?;
-            file.required("type")?.one_of(&["s3"])?;
-            arn.parse::<S3Object>()
-                .map_err(|error| value.error(error))?;
-            if !arn.ends_with(ENVIRONMENT_FILE_EXTENSION) {
-                return Err(value.error("the name of an environment file must end in .env"));
-            }
-            self.input.environment_files.push(arn.to_owned());
+            let result = environment_file(&file);
+            let result = result.map(|arn| self.input.environment_files.push(arn));
+            self.note(result);
         }
         Ok(())
     }
 }
 
-/// Returns the secrets of the member `name`.
-pub(super) fn secrets(
-    parent: &Node<'_>,
-    name: &str,
-) -> Result<Vec<ValueFrom>, TaskDefinitionError> {
-    let value_from = |secret: Node<'_>| {
-        let value = secret.required("valueFrom")?;
-        value.text()?.parse().map_err(|error| value.error(error))
-    };
-    parent.elements(name)?.into_iter().map(value_from).collect()
+/// Returns the ARN of an environment file.
+fn environment_file(file: &Node<'_>) -> Result<String, TaskDefinitionError> {
+    let value = file.required("value")?;
+    let arn = value.text()?;
+    file.required("type")?.one_of(&["s3"])?;
+    arn.parse::<S3Object>()
+        .map_err(|error| value.error(error))?;
+    if arn.ends_with(ENVIRONMENT_FILE_EXTENSION) {
+        Ok(arn.to_owned())
+    } else {
+        Err(value.error("the name of an environment file must end in .env"))
+    }
 }
 
 /// Returns the secret's ARN, or its name in the task's region (ECS API reference,

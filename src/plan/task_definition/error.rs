@@ -56,6 +56,14 @@ pub enum Problem {
     /// An image reference, quoted on a line of its own with carets under the mistake.
     #[error(transparent)]
     ImageReference(InvalidReference),
+    /// A template leaves the value open. The reader leaves it out and goes on.
+    #[error("{text:?} is {reason}")]
+    Open {
+        /// As in the template.
+        text: String,
+        /// A clause that follows "is".
+        reason: String,
+    },
 }
 
 impl InvalidTaskDefinition {
@@ -93,6 +101,7 @@ impl fmt::Display for InvalidTaskDefinition {
                 }
                 match errors.len().saturating_sub(MAX_LISTED_PROBLEMS) {
                     0 => Ok(()),
+                    1 => f.write_str("\nand 1 more problem"),
                     more => write!(f, "\nand {more} more problems"),
                 }
             }

@@ -12,7 +12,7 @@ use super::error::TaskDefinitionError;
 use super::node::Node;
 use crate::endpoints::{self, Region, Service, Variant};
 use crate::observation::Dependency;
-use crate::plan::{PlanInput, ReachabilityCheck, Unchecked, shorten};
+use crate::plan::{PlanInput, ReachabilityCheck, S3Object, Unchecked, shorten};
 
 /// Returns the `firelensConfiguration` of each container that has one.
 pub(super) fn log_routers<'a>(
@@ -25,11 +25,36 @@ pub(super) fn log_routers<'a>(
         .collect()
 }
 
-/// Checks that the task has at most one log router, of a type that ECS supports.
-pub(super) fn check_log_routers(containers: &[Node<'_>]) -> Result<(), TaskDefinitionError> {
+/// Checks that the task has at most one log router, of a type that ECS supports, and adds its
+/// configuration, if that is in Amazon S3: the container agent downloads it with the task execution
+/// role before the router starts (amazon-ecs-agent, `taskresource/firelens`).
+pub(super) fn read_log_routers(
+    containers: &[Node<'_>],
+    names_fargate: bool,
+    input: &mut PlanInput,
+) -> Result<(), TaskDefinitionError> {
     let routers = log_routers(containers)?;
     for router in &routers {
         router.required("type")?.one_of(&["fluentbit", "fluentd"])?;
+        let Some(options) = router.member("options")? else {
+            continue;
+        };
+        let Some(place) = options.member("config-file-type")? else {
+            continue;
+        };
+        let is_in_s3 = place.one_of(&["s3", "file"])? == "s3";
+        let value = options.required("config-file-value")?;
+        if is_in_s3 && names_fargate {
+            return Err(place.error(
+                "Fargate supports only \"file\": copy the configuration into the router's image",
+            ));
+        }
+        if is_in_s3 {
+            let arn = value.text()?;
+            arn.parse::<S3Object>()
+                .map_err(|error| value.error(error))?;
+            input.environment_files.push(arn.to_owned());
+        }
     }
     match routers.get(1) {
         Some(second) => Err(second.error("a task has at most one log router")),
@@ -49,6 +74,25 @@ pub(super) fn read(log: &Node<'_>, input: &mut PlanInput) -> Result<(), TaskDefi
         add_unchecked(input, "awsfirelens", why);
         return Ok(());
     };
+    let secrets = log.elements("secretOptions")?;
+    let secrets = secrets.iter().map(|secret| secret.text_of("name"));
+    let secrets = secrets.collect::<Result<Vec<_>, _>>()?;
+    let is_destination =
+        |name: &str| DESTINATION_OPTIONS.contains(&name.to_ascii_lowercase().as_str());
+    let secret = secrets
+        .into_iter()
+        .flatten()
+        .find(|name| is_destination(name));
+    if let Some(name) = secret {
+        let why = format!("its host is a secret ({name} in secretOptions)");
+        add_unchecked(input, plugin, &why);
+        return Ok(());
+    }
+    if options.get("cloud_id").is_some() {
+        let why = "its host is a secret (in Cloud_ID, which Elastic Cloud encodes)";
+        add_unchecked(input, plugin, why);
+        return Ok(());
+    }
     match options.collector(plugin) {
         Ok(collector) => {
             if let Some(collector) = collector.filter(|collector| !is_loopback(&collector.host)) {
@@ -74,6 +118,11 @@ pub(super) fn read(log: &Node<'_>, input: &mut PlanInput) -> Result<(), TaskDefi
         }
     }
 }
+
+/// Options of outputs that name the destination, or a part of it.
+const DESTINATION_OPTIONS: [&str; 9] = [
+    "host", "port", "endpoint", "base_uri", "url", "cloud_id", "region", "bucket", "domain",
+];
 
 fn add_unchecked(input: &mut PlanInput, subject: &str, why: &str) {
     let unchecked = Unchecked {

@@ -1,7 +1,6 @@
 //! `logConfiguration`: where a container's output goes.
 
 use super::TaskDefinitionReader;
-use super::container::secrets;
 use super::error::TaskDefinitionError;
 use super::firelens;
 use super::node::Node;
@@ -38,8 +37,7 @@ impl TaskDefinitionReader {
                 drivers.join(", ")
             )));
         }
-        let secrets = secrets(&log, "secretOptions")?;
-        self.input.secrets.extend(secrets);
+        self.read_secrets_of(&log, "secretOptions")?;
         match name {
             "awslogs" => self.read_awslogs(&log),
             "splunk" => self.read_splunk(&log),
@@ -69,7 +67,12 @@ impl TaskDefinitionReader {
             .parse()
             .map_err(|error| region_node.error(error))?;
         let create_group = match options.member("awslogs-create-group")? {
-            Some(switch) => switch.one_of(&["true", "false"])? == "true",
+            // "should only be set to 'true', else omit option" (tflint-ruleset-aws#348); AWS's own
+            // examples have "True", as Docker's driver reads it with Go's ParseBool.
+            Some(switch) if switch.text()?.eq_ignore_ascii_case("true") => true,
+            Some(switch) => {
+                return Err(switch.error("ECS accepts only \"true\"; otherwise leave it out"));
+            }
             None => false,
         };
         let stream_prefix = options.member("awslogs-stream-prefix")?;

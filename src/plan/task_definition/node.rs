@@ -7,6 +7,10 @@ use serde_json::Value;
 use super::error::{Problem, TaskDefinitionError};
 use crate::plan::shorten;
 
+/// Begins a string that stands for a value which a template leaves open, such as `${IMAGE}`. Its text
+/// follows, then another of these and the reason. ECS accepts it in no string that is read here.
+pub const OPEN: char = '\0';
+
 /// A value and its path. `null` counts as absent, because some SDKs print absent members so.
 #[derive(Debug, Clone)]
 pub(super) struct Node<'a> {
@@ -38,6 +42,45 @@ impl<'a> Node<'a> {
 
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    pub fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// Returns a member of this object, as the object has it.
+    #[cfg(feature = "operator")]
+    pub fn child(&self, name: &str, value: &'a Value) -> Self {
+        Self {
+            value,
+            path: self.path_of(name),
+        }
+    }
+
+    /// Returns an element of this array, as the array has it.
+    #[cfg(feature = "operator")]
+    pub fn element(&self, n: usize, value: &'a Value) -> Self {
+        let path = format!("{}[{n}]", self.path);
+        Self { value, path }
+    }
+
+    /// Returns an error about a member that is absent.
+    #[cfg(feature = "operator")]
+    pub fn absent(&self, name: &str, why: &str) -> TaskDefinitionError {
+        TaskDefinitionError {
+            path: self.path_of(name),
+            problem: Problem::Rule(format!("is missing: {why}")),
+        }
+    }
+
+    /// Returns the error of a value of another type; `None` if the type is not known yet.
+    #[cfg(feature = "operator")]
+    pub fn mismatch(&self, expected: &str) -> Option<TaskDefinitionError> {
+        let is_open = self
+            .value
+            .as_str()
+            .is_some_and(|text| text.starts_with('\0'));
+        (!is_open).then(|| self.expected(expected))
     }
 
     /// Returns the member, or `None` if it is absent. Fails if this is not an object.
@@ -99,7 +142,8 @@ impl<'a> Node<'a> {
 
     /// Returns the text. Fails if this is not a string.
     pub fn text(&self) -> Result<&'a str, TaskDefinitionError> {
-        self.value.as_str().ok_or_else(|| self.expected("a string"))
+        let text = self.value.as_str().filter(|_| self.open().is_none());
+        text.ok_or_else(|| self.expected("a string"))
     }
 
     /// Returns the text. Fails if it is not one of `values`.
@@ -123,7 +167,18 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Returns the text and the reason, if a template leaves this value open.
+    fn open(&self) -> Option<(&'a str, &'a str)> {
+        self.value.as_str()?.strip_prefix(OPEN)?.split_once(OPEN)
+    }
+
     fn expected(&self, expected: &str) -> TaskDefinitionError {
+        if let Some((text, reason)) = self.open() {
+            return self.problem(Problem::Open {
+                text: text.to_owned(),
+                reason: reason.to_owned(),
+            });
+        }
         let found = match self.value {
             Value::Null => "null",
             Value::Bool(_) => "true or false",

@@ -19,6 +19,24 @@ fn container(extra: Value) -> Value {
     json!({ "family": "app", "containerDefinitions": [container], "status": "ACTIVE" })
 }
 
+/// Returns a task definition of one container for Fargate.
+fn fargate(extra: Value) -> Value {
+    let mut definition = container(extra);
+    for (name, value) in [
+        ("requiresCompatibilities", json!(["FARGATE"])),
+        ("networkMode", json!("awsvpc")),
+        ("cpu", json!("256")),
+        ("memory", json!("512")),
+        (
+            "executionRoleArn",
+            json!("arn:aws:iam::123456789012:role/exec"),
+        ),
+    ] {
+        definition[name] = value;
+    }
+    definition
+}
+
 fn awslogs(options: Value) -> Value {
     let mut all = json!({ "awslogs-group": "/ecs/app", "awslogs-region": "eu-west-1" });
     if let (Some(all), Value::Object(options)) = (all.as_object_mut(), options) {
@@ -36,7 +54,7 @@ fn volume(efs: &Value) -> Value {
 
 #[test]
 fn reads_inputs_with_or_without_the_outer_object() {
-    let bare = json!({ "containerDefinitions": [{ "image": IMAGE, "secrets": [{ "name": "A", "valueFrom": "/app/a" }],
+    let bare = json!({ "family": "app", "executionRoleArn": "exec", "containerDefinitions": [{ "name": "app", "image": IMAGE, "secrets": [{ "name": "A", "valueFrom": "/app/a" }],
         "logConfiguration": { "logDriver": "awslogs", "secretOptions": null,
             "options": { "awslogs-group": "/ecs/app", "awslogs-region": "eu-west-1", "mode": "non-blocking" } } }],
         "runtimePlatform": { "cpuArchitecture": "ARM64" }, "color": "red" });
@@ -53,7 +71,7 @@ fn reads_inputs_with_or_without_the_outer_object() {
 #[test]
 fn default_platform_is_linux_amd64_only_on_fargate() {
     assert_eq!(
-        read(&container(json!({})))
+        read(&fargate(json!({})))
             .unwrap()
             .platform
             .unwrap()
@@ -74,6 +92,8 @@ fn accepts_a_byte_order_mark() {
 /// Returns a task definition with one of everything.
 fn complete() -> Value {
     json!({
+        "family": "app",
+        "executionRoleArn": "arn:aws:iam::123456789012:role/exec",
         "containerDefinitions": [
             { "name": "app", "image": "docker.io/team/app", "repositoryCredentials": { "credentialsParameter": "hub" },
               "environmentFiles": [{ "type": "s3", "value": "arn:aws:s3:::bucket/app.env" }],
@@ -256,8 +276,6 @@ fn rejects_what_ecs_rejects_with_its_path() {
     let secret =
         |value: Value| container(json!({ "secrets": [{ "name": "A", "valueFrom": "/a" }, value] }));
     let hub = |login: Value| container(json!({ "image": "nginx", "repositoryCredentials": login }));
-    let fargate = json!({ "requiresCompatibilities": ["FARGATE"], "networkMode": "bridge",
-        "containerDefinitions": [{ "image": IMAGE }] });
     let mut unknown_os = container(json!({}));
     unknown_os["runtimePlatform"] = json!({ "operatingSystemFamily": "BEOS" });
     for (document, path) in [
@@ -310,7 +328,7 @@ fn rejects_what_ecs_rejects_with_its_path() {
             "containerDefinitions[0].logConfiguration: options is missing",
         ),
         (
-            container(json!({ "logConfiguration": { "logDriver": "json-file" } })),
+            fargate(json!({ "logConfiguration": { "logDriver": "json-file" } })),
             "containerDefinitions[0].logConfiguration.logDriver: ",
         ),
         (
@@ -399,7 +417,6 @@ fn rejects_what_ecs_rejects_with_its_path() {
             container(json!({ "links": ["gone:alias"] })),
             "containerDefinitions[0].links[0]: there is no container",
         ),
-        (fargate, "networkMode: "),
         (unknown_os, "runtimePlatform.operatingSystemFamily: "),
         (
             json!({ "containerDefinitions": [] }),
@@ -428,7 +445,10 @@ fn rejects_what_ecs_rejects_with_its_path() {
 #[test]
 fn other_network_volumes_are_reported_as_not_checked() {
     let mut definition = container(json!({}));
-    definition["volumes"] = json!([{ "name": "a", "fsxWindowsFileServerVolumeConfiguration": { "fileSystemId": "fs-1" } },
+    definition["executionRoleArn"] = json!("exec");
+    definition["volumes"] = json!([{ "name": "a", "fsxWindowsFileServerVolumeConfiguration": { "fileSystemId": "fs-01234567",
+        "rootDirectory": "share", "authorizationConfig": { "domain": "example.com",
+            "credentialsParameter": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:fsx-AbCdEf" } } },
         { "name": "b", "s3filesVolumeConfiguration": { "fileSystemArn": "arn:x" } }, { "name": "c", "configuredAtLaunch": true }]);
     let subjects: Vec<_> = read(&definition)
         .unwrap()
@@ -436,7 +456,7 @@ fn other_network_volumes_are_reported_as_not_checked() {
         .into_iter()
         .map(|unchecked| unchecked.subject)
         .collect();
-    assert_eq!(subjects, ["fs-1", "arn:x"]);
+    assert_eq!(subjects, ["fs-01234567", "arn:x"]);
 }
 
 #[test]
@@ -453,7 +473,15 @@ fn lists_several_problems_at_once() {
         MAX_LISTED_PROBLEMS,
         "{error}"
     );
-    assert!(error.ends_with("and 3 more problems"), "{error}");
+    assert!(error.ends_with(" more problems"), "{error}");
+    let six = json!({ "name": "app", "image": 1, "secrets": 1, "links": 1, "mountPoints": 1, "volumesFrom": 1, "cpu": "1" });
+    let error = read(&json!({ "family": "app", "containerDefinitions": [six] })).unwrap_err();
+    let InvalidTaskDefinition::Rejected(all) = &error else {
+        panic!("{error}");
+    };
+    let six = all.iter().cycle().take(MAX_LISTED_PROBLEMS + 1).cloned();
+    let six = InvalidTaskDefinition::Rejected(six.collect());
+    assert!(six.to_string().ends_with("\nand 1 more problem"), "{six}");
 }
 
 #[test]
@@ -548,10 +576,280 @@ fn every_change_is_read_or_rejected_with_a_path() {
                 Err(error) => {
                     rejected += 1;
                     let error = error.to_string();
-                    assert!(error.len() < 2_000 && error.contains(": "), "{error}");
+                    assert!(error.len() < 3_000 && error.contains(": "), "{error}");
                 }
             }
         }
     }
     assert!(read_all > 20 && rejected > 200, "{read_all} {rejected}");
+}
+
+/// What ECS rejects when the definition is registered, each by one change of a definition that it takes.
+#[test]
+#[cfg(feature = "operator")]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
+fn rejects_what_ecs_rejects_at_registration() {
+    let with = |base: Value, changes: Value| {
+        let mut definition = base;
+        let changes = changes.as_object().unwrap().clone();
+        definition.as_object_mut().unwrap().extend(changes);
+        definition
+    };
+    let logs = json!({ "logDriver": "awslogs",
+        "options": { "awslogs-group": "/ecs/app", "awslogs-region": "eu-west-1" } });
+    let nginx = |extra: Value| {
+        let definition = fargate(with(extra, json!({ "image": "nginx" })));
+        with(definition, json!({ "executionRoleArn": null }))
+    };
+    assert!(read(&fargate(json!({}))).is_ok());
+    assert!(read(&nginx(json!({}))).is_ok(), "no role is needed");
+    let cases = [
+        (
+            with(fargate(json!({})), json!({ "networkMode": "bridge" })),
+            "networkMode: Fargate supports only",
+        ),
+        (
+            with(fargate(json!({})), json!({ "executionRoleArn": null })),
+            "executionRoleArn: is missing: on Fargate, images in Amazon ECR",
+        ),
+        (
+            nginx(json!({ "logConfiguration": logs })),
+            "executionRoleArn: is missing: on Fargate, logs",
+        ),
+        (
+            nginx(json!({ "secrets": [{ "name": "A", "valueFrom": "/a" }] })),
+            "executionRoleArn: is missing: secrets",
+        ),
+        (
+            container(json!({ "secrets": [{ "name": "A", "valueFrom": "/a" }] })),
+            "executionRoleArn: is missing: secrets",
+        ),
+        (
+            with(fargate(json!({})), json!({ "networkMode": null })),
+            "networkMode: is missing",
+        ),
+        (
+            with(fargate(json!({})), json!({ "cpu": null })),
+            "cpu: is missing",
+        ),
+        (
+            with(fargate(json!({})), json!({ "memory": null })),
+            "memory: is missing",
+        ),
+        (
+            with(fargate(json!({})), json!({ "cpu": "300" })),
+            "cpu: \"300\" is not a size",
+        ),
+        (
+            with(fargate(json!({})), json!({ "cpu": 256 })),
+            "cpu: expected a string, found a number",
+        ),
+        (
+            with(fargate(json!({})), json!({ "memory": "4096" })),
+            "memory: Fargate has no task of 256",
+        ),
+        (
+            with(fargate(json!({})), json!({ "family": null })),
+            "family: is missing",
+        ),
+        (
+            with(fargate(json!({})), json!({ "family": "a b" })),
+            "family: ",
+        ),
+        (
+            with(
+                fargate(json!({})),
+                json!({ "executionRoleArn": null, "executionRoleARN": "arn:aws:iam::123456789012:role/x" }),
+            ),
+            "executionRoleARN: ECS has no member of this name; did you mean executionRoleArn?",
+        ),
+        (
+            fargate(json!({ "name": null })),
+            "containerDefinitions[0]: name is missing",
+        ),
+        (
+            fargate(json!({ "secret": [] })),
+            "containerDefinitions[0].secret: ECS has no member of this name; did you mean secrets?",
+        ),
+        (
+            fargate(json!({ "secrets": [{ "valueFrom": "/a" }] })),
+            "containerDefinitions[0].secrets[0]: name is missing",
+        ),
+        (
+            fargate(json!({ "environment": [{ "name": "A", "value": 1 }] })),
+            "containerDefinitions[0].environment[0].value: expected a string, found a number",
+        ),
+        (
+            fargate(json!({ "memory": "128" })),
+            "containerDefinitions[0].memory: expected a whole number, found a string",
+        ),
+        (
+            fargate(json!({ "essential": "true" })),
+            "containerDefinitions[0].essential: expected true or false",
+        ),
+        (
+            fargate(json!({ "essential": false })),
+            "containerDefinitions[0]: no container is essential",
+        ),
+        (
+            fargate(json!({ "links": ["app"] })),
+            "containerDefinitions[0].links[0]: Fargate does not support links",
+        ),
+        (
+            fargate(json!({ "privileged": true })),
+            "containerDefinitions[0].privileged: Fargate does not support",
+        ),
+        (
+            fargate(json!({ "portMappings": [{ "containerPort": 80, "hostPort": 8080 }] })),
+            "containerDefinitions[0].portMappings[0].hostPort: in the network mode awsvpc",
+        ),
+        (
+            fargate(json!({ "portMappings": [{ "containerPort": 80, "protocol": "http" }] })),
+            "containerDefinitions[0].portMappings[0].protocol: \"http\" is not one of tcp, udp",
+        ),
+        (
+            awslogs(json!({ "awslogs-create-group": "false" })),
+            "awslogs-create-group: ECS accepts only \"true\"",
+        ),
+        (
+            fargate(
+                json!({ "firelensConfiguration": { "type": "fluentbit", "options": { "config-file-type": "s3", "config-file-value": "arn:aws:s3:::b-c/x.conf" } } }),
+            ),
+            "firelensConfiguration.options.config-file-type: Fargate supports only",
+        ),
+        (
+            json!({ "taskDefinition": "arn:aws:ecs:eu-west-1:123456789012:task-definition/web:7" }),
+            "describe-task-definition --task-definition",
+        ),
+    ];
+    for (definition, complaint) in cases {
+        let error = read(&definition).expect_err(complaint).to_string();
+        assert!(
+            error.contains(complaint),
+            "{definition}\n{error}\ndoes not contain {complaint}"
+        );
+    }
+    for (cpu, memory, is_size) in [
+        (".25 vCPU", "0.5 GB", true),
+        ("512", "4096", true),
+        ("512", "5120", false),
+        ("1024", "8GB", true),
+        ("2048", "3072", false),
+        ("2048", "16384", true),
+        ("4096", "30720", true),
+        ("4096", "31744", false),
+        ("8192", "16384", true),
+        ("8192", "17408", false),
+        ("8 vCPU", "60 GB", true),
+        ("16384", "122880", true),
+        ("16 vCPU", "36 GB", false),
+        ("32 vCPU", "244 GB", true),
+        ("32768", "30720", false),
+    ] {
+        let read = read(&with(
+            fargate(json!({})),
+            json!({ "cpu": cpu, "memory": memory }),
+        ));
+        assert_eq!(read.is_ok(), is_size, "{cpu} {memory}: {read:?}");
+    }
+}
+
+#[test]
+fn accepts_what_ecs_accepts() {
+    for definition in [
+        awslogs(json!({ "awslogs-create-group": "True" })),
+        fargate(
+            json!({ "portMappings": [{ "containerPort": 80, "hostPort": 80 }, { "containerPort": 81 }, { "containerPort": 82, "hostPort": 0 }] }),
+        ),
+        container(
+            json!({ "links": [], "privileged": true, "logConfiguration": { "logDriver": "json-file" } }),
+        ),
+        fargate(
+            json!({ "$comment": "unknown names are ignored", "privileged": false, "links": [] }),
+        ),
+        fargate(json!({ "secrets": [], "secret": 5 })),
+    ] {
+        assert!(
+            read(&definition).is_ok(),
+            "{definition}: {:?}",
+            read(&definition)
+        );
+    }
+}
+
+#[test]
+fn the_host_of_a_task_is_what_its_definition_says() {
+    let host = |members: Value| {
+        let mut definition = container(json!({}));
+        definition
+            .as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
+        read(&definition).unwrap().host
+    };
+    let ec2 = host(json!({ "requiresCompatibilities": ["EC2"], "networkMode": "awsvpc" }));
+    assert!(ec2.is_instance() && ec2.has_own_interface && ec2.uses_instance_role);
+    let bridge = host(json!({ "networkMode": "bridge", "executionRoleArn": "exec" }));
+    assert!(bridge.is_instance() && !bridge.has_own_interface && !bridge.uses_instance_role);
+    assert!(
+        host(json!({})).is_instance(),
+        "the default network mode is bridge"
+    );
+    assert!(host(json!({ "networkMode": "awsvpc" })).is_unknown());
+    assert!(
+        host(json!({ "networkMode": "awsvpc", "compatibilities": ["EC2", "FARGATE"] }))
+            .is_unknown()
+    );
+    let fargate = read(&fargate(json!({}))).unwrap().host;
+    assert!(!fargate.is_instance() && !fargate.is_unknown());
+}
+
+#[test]
+fn destinations_in_secrets_and_files_in_s3_are_not_guessed() {
+    let router = |log: Value, options: Value| {
+        let mut definition = container(json!({ "logConfiguration": log }));
+        definition["executionRoleArn"] = json!("exec");
+        definition["requiresCompatibilities"] = json!(["EC2"]);
+        let router = json!({ "name": "router", "image": IMAGE, "firelensConfiguration": { "type": "fluentbit", "options": options } });
+        definition["containerDefinitions"]
+            .as_array_mut()
+            .unwrap()
+            .push(router);
+        read(&definition).unwrap()
+    };
+    for log in [
+        json!({ "logDriver": "awsfirelens", "options": { "Name": "datadog" }, "secretOptions": [{ "name": "Host", "valueFrom": "/host" }] }),
+        json!({ "logDriver": "awsfirelens", "options": { "Name": "es", "Cloud_ID": "x:y" } }),
+        json!({ "logDriver": "awsfirelens", "options": { "Name": "http" }, "secretOptions": [{ "name": "host", "valueFrom": "/host" }] }),
+    ] {
+        let input = router(
+            log,
+            json!({ "config-file-type": "s3", "config-file-value": "arn:aws:s3:::conf/fb.conf" }),
+        );
+        assert!(
+            input.connections.is_empty() && input.unchecked[0].why.contains("its host is a secret"),
+            "{input:?}"
+        );
+        assert_eq!(input.environment_files, ["arn:aws:s3:::conf/fb.conf"]);
+    }
+    let mut windows = container(
+        json!({ "credentialSpecs": ["credentialspecdomainless:arn:aws:s3:::spec/a.json"],
+        "dockerSecurityOptions": ["credentialspec:arn:aws:ssm:eu-west-1:123456789012:parameter/spec"] }),
+    );
+    windows["executionRoleArn"] = json!("exec");
+    windows["volumes"] = json!([{ "name": "nfs", "dockerVolumeConfiguration": { "driver": "local",
+        "driverOpts": { "type": "nfs", "device": ":/", "o": "addr=fs-01234567.efs.eu-west-1.amazonaws.com,nfsvers=4.1" } } }]);
+    let input = read(&windows).unwrap();
+    assert_eq!(input.environment_files, ["arn:aws:s3:::spec/a.json"]);
+    assert_eq!(
+        input.secrets[0].to_string(),
+        "arn:aws:ssm:eu-west-1:123456789012:parameter/spec"
+    );
+    assert_eq!(
+        (
+            input.connections[0].host.as_str(),
+            input.connections[0].port
+        ),
+        ("fs-01234567.efs.eu-west-1.amazonaws.com", 2049)
+    );
 }

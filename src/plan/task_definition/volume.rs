@@ -4,13 +4,13 @@ use super::TaskDefinitionReader;
 use super::error::TaskDefinitionError;
 use super::node::Node;
 use crate::observation::Dependency;
-use crate::plan::{EfsVolume, Unchecked, shorten};
+use crate::plan::{EfsVolume, ReachabilityCheck, Unchecked, shorten};
 
 /// Volumes on a network file system that are not checked.
-const UNCHECKED_VOLUMES: [&str; 2] = [
-    "fsxWindowsFileServerVolumeConfiguration",
-    "s3filesVolumeConfiguration",
-];
+const UNCHECKED_VOLUMES: [&str; 1] = ["s3filesVolumeConfiguration"];
+
+/// NFS (RFC 8881 section 2.9.1).
+const NFS_PORT: u16 = 2049;
 
 impl TaskDefinitionReader {
     pub(super) fn read_volumes(
@@ -30,6 +30,14 @@ impl TaskDefinitionReader {
                 if let Some(configuration) = volume.member(kind)? {
                     self.add_unchecked_volume(&configuration, kind)?;
                 }
+            }
+            if let Some(windows) = volume.member("fsxWindowsFileServerVolumeConfiguration")? {
+                let result = self.read_windows_volume(&windows);
+                self.note(result);
+            }
+            if let Some(docker) = volume.member("dockerVolumeConfiguration")? {
+                let result = self.read_docker_volume(&docker);
+                self.note(result);
             }
             if let Some(efs) = volume.member("efsVolumeConfiguration")? {
                 let result = self.read_efs_volume(&efs);
@@ -61,6 +69,75 @@ impl TaskDefinitionReader {
             dependency: Dependency::Efs,
             subject: shorten(id),
             why: format!("{kind} volumes are not checked"),
+        });
+        Ok(())
+    }
+
+    /// Reads a volume of FSx for Windows File Server. The agent asks the API of FSx for its host, and
+    /// reads the user's password, both with the task execution role (Amazon ECS developer guide, "FSx
+    /// for Windows File Server volumes").
+    fn read_windows_volume(&mut self, windows: &Node<'_>) -> Result<(), TaskDefinitionError> {
+        if self.names_fargate {
+            return Err(windows.error("Fargate does not support FSx for Windows File Server"));
+        }
+        let id = windows.required("fileSystemId")?;
+        check_efs_id(&id, "fs-")?;
+        windows.required("rootDirectory")?;
+        let authorization = windows.required("authorizationConfig")?;
+        let parameter = authorization.required("credentialsParameter")?;
+        authorization.required("domain")?;
+        let credentials = parameter.text()?.parse();
+        let credentials = credentials.map_err(|error| parameter.error(error))?;
+        self.input.secrets.push(credentials);
+        self.input.windows_file_systems.push(id.text()?.to_owned());
+        self.input.unchecked.push(Unchecked {
+            dependency: Dependency::Efs,
+            subject: id.text()?.to_owned(),
+            why:
+                "a file system of FSx for Windows File Server: its host, at TCP 445, is known only \
+                  to fsx:DescribeFileSystems"
+                    .into(),
+        });
+        Ok(())
+    }
+
+    /// Reads the server of an NFS volume, which Docker mounts (Docker documentation, "Volumes": the
+    /// driver `local` takes the options of mount).
+    fn read_docker_volume(&mut self, docker: &Node<'_>) -> Result<(), TaskDefinitionError> {
+        let Some(options) = docker.member("driverOpts")? else {
+            return Ok(());
+        };
+        let kind = options.text_of("type")?.unwrap_or_default();
+        if !kind.to_ascii_lowercase().starts_with("nfs") {
+            return Ok(());
+        }
+        let mount = options.text_of("o")?.unwrap_or_default();
+        let option = |name: &str| {
+            mount
+                .split(',')
+                .find_map(|option| option.trim().strip_prefix(name)?.strip_prefix('='))
+        };
+        let device = options.text_of("device")?.unwrap_or_default();
+        let device_host = device.split_once(":/").map(|(host, _)| host);
+        let host = option("addr")
+            .or(device_host)
+            .filter(|host| !host.is_empty());
+        let Some(host) = host else {
+            self.input.unchecked.push(Unchecked {
+                dependency: Dependency::Efs,
+                subject: shorten(device),
+                why: "its options do not name the NFS server".into(),
+            });
+            return Ok(());
+        };
+        self.input.connections.push(ReachabilityCheck {
+            dependency: Dependency::Efs,
+            host: host.to_ascii_lowercase(),
+            port: option("port")
+                .and_then(|port| port.parse().ok())
+                .unwrap_or(NFS_PORT),
+            tcp_only: true,
+            subject: "NFS volume of Docker".into(),
         });
         Ok(())
     }

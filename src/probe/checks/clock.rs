@@ -46,7 +46,7 @@ pub fn check_clock(observations: &[Observation], drift: Option<&ClockDrift>) -> 
         let not = if drift.synchronized { "" } else { "not " };
         details.push(format!("ECS reports the clock as {not}synchronized"));
     }
-    observation.detail = details.join("; ");
+    observation.detail = details.join("; ").into();
     observation
 }
 

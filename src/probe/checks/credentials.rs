@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, TargetKey};
 use crate::probe::context::{ProbeContext, SharedCredentials};
+use crate::safe_text::{SafeText, safe_text};
 
 /// Starts to record the result of loading credentials.
 pub fn spawn_check(context: &ProbeContext, credentials: &SharedCredentials) {
@@ -31,15 +32,15 @@ async fn observe(credentials: SharedCredentials, expected: bool) -> Observation 
         Ok(credentials) => (
             Outcome::Passed,
             match &credentials.role_arn {
-                Some(role) => format!("credentials of {role}"),
+                Some(role) => safe_text!["credentials of ", role.to_string()],
                 None => "credentials without a role name".into(),
             },
         ),
         Err(unavailable) if !expected && unavailable.failure == Failure::NoCredentials => (
             Outcome::NotChecked {
-                why: NOT_EXPECTED.to_owned(),
+                why: NOT_EXPECTED.into(),
             },
-            String::new(),
+            SafeText::default(),
         ),
         Err(unavailable) => (
             Outcome::Failed {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use crate::observation::{Failure, Outcome, Phase};
@@ -64,6 +64,9 @@ async fn get_token(
         .response
         .as_ref()
         .and_then(|response| parse_token(&response.body));
+    if let Some(token) = &token {
+        context.settings.vault.add(token.expose_secret());
+    }
     if result.observation.passed() && token.is_none() {
         result.observation.outcome = Outcome::Failed {
             failure: Failure::UnexpectedAnswer,

@@ -11,6 +11,7 @@ use crate::plan::{FileSystem, Plan, Target};
 use crate::probe::context::ProbeContext;
 use crate::probe::net::onc_rpc;
 use crate::probe::target;
+use crate::safe_text::safe_text;
 
 /// NULL does no work, so the reply takes one round trip. The EFS mount helper gives a whole mount
 /// 15 s; the run has 30.
@@ -37,10 +38,7 @@ async fn check_nfs(context: &ProbeContext, target: &Target, peer: SocketAddr) {
     let id = std::process::id();
     let reply = timeout(REPLY_TIMEOUT, onc_rpc::call_null(connection.stream, id)).await;
     let (failure, detail) = match reply {
-        Ok(Ok(())) => (
-            None,
-            "NFS version 4 responds; nothing was mounted".to_owned(),
-        ),
+        Ok(Ok(())) => (None, "NFS version 4 responds; nothing was mounted".into()),
         Ok(Err(error)) => (Some(error.failure), error.detail),
         Err(_) => (
             Some(Failure::Stalled),
@@ -61,10 +59,11 @@ pub fn record_unchecked_options(context: &ProbeContext, plan: &Plan) {
         if options.is_empty() {
             continue;
         }
-        let why = format!(
-            "not checked: {}. The probe sends an NFS NULL call and does not mount",
-            options.join(", ")
-        );
+        let why = safe_text![
+            "not checked: ",
+            options.join(", "),
+            ". The probe sends an NFS NULL call and does not mount",
+        ];
         let mut observation = Observation::new(
             plan.target(volume.target).key.clone(),
             Dependency::Efs,

@@ -23,6 +23,7 @@ use crate::probe::context::{ProbeContext, SharedCredentials, observe};
 use crate::probe::net::http::{HttpRequest, ReadBody};
 use crate::probe::redirects::{MAX_REDIRECT_HOSTS, RedirectHost, RedirectTargets};
 use crate::probe::target::{ConnectedTarget, TargetHandle, add_tries};
+use crate::safe_text::safe_text;
 
 /// Bytes read of a GetBucketLocation response. It contains one short word.
 const MAX_LOCATION_BYTES: usize = 16 * 1024;
@@ -89,14 +90,13 @@ impl BucketCheck {
             };
             let handle = self.redirects.connect(&self.context, &host, Phase::Fetch);
             let Some(handle) = handle else {
-                let why = format!(
-                    "{}: host limit reached ({MAX_REDIRECT_HOSTS} per run)",
-                    host.host
-                );
+                let why = format!(": host limit reached ({MAX_REDIRECT_HOSTS} per run)");
+                let why = safe_text![host.host, why];
                 return bucket.record_all(&self.files, &Outcome::NotChecked { why });
             };
             let Some(target) = handle.connected().await else {
-                let blocked_by = ObservationId::new(host.key(), Phase::Handshake).to_string();
+                let blocked_by = ObservationId::new(host.key(), Phase::Handshake);
+                let blocked_by = blocked_by.to_string().into();
                 return bucket.record_all(&self.files, &Outcome::NotReached { blocked_by });
             };
             bucket = self.bucket_at(target, region, credentials);
@@ -162,7 +162,11 @@ impl Bucket<'_> {
         if let Some(region) = &redirected {
             // Not a failure: this is how S3 names the right host.
             result.observation.outcome = Outcome::Passed;
-            result.observation.detail = format!("S3 redirects to {region}, the bucket's Region");
+            result.observation.detail = safe_text![
+                "S3 redirects to ",
+                region.to_string(),
+                ", the bucket's Region",
+            ];
             if let Some(answer) = &mut result.observation.answer {
                 answer.redirect_host = Some(endpoints::bucket_host(
                     self.name,
@@ -172,7 +176,7 @@ impl Bucket<'_> {
             }
         } else if result.observation.passed() {
             if let Some(region) = &located {
-                result.observation.detail = format!("the bucket is in {region}");
+                result.observation.detail = safe_text!["the bucket is in ", region.to_string()];
             } else {
                 result.observation.outcome = Outcome::Failed {
                     failure: Failure::UnexpectedAnswer,
@@ -216,8 +220,10 @@ impl Bucket<'_> {
         };
         let mut result = self.call(Method::GET, path, range, nothing, accept).await;
         if result.observation.passed() {
-            result.observation.detail =
-                size.map_or_else(|| "present".into(), |size| format!("present, {size} bytes"));
+            result.observation.detail = size.map_or_else(
+                || "present".into(),
+                |size| safe_text!["present, ", size.to_string(), " bytes"],
+            );
         }
         result.observation.attempts += head.observation.attempts;
         add_tries(&mut result.observation, &head.observation);

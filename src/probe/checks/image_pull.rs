@@ -20,6 +20,7 @@ use crate::probe::context::{ProbeContext, SharedCredentials, observe};
 use crate::probe::net::http::{self, ReadBody};
 use crate::probe::redirects::{MAX_REDIRECT_HOSTS, RedirectHost, RedirectTargets};
 use crate::probe::target::{TargetHandle, add_tries};
+use crate::safe_text::{SafeText, safe_text};
 
 /// Maximum number of bytes read of a list of tags. One tag is requested, but registries without
 /// paging send all.
@@ -161,7 +162,9 @@ impl PullCheck {
             && let Some(challenge) = result.challenge.take()
         {
             if let Err(blocked_by) = self.authenticate(session, &challenge).await {
-                let outcome = Outcome::NotReached { blocked_by };
+                let outcome = Outcome::NotReached {
+                    blocked_by: blocked_by.into(),
+                };
                 let target = &session.registry.target;
                 session.record(observe(target, Phase::Manifest, outcome, started));
                 return None;
@@ -204,25 +207,25 @@ impl PullCheck {
                     } else {
                         add_tries(&mut result.observation, &index);
                     }
-                    result.observation.detail = format!(
-                        "index, {} is {}",
-                        self.image.platform,
-                        short_digest(&digest)
-                    );
+                    result.observation.detail = safe_text![
+                        "index, ",
+                        self.image.platform.to_string(),
+                        " is ",
+                        short_digest(&digest).to_owned(),
+                    ];
                 }
                 Err(present) => {
                     result.observation.outcome = Outcome::Failed {
                         failure: Failure::WrongPlatform,
                     };
-                    result.observation.expected = vec![self.image.platform.to_string()];
-                    let only = match present.as_slice() {
-                        [] => String::new(),
-                        present => format!(", only {}", present.join(", ")),
-                    };
-                    result.observation.detail = format!(
-                        "the image index does not contain {}{only}",
-                        self.image.platform
-                    );
+                    result.observation.expected = vec![self.image.platform.to_string().into()];
+                    let platform = self.image.platform.to_string();
+                    let mut detail = safe_text!["the image index does not contain ", platform];
+                    for (index, only) in present.iter().enumerate() {
+                        detail.push(if index == 0 { ", only " } else { ", " });
+                        detail.push(only);
+                    }
+                    result.observation.detail = detail;
                     result.observation.presented = present;
                     document = None;
                 }
@@ -301,12 +304,13 @@ impl PullCheck {
         login.id = ObservationId::new(target.key.clone(), Phase::Authorize);
         if is_unauthorized(manifest) {
             registry_auth::add_presented_login(&mut login, self.secret_arn());
-            let blocked_by = login.id.clone().about(self.image.id()).to_string();
+            let blocked_by = login.id.clone().about(self.image.id());
+            let blocked_by = blocked_by.to_string().into();
             let outcome = Outcome::NotReached { blocked_by };
             *manifest = observe(target, Phase::Manifest, outcome, Instant::now());
         } else if manifest.answer.is_some() {
             login.outcome = Outcome::Passed;
-            login.detail = String::new();
+            login.detail.clear();
         } else {
             return;
         }
@@ -383,9 +387,9 @@ struct ManifestResult {
 /// Why a response cannot be used as the manifest.
 struct UnusableManifest {
     failure: Failure,
-    detail: String,
-    expected: Vec<String>,
-    presented: Vec<String>,
+    detail: SafeText,
+    expected: Vec<SafeText>,
+    presented: Vec<SafeText>,
 }
 
 impl UnusableManifest {
@@ -405,8 +409,8 @@ fn parse_manifest(version: &str, body: &[u8]) -> Result<ManifestDocument, Unusab
         return Err(UnusableManifest {
             failure: Failure::WrongDigest,
             detail: "the manifest does not match its digest".into(),
-            expected: vec![version.to_owned()],
-            presented: vec![presented],
+            expected: vec![version.to_owned().into()],
+            presented: vec![presented.into()],
         });
     }
     let unusable = |failure, detail| UnusableManifest {
@@ -419,10 +423,10 @@ fn parse_manifest(version: &str, body: &[u8]) -> Result<ManifestDocument, Unusab
         Ok(ManifestDocument::Manifest(manifest)) if manifest.layers.len() > MAX_STACKED_LAYERS => {
             let layers = manifest.layers.len();
             let detail = format!("{layers} layers; overlayfs stacks at most {MAX_STACKED_LAYERS}");
-            Err(unusable(Failure::WrongForm, detail))
+            Err(unusable(Failure::WrongForm, detail.into()))
         }
         parsed => {
-            parsed.map_err(|invalid| unusable(Failure::UnexpectedAnswer, invalid.to_string()))
+            parsed.map_err(|invalid| unusable(Failure::UnexpectedAnswer, invalid.text().into()))
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::probe::checks::registry_session::{PullRequest, RegistrySession};
 use crate::probe::context::observe;
 use crate::probe::net::http::{self, Exchange, ReadBody};
 use crate::probe::speaker;
+use crate::safe_text::safe_text;
 
 /// Bytes read of each layer. More than the initial congestion window of Linux and AWS (ten
 /// segments, 14,600 bytes, RFC 6928), so that a path that loses full-sized segments is detected.
@@ -67,8 +68,7 @@ impl RegistrySession<'_> {
     async fn check_blob(&self, blob: Blob) {
         let digest = &blob.descriptor.digest;
         if !blob.descriptor.urls.is_empty() {
-            let why =
-                "foreign layer: only Windows fetches it, and not from the registry".to_owned();
+            let why = "foreign layer: only Windows fetches it, and not from the registry";
             return self.record_blob(self.not_checked(Phase::Blob, why), digest);
         }
         let pull = PullRequest {
@@ -109,11 +109,11 @@ impl RegistrySession<'_> {
     /// Records a failure if the configuration is for another platform. An image without an index
     /// names its platform only there.
     fn check_platform(&self, config: &[u8]) {
+        let expected = &self.image.platform;
         let platform = serde_json::from_slice::<ImageConfig>(config)
             .ok()
-            .and_then(ImageConfig::platform);
-        let expected = &self.image.platform;
-        let Some(platform) = platform.filter(|platform| platform != expected) else {
+            .and_then(|config| config.other_platform(expected));
+        let Some(platform) = platform else {
             return;
         };
         let outcome = Outcome::Failed {
@@ -121,10 +121,14 @@ impl RegistrySession<'_> {
         };
         let target = &self.registry.target;
         let mut observation = observe(target, Phase::Manifest, outcome, Instant::now());
-        observation.expected = vec![expected.to_string()];
-        observation.presented = vec![platform.to_string()];
-        observation.detail =
-            format!("the image is for {platform}, but the task runs on {expected}");
+        observation.expected = vec![expected.to_string().into()];
+        observation.presented = vec![platform.clone()];
+        observation.detail = safe_text![
+            "the image is for ",
+            platform,
+            ", but the task runs on ",
+            expected.to_string(),
+        ];
         self.record(observation);
     }
 }
@@ -159,8 +163,8 @@ fn check_bytes(mut observation: Observation, exchange: &Exchange, blob: &Blob) -
             failure: Failure::WrongDigest,
         };
         observation.detail = "the content does not match its digest".into();
-        observation.expected = vec![expected.clone()];
-        observation.presented = vec![format!("sha256:{digest}")];
+        observation.expected = vec![expected.into()];
+        observation.presented = vec![format!("sha256:{digest}").into()];
     }
     if blob.read_body == ReadBody::Digest
         && let Some(answer) = &mut observation.answer

@@ -13,6 +13,7 @@ use crate::probe::aws_call::{CallResult, LOGS, PhaseClient};
 use crate::probe::context::{LoadedCredentials, ProbeContext, SharedCredentials};
 use crate::probe::recorder::Recorder;
 use crate::probe::target::{ConnectedTarget, TargetHandle, add_tries};
+use crate::safe_text::{SafeText, safe_text};
 
 /// Error code of CreateLogStream and CreateLogGroup for a name that exists.
 const ALREADY_EXISTS: &str = "ResourceAlreadyExistsException";
@@ -152,7 +153,7 @@ fn is_stream_missing(result: &CallResult) -> bool {
 
 impl LogStream {
     /// Writes the report as one event. Fails with the error of CloudWatch Logs or of the network.
-    pub async fn deliver(&self, line: &str) -> Result<(), String> {
+    pub async fn deliver(&self, line: &str) -> Result<(), SafeText> {
         let Some(result) = self.put_event(line).await else {
             return Err("no credentials".into());
         };
@@ -163,7 +164,7 @@ impl LogStream {
             Outcome::Passed => Ok(()),
             _ if result.response.is_some() => Ok(()),
             _ => Err(match result.observation.failure() {
-                Some(failure) => format!("{failure}: {}", result.observation.detail),
+                Some(failure) => safe_text![failure.to_string(), ": ", result.observation.detail],
                 None => result.observation.detail,
             }),
         }
@@ -203,7 +204,7 @@ impl LogStream {
         });
         if let Some(why) = rejected {
             // The driver does not look at it, so the task starts.
-            result.observation.detail = format!("CloudWatch Logs rejected the event as {why}");
+            result.observation.detail = safe_text!["CloudWatch Logs rejected the event as ", why];
             if let Some(answer) = &mut result.observation.answer {
                 answer.code = EVENT_REJECTED.into();
             }

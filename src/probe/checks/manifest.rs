@@ -1,11 +1,10 @@
 //! Image manifests and indexes, as far as a pull depends on them (OCI image specification 1.1,
 //! Docker schema 2).
 
-use std::fmt;
-
 use serde::Deserialize;
 
 use crate::plan::Platform;
+use crate::safe_text::SafeText;
 
 /// `Accept` of a manifest request, as containerd sends it.
 pub const MANIFEST_MEDIA_TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -78,13 +77,48 @@ pub struct ImageConfig {
 }
 
 impl ImageConfig {
-    /// Returns the platform, if the configuration names one.
-    pub fn platform(self) -> Option<Platform> {
+    /// Returns the platform as text, if the configuration names another than `expected`.
+    pub fn other_platform(&self, expected: &Platform) -> Option<SafeText> {
         let named = !self.os.is_empty() && !self.architecture.is_empty();
-        named.then_some(Platform {
-            os: self.os,
-            architecture: self.architecture,
-        })
+        let is_other = (&self.os, &self.architecture) != (&expected.os, &expected.architecture);
+        (named && is_other).then(|| show_platform(&self.os, &self.architecture).into())
+    }
+}
+
+/// Operating systems and architectures of images, in Go's names (OCI image specification, "Image
+/// Index Property Descriptions"; `go tool dist list`).
+const OPERATING_SYSTEMS: [&str; 13] = [
+    "linux",
+    "windows",
+    "darwin",
+    "freebsd",
+    "openbsd",
+    "netbsd",
+    "solaris",
+    "illumos",
+    "aix",
+    "android",
+    "wasip1",
+    "plan9",
+    "dragonfly",
+];
+const ARCHITECTURES: [&str; 16] = [
+    "amd64", "arm64", "arm", "386", "ppc64le", "ppc64", "s390x", "riscv64", "loong64", "mips",
+    "mipsle", "mips64", "mips64le", "wasm", "riscv", "sparc64",
+];
+
+/// What is shown for words that name no platform: a registry may say anything there.
+const NOT_A_PLATFORM: &str = "not a platform";
+
+fn show_platform(os: &str, architecture: &str) -> String {
+    let known =
+        |names: &[&'static str], name: &str| names.iter().find(|known| **known == name).copied();
+    match (
+        known(&OPERATING_SYSTEMS, os),
+        known(&ARCHITECTURES, architecture),
+    ) {
+        (Some(os), Some(architecture)) => [os, "/", architecture].concat(),
+        _ => NOT_A_PLATFORM.to_owned(),
     }
 }
 
@@ -95,12 +129,13 @@ pub enum InvalidManifest {
     InvalidDigest,
 }
 
-impl fmt::Display for InvalidManifest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl InvalidManifest {
+    /// Returns a sentence for the observation.
+    pub const fn text(self) -> &'static str {
+        match self {
             Self::NotAManifest => "response is neither an image manifest nor an index",
             Self::InvalidDigest => "manifest contains an invalid digest",
-        })
+        }
     }
 }
 
@@ -167,7 +202,7 @@ fn is_digest(text: &str) -> bool {
 pub fn select_platform<'a>(
     entries: &'a [IndexEntry],
     platform: &Platform,
-) -> Result<&'a IndexEntry, Vec<String>> {
+) -> Result<&'a IndexEntry, Vec<SafeText>> {
     let matches = |entry: &&IndexEntry| {
         entry
             .platform
@@ -175,17 +210,17 @@ pub fn select_platform<'a>(
             .is_some_and(|p| (&p.os, &p.architecture) == (&platform.os, &platform.architecture))
     };
     entries.iter().find(matches).ok_or_else(|| {
-        let mut present: Vec<_> = entries
+        let mut present: Vec<String> = entries
             .iter()
             .filter_map(|entry| entry.platform.as_ref())
             // The platform of build attestations is unknown/unknown.
             .filter(|platform| platform.os != "unknown")
-            .map(|platform| format!("{}/{}", platform.os, platform.architecture))
-            .take(MAX_LISTED_PLATFORMS)
+            .map(|platform| show_platform(&platform.os, &platform.architecture))
             .collect();
         present.sort();
         present.dedup();
-        present
+        present.truncate(MAX_LISTED_PLATFORMS);
+        present.into_iter().map(SafeText::from).collect()
     })
 }
 

@@ -13,8 +13,11 @@ use crate::observation::{Failure, NO_LOGIN, Observation, ObservationId, Outcome,
 use crate::probe::aws_call::PhaseClient;
 use crate::probe::context::ProbeContext;
 use crate::probe::net::http::{HttpRequest, ReadBody};
+use crate::probe::redirects::is_host;
 use crate::probe::secret_shape::RegistryCredentials;
 use crate::probe::target::ConnectedTarget;
+use crate::safe_text::safe_text;
+use crate::vault::Vault;
 
 /// Maximum number of bytes read of a token service's response. Its tokens are below 16 KiB.
 const MAX_TOKEN_RESPONSE_BYTES: usize = 64 * 1024;
@@ -76,7 +79,7 @@ fn bearer(value: &str) -> Option<Challenge> {
         rest.split_once('"').map(|(value, _)| value)
     };
     let realm: Uri = parameter("realm")?.parse().ok()?;
-    (realm.scheme_str() == Some("https")).then_some(())?;
+    (realm.scheme_str() == Some("https") && realm.host().is_some_and(is_host)).then_some(())?;
     let query = ["service", "scope"].iter().filter_map(|name| {
         let value = utf8_percent_encode(parameter(name)?, QUERY_ENCODE_SET);
         Some(format!("{name}={value}"))
@@ -94,11 +97,24 @@ fn bearer(value: &str) -> Option<Challenge> {
     })
 }
 
-/// Response of a token service.
+/// Response of a token service. Docker Hub sends the token under both names.
 #[derive(Deserialize)]
 struct TokenResponse {
-    #[serde(alias = "access_token")]
-    token: String,
+    token: Option<String>,
+    access_token: Option<String>,
+    /// Not needed, but secret.
+    refresh_token: Option<String>,
+}
+
+impl TokenResponse {
+    /// Adds the tokens to the secrets of the run, and returns that for requests.
+    fn hold(self, vault: &Vault) -> Option<SecretString> {
+        let tokens = [&self.token, &self.access_token, &self.refresh_token];
+        for token in tokens.into_iter().flatten() {
+            vault.add(token);
+        }
+        self.token.or(self.access_token).map(SecretString::from)
+    }
 }
 
 /// Returns an `Authorization` header that is marked as sensitive.
@@ -127,8 +143,10 @@ pub fn basic_from_token(token: &SecretString) -> Option<HeaderValue> {
 /// itself.
 pub fn add_presented_login(observation: &mut Observation, secret_arn: Option<&str>) {
     observation.expected = vec!["a login that the registry accepts".into()];
-    observation.presented =
-        vec![secret_arn.map_or_else(|| NO_LOGIN.into(), |arn| format!("the login in {arn}"))];
+    observation.presented = vec![secret_arn.map_or_else(
+        || NO_LOGIN.into(),
+        |arn| safe_text!["the login in ", arn.to_owned()],
+    )];
 }
 
 /// A login, and the secret that it was read from.
@@ -168,7 +186,7 @@ pub async fn fetch_token(
     let token = result
         .response
         .and_then(|response| serde_json::from_slice::<TokenResponse>(&response.body).ok());
-    let token = token.map(|response| SecretString::from(response.token));
+    let token = token.and_then(|response| response.hold(&context.settings.vault));
     if result.observation.passed() && token.is_none() {
         result.observation.outcome = Outcome::Failed {
             failure: Failure::UnexpectedAnswer,

@@ -17,6 +17,7 @@ use crate::probe::redirects::{
 };
 use crate::probe::target::{ConnectedTarget, TargetHandle};
 use crate::reference::Reference;
+use crate::safe_text::{SafeText, safe_text};
 
 /// The image that is pulled.
 pub struct PulledImage {
@@ -131,7 +132,7 @@ impl RegistrySession<'_> {
                     result.observation.outcome = Outcome::Failed {
                         failure: Failure::UnexpectedAnswer,
                     };
-                    result.observation.detail = why;
+                    result.observation.detail = why.into();
                     return Some(result);
                 }
             };
@@ -145,7 +146,8 @@ impl RegistrySession<'_> {
                 phase = pull.redirected_phase;
                 let Some(handle) = self.handle_of(&next, phase) else {
                     let host = &next.host;
-                    let why = format!("{host}: host limit reached ({MAX_REDIRECT_HOSTS} per run)");
+                    let why = format!(": host limit reached ({MAX_REDIRECT_HOSTS} per run)");
+                    let why = safe_text![host, why];
                     return Some(CallResult::without_response(self.not_checked(phase, why)));
                 };
                 target = handle.connected().await?;
@@ -180,8 +182,8 @@ impl RegistrySession<'_> {
     }
 
     /// Returns an observation of what was left out.
-    pub fn not_checked(&self, phase: Phase, why: String) -> Observation {
-        let outcome = Outcome::NotChecked { why };
+    pub fn not_checked(&self, phase: Phase, why: impl Into<SafeText>) -> Observation {
+        let outcome = Outcome::NotChecked { why: why.into() };
         observe(&self.registry.target, phase, outcome, Instant::now())
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::{self, StreamExt};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use crate::observation::{Failure, Observation, ObservationId, Outcome, Phase};
@@ -18,6 +19,7 @@ use crate::probe::aws_call::{
 use crate::probe::context::{LoadedCredentials, ProbeContext, SharedCredentials, observe};
 use crate::probe::secret_shape::{self, RegistryCredentials};
 use crate::probe::target::{ConnectedTarget, TargetHandle};
+use crate::safe_text::safe_text;
 
 /// Names in one call of GetParameters (ECS agent, `MaxBatchNum`).
 const MAX_BATCH_SIZE: usize = 10;
@@ -231,7 +233,11 @@ impl SecretReader {
     }
 
     async fn get_secret_value(&self, input: &Value) -> CallResult {
-        self.call(SECRETS_MANAGER, "GetSecretValue", input).await
+        let result = self.call(SECRETS_MANAGER, "GetSecretValue", input).await;
+        if let Some(response) = &result.response {
+            secret_shape::hold(&response.body, &self.context.settings.vault);
+        }
+        result
     }
 
     async fn call(&self, api: JsonApi, action: &str, input: &Value) -> CallResult {
@@ -276,8 +282,11 @@ impl SecretReader {
                 .collect();
             if alone.iter().any(|result| !result.observation.passed()) {
                 for result in alone.iter_mut().filter(|alone| alone.observation.passed()) {
-                    result.observation.detail =
-                        format!("readable alone; ECS reads it in one call with {others} others");
+                    result.observation.detail = safe_text![
+                        "readable alone; ECS reads it in one call with ",
+                        others.to_string(),
+                        " others"
+                    ];
                 }
                 results = alone;
             }
@@ -295,6 +304,16 @@ impl SecretReader {
             .response
             .as_ref()
             .map(|response| serde_json::from_slice::<GetParametersResponse>(&response.body));
+        let parameters = response
+            .iter()
+            .flatten()
+            .flat_map(|response| &response.parameters);
+        for value in parameters.filter_map(|parameter| parameter.value) {
+            let value = serde_json::from_str::<String>(value.get()).map(SecretString::from);
+            if let Ok(value) = value {
+                self.context.settings.vault.add_value(value.expose_secret());
+            }
+        }
         let requested = names.len();
         let observe = |name: String| {
             let mut observation = call.observation.clone();

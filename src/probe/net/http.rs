@@ -1,7 +1,7 @@
 //! HTTP/1.1 over a connection that was probed, with limits on time and memory whatever the server
 //! sends.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
@@ -19,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::observation::{Answer, Failure, RateLimit};
 use crate::probe::net::path_mtu::TryEnd;
+use crate::safe_text::{SafeText, safe_text};
 
 /// Time limit for the head of a response: the HTTP clients of the ECS agent give a whole call,
 /// including the connection, five seconds (docs/facts/ecs-start.md#2, `roundtripTimeout`).
@@ -40,8 +41,8 @@ const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 /// account's UUID.
 const MAX_RATE_LIMIT_LENGTH: usize = 64;
 
-/// Maximum number of characters kept of a request ID.
-const MAX_REQUEST_ID_LENGTH: usize = 100;
+/// Maximum number of characters of a request ID: a UUID has 36, Amazon S3's have 16.
+const MAX_REQUEST_ID_LENGTH: usize = 64;
 
 /// A request, and how to read the response.
 #[derive(Debug, Clone)]
@@ -117,7 +118,7 @@ pub struct Exchange {
     /// Facts about the response, for the observation.
     pub answer: Answer,
     /// One line on the failure; empty on success.
-    pub detail: String,
+    pub detail: SafeText,
     /// From the first byte sent to the last byte read.
     pub elapsed: Duration,
     /// Whether the connection can carry another exchange.
@@ -133,7 +134,7 @@ impl Exchange {
     }
 
     /// Returns an exchange that failed before the request was sent.
-    pub fn failed(failure: Failure, detail: impl Into<String>) -> Self {
+    pub fn failed(failure: Failure, detail: impl Into<SafeText>) -> Self {
         Self {
             status: Err(failure),
             headers: HeaderMap::new(),
@@ -235,9 +236,14 @@ impl HttpConnection {
             body: reader.kept.into(),
             sha256: reader.hasher.map(|hasher| lower_hex(&hasher.finalize())),
             answer,
-            detail: match result {
-                Ok(()) => String::new(),
-                Err(_) => format!("response body ended after {} bytes", reader.bytes),
+            detail: if result.is_ok() {
+                SafeText::default()
+            } else {
+                safe_text![
+                    "response body ended after ",
+                    reader.bytes.to_string(),
+                    " bytes",
+                ]
             },
             elapsed,
             reusable: reader.complete && self.is_open(),
@@ -334,28 +340,49 @@ fn with_source(error: &hyper::Error) -> String {
     }
 }
 
-fn request_id(headers: &HeaderMap) -> String {
+fn request_id(headers: &HeaderMap) -> SafeText {
     let names = ["x-amzn-requestid", "x-amz-request-id", "x-amz-requestid"];
     let value = names
         .iter()
         .find_map(|name| headers.get(*name)?.to_str().ok());
+    let is_id = |id: &&str| {
+        id.len() <= MAX_REQUEST_ID_LENGTH
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    // Registries other than ECR send none.
     value
-        .map(|id| id.chars().take(MAX_REQUEST_ID_LENGTH).collect())
-        // Registries other than ECR send none.
+        .filter(is_id)
+        .map(|id| id.to_owned().into())
         .unwrap_or_default()
 }
 
 /// Returns the rate limit that the headers describe, if any.
 fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
-    let value = |name: &str| {
-        let value = headers.get(name)?.to_str().ok()?;
-        Some(value.chars().take(MAX_RATE_LIMIT_LENGTH).collect())
+    let value = |name: &str, has_form: fn(&str) -> bool| {
+        let value = headers.get(name)?.to_str().ok()?.trim();
+        let is_value = value.len() <= MAX_RATE_LIMIT_LENGTH && has_form(value);
+        is_value.then(|| value.to_owned().into())
+    };
+    let is_quota = |value: &str| {
+        let digits = value.replace(";w=", "");
+        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+    };
+    // An address, or an account's UUID.
+    let is_source = |value: &str| {
+        value.parse::<IpAddr>().is_ok()
+            || value.len() >= 32 && value.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+    };
+    let is_delay = |value: &str| {
+        value.parse::<u32>().is_ok()
+            || rfc2822::DateTimeParser::new()
+                .parse_timestamp(value)
+                .is_ok()
     };
     let limit = RateLimit {
-        limit: value("ratelimit-limit"),
-        remaining: value("ratelimit-remaining"),
-        source: value("docker-ratelimit-source"),
-        retry_after: value("retry-after"),
+        limit: value("ratelimit-limit", is_quota),
+        remaining: value("ratelimit-remaining", is_quota),
+        source: value("docker-ratelimit-source", is_source),
+        retry_after: value("retry-after", is_delay),
     };
     (limit != RateLimit::default()).then_some(limit)
 }

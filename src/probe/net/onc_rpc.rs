@@ -5,6 +5,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::observation::Failure;
 use crate::probe::net::tcp;
+use crate::safe_text::SafeText;
 
 /// RPC program number of NFS (RFC 7530 section 1).
 const NFS_PROGRAM: u32 = 100_003;
@@ -27,18 +28,18 @@ const LAST_FRAGMENT: u32 = 1 << 31;
 pub struct RpcError {
     pub failure: Failure,
     /// One line for a person.
-    pub detail: String,
+    pub detail: SafeText,
 }
 
 impl RpcError {
-    fn new(failure: Failure, detail: impl Into<String>) -> Self {
+    fn new(failure: Failure, detail: impl Into<SafeText>) -> Self {
         Self {
             failure,
             detail: detail.into(),
         }
     }
 
-    fn unexpected(detail: impl Into<String>) -> Self {
+    fn unexpected(detail: impl Into<SafeText>) -> Self {
         Self::new(Failure::UnexpectedAnswer, detail)
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::dns::{ANSWER_TIMEOUT, DnsResponse, QueryFailure, failure_of, query};
 use crate::network_location::IpFamily;
 use crate::observation::{Dependency, Failure, Lookup, LookupResult, Purpose, Tries};
-use crate::redact::shorten;
+use crate::safe_text::{SafeText, safe_text};
 
 /// Time limit of one lookup: the C library and Go's resolver ask twice and wait five seconds each
 /// time (resolv.conf(5), `timeout` and `attempts`).
@@ -56,6 +56,9 @@ const MAX_RESOLVERS: usize = 3;
 /// the connections that one name can cause.
 const MAX_ADDRESSES: usize = 8;
 
+/// Characters shown of a loop of names.
+const MAX_LOOP_CHARS: usize = 300;
+
 /// Most CNAMEs that are followed. AWS's names have one or two.
 const MAX_ALIASES: usize = 16;
 
@@ -81,7 +84,7 @@ pub struct Resolution {
     /// Queries that were answered with an error, if any was.
     pub tries: Option<Tries>,
     /// What else is remarkable about the answers.
-    pub detail: String,
+    pub detail: SafeText,
 }
 
 /// A lookup, and how often it was tried.
@@ -89,7 +92,7 @@ struct CompletedLookup {
     lookup: Lookup,
     tries: Tries,
     /// What is remarkable about the answer.
-    note: Option<String>,
+    note: Option<SafeText>,
 }
 
 impl StubResolver {
@@ -129,7 +132,7 @@ impl StubResolver {
                 addresses: Ok(vec![address]),
                 lookups: Vec::new(),
                 tries: None,
-                detail: String::new(),
+                detail: SafeText::default(),
             };
         }
         let a = self.query(host, RecordType::A, Purpose::Target);
@@ -337,26 +340,24 @@ fn tries_of(completed: &[CompletedLookup]) -> Option<Tries> {
 }
 
 /// Returns what is remarkable about the answers, in words.
-fn detail_of(completed: &[CompletedLookup]) -> String {
+fn detail_of(completed: &[CompletedLookup]) -> SafeText {
     let lost: usize = completed
         .iter()
         .map(|done| done.lookup.unanswered.len())
         .sum();
     let lost = match lost {
         0 => None,
-        1 => Some("one query was not answered, and the next one was".to_owned()),
-        _ => Some(format!(
-            "{lost} queries were not answered, and the next ones were"
-        )),
+        1 => Some("one query was not answered, and the next one was".into()),
+        _ => Some(safe_text![
+            lost.to_string(),
+            " queries were not answered, and the next ones were",
+        ]),
     };
-    let failed = tries_of(completed)
-        .map(|Tries { failed, of }| format!("{failed} of {of} queries returned an error"));
+    let failed = tries_of(completed).map(|Tries { failed, of }| {
+        safe_text![format!("{failed} of {of}"), " queries returned an error"]
+    });
     let notes = completed.iter().filter_map(|done| done.note.clone());
-    notes
-        .chain(failed)
-        .chain(lost)
-        .collect::<Vec<_>>()
-        .join("; ")
+    SafeText::join(notes.chain(failed).chain(lost), "; ")
 }
 
 /// Returns names whose lookup helps to explain why `host` has no address: another service's name in
@@ -407,7 +408,7 @@ impl Lookup {
     fn new(name: &str, kind: RecordType, purpose: Purpose, resolver: SocketAddr) -> Self {
         Self {
             name: name.to_owned(),
-            kind: kind.to_string(),
+            kind: kind.to_string().into(),
             purpose,
             resolver,
             unanswered: Vec::new(),
@@ -432,7 +433,7 @@ impl Lookup {
         reply: Result<DnsResponse, QueryFailure>,
         kind: RecordType,
         elapsed: Duration,
-    ) -> Option<String> {
+    ) -> Option<SafeText> {
         self.elapsed_ms = crate::millis(elapsed);
         match reply {
             Ok(_) if elapsed > ANSWER_TIMEOUT => self.fail(Failure::TooSlow),
@@ -446,7 +447,7 @@ impl Lookup {
     }
 
     /// Adds the response. Returns what is remarkable about it.
-    fn add_reply(&mut self, reply: &DnsResponse, kind: RecordType) -> Option<String> {
+    fn add_reply(&mut self, reply: &DnsResponse, kind: RecordType) -> Option<SafeText> {
         let message = &reply.message;
         self.over_tcp = reply.over_tcp;
         self.ttl_s = message.answers.iter().map(|record| record.ttl).min();
@@ -454,8 +455,8 @@ impl Lookup {
         let authority = message.authorities.iter().chain(&message.answers);
         for record in authority.take(MAX_RECORDS) {
             if let (RData::SOA(soa), None) = (&record.data, &self.zone) {
-                self.zone = Some(normalize(&record.name));
-                self.zone_server = Some(normalize(&soa.mname));
+                self.zone = Some(normalize(&record.name).into());
+                self.zone_server = Some(normalize(&soa.mname).into());
             }
         }
         let empty = match kind {
@@ -472,7 +473,7 @@ impl Lookup {
 
     /// Follows the CNAMEs from the name to its addresses. Records of other names and types are
     /// ignored, as the C library ignores them.
-    fn add_answers(&mut self, reply: &DnsResponse, kind: RecordType) -> Option<String> {
+    fn add_answers(&mut self, reply: &DnsResponse, kind: RecordType) -> Option<SafeText> {
         let answers = &reply.message.answers;
         let mut owners: Vec<&Name> = vec![reply.message.queries.first()?.name()];
         loop {
@@ -485,16 +486,19 @@ impl Lookup {
                 break;
             };
             if owners.len() > MAX_ALIASES {
-                return Some(format!(
-                    "{} leads to more than {MAX_ALIASES} CNAMEs",
-                    self.name
-                ));
+                return Some(safe_text![
+                    &self.name,
+                    " leads to more than ",
+                    MAX_ALIASES.to_string(),
+                    " CNAMEs",
+                ]);
             }
-            self.aliases.push(normalize(alias));
+            self.aliases.push(normalize(alias).into());
             if owners.contains(&alias) {
-                let names = [std::slice::from_ref(&self.name), &self.aliases].concat();
-                let names = names.join(" to ");
-                return Some(format!("the CNAMEs form a loop: {}", shorten(&names, 300)));
+                let names = std::iter::once((&self.name).into()).chain(self.aliases.clone());
+                let mut names = SafeText::join(names, " to ");
+                names.shorten(MAX_LOOP_CHARS);
+                return Some(safe_text!["the CNAMEs form a loop: ", names]);
             }
             owners.push(alias);
         }
@@ -508,7 +512,13 @@ impl Lookup {
         let all = addresses.clone().count();
         self.addresses = addresses.take(MAX_ADDRESSES).collect();
         (all > MAX_ADDRESSES).then(|| {
-            format!("the answer has {all} addresses, and only the first {MAX_ADDRESSES} are tried")
+            safe_text![
+                "the answer has ",
+                all.to_string(),
+                " addresses, and only the first ",
+                MAX_ADDRESSES.to_string(),
+                " are tried",
+            ]
         })
     }
 }

@@ -26,6 +26,7 @@ use x509_cert::name::Name;
 use crate::observation::{Certificate, Failure};
 use crate::probe::net::path_mtu::TryEnd;
 use crate::probe::net::tcp::{self, ConnectOptions};
+use crate::safe_text::{SafeText, safe_text};
 use crate::transport_failure;
 
 /// Time limit of a handshake. A healthy one takes two round trips; the ECS agent gives a whole
@@ -59,7 +60,7 @@ pub struct Handshake {
     /// The presented chain, leaf first.
     pub chain: Vec<Certificate>,
     /// The error message of the TLS library; empty on success.
-    pub detail: String,
+    pub detail: SafeText,
     /// Whether the TCP connection was open.
     pub connected: bool,
 }
@@ -88,7 +89,7 @@ impl TlsClient {
         let Ok(name) = ServerName::try_from(host.to_owned()) else {
             return Handshake::failed(
                 Failure::UnexpectedAnswer,
-                format!("{host:?} is not a valid TLS server name"),
+                safe_text![host.to_owned(), " is not a valid TLS server name"],
             );
         };
         let recording = Arc::new(RecordingVerifier {
@@ -106,7 +107,9 @@ impl TlsClient {
             });
         let mut config = match config {
             Ok(config) => config.with_no_client_auth(),
-            Err(error) => return Handshake::failed(Failure::HandshakeRefused, error.to_string()),
+            Err(error) => {
+                return Handshake::failed(Failure::HandshakeRefused, error.to_string().into());
+            }
         };
         config.resumption = self.resumption.clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -116,9 +119,9 @@ impl TlsClient {
         )
         .await;
         let (stream, detail) = match connected {
-            Ok(Ok(stream)) => (Ok(stream), String::new()),
-            Ok(Err(error)) => (Err(failure_of(&error)), error.to_string()),
-            Err(_) => (Err(Failure::Stalled), String::new()),
+            Ok(Ok(stream)) => (Ok(stream), SafeText::default()),
+            Ok(Err(error)) => (Err(failure_of(&error)), error.to_string().into()),
+            Err(_) => (Err(Failure::Stalled), SafeText::default()),
         };
         Handshake {
             stream,
@@ -146,7 +149,7 @@ impl TlsClient {
 }
 
 impl Handshake {
-    fn failed(failure: Failure, detail: String) -> Self {
+    fn failed(failure: Failure, detail: SafeText) -> Self {
         Self {
             stream: Err(failure),
             chain: Vec::new(),
@@ -345,8 +348,8 @@ fn parse(der: &CertificateDer<'_>) -> Option<Certificate> {
         subject: shorten(&certificate.subject.to_string()),
         issuer: shorten(&certificate.issuer.to_string()),
         names: names.take(MAX_NAMES).collect(),
-        not_before: rfc3339(certificate.validity.not_before),
-        not_after: rfc3339(certificate.validity.not_after),
+        not_before: rfc3339(certificate.validity.not_before).into(),
+        not_after: rfc3339(certificate.validity.not_after).into(),
         expired: certificate.validity.not_after.to_unix_duration().as_secs()
             < UnixTime::now().as_secs(),
         public_issuer: is_public(&certificate.issuer),
@@ -361,9 +364,8 @@ fn rfc3339(time: x509_cert::time::Time) -> String {
         .unwrap_or_default()
 }
 
-fn shorten(text: &str) -> String {
-    let printable = text.chars().filter(|c| !c.is_control());
-    printable.take(MAX_NAME_LENGTH).collect()
+fn shorten(text: &str) -> SafeText {
+    SafeText::foreign(text, MAX_NAME_LENGTH)
 }
 
 /// Returns the failure that an error of the handshake stands for. rustls keeps its typed error

@@ -18,6 +18,7 @@ use pullprobe::probe::ObservationLog;
 use pullprobe::report::Report;
 use pullprobe::run::{self, Environment, RunOptions};
 use pullprobe::vantage;
+use pullprobe::vault::Vault;
 use rustls::RootCertStore;
 
 /// The sum of the probe's own deadlines: a longer run was delayed by a server. The time limit of
@@ -91,7 +92,8 @@ impl ProbeRun {
     pub async fn observe(self) -> Result<Report, String> {
         let variables = self.aws.variables.clone();
         let environment: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
-        let credentials = run::spawn_credentials(&environment);
+        let vault = Arc::<Vault>::default();
+        let credentials = run::spawn_credentials(&environment, &vault);
         let options = RunOptions {
             plan: self.plan.clone(),
             metadata: vantage::discover(&|name: &str| environment(name)).await,
@@ -102,6 +104,7 @@ impl ProbeRun {
             deadline: RUN_TIMEOUT,
             run_id: "hostile".into(),
             labels: BTreeMap::new(),
+            vault,
             observation_log: ObservationLog::default(),
         };
         pace::measure();

@@ -1,8 +1,10 @@
 """Runs pullprobe commands as an operator does: with AWS credentials, outside the VPC."""
 
+import contextlib
 import json
 import os
 import subprocess
+import tempfile
 import time
 
 from pullprobe_testing import binaries, pace
@@ -36,6 +38,33 @@ def run(*arguments, given=None, environment=None, timeout=MAX_COMMAND):
         env={"PATH": os.environ["PATH"]} if environment is None else environment,
         **how,
     )
+
+
+def run_measured(*arguments, chunks=()):
+    """Runs a command over generated input; returns stdout, stderr, exit code and peak KiB.
+
+    The input goes through a pipe, so that no part of it has to be kept: a command may stop reading.
+    """
+    temporary = tempfile.NamedTemporaryFile
+    with temporary() as stdout, temporary() as stderr, temporary() as peak:
+        # The kernel counts the memory of the process that forks, so a small one has to.
+        measure = ["/usr/bin/time", "--format", "%M", "--output", peak.name, "--quiet"]
+        process = subprocess.Popen(
+            [*measure, binaries.OPERATOR, *map(str, arguments)],
+            env={"PATH": os.environ["PATH"]},
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
+        )
+        with contextlib.suppress(BrokenPipeError):
+            for chunk in chunks:
+                process.stdin.write(chunk)
+            process.stdin.close()
+        exit_code = process.wait(pace.limit(MAX_COMMAND))
+        for file in (stdout, stderr):
+            file.seek(0)
+        output, errors = stdout.read().decode(), stderr.read().decode()
+        return output, errors, exit_code, int(peak.read().split()[-1])
 
 
 class LaunchCli:

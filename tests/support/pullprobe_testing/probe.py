@@ -12,6 +12,7 @@ from pullprobe_testing import binaries, pace, report_contract
 
 IMAGE_USER = 65532  # the numeric user of the image
 MAX_RUN = 60  # seconds; the probe's own deadline is 30
+INCONCLUSIVE = 3  # exit code
 
 
 class Run:
@@ -36,6 +37,13 @@ class Run:
     @property
     def confidences(self):
         return [finding["confidence"] for finding in self.report["findings"]]
+
+    @property
+    def starved(self):
+        """Whether the machine was too busy for a verdict, so that the run has to be repeated."""
+        return self.exit_code == INCONCLUSIVE and any(
+            "starvation" in observation for observation in self.report["observations"]
+        )
 
     def finding(self, cause):
         return next(finding for finding in self.report["findings"] if finding["cause"] == cause)
@@ -105,7 +113,12 @@ class Probe:
 
     def of_task(self, containers, *flags, definition=None, **how):
         """Runs the probe for a task definition with these containers."""
-        document = {"family": "app", "containerDefinitions": containers, **(definition or {})}
+        document = {
+            "family": "app",
+            "executionRoleArn": "ecsTaskExecutionRole",
+            "containerDefinitions": containers,
+            **(definition or {}),
+        }
         file = self.region.directory / "task-definition.json"
         file.write_text(json.dumps(document))
         return self("--task-definition", file, *flags, **how)

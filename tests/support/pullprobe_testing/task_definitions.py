@@ -3,6 +3,7 @@
 Seeds make them repeatable.
 """
 
+import json
 import random
 
 from pullprobe_testing.accounts import ACCOUNT, log_configuration
@@ -58,6 +59,7 @@ def definition(seed):
         return chance.choice(
             [
                 arn("secretsmanager", f"secret:{name}-AbCdEf", where),
+                arn("secretsmanager", f"secret:{name}-config", where),
                 arn("secretsmanager", f"secret:{name}", where) + ":password::",
                 arn("ssm", f"parameter/{name}", where),
                 f"/{name}",
@@ -127,10 +129,12 @@ def definition(seed):
             container(n) for n in range({0: 1, 1: 10}.get(seed, chance.randint(1, 6)))
         ],
     }
-    if likely(0.7):
-        document["executionRoleArn"] = (
-            f"arn:{partition}:iam::{ACCOUNT}:role/path/ecsTaskExecutionRole"
-        )
+    # A role by name, which ECS takes too, does not tell the account.
+    document["executionRoleArn"] = (
+        f"arn:{partition}:iam::{ACCOUNT}:role/path/ecsTaskExecutionRole"
+        if likely(0.7)
+        else "ecsTaskExecutionRole"
+    )
     if likely(0.5):
         document["taskRoleArn"] = f"arn:{partition}:iam::{ACCOUNT}:role/appRole"
     if likely(0.4):
@@ -139,3 +143,69 @@ def definition(seed):
     if partition == "aws" and likely(0.4):
         flags += ["--service-connect", "--expect-injected", "guardduty"]
     return region, {"taskDefinition": document} if seed % 2 else document, flags
+
+
+LAUNCH_TYPES = [["EC2"], ["EXTERNAL"], ["MANAGED_INSTANCES"], ["EC2", "EXTERNAL"], None]
+NETWORK_MODES = ["bridge", "host", "awsvpc", None]
+
+
+def definition_on_instances(seed):
+    """Returns what `definition` returns, for a task that an agent starts on an instance.
+
+    Every launch type and network mode, with what exists only there.
+    """
+    chance = random.Random(f"instances {seed}")
+    region, document, flags = definition(seed)
+    partition, domain = REGIONS[region]
+    inner = document.get("taskDefinition", document)
+    launch_types = LAUNCH_TYPES[seed % len(LAUNCH_TYPES)]
+    modes = NETWORK_MODES if launch_types else ["bridge", "host", None]
+    mode = modes[seed // 2 % len(modes)]
+    for name in ("cpu", "memory", "requiresCompatibilities", "networkMode"):
+        del inner[name]
+    if launch_types:
+        inner["requiresCompatibilities"] = launch_types
+    if mode:
+        inner["networkMode"] = mode
+    containers = inner["containerDefinitions"]
+    for container in containers:
+        container["memory"] = 128
+        router = container.get("firelensConfiguration")
+        if router and chance.random() < 0.7:
+            router["options"] = {
+                "config-file-type": "s3",
+                "config-file-value": f"arn:{partition}:s3:::router-config/fluent.conf",
+            }
+    volumes = inner.setdefault("volumes", [])
+    if chance.random() < 0.4:
+        server = chance.choice([f"fs-{7:017x}.efs.{region}.{domain}", "10.9.8.7"])
+        options = {"type": "nfs", "device": ":/", "o": f"addr={server},nfsvers=4.1,rw"}
+        docker = {"driver": "local", "driverOpts": options}
+        volumes.append({"name": "docker-nfs", "dockerVolumeConfiguration": docker})
+    if seed % 3 == 0:
+        inner["runtimePlatform"] = {"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"}
+        spec = chance.choice(
+            [
+                f"credentialspec:arn:{partition}:s3:::gmsa-specs/web.json",
+                f"credentialspecdomainless:arn:{partition}:ssm:{region}:{ACCOUNT}:parameter/gmsa",
+            ]
+        )
+        containers[0][chance.choice(["credentialSpecs", "dockerSecurityOptions"])] = [spec]
+        secret = f"arn:{partition}:secretsmanager:{region}:{ACCOUNT}:secret:fsx-login-AbCdEf"
+        authorization = {"credentialsParameter": secret, "domain": "example.com"}
+        fsx = {
+            "fileSystemId": f"fs-{9:017x}",
+            "rootDirectory": "share",
+            "authorizationConfig": authorization,
+        }
+        volumes.append({"name": "fsx", "fsxWindowsFileServerVolumeConfiguration": fsx})
+    elif chance.random() < 0.3:
+        inner["runtimePlatform"] = {"cpuArchitecture": "ARM64"}
+    needs_role = any(
+        name in json.dumps(inner)
+        for name in ("valueFrom", "repositoryCredentials", "credentialsParameter")
+    )
+    if not needs_role:
+        del inner["executionRoleArn"]
+    flags = [flag for flag in flags if flag not in ("--expect-injected", "guardduty")]
+    return region, document, flags

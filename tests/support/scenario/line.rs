@@ -126,8 +126,7 @@ pub fn new_observation(
         // The published ranges contain the addresses of AWS's services.
         let of_aws = matches!(dependency, Dependency::S3 | Dependency::EnvironmentFile)
             || dependency.has_interface_endpoint();
-        new.owner =
-            (of_aws && new.scope == Some(Scope::Public)).then(|| "AMAZON us-east-1".to_owned());
+        new.owner = (of_aws && new.scope == Some(Scope::Public)).then(|| "AMAZON us-east-1".into());
         if !phase.is_exchange() {
             new.id.narrow(address);
         }
@@ -218,8 +217,8 @@ pub fn parse_observation(line: &str) -> Observation {
                     .parse()
                     .unwrap_or_else(|_| panic!("{line:?}: invalid attempts"));
             }
-            "expect" => observation.expected = vec![format!("an address that is {value}")],
-            "presented" => observation.presented = vec![value.to_owned()],
+            "expect" => observation.expected = vec![format!("an address that is {value}").into()],
+            "presented" => observation.presented = vec![value.to_owned().into()],
             "small" => observation.small_segments_pass = Some(value == "pass"),
             "speaker" => {
                 observation.speaker =
@@ -232,7 +231,11 @@ pub fn parse_observation(line: &str) -> Observation {
                     .unwrap_or_else(|| panic!("{line:?}: expected tries=FAILED/OF"));
                 observation.tries = Some(Tries { failed, of });
             }
-            "owner" => observation.owner = Some(value.to_owned()).filter(|owner| owner != "none"),
+            "owner" => {
+                observation.owner = Some(value.to_owned())
+                    .filter(|owner| owner != "none")
+                    .map(Into::into);
+            }
             "roots" => observation.custom_roots = value == "ca-bundle",
             "earlier" => {
                 observation.earlier_failure =
@@ -265,7 +268,7 @@ fn new_lookup(
 ) -> Lookup {
     Lookup {
         name: name.to_owned(),
-        kind: kind.to_owned(),
+        kind: kind.to_owned().into(),
         purpose,
         resolver: ([10, 0, 0, 2], 53).into(),
         unanswered: Vec::new(),
@@ -273,7 +276,7 @@ fn new_lookup(
         addresses,
         aliases: Vec::new(),
         ttl_s: None,
-        zone,
+        zone: zone.map(Into::into),
         zone_server: None,
         over_tcp: false,
         elapsed_ms: 1,
@@ -310,7 +313,7 @@ pub fn parse_lookup(line: &str, host: &str) -> Lookup {
         addresses,
         zone,
     );
-    lookup.zone_server = value_of("server=");
+    lookup.zone_server = value_of("server=").map(Into::into);
     lookup.over_tcp = rest.contains(&"over-tcp");
     let resolver = |address: &str| {
         let address = address.parse();
@@ -323,7 +326,10 @@ pub fn parse_lookup(line: &str, host: &str) -> Lookup {
         lookup.resolver = resolver(&address);
     }
     if let Some(aliases) = value_of("alias=") {
-        lookup.aliases = aliases.split(',').map(str::to_owned).collect();
+        lookup.aliases = aliases
+            .split(',')
+            .map(|alias| alias.to_owned().into())
+            .collect();
     }
     if let Some(addresses) = value_of("unanswered=") {
         lookup.unanswered = addresses.split(',').map(resolver).collect();

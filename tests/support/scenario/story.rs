@@ -229,16 +229,14 @@ impl Story {
         for (id, leaf) in &self.leaf {
             find(&mut observations, id).chain = vec![Certificate {
                 subject: "CN=leaf".into(),
-                issuer: leaf.issuer.clone(),
-                names: leaf.names.clone(),
+                issuer: (&leaf.issuer).into(),
+                names: leaf.names.iter().map(Into::into).collect(),
                 not_before: "2026-01-01T00:00:00Z".into(),
                 not_after: "2027-01-01T00:00:00Z".into(),
                 expired: leaf.expired,
                 public_issuer: leaf.public_issuer,
             }];
-            find(&mut observations, id)
-                .presented
-                .clone_from(&leaf.names);
+            find(&mut observations, id).presented = leaf.names.iter().map(Into::into).collect();
         }
         observations.sort_by(|a, b| {
             (a.dependency, a.target(), a.phase, &a.id).cmp(&(
@@ -308,7 +306,7 @@ impl Story {
             let dated = observations
                 .iter()
                 .any(|o| o.phase.is_exchange() && o.passed() && !o.host.is_empty());
-            let why = "no service sent a Date header".to_owned();
+            let why = "no service sent a Date header".into();
             let outcome = if dated {
                 Outcome::Passed
             } else {
@@ -368,7 +366,9 @@ fn fill_in_phases(observations: &mut Vec<Observation>, target: &str) {
                     .map(|peer| new_observation(target, phase, Outcome::Passed, Some(peer), "")),
             );
         } else {
-            let blocked_by = before.map_or_else(String::new, |before| before.id.to_string());
+            let blocked_by = before
+                .map_or_else(String::new, |before| before.id.to_string())
+                .into();
             let mut unreached =
                 new_observation(target, phase, Outcome::NotReached { blocked_by }, None, "");
             unreached.attempts = 0;
@@ -384,16 +384,16 @@ impl ResponseFields {
             principal: Some(
                 "arn:aws:sts::123456789012:assumed-role/ecsTaskExecutionRole/task".into(),
             ),
-            action: self.action.clone(),
-            resource: self.resource.clone(),
+            action: self.action.as_ref().map(Into::into),
+            resource: self.resource.as_ref().map(Into::into),
             policy: self.policy,
             explicit: self.explicit,
             policy_arn: None,
         };
         Answer {
             status: self.status,
-            code: self.code.clone(),
-            message: self.message.clone(),
+            code: (&self.code).into(),
+            message: (&self.message).into(),
             redirect_host: self.redirect_host.clone(),
             first_byte_ms: self.first_byte_ms,
             bytes: self.bytes,

@@ -24,8 +24,8 @@ pub fn observe(explanation: &Explanation, own: Option<IpAddr>) -> Observation {
         Outcome::Failed { failure },
     );
     observation.host = explanation.host.clone().unwrap_or_default();
-    observation.owner.clone_from(&explanation.owner);
-    observation.detail.clone_from(&explanation.message);
+    observation.owner = explanation.owner.as_ref().map(Into::into);
+    observation.detail = (&explanation.message).into();
     if let Some(peer) = explanation.peer {
         observation.id.narrow(peer);
         observation.peer = Some(SocketAddr::new(peer, 443));

@@ -1,0 +1,118 @@
+//! What a cause's page cannot know: remedies that depend on who was asked, and by whom.
+//!
+//! A page speaks of the task execution role and of Amazon ECR. A registry elsewhere knows no IAM
+//! role, and a call of the infrastructure role is not fixed in the execution role.
+
+use super::parsed::ParsedMessage;
+use super::sign::Sign;
+use super::step::Step;
+use crate::arn::Arn;
+use crate::cause::Cause;
+use crate::observation::{Dependency, PolicyKind};
+
+/// Returns one sentence on what is wrong, if the message says more than the cause's page.
+pub fn summary(message: &ParsedMessage, cause: Cause) -> Option<&'static str> {
+    match (message.sign?, cause) {
+        (Sign::NotPlaced(refusal), _) => Some(refusal.summary()),
+        (Sign::DirectoryMissing, _) => {
+            Some("The file system answers, and has no directory of the path that is mounted.")
+        }
+        (Sign::WrongDigest, Cause::LayerUnavailable) => {
+            Some("What the registry returns does not have the digest of the request.")
+        }
+        _ => None,
+    }
+}
+
+/// Returns one sentence on what to change, if the page's remedy would be wrong or vague here.
+pub fn remedy(message: &ParsedMessage, cause: Cause) -> Option<String> {
+    let action = message.fields.denied_action().unwrap_or_default();
+    match (message.sign?, cause) {
+        (Sign::NotPlaced(refusal), _) => Some(refusal.remedy().to_owned()),
+        (Sign::WrongPlatform | Sign::NotExecutable, Cause::PlatformMismatch) => {
+            let platform = ["linux/amd64", "linux/arm64"]
+                .into_iter()
+                .find(|platform| message.text.dense.contains(platform))?;
+            Some(format!(
+                "Build the image with `docker buildx build --platform {platform}`, or set \
+                 runtimePlatform in the task definition to the image's platform."
+            ))
+        }
+        (Sign::DirectoryMissing, _) => Some(
+            "Create the directory on the file system, mount its root, or use an access point, which \
+             creates its own root directory."
+                .to_owned(),
+        ),
+        (_, Cause::ImageNotFound) if message.names_digest() => Some(
+            "Start a new deployment after the image is pushed: ECS resolved the tag to this digest \
+             when the deployment began, and keeps asking for it."
+                .to_owned(),
+        ),
+        (_, Cause::ImageNotFound | Cause::RepositoryNotFound | Cause::RegistryLoginFailed)
+            if message.docker_hub_image().is_some() =>
+        {
+            Some(
+                "If Docker Hub is not meant, put the registry before the image's name in the task \
+                 definition; otherwise correct the name and tag, or log in with \
+                 repositoryCredentials."
+                    .to_owned(),
+            )
+        }
+        (_, Cause::RegistryLoginFailed) if message.is_of_ecr_public() => Some(
+            "Pull without a login, which Amazon ECR Public allows: a login that has expired is in \
+             the way, so run `docker logout public.ecr.aws` on the instance."
+                .to_owned(),
+        ),
+        (Sign::Denied, Cause::IdentityPolicyMissingAction | Cause::PermissionDenied)
+            if action == "logs:createloggroup" =>
+        {
+            Some(
+                "Create the log group and leave out awslogs-create-group, or allow \
+                 logs:CreateLogGroup in a policy of the task execution role."
+                    .to_owned(),
+            )
+        }
+        (Sign::Denied, Cause::IdentityPolicyMissingAction | Cause::IdentityPolicyDenies) => {
+            let caller = other_caller(message)?;
+            Some(match cause {
+                Cause::IdentityPolicyDenies => {
+                    format!("Remove or narrow the deny statement in the policies of {caller}.")
+                }
+                _ => format!(
+                    "Allow the action and resource that the message names in a policy of {caller}."
+                ),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Returns the caller of a denied request if it is not the task execution role.
+fn other_caller(message: &ParsedMessage) -> Option<String> {
+    let denial = message.fields.denial.as_ref()?;
+    // A space within an ARN is a line break of the pasted message.
+    let principal = denial.principal.as_deref()?.replace(' ', "");
+    let named = principal
+        .parse::<Arn>()
+        .ok()
+        .and_then(|arn| arn.role_name().map(|role| format!(" {role}")))
+        .unwrap_or_default();
+    if message.step == Step::NetworkInterface || principal.contains("ManagedInstances") {
+        return Some(format!("the ECS infrastructure role{named}"));
+    }
+    let action = message.fields.denied_action().unwrap_or_default();
+    // The person or pipeline that starts a task passes its roles.
+    (action == "iam:passrole" || action.starts_with("ecs:"))
+        .then(|| format!("the caller{named}, who starts the task"))
+}
+
+/// Whether the denied request is one that Amazon S3, AWS KMS or the role itself decides, and no
+/// registry elsewhere, which knows no policies of AWS.
+pub fn is_policy_of_aws(message: &ParsedMessage) -> bool {
+    message.dependency != Some(Dependency::Registry)
+        || message.fields.denial.as_ref().is_some_and(|denial| {
+            denial
+                .policy
+                .is_some_and(|policy| policy != PolicyKind::KmsKey)
+        })
+}

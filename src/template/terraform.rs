@@ -1,0 +1,235 @@
+//! `terraform show -json` of a plan or a state: every `aws_ecs_task_definition`, also in modules
+//! (Terraform documentation, "JSON Output Format"; AWS provider, `aws_ecs_task_definition`).
+
+use serde_json::{Map, Value, json};
+
+use super::{DefinitionName, InvalidTemplate, json as lenient, open_value};
+
+/// The type of the resource.
+const TASK_DEFINITION: &str = "aws_ecs_task_definition";
+
+/// Whether the document is the JSON of a plan or a state.
+pub(super) fn is_terraform(document: &Value) -> bool {
+    document.get("planned_values").is_some()
+        || (document.get("terraform_version").is_some()
+            && (document.get("values").is_some() || document.get("resources").is_some()))
+}
+
+/// Returns the task definitions of every module.
+pub(super) fn definitions(document: &Value) -> Vec<DefinitionName> {
+    let name = |resource: &Value| {
+        Some(DefinitionName {
+            name: resource["address"].as_str()?.to_owned(),
+            family: resource["values"]["family"].as_str().map(str::to_owned),
+        })
+    };
+    resources(document).iter().filter_map(name).collect()
+}
+
+/// Returns the resources as `{address, values}`.
+fn resources(document: &Value) -> Vec<Value> {
+    let mut found = Vec::new();
+    for values in ["planned_values", "values"] {
+        let mut modules = vec![&document[values]["root_module"]];
+        while let Some(module) = modules.pop() {
+            let list = |name: &str| module[name].as_array().into_iter().flatten();
+            let is_definition = |resource: &&Value| {
+                resource["type"] == TASK_DEFINITION && resource["mode"] != "data"
+            };
+            found.extend(list("resources").filter(is_definition).cloned());
+            modules.extend(list("child_modules"));
+        }
+    }
+    // A state file as it is stored.
+    for resource in document["resources"].as_array().into_iter().flatten() {
+        if resource["type"] != TASK_DEFINITION || resource["mode"] == "data" {
+            continue;
+        }
+        for instance in resource["instances"].as_array().into_iter().flatten() {
+            let mut address = format!("{TASK_DEFINITION}.{}", super::text_of(&resource["name"]));
+            if let Some(module) = resource["module"].as_str() {
+                address = format!("{module}.{address}");
+            }
+            match &instance["index_key"] {
+                Value::Null => {}
+                key => address = format!("{address}[{key}]"),
+            }
+            found.push(json!({ "address": address, "values": instance["attributes"] }));
+        }
+    }
+    found.sort_by_key(|resource| resource["address"].to_string());
+    found
+}
+
+/// Returns the region that the configuration of the AWS provider names.
+pub(super) fn provider_region(document: &Value) -> Option<&str> {
+    document["configuration"]["provider_config"]["aws"]["expressions"]["region"]["constant_value"]
+        .as_str()
+}
+
+/// Returns a task definition as ECS's API names its members. What is known after apply only is open.
+///
+/// # Errors
+///
+/// Fails if the containers are among what is known after apply only, or if they cannot be read.
+pub(super) fn definition(document: &Value, address: &str) -> Result<Value, InvalidTemplate> {
+    let resources = resources(document);
+    let is_it = |resource: &&Value| resource["address"] == address;
+    let values = resources
+        .iter()
+        .find(is_it)
+        .map(|resource| &resource["values"]);
+    let values = values.unwrap_or(&Value::Null);
+    let unknown = unknown_after_plan(document, address);
+    let containers = match &values["container_definitions"] {
+        Value::String(text) => lenient::parse(text).map_err(|problem| {
+            InvalidTemplate::Unreadable(format!(
+                "container_definitions of {address}: {}",
+                problem.in_text(text)
+            ))
+        })?,
+        Value::Array(containers) => Value::Array(containers.clone()),
+        _ => {
+            let depends = references(document, address);
+            let depends = match depends.as_slice() {
+                [] => String::new(),
+                names => format!(", because it depends on {}", names.join(", ")),
+            };
+            return Err(InvalidTemplate::Unreadable(format!(
+                "container_definitions of {address} is known only after apply{depends}. Apply that first (`terraform \
+                 apply -target=…`) and plan again, or pass `terraform show -json` of the state"
+            )));
+        }
+    };
+    let mut definition = Map::new();
+    definition.insert("containerDefinitions".into(), containers);
+    let names = [
+        ("family", "family"),
+        ("execution_role_arn", "executionRoleArn"),
+        ("task_role_arn", "taskRoleArn"),
+        ("network_mode", "networkMode"),
+        ("cpu", "cpu"),
+        ("memory", "memory"),
+        ("pid_mode", "pidMode"),
+        ("ipc_mode", "ipcMode"),
+        ("requires_compatibilities", "requiresCompatibilities"),
+        ("arn", "taskDefinitionArn"),
+    ];
+    for (theirs, ours) in names {
+        let value = match &values[theirs] {
+            Value::Null if unknown[theirs] == true => after_apply(address, theirs),
+            Value::String(text) if text.is_empty() => continue,
+            Value::Null => continue,
+            value => value.clone(),
+        };
+        // A plan does not know the ARN of what it creates.
+        if ours != "taskDefinitionArn" || value.as_str().is_some_and(|arn| arn.starts_with("arn:"))
+        {
+            definition.insert(ours.into(), value);
+        }
+    }
+    if let Some(platform) = block(&values["runtime_platform"]) {
+        let platform = camel_case(platform, &Value::Null, address);
+        definition.insert("runtimePlatform".into(), platform);
+    }
+    let volumes = values["volume"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let volumes = volumes.iter().enumerate().map(|(n, volume)| {
+        let unknown = &unknown["volume"][n];
+        let mut volume = camel_case(volume, unknown, address);
+        if let Some(members) = volume.as_object_mut() {
+            members.remove("hostPath");
+        }
+        volume
+    });
+    definition.insert("volumes".into(), volumes.collect());
+    Ok(Value::Object(definition))
+}
+
+fn after_apply(address: &str, attribute: &str) -> Value {
+    open_value(
+        &format!("{address}.{attribute}"),
+        "known only after apply; pass `terraform show -json` of the state then",
+    )
+}
+
+/// Returns which values of a resource a plan does not know.
+fn unknown_after_plan<'a>(document: &'a Value, address: &str) -> &'a Value {
+    let changes = document["resource_changes"].as_array();
+    let mut changes = changes.into_iter().flatten();
+    let change = changes.find(|change| change["address"] == address);
+    change.map_or(&Value::Null, |change| &change["change"]["after_unknown"])
+}
+
+/// Returns what `container_definitions` depends on, as the configuration writes it.
+fn references(document: &Value, address: &str) -> Vec<String> {
+    let name = address.rsplit('.').next().unwrap_or(address);
+    let name = name.split('[').next().unwrap_or(name);
+    let mut modules = vec![&document["configuration"]["root_module"]];
+    while let Some(module) = modules.pop() {
+        for resource in module["resources"].as_array().into_iter().flatten() {
+            if resource["type"] == TASK_DEFINITION && resource["name"] == name {
+                let expression = &resource["expressions"]["container_definitions"];
+                let references = expression["references"].as_array();
+                let names = references.into_iter().flatten().filter_map(Value::as_str);
+                return names.take(5).map(str::to_owned).collect();
+            }
+        }
+        let calls = module["module_calls"].as_object();
+        modules.extend(calls.into_iter().flatten().map(|(_, call)| &call["module"]));
+    }
+    Vec::new()
+}
+
+/// Returns a block that occurs at most once, which the JSON has as a list.
+fn block(value: &Value) -> Option<&Value> {
+    match value {
+        Value::Array(blocks) => blocks.first(),
+        Value::Object(_) => Some(value),
+        _ => None,
+    }
+}
+
+/// Returns a block with ECS's names: `efs_volume_configuration` becomes `efsVolumeConfiguration`.
+/// Blocks in it occur at most once.
+fn camel_case(value: &Value, unknown: &Value, address: &str) -> Value {
+    let Value::Object(members) = value else {
+        return value.clone();
+    };
+    let mut renamed = Map::new();
+    let names = members.keys().chain(
+        unknown
+            .as_object()
+            .into_iter()
+            .flat_map(|unknown| unknown.keys()),
+    );
+    for name in names {
+        let value = match (members.get(name), &unknown[name]) {
+            (None | Some(Value::Null), Value::Bool(true)) => after_apply(address, name),
+            (None | Some(Value::Null), _) => continue,
+            (Some(Value::String(text)), _) if text.is_empty() => continue,
+            (Some(Value::Array(blocks)), unknown) => match blocks.first() {
+                Some(block @ Value::Object(_)) => camel_case(block, &unknown[0], address),
+                Some(_) => Value::Array(blocks.clone()),
+                None => continue,
+            },
+            // Also maps, whose names are the user's.
+            (Some(value), _) => value.clone(),
+        };
+        renamed.insert(api_name(name), value);
+    }
+    Value::Object(renamed)
+}
+
+fn api_name(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |mut name, word| {
+        let mut chars = word.chars();
+        name.extend(chars.next().map(|c| c.to_ascii_uppercase()));
+        name.push_str(chars.as_str());
+        name
+    })
+}
