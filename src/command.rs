@@ -28,6 +28,7 @@ use clap::CommandFactory;
 use crate::cause::Cause;
 use crate::cli::{Cli, Command, SchemaDocument};
 use crate::safe_text::escape_lines;
+use crate::vault::Vault;
 
 /// Whether to print colors on standard output: on a terminal, unless NO_COLOR is set
 /// (no-color.org).
@@ -59,6 +60,14 @@ impl Error {
         match self {
             Self::Usage(_) => 2,
             Self::Tool(_) => 1,
+        }
+    }
+
+    /// Removes the secrets of a run.
+    fn without_secrets(self, vault: &Vault) -> Self {
+        match self {
+            Self::Usage(text) => Self::Usage(vault.redact(&text)),
+            Self::Tool(text) => Self::Tool(vault.redact(&text)),
         }
     }
 }

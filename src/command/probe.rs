@@ -83,8 +83,10 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
                 let started = Instant::now();
                 let json = read_within(read, timeout, &location, &vault).await?;
                 deadline -= started.elapsed().min(deadline / 2);
-                let input = plan_input::with_task_definition(&task, Some(&json))?;
-                plan_input::into_plan(input, &task, &metadata)?
+                // What is wrong with the file is shown with its words, and a server sent them.
+                plan_input::with_task_definition(&task, Some(&json))
+                    .and_then(|input| plan_input::into_plan(input, &task, &metadata))
+                    .map_err(|error| error.without_secrets(&vault))?
             }
         };
         let options = RunOptions {

@@ -42,9 +42,6 @@ impl std::error::Error for InvalidDocument {}
 /// Depth to which documents are searched: a Step Functions event within a list has five levels.
 const MAX_DEPTH: usize = 8;
 
-/// Messages of one document. `describe-tasks` returns at most 100 tasks.
-const MAX_MESSAGES: usize = 1_000;
-
 /// Reads the messages of a document, in its order: a task's stopped reason with its containers'
 /// reasons, the failure events of a service, the failures of RunTask, the jobs of AWS Batch, and
 /// the events that Amazon EventBridge and AWS Step Functions make of them, wherever they are in it.
@@ -52,7 +49,6 @@ pub fn messages(document: &str) -> Result<Vec<EcsMessage>, InvalidDocument> {
     let document: Value = serde_json::from_str(document).map_err(InvalidDocument::NotJson)?;
     let mut messages = Vec::new();
     collect(&document, MAX_DEPTH, &mut messages);
-    messages.truncate(MAX_MESSAGES);
     if messages.is_empty() {
         return Err(InvalidDocument::NoMessages);
     }
@@ -378,11 +374,11 @@ mod tests {
     }
 
     #[test]
-    fn documents_of_any_depth_are_read_to_a_limit() {
+    fn documents_are_read_to_a_depth() {
         let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
         assert!(messages(&deep).is_err());
         let wide = format!("[{}]", vec![r#"{"reason":"AGENT"}"#; 5_000].join(","));
-        assert_eq!(messages(&wide).unwrap().len(), MAX_MESSAGES);
+        assert_eq!(messages(&wide).unwrap().len(), 5_000);
     }
 
     #[test]

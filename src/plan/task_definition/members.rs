@@ -60,7 +60,8 @@ fn check_structure(node: &Node<'_>, structure: &str, errors: &mut Vec<TaskDefini
             continue;
         }
         let known = model.keys().map(|known| known.trim_end_matches('!'));
-        let absent = known.filter(|known| members.get(*known).is_none_or(Value::is_null));
+        // An image that is missing has been marked as open.
+        let absent = known.filter(|known| members.get(*known).is_none_or(is_absent));
         if let Some(meant) = resembling(name, absent) {
             errors.push(member.error(format_args!(
                 "ECS has no member of this name; did you mean {meant}?"
@@ -74,6 +75,10 @@ fn check_structure(node: &Node<'_>, structure: &str, errors: &mut Vec<TaskDefini
             errors.push(node.error(format_args!("{name} is missing")));
         }
     }
+}
+
+fn is_absent(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(|text| text.starts_with('\0'))
 }
 
 fn check_type(node: &Node<'_>, kind: &str, errors: &mut Vec<TaskDefinitionError>) {

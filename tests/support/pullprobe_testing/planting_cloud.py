@@ -532,7 +532,8 @@ def definition():
     containers[0]["environmentFiles"] = [
         {"type": "s3", "value": f"arn:aws:s3:::envs/{name}"} for name in FILES
     ]
-    return {"family": "app", "containerDefinitions": containers}
+    role = "arn:aws:iam::123456789012:role/exec"
+    return {"family": "app", "executionRoleArn": role, "containerDefinitions": containers}
 
 
 # ---- servers ----
