@@ -253,7 +253,7 @@ pub struct PlanArgs {
     pub subject: Option<String>,
     #[command(flatten)]
     pub task: TaskArgs,
-    /// Value of a placeholder in the file, such as ${VAR}, <VAR> or {{ VAR }}, or of a parameter of a
+    /// Value of a placeholder in the file, such as `${VAR}`, `<VAR>` or `{{ VAR }}`, or of a parameter of a
     /// CloudFormation template (repeatable)
     #[cfg(feature = "operator")]
     #[arg(long, value_name = "VAR=VALUE", value_parser = placeholder_value)]

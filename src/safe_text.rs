@@ -245,7 +245,7 @@ impl From<&Self> for SafeText {
     }
 }
 
-/// What [`safe_text!`] joins.
+/// What `safe_text!` joins.
 pub trait Part {
     /// Appends this to `text`.
     fn add_to(self, text: &mut SafeText);

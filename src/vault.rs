@@ -5,7 +5,7 @@
 //! that the secret belongs to. So the comparison comes once, at the end of a run, when every secret
 //! is known, and before anything is diagnosed or written: no output has to know about secrets.
 //!
-//! A secret is stored as the keyed hashes of its windows of [`WINDOW`] bytes, without white space and
+//! A secret is stored as the keyed hashes of its windows of six bytes, without white space and
 //! in lower case. A text is compared as it is, and as what it decodes to: Base64 of either alphabet
 //! and each alignment, hexadecimal digits, escapes of URLs, JSON, XML and of [`crate::safe_text`],
 //! and these within each other.

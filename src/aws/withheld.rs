@@ -186,7 +186,7 @@ impl ErrorResponse {
     }
 }
 
-/// Returns the code as it is documented; [`UNDOCUMENTED`] for any other.
+/// Returns the code as it is documented; `undocumented` for any other.
 pub fn documented_code(code: &str) -> &'static str {
     match code {
         "" => "",
