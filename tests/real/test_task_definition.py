@@ -121,7 +121,7 @@ def test_plan_that_is_too_large_for_an_override_is_read_from_s3(region, probe, s
     s3.put_object(Bucket=BUCKET, Key="many-secrets.json", Body=large.encode())
 
     printed = plan(probe, large)
-    assert printed.returncode == 0 and names[-1] in printed.stdout, printed
+    assert printed.returncode == 0 and len(printed.stdout) > 8192, printed
     assert "8192" in printed.stderr, printed
     assert "--task-definition s3://BUCKET/KEY" in printed.stderr, printed
 
