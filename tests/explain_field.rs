@@ -1,6 +1,9 @@
 //! Error texts in the form in which people publish them, labeled before `explain` was run on any of
 //! them: family, step, dependency, the causes that may come first, and what must not be said.
 //! docs/facts/message-corpus.md, section 5, describes them.
+//!
+//! Some texts want the commands `launch` and `explain --service`, which the image does not have.
+#![cfg(feature = "operator")]
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot unwrap must stop, in its helpers as well"
