@@ -76,9 +76,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Calls `each` with every text that comes from the command line.
+    /// Calls `each` with every text that comes from the command line, and that of a panic.
     pub fn for_each_text(&mut self, each: ForEach<'_, SafeText>) {
         each(&mut self.id);
+        self.internal_error.iter_mut().for_each(&mut *each);
         for (key, value) in std::mem::take(&mut self.labels) {
             let [key, value] = [key, value].map(|part| {
                 let mut part = part.into();

@@ -185,18 +185,17 @@ pub fn after_panic(
     let ended = Interruption("a bug in pullprobe".into());
     let mut observations = probe::add_derived(plan, observation_log.snapshot(), None, Some(&ended));
     vault.scrub_observations(&mut observations);
-    let mut error = SafeText::from(error);
-    vault.scrub(&mut error);
-    let run = Run {
+    let mut run = Run {
         id: run_id.to_owned().into(),
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: Timestamp::now().to_string(),
         elapsed_ms: 0,
         labels: BTreeMap::new(),
         address_ranges: crate::ip_owner::RANGES_DATE.into(),
-        internal_error: Some(error),
+        internal_error: Some(error.into()),
         shortened: None,
     };
+    run.for_each_text(&mut |text| vault.scrub(text));
     let diagnosis = diagnose(&observations);
     let vantage = Vantage {
         region: Some(plan.region.to_string().into()),
@@ -268,22 +267,32 @@ pub fn spawn_credentials(environment: &Environment, vault: &Arc<Vault>) -> Share
 /// the passwords of proxies.
 fn hold_environment(environment: &Environment, vault: &Vault) {
     for value in SECRET_VARIABLES.iter().filter_map(|name| environment(name)) {
-        vault.add(value.rsplit('/').next().unwrap_or_default());
         vault.add(&value);
+    }
+    for path in ENDPOINT_VARIABLES
+        .iter()
+        .filter_map(|name| environment(name))
+    {
+        vault.add(path.rsplit('/').next().unwrap_or_default());
     }
     for url in PROXY_VARIABLES.iter().filter_map(|name| environment(name)) {
         vault.add_user_info(&url);
     }
 }
 
-/// Variables whose value is a secret. Who knows the path of the credentials endpoint can read them.
-const SECRET_VARIABLES: [&str; 6] = [
+/// Variables with the path of the credentials endpoint. Who knows its last part can read them; the
+/// others are the same for every task.
+const ENDPOINT_VARIABLES: [&str; 2] = [
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+
+/// Variables whose value is a secret.
+const SECRET_VARIABLES: [&str; 4] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
 
 fn hold_credentials(credentials: &Credentials, vault: &Vault) {

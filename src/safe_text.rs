@@ -37,8 +37,9 @@ pub fn visible(text: &str, max: usize) -> String {
             }
             if is_hidden(c) {
                 // Writing to a `String` does not fail.
+                let before = out.len();
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-                chars += "\\u{}".len() + 2;
+                chars += out.len() - before;
             } else {
                 out.push(c);
                 chars += 1;
@@ -160,11 +161,8 @@ impl SafeText {
     }
 
     /// Appends a text.
-    pub fn push(&mut self, part: impl Part) {
-        part.add_to(self);
-    }
-
-    fn append(&mut self, part: Self) {
+    pub fn push(&mut self, part: impl Into<Self>) {
+        let part = part.into();
         let start = self.text.len();
         self.text.push_str(&part.text);
         let moved = part
@@ -245,47 +243,11 @@ impl From<&Self> for SafeText {
     }
 }
 
-/// What `safe_text!` joins.
-pub trait Part {
-    /// Appends this to `text`.
-    fn add_to(self, text: &mut SafeText);
-}
-
-impl Part for &'static str {
-    fn add_to(self, text: &mut SafeText) {
-        text.text.push_str(self);
-    }
-}
-
-impl Part for String {
-    fn add_to(self, text: &mut SafeText) {
-        text.append(SafeText::from(self));
-    }
-}
-
-impl Part for &String {
-    fn add_to(self, text: &mut SafeText) {
-        text.append(SafeText::from(self));
-    }
-}
-
-impl Part for SafeText {
-    fn add_to(self, text: &mut SafeText) {
-        text.append(self);
-    }
-}
-
-impl Part for &SafeText {
-    fn add_to(self, text: &mut SafeText) {
-        text.append(self.clone());
-    }
-}
-
 /// Joins literals and foreign parts to one [`SafeText`].
 macro_rules! safe_text {
     ($($part:expr),+ $(,)?) => {{
         let mut text = $crate::safe_text::SafeText::default();
-        $($crate::safe_text::Part::add_to($part, &mut text);)+
+        $(text.push($part);)+
         text
     }};
 }
@@ -488,6 +450,8 @@ mod tests {
         for text in [
             "x".repeat(5_000),
             "\u{1b}".repeat(5_000),
+            "\u{7}".repeat(5_000),
+            "\u{e0041}".repeat(5_000),
             "ä ".repeat(5_000),
         ] {
             let shown = visible(&text, 100);
@@ -498,6 +462,7 @@ mod tests {
         }
         assert_eq!(visible("abc", 3), "abc");
         assert_eq!(visible("abcd", 3), "ab…");
+        assert_eq!(visible("ab\u{7}", 7), "ab\\u{7}", "nothing is cut");
     }
 
     #[test]

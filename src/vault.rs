@@ -50,7 +50,7 @@ const MAX_WORK: usize = 64 * 1024;
 
 /// Words of AWS's own messages and of URLs, which are not secret although secrets contain them.
 const PUBLIC_TEXT: &str = "https://www. http://localhost postgres:// postgresql:// mysql:// redis:// amqp:// mongodb:// \
-    jdbc:postgresql:// jdbc:mysql:// username password engine postgres postgresql mysql mariadb sqlserver oracle \
+    jdbc:postgresql:// jdbc:mysql:// username password credentials engine postgres postgresql mysql mariadb sqlserver oracle \
     dbInstanceIdentifier dbname secret token true false null default admin root user users test prod production staging \
     -----BEGIN RSA PRIVATE KEY----- -----END PRIVATE KEY----- -----BEGIN CERTIFICATE----- -----END CERTIFICATE----- \
     .amazonaws.com .amazonaws.com.cn .rds.amazonaws.com .cache.amazonaws.com arn:aws:secretsmanager: arn:aws:iam:: \
@@ -82,6 +82,8 @@ struct Fingerprints {
     public: Hashes,
     /// Hashes of what the run knew before a server said it.
     known: Hashes,
+    /// Hashes of the secrets that were added.
+    added: Hashes,
     /// Whether there were more than [`MAX_FINGERPRINTS`].
     is_full: bool,
 }
@@ -93,6 +95,7 @@ impl Default for Vault {
             secret: Hashes::default(),
             public: Hashes::default(),
             known: Hashes::default(),
+            added: Hashes::default(),
             is_full: false,
         };
         fingerprints.add_public(PUBLIC_TEXT);
@@ -208,14 +211,8 @@ impl Vault {
 
     /// Removes secrets from a foreign name.
     pub fn scrub_name(&self, name: &mut String) {
-        let vault = self.lock();
-        // A report without names cannot be read.
-        let redacted = if vault.is_full {
-            None
-        } else {
-            vault.redact(name)
-        };
-        if let Some(redacted) = redacted {
+        // A report without names cannot be read, so what is known decides even in a full vault.
+        if let Some(redacted) = self.lock().search(name) {
             *name = redacted;
         }
     }
@@ -270,6 +267,10 @@ impl Fingerprints {
 
     /// Adds a secret, and what it is the Base64 of.
     fn add(&mut self, secret: &[u8]) {
+        // A session token is held again with each request that it signs.
+        if !self.added.insert(self.key.hash_one(secret)) {
+            return;
+        }
         self.add_bytes(secret);
         if secret.len() < 2 * MIN_MATCH {
             return;
@@ -332,10 +333,13 @@ impl Fingerprints {
     /// between colons in an ARN and between dots in a host.
     fn hash_public(&self, window: &[u8]) -> u64 {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        let bytes = window
-            .iter()
-            .map(|&byte| if is_name(byte) { byte } else { b'.' });
-        self.key.hash_one(bytes.collect::<Vec<_>>().as_slice())
+        let mut bytes = [b'.'; WINDOW];
+        for (kept, &byte) in bytes.iter_mut().zip(window) {
+            if is_name(byte) {
+                *kept = byte;
+            }
+        }
+        self.key.hash_one(bytes.as_slice())
     }
 
     /// A word's hash differs from that of a window of the same bytes.
@@ -345,11 +349,16 @@ impl Fingerprints {
 
     /// Returns the text with masks for secrets; `None` if it contains none.
     fn redact(&self, text: &str) -> Option<String> {
+        if self.is_full && !text.is_empty() {
+            return Some(MASK.to_owned());
+        }
+        self.search(text)
+    }
+
+    /// Returns the text with masks for the secrets that are kept; `None` if it contains none.
+    fn search(&self, text: &str) -> Option<String> {
         if text.is_empty() || self.secret.is_empty() {
             return None;
-        }
-        if self.is_full {
-            return Some(MASK.to_owned());
         }
         let mut search = Search {
             known: self,

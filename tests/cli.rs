@@ -439,6 +439,43 @@ impl UnusedServers {
 }
 
 #[test]
+fn the_path_of_the_credentials_endpoint_hides_no_word_of_the_report() {
+    for path in [
+        "/v1/credentials",
+        "/v2/credentials/5f1a7c2e-93d4-4b8e-a6f0-2c1d9e8b7a65",
+    ] {
+        let output = pullprobe(&[
+            "probe",
+            "--image",
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1",
+            "--region",
+            "us-east-1",
+            "--resolver",
+            "127.0.0.1:9",
+            "--deadline",
+            "3s",
+            "--format",
+            "json",
+        ])
+        .env(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            format!("http://127.0.0.1:9{path}"),
+        )
+        .output()
+        .unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let observations = report["observations"].as_array().unwrap();
+        let credentials = observations
+            .iter()
+            .find(|seen| seen["id"] == "credentials/read")
+            .unwrap_or_else(|| panic!("{report}"));
+        let detail = credentials["detail"].as_str().unwrap();
+        assert!(!detail.contains("[redacted]"), "{detail}");
+        assert!(!report.to_string().contains("5f1a7c2e"), "{report}");
+    }
+}
+
+#[test]
 fn invalid_task_definitions_and_plans_are_rejected_before_any_request() {
     let containers = |count: usize| -> Vec<Value> {
         (0..count).map(|n| serde_json::json!({ "name": format!("c{n}"), "image": format!("{ECR}/app:{n}") })).collect()

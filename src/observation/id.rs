@@ -90,7 +90,12 @@ impl ObservationId {
     }
 
     pub(super) fn for_each_name(&mut self, name: ForEach<'_, String>) {
-        name(&mut self.target.0);
+        // The dependency before it is our own word.
+        if let Some((dependency, host)) = self.target.0.split_once('@') {
+            let mut host = host.to_owned();
+            name(&mut host);
+            self.target.0 = format!("{dependency}@{host}");
+        }
         name(&mut self.subject);
     }
 

@@ -229,7 +229,8 @@ fn words_of_this_program_are_never_masked() {
 
 #[test]
 fn beyond_the_limit_nothing_foreign_is_shown() {
-    let vault = Vault::default();
+    const KEPT: &str = "k3pt-before-th3-limit";
+    let vault = vault(&[KEPT]);
     let mut seed = 1_u64;
     for _ in 0..10 {
         let value: String = (0..64 * 1024)
@@ -245,6 +246,20 @@ fn beyond_the_limit_nothing_foreign_is_shown() {
     let mut host = "api.ecr.eu-west-1.amazonaws.com".to_owned();
     vault.scrub_name(&mut host);
     assert_eq!(host, "api.ecr.eu-west-1.amazonaws.com", "names stay");
+    let mut host = format!("{KEPT}.example.com");
+    vault.scrub_name(&mut host);
+    assert_eq!(host, format!("{MASK}.example.com"), "a secret does not");
+}
+
+#[test]
+fn a_secret_that_is_added_again_takes_no_room() {
+    let vault = vault(&[SECRET]);
+    let kept = vault.lock().secret.len();
+    for _ in 0..1_000 {
+        vault.add_value(SECRET);
+    }
+    assert_eq!(vault.lock().secret.len(), kept);
+    assert!(!vault.lock().is_full);
 }
 
 #[test]
