@@ -136,7 +136,6 @@ pub(crate) fn print(text: &str) -> Result<u8, Error> {
 }
 
 /// Writes a note to stderr.
-#[cfg(feature = "operator")]
 pub(crate) fn note(text: &str) {
     eprintln!("pullprobe: {}", escape_lines(text, false));
 }

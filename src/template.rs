@@ -22,7 +22,7 @@ pub use definition::{TemplatePurpose, TemplateReading};
 pub use facts::TaskFacts;
 
 use crate::endpoints::Region;
-use crate::plan::task_definition::{InvalidTaskDefinition, MAX_SIZE, OPEN};
+use crate::plan::task_definition::{InvalidTaskDefinition, MAX_SIZE, OPEN, open_parts};
 use foreign::ForeignDocument;
 use syntax::SyntaxProblem;
 
@@ -331,13 +331,20 @@ fn parse_document(text: &str) -> Result<Value, InvalidTemplate> {
         .unwrap_or_default();
     let is_json = first.starts_with(['{', '[']) || text.trim_start().starts_with("/*");
     if is_json && !first.starts_with("{{") {
-        // Most files are plain JSON, which serde_json reads faster.
-        return serde_json::from_str(text).or_else(|_| {
-            json::parse(text).map_err(|problem| match foreign::of_broken_json(text) {
-                Some(foreign) => foreign.into(),
-                None => unreadable("JSON", text, &problem),
-            })
-        });
+        // Most files are plain JSON, which serde_json reads faster. The other parser replaces what
+        // would begin an open value.
+        let plain = (!text.contains("\\u0000"))
+            .then(|| serde_json::from_str(text).ok())
+            .flatten();
+        return plain.map_or_else(
+            || {
+                json::parse(text).map_err(|problem| match foreign::of_broken_json(text) {
+                    Some(foreign) => foreign.into(),
+                    None => unreadable("JSON", text, &problem),
+                })
+            },
+            Ok,
+        );
     }
     if let Some(line) = template_directive(text) {
         return Err(InvalidTemplate::Unreadable(format!(
@@ -401,11 +408,6 @@ fn form_of(document: &Value) -> Option<TemplateForm> {
 /// Returns a value for what the file leaves open; `reason` follows "is".
 fn open_value(text: &str, reason: &str) -> Value {
     Value::String(format!("{OPEN}{text}{OPEN}{reason}"))
-}
-
-/// Returns text and reason of an open value.
-fn open_parts(value: &Value) -> Option<(&str, &str)> {
-    value.as_str()?.strip_prefix(OPEN)?.split_once(OPEN)
 }
 
 /// Returns a scalar as text; of an open value, what stands in the file.

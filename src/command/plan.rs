@@ -6,7 +6,7 @@ use std::path::Path;
 use super::plan_input;
 #[cfg(feature = "operator")]
 use super::plan_input::template::{NamedInput, TemplateFlags, with_definitions};
-use super::{Error, print};
+use super::{Error, note, print};
 use crate::cli::{PlanArgs, PlanFormat, Source, TaskArgs};
 use crate::plan::Plan;
 use crate::plan::requirements::{PlanPart, Requirements};
@@ -102,7 +102,7 @@ fn plans(flags: &PlanArgs, args: &TaskArgs) -> Result<Vec<(String, Plan)>, Error
         },
         file_first: true,
     };
-    let inputs = with_definitions(args, definition.as_deref(), &template_flags)?;
+    let inputs = with_definitions(args, definition.as_deref(), &template_flags, &note)?;
     let plan = |one: NamedInput| {
         let args = TaskArgs {
             region: args.region.clone().or(one.region),
@@ -121,7 +121,7 @@ fn plans(_: &PlanArgs, args: &TaskArgs) -> Result<Vec<(String, Plan)>, Error> {
         Some(source) => Some(local(source)?),
         None => None,
     };
-    let input = plan_input::with_task_definition(args, definition.as_deref())?;
+    let input = plan_input::with_task_definition(args, definition.as_deref(), &note)?;
     let plan = plan_input::into_plan(input, args, &Ok(None))?;
     Ok(vec![(String::new(), plan)])
 }

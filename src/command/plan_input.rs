@@ -3,7 +3,7 @@
 #[cfg(feature = "operator")]
 pub(super) mod template;
 
-use super::Error;
+use super::{Error, note};
 use crate::cli::{Source, TaskArgs};
 use crate::endpoints::{NO_REGION, Region};
 #[cfg(not(feature = "operator"))]
@@ -42,11 +42,11 @@ pub(super) fn from_args(args: &TaskArgs) -> Result<PlanSource, Error> {
                 .map_err(|error| Error::Usage(format!("--task-definition {source}: {error}")))?,
         ),
     };
-    let input = with_task_definition(args, definition.as_deref())?;
+    let input = with_task_definition(args, definition.as_deref(), &note)?;
     Ok(PlanSource::Ready(Box::new(input)))
 }
 
-/// Combines the flags with a task definition.
+/// Combines the flags with a task definition, and says what is left out.
 ///
 /// # Errors
 ///
@@ -55,6 +55,7 @@ pub(super) fn from_args(args: &TaskArgs) -> Result<PlanSource, Error> {
 pub(super) fn with_task_definition(
     args: &TaskArgs,
     definition: Option<&[u8]>,
+    _say: &dyn Fn(&str),
 ) -> Result<PlanInput, Error> {
     let input = match (definition, &args.task_definition) {
         (Some(json), Some(source)) => task_definition::read(json).map_err(|error| {
@@ -65,7 +66,7 @@ pub(super) fn with_task_definition(
     add_flags(args, input)
 }
 
-/// Combines the flags with a task definition.
+/// Combines the flags with a task definition, and says what is left out.
 ///
 /// # Errors
 ///
@@ -74,9 +75,10 @@ pub(super) fn with_task_definition(
 pub(super) fn with_task_definition(
     args: &TaskArgs,
     definition: Option<&[u8]>,
+    say: &dyn Fn(&str),
 ) -> Result<PlanInput, Error> {
     let flags = template::TemplateFlags::default();
-    let mut inputs = template::with_definitions(args, definition, &flags)?;
+    let mut inputs = template::with_definitions(args, definition, &flags, say)?;
     match (inputs.pop(), inputs.as_slice()) {
         (Some(only), []) => Ok(only.input),
         (last, others) => {

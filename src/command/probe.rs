@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::plan_input::{self, PlanSource};
 use super::signals::Signals;
-use super::{Error, color, print};
+use super::{Error, color, note, print};
 use crate::cli::{Format, ProbeArgs, TaskArgs};
 use crate::dns;
 use crate::plan::{Plan, PlanError};
@@ -84,7 +84,8 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
                 let json = read_within(read, timeout, &location, &vault).await?;
                 deadline -= started.elapsed().min(deadline / 2);
                 // What is wrong with the file is shown with its words, and a server sent them.
-                plan_input::with_task_definition(&task, Some(&json))
+                let say = |text: &str| note(&vault.redact(text));
+                plan_input::with_task_definition(&task, Some(&json), &say)
                     .and_then(|input| plan_input::into_plan(input, &task, &metadata))
                     .map_err(|error| error.without_secrets(&vault))?
             }

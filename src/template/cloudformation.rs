@@ -2,6 +2,8 @@
 //! resolved where the template says their values (CloudFormation user guide, "Intrinsic function
 //! reference" and "Pseudo parameters reference").
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value};
 
 use super::{DefinitionName, SourceContext, open_parts, open_value, text_of};
@@ -11,6 +13,14 @@ const TASK_DEFINITION: &str = "AWS::ECS::TaskDefinition";
 
 /// Maximum depth of resources that refer to each other.
 const MAX_DEPTH: usize = 48;
+
+/// Bytes of values that are resolved for one task definition, with [`VALUE_COST`] for each value: a
+/// template of AWS's limit, 1 MB, that resolves each of its values four times. Without it, a resource
+/// that refers to itself twice would take 2^48 steps.
+const MAX_WORK: usize = 4 * 1024 * 1024;
+
+/// What a value counts, besides its text.
+const VALUE_COST: usize = 32;
 
 /// Members of task definitions whose members have names of the user's choice, which keep their
 /// capital letters.
@@ -46,7 +56,11 @@ fn type_of(resource: &Value) -> &str {
 
 /// Returns a task definition as ECS's API names its members. What the template does not say is open.
 pub(super) fn definition(document: &Value, name: &str, context: &SourceContext<'_>) -> Value {
-    let stack = StackValues { document, context };
+    let stack = StackValues {
+        document,
+        context,
+        work_left: Cell::new(MAX_WORK),
+    };
     let properties = &document["Resources"][name]["Properties"];
     let mut definition = api_names(&stack.resolve(properties, 0));
     if let Some(members) = definition.as_object_mut() {
@@ -151,13 +165,31 @@ fn texts(value: &Value) -> Value {
 struct StackValues<'a> {
     document: &'a Value,
     context: &'a SourceContext<'a>,
+    work_left: Cell<usize>,
 }
 
 impl StackValues<'_> {
+    /// Whether another value can be resolved.
+    fn has_room(&self, depth: usize) -> bool {
+        self.spend(VALUE_COST);
+        depth <= MAX_DEPTH && self.work_left.get() > 0
+    }
+
+    fn spend(&self, work: usize) {
+        self.work_left
+            .set(self.work_left.get().saturating_sub(work));
+    }
+
     fn resolve(&self, value: &Value, depth: usize) -> Value {
-        if depth > MAX_DEPTH {
-            return open_value("…", "defined through itself");
+        if !self.has_room(depth) {
+            return open_value("…", "defined through itself, or through too many others");
         }
+        let resolved = self.resolve_inside(value, depth);
+        self.spend(resolved.as_str().map_or(0, str::len));
+        resolved
+    }
+
+    fn resolve_inside(&self, value: &Value, depth: usize) -> Value {
         match value {
             Value::Object(members) => {
                 if let Some((name, argument)) = single(members)
@@ -437,26 +469,34 @@ impl StackValues<'_> {
     }
 
     fn condition(&self, condition: &Value, depth: usize) -> Option<bool> {
-        if depth > MAX_DEPTH {
+        if !self.has_room(depth) {
             return None;
         }
         let (name, argument) = single(condition.as_object()?)?;
-        let list = || argument.as_array().into_iter().flatten();
-        let conditions = || list().map(|condition| self.condition(condition, depth + 1));
+        let conditions = || -> Vec<_> {
+            let list = argument.as_array().into_iter().flatten();
+            list.map(|condition| self.condition(condition, depth + 1))
+                .collect()
+        };
+        // One known value can decide.
+        let decide = |by: bool| {
+            let values = conditions();
+            if values.contains(&Some(by)) {
+                Some(by)
+            } else {
+                values
+                    .iter()
+                    .all(|&value| value == Some(!by))
+                    .then_some(!by)
+            }
+        };
         match name {
             "Condition" => self.named_condition(argument.as_str()?, depth),
             "Fn::Not" => self
                 .condition(argument.get(0)?, depth + 1)
                 .map(|value| !value),
-            // One known value can decide.
-            "Fn::And" if conditions().any(|value| value == Some(false)) => Some(false),
-            "Fn::And" => conditions()
-                .all(|value| value == Some(true))
-                .then_some(true),
-            "Fn::Or" if conditions().any(|value| value == Some(true)) => Some(true),
-            "Fn::Or" => conditions()
-                .all(|value| value == Some(false))
-                .then_some(false),
+            "Fn::And" => decide(false),
+            "Fn::Or" => decide(true),
             "Fn::Equals" => {
                 let sides = self.resolve(argument, depth);
                 let is_known = |side: &Value| open_parts(side).is_none() && !side.is_null();

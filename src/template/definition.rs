@@ -189,9 +189,11 @@ fn list_open(value: &Value, path: &str, open: &mut Vec<(String, String)>) {
     }
 }
 
+/// Returns the path of a member. Names may be of the file's own choice, as those of labels are.
 fn member_path(path: &str, name: &str) -> String {
+    let name = shown(name);
     if path.is_empty() {
-        name.to_owned()
+        name
     } else {
         format!("{path}.{name}")
     }

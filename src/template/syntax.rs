@@ -1,6 +1,7 @@
 //! Where a text cannot be read: line, column and the line itself.
 
 use crate::redact;
+use crate::safe_text::is_hidden;
 
 /// Characters of a line that an error shows before and after the position.
 const CONTEXT: usize = 60;
@@ -46,11 +47,7 @@ fn excerpt(line: &str, column: usize) -> (String, usize) {
     let skipped = column.saturating_sub(CONTEXT);
     let part = |from: usize, count: usize| {
         let plain = |c: char| {
-            if c.is_control() || is_invisible(c) {
-                ' '
-            } else {
-                c
-            }
+            if is_hidden(c) { ' ' } else { c }
         };
         line.chars()
             .skip(from)
@@ -65,11 +62,6 @@ fn excerpt(line: &str, column: usize) -> (String, usize) {
         redact::redact(&format!("{shown}{}", after.trim_end())),
         redact::redact(shown).chars().count(),
     )
-}
-
-/// Characters that change how the others are shown.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Hides the values of environment variables, which may be secrets: what follows `"value":`.

@@ -1,7 +1,7 @@
 //! `terraform show -json` of a plan or a state: every `aws_ecs_task_definition`, also in modules
 //! (Terraform documentation, "JSON Output Format"; AWS provider, `aws_ecs_task_definition`).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{DefinitionName, InvalidTemplate, json as lenient, open_value};
 
@@ -17,17 +17,17 @@ pub(super) fn is_terraform(document: &Value) -> bool {
 
 /// Returns the task definitions of every module.
 pub(super) fn definitions(document: &Value) -> Vec<DefinitionName> {
-    let name = |resource: &Value| {
-        Some(DefinitionName {
-            name: resource["address"].as_str()?.to_owned(),
-            family: resource["values"]["family"].as_str().map(str::to_owned),
+    resources(document)
+        .into_iter()
+        .map(|(name, values)| DefinitionName {
+            name,
+            family: values["family"].as_str().map(str::to_owned),
         })
-    };
-    resources(document).iter().filter_map(name).collect()
+        .collect()
 }
 
-/// Returns the resources as `{address, values}`.
-fn resources(document: &Value) -> Vec<Value> {
+/// Returns address and values of the resources.
+fn resources(document: &Value) -> Vec<(String, &Value)> {
     let mut found = Vec::new();
     for values in ["planned_values", "values"] {
         let mut modules = vec![&document[values]["root_module"]];
@@ -36,7 +36,13 @@ fn resources(document: &Value) -> Vec<Value> {
             let is_definition = |resource: &&Value| {
                 resource["type"] == TASK_DEFINITION && resource["mode"] != "data"
             };
-            found.extend(list("resources").filter(is_definition).cloned());
+            let with_address =
+                |resource: &'_ Value| resource["address"].as_str().map(str::to_owned);
+            found.extend(
+                list("resources")
+                    .filter(is_definition)
+                    .filter_map(|resource| Some((with_address(resource)?, &resource["values"]))),
+            );
             modules.extend(list("child_modules"));
         }
     }
@@ -54,10 +60,10 @@ fn resources(document: &Value) -> Vec<Value> {
                 Value::Null => {}
                 key => address = format!("{address}[{key}]"),
             }
-            found.push(json!({ "address": address, "values": instance["attributes"] }));
+            found.push((address, &instance["attributes"]));
         }
     }
-    found.sort_by_key(|resource| resource["address"].to_string());
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
     found
 }
 
@@ -73,13 +79,10 @@ pub(super) fn provider_region(document: &Value) -> Option<&str> {
 ///
 /// Fails if the containers are among what is known after apply only, or if they cannot be read.
 pub(super) fn definition(document: &Value, address: &str) -> Result<Value, InvalidTemplate> {
-    let resources = resources(document);
-    let is_it = |resource: &&Value| resource["address"] == address;
-    let values = resources
-        .iter()
-        .find(is_it)
-        .map(|resource| &resource["values"]);
-    let values = values.unwrap_or(&Value::Null);
+    let values = resources(document)
+        .into_iter()
+        .find(|(known, _)| known == address)
+        .map_or(&Value::Null, |(_, values)| values);
     let unknown = unknown_after_plan(document, address);
     let containers = match &values["container_definitions"] {
         Value::String(text) => lenient::parse(text).map_err(|problem| {

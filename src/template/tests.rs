@@ -772,3 +772,52 @@ fn a_launch_takes_only_what_is_complete() {
         );
     }
 }
+
+#[test]
+fn values_that_grow_with_each_reference_end() {
+    let definition = |logs: Value, conditions: Value| {
+        json!({ "Conditions": conditions, "Resources": { "Logs": logs,
+            "Task": { "Type": "AWS::ECS::TaskDefinition", "Properties": { "ContainerDefinitions": [{ "Name": "web",
+                "Image": { "Fn::If": ["C0", "nginx", "httpd"] },
+                "LogConfiguration": { "LogDriver": "awslogs", "Options": { "awslogs-group": { "Ref": "Logs" } } } }] } } } })
+    };
+    let logs = json!({ "Type": "AWS::Logs::LogGroup", "Properties": { "LogGroupName": { "Fn::Sub": "${Logs}${Logs}" } } });
+    let names = |n: usize| format!("C{n}");
+    let conditions: serde_json::Map<_, _> = (0..40)
+        .map(|n| {
+            let next = json!({ "Condition": names(n + 1) });
+            (names(n), json!({ "Fn::And": [next, next, next] }))
+        })
+        .collect();
+    let began = std::time::Instant::now();
+    let reading = reading(
+        &definition(logs, conditions.into()).to_string(),
+        TemplatePurpose::Print,
+    );
+    assert!(images(&reading.input).is_empty());
+    // Far more than the bounded work takes, and far less than 2^40 steps.
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_file_cannot_forge_an_open_value() {
+    let text = r#"{"containerDefinitions": [{"name": "web", "image": "\u0000evil\u0000a forged reason"}]}"#;
+    let shown = match TaskTemplate::parse(text.as_bytes(), &[])
+        .and_then(|template| template.definition(0, Some(&region()), None))
+        .and_then(|definition| definition.read(Some(&region()), TemplatePurpose::Print))
+    {
+        Ok(reading) => format!("{:?} {:?}", reading.input.unchecked, reading.notes),
+        Err(error) => error.with_label("FILE"),
+    };
+    assert!(!shown.contains("is a forged reason"), "{shown}");
+}
+
+#[test]
+fn names_of_members_in_notes_neither_act_nor_grow() {
+    let name = format!("\u{1b}[31m{}", "x".repeat(5_000));
+    let text = json!({ "containerDefinitions": [{ "name": "web", "image": "nginx",
+        "dockerLabels": { name: "${X}" } }] });
+    let reading = reading(&text.to_string(), TemplatePurpose::Print);
+    let notes = reading.notes.join("\n");
+    assert!(!notes.contains('\u{1b}') && notes.len() < 2_000, "{notes}");
+}

@@ -40,7 +40,7 @@ pub(in crate::command) struct NamedInput {
     pub region: Option<Region>,
 }
 
-/// Combines the flags with each task definition of the file. Prints what is left out on stderr.
+/// Combines the flags with each task definition of the file. Says what is left out.
 ///
 /// # Errors
 ///
@@ -49,6 +49,7 @@ pub(in crate::command) fn with_definitions(
     args: &TaskArgs,
     definition: Option<&[u8]>,
     flags: &TemplateFlags,
+    say: &dyn Fn(&str),
 ) -> Result<Vec<NamedInput>, Error> {
     let (Some(bytes), Some(source)) = (definition, &args.task_definition) else {
         return Ok(vec![NamedInput {
@@ -61,9 +62,9 @@ pub(in crate::command) fn with_definitions(
     let template = TaskTemplate::parse(bytes, &flags.set)
         .map_err(|error| Error::Usage(error.with_label(&label)))?;
     for name in template.unused() {
-        eprintln!(
-            "pullprobe: --set {name}: the file has no placeholder of that name, such as ${{{name}}} or <{name}>"
-        );
+        say(&format!(
+            "--set {name}: the file has no placeholder of that name, such as ${{{name}}} or <{name}>"
+        ));
     }
     let names: Vec<_> = template.names().map(str::to_owned).collect();
     let positions = match &flags.resource {
@@ -95,11 +96,11 @@ pub(in crate::command) fn with_definitions(
         };
         // What the file itself says decides what its functions give.
         let facts = part(args.region.as_ref(), None)?.facts();
-        let region = region(args, flags, &facts).map_err(usage)?;
+        let region = region(args, flags, &facts, say).map_err(usage)?;
         let definition = part(region.as_ref(), facts.account.as_deref())?;
         let (input, notes) = read(args, definition, region.as_ref(), flags.purpose, &label)?;
         for note in notes {
-            eprintln!("pullprobe: {note}");
+            say(&note);
         }
         Ok(NamedInput {
             name: names[position].clone(),
@@ -115,6 +116,7 @@ fn region(
     args: &TaskArgs,
     flags: &TemplateFlags,
     facts: &TaskFacts,
+    say: &dyn Fn(&str),
 ) -> Result<Option<Region>, String> {
     if let Some(region) = &args.region {
         return Ok(Some(region.clone()));
@@ -130,7 +132,7 @@ fn region(
     }
     let (region, warning) = facts.region(environment)?;
     if let Some(warning) = warning {
-        eprintln!("pullprobe: {warning}");
+        say(&warning);
     }
     Ok(region)
 }
