@@ -216,17 +216,20 @@ impl<'a> SyntaxError<'a> {
     }
 }
 
+/// Whether the part of an image's name before the first slash is a host, by Docker's rule that
+/// tells it from a user of Docker Hub.
+pub fn is_host(first: &str) -> bool {
+    first.contains(['.', ':']) || first == "localhost"
+}
+
 fn parse(input: &str) -> Result<Reference, SyntaxError<'_>> {
     check_characters(input)?;
     let (named, digest) = match input.split_once('@') {
         Some((named, digest)) => (named, Some(digest)),
         None => (input, None),
     };
-    // Docker's rule that distinguishes a host from a Docker Hub user.
     let (authority, path) = match named.split_once('/') {
-        Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => {
-            (Some(first), path)
-        }
+        Some((first, path)) if is_host(first) => (Some(first), path),
         _ => (None, named),
     };
     let registry = match authority {

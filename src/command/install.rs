@@ -2,7 +2,7 @@
 
 use super::aws::{calls, client};
 use super::probe::runtime;
-use super::{Error, print};
+use super::{Error, note, print};
 use crate::cli::install::InstallArgs;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::install::{
@@ -26,8 +26,8 @@ pub fn run(args: &InstallArgs) -> Result<u8, Error> {
         let calls = calls(client, args.dry_run);
         let installation = push(&calls, &spec, &files).await?;
         if args.dry_run {
-            eprintln!(
-                "pullprobe: dry run, nothing was changed: {} {} ({})",
+            note(&format!(
+                "dry run, nothing was changed: {} {} ({})",
                 installation.reference,
                 if installation.is_new {
                     "would be pushed"
@@ -35,7 +35,7 @@ pub fn run(args: &InstallArgs) -> Result<u8, Error> {
                     "is there already"
                 },
                 installation.digest
-            );
+            ));
             return Ok(0);
         }
         print(&describe(&installation, calls.client().region().as_str()))
@@ -46,19 +46,19 @@ pub fn run(args: &InstallArgs) -> Result<u8, Error> {
 pub(super) fn read_files(spec: &InstallSpec) -> Result<Vec<AgentFile>, Error> {
     let files = install::read_files(spec)?;
     for file in files.iter().filter(|file| !file.looks_like_the_probe()) {
-        eprintln!(
-            "pullprobe: the file for {} does not look like the probe of pullprobe; it is pushed all the same, as version {TAG}",
+        note(&format!(
+            "the file for {} does not look like the probe of pullprobe; it is pushed all the same, as version {TAG}",
             file.platform
-        );
+        ));
     }
     let is_missing = |platform: &_| files.iter().all(|file| file.platform != *platform);
     if spec.platforms.is_empty() {
         for platform in known_platforms().filter(is_missing) {
-            eprintln!(
-                "pullprobe: the image will not run on {platform}, because there is no file for it; to add it, {}, and pass it \
+            note(&format!(
+                "the image will not run on {platform}, because there is no file for it; to add it, {}, and pass it \
                  with --agent {platform}=FILE",
                 how_to_build(&platform)
-            );
+            ));
         }
     }
     Ok(files)
@@ -70,7 +70,7 @@ pub(super) async fn push(
     spec: &InstallSpec,
     files: &[AgentFile],
 ) -> Result<Installation, Error> {
-    let mut show = |event: &InstallEvent<'_>| eprintln!("pullprobe: {}", line(event));
+    let mut show = |event: &InstallEvent<'_>| note(&line(event));
     Ok(install::install(calls, &spec.repository, files, &mut show).await?)
 }
 

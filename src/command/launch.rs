@@ -10,7 +10,7 @@ use super::aws::{calls, client};
 use super::install;
 use super::probe::{generated_id, prints_text, runtime};
 use super::signals::Signals;
-use super::{Error, color, print};
+use super::{Error, color, note, print};
 use crate::cli::launch::LaunchArgs;
 use crate::cli::target::TargetArgs;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
@@ -55,11 +55,11 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
         } else {
             "subnets"
         };
-        eprintln!(
-            "pullprobe: run {run_id}: {} {noun}, {}",
+        note(&format!(
+            "run {run_id}: {} {noun}, {}",
             subnets.len(),
             last_segment(&launch.definition)
-        );
+        ));
         let mut output = LaunchOutput::new(args, &subnets);
         let (cluster, region) = (&launch.cluster, calls.client().region());
         let interruption = interrupted(format!(
@@ -92,7 +92,7 @@ async fn install_if_missing(calls: &AwsCalls, args: &LaunchArgs) -> Result<Strin
     };
     let files = install::read_files(&spec)?;
     let installation = install::push(calls, &spec, &files).await?;
-    eprintln!("pullprobe: {} is in Amazon ECR", installation.reference);
+    note(&format!("{} is in Amazon ECR", installation.reference));
     Ok(installation.reference)
 }
 
@@ -201,7 +201,9 @@ fn interrupted(gc: String) -> impl Future<Output = ()> {
         signals.next().await;
         tokio::spawn(async move {
             signals.next().await;
-            eprintln!("pullprobe: exiting now; to stop the remaining tasks run {gc}");
+            note(&format!(
+                "exiting now; to stop the remaining tasks run {gc}"
+            ));
             std::process::exit(i32::from(crate::verdict::INCONCLUSIVE));
         });
     }

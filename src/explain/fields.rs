@@ -21,7 +21,7 @@ use winnow::token::{any, one_of, take_until, take_while};
 use super::normalize::NormalizedText;
 use crate::aws::denial;
 use crate::observation::Denial;
-use crate::reference::Reference;
+use crate::reference::{Reference, is_host};
 
 /// Longest name of a container in bytes (Amazon ECS API reference, `ContainerDefinition`).
 const MAX_NAME_LEN: usize = 255;
@@ -343,8 +343,7 @@ fn url(dense: &str) -> Option<Field<String>> {
 fn image_host(dense: &str, image: &str) -> Option<Field<String>> {
     let (host, _) = image.split_once('/')?;
     let host = host.to_ascii_lowercase();
-    // Docker's rule that tells a host from a user of Docker Hub.
-    if !host.contains(['.', ':']) {
+    if !is_host(&host) {
         return None;
     }
     let host = host.split(':').next().unwrap_or_default().to_owned();

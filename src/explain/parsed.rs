@@ -16,7 +16,7 @@ use crate::ip_owner::owner;
 use crate::network_location::NetworkLocation;
 use crate::observation::{Dependency, Scope};
 use crate::redact::redact;
-use crate::reference::{Reference, Registry};
+use crate::reference::{Reference, Registry, is_host};
 
 /// A parsed failure message.
 #[derive(Debug, Clone)]
@@ -246,7 +246,7 @@ impl ParsedMessage {
         let named = self.fields.image.as_deref()?;
         let has_host = named
             .split_once('/')
-            .is_some_and(|(host, _)| host.contains(['.', ':']));
+            .is_some_and(|(first, _)| is_host(first));
         self.foreign_image().filter(|_| !has_host)
     }
 

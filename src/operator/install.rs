@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use agent_file::embedded_platforms;
+use agent_file::embedded_files;
 pub use agent_file::{AgentFile, how_to_build, known_platforms};
 pub use event::{InstallEvent, ShowEvent};
 pub use image::{OciContent, OciImage, PlatformImage};
@@ -59,9 +59,6 @@ pub struct Installation {
 /// Reads the files of the image, from the flags and from this binary.
 pub fn read_files(spec: &InstallSpec) -> Result<Vec<AgentFile>, OperatorError> {
     let mut files = BTreeMap::new();
-    for file in AgentFile::embedded()? {
-        files.insert(file.platform.to_string(), file);
-    }
     let mut named = BTreeMap::new();
     for (platform, path) in &spec.agents {
         if let Some(other) = named.insert(platform.to_string(), path) {
@@ -78,7 +75,16 @@ pub fn read_files(spec: &InstallSpec) -> Result<Vec<AgentFile>, OperatorError> {
         }
         files.insert(platform.to_string(), AgentFile::read(platform, path)?);
     }
-    if files.is_empty() {
+    // A file of this binary that is replaced or left out may be damaged.
+    for embedded in embedded_files() {
+        let is_wanted = |wanted: &Platform| wanted.to_string() == embedded.platform;
+        if !files.contains_key(embedded.platform)
+            && (spec.platforms.is_empty() || spec.platforms.iter().any(is_wanted))
+        {
+            files.insert(embedded.platform.to_owned(), embedded.unpack()?);
+        }
+    }
+    if files.is_empty() && embedded_files().len() == 0 {
         return Err(OperatorError::Usage(format!(
             "this build of pullprobe does not contain the probe's static files; {}, and pass it with --agent \
              linux/amd64=FILE. Releases contain the files",
@@ -143,8 +149,8 @@ pub async fn install(
     }
     if !tagged && calls.is_dry() {
         show_tag(calls, &repository, &image.index);
-    } else if !calls.is_dry() {
-        is_changed |= push_index(&mut registry, &installation, &image.index, tagged).await?;
+    } else if !tagged {
+        push_index(&mut registry, &installation, &image.index).await?;
     }
     installation.is_new = is_changed || !tagged;
     Ok(installation)
@@ -217,24 +223,20 @@ async fn push_index(
     registry: &mut RegistryClient<'_>,
     installation: &Installation,
     index: &OciContent,
-    is_tagged: bool,
-) -> Result<bool, OperatorError> {
-    if is_tagged {
-        return Ok(false);
-    }
+) -> Result<(), OperatorError> {
     registry.put_manifest(&index.digest, index).await?;
     if let Err(error) = registry.put_manifest(TAG, index).await {
         // Another process may have written the tag in between.
         check_tag(registry, installation).await?;
         return Err(error);
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Says how to push the image to a Region, for an operator who has none there.
 pub fn how_to_install(region: &Region) -> String {
     let install = format!("pullprobe install --region {region}");
-    if embedded_platforms().is_empty() {
+    if embedded_files().len() == 0 {
         format!(
             "Push it once, from a checkout of pullprobe (for tasks on ARM64 with linux/arm64 and the target \
              aarch64-unknown-linux-gnu):\n\n    \

@@ -70,14 +70,6 @@ impl AgentFile {
         })
     }
 
-    /// Unpacks the files that this binary contains; none in a source build.
-    pub fn embedded() -> Result<Vec<Self>, OperatorError> {
-        EMBEDDED
-            .iter()
-            .map(|(platform, packed)| unpack(platform, packed))
-            .collect()
-    }
-
     /// Whether the file contains the name of one of the probe's settings.
     pub fn looks_like_the_probe(&self) -> bool {
         let mut windows = self.bytes.windows(NAME_IN_FILE.len());
@@ -92,9 +84,24 @@ pub fn known_platforms() -> impl Iterator<Item = Platform> {
         .filter_map(|machine| machine.platform.parse().ok())
 }
 
-/// Returns the platforms of the files that this binary contains.
-pub fn embedded_platforms() -> Vec<&'static str> {
-    EMBEDDED.iter().map(|(platform, _)| *platform).collect()
+/// A file that this binary contains, packed.
+pub struct EmbeddedFile {
+    pub platform: &'static str,
+    packed: &'static [u8],
+}
+
+impl EmbeddedFile {
+    /// Unpacks and checks the file.
+    pub fn unpack(&self) -> Result<AgentFile, OperatorError> {
+        unpack(self.platform, self.packed)
+    }
+}
+
+/// Returns the files that this binary contains; none in a source build.
+pub fn embedded_files() -> impl ExactSizeIterator<Item = EmbeddedFile> {
+    EMBEDDED
+        .iter()
+        .map(|&(platform, packed)| EmbeddedFile { platform, packed })
 }
 
 /// Says how to build the static file of a platform.

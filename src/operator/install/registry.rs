@@ -24,6 +24,10 @@ use crate::observation::{Denial, Failure};
 use crate::operator::aws::{Api, CallError};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::error::OperatorError;
+use crate::safe_text::visible;
+
+/// Characters that are shown of an address or a digest that a server sent.
+const MAX_SHOWN_CHARS: usize = 100;
 
 /// Limit for a request without a layer, with its response. ECR answers within a second.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -505,11 +509,13 @@ impl<'a> RegistryClient<'a> {
         request: &RegistryRequest<'_>,
     ) -> Result<RegistryResponse, OperatorError> {
         let response = self.exchange(request).await?;
-        let failure = self.read_error(request, &response).failure;
+        if response.status.is_success() || response.status.is_redirection() {
+            return Ok(response);
+        }
         // The response to HEAD has no body, which would say that the token has expired.
         let is_unexplained =
             request.method == Method::HEAD && response.status == StatusCode::FORBIDDEN;
-        let is_expired = !response.status.is_success() && failure == Failure::ExpiredToken;
+        let is_expired = self.read_error(request, &response).failure == Failure::ExpiredToken;
         let is_rejected = response.status == StatusCode::UNAUTHORIZED
             || is_expired
             || is_unexplained && self.logins < MAX_LOGINS;
@@ -675,7 +681,7 @@ impl<'a> RegistryClient<'a> {
              was pushed. Check the proxy in HTTPS_PROXY and AWS_ENDPOINT_URL, and do not use this image",
             request.action,
             self.host(),
-            crate::redact::shorten(&crate::redact::one_line(actual), 100)
+            visible(actual, MAX_SHOWN_CHARS)
         ))
     }
 }
@@ -751,7 +757,8 @@ fn base_url(
     let endpoint = login.proxy_endpoint.clone().unwrap_or_else(of_uri);
     let failed = |what: String| {
         OperatorError::Failed(format!(
-            "ecr:GetAuthorizationToken: the registry's address {endpoint:?} {what}; check AWS_ENDPOINT_URL"
+            "ecr:GetAuthorizationToken: the registry's address {} {what}; check AWS_ENDPOINT_URL",
+            visible(&endpoint, MAX_SHOWN_CHARS)
         ))
     };
     let url = format!("{}/v2/{}/", endpoint.trim_end_matches('/'), repository.name);

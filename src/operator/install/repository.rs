@@ -13,7 +13,8 @@ use crate::operator::aws::{Api, CallError};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::error::OperatorError;
 use crate::plan::Platform;
-use crate::reference::{Reference, Registry};
+use crate::reference::{Reference, Registry, is_host};
+use crate::safe_text::visible_string;
 
 /// Repository that `install` pushes to, and `launch` looks in.
 pub const DEFAULT_REPOSITORY: &str = "pullprobe";
@@ -54,7 +55,7 @@ impl RepositoryName {
             (name.to_owned(), Some(arn.account.clone()), Some(region))
         } else if text
             .split_once('/')
-            .is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost")
+            .is_some_and(|(first, _)| is_host(first))
         {
             let reference: Reference = text.parse().map_err(|error| failed(&format!("{error}")))?;
             let Registry::Ecr {
@@ -145,7 +146,9 @@ pub struct EcrRepository {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Repository {
+    #[serde(deserialize_with = "visible_string")]
     repository_uri: String,
+    #[serde(deserialize_with = "visible_string")]
     repository_arn: String,
 }
 
