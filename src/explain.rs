@@ -90,15 +90,13 @@ pub fn explain(text: &str) -> Explanation {
 /// Explains what a person pastes: the messages of a document of ECS, AWS Step Functions, AWS Batch
 /// or Amazon EventBridge, or else one text. Returns at least one explanation.
 pub fn explain_input(input: &str) -> Vec<Explanation> {
-    if input.trim_start().starts_with(['{', '['])
-        && let Ok(messages) = tasks::messages(input)
-    {
-        return messages
-            .iter()
-            .map(|message| explain_with(&message.text, &message.context))
-            .collect();
-    }
-    vec![explain(input)]
+    let Some(messages) = tasks::messages_of_document(input) else {
+        return vec![explain(input)];
+    };
+    messages
+        .iter()
+        .map(|message| explain_with(&message.text, &message.context))
+        .collect()
 }
 
 /// Explains a text of a known task or service.

@@ -86,9 +86,7 @@ fn explanations(flags: &ExplainArgs) -> Result<Vec<Explanation>, Error> {
         ));
     }
     // Output of `describe-tasks` may also be passed without the flag.
-    if text.trim_start().starts_with(['{', '['])
-        && let Ok(messages) = tasks::messages(&text)
-    {
+    if let Some(messages) = tasks::messages_of_document(&text) {
         return Ok(explain_all(&messages));
     }
     if text.chars().nth(MAX_TEXT_CHARS).is_some() {

@@ -55,6 +55,13 @@ pub fn messages(document: &str) -> Result<Vec<EcsMessage>, InvalidDocument> {
     Ok(messages)
 }
 
+/// Returns the messages of a text that is such a document; `None` for any other text.
+pub fn messages_of_document(text: &str) -> Option<Vec<EcsMessage>> {
+    text.trim_start()
+        .starts_with(['{', '['])
+        .then(|| messages(text).ok())?
+}
+
 /// Adds the messages of a value. What is a task, a service or a job is not searched further.
 fn collect(value: &Value, depth: usize, messages: &mut Vec<EcsMessage>) {
     let Some(depth) = depth.checked_sub(1) else {
@@ -68,7 +75,11 @@ fn collect(value: &Value, depth: usize, messages: &mut Vec<EcsMessage>) {
         }
         Value::Object(members) => {
             let has = |name: &str| !field(value, name).is_null();
-            if has("events") {
+            // Step Functions and CloudTrail have events, too, but without a message.
+            let is_service = list(value, "events")
+                .iter()
+                .any(|event| !string(event, "message").is_empty());
+            if is_service {
                 messages.extend(of_events(value));
             } else if has("jobId") && (has("statusReason") || has("container")) {
                 messages.extend(of_job(value));
@@ -345,7 +356,7 @@ mod tests {
         );
         let cause = serde_json::to_string(&of_step_functions).unwrap();
         let history = format!(
-            r#"{{"events":null,"taskFailedEventDetails":{{"error":"States.TaskFailed","cause":{cause}}}}}"#
+            r#"{{"events":[{{"id":1,"type":"ExecutionStarted"}},{{"id":2,"type":"TaskFailed","taskFailedEventDetails":{{"error":"States.TaskFailed","cause":{cause}}}}}]}}"#
         );
         let event = of_step_functions.replace("Containers", "containers");
         let event = format!(r#"{{"source":"aws.ecs","detail":{event}}}"#);
