@@ -327,7 +327,11 @@ impl Plan {
         if count > MAX_TARGETS {
             return Err(PlanError::TooManyTargets(count));
         }
-        if let Some(target) = self.targets.iter().find(|target| !is_host(&target.host)) {
+        if let Some(target) = self
+            .targets
+            .iter()
+            .find(|target| !is_host_name(&target.host))
+        {
             return Err(PlanError::HostName(shorten(&target.host)));
         }
         // A plan that cannot be written as JSON fails where it is written.
@@ -340,7 +344,7 @@ impl Plan {
 }
 
 /// Whether the name can be used in DNS and TLS, and in observation IDs, whose parts `/` separates.
-fn is_host(name: &str) -> bool {
+pub(crate) fn is_host_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     (1..=253).contains(&name.len()) && name.chars().all(allowed)
 }

@@ -26,7 +26,7 @@ use pullprobe::observation::Dependency;
 use pullprobe::report::Report;
 use pullprobe::verdict::{Status, Verdict};
 use run::{ProbeRun, unrelated_failures};
-use server::{Behavior, Responses, Server, Step, head, http, of_unknown_authority};
+use server::{Behavior, Responses, SERVICES, Server, Step, head, http, of_unknown_authority};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -666,14 +666,6 @@ const FOREIGN_ANSWERS: [(&str, &str, &str); 9] = [
 
 /// Returns each foreign answer at each service.
 fn intermediaries() -> Vec<Case> {
-    let victims = [
-        Dependency::EcrApi,
-        Dependency::EcrDkr,
-        Dependency::S3,
-        Dependency::Logs,
-        Dependency::SecretsManager,
-        Dependency::Ssm,
-    ];
     let answers = FOREIGN_ANSWERS.iter().map(|(status, kind, body)| {
         let headers = [
             ("content-type", *kind),
@@ -692,7 +684,7 @@ fn intermediaries() -> Vec<Case> {
             expected: &[],
         },
     };
-    victims
+    SERVICES
         .into_iter()
         .flat_map(|victim| answers.iter().map(move |answer| case(victim, answer)))
         .collect()

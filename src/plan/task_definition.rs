@@ -22,7 +22,7 @@ use serde_json::Value;
 
 pub use error::{InvalidTaskDefinition, Problem, TaskDefinitionError};
 #[cfg(feature = "operator")]
-pub use node::OPEN;
+pub use node::{OPEN, open_parts};
 
 use super::{LaunchType, PlanInput, Platform, TaskHost, shorten};
 use node::Node;

@@ -75,6 +75,12 @@ impl TaskHost {
         !self.launch_types.is_empty() && !self.launch_types.contains(&LaunchType::Fargate)
     }
 
+    /// Returns the names of the launch types, as in a sentence.
+    pub fn launch_type_names(&self) -> String {
+        let names: Vec<_> = self.launch_types.iter().map(|one| one.name()).collect();
+        names.join(" or ")
+    }
+
     /// Whether the task definition allows this launch type.
     pub fn allows(&self, launch_type: LaunchType) -> bool {
         self.launch_types.contains(&launch_type)

@@ -8,6 +8,7 @@ use hyper::header::{HeaderMap, LOCATION};
 
 use crate::observation::{Dependency, Phase, TargetKey};
 use crate::plan::Target;
+use crate::plan::is_host_name;
 use crate::probe::context::ProbeContext;
 use crate::probe::target::TargetHandle;
 
@@ -71,14 +72,9 @@ impl RedirectTargets {
     }
 }
 
-/// Maximum number of characters of a host name (RFC 1035 section 2.3.4).
-const MAX_HOST_LENGTH: usize = 253;
-
 /// Whether a response names a host that could be one: it becomes part of observation IDs.
 pub fn is_host(text: &str) -> bool {
-    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    let is_address = |b: u8| b.is_ascii_hexdigit() || matches!(b, b'[' | b']' | b':' | b'.');
-    text.len() <= MAX_HOST_LENGTH && (text.bytes().all(is_name) || text.bytes().all(is_address))
+    is_host_name(text.trim_start_matches('[').trim_end_matches(']'))
 }
 
 /// Where a request goes.

@@ -59,13 +59,7 @@ fn write_contacts(text: &mut String, plan: &Plan) {
     let host = if plan.host.is_unknown() {
         ", launch type unknown".to_owned()
     } else if plan.host.is_instance() {
-        let types: Vec<_> = plan
-            .host
-            .launch_types
-            .iter()
-            .map(|one| one.name())
-            .collect();
-        format!(", launch type {}", types.join(" or "))
+        format!(", launch type {}", plan.host.launch_type_names())
     } else {
         String::new()
     };

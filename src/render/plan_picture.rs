@@ -105,13 +105,7 @@ pub fn render(plan: &Plan, requirements: &Requirements) -> String {
 
 fn title_of_start(plan: &Plan) -> String {
     if plan.host.is_instance() {
-        let types: Vec<_> = plan
-            .host
-            .launch_types
-            .iter()
-            .map(|one| one.name())
-            .collect();
-        format!("Container instance ({})", types.join(" or "))
+        format!("Container instance ({})", plan.host.launch_type_names())
     } else if plan.host.is_unknown() {
         "Task (launch type unknown, drawn for Fargate)".into()
     } else {

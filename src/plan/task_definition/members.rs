@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use super::error::TaskDefinitionError;
-use super::node::Node;
+use super::node::{Node, open_parts};
 
 /// Types of the members of each structure. A name that ends in `!` is required; a type is a scalar,
 /// the name of a structure, values separated by `|`, or one of these after `[` for a list or `{` for a
@@ -78,7 +78,7 @@ fn check_structure(node: &Node<'_>, structure: &str, errors: &mut Vec<TaskDefini
 }
 
 fn is_absent(value: &Value) -> bool {
-    value.is_null() || value.as_str().is_some_and(|text| text.starts_with('\0'))
+    value.is_null() || open_parts(value).is_some()
 }
 
 fn check_type(node: &Node<'_>, kind: &str, errors: &mut Vec<TaskDefinitionError>) {

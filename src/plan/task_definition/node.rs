@@ -11,6 +11,11 @@ use crate::plan::shorten;
 /// follows, then another of these and the reason. ECS accepts it in no string that is read here.
 pub const OPEN: char = '\0';
 
+/// Returns text and reason of a value that a template leaves open.
+pub fn open_parts(value: &Value) -> Option<(&str, &str)> {
+    value.as_str()?.strip_prefix(OPEN)?.split_once(OPEN)
+}
+
 /// A value and its path. `null` counts as absent, because some SDKs print absent members so.
 #[derive(Debug, Clone)]
 pub(super) struct Node<'a> {
@@ -76,11 +81,9 @@ impl<'a> Node<'a> {
     /// Returns the error of a value of another type; `None` if the type is not known yet.
     #[cfg(feature = "operator")]
     pub fn mismatch(&self, expected: &str) -> Option<TaskDefinitionError> {
-        let is_open = self
-            .value
-            .as_str()
-            .is_some_and(|text| text.starts_with('\0'));
-        (!is_open).then(|| self.expected(expected))
+        open_parts(self.value)
+            .is_none()
+            .then(|| self.expected(expected))
     }
 
     /// Returns the member, or `None` if it is absent. Fails if this is not an object.
@@ -142,7 +145,10 @@ impl<'a> Node<'a> {
 
     /// Returns the text. Fails if this is not a string.
     pub fn text(&self) -> Result<&'a str, TaskDefinitionError> {
-        let text = self.value.as_str().filter(|_| self.open().is_none());
+        let text = self
+            .value
+            .as_str()
+            .filter(|_| open_parts(self.value).is_none());
         text.ok_or_else(|| self.expected("a string"))
     }
 
@@ -167,13 +173,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Returns the text and the reason, if a template leaves this value open.
-    fn open(&self) -> Option<(&'a str, &'a str)> {
-        self.value.as_str()?.strip_prefix(OPEN)?.split_once(OPEN)
-    }
-
     fn expected(&self, expected: &str) -> TaskDefinitionError {
-        if let Some((text, reason)) = self.open() {
+        if let Some((text, reason)) = open_parts(self.value) {
             return self.problem(Problem::Open {
                 text: text.to_owned(),
                 reason: reason.to_owned(),

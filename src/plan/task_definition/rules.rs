@@ -98,7 +98,6 @@ impl TaskDefinitionReader {
     }
 }
 
-/// Every task definition belongs to a family; the ARN of a registered one ends in it.
 /// Whether the document is a part of a task definition, as a file of containers is: what it lacks is
 /// elsewhere.
 fn is_part(definition: &Node<'_>) -> bool {
@@ -114,6 +113,7 @@ fn is_part(definition: &Node<'_>) -> bool {
     .all(|name| matches!(definition.member(name), Ok(None)))
 }
 
+/// Every task definition belongs to a family; the ARN of a registered one ends in it.
 fn check_family(definition: &Node<'_>, _: &[Node<'_>]) -> Result<(), TaskDefinitionError> {
     match definition.member("family")? {
         Some(family) => {

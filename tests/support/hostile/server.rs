@@ -17,6 +17,16 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
+/// The services of AWS that a start contacts and that answer over HTTP.
+pub const SERVICES: [Dependency; 6] = [
+    Dependency::EcrApi,
+    Dependency::EcrDkr,
+    Dependency::S3,
+    Dependency::Logs,
+    Dependency::SecretsManager,
+    Dependency::Ssm,
+];
+
 /// A step of a response.
 #[derive(Clone)]
 pub enum Step {

@@ -16,6 +16,10 @@ const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/+=
 /// How a server repeats a secret, and how many characters of it contain [`KNOWN`] of the secret.
 type Encoding = (fn(&str) -> String, usize);
 
+fn each_byte(secret: &str, encoded: fn(u8) -> String) -> String {
+    secret.bytes().map(encoded).collect::<Vec<_>>().concat()
+}
+
 const ENCODINGS: [Encoding; 9] = [
     (|secret| secret.to_owned(), KNOWN),
     (|secret| STANDARD.encode(secret), 12),
@@ -23,33 +27,15 @@ const ENCODINGS: [Encoding; 9] = [
     (|secret| STANDARD.encode(format!("xy{secret}")), 12),
     (|secret| URL_SAFE_NO_PAD.encode(secret), 12),
     (
-        |secret| {
-            secret
-                .bytes()
-                .map(|byte| format!("%{byte:02X}"))
-                .collect::<Vec<_>>()
-                .concat()
-        },
+        |secret| each_byte(secret, |byte| format!("%{byte:02X}")),
         3 * KNOWN,
     ),
     (
-        |secret| {
-            secret
-                .bytes()
-                .map(|byte| format!("\\u{byte:04x}"))
-                .collect::<Vec<_>>()
-                .concat()
-        },
+        |secret| each_byte(secret, |byte| format!("\\u{byte:04x}")),
         6 * KNOWN,
     ),
     (
-        |secret| {
-            secret
-                .bytes()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<Vec<_>>()
-                .concat()
-        },
+        |secret| each_byte(secret, |byte| format!("{byte:02x}")),
         2 * KNOWN,
     ),
     (
