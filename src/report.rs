@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::aws::credentials::CredentialSource;
 use crate::diagnose::{Diagnosis, Finding, RuledOut};
 use crate::observation::{ForEach, Observation, ObservationId, Outcome};
-use crate::safe_text::{SafeText, escape_json, safe_text, visible_map};
+use crate::safe_text::{SafeText, json_line, safe_text, visible_map};
 use crate::vantage::Vantage;
 use crate::verdict::{Status, Verdict};
 
@@ -204,9 +204,7 @@ impl Report {
 
     /// Returns the report as one line of JSON.
     pub fn line(&self) -> String {
-        let json = serde_json::to_string(self)
-            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"));
-        escape_json(json)
+        json_line(SCHEMA, self)
     }
 
     /// Leaves out what only rules about failures read. A passing report is then delivered in the ten

@@ -78,6 +78,14 @@ pub fn is_hidden(c: char) -> bool {
             | 0x13430..=0x1345f | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff)
 }
 
+/// Returns a document of the schema as one line of JSON.
+pub fn json_line(schema: &str, document: &impl Serialize) -> String {
+    let json = serde_json::to_string(document).unwrap_or_else(|error| {
+        serde_json::json!({ "schema": schema, "error": error.to_string() }).to_string()
+    });
+    escape_json(json)
+}
+
 /// Returns JSON in which a character that acts or hides is escaped, as JSON may escape any
 /// (RFC 8259 section 7). The document stays the same.
 pub fn escape_json(json: String) -> String {

@@ -188,15 +188,17 @@ fn worst_first(vantage: &VantageSummary) -> (Reverse<Status>, u8, &str) {
 }
 
 fn matrix(vantages: &[ComparedVantage<'_>]) -> Vec<FactRow> {
-    let names: BTreeSet<&FactName> = vantages.iter().flat_map(|v| v.facts.keys()).collect();
-    names
-        .into_iter()
-        .map(|name| FactRow {
+    let mut rows: BTreeMap<&FactName, BTreeMap<String, String>> = BTreeMap::new();
+    for vantage in vantages {
+        for (name, value) in vantage.facts {
+            let row = rows.entry(name).or_default();
+            row.insert(vantage.name.to_owned(), value.clone());
+        }
+    }
+    rows.into_iter()
+        .map(|(name, values)| FactRow {
             fact: name.to_string(),
-            values: vantages
-                .iter()
-                .filter_map(|v| Some((v.name.to_owned(), v.facts.get(name)?.clone())))
-                .collect(),
+            values,
         })
         .collect()
 }

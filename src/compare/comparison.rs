@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::difference::Difference;
-use crate::safe_text::escape_json;
+use crate::safe_text::json_line;
 use crate::verdict::Status;
 
 /// Name and version of the comparison's schema.
@@ -109,9 +109,7 @@ const fn is_zero(n: &u64) -> bool {
 impl Comparison {
     /// Returns the comparison as one line of JSON.
     pub fn line(&self) -> String {
-        let json = serde_json::to_string(self)
-            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"));
-        escape_json(json)
+        json_line(SCHEMA, self)
     }
 }
 

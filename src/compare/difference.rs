@@ -53,11 +53,8 @@ pub fn differences(vantages: &[ComparedVantage<'_>]) -> Vec<Difference> {
     let Some(worst) = worst_status(vantages) else {
         return Vec::new();
     };
-    let passing: Vec<ComparedVantage<'_>> = vantages
-        .iter()
-        .filter(|vantage| starts(vantage.status, worst))
-        .copied()
-        .collect();
+    let passing = || vantages.iter().filter(|v| starts(v.status, worst));
+    let others = Reference::of(passing().copied());
     let mut found: BTreeMap<(Effect, &FactName), Difference> = BTreeMap::new();
     for vantage in vantages.iter().filter(|vantage| vantage.status == worst) {
         let last_pass = vantage.last_pass.map(|facts| ComparedVantage {
@@ -65,32 +62,37 @@ pub fn differences(vantages: &[ComparedVantage<'_>]) -> Vec<Difference> {
             facts,
             ..*vantage
         });
-        let (baseline, against) = match last_pass {
-            Some(last_pass) if passing.is_empty() => (vec![last_pass], Baseline::ItsOwnLastPass),
-            _ => (passing.clone(), Baseline::OtherVantages),
+        let last_pass = last_pass.filter(|_| passing().next().is_none());
+        let first = match last_pass {
+            Some(last_pass) => first_difference(vantage, &Reference::of([last_pass])),
+            None => first_difference(vantage, &others),
         };
-        let Some((effect, name)) = first_difference(vantage, &baseline) else {
+        let Some((effect, name)) = first else {
             continue;
         };
         let difference = found.entry((effect, name)).or_insert_with(|| Difference {
             fact: name.to_string(),
-            passing: BTreeMap::new(),
+            passing: passing()
+                .filter_map(|vantage| value(vantage, name))
+                .collect(),
             failing: BTreeMap::new(),
-            against,
+            against: match last_pass {
+                Some(_) => Baseline::ItsOwnLastPass,
+                None => Baseline::OtherVantages,
+            },
         });
-        difference.passing.extend(values(&baseline, name));
-        difference.failing.extend(values(&[*vantage], name));
+        let last_pass = last_pass.as_ref();
+        difference
+            .passing
+            .extend(last_pass.and_then(|last_pass| value(last_pass, name)));
+        difference.failing.extend(value(vantage, name));
     }
     found.into_values().collect()
 }
 
-fn values(
-    vantages: &[ComparedVantage<'_>],
-    fact: &FactName,
-) -> impl Iterator<Item = (String, String)> {
-    vantages
-        .iter()
-        .filter_map(|vantage| Some((vantage.name.to_owned(), vantage.facts.get(fact)?.clone())))
+/// Returns the vantage's name and its value of a fact.
+fn value(vantage: &ComparedVantage<'_>, fact: &FactName) -> Option<(String, String)> {
+    Some((vantage.name.to_owned(), vantage.facts.get(fact)?.clone()))
 }
 
 /// Returns the status of the vantages to explain: the failing ones, or the worst if nothing fails.
@@ -114,41 +116,76 @@ enum Effect {
     Harmless,
 }
 
+/// The values of each fact where the task starts, read once: a failing vantage is compared with
+/// these and not with every vantage.
+struct Reference<'a>(BTreeMap<&'a FactName, KnownValues<'a>>);
+
+/// The values of one fact where the task starts.
+#[derive(Default)]
+struct KnownValues<'a> {
+    /// Of vantages that pass.
+    passing: BTreeSet<&'a str>,
+    /// Of vantages that pass with a warning.
+    warned: BTreeSet<&'a str>,
+}
+
+impl<'a> Reference<'a> {
+    fn of(vantages: impl IntoIterator<Item = ComparedVantage<'a>>) -> Self {
+        let mut known: BTreeMap<&FactName, KnownValues<'_>> = BTreeMap::new();
+        for vantage in vantages {
+            for (name, value) in vantage.facts {
+                let values = known.entry(name).or_default();
+                match vantage.status {
+                    Status::Pass => values.passing.insert(value),
+                    _ => values.warned.insert(value),
+                };
+            }
+        }
+        Self(known)
+    }
+}
+
+impl KnownValues<'_> {
+    fn contains(&self, value: &str) -> bool {
+        self.passing.contains(value) || self.warned.contains(value)
+    }
+
+    /// Returns the values to compare with. Those with a warning count only if no vantage without one
+    /// knows the fact.
+    fn models(&self) -> &BTreeSet<&str> {
+        if self.passing.is_empty() {
+            &self.warned
+        } else {
+            &self.passing
+        }
+    }
+}
+
 fn first_difference<'a>(
     vantage: &ComparedVantage<'a>,
-    baseline: &[ComparedVantage<'_>],
+    reference: &Reference<'_>,
 ) -> Option<(Effect, &'a FactName)> {
     // The first of several minima, which is the earliest step.
     vantage
         .facts
         .iter()
-        .filter_map(|(name, value)| Some((effect(vantage, baseline, name, value)?, name)))
+        .filter_map(|(name, value)| {
+            let known = reference.0.get(name)?;
+            Some((effect(vantage, known, name, value)?, name))
+        })
         .min_by_key(|(effect, _)| *effect)
 }
 
-/// Returns `None` if the fact explains nothing: no passing vantage checked it, one of them fails it
-/// too, or one has the same value.
+/// Returns `None` if the fact explains nothing: one passing vantage fails it too, or one has the
+/// same value.
 fn effect(
     vantage: &ComparedVantage<'_>,
-    baseline: &[ComparedVantage<'_>],
+    known: &KnownValues<'_>,
     name: &FactName,
     value: &str,
 ) -> Option<Effect> {
-    let known: Vec<(Status, &str)> = baseline
-        .iter()
-        .filter_map(|other| Some((other.status, other.facts.get(name)?.as_str())))
-        .collect();
-    let any_pass = known.iter().any(|(status, _)| *status == Status::Pass);
-    // A vantage with a warning counts only if no vantage without one knows the fact.
-    let models: BTreeSet<&str> = known
-        .iter()
-        .filter(|(status, _)| *status == Status::Pass || !any_pass)
-        .map(|(_, value)| *value)
-        .collect();
-    if models.is_empty()
-        || models.iter().any(|model| !FactValue::parse(model).passed())
-        || known.iter().any(|(_, known)| *known == value)
-    {
+    let models = known.models();
+    if known.contains(value) || models.iter().any(|model| !FactValue::parse(model).passed()) {
         return None;
     }
     let harmless = match FactValue::parse(value) {

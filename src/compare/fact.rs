@@ -1,7 +1,6 @@
 //! The facts of a report: the result of each phase of each dependency, in words that can be
 //! compared across subnets.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -21,54 +20,39 @@ pub fn is_optional(dependency: &str) -> bool {
 }
 
 /// Name of a fact: a phase of a dependency. Ordered as a task starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FactName {
+    // Compared first, in this order; the names distinguish what this version does not know.
+    dependency_rank: usize,
     /// Such as `ecr.api`; may be one that this version does not know.
     pub dependency: String,
+    phase_rank: usize,
     /// Such as `connect`; may be one that this version does not know.
     pub phase: String,
 }
 
 impl FactName {
-    fn dependency_rank(&self) -> usize {
-        let clock = Dependency::START_ORDER.len() - 1;
-        let rank = Dependency::START_ORDER
-            .iter()
-            .position(|dependency| dependency.name() == self.dependency);
-        match rank {
-            Some(rank) if rank == clock => clock + 1,
-            Some(rank) => rank,
-            // A dependency of a newer version goes before the clock.
-            None => clock,
+    fn new(dependency: &str, phase: &str) -> Self {
+        let known = Phase::ALL.iter().position(|known| known.name() == phase);
+        Self {
+            dependency_rank: dependency_rank(dependency),
+            dependency: bounded_line(dependency),
+            phase_rank: known.unwrap_or(Phase::ALL.len()),
+            phase: bounded_line(phase),
         }
     }
-
-    fn phase_rank(&self) -> usize {
-        let rank = Phase::ALL
-            .iter()
-            .position(|phase| phase.name() == self.phase);
-        rank.unwrap_or(Phase::ALL.len())
-    }
-
-    fn sort_key(&self) -> (usize, &str, usize, &str) {
-        (
-            self.dependency_rank(),
-            &self.dependency,
-            self.phase_rank(),
-            &self.phase,
-        )
-    }
 }
 
-impl Ord for FactName {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.sort_key().cmp(&other.sort_key())
-    }
-}
-
-impl PartialOrd for FactName {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+fn dependency_rank(dependency: &str) -> usize {
+    let clock = Dependency::START_ORDER.len() - 1;
+    let rank = Dependency::START_ORDER
+        .iter()
+        .position(|known| known.name() == dependency);
+    match rank {
+        Some(rank) if rank == clock => clock + 1,
+        Some(rank) => rank,
+        // A dependency of a newer version goes before the clock.
+        None => clock,
     }
 }
 
@@ -154,11 +138,7 @@ pub fn facts(report: &ReportView<'_>) -> Facts {
                 value = format!("passed ({scope})");
             }
         }
-        let name = FactName {
-            dependency: bounded_line(dependency),
-            phase: bounded_line(phase),
-        };
-        facts.insert(name, value);
+        facts.insert(FactName::new(dependency, phase), value);
     }
     facts
 }

@@ -1,6 +1,9 @@
 //! Vantages that are alike in everything that is compared: people read one column for each group,
 //! not one for each of five hundred subnets.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use super::comparison::Comparison;
 use crate::verdict::Status;
 
@@ -23,34 +26,48 @@ pub struct VantageGroup<'a> {
     pub values: Vec<Option<&'a str>>,
 }
 
+/// Status, cause and values, which are the same at every vantage of a group.
+type GroupKey<'a> = (Status, Option<&'a str>, Vec<Option<&'a str>>);
+
 /// Returns the groups in the order of the comparison's vantages: the worst first.
 pub fn group_vantages(comparison: &Comparison) -> Vec<VantageGroup<'_>> {
     let mut groups: Vec<VantageGroup<'_>> = Vec::new();
-    for (first, vantage) in comparison.vantages.iter().enumerate() {
-        let values: Vec<Option<&str>> = comparison
-            .facts
-            .iter()
-            .map(|fact| fact.values.get(&vantage.name).map(String::as_str))
-            .collect();
+    let mut known: HashMap<GroupKey<'_>, usize> = HashMap::new();
+    let rows = values_by_vantage(comparison);
+    for (first, (vantage, values)) in comparison.vantages.iter().zip(rows).enumerate() {
         let cause = vantage.cause.as_deref();
-        let known = groups.iter_mut().find(|group| {
-            group.status == vantage.status && group.cause == cause && group.values == values
-        });
-        if let Some(group) = known {
-            group.names.push(&vantage.name);
-        } else {
-            groups.push(VantageGroup {
-                letter: column_letter(groups.len()),
-                status: vantage.status,
-                cause,
-                confidence: vantage.confidence.as_deref(),
-                names: vec![&vantage.name],
-                first,
-                values,
-            });
+        match known.entry((vantage.status, cause, values)) {
+            Entry::Occupied(entry) => groups[*entry.get()].names.push(&vantage.name),
+            Entry::Vacant(entry) => {
+                groups.push(VantageGroup {
+                    letter: column_letter(groups.len()),
+                    status: vantage.status,
+                    cause,
+                    confidence: vantage.confidence.as_deref(),
+                    names: vec![&vantage.name],
+                    first,
+                    values: entry.key().2.clone(),
+                });
+                entry.insert(groups.len() - 1);
+            }
         }
     }
     groups
+}
+
+/// Returns the values of all facts for each vantage, in the comparison's order of both.
+fn values_by_vantage(comparison: &Comparison) -> Vec<Vec<Option<&str>>> {
+    let vantages = comparison.vantages.iter().enumerate();
+    let index: HashMap<&str, usize> = vantages.map(|(n, vantage)| (&*vantage.name, n)).collect();
+    let mut rows = vec![vec![None; comparison.facts.len()]; comparison.vantages.len()];
+    for (n, fact) in comparison.facts.iter().enumerate() {
+        for (name, value) in &fact.values {
+            if let Some(row) = index.get(&**name) {
+                rows[*row][n] = Some(value.as_str());
+            }
+        }
+    }
+    rows
 }
 
 fn column_letter(n: usize) -> String {

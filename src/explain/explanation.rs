@@ -8,7 +8,7 @@ use super::step::Step;
 use crate::cause::Family;
 use crate::diagnose::Finding;
 use crate::observation::Dependency;
-use crate::safe_text::escape_json;
+use crate::safe_text::json_line;
 
 /// Schema name of the JSON document.
 pub const SCHEMA: &str = "pullprobe/explanation/v1";
@@ -72,9 +72,7 @@ impl Explanation {
 
     /// Returns the JSON document on one line.
     pub fn line(&self) -> String {
-        let json = serde_json::to_string(self)
-            .unwrap_or_else(|error| format!("{{\"schema\":\"{SCHEMA}\",\"error\":\"{error}\"}}"));
-        escape_json(json)
+        json_line(SCHEMA, self)
     }
 }
 

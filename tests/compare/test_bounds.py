@@ -2,10 +2,11 @@
 
 import itertools
 import json
+import resource
 
 import pytest
 
-from pullprobe_testing.cli import run_measured
+from pullprobe_testing.cli import run, run_measured
 from pullprobe_testing.reports import report, short
 
 MEBIBYTE = 1 << 20
@@ -113,6 +114,24 @@ def test_vantages_without_end_are_left_out_and_the_result_is_not_a_pass():
     assert (document["read"]["reports"], document["read"]["left_out"]) == (10_000, 30_000)
     assert (exit_code, document["status"]) == (3, "inconclusive")
     assert "beyond 10000 vantages" in stderr
+
+
+def processor_seconds(vantages):
+    """Returns the time that `compare` needs where one vantage of two fails, each in its own way."""
+    lines = b"".join(tiny_lines(vantages, lambda n: f"failure-{n}" if n % 2 else None))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    process = run("compare", "-", "--format", "html", given=lines.decode())
+    assert process.returncode == 11, process.stderr
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+
+def test_time_grows_with_the_vantages_and_not_with_their_square():
+    few, many = 1_000, 8_000
+
+    ratio = processor_seconds(many) / processor_seconds(few)
+
+    # A square would be 64; half of it leaves room for a busy machine.
+    assert ratio < 32, f"{many // few} times the vantages take {ratio:.1f} times as long"
 
 
 def test_junit_does_not_repeat_every_failure_in_every_suite():
