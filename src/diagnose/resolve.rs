@@ -239,17 +239,26 @@ pub(super) fn resolver_failure(ev: Evidence<'_>) -> Vec<Finding> {
         .fold((0, 0), |(failed, of), tries| {
             (failed + tries.failed, of + tries.of)
         });
-    let detail = match of {
+    let repeated = match of {
         0 => String::new(),
         _ => format!("{failed} of {of} queries failed, and repeating them worked"),
     };
+    let codes = [
+        (Failure::ServerFailure, "SERVFAIL"),
+        (Failure::QueryRefused, "REFUSED"),
+    ]
+    .iter()
+    .filter(|(failure, _)| failing.iter().any(|seen| seen.failure() == Some(*failure)))
+    .map(|(_, code)| *code)
+    .collect::<Vec<_>>()
+    .join(" and ");
     let finding = if failing.is_empty() {
         Finding::new(Cause::ResolverFailure, Likely, worked_again).map(Finding::not_blocking)
     } else {
         Finding::new(Cause::ResolverFailure, confidence, failing)
     };
     finding
-        .map(|finding| finding.with_detail(&detail))
+        .map(|finding| finding.with_detail(&codes).with_detail(&repeated))
         .into_iter()
         .collect()
 }
