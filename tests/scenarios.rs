@@ -94,7 +94,7 @@ fn every_story_has_its_expected_diagnosis() {
 /// and of the kernel for a symptom and its reason.
 #[test]
 fn summaries_say_nothing_twice() {
-    let stem = |word: &str| -> Option<String> {
+    let prefix = |word: &str| -> Option<String> {
         let word: String = word.chars().filter(char::is_ascii_alphabetic).collect();
         (word.len() >= 5).then(|| word[..5].to_lowercase())
     };
@@ -107,10 +107,10 @@ fn summaries_say_nothing_twice() {
         let Some((step, reason)) = sentence.split_once("because ") else {
             continue;
         };
-        let reason: BTreeSet<_> = reason.split(' ').filter_map(stem).collect();
+        let reason: BTreeSet<_> = reason.split(' ').filter_map(prefix).collect();
         let failures = observations.iter().filter_map(Observation::failure);
         for failure in failures.filter(|failure| step.contains(failure.predicate())) {
-            let words = failure.predicate().split(' ').filter_map(stem);
+            let words = failure.predicate().split(' ').filter_map(prefix);
             let words = words.filter(|word| !["denie", "route"].contains(&word.as_str()));
             twice.extend(
                 words
