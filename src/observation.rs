@@ -474,7 +474,7 @@ pub struct Observation {
         deserialize_with = "visible_option"
     )]
     pub superseded_by: Option<String>,
-    /// Who saw it, if not the probe.
+    /// The source of the observation, if it is not the probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
 }

@@ -77,8 +77,8 @@ impl Verdict {
                 .filter(|observation| !observation.dependency.starts_without())
         };
         let first = findings.first();
-        let proven: Vec<_> = needed().filter(proves).collect();
-        let failed = cited(first, &proven).or(proven.first().copied());
+        let decisive: Vec<_> = needed().filter(proves).collect();
+        let failed = cited(first, &decisive).or(decisive.first().copied());
         if let (None, Some(starvation), Some(observation)) = (failed, starvation, needed().next()) {
             return Self {
                 status: Status::Inconclusive,
@@ -115,7 +115,7 @@ impl Verdict {
             }
             (None, None, Some(observation)) => {
                 let why = match &observation.outcome {
-                    Outcome::NotReached { blocked_by } => format!("after {blocked_by}"),
+                    Outcome::NotReached { blocked_by } => format!("blocked by {blocked_by}"),
                     Outcome::NotChecked { why } => why.as_str().to_owned(),
                     _ => String::new(),
                 };
@@ -177,7 +177,7 @@ fn cited<'a>(finding: Option<&Finding>, failed: &[&'a Observation]) -> Option<&'
     find(true).or_else(|| find(false))
 }
 
-/// Whether the cause's summary says again what the failure says, more exactly.
+/// Whether the cause's summary repeats what the failure says, more exactly.
 fn restates(cause: Cause, failure: Failure) -> bool {
     match failure {
         Failure::NotFound | Failure::WrongForm | Failure::WrongPlatform | Failure::WrongDigest => {
@@ -337,7 +337,7 @@ impl<'a> NeededPhases<'a> {
 }
 
 /// Whether ECS needs it. The metadata endpoint and the clock serve only the probe, and a layer
-/// bucket that the registry does not redirect to serves no one.
+/// bucket that the registry does not redirect to is used by no task.
 fn is_needed(seen: &Observation) -> bool {
     !matches!(seen.dependency, Dependency::Metadata | Dependency::Clock)
         && seen.superseded_by.is_none()

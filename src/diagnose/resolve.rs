@@ -19,7 +19,7 @@ const NEGATIVE: &[Failure] = &[Failure::NoSuchName, Failure::NoAddress];
 /// routes, so there only the resolver itself remains; for any other all three are candidates. A
 /// resolver that answers some queries is up; the silence then belongs to a zone that it forwards,
 /// which is a failure of the resolver. Where this machine itself has no route to it, no query was
-/// sent, and nothing is known of the resolver or of the filters on the way.
+/// sent, and nothing is known of the resolver or of the filters on the path.
 pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     let lookups = || ev.of(Phase::Resolve).flat_map(|seen| &seen.lookups);
     let (tcp_blocked, silent): (Vec<_>, Vec<_>) = names_failed(ev, NO_ANSWER)
