@@ -27,7 +27,7 @@
 //! | `operator` (feature `operator`) | signed AWS calls as the operator: launch, schedule, gc |
 //! | `demo` (feature `demo`) | an embedded AWS on loopback, with faults to choose |
 //!
-//! `docs/glossary.md` explains the words.
+//! `docs/glossary.md` defines the terms.
 #![forbid(unsafe_code)]
 
 pub mod agent;

@@ -347,10 +347,10 @@ impl Failure {
             Self::NoAddress => "returned no address",
             Self::ServerFailure => "returned SERVFAIL",
             Self::QueryRefused => "returned REFUSED",
-            Self::UnknownIssuer => "failed because of an untrusted certificate",
-            Self::WrongName => "failed because of a certificate for another name",
-            Self::ExpiredCertificate => "failed because of an expired certificate",
-            Self::NotYetValidCertificate => "failed because of a certificate that is not valid yet",
+            Self::UnknownIssuer => "failed on an untrusted certificate",
+            Self::WrongName => "failed on a certificate for another name",
+            Self::ExpiredCertificate => "failed on an expired certificate",
+            Self::NotYetValidCertificate => "failed on a certificate that is not valid yet",
             Self::Stalled => "stalled",
             Self::TooSlow => "was too slow",
             Self::Denied => "was denied",
@@ -364,9 +364,9 @@ impl Failure {
             Self::WrongPlatform => "found no image for this platform",
             Self::WrongDigest => "returned content with another digest",
             Self::WrongForm => "returned a value of the wrong form",
-            Self::ServiceFailure => "returned a server error",
+            Self::ServiceFailure => "failed with a server error",
             Self::TooLarge => "returned too much data",
-            Self::UnexpectedAnswer => "returned an unexpected answer",
+            Self::UnexpectedAnswer => "returned an unexpected response",
             Self::HandshakeRefused => "failed",
         }
     }
@@ -474,7 +474,7 @@ pub struct Observation {
         deserialize_with = "visible_option"
     )]
     pub superseded_by: Option<String>,
-    /// Who saw it, if not the probe.
+    /// The source of the observation, if it is not the probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
 }

@@ -143,7 +143,7 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 
-/// Returns the length of the rest of a hidden value that was wrapped: words that are no prose, and
+/// Returns the length of the rest of a hidden value that was wrapped: words that are not prose, and
 /// after hexadecimal digits such digits only.
 fn continuation(text: &str, hidden: usize) -> usize {
     let value = text[..hidden].trim_end_matches(']');
@@ -179,7 +179,7 @@ fn continuation(text: &str, hidden: usize) -> usize {
     }
 }
 
-/// The shortest rest of a wrapped token that is told from a word.
+/// The shortest rest of a wrapped token that is distinguished from a word.
 const MIN_REST: usize = 6;
 
 /// The same for what follows such a rest.

@@ -221,7 +221,7 @@ async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, withi
         let detail = safe_text![
             "no log stream could be opened in ",
             &destination.group,
-            "; the logs checks of this report say why",
+            "; see the logs checks in this report",
         ];
         report.delivery = Delivery {
             logs: Logs::Failed,
@@ -280,7 +280,7 @@ fn hold_environment(environment: &Environment, vault: &Vault) {
     }
 }
 
-/// Variables with the path of the credentials endpoint. Who knows its last part can read them; the
+/// Variables with the path of the credentials endpoint. Anyone who knows its last part can read them; the
 /// others are the same for every task.
 const ENDPOINT_VARIABLES: [&str; 2] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",

@@ -1,8 +1,8 @@
-//! Files that hold a task definition in one of the forms that people keep: JSON with comments, YAML,
+//! Files that hold a task definition in one of the common forms: JSON with comments, YAML,
 //! an array of containers, a CloudFormation template, Terraform's JSON, each possibly with
 //! placeholders. Pure: the caller reads the file.
 //!
-//! A template is read in steps, because the Region that decides much of it may stand in it:
+//! A template is read in steps, because the Region, which decides many values, may be in the file:
 //! [`TaskTemplate::parse`], [`TaskTemplate::definition`], [`TemplateDefinition::facts`], and with the Region
 //! [`TemplateDefinition::read`].
 
@@ -30,10 +30,10 @@ use syntax::SyntaxProblem;
 /// CloudFormation's templates at most one.
 pub const MAX_FILE: usize = 16 * 1024 * 1024;
 
-/// Why a file is not read.
+/// Why a file is rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvalidTemplate {
-    /// ECS would reject the task definition, or there is no text.
+    /// ECS would reject the task definition, or the file is empty.
     TaskDefinition(InvalidTaskDefinition),
     /// It has another form, or a mistake. One sentence without a final dot, and possibly the line.
     Unreadable(String),
@@ -57,9 +57,9 @@ impl InvalidTemplate {
 pub struct TaskTemplate {
     form: TemplateForm,
     document: Value,
-    /// What `--set` gives.
+    /// Values of `--set`.
     set: Vec<(String, String)>,
-    /// Names of `set` that fill nothing.
+    /// Names of `set` that match no placeholder.
     unused: Vec<String>,
     names: Vec<DefinitionName>,
 }
@@ -67,7 +67,7 @@ pub struct TaskTemplate {
 /// The form of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TemplateForm {
-    /// As ECS's API has it.
+    /// The form of ECS's API.
     Api,
     /// The value of `containerDefinitions` alone.
     Containers,
@@ -85,15 +85,15 @@ struct DefinitionName {
     family: Option<String>,
 }
 
-/// What values outside of the file say.
+/// Values from outside the file.
 struct SourceContext<'a> {
     set: &'a [(String, String)],
     region: Option<&'a Region>,
     account: Option<&'a str>,
 }
 
-/// A task definition as ECS's API names its members. Strings that begin with [`OPEN`] stand for what
-/// the file leaves open.
+/// A task definition as ECS's API names its members. Strings that begin with [`OPEN`] stand for
+/// values that the file leaves open.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TemplateDefinition {
     document: Value,
@@ -121,7 +121,7 @@ impl TaskTemplate {
         let Some(form) = form_of(&document) else {
             return match foreign::of_value(&document) {
                 Some(foreign) => Err(foreign.into()),
-                // The reader's error names what it misses.
+                // The reader's error names what is missing.
                 None if document.is_object() => Ok(Self::of(TemplateForm::Api, document, set)),
                 None => unreadable(
                     "an object with containerDefinitions is expected, or an array of containers; pass the output \
@@ -410,7 +410,7 @@ fn open_value(text: &str, reason: &str) -> Value {
     Value::String(format!("{OPEN}{text}{OPEN}{reason}"))
 }
 
-/// Returns a scalar as text; of an open value, what stands in the file.
+/// Returns a scalar as text; of an open value, its text in the file.
 fn text_of(value: &Value) -> String {
     match (open_parts(value), value) {
         (Some((text, _)), _) => text.to_owned(),

@@ -80,7 +80,7 @@ struct Fingerprints {
     secret: Hashes,
     /// Hashes of what is known to be public.
     public: Hashes,
-    /// Hashes of what the run knew before a server said it.
+    /// Hashes of what the run knew before a server sent it.
     known: Hashes,
     /// Hashes of the secrets that were added.
     added: Hashes,
@@ -182,7 +182,7 @@ impl Vault {
         }
     }
 
-    /// Adds what everyone may read, although a secret may contain it too: the plan, the Region, the
+    /// Adds what is public, although a secret may contain it too: the plan, the Region, the
     /// account.
     pub fn add_public(&self, text: &str) {
         self.lock().add_public(text);

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cause::Cause;
+use crate::cause::{Cause, Family};
 use crate::diagnose::{Confidence, Finding};
 use crate::observation::{
     Dependency, Failure, Observation, ObservationId, Outcome, Phase, Starvation, TargetKey,
@@ -76,7 +76,9 @@ impl Verdict {
                 .failed()
                 .filter(|observation| !observation.dependency.starts_without())
         };
-        let failed = needed().find(proves);
+        let first = findings.first();
+        let decisive: Vec<_> = needed().filter(proves).collect();
+        let failed = cited(first, &decisive).or(decisive.first().copied());
         if let (None, Some(starvation), Some(observation)) = (failed, starvation, needed().next()) {
             return Self {
                 status: Status::Inconclusive,
@@ -86,7 +88,6 @@ impl Verdict {
         }
         let optional = phases.failed().next();
         let unchecked = phases.unchecked().next();
-        let first = findings.first();
         let (status, exit_code, summary) = match (failed, first, unchecked) {
             (Some(observation), Some(first), _) if first.blocking => (
                 Status::Fail,
@@ -97,7 +98,7 @@ impl Verdict {
             (Some(observation), _, _) => (
                 Status::Fail,
                 11,
-                format!("The task would not start: {}", unexplained(observation)),
+                format!("The task would not start: {}.", unexplained(observation)),
             ),
             (None, Some(first), _) => (
                 Status::Warn,
@@ -114,14 +115,13 @@ impl Verdict {
             }
             (None, None, Some(observation)) => {
                 let why = match &observation.outcome {
-                    Outcome::NotReached { blocked_by } => blocked_by.as_str(),
-                    Outcome::NotChecked { why } => why.as_str(),
-                    _ => "",
+                    Outcome::NotReached { blocked_by } => format!("blocked by {blocked_by}"),
+                    Outcome::NotChecked { why } => why.as_str().to_owned(),
+                    _ => String::new(),
                 };
                 let text = format!(
-                    "Nothing failed, but the {} of {} was not checked: {why}",
-                    observation.phase,
-                    observation.dependency.service()
+                    "Nothing failed, but {} was not checked ({why}).",
+                    step(observation)
                 );
                 (Status::Inconclusive, INCONCLUSIVE, text)
             }
@@ -150,41 +150,111 @@ fn sentence(first: &Finding, observation: &Observation) -> String {
         Confidence::Likely => "most likely because",
         Confidence::Possible => "possibly because",
     };
+    let step = if observation
+        .failure()
+        .is_some_and(|failure| restates(first.cause, failure))
+    {
+        format!("{} failed", step(observation))
+    } else {
+        failed_step(observation)
+    };
     format!(
-        "The task would not start: {}, {because} {}.",
-        failed_step(observation),
+        "The task would not start: {step}, {because} {}.",
         clause(&first.summary)
     )
+}
+
+/// Returns the failed phase that the finding rests on, so that a sentence does not blame one
+/// target's failure on another's cause.
+fn cited<'a>(finding: Option<&Finding>, failed: &[&'a Observation]) -> Option<&'a Observation> {
+    let because = &finding?.because;
+    let cites = |observation: &Observation, same_phase: bool| {
+        because.iter().any(|id| {
+            &id.target == observation.target() && (!same_phase || id.phase == observation.phase)
+        })
+    };
+    let find = |same_phase| failed.iter().find(|seen| cites(seen, same_phase)).copied();
+    find(true).or_else(|| find(false))
+}
+
+/// Whether the cause's summary repeats what the failure says, more exactly.
+fn restates(cause: Cause, failure: Failure) -> bool {
+    match failure {
+        Failure::NotFound | Failure::WrongForm | Failure::WrongPlatform | Failure::WrongDigest => {
+            matches!(
+                cause.family(),
+                Family::Image | Family::Secret | Family::Logs | Family::Storage
+            )
+        }
+        Failure::UnknownIssuer
+        | Failure::WrongName
+        | Failure::ExpiredCertificate
+        | Failure::NotYetValidCertificate
+        | Failure::Stalled => cause.family() == Family::Tls,
+        Failure::NoSuchName => {
+            matches!(cause, Cause::NameNotFound | Cause::FileSystemUnreachable)
+        }
+        Failure::NoAddress => matches!(
+            cause,
+            Cause::NameNotFound
+                | Cause::ResolverFailure
+                | Cause::HostWithoutIpv6
+                | Cause::FileSystemUnreachable
+        ),
+        Failure::ServerFailure | Failure::QueryRefused => {
+            matches!(cause, Cause::ResolverFailure | Cause::FileSystemUnreachable)
+        }
+        Failure::Refused | Failure::IcmpUnreachable => cause == Cause::ConnectionRefused,
+        Failure::Reset => cause == Cause::ConnectionReset,
+        Failure::ExpiredToken => cause == Cause::CredentialsExpired,
+        Failure::Unauthenticated | Failure::InvalidSignature => {
+            matches!(
+                cause,
+                Cause::CredentialsInvalid | Cause::RegistryLoginFailed
+            )
+        }
+        Failure::Denied => matches!(
+            cause,
+            Cause::PermissionDenied | Cause::FileSystemDenied | Cause::RegistryLoginFailed
+        ),
+        Failure::TooSlow => cause == Cause::ServiceSlow,
+        Failure::UnexpectedAnswer => cause == Cause::ServiceUnresponsive,
+        _ => false,
+    }
 }
 
 /// Returns why a failure of a starved probe proves nothing, and what to do.
 fn starved(starvation: Starvation, observation: &Observation) -> String {
     format!(
-        "This machine was too busy to tell: {}, but the probe had to wait {} ms for a processor \
-         (at most {} ms late at once), which may be the reason. Run it again when the machine is \
-         less busy.",
+        "This machine was too busy for a verdict: {}, but the probe waited {} ms for a CPU (longest \
+         delay {} ms), which may be the reason. Run it again when the machine is less busy.",
         failed_step(observation),
         starvation.waited_ms,
         starvation.late_ms
     )
 }
 
-/// Returns what failed where no rule names a cause.
+/// Returns what failed where no rule names a cause: step, host and detail.
 fn unexplained(observation: &Observation) -> String {
-    let mut text = format!("{} ({})", failed_step(observation), observation.host);
-    if observation.host.is_empty() {
-        text = failed_step(observation);
-    }
-    if !observation.detail.is_empty() {
-        text = format!("{text}: {}", observation.detail);
-    }
-    text
+    let detail = observation.detail.as_str().trim_end_matches('.');
+    let place = match (observation.host.as_str(), detail) {
+        ("", "") => return failed_step(observation),
+        (only, "") | ("", only) => only.to_owned(),
+        (host, detail) => format!("{host}; {detail}"),
+    };
+    format!("{} ({place})", failed_step(observation))
 }
 
 /// Returns subject and predicate of a failed phase: `connecting to Amazon S3 timed out`.
 fn failed_step(observation: &Observation) -> String {
+    let outcome = observation.failure().map_or("failed", Failure::predicate);
+    format!("{} {outcome}", step(observation))
+}
+
+/// Returns the subject of a sentence about a phase: `connecting to Amazon S3`.
+fn step(observation: &Observation) -> String {
     let service = observation.dependency.service();
-    let step = match (observation.phase, observation.dependency) {
+    match (observation.phase, observation.dependency) {
         (Phase::Resolve, _) => format!("the DNS lookup for {service}"),
         (Phase::Connect, _) => format!("connecting to {service}"),
         (Phase::Handshake, _) => format!("the TLS handshake with {service}"),
@@ -196,9 +266,7 @@ fn failed_step(observation: &Observation) -> String {
         (Phase::Write, _) => format!("writing to {service}"),
         (Phase::Read, _) => format!("reading from {service}"),
         (Phase::Mount, _) => format!("mounting {service}"),
-    };
-    let outcome = observation.failure().map_or("failed", Failure::predicate);
-    format!("{step} {outcome}")
+    }
 }
 
 /// Returns a summary as a clause that can follow "because".
@@ -269,7 +337,7 @@ impl<'a> NeededPhases<'a> {
 }
 
 /// Whether ECS needs it. The metadata endpoint and the clock serve only the probe, and a layer
-/// bucket that the registry does not redirect to serves no one.
+/// bucket that the registry does not redirect to is used by no task.
 fn is_needed(seen: &Observation) -> bool {
     !matches!(seen.dependency, Dependency::Metadata | Dependency::Clock)
         && seen.superseded_by.is_none()

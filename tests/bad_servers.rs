@@ -613,7 +613,7 @@ fn redirect_to_an_upstream_without_a_name_is_not_a_fault_of_s3() {
 #[test]
 fn untrusted_certificate_is_described_by_its_issuer() {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    for (organization, expired, expected, said) in [
+    for (organization, expired, expected, detail) in [
         (
             "Amazon",
             false,
@@ -635,7 +635,7 @@ fn untrusted_certificate_is_described_by_its_issuer() {
         assert_eq!(ends_of(&report, "logs/handshake/"), ["unknown-issuer"]);
         assert_eq!(findings_of(&report), expected, "{organization}");
         let summary = &report.findings[0].summary;
-        assert!(summary.contains(said), "{summary}");
+        assert!(summary.contains(detail), "{summary}");
     }
 }
 

@@ -1,5 +1,5 @@
 //! Error texts in the form in which people publish them, labeled before `explain` was run on any of
-//! them: family, step, dependency, the causes that may come first, and what must not be said.
+//! them: family, step, dependency, the causes that may come first, and what must not appear.
 //! docs/facts/message-corpus.md, section 5, describes them.
 //!
 //! Some texts want the commands `launch` and `explain --service`, which the image does not have.

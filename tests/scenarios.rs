@@ -89,6 +89,42 @@ fn every_story_has_its_expected_diagnosis() {
     );
 }
 
+/// The first line of a report names the failure once: either the failed step says it, or the cause.
+/// "Denied, because a policy denies" and "no route, because the route is missing" are the words of AWS
+/// and of the kernel for a symptom and its reason.
+#[test]
+fn summaries_say_nothing_twice() {
+    let prefix = |word: &str| -> Option<String> {
+        let word: String = word.chars().filter(char::is_ascii_alphabetic).collect();
+        (word.len() >= 5).then(|| word[..5].to_lowercase())
+    };
+    let mut twice = Vec::new();
+    for (name, story) in stories() {
+        let observations = story.observations();
+        let findings = diagnose(&observations).findings;
+        let Verdict { summary, .. } = Verdict::over(&observations, &findings);
+        let sentence = summary.split(" (").next().unwrap();
+        let Some((step, reason)) = sentence.split_once("because ") else {
+            continue;
+        };
+        let reason: BTreeSet<_> = reason.split(' ').filter_map(prefix).collect();
+        let failures = observations.iter().filter_map(Observation::failure);
+        for failure in failures.filter(|failure| step.contains(failure.predicate())) {
+            let words = failure.predicate().split(' ').filter_map(prefix);
+            let words = words.filter(|word| !["denie", "route"].contains(&word.as_str()));
+            twice.extend(
+                words
+                    .filter(|word| reason.contains(word))
+                    .map(|word| format!("{name}: {word:?} twice: {summary}")),
+            );
+        }
+        if reason.contains("becau") || step.contains("because") {
+            twice.push(format!("{name}: a reason of a reason: {summary}"));
+        }
+    }
+    assert!(twice.is_empty(), "{}", twice.join("\n"));
+}
+
 fn mistakes(name: &str, story: &Story) -> Vec<String> {
     let observations = story.observations();
     let Diagnosis {

@@ -279,7 +279,7 @@ fn rejected(request: &AgentRequest<'_>, status: StatusCode, error: &ErrorRespons
             "the ECS agent is unhealthy, or another server answered",
         ),
     };
-    // The endpoint holds the credentials, and may say them: only a documented code is shown.
+    // The endpoint holds the credentials, and may repeat them: only a documented code is shown.
     let code = match AGENT_CODES.iter().find(|known| error.code == **known) {
         Some(code) => format!(" ({code})"),
         None => String::new(),

@@ -1,6 +1,6 @@
 //! What is kept of the error of a call that reads secrets: its status, its code if AWS or the
 //! registries document it, its request ID, and of a denial what the run knew before. The server holds
-//! the value, and may say it anywhere else.
+//! the value, and may repeat it anywhere else.
 
 use crate::aws::error_response::ErrorResponse;
 use crate::observation::Denial;
@@ -94,7 +94,7 @@ const CODES: &[&str] = &[
     "ValidationException",
 ];
 
-/// What is shown for any other code.
+/// Replaces any other code.
 const UNDOCUMENTED: &str = "undocumented";
 
 /// Parts of documented messages that rules look for or that name what to change, each with what is
@@ -158,7 +158,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ("rate exceeded", "Rate exceeded"),
 ];
 
-/// Lengths that tell a documented sentence from a page, as upper limits in characters.
+/// Lengths that distinguish a documented sentence from a page, as upper limits in characters.
 const LENGTHS: [(usize, &str); 2] = [
     (0, "no message"),
     (

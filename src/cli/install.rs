@@ -16,7 +16,7 @@ pub struct InstallArgs {
     /// name, URI or ARN
     #[arg(long, value_name = "REPOSITORY", default_value = DEFAULT_REPOSITORY)]
     pub repository: String,
-    /// Platforms of the image, linux/amd64 and linux/arm64 [default: all that there are files for]
+    /// Platforms of the image, linux/amd64 and linux/arm64 [default: every platform with a file]
     #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',', value_parser = platform)]
     pub platforms: Vec<Platform>,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub struct AgentArgs {
 }
 
 const HELP: &str = "\
-Exit codes: 0 the image is there · 1 an AWS call or the registry failed · 2 invalid arguments or files, or the tag exists
+Exit codes: 0 the image is in the repository · 1 an AWS call or the registry failed · 2 invalid arguments or files, or the tag exists
 with another digest. The same files always give the same digest, so that the command can be repeated.";
 
 fn platform(text: &str) -> Result<Platform, String> {

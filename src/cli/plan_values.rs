@@ -73,7 +73,7 @@ impl ValueEnum for PlanPart {
                 "Security group rules of tasks, interface endpoints and mount targets",
             ),
             Self::NetworkAcls => ("network-acls", "Network ACL rules, in both directions"),
-            Self::Notes => ("notes", "Notes on DNS, regions and accounts"),
+            Self::Notes => ("notes", "Notes on DNS, Regions and accounts"),
             Self::TaskRolePolicy => (
                 "task-role-policy",
                 "Least-privilege policy of the task role",

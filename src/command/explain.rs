@@ -98,7 +98,7 @@ fn explanations(flags: &ExplainArgs) -> Result<Vec<Explanation>, Error> {
 }
 
 /// Whether a single argument names a file. A name that looks like one of a file that does not exist
-/// is an error, because no message of ECS is a single word with such an end.
+/// is an error, because no message of ECS is a single word with a file extension.
 fn is_file(word: &str) -> Result<bool, Error> {
     const FILE_TYPES: [&str; 4] = ["json", "txt", "log", "eml"];
     let path = Path::new(word);

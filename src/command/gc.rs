@@ -87,7 +87,7 @@ fn describe(task: &ProbeTask) -> String {
 async fn deregister_or_list_definitions(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
     let definitions = match gc::definitions(calls).await {
         Ok(definitions) => definitions,
-        // The operator did not ask for them, and they cost nothing.
+        // The operator did not request this, and they cost nothing.
         Err(error) if !args.task_definitions => {
             super::note(&format!(
                 "the probe's task definitions could not be listed: {error}"

@@ -18,7 +18,7 @@ pub fn run(args: &InstallArgs) -> Result<u8, Error> {
         platforms: args.platforms.clone(),
         agents: args.agent.agents.clone(),
     };
-    // Before anything is asked of AWS: the usual mistake is in the files.
+    // Before any request to AWS: the usual mistake is in the files.
     let files = read_files(&spec)?;
     runtime()?.block_on(async {
         let named = args.region.clone().or(spec.repository.region.clone());
@@ -47,7 +47,7 @@ pub(super) fn read_files(spec: &InstallSpec) -> Result<Vec<AgentFile>, Error> {
     let files = install::read_files(spec)?;
     for file in files.iter().filter(|file| !file.looks_like_the_probe()) {
         note(&format!(
-            "the file for {} does not look like the probe of pullprobe; it is pushed all the same, as version {TAG}",
+            "the file for {} does not look like the probe of pullprobe; it is pushed anyway, as version {TAG}",
             file.platform
         ));
     }

@@ -89,7 +89,7 @@ fn plans(flags: &PlanArgs, args: &TaskArgs) -> Result<Vec<(String, Plan)>, Error
         Some(source) => Some(local(source)?),
         None => None,
     };
-    // What `probe --plan` takes must be complete; the rest is for people.
+    // What `probe --plan` takes must be complete; the rest is for readers.
     let is_whole = flags.only.is_empty() || flags.only == [PlanPart::Contacts];
     let is_for_probe = flags.format == PlanFormat::Json && !flags.needs && is_whole;
     let template_flags = TemplateFlags {
@@ -214,7 +214,7 @@ fn to_json(plan: &Plan, requirements: &Requirements, parts: &[PlanPart]) -> Resu
         Some(json) => json.map_err(|error| Error::Tool(error.to_string())),
         None if parts == [PlanPart::Contacts] => {
             let json = plan.to_json().or_else(|too_long| {
-                // Only who passes the plan to RunTask is bound by its limit.
+                // The limit applies only to a plan that is passed to RunTask.
                 eprintln!("pullprobe: {too_long}");
                 plan.to_whole_json()
             });

@@ -83,7 +83,7 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
                 let started = Instant::now();
                 let json = read_within(read, timeout, &location, &vault).await?;
                 deadline -= started.elapsed().min(deadline / 2);
-                // What is wrong with the file is shown with its words, and a server sent them.
+                // The error quotes the file, which a server sent.
                 let say = |text: &str| note(&vault.redact(text));
                 plan_input::with_task_definition(&task, Some(&json), &say)
                     .and_then(|input| plan_input::into_plan(input, &task, &metadata))

@@ -249,7 +249,7 @@ pub struct ObservationView<'a> {
     /// `handshake`: the presented certificate chain, leaf first.
     #[serde(borrow, default)]
     pub chain: Vec<CertificateView<'a>>,
-    /// Who saw it, if not the probe.
+    /// The source of the observation, if it is not the probe.
     #[serde(borrow, default)]
     pub witness: Option<Text<'a>>,
     /// Set if the result of this target does not affect the task.

@@ -7,10 +7,10 @@ use super::difference::{Baseline, ComparedVantage, Difference, worst_status};
 use super::fact::FactValue;
 use crate::verdict::Status;
 
-/// Names in a sentence. The matrix has all.
+/// Maximum number of names in a sentence. The matrix lists all.
 const MAX_NAMES: usize = 3;
 
-/// Values or failures in a sentence, each with its vantages. The sentence is repeated in each suite of
+/// Maximum number of values or failures in a sentence, each with its vantages. The sentence is repeated in each suite of
 /// JUnit's file.
 const MAX_VALUES: usize = 8;
 

@@ -1,4 +1,4 @@
-//! What happens to packets on the way to an address, without privileges: a listening socket, and
+//! What happens to packets on the path to an address, without privileges: a listening socket, and
 //! what becomes of its connections.
 
 use std::io;
@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
-/// What happens on the way to one address.
+/// What happens on the path to one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathState {
     /// Every packet arrives.
@@ -25,12 +25,12 @@ pub enum PathState {
     LargeSegmentsLost,
 }
 
-/// An address, and what happens on the way to it.
+/// An address, and what happens on the path to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostAddress {
     /// The address.
     pub ip: Ipv4Addr,
-    /// What happens on the way.
+    /// What happens on the path.
     pub path: PathState,
 }
 

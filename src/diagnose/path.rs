@@ -126,7 +126,7 @@ pub(super) fn pull_through_upstream_unreachable(ev: Evidence<'_>) -> Vec<Finding
     let main = main.map(|finding| {
         finding
             .and(redirect)
-            .with_detail("Amazon ECR redirects there, and the host is not Amazon S3's")
+            .with_detail("Amazon ECR redirects to a host other than Amazon S3's")
     });
     [
         main,

@@ -19,7 +19,7 @@ const NEGATIVE: &[Failure] = &[Failure::NoSuchName, Failure::NoAddress];
 /// routes, so there only the resolver itself remains; for any other all three are candidates. A
 /// resolver that answers some queries is up; the silence then belongs to a zone that it forwards,
 /// which is a failure of the resolver. Where this machine itself has no route to it, no query was
-/// sent, and nothing is known of the resolver or of the filters on the way.
+/// sent, and nothing is known of the resolver or of the filters on the path.
 pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     let lookups = || ev.of(Phase::Resolve).flat_map(|seen| &seen.lookups);
     let (tcp_blocked, silent): (Vec<_>, Vec<_>) = names_failed(ev, NO_ANSWER)
@@ -239,17 +239,26 @@ pub(super) fn resolver_failure(ev: Evidence<'_>) -> Vec<Finding> {
         .fold((0, 0), |(failed, of), tries| {
             (failed + tries.failed, of + tries.of)
         });
-    let detail = match of {
+    let repeated = match of {
         0 => String::new(),
         _ => format!("{failed} of {of} queries failed, and repeating them worked"),
     };
+    let codes = [
+        (Failure::ServerFailure, "SERVFAIL"),
+        (Failure::QueryRefused, "REFUSED"),
+    ]
+    .iter()
+    .filter(|(failure, _)| failing.iter().any(|seen| seen.failure() == Some(*failure)))
+    .map(|(_, code)| *code)
+    .collect::<Vec<_>>()
+    .join(" and ");
     let finding = if failing.is_empty() {
         Finding::new(Cause::ResolverFailure, Likely, worked_again).map(Finding::not_blocking)
     } else {
         Finding::new(Cause::ResolverFailure, confidence, failing)
     };
     finding
-        .map(|finding| finding.with_detail(&detail))
+        .map(|finding| finding.with_detail(&codes).with_detail(&repeated))
         .into_iter()
         .collect()
 }

@@ -17,7 +17,7 @@ use Confidence::{Certain, Likely, Possible};
 /// every signature of ours shows the last; one that finds a signature wrong may also have received
 /// an altered request, and one that does not know keys which another service accepts is not about
 /// the keys alone (a Region that the account has not opted in to answers like that). A request that
-/// arrived without its signature lost it on the way. Keys that only look expired by this machine's
+/// arrived without its signature lost it on the path. Keys that only look expired by this machine's
 /// clock may be valid and the clock wrong, unless services sent their time.
 pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
     let own = |failures: &'static [Failure]| {
@@ -73,7 +73,7 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 /// The credentials endpoint is on the same host and answers within milliseconds. The SDKs wait for
-/// it, and ECS starts a task without it, so slowness is only worth a word.
+/// it, and ECS starts a task without it, so slowness is only a warning.
 pub(super) fn credentials_slow(ev: Evidence<'_>) -> Vec<Finding> {
     let slow = ev.all().filter(|seen| {
         seen.dependency == Dependency::Credentials

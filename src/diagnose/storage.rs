@@ -9,7 +9,7 @@ use Confidence::{Certain, Likely, Possible};
 
 type Candidates = Vec<(Cause, Confidence)>;
 
-/// A file system's name exists in a VPC only where a mount target stands in the task's Availability
+/// A file system's name exists in a VPC only where a mount target exists in the task's Availability
 /// Zone (EFS user guide, "Mounting on Amazon EC2 with a DNS name"). If other names resolve, the
 /// resolver works and its answer is credible; what else could explain it is a private hosted zone
 /// or a DNS firewall. If no name resolves, the fault is not about this name: see

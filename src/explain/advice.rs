@@ -1,6 +1,6 @@
-//! What a cause's page cannot know: remedies that depend on who was asked, and by whom.
+//! What a cause's page cannot know: remedies that depend on the service and the caller.
 //!
-//! A page speaks of the task execution role and of Amazon ECR. A registry elsewhere knows no IAM
+//! A page speaks of the task execution role and of Amazon ECR. Another registry has no IAM
 //! role, and a call of the infrastructure role is not fixed in the execution role.
 
 use super::parsed::ParsedMessage;

@@ -1,4 +1,4 @@
-//! What a text without a failure of the start says about the task's end.
+//! How the task ended, from a text that reports no failure to start.
 
 use super::parsed::ParsedMessage;
 use super::step::Step;

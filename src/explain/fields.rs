@@ -232,7 +232,7 @@ fn service_of_sentence(text: &str) -> Option<String> {
 
 /// Returns the name of the container within whose braces the first error name is.
 fn container(text: &str) -> Option<String> {
-    // Otherwise there is no document, and the search would be in vain.
+    // Otherwise there is no document to search.
     if !text.contains('{') {
         return None;
     }
@@ -407,12 +407,12 @@ impl Names {
             .filter(|word| !word.is_empty());
         for word in words {
             let bare = without_brackets(word.trim_end_matches(['.', ':', ';']));
-            let is_wanted = names.image.is_none() || error.is_some() && image_of_error.is_none();
+            let is_candidate = names.image.is_none() || error.is_some() && image_of_error.is_none();
             let is_named = || {
                 BEFORE_IMAGE.contains(&before)
                     || MAYBE_BEFORE_IMAGE.contains(&before) && bare.contains(['/', ':', '-'])
             };
-            if is_wanted && (has_registry(bare) || is_named() && is_image(bare)) {
+            if is_candidate && (has_registry(bare) || is_named() && is_image(bare)) {
                 let at = bare.as_ptr().addr() - text.as_ptr().addr();
                 if error.is_some_and(|error| at > error) {
                     image_of_error = Some(bare.to_owned());

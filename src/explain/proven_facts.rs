@@ -67,7 +67,7 @@ fn prove_ending(message: &ParsedMessage, ending: Option<(Ending, &str)>, proven:
     if let Some((ending, phrase)) = ending {
         let statement = match ending {
             Ending::AfterStart => "the task had started, so no step of its start failed",
-            Ending::Deployment => "a deployment failed; the reasons of its tasks say why",
+            Ending::Deployment => "a deployment failed; see the reasons of its tasks",
             Ending::StoppedOnPurpose => "the task was stopped, and the text names no failure",
         };
         proven.push(with_quote(message, statement, phrase));
@@ -94,7 +94,7 @@ fn prove_container(message: &ParsedMessage, known: Option<&str>, proven: &mut Ve
     {
         let repository = &image.repository;
         proven.push(format!(
-            "the image names no registry, so Docker Hub was asked, for docker.io/{repository}"
+            "the image names no registry, so Docker Hub was queried for docker.io/{repository}"
         ));
     }
 }
@@ -176,7 +176,7 @@ fn prove_address(message: &ParsedMessage, proven: &mut Vec<String>) {
         return;
     }
     let is_public = message.scope() == Some(Scope::Public);
-    // `dial tcp` of an address that stood in the text in place of a name proves no lookup.
+    // `dial tcp` of an address that the text has in place of a name proves no lookup.
     let is_name = message.fields.host.is_some();
     let statement = if !is_name && is_public {
         "the request went to a public address"

@@ -90,7 +90,7 @@ impl ObservationId {
     }
 
     pub(super) fn for_each_name(&mut self, name: ForEach<'_, String>) {
-        // The dependency before it is our own word.
+        // The dependency before it is a name of pullprobe.
         if let Some((dependency, host)) = self.target.0.split_once('@') {
             let mut host = host.to_owned();
             name(&mut host);

@@ -40,7 +40,7 @@ use crate::plan::Platform;
 #[derive(Debug, Clone)]
 pub struct InstallSpec {
     pub repository: RepositoryName,
-    /// If empty, those that there are files for.
+    /// If empty, every platform with a file.
     pub platforms: Vec<Platform>,
     /// Files that replace or complete those in this binary.
     pub agents: Vec<(Platform, PathBuf)>,
@@ -77,9 +77,9 @@ pub fn read_files(spec: &InstallSpec) -> Result<Vec<AgentFile>, OperatorError> {
     }
     // A file of this binary that is replaced or left out may be damaged.
     for embedded in embedded_files() {
-        let is_wanted = |wanted: &Platform| wanted.to_string() == embedded.platform;
+        let is_selected = |platform: &Platform| platform.to_string() == embedded.platform;
         if !files.contains_key(embedded.platform)
-            && (spec.platforms.is_empty() || spec.platforms.iter().any(is_wanted))
+            && (spec.platforms.is_empty() || spec.platforms.iter().any(is_selected))
         {
             files.insert(embedded.platform.to_owned(), embedded.unpack()?);
         }
@@ -94,7 +94,7 @@ pub fn read_files(spec: &InstallSpec) -> Result<Vec<AgentFile>, OperatorError> {
     if spec.platforms.is_empty() {
         return Ok(files.into_values().collect());
     }
-    let mut wanted = BTreeMap::new();
+    let mut selected = BTreeMap::new();
     for platform in &spec.platforms {
         let name = platform.to_string();
         let file = files.get(&name).ok_or_else(|| {
@@ -103,12 +103,12 @@ pub fn read_files(spec: &InstallSpec) -> Result<Vec<AgentFile>, OperatorError> {
                 how_to_build(platform)
             ))
         })?;
-        wanted.insert(name, file.clone());
+        selected.insert(name, file.clone());
     }
-    Ok(wanted.into_values().collect())
+    Ok(selected.into_values().collect())
 }
 
-/// Pushes the image. Does nothing to what is already there, and refuses to replace another image
+/// Pushes the image. Leaves what is already there unchanged, and refuses to replace another image
 /// under the same tag.
 pub async fn install(
     calls: &AwsCalls,
@@ -233,7 +233,7 @@ async fn push_index(
     Ok(())
 }
 
-/// Says how to push the image to a Region, for an operator who has none there.
+/// Returns how to push the image to a Region that does not have it.
 pub fn how_to_install(region: &Region) -> String {
     let install = format!("pullprobe install --region {region}");
     if embedded_files().len() == 0 {

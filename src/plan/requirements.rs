@@ -78,7 +78,7 @@ struct RequirementsDocument<'a> {
     task_role_policy: Option<&'a Policy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     execution_role_policy: Option<&'a Policy>,
-    /// In the place of that of the task execution role.
+    /// In place of that of the task execution role.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance_role_policy: Option<&'a Policy>,
     /// The same in policies that IAM takes.

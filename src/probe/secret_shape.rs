@@ -100,7 +100,7 @@ impl From<NoText> for ShapeMismatch {
 /// `answer.code` of a secret that was stored as binary.
 pub const BINARY: &str = "SecretBinary";
 
-/// What is said of a binary secret without a JSON key: the ECS agent passes an empty value on
+/// The detail of a binary secret without a JSON key: the ECS agent passes an empty value on
 /// (`GetSecretFromASMWithInput`).
 pub const BINARY_DETAIL: &str = "present, binary: ECS passes an empty value to the container";
 

@@ -1,4 +1,4 @@
-//! Who sent an answer: the one place that decides it. A verified certificate does not: a proxy or a
+//! The sender of a response: the one place that decides it. A verified certificate does not: a proxy or a
 //! firewall whose authority is among the roots answers under any name.
 //!
 //! A service is known by what it always sends: its request ID, its protocol's error, the members of
@@ -45,7 +45,7 @@ const AWS_DOMAINS: [&str; 5] = [
     ".on.aws",
 ];
 
-/// What was asked, and of whom.
+/// What was requested, and from which host.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     pub dependency: Dependency,
@@ -345,7 +345,7 @@ mod tests {
     const FORBIDDEN: &str = r#"{"message":"Forbidden"}"#;
     const DENIED: &str = r#"{"__type":"AccessDeniedException","message":"no"}"#;
 
-    fn said(
+    fn speaker_of(
         dependency: Dependency,
         phase: Phase,
         status: u16,
@@ -385,8 +385,9 @@ mod tests {
             (SecretsManager, Read),
             (Ssm, Read),
         ] {
-            let error =
-                |status, headers: &[&str], body| said(dependency, phase, status, headers, body);
+            let error = |status, headers: &[&str], body| {
+                speaker_of(dependency, phase, status, headers, body)
+            };
             assert_eq!(error(400, &[ID], DENIED), Service);
             assert_eq!(error(400, &[AMZ_JSON], DENIED), Service);
             assert_eq!(
@@ -411,9 +412,9 @@ mod tests {
     #[test]
     fn success_of_a_json_api_has_its_members() {
         let token = r#"{"authorizationData":[{"authorizationToken":"QVdTOng="}]}"#;
-        assert_eq!(said(EcrApi, Authorize, 200, &[], token), Service);
+        assert_eq!(speaker_of(EcrApi, Authorize, 200, &[], token), Service);
         assert_eq!(
-            said(
+            speaker_of(
                 SecretsManager,
                 Read,
                 200,
@@ -422,9 +423,12 @@ mod tests {
             ),
             Service
         );
-        assert_eq!(said(Ssm, Read, 200, &[], r#"{"Parameters":[]}"#), Service);
         assert_eq!(
-            said(Logs, Write, 200, &[ID, "content-type: text/html"], ""),
+            speaker_of(Ssm, Read, 200, &[], r#"{"Parameters":[]}"#),
+            Service
+        );
+        assert_eq!(
+            speaker_of(Logs, Write, 200, &[ID, "content-type: text/html"], ""),
             Service
         );
         for (dependency, phase) in [
@@ -435,7 +439,7 @@ mod tests {
         ] {
             for body in ["", "{}", PAGE, "OK", r#"{"status":"ok"}"#] {
                 assert_eq!(
-                    said(dependency, phase, 200, &[], body),
+                    speaker_of(dependency, phase, 200, &[], body),
                     Intermediary,
                     "{dependency} {body}"
                 );
@@ -448,8 +452,9 @@ mod tests {
         let error =
             "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>x</Message></Error>";
         for (dependency, phase) in [(S3, Fetch), (EnvironmentFile, Fetch)] {
-            let of =
-                |status, headers: &[&str], body| said(dependency, phase, status, headers, body);
+            let of = |status, headers: &[&str], body| {
+                speaker_of(dependency, phase, status, headers, body)
+            };
             assert_eq!(of(403, &[], error), Service);
             assert_eq!(of(404, &["x-amz-request-id: 1"], ""), Service);
             assert_eq!(of(206, &["x-amz-id-2: 1"], "bytes"), Service);
@@ -468,8 +473,9 @@ mod tests {
         let unknown = r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#;
         let manifest = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;
         for dependency in [EcrDkr, Registry] {
-            let of =
-                |status, headers: &[&str], body| said(dependency, Manifest, status, headers, body);
+            let of = |status, headers: &[&str], body| {
+                speaker_of(dependency, Manifest, status, headers, body)
+            };
             assert_eq!(of(404, &[], unknown), Service);
             assert_eq!(of(401, &[REGISTRY, TEXT], "Not Authorized"), Service);
             assert_eq!(of(200, &[], manifest), Service);
@@ -478,13 +484,25 @@ mod tests {
             assert_eq!(of(403, &[], PAGE), Intermediary);
         }
         let challenge = "www-authenticate: Bearer realm=\"https://auth.example.com/token\"";
-        assert_eq!(said(Registry, Manifest, 401, &[challenge], ""), Service);
+        assert_eq!(
+            speaker_of(Registry, Manifest, 401, &[challenge], ""),
+            Service
+        );
         let basic = "www-authenticate: Basic realm=\"Corporate proxy\"";
-        assert_eq!(said(EcrDkr, Manifest, 401, &[basic], ""), Intermediary);
-        assert_eq!(said(Registry, Manifest, 401, &[basic], PAGE), Unknown);
+        assert_eq!(
+            speaker_of(EcrDkr, Manifest, 401, &[basic], ""),
+            Intermediary
+        );
+        assert_eq!(speaker_of(Registry, Manifest, 401, &[basic], PAGE), Unknown);
         for status in [401, 403, 404, 429] {
-            assert_eq!(said(EcrDkr, Manifest, status, &[TEXT], "no"), Intermediary);
-            assert_eq!(said(Registry, Manifest, status, &[TEXT], "no"), Unknown);
+            assert_eq!(
+                speaker_of(EcrDkr, Manifest, status, &[TEXT], "no"),
+                Intermediary
+            );
+            assert_eq!(
+                speaker_of(Registry, Manifest, status, &[TEXT], "no"),
+                Unknown
+            );
         }
     }
 
@@ -492,9 +510,9 @@ mod tests {
     fn redirect_to_a_blob_is_signed() {
         let signed = "location: https://bucket.example.com/blob?X-Amz-Signature=1";
         let portal = "location: https://portal.example.com/login";
-        assert_eq!(said(EcrDkr, Blob, 307, &[signed], ""), Service);
+        assert_eq!(speaker_of(EcrDkr, Blob, 307, &[signed], ""), Service);
         assert_eq!(
-            said(
+            speaker_of(
                 EcrDkr,
                 Blob,
                 302,
@@ -503,13 +521,16 @@ mod tests {
             ),
             Unknown
         );
-        assert_eq!(said(EcrDkr, Blob, 403, &[], PAGE), Intermediary);
-        assert_eq!(said(EcrDkr, Manifest, 302, &[portal], ""), Intermediary);
+        assert_eq!(speaker_of(EcrDkr, Blob, 403, &[], PAGE), Intermediary);
+        assert_eq!(
+            speaker_of(EcrDkr, Manifest, 302, &[portal], ""),
+            Intermediary
+        );
     }
 
     #[test]
     fn token_service_sends_a_token_or_an_error() {
-        let of = |status, body| said(Registry, Authorize, status, &[], body);
+        let of = |status, body| speaker_of(Registry, Authorize, status, &[], body);
         assert_eq!(of(200, r#"{"token":"x"}"#), Service);
         assert_eq!(of(200, r#"{"access_token":"x"}"#), Service);
         assert_eq!(

@@ -234,7 +234,7 @@ fn unchecked(other: &OtherHost) -> Entry {
     }
 }
 
-/// Returns the picture in words, for those who do not see it.
+/// Returns the picture as text, for screen readers.
 fn description(start: &DrawnBox, routes: &[DrawnBox]) -> String {
     let mut text = format!("{}, through its subnet, contacts:", start.title);
     for route in routes {

@@ -1,5 +1,5 @@
 //! CloudFormation, SAM and CDK templates: `AWS::ECS::TaskDefinition` with its intrinsic functions
-//! resolved where the template says their values (CloudFormation user guide, "Intrinsic function
+//! resolved where the template has their values (CloudFormation user guide, "Intrinsic function
 //! reference" and "Pseudo parameters reference").
 
 use std::cell::Cell;
@@ -54,7 +54,7 @@ fn type_of(resource: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// Returns a task definition as ECS's API names its members. What the template does not say is open.
+/// Returns a task definition as ECS's API names its members. Values that are not in the template are open.
 pub(super) fn definition(document: &Value, name: &str, context: &SourceContext<'_>) -> Value {
     let stack = StackValues {
         document,
@@ -249,7 +249,7 @@ impl StackValues<'_> {
         }
     }
 
-    /// Returns what `--set` says.
+    /// Returns the value of `--set`.
     fn set(&self, name: &str) -> Option<Value> {
         let values = self.context.set;
         let (_, value) = values.iter().rev().find(|(known, _)| known == name)?;

@@ -1,4 +1,4 @@
-//! Fills in and leaves out what a template leaves open, and reads the rest.
+//! Fills in or leaves out the values that a template leaves open, and reads the rest.
 
 use serde_json::Value;
 
@@ -44,12 +44,12 @@ pub enum TemplatePurpose {
     Check,
 }
 
-/// What a task definition gives.
+/// The inputs from a task definition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TemplateReading {
     /// The inputs. What is left out is among those that are not checked.
     pub input: PlanInput,
-    /// Notes about values that were left out or assumed and are no dependency.
+    /// Notes about values that were left out or assumed and are not a dependency.
     pub notes: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl TemplateDefinition {
     ///
     /// # Errors
     ///
-    /// Fails if there is no container of a name.
+    /// Fails if a name matches no container.
     pub fn set_images<'a>(&mut self, images: &'a [String]) -> Result<Vec<&'a str>, String> {
         let mut others = Vec::new();
         let Some(containers) = self.inner_mut()["containerDefinitions"].as_array_mut() else {
@@ -137,7 +137,7 @@ impl TemplateDefinition {
         })
     }
 
-    /// Returns the task definition with what `region` decides, for those who need all of it.
+    /// Returns the task definition with the values that `region` decides, for callers that need all of it.
     ///
     /// # Errors
     ///
@@ -189,7 +189,7 @@ fn list_open(value: &Value, path: &str, open: &mut Vec<(String, String)>) {
     }
 }
 
-/// Returns the path of a member. Names may be of the file's own choice, as those of labels are.
+/// Returns the path of a member. The file chooses some names freely, such as those of labels.
 fn member_path(path: &str, name: &str) -> String {
     let name = shown(name);
     if path.is_empty() {
@@ -220,7 +220,7 @@ fn open_image(image: &Value) -> Option<(String, String)> {
     }
 }
 
-/// Replaces what is open by what is known, and marks the rest.
+/// Replaces open values by known ones, and marks the rest.
 struct Settling<'a> {
     region: Option<&'a Region>,
     purpose: TemplatePurpose,
@@ -257,7 +257,7 @@ impl<'a> Settling<'a> {
                 format!(" and {more} more")
             };
             self.notes.push(format!(
-                "placeholders that decide nothing here: {}{more}",
+                "placeholders that have no effect here: {}{more}",
                 shown.join(", ")
             ));
         }
@@ -531,7 +531,7 @@ impl<'a> Settling<'a> {
         }
     }
 
-    /// Returns the host that is contacted whatever the open part turns out to be.
+    /// Returns the host that is contacted for every value of the open part.
     fn known_host(
         &self,
         dependency: Dependency,
@@ -583,8 +583,8 @@ fn dependency_of(reference: &Reference) -> Dependency {
     }
 }
 
-/// Returns the dependency that the open value at `path` belongs to; `None` for what ECS contacts
-/// nothing for.
+/// Returns the dependency that the open value at `path` belongs to; `None` if ECS
+/// contacts nothing for it.
 fn open_dependency(path: &str, text: &str) -> Option<Dependency> {
     let ends = |name: &str| path.ends_with(name);
     let has = |word: &str| text.to_ascii_lowercase().contains(word);

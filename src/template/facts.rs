@@ -9,7 +9,7 @@ use crate::arn::Arn;
 use crate::endpoints::Region;
 use crate::reference::{Reference, Registry};
 
-/// What a task definition says about where it is.
+/// Region and account that a task definition names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskFacts {
     /// Region of `taskDefinitionArn`.
@@ -22,7 +22,7 @@ pub struct TaskFacts {
 }
 
 impl TemplateDefinition {
-    /// Returns what the task definition says about where it is.
+    /// Returns the Region and account that the task definition names.
     pub fn facts(&self) -> TaskFacts {
         let definition = self.inner();
         let mut facts = TaskFacts::default();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_decides_before_the_environment_and_a_difference_is_said() {
+    fn file_takes_precedence_over_environment_and_difference_is_noted() {
         let environment = Some(("AWS_REGION", "eu-west-1"));
         for (arn, regions, environment, region, is_warned) in [
             (

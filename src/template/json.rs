@@ -266,7 +266,7 @@ impl<'a> JsonParser<'a> {
     }
 }
 
-/// Whether a quotation mark stands in `{{ … }}` or `${ … }`, as in `"{{ must_env "IMAGE" }}"`: a mark
+/// Whether a quotation mark is inside `{{ … }}` or `${ … }`, as in `"{{ must_env "IMAGE" }}"`: a mark
 /// is open before it and closed after it, before the line ends.
 fn is_inside_placeholder(before: &str, after: &str) -> bool {
     let line = after.lines().next().unwrap_or_default();

@@ -221,7 +221,7 @@ fn braced(text: &str) -> Option<usize> {
     None
 }
 
-/// Returns name and style of what stands in `${…}`.
+/// Returns name and style of the content of `${…}`.
 fn in_braces(inside: &str) -> (&str, PlaceholderStyle) {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     // `${IMAGE:-nginx}`
@@ -233,7 +233,7 @@ fn in_braces(inside: &str) -> (&str, PlaceholderStyle) {
     }
 }
 
-/// Whether the word cannot be meant, wherever it stands.
+/// Whether the word is a placeholder wherever it occurs.
 pub(super) fn is_word(word: &str) -> bool {
     let upper = word.to_ascii_uppercase().replace('-', "_");
     let is_filler = |c: char| word.len() >= 4 && word.chars().all(|other| other == c);

@@ -67,7 +67,7 @@ fn resources(document: &Value) -> Vec<(String, &Value)> {
     found
 }
 
-/// Returns the region that the configuration of the AWS provider names.
+/// Returns the Region that the configuration of the AWS provider names.
 pub(super) fn provider_region(document: &Value) -> Option<&str> {
     document["configuration"]["provider_config"]["aws"]["expressions"]["region"]["constant_value"]
         .as_str()

@@ -218,7 +218,7 @@ fn images_are_set_by_the_container_or_where_one_is_missing() {
         (found, open, others.as_str()),
         (vec![hub("a:1"), hub("nginx"), hub("c:3")], 0, "")
     );
-    // Two are missing, so nobody knows which is meant.
+    // Two are missing, so it is not known which is meant.
     let (_, open, others) = set(&["c:3"]).unwrap();
     assert_eq!((open, others.as_str()), (2, "c:3"));
     let error = set(&["wbe=a:1"]).unwrap_err();

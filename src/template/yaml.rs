@@ -85,7 +85,7 @@ impl<'a> YamlReader<'a> {
             Event::MappingStart(_, anchor, tag) => (self.mapping(depth)?, anchor, tag),
             Event::Alias(anchor) => {
                 let Some((value, size)) = self.anchors.get(&anchor) else {
-                    return Err(self.problem(span, "the alias stands inside of its own anchor"));
+                    return Err(self.problem(span, "the alias is inside its own anchor"));
                 };
                 self.values += size;
                 (value.clone(), 0, None)

@@ -88,7 +88,7 @@ fn check_gone(text: &str, encoded: &str, what: &str) {
         let chars: Vec<char> = secret.chars().collect();
         for window in chars.windows(8) {
             let window: String = window.iter().collect();
-            // An escape alone says nothing.
+            // An escape alone proves nothing.
             let is_escape = !window.chars().any(|c| c.is_ascii_alphanumeric());
             assert!(
                 is_escape || !text.contains(&window),

@@ -1,4 +1,4 @@
-"""Uploads that break off, registries that lie, throttle, expire or never end."""
+"""Uploads that break off, registries that return wrong digests, throttle, expire or never end."""
 
 import time
 
@@ -27,7 +27,7 @@ OTHER = "sha256:" + "0" * 64
 
 
 def forgets_offset(standin, request):
-    """Says that it has one byte less than it has, once it is asked."""
+    """Reports one byte less than it has, the first time that it is queried."""
     if request.method != "GET":
         return standin.serve(request)
     status, headers, body = standin.serve(request)
@@ -36,7 +36,7 @@ def forgets_offset(standin, request):
 
 
 def breaks_off_and_does_not_say(standin, request):
-    """Receives half of the chunk; who asks how much is told that this is not supported."""
+    """Receives half of the chunk; a query of its size is answered "not supported"."""
     if request.method == "GET":
         return NOT_GET
     return ecr_standin.breaks_off(standin, request)
@@ -170,8 +170,8 @@ LASTING = {
 }
 
 
-@pytest.mark.parametrize("faults, said", LASTING.values(), ids=LASTING)
-def test_what_lasts_is_reported_and_nothing_is_tagged(operator, ecr, faults, said):
+@pytest.mark.parametrize("faults, texts", LASTING.values(), ids=LASTING)
+def test_what_lasts_is_reported_and_nothing_is_tagged(operator, ecr, faults, texts):
     ecr.faults = [Fault(fault.action, fault.answer, fault.times) for fault in faults]
     began = time.monotonic()
 
@@ -179,7 +179,7 @@ def test_what_lasts_is_reported_and_nothing_is_tagged(operator, ecr, faults, sai
 
     assert done.returncode == 1 and done.stdout == "", done
     last = done.stderr.splitlines()[-1]
-    assert all(text in last for text in said), done
+    assert all(text in last for text in texts), done
     assert "panicked" not in done.stderr and len(last) < 1_000, done
     assert tags(ecr) == []
     assert time.monotonic() - began < pace.limit(40)

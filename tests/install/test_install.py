@@ -191,8 +191,8 @@ def test_tag_with_another_digest_is_not_replaced(operator, ecr):
     done = operator.install()
 
     assert done.returncode == 2 and done.stdout == "", done
-    for said in (REFERENCE, digest_of(before[1]), "--repository", "batch-delete-image"):
-        assert said in done.stderr, done
+    for text in (REFERENCE, digest_of(before[1]), "--repository", "batch-delete-image"):
+        assert text in done.stderr, done
     assert stored(ecr, "manifests", VERSION) == before
     assert {request.method for request in ecr.requests[requests:]} == {"GET"}, "nothing was sent"
 
@@ -267,17 +267,17 @@ def bad_files(files, tmp_path):
 
 
 def test_file_that_cannot_run_in_the_image_is_refused(operator, ecr, files, tmp_path):
-    for file, said in bad_files(files, tmp_path).items():
+    for file, text in bad_files(files, tmp_path).items():
         done = operator("install", f"--agent=linux/amd64={file}")
-        assert done.returncode == 2 and said in done.stderr and str(file) in done.stderr, done
-        if said != "directory":
+        assert done.returncode == 2 and text in done.stderr and str(file) in done.stderr, done
+        if text != "directory":
             assert "cargo static --target x86_64" in done.stderr, done
     assert ecr.api_requests == [] and ecr.requests == []
 
 
 def test_flags_that_contradict_each_other_are_refused(operator, ecr, files):
     amd64 = f"--agent=linux/amd64={files['linux/amd64']}"
-    for flags, said in [
+    for flags, text in [
         ([], "does not contain the probe's static files"),
         ([amd64, "--platform", "linux/amd64,linux/arm64"], "--agent linux/arm64=FILE"),
         ([amd64, amd64], "two files"),
@@ -293,7 +293,7 @@ def test_flags_that_contradict_each_other_are_refused(operator, ecr, files):
         ([amd64, "--repository", f"{HOST}/probe", "--region", "eu-west-1"], "--region us-east-1"),
     ]:
         done = operator("install", *flags)
-        assert done.returncode == 2 and said in done.stderr and done.stdout == "", done
+        assert done.returncode == 2 and text in done.stderr and done.stdout == "", done
     assert ecr.requests == []
     assert ("ecr", "CreateRepository") not in {request[:2] for request in ecr.api_requests}
 

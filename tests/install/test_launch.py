@@ -60,14 +60,14 @@ def test_missing_image_is_named_with_the_command_that_pushes_it(launcher, accoun
     launched = launcher.launch("--service", "web")
 
     assert launched.exit_code == 2 and launched.stdout == "", launched
-    for said in (
+    for text in (
         f"{REFERENCE} is not in Amazon ECR",
         "cargo static --target x86_64-unknown-linux-gnu",
         f"pullprobe install --region {REGION} --agent linux/amd64=",
         "--install",
         f"--probe-image {REFERENCE}",
     ):
-        assert said in launched.stderr, launched
+        assert text in launched.stderr, launched
     assert not account.requests_of("RunTask")
 
 

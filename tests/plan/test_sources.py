@@ -100,7 +100,7 @@ def test_plan_says_what_a_second_reading_says(form, seed):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_environment_that_differs_from_the_file_is_said(form):
+def test_environment_that_differs_from_the_file_is_noted(form):
     warned = 0
     for seed in range(SEEDS):
         made = source(form, seed)

@@ -48,7 +48,7 @@ def curl(execute):
 
 
 def written(variables):
-    """Returns curl's flags to print variables of the response in the place of its body."""
+    """Returns curl's flags to print variables of the response in place of its body."""
     return "--write-out", variables, "--output", "/dev/null"
 
 

@@ -20,7 +20,7 @@ pub(in crate::command) struct TemplateFlags {
 }
 
 impl Default for TemplateFlags {
-    /// As `probe` reads a file: it runs where the environment says.
+    /// The flags as `probe` uses them: it runs in the environment's Region.
     fn default() -> Self {
         Self {
             set: Vec::new(),
@@ -40,7 +40,7 @@ pub(in crate::command) struct NamedInput {
     pub region: Option<Region>,
 }
 
-/// Combines the flags with each task definition of the file. Says what is left out.
+/// Combines the flags with each task definition of the file. Prints what is left out.
 ///
 /// # Errors
 ///
@@ -94,7 +94,7 @@ pub(in crate::command) fn with_definitions(
             let part = template.definition(position, region, account);
             part.map_err(|error| Error::Usage(error.with_label(&label)))
         };
-        // What the file itself says decides what its functions give.
+        // The file's own values decide what its functions return.
         let facts = part(args.region.as_ref(), None)?.facts();
         let region = region(args, flags, &facts, say).map_err(usage)?;
         let definition = part(region.as_ref(), facts.account.as_deref())?;

@@ -44,7 +44,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause that `Retry-After` can demand.
 const MAX_PAUSE: Duration = Duration::from_secs(20);
 
-/// Tokens that one installation gets: one may have expired in a cache on the way.
+/// Tokens that one installation gets: one may have expired in a cache on the path.
 const MAX_LOGINS: u32 = 2;
 
 /// Largest manifest (OCI distribution specification: registries should accept 4 MiB).
@@ -115,7 +115,7 @@ struct UploadSession {
 
 /// Why an upload did not advance.
 enum UploadFailure {
-    /// The session continues where the registry has just said.
+    /// The session continues at the offset that the registry has just returned.
     Continue(OperatorError),
     /// The session continues where the registry says.
     Resume(OperatorError),
@@ -184,7 +184,7 @@ impl<'a> RegistryClient<'a> {
         let actual = digest_of(&response.body);
         self.check_digest(&request, &response, &actual)?;
         if reference.starts_with("sha256:") && reference != actual {
-            return Err(self.lies(&request, reference, &actual));
+            return Err(self.digest_mismatch(&request, reference, &actual));
         }
         Ok(Some(actual))
     }
@@ -224,7 +224,7 @@ impl<'a> RegistryClient<'a> {
             .await?
         {
             Some(stored) if stored == content.digest => Ok(()),
-            Some(stored) => Err(self.lies(&request, &content.digest, &stored)),
+            Some(stored) => Err(self.digest_mismatch(&request, &content.digest, &stored)),
             None => Err(OperatorError::Failed(format!(
                 "{}: {} accepted the manifest {} and then does not have it; run the command again, and if that does not \
                  help, check the proxy in HTTPS_PROXY and AWS_ENDPOINT_URL",
@@ -670,12 +670,17 @@ impl<'a> RegistryClient<'a> {
         expected: &str,
     ) -> Result<(), OperatorError> {
         match response.header(&DOCKER_CONTENT_DIGEST) {
-            Some(named) if named != expected => Err(self.lies(request, expected, named)),
+            Some(named) if named != expected => Err(self.digest_mismatch(request, expected, named)),
             _ => Ok(()),
         }
     }
 
-    fn lies(&self, request: &RegistryRequest<'_>, expected: &str, actual: &str) -> OperatorError {
+    fn digest_mismatch(
+        &self,
+        request: &RegistryRequest<'_>,
+        expected: &str,
+        actual: &str,
+    ) -> OperatorError {
         OperatorError::Failed(format!(
             "{}: {} names or sends {}, but the content has the digest {expected}: what ECS would pull from there is not what \
              was pushed. Check the proxy in HTTPS_PROXY and AWS_ENDPOINT_URL, and do not use this image",

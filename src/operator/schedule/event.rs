@@ -75,7 +75,7 @@ pub enum KeepReason {
     ForeignAtCreation,
     /// `remove` found it and did not create it.
     ForeignAtRemoval,
-    /// The operator asked to keep it.
+    /// The operator requested to keep it.
     Requested,
 }
 

@@ -133,20 +133,20 @@ fn resembling<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'
         let letters = text.chars().filter(|c| !"-_ ".contains(*c));
         letters.flat_map(char::to_lowercase).collect()
     };
-    let wanted = plain(name);
+    let unknown = plain(name);
     // Longer than any member.
-    if wanted.len() > 64 {
+    if unknown.len() > 64 {
         return None;
     }
     // A third of a long name can be wrong; in a short one, a letter makes another word.
-    let limit = match wanted.len() {
+    let limit = match unknown.len() {
         0..=3 => 0,
         4..=7 => 1,
         8..=11 => 2,
         _ => 3,
     };
     known
-        .map(|known| (distance(&wanted, &plain(known)), known))
+        .map(|known| (distance(&unknown, &plain(known)), known))
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, known)| known)

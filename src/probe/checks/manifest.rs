@@ -107,7 +107,7 @@ const ARCHITECTURES: [&str; 16] = [
     "mipsle", "mips64", "mips64le", "wasm", "riscv", "sparc64",
 ];
 
-/// What is shown for words that name no platform: a registry may say anything there.
+/// Replaces text that names no platform: a registry may send anything there.
 const NOT_A_PLATFORM: &str = "not a platform";
 
 fn show_platform(os: &str, architecture: &str) -> String {

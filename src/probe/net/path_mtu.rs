@@ -124,7 +124,7 @@ impl<T> Retries<T> {
 
 /// Awaits `first`. If it is slow, `retry` alternates between ordinary segments, as a control, and
 /// small ones, each over a fresh connection and in random order. Packet size is the cause only if
-/// every ordinary try stalls and no try with small segments does: a service that hangs now and then,
+/// every ordinary try stalls and no try with small segments does: a service that hangs intermittently,
 /// or has one hanging server, would otherwise look like an MTU black hole. The first control that
 /// is answered ends the test.
 pub async fn retry_with_small_segments<T, F: Future<Output = T>>(
@@ -143,8 +143,8 @@ pub async fn retry_with_small_segments<T, F: Future<Output = T>>(
     tokio::pin!(first);
     loop {
         let contrast = small.answers() == pairs && pairs > 0 && small.stalled() == 0;
-        let wanted = if contrast { CONTRAST_PAIRS } else { PAIRS };
-        let more = pairs < wanted && ordinary.answered.is_empty() && give_up.is_none();
+        let needed = if contrast { CONTRAST_PAIRS } else { PAIRS };
+        let more = pairs < needed && ordinary.answered.is_empty() && give_up.is_none();
         tokio::select! {
             result = &mut first, if first_result.is_none() => match end(&result) {
                 TryEnd::Stalled => {

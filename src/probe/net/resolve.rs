@@ -564,7 +564,7 @@ mod tests {
     /// A query that cannot be sent is not a silent resolver, and takes no time.
     #[tokio::test]
     async fn missing_route_is_reported_at_once() {
-        // The kernel sends no broadcast for a socket that has not asked for it (socket(7)).
+        // The kernel sends no broadcast for a socket that has not enabled it (socket(7)).
         let nowhere = "255.255.255.255:53".parse().unwrap();
         let resolution = StubResolver::new(vec![nowhere])
             .resolve(Dependency::EcrApi, "api.ecr.us-east-1.amazonaws.com")
@@ -573,7 +573,7 @@ mod tests {
         assert!(resolution.lookups.iter().all(|l| l.elapsed_ms < 5_000));
     }
 
-    /// Of two resolvers, the first is silent: the second is asked after a second.
+    /// Of two resolvers, the first is silent: the second is queried after one second.
     #[tokio::test]
     async fn next_resolver_is_asked_while_the_first_is_silent() {
         let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();

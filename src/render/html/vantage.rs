@@ -206,7 +206,7 @@ fn outcome(observation: &ObservationView<'_>) -> String {
         }
         "not-reached" => {
             let blocked_by = observation.blocked_by.as_deref().unwrap_or_default();
-            format!("not reached: {blocked_by}")
+            format!("not reached, blocked by {blocked_by}")
         }
         "not-checked" => {
             let why = observation.why.as_deref().unwrap_or_default();

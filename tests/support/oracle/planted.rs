@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use pullprobe::safe_text::{MAX_FOREIGN_CHARS, is_hidden, visible};
 use pullprobe::vault::Vault;
 
-/// Characters of a secret in a row that nobody may read.
+/// Consecutive characters of a secret that no output may contain.
 const KNOWN: usize = 8;
 
 /// Characters of secrets. Every third one is a digit, so that no English word is part of a secret.

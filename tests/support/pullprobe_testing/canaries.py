@@ -12,7 +12,7 @@ import re
 import string
 import urllib.parse
 
-KNOWN_CHARS = 8  # characters of a secret that nobody may read
+KNOWN_CHARS = 8  # characters of a secret that no output may contain
 # Characters of an encoding that contain as many characters of the secret.
 KNOWN_BASE64, KNOWN_HEX, KNOWN_URL, KNOWN_JSON = 12, 16, 24, 48
 

@@ -344,7 +344,7 @@ def drops(standin, request):
 
 
 def loses_response(standin, request):
-    """Does what it is told to, and closes the connection without a response."""
+    """Carries out the request, and closes the connection without a response."""
     standin.serve(request)
 
 
@@ -370,7 +370,7 @@ def _copy(part):
 
 
 def names_digest(digest):
-    """Does what it is told to, and names another digest."""
+    """Carries out the request, and names another digest."""
 
     def answer(standin, request):
         status, headers, body = standin.serve(request)

@@ -87,7 +87,7 @@ def enter(addresses, resolv_conf):
 
 
 def bind(source, over):
-    """Shows `source` in the place of `over`, in this mount namespace only."""
+    """Shows `source` in place of `over`, in this mount namespace only."""
     target = os.path.realpath(over)
     _call(_libc.mount, os.fsencode(source), os.fsencode(target), None, MS_BIND, None)
 

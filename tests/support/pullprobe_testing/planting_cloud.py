@@ -1,4 +1,4 @@
-"""An AWS, a registry, a resolver and a task endpoint that put planted text where they are told to.
+"""An AWS, a registry, a resolver and a task endpoint that put planted text where a test selects.
 
 They check nothing: any request gets the healthy answer of its endpoint, or a planted one. Many runs
 share one server, each on addresses of its own, 10.9.N.0/24.
@@ -71,7 +71,7 @@ ERROR_TYPES = ["aws/error_response::XmlDocument"]
 INSIDE = ["probe/secret_shape::LoginJson", "probe/checks/manifest::ImageManifest"]
 NOT_OF_A_SERVER = ["aws/credentials::CredentialSource", "vantage::Vantage"]
 
-# Where a value is read: no word of the answer may be repeated, whoever's secret is in it.
+# Where a value is read: no word of the response may be repeated, whichever secret is in it.
 VALUE_ENDPOINTS = ["credentials", "secret", "login", "parameters", "file", "registry token"]
 
 # Which secrets an endpoint hands out. Of an environment file the probe reads nothing.
@@ -399,9 +399,9 @@ def amz(document):
 
 def blob(content, request_headers):
     answer = Answer(headers=dict(S3_HEADERS), body=content)
-    wanted = request_headers.get("range", "").removeprefix("bytes=")
-    if wanted:
-        first, _, last = wanted.partition("-")
+    requested = request_headers.get("range", "").removeprefix("bytes=")
+    if requested:
+        first, _, last = requested.partition("-")
         answer.body = content[int(first) : int(last or len(content)) + 1]
         answer.status, answer.reason = 206, "Partial Content"
         answer.headers["content-range"] = f"bytes {first}-{last}/{len(content)}"

@@ -1,4 +1,4 @@
-"""Faults that come and go, or that somebody else causes: judged by rules instead of a table.
+"""Faults that come and go, or that a device on the path causes: judged by rules instead of a table.
 
 What a run of them reports depends on chance, so docs/confusion-matrix.md has no row for them. The
 rules are: no wrong cause is `certain`, no true cause is in `ruled_out`, and what lets a task start
@@ -136,7 +136,7 @@ def spoiled():
 
 
 def limits():
-    """A device on the way admits few connections. A task starts: it opens few."""
+    """A device on the path admits few connections. A task starts: it opens few."""
     limited = [
         (path, field, limit, EITHER if limit in limits[:2] else PASSES)
         for path in ("endpoint", "nat")
@@ -153,7 +153,7 @@ def limits():
 
 
 def lies():
-    """A resolver that is slow, fails now and then, or answers what is not true."""
+    """A resolver that is slow, fails intermittently, or returns wrong answers."""
     for seconds in ("1.2", "2.2", "3.2", "4.5"):
         yield (
             f"slow-{seconds}",
@@ -256,7 +256,7 @@ def ipv6_only():
 
 
 def certificates():
-    """Certificates that are not AWS's, though nobody intercepts; and interceptors that err."""
+    """Certificates that are not AWS's, without TLS interception; and interceptors that err."""
     yield (
         "leaf-only:ecr.api",
         "endpoint",

@@ -1,4 +1,4 @@
-"""A resolver that asks unbound and then does not always say what unbound said.
+"""A resolver that asks unbound and does not always return what unbound returned.
 
 slow:SECONDS        answers that much later
 servfail:once       fails the first query for each name

@@ -1,4 +1,4 @@
-"""A middlebox on the way to chosen services: it passes connections on, except those that it spoils.
+"""A middlebox on the path to chosen services: it forwards connections, except those that it breaks.
 
 The router's nft rules redirect connections here, as a transparent proxy gets them. What is passed
 on is passed on byte by byte, so TLS stays between the task and the service. What happens to a

@@ -119,7 +119,7 @@ class MountTarget(servers.NfsServer):
 
 
 class UnexpectedListener:
-    """Another server in the place of the expected one, on one port of an address.
+    """Another server in place of the expected one, on one port of an address.
 
     mute     does not accept connections from its short queue
     closes   resets every connection at once

@@ -86,8 +86,8 @@ class Subnet:
     swallows: set = _empty(set)  # a middlebox drops the ClientHello
     intercepts: set = _empty(set)  # a middlebox terminates TLS
     refuses: set = _empty(set)  # nothing listens
-    small_link: set = _empty(set)  # a link with a small MTU on the way back, ICMP lost
-    small_link_out: set = _empty(set)  # the same on the way there
+    small_link: set = _empty(set)  # a link with a small MTU on the return path, ICMP lost
+    small_link_out: set = _empty(set)  # the same on the forward path
     small_mtu: int = 1300  # bytes; of the small links
     listeners: dict = _empty(dict)  # address -> manner of an UnexpectedListener
     nat_acl: int = 0  # lowest ephemeral port that the NAT gateway's subnet admits
@@ -96,7 +96,7 @@ class Subnet:
     boxes: dict = _empty(dict)  # dependency -> Box of middlebox.py
     refuses_syn: dict = _empty(dict)  # address -> N: every Nth SYN is refused, from the first
     loses_syn: dict = _empty(dict)  # the same, lost
-    connections: int = 0  # that a device on the way admits at the same time
+    connections: int = 0  # that a device on the path admits at the same time
     syn_rate: int = 0  # connections that it admits in a second
     nat_ports: int = 0  # of the NAT gateway, for each destination
     # Names.
