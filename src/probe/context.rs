@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -89,7 +88,10 @@ pub struct Connections {
     idle: Mutex<Vec<(TargetKey, HttpConnection)>>,
     /// Targets whose first connections are neither answered nor given up.
     pending: watch::Sender<usize>,
-    answered: AtomicBool,
+    /// Targets of which an address answered.
+    answered: Mutex<BTreeSet<TargetKey>>,
+    /// Held by the silent address that is tried alone; how many failed one after the other.
+    alone: tokio::sync::Mutex<u32>,
     /// Scopes whose source ports have been tested. One target of each is enough where all are
     /// healthy: a second test would double the load to learn the same.
     tested_ports: Mutex<BTreeSet<Scope>>,
@@ -98,9 +100,9 @@ pub struct Connections {
     /// Targets of which a few source ports are or were screened: the rules of a network ACL may
     /// single out one service.
     screened: Mutex<BTreeSet<TargetKey>>,
-    /// Held by the target that is being screened: one at a time, after everything that a task does
-    /// itself has its connections.
-    screen: tokio::sync::Mutex<()>,
+    /// Held by the targets that are being screened: two at a time, as many as port tests of scopes,
+    /// after everything that a task does itself has its connections.
+    screens: [tokio::sync::Mutex<()>; 2],
     /// Targets with a silent address or port whose source ports have been tested.
     suspects: Mutex<BTreeSet<TargetKey>>,
     /// Notified when a connection becomes idle.
@@ -128,14 +130,24 @@ impl Connections {
         let _ = pending.wait_for(|pending| *pending == 0).await;
     }
 
-    /// Notes that an address answered.
-    pub fn note_answer(&self) {
-        self.answered.store(true, Ordering::Relaxed);
+    /// Notes that an address of `target` answered.
+    pub fn note_answer(&self, target: &TargetKey) {
+        lock(&self.answered).insert(target.clone());
     }
 
     /// Whether any address has answered.
     pub fn any_answered(&self) -> bool {
-        self.answered.load(Ordering::Relaxed)
+        !lock(&self.answered).is_empty()
+    }
+
+    /// Waits until no other silent address is tried alone; after every target has an answer or was
+    /// given up, if `target` has one. Returns how many tries alone failed one after the other.
+    pub async fn turn_alone(&self, target: &TargetKey) -> tokio::sync::MutexGuard<'_, u32> {
+        let has_answer = lock(&self.answered).contains(target);
+        if has_answer {
+            self.first_answers().await;
+        }
+        self.alone.lock().await
     }
 
     /// Whether the caller is the first to claim this scope, and so tests the source ports.
@@ -159,12 +171,16 @@ impl Connections {
             .send_modify(|tests| *tests = tests.saturating_sub(1));
     }
 
-    /// Waits until no port test is running and no other target is being screened.
+    /// Waits until no port test is running and at most one other target is being screened.
     pub async fn turn_to_screen(&self) -> tokio::sync::MutexGuard<'_, ()> {
         let mut tests = self.port_tests.subscribe();
         // The sender is in `self`, so it cannot be gone.
         let _ = tests.wait_for(|tests| *tests == 0).await;
-        self.screen.lock().await
+        let [one, other] = &self.screens;
+        tokio::select! {
+            turn = one.lock() => turn,
+            turn = other.lock() => turn,
+        }
     }
 
     /// Whether the caller is the first to claim this target, of which an address or a port was
@@ -194,6 +210,13 @@ impl Connections {
         idle.retain(|(_, connection)| connection.is_open());
         let index = idle.iter().rposition(|(owner, _)| owner == target)?;
         Some(idle.remove(index).1)
+    }
+
+    /// Returns how many idle connections of `target` are open.
+    pub fn idle(&self, target: &TargetKey) -> usize {
+        let mut idle = lock(&self.idle);
+        idle.retain(|(_, connection)| connection.is_open());
+        idle.iter().filter(|(owner, _)| owner == target).count()
     }
 
     /// Keeps a connection for the next exchange of `target`.

@@ -69,6 +69,8 @@ pub struct ConnectOptions {
     pub source_port: Option<u16>,
     /// Advertise and use segments of at most [`SMALL_MSS`] bytes, or [`SMALL_MSS_IPV6`].
     pub small_segments: bool,
+    /// The same with another size.
+    pub max_segment: Option<u32>,
     /// How long to wait for the connection.
     pub timeout: Duration,
 }
@@ -78,6 +80,7 @@ impl Default for ConnectOptions {
         Self {
             source_port: None,
             small_segments: false,
+            max_segment: None,
             timeout: CONNECT_TIMEOUT,
         }
     }
@@ -303,12 +306,13 @@ pub async fn reconnect(peer: SocketAddr, options: ConnectOptions) -> Result<TcpS
 fn socket(peer: SocketAddr, options: ConnectOptions) -> io::Result<TcpSocket> {
     let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    if options.small_segments {
-        socket.set_tcp_mss(if peer.is_ipv4() {
-            SMALL_MSS
-        } else {
-            SMALL_MSS_IPV6
-        })?;
+    let small = match peer {
+        SocketAddr::V4(_) => SMALL_MSS,
+        SocketAddr::V6(_) => SMALL_MSS_IPV6,
+    };
+    let small = options.small_segments.then_some(small);
+    if let Some(size) = options.max_segment.or(small) {
+        socket.set_tcp_mss(size)?;
     }
     if let Some(port) = options.source_port {
         socket.set_reuse_address(true)?;
