@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::aws::credentials::CredentialSource;
 use crate::diagnose::{Diagnosis, Finding, RuledOut};
-use crate::observation::{Answer, ForEach, Observation, ObservationId, Outcome, Phase};
+use crate::observation::{Answer, Dependency, ForEach, Observation, ObservationId, Outcome, Phase};
 use crate::safe_text::{SafeText, escape_json, safe_text, visible_map};
 use crate::vantage::Vantage;
 use crate::verdict::{Status, Verdict};
@@ -38,8 +38,8 @@ pub struct Report {
     /// Observations, by target and phase. A report that passes says once what would be repeated:
     /// the slowest handshake of a target stands for those with certificates of the same issuer,
     /// `attempts` is left out where it is 1, and `owner` where it is `null`; an observation with a
-    /// `peer` and without `scope`, or of `connect`, `handshake`, `blob` and `fetch` without `host`,
-    /// has those of its target's `resolve`.
+    /// `peer` and without `scope`, or of `connect`, `handshake`, a layer's `blob` and `fetch` without
+    /// `host`, has those of its target's `resolve`.
     #[serde(
         serialize_with = "serialize_observations",
         deserialize_with = "deserialize_observations"
@@ -410,12 +410,13 @@ fn resolve_of<'a>(all: &'a [Observation], other: &Observation) -> Option<&'a Obs
         .find(|seen| seen.phase == Phase::Resolve && seen.target() == other.target())
 }
 
-/// Whether a target can have several observations of this phase, which repeat its host.
+/// Whether a target has several observations of this phase in most reports, which repeat its host.
 fn repeats_host(observation: &Observation) -> bool {
-    matches!(
-        observation.phase,
-        Phase::Connect | Phase::Handshake | Phase::Blob | Phase::Fetch
-    )
+    match observation.phase {
+        Phase::Connect | Phase::Handshake | Phase::Blob => true,
+        Phase::Fetch => observation.dependency != Dependency::EnvironmentFile,
+        _ => false,
+    }
 }
 
 /// Observations kept in a report that would not fit otherwise: two for each of 100 layers, and
@@ -552,9 +553,7 @@ type Shorten = fn(&mut Report, usize);
 mod tests {
     use super::*;
     use crate::diagnose::diagnose;
-    use crate::observation::{
-        Certificate, Dependency, Failure, Lookup, LookupResult, Purpose, Scope, Speaker,
-    };
+    use crate::observation::{Certificate, Failure, Lookup, LookupResult, Purpose, Scope, Speaker};
     use crate::plan::{Plan, PlanInput};
 
     #[test]
