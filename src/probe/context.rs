@@ -95,6 +95,8 @@ pub struct Connections {
     /// Scopes whose source ports have been tested. One target of each is enough where all are
     /// healthy: a second test would double the load to learn the same.
     tested_ports: Mutex<BTreeSet<Scope>>,
+    /// Connections that a check waits for in vain. Meanwhile, no test opens a connection.
+    waited_for: watch::Sender<usize>,
     /// Port tests of scopes that are not done.
     port_tests: watch::Sender<usize>,
     /// Targets of which a few source ports are or were screened: the rules of a network ACL may
@@ -148,6 +150,17 @@ impl Connections {
             self.first_answers().await;
         }
         self.alone.lock().await
+    }
+
+    /// Keeps the tests of source ports from opening connections until the guard is dropped.
+    pub fn hold_tests(&self) -> TestHold<'_> {
+        self.waited_for.send_modify(|waiting| *waiting += 1);
+        TestHold(&self.waited_for)
+    }
+
+    /// Returns how many guards of [`Self::hold_tests`] there are, and will be.
+    pub fn holds(&self) -> watch::Receiver<usize> {
+        self.waited_for.subscribe()
     }
 
     /// Whether the caller is the first to claim this scope, and so tests the source ports.
@@ -242,6 +255,16 @@ impl Connections {
     /// Drops the idle connections of `target`, or of all targets.
     pub fn close_idle(&self, target: Option<&TargetKey>) {
         lock(&self.idle).retain(|(owner, _)| target.is_some_and(|target| owner != target));
+    }
+}
+
+/// Keeps tests from opening connections: they must not take the place of what a check waits for.
+pub struct TestHold<'a>(&'a watch::Sender<usize>);
+
+impl Drop for TestHold<'_> {
+    fn drop(&mut self) {
+        self.0
+            .send_modify(|waiting| *waiting = waiting.saturating_sub(1));
     }
 }
 

@@ -608,7 +608,7 @@ pub async fn connect(
             return None;
         }
         claimed.store(true, Ordering::Relaxed);
-        Some(Box::pin(tcp::test_source_ports(peer)).await)
+        Some(Box::pin(tcp::test_source_ports(peer, connections.holds())).await)
     };
     tokio::pin!(spread);
     let ordinary = tcp::connect(peer);
@@ -694,7 +694,9 @@ fn test_ports_later(
             let connections = &background.connections;
             connections.first_answers().await;
             let _turn = connections.turn_to_screen().await;
-            if tcp::screen_source_ports(peer).await && connections.claim_suspect(&key) {
+            if tcp::screen_source_ports(peer, connections.holds()).await
+                && connections.claim_suspect(&key)
+            {
                 record_port_test(&background, observation, peer).await;
             }
         });
@@ -702,7 +704,8 @@ fn test_ports_later(
 }
 
 async fn record_port_test(context: &ProbeContext, observation: Observation, peer: SocketAddr) {
-    let PortTest { ports, .. } = Box::pin(tcp::test_source_ports(peer)).await;
+    let holds = context.connections.holds();
+    let PortTest { ports, .. } = Box::pin(tcp::test_source_ports(peer, holds)).await;
     let observation = with_source_ports(context, observation, ports);
     context.recorder.record(observation);
 }
@@ -728,9 +731,10 @@ async fn try_alone(context: &ProbeContext, target: &Target, peer: SocketAddr) ->
     stream
 }
 
-/// Gives up idle connections, again and again, until `opening` ends.
+/// Gives up idle connections, again and again, until `opening` ends, and holds tests up meanwhile.
 async fn giving_up_idle<T>(connections: &Connections, opening: impl Future<Output = T>) -> T {
     let mut ticks = interval(CLOSE_IDLE_INTERVAL);
+    let _hold = connections.hold_tests();
     tokio::pin!(opening);
     loop {
         tokio::select! {
