@@ -316,7 +316,9 @@ pub fn api_host(service: Service, region: &Region, variant: Variant) -> String {
     let name = match service {
         Service::KinesisStreams => "kinesis",
         Service::Firehose => "firehose",
-        // The private DNS name of its VPC endpoint.
+        // AWS documents no host names for these two. The agent asks DiscoverPollEndpoint, which
+        // answers with names under `ecs-a` and `ecs-t`; that their VPC endpoints' private DNS has
+        // these names is an inference.
         Service::EcsAgent => "ecs-a",
         Service::EcsTelemetry => "ecs-t",
         _ => service.name(),

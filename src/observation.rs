@@ -405,6 +405,7 @@ pub struct Observation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
     /// Owner of a public address by AWS's published ranges; `null` where no range contains it.
+    #[serde(default)]
     pub owner: Option<SafeText>,
     /// The image, digest, log group or secret that the phase is about.
     #[serde(
@@ -463,6 +464,10 @@ pub struct Observation {
     /// were used after a stall of this target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub small_segments_pass: Option<bool>,
+    /// The largest segment of several that got through, bytes, where small ones did and ordinary ones
+    /// did not; absent if none of them did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub largest_segment: Option<u32>,
     /// The service's answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
@@ -477,6 +482,9 @@ pub struct Observation {
     /// The source of the observation, if it is not the probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
+    /// Whether a report leaves out what its other observations say as well.
+    #[serde(skip)]
+    pub brief: bool,
 }
 
 /// `presented` of a registry's refusal where no login was presented; otherwise it names the
@@ -517,9 +525,11 @@ impl Observation {
             chain: Vec::new(),
             custom_roots: false,
             small_segments_pass: None,
+            largest_segment: None,
             answer: None,
             superseded_by: None,
             witness: None,
+            brief: false,
         }
     }
 
@@ -613,9 +623,11 @@ impl Observation {
             chain,
             custom_roots: _,
             small_segments_pass: _,
+            largest_segment: _,
             answer,
             superseded_by,
             witness: _,
+            brief: _,
         } = self;
         id.for_each_name(name);
         name(host);

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::aws::credentials::CredentialSource;
 use crate::diagnose::{Diagnosis, Finding, RuledOut};
-use crate::observation::{ForEach, Observation, ObservationId, Outcome};
+use crate::observation::{Answer, Dependency, ForEach, Observation, ObservationId, Outcome, Phase};
 use crate::safe_text::{SafeText, json_line, safe_text, visible_map};
 use crate::vantage::Vantage;
 use crate::verdict::{Status, Verdict};
@@ -35,10 +35,18 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Causes that the evidence excludes; empty in a report that passes, where there is none to find.
     pub ruled_out: Vec<RuledOut>,
-    /// Observations, by target and phase.
-    #[serde(serialize_with = "serialize_observations")]
+    /// Observations, by target and phase. A report that passes says once what would be repeated:
+    /// the slowest handshake of a target stands for those with certificates of the same issuer,
+    /// `attempts` is left out where it is 1, and `owner` where it is `null`; an observation with a
+    /// `peer` and without `scope`, or of `connect`, `handshake`, a layer's `blob` and `fetch` without
+    /// `host`, has those of its target's `resolve`.
+    #[serde(
+        serialize_with = "serialize_observations",
+        deserialize_with = "deserialize_observations"
+    )]
     pub observations: Vec<Observation>,
-    /// What was checked: a `pullprobe/plan/v1`.
+    /// What was checked: a `pullprobe/plan/v1`, in a report that passes without the targets, which
+    /// follow from the rest of it.
     pub plan: Value,
     /// Whether the report reached CloudWatch Logs.
     pub delivery: Delivery,
@@ -207,31 +215,35 @@ impl Report {
         json_line(SCHEMA, self)
     }
 
-    /// Leaves out what only rules about failures read. A passing report is then delivered in the ten
-    /// segments that TCP sends without waiting for an acknowledgment (RFC 6928 section 2); one of
-    /// 27 KB takes a round trip more.
+    /// Leaves out what only rules about failures read, and what follows from the rest. A passing
+    /// report is then delivered in the ten segments that TCP sends without waiting for an
+    /// acknowledgment (RFC 6928 section 2); one of 27 KB takes a round trip more.
     fn condense(&mut self) {
         self.ruled_out.clear();
+        if let Some(plan) = self.plan.as_object_mut() {
+            plan.remove("targets");
+        }
+        keep_slowest_handshakes(&mut self.observations);
         for observation in &mut self.observations {
+            observation.brief = observation.witness.is_none();
             // What a resolver answers is unusual only over TCP or through aliases.
             observation
                 .lookups
                 .retain(|lookup| lookup.over_tcp || !lookup.aliases.is_empty());
             observation.source_ports = None;
             observation.chain.truncate(1);
-            if let Some(subject) = &mut observation.subject {
-                shorten_digest(subject);
+            if let Some(subject) = &mut observation.subject
+                && matches!(observation.phase, Phase::Blob | Phase::Fetch)
+            {
+                shorten_blob(subject);
             }
             for leaf in &mut observation.chain {
                 leaf.names.clear();
                 leaf.subject.clear();
                 leaf.not_before.clear();
+                leaf.not_after.clear();
             }
-            if let Some(answer) = &mut observation.answer {
-                answer.request_id.clear();
-                answer.request_bytes = 0;
-                answer.clock_offset_s = answer.clock_offset_s.filter(|&offset| offset != 0);
-            }
+            observation.answer = observation.answer.take().and_then(unusual_part);
         }
     }
 
@@ -269,21 +281,57 @@ impl Report {
 /// Hexadecimal digits that identify a blob, as in observation IDs.
 const SHORT_DIGEST_LENGTH: usize = 12;
 
-/// Cuts the digest of a blob at the end of `subject`.
-fn shorten_digest(subject: &mut String) {
-    const ALGORITHM: &str = " sha256:";
+/// Keeps the start of the digest at the end of `subject`. The image before it is in the ID.
+fn shorten_blob(subject: &mut String) {
+    const ALGORITHM: &str = "sha256:";
     if let Some(start) = subject.rfind(ALGORITHM) {
         let end = start + ALGORITHM.len() + SHORT_DIGEST_LENGTH;
-        if subject.is_char_boundary(end) {
-            subject.truncate(end);
+        if let Some(digest) = subject.get(start..end) {
+            *subject = digest.to_owned();
         }
     }
+}
+
+/// Returns what a passing answer has besides its size and time, if anything: a rate limit, the
+/// throughput of a whole layer, a clock that differs.
+fn unusual_part(answer: Answer) -> Option<Answer> {
+    let part = Answer {
+        status: answer.status,
+        rate_limit: answer.rate_limit,
+        bytes_per_s: answer.bytes_per_s,
+        clock_offset_s: answer.clock_offset_s.filter(|&offset| offset != 0),
+        ..Answer::default()
+    };
+    let nothing = Answer {
+        status: part.status,
+        ..Answer::default()
+    };
+    (part != nothing).then_some(part)
+}
+
+/// Keeps one of a target's handshakes with certificates of the same issuer: the slowest.
+fn keep_slowest_handshakes(observations: &mut Vec<Observation>) {
+    let issuer = |seen: &Observation| seen.chain.first().map(|leaf| leaf.issuer.to_string());
+    let mut slowest: BTreeMap<_, (u64, ObservationId)> = BTreeMap::new();
+    let is_handshake = |seen: &Observation| seen.phase == Phase::Handshake;
+    for seen in observations.iter().filter(|seen| is_handshake(seen)) {
+        let this = (seen.elapsed_ms, seen.id.clone());
+        let known = slowest
+            .entry((seen.target().clone(), issuer(seen)))
+            .or_insert_with(|| this.clone());
+        if this.0 > known.0 {
+            *known = this;
+        }
+    }
+    observations
+        .retain(|seen| !is_handshake(seen) || slowest.values().any(|(_, id)| *id == seen.id));
 }
 
 /// Members of an observation that only a measurement has.
 const MEASURED: [&str; 2] = ["elapsed_ms", "attempts"];
 
-/// Leaves time and number of tries out of what a witness reports: nothing was measured.
+/// Leaves time and number of tries out of what a witness reports: nothing was measured. Says once
+/// in a passing report what would be repeated.
 fn serialize_observations<S: Serializer>(
     observations: &[Observation],
     serializer: S,
@@ -291,20 +339,82 @@ fn serialize_observations<S: Serializer>(
     #[derive(Serialize)]
     #[serde(untagged)]
     enum Written<'a> {
-        Measured(&'a Observation),
-        Reported(Value),
+        Whole(&'a Observation),
+        Part(Value),
     }
     let written = observations.iter().map(|observation| {
-        if observation.witness.is_none() {
-            return Written::Measured(observation);
+        if observation.witness.is_none() && !observation.brief {
+            return Written::Whole(observation);
         }
-        let mut reported = json!(observation);
-        if let Some(members) = reported.as_object_mut() {
-            members.retain(|name, _| !MEASURED.contains(&name.as_str()));
+        let resolve = resolve_of(observations, observation);
+        let mut part = json!(observation);
+        if let Some(members) = part.as_object_mut() {
+            members.retain(|name, value| {
+                if observation.witness.is_some() {
+                    return !MEASURED.contains(&name.as_str());
+                }
+                match name.as_str() {
+                    "attempts" => observation.attempts != 1,
+                    "owner" => !value.is_null(),
+                    "host" => {
+                        !repeats_host(observation)
+                            || resolve.is_none_or(|resolve| resolve.host != observation.host)
+                    }
+                    "scope" => {
+                        observation.peer.is_none()
+                            || resolve.is_none_or(|resolve| resolve.scope != observation.scope)
+                    }
+                    _ => true,
+                }
+            });
         }
-        Written::Reported(reported)
+        Written::Part(part)
     });
     serializer.collect_seq(written)
+}
+
+/// Reads observations, and fills in what a passing report says once.
+fn deserialize_observations<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Observation>, D::Error> {
+    let mut observations = Vec::<Observation>::deserialize(deserializer)?;
+    let is_brief = |seen: &Observation| seen.passed() && seen.attempts == 0;
+    let mut measured = observations.iter().filter(|seen| seen.witness.is_none());
+    if !measured.any(is_brief) {
+        return Ok(observations);
+    }
+    let known = observations.clone();
+    for observation in observations.iter_mut().filter(|o| o.witness.is_none()) {
+        observation.brief = true;
+        if is_brief(observation) {
+            observation.attempts = 1;
+        }
+        if let Some(resolve) = resolve_of(&known, observation) {
+            if observation.host.is_empty() && repeats_host(observation) {
+                observation.host.clone_from(&resolve.host);
+            }
+            if observation.peer.is_some() {
+                observation.scope = observation.scope.or(resolve.scope);
+            }
+        }
+    }
+    Ok(observations)
+}
+
+/// Returns the `resolve` of the target of another observation.
+fn resolve_of<'a>(all: &'a [Observation], other: &Observation) -> Option<&'a Observation> {
+    all.iter()
+        .filter(|_| other.phase != Phase::Resolve)
+        .find(|seen| seen.phase == Phase::Resolve && seen.target() == other.target())
+}
+
+/// Whether a target has several observations of this phase in most reports, which repeat its host.
+fn repeats_host(observation: &Observation) -> bool {
+    match observation.phase {
+        Phase::Connect | Phase::Handshake | Phase::Blob => true,
+        Phase::Fetch => observation.dependency != Dependency::EnvironmentFile,
+        _ => false,
+    }
 }
 
 /// Observations kept in a report that would not fit otherwise: two for each of 100 layers, and
@@ -441,7 +551,8 @@ type Shorten = fn(&mut Report, usize);
 mod tests {
     use super::*;
     use crate::diagnose::diagnose;
-    use crate::observation::{Dependency, Failure, Phase};
+    use crate::observation::{Certificate, Failure, Lookup, LookupResult, Purpose, Scope, Speaker};
+    use crate::plan::{Plan, PlanInput};
 
     #[test]
     fn printed_schema_matches_the_code() {
@@ -459,6 +570,10 @@ mod tests {
     }
 
     fn report(observations: Vec<Observation>) -> Report {
+        report_of(observations, Value::Null)
+    }
+
+    fn report_of(observations: Vec<Observation>, plan: Value) -> Report {
         let run = Run {
             id: "test".into(),
             version: "0".into(),
@@ -470,14 +585,7 @@ mod tests {
             shortened: None,
         };
         let diagnosis = diagnose(&observations);
-        Report::new(
-            run,
-            Vantage::default(),
-            None,
-            observations,
-            diagnosis,
-            Value::Null,
-        )
+        Report::new(run, Vantage::default(), None, observations, diagnosis, plan)
     }
 
     fn seen(target: &str, dependency: Dependency, phase: Phase, outcome: Outcome) -> Observation {
@@ -531,11 +639,8 @@ mod tests {
         });
         let passing = report(vec![layer.clone()]);
         let observation = &passing.observations[0];
-        assert_eq!(
-            observation.subject.as_deref(),
-            Some("registry.example/app:1 sha256:0123456789ab")
-        );
-        assert_eq!(observation.answer.as_ref().unwrap().request_id, "");
+        assert_eq!(observation.subject.as_deref(), Some("sha256:0123456789ab"));
+        assert_eq!(observation.answer, None);
         assert_eq!(passing.ruled_out, []);
 
         let refused = Outcome::Failed {
@@ -547,6 +652,201 @@ mod tests {
         ]);
         assert!(failing.observations.contains(&layer), "evidence stays");
         assert_ne!(failing.ruled_out, []);
+    }
+
+    /// What a probe sees in a healthy subnet with interface endpoints in three Availability Zones,
+    /// for an image of four layers, a secret, a parameter and a log group.
+    fn healthy_in_three_zones() -> (Vec<Observation>, Value) {
+        const ACCOUNT: &str = "123456789012";
+        let image = format!("{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/team/app:1.4");
+        let secret =
+            format!("arn:aws:secretsmanager:eu-central-1:{ACCOUNT}:secret:prod/app-mSmxUW:key::");
+        let parameter = format!("arn:aws:ssm:eu-central-1:{ACCOUNT}:parameter/prod/app/token");
+        let input = PlanInput {
+            images: vec![image.parse().unwrap()],
+            secrets: vec![secret.parse().unwrap(), parameter.parse().unwrap()],
+            log_group: Some("/ecs/app".into()),
+            platform: Some("linux/amd64".parse().unwrap()),
+            ..PlanInput::default()
+        };
+        let plan = Plan::new(input, "eu-central-1".parse().unwrap()).unwrap();
+        let mut all = Vec::new();
+        for (number, target) in plan.targets.iter().enumerate() {
+            let private = target.dependency != Dependency::S3;
+            let scope = Some(if private {
+                Scope::Private
+            } else {
+                Scope::Public
+            });
+            let addresses: Vec<String> = if private {
+                let zones = [9, 10, 11].into_iter();
+                zones.map(|zone| format!("10.0.{zone}.1{number}")).collect()
+            } else {
+                vec!["52.219.170.102".into()]
+            };
+            let new = |phase| {
+                let (key, dependency) = (target.key.clone(), target.dependency);
+                let mut seen = Observation::new(key, dependency, phase, Outcome::Passed);
+                seen.host.clone_from(&target.host);
+                seen.scope = scope;
+                seen.elapsed_ms = 21;
+                seen
+            };
+            let mut resolve = new(Phase::Resolve);
+            resolve.presented = addresses.iter().map(|one| one.clone().into()).collect();
+            resolve.lookups = vec![lookup(&target.host)];
+            all.push(resolve);
+            for (late, address) in addresses.iter().enumerate() {
+                for phase in [Phase::Connect, Phase::Handshake] {
+                    let mut seen = new(phase);
+                    seen.elapsed_ms += u64::try_from(late).unwrap();
+                    seen.id.narrow(address);
+                    seen.peer = Some(format!("{address}:443").parse().unwrap());
+                    seen.owner = (!private).then(|| "S3 eu-central-1".into());
+                    if phase == Phase::Handshake {
+                        seen.chain = vec![certificate(&target.host); 4];
+                    }
+                    all.push(seen);
+                }
+            }
+            let layers = [
+                "22282c7cb7ff",
+                "450be1e6b6e4",
+                "5f523552ca14",
+                "d5da4b1d6deb",
+            ];
+            let config = "e527c63ebc00";
+            let blobs = || layers.into_iter().chain([config]);
+            let blob = |digest: &str| format!("{image} sha256:{}", digest.repeat(6));
+            for &phase in &target.phases {
+                let about: Vec<(String, String)> = match phase {
+                    Phase::Authorize => vec![(String::new(), String::new())],
+                    Phase::Manifest => vec![("team/app:1.4".into(), image.clone())],
+                    Phase::Blob | Phase::Fetch => blobs()
+                        .map(|digest| (format!("team/app:1.4/{digest}"), blob(digest)))
+                        .collect(),
+                    Phase::Write => vec![("/ecs/app".into(), "/ecs/app:pullprobe/0d4f29".into())],
+                    Phase::Read if target.dependency == Dependency::Ssm => {
+                        vec![(parameter.clone(), parameter.clone())]
+                    }
+                    Phase::Read => vec![(secret.clone(), secret.clone())],
+                    _ => vec![],
+                };
+                for (id, subject) in about {
+                    let mut seen = new(phase);
+                    seen.id.narrow(id);
+                    seen.subject = Some(subject);
+                    seen.peer = Some(format!("{}:443", addresses[0]).parse().unwrap());
+                    seen.speaker = Some(Speaker::Service);
+                    if phase == Phase::Read {
+                        seen.detail = "present, a JSON object with 2 keys".into();
+                    }
+                    seen.answer = Some(Answer {
+                        status: 200,
+                        request_id: "c9a4a1d8-0b2c-4e0e-9d37-1f6f0f3f6f11".into(),
+                        request_bytes: 1_800,
+                        bytes: 32_768,
+                        first_byte_ms: 20,
+                        clock_offset_s: Some(0),
+                        ..Answer::default()
+                    });
+                    all.push(seen);
+                }
+            }
+        }
+        let plan = serde_json::from_str(&plan.to_whole_json().unwrap()).unwrap();
+        (all, plan)
+    }
+
+    fn lookup(host: &str) -> Lookup {
+        Lookup {
+            name: host.into(),
+            kind: "A".into(),
+            purpose: Purpose::Target,
+            resolver: "10.0.0.2:53".parse().unwrap(),
+            unanswered: Vec::new(),
+            result: LookupResult::Answered,
+            addresses: vec!["10.0.9.11".parse().unwrap(); 3],
+            aliases: Vec::new(),
+            ttl_s: Some(60),
+            zone: None,
+            zone_server: None,
+            over_tcp: false,
+            elapsed_ms: 2,
+        }
+    }
+
+    fn certificate(host: &str) -> Certificate {
+        Certificate {
+            subject: format!("CN={host}").into(),
+            issuer: "CN=Amazon RSA 2048 M01,O=Amazon,C=US".into(),
+            names: vec![host.to_owned().into(), format!("*.{host}").into()],
+            not_before: "2026-01-01T00:00:00Z".into(),
+            not_after: "2027-01-01T00:00:00Z".into(),
+            expired: false,
+            public_issuer: false,
+        }
+    }
+
+    /// What the log driver's connection sends in its first round trip: ten segments, less headers,
+    /// signature and the event's envelope.
+    const FIRST_ROUND_TRIP: usize = 12_000;
+
+    #[test]
+    fn a_healthy_report_of_three_zones_is_sent_in_one_round_trip() {
+        let (observations, plan) = healthy_in_three_zones();
+        let passing = Report {
+            plan: plan.clone(),
+            vantage: Vantage {
+                region: Some("eu-central-1".into()),
+                availability_zone: Some("eu-central-1a".into()),
+                subnet_cidr: Some("10.0.1.0/24".parse().unwrap()),
+                address: Some("10.0.1.10".parse().unwrap()),
+                task_arn: Some("arn:aws:ecs:eu-central-1:123456789012:task/prod/0d4f".into()),
+                cluster: Some("prod".into()),
+                ..Vantage::default()
+            },
+            ..report_of(observations.clone(), plan)
+        };
+        let line = passing.line();
+        assert!(line.len() < FIRST_ROUND_TRIP, "{} bytes", line.len());
+
+        let count = |all: &[Observation], phase| all.iter().filter(|o| o.phase == phase).count();
+        for phase in Phase::ALL {
+            let kept = count(&passing.observations, phase);
+            if phase == Phase::Handshake {
+                assert_eq!(kept, 6, "one for each target");
+            } else {
+                assert_eq!(kept, count(&observations, phase), "{phase}");
+            }
+        }
+        let slowest = passing
+            .observations
+            .iter()
+            .filter(|o| o.host.contains("logs"));
+        let mut slowest = slowest.filter(|o| o.phase == Phase::Handshake);
+        assert_eq!(slowest.next().unwrap().elapsed_ms, 23);
+    }
+
+    #[test]
+    fn a_passing_report_reads_back_with_what_it_says_once() {
+        let (observations, plan) = healthy_in_three_zones();
+        let passing = report_of(observations, plan);
+        let line = passing.line();
+        assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), passing);
+        let written: Value = serde_json::from_str(&line).unwrap();
+        let connect = &written["observations"][1];
+        assert_eq!(connect["phase"], "connect");
+        assert!(connect["peer"].is_string() && connect["elapsed_ms"].is_number());
+        for omitted in ["host", "scope", "owner", "attempts"] {
+            assert_eq!(connect.get(omitted), None, "{omitted}");
+        }
+        assert!(
+            passing
+                .observations
+                .iter()
+                .all(|o| !o.host.is_empty() && o.attempts == 1)
+        );
     }
 
     #[test]

@@ -311,7 +311,12 @@ struct SchemaMember<'a> {
 /// Reads a report from `json`, which has to contain nothing else.
 pub fn parse(json: &str) -> Result<ReportView<'_>, ReadError> {
     let invalid = match serde_json::from_str::<ReportView<'_>>(json) {
-        Ok(report) if &*report.schema == report::SCHEMA => return check_exit_code(report),
+        Ok(mut report) if &*report.schema == report::SCHEMA => {
+            if report.verdict.status == Status::Pass {
+                fill_in_scopes(&mut report.observations);
+            }
+            return check_exit_code(report);
+        }
         Ok(report) => return Err(other_schema(&report.schema)),
         Err(error) => error,
     };
@@ -322,6 +327,21 @@ pub fn parse(json: &str) -> Result<ReportView<'_>, ReadError> {
             Err(ReadError::Invalid("it is truncated".into()))
         }
         Err(_) => Err(ReadError::NotAReport),
+    }
+}
+
+/// Fills in what a passing report says once: the scope of a target's addresses.
+fn fill_in_scopes(observations: &mut [ObservationView<'_>]) {
+    let target = |id: &str| id.split('/').next().unwrap_or_default().to_owned();
+    let resolves = observations.iter().filter(|o| &*o.phase == "resolve");
+    let scopes: BTreeMap<String, Option<Text<'_>>> = resolves
+        .map(|resolve| (target(&resolve.id), resolve.scope.clone()))
+        .collect();
+    for observation in observations {
+        if observation.scope.is_none() && observation.peer.is_some() {
+            let known = scopes.get(&target(&observation.id));
+            observation.scope = known.cloned().flatten();
+        }
     }
 }
 

@@ -187,12 +187,19 @@ fn has_endpoints(ev: Evidence<'_>) -> bool {
 
 /// A private address is silent. An endpoint has its own security group, and one without an inbound
 /// rule for 443 from the task is the most common of these faults. While other private addresses
-/// answer, the task's own filters would have to single this one out, which is odd.
+/// answer, the task's own filters would have to single this one out, which is odd. A network ACL
+/// that closes source ports elsewhere does not: each try has a port of its own, and unless the test
+/// of the ports says otherwise, all may be closed ones.
 pub(super) fn endpoint_security_group(ev: Evidence<'_>) -> Vec<Finding> {
     let private = silent(ev, is_of_an_endpoint);
     let others_answer = answers(ev, NetworkPath::Private);
     let stops_at_subnet_border = others_answer && border_explains(ev);
-    let confidence = if others_answer && !stops_at_subnet_border {
+    let by_port = ev.answering(NetworkPath::Private).iter().any(|seen| {
+        let ports = seen.source_ports.as_ref();
+        ports.is_some_and(SourcePorts::are_sorted)
+    });
+    let by_port = by_port && private.iter().all(|seen| seen.source_ports.is_none());
+    let confidence = if others_answer && !stops_at_subnet_border && !by_port {
         Confidence::Likely
     } else {
         Confidence::Possible
@@ -461,7 +468,9 @@ const SECOND_SYN_MS: u64 = 900;
 /// A phase failed, and worked when it was repeated: pullers and SDKs repeat it as well, so the task
 /// starts, sometimes late. One server of several, or a device that limits connections, looks the
 /// same as a fault of the path that comes and goes, hence never certain. A filter by source port
-/// explains silent connections by itself.
+/// explains silent connections by itself. Behind a NAT gateway, which picks a port for each
+/// connection, a network ACL that closes some of them stops connections as if by chance; where that
+/// happens to several addresses it is possible, and no packet tells it from a limit or from loss.
 pub(super) fn intermittent(ev: Evidence<'_>) -> Vec<Finding> {
     let by_port = ev.of(Phase::Connect).any(|seen| {
         seen.source_ports
@@ -481,31 +490,57 @@ pub(super) fn intermittent(ev: Evidence<'_>) -> Vec<Finding> {
     if by_port {
         by_cause.remove(&Cause::EndpointAddressUnreachable);
     }
+    let silent = by_cause.get(&Cause::EndpointAddressUnreachable);
+    let behind_nat: Vec<_> = silent
+        .into_iter()
+        .flatten()
+        .filter(|seen| ev.network_path(seen) != NetworkPath::Private)
+        .copied()
+        .collect();
+    let acl = (behind_nat.len() > 1).then(|| {
+        let why = "; the network ACL of a NAT gateway's subnet that admits only some of the ports \
+                   that the gateway picks may be the reason";
+        counted(Cause::NetworkAcl, Confidence::Possible, behind_nat, why)
+    });
     by_cause
         .into_iter()
-        .filter_map(|(cause, seen)| {
-            let counts = seen.iter().filter_map(|seen| seen.tries);
-            let tries = counts.fold(Tries { failed: 0, of: 0 }, |sum, tries| Tries {
-                failed: sum.failed + tries.failed,
-                of: sum.of + tries.of,
-            });
-            let mut detail = format!("{} of {} tries failed", tries.failed, tries.of);
+        .map(|(cause, seen)| {
             let silent = [
                 Cause::EndpointAddressUnreachable,
                 Cause::TlsStalled,
                 Cause::ServiceUnresponsive,
             ];
-            if silent.contains(&cause) {
-                detail += "; one server of several, or a limit on new or simultaneous connections, \
-                           may be the reason";
-            }
-            let finding = Finding::new(cause, Confidence::Likely, seen)?.not_blocking();
-            Some(Finding {
-                tries: Some(tries),
-                ..finding.with_detail(&detail)
-            })
+            let why = if silent.contains(&cause) {
+                "; one server of several, or a limit on new or simultaneous connections, may be \
+                 the reason"
+            } else {
+                ""
+            };
+            counted(cause, Confidence::Likely, seen, why)
         })
+        .chain(acl)
+        .flatten()
         .collect()
+}
+
+/// Returns a finding that does not keep the task from starting, with the tries of all of `seen`.
+fn counted(
+    cause: Cause,
+    confidence: Confidence,
+    seen: Vec<&Observation>,
+    why: &str,
+) -> Option<Finding> {
+    let counts = seen.iter().filter_map(|seen| seen.tries);
+    let tries = counts.fold(Tries { failed: 0, of: 0 }, |sum, tries| Tries {
+        failed: sum.failed + tries.failed,
+        of: sum.of + tries.of,
+    });
+    let detail = format!("{} of {} tries failed{why}", tries.failed, tries.of);
+    let finding = Finding::new(cause, confidence, seen)?.not_blocking();
+    Some(Finding {
+        tries: Some(tries),
+        ..finding.with_detail(&detail)
+    })
 }
 
 /// Returns the cause that the failure would have if it had lasted.
@@ -578,8 +613,16 @@ pub(super) fn mtu_black_hole(ev: Evidence<'_>) -> Vec<Finding> {
         .filter(|seen| {
             seen.small_segments_pass == Some(false) && size_dependent().next().is_none()
         });
+    let largest = size_dependent().filter_map(|seen| seen.largest_segment);
+    let main = Finding::new(Cause::MtuBlackHole, confidence, size_dependent());
+    let main = main.map(|finding| match largest.max() {
+        Some(size) => finding.with_detail(&format!(
+            "segments of {size} bytes get through: clamp the MSS to that"
+        )),
+        None => finding,
+    });
     [
-        Finding::new(Cause::MtuBlackHole, confidence, size_dependent()),
+        main,
         Finding::new(Cause::MtuBlackHole, Confidence::Possible, any_size)
             .map(|finding| blocking_unless_sibling_works(ev, finding)),
     ]

@@ -20,7 +20,8 @@ pub struct Certificate {
     /// RFC 3339. Absent in a report that passes.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub not_before: SafeText,
-    /// RFC 3339.
+    /// RFC 3339. Absent in a report that passes.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
     pub not_after: SafeText,
     /// Past `not_after` when it was presented.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -139,7 +139,8 @@ pub fn execute_command(region: &Region, ip_family: IpFamily) -> ReachabilityChec
 /// Returns the hosts that configure the Service Connect proxy, of which one is enough: that of the VPC
 /// endpoint for `ecs-agent`, and the one on the internet, which serves a VPC without the endpoint
 /// (Amazon ECS developer guide, "Amazon ECS interface VPC endpoints"; amazon-ecs-agent,
-/// `serviceconnect/manager_linux.go`).
+/// `serviceconnect/manager_linux.go`). The host name of the former is not documented: see
+/// [`endpoints::api_host`].
 ///
 /// # Errors
 ///

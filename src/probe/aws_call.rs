@@ -158,6 +158,7 @@ impl PhaseClient<'_> {
         let ExchangeAttempts {
             exchange,
             small_segments_pass,
+            largest_segment,
             over_small_segments,
             peer,
             ..
@@ -207,6 +208,7 @@ impl PhaseClient<'_> {
             speaker::speaker(question, answer)
         });
         observation.small_segments_pass = small_segments_pass;
+        observation.largest_segment = largest_segment;
         if observation.answer.is_none() && exchange.status.is_ok() {
             observation.answer = Some(exchange.answer.clone());
         }

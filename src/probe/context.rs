@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -89,18 +88,23 @@ pub struct Connections {
     idle: Mutex<Vec<(TargetKey, HttpConnection)>>,
     /// Targets whose first connections are neither answered nor given up.
     pending: watch::Sender<usize>,
-    answered: AtomicBool,
+    /// Targets of which an address answered.
+    answered: Mutex<BTreeSet<TargetKey>>,
+    /// Held by the silent address that is tried alone; how many failed one after the other.
+    alone: tokio::sync::Mutex<u32>,
     /// Scopes whose source ports have been tested. One target of each is enough where all are
     /// healthy: a second test would double the load to learn the same.
     tested_ports: Mutex<BTreeSet<Scope>>,
+    /// Connections that a check waits for in vain. Meanwhile, no test opens a connection.
+    waited_for: watch::Sender<usize>,
     /// Port tests of scopes that are not done.
     port_tests: watch::Sender<usize>,
     /// Targets of which a few source ports are or were screened: the rules of a network ACL may
     /// single out one service.
     screened: Mutex<BTreeSet<TargetKey>>,
-    /// Held by the target that is being screened: one at a time, after everything that a task does
-    /// itself has its connections.
-    screen: tokio::sync::Mutex<()>,
+    /// Held by the targets that are being screened: two at a time, as many as port tests of scopes,
+    /// after everything that a task does itself has its connections.
+    screens: [tokio::sync::Mutex<()>; 2],
     /// Targets with a silent address or port whose source ports have been tested.
     suspects: Mutex<BTreeSet<TargetKey>>,
     /// Notified when a connection becomes idle.
@@ -128,14 +132,35 @@ impl Connections {
         let _ = pending.wait_for(|pending| *pending == 0).await;
     }
 
-    /// Notes that an address answered.
-    pub fn note_answer(&self) {
-        self.answered.store(true, Ordering::Relaxed);
+    /// Notes that an address of `target` answered.
+    pub fn note_answer(&self, target: &TargetKey) {
+        lock(&self.answered).insert(target.clone());
     }
 
     /// Whether any address has answered.
     pub fn any_answered(&self) -> bool {
-        self.answered.load(Ordering::Relaxed)
+        !lock(&self.answered).is_empty()
+    }
+
+    /// Waits until no other silent address is tried alone; after every target has an answer or was
+    /// given up, if `target` has one. Returns how many tries alone failed one after the other.
+    pub async fn turn_alone(&self, target: &TargetKey) -> tokio::sync::MutexGuard<'_, u32> {
+        let has_answer = lock(&self.answered).contains(target);
+        if has_answer {
+            self.first_answers().await;
+        }
+        self.alone.lock().await
+    }
+
+    /// Keeps the tests of source ports from opening connections until the guard is dropped.
+    pub fn hold_tests(&self) -> TestHold<'_> {
+        self.waited_for.send_modify(|waiting| *waiting += 1);
+        TestHold(&self.waited_for)
+    }
+
+    /// Returns how many guards of [`Self::hold_tests`] there are, and will be.
+    pub fn holds(&self) -> watch::Receiver<usize> {
+        self.waited_for.subscribe()
     }
 
     /// Whether the caller is the first to claim this scope, and so tests the source ports.
@@ -159,12 +184,16 @@ impl Connections {
             .send_modify(|tests| *tests = tests.saturating_sub(1));
     }
 
-    /// Waits until no port test is running and no other target is being screened.
+    /// Waits until no port test is running and at most one other target is being screened.
     pub async fn turn_to_screen(&self) -> tokio::sync::MutexGuard<'_, ()> {
         let mut tests = self.port_tests.subscribe();
         // The sender is in `self`, so it cannot be gone.
         let _ = tests.wait_for(|tests| *tests == 0).await;
-        self.screen.lock().await
+        let [one, other] = &self.screens;
+        tokio::select! {
+            turn = one.lock() => turn,
+            turn = other.lock() => turn,
+        }
     }
 
     /// Whether the caller is the first to claim this target, of which an address or a port was
@@ -196,6 +225,13 @@ impl Connections {
         Some(idle.remove(index).1)
     }
 
+    /// Returns how many idle connections of `target` are open.
+    pub fn idle(&self, target: &TargetKey) -> usize {
+        let mut idle = lock(&self.idle);
+        idle.retain(|(_, connection)| connection.is_open());
+        idle.iter().filter(|(owner, _)| owner == target).count()
+    }
+
     /// Keeps a connection for the next exchange of `target`.
     pub fn keep_idle(&self, target: &TargetKey, connection: HttpConnection) {
         lock(&self.idle).push((target.clone(), connection));
@@ -219,6 +255,16 @@ impl Connections {
     /// Drops the idle connections of `target`, or of all targets.
     pub fn close_idle(&self, target: Option<&TargetKey>) {
         lock(&self.idle).retain(|(owner, _)| target.is_some_and(|target| owner != target));
+    }
+}
+
+/// Keeps tests from opening connections: they must not take the place of what a check waits for.
+pub struct TestHold<'a>(&'a watch::Sender<usize>);
+
+impl Drop for TestHold<'_> {
+    fn drop(&mut self) {
+        self.0
+            .send_modify(|waiting| *waiting = waiting.saturating_sub(1));
     }
 }
 

@@ -29,15 +29,20 @@ pub const RETRY_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration
 /// found in no other way.
 const SPREAD_AFTER_SILENCE: Duration = Duration::from_millis(2_400);
 
-/// How long a silent address is tried once more while the probe gives up its idle connections: a
-/// SYN and one repetition. With [`tcp::CONNECT_TIMEOUT`], a silent run stays within 8 s.
-const LAST_TRY_TIMEOUT: Duration = Duration::from_millis(2_300);
+/// How long a silent address is tried alone, while the probe gives up its idle connections: a SYN
+/// and one repetition. With [`tcp::CONNECT_TIMEOUT`] and [`MAX_ALONE_FAILURES`], a silent run stays
+/// within 8 s.
+const ALONE_TIMEOUT: Duration = Duration::from_millis(1_300);
+
+/// Addresses that are tried alone, one after the other, until none answers: what stops two in turn
+/// is not a limit on connections.
+const MAX_ALONE_FAILURES: u32 = 2;
 
 /// How often idle connections are given up meanwhile.
 const CLOSE_IDLE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Idle connections are given up if a further connection takes this long: Linux repeats a SYN after
-/// a second.
+/// Idle connections are given up once a further connection takes this long: Linux repeats a SYN
+/// after a second.
 const CLOSE_IDLE_AFTER: Duration = Duration::from_millis(900);
 
 /// Whether an exchange may use a connection that is open already.
@@ -132,10 +137,20 @@ impl TargetHandle {
 
     /// Opens `count` more connections in the background, once the first address is connected.
     pub fn warm_up(&self, context: &ProbeContext, count: usize) {
+        self.open(context, move |_| count);
+    }
+
+    /// Opens what is missing in the background, so that `count` exchanges find a connection each.
+    pub fn warm_up_to(&self, context: &ProbeContext, count: usize) {
+        self.open(context, move |idle| count.saturating_sub(idle));
+    }
+
+    fn open(&self, context: &ProbeContext, missing: impl FnOnce(usize) -> usize + Send + 'static) {
         let handle = self.clone();
         context.recorder.spawn(async move {
             if let Some(target) = handle.connected().await {
-                target.open_idle(count).await;
+                let idle = target.connections.idle(&target.target.key);
+                target.open_idle(missing(idle)).await;
             }
         });
     }
@@ -171,6 +186,8 @@ pub struct ExchangeAttempts {
     pub exchange: Exchange,
     /// Whether small segments got through. Set after a stall, or if only small segments were used.
     pub small_segments_pass: Option<bool>,
+    /// The largest segment that got through, if larger than a small one.
+    pub largest_segment: Option<u32>,
     /// The exchange over small segments, if only those got through. Its response is usable.
     pub over_small_segments: Option<Exchange>,
     /// The address of `exchange`.
@@ -225,6 +242,7 @@ impl ConnectedTarget {
         ExchangeAttempts {
             exchange,
             small_segments_pass: test.small_segments_pass.or(only_small),
+            largest_segment: test.largest_segment,
             over_small_segments: test.over_small_segments.map(|attempt| attempt.exchange),
             peer,
             attempts: test.attempts,
@@ -338,8 +356,7 @@ impl ConnectedTarget {
         if let Ok(handshake) = timeout(CLOSE_IDLE_AFTER, &mut opening).await {
             return handshake;
         }
-        self.connections.close_idle(None);
-        opening.await
+        giving_up_idle(&self.connections, opening).await
     }
 
     /// Drops idle connections, so that secrets in their read buffers are wiped.
@@ -487,7 +504,7 @@ async fn open_https(
     let mut count = TryCount::default();
     let mut stream = Some(stream);
     let mut intervals = RETRY_INTERVALS.iter();
-    let (handshake, over_small_segments, small_segments_pass) = loop {
+    let (handshake, over_small_segments, small_segments_pass, largest_segment) = loop {
         let stream = stream.take();
         let first = async {
             match stream {
@@ -499,6 +516,7 @@ async fn open_https(
             result,
             over_small_segments,
             small_segments_pass,
+            largest_segment,
             attempts,
             tries,
         } = path_mtu::retry_with_small_segments(Box::pin(first), retry, Handshake::end).await;
@@ -508,7 +526,14 @@ async fn open_https(
         let lasts = failure.is_none() || failure == Some(Failure::Stalled);
         match intervals.next() {
             Some(&interval) if !lasts => sleep(interval).await,
-            _ => break (result, over_small_segments, small_segments_pass),
+            _ => {
+                break (
+                    result,
+                    over_small_segments,
+                    small_segments_pass,
+                    largest_segment,
+                );
+            }
         }
     };
     let outcome = match &handshake.stream {
@@ -518,6 +543,7 @@ async fn open_https(
     let mut observation = context.observe_at(target, Phase::Handshake, outcome, started, peer);
     count.record(&mut observation);
     observation.small_segments_pass = small_segments_pass;
+    observation.largest_segment = largest_segment;
     observation.detail = handshake.detail;
     observation.custom_roots =
         observation.failure() == Some(Failure::UnknownIssuer) && context.tls.has_custom_roots();
@@ -582,7 +608,7 @@ pub async fn connect(
             return None;
         }
         claimed.store(true, Ordering::Relaxed);
-        Some(Box::pin(tcp::test_source_ports(peer)).await)
+        Some(Box::pin(tcp::test_source_ports(peer, connections.holds())).await)
     };
     tokio::pin!(spread);
     let ordinary = tcp::connect(peer);
@@ -597,7 +623,7 @@ pub async fn connect(
     if matches!(connection.stream, Err(Failure::TimedOut)) {
         let stream = match tested.as_mut().and_then(|test| test.stream.take()) {
             Some(stream) => Some(stream),
-            None => last_try(context, peer).await,
+            None => try_alone(context, target, peer).await,
         };
         if let Some(stream) = stream {
             connection.stream = Ok(stream);
@@ -622,7 +648,7 @@ pub async fn connect(
     observation.earlier_failure = connection.earlier_failure;
     let stream = connection.stream.ok();
     if stream.is_some() {
-        connections.note_answer();
+        connections.note_answer(&target.key);
     }
     let claimed = claimed.load(Ordering::Relaxed);
     let suspect = observation.tries.is_some();
@@ -668,7 +694,9 @@ fn test_ports_later(
             let connections = &background.connections;
             connections.first_answers().await;
             let _turn = connections.turn_to_screen().await;
-            if tcp::screen_source_ports(peer).await && connections.claim_suspect(&key) {
+            if tcp::screen_source_ports(peer, connections.holds()).await
+                && connections.claim_suspect(&key)
+            {
                 record_port_test(&background, observation, peer).await;
             }
         });
@@ -676,28 +704,43 @@ fn test_ports_later(
 }
 
 async fn record_port_test(context: &ProbeContext, observation: Observation, peer: SocketAddr) {
-    let PortTest { ports, .. } = Box::pin(tcp::test_source_ports(peer)).await;
+    let holds = context.connections.holds();
+    let PortTest { ports, .. } = Box::pin(tcp::test_source_ports(peer, holds)).await;
     let observation = with_source_ports(context, observation, ports);
     context.recorder.record(observation);
 }
 
-/// Tries a silent address once more, where others have answered, while the probe gives up its idle
-/// connections: a device that limits them would otherwise look like a filter.
-async fn last_try(context: &ProbeContext, peer: SocketAddr) -> Option<TcpStream> {
-    if !context.connections.any_answered() {
+/// Tries a silent address once more, where others have answered: alone, and while the probe gives up
+/// its idle connections. A device that limits connections would otherwise look like a filter.
+async fn try_alone(context: &ProbeContext, target: &Target, peer: SocketAddr) -> Option<TcpStream> {
+    let connections = &context.connections;
+    if !connections.any_answered() {
         return None;
     }
-    let close_idle = async {
-        let mut ticks = interval(CLOSE_IDLE_INTERVAL);
-        loop {
-            ticks.tick().await;
-            context.connections.close_idle(None);
+    let mut failures = connections.turn_alone(&target.key).await;
+    if *failures >= MAX_ALONE_FAILURES {
+        return None;
+    }
+    let reconnect = timeout(
+        ALONE_TIMEOUT,
+        tcp::reconnect(peer, ConnectOptions::default()),
+    );
+    let opened = giving_up_idle(connections, reconnect).await;
+    let stream = opened.ok().and_then(Result::ok);
+    *failures = if stream.is_some() { 0 } else { *failures + 1 };
+    stream
+}
+
+/// Gives up idle connections, again and again, until `opening` ends, and holds tests up meanwhile.
+async fn giving_up_idle<T>(connections: &Connections, opening: impl Future<Output = T>) -> T {
+    let mut ticks = interval(CLOSE_IDLE_INTERVAL);
+    let _hold = connections.hold_tests();
+    tokio::pin!(opening);
+    loop {
+        tokio::select! {
+            result = &mut opening => return result,
+            _ = ticks.tick() => connections.close_idle(None),
         }
-    };
-    let reconnect = tcp::reconnect(peer, ConnectOptions::default());
-    tokio::select! {
-        () = close_idle => None,
-        result = timeout(LAST_TRY_TIMEOUT, reconnect) => result.ok()?.ok(),
     }
 }
 

@@ -9,7 +9,13 @@ import subprocess
 import tempfile
 import threading
 import time
+import types
 
+import pytest
+
+from pullprobe_testing.lab import __main__ as lab_run
+from pullprobe_testing.lab.faults import faults
+from pullprobe_testing.lab.matrix import Matrix, Row, document
 from pullprobe_testing.waiting import wait_for
 
 RUN = pathlib.Path(__file__).resolve().parent / "run"
@@ -156,6 +162,53 @@ def test_task_with_ipv6_only_reaches_dual_stack_names():
             "64:ff9b::2cd0:fec2 0",
             "",
         ]
+
+
+def runs_of(*causes):
+    """Returns scores of runs of which each reports these causes."""
+    return [types.SimpleNamespace(causes=list(c), first=c[0], errors=[]) for c in causes]
+
+
+FAULT = next(fault for fault in faults() if fault.name == "acl-narrow@endpoint")
+KNOWN = "network-acl", "task-security-group-egress"
+SIBLING = *KNOWN, "endpoint-security-group"  # not in the document's row
+ODD_RUNS = {
+    "also reports": (SIBLING, "acl-narrow@endpoint: also reports endpoint-security-group"),
+    "no longer reports": (
+        KNOWN[:1],
+        "acl-narrow@endpoint: no longer reports task-security-group-egress",
+    ),
+    "first": (KNOWN[::-1], "acl-narrow@endpoint: first is task-security-group-egress"),
+}
+
+
+@pytest.mark.parametrize("odd,line", ODD_RUNS.values(), ids=ODD_RUNS)
+@pytest.mark.parametrize("usual", [False, True], ids=["once", "twice"])
+def test_document_is_stale_by_what_most_runs_report(odd, line, usual, tmp_path, capsys):
+    """The first run is odd; of the two further ones none or one is."""
+    file = tmp_path / "matrix.md"
+    file.write_text(document([FAULT], {FAULT.name: Row([KNOWN[0]], [KNOWN[0]], [KNOWN[1]], [])}))
+    matrix, asked = Matrix([FAULT]), []
+    matrix.runs[FAULT.name] = runs_of(odd)
+
+    def run_all(again, done):
+        asked.extend((fault.name, fault.repeats) for fault in again)
+        matrix.runs[FAULT.name] += runs_of(KNOWN, odd if usual else KNOWN)
+
+    lab_run.run_odd_again(types.SimpleNamespace(run_all=run_all), matrix, file, None)
+
+    assert asked == [(FAULT.name, 2)]
+    assert matrix.check(file) == int(usual)
+    assert (f"STALE {line}" in capsys.readouterr().out) == usual
+
+
+def test_fault_that_reports_what_the_document_says_does_not_run_again(tmp_path):
+    file = tmp_path / "matrix.md"
+    file.write_text(document([FAULT], {FAULT.name: Row([KNOWN[0]], [KNOWN[0]], [KNOWN[1]], [])}))
+    matrix = Matrix([FAULT])
+    matrix.runs[FAULT.name] = runs_of(KNOWN)
+    lab_run.run_odd_again(None, matrix, file, None)
+    assert matrix.check(file) == 0
 
 
 def test_interrupted_run_leaves_neither_process_nor_file():

@@ -265,7 +265,8 @@ const IPV6_LAYER_NOTE: &str = "Image layers come from Amazon S3, from the host t
 
 // Amazon ECS developer guide, "Amazon ECS interface VPC endpoints".
 const SERVICE_CONNECT_NOTE: &str = "The Service Connect proxy uses the endpoint for ecs-agent, and in a VPC without it the host \
-                                    ecs-sc on the internet. One of the two is enough.";
+                                    ecs-sc on the internet. One of the two is enough. AWS documents no host name of the \
+                                    endpoint for ecs-agent; ecs-a is an inference, and its failure alone proves nothing.";
 
 const IPV6_EXEC_NOTE: &str = "ECS Exec does not work in IPv6-only subnets on Fargate.";
 

@@ -10,6 +10,7 @@ use crate::observation::{Failure, Observation, ObservationId, Outcome, Phase};
 use crate::plan::{Plan, TargetIndex, TargetMap};
 use crate::probe::aws_call::CallResult;
 use crate::probe::checks::ecr_token::{self, SharedEcrToken};
+use crate::probe::checks::layer::MAX_CONCURRENT_BLOBS;
 use crate::probe::checks::manifest::{self, ImageManifest, ManifestDocument};
 use crate::probe::checks::registry_auth::{self, Challenge, SecretLogin, TokenSubject};
 use crate::probe::checks::registry_session::{
@@ -134,6 +135,14 @@ impl PullCheck {
             authorization,
         };
         if let Some(manifest) = self.check_manifest(&mut session).await {
+            if let (Some(_), Some(layers)) = (&self.token, &self.image.layer_host) {
+                // Ready when the registry's redirects are there, one round trip later than now.
+                let blobs = manifest.layers.len() + 1;
+                let context = &self.image.context;
+                layers
+                    .handle
+                    .warm_up_to(context, blobs.min(MAX_CONCURRENT_BLOBS));
+            }
             session.check_blobs(manifest).await;
         }
         if let (Some(_), Some(registry)) = (&self.login, self.registry.connected().await) {

@@ -27,7 +27,7 @@ const MAX_LAYERS: usize = 128;
 
 /// Blobs checked concurrently: containerd fetches three layers at a time, and each takes two
 /// exchanges here.
-const MAX_CONCURRENT_BLOBS: usize = 6;
+pub const MAX_CONCURRENT_BLOBS: usize = 6;
 
 /// A blob, and how much of it to read.
 struct Blob {

@@ -4,8 +4,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::observation::Tries;
 use crate::probe::net::tcp::ConnectOptions;
@@ -42,6 +43,11 @@ const RETRY_CONNECT_TIMEOUT: Duration = Duration::from_millis(1_300);
 /// A retry that is silent for this long, while others are answered at once, has stalled.
 const STALLED_AFTER: Duration = Duration::from_millis(1_350);
 
+/// Segment sizes that are tried once small segments are proven to get through, to name the largest
+/// that does: for paths of 1,040 bytes, of 1,280 (the least of IPv6), of 1,400 (many VPNs) and of
+/// 1,460 (GRE and IP-in-IP tunnels, with room for their headers).
+const LARGER_SEGMENTS: [u32; 4] = [1_000, 1_240, 1_360, 1_420];
+
 /// How one try ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TryEnd {
@@ -62,6 +68,8 @@ pub struct SegmentSizeTest<T> {
     /// Whether small segments got through where ordinary ones did not. `None` if size was not
     /// tested or makes no difference.
     pub small_segments_pass: Option<bool>,
+    /// The largest of [`LARGER_SEGMENTS`] that got through.
+    pub largest_segment: Option<u32>,
     /// Tries with ordinary and with small segments.
     pub attempts: u32,
     /// The stalled tries, if the first stalled: those with ordinary segments where only small ones
@@ -75,6 +83,7 @@ impl<T> SegmentSizeTest<T> {
             result,
             over_small_segments: None,
             small_segments_pass: None,
+            largest_segment: None,
             attempts: 1,
             tries: None,
         }
@@ -214,6 +223,7 @@ pub async fn retry_with_small_segments<T, F: Future<Output = T>>(
             result: first,
             over_small_segments: Some(result),
             small_segments_pass: Some(true),
+            largest_segment: largest_segment(retry, end).await,
             attempts: ordinary_stalls + answers,
             tries: Some(Tries {
                 failed: ordinary_stalls,
@@ -225,6 +235,28 @@ pub async fn retry_with_small_segments<T, F: Future<Output = T>>(
             ..SegmentSizeTest::intermittent(first, ordinary_stalls + stalls, 0)
         },
     }
+}
+
+/// Returns the largest of [`LARGER_SEGMENTS`] over which an exchange is answered.
+async fn largest_segment<T, F: Future<Output = T>>(
+    retry: impl Fn(ConnectOptions) -> F,
+    end: impl Fn(&T) -> TryEnd,
+) -> Option<u32> {
+    let tries = LARGER_SEGMENTS.map(|size| {
+        let options = ConnectOptions {
+            small_segments: true,
+            max_segment: Some(size),
+            timeout: RETRY_CONNECT_TIMEOUT,
+            ..ConnectOptions::default()
+        };
+        let trying = timeout(STALLED_AFTER, retry(options));
+        async move { (size, trying.await.ok()) }
+    });
+    let results = join_all(tries).await;
+    let answered = results
+        .into_iter()
+        .filter(|(_, result)| result.as_ref().map(&end) == Some(TryEnd::Answered));
+    answered.map(|(size, _)| size).max()
 }
 
 #[cfg(test)]
@@ -297,7 +329,23 @@ mod tests {
     async fn only_small_segments_get_through_time_after_time() {
         let (answered, small, tries, ms) = test(STALL, &[STALL], &[ANSWER]).await;
         assert_eq!((answered, small, tries), (false, Some(true), Some((6, 6))));
-        assert!(ms <= 4_600, "{ms}");
+        assert!(ms <= 4_700, "{ms}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_largest_segment_that_gets_through_is_named() {
+        for (path, expected) in [(600, None), (1_100, Some(1_000)), (1_400, Some(1_360))] {
+            let retry = |options: ConnectOptions| {
+                let segment = if options.small_segments { 536 } else { 1_460 };
+                let size = options.max_segment.unwrap_or(segment) + 40;
+                let (ms, end) = if size <= path { ANSWER } else { STALL };
+                after(ms, end)
+            };
+            let first = after(STALL.0, STALL.1);
+            let test = retry_with_small_segments(first, retry, end).await;
+            assert_eq!(test.small_segments_pass, Some(true), "{path}");
+            assert_eq!(test.largest_segment, expected, "{path}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore, SetError, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::network_location::{IpFamily, unspecified};
@@ -69,6 +69,8 @@ pub struct ConnectOptions {
     pub source_port: Option<u16>,
     /// Advertise and use segments of at most [`SMALL_MSS`] bytes, or [`SMALL_MSS_IPV6`].
     pub small_segments: bool,
+    /// The same with another size.
+    pub max_segment: Option<u32>,
     /// How long to wait for the connection.
     pub timeout: Duration,
 }
@@ -78,6 +80,7 @@ impl Default for ConnectOptions {
         Self {
             source_port: None,
             small_segments: false,
+            max_segment: None,
             timeout: CONNECT_TIMEOUT,
         }
     }
@@ -163,9 +166,10 @@ pub struct PortTest {
 /// Connects to `peer` from [`TEST_PORTS`], and, if only some of them are answered, once more from
 /// each of them and from its neighbor. A filter by source port treats a port alike each time, and
 /// its neighbor like it. If a port does not, packets are lost at random, or something limits new or
-/// simultaneous connections; then no port counts as silent.
-pub async fn test_source_ports(peer: SocketAddr) -> PortTest {
-    let mut test = connect_from_ports(peer, &TEST_PORTS).await;
+/// simultaneous connections; then no port counts as silent. Opens no connection while `holds` is not
+/// 0.
+pub async fn test_source_ports(peer: SocketAddr, holds: watch::Receiver<usize>) -> PortTest {
+    let mut test = connect_from_ports(peer, &TEST_PORTS, &holds).await;
     if test.ports.silent.is_empty() || test.ports.answered.is_empty() {
         test.ports.sort();
         return test;
@@ -176,7 +180,7 @@ pub async fn test_source_ports(peer: SocketAddr) -> PortTest {
         .zip(&neighbors)
         .flat_map(|(port, neighbor)| [*port, *neighbor])
         .collect();
-    let again = connect_from_ports(peer, &repeated).await;
+    let again = connect_from_ports(peer, &repeated, &holds).await;
     let changes = |first: &[u16], later: &[u16]| {
         first
             .iter()
@@ -199,17 +203,25 @@ pub async fn test_source_ports(peer: SocketAddr) -> PortTest {
 }
 
 /// Whether any of [`SCREEN_PORTS`] gets no response, so that [`test_source_ports`] is worth its load.
-pub async fn screen_source_ports(peer: SocketAddr) -> bool {
-    let test = connect_from_ports(peer, &SCREEN_PORTS).await;
+pub async fn screen_source_ports(peer: SocketAddr, holds: watch::Receiver<usize>) -> bool {
+    let test = connect_from_ports(peer, &SCREEN_PORTS, &holds).await;
     !test.ports.silent.is_empty()
 }
 
-/// Tries `ports` in order, at most [`CONCURRENT_TESTS`] at a time.
-async fn connect_from_ports(peer: SocketAddr, ports: &[u16]) -> PortTest {
+/// Tries `ports` in order, at most [`CONCURRENT_TESTS`] at a time. Keeps the first connection that is
+/// answered, and closes the others at once: they would be what a limit on connections counts.
+async fn connect_from_ports(
+    peer: SocketAddr,
+    ports: &[u16],
+    holds: &watch::Receiver<usize>,
+) -> PortTest {
     let slots = Semaphore::new(CONCURRENT_TESTS);
-    let slots = &slots;
+    let first = OnceCell::new();
+    let (slots, kept) = (&slots, &first);
     let connections = ports.iter().map(|&port| async move {
         let mut slot = slots.acquire().await.ok();
+        // Without a sender nobody waits any more.
+        let _ = holds.clone().wait_for(|waiting| *waiting == 0).await;
         let opening = timeout(ROUND_TIMEOUT, open_near_port(peer, port, false));
         tokio::pin!(opening);
         let result = tokio::select! {
@@ -220,30 +232,28 @@ async fn connect_from_ports(peer: SocketAddr, ports: &[u16]) -> PortTest {
             }
         };
         drop(slot);
-        (port, result.unwrap_or(Err(Failure::TimedOut)))
+        let result = result.unwrap_or(Err(Failure::TimedOut));
+        let further = result.map(|stream| kept.set(stream).err());
+        if let Ok(Some(SetError::AlreadyInitializedError(stream))) = &further {
+            // RST instead of FIN: the port is free again at once, without TIME_WAIT.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+        (port, further.map(drop))
     });
-    let mut test = PortTest {
-        ports: SourcePorts::default(),
-        stream: None,
-    };
+    let mut ports = SourcePorts::default();
     for (port, result) in join_all(connections).await {
         match result {
-            Ok(stream) if test.stream.is_none() => {
-                test.ports.answered.push(port);
-                test.stream = Some(stream);
-            }
-            Ok(stream) => {
-                test.ports.answered.push(port);
-                // RST instead of FIN: the port is free again at once, without TIME_WAIT.
-                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-            }
-            Err(Failure::TimedOut) => test.ports.silent.push(port),
+            Ok(()) => ports.answered.push(port),
+            Err(Failure::TimedOut) => ports.silent.push(port),
             // The port is in use on this machine, or the peer is unreachable or refuses: none of
             // these is evidence of a filter by port.
             Err(_) => {}
         }
     }
-    test
+    PortTest {
+        ports,
+        stream: first.into_inner(),
+    }
 }
 
 /// Connects from `port`, or from one of the next two if it is in use on this machine.
@@ -303,12 +313,13 @@ pub async fn reconnect(peer: SocketAddr, options: ConnectOptions) -> Result<TcpS
 fn socket(peer: SocketAddr, options: ConnectOptions) -> io::Result<TcpSocket> {
     let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    if options.small_segments {
-        socket.set_tcp_mss(if peer.is_ipv4() {
-            SMALL_MSS
-        } else {
-            SMALL_MSS_IPV6
-        })?;
+    let small = match peer {
+        SocketAddr::V4(_) => SMALL_MSS,
+        SocketAddr::V6(_) => SMALL_MSS_IPV6,
+    };
+    let small = options.small_segments.then_some(small);
+    if let Some(size) = options.max_segment.or(small) {
+        socket.set_tcp_mss(size)?;
     }
     if let Some(port) = options.source_port {
         socket.set_reuse_address(true)?;

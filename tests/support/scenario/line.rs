@@ -220,6 +220,7 @@ pub fn parse_observation(line: &str) -> Observation {
             "expect" => observation.expected = vec![format!("an address that is {value}").into()],
             "presented" => observation.presented = vec![value.to_owned().into()],
             "small" => observation.small_segments_pass = Some(value == "pass"),
+            "largest" => observation.largest_segment = Some(value.parse().unwrap()),
             "speaker" => {
                 observation.speaker =
                     Some(parse_word(value).unwrap_or_else(|| panic!("{line:?}: invalid speaker")));
