@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::network_location::{IpFamily, unspecified};
 use crate::observation::{Failure, SMALL_MSS, SMALL_MSS_IPV6, SourcePorts, Tries};
+use crate::os;
 use crate::transport_failure;
 
 /// Linux repeats an unanswered SYN after 1 s and 3 s, so no response by now means that three
@@ -304,11 +305,12 @@ fn socket(peer: SocketAddr, options: ConnectOptions) -> io::Result<TcpSocket> {
     let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     if options.small_segments {
-        socket.set_tcp_mss(if peer.is_ipv4() {
+        let size = if peer.is_ipv4() {
             SMALL_MSS
         } else {
             SMALL_MSS_IPV6
-        })?;
+        };
+        os::set_max_segment_size(&socket, size)?;
     }
     if let Some(port) = options.source_port {
         socket.set_reuse_address(true)?;
