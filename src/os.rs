@@ -7,6 +7,8 @@
 use std::io;
 
 use socket2::Socket;
+#[cfg(feature = "demo")]
+use tokio::net::TcpStream;
 
 #[cfg(unix)]
 pub use unix::Signals;
@@ -36,6 +38,19 @@ pub fn set_max_segment_size(socket: &Socket, bytes: u32) -> io::Result<()> {
     #[cfg(not(unix))]
     {
         let _ = (socket, bytes);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Returns the largest segment that the peer of a connection accepts. Fails where the operating
+/// system does not tell.
+#[cfg(feature = "demo")]
+pub fn max_segment_size(stream: &TcpStream) -> io::Result<u32> {
+    #[cfg(unix)]
+    return socket2::SockRef::from(stream).tcp_mss();
+    #[cfg(not(unix))]
+    {
+        let _ = stream;
         Err(io::ErrorKind::Unsupported.into())
     }
 }
