@@ -1,6 +1,7 @@
-# cargo static --target x86_64-unknown-linux-gnu
+# dist/build linux/amd64 linux/arm64
 FROM scratch
-COPY target/x86_64-unknown-linux-gnu/release/pullprobe /pullprobe
+ARG TARGETARCH
+COPY target/dist/pullprobe-agent-linux-${TARGETARCH} /pullprobe
 USER 65532:65532
 ENTRYPOINT ["/pullprobe"]
 CMD ["probe"]

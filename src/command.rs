@@ -18,7 +18,6 @@ mod plan_input;
 pub mod probe;
 #[cfg(feature = "operator")]
 pub mod schedule;
-mod signals;
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};

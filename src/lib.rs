@@ -50,6 +50,7 @@ pub mod network_location;
 pub mod observation;
 #[cfg(feature = "operator")]
 pub mod operator;
+pub mod os;
 pub mod plan;
 pub mod probe;
 pub mod redact;

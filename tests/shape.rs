@@ -32,6 +32,7 @@ const ORDER: &[&str] = &[
     "verdict",
     "dns",
     "transport_failure",
+    "os",
     "agent",
     "aws",
     "vantage",

@@ -32,7 +32,7 @@ pub struct InstallArgs {
 /// The files of the image, for `install` and `launch --install`.
 #[derive(Debug, Args)]
 pub struct AgentArgs {
-    /// Static file of the probe for a platform, as `cargo static` builds it (repeatable) [default:
+    /// Static file of the probe for a platform, as `dist/build` builds it (repeatable) [default:
     /// those that this binary contains]
     #[arg(long = "agent", value_name = "OS/ARCH=FILE", value_parser = agent)]
     pub agents: Vec<(Platform, PathBuf)>,
@@ -56,6 +56,9 @@ fn platform(text: &str) -> Result<Platform, String> {
 fn agent(text: &str) -> Result<(Platform, PathBuf), String> {
     match text.split_once('=') {
         Some((name, file)) if !file.is_empty() => Ok((platform(name)?, file.into())),
-        _ => Err("expected PLATFORM=FILE, such as linux/amd64=target/x86_64-unknown-linux-gnu/release/pullprobe".into()),
+        _ => Err(
+            "expected PLATFORM=FILE, such as linux/amd64=target/dist/pullprobe-agent-linux-amd64"
+                .into(),
+        ),
     }
 }

@@ -9,7 +9,6 @@ use std::io::Write as _;
 use super::aws::{calls, client};
 use super::install;
 use super::probe::{generated_id, prints_text, runtime};
-use super::signals::Signals;
 use super::{Error, color, note, print};
 use crate::cli::launch::LaunchArgs;
 use crate::cli::target::TargetArgs;
@@ -20,6 +19,7 @@ use crate::operator::install::{
 };
 use crate::operator::last_segment;
 use crate::operator::launch::{self, LaunchEvent, LaunchSpec, SubnetReport, TargetSpec};
+use crate::os::Signals;
 use crate::render;
 use crate::verdict::Status;
 use progress::Progress;

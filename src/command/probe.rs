@@ -11,10 +11,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::plan_input::{self, PlanSource};
-use super::signals::Signals;
 use super::{Error, color, note, print};
 use crate::cli::{Format, ProbeArgs, TaskArgs};
 use crate::dns;
+use crate::os::{self, Signals};
 use crate::plan::{Plan, PlanError};
 use crate::probe::{
     Interruption, LOCAL_FILE_HINT, ObservationLog, ProbeSettings, StubResolver,
@@ -29,7 +29,7 @@ use crate::vault::Vault;
 
 /// Runs the probe, prints the report, and returns its exit code.
 pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
-    disable_core_dumps();
+    os::disable_core_dumps();
     raise_file_limit()?;
     let resolvers = resolvers(args)?;
     let roots = Arc::new(roots(args)?);
@@ -113,22 +113,6 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
     deliver(&report, args.format)
 }
 
-/// Disables core dumps, because this process reads secrets. Errors are ignored: not every kernel
-/// supports it.
-fn disable_core_dumps() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let _ = setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    );
-    // The limit does not apply if the kernel pipes core dumps to a program (core(5)).
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-}
-
 /// Open files that a run may need at once: connections to every address of every target, with several
 /// source ports, and the queries of their names. A limit below it would look like a fault of the
 /// network.
@@ -136,18 +120,7 @@ const MIN_OPEN_FILES: u64 = 256;
 
 /// Raises the limit of open files as far as this process may. Fails if that is not enough.
 fn raise_file_limit() -> Result<(), Error> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    let limit = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => maximum,
-        Err(_) => current,
-    };
-    // `None` is unlimited.
-    match limit {
+    match os::raise_file_limit() {
         Some(limit) if limit < MIN_OPEN_FILES => Err(Error::Tool(format!(
             "this process may open only {limit} files, and the probe needs {MIN_OPEN_FILES} for its connections; raise the limit with ulimit -n, or with ulimits in the container definition"
         ))),

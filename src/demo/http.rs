@@ -11,7 +11,6 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -21,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::path::PathState;
 use super::scenario::ResponseDelay;
 use super::service_error::ServiceError;
+use crate::os;
 
 /// A service's response.
 pub(super) type HttpResponse = Response<Bytes>;
@@ -68,7 +68,7 @@ where
 {
     match acceptor.path {
         PathState::Stalled => return discard(stream).await,
-        PathState::LargeSegmentsLost if SockRef::from(&stream).tcp_mss()? > MAX_TUNNEL_SEGMENT => {
+        PathState::LargeSegmentsLost if os::max_segment_size(&stream)? > MAX_TUNNEL_SEGMENT => {
             return discard(stream).await;
         }
         PathState::Reset => {

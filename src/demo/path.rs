@@ -96,7 +96,6 @@ pub(super) fn bind_port(
     let mut listeners = Vec::new();
     for HostAddress { ip, path } in addresses {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        socket.set_cloexec(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&SocketAddrV4::new(*ip, port).into())?;
         port = socket

@@ -276,8 +276,8 @@ impl Client {
             SystemTime::now(),
         )
         .map_err(|error| CallError::Setup(error.to_string()))?;
-        let transport_error =
-            |error: &reqwest::Error| CallError::transport(api.action(operation), error);
+        let action = || api.action(operation);
+        let transport_error = |error: &reqwest::Error| CallError::transport(action(), error);
         let request =
             reqwest::Request::try_from(signed).map_err(|error| transport_error(&error))?;
         let mut response = self
@@ -285,28 +285,38 @@ impl Client {
             .execute(request)
             .await
             .map_err(|error| transport_error(&error))?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| transport_error(&error))?
-        {
-            if body.len() + chunk.len() > MAX_RESPONSE_SIZE {
-                return Err(CallError::TooLarge {
-                    action: api.action(operation),
-                    limit: MAX_RESPONSE_SIZE,
-                });
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = read_body(&mut response, MAX_RESPONSE_SIZE, action).await?;
         if response.status().is_success() {
             return Ok(body.into());
         }
         Err(CallError::refused(
-            api.action(operation),
+            action(),
             error_response::read(response.status().as_u16(), response.headers(), &body),
         ))
     }
+}
+
+/// Reads the body of a response, of at most `limit` bytes. `action` names the request in an error.
+pub(super) async fn read_body(
+    response: &mut reqwest::Response,
+    limit: usize,
+    action: impl Fn() -> String,
+) -> Result<Vec<u8>, CallError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| CallError::transport(action(), &error))?
+    {
+        if body.len() + chunk.len() > limit {
+            return Err(CallError::TooLarge {
+                action: action(),
+                limit,
+            });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// One operation of a REST-JSON service.

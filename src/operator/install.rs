@@ -20,8 +20,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use agent_file::embedded_files;
 pub use agent_file::{AgentFile, how_to_build, known_platforms};
+use agent_file::{built_file, embedded_files};
 pub use event::{InstallEvent, ShowEvent};
 pub use image::{OciContent, OciImage, PlatformImage};
 use registry::RegistryClient;
@@ -238,11 +238,11 @@ pub fn how_to_install(region: &Region) -> String {
     let install = format!("pullprobe install --region {region}");
     if embedded_files().len() == 0 {
         format!(
-            "Push it once, from a checkout of pullprobe (for tasks on ARM64 with linux/arm64 and the target \
-             aarch64-unknown-linux-gnu):\n\n    \
-             cargo static --target x86_64-unknown-linux-gnu\n    \
-             {install} --agent linux/amd64=target/x86_64-unknown-linux-gnu/release/pullprobe\n\n\
-             or add --install and --agent to this command"
+            "Push it once, from a checkout of pullprobe (for tasks on ARM64 with linux/arm64):\n\n    \
+             dist/build linux/amd64\n    \
+             {install} --agent linux/amd64={}\n\n\
+             or add --install and --agent to this command",
+            built_file("linux/amd64")
         )
     } else {
         format!("Push it once:\n\n    {install}\n\nor add --install to this command")

@@ -10,6 +10,7 @@ import pytest
 
 from pullprobe_testing import pace
 from pullprobe_testing.binaries import PROBE, ROOT, STATIC_PATH, require_probe
+from pullprobe_testing.buildah import Buildah, isolated
 from pullprobe_testing.waiting import wait_for
 
 # Directories that the container runtime adds to every container.
@@ -21,27 +22,22 @@ class Image:
     """The image of the Dockerfile and one container of it, in buildah's storage at `store`."""
 
     def __init__(self, store):
-        self.base = ["buildah", "--root", store / "root", "--runroot", store / "run"]
-        self.base += ["--storage-driver", "vfs"]
+        self.buildah = Buildah(store)
         context = store / "context"
         (context / STATIC_PATH.parent).mkdir(parents=True)
         shutil.copy(PROBE, context / STATIC_PATH)
         shutil.copy(ROOT / ".dockerignore", context)
-        build = ["bud", "--isolation", "chroot", "--file", ROOT / "Dockerfile"]
+        build = ["bud", "--isolation", "chroot", "--platform", "linux/amd64"]
+        build += ["--file", ROOT / "Dockerfile"]
         self.buildah(*build, "--tag", "pullprobe", context)
         inspected = json.loads(self.buildah("inspect", "--type", "image", "pullprobe"))["OCIv1"]
         self.config, self.layers = inspected["config"], inspected["rootfs"]["diff_ids"]
-        self.container = self.buildah("from", "pullprobe").strip()
-
-    def buildah(self, *arguments):
-        done = subprocess.run([*self.base, *arguments], capture_output=True, text=True)
-        assert done.returncode == 0, f"buildah {arguments[0]}: {done.stderr}"
-        return done.stdout
+        self.container = self.buildah("from", "pullprobe")
 
     def command(self, *arguments):
         """Returns the command of a container: the entrypoint, and arguments or the image's own."""
-        run = [*self.base, "run", "--isolation", "chroot", self.container, "--"]
-        return [*run, *self.config["Entrypoint"], *(arguments or self.config["Cmd"])]
+        command = [*self.config["Entrypoint"], *(arguments or self.config["Cmd"])]
+        return [*self.buildah.base, *isolated(self.container, *command)]
 
     def run(self, *arguments):
         return subprocess.run(
@@ -59,12 +55,11 @@ def image(tmp_path_factory):
     require_probe()
     image = Image(tmp_path_factory.mktemp("buildah"))
     yield image
-    image.buildah("rm", "--all")
-    image.buildah("rmi", "--all", "--force")
+    image.buildah.clean()
 
 
 def test_file_system_is_one_file_in_one_layer(image):
-    root = pathlib.Path(image.buildah("mount", image.container).strip())
+    root = pathlib.Path(image.buildah("mount", image.container))
 
     paths = (path.relative_to(root) for path in root.rglob("*") if not path.is_dir())
     files = {str(path) for path in paths if path.parts[0] not in RUNTIME_DIRECTORIES}

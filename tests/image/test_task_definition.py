@@ -14,6 +14,7 @@ PLACEHOLDERS = {
     "ACCOUNT": "123456789012",
     "REGION": "us-east-1",
     "EXECUTION_ROLE": "ecsTaskExecutionRole",
+    "CPU_ARCHITECTURE": "ARM64",
     "REPOSITORY": "team/app",
     "TAG": "1.4",
     "LOG_GROUP": "/ecs/app",

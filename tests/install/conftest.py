@@ -1,13 +1,10 @@
 """`pullprobe install` as an operator runs it, against moto, docker-registry and what ECR adds."""
 
-import socket
-
 import pytest
 
 from pullprobe_testing import binaries
 from pullprobe_testing.cli import operator_environment, run
-from pullprobe_testing.ecr_standin import REGION, EcrStandin
-from pullprobe_testing.registries import Distribution
+from pullprobe_testing.ecr_standin import REGION, running
 
 EM_AARCH64 = 183  # ELF's number of the machine, at offset 18
 
@@ -43,15 +40,8 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def ecr(moto, tmp_path):
-    moto.reset()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    registry = Distribution(tmp_path, "docker-registry", port, auth={}).start().ready()
-    standin = EcrStandin(registry.peer, moto.peer)
-    yield standin
-    standin.close()
-    registry.stop()
+    with running(moto, tmp_path) as standin:
+        yield standin
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ import gzip
 import io
 import json
 import pathlib
-import subprocess
 import tarfile
 import tomllib
 
 import pytest
 
-from pullprobe_testing import binaries, images, pace
+from pullprobe_testing import binaries, images
 from pullprobe_testing.accounts import ACCOUNT, moto_client
+from pullprobe_testing.buildah import pulled
 from pullprobe_testing.ecr_standin import (
     HOST,
     REFERENCE,
@@ -92,25 +92,9 @@ def test_configuration_is_that_of_the_dockerfile(operator, ecr):
 def test_pushed_image_runs(operator, ecr, tmp_path):
     assert operator.install().returncode == 0
 
-    base = ["buildah", "--root", tmp_path / "root", "--runroot", tmp_path / "run"]
-    base += ["--storage-driver", "vfs"]
-
-    def buildah(*arguments):
-        done = subprocess.run(
-            [*base, *arguments], capture_output=True, text=True, timeout=pace.limit(60)
-        )
-        assert done.returncode == 0, done
-        return done.stdout.strip()
-
-    image = f"docker://127.0.0.1:{ecr.registry[1]}/pullprobe:{VERSION}"
-    container = buildah("from", "--tls-verify=false", image)
-    try:
-        isolated = "run", "--isolation", "chroot", container, "--", "/pullprobe"
-        assert buildah(*isolated, "--version") == f"pullprobe {VERSION}"
-        assert "s3-gateway-missing" in buildah(*isolated, "causes")
-    finally:
-        buildah("rm", "--all")
-        buildah("rmi", "--all", "--force")
+    with pulled(ecr.registry, f"pullprobe:{VERSION}", "amd64", tmp_path) as image:
+        assert image.run("--version") == f"pullprobe {VERSION}"
+        assert "s3-gateway-missing" in image.run("causes")
 
 
 def test_docker_registry_itself_is_enough(operator, ecr):
@@ -271,7 +255,7 @@ def test_file_that_cannot_run_in_the_image_is_refused(operator, ecr, files, tmp_
         done = operator("install", f"--agent=linux/amd64={file}")
         assert done.returncode == 2 and text in done.stderr and str(file) in done.stderr, done
         if text != "directory":
-            assert "cargo static --target x86_64" in done.stderr, done
+            assert "dist/build linux/amd64" in done.stderr, done
     assert ecr.api_requests == [] and ecr.requests == []
 
 

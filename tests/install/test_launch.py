@@ -62,7 +62,7 @@ def test_missing_image_is_named_with_the_command_that_pushes_it(launcher, accoun
     assert launched.exit_code == 2 and launched.stdout == "", launched
     for text in (
         f"{REFERENCE} is not in Amazon ECR",
-        "cargo static --target x86_64-unknown-linux-gnu",
+        "dist/build linux/amd64",
         f"pullprobe install --region {REGION} --agent linux/amd64=",
         "--install",
         f"--probe-image {REFERENCE}",
@@ -150,5 +150,5 @@ def test_release_contains_the_file(release, operator, ecr, files):
 def test_release_says_how_to_install_without_a_checkout(release, launcher, account):
     launched = launcher.launch("--service", "web")
 
-    assert launched.exit_code == 2 and "cargo static" not in launched.stderr, launched
+    assert launched.exit_code == 2 and "dist/build" not in launched.stderr, launched
     assert f"pullprobe install --region {REGION}\n" in launched.stderr, launched

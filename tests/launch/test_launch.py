@@ -76,7 +76,7 @@ def test_task_definition_of_the_probe_is_registered_once(operator, account):
 def test_probe_image_defaults_to_that_of_an_earlier_launch(operator, account):
     first = operator.launch("--service", "web")
     assert first.exit_code == 2 and f"--probe-image {PROBE_IMAGE}" in first.stderr, first
-    for command in ("cargo static", "pullprobe install --region us-east-1", "--install"):
+    for command in ("dist/build linux/amd64", "pullprobe install --region us-east-1", "--install"):
         assert command in first.stderr, first
 
     assert operator.launch(*SERVICE).exit_code == 0

@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::command::Error;
-use crate::command::signals::Signals;
 use crate::compare::ComparisonBuilder;
 use crate::operator::aws::{Api, CallError, Client};
 use crate::operator::log_insights::{
     self, InsightsQuery, QueryResults, ResultField, field, is_refused_for_class,
 };
+use crate::os::Signals;
 use crate::report;
 
 /// Events of a page of `FilterLogEvents`. CloudWatch Logs also ends a page at 1 MB, which is about

@@ -1,7 +1,7 @@
 //! The static file that the image holds: one for each platform, from a file or from this binary.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use object::Endianness;
@@ -25,23 +25,20 @@ const NAME_IN_FILE: &[u8] = b"PULLPROBE_DEADLINE";
 /// files that `PULLPROBE_AGENTS` names.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/agents.rs"));
 
-/// A CPU architecture of Fargate, in the terms of OCI, ELF and Rust.
+/// A CPU architecture of Fargate, in the terms of OCI and ELF.
 struct Machine {
     platform: &'static str,
     architecture: elf::Machine,
-    rust_target: &'static str,
 }
 
 const MACHINES: [Machine; 2] = [
     Machine {
         platform: "linux/amd64",
         architecture: elf::EM_X86_64,
-        rust_target: "x86_64-unknown-linux-gnu",
     },
     Machine {
         platform: "linux/arm64",
         architecture: elf::EM_AARCH64,
-        rust_target: "aarch64-unknown-linux-gnu",
     },
 ];
 
@@ -55,15 +52,16 @@ pub struct AgentFile {
 impl AgentFile {
     /// Reads a file and checks that it runs on `platform` without libraries.
     pub fn read(platform: &Platform, path: &Path) -> Result<Self, OperatorError> {
-        let label = format!("--agent {platform}={}", path.display());
-        let failed = |what: String| OperatorError::Usage(format!("{label}: {what}"));
-        let file = File::open(path)
-            .map_err(|error| failed(format!("{error}; {}", how_to_build(platform))))?;
-        let mut bytes = Vec::new();
-        file.take(MAX_AGENT_SIZE + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| failed(error.to_string()))?;
-        check(platform, &bytes).map_err(failed)?;
+        let bytes = read_bounded(path)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| check(platform, &bytes).map(|()| bytes))
+            .map_err(|what| {
+                OperatorError::Usage(format!(
+                    "--agent {platform}={}: {what}; {}",
+                    path.display(),
+                    how_to_build(platform)
+                ))
+            })?;
         Ok(Self {
             platform: platform.clone(),
             bytes,
@@ -75,6 +73,15 @@ impl AgentFile {
         let mut windows = self.bytes.windows(NAME_IN_FILE.len());
         windows.any(|window| window == NAME_IN_FILE)
     }
+}
+
+/// Reads a file, and of one that is too large only so much that this is seen.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MAX_AGENT_SIZE + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Returns the platforms that an image can be made for.
@@ -104,22 +111,21 @@ pub fn embedded_files() -> impl ExactSizeIterator<Item = EmbeddedFile> {
         .map(|&(platform, packed)| EmbeddedFile { platform, packed })
 }
 
+/// Returns where `dist/build` writes the static file of a platform, in a checkout.
+pub fn built_file(platform: &str) -> String {
+    format!("target/dist/pullprobe-agent-{}", platform.replace('/', "-"))
+}
+
 /// Says how to build the static file of a platform.
 pub fn how_to_build(platform: &Platform) -> String {
     let name = platform.to_string();
-    MACHINES
-        .iter()
-        .find(|machine| machine.platform == name)
-        .map_or_else(
-            || "tasks on Fargate run on linux/amd64 or linux/arm64".to_owned(),
-            |machine| {
-                format!(
-                    "build it in a checkout of pullprobe with `cargo static --target {target}`, which writes \
-                     target/{target}/release/pullprobe",
-                    target = machine.rust_target
-                )
-            },
-        )
+    if MACHINES.iter().all(|machine| machine.platform != name) {
+        return "tasks on Fargate run on linux/amd64 or linux/arm64".to_owned();
+    }
+    format!(
+        "build it in a checkout of pullprobe with `dist/build {name}`, which writes {}",
+        built_file(&name)
+    )
 }
 
 fn unpack(platform: &str, packed: &[u8]) -> Result<AgentFile, OperatorError> {
@@ -145,34 +151,20 @@ fn unpack(platform: &str, packed: &[u8]) -> Result<AgentFile, OperatorError> {
 }
 
 /// Checks that a file is an executable for `platform` that needs no libraries. Returns what is
-/// wrong and what to do.
+/// wrong.
 fn check(platform: &Platform, bytes: &[u8]) -> Result<(), String> {
     if bytes.len() as u64 > MAX_AGENT_SIZE {
-        return Err(format!(
-            "the file is larger than {} MiB; {}",
-            MAX_AGENT_SIZE / (1024 * 1024),
-            how_to_build(platform)
-        ));
+        let limit = MAX_AGENT_SIZE / (1024 * 1024);
+        return Err(format!("the file is larger than {limit} MiB"));
     }
     let name = platform.to_string();
     let Some(machine) = MACHINES.iter().find(|machine| machine.platform == name) else {
-        return Err(format!(
-            "{name} is not a platform of the probe's image: {}",
-            how_to_build(platform)
-        ));
+        return Err(format!("{name} is not a platform of the probe's image"));
     };
     if !bytes.starts_with(ELF_MAGIC) {
-        return Err(format!(
-            "the file is not a Linux executable; {}",
-            how_to_build(platform)
-        ));
+        return Err("the file is not a Linux executable".into());
     }
-    let incomplete = || {
-        format!(
-            "the file is not a complete 64-bit Linux executable; {}",
-            how_to_build(platform)
-        )
-    };
+    let incomplete = || "the file is not a complete 64-bit Linux executable".to_owned();
     let header = elf::FileHeader64::<Endianness>::parse(bytes).map_err(|_| incomplete())?;
     let endian = header.endian().map_err(|_| incomplete())?;
     let actual = header.e_machine(endian);
@@ -184,17 +176,11 @@ fn check(platform: &Platform, bytes: &[u8]) -> Result<(), String> {
                 || format!("ELF machine {}", actual.0),
                 |machine| machine.platform.to_owned(),
             );
-        return Err(format!(
-            "the file is for {is_for}; {}",
-            how_to_build(platform)
-        ));
+        return Err(format!("the file is for {is_for}"));
     }
     let kind = header.e_type(endian);
     if kind != elf::ET_EXEC && kind != elf::ET_DYN {
-        return Err(format!(
-            "the file is an ELF file but not an executable; {}",
-            how_to_build(platform)
-        ));
+        return Err("the file is an ELF file but not an executable".into());
     }
     let segments = header
         .program_headers(endian, bytes)
@@ -204,10 +190,7 @@ fn check(platform: &Platform, bytes: &[u8]) -> Result<(), String> {
         let content = segment.data(endian, bytes).map_err(|()| incomplete())?;
         has_code |= segment.p_type(endian) == elf::PT_LOAD && !content.is_empty();
         if is_dynamic(segment, endian, bytes).map_err(|()| incomplete())? {
-            return Err(format!(
-                "the file is linked dynamically, and the image has no libraries; {}",
-                how_to_build(platform)
-            ));
+            return Err("the file is linked dynamically, and the image has no libraries".into());
         }
     }
     if has_code { Ok(()) } else { Err(incomplete()) }

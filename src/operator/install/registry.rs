@@ -1,8 +1,15 @@
 //! A client of the OCI distribution protocol, for one repository of Amazon ECR.
 //!
-//! These are a dozen requests, which the HTTP client of [`crate::operator::aws`] sends.
-//! `oci-client` can push as well, but it brings 45 crates and neither resumes an upload nor checks
-//! what the registry has stored.
+//! These are plain requests, of six kinds, which the HTTP client of [`crate::operator::aws`] sends.
+//! The crate `oci-client` 0.18 was tried instead: it can push an index as well, and its push of one
+//! image is 24 lines. It is not used, for these reasons:
+//!
+//! - it needs 45 more crates, 31 of them new here (29 with `rustls-tls-no-provider`; `rustls-tls`
+//!   brings aws-lc, which `deny.toml` bans), for what the present client already does;
+//! - it does not resume an upload, where this continues at the byte that the registry names;
+//! - it does not check what the registry has stored, on which ECS relies;
+//! - denials and throttles must become what every other AWS call says: the statement that grants
+//!   the action, and when to try again.
 //!
 //! Every request is bounded in time, size and attempts. The registry's token is sent to the
 //! registry's own origin only.
@@ -21,7 +28,7 @@ use super::image::{OciContent, digest_of};
 use super::repository::{EcrRepository, RegistryToken, TAG};
 use crate::aws::error_response::{self, ErrorResponse};
 use crate::observation::{Denial, Failure};
-use crate::operator::aws::{Api, CallError};
+use crate::operator::aws::{Api, CallError, read_body};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::error::OperatorError;
 use crate::safe_text::visible;
@@ -543,8 +550,7 @@ impl<'a> RegistryClient<'a> {
         &self,
         request: &RegistryRequest<'_>,
     ) -> Result<RegistryResponse, OperatorError> {
-        let transport_error =
-            |error: &reqwest::Error| CallError::transport(request.action.to_owned(), error);
+        let action = || request.action.to_owned();
         let mut builder = self
             .calls
             .client()
@@ -565,30 +571,24 @@ impl<'a> RegistryClient<'a> {
         let mut response = builder
             .send()
             .await
-            .map_err(|error| transport_error(&error))?;
+            .map_err(|error| CallError::transport(action(), &error))?;
         let status = response.status();
         let limit = if status.is_success() {
             request.max_response
         } else {
             MAX_ERROR_SIZE
         };
-        let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| transport_error(&error))?
-        {
-            if body.len() + chunk.len() > limit {
+        let body = match read_body(&mut response, limit, action).await {
+            Err(CallError::TooLarge { action, limit }) => {
                 return Err(OperatorError::Failed(format!(
-                    "{}: {} sends more than {} KiB, where Amazon ECR sends much less; check the proxy in HTTPS_PROXY and \
+                    "{action}: {} sends more than {} KiB, where Amazon ECR sends much less; check the proxy in HTTPS_PROXY and \
                      AWS_ENDPOINT_URL",
-                    request.action,
                     self.host(),
                     limit / 1024
                 )));
             }
-            body.extend_from_slice(&chunk);
-        }
+            body => body?,
+        };
         Ok(RegistryResponse {
             status,
             headers: response.headers().clone(),

@@ -204,7 +204,10 @@ impl EcrRepository {
             (found.repository_uri, found.repository_arn)
         } else {
             // In a dry run nothing was created.
-            let account = caller_account(calls).await?;
+            let account = match &named.account {
+                Some(account) => account.clone(),
+                None => caller_account(calls).await?,
+            };
             (uri(&account, region, name), arn(&account, region, name))
         };
         Ok(Self {
@@ -256,7 +259,8 @@ fn uri(account: &str, region: &Region, name: &str) -> String {
 
 fn arn(account: &str, region: &Region, name: &str) -> String {
     let partition = region.partition().name();
-    format!("arn:{partition}:ecr:{region}:{account}:repository/{name}")
+    let resource = format!("repository/{name}");
+    Arn::pattern(partition, "ecr", region.as_str(), Some(account), resource).to_string()
 }
 
 /// Returns the reference of the probe's image that `launch` looks for in an account.

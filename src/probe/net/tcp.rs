@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::network_location::{IpFamily, unspecified};
 use crate::observation::{Failure, SMALL_MSS, SMALL_MSS_IPV6, SourcePorts, Tries};
+use crate::os;
+use crate::os;
 use crate::transport_failure;
 
 /// Linux repeats an unanswered SYN after 1 s and 3 s, so no response by now means that three
@@ -319,7 +321,7 @@ fn socket(peer: SocketAddr, options: ConnectOptions) -> io::Result<TcpSocket> {
     };
     let small = options.small_segments.then_some(small);
     if let Some(size) = options.max_segment.or(small) {
-        socket.set_tcp_mss(size)?;
+        os::set_max_segment_size(&socket, size)?;
     }
     if let Some(port) = options.source_port {
         socket.set_reuse_address(true)?;

@@ -6,7 +6,7 @@ import pathlib
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 # The path of the static file in the repository, as the Dockerfile has it.
-STATIC_PATH = pathlib.Path("target/x86_64-unknown-linux-gnu/release/pullprobe")
+STATIC_PATH = pathlib.Path("target/dist/pullprobe-agent-linux-amd64")
 
 # What runs in a subnet: the static file of the image.
 PROBE = pathlib.Path(os.environ.get("PULLPROBE_BINARY", TARGET / STATIC_PATH.relative_to("target")))

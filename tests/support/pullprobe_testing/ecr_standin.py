@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pullprobe_testing import images
 from pullprobe_testing.accounts import ACCOUNT, registry_host
 from pullprobe_testing.loopback_http import Handler, LoopbackServer
+from pullprobe_testing.registries import Distribution
 
 REGION = "us-east-1"
 VERSION = "0.1.0"  # of Cargo.toml: the tag
@@ -301,6 +302,22 @@ class EcrStandin:
             dropped += ("content-length",)
         kept = {name: value for name, value in answer.getheaders() if name.lower() not in dropped}
         return answer.status, kept, content
+
+
+@contextlib.contextmanager
+def running(moto, directory):
+    """An EcrStandin before an empty account of moto and an empty docker-registry."""
+    moto.reset()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    registry = Distribution(directory, "docker-registry", port, auth={}).start().ready()
+    standin = EcrStandin(registry.peer, moto.peer)
+    try:
+        yield standin
+    finally:
+        standin.close()
+        registry.stop()
 
 
 class Endless:
