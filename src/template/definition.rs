@@ -643,11 +643,17 @@ fn is_element(path: &str, list: &str) -> bool {
 /// Returns the reason for a text with placeholders, as a clause that can follow "is".
 fn reason_of(text: &str) -> String {
     match find(text).first() {
-        Some(mark) => format!(
-            "{}; render the file first, or pass --set {}=VALUE",
-            mark.style.phrase(),
-            shown(mark.name)
-        ),
+        Some(mark) => {
+            let name = shown(mark.name);
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+            let set = match &*name {
+                name if name.chars().all(is_plain) => format!(", or pass --set {name}=VALUE"),
+                // A shell would read other characters.
+                name if !name.contains('\'') => format!(", or pass --set '{name}=VALUE'"),
+                _ => String::new(),
+            };
+            format!("{}; render the file first{set}", mark.style.phrase())
+        }
         None => format!("{}; render the file first", PlaceholderStyle::Word.phrase()),
     }
 }

@@ -256,9 +256,9 @@ impl Clients<'_> {
     }
 
     fn use_endpoint(&self, tier: NetworkTier, endpoint: &VpcEndpoint) -> bool {
-        // The agent uses an endpoint without targets, and some with.
-        let is_for_agent = endpoint.policy.is_none() && tier == NetworkTier::Instances;
-        is_for_agent
+        let is_for_agent =
+            || other_hosts::agent_endpoints(self.0).any(|name| name == endpoint.service);
+        (tier == NetworkTier::Instances && is_for_agent())
             || endpoint
                 .targets
                 .iter()
@@ -365,7 +365,11 @@ pub fn network_acl_rules(
             }
         }
     }
-    // A rule for all addresses includes the same rule for a smaller range.
+    // A rule for all addresses includes the same rule for a smaller range of the same IP version.
+    let is_of_other_version = |peer: &RulePeer| match peer {
+        RulePeer::Cidr(range) => (range.addr().is_ipv6()) != (plan.ip_family == IpFamily::Ipv6),
+        peer => *peer != vpc,
+    };
     let any_address_rules: Vec<NetworkAclRule> = rules
         .iter()
         .filter(|rule| rule.peer == anywhere)
@@ -376,7 +380,9 @@ pub fn network_acl_rules(
             peer: anywhere.clone(),
             ..rule.clone()
         };
-        rule.peer == anywhere || !any_address_rules.contains(&widened)
+        rule.peer == anywhere
+            || is_of_other_version(&rule.peer)
+            || !any_address_rules.contains(&widened)
     });
     rules.sort_by_key(|rule| (rule.tier, rule.direction == Inbound));
     rules
