@@ -737,6 +737,54 @@ fn a_template_may_write_numbers_and_text_as_it_likes() {
     );
 }
 
+/// CDK's assets are in the account's own registry, which the template names by a pseudo parameter.
+#[test]
+fn an_image_of_an_unknown_account_still_needs_the_endpoints_of_ecr() {
+    let image = "${AWS::AccountId}.dkr.ecr.${AWS::Region}.${AWS::URLSuffix}/assets:1";
+    for image in [
+        json!({ "Fn::Sub": image }),
+        json!({ "Fn::GetAtt": ["Repo", "RepositoryUri"] }),
+    ] {
+        let template = json!({ "Resources": {
+            "Repo": { "Type": "AWS::ECR::Repository" },
+            "Secret": { "Type": "AWS::SecretsManager::Secret" },
+            "T": { "Type": "AWS::ECS::TaskDefinition", "Properties": {
+                "RequiresCompatibilities": ["FARGATE"], "NetworkMode": "awsvpc", "Cpu": "256", "Memory": "512",
+                "ExecutionRoleArn": "exec",
+                "ContainerDefinitions": [{ "Name": "web", "Image": image,
+                    "Secrets": [{ "Name": "A", "ValueFrom": { "Ref": "Secret" } }] }] } } } });
+        let plan = Plan::new(input(&template.to_string()), region()).unwrap();
+        let required = crate::plan::requirements::Requirements::of(&plan);
+        let endpoints: Vec<_> = required
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.short_name(&region()))
+            .collect();
+        for service in ["ecr.api", "ecr.dkr", "s3", "secretsmanager"] {
+            assert!(endpoints.contains(&service), "{image}: {endpoints:?}");
+        }
+        assert!(
+            required
+                .endpoints
+                .iter()
+                .all(|endpoint| endpoint.policy.is_none()),
+            "{image}"
+        );
+        let used: Vec<_> = required
+            .security_group_rules
+            .iter()
+            .flat_map(|rule| &rule.used_for)
+            .collect();
+        assert!(used.iter().any(|service| *service == "ecr.dkr"), "{used:?}");
+        assert!(
+            plan.targets
+                .iter()
+                .all(|target| !target.host.contains("dkr")),
+            "no made-up host is probed"
+        );
+    }
+}
+
 /// Terraform's templates often hold one container, and others join them.
 #[test]
 fn one_container_is_read_like_an_array_of_one() {

@@ -203,6 +203,23 @@ pub fn of(
             }),
         }
     }
+    // A policy without what is left out would deny it.
+    for unchecked in &plan.unchecked {
+        let services: &[Service] = match unchecked.dependency {
+            Dependency::EcrDkr => &[Service::EcrApi, Service::EcrDkr, Service::S3],
+            Dependency::EnvironmentFile => &[Service::S3],
+            Dependency::Logs => &[Service::Logs],
+            Dependency::SecretsManager => &[Service::SecretsManager, Service::Ssm],
+            Dependency::Ssm => &[Service::Ssm],
+            _ => &[],
+        };
+        for service in services {
+            let name = endpoints::vpc_endpoint_service(*service, &plan.region);
+            for endpoint in endpoints.iter_mut().filter(|known| known.service == name) {
+                endpoint.policy = None;
+            }
+        }
+    }
     // The requests of a log router are unknown.
     let is_log_router = |key: &TargetKey| {
         plan.targets

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::endpoints::is_outside_vpc;
 use crate::endpoints::{self, Region, Service, Variant};
-use crate::observation::TargetKey;
-use crate::plan::{LaunchType, Plan};
+use crate::observation::{Dependency, TargetKey};
+use crate::plan::{LaunchType, Plan, Unchecked};
 use crate::reference::Registry;
 
 /// A host that is contacted and not checked.
@@ -156,6 +156,17 @@ pub fn of(plan: &Plan) -> Vec<OtherHost> {
             }
         }
     }
+    if let Some(target) = pulls_of_unknown_account(plan) {
+        let host = endpoints::api_host(Service::EcrDkr, &plan.region, Variant::default());
+        add(OtherHost {
+            host: format!("*.{host}"),
+            port: 443,
+            purpose: "manifests of an image whose account is not known".to_owned(),
+            registry: None,
+            target: Some(target),
+            service: Some(Service::EcrDkr),
+        });
+    }
     for (host, purpose, service) in services_of_agent(plan) {
         add(OtherHost {
             host,
@@ -167,6 +178,23 @@ pub fn of(plan: &Plan) -> Vec<OtherHost> {
         });
     }
     hosts
+}
+
+/// Returns the key of the target that issues the token for an image in the task's Region of which only
+/// the account, or the repository's name, is not known.
+fn pulls_of_unknown_account(plan: &Plan) -> Option<TargetKey> {
+    let own = format!(".{}.", plan.region);
+    let is_pull = |unchecked: &Unchecked| {
+        let subject = &unchecked.subject;
+        unchecked.dependency == Dependency::EcrDkr
+            && (subject.contains(&own) || !subject.contains("ecr."))
+    };
+    if !plan.unchecked.iter().any(is_pull) {
+        return None;
+    }
+    let host = endpoints::api_host(Service::EcrApi, &plan.region, Variant::default());
+    let target = plan.targets.iter().find(|target| target.host == host)?;
+    Some(target.key.clone())
 }
 
 fn hosts_of_registry(registry: &str) -> &'static [(&'static str, &'static str)] {

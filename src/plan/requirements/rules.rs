@@ -8,6 +8,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::endpoints::{ANY_IPV4, ANY_IPV6, EndpointType, OutsideVpc, VpcEndpoint, any_address};
 use super::other_hosts::{self, OtherHost};
+use crate::endpoints::vpc_endpoint_service;
 use crate::network_location::IpFamily;
 use crate::observation::{Dependency, TargetKey};
 use crate::plan::{LaunchType, Plan, Target};
@@ -263,6 +264,20 @@ impl Clients<'_> {
                 .targets
                 .iter()
                 .any(|key| self.use_target(tier, key))
+            || self.leads_to(tier, endpoint)
+    }
+
+    /// Whether a target of the tier leads to a host that is not checked, behind the endpoint.
+    fn leads_to(&self, tier: NetworkTier, endpoint: &VpcEndpoint) -> bool {
+        let plan = self.0;
+        other_hosts::of(plan).iter().any(|host| {
+            let name = |service| vpc_endpoint_service(service, &plan.region);
+            host.service.map(name).as_ref() == Some(&endpoint.service)
+                && host
+                    .target
+                    .as_ref()
+                    .is_some_and(|key| self.use_target(tier, key))
+        })
     }
 
     fn file_systems(&self) -> impl Iterator<Item = &Target> {
