@@ -167,6 +167,14 @@ impl Arn {
         }
     }
 
+    /// Returns the user's name, if this is an IAM user, with or without a path.
+    pub fn user_name(&self) -> Option<&str> {
+        match (self.service.as_str(), self.split_resource()?) {
+            ("iam", ("user", _)) => Some(self.name()),
+            _ => None,
+        }
+    }
+
     /// Returns family and revision, if this is an ECS task definition.
     pub fn task_definition(&self) -> Option<(&str, &str)> {
         match (self.service.as_str(), self.split_resource()?) {

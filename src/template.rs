@@ -69,7 +69,7 @@ pub struct TaskTemplate {
 enum TemplateForm {
     /// The form of ECS's API.
     Api,
-    /// The value of `containerDefinitions` alone.
+    /// The value of `containerDefinitions` alone, or one of its containers.
     Containers,
     /// Properties of a CloudFormation resource, or its containers.
     Properties,
@@ -215,6 +215,9 @@ impl TaskTemplate {
         let mut provider_region = None;
         let document = match self.form {
             TemplateForm::Api => self.document.clone(),
+            TemplateForm::Containers if self.document.is_object() => {
+                of_containers(&Value::Array(vec![self.document.clone()]))
+            }
             TemplateForm::Containers => of_containers(&self.document),
             TemplateForm::Properties => {
                 let stack = value!({ "Resources": { "": { "Properties": self.document } } });
@@ -392,6 +395,7 @@ fn form_of(document: &Value) -> Option<TemplateForm> {
     }
     let has = |name: &str| document.get(name).is_some_and(|value| !value.is_null());
     let is_object = |name: &str| document.get(name).is_some_and(Value::is_object);
+    let is_text = |name: &str| document.get(name).is_some_and(Value::is_string);
     if has("containerDefinitions") || is_object("taskDefinition") {
         Some(TemplateForm::Api)
     } else if terraform::is_terraform(document) {
@@ -400,6 +404,9 @@ fn form_of(document: &Value) -> Option<TemplateForm> {
         Some(TemplateForm::CloudFormation)
     } else if has("ContainerDefinitions") {
         Some(TemplateForm::Properties)
+    } else if is_text("name") && is_text("image") && !has("services") {
+        // One container, of those that Terraform's templates join.
+        Some(TemplateForm::Containers)
     } else {
         None
     }

@@ -125,7 +125,13 @@ fn principal(before: &str) -> Option<SafeText> {
         .filter(|is| is.eq_ignore_ascii_case(" is"));
     let subject = is.map_or(before, |is| &before[..before.len() - is.len()]);
     if let Some(start) = find_last(subject, "user:") {
-        return field(&subject[start + "user:".len()..]);
+        let named = subject[start + "user:".len()..].trim_start();
+        // An ARN has no spaces, so a space within it is a line break.
+        return if named.starts_with("arn:") {
+            field(&named.replace(' ', ""))
+        } else {
+            field(named)
+        };
     }
     field(
         subject
@@ -138,7 +144,11 @@ fn principal(before: &str) -> Option<SafeText> {
 /// Reads `service:Action`, and returns it with the text after it.
 fn action(after: &str) -> Option<(SafeText, &str)> {
     let after = after.trim_start_matches([':', ' ', '[', '"', '\'', '`']);
-    let (word, rest) = after.split_at(after.find(' ').unwrap_or(after.len()));
+    let end = after.find(' ').unwrap_or(after.len());
+    let (word, rest) = after.split_at(wrapped_action(after).unwrap_or(end));
+    // An action has no spaces, so a space within it is a line break.
+    let word = word.replace(' ', "");
+    let word = word.split(['"', '\'', '`', '…']).next()?;
     let word = word.trim_end_matches(['.', ',', ';', ')', ']', '"', '\'', '`', '…']);
     let (service, name) = word.split_once(':')?;
     let is_service = !service.is_empty()
@@ -147,6 +157,18 @@ fn action(after: &str) -> Option<(SafeText, &str)> {
             .all(|c| c.is_ascii_alphanumeric() || c == '-');
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '*');
     (is_service && is_name).then(|| (SafeText::foreign(word, MAX_FIELD_CHARS), rest))
+}
+
+/// Returns where an action ends that was wrapped in two within a word, which shows in what follows:
+/// only these words come after an action.
+fn wrapped_action(after: &str) -> Option<usize> {
+    let (first, rest) = after.split_once(' ')?;
+    let (second, rest) = rest.split_once(' ')?;
+    let is_followed = ["on resource", "because no", "with an explicit"]
+        .iter()
+        .any(|next| find(rest, next) == Some(0));
+    let is_part = |part: &str| part.chars().all(|c| c.is_ascii_alphanumeric());
+    (is_followed && first.contains(':') && is_part(second)).then(|| first.len() + 1 + second.len())
 }
 
 /// Reads what follows the action: the resource and the reason.

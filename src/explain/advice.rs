@@ -10,6 +10,15 @@ use crate::arn::Arn;
 use crate::cause::Cause;
 use crate::observation::{Dependency, PolicyKind};
 
+/// How the sessions of roles begin that no task has: AWS `CodeBuild`, the AWS CLI and the AWS SDK for
+/// Python, GitHub's action for credentials, and Amazon `SageMaker`. That of a task is its ID.
+const OTHER_SESSIONS: [&str; 4] = [
+    "AWSCodeBuild-",
+    "botocore-session-",
+    "GitHubActions",
+    "SageMaker",
+];
+
 /// Returns one sentence on what is wrong, if the message says more than the cause's page.
 pub fn summary(message: &ParsedMessage, cause: Cause) -> Option<&'static str> {
     match (message.sign?, cause) {
@@ -66,11 +75,11 @@ pub fn remedy(message: &ParsedMessage, cause: Cause) -> Option<String> {
         (Sign::Denied, Cause::IdentityPolicyMissingAction | Cause::PermissionDenied)
             if action == "logs:createloggroup" =>
         {
-            Some(
+            let caller = other_caller(message).unwrap_or("the task execution role".to_owned());
+            Some(format!(
                 "Create the log group and leave out awslogs-create-group, or allow \
-                 logs:CreateLogGroup in a policy of the task execution role."
-                    .to_owned(),
-            )
+                 logs:CreateLogGroup in a policy of {caller}."
+            ))
         }
         (Sign::Denied, Cause::IdentityPolicyMissingAction | Cause::IdentityPolicyDenies) => {
             let caller = other_caller(message)?;
@@ -99,6 +108,17 @@ fn other_caller(message: &ParsedMessage) -> Option<String> {
         .unwrap_or_default();
     if message.step == Step::NetworkInterface || principal.contains("ManagedInstances") {
         return Some(format!("the ECS infrastructure role{named}"));
+    }
+    let arn = principal.parse::<Arn>().ok();
+    if let Some(user) = arn.as_ref().and_then(Arn::user_name) {
+        return Some(format!("the IAM user {user}"));
+    }
+    let session = principal.rsplit('/').next().unwrap_or_default();
+    if session.starts_with("i-") {
+        return Some(format!("the instance role{named}"));
+    }
+    if OTHER_SESSIONS.iter().any(|name| session.starts_with(name)) {
+        return Some(format!("the role{named}, which is not the task's"));
     }
     let action = message.fields.denied_action().unwrap_or_default();
     // The person or pipeline that starts a task passes its roles.

@@ -464,6 +464,14 @@ fn failed_at_first_attempt(message: &ParsedMessage) -> Vec<(Cause, Confidence)> 
 
 /// Returns the host, the IAM action and the resource that a summary names.
 fn subject(message: &ParsedMessage) -> String {
+    if let Some(name) = message.missing_name().filter(|_| {
+        matches!(
+            message.sign,
+            Some(Sign::JsonKeyMissing | Sign::ParameterMissing)
+        )
+    }) {
+        return message.redacted(name);
+    }
     let mut subject: Vec<String> = message.host.iter().cloned().collect();
     if let Some(denial) = &message.fields.denial {
         subject.extend(denial.action.as_deref().map(str::to_owned));

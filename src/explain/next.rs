@@ -188,7 +188,12 @@ fn aws_reads(
             ));
         }
         Family::Secret if explanation.dependency == Some(Dependency::Ssm) => {
-            reads.push(format!("aws ssm get-parameters{at} --names NAME"));
+            let is_name_char = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+            let name = message
+                .missing_name()
+                .filter(|name| name.chars().all(is_name_char));
+            let name = name.unwrap_or("NAME");
+            reads.push(format!("aws ssm get-parameters{at} --names {name}"));
         }
         Family::Secret => {
             let secret = quoted_arn(message, "secretsmanager", "SECRET");
@@ -313,10 +318,17 @@ fn policy_reads(
             )]
         }
         Cause::RegistryLoginFailed => Vec::new(),
-        _ => vec![
-            format!("aws iam list-attached-role-policies --role-name {role}"),
-            format!("aws iam list-role-policies --role-name {role}"),
-        ],
+        _ => match principal.and_then(user_name) {
+            Some(user) => vec![
+                format!("aws iam list-attached-user-policies --user-name {user}"),
+                format!("aws iam list-user-policies --user-name {user}"),
+                format!("aws iam list-groups-for-user --user-name {user}"),
+            ],
+            None => vec![
+                format!("aws iam list-attached-role-policies --role-name {role}"),
+                format!("aws iam list-role-policies --role-name {role}"),
+            ],
+        },
     }
 }
 
@@ -361,9 +373,18 @@ fn endpoint_service(dependency: Dependency) -> Option<&'static str> {
 /// Returns the name of the role or of the assumed role, if it has only the characters of IAM names,
 /// none of which is special in a shell.
 fn role_name(arn: &str) -> Option<String> {
+    iam_name(arn, Arn::role_name)
+}
+
+/// Returns the name of the IAM user, on the same terms.
+fn user_name(arn: &str) -> Option<String> {
+    iam_name(arn, Arn::user_name)
+}
+
+fn iam_name(arn: &str, name: impl Fn(&Arn) -> Option<&str>) -> Option<String> {
     // A space within an ARN is a line break of the pasted message.
     let arn: Arn = arn.replace(' ', "").parse().ok()?;
-    let name = arn.role_name()?;
+    let name = name(&arn)?;
     let is_iam_char = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c);
     (!name.is_empty() && name.chars().all(is_iam_char)).then(|| name.to_owned())
 }

@@ -92,6 +92,11 @@ impl NormalizedText {
             .trim()
     }
 
+    /// Returns the rest of `text` after an offset of `dense`.
+    pub fn after(&self, at: usize) -> &str {
+        self.text.get(self.text_offset(at)..).unwrap_or_default()
+    }
+
     fn text_offset(&self, at: usize) -> usize {
         self.offsets
             .get(at)

@@ -18,6 +18,10 @@ use crate::observation::{Dependency, Scope};
 use crate::redact::redact;
 use crate::reference::{Reference, Registry, is_host};
 
+/// Bytes of the longest name that is repeated: that of a parameter has at most 1,011 characters
+/// (Systems Manager API reference, `PutParameter`), and a sentence is no place for all of them.
+const MAX_NAME_LEN: usize = 256;
+
 /// A parsed failure message.
 #[derive(Debug, Clone)]
 pub struct ParsedMessage {
@@ -241,13 +245,33 @@ impl ParsedMessage {
         matches!(image.registry, Registry::Other { .. }).then_some(image)
     }
 
-    /// Returns the image without a registry in its name, which means Docker Hub.
+    /// Returns the image of Docker Hub whose name in the task definition may have no registry:
+    /// Docker prints it without one, and containerd prints `docker.io` before it.
     pub fn docker_hub_image(&self) -> Option<Reference> {
         let named = self.fields.image.as_deref()?;
-        let has_host = named
+        let has_other_host = named
             .split_once('/')
-            .is_some_and(|(first, _)| is_host(first));
-        self.foreign_image().filter(|_| !has_host)
+            .is_some_and(|(first, _)| is_host(first) && first != "docker.io");
+        self.foreign_image().filter(|_| !has_other_host)
+    }
+
+    /// Returns the parameter or JSON key that the message reports as missing.
+    pub fn missing_name(&self) -> Option<&str> {
+        let is_named = |found: &&Match| {
+            matches!(
+                found.sign,
+                Some(Sign::JsonKeyMissing | Sign::ParameterMissing)
+            )
+        };
+        let found = self.matches.iter().find(is_named)?;
+        let after = self.text.after(found.at + found.len);
+        let name = after
+            .trim_start_matches([':', ' '])
+            .split([' ', ','])
+            .next()?;
+        let name = name.trim_matches(['"', '\'', '`', '(', ')', '[', ']', '.', ';', ':', '}']);
+        let is_name = !name.is_empty() && name.is_ascii() && name.len() <= MAX_NAME_LEN;
+        is_name.then_some(name)
     }
 
     /// Whether the image is named by its digest. ECS resolves a tag to a digest when a deployment
@@ -334,9 +358,17 @@ impl ParsedMessage {
             Step::ImageLayer => Some(Dependency::S3),
             Step::EnvironmentFile => Some(Dependency::EnvironmentFile),
             Step::FileSystem => Some(Dependency::Efs),
-            Step::ImageManifest => {
-                host.or_else(|| self.foreign_image().map(|_| Dependency::Registry))
-            }
+            Step::ImageManifest => host
+                .or_else(|| self.foreign_image().map(|_| Dependency::Registry))
+                // No other registry knows the actions of Amazon ECR.
+                .or_else(|| {
+                    let action = self.fields.denied_action()?;
+                    action.starts_with("ecr:").then_some(Dependency::EcrDkr)
+                })
+                .or_else(|| {
+                    let is_named = self.text.dense.contains("fromtheamazonecrrepository");
+                    is_named.then_some(Dependency::EcrDkr)
+                }),
             Step::NetworkInterface | Step::ContainerStart | Step::Unknown => {
                 host.filter(|dependency| *dependency != Dependency::Registry)
             }

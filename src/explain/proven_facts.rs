@@ -93,9 +93,17 @@ fn prove_container(message: &ParsedMessage, known: Option<&str>, proven: &mut Ve
         .filter(|_| message.sign.is_some())
     {
         let repository = &image.repository;
-        proven.push(format!(
-            "the image names no registry, so Docker Hub was queried for docker.io/{repository}"
-        ));
+        let named = message.fields.image.as_deref().unwrap_or_default();
+        proven.push(if named.starts_with("docker.io/") {
+            format!(
+                "Docker Hub was queried for docker.io/{repository}, as for every image whose name has no \
+                 registry"
+            )
+        } else {
+            format!(
+                "the image names no registry, so Docker Hub was queried for docker.io/{repository}"
+            )
+        });
     }
 }
 

@@ -22,6 +22,8 @@ use serde_json::Value;
 
 pub use error::{InvalidTaskDefinition, Problem, TaskDefinitionError};
 #[cfg(feature = "operator")]
+pub use members::convert_scalars;
+#[cfg(feature = "operator")]
 pub use node::{OPEN, open_parts};
 
 use super::{LaunchType, PlanInput, Platform, TaskHost, shorten};

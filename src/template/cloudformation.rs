@@ -7,6 +7,7 @@ use std::cell::Cell;
 use serde_json::{Map, Value};
 
 use super::{DefinitionName, SourceContext, open_parts, open_value, text_of};
+use crate::plan::task_definition::convert_scalars;
 
 /// The type of the resource.
 const TASK_DEFINITION: &str = "AWS::ECS::TaskDefinition";
@@ -63,6 +64,7 @@ pub(super) fn definition(document: &Value, name: &str, context: &SourceContext<'
     };
     let properties = &document["Resources"][name]["Properties"];
     let mut definition = api_names(&stack.resolve(properties, 0));
+    convert_scalars(&mut definition);
     if let Some(members) = definition.as_object_mut() {
         // Without it, CloudFormation makes a name from those of the stack and the resource.
         members.entry("family").or_insert_with(|| name.into());
@@ -76,10 +78,9 @@ pub(super) fn api_names(properties: &Value) -> Value {
         Value::Object(members) => {
             let member = |(name, value): (&String, &Value)| {
                 let value = if FREE_NAMES.contains(&name.as_str()) {
-                    texts(value)
+                    value.clone()
                 } else {
-                    let value = api_names(value);
-                    of_api_type(name, value)
+                    api_names(value)
                 };
                 (api_name(name), value)
             };
@@ -105,60 +106,6 @@ fn api_name(name: &str) -> String {
     let mut chars = name.chars();
     let first = chars.next().map(|c| c.to_ascii_lowercase());
     first.into_iter().chain(chars).collect()
-}
-
-/// CloudFormation converts numbers to text and back, as the property's type asks for.
-fn of_api_type(name: &str, value: Value) -> Value {
-    let is_text = [
-        "Image",
-        "Name",
-        "ValueFrom",
-        "Value",
-        "Family",
-        "ExecutionRoleArn",
-        "LogDriver",
-    ];
-    match value {
-        Value::Number(number) if is_text.contains(&name) => Value::String(number.to_string()),
-        Value::Bool(flag) if is_text.contains(&name) => Value::String(flag.to_string()),
-        Value::String(text) if ["Essential", "Privileged"].contains(&name) => match &*text {
-            "true" => Value::Bool(true),
-            "false" => Value::Bool(false),
-            _ => Value::String(text),
-        },
-        Value::String(text) if ["ContainerPort", "HostPort"].contains(&name) => {
-            text.parse::<u64>().map_or(Value::String(text), Value::from)
-        }
-        Value::Array(containers) if name == "ContainerDefinitions" => {
-            let containers = containers.into_iter().map(|mut container| {
-                for name in ["cpu", "memory", "memoryReservation"] {
-                    let number = container.get(name).and_then(Value::as_str);
-                    if let Some(number) = number.and_then(|text| text.parse::<u64>().ok()) {
-                        container[name] = number.into();
-                    }
-                }
-                container
-            });
-            Value::Array(containers.collect())
-        }
-        value => value,
-    }
-}
-
-/// Returns the members of an object as text, as a map of strings has them.
-fn texts(value: &Value) -> Value {
-    let Value::Object(members) = value else {
-        return value.clone();
-    };
-    let text = |value: &Value| match value {
-        Value::Number(number) => Value::String(number.to_string()),
-        Value::Bool(flag) => Value::String(flag.to_string()),
-        other => other.clone(),
-    };
-    let members = members
-        .iter()
-        .map(|(name, value)| (name.clone(), text(value)));
-    Value::Object(members.collect())
 }
 
 /// Resolves intrinsic functions.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::facts::is_account;
 use super::placeholder::{self, PlaceholderStyle, find, find_in_value, split_tag};
 use super::{InvalidTemplate, TemplateDefinition, open_parts, open_value};
-use crate::endpoints::{Region, Service, Variant, api_host, bucket_host};
+use crate::endpoints::{Region, Service, Variant, api_host, bucket_host, layer_host};
 use crate::observation::Dependency;
 use crate::plan::task_definition::{self, Problem};
 use crate::plan::{PlanInput, ReachabilityCheck, Unchecked};
@@ -20,6 +20,10 @@ const MAX_NOTES: usize = 20;
 
 /// Placeholders without an effect that a note names.
 const MAX_UNNEEDED: usize = 5;
+
+/// How the reasons for values of a stack end that only these types of resources give.
+const STACK_SECRET: &str = "(AWS::SecretsManager::Secret)";
+const STACK_REPOSITORY: &str = "(AWS::ECR::Repository)";
 
 /// Members in which `$X` and `<x>` are ordinary text, and which no check needs.
 const FREE_TEXT: [&str; 9] = [
@@ -485,7 +489,7 @@ impl<'a> Settling<'a> {
         reason: &str,
     ) {
         self.named.push(path.to_owned());
-        let Some(dependency) = open_dependency(path, text) else {
+        let Some(dependency) = open_dependency(path, text, reason) else {
             let text = if text.is_empty() {
                 String::new()
             } else {
@@ -501,6 +505,7 @@ impl<'a> Settling<'a> {
         if dependency == Dependency::SecretsManager
             && split_outside(text, ':', 6).len() < 6
             && path.contains("valueFrom")
+            && !reason.contains(STACK_SECRET)
         {
             why.push_str(". Whether it is in Secrets Manager or in Parameter Store is not known");
         }
@@ -512,23 +517,47 @@ impl<'a> Settling<'a> {
         if !self.unchecked.contains(&unchecked) {
             self.unchecked.push(unchecked);
         }
-        let Some(host) = self.known_host(dependency, definition, path, text) else {
-            return;
+        let hosts = if dependency == Dependency::EcrDkr {
+            self.known_hosts_of_ecr(text, reason)
+        } else {
+            let host = self.known_host(dependency, definition, path, text, reason);
+            host.map(|host| (dependency, host)).into_iter().collect()
         };
-        let check = ReachabilityCheck {
-            dependency,
-            host,
-            port: 443,
-            tcp_only: false,
-            subject: path.to_owned(),
-        };
-        if !input
-            .connections
-            .iter()
-            .any(|known| known.host == check.host)
-        {
-            input.connections.push(check);
+        for (dependency, host) in hosts {
+            if input.connections.iter().all(|known| known.host != host) {
+                input.connections.push(ReachabilityCheck {
+                    dependency,
+                    host,
+                    port: 443,
+                    tcp_only: false,
+                    subject: path.to_owned(),
+                });
+            }
         }
+    }
+
+    /// Returns the hosts of Amazon ECR that are contacted for an image of any account in the Region
+    /// that its host names, or of a repository of the same stack. The registry's own host begins with
+    /// the account.
+    fn known_hosts_of_ecr(&self, text: &str, reason: &str) -> Vec<(Dependency, String)> {
+        let label = [".dkr.ecr.", ".dkr-ecr."]
+            .iter()
+            .find_map(|marker| text.split_once(marker)?.1.split(['.', '/']).next());
+        let region = match label {
+            Some(label) => label.parse().ok(),
+            None => self
+                .region
+                .filter(|_| reason.contains(STACK_REPOSITORY))
+                .cloned(),
+        };
+        let Some(region) = region else {
+            return Vec::new();
+        };
+        let api = api_host(Service::EcrApi, &region, Variant::default());
+        vec![
+            (Dependency::EcrApi, api),
+            (Dependency::S3, layer_host(&region)),
+        ]
     }
 
     /// Returns the host that is contacted for every value of the open part.
@@ -538,6 +567,7 @@ impl<'a> Settling<'a> {
         definition: &Value,
         path: &str,
         text: &str,
+        reason: &str,
     ) -> Option<String> {
         let fields = split_outside(text, ':', 6);
         let region_of = |field: &str| -> Option<Region> {
@@ -551,6 +581,9 @@ impl<'a> Settling<'a> {
         match dependency {
             Dependency::SecretsManager if fields.get(2) == Some(&"secretsmanager") => {
                 Some(host(Service::SecretsManager, &region_of(fields.get(3)?)?))
+            }
+            Dependency::SecretsManager if reason.contains(STACK_SECRET) => {
+                Some(host(Service::SecretsManager, self.region?))
             }
             Dependency::Ssm if fields.get(2) == Some(&"ssm") => {
                 Some(host(Service::Ssm, &region_of(fields.get(3)?)?))
@@ -585,11 +618,11 @@ fn dependency_of(reference: &Reference) -> Dependency {
 
 /// Returns the dependency that the open value at `path` belongs to; `None` if ECS
 /// contacts nothing for it.
-fn open_dependency(path: &str, text: &str) -> Option<Dependency> {
+fn open_dependency(path: &str, text: &str, reason: &str) -> Option<Dependency> {
     let ends = |name: &str| path.ends_with(name);
     let has = |word: &str| text.to_ascii_lowercase().contains(word);
     if ends(".image") || is_container(path) {
-        let is_ecr = has(".dkr.ecr") || has(".dkr-ecr");
+        let is_ecr = has(".dkr.ecr") || has(".dkr-ecr") || reason.contains(STACK_REPOSITORY);
         return Some(if is_ecr {
             Dependency::EcrDkr
         } else {
@@ -602,6 +635,7 @@ fn open_dependency(path: &str, text: &str) -> Option<Dependency> {
         || is_element(path, "secrets")
     {
         let is_parameter = has(":ssm:") || has("param") || has("ssm") || text.starts_with('/');
+        let is_parameter = is_parameter && !reason.contains(STACK_SECRET);
         let is_secret = has(":secretsmanager:") || !is_parameter;
         return Some(if is_secret {
             Dependency::SecretsManager
@@ -643,11 +677,17 @@ fn is_element(path: &str, list: &str) -> bool {
 /// Returns the reason for a text with placeholders, as a clause that can follow "is".
 fn reason_of(text: &str) -> String {
     match find(text).first() {
-        Some(mark) => format!(
-            "{}; render the file first, or pass --set {}=VALUE",
-            mark.style.phrase(),
-            shown(mark.name)
-        ),
+        Some(mark) => {
+            let name = shown(mark.name);
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+            let set = match &*name {
+                name if name.chars().all(is_plain) => format!(", or pass --set {name}=VALUE"),
+                // A shell would read other characters.
+                name if !name.contains('\'') => format!(", or pass --set '{name}=VALUE'"),
+                _ => String::new(),
+            };
+            format!("{}; render the file first{set}", mark.style.phrase())
+        }
         None => format!("{}; render the file first", PlaceholderStyle::Word.phrase()),
     }
 }

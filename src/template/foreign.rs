@@ -216,6 +216,24 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
     if is_object("resource") || (is_object("terraform") && has("provider")) {
         return Some(HCL);
     }
+    if is_object("artifacts") && has("version") {
+        return foreign(
+            "the manifest of an AWS CDK assembly",
+            "pass the template of the stack, cdk.out/STACK.template.json",
+        );
+    }
+    if has("StartAt") && is_object("States") {
+        return foreign(
+            "a state machine of Step Functions, which only names a task definition",
+            DESCRIBE,
+        );
+    }
+    if (text("runtime") == "yaml" || is_object("runtime")) && is_object("resources") {
+        return foreign(
+            "a program of Pulumi",
+            "pass the `aws ecs describe-task-definition` of what `pulumi up` registers",
+        );
+    }
     if has("parameters") || has("$schema") && has("resources") {
         return foreign("a template of another system", DESCRIBE);
     }

@@ -62,8 +62,13 @@ impl<'a> JsonParser<'a> {
                 let end = trimmed.find("*/");
                 end.ok_or_else(|| self.error("the comment has no end"))? + 2
             } else if let Some(language) = directive(trimmed) {
+                let how = if language == TERRAFORM {
+                    "render it with `terraform plan -out PLAN && terraform show -json PLAN > plan.json` and pass plan.json"
+                } else {
+                    "render it first, with the tool that deploys it"
+                };
                 return Err(self.error(format!(
-                    "this is a directive of {language}, so the file is a template; render it first"
+                    "this is a directive of {language}, so the file is a template; {how}"
                 )));
             } else {
                 return Ok(());
@@ -281,10 +286,13 @@ fn is_inside_placeholder(before: &str, after: &str) -> bool {
     })
 }
 
+/// What has directives such as `%{ if … }`.
+const TERRAFORM: &str = "Terraform's templates";
+
 /// Returns the language of the directive that the text begins with.
 fn directive(text: &str) -> Option<&'static str> {
     if text.starts_with("%{") {
-        return Some("Terraform's templates");
+        return Some(TERRAFORM);
     }
     if text.starts_with("{%") {
         return Some("Jinja");

@@ -28,6 +28,8 @@ pub(super) enum PlaceholderStyle {
     CloudFormation,
     /// `%IMAGE%`
     PercentSigns,
+    /// `@IMAGE@`
+    AtSigns,
     /// `__IMAGE__`
     Underscores,
     /// `#{Image}#`
@@ -52,6 +54,7 @@ impl PlaceholderStyle {
             Self::GoTemplate => "a placeholder of a Go template",
             Self::CloudFormation => "a dynamic reference of CloudFormation",
             Self::PercentSigns => "a placeholder between percent signs",
+            Self::AtSigns => "a placeholder between at signs",
             Self::Underscores => "a placeholder between underscores",
             Self::Octopus => "a placeholder of Octopus or Azure DevOps",
             Self::Word => "a placeholder",
@@ -84,7 +87,7 @@ const MAX_PLACEHOLDER: usize = 300;
 pub(super) fn find(text: &str) -> Vec<Placeholder<'_>> {
     let mut found = Vec::new();
     let mut at = 0;
-    while let Some(offset) = text[at..].find(['$', '<', '{', '%', '_', '#']) {
+    while let Some(offset) = text[at..].find(['$', '<', '{', '%', '_', '#', '@']) {
         at += offset;
         let before = text[..at].chars().next_back();
         match begins(&text[at..], before) {
@@ -120,8 +123,8 @@ pub(super) fn find_in_value(text: &str) -> Vec<Placeholder<'_>> {
 /// Returns length, name and style of the placeholder that `text` begins with.
 pub(super) fn begins(text: &str, before: Option<char>) -> Option<(usize, &str, PlaceholderStyle)> {
     use PlaceholderStyle::{
-        Actions, AngleBrackets, AzurePipelines, CodeDeploy, Jinja, Octopus, PercentSigns, Shell,
-        Underscores,
+        Actions, AngleBrackets, AtSigns, AzurePipelines, CodeDeploy, Jinja, Octopus, PercentSigns,
+        Shell, Underscores,
     };
     let between = |open: &str, close: &str| {
         let inside = text.strip_prefix(open)?;
@@ -149,12 +152,15 @@ pub(super) fn begins(text: &str, before: Option<char>) -> Option<(usize, &str, P
         let style = match trimmed {
             go if go.starts_with('.') => PlaceholderStyle::GoTemplate,
             reference if reference.starts_with("resolve:") => PlaceholderStyle::CloudFormation,
-            call if call.contains("env ") || call.contains("tfstate") => {
-                PlaceholderStyle::Ecspresso
-            }
+            // Its functions take Go's raw strings: env, must_env, tfstate, ssm and others.
+            _ if name.contains('`') => PlaceholderStyle::Ecspresso,
             _ => Jinja,
         };
-        return Some((length + usize::from(braces), trimmed, style));
+        let name = match style {
+            PlaceholderStyle::Ecspresso => of_call(name.trim_matches(['-', ' '])),
+            _ => trimmed,
+        };
+        return Some((length + usize::from(braces), name, style));
     }
     let is_name = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -187,6 +193,12 @@ pub(super) fn begins(text: &str, before: Option<char>) -> Option<(usize, &str, P
     // `%E2%82%AC` in a URL has two hexadecimal digits between the marks.
     if let Some((length, name)) = between("%", "%").filter(|(_, name)| is_word(name)) {
         return Some((length, name, PercentSigns));
+    }
+    let is_capitals = |name: &str| name.bytes().all(|byte| !byte.is_ascii_lowercase());
+    if let Some((length, name)) =
+        between("@", "@").filter(|(_, name)| is_word(name) && is_capitals(name))
+    {
+        return Some((length, name, AtSigns));
     }
     let is_inside_word = before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
     if let Some((length, name)) = between("__", "__")
@@ -221,6 +233,17 @@ fn braced(text: &str) -> Option<usize> {
     None
 }
 
+/// Returns the name of a call of ecspresso: the variable of ``must_env `IMAGE` ``, otherwise the whole.
+fn of_call(call: &str) -> &str {
+    let variable = ["env ", "must_env "]
+        .iter()
+        .find_map(|function| call.strip_prefix(function));
+    variable
+        .and_then(|argument| argument.split('`').nth(1))
+        .filter(|name| !name.is_empty())
+        .unwrap_or(call)
+}
+
 /// Returns name and style of the content of `${…}`.
 fn in_braces(inside: &str) -> (&str, PlaceholderStyle) {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -247,11 +270,35 @@ pub(super) fn is_word(word: &str) -> bool {
     ]
     .contains(&&*upper)
         || upper.starts_with("YOUR_")
+        || upper.strip_prefix("YOUR").is_some_and(is_owned)
         || upper.starts_with("REPLACE_")
         || upper.ends_with("_PLACEHOLDER")
         || upper.starts_with("PLACEHOLDER_")
         || is_filler('x')
         || is_filler('X')
+}
+
+/// Whether a noun follows "your", as in `yourimage`. There are images such as `yourls`.
+fn is_owned(noun: &str) -> bool {
+    let nouns = [
+        "ACCOUNT",
+        "APP",
+        "AWS",
+        "COMPANY",
+        "CONTAINER",
+        "DOCKER",
+        "ECR",
+        "IMAGE",
+        "NAME",
+        "ORG",
+        "PROJECT",
+        "REGION",
+        "REGISTRY",
+        "REPO",
+        "TAG",
+        "USER",
+    ];
+    nouns.iter().any(|known| noun.starts_with(known))
 }
 
 /// Whether the word stands for an account ID.
@@ -268,6 +315,8 @@ pub(super) fn is_account_word(word: &str) -> bool {
         ]
         .contains(&upper.strip_prefix("AWS_").unwrap_or(&upper))
         || upper.contains("ACCOUNT_ID")
+        // AWS gives no account this ID; examples and LocalStack have it.
+        || word == "000000000000"
 }
 
 /// Whether the word stands for a Region.
@@ -279,6 +328,19 @@ pub(super) fn is_region_word(word: &str) -> bool {
 /// capital letters in a repository, so a part in capitals stands for something; in a tag they are
 /// allowed, and only some words count.
 pub(super) fn image_word(image: &str) -> Option<&str> {
+    let is_between = |open, close| {
+        let inside = image.strip_prefix(open)?.strip_suffix(close)?;
+        inside
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_- .".contains(&byte))
+            .then_some(image)
+    };
+    if let Some(image) = is_between('{', '}').or_else(|| is_between('[', ']')) {
+        return Some(image);
+    }
+    if matches!(image, "..." | "…") {
+        return Some(image);
+    }
     let (named, tag) = split_tag(image);
     let is_capitals = |part: &str| {
         part.len() > 1
@@ -408,7 +470,10 @@ mod tests {
             ("$(Build.BuildId)", "Build.BuildId", AzurePipelines),
             ("{{ image }}", "image", Jinja),
             ("{{{image}}}", "image", Jinja),
-            ("{{ must_env `IMAGE` }}", "must_env `IMAGE", Ecspresso),
+            ("{{ must_env `IMAGE` }}", "IMAGE", Ecspresso),
+            ("{{ env `IMAGE` `nginx` }}", "IMAGE", Ecspresso),
+            ("{{ ssm `/image` }}", "ssm `/image`", Ecspresso),
+            ("@IMAGE@", "IMAGE", AtSigns),
             (
                 "{{resolve:ssm:/image:1}}",
                 "resolve:ssm:/image:1",

@@ -651,6 +651,21 @@ const FOREIGN: &[(&str, &str, &str)] = &[
         "describe-task-definition",
     ),
     ("{\"jobDefinitionName\": \"a\"}", "Batch", "--image"),
+    (
+        "name: a\nruntime: yaml\nresources: {td: {type: 'aws:ecs:TaskDefinition'}}\n",
+        "Pulumi",
+        "describe-task-definition",
+    ),
+    (
+        "{\"version\": \"36.0.0\", \"artifacts\": {\"App\": {}}}",
+        "CDK",
+        "cdk.out",
+    ),
+    (
+        "{\"StartAt\": \"Run\", \"States\": {\"Run\": {}}}",
+        "state machine",
+        "describe-task-definition",
+    ),
 ];
 
 #[test]
@@ -666,6 +681,192 @@ fn other_documents_are_named_with_the_command_that_renders_them() {
             "{error}"
         );
     }
+}
+
+/// CloudFormation takes numbers for text and text for numbers.
+#[test]
+fn a_template_may_write_numbers_and_text_as_it_likes() {
+    let read = input(
+        "Resources:
+  T:
+    Type: AWS::ECS::TaskDefinition
+    Properties:
+      RequiresCompatibilities: [FARGATE]
+      NetworkMode: awsvpc
+      Cpu: 256
+      Memory: 512
+      ExecutionRoleArn: arn:aws:iam::123456789012:role/exec
+      ContainerDefinitions:
+        - Name: web
+          Image: nginx
+          Memory: '256'
+          Essential: 'true'
+          ReadonlyRootFilesystem: 'false'
+          StopTimeout: '30'
+          PortMappings: [{ContainerPort: '80'}]
+          HealthCheck: {Command: [CMD, x], Interval: '30'}
+          Environment: [{Name: A, Value: 1}, {Name: B, Value: true}]
+          Ulimits: [{Name: nofile, SoftLimit: '1024', HardLimit: 2048}]
+          LogConfiguration:
+            LogDriver: awslogs
+            Options:
+              {awslogs-group: /web, awslogs-region: eu-west-1, awslogs-stream-prefix: 1, awslogs-create-group: true}
+      EphemeralStorage: {SizeInGiB: '50'}
+",
+    );
+    assert_eq!(images(&read), ["docker.io/library/nginx"]);
+    // ECS's API converts nothing.
+    let message =
+        error("family: web\ncpu: 256\ncontainerDefinitions: [{name: a, image: b, memory: '64'}]\n");
+    assert!(
+        message.contains("cpu: expected a string, found a number"),
+        "{message}"
+    );
+    assert!(
+        message.contains("memory: expected a whole number, found a string"),
+        "{message}"
+    );
+    // What is no number stays as it is, and is refused.
+    let message = error(
+        "Resources: {T: {Type: 'AWS::ECS::TaskDefinition', Properties: {Family: a, ContainerDefinitions: \
+         [{Name: a, Image: b, Memory: much}]}}}",
+    );
+    assert!(
+        message.contains("memory: expected a whole number"),
+        "{message}"
+    );
+}
+
+/// CDK's assets are in the account's own registry, which the template names by a pseudo parameter.
+#[test]
+fn an_image_of_an_unknown_account_still_needs_the_endpoints_of_ecr() {
+    let image = "${AWS::AccountId}.dkr.ecr.${AWS::Region}.${AWS::URLSuffix}/assets:1";
+    for image in [
+        json!({ "Fn::Sub": image }),
+        json!({ "Fn::GetAtt": ["Repo", "RepositoryUri"] }),
+    ] {
+        let template = json!({ "Resources": {
+            "Repo": { "Type": "AWS::ECR::Repository" },
+            "Secret": { "Type": "AWS::SecretsManager::Secret" },
+            "T": { "Type": "AWS::ECS::TaskDefinition", "Properties": {
+                "RequiresCompatibilities": ["FARGATE"], "NetworkMode": "awsvpc", "Cpu": "256", "Memory": "512",
+                "ExecutionRoleArn": "exec",
+                "ContainerDefinitions": [{ "Name": "web", "Image": image,
+                    "Secrets": [{ "Name": "A", "ValueFrom": { "Ref": "Secret" } }] }] } } } });
+        let plan = Plan::new(input(&template.to_string()), region()).unwrap();
+        let required = crate::plan::requirements::Requirements::of(&plan);
+        let endpoints: Vec<_> = required
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.short_name(&region()))
+            .collect();
+        for service in ["ecr.api", "ecr.dkr", "s3", "secretsmanager"] {
+            assert!(endpoints.contains(&service), "{image}: {endpoints:?}");
+        }
+        assert!(
+            required
+                .endpoints
+                .iter()
+                .all(|endpoint| endpoint.policy.is_none()),
+            "{image}"
+        );
+        let used: Vec<_> = required
+            .security_group_rules
+            .iter()
+            .flat_map(|rule| &rule.used_for)
+            .collect();
+        assert!(used.iter().any(|service| *service == "ecr.dkr"), "{used:?}");
+        assert!(
+            plan.targets
+                .iter()
+                .all(|target| !target.host.contains("dkr")),
+            "no made-up host is probed"
+        );
+    }
+}
+
+/// Terraform's templates often hold one container, and others join them.
+#[test]
+fn one_container_is_read_like_an_array_of_one() {
+    let read = input(
+        r#"{"name": "web", "image": "nginx:1", "memory": 64, "secrets": [{"name": "A", "valueFrom": "/a"}]}"#,
+    );
+    assert_eq!(images(&read), ["docker.io/library/nginx:1"]);
+    assert_eq!(read.secrets.len(), 1);
+}
+
+#[test]
+fn images_that_only_stand_for_one_are_placeholders() {
+    for image in [
+        "{image}",
+        "[IMAGE]",
+        "@IMAGE@",
+        "...",
+        "yourdockerhubusername/yourimage:latest",
+        "your-image",
+        "000000000000.dkr.ecr.eu-west-1.amazonaws.com/web:1",
+        "REPLACE_WITH_IMAGE_URI",
+        "#{IMAGE}#",
+        "IMAGE_PLACEHOLDER",
+        "TO_BE_REPLACED",
+        "xxxxxxxxxxxx.dkr.ecr.eu-west-1.amazonaws.com/web:1",
+        "$(IMAGE)",
+        "<<IMAGE>>",
+        "{{.Image}}",
+        "ECR_IMAGE_URL:latest",
+        "<ECR_REPO>:<TAG>",
+        "${IMAGE:-nginx}",
+        "123456789012.dkr.ecr.REGION.amazonaws.com/web:IMAGE_TAG",
+        "{{ tfstate `aws_ecr_repository.app.url` }}:1",
+    ] {
+        let document = json!({"family": "a", "containerDefinitions": [{"name": "web", "image": image, "memory": 64}]});
+        let read = input(&document.to_string());
+        assert!(read.images.is_empty(), "{image}");
+        let unchecked = &read.unchecked[0];
+        assert!(
+            unchecked.why.contains("placeholder") || unchecked.why.contains("variable"),
+            "{image}: {unchecked:?}"
+        );
+        assert!(
+            unchecked.why.contains("--image web=REF"),
+            "{image}: {unchecked:?}"
+        );
+    }
+    for image in [
+        "yourls:1.9",
+        "nginx",
+        "acme/image-tools:1",
+        "registry.example.com/region/app:1",
+    ] {
+        let document = json!({"family": "a", "containerDefinitions": [{"name": "web", "image": image, "memory": 64}]});
+        assert_eq!(input(&document.to_string()).images.len(), 1, "{image}");
+    }
+}
+
+#[test]
+fn a_value_of_ecspresso_is_set_by_its_variable_and_quoted_for_a_shell() {
+    let text = r#"{"family": "a", "taskRoleArn": "{{ tfstate `aws_iam_role.t.arn` }}",
+        "containerDefinitions": [{"name": "web", "image": "{{ must_env `IMAGE` }}", "memory": 64}]}"#;
+    let set = [("IMAGE".to_owned(), "nginx:1".to_owned())];
+    let template = TaskTemplate::parse(text.as_bytes(), &set).unwrap();
+    let definition = template.definition(0, Some(&region()), None).unwrap();
+    let reading = definition
+        .read(Some(&region()), TemplatePurpose::Print)
+        .unwrap();
+    assert_eq!(images(&reading.input), ["docker.io/library/nginx:1"]);
+    let notes = reading.notes.join(" ");
+    assert!(
+        notes.contains("--set 'tfstate `aws_iam_role.t.arn`=VALUE'"),
+        "{notes}"
+    );
+}
+
+#[test]
+fn directives_of_terraform_are_named_with_the_command_that_renders_them() {
+    let message = error(
+        "[\n  {\n    \"name\": \"a\",\n%{ if x ~}\n    \"image\": \"b\"\n%{ endif ~}\n  }\n]\n",
+    );
+    assert!(message.contains("terraform show -json PLAN"), "{message}");
 }
 
 #[test]

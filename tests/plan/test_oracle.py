@@ -23,16 +23,21 @@ from pullprobe_testing.browser import Browser
 from pullprobe_testing.plan_oracle import expected
 from pullprobe_testing.policies import as_list
 from pullprobe_testing.register_model import register_model
-from pullprobe_testing.task_definitions import definition, definition_on_instances
+from pullprobe_testing.task_definitions import (
+    definition,
+    definition_on_instances,
+    definition_with_ipv6,
+)
 from pullprobe_testing.templates import lint_errors
 
 SEEDS = 18
 MAX_SECONDS = 10
 MODEL = pathlib.Path(__file__).parents[2] / "src/plan/task_definition/model.json"
 SVG = "{http://www.w3.org/2000/svg}"
+MAKERS = (definition, definition_on_instances, definition_with_ipv6)
 every_definition = pytest.mark.parametrize(
     "make, seed",
-    [(make, seed) for make in (definition, definition_on_instances) for seed in range(SEEDS)],
+    [(make, seed) for make in MAKERS for seed in range(SEEDS)],
 )
 
 
@@ -96,9 +101,35 @@ def test_every_output_equals_a_second_reading(make, seed):
     assert not {"execution_role_policy", "instance_role_policy"} - {wanted.role} & set(required)
     clients = {rule["group"] for rule in required["security_groups"] if rule["flow"] == "outbound"}
     assert clients == wanted.clients
+    if "tasks" in wanted.clients:
+        of_instances = [one for one in required["security_groups"] if one["group"] == "instances"]
+        used = {host for rule in of_instances for host in rule["used_for"]}
+        assert not used & wanted.of_containers, "the instance does not contact them"
     used = {host for rule in required["security_groups"] for host in rule["used_for"]}
     outside = {one["host"] for one in required["beyond"]}
     assert outside <= used, "each host without an endpoint is in a rule"
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_rules_have_the_ip_versions_of_the_subnet(seed):
+    case = definition_with_ipv6(seed)
+    required = needs(case)
+    wanted = {"::/0"} if "ipv6" in case[2] else {"0.0.0.0/0", "::/0"}
+    any_address = {"0.0.0.0/0", "::/0"}
+    groups = {rule["peer"].get("cidr") for rule in required["security_groups"]} & any_address
+    if required["beyond"] and any(one["destination"] in any_address for one in required["beyond"]):
+        assert groups == wanted
+    else:
+        assert groups <= wanted
+    acls = required["network_acls"]
+    ranges = {rule["peer"].get("cidr") for rule in acls} & any_address
+    assert groups <= ranges <= wanted, "a network ACL drops what the security group allows"
+    for rule in acls:
+        answer = dict(rule, answers=True, from_port=1024, to_port=65535)
+        answer["flow"] = {"inbound": "outbound", "outbound": "inbound"}[rule["flow"]]
+        if not rule["answers"]:
+            whole = dict(answer, peer={"cidr": "0.0.0.0/0"})
+            assert answer in acls or whole in acls or dict(whole, peer={"cidr": "::/0"}) in acls
 
 
 @every_definition
@@ -109,8 +140,11 @@ def test_the_picture_shows_every_contact_once(make, seed):
 
     texts = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
     shown = [text for text in texts if re.fullmatch(r"\S+:\d+", text)]
+    # The agent and a log router may contact the same host, each through an interface of its own.
+    text = plan(case, "--only", "contacts")
     for host, port in wanted.contacts:
-        assert shown.count(f"{host}:{port}") == 1, host
+        in_text = len(re.findall(rf"(?m)^(?!not ).*\s{re.escape(host)}:{port}\b", text))
+        assert in_text >= 1 and shown.count(f"{host}:{port}") == in_text, host
     for service in wanted.endpoints:
         assert any(text.endswith(f"endpoint {service}") for text in texts), service
     assert root.get("role") == "img"

@@ -24,6 +24,34 @@ fn check(text: &str, expected: Denial) {
 }
 
 #[test]
+fn an_action_wrapped_within_a_word_is_joined() {
+    let resource = "arn:aws:ecr:eu-west-1:111122223333:repository/web";
+    for action in [
+        "ecr:GetAuthor\nizationToken",
+        "ecr:\nGetAuthorizationToken",
+        "ecr:GetAuthorizationToken",
+    ] {
+        check(
+            &format!(
+                "User: arn:aws:sts::111122223333:assumed-role/ecsTaskEx\necutionRole/17cb is not authorized to perform: {action} on resource: {resource}"
+            ),
+            denial(ROLE, "ecr:GetAuthorizationToken", resource, None),
+        );
+        check(
+            &format!(
+                "User: {ROLE} is not authorized to perform: {action} because no VPC endpoint policy allows the action"
+            ),
+            denial(
+                ROLE,
+                "ecr:GetAuthorizationToken",
+                "",
+                PolicyKind::VpcEndpoint,
+            ),
+        );
+    }
+}
+
+#[test]
 fn reads_every_policy_type_for_implicit_and_explicit_denials() {
     for (name, kind) in [
         ("identity-based policy", PolicyKind::Identity),

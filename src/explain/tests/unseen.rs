@@ -587,6 +587,106 @@ fn the_infrastructure_role_is_no_execution_role() {
 }
 
 #[test]
+fn the_remedy_names_the_caller_of_the_denied_request() {
+    for (principal, caller, command) in [
+        (
+            "arn:aws:sts::123456789012:assumed-role/exec/0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+            "a policy of the task execution role.",
+            "aws iam list-attached-role-policies --role-name exec",
+        ),
+        (
+            "arn:aws:iam::123456789012:user/ci/deployer",
+            "a policy of the IAM user deployer.",
+            "aws iam list-attached-user-policies --user-name deployer",
+        ),
+        (
+            "arn:aws:sts::123456789012:assumed-role/nodes/i-0a1b2c3d4e5f60718",
+            "a policy of the instance role nodes.",
+            "aws iam list-attached-role-policies --role-name nodes",
+        ),
+        (
+            "arn:aws:sts::123456789012:assumed-role/build/AWSCodeBuild-0a1b2c3d",
+            "a policy of the role build, which is not the task's.",
+            "aws iam list-attached-role-policies --role-name build",
+        ),
+    ] {
+        let explained = assert_is(
+            &format!(
+                "denied: User: {principal} is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:eu-west-1:123456789012:repository/web because no identity-based policy allows the ecr:BatchGetImage action"
+            ),
+            Step::ImageManifest,
+            Family::Permission,
+            Cause::IdentityPolicyMissingAction,
+        );
+        assert_eq!(explained.dependency, Some(Dependency::EcrDkr));
+        assert!(
+            explained.findings[0].remedy.ends_with(caller),
+            "{}",
+            explained.findings[0].remedy
+        );
+        assert_eq!(explained.next[0], command);
+    }
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let explained = assert_is(
+        &format!(
+            "{SECRETS}{OLD}unable to retrieve secrets from ssm: service call has been retried 1 time(s): invalid ssm parameters: /shop/prod/api-key"
+        ),
+        Step::Secrets,
+        Family::Secret,
+        Cause::ParameterNotFound,
+    );
+    assert!(
+        explained.findings[0]
+            .summary
+            .ends_with(": /shop/prod/api-key")
+    );
+    assert_eq!(
+        explained.next[0],
+        "aws ssm get-parameters --names /shop/prod/api-key"
+    );
+    let explained = assert_is(
+        &format!(
+            "{SECRETS}{OLD}unable to retrieve secret from asm: service call has been retried 1 time(s): retrieved secret from Secrets Manager did not contain json key DB_PASSWORD."
+        ),
+        Step::Secrets,
+        Family::Secret,
+        Cause::SecretJsonKeyMissing,
+    );
+    assert!(explained.findings[0].summary.ends_with(": DB_PASSWORD"));
+    // A shell would read these characters.
+    let explained = explain("invalid ssm parameters: /a$(id)");
+    assert_eq!(explained.next[0], "aws ssm get-parameters --names NAME");
+}
+
+#[test]
+fn an_image_of_docker_hub_may_be_a_name_without_registry() {
+    for image in ["docker.io/library/web:1", "docker.io/acme/web:1"] {
+        let explained = assert_is(
+            &format!(
+                "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {image}: pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed."
+            ),
+            Step::ImageManifest,
+            Family::Image,
+            Cause::RepositoryNotFound,
+        );
+        assert!(
+            explained.findings[0]
+                .remedy
+                .starts_with("If Docker Hub is not meant")
+        );
+        assert!(
+            explained
+                .proven
+                .iter()
+                .any(|fact| fact.starts_with("Docker Hub was asked"))
+        );
+    }
+}
+
+#[test]
 fn other_texts_are_unknown() {
     for text in [
         "x",

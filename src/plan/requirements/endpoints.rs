@@ -33,7 +33,9 @@ pub struct VpcEndpoint {
 
 impl VpcEndpoint {
     /// Returns the AWS Security Hub control that asks for this endpoint in every VPC (Security Hub user
-    /// guide, "Security Hub controls for Amazon EC2": EC2.55, EC2.56, EC2.57).
+    /// guide, "Security Hub controls for Amazon EC2"). The guide has three more of the kind, for
+    /// endpoints that no start of a task needs: EC2.10 for the API of Amazon EC2, EC2.58 and EC2.60
+    /// for Systems Manager Incident Manager.
     pub fn security_hub_control(&self, region: &Region) -> Option<&'static str> {
         match self.short_name(region) {
             "ecr.api" => Some("EC2.55"),
@@ -199,6 +201,23 @@ pub fn of(
                 targets: Vec::new(),
                 policy: None,
             }),
+        }
+    }
+    // A policy without what is left out would deny it.
+    for unchecked in &plan.unchecked {
+        let services: &[Service] = match unchecked.dependency {
+            Dependency::EcrDkr => &[Service::EcrApi, Service::EcrDkr, Service::S3],
+            Dependency::EnvironmentFile => &[Service::S3],
+            Dependency::Logs => &[Service::Logs],
+            Dependency::SecretsManager => &[Service::SecretsManager, Service::Ssm],
+            Dependency::Ssm => &[Service::Ssm],
+            _ => &[],
+        };
+        for service in services {
+            let name = endpoints::vpc_endpoint_service(*service, &plan.region);
+            for endpoint in endpoints.iter_mut().filter(|known| known.service == name) {
+                endpoint.policy = None;
+            }
         }
     }
     // The requests of a log router are unknown.

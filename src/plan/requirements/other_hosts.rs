@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::endpoints::is_outside_vpc;
 use crate::endpoints::{self, Region, Service, Variant};
-use crate::observation::TargetKey;
-use crate::plan::{LaunchType, Plan};
+use crate::observation::{Dependency, TargetKey};
+use crate::plan::{LaunchType, Plan, Unchecked};
 use crate::reference::Registry;
 
 /// A host that is contacted and not checked.
@@ -37,9 +37,12 @@ const TOKEN: &str = "token";
 const LAYERS: &str = "layers";
 
 /// Hosts to which registries send, and what for. Sources: "Allowlist for Docker Desktop" of the Docker
-/// documentation; Red Hat, "Firewall changes for container image pulls" (access.redhat.com, 7001746);
-/// Microsoft, client-firewall-rules.md of microsoft/containerregistry. No list was found for the
-/// others, nor for quay.io's CDN hosts from `cdn04` on: theirs are common knowledge, not confirmed.
+/// documentation; "Configuring your firewall" of the OpenShift documentation for quay.io; Microsoft,
+/// client-firewall-rules.md of microsoft/containerregistry; "GitLab.com settings" of the GitLab
+/// documentation; the troubleshooting page of Trivy for ghcr.io; the source of registry.k8s.io
+/// (`cmd/archeio`); the requirements of Amazon EKS Anywhere for two distributions of Amazon ECR Public,
+/// which may have more. No list was found for gcr.io, pkg.dev and docker.elastic.co: theirs are what
+/// their answers are known to name, not confirmed.
 const REGISTRIES: [(&str, &[(&str, &str)]); 12] = [
     (
         "registry-1.docker.io",
@@ -69,7 +72,14 @@ const REGISTRIES: [(&str, &[(&str, &str)]); 12] = [
             ("cdn06.quay.io", LAYERS),
         ],
     ),
-    ("public.ecr.aws", &[("*.cloudfront.net", LAYERS)]),
+    (
+        "public.ecr.aws",
+        &[
+            ("d5l0dvt14r5h8.cloudfront.net", LAYERS),
+            ("d2glxqk2uabbnd.cloudfront.net", LAYERS),
+            ("*.cloudfront.net", LAYERS),
+        ],
+    ),
     ("gcr.io", &[("storage.googleapis.com", LAYERS)]),
     (".gcr.io", &[("storage.googleapis.com", LAYERS)]),
     (".pkg.dev", &[("storage.googleapis.com", LAYERS)]),
@@ -146,6 +156,17 @@ pub fn of(plan: &Plan) -> Vec<OtherHost> {
             }
         }
     }
+    if let Some(target) = pulls_of_unknown_account(plan) {
+        let host = endpoints::api_host(Service::EcrDkr, &plan.region, Variant::default());
+        add(OtherHost {
+            host: format!("*.{host}"),
+            port: 443,
+            purpose: "manifests of an image whose account is not known".to_owned(),
+            registry: None,
+            target: Some(target),
+            service: Some(Service::EcrDkr),
+        });
+    }
     for (host, purpose, service) in services_of_agent(plan) {
         add(OtherHost {
             host,
@@ -157,6 +178,23 @@ pub fn of(plan: &Plan) -> Vec<OtherHost> {
         });
     }
     hosts
+}
+
+/// Returns the key of the target that issues the token for an image in the task's Region of which only
+/// the account, or the repository's name, is not known.
+fn pulls_of_unknown_account(plan: &Plan) -> Option<TargetKey> {
+    let own = format!(".{}.", plan.region);
+    let is_pull = |unchecked: &Unchecked| {
+        let subject = &unchecked.subject;
+        unchecked.dependency == Dependency::EcrDkr
+            && (subject.contains(&own) || !subject.contains("ecr."))
+    };
+    if !plan.unchecked.iter().any(is_pull) {
+        return None;
+    }
+    let host = endpoints::api_host(Service::EcrApi, &plan.region, Variant::default());
+    let target = plan.targets.iter().find(|target| target.host == host)?;
+    Some(target.key.clone())
 }
 
 fn hosts_of_registry(registry: &str) -> &'static [(&'static str, &'static str)] {
@@ -210,6 +248,12 @@ fn services_of_agent(plan: &Plan) -> Vec<(String, &'static str, Service)> {
         services.push((host(Service::Fsx), "host of the file system", Service::Fsx));
     }
     services
+}
+
+/// Returns the names of the endpoint services that an instance uses for itself.
+pub fn agent_endpoints(plan: &Plan) -> impl Iterator<Item = String> {
+    let services = services_of_agent(plan).into_iter();
+    services.map(|(_, _, service)| endpoints::vpc_endpoint_service(service, &plan.region))
 }
 
 /// Returns the hosts without a VPC endpoint that `target` leads to.

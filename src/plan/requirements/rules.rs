@@ -8,6 +8,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::endpoints::{ANY_IPV4, ANY_IPV6, EndpointType, OutsideVpc, VpcEndpoint, any_address};
 use super::other_hosts::{self, OtherHost};
+use crate::endpoints::vpc_endpoint_service;
 use crate::network_location::IpFamily;
 use crate::observation::{Dependency, TargetKey};
 use crate::plan::{LaunchType, Plan, Target};
@@ -256,13 +257,27 @@ impl Clients<'_> {
     }
 
     fn use_endpoint(&self, tier: NetworkTier, endpoint: &VpcEndpoint) -> bool {
-        // The agent uses an endpoint without targets, and some with.
-        let is_for_agent = endpoint.policy.is_none() && tier == NetworkTier::Instances;
-        is_for_agent
+        let is_for_agent =
+            || other_hosts::agent_endpoints(self.0).any(|name| name == endpoint.service);
+        (tier == NetworkTier::Instances && is_for_agent())
             || endpoint
                 .targets
                 .iter()
                 .any(|key| self.use_target(tier, key))
+            || self.leads_to(tier, endpoint)
+    }
+
+    /// Whether a target of the tier leads to a host that is not checked, behind the endpoint.
+    fn leads_to(&self, tier: NetworkTier, endpoint: &VpcEndpoint) -> bool {
+        let plan = self.0;
+        other_hosts::of(plan).iter().any(|host| {
+            let name = |service| vpc_endpoint_service(service, &plan.region);
+            host.service.map(name).as_ref() == Some(&endpoint.service)
+                && host
+                    .target
+                    .as_ref()
+                    .is_some_and(|key| self.use_target(tier, key))
+        })
     }
 
     fn file_systems(&self) -> impl Iterator<Item = &Target> {
@@ -365,7 +380,11 @@ pub fn network_acl_rules(
             }
         }
     }
-    // A rule for all addresses includes the same rule for a smaller range.
+    // A rule for all addresses includes the same rule for a smaller range of the same IP version.
+    let is_of_other_version = |peer: &RulePeer| match peer {
+        RulePeer::Cidr(range) => (range.addr().is_ipv6()) != (plan.ip_family == IpFamily::Ipv6),
+        peer => *peer != vpc,
+    };
     let any_address_rules: Vec<NetworkAclRule> = rules
         .iter()
         .filter(|rule| rule.peer == anywhere)
@@ -376,7 +395,9 @@ pub fn network_acl_rules(
             peer: anywhere.clone(),
             ..rule.clone()
         };
-        rule.peer == anywhere || !any_address_rules.contains(&widened)
+        rule.peer == anywhere
+            || is_of_other_version(&rule.peer)
+            || !any_address_rules.contains(&widened)
     });
     rules.sort_by_key(|rule| (rule.tier, rule.direction == Inbound));
     rules

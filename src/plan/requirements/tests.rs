@@ -546,6 +546,17 @@ fn rules_have_the_ip_versions_of_the_subnet() {
         ["0.0.0.0/0", "::/0"]
     );
     assert_eq!(ranges(&of(IpFamily::Ipv4, DUAL_STACK)), ["0.0.0.0/0"]);
+    // A network ACL without the range would drop what the security group allows.
+    let in_both = of(IpFamily::DualStack, DUAL_STACK);
+    for (flow, is_response) in [(Direction::Outbound, false), (Direction::Inbound, true)] {
+        let mut rules = in_both.network_acl_rules.iter();
+        let is_it = |rule: &&NetworkAclRule| {
+            rule.tier == NetworkTier::Tasks
+                && (rule.direction, rule.is_response) == (flow, is_response)
+                && rule.peer.to_string() == "::/0"
+        };
+        assert!(rules.find(is_it).is_some(), "{flow:?}");
+    }
     let has_note = |requirements: &Requirements, part: &str| {
         requirements.notes.iter().any(|note| note.contains(part))
     };

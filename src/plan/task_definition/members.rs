@@ -77,6 +77,56 @@ fn check_structure(node: &Node<'_>, structure: &str, errors: &mut Vec<TaskDefini
     }
 }
 
+/// Converts numbers to text and back as the types of the members ask for, as CloudFormation does with
+/// the properties of a resource: `Cpu: 256` and `Cpu: "256"` are the same to it.
+#[cfg(feature = "operator")]
+pub fn convert_scalars(definition: &mut Value) {
+    match definition {
+        Value::Array(containers) => {
+            for container in containers {
+                convert(container, "ContainerDefinition");
+            }
+        }
+        definition => convert(definition, REQUEST),
+    }
+}
+
+#[cfg(feature = "operator")]
+fn convert(value: &mut Value, kind: &str) {
+    if open_parts(value).is_some() {
+        return;
+    }
+    if let Some(kind) = kind.strip_prefix('[') {
+        for element in value.as_array_mut().into_iter().flatten() {
+            convert(element, kind);
+        }
+    } else if let Some(kind) = kind.strip_prefix('{') {
+        for (_, entry) in value.as_object_mut().into_iter().flatten() {
+            convert(entry, kind);
+        }
+    } else if let Some(model) = MODEL.get(kind) {
+        for (name, member) in value.as_object_mut().into_iter().flatten() {
+            if let Some(kind) = model.get(name).or_else(|| model.get(&format!("{name}!"))) {
+                convert(member, kind);
+            }
+        }
+    } else {
+        let converted = match (kind, &*value) {
+            ("integer", Value::String(text)) => text.parse::<i64>().ok().map(Value::from),
+            ("boolean", Value::String(text)) => {
+                text.to_ascii_lowercase().parse().ok().map(Value::Bool)
+            }
+            ("integer" | "boolean", _) => None,
+            (_, Value::Number(number)) => Some(number.to_string().into()),
+            (_, Value::Bool(flag)) => Some(flag.to_string().into()),
+            _ => None,
+        };
+        if let Some(converted) = converted {
+            *value = converted;
+        }
+    }
+}
+
 fn is_absent(value: &Value) -> bool {
     value.is_null() || open_parts(value).is_some()
 }

@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::network_location::{IpFamily, unspecified};
 use crate::observation::{Failure, SMALL_MSS, SMALL_MSS_IPV6, SourcePorts, Tries};
 use crate::os;
-use crate::os;
 use crate::transport_failure;
 
 /// Linux repeats an unanswered SYN after 1 s and 3 s, so no response by now means that three

@@ -3,13 +3,18 @@
 It reads the definitions of `task_definitions`, not all of ECS.
 """
 
+import functools
 import re
+import urllib.parse
 from dataclasses import dataclass, field
+
+import botocore.config
+import botocore.session
 
 from pullprobe_testing.accounts import ACCOUNT
 from pullprobe_testing.task_definitions import REGIONS
 
-ECR_IMAGE = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.[a-z0-9.]+/([^:@]+)")
+ECR_IMAGE = re.compile(r"((\d{12})\.dkr[.-]ecr\.([a-z0-9-]+)\.[a-z0-9.]+)/([^:@]+)")
 ECR_DOMAINS = {"aws-cn": "cn.com.amazonaws", "aws-iso": "gov.ic.c2s"}
 BEHIND = {
     "registry-1.docker.io": {"auth.docker.io", "production.cloudflare.docker.com"},
@@ -17,6 +22,19 @@ BEHIND = {
     "quay.io": {"cdn.quay.io", "cdn01.quay.io"},
     "public.ecr.aws": {"*.cloudfront.net"},
 }
+
+
+@functools.cache
+def dual_stack_host(service, region):
+    """Returns the name that AWS's own SDK takes where only IPv6 is there."""
+    client = botocore.session.get_session().create_client(
+        service,
+        region_name=region,
+        config=botocore.config.Config(use_dualstack_endpoint=True),
+        aws_access_key_id="AKIAIOSFODNN7EXAMPLE",
+        aws_secret_access_key="none",
+    )
+    return urllib.parse.urlsplit(client.meta.endpoint_url).hostname
 
 
 @dataclass
@@ -29,6 +47,7 @@ class Expected:
     allowed: dict = field(default_factory=dict)  # action -> ARNs, of the role that starts the task
     clients: set = field(default_factory=set)  # whose security groups have outbound rules
     role: str = "execution_role_policy"
+    of_containers: set = field(default_factory=set)  # services that only the containers contact
 
 
 def expected(region, document, flags):
@@ -41,11 +60,21 @@ def expected(region, document, flags):
     roles = [inner.get(name, "") for name in ("executionRoleArn", "taskRoleArn")]
     account = ACCOUNT if any(role.startswith("arn:") for role in roles) else "*"
     found = Expected()
-    of_agent, of_containers = [], []
+    of_agent, of_containers, agents = [], [], set()
+    is_ipv6_only = "ipv6" in flags
+
+    def contact_service(service, host, where=region, endpoint=None):
+        """Contacts a service by its plain host, or by its dual-stack name without an endpoint."""
+        if is_ipv6_only:
+            contact(dual_stack_host(service, where))
+        else:
+            contact(host, service=endpoint or service, where=where)
 
     def contact(host, port=443, service=None, where=region, by=of_agent):
         found.contacts.add((host, port))
         by.append(host)
+        if service and where == region:
+            (found.of_containers if by is of_containers else agents).add(service)
         if service and where == region:
             prefix = "com.amazonaws"
             if service.startswith("ecr."):
@@ -70,7 +99,7 @@ def expected(region, document, flags):
             allow("secretsmanager:GetSecretValue", *secret_arns(":".join(parts[:7])))
             return
         where = parts[3] if value.startswith("arn:") else region
-        contact(f"ssm.{where}.{domain}", service="ssm", where=where)
+        contact_service("ssm", f"ssm.{where}.{domain}", where)
         arn = value
         if not value.startswith("arn:"):
             arn = f"arn:{partition}:ssm:{region}:{account}:parameter/{value.lstrip('/')}"
@@ -83,18 +112,22 @@ def expected(region, document, flags):
 
     def read_object(arn):
         bucket = arn.split(":::")[1].split("/")[0]
-        contact(f"{bucket}.s3.{region}.{domain}", service="s3")
+        if is_ipv6_only:
+            contact(f"{bucket}.{dual_stack_host('s3', region)}")
+        else:
+            contact(f"{bucket}.s3.{region}.{domain}", service="s3")
         allow("s3:GetObject", arn)
         allow("s3:GetBucketLocation", f"arn:{partition}:s3:::{bucket}")
 
     def read_image(image):
         if match := ECR_IMAGE.match(image):
-            registry, where, repository = match.groups()
-            contact(f"api.ecr.{where}.{domain}", service="ecr.api", where=where)
-            host = f"{registry}.dkr.ecr.{where}.{domain}"
-            contact(host, service="ecr.dkr", where=where)
-            bucket = f"prod-{where}-starport-layer-bucket.s3.{where}.{domain}"
-            contact(bucket, service="s3", where=where)
+            host, registry, where, repository = match.groups()
+            contact_service("ecr", f"api.ecr.{where}.{domain}", where, "ecr.api")
+            # The endpoint's private DNS is documented for the ordinary name only.
+            contact(host, service=None if ".dkr-ecr." in host else "ecr.dkr", where=where)
+            if not is_ipv6_only:  # no document tells the bucket's dual-stack name
+                bucket = f"prod-{where}-starport-layer-bucket.s3.{where}.{domain}"
+                contact(bucket, service="s3", where=where)
             allow("ecr:GetAuthorizationToken", "*")
             arn = f"arn:{partition}:ecr:{where}:{registry}:repository/{repository}"
             allow("ecr:BatchGetImage", arn)
@@ -111,7 +144,7 @@ def expected(region, document, flags):
         match log["logDriver"]:
             case "awslogs":
                 where = options["awslogs-region"]
-                contact(f"logs.{where}.{domain}", service="logs", where=where)
+                contact_service("logs", f"logs.{where}.{domain}", where)
                 group = f"log-group:{options['awslogs-group']}:*"
                 arn = f"arn:{partition}:logs:{where}:{account}:{group}"
                 allow("logs:CreateLogStream", arn)
@@ -165,7 +198,10 @@ def expected(region, document, flags):
         found.other_hosts.add("*.data.mcr.microsoft.com")
     if "--enable-execute-command" in flags:
         host = f"ssmmessages.{region}.{domain}"
-        contact(host, service="ssmmessages", by=of_containers)
+        if is_ipv6_only:  # the SDK has no client for it, and it is named like ssm
+            host = dual_stack_host("ssm", region).replace("ssm.", "ssmmessages.", 1)
+        service = None if is_ipv6_only else "ssmmessages"
+        contact(host, service=service, by=of_containers)
     if "--service-connect" in flags:
         contact(f"ecs-sc.{region}.api.aws", service="ecs-agent", by=of_containers)
         contact(f"ecs-a.{region}.{domain}", service="ecs-agent", by=of_containers)
@@ -175,6 +211,7 @@ def expected(region, document, flags):
         services = {"ecs", "ecs-agent", "ecs-telemetry"}
         if required == ["EXTERNAL"]:
             services |= {"ssm", "ssmmessages", "ec2messages"}
+        agents |= services
         found.endpoints |= {f"com.amazonaws.{region}.{service}" for service in services}
         found.other_hosts |= {f"{name}.{region}.{domain}" for name in ("ecs", "ecs-a-*", "ecs-t-*")}
         found.clients = {"instances"}
@@ -185,4 +222,5 @@ def expected(region, document, flags):
             found.role = "instance_role_policy"
     else:
         found.clients = {"tasks"}
+    found.of_containers -= agents
     return found

@@ -145,6 +145,34 @@ def definition(seed):
     return region, {"taskDefinition": document} if seed % 2 else document, flags
 
 
+# Partitions whose Regions have dual-stack names, and the domain of their registries.
+REGISTRY_DOMAINS = {
+    "aws": "on.aws",
+    "aws-cn": "on.amazonwebservices.com.cn",
+    "aws-us-gov": "on.aws",
+}
+
+
+def definition_with_ipv6(seed):
+    """Returns what `definition` returns, for a subnet with IPv6 only or with both IP versions.
+
+    Two of three definitions name their images by ECR's dual-stack URI.
+    """
+    seed = seed + 1 if REGIONS[definition(seed)[0]][0] not in REGISTRY_DOMAINS else seed
+    region, document, flags = definition(seed)
+    partition, domain = REGIONS[region]
+    inner = document.get("taskDefinition", document)
+    if seed % 3:
+        for container in inner["containerDefinitions"]:
+            host, _, path = container["image"].partition("/")
+            if ".dkr.ecr." in host:
+                registry, where = host.split(".")[0], host.split(".")[3]
+                host = f"{registry}.dkr-ecr.{where}.{REGISTRY_DOMAINS[partition]}"
+                container["image"] = f"{host}/{path}"
+    flags = [flag for flag in flags if flag not in ("--expect-injected", "guardduty")]
+    return region, document, [*flags, "--ip-family", ["ipv6", "dual-stack"][seed // 2 % 2]]
+
+
 LAUNCH_TYPES = [["EC2"], ["EXTERNAL"], ["MANAGED_INSTANCES"], ["EC2", "EXTERNAL"], None]
 NETWORK_MODES = ["bridge", "host", "awsvpc", None]
 
