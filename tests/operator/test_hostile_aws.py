@@ -90,13 +90,21 @@ def record(*arguments, upstream, region=REGION, code=None, files=(), before=None
         command = Command(list(map(str, arguments)), region=region, files=files)
         done, _ = command.run(aws)
         assert code is None or done.returncode == code, done
-        # Of what is asked for until a task has ended, the end is enough.
-        ended = aws.answers.get("DescribeTasks", [])[-1:]
-        answers = aws.answers | ({"DescribeTasks": ended} if ended else {})
-        command.recording = Recording(aws.url, answers)
+        command.recording = Recording(aws.url, with_ended_tasks(aws.answers))
         if arguments[0] == "launch":
             command.arguments += ["--timeout", "2s"]  # a status that is not one is waited for
     return command
+
+
+def with_ended_tasks(answers):
+    """Returns the answers with the last state of every task instead of all that were asked for."""
+    tasks = {}
+    for answer in answers.get("DescribeTasks", []):
+        tasks |= {task["taskArn"]: task for task in json.loads(answer.body).get("tasks", [])}
+    if not tasks:
+        return dict(answers)
+    ended = hostile_aws.json_answer({"tasks": list(tasks.values()), "failures": []})
+    return answers | {"DescribeTasks": [ended]}
 
 
 @dataclasses.dataclass

@@ -101,10 +101,13 @@ def texts_of(document, path=()):
 
 
 def types_of(found):
-    """Returns the types that have most of an object's members."""
-    shared = {kind: len(set(members_of(kind)) & set(found)) for kind in TYPES}
+    """Returns the types that have most of an object's members, and fewest others."""
+    shared = {}
+    for kind in TYPES:
+        members = set(members_of(kind))
+        shared[kind] = (len(members & set(found)), -len(members))
     most = max(shared.values())
-    return [kind for kind, number in shared.items() if number == most > 0]
+    return [kind for kind, number in shared.items() if number == most and most[0] > 0]
 
 
 def places_of(document, every_text):
