@@ -26,7 +26,9 @@ use clap::CommandFactory;
 
 use crate::cause::Cause;
 use crate::cli::{Cli, Command, SchemaDocument};
-use crate::safe_text::escape_lines;
+#[cfg(feature = "operator")]
+use crate::safe_text::escape_message;
+use crate::safe_text::{escape_lines, write_stderr};
 use crate::vault::Vault;
 
 /// Whether to print colors on standard output: on a terminal, unless NO_COLOR is set
@@ -136,7 +138,13 @@ pub(crate) fn print(text: &str) -> Result<u8, Error> {
 
 /// Writes a note to stderr.
 pub(crate) fn note(text: &str) {
-    eprintln!("pullprobe: {}", escape_lines(text, false));
+    write_stderr(&format!("pullprobe: {text}"));
+}
+
+/// Writes a message to stdout; see [`print`].
+#[cfg(feature = "operator")]
+pub(crate) fn print_message(text: &str) -> Result<u8, Error> {
+    print(&escape_message(text))
 }
 
 fn list_of_causes() -> String {

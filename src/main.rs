@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use pullprobe::cli::Cli;
 use pullprobe::command;
-use pullprobe::safe_text::escape_lines;
+use pullprobe::safe_text::write_stderr;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes memory when it is freed: secrets pass through buffers of the TLS, HTTP and JSON libraries,
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             let code = if error.use_stderr() { 2 } else { 0 };
             if error.use_stderr() {
                 // It quotes the argument.
-                eprint!("{}", escape_lines(&error.to_string(), false));
+                write_stderr(error.to_string().trim_end());
             } else {
                 let _ = error.print();
             }
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     match command::run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("pullprobe: {error}");
+            write_stderr(&format!("pullprobe: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

@@ -123,6 +123,23 @@ pub fn escape_lines(text: &str, has_colors: bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Maximum number of characters of a line on the terminal. The longest of pullprobe's own are the
+/// requests of a dry run, with a plan of 8 KiB in them.
+const MAX_LINE_CHARS: usize = 64 * 1024;
+
+/// Returns a message as [`escape_lines`] does, of bounded length: what AWS or a file says is in it.
+pub fn escape_message(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_LINE_CHARS) {
+        Some((end, _)) => Cow::Owned(escape_lines(&text[..end], false).into_owned() + "…"),
+        None => escape_lines(text, false),
+    }
+}
+
+/// Writes a message to stderr, where only this function writes: no text gets there unescaped.
+pub fn write_stderr(text: &str) {
+    eprintln!("{}", escape_message(text));
+}
+
 /// Whether this is the rest of a color's escape sequence (ECMA-48, SGR).
 fn is_color(rest: &str) -> bool {
     let parameters = rest.strip_prefix('[').unwrap_or_default();
@@ -501,6 +518,10 @@ mod tests {
             "\u{1b}[1;31mred\u{1b}[0m\n\tx\\u{1b}]52;c;QQ==\\u{7}\\u{1b}[2J\\u{202e}"
         );
         assert!(!escape_lines(text, false).contains('\u{1b}'));
+        let long = format!("{}{text}", "x".repeat(MAX_LINE_CHARS - 1));
+        let shown = escape_message(&long);
+        assert!(shown.ends_with("x\\u{1b}…"), "a message is cut");
+        assert_eq!(escape_message("a\u{7}b\nc"), "a\\u{7}b\nc");
     }
 
     #[test]

@@ -7,8 +7,9 @@
 //!
 //! A secret is stored as the keyed hashes of its windows of six bytes, without white space and
 //! in lower case. A text is compared as it is, and as what it decodes to: Base64 of either alphabet
-//! and each alignment, hexadecimal digits, escapes of URLs, JSON, XML and of [`crate::safe_text`],
-//! and these within each other.
+//! and each alignment, hexadecimal digits, escapes of URLs, JSON, XML, of names in certificates and
+//! of [`crate::safe_text`], and these within each other. Base64 in lower case, as in the name of a
+//! host, cannot be decoded, so windows of a secret's Base64 are stored as well.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -38,9 +39,14 @@ const MIN_SECRET: usize = 4;
 /// The shortest number in a JSON value that counts. Shorter ones are ports, limits and counts.
 const MIN_DIGITS: usize = 6;
 
+/// Characters of a window of Base64 in lower case, and from each to the next. Twelve characters in a
+/// row, which contain eight bytes of a secret whatever their alignment, contain a whole window.
+const BASE64_WINDOW: usize = 8;
+const BASE64_STRIDE: usize = 4;
+
 /// Fingerprints that are kept, each of eight bytes: those of secrets of half a megabyte, which are
 /// forty secrets with four private keys each. Beyond it, nothing foreign is shown at all.
-const MAX_FINGERPRINTS: usize = 512 * 1024;
+const MAX_FINGERPRINTS: usize = 1024 * 1024;
 
 /// Encodings within each other that are taken apart.
 const MAX_LAYERS: usize = 3;
@@ -68,6 +74,15 @@ const FORGIVING: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_allow_trailing_bits(true);
 const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, FORGIVING);
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, FORGIVING);
+
+/// Alphabets in lower case are compared as one.
+fn same_alphabet(digit: u8) -> u8 {
+    match digit {
+        b'-' => b'+',
+        b'_' => b'/',
+        digit => digit.to_ascii_lowercase(),
+    }
+}
 
 /// The secrets of one run.
 pub struct Vault(Mutex<Fingerprints>);
@@ -285,13 +300,21 @@ impl Fingerprints {
         }
     }
 
-    fn add_bytes(&mut self, secret: &[u8]) {
-        let secret = canonical(secret);
-        if self.secret.len() + secret.len() > MAX_FINGERPRINTS {
+    fn add_bytes(&mut self, bytes: &[u8]) {
+        let secret = canonical(bytes);
+        // At each of three alignments, one window of Base64 for three bytes.
+        if self.secret.len() + secret.len() + bytes.len() > MAX_FINGERPRINTS {
             self.is_full = true;
         } else if secret.len() >= MIN_MATCH {
             for window in secret.windows(WINDOW) {
                 self.secret.insert(self.key.hash_one(window));
+            }
+            for before in [b"".as_slice(), b"x", b"xy"] {
+                let digits = BASE64.encode([before, bytes].concat());
+                let digits: Vec<u8> = digits.bytes().map(same_alphabet).collect();
+                for window in digits.windows(BASE64_WINDOW).step_by(BASE64_STRIDE) {
+                    self.secret.insert(self.hash_digits(window));
+                }
             }
         } else if secret.len() >= MIN_SECRET {
             self.secret.insert(self.hash_word(&secret));
@@ -340,6 +363,11 @@ impl Fingerprints {
             }
         }
         self.key.hash_one(bytes.as_slice())
+    }
+
+    /// The hash of a window of Base64 in lower case differs from those of words and other windows.
+    fn hash_digits(&self, digits: &[u8]) -> u64 {
+        self.key.hash_one((digits, false))
     }
 
     /// A word's hash differs from that of a window of the same bytes.
@@ -406,6 +434,11 @@ fn canonical(bytes: &[u8]) -> Vec<u8> {
 /// Whether a character may stand between those of a secret without a reader noticing.
 fn is_skipped(c: char) -> bool {
     c.is_whitespace() || is_hidden(c)
+}
+
+/// Whether a byte of what is decoded is such a character.
+fn is_skipped_byte(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte.is_ascii_control()
 }
 
 /// Bytes, each with the part of the text that it stands for.
@@ -487,7 +520,11 @@ impl View {
             } else {
                 digits.len() / 2
             };
-            for &byte in &bytes[..known] {
+            // In UTF-16 every other byte of Latin text is zero.
+            for &byte in bytes[..known]
+                .iter()
+                .filter(|&&byte| !is_skipped_byte(byte))
+            {
                 decoded.push(byte, from.clone());
             }
         }
@@ -513,9 +550,16 @@ fn unescape_one(bytes: &[u8]) -> (Plain, usize) {
         }
         [b'\\', b'u', ..] => number(2, 6, 16).map(|code| (Plain::of(code), 6)),
         [b'\\', b'x', ..] => number(2, 4, 16).map(|byte| (Plain::Byte(byte.to_le_bytes()[0]), 4)),
+        // As C and Go write a byte.
+        [b'\\', b'0'..=b'3', b'0'..=b'7', b'0'..=b'7', ..] => {
+            number(1, 4, 8).map(|byte| (Plain::Byte(byte.to_le_bytes()[0]), 4))
+        }
+        // A control character in a certificate's name (RFC 4514 section 2.4).
+        [b'\\', b'0' | b'1', digit, ..] if digit.is_ascii_hexdigit() => Some((Plain::Nothing, 3)),
+        [b'\\', b'7', b'f' | b'F', ..] => Some((Plain::Nothing, 3)),
         // Escapes of white space.
-        [b'\\', b'n' | b'r' | b't', ..] => Some((Plain::Nothing, 2)),
-        [b'\\', b'"' | b'\\' | b'/' | b'\'', ..] => Some((Plain::Byte(bytes[1]), 2)),
+        [b'\\', b'n' | b'r' | b't' | b'b' | b'f', ..] => Some((Plain::Nothing, 2)),
+        [b'\\', mark, ..] if mark.is_ascii_punctuation() => Some((Plain::Byte(*mark), 2)),
         [b'&', b'#', b'x' | b'X', ..] => {
             until(3, b';').and_then(|end| Some((Plain::of(number(3, end, 16)?), end + 1)))
         }
@@ -556,7 +600,7 @@ impl Plain {
     fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Nothing => Vec::new(),
-            Self::Byte(byte) if byte.is_ascii_whitespace() => Vec::new(),
+            Self::Byte(byte) if is_skipped_byte(*byte) => Vec::new(),
             Self::Byte(byte) => vec![*byte],
             Self::Char(c) => c.to_string().into_bytes(),
         }
@@ -641,6 +685,21 @@ impl Search<'_> {
                 self.hit(view, first..end, encoding);
             }
             is_secret = false;
+        }
+        if encoding == Encoding::None {
+            for run in runs(&lower, is_base64, BASE64_WINDOW) {
+                let digits: Vec<u8> = lower[run.clone()]
+                    .iter()
+                    .copied()
+                    .map(same_alphabet)
+                    .collect();
+                for (index, window) in digits.windows(BASE64_WINDOW).enumerate() {
+                    if secret.contains(&self.known.hash_digits(window)) {
+                        let start = run.start + index;
+                        self.hit(view, start..start + BASE64_WINDOW, Encoding::Digits);
+                    }
+                }
+            }
         }
         for start in (0..lower.len()).filter(|&start| view.is_boundary(start)) {
             for end in (start + MIN_SECRET..start + MIN_MATCH).filter(|&end| end <= lower.len()) {

@@ -1,11 +1,13 @@
 //! Every place in an answer where a server can put a string, from the source of the types that read
-//! answers: `tests/data/answer-places.json`. The suite `tests/canary` puts a secret, or hostile text,
-//! into each of them, so a new field is a new case there.
+//! answers: `tests/data/answer-places.json` of the probe, `operator-answer-places.json` of the commands
+//! with the operator's credentials. The suites `tests/canary` and `tests/operator` put a secret, or
+//! hostile text, into each of them, so a new field is a new case there.
 //!
 //! The types are private to their modules and borrow from the answer, so nothing can list them at run
 //! time; their source can be read as the compiler reads it.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "helpers of a test panic as the test does"
 )]
 
@@ -23,13 +25,30 @@ use syn::{
 /// The modules that read answers. Only they use an HTTP client in a probe's run.
 const READERS: [&str; 4] = ["src/agent.rs", "src/vantage.rs", "src/aws", "src/probe"];
 
+/// The modules that read the answers of the operator's calls.
+const OPERATOR_READERS: [&str; 3] = [
+    "src/operator",
+    "src/command/compare",
+    "src/explain/tasks.rs",
+];
+
+/// Before the name of a member whose members are those of the type itself.
+const FLATTENED: &str = "...";
+
 /// Members are also read by name from `serde_json::Value`, with these methods.
 const LOOKUPS: [&str; 4] = ["get", "get_all", "pointer", "contains_key"];
 
 /// Files whose lists are error codes, which are values.
 const LISTS_OF_CODES: [&str; 1] = ["aws/withheld"];
 
+/// Types that hold what libraries read, with their files.
+const OBSERVED: [(&str, &str); 2] = [
+    ("src/observation/lookup.rs", "Lookup"),
+    ("src/observation/certificate.rs", "Certificate"),
+];
+
 const FILE: &str = "tests/data/answer-places.json";
+const OPERATOR_FILE: &str = "tests/data/operator-answer-places.json";
 
 /// What can be put into an answer.
 #[derive(Default, Serialize)]
@@ -38,6 +57,9 @@ struct Places {
     headers: BTreeSet<String>,
     /// Members that are read by name, without a type.
     members: BTreeSet<String>,
+    /// Texts of what is read by libraries: of DNS answers and of certificates.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    observed: BTreeMap<String, BTreeSet<String>>,
     /// `file::Type`: its members, each with the type of its value; a list's ends with `[]`.
     types: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -122,6 +144,10 @@ impl<'ast> Visit<'ast> for Reader<'_> {
                 let kind = value_type(&field.ty);
                 let name = serde_option(&field.attrs, "rename")
                     .unwrap_or_else(|| renamed(own.trim_start_matches("r#"), &item.attrs));
+                if has_serde_flag(&field.attrs, "flatten") {
+                    members.insert(format!("{FLATTENED}{own}"), kind);
+                    continue;
+                }
                 let alias = serde_option(&field.attrs, "alias");
                 members.extend(alias.map(|alias| (alias, kind.clone())));
                 members.insert(name, kind);
@@ -216,6 +242,23 @@ fn derives_deserialize(attributes: &[Attribute]) -> bool {
     found
 }
 
+/// Whether there is `#[serde(name)]`.
+fn has_serde_flag(attributes: &[Attribute], name: &str) -> bool {
+    let mut found = false;
+    for attribute in attributes.iter().filter(|a| a.path().is_ident("serde")) {
+        attribute
+            .parse_nested_meta(|meta| {
+                found |= meta.path.is_ident(name);
+                if meta.input.peek(syn::Token![=]) {
+                    let _: Expr = meta.value()?.parse()?;
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+    found
+}
+
 /// Returns the value of `#[serde(name = "…")]`.
 fn serde_option(attributes: &[Attribute], name: &str) -> Option<String> {
     let mut found = None;
@@ -278,9 +321,26 @@ fn value_type(kind: &Type) -> String {
     }
 }
 
-fn places() -> Places {
+/// Returns the members of a struct that are texts.
+fn texts_of(file: &str, name: &str) -> BTreeSet<String> {
+    let code: File = syn::parse_file(&fs::read_to_string(root().join(file)).unwrap()).unwrap();
+    let item = code.items.iter().find_map(|item| match item {
+        syn::Item::Struct(item) if item.ident == name => Some(item),
+        _ => None,
+    });
+    let fields = item.unwrap().fields.iter();
+    let texts = fields.filter(|field| {
+        let kind = value_type(&field.ty);
+        matches!(kind.trim_end_matches("[]"), "String" | "SafeText")
+    });
+    texts
+        .map(|field| field.ident.as_ref().unwrap().to_string())
+        .collect()
+}
+
+fn places(readers: &[&str]) -> Places {
     let mut places = Places::default();
-    for path in READERS
+    for path in readers
         .iter()
         .flat_map(|reader| sources(&root().join(reader)))
     {
@@ -298,7 +358,10 @@ fn places() -> Places {
 
 #[test]
 fn places_are_those_of_the_types_that_read_answers() {
-    let found = places();
+    let mut found = places(&READERS);
+    found.observed = OBSERVED
+        .map(|(file, name)| (name.to_owned(), texts_of(file, name)))
+        .into();
     let has = |kind: &str, member: &str| {
         found
             .types
@@ -315,13 +378,33 @@ fn places_are_those_of_the_types_that_read_answers() {
     assert!(found.headers.contains("www-authenticate") && found.headers.contains("x-amz-id-2"));
     assert!(found.headers.contains("docker-ratelimit-source"));
     assert!(found.members.contains("errorMessage"));
+    assert!(found.observed["Lookup"].contains("aliases"));
 
+    check(FILE, &found, "canary");
+}
+
+#[test]
+fn places_of_the_operator_are_those_of_its_types() {
+    let found = places(&OPERATOR_READERS);
+    let has = |kind: &str, member: &str| {
+        found
+            .types
+            .get(kind)
+            .is_some_and(|members| members.contains_key(member))
+    };
+    assert!(has("operator/ecs::Task", "stopCode"));
+    assert!(has("operator/launch/interface::GroupIdentifier", "groupId"));
+    assert!(has("command/compare/logs::LogEvent", "message"));
+    check(OPERATOR_FILE, &found, "operator");
+}
+
+fn check(file: &str, found: &Places, step: &str) {
     let text = serde_json::to_string_pretty(&found).unwrap() + "\n";
-    let file = root().join(FILE);
-    if fs::read_to_string(&file).unwrap_or_default() != text {
-        fs::write(&file, text).unwrap();
+    let path = root().join(file);
+    if fs::read_to_string(&path).unwrap_or_default() != text {
+        fs::write(&path, text).unwrap();
         panic!(
-            "{FILE} was out of date and has been written again; run tests/run canary, then commit it"
+            "{file} was out of date and has been written again; run tests/run {step}, then commit it"
         );
     }
 }

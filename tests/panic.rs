@@ -11,14 +11,21 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use pullprobe::command::probe::report_panics;
 use pullprobe::plan::{Plan, PlanInput};
 use pullprobe::probe::ObservationLog;
 use pullprobe::report::Report;
 use pullprobe::run::{Environment, RunOptions, spawn_credentials};
+use pullprobe::safe_text::is_hidden;
 use pullprobe::vault::Vault;
 
 const CHILD: &str = "PULLPROBE_TEST_PANICS";
+
+/// What the run holds when it panics, and what a server said before that.
+const SECRET: &str = "canary-wJalrXUtnFEMI-K7MDENG";
+const HOSTILE: &str = "\u{1b}]52;c;QQ==\u{7}\u{202e}\u{2066}\u{200b}\u{9b}2J";
 
 #[test]
 fn panic_exits_with_1_and_a_report() {
@@ -28,7 +35,7 @@ fn panic_exits_with_1_and_a_report() {
             .build()
             .unwrap();
         runtime.block_on(async { report_panics(&options()) });
-        panic!("the bug");
+        panic!("the bug: {}", said());
     }
     let test = std::env::current_exe().unwrap();
     let output = Command::new(test)
@@ -50,7 +57,30 @@ fn panic_exits_with_1_and_a_report() {
             .iter()
             .any(|seen| seen.id == *"ecr.api/authorize")
     );
-    assert!(String::from_utf8_lossy(&output.stderr).contains("please report it"));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("please report it"));
+    // The panic, and what was observed before it, contain neither a secret nor what acts.
+    let observed = report.observations.iter().find(|seen| seen.passed());
+    assert!(observed.unwrap().detail.starts_with("the server said"));
+    for (output, text) in [("stdout", line), ("stderr", stderr.as_str())] {
+        let hidden = text.chars().find(|&c| c != '\n' && is_hidden(c));
+        assert_eq!(hidden, None, "{output}: {text:?}");
+        for encoded in [
+            SECRET.to_owned(),
+            STANDARD.encode(SECRET),
+            hex::encode(SECRET),
+        ] {
+            for start in 0..encoded.len() - 15 {
+                let part = &encoded[start..start + 16];
+                assert!(!text.contains(part), "{output}: {part} in {text}");
+            }
+        }
+    }
+}
+
+fn said() -> String {
+    let (base64, hex) = (STANDARD.encode(SECRET), hex::encode(SECRET));
+    format!("{SECRET} {HOSTILE} {base64} {hex}")
 }
 
 fn options() -> RunOptions {
@@ -63,6 +93,13 @@ fn options() -> RunOptions {
     };
     let environment: Environment = Arc::new(|_| None);
     let vault = Arc::<Vault>::default();
+    vault.add(SECRET);
+    let observation_log = ObservationLog::default();
+    let observation = serde_json::json!({
+        "id": "logs/write", "dependency": "logs", "phase": "write", "outcome": "passed", "host": "logs.us-east-1.amazonaws.com",
+        "detail": format!("the server said {}", said()), "elapsed_ms": 1, "attempts": 1,
+    });
+    observation_log.insert(serde_json::from_value(observation).unwrap());
     RunOptions {
         plan: Plan::new(input, "us-east-1".parse().unwrap()).unwrap(),
         metadata: Ok(None),
@@ -74,6 +111,6 @@ fn options() -> RunOptions {
         run_id: "test".into(),
         labels: BTreeMap::new(),
         vault,
-        observation_log: ObservationLog::default(),
+        observation_log,
     }
 }

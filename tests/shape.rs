@@ -487,6 +487,37 @@ fn a_failing_target_is_data_and_no_error() {
     const { assert!(Is::<std::io::Error>::AN_ERROR && !Is::<Failure>::AN_ERROR) }
 }
 
+/// What is written goes through [`pullprobe::safe_text`]: no macro writes by itself.
+#[test]
+fn only_one_place_writes_to_each_output() {
+    const MACROS: [&str; 4] = ["eprintln!", "eprint!", "println!", "print!"];
+    const WRITERS: [(&str, &str); 1] = [("src/safe_text.rs", "eprintln!")];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for path in files("src", &["rs"]) {
+        let name = path.strip_prefix(root).unwrap_or(&path).to_str().unwrap();
+        if name.contains("/tests") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().map(str::trim_start);
+        let code = code.filter(|line| !line.starts_with("//"));
+        for line in code {
+            let used = line
+                .split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '!'))
+                .find(|word| MACROS.contains(word));
+            if let Some(used) = used {
+                found.push((name.to_owned(), used.to_owned()));
+            }
+        }
+    }
+    let expected = WRITERS.map(|(file, name)| (file.to_owned(), name.to_owned()));
+    assert_eq!(
+        found, expected,
+        "use safe_text::write_stderr, or command::print"
+    );
+}
+
 #[test]
 fn every_file_begins_with_what_it_is() {
     for path in files("src", &["rs"])

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 
-use super::{Error, print};
+use super::{Error, note, print};
 use crate::cause::Family;
 use crate::cli::{ExplainArgs, Format};
 use crate::explain::tasks::{self, EcsMessage};
@@ -90,9 +90,9 @@ fn explanations(flags: &ExplainArgs) -> Result<Vec<Explanation>, Error> {
         return Ok(explain_all(&messages));
     }
     if text.chars().nth(MAX_TEXT_CHARS).is_some() {
-        eprintln!(
-            "pullprobe: read only the first {MAX_TEXT_CHARS} characters; pass the stopped reason alone"
-        );
+        note(&format!(
+            "read only the first {MAX_TEXT_CHARS} characters; pass the stopped reason alone"
+        ));
     }
     Ok(vec![explain(&text)])
 }
@@ -121,7 +121,9 @@ fn is_file(word: &str) -> Result<bool, Error> {
 fn explain_all(messages: &[EcsMessage]) -> Vec<Explanation> {
     let more = messages.len().saturating_sub(MAX_MESSAGES);
     if more > 0 {
-        eprintln!("pullprobe: {more} more messages are not explained; pass fewer tasks");
+        note(&format!(
+            "{more} more messages are not explained; pass fewer tasks"
+        ));
     }
     messages
         .iter()

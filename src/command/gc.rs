@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::aws::{calls, client};
 use super::probe::runtime;
-use super::{Error, print};
+use super::{Error, print_message};
 use crate::cli::launch::GcArgs;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::gc::{self, ProbeTask};
@@ -44,7 +44,7 @@ async fn stop_tasks(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
                 } else {
                     "stopped"
                 };
-                print(&format!("{done} {}", describe(task)))?;
+                print_message(&format!("{done} {}", describe(task)))?;
             }
             Err(error) => {
                 super::note(&format!("{} could not be stopped: {error}", task.arn));
@@ -53,12 +53,12 @@ async fn stop_tasks(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
         }
     }
     for line in &kept {
-        print(line)?;
+        print_message(line)?;
     }
     if !kept.is_empty() {
-        print("use --run-id RUN to stop one run anyway, or --older-than 1s to stop all")?;
+        print_message("use --run-id RUN to stop one run anyway, or --older-than 1s to stop all")?;
     } else if stop.is_empty() {
-        print(&format!("no launch tasks are running in cluster {cluster}"))?;
+        print_message(&format!("no launch tasks are running in cluster {cluster}"))?;
     }
     failed.map_or(Ok(0), |error| Err(error.into()))
 }
@@ -103,7 +103,7 @@ async fn deregister_or_list_definitions(calls: &AwsCalls, args: &GcArgs) -> Resu
         return deregister(calls, &definitions).await;
     }
     let names: Vec<_> = definitions.iter().map(|arn| last_segment(arn)).collect();
-    print(&format!(
+    print_message(&format!(
         "kept for the next launch: {} (use --task-definitions to deregister them)",
         names.join(", ")
     ))
@@ -123,7 +123,7 @@ async fn deregister(calls: &AwsCalls, definitions: &[String]) -> Result<u8, Erro
             .rsplit_once(':')
             .map_or(arn.as_str(), |(family, _)| family);
         if used.contains(arn) || used.contains(family) {
-            print(&format!(
+            print_message(&format!(
                 "kept {arn}: used by a schedule (`pullprobe schedule list`)"
             ))?;
             continue;
@@ -134,7 +134,7 @@ async fn deregister(calls: &AwsCalls, definitions: &[String]) -> Result<u8, Erro
         } else {
             "deregistered"
         };
-        print(&format!("{done} {arn}"))?;
+        print_message(&format!("{done} {arn}"))?;
     }
     Ok(0)
 }

@@ -2,7 +2,7 @@
 
 use super::aws::{calls, client};
 use super::probe::runtime;
-use super::{Error, note, print};
+use super::{Error, note, print_message};
 use crate::cli::install::InstallArgs;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::install::{
@@ -38,7 +38,7 @@ pub fn run(args: &InstallArgs) -> Result<u8, Error> {
             ));
             return Ok(0);
         }
-        print(&describe(&installation, calls.client().region().as_str()))
+        print_message(&describe(&installation, calls.client().region().as_str()))
     })
 }
 

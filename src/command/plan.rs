@@ -215,7 +215,7 @@ fn to_json(plan: &Plan, requirements: &Requirements, parts: &[PlanPart]) -> Resu
         None if parts == [PlanPart::Contacts] => {
             let json = plan.to_json().or_else(|too_long| {
                 // The limit applies only to a plan that is passed to RunTask.
-                eprintln!("pullprobe: {too_long}");
+                note(&too_long.to_string());
                 plan.to_whole_json()
             });
             json.map_err(|error| Error::Usage(error.to_string()))

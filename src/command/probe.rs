@@ -23,7 +23,7 @@ use crate::probe::{
 use crate::render;
 use crate::report::{Logs, Report};
 use crate::run::{self, Environment, RunOptions};
-use crate::safe_text::{MAX_FOREIGN_CHARS, visible};
+use crate::safe_text::{MAX_FOREIGN_CHARS, visible, write_stderr};
 use crate::vantage;
 use crate::vault::Vault;
 
@@ -156,7 +156,7 @@ pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
     match printed {
         // The verdict is known all the same, from CloudWatch Logs or from the exit code itself.
         Err(error) if report.delivery.logs == Logs::Delivered || code != 0 => {
-            eprintln!("pullprobe: {error}; the exit code is that of the verdict");
+            note(&format!("{error}; the exit code is that of the verdict"));
             Ok(code)
         }
         printed => printed.map(|_| code),
@@ -174,12 +174,12 @@ pub fn report_panics(options: &RunOptions) {
     std::panic::set_hook(Box::new(move |panic| {
         if !vault.is_free() {
             // What it holds cannot be compared, so nothing is shown.
-            eprintln!("this is a bug in pullprobe; please report it: the vault failed");
+            write_stderr("this is a bug in pullprobe; please report it: the vault failed");
             std::process::exit(1);
         }
         let error = format!("this is a bug in pullprobe; please report it: {panic}");
         let error = vault.redact(&visible(&error, MAX_FOREIGN_CHARS));
-        eprintln!("{error}");
+        write_stderr(&error);
         let report = run::after_panic(&plan, &run_id, &observation_log, &vault, error);
         let _ = print(&report.line());
         std::process::exit(1);

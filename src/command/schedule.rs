@@ -3,7 +3,7 @@
 use super::aws::{calls, client};
 use super::launch::target_spec;
 use super::probe::runtime;
-use super::{Error, print};
+use super::{Error, print, print_message};
 use crate::cli::schedule::{
     CreateArgs, RemoveArgs, ScheduleArgs, ScheduleCommand, ScheduleSetArgs,
 };
@@ -27,10 +27,12 @@ pub fn run(args: &ScheduleArgs) -> Result<u8, Error> {
                 let calls = calls(client(region.clone(), None).await?, false);
                 let schedules = schedule::list(&calls).await?;
                 if schedules.is_empty() {
-                    print("no schedules")
-                } else {
-                    print(&table(&schedules).join("\n"))
+                    print_message("no schedules")?;
                 }
+                for row in table(&schedules) {
+                    print_message(&row)?;
+                }
+                Ok(0)
             }
         }
     })
@@ -88,7 +90,7 @@ fn result(failures: usize) -> Result<u8, Error> {
 fn show_events(dry_run: bool) -> impl FnMut(&ScheduleEvent) {
     move |event| {
         if !dry_run {
-            let _ = print(&line(event));
+            let _ = print_message(&line(event));
         }
     }
 }

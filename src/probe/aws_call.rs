@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -135,6 +135,17 @@ impl PhaseClient<'_> {
         vault.add_query(&request.path);
     }
 
+    /// Adds what a redirect proves itself with. A registry signs the URLs of layers, and the host
+    /// that they lead to may repeat the signature before it is sent it: in its certificate.
+    fn hold_location(self, headers: &HeaderMap) {
+        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        if let Some(location) = location {
+            let vault = &self.context.settings.vault;
+            vault.add_query(location);
+            vault.add_user_info(location);
+        }
+    }
+
     /// Whether the answer of this call is, or contains, a secret. Of its errors nothing is quoted.
     fn reads_secrets(self) -> bool {
         self.phase == Phase::Authorize
@@ -167,6 +178,7 @@ impl PhaseClient<'_> {
             self.context
                 .observe_at(&self.target.target, self.phase, outcome, started, peer)
         };
+        self.hold_location(&exchange.headers);
         let mut observation = match exchange.status {
             Err(failure) => observe(Outcome::Failed { failure }),
             Ok(status) if accept(&status) => observe(Outcome::Passed),

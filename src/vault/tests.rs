@@ -44,6 +44,13 @@ fn encodings(secret: &str) -> Vec<(&'static str, String)> {
         .flat_map(|(n, c)| (n % 5 == 4).then_some('\n').into_iter().chain([c]))
         .collect();
     let hidden: String = secret.chars().flat_map(|c| [c, '\u{200b}']).collect();
+    let utf16: Vec<u8> = secret.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let octal = join(secret.bytes().map(|byte| format!("\\{byte:03o}")));
+    let in_a_name = secret
+        .replace('"', "\\\"")
+        .replace('<', "\\<")
+        .replace('>', "\\>")
+        .replace('+', "\\+");
     vec![
         ("raw", secret.to_owned()),
         ("upper", secret.to_uppercase()),
@@ -78,6 +85,16 @@ fn encodings(secret: &str) -> Vec<(&'static str, String)> {
         ("entities", entities),
         ("hex entities", hex_entities),
         ("named entities", named),
+        ("UTF-16 in hex", hex::encode(&utf16)),
+        ("UTF-16 in base64", STANDARD.encode(&utf16)),
+        ("octal", octal),
+        ("a certificate's name", in_a_name),
+        ("base64 in lower case", base64("").to_lowercase()),
+        ("base64+1 in lower case", base64("a").to_lowercase()),
+        (
+            "url-safe base64+2 in lower case",
+            url_safe("ab").to_lowercase(),
+        ),
     ]
 }
 
@@ -130,6 +147,16 @@ fn eight_characters_of_a_secret_are_enough() {
     let cut = STANDARD.encode("correct-horse-battery-staple");
     assert_eq!(shown(&vault, &cut[..8]), MASK);
     assert_eq!(shown(&vault, &cut[3..14]), MASK);
+    // Of a host's name.
+    for start in 0..20 {
+        let part = cut[start..start + 12].to_lowercase();
+        let host = format!("{part}.example.com");
+        assert_eq!(
+            shown(&vault, &host),
+            format!("{MASK}.example.com"),
+            "{part}"
+        );
+    }
     let nested = STANDARD.encode(hex::encode("horse-battery"));
     assert_eq!(
         shown(&vault, &format!("and noise AbCd {}", &nested[..17])),
@@ -305,5 +332,14 @@ fn knows_the_names_of_the_plan_and_ids_of_aws() {
         "arn:aws:iam::123456789012:role/wJalrXUtnFEMI",
     ] {
         assert!(!vault.is_known(foreign), "{foreign}");
+    }
+}
+
+#[test]
+fn words_of_a_passphrase_are_found_in_base64() {
+    let vault = vault(&["zebra horse lemon paint"]);
+    for before in ["", "a", "ab"] {
+        let encoded = URL_SAFE_NO_PAD.encode(format!("{before}zebra horse lemon paint"));
+        assert_eq!(shown(&vault, &encoded), MASK);
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::operator::launch::TaskState;
-use crate::safe_text::escape_lines;
+use crate::safe_text::{escape_lines, escape_message, write_stderr};
 use crate::verdict::Verdict;
 
 /// Maximum number of live lines: a terminal has 24, and shows the reports as well.
@@ -92,11 +92,11 @@ impl Progress {
                     line.set_message(text.into_owned());
                 }
             }
-            None => eprintln!(
+            None => write_stderr(&format!(
                 "{:>6.1} s  {}  {text}",
                 self.started.elapsed().as_secs_f32(),
                 self.subnets[subnet]
-            ),
+            )),
         }
     }
 }
@@ -108,6 +108,7 @@ impl LiveLines {
         let subnet_line = |subnet: &String| {
             let line = all.add(ProgressBar::new_spinner());
             line.set_style(style("{spinner} {prefix} {elapsed:>5} {wide_msg}"));
+            let subnet = escape_message(subnet);
             line.set_prefix(format!("{subnet:<width$}"));
             line.set_message("starting");
             line.enable_steady_tick(Duration::from_millis(250));

@@ -25,6 +25,7 @@ use crate::operator::error::OperatorError;
 use crate::operator::install;
 use crate::plan::{Plan, execute_command, service_connect, task_definition};
 use crate::reference::Reference;
+use crate::safe_text::write_stderr;
 use crate::template::{MAX_FILE, TaskTemplate};
 
 /// The cluster that ECS uses by default.
@@ -150,6 +151,11 @@ fn subnets(spec: &TargetSpec, target: &TargetDetails) -> Result<Vec<String>, Ope
     } else {
         &spec.subnets
     };
+    if let Some(other) = all.iter().find(|subnet| !is_id(subnet)) {
+        return Err(OperatorError::Usage(format!(
+            "{other:?} is not the ID of a subnet, such as subnet-0123456789abcdef0; pass the subnets with --subnets"
+        )));
+    }
     let mut seen = BTreeSet::new();
     let subnets: Vec<String> = all
         .iter()
@@ -167,6 +173,15 @@ fn subnets(spec: &TargetSpec, target: &TargetDetails) -> Result<Vec<String>, Ope
         _ => Ok(subnets),
     }
 }
+
+/// Whether this has the form of an ID of Amazon EC2. It names a vantage in every output.
+fn is_id(text: &str) -> bool {
+    let is_of_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=MAX_ID_LENGTH).contains(&text.len()) && text.bytes().all(is_of_id)
+}
+
+/// Maximum number of characters of an ID. Those of Amazon EC2 have a type and 17 digits.
+const MAX_ID_LENGTH: usize = 64;
 
 fn execution_role(target: &TargetDetails, definition: &Value) -> Result<String, OperatorError> {
     let of_definition = || definition["executionRoleArn"].as_str().map(str::to_owned);
@@ -479,10 +494,10 @@ async fn probe_image(
         }
     };
     if let Some(registered) = definition::last_registered_image(calls).await {
-        eprintln!(
+        write_stderr(&format!(
             "pullprobe: using the probe image {} from task definition {}; pass --probe-image to use another",
             registered.image, registered.task_definition
-        );
+        ));
         return Ok(registered.image);
     }
     Err(OperatorError::Usage(format!(

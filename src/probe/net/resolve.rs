@@ -523,9 +523,14 @@ impl Lookup {
     }
 }
 
-/// Returns the name in lower case, without the trailing dot.
+/// Returns the name in lower case, without the trailing dot. A label may be any bytes (RFC 2181
+/// section 11).
 fn normalize(name: &Name) -> String {
-    name.to_ascii().trim_end_matches('.').to_lowercase()
+    let labels = name.iter().map(|label| {
+        let label = String::from_utf8_lossy(label);
+        label.to_ascii_lowercase().replace('.', "\\.")
+    });
+    labels.collect::<Vec<_>>().join(".")
 }
 
 #[cfg(test)]

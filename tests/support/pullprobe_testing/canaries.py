@@ -14,7 +14,8 @@ import urllib.parse
 
 KNOWN_CHARS = 8  # characters of a secret that no output may contain
 # Characters of an encoding that contain as many characters of the secret.
-KNOWN_BASE64, KNOWN_HEX, KNOWN_URL, KNOWN_JSON = 12, 16, 24, 48
+KNOWN_BASE64, KNOWN_HEX, KNOWN_URL, KNOWN_UTF16, KNOWN_JSON = 12, 16, 24, 32, 48
+MAX_TEXT = 780  # characters: a message keeps 1,000, and hostile text may come before
 
 _chance = random.Random(13)
 
@@ -63,6 +64,10 @@ def encodings(secret):
         "JSON": json.dumps(secret)[1:-1],
         "hex": secret.encode().hex(),
         "upper-case hex": secret.encode().hex().upper(),
+        # As a BMPString in a certificate is shown.
+        "hex of UTF-16": secret.encode("utf-16-be").hex(),
+        # As in the name of a host.
+        "Base64 in lower case": _base64(secret)[0].lower(),
         "first half": secret[:middle],
         "second half": secret[middle:],
         "part": secret[4 : 4 + KNOWN_CHARS + 2],
@@ -91,6 +96,8 @@ def fingerprints():
             length = KNOWN_CHARS
             if "Base64" in encoding:
                 length = KNOWN_BASE64
+            elif encoding == "hex of UTF-16":
+                length = KNOWN_UTF16
             elif "hex" in encoding:
                 length = KNOWN_HEX
             elif encoding == "URL":
@@ -115,6 +122,15 @@ def leaks(text, names):
     return [(name, encoding, at) for (name, encoding), at in seen.items()]
 
 
+def sent_in(request):
+    """Returns the names of the secrets that a request carries: as they are, or in a Basic login."""
+    return [
+        name
+        for name, secret in SECRETS.items()
+        if secret in request or base64.b64encode(secret.encode()).decode() in request
+    ]
+
+
 # Marks planted text, so that what is found can be traced to its place.
 TAG = re.compile(r"pl(\d{5})ce")
 
@@ -123,7 +139,12 @@ INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
 )
-MARKUP = ("<script>canary", "](javascript:canary", "]]>canary", "-->canary", "<img src=canary")
+_TAGS = ("<script>canary", "<img src=canary", "-->canary")
+MARKUP = {
+    "html": _TAGS,
+    "junit": (*_TAGS, "]]>canary"),
+    "markdown": (*_TAGS, "](javascript:canary"),
+}
 
 HOSTILE = {
     "terminal": "a\x1b]52;c;Y2FuYXJ5\x07b\x1b[2Jc\x9b31md\x00e\rf\x7fg",
@@ -133,17 +154,21 @@ HOSTILE = {
 }
 
 
-def secret_texts():
-    """Returns the texts that together plant every secret in every encoding."""
-    names = list(SECRETS)
-    raw = [" ".join(SECRETS[name] for name in names[at::2]) for at in range(2)]
-    encoded = []
-    for name in names:
-        pairs = list(encodings(SECRETS[name]).values())[1:]
-        # A message keeps 1,000 characters.
-        while pairs:
-            text = []
-            while pairs and sum(map(len, text)) + len(pairs[0]) < 700:
-                text.append(pairs.pop(0))
-            encoded.append(" ".join(text or [pairs.pop(0)]))
-    return raw, encoded
+@functools.cache
+def secret_texts(most=MAX_TEXT):
+    """Returns texts of at most so many characters that together plant every encoding.
+
+    A longer encoding is in several texts, and what shows eight characters of the secret is in one.
+    """
+    parts = []
+    for secret in SECRETS.values():
+        for text in encodings(secret).values():
+            starts = range(0, max(1, len(text) - KNOWN_JSON), most - KNOWN_JSON)
+            parts += [text[start : start + most] for start in starts]
+    texts = [parts.pop(0)]
+    for part in parts:
+        if len(texts[-1]) + 1 + len(part) > most:
+            texts.append(part)
+        else:
+            texts[-1] += f" {part}"
+    return texts

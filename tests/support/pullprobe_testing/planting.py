@@ -17,6 +17,9 @@ from pullprobe_testing import binaries, canaries, pace, planting_cloud
 MAX_REPORT = 256 * 1024  # bytes: what CloudWatch Logs accepts as one event
 MAX_RUN = 60  # seconds on an idle machine; the probe's own deadline is 30
 MAX_TRIES = 3
+# A run that takes longer was starved: what it was sent it may not have read.
+MAX_UNDISTURBED = 20  # seconds
+MAX_STARVED_TRIES = 20
 
 IMAGES = ["ecr index", "ecr manifest", "ecr config redirect", "ecr layer redirect", "s3 config"]
 IMAGES += ["s3 layer"]
@@ -28,7 +31,18 @@ CARRIERS = {
     "login": [planting_cloud.LOGIN],
     **dict.fromkeys(["create log stream", "put log events"], planting_cloud.LOG_GROUPS),
     **dict.fromkeys(["file", "file head"], planting_cloud.FILES),
+    **{
+        f"{what} of {who}": hosts
+        for what in ("names", "certificate")
+        for who, hosts in planting_cloud.HOSTS_OF.items()
+    },
 }
+# What reads these is what reads the same of a service, and one run has few of them.
+SAME_CODE = [
+    f"{what} of {who}"
+    for what in ("names", "certificate")
+    for who in ("a redirect", "a token service")
+]
 LONG_PLACES = ["400 message", "404 registry", "403 XML", "200 member names", "400 text", "403 page"]
 # What a run may plant besides: nothing that another of them hides.
 KINDS_OF_RUN = [
@@ -37,6 +51,7 @@ KINDS_OF_RUN = [
     ["credentials", "container metadata"],
     ["definition parameter"],
     ["definition object"],
+    *([f"{what} of {who}"] for what in ("names", "certificate") for who in planting_cloud.HOSTS_OF),
 ]
 
 
@@ -44,7 +59,8 @@ class Planting:
     """A text for a place: an endpoint and a way to plant it there."""
 
     def __init__(self, number, endpoint, place, plant, kind, text):
-        self.endpoint, self.place, self.kind, self.tries = endpoint, place, kind, 0
+        self.endpoint, self.place, self.kind = endpoint, place, kind
+        self.tries = self.starved_tries = 0
         self.tag = f"pl{number:05}ce"
         self.text = f"{self.tag} {text}"
         self.plant = lambda healthy: plant(healthy, self.text)
@@ -58,28 +74,34 @@ def rotated(words, by):
     return words[by:] + words[:by]
 
 
-def plantings(kinds):
-    """Returns every planting of these kinds of text.
+def plantings():
+    """Returns what is planted in every place of every endpoint.
 
-    `secrets` are all as they are; `encodings` are those of one secret, another one in each place,
-    behind hostile characters; `long` goes into some bodies only.
+    Every place gets all secrets as they are, hostile text, and some encodings. A place of every
+    endpoint gets the other encodings at the others, and a place of one endpoint gets all of them.
+    `long` goes into some bodies only.
     """
     raw = list(canaries.SECRETS.values())
-    _, encoded = canaries.secret_texts()
     hostile = " ".join(text for name, text in canaries.HOSTILE.items() if name != "long")
     made = []
-    for endpoint in planting_cloud.ROOTS:
-        for place, plant in planting_cloud.variants(endpoint).items():
-            number = len(made)
-            texts = {
-                "secrets": " ".join(rotated(raw, number)),
-                "encodings": f"{hostile} {encoded[number // 2 % len(encoded)]}",
-                "long": canaries.HOSTILE["long"],
-            }
-            for kind in kinds:
-                if kind != "long" or place in LONG_PLACES:
-                    args = (len(made), endpoint, place, plant, kind, texts[kind])
-                    made.append(Planting(*args))
+
+    def add(endpoint, place, plant, kind, text):
+        made.append(Planting(len(made), endpoint, place, plant, kind, text))
+
+    for endpoint_number, endpoint in enumerate(planting_cloud.ROOTS):
+        for place_number, (place, plant) in enumerate(planting_cloud.variants(endpoint).items()):
+            number = endpoint_number + place_number
+            texts = canaries.secret_texts(getattr(plant, "most", canaries.MAX_TEXT))
+            some = texts[number % len(texts)]
+            parts = (hostile, some) if number // len(texts) % 2 else (some, hostile)
+            add(endpoint, place, plant, "hostile", " ".join(parts))
+            if getattr(plant, "every_text", False) and endpoint not in SAME_CODE:
+                for text in texts:
+                    add(endpoint, place, plant, "encodings", text)
+            else:
+                add(endpoint, place, plant, "secrets", " ".join(rotated(raw, number)))
+            if place in LONG_PLACES:
+                add(endpoint, place, plant, "long", canaries.HOSTILE["long"])
     return made
 
 
@@ -118,12 +140,13 @@ class Plan:
         carriers = len(CARRIERS.get(endpoint, [""]))
         return mine < max(1, -(-carriers // max(1, len(busy))))
 
-    def conclude(self, chosen, served):
+    def conclude(self, chosen, run):
         with self.lock:
-            for key, planting in chosen.items():
-                if key not in served:
-                    planting.tries += 1
-                    if planting.tries < MAX_TRIES:
+            for planting in chosen.values():
+                if planting not in run.planted:
+                    planting.tries += not run.starved
+                    planting.starved_tries += run.starved
+                    if planting.tries < MAX_TRIES and planting.starved_tries < MAX_STARVED_TRIES:
                         self.queues[planting.endpoint].append(planting)
                     else:
                         self.never_served.append(planting)
@@ -132,9 +155,10 @@ class Plan:
 class Finished:
     """A run: what was planted and held, and each output."""
 
-    def __init__(self, slot, chosen, text_output, done):
+    def __init__(self, slot, chosen, text_output, done, seconds):
         self.planted = [chosen[key] for key in chosen if key in slot.served]
-        self.held = set(slot.held) | {"agent token", "proxy password"}
+        self.starved = seconds > MAX_UNDISTURBED
+        self.sent = set(slot.sent)  # (secret, host)
         self.exit_code = done.returncode
         self.outputs = {
             "text" if text_output else "JSON": done.stdout,
@@ -146,22 +170,38 @@ class Finished:
             for name, text in self.outputs.items()
             if text.startswith('{"schema":"pullprobe/rep')
         ]
+        self.held = self._held(slot) | {"agent token", "proxy password"}
+
+    def _held(self, slot):
+        """Returns the secrets that the run has read, and not only been sent."""
+        proven = planting_cloud.proven(slot.sent)
+        if self.starved:
+            return proven
+        has_keys = any(
+            seen["id"] == "credentials/read" and seen["outcome"] == "passed"
+            for report in self.reports
+            for seen in json.loads(report)["observations"]
+        )
+        return proven | slot.held if has_keys or "session token" in proven else proven
 
 
 def run_all(cloud, made, binary=None):
     """Runs the probe until everything is planted. Returns the runs, and what was never served."""
     plan, finished, errors = Plan(made), [], queue.Queue()
+    gate = pace.Gate(len(cloud.slots))
 
     def work(slot):
         number = 0
         while chosen := plan.next():
             number += 1
             try:
-                finished.append(run_one(cloud, slot, chosen, binary or binaries.OPERATOR, number))
+                with gate.enter():
+                    run = run_one(cloud, slot, chosen, binary or binaries.OPERATOR, number)
+                finished.append(run)
             except Exception as error:
                 errors.put(error)
                 return
-            plan.conclude(chosen, slot.served)
+            plan.conclude(chosen, run)
 
     threads = [threading.Thread(target=work, args=(slot,)) for slot in cloud.slots.values()]
     for thread in threads:
@@ -173,8 +213,8 @@ def run_all(cloud, made, binary=None):
     return finished, plan.never_served
 
 
-def run_one(cloud, slot, chosen, binary, number=0, records=None, certificate=None):
-    slot.reset({key: planting.plant for key, planting in chosen.items()}, records, certificate)
+def run_one(cloud, slot, chosen, binary, number=0, labels=None):
+    slot.reset({key: planting.plant for key, planting in chosen.items()})
     endpoints = {endpoint for endpoint, _ in chosen}
     source, given = "-", json.dumps(planting_cloud.definition())
     if "definition parameter" in endpoints:
@@ -182,13 +222,16 @@ def run_one(cloud, slot, chosen, binary, number=0, records=None, certificate=Non
     elif "definition object" in endpoints:
         source, given = "s3://envs/definition.json", None
     # The event in the log is JSON, so the terminal may have text, unless nothing reaches the log.
-    first_log = ("create log stream", ""), ("put log events", ""), ("credentials", "")
-    first_log += tuple((e, planting_cloud.LOG_GROUPS[0]) for e, _ in first_log[:2])
-    as_text = not any(key in chosen for key in first_log) or number % 2 == 0
+    first_log = [("create log stream", ""), ("put log events", ""), ("credentials", "")]
+    first_log += [(e, planting_cloud.LOG_GROUPS[0]) for e, _ in first_log[:2]]
+    first_log += [(f"{e} of a service", planting_cloud.LOGS_HOST) for e in ("names", "certificate")]
+    as_text = not any(key in chosen for key in first_log) or number % 3 == 0
     command = [binary, "probe", "--task-definition", source, "--format"]
     command += ["text" if as_text else "json", "--ca-bundle", cloud.authority.file]
     command += ["--resolver", f"{slot.address(planting_cloud.RESOLVER_ADDRESS)}:53"]
+    command += [f"--label={name}={value}" for name, value in (labels or {}).items()]
     command += ["--platform", "linux/amd64", "--run-id", f"run-{slot.number}-{time.time_ns()}"]
+    began = time.monotonic()
     done = subprocess.run(
         list(map(str, command)),
         **({"stdin": subprocess.DEVNULL} if given is None else {"input": given}),
@@ -198,7 +241,7 @@ def run_one(cloud, slot, chosen, binary, number=0, records=None, certificate=Non
         errors="surrogateescape",
         timeout=pace.limit(MAX_RUN),
     )
-    return Finished(slot, chosen, as_text, done)
+    return Finished(slot, chosen, as_text, done, time.monotonic() - began)
 
 
 def find_leaks(runs):

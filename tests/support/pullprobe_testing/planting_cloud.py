@@ -21,6 +21,7 @@ from xml.sax import saxutils
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.name import _ASN1Type
 
 from pullprobe_testing import canaries
 from pullprobe_testing.region import ACCOUNT, REGION, container_metadata, task_metadata
@@ -36,6 +37,13 @@ SECRET_NAMES = [f"app{n}" for n in range(6)]
 LOGIN = "registry"
 FILES = [f"app{n}.env" for n in range(3)]
 LOG_GROUPS = [f"/ecs/app{n}" for n in range(3)]
+# Hosts that every run contacts, and hosts that it contacts if others answer.
+HOSTS = [f"{name}.{REGION}.amazonaws.com" for name in ("api.ecr", "secretsmanager", "ssm", "logs")]
+HOSTS += [REGISTRY_HOST, f"envs.s3.{REGION}.amazonaws.com", "registry.example.com"]
+LOGS_HOST = HOSTS[3]
+REDIRECT_HOSTS = [BUCKET_HOST, "cdn.example.com"]
+TOKEN_HOSTS = ["auth.example.com"]
+HOSTS_OF = {"a service": HOSTS, "a redirect": REDIRECT_HOSTS, "a token service": TOKEN_HOSTS}
 HEALTHY_ADDRESS, RESOLVER_ADDRESS, TASK_ENDPOINT = 10, 2, 1
 
 # The root type that reads a successful answer of an endpoint, and what the answer is without it.
@@ -65,6 +73,7 @@ ROOTS = {
     "file": [],
     "definition parameter": ["probe/aws_call::GetParametersResponse"],
     "definition object": [],
+    **{f"{what} of {who}": [] for what in ("names", "certificate") for who in HOSTS_OF},
 }
 # Types that are read inside others, or that an error is read with.
 ERROR_TYPES = ["aws/error_response::XmlDocument"]
@@ -85,6 +94,16 @@ HANDS_OUT = {
     "ecr config redirect": ["signature"],
     "ecr layer redirect": ["signature"],
 }
+
+
+def proven(sent):
+    """Returns the secrets that a run has read for sure, because it used them."""
+    used = {name for name, _ in sent}
+    with_key = {"secret access key"} if "session token" in used else set()
+    with_token = {"registry password"} if "registry token" in used else set()
+    with_login = {"login password"} if "login" in used else set()
+    return (used & set(canaries.SECRETS)) | with_key | with_token | with_login
+
 
 # Headers with a meaning for the connection itself.
 FRAMING = [
@@ -163,7 +182,7 @@ def with_member(document, path, value):
 
 def plant_headers(healthy, text):
     names = [n for n in PLACES["headers"] if n not in FRAMING + S3_ONLY] + MORE_HEADERS
-    headers = dict(healthy.headers) | dict.fromkeys(names, text)
+    headers = dict(healthy.headers) | dict.fromkeys(names, text) | {f"x-{label(text)}": "1"}
     return dataclasses.replace(healthy, reason=text, headers=headers)
 
 
@@ -225,8 +244,18 @@ def redirect(location, status=307):
     return plant
 
 
+def letters(text):
+    return "".join(char for char in text if char.isalnum() and char.isascii())
+
+
 def label(text):
-    return "".join(char for char in text if char.isalnum() and char.isascii())[:60] or "x"
+    return letters(text)[:60] or "x"
+
+
+def labels(text):
+    """Returns as much of a text as the name of a host has room for."""
+    text = letters(text)[:180]
+    return ".".join(text[at : at + 60] for at in range(0, len(text), 60)) or "x"
 
 
 def quoted(text):
@@ -299,16 +328,149 @@ GENERAL = {
             f"&token={quoted(t)}"
         )
     ),
-    "redirect host": redirect(lambda t: f"https://{label(t)}.example.com/x"),
+    "redirect host": redirect(lambda t: f"https://{labels(t)}.example.com/x"),
     "redirect user": redirect(lambda t: f"https://{label(t)}:{label(t)}@cdn.example.com/x"),
     "redirect text": redirect(str),
 }
 
 
+def plant_members(kind):
+    """Plants every member of a type at once, with another text in each."""
+    paths = list(members_of(kind))
+    ends = [path for path in paths if not any(p[: len(path)] == path != p for p in paths)]
+
+    def plant(healthy, text):
+        tag, _, own = text.partition(" ")
+        texts = canaries.secret_texts()
+        first = texts.index(own) if own in texts else 0
+        document = json.loads(healthy.body)
+        for number, path in enumerate(ends):
+            value = f"{tag} {texts[(first + number) % len(texts)]}"
+            document = with_member(document, path, value)
+        return dataclasses.replace(healthy, body=json.dumps(document).encode())
+
+    plant.every_text = True
+    return plant
+
+
+# ---- planted names and certificates ----
+
+
+def pieces(text, most):
+    return [text[at : at + most] for at in range(0, len(text), most)]
+
+
+def dns_name(text):
+    """Returns the wire form of a name of these bytes: any byte may be in a label."""
+    raw = text.encode()[:220]
+    inside = b"".join(bytes([len(part)]) + part for part in pieces(raw, 60))
+    return inside + b"\x07example\x03com\x00"
+
+
+QUESTION = b"\xc0\x0c"  # a pointer to the name in the question
+A, CNAME, SOA = 1, 5, 6
+NXDOMAIN = 3
+
+
+def aliases(text, ending):
+    """Returns CNAMEs from the name in the question to the last alias, and that alias."""
+    names = [QUESTION, *(dns_name(piece) for piece in pieces(text, 200))]
+    names += [names[1]] if ending == "loop" else []
+    records = [(owner, CNAME, name) for owner, name in zip(names, names[1:], strict=False)]
+    return records, names[-1]
+
+
+def plant_aliases(ending):
+    def plant(query, text):
+        kind, address = query
+        records, last = aliases(text, ending)
+        has_address = ending == "address" and kind == A
+        records += [(last, A, socket.inet_aton(address))] if has_address else []
+        return 0, records, []
+
+    return plant
+
+
+def plant_zone(_, text):
+    owner, server, mailbox = (dns_name(piece) for piece in [*pieces(text, 190), "x", "x"][:3])
+    numbers = struct.pack(">IIIII", 1, 900, 900, 1800, 60)
+    return NXDOMAIN, [], [(owner, SOA, server + mailbox + numbers)]
+
+
+plant_zone.most = 380
+
+NAMES = {
+    "CNAME to an address": plant_aliases("address"),
+    "CNAME to nothing": plant_aliases("nothing"),
+    "CNAME loop": plant_aliases("loop"),
+    "SOA": plant_zone,
+}
+
+
+def plant_certificate(chain):
+    def plant(query, text):
+        authority, host = query
+        return chain(authority, host, text)
+
+    return plant
+
+
+CERTIFICATES = {
+    "trusted chain": plant_certificate(
+        lambda authority, host, text: authority.chain([host], ["leaf", *pieces(text, 190)])
+    ),
+    "untrusted chain": plant_certificate(
+        lambda authority, host, text: authority.chain([host], pieces(text, 190), trusted=False)
+    ),
+    "names": plant_certificate(
+        lambda authority, host, text: authority.chain(pieces(ascii_only(text), 190), [])
+    ),
+    "BMPString": plant_certificate(
+        lambda authority, host, text: authority.chain(
+            [host], pieces(basic_plane(text), 45), trusted=False, kind=_ASN1Type.BMPString
+        )
+    ),
+}
+CERTIFICATES["BMPString"].most = 250
+for _plant in (*NAMES.values(), *CERTIFICATES.values()):
+    _plant.every_text = True
+
+# The texts that are read of a lookup and of a certificate, and where they are planted.
+OBSERVED = {
+    "Lookup": {
+        "name": "redirect host",
+        "aliases": "CNAME to an address",
+        "zone": "SOA",
+        "zone_server": "SOA",
+    },
+    "Certificate": {
+        "subject": "untrusted chain",
+        "issuer": "trusted chain",
+        "names": "names",
+    },
+}
+# Words of the probe itself: a record's type, and times in its own form.
+OWN_WORDS = {"kind", "not_before", "not_after"}
+
+
+def ascii_only(text):
+    return "".join(char if char.isascii() else "?" for char in text)
+
+
+def basic_plane(text):
+    return "".join(char if ord(char) < 0x10000 else "?" for char in text)
+
+
 def variants(endpoint):
     """Returns name -> function of the healthy answer and a text, for each place of an endpoint."""
+    if endpoint.startswith("names of "):
+        return dict(NAMES)
+    if endpoint.startswith("certificate of "):
+        return dict(CERTIFICATES)
     found = dict(GENERAL)
     for kind in ROOTS[endpoint]:
+        if kind not in ("probe/speaker::Members", "probe/checks/environment_file::Response"):
+            found[f"{kind.rsplit('::')[1]}, all members"] = plant_members(kind)
         for path in members_of(kind):
 
             def plant(healthy, text, path=path):
@@ -546,14 +708,19 @@ class Slot:
         self.number = number
         self.reset()
 
-    def reset(self, plan=(), records=None, certificate=None):
+    def reset(self, plan=()):
         """Starts a run. `plan` maps (endpoint, carrier) to a function of the healthy answer."""
         self.plan = dict(plan)
-        self.records = records or {}  # host -> DNS records of another kind
-        self.certificate = certificate  # host -> TLS context
-        self.served, self.held, self.events = set(), set(), []
+        self.contexts = {}  # host -> its planted TLS context
+        self.served, self.held, self.sent, self.events = set(), set(), set(), []
 
     def answer(self, host, method, target, headers, body):
+        # The report itself is an output.
+        given = "" if headers.get("x-amz-target", "").endswith("PutLogEvents") else body.decode()
+        request = "\n".join([target, *headers.values(), given])
+        # A redirect may have planted text in its URL.
+        if not canaries.TAG.search(request):
+            self.sent.update((name, host) for name in canaries.sent_in(request))
         endpoint, carrier, healthy = find_answer(host, method, target, headers, body)
         if endpoint == "put log events":
             self.events += [e["message"] for e in json.loads(body)["logEvents"]]
@@ -563,6 +730,21 @@ class Slot:
                 return self.plan[key](healthy)
         self.held.update(HANDS_OUT.get(endpoint, ()))
         return healthy
+
+    def planted(self, what, host):
+        """Returns the key of what is planted for the names or the certificate of a host."""
+        keys = ((f"{what} of {who}", host) for who in HOSTS_OF)
+        return next((key for key in keys if key in self.plan), None)
+
+    def context(self, authority, host):
+        """Returns the planted TLS context of a host; `None` without one."""
+        key = self.planted("certificate", host)
+        if key is None:
+            return None
+        self.served.add(key)
+        if host not in self.contexts:
+            self.contexts[host] = self.plan[key]((authority, host))
+        return self.contexts[host]
 
     def address(self, last):
         return f"10.9.{self.number}.{last}"
@@ -574,18 +756,6 @@ class Cloud:
     def __init__(self, directory, slots):
         self.slots = {number: Slot(number) for number in range(1, slots + 1)}
         self.authority = Authority(directory)
-        self.default = self.authority.context(
-            [
-                "*.amazonaws.com",
-                "*.example.com",
-                f"*.{REGION}.amazonaws.com",
-                f"*.ecr.{REGION}.amazonaws.com",
-                f"*.dkr.ecr.{REGION}.amazonaws.com",
-                f"*.s3.{REGION}.amazonaws.com",
-            ]
-        )
-        self.default.sni_callback = self._choose_certificate
-        self.by_socket = {}
         self.loop = asyncio.new_event_loop()
         started = threading.Event()
         threading.Thread(target=self._run, args=(started,), daemon=True).start()
@@ -595,9 +765,10 @@ class Cloud:
         asyncio.set_event_loop(self.loop)
 
         async def start():
-            await asyncio.start_server(self._serve, "0.0.0.0", 443, ssl=self.default, backlog=512)
             await asyncio.start_server(self._serve, "0.0.0.0", 80, backlog=512)
             for slot in self.slots.values():
+                address, context = slot.address(HEALTHY_ADDRESS), self._context_of(slot)
+                await asyncio.start_server(self._serve, address, 443, ssl=context, backlog=512)
                 await self.loop.create_datagram_endpoint(
                     lambda slot=slot: Dns(slot), (slot.address(RESOLVER_ADDRESS), 53)
                 )
@@ -606,11 +777,26 @@ class Cloud:
         started.set()
         self.loop.run_forever()
 
-    def _choose_certificate(self, connection, name, _):
-        # The address of the run is not known here, so a planted certificate's host has its number.
-        for slot in self.slots.values():
-            if slot.certificate and name in slot.certificate:
-                connection.context = slot.certificate[name]
+    def _context_of(self, slot):
+        """Returns a TLS context with the healthy certificate, and each host's planted one."""
+        healthy = self.authority.chain(
+            [
+                "*.amazonaws.com",
+                "*.example.com",
+                f"*.{REGION}.amazonaws.com",
+                f"*.ecr.{REGION}.amazonaws.com",
+                f"*.dkr.ecr.{REGION}.amazonaws.com",
+                f"*.s3.{REGION}.amazonaws.com",
+            ]
+        )
+
+        def choose_certificate(connection, host, _):
+            planted = slot.context(self.authority, host)
+            if planted:
+                connection.context = planted
+
+        healthy.sni_callback = choose_certificate
+        return healthy
 
     async def _serve(self, reader, writer):
         address = writer.get_extra_info("sockname")[0].split(".")
@@ -636,7 +822,7 @@ class Cloud:
 
 
 class Dns(asyncio.DatagramProtocol):
-    """Answers any A query with the run's address, and hosts of `records` with those records."""
+    """Answers any A query with the run's address, and a host with planted records with those."""
 
     def __init__(self, slot):
         self.slot = slot
@@ -652,48 +838,41 @@ class Dns(asyncio.DatagramProtocol):
         kind = struct.unpack(">H", query[at + 1 : at + 3])[0]
         host = ".".join(name)
         question = query[12 : at + 5]
-        records = []
-        planted = self.slot.records.get(host)
-        if planted:
-            self.slot.served.add(("dns", host))
-            records = planted(kind)
-        elif kind == 1:
-            address = self.slot.address(HEALTHY_ADDRESS)
-            records = [(b"\xc0\x0c", 1, socket.inet_aton(address))]
-        header = query[:2] + struct.pack(">HHHHH", 0x8180, 1, len(records), 0, 0)
+        address = self.slot.address(HEALTHY_ADDRESS)
+        code, authorities = 0, []
+        answers = [(QUESTION, A, socket.inet_aton(address))] if kind == A else []
+        key = self.slot.planted("names", host)
+        if key:
+            self.slot.served.add(key)
+            code, answers, authorities = self.slot.plan[key]((kind, address))
+        counts = struct.pack(">HHHH", 1, len(answers), len(authorities), 0)
         body = b"".join(
-            owner + struct.pack(">HHIH", kind, 1, 60, len(data)) + data
-            for owner, kind, data in records
+            owner + struct.pack(">HHIH", of, 1, 60, len(data)) + data
+            for owner, of, data in [*answers, *authorities]
         )
-        self.transport.sendto(header + question + body, peer)
-
-
-def dns_name(text):
-    """Returns the wire form of a name of these bytes: any byte may be in a label."""
-    raw = text.encode()
-    labels = [raw[at : at + 60] for at in range(0, min(len(raw), 180), 60)]
-    return b"".join(bytes([len(part)]) + part for part in labels) + b"\x07example\x03com\x00"
+        flags = struct.pack(">H", 0x8180 | code)
+        self.transport.sendto(query[:2] + flags + counts + question + body, peer)
 
 
 class Authority:
-    """A root that the probe trusts; certificates with any text in them."""
+    """A root that the probe trusts; chains of certificates with any text in them."""
 
     def __init__(self, directory):
         self.directory, self.count = directory, 0
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Simulated")])
-        self.certificate = self._sign(self.name, self.name, self.key, ca=True)
+        self.name = organization("Simulated")
+        self.certificate = self._sign(self.name, self.name, ca=True)
         self.file = directory / "root.pem"
         self.file.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-        self.leaf_key = ec.generate_private_key(ec.SECP256R1())
 
-    def _sign(self, subject, issuer, key, names=(), ca=False, san=None):
+    def _sign(self, subject, issuer, names=(), ca=False):
+        """Returns a certificate. Root, intermediates and leaves have the same key."""
         now = datetime.datetime.now(datetime.UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(issuer)
-            .public_key(key.public_key())
+            .public_key(self.key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1))
             .not_valid_after(now + datetime.timedelta(days=30))
@@ -701,25 +880,27 @@ class Authority:
         )
         if names:
             san = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-        if san:
             builder = builder.add_extension(san, critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
-    def context(self, names, text=None):
-        """Returns a TLS context; with a text, of a certificate with it in subject and issuer."""
-        subject = issuer = self.name
-        if text is not None:
-            attributes = [
-                x509.NameAttribute(x509.NameOID.COMMON_NAME, text[:64] or "x"),
-                x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, text[:64] or "x"),
-            ]
-            subject = issuer = x509.Name(attributes)
-        leaf = self._sign(subject, issuer, self.leaf_key, names)
+    def chain(self, names, texts=("Simulated",), trusted=True, kind=None):
+        """Returns the TLS context of a certificate for these names, with the texts in the names of
+        the leaf and of those above it."""
+        above = [organization(text, kind) for text in texts[:6]] or [self.name]
+        above += [self.name] if trusted else []
+        issued = [
+            self._sign(subject, issuer, [] if number else names, ca=number > 0)
+            for number, (subject, issuer) in enumerate(
+                zip(above, [*above[1:], above[-1]], strict=True)
+            )
+        ]
         self.count += 1
         file = self.directory / f"leaf-{self.count}.pem"
+        # The root itself is not sent.
+        sent = issued[:-1] if trusted and len(issued) > 1 else issued
         file.write_bytes(
-            leaf.public_bytes(serialization.Encoding.PEM)
-            + self.leaf_key.private_bytes(
+            b"".join(one.public_bytes(serialization.Encoding.PEM) for one in sent)
+            + self.key.private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
@@ -729,6 +910,11 @@ class Authority:
         context.load_cert_chain(file)
         context.set_alpn_protocols(["http/1.1"])
         return context
+
+
+def organization(text, kind=None):
+    options = {} if kind is None else {"_type": kind}
+    return x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, text, **options)])
 
 
 def agent_environment(slot):
