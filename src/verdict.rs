@@ -74,7 +74,7 @@ impl Verdict {
         let needed = || {
             phases
                 .failed()
-                .filter(|observation| !observation.dependency.starts_without())
+                .filter(|observation| !observation.is_optional())
         };
         let failed = needed().find(proves);
         if let (None, Some(starvation), Some(observation)) = (failed, starvation, needed().next()) {

@@ -99,7 +99,10 @@ async fn install_if_missing(calls: &AwsCalls, args: &LaunchArgs) -> Result<Strin
 impl From<&LaunchArgs> for LaunchSpec {
     fn from(args: &LaunchArgs) -> Self {
         Self {
-            target: target_spec(&args.target),
+            target: TargetSpec {
+                runs_once: true,
+                ..target_spec(&args.target)
+            },
             like: args.like.clone(),
             log_group: args.log_group.clone(),
             timeout: args.timeout,
@@ -122,6 +125,7 @@ pub(super) fn target_spec(args: &TargetArgs) -> TargetSpec {
         probe_architecture: args.probe_architecture,
         region: args.region.clone(),
         expect: args.expect,
+        runs_once: false,
         full: args.full,
         deadline: args.deadline,
     }

@@ -29,6 +29,7 @@ pub struct DescribeServicesResponse {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EcsService {
+    pub service_arn: Option<String>,
     pub service_name: Option<String>,
     pub status: Option<String>,
     pub task_definition: Option<String>,
@@ -39,6 +40,8 @@ pub struct EcsService {
     /// Used by the deployment controllers CODE_DEPLOY and EXTERNAL, which leave the service's own
     /// members empty.
     pub task_sets: Vec<Deployment>,
+    /// The revisions of which tasks run or are wanted: one, or two during a deployment.
+    pub current_service_revisions: Vec<CurrentServiceRevision>,
 }
 
 impl EcsService {
@@ -84,6 +87,75 @@ impl EcsService {
             .find_map(|rollout| rollout.service_connect_configuration.as_ref());
         configuration.is_some_and(|configuration| configuration.enabled)
     }
+}
+
+/// `ServiceCurrentRevisionSummary`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CurrentServiceRevision {
+    pub arn: String,
+    pub requested_task_count: i64,
+}
+
+/// `ListServiceDeployments`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListServiceDeploymentsRequest<'a> {
+    pub cluster: &'a str,
+    pub service: &'a str,
+    pub status: [&'static str; 3],
+}
+
+/// Response of `ListServiceDeployments`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListServiceDeploymentsResponse {
+    pub service_deployments: Vec<ServiceDeployment>,
+}
+
+/// `ServiceDeploymentBrief`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceDeployment {
+    pub target_service_revision_arn: Option<String>,
+    /// Seconds since 1970.
+    pub created_at: f64,
+}
+
+/// `DescribeServiceRevisions`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribeServiceRevisionsRequest {
+    pub service_revision_arns: Vec<String>,
+}
+
+/// Response of `DescribeServiceRevisions`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DescribeServiceRevisionsResponse {
+    pub service_revisions: Vec<ServiceRevision>,
+}
+
+/// `ServiceRevision`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceRevision {
+    /// ARN.
+    pub task_definition: Option<String>,
+    pub container_images: Vec<ContainerImage>,
+    /// Whether Runtime Monitoring of GuardDuty adds its agent to the tasks.
+    pub guard_duty_enabled: bool,
+    /// Seconds since 1970.
+    pub created_at: f64,
+}
+
+/// `ContainerImage`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerImage {
+    pub container_name: String,
+    /// Missing where the container's `versionConsistency` is `disabled`.
+    pub image_digest: Option<String>,
 }
 
 /// A deployment, or a task set.

@@ -13,6 +13,7 @@ mod launcher;
 mod prepare;
 mod rate_limiter;
 mod request;
+mod revision;
 mod spec;
 mod stopped_reason;
 mod target;

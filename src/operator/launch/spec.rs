@@ -40,6 +40,9 @@ pub struct TargetSpec {
     pub probe_architecture: Option<Architecture>,
     pub region: Option<Region>,
     pub expect: Expect,
+    /// Whether the probe runs once and now, with the digests that the service's deployment pins at
+    /// this moment. A schedule outlives the deployment.
+    pub runs_once: bool,
     /// Whether the probe downloads whole layers.
     pub full: bool,
     /// Time limit of the probe's run.

@@ -12,18 +12,23 @@ use serde_json::Value;
 use super::definition::{self, ProbeDefinition};
 use super::interface;
 use super::request::{Launch, Placement};
+use super::revision;
 use super::spec::{Architecture, TargetSpec};
 use crate::arn::Arn;
+use crate::endpoints::Region;
 use crate::operator::aws::{Api, CallError};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{
     AwsVpcConfiguration, CapacityProviderStrategyItem, DescribeServicesRequest,
-    DescribeServicesResponse, DescribeTasksRequest, EcsService, Task, TaskPlacement, TasksResponse,
-    account_of,
+    DescribeServicesResponse, DescribeTasksRequest, EcsService, ServiceRevision, Task,
+    TaskPlacement, TasksResponse, account_of,
 };
 use crate::operator::error::OperatorError;
 use crate::operator::install;
-use crate::plan::{Plan, execute_command, service_connect, task_definition};
+use crate::plan::{
+    AwsSidecar, Plan, PlanInput, Platform, execute_command, guard_duty_data, service_connect,
+    task_definition,
+};
 use crate::reference::Reference;
 use crate::template::{MAX_FILE, TaskTemplate};
 
@@ -51,6 +56,8 @@ struct TargetDetails {
     role: Option<String>,
     execute_command: bool,
     service_connect: bool,
+    /// The service's current revision, if it is of this task definition.
+    revision: Option<ServiceRevision>,
 }
 
 /// Reads the service or task and its task definition, and finds the probe's image. The caller sets
@@ -69,7 +76,16 @@ pub async fn resolve(
         .unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
     let target = match (like, &spec.service) {
         (Some(task), _) => of_task(calls, &cluster, task, spec.security_groups.is_empty()).await?,
-        (None, Some(service)) => of_service(&describe_service(calls, &cluster, service).await?),
+        (None, Some(service)) => {
+            let service = describe_service(calls, &cluster, service).await?;
+            let mut target = of_service(&service);
+            if spec.runs_once && spec.task_definition.is_none() {
+                let revision = revision::current(calls, &cluster, &service).await;
+                target.revision =
+                    revision.filter(|revision| revision.task_definition == target.definition);
+            }
+            target
+        }
         (None, None) if spec.task_definition.is_some() => TargetDetails::default(),
         (None, None) => {
             return Err(OperatorError::Usage(
@@ -277,6 +293,7 @@ fn of_service(service: &EcsService) -> TargetDetails {
         role: None,
         execute_command: service.enable_execute_command,
         service_connect: service.uses_service_connect(),
+        revision: None,
     }
 }
 
@@ -419,13 +436,27 @@ fn plan(
     definition: &Value,
     log_group: Option<&str>,
 ) -> Result<Plan, OperatorError> {
-    let mut input = task_definition::read(definition.to_string().as_bytes())
-        .map_err(|error| OperatorError::Usage(error.with_label("the task definition")))?;
+    let read = |definition: &Value| {
+        task_definition::read(definition.to_string().as_bytes())
+            .map_err(|error| OperatorError::Usage(error.with_label("the task definition")))
+    };
+    let mut input = read(definition)?;
+    if let Some(revision) = &target.revision {
+        let pinned = read(&revision::pin(definition, revision))?;
+        input.images = revision::rows(&input.images, pinned.images);
+    }
     input.log_group = log_group.map(str::to_owned);
     input.log_stream_prefix = LOG_STREAM_PREFIX.into();
     input.expect = spec.expect;
     input.full = spec.full;
     let region = calls.client().region().clone();
+    if target
+        .revision
+        .as_ref()
+        .is_some_and(|revision| revision.guard_duty_enabled)
+    {
+        add_guard_duty(&mut input, &region);
+    }
     if target.execute_command {
         input
             .connections
@@ -436,6 +467,21 @@ fn plan(
         input.connections.extend(checks);
     }
     Plan::new(input, region).map_err(OperatorError::usage)
+}
+
+/// Adds the agent that Runtime Monitoring adds to the tasks, and the endpoint to which it reports.
+fn add_guard_duty(input: &mut PlanInput, region: &Region) {
+    let platform = input
+        .platform
+        .clone()
+        .unwrap_or_else(Platform::of_this_binary);
+    match AwsSidecar::GuardDuty.image(region, &platform) {
+        Ok(image) => input.images.push(image),
+        Err(error) => eprintln!(
+            "pullprobe: GuardDuty adds its agent to these tasks, and its image is not checked: {error}"
+        ),
+    }
+    input.connections.push(guard_duty_data(region));
 }
 
 /// Finds the probe's image: the flag, what `install` pushed, or the image of an earlier launch.

@@ -247,12 +247,15 @@ class EcsStandin:
     buckets       operation -> TokenBucket
     errors        operation -> ApiError that it is answered with
     run_errors    subnet -> ApiError, or the `failures` entry that RunTask returns for it
+    revisions     service -> its revisions as `DescribeServiceRevisions` returns them, oldest first
+    lists_revisions    whether `DescribeServices` lists the newest of them
     """
 
     def __init__(self, upstream, behaviours):
         self.upstream, self.behaviours = upstream, behaviours
         self.tasks, self.client_tokens, self.requests, self.schema_violations = {}, {}, [], []
         self.buckets, self.errors, self.run_errors = {}, {}, {}
+        self.revisions, self.lists_revisions = {}, True
         self.first_run = self.last_run = None
         self.lock = threading.Lock()
         standin = self
@@ -313,7 +316,8 @@ class EcsStandin:
                 raise ApiError("ThrottlingException", "Rate exceeded")
             method = getattr(self, operation, None)
             if method is None or service != "ecs":
-                return self.forward(headers, body)
+                answer = self.forward(headers, body)
+                return self.with_revisions(answer) if operation == "DescribeServices" else answer
             answer = method(request)
         except ApiError as error:
             return error.response()
@@ -341,6 +345,36 @@ class EcsStandin:
         content = answer.read()
         connection.close()
         return answer.status, content
+
+    def with_revisions(self, answer):
+        """Returns moto's answer to DescribeServices with the members that moto does not have."""
+        status, content = answer
+        document = json.loads(content)
+        for service in document.get("services", []):
+            revisions = self.revisions.get(service["serviceName"], [])
+            if revisions and self.lists_revisions:
+                newest = revisions[-1]["serviceRevisionArn"]
+                service["currentServiceRevisions"] = [{"arn": newest, "requestedTaskCount": 1}]
+        return status, json.dumps(document).encode()
+
+    def ListServiceDeployments(self, request):
+        name = request["service"].rsplit("/")[-1]
+        deployments = [
+            {
+                "serviceDeploymentArn": revision["serviceRevisionArn"].replace("revision", "deployment"),
+                "targetServiceRevisionArn": revision["serviceRevisionArn"],
+                "createdAt": revision["createdAt"],
+                "status": "SUCCESSFUL",
+            }
+            for revision in self.revisions.get(name, [])
+        ]
+        return {"serviceDeployments": deployments}
+
+    def DescribeServiceRevisions(self, request):
+        wanted = request["serviceRevisionArns"]
+        known = [revision for revisions in self.revisions.values() for revision in revisions]
+        found = [revision for revision in known if revision["serviceRevisionArn"] in wanted]
+        return {"serviceRevisions": found, "failures": []}
 
     # The operations that need a running task, named as ECS names them.
 
