@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{AgentFailure, AgentRequest};
+use crate::agent::{AgentFailure, AgentRequest, REQUEST_TIMEOUT};
 use crate::arn::Arn;
 use crate::aws::error_response;
 use crate::network_location::IpFamily;
@@ -163,11 +163,7 @@ async fn fetch<T: DeserializeOwned>(uri: &str) -> Result<T, AgentFailure> {
     if uri.scheme_str() != Some("http") {
         return Err(invalid());
     }
-    let request = AgentRequest {
-        uri: &uri,
-        authorization: None,
-        allows_http: |_| true,
-    };
+    let request = AgentRequest::new(&uri, |_| true, REQUEST_TIMEOUT);
     let response = request.send().await?;
     if response.status() != StatusCode::OK {
         let status = response.status().as_u16();

@@ -64,6 +64,7 @@ fn options() -> RunOptions {
     let environment: Environment = Arc::new(|_| None);
     let vault = Arc::<Vault>::default();
     RunOptions {
+        instance: None,
         plan: Plan::new(input, "us-east-1".parse().unwrap()).unwrap(),
         metadata: Ok(None),
         resolvers: Vec::new(),
