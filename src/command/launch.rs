@@ -100,6 +100,7 @@ impl From<&LaunchArgs> for LaunchSpec {
     fn from(args: &LaunchArgs) -> Self {
         Self {
             target: target_spec(&args.target),
+            carrier: args.carrier,
             like: args.like.clone(),
             log_group: args.log_group.clone(),
             timeout: args.timeout,
