@@ -103,6 +103,7 @@ impl From<&LaunchArgs> for LaunchSpec {
                 runs_once: true,
                 ..target_spec(&args.target)
             },
+            carrier: args.carrier,
             like: args.like.clone(),
             log_group: args.log_group.clone(),
             timeout: args.timeout,

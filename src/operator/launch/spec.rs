@@ -6,10 +6,23 @@ use std::time::Duration;
 use crate::endpoints::Region;
 use crate::plan::{Expect, Platform};
 
+/// What the operator lets run the probe.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CarrierChoice {
+    /// A task where one can start, otherwise a function.
+    #[default]
+    Auto,
+    /// A task on Fargate, or on the service's own capacity.
+    Fargate,
+    /// A function of AWS Lambda.
+    Lambda,
+}
+
 /// Input of a launch.
 #[derive(Debug, Clone)]
 pub struct LaunchSpec {
     pub target: TargetSpec,
+    pub carrier: CarrierChoice,
     /// ARN of a task whose definition and network are used instead of a service's.
     pub like: Option<String>,
     /// Log group for the reports, instead of the task definition's.

@@ -25,7 +25,7 @@ use crate::redact::{one_line, redact, shorten};
 use crate::reference::Reference;
 use crate::report::{Delivery, Logs, Report, Run};
 use crate::safe_text::{SafeText, safe_text};
-use crate::vantage::Vantage;
+use crate::vantage::{Carrier, Vantage};
 use crate::verdict::{INCONCLUSIVE, Status, Verdict, WARN};
 
 /// Reports a task that stopped before its container ran, from the reasons that ECS gives for the
@@ -470,6 +470,7 @@ fn report(
         task_arn: Some((&task.task_arn).into()).filter(|arn: &SafeText| !arn.is_empty()),
         platform: launch.plan.platform.to_string().into(),
         cluster: Some(last_segment(&launch.cluster).to_owned().into()),
+        carrier: Some(Carrier::Fargate),
         ..Vantage::default()
     };
     // A plan is always valid JSON.
