@@ -32,6 +32,10 @@ const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 
+/// Beginning of the detail where neither a task nor the environment has credentials.
+pub const NOT_SET: &str =
+    "neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_ACCESS_KEY_ID is set";
+
 /// Credentials that sign requests. `Debug` does not print the secrets.
 #[derive(Debug, Clone)]
 pub struct Credentials {
@@ -336,8 +340,8 @@ fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials
         (None, None) => Err(AgentFailure::new(
             Failure::NoCredentials,
             format_args!(
-                "neither {RELATIVE_URI} nor {ACCESS_KEY_ID} is set, so the task definition has no task role; set \
-                 taskRoleArn to the task execution role, so that the probe has the permissions that ECS uses"
+                "{NOT_SET}, so the task definition has no task role; set taskRoleArn to the task execution role, so that \
+                 the probe has the permissions that ECS uses"
             ),
         )),
     }

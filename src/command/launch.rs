@@ -19,7 +19,9 @@ use crate::operator::install::{
     DEFAULT_REPOSITORY, InstallSpec, RepositoryName, find_installed_image,
 };
 use crate::operator::last_segment;
-use crate::operator::launch::{self, LaunchEvent, LaunchSpec, SubnetReport, TargetSpec};
+use crate::operator::launch::{
+    self, CarrierChoice, LaunchEvent, LaunchSpec, SubnetReport, TargetSpec,
+};
 use crate::render;
 use crate::verdict::Status;
 use progress::Progress;
@@ -101,6 +103,8 @@ impl From<&LaunchArgs> for LaunchSpec {
         Self {
             target: TargetSpec {
                 runs_once: true,
+                may_use_instances: args.carrier != CarrierChoice::Lambda
+                    && args.target.security_groups.is_empty(),
                 ..target_spec(&args.target)
             },
             carrier: args.carrier,
@@ -127,6 +131,7 @@ pub(super) fn target_spec(args: &TargetArgs) -> TargetSpec {
         region: args.region.clone(),
         expect: args.expect,
         runs_once: false,
+        may_use_instances: false,
         full: args.full,
         deadline: args.deadline,
     }

@@ -224,9 +224,12 @@ pub struct RegisterTaskDefinitionRequest<'a> {
     pub network_mode: &'static str,
     pub cpu: &'static str,
     pub memory: &'static str,
-    pub runtime_platform: RuntimePlatform,
-    pub execution_role_arn: &'a str,
-    pub task_role_arn: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_platform: Option<RuntimePlatform>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_role_arn: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_role_arn: Option<&'a str>,
     pub container_definitions: [ProbeContainer<'a>; 1],
     pub tags: Vec<Tag>,
 }
@@ -320,11 +323,23 @@ pub struct RunTaskRequest {
     pub capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform_version: Option<String>,
-    pub network_configuration: NetworkConfiguration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_configuration: Option<NetworkConfiguration>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub placement_constraints: Vec<PlacementConstraint>,
     pub overrides: TaskOverride,
     pub started_by: String,
     pub tags: Vec<Tag>,
     pub client_token: String,
+}
+
+/// `PlacementConstraint`.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlacementConstraint {
+    /// `memberOf`.
+    pub r#type: &'static str,
+    /// In the cluster query language.
+    pub expression: String,
 }
 
 /// `TaskOverride` of a request.
@@ -405,6 +420,8 @@ pub struct Task {
     pub stop_code: Option<String>,
     pub started_by: Option<String>,
     pub task_definition_arn: Option<String>,
+    /// The instance that it runs on.
+    pub container_instance_arn: Option<String>,
     /// Seconds since 1970.
     pub created_at: Option<f64>,
     /// Seconds since 1970.
@@ -515,11 +532,85 @@ pub struct ListTaskDefinitionsRequest<'a> {
     pub next_token: Option<String>,
 }
 
-/// Response of `ListTasks`, `ListTaskDefinitions` and `ListTaskDefinitionFamilies`.
+/// `ListContainerInstances`.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListContainerInstancesRequest<'a> {
+    pub cluster: &'a str,
+    /// `ACTIVE`.
+    pub status: &'static str,
+    pub max_results: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+/// `DescribeContainerInstances`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribeContainerInstancesRequest<'a> {
+    pub cluster: &'a str,
+    /// At most 100.
+    pub container_instances: &'a [String],
+}
+
+/// Response of `DescribeContainerInstances`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DescribeContainerInstancesResponse {
+    pub container_instances: Vec<ContainerInstance>,
+}
+
+/// `ContainerInstance`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerInstance {
+    pub agent_connected: bool,
+    pub capacity_provider_name: Option<String>,
+    pub attributes: Vec<Attribute>,
+}
+
+/// `Attribute`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Attribute {
+    pub name: String,
+    pub value: Option<String>,
+}
+
+/// `DescribeCapacityProviders`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribeCapacityProvidersRequest<'a> {
+    pub capacity_providers: Vec<&'a str>,
+    pub cluster: &'a str,
+}
+
+/// Response of `DescribeCapacityProviders`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DescribeCapacityProvidersResponse {
+    pub capacity_providers: Vec<CapacityProvider>,
+}
+
+/// `CapacityProvider`. Its `managedInstancesProvider` is unparsed, because one list of it is used.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CapacityProvider {
+    pub name: String,
+    pub managed_instances_provider: Option<Value>,
+}
+
+/// Response of `ListTasks`, `ListContainerInstances`, `ListTaskDefinitions` and
+/// `ListTaskDefinitionFamilies`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ListResponse {
-    #[serde(alias = "taskArns", alias = "taskDefinitionArns", alias = "families")]
+    #[serde(
+        alias = "taskArns",
+        alias = "containerInstanceArns",
+        alias = "taskDefinitionArns",
+        alias = "families"
+    )]
     pub items: Vec<String>,
     pub next_token: Option<String>,
 }

@@ -8,6 +8,7 @@
 
 mod collect;
 mod definition;
+mod instances;
 mod interface;
 mod launcher;
 mod prepare;
@@ -20,7 +21,8 @@ mod target;
 mod watch;
 
 pub use collect::SubnetReport;
-pub use definition::{FAMILY_PREFIX, ProbeDefinition};
+pub use definition::{FAMILY_PREFIX, ProbeDefinition, ProbeHost};
+pub use instances::InstanceCapacity;
 pub use launcher::{LAUNCHER_TAG, Launcher, LauncherProcess};
 pub use prepare::prepare;
 #[cfg(test)]

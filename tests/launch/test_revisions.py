@@ -4,32 +4,12 @@ import pytest
 
 from pullprobe_testing.accounts import registry_host
 from pullprobe_testing.ecs_standin import ACCOUNT, REGION, ApiError
-from pullprobe_testing.launch_account import PROBE_IMAGE, client
+from pullprobe_testing.launch_account import PROBE_IMAGE, record_revision
 
 SERVICE = "--service", "web", "--probe-image", PROBE_IMAGE
 APP = f"{registry_host(REGION)}/team/app"
 OLD, NEW = (f"sha256:{digit * 64}" for digit in "ab")
 SERVICE_ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:service/prod/web"
-
-
-def deploy(account, digest, guard_duty=False, definition=None):
-    """Records a deployment of the service: the digest that the tag has now."""
-    ecs = client("ecs", account.moto.url)
-    [service] = ecs.describe_services(cluster="prod", services=["web"])["services"]
-    revisions = account.revisions.setdefault("web", [])
-    number = len(revisions)
-    revisions.append(
-        {
-            "serviceRevisionArn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:service-revision/prod/web/{number}",
-            "serviceArn": SERVICE_ARN,
-            "taskDefinition": definition or service["taskDefinition"],
-            "containerImages": [
-                {"containerName": "app", "image": f"{APP}:1.4", "imageDigest": digest}
-            ],
-            "guardDutyEnabled": guard_duty,
-            "createdAt": 1_790_000_000 + number,
-        }
-    )
 
 
 def images(launched, account):
@@ -43,8 +23,8 @@ def test_digest_of_the_current_deployment_is_rehearsed_and_the_tag_after_it(
     operator, account, lists_revisions
 ):
     account.lists_revisions = lists_revisions
-    deploy(account, OLD)
-    deploy(account, NEW)
+    record_revision(account, OLD)
+    record_revision(account, NEW)
 
     launched = operator.launch(*SERVICE)
 
@@ -64,12 +44,12 @@ def test_service_without_revisions_is_rehearsed_by_its_tags(operator, account):
 
 def test_another_task_definition_has_no_pinned_digests(operator, account):
     """A task definition that is not deployed yet, and a revision of an older one."""
-    deploy(account, OLD)
+    record_revision(account, OLD)
     named = operator.launch(*SERVICE, "--task-definition", "app")
     assert named.exit_code == 0 and images(named, account) == {f"{APP}:1.4": None}, named
 
     account.revisions.clear()
-    deploy(account, OLD, definition=f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/app:99")
+    record_revision(account, OLD, definition=f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/app:99")
     older = operator.launch(*SERVICE)
     assert older.exit_code == 0 and images(older, account) == {f"{APP}:1.4": None}, older
 
@@ -77,7 +57,7 @@ def test_another_task_definition_has_no_pinned_digests(operator, account):
 @pytest.mark.parametrize("operation", ["DescribeServiceRevisions", "ListServiceDeployments"])
 def test_missing_right_is_named_and_costs_no_verdict(operator, account, operation):
     account.lists_revisions = operation == "DescribeServiceRevisions"
-    deploy(account, OLD)
+    record_revision(account, OLD)
     message = (
         f"User: arn:aws:iam::{ACCOUNT}:user/dev is not authorized to perform: ecs:{operation} "
         f"because no identity-based policy allows the ecs:{operation} action"
@@ -95,7 +75,7 @@ def test_missing_right_is_named_and_costs_no_verdict(operator, account, operatio
 
 
 def test_runtime_monitoring_adds_its_agent_and_its_endpoint(operator, account):
-    deploy(account, OLD, guard_duty=True)
+    record_revision(account, OLD, guard_duty=True)
 
     launched = operator.launch(*SERVICE)
 

@@ -56,6 +56,9 @@ pub struct TargetSpec {
     /// Whether the probe runs once and now, with the digests that the service's deployment pins at
     /// this moment. A schedule outlives the deployment.
     pub runs_once: bool,
+    /// Whether the probe may run on the target's own instances. Security groups, which a task on
+    /// instances has none of, ask for Fargate.
+    pub may_use_instances: bool,
     /// Whether the probe downloads whole layers.
     pub full: bool,
     /// Time limit of the probe's run.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::aws::credentials::NOT_SET;
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, TargetKey};
 use crate::probe::context::{ProbeContext, SharedCredentials};
 use crate::safe_text::{SafeText, safe_text};
@@ -39,7 +40,12 @@ async fn observe(credentials: SharedCredentials, expected: bool) -> Observation 
         ),
         Err(unavailable) if !expected && unavailable.failure == Failure::NoCredentials => (
             Outcome::NotChecked {
-                why: NOT_EXPECTED.into(),
+                // A profile or an instance has a reason of its own.
+                why: if unavailable.detail.starts_with(NOT_SET) {
+                    NOT_EXPECTED.into()
+                } else {
+                    unavailable.detail.clone()
+                },
             },
             SafeText::default(),
         ),
