@@ -76,8 +76,10 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
                     .map_err(|error| Error::Usage(format!("--plan: {error}")))?
             }
             (None, PlanSource::Ready(mut input)) => {
-                if matches!(metadata, Ok(None)) && has_nothing_to_check(&input, &task) {
-                    let region = plan_input::region(&task, &[], &metadata)?;
+                if matches!(metadata, Ok(None))
+                    && has_nothing_to_check(&input, &task)
+                    && let Ok(region) = plan_input::region(&task, &[], &metadata)
+                {
                     input.connections.extend(registry_names(&region));
                 }
                 plan_input::into_plan(*input, &task, &metadata)?

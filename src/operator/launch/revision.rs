@@ -185,7 +185,11 @@ mod tests {
     }
 
     fn rows_of(containers: Value, images: Value) -> Vec<(String, Option<ImageDeployment>)> {
-        let definition = json!({ "family": "app", "containerDefinitions": containers });
+        let definition = json!({
+            "family": "app",
+            "executionRoleArn": "arn:aws:iam::123456789012:role/ecsTaskExecutionRole",
+            "containerDefinitions": containers
+        });
         let read = |definition: &Value| {
             task_definition::read(definition.to_string().as_bytes())
                 .unwrap()
@@ -202,7 +206,7 @@ mod tests {
     fn pinned_digest_comes_first_and_the_tag_is_a_second_row() {
         let digest = format!("sha256:{}", "a".repeat(64));
         let containers = json!([
-            { "name": "app", "image": format!("{APP}:1.4"), "repositoryCredentials": { "credentialsParameter": "login" } },
+            { "name": "app", "image": format!("{APP}:1.4") },
             { "name": "agent", "image": format!("{APP}:agent") },
         ]);
         // `versionConsistency` is disabled for the second container.

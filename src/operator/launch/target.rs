@@ -238,7 +238,7 @@ struct ProbePlacement {
     is_targets_own: bool,
 }
 
-/// Returns how the probe is placed: as the target, or on Fargate where that is asked for or the
+/// Returns how the probe is placed: as the target, or on Fargate if the operator wants that or the
 /// target's capacity cannot be chosen by subnet.
 async fn probe_placement(
     calls: &AwsCalls,
