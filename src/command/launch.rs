@@ -20,7 +20,7 @@ use crate::operator::install::{
 };
 use crate::operator::last_segment;
 use crate::operator::launch::{
-    self, CarrierChoice, LaunchEvent, LaunchSpec, SubnetReport, TargetSpec,
+    self, CarrierChoice, LaunchEvent, LaunchSpec, ProbeUse, SubnetReport, TargetSpec,
 };
 use crate::render;
 use crate::verdict::Status;
@@ -100,11 +100,17 @@ async fn install_if_missing(calls: &AwsCalls, args: &LaunchArgs) -> Result<Strin
 
 impl From<&LaunchArgs> for LaunchSpec {
     fn from(args: &LaunchArgs) -> Self {
+        // A task on an instance has no security groups of its own, so they ask for Fargate.
+        let on_fargate =
+            args.carrier == CarrierChoice::Lambda || !args.target.security_groups.is_empty();
+        let use_of_probe = if on_fargate {
+            ProbeUse::OnceOnFargate
+        } else {
+            ProbeUse::Once
+        };
         Self {
             target: TargetSpec {
-                runs_once: true,
-                may_use_instances: args.carrier != CarrierChoice::Lambda
-                    && args.target.security_groups.is_empty(),
+                use_of_probe,
                 ..target_spec(&args.target)
             },
             carrier: args.carrier,
@@ -130,8 +136,7 @@ pub(super) fn target_spec(args: &TargetArgs) -> TargetSpec {
         probe_architecture: args.probe_architecture,
         region: args.region.clone(),
         expect: args.expect,
-        runs_once: false,
-        may_use_instances: false,
+        use_of_probe: ProbeUse::Scheduled,
         full: args.full,
         deadline: args.deadline,
     }

@@ -28,6 +28,6 @@ pub use prepare::prepare;
 #[cfg(test)]
 pub use request::sample_launch;
 pub use request::{Launch, Placement, RUN_ID_VARIABLE, RUN_TAG, STARTED_BY_PREFIX, started_by};
-pub use spec::{Architecture, CarrierChoice, LaunchSpec, TargetSpec};
+pub use spec::{Architecture, CarrierChoice, LaunchSpec, ProbeUse, TargetSpec};
 pub use target::{DEFAULT_CLUSTER, resolve};
 pub use watch::{LaunchEvent, TaskState, run};

@@ -101,6 +101,9 @@ async fn silence_ends_after_a_second_and_names_the_hop_limit() {
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
+const IN_ECS: (&str, &str) = ("ECS_CONTAINER_METADATA_URI_V4", "http://169.254.170.2/v4/1");
+const ELSEWHERE: (&str, &str) = (ENDPOINT_VARIABLE, "http://127.0.0.1:1");
+
 #[test]
 fn metadata_is_expected_on_instances_only() {
     let expected = |pairs: &'static [(&str, &str)]| {
@@ -109,8 +112,6 @@ fn metadata_is_expected_on_instances_only() {
             known.map(|(_, value)| (*value).to_owned())
         })
     };
-    const IN_ECS: (&str, &str) = ("ECS_CONTAINER_METADATA_URI_V4", "http://169.254.170.2/v4/1");
-    const ELSEWHERE: (&str, &str) = (ENDPOINT_VARIABLE, "http://127.0.0.1:1");
     assert!(expected(&[ELSEWHERE]));
     assert!(!expected(&[ELSEWHERE, (DISABLED_VARIABLE, "TRUE")]));
     assert!(!expected(&[ELSEWHERE, IN_ECS]));

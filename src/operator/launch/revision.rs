@@ -180,11 +180,11 @@ mod tests {
 
     const APP: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app";
 
-    fn revision(images: Value) -> ServiceRevision {
+    fn revision(images: &Value) -> ServiceRevision {
         serde_json::from_value(json!({ "containerImages": images })).unwrap()
     }
 
-    fn rows_of(containers: Value, images: Value) -> Vec<(String, Option<ImageDeployment>)> {
+    fn rows_of(containers: &Value, images: &Value) -> Vec<(String, Option<ImageDeployment>)> {
         let definition = json!({
             "family": "app",
             "executionRoleArn": "arn:aws:iam::123456789012:role/ecsTaskExecutionRole",
@@ -216,7 +216,7 @@ mod tests {
             { "containerName": "aws-guardduty-agent", "imageDigest": digest },
         ]);
         assert_eq!(
-            rows_of(containers, images),
+            rows_of(&containers, &images),
             [
                 (format!("{APP}@{digest}"), Some(ImageDeployment::Current)),
                 (format!("{APP}:agent"), None),
@@ -230,14 +230,17 @@ mod tests {
         let image = format!("{APP}:1.4@sha256:{}", "b".repeat(64));
         let containers = json!([{ "name": "app", "image": image }]);
         let images = json!([{ "containerName": "app", "imageDigest": format!("sha256:{}", "b".repeat(64)) }]);
-        assert_eq!(rows_of(containers, images), [(image, None)]);
+        assert_eq!(rows_of(&containers, &images), [(image, None)]);
     }
 
     #[test]
     fn digest_that_is_not_valid_is_not_used() {
         let containers = json!([{ "name": "app", "image": format!("{APP}:1.4") }]);
         let images = json!([{ "containerName": "app", "imageDigest": "none" }]);
-        assert_eq!(rows_of(containers, images), [(format!("{APP}:1.4"), None)]);
+        assert_eq!(
+            rows_of(&containers, &images),
+            [(format!("{APP}:1.4"), None)]
+        );
     }
 
     #[test]

@@ -33,6 +33,17 @@ pub struct LaunchSpec {
     pub labels: BTreeMap<String, String>,
 }
 
+/// How often the probe runs, and on which capacity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeUse {
+    /// Again and again on Fargate. A schedule outlives the digests that a deployment pins.
+    Scheduled,
+    /// Once and now, on Fargate.
+    OnceOnFargate,
+    /// Once and now, on the target's own instances if it has any.
+    Once,
+}
+
 /// A service, or a task definition with its subnets, and the probe that runs there. `launch` and
 /// `schedule` share it.
 #[derive(Debug, Clone)]
@@ -53,12 +64,7 @@ pub struct TargetSpec {
     pub probe_architecture: Option<Architecture>,
     pub region: Option<Region>,
     pub expect: Expect,
-    /// Whether the probe runs once and now, with the digests that the service's deployment pins at
-    /// this moment. A schedule outlives the deployment.
-    pub runs_once: bool,
-    /// Whether the probe may run on the target's own instances. Security groups, which a task on
-    /// instances has none of, ask for Fargate.
-    pub may_use_instances: bool,
+    pub use_of_probe: ProbeUse,
     /// Whether the probe downloads whole layers.
     pub full: bool,
     /// Time limit of the probe's run.

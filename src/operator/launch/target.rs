@@ -14,7 +14,7 @@ use super::instances::InstanceCapacity;
 use super::interface;
 use super::request::{Launch, Placement};
 use super::revision;
-use super::spec::{Architecture, TargetSpec};
+use super::spec::{Architecture, ProbeUse, TargetSpec};
 use crate::arn::Arn;
 use crate::endpoints::Region;
 use crate::observation::Dependency;
@@ -83,11 +83,7 @@ pub async fn resolve(
         (None, Some(service)) => {
             let service = describe_service(calls, &cluster, service).await?;
             let mut target = of_service(&service);
-            if spec.runs_once && spec.task_definition.is_none() {
-                let revision = revision::current(calls, &cluster, &service).await;
-                target.revision =
-                    revision.filter(|revision| revision.task_definition == target.definition);
-            }
+            target.revision = revision(calls, spec, &cluster, &service).await;
             target
         }
         (None, None) if spec.task_definition.is_some() => TargetDetails::default(),
@@ -119,11 +115,7 @@ pub async fn resolve(
         }
     };
     let placement = probe_placement(calls, spec, &cluster, &target.placement).await?;
-    let host = match &placement.placement {
-        Placement::Fargate | Placement::CapacityProviders(_) => ProbeHost::Fargate,
-        Placement::Instances(capacity) if capacity.is_managed => ProbeHost::ManagedInstance,
-        Placement::Instances(_) => ProbeHost::Instance,
-    };
+    let host = probe_host(&placement.placement);
     if let Placement::Instances(capacity) = &placement.placement {
         target.network = AwsVpcConfiguration::default();
         if spec.subnets.is_empty() {
@@ -136,11 +128,9 @@ pub async fn resolve(
         Err(_) if host != ProbeHost::Fargate => None,
         role => Some(role?),
     };
-    // On an instance, a task definition without an architecture runs on any that has the image.
-    let of_definition = (host == ProbeHost::Fargate
-        || definition["runtimePlatform"]["cpuArchitecture"].is_string())
-    .then(|| architecture_of(&definition));
-    let architecture = spec.probe_architecture.or(of_definition);
+    let architecture = spec
+        .probe_architecture
+        .or_else(|| architecture_of(&definition, host));
     let of_account = [role.as_deref(), definition["taskDefinitionArn"].as_str()];
     let account = account_of(of_account.into_iter().flatten().next().unwrap_or_default());
     let image_architecture = architecture.unwrap_or(Architecture::X8664);
@@ -224,10 +214,35 @@ fn execution_role(target: &TargetDetails, definition: &Value) -> Result<String, 
     })
 }
 
-fn architecture_of(definition: &Value) -> Architecture {
+/// Returns the service's current revision, for a probe that runs now, if it is of the task definition
+/// that is probed.
+async fn revision(
+    calls: &AwsCalls,
+    spec: &TargetSpec,
+    cluster: &str,
+    service: &EcsService,
+) -> Option<ServiceRevision> {
+    if spec.use_of_probe == ProbeUse::Scheduled || spec.task_definition.is_some() {
+        return None;
+    }
+    let current = revision::current(calls, cluster, service).await?;
+    (current.task_definition.as_deref() == service.task_definition()).then_some(current)
+}
+
+fn probe_host(placement: &Placement) -> ProbeHost {
+    match placement {
+        Placement::Fargate | Placement::CapacityProviders(_) => ProbeHost::Fargate,
+        Placement::Instances(capacity) if capacity.is_managed => ProbeHost::ManagedInstance,
+        Placement::Instances(_) => ProbeHost::Instance,
+    }
+}
+
+/// Returns the architecture of the tasks; `None` on instances if the task definition leaves it to them.
+fn architecture_of(definition: &Value, host: ProbeHost) -> Option<Architecture> {
     match definition["runtimePlatform"]["cpuArchitecture"].as_str() {
-        Some("ARM64") => Architecture::Arm64,
-        _ => Architecture::X8664,
+        Some("ARM64") => Some(Architecture::Arm64),
+        None if host != ProbeHost::Fargate => None,
+        _ => Some(Architecture::X8664),
     }
 }
 
@@ -263,7 +278,7 @@ async fn probe_placement(
         Some("EXTERNAL") => false,
         _ => true,
     };
-    if is_on_instances && spec.may_use_instances {
+    if is_on_instances && spec.use_of_probe == ProbeUse::Once {
         let capacity = InstanceCapacity::read(calls, cluster, strategy).await;
         return Ok(own(Placement::Instances(capacity)));
     }
