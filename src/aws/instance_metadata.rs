@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use ipnet::IpNet;
-use serde::Deserialize;
 
 use crate::agent::{AgentFailure, AgentRequest};
 use crate::aws::credentials::{self, CredentialSource, Credentials};
@@ -209,31 +208,24 @@ impl InstanceMetadata {
         };
         let found = self.get(&format!("{PATH}{role}")).await?;
         let found = found.ok_or_else(no_profile)?;
-        // The parser's own message may quote a secret.
-        let status: Status = serde_json::from_str(&found).unwrap_or_default();
-        if status.code != "Success" {
-            return Err(AgentFailure::new(
+        let uri = parse(&self.base, PATH)?;
+        let request = AgentRequest::new(&uri, is_metadata, REQUEST_TIMEOUT);
+        let read = credentials::read(&request, found.as_bytes(), started);
+        let read = read.map_err(|error| match error.failure {
+            // Such as `"Code": "AssumeRoleUnauthorizedAccess"`, without keys.
+            Failure::WrongForm => AgentFailure::new(
                 Failure::NoCredentials,
                 "the instance metadata has no credentials for the role of the instance profile; check that the role exists \
                  and that its trust policy names ec2.amazonaws.com",
-            ));
-        }
-        let uri = parse(&self.base, PATH)?;
-        let request = AgentRequest::new(&uri, is_metadata, REQUEST_TIMEOUT);
-        let read = credentials::read(&request, found.as_bytes(), started)?;
+            ),
+            _ => error,
+        })?;
         Ok(Credentials {
             source: CredentialSource::InstanceProfile,
             role_name: Some(role),
             ..read
         })
     }
-}
-
-/// How the instance metadata answers a request for credentials.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Status {
-    code: String,
 }
 
 fn parse(base: &str, path: &str) -> Result<Uri, AgentFailure> {
