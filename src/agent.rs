@@ -1,4 +1,4 @@
-//! GET requests to the ECS agent: container credentials and task metadata.
+//! Requests to the ECS agent and to the instance: credentials and metadata.
 //!
 //! They use hyper on a plain socket, without proxy variables, redirects or connection pools: the
 //! agent serves only this task, and only directly.
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue};
-use hyper::{Request, Response, Uri};
+use hyper::header::{ACCEPT, HOST, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -34,7 +34,7 @@ pub(crate) mod loopback;
 /// Time limit of all attempts together. A healthy agent responds within milliseconds. The SDKs wait
 /// longer for a slow one: botocore (`utils.py`, `ContainerMetadataFetcher`) tries three times for two
 /// seconds each, and aws-sdk-go-v2 sets no limit of its own.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time after which a request without a response is sent again on a second connection: botocore's
 /// time limit. The first one may still be answered.
@@ -72,20 +72,36 @@ impl fmt::Display for AgentFailure {
     }
 }
 
-/// A GET request to the agent.
+/// A request to the agent or to the instance metadata.
 pub(crate) struct AgentRequest<'a> {
+    pub(crate) method: Method,
     pub(crate) uri: &'a Uri,
-    pub(crate) authorization: Option<HeaderValue>,
+    /// A header, such as the authorization.
+    pub(crate) header: Option<(HeaderName, HeaderValue)>,
     /// Whether plain HTTP to an address is allowed.
     pub(crate) allows_http: fn(IpAddr) -> bool,
+    /// Time limit of all attempts together.
+    pub(crate) timeout: Duration,
+}
+
+impl<'a> AgentRequest<'a> {
+    /// Returns a GET request.
+    pub(crate) fn new(uri: &'a Uri, allows_http: fn(IpAddr) -> bool, timeout: Duration) -> Self {
+        Self {
+            method: Method::GET,
+            uri,
+            header: None,
+            allows_http,
+            timeout,
+        }
+    }
 }
 
 impl AgentRequest<'_> {
-    /// Sends the request, at most twice and within [`REQUEST_TIMEOUT`]. Returns a response of any
-    /// status.
+    /// Sends the request, at most twice and within its time limit. Returns a response of any status.
     pub(crate) async fn send(&self) -> Result<Response<Bytes>, AgentFailure> {
         let silent = || Err(self.failed(Failure::TimedOut, "does not respond"));
-        timeout(REQUEST_TIMEOUT, Box::pin(self.send_twice()))
+        timeout(self.timeout, Box::pin(self.send_twice()))
             .await
             .unwrap_or_else(|_| silent())
     }
@@ -211,11 +227,13 @@ impl AgentRequest<'_> {
             .authority()
             .and_then(|authority| authority.as_str().rsplit('@').next())
             .unwrap_or_default();
-        let mut request = Request::get(path)
+        let mut request = Request::builder()
+            .method(self.method.clone())
+            .uri(path)
             .header(HOST, host)
             .header(ACCEPT, "application/json");
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
+        if let Some((name, value)) = &self.header {
+            request = request.header(name, value);
         }
         request
             .body(Empty::new())

@@ -3,6 +3,7 @@
 pub mod credentials;
 pub mod denial;
 pub mod error_response;
+pub mod instance_metadata;
 pub mod s3;
 pub mod sign;
 pub mod withheld;

@@ -160,6 +160,9 @@ pub struct TaskArgs {
         value_delimiter = ','
     )]
     pub expect_injected: Vec<AwsSidecar>,
+    /// The Region of this machine, used if nothing else names one.
+    #[arg(skip)]
+    pub default_region: Option<Region>,
     /// The task uses ECS Exec (`--enable-execute-command` of `aws ecs run-task`)
     #[arg(long, env = "PULLPROBE_ENABLE_EXECUTE_COMMAND")]
     pub enable_execute_command: bool,

@@ -98,6 +98,7 @@ async fn options(aws: &EmbeddedAws, plan: Plan) -> RunOptions {
     let vault = Arc::<Vault>::default();
     let credentials = run::spawn_credentials(&environment, &vault);
     RunOptions {
+        instance: None,
         plan,
         metadata: vantage::discover(&|name: &str| environment(name)).await,
         resolvers: vec![aws.resolver],

@@ -190,14 +190,14 @@ fn stands_without_time(ev: Evidence<'_>, finding: &Finding) -> bool {
     }
 }
 
-/// Whether a finding rests only on dependencies without which a task starts.
+/// Whether a finding rests only on what a task starts without.
 fn concerns_only_optional_dependencies(ev: Evidence<'_>, finding: &Finding) -> bool {
     let because = |id: &ObservationId| ev.all().find(|seen| &seen.id == id);
     finding
         .because
         .iter()
         .filter_map(because)
-        .all(|seen| seen.dependency.starts_without())
+        .all(Observation::is_optional)
 }
 
 /// Merges the clock findings: a machine has one clock, and what signatures, certificates and dates

@@ -255,6 +255,8 @@ pub enum Service {
     EcsAgent,
     /// The ECS agent's service for measurements.
     EcsTelemetry,
+    /// The endpoint of GuardDuty Runtime Monitoring.
+    GuardDutyData,
     /// Amazon EC2.
     Ec2,
     /// The message channel of the SSM agent.
@@ -285,6 +287,7 @@ impl Service {
             Self::Ecs => "ecs",
             Self::EcsAgent => "ecs-agent",
             Self::EcsTelemetry => "ecs-telemetry",
+            Self::GuardDutyData => "guardduty-data",
             Self::Ec2 => "ec2",
             Self::Ec2Messages => "ec2messages",
             Self::Fsx => "fsx",

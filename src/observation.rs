@@ -63,6 +63,12 @@ pub enum Dependency {
     SsmMessages,
     /// The endpoint from which the Service Connect proxy gets its configuration.
     ServiceConnect,
+    /// The endpoint to which the agent of GuardDuty Runtime Monitoring reports.
+    #[serde(rename = "guardduty-data")]
+    GuardDutyData,
+    /// The services that the container agent of an instance calls: `ecs`, `ecs-agent` and
+    /// `ecs-telemetry`.
+    EcsAgent,
     /// This machine's clock, compared with those of the services.
     Clock,
 }
@@ -72,7 +78,7 @@ impl Dependency {
     /// log stream, manifest, layers (observed; where environment files and file systems come is not
     /// known), then what a task starts without. The clock is last: it is read from the services'
     /// answers, and where it is wrong, the requests that failed because of it come first.
-    pub const START_ORDER: [Self; 16] = [
+    pub const START_ORDER: [Self; 18] = [
         Self::Metadata,
         Self::Credentials,
         Self::SecretsManager,
@@ -88,6 +94,8 @@ impl Dependency {
         Self::LogRouter,
         Self::SsmMessages,
         Self::ServiceConnect,
+        Self::GuardDutyData,
+        Self::EcsAgent,
         Self::Clock,
     ];
 
@@ -109,6 +117,8 @@ impl Dependency {
             Self::LogRouter => "log-router",
             Self::SsmMessages => "ssmmessages",
             Self::ServiceConnect => "service-connect",
+            Self::GuardDutyData => "guardduty-data",
+            Self::EcsAgent => "ecs-agent",
             Self::Clock => "clock",
         }
     }
@@ -131,6 +141,8 @@ impl Dependency {
             Self::LogRouter => "the log router's destination",
             Self::SsmMessages => "the ECS Exec channel",
             Self::ServiceConnect => "the Service Connect endpoint",
+            Self::GuardDutyData => "the GuardDuty endpoint",
+            Self::EcsAgent => "the container agent's endpoint",
             Self::Clock => "the clock",
         }
     }
@@ -146,16 +158,23 @@ impl Dependency {
                 | Self::SecretsManager
                 | Self::Ssm
                 | Self::SsmMessages
+                | Self::GuardDutyData
+                | Self::EcsAgent
         )
     }
 
     /// Whether a task starts without it: a log router retries, an ECS Exec session fails only when
-    /// opened, and AWS does not document how long the Service Connect proxy waits. The splunk log
-    /// driver, in contrast, checks its collector first.
+    /// opened, and AWS does not document how long the Service Connect proxy waits. GuardDuty's agent
+    /// is not essential, and an instance whose agent has lost ECS runs no new task, but the probe on
+    /// it shows that it has not. The splunk log driver, in contrast, checks its collector first.
     pub const fn starts_without(self) -> bool {
         matches!(
             self,
-            Self::LogRouter | Self::SsmMessages | Self::ServiceConnect
+            Self::LogRouter
+                | Self::SsmMessages
+                | Self::ServiceConnect
+                | Self::GuardDutyData
+                | Self::EcsAgent
         )
     }
 }
@@ -485,6 +504,9 @@ pub struct Observation {
     /// Whether a report leaves out what its other observations say as well.
     #[serde(skip)]
     pub brief: bool,
+    /// Which tasks of a service pull this image, if `launch` knows the service's revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<ImageDeployment>,
 }
 
 /// `presented` of a registry's refusal where no login was presented; otherwise it names the
@@ -530,6 +552,7 @@ impl Observation {
             superseded_by: None,
             witness: None,
             brief: false,
+            deployment: None,
         }
     }
 
@@ -558,6 +581,12 @@ impl Observation {
             Outcome::Failed { failure } => Some(failure),
             _ => None,
         }
+    }
+
+    /// Whether a task of today starts although it failed: it serves only a part that a task starts
+    /// without, or only the next deployment.
+    pub fn is_optional(&self) -> bool {
+        self.dependency.starts_without() || self.deployment == Some(ImageDeployment::Next)
     }
 
     /// Whether a starved probe can have caused its failure, or that of its earlier tries: it, or the
@@ -628,6 +657,7 @@ impl Observation {
             superseded_by,
             witness: _,
             brief: _,
+            deployment: _,
         } = self;
         id.for_each_name(name);
         name(host);
@@ -718,6 +748,19 @@ pub enum Speaker {
     Intermediary,
     /// Nothing in the answer tells.
     Unknown,
+}
+
+/// Which tasks of a service pull an image. Amazon ECS resolves a tag to a digest when it deploys, and
+/// all tasks of that deployment pull the digest (Amazon ECS developer guide, "Container image
+/// resolution").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageDeployment {
+    /// Those of the current deployment: the digest that its revision pins.
+    Current,
+    /// Those of the next one: the tag in the task definition.
+    Next,
 }
 
 /// The source of an observation that the probe did not make.

@@ -21,7 +21,9 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use aws_sidecar::{AwsSidecar, AwsSidecarError, execute_command, service_connect};
+pub use aws_sidecar::{
+    AwsSidecar, AwsSidecarError, container_agent, execute_command, guard_duty_data, service_connect,
+};
 pub use error::PlanError;
 pub use input::{
     EfsVolume, ImageInput, InvalidLogGroupName, LogGroupInput, PlanInput, ReachabilityCheck,
@@ -35,7 +37,7 @@ pub use value_from::{InvalidValueFrom, ValueFrom, ValueFromProblem};
 
 use crate::endpoints::Region;
 use crate::network_location::IpFamily;
-use crate::observation::{Dependency, Phase, TargetKey};
+use crate::observation::{Dependency, ImageDeployment, Phase, TargetKey};
 use crate::redact;
 use crate::reference::Reference;
 use targets::{ResolvedLogGroup, TargetList};
@@ -141,6 +143,8 @@ pub struct ImagePull {
     /// Whether AWS adds the container. AWS then chooses the tag, so a tag that does not exist is
     /// not a fault of the task.
     pub added_by_aws: bool,
+    /// Which tasks of a service pull it, if that is known.
+    pub deployment: Option<ImageDeployment>,
     /// Where the authorization token comes from; `None` for registries other than Amazon ECR.
     pub token: Option<TargetIndex>,
     /// The registry.

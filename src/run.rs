@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use rustls::RootCertStore;
 use secrecy::ExposeSecret;
 use tokio::time::{sleep, timeout};
 
 use crate::arn::Arn;
-use crate::aws::credentials::{self, Credentials};
+use crate::aws::credentials::{self, AgentFailure, Credentials};
+use crate::aws::instance_metadata::{self, InstanceLocation, InstanceMetadata};
 use crate::diagnose::diagnose;
 use crate::network_location::{IpFamily, NetworkLocation};
-use crate::observation::{Dependency, Observation, Outcome, Phase, TargetKey};
+use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, TargetKey};
 use crate::plan::{Expect, Plan};
 use crate::probe::{
     self, Interruption, LogStream, ObservationLog, ProbeResult, ProbeSettings, SharedCredentials,
@@ -30,7 +32,7 @@ use crate::vault::Vault;
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Response of the task metadata endpoint; `None` outside ECS.
-pub type TaskMetadata = Result<Option<Metadata>, crate::aws::credentials::AgentFailure>;
+pub type TaskMetadata = Result<Option<Metadata>, AgentFailure>;
 
 /// Input of a run.
 pub struct RunOptions {
@@ -45,6 +47,8 @@ pub struct RunOptions {
     pub roots: Arc<RootCertStore>,
     /// Looks up the variables that locate credentials.
     pub environment: Environment,
+    /// Where the instance is on which this runs, if it runs on one.
+    pub instance: Option<InstanceLocation>,
     /// Credentials, whose loading starts before the metadata request, so that a hanging agent costs
     /// its five seconds once.
     pub credentials: SharedCredentials,
@@ -83,6 +87,7 @@ pub async fn run(
     let RunOptions {
         plan,
         metadata,
+        instance,
         resolvers,
         roots,
         environment,
@@ -95,7 +100,7 @@ pub async fn run(
     } = options;
     let plan_json = serde_json::to_value(&plan).unwrap_or_default();
     vault.add_public(&plan_json.to_string());
-    let mut vantage = vantage_of(&metadata, &plan, &resolvers, &environment);
+    let mut vantage = vantage_of(&metadata, instance, &plan, &resolvers, &environment);
     // A rehearsal for an IPv6-only subnet uses no IPv4, also on a machine that has it.
     let ip_family = Some(plan.ip_family)
         .filter(|family| *family == IpFamily::Ipv6)
@@ -246,13 +251,35 @@ async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, withi
     }
 }
 
-/// Starts to load credentials. Needs a Tokio runtime.
+/// Credentials of a source that only the full binary knows; `None` if it has none.
+pub type OtherCredentials = BoxFuture<'static, Option<Result<Credentials, AgentFailure>>>;
+
+/// Starts to load credentials: of the task or the environment, else of the instance's role. Needs a
+/// Tokio runtime.
 pub fn spawn_credentials(environment: &Environment, vault: &Arc<Vault>) -> SharedCredentials {
+    spawn_credentials_or(environment, vault, async { None }.boxed())
+}
+
+/// Starts to load credentials: of the task or the environment, else those of `other`, else of the
+/// instance's role. Needs a Tokio runtime.
+pub fn spawn_credentials_or(
+    environment: &Environment,
+    vault: &Arc<Vault>,
+    other: OtherCredentials,
+) -> SharedCredentials {
     let (environment, vault) = (Arc::clone(environment), Arc::clone(vault));
     hold_environment(&environment, &vault);
     let load = async move {
         let lookup = |name: &str| environment(name);
-        let loaded = credentials::load(&lookup, credentials::CONTAINER_ENDPOINT).await;
+        let mut loaded = credentials::load(&lookup, credentials::CONTAINER_ENDPOINT).await;
+        if is_missing(&loaded)
+            && let Some(other) = other.await
+        {
+            loaded = other;
+        }
+        if is_missing(&loaded) && instance_metadata::is_expected(&lookup) {
+            loaded = of_instance(&lookup).await;
+        }
         if let Ok(credentials) = &loaded {
             hold_credentials(credentials, &vault);
         }
@@ -261,6 +288,26 @@ pub fn spawn_credentials(environment: &Environment, vault: &Arc<Vault>) -> Share
     let shared = load.boxed().shared();
     tokio::spawn(shared.clone());
     shared
+}
+
+fn is_missing(loaded: &Result<Credentials, AgentFailure>) -> bool {
+    matches!(loaded, Err(error) if error.failure == Failure::NoCredentials)
+}
+
+/// Loads the credentials of the instance's role, with which an instance pulls where the task
+/// definition has no task execution role.
+async fn of_instance(
+    environment: &impl Fn(&str) -> Option<String>,
+) -> Result<Credentials, AgentFailure> {
+    let loaded = async {
+        let metadata = InstanceMetadata::open(environment).await?;
+        metadata.credentials().await
+    };
+    // However the metadata failed, there are no credentials.
+    loaded.await.map_err(|error| AgentFailure {
+        failure: Failure::NoCredentials,
+        ..error
+    })
 }
 
 /// Adds the secrets in the environment: keys and tokens, the path of the credentials endpoint, and
@@ -340,6 +387,7 @@ pub fn ip_family(metadata: &TaskMetadata) -> Option<IpFamily> {
 /// Returns the metadata's vantage, completed with what is known without it.
 fn vantage_of(
     metadata: &TaskMetadata,
+    instance: Option<InstanceLocation>,
     plan: &Plan,
     resolvers: &[SocketAddr],
     environment: &Environment,
@@ -350,6 +398,14 @@ fn vantage_of(
         .ok()
         .and_then(|metadata| Some(metadata.as_ref()?.vantage.clone()));
     let mut vantage = found.unwrap_or_else(|| Vantage::local(&lookup));
+    // A task with its own network interface has told of it.
+    if let Some(instance) = instance.filter(|_| vantage.subnet_cidr.is_none()) {
+        let (address, subnet) = instance.interface.unzip();
+        vantage.address = vantage.address.or(address);
+        vantage.subnet_cidr = subnet;
+        vantage.region = vantage.region.or(instance.region.map(Into::into));
+        vantage.availability_zone = vantage.availability_zone.or(instance.zone.map(Into::into));
+    }
     vantage.address = vantage
         .address
         .or_else(|| local_address_towards(*resolvers.first()?).filter(|own| !own.is_loopback()));

@@ -11,14 +11,63 @@ use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{AgentFailure, AgentRequest};
+use crate::agent::{AgentFailure, AgentRequest, REQUEST_TIMEOUT};
 use crate::arn::Arn;
 use crate::aws::error_response;
 use crate::network_location::IpFamily;
 use crate::observation::{Failure, ForEach};
+use crate::plan::LaunchType;
 use crate::safe_text::{SafeText, safe_text};
 
 const METADATA_URI: &str = "ECS_CONTAINER_METADATA_URI_V4";
+
+/// Set by Lambda for a function's runtime: host and port of the Runtime API (Lambda developer guide,
+/// "Using the Lambda runtime API for custom runtimes").
+pub const RUNTIME_API_VARIABLE: &str = "AWS_LAMBDA_RUNTIME_API";
+
+/// What runs the probe at its vantage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Carrier {
+    /// A one-off task on AWS Fargate.
+    Fargate,
+    /// A function of AWS Lambda in the subnet.
+    Lambda,
+    /// A task on a container instance or managed instance.
+    Ec2,
+    /// A machine on which `pullprobe probe` was started outside of Amazon ECS.
+    Local,
+}
+
+impl Carrier {
+    /// Returns the name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fargate => "fargate",
+            Self::Lambda => "lambda",
+            Self::Ec2 => "ec2",
+            Self::Local => "local",
+        }
+    }
+
+    /// Returns the carrier of a process without task metadata.
+    fn without_metadata(env: &impl Fn(&str) -> Option<String>) -> Self {
+        match env(RUNTIME_API_VARIABLE).filter(|address| !address.is_empty()) {
+            Some(_) => Self::Lambda,
+            None => Self::Local,
+        }
+    }
+
+    /// Returns the carrier of a task; `None` for a machine outside of AWS (ECS Anywhere).
+    const fn of_task(launch_type: LaunchType) -> Option<Self> {
+        match launch_type {
+            LaunchType::Fargate => Some(Self::Fargate),
+            LaunchType::Ec2 | LaunchType::ManagedInstances => Some(Self::Ec2),
+            LaunchType::External => None,
+        }
+    }
+}
 
 /// Where the probe of a report ran. Unknown values are `null`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +96,8 @@ pub struct Vantage {
     /// Names of the proxy variables that are set. Their values may hold a password, and Fargate
     /// does not use them.
     pub proxy_variables: Vec<SafeText>,
+    /// What ran the probe, if the task metadata or the environment says so.
+    pub carrier: Option<Carrier>,
 }
 
 impl Vantage {
@@ -54,6 +105,7 @@ impl Vantage {
     pub fn local(env: &impl Fn(&str) -> Option<String>) -> Self {
         let is_set = |name: &&'static str| env(name).is_some_and(|value| !value.is_empty());
         Self {
+            carrier: Some(Carrier::without_metadata(env)),
             platform: platform(),
             proxy_variables: PROXY_VARIABLES
                 .into_iter()
@@ -79,6 +131,7 @@ impl Vantage {
             resolvers,
             platform,
             proxy_variables,
+            carrier: _,
         } = self;
         let single = [region, availability_zone, task_arn, cluster];
         single.into_iter().flatten().for_each(&mut *each);
@@ -163,11 +216,7 @@ async fn fetch<T: DeserializeOwned>(uri: &str) -> Result<T, AgentFailure> {
     if uri.scheme_str() != Some("http") {
         return Err(invalid());
     }
-    let request = AgentRequest {
-        uri: &uri,
-        authorization: None,
-        allows_http: |_| true,
-    };
+    let request = AgentRequest::new(&uri, |_| true, REQUEST_TIMEOUT);
     let response = request.send().await?;
     if response.status() != StatusCode::OK {
         let status = response.status().as_u16();
@@ -193,6 +242,7 @@ struct Task {
     #[serde(rename = "TaskARN")]
     arn: Option<String>,
     availability_zone: Option<String>,
+    launch_type: Option<String>,
     containers: Option<Vec<Container>>,
     clock_drift: Option<Drift>,
 }
@@ -280,6 +330,12 @@ fn describe(task: Task, own: Option<&Container>, local: Vantage) -> Metadata {
         .filter(|name| is_name(name, MAX_CLUSTER_LENGTH));
     Metadata {
         vantage: Vantage {
+            // Old agents do not report it.
+            carrier: task
+                .launch_type
+                .as_deref()
+                .and_then(LaunchType::of)
+                .and_then(Carrier::of_task),
             region: region
                 .or_else(|| region_of_zone(zone.as_deref()?))
                 .map(Into::into),

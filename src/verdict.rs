@@ -74,7 +74,7 @@ impl Verdict {
         let needed = || {
             phases
                 .failed()
-                .filter(|observation| !observation.dependency.starts_without())
+                .filter(|observation| !observation.is_optional())
         };
         let first = findings.first();
         let decisive: Vec<_> = needed().filter(proves).collect();

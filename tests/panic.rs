@@ -101,6 +101,7 @@ fn options() -> RunOptions {
     });
     observation_log.insert(serde_json::from_value(observation).unwrap());
     RunOptions {
+        instance: None,
         plan: Plan::new(input, "us-east-1".parse().unwrap()).unwrap(),
         metadata: Ok(None),
         resolvers: Vec::new(),

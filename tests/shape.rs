@@ -262,6 +262,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "launch/rate_limiter",
             "launch/definition",
             "launch/interface",
+            "launch/instances",
+            "launch/revision",
             "launch/request",
             "launch/target",
             "launch/stopped_reason/observe",

@@ -9,14 +9,14 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use hyper::header::HeaderValue;
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::{StatusCode, Uri};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use crate::agent::AgentFailure;
-use crate::agent::AgentRequest;
+use crate::agent::{AgentRequest, REQUEST_TIMEOUT};
 use crate::arn::Arn;
 use crate::aws::error_response::{self, ErrorResponse};
 use crate::observation::Failure;
@@ -32,6 +32,10 @@ const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 
+/// Beginning of the detail where neither a task nor the environment has credentials.
+pub const NOT_SET: &str =
+    "neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_ACCESS_KEY_ID is set";
+
 /// Credentials that sign requests. `Debug` does not print the secrets.
 #[derive(Debug, Clone)]
 pub struct Credentials {
@@ -45,6 +49,8 @@ pub struct Credentials {
     pub expires_at: Option<Timestamp>,
     /// The role, as the container endpoint reports it.
     pub role_arn: Option<Arn>,
+    /// The role's name, where the source reports no ARN.
+    pub role_name: Option<String>,
     /// The source.
     pub source: CredentialSource,
     /// How long the source took.
@@ -60,6 +66,10 @@ pub enum CredentialSource {
     Container,
     /// `AWS_ACCESS_KEY_ID` and related variables.
     Environment,
+    /// The instance profile of an EC2 instance, by the instance metadata.
+    InstanceProfile,
+    /// The files of the AWS CLI, where AWS IAM Identity Center and other providers are configured.
+    Profile,
 }
 
 /// Loads credentials from the container endpoint, or else from keys in the environment. The
@@ -100,9 +110,8 @@ pub async fn load(
         |_: IpAddr| true
     };
     from_container(&AgentRequest {
-        uri: &uri,
-        authorization: authorization(&set)?,
-        allows_http,
+        header: authorization(&set)?.map(|value| (AUTHORIZATION, value)),
+        ..AgentRequest::new(&uri, allows_http, REQUEST_TIMEOUT)
     })
     .await
 }
@@ -110,15 +119,21 @@ pub async fn load(
 /// Whether the environment is meant to have credentials: it names a source, or ECS set it up. On any
 /// other machine their absence says nothing about a task.
 pub fn are_expected(env: &impl Fn(&str) -> Option<String>) -> bool {
+    let sources = [RELATIVE_URI, FULL_URI, ACCESS_KEY_ID, SECRET_ACCESS_KEY];
+    let set = |name: &&str| env(name).is_some_and(|value| !value.trim().is_empty());
+    sources.iter().any(set) || is_in_ecs(env)
+}
+
+/// Whether this is a container of Amazon ECS.
+pub fn is_in_ecs(env: &impl Fn(&str) -> Option<String>) -> bool {
     // ECS sets these in every container.
     const OF_ECS: [&str; 3] = [
         "ECS_CONTAINER_METADATA_URI_V4",
         "ECS_CONTAINER_METADATA_URI",
         "ECS_AGENT_URI",
     ];
-    let sources = [RELATIVE_URI, FULL_URI, ACCESS_KEY_ID, SECRET_ACCESS_KEY];
     let set = |name: &&str| env(name).is_some_and(|value| !value.trim().is_empty());
-    sources.iter().chain(&OF_ECS).any(set)
+    OF_ECS.iter().any(set)
 }
 
 /// Whether credentials may be read from `address` over plain HTTP: from this host, or from the
@@ -191,8 +206,17 @@ async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, Agent
             ),
         ));
     }
+    read(request, response.body(), started)
+}
+
+/// Reads credentials as the agent and the instance metadata send them.
+pub(super) fn read(
+    request: &AgentRequest<'_>,
+    body: &[u8],
+    started: Instant,
+) -> Result<Credentials, AgentFailure> {
     // The parser's own message may quote a secret.
-    let response: CredentialsResponse = serde_json::from_slice(response.body()).map_err(|_| {
+    let response: CredentialsResponse = serde_json::from_slice(body).map_err(|_| {
         request.failed(
             Failure::UnexpectedAnswer,
             "returned a response that is not valid JSON; a proxy may have sent it",
@@ -232,6 +256,7 @@ async fn from_container(request: &AgentRequest<'_>) -> Result<Credentials, Agent
         session_token: Some(header_safe(present(response.token, "Token")?, "Token")?),
         expires_at: expires_at.transpose()?,
         role_arn: response.role_arn.as_deref().and_then(role_arn),
+        role_name: None,
         source: CredentialSource::Container,
         elapsed: started.elapsed(),
     };
@@ -306,6 +331,7 @@ fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials
                 .transpose()?,
             expires_at: None,
             role_arn: None,
+            role_name: None,
             source: CredentialSource::Environment,
             elapsed: Duration::ZERO,
         }),
@@ -314,8 +340,8 @@ fn from_environment(set: &impl Fn(&str) -> Option<String>) -> Result<Credentials
         (None, None) => Err(AgentFailure::new(
             Failure::NoCredentials,
             format_args!(
-                "neither {RELATIVE_URI} nor {ACCESS_KEY_ID} is set, so the task definition has no task role; set \
-                 taskRoleArn to the task execution role, so that the probe has the permissions that ECS uses"
+                "{NOT_SET}, so the task definition has no task role; set taskRoleArn to the task execution role, so that \
+                 the probe has the permissions that ECS uses"
             ),
         )),
     }

@@ -152,6 +152,7 @@ mod tests {
             session_token: Some(token.into()),
             expires_at: None,
             role_arn: None,
+            role_name: None,
             source: CredentialSource::Environment,
             elapsed: std::time::Duration::ZERO,
         }

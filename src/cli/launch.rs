@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
 
 use super::duration::run_duration;
 use super::install::AgentArgs;
 use super::target::TargetArgs;
 use super::{Format, label};
 use crate::endpoints::Region;
+use crate::operator::launch::CarrierChoice;
 
 /// `pullprobe launch`.
 #[derive(Debug, Args)]
@@ -20,6 +22,9 @@ pub struct LaunchArgs {
     /// Probe what this task needs, in its subnet. A stopped task can be described for about an hour
     #[arg(long, value_name = "TASK_ARN", conflicts_with_all = ["service", "task_definition"])]
     pub like: Option<String>,
+    /// What runs the probe in each subnet
+    #[arg(long, value_name = "CARRIER", value_enum, default_value = "auto")]
+    pub carrier: CarrierChoice,
     /// Log group for the reports [default: from the task definition]
     #[arg(long, value_name = "NAME")]
     pub log_group: Option<String>,
@@ -62,6 +67,23 @@ pub struct LaunchArgs {
 const HELP: &str = "\
 Exit codes: those of the worst subnet: 10 to 20 for a failure; otherwise 3 inconclusive or not started, 4 warn, 0 pass ·
 1 an AWS call failed · 2 invalid arguments";
+
+impl ValueEnum for CarrierChoice {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Fargate, Self::Lambda]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Auto => PossibleValue::new("auto").help(
+                "Fargate; where its task does not start because of the network, Lambda too, if its role is known",
+            ),
+            Self::Fargate => PossibleValue::new("fargate").help("A task on Fargate"),
+            Self::Lambda => PossibleValue::new("lambda")
+                .help("A function of AWS Lambda, whose code and answer do not travel through the subnet"),
+        })
+    }
+}
 
 /// `pullprobe gc`.
 #[derive(Debug, Args)]

@@ -18,7 +18,9 @@ use crate::operator::install::{
     DEFAULT_REPOSITORY, InstallSpec, RepositoryName, find_installed_image,
 };
 use crate::operator::last_segment;
-use crate::operator::launch::{self, LaunchEvent, LaunchSpec, SubnetReport, TargetSpec};
+use crate::operator::launch::{
+    self, CarrierChoice, LaunchEvent, LaunchSpec, ProbeUse, SubnetReport, TargetSpec,
+};
 use crate::os::Signals;
 use crate::render;
 use crate::verdict::Status;
@@ -98,8 +100,20 @@ async fn install_if_missing(calls: &AwsCalls, args: &LaunchArgs) -> Result<Strin
 
 impl From<&LaunchArgs> for LaunchSpec {
     fn from(args: &LaunchArgs) -> Self {
+        // A task on an instance has no security groups of its own, so they ask for Fargate.
+        let on_fargate =
+            args.carrier == CarrierChoice::Lambda || !args.target.security_groups.is_empty();
+        let use_of_probe = if on_fargate {
+            ProbeUse::OnceOnFargate
+        } else {
+            ProbeUse::Once
+        };
         Self {
-            target: target_spec(&args.target),
+            target: TargetSpec {
+                use_of_probe,
+                ..target_spec(&args.target)
+            },
+            carrier: args.carrier,
             like: args.like.clone(),
             log_group: args.log_group.clone(),
             timeout: args.timeout,
@@ -122,6 +136,7 @@ pub(super) fn target_spec(args: &TargetArgs) -> TargetSpec {
         probe_architecture: args.probe_architecture,
         region: args.region.clone(),
         expect: args.expect,
+        use_of_probe: ProbeUse::Scheduled,
         full: args.full,
         deadline: args.deadline,
     }

@@ -9,7 +9,8 @@ use crate::endpoints::{NO_REGION, Region};
 #[cfg(not(feature = "operator"))]
 use crate::plan::task_definition;
 use crate::plan::{
-    ImageInput, Plan, PlanInput, Platform, check_log_group_name, execute_command, service_connect,
+    ImageInput, Plan, PlanInput, Platform, check_log_group_name, execute_command, guard_duty_data,
+    service_connect,
 };
 use crate::probe::TaskDefinitionLocation;
 use crate::reference::Registry;
@@ -172,6 +173,7 @@ fn add_aws_additions(args: &TaskArgs, region: &Region, input: &mut PlanInput) ->
         let image = sidecar.image(region, &platform);
         let image = image.map_err(|error| invalid_flag("--expect-injected", &error))?;
         input.images.push(image);
+        input.connections.push(guard_duty_data(region));
     }
     if args.enable_execute_command {
         let check = execute_command(region, input.ip_family);
@@ -236,5 +238,8 @@ pub(super) fn region(
         Registry::Ecr { region, .. } => Some(region.clone()),
         Registry::Other { .. } => None,
     });
-    from_image.ok_or_else(|| Error::Usage(NO_REGION.into()))
+    let default_region = || args.default_region.clone();
+    from_image
+        .or_else(default_region)
+        .ok_or_else(|| Error::Usage(NO_REGION.into()))
 }

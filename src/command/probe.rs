@@ -12,17 +12,22 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::plan_input::{self, PlanSource};
 use super::{Error, color, note, print};
+#[cfg(feature = "operator")]
+use crate::aws::credentials;
+use crate::aws::instance_metadata::{self, InstanceLocation};
 use crate::cli::{Format, ProbeArgs, TaskArgs};
 use crate::dns;
+use crate::endpoints::{self, Region, Service, Variant};
+use crate::observation::Dependency;
 use crate::os::{self, Signals};
-use crate::plan::{Plan, PlanError};
+use crate::plan::{Plan, PlanError, PlanInput, Platform, ReachabilityCheck};
 use crate::probe::{
     Interruption, LOCAL_FILE_HINT, ObservationLog, ProbeSettings, StubResolver,
     TaskDefinitionLocation, fetch_task_definition,
 };
 use crate::render;
 use crate::report::{Logs, Report};
-use crate::run::{self, Environment, RunOptions};
+use crate::run::{self, Environment, OtherCredentials, RunOptions};
 use crate::safe_text::{MAX_FOREIGN_CHARS, visible, write_stderr};
 use crate::vantage;
 use crate::vault::Vault;
@@ -46,24 +51,41 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
         let environment: Environment =
             Arc::new(|name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()));
         let vault = Arc::<Vault>::default();
-        let credentials = run::spawn_credentials(&environment, &vault);
+        let other = other_credentials(&environment);
+        let credentials = run::spawn_credentials_or(&environment, &vault, other);
         let started = Instant::now();
-        let metadata = vantage::discover(&|name: &str| environment(name)).await;
+        let lookup = |name: &str| environment(name);
+        let (metadata, instance) = tokio::join!(
+            vantage::discover(&lookup),
+            instance_metadata::locate(&lookup)
+        );
         let ip_family = args.task.ip_family.or_else(|| run::ip_family(&metadata));
         let task = TaskArgs {
             ip_family,
+            default_region: default_region(instance.as_ref()).await,
             ..args.task.clone()
         };
         deadline -= started.elapsed().min(deadline / 2);
         let plan = match (plan_from_flag, source) {
-            (Some(plan), _) => {
+            (Some(mut plan), _) => {
+                if plan.host.has_unknown_platform {
+                    plan.platform = Platform::of_this_binary();
+                }
                 let ip_family = ip_family.unwrap_or(plan.ip_family);
                 plan.in_ip_family(ip_family)
                     .map_err(|error| Error::Usage(format!("--plan: {error}")))?
             }
-            (None, PlanSource::Ready(input)) => plan_input::into_plan(*input, &task, &metadata)?,
+            (None, PlanSource::Ready(mut input)) => {
+                if matches!(metadata, Ok(None))
+                    && has_nothing_to_check(&input, &task)
+                    && let Ok(region) = plan_input::region(&task, &[], &metadata)
+                {
+                    input.connections.extend(registry_names(&region));
+                }
+                plan_input::into_plan(*input, &task, &metadata)?
+            }
             (None, PlanSource::Remote(location)) => {
-                let region = plan_input::region(&args.task, &[], &metadata)?;
+                let region = plan_input::region(&task, &[], &metadata)?;
                 let timeout = MAX_READ_TIME.min(deadline / 2);
                 let resolver = StubResolver::new(resolvers.clone()).within(timeout / 2);
                 let settings = ProbeSettings::for_fetch(
@@ -93,6 +115,7 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
         let options = RunOptions {
             plan,
             metadata,
+            instance,
             resolvers,
             roots,
             environment,
@@ -111,6 +134,64 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
     // The report is complete, so there is no need to wait for peers that have not answered.
     runtime.shutdown_background();
     deliver(&report, args.format)
+}
+
+/// Returns the credentials of the AWS CLI's files, outside of a task.
+#[cfg(feature = "operator")]
+fn other_credentials(environment: &Environment) -> OtherCredentials {
+    if credentials::is_in_ecs(&|name: &str| environment(name)) {
+        return Box::pin(async { None });
+    }
+    Box::pin(crate::operator::aws::profile_credentials())
+}
+
+/// Returns nothing: the image has no files of the AWS CLI.
+#[cfg(not(feature = "operator"))]
+fn other_credentials(_: &Environment) -> OtherCredentials {
+    Box::pin(async { None })
+}
+
+/// Returns the Region of the AWS CLI's files or of the instance, for a run that names none.
+async fn default_region(instance: Option<&InstanceLocation>) -> Option<Region> {
+    #[cfg(feature = "operator")]
+    let of_profile = crate::operator::aws::profile_region().await;
+    #[cfg(not(feature = "operator"))]
+    let of_profile: Option<Region> = std::future::ready(None).await;
+    of_profile.or_else(|| instance?.region.as_ref()?.parse().ok())
+}
+
+fn has_nothing_to_check(input: &PlanInput, task: &TaskArgs) -> bool {
+    input.is_empty()
+        && task.expect_injected.is_empty()
+        && !task.enable_execute_command
+        && !task.service_connect
+}
+
+/// The account in the name of a registry whose account does not matter: Amazon ECR has one wildcard
+/// name for the registries of all accounts.
+const ANY_ACCOUNT: &str = "000000000000";
+
+/// Returns the three hosts from which every task that uses Amazon ECR pulls.
+fn registry_names(region: &Region) -> [ReachabilityCheck; 3] {
+    let variant = Variant::default();
+    let check = |dependency, host| ReachabilityCheck {
+        dependency,
+        host,
+        port: 443,
+        tcp_only: false,
+        subject: "image pull".into(),
+    };
+    [
+        check(
+            Dependency::EcrApi,
+            endpoints::api_host(Service::EcrApi, region, variant),
+        ),
+        check(
+            Dependency::EcrDkr,
+            endpoints::registry_host(ANY_ACCOUNT, region, variant),
+        ),
+        check(Dependency::S3, endpoints::layer_host(region)),
+    ]
 }
 
 /// Open files that a run may need at once: connections to every address of every target, with several

@@ -8,7 +8,10 @@ use super::resolve::{SLOW_ANSWER_MS, seconds};
 use super::{Confidence, Finding, reference, registry, storage};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
-use crate::observation::{Answer, Denial, Dependency, Failure, Observation, Phase, PolicyKind};
+use crate::observation::{
+    Answer, Denial, Dependency, Failure, ImageDeployment, Observation, Phase, PolicyKind,
+};
+use crate::reference::Reference;
 use crate::safe_text::SafeText;
 
 use Confidence::{Certain, Likely, Possible};
@@ -282,7 +285,39 @@ pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
                 .extend(Finding::new(cause, confidence, [seen]).map(|f| f.with_detail(&detail)));
         }
     }
+    for finding in &mut findings {
+        if finding.cause == Cause::ImageNotFound && tag_works(ev, finding) {
+            finding.remedy = DEPLOY_AGAIN.into();
+        }
+    }
     findings
+}
+
+/// Remedy for a digest that is gone while the tag can be pulled.
+const DEPLOY_AGAIN: &str = "Deploy the service again, which resolves the tag to the image that it names \
+    now: aws ecs update-service --cluster CLUSTER --service SERVICE --force-new-deployment. Amazon ECS \
+    pins the digest that the tag had at the last deployment, so let no lifecycle rule remove images in use";
+
+/// Whether every missing image is one that a service's current deployment pins, and the tag of its
+/// repository can be pulled.
+fn tag_works(ev: Evidence<'_>, finding: &Finding) -> bool {
+    let repository = |seen: &Observation| {
+        let subject = seen.subject.as_deref()?;
+        let image: Reference = subject.parse().ok()?;
+        Some((image.host(), image.repository))
+    };
+    let works = |missing: &Observation| {
+        ev.of(Phase::Manifest).any(|seen| {
+            seen.passed()
+                && seen.deployment == Some(ImageDeployment::Next)
+                && repository(seen) == repository(missing)
+        })
+    };
+    finding
+        .because
+        .iter()
+        .filter_map(|id| ev.all().find(|seen| &seen.id == id))
+        .all(|seen| seen.deployment == Some(ImageDeployment::Current) && works(seen))
 }
 
 fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {

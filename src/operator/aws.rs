@@ -11,11 +11,18 @@
 mod error;
 mod protocol;
 
-use std::time::{Duration, SystemTime};
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
 
+use aws_config::meta::region::ProvideRegion as _;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_smithy_http_client::tls;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use backon::{ExponentialBuilder, Retryable as _};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
@@ -26,8 +33,10 @@ use serde::de::DeserializeOwned;
 pub use error::CallError;
 pub use protocol::{Api, percent_encode};
 
+use crate::aws::credentials::{self as probe, AgentFailure};
 use crate::aws::{error_response, sign};
 use crate::endpoints::{InvalidRegion, NO_REGION, Region};
+use crate::observation::Failure;
 
 /// Limit for a whole call, connection and body included. The AWS SDKs wait 60 s for each read, and
 /// a usual response, such as a page of `FilterLogEvents`, has at most 1 MB.
@@ -57,13 +66,8 @@ impl Client {
     /// Returns a client for `region`, or for the region of the environment or profile. Sends
     /// nothing, unless the region comes from the instance metadata. Fails if no Region is set.
     pub async fn load(region: Option<Region>) -> Result<Self, CallError> {
-        // Fails if a default is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-        let sdk_http = aws_smithy_http_client::Builder::new()
-            .tls_provider(ring)
-            .build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(sdk_http);
+        let mut loader =
+            aws_config::defaults(BehaviorVersion::latest()).http_client(sdk_http_client());
         if let Some(region) = &region {
             loader = loader.region(aws_config::Region::new(region.to_string()));
         }
@@ -317,6 +321,64 @@ pub(super) async fn read_body(
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// Time limit for the credentials of a profile: those of AWS IAM Identity Center and of assumed roles
+/// take one or two calls.
+const PROFILE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Loads the credentials of the AWS CLI's files: of the profile in `AWS_PROFILE`, or of the default
+/// one. `None` if the files have none.
+pub async fn profile_credentials() -> Option<Result<probe::Credentials, AgentFailure>> {
+    let started = Instant::now();
+    let config = ProviderConfig::default()
+        .with_http_client(sdk_http_client())
+        .with_region(ProfileFileRegionProvider::new().region().await);
+    let provider = ProfileFileCredentialsProvider::builder()
+        .configure(&config)
+        .build();
+    let loaded = tokio::time::timeout(PROFILE_TIMEOUT, provider.provide_credentials()).await;
+    let failed = |detail: &dyn fmt::Display| {
+        let what = format!(
+            "the credentials of the AWS CLI's profile could not be loaded: {detail}; log in with `aws sso login`, choose a \
+             profile with AWS_PROFILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        );
+        Some(Err(AgentFailure::new(Failure::NoCredentials, what)))
+    };
+    match loaded {
+        Ok(Ok(found)) => Some(Ok(probe::Credentials {
+            access_key_id: found.access_key_id().into(),
+            secret_access_key: found.secret_access_key().into(),
+            session_token: found.session_token().map(Into::into),
+            expires_at: found.expiry().and_then(|end| end.try_into().ok()),
+            role_arn: None,
+            role_name: None,
+            source: probe::CredentialSource::Profile,
+            elapsed: started.elapsed(),
+        })),
+        Ok(Err(CredentialsError::CredentialsNotLoaded(_))) => None,
+        Ok(Err(error)) => failed(&error::chain(&error)),
+        Err(_) => failed(&format_args!(
+            "no answer within {} s",
+            PROFILE_TIMEOUT.as_secs()
+        )),
+    }
+}
+
+/// Returns the Region of the AWS CLI's profile.
+pub async fn profile_region() -> Option<Region> {
+    let named = ProfileFileRegionProvider::new().region().await?;
+    named.as_ref().parse().ok()
+}
+
+/// Returns the HTTP client of `aws-config`.
+fn sdk_http_client() -> SharedHttpClient {
+    // Fails if a default is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(ring)
+        .build_https()
 }
 
 /// One operation of a REST-JSON service.

@@ -29,6 +29,7 @@ pub struct DescribeServicesResponse {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EcsService {
+    pub service_arn: Option<String>,
     pub service_name: Option<String>,
     pub status: Option<String>,
     pub task_definition: Option<String>,
@@ -39,6 +40,8 @@ pub struct EcsService {
     /// Used by the deployment controllers CODE_DEPLOY and EXTERNAL, which leave the service's own
     /// members empty.
     pub task_sets: Vec<Deployment>,
+    /// The revisions of which tasks run or are wanted: one, or two during a deployment.
+    pub current_service_revisions: Vec<CurrentServiceRevision>,
 }
 
 impl EcsService {
@@ -84,6 +87,75 @@ impl EcsService {
             .find_map(|rollout| rollout.service_connect_configuration.as_ref());
         configuration.is_some_and(|configuration| configuration.enabled)
     }
+}
+
+/// `ServiceCurrentRevisionSummary`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CurrentServiceRevision {
+    pub arn: String,
+    pub requested_task_count: i64,
+}
+
+/// `ListServiceDeployments`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListServiceDeploymentsRequest<'a> {
+    pub cluster: &'a str,
+    pub service: &'a str,
+    pub status: [&'static str; 3],
+}
+
+/// Response of `ListServiceDeployments`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListServiceDeploymentsResponse {
+    pub service_deployments: Vec<ServiceDeployment>,
+}
+
+/// `ServiceDeploymentBrief`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceDeployment {
+    pub target_service_revision_arn: Option<String>,
+    /// Seconds since 1970.
+    pub created_at: f64,
+}
+
+/// `DescribeServiceRevisions`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribeServiceRevisionsRequest {
+    pub service_revision_arns: Vec<String>,
+}
+
+/// Response of `DescribeServiceRevisions`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DescribeServiceRevisionsResponse {
+    pub service_revisions: Vec<ServiceRevision>,
+}
+
+/// `ServiceRevision`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceRevision {
+    /// ARN.
+    pub task_definition: Option<String>,
+    pub container_images: Vec<ContainerImage>,
+    /// Whether Runtime Monitoring of GuardDuty adds its agent to the tasks.
+    pub guard_duty_enabled: bool,
+    /// Seconds since 1970.
+    pub created_at: f64,
+}
+
+/// `ContainerImage`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerImage {
+    pub container_name: String,
+    /// Missing where the container's `versionConsistency` is `disabled`.
+    pub image_digest: Option<String>,
 }
 
 /// A deployment, or a task set.
@@ -152,9 +224,12 @@ pub struct RegisterTaskDefinitionRequest<'a> {
     pub network_mode: &'static str,
     pub cpu: &'static str,
     pub memory: &'static str,
-    pub runtime_platform: RuntimePlatform,
-    pub execution_role_arn: &'a str,
-    pub task_role_arn: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_platform: Option<RuntimePlatform>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_role_arn: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_role_arn: Option<&'a str>,
     pub container_definitions: [ProbeContainer<'a>; 1],
     pub tags: Vec<Tag>,
 }
@@ -248,11 +323,23 @@ pub struct RunTaskRequest {
     pub capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform_version: Option<String>,
-    pub network_configuration: NetworkConfiguration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_configuration: Option<NetworkConfiguration>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub placement_constraints: Vec<PlacementConstraint>,
     pub overrides: TaskOverride,
     pub started_by: String,
     pub tags: Vec<Tag>,
     pub client_token: String,
+}
+
+/// `PlacementConstraint`.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlacementConstraint {
+    /// `memberOf`.
+    pub r#type: &'static str,
+    /// In the cluster query language.
+    pub expression: String,
 }
 
 /// `TaskOverride` of a request.
@@ -333,6 +420,8 @@ pub struct Task {
     pub stop_code: Option<String>,
     pub started_by: Option<String>,
     pub task_definition_arn: Option<String>,
+    /// The instance that it runs on.
+    pub container_instance_arn: Option<String>,
     /// Seconds since 1970.
     pub created_at: Option<f64>,
     /// Seconds since 1970.
@@ -443,11 +532,85 @@ pub struct ListTaskDefinitionsRequest<'a> {
     pub next_token: Option<String>,
 }
 
-/// Response of `ListTasks`, `ListTaskDefinitions` and `ListTaskDefinitionFamilies`.
+/// `ListContainerInstances`.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListContainerInstancesRequest<'a> {
+    pub cluster: &'a str,
+    /// `ACTIVE`.
+    pub status: &'static str,
+    pub max_results: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+/// `DescribeContainerInstances`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribeContainerInstancesRequest<'a> {
+    pub cluster: &'a str,
+    /// At most 100.
+    pub container_instances: &'a [String],
+}
+
+/// Response of `DescribeContainerInstances`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DescribeContainerInstancesResponse {
+    pub container_instances: Vec<ContainerInstance>,
+}
+
+/// `ContainerInstance`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerInstance {
+    pub agent_connected: bool,
+    pub capacity_provider_name: Option<String>,
+    pub attributes: Vec<Attribute>,
+}
+
+/// `Attribute`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Attribute {
+    pub name: String,
+    pub value: Option<String>,
+}
+
+/// `DescribeCapacityProviders`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribeCapacityProvidersRequest<'a> {
+    pub capacity_providers: Vec<&'a str>,
+    pub cluster: &'a str,
+}
+
+/// Response of `DescribeCapacityProviders`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DescribeCapacityProvidersResponse {
+    pub capacity_providers: Vec<CapacityProvider>,
+}
+
+/// `CapacityProvider`. Its `managedInstancesProvider` is unparsed, because one list of it is used.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CapacityProvider {
+    pub name: String,
+    pub managed_instances_provider: Option<Value>,
+}
+
+/// Response of `ListTasks`, `ListContainerInstances`, `ListTaskDefinitions` and
+/// `ListTaskDefinitionFamilies`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ListResponse {
-    #[serde(alias = "taskArns", alias = "taskDefinitionArns", alias = "families")]
+    #[serde(
+        alias = "taskArns",
+        alias = "containerInstanceArns",
+        alias = "taskDefinitionArns",
+        alias = "families"
+    )]
     pub items: Vec<String>,
     pub next_token: Option<String>,
 }

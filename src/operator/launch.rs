@@ -8,23 +8,26 @@
 
 mod collect;
 mod definition;
+mod instances;
 mod interface;
 mod launcher;
 mod prepare;
 mod rate_limiter;
 mod request;
+mod revision;
 mod spec;
 mod stopped_reason;
 mod target;
 mod watch;
 
 pub use collect::SubnetReport;
-pub use definition::{FAMILY_PREFIX, ProbeDefinition};
+pub use definition::{FAMILY_PREFIX, ProbeDefinition, ProbeHost};
+pub use instances::InstanceCapacity;
 pub use launcher::{LAUNCHER_TAG, Launcher, LauncherProcess};
 pub use prepare::prepare;
 #[cfg(test)]
 pub use request::sample_launch;
 pub use request::{Launch, Placement, RUN_ID_VARIABLE, RUN_TAG, STARTED_BY_PREFIX, started_by};
-pub use spec::{Architecture, LaunchSpec, TargetSpec};
+pub use spec::{Architecture, CarrierChoice, LaunchSpec, ProbeUse, TargetSpec};
 pub use target::{DEFAULT_CLUSTER, resolve};
 pub use watch::{LaunchEvent, TaskState, run};

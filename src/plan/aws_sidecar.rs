@@ -120,6 +120,7 @@ impl AwsSidecar {
             image,
             login: None,
             added_by_aws: true,
+            deployment: None,
         })
     }
 }
@@ -134,6 +135,37 @@ pub fn execute_command(region: &Region, ip_family: IpFamily) -> ReachabilityChec
         tcp_only: false,
         subject: "ECS Exec".into(),
     }
+}
+
+/// Returns the endpoint to which the agent of GuardDuty Runtime Monitoring reports. GuardDuty creates
+/// the VPC endpoint for it (GuardDuty user guide, "Prerequisites for AWS Fargate (Amazon ECS only)
+/// support"), so a VPC without one, or with its DNS off, uses the same name on the internet.
+pub fn guard_duty_data(region: &Region) -> ReachabilityCheck {
+    ReachabilityCheck {
+        dependency: Dependency::GuardDutyData,
+        host: endpoints::api_host(Service::GuardDutyData, region, Variant::default()),
+        port: 443,
+        tcp_only: false,
+        subject: "GuardDuty Runtime Monitoring".into(),
+    }
+}
+
+/// Returns the services that the container agent of an instance calls for itself (Amazon ECS developer
+/// guide, "Amazon ECS interface VPC endpoints"). On the internet, the names of the last two have
+/// numbers that only Amazon ECS tells the agent; without them they are those of the VPC endpoints.
+pub fn container_agent(region: &Region, ip_family: IpFamily) -> [ReachabilityCheck; 3] {
+    let hosts = [
+        endpoints::api_host(Service::Ecs, region, ip_family.variant()),
+        endpoints::api_host(Service::EcsAgent, region, Variant::default()),
+        endpoints::api_host(Service::EcsTelemetry, region, Variant::default()),
+    ];
+    hosts.map(|host| ReachabilityCheck {
+        dependency: Dependency::EcsAgent,
+        host,
+        port: 443,
+        tcp_only: false,
+        subject: "container agent".into(),
+    })
 }
 
 /// Returns the hosts that configure the Service Connect proxy, of which one is enough: that of the VPC

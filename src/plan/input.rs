@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::{Expect, Platform, TaskHost, Unchecked, ValueFrom};
 use crate::endpoints::Region;
 use crate::network_location::IpFamily;
-use crate::observation::Dependency;
+use crate::observation::{Dependency, ImageDeployment};
 use crate::reference::{InvalidReference, Reference};
 
 /// Inputs of a plan. [`Plan`](super::Plan) derives the hosts from them.
@@ -88,6 +88,9 @@ pub struct ImageInput {
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub added_by_aws: bool,
+    /// Which tasks of a service pull it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<ImageDeployment>,
 }
 
 /// A log group that a container writes to.
@@ -164,6 +167,7 @@ impl FromStr for ImageInput {
             image: text.parse()?,
             login: None,
             added_by_aws: false,
+            deployment: None,
         })
     }
 }

@@ -127,6 +127,7 @@ fn image_input(image: ImagePull) -> ImageInput {
         image: image.reference,
         login: image.login.map(|login| login.secret),
         added_by_aws: image.added_by_aws,
+        deployment: image.deployment,
     }
 }
 

@@ -196,6 +196,7 @@ impl<'a> TargetList<'a> {
         let ImageInput {
             image: reference,
             added_by_aws,
+            deployment,
             ..
         } = image;
         let (host, port) = (reference.host(), reference.port());
@@ -220,6 +221,7 @@ impl<'a> TargetList<'a> {
             reference,
             login,
             added_by_aws,
+            deployment,
             token,
             registry,
             layers,

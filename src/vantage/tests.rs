@@ -51,6 +51,7 @@ async fn reads_metadata_of_fargate() {
                 resolvers: vec!["172.31.0.2".into()],
                 platform: platform(),
                 proxy_variables: vec![],
+                carrier: Some(Carrier::Fargate),
             },
             image: Some("123456789012.dkr.ecr.ap-northeast-1.amazonaws.com/dev-nginx:latest".into()),
             clock: Some(ClockDrift { synchronized: true, error_bound_ms: 0.556_966 }),
@@ -98,7 +99,10 @@ async fn missing_fields_stay_unknown() {
     assert_eq!(
         empty,
         Metadata {
-            vantage: Vantage::local(&|_| None),
+            vantage: Vantage {
+                carrier: None,
+                ..Vantage::local(&|_| None)
+            },
             image: None,
             clock: None
         }
@@ -267,4 +271,21 @@ async fn ip_family_is_what_the_lists_of_addresses_say() {
         let metadata = discover_in(json!({ "Containers": [] }), own).await;
         assert_eq!(metadata.vantage.ip_family, family, "{addresses}");
     }
+}
+
+#[tokio::test]
+async fn carrier_is_what_metadata_or_environment_says() {
+    for (launch_type, carrier) in [
+        ("FARGATE", Some(Carrier::Fargate)),
+        ("EC2", Some(Carrier::Ec2)),
+        ("MANAGED_INSTANCES", Some(Carrier::Ec2)),
+        ("EXTERNAL", None),
+        ("NEW", None),
+    ] {
+        let metadata = discover_in(json!({ "LaunchType": launch_type }), Value::Null).await;
+        assert_eq!(metadata.vantage.carrier, carrier, "{launch_type}");
+    }
+    let in_function = |name: &str| (name == RUNTIME_API_VARIABLE).then(|| "127.0.0.1:9001".into());
+    assert_eq!(Vantage::local(&in_function).carrier, Some(Carrier::Lambda));
+    assert_eq!(Vantage::local(&|_| None).carrier, Some(Carrier::Local));
 }

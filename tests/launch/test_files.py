@@ -10,8 +10,13 @@ import yaml
 
 from pullprobe_testing import binaries
 from pullprobe_testing.accounts import EXECUTION_ROLE
-from pullprobe_testing.ecs_standin import ACCOUNT, REGION, Scripted
-from pullprobe_testing.launch_account import PROBE_IMAGE, client
+from pullprobe_testing.ecs_standin import ACCOUNT, REGION, Instance, Scripted
+from pullprobe_testing.launch_account import (
+    PROBE_IMAGE,
+    client,
+    deploy_on_instances,
+    record_revision,
+)
 from pullprobe_testing.policies import actions_of, documented_policy
 
 IMAGE = "--probe-image", PROBE_IMAGE
@@ -111,7 +116,14 @@ def test_documented_policy_grants_exactly_what_launch_calls(operator, account):
     account.behaviours[account.subnets[0]] = Scripted(pending=60)
     logged = "--service", "logged"
     operator.launch(*logged)  # looks for an image
+    account.lists_revisions = False
+    record_revision(account, f"sha256:{'a' * 64}", "logged")
     operator.launch(*logged, *IMAGE, "--timeout", "1s")  # registers, runs, reads, stops
+    strategy = [{"capacityProvider": "own", "weight": 1}]
+    deploy_on_instances(account, strategy)
+    operator.launch("--service", "old", *IMAGE)  # finds no instance
+    account.instances = [Instance(account.subnets[1], "own")]
+    operator.launch("--service", "old", *IMAGE, "--timeout", "1s")
     # `gc` keeps the task definitions of schedules, so it reads schedules.
     arn = f"arn:aws:ecs:{REGION}:{ACCOUNT}"
     definition = f"{arn}:task-definition/pullprobe-0000000000000000:1"

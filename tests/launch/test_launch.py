@@ -472,7 +472,7 @@ def test_unknown_service_is_reported_with_the_command_that_lists_services(operat
     assert absent.exit_code == 2 and "aws ecs list-services" in absent.stderr, absent
 
 
-def test_service_on_ec2_instances_needs_subnets(operator, account):
+def test_service_on_external_instances_needs_subnets(operator, account):
     deployed = deployed_service(account)
     client("ecs", account.moto.url).create_service(
         cluster="prod",
@@ -482,6 +482,7 @@ def test_service_on_ec2_instances_needs_subnets(operator, account):
         launchType="EC2",
         networkConfiguration=deployed["networkConfiguration"],
     )
+    account.launch_types["old"] = "EXTERNAL"  # which moto does not take
 
     launched = operator.launch("--service", "old", *IMAGE)
     assert launched.exit_code == 2, launched

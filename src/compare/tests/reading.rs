@@ -15,7 +15,7 @@ use crate::observation::{
 };
 use crate::report::{Identity, Report, Run};
 use crate::safe_text::SafeText;
-use crate::vantage::Vantage;
+use crate::vantage::{Carrier, Vantage};
 use crate::verdict::{Status, Verdict};
 
 #[test]
@@ -344,6 +344,7 @@ fn full_report() -> Report {
         resolvers: vec!["10.0.0.2".into()],
         platform: "linux/amd64".into(),
         proxy_variables: vec!["HTTPS_PROXY".into()],
+        carrier: Some(Carrier::Fargate),
     };
     let identity = Identity {
         role_arn: Some("arn:aws:iam::123456789012:role/exec".into()),

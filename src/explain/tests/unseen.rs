@@ -681,7 +681,7 @@ fn an_image_of_docker_hub_may_be_a_name_without_registry() {
             explained
                 .proven
                 .iter()
-                .any(|fact| fact.starts_with("Docker Hub was asked"))
+                .any(|fact| fact.starts_with("Docker Hub was queried"))
         );
     }
 }

@@ -206,7 +206,7 @@ fn policy_name(policy: PolicyKind) -> &'static str {
 }
 
 /// Formats an error with its sources: the libraries put what happened into the last of them.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {

@@ -21,10 +21,49 @@ pub const CONTAINER: &str = "pullprobe";
 pub struct ProbeDefinition {
     /// The probe's image.
     pub image: String,
-    /// The target's task execution role, by name or ARN.
-    pub role: String,
-    /// `X86_64` or `ARM64`.
-    pub architecture: &'static str,
+    /// The target's task execution role, by name or ARN. On instances a target may have none; the
+    /// role of the instance then pulls.
+    pub role: Option<String>,
+    /// `X86_64` or `ARM64`; `None` leaves it to the instance.
+    pub architecture: Option<&'static str>,
+    pub host: ProbeHost,
+}
+
+/// What the probe's task runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeHost {
+    Fargate,
+    Instance,
+    ManagedInstance,
+}
+
+impl ProbeHost {
+    /// Returns the launch type, for `requiresCompatibilities`.
+    const fn compatibility(self) -> &'static str {
+        match self {
+            Self::Fargate => "FARGATE",
+            Self::Instance => "EC2",
+            Self::ManagedInstance => "MANAGED_INSTANCES",
+        }
+    }
+
+    /// Returns the network mode. Instances pull through their own network interface, which a task
+    /// shares in the mode `host`.
+    const fn network_mode(self) -> &'static str {
+        match self {
+            Self::Fargate => "awsvpc",
+            Self::Instance | Self::ManagedInstance => "host",
+        }
+    }
+
+    /// Returns CPU units and memory in MiB. The probe needs a tenth of this memory; an instance may
+    /// have little left.
+    const fn size(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Fargate | Self::ManagedInstance => ("256", "512"),
+            Self::Instance => ("128", "128"),
+        }
+    }
 }
 
 /// Image of a probe that an earlier launch registered.
@@ -38,30 +77,42 @@ pub struct RegisteredImage {
 impl ProbeDefinition {
     /// Returns the family: `pullprobe-` and 16 hexadecimal digits of image, role and architecture.
     pub fn family(&self) -> String {
-        format!(
-            "{FAMILY_PREFIX}{}",
-            digest(&[&self.image, &self.role, self.architecture], 8)
-        )
+        let mut parts = vec![
+            self.image.as_str(),
+            self.role(),
+            self.architecture.unwrap_or_default(),
+        ];
+        if self.host != ProbeHost::Fargate {
+            parts.push(self.host.compatibility());
+        }
+        format!("{FAMILY_PREFIX}{}", digest(&parts, 8))
+    }
+
+    /// Returns the target's task execution role; empty without one.
+    pub fn role(&self) -> &str {
+        self.role.as_deref().unwrap_or_default()
     }
 
     /// Returns the request that registers it.
     ///
     /// It has no log driver: without a path to CloudWatch Logs the driver would keep the probe from
     /// starting. The execution role is also the task role, because a container never gets the
-    /// execution role's credentials, and the execution role is what the probe tests.
+    /// execution role's credentials, and the execution role is what the probe tests. Without one, the
+    /// probe uses the role of the instance, as the instance does.
     pub fn request(&self) -> RegisterTaskDefinitionRequest<'_> {
+        let (cpu, memory) = self.host.size();
         RegisterTaskDefinitionRequest {
             family: self.family(),
-            requires_compatibilities: ["FARGATE"],
-            network_mode: "awsvpc",
-            cpu: "256",
-            memory: "512",
-            runtime_platform: RuntimePlatform {
-                cpu_architecture: self.architecture.to_owned(),
+            requires_compatibilities: [self.host.compatibility()],
+            network_mode: self.host.network_mode(),
+            cpu,
+            memory,
+            runtime_platform: self.architecture.map(|architecture| RuntimePlatform {
+                cpu_architecture: architecture.to_owned(),
                 operating_system_family: "LINUX".to_owned(),
-            },
-            execution_role_arn: &self.role,
-            task_role_arn: &self.role,
+            }),
+            execution_role_arn: self.role.as_deref(),
+            task_role_arn: self.role.as_deref(),
             container_definitions: [ProbeContainer {
                 name: CONTAINER,
                 image: &self.image,
@@ -82,12 +133,12 @@ impl ProbeDefinition {
             .runtime_platform
             .as_ref()
             .map(|platform| platform.cpu_architecture.as_str());
-        let role = Some(self.role.as_str());
+        let role = self.role.as_deref();
         let is_unset = |list: Option<usize>| list.is_none_or(|len| len == 0);
         registered.execution_role_arn.as_deref() == role
             && registered.task_role_arn.as_deref() == role
-            && registered.network_mode.as_deref() == Some("awsvpc")
-            && architecture == Some(self.architecture)
+            && registered.network_mode.as_deref() == Some(self.host.network_mode())
+            && architecture == self.architecture
             && registered.status.as_deref() != Some("INACTIVE")
             && container.name == CONTAINER
             && container.image == self.image
@@ -184,8 +235,9 @@ mod tests {
     fn definition() -> ProbeDefinition {
         ProbeDefinition {
             image: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/pullprobe:0.1.0".into(),
-            role: "arn:aws:iam::123456789012:role/ecsTaskExecutionRole".into(),
-            architecture: "X86_64",
+            role: Some("arn:aws:iam::123456789012:role/ecsTaskExecutionRole".into()),
+            architecture: Some("X86_64"),
+            host: ProbeHost::Fargate,
         }
     }
 
@@ -195,15 +247,40 @@ mod tests {
         assert_eq!(family, definition().family());
         assert_eq!(family.len(), FAMILY_PREFIX.len() + 16);
         let other_architecture = ProbeDefinition {
-            architecture: "ARM64",
+            architecture: Some("ARM64"),
             ..definition()
         };
         assert_ne!(family, other_architecture.family());
         let other_role = ProbeDefinition {
-            role: "arn:aws:iam::123456789012:role/other".into(),
+            role: Some("arn:aws:iam::123456789012:role/other".into()),
             ..definition()
         };
         assert_ne!(family, other_role.family());
+        let on_instance = ProbeDefinition {
+            host: ProbeHost::Instance,
+            ..definition()
+        };
+        assert_ne!(family, on_instance.family());
+    }
+
+    #[test]
+    fn on_instances_the_probe_shares_their_network_and_their_role() {
+        let definition = ProbeDefinition {
+            role: None,
+            architecture: None,
+            host: ProbeHost::ManagedInstance,
+            ..definition()
+        };
+        let request = json!(definition.request());
+        assert_eq!(request["networkMode"], "host");
+        assert_eq!(
+            request["requiresCompatibilities"],
+            json!(["MANAGED_INSTANCES"])
+        );
+        for absent in ["executionRoleArn", "taskRoleArn", "runtimePlatform"] {
+            assert_eq!(request.get(absent), None, "{absent}");
+        }
+        assert!(definition.matches(&TaskDefinition::read(&request).unwrap()));
     }
 
     #[test]

@@ -6,13 +6,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::definition::CONTAINER;
+use super::instances::{InstanceCapacity, SUBNET_ATTRIBUTE};
 use super::launcher::{LAUNCHER_TAG, Launcher};
 use crate::operator::ecs::{
     AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerOverride, KeyValuePair,
-    NetworkConfiguration, RunTaskRequest, Tag, TaskOverride, digest,
+    NetworkConfiguration, PlacementConstraint, RunTaskRequest, Tag, TaskOverride, digest,
 };
 use crate::operator::error::OperatorError;
 use crate::plan::{Expect, MAX_OVERRIDE_CHARS, Plan};
+use crate::vantage::Carrier;
 
 /// Prefix of `startedBy` of the probe's tasks.
 pub const STARTED_BY_PREFIX: &str = "pullprobe/";
@@ -62,6 +64,18 @@ pub enum Placement {
     Fargate,
     /// A strategy of the capacity providers FARGATE and FARGATE_SPOT.
     CapacityProviders(Vec<CapacityProviderStrategyItem>),
+    /// The service's own instances.
+    Instances(InstanceCapacity),
+}
+
+impl Placement {
+    /// Returns what carries the probe.
+    pub const fn carrier(&self) -> Carrier {
+        match self {
+            Self::Fargate | Self::CapacityProviders(_) => Carrier::Fargate,
+            Self::Instances(_) => Carrier::Ec2,
+        }
+    }
 }
 
 impl Launch {
@@ -70,6 +84,15 @@ impl Launch {
         let (launch_type, capacity_provider_strategy) = match &self.placement {
             Placement::Fargate => (Some("FARGATE"), Vec::new()),
             Placement::CapacityProviders(strategy) => (None, strategy.clone()),
+            Placement::Instances(capacity) if capacity.strategy.is_empty() => {
+                (Some("EC2"), Vec::new())
+            }
+            Placement::Instances(capacity) => (None, capacity.strategy.clone()),
+        };
+        let is_on_instance = matches!(self.placement, Placement::Instances(_));
+        let placement_constraint = || PlacementConstraint {
+            r#type: "memberOf",
+            expression: format!("attribute:{SUBNET_ATTRIBUTE} == {subnet}"),
         };
         let assign_public_ip = if self.assign_public_ip {
             "ENABLED"
@@ -83,13 +106,18 @@ impl Launch {
             launch_type,
             capacity_provider_strategy,
             platform_version: self.platform_version.clone(),
-            network_configuration: NetworkConfiguration {
+            // Only for tasks with their own network interface.
+            network_configuration: (!is_on_instance).then(|| NetworkConfiguration {
                 awsvpc_configuration: Some(AwsVpcConfiguration {
                     subnets: vec![subnet.to_owned()],
                     security_groups: self.security_groups.clone(),
                     assign_public_ip: Some(assign_public_ip.to_owned()),
                 }),
-            },
+            }),
+            placement_constraints: is_on_instance
+                .then(placement_constraint)
+                .into_iter()
+                .collect(),
             overrides: self.overrides(subnet)?,
             started_by: started_by(&self.run_id),
             tags: vec![
@@ -253,6 +281,32 @@ mod tests {
         assert_eq!(plan, launch(1).plan);
         assert_eq!(environment[1]["value"], "service=web,subnet=subnet-a");
         assert!(body.get("capacityProviderStrategy").is_none());
+    }
+
+    #[test]
+    fn task_on_instances_is_placed_by_their_subnet() {
+        let strategy = vec![CapacityProviderStrategyItem {
+            capacity_provider: "own".into(),
+            ..CapacityProviderStrategyItem::default()
+        }];
+        for (strategy, launch_type) in [(Vec::new(), json!("EC2")), (strategy, Value::Null)] {
+            let has_strategy = !strategy.is_empty();
+            let launch = Launch {
+                placement: Placement::Instances(InstanceCapacity {
+                    strategy,
+                    ..InstanceCapacity::default()
+                }),
+                platform_version: None,
+                ..launch(1)
+            };
+            let body = request(&launch, "subnet-a");
+            assert_eq!(body["launchType"], launch_type);
+            assert_eq!(body.get("capacityProviderStrategy").is_some(), has_strategy);
+            assert_eq!(body.get("networkConfiguration"), None);
+            let constraint =
+                json!({ "type": "memberOf", "expression": "attribute:ecs.subnet-id == subnet-a" });
+            assert_eq!(body["placementConstraints"], json!([constraint]));
+        }
     }
 
     #[test]

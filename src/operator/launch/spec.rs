@@ -6,10 +6,23 @@ use std::time::Duration;
 use crate::endpoints::Region;
 use crate::plan::{Expect, Platform};
 
+/// What the operator lets run the probe.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CarrierChoice {
+    /// A task where one can start, otherwise a function.
+    #[default]
+    Auto,
+    /// A task on Fargate, or on the service's own capacity.
+    Fargate,
+    /// A function of AWS Lambda.
+    Lambda,
+}
+
 /// Input of a launch.
 #[derive(Debug, Clone)]
 pub struct LaunchSpec {
     pub target: TargetSpec,
+    pub carrier: CarrierChoice,
     /// ARN of a task whose definition and network are used instead of a service's.
     pub like: Option<String>,
     /// Log group for the reports, instead of the task definition's.
@@ -18,6 +31,17 @@ pub struct LaunchSpec {
     pub timeout: Duration,
     pub run_id: String,
     pub labels: BTreeMap<String, String>,
+}
+
+/// How often the probe runs, and on which capacity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeUse {
+    /// Again and again on Fargate. A schedule outlives the digests that a deployment pins.
+    Scheduled,
+    /// Once and now, on Fargate.
+    OnceOnFargate,
+    /// Once and now, on the target's own instances if it has any.
+    Once,
 }
 
 /// A service, or a task definition with its subnets, and the probe that runs there. `launch` and
@@ -40,6 +64,7 @@ pub struct TargetSpec {
     pub probe_architecture: Option<Architecture>,
     pub region: Option<Region>,
     pub expect: Expect,
+    pub use_of_probe: ProbeUse,
     /// Whether the probe downloads whole layers.
     pub full: bool,
     /// Time limit of the probe's run.

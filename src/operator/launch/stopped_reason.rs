@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::instances;
 use super::request::Launch;
 use crate::cause::{Cause, Family};
 use crate::diagnose::{Confidence, Diagnosis, Finding, diagnose};
@@ -25,7 +26,7 @@ use crate::redact::{one_line, redact, shorten};
 use crate::reference::Reference;
 use crate::report::{Delivery, Logs, Report, Run};
 use crate::safe_text::{SafeText, safe_text};
-use crate::vantage::Vantage;
+use crate::vantage::{Carrier, Vantage};
 use crate::verdict::{INCONCLUSIVE, Status, Verdict, WARN};
 
 /// Reports a task that stopped before its container ran, from the reasons that ECS gives for the
@@ -42,6 +43,16 @@ pub fn never_started(launch: &Launch, subnet: &str, task: &Task, document: &Valu
 
 /// Reports a subnet in which `RunTask` started no task.
 pub fn not_started(launch: &Launch, subnet: &str, reason: &str) -> Report {
+    // The constraint is the probe's own, so it shows nothing about the service.
+    if launch.placement.carrier() == Carrier::Ec2 && instances::is_without_instance(reason) {
+        let sentence = format!(
+            "The probe did not start: no container instance that these tasks can run on is in this subnet. {} (Amazon ECS \
+             reports: {})",
+            instances::no_instance_hint(last_segment(&launch.cluster)),
+            redact(&one_line(shorten(reason, 300)))
+        );
+        return unknown(launch, subnet, &Task::default(), &sentence);
+    }
     let context = MessageContext {
         cluster: Some(launch.cluster.clone()),
         ..MessageContext::default()
@@ -470,6 +481,7 @@ fn report(
         task_arn: Some((&task.task_arn).into()).filter(|arn: &SafeText| !arn.is_empty()),
         platform: launch.plan.platform.to_string().into(),
         cluster: Some(last_segment(&launch.cluster).to_owned().into()),
+        carrier: Some(launch.placement.carrier()),
         ..Vantage::default()
     };
     // A plan is always valid JSON.

@@ -9,21 +9,28 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::definition::{self, ProbeDefinition};
+use super::definition::{self, ProbeDefinition, ProbeHost};
+use super::instances::InstanceCapacity;
 use super::interface;
 use super::request::{Launch, Placement};
-use super::spec::{Architecture, TargetSpec};
+use super::revision;
+use super::spec::{Architecture, ProbeUse, TargetSpec};
 use crate::arn::Arn;
+use crate::endpoints::Region;
+use crate::observation::Dependency;
 use crate::operator::aws::{Api, CallError};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{
     AwsVpcConfiguration, CapacityProviderStrategyItem, DescribeServicesRequest,
-    DescribeServicesResponse, DescribeTasksRequest, EcsService, Task, TaskPlacement, TasksResponse,
-    account_of,
+    DescribeServicesResponse, DescribeTasksRequest, EcsService, ServiceRevision, Task,
+    TaskPlacement, TasksResponse, account_of,
 };
 use crate::operator::error::OperatorError;
 use crate::operator::install;
-use crate::plan::{Plan, execute_command, service_connect, task_definition};
+use crate::plan::{
+    AwsSidecar, LaunchType, Plan, PlanInput, Platform, Unchecked, container_agent, execute_command,
+    guard_duty_data, service_connect, task_definition,
+};
 use crate::reference::Reference;
 use crate::safe_text::write_stderr;
 use crate::template::{MAX_FILE, TaskTemplate};
@@ -52,6 +59,10 @@ struct TargetDetails {
     role: Option<String>,
     execute_command: bool,
     service_connect: bool,
+    /// The instance of a task.
+    container_instance: Option<String>,
+    /// The service's current revision, if it is of this task definition.
+    revision: Option<ServiceRevision>,
 }
 
 /// Reads the service or task and its task definition, and finds the probe's image. The caller sets
@@ -68,9 +79,14 @@ pub async fn resolve(
         .or_else(|| like.and_then(cluster_of))
         .or_else(|| spec.service.as_deref().and_then(cluster_of))
         .unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
-    let target = match (like, &spec.service) {
+    let mut target = match (like, &spec.service) {
         (Some(task), _) => of_task(calls, &cluster, task, spec.security_groups.is_empty()).await?,
-        (None, Some(service)) => of_service(&describe_service(calls, &cluster, service).await?),
+        (None, Some(service)) => {
+            let service = describe_service(calls, &cluster, service).await?;
+            let mut target = of_service(&service);
+            target.revision = revision(calls, spec, &cluster, &service).await;
+            target
+        }
         (None, None) if spec.task_definition.is_some() => TargetDetails::default(),
         (None, None) => {
             return Err(OperatorError::Usage(
@@ -99,13 +115,27 @@ pub async fn resolve(
             ));
         }
     };
-    let placement = probe_placement(&target.placement, !spec.subnets.is_empty())?;
+    let placement = probe_placement(calls, spec, &cluster, &target.placement).await?;
+    let host = probe_host(&placement.placement);
+    if let Placement::Instances(capacity) = &placement.placement {
+        target.network = AwsVpcConfiguration::default();
+        if spec.subnets.is_empty() {
+            let instance = target.container_instance.as_ref();
+            target.network.subnets = capacity.subnets(calls, &cluster, instance).await?;
+        }
+    }
     let subnets = subnets(spec, &target)?;
-    let role = execution_role(&target, &definition)?;
+    let role = match execution_role(&target, &definition) {
+        Err(_) if host != ProbeHost::Fargate => None,
+        role => Some(role?),
+    };
     let architecture = spec
         .probe_architecture
-        .unwrap_or_else(|| architecture_of(&definition));
-    let image = probe_image(calls, spec, &account_of(&role), architecture).await?;
+        .or_else(|| architecture_of(&definition, host));
+    let of_account = [role.as_deref(), definition["taskDefinitionArn"].as_str()];
+    let account = account_of(of_account.into_iter().flatten().next().unwrap_or_default());
+    let image_architecture = architecture.unwrap_or(Architecture::X8664);
+    let image = probe_image(calls, spec, &account, image_architecture).await?;
     let security_groups = if spec.security_groups.is_empty() {
         &target.network.security_groups
     } else {
@@ -113,7 +143,7 @@ pub async fn resolve(
     };
     let assigns_public_ip = target.network.assign_public_ip.as_deref() == Some("ENABLED");
     let launch = Launch {
-        plan: plan(calls, spec, &target, &definition, log_group)?,
+        plan: plan(calls, spec, &target, &definition, log_group, host)?,
         document,
         cluster,
         service: target.service,
@@ -135,7 +165,8 @@ pub async fn resolve(
     let definition = ProbeDefinition {
         image,
         role,
-        architecture: architecture.name(),
+        architecture: architecture.map(Architecture::name),
+        host,
     };
     Ok((launch, definition))
 }
@@ -184,7 +215,10 @@ fn is_id(text: &str) -> bool {
 const MAX_ID_LENGTH: usize = 64;
 
 fn execution_role(target: &TargetDetails, definition: &Value) -> Result<String, OperatorError> {
-    let of_definition = || definition["executionRoleArn"].as_str().map(str::to_owned);
+    let of_definition = || {
+        let role = definition["executionRoleArn"].as_str();
+        role.filter(|role| !role.is_empty()).map(str::to_owned)
+    };
     target.role.clone().or_else(of_definition).ok_or_else(|| {
         OperatorError::Usage(
             "the task definition has no executionRoleArn; without a task execution role, ECS can neither pull images from \
@@ -195,10 +229,35 @@ fn execution_role(target: &TargetDetails, definition: &Value) -> Result<String, 
     })
 }
 
-fn architecture_of(definition: &Value) -> Architecture {
+/// Returns the service's current revision, for a probe that runs now, if it is of the task definition
+/// that is probed.
+async fn revision(
+    calls: &AwsCalls,
+    spec: &TargetSpec,
+    cluster: &str,
+    service: &EcsService,
+) -> Option<ServiceRevision> {
+    if spec.use_of_probe == ProbeUse::Scheduled || spec.task_definition.is_some() {
+        return None;
+    }
+    let current = revision::current(calls, cluster, service).await?;
+    (current.task_definition.as_deref() == service.task_definition()).then_some(current)
+}
+
+fn probe_host(placement: &Placement) -> ProbeHost {
+    match placement {
+        Placement::Fargate | Placement::CapacityProviders(_) => ProbeHost::Fargate,
+        Placement::Instances(capacity) if capacity.is_managed => ProbeHost::ManagedInstance,
+        Placement::Instances(_) => ProbeHost::Instance,
+    }
+}
+
+/// Returns the architecture of the tasks; `None` on instances if the task definition leaves it to them.
+fn architecture_of(definition: &Value, host: ProbeHost) -> Option<Architecture> {
     match definition["runtimePlatform"]["cpuArchitecture"].as_str() {
-        Some("ARM64") => Architecture::Arm64,
-        _ => Architecture::X8664,
+        Some("ARM64") => Some(Architecture::Arm64),
+        None if host != ProbeHost::Fargate => None,
+        _ => Some(Architecture::X8664),
     }
 }
 
@@ -209,9 +268,13 @@ struct ProbePlacement {
     is_targets_own: bool,
 }
 
-fn probe_placement(
+/// Returns how the probe is placed: as the target, or on Fargate if the operator wants that or the
+/// target's capacity cannot be chosen by subnet.
+async fn probe_placement(
+    calls: &AwsCalls,
+    spec: &TargetSpec,
+    cluster: &str,
     target: &TaskPlacement,
-    has_subnets: bool,
 ) -> Result<ProbePlacement, OperatorError> {
     let is_fargate = |item: &CapacityProviderStrategyItem| {
         matches!(item.capacity_provider.as_str(), "FARGATE" | "FARGATE_SPOT")
@@ -221,28 +284,34 @@ fn probe_placement(
         is_targets_own: true,
     };
     let strategy = &target.capacity_provider_strategy;
-    match target.launch_type.as_deref() {
-        None if !strategy.is_empty() && strategy.iter().all(is_fargate) => {
-            Ok(own(Placement::CapacityProviders(strategy.clone())))
+    let is_on_instances = match target.launch_type.as_deref() {
+        None if strategy.is_empty() => return Ok(own(Placement::Fargate)),
+        None if strategy.iter().all(is_fargate) => {
+            return Ok(own(Placement::CapacityProviders(strategy.clone())));
         }
-        Some("FARGATE") => Ok(own(Placement::Fargate)),
-        None if strategy.is_empty() => Ok(own(Placement::Fargate)),
-        _ if has_subnets => Ok(ProbePlacement {
+        Some("FARGATE") => return Ok(own(Placement::Fargate)),
+        Some("EXTERNAL") => false,
+        _ => true,
+    };
+    if is_on_instances && spec.use_of_probe == ProbeUse::Once {
+        let capacity = InstanceCapacity::read(calls, cluster, strategy).await;
+        return Ok(own(Placement::Instances(capacity)));
+    }
+    if !spec.subnets.is_empty() {
+        return Ok(ProbePlacement {
             placement: Placement::Fargate,
             is_targets_own: false,
-        }),
-        other => {
-            let placement = other.map_or_else(
-                || "a capacity provider of EC2 instances".to_owned(),
-                |launch_type| format!("launch type {launch_type}"),
-            );
-            Err(OperatorError::Usage(format!(
-                "these tasks run on {placement}, where the instance pulls images through its own network interface; pass \
-                 the instances' subnets and security groups with --subnets and --security-groups, and the probe runs \
-                 there as a Fargate task"
-            )))
-        }
+        });
     }
+    let placement = target.launch_type.as_ref().map_or_else(
+        || "a capacity provider of EC2 instances".to_owned(),
+        |launch_type| format!("launch type {launch_type}"),
+    );
+    Err(OperatorError::Usage(format!(
+        "these tasks run on {placement}, where the instance pulls images through its own network interface; pass \
+         the instances' subnets and security groups with --subnets and --security-groups, and the probe runs \
+         there as a Fargate task, or run `pullprobe probe` on an instance"
+    )))
 }
 
 async fn describe_service(
@@ -292,6 +361,8 @@ fn of_service(service: &EcsService) -> TargetDetails {
         role: None,
         execute_command: service.enable_execute_command,
         service_connect: service.uses_service_connect(),
+        container_instance: None,
+        revision: None,
     }
 }
 
@@ -331,6 +402,8 @@ async fn of_task(
         },
         None => TargetDetails::default(),
     };
+    // A task on an instance may have no interface of its own.
+    let needs_security_groups = needs_security_groups && task.container_instance_arn.is_none();
     if needs_security_groups && target.network.security_groups.is_empty() {
         target.network = network_of_interface(calls, &task).await?;
     }
@@ -354,6 +427,9 @@ async fn of_task(
         .platform_version
         .clone_from(&task.platform_version);
     target.execute_command = task.enable_execute_command;
+    target
+        .container_instance
+        .clone_from(&task.container_instance_arn);
     target.role.clone_from(&task.overrides.execution_role_arn);
     target.definition.clone_from(&task.task_definition_arn);
     Ok(target)
@@ -433,14 +509,29 @@ fn plan(
     target: &TargetDetails,
     definition: &Value,
     log_group: Option<&str>,
+    host: ProbeHost,
 ) -> Result<Plan, OperatorError> {
-    let mut input = task_definition::read(definition.to_string().as_bytes())
-        .map_err(|error| OperatorError::Usage(error.with_label("the task definition")))?;
+    let read = |definition: &Value| {
+        task_definition::read(definition.to_string().as_bytes())
+            .map_err(|error| OperatorError::Usage(error.with_label("the task definition")))
+    };
+    let mut input = read(definition)?;
+    if let Some(revision) = &target.revision {
+        let pinned = read(&revision::pin(definition, revision))?;
+        input.images = revision::rows(&input.images, pinned.images);
+    }
     input.log_group = log_group.map(str::to_owned);
     input.log_stream_prefix = LOG_STREAM_PREFIX.into();
     input.expect = spec.expect;
     input.full = spec.full;
     let region = calls.client().region().clone();
+    if target
+        .revision
+        .as_ref()
+        .is_some_and(|revision| revision.guard_duty_enabled)
+    {
+        add_guard_duty(&mut input, &region);
+    }
     if target.execute_command {
         input
             .connections
@@ -450,7 +541,59 @@ fn plan(
         let checks = service_connect(&region).map_err(OperatorError::usage)?;
         input.connections.extend(checks);
     }
+    if host != ProbeHost::Fargate {
+        on_instance(&mut input, host, definition, &region);
+    }
     Plan::new(input, region).map_err(OperatorError::usage)
+}
+
+/// Makes the plan that of an instance: adds what its agent calls, and leaves out what the task contacts
+/// through an interface of its own, which the probe does not have.
+fn on_instance(input: &mut PlanInput, host: ProbeHost, definition: &Value, region: &Region) {
+    input.host.launch_types = vec![match host {
+        ProbeHost::ManagedInstance => LaunchType::ManagedInstances,
+        ProbeHost::Fargate | ProbeHost::Instance => LaunchType::Ec2,
+    }];
+    input.host.has_own_interface = definition["networkMode"] == "awsvpc";
+    input.host.uses_instance_role = input.execution_role.is_none();
+    if definition["runtimePlatform"]["cpuArchitecture"].is_null() {
+        input.platform = None;
+    }
+    if input.host.has_own_interface {
+        let why = "the task contacts it through its own network interface, and the probe runs in the network of the \
+                   instance, which pulls; run `pullprobe probe` in a task of the mode awsvpc to check it";
+        let unchecked = |dependency, subject| Unchecked {
+            dependency,
+            subject,
+            why: why.to_owned(),
+        };
+        for check in std::mem::take(&mut input.connections) {
+            input
+                .unchecked
+                .push(unchecked(check.dependency, check.host));
+        }
+        for volume in std::mem::take(&mut input.file_systems) {
+            input.unchecked.push(unchecked(Dependency::Efs, volume.id));
+        }
+    }
+    input
+        .connections
+        .extend(container_agent(region, input.ip_family));
+}
+
+/// Adds the agent that Runtime Monitoring adds to the tasks, and the endpoint to which it reports.
+fn add_guard_duty(input: &mut PlanInput, region: &Region) {
+    let platform = input
+        .platform
+        .clone()
+        .unwrap_or_else(Platform::of_this_binary);
+    match AwsSidecar::GuardDuty.image(region, &platform) {
+        Ok(image) => input.images.push(image),
+        Err(error) => eprintln!(
+            "pullprobe: GuardDuty adds its agent to these tasks, and its image is not checked: {error}"
+        ),
+    }
+    input.connections.push(guard_duty_data(region));
 }
 
 /// Finds the probe's image: the flag, what `install` pushed, or the image of an earlier launch.

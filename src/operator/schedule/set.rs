@@ -212,7 +212,7 @@ impl ScheduleSet {
         // `Launch::run_task` always sets it.
         let network = run_task
             .network_configuration
-            .awsvpc_configuration
+            .and_then(|network| network.awsvpc_configuration)
             .unwrap_or_default();
         let ecs_parameters = EcsParameters {
             task_definition_arn: target.task_definition.to_owned(),

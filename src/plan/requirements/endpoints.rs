@@ -246,6 +246,7 @@ fn endpoint_service(target: &Target, region: &Region) -> Result<Service, NoEndpo
         Dependency::SsmMessages => (Service::SsmMessages, false),
         // The endpoint replaces both hosts.
         Dependency::ServiceConnect => return Ok(Service::EcsAgent),
+        Dependency::GuardDutyData => (Service::GuardDutyData, false),
         _ => return service_by_host(target, region),
     };
     let service_host = endpoints::api_host(service, region, Variant::default());

@@ -302,8 +302,9 @@ const EXTERNAL_NOTE: &str = "An external instance is not in a VPC. The endpoints
                              through one; the firewall of its own network must allow the same hosts. AWS asks for a task \
                              execution role there to pull from Amazon ECR and to write logs.";
 
-const MANAGED_INSTANCES_NOTE: &str = "On ECS Managed Instances, AWS does not document whether the instance's or the task's network interface pulls, so \
-                                      the rules are for both. The instance has the subnets and security groups of its capacity provider.";
+const MANAGED_INSTANCES_NOTE: &str = "On ECS Managed Instances, the primary network interface of the instance pulls images, reads secrets and \
+                                      environment files and writes logs, also for tasks with an interface of their own: its subnet and \
+                                      security groups are those of the capacity provider.";
 
 const UNKNOWN_HOST_NOTE: &str = "The launch type is unknown: the task definition does not say, or allows several (requiresCompatibilities). This is the view \
                                  of a task on Fargate. On a container instance, the instance's network interface, security group and, \

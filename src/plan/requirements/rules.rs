@@ -11,7 +11,7 @@ use super::other_hosts::{self, OtherHost};
 use crate::endpoints::vpc_endpoint_service;
 use crate::network_location::IpFamily;
 use crate::observation::{Dependency, TargetKey};
-use crate::plan::{LaunchType, Plan, Target};
+use crate::plan::{Plan, Target};
 
 /// Resources of the VPC that share security groups and subnets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -225,14 +225,18 @@ impl Clients<'_> {
 
     /// Returns the resources that open connections to `target`. On an instance, its agent and Docker
     /// pull, log, and read secrets and files through its own interface. A task with its own interface
-    /// uses that for what its containers contact, and for EFS (amazon-ecs-agent, `taskresource`).
+    /// uses that for what its containers contact, and for EFS (amazon-ecs-agent, `taskresource`; Amazon
+    /// ECS developer guide, "Allocate a network interface for tasks on Amazon ECS Managed Instances").
     fn of_target(&self, target: &Target) -> Vec<NetworkTier> {
         let host = &self.0.host;
         if !host.is_instance() {
             return vec![NetworkTier::Tasks];
         }
         let is_for_containers = match target.dependency {
-            Dependency::LogRouter | Dependency::SsmMessages | Dependency::ServiceConnect => true,
+            Dependency::LogRouter
+            | Dependency::SsmMessages
+            | Dependency::ServiceConnect
+            | Dependency::GuardDutyData => true,
             // Docker mounts its own volumes.
             Dependency::Efs => self
                 .0
@@ -243,10 +247,6 @@ impl Clients<'_> {
         };
         if host.has_own_interface && is_for_containers {
             return vec![NetworkTier::Tasks];
-        }
-        // AWS does not document which interface pulls on these.
-        if host.has_own_interface && host.allows(LaunchType::ManagedInstances) {
-            return vec![NetworkTier::Tasks, NetworkTier::Instances];
         }
         vec![NetworkTier::Instances]
     }

@@ -50,6 +50,7 @@ impl TaskDefinitionReader {
             image,
             login,
             added_by_aws: false,
+            deployment: None,
         });
         Ok(())
     }

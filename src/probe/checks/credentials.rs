@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::aws::credentials::NOT_SET;
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, TargetKey};
 use crate::probe::context::{ProbeContext, SharedCredentials};
 use crate::safe_text::{SafeText, safe_text};
@@ -18,7 +19,7 @@ pub fn spawn_check(context: &ProbeContext, credentials: &SharedCredentials) {
 /// Why the credentials of a machine outside ECS are not judged.
 const NOT_EXPECTED: &str = "this machine is not an ECS task and has no AWS credentials; run the probe \
     in a task whose task role is the task execution role (pullprobe launch does), or set \
-    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the instance an instance profile";
 
 async fn observe(credentials: SharedCredentials, expected: bool) -> Observation {
     let started = Instant::now();
@@ -31,14 +32,20 @@ async fn observe(credentials: SharedCredentials, expected: bool) -> Observation 
     let (outcome, detail) = match credentials.as_ref() {
         Ok(credentials) => (
             Outcome::Passed,
-            match &credentials.role_arn {
-                Some(role) => safe_text!["credentials of ", role.to_string()],
-                None => "credentials without a role name".into(),
+            match (&credentials.role_arn, &credentials.role_name) {
+                (Some(role), _) => safe_text!["credentials of ", role.to_string()],
+                (None, Some(role)) => safe_text!["credentials of the instance's role ", role],
+                (None, None) => "credentials without a role name".into(),
             },
         ),
         Err(unavailable) if !expected && unavailable.failure == Failure::NoCredentials => (
             Outcome::NotChecked {
-                why: NOT_EXPECTED.into(),
+                // A profile or an instance has a reason of its own.
+                why: if unavailable.detail.starts_with(NOT_SET) {
+                    NOT_EXPECTED.into()
+                } else {
+                    unavailable.detail.clone()
+                },
             },
             SafeText::default(),
         ),

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use hyper::StatusCode;
 
-use crate::observation::{Failure, Observation, ObservationId, Outcome, Phase};
-use crate::plan::{Plan, TargetIndex, TargetMap};
+use crate::observation::{Failure, ImageDeployment, Observation, ObservationId, Outcome, Phase};
+use crate::plan::{ImagePull, Plan, TargetIndex, TargetMap};
 use crate::probe::aws_call::CallResult;
 use crate::probe::checks::ecr_token::{self, SharedEcrToken};
 use crate::probe::checks::layer::MAX_CONCURRENT_BLOBS;
@@ -79,10 +79,12 @@ pub fn spawn_image_pulls(
                 platform: plan.platform.clone(),
                 full: plan.full,
                 is_ecr: token.is_some(),
+                deployment: image.deployment,
                 layer_host,
                 redirects: redirects.clone(),
             },
             added_by_aws: image.added_by_aws,
+            pinned_digest: pinned_digest(plan, image),
             registry: targets[image.registry].clone(),
             token,
             login,
@@ -91,11 +93,28 @@ pub fn spawn_image_pulls(
     }
 }
 
+/// Returns the digest that the current deployment pulls from the repository of an image of the next
+/// one.
+fn pinned_digest(plan: &Plan, image: &ImagePull) -> Option<String> {
+    if image.deployment != Some(ImageDeployment::Next) {
+        return None;
+    }
+    let repository =
+        |image: &ImagePull| (image.reference.host(), image.reference.repository.clone());
+    let mut current = plan.images.iter().filter(|other| {
+        other.deployment == Some(ImageDeployment::Current) && repository(other) == repository(image)
+    });
+    current.next()?.reference.digest.clone()
+}
+
 /// The pull of one image.
 struct PullCheck {
     image: PulledImage,
     /// Whether AWS adds the image to the task, with a tag that AWS chooses.
     added_by_aws: bool,
+    /// The digest of the current deployment, if this image is that of the next one. The same one is
+    /// not pulled twice.
+    pinned_digest: Option<String>,
     registry: TargetHandle,
     /// The token, if the registry is Amazon ECR.
     token: Option<SharedEcrToken>,
@@ -201,6 +220,11 @@ impl PullCheck {
         if self.added_by_aws && result.observation.failure() == Some(Failure::NotFound) {
             let why = "registry login works; the tag is only a placeholder, because AWS chooses the tag of this image";
             result.observation.outcome = Outcome::NotChecked { why: why.into() };
+        }
+        if self.pinned_digest.is_some() && self.pinned_digest == result.digest {
+            result.observation.detail = "the same image as the current one".into();
+            session.record(result.observation);
+            return None;
         }
         let mut document = result.document;
         if let Some(ManifestDocument::Index { manifests }) = &document {
@@ -362,6 +386,9 @@ impl RegistrySession<'_> {
             response,
             error_headers,
         } = result;
+        let digest = response
+            .as_ref()
+            .map(|response| format!("sha256:{}", http::sha256(&response.body)));
         let document = response.and_then(|response| {
             let parsed = parse_manifest(version, &response.body);
             parsed
@@ -374,6 +401,7 @@ impl RegistrySession<'_> {
         Some(ManifestResult {
             observation,
             document,
+            digest,
             challenge,
         })
     }
@@ -389,6 +417,8 @@ fn is_unauthorized(observation: &Observation) -> bool {
 struct ManifestResult {
     observation: Observation,
     document: Option<ManifestDocument>,
+    /// The digest of what the registry sent.
+    digest: Option<String>,
     /// The challenge of a 401 response.
     challenge: Option<Challenge>,
 }

@@ -7,7 +7,9 @@ use hyper::StatusCode;
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
 
 use crate::endpoints::is_s3_host;
-use crate::observation::{Dependency, Failure, Observation, ObservationId, Outcome, Phase};
+use crate::observation::{
+    Dependency, Failure, ImageDeployment, Observation, ObservationId, Outcome, Phase,
+};
 use crate::plan::Platform;
 use crate::probe::aws_call::{CallResult, PhaseClient};
 use crate::probe::context::{ProbeContext, observe};
@@ -27,6 +29,8 @@ pub struct PulledImage {
     /// Whether to download whole layers.
     pub full: bool,
     pub is_ecr: bool,
+    /// Which tasks of a service pull it, if that is known.
+    pub deployment: Option<ImageDeployment>,
     /// The host from which layers are expected, before the registry redirects to it.
     pub layer_host: Option<LayerHost>,
     pub redirects: RedirectTargets,
@@ -55,6 +59,24 @@ impl PulledImage {
     pub fn id(&self) -> String {
         let version = short_digest(self.reference.version());
         format!("{}:{version}", self.reference.repository)
+    }
+
+    /// Records an observation of the image.
+    fn record(&self, mut observation: Observation) {
+        observation.deployment = self.deployment;
+        let pulled_by = match self.deployment {
+            Some(ImageDeployment::Current) if observation.phase == Phase::Manifest => {
+                "pinned by the current deployment"
+            }
+            Some(ImageDeployment::Next) => "next deployment",
+            _ => "",
+        };
+        if observation.detail.is_empty() {
+            observation.detail = pulled_by.into();
+        } else if !pulled_by.is_empty() {
+            observation.detail = safe_text![pulled_by, ": ", &observation.detail];
+        }
+        self.context.recorder.record(observation);
     }
 }
 
@@ -191,7 +213,7 @@ impl RegistrySession<'_> {
     pub fn record(&self, mut observation: Observation) {
         observation.id.narrow(self.image.id());
         observation.subject = Some(self.image.reference.to_string());
-        self.image.context.recorder.record(observation);
+        self.image.record(observation);
     }
 
     /// Records an observation of one of the image's blobs.
@@ -199,7 +221,7 @@ impl RegistrySession<'_> {
         observation.id.narrow(self.image.id());
         observation.id.narrow(short_digest(digest));
         observation.subject = Some(format!("{} {digest}", self.image.reference));
-        self.image.context.recorder.record(observation);
+        self.image.record(observation);
     }
 
     /// Records an observation of a blob under another phase.

@@ -221,7 +221,7 @@ async fn connect_from_ports(
     let (slots, kept) = (&slots, &first);
     let connections = ports.iter().map(|&port| async move {
         let mut slot = slots.acquire().await.ok();
-        // Without a sender nobody waits any more.
+        // Without a sender no check waits any longer.
         let _ = holds.clone().wait_for(|waiting| *waiting == 0).await;
         let opening = timeout(ROUND_TIMEOUT, open_near_port(peer, port, false));
         tokio::pin!(opening);

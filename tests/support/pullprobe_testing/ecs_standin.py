@@ -94,11 +94,40 @@ class ProbeInVpc(Behaviour):
             task.process.terminate()
 
 
+@dataclasses.dataclass
+class Instance:
+    """A container instance that is registered with the cluster."""
+
+    subnet: str
+    provider: str | None = None
+    connected: bool = True
+    number: int = 0
+
+    @property
+    def arn(self):
+        return f"arn:aws:ecs:{REGION}:{ACCOUNT}:container-instance/prod/{self.number:032x}"
+
+    def document(self):
+        document = {
+            "containerInstanceArn": self.arn,
+            "ec2InstanceId": f"i-{self.number:017x}",
+            "agentConnected": self.connected,
+            "status": "ACTIVE",
+            "attributes": [
+                {"name": "ecs.os-type", "value": "linux"},
+                {"name": "ecs.capability.docker-remote-api.1.44"},
+                {"name": "ecs.subnet-id", "value": self.subnet},
+            ],
+        }
+        return document | ({"capacityProviderName": self.provider} if self.provider else {})
+
+
 class Task:
     """One task, and its document as `DescribeTasks` returns it."""
 
-    def __init__(self, standin, request, subnet, number):
+    def __init__(self, standin, request, subnet, number, instance=None):
         self.standin, self.request, self.subnet = standin, request, subnet
+        self.instance = instance
         self.behaviour = standin.behaviours[subnet]
         self.id = uuid.uuid4().hex
         cluster = request.get("cluster", "default").rsplit("/")[-1]
@@ -184,8 +213,6 @@ class Task:
             "startedBy": self.request.get("startedBy", ""),
             "createdAt": self.created,
             "availabilityZone": self.zone,
-            "launchType": "FARGATE",
-            "platformVersion": "1.4.0",
             "cpu": "256",
             "memory": "512",
             "group": self.group,
@@ -196,6 +223,12 @@ class Task:
             "containers": [container],
             "attachments": [attachment],
         }
+        if self.instance:
+            provider = self.instance.provider
+            placed = {"capacityProviderName": provider} if provider else {"launchType": "EC2"}
+            document |= {"containerInstanceArn": self.instance.arn, "attachments": [], **placed}
+        else:
+            document |= {"launchType": "FARGATE", "platformVersion": "1.4.0"}
         if self.started:
             document["startedAt"] = self.started
         if self.status == "STOPPED":
@@ -247,12 +280,21 @@ class EcsStandin:
     buckets       operation -> TokenBucket
     errors        operation -> ApiError that it is answered with
     run_errors    subnet -> ApiError, or the `failures` entry that RunTask returns for it
+    revisions     service -> its revisions as `DescribeServiceRevisions` returns them, oldest first
+    instances     container instances
+    launch_types  service -> its launch type, if moto does not know it
+    strategies    service -> its capacity provider strategy
+    providers     capacity providers as `DescribeCapacityProviders` returns them
+    lists_revisions    whether `DescribeServices` lists the newest of them
     """
 
     def __init__(self, upstream, behaviours):
         self.upstream, self.behaviours = upstream, behaviours
         self.tasks, self.client_tokens, self.requests, self.schema_violations = {}, {}, [], []
         self.buckets, self.errors, self.run_errors = {}, {}, {}
+        self.revisions, self.lists_revisions = {}, True
+        self.instances, self.providers = [], []
+        self.strategies, self.launch_types = {}, {}
         self.first_run = self.last_run = None
         self.lock = threading.Lock()
         standin = self
@@ -313,7 +355,8 @@ class EcsStandin:
                 raise ApiError("ThrottlingException", "Rate exceeded")
             method = getattr(self, operation, None)
             if method is None or service != "ecs":
-                return self.forward(headers, body)
+                answer = self.forward(headers, body)
+                return self.completed(answer) if operation == "DescribeServices" else answer
             answer = method(request)
         except ApiError as error:
             return error.response()
@@ -342,13 +385,52 @@ class EcsStandin:
         connection.close()
         return answer.status, content
 
+    def completed(self, answer):
+        """Returns moto's answer to DescribeServices with the members that moto does not have."""
+        status, content = answer
+        document = json.loads(content)
+        for service in document.get("services", []):
+            for placed in (service, *service["deployments"]):
+                if launch_type := self.launch_types.get(service["serviceName"]):
+                    placed["launchType"] = launch_type
+            if strategy := self.strategies.get(service["serviceName"]):
+                # moto reports the launch type EC2 in place of a strategy.
+                for placed in (service, *service["deployments"]):
+                    placed.pop("launchType", None)
+                    placed["capacityProviderStrategy"] = strategy
+            revisions = self.revisions.get(service["serviceName"], [])
+            if revisions and self.lists_revisions:
+                newest = revisions[-1]["serviceRevisionArn"]
+                service["currentServiceRevisions"] = [{"arn": newest, "requestedTaskCount": 1}]
+        return status, json.dumps(document).encode()
+
+    def ListServiceDeployments(self, request):
+        name = request["service"].rsplit("/")[-1]
+        deployments = [
+            {
+                "serviceDeploymentArn": revision["serviceRevisionArn"].replace("revision", "deployment"),
+                "targetServiceRevisionArn": revision["serviceRevisionArn"],
+                "createdAt": revision["createdAt"],
+                "status": "SUCCESSFUL",
+            }
+            for revision in self.revisions.get(name, [])
+        ]
+        return {"serviceDeployments": deployments}
+
+    def DescribeServiceRevisions(self, request):
+        wanted = request["serviceRevisionArns"]
+        known = [revision for revisions in self.revisions.values() for revision in revisions]
+        found = [revision for revision in known if revision["serviceRevisionArn"] in wanted]
+        return {"serviceRevisions": found, "failures": []}
+
     # The operations that need a running task, named as ECS names them.
 
     def RunTask(self, request):
         now = time.monotonic()
         with self.lock:
             self.first_run = self.first_run or now
-            subnets = request["networkConfiguration"]["awsvpcConfiguration"]["subnets"]
+            on_instance = "networkConfiguration" not in request
+            subnets = self.subnets_of(request)
             if len(json.dumps(request.get("overrides", {}))) > MAX_OVERRIDE_LENGTH:
                 raise ApiError(
                     "InvalidParameterException",
@@ -363,13 +445,17 @@ class EcsStandin:
                 if isinstance(error, ApiError):
                     raise error
                 return {"tasks": [], "failures": [error]}
+            instance = self.instance_for(request, subnet) if on_instance else None
+            if on_instance and instance is None:
+                failure = {"reason": "MemberOf placement constraint unsatisfied."}
+                return {"tasks": [], "failures": [failure]}
             if subnet not in self.behaviours:
                 raise ApiError(
                     "InvalidParameterException",
                     f"Error retrieving subnet information for [{subnet}]: The subnet ID '{subnet}' "
                     "does not exist (ErrorCode: InvalidSubnetID.NotFound)",
                 )
-            task = Task(self, request, subnet, len(self.tasks))
+            task = Task(self, request, subnet, len(self.tasks), instance)
             self.tasks[task.arn] = task
             if request.get("clientToken"):
                 self.client_tokens[request["clientToken"]] = task
@@ -377,6 +463,41 @@ class EcsStandin:
         document = task.document(tags=True)
         threading.Thread(target=task.run, daemon=True).start()
         return {"tasks": [document], "failures": []}
+
+    def subnets_of(self, request):
+        """Returns the subnets of a request: of its network, or of its placement constraint."""
+        if "networkConfiguration" in request:
+            return request["networkConfiguration"]["awsvpcConfiguration"]["subnets"]
+        [constraint] = request["placementConstraints"]
+        attribute, operator, subnet = constraint["expression"].split()
+        assert (constraint["type"], attribute, operator) == (
+            "memberOf",
+            "attribute:ecs.subnet-id",
+            "==",
+        )
+        return [subnet]
+
+    def instance_for(self, request, subnet):
+        """Returns the instance on which ECS places the task."""
+        strategy = request.get("capacityProviderStrategy", [])
+        providers = [item["capacityProvider"] for item in strategy]
+        for instance in self.instances:
+            if instance.subnet == subnet and (not providers or instance.provider in providers):
+                return instance
+        return None
+
+    def ListContainerInstances(self, request):
+        return {"containerInstanceArns": [instance.arn for instance in self.instances]}
+
+    def DescribeContainerInstances(self, request):
+        wanted = request["containerInstances"]
+        found = [instance for instance in self.instances if instance.arn in wanted]
+        return {"containerInstances": [instance.document() for instance in found], "failures": []}
+
+    def DescribeCapacityProviders(self, request):
+        names = request["capacityProviders"]
+        found = [provider for provider in self.providers if provider["name"] in names]
+        return {"capacityProviders": found, "failures": []}
 
     def DescribeTasks(self, request):
         arns = request["tasks"]

@@ -1,6 +1,7 @@
 """The account of the launch tests: two services in four subnets, and ECS with tasks that run."""
 
 from pullprobe_testing.accounts import (
+    EXECUTION_ROLE,
     create_network,
     create_service,
     log_configuration,
@@ -8,7 +9,7 @@ from pullprobe_testing.accounts import (
     register_task_definition,
     registry_host,
 )
-from pullprobe_testing.ecs_standin import REGION, EcsStandin, Scripted
+from pullprobe_testing.ecs_standin import ACCOUNT, REGION, EcsStandin, Scripted
 
 PROBE_IMAGE = f"{registry_host(REGION)}/pullprobe:0.1.0"
 LOG_GROUP = "/ecs/app"
@@ -35,6 +36,49 @@ def deploy(
     definition = register_task_definition(ecs, [app, *others], runtimePlatform=platform, **more)
     create_service(ecs, subnets, group, definition, service, platformVersion="1.4.0")
     return definition
+
+
+def record_revision(account, digest, service="web", guard_duty=False, definition=None):
+    """Records a deployment of a service: the digest that the tag has then."""
+    ecs = client("ecs", account.moto.url)
+    [deployed] = ecs.describe_services(cluster="prod", services=[service])["services"]
+    revisions = account.revisions.setdefault(service, [])
+    number, base = len(revisions), f"arn:aws:ecs:{REGION}:{ACCOUNT}"
+    image = f"{registry_host(REGION)}/team/app:1.4"
+    revisions.append(
+        {
+            "serviceRevisionArn": f"{base}:service-revision/prod/{service}/{number}",
+            "serviceArn": f"{base}:service/prod/{service}",
+            "taskDefinition": definition or deployed["taskDefinition"],
+            "containerImages": [
+                {"containerName": "app", "image": image, "imageDigest": digest}
+            ],
+            "guardDutyEnabled": guard_duty,
+            "createdAt": 1_790_000_000 + number,
+        }
+    )
+
+
+def deploy_on_instances(account, strategy=None, **definition):
+    """Creates the service `old` with the launch type EC2 or a capacity provider."""
+    ecs = client("ecs", account.moto.url)
+    app = {"name": "app", "image": f"{registry_host(REGION)}/team/app:1.4", "memory": 128}
+    members = {
+        "family": "old",
+        "networkMode": "bridge",
+        "requiresCompatibilities": ["EC2"],
+        "executionRoleArn": EXECUTION_ROLE,
+        "containerDefinitions": [app],
+        **definition,
+    }
+    members = {name: value for name, value in members.items() if value is not None}
+    registered = ecs.register_task_definition(**members)
+    arn = registered["taskDefinition"]["taskDefinitionArn"]
+    service = {"cluster": "prod", "serviceName": "old", "taskDefinition": arn}
+    ecs.create_service(**service, desiredCount=1, launchType="EC2")
+    if strategy:
+        account.strategies["old"] = strategy
+    return arn
 
 
 def create(moto):

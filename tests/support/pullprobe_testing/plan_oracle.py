@@ -207,6 +207,8 @@ def expected(region, document, flags):
         contact(f"ecs-a.{region}.{domain}", service="ecs-agent", by=of_containers)
     if "guardduty" in flags:
         found.other_hosts.add("guardduty")  # its account is in no document that is read here
+        host = f"guardduty-data.{region}.{domain}"
+        contact(host, service="guardduty-data", by=of_containers)
     if is_instance:
         services = {"ecs", "ecs-agent", "ecs-telemetry"}
         if required == ["EXTERNAL"]:

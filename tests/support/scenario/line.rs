@@ -23,7 +23,9 @@ pub fn phases_of(dependency: Dependency) -> &'static [Phase] {
         Dependency::Splunk
         | Dependency::LogRouter
         | Dependency::SsmMessages
-        | Dependency::ServiceConnect => &[Resolve, Connect, Handshake],
+        | Dependency::ServiceConnect
+        | Dependency::GuardDutyData
+        | Dependency::EcsAgent => &[Resolve, Connect, Handshake],
         Dependency::Credentials | Dependency::Metadata | Dependency::Clock => &[Read],
         _ => &[Resolve, Connect, Handshake, Read],
     }
@@ -251,6 +253,11 @@ pub fn parse_observation(line: &str) -> Observation {
                     late_ms,
                     ..Starvation::default()
                 });
+            }
+            "deployment" => {
+                let deployment =
+                    parse_word(value).unwrap_or_else(|| panic!("{line:?}: invalid deployment"));
+                observation.deployment = Some(deployment);
             }
             "superseded" => observation.superseded_by = Some(value.to_owned()),
             other => panic!("{line:?}: unknown key {other}"),

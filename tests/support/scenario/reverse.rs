@@ -92,6 +92,10 @@ const SAME_WORDING: &[(&str, &[Cause])] = &[
 const WITHOUT_MESSAGE: &[(&str, &str)] = &[
     ("no-credentials", "only the probe uses the task role"),
     (
+        "instance-without-a-profile",
+        "an instance without a profile cannot register with ECS",
+    ),
+    (
         "no-credentials-endpoint-hangs",
         "only the probe uses the task role",
     ),

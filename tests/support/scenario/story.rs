@@ -7,7 +7,7 @@
 //! ```
 //! Keys: `attempts=2`, `tries=1/3` (failed of all), `earlier=reset`, `late=900ms`,
 //! `speaker=intermediary`, `small=pass`, `presented=…`, `expect=…`, `owner=none`, `superseded=…`,
-//! `roots=ca-bundle`. The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves
+//! `roots=ca-bundle`, `deployment=next`. The outcome is `passed`, `not-checked`, `not-reached` or a failure's name. What a story leaves
 //! out is what the probe would have recorded: phases before the first line of a target passed,
 //! phases after its last failure were not reached.
 

@@ -13,7 +13,7 @@ The task execution role is not created. It needs permission to pull the probe an
   role      {}
   image     {}
   log group {}",
-        definition.role, definition.image, set.log_group,
+        definition.role(), definition.image, set.log_group,
     )
 }
 

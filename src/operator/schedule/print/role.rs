@@ -40,7 +40,7 @@ pub fn policy(set: &ScheduleSet, definition: Tree) -> Tree {
     let cluster = set.cluster_arn("*");
     // `…:cluster/prod` and `…:task/prod/*`.
     let tasks = format!("{}/*", cluster.replacen(":cluster/", ":task/", 1));
-    let role = match set.definition.role.as_str() {
+    let role = match set.definition.role() {
         arn if arn.starts_with("arn:") => arn.to_owned(),
         name => format!(
             "arn:{}:iam::*:role/{name}",
