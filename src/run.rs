@@ -14,6 +14,8 @@ use tokio::time::{sleep, timeout};
 use crate::arn::Arn;
 use crate::aws::credentials::{self, Credentials};
 use crate::diagnose::diagnose;
+use crate::function_limits::diagnose_in_function;
+use crate::lambda::FunctionContext;
 use crate::network_location::{IpFamily, NetworkLocation};
 use crate::observation::{Dependency, Observation, Outcome, Phase, TargetKey};
 use crate::plan::{Expect, Plan};
@@ -23,7 +25,7 @@ use crate::probe::{
 };
 use crate::report::{Delivery, Identity, Logs, Report, Run};
 use crate::safe_text::{SafeText, safe_text};
-use crate::vantage::{Metadata, PROXY_VARIABLES, Vantage};
+use crate::vantage::{Carrier, Metadata, PROXY_VARIABLES, Vantage};
 use crate::vault::Vault;
 
 /// Looks up an environment variable.
@@ -58,6 +60,8 @@ pub struct RunOptions {
     pub vault: Arc<Vault>,
     /// Receives each observation as it is made.
     pub observation_log: ObservationLog,
+    /// The invocation, if this is a function of AWS Lambda.
+    pub function: Option<FunctionContext>,
 }
 
 /// Reserved at the end of the deadline for writing the report to CloudWatch Logs, which takes one
@@ -92,10 +96,14 @@ pub async fn run(
         labels,
         vault,
         observation_log,
+        function,
     } = options;
     let plan_json = serde_json::to_value(&plan).unwrap_or_default();
     vault.add_public(&plan_json.to_string());
     let mut vantage = vantage_of(&metadata, &plan, &resolvers, &environment);
+    if let Some(function) = &function {
+        function.subnet.complete(&mut vantage);
+    }
     // A rehearsal for an IPv6-only subnet uses no IPv4, also on a machine that has it.
     let ip_family = Some(plan.ip_family)
         .filter(|family| *family == IpFamily::Ipv6)
@@ -118,7 +126,9 @@ pub async fn run(
             .task_arn
             .as_deref()
             .and_then(|arn| arn.parse::<Arn>().ok())
-            .map_or_else(|| run_id.clone(), |arn| arn.name().to_owned()),
+            .map(|arn| arn.name().to_owned())
+            .or_else(|| Some(function.as_ref()?.request_id.clone()))
+            .unwrap_or_else(|| run_id.clone()),
         clock_drift: metadata
             .as_ref()
             .ok()
@@ -163,8 +173,16 @@ pub async fn run(
         shortened: None,
     };
     run.for_each_text(&mut |text| vault.scrub(text));
-    let identity = identity_of(&credentials, &vault);
-    let diagnosis = diagnose(&observations);
+    let mut identity = identity_of(&credentials, &vault);
+    let diagnosis = match &function {
+        Some(function) => {
+            if let Some(identity) = &mut identity {
+                identity.role_arn = function.task.function_role.as_ref().map(Into::into);
+            }
+            diagnose_in_function(&mut observations, &function.task)
+        }
+        None => diagnose(&observations),
+    };
     let mut report = Report::new(run, vantage, identity, observations, diagnosis, plan_json);
     let left = deadline
         .saturating_sub(started.elapsed())
@@ -181,6 +199,7 @@ pub fn after_panic(
     observation_log: &ObservationLog,
     vault: &Vault,
     error: String,
+    function: Option<&FunctionContext>,
 ) -> Report {
     let ended = Interruption("a bug in pullprobe".into());
     let mut observations = probe::add_derived(plan, observation_log.snapshot(), None, Some(&ended));
@@ -196,10 +215,17 @@ pub fn after_panic(
         shortened: None,
     };
     run.for_each_text(&mut |text| vault.scrub(text));
-    let diagnosis = diagnose(&observations);
-    let vantage = Vantage {
+    let mut vantage = Vantage {
         region: Some(plan.region.to_string().into()),
         ..Vantage::default()
+    };
+    let diagnosis = match function {
+        Some(function) => {
+            vantage.carrier = Some(Carrier::Lambda);
+            function.subnet.complete(&mut vantage);
+            diagnose_in_function(&mut observations, &function.task)
+        }
+        None => diagnose(&observations),
     };
     Report::new(
         run,

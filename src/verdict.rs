@@ -118,11 +118,13 @@ impl Verdict {
                     Outcome::NotChecked { why } => why.as_str(),
                     _ => "",
                 };
-                let text = format!(
-                    "Nothing failed, but the {} of {} was not checked: {why}",
-                    observation.phase,
-                    observation.dependency.service()
-                );
+                let what = match (observation.dependency, observation.phase) {
+                    (Dependency::Credentials, Phase::Authorize) => {
+                        "the permissions of the task execution role were".to_owned()
+                    }
+                    (dependency, phase) => format!("the {phase} of {} was", dependency.service()),
+                };
+                let text = format!("Nothing failed, but {what} not checked: {why}");
                 (Status::Inconclusive, INCONCLUSIVE, text)
             }
             (None, None, None) => (
