@@ -53,13 +53,14 @@ struct TargetDetails {
     service_connect: bool,
 }
 
-/// Reads the service or task and its task definition, and finds the probe's image. The caller sets
-/// run ID and labels.
+/// Reads the service or task and its task definition, and finds the probe's image if one is needed.
+/// The caller sets run ID and labels.
 pub async fn resolve(
     calls: &AwsCalls,
     spec: &TargetSpec,
     like: Option<&str>,
     log_group: Option<&str>,
+    needs_image: bool,
 ) -> Result<(Launch, ProbeDefinition), OperatorError> {
     let cluster = spec
         .cluster
@@ -104,7 +105,11 @@ pub async fn resolve(
     let architecture = spec
         .probe_architecture
         .unwrap_or_else(|| architecture_of(&definition));
-    let image = probe_image(calls, spec, &account_of(&role), architecture).await?;
+    let image = if needs_image {
+        probe_image(calls, spec, &account_of(&role), architecture).await?
+    } else {
+        String::new()
+    };
     let security_groups = if spec.security_groups.is_empty() {
         &target.network.security_groups
     } else {
@@ -126,6 +131,7 @@ pub async fn resolve(
         placement: placement.placement,
         probe_image: image.clone(),
         definition: String::new(),
+        execution_role: role.clone(),
         run_id: String::new(),
         labels: BTreeMap::new(),
         deadline: spec.deadline,
