@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::arn::Arn;
 use crate::aws::credentials::{self, Credentials};
-use crate::diagnose::diagnose;
+use crate::diagnose::{Diagnosis, diagnose};
 use crate::function_limits::diagnose_in_function;
 use crate::lambda::FunctionContext;
 use crate::network_location::{IpFamily, NetworkLocation};
@@ -122,13 +122,7 @@ pub async fn run(
             .within(deadline.saturating_sub(reserve) * 3 / 4),
         expect_private: plan.expect == Expect::Private,
         expect_credentials: credentials::are_expected(&|name: &str| environment(name)),
-        run_id: vantage
-            .task_arn
-            .as_deref()
-            .and_then(|arn| arn.parse::<Arn>().ok())
-            .map(|arn| arn.name().to_owned())
-            .or_else(|| Some(function.as_ref()?.request_id.clone()))
-            .unwrap_or_else(|| run_id.clone()),
+        run_id: stream_id(&vantage, function.as_ref(), &run_id),
         clock_drift: metadata
             .as_ref()
             .ok()
@@ -175,12 +169,7 @@ pub async fn run(
     run.for_each_text(&mut |text| vault.scrub(text));
     let mut identity = identity_of(&credentials, &vault);
     let diagnosis = match &function {
-        Some(function) => {
-            if let Some(identity) = &mut identity {
-                identity.role_arn = function.task.function_role.as_ref().map(Into::into);
-            }
-            diagnose_in_function(&mut observations, &function.task)
-        }
+        Some(function) => function.diagnose(&mut observations, &mut identity),
         None => diagnose(&observations),
     };
     let mut report = Report::new(run, vantage, identity, observations, diagnosis, plan_json);
@@ -190,6 +179,29 @@ pub async fn run(
     deliver(&mut report, &plan, log, left).await;
     vault.scrub(&mut report.delivery.detail);
     Ok(report)
+}
+
+/// Returns what the log stream is named after: the task, the invocation, or else the run.
+fn stream_id(vantage: &Vantage, function: Option<&FunctionContext>, run_id: &str) -> String {
+    let task = vantage.task_arn.as_deref();
+    task.and_then(|arn| arn.parse::<Arn>().ok())
+        .map(|arn| arn.name().to_owned())
+        .or_else(|| Some(function?.request_id.clone()))
+        .unwrap_or_else(|| run_id.to_owned())
+}
+
+impl FunctionContext {
+    /// Diagnoses what a function observed, as the role that its event names.
+    fn diagnose(
+        &self,
+        observations: &mut Vec<Observation>,
+        identity: &mut Option<Identity>,
+    ) -> Diagnosis {
+        if let Some(identity) = identity {
+            identity.role_arn = self.task.function_role.as_ref().map(Into::into);
+        }
+        diagnose_in_function(observations, &self.task)
+    }
 }
 
 /// Returns the report of a run that a bug in pullprobe ended: the observations until then.

@@ -117,7 +117,7 @@ impl Carry<'_> {
     async fn stopped(&self) {
         let mut stop = self.carrier.stop.clone();
         if stop.wait_for(|stop| *stop).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -195,14 +195,14 @@ async fn describe_subnets(
                 .iter()
                 .any(is_associated);
             let facts = SubnetFacts {
-                id: subnet.subnet_id.clone(),
+                id: subnet.id.clone(),
                 vpc: subnet.vpc_id,
                 availability_zone: subnet.availability_zone,
                 cidr: subnet.cidr_block.and_then(|block| block.parse().ok()),
                 is_ipv6_only: subnet.ipv6_native,
                 is_dual_stack: has_ipv6 && !subnet.ipv6_native,
             };
-            found.insert(subnet.subnet_id, facts);
+            found.insert(subnet.id, facts);
         }
     }
     Ok(found)
@@ -277,7 +277,8 @@ impl<T> Default for ItemSet<T> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Subnet {
-    subnet_id: String,
+    #[serde(rename = "subnetId")]
+    id: String,
     vpc_id: String,
     availability_zone: Option<String>,
     cidr_block: Option<String>,
