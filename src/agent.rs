@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, HOST, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, Uri};
@@ -193,19 +193,7 @@ impl AgentRequest<'_> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let request = self.request()?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|err| self.connection_failed(&err))?;
-        // Aborts the connection when this function returns.
-        let mut driver = JoinSet::new();
-        driver.spawn(connection);
-        let (head, body) = sender
-            .send_request(request)
-            .await
-            .map_err(|err| self.connection_failed(&err))?
-            .into_parts();
-        let body = Limited::new(body, MAX_RESPONSE)
-            .collect()
+        exchange(stream, request, MAX_RESPONSE)
             .await
             .map_err(|err| {
                 if err.is::<LengthLimitError>() {
@@ -216,11 +204,10 @@ impl AgentRequest<'_> {
                 } else {
                     self.connection_failed(&*err)
                 }
-            })?;
-        Ok(Response::from_parts(head, body.to_bytes()))
+            })
     }
 
-    fn request(&self) -> Result<Request<Empty<Bytes>>, AgentFailure> {
+    fn request(&self) -> Result<Request<Full<Bytes>>, AgentFailure> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let host = self
             .uri
@@ -236,7 +223,7 @@ impl AgentRequest<'_> {
             request = request.header(name, value);
         }
         request
-            .body(Empty::new())
+            .body(Full::default())
             .map_err(|_| self.failed(Failure::WrongForm, "is not valid in an HTTP request"))
     }
 
@@ -261,6 +248,25 @@ impl AgentRequest<'_> {
             format_args!("{}{port} {what}", self.uri.host().unwrap_or_default()),
         )
     }
+}
+
+/// Sends a request over `stream` and reads the response, of at most `max` bytes.
+pub(crate) async fn exchange<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+    max: usize,
+) -> Result<Response<Bytes>, Box<dyn std::error::Error + Send + Sync>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Aborts the connection when this function returns.
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = Limited::new(body, max).collect().await?;
+    Ok(Response::from_parts(head, body.to_bytes()))
 }
 
 /// Returns the failure of the first error in the source chain that comes from the network.

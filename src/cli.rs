@@ -76,7 +76,7 @@ pub enum Command {
     /// Push the probe's image to your own Amazon ECR, without Docker
     #[cfg(feature = "operator")]
     Install(Box<install::InstallArgs>),
-    /// Stop tasks left behind by an interrupted launch
+    /// Stop tasks and delete functions left behind by an interrupted launch
     #[cfg(feature = "operator")]
     Gc(launch::GcArgs),
     /// Run the probe periodically with EventBridge Scheduler, with alarms

@@ -7,6 +7,7 @@ pub mod compare;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod explain;
+pub mod function;
 #[cfg(feature = "operator")]
 pub mod gc;
 #[cfg(feature = "operator")]

@@ -110,6 +110,7 @@ async fn options(aws: &EmbeddedAws, plan: Plan) -> RunOptions {
         labels: BTreeMap::new(),
         vault,
         observation_log: ObservationLog::default(),
+        function: None,
     }
 }
 

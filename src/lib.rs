@@ -20,6 +20,7 @@
 //! | [`probe`] | the checks: DNS, TCP, TLS, then what each dependency needs |
 //! | [`safe_text`], [`vault`] | what comes from outside: shown without acting, without secrets |
 //! | [`evidence`], [`diagnose`] | the rules, each with its argument |
+//! | [`function_limits`], [`lambda`] | the probe as a function, and what that cannot show |
 //! | [`cause`] | every cause, with its page |
 //! | [`run`] | one run, from plan to report |
 //! | [`explain`] | what a stopped task's text says: the only place that reads AWS's prose |
@@ -45,7 +46,9 @@ pub mod dns;
 pub mod endpoints;
 pub mod evidence;
 pub mod explain;
+pub mod function_limits;
 pub mod ip_owner;
+pub mod lambda;
 pub mod network_location;
 pub mod observation;
 #[cfg(feature = "operator")]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use pullprobe::cli::Cli;
-use pullprobe::command;
+use pullprobe::command::{self, function};
 use pullprobe::safe_text::write_stderr;
 use zeroizing_alloc::ZeroAlloc;
 
@@ -15,6 +15,9 @@ use zeroizing_alloc::ZeroAlloc;
 static MEMORY: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
+    if let Some(address) = function::runtime_api() {
+        return exit(function::serve(&address));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -28,7 +31,11 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match command::run(cli) {
+    exit(command::run(cli))
+}
+
+fn exit(result: Result<u8, command::Error>) -> ExitCode {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             write_stderr(&format!("pullprobe: {error}"));

@@ -770,6 +770,8 @@ pub enum ImageDeployment {
 pub enum Witness {
     /// Amazon ECS: a stopped task's reason, a container's exit code.
     Ecs,
+    /// AWS Lambda: why a function could not be attached to a subnet, or did not answer.
+    Lambda,
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ use tokio::time::{sleep, timeout};
 use crate::arn::Arn;
 use crate::aws::credentials::{self, AgentFailure, Credentials};
 use crate::aws::instance_metadata::{self, InstanceLocation, InstanceMetadata};
-use crate::diagnose::diagnose;
+use crate::diagnose::{Diagnosis, diagnose};
+use crate::function_limits::diagnose_in_function;
+use crate::lambda::FunctionContext;
 use crate::network_location::{IpFamily, NetworkLocation};
 use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, TargetKey};
 use crate::plan::{Expect, Plan};
@@ -25,7 +27,7 @@ use crate::probe::{
 };
 use crate::report::{Delivery, Identity, Logs, Report, Run};
 use crate::safe_text::{SafeText, safe_text};
-use crate::vantage::{Metadata, PROXY_VARIABLES, Vantage};
+use crate::vantage::{Carrier, Metadata, PROXY_VARIABLES, Vantage};
 use crate::vault::Vault;
 
 /// Looks up an environment variable.
@@ -62,6 +64,8 @@ pub struct RunOptions {
     pub vault: Arc<Vault>,
     /// Receives each observation as it is made.
     pub observation_log: ObservationLog,
+    /// The invocation, if this is a function of AWS Lambda.
+    pub function: Option<FunctionContext>,
 }
 
 /// Reserved at the end of the deadline for writing the report to CloudWatch Logs, which takes one
@@ -97,10 +101,14 @@ pub async fn run(
         labels,
         vault,
         observation_log,
+        function,
     } = options;
     let plan_json = serde_json::to_value(&plan).unwrap_or_default();
     vault.add_public(&plan_json.to_string());
     let mut vantage = vantage_of(&metadata, instance, &plan, &resolvers, &environment);
+    if let Some(function) = &function {
+        function.subnet.complete(&mut vantage);
+    }
     // A rehearsal for an IPv6-only subnet uses no IPv4, also on a machine that has it.
     let ip_family = Some(plan.ip_family)
         .filter(|family| *family == IpFamily::Ipv6)
@@ -119,11 +127,7 @@ pub async fn run(
             .within(deadline.saturating_sub(reserve) * 3 / 4),
         expect_private: plan.expect == Expect::Private,
         expect_credentials: credentials::are_expected(&|name: &str| environment(name)),
-        run_id: vantage
-            .task_arn
-            .as_deref()
-            .and_then(|arn| arn.parse::<Arn>().ok())
-            .map_or_else(|| run_id.clone(), |arn| arn.name().to_owned()),
+        run_id: stream_id(&vantage, function.as_ref(), &run_id),
         clock_drift: metadata
             .as_ref()
             .ok()
@@ -168,8 +172,11 @@ pub async fn run(
         shortened: None,
     };
     run.for_each_text(&mut |text| vault.scrub(text));
-    let identity = identity_of(&credentials, &vault);
-    let diagnosis = diagnose(&observations);
+    let mut identity = identity_of(&credentials, &vault);
+    let diagnosis = match &function {
+        Some(function) => function.diagnose(&mut observations, &mut identity),
+        None => diagnose(&observations),
+    };
     let mut report = Report::new(run, vantage, identity, observations, diagnosis, plan_json);
     let left = deadline
         .saturating_sub(started.elapsed())
@@ -179,6 +186,29 @@ pub async fn run(
     Ok(report)
 }
 
+/// Returns what the log stream is named after: the task, the invocation, or else the run.
+fn stream_id(vantage: &Vantage, function: Option<&FunctionContext>, run_id: &str) -> String {
+    let task = vantage.task_arn.as_deref();
+    task.and_then(|arn| arn.parse::<Arn>().ok())
+        .map(|arn| arn.name().to_owned())
+        .or_else(|| Some(function?.request_id.clone()))
+        .unwrap_or_else(|| run_id.to_owned())
+}
+
+impl FunctionContext {
+    /// Diagnoses what a function observed, as the role that its event names.
+    fn diagnose(
+        &self,
+        observations: &mut Vec<Observation>,
+        identity: &mut Option<Identity>,
+    ) -> Diagnosis {
+        if let Some(identity) = identity {
+            identity.role_arn = self.task.function_role.as_ref().map(Into::into);
+        }
+        diagnose_in_function(observations, &self.task)
+    }
+}
+
 /// Returns the report of a run that a bug in pullprobe ended: the observations until then.
 pub fn after_panic(
     plan: &Plan,
@@ -186,6 +216,7 @@ pub fn after_panic(
     observation_log: &ObservationLog,
     vault: &Vault,
     error: String,
+    function: Option<&FunctionContext>,
 ) -> Report {
     let ended = Interruption("a bug in pullprobe".into());
     let mut observations = probe::add_derived(plan, observation_log.snapshot(), None, Some(&ended));
@@ -201,10 +232,17 @@ pub fn after_panic(
         shortened: None,
     };
     run.for_each_text(&mut |text| vault.scrub(text));
-    let diagnosis = diagnose(&observations);
-    let vantage = Vantage {
+    let mut vantage = Vantage {
         region: Some(plan.region.to_string().into()),
         ..Vantage::default()
+    };
+    let diagnosis = match function {
+        Some(function) => {
+            vantage.carrier = Some(Carrier::Lambda);
+            function.subnet.complete(&mut vantage);
+            diagnose_in_function(&mut observations, &function.task)
+        }
+        None => diagnose(&observations),
     };
     Report::new(
         run,

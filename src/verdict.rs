@@ -119,10 +119,13 @@ impl Verdict {
                     Outcome::NotChecked { why } => why.as_str().to_owned(),
                     _ => String::new(),
                 };
-                let text = format!(
-                    "Nothing failed, but {} was not checked ({why}).",
-                    step(observation)
-                );
+                let what = match (observation.dependency, observation.phase) {
+                    (Dependency::Credentials, Phase::Authorize) => {
+                        "what the task execution role may do".to_owned()
+                    }
+                    _ => step(observation),
+                };
+                let text = format!("Nothing failed, but {what} was not checked ({why}).");
                 (Status::Inconclusive, INCONCLUSIVE, text)
             }
             (None, None, None) => (

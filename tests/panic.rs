@@ -34,7 +34,8 @@ fn panic_exits_with_1_and_a_report() {
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(async { report_panics(&options()) });
+        runtime
+            .block_on(async { report_panics(&options(), Box::new(|report| println!("{report}"))) });
         panic!("the bug: {}", said());
     }
     let test = std::env::current_exe().unwrap();
@@ -113,5 +114,6 @@ fn options() -> RunOptions {
         labels: BTreeMap::new(),
         vault,
         observation_log,
+        function: None,
     }
 }

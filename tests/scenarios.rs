@@ -126,11 +126,11 @@ fn summaries_say_nothing_twice() {
 }
 
 fn mistakes(name: &str, story: &Story) -> Vec<String> {
-    let observations = story.observations();
+    let (observations, diagnosis) = story.diagnosed();
     let Diagnosis {
         findings,
         ruled_out,
-    } = diagnose(&observations);
+    } = diagnosis;
     let verdict = Verdict::over(&observations, &findings);
     let expect = &story.expect;
     let mut mistakes = Vec::new();

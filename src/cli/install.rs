@@ -7,6 +7,7 @@ use clap::Args;
 use crate::endpoints::Region;
 use crate::operator::install::{DEFAULT_REPOSITORY, known_platforms};
 use crate::plan::Platform;
+use crate::render::template::TemplateFormat;
 
 /// `pullprobe install`.
 #[derive(Debug, Args)]
@@ -21,6 +22,13 @@ pub struct InstallArgs {
     pub platforms: Vec<Platform>,
     #[command(flatten)]
     pub agent: AgentArgs,
+    /// Also make the role for `launch --carrier lambda`: AWS Lambda may attach functions to subnets
+    /// with it, and nothing else
+    #[arg(long)]
+    pub lambda: bool,
+    /// Print that role for another tool, and change nothing
+    #[arg(long, value_name = "FORMAT", value_enum, requires = "lambda")]
+    pub print: Option<TemplateFormat>,
     /// Region [default: from a URI or ARN, then from your environment or profile]
     #[arg(long, value_name = "REGION")]
     pub region: Option<Region>,

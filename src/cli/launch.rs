@@ -25,6 +25,10 @@ pub struct LaunchArgs {
     /// What runs the probe in each subnet
     #[arg(long, value_name = "CARRIER", value_enum, default_value = "auto")]
     pub carrier: CarrierChoice,
+    /// Role of the functions of the Lambda carrier [default: the one that `pullprobe install --lambda`
+    /// made]
+    #[arg(long, value_name = "ARN")]
+    pub lambda_role: Option<String>,
     /// Log group for the reports [default: from the task definition]
     #[arg(long, value_name = "NAME")]
     pub log_group: Option<String>,

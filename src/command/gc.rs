@@ -1,27 +1,27 @@
 //! `pullprobe gc`.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::aws::{calls, client};
 use super::probe::runtime;
 use super::{Error, print_message};
 use crate::cli::launch::GcArgs;
+use crate::observation::Failure;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::gc::{self, ProbeTask};
 use crate::operator::last_segment;
 use crate::operator::launch::DEFAULT_CLUSTER;
 use crate::operator::schedule;
 
-/// Stops orphaned tasks of launches, deregisters task definitions if requested, and prints both.
+/// Stops orphaned tasks of launches, deletes their functions, deregisters task definitions if requested, and prints all of it.
 pub fn run(args: &GcArgs) -> Result<u8, Error> {
     runtime()?.block_on(async {
         let client = client(args.region.clone(), args.cluster.as_deref()).await?;
         let calls = calls(client, args.dry_run);
         let tasks = stop_tasks(&calls, args).await;
+        let functions = delete_functions(&calls, args).await;
         let definitions = deregister_or_list_definitions(&calls, args).await;
-        tasks.and(definitions)
+        tasks.and(functions).and(definitions)
     })
 }
 
@@ -63,21 +63,66 @@ async fn stop_tasks(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
     failed.map_or(Ok(0), |error| Err(error.into()))
 }
 
+/// Deletes orphaned functions. Without the permission to list them this is only a note: an operator who
+/// never ran one has none.
+async fn delete_functions(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
+    let functions = match gc::functions(calls, args.run_id.as_deref()).await {
+        Ok(functions) => functions,
+        Err(error) if error.failure() == Some(Failure::Denied) => {
+            super::note(&format!(
+                "functions of the Lambda carrier, if there are any, could not be listed: {error}"
+            ));
+            return Ok(0);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let now = Timestamp::now().as_duration().as_secs_f64();
+    let mut failed = None;
+    for function in functions {
+        let watched = function.watched_by(now);
+        let name = format!("the function {} (run {})", function.name, function.run_id);
+        if let Some(reason) = kept_because(function.created_at, watched, args, now) {
+            print_message(&format!("left alone {name}: {reason}"))?;
+            continue;
+        }
+        match gc::delete_function(calls, &function).await {
+            Ok(()) => {
+                let done = if calls.is_dry() {
+                    "would delete"
+                } else {
+                    "deleted"
+                };
+                print_message(&format!("{done} {name}"))?;
+            }
+            Err(error) => {
+                super::note(&format!("{name} could not be deleted: {error}"));
+                failed = Some(error);
+            }
+        }
+    }
+    failed.map_or(Ok(0), |error| Err(error.into()))
+}
+
 /// Returns why a task is not stopped. A run or an age that the operator gives takes precedence over
 /// a launch that still watches the task.
 fn reason_to_keep(task: &ProbeTask, args: &GcArgs, now: f64) -> Option<String> {
-    match args.older_than {
-        Some(age) => {
-            (!is_older(task, age, now)).then(|| "it is younger than --older-than".to_owned())
-        }
-        None if args.run_id.is_some() => None,
-        None => task.watched_by(now),
-    }
+    kept_because(task.created_at, task.watched_by(now), args, now)
 }
 
-fn is_older(task: &ProbeTask, age: Duration, now: f64) -> bool {
-    task.created_at
-        .is_some_and(|created| now - created > age.as_secs_f64())
+fn kept_because(
+    created_at: Option<f64>,
+    watched: Option<String>,
+    args: &GcArgs,
+    now: f64,
+) -> Option<String> {
+    match args.older_than {
+        Some(age) => {
+            let is_older = created_at.is_some_and(|created| now - created > age.as_secs_f64());
+            (!is_older).then(|| "it is younger than --older-than".to_owned())
+        }
+        None if args.run_id.is_some() => None,
+        None => watched,
+    }
 }
 
 fn describe(task: &ProbeTask) -> String {

@@ -2,16 +2,23 @@
 
 use super::aws::{calls, client};
 use super::probe::runtime;
-use super::{Error, note, print_message};
+use super::{Error, note, print, print_message};
 use crate::cli::install::InstallArgs;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::install::{
     self, AgentFile, InstallEvent, InstallSpec, Installation, RepositoryName, TAG, how_to_build,
     known_platforms,
 };
+use crate::operator::launch::function::role;
 
 /// Pushes the image, and prints its reference, its digest and the next command.
 pub fn run(args: &InstallArgs) -> Result<u8, Error> {
+    if let Some(format) = args.print {
+        // Most regions are in the first partition, and the template names no region.
+        let region = args.region.as_ref();
+        let partition = region.map_or("aws", |region| region.partition().name());
+        return print(&role::print(format, partition)?);
+    }
     let repository = RepositoryName::read(&args.repository)?;
     let spec = InstallSpec {
         repository,
@@ -25,6 +32,17 @@ pub fn run(args: &InstallArgs) -> Result<u8, Error> {
         let client = client(named, None).await?;
         let calls = calls(client, args.dry_run);
         let installation = push(&calls, &spec, &files).await?;
+        if args.lambda {
+            let (arn, is_new) = role::install(&calls).await?;
+            note(&match (args.dry_run, is_new) {
+                (true, true) => format!("the role {arn} would be made"),
+                (true, false) => format!("the role {arn} is there already"),
+                (false, true) => format!("made the role {arn}, for launch --carrier lambda"),
+                (false, false) => {
+                    format!("the role {arn} was there already; its policy is up to date")
+                }
+            });
+        }
         if args.dry_run {
             note(&format!(
                 "dry run, nothing was changed: {} {} ({})",

@@ -19,7 +19,7 @@ use crate::operator::install::{
 };
 use crate::operator::last_segment;
 use crate::operator::launch::{
-    self, CarrierChoice, LaunchEvent, LaunchSpec, ProbeUse, SubnetReport, TargetSpec,
+    self, CarrierChoice, FunctionSpec, LaunchEvent, LaunchSpec, ProbeUse, SubnetReport, TargetSpec,
 };
 use crate::os::Signals;
 use crate::render;
@@ -35,11 +35,7 @@ const MAX_FULL_REPORTS: usize = 12;
 pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
     check_output_files(args)?;
     let mut spec = LaunchSpec::from(args);
-    if !args.install && !args.agent.agents.is_empty() {
-        return Err(Error::Usage(
-            "--agent names a file for --install; add --install".into(),
-        ));
-    }
+    check_carrier(args)?;
     let runtime = runtime()?;
     let code = runtime.block_on(async {
         let arn = spec.like.as_deref().or_else(|| spec.target.arn());
@@ -48,9 +44,10 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
         if args.install {
             spec.target.probe_image = Some(install_if_missing(&calls, args).await?);
         }
-        let Some(launch) = launch::prepare(&calls, &spec).await? else {
+        let Some(prepared) = launch::prepare(&calls, &spec).await? else {
             return Ok(0);
         };
+        let launch = &prepared.0;
         let (subnets, run_id) = (launch.subnets.clone(), &spec.run_id);
         let noun = if subnets.len() == 1 {
             "subnet"
@@ -60,16 +57,20 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
         note(&format!(
             "run {run_id}: {} {noun}, {}",
             subnets.len(),
-            last_segment(&launch.definition)
+            match spec.carrier {
+                CarrierChoice::Lambda => "functions of AWS Lambda",
+                _ => last_segment(&launch.definition),
+            }
         ));
         let mut output = LaunchOutput::new(args, &subnets);
-        let (cluster, region) = (&launch.cluster, calls.client().region());
+        let (cluster, region) = (launch.cluster.clone(), calls.client().region());
         let interruption = interrupted(format!(
             "pullprobe gc --cluster {cluster} --region {region} --run-id {run_id}"
         ));
         let reports = launch::run(
             calls.client(),
-            launch,
+            prepared,
+            &spec,
             &mut |event| output.show(&event),
             interruption,
         )
@@ -80,6 +81,22 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
     // There is no need to wait for calls that have no response yet.
     runtime.shutdown_background();
     Ok(code)
+}
+
+/// Checks that the flags of a carrier are used with it.
+fn check_carrier(args: &LaunchArgs) -> Result<(), Error> {
+    let is_fargate = args.carrier == CarrierChoice::Fargate;
+    if is_fargate && !args.install && !args.agent.agents.is_empty() {
+        return Err(Error::Usage(
+            "--agent names a file for --install; add --install".into(),
+        ));
+    }
+    if is_fargate && args.lambda_role.is_some() {
+        return Err(Error::Usage(
+            "--lambda-role names the role of functions, and --carrier fargate runs none; remove one of them".into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Pushes the probe's image if it is not there, and returns its reference.
@@ -114,6 +131,10 @@ impl From<&LaunchArgs> for LaunchSpec {
                 ..target_spec(&args.target)
             },
             carrier: args.carrier,
+            function: FunctionSpec {
+                role: args.lambda_role.clone(),
+                agents: args.agent.agents.clone(),
+            },
             like: args.like.clone(),
             log_group: args.log_group.clone(),
             timeout: args.timeout,

@@ -18,6 +18,7 @@ use crate::aws::instance_metadata::{self, InstanceLocation};
 use crate::cli::{Format, ProbeArgs, TaskArgs};
 use crate::dns;
 use crate::endpoints::{self, Region, Service, Variant};
+use crate::lambda::FunctionContext;
 use crate::observation::Dependency;
 use crate::os::{self, Signals};
 use crate::plan::{Plan, PlanError, PlanInput, Platform, ReachabilityCheck};
@@ -36,6 +37,26 @@ use crate::vault::Vault;
 pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
     os::disable_core_dumps();
     raise_file_limit()?;
+    let runtime = runtime()?;
+    let last_words = Box::new(|report: &str| {
+        let _ = print(report);
+    });
+    let report = runtime.block_on(rehearse(args, None, last_words))?;
+    // The report is complete, so there is no need to wait for peers that have not answered.
+    runtime.shutdown_background();
+    deliver(&report, args.format)
+}
+
+/// Delivers the report of a run that a bug ended.
+pub type LastWords = Box<dyn Fn(&str) + Send + Sync>;
+
+/// Runs the probe and returns its report. If a bug ends the run, `last_words` gets the report of what
+/// was seen until then, and the process exits.
+pub(super) async fn rehearse(
+    args: &ProbeArgs,
+    function: Option<FunctionContext>,
+    last_words: LastWords,
+) -> Result<Report, Error> {
     let resolvers = resolvers(args)?;
     let roots = Arc::new(roots(args)?);
     // An invalid plan is rejected before anything is sent.
@@ -45,95 +66,90 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
         .map(|json| parse_plan(json, &args.task))
         .transpose()?;
     let source = plan_input::from_args(&args.task)?;
-    let runtime = runtime()?;
-    let report = runtime.block_on(async {
-        let mut deadline = args.deadline;
-        let environment: Environment =
-            Arc::new(|name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()));
-        let vault = Arc::<Vault>::default();
-        let other = other_credentials(&environment);
-        let credentials = run::spawn_credentials_or(&environment, &vault, other);
-        let started = Instant::now();
-        let lookup = |name: &str| environment(name);
-        let (metadata, instance) = tokio::join!(
-            vantage::discover(&lookup),
-            instance_metadata::locate(&lookup)
-        );
-        let ip_family = args.task.ip_family.or_else(|| run::ip_family(&metadata));
-        let task = TaskArgs {
-            ip_family,
-            default_region: default_region(instance.as_ref()).await,
-            ..args.task.clone()
-        };
-        deadline -= started.elapsed().min(deadline / 2);
-        let plan = match (plan_from_flag, source) {
-            (Some(mut plan), _) => {
-                if plan.host.has_unknown_platform {
-                    plan.platform = Platform::of_this_binary();
-                }
-                let ip_family = ip_family.unwrap_or(plan.ip_family);
-                plan.in_ip_family(ip_family)
-                    .map_err(|error| Error::Usage(format!("--plan: {error}")))?
+    let mut deadline = args.deadline;
+    let environment: Environment =
+        Arc::new(|name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let vault = Arc::<Vault>::default();
+    let other = other_credentials(&environment);
+    let credentials = run::spawn_credentials_or(&environment, &vault, other);
+    let started = Instant::now();
+    let lookup = |name: &str| environment(name);
+    let (metadata, instance) = tokio::join!(
+        vantage::discover(&lookup),
+        instance_metadata::locate(&lookup)
+    );
+    let ip_family = args.task.ip_family.or_else(|| run::ip_family(&metadata));
+    let task = TaskArgs {
+        ip_family,
+        default_region: default_region(instance.as_ref()).await,
+        ..args.task.clone()
+    };
+    deadline -= started.elapsed().min(deadline / 2);
+    let plan = match (plan_from_flag, source) {
+        (Some(mut plan), _) => {
+            if plan.host.has_unknown_platform {
+                plan.platform = Platform::of_this_binary();
             }
-            (None, PlanSource::Ready(mut input)) => {
-                if matches!(metadata, Ok(None))
-                    && has_nothing_to_check(&input, &task)
-                    && let Ok(region) = plan_input::region(&task, &[], &metadata)
-                {
-                    input.connections.extend(registry_names(&region));
-                }
-                plan_input::into_plan(*input, &task, &metadata)?
+            let ip_family = ip_family.unwrap_or(plan.ip_family);
+            plan.in_ip_family(ip_family)
+                .map_err(|error| Error::Usage(format!("--plan: {error}")))?
+        }
+        (None, PlanSource::Ready(mut input)) => {
+            if matches!(metadata, Ok(None))
+                && has_nothing_to_check(&input, &task)
+                && let Ok(region) = plan_input::region(&task, &[], &metadata)
+            {
+                input.connections.extend(registry_names(&region));
             }
-            (None, PlanSource::Remote(location)) => {
-                let region = plan_input::region(&task, &[], &metadata)?;
-                let timeout = MAX_READ_TIME.min(deadline / 2);
-                let resolver = StubResolver::new(resolvers.clone()).within(timeout / 2);
-                let settings = ProbeSettings::for_fetch(
-                    resolver,
-                    ip_family.unwrap_or_default(),
-                    Arc::clone(&vault),
-                );
-                let credentials = credentials.clone();
-                let read = fetch_task_definition(
-                    &location,
-                    &region,
-                    settings,
-                    roots.clone(),
-                    credentials,
-                    timeout * 3 / 4,
-                );
-                let started = Instant::now();
-                let json = read_within(read, timeout, &location, &vault).await?;
-                deadline -= started.elapsed().min(deadline / 2);
-                // The error quotes the file, which a server sent.
-                let say = |text: &str| note(&vault.redact(text));
-                plan_input::with_task_definition(&task, Some(&json), &say)
-                    .and_then(|input| plan_input::into_plan(input, &task, &metadata))
-                    .map_err(|error| error.without_secrets(&vault))?
-            }
-        };
-        let options = RunOptions {
-            plan,
-            metadata,
-            instance,
-            resolvers,
-            roots,
-            environment,
-            credentials,
-            deadline,
-            run_id: args.run_id.clone().unwrap_or_else(generated_id),
-            labels: args.labels(),
-            vault,
-            observation_log: ObservationLog::default(),
-        };
-        report_panics(&options);
-        Box::pin(run::run(options, interrupted()))
-            .await
-            .map_err(Error::Tool)
-    })?;
-    // The report is complete, so there is no need to wait for peers that have not answered.
-    runtime.shutdown_background();
-    deliver(&report, args.format)
+            plan_input::into_plan(*input, &task, &metadata)?
+        }
+        (None, PlanSource::Remote(location)) => {
+            let region = plan_input::region(&task, &[], &metadata)?;
+            let timeout = MAX_READ_TIME.min(deadline / 2);
+            let resolver = StubResolver::new(resolvers.clone()).within(timeout / 2);
+            let settings = ProbeSettings::for_fetch(
+                resolver,
+                ip_family.unwrap_or_default(),
+                Arc::clone(&vault),
+            );
+            let credentials = credentials.clone();
+            let read = fetch_task_definition(
+                &location,
+                &region,
+                settings,
+                roots.clone(),
+                credentials,
+                timeout * 3 / 4,
+            );
+            let started = Instant::now();
+            let json = read_within(read, timeout, &location, &vault).await?;
+            deadline -= started.elapsed().min(deadline / 2);
+            // The error quotes the file, which a server sent.
+            let say = |text: &str| note(&vault.redact(text));
+            plan_input::with_task_definition(&task, Some(&json), &say)
+                .and_then(|input| plan_input::into_plan(input, &task, &metadata))
+                .map_err(|error| error.without_secrets(&vault))?
+        }
+    };
+    let options = RunOptions {
+        plan,
+        metadata,
+        instance,
+        resolvers,
+        roots,
+        environment,
+        credentials,
+        deadline,
+        run_id: args.run_id.clone().unwrap_or_else(generated_id),
+        labels: args.labels(),
+        vault,
+        observation_log: ObservationLog::default(),
+        function,
+    };
+    report_panics(&options, last_words);
+    Box::pin(run::run(options, interrupted()))
+        .await
+        .map_err(Error::Tool)
 }
 
 /// Returns the credentials of the AWS CLI's files, outside of a task.
@@ -200,7 +216,7 @@ fn registry_names(region: &Region) -> [ReachabilityCheck; 3] {
 const MIN_OPEN_FILES: u64 = 256;
 
 /// Raises the limit of open files as far as this process may. Fails if that is not enough.
-fn raise_file_limit() -> Result<(), Error> {
+pub(super) fn raise_file_limit() -> Result<(), Error> {
     match os::raise_file_limit() {
         Some(limit) if limit < MIN_OPEN_FILES => Err(Error::Tool(format!(
             "this process may open only {limit} files, and the probe needs {MIN_OPEN_FILES} for its connections; raise the limit with ulimit -n, or with ulimits in the container definition"
@@ -244,13 +260,15 @@ pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
     }
 }
 
-/// Makes a panic end the process with exit code 1 and a report of the observations so far.
-pub fn report_panics(options: &RunOptions) {
-    let (plan, run_id, observation_log, vault) = (
+/// Makes a panic end the process with exit code 1 and a report of the observations so far, which
+/// `last_words` gets.
+pub fn report_panics(options: &RunOptions, last_words: LastWords) {
+    let (plan, run_id, observation_log, vault, function) = (
         options.plan.clone(),
         options.run_id.clone(),
         options.observation_log.clone(),
         Arc::clone(&options.vault),
+        options.function.clone(),
     );
     std::panic::set_hook(Box::new(move |panic| {
         if !vault.is_free() {
@@ -261,8 +279,9 @@ pub fn report_panics(options: &RunOptions) {
         let error = format!("this is a bug in pullprobe; please report it: {panic}");
         let error = vault.redact(&visible(&error, MAX_FOREIGN_CHARS));
         write_stderr(&error);
-        let report = run::after_panic(&plan, &run_id, &observation_log, &vault, error);
-        let _ = print(&report.line());
+        let function = function.as_ref();
+        let report = run::after_panic(&plan, &run_id, &observation_log, &vault, error, function);
+        last_words(&report.line());
         std::process::exit(1);
     }));
 }

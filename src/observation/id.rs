@@ -31,6 +31,11 @@ impl TargetKey {
         Self("task".to_owned())
     }
 
+    /// Returns the key of the function of AWS Lambda, for what Lambda reports about it.
+    pub fn function() -> Self {
+        Self("function".to_owned())
+    }
+
     /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -60,6 +60,7 @@ pub struct Client {
     credentials: SharedCredentialsProvider,
     region: Region,
     max_attempts: usize,
+    timeout: Duration,
 }
 
 impl Client {
@@ -89,8 +90,7 @@ impl Client {
             .ok_or_else(|| CallError::Setup("no credentials provider".into()))?;
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(CALL_TIMEOUT);
+            .connect_timeout(CONNECT_TIMEOUT);
         let http = with_ca_bundle(http)?
             .build()
             .map_err(|error| CallError::Setup(error.to_string()))?;
@@ -100,6 +100,7 @@ impl Client {
             credentials,
             region,
             max_attempts: MAX_ATTEMPTS,
+            timeout: CALL_TIMEOUT,
         })
     }
 
@@ -133,6 +134,15 @@ impl Client {
     pub fn with_max_attempts(&self, max_attempts: usize) -> Self {
         Self {
             max_attempts,
+            ..self.clone()
+        }
+    }
+
+    /// Returns a client with another limit for a whole call, for one that waits for its work to end.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self {
+            timeout,
             ..self.clone()
         }
     }
@@ -282,8 +292,9 @@ impl Client {
         .map_err(|error| CallError::Setup(error.to_string()))?;
         let action = || api.action(operation);
         let transport_error = |error: &reqwest::Error| CallError::transport(action(), error);
-        let request =
+        let mut request =
             reqwest::Request::try_from(signed).map_err(|error| transport_error(&error))?;
+        *request.timeout_mut() = Some(self.timeout);
         let mut response = self
             .http
             .execute(request)

@@ -154,7 +154,8 @@ impl AwsCalls {
         }
     }
 
-    fn show_rest(&self, api: Api, call: &RestCall<'_>, body: Option<&Value>, effect: Effect) {
+    /// Shows a request of a REST service in a dry run, as [`AwsCalls::show`] does.
+    pub fn show_rest(&self, api: Api, call: &RestCall<'_>, body: Option<&Value>, effect: Effect) {
         let body = json!({ "method": call.method.as_str(), "path": call.path, "body": body });
         self.show(api, call.operation, &body, effect);
     }

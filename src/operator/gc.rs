@@ -1,9 +1,13 @@
 //! `gc`: finds and stops tasks of interrupted launches, by `startedBy` and a tag that they carry
-//! from their start.
+//! from their start, and deletes their functions, by their name and the same tag.
 
+use std::collections::BTreeMap;
+
+use hyper::Method;
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::aws::{Api, CallError};
+use super::aws::{Api, CallError, RestCall, percent_encode};
 use super::dry_run::AwsCalls;
 use super::ecs::{
     DeregisterTaskDefinitionRequest, DescribeTasksRequest, ListResponse,
@@ -40,26 +44,156 @@ impl ProbeTask {
     /// Returns why a launch may still watch the task at `now` (seconds since 1970). `None` if it is
     /// an orphan.
     pub fn watched_by(&self, now: f64) -> Option<String> {
-        let TaskLauncher {
-            launcher,
-            max_watch_seconds,
-        } = self.launcher.as_ref()?;
-        match launcher.local_process() {
+        self.launcher.as_ref()?.watches(self.created_at, now)
+    }
+}
+
+impl TaskLauncher {
+    /// Returns why the launch may still watch, at `now`, what it made at `created_at`.
+    fn watches(&self, created_at: Option<f64>, now: f64) -> Option<String> {
+        match self.launcher.local_process() {
             LauncherProcess::Running(pid) => {
                 return Some(format!("its launch is still running here as process {pid}"));
             }
             LauncherProcess::Gone => return None,
             LauncherProcess::OnAnotherMachine => {}
         }
-        // Out-of-range numbers in the tag or from ECS count as 0, so the watch counts as over.
-        let created = jiff::SignedDuration::try_from_secs_f64(self.created_at.unwrap_or(now))
-            .unwrap_or_default();
-        let seconds = i64::try_from(*max_watch_seconds).unwrap_or_default();
+        // Out-of-range numbers in the tag or from AWS count as 0, so the watch counts as over.
+        let created =
+            jiff::SignedDuration::try_from_secs_f64(created_at.unwrap_or(now)).unwrap_or_default();
+        let seconds = i64::try_from(self.max_watch_seconds).unwrap_or_default();
         let end = created.saturating_add(jiff::SignedDuration::from_secs(seconds));
         let until = jiff::Timestamp::from_duration(end).unwrap_or_default();
         (now < end.as_secs_f64())
             .then(|| format!("its launch on another machine may watch it until {until:.0}"))
     }
+}
+
+/// A function of a launch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeFunction {
+    pub arn: String,
+    pub name: String,
+    pub run_id: String,
+    /// Seconds since 1970.
+    pub created_at: Option<f64>,
+    /// The launch that made it, if the tag can be read.
+    pub launcher: Option<TaskLauncher>,
+}
+
+impl ProbeFunction {
+    /// Returns why a launch may still use the function at `now` (seconds since 1970). `None` if it is
+    /// an orphan.
+    pub fn watched_by(&self, now: f64) -> Option<String> {
+        self.launcher.as_ref()?.watches(self.created_at, now)
+    }
+}
+
+/// Returns the probe's functions, of one run or of all.
+pub async fn functions(
+    calls: &AwsCalls,
+    run_id: Option<&str>,
+) -> Result<Vec<ProbeFunction>, CallError> {
+    let listed = all_pages(Api::LAMBDA, "ListFunctions", MAX_PAGES, async |marker| {
+        let path = match &marker {
+            Some(marker) => format!(
+                "/2015-03-31/functions?MaxItems={FUNCTIONS_PER_PAGE}&Marker={}",
+                percent_encode(marker)
+            ),
+            None => format!("/2015-03-31/functions?MaxItems={FUNCTIONS_PER_PAGE}"),
+        };
+        let call = RestCall {
+            operation: "ListFunctions",
+            method: Method::GET,
+            path: &path,
+        };
+        let response: ListFunctionsResponse = calls.read_rest(Api::LAMBDA, &call).await?;
+        Ok(Page {
+            items: response.functions,
+            next_token: response.next_marker,
+        })
+    })
+    .await?;
+    let mut found = Vec::new();
+    for function in listed
+        .into_iter()
+        .filter(|function| is_of_launch(&function.function_name))
+    {
+        let path = format!(
+            "/2017-03-31/tags/{}",
+            percent_encode(&function.function_arn)
+        );
+        let call = RestCall {
+            operation: "ListTags",
+            method: Method::GET,
+            path: &path,
+        };
+        let response: ListTagsResponse = calls.read_rest(Api::LAMBDA, &call).await?;
+        found.extend(probe_function(function, &response.tags));
+    }
+    found.retain(|function| run_id.is_none_or(|run_id| function.run_id == run_id));
+    Ok(found)
+}
+
+/// Most functions of a page (API reference, ListFunctions).
+const FUNCTIONS_PER_PAGE: u32 = 50;
+
+/// Returns the function, if a launch made it: its name alone does not prove that.
+fn probe_function(
+    function: ListedFunction,
+    tags: &BTreeMap<String, String>,
+) -> Option<ProbeFunction> {
+    let launcher = tags.get(LAUNCHER_TAG).and_then(|tag| Launcher::read(tag));
+    Some(ProbeFunction {
+        run_id: tags.get(RUN_TAG)?.clone(),
+        arn: function.function_arn,
+        name: function.function_name,
+        created_at: function.last_modified.as_deref().and_then(modified_at),
+        launcher: launcher.map(|(launcher, max_watch_seconds)| TaskLauncher {
+            launcher,
+            max_watch_seconds,
+        }),
+    })
+}
+
+/// Reads a time such as `2026-11-27T10:00:00.000+0000` (API reference, FunctionConfiguration).
+fn modified_at(text: &str) -> Option<f64> {
+    let time = jiff::Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text).ok()?;
+    Some(time.as_duration().as_secs_f64())
+}
+
+/// Deletes a function.
+pub async fn delete_function(calls: &AwsCalls, function: &ProbeFunction) -> Result<(), CallError> {
+    let path = format!("/2015-03-31/functions/{}", function.name);
+    let call = RestCall {
+        operation: "DeleteFunction",
+        method: Method::DELETE,
+        path: &path,
+    };
+    calls.change_rest(Api::LAMBDA, &call, None).await
+}
+
+/// `ListFunctions`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ListFunctionsResponse {
+    functions: Vec<ListedFunction>,
+    next_marker: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ListedFunction {
+    function_name: String,
+    function_arn: String,
+    last_modified: Option<String>,
+}
+
+/// `ListTags`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ListTagsResponse {
+    tags: BTreeMap<String, String>,
 }
 
 /// Maximum number of pages of a list, of a hundred items each: ECS allows 5,000 tasks in a service,
@@ -144,7 +278,8 @@ pub async fn definitions(calls: &AwsCalls) -> Result<Vec<String>, CallError> {
     Ok(definitions)
 }
 
-/// Whether a launch registered the family: `pullprobe-` and 16 hexadecimal digits.
+/// Whether a launch registered the family, or made the function: `pullprobe-` and 16 hexadecimal
+/// digits.
 fn is_of_launch(family: &str) -> bool {
     family.strip_prefix(FAMILY_PREFIX).is_some_and(|digest| {
         let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -240,6 +375,25 @@ mod tests {
                 .is_some_and(|why| why.contains("process"))
         );
         assert_eq!(task("garbage").watched_by(1_001.0), None);
+    }
+
+    #[test]
+    fn function_is_found_by_its_tag() {
+        let listed = || ListedFunction {
+            function_name: "pullprobe-0123456789abcdef".into(),
+            last_modified: Some("1970-01-01T00:16:40.000+0000".into()),
+            ..ListedFunction::default()
+        };
+        let tags = |pairs: &[(&str, &str)]| {
+            let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            pairs.iter().map(owned).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(probe_function(listed(), &tags(&[("team", "web")])), None);
+        let tagged = tags(&[(RUN_TAG, "r1"), (LAUNCHER_TAG, "0123456789ab/7/42/690")]);
+        let function = probe_function(listed(), &tagged).unwrap();
+        assert_eq!(function.created_at, Some(1_000.0));
+        assert!(function.watched_by(1_600.0).is_some());
+        assert_eq!(function.watched_by(1_700.0), None);
     }
 
     #[test]

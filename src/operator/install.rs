@@ -108,6 +108,15 @@ pub fn read_files(spec: &InstallSpec) -> Result<Vec<AgentFile>, OperatorError> {
     Ok(selected.into_values().collect())
 }
 
+/// Returns the file for `platform` that this binary contains, or any other; `None` in a source build.
+pub fn embedded_agent(platform: &Platform) -> Option<Result<AgentFile, OperatorError>> {
+    let name = platform.to_string();
+    let file = embedded_files()
+        .find(|file| file.platform == name)
+        .or_else(|| embedded_files().next())?;
+    Some(file.unpack())
+}
+
 /// Pushes the image. Leaves what is already there unchanged, and refuses to replace another image
 /// under the same tag.
 pub async fn install(

@@ -4,10 +4,13 @@
 //! service ─▶ [`target`] ─▶ Launch ─▶ [`watch`]: RunTask ─▶ DescribeTasks ─▶ [`collect`]: log ─────┬─▶ Report
 //!                             │                                                 exit code ───────┤
 //!              [`definition`]: registered once                [`stopped_reason`]: stopped reason ─┘
+//!
+//! where no task starts, or only functions run:  [`function`] ─▶ Report
 //! ```
 
 mod collect;
 mod definition;
+pub mod function;
 mod instances;
 mod interface;
 mod launcher;
@@ -28,6 +31,6 @@ pub use prepare::prepare;
 #[cfg(test)]
 pub use request::sample_launch;
 pub use request::{Launch, Placement, RUN_ID_VARIABLE, RUN_TAG, STARTED_BY_PREFIX, started_by};
-pub use spec::{Architecture, CarrierChoice, LaunchSpec, ProbeUse, TargetSpec};
+pub use spec::{Architecture, CarrierChoice, FunctionSpec, LaunchSpec, ProbeUse, TargetSpec};
 pub use target::{DEFAULT_CLUSTER, resolve};
 pub use watch::{LaunchEvent, TaskState, run};

@@ -4,6 +4,15 @@ use thiserror::Error;
 
 use super::tree::Tree;
 
+/// Format of printed resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplateFormat {
+    /// AWS CloudFormation, in YAML.
+    CloudFormation,
+    /// Terraform, a module in one file.
+    Terraform,
+}
+
 /// Why a template cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RenderError {

@@ -7,6 +7,14 @@ from pullprobe_testing.cli import LaunchCli
 from pullprobe_testing.ecs_standin import REGION
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--every-function-fault",
+        action="store_true",
+        help="run functions in the subnets of every network fault, not of a few",
+    )
+
+
 @pytest.fixture
 def account(moto):
     standin = launch_account.create(moto)

@@ -46,7 +46,7 @@ impl Progress {
             TaskState::Waiting(reason) => {
                 format!("waiting: {}", reason.lines().next().unwrap_or(reason))
             }
-            TaskState::Ecs(status) => status.to_owned(),
+            TaskState::Ecs(text) | TaskState::Function(text) => text.to_owned(),
             TaskState::Stopping => "stopping".to_owned(),
         };
         self.show(subnet, &text);

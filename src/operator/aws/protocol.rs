@@ -67,6 +67,13 @@ impl Api {
         "2021-06-30",
         HostName::Probed(Service::Scheduler),
     );
+    /// AWS Lambda: REST.
+    pub const LAMBDA: Self = Self::other(
+        "lambda",
+        "Lambda",
+        "2015-03-31",
+        HostName::Regional("lambda"),
+    );
     /// AWS STS.
     pub const STS: Self = Self::other("sts", "STS", "2011-06-15", HostName::Probed(Service::Sts));
     /// Amazon EC2.

@@ -29,6 +29,8 @@ pub struct SubnetReport {
     pub line: String,
     /// A problem of the launch itself, such as a missing permission of the operator.
     pub note: Option<String>,
+    /// Whether the probe's task did not start for a reason that a function does not have.
+    pub wants_function: bool,
 }
 
 impl SubnetReport {
@@ -39,6 +41,7 @@ impl SubnetReport {
             line: report.line(),
             report,
             note: None,
+            wants_function: false,
         }
     }
 }
@@ -97,7 +100,10 @@ impl Collector {
             .and_then(|container| container.exit_code);
         let Some(exit_code) = exit_code else {
             let report = stopped_reason::never_started(&self.launch, &subnet, &task, &document);
-            return SubnetReport::synthetic(&subnet, report);
+            return SubnetReport {
+                wants_function: stopped_reason::is_of_the_path(&report),
+                ..SubnetReport::synthetic(&subnet, report)
+            };
         };
         let (missing, note) = match self.launch.plan.logs.first() {
             None => (MissingReport::NoLogGroup, None),
@@ -139,6 +145,7 @@ impl Collector {
                 report: *report,
                 line,
                 note,
+                wants_function: false,
             }),
             LogReport::Complete(report, _) => Err(MissingReport::Mismatch(format!(
                 "the report in {log_group} has exit code {}",

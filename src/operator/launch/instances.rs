@@ -15,6 +15,7 @@ use crate::operator::ecs::{
 };
 use crate::operator::error::OperatorError;
 use crate::operator::paging::{Page, all_pages};
+use crate::safe_text::write_stderr;
 
 /// The attribute that the container agent gives every instance in a VPC (amazon-ecs-agent,
 /// `agent/app/agent_capability.go`), by which a task is placed in a subnet.
@@ -63,10 +64,10 @@ impl InstanceCapacity {
             Ok(response) => response.capacity_providers,
             Err(error) => {
                 let hint = error.denial_hint("*");
-                eprintln!(
+                write_stderr(&format!(
                     "pullprobe: the capacity provider is taken for one of an Auto Scaling group: {}",
                     hint.unwrap_or_else(|| error.to_string())
-                );
+                ));
                 return capacity;
             }
         };

@@ -3,23 +3,29 @@
 use serde_json::json;
 
 use super::collect;
+use super::function::{self, PreparedLaunch};
 use super::request::Launch;
-use super::spec::LaunchSpec;
+use super::spec::{CarrierChoice, LaunchSpec};
 use super::target;
 use super::watch::TIMED_OUT_REASON;
 use crate::operator::aws::Api;
 use crate::operator::dry_run::{AwsCalls, Effect, to_json};
 use crate::operator::ecs::{DescribeTasksRequest, StopTaskRequest};
 use crate::operator::error::OperatorError;
+use crate::safe_text::write_stderr;
 
-/// Reads the target and registers the probe's task definition. In a dry run also shows the calls
-/// that would follow, and returns `None`.
-pub async fn prepare(calls: &AwsCalls, spec: &LaunchSpec) -> Result<Option<Launch>, OperatorError> {
+/// Reads the target and registers the probe's task definition, or reads what functions need. In a dry
+/// run also shows the calls that would follow, and returns `None`.
+pub async fn prepare(
+    calls: &AwsCalls,
+    spec: &LaunchSpec,
+) -> Result<Option<PreparedLaunch>, OperatorError> {
     let (launch, definition) = target::resolve(
         calls,
         &spec.target,
         spec.like.as_deref(),
         spec.log_group.as_deref(),
+        spec.carrier != CarrierChoice::Lambda,
     )
     .await?;
     let mut launch = Launch {
@@ -28,6 +34,17 @@ pub async fn prepare(calls: &AwsCalls, spec: &LaunchSpec) -> Result<Option<Launc
         timeout: spec.timeout,
         ..launch
     };
+    if spec.carrier == CarrierChoice::Lambda {
+        let setup = function::prepare(calls, &launch, &spec.function).await?;
+        if !calls.is_dry() {
+            return Ok(Some((launch, Some(setup))));
+        }
+        let cost = function::show_calls(calls, &launch, &setup)?;
+        write_stderr(&format!(
+            "pullprobe: dry run, nothing was changed; at most {cost}"
+        ));
+        return Ok(None);
+    }
     // A plan that does not fit into the overrides is rejected before anything is registered.
     launch.definition = definition.family();
     if let Some(subnet) = launch.subnets.first() {
@@ -35,9 +52,18 @@ pub async fn prepare(calls: &AwsCalls, spec: &LaunchSpec) -> Result<Option<Launc
     }
     launch.definition = definition.register(calls).await?;
     if !calls.is_dry() {
-        return Ok(Some(launch));
+        return Ok(Some((launch, None)));
     }
     show_following_calls(calls, &launch)?;
+    if spec.carrier == CarrierChoice::Auto {
+        let cost = function::cost_at_most(&launch);
+        write_stderr(&format!(
+            "pullprobe: dry run, nothing was changed. Where the probe's task does not start, and the role {} or --lambda-role is \
+             there, a function follows: CreateFunction, GetFunction, Invoke and DeleteFunction (see --carrier lambda \
+             --dry-run), in all subnets at most {cost}",
+            function::role::ROLE_NAME
+        ));
+    }
     Ok(None)
 }
 

@@ -21,7 +21,7 @@ pub const STARTED_BY_PREFIX: &str = "pullprobe/";
 
 /// Tags of the probe's tasks: run ID and subnet.
 pub const RUN_TAG: &str = "pullprobe:run";
-const SUBNET_TAG: &str = "pullprobe:subnet";
+pub(super) const SUBNET_TAG: &str = "pullprobe:subnet";
 
 /// Environment variable of the run ID. A schedule leaves it out, so that each run generates one.
 pub const RUN_ID_VARIABLE: &str = "PULLPROBE_RUN_ID";
@@ -46,8 +46,10 @@ pub struct Launch {
     pub document: Option<String>,
     /// The probe's image.
     pub probe_image: String,
-    /// Family or ARN of the probe's task definition.
+    /// Family or ARN of the probe's task definition; empty if only functions run.
     pub definition: String,
+    /// The task execution role, by name or ARN.
+    pub execution_role: Option<String>,
     pub run_id: String,
     /// Labels of all reports.
     pub labels: BTreeMap<String, String>,
@@ -199,6 +201,21 @@ impl Launch {
         Ok(environment)
     }
 
+    /// Returns the arguments of `probe` for a subnet: those of which [`Launch::run_task`] makes
+    /// variables. The flag of a variable has its name.
+    pub fn arguments(&self, subnet: &str) -> Result<Vec<String>, OperatorError> {
+        let environment = self.environment(subnet)?;
+        let flag = |(name, value): (&str, String)| {
+            let name = name.trim_start_matches("PULLPROBE_");
+            let flag = format!("--{}", name.to_ascii_lowercase().replace('_', "-"));
+            match (flag.as_str(), value.as_str()) {
+                ("--full", _) => flag,
+                _ => format!("{flag}={value}"),
+            }
+        };
+        Ok(environment.into_iter().map(flag).collect())
+    }
+
     /// Returns a token that is unique to this process, run and subnet, so that a retried call
     /// starts no second task. Another launch with the same run ID has another token: with the same
     /// one ECS would return the first launch's task. The limit is 64 characters (ECS API reference,
@@ -209,7 +226,7 @@ impl Launch {
 
     /// Returns how long this launch may watch a task: until it starts and ends, and five minutes
     /// for ECS in between.
-    fn max_watch_time(&self) -> Duration {
+    pub(super) fn max_watch_time(&self) -> Duration {
         self.timeout + self.deadline + Duration::from_mins(5)
     }
 }
@@ -252,6 +269,7 @@ mod tests {
             document: None,
             probe_image: "example.com/pullprobe:1".into(),
             definition: "pullprobe-0123456789abcdef:1".into(),
+            execution_role: Some("arn:aws:iam::123456789012:role/ecsTaskExecutionRole".into()),
             run_id: "r1".into(),
             labels: BTreeMap::new(),
             deadline: Duration::from_secs(30),

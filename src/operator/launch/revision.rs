@@ -15,6 +15,7 @@ use crate::operator::ecs::{
 };
 use crate::plan::ImageInput;
 use crate::reference::Reference;
+use crate::safe_text::write_stderr;
 
 /// ARNs of one `DescribeServiceRevisions` (ECS API reference).
 const MAX_REVISIONS: usize = 20;
@@ -36,10 +37,10 @@ pub async fn current(
         Err(error) => {
             let hint = error.denial_hint(&arn_for(error.action(), service));
             let reason = hint.unwrap_or_else(|| format!("{} failed ({error})", error.action()));
-            eprintln!(
+            write_stderr(&format!(
                 "pullprobe: the digests that the service's deployment pins are not known, so the tags of its task \
                  definition are rehearsed: {reason}"
-            );
+            ));
             None
         }
     }

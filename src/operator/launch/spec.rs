@@ -1,6 +1,7 @@
 //! The operator's input for a launch.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::endpoints::Region;
@@ -18,11 +19,21 @@ pub enum CarrierChoice {
     Lambda,
 }
 
+/// What functions of AWS Lambda are made of.
+#[derive(Debug, Clone, Default)]
+pub struct FunctionSpec {
+    /// ARN of their role, instead of the one that `install --lambda` made.
+    pub role: Option<String>,
+    /// Static files that replace those in this binary.
+    pub agents: Vec<(Platform, PathBuf)>,
+}
+
 /// Input of a launch.
 #[derive(Debug, Clone)]
 pub struct LaunchSpec {
     pub target: TargetSpec,
     pub carrier: CarrierChoice,
+    pub function: FunctionSpec,
     /// ARN of a task whose definition and network are used instead of a service's.
     pub like: Option<String>,
     /// Log group for the reports, instead of the task definition's.

@@ -41,6 +41,49 @@ pub fn never_started(launch: &Launch, subnet: &str, task: &Task, document: &Valu
     from_text(launch, subnet, task, &message.text, &message.context)
 }
 
+/// Whether the report of a task that never started is about network, names or TLS.
+pub fn is_of_the_path(report: &Report) -> bool {
+    report.findings.first().is_some_and(|finding| {
+        matches!(
+            finding.family,
+            Family::Network | Family::Resolve | Family::Tls
+        )
+    })
+}
+
+/// Reports a subnet without a free address; `sentence` says who found that.
+pub fn no_free_address(launch: &Launch, subnet: &str, sentence: &str) -> Report {
+    let cause = Cause::NoFreeAddress;
+    let mut report = unknown(launch, subnet, &Task::default(), sentence);
+    let because = report.observations.iter().map(|seen| seen.id.clone());
+    report.findings = vec![Finding {
+        cause,
+        family: cause.family(),
+        dependency: Dependency::Metadata,
+        confidence: Confidence::Likely,
+        blocking: true,
+        tries: None,
+        summary: cause.summary().to_owned(),
+        remedy: cause.remedy().to_owned(),
+        because: because.collect(),
+    }];
+    for seen in &mut report.observations {
+        seen.outcome = Outcome::Failed {
+            failure: Failure::UnexpectedAnswer,
+        };
+        seen.detail = SafeText::from(&sentence.to_owned());
+    }
+    report.verdict = Verdict {
+        status: Status::Fail,
+        exit_code: cause.family().exit_code(),
+        summary: format!(
+            "The task would not start, most likely because {}; {sentence}",
+            cause.summary().trim_end_matches('.')
+        ),
+    };
+    report
+}
+
 /// Reports a subnet in which `RunTask` started no task.
 pub fn not_started(launch: &Launch, subnet: &str, reason: &str) -> Report {
     // The constraint is the probe's own, so it shows nothing about the service.

@@ -65,13 +65,14 @@ struct TargetDetails {
     revision: Option<ServiceRevision>,
 }
 
-/// Reads the service or task and its task definition, and finds the probe's image. The caller sets
-/// run ID and labels.
+/// Reads the service or task and its task definition, and finds the probe's image if one is needed.
+/// The caller sets run ID and labels.
 pub async fn resolve(
     calls: &AwsCalls,
     spec: &TargetSpec,
     like: Option<&str>,
     log_group: Option<&str>,
+    needs_image: bool,
 ) -> Result<(Launch, ProbeDefinition), OperatorError> {
     let cluster = spec
         .cluster
@@ -135,7 +136,11 @@ pub async fn resolve(
     let of_account = [role.as_deref(), definition["taskDefinitionArn"].as_str()];
     let account = account_of(of_account.into_iter().flatten().next().unwrap_or_default());
     let image_architecture = architecture.unwrap_or(Architecture::X8664);
-    let image = probe_image(calls, spec, &account, image_architecture).await?;
+    let image = if needs_image {
+        probe_image(calls, spec, &account, image_architecture).await?
+    } else {
+        String::new()
+    };
     let security_groups = if spec.security_groups.is_empty() {
         &target.network.security_groups
     } else {
@@ -157,6 +162,7 @@ pub async fn resolve(
         placement: placement.placement,
         probe_image: image.clone(),
         definition: String::new(),
+        execution_role: role.clone(),
         run_id: String::new(),
         labels: BTreeMap::new(),
         deadline: spec.deadline,
@@ -589,9 +595,9 @@ fn add_guard_duty(input: &mut PlanInput, region: &Region) {
         .unwrap_or_else(Platform::of_this_binary);
     match AwsSidecar::GuardDuty.image(region, &platform) {
         Ok(image) => input.images.push(image),
-        Err(error) => eprintln!(
+        Err(error) => write_stderr(&format!(
             "pullprobe: GuardDuty adds its agent to these tasks, and its image is not checked: {error}"
-        ),
+        )),
     }
     input.connections.push(guard_duty_data(region));
 }

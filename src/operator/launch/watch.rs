@@ -16,8 +16,10 @@ use serde_json::Value;
 use tokio::time::sleep_until;
 
 use super::collect::{Collector, SubnetReport};
+use super::function::{FunctionUpdate, Functions, PreparedLaunch};
 use super::rate_limiter::{RateLimiter, jitter};
 use super::request::Launch;
+use super::spec::{CarrierChoice, LaunchSpec};
 use super::stopped_reason;
 use crate::operator::aws::{Api, CallError, Client};
 use crate::operator::ecs::{
@@ -47,6 +49,8 @@ pub enum TaskState<'a> {
     Ecs(&'a str),
     /// This launch stops it.
     Stopping,
+    /// A function of AWS Lambda does this instead.
+    Function(&'a str),
 }
 
 /// Interval of `DescribeTasks`, however many tasks there are: a tenth of the 20 calls a second that
@@ -76,11 +80,20 @@ const NOT_ALL_STOPPED: &str =
 /// no task is left running then either.
 pub async fn run(
     client: &Client,
-    launch: Launch,
+    (launch, setup): PreparedLaunch,
+    spec: &LaunchSpec,
     on_event: &mut dyn FnMut(LaunchEvent<'_>),
     interruption: impl Future<Output = ()>,
 ) -> Result<Vec<SubnetReport>, OperatorError> {
-    let mut launch = LaunchLoop::new(client, launch, on_event)?;
+    let launch = Arc::new(launch);
+    let functions = (spec.carrier != CarrierChoice::Fargate).then(|| {
+        let function = spec.function.clone();
+        Functions::new(client.clone(), Arc::clone(&launch), function, setup)
+    });
+    let mut launch = LaunchLoop::new(client, launch, functions, on_event)?;
+    if spec.carrier == CarrierChoice::Lambda {
+        launch.start_all_functions();
+    }
     let mut interruption = Box::pin(interruption.fuse());
     while launch.reports.iter().any(Option::is_none) {
         if launch.check_deadlines() {
@@ -96,13 +109,25 @@ pub async fn run(
             () = sleep_until(next_poll.into()), if launch.polling.is_none() => launch.poll(),
             Some((arn, result)) = launch.stopping.next() => launch.stopped(&arn, result),
             Some((subnet, report)) = launch.collecting.next() => launch.report(subnet, report),
+            update = update(&mut launch.functions), if launch.functions.is_some() => launch.updated(update),
         }
         if let Some(error) = launch.fatal.take() {
             launch.abort().await;
             return Err(error.into());
         }
     }
+    if let Some(cost) = launch.functions.as_ref().and_then(Functions::cost) {
+        (launch.on_event)(LaunchEvent::Note(&cost));
+    }
     Ok(launch.reports.into_iter().flatten().collect())
+}
+
+/// Waits for an update of a function, if there are functions.
+async fn update(functions: &mut Option<Functions>) -> FunctionUpdate {
+    match functions {
+        Some(functions) => functions.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 type StopResult = (String, Result<Value, CallError>);
@@ -125,6 +150,8 @@ struct LaunchLoop<'a> {
     next_poll: Instant,
     stopping: FuturesUnordered<BoxFuture<'static, StopResult>>,
     collecting: FuturesUnordered<BoxFuture<'static, (usize, SubnetReport)>>,
+    /// The Lambda carrier, unless the operator chose Fargate.
+    functions: Option<Functions>,
     reports: Vec<Option<SubnetReport>>,
     interrupted: Option<Instant>,
     fatal: Option<CallError>,
@@ -141,13 +168,15 @@ async fn response(polling: &mut Option<Polling>) -> Result<TasksResponse, CallEr
 impl<'a> LaunchLoop<'a> {
     fn new(
         client: &Client,
-        launch: Launch,
+        launch: Arc<Launch>,
+        functions: Option<Functions>,
         on_event: &'a mut dyn FnMut(LaunchEvent<'_>),
     ) -> Result<Self, OperatorError> {
-        let launch = Arc::new(launch);
         let requests = launch
             .subnets
             .iter()
+            // Without a task definition no task runs.
+            .filter(|_| !launch.definition.is_empty())
             .map(|subnet| launch.run_task(subnet))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
@@ -163,12 +192,31 @@ impl<'a> LaunchLoop<'a> {
             next_poll: Instant::now(),
             stopping: FuturesUnordered::new(),
             collecting: FuturesUnordered::new(),
-            reports: vec![None; requests.len()],
+            functions,
+            reports: vec![None; launch.subnets.len()],
             requests,
             launch,
             interrupted: None,
             fatal: None,
         })
+    }
+
+    /// Starts a function in each subnet, instead of tasks.
+    fn start_all_functions(&mut self) {
+        if let Some(functions) = &mut self.functions {
+            for subnet in 0..self.launch.subnets.len() {
+                functions.start(subnet, None);
+            }
+        }
+    }
+
+    fn updated(&mut self, update: FunctionUpdate) {
+        match update {
+            FunctionUpdate::State(subnet, state) => {
+                (self.on_event)(LaunchEvent::State(subnet, TaskState::Function(&state)));
+            }
+            FunctionUpdate::Report(subnet, report) => self.report(subnet, *report),
+        }
     }
 
     /// Returns when the next task may be started.
@@ -290,6 +338,9 @@ impl<'a> LaunchLoop<'a> {
     fn interrupt(&mut self) {
         self.interrupted = Some(Instant::now());
         (self.on_event)(LaunchEvent::Note("interrupted: stopping the tasks"));
+        if let Some(functions) = &self.functions {
+            functions.interrupt();
+        }
         for pending in std::mem::take(&mut self.pending) {
             self.report_unknown(
                 pending.subnet,
@@ -314,7 +365,13 @@ impl<'a> LaunchLoop<'a> {
         }
         for task in self.running.take_lost(now) {
             let sentence = task.sentence(&self.launch);
-            self.report_unknown(task.subnet, &sentence, &task.task());
+            let name = self.launch.subnets[task.subnet].clone();
+            let report = stopped_reason::unknown(&self.launch, &name, &task.task(), &sentence);
+            let report = SubnetReport {
+                wants_function: task.hung_in_pending(),
+                ..SubnetReport::synthetic(&name, report)
+            };
+            self.report(task.subnet, report);
         }
         let is_late = self
             .interrupted
@@ -338,7 +395,19 @@ impl<'a> LaunchLoop<'a> {
         self.report(subnet, SubnetReport::synthetic(&name, report));
     }
 
+    /// Keeps a report, or lets a function follow where the task did not start.
     fn report(&mut self, subnet: usize, report: SubnetReport) {
+        if report.wants_function
+            && self.interrupted.is_none()
+            && let Some(functions) = &mut self.functions
+        {
+            let report = SubnetReport {
+                wants_function: false,
+                ..report
+            };
+            functions.start(subnet, Some(report));
+            return;
+        }
         if self.reports[subnet].is_none() {
             let report = self.reports[subnet].insert(report);
             (self.on_event)(LaunchEvent::Report(subnet, report));
@@ -361,6 +430,12 @@ impl<'a> LaunchLoop<'a> {
             }
             while let Some((arn, result)) = self.stopping.next().await {
                 self.stopped(&arn, result);
+            }
+            if let Some(functions) = &mut self.functions {
+                functions.interrupt();
+                while !functions.is_empty() {
+                    functions.next().await;
+                }
             }
         };
         if tokio::time::timeout_at(end, stop_all).await.is_err() {

@@ -77,7 +77,7 @@ pub async fn resolve(calls: &AwsCalls, spec: &ScheduleSpec) -> Result<ScheduleSe
         .clone()
         .unwrap_or_else(|| format!("/pullprobe/{name}"));
     let (mut launch, definition) =
-        launch::resolve(calls, &spec.target, None, Some(&log_group)).await?;
+        launch::resolve(calls, &spec.target, None, Some(&log_group), true).await?;
     launch.definition = definition.family();
     let notes = translate(&mut launch);
     let set = ScheduleSet {

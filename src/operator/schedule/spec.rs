@@ -1,6 +1,7 @@
 //! The operator's input for a set of schedules.
 
 use crate::operator::launch::TargetSpec;
+pub use crate::render::template::TemplateFormat;
 
 /// Maximum length of a set's name, in characters. The name of a schedule group has at most 64 characters (EventBridge
 /// Scheduler API reference, CreateScheduleGroup), of which `pullprobe-` takes ten.
@@ -19,11 +20,4 @@ pub struct ScheduleSpec {
     pub retention_days: u32,
     /// ARNs of SNS topics, for both alarms of each subnet.
     pub alarm_actions: Vec<String>,
-}
-
-/// Format of `schedule print`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TemplateFormat {
-    CloudFormation,
-    Terraform,
 }

@@ -107,6 +107,7 @@ impl ProbeRun {
             labels: BTreeMap::new(),
             vault,
             observation_log: ObservationLog::default(),
+            function: None,
         };
         pace::measure();
         let started = Instant::now();

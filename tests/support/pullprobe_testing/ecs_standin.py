@@ -1,6 +1,7 @@
 """Amazon ECS with tasks that run, which moto does not have.
 
     launch ──▶ EcsStandin ──┬─ RunTask, DescribeTasks, StopTask, ListTasks: answered here
+                            ├─ functions: LambdaStandin
                             └─ services, task definitions, logs: moto_server
 
 Every request and every response of the stand-in is checked against AWS's service models. A request
@@ -16,6 +17,7 @@ import urllib.parse
 import uuid
 
 from pullprobe_testing import aws_models, pace
+from pullprobe_testing.lambda_standin import LambdaStandin
 from pullprobe_testing.loopback_http import Handler, LoopbackServer
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
@@ -297,23 +299,33 @@ class EcsStandin:
         self.strategies, self.launch_types = {}, {}
         self.first_run = self.last_run = None
         self.lock = threading.Lock()
+        self.functions = LambdaStandin({})
         standin = self
 
         class EcsHandler(Handler):
             def do_POST(self):
                 body = self.read_body()
-                if "X-Amz-Target" in self.headers:
+                if standin.functions.route("POST", self.path):
+                    answer = standin.functions.answer("POST", self.path, body)
+                elif "X-Amz-Target" in self.headers:
                     target, operation = self.headers["X-Amz-Target"].split(".")
                     answer = standin.answer(self.headers, SERVICES[target], operation, body)
                 else:  # the Query protocol of EC2, which only moto serves
                     action = urllib.parse.parse_qs(body.decode())["Action"][0]
-                    standin.requests.append(("ec2", action, body.decode()))
+                    service = "iam" if action == "GetRole" else "ec2"
+                    standin.requests.append((service, action, body.decode()))
                     answer = standin.forward(self.headers, body)
                 self.respond(*answer, content_type="application/x-amz-json-1.1")
 
             def do_GET(self):
                 """EventBridge Scheduler's REST API, which `gc` reads and only moto serves."""
-                self.respond(*standin.read_schedules(self.headers, self.path))
+                if standin.functions.route("GET", self.path):
+                    self.respond(*standin.functions.answer("GET", self.path, b""))
+                else:
+                    self.respond(*standin.read_schedules(self.headers, self.path))
+
+            def do_DELETE(self):
+                self.respond(*standin.functions.answer("DELETE", self.path, b""))
 
         self._server = LoopbackServer(EcsHandler)
         self.url = self._server.url
@@ -326,7 +338,8 @@ class EcsStandin:
 
     def called_actions(self):
         """Returns every operation that was called, as IAM names its action."""
-        return {f"{service}:{operation}" for service, operation, _ in self.requests}
+        own = {f"{service}:{operation}" for service, operation, _ in self.requests}
+        return own | self.functions.called_actions()
 
     def requests_of(self, operation):
         return [body for _, name, body in self.requests if name == operation]

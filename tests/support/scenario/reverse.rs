@@ -210,7 +210,11 @@ fn mistake(predicted: &Prediction) -> Option<String> {
 fn explain_finds_the_cause_in_the_predicted_message() {
     let mut mistakes = Vec::new();
     let (mut firsts, mut all) = (0, 0);
-    for (name, story) in stories() {
+    // A function shows less than a task, and ECS prints nothing about it.
+    let of_tasks = stories()
+        .into_iter()
+        .filter(|(_, story)| story.function.is_none());
+    for (name, story) in of_tasks {
         let observations = story.observations();
         let findings = diagnose(&observations).findings;
         let without_message = WITHOUT_MESSAGE.iter().any(|(story, _)| *story == name);

@@ -14,6 +14,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use pullprobe::diagnose::{Diagnosis, diagnose};
+use pullprobe::function_limits::{RehearsedTask, diagnose_in_function};
 use pullprobe::observation::{
     Answer, Certificate, Denial, Dependency, Failure, Observation, Outcome, Phase, PolicyKind,
     SourcePorts,
@@ -64,6 +66,8 @@ pub struct Story {
     leaf: BTreeMap<String, Leaf>,
     /// The observations of a report, verbatim.
     observations: Option<String>,
+    /// The task, if the probe is a function of AWS Lambda.
+    pub function: Option<RehearsedTask>,
     pub expect: Expect,
 }
 
@@ -199,6 +203,16 @@ pub fn observations_from(lines: &[&str]) -> Vec<Observation> {
 }
 
 impl Story {
+    /// Returns what the report contains, and its diagnosis.
+    pub fn diagnosed(&self) -> (Vec<Observation>, Diagnosis) {
+        let mut observations = self.observations();
+        let diagnosis = match &self.function {
+            Some(task) => diagnose_in_function(&mut observations, task),
+            None => diagnose(&observations),
+        };
+        (observations, diagnosis)
+    }
+
     /// Returns what the probe would have recorded, in its order. Panics with the line that is
     /// invalid.
     pub fn observations(&self) -> Vec<Observation> {

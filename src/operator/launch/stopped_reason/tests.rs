@@ -31,6 +31,7 @@ fn launch() -> Launch {
         document: None,
         probe_image: "123456789012.dkr.ecr.us-east-1.amazonaws.com/pullprobe:0.1.0".into(),
         definition: "pullprobe-0123456789abcdef".into(),
+        execution_role: None,
         run_id: "r1".into(),
         labels: BTreeMap::new(),
         deadline: Duration::from_secs(30),

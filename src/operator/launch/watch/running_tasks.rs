@@ -109,6 +109,17 @@ impl RunningTask {
         }
     }
 
+    /// Whether the task did not start in time and ECS was preparing its image, which a pull does that
+    /// hangs.
+    pub fn hung_in_pending(&self) -> bool {
+        let cause = match self.stop {
+            Stop::No => None,
+            Stop::Requested(cause) | Stop::Answered(cause, _) => Some(cause),
+        };
+        cause == Some(StopCause::NotStarted)
+            && matches!(self.status_at_stop.as_str(), "PENDING" | "ACTIVATING")
+    }
+
     fn has_exit_code(&self, is_counted: impl Fn(&Value) -> bool) -> bool {
         let containers = self.document["containers"].as_array();
         containers

@@ -1,0 +1,287 @@
+//! What a function of AWS Lambda cannot show of a task's start. It becomes `not-checked`, with the
+//! reason: a function has the subnet, the security groups and the resolvers of the task, but not its
+//! role, its public address, its metadata and its clock.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cause::{Cause, Family};
+use crate::diagnose::{Diagnosis, diagnose};
+use crate::evidence::Evidence;
+use crate::network_location::IpFamily;
+use crate::observation::{
+    Dependency, Failure, Observation, ObservationId, Outcome, Phase, Scope, TargetKey,
+};
+use crate::safe_text::{SafeText, safe_text};
+
+/// The task for which a function stands in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RehearsedTask {
+    /// ARN of the task execution role.
+    pub execution_role: Option<String>,
+    /// ARN of the role that the function runs as.
+    pub function_role: Option<String>,
+    /// Whether the task gets a public IPv4 address (`assignPublicIp` is `ENABLED`).
+    pub assigns_public_ip: bool,
+    /// The IP versions of its subnet.
+    pub ip_family: Option<IpFamily>,
+}
+
+impl RehearsedTask {
+    /// Whether the function runs as the task execution role.
+    fn has_execution_role(&self) -> bool {
+        self.execution_role.is_some() && self.execution_role == self.function_role
+    }
+}
+
+/// Returns why a function cannot show this; `None` if it can.
+type Limit = fn(Evidence<'_>, &RehearsedTask, &Observation) -> Option<SafeText>;
+
+const LIMITS: &[Limit] = &[
+    ipv6_only,
+    denial_of_another_role,
+    log_stream_of_another_role,
+    own_credentials,
+    public_address,
+    public_resolver,
+    clock,
+    metadata,
+];
+
+/// Diagnoses what a function observed, after it has made `not-checked` what a function cannot show.
+pub fn diagnose_in_function(
+    observations: &mut Vec<Observation>,
+    task: &RehearsedTask,
+) -> Diagnosis {
+    let limited: Vec<_> = observations
+        .iter()
+        .map(|seen| {
+            let evidence = Evidence::new(observations);
+            LIMITS.iter().find_map(|limit| limit(evidence, task, seen))
+        })
+        .collect();
+    let mut unchecked: Vec<ObservationId> = Vec::new();
+    for (seen, why) in observations.iter_mut().zip(limited) {
+        if let Some(why) = why {
+            unchecked.push(seen.id.clone());
+            seen.outcome = Outcome::NotChecked { why };
+        }
+    }
+    // What works elsewhere excludes no cause on a path that was not checked.
+    let has_open_path = unchecked
+        .iter()
+        .any(|id| matches!(id.phase, Phase::Resolve | Phase::Connect));
+    follow(observations, unchecked);
+    if !task.has_execution_role() && observations.iter().any(is_credentials) {
+        let last = observations.iter().rposition(is_credentials);
+        observations.insert(last.map_or(0, |at| at + 1), permissions_not_checked(task));
+    }
+    let mut diagnosis = diagnose(observations);
+    diagnosis
+        .ruled_out
+        .retain(|excluded| can_exclude(task, excluded.cause, has_open_path));
+    diagnosis
+}
+
+/// Makes `not-checked` what needs one of these, and so on.
+fn follow(observations: &mut [Observation], mut unchecked: Vec<ObservationId>) {
+    while let Some(id) = unchecked.pop() {
+        let name = id.to_string();
+        for seen in &mut *observations {
+            if matches!(&seen.outcome, Outcome::NotReached { blocked_by } if **blocked_by == *name)
+            {
+                let why = safe_text!["it needs ", &name, ", which was not checked"];
+                seen.outcome = Outcome::NotChecked { why };
+                unchecked.push(seen.id.clone());
+            }
+        }
+    }
+}
+
+/// Whether AWS answers the request by the permissions of the probe's own role. Requests for layers
+/// are signed by Amazon ECR, and those to other registries carry no AWS credentials.
+fn is_by_role(seen: &Observation) -> bool {
+    seen.phase.is_exchange()
+        && matches!(
+            seen.dependency,
+            Dependency::EcrApi
+                | Dependency::EcrDkr
+                | Dependency::Logs
+                | Dependency::SecretsManager
+                | Dependency::Ssm
+                | Dependency::EnvironmentFile
+        )
+}
+
+/// Lambda attaches a function to no subnet without IPv4 addresses (Lambda developer guide, "IPv6
+/// support": a function needs a dual-stack subnet), so that none runs where the task does.
+fn ipv6_only(_: Evidence<'_>, task: &RehearsedTask, seen: &Observation) -> Option<SafeText> {
+    (task.ip_family == Some(IpFamily::Ipv6) && seen.witness.is_none()).then(|| {
+        "the subnet is IPv6-only, and Lambda attaches functions only to subnets with IPv4 addresses".into()
+    })
+}
+
+/// A denial to the function's own role proves that the service was reached, and nothing about the
+/// task execution role: each policy, that of an endpoint or of a key as well, may name roles.
+fn denial_of_another_role(
+    _: Evidence<'_>,
+    task: &RehearsedTask,
+    seen: &Observation,
+) -> Option<SafeText> {
+    let is_denial = seen.failure() == Some(Failure::Denied)
+        && seen.is_of_the_service()
+        && is_by_role(seen)
+        && seen.phase != Phase::Write;
+    (is_denial && !task.has_execution_role()).then(|| {
+        safe_text![
+            seen.dependency.service(),
+            " answered, so the path works; it denied the request to the function's own role, which shows nothing about ",
+            execution_role(task),
+        ]
+    })
+}
+
+/// The log driver opens its stream as the task execution role, before the container starts.
+fn log_stream_of_another_role(
+    _: Evidence<'_>,
+    task: &RehearsedTask,
+    seen: &Observation,
+) -> Option<SafeText> {
+    let is_denial = seen.failure() == Some(Failure::Denied)
+        && seen.is_of_the_service()
+        && is_by_role(seen)
+        && seen.phase == Phase::Write;
+    (is_denial && !task.has_execution_role()).then(|| {
+        safe_text![
+            "CloudWatch Logs answered, so the path works; it denied the log stream to the function's own role, and the log \
+             driver opens it as ",
+            execution_role(task),
+        ]
+    })
+}
+
+/// Credentials that are missing or have expired are the function's, not the task's.
+fn own_credentials(_: Evidence<'_>, task: &RehearsedTask, seen: &Observation) -> Option<SafeText> {
+    let is_about_keys = match seen.failure() {
+        Some(Failure::NoCredentials) => is_credentials(seen),
+        Some(Failure::ExpiredToken) => is_credentials(seen) || is_by_role(seen),
+        _ => false,
+    };
+    (is_about_keys && !task.has_execution_role()).then(|| {
+        "the function's own credentials could not be used; a task has those of the task execution role"
+            .into()
+    })
+}
+
+/// A function never has a public IPv4 address, so that an internet gateway drops what it sends. Where
+/// another public address answers on the same path, there is a NAT gateway or an endpoint, and the
+/// silence of this one is real.
+fn public_address(
+    evidence: Evidence<'_>,
+    task: &RehearsedTask,
+    seen: &Observation,
+) -> Option<SafeText> {
+    let is_silent = seen.phase == Phase::Connect
+        && matches!(
+            seen.failure(),
+            Some(Failure::TimedOut | Failure::Unreachable)
+        )
+        && seen.scope == Some(Scope::Public)
+        && seen.peer.is_some_and(|peer| peer.is_ipv4())
+        && !evidence.cannot_be_of_a_service(seen);
+    let is_limited = task.assigns_public_ip
+        && is_silent
+        && !evidence.same_version_answers(evidence.network_path(seen), &[seen]);
+    is_limited.then(|| PUBLIC_ADDRESS.into())
+}
+
+const PUBLIC_ADDRESS: &str = "the task gets a public IPv4 address (assignPublicIp is ENABLED), and a function of AWS Lambda \
+    never has one, so that this address may be silent for the function alone";
+
+/// The same for a resolver at a public address.
+fn public_resolver(_: Evidence<'_>, task: &RehearsedTask, seen: &Observation) -> Option<SafeText> {
+    let is_silent = seen.phase == Phase::Resolve && seen.failure() == Some(Failure::TimedOut);
+    let is_public = seen.lookups.iter().any(|lookup| {
+        let asked = lookup.unanswered.iter().chain([&lookup.resolver]);
+        asked.into_iter().any(|server| is_public_ipv4(server.ip()))
+    });
+    (task.assigns_public_ip && is_silent && is_public).then(|| PUBLIC_ADDRESS.into())
+}
+
+/// Whether an address is outside the ranges that VPCs and AWS's own resolvers use.
+fn is_public_ipv4(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [first, second, ..] = v4.octets();
+            let is_shared = first == 100 && second & 0xc0 == 0x40;
+            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared)
+        }
+        IpAddr::V6(_) => false,
+    }
+}
+
+/// A function runs on a machine of Lambda, whose clock is not that of the task's.
+fn clock(_: Evidence<'_>, _: &RehearsedTask, seen: &Observation) -> Option<SafeText> {
+    let is_skewed = seen.failure() == Some(Failure::ClockSkewed)
+        || seen.dependency == Dependency::Clock && seen.failure().is_some();
+    is_skewed.then(|| "this is the clock of the function, not that of a task".into())
+}
+
+/// Both endpoints exist only in a task.
+fn metadata(_: Evidence<'_>, _: &RehearsedTask, seen: &Observation) -> Option<SafeText> {
+    (seen.dependency == Dependency::Metadata && seen.witness.is_none()).then(|| {
+        "a function of AWS Lambda has neither the task metadata endpoint nor the container credentials endpoint; its \
+         credentials are in its environment"
+            .into()
+    })
+}
+
+fn is_credentials(seen: &Observation) -> bool {
+    seen.dependency == Dependency::Credentials
+}
+
+/// Says that the permissions of the task execution role were not tried, also where another role may do
+/// all that was tried.
+fn permissions_not_checked(task: &RehearsedTask) -> Observation {
+    let own_role = match &task.function_role {
+        Some(role) => role.into(),
+        None => SafeText::from("a role of its own"),
+    };
+    let why = safe_text![
+        "this function runs as ",
+        own_role,
+        ", not as ",
+        execution_role(task),
+    ];
+    let mut observation = Observation::new(
+        TargetKey::of(Dependency::Credentials),
+        Dependency::Credentials,
+        Phase::Authorize,
+        Outcome::NotChecked { why },
+    );
+    observation.subject.clone_from(&task.execution_role);
+    observation.attempts = 0;
+    observation
+}
+
+fn execution_role(task: &RehearsedTask) -> SafeText {
+    match &task.execution_role {
+        Some(role) => safe_text!["the task execution role ", role],
+        None => "the task execution role".into(),
+    }
+}
+
+/// Whether what works for a function can exclude the cause for a task. Another role shows nothing of
+/// permissions and credentials, and the interface of a function carries smaller packets than that of
+/// a task.
+fn can_exclude(task: &RehearsedTask, cause: Cause, has_open_path: bool) -> bool {
+    match cause.family() {
+        Family::Network | Family::Resolve | Family::Tls if has_open_path => false,
+        Family::Permission | Family::Credentials => {
+            cause != Cause::ClockSkew && task.has_execution_role()
+        }
+        _ => cause != Cause::MtuBlackHole,
+    }
+}

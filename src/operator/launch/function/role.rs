@@ -1,0 +1,197 @@
+//! The role that functions run as: least permissions, found by its name.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::operator::aws::{Api, CallError};
+use crate::operator::dry_run::AwsCalls;
+use crate::operator::error::OperatorError;
+use crate::render::hcl::{self, Item, attribute, block, file, raw};
+use crate::render::template::{Template, TemplateFormat};
+use crate::render::tree::Tree;
+
+/// Name of the role that `install --lambda` makes.
+pub const ROLE_NAME: &str = "pullprobe-lambda";
+
+/// Name of its only policy.
+pub const POLICY_NAME: &str = "attach-to-subnets";
+
+/// What Lambda does with the role for a function in a VPC: the actions of the managed policy
+/// AWSLambdaVPCAccessExecutionRole, without those for a log group, because the report is the answer.
+const INTERFACE_ACTIONS: [&str; 6] = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+];
+
+/// Returns the trust policy: AWS Lambda may assume the role.
+pub fn trust() -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "Service": "lambda.amazonaws.com" },
+            "Action": "sts:AssumeRole",
+        }],
+    })
+}
+
+/// Returns the permissions: Lambda may manage network interfaces, and the code of a function may not
+/// (Lambda developer guide, "Giving Lambda functions access to resources in an Amazon VPC").
+///
+/// `partition` is that of the ARNs, such as `aws`.
+pub fn policy(partition: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "AttachFunctions",
+                "Effect": "Allow",
+                "Action": INTERFACE_ACTIONS,
+                "Resource": "*",
+            },
+            {
+                "Sid": "NotFromTheirCode",
+                "Effect": "Deny",
+                "Action": INTERFACE_ACTIONS,
+                "Resource": "*",
+                "Condition": { "ArnLike": {
+                    "lambda:SourceFunctionArn": format!("arn:{partition}:lambda:*:*:function:*"),
+                } },
+            },
+        ],
+    })
+}
+
+/// Returns the role as a template for another tool.
+pub fn print(format: TemplateFormat, partition: &str) -> Result<String, OperatorError> {
+    match format {
+        TemplateFormat::CloudFormation => cloudformation(partition),
+        TemplateFormat::Terraform => Ok(terraform(partition)),
+    }
+}
+
+fn cloudformation(partition: &str) -> Result<String, OperatorError> {
+    let policies = Tree::map([
+        ("PolicyName", POLICY_NAME.into()),
+        ("PolicyDocument", Tree::from(&policy(partition))),
+    ]);
+    let mut template = Template {
+        comment: format!(
+            "Written by pullprobe install --lambda --print. Deploy it with:\n  aws cloudformation deploy --stack-name {ROLE_NAME} \\\n      \
+             --capabilities CAPABILITY_NAMED_IAM --template-file FILE"
+        ),
+        description: DESCRIPTION.into(),
+        ..Template::default()
+    };
+    template.resource(
+        "FunctionRole",
+        "AWS::IAM::Role",
+        None,
+        vec![
+            ("RoleName", ROLE_NAME.into()),
+            ("Description", DESCRIPTION.into()),
+            ("AssumeRolePolicyDocument", Tree::from(&trust())),
+            ("Policies", Tree::List(vec![policies])),
+        ],
+    );
+    template.to_yaml().map_err(OperatorError::usage)
+}
+
+fn terraform(partition: &str) -> String {
+    let role = vec![
+        attribute("name", ROLE_NAME),
+        attribute("description", DESCRIPTION),
+        attribute("assume_role_policy", hcl::json(Tree::from(&trust()).into())),
+    ];
+    let policy = vec![
+        attribute("name", POLICY_NAME),
+        attribute("role", raw("aws_iam_role.pullprobe_lambda.id")),
+        attribute("policy", hcl::json(Tree::from(&policy(partition)).into())),
+    ];
+    file(&[
+        Item::Comment(
+            "Written by pullprobe install --lambda --print. It needs the provider hashicorp/aws, version 5 or newer.".into(),
+        ),
+        Item::Space,
+        block(r#"resource "aws_iam_role" "pullprobe_lambda""#, role),
+        Item::Space,
+        block(
+            r#"resource "aws_iam_role_policy" "pullprobe_lambda""#,
+            policy,
+        ),
+    ])
+}
+
+/// Returns the ARN of the role that `install --lambda` made, if it is there.
+pub async fn find(calls: &AwsCalls) -> Result<Option<String>, CallError> {
+    let fields = [("RoleName".to_owned(), ROLE_NAME.to_owned())];
+    let response: Result<GetRoleResponse, _> = calls.read_query(Api::IAM, "GetRole", &fields).await;
+    match response {
+        Ok(response) => Ok(Some(response.result.role.arn)),
+        Err(error) if error.code() == "NoSuchEntity" => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the role, or gives it the right policies if it is there. Returns its ARN, and whether it is
+/// new.
+pub async fn install(calls: &AwsCalls) -> Result<(String, bool), OperatorError> {
+    let existing = find(calls).await?;
+    let is_new = existing.is_none();
+    let text = |value: &Value| value.to_string();
+    if is_new {
+        let fields = [
+            ("RoleName".to_owned(), ROLE_NAME.to_owned()),
+            ("AssumeRolePolicyDocument".to_owned(), text(&trust())),
+            ("Description".to_owned(), DESCRIPTION.to_owned()),
+            ("Tags.member.1.Key".to_owned(), "purpose".to_owned()),
+            (
+                "Tags.member.1.Value".to_owned(),
+                "image pull rehearsal".to_owned(),
+            ),
+        ];
+        calls.change_query(Api::IAM, "CreateRole", &fields).await?;
+    }
+    let partition = calls.client().region().partition().name();
+    let fields = [
+        ("RoleName".to_owned(), ROLE_NAME.to_owned()),
+        ("PolicyName".to_owned(), POLICY_NAME.to_owned()),
+        ("PolicyDocument".to_owned(), text(&policy(partition))),
+    ];
+    calls
+        .change_query(Api::IAM, "PutRolePolicy", &fields)
+        .await?;
+    let arn = match existing {
+        Some(arn) => arn,
+        None if calls.is_dry() => ROLE_NAME.to_owned(),
+        None => find(calls).await?.unwrap_or_else(|| ROLE_NAME.to_owned()),
+    };
+    Ok((arn, is_new))
+}
+
+/// Description of the role.
+pub const DESCRIPTION: &str =
+    "Functions of AWS Lambda with which pullprobe looks from a subnet where no task starts";
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GetRoleResponse {
+    #[serde(rename = "GetRoleResult")]
+    result: GetRoleResult,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GetRoleResult {
+    role: Role,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Role {
+    arn: String,
+}
