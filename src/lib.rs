@@ -24,6 +24,7 @@
 //! | [`run`] | one run, from plan to report |
 //! | [`explain`] | what a stopped task's text says: the only place that reads AWS's prose |
 //! | `compare` (feature `operator`) | reports side by side: the first difference, and what changed |
+//! | `policy` (feature `operator`) | policies of IAM's language, in three values |
 //! | `operator` (feature `operator`) | signed AWS calls as the operator: launch, schedule, gc |
 //! | `demo` (feature `demo`) | an embedded AWS on loopback, with faults to choose |
 //!
@@ -51,6 +52,8 @@ pub mod observation;
 #[cfg(feature = "operator")]
 pub mod operator;
 pub mod plan;
+#[cfg(feature = "operator")]
+pub mod policy;
 pub mod probe;
 pub mod redact;
 pub mod reference;

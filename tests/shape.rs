@@ -30,6 +30,7 @@ const ORDER: &[&str] = &[
     "evidence",
     "diagnose",
     "verdict",
+    "policy",
     "dns",
     "transport_failure",
     "agent",
@@ -64,6 +65,7 @@ const PURE: &[&str] = &[
     "evidence",
     "diagnose",
     "verdict",
+    "policy",
     "compare",
 ];
 
