@@ -24,8 +24,9 @@
 //! | [`run`] | one run, from plan to report |
 //! | [`explain`] | what a stopped task's text says: the only place that reads AWS's prose |
 //! | `compare` (feature `operator`) | reports side by side: the first difference, and what changed |
+//! | `inspect` (feature `operator`) | what the configuration says: each hop open, closed or unknown |
 //! | `policy` (feature `operator`) | policies of IAM's language, in three values |
-//! | `operator` (feature `operator`) | signed AWS calls as the operator: launch, schedule, gc |
+//! | `operator` (feature `operator`) | signed AWS calls as the operator: launch, inspect, schedule, gc |
 //! | `demo` (feature `demo`) | an embedded AWS on loopback, with faults to choose |
 //!
 //! `docs/glossary.md` explains the words.
@@ -46,6 +47,8 @@ pub mod dns;
 pub mod endpoints;
 pub mod evidence;
 pub mod explain;
+#[cfg(feature = "operator")]
+pub mod inspect;
 pub mod ip_owner;
 pub mod network_location;
 pub mod observation;

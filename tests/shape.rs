@@ -31,6 +31,7 @@ const ORDER: &[&str] = &[
     "diagnose",
     "verdict",
     "policy",
+    "inspect",
     "dns",
     "transport_failure",
     "agent",
@@ -66,6 +67,7 @@ const PURE: &[&str] = &[
     "diagnose",
     "verdict",
     "policy",
+    "inspect",
     "compare",
 ];
 
@@ -291,6 +293,13 @@ const ROOMS: &[(&str, &[&str])] = &[
             "schedule",
             "gc",
             "stopped",
+            "inspect/xml",
+            "inspect/reader",
+            "inspect/network",
+            "inspect/dns",
+            "inspect/objects",
+            "inspect/role",
+            "inspect",
         ],
     ),
     (
