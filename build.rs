@@ -7,9 +7,10 @@
 use std::path::Path;
 use std::{env, fs, io};
 
-const SCHEMAS: [&str; 3] = [
+const SCHEMAS: [&str; 4] = [
     "comparison-v1.json",
     "explanation-v1.json",
+    "inspection-v1.json",
     "report-v1.json",
 ];
 

@@ -143,6 +143,7 @@ causes! {
     S3GatewayMissing "s3-gateway-missing" Network;
     PublicIpMissing "public-ip-missing" Network;
     NatGatewayUnhealthy "nat-gateway-unhealthy" Network;
+    VpcBlockPublicAccess "vpc-block-public-access" Network;
     RouteTableDiffers "route-table-differs" Network;
     EndpointSecurityGroup "endpoint-security-group" Network;
     TaskSecurityGroupEgress "task-security-group-egress" Network;

@@ -6,6 +6,8 @@
 pub mod compare;
 mod duration;
 #[cfg(feature = "operator")]
+pub mod inspect;
+#[cfg(feature = "operator")]
 pub mod install;
 #[cfg(feature = "operator")]
 pub mod launch;
@@ -73,6 +75,10 @@ pub enum Command {
     /// Run the probe in every subnet of a service and collect the reports
     #[cfg(feature = "operator")]
     Launch(Box<launch::LaunchArgs>),
+    /// Read the configuration around a service: name the object and the rule that stop its tasks, and
+    /// the smallest change that opens the way
+    #[cfg(feature = "operator")]
+    Inspect(Box<inspect::InspectArgs>),
     /// Push the probe's image to your own Amazon ECR, without Docker
     #[cfg(feature = "operator")]
     Install(Box<install::InstallArgs>),
@@ -106,6 +112,9 @@ pub enum SchemaDocument {
     Explanation,
     /// pullprobe/comparison/v1
     Comparison,
+    /// pullprobe/inspection/v1
+    #[cfg(feature = "operator")]
+    Inspection,
 }
 
 /// How a report is printed.

@@ -11,6 +11,8 @@ pub mod function;
 #[cfg(feature = "operator")]
 pub mod gc;
 #[cfg(feature = "operator")]
+pub mod inspect;
+#[cfg(feature = "operator")]
 pub mod install;
 #[cfg(feature = "operator")]
 pub mod launch;
@@ -83,6 +85,8 @@ fn schema(document: SchemaDocument) -> String {
             include_str!(concat!(env!("OUT_DIR"), "/explanation-v1.json"))
         }
         SchemaDocument::Comparison => include_str!(concat!(env!("OUT_DIR"), "/comparison-v1.json")),
+        #[cfg(feature = "operator")]
+        SchemaDocument::Inspection => include_str!(concat!(env!("OUT_DIR"), "/inspection-v1.json")),
     };
     let mut text = String::new();
     let mut depth: usize = 0;
@@ -109,6 +113,8 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         Command::Schema { document } => print(&schema(document)),
         #[cfg(feature = "operator")]
         Command::Launch(args) => launch::run(&args),
+        #[cfg(feature = "operator")]
+        Command::Inspect(args) => inspect::run(&args),
         #[cfg(feature = "operator")]
         Command::Install(args) => install::run(&args),
         #[cfg(feature = "operator")]

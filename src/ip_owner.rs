@@ -33,6 +33,13 @@ pub fn owner(address: IpAddr) -> Option<&'static str> {
         .map(|(_, owner)| *owner)
 }
 
+/// Returns the published ranges of an owner, such as `S3 us-east-1`.
+#[cfg(feature = "operator")]
+pub fn ranges_of(owner: &str) -> impl Iterator<Item = IpNet> {
+    let is_theirs = move |(_, of): &&(IpNet, &str)| *of == owner;
+    OWNED.iter().filter(is_theirs).map(|(prefix, _)| *prefix)
+}
+
 fn parse(ranges: &str) -> impl Iterator<Item = (IpNet, &str)> {
     ranges
         .lines()

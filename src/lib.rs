@@ -25,7 +25,9 @@
 //! | [`run`] | one run, from plan to report |
 //! | [`explain`] | what a stopped task's text says: the only place that reads AWS's prose |
 //! | `compare` (feature `operator`) | reports side by side: the first difference, and what changed |
-//! | `operator` (feature `operator`) | signed AWS calls as the operator: launch, schedule, gc |
+//! | `inspect` (feature `operator`) | what the configuration says: each hop open, closed or unknown |
+//! | `policy` (feature `operator`) | policies of IAM's language, in three values |
+//! | `operator` (feature `operator`) | signed AWS calls as the operator: launch, inspect, schedule, gc |
 //! | `demo` (feature `demo`) | an embedded AWS on loopback, with faults to choose |
 //!
 //! `docs/glossary.md` defines the terms.
@@ -47,6 +49,8 @@ pub mod endpoints;
 pub mod evidence;
 pub mod explain;
 pub mod function_limits;
+#[cfg(feature = "operator")]
+pub mod inspect;
 pub mod ip_owner;
 pub mod lambda;
 pub mod network_location;
@@ -55,6 +59,8 @@ pub mod observation;
 pub mod operator;
 pub mod os;
 pub mod plan;
+#[cfg(feature = "operator")]
+pub mod policy;
 pub mod probe;
 pub mod redact;
 pub mod reference;

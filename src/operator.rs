@@ -1,5 +1,5 @@
 //! Commands that run with the operator's credentials, outside of the task's subnet: `launch`,
-//! `install`, `schedule`, `gc`, and `explain` for a task or service.
+//! `inspect`, `install`, `schedule`, `gc`, and `explain` for a task or service.
 //!
 //! Only [`crate::cli`] and [`crate::command`] import it. All of it is behind the feature
 //! `operator`, which the image is built without.
@@ -14,6 +14,7 @@ pub mod dry_run;
 mod ecs;
 mod error;
 pub mod gc;
+pub mod inspect;
 pub mod install;
 pub mod launch;
 pub mod log_insights;

@@ -12,6 +12,8 @@ pub mod html;
 #[cfg(feature = "operator")]
 pub mod infrastructure;
 #[cfg(feature = "operator")]
+pub mod inspection;
+#[cfg(feature = "operator")]
 pub mod junit;
 #[cfg(feature = "operator")]
 pub mod markdown;

@@ -45,8 +45,8 @@ fn help_matches_snapshots() {
     let refresh = std::env::var_os("REFRESH_HELP").is_some();
     let mut stale = Vec::new();
     let commands = [
-        "", "probe", "plan", "compare", "launch", "install", "gc", "explain", "causes", "schema",
-        "demo",
+        "", "probe", "plan", "compare", "launch", "inspect", "install", "gc", "explain", "causes",
+        "schema", "demo",
     ];
     for command in commands.into_iter().chain([
         "schedule create",
@@ -336,7 +336,13 @@ fn causes_are_listed_and_have_pages() {
 
 #[test]
 fn schema_prints_the_file_of_each_document() {
-    for document in ["report", "explanation", "comparison"] {
+    let of_operator: &[&str] = if cfg!(feature = "operator") {
+        &["inspection"]
+    } else {
+        &[]
+    };
+    let documents = ["report", "explanation", "comparison"];
+    for document in documents.iter().chain(of_operator) {
         let path = format!("{}/schemas/{document}-v1.json", env!("CARGO_MANIFEST_DIR"));
         let file = std::fs::read_to_string(path).unwrap();
         assert_eq!(text(&run(&["schema", document]).stdout), file, "{document}");

@@ -28,6 +28,7 @@ const NOT_FROM_PROBE: &[(Cause, &str)] = &[
     (Cause::PrivateDnsDisabled, "configuration facts"),
     (Cause::NatGatewayUnhealthy, "configuration facts"),
     (Cause::RouteTableDiffers, "configuration facts"),
+    (Cause::VpcBlockPublicAccess, "configuration facts"),
     (
         Cause::InvalidImageReference,
         "the text of a stopped task: a plan rejects such a reference",

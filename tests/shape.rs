@@ -31,6 +31,8 @@ const ORDER: &[&str] = &[
     "diagnose",
     "function_limits",
     "verdict",
+    "policy",
+    "inspect",
     "dns",
     "transport_failure",
     "os",
@@ -68,6 +70,8 @@ const PURE: &[&str] = &[
     "diagnose",
     "function_limits",
     "verdict",
+    "policy",
+    "inspect",
     "compare",
 ];
 
@@ -296,6 +300,13 @@ const ROOMS: &[(&str, &[&str])] = &[
             "schedule",
             "gc",
             "stopped",
+            "inspect/xml",
+            "inspect/reader",
+            "inspect/network",
+            "inspect/dns",
+            "inspect/objects",
+            "inspect/role",
+            "inspect",
         ],
     ),
     (

@@ -192,6 +192,26 @@ impl Client {
             .map_err(|error| CallError::unreadable(api.action(action), &error))
     }
 
+    /// Calls an action of a service with the Query protocol and returns the XML of its response.
+    pub async fn query_xml(
+        &self,
+        api: Api,
+        action: &str,
+        fields: &[(String, String)],
+    ) -> Result<String, CallError> {
+        let request = self.query_request(api, action, fields)?;
+        let body = self.send(api, action, &request).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Calls a reading operation of a service with the REST-XML protocol, such as [`Api::ROUTE53`],
+    /// and returns the XML of its response.
+    pub async fn rest_xml(&self, api: Api, call: &RestCall<'_>) -> Result<String, CallError> {
+        let request = self.request(api, call.method.clone(), call.path, Bytes::new())?;
+        let body = self.send(api, call.operation, &request).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Builds the request of [`Client::json`], unsigned.
     fn json_request(
         &self,

@@ -138,9 +138,8 @@ def test_printed_plan_is_what_is_probed(probe, document):
     run = probe(environment={**variables, "PULLPROBE_LOG_GROUP": ""})
 
     plan_of_run = json.loads(printed.stdout)
-    targets = plan_of_run.pop("targets")  # a passing report leaves out what follows from the rest
     assert (run.exit_code, run.report["plan"]) == (0, plan_of_run), run
-    planned = {(target["key"], phase) for target in targets for phase in target["phases"]}
+    planned = {(target["key"], phase) for target in plan_of_run["targets"] for phase in target["phases"]}
     observed = {
         (observation["id"].split("/")[0], observation["phase"])
         for observation in run.report["observations"]

@@ -33,6 +33,8 @@ enum HostName {
     Regional(&'static str),
     /// IAM has one endpoint in each partition.
     Iam,
+    /// Route 53 has one endpoint in each partition.
+    Route53,
 }
 
 impl Api {
@@ -78,6 +80,35 @@ impl Api {
     pub const STS: Self = Self::other("sts", "STS", "2011-06-15", HostName::Probed(Service::Sts));
     /// Amazon EC2.
     pub const EC2: Self = Self::other("ec2", "EC2", "2016-11-15", HostName::Probed(Service::Ec2));
+    /// AWS Secrets Manager.
+    pub const SECRETS_MANAGER: Self = Self::aws_json(
+        "secretsmanager",
+        "Secrets Manager",
+        "secretsmanager",
+        Service::SecretsManager,
+    );
+    /// AWS Systems Manager, for Parameter Store.
+    pub const SSM: Self = Self::aws_json("ssm", "SSM", "AmazonSSM", Service::Ssm);
+    /// Route 53: REST with XML.
+    pub const ROUTE53: Self = Self::other("route53", "Route 53", "2013-04-01", HostName::Route53);
+    /// Route 53 Resolver.
+    pub const ROUTE53_RESOLVER: Self = Self {
+        target_prefix: "Route53Resolver",
+        json_version: "1.1",
+        ..Self::other(
+            "route53resolver",
+            "Route53Resolver",
+            "2018-04-01",
+            HostName::Regional("route53resolver"),
+        )
+    };
+    /// Route 53 Profiles: REST.
+    pub const ROUTE53_PROFILES: Self = Self::other(
+        "route53profiles",
+        "Route53Profiles",
+        "2018-05-10",
+        HostName::Regional("route53profiles"),
+    );
     /// AWS IAM.
     pub const IAM: Self = Self::other("iam", "IAM", "2010-05-08", HostName::Iam);
 
@@ -119,6 +150,10 @@ impl Api {
         match self.host {
             HostName::Probed(service) => endpoints::api_host(service, region, Variant::default()),
             HostName::Regional(prefix) => format!("{prefix}.{region}.{suffix}"),
+            HostName::Route53 => match region.partition() {
+                Partition::AwsUsGov => "route53.us-gov.amazonaws.com".into(),
+                _ => format!("route53.{suffix}"),
+            },
             HostName::Iam => match region.partition() {
                 Partition::Aws => "iam.amazonaws.com".into(),
                 Partition::AwsUsGov => "iam.us-gov.amazonaws.com".into(),
@@ -127,15 +162,16 @@ impl Api {
         }
     }
 
-    /// Returns the region to sign for. IAM has one endpoint in each partition, in the partition's
-    /// first region.
+    /// Returns the region to sign for. IAM and Route 53 have one endpoint in each partition, in one of
+    /// its regions.
     pub(super) fn signing_region(self, region: &Region) -> &str {
         match (self.host, region.partition()) {
-            (HostName::Iam, Partition::Aws) => "us-east-1",
+            (HostName::Iam | HostName::Route53, Partition::Aws) => "us-east-1",
             (HostName::Iam, Partition::AwsCn) => "cn-north-1",
-            (HostName::Iam, Partition::AwsUsGov) => "us-gov-west-1",
-            (HostName::Iam, Partition::AwsIso) => "us-iso-east-1",
-            (HostName::Iam, Partition::AwsIsoB) => "us-isob-east-1",
+            (HostName::Route53, Partition::AwsCn) => "cn-northwest-1",
+            (HostName::Iam | HostName::Route53, Partition::AwsUsGov) => "us-gov-west-1",
+            (HostName::Iam | HostName::Route53, Partition::AwsIso) => "us-iso-east-1",
+            (HostName::Iam | HostName::Route53, Partition::AwsIsoB) => "us-isob-east-1",
             _ => region.as_str(),
         }
     }

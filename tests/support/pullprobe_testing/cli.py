@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import pathlib
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -37,6 +39,20 @@ def run(*arguments, given=None, environment=None, timeout=MAX_COMMAND):
         timeout=pace.limit(timeout),
         env={"PATH": os.environ["PATH"]} if environment is None else environment,
         **how,
+    )
+
+
+def run_shell(script, endpoint_url, region, keys=OPERATOR_KEYS):
+    """Runs a shell script with the AWS CLI, whose calls all go to `endpoint_url`."""
+    environment = operator_environment(endpoint_url, region, keys)
+    environment["PATH"] = f"{pathlib.Path(sys.executable).parent}:{environment['PATH']}"
+    return subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=pace.limit(MAX_COMMAND),
+        stdin=subprocess.DEVNULL,
+        env=environment,
     )
 
 

@@ -31,7 +31,7 @@ CAUSES = {
         task-security-group-egress network-acl endpoint-address-unreachable connection-refused
         connection-reset answered-by-intermediary mtu-black-hole service-unresponsive service-slow
         pull-through-upstream-unreachable host-without-ipv6 private-dns-disabled public-ip-missing
-        nat-gateway-unhealthy route-table-differs
+        nat-gateway-unhealthy route-table-differs vpc-block-public-access
     """,
     "tls": "tls-intercepted tls-untrusted tls-wrong-name tls-expired tls-stalled",
     "credentials": "no-credentials credentials-expired credentials-invalid clock-skew",

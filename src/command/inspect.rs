@@ -1,0 +1,118 @@
+//! `pullprobe inspect`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
+use super::aws::{calls, client};
+use super::probe::runtime;
+use super::{Error, color, print};
+use crate::cli::inspect::{InspectArgs, InspectFormat};
+use crate::inspect::snapshot::{SNAPSHOT_SCHEMA, Snapshot, TaskNetwork};
+use crate::inspect::{Inspection, PatchLanguage};
+use crate::operator::inspect;
+use crate::operator::launch::{self, TargetSpec};
+use crate::render;
+
+/// Bytes of a snapshot file: one of 5,000 security groups with 60 rules each has 60 MB.
+const MAX_SNAPSHOT: u64 = 256 * 1024 * 1024;
+
+/// Reads or loads the configuration, evaluates it and prints the result. Returns the exit code of
+/// the verdict.
+pub fn run(args: &InspectArgs) -> Result<u8, Error> {
+    let mut snapshot = match &args.from {
+        Some(file) => load(file)?,
+        None => read(args)?,
+    };
+    snapshot.network_only |= args.plan_only;
+    if let Some(file) = &args.save {
+        save(file, &snapshot)?;
+    }
+    if let Some(problem) = snapshot.problem() {
+        return Err(Error::Usage(problem));
+    }
+    let inspection = Inspection::of(&snapshot);
+    let text = match (args.patch, args.format) {
+        (Some(language), _) => patches(&inspection, language),
+        (None, InspectFormat::Json) => inspection.line(),
+        (None, InspectFormat::Text) => render::inspection::render(&inspection, color()),
+    };
+    print(&text)?;
+    Ok(inspection.verdict.exit_code)
+}
+
+fn read(args: &InspectArgs) -> Result<Snapshot, Error> {
+    let spec = TargetSpec::from(args);
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let arn = args.like.as_deref().or_else(|| spec.arn());
+        let client = client(spec.region.clone(), arn).await?;
+        let calls = calls(client, false);
+        let (launch, _) = launch::resolve(&calls, &spec, args.like.as_deref(), None, false).await?;
+        let task = TaskNetwork {
+            cluster: launch.service.is_some().then_some(launch.cluster),
+            service: launch.service,
+            subnets: launch.subnets,
+            security_groups: launch.security_groups,
+            assign_public_ip: launch.assign_public_ip,
+        };
+        Ok(Box::pin(inspect::read(&calls, launch.plan, task, args.plan_only)).await?)
+    })
+}
+
+fn load(file: &Path) -> Result<Snapshot, Error> {
+    let usage = |why: &dyn std::fmt::Display| {
+        Error::Usage(format!(
+            "--from {}: {why}; pass a file that `pullprobe inspect --save` wrote",
+            file.display()
+        ))
+    };
+    let mut text = String::new();
+    fs::File::open(file)
+        .and_then(|opened| opened.take(MAX_SNAPSHOT).read_to_string(&mut text))
+        .map_err(|error| usage(&error))?;
+    let snapshot: Snapshot = serde_json::from_str(&text).map_err(|error| usage(&error))?;
+    if snapshot.schema != SNAPSHOT_SCHEMA {
+        return Err(usage(&format!(
+            "it is a {:?} and not a {SNAPSHOT_SCHEMA}",
+            snapshot.schema
+        )));
+    }
+    Ok(snapshot)
+}
+
+fn save(file: &Path, snapshot: &Snapshot) -> Result<(), Error> {
+    let failed =
+        |why: &dyn std::fmt::Display| Error::Tool(format!("--save {}: {why}", file.display()));
+    let text = serde_json::to_string_pretty(snapshot).map_err(|error| failed(&error))?;
+    fs::write(file, text + "\n").map_err(|error| failed(&error))
+}
+
+/// Returns the patch of each finding, with the finding as a comment.
+fn patches(inspection: &Inspection, language: PatchLanguage) -> String {
+    let mut text = String::new();
+    for finding in &inspection.findings {
+        if !text.is_empty() {
+            let separator = if language == PatchLanguage::CloudFormation {
+                "---\n"
+            } else {
+                "\n"
+            };
+            text.push_str(separator);
+        }
+        let _ = writeln!(text, "# {}: {}", finding.cause, finding.summary);
+        match &finding.patch {
+            Some(patch) => {
+                let _ = writeln!(text, "{}", patch.text(language).trim_end());
+            }
+            None => {
+                let _ = writeln!(text, "# {}", finding.remedy);
+            }
+        }
+    }
+    if text.is_empty() {
+        let _ = writeln!(text, "# {}", inspection.verdict.summary);
+    }
+    text
+}

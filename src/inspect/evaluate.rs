@@ -1,0 +1,527 @@
+//! Evaluates a snapshot: the way from every subnet to every host of the plan, hop by hop.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::address_set::AddressSet;
+use super::change::ConfigurationChange;
+use super::filter;
+use super::hop::{HopFault, HopKind, JudgedHop, Openness};
+use super::name::{self, ResolvedName, Unused, UnusedReason};
+use super::needed_request::{NeededRequest, requests_at};
+use super::object::objects_at;
+use super::permission;
+use super::route::{self, Way};
+use super::snapshot::{ReadEndpoint, Snapshot};
+use super::view::{Destination, View, is_s3_service};
+use crate::cause::Cause;
+use crate::endpoints;
+use crate::observation::Dependency;
+use crate::plan::Target;
+use crate::plan::requirements::{NoEndpointReason, Requirements};
+
+/// A contact from one subnet, as steps.
+pub(super) struct EvaluatedContact<'a> {
+    pub subnet: &'a str,
+    pub vpc: Option<&'a str>,
+    pub availability_zone: Option<&'a str>,
+    pub target: &'a Target,
+    pub verdict: Openness,
+    pub steps: Vec<JudgedHop>,
+}
+
+/// A target with what is the same in every subnet.
+struct TargetFacts<'a> {
+    target: &'a Target,
+    /// Name of the endpoint service for the target's name.
+    service: Option<String>,
+    /// Whether the host is known to be on the internet.
+    is_known_public: bool,
+    requests: Vec<NeededRequest>,
+    /// Requests of every target that the same endpoint serves.
+    endpoint_requests: Vec<NeededRequest>,
+    /// Role, policies and objects.
+    steps: Vec<JudgedHop>,
+}
+
+/// Evaluates every contact.
+pub(super) fn contacts(snapshot: &Snapshot) -> Vec<EvaluatedContact<'_>> {
+    let facts = facts(snapshot);
+    let mut contacts = Vec::new();
+    for id in &snapshot.task.subnets {
+        let subnet = snapshot.subnet(id);
+        for target in &facts {
+            let (verdict, mut steps) = if let Some(subnet) = subnet {
+                network(&View::new(snapshot, subnet), target)
+            } else {
+                let why = if snapshot.subnets.is_none() {
+                    "The subnet could not be read (ec2:DescribeSubnets)."
+                } else {
+                    "The subnet does not exist, or is not visible to this account."
+                };
+                let step = JudgedHop::unknown(HopKind::Route, id, "", why);
+                (Openness::Unknown, vec![step])
+            };
+            let of_objects = target.steps.iter().map(JudgedHop::verdict).max();
+            steps.extend(target.steps.iter().cloned());
+            contacts.push(EvaluatedContact {
+                subnet: id,
+                vpc: subnet.map(|subnet| subnet.vpc.as_str()),
+                availability_zone: subnet.and_then(|one| one.availability_zone.as_deref()),
+                target: target.target,
+                verdict: verdict.max(of_objects.unwrap_or(Openness::Open)),
+                steps,
+            });
+        }
+    }
+    contacts
+}
+
+fn facts(snapshot: &Snapshot) -> Vec<TargetFacts<'_>> {
+    let requirements = Requirements::of(&snapshot.plan);
+    let trust = permission::trust_policy(snapshot);
+    let mut facts: Vec<TargetFacts<'_>> = Vec::new();
+    for target in &snapshot.plan.targets {
+        let endpoint = requirements
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.targets.contains(&target.key));
+        let requests = requests_at(snapshot, target);
+        let role = permission::role_policies(snapshot, &requests);
+        let mut steps: Vec<JudgedHop> = Vec::new();
+        if !snapshot.network_only {
+            if role.is_some() {
+                steps.extend(trust.clone());
+            }
+            steps.extend(role);
+            steps.extend(permission::resource_policies(snapshot, &requests));
+            steps.extend(objects_at(snapshot, target));
+        }
+        facts.push(TargetFacts {
+            target,
+            service: endpoint.map(|endpoint| endpoint.service.clone()),
+            is_known_public: endpoints::is_aws_host(&target.host)
+                || requirements.outside_vpc.iter().any(|outside| {
+                    outside.target == target.key
+                        && matches!(
+                            outside.reason,
+                            NoEndpointReason::PublicRegistry | NoEndpointReason::EcrPublic
+                        )
+                }),
+            endpoint_requests: requests.clone(),
+            requests,
+            steps,
+        });
+    }
+    for at in 0..facts.len() {
+        let others: Vec<NeededRequest> = facts
+            .iter()
+            .filter(|other| other.service.is_some() && other.service == facts[at].service)
+            .flat_map(|other| other.requests.clone())
+            .collect();
+        if !others.is_empty() {
+            facts[at].endpoint_requests = others;
+        }
+    }
+    facts
+}
+
+/// Returns the largest verdict: one closed hop closes the way.
+fn worst(steps: &[JudgedHop]) -> Openness {
+    steps
+        .iter()
+        .map(JudgedHop::verdict)
+        .max()
+        .unwrap_or(Openness::Open)
+}
+
+/// Evaluates name, route, filters and the endpoint's policy.
+fn network(view: &View<'_>, facts: &TargetFacts<'_>) -> (Openness, Vec<JudgedHop>) {
+    let target = facts.target;
+    if target.dependency == Dependency::Efs {
+        let why = "Mount targets of Amazon EFS are not read, so the way to them is not known.";
+        let step = JudgedHop::unknown(HopKind::Name, &target.host, "", why);
+        return (Openness::Unknown, vec![step]);
+    }
+    let (name, resolution) = name::resolve(
+        view,
+        &target.host,
+        facts.service.as_deref(),
+        facts.is_known_public,
+    );
+    let is_assumed = name.verdict() == Openness::Unknown;
+    let (verdict, steps) = match resolution {
+        ResolvedName::Nowhere | ResolvedName::Unknown => (name.verdict(), vec![name]),
+        ResolvedName::Endpoint(endpoint) => through_endpoint(view, facts, name, endpoint),
+        ResolvedName::Addresses(addresses) => to_addresses(view, facts, name, &addresses),
+        ResolvedName::Public(unused) => to_public(view, facts, name, unused.as_ref()),
+    };
+    let steps = steps.into_iter().map(|mut step| {
+        if let Some(fault) = &mut step.fault {
+            fault.is_assumed |= is_assumed;
+        }
+        step
+    });
+    (verdict, steps.collect())
+}
+
+/// Joins the ways to several addresses of a name: one that is open is enough for the task to start.
+fn any_of(
+    name: JudgedHop,
+    ways: Vec<Vec<JudgedHop>>,
+    shared: Vec<JudgedHop>,
+) -> (Openness, Vec<JudgedHop>) {
+    let best = ways.iter().map(|way| worst(way)).min();
+    let best = best.unwrap_or(Openness::Unknown);
+    let mut steps = vec![name];
+    for mut step in ways.into_iter().flatten() {
+        if let Some(fault) = &mut step.fault
+            && best != Openness::Closed
+        {
+            fault.blocking = false;
+        }
+        if !steps.iter().any(|known| known.hop == step.hop) {
+            steps.push(step);
+        }
+    }
+    // The order of hops, whichever address they belong to.
+    steps.sort_by_key(|step| step.hop.hop);
+    let verdict = best.max(worst(&shared)).max(steps[0].verdict());
+    steps.extend(shared);
+    (verdict, steps)
+}
+
+fn through_endpoint(
+    view: &View<'_>,
+    facts: &TargetFacts<'_>,
+    name: JudgedHop,
+    endpoint: &ReadEndpoint,
+) -> (Openness, Vec<JudgedHop>) {
+    let interfaces = view.interfaces_of(endpoint, facts.target.port);
+    if interfaces.is_empty() {
+        let why = "The network interfaces of the endpoint are in no subnet that was read.";
+        let step = JudgedHop::unknown(HopKind::Route, &endpoint.id, "", why);
+        return (Openness::Unknown, vec![name, step]);
+    }
+    let ways = interfaces
+        .iter()
+        .map(|destination| {
+            let (step, way) = route::route(view, destination);
+            let mut steps = vec![step];
+            if matches!(way, Way::Local) {
+                steps.push(filter::task_security_groups(view, destination));
+                steps.extend(filter::acls_to_subnet(view, destination));
+                steps.push(filter::endpoint_security_groups(
+                    view,
+                    &endpoint.id,
+                    destination,
+                ));
+            }
+            steps
+        })
+        .collect();
+    let policy = permission::endpoint_policy(
+        view.snapshot,
+        endpoint,
+        &facts.requests,
+        &facts.endpoint_requests,
+    );
+    any_of(name, ways, policy.into_iter().collect())
+}
+
+/// Evaluates the ways to known addresses: of a private hosted zone, or in the place of a name.
+fn to_addresses(
+    view: &View<'_>,
+    facts: &TargetFacts<'_>,
+    name: JudgedHop,
+    addresses: &[IpAddr],
+) -> (Openness, Vec<JudgedHop>) {
+    let endpoints = || view.snapshot.endpoints.iter().flatten();
+    let of_address = |address: &IpAddr| {
+        endpoints().find(|endpoint| {
+            let mut interfaces = endpoint.interfaces.iter();
+            interfaces.any(|interface| interface.addresses.contains(address))
+        })
+    };
+    if let Some(endpoint) = addresses.first().and_then(of_address)
+        && addresses
+            .iter()
+            .all(|address| of_address(address).is_some_and(|other| other.id == endpoint.id))
+    {
+        return through_endpoint(view, facts, name, endpoint);
+    }
+    let ways = addresses
+        .iter()
+        .map(|address| to_address(view, *address, facts.target.port))
+        .collect();
+    any_of(name, ways, Vec::new())
+}
+
+fn to_address(view: &View<'_>, address: IpAddr, port: u16) -> Vec<JudgedHop> {
+    let subnets = view.snapshot.subnets.iter().flatten();
+    let subnet = subnets
+        .filter(|subnet| subnet.vpc == view.subnet.vpc)
+        .find(|subnet| {
+            let blocks: [Option<IpNet>; 2] = [subnet.cidr, subnet.ipv6_cidr];
+            blocks
+                .into_iter()
+                .flatten()
+                .any(|block| block.contains(&address))
+        });
+    let all = AddressSet::of_address(address);
+    let destination = Destination {
+        name: address.to_string(),
+        published: all.clone(),
+        all,
+        is_s3: false,
+        groups: &[],
+        subnet,
+        port,
+    };
+    let (step, way) = route::route(view, &destination);
+    let mut steps = vec![step, filter::task_security_groups(view, &destination)];
+    match way {
+        Way::Local => {
+            steps.extend(filter::acls_to_subnet(view, &destination));
+            steps.push(JudgedHop::unknown(
+                HopKind::EndpointSecurityGroup,
+                &address.to_string(),
+                "",
+                "Whose address it is, and its security groups, are not known.",
+            ));
+        }
+        Way::Internet => steps.extend(filter::acls_to_public(view, &destination, None)),
+        Way::Nat(nat) => steps.extend(filter::acls_to_public(view, &destination, nat)),
+        Way::GatewayEndpoint(_) | Way::Closed | Way::Unknown => {}
+    }
+    steps
+}
+
+fn to_public(
+    view: &View<'_>,
+    facts: &TargetFacts<'_>,
+    name: JudgedHop,
+    unused: Option<&Unused<'_>>,
+) -> (Openness, Vec<JudgedHop>) {
+    let target = facts.target;
+    let is_s3 = facts.service.as_deref().is_some_and(is_s3_service);
+    let is_aws = endpoints::is_aws_host(&target.host);
+    let destination = view.public(
+        format!("the public addresses of {}", target.host),
+        is_s3,
+        is_aws,
+        target.port,
+    );
+    let (mut route, way) = route::route(view, &destination);
+    let mut name = name;
+    if route.verdict() == Openness::Closed && view.is_ipv6() && view.subnet.enable_dns64 {
+        let why = format!(
+            "{} DNS64 is enabled in the subnet, and the way through NAT64 is not followed.",
+            route.hop.why
+        );
+        let (object, rule) = (route.hop.object.clone(), route.hop.rule.clone());
+        let step = JudgedHop::unknown(HopKind::Route, &object, rule, why);
+        return (Openness::Unknown, vec![name, step]);
+    }
+    if route.verdict() == Openness::Closed {
+        refine(view, facts, &mut name, &mut route, unused, is_s3);
+    }
+    let mut steps = vec![name, route];
+    match way {
+        // What else is closed would be a consequence of the design that this way belongs to.
+        Way::Closed => {}
+        Way::GatewayEndpoint(endpoint) => {
+            steps.push(filter::task_security_groups(view, &destination));
+            steps.extend(filter::acls_to_public(view, &destination, None));
+            steps.extend(permission::endpoint_policy(
+                view.snapshot,
+                endpoint,
+                &facts.requests,
+                &facts.endpoint_requests,
+            ));
+        }
+        Way::Internet | Way::Local => {
+            steps.push(filter::task_security_groups(view, &destination));
+            steps.extend(filter::acls_to_public(view, &destination, None));
+        }
+        Way::Nat(nat) => {
+            steps.push(filter::task_security_groups(view, &destination));
+            steps.extend(filter::acls_to_public(view, &destination, nat));
+        }
+        Way::Unknown => steps.push(filter::task_security_groups(view, &destination)),
+    }
+    (worst(&steps), steps)
+}
+
+/// Names the cause of a missing way to a service by the VPC's design: where it has VPC endpoints, the
+/// service's own is what lacks; else a way to the internet.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a list of cases, each with its own sentence"
+)]
+fn refine(
+    view: &View<'_>,
+    facts: &TargetFacts<'_>,
+    name: &mut JudgedHop,
+    route: &mut JudgedHop,
+    unused: Option<&Unused<'_>>,
+    is_s3: bool,
+) {
+    let Some(fault) = &route.fault else { return };
+    if !matches!(fault.cause, Cause::NoEgressRoute | Cause::PublicIpMissing) {
+        return;
+    }
+    let others: Vec<Vec<ConfigurationChange>> = fault.alternatives.clone();
+    if let Some(Unused { endpoint, reason }) = unused {
+        let (rule, cause, change) = match reason {
+            UnusedReason::PrivateDnsDisabled => (
+                "private DNS is disabled".to_owned(),
+                Cause::PrivateDnsDisabled,
+                Some(ConfigurationChange::EnablePrivateDns {
+                    endpoint: endpoint.id.clone(),
+                    vpc: endpoint.vpc.clone(),
+                    service: endpoint.service.clone(),
+                }),
+            ),
+            UnusedReason::DnsHostnamesDisabled => (
+                "enableDnsHostnames is false".to_owned(),
+                Cause::PrivateDnsDisabled,
+                Some(ConfigurationChange::EnableVpcDns {
+                    vpc: view.subnet.vpc.clone(),
+                    attribute: "enableDnsHostnames",
+                }),
+            ),
+            UnusedReason::NotAvailable => (
+                format!("state {}", endpoint.state),
+                Cause::InterfaceEndpointMissing,
+                None,
+            ),
+        };
+        let object = if *reason == UnusedReason::DnsHostnamesDisabled {
+            &view.subnet.vpc
+        } else {
+            &endpoint.id
+        };
+        let mut found = HopFault::new(cause, change);
+        found.alternatives.extend(others);
+        let why = format!(
+            "{} From here there is no way to those: {}",
+            name.hop.why, route.hop.why
+        );
+        let is_unknown = name.verdict() == Openness::Unknown;
+        *name = JudgedHop::closed(HopKind::Name, object, rule, why, found);
+        if is_unknown && let Some(fault) = &mut name.fault {
+            fault.is_assumed = true;
+        }
+        route.fault = None;
+        return;
+    }
+    let vpc = &view.subnet.vpc;
+    let endpoints = || {
+        let all = view.snapshot.endpoints.iter().flatten();
+        all.filter(|endpoint| endpoint.vpc == *vpc && name::is_available(endpoint))
+    };
+    let has_interface_endpoints = endpoints()
+        .any(|endpoint| endpoint.endpoint_type == "Interface" && endpoint.private_dns_enabled);
+    let Some(service) = &facts.service else {
+        return;
+    };
+    let table = view.snapshot.route_table(view.subnet);
+    let gateway = endpoints()
+        .find(|endpoint| endpoint.endpoint_type == "Gateway" && endpoint.service == *service);
+    if is_s3 && (has_interface_endpoints || gateway.is_some()) {
+        let Some(table) = table else { return };
+        let list = view
+            .s3_prefix_list()
+            .map_or("the prefix list of Amazon S3", |list| list.id.as_str());
+        let (rule, why, change) = match gateway {
+            Some(endpoint) => (
+                format!("no route to {list} through {}", endpoint.id),
+                format!(
+                    "The gateway endpoint {} for Amazon S3 is not associated with {}, and {}",
+                    endpoint.id,
+                    table.id,
+                    lower_first(&route.hop.why)
+                ),
+                ConfigurationChange::AssociateRouteTable {
+                    endpoint: endpoint.id.clone(),
+                    vpc: vpc.clone(),
+                    service: service.clone(),
+                    route_table: table.id.clone(),
+                },
+            ),
+            None => (
+                format!("no route to {list}"),
+                format!(
+                    "{vpc} has no gateway endpoint for Amazon S3, and {}",
+                    lower_first(&route.hop.why)
+                ),
+                ConfigurationChange::CreateGatewayEndpoint {
+                    vpc: vpc.clone(),
+                    service: service.clone(),
+                    route_table: table.id.clone(),
+                },
+            ),
+        };
+        let mut found = HopFault::new(Cause::S3GatewayMissing, [change]);
+        found.alternatives.extend(others);
+        *route = JudgedHop::closed(HopKind::Route, &table.id, rule, why, found);
+        return;
+    }
+    let create = match table {
+        Some(table) if is_s3 => ConfigurationChange::CreateGatewayEndpoint {
+            vpc: vpc.clone(),
+            service: service.clone(),
+            route_table: table.id.clone(),
+        },
+        _ => create_endpoint(view, service),
+    };
+    if has_interface_endpoints {
+        let mut found = HopFault::new(Cause::InterfaceEndpointMissing, [create]);
+        found.alternatives.extend(others);
+        let why = format!(
+            "{vpc} has no interface endpoint for {service}, and {}",
+            lower_first(&route.hop.why)
+        );
+        *route = JudgedHop::closed(
+            HopKind::Route,
+            vpc,
+            format!("no interface endpoint for {service}"),
+            why,
+            found,
+        );
+    } else if let Some(fault) = &mut route.fault {
+        fault.alternatives.push(vec![create]);
+    }
+}
+
+/// Returns the change that creates an endpoint like the VPC's other ones.
+fn create_endpoint(view: &View<'_>, service: &str) -> ConfigurationChange {
+    let like = view.snapshot.endpoints.iter().flatten().find(|endpoint| {
+        endpoint.vpc == view.subnet.vpc
+            && endpoint.endpoint_type == "Interface"
+            && name::is_available(endpoint)
+    });
+    ConfigurationChange::CreateInterfaceEndpoint {
+        vpc: view.subnet.vpc.clone(),
+        service: service.to_owned(),
+        subnets: like.map_or_else(
+            || vec![view.subnet.id.clone()],
+            |endpoint| endpoint.subnets.clone(),
+        ),
+        groups: like
+            .map(|endpoint| endpoint.groups.clone())
+            .unwrap_or_default(),
+    }
+}
+
+/// Returns a sentence as a clause: IDs keep their case.
+fn lower_first(sentence: &str) -> String {
+    let first = sentence.split(' ').next().unwrap_or_default();
+    if ["The", "No", "A"].contains(&first) {
+        format!("{}{}", first.to_lowercase(), &sentence[first.len()..])
+    } else {
+        sentence.to_owned()
+    }
+}

@@ -1,0 +1,369 @@
+//! The result, `pullprobe/inspection/v1`: contacts with their hops, findings with object, rule and
+//! patch, and a verdict.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::change::ConfigurationChange;
+use super::evaluate::{self, EvaluatedContact};
+use super::hop::{Hop, HopFault, JudgedHop, Openness};
+use super::patch::Patch;
+use super::snapshot::{Snapshot, Unread};
+use crate::cause::{Cause, Family};
+use crate::diagnose::Confidence;
+use crate::observation::Dependency;
+use crate::safe_text::escape_json;
+use crate::verdict::{INCONCLUSIVE, Status, Verdict, WARN};
+
+/// Name of the inspection's schema.
+pub const INSPECTION_SCHEMA: &str = "pullprobe/inspection/v1";
+
+/// What the configuration says about a task's start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Inspection {
+    /// Always [`INSPECTION_SCHEMA`].
+    pub schema: String,
+    /// When the configuration was read, RFC 3339, UTC.
+    pub read_at: String,
+    /// Region of the task.
+    pub region: String,
+    /// Whether something in the configuration stops the task.
+    pub verdict: Verdict,
+    /// What stops it, first what comes first in a task's start.
+    pub findings: Vec<InspectionFinding>,
+    /// The way from each subnet to each host.
+    pub contacts: Vec<InspectedContact>,
+    /// Rights that are missing, and what they would have added.
+    pub unread: Vec<Unread>,
+}
+
+/// The way from one subnet to one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct InspectedContact {
+    /// `subnet-…`
+    pub subnet: String,
+    /// `vpc-…`
+    pub vpc: Option<String>,
+    /// Availability Zone of the subnet.
+    pub availability_zone: Option<String>,
+    /// Key of the plan's target, such as `ecr.api`.
+    pub target: String,
+    /// The dependency that the host serves.
+    pub dependency: Dependency,
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Whether the contact works as configured.
+    pub verdict: Openness,
+    /// The hops, in the order in which the contact passes them.
+    pub hops: Vec<Hop>,
+}
+
+/// Something in the configuration that stops the task, or some of its contacts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct InspectionFinding {
+    /// What is wrong.
+    pub cause: Cause,
+    /// Its family.
+    pub family: Family,
+    /// The first dependency that it affects.
+    pub dependency: Dependency,
+    /// `likely`: the configuration alone proves no packet. `possible` if it rests on something that
+    /// could not be read.
+    pub confidence: Confidence,
+    /// Whether the task would not start.
+    pub blocking: bool,
+    /// One sentence: what is wrong.
+    pub summary: String,
+    /// What to change.
+    pub remedy: String,
+    /// ID or ARN of the object.
+    pub object: String,
+    /// Its rule, or the one that it lacks.
+    pub rule: String,
+    /// The contacts that it stops, as `subnet/target`.
+    pub contacts: Vec<String>,
+    /// The smallest change that opens what is closed; `null` where only a person can decide it.
+    pub patch: Option<Patch>,
+    /// Other changes, each of which is enough as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Patch>,
+}
+
+impl Inspection {
+    /// Evaluates a snapshot.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut snapshot = snapshot.clone();
+        // The account completes the ARNs of the requests.
+        if snapshot.plan.account.is_none() {
+            snapshot.plan.account = snapshot.task_account();
+        }
+        let contacts = evaluate::contacts(&snapshot);
+        let findings = findings(&contacts, snapshot.plan.region.as_str());
+        let contacts: Vec<_> = contacts.into_iter().map(InspectedContact::of).collect();
+        Self {
+            schema: INSPECTION_SCHEMA.to_owned(),
+            read_at: snapshot.read_at.clone(),
+            region: snapshot.plan.region.to_string(),
+            verdict: verdict(&findings, &contacts),
+            findings,
+            contacts,
+            unread: snapshot.unread,
+        }
+    }
+
+    /// Returns the inspection as one line of JSON.
+    pub fn line(&self) -> String {
+        // Only strings are keys, so it can always be written.
+        escape_json(serde_json::to_string(self).unwrap_or_default())
+    }
+}
+
+impl InspectedContact {
+    fn of(contact: EvaluatedContact<'_>) -> Self {
+        Self {
+            subnet: contact.subnet.to_owned(),
+            vpc: contact.vpc.map(str::to_owned),
+            availability_zone: contact.availability_zone.map(str::to_owned),
+            target: contact.target.key.to_string(),
+            dependency: contact.target.dependency,
+            host: contact.target.host.clone(),
+            port: contact.target.port,
+            verdict: contact.verdict,
+            hops: contact.steps.into_iter().map(|step| step.hop).collect(),
+        }
+    }
+}
+
+/// A fault as it is collected over the contacts.
+struct Collected<'a> {
+    hop: &'a Hop,
+    fault: HopFault,
+    dependency: Dependency,
+    /// Place of the first target in the plan, for the order.
+    first: usize,
+    contacts: Vec<String>,
+    blocking: bool,
+    is_assumed: bool,
+}
+
+fn findings(contacts: &[EvaluatedContact<'_>], region: &str) -> Vec<InspectionFinding> {
+    let mut targets: Vec<&str> = Vec::new();
+    let mut collected: Vec<Collected<'_>> = Vec::new();
+    for contact in contacts {
+        let key = contact.target.key.as_str();
+        let first = targets
+            .iter()
+            .position(|known| *known == key)
+            .unwrap_or_else(|| {
+                targets.push(key);
+                targets.len() - 1
+            });
+        let name = format!("{}/{key}", contact.subnet);
+        for JudgedHop { hop, fault } in &contact.steps {
+            let Some(fault) = fault else { continue };
+            let known = collected.iter_mut().find(|known| {
+                known.fault.cause == fault.cause
+                    && known.hop.object == hop.object
+                    && known.hop.rule == hop.rule
+            });
+            match known {
+                Some(known) => {
+                    if !known.contacts.contains(&name) {
+                        known.contacts.push(name.clone());
+                    }
+                    known.blocking |= fault.blocking;
+                    known.is_assumed &= fault.is_assumed;
+                    merge(&mut known.fault.alternatives, &fault.alternatives);
+                }
+                None => collected.push(Collected {
+                    hop,
+                    fault: fault.clone(),
+                    dependency: contact.target.dependency,
+                    first,
+                    contacts: vec![name.clone()],
+                    blocking: fault.blocking,
+                    is_assumed: fault.is_assumed,
+                }),
+            }
+        }
+    }
+    collected.sort_by_key(|one| (!one.blocking, one.is_assumed, one.hop.hop, one.first));
+    number_acl_entries(&mut collected);
+    collected
+        .into_iter()
+        .map(|one| one.finding(region))
+        .collect()
+}
+
+/// Adds the changes of another contact with the same fault: each way then opens both.
+fn merge(known: &mut [Vec<ConfigurationChange>], more: &[Vec<ConfigurationChange>]) {
+    for (changes, more) in known.iter_mut().zip(more) {
+        for change in more {
+            let is_same = |known: &ConfigurationChange| match (known, change) {
+                (
+                    ConfigurationChange::CreateInterfaceEndpoint { service, .. },
+                    ConfigurationChange::CreateInterfaceEndpoint { service: other, .. },
+                ) => service == other,
+                // Their numbers are given later.
+                (
+                    ConfigurationChange::AddAclEntry { cidr, ports, .. },
+                    ConfigurationChange::AddAclEntry {
+                        cidr: other_cidr,
+                        ports: other_ports,
+                        ..
+                    },
+                ) => (cidr, ports) == (other_cidr, other_ports),
+                (known, change) => known == change,
+            };
+            let same = changes.iter().position(is_same);
+            match (same.and_then(|at| changes.get_mut(at)), change) {
+                (
+                    Some(ConfigurationChange::CreateInterfaceEndpoint { subnets, .. }),
+                    ConfigurationChange::CreateInterfaceEndpoint { subnets: more, .. },
+                ) => {
+                    for subnet in more {
+                        if !subnets.contains(subnet) {
+                            subnets.push(subnet.clone());
+                        }
+                    }
+                }
+                (Some(_), _) => {}
+                (None, change) => changes.push(change.clone()),
+            }
+        }
+    }
+}
+
+/// Gives each new entry of a network ACL a number of its own.
+fn number_acl_entries(collected: &mut [Collected<'_>]) {
+    let mut taken: Vec<(String, bool, u32)> = Vec::new();
+    let alternatives = collected
+        .iter_mut()
+        .flat_map(|one| &mut one.fault.alternatives);
+    for change in alternatives.flatten() {
+        if let ConfigurationChange::AddAclEntry {
+            acl,
+            number,
+            others,
+            is_egress,
+            ..
+        } = change
+        {
+            let key = |number: u32| (acl.clone(), *is_egress, number);
+            let mut free = [*number].into_iter().chain(others.iter().copied());
+            let own = free.find(|number| !taken.contains(&key(*number)));
+            let own = own.unwrap_or(*number);
+            taken.push(key(own));
+            *number = own;
+        }
+    }
+}
+
+impl Collected<'_> {
+    fn finding(self, region: &str) -> InspectionFinding {
+        let cause = self.fault.cause;
+        let mut patches = self
+            .fault
+            .alternatives
+            .iter()
+            .map(|changes| Patch::of(changes, region))
+            .collect::<Vec<_>>();
+        let has_choice = patches.len() > 1;
+        if !has_choice {
+            // A price matters where there is a choice.
+            for patch in &mut patches {
+                patch.cost = None;
+            }
+        }
+        let mut patches = patches.into_iter();
+        let patch = patches.next();
+        let remedy = match &patch {
+            Some(patch) => {
+                let mut title = patch.title.clone();
+                if let Some(first) = title.get_mut(..1) {
+                    first.make_ascii_uppercase();
+                }
+                format!("{title}.")
+            }
+            None => cause.remedy_for(self.dependency),
+        };
+        InspectionFinding {
+            cause,
+            family: cause.family(),
+            dependency: self.dependency,
+            confidence: if self.is_assumed {
+                Confidence::Possible
+            } else {
+                Confidence::Likely
+            },
+            blocking: self.blocking,
+            summary: self.hop.why.clone(),
+            remedy,
+            object: self.hop.object.clone(),
+            rule: self.hop.rule.clone(),
+            contacts: self.contacts,
+            patch,
+            alternatives: patches.collect(),
+        }
+    }
+}
+
+fn verdict(findings: &[InspectionFinding], contacts: &[InspectedContact]) -> Verdict {
+    let of = |status, exit_code, summary| Verdict {
+        status,
+        exit_code,
+        summary,
+    };
+    if let Some(first) = findings.iter().find(|finding| finding.blocking) {
+        let summary = format!("The task would not start: {}", Lower(&first.summary));
+        return of(Status::Fail, first.family.exit_code(), summary);
+    }
+    let unknown: Vec<_> = contacts
+        .iter()
+        .filter(|contact| contact.verdict == Openness::Unknown)
+        .collect();
+    let reason = unknown.first().and_then(|contact| {
+        let mut hops = contact.hops.iter();
+        hops.find(|hop| hop.verdict == Openness::Unknown)
+    });
+    if let Some(reason) = reason {
+        let summary = format!(
+            "Nothing that was read stops the task, but {} of {} contacts depend on what cannot be seen here; the first: {}",
+            unknown.len(),
+            contacts.len(),
+            Lower(&reason.why)
+        );
+        return of(Status::Inconclusive, INCONCLUSIVE, summary);
+    }
+    if let Some(first) = findings.first() {
+        let summary = format!("The task would start, but {}", Lower(&first.summary));
+        return of(Status::Warn, WARN, summary);
+    }
+    if contacts.is_empty() {
+        let summary = "The plan has no contacts, so there is nothing to inspect.".to_owned();
+        return of(Status::Inconclusive, INCONCLUSIVE, summary);
+    }
+    let summary =
+        "Nothing in the configuration stops the task: every hop of every contact is open.";
+    of(Status::Pass, 0, summary.to_owned())
+}
+
+/// Writes a sentence as a clause.
+struct Lower<'a>(&'a str);
+
+impl fmt::Display for Lower<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.0.split(' ').next().unwrap_or_default();
+        if ["The", "No", "A", "An", "What", "Whether", "Parts"].contains(&first) {
+            write!(f, "{}{}", first.to_lowercase(), &self.0[first.len()..])
+        } else {
+            f.write_str(self.0)
+        }
+    }
+}

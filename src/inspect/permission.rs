@@ -1,0 +1,688 @@
+//! The policies on the way: of the VPC endpoint, of the task execution role, and of the repository or
+//! secret.
+
+use serde_json::{Value, json};
+
+use super::change::ConfigurationChange;
+use super::hop::{HopFault, HopKind, JudgedHop, Openness};
+use super::needed_request::{NeededRequest, Signer};
+use super::snapshot::{ObjectKind, ReadEndpoint, ReadRole, SimulatedAction, Snapshot};
+use super::view::is_s3_service;
+use crate::cause::Cause;
+use crate::policy::{
+    ContextValue, PolicyDecision, PolicyDocument, PolicyRequest, RequestPrincipal, decide,
+};
+
+/// Name of the inline policy of a patch.
+const PATCH_POLICY: &str = "pullprobe";
+
+/// Returns the request with the context keys that are known.
+fn policy_request(
+    snapshot: &Snapshot,
+    needed: &NeededRequest,
+    endpoint: Option<&ReadEndpoint>,
+    vpc: &str,
+) -> PolicyRequest {
+    let principal = match (needed.signer, &snapshot.plan.execution_role) {
+        (Signer::Ecr, _) => RequestPrincipal::AwsOwned,
+        (Signer::ExecutionRole, Some(arn)) => RequestPrincipal::Role { arn: arn.clone() },
+        (Signer::ExecutionRole, None) => RequestPrincipal::Unknown,
+    };
+    let mut request = PolicyRequest::new(principal, needed.action, &needed.resource);
+    request.set("aws:RequestedRegion", snapshot.plan.region.as_str());
+    match (needed.signer, resource_account(snapshot, needed)) {
+        // The layer buckets belong to AWS.
+        (Signer::Ecr, _) => {
+            for key in ["aws:ResourceAccount", "aws:ResourceOrgID"] {
+                let key = key.to_lowercase();
+                request.context.insert(key, ContextValue::Foreign);
+            }
+        }
+        (_, Some(account)) => request.set("aws:ResourceAccount", &account),
+        (_, None) => {}
+    }
+    match endpoint {
+        Some(endpoint) => {
+            request.set("aws:SourceVpce", &endpoint.id);
+            request.set("aws:SourceVpc", vpc);
+        }
+        None => {
+            for key in ["aws:SourceVpce", "aws:SourceVpc"] {
+                let key = key.to_lowercase();
+                request.context.insert(key, ContextValue::Absent);
+            }
+        }
+    }
+    request
+}
+
+fn resource_account(snapshot: &Snapshot, needed: &NeededRequest) -> Option<String> {
+    let account = needed
+        .resource
+        .split(':')
+        .nth(4)
+        .filter(|part| !part.is_empty());
+    match account {
+        Some(account) => Some(account.to_owned()),
+        // The registry's own account, for actions without resources.
+        None if needed.resource == "*" => snapshot.task_account(),
+        None => None,
+    }
+}
+
+/// Whether a text that no statement allows may still be allowed: a part of its ARN is not known.
+fn may_match(document: &str, resource: &str) -> bool {
+    let known = resource.split('?').next().unwrap_or_default();
+    resource.contains('?') && document.contains(known)
+}
+
+/// Checks the policy of a VPC endpoint for the requests of one target. A patch allows
+/// `all_requests` that go through the endpoint, because it replaces the whole policy.
+pub(super) fn endpoint_policy(
+    snapshot: &Snapshot,
+    endpoint: &ReadEndpoint,
+    requests: &[NeededRequest],
+    all_requests: &[NeededRequest],
+) -> Option<JudgedHop> {
+    const KIND: HopKind = HopKind::EndpointPolicy;
+    let id = &endpoint.id;
+    if requests.is_empty() {
+        return None;
+    }
+    let Some(text) = endpoint
+        .policy
+        .as_deref()
+        .filter(|text| !text.trim().is_empty())
+    else {
+        return Some(JudgedHop::open(
+            KIND,
+            id,
+            "full access",
+            "The endpoint has the default policy, which allows all requests.",
+        ));
+    };
+    let document = match PolicyDocument::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            return Some(JudgedHop::unknown(
+                KIND,
+                id,
+                "",
+                format!("The endpoint's policy {error}, so what it allows is not known."),
+            ));
+        }
+    };
+    let mut allowed_by = Vec::new();
+    let mut unknown = None;
+    let mut missing = Vec::new();
+    for needed in requests {
+        let request = policy_request(snapshot, needed, Some(endpoint), &endpoint.vpc);
+        match decide(&[(id, &document)], &request) {
+            PolicyDecision::Allowed { statement } => allowed_by.push(statement),
+            PolicyDecision::ExplicitlyDenied { statement } => {
+                return Some(JudgedHop::closed(
+                    KIND,
+                    id,
+                    format!("{statement} denies {}", needed.action),
+                    format!(
+                        "The endpoint's policy denies {} on {} ({statement}); change or remove that statement.",
+                        needed.action, needed.pattern
+                    ),
+                    HopFault::new(endpoint_cause(endpoint), []),
+                ));
+            }
+            PolicyDecision::NotAllowed if !may_match(text, &needed.resource) => {
+                missing.push(needed);
+            }
+            PolicyDecision::NotAllowed => {
+                unknown = Some("the complete ARN of the secret is not known".to_owned());
+            }
+            PolicyDecision::Unknown { why } => unknown = Some(why),
+        }
+    }
+    if let Some(first) = missing.first() {
+        let actions = actions_of(&missing);
+        let lacks = |needed: &&NeededRequest| {
+            let request = policy_request(snapshot, needed, Some(endpoint), &endpoint.vpc);
+            decide(&[(id, &document)], &request) == PolicyDecision::NotAllowed
+        };
+        let all_missing: Vec<_> = all_requests.iter().filter(lacks).collect();
+        let change = with_statement(text, statement(&all_missing, true)).map(|document| {
+            ConfigurationChange::SetEndpointPolicy {
+                endpoint: id.clone(),
+                vpc: endpoint.vpc.clone(),
+                service: endpoint.service.clone(),
+                is_gateway: endpoint.endpoint_type == "Gateway",
+                document,
+            }
+        });
+        let resource = if first.resource == "*" {
+            String::new()
+        } else {
+            format!(" on {}", first.pattern)
+        };
+        return Some(JudgedHop::closed(
+            KIND,
+            id,
+            format!("no statement allows {actions}{resource}"),
+            format!("The endpoint's policy has no statement that allows {actions}{resource}."),
+            HopFault::new(endpoint_cause(endpoint), change),
+        ));
+    }
+    if let Some(why) = unknown {
+        return Some(JudgedHop::unknown(
+            KIND,
+            id,
+            "",
+            format!("What the endpoint's policy says cannot be decided: {why}."),
+        ));
+    }
+    allowed_by.dedup();
+    Some(JudgedHop::open(
+        KIND,
+        id,
+        allowed_by.join(", "),
+        "The endpoint's policy allows the requests.",
+    ))
+}
+
+fn endpoint_cause(endpoint: &ReadEndpoint) -> Cause {
+    if is_s3_service(&endpoint.service) {
+        Cause::S3EndpointPolicyDenies
+    } else {
+        Cause::EndpointPolicyDenies
+    }
+}
+
+fn actions_of(requests: &[&NeededRequest]) -> String {
+    let mut actions: Vec<_> = requests.iter().map(|request| request.action).collect();
+    actions.dedup();
+    actions.join(", ")
+}
+
+/// Returns a statement that allows the requests and nothing else.
+fn statement(requests: &[&NeededRequest], has_principal: bool) -> Value {
+    let mut actions: Vec<_> = requests.iter().map(|request| request.action).collect();
+    let mut resources: Vec<_> = requests.iter().map(|request| &request.pattern).collect();
+    actions.sort_unstable();
+    actions.dedup();
+    resources.sort_unstable();
+    resources.dedup();
+    let mut statement = json!({ "Effect": "Allow" });
+    if has_principal {
+        statement["Principal"] = json!("*");
+    }
+    statement["Action"] = json!(actions);
+    statement["Resource"] = json!(resources);
+    statement
+}
+
+/// Returns a policy with one more statement.
+fn with_statement(document: &str, statement: Value) -> Option<Value> {
+    let mut document: Value = serde_json::from_str(document).ok()?;
+    let statements = document.get_mut("Statement")?;
+    match statements {
+        Value::Array(statements) => statements.push(statement),
+        other => *other = json!([other.clone(), statement]),
+    }
+    Some(document)
+}
+
+/// Checks that ECS may assume the task execution role.
+pub(super) fn trust_policy(snapshot: &Snapshot) -> Option<JudgedHop> {
+    const KIND: HopKind = HopKind::TrustPolicy;
+    let arn = snapshot.plan.execution_role.as_deref()?;
+    let role = snapshot.role.as_ref()?;
+    if role.exists == Some(false) {
+        return Some(JudgedHop::closed(
+            KIND,
+            arn,
+            "the role does not exist",
+            "The task execution role does not exist.",
+            HopFault::new(Cause::RoleNotAssumable, []),
+        ));
+    }
+    let text = role.trust_policy.as_deref()?;
+    let document = match PolicyDocument::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            return Some(JudgedHop::unknown(
+                KIND,
+                arn,
+                "",
+                format!("The trust policy {error}."),
+            ));
+        }
+    };
+    let service = RequestPrincipal::Service("ecs-tasks.amazonaws.com".to_owned());
+    let mut request = PolicyRequest::new(service, "sts:AssumeRole", arn);
+    if let Some(account) = snapshot.task_account() {
+        request.set("aws:SourceAccount", &account);
+        // The documented form of the condition matches every task and cluster of the account (ECS
+        // developer guide, "Amazon ECS task execution IAM role").
+        let region = &snapshot.plan.region;
+        let partition = region.partition().name();
+        request.set(
+            "aws:SourceArn",
+            &format!("arn:{partition}:ecs:{region}:{account}:task"),
+        );
+    }
+    Some(match decide(&[("", &document)], &request) {
+        PolicyDecision::Allowed { statement } => JudgedHop::open(
+            KIND,
+            arn,
+            statement,
+            "The trust policy lets Amazon ECS assume the role.",
+        ),
+        PolicyDecision::Unknown { why } => JudgedHop::unknown(
+            KIND,
+            arn,
+            "",
+            format!("Whether Amazon ECS may assume the role cannot be decided: {why}."),
+        ),
+        // The value above is only a part of the ARN that ECS sends.
+        _ if text.contains("SourceArn") => JudgedHop::unknown(
+            KIND,
+            arn,
+            "",
+            "The trust policy has a condition on aws:SourceArn, whose value is not known before the task runs.",
+        ),
+        PolicyDecision::ExplicitlyDenied { statement } => JudgedHop::closed(
+            KIND,
+            arn,
+            format!("{statement} denies sts:AssumeRole"),
+            "The trust policy denies Amazon ECS the role.",
+            HopFault::new(Cause::RoleNotAssumable, []),
+        ),
+        PolicyDecision::NotAllowed => JudgedHop::closed(
+            KIND,
+            arn,
+            "no statement allows sts:AssumeRole to ecs-tasks.amazonaws.com",
+            "The trust policy does not let ecs-tasks.amazonaws.com assume the role.",
+            HopFault::new(Cause::RoleNotAssumable, []),
+        ),
+    })
+}
+
+/// Checks the task execution role's policies for its own requests at a target.
+pub(super) fn role_policies(snapshot: &Snapshot, requests: &[NeededRequest]) -> Option<JudgedHop> {
+    const KIND: HopKind = HopKind::RolePolicy;
+    let own: Vec<_> = requests
+        .iter()
+        .filter(|request| request.signer == Signer::ExecutionRole)
+        .collect();
+    if own.is_empty() {
+        return None;
+    }
+    let arn = snapshot.plan.execution_role.as_deref()?;
+    let unknown = |why: &str| Some(JudgedHop::unknown(KIND, arn, "", why.to_owned()));
+    let Some(role) = &snapshot.role else {
+        return unknown(
+            "The role's policies could not be read (iam:SimulatePrincipalPolicy, iam:ListAttachedRolePolicies).",
+        );
+    };
+    if role.exists == Some(false) {
+        return None;
+    }
+    if let Some(simulation) = &role.simulation {
+        return Some(simulated(role, &own, simulation));
+    }
+    if role.policies.is_none() {
+        return unknown(
+            "The role's policies could not be read (iam:SimulatePrincipalPolicy, iam:ListAttachedRolePolicies).",
+        );
+    }
+    Some(read(snapshot, role, &own))
+}
+
+/// Returns the name of an inline policy for these requests: each service has its own, so that the
+/// patches of two services do not replace each other.
+fn policy_name(missing: &[&NeededRequest]) -> String {
+    let action = missing.first().map_or("", |request| request.action);
+    let words = action.split([':']).map(str::to_lowercase);
+    format!("{PATCH_POLICY}-{}", words.collect::<Vec<_>>().join("-"))
+}
+
+fn role_name(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+fn missing_action(role: &ReadRole, missing: &[&NeededRequest], how: &str) -> JudgedHop {
+    let actions = actions_of(missing);
+    let resource = missing
+        .first()
+        .map(|request| request.pattern.clone())
+        .unwrap_or_default();
+    let change = ConfigurationChange::PutRolePolicy {
+        role: role_name(&role.arn).to_owned(),
+        name: policy_name(missing),
+        document: json!({ "Version": "2012-10-17", "Statement": [statement(missing, false)] }),
+    };
+    JudgedHop::closed(
+        HopKind::RolePolicy,
+        &role.arn,
+        format!("no statement allows {actions} on {resource}"),
+        format!(
+            "No policy of the task execution role {} allows {actions} on {resource} ({how}).",
+            role_name(&role.arn)
+        ),
+        HopFault::new(Cause::IdentityPolicyMissingAction, [change]),
+    )
+}
+
+/// Reads the results of `iam:SimulatePrincipalPolicy`.
+fn simulated(
+    role: &ReadRole,
+    requests: &[&NeededRequest],
+    simulation: &[SimulatedAction],
+) -> JudgedHop {
+    const KIND: HopKind = HopKind::RolePolicy;
+    const HOW: &str = "by iam:SimulatePrincipalPolicy";
+    let arn = &role.arn;
+    let mut missing = Vec::new();
+    let mut unknown = None;
+    for request in requests {
+        let result = simulation
+            .iter()
+            .find(|one| one.action == request.action && one.resource == request.resource);
+        let Some(result) = result else {
+            unknown = Some(format!("{} was not simulated", request.action));
+            continue;
+        };
+        let policies = result.policies.join(", ");
+        match result.decision.as_str() {
+            "allowed" if result.missing_context.is_empty() => {}
+            // With a value that the simulation does not have, it may come out otherwise.
+            _ if !result.missing_context.is_empty() => {
+                unknown = Some(format!(
+                    "{} depends on {}",
+                    request.action,
+                    result.missing_context.join(", ")
+                ));
+            }
+            "explicitDeny" => {
+                let cause = if result.denied_by_organization {
+                    Cause::ServiceControlPolicyDenies
+                } else if result.denied_by_boundary {
+                    Cause::PermissionsBoundaryDenies
+                } else {
+                    Cause::IdentityPolicyDenies
+                };
+                return JudgedHop::closed(
+                    KIND,
+                    arn,
+                    format!("{policies} denies {}", request.action),
+                    format!(
+                        "A policy of the task execution role denies {} ({HOW}); no other policy can override that.",
+                        request.action
+                    ),
+                    HopFault::new(cause, []),
+                );
+            }
+            _ if result.denied_by_organization => {
+                return JudgedHop::closed(
+                    KIND,
+                    arn,
+                    format!(
+                        "the organization's policies do not allow {}",
+                        request.action
+                    ),
+                    format!(
+                        "A service control policy does not allow {} ({HOW}).",
+                        request.action
+                    ),
+                    HopFault::new(Cause::ServiceControlPolicyDenies, []),
+                );
+            }
+            _ if result.denied_by_boundary => {
+                return JudgedHop::closed(
+                    KIND,
+                    arn,
+                    format!("the permissions boundary does not allow {}", request.action),
+                    format!(
+                        "The permissions boundary of the task execution role does not allow {} ({HOW}).",
+                        request.action
+                    ),
+                    HopFault::new(Cause::PermissionsBoundaryDenies, []),
+                );
+            }
+            _ => missing.push(*request),
+        }
+    }
+    if !missing.is_empty() {
+        return missing_action(role, &missing, HOW);
+    }
+    match unknown {
+        Some(why) => JudgedHop::unknown(
+            KIND,
+            arn,
+            "",
+            format!("What the role may do cannot be decided: {why} ({HOW})."),
+        ),
+        None => JudgedHop::open(
+            KIND,
+            arn,
+            "",
+            format!("The role's policies allow the requests ({HOW})."),
+        ),
+    }
+}
+
+/// Evaluates the role's policies as they were read.
+fn read(snapshot: &Snapshot, role: &ReadRole, requests: &[&NeededRequest]) -> JudgedHop {
+    const KIND: HopKind = HopKind::RolePolicy;
+    const HOW: &str = "by reading the role's policies, without those of the organization";
+    let arn = &role.arn;
+    let mut documents = Vec::new();
+    let mut texts = String::new();
+    for (name, text) in role.policies.iter().flatten() {
+        match PolicyDocument::parse(text) {
+            Ok(document) => documents.push((name.as_str(), document)),
+            Err(error) => {
+                return JudgedHop::unknown(KIND, arn, name, format!("The policy {name} {error}."));
+            }
+        }
+        texts.push_str(text);
+    }
+    let documents: Vec<_> = documents.iter().map(|(name, one)| (*name, one)).collect();
+    let boundary = match (role.has_boundary, &role.boundary) {
+        (false, _) => None,
+        (true, Some(text)) => match PolicyDocument::parse(text) {
+            Ok(boundary) => Some(boundary),
+            Err(error) => {
+                return JudgedHop::unknown(
+                    KIND,
+                    arn,
+                    "",
+                    format!("The permissions boundary {error}."),
+                );
+            }
+        },
+        (true, None) => {
+            return JudgedHop::unknown(
+                KIND,
+                arn,
+                "",
+                "The role has a permissions boundary, which could not be read (iam:GetPolicyVersion).",
+            );
+        }
+    };
+    let mut missing = Vec::new();
+    let mut unknown = None;
+    let mut allowed_by = Vec::new();
+    for needed in requests {
+        let mut request = policy_request(snapshot, needed, None, "");
+        // Whether the request goes through an endpoint depends on the subnet.
+        request.context.remove("aws:sourcevpce");
+        request.context.remove("aws:sourcevpc");
+        match decide(&documents, &request) {
+            PolicyDecision::Allowed { statement } => allowed_by.push(statement),
+            PolicyDecision::ExplicitlyDenied { statement } => {
+                return JudgedHop::closed(
+                    KIND,
+                    arn,
+                    format!("{statement} denies {}", needed.action),
+                    format!(
+                        "A policy of the task execution role denies {} on {} ({statement}; {HOW}).",
+                        needed.action, needed.pattern
+                    ),
+                    HopFault::new(Cause::IdentityPolicyDenies, []),
+                );
+            }
+            PolicyDecision::NotAllowed if may_match(&texts, &needed.resource) => {
+                unknown = Some("the complete ARN of the secret is not known".to_owned());
+            }
+            PolicyDecision::NotAllowed => missing.push(*needed),
+            PolicyDecision::Unknown { why } => unknown = Some(why),
+        }
+        if let Some(boundary) = &boundary {
+            match decide(&[("the permissions boundary", boundary)], &request) {
+                PolicyDecision::Allowed { .. } => {}
+                PolicyDecision::Unknown { why } => unknown = Some(why),
+                _ => {
+                    return JudgedHop::closed(
+                        KIND,
+                        arn,
+                        format!("the permissions boundary does not allow {}", needed.action),
+                        format!(
+                            "The permissions boundary of the task execution role does not allow {} on {} ({HOW}).",
+                            needed.action, needed.pattern
+                        ),
+                        HopFault::new(Cause::PermissionsBoundaryDenies, []),
+                    );
+                }
+            }
+        }
+    }
+    if !missing.is_empty() {
+        return missing_action(role, &missing, HOW);
+    }
+    if let Some(why) = unknown {
+        let why = format!("What the role may do cannot be decided: {why} ({HOW}).");
+        return JudgedHop::unknown(KIND, arn, "", why);
+    }
+    allowed_by.sort();
+    allowed_by.dedup();
+    JudgedHop::open(
+        KIND,
+        arn,
+        allowed_by.join(", "),
+        format!("The role's policies allow the requests ({HOW})."),
+    )
+}
+
+/// Checks the resource-based policies of the objects at a target. In the task's own account the
+/// role's policies are enough, and only a denial counts; in another account the resource's policy
+/// must allow the request as well.
+pub(super) fn resource_policies(snapshot: &Snapshot, requests: &[NeededRequest]) -> Vec<JudgedHop> {
+    let mut steps: Vec<JudgedHop> = Vec::new();
+    for needed in requests {
+        let Some((kind, key)) = &needed.object else {
+            continue;
+        };
+        if !matches!(kind, ObjectKind::Repository | ObjectKind::Secret) {
+            continue;
+        }
+        let Some(step) = resource_policy(snapshot, needed, *kind, key) else {
+            continue;
+        };
+        let is_new = !steps
+            .iter()
+            .any(|known| known.hop.object == step.hop.object && known.verdict() >= step.verdict());
+        if is_new && (step.verdict() != Openness::Open || steps.is_empty()) {
+            steps.retain(|known| {
+                known.hop.object != step.hop.object || known.verdict() > step.verdict()
+            });
+            steps.push(step);
+        }
+    }
+    steps
+}
+
+fn resource_policy(
+    snapshot: &Snapshot,
+    needed: &NeededRequest,
+    kind: ObjectKind,
+    key: &str,
+) -> Option<JudgedHop> {
+    const KIND: HopKind = HopKind::ResourcePolicy;
+    let object = snapshot.object(kind, key)?;
+    if object.state != super::snapshot::ObjectState::Found {
+        return None;
+    }
+    let arn = object.arn.as_deref().unwrap_or(&needed.pattern);
+    let owner = needed.resource.split(':').nth(4).unwrap_or_default();
+    let is_own = snapshot
+        .task_account()
+        .is_some_and(|account| account == owner);
+    let Some(text) = &object.policy else {
+        if object.is_policy_read {
+            return (!is_own).then(|| {
+                JudgedHop::closed(
+                    KIND,
+                    arn,
+                    format!("no policy allows {} to another account", needed.action),
+                    format!("{arn} belongs to account {owner} and has no policy, so the task's account has no access."),
+                    HopFault::new(Cause::ResourcePolicyDenies, []),
+                )
+            });
+        }
+        return Some(JudgedHop::unknown(
+            KIND,
+            arn,
+            "",
+            format!("The policy of {arn} could not be read."),
+        ));
+    };
+    let document = match PolicyDocument::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            return Some(JudgedHop::unknown(
+                KIND,
+                arn,
+                "",
+                format!("The policy {error}."),
+            ));
+        }
+    };
+    let mut request = policy_request(snapshot, needed, None, "");
+    request.context.remove("aws:sourcevpce");
+    request.context.remove("aws:sourcevpc");
+    Some(match decide(&[("", &document)], &request) {
+        PolicyDecision::ExplicitlyDenied { statement } => JudgedHop::closed(
+            KIND,
+            arn,
+            format!("{statement} denies {}", needed.action),
+            format!(
+                "The policy of {arn} denies {} to the task execution role.",
+                needed.action
+            ),
+            HopFault::new(Cause::ResourcePolicyDenies, []),
+        ),
+        PolicyDecision::Unknown { why } => JudgedHop::unknown(
+            KIND,
+            arn,
+            "",
+            format!("What the policy of {arn} says cannot be decided: {why}."),
+        ),
+        PolicyDecision::NotAllowed if !is_own => JudgedHop::closed(
+            KIND,
+            arn,
+            format!("no statement allows {}", needed.action),
+            format!(
+                "{arn} belongs to account {owner}, and its policy does not allow {} to the task execution role.",
+                needed.action
+            ),
+            HopFault::new(Cause::ResourcePolicyDenies, []),
+        ),
+        PolicyDecision::Allowed { statement } => {
+            JudgedHop::open(KIND, arn, statement, "The policy allows the request.")
+        }
+        PolicyDecision::NotAllowed => JudgedHop::open(
+            KIND,
+            arn,
+            "no statement denies it",
+            "The policy denies nothing, and in its own account the role's policies are enough.",
+        ),
+    })
+}

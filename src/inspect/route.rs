@@ -1,0 +1,700 @@
+//! The second hop: the most specific route, its target, and the gateways on the way.
+//!
+//! A route to what is outside of the VPC and cannot be read, such as a transit gateway, is unknown.
+
+use super::address_set::AddressSet;
+use super::change::ConfigurationChange;
+use super::hop::{HopFault, HopKind, JudgedHop, Openness};
+use super::name::is_available;
+use super::snapshot::{NatGateway, ReadEndpoint, Route, RouteTable, Subnet};
+use super::view::{Destination, View, is_s3_service};
+use crate::cause::Cause;
+
+/// How a contact leaves its subnet.
+#[derive(Debug, Clone)]
+pub(super) enum Way<'a> {
+    /// Inside the VPC.
+    Local,
+    /// Through a gateway endpoint.
+    GatewayEndpoint(&'a ReadEndpoint),
+    /// Through an internet gateway, with a public address, or an egress-only one.
+    Internet,
+    /// Through a NAT gateway in this subnet; `None` for a regional one.
+    Nat(Option<&'a Subnet>),
+    /// There is none.
+    Closed,
+    /// It cannot be known.
+    Unknown,
+}
+
+/// A route, and the addresses of the destination that take it.
+struct Portion<'a> {
+    route: &'a Route,
+    addresses: AddressSet,
+    gateway_endpoint: Option<&'a ReadEndpoint>,
+}
+
+/// The portions of a destination, most specific first, and the addresses without a route.
+struct Portions<'a> {
+    portions: Vec<Portion<'a>>,
+    rest: AddressSet,
+}
+
+/// Determines how a contact leaves the subnet.
+pub(super) fn route<'a>(view: &View<'a>, destination: &Destination<'_>) -> (JudgedHop, Way<'a>) {
+    let Some(table) = view.snapshot.route_table(view.subnet) else {
+        let why = if view.snapshot.route_tables.is_none() {
+            "The route tables could not be read (ec2:DescribeRouteTables)."
+        } else {
+            "The route table of the subnet is not among those that were read."
+        };
+        let step = JudgedHop::unknown(HopKind::Route, &view.subnet.id, "", why);
+        return (step, Way::Unknown);
+    };
+    let Portions { portions, rest } = portions(view, table, destination);
+    let relevant = destination.relevant();
+    let mut results: Vec<_> = portions
+        .iter()
+        .filter(|portion| portion.addresses.intersects(relevant))
+        .map(|portion| target(view, table, portion, destination))
+        .collect();
+    if rest.intersects(relevant) || results.is_empty() {
+        results.push(no_route(view, table, destination));
+    }
+    combined(table, results)
+}
+
+/// Joins the results of several routes: they count as one only where they agree.
+fn combined<'a>(
+    table: &RouteTable,
+    mut results: Vec<(JudgedHop, Way<'a>)>,
+) -> (JudgedHop, Way<'a>) {
+    let verdicts: Vec<_> = results.iter().map(|(step, _)| step.verdict()).collect();
+    let agree = verdicts.windows(2).all(|pair| pair[0] == pair[1]);
+    let kinds: Vec<_> = results
+        .iter()
+        .map(|(_, way)| std::mem::discriminant(way))
+        .collect();
+    let same_way = kinds.windows(2).all(|pair| pair[0] == pair[1]);
+    let last = results.pop();
+    match last {
+        // The least specific route decides for most addresses.
+        Some(last) if agree && (same_way || last.0.verdict() == Openness::Closed) => last,
+        Some(last) => {
+            results.push(last);
+            let rules: Vec<_> = results
+                .iter()
+                .map(|(step, _)| format!("{} ({})", step.hop.rule, verdict_word(step.verdict())))
+                .collect();
+            let step = JudgedHop::unknown(
+                HopKind::Route,
+                &table.id,
+                rules.join(", "),
+                "Parts of the destination's addresses take different routes, and which address the name resolves to is not known.",
+            );
+            (step, Way::Unknown)
+        }
+        None => (
+            JudgedHop::unknown(HopKind::Route, &table.id, "", "No route was evaluated."),
+            Way::Unknown,
+        ),
+    }
+}
+
+const fn verdict_word(verdict: Openness) -> &'static str {
+    match verdict {
+        Openness::Open => "open",
+        Openness::Unknown => "unknown",
+        Openness::Closed => "closed",
+    }
+}
+
+/// Takes the destination apart by the routes of a table. The most specific route wins; of equal ones,
+/// a static route wins against that of a prefix list (Amazon VPC user guide, "Route priority").
+fn portions<'a>(
+    view: &View<'a>,
+    table: &'a RouteTable,
+    destination: &Destination<'_>,
+) -> Portions<'a> {
+    let mut candidates: Vec<(u8, bool, AddressSet, &Route, Option<&ReadEndpoint>)> = Vec::new();
+    for route in &table.routes {
+        let gateway_endpoint = view
+            .snapshot
+            .endpoint(&route.target)
+            .filter(|endpoint| endpoint.endpoint_type == "Gateway");
+        let list = view.snapshot.prefix_list(&route.destination);
+        let is_gateway_route = gateway_endpoint.is_some()
+            || (route.target.starts_with("vpce-") && route.destination.starts_with("pl-"));
+        if is_gateway_route {
+            let is_s3 = gateway_endpoint.is_some_and(|endpoint| is_s3_service(&endpoint.service))
+                || list.is_some_and(|list| is_s3_service(&list.name));
+            // AWS keeps the list equal to the service's addresses.
+            if is_s3 && destination.is_s3 {
+                candidates.push((
+                    u8::MAX,
+                    true,
+                    destination.all.clone(),
+                    route,
+                    gateway_endpoint,
+                ));
+            }
+            continue;
+        }
+        if let Ok(block) = route.destination.parse::<ipnet::IpNet>() {
+            let set = AddressSet::of([block]);
+            candidates.push((block.prefix_len(), false, set, route, None));
+        } else {
+            for block in list
+                .iter()
+                .filter_map(|list| list.entries.as_ref())
+                .flatten()
+            {
+                let set = AddressSet::of([*block]);
+                candidates.push((block.prefix_len(), true, set, route, None));
+            }
+        }
+    }
+    candidates.sort_by_key(|(length, is_list, ..)| (std::cmp::Reverse(*length), *is_list));
+    let mut rest = destination.all.clone();
+    let mut portions: Vec<Portion<'_>> = Vec::new();
+    for (_, _, set, route, gateway_endpoint) in candidates {
+        let addresses = rest.intersection(&set);
+        if addresses.is_empty() {
+            continue;
+        }
+        rest = rest.without(&set);
+        portions.push(Portion {
+            route,
+            addresses,
+            gateway_endpoint,
+        });
+    }
+    Portions { portions, rest }
+}
+
+fn rule_of(route: &Route) -> String {
+    format!("{} to {}", route.destination, route.target)
+}
+
+/// The default route of the task's IP version.
+fn default_destination(view: &View<'_>) -> &'static str {
+    if view.is_ipv6() { "::/0" } else { "0.0.0.0/0" }
+}
+
+fn no_route<'a>(
+    view: &View<'a>,
+    table: &RouteTable,
+    destination: &Destination<'_>,
+) -> (JudgedHop, Way<'a>) {
+    let default = default_destination(view);
+    let why = format!("{} has no route to {}.", table.id, destination.name);
+    let fault = HopFault::new(Cause::NoEgressRoute, ways_out(view, table, false));
+    let step = JudgedHop::closed(
+        HopKind::Route,
+        &table.id,
+        format!("no route to {default}"),
+        why,
+        fault,
+    );
+    (step, Way::Closed)
+}
+
+/// Returns changes that give a route table a way to the internet. There is none to offer for IPv6,
+/// whose ways differ.
+fn ways_out(view: &View<'_>, table: &RouteTable, replaces: bool) -> Vec<ConfigurationChange> {
+    if view.is_ipv6() {
+        return Vec::new();
+    }
+    let nats = view.snapshot.nat_gateways.iter().flatten();
+    let existing = nats
+        .filter(|nat| {
+            nat.vpc == view.subnet.vpc
+                && nat.state == "available"
+                && nat.connectivity != "private"
+                && nat
+                    .subnet
+                    .as_ref()
+                    .and_then(|id| view.snapshot.subnet(id))
+                    .is_some_and(|subnet| reaches_internet_gateway(view, subnet))
+        })
+        .map(|nat| ConfigurationChange::RouteToNat {
+            route_table: table.id.clone(),
+            nat: nat.id.clone(),
+            replaces,
+        })
+        .next();
+    let public_subnet = view
+        .snapshot
+        .subnets
+        .iter()
+        .flatten()
+        .find(|subnet| {
+            subnet.vpc == view.subnet.vpc
+                && subnet.id != view.subnet.id
+                && reaches_internet_gateway(view, subnet)
+        })
+        .map(|subnet| subnet.id.clone());
+    existing
+        .into_iter()
+        .chain([ConfigurationChange::CreateNat {
+            route_table: table.id.clone(),
+            public_subnet,
+            replaces,
+        }])
+        .collect()
+}
+
+/// Whether the subnet's default route leads to an internet gateway of its VPC.
+fn reaches_internet_gateway(view: &View<'_>, subnet: &Subnet) -> bool {
+    let table = view.snapshot.route_table(subnet);
+    let mut routes = table.into_iter().flat_map(|table| &table.routes);
+    routes.any(|route| {
+        route.destination == "0.0.0.0/0"
+            && route.target.starts_with("igw-")
+            && route.state != "blackhole"
+            && is_attached(view, &route.target) != Some(false)
+    })
+}
+
+/// Whether an internet gateway is attached to the VPC; `None` if that could not be read.
+fn is_attached(view: &View<'_>, id: &str) -> Option<bool> {
+    let gateways = view.snapshot.internet_gateways.as_ref()?;
+    let gateway = gateways.iter().find(|gateway| gateway.id == id);
+    if gateway.is_none() && !view.snapshot.sees_whole_vpc(view.subnet) {
+        return None;
+    }
+    Some(gateway.is_some_and(|gateway| gateway.vpcs.contains(&view.subnet.vpc)))
+}
+
+/// Follows one route.
+fn target<'a>(
+    view: &View<'a>,
+    table: &RouteTable,
+    portion: &Portion<'a>,
+    destination: &Destination<'_>,
+) -> (JudgedHop, Way<'a>) {
+    let route = portion.route;
+    let rule = rule_of(route);
+    let open = |way, why: String| {
+        (
+            JudgedHop::open(HopKind::Route, &table.id, rule.clone(), why),
+            way,
+        )
+    };
+    let unknown = |why: String| {
+        (
+            JudgedHop::unknown(HopKind::Route, &table.id, rule.clone(), why),
+            Way::Unknown,
+        )
+    };
+    let closed = |object: &str, rule: String, why: String, fault: HopFault| {
+        (
+            JudgedHop::closed(HopKind::Route, object, rule, why, fault),
+            Way::Closed,
+        )
+    };
+    let target = route.target.as_str();
+    if target == "local" {
+        return open(Way::Local, "The destination is inside the VPC.".into());
+    }
+    if target.starts_with("nat-") {
+        return through_nat(view, table, route, destination);
+    }
+    if route.state == "blackhole" {
+        return closed(
+            &table.id,
+            rule.clone(),
+            format!("The route's target {target} does not exist any more (blackhole)."),
+            HopFault::new(Cause::NoEgressRoute, ways_out(view, table, true)),
+        );
+    }
+    if let Some(endpoint) = portion.gateway_endpoint {
+        if is_available(endpoint) {
+            return open(
+                Way::GatewayEndpoint(endpoint),
+                format!("The gateway endpoint {target} leads to Amazon S3."),
+            );
+        }
+        return closed(
+            &endpoint.id,
+            format!("state {}", endpoint.state),
+            format!("The gateway endpoint {target} is {}.", endpoint.state),
+            HopFault::new(Cause::S3GatewayMissing, []),
+        );
+    }
+    if target.starts_with("vpce-") && portion.route.destination.starts_with("pl-") {
+        return unknown(format!(
+            "The VPC endpoint {target} could not be read (ec2:DescribeVpcEndpoints)."
+        ));
+    }
+    if target.starts_with("igw-") {
+        return through_internet_gateway(view, table, route);
+    }
+    if target.starts_with("eigw-") {
+        if let Some(stopped) = blocked(view, table, route, view.subnet, false) {
+            return stopped;
+        }
+        return open(
+            Way::Internet,
+            "The egress-only internet gateway lets outbound IPv6 connections through.".into(),
+        );
+    }
+    unknown(format!(
+        "The way leaves what can be seen here through {}.",
+        describe(target)
+    ))
+}
+
+/// Returns what kind of target an ID names.
+fn describe(id: &str) -> String {
+    let kind = match id.split('-').next().unwrap_or_default() {
+        "tgw" => "the transit gateway ",
+        "pcx" => "the peering connection ",
+        "vgw" => "the virtual private gateway ",
+        "eni" => "the network interface ",
+        "i" => "the instance ",
+        "vpce" => "the Gateway Load Balancer or firewall endpoint ",
+        "lgw" => "the local gateway ",
+        "cagw" => "the carrier gateway ",
+        _ => "",
+    };
+    format!("{kind}{id}")
+}
+
+fn through_internet_gateway<'a>(
+    view: &View<'a>,
+    table: &RouteTable,
+    route: &Route,
+) -> (JudgedHop, Way<'a>) {
+    let rule = rule_of(route);
+    let gateway = route.target.as_str();
+    match is_attached(view, gateway) {
+        None => {
+            let step = JudgedHop::unknown(
+                HopKind::Route,
+                &table.id,
+                rule,
+                format!(
+                    "Whether {gateway} is attached to the VPC could not be read (ec2:DescribeInternetGateways)."
+                ),
+            );
+            return (step, Way::Unknown);
+        }
+        Some(false) => {
+            let step = JudgedHop::closed(
+                HopKind::Route,
+                &table.id,
+                rule,
+                format!("{gateway} is not attached to the VPC {}.", view.subnet.vpc),
+                HopFault::new(Cause::NoEgressRoute, ways_out(view, table, true)),
+            );
+            return (step, Way::Closed);
+        }
+        Some(true) => {}
+    }
+    if let Some(stopped) = blocked(view, table, route, view.subnet, true) {
+        return stopped;
+    }
+    let task = &view.snapshot.task;
+    if !view.is_ipv6() && !task.assign_public_ip && view.snapshot.plan.host.is_instance() {
+        let step = JudgedHop::unknown(
+            HopKind::Route,
+            &table.id,
+            rule,
+            "The container instance makes this contact; whether it has a public address was not read.",
+        );
+        return (step, Way::Unknown);
+    }
+    if !view.is_ipv6() && !task.assign_public_ip {
+        let assign = ConfigurationChange::AssignPublicIp {
+            cluster: task.cluster.clone(),
+            service: task.service.clone(),
+            subnets: task.subnets.clone(),
+            groups: view.task_groups().unwrap_or_default(),
+        };
+        let others = ways_out(view, table, true);
+        let step = JudgedHop::closed(
+            HopKind::Route,
+            &table.id,
+            rule,
+            format!(
+                "The task has no public IPv4 address (assignPublicIp is DISABLED), and {gateway} lets only public addresses out."
+            ),
+            HopFault::new(Cause::PublicIpMissing, [assign].into_iter().chain(others)),
+        );
+        return (step, Way::Closed);
+    }
+    let with = if view.is_ipv6() {
+        "The internet gateway lets the subnet's IPv6 addresses out."
+    } else {
+        "The internet gateway lets the task's public address out."
+    };
+    (
+        JudgedHop::open(HopKind::Route, &table.id, rule, with),
+        Way::Internet,
+    )
+}
+
+fn through_nat<'a>(
+    view: &View<'a>,
+    table: &RouteTable,
+    route: &Route,
+    destination: &Destination<'_>,
+) -> (JudgedHop, Way<'a>) {
+    let rule = rule_of(route);
+    let id = route.target.as_str();
+    let unknown = |why: String| {
+        (
+            JudgedHop::unknown(HopKind::Route, &table.id, rule.clone(), why),
+            Way::Unknown,
+        )
+    };
+    let unhealthy = |rule: String, why: String| {
+        let mut changes = ways_out(view, table, true);
+        changes.retain(
+            |change| !matches!(change, ConfigurationChange::RouteToNat { nat, .. } if nat == id),
+        );
+        let step = JudgedHop::closed(
+            HopKind::Route,
+            id,
+            rule,
+            why,
+            HopFault::new(Cause::NatGatewayUnhealthy, changes),
+        );
+        (step, Way::Closed)
+    };
+    let in_table = format!("{} of {}", rule, table.id);
+    let Some(nat) = view.snapshot.nat_gateway(id) else {
+        if route.state == "blackhole" {
+            return unhealthy(
+                format!("blackhole {in_table}"),
+                format!(
+                    "The NAT gateway {id} does not exist any more, and the route to it is a blackhole."
+                ),
+            );
+        }
+        if view.snapshot.nat_gateways.is_none() || !view.snapshot.sees_whole_vpc(view.subnet) {
+            return unknown(format!(
+                "The NAT gateway {id} cannot be seen (ec2:DescribeNatGateways, in the VPC's own account)."
+            ));
+        }
+        return unhealthy(
+            format!("does not exist; {in_table}"),
+            format!("The NAT gateway {id} does not exist."),
+        );
+    };
+    if nat.state != "available" || route.state == "blackhole" {
+        let failure = nat.failure.as_deref().map(|text| format!(": {text}"));
+        return unhealthy(
+            format!("state {}; {in_table}", nat.state),
+            format!(
+                "The NAT gateway {id} is {}{}.",
+                nat.state,
+                failure.unwrap_or_default()
+            ),
+        );
+    }
+    if nat.connectivity == "private" {
+        return unknown(format!(
+            "The NAT gateway {id} is private: where it leads cannot be seen here."
+        ));
+    }
+    beyond_nat(view, table, route, nat, destination)
+}
+
+/// Follows the way beyond a healthy public NAT gateway: through its own subnet's route table.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a list of cases, each with its own sentence"
+)]
+fn beyond_nat<'a>(
+    view: &View<'a>,
+    table: &RouteTable,
+    route: &Route,
+    nat: &NatGateway,
+    destination: &Destination<'_>,
+) -> (JudgedHop, Way<'a>) {
+    let rule = rule_of(route);
+    let unknown = |why: String| {
+        (
+            JudgedHop::unknown(HopKind::Route, &table.id, rule.clone(), why),
+            Way::Unknown,
+        )
+    };
+    let subnet = nat.subnet.as_ref().and_then(|id| view.snapshot.subnet(id));
+    let tables = view.snapshot.route_tables.iter().flatten();
+    let own = match (subnet, &nat.route_table) {
+        (Some(subnet), _) => view.snapshot.route_table(subnet),
+        (None, Some(id)) => tables.into_iter().find(|table| table.id == *id),
+        (None, None) => None,
+    };
+    let Some(own) = own else {
+        // AWS makes a regional NAT gateway's route table with a route to the internet gateway.
+        if nat.is_regional {
+            return match blocked(view, table, route, view.subnet, false) {
+                Some(stopped) => stopped,
+                None => (
+                    JudgedHop::open(
+                        HopKind::Route,
+                        &table.id,
+                        rule,
+                        format!("The regional NAT gateway {} is available.", nat.id),
+                    ),
+                    Way::Nat(None),
+                ),
+            };
+        }
+        return unknown(format!(
+            "The subnet or route table of the NAT gateway {} could not be read.",
+            nat.id
+        ));
+    };
+    let beyond = Portions {
+        ..portions(view, own, destination)
+    };
+    let default = beyond.portions.iter().find(|portion| {
+        portion.route.destination == default_destination(view)
+            || portion.route.destination == "0.0.0.0/0"
+    });
+    let Some(default) = default else {
+        let gateway = attached_gateway(view);
+        let change = gateway.map(|gateway| ConfigurationChange::RouteToInternetGateway {
+            route_table: own.id.clone(),
+            gateway,
+            replaces: false,
+        });
+        let step = JudgedHop::closed(
+            HopKind::Route,
+            &own.id,
+            "no route to 0.0.0.0/0",
+            format!(
+                "The subnet of the NAT gateway {} has no route to an internet gateway, so nothing leaves through it.",
+                nat.id
+            ),
+            HopFault::new(Cause::NoEgressRoute, change),
+        );
+        return (step, Way::Closed);
+    };
+    let next = default.route;
+    if !next.target.starts_with("igw-") {
+        return unknown(format!(
+            "Beyond the NAT gateway {} the way leaves what can be seen here through {}.",
+            nat.id,
+            describe(&next.target)
+        ));
+    }
+    if next.state == "blackhole" || is_attached(view, &next.target) == Some(false) {
+        let change =
+            attached_gateway(view).map(|gateway| ConfigurationChange::RouteToInternetGateway {
+                route_table: own.id.clone(),
+                gateway,
+                replaces: true,
+            });
+        let step = JudgedHop::closed(
+            HopKind::Route,
+            &own.id,
+            rule_of(next),
+            format!(
+                "The subnet of the NAT gateway {} routes to {}, which is not attached to the VPC.",
+                nat.id, next.target
+            ),
+            HopFault::new(Cause::NoEgressRoute, change),
+        );
+        return (step, Way::Closed);
+    }
+    if is_attached(view, &next.target).is_none() {
+        return unknown(format!(
+            "Whether {} is attached to the VPC could not be read (ec2:DescribeInternetGateways).",
+            next.target
+        ));
+    }
+    if let Some(stopped) = blocked(view, own, next, subnet.unwrap_or(view.subnet), false) {
+        return stopped;
+    }
+    let step = JudgedHop::open(
+        HopKind::Route,
+        &table.id,
+        rule,
+        format!(
+            "The NAT gateway {} is available, and its own route table {} leads to {}.",
+            nat.id, own.id, next.target
+        ),
+    );
+    (step, Way::Nat(subnet))
+}
+
+/// Returns an internet gateway that is attached to the VPC.
+fn attached_gateway(view: &View<'_>) -> Option<String> {
+    let gateways = view.snapshot.internet_gateways.iter().flatten();
+    gateways
+        .filter(|gateway| gateway.vpcs.contains(&view.subnet.vpc))
+        .map(|gateway| gateway.id.clone())
+        .next()
+}
+
+/// Checks VPC Block Public Access where a way crosses the internet gateway from `subnet`: in mode
+/// `block-ingress` only NAT gateways and egress-only gateways let traffic out, in mode
+/// `block-bidirectional` nothing does, unless the subnet or its VPC is excluded (Amazon VPC user
+/// guide, "Block public access to VPCs and subnets").
+fn blocked<'a>(
+    view: &View<'a>,
+    table: &RouteTable,
+    route: &Route,
+    subnet: &Subnet,
+    is_direct: bool,
+) -> Option<(JudgedHop, Way<'a>)> {
+    let unknown = |why: &str| {
+        Some((
+            JudgedHop::unknown(HopKind::Route, &table.id, rule_of(route), why.to_owned()),
+            Way::Unknown,
+        ))
+    };
+    let Some(block) = &view.snapshot.block_public_access else {
+        return unknown(
+            "Whether VPC Block Public Access stops this way could not be read (ec2:DescribeVpcBlockPublicAccessOptions).",
+        );
+    };
+    let stops = match block.mode.as_str() {
+        "off" => return None,
+        "block-ingress" => is_direct,
+        "block-bidirectional" => true,
+        _ => return unknown("VPC Block Public Access has a mode that is not known."),
+    };
+    if !stops {
+        return None;
+    }
+    let Some(exclusions) = &block.exclusions else {
+        return unknown(
+            "VPC Block Public Access is on, and its exclusions could not be read (ec2:DescribeVpcBlockPublicAccessExclusions).",
+        );
+    };
+    let is_excluded = exclusions.iter().any(|exclusion| {
+        let id = exclusion.resource.rsplit('/').next().unwrap_or_default();
+        let is_active =
+            !exclusion.state.starts_with("delete") && !exclusion.state.starts_with("disable");
+        let is_enough = exclusion.mode == "allow-bidirectional" || !is_direct;
+        (id == subnet.id || id == subnet.vpc) && is_active && is_enough
+    });
+    if is_excluded {
+        return None;
+    }
+    let change = ConfigurationChange::ExcludeFromBlock {
+        subnet: subnet.id.clone(),
+        mode: if is_direct {
+            "allow-bidirectional"
+        } else {
+            "allow-egress"
+        },
+    };
+    let step = JudgedHop::closed(
+        HopKind::Route,
+        &subnet.vpc,
+        format!("VPC Block Public Access {}", block.mode),
+        format!(
+            "VPC Block Public Access is in mode {}, and neither {} nor its VPC is excluded.",
+            block.mode, subnet.id
+        ),
+        HopFault::new(Cause::VpcBlockPublicAccess, [change]),
+    );
+    Some((step, Way::Closed))
+}

@@ -1,0 +1,110 @@
+//! A request as policies see it: who, what, on which resource, with which context keys.
+
+use std::collections::BTreeMap;
+
+/// The principal of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestPrincipal {
+    /// A role of this account, whose session makes the request.
+    Role {
+        /// ARN of the role.
+        arn: String,
+    },
+    /// An AWS service that acts for itself, such as `ecs-tasks.amazonaws.com`.
+    Service(String),
+    /// An account of AWS. Amazon ECR signs the URLs of layers with such a one.
+    AwsOwned,
+    /// Not known.
+    Unknown,
+}
+
+impl RequestPrincipal {
+    /// Returns the account of the role.
+    pub fn account(&self) -> Option<&str> {
+        match self {
+            Self::Role { arn } => arn.split(':').nth(4),
+            _ => None,
+        }
+    }
+}
+
+/// The value of a context key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContextValue {
+    /// The request has these values.
+    Known(Vec<String>),
+    /// The request does not have the key.
+    Absent,
+    /// The request has a value of which only this is known: it is not the customer's. The account of
+    /// AWS that signs the URLs of layers is such a one.
+    Foreign,
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyRequest {
+    /// Who makes it.
+    pub principal: RequestPrincipal,
+    /// Such as `ecr:BatchGetImage`.
+    pub action: String,
+    /// ARN, or `*` for an action without resources.
+    pub resource: String,
+    /// Context keys in lowercase. A key that is not listed is unknown.
+    pub context: BTreeMap<String, ContextValue>,
+}
+
+impl PolicyRequest {
+    /// Returns a request with the keys that follow from its principal and from TLS.
+    pub fn new(principal: RequestPrincipal, action: &str, resource: &str) -> Self {
+        let mut request = Self {
+            action: action.to_owned(),
+            resource: resource.to_owned(),
+            context: BTreeMap::new(),
+            principal,
+        };
+        request.set("aws:SecureTransport", "true");
+        match request.principal.clone() {
+            RequestPrincipal::Role { arn } => {
+                if let Some(account) = arn.split(':').nth(4) {
+                    request.set("aws:PrincipalAccount", account);
+                }
+                request.set("aws:PrincipalArn", &arn);
+                request.set("aws:PrincipalType", "AssumedRole");
+                request.set("aws:PrincipalIsAWSService", "false");
+                request.set("aws:ViaAWSService", "false");
+                // A role's session has no user, and ECS does not sign in with a second factor.
+                for key in ["aws:username", "aws:MultiFactorAuthPresent"] {
+                    request
+                        .context
+                        .insert(key.to_lowercase(), ContextValue::Absent);
+                }
+            }
+            RequestPrincipal::AwsOwned => {
+                for key in [
+                    "aws:PrincipalAccount",
+                    "aws:PrincipalArn",
+                    "aws:PrincipalOrgID",
+                ] {
+                    request
+                        .context
+                        .insert(key.to_lowercase(), ContextValue::Foreign);
+                }
+            }
+            RequestPrincipal::Service(_) | RequestPrincipal::Unknown => {}
+        }
+        request
+    }
+
+    /// Sets a context key to a value.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.context.insert(
+            key.to_lowercase(),
+            ContextValue::Known(vec![value.to_owned()]),
+        );
+    }
+
+    /// Returns the value of a key; `None` if it is not known.
+    pub(super) fn value(&self, key: &str) -> Option<&ContextValue> {
+        self.context.get(&key.to_lowercase())
+    }
+}
