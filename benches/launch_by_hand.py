@@ -1,9 +1,10 @@
 """benches/launch [RUNS]   `pullprobe launch --install` beside the same steps by hand.
 
-From an account without the probe's image to the verdict of the last of four subnets: build, push,
-register, run, wait, read. Both sides use the same stand-ins for Amazon ECR and ECS, whose tasks need
-the same time, and begin with an empty registry. Prints medians, the ratio and the number of commands;
-slow results are not failures. Needs root for buildah, `tests/run tools static` and `cargo build --release`.
+From an account without the probe's image to the verdict of the last of four subnets: build,
+push, register, run, wait, read. Both sides use the same stand-ins for Amazon ECR and ECS, whose
+tasks need the same time, and begin with an empty registry. Prints medians, the ratio and the
+number of commands; slow results are not failures. Needs root for buildah, `tests/run tools
+static` and `cargo build --release`.
 """
 
 import os

@@ -121,11 +121,11 @@ impl Verdict {
                 };
                 let what = match (observation.dependency, observation.phase) {
                     (Dependency::Credentials, Phase::Authorize) => {
-                        "what the task execution role may do".to_owned()
+                        "the permissions of the task execution role were".to_owned()
                     }
-                    _ => step(observation),
+                    _ => format!("{} was", step(observation)),
                 };
-                let text = format!("Nothing failed, but {what} was not checked ({why}).");
+                let text = format!("Nothing failed, but {what} not checked ({why}).");
                 (Status::Inconclusive, INCONCLUSIVE, text)
             }
             (None, None, None) => (

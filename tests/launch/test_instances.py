@@ -1,4 +1,4 @@
-"""Services on EC2 capacity and on ECS Managed Instances: the probe runs in the network of an instance."""
+"""Services on EC2 capacity and Managed Instances: the probe runs in an instance's network."""
 
 import json
 

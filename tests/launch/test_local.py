@@ -1,4 +1,4 @@
-"""`pullprobe probe` on a machine: credentials and location of an instance, and profiles of the AWS CLI."""
+"""`pullprobe probe` on a machine: what an instance and profiles of the AWS CLI provide."""
 
 import json
 import socket
@@ -67,7 +67,10 @@ def probe(tmp_path, *flags, **variables):
 
 
 def names(report):
-    return {check["host"].split(".", 1)[0]: check["dependency"] for check in report["plan"]["connections"]}
+    return {
+        check["host"].split(".", 1)[0]: check["dependency"]
+        for check in report["plan"]["connections"]
+    }
 
 
 def test_instance_needs_no_setting(tmp_path, metadata):
@@ -86,9 +89,7 @@ def test_instance_needs_no_setting(tmp_path, metadata):
 def test_role_of_the_instance_is_named(tmp_path, metadata):
     image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1"
     report = probe(tmp_path, "--image", image, AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata)
-    [credentials] = [
-        seen for seen in report["observations"] if seen["dependency"] == "credentials"
-    ]
+    [credentials] = [seen for seen in report["observations"] if seen["dependency"] == "credentials"]
     assert credentials["outcome"] == "passed" and ROLE in credentials["detail"], credentials
 
 
@@ -124,16 +125,15 @@ def test_environment_comes_before_profile_and_instance(tmp_path, metadata):
 
 
 def test_expired_session_says_how_to_log_in(tmp_path):
-    session = "[sso-session team]\nsso_start_url = https://team.awsapps.com/start\nsso_region = us-east-1\n"
+    start = "https://team.awsapps.com/start"
+    session = f"[sso-session team]\nsso_start_url = {start}\nsso_region = us-east-1\n"
     profile = "[default]\nsso_session = team\nsso_account_id = 123456789012\nsso_role_name = dev\n"
     write_profile(tmp_path, "", session + profile)
     image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1"
 
     report = probe(tmp_path, "--image", image)
 
-    [credentials] = [
-        seen for seen in report["observations"] if seen["dependency"] == "credentials"
-    ]
+    [credentials] = [seen for seen in report["observations"] if seen["dependency"] == "credentials"]
     assert credentials["outcome"] == "not-checked", credentials
     assert "aws sso login" in credentials["why"], credentials
 

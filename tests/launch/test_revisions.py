@@ -1,4 +1,4 @@
-"""The digests that a service's current deployment pins: rehearsed first, and its tags after them."""
+"""The digests that a service's current deployment pins come first, and its tags after them."""
 
 import pytest
 
@@ -49,7 +49,9 @@ def test_another_task_definition_has_no_pinned_digests(operator, account):
     assert named.exit_code == 0 and images(named, account) == {f"{APP}:1.4": None}, named
 
     account.revisions.clear()
-    record_revision(account, OLD, definition=f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/app:99")
+    record_revision(
+        account, OLD, definition=f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/app:99"
+    )
     older = operator.launch(*SERVICE)
     assert older.exit_code == 0 and images(older, account) == {f"{APP}:1.4": None}, older
 

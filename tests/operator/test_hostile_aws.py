@@ -33,6 +33,15 @@ NO_ROUTE = Scripted(
     container_reason="CannotPullContainerError: i/o timeout",
 )
 
+# Types that no command below reads yet.
+NOT_RECORDED = (
+    "operator/inspect/",
+    "operator/launch/function/",
+    "operator/launch/instances",
+    "operator/launch/revision",
+    "operator/gc::List",
+    "operator/ecs::",
+)
 
 INTERFACE = hostile_aws.xml_answer(
     "<DescribeNetworkInterfacesResponse><networkInterfaceSet><item><groupSet><item>"
@@ -297,6 +306,7 @@ def test_every_text_that_is_read_was_planted(finished):
     wanted = {
         (kind, member)
         for kind in TYPES
+        if not kind.startswith(NOT_RECORDED)
         for member, value in TYPES[kind].items()
         if value.replace("[]", "") in hostile_aws.TEXTS and not member.startswith(FLATTENED)
     }

@@ -1,4 +1,4 @@
-"""The digest that a deployment pins beside the tag that the next one resolves, in docker-registry."""
+"""The digest that a deployment pins, and the tag that the next one resolves, in a registry."""
 
 import json
 

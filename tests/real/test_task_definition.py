@@ -139,7 +139,9 @@ def test_printed_plan_is_what_is_probed(probe, document):
 
     plan_of_run = json.loads(printed.stdout)
     assert (run.exit_code, run.report["plan"]) == (0, plan_of_run), run
-    planned = {(target["key"], phase) for target in plan_of_run["targets"] for phase in target["phases"]}
+    planned = {
+        (target["key"], phase) for target in plan_of_run["targets"] for phase in target["phases"]
+    }
     observed = {
         (observation["id"].split("/")[0], observation["phase"])
         for observation in run.report["observations"]

@@ -96,26 +96,7 @@ pub async fn resolve(
             ));
         }
     };
-    let document = spec
-        .task_definition
-        .clone()
-        .filter(|location| location.starts_with("s3://") || location.starts_with("ssm:"));
-    let definition = match (&spec.task_definition, &target.definition) {
-        (Some(location), _) if document.is_none() => read_definition(calls, location).await?,
-        (_, Some(arn)) => describe_definition(calls, arn).await?,
-        (Some(_), None) => {
-            return Err(OperatorError::Usage(
-                "a task definition in Amazon S3 or Parameter Store is read only by the probe; add --service, which provides \
-                 the role, subnets and log group"
-                    .into(),
-            ));
-        }
-        (None, None) => {
-            return Err(OperatorError::Usage(
-                "the service has no task definition; pass one with --task-definition".into(),
-            ));
-        }
-    };
+    let (definition, document) = definition_of(calls, spec, &target).await?;
     let placement = probe_placement(calls, spec, &cluster, &target.placement).await?;
     let host = probe_host(&placement.placement);
     if let Placement::Instances(capacity) = &placement.placement {
@@ -219,6 +200,35 @@ fn is_id(text: &str) -> bool {
 
 /// Maximum number of characters of an ID. Those of Amazon EC2 have a type and 17 digits.
 const MAX_ID_LENGTH: usize = 64;
+
+/// Reads the task definition. Returns as well where the probe reads it, if only the probe may.
+async fn definition_of(
+    calls: &AwsCalls,
+    spec: &TargetSpec,
+    target: &TargetDetails,
+) -> Result<(Value, Option<String>), OperatorError> {
+    let document = spec
+        .task_definition
+        .clone()
+        .filter(|location| location.starts_with("s3://") || location.starts_with("ssm:"));
+    let definition = match (&spec.task_definition, &target.definition) {
+        (Some(location), _) if document.is_none() => read_definition(calls, location).await?,
+        (_, Some(arn)) => describe_definition(calls, arn).await?,
+        (Some(_), None) => {
+            return Err(OperatorError::Usage(
+                "a task definition in Amazon S3 or Parameter Store is read only by the probe; add --service, which provides \
+                 the role, subnets and log group"
+                    .into(),
+            ));
+        }
+        (None, None) => {
+            return Err(OperatorError::Usage(
+                "the service has no task definition; pass one with --task-definition".into(),
+            ));
+        }
+    };
+    Ok((definition, document))
+}
 
 fn execution_role(target: &TargetDetails, definition: &Value) -> Result<String, OperatorError> {
     let of_definition = || {

@@ -421,7 +421,9 @@ class EcsStandin:
         name = request["service"].rsplit("/")[-1]
         deployments = [
             {
-                "serviceDeploymentArn": revision["serviceRevisionArn"].replace("revision", "deployment"),
+                "serviceDeploymentArn": revision["serviceRevisionArn"].replace(
+                    "revision", "deployment"
+                ),
                 "targetServiceRevisionArn": revision["serviceRevisionArn"],
                 "createdAt": revision["createdAt"],
                 "status": "SUCCESSFUL",

@@ -50,9 +50,7 @@ def record_revision(account, digest, service="web", guard_duty=False, definition
             "serviceRevisionArn": f"{base}:service-revision/prod/{service}/{number}",
             "serviceArn": f"{base}:service/prod/{service}",
             "taskDefinition": definition or deployed["taskDefinition"],
-            "containerImages": [
-                {"containerName": "app", "image": image, "imageDigest": digest}
-            ],
+            "containerImages": [{"containerName": "app", "image": image, "imageDigest": digest}],
             "guardDutyEnabled": guard_duty,
             "createdAt": 1_790_000_000 + number,
         }

@@ -255,9 +255,11 @@ pub fn parse_observation(line: &str) -> Observation {
                 });
             }
             "deployment" => {
-                let deployment =
-                    parse_word(value).unwrap_or_else(|| panic!("{line:?}: invalid deployment"));
-                observation.deployment = Some(deployment);
+                observation.deployment = parse_word(value);
+                assert!(
+                    observation.deployment.is_some(),
+                    "{line:?}: invalid deployment"
+                );
             }
             "superseded" => observation.superseded_by = Some(value.to_owned()),
             other => panic!("{line:?}: unknown key {other}"),
