@@ -227,13 +227,7 @@ pub fn parse_observation(line: &str) -> Observation {
                 observation.speaker =
                     Some(parse_word(value).unwrap_or_else(|| panic!("{line:?}: invalid speaker")));
             }
-            "tries" => {
-                let (failed, of) = value
-                    .split_once('/')
-                    .and_then(|(failed, of)| Some((failed.parse().ok()?, of.parse().ok()?)))
-                    .unwrap_or_else(|| panic!("{line:?}: expected tries=FAILED/OF"));
-                observation.tries = Some(Tries { failed, of });
-            }
+            "tries" => observation.tries = Some(parse_tries(value)),
             "owner" => {
                 observation.owner = Some(value.to_owned())
                     .filter(|owner| owner != "none")
@@ -266,6 +260,15 @@ pub fn parse_observation(line: &str) -> Observation {
         }
     }
     observation
+}
+
+/// Reads `FAILED/OF`.
+fn parse_tries(value: &str) -> Tries {
+    let (failed, of) = value
+        .split_once('/')
+        .and_then(|(failed, of)| Some((failed.parse().ok()?, of.parse().ok()?)))
+        .unwrap_or_else(|| panic!("{value:?}: expected tries=FAILED/OF"));
+    Tries { failed, of }
 }
 
 fn new_lookup(
