@@ -32,6 +32,7 @@ use crate::run::{self, Environment, OtherCredentials, RunOptions};
 use crate::safe_text::{MAX_FOREIGN_CHARS, visible, write_stderr};
 use crate::vantage;
 use crate::vault::Vault;
+use crate::verdict::Status;
 
 /// Runs the probe, prints the report, and returns its exit code.
 pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
@@ -85,6 +86,7 @@ pub(super) async fn rehearse(
         ..args.task.clone()
     };
     deadline -= started.elapsed().min(deadline / 2);
+    let mut is_named = true;
     let plan = match (plan_from_flag, source) {
         (Some(mut plan), _) => {
             if plan.host.has_unknown_platform {
@@ -100,6 +102,7 @@ pub(super) async fn rehearse(
                 && let Ok(region) = plan_input::region(&task, &[], &metadata)
             {
                 input.connections.extend(registry_names(&region));
+                is_named = false;
             }
             plan_input::into_plan(*input, &task, &metadata)?
         }
@@ -147,9 +150,13 @@ pub(super) async fn rehearse(
         function,
     };
     report_panics(&options, last_words);
-    Box::pin(run::run(options, interrupted()))
+    let mut report = Box::pin(run::run(options, interrupted()))
         .await
-        .map_err(Error::Tool)
+        .map_err(Error::Tool)?;
+    if !is_named && report.verdict.status == Status::Pass {
+        NAMES_ARE_REACHED.clone_into(&mut report.verdict.summary);
+    }
+    Ok(report)
 }
 
 /// Returns the credentials of the AWS CLI's files, outside of a task.
@@ -182,6 +189,10 @@ fn has_nothing_to_check(input: &PlanInput, task: &TaskArgs) -> bool {
         && !task.enable_execute_command
         && !task.service_connect
 }
+
+/// The verdict where no task was named and nothing failed.
+const NAMES_ARE_REACHED: &str = "The endpoints from which tasks pull images can be reached from here; pass --image or \
+     --task-definition to rehearse a pull.";
 
 /// The account in the name of a registry whose account does not matter: Amazon ECR has one wildcard
 /// name for the registries of all accounts.

@@ -58,8 +58,11 @@ def test_unknown_access_key_is_reported_as_invalid_credentials(region, probe):
     assert (run.exit_code, run.causes) == (13, ["credentials-invalid"]), run
 
 
-def test_image_is_required_outside_ecs(probe):
-    run = probe(without=["ECS_CONTAINER_METADATA_URI_V4"], report=False)
+def test_without_a_task_the_endpoints_of_the_region_are_checked(probe):
+    run = probe(without=["ECS_CONTAINER_METADATA_URI_V4"])
 
-    assert run.exit_code == 2, run
-    assert "--image" in run.stderr, run
+    assert (run.exit_code, run.status) == (0, "pass"), run
+    assert "pass --image or --task-definition" in run.report["verdict"]["summary"], run
+    for dependency in ("ecr.api", "ecr.dkr", "s3"):
+        [handshake] = run.observations(dependency, "handshake")
+        assert handshake["outcome"] == "passed", run

@@ -43,7 +43,12 @@ from pullprobe_testing.lab.subnet import (
     Subnet,
 )
 from pullprobe_testing.lab.zones import IPV6_PREFIX
-from pullprobe_testing.namespace import Namespace, die_with_parent, sysctl
+from pullprobe_testing.namespace import (
+    Namespace,
+    die_with_parent,
+    forget_connections,
+    sysctl,
+)
 from pullprobe_testing.region import (
     LAYER_BUCKET,
     METADATA_PATH,
@@ -86,7 +91,7 @@ class Vpc:
             sysctl("net/ipv4/conf/all/send_redirects", 0)
             sysctl("net/ipv4/conf/default/send_redirects", 0)
             sysctl("net/bridge/bridge-nf-call-iptables", 0)
-            # Each run stands for a new task, so no connection of the run before counts.
+            # A limit on connections counts open ones, and not those that ended minutes ago.
             for state in ("time_wait", "close", "close_wait", "fin_wait", "last_ack"):
                 sysctl(f"net/netfilter/nf_conntrack_tcp_timeout_{state}", 1)
         self.router.ip(
@@ -181,6 +186,10 @@ class Vpc:
         self.endpoints.nft(filters.endpoint_rules(subnet))
         self.router.nft(filters.router_rules(subnet))
         self.internet.nft(filters.internet_rules(subnet))
+        # Each run stands for a new task, so no connection of the run before counts.
+        for namespace in (self.task, self.endpoints, self.router, self.internet):
+            with namespace.entered():
+                forget_connections()
         self._run_servers(subnet)
         self._set_task(subnet)
 
