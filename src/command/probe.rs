@@ -97,7 +97,8 @@ pub(super) async fn rehearse(
                 .map_err(|error| Error::Usage(format!("--plan: {error}")))?
         }
         (None, PlanSource::Ready(mut input)) => {
-            if matches!(metadata, Ok(None))
+            if function.is_none()
+                && matches!(metadata, Ok(None))
                 && has_nothing_to_check(&input, &task)
                 && let Ok(region) = plan_input::region(&task, &[], &metadata)
             {
