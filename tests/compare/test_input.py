@@ -198,7 +198,7 @@ def test_memory_grows_with_vantages_and_not_with_reports(tmp_path):
 
 def test_large_document_is_streamed(tmp_path):
     file = tmp_path / "events.json"
-    reports = (report(number % 5, run=f"r{number}", hour=number % 20) for number in range(400))
+    reports = (report(number % 5, run=f"r{number}", hour=number % 20) for number in range(2_000))
     events = ",".join(json.dumps({"message": json.dumps(one)}) for one in reports)
     file.write_text(f'{{"events": [{events}]}}')
 
@@ -206,4 +206,5 @@ def test_large_document_is_streamed(tmp_path):
 
     size = file.stat().st_size
     assert size > 8 * len(demo())
-    assert peak < size / 1024 + 24 * MEBIBYTE_IN_KIB
+    assert size > 20 * MEBIBYTE_IN_KIB * 1024
+    assert peak < size / 1024 + 16 * MEBIBYTE_IN_KIB  # a build for tests alone needs 32 MiB
