@@ -27,7 +27,7 @@ pub fn run(args: &ScheduleArgs) -> Result<u8, Error> {
                 let calls = calls(client(region.clone(), None).await?, false);
                 let schedules = schedule::list(&calls).await?;
                 if schedules.is_empty() {
-                    print_message("no schedules")?;
+                    return print_message("no schedules");
                 }
                 for row in table(&schedules) {
                     print_message(&row)?;

@@ -46,8 +46,9 @@ def parse_form(shape, fields):
 
 
 def parse_rest(method, path, query, body):
-    """Returns the operation of EventBridge Scheduler with this method and path, and its input."""
-    model = aws_models.service_model("scheduler")
+    """Returns service, operation and input of a REST request by its method and path."""
+    service = "lambda" if path.startswith("/2015-03-31/functions") else "scheduler"
+    model = aws_models.service_model(service)
     for name in model.operation_names:
         operation = model.operation_model(name)
         pattern, parts = operation.http["requestUri"].split("/"), path.split("/")
@@ -68,8 +69,8 @@ def parse_rest(method, path, query, body):
             for key, value in query.items():
                 is_integer = members[names[key]].type_name == "integer"
                 request[names[key]] = int(value) if is_integer else value
-            return "scheduler", name, request
-    raise AssertionError(f"EventBridge Scheduler has no operation for {method} {path}")
+            return service, name, request
+    raise AssertionError(f"{service} has no operation for {method} {path}")
 
 
 def parse(method, target, headers, body):
