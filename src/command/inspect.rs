@@ -14,6 +14,7 @@ use crate::inspect::{Inspection, PatchLanguage};
 use crate::operator::inspect;
 use crate::operator::launch::{self, TargetSpec};
 use crate::render;
+use crate::safe_text::escape_json;
 
 /// Bytes of a snapshot file: one of 5,000 security groups with 60 rules each has 60 MB.
 const MAX_SNAPSHOT: u64 = 256 * 1024 * 1024;
@@ -86,7 +87,7 @@ fn save(file: &Path, snapshot: &Snapshot) -> Result<(), Error> {
     let failed =
         |why: &dyn std::fmt::Display| Error::Tool(format!("--save {}: {why}", file.display()));
     let text = serde_json::to_string_pretty(snapshot).map_err(|error| failed(&error))?;
-    fs::write(file, text + "\n").map_err(|error| failed(&error))
+    fs::write(file, escape_json(text) + "\n").map_err(|error| failed(&error))
 }
 
 /// Returns the patch of each finding, with the finding as a comment.

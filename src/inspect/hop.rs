@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::ConfigurationChange;
 use crate::cause::Cause;
+use crate::safe_text::{MAX_FOREIGN_CHARS, visible};
 
 /// Whether a hop lets the contact through. What is unknown is never open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -112,7 +113,11 @@ pub(super) struct JudgedHop {
     pub fault: Option<HopFault>,
 }
 
+/// Longest sentence: it has several foreign parts.
+const MAX_WHY_CHARS: usize = 4 * MAX_FOREIGN_CHARS;
+
 impl JudgedHop {
+    /// IDs, rules and policies are foreign.
     fn new(
         hop: HopKind,
         object: &str,
@@ -123,10 +128,10 @@ impl JudgedHop {
         Self {
             hop: Hop {
                 hop,
-                object: object.to_owned(),
-                rule: rule.into(),
+                object: visible(object, MAX_FOREIGN_CHARS),
+                rule: visible(&rule.into(), MAX_FOREIGN_CHARS),
                 verdict,
-                why: why.into(),
+                why: visible(&why.into(), MAX_WHY_CHARS),
             },
             fault: None,
         }

@@ -9,6 +9,7 @@ use super::xml::XmlNode;
 use crate::inspect::snapshot::{HostedZone, ResolverRule, Snapshot, ZoneRecord};
 use crate::operator::aws::{Api, CallError, RestCall, percent_encode};
 use crate::operator::paging::{Page, all_pages};
+use crate::safe_text::{MAX_FOREIGN_CHARS, visible};
 
 /// Pages of a list. Zones and rules of one VPC are few.
 const MAX_PAGES: usize = 20;
@@ -58,7 +59,8 @@ async fn zones(reader: &Reader, vpc: &str, hosts: &[String]) -> Result<Vec<Hoste
     let items = all_pages(Api::ROUTE53, OPERATION, MAX_PAGES, async |token| {
         let token = token.map(|token| format!("&nexttoken={}", percent_encode(&token)));
         let path = format!(
-            "/2013-04-01/hostedzonesbyvpc?vpcid={vpc}&vpcregion={region}{}",
+            "/2013-04-01/hostedzonesbyvpc?vpcid={}&vpcregion={region}{}",
+            percent_encode(vpc),
             token.unwrap_or_default()
         );
         let page = get(reader, OPERATION, &path).await?;
@@ -107,7 +109,8 @@ async fn records(reader: &Reader, zone: &str) -> Result<Vec<ZoneRecord>, CallErr
         let page = get(reader, OPERATION, &path).await?;
         let next = page.text("NextRecordName").map(|name| {
             let kind = page.text("NextRecordType").unwrap_or("A");
-            format!("?name={}&type={kind}", percent_encode(name))
+            let (name, kind) = (percent_encode(name), percent_encode(kind));
+            format!("?name={name}&type={kind}")
         });
         Ok(Page {
             items: page
@@ -171,7 +174,7 @@ async fn list(
 }
 
 fn string(value: &Value, name: &str) -> String {
-    value[name].as_str().unwrap_or_default().to_owned()
+    visible(value[name].as_str().unwrap_or_default(), MAX_FOREIGN_CHARS)
 }
 
 async fn rules(reader: &Reader, vpc: &str) -> Result<Vec<ResolverRule>, CallError> {
@@ -215,7 +218,8 @@ async fn profiles(reader: &Reader, vpc: &str) -> Result<Vec<String>, CallError> 
     let associations = all_pages(Api::ROUTE53_PROFILES, OPERATION, MAX_PAGES, async |token| {
         let token = token.map(|token| format!("&nextToken={}", percent_encode(&token)));
         let path = format!(
-            "/profileassociations?resourceId={vpc}{}",
+            "/profileassociations?resourceId={}{}",
+            percent_encode(vpc),
             token.unwrap_or_default()
         );
         let call = RestCall {

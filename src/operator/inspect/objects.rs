@@ -11,6 +11,7 @@ use crate::operator::aws::{Api, CallError};
 use crate::operator::dry_run::AwsCalls;
 use crate::plan::{ImagePull, Plan, ValueFrom};
 use crate::reference::Registry;
+use crate::safe_text::{MAX_FOREIGN_CHARS, visible};
 
 /// Reads every object of the plan.
 pub(super) async fn read(reader: &Reader, plan: &Plan) -> Vec<ReadObject> {
@@ -33,6 +34,11 @@ fn object(kind: ObjectKind, key: &str, state: ObjectState) -> ReadObject {
     }
 }
 
+/// Returns an ARN of a response.
+fn arn_in(value: &Value) -> Option<String> {
+    Some(visible(value.as_str()?, MAX_FOREIGN_CHARS))
+}
+
 /// Returns the state of an object whose call failed: missing if the service says so by this code.
 fn failed(reader: &Reader, error: &CallError, missing: &[&str], adds: &str) -> ObjectState {
     if missing.contains(&error.code()) {
@@ -41,6 +47,7 @@ fn failed(reader: &Reader, error: &CallError, missing: &[&str], adds: &str) -> O
     reader.note(error, adds);
     let code = error.code();
     let why = if code.is_empty() { "no answer" } else { code };
+    let why = visible(why, MAX_FOREIGN_CHARS);
     ObjectState::Unknown(format!("{}: {why}", error.action()))
 }
 
@@ -118,9 +125,7 @@ async fn repository(
     let response: Result<Value, _> = calls.read(Api::ECR, "DescribeRepositories", &body).await;
     let mut found = match response {
         Ok(response) => ReadObject {
-            arn: response["repositories"][0]["repositoryArn"]
-                .as_str()
-                .map(str::to_owned),
+            arn: arn_in(&response["repositories"][0]["repositoryArn"]),
             ..object(ObjectKind::Repository, key, ObjectState::Found)
         },
         Err(error) => {
@@ -224,7 +229,7 @@ async fn read_secret(reader: &Reader, plan: &Plan, id: &str, region: &Region) ->
                 ObjectState::Unusable("is scheduled for deletion".into())
             };
             ReadObject {
-                arn: response["ARN"].as_str().map(str::to_owned),
+                arn: arn_in(&response["ARN"]),
                 ..object(ObjectKind::Secret, id, state)
             }
         }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use crate::inspect::snapshot::Unread;
 use crate::operator::aws::{Api, CallError, RestCall};
 use crate::operator::dry_run::AwsCalls;
+use crate::safe_text::{MAX_FOREIGN_CHARS, visible};
 
 use super::xml::XmlNode;
 
@@ -70,7 +71,7 @@ impl Reader {
             unread.push(Unread {
                 action,
                 adds: adds.to_owned(),
-                why,
+                why: visible(&why, MAX_FOREIGN_CHARS),
             });
         }
     }

@@ -4,6 +4,8 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::Event;
 
+use crate::safe_text::{MAX_FOREIGN_CHARS, visible};
+
 /// An element, with its text and its children.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct XmlNode {
@@ -65,6 +67,15 @@ impl XmlNode {
     }
 }
 
+/// Elements whose text is a policy, which is parsed; every other text is a name or a value, and is
+/// shown.
+const DOCUMENTS: [&str; 4] = [
+    "policyDocument",
+    "AssumeRolePolicyDocument",
+    "Document",
+    "PolicyDocument",
+];
+
 /// Depth of elements: EC2's responses have fewer than ten.
 const MAX_DEPTH: usize = 64;
 
@@ -90,9 +101,12 @@ impl XmlNode {
                     }
                 }
                 Event::End(_) => {
-                    let Some((name, node)) = open.pop() else {
+                    let Some((name, mut node)) = open.pop() else {
                         return Err("an element ends that did not begin".into());
                     };
+                    if !DOCUMENTS.contains(&&*name) {
+                        node.text = visible(&node.text, MAX_FOREIGN_CHARS);
+                    }
                     match open.last_mut() {
                         Some((_, parent)) => parent.children.push((name, node)),
                         None => return Ok(node),

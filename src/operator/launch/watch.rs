@@ -246,7 +246,10 @@ impl<'a> LaunchLoop<'a> {
             StartResult::Started(task) => {
                 let status = task.last_status.as_deref().unwrap_or("PROVISIONING");
                 (self.on_event)(LaunchEvent::State(subnet, TaskState::Ecs(status)));
-                self.running.add(subnet, &task, Instant::now());
+                if let Some(other) = self.running.add(subnet, &task, Instant::now()) {
+                    const SENTENCE: &str = "Amazon ECS named the same task for two subnets";
+                    self.report_unknown(other, SENTENCE, &Task::default());
+                }
                 if self.interrupted.is_some() {
                     self.running.interrupt(&task.task_arn);
                     self.stop(task.task_arn, INTERRUPTED_REASON);

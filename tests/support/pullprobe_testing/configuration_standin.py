@@ -5,6 +5,7 @@ moto 5.2.5 answers them with HTTP 500. The answers here have the shape of AWS's 
 - ec2:DescribeVpcBlockPublicAccessOptions and …Exclusions
 - route53resolver:ListFirewallRuleGroupAssociations, route53profiles:ListProfileAssociations
 - ecr:DescribePullThroughCacheRules
+- ecs:ListServiceDeployments: none, as for a service that was not deployed since ECS records them
 - iam:SimulatePrincipalPolicy: denied, unless a test sets an answer, so that the policies are read
 
 moto's ec2:ModifyVpcEndpoint leaves out private DNS and the routes to a gateway endpoint, which this
@@ -108,6 +109,8 @@ class ConfigurationStandin:
             return (
                 f"<R><vpcBlockPublicAccessExclusionSet>{items}</vpcBlockPublicAccessExclusionSet></R>"
             ).encode()
+        if name == "ListServiceDeployments":
+            return json.dumps({"serviceDeployments": []}).encode()
         if name == "ListFirewallRuleGroupAssociations":
             return json.dumps({"FirewallRuleGroupAssociations": self.firewalls}).encode()
         if name == "ListProfileAssociations":

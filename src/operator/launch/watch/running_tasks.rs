@@ -184,11 +184,13 @@ pub struct RunningTasks {
 }
 
 impl RunningTasks {
-    /// Adds a task that RunTask returned.
-    pub fn add(&mut self, subnet: usize, task: &Task, now: Instant) {
+    /// Adds a task that RunTask returned. Returns the subnet of another task with this ARN, which
+    /// ECS never has: of that one nothing more will be known.
+    pub fn add(&mut self, subnet: usize, task: &Task, now: Instant) -> Option<usize> {
         self.queue.push_back(task.task_arn.clone());
-        self.by_arn
-            .insert(task.task_arn.clone(), RunningTask::new(subnet, task, now));
+        let added = RunningTask::new(subnet, task, now);
+        let other = self.by_arn.insert(task.task_arn.clone(), added)?;
+        (other.subnet != subnet).then_some(other.subnet)
     }
 
     pub fn arns(&self) -> Vec<String> {
