@@ -276,7 +276,7 @@ mod tests {
             report
                 .verdict
                 .summary
-                .contains("could not check this for Amazon ECR"),
+                .contains("could not check this for the Amazon ECR API"),
             "{}",
             report.verdict.summary
         );
