@@ -43,6 +43,7 @@ const LIMITS: &[Limit] = &[
     ipv6_only,
     denial_of_another_role,
     log_stream_of_another_role,
+    absence_to_another_role,
     own_credentials,
     public_address,
     public_resolver,
@@ -157,6 +158,26 @@ fn log_stream_of_another_role(
         safe_text![
             "CloudWatch Logs answered, so the path works; it denied the log stream to the function's own role, and the log \
              driver opens it as ",
+            execution_role(task),
+        ]
+    })
+}
+
+/// Amazon ECR answers that an image behind a pull-through cache does not exist where the caller may
+/// not import it or create its repository (Amazon ECR user guide, "Troubleshooting pull through cache
+/// issues"), and the name does not show what is behind a cache.
+fn absence_to_another_role(
+    _: Evidence<'_>,
+    task: &RehearsedTask,
+    seen: &Observation,
+) -> Option<SafeText> {
+    let is_absence = seen.failure() == Some(Failure::NotFound)
+        && seen.dependency == Dependency::EcrDkr
+        && seen.phase == Phase::Manifest;
+    (is_absence && !task.has_execution_role()).then(|| {
+        safe_text![
+            "Amazon ECR answered, so the path works; it answers that an image does not exist also where the function's own \
+             role may not import it through a pull-through cache, which shows nothing about ",
             execution_role(task),
         ]
     })

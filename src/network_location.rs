@@ -111,7 +111,9 @@ impl NetworkLocation {
     }
 
     fn shares_a_block(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
+        // A function of AWS Lambda knows its subnet alone, whose addresses share the block.
+        let own = self.address.or(self.subnet.map(|subnet| subnet.network()));
+        match (own, address) {
             (Some(IpAddr::V4(own)), IpAddr::V4(other)) => own.octets()[..2] == other.octets()[..2],
             (Some(IpAddr::V6(own)), IpAddr::V6(other)) => own.octets()[..7] == other.octets()[..7],
             _ => false,
@@ -161,6 +163,21 @@ mod tests {
             ("fd00:1::1", Scope::Private),
             ("2600:1f18::1", Scope::Public),
             ("::ffff:10.0.0.1", Scope::Private),
+        ] {
+            assert_eq!(location.scope(address.parse().unwrap()), scope, "{address}");
+        }
+    }
+
+    #[test]
+    fn subnet_alone_shows_which_addresses_are_of_the_vpc() {
+        let location = NetworkLocation {
+            subnet: Some("172.40.1.0/24".parse().unwrap()),
+            ..NetworkLocation::default()
+        };
+        for (address, scope) in [
+            ("172.40.1.77", Scope::SameSubnet),
+            ("172.40.200.1", Scope::Private),
+            ("172.41.0.1", Scope::Public),
         ] {
             assert_eq!(location.scope(address.parse().unwrap()), scope, "{address}");
         }

@@ -165,11 +165,7 @@ impl InstanceMetadata {
 
     /// Returns the first line of a value that is a name.
     async fn name(&self, path: &str) -> Option<String> {
-        let value = self.get(path).await.ok()??;
-        let name = value.lines().next()?.trim().trim_end_matches('/');
-        let is_name_char = |b: u8| b.is_ascii_alphanumeric() || b"+=,.@_-:/".contains(&b);
-        ((1..=MAX_VALUE).contains(&name.len()) && name.bytes().all(is_name_char))
-            .then(|| name.to_owned())
+        name_in(&self.get(path).await.ok()??)
     }
 
     /// Returns the Region of the instance.
@@ -203,8 +199,16 @@ impl InstanceMetadata {
                  associate-iam-instance-profile)",
             )
         };
-        let Some(role) = self.name(PATH).await else {
+        // Silence or a refusal does not show that there is none.
+        let names = self.get(PATH).await?.unwrap_or_default();
+        if names.trim().is_empty() {
             return Err(no_profile());
+        }
+        let Some(role) = name_in(&names) else {
+            return Err(AgentFailure::new(
+                Failure::WrongForm,
+                "the instance metadata does not name the role of the instance profile",
+            ));
         };
         let found = self.get(&format!("{PATH}{role}")).await?;
         let found = found.ok_or_else(no_profile)?;
@@ -226,6 +230,14 @@ impl InstanceMetadata {
             ..read
         })
     }
+}
+
+/// Returns the first line of a value, if it is a name.
+fn name_in(value: &str) -> Option<String> {
+    let name = value.lines().next()?.trim().trim_end_matches('/');
+    let is_name_char = |b: u8| b.is_ascii_alphanumeric() || b"+=,.@_-:/".contains(&b);
+    ((1..=MAX_VALUE).contains(&name.len()) && name.bytes().all(is_name_char))
+        .then(|| name.to_owned())
 }
 
 fn parse(base: &str, path: &str) -> Result<Uri, AgentFailure> {

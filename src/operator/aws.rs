@@ -31,7 +31,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use error::CallError;
-pub use protocol::{Api, percent_encode};
+pub use protocol::{Api, ItemSet, percent_encode};
 
 use crate::aws::credentials::{self as probe, AgentFailure};
 use crate::aws::{error_response, sign};

@@ -7,13 +7,14 @@ use hyper::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::aws::{Api, CallError, RestCall, percent_encode};
+use super::aws::{Api, CallError, percent_encode};
 use super::dry_run::AwsCalls;
 use super::ecs::{
     DeregisterTaskDefinitionRequest, DescribeTasksRequest, ListResponse,
     ListTaskDefinitionsRequest, ListTasksRequest, MAX_DESCRIBED_TASKS, StopTaskRequest, Task,
     TasksResponse,
 };
+use super::launch::function::{FUNCTIONS, call, function_path};
 use super::launch::{
     FAMILY_PREFIX, LAUNCHER_TAG, Launcher, LauncherProcess, RUN_TAG, STARTED_BY_PREFIX, started_by,
 };
@@ -97,16 +98,12 @@ pub async fn functions(
     let listed = all_pages(Api::LAMBDA, "ListFunctions", MAX_PAGES, async |marker| {
         let path = match &marker {
             Some(marker) => format!(
-                "/2015-03-31/functions?MaxItems={FUNCTIONS_PER_PAGE}&Marker={}",
+                "{FUNCTIONS}?MaxItems={FUNCTIONS_PER_PAGE}&Marker={}",
                 percent_encode(marker)
             ),
-            None => format!("/2015-03-31/functions?MaxItems={FUNCTIONS_PER_PAGE}"),
+            None => format!("{FUNCTIONS}?MaxItems={FUNCTIONS_PER_PAGE}"),
         };
-        let call = RestCall {
-            operation: "ListFunctions",
-            method: Method::GET,
-            path: &path,
-        };
+        let call = call("ListFunctions", Method::GET, &path);
         let response: ListFunctionsResponse = calls.read_rest(Api::LAMBDA, &call).await?;
         Ok(Page {
             items: response.functions,
@@ -123,13 +120,14 @@ pub async fn functions(
             "/2017-03-31/tags/{}",
             percent_encode(&function.function_arn)
         );
-        let call = RestCall {
-            operation: "ListTags",
-            method: Method::GET,
-            path: &path,
-        };
-        let response: ListTagsResponse = calls.read_rest(Api::LAMBDA, &call).await?;
-        found.extend(probe_function(function, &response.tags));
+        let call = call("ListTags", Method::GET, &path);
+        let response: Result<ListTagsResponse, _> = calls.read_rest(Api::LAMBDA, &call).await;
+        match response {
+            Ok(response) => found.extend(probe_function(function, &response.tags)),
+            // Its launch has deleted it since.
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
     found.retain(|function| run_id.is_none_or(|run_id| function.run_id == run_id));
     Ok(found)
@@ -162,15 +160,18 @@ fn modified_at(text: &str) -> Option<f64> {
     Some(time.as_duration().as_secs_f64())
 }
 
-/// Deletes a function.
+/// Deletes a function; one that is gone already is deleted as well.
 pub async fn delete_function(calls: &AwsCalls, function: &ProbeFunction) -> Result<(), CallError> {
-    let path = format!("/2015-03-31/functions/{}", function.name);
-    let call = RestCall {
-        operation: "DeleteFunction",
-        method: Method::DELETE,
-        path: &path,
-    };
-    calls.change_rest(Api::LAMBDA, &call, None).await
+    let path = function_path(&function.name);
+    let call = call("DeleteFunction", Method::DELETE, &path);
+    match calls.change_rest(Api::LAMBDA, &call, None).await {
+        Err(error) if is_gone(&error) => Ok(()),
+        result => result,
+    }
+}
+
+fn is_gone(error: &CallError) -> bool {
+    error.code() == "ResourceNotFoundException"
 }
 
 /// `ListFunctions`.

@@ -34,6 +34,22 @@ def output(*command, code=0, **how):
     return done.stdout
 
 
+def test_failed_compile_ends_the_build(tmp_path):
+    cargo = tmp_path / "bin" / "cargo"
+    cargo.parent.mkdir()
+    cargo.write_text('#!/bin/sh\n[ "$1" = fetch ] || exit 7\n')
+    cargo.chmod(0o755)
+    of_earlier = tmp_path / "dist/build/x86_64-unknown-linux-gnu/release/pullprobe"
+    of_earlier.parent.mkdir(parents=True)
+    of_earlier.write_text("stale")
+    path = f"{cargo.parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "CARGO_TARGET_DIR": str(tmp_path)}
+
+    output(binaries.ROOT / "dist/build", "linux/amd64", code=7, env=environment)
+
+    assert not (tmp_path / "dist" / AGENTS["linux/amd64"]).exists()
+
+
 def test_checksums_are_those_of_the_files(dist):
     lines = (dist / "SHA256SUMS").read_text().splitlines()
     names = [line.split("  ")[1] for line in lines]

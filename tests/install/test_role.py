@@ -36,6 +36,18 @@ def test_role_lets_lambda_attach_functions_and_nothing_else(operator, ecr, moto)
     assert again.returncode == 0 and "was there already" in again.stderr, again
 
 
+def test_role_that_lambda_may_not_assume_is_left_alone(operator, ecr, moto):
+    iam = moto_client("iam", moto.url, REGION)
+    of_tasks = {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}}
+    trust = {"Version": "2012-10-17", "Statement": [{**of_tasks, "Action": "sts:AssumeRole"}]}
+    iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(trust))
+
+    refused = operator.install("--lambda", platforms=["linux/amd64"])
+
+    assert refused.returncode == 2 and "lambda.amazonaws.com" in refused.stderr, refused
+    assert iam.list_role_policies(RoleName=ROLE)["PolicyNames"] == []
+
+
 def test_documented_policy_grants_exactly_what_making_the_role_calls(operator, ecr):
     assert operator.install("--lambda", platforms=["linux/amd64"]).returncode == 0
     granted = actions_of(documented_policy("MakeTheRoleOfFunctions")["Statement"])

@@ -9,9 +9,9 @@ import yaml
 
 from pullprobe_testing import binaries, pace
 from pullprobe_testing.accounts import EXECUTION_ROLE
-from pullprobe_testing.ecs_standin import Scripted
+from pullprobe_testing.ecs_standin import ApiError, Instance, Scripted
 from pullprobe_testing.lambda_standin import ROLE, LambdaError, ScriptedFunction
-from pullprobe_testing.launch_account import PROBE_IMAGE, client
+from pullprobe_testing.launch_account import PROBE_IMAGE, client, deploy_on_instances
 from pullprobe_testing.policies import actions_of, documented_policy
 from pullprobe_testing.templates import lint_errors, terraform_resources
 from pullprobe_testing.waiting import wait_for
@@ -179,6 +179,8 @@ def test_auto_lets_a_function_follow_and_makes_one_report(operator, account, fun
 def test_failure_that_the_function_does_not_meet_stands(operator, account, functions):
     broken = account.subnets[1]
     account.behaviours[broken] = Scripted(exit_code=None, reason=NO_ROUTE)
+    passed = [observation("ecr.api", phase) for phase in ("resolve", "connect", "authorize")]
+    functions.behaviours[broken] = Reporting(observations=passed)
 
     launched = operator.launch(*AUTO)
 
@@ -291,6 +293,9 @@ def test_denied_call_says_which_statement_grants_it(operator, account, functions
     functions.errors["CreateFunction"] = [denied] * 8
     launched = operator.launch(*ON_LAMBDA)
     assert "lambda:CreateFunction" in launched.stderr + launched.stdout, launched
+    # What was not made is not deleted.
+    assert "could not be deleted" not in launched.stderr, launched
+    assert {operation for operation, *_ in functions.requests} == {"CreateFunction"}
     assert launched.exit_code == 3 and functions.functions == {}
 
 
@@ -322,6 +327,24 @@ def test_interrupted_launch_deletes_its_functions(operator, account, functions):
         assert "Interrupted" in report["verdict"]["summary"]
 
 
+def test_functions_that_a_failed_launch_leaves_are_named(operator, account, functions):
+    broken = account.subnets[1]
+    account.behaviours[broken] = Scripted(exit_code=None, reason=NO_ROUTE)
+    for subnet in set(account.subnets) - {broken}:
+        account.behaviours[subnet] = Scripted(pending=60)
+    functions.behaviours[broken] = Reporting(pending=60)
+    denied = LambdaError("AccessDeniedException", "User is not authorized to perform", 403)
+    functions.errors["DeleteFunction"] = [denied]
+    process = operator.start_launch(*AUTO)
+    wait_for(lambda: len(functions.functions) == 1)
+    account.errors["DescribeTasks"] = ApiError("AccessDeniedException", "not authorized")
+    launched = operator.finish(process)
+
+    [name] = functions.functions
+    assert f"the function {name} could not be deleted" in launched.stderr, launched
+    assert len(account.requests_of("StopTask")) >= 3, launched
+
+
 def test_gc_deletes_what_a_killed_launch_left(operator, account, functions):
     functions.behaviours = {subnet: Reporting(pending=30) for subnet in account.subnets}
     process = operator.start_launch(*ON_LAMBDA)
@@ -336,6 +359,50 @@ def test_gc_deletes_what_a_killed_launch_left(operator, account, functions):
     collected = operator("gc", "--cluster", "prod")
     assert collected.stdout.count("\ndeleted the function") >= 3, collected
     assert functions.functions == {}
+
+
+def test_gc_skips_what_is_deleted_meanwhile(operator, account, functions):
+    functions.behaviours = {subnet: Reporting(pending=30) for subnet in account.subnets}
+    process = operator.start_launch(*ON_LAMBDA)
+    wait_for(lambda: len(functions.functions) == 4)
+    process.kill()
+    process.wait()
+    gone = LambdaError("ResourceNotFoundException", "Function not found", 404)
+    functions.errors = {"ListTags": [gone], "DeleteFunction": [gone]}
+
+    collected = operator("gc", "--cluster", "prod")
+
+    assert collected.exit_code == 0, collected
+    assert len(functions.functions) == 2 and not any(functions.errors.values())
+
+
+def test_targets_on_instances_need_the_instances_groups(operator, account, functions):
+    account.instances = [Instance(account.subnets[0], number=1)]
+    deploy_on_instances(account, executionRoleArn=None)
+    subnets = "--service", "old", "--subnets", account.subnets[0]
+    on_lambda = *subnets, *ON_LAMBDA[2:]
+
+    refused = operator.launch(*on_lambda)
+    assert refused.exit_code == 2 and "--security-groups" in refused.stderr, refused
+    assert functions.requests == []
+
+    launched = operator.launch(*on_lambda, "--security-groups", account.group)
+    assert launched.exit_code == 3, launched
+    [made] = functions.deleted
+    assert made.request["VpcConfig"]["SecurityGroupIds"] == [account.group]
+    [(_, event)] = functions.invoked
+    assert event["task"].get("execution_role") is None
+
+
+def test_no_function_follows_a_task_on_an_instance(operator, account, functions):
+    account.instances = [Instance(account.subnets[0], number=1)]
+    deploy_on_instances(account)
+    account.behaviours[account.subnets[0]] = Scripted(exit_code=None, reason=NO_ROUTE)
+
+    launched = operator.launch("--service", "old", *AUTO[2:])
+
+    assert launched.exit_code == 11 and functions.requests == [], launched
+    assert launched.reports[account.subnets[0]]["vantage"]["carrier"] == "ec2"
 
 
 def test_dry_run_shows_calls_and_cost(operator, account, functions):

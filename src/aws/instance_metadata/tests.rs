@@ -81,6 +81,18 @@ async fn what_is_missing_is_said_with_its_remedy() {
     assert_eq!(no_profile.failure, Failure::NoCredentials);
     assert!(no_profile.detail.contains("associate-iam-instance-profile"));
 
+    // Only 404 or an empty list shows that there is no profile.
+    for (status, list, is_no_profile) in [(200, "", true), (500, "", false), (403, "", false)] {
+        let (base, _) = loopback::responds(move |path| match path {
+            "/latest/api/token" => (200, "TOKEN".into()),
+            _ => (status, list.into()),
+        })
+        .await;
+        let error = failed(credentials_at(&base).await);
+        let says_so = error.failure == Failure::NoCredentials;
+        assert_eq!(says_so, is_no_profile, "{status} {error}");
+    }
+
     let (base, _) = loopback::responds(respond(r#"{"Code":"AssumeRoleUnauthorizedAccess"}"#)).await;
     let no_trust = failed(credentials_at(&base).await);
     assert_eq!(no_trust.failure, Failure::NoCredentials);

@@ -4,6 +4,7 @@ use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 
 use super::error::CallError;
 use crate::endpoints::{self, Partition, Region, Service, Variant};
@@ -236,6 +237,19 @@ pub(super) fn form(api: Api, action: &str, fields: &[(String, String)]) -> Strin
     all.map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)))
         .collect::<Vec<_>>()
         .join("&")
+}
+
+/// A list in an XML response of Amazon EC2, which is absent or empty without items.
+#[derive(Debug, Deserialize)]
+pub struct ItemSet<T> {
+    #[serde(default = "Vec::new")]
+    pub item: Vec<T>,
+}
+
+impl<T> Default for ItemSet<T> {
+    fn default() -> Self {
+        Self { item: Vec::new() }
+    }
 }
 
 /// All but the unreserved characters of RFC 3986 section 2.3.

@@ -16,14 +16,16 @@ mod request;
 pub mod role;
 mod setup;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OnceCell, Semaphore, mpsc, watch};
 
-pub use request::NAME_PREFIX;
+pub use request::{FUNCTIONS, call, function_path};
 pub use setup::{FunctionSetup, prepare, show_calls};
 
 use super::collect::SubnetReport;
@@ -41,6 +43,10 @@ const MAX_FUNCTIONS: usize = 40;
 
 /// Maximum number of concurrent CreateFunction calls: each holds its body of 3 MB in memory.
 const MAX_UPLOADS: usize = 10;
+
+/// How long an interrupted launch waits for its functions to be deleted: with a minute for calls that
+/// have no response yet.
+pub const DELETION_TIMEOUT: Duration = carry::DELETE_TIMEOUT.saturating_add(Duration::from_mins(1));
 
 /// What a launch runs, and what its functions have in common if only functions run.
 pub type PreparedLaunch = (Launch, Option<FunctionSetup>);
@@ -72,8 +78,20 @@ pub(super) struct FunctionCarrier {
     functions: Semaphore,
     uploads: Semaphore,
     usage: std::sync::Mutex<Usage>,
+    /// Functions that may be there, by their names.
+    left: std::sync::Mutex<BTreeMap<String, Left>>,
     updates: mpsc::UnboundedSender<FunctionUpdate>,
     stop: watch::Receiver<bool>,
+}
+
+/// What is left of a function.
+#[derive(Debug, Clone)]
+enum Left {
+    Nothing,
+    /// The function may be there, and will be deleted.
+    Unfinished,
+    /// The function could not be deleted, as this note says.
+    NotDeleted(String),
 }
 
 impl Functions {
@@ -96,6 +114,7 @@ impl Functions {
             functions: Semaphore::new(MAX_FUNCTIONS),
             uploads: Semaphore::new(MAX_UPLOADS),
             usage: std::sync::Mutex::default(),
+            left: std::sync::Mutex::default(),
             updates: sender,
             stop: stopped,
         };
@@ -159,6 +178,43 @@ impl Functions {
         let _ = self.stop.send(true);
     }
 
+    /// Waits until all functions have ended, and drops their reports. Returns a note of each that may
+    /// be left.
+    pub async fn drain(&mut self) -> Vec<String> {
+        let drain = async {
+            while !self.running.is_empty() {
+                self.next().await;
+            }
+        };
+        // What is left says whether the time was enough.
+        let _ = tokio::time::timeout(DELETION_TIMEOUT, drain).await;
+        let mut notes = self.unfinished();
+        if let Ok(left) = self.carrier.left.lock() {
+            notes.extend(left.values().filter_map(|left| match left {
+                Left::NotDeleted(note) => Some(note.clone()),
+                Left::Nothing | Left::Unfinished => None,
+            }));
+        }
+        notes
+    }
+
+    /// Returns a note of each function that may be there and is not reported.
+    pub fn unfinished(&self) -> Vec<String> {
+        let Ok(left) = self.carrier.left.lock() else {
+            return Vec::new();
+        };
+        let unfinished = left
+            .iter()
+            .filter(|(_, left)| matches!(left, Left::Unfinished));
+        unfinished
+            .map(|(name, _)| {
+                format!(
+                    "the function {name} could not be deleted in time; `pullprobe gc` tries again"
+                )
+            })
+            .collect()
+    }
+
     /// Describes what the functions cost; `None` if none was invoked.
     pub fn cost(&self) -> Option<String> {
         self.carrier.usage.lock().ok()?.describe()
@@ -177,6 +233,12 @@ fn carry_out(carry: Carry<'_>) -> LocalBoxFuture<'_, SubnetReport> {
 }
 
 impl FunctionCarrier {
+    fn set_left(&self, name: &str, left: Left) {
+        if let Ok(mut all) = self.left.lock() {
+            all.insert(name.to_owned(), left);
+        }
+    }
+
     async fn setup(&self) -> Result<Arc<FunctionSetup>, String> {
         let prepared = self.setup.get_or_init(|| async {
             let calls = AwsCalls::new(self.client.clone(), None);

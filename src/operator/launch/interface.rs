@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::operator::aws::{Api, CallError};
+use crate::operator::aws::{Api, CallError, ItemSet};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{AwsVpcConfiguration, Task};
 
@@ -50,18 +50,6 @@ fn configuration(interface: NetworkInterface) -> AwsVpcConfiguration {
 struct DescribeNetworkInterfacesResponse {
     #[serde(rename = "networkInterfaceSet", default)]
     network_interfaces: ItemSet<NetworkInterface>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ItemSet<T> {
-    #[serde(default = "Vec::new")]
-    item: Vec<T>,
-}
-
-impl<T> Default for ItemSet<T> {
-    fn default() -> Self {
-        Self { item: Vec::new() }
-    }
 }
 
 #[derive(Debug, Deserialize)]

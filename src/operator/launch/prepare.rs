@@ -13,6 +13,7 @@ use crate::operator::dry_run::{AwsCalls, Effect, to_json};
 use crate::operator::ecs::{DescribeTasksRequest, StopTaskRequest};
 use crate::operator::error::OperatorError;
 use crate::safe_text::write_stderr;
+use crate::vantage::Carrier;
 
 /// Reads the target and registers the probe's task definition, or reads what functions need. In a dry
 /// run also shows the calls that would follow, and returns `None`.
@@ -36,6 +37,11 @@ pub async fn prepare(
     };
     if spec.carrier == CarrierChoice::Lambda {
         let setup = function::prepare(calls, &launch, &spec.function).await?;
+        if launch.security_groups.is_empty() {
+            write_stderr(
+                "pullprobe: without --security-groups the functions get the default security group of their VPC, as tasks do",
+            );
+        }
         if !calls.is_dry() {
             return Ok(Some((launch, Some(setup))));
         }
@@ -55,7 +61,7 @@ pub async fn prepare(
         return Ok(Some((launch, None)));
     }
     show_following_calls(calls, &launch)?;
-    if spec.carrier == CarrierChoice::Auto {
+    if spec.carrier == CarrierChoice::Auto && launch.placement.carrier() == Carrier::Fargate {
         let cost = function::cost_at_most(&launch);
         write_stderr(&format!(
             "pullprobe: dry run, nothing was changed. Where the probe's task does not start, and the role {} or --lambda-role is \

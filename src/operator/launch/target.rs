@@ -107,8 +107,18 @@ pub async fn resolve(
         }
     }
     let subnets = subnets(spec, &target)?;
+    // Tasks of instances, which a function stands in for.
+    let is_for_instances =
+        !needs_image && (!placement.is_targets_own || is_of_instances(&definition));
+    if is_for_instances && spec.security_groups.is_empty() {
+        return Err(OperatorError::Usage(
+            "these tasks run on instances, which pull images through their own network interface; pass the instances' security \
+             groups with --security-groups, so that the functions have the same"
+                .into(),
+        ));
+    }
     let role = match execution_role(&target, &definition) {
-        Err(_) if host != ProbeHost::Fargate => None,
+        Err(_) if host != ProbeHost::Fargate || is_for_instances => None,
         role => Some(role?),
     };
     let architecture = spec
@@ -228,6 +238,12 @@ async fn definition_of(
         }
     };
     Ok((definition, document))
+}
+
+/// Whether tasks of this definition run on instances only: Fargate has one network mode.
+fn is_of_instances(definition: &Value) -> bool {
+    let mode = definition["networkMode"].as_str();
+    mode.is_some_and(|mode| mode != "awsvpc")
 }
 
 fn execution_role(target: &TargetDetails, definition: &Value) -> Result<String, OperatorError> {

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::sleep_until;
 
 use super::collect::{Collector, SubnetReport};
-use super::function::{FunctionUpdate, Functions, PreparedLaunch};
+use super::function::{DELETION_TIMEOUT, FunctionUpdate, Functions, PreparedLaunch};
 use super::rate_limiter::{RateLimiter, jitter};
 use super::request::Launch;
 use super::spec::{CarrierChoice, LaunchSpec};
@@ -26,6 +26,7 @@ use crate::operator::ecs::{
     DescribeTasksRequest, MAX_DESCRIBED_TASKS, RunTaskRequest, StopTaskRequest, Task, TasksResponse,
 };
 use crate::operator::error::OperatorError;
+use crate::vantage::Carrier;
 use running_tasks::RunningTasks;
 use start::{PendingStart, RunTaskResult, StartResult};
 
@@ -86,7 +87,13 @@ pub async fn run(
     interruption: impl Future<Output = ()>,
 ) -> Result<Vec<SubnetReport>, OperatorError> {
     let launch = Arc::new(launch);
-    let functions = (spec.carrier != CarrierChoice::Fargate).then(|| {
+    // A task on an instance has the security groups of the instance, and a function would have others.
+    let has_functions = match spec.carrier {
+        CarrierChoice::Auto => launch.placement.carrier() == Carrier::Fargate,
+        CarrierChoice::Fargate => false,
+        CarrierChoice::Lambda => true,
+    };
+    let functions = has_functions.then(|| {
         let function = spec.function.clone();
         Functions::new(client.clone(), Arc::clone(&launch), function, setup)
     });
@@ -340,7 +347,12 @@ impl<'a> LaunchLoop<'a> {
 
     fn interrupt(&mut self) {
         self.interrupted = Some(Instant::now());
-        (self.on_event)(LaunchEvent::Note("interrupted: stopping the tasks"));
+        let note = if self.has_functions() {
+            "interrupted: stopping the tasks and deleting the functions, which takes minutes while AWS Lambda attaches them"
+        } else {
+            "interrupted: stopping the tasks"
+        };
+        (self.on_event)(LaunchEvent::Note(note));
         if let Some(functions) = &self.functions {
             functions.interrupt();
         }
@@ -376,11 +388,22 @@ impl<'a> LaunchLoop<'a> {
             };
             self.report(task.subnet, report);
         }
+        let timeout = if self.has_functions() {
+            DELETION_TIMEOUT
+        } else {
+            INTERRUPTION_TIMEOUT
+        };
         let is_late = self
             .interrupted
-            .is_some_and(|interrupted| now > interrupted + INTERRUPTION_TIMEOUT);
+            .is_some_and(|interrupted| now > interrupted + timeout);
         if is_late {
-            (self.on_event)(LaunchEvent::Note(NOT_ALL_STOPPED));
+            if self.has_tasks() {
+                (self.on_event)(LaunchEvent::Note(NOT_ALL_STOPPED));
+            }
+            let functions = self.functions.iter().flat_map(Functions::unfinished);
+            for note in functions {
+                (self.on_event)(LaunchEvent::Note(&note));
+            }
             for subnet in 0..self.reports.len() {
                 self.report_unknown(
                     subnet,
@@ -417,9 +440,29 @@ impl<'a> LaunchLoop<'a> {
         }
     }
 
-    /// Stops all tasks, including those of RunTask calls without a response yet.
+    /// Whether a function may be there.
+    fn has_functions(&self) -> bool {
+        let mut functions = self.functions.iter();
+        functions.any(|functions| !functions.is_empty())
+    }
+
+    /// Whether a task may be running.
+    fn has_tasks(&self) -> bool {
+        !self.starting.is_empty() || !self.running.arns().is_empty()
+    }
+
+    /// Deletes all functions and stops all tasks, including those of RunTask calls without a response yet.
     async fn abort(&mut self) {
-        let end = tokio::time::Instant::now() + INTERRUPTION_TIMEOUT;
+        let mut functions = self.functions.take();
+        if let Some(functions) = &functions {
+            functions.interrupt();
+        }
+        let delete_all = async {
+            match &mut functions {
+                Some(functions) => functions.drain().await,
+                None => Vec::new(),
+            }
+        };
         let stop_all = async {
             while let Some(result) = self.starting.next().await {
                 let subnet = result.pending.subnet;
@@ -434,15 +477,14 @@ impl<'a> LaunchLoop<'a> {
             while let Some((arn, result)) = self.stopping.next().await {
                 self.stopped(&arn, result);
             }
-            if let Some(functions) = &mut self.functions {
-                functions.interrupt();
-                while !functions.is_empty() {
-                    functions.next().await;
-                }
-            }
         };
-        if tokio::time::timeout_at(end, stop_all).await.is_err() {
+        let stop_all = tokio::time::timeout(INTERRUPTION_TIMEOUT, stop_all);
+        let (stopped, notes) = tokio::join!(stop_all, delete_all);
+        if stopped.is_err() {
             (self.on_event)(LaunchEvent::Note(NOT_ALL_STOPPED));
+        }
+        for note in notes {
+            (self.on_event)(LaunchEvent::Note(&note));
         }
     }
 }

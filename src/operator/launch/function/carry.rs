@@ -14,7 +14,7 @@ use super::request::{
     function_path, invoke_path,
 };
 use super::setup::{FunctionSetup, SubnetFacts};
-use super::{FunctionCarrier, FunctionUpdate};
+use super::{FunctionCarrier, FunctionUpdate, Left};
 use crate::function_limits::diagnose_in_function;
 use crate::observation::{ObservationId, Phase, TargetKey, Witness};
 use crate::operator::aws::{Api, CallError, Client};
@@ -38,8 +38,9 @@ const ROLE_DELAY: Duration = Duration::from_secs(30);
 /// Pause before a call that Lambda refuses for a moment is repeated.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long Lambda may refuse to delete a function that it is still changing.
-const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long Lambda may refuse to delete a function that it is still changing: it attaches the first one
+/// with these security groups in a minute or two.
+pub const DELETE_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Attempts of an invocation that is throttled or not delivered.
 const MAX_INVOCATIONS: u32 = 6;
@@ -63,6 +64,8 @@ pub struct Carry<'a> {
 enum NoReport {
     Interrupted,
     Sentence(String),
+    /// Lambda refused to make the function, so that there is none.
+    NotMade(String),
     /// Lambda could not attach the function.
     NotAttached(FunctionConfiguration),
 }
@@ -89,16 +92,25 @@ pub async fn carry(carry: Carry<'_>) -> SubnetReport {
     let (result, note) = if carry.is_stopped() {
         (Err(NoReport::Interrupted), None)
     } else {
+        carrier.set_left(&name, Left::Unfinished);
         let result = carry.run(facts, &name).await;
-        carry.show("deleting");
-        (result, carry.delete(&name).await)
+        let note = if matches!(result, Err(NoReport::NotMade(_))) {
+            None
+        } else {
+            carry.show("deleting");
+            carry.delete(&name).await
+        };
+        carrier.set_left(&name, note.clone().map_or(Left::Nothing, Left::NotDeleted));
+        (result, note)
     };
     let report = match result {
         Ok(line) => {
             measured(id, &line).unwrap_or_else(|sentence| unknown(launch, index, &sentence))
         }
         Err(NoReport::Interrupted) => unknown(launch, index, INTERRUPTED),
-        Err(NoReport::Sentence(sentence)) => unknown(launch, index, &sentence),
+        Err(NoReport::Sentence(sentence) | NoReport::NotMade(sentence)) => {
+            unknown(launch, index, &sentence)
+        }
         Err(NoReport::NotAttached(configuration)) => {
             SubnetReport::synthetic(id, not_attached(launch, id, &configuration))
         }
@@ -166,7 +178,16 @@ impl Carry<'_> {
                     self.show("waiting until Lambda may assume the role");
                     sleep(RETRY_INTERVAL).await;
                 }
-                Err(error) => return Err(failed("could not be made", &error)),
+                Err(error) => {
+                    let sentence = not_done("could not be made", &error);
+                    // Without a definite refusal it may have been made.
+                    let is_refused = error.failure().is_some() && !error.is_transient();
+                    return Err(if is_refused {
+                        NoReport::NotMade(sentence)
+                    } else {
+                        NoReport::Sentence(sentence)
+                    });
+                }
             }
         }
     }
@@ -280,7 +301,11 @@ impl Carry<'_> {
 }
 
 fn failed(what: &str, error: &CallError) -> NoReport {
-    NoReport::Sentence(format!("The function {what}: {error}"))
+    NoReport::Sentence(not_done(what, error))
+}
+
+fn not_done(what: &str, error: &CallError) -> String {
+    format!("The function {what}: {error}")
 }
 
 /// Whether Lambda cannot assume a role that IAM has. It has no error code for it, only this wording
@@ -387,5 +412,9 @@ fn not_attachable(launch: &Launch, setup: &FunctionSetup, facts: &SubnetFacts) -
     vantage.availability_zone = facts.availability_zone.as_ref().map(Into::into);
     vantage.ip_family = Some(facts.ip_family());
     report = Report::new(run, vantage, None, observations, diagnosis, report.plan);
+    // No function ran.
+    for seen in &mut report.observations {
+        seen.witness = Some(Witness::Lambda);
+    }
     report
 }

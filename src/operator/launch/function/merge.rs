@@ -10,7 +10,7 @@ use crate::verdict::{Status, Verdict};
 /// Merges the report about the task into that of the function. Packets refine what the text leaves
 /// open; a failure that the function did not meet stands, because the task met it.
 pub fn merge(of_ecs: SubnetReport, of_function: SubnetReport) -> SubnetReport {
-    if !of_function.report.is_measured() {
+    if !has_looked(&of_function.report) {
         // Why there is no function says nothing about the task.
         let why = &of_function.report.verdict.summary;
         let left = of_function.note.map(|note| format!("; {note}"));
@@ -54,6 +54,12 @@ pub fn merge(of_ecs: SubnetReport, of_function: SubnetReport) -> SubnetReport {
     }
 }
 
+/// Whether the function tried anything.
+fn has_looked(function: &Report) -> bool {
+    let mut seen = function.observations.iter();
+    seen.any(|seen| seen.witness.is_none() && (seen.passed() || seen.failure().is_some()))
+}
+
 /// Gives ECS's observation another ID where the function has one of the same.
 fn rename_repeated(ecs: &mut Report, function: &Report) {
     for seen in &mut ecs.observations {
@@ -89,11 +95,21 @@ fn judge(ecs: &Report, function: &Report) -> (Diagnosis, Verdict) {
         (true, true) => judge_both(ecs, function, of_function),
         // What the task met, or why it did not start, stays open.
         (_, false) => {
-            let mut findings: Vec<Finding> = ecs.findings.iter().map(possible).collect();
+            let mut findings = weighed(ecs, function);
             findings.extend(of_function.findings);
+            let unchecked = ecs
+                .findings
+                .iter()
+                .find(|finding| !has_passed(finding, ecs, function));
+            let of_function = match unchecked {
+                Some(finding) => {
+                    format!("could not check this for {}", finding.dependency.service())
+                }
+                None => "did not meet a failure".to_owned(),
+            };
             let verdict = Verdict {
                 summary: format!(
-                    "{}. A function of AWS Lambda in the same subnet did not meet a failure: {}",
+                    "{}. A function of AWS Lambda in the same subnet {of_function}: {}",
                     ecs.verdict.summary.trim_end_matches('.'),
                     function.verdict.summary
                 ),
@@ -110,7 +126,7 @@ fn judge(ecs: &Report, function: &Report) -> (Diagnosis, Verdict) {
 }
 
 /// Both failed. Where a finding of the function explains what ECS reports, it rests on that as well;
-/// otherwise the causes of ECS's text are possible beside it.
+/// otherwise what the task met comes first, and what the function met follows.
 fn judge_both(ecs: &Report, function: &Report, mut diagnosis: Diagnosis) -> (Diagnosis, Verdict) {
     let reported: Vec<ObservationId> = ecs
         .observations
@@ -124,18 +140,31 @@ fn judge_both(ecs: &Report, function: &Report, mut diagnosis: Diagnosis) -> (Dia
             finding.because.extend(reported.iter().cloned());
         }
     }
-    if !is_explained {
-        let others = ecs.findings.iter().filter(|finding| {
-            let mut known = diagnosis.findings.iter();
-            !known.any(|known| known.cause == finding.cause)
-        });
-        let others: Vec<Finding> = others.map(possible).collect();
-        diagnosis
-            .ruled_out
-            .retain(|excluded| others.iter().all(|other| other.cause != excluded.cause));
-        diagnosis.findings.extend(others);
+    if is_explained {
+        return (diagnosis, function.verdict.clone());
     }
-    (diagnosis, function.verdict.clone())
+    let mut findings = weighed(ecs, function);
+    let others = diagnosis.findings.into_iter().filter(|finding| {
+        let is_same = |known: &Finding| {
+            (known.cause, known.dependency) == (finding.cause, finding.dependency)
+        };
+        !ecs.findings.iter().any(is_same)
+    });
+    findings.extend(others);
+    let verdict = Verdict {
+        summary: format!(
+            "{}. A function of AWS Lambda in the same subnet met another failure: {}",
+            ecs.verdict.summary.trim_end_matches('.'),
+            function.verdict.summary
+        ),
+        ..ecs.verdict.clone()
+    };
+    let diagnosis = Diagnosis {
+        findings,
+        // The function did not meet what the task met, so what works for it excludes nothing.
+        ruled_out: Vec::new(),
+    };
+    (diagnosis, verdict)
 }
 
 /// Whether a finding of the function is about the same dependency as ECS's text, and of a cause or
@@ -151,9 +180,162 @@ fn explains(finding: &Finding, function: &Report, ecs: &Report) -> bool {
     ecs.observations.iter().any(concerns) && ecs.findings.iter().any(names)
 }
 
-fn possible(finding: &Finding) -> Finding {
-    Finding {
-        confidence: Confidence::Possible,
+/// Returns ECS's findings. Where the function passed what the task failed at, each is only possible.
+fn weighed(ecs: &Report, function: &Report) -> Vec<Finding> {
+    let weigh = |finding: &Finding| Finding {
+        confidence: if has_passed(finding, ecs, function) {
+            Confidence::Possible
+        } else {
+            finding.confidence
+        },
         ..finding.clone()
+    };
+    ecs.findings.iter().map(weigh).collect()
+}
+
+/// Whether the function passed the dependency of a finding of ECS, at the phase of ECS's text or after
+/// it. That a name resolves says nothing about a connection.
+fn has_passed(finding: &Finding, ecs: &Report, function: &Report) -> bool {
+    let phase = ecs
+        .observations
+        .iter()
+        .filter(|seen| finding.because.contains(&seen.id))
+        .map(|seen| seen.phase)
+        .max();
+    function.observations.iter().any(|seen| {
+        seen.witness.is_none()
+            && seen.passed()
+            && seen.dependency == finding.dependency
+            && phase.is_none_or(|phase| seen.phase >= phase)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cause::Cause;
+    use crate::diagnose::diagnose;
+    use crate::observation::{Dependency, Failure, Outcome, Phase, TargetKey, Witness};
+    use crate::operator::launch::request::sample_launch;
+    use crate::operator::launch::stopped_reason;
+
+    const NO_ROUTE: &str = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource \
+        retrieval failed: unable to retrieve ecr registry auth: service call has been retried 3 time(s): RequestError: send \
+        request failed caused by: Post \"https://api.ecr.us-east-1.amazonaws.com/\": dial tcp 10.0.9.9:443: i/o timeout";
+
+    fn of_ecs() -> SubnetReport {
+        let mut report = stopped_reason::not_started(&sample_launch(1), "subnet-a", NO_ROUTE);
+        // As of a text that proves its cause.
+        report.findings[0].confidence = Confidence::Certain;
+        assert_eq!(report.verdict.status, Status::Fail, "{report:?}");
+        SubnetReport::synthetic("subnet-a", report)
+    }
+
+    fn of_function(seen: &[(Dependency, Phase, Outcome)]) -> SubnetReport {
+        let observe = |(dependency, phase, outcome): &(Dependency, Phase, Outcome)| {
+            let target = TargetKey::of(*dependency);
+            Observation::new(target, *dependency, *phase, outcome.clone())
+        };
+        let observations: Vec<_> = seen.iter().map(observe).collect();
+        let base = of_ecs().report;
+        let diagnosis = diagnose(&observations);
+        let report = Report::new(
+            base.run,
+            base.vantage,
+            None,
+            observations,
+            diagnosis,
+            base.plan,
+        );
+        SubnetReport::synthetic("subnet-a", report)
+    }
+
+    fn not_checked() -> Outcome {
+        Outcome::NotChecked {
+            why: "a reason".into(),
+        }
+    }
+
+    fn confidences(report: &Report) -> Vec<Confidence> {
+        report
+            .findings
+            .iter()
+            .map(|finding| finding.confidence)
+            .collect()
+    }
+
+    #[test]
+    fn only_what_the_function_passed_weakens_what_the_task_met() {
+        let own = confidences(&of_ecs().report);
+        let resolved = (Dependency::EcrApi, Phase::Resolve, Outcome::Passed);
+        let unchecked = (Dependency::EcrApi, Phase::Connect, not_checked());
+        let other = (Dependency::Logs, Phase::Connect, Outcome::Passed);
+        let report = merge(of_ecs(), of_function(&[resolved.clone(), unchecked, other])).report;
+        assert_eq!(confidences(&report), own);
+        assert!(
+            report
+                .verdict
+                .summary
+                .contains("could not check this for the Amazon ECR API"),
+            "{}",
+            report.verdict.summary
+        );
+
+        let passed = (Dependency::EcrApi, Phase::Connect, Outcome::Passed);
+        let report = merge(of_ecs(), of_function(&[resolved, passed])).report;
+        assert!(
+            confidences(&report)
+                .iter()
+                .all(|confidence| *confidence == Confidence::Possible)
+        );
+        assert!(report.verdict.summary.contains("did not meet a failure"));
+    }
+
+    #[test]
+    fn function_that_tried_nothing_says_nothing() {
+        let unchecked = (Dependency::EcrApi, Phase::Connect, not_checked());
+        let of_ecs = of_ecs();
+        let merged = merge(of_ecs.clone(), of_function(&[unchecked]));
+        assert_eq!(merged.report, of_ecs.report);
+        assert!(merged.note.unwrap().contains("no function looked"));
+    }
+
+    #[test]
+    fn another_failure_of_the_function_comes_after_that_of_the_task() {
+        let failed = Outcome::Failed {
+            failure: Failure::NoSuchName,
+        };
+        let report = merge(
+            of_ecs(),
+            of_function(&[(Dependency::Logs, Phase::Resolve, failed)]),
+        )
+        .report;
+        let ecs = of_ecs().report;
+        assert_eq!(report.verdict.exit_code, ecs.verdict.exit_code);
+        assert!(
+            report
+                .verdict
+                .summary
+                .starts_with(ecs.verdict.summary.trim_end_matches('.'))
+        );
+        assert!(report.verdict.summary.contains("another failure"));
+        assert_eq!(report.findings[0].cause, ecs.findings[0].cause);
+        assert_eq!(
+            confidences(&report)[..ecs.findings.len()],
+            confidences(&ecs)[..]
+        );
+        let causes: Vec<Cause> = report
+            .findings
+            .iter()
+            .map(|finding| finding.cause)
+            .collect();
+        assert!(causes.contains(&Cause::NameNotFound), "{causes:?}");
+        assert!(report.ruled_out.is_empty());
+        assert!(
+            report
+                .observations
+                .iter()
+                .any(|seen| seen.witness == Some(Witness::Ecs))
+        );
     }
 }

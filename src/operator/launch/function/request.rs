@@ -17,7 +17,7 @@ use crate::operator::launch::launcher::{LAUNCHER_TAG, Launcher};
 use crate::operator::launch::request::{Launch, RUN_TAG, SUBNET_TAG};
 
 /// Prefix of the functions' names, by which `gc` finds them; 16 hexadecimal digits follow.
-pub const NAME_PREFIX: &str = "pullprobe-";
+const NAME_PREFIX: &str = "pullprobe-";
 
 /// Memory of a function. It has processors in proportion: 512 MB are a third of one, as much as the
 /// task of 256 CPU units has (Lambda developer guide, "Configure Lambda function memory").

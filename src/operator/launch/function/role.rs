@@ -1,5 +1,6 @@
 //! The role that functions run as: least permissions, found by its name.
 
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -128,19 +129,56 @@ fn terraform(partition: &str) -> String {
 
 /// Returns the ARN of the role that `install --lambda` made, if it is there.
 pub async fn find(calls: &AwsCalls) -> Result<Option<String>, CallError> {
+    Ok(get(calls).await?.map(|role| role.arn))
+}
+
+async fn get(calls: &AwsCalls) -> Result<Option<Role>, CallError> {
     let fields = [("RoleName".to_owned(), ROLE_NAME.to_owned())];
     let response: Result<GetRoleResponse, _> = calls.read_query(Api::IAM, "GetRole", &fields).await;
     match response {
-        Ok(response) => Ok(Some(response.result.role.arn)),
+        Ok(response) => Ok(Some(response.result.role)),
         Err(error) if error.code() == "NoSuchEntity" => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Makes the role, or gives it the right policies if it is there. Returns its ARN, and whether it is
-/// new.
+/// Whether a trust policy, as IAM returns it, lets AWS Lambda assume the role.
+fn trusts_lambda(document: &str) -> bool {
+    let document = percent_decode_str(document).decode_utf8_lossy();
+    let document: Value = serde_json::from_str(&document).unwrap_or_default();
+    // IAM accepts one value in place of a list.
+    let list = |value: &Value| match value {
+        Value::Array(values) => values.clone(),
+        value => vec![value.clone()],
+    };
+    list(&document["Statement"]).iter().any(|statement| {
+        let services = list(&statement["Principal"]["Service"]);
+        let actions = list(&statement["Action"]);
+        statement["Effect"] == "Allow"
+            && services
+                .iter()
+                .any(|service| service == "lambda.amazonaws.com")
+            && actions
+                .iter()
+                .any(|action| action == "sts:AssumeRole" || action == "sts:*" || action == "*")
+    })
+}
+
+/// Makes the role, or gives it the right policies if it is there and trusts AWS Lambda. Returns its
+/// ARN, and whether it is new.
 pub async fn install(calls: &AwsCalls) -> Result<(String, bool), OperatorError> {
-    let existing = find(calls).await?;
+    let existing = get(calls).await?;
+    if let Some(role) = &existing
+        && !trusts_lambda(&role.assume_role_policy_document)
+    {
+        return Err(OperatorError::Usage(format!(
+            "the role {} is there already, but its trust policy does not let lambda.amazonaws.com assume it, so it was not \
+             changed; if it is of another tool, pass the ARN of a role for functions to `pullprobe launch --lambda-role`, \
+             otherwise let lambda.amazonaws.com assume it (aws iam update-assume-role-policy), or delete it and run this again",
+            role.arn
+        )));
+    }
+    let existing = existing.map(|role| role.arn);
     let is_new = existing.is_none();
     let text = |value: &Value| value.to_string();
     if is_new {
@@ -194,4 +232,35 @@ struct GetRoleResult {
 #[serde(rename_all = "PascalCase")]
 struct Role {
     arn: String,
+    /// Percent-encoded JSON.
+    #[serde(default)]
+    assume_role_policy_document: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::aws::percent_encode;
+
+    #[test]
+    fn only_a_role_that_lambda_may_assume_is_used() {
+        assert!(trusts_lambda(&percent_encode(&trust().to_string())));
+        let with = |effect: &str, service: Value, action: Value| {
+            let statement = json!({
+                "Effect": effect, "Principal": { "Service": service }, "Action": action,
+            });
+            trusts_lambda(&json!({ "Statement": statement }).to_string())
+        };
+        let both = json!(["ec2.amazonaws.com", "lambda.amazonaws.com"]);
+        assert!(with(
+            "Allow",
+            both.clone(),
+            json!(["sts:TagSession", "sts:AssumeRole"])
+        ));
+        assert!(!with("Deny", both.clone(), json!("sts:AssumeRole")));
+        assert!(!with("Allow", both, json!("sts:TagSession")));
+        let tasks = json!("ecs-tasks.amazonaws.com");
+        assert!(!with("Allow", tasks, json!("sts:AssumeRole")));
+        assert!(!trusts_lambda(""));
+    }
 }

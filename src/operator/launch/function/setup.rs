@@ -14,7 +14,7 @@ use super::request::{self, FUNCTIONS, call, function_path, invoke_path};
 use super::role;
 use crate::arn::Arn;
 use crate::network_location::IpFamily;
-use crate::operator::aws::{Api, CallError};
+use crate::operator::aws::{Api, CallError, ItemSet};
 use crate::operator::dry_run::{AwsCalls, Effect};
 use crate::operator::error::OperatorError;
 use crate::operator::install::{self, AgentFile};
@@ -260,18 +260,6 @@ pub fn show_calls(
 struct DescribeSubnetsResponse {
     #[serde(default)]
     subnet_set: ItemSet<Subnet>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ItemSet<T> {
-    #[serde(default = "Vec::new")]
-    item: Vec<T>,
-}
-
-impl<T> Default for ItemSet<T> {
-    fn default() -> Self {
-        Self { item: Vec::new() }
-    }
 }
 
 #[derive(Debug, Deserialize)]
