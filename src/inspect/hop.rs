@@ -4,6 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::change::ConfigurationChange;
 use crate::cause::Cause;
+use crate::safe_text::visible;
+
+/// Characters of an object, rule or reason at most: what AWS or a snapshot names in it is shown on one
+/// line.
+const MAX_LINE: usize = 4096;
 
 /// Whether a hop lets the contact through. What is unknown is never open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -120,13 +125,14 @@ impl JudgedHop {
         verdict: Openness,
         why: impl Into<String>,
     ) -> Self {
+        let line = |text: &str| visible(text, MAX_LINE);
         Self {
             hop: Hop {
                 hop,
-                object: object.to_owned(),
-                rule: rule.into(),
+                object: line(object),
+                rule: line(&rule.into()),
                 verdict,
-                why: why.into(),
+                why: line(&why.into()),
             },
             fault: None,
         }
