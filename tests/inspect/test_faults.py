@@ -32,7 +32,9 @@ class Fault:
     status    of the verdict
     """
 
-    def __init__(self, cause, rule, inject, way="private", narrow=False, applies=True, status="fail"):
+    def __init__(
+        self, cause, rule, inject, way="private", narrow=False, applies=True, status="fail"
+    ):
         self.cause, self.rule, self.inject = cause, rule, inject
         self.way, self.narrow, self.applies, self.status = way, narrow, applies, status
 

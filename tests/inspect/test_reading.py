@@ -22,7 +22,6 @@ SIMULATED = (
         "ec2:DescribeVpcEndpoints",
         "ec2:DescribeVpcAttribute",
         "ec2:DescribeSubnets",
-        "ec2:DescribeDhcpOptions",
         "route53:ListHostedZonesByVPC",
         "route53resolver:ListResolverRuleAssociations",
         "route53resolver:ListFirewallRuleGroupAssociations",
