@@ -26,7 +26,7 @@ mod view;
 
 pub use hop::{Hop, HopKind, Openness};
 pub use inspection::{INSPECTION_SCHEMA, InspectedContact, Inspection, InspectionFinding};
-pub use patch::{Patch, PatchLanguage};
+pub use patch::{Patch, PatchLanguage, joined};
 
 use snapshot::Snapshot;
 

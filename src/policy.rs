@@ -12,6 +12,7 @@ mod request;
 mod truth;
 
 pub use document::{InvalidPolicy, PolicyDocument, PolicyStatement, StatementEffect};
+pub(crate) use pattern::matches as matches_pattern;
 pub use request::{ContextValue, PolicyRequest, RequestPrincipal};
 use truth::Truth;
 

@@ -1,6 +1,5 @@
 //! `pullprobe inspect`.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
@@ -10,7 +9,7 @@ use super::probe::runtime;
 use super::{Error, color, print};
 use crate::cli::inspect::{InspectArgs, InspectFormat};
 use crate::inspect::snapshot::{SNAPSHOT_SCHEMA, Snapshot, TaskNetwork};
-use crate::inspect::{Inspection, PatchLanguage};
+use crate::inspect::{Inspection, PatchLanguage, joined};
 use crate::operator::inspect;
 use crate::operator::launch::{self, TargetSpec};
 use crate::render;
@@ -92,28 +91,13 @@ fn save(file: &Path, snapshot: &Snapshot) -> Result<(), Error> {
 
 /// Returns the patch of each finding, with the finding as a comment.
 fn patches(inspection: &Inspection, language: PatchLanguage) -> String {
-    let mut text = String::new();
-    for finding in &inspection.findings {
-        if !text.is_empty() {
-            let separator = if language == PatchLanguage::CloudFormation {
-                "---\n"
-            } else {
-                "\n"
-            };
-            text.push_str(separator);
-        }
-        let _ = writeln!(text, "# {}: {}", finding.cause, finding.summary);
-        match &finding.patch {
-            Some(patch) => {
-                let _ = writeln!(text, "{}", patch.text(language).trim_end());
-            }
-            None => {
-                let _ = writeln!(text, "# {}", finding.remedy);
-            }
-        }
-    }
+    let findings = inspection.findings.iter().map(|finding| {
+        let title = format!("{}: {}", finding.cause, finding.summary);
+        (title, finding.patch.as_ref(), finding.remedy.as_str())
+    });
+    let text = joined(findings, language);
     if text.is_empty() {
-        let _ = writeln!(text, "# {}", inspection.verdict.summary);
+        return format!("# {}\n", inspection.verdict.summary);
     }
     text
 }

@@ -14,7 +14,7 @@ pub(super) enum Peer {
 }
 
 /// A change.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ConfigurationChange {
     AddSecurityGroupRule {
         group: String,

@@ -131,7 +131,11 @@ fn facts(snapshot: &Snapshot) -> Vec<TargetFacts<'_>> {
 fn worst(steps: &[JudgedHop]) -> Openness {
     steps
         .iter()
-        .map(JudgedHop::verdict)
+        .map(|step| match &step.fault {
+            // Some connections work.
+            Some(fault) if !fault.blocking => Openness::Unknown,
+            _ => step.verdict(),
+        })
         .max()
         .unwrap_or(Openness::Open)
 }
@@ -156,6 +160,12 @@ fn network(view: &View<'_>, facts: &TargetFacts<'_>) -> (Openness, Vec<JudgedHop
         ResolvedName::Endpoint(endpoint) => through_endpoint(view, facts, name, endpoint),
         ResolvedName::Addresses(addresses) => to_addresses(view, facts, name, &addresses),
         ResolvedName::Public(unused) => to_public(view, facts, name, unused.as_ref()),
+    };
+    // Where the name may resolve to something else, nothing on the way is sure.
+    let verdict = if is_assumed {
+        Openness::Unknown
+    } else {
+        verdict
     };
     let steps = steps.into_iter().map(|mut step| {
         if let Some(fault) = &mut step.fault {
@@ -198,6 +208,28 @@ fn through_endpoint(
     name: JudgedHop,
     endpoint: &ReadEndpoint,
 ) -> (Openness, Vec<JudgedHop>) {
+    let unknown = |rule: String, why: String| {
+        let step = JudgedHop::unknown(HopKind::Route, &endpoint.id, rule, why);
+        (Openness::Unknown, vec![name.clone(), step])
+    };
+    // A zone of the customer's may name any endpoint.
+    if !name::is_available(endpoint) {
+        let state = &endpoint.state;
+        let why = format!(
+            "{} resolves to the interface endpoint {}, which is {state}.",
+            facts.target.host, endpoint.id
+        );
+        return unknown(format!("state {state}"), why);
+    }
+    if let Some(service) = &facts.service
+        && *service != endpoint.service
+    {
+        let why = format!(
+            "{} resolves to the interface endpoint {}, which is of {} and not of {service}; what answers there is not known.",
+            facts.target.host, endpoint.id, endpoint.service
+        );
+        return unknown(endpoint.service.clone(), why);
+    }
     let interfaces = view.interfaces_of(endpoint, facts.target.port);
     if interfaces.is_empty() {
         let why = "The network interfaces of the endpoint are in no subnet that was read.";
@@ -241,7 +273,8 @@ fn to_addresses(
     let of_address = |address: &IpAddr| {
         endpoints().find(|endpoint| {
             let mut interfaces = endpoint.interfaces.iter();
-            interfaces.any(|interface| interface.addresses.contains(address))
+            endpoint.vpc == view.subnet.vpc
+                && interfaces.any(|interface| interface.addresses.contains(address))
         })
     };
     if let Some(endpoint) = addresses.first().and_then(of_address)
@@ -292,7 +325,9 @@ fn to_address(view: &View<'_>, address: IpAddr, port: u16) -> Vec<JudgedHop> {
             ));
         }
         Way::Internet => steps.extend(filter::acls_to_public(view, &destination, None)),
-        Way::Nat(nat) => steps.extend(filter::acls_to_public(view, &destination, nat)),
+        Way::Nat(nat) | Way::NatToEndpoint(nat, _) => {
+            steps.extend(filter::acls_to_public(view, &destination, nat));
+        }
         Way::GatewayEndpoint(_) | Way::Closed | Way::Unknown => {}
     }
     steps
@@ -348,6 +383,16 @@ fn to_public(
         Way::Nat(nat) => {
             steps.push(filter::task_security_groups(view, &destination));
             steps.extend(filter::acls_to_public(view, &destination, nat));
+        }
+        Way::NatToEndpoint(nat, endpoint) => {
+            steps.push(filter::task_security_groups(view, &destination));
+            steps.extend(filter::acls_to_public(view, &destination, nat));
+            steps.extend(permission::endpoint_policy(
+                view.snapshot,
+                endpoint,
+                &facts.requests,
+                &facts.endpoint_requests,
+            ));
         }
         Way::Unknown => steps.push(filter::task_security_groups(view, &destination)),
     }

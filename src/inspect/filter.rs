@@ -120,12 +120,12 @@ impl<'a> Groups<'a> {
 pub(super) fn task_security_groups(view: &View<'_>, destination: &Destination<'_>) -> JudgedHop {
     const KIND: HopKind = HopKind::SecurityGroup;
     let Some(ids) = view.task_groups() else {
-        return JudgedHop::unknown(
-            KIND,
-            &view.subnet.vpc,
-            "",
-            "The task names no security group, and the VPC's default one could not be read (ec2:DescribeSecurityGroups).",
-        );
+        let why = if view.snapshot.plan.host.is_instance() {
+            "The container instance makes this contact, and its security groups were not read."
+        } else {
+            "The task names no security group, and the VPC's default one could not be read (ec2:DescribeSecurityGroups)."
+        };
+        return JudgedHop::unknown(KIND, &view.subnet.vpc, "", why);
     };
     let groups = Groups::of(view, &ids);
     let mut allowed = Allowed {
@@ -473,6 +473,8 @@ impl AclCheck<'_> {
         };
         let is_open = |segment: &&Segment| segment.verdict == Openness::Open;
         let all: Vec<_> = segments.iter().collect();
+        // Where every port that will be used is closed, no connection works.
+        let mut decisive = all.clone();
         if all.iter().all(is_open) {
             return JudgedHop::open(
                 KIND,
@@ -487,6 +489,7 @@ impl AclCheck<'_> {
                 .iter()
                 .filter(|segment| segment.ports.0 <= to && segment.ports.1 >= from)
                 .collect();
+            decisive.clone_from(&of_linux);
             if of_linux.iter().all(is_open) {
                 return JudgedHop::open(
                     KIND,
@@ -536,17 +539,39 @@ impl AclCheck<'_> {
                 self.name
             )
         };
-        JudgedHop::closed(
-            KIND,
-            id,
-            rule,
-            why,
-            HopFault::new(Cause::NetworkAcl, self.change(first.number)),
-        )
+        let mut fault = HopFault::new(Cause::NetworkAcl, []);
+        // Some connections work.
+        fault.blocking = decisive
+            .iter()
+            .all(|segment| segment.verdict == Openness::Closed);
+        // Who wrote a rule that denies meant it: only a person can take that back.
+        let is_explicit = closed.iter().any(|segment| segment.number != LAST_RULE);
+        let changes = self.changes(&closed);
+        if !is_explicit && !changes.is_empty() {
+            fault.alternatives.push(changes);
+        }
+        JudgedHop::closed(KIND, id, rule, why, fault)
     }
 
-    /// Returns the entry that lets the traffic through: before the rule that denies it.
-    fn change(&self, denies: u32) -> Option<ConfigurationChange> {
+    /// Returns the entries that let the closed ports through, after every rule that denies something.
+    fn changes(&self, closed: &[&Segment]) -> Vec<ConfigurationChange> {
+        let mut ranges: Vec<(u16, u16)> = Vec::new();
+        for segment in closed {
+            match ranges.last_mut() {
+                Some(last) if last.1.checked_add(1) == Some(segment.ports.0) => {
+                    last.1 = segment.ports.1;
+                }
+                _ => ranges.push(segment.ports),
+            }
+        }
+        let changes: Vec<_> = ranges
+            .into_iter()
+            .filter_map(|ports| self.change(ports))
+            .collect();
+        changes
+    }
+
+    fn change(&self, ports: (u16, u16)) -> Option<ConfigurationChange> {
         let used: Vec<u32> = self
             .acl
             .entries
@@ -554,22 +579,20 @@ impl AclCheck<'_> {
             .filter(|entry| entry.is_egress == self.is_egress)
             .map(|entry| entry.number)
             .collect();
-        let is_free = |number: &u32| !used.contains(number);
-        let free: Vec<u32> = if denies == LAST_RULE {
-            let last = used.iter().filter(|number| **number < LAST_RULE).max();
-            let next = last.map_or(100, |last| (last / RULE_DISTANCE + 1) * RULE_DISTANCE);
-            let after = (0..MAX_FREE_NUMBERS).map(|step| next + step * RULE_DISTANCE);
-            let before = (1..LAST_RULE).rev();
-            after
-                .filter(|number| *number < LAST_RULE)
-                .chain(before)
-                .filter(is_free)
-                .take(MAX_FREE_NUMBERS as usize)
-                .collect()
-        } else {
-            let before = (1..denies).rev().filter(is_free);
-            before.take(MAX_FREE_NUMBERS as usize).collect()
-        };
+        let denies = self.acl.entries.iter().filter(|entry| {
+            entry.is_egress == self.is_egress && !entry.allows && entry.number < LAST_RULE
+        });
+        let last_deny = denies.map(|entry| entry.number).max().unwrap_or_default();
+        let last = used.iter().filter(|number| **number < LAST_RULE).max();
+        let next = last.map_or(100, |last| (last / RULE_DISTANCE + 1) * RULE_DISTANCE);
+        let after = (0..MAX_FREE_NUMBERS).map(|step| next + step * RULE_DISTANCE);
+        let between = (1..LAST_RULE).rev();
+        let free: Vec<u32> = after
+            .filter(|number| *number < LAST_RULE)
+            .chain(between)
+            .filter(|number| !used.contains(number) && *number > last_deny)
+            .take(MAX_FREE_NUMBERS as usize)
+            .collect();
         let (number, others) = free.split_first()?;
         Some(ConfigurationChange::AddAclEntry {
             acl: self.acl.id.clone(),
@@ -577,7 +600,7 @@ impl AclCheck<'_> {
             others: others.to_vec(),
             is_egress: self.is_egress,
             cidr: self.block?,
-            ports: self.ports,
+            ports,
         })
     }
 

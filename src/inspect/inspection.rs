@@ -320,7 +320,9 @@ fn verdict(findings: &[InspectionFinding], contacts: &[InspectedContact]) -> Ver
         exit_code,
         summary,
     };
-    if let Some(first) = findings.iter().find(|finding| finding.blocking) {
+    let is_sure = |finding: &&InspectionFinding| finding.confidence != Confidence::Possible;
+    let blocking = || findings.iter().filter(|finding| finding.blocking);
+    if let Some(first) = blocking().find(is_sure) {
         let summary = format!("The task would not start: {}", Lower(&first.summary));
         return of(Status::Fail, first.family.exit_code(), summary);
     }
@@ -328,10 +330,18 @@ fn verdict(findings: &[InspectionFinding], contacts: &[InspectedContact]) -> Ver
         .iter()
         .filter(|contact| contact.verdict == Openness::Unknown)
         .collect();
-    let reason = unknown.first().and_then(|contact| {
-        let mut hops = contact.hops.iter();
-        hops.find(|hop| hop.verdict == Openness::Unknown)
-    });
+    let hops = unknown.iter().flat_map(|contact| &contact.hops);
+    let reason = hops
+        .into_iter()
+        .find(|hop| hop.verdict == Openness::Unknown);
+    if let (Some(first), Some(reason)) = (blocking().next(), reason) {
+        let summary = format!(
+            "The task may not start: {} That depends on what cannot be seen here: {}",
+            Lower(&first.summary),
+            Lower(&reason.why)
+        );
+        return of(Status::Inconclusive, INCONCLUSIVE, summary);
+    }
     if let Some(reason) = reason {
         let summary = format!(
             "Nothing that was read stops the task, but {} of {} contacts depend on what cannot be seen here; the first: {}",
@@ -342,7 +352,8 @@ fn verdict(findings: &[InspectionFinding], contacts: &[InspectedContact]) -> Ver
         return of(Status::Inconclusive, INCONCLUSIVE, summary);
     }
     if let Some(first) = findings.first() {
-        let summary = format!("The task would start, but {}", Lower(&first.summary));
+        let would = if unknown.is_empty() { "would" } else { "may" };
+        let summary = format!("The task {would} start, but {}", Lower(&first.summary));
         return of(Status::Warn, WARN, summary);
     }
     if contacts.is_empty() {

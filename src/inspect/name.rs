@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 
 use super::change::ConfigurationChange;
-use super::hop::{HopFault, HopKind, JudgedHop};
+use super::hop::{HopFault, HopKind, JudgedHop, Openness};
 use super::snapshot::{HostedZone, ReadEndpoint, ZoneRecord};
 use super::view::View;
 use crate::cause::Cause;
@@ -131,9 +131,6 @@ pub(super) fn resolve<'a>(
             ),
         );
     }
-    if let Some(zone) = zone {
-        return in_zone(view, host, zone);
-    }
     let profiles = view.snapshot.dns_profiles.iter().flatten();
     let profiles: Vec<_> = profiles.map(String::as_str).collect();
     if !profiles.is_empty() {
@@ -143,9 +140,22 @@ pub(super) fn resolve<'a>(
             "A Route 53 Profile is associated with the VPC; which zones and rules it brings is not read.".into(),
         );
     }
-    let (step, resolution) = by_endpoint(view, host, service);
+    let by_endpoint = by_endpoint(view, host, service);
+    let zone = zone.filter(|zone| {
+        !(matches!(
+            by_endpoint.1,
+            ResolvedName::Endpoint(_) | ResolvedName::Unknown
+        ) && zone.name.len() < endpoint_zone(host, service).len())
+    });
+    let has_zone = zone.is_some();
+    let (step, resolution) = match zone {
+        Some(zone) => in_zone(view, host, zone),
+        None => by_endpoint,
+    };
     // What was not read may answer differently.
     let unread = [
+        ("ec2:DescribeDhcpOptions", vpc.resolvers.is_none()),
+        ("ec2:DescribeVpcAttribute", vpc.enable_dns_support.is_none()),
         (
             "route53:ListHostedZonesByVPC",
             view.snapshot.hosted_zones.is_none(),
@@ -172,17 +182,17 @@ pub(super) fn resolve<'a>(
     let firewalls: Vec<_> = firewalls.map(String::as_str).collect();
     let doubt = if !unread.is_empty() {
         format!(
-            "{} Private hosted zones, Resolver rules or DNS Firewall may answer differently: they could not be read ({}).",
+            "{} The VPC's DNS settings, private hosted zones, Resolver rules or DNS Firewall may answer differently: they could not be read ({}).",
             step.hop.why,
             unread.join(", ")
         )
-    } else if !firewalls.is_empty() {
+    } else if !firewalls.is_empty() && step.verdict() != Openness::Closed {
         format!(
             "{} The DNS Firewall rule group {} filters the names of this VPC; whether it blocks this one cannot be seen here.",
             step.hop.why,
             firewalls.join(", ")
         )
-    } else if service.is_none() && !is_known_public {
+    } else if service.is_none() && !is_known_public && !has_zone {
         format!("Which addresses {host} has is not known here; they are taken for public ones.")
     } else {
         return (step, resolution);
@@ -200,6 +210,16 @@ fn is_of_endpoint(zone: &HostedZone) -> bool {
     zone.owning_service
         .as_deref()
         .is_some_and(|owner| owner.contains("vpce"))
+}
+
+/// Returns the name of the zone that AWS makes for a service's private DNS: the service's own name,
+/// below which the registry of each account lies.
+fn endpoint_zone<'a>(host: &'a str, service: Option<&str>) -> &'a str {
+    let is_registry = service.is_some_and(|service| service.ends_with(".ecr.dkr"));
+    match host.split_once('.') {
+        Some((_, zone)) if is_registry => zone,
+        _ => host,
+    }
 }
 
 /// Returns the first resolver of the DHCP option set that is not Amazon's.

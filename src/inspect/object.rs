@@ -29,6 +29,8 @@ pub(super) fn objects_at(snapshot: &Snapshot, target: &Target) -> Vec<JudgedHop>
             .object(ObjectKind::Repository, &key)
             .is_some_and(|object| object.state == ObjectState::Found);
         steps.push(step);
+        steps.extend(key_of(snapshot, ObjectKind::Repository, &key));
+        steps.extend(registry_policy(snapshot, &key));
         if exists {
             let reference = image.reference.to_string();
             steps.push(object_step(
@@ -61,6 +63,7 @@ pub(super) fn objects_at(snapshot: &Snapshot, target: &Target) -> Vec<JudgedHop>
         };
         let name = format!("The {noun} {key}");
         steps.push(object_step(snapshot, kind, key, &name, cause, None));
+        steps.extend(key_of(snapshot, kind, key));
     }
     for log in plan.logs.iter().filter(|log| is_here(log.target)) {
         // A missing group is created.
@@ -80,8 +83,63 @@ pub(super) fn objects_at(snapshot: &Snapshot, target: &Target) -> Vec<JudgedHop>
             Some(change),
         ));
     }
-    steps.dedup();
-    steps
+    let files = plan.environment_files.iter();
+    for file in files.filter(|file| is_here(file.target)) {
+        steps.push(JudgedHop::unknown(
+            HopKind::Object,
+            &file.arn,
+            "",
+            format!(
+                "The environment file {} and the policy and encryption of its bucket are not read.",
+                file.arn
+            ),
+        ));
+    }
+    let mut unique: Vec<JudgedHop> = Vec::new();
+    for step in steps {
+        if !unique.contains(&step) {
+            unique.push(step);
+        }
+    }
+    unique
+}
+
+/// Returns an unknown hop for an object that a customer managed key encrypts: neither the key's state
+/// nor its policy is read, and the task execution role needs `kms:Decrypt` for secrets and parameters.
+fn key_of(snapshot: &Snapshot, kind: ObjectKind, key: &str) -> Option<JudgedHop> {
+    let object = snapshot.object(kind, key)?;
+    let kms_key = object.kms_key.as_deref()?;
+    let why = format!(
+        "The KMS key {kms_key} encrypts {}; its state, its policy and who may use it are not read.",
+        object.arn.as_deref().unwrap_or(key)
+    );
+    Some(JudgedHop::unknown(HopKind::Object, kms_key, "", why))
+}
+
+/// Returns an unknown hop unless the policy of a repository's registry was read and there is none:
+/// it may deny pulls (Amazon ECR user guide, "Private registry permissions").
+fn registry_policy(snapshot: &Snapshot, repository: &str) -> Option<JudgedHop> {
+    let mut parts = repository.splitn(3, '/');
+    let (account, region) = (parts.next()?, parts.next()?);
+    let registry = format!("{account}/{region}");
+    let object = snapshot.object(ObjectKind::Registry, &registry);
+    let why = match object {
+        Some(object) if object.is_policy_read && object.policy.is_none() => return None,
+        Some(object) if object.policy.is_some() => format!(
+            "The private registry of account {account} in {region} has a registry policy, which may deny pulls and is not \
+             evaluated."
+        ),
+        _ => format!(
+            "The registry policy of account {account} in {region}, which may deny pulls, was not read \
+             (ecr:GetRegistryPolicy, in that account)."
+        ),
+    };
+    Some(JudgedHop::unknown(
+        HopKind::ResourcePolicy,
+        &registry,
+        "",
+        why,
+    ))
 }
 
 fn object_step(

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::change::{ConfigurationChange, Peer};
+use crate::safe_text::visible;
 
 /// A change in three languages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,9 @@ pub struct Patch {
     /// A CloudFormation template in JSON with only these resources; `null` where CloudFormation has
     /// none.
     pub cloudformation: Option<String>,
+    /// The changes themselves, for one document of several patches.
+    #[serde(skip)]
+    changes: Vec<ConfigurationChange>,
 }
 
 /// A language of patches.
@@ -38,46 +42,14 @@ pub enum PatchLanguage {
 }
 
 impl Patch {
-    /// Returns the text in one language.
-    pub fn text(&self, language: PatchLanguage) -> String {
-        match language {
-            PatchLanguage::Cli => self.cli.join("\n"),
-            PatchLanguage::Terraform => self.terraform.clone(),
-            PatchLanguage::CloudFormation => self.cloudformation.clone().unwrap_or_else(|| {
-                format!(
-                    "# CloudFormation has no resource for this; use the AWS CLI:\n# {}",
-                    self.cli.join("\n# ")
-                )
-            }),
-        }
-    }
-
     /// Writes changes that belong together.
     pub(super) fn of(changes: &[ConfigurationChange], region: &str) -> Self {
         let titles: Vec<_> = changes.iter().map(ConfigurationChange::title).collect();
-        let mut resources = serde_json::Map::new();
-        let mut can_form = true;
-        for (number, change) in changes.iter().enumerate() {
-            match cloudformation(change) {
-                Some(made) => {
-                    for (name, resource) in made {
-                        let name = if number == 0 {
-                            name.to_owned()
-                        } else {
-                            format!("{name}{number}")
-                        };
-                        resources.insert(name, resource);
-                    }
-                }
-                None => can_form = false,
-            }
-        }
-        let template = json!({
-            "AWSTemplateFormatVersion": "2010-09-09",
-            "Resources": resources,
-        });
+        let mut template = CloudFormationTemplate::default();
+        let can_form = changes.iter().all(|change| template.add(change));
+        let region = shell(region);
         Self {
-            title: titles.join(", and "),
+            title: visible(&titles.join(", and "), MAX_COMMENT),
             cost: changes
                 .iter()
                 .find_map(ConfigurationChange::cost)
@@ -90,40 +62,186 @@ impl Patch {
                     if command.starts_with("aws ") {
                         format!("{command} --region {region}")
                     } else {
-                        command.replace("REGION", region)
+                        command.replace("--region REGION", &format!("--region {region}"))
                     }
                 })
                 .collect(),
-            terraform: changes
-                .iter()
-                .enumerate()
-                .map(|(number, change)| numbered(terraform(change), number))
-                .collect::<Vec<_>>()
-                .join("\n"),
-            cloudformation: can_form
-                .then(|| serde_json::to_string_pretty(&template).unwrap_or_default()),
+            terraform: terraform_of(changes, 0),
+            cloudformation: can_form.then(|| template.text()),
+            changes: changes.to_vec(),
         }
     }
 }
 
-/// Returns a change's Terraform with resource names of its own, where others come before it.
-fn numbered(text: String, number: usize) -> String {
-    if number == 0 {
-        return text;
+/// Characters of a comment at most.
+const MAX_COMMENT: usize = 4096;
+
+/// Returns a text as a comment of one line, in a shell, Terraform and YAML.
+fn comment(text: &str) -> String {
+    format!("# {}\n", visible(text, MAX_COMMENT))
+}
+
+/// Writes the patches of several findings as one text: each finding is a comment, and each change is
+/// there once. `findings` are the comment, the patch, and the remedy where there is no patch.
+pub fn joined<'a>(
+    findings: impl Iterator<Item = (String, Option<&'a Patch>, &'a str)>,
+    language: PatchLanguage,
+) -> String {
+    let mut written: Vec<&ConfigurationChange> = Vec::new();
+    let mut template = CloudFormationTemplate::default();
+    let mut text = String::new();
+    for (title, patch, remedy) in findings {
+        if !text.is_empty() && language != PatchLanguage::CloudFormation {
+            text.push('\n');
+        }
+        text.push_str(&comment(&title));
+        let Some(patch) = patch else {
+            text.push_str(&comment(remedy));
+            continue;
+        };
+        let new: Vec<_> = patch
+            .changes
+            .iter()
+            .filter(|change| !written.contains(change))
+            .collect();
+        if new.is_empty() && !patch.changes.is_empty() {
+            text.push_str(&comment("The same change as above."));
+            continue;
+        }
+        match language {
+            PatchLanguage::Cli => {
+                text.push_str(&patch.cli.join("\n"));
+                text.push('\n');
+            }
+            PatchLanguage::Terraform => {
+                let new: Vec<_> = new.iter().map(|change| (*change).clone()).collect();
+                text.push_str(&terraform_of(&new, written.len()));
+            }
+            PatchLanguage::CloudFormation => {
+                if patch.cloudformation.is_some() {
+                    for change in &new {
+                        template.add(change);
+                    }
+                } else {
+                    text.push_str(&comment(NO_CLOUDFORMATION));
+                    for command in &patch.cli {
+                        text.push_str(&comment(command));
+                    }
+                }
+            }
+        }
+        written.extend(new);
     }
-    let name = format!("pullprobe_{number}");
-    text.replace("\"pullprobe\" {", &format!("\"{name}\" {{"))
-        .replace(".pullprobe.", &format!(".{name}."))
+    if !template.resources.is_empty() {
+        text.push_str(&template.text());
+        text.push('\n');
+    }
+    text
+}
+
+/// What stands in the place of resources that CloudFormation does not have.
+const NO_CLOUDFORMATION: &str = "CloudFormation has no resource for this; use the AWS CLI:";
+
+/// Returns changes as Terraform, each with resource names of its own. `before` is how many come before
+/// them in the same document.
+fn terraform_of(changes: &[ConfigurationChange], before: usize) -> String {
+    changes
+        .iter()
+        .zip(before..)
+        .map(|(change, number)| match number {
+            0 => terraform(change, "pullprobe"),
+            number => terraform(change, &format!("pullprobe_{number}")),
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A template of CloudFormation, with a name of its own for each resource.
+#[derive(Default)]
+struct CloudFormationTemplate {
+    resources: serde_json::Map<String, Value>,
+    changes: usize,
+}
+
+impl CloudFormationTemplate {
+    /// Adds a change. Returns whether CloudFormation can express it.
+    fn add(&mut self, change: &ConfigurationChange) -> bool {
+        let Some(made) = cloudformation(change) else {
+            return false;
+        };
+        let number = self.changes;
+        self.changes += 1;
+        let names: Vec<&str> = made.iter().map(|(name, _)| *name).collect();
+        let renamed = |name: &str| match number {
+            0 => name.to_owned(),
+            number => format!("{name}{number}"),
+        };
+        for (name, mut resource) in made.clone() {
+            // Only a new NAT gateway has resources that refer to each other.
+            if names.len() > 1 {
+                rename_references(&mut resource, &names, &renamed);
+            }
+            self.resources.insert(renamed(name), resource);
+        }
+        true
+    }
+
+    fn text(&self) -> String {
+        let template = json!({
+            "AWSTemplateFormatVersion": "2010-09-09",
+            "Resources": self.resources,
+        });
+        serde_json::to_string_pretty(&template).unwrap_or_default()
+    }
+}
+
+/// Renames what `Ref` and `Fn::GetAtt` refer to.
+fn rename_references(value: &mut Value, names: &[&str], renamed: &impl Fn(&str) -> String) {
+    let rename = |name: &mut Value| {
+        if let Some(known) = name.as_str().filter(|name| names.contains(name)) {
+            *name = json!(renamed(known));
+        }
+    };
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                match (key.as_str(), member) {
+                    ("Ref", name) => rename(name),
+                    ("Fn::GetAtt", Value::Array(parts)) => {
+                        parts.iter_mut().take(1).for_each(rename);
+                    }
+                    (_, member) => rename_references(member, names, renamed),
+                }
+            }
+        }
+        Value::Array(members) => {
+            for member in members {
+                rename_references(member, names, renamed);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Quotes an argument for a POSIX shell, unless it has only plain characters.
 fn shell(text: &str) -> String {
+    // Nothing that AWS names has a line break; on several lines it would look like commands.
+    let text = if text.contains(char::is_control) {
+        &visible(text, MAX_COMMENT)
+    } else {
+        text
+    };
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
         text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
+}
+
+fn shell_words(texts: &[String]) -> String {
+    let words: Vec<_> = texts.iter().map(|text| shell(text)).collect();
+    words.join(" ")
 }
 
 /// Quotes a Terraform string, in which nothing is a template.
@@ -187,7 +305,8 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
             let direction = if *is_egress { "egress" } else { "ingress" };
             let permissions = shell(&ip_permissions(*port, peer).to_string());
             vec![format!(
-                "aws ec2 authorize-security-group-{direction} --group-id {group} --ip-permissions {permissions}"
+                "aws ec2 authorize-security-group-{direction} --group-id {} --ip-permissions {permissions}",
+                shell(group)
             )]
         }
         ConfigurationChange::AddAclEntry {
@@ -204,12 +323,14 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
                 ipnet::IpNet::V6(_) => "--ipv6-cidr-block",
             };
             vec![format!(
-                "aws ec2 create-network-acl-entry --network-acl-id {acl} {direction} --rule-number {number} --protocol 6 \
-                 --port-range From={from},To={to} {block} {cidr} --rule-action allow"
+                "aws ec2 create-network-acl-entry --network-acl-id {} {direction} --rule-number {number} --protocol 6 \
+                 --port-range From={from},To={to} {block} {cidr} --rule-action allow",
+                shell(acl)
             )]
         }
         ConfigurationChange::EnablePrivateDns { endpoint, .. } => vec![format!(
-            "aws ec2 modify-vpc-endpoint --vpc-endpoint-id {endpoint} --private-dns-enabled"
+            "aws ec2 modify-vpc-endpoint --vpc-endpoint-id {} --private-dns-enabled",
+            shell(endpoint)
         )],
         ConfigurationChange::EnableVpcDns { vpc, attribute } => {
             let flag = if *attribute == "enableDnsSupport" {
@@ -218,7 +339,8 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
                 "--enable-dns-hostnames"
             };
             vec![format!(
-                r#"aws ec2 modify-vpc-attribute --vpc-id {vpc} {flag} '{{"Value":true}}'"#
+                r#"aws ec2 modify-vpc-attribute --vpc-id {} {flag} '{{"Value":true}}'"#,
+                shell(vpc)
             )]
         }
         ConfigurationChange::CreateInterfaceEndpoint {
@@ -227,48 +349,59 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
             subnets,
             groups,
         } => vec![format!(
-            "aws ec2 create-vpc-endpoint --vpc-id {vpc} --vpc-endpoint-type Interface --service-name {service} \
+            "aws ec2 create-vpc-endpoint --vpc-id {} --vpc-endpoint-type Interface --service-name {} \
              --subnet-ids {} --security-group-ids {} --private-dns-enabled",
-            subnets.join(" "),
-            or_placeholder(groups, ENDPOINT_GROUP).join(" ")
+            shell(vpc),
+            shell(service),
+            shell_words(subnets),
+            shell_words(&or_placeholder(groups, ENDPOINT_GROUP))
         )],
         ConfigurationChange::CreateGatewayEndpoint {
             vpc,
             service,
             route_table,
         } => vec![format!(
-            "aws ec2 create-vpc-endpoint --vpc-id {vpc} --vpc-endpoint-type Gateway --service-name {service} \
-             --route-table-ids {route_table}"
+            "aws ec2 create-vpc-endpoint --vpc-id {} --vpc-endpoint-type Gateway --service-name {} \
+             --route-table-ids {}",
+            shell(vpc),
+            shell(service),
+            shell(route_table)
         )],
         ConfigurationChange::AssociateRouteTable {
             endpoint,
             route_table,
             ..
         } => vec![format!(
-            "aws ec2 modify-vpc-endpoint --vpc-endpoint-id {endpoint} --add-route-table-ids {route_table}"
+            "aws ec2 modify-vpc-endpoint --vpc-endpoint-id {} --add-route-table-ids {}",
+            shell(endpoint),
+            shell(route_table)
         )],
         ConfigurationChange::RouteToNat {
             route_table,
             nat,
             replaces,
         } => vec![format!(
-            "aws ec2 {} --route-table-id {route_table} --destination-cidr-block 0.0.0.0/0 --nat-gateway-id {nat}",
-            route_command(*replaces)
+            "aws ec2 {} --route-table-id {} --destination-cidr-block 0.0.0.0/0 --nat-gateway-id {}",
+            route_command(*replaces),
+            shell(route_table),
+            shell(nat)
         )],
         ConfigurationChange::RouteToInternetGateway {
             route_table,
             gateway,
             replaces,
         } => vec![format!(
-            "aws ec2 {} --route-table-id {route_table} --destination-cidr-block 0.0.0.0/0 --gateway-id {gateway}",
-            route_command(*replaces)
+            "aws ec2 {} --route-table-id {} --destination-cidr-block 0.0.0.0/0 --gateway-id {}",
+            route_command(*replaces),
+            shell(route_table),
+            shell(gateway)
         )],
         ConfigurationChange::CreateNat {
             route_table,
             public_subnet,
             replaces,
         } => {
-            let subnet = public_subnet.as_deref().unwrap_or(PUBLIC_SUBNET);
+            let subnet = shell(public_subnet.as_deref().unwrap_or(PUBLIC_SUBNET));
             vec![
                 "ADDRESS=$(aws ec2 allocate-address --domain vpc --query AllocationId --output text --region REGION)".to_owned(),
                 format!(
@@ -277,8 +410,9 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
                 ),
                 "aws ec2 wait nat-gateway-available --nat-gateway-ids \"$NAT\"".to_owned(),
                 format!(
-                    "aws ec2 {} --route-table-id {route_table} --destination-cidr-block 0.0.0.0/0 --nat-gateway-id \"$NAT\"",
-                    route_command(*replaces)
+                    "aws ec2 {} --route-table-id {} --destination-cidr-block 0.0.0.0/0 --nat-gateway-id \"$NAT\"",
+                    route_command(*replaces),
+                    shell(route_table)
                 ),
             ]
         }
@@ -303,7 +437,8 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
         ConfigurationChange::SetEndpointPolicy {
             endpoint, document, ..
         } => vec![format!(
-            "aws ec2 modify-vpc-endpoint --vpc-endpoint-id {endpoint} --policy-document {}",
+            "aws ec2 modify-vpc-endpoint --vpc-endpoint-id {} --policy-document {}",
+            shell(endpoint),
             shell(&document.to_string())
         )],
         ConfigurationChange::PutRolePolicy {
@@ -311,8 +446,9 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
             name,
             document,
         } => vec![format!(
-            "aws iam put-role-policy --role-name {} --policy-name {name} --policy-document {}",
+            "aws iam put-role-policy --role-name {} --policy-name {} --policy-document {}",
             shell(role),
+            shell(name),
             shell(&document.to_string())
         )],
         ConfigurationChange::CreateLogGroup { name } => vec![format!(
@@ -320,7 +456,9 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
             shell(name)
         )],
         ConfigurationChange::ExcludeFromBlock { subnet, mode } => vec![format!(
-            "aws ec2 create-vpc-block-public-access-exclusion --subnet-id {subnet} --internet-gateway-exclusion-mode {mode}"
+            "aws ec2 create-vpc-block-public-access-exclusion --subnet-id {} --internet-gateway-exclusion-mode {}",
+            shell(subnet),
+            shell(mode)
         )],
     }
 }
@@ -359,7 +497,7 @@ fn terraform_setting(kind: &str, id: &str, attributes: &[(&str, String)]) -> Str
     clippy::too_many_lines,
     reason = "one short arm for each change, which are easier to compare in one place"
 )]
-fn terraform(change: &ConfigurationChange) -> String {
+fn terraform(change: &ConfigurationChange, name: &str) -> String {
     match change {
         ConfigurationChange::AddSecurityGroupRule {
             group,
@@ -380,7 +518,7 @@ fn terraform(change: &ConfigurationChange) -> String {
             };
             terraform_block(
                 kind,
-                "pullprobe",
+                name,
                 &[
                     ("security_group_id", hcl(group)),
                     ("ip_protocol", hcl("tcp")),
@@ -404,7 +542,7 @@ fn terraform(change: &ConfigurationChange) -> String {
             };
             terraform_block(
                 "aws_network_acl_rule",
-                "pullprobe",
+                name,
                 &[
                     ("network_acl_id", hcl(acl)),
                     ("rule_number", number.to_string()),
@@ -423,12 +561,12 @@ fn terraform(change: &ConfigurationChange) -> String {
             &[("private_dns_enabled", "true".into())],
         ),
         ConfigurationChange::EnableVpcDns { vpc, attribute } => {
-            let name = if *attribute == "enableDnsSupport" {
+            let setting = if *attribute == "enableDnsSupport" {
                 "enable_dns_support"
             } else {
                 "enable_dns_hostnames"
             };
-            terraform_setting("aws_vpc", vpc, &[(name, "true".into())])
+            terraform_setting("aws_vpc", vpc, &[(setting, "true".into())])
         }
         ConfigurationChange::CreateInterfaceEndpoint {
             vpc,
@@ -437,7 +575,7 @@ fn terraform(change: &ConfigurationChange) -> String {
             groups,
         } => terraform_block(
             "aws_vpc_endpoint",
-            "pullprobe",
+            name,
             &[
                 ("vpc_id", hcl(vpc)),
                 ("vpc_endpoint_type", hcl("Interface")),
@@ -456,7 +594,7 @@ fn terraform(change: &ConfigurationChange) -> String {
             route_table,
         } => terraform_block(
             "aws_vpc_endpoint",
-            "pullprobe",
+            name,
             &[
                 ("vpc_id", hcl(vpc)),
                 ("vpc_endpoint_type", hcl("Gateway")),
@@ -470,7 +608,7 @@ fn terraform(change: &ConfigurationChange) -> String {
             ..
         } => terraform_block(
             "aws_vpc_endpoint_route_table_association",
-            "pullprobe",
+            name,
             &[
                 ("vpc_endpoint_id", hcl(endpoint)),
                 ("route_table_id", hcl(route_table)),
@@ -480,12 +618,12 @@ fn terraform(change: &ConfigurationChange) -> String {
             route_table,
             nat,
             replaces,
-        } => terraform_route(route_table, ("nat_gateway_id", hcl(nat)), *replaces),
+        } => terraform_route(name, route_table, ("nat_gateway_id", hcl(nat)), *replaces),
         ConfigurationChange::RouteToInternetGateway {
             route_table,
             gateway,
             replaces,
-        } => terraform_route(route_table, ("gateway_id", hcl(gateway)), *replaces),
+        } => terraform_route(name, route_table, ("gateway_id", hcl(gateway)), *replaces),
         ConfigurationChange::CreateNat {
             route_table,
             public_subnet,
@@ -493,36 +631,34 @@ fn terraform(change: &ConfigurationChange) -> String {
         } => {
             let subnet = public_subnet.as_deref().unwrap_or(PUBLIC_SUBNET);
             [
-                terraform_block("aws_eip", "pullprobe", &[("domain", hcl("vpc"))]),
+                terraform_block("aws_eip", name, &[("domain", hcl("vpc"))]),
                 terraform_block(
                     "aws_nat_gateway",
-                    "pullprobe",
+                    name,
                     &[
                         ("subnet_id", hcl(subnet)),
-                        ("allocation_id", "aws_eip.pullprobe.id".into()),
+                        ("allocation_id", format!("aws_eip.{name}.id")),
                     ],
                 ),
                 terraform_route(
+                    name,
                     route_table,
-                    ("nat_gateway_id", "aws_nat_gateway.pullprobe.id".into()),
+                    ("nat_gateway_id", format!("aws_nat_gateway.{name}.id")),
                     *replaces,
                 ),
             ]
             .join("\n")
         }
-        ConfigurationChange::AssignPublicIp { service, .. } => {
-            let name = service.as_deref().unwrap_or("SERVICE");
-            terraform_setting(
-                "aws_ecs_service",
-                name,
-                &[("network_configuration.assign_public_ip", "true".into())],
-            )
-        }
+        ConfigurationChange::AssignPublicIp { service, .. } => terraform_setting(
+            "aws_ecs_service",
+            service.as_deref().unwrap_or("SERVICE"),
+            &[("network_configuration.assign_public_ip", "true".into())],
+        ),
         ConfigurationChange::SetEndpointPolicy {
             endpoint, document, ..
         } => terraform_block(
             "aws_vpc_endpoint_policy",
-            "pullprobe",
+            name,
             &[
                 ("vpc_endpoint_id", hcl(endpoint)),
                 ("policy", hcl_json(document)),
@@ -530,25 +666,23 @@ fn terraform(change: &ConfigurationChange) -> String {
         ),
         ConfigurationChange::PutRolePolicy {
             role,
-            name,
+            name: policy,
             document,
         } => terraform_block(
             "aws_iam_role_policy",
-            "pullprobe",
+            name,
             &[
                 ("role", hcl(role)),
-                ("name", hcl(name)),
+                ("name", hcl(policy)),
                 ("policy", hcl_json(document)),
             ],
         ),
-        ConfigurationChange::CreateLogGroup { name } => terraform_block(
-            "aws_cloudwatch_log_group",
-            "pullprobe",
-            &[("name", hcl(name))],
-        ),
+        ConfigurationChange::CreateLogGroup { name: group } => {
+            terraform_block("aws_cloudwatch_log_group", name, &[("name", hcl(group))])
+        }
         ConfigurationChange::ExcludeFromBlock { subnet, mode } => terraform_block(
             "aws_vpc_block_public_access_exclusion",
-            "pullprobe",
+            name,
             &[
                 ("subnet_id", hcl(subnet)),
                 ("internet_gateway_exclusion_mode", hcl(mode)),
@@ -557,10 +691,15 @@ fn terraform(change: &ConfigurationChange) -> String {
     }
 }
 
-fn terraform_route(route_table: &str, target: (&str, String), replaces: bool) -> String {
+fn terraform_route(
+    name: &str,
+    route_table: &str,
+    target: (&str, String),
+    replaces: bool,
+) -> String {
     let block = terraform_block(
         "aws_route",
-        "pullprobe",
+        name,
         &[
             ("route_table_id", hcl(route_table)),
             ("destination_cidr_block", hcl("0.0.0.0/0")),

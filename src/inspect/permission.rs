@@ -2,15 +2,17 @@
 //! secret.
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::change::ConfigurationChange;
 use super::hop::{HopFault, HopKind, JudgedHop, Openness};
 use super::needed_request::{NeededRequest, Signer};
-use super::snapshot::{ObjectKind, ReadEndpoint, ReadRole, SimulatedAction, Snapshot};
+use super::snapshot::{ObjectKind, ObjectState, ReadEndpoint, ReadRole, SimulatedAction, Snapshot};
 use super::view::is_s3_service;
 use crate::cause::Cause;
 use crate::policy::{
     ContextValue, PolicyDecision, PolicyDocument, PolicyRequest, RequestPrincipal, decide,
+    matches_pattern,
 };
 
 /// Name of the inline policy of a patch.
@@ -70,10 +72,54 @@ fn resource_account(snapshot: &Snapshot, needed: &NeededRequest) -> Option<Strin
     }
 }
 
-/// Whether a text that no statement allows may still be allowed: a part of its ARN is not known.
-fn may_match(document: &str, resource: &str) -> bool {
+/// Whether a request that no statement allows may still be allowed, because a part of its ARN is not
+/// known: the end of a secret's, or container and task in the name of a log stream.
+fn may_match(document: &str, needed: &NeededRequest) -> bool {
+    let resource = &needed.resource;
     let known = resource.split('?').next().unwrap_or_default();
-    resource.contains('?') && document.contains(known)
+    if resource.contains('?') && document.contains(known) {
+        return true;
+    }
+    let Some((group, stream)) = resource.split_once(LOG_STREAM) else {
+        return false;
+    };
+    if stream.is_empty() {
+        return false;
+    }
+    let Ok(document) = serde_json::from_str::<Value>(document) else {
+        return false;
+    };
+    let known = stream.split_inclusive('/').next().unwrap_or_default();
+    texts(&document).into_iter().any(|pattern| {
+        let Some((of_group, of_stream)) = pattern.split_once(LOG_STREAM) else {
+            return false;
+        };
+        let literal = of_stream.split(['*', '?', '$']).next().unwrap_or_default();
+        (of_group.contains("${") || matches_pattern(of_group, group))
+            && (literal.starts_with(known) || known.starts_with(literal))
+    })
+}
+
+/// What comes before the name of a log stream in its ARN.
+const LOG_STREAM: &str = ":log-stream:";
+
+/// Returns every text of a document.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Object(members) => members.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Returns which part of a request's ARN is not known, as a clause.
+fn unknown_part(needed: &NeededRequest) -> String {
+    if needed.resource.contains(LOG_STREAM) {
+        "the name of the log stream is not known before the task runs".to_owned()
+    } else {
+        "the complete ARN of the secret is not known".to_owned()
+    }
 }
 
 /// Checks the policy of a VPC endpoint for the requests of one target. A patch allows
@@ -131,12 +177,10 @@ pub(super) fn endpoint_policy(
                     HopFault::new(endpoint_cause(endpoint), []),
                 ));
             }
-            PolicyDecision::NotAllowed if !may_match(text, &needed.resource) => {
+            PolicyDecision::NotAllowed if !may_match(text, needed) => {
                 missing.push(needed);
             }
-            PolicyDecision::NotAllowed => {
-                unknown = Some("the complete ARN of the secret is not known".to_owned());
-            }
+            PolicyDecision::NotAllowed => unknown = Some(unknown_part(needed)),
             PolicyDecision::Unknown { why } => unknown = Some(why),
         }
     }
@@ -232,7 +276,13 @@ fn with_statement(document: &str, statement: Value) -> Option<Value> {
 pub(super) fn trust_policy(snapshot: &Snapshot) -> Option<JudgedHop> {
     const KIND: HopKind = HopKind::TrustPolicy;
     let arn = snapshot.plan.execution_role.as_deref()?;
-    let role = snapshot.role.as_ref()?;
+    let unread = || {
+        let why = "The trust policy could not be read (iam:GetRole), so whether Amazon ECS may assume the role is not known.";
+        Some(JudgedHop::unknown(KIND, arn, "", why))
+    };
+    let Some(role) = &snapshot.role else {
+        return unread();
+    };
     if role.exists == Some(false) {
         return Some(JudgedHop::closed(
             KIND,
@@ -242,7 +292,9 @@ pub(super) fn trust_policy(snapshot: &Snapshot) -> Option<JudgedHop> {
             HopFault::new(Cause::RoleNotAssumable, []),
         ));
     }
-    let text = role.trust_policy.as_deref()?;
+    let Some(text) = role.trust_policy.as_deref() else {
+        return unread();
+    };
     let document = match PolicyDocument::parse(text) {
         Ok(document) => document,
         Err(error) => {
@@ -314,7 +366,14 @@ pub(super) fn role_policies(snapshot: &Snapshot, requests: &[NeededRequest]) -> 
     if own.is_empty() {
         return None;
     }
-    let arn = snapshot.plan.execution_role.as_deref()?;
+    let Some(arn) = snapshot.plan.execution_role.as_deref() else {
+        return Some(JudgedHop::unknown(
+            KIND,
+            "",
+            "",
+            "The task definition names no task execution role, so whose credentials sign the requests was not read.",
+        ));
+    };
     let unknown = |why: &str| Some(JudgedHop::unknown(KIND, arn, "", why.to_owned()));
     let Some(role) = &snapshot.role else {
         return unknown(
@@ -325,7 +384,7 @@ pub(super) fn role_policies(snapshot: &Snapshot, requests: &[NeededRequest]) -> 
         return None;
     }
     if let Some(simulation) = &role.simulation {
-        return Some(simulated(role, &own, simulation));
+        return Some(simulated(snapshot, role, &own, simulation));
     }
     if role.policies.is_none() {
         return unknown(
@@ -336,11 +395,17 @@ pub(super) fn role_policies(snapshot: &Snapshot, requests: &[NeededRequest]) -> 
 }
 
 /// Returns the name of an inline policy for these requests: each service has its own, so that the
-/// patches of two services do not replace each other.
-fn policy_name(missing: &[&NeededRequest]) -> String {
+/// patches of two services do not replace each other, nor do two of one service.
+fn policy_name(missing: &[&NeededRequest], document: &Value) -> String {
     let action = missing.first().map_or("", |request| request.action);
-    let words = action.split([':']).map(str::to_lowercase);
-    format!("{PATCH_POLICY}-{}", words.collect::<Vec<_>>().join("-"))
+    let action = action.to_lowercase().replace(':', "-");
+    let hash = Sha256::digest(document.to_string());
+    let hash: Vec<_> = hash
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{PATCH_POLICY}-{action}-{}", hash.concat())
 }
 
 fn role_name(arn: &str) -> &str {
@@ -353,10 +418,11 @@ fn missing_action(role: &ReadRole, missing: &[&NeededRequest], how: &str) -> Jud
         .first()
         .map(|request| request.pattern.clone())
         .unwrap_or_default();
+    let document = json!({ "Version": "2012-10-17", "Statement": [statement(missing, false)] });
     let change = ConfigurationChange::PutRolePolicy {
         role: role_name(&role.arn).to_owned(),
-        name: policy_name(missing),
-        document: json!({ "Version": "2012-10-17", "Statement": [statement(missing, false)] }),
+        name: policy_name(missing, &document),
+        document,
     };
     JudgedHop::closed(
         HopKind::RolePolicy,
@@ -372,6 +438,7 @@ fn missing_action(role: &ReadRole, missing: &[&NeededRequest], how: &str) -> Jud
 
 /// Reads the results of `iam:SimulatePrincipalPolicy`.
 fn simulated(
+    snapshot: &Snapshot,
     role: &ReadRole,
     requests: &[&NeededRequest],
     simulation: &[SimulatedAction],
@@ -446,7 +513,13 @@ fn simulated(
                     HopFault::new(Cause::PermissionsBoundaryDenies, []),
                 );
             }
-            _ => missing.push(*request),
+            // Container and task in the name of the log stream that was simulated are made up.
+            _ if request.action == "logs:PutLogEvents" => unknown = Some(unknown_part(request)),
+            _ => match resource_allows(snapshot, request) {
+                Some(true) => {}
+                Some(false) => missing.push(*request),
+                None => unknown = Some(unread_policy(request)),
+            },
         }
     }
     if !missing.is_empty() {
@@ -469,12 +542,16 @@ fn simulated(
 }
 
 /// Evaluates the role's policies as they were read.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a list of cases, each with its own sentence"
+)]
 fn read(snapshot: &Snapshot, role: &ReadRole, requests: &[&NeededRequest]) -> JudgedHop {
     const KIND: HopKind = HopKind::RolePolicy;
     const HOW: &str = "by reading the role's policies, without those of the organization";
     let arn = &role.arn;
     let mut documents = Vec::new();
-    let mut texts = String::new();
+    let mut texts = Vec::new();
     for (name, text) in role.policies.iter().flatten() {
         match PolicyDocument::parse(text) {
             Ok(document) => documents.push((name.as_str(), document)),
@@ -482,33 +559,35 @@ fn read(snapshot: &Snapshot, role: &ReadRole, requests: &[&NeededRequest]) -> Ju
                 return JudgedHop::unknown(KIND, arn, name, format!("The policy {name} {error}."));
             }
         }
-        texts.push_str(text);
+        texts.push(text);
     }
     let documents: Vec<_> = documents.iter().map(|(name, one)| (*name, one)).collect();
+    // A boundary only takes away: what the role's policies lack is missing whatever it says.
+    let mut unknown = None;
     let boundary = match (role.has_boundary, &role.boundary) {
-        (false, _) => None,
-        (true, Some(text)) => match PolicyDocument::parse(text) {
+        (Some(false), _) => None,
+        (_, Some(text)) => match PolicyDocument::parse(text) {
             Ok(boundary) => Some(boundary),
             Err(error) => {
-                return JudgedHop::unknown(
-                    KIND,
-                    arn,
-                    "",
-                    format!("The permissions boundary {error}."),
-                );
+                unknown = Some(format!("the permissions boundary {error}"));
+                None
             }
         },
-        (true, None) => {
-            return JudgedHop::unknown(
-                KIND,
-                arn,
-                "",
-                "The role has a permissions boundary, which could not be read (iam:GetPolicyVersion).",
+        (Some(true), None) => {
+            unknown = Some(
+                "the role has a permissions boundary, which could not be read (iam:GetPolicyVersion)"
+                    .to_owned(),
             );
+            None
+        }
+        (None, None) => {
+            unknown = Some(
+                "whether it has a permissions boundary could not be read (iam:GetRole)".to_owned(),
+            );
+            None
         }
     };
     let mut missing = Vec::new();
-    let mut unknown = None;
     let mut allowed_by = Vec::new();
     for needed in requests {
         let mut request = policy_request(snapshot, needed, None, "");
@@ -529,16 +608,25 @@ fn read(snapshot: &Snapshot, role: &ReadRole, requests: &[&NeededRequest]) -> Ju
                     HopFault::new(Cause::IdentityPolicyDenies, []),
                 );
             }
-            PolicyDecision::NotAllowed if may_match(&texts, &needed.resource) => {
-                unknown = Some("the complete ARN of the secret is not known".to_owned());
+            PolicyDecision::NotAllowed if texts.iter().any(|text| may_match(text, needed)) => {
+                unknown = Some(unknown_part(needed));
             }
-            PolicyDecision::NotAllowed => missing.push(*needed),
+            PolicyDecision::NotAllowed => match resource_allows(snapshot, needed) {
+                Some(true) => allowed_by.push("the resource's own policy".to_owned()),
+                Some(false) => missing.push(*needed),
+                None => unknown = Some(unread_policy(needed)),
+            },
             PolicyDecision::Unknown { why } => unknown = Some(why),
         }
         if let Some(boundary) = &boundary {
             match decide(&[("the permissions boundary", boundary)], &request) {
                 PolicyDecision::Allowed { .. } => {}
                 PolicyDecision::Unknown { why } => unknown = Some(why),
+                PolicyDecision::NotAllowed
+                    if may_match(role.boundary.as_deref().unwrap_or_default(), needed) =>
+                {
+                    unknown = Some(unknown_part(needed));
+                }
                 _ => {
                     return JudgedHop::closed(
                         KIND,
@@ -569,6 +657,57 @@ fn read(snapshot: &Snapshot, role: &ReadRole, requests: &[&NeededRequest]) -> Ju
         allowed_by.join(", "),
         format!("The role's policies allow the requests ({HOW})."),
     )
+}
+
+/// Returns why it is not known whether a request is allowed that the role's policies do not allow.
+fn unread_policy(needed: &NeededRequest) -> String {
+    format!(
+        "no policy of the role allows {}, and the policy of {}, which may, is not known",
+        needed.action, needed.pattern
+    )
+}
+
+/// Whether the policy of an object in the task's own account allows a request by itself: to the role's
+/// ARN or to everyone. One that names the account leaves the decision to the role's policies (IAM user
+/// guide, "Policy evaluation logic"). `None` if that is not known.
+fn resource_allows(snapshot: &Snapshot, needed: &NeededRequest) -> Option<bool> {
+    let Some((kind @ (ObjectKind::Repository | ObjectKind::Secret), key)) = &needed.object else {
+        return Some(false);
+    };
+    let owner = needed.resource.split(':').nth(4).map(str::to_owned);
+    if owner != snapshot.task_account() {
+        return Some(false);
+    }
+    let object = snapshot.object(*kind, key)?;
+    if object.state == ObjectState::Missing {
+        return Some(false);
+    }
+    let Some(text) = &object.policy else {
+        return object.is_policy_read.then_some(false);
+    };
+    let role = snapshot.plan.execution_role.as_deref()?;
+    let mut document: Value = serde_json::from_str(text).ok()?;
+    let statements = document.get_mut("Statement")?;
+    if !statements.is_array() {
+        *statements = json!([statements.clone()]);
+    }
+    let names = |principal: &Value| {
+        let mut named = texts(principal).into_iter();
+        named.any(|name| name == "*" || name == role)
+    };
+    statements.as_array_mut()?.retain(|statement| {
+        let of = &statement["Principal"];
+        statement["Effect"] == "Deny" || (of == "*" || names(&of["AWS"]))
+    });
+    let document = PolicyDocument::parse(&document.to_string()).ok()?;
+    let mut request = policy_request(snapshot, needed, None, "");
+    request.context.remove("aws:sourcevpce");
+    request.context.remove("aws:sourcevpc");
+    match decide(&[("", &document)], &request) {
+        PolicyDecision::Allowed { .. } => Some(true),
+        PolicyDecision::Unknown { .. } => None,
+        _ => Some(false),
+    }
 }
 
 /// Checks the resource-based policies of the objects at a target. In the task's own account the
@@ -607,7 +746,7 @@ fn resource_policy(
 ) -> Option<JudgedHop> {
     const KIND: HopKind = HopKind::ResourcePolicy;
     let object = snapshot.object(kind, key)?;
-    if object.state != super::snapshot::ObjectState::Found {
+    if object.state != ObjectState::Found {
         return None;
     }
     let arn = object.arn.as_deref().unwrap_or(&needed.pattern);

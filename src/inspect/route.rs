@@ -21,6 +21,8 @@ pub(super) enum Way<'a> {
     Internet,
     /// Through a NAT gateway in this subnet; `None` for a regional one.
     Nat(Option<&'a Subnet>),
+    /// Through a NAT gateway, and from its subnet through a gateway endpoint.
+    NatToEndpoint(Option<&'a Subnet>, &'a ReadEndpoint),
     /// There is none.
     Closed,
     /// It cannot be known.
@@ -36,8 +38,10 @@ struct Portion<'a> {
 
 /// The portions of a destination, most specific first, and the addresses without a route.
 struct Portions<'a> {
-    portions: Vec<Portion<'a>>,
+    parts: Vec<Portion<'a>>,
     rest: AddressSet,
+    /// Routes whose prefix list could not be read: each may lead any part of the destination.
+    unread: Vec<&'a Route>,
 }
 
 /// Determines how a contact leaves the subnet.
@@ -51,8 +55,15 @@ pub(super) fn route<'a>(view: &View<'a>, destination: &Destination<'_>) -> (Judg
         let step = JudgedHop::unknown(HopKind::Route, &view.subnet.id, "", why);
         return (step, Way::Unknown);
     };
-    let Portions { portions, rest } = portions(view, table, destination);
+    let Portions {
+        parts: portions,
+        rest,
+        unread,
+    } = portions(view, table, destination);
     let relevant = destination.relevant();
+    if let Some(unknown) = by_unread_list(table, &portions, &unread, destination) {
+        return unknown;
+    }
     let mut results: Vec<_> = portions
         .iter()
         .filter(|portion| portion.addresses.intersects(relevant))
@@ -62,6 +73,32 @@ pub(super) fn route<'a>(view: &View<'a>, destination: &Destination<'_>) -> (Judg
         results.push(no_route(view, table, destination));
     }
     combined(table, results)
+}
+
+/// Returns unknown if a route's prefix list could not be read and the destination is not inside the
+/// VPC.
+fn by_unread_list<'a>(
+    table: &RouteTable,
+    portions: &[Portion<'a>],
+    unread: &[&Route],
+    destination: &Destination<'_>,
+) -> Option<(JudgedHop, Way<'a>)> {
+    let is_local = !portions.is_empty()
+        && portions
+            .iter()
+            .filter(|portion| portion.addresses.intersects(destination.relevant()))
+            .all(|portion| portion.route.target == "local");
+    if unread.is_empty() || is_local {
+        return None;
+    }
+    let rules: Vec<_> = unread.iter().map(|route| rule_of(route)).collect();
+    let rules = rules.join(", ");
+    let why = format!(
+        "{} has routes by prefix lists whose entries could not be read (ec2:GetManagedPrefixListEntries): {rules}.",
+        table.id
+    );
+    let step = JudgedHop::unknown(HopKind::Route, &table.id, rules, why);
+    Some((step, Way::Unknown))
 }
 
 /// Joins the results of several routes: they count as one only where they agree.
@@ -117,17 +154,21 @@ fn portions<'a>(
     destination: &Destination<'_>,
 ) -> Portions<'a> {
     let mut candidates: Vec<(u8, bool, AddressSet, &Route, Option<&ReadEndpoint>)> = Vec::new();
+    let mut unread = Vec::new();
     for route in &table.routes {
-        let gateway_endpoint = view
-            .snapshot
-            .endpoint(&route.target)
-            .filter(|endpoint| endpoint.endpoint_type == "Gateway");
+        let endpoint = view.snapshot.endpoint(&route.target);
+        let gateway_endpoint = endpoint.filter(|endpoint| endpoint.endpoint_type == "Gateway");
         let list = view.snapshot.prefix_list(&route.destination);
+        // Of a service: customers cannot name a list so (Amazon VPC user guide, "AWS-managed prefix
+        // lists").
+        let service_list = list.filter(|list| {
+            list.name.starts_with("com.amazonaws.") || list.name.starts_with("cn.com.amazonaws.")
+        });
         let is_gateway_route = gateway_endpoint.is_some()
-            || (route.target.starts_with("vpce-") && route.destination.starts_with("pl-"));
+            || (endpoint.is_none() && route.target.starts_with("vpce-") && service_list.is_some());
         if is_gateway_route {
             let is_s3 = gateway_endpoint.is_some_and(|endpoint| is_s3_service(&endpoint.service))
-                || list.is_some_and(|list| is_s3_service(&list.name));
+                || service_list.is_some_and(|list| is_s3_service(&list.name));
             // AWS keeps the list equal to the service's addresses.
             if is_s3 && destination.is_s3 {
                 candidates.push((
@@ -143,15 +184,13 @@ fn portions<'a>(
         if let Ok(block) = route.destination.parse::<ipnet::IpNet>() {
             let set = AddressSet::of([block]);
             candidates.push((block.prefix_len(), false, set, route, None));
-        } else {
-            for block in list
-                .iter()
-                .filter_map(|list| list.entries.as_ref())
-                .flatten()
-            {
+        } else if let Some(entries) = list.and_then(|list| list.entries.as_ref()) {
+            for block in entries {
                 let set = AddressSet::of([*block]);
                 candidates.push((block.prefix_len(), true, set, route, None));
             }
+        } else {
+            unread.push(route);
         }
     }
     candidates.sort_by_key(|(length, is_list, ..)| (std::cmp::Reverse(*length), *is_list));
@@ -169,7 +208,11 @@ fn portions<'a>(
             gateway_endpoint,
         });
     }
-    Portions { portions, rest }
+    Portions {
+        parts: portions,
+        rest,
+        unread,
+    }
 }
 
 fn rule_of(route: &Route) -> String {
@@ -188,7 +231,10 @@ fn no_route<'a>(
 ) -> (JudgedHop, Way<'a>) {
     let default = default_destination(view);
     let why = format!("{} has no route to {}.", table.id, destination.name);
-    let fault = HopFault::new(Cause::NoEgressRoute, ways_out(view, table, false));
+    let fault = HopFault::new(
+        Cause::NoEgressRoute,
+        ways_out(view, table, None, destination),
+    );
     let step = JudgedHop::closed(
         HopKind::Route,
         &table.id,
@@ -200,11 +246,26 @@ fn no_route<'a>(
 }
 
 /// Returns changes that give a route table a way to the internet. There is none to offer for IPv6,
-/// whose ways differ.
-fn ways_out(view: &View<'_>, table: &RouteTable, replaces: bool) -> Vec<ConfigurationChange> {
-    if view.is_ipv6() {
+/// whose ways differ, nor to private addresses, and none that replaces a route of another use than
+/// `replaced` as the default route.
+fn ways_out(
+    view: &View<'_>,
+    table: &RouteTable,
+    replaced: Option<&Route>,
+    destination: &Destination<'_>,
+) -> Vec<ConfigurationChange> {
+    let vpc = view.vpc.map(|vpc| vpc.cidrs.as_slice()).unwrap_or_default();
+    let is_public = AddressSet::public_ipv4(vpc).covers(&destination.all);
+    let is_default = replaced.is_none_or(|route| route.destination == default_destination(view));
+    if view.is_ipv6() || !is_public || !is_default {
         return Vec::new();
     }
+    let is_replacement = replaced.is_some();
+    // A NAT gateway whose own subnet took the new route would lead to itself.
+    let is_beyond = |subnet: &Subnet| {
+        let own = view.snapshot.route_table(subnet);
+        own.is_some_and(|own| own.id != table.id) && reaches_internet_gateway(view, subnet)
+    };
     let nats = view.snapshot.nat_gateways.iter().flatten();
     let existing = nats
         .filter(|nat| {
@@ -215,12 +276,12 @@ fn ways_out(view: &View<'_>, table: &RouteTable, replaces: bool) -> Vec<Configur
                     .subnet
                     .as_ref()
                     .and_then(|id| view.snapshot.subnet(id))
-                    .is_some_and(|subnet| reaches_internet_gateway(view, subnet))
+                    .is_some_and(is_beyond)
         })
         .map(|nat| ConfigurationChange::RouteToNat {
             route_table: table.id.clone(),
             nat: nat.id.clone(),
-            replaces,
+            replaces: is_replacement,
         })
         .next();
     let public_subnet = view
@@ -229,19 +290,16 @@ fn ways_out(view: &View<'_>, table: &RouteTable, replaces: bool) -> Vec<Configur
         .iter()
         .flatten()
         .find(|subnet| {
-            subnet.vpc == view.subnet.vpc
-                && subnet.id != view.subnet.id
-                && reaches_internet_gateway(view, subnet)
+            subnet.vpc == view.subnet.vpc && subnet.id != view.subnet.id && is_beyond(subnet)
         })
         .map(|subnet| subnet.id.clone());
-    existing
-        .into_iter()
-        .chain([ConfigurationChange::CreateNat {
+    let create =
+        (public_subnet.is_some() || !is_replacement).then(|| ConfigurationChange::CreateNat {
             route_table: table.id.clone(),
             public_subnet,
-            replaces,
-        }])
-        .collect()
+            replaces: is_replacement,
+        });
+    existing.into_iter().chain(create).collect()
 }
 
 /// Whether the subnet's default route leads to an internet gateway of its VPC.
@@ -305,7 +363,10 @@ fn target<'a>(
             &table.id,
             rule.clone(),
             format!("The route's target {target} does not exist any more (blackhole)."),
-            HopFault::new(Cause::NoEgressRoute, ways_out(view, table, true)),
+            HopFault::new(
+                Cause::NoEgressRoute,
+                ways_out(view, table, Some(route), destination),
+            ),
         );
     }
     if let Some(endpoint) = portion.gateway_endpoint {
@@ -328,7 +389,7 @@ fn target<'a>(
         ));
     }
     if target.starts_with("igw-") {
-        return through_internet_gateway(view, table, route);
+        return through_internet_gateway(view, table, route, destination);
     }
     if target.starts_with("eigw-") {
         if let Some(stopped) = blocked(view, table, route, view.subnet, false) {
@@ -365,6 +426,7 @@ fn through_internet_gateway<'a>(
     view: &View<'a>,
     table: &RouteTable,
     route: &Route,
+    destination: &Destination<'_>,
 ) -> (JudgedHop, Way<'a>) {
     let rule = rule_of(route);
     let gateway = route.target.as_str();
@@ -386,7 +448,10 @@ fn through_internet_gateway<'a>(
                 &table.id,
                 rule,
                 format!("{gateway} is not attached to the VPC {}.", view.subnet.vpc),
-                HopFault::new(Cause::NoEgressRoute, ways_out(view, table, true)),
+                HopFault::new(
+                    Cause::NoEgressRoute,
+                    ways_out(view, table, Some(route), destination),
+                ),
             );
             return (step, Way::Closed);
         }
@@ -412,7 +477,7 @@ fn through_internet_gateway<'a>(
             subnets: task.subnets.clone(),
             groups: view.task_groups().unwrap_or_default(),
         };
-        let others = ways_out(view, table, true);
+        let others = ways_out(view, table, Some(route), destination);
         let step = JudgedHop::closed(
             HopKind::Route,
             &table.id,
@@ -450,7 +515,7 @@ fn through_nat<'a>(
         )
     };
     let unhealthy = |rule: String, why: String| {
-        let mut changes = ways_out(view, table, true);
+        let mut changes = ways_out(view, table, Some(route), destination);
         changes.retain(
             |change| !matches!(change, ConfigurationChange::RouteToNat { nat, .. } if nat == id),
         );
@@ -503,10 +568,6 @@ fn through_nat<'a>(
 }
 
 /// Follows the way beyond a healthy public NAT gateway: through its own subnet's route table.
-#[expect(
-    clippy::too_many_lines,
-    reason = "a list of cases, each with its own sentence"
-)]
 fn beyond_nat<'a>(
     view: &View<'a>,
     table: &RouteTable,
@@ -521,6 +582,12 @@ fn beyond_nat<'a>(
             Way::Unknown,
         )
     };
+    if view.is_ipv6() {
+        return unknown(format!(
+            "The way through NAT64 of the NAT gateway {} is not followed.",
+            nat.id
+        ));
+    }
     let subnet = nat.subnet.as_ref().and_then(|id| view.snapshot.subnet(id));
     let tables = view.snapshot.route_tables.iter().flatten();
     let own = match (subnet, &nat.route_table) {
@@ -549,20 +616,34 @@ fn beyond_nat<'a>(
             nat.id
         ));
     };
-    let beyond = Portions {
-        ..portions(view, own, destination)
+    let Portions {
+        parts: portions,
+        rest,
+        unread,
+    } = portions(view, own, destination);
+    if let Some(unknown) = by_unread_list(own, &portions, &unread, destination) {
+        return unknown;
+    }
+    let relevant = destination.relevant();
+    let from = NatSubnet {
+        table,
+        rule: &rule,
+        nat,
+        own,
+        subnet,
     };
-    let default = beyond.portions.iter().find(|portion| {
-        portion.route.destination == default_destination(view)
-            || portion.route.destination == "0.0.0.0/0"
-    });
-    let Some(default) = default else {
-        let gateway = attached_gateway(view);
-        let change = gateway.map(|gateway| ConfigurationChange::RouteToInternetGateway {
-            route_table: own.id.clone(),
-            gateway,
-            replaces: false,
-        });
+    let mut results: Vec<_> = portions
+        .iter()
+        .filter(|portion| portion.addresses.intersects(relevant))
+        .map(|portion| from.target(view, portion))
+        .collect();
+    if rest.intersects(relevant) || results.is_empty() {
+        let change =
+            attached_gateway(view).map(|gateway| ConfigurationChange::RouteToInternetGateway {
+                route_table: own.id.clone(),
+                gateway,
+                replaces: false,
+            });
         let step = JudgedHop::closed(
             HopKind::Route,
             &own.id,
@@ -573,54 +654,96 @@ fn beyond_nat<'a>(
             ),
             HopFault::new(Cause::NoEgressRoute, change),
         );
-        return (step, Way::Closed);
-    };
-    let next = default.route;
-    if !next.target.starts_with("igw-") {
-        return unknown(format!(
-            "Beyond the NAT gateway {} the way leaves what can be seen here through {}.",
-            nat.id,
-            describe(&next.target)
-        ));
+        results.push((step, Way::Closed));
     }
-    if next.state == "blackhole" || is_attached(view, &next.target) == Some(false) {
-        let change =
-            attached_gateway(view).map(|gateway| ConfigurationChange::RouteToInternetGateway {
+    combined(own, results)
+}
+
+/// The subnet of a NAT gateway, from which a way goes on.
+struct NatSubnet<'a, 'b> {
+    /// Table and rule that lead to the NAT gateway.
+    table: &'b RouteTable,
+    rule: &'b str,
+    nat: &'b NatGateway,
+    /// Table of the NAT gateway's subnet.
+    own: &'a RouteTable,
+    subnet: Option<&'a Subnet>,
+}
+
+impl<'a> NatSubnet<'a, '_> {
+    /// Follows one route of the NAT gateway's subnet.
+    fn target(&self, view: &View<'a>, portion: &Portion<'a>) -> (JudgedHop, Way<'a>) {
+        let Self {
+            table,
+            rule,
+            nat,
+            own,
+            subnet,
+        } = *self;
+        let next = portion.route;
+        let unknown = |why: String| {
+            (
+                JudgedHop::unknown(HopKind::Route, &table.id, rule, why),
+                Way::Unknown,
+            )
+        };
+        if let Some(endpoint) = portion.gateway_endpoint
+            && next.state != "blackhole"
+            && is_available(endpoint)
+        {
+            let why = format!(
+                "The NAT gateway {} is available, and its own route table {} leads to the gateway endpoint {}.",
+                nat.id, own.id, endpoint.id
+            );
+            let step = JudgedHop::open(HopKind::Route, &table.id, rule, why);
+            return (step, Way::NatToEndpoint(subnet, endpoint));
+        }
+        if !next.target.starts_with("igw-") {
+            return unknown(format!(
+                "Beyond the NAT gateway {} the way leaves what can be seen here through {}.",
+                nat.id,
+                describe(&next.target)
+            ));
+        }
+        if next.state == "blackhole" || is_attached(view, &next.target) == Some(false) {
+            let gateway = attached_gateway(view).filter(|_| next.destination == "0.0.0.0/0");
+            let change = gateway.map(|gateway| ConfigurationChange::RouteToInternetGateway {
                 route_table: own.id.clone(),
                 gateway,
                 replaces: true,
             });
-        let step = JudgedHop::closed(
+            let step = JudgedHop::closed(
+                HopKind::Route,
+                &own.id,
+                rule_of(next),
+                format!(
+                    "The subnet of the NAT gateway {} routes to {}, which is not attached to the VPC.",
+                    nat.id, next.target
+                ),
+                HopFault::new(Cause::NoEgressRoute, change),
+            );
+            return (step, Way::Closed);
+        }
+        if is_attached(view, &next.target).is_none() {
+            return unknown(format!(
+                "Whether {} is attached to the VPC could not be read (ec2:DescribeInternetGateways).",
+                next.target
+            ));
+        }
+        if let Some(stopped) = blocked(view, own, next, subnet.unwrap_or(view.subnet), false) {
+            return stopped;
+        }
+        let step = JudgedHop::open(
             HopKind::Route,
-            &own.id,
-            rule_of(next),
+            &table.id,
+            rule,
             format!(
-                "The subnet of the NAT gateway {} routes to {}, which is not attached to the VPC.",
-                nat.id, next.target
+                "The NAT gateway {} is available, and its own route table {} leads to {}.",
+                nat.id, own.id, next.target
             ),
-            HopFault::new(Cause::NoEgressRoute, change),
         );
-        return (step, Way::Closed);
+        (step, Way::Nat(subnet))
     }
-    if is_attached(view, &next.target).is_none() {
-        return unknown(format!(
-            "Whether {} is attached to the VPC could not be read (ec2:DescribeInternetGateways).",
-            next.target
-        ));
-    }
-    if let Some(stopped) = blocked(view, own, next, subnet.unwrap_or(view.subnet), false) {
-        return stopped;
-    }
-    let step = JudgedHop::open(
-        HopKind::Route,
-        &table.id,
-        rule,
-        format!(
-            "The NAT gateway {} is available, and its own route table {} leads to {}.",
-            nat.id, own.id, next.target
-        ),
-    );
-    (step, Way::Nat(subnet))
 }
 
 /// Returns an internet gateway that is attached to the VPC.
@@ -668,15 +791,24 @@ fn blocked<'a>(
             "VPC Block Public Access is on, and its exclusions could not be read (ec2:DescribeVpcBlockPublicAccessExclusions).",
         );
     };
-    let is_excluded = exclusions.iter().any(|exclusion| {
+    let own = exclusions.iter().filter(|exclusion| {
         let id = exclusion.resource.rsplit('/').next().unwrap_or_default();
-        let is_active =
-            !exclusion.state.starts_with("delete") && !exclusion.state.starts_with("disable");
         let is_enough = exclusion.mode == "allow-bidirectional" || !is_direct;
-        (id == subnet.id || id == subnet.vpc) && is_active && is_enough
+        (id == subnet.id || id == subnet.vpc) && is_enough
     });
-    if is_excluded {
+    let states: Vec<_> = own.map(|exclusion| exclusion.state.as_str()).collect();
+    if states
+        .iter()
+        .any(|state| ["create-complete", "update-complete"].contains(state))
+    {
         return None;
+    }
+    // One that failed to change may still have its old mode.
+    let is_changing = |state: &&str| state.ends_with("-in-progress") || *state == "update-failed";
+    if states.iter().any(is_changing) {
+        return unknown(
+            "VPC Block Public Access is on, and its exclusion is being changed; read it again when that is done.",
+        );
     }
     let change = ConfigurationChange::ExcludeFromBlock {
         subnet: subnet.id.clone(),

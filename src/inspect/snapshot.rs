@@ -220,10 +220,7 @@ pub struct ReadEndpoint {
     /// `PrivateDnsOnlyForInboundResolverEndpoint`.
     pub private_dns_only_for_inbound: bool,
     pub subnets: Vec<String>,
-    pub route_tables: Vec<String>,
     pub groups: Vec<String>,
-    /// DNS names of the endpoint itself.
-    pub dns_names: Vec<String>,
     /// Its network interfaces, where they could be read.
     pub interfaces: Vec<EndpointInterface>,
 }
@@ -323,6 +320,8 @@ pub enum ObjectKind {
     Secret,
     Parameter,
     LogGroup,
+    /// Private registry of an account in a Region, for its policy.
+    Registry,
 }
 
 /// Whether an object exists.
@@ -340,7 +339,8 @@ pub enum ObjectState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadObject {
     pub kind: ObjectKind,
-    /// Repository `ACCOUNT/NAME`, image reference, `valueFrom`, log group `REGION/NAME`.
+    /// Repository `ACCOUNT/REGION/NAME`, image reference, `valueFrom`, log group `REGION/NAME`, registry
+    /// `ACCOUNT/REGION`.
     pub key: String,
     pub state: ObjectState,
     /// Its complete ARN, where the service names it.
@@ -352,6 +352,9 @@ pub struct ReadObject {
     /// Whether the policy could be read.
     #[serde(default)]
     pub is_policy_read: bool,
+    /// The KMS key that encrypts it, unless it is the default one of its service.
+    #[serde(default)]
+    pub kms_key: Option<String>,
 }
 
 /// The task execution role.
@@ -364,7 +367,8 @@ pub struct ReadRole {
     pub trust_policy: Option<String>,
     /// Name and document of each attached and inline policy; `None` if one could not be read.
     pub policies: Option<BTreeMap<String, String>>,
-    pub has_boundary: bool,
+    /// `None` if it could not be read.
+    pub has_boundary: Option<bool>,
     pub boundary: Option<String>,
     /// Results of `iam:SimulatePrincipalPolicy`; `None` if they could not be had.
     pub simulation: Option<Vec<SimulatedAction>>,
@@ -437,7 +441,8 @@ impl Snapshot {
     pub fn sees_whole_vpc(&self, subnet: &Subnet) -> bool {
         match (&self.account, &subnet.owner) {
             (Some(account), Some(owner)) => account == owner,
-            _ => true,
+            // Not known is not the owner.
+            _ => false,
         }
     }
 
@@ -496,10 +501,5 @@ impl Snapshot {
             .filter(|account| account.len() == 12)
             .map(str::to_owned);
         of_role.or_else(|| self.account.clone())
-    }
-
-    /// Returns why an action could not be called.
-    pub fn unread(&self, action: &str) -> Option<&Unread> {
-        self.unread.iter().find(|unread| unread.action == action)
     }
 }

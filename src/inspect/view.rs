@@ -83,6 +83,10 @@ impl<'a> View<'a> {
         if !named.is_empty() {
             return Some(named.clone());
         }
+        // The container instance makes the contacts then, with groups of its own.
+        if self.snapshot.plan.host.is_instance() {
+            return None;
+        }
         let groups = self.snapshot.security_groups.as_ref()?;
         let default = groups
             .iter()

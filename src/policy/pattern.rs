@@ -15,7 +15,7 @@ enum Piece {
 }
 
 /// Whether `text` matches a pattern with `*` and `?`.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     matches_pieces(&pieces(pattern), &text.chars().collect::<Vec<_>>())
 }
 

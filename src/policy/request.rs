@@ -72,12 +72,10 @@ impl PolicyRequest {
                 request.set("aws:PrincipalType", "AssumedRole");
                 request.set("aws:PrincipalIsAWSService", "false");
                 request.set("aws:ViaAWSService", "false");
-                // A role's session has no user, and ECS does not sign in with a second factor.
-                for key in ["aws:username", "aws:MultiFactorAuthPresent"] {
-                    request
-                        .context
-                        .insert(key.to_lowercase(), ContextValue::Absent);
-                }
+                // A role's session has no user.
+                request
+                    .context
+                    .insert("aws:username".to_owned(), ContextValue::Absent);
             }
             RequestPrincipal::AwsOwned => {
                 for key in [

@@ -27,8 +27,10 @@ SIMULATED = (
         "route53resolver:ListFirewallRuleGroupAssociations",
         "route53profiles:ListProfileAssociations",
         "ecr:DescribeImages",
+        "ecr:GetRegistryPolicy",
         "logs:DescribeLogGroups",
         "secretsmanager:DescribeSecret",
+        "iam:GetRole",
         "iam:GetRolePolicy",
     ],
 )

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import pytest
 
@@ -11,11 +12,11 @@ IPV6_SUBNET = "2001:db8:1:1::/64"
 
 
 @pytest.fixture
-def snapshots(world, operator, tmp_path):
-    """Returns a function: the inspection of a healthy snapshot of a way, after an edit."""
+def edited(world, operator, tmp_path):
+    """Returns a function: a file with the healthy snapshot of a way, after an edit."""
     saved = {}
 
-    def inspect(way, edit):
+    def write(way, edit):
         if way not in saved:
             file = tmp_path / f"{way}.json"
             saved[way] = (world(way), file)
@@ -23,9 +24,19 @@ def snapshots(world, operator, tmp_path):
         vpc, file = saved[way]
         snapshot = json.loads(file.read_text())
         edit(snapshot, vpc)
-        edited = tmp_path / "edited.json"
-        edited.write_text(json.dumps(snapshot))
-        result = operator.run("--from", edited, "--format", "json")
+        file = tmp_path / "edited.json"
+        file.write_text(json.dumps(snapshot))
+        return file
+
+    return write
+
+
+@pytest.fixture
+def snapshots(edited, operator):
+    """Returns a function: the inspection of a healthy snapshot of a way, after an edit."""
+
+    def inspect(way, edit):
+        result = operator.run("--from", edited(way, edit), "--format", "json")
         assert result.stdout, result.stderr
         return json.loads(result.stdout)
 
@@ -261,3 +272,178 @@ def test_endpoint_of_several_subnets_with_one_closed_is_a_warning(snapshots):
     inspection = snapshots("private", edit)
     assert (status(inspection), inspection["verdict"]["exit_code"]) == ("warn", 4)
     assert all(not finding["blocking"] for finding in inspection["findings"])
+
+
+def test_route_by_an_unread_prefix_list_is_unknown_except_inside_the_vpc(snapshots):
+    def edit(snapshot, vpc):
+        add_route(snapshot, vpc, "pl-unread", "tgw-1")
+
+    inspection = snapshots("nat", edit)
+    assert (status(inspection), inspection["findings"]) == ("inconclusive", [])
+    assert "pl-unread to tgw-1" in inspection["verdict"]["summary"]
+    verdicts = {c["target"]: c["verdict"] for c in snapshots("private", edit)["contacts"]}
+    # The endpoints are inside of the VPC.
+    assert verdicts.pop("s3") == "unknown" and set(verdicts.values()) == {"open"}
+
+
+def test_gateway_endpoint_of_the_nat_gateways_subnet_is_a_way(snapshots):
+    def edit(snapshot, vpc):
+        endpoint = {"id": "vpce-s3", "vpc": vpc.vpc, "endpoint_type": "Gateway"}
+        endpoint.update(service=f"com.amazonaws.{REGION}.s3", state="available")
+        snapshot["endpoints"].append(endpoint)
+        [table] = [t for t in snapshot["route_tables"] if t["id"] == vpc.public_table]
+        route = {"destination": "pl-s3", "target": "vpce-s3", "state": "active"}
+        table["routes"].append(route)
+
+    assert status(snapshots("nat", edit)) == "pass"
+
+
+def test_private_dns_is_more_specific_than_an_own_shorter_zone(snapshots):
+    def edit(snapshot, vpc):
+        zone = {"id": "Z1", "name": f"{REGION}.amazonaws.com", "records": []}
+        snapshot["hosted_zones"] = [zone]
+
+    verdicts = {c["target"]: c["verdict"] for c in snapshots("private", edit)["contacts"]}
+    assert verdicts["ecr.api"] == verdicts["logs"] == "open"
+    # The gateway endpoint has no name of its own.
+    assert verdicts["s3"] == "closed"
+
+
+def test_exclusion_that_is_not_complete_excludes_nothing(snapshots):
+    def edit(state):
+        def change(snapshot, vpc):
+            exclusion = {"resource": f"arn:aws:ec2:::vpc/{vpc.vpc}", "mode": "allow-bidirectional"}
+            block = {"mode": "block-bidirectional", "exclusions": [{**exclusion, "state": state}]}
+            snapshot["block_public_access"] = block
+
+        return change
+
+    expected = {
+        "create-complete": "pass",
+        "update-complete": "pass",
+        "create-in-progress": "inconclusive",
+        "create-failed": "fail",
+        "disable-complete": "fail",
+    }
+    assert {state: status(snapshots("nat", edit(state))) for state in expected} == expected
+
+
+def test_keys_registry_policy_and_unread_trust_are_unknown(snapshots):
+    def key(snapshot, vpc):
+        for one in snapshot["objects"]:
+            if one["kind"] == "secret":
+                one["kms_key"] = "arn:aws:kms:us-east-1:123456789012:key/own"
+
+    def registry(snapshot, vpc):
+        for one in snapshot["objects"]:
+            if one["kind"] == "registry":
+                one["policy"] = "{}"
+
+    def trust(snapshot, vpc):
+        snapshot["role"].update(trust_policy=None)
+
+    def boundary(snapshot, vpc):
+        snapshot["role"].update(has_boundary=None)
+
+    for edit, words in (
+        (key, "key/own"),
+        (registry, "registry policy"),
+        (trust, "trust policy"),
+        (boundary, "permissions boundary"),
+    ):
+        inspection = snapshots("private", edit)
+        assert (status(inspection), inspection["findings"]) == ("inconclusive", [])
+        assert words in inspection["verdict"]["summary"]
+
+
+def test_policy_of_the_same_account_that_names_the_role_is_enough(snapshots):
+    def edit(principal):
+        def change(snapshot, vpc):
+            snapshot["role"]["policies"] = {
+                name: text.replace("secretsmanager:GetSecretValue", "secretsmanager:Nothing")
+                for name, text in snapshot["role"]["policies"].items()
+            }
+            allowed = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue"}
+            allowed.update(Resource="*", Principal=principal(snapshot))
+            for one in snapshot["objects"]:
+                if one["kind"] == "secret":
+                    one["policy"] = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+
+        return change
+
+    role = edit(lambda snapshot: {"AWS": snapshot["role"]["arn"]})
+    account = edit(lambda snapshot: {"AWS": "arn:aws:iam::123456789012:root"})
+    assert status(snapshots("private", role)) == "pass"
+    [finding] = snapshots("private", account)["findings"]
+    assert finding["cause"] == "identity-policy-missing-action"
+
+
+def test_log_stream_of_a_container_may_be_allowed(snapshots):
+    def edit(stream):
+        def change(snapshot, vpc):
+            policies = snapshot["role"]["policies"]
+            for name, text in policies.items():
+                document = json.loads(text)
+                for one in document["Statement"]:
+                    if one["Action"] == "logs:PutLogEvents":
+                        one["Resource"] = one["Resource"].removesuffix("*") + f"log-stream:{stream}"
+                policies[name] = json.dumps(document)
+
+        return change
+
+    assert status(snapshots("private", edit("*/web/*"))) == "inconclusive"
+    assert status(snapshots("private", edit("another-prefix/*"))) == "fail"
+
+
+def test_finding_that_rests_on_what_was_not_read_does_not_fail(snapshots):
+    def edit(snapshot, vpc):
+        egress_to("10.200.0.0/16")(snapshot, vpc)
+        snapshot["vpcs"][0]["resolvers"] = None
+
+    inspection = snapshots("nat", edit)
+    assert (status(inspection), inspection["verdict"]["exit_code"]) == ("inconclusive", 3)
+    assert {finding["confidence"] for finding in inspection["findings"]} == {"possible"}
+
+
+EVIL = ("; curl x|sh", "$(curl x|sh)", "\ncurl x|sh\n", "'; curl x|sh #", "`curl x|sh`")
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_nothing_of_a_snapshot_becomes_a_command(text, edited, operator):
+    def edit(snapshot, vpc):
+        egress_to("10.200.0.0/16")(snapshot, vpc)
+        for group in snapshot["security_groups"]:
+            group["id"] += text
+        snapshot["task"]["security_groups"] = [vpc.task_group + text]
+
+    file = edited("nat", edit)
+    for language in ("cli", "terraform", "cloudformation"):
+        printed = operator.run("--from", file, "--patch", language).stdout
+        assert "curl" in printed
+        # A comment has no second line.
+        assert not [line for line in printed.splitlines() if line.startswith("curl")]
+    commands = operator.run("--from", file, "--patch", "cli").stdout
+    lines = [line for line in commands.splitlines() if line and not line.startswith("#")]
+    assert lines
+    for line in lines:
+        assert line.startswith("aws ")
+        # All of it is inside of quotes.
+        outside = re.sub(r"'[^']*'|\\'", "", line)
+        assert "curl" not in outside, line
+
+
+def test_patches_of_several_findings_are_one_document(edited, operator):
+    def edit(snapshot, vpc):
+        egress_to("10.200.0.0/16")(snapshot, vpc)
+        for one in snapshot["objects"]:
+            if one["kind"] == "log-group":
+                one["state"] = "missing"
+
+    file = edited("nat", edit)
+    terraform = operator.run("--from", file, "--patch", "terraform").stdout
+    names = re.findall(r'^resource "(\w+)" "(\w+)"', terraform, re.MULTILINE)
+    assert len(names) > 1 and len(set(names)) == len(names)
+    template = operator.run("--from", file, "--patch", "cloudformation").stdout
+    document = "\n".join(line for line in template.splitlines() if not line.startswith("#"))
+    kinds = {one["Type"] for one in json.loads(document)["Resources"].values()}
+    assert {"AWS::EC2::SecurityGroupEgress", "AWS::Logs::LogGroup"} <= kinds

@@ -511,9 +511,7 @@ fn endpoint(item: &XmlNode) -> ReadEndpoint {
         private_dns_only_for_inbound: options
             .is_some_and(|options| options.is_true("privateDnsOnlyForInboundResolverEndpoint")),
         subnets: item.texts("subnetIdSet", None),
-        route_tables: item.texts("routeTableIdSet", None),
         groups: item.texts("groupSet", Some("groupId")),
-        dns_names: item.texts("dnsEntrySet", Some("dnsName")),
         interfaces: interfaces
             .into_iter()
             .map(|id| EndpointInterface {

@@ -16,7 +16,7 @@ use crate::safe_text::{MAX_FOREIGN_CHARS, visible};
 /// Reads every object of the plan.
 pub(super) async fn read(reader: &Reader, plan: &Plan) -> Vec<ReadObject> {
     let (images, secrets, logs) = tokio::join!(
-        images(reader, &plan.images),
+        images(reader, plan),
         secrets(reader, plan),
         log_groups(reader, plan)
     );
@@ -31,6 +31,7 @@ fn object(kind: ObjectKind, key: &str, state: ObjectState) -> ReadObject {
         arn: None,
         policy: None,
         is_policy_read: false,
+        kms_key: None,
     }
 }
 
@@ -51,9 +52,9 @@ fn failed(reader: &Reader, error: &CallError, missing: &[&str], adds: &str) -> O
     ObjectState::Unknown(format!("{}: {why}", error.action()))
 }
 
-async fn images(reader: &Reader, images: &[ImagePull]) -> Vec<ReadObject> {
+async fn images(reader: &Reader, plan: &Plan) -> Vec<ReadObject> {
     let mut objects: Vec<ReadObject> = Vec::new();
-    for image in images {
+    for image in &plan.images {
         let Registry::Ecr {
             account, region, ..
         } = &image.reference.registry
@@ -68,6 +69,10 @@ async fn images(reader: &Reader, images: &[ImagePull]) -> Vec<ReadObject> {
             let found =
                 repository(reader, &calls, &key, account, &image.reference.repository).await;
             objects.push(found);
+        }
+        let registry = format!("{account}/{region}");
+        if !objects.iter().any(|known| known.key == registry) {
+            objects.push(registry_policy(reader, plan, &calls, &registry).await);
         }
         if let Some(known) = objects.iter_mut().find(|known| known.key == key)
             && known.state == ObjectState::Missing
@@ -126,6 +131,9 @@ async fn repository(
     let mut found = match response {
         Ok(response) => ReadObject {
             arn: arn_in(&response["repositories"][0]["repositoryArn"]),
+            kms_key: response["repositories"][0]["encryptionConfiguration"]["kmsKey"]
+                .as_str()
+                .map(str::to_owned),
             ..object(ObjectKind::Repository, key, ObjectState::Found)
         },
         Err(error) => {
@@ -144,6 +152,31 @@ async fn repository(
             found.is_policy_read = true;
         }
         Err(error) => reader.note(&error, "the policies of repositories"),
+    }
+    found
+}
+
+/// Reads the policy of the account's own private registry; that of another account cannot be read.
+async fn registry_policy(reader: &Reader, plan: &Plan, calls: &AwsCalls, key: &str) -> ReadObject {
+    let mut found = object(ObjectKind::Registry, key, ObjectState::Found);
+    let account = key.split('/').next().unwrap_or_default();
+    let own = plan.execution_role.as_deref();
+    let own = own.and_then(|role| role.split(':').nth(4));
+    if own.is_some_and(|own| own != account) {
+        return found;
+    }
+    let response: Result<Value, _> = calls.read(Api::ECR, "GetRegistryPolicy", &json!({})).await;
+    match response {
+        // The caller may work in another account than the task.
+        Ok(response) if response["registryId"].as_str() == Some(account) => {
+            found.policy = response["policyText"].as_str().map(str::to_owned);
+            found.is_policy_read = true;
+        }
+        Ok(_) => {}
+        Err(error) if error.code() == "RegistryPolicyNotFoundException" => {
+            found.is_policy_read = true;
+        }
+        Err(error) => reader.note(&error, "the policy of the private registry"),
     }
     found
 }
@@ -230,6 +263,7 @@ async fn read_secret(reader: &Reader, plan: &Plan, id: &str, region: &Region) ->
             };
             ReadObject {
                 arn: arn_in(&response["ARN"]),
+                kms_key: own_key(&response["KmsKeyId"], "alias/aws/secretsmanager"),
                 ..object(ObjectKind::Secret, id, state)
             }
         }
@@ -250,6 +284,14 @@ async fn read_secret(reader: &Reader, plan: &Plan, id: &str, region: &Region) ->
         found.is_policy_read = true;
     }
     found
+}
+
+/// Returns a key unless it is the default one of its service, which every principal of the account
+/// may use through the service.
+fn own_key(key: &Value, default: &str) -> Option<String> {
+    key.as_str()
+        .filter(|key| !key.is_empty() && !key.ends_with(default))
+        .map(str::to_owned)
 }
 
 async fn parameter(reader: &Reader, name: &str, region: &Region, is_behind: bool) -> ReadObject {
@@ -273,18 +315,29 @@ async fn parameter(reader: &Reader, name: &str, region: &Region, is_behind: bool
         .in_region(region)
         .read(Api::SSM, "DescribeParameters", &body)
         .await;
-    let state = match response {
+    match response {
         Ok(response) => {
             let found = response["Parameters"].as_array();
-            if found.is_some_and(|found| !found.is_empty()) {
-                ObjectState::Found
-            } else {
-                ObjectState::Missing
+            let Some(found) = found.and_then(|found| found.first()) else {
+                return object(kind, name, ObjectState::Missing);
+            };
+            let kms_key = match found["Type"].as_str() {
+                Some("SecureString") if found["KeyId"].is_null() => {
+                    Some("of the SecureString".to_owned())
+                }
+                Some("SecureString") => own_key(&found["KeyId"], "alias/aws/ssm"),
+                _ => None,
+            };
+            ReadObject {
+                kms_key,
+                ..object(kind, name, ObjectState::Found)
             }
         }
-        Err(error) => failed(reader, &error, &[], "whether the parameter exists"),
-    };
-    object(kind, name, state)
+        Err(error) => {
+            let state = failed(reader, &error, &[], "whether the parameter exists");
+            object(kind, name, state)
+        }
+    }
 }
 
 async fn log_groups(reader: &Reader, plan: &Plan) -> Vec<ReadObject> {

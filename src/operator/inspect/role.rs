@@ -30,8 +30,8 @@ pub(super) async fn read(reader: &Reader, arn: &str, requests: &[RoleRequest]) -
                 .map(decoded);
             let boundary = found.and_then(|found| found.child("PermissionsBoundary"));
             let boundary = boundary.and_then(|boundary| boundary.text("PermissionsBoundaryArn"));
+            role.has_boundary = Some(boundary.is_some());
             if let Some(boundary) = boundary {
-                role.has_boundary = true;
                 let document = managed_document(reader, boundary).await;
                 role.boundary = reader.or_unread(document, "the role's permissions boundary");
             }
