@@ -126,6 +126,10 @@ def test_no_secret_and_no_markup_is_in_a_comparison_of_the_reports(
     finished, leaks, output, tmp_path
 ):
     _, runs, _ = finished
+    # A run shows a secret that it never held, like any text; most hold these.
+    held = {name for name in canaries.SECRETS if 2 * sum(name in r.held for r in runs) > len(runs)}
+    assert len(held) > len(canaries.SECRETS) / 2
+    runs = [run for run in runs if run.held >= held]
     file = tmp_path / "reports.ndjson"
     lines = []
     for number, run in enumerate(runs):
@@ -139,7 +143,7 @@ def test_no_secret_and_no_markup_is_in_a_comparison_of_the_reports(
 
     # What a starved run did not read it could not know.
     starved = any(run.starved for run in runs)
-    names = set() if leaks or starved else set(canaries.SECRETS)
+    names = set() if leaks or starved else held
     found = canaries.leaks(done.stdout + done.stderr, names)
     hit = canaries.INVISIBLE.search(done.stdout.replace("\n", ""))
     assert done.stdout and not found, found

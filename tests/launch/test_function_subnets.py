@@ -36,15 +36,34 @@ ALWAYS = [
     "intercepted:logs@endpoint",
 ]
 IMAGE_FAULTS = {"hub-repository", "hub-tag", "hub-platform", "hub-misspelt"}
-# What ECS prints, by the family of the cause.
-PREFIX = (
-    "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
-    "retrieval failed: unable to retrieve ecr registry auth: service call has been retried 3 "
-    "time(s): RequestError: send request failed caused "
-    'by: Post "https://api.ecr.us-east-1.amazonaws.com/": '
-)
+# What ECS prints, by the dependency that fails: the step, and the URL.
 TEXTS = {
-    "resolve": "dial tcp: lookup api.ecr.us-east-1.amazonaws.com on 10.0.0.2:53: no such host",
+    "ecr.api": (
+        "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
+        "retrieval failed: unable to retrieve ecr registry auth: service call has been retried 3 "
+        "time(s): RequestError: send request failed caused by: ",
+        'Post "https://api.ecr.us-east-1.amazonaws.com/": ',
+    ),
+    "ecr.dkr": (
+        "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to do "
+        "request: ",
+        'Head "https://123456789012.dkr.ecr.us-east-1.amazonaws.com/v2/team/app/manifests/1.4": ',
+    ),
+    "s3": (
+        "CannotPullContainerError: ref pull has been retried 5 time(s): failed to copy: "
+        "httpReadSeeker: failed open: failed to do request: ",
+        'Get "https://prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com/a": ',
+    ),
+    "logs": (
+        "ResourceInitializationError: failed to validate logger args: create stream has been "
+        "retried 1 times: failed to create Cloudwatch log stream: RequestError: send request "
+        "failed caused by: ",
+        'Post "https://logs.us-east-1.amazonaws.com/": ',
+    ),
+}
+# How it fails, by the family of the cause.
+FAILURES = {
+    "resolve": "dial tcp: lookup {host} on 10.0.0.2:53: no such host",
     "tls": "tls: failed to verify certificate: x509: certificate signed by unknown authority",
     "network": "dial tcp 10.0.9.11:443: i/o timeout",
 }
@@ -77,7 +96,10 @@ def pytest_generate_tests(metafunc):
 def reason_of(fault):
     cause = fault.causes[0]
     family = "resolve" if cause.startswith(RESOLVE) else "tls" if "tls" in cause else "network"
-    return PREFIX + TEXTS[family]
+    limit = fault.name.split("@")[0].partition(":")[2]
+    dependency = "s3" if cause == "s3-gateway-missing" else limit or "ecr.api"
+    step, url = TEXTS.get(dependency, TEXTS["ecr.api"])
+    return step + url + FAILURES[family].format(host=url.split("/")[2])
 
 
 class BrokenSubnets:
