@@ -128,7 +128,7 @@ def test_no_secret_and_no_markup_is_in_a_comparison_of_the_reports(
     _, runs, _ = finished
     # A run shows a secret that it never held, like any text; most hold these.
     held = {name for name in canaries.SECRETS if 2 * sum(name in r.held for r in runs) > len(runs)}
-    assert len(held) > len(canaries.SECRETS) / 2
+    assert {"session token", "secret access key", "signature"} <= held
     runs = [run for run in runs if run.held >= held]
     file = tmp_path / "reports.ndjson"
     lines = []
