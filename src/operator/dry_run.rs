@@ -1,5 +1,6 @@
 //! AWS calls with a dry run: read-only requests are always sent, changing ones are only shown.
 
+use crate::safe_text::escape_json;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value, json};
@@ -43,8 +44,9 @@ impl PlannedCall<'_> {
             sent,
             body,
         } = self;
-        json!({ "service": service, "operation": operation, "sent": sent, "body": body })
-            .to_string()
+        let call =
+            json!({ "service": service, "operation": operation, "sent": sent, "body": body });
+        escape_json(call.to_string())
     }
 }
 

@@ -352,7 +352,11 @@ def find_hostile(outputs):
         documents = [text.replace("\n", "")]
         for line in text.splitlines() if output in ("stdout", "json", "json-file") else ():
             if line.startswith('{"'):
-                documents += strings(json.loads(line))
+                try:
+                    documents += strings(json.loads(line))
+                except json.JSONDecodeError as error:
+                    if not line.endswith("…"):  # which says that it was cut
+                        found.append((output, f"no JSON: {error}", ascii(line[:200])))
         for part in documents:
             hit = canaries.INVISIBLE.search(part)
             if hit:
