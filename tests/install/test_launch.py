@@ -120,7 +120,10 @@ def test_dry_run_of_launch_and_install_changes_nothing(launcher, account, ecr, f
     assert not account.requests_of("RunTask") and ecr.requests == []
 
 
-def test_image_and_install_exclude_each_other(launcher, account):
+def test_agent_and_image_need_install(launcher, account, files):
+    file = f"linux/amd64={files['linux/amd64']}"
+    agent = launcher.launch("--service", "web", "--carrier", "fargate", "--agent", file)
+    assert agent.exit_code == 2 and "add --install" in agent.stderr, agent
     both = launcher.launch("--service", "web", "--install", "--probe-image", REFERENCE)
     assert both.exit_code == 2 and "--install" in both.stderr, both
     assert not account.requests
