@@ -42,7 +42,6 @@ type Limit = fn(Evidence<'_>, &RehearsedTask, &Observation) -> Option<SafeText>;
 const LIMITS: &[Limit] = &[
     ipv6_only,
     denial_of_another_role,
-    log_stream_of_another_role,
     absence_to_another_role,
     own_credentials,
     public_address,
@@ -125,42 +124,28 @@ fn ipv6_only(_: Evidence<'_>, task: &RehearsedTask, seen: &Observation) -> Optio
 }
 
 /// A denial to the function's own role proves that the service was reached, and nothing about the
-/// task execution role: each policy, that of an endpoint or of a key as well, may name roles.
+/// task execution role: each policy, that of an endpoint or of a key as well, may name roles. The log
+/// driver opens its stream as the task execution role, before the container starts.
 fn denial_of_another_role(
     _: Evidence<'_>,
     task: &RehearsedTask,
     seen: &Observation,
 ) -> Option<SafeText> {
-    let is_denial = seen.failure() == Some(Failure::Denied)
-        && seen.is_of_the_service()
-        && is_by_role(seen)
-        && seen.phase != Phase::Write;
-    (is_denial && !task.has_execution_role()).then(|| {
-        safe_text![
-            seen.dependency.service(),
-            " answered, so the path works; it denied the request to the function's own role, which shows nothing about ",
-            execution_role(task),
-        ]
-    })
-}
-
-/// The log driver opens its stream as the task execution role, before the container starts.
-fn log_stream_of_another_role(
-    _: Evidence<'_>,
-    task: &RehearsedTask,
-    seen: &Observation,
-) -> Option<SafeText> {
-    let is_denial = seen.failure() == Some(Failure::Denied)
-        && seen.is_of_the_service()
-        && is_by_role(seen)
-        && seen.phase == Phase::Write;
-    (is_denial && !task.has_execution_role()).then(|| {
-        safe_text![
-            "CloudWatch Logs answered, so the path works; it denied the log stream to the function's own role, and the log \
-             driver opens it as ",
-            execution_role(task),
-        ]
-    })
+    let is_denial =
+        seen.failure() == Some(Failure::Denied) && seen.is_of_the_service() && is_by_role(seen);
+    if !is_denial || task.has_execution_role() {
+        return None;
+    }
+    let meaning = if seen.phase == Phase::Write {
+        " answered, so the path works; it denied the log stream to the function's own role, and the log driver opens it as "
+    } else {
+        " answered, so the path works; it denied the request to the function's own role, which shows nothing about "
+    };
+    Some(safe_text![
+        seen.dependency.service(),
+        meaning,
+        execution_role(task),
+    ])
 }
 
 /// Amazon ECR answers that an image behind a pull-through cache does not exist where the caller may

@@ -436,6 +436,17 @@ fn missing_action(role: &ReadRole, missing: &[&NeededRequest], how: &str) -> Jud
     )
 }
 
+/// A policy forbids the role a request, whatever others allow.
+fn denied_to_role(cause: Cause, arn: &str, rule: String, why: String) -> JudgedHop {
+    JudgedHop::closed(
+        HopKind::RolePolicy,
+        arn,
+        rule,
+        why,
+        HopFault::new(cause, []),
+    )
+}
+
 /// Reads the results of `iam:SimulatePrincipalPolicy`.
 fn simulated(
     snapshot: &Snapshot,
@@ -475,20 +486,19 @@ fn simulated(
                 } else {
                     Cause::IdentityPolicyDenies
                 };
-                return JudgedHop::closed(
-                    KIND,
+                return denied_to_role(
+                    cause,
                     arn,
                     format!("{policies} denies {}", request.action),
                     format!(
                         "A policy of the task execution role denies {} ({HOW}); no other policy can override that.",
                         request.action
                     ),
-                    HopFault::new(cause, []),
                 );
             }
             _ if result.denied_by_organization => {
-                return JudgedHop::closed(
-                    KIND,
+                return denied_to_role(
+                    Cause::ServiceControlPolicyDenies,
                     arn,
                     format!(
                         "the organization's policies do not allow {}",
@@ -498,19 +508,17 @@ fn simulated(
                         "A service control policy does not allow {} ({HOW}).",
                         request.action
                     ),
-                    HopFault::new(Cause::ServiceControlPolicyDenies, []),
                 );
             }
             _ if result.denied_by_boundary => {
-                return JudgedHop::closed(
-                    KIND,
+                return denied_to_role(
+                    Cause::PermissionsBoundaryDenies,
                     arn,
                     format!("the permissions boundary does not allow {}", request.action),
                     format!(
                         "The permissions boundary of the task execution role does not allow {} ({HOW}).",
                         request.action
                     ),
-                    HopFault::new(Cause::PermissionsBoundaryDenies, []),
                 );
             }
             // Container and task in the name of the log stream that was simulated are made up.
@@ -597,15 +605,14 @@ fn read(snapshot: &Snapshot, role: &ReadRole, requests: &[&NeededRequest]) -> Ju
         match decide(&documents, &request) {
             PolicyDecision::Allowed { statement } => allowed_by.push(statement),
             PolicyDecision::ExplicitlyDenied { statement } => {
-                return JudgedHop::closed(
-                    KIND,
+                return denied_to_role(
+                    Cause::IdentityPolicyDenies,
                     arn,
                     format!("{statement} denies {}", needed.action),
                     format!(
                         "A policy of the task execution role denies {} on {} ({statement}; {HOW}).",
                         needed.action, needed.pattern
                     ),
-                    HopFault::new(Cause::IdentityPolicyDenies, []),
                 );
             }
             PolicyDecision::NotAllowed if texts.iter().any(|text| may_match(text, needed)) => {
@@ -628,15 +635,14 @@ fn read(snapshot: &Snapshot, role: &ReadRole, requests: &[&NeededRequest]) -> Ju
                     unknown = Some(unknown_part(needed));
                 }
                 _ => {
-                    return JudgedHop::closed(
-                        KIND,
+                    return denied_to_role(
+                        Cause::PermissionsBoundaryDenies,
                         arn,
                         format!("the permissions boundary does not allow {}", needed.action),
                         format!(
                             "The permissions boundary of the task execution role does not allow {} on {} ({HOW}).",
                             needed.action, needed.pattern
                         ),
-                        HopFault::new(Cause::PermissionsBoundaryDenies, []),
                     );
                 }
             }

@@ -172,3 +172,16 @@ def secret_texts(most=MAX_TEXT):
         else:
             texts[-1] += f" {part}"
     return texts
+
+
+def strings(document):
+    """Yields every text of a JSON document, names of members as well."""
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, dict):
+        for name, value in document.items():
+            yield name
+            yield from strings(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from strings(value)

@@ -353,7 +353,7 @@ def find_hostile(outputs):
         for line in text.splitlines() if output in ("stdout", "json", "json-file") else ():
             if line.startswith('{"'):
                 try:
-                    documents += strings(json.loads(line))
+                    documents += canaries.strings(json.loads(line))
                 except json.JSONDecodeError as error:
                     if not line.endswith("…"):  # which says that it was cut
                         found.append((output, f"no JSON: {error}", ascii(line[:200])))
@@ -367,15 +367,3 @@ def find_hostile(outputs):
             if at >= 0:
                 found.append((output, markup, ascii(text[max(0, at - 100) : at + 40])))
     return found
-
-
-def strings(document):
-    if isinstance(document, str):
-        yield document
-    elif isinstance(document, dict):
-        for name, value in document.items():
-            yield name
-            yield from strings(value)
-    elif isinstance(document, list):
-        for value in document:
-            yield from strings(value)

@@ -271,18 +271,6 @@ def place_of(run, tag):
     return "one of " + ", ".join(sorted({f"{p.endpoint}: {p.place}" for p in run.planted}))[:300]
 
 
-def strings(document):
-    if isinstance(document, str):
-        yield document
-    elif isinstance(document, dict):
-        for name, value in document.items():
-            yield name
-            yield from strings(value)
-    elif isinstance(document, list):
-        for value in document:
-            yield from strings(value)
-
-
 def find_hostile(run):
     """Returns (place, what, output) for each character that acts, and each output out of bounds."""
     found = []
@@ -301,7 +289,7 @@ def find_hostile(run):
             except ValueError as error:
                 note(f"not JSON: {error}", output)
                 continue
-            documents += list(strings(document))
+            documents += list(canaries.strings(document))
         for part in documents:
             part = part.removesuffix("\n")
             hit = canaries.INVISIBLE.search(part)

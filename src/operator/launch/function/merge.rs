@@ -107,20 +107,7 @@ fn judge(ecs: &Report, function: &Report) -> (Diagnosis, Verdict) {
                 }
                 None => "did not meet a failure".to_owned(),
             };
-            let verdict = Verdict {
-                summary: format!(
-                    "{}. A function of AWS Lambda in the same subnet {of_function}: {}",
-                    ecs.verdict.summary.trim_end_matches('.'),
-                    function.verdict.summary
-                ),
-                ..ecs.verdict.clone()
-            };
-            let diagnosis = Diagnosis {
-                findings,
-                // What works for a function may not work for the task.
-                ruled_out: Vec::new(),
-            };
-            (diagnosis, verdict)
+            task_first(ecs, function, findings, &of_function)
         }
     }
 }
@@ -151,9 +138,19 @@ fn judge_both(ecs: &Report, function: &Report, mut diagnosis: Diagnosis) -> (Dia
         !ecs.findings.iter().any(is_same)
     });
     findings.extend(others);
+    task_first(ecs, function, findings, "met another failure")
+}
+
+/// Returns the verdict on the task, and then what the function met.
+fn task_first(
+    ecs: &Report,
+    function: &Report,
+    findings: Vec<Finding>,
+    of_function: &str,
+) -> (Diagnosis, Verdict) {
     let verdict = Verdict {
         summary: format!(
-            "{}. A function of AWS Lambda in the same subnet met another failure: {}",
+            "{}. A function of AWS Lambda in the same subnet {of_function}: {}",
             ecs.verdict.summary.trim_end_matches('.'),
             function.verdict.summary
         ),
@@ -161,7 +158,7 @@ fn judge_both(ecs: &Report, function: &Report, mut diagnosis: Diagnosis) -> (Dia
     };
     let diagnosis = Diagnosis {
         findings,
-        // The function did not meet what the task met, so what works for it excludes nothing.
+        // What works for a function may not work for the task.
         ruled_out: Vec::new(),
     };
     (diagnosis, verdict)
