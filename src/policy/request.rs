@@ -18,16 +18,6 @@ pub enum RequestPrincipal {
     Unknown,
 }
 
-impl RequestPrincipal {
-    /// Returns the account of the role.
-    pub fn account(&self) -> Option<&str> {
-        match self {
-            Self::Role { arn } => arn.split(':').nth(4),
-            _ => None,
-        }
-    }
-}
-
 /// The value of a context key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContextValue {
@@ -72,6 +62,9 @@ impl PolicyRequest {
                 request.set("aws:PrincipalType", "AssumedRole");
                 request.set("aws:PrincipalIsAWSService", "false");
                 request.set("aws:ViaAWSService", "false");
+                // Temporary credentials always carry the key, and ECS has no second factor (IAM user guide,
+                // "AWS global condition context keys").
+                request.set("aws:MultiFactorAuthPresent", "false");
                 // A role's session has no user.
                 request
                     .context
