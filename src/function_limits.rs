@@ -2,14 +2,12 @@
 //! reason: a function has the subnet, the security groups and the resolvers of the task, but not its
 //! role, its public address, its metadata and its clock.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Family};
 use crate::diagnose::{Diagnosis, diagnose};
 use crate::evidence::Evidence;
-use crate::network_location::IpFamily;
+use crate::network_location::{IpFamily, is_public};
 use crate::observation::{
     Dependency, Failure, Observation, ObservationId, Outcome, Phase, Scope, TargetKey,
 };
@@ -211,21 +209,11 @@ fn public_resolver(_: Evidence<'_>, task: &RehearsedTask, seen: &Observation) ->
     let is_silent = seen.phase == Phase::Resolve && seen.failure() == Some(Failure::TimedOut);
     let is_public = seen.lookups.iter().any(|lookup| {
         let asked = lookup.unanswered.iter().chain([&lookup.resolver]);
-        asked.into_iter().any(|server| is_public_ipv4(server.ip()))
+        asked
+            .into_iter()
+            .any(|server| server.is_ipv4() && is_public(server.ip()))
     });
     (task.assigns_public_ip && is_silent && is_public).then(|| PUBLIC_ADDRESS.into())
-}
-
-/// Whether an address is outside the ranges that VPCs and AWS's own resolvers use.
-fn is_public_ipv4(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [first, second, ..] = v4.octets();
-            let is_shared = first == 100 && second & 0xc0 == 0x40;
-            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared)
-        }
-        IpAddr::V6(_) => false,
-    }
 }
 
 /// A function runs on a machine of Lambda, whose clock is not that of the task's.

@@ -127,6 +127,16 @@ impl NetworkLocation {
     }
 }
 
+/// Whether an address is outside all private ranges. Where a VPC uses public ranges, its resolver
+/// counts as public, which only adds candidates.
+pub fn is_public(address: IpAddr) -> bool {
+    let is_link_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !(is_private_use(address) || address.is_loopback() || is_link_local)
+}
+
 fn is_private_use(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {

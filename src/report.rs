@@ -1,7 +1,7 @@
 //! The report, `pullprobe/report/v1`: observations, findings, verdict, and the metrics that alarms
 //! watch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use crate::aws::credentials::CredentialSource;
 use crate::diagnose::{Diagnosis, Finding, RuledOut};
-use crate::observation::{Answer, Dependency, ForEach, Observation, ObservationId, Outcome, Phase};
+use crate::observation::{
+    Answer, Dependency, ForEach, Observation, ObservationId, Outcome, Phase, Scope, TargetKey,
+};
 use crate::safe_text::{SafeText, json_line, safe_text, visible_map};
 use crate::vantage::Vantage;
 use crate::verdict::{Status, Verdict};
@@ -319,8 +321,8 @@ fn keep_slowest_handshakes(observations: &mut Vec<Observation>) {
             *known = this;
         }
     }
-    observations
-        .retain(|seen| !is_handshake(seen) || slowest.values().any(|(_, id)| *id == seen.id));
+    let kept: BTreeSet<ObservationId> = slowest.into_values().map(|(_, id)| id).collect();
+    observations.retain(|seen| !is_handshake(seen) || kept.contains(&seen.id));
 }
 
 /// Members of an observation that only a measurement has.
@@ -338,11 +340,12 @@ fn serialize_observations<S: Serializer>(
         Whole(&'a Observation),
         Part(Value),
     }
+    let resolved = resolved(observations);
     let written = observations.iter().map(|observation| {
         if observation.witness.is_none() && !observation.brief {
             return Written::Whole(observation);
         }
-        let resolve = resolve_of(observations, observation);
+        let resolve = resolve_of(&resolved, observation);
         let mut part = json!(observation);
         if let Some(members) = part.as_object_mut() {
             members.retain(|name, value| {
@@ -354,11 +357,11 @@ fn serialize_observations<S: Serializer>(
                     "owner" => !value.is_null(),
                     "host" => {
                         !repeats_host(observation)
-                            || resolve.is_none_or(|resolve| resolve.host != observation.host)
+                            || resolve.is_none_or(|(host, _)| *host != observation.host)
                     }
                     "scope" => {
                         observation.peer.is_none()
-                            || resolve.is_none_or(|resolve| resolve.scope != observation.scope)
+                            || resolve.is_none_or(|(_, scope)| *scope != observation.scope)
                     }
                     _ => true,
                 }
@@ -379,29 +382,45 @@ fn deserialize_observations<'de, D: Deserializer<'de>>(
     if !measured.any(is_brief) {
         return Ok(observations);
     }
-    let known = observations.clone();
+    let resolved = resolved(&observations);
     for observation in observations.iter_mut().filter(|o| o.witness.is_none()) {
         observation.brief = true;
         if is_brief(observation) {
             observation.attempts = 1;
         }
-        if let Some(resolve) = resolve_of(&known, observation) {
+        if let Some((host, scope)) = resolve_of(&resolved, observation) {
             if observation.host.is_empty() && repeats_host(observation) {
-                observation.host.clone_from(&resolve.host);
+                observation.host.clone_from(host);
             }
             if observation.peer.is_some() {
-                observation.scope = observation.scope.or(resolve.scope);
+                observation.scope = observation.scope.or(*scope);
             }
         }
     }
     Ok(observations)
 }
 
-/// Returns the `resolve` of the target of another observation.
-fn resolve_of<'a>(all: &'a [Observation], other: &Observation) -> Option<&'a Observation> {
-    all.iter()
+/// Host and scope by the first `resolve` of each target.
+type Resolved = BTreeMap<TargetKey, (String, Option<Scope>)>;
+
+fn resolved(observations: &[Observation]) -> Resolved {
+    let mut resolved = Resolved::new();
+    let lookups = observations.iter().filter(|o| o.phase == Phase::Resolve);
+    for seen in lookups {
+        let found = || (seen.host.clone(), seen.scope);
+        resolved.entry(seen.target().clone()).or_insert_with(found);
+    }
+    resolved
+}
+
+/// Returns host and scope of the `resolve` of another observation's target.
+fn resolve_of<'a>(
+    resolved: &'a Resolved,
+    other: &Observation,
+) -> Option<&'a (String, Option<Scope>)> {
+    resolved
+        .get(other.target())
         .filter(|_| other.phase != Phase::Resolve)
-        .find(|seen| seen.phase == Phase::Resolve && seen.target() == other.target())
 }
 
 /// Whether a target has several observations of this phase in most reports, which repeat its host.
@@ -547,7 +566,7 @@ type Shorten = fn(&mut Report, usize);
 mod tests {
     use super::*;
     use crate::diagnose::diagnose;
-    use crate::observation::{Certificate, Failure, Lookup, LookupResult, Purpose, Scope, Speaker};
+    use crate::observation::{Certificate, Failure, Lookup, LookupResult, Purpose, Speaker};
     use crate::plan::{Plan, PlanInput};
 
     #[test]

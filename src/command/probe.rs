@@ -82,7 +82,7 @@ pub(super) async fn rehearse(
     let ip_family = args.task.ip_family.or_else(|| run::ip_family(&metadata));
     let task = TaskArgs {
         ip_family,
-        default_region: default_region(instance.as_ref()).await,
+        default_region: default_region(&args.task, instance.as_ref()).await,
         ..args.task.clone()
     };
     deadline -= started.elapsed().min(deadline / 2);
@@ -176,7 +176,10 @@ fn other_credentials(_: &Environment) -> OtherCredentials {
 }
 
 /// Returns the Region of the AWS CLI's files or of the instance, for a run that names none.
-async fn default_region(instance: Option<&InstanceLocation>) -> Option<Region> {
+async fn default_region(task: &TaskArgs, instance: Option<&InstanceLocation>) -> Option<Region> {
+    if task.region.is_some() {
+        return None;
+    }
     #[cfg(feature = "operator")]
     let of_profile = crate::operator::aws::profile_region().await;
     #[cfg(not(feature = "operator"))]

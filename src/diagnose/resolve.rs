@@ -8,6 +8,7 @@ use super::path::blocking_unless_sibling_works;
 use super::{Finding, storage};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
+use crate::network_location::is_public;
 use crate::observation::{Dependency, Failure, Lookup, Observation, Phase, Purpose, Scope};
 
 const NO_ANSWER: &[Failure] = &[Failure::TimedOut, Failure::Unreachable];
@@ -198,18 +199,6 @@ fn is_of_the_vpc(address: IpAddr) -> bool {
         IpAddr::V6(v6) => {
             v6.is_loopback() || v6 == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253)
         }
-    }
-}
-
-/// Whether an address is outside all private ranges. Where a VPC uses public ranges, its resolver
-/// counts as public, which only adds candidates.
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let carrier_grade = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
-            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || carrier_grade)
-        }
-        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()),
     }
 }
 

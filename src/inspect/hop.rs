@@ -86,7 +86,7 @@ pub(super) struct HopFault {
     pub cause: Cause,
     /// The changes that open the hop, the smallest first; each is enough.
     pub alternatives: Vec<Vec<ConfigurationChange>>,
-    /// Whether the task can start all the same.
+    /// Whether it keeps the task from starting.
     pub blocking: bool,
     /// Whether it rests on something that was not read.
     pub is_assumed: bool,

@@ -148,8 +148,6 @@ struct Collected<'a> {
     /// Place of the first target in the plan, for the order.
     first: usize,
     contacts: Vec<String>,
-    blocking: bool,
-    is_assumed: bool,
 }
 
 fn findings(contacts: &[EvaluatedContact<'_>], region: &str) -> Vec<InspectionFinding> {
@@ -177,8 +175,8 @@ fn findings(contacts: &[EvaluatedContact<'_>], region: &str) -> Vec<InspectionFi
                     if !known.contacts.contains(&name) {
                         known.contacts.push(name.clone());
                     }
-                    known.blocking |= fault.blocking;
-                    known.is_assumed &= fault.is_assumed;
+                    known.fault.blocking |= fault.blocking;
+                    known.fault.is_assumed &= fault.is_assumed;
                     merge(&mut known.fault.alternatives, &fault.alternatives);
                 }
                 None => collected.push(Collected {
@@ -187,13 +185,14 @@ fn findings(contacts: &[EvaluatedContact<'_>], region: &str) -> Vec<InspectionFi
                     dependency: contact.target.dependency,
                     first,
                     contacts: vec![name.clone()],
-                    blocking: fault.blocking,
-                    is_assumed: fault.is_assumed,
                 }),
             }
         }
     }
-    collected.sort_by_key(|one| (!one.blocking, one.is_assumed, one.hop.hop, one.first));
+    collected.sort_by_key(|one| {
+        let fault = &one.fault;
+        (!fault.blocking, fault.is_assumed, one.hop.hop, one.first)
+    });
     number_acl_entries(&mut collected);
     collected
         .into_iter()
@@ -297,12 +296,12 @@ impl Collected<'_> {
             cause,
             family: cause.family(),
             dependency: self.dependency,
-            confidence: if self.is_assumed {
+            confidence: if self.fault.is_assumed {
                 Confidence::Possible
             } else {
                 Confidence::Likely
             },
-            blocking: self.blocking,
+            blocking: self.fault.blocking,
             summary: self.hop.why.clone(),
             remedy,
             object: self.hop.object.clone(),

@@ -18,12 +18,12 @@ use crate::policy::{
 /// Name of the inline policy of a patch.
 const PATCH_POLICY: &str = "pullprobe";
 
-/// Returns the request with the context keys that are known.
+/// Returns the request with the context keys that are known. Whether a request goes through an
+/// endpoint depends on the subnet, so without one both of its keys stay unknown.
 fn policy_request(
     snapshot: &Snapshot,
     needed: &NeededRequest,
     endpoint: Option<&ReadEndpoint>,
-    vpc: &str,
 ) -> PolicyRequest {
     let principal = match (needed.signer, &snapshot.plan.execution_role) {
         (Signer::Ecr, _) => RequestPrincipal::AwsOwned,
@@ -43,17 +43,9 @@ fn policy_request(
         (_, Some(account)) => request.set("aws:ResourceAccount", &account),
         (_, None) => {}
     }
-    match endpoint {
-        Some(endpoint) => {
-            request.set("aws:SourceVpce", &endpoint.id);
-            request.set("aws:SourceVpc", vpc);
-        }
-        None => {
-            for key in ["aws:SourceVpce", "aws:SourceVpc"] {
-                let key = key.to_lowercase();
-                request.context.insert(key, ContextValue::Absent);
-            }
-        }
+    if let Some(endpoint) = endpoint {
+        request.set("aws:SourceVpce", &endpoint.id);
+        request.set("aws:SourceVpc", &endpoint.vpc);
     }
     request
 }
@@ -162,7 +154,7 @@ pub(super) fn endpoint_policy(
     let mut unknown = None;
     let mut missing = Vec::new();
     for needed in requests {
-        let request = policy_request(snapshot, needed, Some(endpoint), &endpoint.vpc);
+        let request = policy_request(snapshot, needed, Some(endpoint));
         match decide(&[(id, &document)], &request) {
             PolicyDecision::Allowed { statement } => allowed_by.push(statement),
             PolicyDecision::ExplicitlyDenied { statement } => {
@@ -187,7 +179,7 @@ pub(super) fn endpoint_policy(
     if let Some(first) = missing.first() {
         let actions = actions_of(&missing);
         let lacks = |needed: &&NeededRequest| {
-            let request = policy_request(snapshot, needed, Some(endpoint), &endpoint.vpc);
+            let request = policy_request(snapshot, needed, Some(endpoint));
             decide(&[(id, &document)], &request) == PolicyDecision::NotAllowed
         };
         let all_missing: Vec<_> = all_requests.iter().filter(lacks).collect();
@@ -598,10 +590,7 @@ fn read(snapshot: &Snapshot, role: &ReadRole, requests: &[&NeededRequest]) -> Ju
     let mut missing = Vec::new();
     let mut allowed_by = Vec::new();
     for needed in requests {
-        let mut request = policy_request(snapshot, needed, None, "");
-        // Whether the request goes through an endpoint depends on the subnet.
-        request.context.remove("aws:sourcevpce");
-        request.context.remove("aws:sourcevpc");
+        let request = policy_request(snapshot, needed, None);
         match decide(&documents, &request) {
             PolicyDecision::Allowed { statement } => allowed_by.push(statement),
             PolicyDecision::ExplicitlyDenied { statement } => {
@@ -706,9 +695,7 @@ fn resource_allows(snapshot: &Snapshot, needed: &NeededRequest) -> Option<bool> 
         statement["Effect"] == "Deny" || (of == "*" || names(&of["AWS"]))
     });
     let document = PolicyDocument::parse(&document.to_string()).ok()?;
-    let mut request = policy_request(snapshot, needed, None, "");
-    request.context.remove("aws:sourcevpce");
-    request.context.remove("aws:sourcevpc");
+    let request = policy_request(snapshot, needed, None);
     match decide(&[("", &document)], &request) {
         PolicyDecision::Allowed { .. } => Some(true),
         PolicyDecision::Unknown { .. } => None,
@@ -790,9 +777,7 @@ fn resource_policy(
             ));
         }
     };
-    let mut request = policy_request(snapshot, needed, None, "");
-    request.context.remove("aws:sourcevpce");
-    request.context.remove("aws:sourcevpc");
+    let request = policy_request(snapshot, needed, None);
     Some(match decide(&[("", &document)], &request) {
         PolicyDecision::ExplicitlyDenied { statement } => JudgedHop::closed(
             KIND,

@@ -185,9 +185,7 @@ impl Client {
         action: &str,
         fields: &[(String, String)],
     ) -> Result<A, CallError> {
-        let request = self.query_request(api, action, fields)?;
-        let body = self.send(api, action, &request).await?;
-        let text = String::from_utf8_lossy(&body);
+        let text = self.query_xml(api, action, fields).await?;
         quick_xml::de::from_str(&text)
             .map_err(|error| CallError::unreadable(api.action(action), &error))
     }

@@ -41,6 +41,17 @@ pub struct TaskLauncher {
     pub max_watch_seconds: u64,
 }
 
+impl TaskLauncher {
+    /// Reads the tag of a task or function.
+    fn read(tag: &str) -> Option<Self> {
+        let (launcher, max_watch_seconds) = Launcher::read(tag)?;
+        Some(Self {
+            launcher,
+            max_watch_seconds,
+        })
+    }
+}
+
 impl ProbeTask {
     /// Returns why a launch may still watch the task at `now` (seconds since 1970). `None` if it is
     /// an orphan.
@@ -141,16 +152,13 @@ fn probe_function(
     function: ListedFunction,
     tags: &BTreeMap<String, String>,
 ) -> Option<ProbeFunction> {
-    let launcher = tags.get(LAUNCHER_TAG).and_then(|tag| Launcher::read(tag));
+    let launcher = tags.get(LAUNCHER_TAG);
     Some(ProbeFunction {
         run_id: tags.get(RUN_TAG)?.clone(),
         arn: function.function_arn,
         name: function.function_name,
         created_at: function.last_modified.as_deref().and_then(modified_at),
-        launcher: launcher.map(|(launcher, max_watch_seconds)| TaskLauncher {
-            launcher,
-            max_watch_seconds,
-        }),
+        launcher: launcher.and_then(|tag| TaskLauncher::read(tag)),
     })
 }
 
@@ -244,17 +252,13 @@ fn probe_task(task: &Task) -> Option<ProbeTask> {
         .started_by
         .as_deref()
         .and_then(|started_by| started_by.strip_prefix(STARTED_BY_PREFIX));
-    let launcher = tag(LAUNCHER_TAG).and_then(Launcher::read);
     Some(ProbeTask {
         arn: task.task_arn.clone(),
         run_id: tag(RUN_TAG).or(run_of_started_by)?.to_owned(),
         created_at: task.created_at,
         // Only printed.
         status: task.last_status.clone().unwrap_or_default(),
-        launcher: launcher.map(|(launcher, max_watch_seconds)| TaskLauncher {
-            launcher,
-            max_watch_seconds,
-        }),
+        launcher: tag(LAUNCHER_TAG).and_then(TaskLauncher::read),
     })
 }
 

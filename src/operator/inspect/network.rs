@@ -87,26 +87,20 @@ pub(super) async fn read(reader: &Reader, snapshot: &mut Snapshot) {
     snapshot.internet_gateways = list(gateways, "whether internet gateways are attached")
         .map(|all| map(&all, internet_gateway));
     snapshot.block_public_access = block;
-    let (groups, (), lists) = {
-        let endpoints = snapshot.endpoints.take();
-        let mut endpoints = endpoints;
-        let groups = security_groups(reader, snapshot, endpoints.as_deref(), &vpcs);
-        let lists = prefix_lists(reader);
-        let interfaces = async {
-            let interfaces = read_interfaces(reader, endpoints.as_deref()).await;
-            (interfaces, ())
-        };
-        let (groups, (interfaces, ()), lists) = tokio::join!(groups, interfaces, lists);
-        for endpoint in endpoints.iter_mut().flatten() {
-            for interface in &mut endpoint.interfaces {
-                if let Some(read) = interfaces.iter().find(|read| read.id == interface.id) {
-                    interface.clone_from(read);
-                }
+    let mut endpoints = snapshot.endpoints.take();
+    let (groups, interfaces, lists) = tokio::join!(
+        security_groups(reader, snapshot, endpoints.as_deref(), &vpcs),
+        read_interfaces(reader, endpoints.as_deref()),
+        prefix_lists(reader),
+    );
+    for endpoint in endpoints.iter_mut().flatten() {
+        for interface in &mut endpoint.interfaces {
+            if let Some(read) = interfaces.iter().find(|read| read.id == interface.id) {
+                interface.clone_from(read);
             }
         }
-        snapshot.endpoints = endpoints;
-        (groups, (), lists)
-    };
+    }
+    snapshot.endpoints = endpoints;
     snapshot.security_groups = groups;
     snapshot.prefix_lists = lists;
     entries_of_prefix_lists(reader, snapshot).await;
@@ -348,18 +342,22 @@ async fn read_interfaces(
     items.map(|items| map(&items, read)).unwrap_or_default()
 }
 
+/// Whether the association is in force: EC2 lists ended and failed ones for a while.
+fn is_associated(association: &XmlNode, state: &str) -> bool {
+    let state = association
+        .child(state)
+        .and_then(|state| state.text("state"));
+    state.is_none_or(|state| state == "associated")
+}
+
 fn vpc(item: &XmlNode) -> Vpc {
-    let associated = |one: &&XmlNode, state: &str| {
-        let state = one.child(state).and_then(|state| state.text("state"));
-        state.is_none_or(|state| state == "associated")
-    };
     let ipv4 = item
         .items("cidrBlockAssociationSet")
-        .filter(|one| associated(one, "cidrBlockState"))
+        .filter(|one| is_associated(one, "cidrBlockState"))
         .filter_map(|one| one.parse("cidrBlock"));
     let ipv6 = item
         .items("ipv6CidrBlockAssociationSet")
-        .filter(|one| associated(one, "ipv6CidrBlockState"))
+        .filter(|one| is_associated(one, "ipv6CidrBlockState"))
         .filter_map(|one| one.parse::<ipnet::IpNet>("ipv6CidrBlock"));
     let mut cidrs: Vec<ipnet::IpNet> = item.parse("cidrBlock").into_iter().chain(ipv4).collect();
     cidrs.dedup();
@@ -375,11 +373,8 @@ fn vpc(item: &XmlNode) -> Vpc {
 
 fn subnet(item: &XmlNode) -> Subnet {
     let ipv6 = item.items("ipv6CidrBlockAssociationSet").find_map(|one| {
-        let state = one
-            .child("ipv6CidrBlockState")
-            .and_then(|state| state.text("state"));
-        let is_associated = state.is_none_or(|state| state == "associated");
-        one.parse("ipv6CidrBlock").filter(|_| is_associated)
+        one.parse("ipv6CidrBlock")
+            .filter(|_| is_associated(one, "ipv6CidrBlockState"))
     });
     Subnet {
         id: item.string("subnetId"),
@@ -395,13 +390,10 @@ fn subnet(item: &XmlNode) -> Subnet {
 }
 
 fn route_table(item: &XmlNode) -> RouteTable {
-    let is_active = |one: &&XmlNode| {
-        let state = one
-            .child("associationState")
-            .and_then(|state| state.text("state"));
-        state.is_none_or(|state| state == "associated")
-    };
-    let associations: Vec<_> = item.items("associationSet").filter(is_active).collect();
+    let associations: Vec<_> = item
+        .items("associationSet")
+        .filter(|one| is_associated(one, "associationState"))
+        .collect();
     RouteTable {
         id: item.string("routeTableId"),
         vpc: item.string("vpcId"),

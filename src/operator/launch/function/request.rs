@@ -13,11 +13,9 @@ use crate::lambda::{FunctionSubnet, Invocation};
 use crate::operator::aws::RestCall;
 use crate::operator::ecs::{digest, last_segment};
 use crate::operator::error::OperatorError;
+use crate::operator::launch::definition::FAMILY_PREFIX;
 use crate::operator::launch::launcher::{LAUNCHER_TAG, Launcher};
 use crate::operator::launch::request::{Launch, RUN_TAG, SUBNET_TAG};
-
-/// Prefix of the functions' names, by which `gc` finds them; 16 hexadecimal digits follow.
-const NAME_PREFIX: &str = "pullprobe-";
 
 /// Memory of a function. It has processors in proportion: 512 MB are a third of one, as much as the
 /// task of 256 CPU units has (Lambda developer guide, "Configure Lambda function memory").
@@ -33,7 +31,7 @@ const MAX_TIMEOUT: Duration = Duration::from_mins(15);
 /// It is unique to this process, run and subnet.
 pub fn name(launch: &Launch, subnet: &str) -> String {
     let unique = [&Launcher::this().tag(0), &launch.run_id, subnet];
-    format!("{NAME_PREFIX}{}", digest(&unique, 8))
+    format!("{FAMILY_PREFIX}{}", digest(&unique, 8))
 }
 
 /// Returns how long a function may run.
