@@ -1,8 +1,8 @@
 //! Every cause: code, family, page. One table, so that none can be forgotten.
 //!
 //! A cause's page is a Markdown file in `src/cause/pages/`, embedded, printed by `pullprobe causes
-//! CODE`. Its second paragraph is the cause's summary and its third the remedy, so the README's
-//! table and every finding quote the page.
+//! CODE`. Its second paragraph is the cause's summary and its third the remedy, so the table of
+//! docs/causes.md and every finding quote the page.
 
 use std::fmt;
 use std::str::FromStr;
