@@ -256,19 +256,42 @@ fn every_chapter_is_in_the_summary() {
     );
 }
 
-/// Who publishes pullprobe fills in one name, in Cargo.toml, and the reviewers in CODEOWNERS.
+/// Who publishes pullprobe replaces one name, in these files.
 #[test]
-fn the_owner_is_named_in_two_places() {
+fn the_owner_is_named_where_releasing_says() {
     let placeholder = concat!("OWN", "ER/");
-    let mut read: Vec<_> = READ.to_vec();
-    read.extend(["Cargo.toml", "action.yml", "dist"]);
+    let read = [
+        ".github",
+        "Cargo.toml",
+        "CONTRIBUTING.md",
+        "README.md",
+        "RELEASING.md",
+        "SECURITY.md",
+        "action.yml",
+        "dist",
+        "docs",
+        "modules",
+        "src",
+    ];
     let all = read.iter().flat_map(|path| files(Path::new(path)));
     let text = |path: &PathBuf| fs::read(Path::new(ROOT).join(path)).unwrap();
     let named: Vec<_> = all
         .filter(|path| String::from_utf8_lossy(&text(path)).contains(placeholder))
+        .map(|path| path.display().to_string())
         .collect();
-    let expected = [".github/CODEOWNERS", "Cargo.toml"].map(PathBuf::from);
+    let expected = [
+        ".github/CODEOWNERS",
+        "Cargo.toml",
+        "docs/examples/deploy.yml",
+    ];
     assert_eq!(named, expected);
+    let releasing = fs::read_to_string(Path::new(ROOT).join("RELEASING.md")).unwrap();
+    for path in expected {
+        assert!(
+            releasing.contains(path),
+            "RELEASING.md does not name {path}"
+        );
+    }
 }
 
 /// The facts are numbered, and comments cite them by number.
