@@ -1,4 +1,4 @@
-"""The Terraform modules are HCL, as terraform formats it. tests/modules.rs holds them to `print`."""
+"""The Terraform modules are HCL, formatted. tests/modules.rs holds them to `print`."""
 
 import shutil
 import subprocess
