@@ -235,16 +235,16 @@ const KMS_NOTE: &str = "Starting the task needs no VPC endpoint for AWS KMS or A
 const EFS_NOTE: &str = "Amazon EFS is mounted through a mount target in the VPC, in the task's Availability Zone. The \
                         interface endpoint for elasticfilesystem serves the EFS API and is not needed to mount.";
 
-const BUCKET_REGION_NOTE: &str = "A bucket's ARN does not name its region. If the bucket of an environment file is in another \
-                                  region, the S3 gateway endpoint and prefix list of this region do not cover it.";
+const BUCKET_REGION_NOTE: &str = "A bucket's ARN does not name its Region. If the bucket of an environment file is in another \
+                                  Region, the S3 gateway endpoint and prefix list of this Region do not cover it.";
 
 // Amazon ECR user guide, "Considerations for Amazon ECR VPC endpoints".
 const PULL_THROUGH_CACHE_NOTE: &str = "The first pull through a pull-through cache needs a route to the internet even with \
                                        these endpoints, such as a subnet with a NAT gateway in the same VPC. Later pulls do \
                                        not.";
 
-// Amazon ECR user guide, "Creating a pull through cache rule": the prefix is free, and `ROOT` applies to
-// every repository.
+// Amazon ECR user guide, "Creating a pull through cache rule": any prefix is allowed, and `ROOT`
+// applies to every repository.
 const CACHE_PREFIX_NOTE: &str = "A pull through cache rule can have any prefix, or apply to all repositories (ROOT). If the \
                                  image comes through such a rule, the role that fills the cache also needs \
                                  ecr:BatchImportUpstreamImage and ecr:CreateRepository on the repository, and the first pull \
