@@ -14,7 +14,8 @@ const EPHEMERAL: (u16, u16) = (1024, 65535);
 /// The ports that Linux uses by default (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL_OF_LINUX: (u16, u16) = (32768, 60999);
 
-/// Number of the last rule of every network ACL, which denies all traffic and cannot be removed.
+/// Number of the last rule of every network ACL, which denies all traffic and cannot be removed. That
+/// for IPv6 has the next number (Amazon VPC user guide, "Default network ACL").
 const LAST_RULE: u32 = 32767;
 
 /// Distance to the previous rule's number, as AWS recommends to leave room for others (Amazon VPC
@@ -519,7 +520,7 @@ impl AclCheck<'_> {
                 ),
             );
         };
-        let rule = if first.number == LAST_RULE {
+        let rule = if first.number >= LAST_RULE {
             let peer = self
                 .block
                 .map_or_else(|| self.name.clone(), |block| block.to_string());
@@ -547,7 +548,7 @@ impl AclCheck<'_> {
             .iter()
             .all(|segment| segment.verdict == Openness::Closed);
         // An explicit deny rule is deliberate, so no change is proposed against it.
-        let is_explicit = closed.iter().any(|segment| segment.number != LAST_RULE);
+        let is_explicit = closed.iter().any(|segment| segment.number < LAST_RULE);
         let changes = self.changes(&closed);
         if !is_explicit && !changes.is_empty() {
             fault.alternatives.push(changes);
@@ -638,7 +639,7 @@ impl AclCheck<'_> {
         let mut segments: Vec<Segment> = Vec::new();
         for (start, end) in starts.iter().zip(ends) {
             let (verdict, number) = self.verdict(&entries, *start);
-            let rule = if number == LAST_RULE {
+            let rule = if number >= LAST_RULE {
                 "*".to_owned()
             } else {
                 number.to_string()
