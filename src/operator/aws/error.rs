@@ -51,7 +51,7 @@ impl CallError {
     /// Describes a request without a response, and what to check.
     pub fn transport(action: String, error: &reqwest::Error) -> Self {
         let hint = if error.is_connect() {
-            "; check the network and the region, or the proxy in HTTPS_PROXY"
+            "; check the network and the Region, or the proxy in HTTPS_PROXY"
         } else if error.is_timeout() {
             "; try again, or check the network"
         } else {
@@ -156,12 +156,12 @@ fn describe_refusal(action: &str, refusal: &ErrorResponse) -> String {
         Failure::Denied => describe_denial(action, refusal, None),
         Failure::ExpiredToken => "; log in again (`aws sso login`, or new temporary keys)".into(),
         Failure::Unauthenticated | Failure::InvalidSignature => {
-            "; check AWS_PROFILE and the access keys: AWS does not accept them in this region"
+            "; check AWS_PROFILE and the access keys: AWS does not accept them in this Region"
                 .into()
         }
         Failure::ClockSkewed => "; set this machine's clock".into(),
         Failure::Throttled => {
-            "; too many calls in this account and region: try again in a minute".into()
+            "; too many calls in this account and Region: try again in a minute".into()
         }
         _ => String::new(),
     };

@@ -90,7 +90,7 @@ pub struct OutsideVpc {
 pub enum NoEndpointReason {
     /// The service has no cross-Region VPC endpoint (AWS PrivateLink guide, "Cross-region enabled AWS
     /// services").
-    #[error("it is in {host_region}, and its VPC endpoints serve only their own region")]
+    #[error("it is in {host_region}, and its VPC endpoints serve only their own Region")]
     OtherRegion {
         /// Region of the host.
         host_region: Region,

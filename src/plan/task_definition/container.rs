@@ -151,7 +151,7 @@ fn registry_login(parameter: &Node<'_>) -> Result<String, TaskDefinitionError> {
         return if is_secret_name(secret) {
             Ok(secret.to_owned())
         } else {
-            Err(parameter.error("expected a secret's ARN, or its name in the task's region"))
+            Err(parameter.error("expected a secret's ARN, or its name in the task's Region"))
         };
     }
     match secret.parse() {
