@@ -14,7 +14,7 @@ use crate::operator::launch::function::role;
 /// Pushes the image, and prints its reference, its digest and the next command.
 pub fn run(args: &InstallArgs) -> Result<u8, Error> {
     if let Some(format) = args.print {
-        // Most regions are in the first partition, and the template names no region.
+        // Most Regions are in the first partition, and the template names no Region.
         let region = args.region.as_ref();
         let partition = region.map_or("aws", |region| region.partition().name());
         return print(&role::print(format, partition)?);

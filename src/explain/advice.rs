@@ -126,8 +126,8 @@ fn other_caller(message: &ParsedMessage) -> Option<String> {
         .then(|| format!("the caller{named}, who starts the task"))
 }
 
-/// Whether the denied request is one that Amazon S3, AWS KMS or the role itself decides, and no
-/// registry elsewhere, which knows no policies of AWS.
+/// Whether AWS policies decide the denied request: those of Amazon S3, AWS KMS or the role itself.
+/// A registry outside AWS does not evaluate them.
 pub fn is_policy_of_aws(message: &ParsedMessage) -> bool {
     message.dependency != Some(Dependency::Registry)
         || message.fields.denial.as_ref().is_some_and(|denial| {

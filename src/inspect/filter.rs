@@ -1,4 +1,4 @@
-//! The filters on the way: security groups, which are stateful, and network ACLs, which are not.
+//! The filters on a path: security groups, which are stateful, and network ACLs, which are not.
 
 use super::address_set::AddressSet;
 use super::change::{ConfigurationChange, Peer};
@@ -7,24 +7,25 @@ use super::snapshot::{AclEntry, NetworkAcl, Permission, SecurityGroup, Subnet};
 use super::view::{Destination, View};
 use crate::cause::Cause;
 
-/// The ports of a client's side of a connection, of all systems together: NAT gateways and Lambda use
-/// all of them (Amazon VPC user guide, "Ephemeral ports").
+/// The ephemeral ports of all systems together: NAT gateways and Lambda use all of them (Amazon VPC
+/// user guide, "Ephemeral ports").
 const EPHEMERAL: (u16, u16) = (1024, 65535);
 
 /// The ports that Linux uses by default (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL_OF_LINUX: (u16, u16) = (32768, 60999);
 
-/// The last rule of every network ACL, which denies all and cannot be removed.
+/// Number of the last rule of every network ACL, which denies all traffic and cannot be removed.
 const LAST_RULE: u32 = 32767;
 
-/// Distance to the rule before, as AWS recommends so that others fit between (Amazon VPC user guide,
-/// "Network ACL rules").
+/// Distance to the previous rule's number, as AWS recommends to leave room for others (Amazon VPC
+/// user guide, "Network ACL rules").
 const RULE_DISTANCE: u32 = 10;
 
-/// Free rule numbers that are kept: an ACL takes 40 rules in a direction at most (Amazon VPC quotas).
+/// Maximum number of free rule numbers that are kept: an ACL has at most 40 rules in each direction
+/// (Amazon VPC quotas).
 const MAX_FREE_NUMBERS: u32 = 40;
 
-/// What a group of rules lets through of a destination.
+/// The part of a destination that a set of rules allows.
 struct Allowed {
     addresses: AddressSet,
     /// Prefix lists whose entries are not known.
@@ -32,8 +33,8 @@ struct Allowed {
     rules: Vec<String>,
 }
 
-/// Adds what a security group's rules allow for `port`. `whole` is everything in question, which a
-/// rule for a group allows at once if one of `groups` is that group.
+/// Adds what a security group's rules allow for `port`. `whole` is the set of addresses in
+/// question; a rule that names one of `groups` allows all of it.
 fn allow(
     view: &View<'_>,
     allowed: &mut Allowed,
@@ -67,7 +68,7 @@ fn allow(
     }
 }
 
-/// Whether a rule is about TCP on `port`.
+/// Whether a rule covers TCP on `port`.
 fn has_port(permission: &Permission, port: u16) -> bool {
     match permission.protocol.as_str() {
         "-1" => true,
@@ -94,7 +95,7 @@ fn describe(permission: &Permission, peers: &[String]) -> String {
     format!("{ports}, {}", peers.join(", "))
 }
 
-/// The rules of several security groups, which count as one.
+/// Several security groups, whose rules add up.
 struct Groups<'a> {
     found: Vec<&'a SecurityGroup>,
     missing: Vec<String>,
@@ -187,7 +188,7 @@ pub(super) fn task_security_groups(view: &View<'_>, destination: &Destination<'_
     )
 }
 
-/// Returns unknown if something of the groups could not be read and may change the answer.
+/// Returns an unknown hop if an unread security group or prefix list may change the answer.
 fn not_certain(
     kind: HopKind,
     ids: &str,
@@ -233,7 +234,7 @@ fn peer_of(view: &View<'_>, destination: &Destination<'_>) -> Option<Peer> {
     cidr_of(view, destination).map(Peer::Cidr)
 }
 
-/// Returns the block for rules that must include the destination.
+/// Returns the CIDR block for a rule that must include the destination.
 fn cidr_of(view: &View<'_>, destination: &Destination<'_>) -> Option<ipnet::IpNet> {
     if let Some(address) = destination.all.only_address() {
         return Some(address.into());
@@ -328,14 +329,15 @@ pub(super) fn endpoint_security_groups(
 struct AclCheck<'a> {
     acl: &'a NetworkAcl,
     is_egress: bool,
-    /// Addresses of the other side, and which of them matter.
+    /// Addresses of the other side.
     all: &'a AddressSet,
+    /// The part of `all` that the contact may use.
     relevant: &'a AddressSet,
-    /// Block for a rule that allows it.
+    /// CIDR block for a rule that would allow the traffic.
     block: Option<ipnet::IpNet>,
     name: String,
     ports: (u16, u16),
-    /// Whether the ports that Linux uses are enough.
+    /// Whether it is enough that the ports that Linux uses are open.
     linux_is_enough: bool,
 }
 
@@ -344,13 +346,13 @@ struct AclCheck<'a> {
 struct Segment {
     ports: (u16, u16),
     verdict: Openness,
-    /// Rule that allows or denies; `*` for the last one.
+    /// Number of the rule that decides, as text; `*` for the last one.
     rule: String,
     number: u32,
 }
 
-/// Checks the network ACLs between the task's subnet and a destination inside the VPC; none lies
-/// inside of one subnet.
+/// Checks the network ACLs between the task's subnet and a destination inside the VPC. Traffic
+/// within one subnet does not pass an ACL.
 pub(super) fn acls_to_subnet(view: &View<'_>, destination: &Destination<'_>) -> Vec<JudgedHop> {
     let Some(other) = destination.subnet else {
         return Vec::new();
@@ -388,8 +390,8 @@ pub(super) fn acls_to_subnet(view: &View<'_>, destination: &Destination<'_>) -> 
     ]
 }
 
-/// Checks the network ACLs to a public destination: those of the task's subnet, and of the NAT
-/// gateway's subnet where the way leads through one.
+/// Checks the network ACLs to a public destination: those of the task's subnet and, if the route
+/// leads through a NAT gateway, those of its subnet.
 pub(super) fn acls_to_public(
     view: &View<'_>,
     destination: &Destination<'_>,
@@ -426,7 +428,7 @@ pub(super) fn acls_to_public(
         };
         steps.push(task(false, port));
         steps.push(public(nat, true, port, false));
-        // The NAT gateway's own ports.
+        // Replies go to the NAT gateway's own ports.
         steps.push(public(nat, false, EPHEMERAL, false));
         steps.push(task(true, EPHEMERAL));
     }
@@ -473,7 +475,7 @@ impl AclCheck<'_> {
         };
         let is_open = |segment: &&Segment| segment.verdict == Openness::Open;
         let all: Vec<_> = segments.iter().collect();
-        // Where every port that will be used is closed, no connection works.
+        // The segments of the ports that will be used. If all are closed, no connection works.
         let mut decisive = all.clone();
         if all.iter().all(is_open) {
             return JudgedHop::open(
@@ -544,7 +546,7 @@ impl AclCheck<'_> {
         fault.blocking = decisive
             .iter()
             .all(|segment| segment.verdict == Openness::Closed);
-        // Who wrote a rule that denies meant it: only a person can take that back.
+        // An explicit deny rule is deliberate, so no change is proposed against it.
         let is_explicit = closed.iter().any(|segment| segment.number != LAST_RULE);
         let changes = self.changes(&closed);
         if !is_explicit && !changes.is_empty() {
@@ -553,7 +555,8 @@ impl AclCheck<'_> {
         JudgedHop::closed(KIND, id, rule, why, fault)
     }
 
-    /// Returns the entries that let the closed ports through, after every rule that denies something.
+    /// Returns the entries that allow the closed ports, numbered after every rule that denies
+    /// something.
     fn changes(&self, closed: &[&Segment]) -> Vec<ConfigurationChange> {
         let mut ranges: Vec<(u16, u16)> = Vec::new();
         for segment in closed {
@@ -604,7 +607,7 @@ impl AclCheck<'_> {
         })
     }
 
-    /// Takes the range of ports apart at the ports of the rules.
+    /// Splits the range of ports at the ports that the rules name.
     fn segments(&self) -> Vec<Segment> {
         let mut entries: Vec<&AclEntry> = self
             .acl
@@ -616,7 +619,7 @@ impl AclCheck<'_> {
         entries.sort_by_key(|entry| entry.number);
         let (from, to) = self.ports;
         let mut starts = vec![from];
-        // Where the default range of Linux begins and ends, so that a segment lies in it or not.
+        // Splits at the limits of Linux's default range, so that no segment crosses them.
         if from != to {
             starts.extend([EPHEMERAL_OF_LINUX.0, EPHEMERAL_OF_LINUX.1 + 1]);
         }
@@ -641,7 +644,7 @@ impl AclCheck<'_> {
                 number.to_string()
             };
             match segments.last_mut() {
-                // Keeps Linux's range apart.
+                // Linux's range stays separate.
                 Some(last)
                     if last.verdict == verdict
                         && last.number == number

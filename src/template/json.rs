@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_and_where() {
+    fn errors_name_the_problem_and_its_position() {
         for (text, at, word) in [
             ("{\"a\": 1 \"b\": 2}", 8, "comma"),
             ("{\"a\" 1}", 5, "colon"),

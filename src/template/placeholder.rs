@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_one_is_none() {
+    fn lookalikes_are_not_placeholders() {
         for text in [
             "nginx:1.27",
             "a__b__c",

@@ -243,8 +243,8 @@ const PULL_THROUGH_CACHE_NOTE: &str = "The first pull through a pull-through cac
                                        these endpoints, such as a subnet with a NAT gateway in the same VPC. Later pulls do \
                                        not.";
 
-// Amazon ECR user guide, "Creating a pull through cache rule": the prefix is free, and `ROOT` applies to
-// every repository.
+// Amazon ECR user guide, "Creating a pull through cache rule": any prefix is allowed, and `ROOT`
+// applies to every repository.
 const CACHE_PREFIX_NOTE: &str = "A pull through cache rule can have any prefix, or apply to all repositories (ROOT). If the \
                                  image comes through such a rule, the role that fills the cache also needs \
                                  ecr:BatchImportUpstreamImage and ecr:CreateRepository on the repository, and the first pull \

@@ -36,7 +36,7 @@ const NOT_ON_FARGATE: [&str; 6] = [
 ];
 
 /// Whether the definition names FARGATE, and so must be one that Fargate takes "even if EC2 is also
-/// specified" (ibid.).
+/// specified" (same source).
 fn is_for_fargate(definition: &Node<'_>) -> Result<bool, TaskDefinitionError> {
     let names = definition.elements("requiresCompatibilities")?;
     Ok(names.iter().any(|name| name.text() == Ok("FARGATE")))
