@@ -125,7 +125,7 @@ pub(super) fn task_security_groups(view: &View<'_>, destination: &Destination<'_
         let why = if view.snapshot.plan.host.is_instance() {
             "The container instance makes this contact, and its security groups were not read."
         } else {
-            "The task names no security group, and the VPC's default one could not be read (ec2:DescribeSecurityGroups)."
+            "The task has no security group of its own, and the VPC's default security group could not be read (ec2:DescribeSecurityGroups)."
         };
         return JudgedHop::unknown(KIND, &view.subnet.vpc, "", why);
     };
@@ -157,7 +157,7 @@ pub(super) fn task_security_groups(view: &View<'_>, destination: &Destination<'_
     }
     if allowed.addresses.intersects(destination.relevant()) {
         let why = format!(
-            "Outbound TCP {port} is allowed to a part of {} only, and which address the name resolves to is not known.",
+            "Outbound TCP {port} is allowed only to a part of {}, and which address the name resolves to is not known.",
             destination.name
         );
         return JudgedHop::unknown(KIND, &ids, allowed.rules.join("; "), why);
@@ -260,7 +260,7 @@ pub(super) fn endpoint_security_groups(
             KIND,
             endpoint,
             "",
-            "The endpoint's security groups are not among what was read.",
+            "The endpoint's security groups were not read.",
         );
     }
     let groups = Groups::of(view, destination.groups);
@@ -269,7 +269,7 @@ pub(super) fn endpoint_security_groups(
             KIND,
             endpoint,
             "",
-            "The task's security groups are not known, so whether a rule that names one applies is not known.",
+            "The task's security groups are not known, so it is not known whether a rule that names one applies.",
         );
     };
     let sources = view.sources();
@@ -299,7 +299,7 @@ pub(super) fn endpoint_security_groups(
     }
     if sources.is_empty() || allowed.addresses.intersects(&sources) {
         let why = format!(
-            "Inbound TCP {port} is allowed from a part of {} only, and the task's address is not known before it runs.",
+            "Inbound TCP {port} is allowed only from a part of {}, and the task's address is not known before it runs.",
             view.subnet.id
         );
         return JudgedHop::unknown(KIND, &ids, allowed.rules.join("; "), why);
@@ -515,7 +515,7 @@ impl AclCheck<'_> {
                 id,
                 rules(&all),
                 format!(
-                    "The network ACL of {} allows {what} for a part of the addresses only, and which one it will be is not known.",
+                    "The network ACL of {} allows {what} only for a part of the addresses, and which of them the contact uses is not known.",
                     subnet.id
                 ),
             );

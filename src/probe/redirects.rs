@@ -106,7 +106,7 @@ impl RedirectLocation {
         let from = &self.host;
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let Some(location) = location else {
-            return Err(format!("{from} redirects without a location"));
+            return Err(format!("{from} redirects without a Location header"));
         };
         let absolute = if location.starts_with("//") {
             Some(format!("https:{location}"))
@@ -143,7 +143,7 @@ impl RedirectLocation {
         };
         if sent >= MAX_REQUESTS {
             return Err(format!(
-                "the redirects do not end: stopped after {MAX_REQUESTS} requests, as the image puller does"
+                "too many redirects: stopped after {MAX_REQUESTS} requests, as the image puller does"
             ));
         }
         Ok(next)
