@@ -156,7 +156,7 @@ resource "aws_cloudwatch_metric_alarm" "failed" {
   count               = length(var.subnets)
   actions_enabled     = true
   alarm_actions       = var.alarm_actions
-  alarm_description   = "${var.name}: the probe in ${var.subnets[count.index]} found a problem that keeps a task from starting; its report is in the log group ${local.log_group}"
+  alarm_description   = "${var.name}: the probe in ${var.subnets[count.index]} found a problem that keeps tasks from starting; its report is in the log group ${local.log_group}"
   alarm_name          = "pullprobe-${var.name}/${var.subnets[count.index]}/failed"
   comparison_operator = "GreaterThanOrEqualToThreshold"
   dimensions = {

@@ -368,8 +368,7 @@ const REGISTRY_MARKERS: [&str; 9] = [
     ".azurecr.io/",
 ];
 
-/// Maximum number of ARNs that are kept. A message of ECS names at most three: principal, resource
-/// and policy.
+/// Maximum number of ARNs kept. An ECS message names at most three: principal, resource and policy.
 const MAX_ARNS: usize = 8;
 
 /// Image reference and ARNs among the words of a text.

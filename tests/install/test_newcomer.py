@@ -1,4 +1,4 @@
-"""A newcomer's way: the commands of the README, as they stand there, from an archive to a verdict."""
+"""A newcomer's way: the commands of the README, as they stand there, until the first verdict."""
 
 import os
 import re
