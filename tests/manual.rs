@@ -514,11 +514,9 @@ fn without_numbers(line: &str) -> String {
 fn quotations_match_output() {
     let mut quoted = 0;
     for block in blocks("text") {
+        // Other blocks are drawings.
         let Some(arguments) = block.lines[0].strip_prefix("$ pullprobe ") else {
-            panic!(
-                "{:?} is not a command: only quotations are `text`",
-                block.lines[0]
-            );
+            continue;
         };
         let arguments: Vec<_> = arguments.split(' ').collect();
         let text = output(&[arguments.as_slice(), &["--format", "text"]].concat());
@@ -531,7 +529,7 @@ fn quotations_match_output() {
                 _ if anywhere => printed.any(same),
                 _ => printed.next().is_some_and(same),
             };
-            assert!(found, "{line:?} is missing or in another order:\n\n{text}",);
+            assert!(found, "{line:?} is missing or in another order:\n\n{text}");
             anywhere = line == OMISSION;
             quoted += 1;
         }

@@ -3,6 +3,7 @@
 #![cfg(feature = "operator")]
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "helpers of a test panic as the test does"
 )]
 
@@ -246,12 +247,11 @@ fn environment(values: &Values, printed: &str) -> String {
             variable["name"].as_str().unwrap(),
             variable["value"].as_str().unwrap(),
         );
-        let value = match name {
-            "PULLPROBE_PLAN" => "var.plan".to_owned(),
-            _ => {
-                let value = value.replace(values.subnet, "${subnet}");
-                format!("\"{}\"", value.replace(values.name, "${var.name}"))
-            }
+        let value = if name == "PULLPROBE_PLAN" {
+            "var.plan".to_owned()
+        } else {
+            let value = value.replace(values.subnet, "${subnet}");
+            format!("\"{}\"", value.replace(values.name, "${var.name}"))
         };
         let _ = writeln!(items, "        {{ name = \"{name}\", value = {value} }},");
     }
