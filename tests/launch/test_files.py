@@ -108,7 +108,8 @@ def test_github_action_runs_the_binary_with_existing_flags(operator, account, tm
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 11, done
     [annotation] = re.findall("^::error title=(.*?)::(.*)$", done.stdout, re.MULTILINE)
-    assert account.subnets[2] in annotation[0] and "would not start" in annotation[1]
+    assert annotation[0] == f"{account.subnets[2]}%3A no-egress-route", annotation
+    assert "did not start" in annotation[1] and "i/o timeout" in annotation[1], annotation
     assert (tmp_path / "output").read_text() == "exit-code=11\n"
     assert account.subnets[2] in (tmp_path / "summary.md").read_text()
     written = sorted(file.name for file in (tmp_path / "reports").iterdir())
