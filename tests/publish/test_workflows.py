@@ -80,3 +80,26 @@ def test_release_builds_what_action_and_documents_name():
     documented = re.findall(r"`([\w-]+?)\.(?:tar\.gz|zip)`", (ROOT / "docs/install.md").read_text())
     assert targets == action == set(documented)
     assert len(targets) == 5
+
+
+FORMS = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
+def test_issue_form_has_what_the_host_requires(path):
+    form = yaml.safe_load(path.read_text())
+    if path.name == "config.yml":
+        assert {*form} == {"blank_issues_enabled", "contact_links"}
+        return
+    asked = [field for field in form["body"] if field["type"] != "markdown"]
+    names = [field["id"] for field in asked]
+
+    assert form["name"] and form["description"] and len(names) == len(set(names))
+    assert all(field["attributes"]["label"] for field in asked)
+
+
+def test_wrong_verdicts_come_with_their_report():
+    form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/wrong-verdict.yml").read_text())
+    [report] = [field for field in form["body"] if field.get("id") == "report"]
+
+    assert report["validations"]["required"] and "no secret" in report["attributes"]["description"]
