@@ -47,6 +47,11 @@ pub fn remedy(message: &ParsedMessage, cause: Cause) -> Option<String> {
                  runtimePlatform in the task definition to the image's platform."
             ))
         }
+        (_, Cause::NoCredentials) => Some(
+            "Set a task execution role (executionRoleArn); on EC2 capacity without one, attach an \
+             instance profile to the container instance."
+                .to_owned(),
+        ),
         (Sign::DirectoryMissing, _) => Some(
             "Create the directory on the file system, mount its root, or use an access point, \
              which creates its own root directory."
