@@ -80,6 +80,8 @@ def test_release_builds_what_action_and_documents_name():
     documented = re.findall(r"`([\w-]+?)\.(?:tar\.gz|zip)`", (ROOT / "docs/install.md").read_text())
     assert targets == action == set(documented)
     assert len(targets) == 5
+    checked = re.findall(r'^    "([\w-]+)",$', (ROOT / "deny.toml").read_text(), re.M)
+    assert targets <= set(checked), "the licenses of every released program are checked"
 
 
 FORMS = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
