@@ -18,24 +18,28 @@ NAME = "pullprobe-0.1.0-x86_64-unknown-linux-musl.tar.gz"
 
 
 @pytest.fixture(scope="module")
-def archive(program, tmp_path_factory):
+def archives(program, tmp_path_factory):
+    """A release's archives for Linux and Windows."""
     target = tmp_path_factory.mktemp("target")
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
-    command = [ROOT / "dist/release", "archive", program, "x86_64-unknown-linux-musl"]
-    subprocess.run(command, env=environment, check=True)
-    return target / "release-files" / NAME
+    for triple in ("x86_64-unknown-linux-musl", "x86_64-pc-windows-msvc"):
+        command = [ROOT / "dist/release", "archive", program, triple]
+        subprocess.run(command, env=environment, check=True)
+    return target / "release-files"
 
 
 class Runner:
     """A runner with a release on loopback, and a `gh` that says what it was asked."""
 
-    def __init__(self, directory, archive):
+    def __init__(self, directory, archives):
         self.files = directory / "served/OWNER/pullprobe/releases/download/v0.1.0"
-        self.files.mkdir(parents=True)
-        shutil.copy(archive, self.files)
+        shutil.copytree(archives, self.files)
         self.sums = self.files / "SHA256SUMS"
-        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-        self.sums.write_text(f"{'0' * 64}  other.tar.gz\n{digest}  {NAME}\n")
+        lines = [f"{'0' * 64}  other.tar.gz\n"]
+        for archive in archives.iterdir():
+            digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+            lines.append(f"{digest}  {archive.name}\n")
+        self.sums.write_text("".join(lines))
         handler = functools.partial(Handler, self, directory=str(directory / "served"))
         self.server = LoopbackServer(handler)
         self.requests, self.gh_code = [], 0
@@ -82,8 +86,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def runner(archive, tmp_path):
-    runner = Runner(tmp_path, archive)
+def runner(archives, tmp_path):
+    runner = Runner(tmp_path, archives)
     yield runner
     runner.server.close()
 
@@ -102,6 +106,18 @@ def test_release_is_downloaded_verified_and_unpacked(runner):
     workflow = "OWNER/pullprobe/.github/workflows/release.yml"
     verified = f"{runner.directory}/pullprobe/{NAME} --repo OWNER/pullprobe"
     assert asked == f"attestation verify {verified} --signer-workflow {workflow}\n"
+
+
+def test_runner_of_windows_gets_its_own_archive(runner):
+    windows = {"RUNNER_OS": "Windows", "RUNNER_ARCH": "X64"}
+    assert runner.run("find", **windows).returncode == 0
+    assert runner.output("archive") == "pullprobe-0.1.0-x86_64-pc-windows-msvc.zip"
+
+    done = runner.get(**windows)
+
+    assert done.returncode == 0, done
+    binary = runner.output("binary")
+    assert binary.endswith("/pullprobe.exe") and os.path.getsize(binary)
 
 
 def test_cached_archive_is_not_downloaded_again_but_verified(runner):
