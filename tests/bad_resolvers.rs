@@ -372,10 +372,11 @@ fn mistake(case: &Case) -> Option<String> {
         run.resolver = resolver.address;
         run.observe().await
     });
-    let report = match report {
+    let mut report = match report {
         Ok(report) => report,
         Err(error) => return Some(format!("{}: {error}", case.name)),
     };
+    run::judge_without_starvation(&mut report);
     let resolve = |observation: &&Observation| {
         (observation.dependency, observation.phase) == (Dependency::Logs, Phase::Resolve)
     };

@@ -21,10 +21,10 @@ use std::time::Duration;
 use proxy::{Fault, FaultOf};
 use pullprobe::cause::Cause;
 use pullprobe::demo::names;
-use pullprobe::diagnose::{Confidence, Finding, diagnose};
+use pullprobe::diagnose::{Confidence, Finding};
 use pullprobe::observation::Dependency;
 use pullprobe::report::Report;
-use pullprobe::verdict::{Status, Verdict};
+use pullprobe::verdict::Status;
 use run::{ProbeRun, unrelated_failures};
 use server::{Behavior, Responses, SERVICES, Server, Step, head, http, of_unknown_authority};
 use tokio::sync::Semaphore;
@@ -933,12 +933,7 @@ fn path_mistake(path: &Path) -> Option<String> {
         Ok(report) => report,
         Err(error) => return Some(format!("{}: {error}", path.name)),
     };
-    // A busy machine makes a run inconclusive, as it should; the path is judged all the same.
-    for seen in &mut report.observations {
-        seen.starvation = None;
-    }
-    report.findings = diagnose(&report.observations).findings;
-    report.verdict = Verdict::over(&report.observations, &report.findings);
+    run::judge_without_starvation(&mut report);
     let warned = |cause: Cause| {
         report
             .findings

@@ -223,7 +223,7 @@ pub static ALL: &[Fault] = &[
     ),
     fault(
         Cause::ServiceSlow,
-        "ecr.api takes three and a half seconds to respond.",
+        "ecr.api takes four seconds to respond.",
         |aws| {
             aws.host(Dependency::EcrApi).delay = ResponseDelay::Slow;
         },

@@ -83,7 +83,7 @@ where
 
 /// Delay of a slow response: within the five seconds that the ECS agent allows a whole call
 /// (docs/facts/ecs-start.md#2).
-const SLOW_RESPONSE: Duration = Duration::from_millis(3_500);
+const SLOW_RESPONSE: Duration = Duration::from_secs(4);
 
 /// Reads everything and never responds.
 async fn discard(mut stream: TcpStream) -> io::Result<()> {
