@@ -32,8 +32,8 @@ pub(super) fn of_reports(_: &[&Report], _: Format) -> Option<String> {
 
 /// Returns the page or picture; `None` for other formats.
 #[cfg(not(feature = "operator"))]
-pub(super) fn of_explanations(_: &[Explanation], _: Format) -> Result<Option<String>, Error> {
-    Ok(None)
+pub(super) fn of_explanations(_: &[Explanation], format: Format) -> Result<Option<String>, Error> {
+    check(format).map(|()| None)
 }
 
 /// Fails if this binary cannot write the format.
