@@ -23,6 +23,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "operator")]
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use duration::run_duration;
@@ -127,6 +129,28 @@ pub enum Format {
     Json,
     /// Human-readable text
     Text,
+    /// Self-contained HTML page
+    #[cfg_attr(not(feature = "operator"), value(hide = true))]
+    Html,
+    /// Picture of the VPC, in SVG: the subnet, its zone, the way to each service, and the hop that fails
+    #[cfg_attr(not(feature = "operator"), value(hide = true))]
+    Svg,
+}
+
+impl Format {
+    /// Whether this is a document of its own, which cannot be printed piece by piece.
+    pub const fn is_page(self) -> bool {
+        matches!(self, Self::Html | Self::Svg)
+    }
+}
+
+/// Returns a parser of the formats that can be printed piece by piece.
+#[cfg(feature = "operator")]
+fn printed_format() -> impl TypedValueParser<Value = Format> {
+    let formats = Format::value_variants().iter();
+    let printed = formats.filter(|format| !format.is_page());
+    let names = printed.filter_map(ValueEnum::to_possible_value);
+    PossibleValuesParser::new(names).try_map(|name| Format::from_str(&name, true))
 }
 
 /// What a task needs to start.

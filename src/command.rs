@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod install;
 #[cfg(feature = "operator")]
 pub mod launch;
+mod page;
 pub mod plan;
 mod plan_input;
 pub mod probe;

@@ -20,7 +20,9 @@ pub mod summary;
 
 pub mod comparison;
 
+pub mod timeline;
 pub mod vantage_group;
+
 pub mod vantage_history;
 
 pub mod builder;

@@ -17,11 +17,17 @@ pub mod inspection;
 pub mod junit;
 #[cfg(feature = "operator")]
 pub mod markdown;
+#[cfg(feature = "operator")]
+pub mod picture;
 pub mod plan;
 #[cfg(feature = "operator")]
 pub mod plan_picture;
 #[cfg(feature = "operator")]
 mod policy;
+#[cfg(feature = "operator")]
+mod result;
+#[cfg(feature = "operator")]
+mod svg;
 #[cfg(feature = "operator")]
 pub mod template;
 #[cfg(feature = "operator")]
@@ -30,15 +36,9 @@ pub mod text;
 #[cfg(feature = "operator")]
 pub mod tree;
 
-/// Replaces control characters and noncharacters, which XML cannot contain (XML 1.0, section 2.2)
-/// and HTML should not.
+/// Makes visible what acts or hides, as everywhere else, and replaces noncharacters, which XML cannot
+/// contain (XML 1.0, section 2.2) and HTML should not.
 #[cfg(feature = "operator")]
 fn replace_control_characters(text: &str) -> String {
-    let allowed = |c: char| match c {
-        '\n' | '\t' => true,
-        c => !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}'),
-    };
-    text.chars()
-        .map(|c| if allowed(c) { c } else { '\u{fffd}' })
-        .collect()
+    crate::safe_text::escape_lines(text, false).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }

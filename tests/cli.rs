@@ -750,3 +750,58 @@ fn closed_pipe_is_not_an_error() {
     }
     let _ = std::io::stdout().flush();
 }
+
+/// The binary in the probe's image has no pages, and says where they are.
+#[test]
+#[cfg(not(feature = "operator"))]
+fn small_binary_names_the_full_one() {
+    for format in ["html", "svg"] {
+        let output = run(&["probe", "--image", ECR, "--format", format]);
+        assert_eq!(output.status.code(), Some(2));
+        let error = text(&output.stderr);
+        assert!(
+            error.contains("pullprobe compare - --format html"),
+            "{error}"
+        );
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+#[cfg(feature = "operator")]
+fn messages_are_pages_and_pictures() {
+    let timeout = "unable to retrieve ecr registry auth: service call has been retried 3 time(s): \
+                   RequestError: send request failed caused by: Post \
+                   \"https://api.ecr.us-east-1.amazonaws.com/\": dial tcp 52.94.133.131:443: i/o timeout";
+    let page = run(&["explain", "--format", "html", timeout]);
+    assert_eq!(page.status.code(), Some(11));
+    assert!(text(&page.stdout).starts_with("<!doctype html>"));
+    let drawn = run(&["explain", "--format", "svg", timeout]);
+    assert_eq!(drawn.status.code(), Some(11));
+    assert!(text(&drawn.stdout).starts_with("<svg "));
+
+    let nothing = run(&[
+        "explain",
+        "--format",
+        "svg",
+        "OutOfMemoryError: container killed",
+    ]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(text(&nothing.stderr).contains("use --format html"));
+    // It prints each report as it comes, which no page can be.
+    let refused = run(&[
+        "launch",
+        "--cluster",
+        "prod",
+        "--service",
+        "web",
+        "--format",
+        "html",
+    ]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        text(&refused.stderr).contains("auto, json, text"),
+        "{}",
+        text(&refused.stderr)
+    );
+}

@@ -321,6 +321,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "change",
             "summary",
             "comparison",
+            "timeline",
             "vantage_group",
             "vantage_history",
             "builder",

@@ -40,7 +40,7 @@ pub struct CompareArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: CompareFormat,
-    /// Also write the comparison to FILE, in the format of its extension: .html, .md, .xml, .json or
+    /// Also write the comparison to FILE, in the format of its extension: .html, .svg, .md, .xml, .json or
     /// .txt (repeatable)
     #[arg(long = "output", value_name = "FILE")]
     pub outputs: Vec<PathBuf>,
@@ -66,6 +66,8 @@ pub enum CompareFormat {
     Junit,
     /// Self-contained HTML page
     Html,
+    /// Picture of the VPC, in SVG: subnets by zone, the way to each service, and the hop that fails
+    Svg,
 }
 
 impl CompareFormat {
@@ -73,6 +75,7 @@ impl CompareFormat {
     pub fn of_file(file: &std::path::Path) -> Option<Self> {
         match file.extension()?.to_str()?.to_lowercase().as_str() {
             "html" | "htm" => Some(Self::Html),
+            "svg" => Some(Self::Svg),
             "md" | "markdown" => Some(Self::Markdown),
             "xml" => Some(Self::Junit),
             "json" => Some(Self::Json),

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::duration::run_duration;
 use super::install::AgentArgs;
 use super::target::TargetArgs;
-use super::{Format, label};
+use super::{Format, label, printed_format};
 use crate::endpoints::Region;
 use crate::operator::launch::CarrierChoice;
 
@@ -52,7 +52,7 @@ pub struct LaunchArgs {
     pub dry_run: bool,
     /// Output format of reports and comparison; JSON has one line for each report and one for the
     /// comparison
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_parser = printed_format(), default_value = "auto")]
     pub format: Format,
     /// Also write the comparison as a self-contained HTML page
     #[arg(long, value_name = "FILE")]

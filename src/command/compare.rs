@@ -58,7 +58,7 @@ fn output_files(flags: &CompareArgs) -> Result<Vec<(PathBuf, CompareFormat)>, Er
     let with_format = |file: &PathBuf| match CompareFormat::of_file(file) {
         Some(format) => Ok((file.clone(), format)),
         None => Err(Error::Usage(format!(
-            "--output {}: unknown file extension; use .html, .md, .xml, .json or .txt",
+            "--output {}: unknown file extension; use .html, .svg, .md, .xml, .json or .txt",
             file.display()
         ))),
     };
@@ -75,6 +75,7 @@ fn rendered(output: &ComparisonOutput, format: CompareFormat) -> String {
         CompareFormat::Markdown => render::markdown::render(output),
         CompareFormat::Junit => render::junit::render(output),
         CompareFormat::Html => render::html::render(output),
+        CompareFormat::Svg => render::picture::render(output),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `pullprobe demo`.
 
 use super::probe::{deliver, runtime};
-use super::{Error, print};
+use super::{Error, page, print};
 use crate::cli::Format;
 use crate::demo::{self, fault::Fault};
 use crate::report::Report;
@@ -13,6 +13,7 @@ const DEFAULT_FAULT: &str = "s3-gateway-missing";
 /// Lists the faults, prints the report of one as `probe` does, or prints those of a healthy subnet
 /// and a broken one.
 pub fn run(fault: Option<&str>, list: bool, format: Format) -> Result<u8, Error> {
+    page::check(format)?;
     if list {
         return print(&fault_list());
     }
@@ -27,7 +28,18 @@ pub fn run(fault: Option<&str>, list: bool, format: Format) -> Result<u8, Error>
         format
     };
     let broken = Fault::find(DEFAULT_FAULT).map_err(|error| Error::Tool(error.to_string()))?;
-    let (healthy, failing) = (observe(None)?, observe(Some(broken))?);
+    let (mut healthy, mut failing) = (observe(None)?, observe(Some(broken))?);
+    if format.is_page() {
+        // The demo's subnets have one address. As two of them they are compared.
+        for (report, name) in [
+            (&mut healthy, "healthy subnet"),
+            (&mut failing, "broken subnet"),
+        ] {
+            report.run.labels.insert("vantage".into(), name.into());
+        }
+        let page = page::of_reports(&[&healthy, &failing], format);
+        return print(&page.unwrap_or_default());
+    }
     let people = super::probe::prints_text(format);
     if people {
         print("A subnet in which everything works:\n\n")?;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 
-use super::{Error, note, print};
+use super::{Error, note, page, print};
 use crate::cause::Family;
 use crate::cli::{ExplainArgs, Format};
 use crate::explain::tasks::{self, EcsMessage};
@@ -20,10 +20,15 @@ const MAX_MESSAGES: usize = 1_000;
 /// Prints an explanation of each message. Returns the exit code of the first one whose family is
 /// known.
 pub fn run(flags: &ExplainArgs) -> Result<u8, Error> {
+    page::check(flags.format)?;
     let explanations = explanations(flags)?;
+    if let Some(page) = page::of_explanations(&explanations, flags.format)? {
+        print(&page)?;
+        return Ok(exit_code(&explanations));
+    }
     let as_text = match flags.format {
         Format::Text => true,
-        Format::Json => false,
+        Format::Json | Format::Html | Format::Svg => false,
         Format::Auto => io::stdout().is_terminal(),
     };
     let printed: Vec<String> = explanations
@@ -37,10 +42,14 @@ pub fn run(flags: &ExplainArgs) -> Result<u8, Error> {
         })
         .collect();
     print(&printed.join("\n"))?;
+    Ok(exit_code(&explanations))
+}
+
+fn exit_code(explanations: &[Explanation]) -> u8 {
     let known = explanations
         .iter()
         .find(|explanation| explanation.family != Family::Unknown);
-    Ok(known.map_or(Family::Unknown.exit_code(), Explanation::exit_code))
+    known.map_or(Family::Unknown.exit_code(), Explanation::exit_code)
 }
 
 fn explanations(flags: &ExplainArgs) -> Result<Vec<Explanation>, Error> {

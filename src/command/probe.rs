@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::plan_input::{self, PlanSource};
-use super::{Error, color, note, print};
+use super::{Error, color, note, page, print};
 #[cfg(feature = "operator")]
 use crate::aws::credentials;
 use crate::aws::instance_metadata::{self, InstanceLocation};
@@ -36,6 +36,7 @@ use crate::verdict::Status;
 
 /// Runs the probe, prints the report, and returns its exit code.
 pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
+    page::check(args.format)?;
     os::disable_core_dumps();
     raise_file_limit()?;
     let runtime = runtime()?;
@@ -252,14 +253,16 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
 pub(super) fn prints_text(format: Format) -> bool {
     match format {
         Format::Text => true,
-        Format::Json => false,
+        Format::Json | Format::Html | Format::Svg => false,
         Format::Auto => std::io::stdout().is_terminal(),
     }
 }
 
 /// Prints the report in this format and returns its exit code.
 pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
-    let printed = print(&if prints_text(format) {
+    let printed = print(&if let Some(page) = page::of_reports(&[report], format) {
+        page
+    } else if prints_text(format) {
         render::text::render(report, color())
     } else {
         report.line()

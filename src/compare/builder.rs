@@ -11,6 +11,7 @@ use super::log_envelope::find_reports;
 use super::origin::{Origin, unique_names};
 use super::report_view::{self, ReadError, ReportView, bounded_line};
 use super::summary::{explain, summarize};
+use super::timeline::Timeline;
 use super::vantage_history::VantageHistory;
 use crate::report::Report;
 use crate::verdict::{INCONCLUSIVE, Status};
@@ -177,9 +178,11 @@ impl ComparisonBuilder {
             vantages: rows.iter().map(|(vantage, _)| vantage.clone()).collect(),
         };
         let latest_reports = rows.iter().map(|(_, history)| history.latest_line());
+        let timelines = rows.iter().map(|(_, history)| history.timeline());
         ComparisonOutput {
             comparison,
             latest_reports: latest_reports.collect(),
+            timelines: timelines.collect(),
         }
     }
 }
@@ -211,12 +214,19 @@ pub struct ComparisonOutput {
     pub comparison: Comparison,
     /// Each vantage's latest report as it was read, in the order of the comparison's vantages.
     latest_reports: Vec<Arc<str>>,
+    /// Each vantage's results over time, in the same order.
+    timelines: Vec<Timeline>,
 }
 
 impl ComparisonOutput {
     /// Returns the latest report of the vantage at this index of the comparison.
     pub fn latest_report(&self, vantage: usize) -> Option<ReportView<'_>> {
         report_view::parse(self.latest_reports.get(vantage)?).ok()
+    }
+
+    /// Returns the results over time of the vantage at this index of the comparison.
+    pub fn timeline(&self, vantage: usize) -> Option<&Timeline> {
+        self.timelines.get(vantage)
     }
 
     /// Returns the comparison as one line of JSON.

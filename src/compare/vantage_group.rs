@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::comparison::Comparison;
+use super::fact::FactValue;
 use crate::verdict::Status;
 
 /// Vantages that are alike.
@@ -24,6 +25,14 @@ pub struct VantageGroup<'a> {
     pub first: usize,
     /// Value of each of the comparison's facts.
     pub values: Vec<Option<&'a str>>,
+}
+
+impl VantageGroup<'_> {
+    /// Whether everything works that the comparison's fact of this index covers.
+    pub fn passes(&self, fact: usize) -> bool {
+        let value = self.values.get(fact).copied().flatten();
+        value.is_some_and(|value| FactValue::parse(value).passed())
+    }
 }
 
 /// Status, cause and values, which are the same at every vantage of a group.

@@ -1,6 +1,7 @@
 //! The reports of one vantage, folded: the latest, the last pass before it, and what changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use super::difference::ComparedVantage;
 use super::fact::{self, Facts};
 use super::history::History;
 use super::report_view::{self, ReportView, Text, bounded_line};
+use super::timeline::{RunResult, Timeline, periods};
 use crate::redact::{one_line, shorten};
 use crate::verdict::{INCONCLUSIVE, Status};
 
@@ -30,8 +32,8 @@ pub struct VantageHistory {
     line: Arc<str>,
     last_pass: Option<ComparedRun>,
     history: History,
-    /// Start and hashed ID of the newest runs.
-    runs: BTreeSet<(Option<Timestamp>, u64)>,
+    /// Start and hashed ID of the newest runs, each with its result.
+    runs: BTreeMap<(Option<Timestamp>, u64), RunResult>,
     reports: u64,
     failed: u64,
 }
@@ -90,7 +92,7 @@ impl VantageHistory {
         let mut history = History::default();
         history.add(run.started_at, report, &run.facts);
         Self {
-            runs: BTreeSet::from([run.key()]),
+            runs: BTreeMap::from([(run.key(), RunResult::of(report))]),
             failed: u64::from(run.status == Status::Fail),
             latest: run,
             line: line.into(),
@@ -103,9 +105,10 @@ impl VantageHistory {
     /// Adds a report, whatever its age. Returns `false` for a copy of one that was added before.
     pub fn add(&mut self, report: &ReportView<'_>, line: &str) -> bool {
         let run = ComparedRun::new(report);
-        if !self.runs.insert(run.key()) {
-            return false;
-        }
+        match self.runs.entry(run.key()) {
+            Entry::Occupied(_) => return false,
+            Entry::Vacant(entry) => entry.insert(RunResult::of(report)),
+        };
         if self.runs.len() > MAX_RUNS {
             self.runs.pop_first();
         }
@@ -136,7 +139,7 @@ impl VantageHistory {
 
     /// Returns about how many bytes this vantage keeps.
     pub fn kept_bytes(&self) -> usize {
-        let runs = self.runs.len() * size_of::<(Option<Timestamp>, u64)>();
+        let runs = self.runs.len() * size_of::<((Option<Timestamp>, u64), RunResult)>();
         let last_pass = self.last_pass.as_ref().map_or(0, ComparedRun::kept_bytes);
         size_of::<Self>()
             + self.line.len()
@@ -178,6 +181,17 @@ impl VantageHistory {
             started_at: known(report.map(|report| &report.run.started_at)).unwrap_or_default(),
             reports: self.reports,
             failed: self.failed,
+        }
+    }
+
+    /// Returns the results of the newest runs over time.
+    pub fn timeline(&self) -> Timeline {
+        let runs = self.runs.iter();
+        let dated = runs.filter_map(|((at, _), result)| Some(((*at)?, *result)));
+        let last_pass = self.last_pass.as_ref();
+        Timeline {
+            periods: periods(dated),
+            last_pass: last_pass.and_then(|run| run.started_at),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The comparison as text for a terminal, in 80 columns: what differs, then a matrix with a column
 //! for each group of vantages.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::text::{Paint, WIDTH, wrap};
@@ -63,6 +64,43 @@ pub(super) fn status_word(status: Status) -> &'static str {
         Status::Warn => "! warn",
         Status::Inconclusive => "? inconclusive",
         Status::Fail => "✗ fail",
+    }
+}
+
+/// The facts of one dependency.
+pub(super) struct FactsOfDependency<'a> {
+    /// Name of the dependency.
+    pub name: &'a str,
+    /// Index of each fact in the comparison, its phase, and its values by vantage.
+    pub phases: Vec<(usize, &'a str, &'a BTreeMap<String, String>)>,
+}
+
+impl<'a> FactsOfDependency<'a> {
+    /// Returns the dependencies of a comparison, in the order of its facts.
+    pub fn all(comparison: &'a Comparison) -> Vec<Self> {
+        let mut dependencies: Vec<Self> = Vec::new();
+        for (n, fact) in comparison.facts.iter().enumerate() {
+            let Some((name, phase)) = fact.fact.rsplit_once('/') else {
+                continue;
+            };
+            let phase = (n, phase, &fact.values);
+            let mut known = dependencies.iter_mut();
+            if let Some(dependency) = known.find(|dependency| dependency.name == name) {
+                dependency.phases.push(phase);
+            } else {
+                let phases = vec![phase];
+                dependencies.push(Self { name, phases });
+            }
+        }
+        dependencies
+    }
+
+    /// Returns the phases at a vantage, each with its value.
+    pub fn values_at(&self, vantage: &str) -> Vec<(&'a str, &'a str)> {
+        let phases = self.phases.iter();
+        let known =
+            phases.filter_map(|(_, phase, values)| Some((*phase, values.get(vantage)?.as_str())));
+        known.collect()
     }
 }
 

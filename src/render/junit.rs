@@ -1,4 +1,5 @@
-//! The comparison as JUnit XML: a suite for each vantage, a case for each dependency and phase.
+//! The comparison as JUnit XML: a suite for each vantage, a case for each dependency and phase. The
+//! message of a failure says the cause and the remedy, because it is what pipelines show.
 //!
 //! Valid against the schema of Ant's JUnit reports, which requires the most, and that of Jenkins,
 //! which allows the least: hence no `testsuites` attributes and times without a zone.
@@ -8,11 +9,16 @@ use serde::Serialize;
 
 use super::comparison::{input_counts, status_word};
 use super::replace_control_characters;
+use super::result::shown;
 use crate::compare::ComparisonOutput;
 use crate::compare::comparison::VantageSummary;
 use crate::compare::fact::FactValue;
-use crate::compare::report_view::{ObservationView, ReportView};
+use crate::compare::report_view::{FindingView, ObservationView, ReportView};
+use crate::redact::one_line;
 use crate::verdict::Status;
+
+/// Observations listed of a step that failed. A report has all.
+const MAX_OBSERVATIONS: usize = 40;
 
 /// Renders a comparison.
 pub fn render(output: &ComparisonOutput) -> String {
@@ -116,19 +122,51 @@ enum CaseResult {
     },
 }
 
-impl CaseResult {
-    fn failure(
-        message: &str,
-        observations: &[&ObservationView<'_>],
-        vantage: &VantageSummary,
-    ) -> Self {
-        let kind = message.split(':').next().unwrap_or(message);
-        Self::Failure {
-            kind: kind.to_owned(),
-            message: message.to_owned(),
-            details: failure_details(observations, vantage),
+/// Returns the failure of a step, or of a vantage at large without observations.
+fn failure(
+    value: &str,
+    finding: Option<&FindingView<'_>>,
+    observations: &[&ObservationView<'_>],
+    vantage: &VantageSummary,
+) -> CaseResult {
+    let kind = value.split(':').next().unwrap_or(value);
+    let message = match finding {
+        Some(finding) => {
+            let confidence = &*finding.confidence;
+            let sure = format!(" ({confidence})");
+            let sure = if confidence.is_empty() { "" } else { &sure };
+            let sentence = finding.summary.trim_end_matches('.');
+            format!(
+                "{}{sure}: {sentence}. What to do: {}",
+                finding.cause, finding.remedy
+            )
         }
+        None => vantage.summary.clone(),
+    };
+    CaseResult::Failure {
+        kind: shown(kind),
+        message: shown(&one_line(&message)),
+        details: failure_details(finding, observations, vantage),
     }
+}
+
+/// Returns the finding that a step's failure proves: one that rests on it, or of the same dependency,
+/// or else the first, which explains the others.
+fn finding_of<'r, 'a>(
+    report: &'r ReportView<'a>,
+    fact: &str,
+    observations: &[&ObservationView<'_>],
+) -> Option<&'r FindingView<'a>> {
+    let findings = || report.findings.iter();
+    let cites = |finding: &&FindingView<'_>| {
+        let mut ids = finding.because.iter();
+        ids.any(|id| observations.iter().any(|o| o.id == *id))
+    };
+    let dependency = fact.split('/').next().unwrap_or(fact);
+    findings()
+        .find(cites)
+        .or_else(|| findings().find(|finding| &*finding.dependency == dependency))
+        .or_else(|| findings().next())
 }
 
 fn suite(output: &ComparisonOutput, id: usize, vantage: &VantageSummary) -> TestSuite {
@@ -145,7 +183,7 @@ fn suite(output: &ComparisonOutput, id: usize, vantage: &VantageSummary) -> Test
         .collect();
     // A suite without a failure would be a success, but a vantage that was never checked is not.
     if !cases.iter().any(TestCase::failed) {
-        cases.extend(verdict_case(vantage));
+        cases.extend(verdict_case(vantage, report));
     }
     let host = report.and_then(|report| report.vantage.address.as_deref());
     let host = host.filter(|host| !host.is_empty());
@@ -199,7 +237,8 @@ fn step_case(
         result: match FactValue::parse(value) {
             FactValue::Passed(_) => None,
             FactValue::Failed(_) | FactValue::Partly(_) => {
-                Some(CaseResult::failure(value, &observations, vantage))
+                let finding = report.and_then(|report| finding_of(report, fact, &observations));
+                Some(failure(value, finding, &observations, vantage))
             }
             FactValue::NotReached => Some(CaseResult::Skipped {
                 message: "not reached: an earlier step failed",
@@ -212,36 +251,48 @@ fn step_case(
 }
 
 /// Returns the case that makes a suite fail if no step does.
-fn verdict_case(vantage: &VantageSummary) -> Option<TestCase> {
+fn verdict_case(vantage: &VantageSummary, report: Option<&ReportView<'_>>) -> Option<TestCase> {
     let what = match vantage.status {
         Status::Pass | Status::Warn => return None,
         Status::Fail => vantage.cause.as_deref().unwrap_or("unknown"),
         Status::Inconclusive => "inconclusive",
     };
-    let message = format!("{what}: {}", vantage.summary);
+    let finding = report.and_then(|report| report.findings.first());
     Some(TestCase {
         classname: token(&vantage.name),
         name: "verdict".into(),
         time: seconds(0),
-        result: Some(CaseResult::failure(&message, &[], vantage)),
+        result: Some(failure(what, finding, &[], vantage)),
     })
 }
 
-fn failure_details(observations: &[&ObservationView<'_>], vantage: &VantageSummary) -> String {
-    if observations.is_empty() {
-        return vantage.summary.clone();
-    }
-    let lines: Vec<String> = observations
+fn failure_details(
+    finding: Option<&FindingView<'_>>,
+    observations: &[&ObservationView<'_>],
+    vantage: &VantageSummary,
+) -> String {
+    let mut lines: Vec<String> = observations
         .iter()
+        .take(MAX_OBSERVATIONS)
         .map(|o| {
             let how = o.failure.as_deref().unwrap_or(&o.outcome);
             let line = match o.measured_ms() {
                 Some(elapsed_ms) => format!("{}: {how} after {elapsed_ms} ms {}", o.id, o.detail),
                 None => format!("{}: {how}, as Amazon ECS reports: {}", o.id, o.detail),
             };
-            line.trim_end().to_owned()
+            shown(line.trim_end())
         })
         .collect();
+    if observations.is_empty() {
+        lines.push(vantage.summary.clone());
+    }
+    if let Some(more @ 1..) = observations.len().checked_sub(MAX_OBSERVATIONS) {
+        lines.push(format!("and {more} more"));
+    }
+    if let Some(finding) = finding {
+        lines.push(format!("What to do: {}", shown(&finding.remedy)));
+        lines.extend(finding.fix.iter().map(|fix| shown(fix)));
+    }
     lines.join("\n")
 }
 

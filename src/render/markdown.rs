@@ -1,9 +1,10 @@
-//! The comparison as Markdown for `$GITHUB_STEP_SUMMARY` and merge requests: what differs and a
-//! matrix, the rest folded.
+//! The comparison as Markdown for `$GITHUB_STEP_SUMMARY` and merge requests: the sentence and the
+//! remedy, what differs and a matrix; the rest folded.
 
 use std::fmt::Write as _;
 
 use super::comparison::{Cell, differing_facts, input_counts, is_first_difference, status_word};
+use super::result::{self, shown};
 use crate::compare::ComparisonOutput;
 use crate::compare::comparison::Comparison;
 use crate::compare::report_view::ReportView;
@@ -20,6 +21,12 @@ const CUT_BYTES: usize = 200;
 /// Columns of a table. The JSON has all.
 const MAX_GROUPS: usize = 12;
 
+/// Results in full. The folded details have all.
+const MAX_RESULTS: usize = 8;
+
+/// Statements and commands shown of one finding.
+const MAX_FIXES: usize = 8;
+
 /// Changes shown. The JSON has all.
 const MAX_CHANGES: usize = 100;
 
@@ -32,9 +39,14 @@ pub fn render(output: &ComparisonOutput) -> String {
         text,
         "## {} pullprobe: {}\n",
         mark(status_word(comparison.status)),
-        inline(&comparison.summary)
+        inline(&result::headline(comparison))
     );
-    let _ = writeln!(text, "{}\n", inline(&comparison.explanation));
+    heading(&mut text, output);
+    results(&mut text, output);
+    // Of one report that passes or fails alone there is nothing to explain.
+    if comparison.vantages.len() > 1 || comparison.first_difference.is_some() {
+        let _ = writeln!(text, "{}\n", inline(&comparison.explanation));
+    }
     difference(&mut text, comparison);
     matrix(&mut text, comparison, &groups);
     changes(&mut text, comparison);
@@ -54,6 +66,63 @@ pub fn render(output: &ComparisonOutput) -> String {
     text + &footer
 }
 
+/// Writes where and when the reports are from.
+fn heading(text: &mut String, output: &ComparisonOutput) {
+    let facts: Vec<String> = result::heading(output)
+        .into_iter()
+        .map(|(name, value)| match name {
+            "time" => inline(&value),
+            name => format!("{name} **{}**", inline(&value)),
+        })
+        .collect();
+    if !facts.is_empty() {
+        let _ = writeln!(text, "{}\n", facts.join(" · "));
+    }
+}
+
+/// Writes each distinct result that is not a pass, with what to do.
+fn results(text: &mut String, output: &ComparisonOutput) {
+    let comparison = &output.comparison;
+    let results = result::results(output);
+    let headline = result::headline(comparison);
+    for same in results.iter().take(MAX_RESULTS) {
+        let Some(vantage) = comparison.vantages.get(same.first) else {
+            continue;
+        };
+        let (status, names) = (status_word(same.status), inline(&list_names(&same.names)));
+        let sentence = if vantage.summary == headline {
+            String::new()
+        } else {
+            format!(": {}", inline(&vantage.summary))
+        };
+        let _ = writeln!(text, "**{status}** at {names}{sentence}\n");
+        let report = output.latest_report(same.first);
+        let Some(finding) = report.as_ref().and_then(|report| report.findings.first()) else {
+            continue;
+        };
+        let _ = writeln!(text, "**What to do:** {}\n", inline(&finding.remedy));
+        for fix in finding.fix.iter().take(MAX_FIXES) {
+            let _ = writeln!(text, "{}\n", block(fix));
+        }
+    }
+    if let Some(more @ 1..) = results.len().checked_sub(MAX_RESULTS) {
+        let _ = writeln!(text, "{more} more results are below.\n");
+    }
+}
+
+/// Returns lines to copy. An empty line would end the block, and what is in it is escaped as in a
+/// sentence, because a fence could be closed by it.
+fn block(lines: &str) -> String {
+    let lines = lines.lines().filter(|line| !line.trim().is_empty());
+    let lines: Vec<String> = lines
+        .map(|line| {
+            let indent = line.len() - line.trim_start().len();
+            format!("{}{}", &line[..indent], inline(line))
+        })
+        .collect();
+    format!("<pre>{}</pre>", shown(&lines.join("\n")))
+}
+
 /// Cuts what comes before the details: a few kilobytes, unless names are hostile.
 fn truncate(text: &mut String, limit: usize) {
     if text.len() > limit {
@@ -70,7 +139,7 @@ fn mark(word: &str) -> &str {
 /// Escapes text so that Markdown and HTML show it as it is.
 fn inline(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    let text = crate::redact::one_line(text);
+    let text = crate::redact::one_line(&shown(text));
     for (at, c) in text.char_indices() {
         match c {
             '&' => safe.push_str("&amp;"),
@@ -117,8 +186,13 @@ fn cell(value: Option<&str>) -> String {
 
 /// Writes the steps that differ, and the whole matrix folded.
 fn matrix(text: &mut String, comparison: &Comparison, groups: &[VantageGroup<'_>]) {
-    let differing = differing_facts(comparison, groups);
-    table(text, comparison, groups, &differing);
+    let mut differing = differing_facts(comparison, groups);
+    if let [only] = groups {
+        differing.retain(|fact| !only.passes(*fact));
+    }
+    if !differing.is_empty() {
+        table(text, comparison, groups, &differing);
+    }
     let all: Vec<usize> = (0..comparison.facts.len()).collect();
     if differing.len() < all.len() {
         let _ = writeln!(

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use maud::{Markup, PreEscaped, html};
 
 use super::replace_control_characters;
+use super::svg::break_lines;
 use crate::endpoints::vpc_endpoint_service;
 use crate::network_location::IpFamily;
 use crate::observation::{Dependency, TargetKey};
@@ -253,7 +254,7 @@ fn draw_box(drawing: &mut Vec<Markup>, drawn: &DrawnBox, top: u32, left: u32) ->
     let mut y = top + PADDING;
     let mut texts = Vec::new();
     let mut add = |class: &str, text: &str| {
-        let lines = break_lines(text);
+        let lines = break_lines(text, LINE_CHARS);
         y += LINE;
         let baseline = y - 4;
         y += LINE * u32::try_from(lines.len().saturating_sub(1)).unwrap_or(0);
@@ -295,44 +296,4 @@ fn draw_box(drawing: &mut Vec<Markup>, drawn: &DrawnBox, top: u32, left: u32) ->
 fn arrow(from: (u32, u32), to: (u32, u32)) -> Markup {
     let ((x1, y1), (x2, y2)) = (from, to);
     html! { path class="line arrow" d=(format!("M{x1} {y1}L{x2} {y2}")) {} }
-}
-
-/// Breaks a text into lines, behind a space or a mark if there is one.
-fn break_lines(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut rest: Vec<char> = text.chars().collect();
-    while rest.len() > LINE_CHARS {
-        let marks = ".-/,";
-        let behind = |mark: &dyn Fn(char) -> bool, least: usize| {
-            (least..=LINE_CHARS).rev().find(|end| mark(rest[end - 1]))
-        };
-        let end = behind(&|c| c == ' ', LINE_CHARS / 3)
-            .or_else(|| behind(&|c| marks.contains(c), LINE_CHARS / 2))
-            .unwrap_or(LINE_CHARS);
-        let line: String = rest.drain(..end).collect();
-        lines.push(line);
-    }
-    lines.push(rest.into_iter().collect());
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_lose_no_character_and_are_never_too_long() {
-        for length in 0..200 {
-            let text: String = "prod-eu-west-1.starport layer/bucket:"
-                .chars()
-                .cycle()
-                .take(length)
-                .collect();
-            let lines = break_lines(&text);
-            assert_eq!(lines.concat(), text);
-            assert!(lines.iter().all(|line| line.chars().count() <= LINE_CHARS));
-            let solid = "x".repeat(length);
-            assert_eq!(break_lines(&solid).concat(), solid);
-        }
-    }
 }

@@ -47,6 +47,8 @@ def test_junit_has_a_suite_per_vantage_and_a_case_per_fact(tmp_path):
         assert int(suite.get("skipped")) == len(suite.findall("testcase/skipped"))
         for fact, value in facts.items():
             assert_case_shows(cases[fact], value)
+    failure = suites[BROKEN].find("testcase[@name='s3/connect']/failure").get("message")
+    assert failure.startswith("s3-gateway-missing (") and "What to do: Create an S3" in failure
     properties = {item.get("name"): item.get("value") for item in suites[BROKEN].iter("property")}
     assert properties["cause"] == "s3-gateway-missing"
     assert "no route to Amazon S3" in properties["verdict"]
@@ -60,7 +62,8 @@ def assert_case_shows(case, value):
         assert tags == ["skipped"], value
     else:
         assert tags == ["failure"], value
-        assert case[0].get("type") == case[0].get("message") == value
+        assert case[0].get("type") == value
+        assert "What to do: " in case[0].get("message")
 
 
 def test_unchecked_vantage_is_a_failure_in_junit_and_a_warning_is_not(tmp_path):
@@ -110,6 +113,7 @@ def test_markdown_shows_the_difference_and_folds_the_rest():
     head, folded = text.split("<details>", 1)
     titles = ("## ✗ pullprobe&#58;", "## ✗ pullprobe: 1 of 3 vantages fails")
     assert head.startswith(titles)
+    assert "**What to do:** Create an S3 gateway endpoint" in head
     assert "| first difference | s3/connect | where |" in head
     assert f"| failing | ✗ timed-out | {BROKEN} |" in head
     assert "**s3/connect**" in head and "ssm/read" not in head
@@ -164,6 +168,7 @@ def test_json_is_valid_by_its_schema():
 def test_output_files_are_written_in_the_format_of_their_extension(tmp_path):
     starts = {
         "a.html": "<!doctype html>",
+        "a.svg": '<svg class="vpc wide"',
         "b.md": "## ",
         "c.xml": "<?xml",
         "d.json": '{"schema":"pullprobe/comparison/v1"',

@@ -7,7 +7,7 @@ import pytest
 
 from pullprobe_testing import cli, hostile_aws, hostile_reports
 
-FORMATS = ["text", "json", "markdown", "junit", "html"]
+FORMATS = ["text", "json", "markdown", "junit", "html", "svg"]
 LONG = "A" * 200_000  # a report has at most 1 MiB
 TAG = re.compile(r"tag(\d{4})s")
 

@@ -5,11 +5,18 @@ import subprocess
 
 import pytest
 
+from pullprobe_testing import cli
 from pullprobe_testing.binaries import TARGET
 from pullprobe_testing.browser import Browser
 from pullprobe_testing.reports import compare, comparison_of, lines, report
 
 SCREENSHOTS = TARGET / "compare"  # for a person to look at
+TIMED_OUT = (
+    "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
+    "retrieval failed: unable to retrieve ecr registry auth: service call has been retried 3 "
+    'time(s): RequestError: send request failed caused by: Post "https://api.ecr.us-east-1.'
+    'amazonaws.com/": dial tcp 52.94.133.131:443: i/o timeout'
+)
 WIDTHS = (360, 414, 768, 1024, 1280, 1920)
 HOSTILE = (
     '</script></style><script>document.title="owned"</script>"\''
@@ -20,12 +27,27 @@ MAX_PAGE = 1024 * 1024  # bytes
 OPEN_DETAILS = 'document.querySelectorAll("details").forEach(one => one.open = true)'
 SCROLL_WIDTH = "document.documentElement.scrollWidth"
 ACTIVE_CONTENT = 'document.querySelectorAll("script, img, iframe").length'
-# Elements that reach beyond the window, except those that scroll or are not shown.
+# Elements that reach beyond the window, except those that are not shown.
 TOO_WIDE = """
     [...document.querySelectorAll("main *")]
-        .filter(one => !one.closest(".scroll table, .visually-hidden, svg")
+        .filter(one => !one.closest(".visually-hidden, svg, thead")
             && one.getBoundingClientRect().right > innerWidth + 1)
         .map(one => one.outerHTML.slice(0, 200))
+"""
+# Elements whose content reaches beyond them.
+OVERFLOWING = """
+    [...document.querySelectorAll(".matrix tbody th, .matrix td, .card, .copy, .step, .place div")]
+        .filter(one => one.scrollWidth > one.clientWidth + 1)
+        .map(one => one.outerHTML.slice(0, 200))
+"""
+# Texts of a drawing that reach beyond their box, or beyond the drawing.
+CUT_OFF = """
+    [...document.querySelectorAll("svg.vpc, .lane svg")].flatMap(drawing =>
+        [...drawing.querySelectorAll("text")].filter(text => {
+            const box = text.parentElement.querySelector("rect");
+            const around = (text.closest("g") ? box : drawing).getBoundingClientRect();
+            return text.getBoundingClientRect().right > around.right + 1;
+        }).map(text => text.textContent))
 """
 # Text whose contrast to its background is below 4.5 to 1 (WCAG 2.2, 1.4.3).
 FAINT = """(() => {
@@ -40,7 +62,7 @@ FAINT = """(() => {
         }
         return [255, 255, 255];
     };
-    const texts = ".cell, .badge, .lead, .brand, .host, .result, .cause, .detail, .sure"
+    const texts = ".cell, .badge, .sentence, .remedy b, .remedy p, .copy, .proof li, .brand, .host, .result, .cause, .detail, .sure"
         + ", dt, h2, li, a";
     return [...document.querySelectorAll(texts)].map(one => {
         const colors = [parse(getComputedStyle(one).color), background(one)];
@@ -96,14 +118,58 @@ def screenshot(browser, name):
     browser.screenshot(SCREENSHOTS / f"{name}.png")
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_wider_than_the_window(browser, page, width):
+def assert_fits(browser, page, width):
     browser.open(page, width, 800, phone=width < 600)
     assert browser.value("innerWidth") == width
     assert browser.value(SCROLL_WIDTH) <= width
     browser.value(OPEN_DETAILS)
     assert browser.value(SCROLL_WIDTH) <= width
     assert browser.value(TOO_WIDE) == []
+    assert browser.value(OVERFLOWING) == []
+    assert browser.value(CUT_OFF) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_window(browser, page, width):
+    assert_fits(browser, page, width)
+
+
+@pytest.fixture(scope="module")
+def other_pages(reports, tmp_path_factory):
+    """Pages of one report, of an explanation, and of a history."""
+    directory = tmp_path_factory.mktemp("pages")
+    pages = {
+        "report": ["demo", "--fault", "interface-endpoint-missing"],
+        "demo": ["demo"],
+        "explanation": ["explain", TIMED_OUT],
+    }
+    for name, command in pages.items():
+        done = cli.run(*command, "--format", "html")
+        (directory / f"{name}.html").write_text(done.stdout)
+    subnet = {"subnet": "subnet-0b1c2d3e4f5a6b7c8", "service": "web"}
+    runs = [report(3, hour=hour, **subnet) for hour in (1, 2, 3)]
+    runs += [report(3, "s3-gateway-missing", hour=hour, **subnet) for hour in (4, 9)]
+    write_page(directory / "history.html", runs)
+    return directory
+
+
+@pytest.mark.parametrize("name", ("report", "demo", "explanation", "history"))
+def test_other_pages_fit_and_say_first_what_to_do(browser, other_pages, name):
+    file = other_pages / f"{name}.html"
+    for width in (360, 1280):
+        assert_fits(browser, file, width)
+        browser.open(file, width, 800, phone=width < 600)
+        assert browser.errors == []
+        bottom = browser.value(
+            'document.querySelector(".remedy p").getBoundingClientRect().bottom'
+        )
+        assert bottom <= 800, "the remedy is on the first screen"
+        shown = "[...document.querySelectorAll('svg.vpc')].map(one => one.clientWidth)"
+        assert sorted(browser.value(shown))[0] == 0 < sorted(browser.value(shown))[1]
+        for scheme in ("light", "dark"):
+            browser.open(file, width, 800, scheme=scheme, phone=width < 600)
+            screenshot(browser, f"{name}-{width}-{scheme}")
+    assert browser.value(FAINT) == []
 
 
 def test_every_cell_says_in_words_what_it_shows(browser, page, reports):
@@ -165,7 +231,6 @@ def test_page_works_with_the_keyboard_alone(browser, page):
     assert browser.value(
         '[...document.querySelectorAll("a[href], summary")].every(one => one.tabIndex >= 0)'
     )
-    assert browser.value('document.querySelector(".scroll").tabIndex') == 0
 
 
 def test_every_link_leads_somewhere_in_the_page(browser, page):
@@ -182,8 +247,8 @@ def test_path_is_drawn_and_its_broken_hop_is_marked(browser, page):
         label: marks for label, marks in lanes if "fails at" in label and "partly" not in label
     }
     for start in (
-        "s3: task, DNS, gateway or NAT, service; fails at connect: timed-out",
-        "ecr.api: task, DNS, NAT or internet gw, service; fails at connect",
+        "s3: task, DNS, S3 gateway endpoint, NAT or internet gateway, service; fails at connect: timed",
+        "ecr.api: task, DNS, NAT or internet gateway, service; fails at connect",
     ):
         assert any(label.startswith(start) for label in broken), list(broken)
     assert all(marks == 1 for marks in broken.values())
@@ -261,7 +326,7 @@ def test_phone_and_dark_scheme(browser, page):
     browser.open(page, 360, 740, phone=True)
     screenshot(browser, "page-phone")
     size = browser.value(
-        'parseFloat(getComputedStyle(document.querySelector(".lead, .card dd")).fontSize)'
+        'parseFloat(getComputedStyle(document.querySelector(".remedy p")).fontSize)'
     )
     assert size >= 14
 
@@ -274,7 +339,7 @@ def test_phone_and_dark_scheme(browser, page):
 def test_one_report_is_a_page_as_well(browser, tmp_path):
     file = write_page(tmp_path / "one.html", [report(1, "tls-intercepted")])
     browser.open(file)
-    assert "The only vantage fails" in browser.value('document.querySelector("h1").innerText')
+    assert "The task would not start" in browser.value('document.querySelector("h1").innerText')
     assert browser.value('document.querySelector("#v0").open')
 
 

@@ -2,19 +2,21 @@
 
 use maud::{Markup, html};
 
-use super::path::PathDiagram;
-use super::{Row, badge, dependencies, isolated, name_list};
+use super::advice::in_full;
+use super::comparison::Row;
+use super::{badge, isolated, lane, name_list};
 use crate::compare::ComparisonOutput;
 use crate::compare::comparison::{Comparison, VantageSummary};
 use crate::compare::report_view::{ObservationView, ReportView, Text};
 use crate::render::comparison::Cell;
+use crate::render::picture::{PictureSubnet, VpcPicture};
 use crate::verdict::Status;
 
 /// Observations shown of one step. A report has all.
 const MAX_OBSERVATIONS: usize = 40;
 
 /// Renders the first vantage of a row.
-pub(super) fn details(output: &ComparisonOutput, row: &Row<'_>) -> Markup {
+pub(super) fn details(output: &ComparisonOutput, picture: &VpcPicture, row: &Row<'_>) -> Markup {
     let comparison = &output.comparison;
     let Some(vantage) = comparison.vantages.get(row.first) else {
         return Markup::default();
@@ -33,7 +35,7 @@ pub(super) fn details(output: &ComparisonOutput, row: &Row<'_>) -> Markup {
             @if let Some(report) = output.latest_report(row.first) {
                 p.verdict { (isolated(&vantage.summary)) }
                 (place(vantage, &report))
-                (paths(comparison, vantage, &report))
+                (paths(picture.subnet(&vantage.name), &report))
                 (findings(&report))
                 (observations(comparison, row.first, vantage, &report))
                 (ruled_out(&report))
@@ -77,48 +79,22 @@ fn place(vantage: &VantageSummary, report: &ReportView<'_>) -> Markup {
     }
 }
 
-fn paths(comparison: &Comparison, vantage: &VantageSummary, report: &ReportView<'_>) -> Markup {
+fn paths(subnet: Option<&PictureSubnet>, report: &ReportView<'_>) -> Markup {
+    let task = report.vantage.address.as_deref().unwrap_or("this task");
+    let paths = subnet.map_or(&[][..], |subnet| &subnet.paths);
     html! {
         div.paths {
-            @for dependency in dependencies(comparison) {
-                @let phases = dependency.phases.iter().filter_map(|(fact, phase)| {
-                    let value = comparison.facts.get(*fact)?.values.get(&vantage.name)?;
-                    Some((*phase, value.as_str()))
-                });
-                @if let Some(diagram) = path_diagram(dependency.name, phases.collect(), report) {
-                    (diagram.draw())
-                }
-            }
+            @for path in paths { (lane::draw(path, task, dialed(report, &path.service))) }
         }
     }
 }
 
-/// Returns the path to a dependency; `None` for the clock and the credentials, which have no path
-/// through the subnet.
-fn path_diagram<'a>(
-    dependency: &'a str,
-    phases: Vec<(&'a str, &'a str)>,
-    report: &'a ReportView<'_>,
-) -> Option<PathDiagram<'a>> {
-    phases
-        .iter()
-        .find(|(phase, _)| ["resolve", "connect"].contains(phase))?;
-    let observations = || {
-        let all = report.observations.iter();
-        all.filter(|o| &*o.dependency == dependency)
-    };
-    let mut hosts = observations().map(|o| &*o.host);
-    let resolver = report.vantage.resolvers.first();
-    Some(PathDiagram {
-        dependency,
-        host: hosts.find(|host| !host.is_empty()).unwrap_or_default(),
-        phases,
-        addresses: observations()
-            .filter(|o| &*o.phase == "connect" && o.peer.is_some())
-            .count(),
-        task: report.vantage.address.as_deref().unwrap_or("this task"),
-        resolver: resolver.map_or("resolver", |resolver| resolver),
-    })
+/// Returns how many addresses of a dependency were dialed.
+fn dialed(report: &ReportView<'_>, dependency: &str) -> usize {
+    let observations = report.observations.iter();
+    observations
+        .filter(|o| &*o.dependency == dependency && &*o.phase == "connect" && o.peer.is_some())
+        .count()
 }
 
 fn findings(report: &ReportView<'_>) -> Markup {
@@ -129,13 +105,7 @@ fn findings(report: &ReportView<'_>) -> Markup {
         h3 { "Possible causes" }
         ol.findings {
             @for finding in &report.findings {
-                li {
-                    b { (finding.cause) } " " span.sure { (finding.confidence) }
-                    br;
-                    (isolated(&finding.summary))
-                    br;
-                    span.remedy { "→ " (isolated(&finding.remedy)) }
-                }
+                li { (in_full(finding)) }
             }
         }
     }

@@ -1,0 +1,105 @@
+//! What to do about a result: the remedy, and the statement or command to copy.
+
+use maud::{Markup, html};
+
+use super::{badge, isolated, name_list};
+use crate::compare::ComparisonOutput;
+use crate::compare::report_view::{FindingView, ReportView};
+use crate::render::result::{self, SameResult};
+
+/// Results in full. The details of the vantages have all.
+const MAX_RESULTS: usize = 8;
+
+/// Statements and commands shown of one finding.
+const MAX_FIXES: usize = 8;
+
+/// Shows each distinct result that is not a pass, the worst first.
+pub(super) fn cards(output: &ComparisonOutput) -> Markup {
+    let results = result::results(output);
+    let headline = result::headline(&output.comparison);
+    let more = results.len().saturating_sub(MAX_RESULTS);
+    html! {
+        @if !results.is_empty() {
+            section.results aria-label="What to do" {
+                @for result in results.iter().take(MAX_RESULTS) {
+                    (card(output, result, &headline))
+                }
+                @if more > 0 { p { (more) " more results are in the details below." } }
+            }
+        }
+    }
+}
+
+fn card(output: &ComparisonOutput, same: &SameResult<'_>, headline: &str) -> Markup {
+    let Some(vantage) = output.comparison.vantages.get(same.first) else {
+        return Markup::default();
+    };
+    let report = output.latest_report(same.first);
+    let finding = report.as_ref().and_then(|report| report.findings.first());
+    let is_said = vantage.summary == headline;
+    html! {
+        div class={ "card " (same.status) } {
+            p.who {
+                (badge(same.status)) " "
+                @if output.comparison.vantages.len() > 1 { (name_list(&same.names)) }
+                @else { (isolated(&vantage.name)) }
+            }
+            @if !is_said { p.sentence { (isolated(&vantage.summary)) } }
+            @if let (Some(report), Some(finding)) = (&report, finding) {
+                (to_do(finding))
+                (proof(report, finding))
+                (alternatives(report))
+            }
+        }
+    }
+}
+
+/// Shows what to do about a finding.
+pub(super) fn to_do(finding: &FindingView<'_>) -> Markup {
+    html! {
+        @if !finding.remedy.is_empty() {
+            div.remedy {
+                b { "What to do" }
+                p { (isolated(&finding.remedy)) }
+                @for fix in finding.fix.iter().take(MAX_FIXES) { pre.copy { (isolated(fix)) } }
+            }
+        }
+    }
+}
+
+fn proof(report: &ReportView<'_>, finding: &FindingView<'_>) -> Markup {
+    let proofs = result::proofs(report, finding);
+    html! {
+        p.cause {
+            b { (isolated(&finding.cause)) }
+            @if !finding.confidence.is_empty() { " (" (isolated(&finding.confidence)) ")" }
+        }
+        @if !proofs.is_empty() {
+            ul.proof { @for line in &proofs { li { (isolated(line)) } } }
+        }
+    }
+}
+
+/// Lists the other findings, which may be other causes of the same failure, folded.
+fn alternatives(report: &ReportView<'_>) -> Markup {
+    let others = report.findings.get(1..).unwrap_or_default();
+    html! {
+        @if !others.is_empty() {
+            details.more {
+                summary { "What else it could be, or also is (" (others.len()) ")" }
+                ol.findings start="2" { @for finding in others { li { (in_full(finding)) } } }
+            }
+        }
+    }
+}
+
+/// Shows a finding with its sentence and its remedy.
+pub(super) fn in_full(finding: &FindingView<'_>) -> Markup {
+    html! {
+        b { (isolated(&finding.cause)) } " " span.sure { (isolated(&finding.confidence)) }
+        br;
+        (isolated(&finding.summary))
+        @if !finding.remedy.is_empty() { p.then { "→ " (isolated(&finding.remedy)) } }
+        @for fix in finding.fix.iter().take(MAX_FIXES) { pre.copy { (isolated(fix)) } }
+    }
+}

@@ -1,0 +1,186 @@
+//! What every format of a comparison says first: where and when, and each distinct result with its
+//! remedy.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use crate::arn::Arn;
+use crate::compare::ComparisonOutput;
+use crate::compare::comparison::Comparison;
+use crate::compare::report_view::{FindingView, ObservationView, ReportView};
+use crate::redact::shorten;
+use crate::verdict::Status;
+
+/// Vantages whose latest reports are read for the heading and the results. The matrix has all.
+const MAX_REPORTS: usize = 500;
+
+/// Values of one kind in a heading, such as services.
+const MAX_VALUES: usize = 3;
+
+/// Characters of a text from a report in a page. The longest that a probe writes are shorter.
+const MAX_SHOWN_CHARS: usize = 2_000;
+
+/// Observations shown as the proof of a result: two lines.
+pub(super) const MAX_PROOFS: usize = 2;
+
+/// Cuts a text from a report that is longer than any that a probe writes.
+pub(super) fn shown(text: &str) -> String {
+    let short = shorten(text, MAX_SHOWN_CHARS);
+    if short.len() < text.len() {
+        format!("{short}…")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Returns the sentence that comes first: that of the only vantage, or of all together.
+pub(super) fn headline(comparison: &Comparison) -> String {
+    match comparison.vantages.as_slice() {
+        [only] if !only.summary.is_empty() => only.summary.clone(),
+        _ => comparison.summary.clone(),
+    }
+}
+
+/// Where and when the reports were written: service, cluster, account, Region and time, as far as
+/// they are known.
+pub(super) fn heading(output: &ComparisonOutput) -> Vec<(&'static str, String)> {
+    let mut values: [Vec<String>; 4] = Default::default();
+    let mut times: Vec<Timestamp> = Vec::new();
+    for report in latest_reports(output) {
+        let at = &report.vantage;
+        let mut labels = report.run.labels.iter();
+        let service = labels.find(|(name, _)| &***name == "service");
+        let arn = at.task_arn.as_deref();
+        let account = arn.and_then(|arn| Some(arn.parse::<Arn>().ok()?.account));
+        let found = [
+            service.map(|(_, service)| service.to_string()),
+            at.cluster
+                .as_ref()
+                .map(|cluster| name_of(cluster).to_owned()),
+            account,
+            at.region.as_ref().map(ToString::to_string),
+        ];
+        for (values, found) in values.iter_mut().zip(found) {
+            let new = found.filter(|found| !found.is_empty() && !values.contains(found));
+            values.extend(new);
+        }
+        times.extend(report.run.started_at.parse::<Timestamp>().ok());
+    }
+    let names = ["service", "cluster", "account", "Region"];
+    let mut heading: Vec<(&'static str, String)> = names
+        .into_iter()
+        .zip(values)
+        .filter(|(_, values)| !values.is_empty())
+        .map(|(name, values)| (name, some_of(&values)))
+        .collect();
+    if let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) {
+        heading.push(("time", time_range(*first, *last)));
+    }
+    heading
+}
+
+/// Returns the name at the end of an ARN, or the name as it is.
+fn name_of(arn_or_name: &str) -> &str {
+    arn_or_name.rsplit('/').next().unwrap_or(arn_or_name)
+}
+
+fn some_of(values: &[String]) -> String {
+    let shown: Vec<String> = values
+        .iter()
+        .take(MAX_VALUES)
+        .map(|value| shown(value))
+        .collect();
+    let shown = shown.join(", ");
+    match values.len().saturating_sub(MAX_VALUES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Returns a time as `2026-11-24 10:00:01 UTC`.
+pub(super) fn utc(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// Returns two times as one text.
+pub(super) fn time_range(first: Timestamp, last: Timestamp) -> String {
+    let day = |time: Timestamp| time.strftime("%Y-%m-%d").to_string();
+    if first == last {
+        utc(first)
+    } else if day(first) == day(last) {
+        let first = first.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        format!("{first} to {}", last.strftime("%H:%M:%S UTC"))
+    } else {
+        let first = first.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        format!("{first} to {}", utc(last))
+    }
+}
+
+fn latest_reports(output: &ComparisonOutput) -> impl Iterator<Item = ReportView<'_>> {
+    let shown = output.comparison.vantages.len().min(MAX_REPORTS);
+    (0..shown).filter_map(|vantage| output.latest_report(vantage))
+}
+
+/// Vantages that do not pass, with the same status, cause and remedy.
+pub(super) struct SameResult<'a> {
+    /// Status of each.
+    pub status: Status,
+    /// Names of the vantages.
+    pub names: Vec<&'a str>,
+    /// Index of the first in the comparison.
+    pub first: usize,
+}
+
+/// Returns the distinct results that are not a pass, the worst first.
+pub(super) fn results(output: &ComparisonOutput) -> Vec<SameResult<'_>> {
+    let mut results: Vec<SameResult<'_>> = Vec::new();
+    let mut known: HashMap<(Status, Option<&str>, String), usize> = HashMap::new();
+    let vantages = output.comparison.vantages.iter().enumerate();
+    let not_passing = vantages.filter(|(_, vantage)| vantage.status != Status::Pass);
+    for (first, vantage) in not_passing.take(MAX_REPORTS) {
+        let report = output.latest_report(first);
+        let finding = report.as_ref().and_then(|report| report.findings.first());
+        let text = finding.map_or_else(
+            || vantage.summary.clone(),
+            |finding| finding.remedy.to_string(),
+        );
+        let key = (vantage.status, vantage.cause.as_deref(), text);
+        let index = *known.entry(key).or_insert_with(|| {
+            results.push(SameResult {
+                status: vantage.status,
+                names: Vec::new(),
+                first,
+            });
+            results.len() - 1
+        });
+        if let Some(result) = results.get_mut(index) {
+            result.names.push(&vantage.name);
+        }
+    }
+    results
+}
+
+/// Returns the lines that prove a finding, of its observations those that failed first.
+pub(super) fn proofs(report: &ReportView<'_>, finding: &FindingView<'_>) -> Vec<String> {
+    let cited = finding.because.iter();
+    let mut cited: Vec<&ObservationView<'_>> = cited
+        .filter_map(|id| report.observations.iter().find(|o| o.id == *id))
+        .collect();
+    cited.sort_by_key(|o| &*o.outcome != "failed");
+    let shown = cited.iter().take(MAX_PROOFS);
+    shown.map(|o| shown_proof(o)).collect()
+}
+
+fn shown_proof(observation: &ObservationView<'_>) -> String {
+    let id = &observation.id;
+    let owner = observation.owner.as_deref();
+    let owner = owner.map(|owner| format!(" ({owner})")).unwrap_or_default();
+    let failure = observation.failure.as_deref().unwrap_or("failed");
+    shown(&match (&*observation.outcome, observation.measured_ms()) {
+        (_, None) => format!("Amazon ECS reports: {}", observation.detail),
+        ("passed", Some(ms)) => format!("{id}{owner} passed in {ms} ms"),
+        ("failed", Some(ms)) => format!("{id}{owner}: {failure} after {ms} ms"),
+        (outcome, _) => format!("{id}{owner}: {outcome}"),
+    })
+}
