@@ -122,6 +122,8 @@ pub(super) fn task_security_groups(view: &View<'_>, destination: &Destination<'_
     let Some(ids) = view.task_groups() else {
         let why = if view.snapshot.plan.host.is_instance() {
             "The container instance makes this contact, and its security groups were not read."
+        } else if view.snapshot.task.only_subnets_known {
+            "The task's security groups are not known; pass them with --security-groups."
         } else {
             "The task names no security group, and the VPC's default one could not be read (ec2:DescribeSecurityGroups)."
         };
