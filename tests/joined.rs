@@ -641,6 +641,34 @@ fn another_address_than_the_configured_one_is_a_contradiction() {
 }
 
 #[test]
+fn packets_show_the_address_where_zones_could_not_be_read() {
+    let mut vpc = vpc("private");
+    vpc["hosted_zones"] = Value::Null;
+    change(
+        &mut vpc,
+        "security_groups",
+        "sg-endpoints",
+        "ingress",
+        json!([]),
+    );
+    let silent = [
+        "ecr.api connect timed-out",
+        "ecr.dkr connect timed-out",
+        SILENT_LOGS,
+    ];
+    let (_, vantage) = join(&vpc, &seen(&silent));
+    let first = "endpoint-security-group certain both sg-endpoints";
+    assert_eq!(lines_of(&vantage)[0], first);
+    // Without the addresses of the endpoints the silent ones may be of something else.
+    for endpoint in vpc["endpoints"].as_array_mut().unwrap() {
+        endpoint["interfaces"] = json!([]);
+    }
+    let (_, vantage) = join(&vpc, &seen(&silent));
+    let first = "endpoint-security-group likely both sg-endpoints";
+    assert_eq!(lines_of(&vantage)[0], first);
+}
+
+#[test]
 fn route_that_another_subnet_has_is_named() {
     let mut vpc = vpc("private");
     let routes = json!([{ "destination": "10.0.0.0/16", "target": "local", "state": "active" }]);
@@ -717,4 +745,151 @@ fn independent_faults_are_each_certain() {
             "s3-gateway-missing certain both rtb-1"
         ]
     );
+}
+
+/// Returns the hops of a kind at a contact of `subnet-1`, as `verdict object`.
+fn hops(vpc: &Value, target: &str, kind: &str) -> Vec<String> {
+    let snapshot: Snapshot = serde_json::from_value(vpc.clone()).unwrap();
+    let inspection = serde_json::to_value(Inspection::of(&snapshot)).unwrap();
+    let contacts = inspection["contacts"].as_array().unwrap().clone();
+    let contact = contacts
+        .iter()
+        .find(|contact| contact["subnet"] == "subnet-1" && contact["target"] == target)
+        .unwrap();
+    let of_kind = contact["hops"].as_array().unwrap().iter();
+    of_kind
+        .filter(|hop| hop["hop"] == kind)
+        .map(|hop| {
+            format!(
+                "{} {}",
+                hop["verdict"].as_str().unwrap(),
+                hop["object"].as_str().unwrap()
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn ten_thousand_statements_are_each_read() {
+    let statement = |n: usize| json!({ "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::b-{n}/*") });
+    let mut statements: Vec<_> = (0..10_000).map(statement).collect();
+    let mut vpc = vpc("private");
+    let policy = json!({ "Version": "2012-10-17", "Statement": statements });
+    change(
+        &mut vpc,
+        "endpoints",
+        "vpce-s3",
+        "policy",
+        json!(policy.to_string()),
+    );
+    assert_eq!(hops(&vpc, "s3", "endpoint-policy"), ["closed vpce-s3"]);
+    statements[9_999]["Resource"] = json!("*");
+    let policy = json!({ "Version": "2012-10-17", "Statement": statements });
+    change(
+        &mut vpc,
+        "endpoints",
+        "vpce-s3",
+        "policy",
+        json!(policy.to_string()),
+    );
+    assert_eq!(hops(&vpc, "s3", "endpoint-policy"), ["open vpce-s3"]);
+}
+
+#[test]
+fn what_cannot_be_understood_is_never_open() {
+    let rule = |peer: Value| {
+        let mut rule = json!({ "protocol": "tcp", "from_port": 443, "to_port": 443 });
+        rule.as_object_mut()
+            .unwrap()
+            .extend(peer.as_object().unwrap().clone());
+        json!([rule])
+    };
+    // A list of lists, whose entries are not blocks.
+    let mut of_lists = vpc("private");
+    let lists = of_lists["prefix_lists"].as_array_mut().unwrap();
+    lists.push(json!({ "id": "pl-a", "name": "a", "entries": null }));
+    let egress = rule(json!({ "prefix_lists": ["pl-a"] }));
+    change(
+        &mut of_lists,
+        "security_groups",
+        "sg-task",
+        "egress",
+        egress,
+    );
+    assert_eq!(
+        hops(&of_lists, "logs", "security-group"),
+        ["unknown sg-task"]
+    );
+    // A group of a peered VPC, of which the task is not a member.
+    let mut peered = vpc("private");
+    let ingress = rule(json!({ "groups": ["sg-of-peer"] }));
+    change(
+        &mut peered,
+        "security_groups",
+        "sg-endpoints",
+        "ingress",
+        ingress,
+    );
+    assert_eq!(
+        hops(&peered, "logs", "endpoint-security-group"),
+        ["closed sg-endpoints"]
+    );
+    // Groups that name each other.
+    let mut cyclic = vpc("private");
+    let ingress = rule(json!({ "groups": ["sg-endpoints"] }));
+    change(
+        &mut cyclic,
+        "security_groups",
+        "sg-endpoints",
+        "ingress",
+        ingress.clone(),
+    );
+    change(
+        &mut cyclic,
+        "security_groups",
+        "sg-task",
+        "ingress",
+        ingress,
+    );
+    assert_eq!(
+        hops(&cyclic, "logs", "endpoint-security-group"),
+        ["closed sg-endpoints"]
+    );
+    // A rule without addresses before one that allows all.
+    let mut acl = vpc("private");
+    let entries = json!([
+        { "number": 90, "is_egress": true, "allows": false, "protocol": "-1" },
+        { "number": 100, "is_egress": true, "allows": true, "protocol": "-1", "cidr": "0.0.0.0/0" },
+        { "number": 100, "is_egress": false, "allows": true, "protocol": "-1", "cidr": "0.0.0.0/0" },
+    ]);
+    change(&mut acl, "network_acls", "acl-task", "entries", entries);
+    assert!(hops(&acl, "logs", "network-acl").contains(&"unknown acl-task".to_owned()));
+    // A peering connection into an account that may not be read.
+    let mut peering = vpc("nat");
+    let routes = json!([{ "destination": "0.0.0.0/0", "target": "pcx-1", "state": "active" }]);
+    change(&mut peering, "route_tables", "rtb-1", "routes", routes);
+    assert_eq!(hops(&peering, "logs", "route"), ["unknown rtb-1"]);
+    // Policies that are not JSON, or not policies.
+    for policy in ["Allow *", "[]", "{}", "\"*\"", "{\"Statement\": 1}"] {
+        let mut vpc = vpc("private");
+        change(&mut vpc, "endpoints", "vpce-s3", "policy", json!(policy));
+        let found = hops(&vpc, "s3", "endpoint-policy");
+        assert_eq!(found, ["unknown vpce-s3"], "{policy}");
+    }
+}
+
+#[test]
+fn subnets_and_groups_of_another_vpc_are_refused_in_a_sentence() {
+    let problem = |change: &dyn Fn(&mut Value)| {
+        let mut vpc = vpc("private");
+        change(&mut vpc);
+        let snapshot: Snapshot = serde_json::from_value(vpc).unwrap();
+        snapshot.problem().unwrap_or_default()
+    };
+    let deleted = problem(&|vpc| remove(vpc, "subnets", "subnet-2"));
+    assert!(deleted.contains("subnet-2 does not exist"), "{deleted}");
+    let other = problem(&|vpc| change(vpc, "subnets", "subnet-2", "vpc", json!("vpc-2")));
+    assert!(other.contains("vpc-2"), "{other}");
+    let group = problem(&|vpc| change(vpc, "security_groups", "sg-task", "vpc", json!("vpc-2")));
+    assert!(group.contains("sg-task belongs to vpc-2"), "{group}");
 }

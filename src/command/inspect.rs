@@ -98,12 +98,16 @@ fn load(file: &Path) -> Result<Snapshot, Error> {
     fs::File::open(file)
         .and_then(|opened| opened.take(MAX_SNAPSHOT).read_to_string(&mut text))
         .map_err(|error| usage(&error))?;
-    let snapshot: Snapshot = serde_json::from_str(&text).map_err(|error| usage(&error))?;
+    let mut snapshot: Snapshot = serde_json::from_str(&text).map_err(|error| usage(&error))?;
     if snapshot.schema != SNAPSHOT_SCHEMA {
         return Err(usage(&format!(
             "it is a {:?} and not a {SNAPSHOT_SCHEMA}",
             snapshot.schema
         )));
+    }
+    // It is not part of a plan's JSON.
+    if snapshot.plan.account.is_none() {
+        snapshot.plan.account = snapshot.task_account();
     }
     Ok(snapshot)
 }

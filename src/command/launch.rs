@@ -46,6 +46,9 @@ const MAX_INSPECTION_TIME: Duration = Duration::from_mins(1);
 /// Launches, prints each report as it arrives and then the comparison. The exit code is that of the
 /// worst subnet.
 pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
+    if args.inspect == InspectWhen::Only {
+        check_inspect_only(args)?;
+    }
     check_output_files(args)?;
     let mut spec = LaunchSpec::from(args);
     check_carrier(args)?;
@@ -107,6 +110,25 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
     // There is no need to wait for calls that have no response yet.
     runtime.shutdown_background();
     Ok(code)
+}
+
+/// Checks that no flag asks for what a launch without a probe does not have.
+fn check_inspect_only(args: &LaunchArgs) -> Result<(), Error> {
+    let files = [&args.html, &args.json, &args.junit, &args.markdown];
+    if files.into_iter().any(Option::is_some) {
+        return Err(Error::Usage(
+            "--html, --json, --junit and --markdown write a comparison of reports, and --inspect only has none; remove them, or \
+             add --format json"
+                .into(),
+        ));
+    }
+    if args.dry_run {
+        return Err(Error::Usage(
+            "--inspect only changes nothing, so there is nothing to leave out; remove --dry-run"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Checks that the flags of a carrier are used with it.

@@ -670,8 +670,12 @@ impl AclCheck<'_> {
         let mut denied = AddressSet::default();
         let (mut allowing, mut denying) = (None, None);
         for entry in entries {
-            let Some(cidr) = entry.cidr.filter(|_| has_acl_port(entry, port)) else {
+            if !has_acl_port(entry, port) || rest.is_empty() {
                 continue;
+            }
+            // A rule whose addresses could not be read may deny what a later one allows.
+            let Some(cidr) = entry.cidr else {
+                return (Openness::Unknown, entry.number);
             };
             let set = AddressSet::of([cidr]);
             let portion = rest.intersection(&set);

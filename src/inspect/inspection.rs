@@ -1,6 +1,7 @@
 //! The result, `pullprobe/inspection/v1`: contacts with their hops, findings with object, rule and
 //! patch, and a verdict.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -169,12 +170,16 @@ pub struct InspectionFinding {
 impl Inspection {
     /// Evaluates a snapshot.
     pub fn of(snapshot: &Snapshot) -> Self {
-        let mut snapshot = snapshot.clone();
-        // The account completes the ARNs of the requests.
-        if snapshot.plan.account.is_none() {
-            snapshot.plan.account = snapshot.task_account();
+        // The account completes the ARNs of the requests. A large VPC is not copied for it where the
+        // plan has it.
+        let mut snapshot = Cow::Borrowed(snapshot);
+        if snapshot.plan.account.is_none()
+            && let Some(account) = snapshot.task_account()
+        {
+            snapshot.to_mut().plan.account = Some(account);
         }
-        let contacts = evaluate::contacts(&snapshot);
+        let snapshot = snapshot.as_ref();
+        let contacts = evaluate::contacts(snapshot);
         let findings = findings(&contacts, snapshot.plan.region.as_str());
         let contacts: Vec<_> = contacts.into_iter().map(InspectedContact::of).collect();
         let findings = with_differing_routes(findings, &contacts);
@@ -185,7 +190,7 @@ impl Inspection {
             verdict: verdict(&findings, &contacts),
             findings,
             contacts,
-            unread: snapshot.unread,
+            unread: snapshot.unread.clone(),
             packets: Vec::new(),
         }
     }

@@ -137,11 +137,13 @@ fn merged(vantages: &[JoinedVantage]) -> Vec<InspectionFinding> {
     all
 }
 
-/// Sorts findings: what stops the task, then by confidence, then what has an object.
+/// Sorts findings: what stops the task, then what packets show, then by confidence, then what has an
+/// object.
 fn rank(findings: &mut [InspectionFinding]) {
     findings.sort_by_key(|finding| {
         (
             !finding.blocking,
+            finding.basis == Basis::Configuration,
             Reverse(finding.confidence),
             finding.object.is_none(),
         )
@@ -308,7 +310,7 @@ impl<'a> Vantage<'a> {
             finding.contacts = contacts.iter().map(|contact| contact.name()).collect();
             let mut kinds = BTreeSet::new();
             let (mut shows, mut refutes, mut differs) = (Vec::new(), Vec::new(), None);
-            for contact in contacts {
+            for &contact in &contacts {
                 let kind = closed_hop(contact, known).map(|hop| hop.hop);
                 kinds.extend(kind);
                 if kind.is_some_and(|kind| kind <= HopKind::EndpointPolicy) {
@@ -326,6 +328,8 @@ impl<'a> Vantage<'a> {
                 others.push(contradicted(finding, said, ids));
             } else if !refutes.is_empty() {
                 let said = self.passed_all_the_same(&refutes);
+                // What lets a task start does not block it.
+                finding.blocking = false;
                 others.push(contradicted(finding, said, refutes));
             } else if shows.is_empty() {
                 others.push(finding);
@@ -339,7 +343,15 @@ impl<'a> Vantage<'a> {
                     !matches!(self.report.verdict.status, Status::Pass | Status::Warn);
                 finding.because.clone_from(&shows);
                 // What rests on something unread, or on timeouts of a starved probe, is not certain.
-                let is_sure = known.confidence != Confidence::Possible && !self.is_starved();
+                let rests_on_time = self.is_starved()
+                    && shows.iter().all(|id| {
+                        self.observation(id)
+                            .is_some_and(Observation::depends_on_time)
+                    });
+                // Packets show which address a name has, where the configuration could only assume it.
+                let is_assumed = known.confidence == Confidence::Possible
+                    && !contacts.iter().all(|contact| self.is_way_seen(contact));
+                let is_sure = !is_assumed && !rests_on_time;
                 finding.confidence = if is_sure {
                     Confidence::Certain
                 } else {
@@ -549,6 +561,20 @@ impl<'a> Vantage<'a> {
         Some((said, ids(other)))
     }
 
+    /// Whether packets went to the very addresses that the name has as configured.
+    fn is_way_seen(&self, contact: &'a InspectedContact) -> bool {
+        let mut connects = self
+            .seen_at(contact)
+            .filter(|seen| seen.phase == Phase::Connect && seen.peer.is_some());
+        let is_exact = match &contact.answer {
+            ConfiguredAnswer::Public => true,
+            ConfiguredAnswer::InterfaceEndpoint { addresses, .. }
+            | ConfiguredAnswer::Addresses { addresses } => !addresses.is_empty(),
+            ConfiguredAnswer::Nowhere | ConfiguredAnswer::Unknown => false,
+        };
+        is_exact && connects.next().is_some() && self.other_way(contact).is_none()
+    }
+
     /// Joins the findings of the packets with the configuration: those that stay, and those that it
     /// rules out. What a confirmed finding covers becomes a part of it.
     fn of_packets(
@@ -670,8 +696,9 @@ impl<'a> Vantage<'a> {
         }
         let is_of_network = kinds.iter().all(|kind| *kind <= HopKind::EndpointPolicy);
         let name = contact.hops.iter().find(|hop| hop.hop == HopKind::Name);
-        let is_way_known = name.is_some_and(|hop| hop.verdict == Openness::Open)
-            && self.other_way(contact).is_none();
+        let is_way_known = self.is_way_seen(contact)
+            || name.is_some_and(|hop| hop.verdict == Openness::Open)
+                && self.other_way(contact).is_none();
         if is_of_network && !is_way_known {
             return Configured::Unknown;
         }

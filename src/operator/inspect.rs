@@ -114,6 +114,9 @@ pub async fn read(
         let requests = role_requests(&snapshot);
         snapshot.role = role::read(&reader, &arn, &requests).await;
     }
+    if snapshot.plan.account.is_none() {
+        snapshot.plan.account = snapshot.task_account();
+    }
     snapshot.unread = reader.into_unread();
     Ok(snapshot)
 }
