@@ -722,6 +722,32 @@ fn probe_of_another_identity_says_nothing_about_the_role() {
 }
 
 #[test]
+fn one_missing_object_is_not_confirmed_by_another() {
+    let mut vpc = vpc("private");
+    let secret =
+        |name: &str| format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}");
+    let [one, other] = ["one-AbCdEf", "other-AbCdEf"].map(secret);
+    vpc["plan"]["secrets"] = json!([{ "names": [one, other] }]);
+    let objects = vpc["objects"].as_array_mut().unwrap();
+    for (arn, state) in [(&one, "missing"), (&other, "found")] {
+        objects.push(json!({ "kind": "secret", "key": arn, "state": state, "arn": arn, "is_policy_read": true }));
+    }
+    let lines = |subject: &str| {
+        let line = format!("secretsmanager read {subject} not-found");
+        lines_of(&join(&vpc, &seen(&[line.as_str()])).1)
+    };
+    assert_eq!(
+        lines(&one)[0],
+        format!("secret-not-found certain both {one}")
+    );
+    let of_other = lines(&other);
+    assert!(
+        !of_other.iter().any(|line| line.contains(" both ")),
+        "{of_other:#?}"
+    );
+}
+
+#[test]
 fn independent_faults_are_each_certain() {
     let mut vpc = vpc("private");
     change(

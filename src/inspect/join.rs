@@ -480,7 +480,12 @@ impl<'a> Vantage<'a> {
                 self.observation(id)
                     .is_none_or(|seen| self.is_about(seen, contact))
             };
-            return Testimony::Shows(found.because.iter().filter(about).cloned().collect());
+            let because: Vec<_> = found.because.iter().filter(about).cloned().collect();
+            return if symptom(fault.cause) == Symptom::Missing {
+                self.about_object(fault, contact, because)
+            } else {
+                Testimony::Shows(because)
+            };
         }
         if is_by_role && !self.report.is_signed_by_role {
             return Testimony::Nothing;
@@ -498,6 +503,36 @@ impl<'a> Vantage<'a> {
             .all(|seen| seen.passed() && seen.is_of_the_service());
         if all_passed {
             refutes(ids(exchanges))
+        } else {
+            Testimony::Nothing
+        }
+    }
+
+    /// Keeps the observations that are about the object of a fault: a host serves many.
+    fn about_object(
+        &self,
+        fault: &InspectionFinding,
+        contact: &InspectedContact,
+        because: Vec<ObservationId>,
+    ) -> Testimony {
+        let object = fault.object.as_deref().unwrap_or_default();
+        let is_same = |id: &&ObservationId| {
+            let seen = self.observation(id);
+            let subject = seen.and_then(|seen| seen.subject.as_deref());
+            names_same_object(object, subject.unwrap_or(&id.subject))
+        };
+        let same: Vec<_> = because.iter().filter(is_same).cloned().collect();
+        if !same.is_empty() {
+            return Testimony::Shows(same);
+        }
+        let objects = contact.hops.iter().filter(|hop| hop.hop == HopKind::Object);
+        let closed = objects.filter(|hop| hop.verdict == Openness::Closed);
+        let is_unnamed = |id: &ObservationId| {
+            let seen = self.observation(id);
+            seen.is_none_or(|seen| seen.subject.is_none()) && id.subject.is_empty()
+        };
+        if closed.count() == 1 && because.iter().all(is_unnamed) {
+            Testimony::Shows(because)
         } else {
             Testimony::Nothing
         }
@@ -882,6 +917,19 @@ const fn cannot_be_seen_by_packets(cause: Cause) -> &'static str {
         }
         _ => "Packets show one request at one time, and not the policy that decides over it.",
     }
+}
+
+/// Whether the ID or ARN of an object and the subject of an observation name the same: each may have
+/// parts that the other lacks.
+fn names_same_object(object: &str, subject: &str) -> bool {
+    const KINDS: [&str; 4] = ["repository/", "parameter/", "log-group:", "secret:"];
+    let name = KINDS
+        .iter()
+        .find_map(|kind| object.rsplit_once(kind))
+        .map_or(object, |(_, name)| name);
+    let (name, subject) = (name.trim_end_matches(":*"), subject.trim_start_matches('/'));
+    let name = name.trim_start_matches('/');
+    !name.is_empty() && !subject.is_empty() && (name.contains(subject) || subject.contains(name))
 }
 
 /// Returns a finding of the configuration that packets contradict.

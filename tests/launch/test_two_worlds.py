@@ -42,8 +42,9 @@ class Case:
     cause     code of the first finding; none where no configuration shows the fault
     object    ConfiguredVpc -> the id that must be named
     rule      text that the rule must contain
-    configure ConfiguredVpc -> context in which the configuration has the fault, if the model lacks it
-    patch     whether the printed commands are run, and `inspect` must say open then
+    configure ConfiguredVpc -> context in which the configuration has the fault, if the model
+              lacks it
+    patch     whether the printed commands are run: `inspect` must say open then, and a probe pass
     """
 
     fault: str
@@ -210,6 +211,7 @@ class Worlds:
             self.lab.region, service, self.subnets[case.fault], path, case.lacks_route
         )
         self.standin.on_route_table = vpc.route_s3
+        vpc.private_dns = self.standin.private_dns
         return vpc
 
     def inspect(self, vpc, *arguments, given=None):
@@ -285,6 +287,10 @@ def test_injected_object_is_named_first_and_nothing_else_is_certain(case, worlds
             assert applied.returncode == 0, (finding["patch"]["cli"], applied.stderr)
         repaired = worlds.inspect(vpc)
         assert repaired["verdict"]["status"] == "pass", brief(repaired["findings"])
+        # The lab becomes what moto is now.
+        worlds.lab.run_all([Fault("repaired", (), vpc.read_back())], worlds.done)
+        report = json.loads(worlds.reports["repaired"])
+        assert report["verdict"]["status"] == "pass", report["verdict"]
         # The packets of before contradict it now, so that nothing is certain.
         stale = worlds.joined(case, vpc)
         assert not [one for one in stale["findings"] if one["basis"] == "both"]

@@ -125,7 +125,7 @@ class ConfigurationStandin:
                 f"<R><vpcBlockPublicAccessExclusionSet>{items}</vpcBlockPublicAccessExclusionSet></R>"
             ).encode()
         if name == "ListHostedZonesByVPC" and not self.has_zones:
-            return b"<ListHostedZonesByVPCResponse><HostedZoneSummaries/></ListHostedZonesByVPCResponse>"
+            return b"<Response><HostedZoneSummaries/></Response>"
         if name == "ListServiceDeployments":
             return json.dumps({"serviceDeployments": []}).encode()
         if name == "ListFirewallRuleGroupAssociations":

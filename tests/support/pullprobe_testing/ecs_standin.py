@@ -27,7 +27,7 @@ SERVICES = {
     "AmazonEC2ContainerRegistry_V20150921": "ecr",
     "Logs_20140328": "logs",
 }
-# What `launch` calls for itself, in the Query protocol; the rest is the reading of the configuration.
+# What `launch` calls for itself, in the Query protocol; the rest reads the configuration.
 OWN_QUERIES = {
     "DescribeNetworkInterfaces",
     "DescribeSecurityGroups",

@@ -13,7 +13,7 @@ from pullprobe_testing.accounts import (
     register_task_definition,
 )
 from pullprobe_testing.inspected_vpc import InspectedVpc, https, policy, statement
-from pullprobe_testing.lab.subnet import DEPENDENCIES, INTERFACE, PUBLIC
+from pullprobe_testing.lab.subnet import DEPENDENCIES, INTERFACE, PUBLIC, Subnet
 from pullprobe_testing.region import REGION
 
 
@@ -28,6 +28,7 @@ class ConfiguredVpc(InspectedVpc):
         self.region, self.name, self.subnet = region, name, subnet
         self.path, self.lacks_route = path, lacks_route
         self.endpoints, self.groups, self.nat = {}, {}, None
+        self.private_dns = ()  # endpoints whose private DNS was enabled, which moto does not keep
         is_public = subnet.internet in ("igw", "public")
         self.way = "private" if path == "endpoint" else "public" if is_public else "nat"
         self.ec2, self.ecs = self.client("ec2"), self.client("ecs")
@@ -142,6 +143,80 @@ class ConfiguredVpc(InspectedVpc):
         self.ec2.modify_vpc_endpoint(
             VpcEndpointId=self.endpoints[service], PolicyDocument=policy(*statements)
         )
+
+    def read_back(self):
+        """Returns the subnet that moto's objects describe now, for the network namespaces."""
+        subnet = Subnet(
+            private=set(), internet=self.way_out(), s3_gateway=self.has_route_to("vpce-")
+        )
+        described = self.ec2.describe_vpc_endpoints(VpcEndpointIds=[*self.endpoints.values()] or [])
+        own = [e for e in described["VpcEndpoints"] if e["VpcId"] == self.vpc]
+        for endpoint in own:
+            service = endpoint["ServiceName"].removeprefix(f"com.amazonaws.{REGION}.")
+            if endpoint["VpcEndpointType"] != "Interface":
+                continue
+            subnet.private.add(service)
+            if not self.uses_private_dns(endpoint):
+                subnet.names[service] = [PUBLIC[service]]
+            [group] = [group["GroupId"] for group in endpoint["Groups"]]
+            if not self.allows(group, "IpPermissions", self.task_group):
+                subnet.endpoint_groups.add(service)
+        destinations = {**self.groups, "s3": self.s3_prefix_list()}
+        closed = [
+            name
+            for name in DEPENDENCIES
+            if not self.allows(self.task_group, "IpPermissionsEgress", destinations.get(name))
+        ]
+        subnet.task_group = subnet.of(*closed)
+        acl = self.acl_entries(self.acl)
+        if not any(first <= 443 <= last for first, last in acl[True]):
+            subnet.acl_out.add("all")
+        lowest = min((first for first, last in acl[False] if last >= 60999), default=65536)
+        if lowest > 1024:
+            subnet.acl_back["all"] = lowest
+        return subnet
+
+    def routes(self):
+        tables = self.ec2.describe_route_tables(RouteTableIds=[self.route_table])["RouteTables"]
+        return [route for table in tables for route in table["Routes"]]
+
+    def has_route_to(self, prefix):
+        return any(route.get("GatewayId", "").startswith(prefix) for route in self.routes())
+
+    def way_out(self):
+        if self.has_route_to("igw-"):
+            described = self.ecs.describe_services(cluster="prod", services=[self.name])
+            network = described["services"][0]["networkConfiguration"]["awsvpcConfiguration"]
+            return "public" if network["assignPublicIp"] == "ENABLED" else "igw"
+        gateways = [route["NatGatewayId"] for route in self.routes() if "NatGatewayId" in route]
+        found = self.ec2.describe_nat_gateways(NatGatewayIds=gateways) if gateways else {}
+        states = [gateway["State"] for gateway in found.get("NatGateways", [])]
+        return "nat" if "available" in states else ""
+
+    def uses_private_dns(self, endpoint):
+        return endpoint["PrivateDnsEnabled"] or endpoint["VpcEndpointId"] in self.private_dns
+
+    def allows(self, group, direction, peer):
+        """Whether a rule of a group is about TCP 443 and all addresses, or this group or list."""
+        [described] = self.ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+        for rule in described[direction]:
+            groups = [pair["GroupId"] for pair in rule["UserIdGroupPairs"]]
+            lists = [one["PrefixListId"] for one in rule["PrefixListIds"]]
+            blocks = [one["CidrIp"] for one in rule["IpRanges"]]
+            has_port = rule["IpProtocol"] == "-1" or rule["FromPort"] <= 443 <= rule["ToPort"]
+            if has_port and ("0.0.0.0/0" in blocks or peer in groups or peer in lists):
+                return True
+        return False
+
+    def acl_entries(self, acl):
+        """Returns the ranges of ports that an ACL allows, by whether they are outbound."""
+        [described] = self.ec2.describe_network_acls(NetworkAclIds=[acl])["NetworkAcls"]
+        ranges = {True: [], False: []}
+        for entry in described["Entries"]:
+            ports = entry.get("PortRange", {"From": 0, "To": 65535})
+            if entry["RuleAction"] == "allow":
+                ranges[entry["Egress"]].append((ports["From"], ports["To"]))
+        return ranges
 
 
 def create_images(region):
