@@ -226,6 +226,7 @@ const ALL_SILENT: [&str; 4] = [
     "logs connect timed-out 4000ms",
 ];
 
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 /// Faults of the configuration, the packets that they cause, and the first finding.
 fn agreeing() -> Vec<(&'static str, Value, Vec<Observation>, &'static str)> {
     let mut cases = Vec::new();
@@ -251,7 +252,7 @@ fn agreeing() -> Vec<(&'static str, Value, Vec<Observation>, &'static str)> {
                 "vpce-logs",
                 "private_dns_enabled",
                 json!(false),
-            )
+            );
         },
         seen(&["logs connect 203.0.113.15 public timed-out 4000ms"]),
         "private-dns-disabled certain both vpce-logs",

@@ -402,19 +402,16 @@ impl<'a> Vantage<'a> {
             Symptom::Nameless => by_name(failed_with(&[Failure::NoSuchName, Failure::NoAddress])),
             Symptom::Silent => self.silence(fault, contact),
             Symptom::Denied | Symptom::Missing => self.exchanges(fault, contact),
-            Symptom::NotAssumed if self.finding_of(fault.cause, contact).is_some() => {
-                Testimony::Shows(
-                    self.finding_of(fault.cause, contact)
-                        .map(|found| found.because.clone())
-                        .unwrap_or_default(),
-                )
-            }
-            Symptom::NotAssumed if self.report.is_signed_by_role => refutes(ids(self
-                .evidence
-                .all()
-                .filter(|seen| seen.passed() && seen.phase.is_exchange())
-                .take(1))),
-            Symptom::NotAssumed => Testimony::Nothing,
+            Symptom::NotAssumed => match self.finding_of(fault.cause, contact) {
+                Some(found) => Testimony::Shows(found.because.clone()),
+                // A request that the role signed proves that it was assumed.
+                None if self.report.is_signed_by_role => refutes(ids(self
+                    .evidence
+                    .all()
+                    .filter(|seen| seen.passed() && seen.phase.is_exchange())
+                    .take(1))),
+                None => Testimony::Nothing,
+            },
         }
     }
 
@@ -692,7 +689,7 @@ impl<'a> Vantage<'a> {
         for (finding, failed, hops) in open {
             let has_other = failed.iter().all(|id| explained.contains(&id.to_string()));
             if has_other && finding.confidence != Confidence::Certain {
-                ruled_out.push(self.ruled_out(finding, &hops));
+                ruled_out.push(RuledOutByObject::new(finding, &hops));
             } else {
                 findings.push(self.open_all_the_same(finding, &hops));
             }
@@ -818,17 +815,6 @@ impl<'a> Vantage<'a> {
         joined
     }
 
-    fn ruled_out(&self, finding: &Finding, hops: &[&Hop]) -> RuledOutByObject {
-        let (objects, first) = objects_of(hops);
-        RuledOutByObject {
-            cause: finding.cause,
-            objects,
-            rule: first.map(|hop| hop.rule.clone()).unwrap_or_default(),
-            why: first.map(|hop| hop.why.clone()).unwrap_or_default(),
-            because: finding.because.clone(),
-        }
-    }
-
     fn verdict(&self, findings: &[InspectionFinding]) -> Verdict {
         let packets = self.report.verdict;
         let of = |status, exit_code, summary| Verdict {
@@ -948,6 +934,19 @@ fn contradicted(
         configuration_cannot_see: CANNOT_BE_SEEN_BY_CONFIGURATION.to_owned(),
     });
     finding
+}
+
+impl RuledOutByObject {
+    fn new(finding: &Finding, hops: &[&Hop]) -> Self {
+        let (objects, first) = objects_of(hops);
+        Self {
+            cause: finding.cause,
+            objects,
+            rule: first.map(|hop| hop.rule.clone()).unwrap_or_default(),
+            why: first.map(|hop| hop.why.clone()).unwrap_or_default(),
+            because: finding.because.clone(),
+        }
+    }
 }
 
 /// Returns the closed hop of a finding at a contact.

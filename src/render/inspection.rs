@@ -125,10 +125,8 @@ fn write_finding(text: &mut String, number: usize, finding: &InspectionFinding, 
     }
     let rule = rule.as_ref().map(|rule| format!("rule: {rule}"));
     let stops = format!("stops: {}", list(&finding.contacts));
-    for line in [rule.as_ref(), Some(&finding.summary), Some(&stops)] {
-        if let Some(line) = line {
-            let _ = writeln!(text, "{}", wrap(line, 2));
-        }
+    for line in rule.iter().chain([&finding.summary, &stops]) {
+        let _ = writeln!(text, "{}", wrap(line, 2));
     }
     write_basis(text, finding);
     match &finding.patch {
