@@ -386,7 +386,7 @@ fn agreeing() -> Vec<(&'static str, Value, Vec<Observation>, &'static str)> {
         "repository",
         "private",
         &|vpc| vpc["objects"][0]["state"] = json!("missing"),
-        seen(&["ecr.dkr manifest not-found"]),
+        seen(&["ecr.dkr manifest team/app:1.4 not-found"]),
         "repository-not-found certain both arn:aws:ecr:us-east-1:123456789012:repository/team/app",
     );
     case(
