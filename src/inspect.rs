@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! Snapshot ─▶ [`evaluate`]: [`name`] ─▶ [`route`] ─▶ [`filter`] ─▶ [`permission`] ─▶ [`object`] ─▶ [`Inspection`]
-//!                                                            closed hop ─▶ [`change`] ─▶ [`patch`]
+//!                                                            closed hop ─▶ [`change`] ─▶ [`patch`]     │
+//!                                              reports of probes ─▶ [`join`] ◀─────────────────────────┘
 //! ```
 //!
 //! Every hop is open, closed or unknown. What was not read, and what lies outside of what can be
@@ -15,6 +16,7 @@ mod evaluate;
 mod filter;
 mod hop;
 mod inspection;
+mod join;
 mod name;
 mod needed_request;
 mod object;
@@ -25,7 +27,11 @@ pub mod snapshot;
 mod view;
 
 pub use hop::{Hop, HopKind, Openness};
-pub use inspection::{INSPECTION_SCHEMA, InspectedContact, Inspection, InspectionFinding};
+pub use inspection::{
+    Basis, ConfiguredAnswer, Contradiction, INSPECTION_SCHEMA, InspectedContact, Inspection,
+    InspectionFinding,
+};
+pub use join::{JoinedVantage, PacketReport, RuledOutByObject};
 pub use patch::{Patch, PatchLanguage, joined};
 
 use snapshot::Snapshot;

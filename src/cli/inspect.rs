@@ -53,6 +53,11 @@ pub struct InspectArgs {
         "save",
     ])]
     pub from: Option<PathBuf>,
+    /// Join the configuration with what packets showed: a report of `probe`, or of `launch` with one
+    /// line for each subnet (`-` reads stdin). Without other flags its service or task is read, then
+    /// its subnet
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Print only the smallest changes that let the task start, in this language
     #[arg(long, value_name = "LANGUAGE", value_enum)]
     pub patch: Option<PatchLanguage>,
@@ -63,7 +68,8 @@ pub struct InspectArgs {
 
 const HELP: &str = "\
 Exit codes: 10 to 20 by the family of the first finding · otherwise 3 if a hop depends on something that cannot be read or seen,
-4 if the task would start but something is wrong, 0 if every hop is open · 1 an AWS call failed · 2 invalid arguments";
+4 if the task would start but something is wrong, 0 if every hop is open · 1 an AWS call failed · 2 invalid arguments.
+With --report packets decide whether the task starts, and the configuration which object is at fault";
 
 /// How an inspection is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

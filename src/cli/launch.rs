@@ -47,6 +47,12 @@ pub struct LaunchArgs {
     pub install: bool,
     #[command(flatten)]
     pub agent: AgentArgs,
+    /// Read the configuration as well, to name the object and rule behind a finding
+    #[arg(
+        long, value_name = "WHEN", value_enum, default_value = "auto", num_args = 0..=1,
+        default_missing_value = "auto"
+    )]
+    pub inspect: InspectWhen,
     /// Print every AWS request with its body; send only the read-only ones
     #[arg(long)]
     pub dry_run: bool,
@@ -71,6 +77,17 @@ pub struct LaunchArgs {
 const HELP: &str = "\
 Exit codes: those of the worst subnet: 10 to 20 for a failure; otherwise 3 inconclusive or not started, 4 warn, 0 pass ·
 1 an AWS call failed · 2 invalid arguments";
+
+/// When a launch reads the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InspectWhen {
+    /// For the subnets that do not pass. What may not be read is named, and costs no finding
+    Auto,
+    /// Never
+    Off,
+    /// Instead of a probe, as `pullprobe inspect` does
+    Only,
+}
 
 impl ValueEnum for CarrierChoice {
     fn value_variants<'a>() -> &'a [Self] {

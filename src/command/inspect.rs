@@ -1,5 +1,7 @@
 //! `pullprobe inspect`.
 
+pub(super) mod stored_report;
+
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
@@ -11,8 +13,9 @@ use crate::cli::inspect::{InspectArgs, InspectFormat};
 use crate::inspect::snapshot::{SNAPSHOT_SCHEMA, Snapshot, TaskNetwork};
 use crate::inspect::{Inspection, PatchLanguage, joined};
 use crate::operator::inspect;
-use crate::operator::launch::{self, TargetSpec};
+use crate::operator::launch::{self, Launch, TargetSpec};
 use crate::render;
+use crate::report::Report;
 use crate::safe_text::escape_json;
 
 /// Bytes of a snapshot file: one of 5,000 security groups with 60 rules each has 60 MB.
@@ -21,9 +24,13 @@ const MAX_SNAPSHOT: u64 = 256 * 1024 * 1024;
 /// Reads or loads the configuration, evaluates it and prints the result. Returns the exit code of
 /// the verdict.
 pub fn run(args: &InspectArgs) -> Result<u8, Error> {
+    let reports = match &args.report {
+        Some(file) => stored_report::load(file)?,
+        None => Vec::new(),
+    };
     let mut snapshot = match &args.from {
         Some(file) => load(file)?,
-        None => read(args)?,
+        None => read(args, &reports)?,
     };
     snapshot.network_only |= args.plan_only;
     if let Some(file) = &args.save {
@@ -32,7 +39,10 @@ pub fn run(args: &InspectArgs) -> Result<u8, Error> {
     if let Some(problem) = snapshot.problem() {
         return Err(Error::Usage(problem));
     }
-    let inspection = Inspection::of(&snapshot);
+    let mut inspection = Inspection::of(&snapshot);
+    if !reports.is_empty() {
+        inspection = stored_report::join(inspection, &snapshot, &reports)?;
+    }
     let text = match (args.patch, args.format) {
         (Some(language), _) => patches(&inspection, language),
         (None, InspectFormat::Json) => inspection.line(),
@@ -42,23 +52,39 @@ pub fn run(args: &InspectArgs) -> Result<u8, Error> {
     Ok(inspection.verdict.exit_code)
 }
 
-fn read(args: &InspectArgs) -> Result<Snapshot, Error> {
-    let spec = TargetSpec::from(args);
+fn read(args: &InspectArgs, reports: &[Report]) -> Result<Snapshot, Error> {
+    let mut spec = TargetSpec::from(args);
+    let region = reports
+        .iter()
+        .find_map(|report| report.vantage.region.as_ref());
+    let region = region.and_then(|region| region.as_ref().parse().ok());
+    spec.region = spec.region.or(region);
     let runtime = runtime()?;
     runtime.block_on(async {
         let arn = args.like.as_deref().or_else(|| spec.arn());
         let client = client(spec.region.clone(), arn).await?;
         let calls = calls(client, false);
+        if !reports.is_empty() {
+            return Box::pin(stored_report::read(args, &calls, &spec, reports)).await;
+        }
         let (launch, _) = launch::resolve(&calls, &spec, args.like.as_deref(), None, false).await?;
-        let task = TaskNetwork {
-            cluster: launch.service.is_some().then_some(launch.cluster),
-            service: launch.service,
-            subnets: launch.subnets,
-            security_groups: launch.security_groups,
-            assign_public_ip: launch.assign_public_ip,
-        };
+        let task = TaskNetwork::from(&launch);
         Ok(Box::pin(inspect::read(&calls, launch.plan, task, args.plan_only)).await?)
     })
+}
+
+impl From<&Launch> for TaskNetwork {
+    fn from(launch: &Launch) -> Self {
+        let service = launch.service.clone();
+        Self {
+            cluster: service.is_some().then(|| launch.cluster.clone()),
+            service,
+            subnets: launch.subnets.clone(),
+            security_groups: launch.security_groups.clone(),
+            assign_public_ip: launch.assign_public_ip,
+            only_subnets_known: false,
+        }
+    }
 }
 
 fn load(file: &Path) -> Result<Snapshot, Error> {
@@ -72,12 +98,16 @@ fn load(file: &Path) -> Result<Snapshot, Error> {
     fs::File::open(file)
         .and_then(|opened| opened.take(MAX_SNAPSHOT).read_to_string(&mut text))
         .map_err(|error| usage(&error))?;
-    let snapshot: Snapshot = serde_json::from_str(&text).map_err(|error| usage(&error))?;
+    let mut snapshot: Snapshot = serde_json::from_str(&text).map_err(|error| usage(&error))?;
     if snapshot.schema != SNAPSHOT_SCHEMA {
         return Err(usage(&format!(
             "its schema is {:?}, not {SNAPSHOT_SCHEMA}",
             snapshot.schema
         )));
+    }
+    // It is not part of a plan's JSON.
+    if snapshot.plan.account.is_none() {
+        snapshot.plan.account = snapshot.task_account();
     }
     Ok(snapshot)
 }

@@ -5,15 +5,24 @@ mod progress;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::aws::{calls, client};
+use super::inspect::stored_report;
 use super::install;
 use super::probe::{generated_id, prints_text, runtime};
 use super::{Error, color, note, print};
-use crate::cli::launch::LaunchArgs;
+use crate::cli::launch::{InspectWhen, LaunchArgs};
 use crate::cli::target::TargetArgs;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
+use crate::inspect::Inspection;
+use crate::inspect::snapshot::TaskNetwork;
 use crate::operator::dry_run::AwsCalls;
+use crate::operator::inspect;
 use crate::operator::install::{
     DEFAULT_REPOSITORY, InstallSpec, RepositoryName, find_installed_image,
 };
@@ -22,6 +31,7 @@ use crate::operator::launch::{
     self, CarrierChoice, FunctionSpec, LaunchEvent, LaunchSpec, ProbeUse, SubnetReport, TargetSpec,
 };
 use crate::os::Signals;
+use crate::plan::Plan;
 use crate::render;
 use crate::verdict::Status;
 use progress::Progress;
@@ -30,9 +40,15 @@ use progress::Progress;
 /// line.
 const MAX_FULL_REPORTS: usize = 12;
 
+/// Time for the configuration, which some fifty calls read, each tried again where it is throttled.
+const MAX_INSPECTION_TIME: Duration = Duration::from_mins(1);
+
 /// Launches, prints each report as it arrives and then the comparison. The exit code is that of the
 /// worst subnet.
 pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
+    if args.inspect == InspectWhen::Only {
+        check_inspect_only(args)?;
+    }
     check_output_files(args)?;
     let mut spec = LaunchSpec::from(args);
     check_carrier(args)?;
@@ -41,6 +57,9 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
         let arn = spec.like.as_deref().or_else(|| spec.target.arn());
         let client = client(spec.target.region.clone(), arn).await?;
         let calls = calls(client, args.dry_run);
+        if args.inspect == InspectWhen::Only {
+            return Box::pin(inspect_only(args, &calls, &spec)).await;
+        }
         if args.install {
             spec.target.probe_image = Some(install_if_missing(&calls, args).await?);
         }
@@ -64,9 +83,12 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
         ));
         let mut output = LaunchOutput::new(args, &subnets);
         let (cluster, region) = (launch.cluster.clone(), calls.client().region());
-        let interruption = interrupted(format!(
-            "pullprobe gc --cluster {cluster} --region {region} --run-id {run_id}"
-        ));
+        let was_interrupted = Arc::new(AtomicBool::new(false));
+        let interruption = interrupted(
+            format!("pullprobe gc --cluster {cluster} --region {region} --run-id {run_id}"),
+            Arc::clone(&was_interrupted),
+        );
+        let (plan, task) = (launch.plan.clone(), TaskNetwork::from(launch));
         let reports = launch::run(
             calls.client(),
             prepared,
@@ -76,11 +98,37 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
         )
         .await;
         output.progress.end();
-        print_comparison(args, &reports?)
+        let reports = reports?;
+        let inspection =
+            if args.inspect == InspectWhen::Off || was_interrupted.load(Ordering::Relaxed) {
+                None
+            } else {
+                Box::pin(inspect_failing(&calls, plan, task, &reports)).await
+            };
+        print_results(args, &reports, inspection.as_ref())
     })?;
     // There is no need to wait for calls that have no response yet.
     runtime.shutdown_background();
     Ok(code)
+}
+
+/// Checks that no flag asks for what a launch without a probe does not have.
+fn check_inspect_only(args: &LaunchArgs) -> Result<(), Error> {
+    let files = [&args.html, &args.json, &args.junit, &args.markdown];
+    if files.into_iter().any(Option::is_some) {
+        return Err(Error::Usage(
+            "--html, --json, --junit and --markdown write a comparison of reports, and --inspect only has none; remove them, or \
+             add --format json"
+                .into(),
+        ));
+    }
+    if args.dry_run {
+        return Err(Error::Usage(
+            "--inspect only changes nothing, so there is nothing to leave out; remove --dry-run"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Checks that the flags of a carrier are used with it.
@@ -226,15 +274,84 @@ impl<'a> LaunchOutput<'a> {
     }
 }
 
+/// Inspects what a launch would probe, and starts nothing.
+async fn inspect_only(args: &LaunchArgs, calls: &AwsCalls, spec: &LaunchSpec) -> Result<u8, Error> {
+    let (like, log_group) = (spec.like.as_deref(), spec.log_group.as_deref());
+    let (launch, _) = launch::resolve(calls, &spec.target, like, log_group, false).await?;
+    let task = TaskNetwork::from(&launch);
+    let snapshot = Box::pin(inspect::read(calls, launch.plan, task, false)).await?;
+    if let Some(problem) = snapshot.problem() {
+        return Err(Error::Usage(problem));
+    }
+    let inspection = Inspection::of(&snapshot);
+    let text = if prints_text(args.format) {
+        render::inspection::render(&inspection, color())
+    } else {
+        inspection.line()
+    };
+    print(&text)?;
+    Ok(inspection.verdict.exit_code)
+}
+
+/// Reads the configuration of the subnets that do not pass, and joins it with their reports. What
+/// cannot be read costs no finding.
+async fn inspect_failing(
+    calls: &AwsCalls,
+    plan: Plan,
+    task: TaskNetwork,
+    reports: &[SubnetReport],
+) -> Option<Inspection> {
+    let failing: Vec<_> = reports
+        .iter()
+        .filter(|report| report.report.verdict.status != Status::Pass)
+        .collect();
+    if failing.is_empty() {
+        return None;
+    }
+    let mut signals = Signals::listen().ok()?;
+    let reading = timeout(
+        MAX_INSPECTION_TIME,
+        Box::pin(inspect::read(calls, plan, task, false)),
+    );
+    let without = |why: &dyn std::fmt::Display| {
+        note(&format!(
+            "the configuration was not read: {why}; the findings rest on packets alone"
+        ));
+    };
+    let snapshot = tokio::select! {
+        _ = signals.next() => {
+            without(&"interrupted");
+            return None;
+        }
+        read = reading => match read {
+            Ok(Ok(snapshot)) => snapshot,
+            Ok(Err(error)) => {
+                without(&error);
+                return None;
+            }
+            Err(_) => {
+                without(&"it took longer than a minute");
+                return None;
+            }
+        },
+    };
+    let packets: Vec<_> = failing
+        .iter()
+        .map(|report| stored_report::packets(&snapshot, &report.subnet, &report.report))
+        .collect();
+    Some(Inspection::of(&snapshot).joined_with(&packets))
+}
+
 /// Completes after SIGINT or SIGTERM, which it handles from this call on. A second signal exits at
 /// once, with the `gc` command that stops the remaining tasks.
-fn interrupted(gc: String) -> impl Future<Output = ()> {
+fn interrupted(gc: String, flag: Arc<AtomicBool>) -> impl Future<Output = ()> {
     let signals = Signals::listen();
     async move {
         let Ok(mut signals) = signals else {
             return std::future::pending().await;
         };
         signals.next().await;
+        flag.store(true, Ordering::Relaxed);
         tokio::spawn(async move {
             signals.next().await;
             note(&format!(
@@ -264,8 +381,12 @@ fn check_output_files(args: &LaunchArgs) -> Result<(), Error> {
 /// Renders a comparison in one format.
 type Render = fn(&ComparisonOutput) -> String;
 
-/// Prints the comparison, and writes it to the output files.
-fn print_comparison(args: &LaunchArgs, reports: &[SubnetReport]) -> Result<u8, Error> {
+/// Prints the comparison, writes it to the output files, and prints what the configuration adds.
+fn print_results(
+    args: &LaunchArgs,
+    reports: &[SubnetReport],
+    inspection: Option<&Inspection>,
+) -> Result<u8, Error> {
     let mut builder = ComparisonBuilder::default();
     for report in reports {
         // The parsed report is the fallback for a line that the comparison cannot read.
@@ -299,11 +420,19 @@ fn print_comparison(args: &LaunchArgs, reports: &[SubnetReport]) -> Result<u8, E
             .and_then(|mut file| writeln!(file, "{}", text.trim_end()));
         written.map_err(|error| Error::Tool(format!("--{flag} {}: {error}", file.display())))?;
     }
-    let text = if prints_text(args.format) {
-        render::comparison::render(&output, color())
+    if prints_text(args.format) {
+        print(&render::comparison::render(&output, color()))?;
+        if let Some(inspection) = inspection {
+            print(&format!(
+                "\n{}",
+                render::inspection::render_joined(inspection, color())
+            ))?;
+        }
     } else {
-        output.line()
-    };
-    print(&text)?;
+        if let Some(inspection) = inspection {
+            print(&inspection.line())?;
+        }
+        print(&output.line())?;
+    }
     Ok(output.comparison.exit_code)
 }

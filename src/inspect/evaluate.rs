@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use super::address_set::AddressSet;
 use super::change::ConfigurationChange;
 use super::filter;
-use super::hop::{HopFault, HopKind, JudgedHop, Openness};
+use super::hop::{HopFault, HopKind, JudgedHop, Openness, clause};
+use super::inspection::ConfiguredAnswer;
 use super::name::{self, ResolvedName, Unused, UnusedReason};
 use super::needed_request::{NeededRequest, requests_at};
 use super::object::objects_at;
@@ -27,6 +28,7 @@ pub(super) struct EvaluatedContact<'a> {
     pub vpc: Option<&'a str>,
     pub availability_zone: Option<&'a str>,
     pub target: &'a Target,
+    pub answer: ConfiguredAnswer,
     pub verdict: Openness,
     pub steps: Vec<JudgedHop>,
 }
@@ -52,7 +54,7 @@ pub(super) fn contacts(snapshot: &Snapshot) -> Vec<EvaluatedContact<'_>> {
     for id in &snapshot.task.subnets {
         let subnet = snapshot.subnet(id);
         for target in &facts {
-            let (verdict, mut steps) = if let Some(subnet) = subnet {
+            let (answer, verdict, mut steps) = if let Some(subnet) = subnet {
                 network(&View::new(snapshot, subnet), target)
             } else {
                 let why = if snapshot.subnets.is_none() {
@@ -61,7 +63,7 @@ pub(super) fn contacts(snapshot: &Snapshot) -> Vec<EvaluatedContact<'_>> {
                     "The subnet does not exist, or is not visible to this account."
                 };
                 let step = JudgedHop::unknown(HopKind::Route, id, "", why);
-                (Openness::Unknown, vec![step])
+                (ConfiguredAnswer::Unknown, Openness::Unknown, vec![step])
             };
             let of_objects = target.steps.iter().map(JudgedHop::verdict).max();
             steps.extend(target.steps.iter().cloned());
@@ -70,6 +72,7 @@ pub(super) fn contacts(snapshot: &Snapshot) -> Vec<EvaluatedContact<'_>> {
                 vpc: subnet.map(|subnet| subnet.vpc.as_str()),
                 availability_zone: subnet.and_then(|one| one.availability_zone.as_deref()),
                 target: target.target,
+                answer,
                 verdict: verdict.max(of_objects.unwrap_or(Openness::Open)),
                 steps,
             });
@@ -141,12 +144,15 @@ fn worst(steps: &[JudgedHop]) -> Openness {
 }
 
 /// Evaluates name, route, filters and the endpoint's policy.
-fn network(view: &View<'_>, facts: &TargetFacts<'_>) -> (Openness, Vec<JudgedHop>) {
+fn network(
+    view: &View<'_>,
+    facts: &TargetFacts<'_>,
+) -> (ConfiguredAnswer, Openness, Vec<JudgedHop>) {
     let target = facts.target;
     if target.dependency == Dependency::Efs {
         let why = "Amazon EFS mount targets are not read, so the path to them is not known.";
         let step = JudgedHop::unknown(HopKind::Name, &target.host, "", why);
-        return (Openness::Unknown, vec![step]);
+        return (ConfiguredAnswer::Unknown, Openness::Unknown, vec![step]);
     }
     let (name, resolution) = name::resolve(
         view,
@@ -155,6 +161,7 @@ fn network(view: &View<'_>, facts: &TargetFacts<'_>) -> (Openness, Vec<JudgedHop
         facts.is_known_public,
     );
     let is_assumed = name.verdict() == Openness::Unknown;
+    let answer = answer_of(view, &resolution, target.port);
     let (verdict, steps) = match resolution {
         ResolvedName::Nowhere | ResolvedName::Unknown => (name.verdict(), vec![name]),
         ResolvedName::Endpoint(endpoint) => through_endpoint(view, facts, name, endpoint),
@@ -173,7 +180,31 @@ fn network(view: &View<'_>, facts: &TargetFacts<'_>) -> (Openness, Vec<JudgedHop
         }
         step
     });
-    (verdict, steps.collect())
+    (answer, verdict, steps.collect())
+}
+
+/// Returns the addresses that a name has, for a comparison with those that a probe saw.
+fn answer_of(view: &View<'_>, resolution: &ResolvedName<'_>, port: u16) -> ConfiguredAnswer {
+    match resolution {
+        ResolvedName::Endpoint(endpoint) => {
+            let interfaces = view.interfaces_of(endpoint, port);
+            let addresses: Option<Vec<IpAddr>> = interfaces
+                .iter()
+                .map(|interface| interface.all.only_address())
+                .collect();
+            let is_whole = interfaces.len() == endpoint.subnets.len();
+            ConfiguredAnswer::InterfaceEndpoint {
+                endpoint: endpoint.id.clone(),
+                addresses: addresses.filter(|_| is_whole).unwrap_or_default(),
+            }
+        }
+        ResolvedName::Public(_) => ConfiguredAnswer::Public,
+        ResolvedName::Addresses(addresses) => ConfiguredAnswer::Addresses {
+            addresses: addresses.clone(),
+        },
+        ResolvedName::Nowhere => ConfiguredAnswer::Nowhere,
+        ResolvedName::Unknown => ConfiguredAnswer::Unknown,
+    }
 }
 
 /// Joins the ways to several addresses of a name: one that is open is enough for the task to start.
@@ -488,7 +519,7 @@ fn refine(
                     "The gateway endpoint {} for Amazon S3 is not associated with {}, and {}",
                     endpoint.id,
                     table.id,
-                    lower_first(&route.hop.why)
+                    clause(&route.hop.why)
                 ),
                 ConfigurationChange::AssociateRouteTable {
                     endpoint: endpoint.id.clone(),
@@ -501,7 +532,7 @@ fn refine(
                 format!("no route to {list}"),
                 format!(
                     "{vpc} has no gateway endpoint for Amazon S3, and {}",
-                    lower_first(&route.hop.why)
+                    clause(&route.hop.why)
                 ),
                 ConfigurationChange::CreateGatewayEndpoint {
                     vpc: vpc.clone(),
@@ -528,7 +559,7 @@ fn refine(
         found.alternatives.extend(others);
         let why = format!(
             "{vpc} has no interface endpoint for {service}, and {}",
-            lower_first(&route.hop.why)
+            clause(&route.hop.why)
         );
         *route = JudgedHop::closed(
             HopKind::Route,
@@ -559,15 +590,5 @@ fn create_endpoint(view: &View<'_>, service: &str) -> ConfigurationChange {
         groups: like
             .map(|endpoint| endpoint.groups.clone())
             .unwrap_or_default(),
-    }
-}
-
-/// Returns a sentence as a clause: IDs keep their case.
-fn lower_first(sentence: &str) -> String {
-    let first = sentence.split(' ').next().unwrap_or_default();
-    if ["The", "No", "A"].contains(&first) {
-        format!("{}{}", first.to_lowercase(), &sentence[first.len()..])
-    } else {
-        sentence.to_owned()
     }
 }

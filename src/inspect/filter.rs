@@ -124,6 +124,8 @@ pub(super) fn task_security_groups(view: &View<'_>, destination: &Destination<'_
     let Some(ids) = view.task_groups() else {
         let why = if view.snapshot.plan.host.is_instance() {
             "The container instance makes this contact, and its security groups were not read."
+        } else if view.snapshot.task.only_subnets_known {
+            "The task's security groups are not known; pass them with --security-groups."
         } else {
             "The task has no security group of its own, and the VPC's default security group could not be read (ec2:DescribeSecurityGroups)."
         };
@@ -672,8 +674,12 @@ impl AclCheck<'_> {
         let mut denied = AddressSet::default();
         let (mut allowing, mut denying) = (None, None);
         for entry in entries {
-            let Some(cidr) = entry.cidr.filter(|_| has_acl_port(entry, port)) else {
+            if !has_acl_port(entry, port) || rest.is_empty() {
                 continue;
+            }
+            // A rule whose addresses could not be read may deny what a later one allows.
+            let Some(cidr) = entry.cidr else {
+                return (Openness::Unknown, entry.number);
             };
             let set = AddressSet::of([cidr]);
             let portion = rest.intersection(&set);

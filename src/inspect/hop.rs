@@ -106,6 +106,19 @@ impl HopFault {
     }
 }
 
+/// Returns a sentence as a clause: names keep their case.
+pub(super) fn clause(sentence: &str) -> String {
+    const DETERMINERS: [&str; 10] = [
+        "The", "No", "A", "An", "As", "What", "Whether", "Parts", "Nothing", "Neither",
+    ];
+    let first = sentence.split(' ').next().unwrap_or_default();
+    if DETERMINERS.contains(&first) {
+        format!("{}{}", first.to_lowercase(), &sentence[first.len()..])
+    } else {
+        sentence.to_owned()
+    }
+}
+
 /// A hop with its fault, if it is closed.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct JudgedHop {

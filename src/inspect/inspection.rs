@@ -1,18 +1,20 @@
 //! The result, `pullprobe/inspection/v1`: contacts with their hops, findings with object, rule and
 //! patch, and a verdict.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::change::ConfigurationChange;
 use super::evaluate::{self, EvaluatedContact};
-use super::hop::{Hop, HopFault, JudgedHop, Openness};
+use super::hop::{Hop, HopFault, HopKind, JudgedHop, Openness, clause};
+use super::join::JoinedVantage;
 use super::patch::Patch;
 use super::snapshot::{Snapshot, Unread};
 use crate::cause::{Cause, Family};
 use crate::diagnose::Confidence;
-use crate::observation::Dependency;
+use crate::observation::{Dependency, ObservationId};
 use crate::safe_text::escape_json;
 use crate::verdict::{INCONCLUSIVE, Status, Verdict, WARN};
 
@@ -37,6 +39,9 @@ pub struct Inspection {
     pub contacts: Vec<InspectedContact>,
     /// Rights that are missing, and what they would have added.
     pub unread: Vec<Unread>,
+    /// The reports of probes that the findings are joined with, by subnet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packets: Vec<JoinedVantage>,
 }
 
 /// The way from one subnet to one host.
@@ -57,13 +62,71 @@ pub struct InspectedContact {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// What the host's name resolves to, as configured.
+    #[serde(default)]
+    pub answer: ConfiguredAnswer,
     /// Whether the contact works as configured.
     pub verdict: Openness,
     /// The hops, in the order in which the contact passes them.
     pub hops: Vec<Hop>,
 }
 
-/// Something in the configuration that stops the task, or some of its contacts.
+/// What a host's name resolves to, as configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ConfiguredAnswer {
+    /// The network interfaces of an interface endpoint.
+    InterfaceEndpoint {
+        /// `vpce-…`
+        endpoint: String,
+        /// Their addresses; empty if one could not be read.
+        addresses: Vec<IpAddr>,
+    },
+    /// The public addresses of the host.
+    Public,
+    /// The addresses of a private hosted zone, or the host itself.
+    Addresses {
+        /// The addresses.
+        addresses: Vec<IpAddr>,
+    },
+    /// It does not resolve.
+    Nowhere,
+    /// It cannot be known.
+    #[default]
+    Unknown,
+}
+
+/// What a finding rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// Packets and configuration agree.
+    Both,
+    /// The configuration; packets say nothing about it.
+    Configuration,
+    /// Packets; the configuration says nothing about it, or could not be read.
+    Packets,
+    /// One of them, and the other says the opposite.
+    Contradiction,
+}
+
+/// What packets and configuration say, where they contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Contradiction {
+    /// What the packets say.
+    pub packets: String,
+    /// What the configuration says.
+    pub configuration: String,
+    /// Why the packets may be misleading.
+    pub packets_cannot_see: String,
+    /// Why the configuration may be misleading.
+    pub configuration_cannot_see: String,
+}
+
+/// Something that stops the task, or some of its contacts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InspectionFinding {
@@ -73,21 +136,30 @@ pub struct InspectionFinding {
     pub family: Family,
     /// The first dependency that it affects.
     pub dependency: Dependency,
-    /// `likely`: the configuration alone proves no packet. `possible` if it rests on something that
-    /// could not be read.
+    /// `certain`: packets and configuration agree. `likely`: the configuration alone proves no packet.
+    /// `possible` if it rests on something that could not be read, or if packets and configuration
+    /// contradict each other.
     pub confidence: Confidence,
     /// Whether the task would not start.
     pub blocking: bool,
+    /// What it rests on.
+    pub basis: Basis,
     /// One sentence: what is wrong.
     pub summary: String,
     /// What to change.
     pub remedy: String,
-    /// ID or ARN of the object.
-    pub object: String,
-    /// Its rule, or the one that it lacks.
-    pub rule: String,
+    /// ID or ARN of the object; `null` where only packets say it.
+    pub object: Option<String>,
+    /// Its rule, or the one that it lacks; `null` where only packets say it.
+    pub rule: Option<String>,
     /// The contacts that it stops, as `subnet/target`.
     pub contacts: Vec<String>,
+    /// The observations of a report that it rests on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<ObservationId>,
+    /// What packets and configuration say, where they contradict each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contradiction: Option<Contradiction>,
     /// The smallest change that opens what is closed; `null` where only a person can decide it.
     pub patch: Option<Patch>,
     /// Other changes, each of which is enough as well.
@@ -98,14 +170,19 @@ pub struct InspectionFinding {
 impl Inspection {
     /// Evaluates a snapshot.
     pub fn of(snapshot: &Snapshot) -> Self {
-        let mut snapshot = snapshot.clone();
-        // The account completes the ARNs of the requests.
-        if snapshot.plan.account.is_none() {
-            snapshot.plan.account = snapshot.task_account();
+        // The account completes the ARNs of the requests. A large VPC is not copied for it where the
+        // plan has it.
+        let mut snapshot = Cow::Borrowed(snapshot);
+        if snapshot.plan.account.is_none()
+            && let Some(account) = snapshot.task_account()
+        {
+            snapshot.to_mut().plan.account = Some(account);
         }
-        let contacts = evaluate::contacts(&snapshot);
+        let snapshot = snapshot.as_ref();
+        let contacts = evaluate::contacts(snapshot);
         let findings = findings(&contacts, snapshot.plan.region.as_str());
         let contacts: Vec<_> = contacts.into_iter().map(InspectedContact::of).collect();
+        let findings = with_differing_routes(findings, &contacts);
         Self {
             schema: INSPECTION_SCHEMA.to_owned(),
             read_at: snapshot.read_at.clone(),
@@ -113,7 +190,8 @@ impl Inspection {
             verdict: verdict(&findings, &contacts),
             findings,
             contacts,
-            unread: snapshot.unread,
+            unread: snapshot.unread.clone(),
+            packets: Vec::new(),
         }
     }
 
@@ -125,6 +203,11 @@ impl Inspection {
 }
 
 impl InspectedContact {
+    /// Returns the name by which findings list it: `subnet/target`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.subnet, self.target)
+    }
+
     fn of(contact: EvaluatedContact<'_>) -> Self {
         Self {
             subnet: contact.subnet.to_owned(),
@@ -134,6 +217,7 @@ impl InspectedContact {
             dependency: contact.target.dependency,
             host: contact.target.host.clone(),
             port: contact.target.port,
+            answer: contact.answer,
             verdict: contact.verdict,
             hops: contact.steps.into_iter().map(|step| step.hop).collect(),
         }
@@ -198,6 +282,61 @@ fn findings(contacts: &[EvaluatedContact<'_>], region: &str) -> Vec<InspectionFi
         .into_iter()
         .map(|one| one.finding(region))
         .collect()
+}
+
+/// Adds, behind each finding about a route that a table lacks, that another of the task's subnets has
+/// such a route: why a task starts in one subnet and not in another.
+fn with_differing_routes(
+    findings: Vec<InspectionFinding>,
+    contacts: &[InspectedContact],
+) -> Vec<InspectionFinding> {
+    let route = |contact: &&InspectedContact| {
+        let mut hops = contact.hops.iter();
+        hops.find(|hop| hop.hop == HopKind::Route && hop.verdict == Openness::Open)
+            .filter(|hop| hop.object.starts_with("rtb-"))
+            .cloned()
+    };
+    let mut all = Vec::new();
+    for finding in findings {
+        let lacks = matches!(
+            finding.cause,
+            Cause::NoEgressRoute | Cause::S3GatewayMissing
+        );
+        let table = finding
+            .object
+            .clone()
+            .filter(|object| lacks && object.starts_with("rtb-"));
+        let stopped = contacts
+            .iter()
+            .find(|contact| finding.contacts.contains(&contact.name()));
+        let other = table.as_ref().zip(stopped).and_then(|(table, stopped)| {
+            let same_host = contacts.iter().filter(|contact| {
+                contact.target == stopped.target && contact.verdict == Openness::Open
+            });
+            same_host
+                .filter_map(|contact| Some((contact, route(&contact)?)))
+                .find(|(_, hop)| hop.object != *table)
+        });
+        let differs = table
+            .zip(stopped)
+            .zip(other)
+            .map(|((table, stopped), (contact, hop))| InspectionFinding {
+                cause: Cause::RouteTableDiffers,
+                family: Cause::RouteTableDiffers.family(),
+                summary: format!(
+                    "The route table {table} of {} lacks what {} of {} has: {}.",
+                    stopped.subnet, hop.object, contact.subnet, hop.rule
+                ),
+                remedy: Cause::RouteTableDiffers.remedy_for(finding.dependency),
+                rule: Some(format!("{} has {}", hop.object, hop.rule)),
+                patch: None,
+                alternatives: Vec::new(),
+                ..finding.clone()
+            });
+        all.push(finding);
+        all.extend(differs);
+    }
+    all
 }
 
 /// Adds the changes of another contact with the same fault: each way then opens both.
@@ -302,11 +441,14 @@ impl Collected<'_> {
                 Confidence::Likely
             },
             blocking: self.fault.blocking,
+            basis: Basis::Configuration,
             summary: self.hop.why.clone(),
             remedy,
-            object: self.hop.object.clone(),
-            rule: self.hop.rule.clone(),
+            object: Some(self.hop.object.clone()),
+            rule: Some(self.hop.rule.clone()),
             contacts: self.contacts,
+            because: Vec::new(),
+            contradiction: None,
             patch,
             alternatives: patches.collect(),
         }
@@ -322,7 +464,7 @@ fn verdict(findings: &[InspectionFinding], contacts: &[InspectedContact]) -> Ver
     let is_sure = |finding: &&InspectionFinding| finding.confidence != Confidence::Possible;
     let blocking = || findings.iter().filter(|finding| finding.blocking);
     if let Some(first) = blocking().find(is_sure) {
-        let summary = format!("The task would not start: {}", Lower(&first.summary));
+        let summary = format!("The task would not start: {}", clause(&first.summary));
         return of(Status::Fail, first.family.exit_code(), summary);
     }
     let unknown: Vec<_> = contacts
@@ -336,8 +478,8 @@ fn verdict(findings: &[InspectionFinding], contacts: &[InspectedContact]) -> Ver
     if let (Some(first), Some(reason)) = (blocking().next(), reason) {
         let summary = format!(
             "The task may not start: {} That depends on something that cannot be seen from here: {}",
-            Lower(&first.summary),
-            Lower(&reason.why)
+            clause(&first.summary),
+            clause(&reason.why)
         );
         return of(Status::Inconclusive, INCONCLUSIVE, summary);
     }
@@ -346,13 +488,13 @@ fn verdict(findings: &[InspectionFinding], contacts: &[InspectedContact]) -> Ver
             "Nothing that was read stops the task, but {} of {} contacts depend on something that cannot be seen from here. The first: {}",
             unknown.len(),
             contacts.len(),
-            Lower(&reason.why)
+            clause(&reason.why)
         );
         return of(Status::Inconclusive, INCONCLUSIVE, summary);
     }
     if let Some(first) = findings.first() {
         let would = if unknown.is_empty() { "would" } else { "may" };
-        let summary = format!("The task {would} start, but {}", Lower(&first.summary));
+        let summary = format!("The task {would} start, but {}", clause(&first.summary));
         return of(Status::Warn, WARN, summary);
     }
     if contacts.is_empty() {
@@ -362,18 +504,4 @@ fn verdict(findings: &[InspectionFinding], contacts: &[InspectedContact]) -> Ver
     let summary =
         "Nothing in the configuration stops the task: every hop of every contact is open.";
     of(Status::Pass, 0, summary.to_owned())
-}
-
-/// Writes a sentence as a clause.
-struct Lower<'a>(&'a str);
-
-impl fmt::Display for Lower<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let first = self.0.split(' ').next().unwrap_or_default();
-        if ["The", "No", "A", "An", "What", "Whether", "Parts"].contains(&first) {
-            write!(f, "{}{}", first.to_lowercase(), &self.0[first.len()..])
-        } else {
-            f.write_str(self.0)
-        }
-    }
 }

@@ -470,6 +470,15 @@ fn through_internet_gateway<'a>(
         );
         return (step, Way::Unknown);
     }
+    if !view.is_ipv6() && !task.assign_public_ip && task.only_subnets_known {
+        let step = JudgedHop::unknown(
+            HopKind::Route,
+            &table.id,
+            rule,
+            "Whether the task has a public address is not known; pass --service, or --assign-public-ip if it has one.",
+        );
+        return (step, Way::Unknown);
+    }
     if !view.is_ipv6() && !task.assign_public_ip {
         let assign = ConfigurationChange::AssignPublicIp {
             cluster: task.cluster.clone(),

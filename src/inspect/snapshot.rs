@@ -88,6 +88,8 @@ pub struct TaskNetwork {
     pub subnets: Vec<String>,
     pub security_groups: Vec<String>,
     pub assign_public_ip: bool,
+    /// Whether only the subnets are known, as from a report that names neither service nor task.
+    pub only_subnets_known: bool,
 }
 
 /// A call that failed.

@@ -84,7 +84,7 @@ impl<'a> View<'a> {
             return Some(named.clone());
         }
         // The container instance makes the contacts then, with groups of its own.
-        if self.snapshot.plan.host.is_instance() {
+        if self.snapshot.plan.host.is_instance() || self.snapshot.task.only_subnets_known {
             return None;
         }
         let groups = self.snapshot.security_groups.as_ref()?;

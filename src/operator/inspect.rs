@@ -8,6 +8,7 @@ mod reader;
 mod role;
 mod xml;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::aws::Api;
@@ -18,6 +19,29 @@ use crate::inspect::snapshot::{SNAPSHOT_SCHEMA, Snapshot, TaskNetwork};
 use crate::observation::Failure;
 use crate::plan::Plan;
 use reader::Reader;
+
+/// Returns the IDs of the subnets with this CIDR block, in an Availability Zone if it is known.
+pub async fn find_subnets(
+    calls: &AwsCalls,
+    block: IpNet,
+    zone: Option<&str>,
+) -> Result<Vec<String>, OperatorError> {
+    let name = match block {
+        IpNet::V4(_) => "cidr-block",
+        IpNet::V6(_) => "ipv6-cidr-block-association.ipv6-cidr-block",
+    };
+    let (block, zone) = ([block.to_string()], zone.map(|zone| [zone.to_owned()]));
+    let mut filters: Vec<(&str, &[String])> = vec![(name, &block)];
+    filters.extend(
+        zone.as_ref()
+            .map(|zone| ("availability-zone", zone.as_slice())),
+    );
+    let found = Reader::new(calls)
+        .ec2("DescribeSubnets", "subnetSet", None, &filters, &[])
+        .await?;
+    let ids = found.iter().filter_map(|item| item.text("subnetId"));
+    Ok(ids.map(str::to_owned).collect())
+}
 
 /// Reads everything that decides over the contacts of `plan` from the task's subnets. With
 /// `network_only` neither the role nor the objects are read.
@@ -92,6 +116,9 @@ pub async fn read(
     if !network_only && let Some(arn) = snapshot.plan.execution_role.clone() {
         let requests = role_requests(&snapshot);
         snapshot.role = role::read(&reader, &arn, &requests).await;
+    }
+    if snapshot.plan.account.is_none() {
+        snapshot.plan.account = snapshot.task_account();
     }
     snapshot.unread = reader.into_unread();
     Ok(snapshot)

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use super::text::{Paint, wrap};
 use crate::diagnose::Confidence;
-use crate::inspect::{Hop, InspectedContact, Inspection, InspectionFinding, Openness, Patch};
+use crate::inspect::{
+    Basis, Hop, InspectedContact, Inspection, InspectionFinding, Openness, Patch,
+};
 use crate::verdict::Status;
 
 /// Renders an inspection. `color` adds ANSI colors; without them the marks carry the meaning.
@@ -19,9 +21,8 @@ pub fn render(inspection: &Inspection, color: bool) -> String {
     };
     let _ = writeln!(text, "{status}");
     let _ = writeln!(text, "{}", wrap(&inspection.verdict.summary, 2));
-    for (number, finding) in inspection.findings.iter().enumerate() {
-        write_finding(&mut text, number + 1, finding, paint);
-    }
+    write_findings(&mut text, inspection, paint);
+    write_ruled_out(&mut text, inspection, paint);
     let mut subnet = "";
     for contact in &inspection.contacts {
         if contact.subnet != subnet {
@@ -37,14 +38,65 @@ pub fn render(inspection: &Inspection, color: bool) -> String {
         }
         write_contact(&mut text, contact, paint);
     }
-    if !inspection.unread.is_empty() {
-        let _ = writeln!(text, "\n{}", paint.bold("Not read"));
-        for unread in &inspection.unread {
-            let _ = writeln!(text, "  {} ({})", unread.action, unread.why);
-            let _ = writeln!(text, "{}", wrap(&format!("would add: {}", unread.adds), 4));
+    write_unread(&mut text, inspection, paint);
+    text
+}
+
+/// Renders what an inspection adds to the reports of a launch, which are printed already.
+pub fn render_joined(inspection: &Inspection, color: bool) -> String {
+    let paint = Paint(color);
+    let mut text = format!("{}\n", paint.bold("What the configuration says"));
+    let adds = |finding: &InspectionFinding| finding.basis != Basis::Packets;
+    let rules_out = inspection
+        .packets
+        .iter()
+        .any(|vantage| !vantage.ruled_out.is_empty());
+    if inspection.findings.iter().any(adds) || rules_out {
+        let _ = writeln!(text, "{}", wrap(&inspection.verdict.summary, 2));
+        write_findings(&mut text, inspection, paint);
+        write_ruled_out(&mut text, inspection, paint);
+    } else {
+        let nothing = "Nothing that explains the findings: no hop that could be read is closed.";
+        let _ = writeln!(text, "{}", wrap(nothing, 2));
+    }
+    write_unread(&mut text, inspection, paint);
+    text
+}
+
+fn write_findings(text: &mut String, inspection: &Inspection, paint: Paint) {
+    for (number, finding) in inspection.findings.iter().enumerate() {
+        write_finding(text, number + 1, finding, paint);
+    }
+}
+
+/// Writes the causes that packets leave open and the configuration excludes, each with its objects.
+fn write_ruled_out(text: &mut String, inspection: &Inspection, paint: Paint) {
+    let mut lines: Vec<String> = Vec::new();
+    for ruled in inspection.packets.iter().flat_map(|one| &one.ruled_out) {
+        let line = format!("{}: {} ({})", ruled.cause, ruled.why, list(&ruled.objects));
+        if !lines.contains(&line) {
+            lines.push(line);
         }
     }
-    text
+    if lines.is_empty() {
+        return;
+    }
+    let heading = paint.bold("Ruled out by the configuration");
+    let _ = writeln!(text, "\n{heading}");
+    for line in lines {
+        let _ = writeln!(text, "{}", wrap(&line, 2));
+    }
+}
+
+fn write_unread(text: &mut String, inspection: &Inspection, paint: Paint) {
+    if inspection.unread.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}", paint.bold("Not read"));
+    for unread in &inspection.unread {
+        let _ = writeln!(text, "  {} ({})", unread.action, unread.why);
+        let _ = writeln!(text, "{}", wrap(&format!("would add: {}", unread.adds), 4));
+    }
 }
 
 fn write_finding(text: &mut String, number: usize, finding: &InspectionFinding, paint: Paint) {
@@ -68,14 +120,15 @@ fn write_finding(text: &mut String, number: usize, finding: &InspectionFinding, 
         paint.odd(&head)
     };
     let _ = writeln!(text, "\n{head}");
-    let _ = writeln!(text, "  object: {}", paint.bold(object));
-    let _ = writeln!(text, "{}", wrap(&format!("rule: {rule}"), 2));
-    let _ = writeln!(text, "{}", wrap(&finding.summary, 2));
-    let _ = writeln!(
-        text,
-        "{}",
-        wrap(&format!("stops: {}", list(&finding.contacts)), 2)
-    );
+    if let Some(object) = object {
+        let _ = writeln!(text, "  object: {}", paint.bold(object));
+    }
+    let rule = rule.as_ref().map(|rule| format!("rule: {rule}"));
+    let stops = format!("stops: {}", list(&finding.contacts));
+    for line in rule.iter().chain([&finding.summary, &stops]) {
+        let _ = writeln!(text, "{}", wrap(line, 2));
+    }
+    write_basis(text, finding);
     match &finding.patch {
         Some(patch) => write_patch(text, "→ ", patch),
         None => {
@@ -84,6 +137,28 @@ fn write_finding(text: &mut String, number: usize, finding: &InspectionFinding, 
     }
     for patch in &finding.alternatives {
         write_patch(text, "or ", patch);
+    }
+}
+
+/// Writes what a finding rests on, where packets were joined with the configuration.
+fn write_basis(text: &mut String, finding: &InspectionFinding) {
+    let ids: Vec<String> = finding.because.iter().map(ToString::to_string).collect();
+    let mut lines = Vec::new();
+    match (finding.basis, &finding.contradiction) {
+        (Basis::Both, _) => {
+            lines.push(format!("packets and configuration agree: {}", list(&ids)));
+        }
+        (Basis::Packets, _) => lines.push(format!("packets: {}", list(&ids))),
+        (_, Some(said)) => lines.extend([
+            format!("packets: {}", said.packets),
+            format!("configuration: {}", said.configuration),
+            said.packets_cannot_see.clone(),
+            said.configuration_cannot_see.clone(),
+        ]),
+        (Basis::Configuration | Basis::Contradiction, None) => {}
+    }
+    for line in lines {
+        let _ = writeln!(text, "{}", wrap(&line, 2));
     }
 }
 

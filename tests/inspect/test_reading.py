@@ -6,6 +6,7 @@ import pytest
 
 from pullprobe_testing.accounts import ACCOUNT
 from pullprobe_testing.inspected_vpc import REGION
+from pullprobe_testing.policies import actions_of, documented_policy
 
 SIMULATED = (
     "<SimulatePrincipalPolicyResponse><SimulatePrincipalPolicyResult><EvaluationResults>"
@@ -224,3 +225,11 @@ def test_archived_image_cannot_be_pulled(world, operator):
     [finding] = operator.inspect()["findings"]
     assert finding["cause"] == "image-not-found" and "archived" in finding["rule"]
     assert ACCOUNT in finding["object"] and REGION in finding["object"]
+
+
+@pytest.mark.parametrize("way", ["private", "nat"])
+def test_documented_rights_are_enough(way, world, operator):
+    world(way)
+    operator.inspect()
+    granted = actions_of(documented_policy("ReadTheNetwork")["Statement"])
+    assert set(operator.standin.called) <= granted

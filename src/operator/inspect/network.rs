@@ -298,8 +298,9 @@ async fn entries_of_prefix_lists(reader: &Reader, snapshot: &mut Snapshot) {
             )
             .await;
         let items = reader.or_unread(items, "the addresses of prefix lists");
+        // An entry that is not a block, such as another list, makes the whole list unknown.
         list.entries =
-            items.map(|items| items.iter().filter_map(|item| item.parse("cidr")).collect());
+            items.and_then(|items| items.iter().map(|item| item.parse("cidr")).collect());
     }
 }
 

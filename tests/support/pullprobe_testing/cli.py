@@ -84,7 +84,12 @@ def run_measured(*arguments, chunks=()):
 
 
 class LaunchCli:
-    """The operator's command line in front of an EcsStandin."""
+    """The operator's command line in front of an EcsStandin.
+
+    A launch reads the configuration only where a test is about that.
+    """
+
+    inspects = "off"
 
     def __init__(self, standin, region, keys=OPERATOR_KEYS):
         self.standin, self.region, self.keys = standin, region, keys
@@ -114,7 +119,8 @@ class LaunchCli:
         return self.finish(self.start(*arguments))
 
     def start_launch(self, *arguments, output="json"):
-        return self.start("launch", "--cluster", "prod", "--format", output, *arguments)
+        inspect = "--inspect", self.inspects
+        return self.start("launch", "--cluster", "prod", "--format", output, *inspect, *arguments)
 
     def launch(self, *arguments):
         return self.finish(self.start_launch(*arguments))
@@ -139,6 +145,11 @@ class LaunchResult:
         """Returns subnet -> report, in the order in which they were printed."""
         reports = self._of_schema("pullprobe/report/v1")
         return {report["run"]["labels"]["subnet"]: report for report in reports}
+
+    @property
+    def inspection(self):
+        [inspection] = self._of_schema("pullprobe/inspection/v1")
+        return inspection
 
     @property
     def comparison(self):

@@ -6,6 +6,8 @@ moto 5.2.5 answers them with HTTP 500. The answers here have the shape of AWS's 
 - route53resolver:ListFirewallRuleGroupAssociations, route53profiles:ListProfileAssociations
 - ecr:DescribePullThroughCacheRules
 - ecs:ListServiceDeployments: none, as for a service that was not deployed since ECS records them
+- route53:ListHostedZonesByVPC: no zone, if a test says so, because a moto that verifies signatures
+  does not accept those of Route 53's REST API
 - iam:SimulatePrincipalPolicy: denied, unless a test sets an answer, so that the policies are read
 
 moto's ec2:ModifyVpcEndpoint leaves out private DNS and the routes to a gateway endpoint, which this
@@ -38,6 +40,17 @@ def query_error(code, message):
     ).encode()
 
 
+def denial(action, headers):
+    """Returns AWS's answer to a call that the operator may not make."""
+    message = f"You are not authorized to perform: {action}"
+    if "x-amz-target" in headers:
+        body = {"__type": "AccessDeniedException", "message": message}
+        return 400, {}, json.dumps(body).encode()
+    if action.startswith("ec2:"):
+        return 403, {}, ec2_error("UnauthorizedOperation", message)
+    return 403, {}, query_error("AccessDenied", message)
+
+
 def block_public_access(mode):
     return (
         "<DescribeVpcBlockPublicAccessOptionsResponse><vpcBlockPublicAccessOptions>"
@@ -54,6 +67,7 @@ class ConfigurationStandin:
     exclusions   (resource ARN, mode) of its exclusions
     denied       actions that are denied, such as `ec2:DescribeNetworkAcls`
     simulation   the body of SimulatePrincipalPolicy's response, or None
+    has_zones    whether moto answers for Route 53; without it there is no zone
     edits        action -> function of the response's bytes
     called       every action that pullprobe called
     """
@@ -63,7 +77,7 @@ class ConfigurationStandin:
         self.block_mode, self.exclusions, self.denied = "off", [], set()
         self.simulation, self.edits, self.called, self.firewalls = None, {}, [], []
         self.private_dns, self.on_route_table = set(), None
-        self.profiles, self.cache_rules = [], []
+        self.profiles, self.cache_rules, self.has_zones = [], [], True
         standin = self
 
         class StandinHandler(Handler):
@@ -80,7 +94,8 @@ class ConfigurationStandin:
         self._server = LoopbackServer(StandinHandler)
         self.url, self.close = self._server.url, self._server.close
 
-    def action_of(self, path, headers, body):
+    @staticmethod
+    def action_of(path, headers, body):
         scope = headers.get("authorization", "").partition("Credential=")[2].split("/")
         service = scope[3] if len(scope) > 3 else "?"
         if "x-amz-target" in headers:
@@ -109,6 +124,8 @@ class ConfigurationStandin:
             return (
                 f"<R><vpcBlockPublicAccessExclusionSet>{items}</vpcBlockPublicAccessExclusionSet></R>"
             ).encode()
+        if name == "ListHostedZonesByVPC" and not self.has_zones:
+            return b"<Response><HostedZoneSummaries/></Response>"
         if name == "ListServiceDeployments":
             return json.dumps({"serviceDeployments": []}).encode()
         if name == "ListFirewallRuleGroupAssociations":
@@ -126,13 +143,7 @@ class ConfigurationStandin:
         if action in self.denied or (
             action == "iam:SimulatePrincipalPolicy" and self.simulation is None
         ):
-            message = f"You are not authorized to perform: {action}"
-            if "x-amz-target" in headers:
-                body = {"__type": "AccessDeniedException", "message": message}
-                return 400, {}, json.dumps(body).encode()
-            if action.startswith("ec2:"):
-                return 403, {}, ec2_error("UnauthorizedOperation", message)
-            return 403, {}, query_error("AccessDenied", message)
+            return denial(action, headers)
         if action == "iam:SimulatePrincipalPolicy":
             return 200, {}, self.simulation
         own = self.own_answer(action)

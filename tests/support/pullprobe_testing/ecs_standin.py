@@ -17,6 +17,7 @@ import urllib.parse
 import uuid
 
 from pullprobe_testing import aws_models, pace
+from pullprobe_testing.configuration_standin import ConfigurationStandin, denial
 from pullprobe_testing.lambda_standin import LambdaStandin
 from pullprobe_testing.loopback_http import Handler, LoopbackServer
 
@@ -25,6 +26,14 @@ SERVICES = {
     "AmazonEC2ContainerServiceV20141113": "ecs",
     "AmazonEC2ContainerRegistry_V20150921": "ecr",
     "Logs_20140328": "logs",
+}
+# What `launch` calls for itself, in the Query protocol; the rest reads the configuration.
+OWN_QUERIES = {
+    "DescribeNetworkInterfaces",
+    "DescribeSecurityGroups",
+    "DescribeSubnets",
+    "GetCallerIdentity",
+    "GetRole",
 }
 MAX_OVERRIDE_LENGTH = 8192  # characters (RunTask API reference)
 MAX_DESCRIBED_TASKS = 100  # DescribeTasks API reference
@@ -287,6 +296,7 @@ class EcsStandin:
     launch_types  service -> its launch type, if moto does not know it
     strategies    service -> its capacity provider strategy
     providers     capacity providers as `DescribeCapacityProviders` returns them
+    configuration  a ConfigurationStandin; without one its reads are denied
     lists_revisions    whether `DescribeServices` lists the newest of them
     """
 
@@ -295,6 +305,7 @@ class EcsStandin:
         self.tasks, self.client_tokens, self.requests, self.schema_violations = {}, {}, [], []
         self.buckets, self.errors, self.run_errors = {}, {}, {}
         self.revisions, self.lists_revisions = {}, True
+        self.configuration = None
         self.instances, self.providers = [], []
         self.strategies, self.launch_types = {}, {}
         self.first_run = self.last_run = None
@@ -309,9 +320,15 @@ class EcsStandin:
                     answer = standin.functions.answer("POST", self.path, body)
                 elif "X-Amz-Target" in self.headers:
                     target, operation = self.headers["X-Amz-Target"].split(".")
-                    answer = standin.answer(self.headers, SERVICES[target], operation, body)
+                    if target in SERVICES and operation != "DescribePullThroughCacheRules":
+                        answer = standin.answer(self.headers, SERVICES[target], operation, body)
+                    else:
+                        answer = standin.read_configuration(self, body)
+                elif (action := urllib.parse.parse_qs(body.decode())["Action"][0]) not in (
+                    OWN_QUERIES
+                ):
+                    answer = standin.read_configuration(self, body)
                 else:  # the Query protocol of EC2, which only moto serves
-                    action = urllib.parse.parse_qs(body.decode())["Action"][0]
                     service = "iam" if action == "GetRole" else "ec2"
                     standin.requests.append((service, action, body.decode()))
                     answer = standin.forward(self.headers, body)
@@ -321,6 +338,8 @@ class EcsStandin:
                 """EventBridge Scheduler's REST API, which `gc` reads and only moto serves."""
                 if standin.functions.route("GET", self.path):
                     self.respond(*standin.functions.answer("GET", self.path, b""))
+                elif not self.path.startswith("/schedule"):
+                    self.respond(*standin.read_configuration(self, b""))
                 else:
                     self.respond(*standin.read_schedules(self.headers, self.path))
 
@@ -376,6 +395,17 @@ class EcsStandin:
         violations = aws_models.schema_violations(answer, model.output_shape)
         self.schema_violations += [f"{operation}, response: {line}" for line in violations]
         return 200, json.dumps(answer).encode()
+
+    def read_configuration(self, handler, body):
+        """Answers a call that only reads the configuration, which few operators may do."""
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        if self.configuration is None:
+            action = ConfigurationStandin.action_of(handler.path, headers, body)
+            status, _, content = denial(action, headers)
+        else:
+            request = handler.command, handler.path, headers, body
+            status, _, content = self.configuration.answer(*request)
+        return status, content
 
     def read_schedules(self, headers, path):
         parts = path.split("?")[0].split("/")
