@@ -253,6 +253,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "aws/error",
             "aws/protocol",
             "aws",
+            "pause",
             "log_insights",
             "dry_run",
             "error",
