@@ -13,6 +13,8 @@ pub mod aws;
 pub mod dry_run;
 mod ecs;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod gc;
 pub mod inspect;
 pub mod install;
