@@ -1,8 +1,8 @@
 //! Every cause with its code, family and page, in one table, so that none can be forgotten.
 //!
 //! A cause's page is an embedded Markdown file in `src/cause/pages/`, which `pullprobe causes CODE`
-//! prints. Its second paragraph is the cause's summary and its third the remedy; the README's table
-//! and every finding quote them.
+//! prints. Its second paragraph is the cause's summary and its third the remedy; the table of
+//! docs/causes.md and every finding quote them.
 
 use std::fmt;
 use std::str::FromStr;

@@ -160,7 +160,7 @@ fn absence_to_another_role(
         && seen.phase == Phase::Manifest;
     (is_absence && !task.has_execution_role()).then(|| {
         safe_text![
-            "Amazon ECR answered, so the path works; it answers that an image does not exist also where the function's own \
+            "Amazon ECR responded, so the path works; it also reports that an image does not exist if the function's own \
              role may not import it through a pull-through cache, which shows nothing about ",
             execution_role(task),
         ]
@@ -202,8 +202,8 @@ fn public_address(
     is_limited.then(|| PUBLIC_ADDRESS.into())
 }
 
-const PUBLIC_ADDRESS: &str = "the task gets a public IPv4 address (assignPublicIp is ENABLED), and a function of AWS Lambda \
-    never has one, so that this address may be silent for the function alone";
+const PUBLIC_ADDRESS: &str = "the task gets a public IPv4 address (assignPublicIp is ENABLED), and an AWS Lambda function \
+    never has one, so this address may fail to respond only to the function";
 
 /// The same for a resolver at a public address.
 fn public_resolver(_: Evidence<'_>, task: &RehearsedTask, seen: &Observation) -> Option<SafeText> {
@@ -227,7 +227,7 @@ fn clock(_: Evidence<'_>, _: &RehearsedTask, seen: &Observation) -> Option<SafeT
 /// The task metadata and container credentials endpoints exist only in a task.
 fn metadata(_: Evidence<'_>, _: &RehearsedTask, seen: &Observation) -> Option<SafeText> {
     (seen.dependency == Dependency::Metadata && seen.witness.is_none()).then(|| {
-        "a function of AWS Lambda has neither the task metadata endpoint nor the container credentials endpoint; its \
+        "an AWS Lambda function has neither the task metadata endpoint nor the container credentials endpoint; its \
          credentials are in its environment"
             .into()
     })

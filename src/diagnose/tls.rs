@@ -277,8 +277,5 @@ fn matches_host(name: &str, host: &str) -> bool {
 }
 
 fn presents_an_aws_name(seen: &Observation) -> bool {
-    const AWS: [&str; 4] = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".on.aws"];
-    seen.presented
-        .iter()
-        .any(|name| AWS.iter().any(|suffix| name.ends_with(suffix)))
+    seen.presented.iter().any(|name| is_aws_host(name))
 }

@@ -14,7 +14,8 @@ const EPHEMERAL: (u16, u16) = (1024, 65535);
 /// The ports that Linux uses by default (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL_OF_LINUX: (u16, u16) = (32768, 60999);
 
-/// Number of the last rule of every network ACL, which denies all traffic and cannot be removed.
+/// Number of the last rule of every network ACL, which denies all traffic and cannot be removed. That
+/// for IPv6 has the next number (Amazon VPC user guide, "Default network ACL").
 const LAST_RULE: u32 = 32767;
 
 /// Distance to the previous rule's number, as AWS recommends to leave room for others (Amazon VPC
@@ -124,7 +125,7 @@ pub(super) fn task_security_groups(view: &View<'_>, destination: &Destination<'_
         let why = if view.snapshot.plan.host.is_instance() {
             "The container instance makes this contact, and its security groups were not read."
         } else {
-            "The task names no security group, and the VPC's default one could not be read (ec2:DescribeSecurityGroups)."
+            "The task has no security group of its own, and the VPC's default security group could not be read (ec2:DescribeSecurityGroups)."
         };
         return JudgedHop::unknown(KIND, &view.subnet.vpc, "", why);
     };
@@ -156,7 +157,7 @@ pub(super) fn task_security_groups(view: &View<'_>, destination: &Destination<'_
     }
     if allowed.addresses.intersects(destination.relevant()) {
         let why = format!(
-            "Outbound TCP {port} is allowed to a part of {} only, and which address the name resolves to is not known.",
+            "Outbound TCP {port} is allowed only to a part of {}, and which address the name resolves to is not known.",
             destination.name
         );
         return JudgedHop::unknown(KIND, &ids, allowed.rules.join("; "), why);
@@ -259,7 +260,7 @@ pub(super) fn endpoint_security_groups(
             KIND,
             endpoint,
             "",
-            "The endpoint's security groups are not among what was read.",
+            "The endpoint's security groups were not read.",
         );
     }
     let groups = Groups::of(view, destination.groups);
@@ -268,7 +269,7 @@ pub(super) fn endpoint_security_groups(
             KIND,
             endpoint,
             "",
-            "The task's security groups are not known, so whether a rule that names one applies is not known.",
+            "The task's security groups are not known, so it is not known whether a rule that names one applies.",
         );
     };
     let sources = view.sources();
@@ -298,7 +299,7 @@ pub(super) fn endpoint_security_groups(
     }
     if sources.is_empty() || allowed.addresses.intersects(&sources) {
         let why = format!(
-            "Inbound TCP {port} is allowed from a part of {} only, and the task's address is not known before it runs.",
+            "Inbound TCP {port} is allowed only from a part of {}, and the task's address is not known before it runs.",
             view.subnet.id
         );
         return JudgedHop::unknown(KIND, &ids, allowed.rules.join("; "), why);
@@ -514,12 +515,12 @@ impl AclCheck<'_> {
                 id,
                 rules(&all),
                 format!(
-                    "The network ACL of {} allows {what} for a part of the addresses only, and which one it will be is not known.",
+                    "The network ACL of {} allows {what} only for a part of the addresses, and which of them the contact uses is not known.",
                     subnet.id
                 ),
             );
         };
-        let rule = if first.number == LAST_RULE {
+        let rule = if first.number >= LAST_RULE {
             let peer = self
                 .block
                 .map_or_else(|| self.name.clone(), |block| block.to_string());
@@ -547,7 +548,7 @@ impl AclCheck<'_> {
             .iter()
             .all(|segment| segment.verdict == Openness::Closed);
         // An explicit deny rule is deliberate, so no change is proposed against it.
-        let is_explicit = closed.iter().any(|segment| segment.number != LAST_RULE);
+        let is_explicit = closed.iter().any(|segment| segment.number < LAST_RULE);
         let changes = self.changes(&closed);
         if !is_explicit && !changes.is_empty() {
             fault.alternatives.push(changes);
@@ -638,7 +639,7 @@ impl AclCheck<'_> {
         let mut segments: Vec<Segment> = Vec::new();
         for (start, end) in starts.iter().zip(ends) {
             let (verdict, number) = self.verdict(&entries, *start);
-            let rule = if number == LAST_RULE {
+            let rule = if number >= LAST_RULE {
                 "*".to_owned()
             } else {
                 number.to_string()

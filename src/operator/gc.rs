@@ -78,7 +78,7 @@ impl TaskLauncher {
         let end = created.saturating_add(jiff::SignedDuration::from_secs(seconds));
         let until = jiff::Timestamp::from_duration(end).unwrap_or_default();
         (now < end.as_secs_f64())
-            .then(|| format!("its launch on another machine may watch it until {until:.0}"))
+            .then(|| format!("its launch on another machine may still watch it until {until:.0}"))
     }
 }
 

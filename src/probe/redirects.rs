@@ -106,11 +106,13 @@ impl RedirectLocation {
         let from = &self.host;
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let Some(location) = location else {
-            return Err(format!("{from} redirects without a location"));
+            return Err(format!("{from} redirects without a Location header"));
         };
-        let absolute = location
-            .starts_with("//")
-            .then(|| format!("https:{location}"));
+        let absolute = if location.starts_with("//") {
+            Some(format!("https:{location}"))
+        } else {
+            relative_path(&self.path, location)
+        };
         let uri: Option<Uri> = absolute.as_deref().unwrap_or(location).parse().ok();
         let path = uri
             .as_ref()
@@ -141,11 +143,39 @@ impl RedirectLocation {
         };
         if sent >= MAX_REQUESTS {
             return Err(format!(
-                "the redirects do not end: stopped after {MAX_REQUESTS} requests, as the image puller does"
+                "too many redirects: stopped after {MAX_REQUESTS} requests, as the image puller does"
             ));
         }
         Ok(next)
     }
+}
+
+/// Returns the path of a reference that is relative to `base`, as Go's HTTP client resolves it
+/// (RFC 3986 section 5.2); `None` for any other reference.
+fn relative_path(base: &str, reference: &str) -> Option<String> {
+    let end = reference.find(['?', '#']).unwrap_or(reference.len());
+    let (path, query) = reference.split_at(end);
+    // A colon in the first segment ends a scheme.
+    let is_path = path
+        .split('/')
+        .next()
+        .is_some_and(|first| !first.is_empty() && !first.contains(':'));
+    if !is_path {
+        return None;
+    }
+    let base = base.split(['?', '#']).next().unwrap_or_default();
+    let (directory, _) = base.rsplit_once('/').unwrap_or_default();
+    let mut segments: Vec<&str> = directory.split('/').skip(1).collect();
+    for segment in path.split('/') {
+        match segment {
+            "." => {}
+            ".." => {
+                segments.pop();
+            }
+            name => segments.push(name),
+        }
+    }
+    Some(format!("/{}{query}", segments.join("/")))
 }
 
 #[cfg(test)]
@@ -184,6 +214,15 @@ mod tests {
             next("//cdn.example.com:8443/a", 9),
             at("cdn.example.com", 8443, "/a")
         );
+        let relative = [
+            ("blobs/x?y", "/v2/blobs/x?y"),
+            ("../x", "/x"),
+            ("./a/../b", "/v2/b"),
+            ("../../../x", "/x"),
+        ];
+        for (location, path) in relative {
+            assert_eq!(next(location, 1), at("registry.example.com", 5000, path));
+        }
         for (location, sent, reason) in [
             (
                 "http://cdn.example.com/a",

@@ -12,6 +12,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::aws::error_response;
+use crate::endpoints::is_aws_host;
 use crate::observation::{Dependency, Phase, Speaker};
 
 /// Headers that AWS services add to their answers: the request ID of the JSON APIs, both IDs of S3,
@@ -34,15 +35,6 @@ const SIGNED_QUERY: [&str; 4] = [
     "Signature=",
     "X-Goog-Signature=",
     "sig=",
-];
-
-/// Domains of AWS's host names.
-const AWS_DOMAINS: [&str; 5] = [
-    ".amazonaws.com",
-    ".amazonaws.com.cn",
-    ".amazonaws.eu",
-    ".api.aws",
-    ".on.aws",
 ];
 
 /// What was requested, and from which host.
@@ -77,11 +69,6 @@ pub fn speaker(question: Question<'_>, answer: HttpAnswer<'_>) -> Speaker {
         (Dependency::Registry, Phase::Manifest | Phase::Blob) => answer.of_registry(question.phase),
         _ => answer.of_content_host(),
     }
-}
-
-/// Whether the host belongs to AWS, whose services label each answer.
-pub fn is_aws_host(host: &str) -> bool {
-    AWS_DOMAINS.iter().any(|domain| host.ends_with(domain))
 }
 
 impl HttpAnswer<'_> {

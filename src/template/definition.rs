@@ -132,7 +132,7 @@ impl TemplateDefinition {
         if more > 0 {
             settling.notes.truncate(MAX_NOTES);
             settling.notes.push(format!(
-                "and {more} more values that are left out or assumed"
+                "and {more} more values that are ignored or assumed"
             ));
         }
         Ok(TemplateReading {
@@ -162,7 +162,7 @@ impl TemplateDefinition {
                     .map(|unchecked| &unchecked.why);
                 let why = why.chain(&reading.notes).next().cloned();
                 Err(InvalidTemplate::Unreadable(format!(
-                    "{} of its values are open, such as {:?}: {}. A launch needs a task definition without placeholders",
+                    "{} of its values are not known, such as {:?}: {}. `launch` needs a task definition without placeholders",
                     open.len(),
                     shown(first),
                     why.unwrap_or_else(|| "render the file first".into())
@@ -349,7 +349,7 @@ impl<'a> Settling<'a> {
             let (before, after) = (&text[..mark.start], &text[mark.end()..]);
             let filled = format!("{before}{region}{after}");
             self.notes.push(format!(
-                "{path}.image: {} is taken to be {region}",
+                "{path}.image: {} is assumed to be {region}",
                 shown(mark.text)
             ));
             *image = match open_parts(image) {
@@ -392,8 +392,10 @@ impl<'a> Settling<'a> {
             "awslogs-region" if is_open || placeholder::is_region_word(&text) => {
                 match self.region {
                     Some(region) => {
-                        self.notes
-                            .push(format!("{path} ({}) is taken to be {region}", shown(&text)));
+                        self.notes.push(format!(
+                            "{path} ({}) is assumed to be {region}",
+                            shown(&text)
+                        ));
                         Some(Value::from(region.as_str()))
                     }
                     None => Some(open_value(&text, &reason)),
@@ -453,7 +455,7 @@ impl<'a> Settling<'a> {
             let Some(region) = self.region.filter(|_| means_region) else {
                 return open();
             };
-            assumed.push(format!("{} is taken to be {region}", shown(fields[3])));
+            assumed.push(format!("{} is assumed to be {region}", shown(fields[3])));
             fields[3] = region.as_str();
         }
         let is_role = path.ends_with("RoleArn");
@@ -477,7 +479,7 @@ impl<'a> Settling<'a> {
 
     fn note(&mut self, path: &str, reason: &str) {
         self.notes
-            .push(format!("{path} is left out: it is {reason}"));
+            .push(format!("{path} is ignored, because it is {reason}"));
     }
 
     /// Lists a value that is left out, and adds the host that is contacted whatever the value.
@@ -497,7 +499,7 @@ impl<'a> Settling<'a> {
                 format!(" ({})", shown(text))
             };
             self.notes.push(format!(
-                "{path}{text} is left out: it is {}",
+                "{path}{text} is ignored, because it is {}",
                 shown_reason(reason)
             ));
             return;

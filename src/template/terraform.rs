@@ -155,7 +155,7 @@ pub(super) fn definition(document: &Value, address: &str) -> Result<Value, Inval
 fn after_apply(address: &str, attribute: &str) -> Value {
     open_value(
         &format!("{address}.{attribute}"),
-        "known only after apply; pass `terraform show -json` of the state then",
+        "known only after apply; then pass the output of `terraform show -json` for the state",
     )
 }
 

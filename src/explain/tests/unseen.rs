@@ -675,7 +675,7 @@ fn an_image_of_docker_hub_may_be_a_name_without_registry() {
         assert!(
             explained.findings[0]
                 .remedy
-                .starts_with("If Docker Hub is not meant")
+                .starts_with("If you did not mean Docker Hub")
         );
         assert!(
             explained

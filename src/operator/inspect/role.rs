@@ -47,7 +47,7 @@ pub(super) async fn read(reader: &Reader, arn: &str, requests: &[RoleRequest]) -
     let simulation = simulate(reader, arn, requests).await;
     role.simulation = reader.or_unread(
         simulation,
-        "what all of the role's policies say together, those of the organization included",
+        "what all of the role's policies allow together, including those of the organization",
     );
     if role.simulation.is_none() {
         let policies = policies(reader, name).await;

@@ -149,7 +149,7 @@ impl Functions {
                 }
                 (Err(why), Some(of_ecs)) => SubnetReport {
                     note: Some(format!(
-                        "where Amazon ECS cannot start the probe's task, a function of AWS Lambda can look instead, but {why}"
+                        "where Amazon ECS cannot start the probe's task, an AWS Lambda function can run the probe instead, but {why}"
                     )),
                     ..of_ecs
                 },

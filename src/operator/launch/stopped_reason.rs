@@ -404,7 +404,7 @@ fn unread_finding(family: Family, because: &ObservationId) -> Finding {
             "the probe found a failure of the family {}; its report, which names the cause, could not be read",
             family.name()
         ),
-        remedy: "Get the permission to read the log group and launch again, or ask for the report where that permission exists"
+        remedy: "Get permission to read the log group and launch again, or ask for the report from someone who has that permission"
             .to_owned(),
         because: vec![because.clone()],
     }

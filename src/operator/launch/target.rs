@@ -680,7 +680,7 @@ async fn probe_image(
         return Ok(registered.image);
     }
     Err(OperatorError::Usage(format!(
-        "the probe needs an image in your own Amazon ECR: {why}, and no earlier launch registered a task definition. {}. If \
+        "the probe needs an image in your Amazon ECR registry: {why}, and no earlier launch registered a task definition. {}. If \
          you have the image elsewhere, pass it with --probe-image {expected}",
         install::how_to_install(region)
     )))

@@ -352,7 +352,7 @@ impl<'a> LaunchLoop<'a> {
     fn interrupt(&mut self) {
         self.interrupted = Some(Instant::now());
         let note = if self.has_functions() {
-            "interrupted: stopping the tasks and deleting the functions, which takes minutes while AWS Lambda attaches them"
+            "interrupted: stopping the tasks and deleting the functions, which takes minutes while AWS Lambda is attaching them"
         } else {
             "interrupted: stopping the tasks"
         };

@@ -148,7 +148,7 @@ pub fn of(plan: &Plan) -> Vec<OtherHost> {
                 add(OtherHost {
                     host: host.to_owned(),
                     port: 443,
-                    purpose: "foreign layers of Windows".to_owned(),
+                    purpose: "Windows foreign layers".to_owned(),
                     registry: None,
                     target: Some(plan.target(image.registry).key.clone()),
                     service: None,

@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
 
+use crate::endpoints::is_aws_host;
 use crate::observation::{Failure, Observation, Outcome, Phase, Speaker};
 use crate::probe::aws_call::CallResult;
 use crate::probe::checks::manifest::{Descriptor, ImageConfig, ImageManifest};
 use crate::probe::checks::registry_session::{PullRequest, RegistrySession};
 use crate::probe::context::observe;
 use crate::probe::net::http::{self, Exchange, ReadBody};
-use crate::probe::speaker;
 use crate::safe_text::safe_text;
 
 /// Number of bytes read of each layer: more than the initial congestion window of Linux and AWS
@@ -156,8 +156,7 @@ fn check_bytes(mut observation: Observation, exchange: &Exchange, blob: &Blob) -
         observation.speaker = Some(Speaker::Intermediary);
         observation.reject_foreign_answer();
     } else if let Some(digest) = digest {
-        if observation.speaker == Some(Speaker::Unknown) && speaker::is_aws_host(&observation.host)
-        {
+        if observation.speaker == Some(Speaker::Unknown) && is_aws_host(&observation.host) {
             // AWS labels every answer, and this one has no label.
             observation.speaker = Some(Speaker::Intermediary);
         }

@@ -65,10 +65,24 @@ pub fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     offered().find_map(bearer).or_else(basic)
 }
 
-/// Returns what follows the scheme, if it is `name` in any case (RFC 9110 section 11.1).
+/// Returns what follows the scheme `name`, in any case (RFC 9110 section 11.1). One header may hold
+/// several challenges, separated by commas (section 11.6.1).
 fn scheme_parameters<'a>(value: &'a str, name: &str) -> Option<&'a str> {
-    let (scheme, parameters) = value.trim_start().split_once(' ').unwrap_or((value, ""));
-    scheme.eq_ignore_ascii_case(name).then_some(parameters)
+    let mut is_quoted = false;
+    let ends_item = |c: char| {
+        is_quoted ^= c == '"';
+        c == ',' && !is_quoted
+    };
+    let mut end = 0;
+    for item in value.split(ends_item) {
+        let scheme = item.trim_start().split(' ').next().unwrap_or_default();
+        let start = end + item.len() - item.trim_start().len() + scheme.len();
+        if scheme.eq_ignore_ascii_case(name) {
+            return value.get(start..);
+        }
+        end += item.len() + 1;
+    }
+    None
 }
 
 /// Parses `Bearer realm="https://…",service="…",scope="…"`.
@@ -241,6 +255,10 @@ mod tests {
         ];
         assert_eq!(
             parse(&both),
+            Some(bearer_at("quay.io", "/v2/auth?service=quay.io"))
+        );
+        assert_eq!(
+            parse(&[&both.join(", ")]),
             Some(bearer_at("quay.io", "/v2/auth?service=quay.io"))
         );
         let odd = r#"Bearer realm="https://git.example/jwt?a=b",service="a service",scope="repository:a:pull repository:b:pull""#;

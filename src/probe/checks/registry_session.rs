@@ -163,6 +163,7 @@ impl RegistrySession<'_> {
             }
             record(result.observation);
             if next.is_at(registry) {
+                phase = pull.phase;
                 target = Arc::clone(&self.registry);
             } else {
                 phase = pull.redirected_phase;

@@ -175,8 +175,8 @@ impl Carry<'_> {
                         && began.elapsed() < ROLE_DELAY
                         && !self.is_stopped() =>
                 {
-                    self.show("waiting until Lambda may assume the role");
-                    pause(RETRY_INTERVAL, "Lambda may not assume the role").await;
+                    self.show("waiting until Lambda can assume the role");
+                    pause(RETRY_INTERVAL, "Lambda cannot assume the role yet").await;
                 }
                 Err(error) => {
                     let sentence = not_done("could not be made", &error);

@@ -16,7 +16,7 @@ pub fn merge(of_ecs: SubnetReport, of_function: SubnetReport) -> SubnetReport {
         let left = of_function.note.map(|note| format!("; {note}"));
         return SubnetReport {
             note: Some(format!(
-                "no function looked in {}: {why}{}",
+                "no function ran in {}: {why}{}",
                 of_ecs.subnet,
                 left.unwrap_or_default()
             )),
@@ -105,7 +105,7 @@ fn judge(ecs: &Report, function: &Report) -> (Diagnosis, Verdict) {
                 Some(finding) => {
                     format!("could not check this for {}", finding.dependency.service())
                 }
-                None => "did not meet a failure".to_owned(),
+                None => "found no failure".to_owned(),
             };
             task_first(ecs, function, findings, &of_function)
         }
@@ -138,7 +138,7 @@ fn judge_both(ecs: &Report, function: &Report, mut diagnosis: Diagnosis) -> (Dia
         !ecs.findings.iter().any(is_same)
     });
     findings.extend(others);
-    task_first(ecs, function, findings, "met another failure")
+    task_first(ecs, function, findings, "found another failure")
 }
 
 /// Returns the verdict on the task, followed by the function's result.
@@ -150,7 +150,7 @@ fn task_first(
 ) -> (Diagnosis, Verdict) {
     let verdict = Verdict {
         summary: format!(
-            "{}. A function of AWS Lambda in the same subnet {of_function}: {}",
+            "{}. An AWS Lambda function in the same subnet {of_function}: {}",
             ecs.verdict.summary.trim_end_matches('.'),
             function.verdict.summary
         ),
@@ -286,7 +286,7 @@ mod tests {
                 .iter()
                 .all(|confidence| *confidence == Confidence::Possible)
         );
-        assert!(report.verdict.summary.contains("did not meet a failure"));
+        assert!(report.verdict.summary.contains("found no failure"));
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
         let of_ecs = of_ecs();
         let merged = merge(of_ecs.clone(), of_function(&[unchecked]));
         assert_eq!(merged.report, of_ecs.report);
-        assert!(merged.note.unwrap().contains("no function looked"));
+        assert!(merged.note.unwrap().contains("no function ran"));
     }
 
     #[test]

@@ -214,7 +214,7 @@ pub async fn install(calls: &AwsCalls) -> Result<(String, bool), OperatorError> 
 
 /// Description of the role.
 pub const DESCRIPTION: &str =
-    "Functions of AWS Lambda with which pullprobe looks from a subnet where no task starts";
+    "AWS Lambda functions with which pullprobe probes a subnet where no task starts";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

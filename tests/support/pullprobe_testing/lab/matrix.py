@@ -259,7 +259,9 @@ class Score:
         ]
         self.causes = [cause for cause, _ in self.findings]
         self.errors += report_contract.violations(run.stdout)
-        if busy and run.exit_code == INCONCLUSIVE:
+        # What failed by time while the probe was starved is no evidence of the network.
+        starved = any("starvation" in seen for seen in report["observations"])
+        if busy and (starved or run.exit_code == INCONCLUSIVE):
             self._check_rules(report)
         elif fault.kind:
             self._check_rules(report)
@@ -294,9 +296,7 @@ class Score:
         failed = code not in (0, WARNING, INCONCLUSIVE)
         true = {*fault.causes, *fault.also}
         # What only a spare connection or the delivery of the report met is not in the report.
-        # What failed by time while the probe was starved is no evidence of the network.
-        starved = self.busy and any("starvation" in seen for seen in report["observations"])
-        if code == 0 and saw_failure(report) and not starved:
+        if code == 0 and saw_failure(report):
             self.errors.append("a try failed, but the run passes without a finding")
         if fault.starts and failed:
             self.errors.append(f"the task would start, but the exit code is {code}")
