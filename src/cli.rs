@@ -6,6 +6,8 @@
 pub mod compare;
 mod duration;
 #[cfg(feature = "operator")]
+pub mod help;
+#[cfg(feature = "operator")]
 pub mod inspect;
 #[cfg(feature = "operator")]
 pub mod install;
@@ -43,6 +45,25 @@ use crate::plan::{AwsSidecar, Expect, Platform, ValueFrom};
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// Show on stderr each call to AWS and each wait; -vv shows hosts, sizes and credentials' time too
+    #[cfg(feature = "operator")]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Cli {
+    /// Parses the arguments of this process.
+    pub fn read() -> Result<Self, clap::Error> {
+        #[cfg(feature = "operator")]
+        {
+            use clap::FromArgMatches as _;
+            let mut command = help::command();
+            let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+            Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+        }
+        #[cfg(not(feature = "operator"))]
+        Self::try_parse()
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -67,6 +88,10 @@ pub enum Command {
     Causes {
         /// Code of a cause, such as s3-gateway-missing
         code: Option<Cause>,
+        /// Output format
+        #[cfg(feature = "operator")]
+        #[arg(long, value_enum, default_value_t)]
+        format: CausesFormat,
     },
     /// Print the JSON Schema of a document
     Schema {
@@ -90,6 +115,28 @@ pub enum Command {
     /// Run the probe periodically with EventBridge Scheduler, with alarms
     #[cfg(feature = "operator")]
     Schedule(schedule::ScheduleArgs),
+    /// Serve explain, plan, compare, causes and inspect as tools to an AI agent, over stdio (Model Context
+    /// Protocol)
+    #[cfg(feature = "operator")]
+    Mcp {
+        /// Also serve launch, which starts tasks in your account
+        #[arg(long)]
+        allow_launch: bool,
+    },
+    /// Print the completion script of a shell
+    #[cfg(feature = "operator")]
+    Completions {
+        /// Shell to complete in
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write the pages of all commands to a directory
+    #[cfg(feature = "operator")]
+    Man {
+        /// Directory for pullprobe.1, pullprobe-launch.1 and the other pages [default: print pullprobe.1]
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
     /// Run the probe offline against an embedded AWS on loopback, with a fault of your choice
     #[cfg(feature = "demo")]
     Demo {
@@ -103,6 +150,17 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+}
+
+/// How causes are printed.
+#[cfg(feature = "operator")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum CausesFormat {
+    /// Human-readable text
+    #[default]
+    Text,
+    /// One line of JSON (pullprobe/causes/v1)
+    Json,
 }
 
 /// A document with a schema.

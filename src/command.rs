@@ -3,7 +3,11 @@
 #[cfg(feature = "operator")]
 mod aws;
 #[cfg(feature = "operator")]
+mod causes;
+#[cfg(feature = "operator")]
 pub mod compare;
+#[cfg(feature = "operator")]
+mod completions;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod explain;
@@ -16,6 +20,12 @@ pub mod inspect;
 pub mod install;
 #[cfg(feature = "operator")]
 pub mod launch;
+#[cfg(feature = "operator")]
+mod log;
+#[cfg(feature = "operator")]
+mod man;
+#[cfg(feature = "operator")]
+pub mod mcp;
 mod page;
 pub mod plan;
 mod plan_input;
@@ -29,6 +39,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use clap::CommandFactory;
 
 use crate::cause::Cause;
+#[cfg(feature = "operator")]
+use crate::cli::CausesFormat;
 use crate::cli::{Cli, Command, SchemaDocument};
 #[cfg(feature = "operator")]
 use crate::safe_text::escape_message;
@@ -103,14 +115,23 @@ fn schema(document: SchemaDocument) -> String {
 
 /// Runs the command and returns its exit code.
 pub fn run(cli: Cli) -> Result<u8, Error> {
+    #[cfg(feature = "operator")]
+    log::start(cli.verbose, matches!(cli.command, Command::Mcp { .. }));
     match cli.command {
         Command::Probe(args) => probe::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Explain(args) => explain::run(&args),
         #[cfg(feature = "operator")]
         Command::Compare(args) => compare::run(&args),
-        Command::Causes { code: Some(cause) } => print(cause.page()),
-        Command::Causes { code: None } => print(&list_of_causes()),
+        #[cfg(feature = "operator")]
+        Command::Causes {
+            code,
+            format: CausesFormat::Json,
+        } => print(&causes::json(code)),
+        Command::Causes {
+            code: Some(cause), ..
+        } => print(cause.page()),
+        Command::Causes { code: None, .. } => print(&list_of_causes()),
         Command::Schema { document } => print(&schema(document)),
         #[cfg(feature = "operator")]
         Command::Launch(args) => launch::run(&args),
@@ -122,6 +143,12 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         Command::Gc(args) => gc::run(&args),
         #[cfg(feature = "operator")]
         Command::Schedule(args) => schedule::run(&args),
+        #[cfg(feature = "operator")]
+        Command::Mcp { allow_launch } => mcp::run(allow_launch),
+        #[cfg(feature = "operator")]
+        Command::Completions { shell } => completions::run(shell),
+        #[cfg(feature = "operator")]
+        Command::Man { directory } => man::run(directory.as_deref()),
         #[cfg(feature = "demo")]
         Command::Demo {
             fault,

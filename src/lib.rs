@@ -49,6 +49,8 @@ pub mod endpoints;
 pub mod evidence;
 pub mod explain;
 pub mod function_limits;
+#[cfg(all(feature = "operator", any(test, fuzzing)))]
+pub mod fuzz;
 #[cfg(feature = "operator")]
 pub mod inspect;
 pub mod ip_owner;

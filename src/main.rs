@@ -3,7 +3,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use pullprobe::cli::Cli;
 use pullprobe::command::{self, function};
 use pullprobe::safe_text::write_stderr;
@@ -18,7 +17,7 @@ fn main() -> ExitCode {
     if let Some(address) = function::runtime_api() {
         return exit(function::serve(&address));
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { 2 } else { 0 };

@@ -13,12 +13,15 @@ pub mod aws;
 pub mod dry_run;
 mod ecs;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod gc;
 pub mod inspect;
 pub mod install;
 pub mod launch;
 pub mod log_insights;
 mod paging;
+mod pause;
 pub mod schedule;
 pub mod stopped;
 

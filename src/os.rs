@@ -56,6 +56,18 @@ pub fn max_segment_size(stream: &TcpStream) -> io::Result<u32> {
     }
 }
 
+/// Asks a process to end, as Ctrl-C does. Returns false where the operating system has no such request.
+#[cfg(feature = "operator")]
+pub fn interrupt(process: u32) -> bool {
+    #[cfg(unix)]
+    return unix::interrupt(process);
+    #[cfg(not(unix))]
+    {
+        let _ = process;
+        false
+    }
+}
+
 #[cfg(unix)]
 mod unix {
     use std::io;
@@ -85,6 +97,13 @@ mod unix {
             Ok(()) => maximum,
             Err(_) => current,
         }
+    }
+
+    #[cfg(feature = "operator")]
+    pub(super) fn interrupt(process: u32) -> bool {
+        use rustix::process::{Pid, Signal, kill_process};
+        let id = i32::try_from(process).ok().and_then(Pid::from_raw);
+        id.is_some_and(|id| kill_process(id, Signal::INT).is_ok())
     }
 
     /// The signals that end a command: SIGTERM, which ECS sends to stop a container, and SIGINT,

@@ -43,6 +43,10 @@ mod unreached;
 /// Measures how long the machine kept the probe waiting.
 mod starvation;
 
+/// What is read from the network, for fuzzing.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::sync::Arc;
 
 use rustls::RootCertStore;

@@ -45,8 +45,21 @@ fn help_matches_snapshots() {
     let refresh = std::env::var_os("REFRESH_HELP").is_some();
     let mut stale = Vec::new();
     let commands = [
-        "", "probe", "plan", "compare", "launch", "inspect", "install", "gc", "explain", "causes",
-        "schema", "demo",
+        "",
+        "probe",
+        "plan",
+        "compare",
+        "launch",
+        "inspect",
+        "install",
+        "gc",
+        "explain",
+        "causes",
+        "schema",
+        "mcp",
+        "completions",
+        "man",
+        "demo",
     ];
     for command in commands.into_iter().chain([
         "schedule create",
@@ -767,6 +780,232 @@ fn small_binary_names_the_full_one() {
     }
 }
 
+/// Commands of the full binary that a completion offers.
+#[cfg(all(feature = "demo", feature = "operator"))]
+const COMPLETED: [&str; 4] = ["launch", "inspect", "explain", "completions"];
+
+#[test]
+#[cfg(all(feature = "demo", feature = "operator"))]
+fn completions_load_in_their_shell() {
+    let script = |shell| {
+        let output = run(&["completions", shell]);
+        assert_eq!(
+            (output.status.code(), text(&output.stderr)),
+            (Some(0), String::new())
+        );
+        text(&output.stdout)
+    };
+    let bash = file("completions.bash", script("bash").as_bytes());
+    let complete = "source \"$1\"; COMP_WORDS=(pullprobe \"$2\"); COMP_CWORD=1; \
+                    _pullprobe pullprobe \"$2\" pullprobe; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    for command in COMPLETED {
+        let begun = &command[..3];
+        let bash = bash.to_str().unwrap();
+        let output = Command::new("bash")
+            .args(["--norc", "--noprofile", "-c", complete, "bash", bash, begun])
+            .output()
+            .unwrap();
+        let offered = text(&output.stdout);
+        assert!(
+            offered.lines().any(|line| line == command),
+            "{begun}: {offered:?}"
+        );
+        assert_eq!(text(&output.stderr), "");
+    }
+    let zsh = script("zsh");
+    assert!(zsh.starts_with("#compdef pullprobe"));
+    let load = "autoload -U compinit; compinit -u -D; source \"$1\"; whence -w _pullprobe";
+    let zsh = file("completions.zsh", zsh.as_bytes());
+    match Command::new("zsh")
+        .args(["-f", "-c", load, "zsh"])
+        .arg(&zsh)
+        .output()
+    {
+        Ok(output) => {
+            assert_eq!(text(&output.stderr), "");
+            assert_eq!(text(&output.stdout), "_pullprobe: function\n");
+        }
+        // Not every machine has it; the script's commands are those of bash.
+        Err(_) => {
+            let zsh = fs::read_to_string(zsh).unwrap();
+            assert!(
+                COMPLETED
+                    .iter()
+                    .all(|command| zsh.contains(&format!("({command})")))
+            );
+        }
+    }
+    for shell in ["fish", "powershell", "elvish"] {
+        assert!(script(shell).contains("pullprobe"), "{shell}");
+    }
+    let unknown = run(&["completions", "tcsh"]);
+    assert_rejected(&unknown, &["tcsh", "bash", "zsh"]).unwrap();
+}
+
+#[test]
+#[cfg(all(feature = "demo", feature = "operator"))]
+fn manual_pages_render() {
+    /// Requests of `man(7)` and `groff(7)` that the pages use.
+    const REQUESTS: [&str; 12] = [
+        ".TH", ".SH", ".SS", ".TP", ".PP", ".RS", ".RE", ".br", ".ie", ".el", ".IP", ".nf",
+    ];
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("man");
+    let output = run(&["man", directory.to_str().unwrap()]);
+    assert_eq!(
+        (output.status.code(), text(&output.stderr)),
+        (Some(0), String::new())
+    );
+    for page in [
+        "pullprobe",
+        "pullprobe-launch",
+        "pullprobe-schedule-create",
+        "pullprobe-mcp",
+    ] {
+        let path = directory.join(format!("{page}.1"));
+        let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{page}: {error}"));
+        for line in source.lines().filter(|line| line.starts_with('.')) {
+            let request = line.split(' ').next().unwrap();
+            assert!(REQUESTS.contains(&request), "{page}: {line:?}");
+        }
+        let groff = Command::new("groff")
+            .args(["-man", "-Tutf8", "-P-cbou", "-wall"])
+            .arg(&path)
+            .output();
+        let Ok(groff) = groff else { continue };
+        assert_eq!(text(&groff.stderr), "", "{page}");
+        let rendered = text(&groff.stdout);
+        for part in ["NAME", "SYNOPSIS", "OPTIONS", "Examples:"] {
+            assert!(rendered.contains(part), "{page}: no {part}");
+        }
+    }
+    let one = text(&run(&["man"]).stdout);
+    assert!(
+        one.contains(".TH pullprobe 1") && one.contains("launch"),
+        "{one}"
+    );
+    let nowhere = run(&["man", "/proc/nowhere"]);
+    assert_rejected(&nowhere, &["/proc/nowhere", "pullprobe man"]).unwrap();
+}
+
+#[test]
+#[cfg(feature = "operator")]
+fn causes_are_a_closed_list_for_programs() {
+    let line = text(&run(&["causes", "--format", "json"]).stdout);
+    let list: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(list["schema"], "pullprobe/causes/v1");
+    let causes = list["causes"].as_array().unwrap();
+    assert_eq!(causes.len(), pullprobe::cause::Cause::ALL.len());
+    let page = text(&run(&["causes", "network-acl", "--format", "json"]).stdout);
+    let page: Value = serde_json::from_str(&page).unwrap();
+    let [cause] = page["causes"].as_array().unwrap().as_slice() else {
+        panic!("{page}")
+    };
+    assert_eq!(
+        (&cause["family"], &cause["exit_code"]),
+        (&"network".into(), &11.into())
+    );
+    assert_eq!(
+        text(&run(&["causes", "network-acl"]).stdout).trim(),
+        cause["page"].as_str().unwrap().trim()
+    );
+}
+
+/// Answers each connection with the next of `answers`, and the last one for ever.
+#[cfg(feature = "operator")]
+fn serve(answers: &'static [&'static str]) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for number in 0.. {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 64 * 1024];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(answers[number.min(answers.len() - 1)].as_bytes());
+        }
+    });
+    format!("http://someone:password-canary@{address}")
+}
+
+/// Each secret of a call has a place of its own: the credentials, the URL, the answer's headers and body.
+#[test]
+#[cfg(feature = "operator")]
+fn the_log_names_calls_and_waits_and_no_secret() {
+    const SECRET: &str = "wJalrXUtnFEMIK7MDENGbPxRfiCYcanary01";
+    const TOKEN: &str = "IQoJb3JpZ2luX2VjcanaryToken0123456789";
+    const THROTTLED: &str = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nx-amzn-RequestId: 0f1e-throttled\r\n\
+        Set-Cookie: session=cookie-canary\r\n\r\n{\"__type\":\"ThrottlingException\",\"message\":\"body-canary\"}";
+    const REFUSED: &str = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nx-amzn-RequestId: token=id-canary\r\n\
+        \r\n{\"__type\":\"password=type-canary\u{202e}\",\"message\":\"body-canary\"}";
+    let described = |flags: &[&str]| {
+        let endpoint = serve(&[THROTTLED, REFUSED]);
+        let arguments = [&["explain", "--service", "web", "--cluster", "prod"], flags].concat();
+        let output = pullprobe(&arguments)
+            .envs([
+                ("AWS_ENDPOINT_URL", endpoint.as_str()),
+                ("AWS_REGION", "eu-west-1"),
+                ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7CANARY1"),
+                ("AWS_SECRET_ACCESS_KEY", SECRET),
+                ("AWS_SESSION_TOKEN", TOKEN),
+                ("AWS_EC2_METADATA_DISABLED", "true"),
+            ])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    let log = |error: &str| -> Vec<String> {
+        let is_log = |line: &&str| line.contains(" INFO ") || line.contains("DEBUG ");
+        error.lines().filter(is_log).map(str::to_owned).collect()
+    };
+    // The command's own error is the only line.
+    let silent = described(&[]);
+    assert_eq!(
+        (silent.lines().count(), log(&silent).len()),
+        (1, 0),
+        "{silent}"
+    );
+    let once = log(&described(&["-v"]));
+    let calls: Vec<_> = once
+        .iter()
+        .filter(|line| line.contains("AWS call"))
+        .collect();
+    assert_eq!(calls.len(), 2, "{once:?}");
+    for (part, call) in [
+        "status=400",
+        "ThrottlingException",
+        "0f1e-throttled",
+        "attempt=1",
+    ]
+    .map(|part| (part, calls[0]))
+    .into_iter()
+    .chain(["ecs:DescribeServices", "eu-west-1", "attempt=2", "ms="].map(|part| (part, calls[1])))
+    {
+        assert!(call.contains(part), "no {part} in {call:?}");
+    }
+    assert!(
+        once.iter().any(|line| line.contains("pause_ms=")),
+        "{once:?}"
+    );
+    let twice = log(&described(&["explain", "-vv"][1..]));
+    assert!(
+        twice.iter().any(|line| line.contains("host=\"127.0.0.1\"")),
+        "{twice:?}"
+    );
+    assert!(twice.len() > once.len());
+    for line in once.iter().chain(&twice) {
+        for canary in [
+            "canary",
+            "CANARY",
+            "\u{1b}",
+            "\u{202e}",
+            "Signature",
+            "services",
+        ] {
+            assert!(!line.contains(canary), "{canary:?} in {line:?}");
+        }
+    }
+}
+
 #[test]
 #[cfg(feature = "operator")]
 fn messages_are_pages_and_pictures() {
@@ -804,4 +1043,10 @@ fn messages_are_pages_and_pictures() {
         "{}",
         text(&refused.stderr)
     );
+}
+
+#[test]
+#[cfg(feature = "operator")]
+fn a_tool_server_without_a_client_says_who_starts_it() {
+    assert_rejected(&run(&["mcp"]), &["MCP client", "\"args\": [\"mcp\"]"]).unwrap();
 }

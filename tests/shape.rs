@@ -50,6 +50,7 @@ const ORDER: &[&str] = &[
     "operator",
     "cli",
     "command",
+    "fuzz",
 ];
 
 /// Modules without network, clock and environment.
@@ -222,6 +223,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "remote_task_definition",
             "unreached",
             "starvation",
+            "fuzz",
         ],
     ),
     (
@@ -253,6 +255,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "aws/error",
             "aws/protocol",
             "aws",
+            "pause",
             "log_insights",
             "dry_run",
             "error",
@@ -307,6 +310,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "inspect/objects",
             "inspect/role",
             "inspect",
+            "fuzz",
         ],
     ),
     (

@@ -1,6 +1,5 @@
 //! For any answer of a server, what is kept of it is bounded, on one line, and has no character that
 //! acts or hides; and so has each way in which it is written.
-#![no_main]
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -10,7 +9,7 @@ use pullprobe::safe_text::{MAX_FOREIGN_CHARS, escape_json, escape_lines, is_hidd
 const STATUSES: [u16; 8] = [200, 307, 400, 401, 403, 404, 429, 503];
 const HEADERS: [&str; 4] = ["x-amzn-errortype", "x-amzn-requestid", "x-amz-request-id", "content-type"];
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+pub fn check(bytes: &[u8]) {
     let [status, header_length, rest @ ..] = bytes else {
         return;
     };
@@ -37,4 +36,4 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     assert_eq!(serde_json::from_str::<String>(&escaped).expect("it is JSON"), body);
     let lines = escape_lines(&body, false);
     assert!(!lines.chars().any(|c| !matches!(c, '\n' | '\t') && is_hidden(c)), "{lines:?}");
-});
+}

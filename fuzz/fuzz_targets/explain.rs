@@ -1,13 +1,11 @@
 //! For any bytes, `explain` terminates, does not panic, and is never certain about a failure before
 //! a response.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use pullprobe::cause::Family;
 use pullprobe::diagnose::Confidence;
 use pullprobe::explain::{explain, tasks};
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let explained = explain(&text);
     if matches!(explained.family, Family::Network | Family::Resolve | Family::Tls) {
@@ -20,4 +18,4 @@ fuzz_target!(|bytes: &[u8]| {
     }
     assert_eq!(explained.exit_code(), explained.family.exit_code());
     let _ = tasks::messages(&text);
-});
+}

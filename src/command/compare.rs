@@ -1,6 +1,6 @@
 //! `pullprobe compare`: reads reports and prints their comparison.
 
-mod input;
+pub(crate) mod input;
 mod logs;
 
 use std::fs;

@@ -12,6 +12,7 @@ mod error;
 mod protocol;
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::meta::region::ProvideRegion as _;
@@ -25,10 +26,11 @@ use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use backon::{ExponentialBuilder, Retryable as _};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::{debug, info};
 
 pub use error::CallError;
 pub use protocol::{Api, ItemSet, percent_encode};
@@ -37,6 +39,7 @@ use crate::aws::credentials::{self as probe, AgentFailure};
 use crate::aws::{error_response, sign};
 use crate::endpoints::{InvalidRegion, NO_REGION, Region};
 use crate::observation::Failure;
+use crate::safe_text::visible;
 
 /// Limit for a whole call, connection and body included. The AWS SDKs wait 60 s for each read, and
 /// a usual response, such as a page of `FilterLogEvents`, has at most 1 MB.
@@ -277,27 +280,73 @@ impl Client {
         operation: &str,
         request: &Request<Bytes>,
     ) -> Result<Bytes, CallError> {
-        let send_once = || async { self.send_once(api, operation, request).await };
+        let attempts = AtomicUsize::new(0);
+        let send_once = || async {
+            let attempt = attempts.fetch_add(1, Ordering::Relaxed) + 1;
+            self.send_once(api, operation, request, attempt).await
+        };
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(Duration::from_secs(20))
             .with_jitter()
             .with_max_times(self.max_attempts.saturating_sub(1));
-        send_once.retry(pauses).when(CallError::is_transient).await
+        send_once
+            .retry(pauses)
+            .when(CallError::is_transient)
+            .notify(|_, pause| {
+                let action = api.action(operation);
+                info!(%action, pause_ms = crate::millis(pause), "will call again");
+            })
+            .await
     }
 
+    /// Sends a request once, and logs how the call ended: neither a header nor a body, which may hold
+    /// secrets.
     async fn send_once(
         &self,
         api: Api,
         operation: &str,
         request: &Request<Bytes>,
+        attempt: usize,
     ) -> Result<Bytes, CallError> {
+        let began = Instant::now();
+        let mut facts = ResponseFacts::default();
+        let result = self.exchange(api, operation, request, &mut facts).await;
+        info!(
+            action = %api.action(operation),
+            region = api.signing_region(&self.region),
+            attempt,
+            status = facts.status,
+            ms = crate::millis(began.elapsed()),
+            request_id = facts.request_id,
+            error = result.as_ref().err().map(CallError::in_short),
+            "AWS call"
+        );
+        debug!(
+            host = request.uri().host(),
+            credentials_ms = facts.credentials_ms,
+            request_bytes = request.body().len(),
+            response_bytes = result.as_ref().ok().map(Bytes::len),
+            "its connection"
+        );
+        result
+    }
+
+    async fn exchange(
+        &self,
+        api: Api,
+        operation: &str,
+        request: &Request<Bytes>,
+        facts: &mut ResponseFacts,
+    ) -> Result<Bytes, CallError> {
+        let began = Instant::now();
         // For each attempt: the provider caches credentials and renews them before they expire.
         let credentials = self
             .credentials
             .provide_credentials()
             .await
             .map_err(|error| CallError::no_credentials(&error))?;
+        facts.credentials_ms = Some(crate::millis(began.elapsed()));
         let mut signed = request.clone();
         let region = api.signing_region(&self.region);
         sign::sign(
@@ -318,6 +367,8 @@ impl Client {
             .execute(request)
             .await
             .map_err(|error| transport_error(&error))?;
+        facts.status = Some(response.status().as_u16());
+        facts.request_id = request_id(response.headers());
         let body = read_body(&mut response, MAX_RESPONSE_SIZE, action).await?;
         if response.status().is_success() {
             return Ok(body.into());
@@ -327,6 +378,26 @@ impl Client {
             error_response::read(response.status().as_u16(), response.headers(), &body),
         ))
     }
+}
+
+/// What the log says of one attempt of a call.
+#[derive(Debug, Default)]
+struct ResponseFacts {
+    credentials_ms: Option<u64>,
+    status: Option<u16>,
+    request_id: Option<String>,
+}
+
+/// Maximum number of characters of a request ID: a UUID has 36, Amazon S3's have 16.
+const MAX_REQUEST_ID: usize = 64;
+
+/// Returns the ID with which AWS Support finds a call.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
+    const NAMES: [&str; 3] = ["x-amzn-requestid", "x-amz-request-id", "x-amz-requestid"];
+    let id = NAMES
+        .iter()
+        .find_map(|name| headers.get(*name)?.to_str().ok())?;
+    Some(visible(id, MAX_REQUEST_ID))
 }
 
 /// Reads the body of a response, of at most `limit` bytes. `action` names the request in an error.

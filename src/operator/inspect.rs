@@ -123,3 +123,11 @@ pub async fn read(
     snapshot.unread = reader.into_unread();
     Ok(snapshot)
 }
+
+/// Returns the texts of an XML document that are shown.
+#[cfg(any(test, fuzzing))]
+pub(super) fn xml_texts(xml: &str) -> Vec<String> {
+    xml::XmlNode::from_xml(xml)
+        .map(xml::XmlNode::shown_texts)
+        .unwrap_or_default()
+}

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::aws::{Api, CallError, Client};
+use super::pause::pause;
 
 /// Interval at which the state of a query is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -68,7 +69,7 @@ pub async fn poll(client: &Client, query_id: &str) -> Result<QueryResults, CallE
         if !matches!(output.status.as_str(), "Scheduled" | "Running" | "Unknown") {
             return Ok(output);
         }
-        tokio::time::sleep(POLL_INTERVAL).await;
+        pause(POLL_INTERVAL, "the query has not ended").await;
     }
 }
 

@@ -53,7 +53,7 @@ pub fn read(file: &Path, builder: &mut ComparisonBuilder) -> Result<(), Error> {
 }
 
 /// Reads lines, or whole JSON documents if the first line begins one that it does not end.
-fn read_from(
+pub(crate) fn read_from(
     mut reader: impl BufRead,
     source: &str,
     builder: &mut ComparisonBuilder,

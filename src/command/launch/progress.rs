@@ -31,7 +31,9 @@ struct LiveLines {
 
 impl Progress {
     pub fn new(subnets: &[String]) -> Self {
-        let is_terminal = std::io::stderr().is_terminal();
+        // Live lines would cover those of the log.
+        let is_terminal =
+            std::io::stderr().is_terminal() && !tracing::enabled!(tracing::Level::INFO);
         Self {
             terminal: is_terminal.then(|| LiveLines::new(subnets)),
             subnets: subnets.to_vec(),

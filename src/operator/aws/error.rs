@@ -136,6 +136,14 @@ impl CallError {
         }
     }
 
+    /// Returns the error code, or what else went wrong, for the log.
+    pub fn in_short(&self) -> String {
+        match self {
+            Self::Refused { refusal, .. } => refusal.code.as_str().to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// Returns the service's error code, such as `ClusterNotFoundException`; empty if there is none.
     pub fn code(&self) -> &str {
         match self {

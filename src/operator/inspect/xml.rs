@@ -79,6 +79,22 @@ const DOCUMENTS: [&str; 4] = [
 /// Depth of elements: EC2's responses have fewer than ten.
 const MAX_DEPTH: usize = 64;
 
+#[cfg(any(test, fuzzing))]
+impl XmlNode {
+    /// Returns every text that is shown, which is each but that of a policy.
+    pub fn shown_texts(self) -> Vec<String> {
+        let mut texts = Vec::new();
+        let mut open = vec![(String::new(), self)];
+        while let Some((name, node)) = open.pop() {
+            if !DOCUMENTS.contains(&&*name) {
+                texts.push(node.text);
+            }
+            open.extend(node.children);
+        }
+        texts
+    }
+}
+
 impl XmlNode {
     /// Reads a document and returns its root element.
     pub fn from_xml(xml: &str) -> Result<Self, String> {

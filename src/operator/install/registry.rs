@@ -14,7 +14,7 @@
 //! Every request is bounded in time, size and attempts. The registry's token is sent to the
 //! registry's own origin only.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::header::{
     ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
@@ -22,13 +22,14 @@ use hyper::header::{
 };
 use hyper::{Method, StatusCode};
 use reqwest::Url;
+use tracing::info;
 
 use super::event::{InstallEvent, ShowEvent};
 use super::image::{OciContent, digest_of};
 use super::repository::{EcrRepository, RegistryToken, TAG};
 use crate::aws::error_response::{self, ErrorResponse};
 use crate::observation::{Denial, Failure};
-use crate::operator::aws::{Api, CallError, read_body};
+use crate::operator::aws::{Api, CallError, read_body, request_id};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::error::OperatorError;
 use crate::safe_text::visible;
@@ -507,7 +508,7 @@ impl<'a> RegistryClient<'a> {
             .unwrap_or(FIRST_PAUSE * 2_u32.saturating_pow(failures.saturating_sub(1)))
             .min(MAX_PAUSE);
         self.show(&InstallEvent::Retrying { reason, pause });
-        tokio::time::sleep(pause).await;
+        crate::operator::pause::pause(pause, reason).await;
     }
 
     /// Sends a request. Gets a new token, once, if the registry does not accept the present one.
@@ -551,6 +552,7 @@ impl<'a> RegistryClient<'a> {
         request: &RegistryRequest<'_>,
     ) -> Result<RegistryResponse, OperatorError> {
         let action = || request.action.to_owned();
+        let began = Instant::now();
         let mut builder = self
             .calls
             .client()
@@ -573,6 +575,14 @@ impl<'a> RegistryClient<'a> {
             .await
             .map_err(|error| CallError::transport(action(), &error))?;
         let status = response.status();
+        info!(
+            action = request.action,
+            host = request.url.host_str(),
+            status = status.as_u16(),
+            ms = crate::millis(began.elapsed()),
+            request_id = request_id(response.headers()),
+            "registry call"
+        );
         let limit = if status.is_success() {
             request.max_response
         } else {

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
 
 use super::definition::CONTAINER;
 use super::request::Launch;
@@ -16,6 +15,7 @@ use super::stopped_reason::{self, MissingReport};
 use crate::operator::aws::{Api, CallError, Client};
 use crate::operator::ecs::{Task, account_of};
 use crate::operator::log_insights::{self, InsightsQuery, field, is_refused_for_class};
+use crate::operator::pause;
 use crate::plan::LogDestination;
 use crate::report::{Report, SCHEMA};
 
@@ -205,7 +205,7 @@ impl Collector {
             let Some(pause) = pauses.next() else {
                 return Ok((last, note));
             };
-            sleep(*pause).await;
+            pause::pause(*pause, "the report is not in the log group").await;
         }
     }
 

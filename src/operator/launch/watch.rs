@@ -287,6 +287,8 @@ impl<'a> LaunchLoop<'a> {
         if arns.is_empty() {
             return;
         }
+        let ms = crate::millis(POLL_INTERVAL);
+        tracing::info!(ms, reason = "the tasks have not ended", "waiting");
         let client = self.client.clone();
         let launch = Arc::clone(&self.launch);
         let describe = async move {

@@ -79,7 +79,7 @@ async fn get_token(
 
 /// Parses `authorizationData[0].authorizationToken`: base64 of `AWS:<password>`, as Basic
 /// authentication sends it.
-fn parse_token(body: &[u8]) -> Option<SecretString> {
+pub fn parse_token(body: &[u8]) -> Option<SecretString> {
     let response: Value = serde_json::from_slice(body).ok()?;
     let token = response
         .pointer("/authorizationData/0/authorizationToken")?

@@ -286,7 +286,7 @@ impl Bucket<'_> {
 
 /// Parses a GetBucketLocation response. Two old Regions are special: us-east-1 is empty, and
 /// eu-west-1 may be `EU` (Amazon S3 API reference).
-fn parse_location(body: &[u8]) -> Option<Region> {
+pub fn parse_location(body: &[u8]) -> Option<Region> {
     #[derive(Deserialize)]
     enum Response {
         LocationConstraint(Constraint),

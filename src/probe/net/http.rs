@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
@@ -170,6 +171,14 @@ impl HttpConnection {
     /// Starts HTTP/1.1 over `stream`. Fails only if the server has already sent something that is
     /// not HTTP.
     pub async fn new(stream: TlsStream<TcpStream>, peer: SocketAddr) -> Result<Self, Failure> {
+        Self::over(stream, peer).await
+    }
+
+    /// Starts HTTP/1.1 over a stream of any kind.
+    pub async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+    ) -> Result<Self, Failure> {
         let handshake = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .handshake(TokioIo::new(stream))

@@ -426,6 +426,26 @@ impl Lookup {
         }
     }
 
+    /// Reads a resolver's message as the response to a query.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn in_message(bytes: &[u8], kind: RecordType) -> Option<Self> {
+        let message = hickory_resolver::proto::op::Message::from_vec(bytes).ok()?;
+        let mut lookup = Self::new(
+            "a.example",
+            kind,
+            Purpose::Target,
+            ([10, 0, 0, 2], 53).into(),
+        );
+        let reply = DnsResponse {
+            message,
+            over_tcp: false,
+        };
+        lookup.add_reply(&reply, kind);
+        assert!(lookup.addresses.len() <= MAX_ADDRESSES, "{lookup:?}");
+        assert!(lookup.aliases.len() <= MAX_ALIASES + 1, "{lookup:?}");
+        Some(lookup)
+    }
+
     fn fail(&mut self, failure: Failure) {
         self.result = LookupResult::Failed { failure };
     }

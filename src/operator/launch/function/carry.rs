@@ -7,7 +7,6 @@ use hyper::Method;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use super::request::{
     self, FUNCTIONS, FunctionConfiguration, FunctionError, GetFunctionResponse, call,
@@ -23,6 +22,7 @@ use crate::operator::launch::collect::SubnetReport;
 use crate::operator::launch::rate_limiter::{backoff, jitter};
 use crate::operator::launch::request::Launch;
 use crate::operator::launch::stopped_reason;
+use crate::operator::pause::pause;
 use crate::probe::{Interruption, add_derived};
 use crate::redact::{one_line, redact, shorten};
 use crate::report::{Report, SCHEMA};
@@ -176,7 +176,7 @@ impl Carry<'_> {
                         && !self.is_stopped() =>
                 {
                     self.show("waiting until Lambda can assume the role");
-                    sleep(RETRY_INTERVAL).await;
+                    pause(RETRY_INTERVAL, "Lambda cannot assume the role yet").await;
                 }
                 Err(error) => {
                     let sentence = not_done("could not be made", &error);
@@ -232,7 +232,7 @@ impl Carry<'_> {
                         self.carrier.launch.timeout.as_secs_f32()
                     )));
                 }
-                _ => sleep(POLL_INTERVAL).await,
+                _ => pause(POLL_INTERVAL, "the function is not active").await,
             }
         }
     }
@@ -265,7 +265,8 @@ impl Carry<'_> {
                     return Ok(answer.get().to_owned());
                 }
                 Err(error) if attempts < MAX_INVOCATIONS && is_temporary(&error) => {
-                    sleep(backoff(attempts + 2, jitter())).await;
+                    let length = backoff(attempts + 2, jitter());
+                    pause(length, "the invocation failed").await;
                 }
                 Err(error) => return Err(failed("could not be invoked", &error)),
             }
@@ -288,7 +289,7 @@ impl Carry<'_> {
                     if error.code() == "ResourceConflictException"
                         && began.elapsed() < DELETE_TIMEOUT =>
                 {
-                    sleep(RETRY_INTERVAL).await;
+                    pause(RETRY_INTERVAL, "the function is still in use").await;
                 }
                 Err(error) => {
                     return Some(format!(
