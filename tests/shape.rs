@@ -316,6 +316,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "fact",
             "log_envelope",
             "origin",
+            "pool",
+            "vantage_values",
             "difference",
             "history",
             "change",

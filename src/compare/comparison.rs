@@ -1,11 +1,10 @@
 //! The comparison as it is printed, `pullprobe/comparison/v1`.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::difference::Difference;
+use super::vantage_values::VantageValues;
 use crate::safe_text::json_line;
 use crate::verdict::Status;
 
@@ -80,7 +79,8 @@ pub struct FactRow {
     /// Its value by vantage: `passed`, for names with the scope of their addresses; a failure;
     /// `partly` and a failure; `not-reached`; `not-checked`. Vantages whose plan did not include
     /// it are missing.
-    pub values: BTreeMap<String, String>,
+    #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
+    pub values: VantageValues,
 }
 
 /// How much of the input was compared.
@@ -107,6 +107,12 @@ const fn is_zero(n: &u64) -> bool {
 }
 
 impl Comparison {
+    /// Returns the vantages in which the task would not start.
+    pub fn failing(&self) -> impl Iterator<Item = &VantageSummary> {
+        let all = self.vantages.iter();
+        all.filter(|vantage| vantage.status == Status::Fail)
+    }
+
     /// Returns the comparison as one line of JSON.
     pub fn line(&self) -> String {
         json_line(SCHEMA, self)
