@@ -23,6 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use duration::run_duration;
@@ -33,6 +34,7 @@ use crate::endpoints::Region;
 use crate::network_location::IpFamily;
 use crate::plan::requirements::PlanPart;
 use crate::plan::{AwsSidecar, Expect, Platform, ValueFrom};
+use crate::report::ReportMetrics;
 
 /// Find out why an ECS task does not start: rehearse its start from its own subnet and name the
 /// cause
@@ -245,9 +247,33 @@ pub struct ProbeArgs {
     /// Label to include in the report (repeatable)
     #[arg(long = "label", value_name = "KEY=VALUE", env = "PULLPROBE_LABEL", value_delimiter = ',', value_parser = label)]
     pub labels: Vec<(String, String)>,
+    /// Metrics to include in the report, in CloudWatch's embedded metric format
+    #[arg(
+        long,
+        value_name = "METRICS",
+        env = "PULLPROBE_METRICS",
+        value_enum,
+        default_value = "basic"
+    )]
+    pub metrics: ReportMetrics,
     /// Output format
     #[arg(long, value_enum, env = "PULLPROBE_FORMAT", default_value_t)]
     pub format: Format,
+}
+
+impl ValueEnum for ReportMetrics {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Basic, Self::All]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Basic => PossibleValue::new("basic").help("Failed and DurationMs"),
+            Self::All => {
+                PossibleValue::new("all").help("Also the time of each dependency's slowest phase")
+            }
+        })
+    }
 }
 
 impl ProbeArgs {

@@ -19,6 +19,7 @@ pub mod install;
 pub mod launch;
 pub mod log_insights;
 mod paging;
+pub mod price;
 pub mod schedule;
 pub mod stopped;
 

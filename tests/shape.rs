@@ -257,6 +257,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "dry_run",
             "error",
             "paging",
+            "price",
             "ecs",
             "install/event",
             "install/agent_file",
