@@ -6,6 +6,8 @@
 pub mod compare;
 mod duration;
 #[cfg(feature = "operator")]
+pub mod fleet;
+#[cfg(feature = "operator")]
 pub mod inspect;
 #[cfg(feature = "operator")]
 pub mod install;
@@ -90,6 +92,10 @@ pub enum Command {
     /// Run the probe periodically with EventBridge Scheduler, with alarms
     #[cfg(feature = "operator")]
     Schedule(schedule::ScheduleArgs),
+    /// Probe the services of many accounts and Regions: from here, every night on AWS's own engines, or when
+    /// a task fails to start
+    #[cfg(feature = "operator")]
+    Fleet(fleet::FleetArgs),
     /// Run the probe offline against an embedded AWS on loopback, with a fault of your choice
     #[cfg(feature = "demo")]
     Demo {

@@ -7,6 +7,8 @@ pub mod compare;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod explain;
+#[cfg(feature = "operator")]
+pub mod fleet;
 pub mod function;
 #[cfg(feature = "operator")]
 pub mod gc;
@@ -121,6 +123,8 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         Command::Gc(args) => gc::run(&args),
         #[cfg(feature = "operator")]
         Command::Schedule(args) => schedule::run(&args),
+        #[cfg(feature = "operator")]
+        Command::Fleet(args) => fleet::run(&args),
         #[cfg(feature = "demo")]
         Command::Demo {
             fault,

@@ -13,6 +13,7 @@ pub mod aws;
 pub mod dry_run;
 mod ecs;
 mod error;
+pub mod fleet;
 pub mod gc;
 pub mod inspect;
 pub mod install;
@@ -20,6 +21,7 @@ pub mod launch;
 pub mod log_insights;
 mod paging;
 pub mod price;
+pub mod s3;
 pub mod schedule;
 pub mod stopped;
 

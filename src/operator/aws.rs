@@ -19,6 +19,7 @@ use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_smithy_http_client::tls;
@@ -26,7 +27,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use backon::{ExponentialBuilder, Retryable as _};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -145,6 +146,61 @@ impl Client {
             timeout,
             ..self.clone()
         }
+    }
+
+    /// Returns a client with other credentials, such as those of an assumed role.
+    #[must_use]
+    pub fn with_credentials(&self, credentials: Credentials) -> Self {
+        Self {
+            credentials: SharedCredentialsProvider::new(credentials),
+            ..self.clone()
+        }
+    }
+
+    /// Sends a signed request for an object or bucket to Amazon S3, and returns the response without
+    /// its body, whatever its status. A throttled or failed request is repeated.
+    pub(super) async fn s3(
+        &self,
+        operation: &str,
+        request: &Request<Bytes>,
+    ) -> Result<reqwest::Response, CallError> {
+        let send = || async {
+            let mut response = self.execute(Api::S3, operation, request).await?;
+            let status = response.status();
+            if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+                return Err(self.refusal(Api::S3, operation, &mut response).await?);
+            }
+            Ok(response)
+        };
+        send.retry(self.pauses())
+            .when(CallError::is_transient)
+            .await
+    }
+
+    /// Builds a request of Amazon S3, unsigned. `path` is percent-encoded.
+    pub(super) fn s3_request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Bytes>, CallError> {
+        self.request(Api::S3, method, path, body)
+    }
+
+    /// Reads the error of a response.
+    pub(super) async fn refusal(
+        &self,
+        api: Api,
+        operation: &str,
+        response: &mut reqwest::Response,
+    ) -> Result<CallError, CallError> {
+        let action = || api.action(operation);
+        let body = read_body(response, MAX_RESPONSE_SIZE, action).await?;
+        let (status, headers) = (response.status().as_u16(), response.headers());
+        Ok(CallError::refused(
+            action(),
+            error_response::read(status, headers, &body),
+        ))
     }
 
     /// Calls an operation of a service with the AWS JSON protocol, such as `DescribeTasks` of
@@ -278,12 +334,18 @@ impl Client {
         request: &Request<Bytes>,
     ) -> Result<Bytes, CallError> {
         let send_once = || async { self.send_once(api, operation, request).await };
-        let pauses = ExponentialBuilder::default()
+        send_once
+            .retry(self.pauses())
+            .when(CallError::is_transient)
+            .await
+    }
+
+    fn pauses(&self) -> ExponentialBuilder {
+        ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(Duration::from_secs(20))
             .with_jitter()
-            .with_max_times(self.max_attempts.saturating_sub(1));
-        send_once.retry(pauses).when(CallError::is_transient).await
+            .with_max_times(self.max_attempts.saturating_sub(1))
     }
 
     async fn send_once(
@@ -292,6 +354,21 @@ impl Client {
         operation: &str,
         request: &Request<Bytes>,
     ) -> Result<Bytes, CallError> {
+        let mut response = self.execute(api, operation, request).await?;
+        if !response.status().is_success() {
+            return Err(self.refusal(api, operation, &mut response).await?);
+        }
+        let body = read_body(&mut response, MAX_RESPONSE_SIZE, || api.action(operation)).await?;
+        Ok(body.into())
+    }
+
+    /// Signs a request, sends it once, and returns the response without its body.
+    async fn execute(
+        &self,
+        api: Api,
+        operation: &str,
+        request: &Request<Bytes>,
+    ) -> Result<reqwest::Response, CallError> {
         // For each attempt: the provider caches credentials and renews them before they expire.
         let credentials = self
             .credentials
@@ -308,24 +385,15 @@ impl Client {
             SystemTime::now(),
         )
         .map_err(|error| CallError::Setup(error.to_string()))?;
-        let action = || api.action(operation);
-        let transport_error = |error: &reqwest::Error| CallError::transport(action(), error);
+        let transport_error =
+            |error: &reqwest::Error| CallError::transport(api.action(operation), error);
         let mut request =
             reqwest::Request::try_from(signed).map_err(|error| transport_error(&error))?;
         *request.timeout_mut() = Some(self.timeout);
-        let mut response = self
-            .http
+        self.http
             .execute(request)
             .await
-            .map_err(|error| transport_error(&error))?;
-        let body = read_body(&mut response, MAX_RESPONSE_SIZE, action).await?;
-        if response.status().is_success() {
-            return Ok(body.into());
-        }
-        Err(CallError::refused(
-            action(),
-            error_response::read(response.status().as_u16(), response.headers(), &body),
-        ))
+            .map_err(|error| transport_error(&error))
     }
 }
 
