@@ -502,6 +502,9 @@ fn strip(observation: &mut Observation) {
     }
 }
 
+/// Label of the reports of `fleet`.
+pub const FLEET_LABEL: &str = "fleet";
+
 /// Returns `Failed` and `DurationMs` of the vantage (CloudWatch user guide, "Embedded metric format
 /// specification").
 ///
@@ -543,14 +546,16 @@ fn embedded_metrics(
         .started_at
         .parse::<Timestamp>()
         .map_or(0, Timestamp::as_millisecond);
-    let directive = json!({
-        "Timestamp": timestamp,
-        "CloudWatchMetrics": [{
-            "Namespace": "PullProbe",
-            "Dimensions": [["Region", vantage]],
-            "Metrics": units,
-        }],
-    });
+    let mut metrics = vec![json!({
+        "Namespace": "PullProbe",
+        "Dimensions": [["Region", vantage]],
+        "Metrics": units,
+    })];
+    // A fleet has metrics of its own: two of each of 4,000 subnets would cost $100 a month.
+    if run.labels.contains_key(FLEET_LABEL) {
+        metrics.clear();
+    }
+    let directive = json!({ "Timestamp": timestamp, "CloudWatchMetrics": metrics });
     (directive, values)
 }
 
@@ -926,6 +931,15 @@ mod tests {
         {
             assert!(json[dimension.as_str().unwrap()].is_string(), "{dimension}");
         }
+    }
+
+    #[test]
+    fn report_of_a_fleet_makes_no_metrics() {
+        let mut run = report(Vec::new()).run;
+        run.labels.insert(FLEET_LABEL.into(), "night-1".into());
+        let verdict = Verdict::over(&[], &[]);
+        let (directive, _) = embedded_metrics(&run, &Vantage::default(), &verdict);
+        assert_eq!(directive["CloudWatchMetrics"], json!([]));
     }
 
     #[test]

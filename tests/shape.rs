@@ -311,6 +311,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "fleet/reduce",
             "fleet/failed_start",
             "fleet/event",
+            "fleet/print/spec",
             "fleet/print/value",
             "fleet/print/policy",
             "fleet/print/state_machine",

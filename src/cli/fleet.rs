@@ -32,7 +32,7 @@ pub enum FleetCommand {
     /// Print what runs a fleet every night on AWS's own engines, as a template
     ///
     /// Makes no AWS calls and needs no credentials.
-    Print(PrintArgs),
+    Print(FleetPrintArgs),
     /// Pack this binary as the code of the functions of `fleet print`
     Bundle(BundleArgs),
 }
@@ -121,7 +121,7 @@ Exit codes: those of the worst vantage, as of `launch`; 3 also if a target has n
 
 /// `pullprobe fleet print`.
 #[derive(Debug, Args)]
-pub struct PrintArgs {
+pub struct FleetPrintArgs {
     /// Output format
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub format: TemplateFormat,

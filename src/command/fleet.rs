@@ -18,7 +18,7 @@ use super::aws::{calls, client};
 use super::probe::{generated_id, prints_text, runtime};
 use super::{Error, color, note, print};
 use crate::cli::fleet::{
-    BundleArgs, FleetArgs, FleetCommand, PrintArgs, RoleArgs, RunArgs, TargetsArgs,
+    BundleArgs, FleetArgs, FleetCommand, FleetPrintArgs, RoleArgs, RunArgs, TargetsArgs,
 };
 use crate::operator::aws::Client;
 use crate::operator::fleet::print::{FleetPart, FleetTemplate};
@@ -44,7 +44,7 @@ pub fn run(args: &FleetArgs) -> Result<u8, Error> {
     }
 }
 
-fn print_template(args: &PrintArgs) -> Result<u8, Error> {
+fn print_template(args: &FleetPrintArgs) -> Result<u8, Error> {
     let template = FleetTemplate {
         part: match (args.spoke, args.on_failure) {
             (true, _) => FleetPart::Spoke,
@@ -281,8 +281,8 @@ fn probe_spec(args: &RunArgs, run: &FleetRun, own_account: Option<String>) -> Pr
             agents: args.agent.agents.clone(),
         },
         expect: args.expect,
-        deadline: fleet::PROBE_DEADLINE,
-        start_timeout: fleet::START_TIMEOUT,
+        deadline: worker::PROBE_DEADLINE,
+        start_timeout: worker::START_TIMEOUT,
         end: Instant::now() + args.target_timeout.min(MAX_TARGET_TIMEOUT),
     }
 }

@@ -21,16 +21,7 @@ pub mod store;
 pub mod target;
 pub mod worker;
 
-use std::time::Duration;
-
 use super::aws::{Api, CallError, Client};
-
-/// Time limit of a probe's run.
-pub const PROBE_DEADLINE: Duration = Duration::from_secs(30);
-
-/// From RunTask to the start of the container: less than `launch` waits, so that a function can follow
-/// within the time of a worker.
-pub const START_TIMEOUT: Duration = Duration::from_mins(4);
 
 /// Publishes a message to a topic of Amazon SNS, in the topic's Region.
 pub async fn publish(

@@ -66,7 +66,7 @@ pub struct Bucket {
 /// An object in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct S3Object {
+pub struct ListedObject {
     pub key: String,
     #[serde(default)]
     pub size: u64,
@@ -114,7 +114,7 @@ impl Bucket {
         &self,
         prefix: &str,
         token: Option<&str>,
-    ) -> Result<(Vec<S3Object>, Option<String>), CallError> {
+    ) -> Result<(Vec<ListedObject>, Option<String>), CallError> {
         const OPERATION: &str = "ListObjectsV2";
         // The signature covers the query in the order of its names.
         let mut query = String::new();
@@ -228,7 +228,7 @@ impl Bucket {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct ListPage {
-    contents: Vec<S3Object>,
+    contents: Vec<ListedObject>,
     next_continuation_token: Option<String>,
 }
 

@@ -39,6 +39,9 @@ struct Row<'a> {
     first: usize,
 }
 
+/// Names that are folded: a page of 100,000 vantages has to open.
+const MAX_FOLDED_NAMES: usize = 1_000;
+
 /// Renders a comparison.
 pub fn render(output: &ComparisonOutput) -> String {
     let comparison = &output.comparison;
@@ -127,7 +130,10 @@ fn name_list(names: &[&str]) -> Markup {
             " "
             details.more {
                 summary { "and " (folded.len()) " more" }
-                (comma_separated(folded))
+                (comma_separated(&folded[..folded.len().min(MAX_FOLDED_NAMES)]))
+                @if let Some(more @ 1..) = folded.len().checked_sub(MAX_FOLDED_NAMES) {
+                    " and " (more) " more, which " code { "--format json" } " lists"
+                }
             }
         }
     }

@@ -171,8 +171,8 @@ fn probe_spec(run: &FleetRun, end: Instant) -> ProbeSpec {
         },
         function: function_spec(),
         expect: Expect::Any,
-        deadline: fleet::PROBE_DEADLINE,
-        start_timeout: fleet::START_TIMEOUT,
+        deadline: worker::PROBE_DEADLINE,
+        start_timeout: worker::START_TIMEOUT,
         end,
     }
 }

@@ -82,7 +82,6 @@ pub fn nightly(targets: u32, subnets: u32, carrier: CarrierChoice) -> MonthlyCos
     ));
     cost.assume("a task of 256 CPU units and 512 MB runs for less than the minute that Fargate bills at least");
     cost.assume("a worker has 512 MB and waits 90 s for its tasks; a report has 20 KB");
-    cost.assume("the log group of a task makes metrics of its report, two for each subnet, only where it is a schedule's: they are not counted");
     cost
 }
 

@@ -7,6 +7,7 @@ use hyper::body::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::worker::{PROBE_DEADLINE, START_TIMEOUT};
 use crate::compare::ComparisonBuilder;
 use crate::operator::aws::Client;
 use crate::operator::dry_run::AwsCalls;
@@ -133,13 +134,13 @@ pub async fn probe(
             expect: Expect::Any,
             use_of_probe: ProbeUse::Once,
             full: false,
-            deadline: super::PROBE_DEADLINE,
+            deadline: PROBE_DEADLINE,
         },
         carrier: CarrierChoice::Auto,
         function,
         like: failed.task.clone(),
         log_group: None,
-        timeout: super::START_TIMEOUT,
+        timeout: START_TIMEOUT,
         run_id: run_id.clone(),
         labels: BTreeMap::new(),
     };

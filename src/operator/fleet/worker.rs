@@ -23,6 +23,7 @@ use crate::operator::launch::{
 };
 use crate::plan::Expect;
 use crate::redact::{one_line, shorten};
+use crate::report::FLEET_LABEL;
 use crate::verdict::INCONCLUSIVE;
 
 /// Name and version of a result.
@@ -38,6 +39,13 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// 256 KB on (Step Functions quotas).
 const MAX_NOTES: usize = 10;
 const MAX_TEXT_CHARS: usize = 600;
+
+/// Time limit of a probe's run.
+pub const PROBE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// From RunTask to the start of the container: less than `launch` waits, so that a function can follow
+/// within the time of a worker.
+pub const START_TIMEOUT: Duration = Duration::from_mins(4);
 
 /// How a target is probed.
 #[derive(Debug, Clone)]
@@ -280,7 +288,7 @@ fn launch_spec(run: &FleetRun, target: &FleetTarget, spec: &ProbeSpec) -> Launch
         run_id: format!("{}.{}", run.id(), target.id()),
         labels: BTreeMap::from([
             ("account".to_owned(), target.account.clone()),
-            ("fleet".to_owned(), run.id().to_owned()),
+            (FLEET_LABEL.to_owned(), run.id().to_owned()),
         ]),
     }
 }

@@ -2,16 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::FleetTemplate;
+use super::spec::FleetTemplate;
 use crate::operator::fleet::event::THROTTLED;
 use crate::render::tree::Tree;
 
 /// Longest time of a worker, in seconds, and the margin in which Lambda ends it (Lambda quotas).
 pub const WORKER_SECONDS: u32 = 900;
 const STATE_SECONDS: u32 = WORKER_SECONDS + 30;
-
-/// Key of the list of targets, if the execution's input names no other.
-pub const DEFAULT_TARGETS: &str = "targets/targets.jsonl";
 
 /// Returns the definition in the Amazon States Language.
 ///

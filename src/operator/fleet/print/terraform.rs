@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use super::value::terraform as with_references;
-use super::{
+use super::spec::{
     DEFAULT_TARGETS, FleetPart, FleetTemplate, LOG_DAYS, OBJECT_DAYS, REDUCE_MB, WORKER_MB,
-    event_patterns, policy, state_machine, table, variables,
+    event_patterns, variables,
 };
+use super::value::terraform as with_references;
+use super::{policy, state_machine, table};
 use crate::operator::fleet::role::SPOKE_ROLE;
 use crate::render::hcl::{self, Expression, Item, attribute, block, file, quote, raw};
 use crate::render::tree::Tree;
