@@ -13,6 +13,9 @@ pub const SPOKE_ROLE: &str = "pullprobe-fleet";
 /// reference, AssumeRole). A worker has at most 15 minutes, and `fleet run` waits no longer.
 const SESSION_SECONDS: u32 = 3_600;
 
+/// Attempts of AssumeRole: the state machine repeats a throttled worker later.
+const MAX_ATTEMPTS: usize = 5;
+
 /// Longest name of a session (STS API reference, AssumeRole).
 const MAX_SESSION_NAME: usize = 64;
 
@@ -48,7 +51,9 @@ impl RoleToAssume {
         ];
         let external_id = self.external_id.clone();
         fields.extend(external_id.map(|id| ("ExternalId".to_owned(), id)));
-        let response: AssumeRoleResponse = client.query(Api::STS, "AssumeRole", &fields).await?;
+        let client_of_sts = client.with_max_attempts(MAX_ATTEMPTS);
+        let response: AssumeRoleResponse =
+            client_of_sts.query(Api::STS, "AssumeRole", &fields).await?;
         let issued = response.assume_role_result.credentials;
         let credentials = Credentials::new(
             issued.access_key_id,
