@@ -17,10 +17,11 @@ use super::vantage_values::{VantageNames, VantageValues};
 use crate::report::Report;
 use crate::verdict::{INCONCLUSIVE, Status};
 
-/// Notes kept about input that could not be read. The rest is only counted.
+/// Maximum number of notes kept about unreadable input. Further ones are only counted.
 const MAX_NOTES: usize = 5;
 
-/// Bytes of a report. A probe's has at most 256 KiB; indented it stays below this.
+/// Maximum size of a report in bytes. A probe's report has at most 256 KiB, which stays below this
+/// even when indented.
 const MAX_REPORT_BYTES: usize = 1024 * 1024;
 
 /// Vantages that are compared: ten times the subnets of a large organization.

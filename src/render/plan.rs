@@ -70,7 +70,7 @@ fn write_contacts(text: &mut String, plan: &Plan) {
     };
     write_heading(
         text,
-        &format!("Contacts (region {region}, {platform}{host}{subnet}):"),
+        &format!("Contacts (Region {region}, {platform}{host}{subnet}):"),
     );
     let lines = plan.to_string();
     if lines.lines().all(|line| line.chars().count() <= WIDTH) {
@@ -93,7 +93,9 @@ fn write_other_hosts(text: &mut String, requirements: &Requirements) {
     for other in &requirements.other_hosts {
         let leader = match &other.registry {
             Some(registry) => {
-                format!("{registry} usually sends to these hosts, not checked by name:")
+                format!(
+                    "{registry} usually redirects to these hosts, which are not checked by name:"
+                )
             }
             None => "Also contacted, not checked:".to_owned(),
         };

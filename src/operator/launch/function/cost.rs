@@ -1,4 +1,4 @@
-//! What functions cost, at the list price.
+//! The cost of functions, at the list price.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The most that `functions` cost if each runs for `time`.
+    /// Returns the usage of `functions` that each run for `time`.
     pub fn at_most(functions: usize, time: Duration) -> Self {
         let invocations = u32::try_from(functions).unwrap_or(u32::MAX);
         Self {
@@ -27,7 +27,7 @@ impl Usage {
         self.time += time;
     }
 
-    /// Describes invocations, memory and price; `None` without an invocation.
+    /// Describes invocations, memory and price. Returns `None` if there were no invocations.
     pub fn describe(&self) -> Option<String> {
         if self.invocations == 0 {
             return None;
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cost_is_that_of_requests_and_memory() {
+    fn cost_adds_requests_and_memory() {
         assert_eq!(Usage::default().describe(), None);
         let ten = Usage::at_most(10, Duration::from_secs(40));
         assert_eq!(
