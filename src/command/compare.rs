@@ -4,7 +4,7 @@ mod input;
 mod logs;
 
 use std::fs;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,8 +51,30 @@ pub fn run(flags: &CompareArgs) -> Result<u8, Error> {
         fs::write(&file, rendered(&output, format))
             .map_err(|error| Error::Tool(format!("--output {}: {error}", file.display())))?;
     }
-    print(&rendered(&output, flags.format))?;
+    match flags.format {
+        CompareFormat::Auto if io::stdout().is_terminal() => {
+            print(&rendered(&output, flags.format))?
+        }
+        CompareFormat::Auto | CompareFormat::Json => print_json(&output)?,
+        format => print(&rendered(&output, format))?,
+    };
     Ok(output.comparison.exit_code)
+}
+
+/// Writes the comparison to stdout as one line of JSON. A closed pipe, as of `| head`, is not an error.
+fn print_json(output: &ComparisonOutput) -> Result<u8, Error> {
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    let written = output
+        .comparison
+        .write(&mut stdout)
+        .and_then(|()| writeln!(stdout))
+        .and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::Tool(format!("stdout: {error}")))
+        }
+        _ => Ok(0),
+    }
 }
 
 /// Returns the files to write, each with its format. Refuses unknown formats before any input is

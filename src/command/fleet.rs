@@ -24,7 +24,7 @@ use crate::operator::aws::Client;
 use crate::operator::fleet::print::{FleetPart, FleetTemplate};
 use crate::operator::fleet::role::RoleToAssume;
 use crate::operator::fleet::store::{FleetRun, ResultStore};
-use crate::operator::fleet::target::{FleetTarget, TargetList};
+use crate::operator::fleet::target::{FleetTarget, FleetTargetList};
 use crate::operator::fleet::worker::{self, ProbeSpec, TargetOutcome, TargetResult};
 use crate::operator::fleet::{self, discover, reduce};
 use crate::operator::launch::FunctionSpec;
@@ -87,12 +87,12 @@ fn bundle(args: &BundleArgs) -> Result<u8, Error> {
 }
 
 /// Reads a list, and notes what is wrong with it. Fails without a target.
-fn read_targets(file: &Path) -> Result<TargetList, Error> {
+fn read_targets(file: &Path) -> Result<FleetTargetList, Error> {
     let failed = |error: io::Error| Error::Usage(format!("{}: {error}", file.display()));
     let list = if file == Path::new("-") {
-        TargetList::read(io::stdin().lock())
+        FleetTargetList::read(io::stdin().lock())
     } else {
-        TargetList::read(BufReader::new(File::open(file).map_err(failed)?))
+        FleetTargetList::read(BufReader::new(File::open(file).map_err(failed)?))
     };
     let list = list.map_err(failed)?;
     for text in &list.notes {
@@ -262,7 +262,7 @@ fn run_here(args: &RunArgs) -> Result<u8, Error> {
     code
 }
 
-fn first_region(list: &TargetList) -> Option<crate::endpoints::Region> {
+fn first_region(list: &FleetTargetList) -> Option<crate::endpoints::Region> {
     let named = ["AWS_REGION", "AWS_DEFAULT_REGION"];
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if named.iter().any(is_set) {

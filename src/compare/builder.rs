@@ -33,7 +33,7 @@ const MAX_KEPT_BYTES: usize = 256 * 1024 * 1024;
 
 /// Bytes of report texts: some thousand with all of their evidence. Of further vantages one of each kind
 /// keeps its text.
-const MAX_TEXT_BYTES: usize = 64 * 1024 * 1024;
+const MAX_TEXT_BYTES: usize = 48 * 1024 * 1024;
 
 /// Bytes of report texts when one of each kind is kept, and the kinds are many.
 const MAX_TEXT_BYTES_OF_KINDS: usize = 2 * MAX_TEXT_BYTES;

@@ -18,7 +18,7 @@ use crate::operator::fleet::failed_start::{self, FailedStart};
 use crate::operator::fleet::reduce;
 use crate::operator::fleet::role::{RoleToAssume, SPOKE_ROLE};
 use crate::operator::fleet::store::{FleetRun, ResultStore};
-use crate::operator::fleet::target::TargetList;
+use crate::operator::fleet::target::FleetTargetList;
 use crate::operator::fleet::worker::{self, ProbeSpec, TargetOutcome, TargetResult};
 use crate::operator::fleet::{self};
 use crate::operator::launch::function::DELETION_TIMEOUT;
@@ -102,7 +102,7 @@ async fn reduce_all(
     store: &ResultStore,
 ) -> Result<String, FleetError> {
     let list = store.get(targets).await?.unwrap_or_default();
-    let list = TargetList::read(list.as_slice())
+    let list = FleetTargetList::read(list.as_slice())
         .map_err(|error| OperatorError::Failed(format!("{targets}: {error}")))?;
     for text in &list.notes {
         note(&format!("{targets}: {text}"));

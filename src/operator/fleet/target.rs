@@ -92,7 +92,7 @@ impl FleetTarget {
 
 /// A list as it was read.
 #[derive(Debug, Default)]
-pub struct TargetList {
+pub struct FleetTargetList {
     pub targets: Vec<FleetTarget>,
     /// Lines that are not targets.
     pub rejected: u64,
@@ -102,7 +102,7 @@ pub struct TargetList {
     pub more_notes: u64,
 }
 
-impl TargetList {
+impl FleetTargetList {
     /// Reads a list, line by line. A line that is not a target is noted, and the others are used.
     ///
     /// Fails if the list cannot be read.
@@ -297,8 +297,8 @@ fn fields(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> TargetList {
-        TargetList::read(text.as_bytes()).unwrap()
+    fn read(text: &str) -> FleetTargetList {
+        FleetTargetList::read(text.as_bytes()).unwrap()
     }
 
     #[test]
