@@ -6,6 +6,8 @@
 pub mod compare;
 mod duration;
 #[cfg(feature = "operator")]
+pub mod fleet;
+#[cfg(feature = "operator")]
 pub mod help;
 #[cfg(feature = "operator")]
 pub mod inspect;
@@ -25,6 +27,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 #[cfg(feature = "operator")]
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -37,6 +40,7 @@ use crate::endpoints::Region;
 use crate::network_location::IpFamily;
 use crate::plan::requirements::PlanPart;
 use crate::plan::{AwsSidecar, Expect, Platform, ValueFrom};
+use crate::report::ReportMetrics;
 
 /// Find out why an ECS task does not start: rehearse its start from its own subnet and name the
 /// cause
@@ -115,6 +119,10 @@ pub enum Command {
     /// Run the probe periodically with EventBridge Scheduler, with alarms
     #[cfg(feature = "operator")]
     Schedule(schedule::ScheduleArgs),
+    /// Probe the services of many accounts and Regions: from here, every night on AWS's own engines, or when
+    /// a task fails to start
+    #[cfg(feature = "operator")]
+    Fleet(fleet::FleetArgs),
     /// Serve explain, plan, compare, causes and inspect as tools to an AI agent, over stdio (Model Context
     /// Protocol)
     #[cfg(feature = "operator")]
@@ -327,9 +335,33 @@ pub struct ProbeArgs {
     /// Label to include in the report (repeatable)
     #[arg(long = "label", value_name = "KEY=VALUE", env = "PULLPROBE_LABEL", value_delimiter = ',', value_parser = label)]
     pub labels: Vec<(String, String)>,
+    /// Metrics to include in the report, in CloudWatch's embedded metric format
+    #[arg(
+        long,
+        value_name = "METRICS",
+        env = "PULLPROBE_METRICS",
+        value_enum,
+        default_value = "basic"
+    )]
+    pub metrics: ReportMetrics,
     /// Output format
     #[arg(long, value_enum, env = "PULLPROBE_FORMAT", default_value_t)]
     pub format: Format,
+}
+
+impl ValueEnum for ReportMetrics {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Basic, Self::All]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Basic => PossibleValue::new("basic").help("Failed and DurationMs"),
+            Self::All => {
+                PossibleValue::new("all").help("Also the time of each dependency's slowest phase")
+            }
+        })
+    }
 }
 
 impl ProbeArgs {

@@ -11,6 +11,8 @@ mod completions;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod explain;
+#[cfg(feature = "operator")]
+pub mod fleet;
 pub mod function;
 #[cfg(feature = "operator")]
 pub mod gc;
@@ -143,6 +145,8 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         Command::Gc(args) => gc::run(&args),
         #[cfg(feature = "operator")]
         Command::Schedule(args) => schedule::run(&args),
+        #[cfg(feature = "operator")]
+        Command::Fleet(args) => fleet::run(&args),
         #[cfg(feature = "operator")]
         Command::Mcp { allow_launch } => mcp::run(allow_launch),
         #[cfg(feature = "operator")]

@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use crate::plan::{Expect, Plan, PlanInput};
 use crate::probe::ObservationLog;
-use crate::report::Report;
+use crate::report::{Report, ReportMetrics};
 use crate::run::{self, Environment, RunOptions};
 use crate::vantage;
 use crate::vault::Vault;
@@ -97,6 +97,7 @@ async fn options(aws: &EmbeddedAws, plan: Plan) -> RunOptions {
     let vault = Arc::<Vault>::default();
     let credentials = run::spawn_credentials(&environment, &vault);
     RunOptions {
+        metrics: ReportMetrics::default(),
         instance: None,
         plan,
         metadata: vantage::discover(&|name: &str| environment(name)).await,

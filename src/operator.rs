@@ -13,6 +13,7 @@ pub mod aws;
 pub mod dry_run;
 mod ecs;
 mod error;
+pub mod fleet;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub mod gc;
@@ -22,6 +23,8 @@ pub mod launch;
 pub mod log_insights;
 mod paging;
 mod pause;
+pub mod price;
+pub mod s3;
 pub mod schedule;
 pub mod stopped;
 

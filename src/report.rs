@@ -59,6 +59,16 @@ pub struct Report {
     pub metrics: BTreeMap<String, Value>,
 }
 
+/// Which metrics a report has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReportMetrics {
+    /// `Failed` and `DurationMs`.
+    #[default]
+    Basic,
+    /// Also the time of each dependency's slowest phase.
+    All,
+}
+
 /// Identifies a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -177,7 +187,7 @@ impl Report {
             findings,
             ruled_out,
         } = diagnosis;
-        let (aws, metrics) = embedded_metrics(&run, &vantage, &verdict, &observations);
+        let (aws, metrics) = embedded_metrics(&run, &vantage, &verdict);
         let delivery = Delivery {
             logs: Logs::NotAsked,
             detail: SafeText::default(),
@@ -202,6 +212,20 @@ impl Report {
         }
         report.fit();
         report
+    }
+
+    /// Adds the time of each dependency's slowest phase to the metrics.
+    pub fn add_phase_metrics(&mut self) {
+        let times = phase_times(&self.observations);
+        let Some(Value::Array(units)) = self.aws.pointer_mut("/CloudWatchMetrics/0/Metrics") else {
+            return;
+        };
+        for (name, slowest) in times {
+            // The unit is in the name; repeated for each phase it would be a tenth of a passing report.
+            units.push(json!({ "Name": name }));
+            self.metrics.insert(name, json!(slowest));
+        }
+        self.fit();
     }
 
     /// Whether a probe measured something. A report may also contain only what Amazon ECS says.
@@ -481,13 +505,18 @@ fn strip(observation: &mut Observation) {
     }
 }
 
-/// `Failed`, `DurationMs` and the time of each dependency's slowest phase, by Region and by vantage
-/// (CloudWatch user guide, "Embedded metric format specification").
+/// Label of the reports of `fleet`.
+pub const FLEET_LABEL: &str = "fleet";
+
+/// Returns `Failed` and `DurationMs` of the vantage (CloudWatch user guide, "Embedded metric format
+/// specification").
+///
+/// Each metric costs $0.30 a month in each set of dimensions (CloudWatch pricing), so there are few
+/// metrics and one set.
 fn embedded_metrics(
     run: &Run,
     vantage: &Vantage,
     verdict: &Verdict,
-    observations: &[Observation],
 ) -> (Value, BTreeMap<String, Value>) {
     let mut values = BTreeMap::new();
     values.insert(
@@ -495,16 +524,10 @@ fn embedded_metrics(
         json!(u8::from(verdict.status == Status::Fail)),
     );
     values.insert("DurationMs".to_owned(), json!(run.elapsed_ms));
-    let mut units = vec![
+    let units = [
         json!({ "Name": "Failed", "Unit": "Count" }),
         json!({ "Name": "DurationMs", "Unit": "Milliseconds" }),
     ];
-    for (name, slowest) in phase_times(observations) {
-        // The name contains the unit; repeated for each phase, it would take a tenth of a passing
-        // report.
-        units.push(json!({ "Name": name }));
-        values.insert(name, json!(slowest));
-    }
     let place = [
         vantage.subnet_cidr.map(|subnet| subnet.to_string()),
         vantage.availability_zone.as_ref().map(ToString::to_string),
@@ -515,24 +538,27 @@ fn embedded_metrics(
         "Region".into(),
         json!(vantage.region.clone().unwrap_or_else(|| "unknown".into())),
     );
-    let mut dimensions = vec![vec!["Region"], vec!["Region", "Vantage"]];
-    // Two services can share a subnet, and the alarm of one must not depend on the other.
-    if let Some(schedule) = run.labels.get("schedule") {
+    // Two services can share a subnet: the alarm of one must not depend on the other.
+    let vantage = if let Some(schedule) = run.labels.get("schedule") {
         values.insert("Schedule".into(), json!(schedule));
-        dimensions.push(vec!["Region", "Schedule"]);
-    }
+        "Schedule"
+    } else {
+        "Vantage"
+    };
     let timestamp = run
         .started_at
         .parse::<Timestamp>()
         .map_or(0, Timestamp::as_millisecond);
-    let directive = json!({
-        "Timestamp": timestamp,
-        "CloudWatchMetrics": [{
-            "Namespace": "PullProbe",
-            "Dimensions": dimensions,
-            "Metrics": units,
-        }],
-    });
+    let mut metrics = vec![json!({
+        "Namespace": "PullProbe",
+        "Dimensions": [["Region", vantage]],
+        "Metrics": units,
+    })];
+    // A fleet has metrics of its own: two of each of 4,000 subnets would cost $100 a month.
+    if run.labels.contains_key(FLEET_LABEL) {
+        metrics.clear();
+    }
+    let directive = json!({ "Timestamp": timestamp, "CloudWatchMetrics": metrics });
     (directive, values)
 }
 
@@ -873,7 +899,7 @@ mod tests {
         let timed_out = Outcome::Failed {
             failure: Failure::TimedOut,
         };
-        let report = report(vec![
+        let mut report = report(vec![
             seen(
                 "ecr.api",
                 Dependency::EcrApi,
@@ -882,9 +908,15 @@ mod tests {
             ),
             seen("s3", Dependency::S3, Phase::Connect, timed_out),
         ]);
+        let basic = &report.aws["CloudWatchMetrics"][0];
+        assert_eq!(basic["Dimensions"], json!([["Region", "Vantage"]]));
+        assert_eq!(basic["Metrics"].as_array().map(Vec::len), Some(2));
+        assert!(!report.metrics.contains_key("EcrApiConnectMs"));
+        report.add_phase_metrics();
         let json: Value = serde_json::from_str(&report.line()).unwrap();
         let directive = &json["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(directive["Namespace"], "PullProbe");
+        assert_eq!(directive["Dimensions"].as_array().map(Vec::len), Some(1));
         assert_eq!(json["Failed"], 1);
         assert_eq!(json["EcrApiConnectMs"], 12);
         assert_eq!(json.get("S3ConnectMs"), None);
@@ -902,6 +934,15 @@ mod tests {
         {
             assert!(json[dimension.as_str().unwrap()].is_string(), "{dimension}");
         }
+    }
+
+    #[test]
+    fn report_of_a_fleet_makes_no_metrics() {
+        let mut run = report(Vec::new()).run;
+        run.labels.insert(FLEET_LABEL.into(), "night-1".into());
+        let verdict = Verdict::over(&[], &[]);
+        let (directive, _) = embedded_metrics(&run, &Vantage::default(), &verdict);
+        assert_eq!(directive["CloudWatchMetrics"], json!([]));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::probe::{
     self, Interruption, LogStream, ObservationLog, ProbeResult, ProbeSettings, SharedCredentials,
     StubResolver, ip_family_of_this_machine, local_address_towards,
 };
-use crate::report::{Delivery, Identity, Logs, Report, Run};
+use crate::report::{Delivery, Identity, Logs, Report, ReportMetrics, Run};
 use crate::safe_text::{SafeText, safe_text};
 use crate::vantage::{Carrier, Metadata, PROXY_VARIABLES, Vantage};
 use crate::vault::Vault;
@@ -60,6 +60,8 @@ pub struct RunOptions {
     pub run_id: String,
     /// Labels to include in the report.
     pub labels: BTreeMap<String, String>,
+    /// Metrics to include in the report.
+    pub metrics: ReportMetrics,
     /// The secrets of the run.
     pub vault: Arc<Vault>,
     /// Receives each observation when it is made.
@@ -99,6 +101,7 @@ pub async fn run(
         deadline,
         run_id,
         labels,
+        metrics,
         vault,
         observation_log,
         function,
@@ -178,6 +181,9 @@ pub async fn run(
         None => diagnose(&observations),
     };
     let mut report = Report::new(run, vantage, identity, observations, diagnosis, plan_json);
+    if metrics == ReportMetrics::All {
+        report.add_phase_metrics();
+    }
     let left = deadline
         .saturating_sub(started.elapsed())
         .clamp(DELIVERY_AFTER_SIGNAL_TIMEOUT, DELIVERY_TIMEOUT);

@@ -62,6 +62,11 @@ fn help_matches_snapshots() {
         "demo",
     ];
     for command in commands.into_iter().chain([
+        "fleet",
+        "fleet targets",
+        "fleet run",
+        "fleet print",
+        "fleet bundle",
         "schedule create",
         "schedule list",
         "schedule print",

@@ -102,6 +102,7 @@ fn options() -> RunOptions {
     });
     observation_log.insert(serde_json::from_value(observation).unwrap());
     RunOptions {
+        metrics: pullprobe::report::ReportMetrics::default(),
         instance: None,
         plan: Plan::new(input, "us-east-1".parse().unwrap()).unwrap(),
         metadata: Ok(None),

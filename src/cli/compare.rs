@@ -15,8 +15,8 @@ use crate::endpoints::Region;
 #[command(after_help = HELP)]
 pub struct CompareArgs {
     /// Files with reports: JSON, NDJSON, or output of the AWS CLI for a log group; `-` or a pipe
-    /// reads stdin
-    #[arg(value_name = "FILE|-", conflicts_with = "log_group")]
+    /// reads stdin, and s3://BUCKET/PREFIX every object whose key ends in .ndjson or .jsonl
+    #[arg(value_name = "FILE|-|S3_URI", conflicts_with = "log_group")]
     pub files: Vec<PathBuf>,
     /// Read the reports from this log group, with your AWS credentials
     #[arg(long, value_name = "NAME")]

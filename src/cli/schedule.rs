@@ -7,6 +7,7 @@ use super::duration::interval_minutes;
 use super::target::TargetArgs;
 use crate::endpoints::Region;
 use crate::operator::schedule::{MAX_NAME_LEN, TemplateFormat};
+use crate::report::ReportMetrics;
 
 /// `pullprobe schedule`.
 #[derive(Debug, Args)]
@@ -96,6 +97,9 @@ pub struct ScheduleSetArgs {
     /// Days to keep the reports; must be a retention period that CloudWatch Logs supports
     #[arg(long, value_name = "DAYS", default_value = "30", value_parser = retention)]
     pub retention: u32,
+    /// Metrics in the reports; each costs $0.30 a month for each subnet
+    #[arg(long, value_name = "METRICS", value_enum, default_value = "basic")]
+    pub metrics: ReportMetrics,
     /// ARN of an Amazon SNS topic to notify when an alarm changes state (repeatable, at most 5)
     #[arg(long = "alarm-action", value_name = "ARN")]
     pub alarm_actions: Vec<String>,

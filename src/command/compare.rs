@@ -4,7 +4,7 @@ pub(crate) mod input;
 mod logs;
 
 use std::fs;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +15,10 @@ use super::{Error, color, print};
 use crate::cli::compare::{CompareArgs, CompareFormat};
 use crate::compare::summary::list_names;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
-use crate::operator::aws::Client;
+use crate::operator::aws::{CallError, Client};
+use crate::operator::fleet::reduce::read_reports;
+use crate::operator::fleet::store::{ResultStore, list};
+use crate::operator::s3::{Bucket, S3Uri};
 use crate::render;
 
 /// How far back a log group is read by default.
@@ -48,8 +51,30 @@ pub fn run(flags: &CompareArgs) -> Result<u8, Error> {
         fs::write(&file, rendered(&output, format))
             .map_err(|error| Error::Tool(format!("--output {}: {error}", file.display())))?;
     }
-    print(&rendered(&output, flags.format))?;
+    match flags.format {
+        CompareFormat::Auto if io::stdout().is_terminal() => {
+            print(&rendered(&output, flags.format))?
+        }
+        CompareFormat::Auto | CompareFormat::Json => print_json(&output)?,
+        format => print(&rendered(&output, format))?,
+    };
     Ok(output.comparison.exit_code)
+}
+
+/// Writes the comparison to stdout as one line of JSON. A closed pipe, as of `| head`, is not an error.
+fn print_json(output: &ComparisonOutput) -> Result<u8, Error> {
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    let written = output
+        .comparison
+        .write(&mut stdout)
+        .and_then(|()| writeln!(stdout))
+        .and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::Tool(format!("stdout: {error}")))
+        }
+        _ => Ok(0),
+    }
 }
 
 /// Returns the files to write, each with its format. Refuses unknown formats before any input is
@@ -98,7 +123,10 @@ fn read_files(flags: &CompareArgs, builder: &mut ComparisonBuilder) -> Result<St
         ));
     }
     for file in files {
-        input::read(file, builder)?;
+        match file.to_str().filter(|file| file.starts_with("s3://")) {
+            Some(uri) => read_bucket(uri, builder)?,
+            None => input::read(file, builder)?,
+        }
     }
     let names: Vec<String> = files
         .iter()
@@ -112,6 +140,38 @@ fn read_files(flags: &CompareArgs, builder: &mut ComparisonBuilder) -> Result<St
         .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     Ok(list_names(&names))
+}
+
+/// Ends of the keys of objects with reports, one in each line.
+const REPORT_FILES: [&str; 2] = [".ndjson", ".jsonl"];
+
+/// Reads an object, or all objects with reports whose keys begin so. Memory does not grow with them.
+fn read_bucket(uri: &str, builder: &mut ComparisonBuilder) -> Result<(), Error> {
+    let uri: S3Uri = uri.parse().map_err(Error::Usage)?;
+    runtime()?.block_on(async {
+        let client = match Client::load(None).await {
+            // The bucket tells its Region.
+            Err(CallError::Setup(_)) => Client::load("us-east-1".parse().ok()).await?,
+            client => client?,
+        };
+        let bucket = Bucket::find(&client, &uri.bucket).await?;
+        let is_report = |key: &str| {
+            key == uri.key || REPORT_FILES.iter().any(|extension| key.ends_with(extension))
+        };
+        let (keys, others) = list(&bucket, &uri.key, is_report).await?;
+        if others > 0 {
+            super::note(&format!(
+                "{uri}: {others} objects were not read, because their keys do not end in .ndjson or .jsonl"
+            ));
+        }
+        if keys.is_empty() {
+            return Err(Error::Usage(format!(
+                "{uri} has no object with reports; expected keys that end in .ndjson or .jsonl, as pullprobe fleet stores them"
+            )));
+        }
+        let store = ResultStore::Bucket(bucket, String::new());
+        Ok(read_reports(&store, keys, builder).await?)
+    })
 }
 
 /// Returns what was read, for an error message.

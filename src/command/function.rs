@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
+#[cfg(feature = "operator")]
+use super::fleet::{self, function::FleetError};
 use super::probe::{raise_file_limit, rehearse, runtime};
 use super::{Error, note};
 use crate::cli::{Cli, Command, ProbeArgs};
 use crate::lambda::{Event, FunctionContext, Invocation, RuntimeApi, RuntimeApiError};
+#[cfg(feature = "operator")]
+use crate::operator::fleet::event::{FleetEvent, THROTTLED};
 use crate::os;
 use crate::vantage::RUNTIME_API_VARIABLE;
 
@@ -47,6 +51,10 @@ pub fn serve(address: &str) -> Result<u8, Error> {
 
 async fn serve_next(api: &RuntimeApi) -> Result<(), Error> {
     let event = api.next().await?;
+    #[cfg(feature = "operator")]
+    if let Some(fleet_event) = FleetEvent::read(&event.body) {
+        return serve_fleet(api, &event, fleet_event).await;
+    }
     match answer(api, &event).await {
         Ok(report) => api.respond(&event.request_id, report).await?,
         Err(error) => {
@@ -60,6 +68,31 @@ async fn serve_next(api: &RuntimeApi) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Answers an event of a fleet.
+#[cfg(feature = "operator")]
+async fn serve_fleet(
+    api: &RuntimeApi,
+    event: &Event,
+    fleet_event: Result<FleetEvent, serde_json::Error>,
+) -> Result<(), Error> {
+    let answered = match fleet_event {
+        Ok(fleet_event) => Box::pin(fleet::function::answer(fleet_event, event.deadline)).await,
+        Err(error) => Err(FleetError::Other(Error::Usage(format!(
+            "the event is not one of `pullprobe fleet print`: {error}"
+        )))),
+    };
+    let (kind, message) = match answered {
+        Ok(answer) => return Ok(api.respond(&event.request_id, answer).await?),
+        Err(FleetError::Throttled(message)) => (THROTTLED, message),
+        Err(FleetError::Other(error)) => match &error {
+            Error::Usage(_) => (INVALID_EVENT, error.to_string()),
+            Error::Tool(_) => (RUN_FAILED, error.to_string()),
+        },
+    };
+    note(&message);
+    Ok(api.fail(&event.request_id, kind, &message).await?)
 }
 
 /// Runs the probe as the event asks, and returns the line of its report.

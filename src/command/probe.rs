@@ -147,6 +147,7 @@ pub(super) async fn rehearse(
         deadline,
         run_id: args.run_id.clone().unwrap_or_else(generated_id),
         labels: args.labels(),
+        metrics: args.metrics,
         vault,
         observation_log: ObservationLog::default(),
         function,

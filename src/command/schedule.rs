@@ -46,6 +46,7 @@ impl From<&ScheduleSetArgs> for ScheduleSpec {
             interval_minutes: args.every,
             log_group: args.log_group.clone(),
             retention_days: args.retention,
+            metrics: args.metrics,
             alarm_actions: args.alarm_actions.clone(),
         }
     }
@@ -64,6 +65,7 @@ async fn resolve(args: &ScheduleSetArgs, dry_run: bool) -> Result<(AwsCalls, Sch
 
 async fn create(args: &CreateArgs) -> Result<u8, Error> {
     let (calls, set) = resolve(&args.set, args.dry_run).await?;
+    super::note(&format!("it costs {}", set.monthly_cost().describe()));
     let mut show = show_events(args.dry_run);
     let failures =
         schedule::create(&calls, &set, &args.scheduler_role, args.enable, &mut show).await?;

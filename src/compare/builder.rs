@@ -1,7 +1,7 @@
 //! Builds a comparison from reports that are added one by one, in any order.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::comparison::{Comparison, FactRow, InputCounts, SCHEMA, VantageSummary};
@@ -9,10 +9,12 @@ use super::difference::{ComparedVantage, differences};
 use super::fact::FactName;
 use super::log_envelope::find_reports;
 use super::origin::{Origin, unique_names};
+use super::pool::Pool;
 use super::report_view::{self, ReadError, ReportView, bounded_line};
 use super::summary::{explain, summarize};
 use super::timeline::Timeline;
-use super::vantage_history::VantageHistory;
+use super::vantage_history::{ReportKind, VantageHistory};
+use super::vantage_values::{VantageNames, VantageValues};
 use crate::report::Report;
 use crate::verdict::{INCONCLUSIVE, Status};
 
@@ -23,22 +25,34 @@ const MAX_NOTES: usize = 5;
 /// even when indented.
 const MAX_REPORT_BYTES: usize = 1024 * 1024;
 
-/// Maximum number of vantages compared: more subnets than anyone would look at together.
-const MAX_VANTAGES: usize = 10_000;
+/// Vantages that are compared: ten times the subnets of a large organization.
+const MAX_VANTAGES: usize = 250_000;
 
-/// Maximum number of bytes kept for all vantages: enough for ten thousand reports with little
-/// evidence, or about a thousand with all of it. The process then needs about three times as much
-/// memory.
+/// Bytes kept of all vantages, without the texts of their reports. It is half of what the process then
+/// needs.
 const MAX_KEPT_BYTES: usize = 256 * 1024 * 1024;
+
+/// Bytes of report texts: some thousand with all of their evidence. Of further vantages one of each kind
+/// keeps its text.
+const MAX_TEXT_BYTES: usize = 48 * 1024 * 1024;
+
+/// Bytes of report texts when one of each kind is kept, and the kinds are many.
+const MAX_TEXT_BYTES_OF_KINDS: usize = 2 * MAX_TEXT_BYTES;
 
 /// Reports, folded by vantage.
 #[derive(Debug, Clone, Default)]
 pub struct ComparisonBuilder {
-    vantages: BTreeMap<Origin, VantageHistory>,
+    vantages: BTreeMap<Arc<Origin>, VantageHistory>,
     counts: InputCounts,
     notes: BTreeSet<String>,
-    /// Bytes kept of all vantages.
+    /// What vantages have in common.
+    pool: Pool,
+    /// Bytes kept of all vantages, without the pool and the texts of reports.
     kept: usize,
+    /// Bytes of the texts of reports.
+    text_bytes: usize,
+    /// The vantage of each kind whose text is kept: the first by name, which renderers show.
+    shown: HashMap<ReportKind, Arc<Origin>>,
 }
 
 impl ComparisonBuilder {
@@ -109,9 +123,9 @@ impl ComparisonBuilder {
     }
 
     fn add_view(&mut self, report: &ReportView<'_>, line: &str, source: &str) {
-        let origin = Origin::of(report, source);
+        let origin = Arc::new(Origin::of(report, source));
         let is_full = self.vantages.len() >= MAX_VANTAGES && !self.vantages.contains_key(&origin);
-        if is_full || self.kept >= MAX_KEPT_BYTES {
+        if is_full || self.kept + self.pool.kept_bytes() >= MAX_KEPT_BYTES {
             self.counts.left_out += 1;
             self.note(format!(
                 "left out every report beyond {MAX_VANTAGES} vantages or {} MiB; compare fewer at once",
@@ -119,25 +133,58 @@ impl ComparisonBuilder {
             ));
             return;
         }
-        if let Some(vantage) = self.vantages.get_mut(&origin) {
-            self.kept -= vantage.kept_bytes();
-            let is_new = vantage.add(report, line);
-            self.kept += vantage.kept_bytes();
-            if !is_new {
+        let pool = &mut self.pool;
+        let kind = if let Some(vantage) = self.vantages.get_mut(&origin) {
+            let (kept, text_bytes, kind) =
+                (vantage.kept_bytes(), vantage.line_bytes(), vantage.kind());
+            if !vantage.add(report, line, pool) {
                 self.counts.duplicates += 1;
                 return;
             }
+            self.kept = self.kept + vantage.kept_bytes() - kept;
+            self.text_bytes = self.text_bytes + vantage.line_bytes() - text_bytes;
+            if vantage.kind() != kind && self.shown.get(&kind) == Some(&origin) {
+                self.shown.remove(&kind);
+            }
+            vantage.kind()
         } else {
-            let vantage = VantageHistory::new(report, line);
-            self.kept += vantage.kept_bytes();
-            self.vantages.insert(origin, vantage);
-        }
+            let vantage = VantageHistory::new(report, line, pool);
+            let kind = vantage.kind();
+            self.kept += vantage.kept_bytes() + origin.kept_bytes();
+            self.text_bytes += vantage.line_bytes();
+            self.vantages.insert(Arc::clone(&origin), vantage);
+            kind
+        };
         self.counts.reports += 1;
+        self.bound_texts(kind, &origin);
+    }
+
+    /// Drops the text of a report if there are too many: of each kind that of the first vantage is kept.
+    fn bound_texts(&mut self, kind: ReportKind, origin: &Arc<Origin>) {
+        let shown = self.shown.get(&kind).cloned();
+        let is_first = shown.as_ref().is_none_or(|shown| origin <= shown);
+        if is_first {
+            self.shown.insert(kind, Arc::clone(origin));
+        }
+        if self.text_bytes <= MAX_TEXT_BYTES {
+            return;
+        }
+        let is_new_kind = shown.is_none() && self.text_bytes <= MAX_TEXT_BYTES_OF_KINDS;
+        let dropped = match shown {
+            Some(shown) if is_first && shown != *origin => shown,
+            Some(_) if is_first => return,
+            None if is_new_kind => return,
+            _ => Arc::clone(origin),
+        };
+        if let Some(vantage) = self.vantages.get_mut(&dropped) {
+            self.text_bytes -= vantage.line_bytes();
+            vantage.drop_line();
+        }
     }
 
     /// Compares the reports added so far.
     pub fn finish(&self) -> ComparisonOutput {
-        let origins: Vec<&Origin> = self.vantages.keys().collect();
+        let origins: Vec<&Origin> = self.vantages.keys().map(|origin| &**origin).collect();
         let mut rows: Vec<(VantageSummary, &VantageHistory)> = unique_names(&origins)
             .into_iter()
             .zip(self.vantages.values())
@@ -148,7 +195,8 @@ impl ComparisonBuilder {
             .iter()
             .map(|(vantage, history)| history.compared(&vantage.name))
             .collect();
-        let mut differences = differences(&compared);
+        let names = VantageNames::new(compared.iter().map(|vantage| vantage.name));
+        let mut differences = differences(&compared, &names);
         let explanation = explain(&compared, &differences);
         let first_difference = (!differences.is_empty()).then(|| differences.remove(0));
         let worst = rows.first().map(|(vantage, _)| vantage);
@@ -167,7 +215,7 @@ impl ComparisonBuilder {
                 .map_or(INCONCLUSIVE, |vantage| vantage.exit_code),
             summary: summarize(&compared),
             explanation,
-            facts: matrix(&compared),
+            facts: matrix(&compared, &names),
             first_difference,
             other_differences: differences,
             changes: rows
@@ -191,12 +239,14 @@ fn worst_first(vantage: &VantageSummary) -> (Reverse<Status>, u8, &str) {
     (Reverse(vantage.status), vantage.exit_code, &vantage.name)
 }
 
-fn matrix(vantages: &[ComparedVantage<'_>]) -> Vec<FactRow> {
-    let mut rows: BTreeMap<&FactName, BTreeMap<String, String>> = BTreeMap::new();
-    for vantage in vantages {
+fn matrix(vantages: &[ComparedVantage<'_>], names: &Arc<VantageNames>) -> Vec<FactRow> {
+    let mut rows: BTreeMap<&FactName, VantageValues> = BTreeMap::new();
+    for (n, vantage) in vantages.iter().enumerate() {
         for (name, value) in vantage.facts {
-            let row = rows.entry(name).or_default();
-            row.insert(vantage.name.to_owned(), value.clone());
+            let row = rows
+                .entry(name)
+                .or_insert_with(|| VantageValues::new(names));
+            row.set(n, value);
         }
     }
     rows.into_iter()
@@ -212,16 +262,18 @@ fn matrix(vantages: &[ComparedVantage<'_>]) -> Vec<FactRow> {
 pub struct ComparisonOutput {
     /// What is printed as JSON.
     pub comparison: Comparison,
-    /// Each vantage's latest report as it was read, in the order of the comparison's vantages.
-    latest_reports: Vec<Arc<str>>,
+    /// Each vantage's latest report as it was read, in the order of the comparison's vantages, where
+    /// it is kept.
+    latest_reports: Vec<Option<Arc<str>>>,
     /// Each vantage's results over time, in the same order.
     timelines: Vec<Timeline>,
 }
 
 impl ComparisonOutput {
-    /// Returns the latest report of the vantage at this index of the comparison.
+    /// Returns the latest report of the vantage at this index of the comparison, if it is kept. Of
+    /// thousands of vantages that are alike it is kept for the first.
     pub fn latest_report(&self, vantage: usize) -> Option<ReportView<'_>> {
-        report_view::parse(self.latest_reports.get(vantage)?).ok()
+        report_view::parse(self.latest_reports.get(vantage)?.as_ref()?).ok()
     }
 
     /// Returns the results over time of the vantage at this index of the comparison.

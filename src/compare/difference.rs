@@ -2,10 +2,12 @@
 //! starts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::fact::{FactName, FactValue, Facts, is_optional};
+use super::vantage_values::{VantageNames, VantageValues};
 use crate::verdict::Status;
 
 /// A fact that differs.
@@ -15,9 +17,11 @@ pub struct Difference {
     /// `<dependency>/<phase>`.
     pub fact: String,
     /// Its values where the task would start, by vantage.
-    pub passing: BTreeMap<String, String>,
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
+    pub passing: VantageValues,
     /// Its values where the task would not start, by vantage.
-    pub failing: BTreeMap<String, String>,
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
+    pub failing: VantageValues,
     /// What the failing vantages were compared with.
     pub against: Baseline,
 }
@@ -48,21 +52,24 @@ pub struct ComparedVantage<'a> {
 
 /// Returns the first differing fact of each failing vantage, in start order. A fact that explains a
 /// failure (it failed, or the same dependency failed later) comes before one that did no harm. The
-/// result is empty if nothing fails, nothing passes, or nothing differs.
-pub fn differences(vantages: &[ComparedVantage<'_>]) -> Vec<Difference> {
+/// result is empty if nothing fails, nothing passes, or nothing differs. `names` are those of the
+/// vantages, in their order.
+pub fn differences(vantages: &[ComparedVantage<'_>], names: &Arc<VantageNames>) -> Vec<Difference> {
     let Some(worst) = worst_status(vantages) else {
         return Vec::new();
     };
-    let passing = || vantages.iter().filter(|v| starts(v.status, worst));
-    let others = Reference::of(passing().copied());
+    let all = || vantages.iter().enumerate();
+    let passing = || all().filter(|(_, vantage)| starts(vantage.status, worst));
+    let none_passes = passing().next().is_none();
+    let others = Reference::of(passing().map(|(_, vantage)| *vantage));
     let mut found: BTreeMap<(Effect, &FactName), Difference> = BTreeMap::new();
-    for vantage in vantages.iter().filter(|vantage| vantage.status == worst) {
+    for (n, vantage) in all().filter(|(_, vantage)| vantage.status == worst) {
         let last_pass = vantage.last_pass.map(|facts| ComparedVantage {
             status: Status::Pass,
             facts,
             ..*vantage
         });
-        let last_pass = last_pass.filter(|_| passing().next().is_none());
+        let last_pass = last_pass.filter(|_| none_passes);
         let first = match last_pass {
             Some(last_pass) => first_difference(vantage, &Reference::of([last_pass])),
             None => first_difference(vantage, &others),
@@ -72,27 +79,36 @@ pub fn differences(vantages: &[ComparedVantage<'_>]) -> Vec<Difference> {
         };
         let difference = found.entry((effect, name)).or_insert_with(|| Difference {
             fact: name.to_string(),
-            passing: passing()
-                .filter_map(|vantage| value(vantage, name))
-                .collect(),
-            failing: BTreeMap::new(),
+            passing: values(names, passing(), name),
+            failing: VantageValues::new(names),
             against: match last_pass {
                 Some(_) => Baseline::ItsOwnLastPass,
                 None => Baseline::OtherVantages,
             },
         });
-        let last_pass = last_pass.as_ref();
-        difference
-            .passing
-            .extend(last_pass.and_then(|last_pass| value(last_pass, name)));
-        difference.failing.extend(value(vantage, name));
+        if let Some(value) = last_pass.and_then(|last_pass| last_pass.facts.get(name)) {
+            difference.passing.set(n, value);
+        }
+        if let Some(value) = vantage.facts.get(name) {
+            difference.failing.set(n, value);
+        }
     }
     found.into_values().collect()
 }
 
-/// Returns the vantage's name and its value of a fact.
-fn value(vantage: &ComparedVantage<'_>, fact: &FactName) -> Option<(String, String)> {
-    Some((vantage.name.to_owned(), vantage.facts.get(fact)?.clone()))
+/// Returns the values of a fact at these vantages.
+fn values<'a>(
+    names: &Arc<VantageNames>,
+    vantages: impl Iterator<Item = (usize, &'a ComparedVantage<'a>)>,
+    fact: &FactName,
+) -> VantageValues {
+    let mut values = VantageValues::new(names);
+    for (n, vantage) in vantages {
+        if let Some(value) = vantage.facts.get(fact) {
+            values.set(n, value);
+        }
+    }
+    values
 }
 
 /// Returns the status of the vantages to explain: the failing ones, or the worst if nothing fails.

@@ -20,7 +20,7 @@ pub fn is_optional(dependency: &str) -> bool {
 }
 
 /// Name of a fact: a phase of a dependency. Ordered as a task starts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FactName {
     // Compared first, in this order; the names distinguish what this version does not know.
     dependency_rank: usize,

@@ -2,10 +2,12 @@
 //! grow with them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::fact::{FactValue, Facts};
+use super::pool::{Pool, Properties};
 use super::report_view::{ObservationView, ReportView, bounded_line};
 
 /// Maximum number of values kept for one property, the latest ones. Two are compared; the third
@@ -26,7 +28,7 @@ const DIGEST_CHARS: usize = 12;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedValue {
     /// The value.
-    pub value: String,
+    pub value: Arc<str>,
     /// When a report first showed it, as far back as values are kept.
     pub first_seen: Timestamp,
     /// When a report last showed it.
@@ -35,7 +37,20 @@ pub struct ObservedValue {
 
 /// The last values of each property of a vantage.
 #[derive(Debug, Clone, Default)]
-pub struct History(BTreeMap<String, Vec<ObservedValue>>);
+pub struct History {
+    /// Of reports that are all alike.
+    alike: Option<AlikeReports>,
+    /// The last values, once two reports differ.
+    values: BTreeMap<Arc<str>, Vec<ObservedValue>>,
+}
+
+/// Reports with the same properties, and when the first and the last was made.
+#[derive(Debug, Clone)]
+struct AlikeReports {
+    properties: Arc<Properties>,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+}
 
 /// The last change of a property.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,34 +73,66 @@ impl ValueChange<'_> {
 
 impl History {
     /// Adds the properties of a report. One without a time has no place in a history.
-    pub fn add(&mut self, at: Option<Timestamp>, report: &ReportView<'_>, facts: &Facts) {
+    pub fn add(
+        &mut self,
+        at: Option<Timestamp>,
+        report: &ReportView<'_>,
+        facts: &Facts,
+        pool: &mut Pool,
+    ) {
         let Some(at) = at else { return };
-        for (property, value) in properties(report, facts) {
-            if let Some(values) = self.0.get_mut(&property) {
-                record(values, at, value);
-            } else if self.0.len() < MAX_PROPERTIES {
-                let mut values = Vec::new();
-                record(&mut values, at, value);
-                self.0.insert(property, values);
+        let properties = properties(report, facts).into_iter();
+        let shared = properties
+            .take(MAX_PROPERTIES)
+            .map(|(property, value)| (pool.text(&property), pool.text(&value)));
+        let shared = shared.collect();
+        let properties = pool.properties(shared);
+        match &mut self.alike {
+            None if self.values.is_empty() => {
+                self.alike = Some(AlikeReports {
+                    properties,
+                    first_seen: at,
+                    last_seen: at,
+                });
+            }
+            Some(alike) if Arc::ptr_eq(&alike.properties, &properties) => {
+                alike.first_seen = alike.first_seen.min(at);
+                alike.last_seen = alike.last_seen.max(at);
+            }
+            _ => {
+                if let Some(alike) = self.alike.take() {
+                    self.record_all(&alike.properties, alike.first_seen);
+                    self.record_all(&alike.properties, alike.last_seen);
+                }
+                self.record_all(&properties, at);
             }
         }
     }
 
-    /// Returns about how many bytes are kept.
+    fn record_all(&mut self, properties: &Properties, at: Timestamp) {
+        for (property, value) in properties {
+            if let Some(values) = self.values.get_mut(property) {
+                record(values, at, value);
+            } else if self.values.len() < MAX_PROPERTIES {
+                let mut values = Vec::new();
+                record(&mut values, at, value);
+                self.values.insert(Arc::clone(property), values);
+            }
+        }
+    }
+
+    /// Returns about how many bytes are kept, without what the pool keeps.
     pub fn kept_bytes(&self) -> usize {
-        let properties = self.0.iter();
-        let texts = properties.map(|(property, values)| {
-            let values = values
-                .iter()
-                .map(|seen| size_of::<ObservedValue>() + seen.value.len());
-            size_of::<(String, Vec<ObservedValue>)>() + property.len() + values.sum::<usize>()
+        let properties = self.values.values();
+        let sizes = properties.map(|values| {
+            size_of::<(Arc<str>, Vec<ObservedValue>)>() + size_of_val(values.as_slice())
         });
-        texts.sum()
+        sizes.sum()
     }
 
     /// Returns the last change of each property that changed.
     pub fn changes(&self) -> impl Iterator<Item = ValueChange<'_>> {
-        self.0.iter().filter_map(|(property, values)| {
+        self.values.iter().filter_map(|(property, values)| {
             let [.., before, after] = values.as_slice() else {
                 return None;
             };
@@ -99,13 +146,13 @@ impl History {
 }
 
 /// Keeps the values sorted by when they were last seen.
-fn record(values: &mut Vec<ObservedValue>, at: Timestamp, value: String) {
-    if let Some(known) = values.iter_mut().find(|known| known.value == value) {
+fn record(values: &mut Vec<ObservedValue>, at: Timestamp, value: &Arc<str>) {
+    if let Some(known) = values.iter_mut().find(|known| known.value == *value) {
         known.first_seen = known.first_seen.min(at);
         known.last_seen = known.last_seen.max(at);
     } else {
         values.push(ObservedValue {
-            value,
+            value: Arc::clone(value),
             first_seen: at,
             last_seen: at,
         });

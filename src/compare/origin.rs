@@ -53,6 +53,15 @@ impl Origin {
     }
 }
 
+impl Origin {
+    /// Returns about how many bytes are kept.
+    pub fn kept_bytes(&self) -> usize {
+        let texts = self.qualifiers.iter().chain([&self.name]);
+        let sizes = texts.map(|text| size_of_val(text) + text.len());
+        sizes.sum()
+    }
+}
+
 fn label(report: &ReportView<'_>, name: &str) -> Option<String> {
     let mut labels = report.run.labels.iter();
     let (_, value) = labels.find(|(key, value)| &***key == name && !value.trim().is_empty())?;

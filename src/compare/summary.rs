@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::difference::{Baseline, ComparedVantage, Difference, worst_status};
 use super::fact::FactValue;
+use super::vantage_values::VantageValues;
 use crate::verdict::Status;
 
 /// Maximum number of names in a sentence. The matrix lists them all.
@@ -54,7 +55,13 @@ pub(crate) fn list_names(names: &[&str]) -> String {
 }
 
 /// Returns the names that have each value.
-pub(crate) fn names_by_value(values: &BTreeMap<String, String>) -> BTreeMap<&str, Vec<&str>> {
+pub(crate) fn names_by_value(values: &VantageValues) -> BTreeMap<&str, Vec<&str>> {
+    by_value(values.iter())
+}
+
+fn by_value<'a>(
+    values: impl Iterator<Item = (&'a str, &'a str)>,
+) -> BTreeMap<&'a str, Vec<&'a str>> {
     let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, value) in values {
         names.entry(value).or_default().push(name);
@@ -99,7 +106,7 @@ pub(super) fn explain(vantages: &[ComparedVantage<'_>], differences: &[Differenc
     text
 }
 
-fn list_values(values: &BTreeMap<String, String>) -> String {
+fn list_values(values: &VantageValues) -> String {
     let values = names_by_value(values);
     let count = values.len();
     let mut shown: Vec<String> = values
@@ -120,7 +127,7 @@ fn others(count: usize, what: &str) -> Option<String> {
 fn unexplained<'a>(failing: &[&ComparedVantage<'a>], differences: &[Difference]) -> Vec<&'a str> {
     let explained: BTreeSet<&str> = differences
         .iter()
-        .flat_map(|difference| difference.failing.keys().map(String::as_str))
+        .flat_map(|difference| difference.failing.keys())
         .collect();
     let names = failing.iter().map(|vantage| vantage.name);
     names.filter(|name| !explained.contains(name)).collect()
@@ -152,7 +159,10 @@ fn first_failures(failing: &[&ComparedVantage<'_>]) -> String {
             Some((vantage.name.to_owned(), format!("{value} at {name}")))
         })
         .collect();
-    let failures: Vec<(&str, Vec<&str>)> = names_by_value(&failures).into_iter().collect();
+    let named = failures
+        .iter()
+        .map(|(name, failure)| (name.as_str(), failure.as_str()));
+    let failures: Vec<(&str, Vec<&str>)> = by_value(named).into_iter().collect();
     match failures.as_slice() {
         [] => String::new(),
         [(failure, names)] if names.len() == failing.len() => {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::ComparisonBuilder;
 use super::comparison::Comparison;
 use super::difference::Baseline;
+use super::vantage_values::VantageValues;
 use crate::verdict::Status;
 
 /// Returns a report whose observations are given as `dependency/phase outcome [scope]`. Any other
@@ -80,11 +81,12 @@ const NO_S3: [&str; 6] = [
     "s3/fetch not-reached",
 ];
 
-fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
+fn map(pairs: &[(&str, &str)]) -> VantageValues {
+    let pairs = pairs.iter();
+    let values: BTreeMap<String, String> = pairs
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+        .collect();
+    values.into()
 }
 
 #[test]

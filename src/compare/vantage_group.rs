@@ -42,10 +42,9 @@ type GroupKey<'a> = (Status, Option<&'a str>, Vec<Option<&'a str>>);
 pub fn group_vantages(comparison: &Comparison) -> Vec<VantageGroup<'_>> {
     let mut groups: Vec<VantageGroup<'_>> = Vec::new();
     let mut known: HashMap<GroupKey<'_>, usize> = HashMap::new();
-    let rows = values_by_vantage(comparison);
-    for (first, (vantage, values)) in comparison.vantages.iter().zip(rows).enumerate() {
+    for (first, vantage) in comparison.vantages.iter().enumerate() {
         let cause = vantage.cause.as_deref();
-        match known.entry((vantage.status, cause, values)) {
+        match known.entry((vantage.status, cause, values(comparison, first))) {
             Entry::Occupied(entry) => groups[*entry.get()].names.push(&vantage.name),
             Entry::Vacant(entry) => {
                 groups.push(VantageGroup {
@@ -64,19 +63,13 @@ pub fn group_vantages(comparison: &Comparison) -> Vec<VantageGroup<'_>> {
     groups
 }
 
-/// Returns the values of all facts for each vantage, in the comparison's order of both.
-fn values_by_vantage(comparison: &Comparison) -> Vec<Vec<Option<&str>>> {
-    let vantages = comparison.vantages.iter().enumerate();
-    let index: HashMap<&str, usize> = vantages.map(|(n, vantage)| (&*vantage.name, n)).collect();
-    let mut rows = vec![vec![None; comparison.facts.len()]; comparison.vantages.len()];
-    for (n, fact) in comparison.facts.iter().enumerate() {
-        for (name, value) in &fact.values {
-            if let Some(row) = index.get(&**name) {
-                rows[*row][n] = Some(value.as_str());
-            }
-        }
-    }
-    rows
+/// Returns the values of all facts of the vantage at this position.
+fn values(comparison: &Comparison, vantage: usize) -> Vec<Option<&str>> {
+    let facts = comparison.facts.iter();
+    facts
+        .map(|fact| fact.values.get(&comparison.vantages.get(vantage)?.name))
+        .map(|value| value.map(String::as_str))
+        .collect()
 }
 
 fn column_letter(n: usize) -> String {

@@ -1,7 +1,6 @@
 //! The reports of one vantage, folded: the latest, the last pass before it, and what changed.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -12,10 +11,11 @@ use super::comparison::VantageSummary;
 use super::difference::ComparedVantage;
 use super::fact::{self, Facts};
 use super::history::History;
-use super::report_view::{self, ReportView, Text, bounded_line};
+use super::pool::Pool;
+use super::report_view::{ReportView, Text, bounded_line};
 use super::timeline::{RunResult, Timeline, periods};
 use crate::redact::{one_line, shorten};
-use crate::verdict::{INCONCLUSIVE, Status};
+use crate::verdict::Status;
 
 /// Maximum number of runs remembered for a vantage, so that a report delivered twice counts once: a
 /// week of runs at ten-minute intervals.
@@ -28,12 +28,13 @@ const MAX_SUMMARY_CHARS: usize = 1_024;
 #[derive(Debug, Clone)]
 pub struct VantageHistory {
     latest: ComparedRun,
-    /// The latest report as it was read: renderers show more of it than is compared.
-    line: Arc<str>,
+    shown: ShownReport,
+    /// The latest report as it was read, if it is kept: renderers show more of it than is compared.
+    line: Option<Arc<str>>,
     last_pass: Option<ComparedRun>,
     history: History,
-    /// Start and hashed ID of the newest runs, each with its result.
-    runs: BTreeMap<(Option<Timestamp>, u64), RunResult>,
+    /// Start and hashed ID of the newest runs, sorted, each with its result.
+    runs: Vec<((Option<Timestamp>, u64), RunResult)>,
     reports: u64,
     failed: u64,
 }
@@ -42,18 +43,39 @@ pub struct VantageHistory {
 #[derive(Debug, Clone)]
 struct ComparedRun {
     started_at: Option<Timestamp>,
-    id: String,
+    id: Box<str>,
     status: Status,
-    facts: Facts,
+    facts: Arc<Facts>,
+}
+
+/// The parts of the latest report that every vantage's entry shows.
+#[derive(Debug, Clone)]
+struct ShownReport {
+    exit_code: u8,
+    cause: Option<Arc<str>>,
+    confidence: Option<Arc<str>>,
+    summary: Arc<str>,
+    availability_zone: Option<Arc<str>>,
+    subnet_cidr: Option<Arc<str>>,
+    started_at: Arc<str>,
+}
+
+/// What the vantages have in common that are shown together: the parts that decide their group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReportKind {
+    exit_code: u8,
+    cause: Option<Arc<str>>,
+    /// Address of the facts, which are kept once.
+    facts: usize,
 }
 
 impl ComparedRun {
-    fn new(report: &ReportView<'_>) -> Self {
+    fn new(report: &ReportView<'_>, pool: &mut Pool) -> Self {
         Self {
             started_at: report.run.started_at.parse().ok(),
-            id: bounded_line(&report.run.id),
+            id: bounded_line(&report.run.id).into(),
             status: report.verdict.status,
-            facts: fact::facts(report),
+            facts: pool.facts(fact::facts(report)),
         }
     }
 
@@ -67,17 +89,6 @@ impl ComparedRun {
         (self.started_at, &self.id)
     }
 
-    fn kept_bytes(&self) -> usize {
-        let facts = self.facts.iter();
-        let texts = facts.map(|(name, value)| {
-            size_of::<(fact::FactName, String)>()
-                + name.dependency.len()
-                + name.phase.len()
-                + value.len()
-        });
-        texts.sum()
-    }
-
     fn key(&self) -> (Option<Timestamp>, u64) {
         let mut hasher = DefaultHasher::new();
         self.id.hash(&mut hasher);
@@ -85,17 +96,37 @@ impl ComparedRun {
     }
 }
 
+impl ShownReport {
+    fn new(report: &ReportView<'_>, pool: &mut Pool) -> Self {
+        let mut known = |text: Option<&Text<'_>>| text.map(|text| pool.text(&bounded_line(text)));
+        let finding = report.findings.first();
+        Self {
+            exit_code: report.verdict.exit_code,
+            cause: known(finding.map(|finding| &finding.cause)),
+            confidence: known(finding.map(|finding| &finding.confidence)),
+            availability_zone: known(report.vantage.availability_zone.as_ref()),
+            subnet_cidr: known(report.vantage.subnet_cidr.as_ref()),
+            started_at: known(Some(&report.run.started_at)).unwrap_or_default(),
+            summary: pool.text(shorten(
+                &one_line(&report.verdict.summary),
+                MAX_SUMMARY_CHARS,
+            )),
+        }
+    }
+}
+
 impl VantageHistory {
     /// Starts with the first report of a vantage; `line` is its text.
-    pub fn new(report: &ReportView<'_>, line: &str) -> Self {
-        let run = ComparedRun::new(report);
+    pub fn new(report: &ReportView<'_>, line: &str, pool: &mut Pool) -> Self {
+        let run = ComparedRun::new(report, pool);
         let mut history = History::default();
-        history.add(run.started_at, report, &run.facts);
+        history.add(run.started_at, report, &run.facts, pool);
         Self {
-            runs: BTreeMap::from([(run.key(), RunResult::of(report))]),
+            runs: vec![(run.key(), RunResult::of(report))],
             failed: u64::from(run.status == Status::Fail),
             latest: run,
-            line: line.into(),
+            shown: ShownReport::new(report, pool),
+            line: Some(line.into()),
             last_pass: None,
             history,
             reports: 1,
@@ -103,20 +134,21 @@ impl VantageHistory {
     }
 
     /// Adds a report, whatever its age. Returns `false` for a copy of one that was added before.
-    pub fn add(&mut self, report: &ReportView<'_>, line: &str) -> bool {
-        let run = ComparedRun::new(report);
-        match self.runs.entry(run.key()) {
-            Entry::Occupied(_) => return false,
-            Entry::Vacant(entry) => entry.insert(RunResult::of(report)),
+    pub fn add(&mut self, report: &ReportView<'_>, line: &str, pool: &mut Pool) -> bool {
+        let run = ComparedRun::new(report, pool);
+        let Err(place) = self.runs.binary_search_by_key(&run.key(), |(key, _)| *key) else {
+            return false;
         };
+        self.runs.insert(place, (run.key(), RunResult::of(report)));
         if self.runs.len() > MAX_RUNS {
-            self.runs.pop_first();
+            self.runs.remove(0);
         }
         self.reports += 1;
         self.failed += u64::from(run.status == Status::Fail);
-        self.history.add(run.started_at, report, &run.facts);
+        self.history.add(run.started_at, report, &run.facts, pool);
         if run.sort_key() >= self.latest.sort_key() {
-            self.line = line.into();
+            self.line = Some(line.into());
+            self.shown = ShownReport::new(report, pool);
             let earlier = std::mem::replace(&mut self.latest, run);
             if earlier.starts() {
                 self.last_pass = Some(earlier);
@@ -132,21 +164,34 @@ impl VantageHistory {
         last_pass.is_none_or(|last_pass| last_pass.sort_key() < run.sort_key())
     }
 
-    /// The latest report as it was read.
-    pub fn latest_line(&self) -> Arc<str> {
-        Arc::clone(&self.line)
+    /// Returns what the latest report has in common with those that are shown together with it.
+    pub fn kind(&self) -> ReportKind {
+        ReportKind {
+            exit_code: self.shown.exit_code,
+            cause: self.shown.cause.clone(),
+            facts: Arc::as_ptr(&self.latest.facts).addr(),
+        }
     }
 
-    /// Returns about how many bytes this vantage keeps.
+    /// The latest report as it was read, if it is kept.
+    pub fn latest_line(&self) -> Option<Arc<str>> {
+        self.line.clone()
+    }
+
+    /// Drops the text of the latest report.
+    pub fn drop_line(&mut self) {
+        self.line = None;
+    }
+
+    /// Returns how many bytes the text of the latest report has, if it is kept.
+    pub fn line_bytes(&self) -> usize {
+        self.line.as_ref().map_or(0, |line| line.len())
+    }
+
+    /// Returns about how many bytes this vantage keeps, without the text of its latest report and
+    /// without what it has in common with others.
     pub fn kept_bytes(&self) -> usize {
-        let runs = self.runs.len() * size_of::<((Option<Timestamp>, u64), RunResult)>();
-        let last_pass = self.last_pass.as_ref().map_or(0, ComparedRun::kept_bytes);
-        size_of::<Self>()
-            + self.line.len()
-            + runs
-            + self.latest.kept_bytes()
-            + last_pass
-            + self.history.kept_bytes()
+        size_of::<Self>() + size_of_val(self.runs.as_slice()) + self.history.kept_bytes()
     }
 
     /// Returns the vantage's part in the comparison of all vantages.
@@ -155,30 +200,25 @@ impl VantageHistory {
             name,
             status: self.latest.status,
             facts: &self.latest.facts,
-            last_pass: self.last_pass.as_ref().map(|run| &run.facts),
+            last_pass: self.last_pass.as_ref().map(|run| &*run.facts),
         }
     }
 
     /// Returns the vantage's entry in the comparison.
     pub fn summary(&self, name: String) -> VantageSummary {
-        let report = report_view::parse(&self.line).ok();
-        let report = report.as_ref();
-        let finding = report.and_then(|report| report.findings.first());
-        let vantage = report.map(|report| &report.vantage);
-        let known = |text: Option<&Text<'_>>| text.map(|text| bounded_line(text));
+        let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
+        let shown = &self.shown;
         VantageSummary {
             name,
             status: self.latest.status,
-            exit_code: report.map_or(INCONCLUSIVE, |report| report.verdict.exit_code),
-            cause: known(finding.map(|finding| &finding.cause)),
-            confidence: known(finding.map(|finding| &finding.confidence)),
-            summary: report.map_or_else(String::new, |report| {
-                shorten(&one_line(&report.verdict.summary), MAX_SUMMARY_CHARS).to_owned()
-            }),
-            availability_zone: known(vantage.and_then(|v| v.availability_zone.as_ref())),
-            subnet_cidr: known(vantage.and_then(|v| v.subnet_cidr.as_ref())),
-            run_id: self.latest.id.clone(),
-            started_at: known(report.map(|report| &report.run.started_at)).unwrap_or_default(),
+            exit_code: shown.exit_code,
+            cause: text(&shown.cause),
+            confidence: text(&shown.confidence),
+            summary: shown.summary.to_string(),
+            availability_zone: text(&shown.availability_zone),
+            subnet_cidr: text(&shown.subnet_cidr),
+            run_id: self.latest.id.to_string(),
+            started_at: shown.started_at.to_string(),
             reports: self.reports,
             failed: self.failed,
         }
@@ -197,16 +237,19 @@ impl VantageHistory {
 
     /// Returns what changed: first the verdict, then facts in start order, then the rest.
     pub fn changes(&self, name: &str) -> Vec<Change> {
+        let mut changes: Vec<Change> = self
+            .history
+            .changes()
+            .map(|change| Change::new(name, &change))
+            .collect();
+        if changes.is_empty() {
+            return changes;
+        }
         let facts = &self.latest.facts;
         let start_order: BTreeMap<String, usize> = facts
             .keys()
             .enumerate()
             .map(|(n, fact)| (fact.to_string(), n))
-            .collect();
-        let mut changes: Vec<Change> = self
-            .history
-            .changes()
-            .map(|change| Change::new(name, &change))
             .collect();
         changes.sort_by_key(|change| {
             let after_facts = facts.len() + usize::from(!change.fact.contains('/'));

@@ -20,6 +20,7 @@ use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_smithy_http_client::tls;
@@ -27,7 +28,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use backon::{ExponentialBuilder, Retryable as _};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::{debug, info};
@@ -148,6 +149,70 @@ impl Client {
             timeout,
             ..self.clone()
         }
+    }
+
+    /// Returns a client with other credentials, such as those of an assumed role.
+    #[must_use]
+    pub fn with_credentials(&self, credentials: Credentials) -> Self {
+        Self {
+            credentials: SharedCredentialsProvider::new(credentials),
+            ..self.clone()
+        }
+    }
+
+    /// Sends a signed request for an object or bucket to Amazon S3, and returns the response without
+    /// its body, whatever its status. A throttled or failed request is repeated.
+    pub(super) async fn s3(
+        &self,
+        operation: &str,
+        request: &Request<Bytes>,
+    ) -> Result<reqwest::Response, CallError> {
+        let send = || async {
+            let mut facts = ResponseFacts::default();
+            let result = self.send_to_s3(operation, request, &mut facts).await;
+            (facts, result)
+        };
+        self.repeat(Api::S3, operation, send).await
+    }
+
+    async fn send_to_s3(
+        &self,
+        operation: &str,
+        request: &Request<Bytes>,
+        facts: &mut ResponseFacts,
+    ) -> Result<reqwest::Response, CallError> {
+        let mut response = self.execute(Api::S3, operation, request, facts).await?;
+        let status = response.status();
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(self.refusal(Api::S3, operation, &mut response).await?);
+        }
+        Ok(response)
+    }
+
+    /// Builds a request of Amazon S3, unsigned. `path` is percent-encoded.
+    pub(super) fn s3_request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Bytes>, CallError> {
+        self.request(Api::S3, method, path, body)
+    }
+
+    /// Reads the error of a response.
+    pub(super) async fn refusal(
+        &self,
+        api: Api,
+        operation: &str,
+        response: &mut reqwest::Response,
+    ) -> Result<CallError, CallError> {
+        let action = || api.action(operation);
+        let body = read_body(response, MAX_RESPONSE_SIZE, action).await?;
+        let (status, headers) = (response.status().as_u16(), response.headers());
+        Ok(CallError::refused(
+            action(),
+            error_response::read(status, headers, &body),
+        ))
     }
 
     /// Calls an operation of a service with the AWS JSON protocol, such as `DescribeTasks` of
@@ -280,10 +345,65 @@ impl Client {
         operation: &str,
         request: &Request<Bytes>,
     ) -> Result<Bytes, CallError> {
+        let send = || async {
+            let mut facts = ResponseFacts::default();
+            let result = self.exchange(api, operation, request, &mut facts).await;
+            (facts, result)
+        };
+        self.repeat(api, operation, send).await
+    }
+
+    async fn exchange(
+        &self,
+        api: Api,
+        operation: &str,
+        request: &Request<Bytes>,
+        facts: &mut ResponseFacts,
+    ) -> Result<Bytes, CallError> {
+        let mut response = self.execute(api, operation, request, facts).await?;
+        if !response.status().is_success() {
+            return Err(self.refusal(api, operation, &mut response).await?);
+        }
+        let body = read_body(&mut response, MAX_RESPONSE_SIZE, || api.action(operation)).await?;
+        facts.response_bytes = Some(body.len());
+        Ok(body.into())
+    }
+
+    /// Calls `send` again while its error may pass, and logs how each attempt ended: neither a header
+    /// nor a body, which may hold secrets.
+    async fn repeat<T, F>(
+        &self,
+        api: Api,
+        operation: &str,
+        send: impl Fn() -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = (ResponseFacts, Result<T, CallError>)>,
+    {
         let attempts = AtomicUsize::new(0);
         let send_once = || async {
             let attempt = attempts.fetch_add(1, Ordering::Relaxed) + 1;
-            self.send_once(api, operation, request, attempt).await
+            let began = Instant::now();
+            let (facts, result) = send().await;
+            let error = result.as_ref().err().map(CallError::in_short);
+            info!(
+                action = %api.action(operation),
+                region = api.signing_region(&self.region),
+                attempt,
+                status = facts.status,
+                ms = crate::millis(began.elapsed()),
+                request_id = facts.request_id,
+                error,
+                "AWS call"
+            );
+            debug!(
+                host = facts.host,
+                credentials_ms = facts.credentials_ms,
+                request_bytes = facts.request_bytes,
+                response_bytes = facts.response_bytes,
+                "its connection"
+            );
+            result
         };
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
@@ -300,46 +420,17 @@ impl Client {
             .await
     }
 
-    /// Sends a request once, and logs how the call ended: neither a header nor a body, which may hold
-    /// secrets.
-    async fn send_once(
-        &self,
-        api: Api,
-        operation: &str,
-        request: &Request<Bytes>,
-        attempt: usize,
-    ) -> Result<Bytes, CallError> {
-        let began = Instant::now();
-        let mut facts = ResponseFacts::default();
-        let result = self.exchange(api, operation, request, &mut facts).await;
-        info!(
-            action = %api.action(operation),
-            region = api.signing_region(&self.region),
-            attempt,
-            status = facts.status,
-            ms = crate::millis(began.elapsed()),
-            request_id = facts.request_id,
-            error = result.as_ref().err().map(CallError::in_short),
-            "AWS call"
-        );
-        debug!(
-            host = request.uri().host(),
-            credentials_ms = facts.credentials_ms,
-            request_bytes = request.body().len(),
-            response_bytes = result.as_ref().ok().map(Bytes::len),
-            "its connection"
-        );
-        result
-    }
-
-    async fn exchange(
+    /// Signs a request, sends it once, and returns the response without its body.
+    async fn execute(
         &self,
         api: Api,
         operation: &str,
         request: &Request<Bytes>,
         facts: &mut ResponseFacts,
-    ) -> Result<Bytes, CallError> {
+    ) -> Result<reqwest::Response, CallError> {
         let began = Instant::now();
+        facts.host = request.uri().host().map(str::to_owned);
+        facts.request_bytes = request.body().len();
         // For each attempt: the provider caches credentials and renews them before they expire.
         let credentials = self
             .credentials
@@ -357,32 +448,25 @@ impl Client {
             SystemTime::now(),
         )
         .map_err(|error| CallError::Setup(error.to_string()))?;
-        let action = || api.action(operation);
-        let transport_error = |error: &reqwest::Error| CallError::transport(action(), error);
+        let transport_error =
+            |error: &reqwest::Error| CallError::transport(api.action(operation), error);
         let mut request =
             reqwest::Request::try_from(signed).map_err(|error| transport_error(&error))?;
         *request.timeout_mut() = Some(self.timeout);
-        let mut response = self
-            .http
-            .execute(request)
-            .await
-            .map_err(|error| transport_error(&error))?;
+        let response = self.http.execute(request).await;
+        let response = response.map_err(|error| transport_error(&error))?;
         facts.status = Some(response.status().as_u16());
         facts.request_id = request_id(response.headers());
-        let body = read_body(&mut response, MAX_RESPONSE_SIZE, action).await?;
-        if response.status().is_success() {
-            return Ok(body.into());
-        }
-        Err(CallError::refused(
-            action(),
-            error_response::read(response.status().as_u16(), response.headers(), &body),
-        ))
+        Ok(response)
     }
 }
 
 /// What the log says of one attempt of a call.
 #[derive(Debug, Default)]
 struct ResponseFacts {
+    host: Option<String>,
+    request_bytes: usize,
+    response_bytes: Option<usize>,
     credentials_ms: Option<u64>,
     status: Option<u16>,
     request_id: Option<String>,

@@ -1,8 +1,8 @@
 //! AWS calls with a dry run, which sends only read-only requests and shows the others.
 
 use crate::safe_text::escape_json;
-use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::aws::{Api, CallError, Client, RestCall};
@@ -141,6 +141,22 @@ impl AwsCalls {
         }
         let response: Result<IgnoredAny, _> = self.client.query(api, action, fields).await;
         response.map(drop)
+    }
+
+    /// Returns the account of the operator's credentials, which need no permission for it.
+    pub async fn caller_account(&self) -> Result<String, CallError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Identity {
+            account: String,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Response {
+            get_caller_identity_result: Identity,
+        }
+        let response: Response = self.read_query(Api::STS, "GetCallerIdentity", &[]).await?;
+        Ok(response.get_caller_identity_result.account)
     }
 
     /// Shows a request in a dry run. It may be one that cannot be sent, because it depends on the

@@ -1,7 +1,6 @@
 //! The comparison as text for a terminal, in 80 columns: what differs, then a matrix with a column
 //! for each group of vantages.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::text::{Paint, WIDTH, wrap};
@@ -9,6 +8,7 @@ use crate::compare::ComparisonOutput;
 use crate::compare::comparison::Comparison;
 use crate::compare::fact::FactValue;
 use crate::compare::vantage_group::{VantageGroup, group_vantages};
+use crate::compare::vantage_values::VantageValues;
 use crate::verdict::Status;
 
 /// Changes shown. The JSON has all.
@@ -72,7 +72,7 @@ pub(super) struct FactsOfDependency<'a> {
     /// Name of the dependency.
     pub name: &'a str,
     /// Index of each fact in the comparison, its phase, and its values by vantage.
-    pub phases: Vec<(usize, &'a str, &'a BTreeMap<String, String>)>,
+    pub phases: Vec<(usize, &'a str, &'a VantageValues)>,
 }
 
 impl<'a> FactsOfDependency<'a> {

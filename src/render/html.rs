@@ -30,6 +30,9 @@ const MAX_UNBROKEN_NAME: usize = 30;
 /// Names shown before the rest is folded.
 const MAX_NAMES: usize = 8;
 
+/// Maximum number of names that are folded: a page of 100,000 vantages has to open.
+const MAX_FOLDED_NAMES: usize = 1_000;
+
 /// Renders a comparison. That of one report is the page of this report.
 pub fn render(output: &ComparisonOutput) -> String {
     render_with_picture(output, &VpcPicture::of(output))
@@ -107,7 +110,10 @@ fn name_list(names: &[&str]) -> Markup {
             " "
             details.more {
                 summary { "and " (folded.len()) " more" }
-                (comma_separated(folded))
+                (comma_separated(&folded[..folded.len().min(MAX_FOLDED_NAMES)]))
+                @if let Some(more @ 1..) = folded.len().checked_sub(MAX_FOLDED_NAMES) {
+                    " and " (more) " more, which " code { "--format json" } " lists"
+                }
             }
         }
     }

@@ -61,7 +61,7 @@ impl CallError {
         Self::NoResponse { action, detail }
     }
 
-    pub(super) fn unreadable(action: String, error: &dyn fmt::Display) -> Self {
+    pub fn unreadable(action: String, error: &dyn fmt::Display) -> Self {
         Self::Unreadable {
             action,
             detail: shorten(&one_line(&error.to_string()), 300).to_owned(),

@@ -36,6 +36,8 @@ enum HostName {
     Iam,
     /// Route 53 has one endpoint in each partition.
     Route53,
+    /// Organizations has one endpoint in each partition.
+    Organizations,
 }
 
 impl Api {
@@ -110,6 +112,21 @@ impl Api {
         "2018-05-10",
         HostName::Regional("route53profiles"),
     );
+    /// Amazon S3: REST with XML. The bucket is part of the path.
+    pub const S3: Self = Self::other("s3", "S3", "2006-03-01", HostName::Regional("s3"));
+    /// Amazon SNS.
+    pub const SNS: Self = Self::other("sns", "SNS", "2010-03-31", HostName::Regional("sns"));
+    /// AWS Organizations, which has one endpoint in each partition.
+    pub const ORGANIZATIONS: Self = Self {
+        target_prefix: "AWSOrganizationsV20161128",
+        json_version: "1.1",
+        ..Self::other(
+            "organizations",
+            "Organizations",
+            "2016-11-28",
+            HostName::Organizations,
+        )
+    };
     /// AWS IAM.
     pub const IAM: Self = Self::other("iam", "IAM", "2010-05-08", HostName::Iam);
 
@@ -155,6 +172,9 @@ impl Api {
                 Partition::AwsUsGov => "route53.us-gov.amazonaws.com".into(),
                 _ => format!("route53.{suffix}"),
             },
+            HostName::Organizations => {
+                format!("organizations.{}.{suffix}", self.signing_region(region))
+            }
             HostName::Iam => match region.partition() {
                 Partition::Aws => "iam.amazonaws.com".into(),
                 Partition::AwsUsGov => "iam.us-gov.amazonaws.com".into(),
@@ -167,10 +187,14 @@ impl Api {
     /// of its Regions.
     pub(super) fn signing_region(self, region: &Region) -> &str {
         match (self.host, region.partition()) {
-            (HostName::Iam | HostName::Route53, Partition::Aws) => "us-east-1",
+            (HostName::Iam | HostName::Route53 | HostName::Organizations, Partition::Aws) => {
+                "us-east-1"
+            }
             (HostName::Iam, Partition::AwsCn) => "cn-north-1",
-            (HostName::Route53, Partition::AwsCn) => "cn-northwest-1",
-            (HostName::Iam | HostName::Route53, Partition::AwsUsGov) => "us-gov-west-1",
+            (HostName::Route53 | HostName::Organizations, Partition::AwsCn) => "cn-northwest-1",
+            (HostName::Iam | HostName::Route53 | HostName::Organizations, Partition::AwsUsGov) => {
+                "us-gov-west-1"
+            }
             (HostName::Iam | HostName::Route53, Partition::AwsIso) => "us-iso-east-1",
             (HostName::Iam | HostName::Route53, Partition::AwsIsoB) => "us-isob-east-1",
             _ => region.as_str(),

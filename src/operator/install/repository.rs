@@ -180,7 +180,7 @@ impl EcrRepository {
         let region = calls.client().region();
         named.check_region(region)?;
         if named.account.is_some() {
-            named.check_account(&caller_account(calls).await?)?;
+            named.check_account(&calls.caller_account().await?)?;
         }
         let (found, is_new) = if let Some(found) = describe(calls, name).await? {
             (Some(found), false)
@@ -206,7 +206,7 @@ impl EcrRepository {
             // In a dry run nothing was created.
             let account = match &named.account {
                 Some(account) => account.clone(),
-                None => caller_account(calls).await?,
+                None => calls.caller_account().await?,
             };
             (uri(&account, region, name), arn(&account, region, name))
         };
@@ -217,22 +217,6 @@ impl EcrRepository {
             is_new,
         })
     }
-}
-
-/// Returns the account of the operator's credentials, which need no permission for it.
-async fn caller_account(calls: &AwsCalls) -> Result<String, CallError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Identity {
-        account: String,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Response {
-        get_caller_identity_result: Identity,
-    }
-    let response: Response = calls.read_query(Api::STS, "GetCallerIdentity", &[]).await?;
-    Ok(response.get_caller_identity_result.account)
 }
 
 async fn describe(calls: &AwsCalls, name: &str) -> Result<Option<Repository>, CallError> {

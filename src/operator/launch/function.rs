@@ -25,6 +25,7 @@ use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OnceCell, Semaphore, mpsc, watch};
 
+pub use bundle::bundle_binary;
 pub use request::{FUNCTIONS, call, function_path};
 pub use setup::{FunctionSetup, prepare, show_calls};
 

@@ -9,11 +9,15 @@ use super::scheduler_api::{
 use super::spec::{MAX_NAME_LEN, ScheduleSpec};
 use super::tags::{TAG, group_name};
 use crate::operator::dry_run::AwsCalls;
-use crate::operator::ecs::{RunTaskRequest, Tag, digest, last_segment};
+use crate::operator::ecs::{KeyValuePair, RunTaskRequest, Tag, digest, last_segment};
 use crate::operator::error::OperatorError;
 use crate::operator::launch::{
     self, DEFAULT_CLUSTER, Launch, Placement, ProbeDefinition, RUN_ID_VARIABLE,
 };
+use crate::operator::price::{
+    ALARM, HOURS_A_MONTH, LOG_GB, METRIC, MonthlyCost, REPORT_GB, SCHEDULER_INVOCATION, TASK_MINUTE,
+};
+use crate::report::ReportMetrics;
 
 /// The schedules under one name.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct ScheduleSet {
     /// Log group for the reports.
     pub log_group: String,
     pub retention_days: u32,
+    /// Metrics in the reports.
+    pub metrics: ReportMetrics,
     /// ARNs of alarm actions.
     pub alarm_actions: Vec<String>,
     /// What runs in each subnet.
@@ -49,6 +55,13 @@ pub struct RunTarget<'a> {
 /// Maximum number of retries of one run. EventBridge Scheduler's default of 185 within 24 hours
 /// would run a probe long after its time.
 const MAX_RETRY_ATTEMPTS: u32 = 3;
+
+/// Alarms of a subnet: on failures, and on missing reports.
+const ALARMS: f64 = 2.0;
+
+/// Metrics of a report: `Failed` and `DurationMs`, and with those of five dependencies of four phases.
+const BASIC_METRICS: f64 = 2.0;
+const ALL_METRICS: f64 = 22.0;
 
 /// Maximum number of actions of an alarm (CloudWatch API reference, PutMetricAlarm).
 const MAX_ALARM_ACTIONS: usize = 5;
@@ -85,6 +98,7 @@ pub async fn resolve(calls: &AwsCalls, spec: &ScheduleSpec) -> Result<ScheduleSe
         interval_minutes: spec.interval_minutes,
         log_group,
         retention_days: spec.retention_days,
+        metrics: spec.metrics,
         alarm_actions: spec.alarm_actions.clone(),
         launch,
         definition,
@@ -164,6 +178,30 @@ impl ScheduleSet {
         }
     }
 
+    /// Estimates what the schedules cost each month.
+    pub fn monthly_cost(&self) -> MonthlyCost {
+        let subnets = f64::from(u32::try_from(self.launch.subnets.len()).unwrap_or(u32::MAX));
+        let runs = subnets * HOURS_A_MONTH * 60.0 / f64::from(self.interval_minutes);
+        let metrics = match self.metrics {
+            ReportMetrics::Basic => BASIC_METRICS,
+            ReportMetrics::All => ALL_METRICS,
+        };
+        let mut cost = MonthlyCost::default();
+        cost.add("task minutes on Fargate", runs, TASK_MINUTE);
+        cost.add("custom metrics", subnets * metrics, METRIC);
+        cost.add("alarms", subnets * ALARMS, ALARM);
+        cost.add("GB of reports in CloudWatch Logs", runs * REPORT_GB, LOG_GB);
+        cost.add("runs of EventBridge Scheduler", runs, SCHEDULER_INVOCATION);
+        cost.assume("a task of 256 CPU units and 512 MB runs for less than the minute that Fargate bills at least");
+        cost.assume("a report has 20 KB; metrics are billed for each hour with a report");
+        if self.metrics == ReportMetrics::All {
+            cost.assume(format!(
+                "a report has {ALL_METRICS:.0} metrics: one for each dependency and phase"
+            ));
+        }
+        cost
+    }
+
     /// Returns the schedule expression, such as `rate(15 minutes)`.
     pub fn rate(&self) -> String {
         format!("rate({})", self.interval())
@@ -197,6 +235,13 @@ impl ScheduleSet {
             container
                 .environment
                 .retain(|pair| pair.name != RUN_ID_VARIABLE);
+            if self.metrics == ReportMetrics::All {
+                // It is shorter than what was removed.
+                container.environment.push(KeyValuePair {
+                    name: "PULLPROBE_METRICS".into(),
+                    value: "all".into(),
+                });
+            }
         }
         Ok(request)
     }

@@ -2,6 +2,7 @@
 
 use crate::operator::launch::TargetSpec;
 pub use crate::render::template::TemplateFormat;
+use crate::report::ReportMetrics;
 
 /// Maximum length of a set's name, in characters. The name of a schedule group has at most 64 characters (EventBridge
 /// Scheduler API reference, CreateScheduleGroup), of which `pullprobe-` takes ten.
@@ -18,6 +19,8 @@ pub struct ScheduleSpec {
     /// Log group for the reports; `/pullprobe/NAME` by default.
     pub log_group: Option<String>,
     pub retention_days: u32,
+    /// Metrics in the reports.
+    pub metrics: ReportMetrics,
     /// ARNs of SNS topics, for both alarms of each subnet.
     pub alarm_actions: Vec<String>,
 }

@@ -97,6 +97,7 @@ impl ProbeRun {
         let vault = Arc::<Vault>::default();
         let credentials = run::spawn_credentials(&environment, &vault);
         let options = RunOptions {
+            metrics: pullprobe::report::ReportMetrics::default(),
             instance: None,
             plan: self.plan.clone(),
             metadata: vantage::discover(&|name: &str| environment(name)).await,

@@ -5,6 +5,7 @@
 //! data that `flate2` packs. The crate `zip` would bring in six crates for them.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
@@ -32,8 +33,35 @@ const DATE: u16 = 1 << 5 | 1;
 /// A regular file that everyone may read and execute: Lambda starts only such a file.
 const MODE: u32 = 0o100_755 << 16;
 
+/// Most bytes of the zip of a whole binary: Lambda takes 250 MB unpacked from Amazon S3 (Lambda quotas).
+const MAX_BINARY_BUNDLE: usize = 100_000_000;
+
+/// Packs a whole binary, `file`, as the code of a function.
+pub fn bundle_binary(binary: &[u8], file: &Path) -> Result<Vec<u8>, OperatorError> {
+    let zip = pack(binary)?;
+    if !binary.starts_with(b"\x7fELF") || zip.len() > MAX_BINARY_BUNDLE {
+        return Err(OperatorError::Usage(format!(
+            "{} is not a Linux binary of at most {MAX_BINARY_BUNDLE} bytes in a zip file; pass the release for linux/amd64 with --binary",
+            file.display()
+        )));
+    }
+    Ok(zip)
+}
+
 /// Packs the static file.
 pub fn bundle(agent: &[u8]) -> Result<Vec<u8>, OperatorError> {
+    let file = pack(agent)?;
+    if file.len() > MAX_BUNDLE {
+        return Err(OperatorError::Usage(format!(
+            "the probe's file has {} bytes in a zip file, more than {MAX_BUNDLE}; pass the one that `cargo static` builds \
+             with --agent",
+            file.len()
+        )));
+    }
+    Ok(file)
+}
+
+fn pack(agent: &[u8]) -> Result<Vec<u8>, OperatorError> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     let packed = encoder
         .write_all(agent)
@@ -84,13 +112,6 @@ pub fn bundle(agent: &[u8]) -> Result<Vec<u8>, OperatorError> {
     file.extend(directory.to_le_bytes());
     file.extend(0_u16.to_le_bytes()); // comment
 
-    if file.len() > MAX_BUNDLE {
-        return Err(OperatorError::Usage(format!(
-            "the probe's file has {} bytes in a zip file, more than {MAX_BUNDLE}; pass the one that `cargo static` builds \
-             with --agent",
-            file.len()
-        )));
-    }
     Ok(file)
 }
 

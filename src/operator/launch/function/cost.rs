@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use super::request::MEMORY_MB;
-
-/// US dollars for one request, and for one gigabyte of memory for one second on x86, at the list
-/// price of US East (N. Virginia) (AWS Lambda pricing, November 2026). On arm64 it is a fifth less.
-const PER_REQUEST: f64 = 0.20 / 1e6;
-const PER_GB_SECOND: f64 = 0.000_016_666_7;
+use crate::operator::price::{LAMBDA_GB_SECOND, LAMBDA_REQUEST};
 
 /// Invocations so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,7 +33,7 @@ impl Usage {
             return None;
         }
         let gb_seconds = self.time.as_secs_f64() * f64::from(MEMORY_MB) / 1024.0;
-        let dollars = f64::from(self.invocations) * PER_REQUEST + gb_seconds * PER_GB_SECOND;
+        let dollars = f64::from(self.invocations) * LAMBDA_REQUEST + gb_seconds * LAMBDA_GB_SECOND;
         let noun = if self.invocations == 1 {
             "invocation"
         } else {

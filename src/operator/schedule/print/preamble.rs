@@ -12,8 +12,12 @@ pub(super) fn preamble(set: &ScheduleSet, usage: &str) -> String {
 The task execution role is not created. It needs permission to pull the probe and to write its report:
   role      {}
   image     {}
-  log group {}",
-        definition.role(), definition.image, set.log_group,
+  log group {}
+Cost: {}",
+        definition.role(),
+        definition.image,
+        set.log_group,
+        set.monthly_cost().describe(),
     )
 }
 
