@@ -138,7 +138,7 @@ impl ServerHandler for McpServer {
                 "{MAX_CALLS} calls are running; call again when one of them has ended"
             )));
         };
-        let (notes, mut noted) = mpsc::unbounded_channel();
+        let (sender, mut lines) = mpsc::unbounded_channel();
         let (stopped, cancelled) = (self.stopped.clone(), context.ct.clone());
         let tool = call.tool;
         // A task of its own, which goes on where the client is gone: a launch has to stop its tasks.
@@ -147,12 +147,12 @@ impl ServerHandler for McpServer {
                 stopped,
                 cancelled: Box::pin(cancelled.cancelled_owned()),
             };
-            let answer = child::run(call, stop, notes).await;
+            let answer = child::run(call, stop, sender).await;
             drop(permit);
             answer
         });
         let mut notes = Vec::new();
-        while let Some(text) = noted.recv().await {
+        while let Some(text) = lines.recv().await {
             if let Some(token) = context.meta.get_progress_token() {
                 #[expect(clippy::cast_precision_loss, reason = "there are not 2^52 notes")]
                 let progress = ProgressNotificationParam::new(token, notes.len() as f64 + 1.0);
@@ -165,7 +165,7 @@ impl ServerHandler for McpServer {
             Ok(answer) => answer,
             Err(error) => Err(error.to_string()),
         };
-        let document = answer.and_then(|answer| tool.answer(&answer, notes));
+        let document = answer.and_then(|answer| tool.answer(&answer, &notes));
         Ok(match document {
             Ok(document) => CallToolResult::structured(document).into(),
             Err(text) => failed(text),

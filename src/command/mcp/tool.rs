@@ -92,7 +92,7 @@ impl McpTool {
             Self::Plan | Self::Causes => Duration::from_mins(1),
             Self::Explain => Duration::from_mins(2),
             Self::Compare | Self::Inspect => Duration::from_mins(10),
-            Self::Launch => Duration::from_mins(60),
+            Self::Launch => Duration::from_hours(1),
         }
     }
 
@@ -186,7 +186,7 @@ impl McpTool {
     }
 
     /// Returns the structured answer of a call, or the error that the command printed.
-    pub fn answer(self, answer: &ChildAnswer, notes: Vec<String>) -> Result<Value, String> {
+    pub fn answer(self, answer: &ChildAnswer, notes: &[String]) -> Result<Value, String> {
         let lines = serde_json::Deserializer::from_str(&answer.stdout).into_iter::<Value>();
         let documents: Vec<Value> = lines.collect::<Result<_, _>>().map_err(|error| {
             let name = self.name();

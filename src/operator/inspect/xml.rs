@@ -84,7 +84,8 @@ impl XmlNode {
     /// Returns every text that is shown, which is each but that of a policy.
     pub fn shown_texts(self) -> Vec<String> {
         let mut texts = Vec::new();
-        let mut open = vec![(String::new(), self)];
+        // The root has no text of its own.
+        let mut open = self.children;
         while let Some((name, node)) = open.pop() {
             if !DOCUMENTS.contains(&&*name) {
                 texts.push(node.text);
