@@ -28,7 +28,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use duration::run_duration;
 pub use source::Source;
 
-use crate::cause::Cause;
 use crate::endpoints::Region;
 use crate::network_location::IpFamily;
 use crate::plan::requirements::PlanPart;
@@ -41,6 +40,23 @@ use crate::plan::{AwsSidecar, Expect, Platform, ValueFrom};
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    #[cfg(feature = "operator")]
+    #[command(flatten)]
+    pub aws: AwsArgs,
+}
+
+/// Which AWS the commands call that use your credentials.
+#[cfg(feature = "operator")]
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "AWS options, as those of the AWS CLI")]
+pub struct AwsArgs {
+    /// Profile of the AWS CLI, for credentials and Region [default: AWS_PROFILE]
+    #[arg(long, value_name = "NAME", global = true)]
+    pub profile: Option<String>,
+    /// URL that receives every AWS call of the operator's commands, such as http://localhost:4566
+    /// [default: AWS_ENDPOINT_URL]
+    #[arg(long, value_name = "URL", global = true)]
+    pub endpoint_url: Option<String>,
 }
 
 const AFTER_HELP: &str = "\
@@ -64,7 +80,7 @@ pub enum Command {
     /// Print the page of a cause, or the list of all causes
     Causes {
         /// Code of a cause, such as s3-gateway-missing
-        code: Option<Cause>,
+        code: Option<String>,
     },
     /// Print the JSON Schema of a document
     Schema {
@@ -100,6 +116,8 @@ pub enum Command {
         /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: Format,
+        #[command(flatten)]
+        screen: ScreenArgs,
     },
 }
 
@@ -120,13 +138,28 @@ pub enum SchemaDocument {
 /// How a report is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Text on a terminal, otherwise one line of JSON
+    /// Text, also into a pipe; but `probe` prints one line of JSON into a pipe
     #[default]
     Auto,
     /// One line of JSON
     Json,
     /// Human-readable text
     Text,
+}
+
+impl Format {
+    /// Whether to print text rather than JSON.
+    pub fn is_text(self) -> bool {
+        self != Self::Json
+    }
+}
+
+/// How much a screen shows.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ScreenArgs {
+    /// Show every check, all the evidence, and the causes that are ruled out
+    #[arg(long)]
+    pub verbose: bool,
 }
 
 /// What a task needs to start.
@@ -248,6 +281,8 @@ pub struct ProbeArgs {
     /// Output format
     #[arg(long, value_enum, env = "PULLPROBE_FORMAT", default_value_t)]
     pub format: Format,
+    #[command(flatten)]
+    pub screen: ScreenArgs,
 }
 
 impl ProbeArgs {
@@ -318,6 +353,8 @@ pub struct ExplainArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    #[command(flatten)]
+    pub screen: ScreenArgs,
 }
 
 const EXPLAIN_HELP: &str = "\
@@ -341,6 +378,23 @@ pub enum PlanFormat {
     /// Picture of what the task contacts and through which endpoint or route, in SVG
     #[cfg(feature = "operator")]
     Svg,
+}
+
+/// Returns the flag that was meant by an argument without one.
+pub fn hint(error: &clap::Error, command: Option<String>) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    if error.kind() != ErrorKind::UnknownArgument || argument.starts_with('-') {
+        return None;
+    }
+    let flag = match command.as_deref()? {
+        "demo" => "--fault",
+        "launch" | "inspect" | "schedule" => "--service",
+        _ => return None,
+    };
+    Some(format!("\ndid you mean {flag} {argument}?"))
 }
 
 fn resolver(text: &str) -> Result<SocketAddr, String> {

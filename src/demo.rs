@@ -50,7 +50,7 @@ pub use start_error::StartError;
 
 /// Longer than the sum of the probe's own deadlines, so that a demo ends by its findings and is not
 /// cut off.
-const RUN_TIMEOUT: Duration = Duration::from_secs(30);
+pub const RUN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Returns every fault of the demo.
 pub fn faults() -> &'static [Fault] {

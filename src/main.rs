@@ -25,6 +25,9 @@ fn main() -> ExitCode {
             if error.use_stderr() {
                 // It quotes the argument.
                 write_stderr(error.to_string().trim_end());
+                if let Some(hint) = pullprobe::cli::hint(&error, std::env::args().nth(1)) {
+                    write_stderr(&hint);
+                }
             } else {
                 let _ = error.print();
             }

@@ -22,5 +22,5 @@ mod paging;
 pub mod schedule;
 pub mod stopped;
 
-pub use ecs::last_segment;
+pub use ecs::{last_segment, with_cluster_hint};
 pub use error::OperatorError;

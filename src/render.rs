@@ -17,11 +17,13 @@ pub mod inspection;
 pub mod junit;
 #[cfg(feature = "operator")]
 pub mod markdown;
+pub mod page;
 pub mod plan;
 #[cfg(feature = "operator")]
 pub mod plan_picture;
 #[cfg(feature = "operator")]
 mod policy;
+pub mod style;
 #[cfg(feature = "operator")]
 pub mod template;
 #[cfg(feature = "operator")]

@@ -11,12 +11,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::probe::runtime;
-use super::{Error, color, print};
+use super::{Error, print, style};
 use crate::cli::compare::{CompareArgs, CompareFormat};
 use crate::compare::summary::list_names;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
 use crate::operator::aws::Client;
 use crate::render;
+use crate::render::style::Style;
 
 /// How far back a log group is read by default.
 const DEFAULT_AGE: Duration = Duration::from_hours(24);
@@ -45,10 +46,11 @@ pub fn run(flags: &CompareArgs) -> Result<u8, Error> {
     }
     let output = builder.finish();
     for (file, format) in outputs {
-        fs::write(&file, rendered(&output, format))
+        fs::write(&file, rendered(&output, format, Style::default()))
             .map_err(|error| Error::Tool(format!("--output {}: {error}", file.display())))?;
     }
-    print(&rendered(&output, flags.format))?;
+    let style = style().with_verbose(flags.screen.verbose);
+    print(&rendered(&output, flags.format, style))?;
     Ok(output.comparison.exit_code)
 }
 
@@ -65,13 +67,10 @@ fn output_files(flags: &CompareArgs) -> Result<Vec<(PathBuf, CompareFormat)>, Er
     flags.outputs.iter().map(with_format).collect()
 }
 
-fn rendered(output: &ComparisonOutput, format: CompareFormat) -> String {
+fn rendered(output: &ComparisonOutput, format: CompareFormat, style: Style) -> String {
     match format {
-        CompareFormat::Auto if io::stdout().is_terminal() => {
-            render::comparison::render(output, color())
-        }
-        CompareFormat::Text => render::comparison::render(output, false),
-        CompareFormat::Auto | CompareFormat::Json => output.line(),
+        CompareFormat::Auto | CompareFormat::Text => render::comparison::render(output, style),
+        CompareFormat::Json => output.line(),
         CompareFormat::Markdown => render::markdown::render(output),
         CompareFormat::Junit => render::junit::render(output),
         CompareFormat::Html => render::html::render(output),

@@ -99,6 +99,7 @@ fn probe_args(arguments: &[String]) -> Result<ProbeArgs, Error> {
     match Cli::try_parse_from(all) {
         Ok(Cli {
             command: Command::Probe(args),
+            ..
         }) => Ok(*args),
         Ok(_) => Err(Error::Usage(
             "the arguments are not those of `pullprobe probe`".into(),

@@ -1,19 +1,21 @@
 //! `pullprobe launch`.
 
+mod dry_run;
 mod progress;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 
-use super::aws::{calls, client};
+use super::aws::client;
 use super::install;
-use super::probe::{generated_id, prints_text, runtime};
-use super::{Error, color, note, print};
+use super::probe::{generated_id, runtime};
+use super::{Error, note, print, style};
 use crate::cli::launch::LaunchArgs;
 use crate::cli::target::TargetArgs;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
-use crate::operator::dry_run::AwsCalls;
+use crate::operator::aws::Client;
+use crate::operator::dry_run::{AwsCalls, CallSink};
 use crate::operator::install::{
     DEFAULT_REPOSITORY, InstallSpec, RepositoryName, find_installed_image,
 };
@@ -23,12 +25,8 @@ use crate::operator::launch::{
 };
 use crate::os::Signals;
 use crate::render;
-use crate::verdict::Status;
+use dry_run::DryRun;
 use progress::Progress;
-
-/// Maximum number of subnets whose reports are all printed in full. With more, a subnet that passes has one
-/// line.
-const MAX_FULL_REPORTS: usize = 12;
 
 /// Launches, prints each report as it arrives and then the comparison. The exit code is that of the
 /// worst subnet.
@@ -40,12 +38,13 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
     let code = runtime.block_on(async {
         let arn = spec.like.as_deref().or_else(|| spec.target.arn());
         let client = client(spec.target.region.clone(), arn).await?;
-        let calls = calls(client, args.dry_run);
+        let dry_run = DryRun::default();
+        let calls = calls(client, args, &dry_run);
         if args.install {
             spec.target.probe_image = Some(install_if_missing(&calls, args).await?);
         }
         let Some(prepared) = launch::prepare(&calls, &spec).await? else {
-            return Ok(0);
+            return print_dry_run(args, &dry_run);
         };
         let launch = &prepared.0;
         let (subnets, run_id) = (launch.subnets.clone(), &spec.run_id);
@@ -54,21 +53,27 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
         } else {
             "subnets"
         };
-        note(&format!(
-            "run {run_id}: {} {noun}, {}",
-            subnets.len(),
-            match spec.carrier {
-                CarrierChoice::Lambda => "functions of AWS Lambda",
-                _ => last_segment(&launch.definition),
-            }
-        ));
+        if !args.quiet {
+            note(&format!(
+                "run {run_id}: {} {noun}, {}",
+                subnets.len(),
+                match spec.carrier {
+                    CarrierChoice::Lambda => "functions of AWS Lambda",
+                    _ => last_segment(&launch.definition),
+                }
+            ));
+        }
         let mut output = LaunchOutput::new(args, &subnets);
         let (cluster, region) = (launch.cluster.clone(), calls.client().region());
         let interruption = interrupted(format!(
             "pullprobe gc --cluster {cluster} --region {region} --run-id {run_id}"
         ));
+        let client = match output.progress.notice() {
+            Some(notice) => calls.client().with_notice(notice),
+            None => calls.client().clone(),
+        };
         let reports = launch::run(
-            calls.client(),
+            &client,
             prepared,
             &spec,
             &mut |event| output.show(&event),
@@ -81,6 +86,36 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
     // There is no need to wait for calls that have no response yet.
     runtime.shutdown_background();
     Ok(code)
+}
+
+/// Wraps a client. A dry run prints each request as a line of JSON, or remembers it for its sentence.
+fn calls(client: Client, args: &LaunchArgs, dry_run: &DryRun) -> AwsCalls {
+    let shows_bodies = args.screen.verbose || !args.format.is_text();
+    let dry_run = dry_run.clone();
+    let sink: CallSink = Box::new(move |call| {
+        dry_run.add(call);
+        if shows_bodies {
+            let _ = print(&call.line());
+        }
+    });
+    AwsCalls::new(client, args.dry_run.then_some(sink))
+}
+
+/// Prints what would happen.
+fn print_dry_run(args: &LaunchArgs, dry_run: &DryRun) -> Result<u8, Error> {
+    if !args.format.is_text() {
+        return Ok(0);
+    }
+    let style = style();
+    let mut text = "This dry run changed nothing. Without --dry-run, the launch:\n".to_owned();
+    for sentence in dry_run.sentences() {
+        text.push_str(&style.wrap(&format!("· {sentence}"), 2));
+        text.push('\n');
+    }
+    if !args.screen.verbose {
+        text.push_str("Every request with its body: --dry-run --verbose\n");
+    }
+    print(&text)
 }
 
 /// Checks that the flags of a carrier are used with it.
@@ -167,7 +202,6 @@ pub(super) fn target_spec(args: &TargetArgs) -> TargetSpec {
 struct LaunchOutput<'a> {
     args: &'a LaunchArgs,
     progress: Progress,
-    prints_all_in_full: bool,
     notes: BTreeSet<String>,
 }
 
@@ -175,8 +209,7 @@ impl<'a> LaunchOutput<'a> {
     fn new(args: &'a LaunchArgs, subnets: &[String]) -> Self {
         Self {
             args,
-            progress: Progress::new(subnets),
-            prints_all_in_full: subnets.len() <= MAX_FULL_REPORTS,
+            progress: Progress::new(subnets, args.quiet),
             notes: BTreeSet::new(),
         }
     }
@@ -187,10 +220,11 @@ impl<'a> LaunchOutput<'a> {
             LaunchEvent::Note(text) => self.note(text),
             LaunchEvent::Report(subnet, report) => {
                 self.progress.finish(*subnet, &report.report.verdict);
-                let text = self.format(report);
-                self.progress.suspend(|| {
-                    let _ = print(&text);
-                });
+                if let Some(text) = self.format(report) {
+                    self.progress.suspend(|| {
+                        let _ = print(&text);
+                    });
+                }
                 if let Some(note) = &report.note {
                     self.note(note);
                 }
@@ -205,9 +239,13 @@ impl<'a> LaunchOutput<'a> {
         }
     }
 
-    fn format(&self, report: &SubnetReport) -> String {
-        if !prints_text(self.args.format) {
-            return report.line.clone();
+    /// Returns what is printed of a report on its arrival: in text one line, or all of it.
+    fn format(&self, report: &SubnetReport) -> Option<String> {
+        if !self.args.format.is_text() {
+            return Some(report.line.clone());
+        }
+        if self.args.quiet {
+            return None;
         }
         let SubnetReport { subnet, report, .. } = report;
         let zone = report
@@ -216,13 +254,16 @@ impl<'a> LaunchOutput<'a> {
             .as_deref()
             .map(|zone| format!(" ({zone})"))
             .unwrap_or_default();
-        if report.verdict.status == Status::Pass && !self.prints_all_in_full {
-            return format!("── {subnet}{zone}: pass");
+        let style = style().with_verbose(self.args.screen.verbose);
+        if style.verbose {
+            let text = render::text::render(report, style);
+            return Some(format!("── {subnet}{zone}\n{text}"));
         }
-        format!(
-            "── {subnet}{zone}\n{}",
-            render::text::render(report, color())
-        )
+        Some(render::text::render_line(
+            &format!("{subnet}{zone}"),
+            report,
+            style,
+        ))
     }
 }
 
@@ -299,10 +340,13 @@ fn print_comparison(args: &LaunchArgs, reports: &[SubnetReport]) -> Result<u8, E
             .and_then(|mut file| writeln!(file, "{}", text.trim_end()));
         written.map_err(|error| Error::Tool(format!("--{flag} {}: {error}", file.display())))?;
     }
-    let text = if prints_text(args.format) {
-        render::comparison::render(&output, color())
-    } else {
+    let style = style().with_verbose(args.screen.verbose);
+    let text = if !args.format.is_text() {
         output.line()
+    } else if args.quiet {
+        render::comparison::render_quiet(&output, style)
+    } else {
+        "\n".to_owned() + &render::comparison::render_launch(&output, style)
     };
     print(&text)?;
     Ok(output.comparison.exit_code)

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::plan_input;
 #[cfg(feature = "operator")]
 use super::plan_input::template::{NamedInput, TemplateFlags, with_definitions};
-use super::{Error, note, print};
+use super::{Error, note, print, style};
 use crate::cli::{PlanArgs, PlanFormat, Source, TaskArgs};
 use crate::plan::Plan;
 use crate::plan::requirements::{PlanPart, Requirements};
@@ -164,7 +164,7 @@ fn rendered(flags: &PlanArgs, plan: &Plan) -> Result<String, Error> {
     };
     let requirements = Requirements::of(plan);
     let text = match flags.format {
-        PlanFormat::Text => render::plan::render(plan, &requirements, &parts),
+        PlanFormat::Text => render::plan::render(plan, &requirements, &parts, style()),
         PlanFormat::Json => to_json(plan, &requirements, &parts)?,
         #[cfg(feature = "operator")]
         PlanFormat::Terraform => {

@@ -188,6 +188,15 @@ pub struct FindingView<'a> {
     /// What to change.
     #[serde(borrow, default)]
     pub remedy: Text<'a>,
+    /// What to copy for it.
+    #[serde(borrow, default)]
+    pub fix: Vec<Text<'a>>,
+    /// The first dependency that it affects.
+    #[serde(borrow, default)]
+    pub dependency: Text<'a>,
+    /// IDs of the observations that it rests on.
+    #[serde(borrow, default)]
+    pub because: Vec<Text<'a>>,
 }
 
 /// View of [`crate::diagnose::RuledOut`].

@@ -10,6 +10,8 @@
 
 mod error;
 mod protocol;
+mod setup;
+mod waiting;
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
@@ -32,11 +34,14 @@ use serde::de::DeserializeOwned;
 
 pub use error::CallError;
 pub use protocol::{Api, ItemSet, percent_encode};
+pub use setup::{AwsSettings, use_settings};
+pub use waiting::Notice;
 
 use crate::aws::credentials::{self as probe, AgentFailure};
 use crate::aws::{error_response, sign};
 use crate::endpoints::{InvalidRegion, NO_REGION, Region};
 use crate::observation::Failure;
+use waiting::Waiting;
 
 /// Limit for a whole call, connection and body included. The AWS SDKs wait 60 s for each read, and
 /// a usual response, such as a page of `FilterLogEvents`, has at most 1 MB.
@@ -61,14 +66,23 @@ pub struct Client {
     region: Region,
     max_attempts: usize,
     timeout: Duration,
+    waiting: Waiting,
 }
 
 impl Client {
     /// Returns a client for `region`, or for the region of the environment or profile. Sends
     /// nothing, unless the region comes from the instance metadata. Fails if no Region is set.
     pub async fn load(region: Option<Region>) -> Result<Self, CallError> {
+        let settings = setup::settings();
+        setup::check_profile(settings).await?;
         let mut loader =
             aws_config::defaults(BehaviorVersion::latest()).http_client(sdk_http_client());
+        if let Some(profile) = &settings.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(url) = &settings.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
         if let Some(region) = &region {
             loader = loader.region(aws_config::Region::new(region.to_string()));
         }
@@ -101,7 +115,18 @@ impl Client {
             region,
             max_attempts: MAX_ATTEMPTS,
             timeout: CALL_TIMEOUT,
+            waiting: Waiting::default(),
         })
+    }
+
+    /// Returns a client that hands its notices of waiting to `notice`, instead of writing them to
+    /// standard error.
+    #[must_use]
+    pub fn with_notice(&self, notice: Notice) -> Self {
+        Self {
+            waiting: Waiting::new(notice),
+            ..self.clone()
+        }
     }
 
     /// Returns the region that it calls.
@@ -248,9 +273,11 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Request<Bytes>, CallError> {
+        let endpoint = self.endpoint(api);
+        setup::check_endpoint(api, &endpoint)?;
         let request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", self.endpoint(api)))
+            .uri(format!("{endpoint}{path}"))
             .header(USER_AGENT, concat!("pullprobe/", env!("CARGO_PKG_VERSION")))
             .body(body);
         request.map_err(|error| CallError::Setup(format!("{}: {error}", api.name)))
@@ -264,7 +291,11 @@ impl Client {
             .config
             .service_config()
             .and_then(|config| config.load_config(api.endpoint_key()));
-        let named = named.or_else(|| self.config.endpoint_url().map(str::to_owned));
+        // The command line's wins over what the environment says of a single service.
+        let from_flag = setup::settings().endpoint_url.clone();
+        let named = from_flag
+            .or(named)
+            .or_else(|| self.config.endpoint_url().map(str::to_owned));
         match named {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("https://{}", api.host(&self.region)),
@@ -277,13 +308,24 @@ impl Client {
         operation: &str,
         request: &Request<Bytes>,
     ) -> Result<Bytes, CallError> {
-        let send_once = || async { self.send_once(api, operation, request).await };
+        let waiting = &self.waiting;
+        let action = api.action(operation);
+        let started = Instant::now();
+        waiting.begin(&action);
+        let send_once = || async {
+            let response = self.send_once(api, operation, request);
+            waiting.during(&action, started, response).await
+        };
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(Duration::from_secs(20))
             .with_jitter()
             .with_max_times(self.max_attempts.saturating_sub(1));
-        send_once.retry(pauses).when(CallError::is_transient).await
+        send_once
+            .retry(pauses)
+            .when(CallError::is_transient)
+            .notify(|error, pause| waiting.retry(&action, error, pause, started))
+            .await
     }
 
     async fn send_once(
@@ -297,7 +339,7 @@ impl Client {
             .credentials
             .provide_credentials()
             .await
-            .map_err(|error| CallError::no_credentials(&error))?;
+            .map_err(|error| setup::no_credentials(&error))?;
         let mut signed = request.clone();
         let region = api.signing_region(&self.region);
         sign::sign(

@@ -2,10 +2,13 @@
 //! lines elsewhere.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::super::is_dumb_terminal;
+use crate::operator::aws::Notice;
 use crate::operator::launch::TaskState;
 use crate::safe_text::{escape_lines, escape_message, write_stderr};
 use crate::verdict::Verdict;
@@ -19,6 +22,7 @@ pub struct Progress {
     subnets: Vec<String>,
     started: Instant,
     finished: usize,
+    is_quiet: bool,
 }
 
 /// The live lines of a terminal.
@@ -30,9 +34,11 @@ struct LiveLines {
 }
 
 impl Progress {
-    pub fn new(subnets: &[String]) -> Self {
-        let is_terminal = std::io::stderr().is_terminal();
+    pub fn new(subnets: &[String], is_quiet: bool) -> Self {
+        // A terminal that only prints text cannot move its cursor, so it gets plain lines.
+        let is_terminal = std::io::stderr().is_terminal() && !is_dumb_terminal() && !is_quiet;
         Self {
+            is_quiet,
             terminal: is_terminal.then(|| LiveLines::new(subnets)),
             subnets: subnets.to_vec(),
             started: Instant::now(),
@@ -69,6 +75,14 @@ impl Progress {
         }
     }
 
+    /// Returns what shows a notice above the live lines, if there are any.
+    pub fn notice(&self) -> Option<Notice> {
+        let all = self.terminal.as_ref()?.all.clone();
+        Some(Arc::new(move |text: &str| {
+            let _ = all.println(format!("pullprobe: {}", escape_message(text)));
+        }))
+    }
+
     /// Runs `print` with the live lines out of the way.
     pub fn suspend(&self, print: impl FnOnce()) {
         match &self.terminal {
@@ -92,6 +106,7 @@ impl Progress {
                     line.set_message(text.into_owned());
                 }
             }
+            None if self.is_quiet => {}
             None => write_stderr(&format!(
                 "{:>6.1} s  {}  {text}",
                 self.started.elapsed().as_secs_f32(),

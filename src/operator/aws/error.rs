@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use aws_credential_types::provider::error::CredentialsError;
-
 use crate::aws::error_response::ErrorResponse;
 use crate::observation::{Failure, PolicyKind};
 use crate::redact::{one_line, redact, shorten};
@@ -40,14 +38,6 @@ pub enum CallError {
 }
 
 impl CallError {
-    pub(super) fn no_credentials(error: &CredentialsError) -> Self {
-        let detail = chain(error);
-        Self::Setup(format!(
-            "no AWS credentials were found ({detail}); log in with `aws sso login`, choose a profile with \
-             AWS_PROFILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        ))
-    }
-
     /// Describes a request without a response, and what to check.
     pub fn transport(action: String, error: &reqwest::Error) -> Self {
         let hint = if error.is_connect() {
