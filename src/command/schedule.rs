@@ -79,7 +79,8 @@ async fn create(args: &CreateArgs) -> Result<u8, Error> {
 fn show_next(set: &ScheduleSet, region: &Region) -> Result<(), Error> {
     if set.alarm_actions.is_empty() {
         print_message(
-            "! the alarms tell nobody: repeat this command with --alarm-action and the ARN of an Amazon SNS topic",
+            "! the alarms have no action, so they send no message: repeat this command with --alarm-action and the ARN of an \
+             Amazon SNS topic",
         )?;
     }
     print_message(&format!(

@@ -40,8 +40,14 @@ const PLACEHOLDERS: [&str; 16] = [
     "TASK_DEFINITION",
 ];
 
-/// In a statement on the order of the steps, which proves nothing about the failure.
-const STEPS_COME_FIRST: &str = "these steps come first";
+/// How statements begin that place a failure and do not say what it was.
+const CONTEXT: [&str; 5] = [
+    "on Fargate, these steps come first",
+    "the host name resolved to",
+    "AWS lists the address",
+    "this is the IPv4 name",
+    "the request was retried",
+];
 
 fn is_path_family(family: Family) -> bool {
     matches!(family, Family::Network | Family::Resolve | Family::Tls)
@@ -117,12 +123,9 @@ fn proof(text: &mut String, explanation: &Explanation, style: Style) {
     let shown: Vec<&String> = if style.verbose {
         proven.iter().collect()
     } else {
-        let is_about_order = |line: &&String| line.contains(STEPS_COME_FIRST);
-        proven
-            .iter()
-            .filter(|line| !is_about_order(line))
-            .take(2)
-            .collect()
+        let is_context = |line: &&String| CONTEXT.iter().any(|start| line.starts_with(start));
+        let ending = proven.iter().skip(1).find(|line| !is_context(line));
+        proven.first().into_iter().chain(ending).collect()
     };
     if !shown.is_empty() {
         let _ = writeln!(text, "\n{}", style.bold("What the message proves"));

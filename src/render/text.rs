@@ -288,8 +288,8 @@ fn alternatives(text: &mut String, findings: &[Finding], style: Style) {
     if shown.is_empty() {
         return;
     }
-    let heading = style.bold("It could also be, which looks the same from here");
-    let _ = writeln!(text, "\n{heading}");
+    let heading = style.wrap("It could also be (looks the same from here)", 0);
+    let _ = writeln!(text, "\n{}", style.bold(&heading));
     for other in shown {
         let line = format!("{}: {}", other.cause, other.remedy);
         let _ = writeln!(text, "{}", style.item("·", &line, 2));

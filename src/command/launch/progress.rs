@@ -2,7 +2,7 @@
 //! lines elsewhere.
 
 use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -23,6 +23,31 @@ pub struct Progress {
     started: Instant,
     finished: usize,
     is_quiet: bool,
+    /// When the last line was written, if lines are plain: live ones show the time themselves.
+    last_line: Option<Arc<Mutex<Instant>>>,
+}
+
+/// The longest silence of plain lines: a task may be PENDING for minutes.
+const MAX_SILENCE: Duration = Duration::from_secs(20);
+
+/// Says, while nothing changes, that the launch goes on.
+async fn beat(last_line: Arc<Mutex<Instant>>, started: Instant) {
+    loop {
+        let silent = locked(&last_line).elapsed();
+        if silent < MAX_SILENCE {
+            tokio::time::sleep(MAX_SILENCE - silent).await;
+            continue;
+        }
+        *locked(&last_line) = Instant::now();
+        write_stderr(&format!(
+            "{:>6.1} s  waiting for the tasks",
+            started.elapsed().as_secs_f32()
+        ));
+    }
+}
+
+fn locked(last_line: &Mutex<Instant>) -> MutexGuard<'_, Instant> {
+    last_line.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The live lines of a terminal.
@@ -37,11 +62,17 @@ impl Progress {
     pub fn new(subnets: &[String], is_quiet: bool) -> Self {
         // A terminal that only prints text cannot move its cursor, so it gets plain lines.
         let is_terminal = std::io::stderr().is_terminal() && !is_dumb_terminal() && !is_quiet;
+        let started = Instant::now();
+        let last_line = (!is_terminal && !is_quiet).then(|| Arc::new(Mutex::new(started)));
+        if let Some(last_line) = &last_line {
+            tokio::spawn(beat(Arc::clone(last_line), started));
+        }
         Self {
             is_quiet,
+            last_line,
             terminal: is_terminal.then(|| LiveLines::new(subnets)),
             subnets: subnets.to_vec(),
-            started: Instant::now(),
+            started,
             finished: 0,
         }
     }
@@ -107,11 +138,16 @@ impl Progress {
                 }
             }
             None if self.is_quiet => {}
-            None => write_stderr(&format!(
-                "{:>6.1} s  {}  {text}",
-                self.started.elapsed().as_secs_f32(),
-                self.subnets[subnet]
-            )),
+            None => {
+                if let Some(last_line) = &self.last_line {
+                    *locked(last_line) = Instant::now();
+                }
+                write_stderr(&format!(
+                    "{:>6.1} s  {}  {text}",
+                    self.started.elapsed().as_secs_f32(),
+                    self.subnets[subnet]
+                ));
+            }
         }
     }
 }

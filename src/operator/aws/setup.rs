@@ -31,7 +31,7 @@ pub(super) fn settings() -> &'static AwsSettings {
     SETTINGS.get_or_init(AwsSettings::default)
 }
 
-/// Returns the name of the profile that is asked for: by the flag, or by the variables of the AWS CLI.
+/// Returns the name of the chosen profile: from the flag, or from the variables of the AWS CLI.
 fn profile_name() -> Option<String> {
     let variable = |name| std::env::var(name).ok().filter(|name| !name.is_empty());
     settings()
@@ -41,8 +41,8 @@ fn profile_name() -> Option<String> {
         .or_else(|| variable("AWS_DEFAULT_PROFILE"))
 }
 
-/// Fails if a profile is asked for that does not exist: without it, a Region or the credentials would
-/// seem to be missing.
+/// Fails if the chosen profile does not exist: without it, a Region or the credentials would seem to be
+/// missing.
 pub(super) async fn check_profile(settings: &AwsSettings) -> Result<(), CallError> {
     let Some(name) = settings.profile.clone().or_else(profile_name) else {
         return Ok(());

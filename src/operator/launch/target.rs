@@ -23,11 +23,10 @@ use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{
     AwsVpcConfiguration, CapacityProviderStrategyItem, DescribeServicesRequest,
     DescribeServicesResponse, DescribeTasksRequest, EcsService, ServiceRevision, Task,
-    TaskPlacement, TasksResponse, account_of,
+    TaskPlacement, TasksResponse, account_of, with_cluster_hint,
 };
 use crate::operator::error::OperatorError;
 use crate::operator::install;
-use crate::operator::with_cluster_hint;
 use crate::plan::{
     AwsSidecar, LaunchType, Plan, PlanInput, Platform, Unchecked, container_agent, execute_command,
     guard_duty_data, service_connect, task_definition,
