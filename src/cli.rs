@@ -381,7 +381,7 @@ pub enum PlanFormat {
 }
 
 /// Returns the flag that was meant by an argument without one.
-pub fn hint(error: &clap::Error, command: Option<String>) -> Option<String> {
+pub fn hint(error: &clap::Error, command: Option<&str>) -> Option<String> {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
         return None;
@@ -389,7 +389,7 @@ pub fn hint(error: &clap::Error, command: Option<String>) -> Option<String> {
     if error.kind() != ErrorKind::UnknownArgument || argument.starts_with('-') {
         return None;
     }
-    let flag = match command.as_deref()? {
+    let flag = match command? {
         "demo" => "--fault",
         "launch" | "inspect" | "schedule" => "--service",
         _ => return None,

@@ -25,7 +25,8 @@ fn main() -> ExitCode {
             if error.use_stderr() {
                 // It quotes the argument.
                 write_stderr(error.to_string().trim_end());
-                if let Some(hint) = pullprobe::cli::hint(&error, std::env::args().nth(1)) {
+                let command = std::env::args().nth(1);
+                if let Some(hint) = pullprobe::cli::hint(&error, command.as_deref()) {
                     write_stderr(&hint);
                 }
             } else {

@@ -289,6 +289,9 @@ const AWS_COMMANDS: [&[&str]; 8] = [
     &["schedule", "remove", "prod.web"],
 ];
 
+/// Name, variables, and words of the answer.
+type SetupMistake<'a> = (&'a str, Vec<(&'a str, &'a str)>, &'a [&'a str]);
+
 fn assert_says(output: &Output, code: i32, words: &[&str], what: &str) {
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{what}: {error}");
@@ -309,7 +312,7 @@ fn a_missing_setup_is_one_sentence_and_the_same_in_every_command() {
         ("AWS_SECRET_ACCESS_KEY", "secret"),
     ];
     let with = |more: &[(&'static str, &'static str)]| [&[region][..], more].concat();
-    let cases: [(&str, Vec<(&str, &str)>, &[&str]); 6] = [
+    let cases: [SetupMistake<'_>; 6] = [
         (
             "no credentials",
             with(&[]),
@@ -394,6 +397,7 @@ fn a_missing_setup_is_one_sentence_and_the_same_in_every_command() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one row for each mistake")]
 fn typical_mistakes_are_answered_with_what_was_meant() {
     let role = "arn:aws:iam::123456789012:role/scheduler";
     let create = |more: &[&'static str]| {

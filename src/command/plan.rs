@@ -73,13 +73,13 @@ fn task_args(flags: &PlanArgs) -> TaskArgs {
 }
 
 /// Whether an argument is a file and not an image: it is `-`, has the extension of a file that can
-/// hold a task definition, or is a path to one that exists.
+/// hold a task definition, or is the path of one that exists.
 fn is_file(argument: &str) -> bool {
     let path = Path::new(argument);
     let extension = path.extension().and_then(|extension| extension.to_str());
     let is_usual = extension.is_some_and(|extension| FILE_EXTENSIONS.contains(&extension));
-    let is_path = argument.starts_with(['/', '.', '~']) || argument.contains('\\');
-    argument == "-" || is_usual || (is_path && path.is_file())
+    // A file of that name is meant before an image of that name.
+    argument == "-" || is_usual || path.is_file()
 }
 
 /// Returns each plan with its name in the file.

@@ -313,7 +313,7 @@ impl Client {
         let started = Instant::now();
         waiting.begin(&action);
         let send_once = || async {
-            let response = self.send_once(api, operation, request);
+            let response = Box::pin(self.send_once(api, operation, request));
             waiting.during(&action, started, response).await
         };
         let pauses = ExponentialBuilder::default()

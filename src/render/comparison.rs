@@ -191,20 +191,13 @@ impl<'a> Screen<'a> {
             );
         }
         let all = comparison.facts.len();
-        match all - differing.len() {
-            0 => {}
-            1 => {
-                let _ = writeln!(
-                    self.text,
-                    "\n  The other 1 of {all} steps passes everywhere."
-                );
-            }
-            alike => {
-                let _ = writeln!(
-                    self.text,
-                    "\n  The other {alike} of {all} steps pass everywhere."
-                );
-            }
+        let others = match all - differing.len() {
+            0 => None,
+            1 => Some(format!("The other 1 of {all} steps passes everywhere.")),
+            alike => Some(format!("The other {alike} of {all} steps pass everywhere.")),
+        };
+        if let Some(others) = others {
+            let _ = writeln!(self.text, "\n{}", style.wrap(&others, 2));
         }
         if !differing.is_empty() {
             let legend = "✓ works ✗ fails ! some addresses fail – not reached ? not checked · not in that report";

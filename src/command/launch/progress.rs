@@ -35,7 +35,7 @@ async fn beat(last_line: Arc<Mutex<Instant>>, started: Instant) {
     loop {
         let silent = locked(&last_line).elapsed();
         if silent < MAX_SILENCE {
-            tokio::time::sleep(MAX_SILENCE - silent).await;
+            tokio::time::sleep(MAX_SILENCE.saturating_sub(silent)).await;
             continue;
         }
         *locked(&last_line) = Instant::now();

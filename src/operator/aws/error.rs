@@ -155,7 +155,13 @@ fn describe_refusal(action: &str, refusal: &ErrorResponse) -> String {
         }
         _ => String::new(),
     };
-    format!("{action}: {}{next_step}", message.join(": "))
+    let message = message.join(": ");
+    let message = if next_step.is_empty() {
+        &message
+    } else {
+        message.trim_end_matches('.')
+    };
+    format!("{action}: {message}{next_step}")
 }
 
 /// Says which policy denies explicitly, or which statement grants the missing permission, on
@@ -170,15 +176,31 @@ fn describe_denial(action: &str, refusal: &ErrorResponse, resource: Option<&str>
         );
     }
     // A refused RunTask may be about `iam:PassRole`, which the message names.
+    let called = action;
     let action = denial
         .and_then(|denial| denial.action.as_deref())
         .unwrap_or(action);
     let resource = resource
         .or_else(|| denial?.resource.as_deref())
         .unwrap_or("*");
-    let statement =
+    let mut statement =
         serde_json::json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+    if action == "iam:PassRole" {
+        // Without it, the role could be passed to any service.
+        statement["Condition"] = serde_json::json!(
+            { "StringEquals": { "iam:PassedToService": receiver_of_role(called) } }
+        );
+    }
     format!("; this statement in one of your policies grants it: {statement}")
+}
+
+/// Returns the service that assumes a role which a call passes on.
+fn receiver_of_role(called: &str) -> &'static str {
+    match called.split(':').next() {
+        Some("scheduler") => "scheduler.amazonaws.com",
+        Some("lambda") => "lambda.amazonaws.com",
+        _ => "ecs-tasks.amazonaws.com",
+    }
 }
 
 fn policy_name(policy: PolicyKind) -> &'static str {

@@ -47,7 +47,12 @@ pub(super) async fn check_profile(settings: &AwsSettings) -> Result<(), CallErro
     let Some(name) = settings.profile.clone().or_else(profile_name) else {
         return Ok(());
     };
-    let profiles = profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
+    #[expect(
+        clippy::default_trait_access,
+        reason = "the type is of a crate that is not a direct dependency"
+    )]
+    let files = Default::default();
+    let profiles = profile::load(&Fs::real(), &Env::real(), &files, None).await;
     let profiles = profiles.map_err(|error| {
         CallError::Setup(format!(
             "the files of the AWS CLI cannot be read: {}; correct ~/.aws/config or ~/.aws/credentials",
