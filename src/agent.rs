@@ -32,26 +32,26 @@ use crate::transport_failure;
 pub(crate) mod loopback;
 
 /// Time limit of all attempts together. A healthy agent responds within milliseconds. The SDKs wait
-/// longer for a slow one: botocore (`utils.py`, `ContainerMetadataFetcher`) tries three times for two
-/// seconds each, and aws-sdk-go-v2 sets no limit of its own.
+/// longer for a slow one: botocore (`utils.py`, `ContainerMetadataFetcher`) makes three attempts of
+/// two seconds each, and aws-sdk-go-v2 does not set a limit.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time after which a request without a response is sent again on a second connection: botocore's
 /// time limit. The first one may still be answered.
 const SECOND_ATTEMPT_AFTER: Duration = Duration::from_secs(2);
 
-/// Pause before the second attempt where the first one failed, for an agent that is still starting.
+/// Pause before the second attempt if the first one failed, for an agent that is still starting.
 /// Its rate limit is 40 requests a second.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Bytes of a response body. The metadata of a task with ten containers (ECS's maximum) has about
-/// 20 KiB.
+/// Maximum size of a response body in bytes. The metadata of a task with ten containers (ECS's
+/// maximum) has about 20 KiB.
 const MAX_RESPONSE: usize = 64 * 1024;
 
 /// Why credentials or metadata are unavailable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentFailure {
-    /// How the request failed, or how its result is unusable.
+    /// How the request failed, or why its result is unusable.
     pub failure: Failure,
     /// What was observed and what to do next, as a sentence without secrets.
     pub detail: SafeText,
@@ -98,7 +98,8 @@ impl<'a> AgentRequest<'a> {
 }
 
 impl AgentRequest<'_> {
-    /// Sends the request, at most twice and within its time limit. Returns a response of any status.
+    /// Sends the request, at most twice and within its time limit. Returns a response with any
+    /// status.
     pub(crate) async fn send(&self) -> Result<Response<Bytes>, AgentFailure> {
         let silent = || Err(self.failed(Failure::TimedOut, "does not respond"));
         timeout(self.timeout, Box::pin(self.send_twice()))
@@ -296,13 +297,13 @@ fn failure_of(err: &(dyn std::error::Error + 'static)) -> Failure {
 
 fn io_failure(err: &io::Error) -> Option<Failure> {
     match err.kind() {
-        // There is no IPv6 address to connect from.
+        // This machine has no IPv6 address from which to connect.
         io::ErrorKind::AddrNotAvailable => Some(Failure::Unreachable),
         _ => transport_failure::from_io(err),
     }
 }
 
-/// Trusts Mozilla's roots, because an image built FROM scratch has none.
+/// Returns a connector that trusts Mozilla's roots, because an image built FROM scratch has none.
 fn connector() -> TlsConnector {
     let roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),

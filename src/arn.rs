@@ -114,8 +114,8 @@ impl Arn {
         self.account == Self::ANY_ACCOUNT
     }
 
-    /// Whether it has only the characters of ARNs, and no more of them than AWS allows
-    /// (IAM API reference, `arnType`: 2,048).
+    /// Whether the ARN has only valid characters, and no more of them than AWS allows (IAM API
+    /// reference, `arnType`: 2,048).
     pub fn is_plain(&self) -> bool {
         let text = self.to_string();
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_/+=,.@:*".contains(&b);
@@ -129,7 +129,7 @@ impl Arn {
         self.split_resource().map(|(kind, _)| kind)
     }
 
-    /// Returns the resource without its type: `cluster/id` of `task/cluster/id`.
+    /// Returns the resource without its type: `cluster/id` for `task/cluster/id`.
     pub fn resource_id(&self) -> &str {
         self.split_resource().map_or(&self.resource, |(_, id)| id)
     }
@@ -175,7 +175,7 @@ impl Arn {
         }
     }
 
-    /// Returns family and revision, if this is an ECS task definition.
+    /// Returns the family and revision, if this is an ECS task definition.
     pub fn task_definition(&self) -> Option<(&str, &str)> {
         match (self.service.as_str(), self.split_resource()?) {
             ("ecs", ("task-definition", id)) => id.split_once(':'),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_missing() {
+    fn errors_name_the_missing_part() {
         let error = |text: &str| text.parse::<Arn>().unwrap_err();
         assert_eq!(error("web"), InvalidArn::NoPrefix);
         assert_eq!(error("arn:aws:ecs"), InvalidArn::TooFewParts);

@@ -1,8 +1,8 @@
-//! Every cause: code, family, page. One table, so that none can be forgotten.
+//! Every cause with its code, family and page, in one table, so that none can be forgotten.
 //!
-//! A cause's page is a Markdown file in `src/cause/pages/`, embedded, printed by `pullprobe causes
-//! CODE`. Its second paragraph is the cause's summary and its third the remedy, so the README's
-//! table and every finding quote the page.
+//! A cause's page is an embedded Markdown file in `src/cause/pages/`, which `pullprobe causes CODE`
+//! prints. Its second paragraph is the cause's summary and its third the remedy; the table of
+//! docs/causes.md and every finding quote them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -225,7 +225,7 @@ impl Cause {
     }
 
     /// Returns one sentence on what to change for this dependency. Amazon EFS listens on TCP 2049,
-    /// and has mount targets where other services have endpoints.
+    /// and has mount targets instead of endpoints.
     pub fn remedy_for(self, dependency: Dependency) -> String {
         match (self, dependency) {
             (Self::TaskSecurityGroupEgress, Dependency::Efs) => {
@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_page_has_the_parts_that_are_quoted_from_it() {
+    fn every_page_has_the_parts_that_others_quote() {
         for cause in Cause::ALL {
             let page = cause.page();
             assert!(
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn remedies_of_a_file_system_name_its_port() {
+    fn remedies_for_a_file_system_name_its_port() {
         for cause in [Cause::NetworkAcl, Cause::TaskSecurityGroupEgress] {
             let (efs, s3) = [Dependency::Efs, Dependency::S3]
                 .map(|dependency| cause.remedy_for(dependency))
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_read_back() {
+    fn codes_round_trip() {
         for cause in Cause::ALL {
             assert_eq!(cause.code().parse(), Ok(*cause));
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.code());

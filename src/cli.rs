@@ -67,7 +67,7 @@ Exit codes: 0 pass · 1 error of pullprobe or of an AWS call · 2 invalid argume
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check, from here, everything the task needs to start, and write a report
+    /// From this machine, check everything that the task needs to start, and write a report
     Probe(Box<ProbeArgs>),
     /// Print the hosts that a task contacts, and the VPC endpoints, rules and IAM policies that it
     /// needs
@@ -91,11 +91,11 @@ pub enum Command {
     /// Run the probe in every subnet of a service and collect the reports
     #[cfg(feature = "operator")]
     Launch(Box<launch::LaunchArgs>),
-    /// Read the configuration around a service: name the object and the rule that stop its tasks, and
-    /// the smallest change that opens the way
+    /// Read the AWS configuration around a service: name the resource and rule that stop its tasks, and the
+    /// smallest change that fixes it
     #[cfg(feature = "operator")]
     Inspect(Box<inspect::InspectArgs>),
-    /// Push the probe's image to your own Amazon ECR, without Docker
+    /// Push the probe's image to your Amazon ECR registry, without Docker
     #[cfg(feature = "operator")]
     Install(Box<install::InstallArgs>),
     /// Stop tasks and delete functions left behind by an interrupted launch
@@ -230,7 +230,7 @@ pub struct TaskArgs {
         default_value = "pullprobe"
     )]
     pub log_stream_prefix: String,
-    /// Region of the task [default: for `plan` that of the task definition; AWS_REGION,
+    /// Region of the task [default, in this order: for `plan`, that of the task definition; AWS_REGION,
     /// AWS_DEFAULT_REGION, the task metadata, the first ECR image]
     #[arg(long, value_name = "REGION", env = "PULLPROBE_REGION")]
     pub region: Option<Region>,
@@ -326,7 +326,7 @@ pub struct PlanArgs {
 #[derive(Debug, Args)]
 #[command(after_help = EXPLAIN_HELP)]
 pub struct ExplainArgs {
-    /// Text to explain, or a file that contains it; `-` or a pipe reads stdin
+    /// Message to explain, or a file that contains it; `-` or a pipe reads stdin
     #[arg(value_name = "TEXT", conflicts_with = "describe_tasks")]
     pub text: Vec<String>,
     /// Output of `aws ecs describe-tasks` or `describe-services` (`-` reads stdin); prints one
@@ -358,7 +358,7 @@ pub struct ExplainArgs {
 }
 
 const EXPLAIN_HELP: &str = "\
-Exit codes: 10 to 20 by the family of the cause, as in a report (11 network, 14 permission, …) · 3 unknown text · 2 invalid input";
+Exit codes: 10 to 20 by the family of the cause, as in a report (11 network, 14 permission, …) · 3 unknown message · 2 invalid input";
 
 /// How a plan is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -375,7 +375,7 @@ pub enum PlanFormat {
     #[cfg(feature = "operator")]
     #[value(name = "cloudformation")]
     CloudFormation,
-    /// Picture of what the task contacts and through which endpoint or route, in SVG
+    /// SVG diagram of what the task contacts, and through which endpoint or route
     #[cfg(feature = "operator")]
     Svg,
 }

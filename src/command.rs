@@ -84,7 +84,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // An argument or a file may be quoted.
+            // The text may quote an argument or a file.
             Self::Usage(text) | Self::Tool(text) => f.write_str(&escape_lines(text, false)),
         }
     }
@@ -174,7 +174,8 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
     }
 }
 
-/// Writes to stdout. A closed pipe, as of `| head`, is not an error.
+/// Writes to stdout. A closed pipe, as with `| head`, is not an error. Fails if stdout cannot be
+/// written.
 pub(crate) fn print(text: &str) -> Result<u8, Error> {
     let text = escape_lines(text, color());
     let mut stdout = io::stdout().lock();
@@ -246,7 +247,7 @@ fn list_of_causes() -> String {
         .join("\n\n")
 }
 
-/// Returns the environment variables that the flags of a command can be set by.
+/// Returns the environment variables that can set a command's flags.
 pub fn environment_names(command: &str) -> Vec<String> {
     let cli = Cli::command();
     let Some(command) = cli.find_subcommand(command) else {

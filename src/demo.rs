@@ -1,4 +1,4 @@
-//! An embedded AWS on loopback, and the probe run against it: offline, unprivileged, in one
+//! An embedded AWS on loopback, and a run of the probe against it: offline, unprivileged and in one
 //! process.
 //!
 //! ```text
@@ -48,8 +48,7 @@ pub use fault::Fault;
 use scenario::Scenario;
 pub use start_error::StartError;
 
-/// Longer than the sum of the probe's own deadlines, so that a demo ends by its findings and is not
-/// cut off.
+/// Longer than the sum of the probe's own deadlines, so that a demo is never cut off.
 pub const RUN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Returns every fault of the demo.

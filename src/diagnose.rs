@@ -1,8 +1,8 @@
 //! Infers causes from observations. Pure: no I/O, no clock, no environment.
 //!
-//! Each rule is a function whose comment is its argument, listed once in `RULES`. Causes that the
-//! evidence cannot separate are all listed, most common first, none certain; causes that it
-//! excludes are in `ruled_out` with the proof.
+//! Each rule is a function whose comment is its argument, and `RULES` lists each once. Causes that
+//! the evidence cannot distinguish are all reported, the most common first and none of them
+//! certain; causes that it excludes are in `ruled_out`, with the proof.
 
 mod fix;
 mod intermediary;
@@ -30,7 +30,7 @@ use crate::safe_text::{visible_lines, visible_list};
 pub(crate) use fix::{DeniedCall, policy_statement};
 pub(crate) use service_errors::denying_cause;
 
-/// How sure a finding is.
+/// How certain a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -68,7 +68,7 @@ pub struct Finding<Proof = ObservationId> {
     pub confidence: Confidence,
     /// Whether the task would not start.
     pub blocking: bool,
-    /// How many tries failed, where others worked.
+    /// How many tries failed, of how many, if some worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tries: Option<Tries>,
     /// One sentence: what is wrong, and at which host.
@@ -85,7 +85,7 @@ pub struct Finding<Proof = ObservationId> {
         deserialize_with = "visible_list"
     )]
     pub fix: Vec<String>,
-    /// What it rests on.
+    /// The proof.
     pub because: Vec<Proof>,
 }
 
@@ -99,7 +99,7 @@ pub struct RuledOut {
     pub because: Vec<ObservationId>,
 }
 
-/// What was inferred.
+/// The result of a diagnosis.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnosis {
     /// Ranked: blocking findings first, then by confidence, by whether the cause fits the design of
@@ -197,7 +197,7 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     }
 }
 
-/// Whether a finding rests on more than what a probe that ran too late causes by itself.
+/// Whether a finding rests on more than delays that a starved probe may have caused itself.
 fn stands_without_time(ev: Evidence<'_>, finding: &Finding) -> bool {
     let because = |id: &ObservationId| ev.all().find(|seen| &seen.id == id);
     let rests_on: Vec<_> = finding.because.iter().filter_map(because).collect();
@@ -212,7 +212,7 @@ fn stands_without_time(ev: Evidence<'_>, finding: &Finding) -> bool {
     }
 }
 
-/// Whether a finding rests only on what a task starts without.
+/// Whether a finding rests only on dependencies that a task can start without.
 fn concerns_only_optional_dependencies(ev: Evidence<'_>, finding: &Finding) -> bool {
     let because = |id: &ObservationId| ev.all().find(|seen| &seen.id == id);
     finding
@@ -222,8 +222,8 @@ fn concerns_only_optional_dependencies(ev: Evidence<'_>, finding: &Finding) -> b
         .all(Observation::is_optional)
 }
 
-/// Merges the clock findings: a machine has one clock, and what signatures, certificates and dates
-/// show of it is one finding, as certain as the most certain.
+/// Merges the clock findings: a machine has one clock, so what signatures, certificates and dates
+/// show is one finding, as certain as the most certain of them.
 fn merge_clock_skews(findings: &mut Vec<Finding>) {
     let (mut skews, others): (Vec<_>, Vec<_>) = findings
         .drain(..)
@@ -247,24 +247,25 @@ fn merge_clock_skews(findings: &mut Vec<Finding>) {
 /// on.
 fn masks(root: &Finding, other: &Finding) -> bool {
     let consequences: &[Cause] = match root.cause {
-        // A wrong clock makes valid signatures look invalid, and valid keys look expired where this
-        // machine compares them with it. A service that calls a token expired does so by its own
-        // clock, and a certificate that expired a year ago is expired by any.
+        // A wrong clock makes valid signatures look invalid and, if this machine compares them with
+        // its own clock, valid keys look expired. A service that reports an expired token uses its
+        // own clock, and a certificate that expired a year ago has expired by any clock.
         Cause::ClockSkew if other.dependency == Dependency::Credentials => {
             &[Cause::CredentialsExpired]
         }
         Cause::ClockSkew => &[Cause::CredentialsInvalid],
-        // The missing endpoint is why the answer is public.
+        // The answer is public because the endpoint is missing.
         Cause::InterfaceEndpointMissing | Cause::NoEgressRoute => {
             &[Cause::PublicAnswerWherePrivateExpected]
         }
-        // The loss of large packets is why no answer came, unless small ones did not help either.
-        // Connections that a filter lets through only from some ports also fail later, in whichever
-        // phase comes first.
+        // No answer came because large packets are lost, unless small ones did not help either.
+        // Connections that a filter passes only from some source ports also fail later, in
+        // whichever phase comes first.
         Cause::MtuBlackHole | Cause::NetworkAcl if root.confidence == Confidence::Certain => {
             &[Cause::ServiceUnresponsive, Cause::TlsStalled]
         }
-        // An uncertain filter may also look as if one segment size passed and the other did not.
+        // An uncertain filter may also look as if segments of one size passed and those of another
+        // did not.
         Cause::NetworkAcl => &[
             Cause::ServiceUnresponsive,
             Cause::TlsStalled,
@@ -272,7 +273,7 @@ fn masks(root: &Finding, other: &Finding) -> bool {
         ],
         _ => &[],
     };
-    // A public answer is a fact and thus always certain; whether it is a consequence depends on the
+    // A public answer is a fact, and so always certain; whether it is a consequence depends on the
     // root's confidence.
     let fact = other.cause == Cause::PublicAnswerWherePrivateExpected;
     let weight = if fact {
@@ -288,7 +289,7 @@ fn masks(root: &Finding, other: &Finding) -> bool {
 }
 
 impl<Proof> Finding<Proof> {
-    /// Returns the finding, resting on `because` instead.
+    /// Returns the finding with `because` as its proof instead.
     pub fn resting_on<Other>(self, because: Vec<Other>) -> Finding<Other> {
         Finding {
             cause: self.cause,
@@ -306,8 +307,8 @@ impl<Proof> Finding<Proof> {
 }
 
 impl Finding {
-    /// Makes a finding that rests on these observations, with summary and remedy from the cause's
-    /// page; `None` without observations.
+    /// Returns a finding that rests on these observations, with the summary and remedy of the
+    /// cause's page. Returns `None` without observations.
     fn new<'a>(
         cause: Cause,
         confidence: Confidence,
@@ -328,7 +329,7 @@ impl Finding {
         })
     }
 
-    /// Returns the finding, resting on these observations as well.
+    /// Returns the finding with these observations added to its proof.
     fn and<'a>(mut self, also: impl IntoIterator<Item = &'a Observation>) -> Self {
         for id in ids(also) {
             if !self.because.contains(&id) {
@@ -338,7 +339,7 @@ impl Finding {
         self
     }
 
-    /// Returns the finding as one that does not keep the task from starting.
+    /// Returns the finding, marked as not preventing the task's start.
     fn not_blocking(mut self) -> Self {
         self.blocking = false;
         self

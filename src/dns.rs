@@ -1,4 +1,4 @@
-//! A query to one resolver, and the resolvers of this machine.
+//! Queries to one resolver, and the resolvers of this machine.
 
 use std::fs;
 use std::io;
@@ -18,8 +18,8 @@ use crate::observation::Failure;
 /// `timeout`).
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What Linux returns for a packet that a filter on the same machine drops. An address that may not
-/// be sent to is `EACCES`, which the standard library does not distinguish.
+/// The error that Linux returns if a filter on the same machine drops a packet. For an address to
+/// which a program may not send, it is `EACCES`, which the standard library does not distinguish.
 const EPERM: i32 = 1;
 
 /// Returns the resolvers of `/etc/resolv.conf`, in order. Fails if it cannot be read.
@@ -46,8 +46,8 @@ fn name_servers(resolv_conf: &str) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// Returns the IPv4 addresses of `host` from the first resolver, or nothing on failure. It does not
-/// record observations. The C library's lookup would add its whole name service to a static binary.
+/// Returns the IPv4 addresses of `host` from the first resolver, or none on failure, without an
+/// observation. The C library's lookup would add its whole name service to a static binary.
 pub async fn addresses(host: &str) -> Vec<IpAddr> {
     if let Ok(literal) = host.parse() {
         return vec![literal];
@@ -80,9 +80,9 @@ pub async fn addresses(host: &str) -> Vec<IpAddr> {
 
 /// A resolver's response.
 pub struct DnsResponse {
-    /// The message, verbatim.
+    /// The DNS message.
     pub message: Message,
-    /// Whether it did not fit into a UDP datagram and was read over TCP.
+    /// Whether the message did not fit into a UDP datagram and was read over TCP.
     pub over_tcp: bool,
 }
 
@@ -95,7 +95,7 @@ pub struct QueryFailure {
     pub over_tcp: bool,
 }
 
-/// Sends one query for records of `kind` to `server`, and waits for the answer until the timeout.
+/// Sends one query for records of `kind` to `server`, and waits up to `limit` for the answer.
 pub async fn query(
     server: SocketAddr,
     name: &str,
@@ -123,7 +123,7 @@ pub async fn query(
             message,
             over_tcp: false,
         }),
-        // A message that cannot be parsed may have been cut inside a record.
+        // A message that cannot be parsed may have been cut off within a record.
         Ok(Ok(_)) => match timeout(limit.min(ANSWER_TIMEOUT), query_tcp(server, &message)).await {
             Ok(Some(message)) => Ok(DnsResponse {
                 message,
@@ -135,15 +135,16 @@ pub async fn query(
     }
 }
 
-/// Sends `query` over UDP. Returns the answer, or `None` if it is not valid DNS. What another host
-/// sends, or what answers another query, is ignored as resolvers are told to do (RFC 5452 section
-/// 9.1). Fails if the query cannot be sent.
+/// Sends `query` over UDP. Returns the answer, or `None` if it is not valid DNS. Ignores messages
+/// from other hosts and answers to other queries, as RFC 5452 section 9.1 requires of resolvers.
+/// Fails if the query cannot be sent.
 async fn query_udp(server: SocketAddr, query: &Message) -> io::Result<Option<Message>> {
-    // The kernel picks a port for each query, so a late answer to another one does not arrive here.
+    // The kernel picks a port for each query, so a late answer to an earlier one does not arrive
+    // here.
     let socket = UdpSocket::bind((unspecified(server), 0)).await?;
     let sent = query.to_vec().map_err(io::Error::other)?;
     match socket.send_to(&sent, server).await {
-        // A packet filter on this machine drops the query, which is then not answered.
+        // A packet filter on this machine dropped the query, which counts as sent and unanswered.
         Err(error) if error.raw_os_error() == Some(EPERM) => {}
         sent => drop(sent?),
     }
@@ -180,7 +181,7 @@ async fn query_tcp(server: SocketAddr, query: &Message) -> Option<Message> {
         .filter(|answer| answer.queries == query.queries)
 }
 
-/// Returns the failure that a response code means, or `None` for success.
+/// Returns the failure that a response code stands for, or `None` for success.
 pub fn failure_of(code: ResponseCode) -> Option<Failure> {
     match code {
         ResponseCode::NoError => None,

@@ -7,7 +7,7 @@ use crate::observation::{
     Dependency, Failure, Observation, ObservationId, Outcome, Phase, Scope, Starvation, TargetKey,
 };
 
-/// Observations, ready for queries.
+/// Observations that rules can query.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
     observations: &'a [Observation],
@@ -16,7 +16,7 @@ pub struct Evidence<'a> {
 /// The network paths on which security groups, network ACLs and routes act differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NetworkPath {
-    /// To an address of the VPC, as an interface endpoint has.
+    /// To an address inside the VPC, such as an interface endpoint's.
     Private,
     /// To a public address of S3, for layers or environment files: through a gateway endpoint or
     /// the internet, which cannot be distinguished.
@@ -26,7 +26,7 @@ pub enum NetworkPath {
 }
 
 impl<'a> Evidence<'a> {
-    /// Makes these observations available to rules.
+    /// Returns the evidence of these observations.
     pub fn new(observations: &'a [Observation]) -> Self {
         Self { observations }
     }
@@ -68,7 +68,7 @@ impl<'a> Evidence<'a> {
             .filter(|seen| !seen.is_of_the_service())
     }
 
-    /// Returns the targets none of whose addresses answer.
+    /// Returns the targets that have silent addresses and no answering one.
     pub fn silent_targets(self) -> Vec<TargetAddresses<'a>> {
         self.targets()
             .into_iter()
@@ -76,7 +76,7 @@ impl<'a> Evidence<'a> {
             .collect()
     }
 
-    /// Returns the targets of which some addresses are silent and some answer.
+    /// Returns the targets that have both silent and answering addresses.
     pub fn partly_silent_targets(self) -> Vec<TargetAddresses<'a>> {
         self.targets()
             .into_iter()
@@ -84,7 +84,7 @@ impl<'a> Evidence<'a> {
             .collect()
     }
 
-    /// Whether an address answers on this path that is of the same IP version as one of `silent`:
+    /// Whether an address on this path answers that has the same IP version as one of `silent`:
     /// IPv6 has its own routes, security group rules and gateways, and shows nothing about those of
     /// IPv4.
     pub fn same_version_answers(self, path: NetworkPath, silent: &[&Observation]) -> bool {
@@ -110,8 +110,8 @@ impl<'a> Evidence<'a> {
         self.clock().is_some_and(Observation::passed)
     }
 
-    /// Returns the redirects of Amazon ECR to hosts that are not Amazon S3's: the upstream's, behind
-    /// a pull through cache that does not have the layer yet.
+    /// Returns the redirects of Amazon ECR to hosts that are not Amazon S3's: those of the
+    /// upstream, behind a pull-through cache that does not have the layer yet.
     pub fn pull_through_redirects(self) -> impl Iterator<Item = &'a Observation> + Clone {
         self.all().filter(move |seen| {
             seen.dependency == Dependency::EcrDkr
@@ -122,7 +122,8 @@ impl<'a> Evidence<'a> {
         })
     }
 
-    /// Whether this host delivers layers in place of Amazon ECR, on the first pull through a cache.
+    /// Whether the observation's host delivers layers in place of Amazon ECR, on the first pull
+    /// through a cache.
     pub fn is_pull_through_upstream(self, seen: &Observation) -> bool {
         seen.dependency == Dependency::Registry
             && self
@@ -187,9 +188,9 @@ impl<'a> Evidence<'a> {
 
     /// Whether no service can have the address, so that its silence says nothing about routes and
     /// filters: a link-local, multicast or reserved address (RFC 1122 section 3.2.1.3), one of
-    /// 192.0.2.0/24, which is for documentation (RFC 5737), or one of this host where nothing else
-    /// answers on this host. Addresses of the task's own network are exempt, and a registry of the
-    /// user's may run on this host.
+    /// 192.0.2.0/24, which is for documentation (RFC 5737), or 127.0.0.0/24 or ::1 if nothing on
+    /// this host answers. Addresses of the task's own network are exempt, and a user's registry may run on
+    /// this host.
     pub fn cannot_be_of_a_service(self, connect: &Observation) -> bool {
         let Some(peer) = connect
             .peer
@@ -207,20 +208,23 @@ impl<'a> Evidence<'a> {
                 [169, 254, ..] | [0 | 224.., ..] | [192, 0, 2, _] => true,
                 _ => false,
             },
+            IpAddr::V6(v6) if v6.is_loopback() => {
+                connect.dependency != Dependency::Registry && !on_this_host()
+            }
             IpAddr::V6(v6) => {
                 v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local()
             }
         }
     }
 
-    /// Whether this phase worked for the target at one address at least.
+    /// Whether this phase worked for at least one of the target's addresses.
     pub fn works(self, target: &TargetKey, phase: Phase) -> bool {
         self.of(phase)
             .any(|seen| seen.target() == target && seen.passed() && seen.is_of_the_service())
     }
 
     /// Returns the first observation of this target and phase.
-    pub fn rung(self, target: &TargetKey, phase: Phase) -> Option<&'a Observation> {
+    pub fn first(self, target: &TargetKey, phase: Phase) -> Option<&'a Observation> {
         self.of(phase).find(|seen| seen.target() == target)
     }
 }
@@ -252,8 +256,8 @@ fn is_silent(connect: &Observation) -> bool {
     ) && !answers(connect)
 }
 
-/// Whether an address answered from any source port, or refused: a host is there and packets pass
-/// in both directions.
+/// Whether an address answered from any source port, or refused: a host has the address, and
+/// packets pass in both directions.
 fn answers(connect: &Observation) -> bool {
     let from_some_port = connect
         .source_ports
@@ -264,7 +268,7 @@ fn answers(connect: &Observation) -> bool {
         || matches!(connect.failure(), Some(Failure::Refused | Failure::Reset))
 }
 
-/// Returns the IDs of the observations, each once.
+/// Returns the IDs of the observations without duplicates.
 pub fn ids<'a>(observations: impl IntoIterator<Item = &'a Observation>) -> Vec<ObservationId> {
     let mut seen = BTreeSet::new();
     observations

@@ -60,10 +60,10 @@ use parsed::ParsedMessage;
 use crate::diagnose::Confidence;
 use crate::redact::{one_line, redact, shorten};
 
-/// Characters of the message that an explanation repeats.
+/// Maximum number of characters of the message that an explanation repeats.
 const MAX_MESSAGE_CHARS: usize = 4_096;
 
-/// Messages of one text that are explained. A pasted list of service events has about ten.
+/// Maximum number of messages explained in one text. A pasted list of service events has about ten.
 const MAX_MESSAGES: usize = 16;
 
 /// Error names that begin a reason of ECS, without `Error:`.

@@ -1,6 +1,6 @@
-//! What a function of AWS Lambda cannot show of a task's start. It becomes `not-checked`, with the
-//! reason: a function has the subnet, the security groups and the resolvers of the task, but not its
-//! role, its public address, its metadata and its clock.
+//! What a Lambda function cannot show about a task's start. It becomes `not-checked`, with the
+//! reason: a function has the subnet, the security groups and the resolvers of the task, but not
+//! its role, public address, metadata or clock.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use crate::safe_text::{SafeText, safe_text};
 pub struct RehearsedTask {
     /// ARN of the task execution role.
     pub execution_role: Option<String>,
-    /// ARN of the role that the function runs as.
+    /// ARN of the role with which the function runs.
     pub function_role: Option<String>,
     /// Whether the task gets a public IPv4 address (`assignPublicIp` is `ENABLED`).
     pub assigns_public_ip: bool,
@@ -28,13 +28,13 @@ pub struct RehearsedTask {
 }
 
 impl RehearsedTask {
-    /// Whether the function runs as the task execution role.
+    /// Whether the function runs with the task execution role.
     fn has_execution_role(&self) -> bool {
         self.execution_role.is_some() && self.execution_role == self.function_role
     }
 }
 
-/// Returns why a function cannot show this; `None` if it can.
+/// Returns why the observation shows nothing about a task; `None` if it does.
 type Limit = fn(Evidence<'_>, &RehearsedTask, &Observation) -> Option<SafeText>;
 
 const LIMITS: &[Limit] = &[
@@ -48,7 +48,7 @@ const LIMITS: &[Limit] = &[
     metadata,
 ];
 
-/// Diagnoses what a function observed, after it has made `not-checked` what a function cannot show.
+/// Diagnoses what a function observed, after marking what it cannot show as `not-checked`.
 pub fn diagnose_in_function(
     observations: &mut Vec<Observation>,
     task: &RehearsedTask,
@@ -67,7 +67,7 @@ pub fn diagnose_in_function(
             seen.outcome = Outcome::NotChecked { why };
         }
     }
-    // What works elsewhere excludes no cause on a path that was not checked.
+    // What works elsewhere does not exclude a cause on a path that was not checked.
     let has_open_path = unchecked
         .iter()
         .any(|id| matches!(id.phase, Phase::Resolve | Phase::Connect));
@@ -83,7 +83,7 @@ pub fn diagnose_in_function(
     diagnosis
 }
 
-/// Makes `not-checked` what needs one of these, and so on.
+/// Marks as `not-checked` whatever needs one of these, directly or indirectly.
 fn follow(observations: &mut [Observation], mut unchecked: Vec<ObservationId>) {
     while let Some(id) = unchecked.pop() {
         let name = id.to_string();
@@ -98,8 +98,8 @@ fn follow(observations: &mut [Observation], mut unchecked: Vec<ObservationId>) {
     }
 }
 
-/// Whether AWS answers the request by the permissions of the probe's own role. Requests for layers
-/// are signed by Amazon ECR, and those to other registries carry no AWS credentials.
+/// Whether AWS's answer depends on the permissions of the probe's own role. Requests for layers are
+/// signed by Amazon ECR, and those to other registries carry no AWS credentials.
 fn is_by_role(seen: &Observation) -> bool {
     seen.phase.is_exchange()
         && matches!(
@@ -113,17 +113,18 @@ fn is_by_role(seen: &Observation) -> bool {
         )
 }
 
-/// Lambda attaches a function to no subnet without IPv4 addresses (Lambda developer guide, "IPv6
-/// support": a function needs a dual-stack subnet), so that none runs where the task does.
+/// Lambda does not attach functions to a subnet without IPv4 addresses (Lambda developer guide,
+/// "IPv6 support": a function needs a dual-stack subnet), so a function cannot run where the task
+/// does.
 fn ipv6_only(_: Evidence<'_>, task: &RehearsedTask, seen: &Observation) -> Option<SafeText> {
     (task.ip_family == Some(IpFamily::Ipv6) && seen.witness.is_none()).then(|| {
         "the subnet is IPv6-only, and Lambda attaches functions only to subnets with IPv4 addresses".into()
     })
 }
 
-/// A denial to the function's own role proves that the service was reached, and nothing about the
-/// task execution role: each policy, that of an endpoint or of a key as well, may name roles. The log
-/// driver opens its stream as the task execution role, before the container starts.
+/// A denial to the function's own role proves that the service was reached, but nothing about the
+/// task execution role: any policy, including that of an endpoint or a key, may name roles. The log
+/// driver opens its stream with the task execution role, before the container starts.
 fn denial_of_another_role(
     _: Evidence<'_>,
     task: &RehearsedTask,
@@ -146,9 +147,9 @@ fn denial_of_another_role(
     ])
 }
 
-/// Amazon ECR answers that an image behind a pull-through cache does not exist where the caller may
-/// not import it or create its repository (Amazon ECR user guide, "Troubleshooting pull through cache
-/// issues"), and the name does not show what is behind a cache.
+/// Amazon ECR reports that an image behind a pull-through cache does not exist if the caller may
+/// not import it or create its repository (Amazon ECR user guide, "Troubleshooting pull through
+/// cache issues"), and the name does not show whether an image is behind a cache.
 fn absence_to_another_role(
     _: Evidence<'_>,
     task: &RehearsedTask,
@@ -159,14 +160,14 @@ fn absence_to_another_role(
         && seen.phase == Phase::Manifest;
     (is_absence && !task.has_execution_role()).then(|| {
         safe_text![
-            "Amazon ECR answered, so the path works; it answers that an image does not exist also where the function's own \
+            "Amazon ECR responded, so the path works; it also reports that an image does not exist if the function's own \
              role may not import it through a pull-through cache, which shows nothing about ",
             execution_role(task),
         ]
     })
 }
 
-/// Credentials that are missing or have expired are the function's, not the task's.
+/// Missing or expired credentials are the function's, not the task's.
 fn own_credentials(_: Evidence<'_>, task: &RehearsedTask, seen: &Observation) -> Option<SafeText> {
     let is_about_keys = match seen.failure() {
         Some(Failure::NoCredentials) => is_credentials(seen),
@@ -179,9 +180,9 @@ fn own_credentials(_: Evidence<'_>, task: &RehearsedTask, seen: &Observation) ->
     })
 }
 
-/// A function never has a public IPv4 address, so that an internet gateway drops what it sends. Where
+/// A function never has a public IPv4 address, so an internet gateway drops what it sends. If
 /// another public address answers on the same path, there is a NAT gateway or an endpoint, and the
-/// silence of this one is real.
+/// silence of this one counts.
 fn public_address(
     evidence: Evidence<'_>,
     task: &RehearsedTask,
@@ -201,8 +202,8 @@ fn public_address(
     is_limited.then(|| PUBLIC_ADDRESS.into())
 }
 
-const PUBLIC_ADDRESS: &str = "the task gets a public IPv4 address (assignPublicIp is ENABLED), and a function of AWS Lambda \
-    never has one, so that this address may be silent for the function alone";
+const PUBLIC_ADDRESS: &str = "the task gets a public IPv4 address (assignPublicIp is ENABLED), and an AWS Lambda function \
+    never has one, so this address may fail to respond only to the function";
 
 /// The same for a resolver at a public address.
 fn public_resolver(_: Evidence<'_>, task: &RehearsedTask, seen: &Observation) -> Option<SafeText> {
@@ -216,17 +217,17 @@ fn public_resolver(_: Evidence<'_>, task: &RehearsedTask, seen: &Observation) ->
     (task.assigns_public_ip && is_silent && is_public).then(|| PUBLIC_ADDRESS.into())
 }
 
-/// A function runs on a machine of Lambda, whose clock is not that of the task's.
+/// A function runs on a machine of Lambda, which has another clock than the task's.
 fn clock(_: Evidence<'_>, _: &RehearsedTask, seen: &Observation) -> Option<SafeText> {
     let is_skewed = seen.failure() == Some(Failure::ClockSkewed)
         || seen.dependency == Dependency::Clock && seen.failure().is_some();
     is_skewed.then(|| "this is the clock of the function, not that of a task".into())
 }
 
-/// Both endpoints exist only in a task.
+/// The task metadata and container credentials endpoints exist only in a task.
 fn metadata(_: Evidence<'_>, _: &RehearsedTask, seen: &Observation) -> Option<SafeText> {
     (seen.dependency == Dependency::Metadata && seen.witness.is_none()).then(|| {
-        "a function of AWS Lambda has neither the task metadata endpoint nor the container credentials endpoint; its \
+        "an AWS Lambda function has neither the task metadata endpoint nor the container credentials endpoint; its \
          credentials are in its environment"
             .into()
     })
@@ -236,8 +237,8 @@ fn is_credentials(seen: &Observation) -> bool {
     seen.dependency == Dependency::Credentials
 }
 
-/// Says that the permissions of the task execution role were not tried, also where another role may do
-/// all that was tried.
+/// Returns an observation that the permissions of the task execution role were not checked, even if
+/// another role may do everything that was tried.
 fn permissions_not_checked(task: &RehearsedTask) -> Observation {
     let own_role = match &task.function_role {
         Some(role) => role.into(),
@@ -267,9 +268,9 @@ fn execution_role(task: &RehearsedTask) -> SafeText {
     }
 }
 
-/// Whether what works for a function can exclude the cause for a task. Another role shows nothing of
-/// permissions and credentials, and the interface of a function carries smaller packets than that of
-/// a task.
+/// Whether what works for a function can exclude the cause for a task. Another role shows nothing
+/// about permissions and credentials, and a function's interface carries smaller packets than a
+/// task's.
 fn can_exclude(task: &RehearsedTask, cause: Cause, has_open_path: bool) -> bool {
     match cause.family() {
         Family::Network | Family::Resolve | Family::Tls if has_open_path => false,

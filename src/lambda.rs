@@ -1,7 +1,7 @@
-//! The probe as a function of AWS Lambda: what invokes it, and the Runtime API that it answers to.
+//! The probe as a Lambda function: its invocation event, and the Runtime API that it serves.
 //!
-//! Code and answer of a function do not travel through its subnet, so that it starts where no image
-//! can be pulled, and reports where no log can leave. What it cannot show of a task is in
+//! A function's code and its response do not pass through its subnet, so it starts where no image
+//! can be pulled, and reports where no log can be written. What it cannot show about a task is in
 //! [`crate::function_limits`].
 
 mod runtime_api;
@@ -17,7 +17,8 @@ use crate::function_limits::RehearsedTask;
 use crate::network_location::IpFamily;
 use crate::vantage::Vantage;
 
-/// Most bytes of an event and of an answer (Lambda quotas, "Invocation payload", synchronous).
+/// Maximum number of bytes of an event or a response (Lambda quotas, "Invocation payload",
+/// synchronous).
 pub const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 
 /// What `launch` invokes the function with: the command line, and what a function cannot find out by
@@ -47,7 +48,7 @@ pub struct FunctionSubnet {
     pub cluster: Option<String>,
 }
 
-/// One invocation, as far as a run depends on it.
+/// The part of one invocation that a run depends on.
 #[derive(Debug, Clone, Default)]
 pub struct FunctionContext {
     /// Lambda's ID of the invocation.
@@ -61,8 +62,8 @@ pub struct FunctionContext {
 impl FunctionSubnet {
     /// Completes the vantage of a function, which has no metadata endpoint.
     ///
-    /// A function's own address is a link-local one behind which Lambda translates to that of the
-    /// network interface in the subnet, so it is not reported.
+    /// A function's own address is link-local, and Lambda translates it to that of the network
+    /// interface in the subnet, so it is not reported.
     pub fn complete(&self, vantage: &mut Vantage) {
         vantage.availability_zone = self.availability_zone.as_ref().map(Into::into);
         vantage.cluster = self.cluster.as_ref().map(Into::into);

@@ -10,23 +10,23 @@
 //! ```
 //!
 //! Data goes one way, left to right: `probe` never judges; `diagnose` never touches the network,
-//! the clock or the environment. A failing target is data ([`observation::Failure`]); a failing
-//! tool is an error. `tests/shape.rs` holds every module to this order.
+//! the clock or the environment. A failing target is data ([`observation::Failure`]); a failure of
+//! the tool is an error. `tests/shape.rs` enforces this order.
 //!
 //! | read first | for |
 //! | --- | --- |
 //! | [`observation`] | the vocabulary: dependency, phase, outcome, failure |
 //! | [`plan`] | what a task contacts, from its image or task definition |
 //! | [`probe`] | the checks: DNS, TCP, TLS, then what each dependency needs |
-//! | [`safe_text`], [`vault`] | what comes from outside: shown without acting, without secrets |
+//! | [`safe_text`], [`vault`] | text from outside: shown as inert text, without secrets |
 //! | [`evidence`], [`diagnose`] | the rules, each with its argument |
-//! | [`function_limits`], [`lambda`] | the probe as a function, and what that cannot show |
+//! | [`function_limits`], [`lambda`] | the probe as a Lambda function, and its limits |
 //! | [`cause`] | every cause, with its page |
 //! | [`run`] | one run, from plan to report |
 //! | [`explain`] | what a stopped task's text says: the only place that reads AWS's prose |
 //! | `compare` (feature `operator`) | reports side by side: the first difference, and what changed |
 //! | `inspect` (feature `operator`) | what the configuration says: each hop open, closed or unknown |
-//! | `policy` (feature `operator`) | policies of IAM's language, in three values |
+//! | `policy` (feature `operator`) | IAM policies, evaluated to allowed, denied or unknown |
 //! | `operator` (feature `operator`) | signed AWS calls as the operator: launch, inspect, schedule, gc |
 //! | `demo` (feature `demo`) | an embedded AWS on loopback, with faults to choose |
 //!

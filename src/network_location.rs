@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::endpoints::Variant;
 use crate::observation::Scope;
 
-/// The IP versions of a task's addresses, as its subnet decides.
+/// The IP versions of a task's addresses, which its subnet determines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -48,9 +48,9 @@ impl IpFamily {
     }
 
     /// Returns which names of AWS services the ECS agent uses: dual-stack names only where the task
-    /// has no IPv4 address (amazon-ecs-agent 1.105.1, `agent/ecr/factory.go` and the other clients).
-    /// That the agent of Fargate does the same follows from the ECS developer guide, which requires
-    /// the dual-stack registry there; AWS does not say it of the other services.
+    /// has no IPv4 address (amazon-ecs-agent 1.105.1, `agent/ecr/factory.go` and the other
+    /// clients). For Fargate's agent this is inferred: the ECS developer guide requires the
+    /// dual-stack registry name there, and does not mention the other services.
     pub const fn variant(self) -> Variant {
         Variant {
             fips: false,
@@ -59,8 +59,8 @@ impl IpFamily {
     }
 }
 
-/// Returns the IPv4 address in an address of the well-known prefix of NAT64 (RFC 6052 section 2.1),
-/// which Route 53 Resolver's DNS64 and NAT gateways use.
+/// Returns the IPv4 address inside an address with the well-known NAT64 prefix (RFC 6052 section
+/// 2.1), which Route 53 Resolver's DNS64 and NAT gateways use.
 pub fn nat64_target(address: IpAddr) -> Option<IpAddr> {
     let prefix = Ipv6Net::new_assert([0x64, 0xff9b, 0, 0, 0, 0, 0, 0].into(), 96);
     let IpAddr::V6(v6) = address else { return None };
@@ -68,8 +68,8 @@ pub fn nat64_target(address: IpAddr) -> Option<IpAddr> {
     prefix.contains(&v6).then(|| IpAddr::from([a, b, c, d]))
 }
 
-/// Returns the unspecified address of the same IP version as `peer`, for a socket that the kernel
-/// gives its address.
+/// Returns the unspecified address of the same IP version as `peer`, for a socket whose address the
+/// kernel chooses.
 pub fn unspecified(peer: SocketAddr) -> IpAddr {
     if peer.is_ipv4() {
         Ipv4Addr::UNSPECIFIED.into()
@@ -92,11 +92,11 @@ pub struct NetworkLocation {
 }
 
 impl NetworkLocation {
-    /// Returns the scope of `address`. It is private to the VPC if it is in one of `vpc_cidrs`, in
-    /// a range for private use (RFC 1918, RFC 6598, RFC 4193), or in the same /16 as the task: a
+    /// Returns the scope of `address`. The address is private if it is in one of `vpc_cidrs`, in a
+    /// range for private use (RFC 1918, RFC 6598, RFC 4193), or in the same /16 as the task: a
     /// VPC's CIDR block is at most a /16 (Amazon VPC user guide, "VPC CIDR blocks"), and VPCs in
-    /// 172.40.0.0/16 exist. Likewise for IPv6 in the same /56, the size of the blocks that AWS
-    /// assigns (ibid.).
+    /// 172.40.0.0/16 exist. The same applies to IPv6 within a /56, the size of the blocks that AWS
+    /// assigns (same page).
     pub fn scope(&self, address: IpAddr) -> Scope {
         let address = address.to_canonical();
         if self.subnet.is_some_and(|subnet| subnet.contains(&address)) {
@@ -111,7 +111,7 @@ impl NetworkLocation {
     }
 
     fn shares_a_block(&self, address: IpAddr) -> bool {
-        // A function of AWS Lambda knows its subnet alone, whose addresses share the block.
+        // A Lambda function knows only its subnet, whose addresses share the block.
         let own = self.address.or(self.subnet.map(|subnet| subnet.network()));
         match (own, address) {
             (Some(IpAddr::V4(own)), IpAddr::V4(other)) => own.octets()[..2] == other.octets()[..2],
@@ -127,8 +127,8 @@ impl NetworkLocation {
     }
 }
 
-/// Whether an address is outside all private ranges. Where a VPC uses public ranges, its resolver
-/// counts as public, which only adds candidates.
+/// Whether an address is outside all private ranges. If a VPC uses public ranges, its resolver
+/// counts as public, which only adds candidate causes.
 pub fn is_public(address: IpAddr) -> bool {
     let is_link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local(),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn subnet_alone_shows_which_addresses_are_of_the_vpc() {
+    fn vpc_addresses_are_recognized_from_the_subnet_alone() {
         let location = NetworkLocation {
             subnet: Some("172.40.1.0/24".parse().unwrap()),
             ..NetworkLocation::default()
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_addresses_of_the_vpc_are_private_although_globally_routable() {
+    fn globally_routable_ipv6_addresses_of_the_vpc_are_private() {
         let location = NetworkLocation {
             address: Some("2600:1f18:4a2:ff01::10".parse().unwrap()),
             subnet: Some("2600:1f18:4a2:ff01::/64".parse().unwrap()),

@@ -1,5 +1,5 @@
-//! The vocabulary: dependency, phase, outcome, failure, observation. A leaf: it imports nothing of
-//! this crate but the type of its texts.
+//! The vocabulary: dependency, phase, outcome, failure, observation. This module imports nothing
+//! from this crate except the type of its texts.
 //!
 //! An [`Observation`] is one phase of one target at one address, with all the evidence that rules
 //! need. [`crate::diagnose`] needs nothing else, so a newer binary can diagnose an old report
@@ -74,10 +74,11 @@ pub enum Dependency {
 }
 
 impl Dependency {
-    /// Every dependency, in the order in which a Fargate task contacts them: secrets, registry token,
-    /// log stream, manifest, layers (observed; where environment files and file systems come is not
-    /// known), then what a task starts without. The clock is last: it is read from the services'
-    /// answers, and where it is wrong, the requests that failed because of it come first.
+    /// Every dependency, in the order in which a Fargate task contacts them: secrets, registry
+    /// token, log stream, manifest, layers (as observed; the place of environment files and file
+    /// systems is not known), then what a task starts without. The clock is last: it is read from
+    /// the services' answers, and if it is wrong, the requests that failed because of it come
+    /// first.
     pub const START_ORDER: [Self; 18] = [
         Self::Metadata,
         Self::Credentials,
@@ -99,7 +100,7 @@ impl Dependency {
         Self::Clock,
     ];
 
-    /// The name in reports.
+    /// Returns the name in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Credentials => "credentials",
@@ -148,7 +149,7 @@ impl Dependency {
     }
 
     /// Whether AWS offers an interface VPC endpoint that the puller would use. Amazon S3 has one as
-    /// well, but image layers reach S3 through a gateway endpoint (docs/facts/ecs-start.md#7).
+    /// well, but image layers come through a gateway endpoint (docs/facts/ecs-start.md#7).
     pub const fn has_interface_endpoint(self) -> bool {
         matches!(
             self,
@@ -164,9 +165,10 @@ impl Dependency {
     }
 
     /// Whether a task starts without it: a log router retries, an ECS Exec session fails only when
-    /// opened, and AWS does not document how long the Service Connect proxy waits. GuardDuty's agent
-    /// is not essential, and an instance whose agent has lost ECS runs no new task, but the probe on
-    /// it shows that it has not. The splunk log driver, in contrast, checks its collector first.
+    /// opened, and AWS does not document how long the Service Connect proxy waits. GuardDuty's
+    /// agent is not essential. An instance whose agent has lost its connection to ECS runs no new
+    /// task, but a probe that runs on the instance shows that it has not. The splunk log driver, in
+    /// contrast, checks its collector first.
     pub const fn starts_without(self) -> bool {
         matches!(
             self,
@@ -213,7 +215,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The name in reports.
+    /// Returns the name in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Resolve => "resolve",
@@ -229,7 +231,7 @@ impl Phase {
         }
     }
 
-    /// Every phase, in the order of the ladder.
+    /// Every phase, in order.
     pub const ALL: [Self; 10] = [
         Self::Resolve,
         Self::Connect,
@@ -279,7 +281,7 @@ pub enum Outcome {
     },
     /// The phase was left out, or cannot be tried from here.
     NotChecked {
-        /// The reason, in words.
+        /// The reason, as text.
         why: SafeText,
     },
 }
@@ -313,13 +315,13 @@ pub enum Failure {
     UnknownIssuer,
     /// A trusted certificate, for other names.
     WrongName,
-    /// Past `notAfter`.
+    /// The certificate is past its `notAfter`.
     ExpiredCertificate,
-    /// Before `notBefore`.
+    /// The certificate is not valid before its `notBefore`, which is still to come.
     NotYetValidCertificate,
-    /// The peer and the puller agree on no TLS version or cipher suite.
+    /// The peer and the puller do not agree on a TLS version or cipher suite.
     HandshakeRefused,
-    /// The exchange began, and then no more data came.
+    /// The exchange began, and then no more data arrived.
     Stalled,
     /// Works, but too slowly for the puller's deadline.
     TooSlow,
@@ -343,13 +345,13 @@ pub enum Failure {
     WrongPlatform,
     /// The content does not match its digest.
     WrongDigest,
-    /// The value exists and does not have the required form.
+    /// The value exists but does not have the required form.
     WrongForm,
     /// The service reports a server error (5xx).
     ServiceFailure,
     /// The answer is larger than any legitimate one.
     TooLarge,
-    /// None of the above; `detail` has it.
+    /// None of the above; see `detail`.
     UnexpectedAnswer,
 }
 
@@ -417,13 +419,14 @@ pub struct Observation {
         deserialize_with = "visible_string"
     )]
     pub host: String,
-    /// The address that was connected to.
+    /// The address to which the probe connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<SocketAddr>,
-    /// Where that address is, seen from the task.
+    /// Where that address is, as seen from the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// Owner of a public address by AWS's published ranges; `null` where no range contains it.
+    /// Owner of a public address according to AWS's published ranges; `null` if no range contains
+    /// it.
     #[serde(default)]
     pub owner: Option<SafeText>,
     /// The image, digest, log group or secret that the phase is about.
@@ -441,26 +444,26 @@ pub struct Observation {
     /// One line of explanation.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub detail: SafeText,
-    /// How long the phase took; missing where a witness reports it.
+    /// How long the phase took, in milliseconds; missing if a witness reports it.
     #[serde(default)]
     pub elapsed_ms: u64,
-    /// How often the phase was tried; missing where a witness reports it.
+    /// How often the phase was tried; missing if a witness reports it.
     #[serde(default)]
     pub attempts: u32,
-    /// How many of several equal tries failed, where the phase was repeated to see whether a failure
-    /// lasts.
+    /// How many of several equal tries failed, if the phase was repeated to see whether a failure
+    /// persists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tries: Option<Tries>,
-    /// How the failed tries failed, where a later one passed.
+    /// The failure of the earlier tries, if a later one passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earlier_failure: Option<Failure>,
     /// `clock`: how long this machine kept the probe waiting, if noticeably.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starvation: Option<Starvation>,
-    /// Who sent the answer, where there is one. Only `service` counts for AWS.
+    /// Who sent the answer, if there is one. For AWS services, only `service` counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speaker: Option<Speaker>,
-    /// What was expected, where something else was presented.
+    /// What was expected, if something else was presented.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expected: Vec<SafeText>,
     /// What was presented instead.
@@ -479,19 +482,18 @@ pub struct Observation {
     /// the roots of `--ca-bundle`, not Mozilla's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub custom_roots: bool,
-    /// Whether segments of at most [`SMALL_MSS`] bytes ([`SMALL_MSS_IPV6`]) got through, where they
-    /// were used after a stall of this target.
+    /// Whether segments of at most [`SMALL_MSS`] bytes ([`SMALL_MSS_IPV6`] for IPv6) got through,
+    /// if they were used after a stall of this target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub small_segments_pass: Option<bool>,
-    /// The largest segment of several that got through, bytes, where small ones did and ordinary ones
-    /// did not; absent if none of them did.
+    /// Size in bytes of the largest of several segments that got through, if small ones did and
+    /// ordinary ones did not; absent if none of these did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub largest_segment: Option<u32>,
     /// The service's answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
-    /// The host that the registry redirects to instead, so that this one does not matter to the
-    /// task.
+    /// The host that is used instead, so that this one does not matter to the task.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -501,27 +503,27 @@ pub struct Observation {
     /// The source of the observation, if it is not the probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
-    /// Whether a report leaves out what its other observations say as well.
+    /// Whether a report omits what its other observations repeat.
     #[serde(skip)]
     pub brief: bool,
-    /// Which tasks of a service pull this image, if `launch` knows the service's revision.
+    /// Which of a service's deployments pulls this image, if `launch` knows the service's revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<ImageDeployment>,
 }
 
-/// `presented` of a registry's refusal where no login was presented; otherwise it names the
-/// secret that holds the login.
+/// The value of `presented` in a registry's refusal without a login; with one, it names the secret
+/// that holds the login.
 pub const NO_LOGIN: &str = "no login";
 
-/// Segment size of the tries that test packet size, bytes: every IPv4 path carries it (RFC 9293
-/// section 3.7.1), so what then works was stopped by packet size alone.
+/// Segment size in bytes of the tries that test packet size: every IPv4 path carries it (RFC 9293
+/// section 3.7.1), so whatever then works was stopped by packet size alone.
 pub const SMALL_MSS: u32 = 536;
 
 /// The same for IPv6, whose paths carry packets of 1,280 bytes (RFC 8200 section 5).
 pub const SMALL_MSS_IPV6: u32 = 1_220;
 
 impl Observation {
-    /// An observation without evidence yet.
+    /// Returns an observation without evidence.
     pub fn new(target: TargetKey, dependency: Dependency, phase: Phase, outcome: Outcome) -> Self {
         Self {
             id: ObservationId::new(target, phase),
@@ -556,7 +558,7 @@ impl Observation {
         }
     }
 
-    /// What Amazon ECS reports. Nothing was timed or tried.
+    /// Returns an observation that Amazon ECS reports, for which nothing was timed or tried.
     pub fn reported_by_ecs(
         target: TargetKey,
         dependency: Dependency,
@@ -575,7 +577,7 @@ impl Observation {
         self.outcome == Outcome::Passed
     }
 
-    /// The failure, if it failed.
+    /// Returns the failure, if the phase failed.
     pub fn failure(&self) -> Option<Failure> {
         match self.outcome {
             Outcome::Failed { failure } => Some(failure),
@@ -583,15 +585,15 @@ impl Observation {
         }
     }
 
-    /// Whether a task of today starts although it failed: it serves only a part that a task starts
-    /// without, or only the next deployment.
+    /// Whether a current task starts although the phase failed: it concerns only a dependency
+    /// without which a task starts, or only the next deployment.
     pub fn is_optional(&self) -> bool {
         self.dependency.starts_without() || self.deployment == Some(ImageDeployment::Next)
     }
 
-    /// Whether a starved probe can have caused its failure, or that of its earlier tries: it, or the
-    /// other side, no longer waited. The kernel opens connections without the probe, so their
-    /// silence stands.
+    /// Whether starvation of the probe may have caused the failure, or that of earlier tries: the
+    /// probe or the other side stopped waiting. The kernel opens connections without the probe, so
+    /// their silence counts.
     pub fn depends_on_time(&self) -> bool {
         let failure = self.failure().or(self.earlier_failure);
         self.phase != Phase::Connect
@@ -601,13 +603,13 @@ impl Observation {
             )
     }
 
-    /// Whether it says something about the service: the service sent the answer, Amazon ECS reports
-    /// it, or it is of an older report, which does not say who sent it.
+    /// Whether the observation says something about the service: the service sent the answer,
+    /// Amazon ECS reports it, or it comes from an older report, which does not say who sent it.
     pub fn is_of_the_service(&self) -> bool {
         matches!(self.speaker, None | Some(Speaker::Service))
     }
 
-    /// Makes it the failure of an answer that something else gave in the service's place.
+    /// Marks the observation as failed, because an intermediary answered in the service's place.
     pub fn reject_foreign_answer(&mut self) {
         let status = self.answer.as_ref().map_or(0, |answer| answer.status);
         self.outcome = Outcome::Failed {
@@ -620,13 +622,13 @@ impl Observation {
         ];
     }
 
-    /// The target's key.
+    /// Returns the target's key.
     pub fn target(&self) -> &TargetKey {
         &self.id.target
     }
 
-    /// Calls `text` with every text and `name` with every name that can come from outside. Each type
-    /// is taken apart whole, so that a new field is not forgotten.
+    /// Calls `text` with every text and `name` with every name that can come from outside. Each
+    /// type is destructured completely, so that a new field is not forgotten.
     pub fn for_each_text(&mut self, text: ForEach<'_, SafeText>, name: ForEach<'_, String>) {
         let Self {
             id,
@@ -666,7 +668,7 @@ impl Observation {
         }
         match outcome {
             Outcome::Passed | Outcome::Failed { failure: _ } => {}
-            // An observation's ID is a name, and stays the same as that observation's.
+            // An observation's ID is a name, and must remain equal to that observation's own ID.
             Outcome::NotReached { blocked_by } => match blocked_by.parse::<ObservationId>() {
                 Ok(mut id) => {
                     id.for_each_name(name);
@@ -694,7 +696,7 @@ impl Observation {
     }
 }
 
-/// What is done with each text of an observation.
+/// A function that is called with each text of an observation.
 pub type ForEach<'a, T> = &'a mut dyn FnMut(&mut T);
 
 /// How many of several equal tries failed.
@@ -719,18 +721,18 @@ impl Tries {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Starvation {
-    /// How much too late a timer of the probe fired, at most.
+    /// Longest delay with which a timer of the probe fired, in milliseconds.
     pub late_ms: u64,
-    /// How long the probe could have run and waited for a processor, in all.
+    /// Total time that the probe was runnable and waited for a processor, in milliseconds.
     pub waited_ms: u64,
-    /// How long the run took.
+    /// How long the run took, in milliseconds.
     pub run_ms: u64,
 }
 
 impl Starvation {
-    /// Whether it can have caused a timeout. The shortest time after which the probe repeats
-    /// something is 1,200 ms: half a second in a row, or a quarter of a run that lasts for seconds,
-    /// is a large part of that.
+    /// Whether the starvation may have caused a timeout. The shortest time after which the probe
+    /// repeats something is 1,200 ms: half a second at a stretch, or a quarter of a run that lasts
+    /// for seconds, is a large part of that.
     pub const fn is_severe(self) -> bool {
         self.late_ms >= 500 || self.waited_ms >= 1_000 && self.waited_ms * 4 >= self.run_ms
     }
@@ -746,20 +748,20 @@ pub enum Speaker {
     Service,
     /// A proxy, a firewall or a captive portal that answers in the service's place.
     Intermediary,
-    /// Nothing in the answer tells.
+    /// The answer does not show who sent it.
     Unknown,
 }
 
-/// Which tasks of a service pull an image. Amazon ECS resolves a tag to a digest when it deploys, and
-/// all tasks of that deployment pull the digest (Amazon ECS developer guide, "Container image
-/// resolution").
+/// Which of a service's deployments pulls an image. Amazon ECS resolves a tag to a digest when it
+/// deploys, and all tasks of that deployment pull the digest (Amazon ECS developer guide,
+/// "Container image resolution").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageDeployment {
-    /// Those of the current deployment: the digest that its revision pins.
+    /// The current deployment: the digest that its revision pins.
     Current,
-    /// Those of the next one: the tag in the task definition.
+    /// The next deployment: the tag in the task definition.
     Next,
 }
 

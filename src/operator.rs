@@ -1,8 +1,8 @@
-//! Commands that run with the operator's credentials, outside of the task's subnet: `launch`,
+//! Commands that run with the operator's credentials, outside the task's subnet: `launch`,
 //! `inspect`, `install`, `schedule`, `gc`, and `explain` for a task or service.
 //!
 //! Only [`crate::cli`] and [`crate::command`] import it. All of it is behind the feature
-//! `operator`, which the image is built without.
+//! `operator`, without which the image is built.
 
 #![allow(
     missing_docs,

@@ -1,8 +1,8 @@
-//! What differs between operating systems, all in one place.
+//! Everything that differs between operating systems.
 //!
-//! The probe itself runs on Linux, as ECS does. An operator's commands also compile for macOS and
-//! Windows: `tests/run dist` checks that, and nothing has run there yet. What is read from Linux's
-//! `/proc` ([`crate::probe`] and `launch`) is `None` elsewhere.
+//! The probe itself runs on Linux, as ECS's tasks do. The operator's commands also compile for
+//! macOS and Windows, which `tests/run dist` checks; they have not been run there. Values that
+//! [`crate::probe`] and `launch` read from Linux's `/proc` are `None` elsewhere.
 
 use std::io;
 
@@ -15,14 +15,15 @@ pub use unix::Signals;
 #[cfg(windows)]
 pub use windows::Signals;
 
-/// Disables core dumps, for a process that reads secrets. Errors are ignored: not every kernel
-/// supports it.
+/// Disables core dumps, because the process reads secrets. Errors are ignored: not every kernel
+/// supports this.
 pub fn disable_core_dumps() {
     #[cfg(unix)]
     unix::disable_core_dumps();
 }
 
-/// Raises the limit of open files as far as this process may, and returns it. `None` is unlimited.
+/// Raises the limit on open files as far as this process may, and returns it. `None` means
+/// unlimited.
 pub fn raise_file_limit() -> Option<u64> {
     #[cfg(unix)]
     return unix::raise_file_limit();
@@ -30,8 +31,8 @@ pub fn raise_file_limit() -> Option<u64> {
     None
 }
 
-/// Limits the segments of a TCP connection before it is opened. Fails where the operating system
-/// does not let a program do that: whether segment size matters is then unknown.
+/// Limits the segment size of a TCP connection before it is opened, in bytes. Fails if the
+/// operating system does not support that, so that it remains unknown whether segment size matters.
 pub fn set_max_segment_size(socket: &Socket, bytes: u32) -> io::Result<()> {
     #[cfg(unix)]
     return socket.set_tcp_mss(bytes);
@@ -42,8 +43,8 @@ pub fn set_max_segment_size(socket: &Socket, bytes: u32) -> io::Result<()> {
     }
 }
 
-/// Returns the largest segment that the peer of a connection accepts. Fails where the operating
-/// system does not tell.
+/// Returns the size in bytes of the largest segment that the peer of a connection accepts. Fails if
+/// the operating system does not report it.
 #[cfg(feature = "demo")]
 pub fn max_segment_size(stream: &TcpStream) -> io::Result<u32> {
     #[cfg(unix)]

@@ -47,14 +47,14 @@ pub use targets::{TargetIndex, TargetMap};
 pub const SCHEMA: &str = "pullprobe/plan/v1";
 
 /// Images or hosts of one run. A task has at most ten containers; the rest is room for images of
-/// other regions. Bounds what a plan from outside can make the probe contact.
+/// other Regions. Bounds what a plan from outside can make the probe contact.
 const MAX_TARGETS: usize = 64;
 
-/// Bytes of a plan as JSON. ECS accepts task definitions of 64 KiB, and the plan is part of a
-/// report that must fit 256 KiB.
+/// Maximum number of bytes of a plan as JSON. ECS accepts task definitions of 64 KiB, and the plan
+/// is part of a report that must fit 256 KiB.
 const MAX_PLAN_BYTES: usize = 64 * 1024;
 
-/// Characters of an invalid value that an error quotes.
+/// Maximum number of characters of an invalid value that an error quotes.
 const MAX_QUOTED_CHARS: usize = 200;
 
 /// The hosts that one run contacts, and the checks on each. Its JSON lists the inputs, from which
@@ -143,7 +143,7 @@ pub struct ImagePull {
     /// Whether AWS adds the container. AWS then chooses the tag, so a tag that does not exist is
     /// not a fault of the task.
     pub added_by_aws: bool,
-    /// Which tasks of a service pull it, if that is known.
+    /// The service's deployment whose tasks pull it, if known.
     pub deployment: Option<ImageDeployment>,
     /// Where the authorization token comes from; `None` for registries other than Amazon ECR.
     pub token: Option<TargetIndex>,
@@ -158,7 +158,7 @@ pub struct ImagePull {
 /// guide, "Private registry authentication").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryLogin {
-    /// `SecretId`: an ARN, or a name in the task's region.
+    /// `SecretId`: an ARN, or a name in the task's Region.
     pub secret: String,
     /// Region of the secret.
     pub region: Region,
@@ -193,13 +193,13 @@ pub struct SecretRead {
 /// A file of environment variables in Amazon S3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvironmentFile {
-    /// `arn:aws:s3:::bucket/key`. It names no region; `GetBucketLocation` returns it.
+    /// `arn:aws:s3:::bucket/key`. It names no Region; `GetBucketLocation` returns it.
     pub arn: String,
     /// Bucket name.
     pub bucket: String,
     /// Object key, as written in the ARN.
     pub key: String,
-    /// The bucket's host, as if it were in the task's region.
+    /// The bucket's host, as if it were in the task's Region.
     pub target: TargetIndex,
 }
 
@@ -353,7 +353,7 @@ pub(crate) fn is_host_name(name: &str) -> bool {
     (1..=253).contains(&name.len()) && name.chars().all(allowed)
 }
 
-/// Returns each combination of log group, region and stream prefix once. The log group for the
+/// Returns each combination of log group, Region and stream prefix once. The log group for the
 /// report comes first.
 fn resolve_log_groups(
     input: &PlanInput,

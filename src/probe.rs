@@ -76,7 +76,7 @@ pub struct ProbeResult {
 }
 
 /// Runs the checks of `plan` until all are done or `until` completes; phases that were not observed
-/// by then are `not-reached`. Fails if the root certificates cannot be used.
+/// by then are `not-reached`. Fails if the root certificates are unusable.
 pub async fn run(
     plan: &Plan,
     settings: ProbeSettings,
@@ -140,8 +140,8 @@ pub fn add_derived(
     observations
 }
 
-/// Starts every check of the plan. Each ends by itself, within its own timeouts. Returns the log
-/// stream for the report, as soon as it is open.
+/// Starts every check of the plan. Each ends by itself, within its own timeouts. The returned
+/// receiver yields the log stream for the report once it is open.
 fn spawn_checks(
     plan: &Plan,
     context: &ProbeContext,

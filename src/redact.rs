@@ -1,12 +1,12 @@
-//! Makes text from other programs fit for a report: removes secrets, joins lines, limits the length.
+//! Prepares text from other programs for a report: removes secrets, joins lines, limits the length.
 
 use crate::safe_text::is_hidden;
 
 /// Replaces a secret.
 pub const MASK: &str = "[redacted]";
 
-/// An unbroken run of this many base64 characters counts as a token. The number is above digests
-/// (64) and the paths of layers (130), and below session tokens (300 and more).
+/// An unbroken run of this many base64 characters counts as a token. The number is above the length
+/// of digests (64) and of layer paths (130), and below that of session tokens (300 and more).
 const MIN_TOKEN: usize = 256;
 
 /// The longest word after `Basic` or `Bearer` that may be prose ("Basic authentication").
@@ -56,7 +56,7 @@ const SECRET_WORDS: [&str; 9] = [
     "auth",
 ];
 
-/// Beginnings of tokens that are known without a name before them: those of GitHub, GitLab, Docker
+/// Prefixes by which tokens are recognized without a field name: those of GitHub, GitLab, Docker
 /// Hub, npm, PyPI, Slack, Google, OpenAI and Stripe.
 const TOKEN_PREFIXES: [&str; 19] = [
     "ghp_",
@@ -80,10 +80,10 @@ const TOKEN_PREFIXES: [&str; 19] = [
     "rk_live_",
 ];
 
-/// Such a token has at least this many characters.
+/// Minimum number of characters of such a token.
 const MIN_PREFIXED_TOKEN: usize = 20;
 
-/// A line of Base64 that was wrapped: emails and PEM wrap at 64 or 76 characters.
+/// Minimum length of a line of wrapped Base64: emails and PEM wrap at 64 or 76 characters.
 const MIN_TOKEN_LINE: usize = 40;
 
 /// Schemes of an `Authorization` value, which precede the credential.
@@ -99,7 +99,7 @@ const SCHEMES: [&str; 6] = [
 /// Replaces pre-signed queries, `Authorization` values, access key IDs, tokens, and passwords in
 /// URLs.
 ///
-/// It is idempotent. In doubt it removes too much.
+/// The function is idempotent. When in doubt, it removes too much.
 pub fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -143,8 +143,8 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 
-/// Returns the length of the rest of a hidden value that was wrapped: words that are not prose, and
-/// after hexadecimal digits such digits only.
+/// Returns the length of the rest of a hidden value that was wrapped: words that are not prose or,
+/// if the value is hexadecimal, only hexadecimal digits.
 fn continuation(text: &str, hidden: usize) -> usize {
     let value = text[..hidden].trim_end_matches(']');
     if hidden == 0 || value.ends_with("[redacted") {
@@ -169,7 +169,7 @@ fn continuation(text: &str, hidden: usize) -> usize {
             let min = if end == hidden { MIN_REST } else { MIN_LAST };
             bare.len() >= min && bare.chars().all(is_digits) && mixed
         };
-        // A name before a sign is not part of the value before it.
+        // A name that precedes a sign is not part of the previous value.
         let is_name =
             after.trim_start().starts_with([':', '=']) || bare.trim_end_matches('=').contains('=');
         if gap == 0 || !is_rest || is_name {
@@ -179,10 +179,10 @@ fn continuation(text: &str, hidden: usize) -> usize {
     }
 }
 
-/// The shortest rest of a wrapped token that is distinguished from a word.
+/// Minimum length at which the rest of a wrapped token is distinguished from a word.
 const MIN_REST: usize = 6;
 
-/// The same for what follows such a rest.
+/// The same for what follows that rest.
 const MIN_LAST: usize = 3;
 
 /// Returns the length of the token that `text` begins with, if any.
@@ -192,7 +192,7 @@ fn token_len(text: &str) -> Option<usize> {
         .or_else(|| long_len(text))
 }
 
-/// Finds a JSON Web Token: three parts of Base64, of which the first begins with `{"` (RFC 7519).
+/// Finds a JSON Web Token: three Base64 parts, the first of which begins with `{"` (RFC 7519).
 fn jwt_len(text: &str) -> Option<usize> {
     let is_part = |c: char| is_word(c) || c == '.';
     let end = text.find(|c| !is_part(c)).unwrap_or(text.len());
@@ -202,7 +202,7 @@ fn jwt_len(text: &str) -> Option<usize> {
     (token.contains('.') && token.len() >= MIN_PREFIXED_TOKEN).then_some(token.len())
 }
 
-/// Finds lines of Base64 that together are a token.
+/// Finds lines of Base64 that together form a token.
 fn wrapped_len(text: &str) -> Option<usize> {
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
     let (mut end, mut digits) = (0, 0);
@@ -236,7 +236,7 @@ fn long_len(text: &str) -> Option<usize> {
 }
 
 /// Writes `word` without the access key IDs in it (IAM user guide, "Unique identifiers": AKIA or
-/// ASIA and 16 more).
+/// ASIA and 16 more characters).
 fn push_word(word: &str, out: &mut String) {
     let is_token = TOKEN_PREFIXES.iter().any(|prefix| word.starts_with(prefix));
     if is_token && word.len() >= MIN_PREFIXED_TOKEN {
@@ -339,8 +339,8 @@ fn plain_value_len(text: &str) -> usize {
     text.find(is_end).unwrap_or(text.len())
 }
 
-/// Returns the length of an equals sign that is escaped for a URL, also repeatedly, for JSON or for
-/// XML.
+/// Returns the length of an equals sign that is escaped for a URL (once or repeatedly), for JSON or
+/// for XML.
 fn encoded_sign_len(text: &str) -> Option<usize> {
     let starts = |text: &str, sign: &str| {
         text.get(..sign.len())
@@ -596,7 +596,7 @@ mod tests {
             "InvalidIdentityToken: Incorrect token audience",
             "access_token: not found",
             "pull access denied, repository does not exist or may require 'docker login': denied: requested access",
-            "sk-learn and npm_config are no tokens",
+            "sk-learn and npm_config are not tokens",
         ] {
             check(prose, prose);
         }

@@ -51,7 +51,7 @@ pub struct Report {
     pub plan: Value,
     /// Whether the report reached CloudWatch Logs.
     pub delivery: Delivery,
-    /// CloudWatch embedded metric format: the definition of the metrics below.
+    /// Definition of the metrics below, in CloudWatch's embedded metric format.
     #[serde(rename = "_aws")]
     pub aws: Value,
     /// Metrics and their dimensions, as members of the root, where the format requires them.
@@ -85,7 +85,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Calls `each` with every text that comes from the command line, and that of a panic.
+    /// Calls `each` with every text from the command line, and with the message of a panic.
     pub fn for_each_text(&mut self, each: ForEach<'_, SafeText>) {
         each(&mut self.id);
         self.internal_error.iter_mut().for_each(&mut *each);
@@ -132,19 +132,19 @@ pub enum Logs {
     Delivered,
     /// The report could not be written.
     Failed,
-    /// Not known: the operator may not read the log group.
+    /// Not known, because the operator may not read the log group.
     Unknown,
     /// No log group was given.
     NotAsked,
 }
 
-/// Bytes of a report. CloudWatch Logs accepts events of 256 KiB, of which it counts 26 bytes as
-/// overhead (API reference, PutLogEvents); the rest of the difference is room for the delivery's
-/// detail, which is written last.
+/// Maximum size of a report in bytes. CloudWatch Logs accepts events of 256 KiB, of which it counts
+/// 26 bytes as overhead (API reference, PutLogEvents); the rest of the difference is for the
+/// delivery's detail, which is written last.
 const MAX_REPORT_SIZE: usize = 256 * 1024 - 4 * 1024;
 
 impl Report {
-    /// Makes a report and its verdict. `diagnosis` is that of `observations`.
+    /// Returns a report with its verdict. `diagnosis` is that of `observations`.
     pub fn new(
         run: Run,
         vantage: Vantage,
@@ -164,7 +164,7 @@ impl Report {
         )
     }
 
-    /// Makes a report whose verdict is known otherwise, such as from the probe's exit code.
+    /// Returns a report whose verdict comes from elsewhere, such as the probe's exit code.
     pub fn with_verdict(
         run: Run,
         vantage: Vantage,
@@ -204,7 +204,7 @@ impl Report {
         report
     }
 
-    /// Whether a probe measured something. A report may also hold nothing but what Amazon ECS says.
+    /// Whether a probe measured something. A report may also contain only what Amazon ECS says.
     pub fn is_measured(&self) -> bool {
         self.observations
             .iter()
@@ -217,14 +217,14 @@ impl Report {
     }
 
     /// Leaves out what only rules about failures read, and what follows from the rest. A passing
-    /// report is then delivered in the ten segments that TCP sends without waiting for an
-    /// acknowledgment (RFC 6928 section 2); one of 27 KB takes a round trip more.
+    /// report then fits the ten segments that TCP sends without waiting for an acknowledgment (RFC
+    /// 6928 section 2); one of 27 KB takes another round trip.
     fn condense(&mut self) {
         self.ruled_out.clear();
         keep_slowest_handshakes(&mut self.observations);
         for observation in &mut self.observations {
             observation.brief = observation.witness.is_none();
-            // What a resolver answers is unusual only over TCP or through aliases.
+            // A resolver's answer is noteworthy only if it came over TCP or through CNAMEs.
             observation
                 .lookups
                 .retain(|lookup| lookup.over_tcp || !lookup.aliases.is_empty());
@@ -246,7 +246,8 @@ impl Report {
     }
 
     /// Leaves out evidence until the report fits one log event: first that of passed phases, then
-    /// all, then whole observations, those that findings rest on last, then what remains.
+    /// all evidence, then whole observations, with those that findings cite last, and finally the
+    /// plan and the labels.
     fn fit(&mut self) {
         let mut steps: Vec<(&'static str, Shorten)> = vec![
             ("evidence of passed phases", |report, _| {
@@ -276,7 +277,7 @@ impl Report {
     }
 }
 
-/// Hexadecimal digits that identify a blob, as in observation IDs.
+/// Number of hexadecimal digits that identify a blob, as in observation IDs.
 const SHORT_DIGEST_LENGTH: usize = 12;
 
 /// Keeps the start of the digest at the end of `subject`. The image before it is in the ID.
@@ -290,8 +291,8 @@ fn shorten_blob(subject: &mut String) {
     }
 }
 
-/// Returns what a passing answer has besides its size and time, if anything: a rate limit, the
-/// throughput of a whole layer, a clock that differs.
+/// Returns the noteworthy part of a passing answer, if any: a rate limit, the throughput of a whole
+/// layer, a clock that differs.
 fn unusual_part(answer: Answer) -> Option<Answer> {
     let part = Answer {
         status: answer.status,
@@ -307,7 +308,7 @@ fn unusual_part(answer: Answer) -> Option<Answer> {
     (part != nothing).then_some(part)
 }
 
-/// Keeps one of a target's handshakes with certificates of the same issuer: the slowest.
+/// Of a target's handshakes with certificates from the same issuer, keeps only the slowest.
 fn keep_slowest_handshakes(observations: &mut Vec<Observation>) {
     let issuer = |seen: &Observation| seen.chain.first().map(|leaf| leaf.issuer.to_string());
     let mut slowest: BTreeMap<_, (u64, ObservationId)> = BTreeMap::new();
@@ -328,8 +329,8 @@ fn keep_slowest_handshakes(observations: &mut Vec<Observation>) {
 /// Members of an observation that only a measurement has.
 const MEASURED: [&str; 2] = ["elapsed_ms", "attempts"];
 
-/// Leaves time and number of tries out of what a witness reports: nothing was measured. Says once
-/// in a passing report what would be repeated.
+/// Omits the time and number of tries from what a witness reports, because nothing was measured,
+/// and omits repeated members from a passing report.
 fn serialize_observations<S: Serializer>(
     observations: &[Observation],
     serializer: S,
@@ -372,7 +373,7 @@ fn serialize_observations<S: Serializer>(
     serializer.collect_seq(written)
 }
 
-/// Reads observations, and fills in what a passing report says once.
+/// Reads observations, and fills in the members that a passing report omits as repetitions.
 fn deserialize_observations<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<Observation>, D::Error> {
@@ -400,7 +401,7 @@ fn deserialize_observations<'de, D: Deserializer<'de>>(
     Ok(observations)
 }
 
-/// Host and scope by the first `resolve` of each target.
+/// Host and scope from the first `resolve` of each target.
 type Resolved = BTreeMap<TargetKey, (String, Option<Scope>)>;
 
 fn resolved(observations: &[Observation]) -> Resolved {
@@ -413,7 +414,8 @@ fn resolved(observations: &[Observation]) -> Resolved {
     resolved
 }
 
-/// Returns host and scope of the `resolve` of another observation's target.
+/// Returns the host and scope from the `resolve` of the observation's target. `None` for a
+/// `resolve` itself.
 fn resolve_of<'a>(
     resolved: &'a Resolved,
     other: &Observation,
@@ -423,7 +425,8 @@ fn resolve_of<'a>(
         .filter(|_| other.phase != Phase::Resolve)
 }
 
-/// Whether a target has several observations of this phase in most reports, which repeat its host.
+/// Whether most reports have several observations of this phase for one target, which repeat its
+/// host.
 fn repeats_host(observation: &Observation) -> bool {
     match observation.phase {
         Phase::Connect | Phase::Handshake | Phase::Blob => true,
@@ -432,19 +435,19 @@ fn repeats_host(observation: &Observation) -> bool {
     }
 }
 
-/// Observations kept in a report that would not fit otherwise: two for each of 100 layers, and
-/// those of every target. Without evidence, one takes less than 600 bytes.
+/// Maximum number of observations in a report that would not fit otherwise: two for each of 100
+/// layers, and those of every target. Without evidence, one takes less than 600 bytes.
 const MAX_SHORTENED_OBSERVATIONS: usize = 300;
 
-/// Findings kept in such a report, and proofs of each.
+/// Maximum number of findings in such a report, and of the observations that each cites.
 const MAX_SHORTENED_FINDINGS: usize = 20;
 const MAX_SHORTENED_PROOFS: usize = 10;
 
-/// How often the number of observations is halved, until none is left.
+/// How often the number of observations is halved until none is left.
 const SHORTENINGS: usize = 10;
 
-/// Keeps half as many observations as the step before, and of the first step
-/// [`MAX_SHORTENED_OBSERVATIONS`].
+/// Keeps [`MAX_SHORTENED_OBSERVATIONS`] observations in the first step, and half as many in each
+/// further one.
 fn keep_cited_observations(report: &mut Report, step: usize) {
     let halve = |number: usize| number >> step.saturating_sub(2).min(SHORTENINGS);
     report
@@ -478,7 +481,7 @@ fn strip(observation: &mut Observation) {
     }
 }
 
-/// `Failed`, `DurationMs` and the time of each dependency's slowest phase, by region and by vantage
+/// `Failed`, `DurationMs` and the time of each dependency's slowest phase, by Region and by vantage
 /// (CloudWatch user guide, "Embedded metric format specification").
 fn embedded_metrics(
     run: &Run,
@@ -497,7 +500,8 @@ fn embedded_metrics(
         json!({ "Name": "DurationMs", "Unit": "Milliseconds" }),
     ];
     for (name, slowest) in phase_times(observations) {
-        // The unit is in the name; repeated for each phase it would be a tenth of a passing report.
+        // The name contains the unit; repeated for each phase, it would take a tenth of a passing
+        // report.
         units.push(json!({ "Name": name }));
         values.insert(name, json!(slowest));
     }
@@ -512,7 +516,7 @@ fn embedded_metrics(
         json!(vantage.region.clone().unwrap_or_else(|| "unknown".into())),
     );
     let mut dimensions = vec![vec!["Region"], vec!["Region", "Vantage"]];
-    // Two services can share a subnet: the alarm of one must not depend on the other.
+    // Two services can share a subnet, and the alarm of one must not depend on the other.
     if let Some(schedule) = run.labels.get("schedule") {
         values.insert("Schedule".into(), json!(schedule));
         dimensions.push(vec!["Region", "Schedule"]);
@@ -669,8 +673,8 @@ mod tests {
         assert_ne!(failing.ruled_out, []);
     }
 
-    /// What a probe sees in a healthy subnet with interface endpoints in three Availability Zones,
-    /// for an image of four layers, a secret, a parameter and a log group.
+    /// Returns the observations and plan of a healthy subnet with interface endpoints in three
+    /// Availability Zones, for an image with four layers, a secret, a parameter and a log group.
     fn healthy_in_three_zones() -> (Vec<Observation>, Value) {
         const ACCOUNT: &str = "123456789012";
         let image = format!("{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/team/app:1.4");
@@ -803,8 +807,8 @@ mod tests {
         }
     }
 
-    /// With one endpoint address a service a report has less than 12 KB; each further Availability
-    /// Zone adds an observation for every address.
+    /// With one endpoint address per service, a report has less than 12 KB; each further
+    /// Availability Zone adds an observation for every address.
     const MAX_WITH_THREE_ZONES: usize = 13_000;
 
     #[test]
@@ -844,7 +848,7 @@ mod tests {
     }
 
     #[test]
-    fn a_passing_report_reads_back_with_what_it_says_once() {
+    fn a_passing_report_round_trips_although_it_omits_repetitions() {
         let (observations, plan) = healthy_in_three_zones();
         let passing = report_of(observations, plan);
         let line = passing.line();
@@ -865,7 +869,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_are_members_of_the_root_and_a_timeout_is_no_measurement() {
+    fn metrics_are_members_of_the_root_and_omit_timeouts() {
         let timed_out = Outcome::Failed {
             failure: Failure::TimedOut,
         };
@@ -901,7 +905,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_reads_back() {
+    fn a_report_round_trips() {
         let report = report(vec![seen(
             "ecr.api",
             Dependency::EcrApi,

@@ -40,8 +40,8 @@ pub type TaskMetadata = Result<Option<Metadata>, AgentFailure>;
 pub struct RunOptions {
     /// The plan to carry out.
     pub plan: Plan,
-    /// Response of the metadata endpoint, read before the plan was made because the image may come
-    /// from it.
+    /// Response of the metadata endpoint, read before the plan was built because it may name the
+    /// image.
     pub metadata: TaskMetadata,
     /// DNS resolvers, in order.
     pub resolvers: Vec<SocketAddr>,
@@ -49,10 +49,10 @@ pub struct RunOptions {
     pub roots: Arc<RootCertStore>,
     /// Looks up the variables that locate credentials.
     pub environment: Environment,
-    /// Where the instance is on which this runs, if it runs on one.
+    /// The location of the instance on which this runs, if it runs on one.
     pub instance: Option<InstanceLocation>,
-    /// Credentials, whose loading starts before the metadata request, so that a hanging agent costs
-    /// its five seconds once.
+    /// Credentials. Their loading starts before the metadata request, so that a hanging agent costs
+    /// its five seconds only once.
     pub credentials: SharedCredentials,
     /// Time limit of the whole run.
     pub deadline: Duration,
@@ -62,25 +62,25 @@ pub struct RunOptions {
     pub labels: BTreeMap<String, String>,
     /// The secrets of the run.
     pub vault: Arc<Vault>,
-    /// Receives each observation as it is made.
+    /// Receives each observation when it is made.
     pub observation_log: ObservationLog,
-    /// The invocation, if this is a function of AWS Lambda.
+    /// The invocation, if this is a Lambda function.
     pub function: Option<FunctionContext>,
 }
 
-/// Reserved at the end of the deadline for writing the report to CloudWatch Logs, which takes one
-/// round trip.
+/// Time reserved at the end of the deadline for writing the report to CloudWatch Logs, which takes
+/// one round trip.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Maximum number of characters of the reason why the report was not delivered. It is added when the
-/// report already fills its limit, within the four kilobytes that are left for it.
+/// Maximum number of characters of the reason why the report was not delivered. It is added when
+/// the report may already fill its limit, within the four kilobytes that are left for it.
 const MAX_DELIVERY_CHARS: usize = 500;
 
-/// Time left after a signal. ECS kills the container within 30 s, and an interactive user should not wait
-/// more than two.
+/// Time for delivery after a signal. ECS kills the container after 30 s, and an interactive user
+/// should not wait more than two.
 const DELIVERY_AFTER_SIGNAL_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Carries out the plan until it is done, `until` completes or the deadline is near. Returns a
+/// Carries out the plan until it is complete, `until` completes or the deadline is near. Returns a
 /// report in every case, already written to CloudWatch Logs if possible. Fails only if the run
 /// could not start.
 pub async fn run(
@@ -109,7 +109,7 @@ pub async fn run(
     if let Some(function) = &function {
         function.subnet.complete(&mut vantage);
     }
-    // A rehearsal for an IPv6-only subnet uses no IPv4, also on a machine that has it.
+    // A rehearsal for an IPv6-only subnet does not use IPv4, even on a machine that has it.
     let ip_family = Some(plan.ip_family)
         .filter(|family| *family == IpFamily::Ipv6)
         .or(vantage.ip_family);
@@ -121,7 +121,7 @@ pub async fn run(
             vpc_cidrs: plan.vpc_cidrs.clone(),
             ip_family,
         },
-        // Where the deadline is short, a silent resolver is still reported before it.
+        // Even if the deadline is short, a silent resolver is reported before it.
         resolver: StubResolver::new(resolvers)
             .for_family(ip_family.unwrap_or_default())
             .within(deadline.saturating_sub(reserve) * 3 / 4),
@@ -186,7 +186,8 @@ pub async fn run(
     Ok(report)
 }
 
-/// Returns what the log stream is named after: the task, the invocation, or else the run.
+/// Returns the ID after which the log stream is named: that of the task, of the invocation, or else
+/// of the run.
 fn stream_id(vantage: &Vantage, function: Option<&FunctionContext>, run_id: &str) -> String {
     let task = vantage.task_arn.as_deref();
     task.and_then(|arn| arn.parse::<Arn>().ok())
@@ -196,7 +197,7 @@ fn stream_id(vantage: &Vantage, function: Option<&FunctionContext>, run_id: &str
 }
 
 impl FunctionContext {
-    /// Diagnoses what a function observed, as the role that its event names.
+    /// Diagnoses what a function observed, with the role that its event names.
     fn diagnose(
         &self,
         observations: &mut Vec<Observation>,
@@ -209,7 +210,7 @@ impl FunctionContext {
     }
 }
 
-/// Returns the report of a run that a bug in pullprobe ended: the observations until then.
+/// Returns the report of a run that a bug in pullprobe ended, with the observations until then.
 pub fn after_panic(
     plan: &Plan,
     run_id: &str,
@@ -254,8 +255,8 @@ pub fn after_panic(
     )
 }
 
-/// Writes the report to CloudWatch Logs. The copy there says `delivered`, because a reader of the
-/// log group has it.
+/// Writes the report to CloudWatch Logs. The copy there says `delivered`, because its reader has
+/// received it.
 async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, within: Duration) {
     let Some(destination) = plan.logs.first() else {
         return;
@@ -289,16 +290,16 @@ async fn deliver(report: &mut Report, plan: &Plan, log: Option<LogStream>, withi
     }
 }
 
-/// Credentials of a source that only the full binary knows; `None` if it has none.
+/// Credentials from a source that only the full binary knows; `None` if that source has none.
 pub type OtherCredentials = BoxFuture<'static, Option<Result<Credentials, AgentFailure>>>;
 
-/// Starts to load credentials: of the task or the environment, else of the instance's role. Needs a
-/// Tokio runtime.
+/// Starts to load credentials: those of the task or the environment, else of the instance's role.
+/// Needs a Tokio runtime.
 pub fn spawn_credentials(environment: &Environment, vault: &Arc<Vault>) -> SharedCredentials {
     spawn_credentials_or(environment, vault, async { None }.boxed())
 }
 
-/// Starts to load credentials: of the task or the environment, else those of `other`, else of the
+/// Starts to load credentials: those of the task or the environment, else of `other`, else of the
 /// instance's role. Needs a Tokio runtime.
 pub fn spawn_credentials_or(
     environment: &Environment,
@@ -332,7 +333,7 @@ fn is_missing(loaded: &Result<Credentials, AgentFailure>) -> bool {
     matches!(loaded, Err(error) if error.failure == Failure::NoCredentials)
 }
 
-/// Loads the credentials of the instance's role, with which an instance pulls where the task
+/// Loads the credentials of the instance's role, with which an instance pulls images if the task
 /// definition has no task execution role.
 async fn of_instance(
     environment: &impl Fn(&str) -> Option<String>,
@@ -341,15 +342,15 @@ async fn of_instance(
         let metadata = InstanceMetadata::open(environment).await?;
         metadata.credentials().await
     };
-    // However the metadata failed, there are no credentials.
+    // Whatever the failure of the metadata service, there are no credentials.
     loaded.await.map_err(|error| AgentFailure {
         failure: Failure::NoCredentials,
         ..error
     })
 }
 
-/// Adds the secrets in the environment: keys and tokens, the path of the credentials endpoint, and
-/// the passwords of proxies.
+/// Adds the secrets in the environment to the vault: keys and tokens, the path of the credentials
+/// endpoint, and the passwords of proxies.
 fn hold_environment(environment: &Environment, vault: &Vault) {
     for value in SECRET_VARIABLES.iter().filter_map(|name| environment(name)) {
         vault.add(&value);
@@ -365,14 +366,14 @@ fn hold_environment(environment: &Environment, vault: &Vault) {
     }
 }
 
-/// Variables with the path of the credentials endpoint. Anyone who knows its last part can read them; the
-/// others are the same for every task.
+/// Variables with the path of the credentials endpoint. Its last segment is a secret that gives
+/// access to the credentials; the rest is the same for every task.
 const ENDPOINT_VARIABLES: [&str; 2] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
 
-/// Variables whose value is a secret.
+/// Variables whose values are secrets.
 const SECRET_VARIABLES: [&str; 4] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -412,8 +413,8 @@ fn identity_of(credentials: &SharedCredentials, vault: &Vault) -> Option<Identit
     })
 }
 
-/// Returns the IP versions of the task, from its metadata; without metadata IPv6 only if this machine
-/// has no IPv4.
+/// Returns the IP versions of the task, from its metadata. Without metadata, returns IPv6 if this
+/// machine has no IPv4 address, and `None` otherwise.
 pub fn ip_family(metadata: &TaskMetadata) -> Option<IpFamily> {
     let reported = match metadata {
         Ok(Some(metadata)) => metadata.vantage.ip_family,
@@ -422,7 +423,7 @@ pub fn ip_family(metadata: &TaskMetadata) -> Option<IpFamily> {
     reported.or_else(|| ip_family_of_this_machine().filter(|family| *family == IpFamily::Ipv6))
 }
 
-/// Returns the metadata's vantage, completed with what is known without it.
+/// Returns the vantage from the metadata, completed from other sources.
 fn vantage_of(
     metadata: &TaskMetadata,
     instance: Option<InstanceLocation>,
@@ -436,7 +437,7 @@ fn vantage_of(
         .ok()
         .and_then(|metadata| Some(metadata.as_ref()?.vantage.clone()));
     let mut vantage = found.unwrap_or_else(|| Vantage::local(&lookup));
-    // A task with its own network interface has told of it.
+    // The metadata of a task with its own network interface already names its subnet.
     if let Some(instance) = instance.filter(|_| vantage.subnet_cidr.is_none()) {
         let (address, subnet) = instance.interface.unzip();
         vantage.address = vantage.address.or(address);

@@ -2,9 +2,9 @@
 //!
 //! `None` means that the two classify the error differently. The agent is not the target under
 //! test, so any other TLS error is a refused handshake there, while the probe distinguishes it
-//! further. An address that is not available means a missing IPv6 address to a request to the
-//! agent, but an occupied source port to the probe. Only the probe treats a local firewall's
-//! rejection as unreachable.
+//! further. For a request to the agent, an unavailable address means a missing IPv6 address; for
+//! the probe, an occupied source port. Only the probe treats a local firewall's rejection as
+//! unreachable.
 
 use std::io::{self, ErrorKind};
 

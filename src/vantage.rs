@@ -36,7 +36,7 @@ pub enum Carrier {
     Lambda,
     /// A task on a container instance or managed instance.
     Ec2,
-    /// A machine on which `pullprobe probe` was started outside of Amazon ECS.
+    /// A machine outside Amazon ECS on which `pullprobe probe` was started.
     Local,
 }
 
@@ -59,7 +59,7 @@ impl Carrier {
         }
     }
 
-    /// Returns the carrier of a task; `None` for a machine outside of AWS (ECS Anywhere).
+    /// Returns the carrier of a task; `None` for a machine outside AWS (ECS Anywhere).
     const fn of_task(launch_type: LaunchType) -> Option<Self> {
         match launch_type {
             LaunchType::Fargate => Some(Self::Fargate),
@@ -96,7 +96,7 @@ pub struct Vantage {
     /// Names of the proxy variables that are set. Their values may hold a password, and Fargate
     /// does not use them.
     pub proxy_variables: Vec<SafeText>,
-    /// What ran the probe, if the task metadata or the environment says so.
+    /// What ran the probe, if the task metadata or the environment shows it.
     pub carrier: Option<Carrier>,
 }
 
@@ -140,7 +140,7 @@ impl Vantage {
     }
 }
 
-/// The variables that name proxies, in both cases.
+/// The variables that configure proxies, in lower and upper case.
 pub const PROXY_VARIABLES: [&str; 8] = [
     "http_proxy",
     "HTTP_PROXY",
@@ -162,7 +162,7 @@ fn platform() -> SafeText {
     safe_text![consts::OS, "/", architecture]
 }
 
-/// What the task metadata endpoint reports.
+/// Information from the task metadata endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metadata {
     /// Where the task runs.
@@ -283,10 +283,10 @@ struct Drift {
 
 fn describe(task: Task, own: Option<&Container>, local: Vantage) -> Metadata {
     let own_id = own.and_then(|own| own.docker_id.as_deref());
-    // Missing on a task that is being set up.
+    // The list is missing while a task is being set up.
     let listed = task.containers.unwrap_or_default();
-    // The probe's own container, by its own metadata or in the task's list; else the first one that
-    // the agent did not add.
+    // The probe's own container, from its own metadata or the task's list; else the first container
+    // that the agent did not add.
     let same = listed
         .iter()
         .filter(|container| own_id.is_some() && container.docker_id.as_deref() == own_id);
@@ -301,7 +301,7 @@ fn describe(task: Task, own: Option<&Container>, local: Vantage) -> Metadata {
     let image = candidates
         .iter()
         .find_map(|container| container.image.clone().filter(|image| !image.is_empty()));
-    // On a Docker bridge the address is not one of the VPC.
+    // On a Docker bridge, the address is not one of the VPC's.
     let networks = candidates
         .iter()
         .filter_map(|container| container.networks.as_ref())
@@ -310,7 +310,7 @@ fn describe(task: Task, own: Option<&Container>, local: Vantage) -> Metadata {
         .into_iter()
         .find(|network| network.mode.as_deref() == Some("awsvpc"));
 
-    // What does not have its documented form is dropped.
+    // Values without their documented form are dropped.
     let of_ecs = |arn: &str| {
         let arn: Arn = arn.parse().ok()?;
         (arn.service == "ecs" && arn.is_plain()).then_some(arn)
@@ -368,7 +368,8 @@ fn describe(task: Task, own: Option<&Container>, local: Vantage) -> Metadata {
 }
 
 impl Network {
-    /// Returns the subnet, from its CIDR block or from its gateway, which has a prefix length.
+    /// Returns the subnet, from its CIDR block or from its gateway's address, which has a prefix
+    /// length.
     fn subnet(&self) -> Option<IpNet> {
         let blocks = [
             &self.ipv4_subnet_cidr_block,
@@ -383,8 +384,8 @@ impl Network {
             .map(|block| block.trunc())
     }
 
-    /// The list of addresses decides: the agent's own address, 169.254.170.2, may be IPv4 in an
-    /// IPv6-only task.
+    /// Returns the IP versions of the task. The lists of addresses decide: the agent's own address,
+    /// 169.254.170.2, is IPv4 even in an IPv6-only task.
     fn ip_family(&self) -> Option<IpFamily> {
         let has_any =
             |list: &Option<Vec<String>>| list.iter().flatten().any(|text| !text.is_empty());
@@ -426,10 +427,10 @@ const MAX_ZONE_LENGTH: usize = 40;
 /// Maximum number of characters of a cluster's name (ECS API reference, CreateCluster).
 const MAX_CLUSTER_LENGTH: usize = 255;
 
-/// Most resolvers that are kept. A DHCP option set has at most four.
+/// Maximum number of resolvers that are kept. A DHCP option set has at most four.
 const MAX_RESOLVERS: usize = 8;
 
-/// Whether this is a name of letters, digits, hyphens and underscores.
+/// Whether the text is a name that consists of letters, digits, hyphens and underscores.
 fn is_name(text: &str, max: usize) -> bool {
     let is_letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     (1..=max).contains(&text.len()) && text.bytes().all(is_letter)

@@ -14,7 +14,7 @@ use crate::observation::{
 };
 use crate::safe_text::visible_lines;
 
-/// Status of a run, best first. What was not checked may fail, so inconclusive is worse than a
+/// Status of a run, best first. An unchecked dependency may fail, so inconclusive is worse than a
 /// warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -42,15 +42,15 @@ impl fmt::Display for Status {
     }
 }
 
-/// Status, exit code and one sentence.
+/// The status of a run, its exit code and one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// Whether the task would start.
     pub status: Status,
-    /// The process exits with this.
+    /// Exit code of the process.
     pub exit_code: u8,
-    /// One sentence that a person can act on.
+    /// One sentence on which the user can act.
     #[serde(deserialize_with = "visible_lines")]
     pub summary: String,
 }
@@ -61,16 +61,16 @@ pub const INCONCLUSIVE: u8 = 3;
 pub const WARN: u8 = 4;
 
 impl Verdict {
-    /// Returns `fail` if a planned phase that ECS needs failed, `warn` if the task would start all
-    /// the same, `inconclusive` if nothing failed but something planned was not checked, or if
-    /// the probe was starved and only time failed, else `pass`.
+    /// Returns `fail` if a planned phase that ECS needs failed, `warn` if something is wrong but
+    /// the task would start nevertheless, `inconclusive` if nothing failed but something planned
+    /// was not checked, or if the probe was starved and only timeouts failed, else `pass`.
     pub fn over(observations: &[Observation], findings: &[Finding]) -> Self {
         let phases = NeededPhases::of(observations);
         let starvation = observations
             .iter()
             .filter_map(|seen| seen.starvation)
             .find(|starvation| starvation.is_severe());
-        // A starved probe waits too short a time, so its timeouts show nothing.
+        // A starved probe has too little time to see an answer, so its timeouts show nothing.
         let proves =
             |observation: &&Observation| starvation.is_none() || !observation.depends_on_time();
         let needed = || {
@@ -96,7 +96,8 @@ impl Verdict {
                 first.family.exit_code(),
                 sentence::of(first, observation),
             ),
-            // A failure that no rule explains is still a failure; its family is that of the phase.
+            // A failure that no rule explains is still a failure; it counts as one of the network
+            // family.
             (Some(observation), _, _) => (
                 Status::Fail,
                 11,
@@ -157,7 +158,7 @@ fn cited<'a>(finding: Option<&Finding>, failed: &[&'a Observation]) -> Option<&'
     find(true).or_else(|| find(false))
 }
 
-/// Whether the cause's summary repeats what the failure says, more exactly.
+/// Whether the cause's summary says the same as the failure, but more precisely.
 fn restates(cause: Cause, failure: Failure) -> bool {
     match failure {
         Failure::NotFound | Failure::WrongForm | Failure::WrongPlatform | Failure::WrongDigest => {
@@ -214,7 +215,7 @@ fn starved(starvation: Starvation, observation: &Observation) -> String {
     )
 }
 
-/// Returns what failed where no rule names a cause: step, host and detail.
+/// Returns what failed if no rule names a cause: step, host and detail.
 fn unexplained(observation: &Observation) -> String {
     let detail = observation.detail.as_str().trim_end_matches('.');
     let place = match (observation.host.as_str(), detail) {
@@ -225,7 +226,7 @@ fn unexplained(observation: &Observation) -> String {
     format!("{} ({place})", failed_step(observation))
 }
 
-/// Returns subject and predicate of a failed phase: `connecting to Amazon S3 timed out`.
+/// Returns the subject and predicate for a failed phase: `connecting to Amazon S3 timed out`.
 fn failed_step(observation: &Observation) -> String {
     let outcome = observation.failure().map_or("failed", Failure::predicate);
     format!("{} {outcome}", step(observation))
@@ -278,8 +279,8 @@ fn clause(summary: &str) -> String {
     }
 }
 
-/// The phases that the task needs: of several addresses of a target one is enough; of several
-/// images or layers all are needed.
+/// The phases that the task needs: one of a target's addresses is enough, but all images and layers
+/// are needed.
 struct NeededPhases<'a>(
     BTreeMap<(Dependency, &'a TargetKey, Phase, Option<&'a ObservationId>), Vec<&'a Observation>>,
 );
@@ -316,8 +317,8 @@ impl<'a> NeededPhases<'a> {
     }
 }
 
-/// Whether ECS needs it. The metadata endpoint and the clock serve only the probe, and a layer
-/// bucket that the registry does not redirect to is used by no task.
+/// Whether ECS needs the phase. The metadata endpoint and the clock serve only the probe, and no
+/// task uses a layer bucket to which the registry does not redirect.
 fn is_needed(seen: &Observation) -> bool {
     !matches!(seen.dependency, Dependency::Metadata | Dependency::Clock)
         && seen.superseded_by.is_none()

@@ -39,15 +39,20 @@ const SECRETS: [&str; 6] = [
     "battery staple",
 ];
 
-fn observe(fault: Option<&Fault>) -> Report {
+/// Runs of a fault whose time the machine took away: a slow service does not show among slow ones.
+const MAX_STARVED_RUNS: usize = 4;
+
+/// Returns the report of a run, and whether the machine kept the probe from running.
+fn observe(fault: Option<&Fault>) -> (Report, bool) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     let mut report = runtime.block_on(demo::observe(fault)).unwrap();
     // A busy machine makes a run inconclusive, as it should; the fault is judged all the same.
+    let mut starved = false;
     for seen in &mut report.observations {
-        seen.starvation = None;
+        starved |= seen.starvation.take().is_some();
     }
     Diagnosis {
         findings: report.findings,
@@ -58,12 +63,12 @@ fn observe(fault: Option<&Fault>) -> Report {
         .into_iter()
         .find(|secret| report.line().contains(secret));
     assert_eq!(leaked, None, "in the report of {fault:?}");
-    report
+    (report, starved)
 }
 
 #[test]
 fn healthy_subnet_passes_every_phase_of_its_plan() {
-    let report = observe(None);
+    let (report, _) = observe(None);
     let not_passed: Vec<_> = report
         .observations
         .iter()
@@ -108,7 +113,7 @@ fn every_fault_is_the_first_finding_and_decides_the_exit_code() {
     let work = || -> Vec<String> {
         let next = || queue.lock().unwrap().next();
         std::iter::from_fn(next)
-            .filter_map(|fault| mistake(fault, &observe(Some(fault))))
+            .filter_map(repeated_mistake)
             .collect()
     };
     let mistakes: Vec<_> = thread::scope(|scope| {
@@ -127,6 +132,19 @@ fn every_fault_is_the_first_finding_and_decides_the_exit_code() {
         demo::faults().len(),
         mistakes.join("\n")
     );
+}
+
+/// Returns what is wrong with a run of the fault; a starved run is repeated.
+fn repeated_mistake(fault: &Fault) -> Option<String> {
+    let mut runs = 0;
+    loop {
+        runs += 1;
+        let (report, starved) = observe(Some(fault));
+        let mistake = mistake(fault, &report)?;
+        if !starved || runs == MAX_STARVED_RUNS {
+            return Some(mistake);
+        }
+    }
 }
 
 fn mistake(fault: &Fault, report: &Report) -> Option<String> {

@@ -13,16 +13,23 @@ use std::path::{Component, Path, PathBuf};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Files and directories that are read, relative to the repository.
-const READ: [&str; 8] = [
+const READ: [&str; 12] = [
     "src",
     "tests",
     "benches",
     "fuzz/fuzz_targets",
     "docs",
+    "modules",
+    ".github",
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "RELEASING.md",
+    "SECURITY.md",
 ];
+
+/// A page of the repository's host, relative to README.md there, and not a file.
+const RELEASES: &str = "../../releases/latest";
 
 /// Fewer links than this means that the search is broken: the cause pages alone have more.
 const MIN_LINKS: usize = 60;
@@ -102,7 +109,7 @@ fn markdown_targets(line: &str) -> impl Iterator<Item = &str> {
     targets
         .filter_map(|rest| rest.split_once(')'))
         .map(|(target, _)| target)
-        .filter(|target| !target.contains(':') && !target.contains(' '))
+        .filter(|target| !target.contains(':') && !target.contains(' ') && *target != RELEASES)
         .filter(|target| target.contains(['.', '#', '/']))
 }
 
@@ -229,6 +236,62 @@ fn every_link_resolves() {
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     assert!(checked >= MIN_LINKS, "only {checked} links were found");
+}
+
+/// A chapter that is not in the book's table of contents would not be in the book.
+#[test]
+fn every_chapter_is_in_the_summary() {
+    let docs = Path::new("docs");
+    let summary = docs.join("SUMMARY.md");
+    let text = fs::read_to_string(Path::new(ROOT).join(&summary)).unwrap();
+    let listed = text.lines().flat_map(markdown_targets);
+    let listed: Vec<_> = listed.map(|target| docs.join(target)).collect();
+    let chapters = files(docs).into_iter();
+    let chapters = chapters.filter(|path| is_markdown(path) && *path != summary);
+    let (listed, chapters): (BTreeSet<_>, BTreeSet<_>) =
+        (listed.into_iter().collect(), chapters.collect());
+    assert_eq!(
+        listed, chapters,
+        "docs/SUMMARY.md, and the files below docs"
+    );
+}
+
+/// Who publishes pullprobe replaces one name, in these files.
+#[test]
+fn the_owner_is_named_where_releasing_says() {
+    let placeholder = concat!("OWN", "ER/");
+    let read = [
+        ".github",
+        "Cargo.toml",
+        "CONTRIBUTING.md",
+        "README.md",
+        "RELEASING.md",
+        "SECURITY.md",
+        "action.yml",
+        "dist",
+        "docs",
+        "modules",
+        "src",
+    ];
+    let all = read.iter().flat_map(|path| files(Path::new(path)));
+    let text = |path: &PathBuf| fs::read(Path::new(ROOT).join(path)).unwrap();
+    let named: Vec<_> = all
+        .filter(|path| String::from_utf8_lossy(&text(path)).contains(placeholder))
+        .map(|path| path.display().to_string())
+        .collect();
+    let expected = [
+        ".github/CODEOWNERS",
+        "Cargo.toml",
+        "docs/examples/deploy.yml",
+    ];
+    assert_eq!(named, expected);
+    let releasing = fs::read_to_string(Path::new(ROOT).join("RELEASING.md")).unwrap();
+    for path in expected {
+        assert!(
+            releasing.contains(path),
+            "RELEASING.md does not name {path}"
+        );
+    }
 }
 
 /// The facts are numbered, and comments cite them by number.

@@ -94,7 +94,7 @@ fn reads_a_file() {
     let output = explain(&[missing.to_str().unwrap()], "");
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(error.contains("there is no file"), "{error}");
+    assert!(error.contains("does not exist"), "{error}");
 }
 
 #[test]

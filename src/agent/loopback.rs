@@ -19,7 +19,7 @@ pub(crate) enum Misbehavior {
     Closes,
     /// Sends one byte of a body every 100 ms.
     Trickles,
-    /// Sends a gigabyte, as fast as it is read.
+    /// Sends a gigabyte as fast as it is read.
     Floods,
 }
 

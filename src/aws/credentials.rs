@@ -32,7 +32,7 @@ const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 
-/// Beginning of the detail where neither a task nor the environment has credentials.
+/// Beginning of the detail if neither a task nor the environment has credentials.
 pub const NOT_SET: &str =
     "neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_ACCESS_KEY_ID is set";
 
@@ -45,11 +45,11 @@ pub struct Credentials {
     pub secret_access_key: SecretString,
     /// Set for temporary credentials.
     pub session_token: Option<SecretString>,
-    /// When they expire; `None` if the source does not say.
+    /// Time of expiry; `None` if the source does not give one.
     pub expires_at: Option<Timestamp>,
     /// The role, as the container endpoint reports it.
     pub role_arn: Option<Arn>,
-    /// The role's name, where the source reports no ARN.
+    /// The role's name, if the source does not report its ARN.
     pub role_name: Option<String>,
     /// The source.
     pub source: CredentialSource,
@@ -66,7 +66,7 @@ pub enum CredentialSource {
     Container,
     /// `AWS_ACCESS_KEY_ID` and related variables.
     Environment,
-    /// The instance profile of an EC2 instance, by the instance metadata.
+    /// The instance profile of an EC2 instance, from the instance metadata.
     InstanceProfile,
     /// The files of the AWS CLI, where AWS IAM Identity Center and other providers are configured.
     Profile,
@@ -116,15 +116,15 @@ pub async fn load(
     .await
 }
 
-/// Whether the environment is meant to have credentials: it names a source, or ECS set it up. On any
-/// other machine their absence says nothing about a task.
+/// Whether the environment should have credentials: it names a source, or ECS set it up. On any
+/// other machine, missing credentials say nothing about a task.
 pub fn are_expected(env: &impl Fn(&str) -> Option<String>) -> bool {
     let sources = [RELATIVE_URI, FULL_URI, ACCESS_KEY_ID, SECRET_ACCESS_KEY];
     let set = |name: &&str| env(name).is_some_and(|value| !value.trim().is_empty());
     sources.iter().any(set) || is_in_ecs(env)
 }
 
-/// Whether this is a container of Amazon ECS.
+/// Whether this process runs in a container of Amazon ECS.
 pub fn is_in_ecs(env: &impl Fn(&str) -> Option<String>) -> bool {
     // ECS sets these in every container.
     const OF_ECS: [&str; 3] = [
@@ -277,13 +277,13 @@ const AGENT_CODES: [&str; 4] = [
     "InternalServerError",
 ];
 
-/// Returns the role's ARN; `None` for anything else, which is not shown.
+/// Returns the role's ARN; `None` for any other text, which is not shown.
 fn role_arn(text: &str) -> Option<Arn> {
     let arn: Arn = text.parse().ok()?;
     (matches!(&*arn.service, "iam" | "sts") && arn.is_plain()).then_some(arn)
 }
 
-/// Known errors: amazon-ecs-agent, `tmds/handlers/v1/credentials_handler.go`.
+/// Returns the failure of an error response, with what to do. The codes are those of the ECS agent.
 fn rejected(request: &AgentRequest<'_>, status: StatusCode, error: &ErrorResponse) -> AgentFailure {
     let (failure, hint) = match (&*error.code, status.as_u16()) {
         ("InvalidIdInRequest" | "NoIdInRequest", _) => (

@@ -14,12 +14,12 @@ use crate::observation::{Denial, PolicyKind};
 use crate::redact::shorten;
 use crate::safe_text::SafeText;
 
-/// Characters of a text that are read. A stopped reason has at most 1,024, and a service's error
-/// message is hardly longer.
+/// Maximum number of characters of a text that are read. A stopped reason has at most 1,024, and a
+/// service's error message is rarely longer.
 const MAX_TEXT_CHARS: usize = 16_384;
 
-/// Characters of a field that are kept. An ARN has at most 2,048, and its first 512 identify the
-/// resource for a reader.
+/// Maximum number of characters of a field that are kept. An ARN has at most 2,048, and its first
+/// 512 identify the resource for a reader.
 const MAX_FIELD_CHARS: usize = 512;
 
 /// Error messages of AWS KMS that Secrets Manager or Parameter Store pass on. They name no
@@ -159,8 +159,8 @@ fn action(after: &str) -> Option<(SafeText, &str)> {
     (is_service && is_name).then(|| (SafeText::foreign(word, MAX_FIELD_CHARS), rest))
 }
 
-/// Returns where an action ends that was wrapped in two within a word, which shows in what follows:
-/// only these words come after an action.
+/// Returns the end of an action that a line break splits in two, recognized by the words that
+/// follow it: only these come after an action.
 fn wrapped_action(after: &str) -> Option<usize> {
     let (first, rest) = after.split_once(' ')?;
     let (second, rest) = rest.split_once(' ')?;
@@ -187,7 +187,7 @@ fn details(principal: Option<SafeText>, action: SafeText, after: &str) -> Denial
     }
 }
 
-/// Reads `on resource: <arn>`. `has_reason` tells that a reason follows, so the ARN was not cut.
+/// Reads `on resource: <arn>`. If `has_reason`, a reason follows, so the ARN was not cut.
 fn resource(object: &str, has_reason: bool) -> Option<SafeText> {
     let (_, named) = split(object, "on resource")?;
     let named = named.trim_start_matches([':', ' ']);

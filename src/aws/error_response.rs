@@ -82,8 +82,8 @@ pub fn read(status: u16, headers: &HeaderMap, body: &[u8]) -> ErrorResponse {
     }
 }
 
-/// Returns `AccessDeniedException` of `com.amazon.coral.service#AccessDeniedException:http://…`;
-/// nothing of a text that is not an identifier.
+/// Returns `AccessDeniedException` for `com.amazon.coral.service#AccessDeniedException:http://…`,
+/// and an empty text for anything that is not an identifier.
 fn bare_name(text: &str) -> String {
     let bare = text
         .rsplit('#')
@@ -104,7 +104,7 @@ fn bare_name(text: &str) -> String {
     }
 }
 
-/// Where a response comes from, by the form of its body.
+/// Where a response comes from, judging by the form of its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sender {
     /// Possibly the service itself.
@@ -113,7 +113,7 @@ enum Sender {
     Foreign,
 }
 
-/// The fields of an error body; empty if it does not have them.
+/// The fields of an error body; empty where they are missing.
 struct ErrorBody {
     code: String,
     message: String,
@@ -153,7 +153,7 @@ impl ErrorBody {
         }
     }
 
-    /// Reads AWS JSON or a registry's envelope. `serde_json` itself limits the depth to 128.
+    /// Reads AWS JSON or a registry's error envelope. `serde_json` limits the depth to 128.
     fn json(text: &str) -> Option<Self> {
         let whole: Value = serde_json::from_str(text).ok()?;
         let error = whole
@@ -191,7 +191,7 @@ impl ErrorBody {
             message: document.message,
         });
         Some(Self {
-            // Where there is no code, the root is named after it:
+            // Without a `<Code>`, the root element is named after the code:
             // <MissingAuthenticationTokenException>.
             code: error.code.unwrap_or_else(|| root(text).to_owned()),
             message: error.message.unwrap_or_default(),
@@ -255,8 +255,8 @@ fn title(html: &str) -> Option<&str> {
     Some(html[start..end].trim()).filter(|title| !title.is_empty())
 }
 
-/// Derives the failure from the message, else the code, else the status: one code can have
-/// several meanings, and the message is more precise.
+/// Derives the failure from the message, else from the code, else from the status: one code can
+/// have several meanings, and the message is more precise.
 fn classify(status: u16, code: &str, message: &str, is_denial: bool, sender: Sender) -> Failure {
     by_text(&message.to_ascii_lowercase())
         .or_else(|| is_denial.then_some(Failure::Denied))
@@ -266,7 +266,7 @@ fn classify(status: u16, code: &str, message: &str, is_denial: bool, sender: Sen
 
 fn by_text(message: &str) -> Option<Failure> {
     const TEXTS: [(&str, Failure); 9] = [
-        // InvalidSignatureException, although the signature may be correct.
+        // Sent as InvalidSignatureException, although the signature may be correct.
         ("signature expired", Failure::ClockSkewed),
         ("signature not yet current", Failure::ClockSkewed),
         // S3's AccessDenied for a pre-signed URL.
@@ -279,7 +279,7 @@ fn by_text(message: &str) -> Option<Failure> {
         ),
         ("rate exceeded", Failure::Throttled),
         ("pull rate limit", Failure::Throttled),
-        // Secrets Manager's InvalidRequestException: the secret cannot be read any more.
+        // Secrets Manager's InvalidRequestException: the secret can no longer be read.
         ("marked for deletion", Failure::NotFound),
         ("scheduled for deletion", Failure::NotFound),
     ];

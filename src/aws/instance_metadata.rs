@@ -1,7 +1,7 @@
-//! The metadata of an EC2 instance, version 2: the role of its instance profile, and where it is.
+//! The metadata of an EC2 instance, version 2: the role of its instance profile, and its location.
 //!
 //! Sources: Amazon EC2 user guide, "Use the Instance Metadata Service to access instance metadata";
-//! botocore (`utils.py`, `InstanceMetadataFetcher`), of which the time limits are.
+//! botocore (`utils.py`, `InstanceMetadataFetcher`) for the time limits.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -14,19 +14,19 @@ use crate::agent::{AgentFailure, AgentRequest};
 use crate::aws::credentials::{self, CredentialSource, Credentials};
 use crate::observation::Failure;
 
-/// Where an instance has its metadata. It has an IPv6 address as well, but only if that is enabled.
+/// Address of the instance metadata. There is an IPv6 address as well, but only if it is enabled.
 const ENDPOINT: &str = "http://169.254.169.254";
 
 /// Replaces the address, as in the AWS SDKs.
 const ENDPOINT_VARIABLE: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
 
-/// Turns the instance metadata off, as in the AWS SDKs.
+/// Disables the instance metadata, as in the AWS SDKs.
 const DISABLED_VARIABLE: &str = "AWS_EC2_METADATA_DISABLED";
 
 /// Names the kind of capacity in every container of Amazon ECS.
 const EXECUTION_VARIABLE: &str = "AWS_EXECUTION_ENV";
 
-/// Time limit of one request: that of the AWS CLI and SDKs. On a machine outside of Amazon EC2 nothing
+/// Time limit of one request, as in the AWS CLI and SDKs. On a machine outside Amazon EC2, nothing
 /// answers.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -36,8 +36,8 @@ const TOKEN_TTL: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-
 /// Seconds for which the token is valid: longer than a run.
 const TTL: HeaderValue = HeaderValue::from_static("300");
 
-/// Maximum number of characters of a value that is part of a path or of a text: a role's name has 64,
-/// a Region's or a MAC address fewer.
+/// Maximum number of characters of a value that is part of a path or a text: the name of a role has
+/// at most 64, that of a Region and a MAC address have fewer.
 const MAX_VALUE: usize = 128;
 
 /// A session with the instance metadata.
@@ -46,9 +46,9 @@ pub struct InstanceMetadata {
     token: HeaderValue,
 }
 
-/// Whether this process is on an instance of Amazon EC2, whose metadata it may read. Elsewhere nothing
-/// would answer, so nothing is sent: not on Fargate, and not on a machine whose firmware says nothing
-/// of Amazon EC2.
+/// Whether this process is on an Amazon EC2 instance whose metadata it may read. Elsewhere nothing
+/// would answer, so nothing is sent: neither on Fargate nor on a machine whose firmware does not
+/// name Amazon EC2.
 pub fn is_expected(env: &impl Fn(&str) -> Option<String>) -> bool {
     let is_off = env(DISABLED_VARIABLE).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let is_on_instance = || match env(EXECUTION_VARIABLE).as_deref() {
@@ -60,21 +60,21 @@ pub fn is_expected(env: &impl Fn(&str) -> Option<String>) -> bool {
     !is_off && is_on_instance()
 }
 
-/// Whether the firmware of this machine says that it is an instance (Amazon EC2 user guide, "Detect
-/// whether a host is an EC2 instance").
+/// Whether the firmware of this machine identifies it as an EC2 instance (Amazon EC2 user guide,
+/// "Detect whether a host is an EC2 instance").
 fn is_of_amazon_ec2() -> bool {
-    const SAYS: [(&str, &str); 3] = [
+    const IDENTIFIERS: [(&str, &str); 3] = [
         ("/sys/class/dmi/id/sys_vendor", "amazon ec2"),
         ("/sys/class/dmi/id/board_vendor", "amazon ec2"),
         ("/sys/hypervisor/uuid", "ec2"),
     ];
-    SAYS.iter().any(|(file, start)| {
+    IDENTIFIERS.iter().any(|(file, start)| {
         std::fs::read_to_string(file)
             .is_ok_and(|text| text.trim_start().to_ascii_lowercase().starts_with(start))
     })
 }
 
-/// Where an instance is, as far as its metadata says.
+/// The location of an instance, from its metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceLocation {
     /// Region.
@@ -85,8 +85,8 @@ pub struct InstanceLocation {
     pub interface: Option<(IpAddr, IpNet)>,
 }
 
-/// Reads where this instance is; `None` elsewhere. Takes at most two seconds, and on an instance some
-/// milliseconds.
+/// Reads the location of this instance. Returns `None` on any other machine. Takes at most two
+/// seconds, and a few milliseconds on an instance.
 pub async fn locate(env: &impl Fn(&str) -> Option<String>) -> Option<InstanceLocation> {
     if !is_expected(env) {
         return None;
@@ -118,7 +118,7 @@ impl InstanceMetadata {
             ..AgentRequest::new(&uri, is_metadata, REQUEST_TIMEOUT)
         };
         let response = request.send().await.map_err(|error| {
-            // A router between the container and the instance takes one hop of the response's.
+            // A router between the container and the instance uses up one hop of the response.
             let hint = match error.failure {
                 Failure::TimedOut => {
                     "; in a container with its own network the instance needs a hop limit of 2 (aws ec2 \
@@ -179,7 +179,7 @@ impl InstanceMetadata {
             .await
     }
 
-    /// Returns address and subnet of the instance's primary network interface.
+    /// Returns the address and subnet of the instance's primary network interface.
     async fn interface(&self) -> Option<(IpAddr, IpNet)> {
         let mac = self.name("/latest/meta-data/mac").await?;
         let base = format!("/latest/meta-data/network/interfaces/macs/{mac}");
@@ -188,7 +188,8 @@ impl InstanceMetadata {
         Some((address.parse().ok()?, subnet.parse().ok()?))
     }
 
-    /// Returns the credentials of the instance's role.
+    /// Returns the credentials of the instance's role. Fails if there is no role, or if the
+    /// metadata cannot be read.
     pub async fn credentials(&self) -> Result<Credentials, AgentFailure> {
         const PATH: &str = "/latest/meta-data/iam/security-credentials/";
         let started = Instant::now();
@@ -199,7 +200,7 @@ impl InstanceMetadata {
                  associate-iam-instance-profile)",
             )
         };
-        // Silence or a refusal does not show that there is none.
+        // Silence or a refusal does not show that there is no profile.
         let names = self.get(PATH).await?.unwrap_or_default();
         if names.trim().is_empty() {
             return Err(no_profile());
@@ -216,7 +217,8 @@ impl InstanceMetadata {
         let request = AgentRequest::new(&uri, is_metadata, REQUEST_TIMEOUT);
         let read = credentials::read(&request, found.as_bytes(), started);
         let read = read.map_err(|error| match error.failure {
-            // Such as `"Code": "AssumeRoleUnauthorizedAccess"`, without keys.
+            // The response then has an error such as `"Code": "AssumeRoleUnauthorizedAccess"` and
+            // no keys.
             Failure::WrongForm => AgentFailure::new(
                 Failure::NoCredentials,
                 "the instance metadata has no credentials for the role of the instance profile; check that the role exists \
@@ -251,7 +253,7 @@ fn parse(base: &str, path: &str) -> Result<Uri, AgentFailure> {
         })
 }
 
-/// Whether `address` is that of the instance metadata, or of this host.
+/// Whether `address` is that of the instance metadata or of this host.
 fn is_metadata(address: IpAddr) -> bool {
     const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
     const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254));

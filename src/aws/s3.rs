@@ -11,7 +11,8 @@ use super::credentials::Credentials;
 use super::sign::{self, SigningError};
 use crate::endpoints::Region;
 
-/// Everything but the unreserved characters and `/` (Amazon S3 API reference, `UriEncode`).
+/// The characters that are escaped in a key: all except the unreserved ones and `/` (Amazon S3 API
+/// reference, `UriEncode`).
 const KEY_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -22,7 +23,7 @@ const KEY_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
 /// Why a request to Amazon S3 cannot be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum S3RequestError {
-    /// Bucket or key do not form a valid URL.
+    /// The bucket and key do not form a valid URL.
     #[error("invalid URL: {0}")]
     InvalidUrl(#[from] hyper::http::Error),
     /// The signature cannot be calculated.
@@ -31,7 +32,7 @@ pub enum S3RequestError {
 }
 
 /// Returns the path of an object at `host`: virtual-hosted style if the bucket's name is part of
-/// the host, path style otherwise. An empty key is the bucket itself.
+/// the host, path style otherwise. An empty key stands for the bucket itself.
 pub fn object_path(host: &str, bucket: &str, key: &str) -> String {
     let key = utf8_percent_encode(key, KEY_ENCODE_SET);
     if host.starts_with(&format!("{bucket}.")) {
@@ -42,7 +43,7 @@ pub fn object_path(host: &str, bucket: &str, key: &str) -> String {
 }
 
 /// Returns the headers of a signed request for `path` (with its query) at `authority`: `headers`
-/// and those of the signature.
+/// and those of the signature. Fails if the URL is invalid or the request cannot be signed.
 pub fn signed_headers(
     method: &Method,
     authority: &str,

@@ -24,11 +24,12 @@ pub struct SigningError {
     reason: String,
 }
 
-/// Signs `request` for `service` in `region`, at `now`.
+/// Signs `request` for `service` in `region`, at the time `now`.
 ///
 /// The signature covers the `Host`, `x-amz-…` and `content-…` headers; a proxy may rewrite the
-/// others. The `Host` header is added from the URI, and an earlier signature is replaced. For `s3`
-/// the path is not normalized.
+/// others. The `Host` header is added from the URI, and an earlier signature is replaced. For `s3`,
+/// the path is not normalized. Fails if the request has no host, or if a value is invalid in a
+/// header.
 pub fn sign(
     request: &mut Request<Bytes>,
     service: &str,
@@ -94,9 +95,9 @@ impl From<&Credentials> for Identity {
     }
 }
 
-/// Amazon S3 neither normalizes nor decodes paths before it checks the signature, and requires the
-/// digest of the body as a header (Amazon S3 API reference, "Signature calculations for the
-/// Authorization header").
+/// Returns the settings for a service. Amazon S3 neither normalizes nor decodes paths before it
+/// checks the signature, and requires the digest of the body as a header (Amazon S3 API reference,
+/// "Signature calculations for the Authorization header").
 fn settings(service: &str) -> SigningSettings {
     let mut settings = SigningSettings::default();
     if service == "s3" {

@@ -1,6 +1,6 @@
 //! What is kept of the error of a call that reads secrets: its status, its code if AWS or the
-//! registries document it, its request ID, and of a denial what the run knew before. The server holds
-//! the value, and may repeat it anywhere else.
+//! registries document it, its request ID, and those parts of a denial that the run already knew.
+//! The server holds the secret's value, and may repeat it anywhere else.
 
 use crate::aws::error_response::ErrorResponse;
 use crate::observation::Denial;
@@ -97,8 +97,8 @@ const CODES: &[&str] = &[
 /// Replaces any other code.
 const UNDOCUMENTED: &str = "undocumented";
 
-/// Parts of documented messages that rules look for or that name what to change, each with what is
-/// shown for it.
+/// Parts of documented messages that rules look for or that name what to change, each with the text
+/// that is shown instead.
 const MESSAGES: &[(&str, &str)] = &[
     (
         "staging label",
@@ -158,7 +158,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ("rate exceeded", "Rate exceeded"),
 ];
 
-/// Lengths that distinguish a documented sentence from a page, as upper limits in characters.
+/// Upper limits in characters, which distinguish a documented sentence from a web page.
 const LENGTHS: [(usize, &str); 2] = [
     (0, "no message"),
     (
@@ -170,7 +170,7 @@ const LONG: &str = "a long message, not shown because the call reads secrets";
 
 impl ErrorResponse {
     /// Returns the response without what the server may have taken from a secret. `is_known` tells
-    /// whether the run knew a part of an ARN before.
+    /// whether the run already knew a part of an ARN.
     #[must_use]
     pub fn withhold(mut self, is_known: &dyn Fn(&str) -> bool) -> Self {
         self.code = documented_code(&self.code).into();
@@ -186,7 +186,8 @@ impl ErrorResponse {
     }
 }
 
-/// Returns the code as it is documented; `undocumented` for any other.
+/// Returns the code if it is documented, `undocumented` if not, and an empty text for an empty
+/// code.
 pub fn documented_code(code: &str) -> &'static str {
     match code {
         "" => "",
@@ -251,18 +252,18 @@ fn sentence(denial: &Denial) -> SafeText {
     sentence
 }
 
-/// Whether this has the form of AWS's request IDs.
+/// Whether the text has the form of an AWS request ID.
 pub fn is_request_id(text: &str) -> bool {
     is_uuid(text) || is_s3_request_id(text)
 }
 
-/// Whether this is a request ID of the AWS JSON APIs.
+/// Whether the text has the form of a request ID of the AWS JSON APIs.
 fn is_uuid(text: &str) -> bool {
     let lengths = text.split('-').map(str::len);
     lengths.eq([8, 4, 4, 4, 12]) && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
-/// Whether this is a request ID of Amazon S3, as `79104EXAMPLEB723`.
+/// Whether the text has the form of an Amazon S3 request ID, such as `79104EXAMPLEB723`.
 fn is_s3_request_id(text: &str) -> bool {
     text.len() == 16
         && text

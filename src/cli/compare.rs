@@ -43,14 +43,14 @@ pub struct CompareArgs {
     pub format: CompareFormat,
     #[command(flatten)]
     pub screen: ScreenArgs,
-    /// Also write the comparison to FILE, format taken from the file extension: .html, .md, .xml,
-    /// .json or .txt (repeatable)
+    /// Also write the comparison to FILE, in the format of its extension: .html, .md, .xml, .json or
+    /// .txt (repeatable)
     #[arg(long = "output", value_name = "FILE")]
     pub outputs: Vec<PathBuf>,
 }
 
 const HELP: &str = "\
-Exit codes: those of the worst vantage: 10 to 20 for a failure (if there are several, the lowest, which is the earliest
+Exit codes: those of the worst vantage: 10 to 20 for a failure (of several, the lowest, which is the earliest
 step); otherwise 3 inconclusive, 4 warn, 0 pass · 2 no report in the input";
 
 /// How a comparison is printed.

@@ -40,20 +40,20 @@ pub struct InspectArgs {
     /// Region [default: from an ARN, then from your environment or profile]
     #[arg(long, value_name = "REGION")]
     pub region: Option<Region>,
-    /// Inspect only the network, before anything is deployed: neither the role nor images, secrets and
-    /// log groups
+    /// Inspect only the network, before anything is deployed; skip the role, images, secrets and log
+    /// groups
     #[arg(long)]
     pub plan_only: bool,
     /// Write everything that was read to FILE
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Evaluate what --save wrote, without a network and without credentials
+    /// Evaluate the file that --save wrote, offline and without credentials
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "cluster", "service", "like", "task_definition", "subnets", "security_groups", "assign_public_ip", "region",
         "save",
     ])]
     pub from: Option<PathBuf>,
-    /// Print only the smallest changes that open what is closed, in this language
+    /// Print only the smallest changes that let the task start, in this language
     #[arg(long, value_name = "LANGUAGE", value_enum)]
     pub patch: Option<PatchLanguage>,
     /// Output format
@@ -62,7 +62,7 @@ pub struct InspectArgs {
 }
 
 const HELP: &str = "\
-Exit codes: 10 to 20 by the family of the first finding · otherwise 3 if a hop depends on what cannot be read or seen,
+Exit codes: 10 to 20 by the family of the first finding · otherwise 3 if a hop depends on something that cannot be read or seen,
 4 if the task would start but something is wrong, 0 if every hop is open · 1 an AWS call failed · 2 invalid arguments";
 
 /// How an inspection is printed.

@@ -17,16 +17,16 @@ pub struct InstallArgs {
     /// name, URI or ARN
     #[arg(long, value_name = "REPOSITORY", default_value = DEFAULT_REPOSITORY)]
     pub repository: String,
-    /// Platforms of the image, linux/amd64 and linux/arm64 [default: every platform with a file]
+    /// Platforms of the image, linux/amd64 and linux/arm64 [default: every platform that has a file]
     #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',', value_parser = platform)]
     pub platforms: Vec<Platform>,
     #[command(flatten)]
     pub agent: AgentArgs,
-    /// Also make the role for `launch --carrier lambda`: AWS Lambda may attach functions to subnets
-    /// with it, and nothing else
+    /// Also create the role for `launch --carrier lambda`, which lets AWS Lambda attach functions to
+    /// subnets, and nothing else
     #[arg(long)]
     pub lambda: bool,
-    /// Print that role for another tool, and change nothing
+    /// Print that role as a template, and change nothing
     #[arg(long, value_name = "FORMAT", value_enum, requires = "lambda")]
     pub print: Option<TemplateFormat>,
     /// Region [default: from a URI or ARN, then from your environment or profile]
@@ -40,8 +40,8 @@ pub struct InstallArgs {
 /// The files of the image, for `install` and `launch --install`.
 #[derive(Debug, Args)]
 pub struct AgentArgs {
-    /// Static file of the probe for a platform, as `dist/build` builds it (repeatable) [default:
-    /// those that this binary contains]
+    /// Static binary of the probe for a platform, as built by `dist/build` (repeatable) [default:
+    /// those embedded in this binary]
     #[arg(long = "agent", value_name = "OS/ARCH=FILE", value_parser = agent)]
     pub agents: Vec<(Platform, PathBuf)>,
 }

@@ -20,14 +20,14 @@ use crate::operator::launch::CarrierChoice;
 pub struct LaunchArgs {
     #[command(flatten)]
     pub target: TargetArgs,
-    /// Probe what this task needs, in its subnet. A stopped task can be described for about an hour
+    /// Probe what this task needs, in its subnet. Amazon ECS keeps a stopped task for about an hour
     #[arg(long, value_name = "TASK_ARN", conflicts_with_all = ["service", "task_definition"])]
     pub like: Option<String>,
     /// What runs the probe in each subnet
     #[arg(long, value_name = "CARRIER", value_enum, default_value = "auto")]
     pub carrier: CarrierChoice,
-    /// Role of the functions of the Lambda carrier [default: the one that `pullprobe install --lambda`
-    /// made]
+    /// Execution role of the Lambda functions [default: the one that `pullprobe install --lambda`
+    /// created]
     #[arg(long, value_name = "ARN", value_parser = role_arn)]
     pub lambda_role: Option<String>,
     /// Log group for the reports [default: from the task definition]
@@ -43,7 +43,7 @@ pub struct LaunchArgs {
     /// Label to include in the reports (repeatable)
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label_without_comma)]
     pub labels: Vec<(String, String)>,
-    /// Push the probe's image first, as `pullprobe install` does, if it is not in your Amazon ECR
+    /// Push the probe's image first, as `pullprobe install` does, if it is not in your Amazon ECR registry
     #[arg(long, conflicts_with = "probe_image")]
     pub install: bool,
     #[command(flatten)]
@@ -87,11 +87,11 @@ impl ValueEnum for CarrierChoice {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
             Self::Auto => PossibleValue::new("auto").help(
-                "Fargate; where its task does not start because of the network, Lambda too, if its role is known",
+                "Fargate, then also Lambda where the network keeps the task from starting, if the Lambda role is known",
             ),
             Self::Fargate => PossibleValue::new("fargate").help("A task on Fargate"),
             Self::Lambda => PossibleValue::new("lambda")
-                .help("A function of AWS Lambda, whose code and answer do not travel through the subnet"),
+                .help("An AWS Lambda function, whose code and result do not pass through the subnet"),
         })
     }
 }

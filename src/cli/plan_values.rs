@@ -32,8 +32,8 @@ impl ValueEnum for IpFamily {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let help = match self {
             Self::Ipv4 => "IPv4 only",
-            Self::DualStack => "IPv4 and IPv6: ECS starts the task over IPv4",
-            Self::Ipv6 => "IPv6 only: ECS uses the dual-stack names of AWS services",
+            Self::DualStack => "IPv4 and IPv6; ECS starts the task over IPv4",
+            Self::Ipv6 => "IPv6 only; ECS uses the dual-stack names of AWS services",
         };
         Some(PossibleValue::new(self.name()).help(help))
     }

@@ -83,7 +83,8 @@ impl fmt::Display for Source {
     }
 }
 
-/// Bytes that are read of a file: one more than the largest, so that a larger one is detected.
+/// Maximum number of bytes read of a file: one more than the limit, so that a larger file is
+/// detected.
 const MAX_READ: u64 = MAX_FILE as u64 + 1;
 
 impl Source {

@@ -34,8 +34,8 @@ pub struct TargetArgs {
     /// Assign a public IP address to the task [default: the service's setting, otherwise none]
     #[arg(long)]
     pub assign_public_ip: bool,
-    /// Image of the probe in your own ECR [default: what `pullprobe install` pushed, otherwise from an
-    /// earlier launch]
+    /// Image of the probe in your ECR registry [default: the one that `pullprobe install` pushed,
+    /// otherwise that of an earlier launch]
     #[arg(long, value_name = "REF", env = "PULLPROBE_PROBE_IMAGE")]
     pub probe_image: Option<String>,
     /// Architecture of the probe's image [default: the task's]

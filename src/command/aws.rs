@@ -7,7 +7,7 @@ use crate::operator::aws::{CallError, Client};
 use crate::operator::dry_run::{AwsCalls, CallSink};
 use crate::operator::stopped::region_of;
 
-/// Returns a client for `region`, else for the region of an ARN, else for the default region.
+/// Returns a client for `region`, else for the Region of an ARN, else for the default Region.
 pub(super) async fn client(region: Option<Region>, arn: Option<&str>) -> Result<Client, Error> {
     let region = region.or_else(|| arn.and_then(region_of));
     Ok(Client::load(region).await?)

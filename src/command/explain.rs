@@ -107,7 +107,7 @@ fn is_file(word: &str) -> Result<bool, Error> {
         Ok(true)
     } else if has_type && !word.contains(char::is_whitespace) {
         Err(Error::Usage(format!(
-            "there is no file {word}; pass a file that exists, or the text itself in quotation marks"
+            "the file {word} does not exist; pass an existing file, or the message itself in quotation marks"
         )))
     } else {
         Ok(false)
@@ -118,7 +118,7 @@ fn explain_all(messages: &[EcsMessage]) -> Vec<Explanation> {
     let more = messages.len().saturating_sub(MAX_MESSAGES);
     if more > 0 {
         note(&format!(
-            "{more} more messages are not explained; pass fewer tasks"
+            "{more} more messages were not explained; pass fewer tasks"
         ));
     }
     messages

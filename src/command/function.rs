@@ -66,7 +66,7 @@ async fn serve_next(api: &RuntimeApi) -> Result<(), Error> {
 async fn answer(api: &RuntimeApi, event: &Event) -> Result<String, Error> {
     let invocation: Invocation = serde_json::from_slice(&event.body).map_err(|error| {
         Error::Usage(format!(
-            "the event is not one of `pullprobe launch --carrier lambda`, such as {{\"arguments\": [\"--image\", \"IMAGE\"]}}: {error}"
+            "the event is not what `pullprobe launch --carrier lambda` sends, such as {{\"arguments\": [\"--image\", \"IMAGE\"]}}: {error}"
         ))
     })?;
     let mut args = probe_args(&invocation.arguments)?;

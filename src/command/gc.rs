@@ -62,7 +62,9 @@ async fn stop_tasks(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
         print_message(line)?;
     }
     if !kept.is_empty() {
-        print_message("use --run-id RUN to stop one run anyway, or --older-than 1s to stop all")?;
+        print_message(
+            "use --run-id RUN to stop one run anyway, or --older-than 1s to stop all of them",
+        )?;
     } else if stop.is_empty() {
         print_message(&format!("no launch tasks are running in cluster {cluster}"))?;
     }
@@ -76,7 +78,7 @@ async fn delete_functions(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> 
         Ok(functions) => functions,
         Err(error) if error.failure() == Some(Failure::Denied) => {
             super::note(&format!(
-                "functions of the Lambda carrier, if there are any, could not be listed: {error}"
+                "Lambda functions left behind, if there are any, could not be listed: {error}"
             ));
             return Ok(0);
         }

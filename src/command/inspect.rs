@@ -75,7 +75,7 @@ fn load(file: &Path) -> Result<Snapshot, Error> {
     let snapshot: Snapshot = serde_json::from_str(&text).map_err(|error| usage(&error))?;
     if snapshot.schema != SNAPSHOT_SCHEMA {
         return Err(usage(&format!(
-            "it is a {:?} and not a {SNAPSHOT_SCHEMA}",
+            "its schema is {:?}, not {SNAPSHOT_SCHEMA}",
             snapshot.schema
         )));
     }

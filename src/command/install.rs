@@ -14,7 +14,7 @@ use crate::operator::launch::function::role;
 /// Pushes the image, and prints its reference, its digest and the next command.
 pub fn run(args: &InstallArgs) -> Result<u8, Error> {
     if let Some(format) = args.print {
-        // Most regions are in the first partition, and the template names no region.
+        // Most Regions are in the first partition, and the template names no Region.
         let region = args.region.as_ref();
         let partition = region.map_or("aws", |region| region.partition().name());
         return print(&role::print(format, partition)?);
@@ -35,11 +35,11 @@ pub fn run(args: &InstallArgs) -> Result<u8, Error> {
         if args.lambda {
             let (arn, is_new) = role::install(&calls).await?;
             note(&match (args.dry_run, is_new) {
-                (true, true) => format!("the role {arn} would be made"),
-                (true, false) => format!("the role {arn} is there already"),
-                (false, true) => format!("made the role {arn}, for launch --carrier lambda"),
+                (true, true) => format!("the role {arn} would be created"),
+                (true, false) => format!("the role {arn} already exists"),
+                (false, true) => format!("created the role {arn}, for launch --carrier lambda"),
                 (false, false) => {
-                    format!("the role {arn} was there already; its policy is up to date")
+                    format!("the role {arn} already exists; its policy is up to date")
                 }
             });
         }
@@ -50,7 +50,7 @@ pub fn run(args: &InstallArgs) -> Result<u8, Error> {
                 if installation.is_new {
                     "would be pushed"
                 } else {
-                    "is there already"
+                    "already exists"
                 },
                 installation.digest
             ));
@@ -65,7 +65,7 @@ pub(super) fn read_files(spec: &InstallSpec) -> Result<Vec<AgentFile>, Error> {
     let files = install::read_files(spec)?;
     for file in files.iter().filter(|file| !file.looks_like_the_probe()) {
         note(&format!(
-            "the file for {} does not look like the probe of pullprobe; it is pushed anyway, as version {TAG}",
+            "the file for {} does not look like a pullprobe probe; it is pushed anyway, as version {TAG}",
             file.platform
         ));
     }
@@ -116,7 +116,7 @@ fn describe(installation: &Installation, region: &str) -> String {
     let done = if installation.is_new {
         "pushed"
     } else {
-        "was there already, nothing changed"
+        "already exists, nothing changed"
     };
     let Installation {
         reference, digest, ..

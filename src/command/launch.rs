@@ -58,7 +58,7 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
                 "run {run_id}: {} {noun}, {}",
                 subnets.len(),
                 match spec.carrier {
-                    CarrierChoice::Lambda => "functions of AWS Lambda",
+                    CarrierChoice::Lambda => "AWS Lambda functions",
                     _ => last_segment(&launch.definition),
                 }
             ));
@@ -128,7 +128,7 @@ fn check_carrier(args: &LaunchArgs) -> Result<(), Error> {
     }
     if is_fargate && args.lambda_role.is_some() {
         return Err(Error::Usage(
-            "--lambda-role names the role of functions, and --carrier fargate runs none; remove one of them".into(),
+            "--lambda-role applies to Lambda functions, and --carrier fargate runs none; remove one of them".into(),
         ));
     }
     Ok(())

@@ -147,7 +147,7 @@ fn rendered(flags: &PlanArgs, plan: &Plan) -> Result<String, Error> {
             && flags.only.iter().all(|part| *part == PlanPart::Contacts) =>
         {
             return Err(Error::Usage(
-                "--needs leaves the contacts out, and --only contacts prints nothing else; use one"
+                "--needs leaves out the contacts, and --only contacts prints nothing else; use one of them"
                     .into(),
             ));
         }

@@ -133,7 +133,7 @@ fn invalid_flag(flag: &str, error: &dyn std::error::Error) -> Error {
     Error::Usage(format!("{flag}: {error}"))
 }
 
-/// Returns the plan, with image and region from the task metadata where the flags omit them.
+/// Returns the plan, with image and Region from the task metadata where the flags omit them.
 ///
 /// # Errors
 ///
@@ -200,19 +200,19 @@ fn nothing_to_check(metadata: &TaskMetadata) -> Error {
     })
 }
 
-/// Returns the variable and value of the environment's region.
+/// Returns the variable and value of the environment's Region.
 fn environment_region() -> Option<(&'static str, String)> {
     let names = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
     let mut set = names.filter_map(|name| Some((name, std::env::var(name).ok()?)));
     set.find(|(_, value)| !value.is_empty())
 }
 
-/// Returns the task's region: from --region, the environment, the task metadata or the first Amazon
+/// Returns the task's Region: from --region, the environment, the task metadata or the first Amazon
 /// ECR image, in this order.
 ///
 /// # Errors
 ///
-/// Fails if none of them names a region, or if the first that does names one that is not valid.
+/// Fails if none of them names a Region, or if the first that does names one that is not valid.
 pub(super) fn region(
     args: &TaskArgs,
     images: &[ImageInput],

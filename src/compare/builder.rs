@@ -15,18 +15,19 @@ use super::vantage_history::VantageHistory;
 use crate::report::Report;
 use crate::verdict::{INCONCLUSIVE, Status};
 
-/// Notes kept about input that could not be read. The rest is only counted.
+/// Maximum number of notes kept about unreadable input. Further ones are only counted.
 const MAX_NOTES: usize = 5;
 
-/// Bytes of a report. A probe's has at most 256 KiB; indented it stays below this.
+/// Maximum size of a report in bytes. A probe's report has at most 256 KiB, which stays below this
+/// even when indented.
 const MAX_REPORT_BYTES: usize = 1024 * 1024;
 
-/// Vantages that are compared: more than the subnets of any organization that people look at
-/// together.
+/// Maximum number of vantages compared: more subnets than anyone would look at together.
 const MAX_VANTAGES: usize = 10_000;
 
-/// Bytes kept of all vantages: ten thousand reports without much evidence, or some thousand with all
-/// of it. It is a third of what the process then needs.
+/// Maximum number of bytes kept for all vantages: enough for ten thousand reports with little
+/// evidence, or about a thousand with all of it. The process then needs about three times as much
+/// memory.
 const MAX_KEPT_BYTES: usize = 256 * 1024 * 1024;
 
 /// Reports, folded by vantage.

@@ -30,7 +30,7 @@ pub struct Change {
     pub summary: String,
 }
 
-/// Characters of a value in a change: there may be a hundred layers or addresses.
+/// Maximum number of characters of a value in a change: there may be a hundred layers or addresses.
 const MAX_VALUE_CHARS: usize = 200;
 
 impl Change {

@@ -112,7 +112,7 @@ fn starts(status: Status, worst: Status) -> bool {
 enum Effect {
     /// It may be why the task does not start.
     Harmful,
-    /// The task could start all the same.
+    /// The task could start anyway.
     Harmless,
 }
 

@@ -115,8 +115,8 @@ impl<'a> FactValue<'a> {
     }
 }
 
-/// Kinds of failure named in one value; this version knows about thirty, and one fact has few of
-/// them.
+/// Maximum number of kinds of failure in one value; this version knows about thirty, and one fact
+/// has few of them.
 const MAX_FAILURES: usize = 32;
 
 /// Returns the facts of a report. Targets that do not affect the task are left out, as in its

@@ -8,17 +8,18 @@ use jiff::Timestamp;
 use super::fact::{FactValue, Facts};
 use super::report_view::{ObservationView, ReportView, bounded_line};
 
-/// Values kept of one property, those seen last. Two are compared; the third distinguishes a
-/// value that goes back and forth from one that changed once.
+/// Maximum number of values kept for one property, the latest ones. Two are compared; the third
+/// distinguishes a value that goes back and forth from one that changed once.
 const MAX_VALUES: usize = 3;
 
-/// Properties kept of one vantage: a report has about sixty.
+/// Maximum number of properties kept for one vantage: a report has about sixty.
 const MAX_PROPERTIES: usize = 400;
 
-/// Items of a property's value, such as the addresses of a name; an image has at most 127 layers.
+/// Maximum number of items in a property's value, such as the addresses of a name; an image has at
+/// most 127 layers.
 const MAX_ITEMS: usize = 160;
 
-/// Hexadecimal digits kept of a layer's digest: enough to tell layers apart.
+/// Number of hexadecimal digits kept of a layer's digest: enough to tell layers apart.
 const DIGEST_CHARS: usize = 12;
 
 /// A value of a property, and when reports showed it.
@@ -206,7 +207,7 @@ fn items(observation: &ObservationView<'_>, complete: bool) -> Option<(&'static 
     }
 }
 
-/// Cuts a digest: digests are long and many, and only whether they are the same matters.
+/// Shortens a digest: digests are long and numerous, and only whether two are equal matters.
 fn short_digest(blob: &str) -> String {
     let blob = bounded_line(blob);
     let digest = blob.rsplit("sha256:").next().unwrap_or(&blob);

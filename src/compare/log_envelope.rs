@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use super::report_view::SCHEMA_PREFIX;
 
-/// Levels of wrapping that are followed, such as a log event in the message of a subscription in a
-/// record of a queue.
+/// Maximum number of nested envelopes, such as a log event in a subscription message in a queue
+/// record.
 const MAX_NESTING: usize = 8;
 
-/// Brackets at which a JSON value may begin in one line of text: a prefix may have some of its own,
-/// as in `[2026-11-24] {"schema": …`.
+/// Maximum number of brackets in one line of text at which a JSON value is looked for: a prefix may
+/// contain brackets too, as in `[2026-11-24] {"schema": …`.
 const MAX_VALUE_STARTS: usize = 8;
 
 /// Passes every report in `text` to `on_report`. Returns how many log events were not reports, at

@@ -17,7 +17,8 @@ use crate::verdict::{INCONCLUSIVE, Status, WARN};
 /// Start of the schema name of a report of any version.
 pub const SCHEMA_PREFIX: &str = "pullprobe/report/";
 
-/// Characters kept of a name or value from a report: more than AWS allows in any name.
+/// Maximum number of characters kept of a name or value from a report: more than AWS allows in any
+/// name.
 const MAX_TEXT_CHARS: usize = 256;
 
 /// Text of a report, borrowed where it has no escapes.
@@ -246,7 +247,7 @@ pub struct ObservationView<'a> {
     /// Image, digest, log group or secret that the phase is about.
     #[serde(borrow, default)]
     pub subject: Option<Text<'a>>,
-    /// One line for people.
+    /// A one-line, human-readable description.
     #[serde(borrow, default)]
     pub detail: Text<'a>,
     /// Duration of the phase.

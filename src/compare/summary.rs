@@ -7,11 +7,11 @@ use super::difference::{Baseline, ComparedVantage, Difference, worst_status};
 use super::fact::FactValue;
 use crate::verdict::Status;
 
-/// Maximum number of names in a sentence. The matrix lists all.
+/// Maximum number of names in a sentence. The matrix lists them all.
 const MAX_NAMES: usize = 3;
 
-/// Maximum number of values or failures in a sentence, each with its vantages. The sentence is repeated in each suite of
-/// JUnit's file.
+/// Maximum number of values or failures in a sentence, each with its vantages. The sentence is
+/// repeated in each test suite of the JUnit file.
 const MAX_VALUES: usize = 8;
 
 /// Returns one sentence about the vantages that share the worst status.

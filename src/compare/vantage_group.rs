@@ -1,5 +1,5 @@
-//! Vantages that are alike in everything that is compared: people read one column for each group,
-//! not one for each of five hundred subnets.
+//! Groups of vantages that are alike in everything that is compared: one column for each group
+//! instead of one for each of five hundred subnets.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -15,11 +15,11 @@ use super::report_view::{self, ReportView, Text, bounded_line};
 use crate::redact::{one_line, shorten};
 use crate::verdict::{INCONCLUSIVE, Status};
 
-/// Runs remembered of a vantage, so that a report that was delivered twice counts once: a week of
-/// one run every ten minutes.
+/// Maximum number of runs remembered for a vantage, so that a report delivered twice counts once: a
+/// week of runs at ten-minute intervals.
 const MAX_RUNS: usize = 1_024;
 
-/// Characters kept of a summary: the longest that a probe writes has about 400.
+/// Maximum number of characters kept of a summary: the longest that a probe writes has about 400.
 const MAX_SUMMARY_CHARS: usize = 1_024;
 
 /// One vantage over time.

@@ -85,7 +85,7 @@ pub static ALL: &[Fault] = &[
     // Names.
     fault(
         Cause::ResolverUnreachable,
-        "The VPC's DHCP options name a DNS resolver that does not respond.",
+        "The VPC's DHCP option set names a DNS resolver that does not respond.",
         |aws| {
             aws.resolver = ResolverBehavior::Silent;
         },
@@ -322,7 +322,7 @@ pub static ALL: &[Fault] = &[
     ),
     fault(
         Cause::EndpointPolicyDenies,
-        "The endpoint policy of the ecr.api endpoint allows other accounts only.",
+        "The policy of the ecr.api endpoint allows only other accounts.",
         |aws| {
             deny_token(
                 aws,
@@ -332,7 +332,7 @@ pub static ALL: &[Fault] = &[
     ),
     fault(
         Cause::S3EndpointPolicyDenies,
-        "The endpoint policy of the S3 gateway endpoint does not allow the ECR layer bucket.",
+        "The policy of the S3 gateway endpoint does not allow the ECR layer bucket.",
         |aws| {
             let error = ServiceError::new(StatusCode::FORBIDDEN, "AccessDenied", "Access Denied");
             deny(aws, Operation::GetObject, error);
@@ -397,7 +397,7 @@ pub static ALL: &[Fault] = &[
     ),
     fault(
         Cause::RegistryLoginFailed,
-        "The registry rejects the authorization token, as it does with one of another Region.",
+        "The registry rejects the authorization token, as if it were from another Region.",
         |aws| {
             aws.resources.token_accepted = false;
         },
@@ -416,7 +416,7 @@ pub static ALL: &[Fault] = &[
     ),
     fault(
         Cause::SecretNotJson,
-        "The secret is a plain string, but the task definition reads a JSON key of it.",
+        "The secret is a plain string, but the task definition names a JSON key in it.",
         |aws| {
             aws.resources.secret = Some("correct horse");
         },

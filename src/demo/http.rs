@@ -34,8 +34,8 @@ pub(super) struct Acceptor {
     pub(super) delay: ResponseDelay,
 }
 
-/// Bytes of the largest segment that passes the tunnel: with 20 bytes of IP and 20 of TCP it fits
-/// an MTU of 1,340. Loopback offers 65,483.
+/// Size in bytes of the largest segment that passes the tunnel: with 20 bytes of IP header and 20
+/// of TCP header, it fits an MTU of 1,340. Loopback offers 65,483.
 const MAX_TUNNEL_SEGMENT: u32 = 1_300;
 
 /// Serves TLS connections forever, with the responses of `respond`.
@@ -81,7 +81,8 @@ where
     serve_plain(stream, acceptor.delay, respond).await
 }
 
-/// The ECS agent allows a call five seconds in total (docs/facts/ecs-start.md#2).
+/// Delay of a slow response: within the five seconds that the ECS agent allows a whole call
+/// (docs/facts/ecs-start.md#2).
 const SLOW_RESPONSE: Duration = Duration::from_millis(3_500);
 
 /// Reads everything and never responds.
@@ -91,7 +92,7 @@ async fn discard(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Serves the requests of one connection with the responses of `respond`. Fails as the connection
+/// Serves the requests of one connection with the responses of `respond`. Fails if the connection
 /// does.
 pub(super) async fn serve_plain<S, F, R>(
     stream: S,

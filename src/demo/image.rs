@@ -32,7 +32,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// Bytes of the layers: one that fits a first read, one that does not.
+/// Sizes of the layers in bytes: one that fits the probe's first read, and one that does not.
 const LAYER_SIZES: [usize; 2] = [24 * 1024, 96 * 1024];
 
 impl DemoImage {
@@ -88,7 +88,7 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", sha256_hex(bytes))
 }
 
-/// Returns the SHA-256 of `bytes` in hexadecimal digits.
+/// Returns the SHA-256 of `bytes` as lower-case hex.
 pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()

@@ -8,11 +8,13 @@ use super::service_error::ServiceError;
 use super::signature;
 use super::state::{CloudState, IncomingRequest};
 
-/// UTF-8 bytes of a batch, plus 26 for each event (API reference, `PutLogEvents`).
+/// Maximum size of a batch: its UTF-8 bytes, plus 26 for each event (API reference,
+/// `PutLogEvents`).
 const MAX_BATCH: usize = 1_048_576;
-/// UTF-8 bytes of an event. AWS raised its limit in 2025; the older one is the stricter test.
+/// Maximum size of an event in UTF-8 bytes. AWS raised its limit in 2025; the older limit makes the
+/// stricter test.
 const MAX_EVENT: usize = 262_144;
-/// Bytes that AWS adds for each event.
+/// Bytes that AWS adds to the size of each event.
 const EVENT_OVERHEAD: usize = 26;
 
 pub(super) fn respond(state: &CloudState, request: &IncomingRequest) -> HttpResponse {

@@ -1,4 +1,4 @@
-//! The registry: manifests, and redirects to the layer bucket. Its responses are those of
+//! The registry: manifests, and redirects to the layer bucket. Its responses are taken from
 //! docs/facts/denials.md#3.
 
 use hyper::{Method, StatusCode};

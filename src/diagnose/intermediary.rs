@@ -1,4 +1,4 @@
-//! Answers that something else gave in place of a service.
+//! Answers that an intermediary gave in place of a service.
 
 use super::{Confidence, Finding};
 use crate::cause::Cause;
@@ -7,10 +7,10 @@ use crate::observation::{Dependency, Failure, Observation, Speaker};
 
 use Confidence::{Likely, Possible};
 
-/// TLS is verified, and the answer lacks what the service always sends. If it has a shape of its
-/// own (a page, plain text, JSON of another kind), a proxy or a firewall gave it, or the name leads
-/// to another server whose certificate is valid for it; the packets look the same, so it is never
-/// certain. If it has no shape at all, the service may have sent it.
+/// TLS is verified, and the answer lacks what the service always sends. If it has another form (a
+/// web page, plain text, other JSON), a proxy or a firewall gave it, or the name points to another
+/// server that has a valid certificate for it. The packets look the same, so this is never certain.
+/// If the answer has no form at all, the service may have sent it.
 pub(super) fn answered(ev: Evidence<'_>) -> Vec<Finding> {
     let of = |speaker| {
         ev.foreign_answers()
@@ -36,7 +36,7 @@ pub(super) fn answered(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// A registry that is not AWS's may be any software: a bare refusal may be its own.
+/// A registry outside AWS may be any software, so a bare refusal may be its own.
 fn candidates_of_a_registry(ev: Evidence<'_>) -> Vec<Finding> {
     let bare = |failure| {
         ev.foreign_answers().filter(move |seen| {
@@ -65,9 +65,9 @@ fn candidates_of_a_registry(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Adds what was answered: status and text of the first answer.
+/// Adds the status and text of the first answer.
 fn with_answer(ev: Evidence<'_>, finding: Finding) -> Finding {
-    let said = |seen: &Observation| {
+    let describe = |seen: &Observation| {
         let status = seen.answer.as_ref().map_or(0, |answer| answer.status);
         match seen.detail.as_str() {
             "" => format!("status {status}"),
@@ -79,7 +79,7 @@ fn with_answer(ev: Evidence<'_>, finding: Finding) -> Finding {
         .foreign_answers()
         .find(|seen| finding.because.first() == Some(&seen.id));
     match first.filter(|_| finding.cause == Cause::AnsweredByIntermediary) {
-        Some(seen) => finding.with_detail(&said(seen)),
+        Some(seen) => finding.with_detail(&describe(seen)),
         None => finding,
     }
 }

@@ -7,12 +7,12 @@ use crate::evidence::Evidence;
 use crate::network_location::nat64_target;
 use crate::observation::{Dependency, Failure, LookupResult, Observation, Outcome, Phase, Purpose};
 
-/// The task has no IPv4 address, and the DNS resolver returned none but IPv4 addresses for a host. For
-/// an address in place of a name nothing else is to be known. For a name, a filter that hides AAAA
-/// records would look the same; where the resolver returned an IPv6 address for another name, it
-/// does not filter. AWS's dual-stack names have IPv6 addresses in public DNS, so there a private zone
-/// (an IPv4-only VPC endpoint's, too) or a filter is as likely. Where the resolver did not answer
-/// the AAAA query, the host may well have an IPv6 address.
+/// The task has no IPv4 address, and the DNS resolver returned only IPv4 addresses for a host. If
+/// the plan has an address in place of a name, that is conclusive. For a name, a filter that hides
+/// AAAA records would look the same, unless the resolver returned an IPv6 address for another name.
+/// AWS's dual-stack names have IPv6 addresses in public DNS, so for them a private zone (also that
+/// of an IPv4-only VPC endpoint) or a filter is as likely. If the resolver did not answer the AAAA
+/// query, the host may well have an IPv6 address.
 pub(super) fn host_without_ipv6(ev: Evidence<'_>) -> Vec<Finding> {
     let unusable = ev
         .failed(&[Failure::NoAddress])
@@ -35,9 +35,10 @@ pub(super) fn host_without_ipv6(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// A registry of Amazon ECR by its IPv4 name works through DNS64 and NAT64, and ECS requires the
-/// dual-stack name in an IPv6-only subnet (Amazon ECS developer guide, "Amazon ECS task networking
-/// options for Fargate"). Whether Fargate's own puller also gets through is not tested by this.
+/// A registry of Amazon ECR is reached by its IPv4 name through DNS64 and NAT64, but ECS requires
+/// the dual-stack name in an IPv6-only subnet (Amazon ECS developer guide, "Amazon ECS task
+/// networking options for Fargate"). This does not test whether Fargate's own puller also gets
+/// through.
 pub(super) fn reached_through_nat64(ev: Evidence<'_>) -> Vec<Finding> {
     let has_no_ipv4 = |seen: &Observation| {
         ev.of(Phase::Connect).any(|other| {
@@ -61,7 +62,7 @@ pub(super) fn reached_through_nat64(ev: Evidence<'_>) -> Vec<Finding> {
 
 const NAT64_DETAIL: &str = "it answers through NAT64, but ECS requires the dual-stack registry name in an IPv6-only subnet";
 
-/// Whether the AAAA query of the target has an answer, if only a negative one; true for an address,
+/// Whether the AAAA query for the target was answered, even if negatively. `true` for an address,
 /// which needs no query.
 fn is_answered(ev: Evidence<'_>, seen: &Observation) -> bool {
     let negative = |result: LookupResult| match result {
@@ -72,7 +73,7 @@ fn is_answered(ev: Evidence<'_>, seen: &Observation) -> bool {
     };
     is_address(seen)
         || ev
-            .rung(seen.target(), Phase::Resolve)
+            .first(seen.target(), Phase::Resolve)
             .is_some_and(|resolved| {
                 resolved.lookups.iter().any(|lookup| {
                     lookup.kind == "AAAA"
@@ -88,7 +89,7 @@ fn is_address(seen: &Observation) -> bool {
 }
 
 /// Whether the name is AWS's and has IPv6 addresses in public DNS. The plan of an IPv6-only task
-/// uses such names, except where the task definition chooses the name.
+/// uses such names, unless the task definition chooses the name.
 fn is_dual_stack(seen: &Observation) -> bool {
     let is_of_aws = matches!(
         seen.dependency,
@@ -97,7 +98,7 @@ fn is_dual_stack(seen: &Observation) -> bool {
     is_of_aws && !has_ipv4_registry_name(seen)
 }
 
-/// Whether the host is a registry of Amazon ECR by its name with IPv4 addresses only.
+/// Whether the host is the IPv4-only name of an Amazon ECR registry.
 fn has_ipv4_registry_name(seen: &Observation) -> bool {
     seen.dependency == Dependency::EcrDkr && seen.host.contains(".dkr.ecr")
 }

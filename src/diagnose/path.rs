@@ -1,7 +1,7 @@
 //! The network path in both directions: routes, security groups, network ACLs, packet size.
 //!
 //! Silence is ambiguous by nature: every filter and every missing route of a VPC drops packets
-//! without an error. What separates the candidates is which *other* addresses answer, and over
+//! without an error. What distinguishes the candidates is which *other* addresses answer, and over
 //! which path. Each rule therefore says what would have to hold.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::observation::{
     Dependency, Failure, Observation, ObservationId, Phase, Scope, SourcePorts, Speaker, Tries,
 };
 
-/// Returns the silent connection attempts of targets none of whose addresses answer.
+/// Returns the silent connection attempts to targets that have no answering address.
 fn silent(ev: Evidence<'_>, matches: impl Fn(&Observation) -> bool) -> Vec<&Observation> {
     ev.silent_targets()
         .into_iter()
@@ -27,14 +27,14 @@ fn answers(ev: Evidence<'_>, path: NetworkPath) -> bool {
 }
 
 /// Public addresses are silent. If another address on the internet answers, the default route
-/// works, and only an odd route to single addresses remains. If nothing answers but the VPC's own
-/// addresses or S3, there is no NAT gateway and no public address behind an internet gateway. S3
-/// answering proves nothing here: a gateway endpoint is enough for it. Where interface endpoints
-/// answer, the subnet was built to work without internet access, and a missing route is the less
-/// common explanation, unless a host that no endpoint serves is silent as well.
+/// works, and only an unusual route to individual addresses remains. If nothing answers but the
+/// VPC's own addresses or S3, there is no NAT gateway and no public address behind an internet
+/// gateway. S3 answering proves nothing here: a gateway endpoint is enough for it. If interface
+/// endpoints answer, the subnet was built to work without internet access, and a missing route is
+/// the less common explanation, unless a host that no endpoint serves is silent as well.
 ///
 /// A task without a public address in a subnet that routes to an internet gateway sends the same
-/// packets, and neither packets nor task metadata show that address. It exists for IPv4 only.
+/// packets, and neither packets nor task metadata show a public address. This applies to IPv4 only.
 pub(super) fn no_egress_route(ev: Evidence<'_>) -> Vec<Finding> {
     let internet = silent(ev, |seen| ev.network_path(seen) == NetworkPath::Internet);
     let s3 = silent(ev, |seen| ev.network_path(seen) == NetworkPath::S3);
@@ -49,7 +49,7 @@ pub(super) fn no_egress_route(ev: Evidence<'_>) -> Vec<Finding> {
         Confidence::Likely
     };
     let silent = [internet, s3].concat();
-    let ipv4 = is_ipv4_without_answer(ev, &silent);
+    let ipv4 = ipv4_without_answer(ev, &silent);
     [
         Finding::new(Cause::NoEgressRoute, confidence, silent),
         Finding::new(Cause::PublicIpMissing, Confidence::Possible, ipv4),
@@ -59,9 +59,9 @@ pub(super) fn no_egress_route(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Returns the place of a finding among those of the same confidence, smallest first: what explains
-/// every silent address by itself; the rest; and last, where interface endpoints answer, a missing
-/// route to the internet, because such a subnet was built to work without one.
+/// Returns the rank of a finding among those of the same confidence, lowest first: a finding that
+/// explains every silent address by itself; the others; and, if interface endpoints answer, a
+/// missing route to the internet last, because such a subnet was built to work without one.
 pub(super) fn rank(ev: Evidence<'_>, finding: &Finding) -> u8 {
     let is_internet_route = matches!(finding.cause, Cause::NoEgressRoute | Cause::PublicIpMissing);
     if is_internet_route && service_endpoint_answers(ev) {
@@ -72,12 +72,9 @@ pub(super) fn rank(ev: Evidence<'_>, finding: &Finding) -> u8 {
     u8::from(silent.is_empty() || !explained)
 }
 
-/// Returns the IPv4 connections of `silent`, if no IPv4 address on the internet answers: an answer
-/// proves that the task's packets get a public address somewhere.
-fn is_ipv4_without_answer<'a>(
-    ev: Evidence<'_>,
-    silent: &[&'a Observation],
-) -> Vec<&'a Observation> {
+/// Returns the IPv4 connections among `silent` if no IPv4 address on the internet answers: an
+/// answer proves that the task's packets get a public address somewhere.
+fn ipv4_without_answer<'a>(ev: Evidence<'_>, silent: &[&'a Observation]) -> Vec<&'a Observation> {
     let is_ipv4 = |seen: &&&Observation| seen.peer.is_none_or(|peer| peer.is_ipv4());
     let ipv4: Vec<_> = silent.iter().filter(is_ipv4).copied().collect();
     if ev.same_version_answers(NetworkPath::Internet, &ipv4) {
@@ -93,7 +90,7 @@ fn service_endpoint_answers(ev: Evidence<'_>) -> bool {
         .any(|seen| seen.dependency.has_interface_endpoint())
 }
 
-/// Amazon ECR redirects a layer to a host that is not Amazon S3's: the image is in a pull-through
+/// Amazon ECR redirects a layer to a host other than Amazon S3's: the image is in a pull-through
 /// cache that does not have the layer yet, and the upstream registry's own host delivers it
 /// (aws/containers-roadmap#2304). If that host does not resolve, is silent or refuses, no VPC
 /// endpoint is at fault: the first pull needs a route out of the VPC to that one host.
@@ -138,9 +135,9 @@ pub(super) fn pull_through_upstream_unreachable(ev: Evidence<'_>) -> Vec<Finding
 }
 
 /// The name of a service that offers an interface endpoint resolves to a public address, and that
-/// address is silent. Where another internet address answers, a missing endpoint would not stop
-/// anything. Where neither the plan nor any observation points to endpoints, the subnet was more
-/// likely built for a NAT gateway; that it was meant to have endpoints cannot be excluded.
+/// address is silent. If another internet address answers, a missing endpoint would not matter. If
+/// neither the plan nor any observation points to endpoints, the subnet was more likely built for a
+/// NAT gateway, but missing endpoints cannot be excluded.
 pub(super) fn interface_endpoint_missing(ev: Evidence<'_>) -> Vec<Finding> {
     let public = silent(ev, |seen| {
         ev.network_path(seen) == NetworkPath::Internet && seen.dependency.has_interface_endpoint()
@@ -160,10 +157,10 @@ pub(super) fn interface_endpoint_missing(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 /// The layer bucket's public address is silent, and no internet address answers. Image pulls need
-/// S3 besides ECR, and a gateway endpoint is the usual way where ECR is reached privately. A NAT
-/// gateway would cure it too, hence never certain. Where all that is silent is public and interface
-/// endpoints answer, this is the classic case, alone or with other endpoints missing; where private
-/// addresses are silent too, one filter may explain everything.
+/// S3 in addition to ECR, and a gateway endpoint is the usual route if ECR is reached privately. A
+/// NAT gateway would also fix it, so this is never certain. If only public addresses are silent and
+/// interface endpoints answer, this is the classic case, possibly with other endpoints missing too;
+/// if private addresses are silent as well, one filter may explain everything.
 pub(super) fn s3_gateway_missing(ev: Evidence<'_>) -> Vec<Finding> {
     let s3 = silent(ev, |seen| ev.network_path(seen) == NetworkPath::S3);
     if ev.same_version_answers(NetworkPath::Internet, &s3) {
@@ -185,11 +182,11 @@ fn has_endpoints(ev: Evidence<'_>) -> bool {
     answers(ev, NetworkPath::Private) || !silent(ev, is_private).is_empty()
 }
 
-/// A private address is silent. An endpoint has its own security group, and one without an inbound
-/// rule for 443 from the task is the most common of these faults. While other private addresses
-/// answer, the task's own filters would have to single this one out, which is odd. A network ACL
-/// that closes source ports elsewhere does not: each try has a port of its own, and unless the test
-/// of the ports says otherwise, all may be closed ones.
+/// A private address is silent. An endpoint has its own security group, and a missing inbound rule
+/// for TCP 443 from the task is the most common of these faults. If other private addresses answer,
+/// the task's own filters would have to single this one out, which is unusual. A network ACL that
+/// closes source ports elsewhere need not: each try has its own port, and unless a port test shows
+/// otherwise, all of them may be closed.
 pub(super) fn endpoint_security_group(ev: Evidence<'_>) -> Vec<Finding> {
     let private = silent(ev, is_of_an_endpoint);
     let others_answer = answers(ev, NetworkPath::Private);
@@ -211,7 +208,7 @@ pub(super) fn endpoint_security_group(ev: Evidence<'_>) -> Vec<Finding> {
 
 /// Anything is silent. A security group's egress rules can allow any set of addresses, so silence
 /// never excludes it; a group that is open to the endpoints but not to the S3 prefix list is a real
-/// case. Nothing at all answering is its plainest form, and also that of a network ACL.
+/// case. In its plainest form nothing answers at all, which is also what a network ACL looks like.
 pub(super) fn task_security_group_egress(ev: Evidence<'_>) -> Vec<Finding> {
     Finding::new(
         Cause::TaskSecurityGroupEgress,
@@ -222,13 +219,13 @@ pub(super) fn task_security_group_egress(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// A network ACL is stateless: one that lets answers in on some ephemeral ports only makes the
-/// result depend on the source port, which a security group, being stateful, cannot cause.
-/// Contiguous ranges of ports are proof. Scattered ports are nearly so: behind a NAT gateway, which
-/// picks source ports itself, the ACL of its subnet looks like that, and so does an ACL that denies
-/// a range between two others; a dead server behind a load balancer, or a very lossy path, would be
-/// odd. Where everything is silent an ACL is one of several candidates. No ACL acts inside a
-/// subnet, so it never explains a silent address there, and it likely explains silence that begins
+/// A network ACL is stateless: if it admits answers on some ephemeral ports only, the result
+/// depends on the source port, which a security group, being stateful, cannot cause. Contiguous
+/// ranges of ports are proof. Scattered ports are nearly so: behind a NAT gateway, which picks
+/// source ports itself, the ACL of its subnet looks like that, and so does an ACL that denies a
+/// range between two others; a dead server behind a load balancer, or a very lossy path, would be
+/// unusual. If everything is silent, an ACL is one of several candidates. No ACL acts within a
+/// subnet, so it never explains a silent address there, but likely explains silence that begins
 /// exactly at the subnet's border.
 pub(super) fn network_acl(ev: Evidence<'_>) -> Vec<Finding> {
     for (confidence, by_port) in [
@@ -289,9 +286,9 @@ fn is_scattered(ports: &SourcePorts) -> bool {
 
 /// A service's private address is silent: a record that still points to a deleted endpoint looks
 /// exactly like this, because a VPC drops packets to an address that no interface has. The same
-/// holds for a record that outlived the move to a NAT gateway, and for a whole zone that outlived
-/// its endpoints. Where public addresses are silent as well and nothing private answers, one closed
-/// filter explains it, and stale records are not needed.
+/// holds for a record that was left behind by a move to a NAT gateway, and for a whole zone whose
+/// endpoints were deleted. If public addresses are silent as well and no private one answers, one
+/// closed filter explains everything without stale records.
 pub(super) fn stale_record(ev: Evidence<'_>) -> Vec<Finding> {
     if !answers(ev, NetworkPath::Private) && !silent(ev, |seen| !is_private(seen)).is_empty() {
         return Vec::new();
@@ -308,9 +305,9 @@ pub(super) fn stale_record(ev: Evidence<'_>) -> Vec<Finding> {
 /// Some addresses of a name answer and some do not: the endpoint's address in one Availability Zone
 /// is dead. The puller takes any of them, so the task starts, sometimes late. The endpoint's
 /// security group is the same for all its addresses; but a network ACL, the task's security group
-/// where its rules name addresses, and a stale record for one of several addresses look the same
-/// from here. Where all silent addresses are of one IP version, which has its own routes and rules,
-/// whatever stops a whole target can stop that version.
+/// if its rules name addresses, and a stale record for one of several addresses look the same from
+/// here. If all silent addresses are of one IP version, which has its own routes and rules,
+/// whatever can silence a whole target can silence that version.
 pub(super) fn endpoint_address_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     use Confidence::{Likely, Possible};
     let partly: Vec<TargetAddresses<'_>> = ev.partly_silent_targets();
@@ -362,7 +359,7 @@ pub(super) fn endpoint_address_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
         Finding::new(
             Cause::PublicIpMissing,
             Possible,
-            is_ipv4_without_answer(ev, &away),
+            ipv4_without_answer(ev, &away),
         ),
     ];
     let others = [
@@ -383,7 +380,7 @@ pub(super) fn endpoint_address_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// Whether every silent address is of one IP version and every answering one of the other.
+/// Whether all silent addresses are of one IP version and all answering ones of the other.
 fn is_split_by_version(target: &TargetAddresses<'_>) -> bool {
     let version = |seen: &&Observation| seen.peer.is_some_and(|peer| peer.is_ipv4());
     let mut silent = target.silent.iter().map(version);
@@ -404,10 +401,10 @@ fn any_by_port(ev: Evidence<'_>) -> bool {
 }
 
 /// A refusal is an answer: neither a security group, nor a network ACL, nor a missing route can
-/// send it. A host has the address and does not listen on the port, or a firewall answers for it; a
-/// name that points to the wrong host looks the same. An ICMP message that the destination is
-/// unreachable or prohibited comes from a router or firewall on the path, which is not AWS's either:
-/// it rejects the packets, or has no route for them.
+/// send one. A host has the address and does not listen on the port, or a firewall answers for it;
+/// a name that points to the wrong host looks the same. An ICMP message that the destination is
+/// unreachable or prohibited comes from a router or firewall on the path, which is not AWS's
+/// either: it rejects the packets or has no route for them.
 pub(super) fn refused(ev: Evidence<'_>) -> Vec<Finding> {
     let refused = ev
         .failed(&[Failure::Refused, Failure::IcmpUnreachable])
@@ -446,8 +443,8 @@ pub(super) fn refused(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// An established connection is reset before the answer. AWS's services do not do that to a TLS
-/// ClientHello; firewalls that inspect the server name do.
+/// An established connection is reset before the answer. AWS's services do not reset a connection
+/// on a TLS ClientHello; firewalls that inspect the server name do.
 pub(super) fn reset(ev: Evidence<'_>) -> Vec<Finding> {
     let reset = ev
         .failed(&[Failure::Reset])
@@ -462,15 +459,17 @@ pub(super) fn reset(ev: Evidence<'_>) -> Vec<Finding> {
 /// 3.7.1).
 pub(super) const SEGMENT: u64 = 1_448;
 
-/// Linux repeats a SYN after one second; a connection that took nearly as long lost its first.
+/// Linux retransmits a SYN after one second; a connection that took nearly as long lost its first
+/// SYN.
 const SECOND_SYN_MS: u64 = 900;
 
 /// A phase failed, and worked when it was repeated: pullers and SDKs repeat it as well, so the task
-/// starts, sometimes late. One server of several, or a device that limits connections, looks the
-/// same as a fault of the path that comes and goes, hence never certain. A filter by source port
+/// starts, sometimes late. One broken server of several, or a device that limits connections, looks
+/// the same as an intermittent fault of the path, so this is never certain. A filter by source port
 /// explains silent connections by itself. Behind a NAT gateway, which picks a port for each
-/// connection, a network ACL that closes some of them stops connections as if by chance; where that
-/// happens to several addresses it is possible, and no packet tells it from a limit or from loss.
+/// connection, a network ACL that closes some ports stops connections as if by chance; if that
+/// happens at several addresses, it is possible, and no packet distinguishes it from a limit or
+/// from loss.
 pub(super) fn intermittent(ev: Evidence<'_>) -> Vec<Finding> {
     let by_port = ev.of(Phase::Connect).any(|seen| {
         seen.source_ports
@@ -523,7 +522,7 @@ pub(super) fn intermittent(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// Returns a finding that does not keep the task from starting, with the tries of all of `seen`.
+/// Returns a finding that does not prevent the task's start, with the sum of the tries of `seen`.
 fn counted(
     cause: Cause,
     confidence: Confidence,
@@ -543,7 +542,7 @@ fn counted(
     })
 }
 
-/// Returns the cause that the failure would have if it had lasted.
+/// Returns the cause that the failure would have had if it had persisted.
 fn cause_of_earlier_failure(seen: &Observation) -> Cause {
     match (seen.phase, seen.earlier_failure) {
         (_, Some(Failure::Refused)) => Cause::ConnectionRefused,
@@ -562,17 +561,18 @@ fn cause_of_earlier_failure(seen: &Observation) -> Cause {
     }
 }
 
-/// Alternations of ordinary and small segments that prove that size decides. Connections of which
-/// half hang at random show six stalls and five answers in this order once in 2,000 times.
+/// Number of alternations of ordinary and small segments that prove that size decides. If half of
+/// all connections hang at random, six stalls and five answers come in this order once in 2,000
+/// runs.
 const PROVING_TRIES: u32 = 5;
 
-/// Ordinary segments stalled and small ones went through, in turns, on the same path at the same
-/// time. That so many alternations agree by chance is next to impossible, so something drops large
-/// packets and the ICMP message that would report it; a few agree by chance where servers hang now
-/// and then. A later exchange with small segments that works shows nothing, because nothing was
-/// sent beside it with ordinary ones. The opposite is a stall of this target that ended otherwise,
-/// or a large answer with ordinary segments. Where connections needed a second SYN the path loses
-/// packets of any size, and chance is the other explanation. Where no size gets through, packets
+/// Ordinary segments stalled and small ones got through, in turns, on the same path at the same
+/// time. It is next to impossible that so many alternations agree by chance, so something drops
+/// large packets and the ICMP message that would report it; a few may agree by chance if servers
+/// hang now and then. A later exchange that works with small segments shows nothing, because it had
+/// no control with ordinary ones. Counterevidence is a stall of this target that ended differently,
+/// or a large answer with ordinary segments. If connections needed a second SYN, the path loses
+/// packets of any size, and chance is the other explanation. If no size gets through, packets
 /// smaller than any that were tried may still be too large.
 pub(super) fn mtu_black_hole(ev: Evidence<'_>) -> Vec<Finding> {
     let size_dependent = || {
@@ -631,8 +631,8 @@ pub(super) fn mtu_black_hole(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Connection and TLS handshake succeed, the request is sent, and no answer comes, whatever the
-/// packet size; or the service reports a server error three times, or accepts no further
+/// The connection and the TLS handshake succeed, the request is sent, and no answer comes, whatever
+/// the packet size; or the service reports a server error three times, or does not accept another
 /// connection. The handshake proves the path, so the service or a proxy in front of it hangs.
 pub(super) fn service_unresponsive(ev: Evidence<'_>) -> Vec<Finding> {
     let unanswered = ev
@@ -654,7 +654,7 @@ pub(super) fn service_unresponsive(ev: Evidence<'_>) -> Vec<Finding> {
 
 /// The ECS agent allows five seconds for a whole call (docs/facts/ecs-start.md#2). An answer that
 /// takes more than three comes close to that; a body that does not end in time exceeds it. Whether
-/// the service is slow or the path loses every other packet is not visible, hence not certain.
+/// the service is slow or the path loses packets is not visible, so this is not certain.
 pub(super) fn service_slow(ev: Evidence<'_>) -> Vec<Finding> {
     const SLOW_MS: u64 = 3_000;
     let slow = ev.all().filter(|seen| {
@@ -684,8 +684,8 @@ fn is_private(seen: &Observation) -> bool {
     matches!(seen.scope, Some(Scope::SameSubnet | Scope::Private))
 }
 
-/// Makes a finding non-blocking if every address it rests on has a working sibling of the same
-/// name.
+/// Returns the finding as non-blocking if every address that it rests on has a working sibling
+/// under the same name.
 pub(super) fn blocking_unless_sibling_works(ev: Evidence<'_>, finding: Finding) -> Finding {
     let target_works = |id: &ObservationId| {
         matches!(id.phase, Phase::Connect | Phase::Handshake) && ev.works(&id.target, id.phase)

@@ -1,5 +1,5 @@
-//! Secrets that one service reads through another: Parameter Store from Secrets Manager, and both
-//! through KMS.
+//! Secrets that one service reads through another: Parameter Store through Secrets Manager, and
+//! both through KMS.
 
 use super::Confidence;
 use crate::cause::Cause;
@@ -11,8 +11,9 @@ type Candidates = Vec<(Cause, Confidence)>;
 /// AWS Secrets Manager secrets from Parameter Store parameters").
 const REFERENCE: &str = "/aws/reference/secretsmanager/";
 
-/// A dangling reference: it needs no parameter, so the secret is missing or its name is wrong.
-/// Parameter Store reports both as a parameter that is not found. `None` for other names.
+/// Returns the candidates for a dangling reference: it needs no parameter, so the secret is missing
+/// or its name is wrong. Parameter Store reports both as a parameter that is not found. Returns
+/// `None` for other names.
 pub(super) fn missing(seen: &Observation) -> Option<Candidates> {
     let dangling = seen.dependency == Dependency::Ssm
         && seen.failure() == Some(Failure::NotFound)
@@ -27,10 +28,10 @@ pub(super) fn missing(seen: &Observation) -> Option<Candidates> {
     dangling.then(|| candidates.to_vec())
 }
 
-/// The service read the value and could not decrypt it, and reports the key's state or nothing: a
-/// key that is disabled or pending deletion blocks decryption just as its policy can (Secrets
-/// Manager API reference, DecryptionFailure; Systems Manager API reference, InvalidKeyId). `None`
-/// for other refusals.
+/// Returns the candidates if the service read the value but could not decrypt it. The error may not
+/// give the reason: a key that is disabled or pending deletion blocks decryption just as its policy
+/// can (Secrets Manager API reference, DecryptionFailure; Systems Manager API reference,
+/// InvalidKeyId). Returns `None` for other refusals.
 pub(super) fn not_decrypted(seen: &Observation) -> Option<Candidates> {
     let answer = seen.answer.as_ref().filter(|_| {
         matches!(

@@ -12,10 +12,10 @@ type Candidates = Vec<(Cause, Confidence)>;
 
 /// Returns the candidates for a registry's 401 or 403; `None` for other dependencies.
 ///
-/// A token service that refuses a presented login leaves one explanation. An anonymous puller gets
-/// a 401 both for a private repository and for one that does not exist (Docker Hub, GitHub), and so
-/// does an account without access to the repository. Layers come from another host, by a signed
-/// URL.
+/// If a token service refuses a presented login, there is only one explanation. An anonymous puller
+/// gets a 401 both for a private repository and for one that does not exist (Docker Hub, GitHub),
+/// and so does an account without access to the repository. Layers come from another host, through
+/// a signed URL.
 pub(super) fn refused(seen: &Observation) -> Option<Candidates> {
     let login_rejected = match seen.failure()? {
         Failure::Unauthenticated => true,
@@ -52,8 +52,8 @@ pub(super) fn refused(seen: &Observation) -> Option<Candidates> {
     })
 }
 
-/// The registry reports too many requests, by status and headers. It answered, so the network path
-/// works.
+/// The registry reports too many requests, in its status and headers. It answered, so the network
+/// path works.
 pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
     let throttled = ev
         .refused(&[Failure::Throttled])

@@ -1,4 +1,4 @@
-//! DNS.
+//! Rules on DNS: unreachable, failing and slow resolvers, and wrong or missing answers.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -17,10 +17,10 @@ const NEGATIVE: &[Failure] = &[Failure::NoSuchName, Failure::NoAddress];
 
 /// No query of the whole run was answered, not even with an error: the resolver is down, or the
 /// path to it is closed. The VPC's own resolver is exempt from security groups, network ACLs and
-/// routes, so there only the resolver itself remains; for any other all three are candidates. A
-/// resolver that answers some queries is up; the silence then belongs to a zone that it forwards,
-/// which is a failure of the resolver. Where this machine itself has no route to it, no query was
-/// sent, and nothing is known of the resolver or of the filters on the path.
+/// routes, so for it only the resolver itself remains; for any other resolver, all three are
+/// candidates. A resolver that answers some queries is up; the unanswered ones are then for a zone
+/// that it forwards, which is a failure of the resolver. If this machine itself has no route to the
+/// resolver, no query was sent, and nothing is known about the resolver or the filters on the path.
 pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     let lookups = || ev.of(Phase::Resolve).flat_map(|seen| &seen.lookups);
     let (tcp_blocked, silent): (Vec<_>, Vec<_>) = names_failed(ev, NO_ANSWER)
@@ -76,10 +76,10 @@ pub(super) fn resolver_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     findings.into_iter().flatten().collect()
 }
 
-/// Every name is answered by a later resolver of the list, while a query to the first was still
-/// without an answer: the probe asks the next one after a second, the C library after five. One name
-/// may be a cold cache or a lost datagram; all names mean that the first resolver is silent, or so
-/// slow that it looks silent.
+/// A later resolver on the list answered every name before the first one did: the probe queries the
+/// next resolver after one second, the C library after five. A single name may be a cold cache or a
+/// lost datagram; all names mean that the first resolver is silent, or so slow that it looks
+/// silent.
 pub(super) fn first_resolver_silent(ev: Evidence<'_>) -> Vec<Finding> {
     let resolved = ev
         .of(Phase::Resolve)
@@ -92,7 +92,7 @@ pub(super) fn first_resolver_silent(ev: Evidence<'_>) -> Vec<Finding> {
         Finding::new(Cause::ResolverUnreachable, Likely, resolved.clone()).map(|f| {
             f.with_detail("the first resolver did not answer within a second, the next one did")
         }),
-        Finding::new(Cause::ServiceSlow, Possible, resolved).map(of_the_resolver),
+        Finding::new(Cause::ServiceSlow, Possible, resolved).map(with_slow_resolver_remedy),
     ]
     .into_iter()
     .flatten()
@@ -100,10 +100,11 @@ pub(super) fn first_resolver_silent(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// A resolver took longer than a second, where the VPC's own takes milliseconds, or did not answer
-/// several queries that it answered when they were repeated. The C library and Go's resolver wait
-/// for five seconds and ask again, so the task starts, later. Whether the resolver, the servers that
-/// it asks or the path is slow or loses packets does not show. A single lost datagram is nothing.
+/// A resolver took longer than a second, where the VPC's own takes milliseconds, or answered
+/// several queries only when they were repeated. The C library and Go's resolver wait five seconds
+/// and then retry, so the task starts, but later. The observations do not show whether the
+/// resolver, its upstream servers or the path is slow or loses packets. A single lost datagram
+/// proves nothing.
 pub(super) fn resolver_slow(ev: Evidence<'_>) -> Vec<Finding> {
     let resolved = || ev.of(Phase::Resolve).filter(|seen| seen.passed());
     let slow = resolved().filter(|seen| answered(seen).any(is_slow));
@@ -131,25 +132,29 @@ pub(super) fn resolver_slow(ev: Evidence<'_>) -> Vec<Finding> {
         None => return Vec::new(),
     };
     Finding::new(Cause::ServiceSlow, Likely, because)
-        .map(|finding| of_the_resolver(finding).with_detail(&detail).not_blocking())
+        .map(|finding| {
+            with_slow_resolver_remedy(finding)
+                .with_detail(&detail)
+                .not_blocking()
+        })
         .into_iter()
         .collect()
 }
 
-/// Returns how many earlier queries the resolver that answered had not answered.
+/// Returns how many earlier queries went unanswered by the resolver that finally answered.
 fn lost(lookup: &Lookup) -> usize {
     let own = |resolver: &&SocketAddr| **resolver == lookup.resolver;
     lookup.unanswered.iter().filter(own).count()
 }
 
 /// Returns the finding with the remedy for a slow resolver.
-fn of_the_resolver(mut finding: Finding) -> Finding {
+fn with_slow_resolver_remedy(mut finding: Finding) -> Finding {
     "Find out why the DNS resolver in the DHCP option set is slow, or let the AWS resolver answer."
         .clone_into(&mut finding.remedy);
     finding
 }
 
-/// Returns a time for a sentence.
+/// Formats a time in seconds with one decimal, such as `1.5 s`.
 pub(super) fn seconds(milliseconds: u64) -> String {
     format!("{}.{} s", milliseconds / 1_000, milliseconds % 1_000 / 100)
 }
@@ -157,10 +162,10 @@ pub(super) fn seconds(milliseconds: u64) -> String {
 /// The C library waits this long for an answer (resolv.conf(5)): silence for less proves little.
 const LIBC_TIMEOUT_MS: u64 = 5_000;
 
-/// An answer that takes this long is slow: the probe then asks again.
+/// An answer that takes this long is slow: the probe repeats its query after this time.
 pub(super) const SLOW_ANSWER_MS: u64 = 1_000;
 
-/// Whether the answer came late, from its own resolver.
+/// Whether the resolver that answered was slow to do so.
 fn is_slow(lookup: &Lookup) -> bool {
     lookup.elapsed_ms >= SLOW_ANSWER_MS
 }
@@ -180,8 +185,7 @@ fn answered(seen: &Observation) -> impl Iterator<Item = &Lookup> {
         .filter(|l| l.purpose == Purpose::Target && !is(l, NO_ANSWER) && !is(l, REFUSES))
 }
 
-/// Whether an answer was slow, or came only after a query that was not answered or answered with an
-/// error.
+/// Whether an answer was slow, or came only after a query that failed or went unanswered.
 pub(super) fn is_late(seen: &Observation) -> bool {
     seen.tries.is_some() || answered(seen).any(|l| is_slow(l) || !l.unanswered.is_empty())
 }
@@ -202,17 +206,17 @@ fn is_of_the_vpc(address: IpAddr) -> bool {
     }
 }
 
-/// The resolver answers with an error: SERVFAIL, REFUSED, or something that is not DNS. For every
-/// name, it is the resolver itself; for some names only, it may be a zone that it forwards. One
-/// error is nothing: the C library, Go's resolver and the SDKs ask again, and so does the probe. What
-/// then works lets the task start; what fails every time is certain after three tries.
+/// The resolver answers with an error: SERVFAIL, REFUSED, or something that is not DNS. If every
+/// name fails, it is the resolver itself; if only some do, it may be a zone that it forwards. One
+/// error proves nothing: the C library, Go's resolver and the SDKs retry, and so does the probe. A
+/// retry that works lets the task start; a name that fails every time is certain after three tries.
 pub(super) fn resolver_failure(ev: Evidence<'_>) -> Vec<Finding> {
-    const CERTAIN_AFTER: u32 = 3;
+    const MIN_TRIES_FOR_CERTAIN: u32 = 3;
     let failing = names_failed(ev, REFUSES);
     let some_resolve = ev.of(Phase::Resolve).any(Observation::passed);
     let each_time = |seen: &&Observation| {
         seen.tries
-            .is_some_and(|tries| tries.failed == tries.of && tries.of >= CERTAIN_AFTER)
+            .is_some_and(|tries| tries.failed == tries.of && tries.of >= MIN_TRIES_FOR_CERTAIN)
     };
     let confidence = if !some_resolve && failing.iter().all(each_time) {
         Certain
@@ -252,9 +256,9 @@ pub(super) fn resolver_failure(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// A name leads to an address that no service can have: it is answered by a sinkhole (of a DNS
-/// firewall or a filter), or by a record that is wrong. For the names of AWS that is certain, except
-/// where a private network can use the address: those of this host, and those for documentation.
+/// A name resolves to an address that no service can have: the answer comes from a sinkhole (of a
+/// DNS firewall or a filter) or from a wrong record. For AWS names this is certain, except for
+/// addresses that a private network may use: loopback and documentation addresses.
 pub(super) fn sinkhole(ev: Evidence<'_>) -> Vec<Finding> {
     let failed = ev
         .of(Phase::Connect)
@@ -277,8 +281,8 @@ pub(super) fn sinkhole(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 /// The public address of an AWS name is silent, and the published ranges of AWS do not contain it.
-/// AWS adds ranges, so it may still be the service's, behind a missing route or endpoint; but a
-/// record or a resolver that sends the name elsewhere looks the same.
+/// AWS adds ranges, so the address may still be the service's, behind a missing route or endpoint;
+/// but a record or a resolver that points the name elsewhere looks the same.
 pub(super) fn silent_address_of_unknown_owner(ev: Evidence<'_>) -> Vec<Finding> {
     let silent = ev
         .silent_targets()
@@ -295,23 +299,23 @@ pub(super) fn silent_address_of_unknown_owner(ev: Evidence<'_>) -> Vec<Finding> 
         .collect()
 }
 
-/// NXDOMAIN or NODATA. In public DNS the names of AWS's services exist, so a resolver or firewall
-/// in between denies them. That another name, such as a private registry's, does not exist is most
-/// often simply true.
+/// NXDOMAIN or NODATA. The names of AWS's services exist in public DNS, so a resolver or firewall
+/// in between hides them. For another name, such as a private registry's, the negative answer is
+/// most often simply true.
 ///
-/// A zone that gives a negative answer names itself in it (RFC 2308 section 3). If that is a
-/// private hosted zone of Route 53, by its name servers, or a zone within the service's family of
-/// names, the zone lacks the record. The same holds where a zone has an address for its own name
+/// A negative answer names the zone that gives it (RFC 2308 section 3). If that is a private hosted
+/// zone of Route 53, recognized by its name servers, or a zone within the service's family of
+/// names, the zone lacks the record. The same holds for a zone that has an address for its own name
 /// and none for others: it lacks the wildcard.
 ///
 /// A negative answer without a zone may come from a filter. If this resolver names zones elsewhere,
 /// or a wildcard of the family has an address while the one name has none, a DNS firewall is the
-/// likelier of the two; otherwise, while other AWS names resolve, a private zone without the record
+/// likelier cause; otherwise, as long as other AWS names resolve, a private zone without the record
 /// is. If no AWS name resolves, AWS names are blocked altogether, or one private zone covers all of
 /// them.
 pub(super) fn names_not_found(ev: Evidence<'_>) -> Vec<Finding> {
-    // A missing file system name has its own rule, and so has the upstream's host of a pull through
-    // cache, unless no name resolves at all.
+    // Unless no name resolves at all, the name of a file system and the upstream host of a
+    // pull-through cache have their own rules.
     let has_own_rule = |seen: &&Observation| {
         (seen.dependency == Dependency::Efs || ev.is_pull_through_upstream(seen))
             && storage::other_names_resolve(ev)
@@ -363,8 +367,8 @@ fn is_of_aws(dependency: Dependency) -> bool {
     dependency == Dependency::S3 || dependency.has_interface_endpoint()
 }
 
-/// Whether an address that no service of AWS has may be in use on a private network: those of this
-/// host, and those for documentation.
+/// Whether a private network may use the address, although no AWS service has it: loopback and
+/// documentation addresses.
 fn is_used_privately(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_documentation(),
@@ -381,8 +385,8 @@ fn has_cname_loop(seen: &Observation) -> bool {
     })
 }
 
-/// Whether the negative answer names no zone, although the family or the resolver shows that a zone
-/// would be named.
+/// Whether the negative answer does not name a zone, although others of the family or the resolver
+/// do.
 fn is_filtered(seen: &Observation, names_zones: bool) -> bool {
     let nameless = seen
         .lookups
@@ -396,10 +400,10 @@ fn is_filtered(seen: &Observation, names_zones: bool) -> bool {
     wildcard || nameless && names_zones
 }
 
-/// The plan expects addresses of the VPC and the name has a public one. This is a fact, not an
-/// inference. The task still starts as long as that address can be reached, so it stops nothing by
-/// itself. Packets do not show the reason: the endpoint is missing, or its private DNS is off, or
-/// this resolver does not forward to the VPC's.
+/// The plan expects addresses of the VPC, and the name has a public one. This is a fact, not an
+/// inference. The task still starts if that address can be reached, so the finding does not block.
+/// Packets do not show the reason: the endpoint is missing, its private DNS is off, or this
+/// resolver does not forward to the VPC's.
 pub(super) fn public_answer(ev: Evidence<'_>) -> Vec<Finding> {
     let public = ev.of(Phase::Resolve).filter(|seen| {
         seen.passed() && !seen.expected.is_empty() && seen.scope == Some(Scope::Public)
@@ -441,17 +445,17 @@ const PRIVATE_HOSTED_ZONE: [&str; 4] = [
     "ns-1536.awsdns-00.co.uk",
 ];
 
-/// Whether a private zone denies the name: a negative answer from a private hosted zone, or from
-/// any zone at or below the service's family (`ecr.<region>…`, `dkr.ecr.<region>…`, the name
-/// itself); or a family whose zone has a private address for its own name and none for a label
-/// below it.
+/// Whether a private zone hides the name: a negative answer comes from a private hosted zone, or
+/// from any zone at or below the service's family (`ecr.<region>…`, `dkr.ecr.<region>…`, the name
+/// itself); or the family's zone has a private address for its own name and none for a label below
+/// it.
 fn is_denied_by_private_zone(seen: &Observation) -> bool {
     let labels = |name: &str| name.split('.').count();
     let Some((_, parent)) = seen.host.split_once('.') else {
         return false;
     };
     // api.ecr.<region>.amazonaws.com and logs.<region>.amazonaws.com: the family is the part before
-    // the region.
+    // the Region.
     let region_at = parent
         .split('.')
         .position(|label| label.split('-').count() >= 3)

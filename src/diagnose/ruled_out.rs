@@ -1,6 +1,6 @@
-//! Causes that the evidence excludes. A cause is excluded only when everything that it would have
-//! broken was tried and worked at the first attempt; a network path is proven only by the service
-//! at its end, because an interceptor answers before it.
+//! Causes that the evidence excludes. A cause is excluded only if everything that it would have
+//! broken was tried and worked at the first attempt. Only the service at its end proves a network
+//! path, because an interceptor answers before it.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ pub(super) fn ruled_out(ev: Evidence<'_>, findings: &[Finding]) -> Vec<RuledOut>
     excluded
 }
 
-/// Observations that a proof lists at most: a hundred layers prove no more.
+/// Maximum number of observations that a proof lists: a hundred layers would prove no more.
 const MAX_PROOFS: usize = 8;
 
 type Proof = for<'a> fn(Evidence<'a>) -> Option<Vec<&'a Observation>>;
@@ -85,7 +85,7 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
         identified(ev, all(connects(ev, NetworkPath::Internet))?)
     }),
     (Cause::EndpointSecurityGroup, |ev| {
-        // Without an address the endpoint was not tried.
+        // Without an address, the endpoint was not tried.
         let untried = ev
             .of(Phase::Connect)
             .any(|seen| seen.peer.is_none() && seen.dependency.has_interface_endpoint());
@@ -97,8 +97,8 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     }),
     (Cause::NetworkAcl, |ev| {
         let all = resolvers(ev).and(identified(ev, every_connect(ev)?))?;
-        // Where source ports were not varied, an ACL with a narrow ephemeral range may remain
-        // unseen: its rules name addresses.
+        // If source ports were not varied for an address, an ACL with a narrow ephemeral range may
+        // go unnoticed, because its rules name addresses.
         let whole_spread = |seen: &&Observation| {
             seen.source_ports
                 .as_ref()
@@ -124,14 +124,14 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
         every_connect(ev).filter(|_| ev.failed(&[Failure::Refused]).next().is_none())
     }),
     (Cause::ConnectionReset, every_handshake),
-    // An interceptor whose authority is trusted is known by its answers only.
+    // Only its answers reveal an interceptor whose certificate authority is trusted.
     (Cause::TlsIntercepted, |ev| {
         every_handshake(ev).filter(|_| ev.foreign_answers().next().is_none())
     }),
     (Cause::TlsUntrusted, every_handshake),
     (Cause::TlsWrongName, every_handshake),
     (Cause::TlsExpired, every_handshake),
-    // Every connection after the first shakes hands as well, inside its exchange.
+    // Every further connection performs a handshake as well, as part of its exchange.
     (Cause::TlsStalled, |ev| {
         every_handshake(ev).filter(|_| nothing_stalled(ev))
     }),
@@ -142,7 +142,7 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::ImageNotFound, pulled),
     (Cause::PlatformMismatch, fetched),
     (Cause::TooManyLayers, pulled),
-    // The first bytes of a layer say nothing of its last.
+    // The first bytes of a layer say nothing about the rest.
     (Cause::LayerUnavailable, |ev| {
         let whole = |seen: &&Observation| {
             seen.answer
@@ -204,8 +204,8 @@ const EXCLUSIONS: &[(Cause, Proof)] = &[
     (Cause::Throttled, at_first_attempt),
 ];
 
-/// Returns the observations if there are any and all of them passed at every try, by the service's
-/// own answer where there is one.
+/// Returns the observations if there are any, all of them passed at every try, and all answers are
+/// the service's own.
 fn all<'a>(observations: impl Iterator<Item = &'a Observation>) -> Option<Vec<&'a Observation>> {
     let all: Vec<_> = observations.collect();
     let proven = |seen: &&Observation| {
@@ -232,8 +232,8 @@ fn every_connect(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     all(ev.of(Phase::Connect).filter(|seen| is_checked(seen)))
 }
 
-/// Returns the connections if each ended at a peer that the puller trusts as its service, and that
-/// did not turn out to be something else.
+/// Returns the connections if each reached a peer that the puller trusts as its service and that
+/// did not turn out to be another host.
 fn identified<'a>(
     ev: Evidence<'a>,
     connects: Vec<&'a Observation>,
@@ -270,7 +270,7 @@ fn at_first_attempt(ev: Evidence<'_>) -> Option<Vec<&Observation>> {
     })
 }
 
-/// Whether no try stalled, not even one that worked when it was repeated.
+/// Whether no try stalled, not even one that was repeated with success.
 fn nothing_stalled(ev: Evidence<'_>) -> bool {
     !ev.all().any(|seen| {
         [seen.failure(), seen.earlier_failure]

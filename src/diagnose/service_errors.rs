@@ -1,6 +1,7 @@
 //! Errors that services return: credentials, policies, missing resources, limits.
 //!
-//! Every rule here needs an authenticated answer. A timeout is never a permission.
+//! Every rule here needs an authenticated answer. A timeout is never reported as a permission
+//! problem.
 
 use std::collections::BTreeSet;
 
@@ -16,12 +17,12 @@ use crate::safe_text::SafeText;
 
 use Confidence::{Certain, Likely, Possible};
 
-/// The credentials are missing, expired, or unknown to the service. Only a service that rejects
-/// every signature of ours shows the last; one that finds a signature wrong may also have received
-/// an altered request, and one that does not know keys which another service accepts is not about
-/// the keys alone (a Region that the account has not opted in to answers like that). A request that
-/// arrived without its signature lost it on the path. Keys that only look expired by this machine's
-/// clock may be valid and the clock wrong, unless services sent their time.
+/// The credentials are missing, expired, or unknown to the service. Only services that reject all
+/// of the probe's signatures prove the last. A service that finds a signature wrong may have
+/// received an altered request, and one that does not know keys which another service accepts may
+/// have another reason (a Region that the account has not opted in to answers like that). A request
+/// that arrived without its signature lost it on the path. Keys that only look expired by this
+/// machine's clock may be valid and the clock wrong, unless services sent their time.
 pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
     let own = |failures: &'static [Failure]| {
         ev.failed(failures)
@@ -76,7 +77,7 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 /// The credentials endpoint is on the same host and answers within milliseconds. The SDKs wait for
-/// it, and ECS starts a task without it, so slowness is only a warning.
+/// it, and ECS starts a task without it, so a slow one is only a warning.
 pub(super) fn credentials_slow(ev: Evidence<'_>) -> Vec<Finding> {
     let slow = ev.all().filter(|seen| {
         seen.dependency == Dependency::Credentials
@@ -99,13 +100,13 @@ pub(super) fn credentials_slow(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// A service that rejects a signature for its time says so. If two do, or their `Date` headers
-/// agree with each other and not with this machine, this machine's clock is wrong. If one rejects
-/// while another accepts our signature, or the dates agree with this machine, the clock of that
-/// service is the likelier one. `Date` headers alone are weaker: the task starts as long as no
-/// service rejects a request.
+/// A service that rejects a signature because of its time says so. If two do, or their `Date`
+/// headers agree with each other and not with this machine, this machine's clock is wrong. If one
+/// service rejects a signature while another accepts one, or the dates agree with this machine,
+/// that service's clock is more likely to be wrong. `Date` headers alone are weaker evidence: the
+/// task starts as long as no service rejects a request.
 pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
-    // Layers and manifests are requested with what ECR signed, by its clock.
+    // Layers and manifests are requested with tokens and URLs that ECR issued by its own clock.
     let refused: Vec<_> = ev
         .refused(&[Failure::ClockSkewed])
         .filter(|seen| is_signed(seen))
@@ -150,10 +151,10 @@ pub(super) fn clock_skew(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// A refusal, by the kind of policy that it names. Where the message names none, S3's refusal of a
-/// pre-signed layer is the endpoint policy (ECR signed the URL, so the role's policies do not
-/// apply), unless other layers came from the same bucket; everywhere else the honest answer is that
-/// some policy denies.
+/// A refusal, classified by the kind of policy that it names. If the message names none, S3's
+/// refusal of a pre-signed layer is the endpoint policy's (ECR signed the URL, so the role's
+/// policies do not apply), unless other layers came from the same bucket; everywhere else, the
+/// honest answer is that some policy denies.
 pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for seen in ev
@@ -209,8 +210,8 @@ pub(crate) fn denying_cause(policy: PolicyKind, denial: Option<&Denial>, of_s3: 
     let explicit = denial.is_some_and(|denial| denial.explicit);
     match policy {
         PolicyKind::Identity if explicit => Cause::IdentityPolicyDenies,
-        // The service call was allowed and the KMS call was not: whether role or key policy must
-        // allow it, the key is what blocks.
+        // The service call was allowed and the KMS call was not. Whether the role or the key policy
+        // must allow it, the key blocks.
         PolicyKind::Identity | PolicyKind::Resource if denial.is_some_and(is_kms) => {
             Cause::KmsKeyDenies
         }
@@ -293,13 +294,13 @@ pub(super) fn not_found(ev: Evidence<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Remedy for a digest that is gone while the tag can be pulled.
+/// Remedy for a digest that no longer exists while the tag can be pulled.
 const DEPLOY_AGAIN: &str = "Deploy the service again, which resolves the tag to the image that it names \
     now: aws ecs update-service --cluster CLUSTER --service SERVICE --force-new-deployment. Amazon ECS \
     pins the digest that the tag had at the last deployment, so let no lifecycle rule remove images in use";
 
-/// Whether every missing image is one that a service's current deployment pins, and the tag of its
-/// repository can be pulled.
+/// Whether a service's current deployment pins every missing image, and the tag in its repository
+/// can be pulled.
 fn tag_works(ev: Evidence<'_>, finding: &Finding) -> bool {
     let repository = |seen: &Observation| {
         let subject = seen.subject.as_deref()?;
@@ -347,16 +348,16 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
     match (seen.failure(), seen.phase) {
         (Some(Failure::WrongPlatform), _) => vec![(Cause::PlatformMismatch, Certain)],
         (Some(Failure::WrongForm), Phase::Manifest) => vec![(Cause::TooManyLayers, Likely)],
-        // Whether a secret has the required form, `wrong_form` decides.
+        // `wrong_form` decides whether a secret has the required form.
         (Some(Failure::WrongForm), _) => Vec::new(),
         (Some(Failure::WrongDigest), Phase::Manifest) => vec![(Cause::ImageNotFound, Likely)],
         (Some(Failure::WrongDigest), _) => vec![(Cause::LayerUnavailable, Likely)],
-        // The registry rejects the token that ECR has just issued, or wants one that the probe does
-        // not have.
+        // The registry rejects the token that ECR has just issued, or requires one that the probe
+        // does not have.
         (Some(Failure::Unauthenticated), _) if seen.dependency == Dependency::EcrDkr => {
             vec![(Cause::RegistryLoginFailed, Certain)]
         }
-        // Docker Hub asks an anonymous puller to log in also for a repository that does not exist.
+        // Docker Hub also asks an anonymous puller to log in if the repository does not exist.
         (Some(Failure::Unauthenticated), Phase::Manifest) if registry => {
             vec![
                 (Cause::RegistryLoginFailed, Likely),
@@ -367,7 +368,7 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
         // ECR signed the URL a moment ago: the task's keys and clock are not involved.
         (_, Phase::Fetch) if login_rejected => vec![(Cause::LayerUnavailable, Likely)],
         _ if login_rejected => Vec::new(),
-        // An AWS JSON service names a missing resource by an error code; a bare 404 comes from
+        // An AWS JSON service reports a missing resource with an error code; a bare 404 comes from
         // another server.
         (_, Phase::Write | Phase::Read) if answer.is_some_and(is_bare) => Vec::new(),
         (_, Phase::Authorize) if registry => vec![(Cause::RegistryLoginFailed, Likely)],
@@ -403,13 +404,13 @@ fn missing(seen: &Observation) -> Vec<(Cause, Confidence)> {
 /// `answer.code` of a secret that was stored as binary.
 const BINARY: &str = "SecretBinary";
 
-/// The secret exists and does not have the form that `valueFrom` requires.
+/// The secret exists but does not have the form that `valueFrom` requires.
 pub(super) fn wrong_form(ev: Evidence<'_>) -> Vec<Finding> {
     let with_code = |code: &'static str| {
         ev.refused(&[Failure::WrongForm])
             .filter(move |seen| seen.answer.as_ref().is_some_and(|a| a.code == code))
     };
-    // Without a JSON key the ECS agent passes an empty value on, so the task starts.
+    // Without a JSON key, the ECS agent passes on an empty value, so the task starts.
     let empty = ev
         .of(Phase::Read)
         .filter(|seen| seen.passed() && seen.answer.as_ref().is_some_and(|a| a.code == BINARY));
@@ -429,7 +430,7 @@ pub(super) fn wrong_form(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Throttled on every one of three tries. Registries other than ECR have their own rule.
+/// The service throttled all three tries. Registries other than ECR have their own rule.
 pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
     let throttled = ev
         .refused(&[Failure::Throttled])
@@ -439,9 +440,9 @@ pub(super) fn rate_limited(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// TLS is verified, and the answer is not one that the service gives: a huge or garbled body, or
-/// another service's. What is known to be an intermediary's has its own rule, and what the service
-/// itself sent does not come from elsewhere.
+/// TLS is verified, and the answer is not one that the service gives: the body is huge or garbled,
+/// or another service's. Answers known to be an intermediary's have their own rule, and what the
+/// service itself sent does not come from elsewhere.
 pub(super) fn not_understood(ev: Evidence<'_>) -> Vec<Finding> {
     let unexpected = ev
         .refused(&[Failure::UnexpectedAnswer, Failure::TooLarge])
@@ -463,10 +464,10 @@ pub(super) fn not_understood(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// The stream was created and the first event is not in it. Either CloudWatch Logs rejected the
-/// event for its time, which is that of this machine, or the stream was deleted, twice. The driver
-/// creates the stream before the container starts and does not look at its events, so the task
-/// starts.
+/// The stream was created, but the first event is not in it. Either CloudWatch Logs rejected the
+/// event because of its timestamp, which is this machine's time, or the stream was deleted twice.
+/// The driver creates the stream before the container starts and does not look at its events, so
+/// the task starts.
 pub(super) fn event_not_written(ev: Evidence<'_>) -> Vec<Finding> {
     let with_code = |code: &'static str| {
         let has_code = move |answer: &Answer| answer.code == code;
@@ -493,7 +494,7 @@ fn is_bare(answer: &Answer) -> bool {
     answer.status == 404 && answer.code.is_empty()
 }
 
-/// Whether the service says "Missing Authentication Token", although the request was signed.
+/// Whether the service reports a missing authentication token, although the request was signed.
 fn is_unsigned(seen: &Observation) -> bool {
     seen.answer.as_ref().is_some_and(|answer| {
         answer
@@ -514,7 +515,7 @@ fn is_signed(seen: &Observation) -> bool {
     )
 }
 
-/// Whether the service accepted a signature of ours.
+/// Whether the service accepted a signature of the probe.
 fn is_accepted_signature(seen: &Observation) -> bool {
     is_signed(seen) && seen.phase.is_exchange() && seen.passed() && seen.is_of_the_service()
 }

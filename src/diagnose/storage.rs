@@ -1,4 +1,4 @@
-//! File systems and environment files, which a task needs besides its image.
+//! File systems and environment files, which a task may need in addition to its image.
 
 use super::{Confidence, Finding};
 use crate::cause::Cause;
@@ -9,17 +9,17 @@ use Confidence::{Certain, Likely, Possible};
 
 type Candidates = Vec<(Cause, Confidence)>;
 
-/// A file system's name exists in a VPC only where a mount target exists in the task's Availability
+/// A file system's name exists in a VPC only if there is a mount target in the task's Availability
 /// Zone (EFS user guide, "Mounting on Amazon EC2 with a DNS name"). If other names resolve, the
-/// resolver works and its answer is credible; what else could explain it is a private hosted zone
-/// or a DNS firewall. If no name resolves, the fault is not about this name: see
+/// resolver works and its answer is credible; the only other explanations are a private hosted zone
+/// and a DNS firewall. If no name resolves, the fault is not specific to this name: see
 /// [`super::resolve`].
 ///
-/// A silent mount target has its own security group, which must allow TCP 2049 in; the task's
-/// security group and the network ACLs are the other candidates, and further ones only where
-/// nothing else answers either. A refusal comes from a host that is not a mount target. A file
-/// server that accepts the connection and then stays silent, closes it or reports an error cannot
-/// be mounted, whatever the reason.
+/// A silent mount target has its own security group, which must allow inbound TCP 2049. The task's
+/// security group and the network ACLs are the other candidates; there are more only if nothing
+/// else answers either. A refusal comes from a host that is not a mount target. A file server that
+/// accepts the connection and then stays silent, closes it or reports an error cannot be mounted,
+/// whatever the reason.
 pub(super) fn file_system_unreachable(ev: Evidence<'_>) -> Vec<Finding> {
     let of_efs =
         |phase, ways: &'static [Failure]| ev.failed(ways).filter(move |seen| is_of(seen, phase));
@@ -74,27 +74,27 @@ pub(super) const UNRESPONSIVE: &[Failure] = &[
 
 /// Whether any name other than a file system's resolves.
 pub(super) fn other_names_resolve(ev: Evidence<'_>) -> bool {
-    let heard = |seen: &Observation| {
+    let resolves = |seen: &Observation| {
         seen.dependency != Dependency::Efs && seen.passed()
             || seen
                 .lookups
                 .iter()
                 .any(|lookup| lookup.name != seen.host && !lookup.addresses.is_empty())
     };
-    ev.of(Phase::Resolve).any(heard)
+    ev.of(Phase::Resolve).any(resolves)
 }
 
 fn is_of(seen: &Observation, phase: Phase) -> bool {
     seen.dependency == Dependency::Efs && seen.phase == phase
 }
 
-/// Returns the candidates for a refusal by a file system or by S3; `None` for other dependencies,
-/// and where S3 names the policy.
+/// Returns the candidates for a refusal by a file system or by S3. Returns `None` for other
+/// dependencies, and if S3 names the policy.
 ///
-/// S3 does not tell a caller without `s3:ListBucket` that an object is missing: it answers 403 as
-/// for a forbidden one. If the message names `s3:ListBucket`, which ECS never calls, the object is
-/// missing, and so is the permission to learn that. Without a message, absent and forbidden cannot
-/// be distinguished.
+/// S3 does not tell a caller without `s3:ListBucket` that an object is missing: it answers 403, as
+/// for a forbidden object. If the message names `s3:ListBucket`, which ECS never calls, both the
+/// object and the permission to learn that are missing. Without a message, absent and forbidden
+/// cannot be distinguished.
 pub(super) fn denied(seen: &Observation) -> Option<Candidates> {
     match seen.dependency {
         Dependency::Efs => Some(vec![(Cause::FileSystemDenied, Certain)]),
@@ -128,16 +128,16 @@ pub(super) fn denied(seen: &Observation) -> Option<Candidates> {
     }
 }
 
-/// `arn:aws:s3:::bucket/key`, where `GetBucketLocation` is about the bucket alone.
+/// Whether the subject is an object, `arn:aws:s3:::bucket/key`; that of `GetBucketLocation` is a
+/// bucket.
 fn is_object(seen: &Observation) -> bool {
     seen.subject
         .as_ref()
         .is_some_and(|subject| subject.contains('/'))
 }
 
-/// Returns the candidates for a not-found answer; `None` for other dependencies. An authenticated
-/// service whose error code names object or bucket is certain; a bare 404 may come from another
-/// server.
+/// Returns the candidates for a not-found answer; `None` for other dependencies. An error code that
+/// names the object or bucket makes it certain; a bare 404 may come from another server.
 pub(super) fn missing(seen: &Observation) -> Option<Candidates> {
     if seen.dependency != Dependency::EnvironmentFile {
         return None;

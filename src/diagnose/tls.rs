@@ -7,14 +7,14 @@ use crate::endpoints::is_aws_host;
 use crate::evidence::Evidence;
 use crate::observation::{Failure, Observation, Phase};
 
-/// The chain does not lead to a root that the puller trusts. The issuer decides between the causes:
+/// The chain does not lead to a root that the puller trusts. The issuer distinguishes the causes.
 ///
-/// AWS's own names always have certificates from a public authority. If the certificate is for such a
-/// name and its issuer is not a public authority, a device on the path issued it. That is certain if
-/// the roots are Mozilla's, and either several of AWS's names have certificates from this issuer or
-/// another one has a genuine certificate in the same run. With `--ca-bundle` it is never certain,
-/// because a bundle that lacks the root looks the same; nor is it if another address of the name has
-/// a genuine certificate.
+/// AWS's own names always have certificates from a public authority. If the certificate is for such
+/// a name and its issuer is not a public authority, a device on the path issued it. This is certain
+/// if the roots are Mozilla's and, in the same run, either several AWS names have certificates from
+/// this issuer or another AWS name has a genuine one. With `--ca-bundle`, it is never certain,
+/// because a bundle that lacks the root looks the same; nor is it certain if another address of the
+/// name has a genuine certificate.
 ///
 /// An issuer that is a public authority, or that issued a genuine certificate of this run, means
 /// that the server does not send its intermediate certificate. The operator of a registry or log
@@ -30,7 +30,7 @@ pub(super) fn untrusted_issuer(ev: Evidence<'_>) -> Vec<Finding> {
     let (certain, forged): (Vec<_>, Vec<_>) = forged
         .into_iter()
         .partition(|seen| is_positively_forged(ev, seen));
-    // Nothing shows that the bundle fits any server.
+    // No handshake shows that the bundle is right for any server.
     let (unclear, forged): (Vec<_>, Vec<_>) = forged
         .into_iter()
         .partition(|seen| seen.custom_roots && !ev.of(Phase::Handshake).any(Observation::passed));
@@ -103,8 +103,8 @@ fn describe_untrusted(ev: Evidence<'_>, seen: &Observation) -> String {
     parts.join(", ")
 }
 
-/// Whether the chain ends below a public authority, or below one whose certificates other servers
-/// of this run present in full.
+/// Whether the top of the chain was issued by a public authority, or by one whose complete chain
+/// other servers in this run present.
 fn is_incomplete(ev: Evidence<'_>, seen: &Observation) -> bool {
     seen.chain.last().is_some_and(|top| top.public_issuer) || is_trusted_elsewhere(ev, seen)
 }
@@ -121,8 +121,8 @@ fn is_trusted_elsewhere(ev: Evidence<'_>, seen: &Observation) -> bool {
     trusted.any(|other| top.issuer == other.issuer || top.issuer == other.subject)
 }
 
-/// Whether the host's genuine certificate is from a public authority: AWS's own names, and those of
-/// the public registries.
+/// Whether the host's genuine certificate comes from a public authority, as those of AWS's own
+/// names and the public registries do.
 fn has_public_certificate(seen: &Observation) -> bool {
     const REGISTRIES: [&str; 7] = [
         "docker.io",
@@ -140,7 +140,7 @@ fn has_public_certificate(seen: &Observation) -> bool {
     is_aws_host(&seen.host) || REGISTRIES.into_iter().any(is_at)
 }
 
-/// Returns the other hosts of AWS whose certificate has the same issuer and is not trusted either.
+/// Returns the other AWS hosts whose certificates have the same issuer and are not trusted either.
 fn same_issuer_at_aws<'a>(
     ev: Evidence<'a>,
     seen: &'a Observation,
@@ -153,7 +153,7 @@ fn same_issuer_at_aws<'a>(
         })
 }
 
-/// Whether the issuer of this certificate also issues those of AWS's names.
+/// Whether this certificate's issuer also issued the certificate of an AWS name.
 fn intercepts_aws(ev: Evidence<'_>, seen: &Observation) -> bool {
     same_issuer_at_aws(ev, seen).next().is_some()
 }
@@ -190,15 +190,16 @@ pub(super) fn wrong_name(ev: Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Expired by this machine's clock. If the services' `Date` headers agree with it, the certificate
-/// is at fault; if none sent one, a clock that runs ahead looks the same, whatever the task
-/// metadata says. A certificate that is not valid yet suggests a clock that is behind, or was
-/// issued by a host whose clock is ahead.
+/// A certificate has expired by this machine's clock. If the services' `Date` headers agree with
+/// that clock, the certificate is at fault; without such headers, a clock that is ahead looks the
+/// same, whatever the task metadata says. A certificate that is not valid yet suggests a clock that
+/// is behind, or an issuer whose clock is ahead.
 pub(super) fn outside_validity(ev: Evidence<'_>) -> Vec<Finding> {
     let expired = ev.failed(&[Failure::ExpiredCertificate]);
     let early = ev.failed(&[Failure::NotYetValidCertificate]);
     let findings = if ev.clock_agrees() {
-        // Another address of the name has a valid certificate: not the service, one server of it.
+        // If another address of the name has a valid certificate, only one of the service's servers
+        // is at fault.
         let (partly, wholly): (Vec<_>, Vec<_>) = expired
             .chain(early)
             .partition(|seen| ev.works(seen.target(), Phase::Handshake));
@@ -222,8 +223,8 @@ pub(super) fn outside_validity(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The connection succeeds and the handshake does not finish, not even with small segments: a
-/// firewall that drops the ClientHello, or a server that hangs.
+/// The connection succeeds, but the handshake does not finish, not even with small segments: a
+/// firewall drops the ClientHello, or a server hangs.
 pub(super) fn stalled(ev: Evidence<'_>) -> Vec<Finding> {
     let stalled = ev.of(Phase::Handshake).filter(|seen| {
         matches!(seen.failure(), Some(Failure::Stalled | Failure::TimedOut))
@@ -235,7 +236,8 @@ pub(super) fn stalled(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The peer does not speak TLS, or no version and cipher suite of ours: it is not the service.
+/// The peer does not speak TLS, or supports none of the probe's versions and cipher suites, so it
+/// is not the service.
 pub(super) fn not_the_service(ev: Evidence<'_>) -> Vec<Finding> {
     let strange = ev.of(Phase::Handshake).filter(|seen| {
         matches!(
@@ -264,7 +266,7 @@ fn carries_its_name(seen: &Observation) -> bool {
     leaf.names.iter().any(|name| matches_host(name, &seen.host))
 }
 
-/// Whether a certificate's name covers the host: one wildcard label at most, at the front (RFC 6125
+/// Whether a certificate's name covers the host. It may begin with one wildcard label (RFC 6125
 /// section 6.4.3).
 fn matches_host(name: &str, host: &str) -> bool {
     let (name, host) = (name.to_lowercase(), host.to_lowercase());
@@ -275,8 +277,5 @@ fn matches_host(name: &str, host: &str) -> bool {
 }
 
 fn presents_an_aws_name(seen: &Observation) -> bool {
-    const AWS: [&str; 4] = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".on.aws"];
-    seen.presented
-        .iter()
-        .any(|name| AWS.iter().any(|suffix| name.ends_with(suffix)))
+    seen.presented.iter().any(|name| is_aws_host(name))
 }

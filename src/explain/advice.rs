@@ -26,10 +26,10 @@ pub fn summary(message: &ParsedMessage, cause: Cause) -> Option<&'static str> {
     match (message.sign?, cause) {
         (Sign::NotPlaced(refusal), _) => Some(refusal.summary()),
         (Sign::DirectoryMissing, _) => {
-            Some("The file system answers, and has no directory of the path that is mounted.")
+            Some("The file system responds, but does not contain the directory that is mounted.")
         }
         (Sign::WrongDigest, Cause::LayerUnavailable) => {
-            Some("What the registry returns does not have the digest of the request.")
+            Some("The content that the registry returns does not match the requested digest.")
         }
         _ => None,
     }
@@ -49,29 +49,34 @@ pub fn remedy(message: &ParsedMessage, cause: Cause) -> Option<String> {
                  runtimePlatform in the task definition to the image's platform."
             ))
         }
+        (_, Cause::NoCredentials) => Some(
+            "Set a task execution role (executionRoleArn); on EC2 capacity without one, attach an \
+             instance profile to the container instance."
+                .to_owned(),
+        ),
         (Sign::DirectoryMissing, _) => Some(
-            "Create the directory on the file system, mount its root, or use an access point, which \
-             creates its own root directory."
+            "Create the directory on the file system, mount its root, or use an access point, \
+             which creates its own root directory."
                 .to_owned(),
         ),
         (_, Cause::ImageNotFound) if message.names_digest() => Some(
             "Start a new deployment after the image is pushed: ECS resolved the tag to this digest \
-             when the deployment began, and keeps asking for it."
+             when the deployment began, and keeps requesting it."
                 .to_owned(),
         ),
         (_, Cause::ImageNotFound | Cause::RepositoryNotFound | Cause::RegistryLoginFailed)
             if message.docker_hub_image().is_some() =>
         {
             Some(
-                "If Docker Hub is not meant, put the registry before the image's name in the task \
-                 definition; otherwise correct the name and tag, or log in with \
+                "If you did not mean Docker Hub, put the registry before the image's name in the \
+                 task definition; otherwise correct the name and tag, or log in with \
                  repositoryCredentials."
                     .to_owned(),
             )
         }
         (_, Cause::RegistryLoginFailed) if message.is_of_ecr_public() => Some(
-            "Pull without a login, which Amazon ECR Public allows: a login that has expired is in \
-             the way, so run `docker logout public.ecr.aws` on the instance."
+            "Pull without a login, which Amazon ECR Public allows: an expired login is in the \
+             way, so run `docker logout public.ecr.aws` on the instance."
                 .to_owned(),
         ),
         (Sign::Denied, Cause::IdentityPolicyMissingAction | Cause::PermissionDenied)
@@ -154,8 +159,8 @@ fn other_caller(message: &ParsedMessage) -> Option<String> {
         .then(|| format!("the caller{named}, who starts the task"))
 }
 
-/// Whether the denied request is one that Amazon S3, AWS KMS or the role itself decides, and no
-/// registry elsewhere, which knows no policies of AWS.
+/// Whether AWS policies decide the denied request: those of Amazon S3, AWS KMS or the role itself.
+/// A registry outside AWS does not evaluate them.
 pub fn is_policy_of_aws(message: &ParsedMessage) -> bool {
     message.dependency != Some(Dependency::Registry)
         || message.fields.denial.as_ref().is_some_and(|denial| {

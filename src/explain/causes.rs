@@ -36,7 +36,7 @@ pub fn findings(message: &ParsedMessage) -> Vec<Finding<String>> {
             cause,
             family: cause.family(),
             dependency,
-            // What explains the message as well takes the certainty away.
+            // A cause is not certain if another one explains the message as well.
             confidence: if is_alone {
                 confidence
             } else {
@@ -403,7 +403,7 @@ fn forbidden(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
             (Cause::EnvironmentFileMissing, Possible),
             (Cause::S3EndpointPolicyDenies, Possible),
         ],
-        // A registry elsewhere, or its content network, knows no policies of AWS.
+        // A registry outside AWS, and its content delivery network, do not evaluate AWS policies.
         Step::ImageLayer if message.dependency == Some(Dependency::Registry) => possible(&[
             Cause::RegistryLoginFailed,
             Cause::LayerUnavailable,

@@ -368,8 +368,7 @@ const REGISTRY_MARKERS: [&str; 9] = [
     ".azurecr.io/",
 ];
 
-/// Maximum number of ARNs that are kept. A message of ECS names at most three: principal, resource
-/// and policy.
+/// Maximum number of ARNs kept. An ECS message names at most three: principal, resource and policy.
 const MAX_ARNS: usize = 8;
 
 /// Image reference and ARNs among the words of a text.
@@ -461,7 +460,12 @@ fn has_registry(word: &str) -> bool {
 /// Whether the word can be an image where a sentence has one.
 fn is_image(word: &str) -> bool {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    word.starts_with(is_name) && !word.contains("://") && word.parse::<Reference>().is_ok()
+    // A platform, as in "no matching manifest for linux/arm64/v8".
+    let is_platform = matches!(word.split_once('/'), Some(("linux" | "windows", _)));
+    word.starts_with(is_name)
+        && !is_platform
+        && !word.contains("://")
+        && word.parse::<Reference>().is_ok()
 }
 
 #[cfg(test)]

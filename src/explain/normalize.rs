@@ -3,14 +3,14 @@
 
 use crate::redact::shorten;
 
-/// Characters of a text that are read. A stopped reason has at most 1,024; an email around it is
-/// longer.
+/// Maximum number of characters read of a text. A stopped reason has at most 1,024; an email around
+/// it is longer.
 pub const MAX_TEXT_CHARS: usize = 32_768;
 
-/// Rounds of decoding HTML entities: an email that quotes another has `&amp;quot;`.
+/// Number of times HTML entities are decoded: an email that quotes another has `&amp;quot;`.
 const ENTITY_ROUNDS: usize = 3;
 
-/// Bytes of the longest entity that is decoded, such as `&thinsp;` or `&#x2019;`.
+/// Maximum length in bytes of an entity that is decoded, such as `&thinsp;` or `&#x2019;`.
 const MAX_ENTITY_BYTES: usize = 10;
 
 /// HTML tags that are removed. Others, such as `<account>`, are placeholders and stay.

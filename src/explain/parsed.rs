@@ -18,8 +18,8 @@ use crate::observation::{Dependency, Scope};
 use crate::redact::redact;
 use crate::reference::{Reference, Registry, is_host};
 
-/// Bytes of the longest name that is repeated: that of a parameter has at most 1,011 characters
-/// (Systems Manager API reference, `PutParameter`), and a sentence is no place for all of them.
+/// Maximum number of bytes of a name in a sentence. A parameter's name can have 1,011 characters
+/// (Systems Manager API reference, `PutParameter`), which is too many for a sentence.
 const MAX_NAME_LEN: usize = 256;
 
 /// A parsed failure message.

@@ -178,8 +178,8 @@ fn prove_address(message: &ParsedMessage, proven: &mut Vec<String>) {
         .dependency
         .is_some_and(Dependency::has_interface_endpoint);
     if is_link_local(dial.value) {
-        let statement = "the address is link-local: the agent of ECS or the instance answers there, \
-                         and no route or endpoint leads to it";
+        let statement = "the address is link-local: the ECS agent or the instance itself answers there, \
+                         so routes and VPC endpoints do not matter";
         proven.push(with_quote(message, statement, dial.quote(&message.text)));
         return;
     }
@@ -287,7 +287,7 @@ fn prove_connection(message: &ParsedMessage, proven: &mut Vec<String>) {
     {
         proven.push(with_quote(
             message,
-            "the request was retried, and an error that a service returns is not retried",
+            "the request was retried, and the message contains no response from the service",
             attempts.quote(&message.text),
         ));
     }

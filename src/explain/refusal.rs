@@ -74,9 +74,9 @@ impl Refusal {
     pub const fn summary(self) -> &'static str {
         match self {
             Self::AccountBlocked => "AWS has blocked the account, or has not verified it yet.",
-            Self::SpotQuota => "The account's quota for Spot instances is reached.",
-            Self::VcpuQuota => "The account's quota for vCPUs of these EC2 instances is reached.",
-            Self::FargateQuota => "The account's quota for AWS Fargate is reached.",
+            Self::SpotQuota => "The account has reached its quota for Spot Instances.",
+            Self::VcpuQuota => "The account has reached its vCPU quota for these EC2 instances.",
+            Self::FargateQuota => "The account has reached its quota for AWS Fargate.",
             Self::InstanceShortage => {
                 "Amazon EC2 has no free capacity for the instance types of the capacity provider."
             }
@@ -97,7 +97,7 @@ impl Refusal {
             Self::MemoryShortage => "No container instance has enough free memory for the task.",
             Self::GpuShortage => "No container instance has enough free GPUs for the task.",
             Self::NoInstances => {
-                "The cluster or capacity provider has no container instance that is registered."
+                "The cluster or capacity provider has no registered container instance."
             }
             Self::TagPolicy => {
                 "A tag policy of the organization does not allow the tags of the network interface."
@@ -116,8 +116,8 @@ impl Refusal {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::AccountBlocked => {
-                "Open a case with AWS Support for account and billing; until then the account can \
-                 launch nothing."
+                "Open a case with AWS Support for account and billing; until it is resolved, the \
+                 account cannot launch anything."
             }
             Self::SpotQuota => {
                 "Request a higher Spot quota for Amazon EC2 in Service Quotas, or add a capacity \
@@ -125,7 +125,7 @@ impl Refusal {
             }
             Self::VcpuQuota => {
                 "Request a higher vCPU quota for Amazon EC2 in Service Quotas, or allow instance \
-                 types of another quota."
+                 types that fall under another quota."
             }
             Self::FargateQuota => {
                 "Stop unused tasks, or request a higher quota for AWS Fargate in Service Quotas."
@@ -153,7 +153,7 @@ impl Refusal {
             }
             Self::AgentDisconnected => {
                 "Restart the agent on the instance, and check its log, its instance role and its \
-                 way to Amazon ECS."
+                 network path to Amazon ECS."
             }
             Self::CpuShortage => {
                 "Add or enlarge container instances, or lower the CPU of the task definition."
@@ -177,7 +177,7 @@ impl Refusal {
             Self::DeniedByEc2 => {
                 "Check the service-linked role AWSServiceRoleForECS, service control policies and, \
                  in a shared VPC, whether the subnet is still shared with the account; CloudTrail \
-                 has the denied call."
+                 shows the denied call."
             }
             Self::NetworkPlugin => {
                 "Update the ECS agent and the AMI of the instance, and read the agent's log on it."

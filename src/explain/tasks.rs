@@ -39,7 +39,8 @@ impl fmt::Display for InvalidDocument {
 
 impl std::error::Error for InvalidDocument {}
 
-/// Depth to which documents are searched: a Step Functions event within a list has five levels.
+/// Maximum depth to which documents are searched: a Step Functions event within a list has five
+/// levels.
 const MAX_DEPTH: usize = 8;
 
 /// Reads the messages of a document, in its order: a task's stopped reason with its containers'

@@ -110,16 +110,16 @@ impl ConfigurationChange {
     pub fn cost(&self) -> Option<&'static str> {
         match self {
             Self::CreateInterfaceEndpoint { .. } => {
-                Some("an hourly price for each Availability Zone, and a price for each GB")
+                Some("an hourly charge for each Availability Zone, and a charge for each GB")
             }
             Self::CreateGatewayEndpoint { .. } | Self::AssociateRouteTable { .. } => {
                 Some("nothing")
             }
             Self::CreateNat { .. } => Some(
-                "an hourly price for the NAT gateway and for its public address, and a higher price for each GB",
+                "an hourly charge for the NAT gateway and for its public address, and a higher charge for each GB",
             ),
-            Self::RouteToNat { .. } => Some("a price for each GB through the NAT gateway"),
-            Self::AssignPublicIp { .. } => Some("an hourly price for each public address"),
+            Self::RouteToNat { .. } => Some("a charge for each GB through the NAT gateway"),
+            Self::AssignPublicIp { .. } => Some("an hourly charge for each public address"),
             _ => None,
         }
     }
@@ -187,11 +187,11 @@ impl ConfigurationChange {
             Self::CreateNat { route_table, .. } => {
                 format!("create a NAT gateway and route 0.0.0.0/0 of {route_table} to it")
             }
-            Self::AssignPublicIp { .. } => "assign a public address to the task".to_owned(),
+            Self::AssignPublicIp { .. } => "assign a public IP address to the task".to_owned(),
             Self::SetEndpointPolicy { endpoint, .. } => {
                 format!("allow the requests in the policy of {endpoint}")
             }
-            Self::PutRolePolicy { role, .. } => format!("allow the action to the role {role}"),
+            Self::PutRolePolicy { role, .. } => format!("allow the action for the role {role}"),
             Self::CreateLogGroup { name } => format!("create the log group {name}"),
             Self::ExcludeFromBlock { subnet, mode } => {
                 format!("exclude {subnet} from VPC Block Public Access ({mode})")

@@ -144,7 +144,7 @@ fn worst(steps: &[JudgedHop]) -> Openness {
 fn network(view: &View<'_>, facts: &TargetFacts<'_>) -> (Openness, Vec<JudgedHop>) {
     let target = facts.target;
     if target.dependency == Dependency::Efs {
-        let why = "Mount targets of Amazon EFS are not read, so the way to them is not known.";
+        let why = "Amazon EFS mount targets are not read, so the path to them is not known.";
         let step = JudgedHop::unknown(HopKind::Name, &target.host, "", why);
         return (Openness::Unknown, vec![step]);
     }
@@ -225,14 +225,15 @@ fn through_endpoint(
         && *service != endpoint.service
     {
         let why = format!(
-            "{} resolves to the interface endpoint {}, which is of {} and not of {service}; what answers there is not known.",
+            "{} resolves to the interface endpoint {}, which belongs to {} and not to {service}; what answers there is not known.",
             facts.target.host, endpoint.id, endpoint.service
         );
         return unknown(endpoint.service.clone(), why);
     }
     let interfaces = view.interfaces_of(endpoint, facts.target.port);
     if interfaces.is_empty() {
-        let why = "The network interfaces of the endpoint are in no subnet that was read.";
+        let why =
+            "None of the subnets that were read contains a network interface of the endpoint.";
         let step = JudgedHop::unknown(HopKind::Route, &endpoint.id, "", why);
         return (Openness::Unknown, vec![name, step]);
     }
@@ -321,7 +322,7 @@ fn to_address(view: &View<'_>, address: IpAddr, port: u16) -> Vec<JudgedHop> {
                 HopKind::EndpointSecurityGroup,
                 &address.to_string(),
                 "",
-                "Whose address it is, and its security groups, are not known.",
+                "The owner of the address and its security groups are not known.",
             ));
         }
         Way::Internet => steps.extend(filter::acls_to_public(view, &destination, None)),
@@ -352,7 +353,7 @@ fn to_public(
     let mut name = name;
     if route.verdict() == Openness::Closed && view.is_ipv6() && view.subnet.enable_dns64 {
         let why = format!(
-            "{} DNS64 is enabled in the subnet, and the way through NAT64 is not followed.",
+            "{} DNS64 is enabled in the subnet, and pullprobe does not follow the path through NAT64.",
             route.hop.why
         );
         let (object, rule) = (route.hop.object.clone(), route.hop.rule.clone());
@@ -451,7 +452,7 @@ fn refine(
         let mut found = HopFault::new(cause, change);
         found.alternatives.extend(others);
         let why = format!(
-            "{} From here there is no way to those: {}",
+            "{} This subnet has no path to those: {}",
             name.hop.why, route.hop.why
         );
         let is_unknown = name.verdict() == Openness::Unknown;

@@ -1,4 +1,4 @@
-//! The filters on the way: security groups, which are stateful, and network ACLs, which are not.
+//! The filters on a path: security groups, which are stateful, and network ACLs, which are not.
 
 use super::address_set::AddressSet;
 use super::change::{ConfigurationChange, Peer};
@@ -7,24 +7,26 @@ use super::snapshot::{AclEntry, NetworkAcl, Permission, SecurityGroup, Subnet};
 use super::view::{Destination, View};
 use crate::cause::Cause;
 
-/// The ports of a client's side of a connection, of all systems together: NAT gateways and Lambda use
-/// all of them (Amazon VPC user guide, "Ephemeral ports").
+/// The ephemeral ports of all systems together: NAT gateways and Lambda use all of them (Amazon VPC
+/// user guide, "Ephemeral ports").
 const EPHEMERAL: (u16, u16) = (1024, 65535);
 
 /// The ports that Linux uses by default (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL_OF_LINUX: (u16, u16) = (32768, 60999);
 
-/// The last rule of every network ACL, which denies all and cannot be removed.
+/// Number of the last rule of every network ACL, which denies all traffic and cannot be removed. That
+/// for IPv6 has the next number (Amazon VPC user guide, "Default network ACL").
 const LAST_RULE: u32 = 32767;
 
-/// Distance to the rule before, as AWS recommends so that others fit between (Amazon VPC user guide,
-/// "Network ACL rules").
+/// Distance to the previous rule's number, as AWS recommends to leave room for others (Amazon VPC
+/// user guide, "Network ACL rules").
 const RULE_DISTANCE: u32 = 10;
 
-/// Free rule numbers that are kept: an ACL takes 40 rules in a direction at most (Amazon VPC quotas).
+/// Maximum number of free rule numbers that are kept: an ACL has at most 40 rules in each direction
+/// (Amazon VPC quotas).
 const MAX_FREE_NUMBERS: u32 = 40;
 
-/// What a group of rules lets through of a destination.
+/// The part of a destination that a set of rules allows.
 struct Allowed {
     addresses: AddressSet,
     /// Prefix lists whose entries are not known.
@@ -32,8 +34,8 @@ struct Allowed {
     rules: Vec<String>,
 }
 
-/// Adds what a security group's rules allow for `port`. `whole` is everything in question, which a
-/// rule for a group allows at once if one of `groups` is that group.
+/// Adds what a security group's rules allow for `port`. `whole` is the set of addresses in
+/// question; a rule that names one of `groups` allows all of it.
 fn allow(
     view: &View<'_>,
     allowed: &mut Allowed,
@@ -67,7 +69,7 @@ fn allow(
     }
 }
 
-/// Whether a rule is about TCP on `port`.
+/// Whether a rule covers TCP on `port`.
 fn has_port(permission: &Permission, port: u16) -> bool {
     match permission.protocol.as_str() {
         "-1" => true,
@@ -94,7 +96,7 @@ fn describe(permission: &Permission, peers: &[String]) -> String {
     format!("{ports}, {}", peers.join(", "))
 }
 
-/// The rules of several security groups, which count as one.
+/// Several security groups, whose rules add up.
 struct Groups<'a> {
     found: Vec<&'a SecurityGroup>,
     missing: Vec<String>,
@@ -123,7 +125,7 @@ pub(super) fn task_security_groups(view: &View<'_>, destination: &Destination<'_
         let why = if view.snapshot.plan.host.is_instance() {
             "The container instance makes this contact, and its security groups were not read."
         } else {
-            "The task names no security group, and the VPC's default one could not be read (ec2:DescribeSecurityGroups)."
+            "The task has no security group of its own, and the VPC's default security group could not be read (ec2:DescribeSecurityGroups)."
         };
         return JudgedHop::unknown(KIND, &view.subnet.vpc, "", why);
     };
@@ -155,7 +157,7 @@ pub(super) fn task_security_groups(view: &View<'_>, destination: &Destination<'_
     }
     if allowed.addresses.intersects(destination.relevant()) {
         let why = format!(
-            "Outbound TCP {port} is allowed to a part of {} only, and which address the name resolves to is not known.",
+            "Outbound TCP {port} is allowed only to a part of {}, and which address the name resolves to is not known.",
             destination.name
         );
         return JudgedHop::unknown(KIND, &ids, allowed.rules.join("; "), why);
@@ -187,7 +189,7 @@ pub(super) fn task_security_groups(view: &View<'_>, destination: &Destination<'_
     )
 }
 
-/// Returns unknown if something of the groups could not be read and may change the answer.
+/// Returns an unknown hop if an unread security group or prefix list may change the answer.
 fn not_certain(
     kind: HopKind,
     ids: &str,
@@ -233,7 +235,7 @@ fn peer_of(view: &View<'_>, destination: &Destination<'_>) -> Option<Peer> {
     cidr_of(view, destination).map(Peer::Cidr)
 }
 
-/// Returns the block for rules that must include the destination.
+/// Returns the CIDR block for a rule that must include the destination.
 fn cidr_of(view: &View<'_>, destination: &Destination<'_>) -> Option<ipnet::IpNet> {
     if let Some(address) = destination.all.only_address() {
         return Some(address.into());
@@ -258,7 +260,7 @@ pub(super) fn endpoint_security_groups(
             KIND,
             endpoint,
             "",
-            "The endpoint's security groups are not among what was read.",
+            "The endpoint's security groups were not read.",
         );
     }
     let groups = Groups::of(view, destination.groups);
@@ -267,7 +269,7 @@ pub(super) fn endpoint_security_groups(
             KIND,
             endpoint,
             "",
-            "The task's security groups are not known, so whether a rule that names one applies is not known.",
+            "The task's security groups are not known, so it is not known whether a rule that names one applies.",
         );
     };
     let sources = view.sources();
@@ -297,7 +299,7 @@ pub(super) fn endpoint_security_groups(
     }
     if sources.is_empty() || allowed.addresses.intersects(&sources) {
         let why = format!(
-            "Inbound TCP {port} is allowed from a part of {} only, and the task's address is not known before it runs.",
+            "Inbound TCP {port} is allowed only from a part of {}, and the task's address is not known before it runs.",
             view.subnet.id
         );
         return JudgedHop::unknown(KIND, &ids, allowed.rules.join("; "), why);
@@ -328,14 +330,15 @@ pub(super) fn endpoint_security_groups(
 struct AclCheck<'a> {
     acl: &'a NetworkAcl,
     is_egress: bool,
-    /// Addresses of the other side, and which of them matter.
+    /// Addresses of the other side.
     all: &'a AddressSet,
+    /// The part of `all` that the contact may use.
     relevant: &'a AddressSet,
-    /// Block for a rule that allows it.
+    /// CIDR block for a rule that would allow the traffic.
     block: Option<ipnet::IpNet>,
     name: String,
     ports: (u16, u16),
-    /// Whether the ports that Linux uses are enough.
+    /// Whether it is enough that the ports that Linux uses are open.
     linux_is_enough: bool,
 }
 
@@ -344,13 +347,13 @@ struct AclCheck<'a> {
 struct Segment {
     ports: (u16, u16),
     verdict: Openness,
-    /// Rule that allows or denies; `*` for the last one.
+    /// Number of the rule that decides, as text; `*` for the last one.
     rule: String,
     number: u32,
 }
 
-/// Checks the network ACLs between the task's subnet and a destination inside the VPC; none lies
-/// inside of one subnet.
+/// Checks the network ACLs between the task's subnet and a destination inside the VPC. Traffic
+/// within one subnet does not pass an ACL.
 pub(super) fn acls_to_subnet(view: &View<'_>, destination: &Destination<'_>) -> Vec<JudgedHop> {
     let Some(other) = destination.subnet else {
         return Vec::new();
@@ -388,8 +391,8 @@ pub(super) fn acls_to_subnet(view: &View<'_>, destination: &Destination<'_>) -> 
     ]
 }
 
-/// Checks the network ACLs to a public destination: those of the task's subnet, and of the NAT
-/// gateway's subnet where the way leads through one.
+/// Checks the network ACLs to a public destination: those of the task's subnet and, if the route
+/// leads through a NAT gateway, those of its subnet.
 pub(super) fn acls_to_public(
     view: &View<'_>,
     destination: &Destination<'_>,
@@ -426,7 +429,7 @@ pub(super) fn acls_to_public(
         };
         steps.push(task(false, port));
         steps.push(public(nat, true, port, false));
-        // The NAT gateway's own ports.
+        // Replies go to the NAT gateway's own ports.
         steps.push(public(nat, false, EPHEMERAL, false));
         steps.push(task(true, EPHEMERAL));
     }
@@ -473,7 +476,7 @@ impl AclCheck<'_> {
         };
         let is_open = |segment: &&Segment| segment.verdict == Openness::Open;
         let all: Vec<_> = segments.iter().collect();
-        // Where every port that will be used is closed, no connection works.
+        // The segments of the ports that will be used. If all are closed, no connection works.
         let mut decisive = all.clone();
         if all.iter().all(is_open) {
             return JudgedHop::open(
@@ -512,12 +515,12 @@ impl AclCheck<'_> {
                 id,
                 rules(&all),
                 format!(
-                    "The network ACL of {} allows {what} for a part of the addresses only, and which one it will be is not known.",
+                    "The network ACL of {} allows {what} only for a part of the addresses, and which of them the contact uses is not known.",
                     subnet.id
                 ),
             );
         };
-        let rule = if first.number == LAST_RULE {
+        let rule = if first.number >= LAST_RULE {
             let peer = self
                 .block
                 .map_or_else(|| self.name.clone(), |block| block.to_string());
@@ -544,8 +547,8 @@ impl AclCheck<'_> {
         fault.blocking = decisive
             .iter()
             .all(|segment| segment.verdict == Openness::Closed);
-        // Who wrote a rule that denies meant it: only a person can take that back.
-        let is_explicit = closed.iter().any(|segment| segment.number != LAST_RULE);
+        // An explicit deny rule is deliberate, so no change is proposed against it.
+        let is_explicit = closed.iter().any(|segment| segment.number < LAST_RULE);
         let changes = self.changes(&closed);
         if !is_explicit && !changes.is_empty() {
             fault.alternatives.push(changes);
@@ -553,7 +556,8 @@ impl AclCheck<'_> {
         JudgedHop::closed(KIND, id, rule, why, fault)
     }
 
-    /// Returns the entries that let the closed ports through, after every rule that denies something.
+    /// Returns the entries that allow the closed ports, numbered after every rule that denies
+    /// something.
     fn changes(&self, closed: &[&Segment]) -> Vec<ConfigurationChange> {
         let mut ranges: Vec<(u16, u16)> = Vec::new();
         for segment in closed {
@@ -604,7 +608,7 @@ impl AclCheck<'_> {
         })
     }
 
-    /// Takes the range of ports apart at the ports of the rules.
+    /// Splits the range of ports at the ports that the rules name.
     fn segments(&self) -> Vec<Segment> {
         let mut entries: Vec<&AclEntry> = self
             .acl
@@ -616,7 +620,7 @@ impl AclCheck<'_> {
         entries.sort_by_key(|entry| entry.number);
         let (from, to) = self.ports;
         let mut starts = vec![from];
-        // Where the default range of Linux begins and ends, so that a segment lies in it or not.
+        // Splits at the limits of Linux's default range, so that no segment crosses them.
         if from != to {
             starts.extend([EPHEMERAL_OF_LINUX.0, EPHEMERAL_OF_LINUX.1 + 1]);
         }
@@ -635,13 +639,13 @@ impl AclCheck<'_> {
         let mut segments: Vec<Segment> = Vec::new();
         for (start, end) in starts.iter().zip(ends) {
             let (verdict, number) = self.verdict(&entries, *start);
-            let rule = if number == LAST_RULE {
+            let rule = if number >= LAST_RULE {
                 "*".to_owned()
             } else {
                 number.to_string()
             };
             match segments.last_mut() {
-                // Keeps Linux's range apart.
+                // Linux's range stays separate.
                 Some(last)
                     if last.verdict == verdict
                         && last.number == number

@@ -335,7 +335,7 @@ fn verdict(findings: &[InspectionFinding], contacts: &[InspectedContact]) -> Ver
         .find(|hop| hop.verdict == Openness::Unknown);
     if let (Some(first), Some(reason)) = (blocking().next(), reason) {
         let summary = format!(
-            "The task may not start: {} That depends on what cannot be seen here: {}",
+            "The task may not start: {} That depends on something that cannot be seen from here: {}",
             Lower(&first.summary),
             Lower(&reason.why)
         );
@@ -343,7 +343,7 @@ fn verdict(findings: &[InspectionFinding], contacts: &[InspectedContact]) -> Ver
     }
     if let Some(reason) = reason {
         let summary = format!(
-            "Nothing that was read stops the task, but {} of {} contacts depend on what cannot be seen here; the first: {}",
+            "Nothing that was read stops the task, but {} of {} contacts depend on something that cannot be seen from here. The first: {}",
             unknown.len(),
             contacts.len(),
             Lower(&reason.why)

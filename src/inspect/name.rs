@@ -86,7 +86,7 @@ pub(super) fn resolve<'a>(
             vpc.dhcp_options.as_deref().unwrap_or(&vpc.id),
             &format!("domain-name-servers {custom}"),
             format!(
-                "The DHCP option set names the resolver {custom}, whose answers cannot be seen here."
+                "The DHCP option set names the resolver {custom}, whose answers cannot be seen from here."
             ),
         );
     }
@@ -99,7 +99,7 @@ pub(super) fn resolve<'a>(
             HopKind::Name,
             &vpc.id,
             "enableDnsSupport is false",
-            "DNS support of the VPC is disabled, so Amazon's resolver answers no query.",
+            "DNS support is disabled in the VPC, so the AWS resolver does not answer.",
             HopFault::new(Cause::ResolverUnreachable, [change]),
         );
         return (step, ResolvedName::Nowhere);
@@ -126,7 +126,7 @@ pub(super) fn resolve<'a>(
             &rule.id,
             &format!("{} to {}", rule.domain, rule.targets.join(", ")),
             format!(
-                "A Resolver rule forwards the name to {}, whose answers cannot be seen here.",
+                "A Resolver rule forwards the name to {}, whose answers cannot be seen from here.",
                 rule.targets.join(", ")
             ),
         );
@@ -137,7 +137,7 @@ pub(super) fn resolve<'a>(
         return unknown(
             &profiles.join(", "),
             "",
-            "A Route 53 Profile is associated with the VPC; which zones and rules it brings is not read.".into(),
+            "A Route 53 Profile is associated with the VPC, and the zones and rules in it are not read.".into(),
         );
     }
     let by_endpoint = by_endpoint(view, host, service);
@@ -188,12 +188,12 @@ pub(super) fn resolve<'a>(
         )
     } else if !firewalls.is_empty() && step.verdict() != Openness::Closed {
         format!(
-            "{} The DNS Firewall rule group {} filters the names of this VPC; whether it blocks this one cannot be seen here.",
+            "{} The DNS Firewall rule group {} filters the names of this VPC, and whether it blocks this one cannot be seen from here.",
             step.hop.why,
             firewalls.join(", ")
         )
     } else if service.is_none() && !is_known_public && !has_zone {
-        format!("Which addresses {host} has is not known here; they are taken for public ones.")
+        format!("The addresses of {host} are not known here and are assumed to be public.")
     } else {
         return (step, resolution);
     };
@@ -348,7 +348,7 @@ fn in_zone<'a>(view: &View<'a>, host: &str, zone: &HostedZone) -> (JudgedHop, Re
                 &zone.id,
                 rule(record),
                 format!(
-                    "The private hosted zone {} answers with {}, whose addresses cannot be seen here.",
+                    "The private hosted zone {} answers with {}, whose addresses cannot be seen from here.",
                     zone.name,
                     target.map(String::as_str).collect::<Vec<_>>().join(", ")
                 ),
@@ -444,7 +444,7 @@ fn by_endpoint<'a>(
                 HopKind::Name,
                 &endpoint.id,
                 "private DNS enabled",
-                "Private DNS needs enableDnsHostnames of the VPC, which could not be read (ec2:DescribeVpcAttribute).",
+                "Private DNS needs enableDnsHostnames on the VPC, which could not be read (ec2:DescribeVpcAttribute).",
             );
             return (step, ResolvedName::Unknown);
         }
@@ -453,7 +453,7 @@ fn by_endpoint<'a>(
                 &view.subnet.vpc,
                 "enableDnsHostnames is false",
                 format!(
-                    "Private DNS of {} needs enableDnsHostnames of the VPC, which is false: {host} resolves to public addresses.",
+                    "Private DNS of {} needs enableDnsHostnames on the VPC, which is false, so {host} resolves to public addresses.",
                     endpoint.id
                 ),
             );
@@ -472,7 +472,7 @@ fn by_endpoint<'a>(
             &view.subnet.vpc,
             "",
             format!(
-                "The VPC belongs to account {owner}, whose VPC endpoints and zones cannot be seen from here; run it there as well."
+                "The VPC belongs to account {owner}, whose VPC endpoints and zones cannot be seen from here; run pullprobe inspect there as well."
             ),
         );
         return (step, ResolvedName::Unknown);

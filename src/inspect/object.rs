@@ -183,7 +183,7 @@ fn object_step(
             HopKind::Object,
             shown,
             "",
-            format!("Whether it exists could not be read: {why}."),
+            format!("Whether it exists could not be determined: {why}."),
         ),
         None => JudgedHop::unknown(
             HopKind::Object,

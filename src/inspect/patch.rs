@@ -490,7 +490,7 @@ fn terraform_setting(kind: &str, id: &str, attributes: &[(&str, String)]) -> Str
         .iter()
         .map(|(name, value)| format!("#   {name} = {}\n", value.replace('\n', "\n# ")))
         .collect();
-    format!("# In the {kind} whose id is {id}, set:\n{}", lines.concat())
+    format!("# In the {kind} with the ID {id}, set:\n{}", lines.concat())
 }
 
 #[expect(

@@ -210,7 +210,7 @@ pub(super) fn endpoint_policy(
             KIND,
             id,
             "",
-            format!("What the endpoint's policy says cannot be decided: {why}."),
+            format!("Whether the endpoint's policy allows the request cannot be decided: {why}."),
         ));
     }
     allowed_by.dedup();
@@ -335,7 +335,7 @@ pub(super) fn trust_policy(snapshot: &Snapshot) -> Option<JudgedHop> {
             KIND,
             arn,
             format!("{statement} denies sts:AssumeRole"),
-            "The trust policy denies Amazon ECS the role.",
+            "The trust policy does not let Amazon ECS assume the role: it contains an explicit deny.",
             HopFault::new(Cause::RoleNotAssumable, []),
         ),
         PolicyDecision::NotAllowed => JudgedHop::closed(
@@ -363,7 +363,7 @@ pub(super) fn role_policies(snapshot: &Snapshot, requests: &[NeededRequest]) -> 
             KIND,
             "",
             "",
-            "The task definition names no task execution role, so whose credentials sign the requests was not read.",
+            "The task definition has no task execution role, and which credentials sign the requests was not read.",
         ));
     };
     let unknown = |why: &str| Some(JudgedHop::unknown(KIND, arn, "", why.to_owned()));
@@ -548,7 +548,7 @@ fn simulated(
 )]
 fn read(snapshot: &Snapshot, role: &ReadRole, requests: &[&NeededRequest]) -> JudgedHop {
     const KIND: HopKind = HopKind::RolePolicy;
-    const HOW: &str = "by reading the role's policies, without those of the organization";
+    const HOW: &str = "from the role's own policies, without those of the organization";
     let arn = &role.arn;
     let mut documents = Vec::new();
     let mut texts = Vec::new();
@@ -657,7 +657,7 @@ fn read(snapshot: &Snapshot, role: &ReadRole, requests: &[&NeededRequest]) -> Ju
 /// Returns why it is not known whether a request is allowed that the role's policies do not allow.
 fn unread_policy(needed: &NeededRequest) -> String {
     format!(
-        "no policy of the role allows {}, and the policy of {}, which may, is not known",
+        "no policy of the role allows {}, and whether the policy of {} does is not known",
         needed.action, needed.pattern
     )
 }
@@ -793,7 +793,7 @@ fn resource_policy(
             KIND,
             arn,
             "",
-            format!("What the policy of {arn} says cannot be decided: {why}."),
+            format!("Whether the policy of {arn} allows the request cannot be decided: {why}."),
         ),
         PolicyDecision::NotAllowed if !is_own => JudgedHop::closed(
             KIND,

@@ -94,7 +94,7 @@ fn by_unread_list<'a>(
     let rules: Vec<_> = unread.iter().map(|route| rule_of(route)).collect();
     let rules = rules.join(", ");
     let why = format!(
-        "{} has routes by prefix lists whose entries could not be read (ec2:GetManagedPrefixListEntries): {rules}.",
+        "{} has routes to prefix lists whose entries could not be read (ec2:GetManagedPrefixListEntries): {rules}.",
         table.id
     );
     let step = JudgedHop::unknown(HopKind::Route, &table.id, rules, why);
@@ -127,7 +127,7 @@ fn combined<'a>(
                 HopKind::Route,
                 &table.id,
                 rules.join(", "),
-                "Parts of the destination's addresses take different routes, and which address the name resolves to is not known.",
+                "The destination's addresses take different routes, and which of them the name resolves to is not known.",
             );
             (step, Way::Unknown)
         }
@@ -362,7 +362,7 @@ fn target<'a>(
         return closed(
             &table.id,
             rule.clone(),
-            format!("The route's target {target} does not exist any more (blackhole)."),
+            format!("The route's target {target} no longer exists (blackhole)."),
             HopFault::new(
                 Cause::NoEgressRoute,
                 ways_out(view, table, Some(route), destination),
@@ -401,7 +401,7 @@ fn target<'a>(
         );
     }
     unknown(format!(
-        "The way leaves what can be seen here through {}.",
+        "Traffic leaves through {}, and what lies beyond cannot be seen from here.",
         describe(target)
     ))
 }
@@ -466,7 +466,7 @@ fn through_internet_gateway<'a>(
             HopKind::Route,
             &table.id,
             rule,
-            "The container instance makes this contact; whether it has a public address was not read.",
+            "The container instance makes this contact, and whether it has a public IP address was not read.",
         );
         return (step, Way::Unknown);
     }
@@ -483,16 +483,16 @@ fn through_internet_gateway<'a>(
             &table.id,
             rule,
             format!(
-                "The task has no public IPv4 address (assignPublicIp is DISABLED), and {gateway} lets only public addresses out."
+                "The task has no public IPv4 address (assignPublicIp is DISABLED), and {gateway} forwards only traffic from public addresses."
             ),
             HopFault::new(Cause::PublicIpMissing, [assign].into_iter().chain(others)),
         );
         return (step, Way::Closed);
     }
     let with = if view.is_ipv6() {
-        "The internet gateway lets the subnet's IPv6 addresses out."
+        "The internet gateway forwards traffic from the subnet's IPv6 addresses."
     } else {
-        "The internet gateway lets the task's public address out."
+        "The internet gateway forwards traffic from the task's public address."
     };
     (
         JudgedHop::open(HopKind::Route, &table.id, rule, with),
@@ -534,13 +534,13 @@ fn through_nat<'a>(
             return unhealthy(
                 format!("blackhole {in_table}"),
                 format!(
-                    "The NAT gateway {id} does not exist any more, and the route to it is a blackhole."
+                    "The NAT gateway {id} no longer exists, and the route to it is a blackhole."
                 ),
             );
         }
         if view.snapshot.nat_gateways.is_none() || !view.snapshot.sees_whole_vpc(view.subnet) {
             return unknown(format!(
-                "The NAT gateway {id} cannot be seen (ec2:DescribeNatGateways, in the VPC's own account)."
+                "The NAT gateway {id} cannot be seen from this account (ec2:DescribeNatGateways, in the account that owns the VPC)."
             ));
         }
         return unhealthy(
@@ -561,7 +561,7 @@ fn through_nat<'a>(
     }
     if nat.connectivity == "private" {
         return unknown(format!(
-            "The NAT gateway {id} is private: where it leads cannot be seen here."
+            "The NAT gateway {id} is private, and where it leads cannot be seen from here."
         ));
     }
     beyond_nat(view, table, route, nat, destination)
@@ -584,7 +584,7 @@ fn beyond_nat<'a>(
     };
     if view.is_ipv6() {
         return unknown(format!(
-            "The way through NAT64 of the NAT gateway {} is not followed.",
+            "pullprobe does not follow the path through NAT64 of the NAT gateway {}.",
             nat.id
         ));
     }
@@ -649,7 +649,7 @@ fn beyond_nat<'a>(
             &own.id,
             "no route to 0.0.0.0/0",
             format!(
-                "The subnet of the NAT gateway {} has no route to an internet gateway, so nothing leaves through it.",
+                "The subnet of the NAT gateway {} has no route to an internet gateway, so the NAT gateway has no internet access.",
                 nat.id
             ),
             HopFault::new(Cause::NoEgressRoute, change),
@@ -700,7 +700,7 @@ impl<'a> NatSubnet<'a, '_> {
         }
         if !next.target.starts_with("igw-") {
             return unknown(format!(
-                "Beyond the NAT gateway {} the way leaves what can be seen here through {}.",
+                "Beyond the NAT gateway {}, traffic leaves through {}, and what lies beyond cannot be seen from here.",
                 nat.id,
                 describe(&next.target)
             ));
@@ -774,14 +774,14 @@ fn blocked<'a>(
     };
     let Some(block) = &view.snapshot.block_public_access else {
         return unknown(
-            "Whether VPC Block Public Access stops this way could not be read (ec2:DescribeVpcBlockPublicAccessOptions).",
+            "Whether VPC Block Public Access blocks this traffic could not be read (ec2:DescribeVpcBlockPublicAccessOptions).",
         );
     };
     let stops = match block.mode.as_str() {
         "off" => return None,
         "block-ingress" => is_direct,
         "block-bidirectional" => true,
-        _ => return unknown("VPC Block Public Access has a mode that is not known."),
+        _ => return unknown("VPC Block Public Access is in a mode that pullprobe does not know."),
     };
     if !stops {
         return None;
@@ -807,7 +807,7 @@ fn blocked<'a>(
     let is_changing = |state: &&str| state.ends_with("-in-progress") || *state == "update-failed";
     if states.iter().any(is_changing) {
         return unknown(
-            "VPC Block Public Access is on, and its exclusion is being changed; read it again when that is done.",
+            "VPC Block Public Access is on, and its exclusion is being changed; run this command again when that is done.",
         );
     }
     let change = ConfigurationChange::ExcludeFromBlock {
@@ -823,7 +823,7 @@ fn blocked<'a>(
         &subnet.vpc,
         format!("VPC Block Public Access {}", block.mode),
         format!(
-            "VPC Block Public Access is in mode {}, and neither {} nor its VPC is excluded.",
+            "VPC Block Public Access is in {} mode, and neither {} nor its VPC is excluded.",
             block.mode, subnet.id
         ),
         HopFault::new(Cause::VpcBlockPublicAccess, [change]),

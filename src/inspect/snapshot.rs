@@ -468,7 +468,7 @@ impl Snapshot {
         let other = self.task.subnets.iter().filter_map(known);
         if let Some(other) = other.into_iter().find(|other| other.vpc != first.vpc) {
             return Some(format!(
-                "{} is in {} and {} is in {}, but the subnets of a task are in one VPC; pass those of one VPC",
+                "{} is in {} and {} is in {}, but the subnets of a task must be in one VPC; pass the subnets of one VPC",
                 first.id, first.vpc, other.id, other.vpc
             ));
         }
@@ -483,7 +483,7 @@ impl Snapshot {
                 }
                 Some(group) if group.vpc != first.vpc => {
                     return Some(format!(
-                        "the security group {id} belongs to {}, but {} is in {}; a task takes only groups of its own VPC",
+                        "the security group {id} belongs to {}, but {} is in {}; pass security groups of the VPC of the subnets",
                         group.vpc, first.id, first.vpc
                     ));
                 }

@@ -1,4 +1,4 @@
-//! The schema that `pullprobe schema inspection` prints matches the types.
+//! Tests that the schema that `pullprobe schema inspection` prints matches the types.
 
 use crate::inspect::Inspection;
 

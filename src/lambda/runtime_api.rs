@@ -25,13 +25,13 @@ const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
 const DEADLINE: &str = "lambda-runtime-deadline-ms";
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 
-/// Time limit of an answer. The API is on this machine.
+/// Time limit for delivering a response. The API is on this machine.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Largest response to an answer, bytes: `{"status":"OK"}`, or an error of two short members.
+/// Maximum size of the API's reply in bytes: `{"status":"OK"}`, or an error with two short members.
 const MAX_RESPONSE: usize = 64 * 1024;
 
-/// Longest request ID: a UUID has 36 characters.
+/// Maximum length of a request ID: a UUID has 36 characters.
 const MAX_REQUEST_ID: usize = 128;
 
 /// Why the Runtime API cannot be used. The process ends, and Lambda starts another one.
@@ -49,7 +49,8 @@ impl fmt::Display for RuntimeApiError {
 pub struct Event {
     /// Lambda's ID of the invocation.
     pub request_id: String,
-    /// How long until Lambda ends the function; `None` if the header has no time that is still to come.
+    /// Time until Lambda ends the function; `None` if the header does not give a time in the
+    /// future.
     pub deadline: Option<Duration>,
     /// The event, usually JSON.
     pub body: Bytes,
@@ -59,12 +60,12 @@ pub struct Event {
 #[derive(Debug, Clone)]
 pub struct RuntimeApi {
     authority: String,
-    /// Path of the address, which emulators have.
+    /// Path in the address, which only emulators use.
     base: String,
 }
 
 impl RuntimeApi {
-    /// Takes an address such as `127.0.0.1:9001`.
+    /// Returns the API at an address such as `127.0.0.1:9001`.
     pub fn new(address: &str) -> Self {
         let (authority, base) = address.split_once('/').unwrap_or((address, ""));
         let separator = if base.is_empty() { "" } else { "/" };
@@ -131,7 +132,8 @@ impl RuntimeApi {
             .await
     }
 
-    /// Connects without the C library's resolver, which would make the file a fiftieth larger.
+    /// Connects without the C library's resolver, which would make the executable two percent
+    /// larger.
     async fn connect(&self) -> io::Result<TcpStream> {
         let (host, port) = self
             .authority

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn invocation_reads_back_and_rejects_what_it_does_not_know() {
+fn invocation_round_trips_and_rejects_unknown_members() {
     let invocation = Invocation {
         arguments: vec!["--deadline=30s".into()],
         subnet: FunctionSubnet {
@@ -33,7 +33,7 @@ fn invocation_reads_back_and_rejects_what_it_does_not_know() {
 }
 
 #[test]
-fn link_local_address_of_a_function_is_not_that_of_its_subnet() {
+fn link_local_address_of_a_function_is_not_reported() {
     let mut vantage = Vantage {
         address: Some("169.254.76.1".parse().unwrap()),
         ..Vantage::default()

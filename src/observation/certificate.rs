@@ -9,7 +9,7 @@ use crate::safe_text::SafeText;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Certificate {
-    /// RFC 4514 form. Absent in a report that passes.
+    /// Distinguished name in RFC 4514 form. Absent in a report that passes.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub subject: SafeText,
     /// RFC 4514 form.
@@ -23,7 +23,7 @@ pub struct Certificate {
     /// RFC 3339. Absent in a report that passes.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub not_after: SafeText,
-    /// Past `not_after` when it was presented.
+    /// Whether `not_after` had passed when the certificate was presented.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expired: bool,
     /// Whether the issuer calls itself a public certificate authority. The chain is then incomplete,

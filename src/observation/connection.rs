@@ -1,8 +1,8 @@
-//! Connections: where the address is, and what the source port changes.
+//! Connections: where the address is, and whether the source port matters.
 
 use serde::{Deserialize, Serialize};
 
-/// Where an address is, seen from the task.
+/// Where an address is, as seen from the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -15,9 +15,9 @@ pub enum Scope {
     Public,
 }
 
-/// Connections from a spread of source ports to one address. A stateless filter (a network ACL with
-/// a narrow ephemeral range) makes the answer depend on the port; a security group, being stateful,
-/// cannot.
+/// Connections from a spread of source ports to one address. With a stateless filter (a network ACL
+/// with a narrow ephemeral range), the answer depends on the port; a security group, being
+/// stateful, cannot cause that.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourcePorts {
@@ -28,7 +28,7 @@ pub struct SourcePorts {
 }
 
 impl SourcePorts {
-    /// Sorts the ports, each once.
+    /// Sorts the ports and removes duplicates.
     pub fn sort(&mut self) {
         for ports in [&mut self.answered, &mut self.silent] {
             ports.sort_unstable();
@@ -37,7 +37,7 @@ impl SourcePorts {
     }
 
     /// Whether the silent ports form one or two blocks outside the range of those that answer, with
-    /// at least three ports of each kind. Lost packets are not sorted by port number.
+    /// at least three ports of each kind. Random packet loss does not sort itself by port number.
     pub fn are_sorted(&self) -> bool {
         let (Some(first), Some(last)) = (self.answered.iter().min(), self.answered.iter().max())
         else {

@@ -1,4 +1,4 @@
-//! What identifies an observation: the target, the phase, and what the phase was about.
+//! The ID of an observation: the target, the phase, and the subject of the phase.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Dependency, ForEach, Phase};
 use crate::safe_text::visible;
 
-/// Names a target in observation IDs: the dependency, and the host from a dependency's second
-/// target on (`ecr.dkr`, `registry@ghcr.io`).
+/// Names a target in observation IDs: the dependency and, from its second target on, the host
+/// (`ecr.dkr`, `registry@ghcr.io`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -31,7 +31,7 @@ impl TargetKey {
         Self("task".to_owned())
     }
 
-    /// Returns the key of the function of AWS Lambda, for what Lambda reports about it.
+    /// Returns the key of the Lambda function, for what Lambda reports about it.
     pub fn function() -> Self {
         Self("function".to_owned())
     }
@@ -51,7 +51,8 @@ impl fmt::Display for TargetKey {
 impl FromStr for TargetKey {
     type Err = InvalidObservationId;
 
-    /// Reads the target of an ID. Fails if it is empty or contains a slash, which divides IDs.
+    /// Reads the target of an ID. Fails if it is empty or contains a slash, which separates the
+    /// parts of IDs.
     fn from_str(text: &str) -> Result<Self, InvalidObservationId> {
         if text.is_empty() || text.contains('/') {
             return Err(InvalidObservationId::NoTarget);
@@ -60,7 +61,8 @@ impl FromStr for TargetKey {
     }
 }
 
-/// Characters of a target or subject. The longest, the ARN of a secret with all its parts, has fewer.
+/// Maximum number of characters of a target or subject. The longest, the ARN of a secret with all
+/// its parts, has fewer.
 const MAX_PART_CHARS: usize = 4_000;
 
 /// Identifies one observation of a report. Prints as `<target>/<phase>[/<subject>]`, such as
@@ -72,7 +74,7 @@ pub struct ObservationId {
     pub target: TargetKey,
     /// The phase.
     pub phase: Phase,
-    /// Address, image, digest, secret and so on, divided by slashes; empty where the phase is tried
+    /// Address, image, digest, secret and so on, separated by slashes; empty if the phase is tried
     /// once for its target.
     pub subject: String,
 }
@@ -95,7 +97,7 @@ impl ObservationId {
     }
 
     pub(super) fn for_each_name(&mut self, name: ForEach<'_, String>) {
-        // The dependency before it is a name of pullprobe.
+        // The dependency before the `@` is pullprobe's own name.
         if let Some((dependency, host)) = self.target.0.split_once('@') {
             let mut host = host.to_owned();
             name(&mut host);
@@ -104,7 +106,7 @@ impl ObservationId {
         name(&mut self.subject);
     }
 
-    /// Appends `subject` to what the ID is about.
+    /// Appends `subject` to the ID's subject.
     pub fn narrow(&mut self, subject: impl fmt::Display) {
         use fmt::Write as _;
         if !self.subject.is_empty() {
@@ -137,7 +139,7 @@ impl PartialEq<str> for ObservationId {
     }
 }
 
-/// IDs sort as the texts that reports show.
+/// IDs sort like their text in reports.
 impl Ord for ObservationId {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.to_string().cmp(&other.to_string())
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_missing() {
+    fn errors_name_the_missing_part() {
         let error = |text: &str| text.parse::<ObservationId>().unwrap_err();
         assert_eq!(error("ecr.api"), InvalidObservationId::NoPhase);
         assert_eq!(error("/resolve"), InvalidObservationId::NoTarget);

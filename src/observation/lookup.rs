@@ -20,7 +20,7 @@ pub struct Lookup {
     pub purpose: Purpose,
     /// The resolver that gave this result.
     pub resolver: SocketAddr,
-    /// The resolver of each earlier query for these records that had no answer by then.
+    /// The resolvers of earlier queries for these records that were still unanswered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unanswered: Vec<SocketAddr>,
     /// The result.
@@ -32,11 +32,11 @@ pub struct Lookup {
     /// CNAMEs in the answer, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<SafeText>,
-    /// Smallest time to live, seconds.
+    /// Smallest time to live, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u32>,
-    /// The zone: owner name of the SOA in a negative answer (RFC 2308 section 3), or of the SOA
-    /// that was queried.
+    /// The zone: owner name of the SOA record in a negative answer (RFC 2308 section 3), or of the
+    /// SOA record that was queried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<SafeText>,
     /// The primary name server in this SOA (RFC 1035 section 3.3.13, MNAME), which shows who hosts
@@ -47,8 +47,8 @@ pub struct Lookup {
     /// with this result.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub over_tcp: bool,
-    /// Time from the query that was answered until its answer, milliseconds. Without an answer, the
-    /// time that was spent on all queries.
+    /// Time from the answered query to its answer, in milliseconds. Without an answer, the time
+    /// spent on all queries.
     pub elapsed_ms: u64,
 }
 
@@ -105,9 +105,9 @@ pub enum Purpose {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub enum LookupResult {
-    /// Records.
+    /// The answer has records.
     Answered,
-    /// No records, or an error.
+    /// The answer has no records, or is an error, or did not come.
     Failed {
         /// How it failed.
         failure: Failure,

@@ -20,7 +20,7 @@ pub struct Answer {
     /// The service's request ID, for a support case.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub request_id: SafeText,
-    /// The parts of a denial that names action, resource or policy.
+    /// The parts of a denial that names an action, a resource or a policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denial: Option<Denial>,
     /// Host of the redirect, without path and query, which carry a signature.
@@ -30,20 +30,20 @@ pub struct Answer {
         deserialize_with = "visible_option"
     )]
     pub redirect_host: Option<String>,
-    /// The service's clock minus this machine's, seconds, from the `Date` header.
+    /// The service's clock minus this machine's, in seconds, from the `Date` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_s: Option<i64>,
-    /// Bytes of the request, head and body. One longer than a segment proves that full-sized
-    /// packets reach the service.
+    /// Number of bytes of the request, head and body. A request longer than a segment proves that
+    /// full-sized packets reach the service.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub request_bytes: u64,
-    /// Bytes of the body that were read.
+    /// Number of bytes of the body that were read.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes: u64,
-    /// Throughput of a whole layer (`--full`).
+    /// Throughput of a whole layer, in bytes a second (`--full`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_s: Option<u64>,
-    /// Time until the first byte of the answer, milliseconds.
+    /// Time until the first byte of the answer, in milliseconds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub first_byte_ms: u64,
     /// The service's rate limit headers.
@@ -96,7 +96,7 @@ impl Answer {
     }
 }
 
-/// A service's rate limit, as its headers state it (Docker Hub, "Pull usage and limits").
+/// A service's rate limit, from its headers (Docker Hub, "Pull usage and limits").
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RateLimit {
@@ -136,7 +136,7 @@ pub struct Denial {
     /// ARN or `*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<SafeText>,
-    /// The kind of policy that denies; `None` where the message does not name it.
+    /// The kind of policy that denies; `None` if the message does not name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyKind>,
     /// Whether the denial is explicit ("with an explicit deny") rather than implicit ("because no …
@@ -157,7 +157,7 @@ pub enum PolicyKind {
     Identity,
     /// Resource-based policy of the repository, secret, bucket or key.
     Resource,
-    /// Policy of the VPC endpoint that the request went through.
+    /// Policy of the VPC endpoint through which the request went.
     VpcEndpoint,
     /// Permissions boundary of the role.
     PermissionsBoundary,

@@ -57,7 +57,7 @@ const MAX_RESPONSE_SIZE: usize = 64 * 1024 * 1024;
 /// throttling.
 const MAX_ATTEMPTS: usize = 8;
 
-/// Calls AWS with the operator's credentials, in one region. Cheap to clone.
+/// Calls AWS with the operator's credentials, in one Region. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -70,8 +70,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Returns a client for `region`, or for the region of the environment or profile. Sends
-    /// nothing, unless the region comes from the instance metadata. Fails if no Region is set.
+    /// Returns a client for `region`, or for the Region of the environment or profile. Sends
+    /// nothing, unless the Region comes from the instance metadata. Fails if no Region is set.
     pub async fn load(region: Option<Region>) -> Result<Self, CallError> {
         let settings = setup::settings();
         setup::check_profile(settings).await?;
@@ -129,7 +129,7 @@ impl Client {
         }
     }
 
-    /// Returns the region that it calls.
+    /// Returns the Region that it calls.
     pub fn region(&self) -> &Region {
         &self.region
     }
@@ -145,7 +145,7 @@ impl Client {
         !self.endpoint(api).starts_with("http://")
     }
 
-    /// Returns a client for another region with the same credentials.
+    /// Returns a client for another Region with the same credentials.
     #[must_use]
     pub fn in_region(&self, region: Region) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! AWS calls with a dry run: read-only requests are always sent, changing ones are only shown.
+//! AWS calls with a dry run, which sends only read-only requests and shows the others.
 
 use crate::safe_text::escape_json;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::aws::{Api, CallError, Client, RestCall};
 
-/// Calls AWS. In a dry run shows every request and sends only those that read.
+/// Calls AWS. A dry run shows every request and sends only the read-only ones.
 pub struct AwsCalls {
     client: Client,
     sink: Option<CallSink>,
@@ -51,7 +51,7 @@ impl PlannedCall<'_> {
 }
 
 impl AwsCalls {
-    /// With a `sink` this is a dry run.
+    /// Returns the calls of `client`. With a `sink`, this is a dry run.
     pub fn new(client: Client, sink: Option<CallSink>) -> Self {
         Self { client, sink }
     }
@@ -143,8 +143,8 @@ impl AwsCalls {
         response.map(drop)
     }
 
-    /// Shows a request in a dry run, also one that depends on the response of a changing request
-    /// and can therefore not be sent.
+    /// Shows a request in a dry run. It may be one that cannot be sent, because it depends on the
+    /// response to a changing request.
     pub fn show(&self, api: Api, operation: &str, body: &Value, effect: Effect) {
         if let Some(sink) = &self.sink {
             sink(&PlannedCall {
@@ -163,7 +163,7 @@ impl AwsCalls {
     }
 }
 
-/// Converts a request's structure to JSON.
+/// Converts a request to JSON.
 pub fn to_json(input: &impl Serialize) -> Result<Value, CallError> {
     serde_json::to_value(input).map_err(|error| CallError::Setup(error.to_string()))
 }

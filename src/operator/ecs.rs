@@ -1,5 +1,5 @@
-//! Requests and responses of Amazon ECS, with the names of the API reference, as far as they are
-//! used here. Members that ECS leaves out are empty.
+//! The parts of Amazon ECS's requests and responses that are used here, named as in the API
+//! reference. Members that ECS omits are empty.
 
 #![expect(clippy::struct_field_names, reason = "the names of the API reference")]
 
@@ -42,7 +42,7 @@ pub struct EcsService {
     /// Used by the deployment controllers CODE_DEPLOY and EXTERNAL, which leave the service's own
     /// members empty.
     pub task_sets: Vec<Deployment>,
-    /// The revisions of which tasks run or are wanted: one, or two during a deployment.
+    /// The revisions that have running or requested tasks: one, or two during a deployment.
     pub current_service_revisions: Vec<CurrentServiceRevision>,
 }
 
@@ -156,7 +156,7 @@ pub struct ServiceRevision {
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerImage {
     pub container_name: String,
-    /// Missing where the container's `versionConsistency` is `disabled`.
+    /// Missing if the container's `versionConsistency` is `disabled`.
     pub image_digest: Option<String>,
 }
 
@@ -171,7 +171,7 @@ pub struct Deployment {
     pub service_connect_configuration: Option<ServiceConnectConfiguration>,
 }
 
-/// The members of services, deployments and task sets that say where tasks run.
+/// The members of services, deployments and task sets that determine where tasks run.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TaskPlacement {
@@ -269,7 +269,7 @@ pub struct TaskDefinitionResponse {
     pub task_definition: Value,
 }
 
-/// A registered task definition, as far as `launch` compares or uses it.
+/// The members of a registered task definition that `launch` compares or uses.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TaskDefinition {
@@ -299,7 +299,8 @@ pub struct ContainerDefinition {
 }
 
 impl TaskDefinition {
-    /// Reads the member `taskDefinition` of a response. `None` if it is not of the API's form.
+    /// Reads the member `taskDefinition` of a response. Returns `None` if it does not have the
+    /// API's format.
     pub fn read(definition: &Value) -> Option<Self> {
         Self::deserialize(definition).ok()
     }
@@ -384,7 +385,8 @@ pub struct DescribeTasksRequest<'a> {
     pub include: &'a [&'static str],
 }
 
-/// Most tasks of one `DescribeTasks`, and of one page of `ListTasks` (ECS API reference).
+/// Maximum number of tasks in one `DescribeTasks`, and in one page of `ListTasks` (ECS API
+/// reference).
 pub const MAX_DESCRIBED_TASKS: usize = 100;
 
 /// Response of `RunTask` and `DescribeTasks`.
@@ -481,8 +483,8 @@ impl Tag {
 }
 
 impl Task {
-    /// Reads one task of a response. A task that is not of the API's form is read as empty: its
-    /// status is then unknown, and the launch waits for the next response.
+    /// Reads one task of a response. A task that does not have the API's format is read as empty:
+    /// its status is then unknown, and the launch waits for the next response.
     pub fn read(task: &Value) -> Self {
         Self::deserialize(task).unwrap_or_default()
     }
@@ -594,7 +596,8 @@ pub struct DescribeCapacityProvidersResponse {
     pub capacity_providers: Vec<CapacityProvider>,
 }
 
-/// `CapacityProvider`. Its `managedInstancesProvider` is unparsed, because one list of it is used.
+/// `CapacityProvider`. Its `managedInstancesProvider` is unparsed, because only one of its lists is
+/// used.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CapacityProvider {
@@ -617,7 +620,7 @@ pub struct ListResponse {
     pub next_token: Option<String>,
 }
 
-/// Returns the account ID of an ARN; `ACCOUNT` for a name that is not an ARN.
+/// Returns the account ID of an ARN, or the placeholder `ACCOUNT` for a name that is not an ARN.
 pub fn account_of(arn: &str) -> String {
     arn.parse::<Arn>()
         .map_or_else(|_| "ACCOUNT".to_owned(), |arn| arn.account)
@@ -628,7 +631,7 @@ pub fn last_segment(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
-/// Returns the first bytes of the texts' SHA-256, in hexadecimal digits.
+/// Returns the first `bytes` bytes of the SHA-256 of `parts`, one part per line, as lower-case hex.
 pub fn digest(parts: &[&str], bytes: usize) -> String {
     let digest = Sha256::digest(parts.join("\n"));
     hex::encode(&digest[..bytes.min(digest.len())])
@@ -652,7 +655,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn service_of_code_deploy_has_its_network_in_its_task_set() {
+    fn network_of_a_code_deploy_service_comes_from_its_task_set() {
         let service: EcsService = serde_json::from_value(json!({
             "serviceName": "web",
             "deployments": [],

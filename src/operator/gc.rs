@@ -1,5 +1,5 @@
-//! `gc`: finds and stops tasks of interrupted launches, by `startedBy` and a tag that they carry
-//! from their start, and deletes their functions, by their name and the same tag.
+//! `gc`: finds and stops the tasks of interrupted launches, recognized by `startedBy` and by a tag
+//! set at their start, and deletes their functions, recognized by name and the same tag.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub struct ProbeTask {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskLauncher {
     pub launcher: Launcher,
-    /// How long it may watch the task, from the task's creation.
+    /// Number of seconds after the task's creation during which the launch may watch it.
     pub max_watch_seconds: u64,
 }
 
@@ -61,7 +61,8 @@ impl ProbeTask {
 }
 
 impl TaskLauncher {
-    /// Returns why the launch may still watch, at `now`, what it made at `created_at`.
+    /// Returns why the launch may still watch, at `now`, a task or function that it created at
+    /// `created_at`.
     fn watches(&self, created_at: Option<f64>, now: f64) -> Option<String> {
         match self.launcher.local_process() {
             LauncherProcess::Running(pid) => {
@@ -70,14 +71,14 @@ impl TaskLauncher {
             LauncherProcess::Gone => return None,
             LauncherProcess::OnAnotherMachine => {}
         }
-        // Out-of-range numbers in the tag or from AWS count as 0, so the watch counts as over.
+        // Numbers out of range, in the tag or from AWS, count as 0, so the watch is over.
         let created =
             jiff::SignedDuration::try_from_secs_f64(created_at.unwrap_or(now)).unwrap_or_default();
         let seconds = i64::try_from(self.max_watch_seconds).unwrap_or_default();
         let end = created.saturating_add(jiff::SignedDuration::from_secs(seconds));
         let until = jiff::Timestamp::from_duration(end).unwrap_or_default();
         (now < end.as_secs_f64())
-            .then(|| format!("its launch on another machine may watch it until {until:.0}"))
+            .then(|| format!("its launch on another machine may still watch it until {until:.0}"))
     }
 }
 
@@ -89,7 +90,7 @@ pub struct ProbeFunction {
     pub run_id: String,
     /// Seconds since 1970.
     pub created_at: Option<f64>,
-    /// The launch that made it, if the tag can be read.
+    /// The launch that created it, if the tag can be read.
     pub launcher: Option<TaskLauncher>,
 }
 
@@ -135,7 +136,7 @@ pub async fn functions(
         let response: Result<ListTagsResponse, _> = calls.read_rest(Api::LAMBDA, &call).await;
         match response {
             Ok(response) => found.extend(probe_function(function, &response.tags)),
-            // Its launch has deleted it since.
+            // Its launch has deleted it in the meantime.
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
@@ -144,10 +145,11 @@ pub async fn functions(
     Ok(found)
 }
 
-/// Most functions of a page (API reference, ListFunctions).
+/// Maximum number of functions in a page (API reference, ListFunctions).
 const FUNCTIONS_PER_PAGE: u32 = 50;
 
-/// Returns the function, if a launch made it: its name alone does not prove that.
+/// Returns the function if it has a launch's tags: its name alone does not prove that a launch
+/// created it.
 fn probe_function(
     function: ListedFunction,
     tags: &BTreeMap<String, String>,
@@ -168,7 +170,7 @@ fn modified_at(text: &str) -> Option<f64> {
     Some(time.as_duration().as_secs_f64())
 }
 
-/// Deletes a function; one that is gone already is deleted as well.
+/// Deletes a function. Succeeds if it no longer exists.
 pub async fn delete_function(calls: &AwsCalls, function: &ProbeFunction) -> Result<(), CallError> {
     let path = function_path(&function.name);
     let call = call("DeleteFunction", Method::DELETE, &path);
@@ -205,8 +207,8 @@ struct ListTagsResponse {
     tags: BTreeMap<String, String>,
 }
 
-/// Maximum number of pages of a list, of a hundred items each: ECS allows 5,000 tasks in a service,
-/// and a cluster may have several.
+/// Maximum number of pages of a list, of up to a hundred items each: ECS allows 5,000 tasks in a
+/// service, and a cluster may have several services.
 const MAX_PAGES: usize = 200;
 
 /// Returns the probe's running tasks in a cluster, of one run or of all.
@@ -283,8 +285,8 @@ pub async fn definitions(calls: &AwsCalls) -> Result<Vec<String>, CallError> {
     Ok(definitions)
 }
 
-/// Whether a launch registered the family, or made the function: `pullprobe-` and 16 hexadecimal
-/// digits.
+/// Whether the name is one that launches give to families and functions: `pullprobe-` and 16
+/// hexadecimal digits.
 fn is_of_launch(family: &str) -> bool {
     family.strip_prefix(FAMILY_PREFIX).is_some_and(|digest| {
         let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -356,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn task_of_another_machine_is_watched_until_its_limit() {
+    fn task_launched_from_another_machine_is_watched_until_its_limit() {
         let task = |tag: &str| {
             let tags = [
                 json!({ "key": RUN_TAG, "value": "r1" }),

@@ -29,7 +29,10 @@ pub async fn read(
 ) -> Result<Snapshot, OperatorError> {
     let reader = Reader::new(calls);
     let identity = reader.query(Api::STS, "GetCallerIdentity", &[]).await;
-    let identity = reader.or_unread(identity, "the account, which tells a shared VPC");
+    let identity = reader.or_unread(
+        identity,
+        "the account, which shows whether the VPC is shared",
+    );
     let account = identity
         .as_ref()
         .and_then(|response| response.child("GetCallerIdentityResult"))
@@ -38,7 +41,7 @@ pub async fn read(
     let subnets = match network::subnets(&reader, &task.subnets).await {
         Ok(subnets) => Some(subnets),
         Err(error) if error.failure() == Some(Failure::Denied) => {
-            reader.note(&error, "the subnets, without which no way can be followed");
+            reader.note(&error, "the subnets, without which no path can be followed");
             None
         }
         // Without an answer there is nothing to evaluate.

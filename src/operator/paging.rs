@@ -21,7 +21,7 @@ pub async fn all_pages<T>(
     for _ in 0..max_pages {
         let page = fetch(token).await?;
         items.extend(page.items);
-        // The Query protocol has an empty token on the last page.
+        // The Query protocol sends an empty token with the last page.
         token = page.next_token.filter(|token| !token.is_empty());
         if token.is_none() {
             return Ok(items);

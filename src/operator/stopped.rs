@@ -40,7 +40,7 @@ pub fn is_other_arn(name: &str, kind: &str) -> bool {
     name.starts_with("arn:") && !name.parse().is_ok_and(|arn| is_kind(&arn))
 }
 
-/// Returns the region of an ARN.
+/// Returns the Region of an ARN.
 pub fn region_of(arn: &str) -> Option<Region> {
     arn.parse::<Arn>().ok()?.region.parse().ok()
 }

@@ -20,7 +20,7 @@ pub enum AwsSidecar {
 /// Why the image or host that AWS adds is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AwsSidecarError {
-    /// The region is not in the table of GuardDuty's registries.
+    /// The Region is not in the table of GuardDuty's registries.
     #[error(
         "the account of GuardDuty's registry in {0} is unknown (table of {GUARDDUTY_DATE}); find \
          it in the GuardDuty user guide, \"Amazon ECR repository hosting GuardDuty agent\", and \
@@ -30,7 +30,7 @@ pub enum AwsSidecarError {
     /// The task does not run on Linux.
     #[error("GuardDuty adds its agent only to tasks on Linux, and this one runs on {0}")]
     GuardDutyPlatform(Platform),
-    /// The host is not documented for the region's partition.
+    /// The host is not documented for the Region's partition.
     #[error("the host that configures the Service Connect proxy in {0} is unknown; leave it out")]
     ServiceConnect(Region),
 }
@@ -85,7 +85,7 @@ impl AwsSidecar {
     ///
     /// # Errors
     ///
-    /// Fails if the region's registry is unknown, or if AWS does not add the sidecar on this
+    /// Fails if the Region's registry is unknown, or if AWS does not add the sidecar on this
     /// platform.
     pub fn image(
         self,
@@ -176,7 +176,7 @@ pub fn container_agent(region: &Region, ip_family: IpFamily) -> [ReachabilityChe
 ///
 /// # Errors
 ///
-/// Fails outside of the `aws` partition, where the host names are unknown.
+/// Fails outside the `aws` partition, where the host names are unknown.
 pub fn service_connect(region: &Region) -> Result<[ReachabilityCheck; 2], AwsSidecarError> {
     if region.partition() != Partition::Aws {
         return Err(AwsSidecarError::ServiceConnect(region.clone()));

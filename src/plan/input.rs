@@ -19,7 +19,7 @@ pub struct PlanInput {
     pub images: Vec<ImageInput>,
     /// Secrets and parameters to read.
     pub secrets: Vec<ValueFrom>,
-    /// Log group for the report, in the task's region.
+    /// Log group for the report, in the task's Region.
     pub log_group: Option<String>,
     /// Log groups of the containers.
     pub logs: Vec<LogGroupInput>,
@@ -78,7 +78,7 @@ pub struct ImageInput {
     /// The image.
     pub image: Reference,
     /// `repositoryCredentials.credentialsParameter`: a secret's ARN, or its name in the task's
-    /// region.
+    /// Region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,
     /// Whether AWS adds the container, and so chooses the tag.
@@ -88,7 +88,7 @@ pub struct ImageInput {
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub added_by_aws: bool,
-    /// Which tasks of a service pull it, if that is known.
+    /// The service's deployment whose tasks pull it, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<ImageDeployment>,
 }
@@ -183,7 +183,8 @@ pub enum InvalidLogGroupName {
     Character(char),
 }
 
-/// Characters of a log group name (CloudWatch Logs API reference, CreateLogGroup).
+/// Maximum number of characters of a log group name (CloudWatch Logs API reference,
+/// CreateLogGroup).
 const MAX_LOG_GROUP_NAME: usize = 512;
 
 /// Checks the length and the characters of a log group name (CloudWatch Logs API reference,

@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::shorten;
 use crate::arn::Arn;
 
-/// An object in Amazon S3, parsed from `arn:aws:s3:::bucket/key`. The ARN names no region.
+/// An object in Amazon S3, parsed from `arn:aws:s3:::bucket/key`. The ARN names no Region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Object {
     /// Bucket name.

@@ -94,7 +94,7 @@ impl<'a> TargetList<'a> {
         }
     }
 
-    /// Adds the Secrets Manager endpoint for `secret`, an ARN or a name in the task's region.
+    /// Adds the Secrets Manager endpoint for `secret`, an ARN or a name in the task's Region.
     pub fn add_registry_login(&mut self, secret: String) -> Result<RegistryLogin, PlanError> {
         let region = match secret.parse() {
             Ok(ValueFrom::Secret { region, .. }) => region,

@@ -10,7 +10,7 @@ pub enum LaunchType {
     Fargate,
     /// Container instances in Amazon EC2.
     Ec2,
-    /// Machines outside of AWS (ECS Anywhere).
+    /// Machines outside AWS (ECS Anywhere).
     External,
     /// Instances in Amazon EC2 that ECS manages.
     ManagedInstances,
@@ -39,7 +39,7 @@ impl LaunchType {
     }
 }
 
-/// Where a task can run, as far as its task definition shows.
+/// Where a task can run, according to its task definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskHost {

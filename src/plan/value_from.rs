@@ -10,7 +10,8 @@ use super::shorten;
 use crate::arn::{Arn, InvalidArn};
 use crate::endpoints::{InvalidRegion, Region};
 
-/// Bytes. The longest secret ID is 2,048 (Secrets Manager API reference, GetSecretValue).
+/// Maximum length in bytes. The longest secret ID has 2,048 (Secrets Manager API reference,
+/// GetSecretValue).
 const MAX_LENGTH: usize = 2_048;
 
 /// A reference to a secret or a parameter (ECS developer guide, "Pass sensitive data to a
@@ -31,7 +32,7 @@ pub enum ValueFrom {
         /// ID of the secret's version.
         version_id: Option<String>,
     },
-    /// Parameter Store: an ARN, or a name in the task's own region.
+    /// Parameter Store: an ARN, or a name in the task's own Region.
     Parameter {
         /// ARN or name, as in the task definition.
         name: String,
@@ -67,7 +68,7 @@ pub enum ValueFromProblem {
     /// An ARN of a service other than Secrets Manager and Systems Manager.
     #[error("ECS reads secrets from secretsmanager and ssm, not from {0}")]
     Service(String),
-    /// The ARN's region is not valid.
+    /// The ARN's Region is not valid.
     #[error("{0}")]
     Region(InvalidRegion),
     /// A secret's name is followed by some, but not all, of the optional fields.
@@ -94,7 +95,7 @@ impl ValueFrom {
         (before.is_empty() || before.ends_with(":parameter")).then_some(secret)
     }
 
-    /// Returns the region of the ARN; `None` for a parameter by name.
+    /// Returns the Region of the ARN; `None` for a parameter by name.
     pub fn region(&self) -> Option<&Region> {
         match self {
             Self::Secret { region, .. } => Some(region),

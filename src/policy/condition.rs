@@ -14,9 +14,9 @@ use super::truth::{Truth, all, any};
 /// One key of one operator, with its values.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Condition {
-    /// As in the document, such as `ForAnyValue:StringLike`.
+    /// The operator as in the document, such as `ForAnyValue:StringLike`.
     name: String,
-    /// `None` for an operator that is not known.
+    /// `None` for an unknown operator.
     operator: Option<Operator>,
     quantifier: Option<Quantifier>,
     if_exists: bool,
@@ -202,7 +202,7 @@ impl Condition {
                 });
             }
             ContextValue::Foreign => {
-                // A wildcard or a variable may still include it.
+                // A value with a wildcard or a variable may still include it.
                 let is_plain = |value: &String| !value.contains(['*', '?', '$']);
                 let can_tell = matches!(
                     operator.comparison,
@@ -229,14 +229,14 @@ impl Condition {
         match self.quantifier {
             Some(Quantifier::ForAnyValue) => any(present.iter().map(one)),
             Some(Quantifier::ForAllValues) => all(present.iter().map(one)),
-            // A key with several values needs a quantifier.
+            // IAM documents a quantifier for keys with several values, so the result is open.
             None if present.len() != 1 => unknown(),
             None => one(&present[0]),
         }
     }
 }
 
-/// Compares the value of a policy with that of a request.
+/// Compares a policy's value with a request's.
 fn compare(comparison: Comparison, expected: &str, present: &str) -> Truth {
     let unreadable = || Truth::unknown(format!("{expected} and {present} cannot be compared"));
     Truth::from(match comparison {
@@ -266,7 +266,7 @@ fn compare(comparison: Comparison, expected: &str, present: &str) -> Truth {
     })
 }
 
-/// Reads a date of ISO 8601, or seconds since 1970.
+/// Reads an ISO 8601 date, or seconds since 1970.
 fn date(text: &str) -> Option<Timestamp> {
     let seconds = text.parse::<i64>().ok();
     match seconds {

@@ -34,9 +34,9 @@ pub struct PolicyStatement {
     actions: Option<Selection>,
     resources: Option<Selection>,
     conditions: Vec<Condition>,
-    /// Whether `${…}` are policy variables: from version 2012-10-17 on.
+    /// Whether `${…}` is a policy variable, as in version 2012-10-17.
     has_variables: bool,
-    /// An element that is not known, which makes the statement's meaning unknown.
+    /// An unknown element, which makes the statement's meaning unknown.
     unknown_element: Option<String>,
 }
 
@@ -47,7 +47,7 @@ struct Selection {
     values: Vec<Named>,
 }
 
-/// A value, with the kind of principal where it is one.
+/// A value and, for a principal, its kind.
 #[derive(Debug, Clone, PartialEq)]
 struct Named {
     kind: String,
@@ -60,20 +60,20 @@ pub enum InvalidPolicy {
     /// Not JSON.
     #[error("is not valid JSON ({0})")]
     Json(String),
-    /// JSON of another form.
+    /// JSON that does not have the form of a policy document.
     #[error("is not a policy document: {0}")]
     Form(String),
 }
 
 impl PolicyDocument {
-    /// Reads a document.
+    /// Reads a document. Fails if the text is not valid JSON or not a policy document.
     pub fn parse(text: &str) -> Result<Self, InvalidPolicy> {
         let value: Value =
             serde_json::from_str(text).map_err(|error| InvalidPolicy::Json(error.to_string()))?;
         Self::read(&value)
     }
 
-    /// Reads a document that is parsed already.
+    /// Reads a document from parsed JSON. Fails if it is not a policy document.
     pub fn read(value: &Value) -> Result<Self, InvalidPolicy> {
         let form = |text: &str| InvalidPolicy::Form(text.to_owned());
         let document = value
@@ -164,7 +164,8 @@ impl PolicyStatement {
         if let Some(element) = &self.unknown_element {
             return Truth::unknown(format!("the element {element} is not known"));
         }
-        // A statement without an action or, outside of a trust policy, a resource is not valid.
+        // A statement without an action is invalid, and so is one without a resource outside a
+        // trust policy.
         let Some(actions) = &self.actions else {
             return Truth::unknown("a statement has neither Action nor NotAction");
         };
@@ -178,7 +179,8 @@ impl PolicyStatement {
                 Err(variable) => Truth::unknown(format!("{variable} in a Resource")),
             })
         });
-        // Cheap tests first: a condition names its reason only where it matters.
+        // Action and resource come first, so that a condition gives its reason only where it
+        // matters.
         let cheap = action.and(resource);
         if cheap == Truth::No {
             return Truth::No;

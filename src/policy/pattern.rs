@@ -28,8 +28,8 @@ fn pieces(pattern: &str) -> Vec<Piece> {
     pattern.chars().map(piece).collect()
 }
 
-/// Compares with one step back to the last `*`, which is enough, and so takes at most the product of
-/// both lengths.
+/// Matches while backtracking to the last `*` only, which suffices and bounds the time by the
+/// product of both lengths.
 fn matches_pieces(pattern: &[Piece], text: &[char]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star = None;
@@ -94,8 +94,8 @@ fn matches_segments(segments: &[&str], parts: &[&str]) -> bool {
     }
 }
 
-/// Whether two ARNs match as `ArnLike` and `ArnEquals` compare them: each of the six parts by itself
-/// (ibid., "Condition operators").
+/// Whether two ARNs match as `ArnLike` and `ArnEquals` compare them, each of the six parts by
+/// itself (IAM user guide, "Condition operators").
 pub(super) fn matches_arn(pattern: &str, arn: &str) -> bool {
     let split = |text: &str| text.splitn(6, ':').map(str::to_owned).collect::<Vec<_>>();
     let (pattern, arn) = (split(pattern), split(arn));
@@ -106,8 +106,8 @@ pub(super) fn matches_arn(pattern: &str, arn: &str) -> bool {
             .all(|(pattern, part)| matches(pattern, part))
 }
 
-/// Replaces policy variables, such as `${aws:PrincipalAccount}`, by their values. Fails with the
-/// name of a variable whose value is not known. Policies of the version 2008-10-17 have none.
+/// Replaces policy variables, such as `${aws:PrincipalAccount}`, with their values. Fails with the
+/// name of a variable whose value is not known. Policies of version 2008-10-17 have no variables.
 pub(super) fn fill_in(text: &str, request: &PolicyRequest) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = text;
@@ -121,8 +121,7 @@ pub(super) fn fill_in(text: &str, request: &PolicyRequest) -> Result<String, Str
             Some((name, default)) => (name.trim(), Some(default.trim().trim_matches('\''))),
             None => (variable.trim(), None),
         };
-        // These stand for the characters themselves, which this comparison does not tell from
-        // wildcards.
+        // These stand for the literal characters, which this comparison cannot tell from wildcards.
         if matches!(name, "*" | "?" | "$") {
             return Err(format!("the character ${{{name}}}"));
         }

@@ -1,18 +1,18 @@
-//! A request as policies see it: who, what, on which resource, with which context keys.
+//! A request as policies see it: principal, action, resource and context keys.
 
 use std::collections::BTreeMap;
 
 /// The principal of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestPrincipal {
-    /// A role of this account, whose session makes the request.
+    /// A session of this account's role makes the request.
     Role {
         /// ARN of the role.
         arn: String,
     },
-    /// An AWS service that acts for itself, such as `ecs-tasks.amazonaws.com`.
+    /// An AWS service that acts on its own behalf, such as `ecs-tasks.amazonaws.com`.
     Service(String),
-    /// An account of AWS. Amazon ECR signs the URLs of layers with such a one.
+    /// An account that AWS owns, such as the one with which Amazon ECR signs the URLs of layers.
     AwsOwned,
     /// Not known.
     Unknown,
@@ -25,17 +25,17 @@ pub enum ContextValue {
     Known(Vec<String>),
     /// The request does not have the key.
     Absent,
-    /// The request has a value of which only this is known: it is not the customer's. The account of
-    /// AWS that signs the URLs of layers is such a one.
+    /// The request has a value that is only known not to be the customer's, such as the AWS-owned
+    /// account that signs the URLs of layers.
     Foreign,
 }
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyRequest {
-    /// Who makes it.
+    /// The caller.
     pub principal: RequestPrincipal,
-    /// Such as `ecr:BatchGetImage`.
+    /// The action, such as `ecr:BatchGetImage`.
     pub action: String,
     /// ARN, or `*` for an action without resources.
     pub resource: String,
@@ -62,8 +62,8 @@ impl PolicyRequest {
                 request.set("aws:PrincipalType", "AssumedRole");
                 request.set("aws:PrincipalIsAWSService", "false");
                 request.set("aws:ViaAWSService", "false");
-                // Temporary credentials always carry the key, and ECS has no second factor (IAM user guide,
-                // "AWS global condition context keys").
+                // Temporary credentials always carry this key, and ECS does not use MFA (IAM user
+                // guide, "AWS global condition context keys").
                 request.set("aws:MultiFactorAuthPresent", "false");
                 // A role's session has no user.
                 request

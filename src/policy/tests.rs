@@ -1,10 +1,10 @@
-//! Policies of a table, most of them AWS's own examples, and what they say to requests.
+//! Tests the decisions of a table of policies, most of them AWS's own examples.
 
 use serde::Deserialize;
 
 use super::*;
 
-/// Every case of the table is one request; fewer than this means that the table was cut.
+/// Minimum number of requests in the table, so that a truncated table is noticed.
 const MIN_CASES: usize = 150;
 
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ fn word(decision: &PolicyDecision) -> &'static str {
 }
 
 #[test]
-fn every_case_of_the_table_is_decided() {
+fn decisions_match_the_table() {
     let table: Table = toml::from_str(include_str!("../../tests/data/policies.toml")).unwrap();
     let mut wrong = Vec::new();
     let mut count = 0;
@@ -110,7 +110,7 @@ fn statement_that_decides_is_named() {
 }
 
 #[test]
-fn what_is_not_a_policy_is_refused_in_a_sentence() {
+fn invalid_policies_are_rejected_with_a_reason() {
     for (text, message) in [
         ("", "is not valid JSON"),
         ("Allow *", "is not valid JSON"),
@@ -153,7 +153,7 @@ fn ten_thousand_statements_are_decided() {
             statement: "statement 10001".into()
         }
     );
-    // A wildcard in each place does not take time that grows with its power.
+    // Many wildcards must not take exponential time.
     let many = format!(
         r#"{{"Statement":{{"Effect":"Allow","Action":"{}","Resource":"*"}}}}"#,
         "*a".repeat(2_000)

@@ -54,7 +54,7 @@ impl CallResult {
             .unwrap_or_default()
     }
 
-    /// Fails the call if an intermediary accepted it: its success says nothing of the service.
+    /// Fails the call if an intermediary accepted it: that says nothing about the service.
     pub fn require_service(mut self) -> Self {
         if self.response.is_some() && self.observation.speaker == Some(Speaker::Intermediary) {
             self.observation.reject_foreign_answer();
@@ -93,13 +93,13 @@ impl PhaseClient<'_> {
             let mut result = self.conclude(exchange, started, accept);
             let is_content = matches!(self.phase, Phase::Blob | Phase::Fetch)
                 && result.response.as_ref().is_some_and(Exchange::succeeded);
-            // Whose a blob's bytes are, their digest shows.
+            // A blob's digest, not its sender, shows whether it is genuine.
             if !is_content {
                 result = result.require_service();
             }
             let failure = result.observation.failure();
             let throttled = failure == Some(Failure::Throttled);
-            // A service that throttles works as it should.
+            // Throttling is not a malfunction of the service.
             count.add(tries, attempts, failure.filter(|_| !throttled));
             let retryable = matches!(
                 failure,
@@ -122,7 +122,7 @@ impl PhaseClient<'_> {
         }
     }
 
-    /// Adds what the request proves itself with to the secrets of this run: a server may repeat it.
+    /// Adds the request's credentials to the vault, because a server may repeat them.
     fn hold_secrets(self, request: &HttpRequest) {
         let vault = &self.context.settings.vault;
         let header = |name: &str| request.headers.get(name)?.to_str().ok();
@@ -135,8 +135,8 @@ impl PhaseClient<'_> {
         vault.add_query(&request.path);
     }
 
-    /// Adds what a redirect proves itself with. A registry signs the URLs of layers, and the host
-    /// that they lead to may repeat the signature before it is sent it: in its certificate.
+    /// Adds the credentials in a redirect to the vault. A registry signs the URLs of layers, and
+    /// the host that they lead to may already know the signature and repeat it in its certificate.
     fn hold_location(self, headers: &HeaderMap) {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
         if let Some(location) = location {
@@ -146,7 +146,7 @@ impl PhaseClient<'_> {
         }
     }
 
-    /// Whether the answer of this call is, or contains, a secret. Of its errors nothing is quoted.
+    /// Whether the response to this call is, or contains, a secret. Its errors are then not quoted.
     fn reads_secrets(self) -> bool {
         self.phase == Phase::Authorize
             || matches!(
@@ -155,7 +155,7 @@ impl PhaseClient<'_> {
             )
     }
 
-    /// Returns the result of a request that could not be signed.
+    /// Returns a failed result for a request that could not be signed.
     pub fn unsigned(self, detail: impl Into<SafeText>) -> CallResult {
         let outcome = Outcome::Failed {
             failure: Failure::InvalidSignature,
@@ -288,7 +288,8 @@ pub const SSM: JsonApi = JsonApi {
 };
 
 impl JsonApi {
-    /// Calls `action` with `input`, signed for `region`.
+    /// Calls `action` with `input`, signed for `region`. If signing fails, the result is a failed
+    /// observation.
     pub async fn call(
         self,
         client: PhaseClient<'_>,
@@ -304,7 +305,8 @@ impl JsonApi {
         }
     }
 
-    /// Returns a signed call of `action`. Fails with a one-line reason if it cannot be signed.
+    /// Returns the signed request for `action`. Fails with a one-line reason if it cannot be
+    /// signed.
     fn sign(
         self,
         action: &str,

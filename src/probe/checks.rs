@@ -3,7 +3,7 @@
 /// Whether the credentials could be loaded.
 pub mod credentials;
 
-/// This machine's clock against those of the services.
+/// Compares this machine's clock with those of the services.
 pub mod clock;
 
 /// ECR's registry token.
@@ -30,7 +30,7 @@ pub mod image_pull;
 /// Log streams of the awslogs driver.
 pub mod log_stream;
 
-/// NFS of Amazon EFS file systems.
+/// The NFS servers of Amazon EFS file systems.
 pub mod efs;
 
 /// Environment files in Amazon S3.

@@ -1,4 +1,4 @@
-//! What every check needs: settings, TLS, the recorder, credentials.
+//! What every check needs: settings, TLS, the recorder and shared connections.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -26,11 +26,11 @@ pub type LoadedCredentials = Arc<Result<Credentials, AgentFailure>>;
 /// Credentials that are loaded once and awaited by several checks.
 pub type SharedCredentials = Shared<BoxFuture<'static, LoadedCredentials>>;
 
-/// Where a run probes from, and what it assumes.
+/// The settings of a run: where it probes from, and what it expects.
 pub struct ProbeSettings {
     /// Resolves the names of all targets.
     pub resolver: StubResolver,
-    /// Where the task is in its VPC. Decides which addresses are private.
+    /// The task's location in its VPC, which determines which addresses are private.
     pub location: NetworkLocation,
     /// Whether names with an interface VPC endpoint must resolve to addresses inside the VPC.
     pub expect_private: bool,
@@ -47,7 +47,7 @@ pub struct ProbeSettings {
 
 impl ProbeSettings {
     /// Returns settings for fetching the task definition before a run. The rest of the location is
-    /// unknown, because it matters only to observations that are reported.
+    /// left unknown, because it matters only for reported observations.
     pub fn for_fetch(resolver: StubResolver, ip_family: IpFamily, vault: Arc<Vault>) -> Self {
         Self {
             resolver: resolver.for_family(ip_family),
@@ -64,7 +64,7 @@ impl ProbeSettings {
     }
 }
 
-/// Shared by all checks of a run.
+/// The context that all checks of a run share.
 #[derive(Clone)]
 pub struct ProbeContext {
     pub settings: Arc<ProbeSettings>,
@@ -76,40 +76,41 @@ pub struct ProbeContext {
     pub connections: Arc<Connections>,
 }
 
-/// Targets with a silent address whose source ports are tested. Where more are silent, the reason
-/// is not one service's, and the tests would be a load of their own.
+/// Maximum number of targets whose source ports are tested because of a silent address. If more are
+/// silent, the reason does not lie with one service, and the tests would only add load.
 const MAX_SUSPECTS: usize = 3;
 
 /// What the connections of all targets share. A task opens few at a time, and a device on the path
-/// may allow no more, so the probe opens no others before the first are answered, and gives up idle
-/// ones where another target needs them.
+/// may allow no more. The probe therefore opens no others before the first are answered, and closes
+/// idle ones if another target needs them.
 #[derive(Default)]
 pub struct Connections {
     idle: Mutex<Vec<(TargetKey, HttpConnection)>>,
-    /// Targets whose first connections are neither answered nor given up.
+    /// Number of targets whose first connections are neither answered nor given up.
     pending: watch::Sender<usize>,
-    /// Targets of which an address answered.
+    /// Targets with an address that answered.
     answered: Mutex<BTreeSet<TargetKey>>,
-    /// Held by the silent address that is tried alone; how many failed one after the other.
+    /// Number of addresses in a row that failed when tried alone. Locked by the one that is being
+    /// tried.
     alone: tokio::sync::Mutex<u32>,
-    /// Scopes whose source ports have been tested. One target of each is enough where all are
-    /// healthy: a second test would double the load to learn the same.
+    /// Scopes whose source ports have been tested. If all are healthy, one target of each scope is
+    /// enough: a second test would double the load and show the same.
     tested_ports: Mutex<BTreeSet<Scope>>,
-    /// Connections that a check waits for in vain. Meanwhile, no test opens a connection.
+    /// Number of overdue connections that checks wait for. Meanwhile, no test opens a connection.
     waited_for: watch::Sender<usize>,
-    /// Port tests of scopes that are not done.
+    /// Number of port tests that are not finished.
     port_tests: watch::Sender<usize>,
-    /// Targets of which a few source ports are or were screened: the rules of a network ACL may
-    /// single out one service.
+    /// Targets whose source ports are being or have been screened: a network ACL's rules may single
+    /// out one service.
     screened: Mutex<BTreeSet<TargetKey>>,
-    /// Held by the targets that are being screened: two at a time, as many as port tests of scopes,
-    /// after everything that a task does itself has its connections.
+    /// Locked by the targets that are being screened: at most two at a time, after everything that
+    /// a task does itself has its connections.
     screens: [tokio::sync::Mutex<()>; 2],
     /// Targets with a silent address or port whose source ports have been tested.
     suspects: Mutex<BTreeSet<TargetKey>>,
     /// Notified when a connection becomes idle.
     returned: Notify,
-    /// Source ports that are answered, where others are not; used in turn.
+    /// Source ports that are answered in scopes where others are not; used in turn.
     open_ports: Mutex<BTreeMap<Scope, VecDeque<u16>>>,
 }
 
@@ -119,13 +120,13 @@ impl Connections {
         self.pending.send_modify(|pending| *pending += 1);
     }
 
-    /// Removes it again: its connections are answered or given up.
+    /// Removes a target whose first connections are answered or given up.
     pub fn end(&self) {
         self.pending
             .send_modify(|pending| *pending = pending.saturating_sub(1));
     }
 
-    /// Waits until every target that is connecting has its answer.
+    /// Waits until the first connections of every target are answered or given up.
     pub async fn first_answers(&self) {
         let mut pending = self.pending.subscribe();
         // The sender is in `self`, so it cannot be gone.
@@ -142,8 +143,9 @@ impl Connections {
         !lock(&self.answered).is_empty()
     }
 
-    /// Waits until no other silent address is tried alone; after every target has an answer or was
-    /// given up, if `target` has one. Returns how many tries alone failed one after the other.
+    /// Waits until no other silent address is being tried alone. If another address of `target` has
+    /// answered, first waits for [`Self::first_answers`]. Returns the number of addresses in a row
+    /// that failed when tried alone.
     pub async fn turn_alone(&self, target: &TargetKey) -> tokio::sync::MutexGuard<'_, u32> {
         let has_answer = lock(&self.answered).contains(target);
         if has_answer {
@@ -158,7 +160,7 @@ impl Connections {
         TestHold(&self.waited_for)
     }
 
-    /// Returns how many guards of [`Self::hold_tests`] there are, and will be.
+    /// Returns a receiver of the number of guards of [`Self::hold_tests`].
     pub fn holds(&self) -> watch::Receiver<usize> {
         self.waited_for.subscribe()
     }
@@ -178,13 +180,14 @@ impl Connections {
         self.port_tests.send_modify(|tests| *tests += 1);
     }
 
-    /// Notes that a port test is done.
+    /// Notes that a port test has ended.
     pub fn end_port_test(&self) {
         self.port_tests
             .send_modify(|tests| *tests = tests.saturating_sub(1));
     }
 
-    /// Waits until no port test is running and at most one other target is being screened.
+    /// Waits until no port test is running and at most one other target is being screened. The turn
+    /// lasts until the guard is dropped.
     pub async fn turn_to_screen(&self) -> tokio::sync::MutexGuard<'_, ()> {
         let mut tests = self.port_tests.subscribe();
         // The sender is in `self`, so it cannot be gone.
@@ -196,8 +199,8 @@ impl Connections {
         }
     }
 
-    /// Whether the caller is the first to claim this target, of which an address or a port was
-    /// silent, and so tests its source ports.
+    /// Whether the caller is the first to claim this target, which has a silent address or port,
+    /// and so tests its source ports.
     pub fn claim_suspect(&self, target: &TargetKey) -> bool {
         let mut suspects = lock(&self.suspects);
         suspects.len() < MAX_SUSPECTS && suspects.insert(target.clone())
@@ -208,7 +211,7 @@ impl Connections {
         lock(&self.open_ports).insert(scope, ports.iter().copied().collect());
     }
 
-    /// Returns the source port of the next connection to `scope`, if it matters.
+    /// Returns the source port for the next connection to `scope`; `None` lets the kernel choose.
     pub fn next_port(&self, scope: Scope) -> Option<u16> {
         let mut ports = lock(&self.open_ports);
         let ports = ports.get_mut(&scope)?;
@@ -243,7 +246,7 @@ impl Connections {
         loop {
             let returned = self.returned.notified();
             tokio::pin!(returned);
-            // Counts what is returned from here on.
+            // Notices connections that are returned from here on.
             returned.as_mut().enable();
             if let Some(connection) = self.take_idle(target) {
                 return connection;
@@ -258,7 +261,7 @@ impl Connections {
     }
 }
 
-/// Keeps tests from opening connections: they must not take the place of what a check waits for.
+/// Keeps tests from opening connections, which could take the place of one that a check waits for.
 pub struct TestHold<'a>(&'a watch::Sender<usize>);
 
 impl Drop for TestHold<'_> {
@@ -286,7 +289,7 @@ impl ProbeContext {
     /// Returns which names of AWS services the task uses.
     pub fn variant(&self) -> Variant {
         let family = self.settings.location.ip_family;
-        // Unknown outside ECS: most tasks have IPv4.
+        // The family may be unknown outside ECS, and most tasks have IPv4.
         family.unwrap_or_default().variant()
     }
 

@@ -37,7 +37,7 @@ impl Recorder {
     /// Spawns a check. The run stays open until the check returns.
     pub fn spawn(&self, check: impl Future<Output = ()> + Send + 'static) {
         let keep_open = self.clone();
-        // Boxed, so that the binary contains the task's code once and not for every check.
+        // Boxed, so that the binary contains Tokio's code for a task once, not for every check.
         let check: BoxFuture<'static, ()> = Box::pin(check);
         tokio::spawn(async move {
             check.await;
@@ -58,8 +58,8 @@ impl ObservationLog {
         log.insert(observation.id.clone(), observation);
     }
 
-    /// Returns a copy of the observations; empty if the log is locked at this moment, as it is when
-    /// the panic happened during an insertion.
+    /// Returns a copy of the observations. It is empty if the log is locked at this moment, as
+    /// after a panic during an insertion.
     pub fn snapshot(&self) -> Vec<Observation> {
         self.0
             .try_lock()

@@ -1,4 +1,4 @@
-//! Hosts that are not in the plan, but named by a response.
+//! Hosts that a response names and the plan does not contain.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,15 +12,15 @@ use crate::plan::is_host_name;
 use crate::probe::context::ProbeContext;
 use crate::probe::target::TargetHandle;
 
-/// Hosts that responses may add to one run.
+/// Maximum number of hosts that responses may add to one run: a registry names one or two.
 pub const MAX_REDIRECT_HOSTS: usize = 16;
 
-/// Requests that one pull sends until a response is not a redirect. Go's HTTP client, which the
-/// puller uses, stops after ten (`net/http`, `defaultCheckRedirect`).
+/// Maximum number of requests that one download may take, redirects included. Go's HTTP client,
+/// which the puller uses, stops after ten (`net/http`, `defaultCheckRedirect`).
 const MAX_REQUESTS: usize = 10;
 
-/// Hosts of redirects and token services. Each is connected once, whichever response names it
-/// first.
+/// The hosts of redirects and token services. The probe connects to each once, whichever response
+/// names it first.
 #[derive(Clone, Default)]
 pub struct RedirectTargets(Arc<Mutex<BTreeMap<RedirectHost, TargetHandle>>>);
 
@@ -44,8 +44,8 @@ impl RedirectHost {
 }
 
 impl RedirectTargets {
-    /// Returns the host's handle and starts to connect it if it is new. `phase` is what follows the
-    /// handshake. Returns `None` for a host beyond [`MAX_REDIRECT_HOSTS`].
+    /// Returns the host's handle, and starts to connect to it if it is new. `phase` is what follows
+    /// the handshake. Returns `None` for a host beyond [`MAX_REDIRECT_HOSTS`].
     pub fn connect(
         &self,
         context: &ProbeContext,
@@ -72,7 +72,7 @@ impl RedirectTargets {
     }
 }
 
-/// Whether a response names a host that could be one: it becomes part of observation IDs.
+/// Whether the text, from a response, is a valid host: it becomes part of observation IDs.
 pub fn is_host(text: &str) -> bool {
     is_host_name(text.trim_start_matches('[').trim_end_matches(']'))
 }
@@ -100,17 +100,19 @@ impl RedirectLocation {
         (&self.host, self.port) == (&target.host, target.port)
     }
 
-    /// Returns where a redirect of this location leads, after as many requests as `sent`. Fails with
-    /// the reason if it cannot be followed.
+    /// Returns where a redirect from this location leads, after `sent` requests. Fails with the
+    /// reason if it cannot be followed.
     pub fn next(&self, headers: &HeaderMap, sent: usize) -> Result<Self, String> {
         let from = &self.host;
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let Some(location) = location else {
-            return Err(format!("{from} redirects without a location"));
+            return Err(format!("{from} redirects without a Location header"));
         };
-        let absolute = location
-            .starts_with("//")
-            .then(|| format!("https:{location}"));
+        let absolute = if location.starts_with("//") {
+            Some(format!("https:{location}"))
+        } else {
+            relative_path(&self.path, location)
+        };
         let uri: Option<Uri> = absolute.as_deref().unwrap_or(location).parse().ok();
         let path = uri
             .as_ref()
@@ -141,11 +143,39 @@ impl RedirectLocation {
         };
         if sent >= MAX_REQUESTS {
             return Err(format!(
-                "the redirects do not end: stopped after {MAX_REQUESTS} requests, as the image puller does"
+                "too many redirects: stopped after {MAX_REQUESTS} requests, as the image puller does"
             ));
         }
         Ok(next)
     }
+}
+
+/// Returns the path of a reference that is relative to `base`, as Go's HTTP client resolves it
+/// (RFC 3986 section 5.2); `None` for any other reference.
+fn relative_path(base: &str, reference: &str) -> Option<String> {
+    let end = reference.find(['?', '#']).unwrap_or(reference.len());
+    let (path, query) = reference.split_at(end);
+    // A colon in the first segment ends a scheme.
+    let is_path = path
+        .split('/')
+        .next()
+        .is_some_and(|first| !first.is_empty() && !first.contains(':'));
+    if !is_path {
+        return None;
+    }
+    let base = base.split(['?', '#']).next().unwrap_or_default();
+    let (directory, _) = base.rsplit_once('/').unwrap_or_default();
+    let mut segments: Vec<&str> = directory.split('/').skip(1).collect();
+    for segment in path.split('/') {
+        match segment {
+            "." => {}
+            ".." => {
+                segments.pop();
+            }
+            name => segments.push(name),
+        }
+    }
+    Some(format!("/{}{query}", segments.join("/")))
 }
 
 #[cfg(test)]
@@ -164,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_is_absolute_or_relative_and_stays_encrypted() {
+    fn follows_absolute_and_relative_redirects_over_https_only() {
         let at = |host: &str, port, path: &str| {
             Ok(RedirectLocation {
                 host: host.into(),
@@ -184,6 +214,15 @@ mod tests {
             next("//cdn.example.com:8443/a", 9),
             at("cdn.example.com", 8443, "/a")
         );
+        let relative = [
+            ("blobs/x?y", "/v2/blobs/x?y"),
+            ("../x", "/x"),
+            ("./a/../b", "/v2/b"),
+            ("../../../x", "/x"),
+        ];
+        for (location, path) in relative {
+            assert_eq!(next(location, 1), at("registry.example.com", 5000, path));
+        }
         for (location, sent, reason) in [
             (
                 "http://cdn.example.com/a",

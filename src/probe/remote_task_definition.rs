@@ -1,4 +1,4 @@
-//! Fetches the task definition from Amazon S3 or Parameter Store, before a run.
+//! Fetches the task definition from Amazon S3 or Parameter Store before a run.
 //!
 //! It is fetched like any other target, so that an error is as precise as an observation.
 
@@ -62,7 +62,7 @@ impl fmt::Display for TaskDefinitionLocation {
 }
 
 /// Fetches a task definition of at most [`MAX_SIZE`] bytes with the credentials. Waits at most
-/// `within` for the connection. Fails with one sentence on the cause and what to do.
+/// `within` for the connection. Fails with a sentence that names the cause and what to do.
 pub async fn fetch_task_definition(
     location: &TaskDefinitionLocation,
     task_region: &Region,
@@ -100,7 +100,7 @@ pub async fn fetch_task_definition(
                 .object(bucket, key, task_region, &mut observations)
                 .await;
             match first {
-                // Only its own Region serves a bucket.
+                // A bucket is served by its own Region only.
                 Err(ObjectError::InRegion(region)) => {
                     fetcher
                         .object(bucket, key, &region, &mut observations)
@@ -134,7 +134,7 @@ impl fmt::Display for ObjectError {
 struct Fetcher<'a> {
     context: ProbeContext,
     credentials: &'a Credentials,
-    /// For connections.
+    /// Deadline for connections.
     deadline: Instant,
 }
 
@@ -176,7 +176,7 @@ impl Fetcher<'_> {
             target,
             phase: Phase::Read,
         };
-        // GetParameters, because execution roles have this permission for their secrets.
+        // Uses GetParameters, for which execution roles already have the permission.
         let input = json!({ "Names": [name], "WithDecryption": true });
         let CallResult {
             observation,

@@ -12,7 +12,7 @@ use crate::observation::{Answer, Failure, Observation, Outcome};
 use crate::safe_text::{SafeText, safe_text};
 use crate::vault::Vault;
 
-/// Why a secret's value cannot be used. Contains nothing of the value.
+/// Why a secret's value cannot be used. Contains no part of the value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ShapeMismatch {
     code: &'static str,
@@ -48,7 +48,7 @@ impl ShapeMismatch {
     }
 }
 
-/// User name and password of a registry.
+/// User name and password for a registry.
 #[derive(Debug)]
 pub struct RegistryCredentials {
     pub username: SecretString,
@@ -65,7 +65,7 @@ struct SecretValue {
     secret_binary: Option<String>,
 }
 
-/// Adds the value in a response of GetSecretValue to the secrets of the run.
+/// Adds the value in a response of GetSecretValue to the vault.
 pub fn hold(body: &[u8], vault: &Vault) {
     if let Ok(SecretValue {
         secret_string,
@@ -179,8 +179,8 @@ pub fn check_secret(body: &[u8], json_key: Option<&str>) -> Result<SafeText, Sha
 }
 
 /// Reads a registry's login, `{"username": …, "password": …}` (ECS developer guide, "Using non-AWS
-/// container images"). Fails if either is missing or empty: the ECS agent then calls the data
-/// malformed.
+/// container images"). Fails if either is missing or empty, which the ECS agent reports as
+/// malformed data.
 pub fn read_login(body: &[u8]) -> Result<RegistryCredentials, ShapeMismatch> {
     #[derive(Deserialize)]
     struct LoginJson {
@@ -213,7 +213,7 @@ pub fn read_login(body: &[u8]) -> Result<RegistryCredentials, ShapeMismatch> {
     })
 }
 
-/// Returns the number of keys in words.
+/// Returns the number of keys with its noun.
 fn count(keys: usize) -> String {
     match keys {
         1 => "1 key".to_owned(),

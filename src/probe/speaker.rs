@@ -1,9 +1,9 @@
-//! The sender of a response: the one place that decides it. A verified certificate does not: a proxy or a
-//! firewall whose authority is among the roots answers under any name.
+//! Decides who sent a response. A verified certificate does not show that: a proxy or a firewall
+//! whose certificate authority is among the roots can answer under any name.
 //!
-//! A service is known by what it always sends: its request ID, its protocol's error, the members of
-//! the operation's response. An answer without them that has a shape of its own (a page, plain text,
-//! JSON of another kind) is an intermediary's.
+//! A service is recognized by what it always sends: its request ID, its protocol's error format,
+//! the members of the operation's response. An answer that lacks them and has another form (a web
+//! page, plain text, other JSON) comes from an intermediary.
 
 use hyper::header::{CONTENT_TYPE, HeaderMap, LOCATION, WWW_AUTHENTICATE};
 use hyper::{StatusCode, Uri};
@@ -12,10 +12,11 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::aws::error_response;
+use crate::endpoints::is_aws_host;
 use crate::observation::{Dependency, Phase, Speaker};
 
-/// Headers that AWS adds to every answer: the request ID of its JSON APIs, both IDs of S3, and the
-/// name of an error.
+/// Headers that AWS services add to their answers: the request ID of the JSON APIs, both IDs of S3,
+/// and the name of an error.
 const AWS_HEADERS: [&str; 4] = [
     "x-amzn-requestid",
     "x-amz-request-id",
@@ -24,25 +25,16 @@ const AWS_HEADERS: [&str; 4] = [
 ];
 
 /// Header of registries (distribution specification 1.1, "Legacy Docker support HTTP headers"). ECR
-/// sends it with every answer, Docker's registry too.
+/// and Docker's registry send it with every answer.
 const REGISTRY_HEADER: &str = "docker-distribution-api-version";
 
-/// What tells a registry's blob URL from a redirect to a portal: the signature of S3, of CloudFront,
-/// of Google Cloud Storage and of Azure.
+/// Query parameters that distinguish a registry's blob URL from a redirect to a portal: the
+/// signatures of S3, CloudFront, Google Cloud Storage and Azure.
 const SIGNED_QUERY: [&str; 4] = [
     "X-Amz-Signature=",
     "Signature=",
     "X-Goog-Signature=",
     "sig=",
-];
-
-/// Ends of AWS's host names.
-const AWS_DOMAINS: [&str; 5] = [
-    ".amazonaws.com",
-    ".amazonaws.com.cn",
-    ".amazonaws.eu",
-    ".api.aws",
-    ".on.aws",
 ];
 
 /// What was requested, and from which host.
@@ -58,7 +50,7 @@ pub struct Question<'a> {
 pub struct HttpAnswer<'a> {
     pub status: StatusCode,
     pub headers: &'a HeaderMap,
-    /// As far as it was read.
+    /// The part that was read.
     pub body: &'a [u8],
 }
 
@@ -79,15 +71,10 @@ pub fn speaker(question: Question<'_>, answer: HttpAnswer<'_>) -> Speaker {
     }
 }
 
-/// Whether the host is of AWS, whose services label each answer.
-pub fn is_aws_host(host: &str) -> bool {
-    AWS_DOMAINS.iter().any(|domain| host.ends_with(domain))
-}
-
 impl HttpAnswer<'_> {
     /// An AWS JSON API names each error in the body or in a header, and labels each answer with a
-    /// request ID. No other server sends `__type` with the protocol's content type; a `message` alone is
-    /// what many send.
+    /// request ID. No other server sends `__type` with the protocol's content type, whereas many
+    /// send a `message`.
     fn of_json_api(self, dependency: Dependency) -> Speaker {
         if self.status.is_success() {
             return self.of_json_success(dependency);
@@ -104,8 +91,8 @@ impl HttpAnswer<'_> {
         }
     }
 
-    /// A response of CloudWatch Logs may be empty, so there the request ID decides. The others have
-    /// members that no other server sends by accident.
+    /// A response of CloudWatch Logs may be empty, so its request ID decides. Those of the others
+    /// have members that no other server sends by accident.
     fn of_json_success(self, dependency: Dependency) -> Speaker {
         let members = match self.body {
             b"" => Some(Members::default()),
@@ -147,17 +134,16 @@ impl HttpAnswer<'_> {
     fn of_ecr(self, Question { phase, host, .. }: Question<'_>) -> Speaker {
         match self.of_any_registry(phase) {
             Some(speaker) => speaker,
-            // A portal redirects to itself.
+            // A captive portal redirects to itself, so a redirect within this host may be ECR's.
             None if self.redirects_to(|other| other == host) => Speaker::Unknown,
-            // What its storage serves by itself is known by its digest, and a redirect by what it
-            // leads to.
+            // A blob is verified by its digest, and a redirect by the host that it leads to.
             None if phase == Phase::Blob && self.is_usable_blob() => self.of_content_host(),
             None => self.unmarked(),
         }
     }
 
-    /// A registry that is not AWS's may be any software behind any proxy of its owner: only a page
-    /// where a manifest should be is certainly not its answer.
+    /// A registry outside AWS may be any software behind any proxy of its owner: only a web page in
+    /// place of a manifest is certainly not its answer.
     fn of_registry(self, phase: Phase) -> Speaker {
         match self.of_any_registry(phase) {
             Some(speaker) => speaker,
@@ -199,7 +185,7 @@ impl HttpAnswer<'_> {
         }
     }
 
-    /// Whether it redirects to another path, or to such a host.
+    /// Whether the answer redirects to another path on the same host, or to an expected host.
     fn redirects_to(self, is_expected: impl Fn(&str) -> bool) -> bool {
         let location: Option<Uri> = self.header(LOCATION.as_str()).parse().ok();
         self.status.is_redirection()
@@ -210,7 +196,8 @@ impl HttpAnswer<'_> {
         self.status.is_success() || self.status.is_redirection()
     }
 
-    /// Token services agree on the members of a success, and little on those of an error.
+    /// Token services agree on the members of a successful response, but hardly on those of an
+    /// error.
     fn of_token_service(self) -> Speaker {
         if self.status.is_success() {
             return match serde_json::from_slice::<Members>(self.body) {
@@ -232,13 +219,13 @@ impl HttpAnswer<'_> {
         }
     }
 
-    /// A host of content may be any: S3, a CDN, a registry's own storage. A page is not content,
-    /// and bytes show whose they are by their digest only, which the check compares.
+    /// Content may come from anywhere: S3, a CDN, a registry's own storage. A web page is not
+    /// content; whether other bytes are genuine only their digest shows, which the check compares.
     fn of_content_host(self) -> Speaker {
         if self.has_aws_header() || self.is_xml() && self.has_error_code() {
             Speaker::Service
         } else if self.status.is_redirection() {
-            // Go's server adds a page to each redirect.
+            // Go's HTTP server adds an HTML page to each redirect.
             Speaker::Unknown
         } else if self.is_page() && !self.headers.contains_key(WWW_AUTHENTICATE) {
             Speaker::Intermediary
@@ -247,8 +234,8 @@ impl HttpAnswer<'_> {
         }
     }
 
-    /// An error without anything that the service always sends. AWS's own load balancers send a bare
-    /// 5xx as well.
+    /// Classifies an error without anything that the service always sends. AWS's own load balancers
+    /// also send a bare 5xx.
     fn unmarked(self) -> Speaker {
         if self.status.is_server_error() {
             Speaker::Unknown
@@ -295,18 +282,19 @@ impl HttpAnswer<'_> {
             || self.content_type().starts_with("text/html")
     }
 
-    /// Returns the body of an error if it is JSON. Bodies of errors are short.
+    /// Returns the body of an error if it is JSON. Successful bodies may be large, so they are not
+    /// parsed.
     fn json(self) -> Option<Value> {
         let is_error = !self.status.is_success();
         serde_json::from_slice(self.body).ok().filter(|_| is_error)
     }
 }
 
-/// The root element of a page begins within this many bytes.
+/// Maximum number of bytes of a body that are searched for the root element of a web page.
 const MAX_PAGE_HEAD_BYTES: usize = 1_024;
 
-/// The members by which a successful response is known. Values are skipped, so that a body of any
-/// size takes no memory.
+/// The members by which a successful response is recognized. Values are skipped, so that a body of
+/// any size takes no memory.
 #[derive(Default, Deserialize)]
 struct Members {
     #[serde(rename = "authorizationData")]
@@ -378,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn json_api_is_known_by_request_id_and_error_code() {
+    fn json_api_is_recognized_by_request_id_and_error_code() {
         for (dependency, phase) in [
             (EcrApi, Authorize),
             (Logs, Write),
@@ -448,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_is_known_by_its_ids_and_its_xml() {
+    fn s3_is_recognized_by_its_ids_and_its_xml() {
         let error =
             "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>x</Message></Error>";
         for (dependency, phase) in [(S3, Fetch), (EnvironmentFile, Fetch)] {
@@ -469,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn registry_is_known_by_its_header_its_error_and_its_manifest() {
+    fn registry_is_recognized_by_its_header_its_error_and_its_manifest() {
         let unknown = r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#;
         let manifest = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;
         for dependency in [EcrDkr, Registry] {

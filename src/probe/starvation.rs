@@ -1,5 +1,5 @@
-//! Measures how long the machine kept the probe from running. A probe that does not run cannot tell
-//! its own delay from that of a network.
+//! Measures how long the machine kept the probe from running. A probe that is not running cannot
+//! distinguish its own delay from the network's.
 
 use std::fs;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::observation::Starvation;
 /// How often the lateness of a timer is measured.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Lateness and waiting up to this are usual on any machine and are not recorded.
+/// Delays shorter than this occur on any machine and are not recorded.
 const NOTICEABLE_MS: u64 = 250;
 
-/// Where Linux counts the nanoseconds that this thread was runnable and waited for a processor: the
-/// second number (Documentation/scheduler/sched-stats.rst).
+/// File in which Linux counts the nanoseconds that this thread waited for a processor while
+/// runnable: the second number (Documentation/scheduler/sched-stats.rst).
 const SCHEDULER_STATISTICS: &str = "/proc/thread-self/schedstat";
 
-/// Measures from its start until it is stopped.
+/// Measures starvation from its start until it is stopped.
 pub struct StarvationMeter {
     started: Instant,
     waited_before: Option<Duration>,
@@ -50,7 +50,7 @@ impl StarvationMeter {
         }
     }
 
-    /// Returns what was measured, if it is noticeable.
+    /// Returns the starvation if it is noticeable.
     pub fn stop(self) -> Option<Starvation> {
         self.timer.abort();
         let waited = waited().zip(self.waited_before);
@@ -63,7 +63,8 @@ impl StarvationMeter {
     }
 }
 
-/// Returns how long this thread has waited for a processor; `None` where the kernel does not count.
+/// Returns how long this thread has waited for a processor; `None` if the kernel does not count
+/// that.
 fn waited() -> Option<Duration> {
     let text = fs::read_to_string(SCHEDULER_STATISTICS).ok()?;
     let nanoseconds = text.split_whitespace().nth(1)?.parse().ok()?;

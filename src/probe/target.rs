@@ -1,4 +1,4 @@
-//! Resolves and connects one target, and keeps its connections for the checks.
+//! Resolves one target, connects to it, and keeps its connections for the checks.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,32 +20,32 @@ use crate::probe::net::tcp::{self, ConnectOptions, PortTest};
 use crate::probe::net::tls::{Handshake, TlsClient};
 use crate::safe_text::safe_text;
 
-/// Delays before a handshake or a call that failed is tried again. The AWS SDKs also make three
-/// attempts in all; these delays are shorter, because the run has a deadline.
+/// Delays before a failed handshake or call is repeated. The AWS SDKs also make three attempts in
+/// all; these delays are shorter, because the run has a deadline.
 pub const RETRY_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(800)];
 
-/// Where nothing at all has answered by now (three SYNs from two source ports), the source ports of
-/// one silent address of each scope are tested: a filter that lets only other ports through is
-/// found in no other way.
+/// If no target has answered after this time (three SYNs from two source ports), the source ports
+/// of one silent address of each scope are tested: nothing else finds a filter that passes only
+/// other ports.
 const SPREAD_AFTER_SILENCE: Duration = Duration::from_millis(2_400);
 
-/// How long a silent address is tried alone, while the probe gives up its idle connections: a SYN
-/// and one repetition. With [`tcp::CONNECT_TIMEOUT`] and [`MAX_ALONE_FAILURES`], a silent run stays
+/// How long a silent address is tried alone, while the probe closes its idle connections: a SYN and
+/// one retransmission. With [`tcp::CONNECT_TIMEOUT`] and [`MAX_ALONE_FAILURES`], a silent run stays
 /// within 8 s.
 const ALONE_TIMEOUT: Duration = Duration::from_millis(1_300);
 
-/// Addresses that are tried alone, one after the other, until none answers: what stops two in turn
-/// is not a limit on connections.
+/// Number of addresses in a row that may fail when tried alone before no more are tried: whatever
+/// silences two is not a limit on connections.
 const MAX_ALONE_FAILURES: u32 = 2;
 
-/// How often idle connections are given up meanwhile.
+/// How often idle connections are closed meanwhile.
 const CLOSE_IDLE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Idle connections are given up once a further connection takes this long: Linux repeats a SYN
-/// after a second.
+/// Idle connections are closed once a further connection takes this long: Linux retransmits a SYN
+/// after one second.
 const CLOSE_IDLE_AFTER: Duration = Duration::from_millis(900);
 
-/// Whether an exchange may use a connection that is open already.
+/// Whether an exchange may use a connection that is already open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reuse {
     Idle,
@@ -62,7 +62,7 @@ pub struct TryCount {
 }
 
 impl TryCount {
-    /// Adds a try that ended like this, or several if it was repeated.
+    /// Adds one try that ended with `failure`, or `tries` if it was repeated.
     pub fn add(&mut self, tries: Option<Tries>, attempts: u32, failure: Option<Failure>) {
         let failed = u32::from(failure.is_some());
         let tries = tries.unwrap_or(Tries { failed, of: 1 });
@@ -75,7 +75,7 @@ impl TryCount {
         }
     }
 
-    /// Writes the count to the observation, if anything was repeated because it had failed.
+    /// Writes the attempts to the observation and, if a failed try was repeated, the count.
     pub fn record(self, observation: &mut Observation) {
         observation.attempts = self.attempts;
         observation.tries = (self.failed > 0 && self.of > 1).then_some(Tries {
@@ -104,11 +104,11 @@ pub fn add_tries(observation: &mut Observation, earlier: &Observation) {
     }
 }
 
-/// Time limit of connections that are opened before they are needed: they save two round trips
-/// each, which a path slower than this does not notice.
+/// Time limit for connections that are opened before they are needed: each saves two round trips,
+/// which do not matter on a path slower than this.
 const WARM_UP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A target whose connections are being opened. Cheap to clone.
+/// A handle to a target whose connections are being opened. Cheap to clone.
 #[derive(Clone)]
 pub struct TargetHandle(watch::Receiver<State>);
 
@@ -130,7 +130,7 @@ impl TargetHandle {
         Self(handle)
     }
 
-    /// Returns the handle of a target that takes no TLS connection.
+    /// Returns the handle of a target that does not use TLS.
     pub fn without_tls() -> Self {
         Self(watch::channel(State::Unreachable).1)
     }
@@ -140,7 +140,8 @@ impl TargetHandle {
         self.open(context, move |_| count);
     }
 
-    /// Opens what is missing in the background, so that `count` exchanges find a connection each.
+    /// Opens the missing connections in the background, so that each of `count` exchanges finds
+    /// one.
     pub fn warm_up_to(&self, context: &ProbeContext, count: usize) {
         self.open(context, move |idle| count.saturating_sub(idle));
     }
@@ -155,7 +156,8 @@ impl TargetHandle {
         });
     }
 
-    /// Waits until the first address is connected. Returns `None` if none can be.
+    /// Waits until the probe is connected to one address. Returns `None` if it cannot connect to
+    /// any.
     pub async fn connected(&self) -> Option<Arc<ConnectedTarget>> {
         let mut handle = self.0.clone();
         let state = handle
@@ -172,7 +174,7 @@ impl TargetHandle {
 pub struct ConnectedTarget {
     pub target: Target,
     tls: TlsClient,
-    /// The first address that was connected. Further connections go there.
+    /// The first address that the probe connected to. Further connections go there.
     peer: SocketAddr,
     scope: Scope,
     connections: Arc<Connections>,
@@ -215,15 +217,15 @@ impl PeerExchange {
 }
 
 impl ConnectedTarget {
-    /// Sends `request`, over an idle connection if there is one. If it stalls, it is sent again
-    /// with small segments, and with ordinary ones as a control.
+    /// Sends `request`, over an idle connection if there is one. If it stalls, sends it again with
+    /// small segments, and with ordinary ones as a control.
     pub async fn exchange(&self, request: &HttpRequest) -> ExchangeAttempts {
         let options = ConnectOptions {
             small_segments: self.small_segments.load(Ordering::Relaxed),
             ..ConnectOptions::default()
         };
         let retry = |retry: ConnectOptions| {
-            // Idle connections may be what leaves no room for this one.
+            // Idle connections may use up a limit on connections.
             self.connections.close_idle(None);
             let options = ConnectOptions {
                 small_segments: retry.small_segments || options.small_segments,
@@ -268,8 +270,8 @@ impl ConnectedTarget {
         };
         let opening = self.reconnect(options);
         tokio::pin!(opening);
-        // Whichever is there first, a new connection or one that another exchange returns, as in
-        // Go's client: a path that allows few connections must not keep the request waiting.
+        // Uses whichever comes first, a new connection or one that another exchange returns, as
+        // Go's client does: a path that allows few connections must not keep the request waiting.
         let Handshake {
             stream,
             detail,
@@ -304,7 +306,7 @@ impl ConnectedTarget {
         }
     }
 
-    /// Sends `request` over a connection that was idle. Returns `None` if it was closed meanwhile.
+    /// Sends `request` over a connection that was idle. Returns `None` if the server had closed it.
     async fn exchange_over(
         &self,
         mut connection: HttpConnection,
@@ -324,8 +326,7 @@ impl ConnectedTarget {
     }
 
     /// Opens `count` more connections for later exchanges, and gives up after [`WARM_UP_TIMEOUT`].
-    /// Records nothing: an exchange that finds no idle connection opens one, and reports what
-    /// happens to it.
+    /// Records nothing: an exchange that finds no idle connection opens one and reports the result.
     async fn open_idle(&self, count: usize) {
         self.connections.first_answers().await;
         let options = ConnectOptions {
@@ -348,15 +349,15 @@ impl ConnectedTarget {
         let _ = timeout(WARM_UP_TIMEOUT, opening).await;
     }
 
-    /// Opens another connection. Where that takes long, idle connections may be what leaves no room
-    /// for it, and are given up before the SYN is repeated.
+    /// Opens another connection. If that takes long, idle connections may be using up a limit, so
+    /// they are closed before the SYN is retransmitted.
     async fn reconnect(&self, options: ConnectOptions) -> Handshake {
         let opening = self.tls.reconnect(self.peer, &self.target.host, options);
         tokio::pin!(opening);
         if let Ok(handshake) = timeout(CLOSE_IDLE_AFTER, &mut opening).await {
             return handshake;
         }
-        giving_up_idle(&self.connections, opening).await
+        while_closing_idle(&self.connections, opening).await
     }
 
     /// Drops idle connections, so that secrets in their read buffers are wiped.
@@ -455,7 +456,7 @@ pub async fn resolve(context: &ProbeContext, target: &Target) -> Vec<SocketAddr>
     if context.settings.expect_private && target.dependency.has_interface_endpoint() {
         resolved.expected = vec!["an address inside the VPC".into()];
     }
-    // The scope is decided here, where the VPC's address ranges are known. Rules only compare it.
+    // Rules do not know the VPC's address ranges, so the scope is decided here.
     resolved.scope = addresses
         .iter()
         .map(|&address| context.settings.location.scope(address))
@@ -483,9 +484,9 @@ struct HttpsConnection {
     small_segments: bool,
 }
 
-/// Performs the handshake if the target has one, and records it. A failed handshake is repeated over
-/// a fresh connection: one server of several may be broken, or one packet may have met a firewall
-/// that was being changed.
+/// Performs the handshake if the target has one, and records it. A failed handshake is repeated
+/// over a fresh connection: one server of several may be broken, or a firewall may have been
+/// changing its rules.
 async fn open_https(
     context: &ProbeContext,
     target: &Target,
@@ -497,7 +498,7 @@ async fn open_https(
     let started = Instant::now();
     let host = &target.host;
     let retry = |options| {
-        // Idle connections may be what leaves no room for this one.
+        // Idle connections may use up a limit on connections.
         context.connections.close_idle(None);
         Box::pin(context.tls.reconnect(peer, host, options))
     };
@@ -522,7 +523,7 @@ async fn open_https(
         } = path_mtu::retry_with_small_segments(Box::pin(first), retry, Handshake::end).await;
         let failure = result.stream.as_ref().err().copied();
         count.add(tries, attempts, failure);
-        // A stall has been repeated already.
+        // A stall has already been retried.
         let lasts = failure.is_none() || failure == Some(Failure::Stalled);
         match intervals.next() {
             Some(&interval) if !lasts => sleep(interval).await,
@@ -578,8 +579,8 @@ pub struct TcpConnection {
     peer: SocketAddr,
 }
 
-/// Connects to `peer` and records the result. Once the first connections of all targets are
-/// answered, tests several source ports of the first healthy address of each scope, in the
+/// Connects to `peer` and records the result. Once the first connections to all targets have been
+/// answered, tests several source ports towards the first healthy address of each scope, in the
 /// background.
 pub async fn connect(
     context: &ProbeContext,
@@ -636,7 +637,7 @@ pub async fn connect(
     }
     let outcome = match connection.stream {
         Ok(_) => Outcome::Passed,
-        // No router is in between: nothing in the subnet has this address.
+        // There is no router within a subnet, so nothing in it has this address.
         Err(Failure::IcmpUnreachable) if scope == Scope::SameSubnet => Outcome::Failed {
             failure: Failure::Unreachable,
         },
@@ -671,7 +672,8 @@ pub async fn connect(
     })
 }
 
-/// Tests the source ports of an address that answered, or screens them, in the background.
+/// Tests several source ports towards an address that answered, or screens a few, in the
+/// background.
 fn test_ports_later(
     context: &ProbeContext,
     target: &Target,
@@ -710,8 +712,8 @@ async fn record_port_test(context: &ProbeContext, observation: Observation, peer
     context.recorder.record(observation);
 }
 
-/// Tries a silent address once more, where others have answered: alone, and while the probe gives up
-/// its idle connections. A device that limits connections would otherwise look like a filter.
+/// Tries a silent address once more if others have answered: alone, and while the probe closes its
+/// idle connections. A device that limits connections would otherwise look like a filter.
 async fn try_alone(context: &ProbeContext, target: &Target, peer: SocketAddr) -> Option<TcpStream> {
     let connections = &context.connections;
     if !connections.any_answered() {
@@ -725,14 +727,14 @@ async fn try_alone(context: &ProbeContext, target: &Target, peer: SocketAddr) ->
         ALONE_TIMEOUT,
         tcp::reconnect(peer, ConnectOptions::default()),
     );
-    let opened = giving_up_idle(connections, reconnect).await;
+    let opened = while_closing_idle(connections, reconnect).await;
     let stream = opened.ok().and_then(Result::ok);
     *failures = if stream.is_some() { 0 } else { *failures + 1 };
     stream
 }
 
-/// Gives up idle connections, again and again, until `opening` ends, and holds tests up meanwhile.
-async fn giving_up_idle<T>(connections: &Connections, opening: impl Future<Output = T>) -> T {
+/// Waits for `opening` while closing idle connections at short intervals and holding up tests.
+async fn while_closing_idle<T>(connections: &Connections, opening: impl Future<Output = T>) -> T {
     let mut ticks = interval(CLOSE_IDLE_INTERVAL);
     let _hold = connections.hold_tests();
     tokio::pin!(opening);
@@ -744,16 +746,16 @@ async fn giving_up_idle<T>(connections: &Connections, opening: impl Future<Outpu
     }
 }
 
-/// Adds the test of several source ports. If a range of ports is blocked that a task uses, it is a
-/// failure even though this one connection got through.
+/// Adds the test of several source ports. If a range of ports that a task uses is blocked, the
+/// observation fails even though this one connection got through.
 fn with_source_ports(
     context: &ProbeContext,
     mut observation: Observation,
     ports: SourcePorts,
 ) -> Observation {
     if ports.are_sorted() {
-        // The kernel picks from 32768-60999; further connections use ports that are known to be
-        // open.
+        // The kernel picks from 32768-60999, so further connections use ports that are known to
+        // pass.
         if let Some(scope) = observation.scope {
             context.connections.use_ports(scope, &ports.answered);
         }

@@ -5,12 +5,12 @@ use crate::observation::{Dependency, Observation, ObservationId, Outcome, Phase,
 use crate::plan::{Plan, Target, TargetIndex, Unchecked};
 use crate::safe_text::SafeText;
 
-/// What ended a run before its checks were done, as a noun phrase that follows "blocked by".
+/// What ended a run before its checks were complete, as a noun phrase that follows "blocked by".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interruption(pub SafeText);
 
-/// Adds `not-reached` for each planned phase without an observation, marks targets that a redirect
-/// made irrelevant, and sorts the observations.
+/// Adds `not-reached` for each planned phase without an observation, marks targets that do not
+/// matter because another host is used, and sorts the observations.
 pub fn fill_unreached(
     observations: &mut Vec<Observation>,
     plan: &Plan,
@@ -64,7 +64,7 @@ pub fn fill_unreached(
     });
 }
 
-/// Returns the observations of what the task needs and the plan leaves unchecked.
+/// Returns an observation for each dependency that the task needs and the plan leaves unchecked.
 pub fn observe_unchecked(plan: &Plan) -> impl Iterator<Item = Observation> {
     plan.unchecked
         .iter()
@@ -98,8 +98,8 @@ fn is(observation: &Observation, target: &TargetKey, phase: Phase) -> bool {
     observation.phase == phase && observation.target() == target
 }
 
-/// Returns the other hosts that this registry redirects to, for its manifest or its blobs. Each is a
-/// target of its own.
+/// Returns the other hosts to which this registry redirects for its manifest or blobs. Each is a
+/// separate target.
 fn redirect_hosts(observations: &[Observation], target: &Target) -> Vec<String> {
     let blobs = observations
         .iter()
@@ -109,8 +109,8 @@ fn redirect_hosts(observations: &[Observation], target: &Target) -> Vec<String> 
     hosts.filter(|host| *host != target.host).collect()
 }
 
-/// Whether the observation is about an option of a volume that only a mount would check. It says
-/// nothing about whether NFS responds.
+/// Whether the observation is about a volume option that only a mount would check. It does not show
+/// whether NFS responds.
 fn is_unchecked_option(observation: &Observation) -> bool {
     observation.phase == Phase::Mount && matches!(observation.outcome, Outcome::NotChecked { .. })
 }
@@ -154,7 +154,7 @@ fn prerequisites(plan: &Plan, target: &Target, phase: Phase) -> Vec<(TargetKey, 
                 .images
                 .iter()
                 .find(|image| is_this(image.registry) || image.layers.is_some_and(is_this));
-            // Environment files need credentials, and no image.
+            // Environment files need credentials, but no image.
             let Some(image) = image else {
                 return own.into_iter().chain([credentials]).collect();
             };
@@ -174,8 +174,8 @@ fn prerequisites(plan: &Plan, target: &Target, phase: Phase) -> Vec<(TargetKey, 
     }
 }
 
-/// Marks the other host of Service Connect as superseded if one answers, which is enough: without the
-/// VPC endpoint the proxy uses the host on the internet.
+/// If one host of Service Connect answers, marks the other as superseded. One is enough: without
+/// the VPC endpoint, the proxy uses the host on the internet.
 fn mark_alternative(observations: &mut [Observation]) {
     let answering = observations
         .iter()
@@ -194,8 +194,8 @@ fn mark_alternative(observations: &mut [Observation]) {
     }
 }
 
-/// Marks the planned layer bucket as superseded if every redirect names another host: what happens
-/// to the planned one then does not matter to the task.
+/// Marks the planned layer bucket as superseded if every redirect names another host: the planned
+/// one then does not matter to the task.
 fn mark_superseded(observations: &mut [Observation], plan: &Plan) {
     for image in &plan.images {
         let Some(layers) = image.layers.map(|index| plan.target(index)) else {
@@ -233,7 +233,7 @@ mod tests {
     use crate::observation::Failure;
     use crate::plan::{PlanInput, service_connect};
 
-    /// Returns whether each host of Service Connect counts, where these answer.
+    /// Returns whether each host of Service Connect counts, depending on which ones answer.
     fn counts(answering: [bool; 2]) -> Vec<bool> {
         let region: crate::endpoints::Region = "eu-west-1".parse().unwrap();
         let input = PlanInput {

@@ -75,7 +75,7 @@ fn write_contacts(text: &mut String, plan: &Plan, style: Style) {
     };
     write_heading(
         text,
-        &format!("Contacts (region {region}, {platform}{host}{subnet}):"),
+        &format!("Contacts (Region {region}, {platform}{host}{subnet}):"),
         style,
     );
     let lines = plan.to_string();
@@ -102,7 +102,9 @@ fn write_other_hosts(text: &mut String, requirements: &Requirements, style: Styl
     for other in &requirements.other_hosts {
         let leader = match &other.registry {
             Some(registry) => {
-                format!("{registry} usually sends to these hosts, not checked by name:")
+                format!(
+                    "{registry} usually redirects to these hosts, which are not checked by name:"
+                )
             }
             None => "Also contacted, not checked:".to_owned(),
         };

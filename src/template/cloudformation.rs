@@ -129,7 +129,7 @@ impl StackValues<'_> {
 
     fn resolve(&self, value: &Value, depth: usize) -> Value {
         if !self.has_room(depth) {
-            return open_value("…", "defined through itself, or through too many others");
+            return open_value("…", "defined in terms of itself, or of too many others");
         }
         let resolved = self.resolve_inside(value, depth);
         self.spend(resolved.as_str().map_or(0, str::len));
@@ -229,14 +229,12 @@ impl StackValues<'_> {
                 None if kind.starts_with("AWS::SSM::") => open_value(
                     &text,
                     &format!(
-                        "a parameter whose value is in Parameter Store; pass --set {name}=VALUE"
+                        "a template parameter whose value is in Parameter Store; pass --set {name}=VALUE"
                     ),
                 ),
                 None => open_value(
                     &text,
-                    &format!(
-                        "a parameter of the template without a default; pass --set {name}=VALUE"
-                    ),
+                    &format!("a template parameter without a default; pass --set {name}=VALUE"),
                 ),
             };
         }

@@ -1,4 +1,4 @@
-//! Fills in or leaves out the values that a template leaves open, and reads the rest.
+//! Fills in or leaves out a template's open values, and reads the rest.
 
 use serde_json::Value;
 
@@ -12,16 +12,16 @@ use crate::plan::{PlanInput, ReachabilityCheck, Unchecked};
 use crate::redact;
 use crate::reference::{Reference, Registry};
 
-/// Characters of a placeholder that a message shows.
+/// Maximum number of characters of a placeholder that a message shows.
 const MAX_SHOWN: usize = 120;
 
-/// Notes on one task definition.
+/// Maximum number of notes on one task definition.
 const MAX_NOTES: usize = 20;
 
-/// Placeholders without an effect that a note names.
+/// Maximum number of placeholders without an effect that a note names.
 const MAX_UNNEEDED: usize = 5;
 
-/// How the reasons for values of a stack end that only these types of resources give.
+/// The ends of the reasons for open values that come from these types of resources in a stack.
 const STACK_SECRET: &str = "(AWS::SecretsManager::Secret)";
 const STACK_REPOSITORY: &str = "(AWS::ECR::Repository)";
 
@@ -42,24 +42,24 @@ const FREE_TEXT: [&str; 9] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TemplatePurpose {
     /// To be printed: an image without its tag still shows its registry, and a secret of an unknown
-    /// account the endpoint and a policy for every account.
+    /// account still shows the endpoint and a policy for every account.
     Print,
-    /// To be checked: what is not complete is left out, because a check of it would fail.
+    /// To be checked: an incomplete value is left out, because its check would fail.
     Check,
 }
 
 /// The inputs from a task definition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TemplateReading {
-    /// The inputs. What is left out is among those that are not checked.
+    /// The inputs. Values that are left out are listed as not checked.
     pub input: PlanInput,
-    /// Notes about values that were left out or assumed and are not a dependency.
+    /// Notes on values that were left out or assumed and are not dependencies.
     pub notes: Vec<String>,
 }
 
 impl TemplateDefinition {
-    /// Sets images: `NAME=REF` of the container of that name; `REF` of the only container without an
-    /// image that can be pulled. Returns the references that no container takes.
+    /// Sets images: `NAME=REF` for the container of that name, `REF` for the only container whose
+    /// image is open. Returns the references that fit no container.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl TemplateDefinition {
         if more > 0 {
             settling.notes.truncate(MAX_NOTES);
             settling.notes.push(format!(
-                "and {more} more values that are left out or assumed"
+                "and {more} more values that are ignored or assumed"
             ));
         }
         Ok(TemplateReading {
@@ -141,7 +141,7 @@ impl TemplateDefinition {
         })
     }
 
-    /// Returns the task definition with the values that `region` decides, for callers that need all of it.
+    /// Returns the whole task definition, with the values that `region` determines.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl TemplateDefinition {
                     .map(|unchecked| &unchecked.why);
                 let why = why.chain(&reading.notes).next().cloned();
                 Err(InvalidTemplate::Unreadable(format!(
-                    "{} of its values are open, such as {:?}: {}. A launch needs a task definition without placeholders",
+                    "{} of its values are not known, such as {:?}: {}. `launch` needs a task definition without placeholders",
                     open.len(),
                     shown(first),
                     why.unwrap_or_else(|| "render the file first".into())
@@ -172,7 +172,7 @@ impl TemplateDefinition {
     }
 }
 
-/// Lists path and text of each open value.
+/// Lists the path and text of each open value.
 fn list_open(value: &Value, path: &str, open: &mut Vec<(String, String)>) {
     match value {
         Value::String(_) => {
@@ -193,7 +193,8 @@ fn list_open(value: &Value, path: &str, open: &mut Vec<(String, String)>) {
     }
 }
 
-/// Returns the path of a member. The file chooses some names freely, such as those of labels.
+/// Returns the path of a member. Its name may be the file's own choice, such as a label's, so it is
+/// shown safely.
 fn member_path(path: &str, name: &str) -> String {
     let name = shown(name);
     if path.is_empty() {
@@ -203,7 +204,7 @@ fn member_path(path: &str, name: &str) -> String {
     }
 }
 
-/// Returns why an image cannot be pulled as it stands: its text and a noun phrase.
+/// Returns the text of an image that cannot be pulled as written, with the reason as a noun phrase.
 fn open_image(image: &Value) -> Option<(String, String)> {
     if let Some((text, reason)) = open_parts(image) {
         return Some((text.to_owned(), reason.to_owned()));
@@ -224,7 +225,7 @@ fn open_image(image: &Value) -> Option<(String, String)> {
     }
 }
 
-/// Replaces open values by known ones, and marks the rest.
+/// Replaces open values with known ones, and marks the rest.
 struct Settling<'a> {
     region: Option<&'a Region>,
     purpose: TemplatePurpose,
@@ -268,7 +269,7 @@ impl<'a> Settling<'a> {
     }
 
     fn settle_definition(&mut self, definition: &mut Value) {
-        // Without it, the launch type is unknown, as in a definition that does not name it.
+        // Without this member, the launch type is unknown, which is valid.
         let compatibilities = &definition["requiresCompatibilities"];
         let is_open = |value: &Value| {
             value
@@ -331,7 +332,7 @@ impl<'a> Settling<'a> {
         container["image"] = open_value(&subject, &reason);
     }
 
-    /// Puts the task's Region where a registry's is a placeholder of that name.
+    /// Fills in the task's Region if a placeholder named after it stands for the registry's.
     fn fill_image_region(&mut self, container: &mut Value, path: &str) {
         let (Some(region), TemplatePurpose::Print) = (self.region, self.purpose) else {
             return;
@@ -348,7 +349,7 @@ impl<'a> Settling<'a> {
             let (before, after) = (&text[..mark.start], &text[mark.end()..]);
             let filled = format!("{before}{region}{after}");
             self.notes.push(format!(
-                "{path}.image: {} is taken to be {region}",
+                "{path}.image: {} is assumed to be {region}",
                 shown(mark.text)
             ));
             *image = match open_parts(image) {
@@ -391,14 +392,16 @@ impl<'a> Settling<'a> {
             "awslogs-region" if is_open || placeholder::is_region_word(&text) => {
                 match self.region {
                     Some(region) => {
-                        self.notes
-                            .push(format!("{path} ({}) is taken to be {region}", shown(&text)));
+                        self.notes.push(format!(
+                            "{path} ({}) is assumed to be {region}",
+                            shown(&text)
+                        ));
                         Some(Value::from(region.as_str()))
                     }
                     None => Some(open_value(&text, &reason)),
                 }
             }
-            // Neither changes what is contacted.
+            // Neither affects which hosts are contacted.
             "awslogs-stream-prefix" | "awslogs-create-group" if is_open => {
                 self.note(path, &format!("{} ({})", reason, shown(&text)));
                 Some(Value::Null)
@@ -420,8 +423,8 @@ impl<'a> Settling<'a> {
         }
     }
 
-    /// Fills in what an ARN leaves open and the task decides: its partition, its Region and, to be
-    /// printed, any account. `None` if nothing is open.
+    /// Fills in the open parts of an ARN that the task determines: the partition, the Region and,
+    /// for printing, `*` as the account. Returns `None` if nothing is open.
     fn settle_arn(&mut self, text: &str, reason: &str, is_open: bool, path: &str) -> Option<Value> {
         let open = || Some(open_value(text, reason));
         let is_word_in = |text: &str| text.split([':', '/']).any(placeholder::is_word);
@@ -452,7 +455,7 @@ impl<'a> Settling<'a> {
             let Some(region) = self.region.filter(|_| means_region) else {
                 return open();
             };
-            assumed.push(format!("{} is taken to be {region}", shown(fields[3])));
+            assumed.push(format!("{} is assumed to be {region}", shown(fields[3])));
             fields[3] = region.as_str();
         }
         let is_role = path.ends_with("RoleArn");
@@ -476,10 +479,10 @@ impl<'a> Settling<'a> {
 
     fn note(&mut self, path: &str, reason: &str) {
         self.notes
-            .push(format!("{path} is left out: it is {reason}"));
+            .push(format!("{path} is ignored, because it is {reason}"));
     }
 
-    /// Lists what was left out, and adds the host that it needs in any case.
+    /// Lists a value that is left out, and adds the host that is contacted whatever the value.
     fn leave_out(
         &mut self,
         input: &mut PlanInput,
@@ -496,7 +499,7 @@ impl<'a> Settling<'a> {
                 format!(" ({})", shown(text))
             };
             self.notes.push(format!(
-                "{path}{text} is left out: it is {}",
+                "{path}{text} is ignored, because it is {}",
                 shown_reason(reason)
             ));
             return;
@@ -536,9 +539,9 @@ impl<'a> Settling<'a> {
         }
     }
 
-    /// Returns the hosts of Amazon ECR that are contacted for an image of any account in the Region
-    /// that its host names, or of a repository of the same stack. The registry's own host begins with
-    /// the account.
+    /// Returns the hosts of Amazon ECR that are contacted whatever the account: in the Region that
+    /// the image's host names, or in the task's for a repository of the same stack. The registry's
+    /// own host begins with the account, so it is not known.
     fn known_hosts_of_ecr(&self, text: &str, reason: &str) -> Vec<(Dependency, String)> {
         let label = [".dkr.ecr.", ".dkr-ecr."]
             .iter()
@@ -560,7 +563,7 @@ impl<'a> Settling<'a> {
         ]
     }
 
-    /// Returns the host that is contacted for every value of the open part.
+    /// Returns the host that is contacted whatever the open part is.
     fn known_host(
         &self,
         dependency: Dependency,
@@ -588,7 +591,7 @@ impl<'a> Settling<'a> {
             Dependency::Ssm if fields.get(2) == Some(&"ssm") => {
                 Some(host(Service::Ssm, &region_of(fields.get(3)?)?))
             }
-            // A parameter's name, without a region.
+            // A parameter's name, which does not name a Region.
             Dependency::Ssm => Some(host(Service::Ssm, self.region?)),
             Dependency::Logs => {
                 let n: usize = path.split(['[', ']']).nth(1)?.parse().ok()?;
@@ -616,8 +619,8 @@ fn dependency_of(reference: &Reference) -> Dependency {
     }
 }
 
-/// Returns the dependency that the open value at `path` belongs to; `None` if ECS
-/// contacts nothing for it.
+/// Returns the dependency to which the open value at `path` belongs; `None` if ECS does not contact
+/// any host for it.
 fn open_dependency(path: &str, text: &str, reason: &str) -> Option<Dependency> {
     let ends = |name: &str| path.ends_with(name);
     let has = |word: &str| text.to_ascii_lowercase().contains(word);
@@ -650,7 +653,7 @@ fn open_dependency(path: &str, text: &str, reason: &str) -> Option<Dependency> {
         return Some(Dependency::EnvironmentFile);
     }
     if path.contains(".logConfiguration") {
-        // These change nothing about what is contacted.
+        // These do not affect which hosts are contacted.
         if ends("awslogs-stream-prefix") || ends("awslogs-create-group") {
             return None;
         }
@@ -663,7 +666,7 @@ fn open_dependency(path: &str, text: &str, reason: &str) -> Option<Dependency> {
     (path.starts_with("volumes")).then_some(Dependency::Efs)
 }
 
-/// Whether the path is that of a whole container, or of all.
+/// Whether the path is that of a whole container, or of the list of containers.
 fn is_container(path: &str) -> bool {
     path == "containerDefinitions"
         || (path.starts_with("containerDefinitions[") && path.matches(['.', '[']).count() == 1)
@@ -682,7 +685,7 @@ fn reason_of(text: &str) -> String {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
             let set = match &*name {
                 name if name.chars().all(is_plain) => format!(", or pass --set {name}=VALUE"),
-                // A shell would read other characters.
+                // A shell would interpret other characters.
                 name if !name.contains('\'') => format!(", or pass --set '{name}=VALUE'"),
                 _ => String::new(),
             };
@@ -692,7 +695,7 @@ fn reason_of(text: &str) -> String {
     }
 }
 
-/// Splits at separators that are not inside of a placeholder.
+/// Splits at separators outside placeholders, into at most `count` fields.
 fn split_outside(text: &str, separator: char, count: usize) -> Vec<&str> {
     let marks = find_in_value(text);
     let mut fields = Vec::new();
@@ -708,13 +711,14 @@ fn split_outside(text: &str, separator: char, count: usize) -> Vec<&str> {
     fields
 }
 
-/// Returns text from the file as a message shows it.
+/// Returns text from the file in the form that messages show: on one line, shortened, without
+/// secrets.
 fn shown(text: &str) -> String {
     let line = redact::one_line(text);
     redact::redact(redact::shorten(&line, MAX_SHOWN))
 }
 
-/// Returns a reason, which may quote names from the file.
+/// Returns a reason in the form that messages show, because it may quote names from the file.
 fn shown_reason(reason: &str) -> String {
     redact::one_line(redact::shorten(reason, 400))
 }

@@ -17,7 +17,7 @@ pub struct TaskFacts {
     /// The task's account: that of `taskDefinitionArn`, else that of a role, because ECS passes no
     /// role of another account.
     pub account: Option<String>,
-    /// Every other region that is named, each once, with the member that names it first.
+    /// Every other Region that is named, each once, with the member that names it first.
     pub regions: Vec<(Region, String)>,
 }
 
@@ -66,7 +66,7 @@ impl TaskFacts {
         }
     }
 
-    /// Returns the task's region, and a warning to print: that of `taskDefinitionArn`, then the one
+    /// Returns the task's Region, and a warning to print: that of `taskDefinitionArn`, then the one
     /// on which the others agree, then that of the environment, as variable and value.
     ///
     /// # Errors

@@ -105,7 +105,7 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
         let has = |name: &str| elements.iter().any(|element| element.get(name).is_some());
         return match () {
             () if has("imageUri") => foreign(
-                "CodePipeline's list of image definitions",
+                "a CodePipeline image definitions file",
                 "pass the task definition that it is applied to, with --image NAME=REF for each image",
             ),
             () if has("taskArn") || has("serviceArn") => {
@@ -138,14 +138,14 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
     }
     if has("task_definition") && (has("run_params") || is_object("task_definition")) {
         return foreign(
-            "an ecs-params.yml of the ECS CLI",
+            "an ecs-params.yml file of the ECS CLI",
             "render it with `ecs-cli compose create` and pass the `aws ecs describe-task-definition` of what it \
              registers",
         );
     }
     if has("task_definition") && (has("service_definition") || has("cluster")) {
         return foreign(
-            "a configuration of ecspresso",
+            "an ecspresso configuration",
             "render it with `ecspresso render taskdef > taskdef.json`",
         );
     }
@@ -160,7 +160,7 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
     if copilot_types.contains(&text("type")) {
         let next = "render it with `copilot svc package --name NAME --env ENV --output-dir OUT` (a job: `copilot job \
                     package`) and pass the template in OUT";
-        return foreign("a manifest of AWS Copilot", next);
+        return foreign("an AWS Copilot manifest", next);
     }
     if is_object("services") || (has("version") && has("volumes") && has("networks")) {
         return foreign(
@@ -172,7 +172,7 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
     if has("tasks") || is_list("services") {
         return foreign(
             "a description of tasks or services",
-            "it names a taskDefinitionArn; pass the output of `aws ecs describe-task-definition` for that",
+            "pass the output of `aws ecs describe-task-definition` for its taskDefinitionArn",
         );
     }
     if is_list("taskDefinitionArns") {
@@ -180,25 +180,25 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
     }
     if document.get("taskDefinition").is_some_and(Value::is_string) {
         return foreign(
-            "a definition of a service or of a run, which only names a task definition",
+            "a service definition or a RunTask request, which only names a task definition",
             "pass the output of `aws ecs describe-task-definition` for the name in taskDefinition",
         );
     }
     if has("serviceName") || has("desiredCount") {
-        return foreign("a definition of a service", DESCRIBE);
+        return foreign("a service definition", DESCRIBE);
     }
     let is_app_spec =
         text("version") == "0.0" || document.get("version").and_then(Value::as_f64) == Some(0.0);
     if is_app_spec && is_list("Resources") {
         return foreign(
-            "an AppSpec file of CodeDeploy",
+            "a CodeDeploy AppSpec file",
             "pass the task definition that it names (usually taskdef.json), with --image for its placeholder",
         );
     }
     if has("jobDefinitionName") || has("containerProperties") {
         return foreign(
-            "a job definition of AWS Batch",
-            "Batch makes the task definition of it; pass its images with --image and its secrets with --secret",
+            "an AWS Batch job definition",
+            "Batch creates the task definition from it; pass its images with --image and its secrets with --secret",
         );
     }
     if is_object("provider") && (has("functions") || has("service")) {
@@ -209,7 +209,7 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
     }
     if has("jobs") && (has("on") || has("true")) {
         return foreign(
-            "a workflow of GitHub Actions",
+            "a GitHub Actions workflow",
             "pass the task definition that it deploys, with --image NAME=REF for the image that it builds",
         );
     }
@@ -218,20 +218,20 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
     }
     if is_object("artifacts") && has("version") {
         return foreign(
-            "the manifest of an AWS CDK assembly",
-            "pass the template of the stack, cdk.out/STACK.template.json",
+            "the manifest of an AWS CDK cloud assembly",
+            "pass the stack's template, cdk.out/STACK.template.json",
         );
     }
     if has("StartAt") && is_object("States") {
         return foreign(
-            "a state machine of Step Functions, which only names a task definition",
+            "a Step Functions state machine, which only names a task definition",
             DESCRIBE,
         );
     }
     if (text("runtime") == "yaml" || is_object("runtime")) && is_object("resources") {
         return foreign(
-            "a program of Pulumi",
-            "pass the `aws ecs describe-task-definition` of what `pulumi up` registers",
+            "a Pulumi program",
+            "pass the output of `aws ecs describe-task-definition` for the task definition that `pulumi up` registers",
         );
     }
     if has("parameters") || has("$schema") && has("resources") {
@@ -239,13 +239,13 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
     }
     if text("schema").starts_with("pullprobe/") {
         return foreign(
-            "an output of pullprobe",
-            "a plan is passed with `pullprobe probe --plan`; plan takes a task definition",
+            "output of pullprobe",
+            "pass a plan with `pullprobe probe --plan`; `pullprobe plan` takes a task definition",
         );
     }
     if has("deployment") && is_object("manifest") {
         return foreign(
-            "a stack of Pulumi",
+            "a Pulumi stack",
             "pass the container_definitions of its task definition, or `aws ecs describe-task-definition`",
         );
     }

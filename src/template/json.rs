@@ -17,7 +17,7 @@ pub(super) fn parse(text: &str) -> Result<Value, SyntaxProblem> {
     parser.skip_space()?;
     match parser.peek() {
         None => Ok(value),
-        Some(_) => Err(parser.error("text follows the end of the document")),
+        Some(_) => Err(parser.error("there is text after the end of the document")),
     }
 }
 
@@ -60,7 +60,7 @@ impl<'a> JsonParser<'a> {
                 trimmed.find('\n').unwrap_or(trimmed.len())
             } else if trimmed.starts_with("/*") {
                 let end = trimmed.find("*/");
-                end.ok_or_else(|| self.error("the comment has no end"))? + 2
+                end.ok_or_else(|| self.error("the comment is not closed"))? + 2
             } else if let Some(language) = directive(trimmed) {
                 let how = if language == TERRAFORM {
                     "render it with `terraform plan -out PLAN && terraform show -json PLAN > plan.json` and pass plan.json"
@@ -68,7 +68,7 @@ impl<'a> JsonParser<'a> {
                     "render it first, with the tool that deploys it"
                 };
                 return Err(self.error(format!(
-                    "this is a directive of {language}, so the file is a template; {how}"
+                    "this is a {language} directive, so the file is a template; {how}"
                 )));
             } else {
                 return Ok(());
@@ -91,8 +91,8 @@ impl<'a> JsonParser<'a> {
             Some('"') => self.string().map(Value::String),
             Some('-' | '0'..='9') => self.number(),
             Some(c) if c.is_ascii_alphabetic() || c == '_' => self.word(),
-            Some(_) => Err(self.error("a value is expected here")),
-            None => Err(self.error("the text ends before the document does")),
+            Some(_) => Err(self.error("expected a value")),
+            None => Err(self.error("the file ends before the document is complete")),
         }
     }
 
@@ -128,18 +128,18 @@ impl<'a> JsonParser<'a> {
                 continue;
             }
             if self.peek() != Some('"') {
-                return Err(self.error("a member name in double quotes is expected here"));
+                return Err(self.error("expected a member name in double quotes"));
             }
             let name = self.string()?;
             self.skip_space()?;
             if !self.takes(":") {
-                return Err(self.error("a colon is expected here"));
+                return Err(self.error("expected a colon"));
             }
             let value = self.value(depth + 1)?;
             members.insert(name, value);
             self.skip_space()?;
             if !self.takes(",") && self.peek() != Some('}') {
-                return Err(self.error("a comma or } is expected here"));
+                return Err(self.error("expected a comma or }"));
             }
         }
     }
@@ -155,7 +155,7 @@ impl<'a> JsonParser<'a> {
             elements.push(self.value(depth + 1)?);
             self.skip_space()?;
             if !self.takes(",") && self.peek() != Some(']') {
-                return Err(self.error("a comma or ] is expected here"));
+                return Err(self.error("expected a comma or ]"));
             }
         }
     }
@@ -167,7 +167,7 @@ impl<'a> JsonParser<'a> {
         loop {
             let rest = self.rest();
             let Some(end) = rest.find(['"', '\\', '\n', '\0']) else {
-                return Err(SyntaxProblem::new(start, "the string has no end"));
+                return Err(SyntaxProblem::new(start, "the string is not closed"));
             };
             text.push_str(&rest[..end]);
             self.at += end;
@@ -184,7 +184,7 @@ impl<'a> JsonParser<'a> {
                 _ => {
                     return Err(SyntaxProblem::new(
                         start,
-                        "the string has no end on this line; a line break is written as \\n",
+                        "the string is not closed on this line; write a line break as \\n",
                     ));
                 }
             }
@@ -192,7 +192,7 @@ impl<'a> JsonParser<'a> {
     }
 
     fn escape(&mut self) -> Result<char, SyntaxProblem> {
-        let error = self.error("no escape sequence of JSON; a backslash is written as \\\\");
+        let error = self.error("not a JSON escape sequence; write a backslash as \\\\");
         let mut chars = self.rest().chars();
         let c = match chars.nth(1) {
             Some(c @ ('"' | '\\' | '/')) => c,
@@ -245,7 +245,7 @@ impl<'a> JsonParser<'a> {
             .find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)))
             .unwrap_or(rest.len());
         let number: Result<Number, _> = serde_json::from_str(&rest[..end]);
-        let number = number.map_err(|_| self.error("not a number of JSON"))?;
+        let number = number.map_err(|_| self.error("not a valid JSON number"))?;
         self.at += end;
         Ok(Value::Number(number))
     }
@@ -264,7 +264,7 @@ impl<'a> JsonParser<'a> {
             _ if word.chars().all(is_capitals) || placeholder::is_word(word) => {
                 open_value(word, placeholder::PlaceholderStyle::Word.phrase())
             }
-            _ => return Err(self.error("a value is expected here; text needs double quotes")),
+            _ => return Err(self.error("expected a value; text needs double quotes")),
         };
         self.at += end;
         Ok(value)
@@ -378,18 +378,18 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_and_where() {
+    fn errors_name_the_problem_and_its_position() {
         for (text, at, word) in [
             ("{\"a\": 1 \"b\": 2}", 8, "comma"),
             ("{\"a\" 1}", 5, "colon"),
             ("{a: 1}", 1, "double quotes"),
             ("[1 2]", 3, "comma"),
             ("[\"a\nb\"]", 1, "line break"),
-            ("[\"a", 1, "no end"),
+            ("[\"a", 1, "not closed"),
             ("[\"\\x\"]", 2, "escape"),
             ("[01]", 1, "number"),
             ("[nope]", 1, "double quotes"),
-            ("{} x", 3, "follows"),
+            ("{} x", 3, "after the end"),
             ("[1,", 3, "ends"),
             ("[ {% for a in b %} ]", 2, "Jinja"),
             ("[ %{ for a in b ~} ]", 2, "Terraform"),

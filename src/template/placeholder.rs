@@ -42,21 +42,21 @@ impl PlaceholderStyle {
     /// Returns a noun phrase that can follow "is".
     pub fn phrase(self) -> &'static str {
         match self {
-            Self::Actions => "an expression of GitHub Actions",
-            Self::CodeDeploy => "a placeholder of CodeDeploy",
-            Self::AngleBrackets => "a placeholder in angle brackets, as CodeDeploy has them",
-            Self::Terraform => "an expression of Terraform",
-            Self::Braces => "a placeholder of envsubst or Terraform",
-            Self::Shell => "a placeholder of envsubst or a shell",
-            Self::AzurePipelines => "a variable of Azure Pipelines",
-            Self::Jinja => "a placeholder of Jinja or Mustache",
-            Self::Ecspresso => "a placeholder of ecspresso (`ecspresso render taskdef` fills it)",
-            Self::GoTemplate => "a placeholder of a Go template",
-            Self::CloudFormation => "a dynamic reference of CloudFormation",
+            Self::Actions => "a GitHub Actions expression",
+            Self::CodeDeploy => "a CodeDeploy placeholder",
+            Self::AngleBrackets => "a placeholder in angle brackets, as in CodeDeploy",
+            Self::Terraform => "a Terraform expression",
+            Self::Braces => "an envsubst or Terraform placeholder",
+            Self::Shell => "an envsubst or shell placeholder",
+            Self::AzurePipelines => "an Azure Pipelines variable",
+            Self::Jinja => "a Jinja or Mustache placeholder",
+            Self::Ecspresso => "an ecspresso placeholder (`ecspresso render taskdef` fills it in)",
+            Self::GoTemplate => "a Go template placeholder",
+            Self::CloudFormation => "a CloudFormation dynamic reference",
             Self::PercentSigns => "a placeholder between percent signs",
             Self::AtSigns => "a placeholder between at signs",
             Self::Underscores => "a placeholder between underscores",
-            Self::Octopus => "a placeholder of Octopus or Azure DevOps",
+            Self::Octopus => "an Octopus or Azure DevOps placeholder",
             Self::Word => "a placeholder",
         }
     }
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_one_is_none() {
+    fn lookalikes_are_not_placeholders() {
         for text in [
             "nginx:1.27",
             "a__b__c",

@@ -26,7 +26,7 @@ pub(super) fn definitions(document: &Value) -> Vec<DefinitionName> {
         .collect()
 }
 
-/// Returns address and values of the resources.
+/// Returns the address and values of each resource.
 fn resources(document: &Value) -> Vec<(String, &Value)> {
     let mut found = Vec::new();
     for values in ["planned_values", "values"] {
@@ -46,7 +46,7 @@ fn resources(document: &Value) -> Vec<(String, &Value)> {
             modules.extend(list("child_modules"));
         }
     }
-    // A state file as it is stored.
+    // A raw state file has another format.
     for resource in document["resources"].as_array().into_iter().flatten() {
         if resource["type"] != TASK_DEFINITION || resource["mode"] == "data" {
             continue;
@@ -67,17 +67,18 @@ fn resources(document: &Value) -> Vec<(String, &Value)> {
     found
 }
 
-/// Returns the Region that the configuration of the AWS provider names.
+/// Returns the Region in the configuration of the AWS provider.
 pub(super) fn provider_region(document: &Value) -> Option<&str> {
     document["configuration"]["provider_config"]["aws"]["expressions"]["region"]["constant_value"]
         .as_str()
 }
 
-/// Returns a task definition as ECS's API names its members. What is known after apply only is open.
+/// Returns a task definition with the member names of ECS's API. Values that are known only after
+/// apply are open.
 ///
 /// # Errors
 ///
-/// Fails if the containers are among what is known after apply only, or if they cannot be read.
+/// Fails if the containers are known only after apply, or if they cannot be read.
 pub(super) fn definition(document: &Value, address: &str) -> Result<Value, InvalidTemplate> {
     let values = resources(document)
         .into_iter()
@@ -125,7 +126,7 @@ pub(super) fn definition(document: &Value, address: &str) -> Result<Value, Inval
             Value::Null => continue,
             value => value.clone(),
         };
-        // A plan does not know the ARN of what it creates.
+        // A plan does not contain the ARNs of resources that it creates.
         if ours != "taskDefinitionArn" || value.as_str().is_some_and(|arn| arn.starts_with("arn:"))
         {
             definition.insert(ours.into(), value);
@@ -154,11 +155,11 @@ pub(super) fn definition(document: &Value, address: &str) -> Result<Value, Inval
 fn after_apply(address: &str, attribute: &str) -> Value {
     open_value(
         &format!("{address}.{attribute}"),
-        "known only after apply; pass `terraform show -json` of the state then",
+        "known only after apply; then pass the output of `terraform show -json` for the state",
     )
 }
 
-/// Returns which values of a resource a plan does not know.
+/// Returns which values of a resource are known only after apply.
 fn unknown_after_plan<'a>(document: &'a Value, address: &str) -> &'a Value {
     let changes = document["resource_changes"].as_array();
     let mut changes = changes.into_iter().flatten();
@@ -166,7 +167,7 @@ fn unknown_after_plan<'a>(document: &'a Value, address: &str) -> &'a Value {
     change.map_or(&Value::Null, |change| &change["change"]["after_unknown"])
 }
 
-/// Returns what `container_definitions` depends on, as the configuration writes it.
+/// Returns the references in `container_definitions`, as written in the configuration.
 fn references(document: &Value, address: &str) -> Vec<String> {
     let name = address.rsplit('.').next().unwrap_or(address);
     let name = name.split('[').next().unwrap_or(name);
@@ -186,7 +187,7 @@ fn references(document: &Value, address: &str) -> Vec<String> {
     Vec::new()
 }
 
-/// Returns a block that occurs at most once, which the JSON has as a list.
+/// Returns a block that occurs at most once and is a list in the JSON.
 fn block(value: &Value) -> Option<&Value> {
     match value {
         Value::Array(blocks) => blocks.first(),
@@ -218,7 +219,7 @@ fn camel_case(value: &Value, unknown: &Value, address: &str) -> Value {
                 Some(_) => Value::Array(blocks.clone()),
                 None => continue,
             },
-            // Also maps, whose names are the user's.
+            // Maps keep their names, which are the user's.
             (Some(value), _) => value.clone(),
         };
         renamed.insert(api_name(name), value);

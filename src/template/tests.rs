@@ -942,7 +942,7 @@ fn a_registry_in_a_region_of_that_name_is_in_the_tasks_to_be_printed() {
         let printed = reading(&text, TemplatePurpose::Print);
         assert_eq!(images(&printed.input), [format!("{ECR}/web:1")], "{mark}");
         assert!(
-            printed.notes[0].contains("is taken to be eu-west-1"),
+            printed.notes[0].contains("is assumed to be eu-west-1"),
             "{:?}",
             printed.notes
         );

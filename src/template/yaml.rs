@@ -90,7 +90,7 @@ impl<'a> YamlReader<'a> {
                 self.values += size;
                 (value.clone(), 0, None)
             }
-            _ => return Err(self.problem(span, "a value is expected here")),
+            _ => return Err(self.problem(span, "expected a value")),
         };
         if self.values > MAX_VALUES {
             let message = format!("more than {MAX_VALUES} values, with aliases expanded");
@@ -126,9 +126,9 @@ impl<'a> YamlReader<'a> {
                 (Event::Scalar(name, ..), _) => name.into_owned(),
                 (Event::Alias(anchor), span) => match self.anchors.get(&anchor) {
                     Some((Value::String(name), _)) => name.clone(),
-                    _ => return Err(self.problem(span, "a name is expected here")),
+                    _ => return Err(self.problem(span, "expected a name")),
                 },
-                (_, span) => return Err(self.problem(span, "a name is expected here")),
+                (_, span) => return Err(self.problem(span, "expected a name")),
             };
             let next = self.next()?;
             let value = self.value(next, depth + 1)?;

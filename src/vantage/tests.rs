@@ -125,7 +125,7 @@ async fn missing_fields_stay_unknown() {
         (Some("cn-north-1"), None)
     );
 
-    // The subnet by its gateway; the region by its zone.
+    // The subnet by its gateway; the Region by its zone.
     let network = json!({ "NetworkMode": "awsvpc", "SubnetGatewayIpv4Address": "172.31.0.1/20", "IPv4Addresses": null,
                           "IPv6Addresses": ["2600:1f16::1"], "DomainNameServers": ["10.9.9.9", "10.9.9.10"] });
     let task = json!({ "AvailabilityZone": "us-gov-west-1b", "Containers": [{ "Networks": [network] }],

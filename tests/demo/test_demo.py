@@ -13,6 +13,8 @@ import pytest
 from pullprobe_testing import binaries, cli, pace
 
 EXIT_CODES = {3, 4, *range(10, 21)}
+INCONCLUSIVE = 3  # what a demo says that had too little of the processor
+TRIES = 4
 MAX_DEMO = 30  # seconds; five are promised, on a machine that is not busy
 NOBODY = "65534"
 SCRIPT = (
@@ -31,7 +33,7 @@ def faults():
 def demo(tmp_path_factory):
     assert os.geteuid() == 0, "an empty network namespace needs root: sudo tests/run demo"
     directory = tmp_path_factory.mktemp("demo")
-    for parent in (directory, *directory.parents[:2]):
+    for parent in (directory, *directory.parents[:3]):
         parent.chmod(0o755)  # an unprivileged user may not read root's temporary directories
     binary = shutil.copy(binaries.OPERATOR, directory / "pullprobe")
 
@@ -62,7 +64,10 @@ def test_demo_lists_many_faults():
 
 @pytest.mark.parametrize("fault", faults())
 def test_fault_of_the_demo_is_named(demo, fault):
-    done = demo("--fault", fault)
+    for _ in range(TRIES):
+        done = demo("--fault", fault)
+        if done.returncode != INCONCLUSIVE:
+            break
 
     assert done.returncode in EXIT_CODES, done
     assert fault in done.stdout, done.stdout

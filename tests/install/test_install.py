@@ -105,7 +105,7 @@ def test_docker_registry_itself_is_enough(operator, ecr):
 
     assert done.returncode == 0 and tags(ecr) == [VERSION], done
     again = operator.install(platforms=["linux/amd64"])
-    assert again.returncode == 0 and "was there already" in again.stdout, again
+    assert again.returncode == 0 and "already exists" in again.stdout, again
     assert ecr.requests == []
 
 
@@ -136,7 +136,7 @@ def test_second_time_nothing_is_pushed(operator, ecr):
     second = operator.install()
 
     assert first.returncode == second.returncode == 0, second
-    assert "was there already" in second.stdout, second
+    assert "already exists" in second.stdout, second
     assert first.stdout.splitlines()[2] == second.stdout.splitlines()[2], "the same digest"
     again = {request.action for request in ecr.requests[before:]}
     assert again == {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage"}, second
@@ -201,7 +201,7 @@ def test_dry_run_changes_nothing(operator, ecr, moto):
     operator.install("--repository", "there", platforms=["linux/amd64"])
     before = len(ecr.requests)
     second = operator.install("--dry-run", "--repository", "there", platforms=["linux/amd64"])
-    assert second.returncode == 0 and "is there already" in second.stderr, second
+    assert second.returncode == 0 and "already exists" in second.stderr, second
     assert {request.method for request in ecr.requests[before:]} <= {"GET", "HEAD"}, second
 
 
@@ -287,7 +287,7 @@ def test_uri_and_arn_of_the_own_repository_are_accepted(operator, ecr):
     assert uri.returncode == 0 and uri.stdout.startswith(f"{HOST}/team/probe:{VERSION}"), uri
     arn = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/probe"
     again = operator.install("--repository", arn, platforms=["linux/amd64"])
-    assert again.returncode == 0 and "was there already" in again.stdout, again
+    assert again.returncode == 0 and "already exists" in again.stdout, again
 
 
 def test_no_token_is_printed(operator, ecr):

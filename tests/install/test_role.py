@@ -33,7 +33,7 @@ def test_role_lets_lambda_attach_functions_and_nothing_else(operator, ecr, moto)
     assert iam.list_attached_role_policies(RoleName=ROLE)["AttachedPolicies"] == []
 
     again = operator.install("--lambda", platforms=["linux/amd64"])
-    assert again.returncode == 0 and "was there already" in again.stderr, again
+    assert again.returncode == 0 and "already exists" in again.stderr, again
 
 
 def test_role_that_lambda_may_not_assume_is_left_alone(operator, ecr, moto):

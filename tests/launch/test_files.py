@@ -78,7 +78,7 @@ def test_text_has_reports_as_tasks_end_and_the_comparison_last(operator, account
 
 def test_github_action_runs_the_binary_with_existing_flags(operator, account, tmp_path):
     action = yaml.safe_load((binaries.ROOT / "action.yml").read_text())
-    [step] = action["runs"]["steps"]
+    [step] = [step for step in action["runs"]["steps"] if step.get("id") == "launch"]
     help_text = operator("launch", "--help").stdout
     for flag in re.findall(r"--[a-z-]+", step["run"].replace("mkdir -p", "")):
         assert flag in help_text, flag
@@ -90,7 +90,6 @@ def test_github_action_runs_the_binary_with_existing_flags(operator, account, tm
         "cluster": "prod",
         "service": "web",
         "probe-image": PROBE_IMAGE,
-        "binary": str(binaries.OPERATOR),
         "directory": str(tmp_path / "reports"),
     }
     variables = {
@@ -101,12 +100,17 @@ def test_github_action_runs_the_binary_with_existing_flags(operator, account, tm
         **operator.environment(),
         **variables,
         "PATH": os.environ["PATH"],
+        "BINARY": str(binaries.OPERATOR),
+        "GITHUB_ACTION_PATH": str(binaries.ROOT),
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
         "GITHUB_OUTPUT": str(tmp_path / "output"),
     }
     command = ["bash", "-e", "-c", step["run"]]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 11, done
+    [annotation] = re.findall("^::error title=(.*?)::(.*)$", done.stdout, re.MULTILINE)
+    assert annotation[0] == f"{account.subnets[2]}%3A no-egress-route", annotation
+    assert "did not start" in annotation[1] and "i/o timeout" in annotation[1], annotation
     assert (tmp_path / "output").read_text() == "exit-code=11\n"
     assert account.subnets[2] in (tmp_path / "summary.md").read_text()
     written = sorted(file.name for file in (tmp_path / "reports").iterdir())

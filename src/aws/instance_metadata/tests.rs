@@ -5,8 +5,7 @@ use crate::agent::loopback::{self, Misbehavior};
 
 const ROLE: &str = "ecsInstanceRole";
 
-/// An instance's metadata with this response for its credentials; requests without a token are
-/// refused, as with `HttpTokens=required`.
+/// Answers as an instance's metadata service does, with `credentials` as the role's credentials.
 fn respond(credentials: &'static str) -> impl Fn(&str) -> (u16, String) + Send + 'static {
     move |path| match path.trim_start_matches("/latest/") {
         "api/token" => (200, "TOKEN==".into()),
@@ -70,7 +69,7 @@ async fn location_is_that_of_the_primary_interface() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_said_with_its_remedy() {
+async fn errors_name_what_is_missing_and_its_remedy() {
     let failed = |result: Result<Credentials, AgentFailure>| result.unwrap_err();
     let (base, _) = loopback::responds(|path| match path {
         "/latest/api/token" => (200, "TOKEN".into()),
@@ -104,7 +103,7 @@ async fn what_is_missing_is_said_with_its_remedy() {
 }
 
 #[tokio::test]
-async fn silence_ends_after_a_second_and_names_the_hop_limit() {
+async fn silence_times_out_after_a_second_and_names_the_hop_limit() {
     let base = loopback::misbehaves(Misbehavior::Silent).await;
     let started = Instant::now();
     let silent = credentials_at(&base).await.unwrap_err();

@@ -160,7 +160,7 @@ impl<R: Read> Read for BoundedReader<'_, R> {
         let left = self.left.get();
         if left == 0 {
             return Err(io::Error::other(format!(
-                "it has a value of more than {MAX_LINE_BYTES} bytes, which no report has; remove it and run again"
+                "it has a value of more than {MAX_LINE_BYTES} bytes, which no report has; remove that value and run again"
             )));
         }
         let count = (&mut self.reader).take(left).read(buffer)?;

@@ -455,7 +455,7 @@ fn only_a_pull_can_fail_to_become_pulled() {
     }
 }
 
-/// A registry that is not Amazon ECR knows no role and no policy of AWS.
+/// A registry other than Amazon ECR does not evaluate AWS roles or policies.
 #[test]
 fn foreign_registries_get_no_advice_about_iam() {
     for host in [
@@ -509,7 +509,7 @@ fn layers_are_never_manifests_and_manifests_never_layers() {
 }
 
 #[test]
-fn a_link_local_address_is_no_public_one() {
+fn a_link_local_address_is_not_public() {
     let explained = explain(&format!(
         "{LOGGER}failed to create Cloudwatch log stream: RequestError: send request failed Get \"http://169.254.170.2/v2/credentials/1\": dial tcp 169.254.170.2:80: i/o timeout"
     ));
@@ -572,7 +572,7 @@ fn every_refusal_of_placement_has_its_own_remedy() {
 }
 
 #[test]
-fn the_infrastructure_role_is_no_execution_role() {
+fn the_infrastructure_role_is_not_the_execution_role() {
     let explained = assert_is(
         "(service web) was unable to place a task. Reason: ResourceInitializationError: Unable to launch instance(s) for capacity provider web-mi. UnauthorizedOperation: You are not authorized to perform this operation. User: arn:aws:sts::123456789012:assumed-role/infra/ECSManagedInstances is not authorized to perform: iam:PassRole on resource: arn:aws:iam::123456789012:role/inst because no identity-based policy allows the iam:PassRole action.",
         Step::NetworkInterface,
@@ -675,7 +675,7 @@ fn an_image_of_docker_hub_may_be_a_name_without_registry() {
         assert!(
             explained.findings[0]
                 .remedy
-                .starts_with("If Docker Hub is not meant")
+                .starts_with("If you did not mean Docker Hub")
         );
         assert!(
             explained

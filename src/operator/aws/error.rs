@@ -9,7 +9,7 @@ use crate::redact::{one_line, redact, shorten};
 /// A failed call. Contains no secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Nothing was sent: no region, no credentials, or an invalid request.
+    /// Nothing was sent: no Region, no credentials, or an invalid request.
     #[error("{0}")]
     Setup(String),
     /// No response, or an incomplete one.
@@ -20,13 +20,13 @@ pub enum CallError {
         /// Transport error and what to check.
         detail: String,
     },
-    /// The response is not of the service's form.
+    /// The response does not have the service's format.
     #[error("{action}: cannot read the response: {detail}")]
     Unreadable { action: String, detail: String },
     /// The response is larger than `limit` bytes.
     #[error("{action}: the response is larger than {} MiB", limit / (1024 * 1024))]
     TooLarge { action: String, limit: usize },
-    /// A list that has more pages than are read.
+    /// A list has more than the `pages` that are read.
     #[error("{action} returned more than {pages} pages")]
     TooManyPages { action: String, pages: usize },
     /// The service refused.
@@ -41,7 +41,7 @@ impl CallError {
     /// Describes a request without a response, and what to check.
     pub fn transport(action: String, error: &reqwest::Error) -> Self {
         let hint = if error.is_connect() {
-            "; check the network and the region, or the proxy in HTTPS_PROXY"
+            "; check the network, the Region and the proxy in HTTPS_PROXY"
         } else if error.is_timeout() {
             "; try again, or check the network"
         } else {
@@ -66,7 +66,7 @@ impl CallError {
         }
     }
 
-    /// Whether the same call may succeed in a moment.
+    /// Whether the same call may succeed if repeated.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::NoResponse { .. } => true,
@@ -91,7 +91,7 @@ impl CallError {
         self.failure() == Some(Failure::Throttled)
     }
 
-    /// Returns the service's refusal, if it answered.
+    /// Returns the kind of the refusal, if the service refused the call.
     pub fn failure(&self) -> Option<Failure> {
         match self {
             Self::Refused { refusal, .. } => Some(refusal.failure),
@@ -99,9 +99,9 @@ impl CallError {
         }
     }
 
-    /// Returns the policy that denies a call explicitly, or the statement that grants it: on
-    /// `resource`, unless the service names another action than the one that was called. `None` if
-    /// the service did not deny the call.
+    /// Names the policy that explicitly denies the call, or the statement that would grant it: on
+    /// `resource`, unless the service names a different action from the one that was called.
+    /// Returns `None` if the service did not deny the call.
     pub fn denial_hint(&self, resource: &str) -> Option<String> {
         match self {
             Self::Refused { action, refusal } if refusal.failure == Failure::Denied => {
@@ -146,12 +146,12 @@ fn describe_refusal(action: &str, refusal: &ErrorResponse) -> String {
         Failure::Denied => describe_denial(action, refusal, None),
         Failure::ExpiredToken => "; log in again (`aws sso login`, or new temporary keys)".into(),
         Failure::Unauthenticated | Failure::InvalidSignature => {
-            "; check AWS_PROFILE and the access keys: AWS does not accept them in this region"
+            "; check AWS_PROFILE and the access keys: AWS does not accept them in this Region"
                 .into()
         }
         Failure::ClockSkewed => "; set this machine's clock".into(),
         Failure::Throttled => {
-            "; too many calls in this account and region: try again in a minute".into()
+            "; too many calls in this account and Region: try again in a minute".into()
         }
         _ => String::new(),
     };
@@ -164,8 +164,8 @@ fn describe_refusal(action: &str, refusal: &ErrorResponse) -> String {
     format!("{action}: {message}{next_step}")
 }
 
-/// Says which policy denies explicitly, or which statement grants the missing permission, on
-/// `resource` or the resource in the service's message.
+/// Names the policy that denies explicitly, or the statement that would grant the missing
+/// permission, on `resource` or the resource in the service's message.
 fn describe_denial(action: &str, refusal: &ErrorResponse, resource: Option<&str>) -> String {
     let denial = refusal.denial.as_ref();
     let explicit = denial.filter(|denial| denial.explicit);
@@ -217,7 +217,7 @@ fn policy_name(policy: PolicyKind) -> &'static str {
     }
 }
 
-/// Formats an error with its sources: the libraries put what happened into the last of them.
+/// Formats an error with its sources: the libraries put the actual reason into the last one.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -163,8 +163,8 @@ impl Api {
         }
     }
 
-    /// Returns the region to sign for. IAM and Route 53 have one endpoint in each partition, in one of
-    /// its regions.
+    /// Returns the Region to sign for. IAM and Route 53 have one endpoint in each partition, in one
+    /// of its Regions.
     pub(super) fn signing_region(self, region: &Region) -> &str {
         match (self.host, region.partition()) {
             (HostName::Iam | HostName::Route53, Partition::Aws) => "us-east-1",

@@ -38,7 +38,7 @@ pub(super) async fn read(reader: &Reader, snapshot: &mut Snapshot) {
         firewalls(reader, &vpc)
     );
     snapshot.dns_profiles =
-        reader.or_unread(profiles, "Route 53 Profiles, which bring zones and rules");
+        reader.or_unread(profiles, "Route 53 Profiles, which contain zones and rules");
     snapshot.hosted_zones = reader.or_unread(zones, "private hosted zones that answer for names");
     snapshot.resolver_rules = reader.or_unread(rules, "Resolver rules that forward names");
     snapshot.dns_firewalls = reader.or_unread(firewalls, "DNS Firewall rules that block names");

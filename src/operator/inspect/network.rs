@@ -172,7 +172,10 @@ async fn block_public_access(reader: &Reader) -> Option<BlockPublicAccess> {
     let response = reader
         .query(Api::EC2, "DescribeVpcBlockPublicAccessOptions", &[])
         .await;
-    let response = reader.or_unread(response, "whether VPC Block Public Access stops the way")?;
+    let response = reader.or_unread(
+        response,
+        "whether VPC Block Public Access blocks the traffic",
+    )?;
     let options = response.child("vpcBlockPublicAccessOptions")?;
     let mode = options.string("internetGatewayBlockMode");
     let exclusions = if mode == "off" {

@@ -1,4 +1,5 @@
-//! Reads the task execution role: what `iam:SimulatePrincipalPolicy` says of it, else its policies.
+//! Reads the task execution role: the results of `iam:SimulatePrincipalPolicy` or, failing that,
+//! the role's policies.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +11,11 @@ use crate::inspect::RoleRequest;
 use crate::inspect::snapshot::{ReadRole, SimulatedAction};
 use crate::operator::aws::{Api, CallError};
 
-/// Pages of a list. A role has at most 20 managed policies (IAM quotas).
+/// Maximum number of pages of a list. A role has at most 20 managed policies (IAM quotas).
 const MAX_PAGES: usize = 10;
 
-/// Reads the role. Returns `None` if nothing of it could be read.
+/// Reads the role, with a note on each part that could not be read. Returns `None` if no part could
+/// be.
 pub(super) async fn read(reader: &Reader, arn: &str, requests: &[RoleRequest]) -> Option<ReadRole> {
     let name = arn.rsplit('/').next().unwrap_or(arn);
     let mut role = ReadRole {
@@ -45,7 +47,7 @@ pub(super) async fn read(reader: &Reader, arn: &str, requests: &[RoleRequest]) -
     let simulation = simulate(reader, arn, requests).await;
     role.simulation = reader.or_unread(
         simulation,
-        "what all of the role's policies say together, those of the organization included",
+        "what all of the role's policies allow together, including those of the organization",
     );
     if role.simulation.is_none() {
         let policies = policies(reader, name).await;
@@ -144,7 +146,7 @@ async fn simulate(
 ) -> Result<Vec<SimulatedAction>, CallError> {
     let mut by_resource: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for request in requests {
-        // A part of the ARN is not known.
+        // A wildcard stands for a part of the ARN that is not known, which IAM cannot simulate.
         if request.resource == "*" || !request.resource.contains(['*', '?']) {
             let actions = by_resource.entry(&request.resource).or_default();
             actions.push(&request.action);

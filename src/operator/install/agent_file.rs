@@ -1,4 +1,4 @@
-//! The static file that the image holds: one for each platform, from a file or from this binary.
+//! The static executables for the image, one for each platform, from files or from this binary.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,14 +11,14 @@ use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
 use crate::operator::error::OperatorError;
 use crate::plan::Platform;
 
-/// Maximum number of bytes of a file that is pushed. `tests/run static` keeps the real one below
-/// 5,000,000 bytes; an unoptimized build has several times as many.
+/// Maximum size in bytes of a file that is pushed. `tests/run static` keeps the real one below
+/// 5,000,000 bytes; an unoptimized build is several times as large.
 const MAX_AGENT_SIZE: u64 = 64 * 1024 * 1024;
 
 /// The first bytes of every ELF file (System V ABI, "ELF identification").
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
-/// What the probe contains to name itself, so that another program is noticed.
+/// A name that only the probe's executable contains, so that another program is noticed.
 const NAME_IN_FILE: &[u8] = b"PULLPROBE_DEADLINE";
 
 /// The files that a release contains, as platform and gzip data: `build.rs` reads them from the
@@ -50,7 +50,8 @@ pub struct AgentFile {
 }
 
 impl AgentFile {
-    /// Reads a file and checks that it runs on `platform` without libraries.
+    /// Reads a file and checks that it runs on `platform` without libraries. Fails with what is
+    /// wrong and how to build the file.
     pub fn read(platform: &Platform, path: &Path) -> Result<Self, OperatorError> {
         let bytes = read_bounded(path)
             .map_err(|error| error.to_string())
@@ -75,7 +76,7 @@ impl AgentFile {
     }
 }
 
-/// Reads a file, and of one that is too large only so much that this is seen.
+/// Reads a file up to one byte beyond the limit, which shows that it is too large.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?
@@ -84,21 +85,21 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns the platforms that an image can be made for.
+/// Returns the platforms for which an image can be built.
 pub fn known_platforms() -> impl Iterator<Item = Platform> {
     MACHINES
         .iter()
         .filter_map(|machine| machine.platform.parse().ok())
 }
 
-/// A file that this binary contains, packed.
+/// A file that this binary contains, as gzip data.
 pub struct EmbeddedFile {
     pub platform: &'static str,
     packed: &'static [u8],
 }
 
 impl EmbeddedFile {
-    /// Unpacks and checks the file.
+    /// Unpacks and checks the file. Fails if it is damaged.
     pub fn unpack(&self) -> Result<AgentFile, OperatorError> {
         unpack(self.platform, self.packed)
     }
@@ -116,7 +117,7 @@ pub fn built_file(platform: &str) -> String {
     format!("target/dist/pullprobe-agent-{}", platform.replace('/', "-"))
 }
 
-/// Says how to build the static file of a platform.
+/// Returns a hint on how to build the static file of a platform.
 pub fn how_to_build(platform: &Platform) -> String {
     let name = platform.to_string();
     if MACHINES.iter().all(|machine| machine.platform != name) {
@@ -150,7 +151,7 @@ fn unpack(platform: &str, packed: &[u8]) -> Result<AgentFile, OperatorError> {
     })
 }
 
-/// Checks that a file is an executable for `platform` that needs no libraries. Returns what is
+/// Checks that a file is an executable for `platform` that needs no libraries. Fails with what is
 /// wrong.
 fn check(platform: &Platform, bytes: &[u8]) -> Result<(), String> {
     if bytes.len() as u64 > MAX_AGENT_SIZE {
@@ -196,8 +197,8 @@ fn check(platform: &Platform, bytes: &[u8]) -> Result<(), String> {
     if has_code { Ok(()) } else { Err(incomplete()) }
 }
 
-/// Whether a segment asks for a loader or a library. A static executable that is independent of its
-/// position has a dynamic segment, too, but nothing in it that names a library.
+/// Whether a segment requires a loader or a library. A static position-independent executable has a
+/// dynamic segment too, but it names no library.
 fn is_dynamic(
     segment: &elf::ProgramHeader64<Endianness>,
     endian: Endianness,
@@ -221,7 +222,7 @@ mod tests {
         Platform::of("linux", "amd64")
     }
 
-    /// Returns a static executable with one segment, which has `content`.
+    /// Returns a static executable with one segment that contains `content`.
     fn executable(machine: u16, content: &[u8]) -> Vec<u8> {
         let mut file = vec![0_u8; 64 + 56];
         file[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\x00");
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn no_file_makes_the_check_panic() {
+    fn damaged_files_do_not_panic() {
         let file = executable(62, b"code");
         for length in 0..file.len() {
             assert!(check(&amd64(), &file[..length]).is_err(), "{length} bytes");

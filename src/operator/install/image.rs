@@ -1,5 +1,5 @@
 //! The probe's image in OCI's format: an index, and for each platform a manifest, a configuration
-//! and a layer with one file. The same files give the same bytes and so the same digest.
+//! and a layer with one file. The same files produce the same bytes, and so the same digest.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -16,7 +16,7 @@ pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// Name of the file in the image, as in the Dockerfile.
+/// Name of the executable in the image, as in the Dockerfile.
 const FILE_NAME: &str = "pullprobe";
 
 /// Numeric user and group of the container, as in the Dockerfile: the image has no /etc/passwd.
@@ -25,7 +25,8 @@ const USER: &str = "65532:65532";
 /// A fixed creation time, because the digest must depend on the files only.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
-/// "Unknown" (RFC 1952 section 2.3.1), so that all machines write the same header.
+/// The operating system "unknown" (RFC 1952 section 2.3.1), so that all machines write the same
+/// header.
 const GZIP_UNKNOWN_SYSTEM: u8 = 255;
 
 /// Bytes with their digest and media type: a blob, a manifest or an index.
@@ -53,7 +54,7 @@ pub struct OciImage {
 }
 
 impl OciImage {
-    /// Builds the image of the files. Platforms are ordered by name.
+    /// Builds the image from the files. Platforms are sorted by name.
     pub fn new(files: &[AgentFile]) -> io::Result<Self> {
         let mut files: Vec<&AgentFile> = files.iter().collect();
         files.sort_by_key(|file| file.platform.to_string());
@@ -138,12 +139,12 @@ impl OciContent {
     }
 }
 
-/// Returns the digest of bytes, as in `sha256:…`.
+/// Returns the digest of `bytes` in OCI notation, `sha256:…`.
 pub fn digest_of(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
-/// The only version of manifests and indexes.
+/// The only schema version of OCI manifests and indexes.
 const SCHEMA_VERSION: u8 = 2;
 
 /// An index of manifests.
@@ -188,7 +189,7 @@ impl<'a> Descriptor<'a> {
     }
 }
 
-/// A platform as an object. A plan has it as one text.
+/// A platform as a JSON object; in a plan, it is one string.
 #[derive(Serialize)]
 struct PlatformParts<'a> {
     architecture: &'a str,
@@ -247,7 +248,7 @@ fn annotations() -> BTreeMap<&'static str, &'static str> {
         .collect()
 }
 
-/// Returns a tar archive with one executable file, without time and owner.
+/// Returns a tar archive with one executable file, without a modification time or an owner.
 fn archive(file: &[u8]) -> io::Result<Vec<u8>> {
     let mut header = tar::Header::new_ustar();
     header.set_path(FILE_NAME)?;
@@ -263,8 +264,8 @@ fn archive(file: &[u8]) -> io::Result<Vec<u8>> {
     archive.into_inner()
 }
 
-/// Compresses with a header that has neither time nor name. The compressed bytes depend on the
-/// version of `miniz_oxide`, which Cargo.lock fixes for each version of the probe.
+/// Compresses with a gzip header that has neither a time nor a name. The compressed bytes depend on
+/// the version of `miniz_oxide`, which Cargo.lock pins.
 fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut writer = flate2::GzBuilder::new()
         .mtime(0)

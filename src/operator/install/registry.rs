@@ -423,7 +423,7 @@ impl<'a> RegistryClient<'a> {
             return Ok(());
         };
         Err(UploadFailure::Restart(OperatorError::Failed(format!(
-            "{}: {} says that it received {what}",
+            "{}: {} reports that it received {what}",
             request.action,
             self.host()
         ))))

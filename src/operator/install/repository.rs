@@ -47,7 +47,7 @@ impl RepositoryName {
             let name = arn.resource.strip_prefix("repository/");
             let name = name.filter(|_| arn.service == "ecr");
             let name =
-                name.ok_or_else(|| failed("this is not the ARN of a repository of Amazon ECR"))?;
+                name.ok_or_else(|| failed("this is not the ARN of an Amazon ECR repository"))?;
             let region = arn
                 .region
                 .parse()
@@ -63,7 +63,7 @@ impl RepositoryName {
             } = reference.registry
             else {
                 return Err(failed(
-                    "`install` pushes only to your own private registry of Amazon ECR; pass a repository name there, such as \
+                    "`install` pushes only to your own private Amazon ECR registry; pass a repository name there, such as \
                      pullprobe or team/pullprobe",
                 ));
             };
@@ -415,12 +415,9 @@ mod tests {
     #[test]
     fn other_registries_tags_and_bad_names_are_refused() {
         for (text, word) in [
-            ("ghcr.io/me/pullprobe", "private registry of Amazon ECR"),
-            ("localhost:5000/pullprobe", "private registry of Amazon ECR"),
-            (
-                "public.ecr.aws/a/pullprobe",
-                "private registry of Amazon ECR",
-            ),
+            ("ghcr.io/me/pullprobe", "private Amazon ECR registry"),
+            ("localhost:5000/pullprobe", "private Amazon ECR registry"),
+            ("public.ecr.aws/a/pullprobe", "private Amazon ECR registry"),
             ("pullprobe:1.0", "leave out the tag"),
             (
                 "123456789012.dkr.ecr.eu-west-1.amazonaws.com/pullprobe:1",
@@ -431,7 +428,10 @@ mod tests {
             ("team//probe", "lower-case"),
             ("", "2 to 256"),
             ("team/../v2/other", "lower-case"),
-            ("arn:aws:s3:::bucket", "not the ARN of a repository"),
+            (
+                "arn:aws:s3:::bucket",
+                "not the ARN of an Amazon ECR repository",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");

@@ -1,5 +1,5 @@
-//! Gets the report of a stopped task: from CloudWatch Logs, else from the exit code, else from the
-//! stopped reason.
+//! Gets the report of a stopped task from CloudWatch Logs or, failing that, derives one from the
+//! exit code or the stopped reason.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,12 +29,12 @@ pub struct SubnetReport {
     pub line: String,
     /// A problem of the launch itself, such as a missing permission of the operator.
     pub note: Option<String>,
-    /// Whether the probe's task did not start for a reason that a function does not have.
+    /// Whether the probe's task did not start for a reason that does not affect a function.
     pub wants_function: bool,
 }
 
 impl SubnetReport {
-    /// Builds a report for a task that produced none.
+    /// Wraps a report that was built for a task without one.
     pub fn synthetic(subnet: &str, report: Report) -> Self {
         Self {
             subnet: subnet.to_owned(),
@@ -46,15 +46,16 @@ impl SubnetReport {
     }
 }
 
-/// Maximum number of concurrent reads. `GetLogEvents` is limited to 10 or 25 calls a second, by
-/// region (CloudWatch Logs quotas).
+/// Maximum number of concurrent reads. `GetLogEvents` is limited to 10 or 25 calls a second,
+/// depending on the Region (CloudWatch Logs quotas).
 const MAX_CONCURRENT_READS: usize = 8;
 
-/// Pauses before each retry of a read: an accepted event can be invisible for a moment, and the
-/// exit code is known a few seconds after the report was written.
+/// Pauses before each retry of a read: an accepted event can be invisible for a moment, but the
+/// exit code becomes known only a few seconds after the report was written.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(700), Duration::from_secs(2)];
 
-/// Pauses before each retry of a query, which sees an event some seconds later than a read does.
+/// Pauses before each retry of a query, to which events become visible some seconds later than to a
+/// read.
 const QUERY_PAUSES: [Duration; 3] = [
     Duration::from_secs(3),
     Duration::from_secs(7),
@@ -62,10 +63,11 @@ const QUERY_PAUSES: [Duration; 3] = [
 ];
 
 /// Maximum number of concurrent queries. CloudWatch Logs runs five at once in log groups of the
-/// class INFREQUENT_ACCESS (CloudWatch Logs quotas); one is left to others.
+/// class INFREQUENT_ACCESS (CloudWatch Logs quotas); one is left for others.
 const MAX_CONCURRENT_QUERIES: usize = 4;
 
-/// Seconds that a query's range exceeds the task's life, for clocks that differ.
+/// Number of seconds by which a query's time range exceeds the task's lifetime, because clocks
+/// differ.
 const QUERY_MARGIN: i64 = 60;
 
 /// Maximum number of events that are read from the end of a log stream.
@@ -158,8 +160,8 @@ impl Collector {
         }
     }
 
-    /// Reads the end of the task's log stream, or queries it where CloudWatch Logs refuses that for
-    /// the class of the log group.
+    /// Reads the end of the task's log stream, or queries it if CloudWatch Logs refuses a read for
+    /// the log group's class.
     async fn find_report(
         &self,
         log: &LogDestination,
@@ -222,7 +224,7 @@ impl Collector {
         Ok(events.map(|event| event.message).collect())
     }
 
-    /// Returns the same messages by a query.
+    /// Returns the same messages with a query.
     async fn query_stream(
         &self,
         client: &Client,
@@ -259,12 +261,13 @@ impl Collector {
         Ok(messages.map(str::to_owned).collect())
     }
 
-    /// Says why the log group could not be read, and which statement lets the operator read it.
+    /// Describes why the log group could not be read, with the statement that lets the operator
+    /// read it.
     fn describe_unreadable(&self, log: &LogDestination, error: &CallError) -> String {
         let LogDestination { group, region, .. } = log;
         let partition = region.partition().name();
         let account = account_of(&self.launch.definition);
-        // It has no resource (service authorization reference of CloudWatch Logs).
+        // This action has no resource (service authorization reference of CloudWatch Logs).
         let resource = if error.action() == "logs:GetQueryResults" {
             "*".to_owned()
         } else {
@@ -291,7 +294,7 @@ impl Collector {
 enum LogReport {
     /// A report of this run, and its line.
     Complete(Box<Report>, String),
-    /// A message with the report's schema that cannot be read.
+    /// A message with the report's schema that is not a complete report.
     Incomplete,
     None,
 }

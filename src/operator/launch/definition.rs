@@ -66,7 +66,7 @@ impl ProbeHost {
     }
 }
 
-/// Image of a probe that an earlier launch registered.
+/// The image of the probe in a task definition that an earlier launch registered.
 #[derive(Debug)]
 pub struct RegisteredImage {
     pub image: String,
@@ -123,8 +123,8 @@ impl ProbeDefinition {
         }
     }
 
-    /// Whether a registered task definition is this one. The family alone does not prove it: other
-    /// tools can register revisions of it.
+    /// Whether a registered task definition is equivalent to this one. The family alone does not
+    /// prove it: other tools can register revisions of it.
     fn matches(&self, registered: &TaskDefinition) -> bool {
         let [container] = registered.container_definitions.as_slice() else {
             return false;
@@ -149,8 +149,8 @@ impl ProbeDefinition {
             && is_unset(container.secrets.as_ref().map(Vec::len))
     }
 
-    /// Returns the ARN of the registered task definition, and registers it first if necessary. In
-    /// a dry run nothing is registered, and the family is returned.
+    /// Returns the ARN of the registered task definition, and registers it first if necessary. A
+    /// dry run registers nothing and returns the family.
     pub async fn register(&self, calls: &AwsCalls) -> Result<String, CallError> {
         let family = self.family();
         if let Some(registered) = describe(calls, &family).await?
@@ -185,11 +185,11 @@ pub async fn describe(calls: &AwsCalls, name: &str) -> Result<Option<Value>, Cal
     }
 }
 
-/// Maximum number of families that are searched for a registered image.
+/// Maximum number of families that are searched for a registered image: each takes one call.
 const MAX_FAMILIES: usize = 10;
 
-/// Returns the image of the probe that was registered last. `None` if there is none, and also if
-/// the operator lacks the permission to look, because the image can be given by a flag.
+/// Returns the image of the probe that was registered last. Returns `None` if there is none, and
+/// also if the operator may not list task definitions, because a flag can name the image.
 pub async fn last_registered_image(calls: &AwsCalls) -> Option<RegisteredImage> {
     let request = ListTaskDefinitionsRequest {
         family_prefix: "pullprobe",

@@ -1,5 +1,5 @@
-//! The Lambda carrier: in each subnet a function of AWS Lambda that is made, invoked and deleted. Its
-//! code and its answer do not travel through the subnet.
+//! The Lambda carrier: creates a Lambda function in each subnet, invokes it and deletes it. Its
+//! code and its response do not pass through the subnet.
 //!
 //! ```text
 //! [`setup`]: agent, role, subnets, once ─▶ [`carry`]: CreateFunction ─▶ GetFunction until Active ─▶ Invoke ─▶ DeleteFunction
@@ -37,21 +37,22 @@ use carry::{Carry, carry};
 use cost::Usage;
 use pacer::Pacer;
 
-/// Maximum number of functions at a time. An account may run 1,000 at once, or ten if it is new
-/// (Lambda quotas), and a VPC has 500 network interfaces of functions; throttled calls are repeated.
+/// Maximum number of functions at a time. An account may run 1,000 at once, or ten if it is new,
+/// and a VPC may have 500 network interfaces of functions (Lambda quotas). Throttled calls are
+/// repeated.
 const MAX_FUNCTIONS: usize = 40;
 
 /// Maximum number of concurrent CreateFunction calls: each holds its body of 3 MB in memory.
 const MAX_UPLOADS: usize = 10;
 
-/// How long an interrupted launch waits for its functions to be deleted: with a minute for calls that
-/// have no response yet.
+/// How long an interrupted launch waits for its functions to be deleted, including one minute for
+/// calls that are still in progress.
 pub const DELETION_TIMEOUT: Duration = carry::DELETE_TIMEOUT.saturating_add(Duration::from_mins(1));
 
-/// What a launch runs, and what its functions have in common if only functions run.
+/// A launch, and the setup that its functions share if it runs only functions.
 pub type PreparedLaunch = (Launch, Option<FunctionSetup>);
 
-/// What a function reports before its end.
+/// An update from a function.
 #[derive(Debug)]
 pub enum FunctionUpdate {
     /// The function of a subnet changed its state.
@@ -78,24 +79,25 @@ pub(super) struct FunctionCarrier {
     functions: Semaphore,
     uploads: Semaphore,
     usage: std::sync::Mutex<Usage>,
-    /// Functions that may be there, by their names.
+    /// The state of each function that was created, by name.
     left: std::sync::Mutex<BTreeMap<String, Left>>,
     updates: mpsc::UnboundedSender<FunctionUpdate>,
     stop: watch::Receiver<bool>,
 }
 
-/// What is left of a function.
+/// What may be left of a function.
 #[derive(Debug, Clone)]
 enum Left {
     Nothing,
-    /// The function may be there, and will be deleted.
+    /// The function may exist, and its deletion is still to come.
     Unfinished,
     /// The function could not be deleted, as this note says.
     NotDeleted(String),
 }
 
 impl Functions {
-    /// Without a `setup`, the first function prepares it.
+    /// Returns the functions of a launch, none of them started. Without a `setup`, the first one
+    /// prepares it.
     pub fn new(
         client: Client,
         launch: Arc<Launch>,
@@ -126,7 +128,8 @@ impl Functions {
         }
     }
 
-    /// Starts the function of a subnet, after `of_ecs`, if Amazon ECS could not start a task there.
+    /// Starts the function of a subnet. `of_ecs` is the report of the task that Amazon ECS could
+    /// not start there, if any.
     pub fn start(&mut self, subnet: usize, of_ecs: Option<SubnetReport>) {
         let carrier = Arc::clone(&self.carrier);
         let run = async move {
@@ -146,7 +149,7 @@ impl Functions {
                 }
                 (Err(why), Some(of_ecs)) => SubnetReport {
                     note: Some(format!(
-                        "where Amazon ECS cannot start the probe's task, a function of AWS Lambda can look instead, but {why}"
+                        "where Amazon ECS cannot start the probe's task, an AWS Lambda function can run the probe instead, but {why}"
                     )),
                     ..of_ecs
                 },
@@ -161,7 +164,7 @@ impl Functions {
         self.running.is_empty()
     }
 
-    /// Waits for the next update; forever if there is none to come.
+    /// Waits for the next update, which never comes if no function is running.
     pub async fn next(&mut self) -> FunctionUpdate {
         tokio::select! {
             biased;
@@ -178,15 +181,15 @@ impl Functions {
         let _ = self.stop.send(true);
     }
 
-    /// Waits until all functions have ended, and drops their reports. Returns a note of each that may
-    /// be left.
+    /// Waits until all functions have ended, and drops their reports. Returns a note on each
+    /// function that may be left.
     pub async fn drain(&mut self) -> Vec<String> {
         let drain = async {
             while !self.running.is_empty() {
                 self.next().await;
             }
         };
-        // What is left says whether the time was enough.
+        // A timeout shows in the functions that are left.
         let _ = tokio::time::timeout(DELETION_TIMEOUT, drain).await;
         let mut notes = self.unfinished();
         if let Ok(left) = self.carrier.left.lock() {
@@ -198,7 +201,7 @@ impl Functions {
         notes
     }
 
-    /// Returns a note of each function that may be there and is not reported.
+    /// Returns a note on each function that may still exist.
     pub fn unfinished(&self) -> Vec<String> {
         let Ok(left) = self.carrier.left.lock() else {
             return Vec::new();
@@ -221,7 +224,7 @@ impl Functions {
     }
 }
 
-/// Describes what functions in all subnets cost at most.
+/// Describes the maximum cost of functions in all subnets.
 pub fn cost_at_most(launch: &Launch) -> String {
     let usage = Usage::at_most(launch.subnets.len(), request::timeout(launch));
     usage.describe().unwrap_or_default()

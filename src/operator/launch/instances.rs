@@ -65,7 +65,7 @@ impl InstanceCapacity {
             Err(error) => {
                 let hint = error.denial_hint("*");
                 write_stderr(&format!(
-                    "pullprobe: the capacity provider is taken for one of an Auto Scaling group: {}",
+                    "pullprobe: the capacity provider is assumed to be that of an Auto Scaling group: {}",
                     hint.unwrap_or_else(|| error.to_string())
                 ));
                 return capacity;

@@ -6,9 +6,9 @@ use crate::operator::aws::{Api, CallError, ItemSet};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{AwsVpcConfiguration, Task};
 
-/// Reads security groups and public address of the task's interface (EC2 API reference,
-/// `DescribeNetworkInterfaces`). Returns `None` if the interface is deleted, as it is soon after
-/// the task stops.
+/// Reads the security groups of the task's interface, and whether it has a public address (EC2 API
+/// reference, `DescribeNetworkInterfaces`). Returns `None` if the interface has been deleted, as
+/// happens soon after the task stops.
 pub async fn describe(
     calls: &AwsCalls,
     task: &Task,

@@ -39,7 +39,7 @@ pub async fn prepare(
         let setup = function::prepare(calls, &launch, &spec.function).await?;
         if launch.security_groups.is_empty() {
             write_stderr(
-                "pullprobe: without --security-groups the functions get the default security group of their VPC, as tasks do",
+                "pullprobe: without --security-groups, the functions get the default security group of their VPC, as tasks do",
             );
         }
         if !calls.is_dry() {

@@ -8,19 +8,20 @@ use std::time::{Duration, Instant};
 /// a higher limit, and other callers may use part of it.
 const INITIAL_RATE: f64 = 20.0;
 
-/// Highest rate, in calls a second.
+/// Highest rate, in calls a second: ten times the default limit.
 const MAX_RATE: f64 = 200.0;
 
 /// Lowest rate, in calls a second: a launch that competes with other callers still makes progress.
 const MIN_RATE: f64 = 0.2;
 
-/// The rate grows by 3 % after an accepted call and falls by a fifth after a throttled one. That
-/// keeps it a little above the granted rate, so that no token of ECS's bucket is lost, at the price
+/// The rate grows by 3 % after an accepted call and falls by a fifth after a throttled one. This
+/// keeps it slightly above the granted rate, so that no token of ECS's bucket is lost, at the cost
 /// of about one throttled call in seven.
 const INCREASE: f64 = 1.03;
 const DECREASE: f64 = 0.8;
 
-/// Part of the usual pause that follows a throttled call: a token that is available is used soon.
+/// Fraction of the usual pause that follows a throttled call, so that the next available token is
+/// used soon.
 const PAUSE_AFTER_THROTTLING: f64 = 0.35;
 
 /// Spaces calls and adapts their rate to what ECS accepts.
@@ -48,7 +49,7 @@ impl RateLimiter {
     /// Records a call. `jitter` is a random number from 0 to 1.
     pub fn sent(&mut self, now: Instant, jitter: f64) {
         let pause = Duration::from_secs_f64((0.9 + 0.2 * jitter) / self.rate);
-        // Calls that are late, on a busy processor, are caught up with for up to 0.1 s.
+        // Calls that a busy processor delays are made up for, by up to 0.1 s.
         self.due = self
             .due
             .max(now.checked_sub(Duration::from_millis(100)).unwrap_or(now))
@@ -60,8 +61,8 @@ impl RateLimiter {
         self.rate = (self.rate * INCREASE).min(MAX_RATE);
     }
 
-    /// Records that a call, sent at `sent`, was throttled. Several calls that were on their way
-    /// together decrease the rate once.
+    /// Records that a call, sent at `sent`, was throttled. Several calls in flight at the same time
+    /// decrease the rate only once.
     pub fn throttled(&mut self, sent: Instant, now: Instant) {
         if sent >= self.slowed {
             self.rate = (self.rate * DECREASE).max(MIN_RATE);
@@ -90,7 +91,7 @@ pub fn jitter() -> f64 {
 mod tests {
     use super::*;
 
-    /// ECS's token bucket.
+    /// A model of ECS's token bucket.
     struct TokenBucket {
         tokens: f64,
         burst: f64,
@@ -165,7 +166,7 @@ mod tests {
         }
     }
 
-    /// A bucket of one token loses each token that is not used at once.
+    /// A bucket that holds one token loses each token that is not used at once.
     #[test]
     fn without_burst_uses_the_granted_rate_within_a_third() {
         for (calls, rate) in [(500, 10.0), (200, 1.0)] {

@@ -83,7 +83,7 @@ pub struct TargetSpec {
 }
 
 impl TargetSpec {
-    /// Returns its first ARN, which contains the region and often the cluster.
+    /// Returns its first ARN, which contains the Region and often the cluster.
     pub fn arn(&self) -> Option<&str> {
         [&self.cluster, &self.service, &self.task_definition]
             .into_iter()

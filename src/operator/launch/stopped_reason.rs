@@ -1,8 +1,8 @@
 //! Builds the report for a probe that did not deliver one, from what Amazon ECS reports about its
 //! task: observations with the witness `ecs`, diagnosed by the same rules.
 //!
-//! A missing report is a result as well. [`crate::explain`] reads the stopped reason, an exit code
-//! only names a family, and a task that never started is never a success.
+//! A missing report is a result, too. [`crate::explain`] reads the stopped reason, an exit code
+//! names only a family, and a task that never started is never a success.
 
 mod observe;
 
@@ -41,7 +41,7 @@ pub fn never_started(launch: &Launch, subnet: &str, task: &Task, document: &Valu
     from_text(launch, subnet, task, &message.text, &message.context)
 }
 
-/// Whether the report of a task that never started is about network, names or TLS.
+/// Whether the report of a task that never started is about the network, DNS or TLS.
 pub fn is_of_the_path(report: &Report) -> bool {
     report.findings.first().is_some_and(|finding| {
         matches!(
@@ -51,7 +51,7 @@ pub fn is_of_the_path(report: &Report) -> bool {
     })
 }
 
-/// Reports a subnet without a free address; `sentence` says who found that.
+/// Reports a subnet without a free address; `sentence` says which service found that.
 pub fn no_free_address(launch: &Launch, subnet: &str, sentence: &str) -> Report {
     let cause = Cause::NoFreeAddress;
     let mut report = unknown(launch, subnet, &Task::default(), sentence);
@@ -87,7 +87,7 @@ pub fn no_free_address(launch: &Launch, subnet: &str, sentence: &str) -> Report 
 
 /// Reports a subnet in which `RunTask` started no task.
 pub fn not_started(launch: &Launch, subnet: &str, reason: &str) -> Report {
-    // The constraint is the probe's own, so it shows nothing about the service.
+    // The placement constraint is the probe's own, so it shows nothing about the service.
     if launch.placement.carrier() == Carrier::Ec2 && instances::is_without_instance(reason) {
         let sentence = format!(
             "The probe did not start: no container instance that these tasks can run on is in this subnet. {} (Amazon ECS \
@@ -161,14 +161,14 @@ fn from_text(
     report(launch, subnet, task, vec![observation], diagnosed)
 }
 
-/// Whether the probe's own image is missing or refused: its repository, tag or platform, or who may
-/// pull it. Names, network, role and endpoints are the same for the task, and so are the bucket of
-/// the layers, the image that AWS injects, and the rate limit of a registry that both use.
+/// Whether the probe's own image is missing or refused: its repository, tag, platform or
+/// permissions. DNS, network, role and endpoints are the same for the task, and so are the layer
+/// bucket, the image that AWS injects, and the rate limit of a registry that both use.
 fn concerns_probe_image(launch: &Launch, explanation: &Explanation) -> bool {
     let needs_token = launch.plan.images.iter().any(|image| image.token.is_some());
     let is_pull = match explanation.step {
         Step::ImageManifest | Step::ImageLayer => true,
-        // Of Amazon ECR, which the task may do without.
+        // The token is Amazon ECR's, which the task may not need.
         Step::RegistryAuth => !needs_token,
         _ => false,
     };
@@ -264,7 +264,7 @@ pub fn exited(
             "The task would start, but something is wrong".to_owned(),
         ),
         (_, Some(family)) => {
-            // An exit code says that something failed, and not how.
+            // An exit code shows that something failed, but not how.
             ended.outcome = Outcome::Failed {
                 failure: Failure::UnexpectedAnswer,
             };
@@ -302,7 +302,7 @@ pub fn exited(
     } else {
         String::new()
     };
-    // What the operator can mend comes first.
+    // What the operator can fix comes first.
     let summary = if missing.may_be_delivered() {
         format!("{why}. {lead}{source}{reason}")
     } else {
@@ -354,8 +354,8 @@ fn describe_exit_code(code: i64) -> String {
 }
 
 /// Returns a finding for each cause of the family that stops a task. An exit code cannot
-/// distinguish them, so each is at most possible, unless there is only one. If the log group got no
-/// report, the path to CloudWatch Logs is the most probable place of the fault.
+/// distinguish them, so each is at most possible, unless there is only one. If no report reached
+/// the log group, the fault is most probably on the path to CloudWatch Logs.
 fn candidates(family: Family, missing: &MissingReport, because: &[ObservationId]) -> Vec<Finding> {
     let causes: Vec<Cause> = Cause::ALL
         .iter()
@@ -392,7 +392,8 @@ fn candidates(family: Family, missing: &MissingReport, because: &[ObservationId]
     causes.map(finding).collect()
 }
 
-/// Returns the finding for a report that exists and could not be read: the cause is in it.
+/// Returns the finding for a report that may exist but could not be read: the report names the
+/// cause.
 fn unread_finding(family: Family, because: &ObservationId) -> Finding {
     Finding {
         tries: None,
@@ -405,7 +406,7 @@ fn unread_finding(family: Family, because: &ObservationId) -> Finding {
             "the probe found a failure of the family {}; its report, which names the cause, could not be read",
             family.name()
         ),
-        remedy: "Get the permission to read the log group and launch again, or ask for the report where that permission exists"
+        remedy: "Get permission to read the log group and launch again, or ask for the report from someone who has that permission"
             .to_owned(),
         fix: Vec::new(),
         because: vec![because.clone()],
@@ -420,8 +421,8 @@ const SAME_SYMPTOM: [(Family, Cause); 3] = [
     (Family::Network, Cause::NamePointsElsewhere),
 ];
 
-/// Causes that are never a probe's first finding: they are found in the configuration or by ECS
-/// alone, or the task starts despite them.
+/// Causes that are never a probe's first finding: only the configuration or ECS shows them, or the
+/// task starts despite them.
 const NEVER_FROM_PROBE: [Cause; 6] = [
     Cause::PrivateDnsDisabled,
     Cause::PublicIpMissing,
@@ -445,7 +446,7 @@ pub enum MissingReport {
 }
 
 impl MissingReport {
-    /// Whether the log group may hold the report all the same.
+    /// Whether the log group may contain the report nevertheless.
     fn may_be_delivered(&self) -> bool {
         matches!(self, Self::ReadFailed(_))
     }
@@ -518,7 +519,7 @@ fn report(
         internal_error: None,
         shortened: None,
     };
-    // Shows what acts or hides in a label.
+    // Escapes control and invisible characters in labels.
     run.for_each_text(&mut |_| {});
     let vantage = Vantage {
         region: Some(launch.plan.region.to_string().into()),

@@ -1,4 +1,4 @@
-//! Determines what the probe checks and where it runs: from a service, from a task, or from a task
+//! Determines what the probe checks and where it runs, from a service, from a task, or from a task
 //! definition and subnets.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ use crate::template::{MAX_FILE, TaskTemplate};
 /// The cluster that ECS uses by default.
 pub const DEFAULT_CLUSTER: &str = "default";
 
-/// Maximum number of subnets of one launch. A VPC has 200 by default (Amazon VPC quotas).
+/// Maximum number of subnets in one launch. A VPC has 200 by default (Amazon VPC quotas).
 const MAX_SUBNETS: usize = 1_000;
 
 /// The default of `probe`.
@@ -55,18 +55,18 @@ struct TargetDetails {
     definition: Option<String>,
     network: AwsVpcConfiguration,
     placement: TaskPlacement,
-    /// Set if a task was run with an execution role other than its definition's.
+    /// The execution role, if the task was run with another one than its definition names.
     role: Option<String>,
     execute_command: bool,
     service_connect: bool,
-    /// The instance of a task.
+    /// The container instance of the task.
     container_instance: Option<String>,
-    /// The service's current revision, if it is of this task definition.
+    /// The service's current revision, if it uses this task definition.
     revision: Option<ServiceRevision>,
 }
 
 /// Reads the service or task and its task definition, and finds the probe's image if one is needed.
-/// The caller sets run ID and labels.
+/// The caller sets the run ID and labels.
 pub async fn resolve(
     calls: &AwsCalls,
     spec: &TargetSpec,
@@ -107,7 +107,7 @@ pub async fn resolve(
         }
     }
     let subnets = subnets(spec, &target)?;
-    // Tasks of instances, which a function stands in for.
+    // Functions stand in for tasks that run on instances.
     let is_for_instances =
         !needs_image && (!placement.is_targets_own || is_of_instances(&definition));
     if is_for_instances && spec.security_groups.is_empty() {
@@ -203,16 +203,17 @@ fn subnets(spec: &TargetSpec, target: &TargetDetails) -> Result<Vec<String>, Ope
     }
 }
 
-/// Whether this has the form of an ID of Amazon EC2. It names a vantage in every output.
+/// Whether the text has the form of an Amazon EC2 ID. It identifies a vantage in every output.
 fn is_id(text: &str) -> bool {
     let is_of_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     (1..=MAX_ID_LENGTH).contains(&text.len()) && text.bytes().all(is_of_id)
 }
 
-/// Maximum number of characters of an ID. Those of Amazon EC2 have a type and 17 digits.
+/// Maximum number of characters of an ID. Amazon EC2's have a type and 17 hexadecimal digits.
 const MAX_ID_LENGTH: usize = 64;
 
-/// Reads the task definition. Returns as well where the probe reads it, if only the probe may.
+/// Reads the task definition. Also returns the location from which the probe reads it, if only the
+/// probe may.
 async fn definition_of(
     calls: &AwsCalls,
     spec: &TargetSpec,
@@ -241,7 +242,8 @@ async fn definition_of(
     Ok((definition, document))
 }
 
-/// Whether tasks of this definition run on instances only: Fargate has one network mode.
+/// Whether tasks of this definition run only on instances: Fargate supports no network mode but
+/// awsvpc.
 fn is_of_instances(definition: &Value) -> bool {
     let mode = definition["networkMode"].as_str();
     mode.is_some_and(|mode| mode != "awsvpc")
@@ -262,8 +264,8 @@ fn execution_role(target: &TargetDetails, definition: &Value) -> Result<String, 
     })
 }
 
-/// Returns the service's current revision, for a probe that runs now, if it is of the task definition
-/// that is probed.
+/// Returns the service's current revision if the probe runs now and the revision uses the task
+/// definition that is probed.
 async fn revision(
     calls: &AwsCalls,
     spec: &TargetSpec,
@@ -294,15 +296,15 @@ fn architecture_of(definition: &Value, host: ProbeHost) -> Option<Architecture> 
     }
 }
 
-/// Where the probe's task is placed.
+/// How the probe's task is placed.
 struct ProbePlacement {
     placement: Placement,
     /// Whether the target itself is placed in the same way.
     is_targets_own: bool,
 }
 
-/// Returns how the probe is placed: as the target, or on Fargate if the operator wants that or the
-/// target's capacity cannot be chosen by subnet.
+/// Returns how the probe is placed: like the target, or on Fargate if the operator wants that or
+/// the target's capacity cannot be chosen by subnet.
 async fn probe_placement(
     calls: &AwsCalls,
     spec: &TargetSpec,
@@ -419,13 +421,13 @@ async fn of_task(
     let mut target = match service {
         Some(service) => match describe_service(calls, cluster, service).await {
             Ok(service) => of_service(&service),
-            // The service may have been deleted since.
+            // The service may have been deleted in the meantime.
             Err(OperatorError::Usage(_)) => TargetDetails::default(),
             Err(error) => return Err(error),
         },
         None => TargetDetails::default(),
     };
-    // A task on an instance may have no interface of its own.
+    // A task on an instance may not have its own interface.
     let needs_security_groups = needs_security_groups && task.container_instance_arn.is_none();
     if needs_security_groups && target.network.security_groups.is_empty() {
         target.network = network_of_interface(calls, &task).await?;
@@ -475,10 +477,11 @@ async fn network_of_interface(
     }
 }
 
-/// Bytes that are read of a file: one more than the largest, so that a larger one is detected.
+/// Maximum number of bytes read of a file: one more than the limit, so that a larger file is
+/// detected.
 const MAX_READ: u64 = MAX_FILE as u64 + 1;
 
-/// Reads a task definition from a file, if there is one of that name, or from ECS.
+/// Reads a task definition from the file of that name or, if there is none, from ECS.
 async fn read_definition(calls: &AwsCalls, location: &str) -> Result<Value, OperatorError> {
     let label = format!("--task-definition {location}");
     let failed = |what: &dyn fmt::Display| OperatorError::Usage(format!("{label}: {what}"));
@@ -570,8 +573,8 @@ fn plan(
     Plan::new(input, region).map_err(OperatorError::usage)
 }
 
-/// Makes the plan that of an instance: adds what its agent calls, and leaves out what the task contacts
-/// through an interface of its own, which the probe does not have.
+/// Adapts the plan to an instance: adds what its agent contacts, and leaves out what the task
+/// contacts through its own interface, which the probe does not have.
 fn on_instance(input: &mut PlanInput, host: ProbeHost, definition: &Value, region: &Region) {
     input.host.launch_types = vec![match host {
         ProbeHost::ManagedInstance => LaunchType::ManagedInstances,
@@ -604,7 +607,8 @@ fn on_instance(input: &mut PlanInput, host: ProbeHost, definition: &Value, regio
         .extend(container_agent(region, input.ip_family));
 }
 
-/// Adds the agent that Runtime Monitoring adds to the tasks, and the endpoint to which it reports.
+/// Adds the agent that GuardDuty Runtime Monitoring adds to the tasks, and the endpoint to which it
+/// reports.
 fn add_guard_duty(input: &mut PlanInput, region: &Region) {
     let platform = input
         .platform
@@ -667,7 +671,7 @@ async fn probe_image(
         return Ok(registered.image);
     }
     Err(OperatorError::Usage(format!(
-        "the probe needs an image in your own Amazon ECR: {why}, and no earlier launch registered a task definition. {}. If \
+        "the probe needs an image in your Amazon ECR registry: {why}, and no earlier launch registered a task definition. {}. If \
          you have the image elsewhere, pass it with --probe-image {expected}",
         install::how_to_install(region)
     )))

@@ -1,6 +1,6 @@
 //! Starts one task in each subnet, watches all of them with the same few calls, and collects each
-//! report when its task is over. One loop owns the state; each call to AWS is a future that owns
-//! its inputs.
+//! report when its task has stopped. One loop owns the state; each call to AWS is a future that
+//! owns its inputs.
 
 mod running_tasks;
 mod start;
@@ -48,14 +48,14 @@ pub enum TaskState<'a> {
     Waiting(&'a str),
     /// `lastStatus` of ECS: PROVISIONING, PENDING, RUNNING, STOPPED.
     Ecs(&'a str),
-    /// This launch stops it.
+    /// This launch is stopping the task.
     Stopping,
-    /// A function of AWS Lambda does this instead.
+    /// State of the Lambda function that replaces the task.
     Function(&'a str),
 }
 
-/// Interval of `DescribeTasks`, however many tasks there are: a tenth of the 20 calls a second that
-/// ECS allows for reads.
+/// Interval of `DescribeTasks`, regardless of the number of tasks: a tenth of the 20 calls a second
+/// that ECS allows for reads.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Maximum number of concurrent RunTask calls: 20 a second, with up to two seconds for a response.
@@ -70,15 +70,16 @@ const INTERRUPTED_REASON: &str = "pullprobe launch: interrupted";
 /// `reason` of StopTask after an error that ends the launch.
 const ABORTED_REASON: &str = "pullprobe launch: aborted";
 
-/// How long an interrupted launch waits for its tasks to stop.
+/// How long an interrupted launch waits for its tasks to stop: ECS kills a container 30 s after
+/// SIGTERM.
 const INTERRUPTION_TIMEOUT: Duration = Duration::from_secs(45);
 
 const NOT_ALL_STOPPED: &str =
     "some tasks could not be stopped in time; run `pullprobe gc` to find them";
 
-/// Launches and returns every subnet's report, in the order of the subnets. When `interruption`
-/// completes, stops the tasks and returns early. Fails on an error that every subnet would meet;
-/// no task is left running then either.
+/// Launches the probe and returns every subnet's report, in the order of the subnets. When
+/// `interruption` completes, stops the tasks and returns early. Fails on an error that would affect
+/// every subnet; no task is left running then either.
 pub async fn run(
     client: &Client,
     (launch, setup): PreparedLaunch,
@@ -87,7 +88,8 @@ pub async fn run(
     interruption: impl Future<Output = ()>,
 ) -> Result<Vec<SubnetReport>, OperatorError> {
     let launch = Arc::new(launch);
-    // A task on an instance has the security groups of the instance, and a function would have others.
+    // A task on an instance uses the instance's security groups, and a function would have
+    // different ones.
     let has_functions = match spec.carrier {
         CarrierChoice::Auto => launch.placement.carrier() == Carrier::Fargate,
         CarrierChoice::Fargate => false,
@@ -182,7 +184,7 @@ impl<'a> LaunchLoop<'a> {
         let requests = launch
             .subnets
             .iter()
-            // Without a task definition no task runs.
+            // Without a task definition, only functions run.
             .filter(|_| !launch.definition.is_empty())
             .map(|subnet| launch.run_task(subnet))
             .collect::<Result<Vec<_>, _>>()?;
@@ -348,7 +350,7 @@ impl<'a> LaunchLoop<'a> {
     fn interrupt(&mut self) {
         self.interrupted = Some(Instant::now());
         let note = if self.has_functions() {
-            "interrupted: stopping the tasks and deleting the functions, which takes minutes while AWS Lambda attaches them"
+            "interrupted: stopping the tasks and deleting the functions, which takes minutes while AWS Lambda is attaching them"
         } else {
             "interrupted: stopping the tasks"
         };
@@ -371,7 +373,8 @@ impl<'a> LaunchLoop<'a> {
         }
     }
 
-    /// Stops overdue tasks and drops those past the deadline. Returns whether none are left.
+    /// Stops overdue tasks, and reports those that can no longer be waited for. Returns whether an
+    /// interrupted launch has run out of time.
     fn check_deadlines(&mut self) -> bool {
         let now = Instant::now();
         for (arn, subnet) in self.running.mark_overdue(now, &self.launch) {
@@ -421,7 +424,7 @@ impl<'a> LaunchLoop<'a> {
         self.report(subnet, SubnetReport::synthetic(&name, report));
     }
 
-    /// Keeps a report, or lets a function follow where the task did not start.
+    /// Keeps the report, or starts a function if the task did not start.
     fn report(&mut self, subnet: usize, report: SubnetReport) {
         if report.wants_function
             && self.interrupted.is_none()
@@ -440,7 +443,7 @@ impl<'a> LaunchLoop<'a> {
         }
     }
 
-    /// Whether a function may be there.
+    /// Whether a function may still exist.
     fn has_functions(&self) -> bool {
         let mut functions = self.functions.iter();
         functions.any(|functions| !functions.is_empty())
@@ -451,7 +454,8 @@ impl<'a> LaunchLoop<'a> {
         !self.starting.is_empty() || !self.running.arns().is_empty()
     }
 
-    /// Deletes all functions and stops all tasks, including those of RunTask calls without a response yet.
+    /// Deletes all functions and stops all tasks, including those of RunTask calls that have no
+    /// response yet.
     async fn abort(&mut self) {
         let mut functions = self.functions.take();
         if let Some(functions) = &functions {

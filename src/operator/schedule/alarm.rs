@@ -115,7 +115,7 @@ impl ScheduleSet {
         match kind {
             AlarmKind::Failed => PutMetricAlarmRequest {
                 alarm_description: format!(
-                    "{name}: the probe in {subnet} found a problem that keeps a task from starting; its report is in the log group {log_group}"
+                    "{name}: the probe in {subnet} found a problem that keeps tasks from starting; its report is in the log group {log_group}"
                 ),
                 ..alarm
             },

@@ -31,8 +31,8 @@ struct Existing {
 }
 
 /// Creates or updates all resources of a set and returns the number of failures. A failure in one
-/// subnet does not stop the others, and another run completes what is missing. With `enable`, also
-/// enables schedules and alarm actions that the operator disabled.
+/// subnet does not affect the others, and another run completes what is missing. With `enable`,
+/// also enables schedules and alarm actions that the operator disabled.
 pub async fn create(
     calls: &AwsCalls,
     set: &ScheduleSet,
@@ -76,7 +76,7 @@ pub async fn create(
         events.send(&ScheduleEvent::failed(resource, &error));
     }
     let task_definition = set.definition.register(calls).await?;
-    // In a dry run nothing is registered, and the account is unknown.
+    // A dry run registers nothing, so the account is unknown.
     let cluster = set.cluster_arn(&account_of(&task_definition));
     let target = RunTarget {
         cluster: &cluster,
@@ -130,7 +130,7 @@ async fn put_subnet(
         Ok(request) => request,
         Err(error) => return failed(error),
     };
-    // Before the alarms: without a schedule the alarm on missing reports would go off.
+    // The schedule comes before the alarms: without it, the alarm on missing reports would go off.
     let exists = existing.schedules.contains(subnet);
     let change = match put_schedule(calls, subnet, request, exists, enable).await {
         Ok(change) => change,
@@ -198,7 +198,7 @@ async fn put_schedule(
 
 const DISABLED: &str = "DISABLED";
 
-/// Returns the update with those settings of the existing schedule that have no flag.
+/// Returns the update with the existing schedule's settings for which there is no flag.
 fn keep_settings(
     mut update: ScheduleRequest,
     existing: GetScheduleResponse,

@@ -1,4 +1,4 @@
-//! `schedule list`.
+//! `schedule list`: the schedules with the states of their alarms.
 
 use super::alarm::{self, AlarmKind, MetricAlarm, alarm_name};
 use super::scheduler_api;
@@ -77,7 +77,7 @@ fn made_by(tags: &Tags, set: &str) -> String {
     }
 }
 
-/// Returns `15 minutes` of `rate(15 minutes)`.
+/// Returns `15 minutes` for `rate(15 minutes)`, and other expressions unchanged.
 fn interval(expression: &str) -> &str {
     expression
         .strip_prefix("rate(")

@@ -11,7 +11,7 @@ use crate::operator::dry_run::AwsCalls;
 /// Owner of a log group.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LogGroupOwner {
-    /// `create` made the log group for this set.
+    /// `create` created the log group for this set.
     Ours,
     /// The log group existed before, or belongs to another set.
     Foreign,
@@ -31,7 +31,7 @@ struct LogGroup {
     #[serde(rename = "logGroupName")]
     name: String,
     arn: String,
-    /// `STANDARD`, `INFREQUENT_ACCESS` or `DELIVERY`; missing in older answers.
+    /// `STANDARD`, `INFREQUENT_ACCESS` or `DELIVERY`; missing in older responses.
     #[serde(rename = "logGroupClass")]
     class: Option<String>,
 }
@@ -42,7 +42,7 @@ struct ListTagsForResourceResponse {
     tags: Tags,
 }
 
-/// Returns the owner of a log group by its tag, which only CreateLogGroup sets.
+/// Returns the owner of a log group, according to the tag that `create` sets.
 pub async fn owner(calls: &AwsCalls, name: &str, set: &str) -> Result<LogGroupOwner, CallError> {
     let Some(log_group) = describe(calls, name).await? else {
         return Ok(LogGroupOwner::None);
@@ -58,7 +58,7 @@ pub async fn owner(calls: &AwsCalls, name: &str, set: &str) -> Result<LogGroupOw
 }
 
 async fn describe(calls: &AwsCalls, name: &str) -> Result<Option<LogGroup>, CallError> {
-    // The first page suffices: a name sorts before all names that it is a prefix of.
+    // The first page suffices, because a name sorts before all longer names that begin with it.
     let body = json!({ "logGroupNamePrefix": name });
     let response: DescribeLogGroupsResponse =
         calls.read(Api::LOGS, "DescribeLogGroups", &body).await?;
@@ -66,9 +66,9 @@ async fn describe(calls: &AwsCalls, name: &str) -> Result<Option<LogGroup>, Call
     Ok(log_groups.find(|log_group| log_group.name == name))
 }
 
-/// Returns the class of an existing log group that the alarms cannot rely on: only STANDARD has all
-/// features of CloudWatch Logs (API reference, CreateLogGroup), and nothing says that another class
-/// makes metrics of the reports.
+/// Returns the class of an existing log group if the alarms cannot rely on it: only STANDARD has
+/// all features of CloudWatch Logs (API reference, CreateLogGroup), and AWS does not document that
+/// CloudWatch extracts metrics from the reports in another class.
 pub async fn unsuitable_class(calls: &AwsCalls, name: &str) -> Result<Option<String>, CallError> {
     let class = describe(calls, name)
         .await?
@@ -88,7 +88,7 @@ pub async fn set_retention(calls: &AwsCalls, name: &str, days: u32) -> Result<()
     change(calls, "PutRetentionPolicy", &body).await
 }
 
-/// Deletes a log group with its reports.
+/// Deletes a log group and the reports in it.
 pub async fn delete(calls: &AwsCalls, name: &str) -> Result<(), CallError> {
     change(calls, "DeleteLogGroup", &json!({ "logGroupName": name })).await
 }

@@ -1,9 +1,9 @@
 //! `schedule print`: the resources of `create` as a template for other tools. Makes no AWS
 //! calls.
 //!
-//! Requests, names and thresholds are those of [`ScheduleSet`], written in each tool's form; only
-//! what depends on the account is an expression of the tool. An ARN with the account `*` gets the
-//! account in which the template is deployed.
+//! Requests, names and thresholds are those of [`ScheduleSet`], written in each tool's format; only
+//! values that depend on the account become expressions of the tool. An ARN with the account `*`
+//! gets the account in which the template is deployed.
 
 mod cloudformation;
 mod preamble;

@@ -1,4 +1,4 @@
-//! Calls of EventBridge Scheduler, with the names of its API reference.
+//! Calls of EventBridge Scheduler, named as in its API reference.
 
 use std::collections::BTreeSet;
 
@@ -14,17 +14,16 @@ use crate::operator::ecs::{CapacityProviderStrategyItem, Tag};
 use crate::operator::paging::{Page, all_pages};
 
 /// Maximum number of subnets that are processed concurrently. Scheduler accepts hundreds of calls a
-/// second; PutMetricAlarm as few as three (CloudWatch service quotas), which a handful of callers
-/// share with the client's own retries.
+/// second; PutMetricAlarm as few as three (CloudWatch service quotas), and the client retries
+/// throttled calls.
 const MAX_CONCURRENT_SUBNETS: usize = 8;
 
-/// Maximum number of pages of a list, of a hundred items each: far more than the quota of 500
-/// schedule groups, and more than the schedules of one group, which has one for each
-/// subnet.
+/// Maximum number of pages of a list, of a hundred items each: more than the quota of 500 schedule
+/// groups, and more than the schedules of one group, which has one for each subnet.
 const MAX_PAGES: usize = 100;
 
 /// Returns how many subnets to process concurrently: one in a dry run, so that requests are shown
-/// in their order.
+/// in order.
 pub fn concurrency(calls: &AwsCalls) -> usize {
     if calls.is_dry() {
         1
@@ -88,8 +87,8 @@ pub struct EcsParameters {
     pub tags: Vec<Tag>,
 }
 
-/// `NetworkConfiguration`, whose member is in lower case while those of `AwsVpcConfiguration` are
-/// not.
+/// `NetworkConfiguration`, whose member begins with a lower-case letter, unlike those of
+/// `AwsVpcConfiguration`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScheduleNetworkConfiguration {
@@ -192,9 +191,9 @@ struct SchedulerTag {
 /// Owner of a schedule group.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GroupOwner {
-    /// `create` made the group, with these tags.
+    /// `create` created the group, with these tags.
     Ours(Tags),
-    /// Another tool made the group, such as CloudFormation.
+    /// Another tool, such as CloudFormation, created the group.
     Foreign,
     /// There is no such group.
     None,
@@ -359,7 +358,7 @@ async fn write_schedule(
     calls.change_rest(Api::SCHEDULER, &call, Some(&body)).await
 }
 
-/// Deletes a schedule, unless it is deleted already.
+/// Deletes a schedule. Succeeds if it no longer exists.
 pub async fn delete_schedule(calls: &AwsCalls, group: &str, name: &str) -> Result<(), CallError> {
     let path = format!("/schedules/{name}?groupName={group}");
     let call = RestCall {

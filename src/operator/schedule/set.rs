@@ -1,4 +1,4 @@
-//! A set of schedules, one for each subnet, and the requests that make it.
+//! A set of schedules, one for each subnet, and the requests that create it.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::operator::launch::{
     self, DEFAULT_CLUSTER, Launch, Placement, ProbeDefinition, RUN_ID_VARIABLE,
 };
 
-/// Schedules of one name.
+/// The schedules under one name.
 #[derive(Debug)]
 pub struct ScheduleSet {
     /// The name, without `pullprobe-`.
@@ -35,7 +35,7 @@ pub struct ScheduleSet {
     pub notes: Vec<String>,
 }
 
-/// What a schedule runs.
+/// The target of a schedule.
 #[derive(Debug, Clone, Copy)]
 pub struct RunTarget<'a> {
     /// ARN of the cluster.
@@ -46,14 +46,14 @@ pub struct RunTarget<'a> {
     pub task_definition: &'a str,
 }
 
-/// Attempts of one run. EventBridge Scheduler's default of 185 within 24 hours would run a probe
-/// long after its time.
+/// Maximum number of retries of one run. EventBridge Scheduler's default of 185 within 24 hours
+/// would run a probe long after its time.
 const MAX_RETRY_ATTEMPTS: u32 = 3;
 
 /// Maximum number of actions of an alarm (CloudWatch API reference, PutMetricAlarm).
 const MAX_ALARM_ACTIONS: usize = 5;
 
-/// Reads the target of the schedules and checks that every request can be made.
+/// Reads the target of the schedules and checks that every request can be built. Creates nothing.
 pub async fn resolve(calls: &AwsCalls, spec: &ScheduleSpec) -> Result<ScheduleSet, OperatorError> {
     if spec.alarm_actions.len() > MAX_ALARM_ACTIONS {
         return Err(OperatorError::Usage(format!(
@@ -98,9 +98,10 @@ pub async fn resolve(calls: &AwsCalls, spec: &ScheduleSpec) -> Result<ScheduleSe
     Ok(set)
 }
 
-/// Replaces what RunTask accepts and EventBridge Scheduler does not, and returns what that changes.
-/// AssignPublicIp may be ENABLED only with the launch type FARGATE, and PlatformVersion is numeric
-/// (EventBridge Scheduler API reference, AwsVpcConfiguration and EcsParameters).
+/// Replaces values that RunTask accepts and EventBridge Scheduler does not, and returns a note on
+/// each change that matters. AssignPublicIp may be ENABLED only with the launch type FARGATE, and
+/// PlatformVersion is numeric (EventBridge Scheduler API reference, AwsVpcConfiguration and
+/// EcsParameters).
 fn translate(launch: &mut Launch) -> Vec<String> {
     let mut notes = Vec::new();
     if launch.assign_public_ip && launch.placement != Placement::Fargate {
@@ -134,8 +135,8 @@ fn check_subnet_id(text: &str) -> Result<(), OperatorError> {
     )))
 }
 
-/// Returns `CLUSTER.SERVICE`. Names of clusters and services contain no dots, so that no two
-/// services share a name; a name that is too long ends in a digest.
+/// Returns `CLUSTER.SERVICE`. Names of clusters and services contain no dots, so no two services
+/// share a name; a name that would be too long ends in a digest.
 fn default_name(cluster: &str, service: &str) -> String {
     let name = format!("{}.{}", last_segment(cluster), last_segment(service));
     if name.len() <= MAX_NAME_LEN {
@@ -209,7 +210,7 @@ impl ScheduleSet {
     ) -> Result<ScheduleRequest, OperatorError> {
         let run_task = self.run_task(subnet)?;
         let input = json!(run_task.overrides).to_string();
-        // `Launch::run_task` always sets it.
+        // `Launch::run_task` always sets the configuration.
         let network = run_task
             .network_configuration
             .and_then(|network| network.awsvpc_configuration)
@@ -242,8 +243,8 @@ impl ScheduleSet {
                 ecs_parameters,
                 input,
                 retry_policy: RetryPolicy {
-                    // A run is useless once the next one starts. At least 60 s (API reference,
-                    // RetryPolicy).
+                    // A run is useless once the next one starts. The minimum is 60 s (API
+                    // reference, RetryPolicy).
                     maximum_event_age_in_seconds: self.interval_minutes * 60,
                     maximum_retry_attempts: MAX_RETRY_ATTEMPTS,
                 },
@@ -259,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scheduler_gets_what_it_accepts() {
+    fn values_that_scheduler_rejects_are_replaced() {
         let strategy = Placement::CapacityProviders(Vec::new());
         for (public, placement, version, expected, expected_version, notes) in [
             (

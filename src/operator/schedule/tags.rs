@@ -8,7 +8,7 @@ pub const PREFIX: &str = "pullprobe-";
 /// Tag of all resources, with the set's name as its value.
 pub const TAG: &str = "pullprobe:schedule";
 
-/// Tag of the schedule group with the name of the log group.
+/// Tag of the schedule group, with the name of the log group as its value.
 pub const LOG_GROUP_TAG: &str = "pullprobe:log-group";
 
 /// Tags by key.
@@ -24,7 +24,7 @@ pub fn set_name(group: &str) -> &str {
     group.strip_prefix(PREFIX).unwrap_or(group)
 }
 
-/// Whether `create` made the resource with these tags for the set.
+/// Whether `create` created the resource with these tags for the set.
 pub fn is_managed(tags: &Tags, set: &str) -> bool {
     tags.get(TAG).is_some_and(|name| name == set)
 }

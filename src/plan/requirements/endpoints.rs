@@ -21,20 +21,20 @@ pub struct VpcEndpoint {
     /// Interface or gateway endpoint.
     #[serde(rename = "kind")]
     pub endpoint_type: EndpointType,
-    /// Whether private DNS must be enabled: ECS uses the service's public name.
+    /// Whether private DNS must be enabled, because ECS uses the service's public name.
     pub private_dns: bool,
     /// Keys of the plan's targets that the endpoint serves.
     pub targets: Vec<TargetKey>,
     /// The least-privilege endpoint policy, if the plan knows all requests through the endpoint.
-    /// Without a policy, the endpoint allows all.
+    /// Without a policy, the endpoint allows every request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
 }
 
 impl VpcEndpoint {
-    /// Returns the AWS Security Hub control that asks for this endpoint in every VPC (Security Hub user
-    /// guide, "Security Hub controls for Amazon EC2"). The guide has three more of the kind, for
-    /// endpoints that no start of a task needs: EC2.10 for the API of Amazon EC2, EC2.58 and EC2.60
+    /// Returns the AWS Security Hub control that requires this endpoint in every VPC (Security Hub
+    /// user guide, "Security Hub controls for Amazon EC2"). The guide has three more such controls,
+    /// for endpoints that no task start needs: EC2.10 for the Amazon EC2 API, and EC2.58 and EC2.60
     /// for Systems Manager Incident Manager.
     pub fn security_hub_control(&self, region: &Region) -> Option<&'static str> {
         match self.short_name(region) {
@@ -57,9 +57,9 @@ impl VpcEndpoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndpointType {
-    /// A network interface with a security group in each of its subnets.
+    /// A network interface with security groups in each of the endpoint's subnets.
     Interface,
-    /// A route in each of its route tables.
+    /// A route in each of the endpoint's route tables.
     Gateway,
 }
 
@@ -68,7 +68,7 @@ pub fn is_outside_vpc(host: &OtherHost) -> bool {
     host.service.is_none()
 }
 
-/// A target without a VPC endpoint in the task's region.
+/// A target without a VPC endpoint in the task's Region.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OutsideVpc {
     /// Key of the plan's target.
@@ -85,20 +85,21 @@ pub struct OutsideVpc {
     pub reason: NoEndpointReason,
 }
 
-/// Why no VPC endpoint of the task's region serves a target.
+/// Why no VPC endpoint in the task's Region serves a target.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NoEndpointReason {
     /// The service has no cross-Region VPC endpoint (AWS PrivateLink guide, "Cross-region enabled AWS
     /// services").
-    #[error("it is in {host_region}, and its VPC endpoints serve only their own region")]
+    #[error("it is in {host_region}, and its VPC endpoints serve only their own Region")]
     OtherRegion {
         /// Region of the host.
         host_region: Region,
     },
-    /// An interface endpoint in the task's region can lead to the service in the other one (ibid.).
+    /// An interface endpoint in the task's Region can lead to the service in the host's Region
+    /// (same page).
     #[error(
         "it is in {host_region}; instead of the route, an interface endpoint in {task_region} with the \
-         service region {host_region} can serve it (a cross-region endpoint)"
+         service Region {host_region} can serve it (a cross-Region endpoint)"
     )]
     CrossRegionEndpoint {
         /// Region of the host.
@@ -106,11 +107,11 @@ pub enum NoEndpointReason {
         /// Region of the task.
         task_region: Region,
     },
-    /// The VPC endpoint's private DNS has the ordinary name.
+    /// The private DNS of the VPC endpoint covers the ordinary name only.
     #[error("private DNS of AWS's VPC endpoints does not cover FIPS names")]
     Fips,
     /// Amazon ECR's endpoints have had IPv6 since November 2025 (Amazon ECR user guide, "Document
-    /// history"); which names their private DNS has is not documented.
+    /// history"); which names their private DNS covers is not documented.
     #[error(
         "AWS does not document that the private DNS of its VPC endpoint covers the dual-stack name"
     )]
@@ -121,7 +122,7 @@ pub enum NoEndpointReason {
     /// The host is an IP address that is not public.
     #[error("it is a private IP address")]
     PrivateAddress,
-    /// A host of an AWS service whose endpoint is not in pullprobe's list.
+    /// The host belongs to an AWS service whose endpoint is not in pullprobe's list.
     #[error("its VPC endpoint, if AWS offers one, is unknown to pullprobe")]
     UnknownAwsService,
     /// A registry on the internet.
@@ -144,7 +145,7 @@ pub const ANY_IPV4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED,
 /// `::/0`.
 pub const ANY_IPV6: IpNet = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0));
 
-/// Returns the range of all addresses that ECS contacts from a subnet with these IP versions.
+/// Returns the range of every address that ECS may contact from a subnet with these IP versions.
 pub const fn any_address(ip_family: IpFamily) -> IpNet {
     match ip_family {
         IpFamily::Ipv4 | IpFamily::DualStack => ANY_IPV4,
@@ -192,7 +193,7 @@ pub fn of(
     for service in others.iter().filter_map(|host| host.service) {
         let name = endpoints::vpc_endpoint_service(service, &plan.region);
         match endpoints.iter_mut().find(|known| known.service == name) {
-            // Of the agent's own requests, no policy is known.
+            // The agent's own requests are unknown, so there is no least-privilege policy.
             Some(known) => known.policy = None,
             None => endpoints.push(VpcEndpoint {
                 service: name,
@@ -203,7 +204,7 @@ pub fn of(
             }),
         }
     }
-    // A policy without what is left out would deny it.
+    // A policy that leaves out an unchecked dependency would deny its requests.
     for unchecked in &plan.unchecked {
         let services: &[Service] = match unchecked.dependency {
             Dependency::EcrDkr => &[Service::EcrApi, Service::EcrDkr, Service::S3],
@@ -234,7 +235,8 @@ pub fn of(
     (endpoints, outside)
 }
 
-/// Returns the service whose endpoint in `region` serves the target's name, or why there is none.
+/// Returns the service whose endpoint in `region` serves the target's name. Fails with the reason
+/// if there is none.
 fn endpoint_service(target: &Target, region: &Region) -> Result<Service, NoEndpointReason> {
     let (service, has_subdomains) = match target.dependency {
         Dependency::EcrApi => (Service::EcrApi, false),
@@ -264,7 +266,7 @@ fn endpoint_service(target: &Target, region: &Region) -> Result<Service, NoEndpo
     })
 }
 
-/// Returns why the endpoints of `task_region` do not serve `service` in another one.
+/// Returns why the endpoints of `task_region` do not serve `service` in `host_region`.
 fn in_other_region(
     service: Service,
     host_region: Region,
@@ -280,8 +282,8 @@ fn in_other_region(
     }
 }
 
-/// Recognizes the service of a target that the task definition chooses: of a log router, a registry
-/// or a log collector.
+/// Recognizes the service of a target that the task definition chooses: a log router's destination,
+/// a registry or a log collector.
 fn service_by_host(target: &Target, region: &Region) -> Result<Service, NoEndpointReason> {
     let log_router_services = [
         Service::Logs,
@@ -347,7 +349,7 @@ fn is_private_address(host: &str) -> bool {
         .is_ok_and(|address: IpAddr| NetworkLocation::default().scope(address) != Scope::Public)
 }
 
-/// Returns the region in the name of an AWS host.
+/// Returns the Region in the name of an AWS host.
 fn region_of_aws_host(host: &str) -> Option<Region> {
     let region: Region = host.split('.').find_map(|label| label.parse().ok())?;
     let partition = region.partition();

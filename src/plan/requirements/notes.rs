@@ -235,16 +235,16 @@ const KMS_NOTE: &str = "Starting the task needs no VPC endpoint for AWS KMS or A
 const EFS_NOTE: &str = "Amazon EFS is mounted through a mount target in the VPC, in the task's Availability Zone. The \
                         interface endpoint for elasticfilesystem serves the EFS API and is not needed to mount.";
 
-const BUCKET_REGION_NOTE: &str = "A bucket's ARN does not name its region. If the bucket of an environment file is in another \
-                                  region, the S3 gateway endpoint and prefix list of this region do not cover it.";
+const BUCKET_REGION_NOTE: &str = "A bucket's ARN does not name its Region. If the bucket of an environment file is in another \
+                                  Region, the S3 gateway endpoint and prefix list of this Region do not cover it.";
 
 // Amazon ECR user guide, "Considerations for Amazon ECR VPC endpoints".
 const PULL_THROUGH_CACHE_NOTE: &str = "The first pull through a pull-through cache needs a route to the internet even with \
                                        these endpoints, such as a subnet with a NAT gateway in the same VPC. Later pulls do \
                                        not.";
 
-// Amazon ECR user guide, "Creating a pull through cache rule": the prefix is free, and `ROOT` applies to
-// every repository.
+// Amazon ECR user guide, "Creating a pull through cache rule": any prefix is allowed, and `ROOT`
+// applies to every repository.
 const CACHE_PREFIX_NOTE: &str = "A pull through cache rule can have any prefix, or apply to all repositories (ROOT). If the \
                                  image comes through such a rule, the role that fills the cache also needs \
                                  ecr:BatchImportUpstreamImage and ecr:CreateRepository on the repository, and the first pull \
@@ -257,7 +257,7 @@ const DUAL_STACK_NOTE: &str = "In a dual-stack subnet, ECS still starts the task
 
 const IPV6_NOTE: &str = "In an IPv6-only subnet, ECS uses the dual-stack names of AWS services. VPC endpoints then need the IP \
                          address type dualstack or ipv6. AWS does not document whether their private DNS covers dual-stack \
-                         names; in a subnet with endpoints only, `pullprobe probe --expect private` shows it.";
+                         names; in a subnet that has only endpoints, `pullprobe probe --expect private` shows it.";
 
 const IPV6_LAYER_NOTE: &str = "Image layers come from Amazon S3, from the host to which Amazon ECR redirects. For IPv6-only tasks AWS \
                                does not document its name, so it is not listed. It needs a route for ::/0, or an S3 gateway \
@@ -276,8 +276,8 @@ const IPV6_ROUTE_NOTE: &str = "A route to the internet is a route for ::/0 to an
 const LOG_ROUTER_NOTE: &str = "The log router writes with the task role. The permissions for its output are in neither the task \
                                role's policy nor the endpoint policies.";
 
-const ACCOUNT_NOTE: &str = "Where the task's account is unknown, ARNs have `*` as the account. Replace it with the account ID; \
-                            Terraform and CloudFormation fill it in by themselves.";
+const ACCOUNT_NOTE: &str = "If the task's account is unknown, ARNs have `*` as the account. Replace it with the account ID; \
+                            Terraform and CloudFormation fill it in themselves.";
 
 const INTERNET_ROUTE_NOTE: &str = "A route to the internet is a NAT gateway, or an internet gateway and a public IP address of \
                                    the task.";
@@ -298,7 +298,7 @@ const SHARED_INTERFACE_NOTE: &str = "Without the network mode awsvpc, the task h
 const INSTANCE_ROLE_NOTE: &str = "Without executionRoleArn, the instance's role pulls the images and writes the logs. Besides the policy here, it needs \
                                   the agent's own permissions: the managed policy AmazonEC2ContainerServiceforEC2Role.";
 
-const EXTERNAL_NOTE: &str = "An external instance is not in a VPC. The endpoints and rules here apply to it only where its traffic to AWS goes \
+const EXTERNAL_NOTE: &str = "An external instance is not in a VPC. The endpoints and rules here apply to it only if its traffic to AWS goes \
                              through one; the firewall of its own network must allow the same hosts. AWS asks for a task \
                              execution role there to pull from Amazon ECR and to write logs.";
 

@@ -36,13 +36,13 @@ pub const REGISTRY_HOSTS_DATE: &str = "November 2026";
 const TOKEN: &str = "token";
 const LAYERS: &str = "layers";
 
-/// Hosts to which registries send, and what for. Sources: "Allowlist for Docker Desktop" of the Docker
-/// documentation; "Configuring your firewall" of the OpenShift documentation for quay.io; Microsoft,
-/// client-firewall-rules.md of microsoft/containerregistry; "GitLab.com settings" of the GitLab
-/// documentation; the troubleshooting page of Trivy for ghcr.io; the source of registry.k8s.io
-/// (`cmd/archeio`); the requirements of Amazon EKS Anywhere for two distributions of Amazon ECR Public,
-/// which may have more. No list was found for gcr.io, pkg.dev and docker.elastic.co: theirs are what
-/// their answers are known to name, not confirmed.
+/// Hosts to which registries redirect, and their purpose. Sources: "Allowlist for Docker Desktop"
+/// of the Docker documentation; "Configuring your firewall" of the OpenShift documentation for
+/// quay.io; Microsoft, client-firewall-rules.md of microsoft/containerregistry; "GitLab.com
+/// settings" of the GitLab documentation; the troubleshooting page of Trivy for ghcr.io; the source
+/// of registry.k8s.io (`cmd/archeio`); the requirements of Amazon EKS Anywhere for two
+/// distributions of Amazon ECR Public, which may have more. No list was found for gcr.io, pkg.dev
+/// and docker.elastic.co: theirs are what their answers are known to name, not confirmed.
 const REGISTRIES: [(&str, &[(&str, &str)]); 12] = [
     (
         "registry-1.docker.io",
@@ -148,7 +148,7 @@ pub fn of(plan: &Plan) -> Vec<OtherHost> {
                 add(OtherHost {
                     host: host.to_owned(),
                     port: 443,
-                    purpose: "foreign layers of Windows".to_owned(),
+                    purpose: "Windows foreign layers".to_owned(),
                     registry: None,
                     target: Some(plan.target(image.registry).key.clone()),
                     service: None,

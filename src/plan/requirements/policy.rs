@@ -83,11 +83,12 @@ pub struct RolePolicies {
 /// Name of the optional requirement whose keys only the operator knows.
 pub const CUSTOMER_MANAGED_KEY: &str = "customer-managed-key";
 
-/// Characters of all inline policies of a role, without white space (IAM user guide, "IAM and AWS STS
-/// quotas").
+/// Maximum number of characters of a role's inline policies together, without white space (IAM user
+/// guide, "IAM and AWS STS quotas").
 pub const MAX_INLINE_CHARS: usize = 10_240;
 
-/// Characters of a managed policy (ibid.). Ten can be attached to a role, more on request.
+/// Maximum number of characters of a managed policy (same source). Ten can be attached to a role,
+/// and more on request.
 pub const MAX_MANAGED_CHARS: usize = 6_144;
 
 /// Digits of an account ID, which takes the place of a `*`.
@@ -260,7 +261,7 @@ impl RolePolicies {
     }
 
     /// Returns the policy of the endpoint for `service`: the statements whose requests go through
-    /// it, for the resources in the task's region.
+    /// it, for the resources in the task's Region.
     pub fn of_endpoint(&self, service: Service, plan: &Plan) -> Policy {
         let action_prefix = match service {
             Service::EcrApi | Service::EcrDkr => "ecr:",
@@ -293,7 +294,7 @@ impl RolePolicies {
     }
 }
 
-/// Whether a resource can be in `region`: `*`, or an ARN that names this region or none.
+/// Whether a resource can be in `region`: `*`, or an ARN that names this Region or none.
 fn is_in_region(resource: &str, region: &Region) -> bool {
     resource.parse::<Arn>().map_or(true, |arn| {
         arn.region.is_empty() || arn.region == region.as_str()
@@ -476,7 +477,7 @@ fn iam_file_systems(plan: &Plan) -> impl Iterator<Item = &FileSystem> {
         .filter(|file_system| file_system.iam)
 }
 
-/// Returns the statement for Amazon ECR's layer bucket, if an image is in the task's region (Amazon
+/// Returns the statement for Amazon ECR's layer bucket, if an image is in the task's Region (Amazon
 /// ECR user guide, "Minimum Amazon S3 bucket permissions").
 fn layer_statement(plan: &Plan) -> Option<Statement> {
     let is_in_task_region = |reference: &Reference| matches!(&reference.registry, Registry::Ecr { region, .. } if *region == plan.region);
@@ -519,7 +520,7 @@ fn arn_in_account(plan: &Plan, service: &str, region: &Region, resource: &str) -
     .to_string()
 }
 
-/// Returns the ARN of a bucket or of objects, which names neither region nor account.
+/// Returns the ARN of a bucket or of objects, which names neither Region nor account.
 fn s3_arn(partition: &str, resource: &str) -> String {
     Arn::pattern(partition, "s3", "", Some(""), resource).to_string()
 }
@@ -641,7 +642,7 @@ fn access_point_arn(plan: &Plan, id: &str) -> String {
     arn_in_account(plan, "elasticfilesystem", &plan.region, &resource)
 }
 
-/// Returns the services that decrypt with the role, each region once.
+/// Returns the services that decrypt with the role, each Region once.
 fn decrypting_services(plan: &Plan) -> Vec<(Service, Region)> {
     let read = plan.secrets.iter().map(|secret| {
         let service = match &secret.value_from {

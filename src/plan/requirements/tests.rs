@@ -24,7 +24,7 @@ fn requirements(input: PlanInput) -> Requirements {
     Requirements::of(&plan(input))
 }
 
-/// One of everything in the task's own region, and some of it in another.
+/// One of everything in the task's own Region, and some of it in another.
 fn everything() -> PlanInput {
     PlanInput {
         images: vec![

@@ -7,11 +7,11 @@ use crate::observation::Dependency;
 use crate::plan::{ImageInput, S3Object, Unchecked, ValueFrom};
 use crate::reference::{Reference, Registry};
 
-/// Environment files of a container (ECS developer guide, "Use a file to pass environment variables
-/// to a container").
+/// Maximum number of environment files of a container (ECS developer guide, "Use a file to pass
+/// environment variables to a container").
 const MAX_ENVIRONMENT_FILES: usize = 10;
 
-/// The extension of an environment file (ibid.).
+/// The extension of an environment file (same source).
 const ENVIRONMENT_FILE_EXTENSION: &str = ".env";
 
 impl TaskDefinitionReader {
@@ -143,7 +143,7 @@ fn environment_file(file: &Node<'_>) -> Result<String, TaskDefinitionError> {
     }
 }
 
-/// Returns the secret's ARN, or its name in the task's region (ECS API reference,
+/// Returns the secret's ARN, or its name in the task's Region (ECS API reference,
 /// RepositoryCredentials).
 fn registry_login(parameter: &Node<'_>) -> Result<String, TaskDefinitionError> {
     let secret = parameter.text()?;
@@ -151,7 +151,7 @@ fn registry_login(parameter: &Node<'_>) -> Result<String, TaskDefinitionError> {
         return if is_secret_name(secret) {
             Ok(secret.to_owned())
         } else {
-            Err(parameter.error("expected a secret's ARN, or its name in the task's region"))
+            Err(parameter.error("expected a secret's ARN, or its name in the task's Region"))
         };
     }
     match secret.parse() {

@@ -140,7 +140,7 @@ struct FirelensOptions(BTreeMap<String, String>);
 
 /// Why the host of a log collector is unknown.
 enum UnknownCollector {
-    /// ECS would reject the region.
+    /// ECS would reject the Region.
     InvalidRegion(endpoints::InvalidRegion),
     /// The options do not name it; the reason, for the report.
     NotInOptions(String),
@@ -256,10 +256,10 @@ impl FirelensOptions {
     fn region(&self) -> Result<Region, UnknownCollector> {
         let region = self
             .get("region")
-            .ok_or_else(|| UnknownCollector::not_in_options("its options do not set a region"))?;
+            .ok_or_else(|| UnknownCollector::not_in_options("its options do not set a Region"))?;
         // Fluent Bit substitutes an environment variable for it.
         if region.starts_with("${") {
-            return Err(UnknownCollector::not_in_options("its region is a variable"));
+            return Err(UnknownCollector::not_in_options("its Region is a variable"));
         }
         region.parse().map_err(UnknownCollector::InvalidRegion)
     }

@@ -11,7 +11,7 @@ use crate::plan::{LogGroupInput, ReachabilityCheck, Unchecked, check_log_group_n
 /// Log drivers on Fargate (ECS API reference, LogConfiguration).
 const FARGATE_LOG_DRIVERS: [&str; 3] = ["awslogs", "splunk", "awsfirelens"];
 
-/// Additional log drivers on EC2 instances (ibid.).
+/// Additional log drivers on EC2 instances (same source).
 const EC2_LOG_DRIVERS: [&str; 6] = ["json-file", "syslog", "journald", "gelf", "fluentd", "none"];
 
 impl TaskDefinitionReader {

@@ -36,7 +36,7 @@ const NOT_ON_FARGATE: [&str; 6] = [
 ];
 
 /// Whether the definition names FARGATE, and so must be one that Fargate takes "even if EC2 is also
-/// specified" (ibid.).
+/// specified" (same source).
 fn is_for_fargate(definition: &Node<'_>) -> Result<bool, TaskDefinitionError> {
     let names = definition.elements("requiresCompatibilities")?;
     Ok(names.iter().any(|name| name.text() == Ok("FARGATE")))
@@ -168,7 +168,7 @@ fn check_size(definition: &Node<'_>, _: &[Node<'_>]) -> Result<(), TaskDefinitio
             .map(|(cpu, ..)| cpu.to_string())
             .collect();
         return Err(cpu.error(format_args!(
-            "{:?} is not a size of Fargate; use one of {}",
+            "{:?} is not a Fargate task size; use one of {}",
             shorten(cpu_text),
             known.join(", ")
         )));
@@ -185,7 +185,7 @@ fn check_size(definition: &Node<'_>, _: &[Node<'_>]) -> Result<(), TaskDefinitio
         _ => format!("{least} to {most} in steps of {step}"),
     };
     Err(memory.error(format_args!(
-        "Fargate has no task of {units} CPU units with memory {:?}; use {allowed}",
+        "Fargate has no task size with {units} CPU units and memory {:?}; use {allowed}",
         shorten(memory_text)
     )))
 }

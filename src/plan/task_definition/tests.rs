@@ -638,7 +638,7 @@ fn rejects_what_ecs_rejects_at_registration() {
         ),
         (
             with(fargate(json!({})), json!({ "cpu": "300" })),
-            "cpu: \"300\" is not a size",
+            "cpu: \"300\" is not a Fargate task size",
         ),
         (
             with(fargate(json!({})), json!({ "cpu": 256 })),
@@ -646,7 +646,7 @@ fn rejects_what_ecs_rejects_at_registration() {
         ),
         (
             with(fargate(json!({})), json!({ "memory": "4096" })),
-            "memory: Fargate has no task of 256",
+            "memory: Fargate has no task size with 256",
         ),
         (
             with(fargate(json!({})), json!({ "family": null })),

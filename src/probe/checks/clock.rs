@@ -9,7 +9,7 @@ use crate::vantage::ClockDrift;
 const MAX_CLOCK_SKEW_SECS: i64 = 300;
 
 /// Returns the observation of the clock, from the `Date` headers of all responses and the task
-/// metadata. The median decides, so that one server with a wrong clock does not.
+/// metadata. The median decides, not a single server with a wrong clock.
 pub fn check_clock(observations: &[Observation], drift: Option<&ClockDrift>) -> Observation {
     let offsets = offsets(observations);
     let median = median(&offsets);
@@ -51,7 +51,8 @@ pub fn check_clock(observations: &[Observation], drift: Option<&ClockDrift>) -> 
 }
 
 /// Returns the clock offset of each target in seconds, sorted. A target counts once: a registry
-/// that sent a hundred layers still has one clock. The date of a proxy's own answer is the proxy's.
+/// that sent a hundred layers still has one clock. Answers of intermediaries do not count, because
+/// their dates are their own.
 fn offsets(observations: &[Observation]) -> Vec<i64> {
     let mut by_target: Vec<(&TargetKey, i64)> = Vec::new();
     let foreign = |seen: &&Observation| seen.speaker == Some(Speaker::Intermediary);
@@ -70,8 +71,8 @@ fn offsets(observations: &[Observation]) -> Vec<i64> {
     offsets
 }
 
-/// Returns the median. Of two in the middle, it is the one nearer to this machine's clock, which
-/// counts as well.
+/// Returns the median. Of two middle values, it is the one nearer to this machine's clock, which
+/// counts as one more vote.
 fn median(offsets: &[i64]) -> Option<i64> {
     let middle =
         offsets.len().div_ceil(2).saturating_sub(1)..(offsets.len() / 2 + 1).min(offsets.len());

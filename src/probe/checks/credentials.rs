@@ -7,7 +7,7 @@ use crate::observation::{Dependency, Failure, Observation, Outcome, Phase, Targe
 use crate::probe::context::{ProbeContext, SharedCredentials};
 use crate::safe_text::{SafeText, safe_text};
 
-/// Starts to record the result of loading credentials.
+/// Starts a check that records whether the credentials could be loaded.
 pub fn spawn_check(context: &ProbeContext, credentials: &SharedCredentials) {
     let (recorder, credentials) = (context.recorder.clone(), credentials.clone());
     let expected = context.settings.expect_credentials;
@@ -16,7 +16,7 @@ pub fn spawn_check(context: &ProbeContext, credentials: &SharedCredentials) {
     });
 }
 
-/// Why the credentials of a machine outside ECS are not judged.
+/// Why missing credentials are not a failure on a machine outside ECS.
 const NOT_EXPECTED: &str = "this machine is not an ECS task and has no AWS credentials; run the probe \
     in a task whose task role is the task execution role (pullprobe launch does), or set \
     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the instance an instance profile";
@@ -24,7 +24,7 @@ const NOT_EXPECTED: &str = "this machine is not an ECS task and has no AWS crede
 async fn observe(credentials: SharedCredentials, expected: bool) -> Observation {
     let started = Instant::now();
     let credentials = credentials.await;
-    // They were requested before the checks began.
+    // The credentials were requested before the checks began.
     let elapsed = match credentials.as_ref() {
         Ok(credentials) => credentials.elapsed,
         Err(_) => started.elapsed(),
@@ -40,7 +40,7 @@ async fn observe(credentials: SharedCredentials, expected: bool) -> Observation 
         ),
         Err(unavailable) if !expected && unavailable.failure == Failure::NoCredentials => (
             Outcome::NotChecked {
-                // A profile or an instance has a reason of its own.
+                // Profiles and instances report their own reason.
                 why: if unavailable.detail.starts_with(NOT_SET) {
                     NOT_EXPECTED.into()
                 } else {

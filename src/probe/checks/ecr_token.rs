@@ -15,11 +15,11 @@ use crate::probe::context::{ProbeContext, SharedCredentials};
 use crate::probe::target::TargetHandle;
 use crate::reference::{Reference, Registry};
 
-/// The token that several images wait for, as the credentials of a `Basic` header. `None` if the
+/// The ECR token that several images share, as the credentials of a `Basic` header. `None` if the
 /// call failed.
 pub type SharedEcrToken = Shared<BoxFuture<'static, Option<Arc<SecretString>>>>;
 
-/// Returns a call that runs once for all images that need its token, when the first one polls it.
+/// Returns a future that requests the token when first polled, once for all images that need it.
 pub fn shared_token(
     context: &ProbeContext,
     api: &TargetHandle,

@@ -1,4 +1,4 @@
-//! `mount`: whether the NFS server of a file system responds. Nothing is mounted.
+//! `mount`: checks whether the NFS server of a file system responds. Nothing is mounted.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use crate::probe::net::onc_rpc;
 use crate::probe::target;
 use crate::safe_text::safe_text;
 
-/// NULL does no work, so the reply takes one round trip. The EFS mount helper gives a whole mount
-/// 15 s; the run has 30.
+/// Time limit of a reply. NULL does no work, so the reply takes one round trip. The EFS mount
+/// helper gives a whole mount 15 s; the run has 30.
 const REPLY_TIMEOUT: Duration = Duration::from_millis(4_400);
 
-/// Starts to connect to each address of a mount target, and to call NFS there.
+/// Starts a check that connects to each address of a mount target and calls NFS there.
 pub fn spawn_check(context: &ProbeContext, target: &Target) {
     let (check_context, target) = (context.clone(), target.clone());
     context.recorder.spawn(async move {
@@ -29,7 +29,7 @@ pub fn spawn_check(context: &ProbeContext, target: &Target) {
     });
 }
 
-/// Sends a NULL call over the connection that was probed, and records the result.
+/// Sends a NULL call over the probed connection, and records the result.
 async fn check_nfs(context: &ProbeContext, target: &Target, peer: SocketAddr) {
     let Some(connection) = target::connect(context, target, peer).await else {
         return;

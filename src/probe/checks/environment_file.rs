@@ -1,5 +1,5 @@
-//! `fetch` of environment files: `GetBucketLocation`, then the object, with the credentials. No
-//! content is kept.
+//! `fetch` of environment files: `GetBucketLocation`, then the object, both signed with the
+//! credentials. No content is kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,13 +25,13 @@ use crate::probe::redirects::{MAX_REDIRECT_HOSTS, RedirectHost, RedirectTargets}
 use crate::probe::target::{ConnectedTarget, TargetHandle, add_tries};
 use crate::safe_text::safe_text;
 
-/// Bytes read of a GetBucketLocation response. It contains one short word.
+/// Maximum number of bytes read of a GetBucketLocation response, which contains one short word.
 const MAX_LOCATION_BYTES: usize = 16 * 1024;
 
-/// Files fetched concurrently. A container may have ten.
+/// Maximum number of files fetched concurrently. A container may have ten.
 const MAX_CONCURRENT_FILES: usize = 4;
 
-/// Starts to fetch every environment file of the plan, bucket by bucket.
+/// Starts one check for each bucket, which fetches all its environment files of the plan.
 pub fn spawn_checks(
     plan: &Plan,
     context: &ProbeContext,
@@ -63,7 +63,7 @@ pub fn spawn_checks(
 /// The environment files of one bucket.
 struct BucketCheck {
     context: ProbeContext,
-    /// The bucket as if it were in the task's Region.
+    /// The bucket's host in the task's Region, where the bucket need not be.
     target: TargetHandle,
     credentials: SharedCredentials,
     redirects: RedirectTargets,
@@ -82,7 +82,7 @@ impl BucketCheck {
         let mut bucket = self.bucket_at(target, self.region.clone(), credentials);
         let located = bucket.check_location(&self.files[0]).await;
         if let Some(region) = located.filter(|region| *region != self.region) {
-            // Only its own Region serves a bucket. The SDKs follow to the bucket's host there.
+            // A bucket is served by its own Region only, so the SDKs continue at its host there.
             let host = RedirectHost {
                 dependency: Dependency::EnvironmentFile,
                 host: endpoints::bucket_host(&self.bucket, &region, self.context.variant()),
@@ -141,7 +141,7 @@ struct Bucket<'a> {
 
 impl Bucket<'_> {
     /// Calls GetBucketLocation, which needs its own permission, and records the result. Returns the
-    /// bucket's Region, also from a redirect or refusal that names it.
+    /// bucket's Region, which a redirect or a refusal may name as well.
     async fn check_location(&self, first: &EnvironmentFile) -> Option<Region> {
         let path = s3::object_path(&self.target.target.host, self.name, "");
         let mut result = self
@@ -284,8 +284,8 @@ impl Bucket<'_> {
     }
 }
 
-/// Parses a GetBucketLocation response. The oldest Regions have other names in it: us-east-1 is
-/// empty, eu-west-1 is `EU` (Amazon S3 API reference).
+/// Parses a GetBucketLocation response. Two old Regions are special: us-east-1 is empty, and
+/// eu-west-1 may be `EU` (Amazon S3 API reference).
 fn parse_location(body: &[u8]) -> Option<Region> {
     #[derive(Deserialize)]
     enum Response {

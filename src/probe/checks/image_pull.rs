@@ -24,18 +24,18 @@ use crate::probe::target::{TargetHandle, add_tries};
 use crate::safe_text::{SafeText, safe_text};
 
 /// Maximum number of bytes read of a list of tags. One tag is requested, but registries without
-/// paging send all.
+/// paging send all of them.
 const MAX_TAG_LIST_BYTES: usize = 1024 * 1024;
 
-/// Connections to the registry and to the layers' host beside the first of each: containerd fetches
-/// three layers at a time (`max_concurrent_downloads`).
+/// Number of connections to the registry and to the layers' host in addition to the first of each:
+/// containerd fetches three layers at a time (`max_concurrent_downloads`).
 const SPARE_CONNECTIONS: usize = 2;
 
-/// Layers that Linux's overlayfs, on which containerd unpacks images, stacks at most (`OVL_MAX_STACK`
-/// in `fs/overlayfs`).
+/// Maximum number of layers that overlayfs stacks, on which containerd unpacks images
+/// (`OVL_MAX_STACK` in Linux's `fs/overlayfs`).
 const MAX_STACKED_LAYERS: usize = 500;
 
-/// Starts to pull every image of the plan. Images share tokens and logins.
+/// Starts a check for every image of the plan. Images share tokens and logins.
 pub fn spawn_image_pulls(
     plan: &Plan,
     context: &ProbeContext,
@@ -93,8 +93,8 @@ pub fn spawn_image_pulls(
     }
 }
 
-/// Returns the digest that the current deployment pulls from the repository of an image of the next
-/// one.
+/// For an image of the next deployment, returns the digest that the current one pulls from the same
+/// repository.
 fn pinned_digest(plan: &Plan, image: &ImagePull) -> Option<String> {
     if image.deployment != Some(ImageDeployment::Next) {
         return None;
@@ -112,8 +112,8 @@ struct PullCheck {
     image: PulledImage,
     /// Whether AWS adds the image to the task, with a tag that AWS chooses.
     added_by_aws: bool,
-    /// The digest of the current deployment, if this image is that of the next one. The same one is
-    /// not pulled twice.
+    /// The digest that the current deployment pulls, if this is the next deployment's image. If
+    /// both are the same, the image is not pulled twice.
     pinned_digest: Option<String>,
     registry: TargetHandle,
     /// The token, if the registry is Amazon ECR.
@@ -155,7 +155,8 @@ impl PullCheck {
         };
         if let Some(manifest) = self.check_manifest(&mut session).await {
             if let (Some(_), Some(layers)) = (&self.token, &self.image.layer_host) {
-                // Ready when the registry's redirects are there, one round trip later than now.
+                // These connections are ready when the registry's redirects arrive, one round trip
+                // from now.
                 let blobs = manifest.layers.len() + 1;
                 let context = &self.image.context;
                 layers
@@ -169,8 +170,8 @@ impl PullCheck {
         }
     }
 
-    /// Opens, while the token and the manifest are fetched, the connections that the blobs will
-    /// use, as many as containerd has downloads at a time.
+    /// Opens the connections that the blobs will use while the token and the manifest are being
+    /// fetched: as many as containerd has concurrent downloads.
     fn open_connections_for_blobs(&self) {
         let context = &self.image.context;
         self.registry.warm_up(context, SPARE_CONNECTIONS);
@@ -234,7 +235,7 @@ impl PullCheck {
                     let index = result.observation;
                     result = session.get_manifest(&digest).await?;
                     document = result.document;
-                    // If either came only over small segments, the check failed.
+                    // If either document came only over small segments, the check failed.
                     if !index.passed() && result.observation.passed() {
                         result.observation = index;
                     } else {
@@ -276,8 +277,9 @@ impl PullCheck {
         self.login.as_ref().map(|login| login.secret_arn.as_str())
     }
 
-    /// Answers a challenge with a token, with the login itself, or not at all if there is no login
-    /// for Basic. Fails with what blocks it: an observation's ID, or the limit of hosts.
+    /// Answers a challenge with a token or with the login itself, and does nothing if Basic is
+    /// required and there is no login. Fails with what blocks it: an observation's ID, or the limit
+    /// of hosts.
     async fn authenticate(
         &self,
         session: &mut RegistrySession<'_>,
@@ -328,8 +330,9 @@ impl PullCheck {
         Ok(())
     }
 
-    /// Records how the registry answered the login. With Basic it has no token service, so its
-    /// first response to the login decides, and if that is a 401, the manifest was not reached.
+    /// Records how the registry answered the login. With Basic, there is no token service, so the
+    /// registry's first response to the login decides; if that is a 401, the manifest was not
+    /// reached.
     fn record_basic_login(&self, session: &RegistrySession<'_>, manifest: &mut Observation) {
         let target = &session.registry.target;
         let mut login = manifest.clone();
@@ -353,8 +356,7 @@ impl PullCheck {
 
 impl RegistrySession<'_> {
     /// Adds the code `NAME_UNKNOWN` if the whole repository is missing. Registries other than ECR
-    /// report a manifest as unknown in this case too; only their list of tags distinguishes the
-    /// two.
+    /// report an unknown manifest in this case too; only their list of tags distinguishes the two.
     async fn add_missing_repository(&self, missing: &mut Observation) {
         let path = format!("/v2/{}/tags/list?n=1", self.image.reference.repository);
         let request = self.request(path, None, ReadBody::Whole(MAX_TAG_LIST_BYTES));
@@ -366,7 +368,8 @@ impl RegistrySession<'_> {
         }
     }
 
-    /// Returns `None` if the registry redirects to a host that cannot be connected.
+    /// Fetches a manifest or an index. Returns `None` if the registry redirects to a host to which
+    /// the probe cannot connect.
     async fn get_manifest(&self, version: &str) -> Option<ManifestResult> {
         let pull = PullRequest {
             path: format!(
@@ -395,7 +398,7 @@ impl RegistrySession<'_> {
                 .map_err(|unusable| unusable.add_to(&mut observation))
                 .ok()
         });
-        // The registry's login is not for another host.
+        // The registry's login must not be sent to another host.
         let challenge = registry_auth::challenge(&error_headers)
             .filter(|_| *observation.target() == self.registry.target.key);
         Some(ManifestResult {
@@ -417,7 +420,7 @@ fn is_unauthorized(observation: &Observation) -> bool {
 struct ManifestResult {
     observation: Observation,
     document: Option<ManifestDocument>,
-    /// The digest of what the registry sent.
+    /// The digest of the response body.
     digest: Option<String>,
     /// The challenge of a 401 response.
     challenge: Option<Challenge>,

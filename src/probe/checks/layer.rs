@@ -1,32 +1,33 @@
-//! `blob`, `fetch`: the registry's redirects for configuration and layers, and the bytes behind
-//! them, which are not kept.
+//! `blob`, `fetch`: follows the registry's redirects for the configuration and layers, and reads
+//! the bytes behind them, which are not kept.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
 
+use crate::endpoints::is_aws_host;
 use crate::observation::{Failure, Observation, Outcome, Phase, Speaker};
 use crate::probe::aws_call::CallResult;
 use crate::probe::checks::manifest::{Descriptor, ImageConfig, ImageManifest};
 use crate::probe::checks::registry_session::{PullRequest, RegistrySession};
 use crate::probe::context::observe;
 use crate::probe::net::http::{self, Exchange, ReadBody};
-use crate::probe::speaker;
 use crate::safe_text::safe_text;
 
-/// Bytes read of each layer. More than the initial congestion window of Linux and AWS (ten
-/// segments, 14,600 bytes, RFC 6928), so that a path that loses full-sized segments is detected.
+/// Number of bytes read of each layer: more than the initial congestion window of Linux and AWS
+/// (ten segments, 14,600 bytes, RFC 6928), so that a path that loses full-sized segments is
+/// detected.
 const LAYER_PREFIX_BYTES: usize = 32 * 1024;
 
 /// Maximum number of bytes read of an image's configuration. Usual ones are below 100 KiB.
 const MAX_CONFIG_BYTES: usize = 1024 * 1024;
 
-/// Docker's own limit is 127 layers.
+/// Maximum number of layers that are checked. Docker's own limit is 127.
 const MAX_LAYERS: usize = 128;
 
-/// Blobs checked concurrently: containerd fetches three layers at a time, and each takes two
-/// exchanges here.
+/// Maximum number of blobs checked concurrently: containerd fetches three layers at a time, and
+/// each takes two exchanges here.
 pub const MAX_CONCURRENT_BLOBS: usize = 6;
 
 /// A blob, and how much of it to read.
@@ -101,13 +102,13 @@ impl RegistrySession<'_> {
             observation.reject_foreign_answer();
         }
         observation.speaker = fetched.speaker;
-        // The registry serves the bytes itself: `fetch` has already happened.
+        // The registry served the bytes itself, so this response is also the result of `fetch`.
         self.record_blob(observation, digest);
         self.record_blob_as(Phase::Fetch, fetched, digest);
     }
 
-    /// Records a failure if the configuration is for another platform. An image without an index
-    /// names its platform only there.
+    /// Records a failure if the configuration is for another platform. Without an index, only the
+    /// configuration names the image's platform.
     fn check_platform(&self, config: &[u8]) {
         let expected = &self.image.platform;
         let platform = serde_json::from_slice::<ImageConfig>(config)
@@ -133,7 +134,8 @@ impl RegistrySession<'_> {
     }
 }
 
-/// Checks the digest if all bytes were read, and adds the throughput of a whole layer.
+/// Returns the observation with the result of the digest check, if all bytes were read, and with
+/// the throughput, if they are a whole layer.
 fn check_bytes(mut observation: Observation, exchange: &Exchange, blob: &Blob) -> Observation {
     let expected = &blob.descriptor.digest;
     let digest = match blob.read_body {
@@ -147,16 +149,15 @@ fn check_bytes(mut observation: Observation, exchange: &Exchange, blob: &Blob) -
         .is_some_and(|digest| *expected == format!("sha256:{digest}"));
     let foreign = observation.speaker == Some(Speaker::Intermediary) || exchange.answer.bytes == 0;
     if verified {
-        // The image's own content, from any server.
+        // The content is the image's own, whichever server sent it.
         observation.speaker = Some(Speaker::Service);
     } else if foreign && observation.speaker != Some(Speaker::Service) {
-        // No layer is empty: the shortest archive has 29 bytes in gzip.
+        // No layer is empty: the shortest gzip archive has 29 bytes.
         observation.speaker = Some(Speaker::Intermediary);
         observation.reject_foreign_answer();
     } else if let Some(digest) = digest {
-        if observation.speaker == Some(Speaker::Unknown) && speaker::is_aws_host(&observation.host)
-        {
-            // AWS labels every answer.
+        if observation.speaker == Some(Speaker::Unknown) && is_aws_host(&observation.host) {
+            // AWS labels every answer, and this one has no label.
             observation.speaker = Some(Speaker::Intermediary);
         }
         observation.outcome = Outcome::Failed {

@@ -1,5 +1,5 @@
 //! `write`: opens the containers' log streams as the awslogs driver does. The report is written to
-//! the first.
+//! the first one.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -15,14 +15,13 @@ use crate::probe::recorder::Recorder;
 use crate::probe::target::{ConnectedTarget, TargetHandle, add_tries};
 use crate::safe_text::{SafeText, safe_text};
 
-/// Error code of CreateLogStream and CreateLogGroup for a name that exists.
+/// Error code of CreateLogStream and CreateLogGroup for a name that already exists.
 const ALREADY_EXISTS: &str = "ResourceAlreadyExistsException";
 
-/// `answer.code` of a write whose event CloudWatch Logs rejected for its time.
+/// `answer.code` of a write whose event CloudWatch Logs rejected because of its timestamp.
 const EVENT_REJECTED: &str = "RejectedLogEvents";
 
-/// Members of `rejectedLogEventsInfo`, and what each says of the event (CloudWatch Logs API
-/// reference).
+/// Members of `rejectedLogEventsInfo`, and what each means (CloudWatch Logs API reference).
 const REJECTIONS: [(&str, &str); 3] = [
     ("tooNewLogEventStartIndex", "too new"),
     ("tooOldLogEventEndIndex", "too old"),
@@ -39,7 +38,8 @@ pub struct LogStream {
     pub name: String,
 }
 
-/// Starts to open a stream in every log group of the plan. Returns the first, for the report.
+/// Starts a check for every log group of the plan, which opens a stream. Returns the receiver of
+/// the first stream, for the report.
 pub fn spawn_checks(
     plan: &Plan,
     context: &ProbeContext,
@@ -73,7 +73,7 @@ pub fn spawn_checks(
 }
 
 /// Creates the stream and writes one event, as the awslogs driver does before the first container
-/// starts. Creates a missing group if the driver would (`awslogs-create-group`): there is no other
+/// starts. Creates a missing group if the driver would (`awslogs-create-group`): this is the only
 /// way to check the permission, and the task's start leaves the same group behind. Records the
 /// result under `id`.
 async fn open_stream(
@@ -114,7 +114,7 @@ async fn open_stream(
         let event = json!({ "schema": "pullprobe/started/v1", "run": run_id });
         let mut put = stream.put_event(&event.to_string()).await?;
         if is_stream_missing(&put) {
-            // The driver only creates the stream before the container starts.
+            // Before the container starts, the driver only creates the stream, which worked.
             put.observation.outcome = Outcome::Passed;
         }
         add_tries(&mut put.observation, &created.observation);
@@ -134,7 +134,7 @@ async fn open_stream(
     // delivered.
     let usable = result.observation.passed() || result.response.is_some();
     stream.context.recorder.record(result.observation);
-    // The stream is kept for the report; its recorder must not keep the run open.
+    // The stream is kept for the report, but its recorder must not keep the run open.
     stream.context.recorder = Recorder::detached();
     usable.then_some(stream)
 }
@@ -144,7 +144,7 @@ fn exists(created: &CallResult) -> bool {
     created.observation.passed() || created.error_code() == ALREADY_EXISTS
 }
 
-/// Whether CloudWatch Logs reports the stream as missing, and not the group.
+/// Whether CloudWatch Logs reports that the stream is missing, not the group.
 fn is_stream_missing(result: &CallResult) -> bool {
     result.observation.failure() == Some(Failure::NotFound)
         && result.observation.is_of_the_service()
@@ -170,7 +170,8 @@ impl LogStream {
         }
     }
 
-    /// Writes an event. Creates the stream again if it has been deleted since, and retries.
+    /// Writes an event. If the stream has been deleted in the meantime, creates it again and
+    /// retries. Returns `None` without credentials.
     async fn put_event(&self, message: &str) -> Option<CallResult> {
         let result = self.put_event_once(message).await?;
         if !is_stream_missing(&result) {
@@ -203,7 +204,7 @@ impl LogStream {
             Some(REJECTIONS.iter().find(is_set)?.1)
         });
         if let Some(why) = rejected {
-            // The driver does not look at it, so the task starts.
+            // The driver ignores this, so the task starts.
             result.observation.detail = safe_text!["CloudWatch Logs rejected the event as ", why];
             if let Some(answer) = &mut result.observation.answer {
                 answer.code = EVENT_REJECTED.into();

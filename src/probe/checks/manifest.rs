@@ -25,8 +25,7 @@ pub enum ManifestDocument {
     Manifest(ImageManifest),
 }
 
-/// A manifest or index as JSON. Other members are skipped, so that a response of any size is not
-/// kept.
+/// A manifest or index as JSON. Other members are skipped, so that memory stays bounded.
 #[derive(Deserialize)]
 struct ManifestJson {
     manifests: Option<Vec<IndexEntry>>,
@@ -77,7 +76,7 @@ pub struct ImageConfig {
 }
 
 impl ImageConfig {
-    /// Returns the platform as text, if the configuration names another than `expected`.
+    /// Returns the configuration's platform as text if it is not `expected`.
     pub fn other_platform(&self, expected: &Platform) -> Option<SafeText> {
         let named = !self.os.is_empty() && !self.architecture.is_empty();
         let is_other = (&self.os, &self.architecture) != (&expected.os, &expected.architecture);
@@ -107,7 +106,7 @@ const ARCHITECTURES: [&str; 16] = [
     "mipsle", "mips64", "mips64le", "wasm", "riscv", "sparc64",
 ];
 
-/// Replaces text that names no platform: a registry may send anything there.
+/// Replaces text that is not a platform: a registry may send anything there.
 const NOT_A_PLATFORM: &str = "not a platform";
 
 fn show_platform(os: &str, architecture: &str) -> String {
@@ -130,7 +129,7 @@ pub enum InvalidManifest {
 }
 
 impl InvalidManifest {
-    /// Returns a sentence for the observation.
+    /// Returns the detail for the observation.
     pub const fn text(self) -> &'static str {
         match self {
             Self::NotAManifest => "response is neither an image manifest nor an index",
@@ -140,7 +139,8 @@ impl InvalidManifest {
 }
 
 impl ManifestDocument {
-    /// Parses a registry's response.
+    /// Parses a registry's response. Fails if it is neither kind of document, or contains an
+    /// invalid digest.
     pub fn parse(body: &[u8]) -> Result<Self, InvalidManifest> {
         let document = match serde_json::from_slice(body) {
             Ok(ManifestJson {
@@ -153,7 +153,8 @@ impl ManifestDocument {
                 ..
             }) => Self::Manifest(ImageManifest {
                 config,
-                // An image of metadata alone has none, and Go reads a missing list as an empty one.
+                // An image that contains only metadata has none, and Go reads a missing list as
+                // empty.
                 layers: layers.unwrap_or_default(),
             }),
             _ => return Err(InvalidManifest::NotAManifest),
@@ -183,7 +184,8 @@ impl ManifestDocument {
 /// Maximum number of hex digits of a digest: those of SHA-512, the longest registered one.
 const MAX_DIGEST_LENGTH: usize = 128;
 
-/// Maximum number of characters of an algorithm's name.
+/// Maximum number of characters of an algorithm's name. `sha256` and `sha512` are the registered
+/// ones in use.
 const MAX_ALGORITHM_LENGTH: usize = 16;
 
 /// Whether `text` is `algorithm:hex` (OCI image specification, "Digests"). A digest becomes part of
@@ -198,7 +200,8 @@ fn is_digest(text: &str) -> bool {
         && hex.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// Returns the entry for `platform`. Fails with the platforms that the index has instead.
+/// Returns the entry for `platform`. Fails with the platforms that the index has, if it lacks this
+/// one.
 pub fn select_platform<'a>(
     entries: &'a [IndexEntry],
     platform: &Platform,

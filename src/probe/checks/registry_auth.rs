@@ -1,5 +1,5 @@
-//! Authentication at registries other than ECR: answers the challenge of a 401, anonymously or with
-//! the login of a secret (distribution specification, "Token Authentication"; RFC 7617).
+//! Authentication with registries other than ECR: answers the challenge of a 401, anonymously or
+//! with the login from a secret (distribution specification, "Token Authentication"; RFC 7617).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +19,7 @@ use crate::probe::target::ConnectedTarget;
 use crate::safe_text::safe_text;
 use crate::vault::Vault;
 
-/// Maximum number of bytes read of a token service's response. Its tokens are below 16 KiB.
+/// Maximum number of bytes read of a token service's response. Tokens are below 16 KiB.
 const MAX_TOKEN_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// The characters that are escaped in a query's value: all except the unreserved ones and `:`, `/`
@@ -44,12 +44,12 @@ pub enum Challenge {
         /// Path and query.
         path: String,
     },
-    /// With user name and password in every request.
+    /// With a user name and password in every request.
     Basic,
 }
 
 /// Parses the challenges of a 401, and prefers a token if both are offered. Returns `None` if
-/// neither is, or if the token service does not use TLS.
+/// neither scheme is offered, or if only a token service without TLS is.
 pub fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     let offered = || {
         headers
@@ -65,10 +65,24 @@ pub fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     offered().find_map(bearer).or_else(basic)
 }
 
-/// Returns what follows the scheme, if it is `name` in any case (RFC 9110 section 11.1).
+/// Returns what follows the scheme `name`, in any case (RFC 9110 section 11.1). One header may hold
+/// several challenges, separated by commas (section 11.6.1).
 fn scheme_parameters<'a>(value: &'a str, name: &str) -> Option<&'a str> {
-    let (scheme, parameters) = value.trim_start().split_once(' ').unwrap_or((value, ""));
-    scheme.eq_ignore_ascii_case(name).then_some(parameters)
+    let mut is_quoted = false;
+    let ends_item = |c: char| {
+        is_quoted ^= c == '"';
+        c == ',' && !is_quoted
+    };
+    let mut end = 0;
+    for item in value.split(ends_item) {
+        let scheme = item.trim_start().split(' ').next().unwrap_or_default();
+        let start = end + item.len() - item.trim_start().len() + scheme.len();
+        if scheme.eq_ignore_ascii_case(name) {
+            return value.get(start..);
+        }
+        end += item.len() + 1;
+    }
+    None
 }
 
 /// Parses `Bearer realm="https://…",service="…",scope="…"`.
@@ -107,7 +121,7 @@ struct TokenResponse {
 }
 
 impl TokenResponse {
-    /// Adds the tokens to the secrets of the run, and returns that for requests.
+    /// Adds the tokens to the vault, and returns the one to send with requests.
     fn hold(self, vault: &Vault) -> Option<SecretString> {
         let tokens = [&self.token, &self.access_token, &self.refresh_token];
         for token in tokens.into_iter().flatten() {
@@ -124,7 +138,7 @@ fn authorization(scheme: &str, credentials: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Returns the `Basic` header of a login.
+/// Returns the `Basic` header for a login. Returns `None` if it cannot be a header value.
 pub fn basic(login: &RegistryCredentials) -> Option<HeaderValue> {
     let pair = format!(
         "{}:{}",
@@ -134,13 +148,12 @@ pub fn basic(login: &RegistryCredentials) -> Option<HeaderValue> {
     authorization("Basic", &STANDARD.encode(pair))
 }
 
-/// Returns the `Basic` header of an ECR token, which is encoded already.
+/// Returns the `Basic` header for an ECR token, which is already encoded.
 pub fn basic_from_token(token: &SecretString) -> Option<HeaderValue> {
     authorization("Basic", token.expose_secret())
 }
 
-/// Adds the source of the login that the registry rejected to the observation, never the login
-/// itself.
+/// Adds to the observation where the rejected login comes from, never the login itself.
 pub fn add_presented_login(observation: &mut Observation, secret_arn: Option<&str>) {
     observation.expected = vec!["a login that the registry accepts".into()];
     observation.presented = vec![secret_arn.map_or_else(
@@ -156,7 +169,7 @@ pub struct SecretLogin<'a> {
     pub secret_arn: &'a str,
 }
 
-/// The image that a token is requested for.
+/// The image for which a token is requested.
 pub struct TokenSubject {
     /// The image's part of the observation ID.
     pub id: String,
@@ -164,7 +177,7 @@ pub struct TokenSubject {
     pub reference: String,
 }
 
-/// Requests a token from a token service, anonymously if there is no login. Records the result.
+/// Requests a token from a token service, anonymously if there is no login, and records the result.
 /// Fails with the ID of the observation that explains why there is no token.
 pub async fn fetch_token(
     context: &ProbeContext,
@@ -242,6 +255,10 @@ mod tests {
         ];
         assert_eq!(
             parse(&both),
+            Some(bearer_at("quay.io", "/v2/auth?service=quay.io"))
+        );
+        assert_eq!(
+            parse(&[&both.join(", ")]),
             Some(bearer_at("quay.io", "/v2/auth?service=quay.io"))
         );
         let odd = r#"Bearer realm="https://git.example/jwt?a=b",service="a service",scope="repository:a:pull repository:b:pull""#;

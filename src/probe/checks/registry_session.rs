@@ -29,9 +29,9 @@ pub struct PulledImage {
     /// Whether to download whole layers.
     pub full: bool,
     pub is_ecr: bool,
-    /// Which tasks of a service pull it, if that is known.
+    /// Which of a service's deployments pulls the image, if known.
     pub deployment: Option<ImageDeployment>,
-    /// The host from which layers are expected, before the registry redirects to it.
+    /// The host to which the plan expects the registry to redirect for layers.
     pub layer_host: Option<LayerHost>,
     pub redirects: RedirectTargets,
 }
@@ -48,9 +48,9 @@ pub struct PullRequest {
     pub path: String,
     pub accept: Option<&'static str>,
     pub read_body: ReadBody,
-    /// The phase as long as the registry answers itself.
+    /// The phase until the registry redirects to another host.
     pub phase: Phase,
-    /// The phase at other hosts.
+    /// The phase after that.
     pub redirected_phase: Phase,
 }
 
@@ -80,7 +80,7 @@ impl PulledImage {
     }
 }
 
-/// The connected registry of an image, and how to authenticate there.
+/// The connected registry of an image, and the authorization for it.
 pub struct RegistrySession<'a> {
     pub image: &'a PulledImage,
     pub registry: Arc<ConnectedTarget>,
@@ -119,7 +119,7 @@ impl RegistrySession<'_> {
 
     /// Sends a request to the registry and follows redirects as the puller does: the authorization
     /// goes to the registry only. `record` receives the observation of every host that redirects.
-    /// Returns `None` if a host cannot be connected, which its own observations report.
+    /// Returns `None` if the probe cannot connect to a host, which that host's observations report.
     pub async fn get(&self, pull: PullRequest, record: impl Fn(Observation)) -> Option<CallResult> {
         let registry = &self.registry.target;
         let mut location = RedirectLocation::at(registry, pull.path);
@@ -163,6 +163,7 @@ impl RegistrySession<'_> {
             }
             record(result.observation);
             if next.is_at(registry) {
+                phase = pull.phase;
                 target = Arc::clone(&self.registry);
             } else {
                 phase = pull.redirected_phase;
@@ -179,8 +180,8 @@ impl RegistrySession<'_> {
         None
     }
 
-    /// Returns the target of a redirect: the planned one if it is the same host. Returns `None` if
-    /// the run has reached its limit of hosts.
+    /// Returns the handle of a redirect's target: the planned one if it is the same host. Returns
+    /// `None` if the run has reached its limit of hosts.
     fn handle_of(&self, location: &RedirectLocation, phase: Phase) -> Option<TargetHandle> {
         match &self.image.layer_host {
             Some(planned) if (&planned.host, planned.port) == (&location.host, location.port) => {
@@ -188,7 +189,8 @@ impl RegistrySession<'_> {
             }
             _ => {
                 let host = RedirectHost {
-                    // Behind a pull through cache, a host that is not Amazon S3's is the upstream's.
+                    // Behind a pull-through cache, a host that is not Amazon S3's is the
+                    // upstream's.
                     dependency: if is_s3_host(&location.host) {
                         Dependency::S3
                     } else {
@@ -203,7 +205,7 @@ impl RegistrySession<'_> {
         }
     }
 
-    /// Returns an observation of what was left out.
+    /// Returns an observation that `phase` was not checked.
     pub fn not_checked(&self, phase: Phase, why: impl Into<SafeText>) -> Observation {
         let outcome = Outcome::NotChecked { why: why.into() };
         observe(&self.registry.target, phase, outcome, Instant::now())

@@ -1,5 +1,5 @@
-//! `read`: secrets and parameters, with the calls that ECS makes. A value never leaves the function
-//! that parses it.
+//! `read`: reads secrets and parameters with the calls that ECS makes. A value never leaves the
+//! function that parses it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use crate::probe::secret_shape::{self, RegistryCredentials};
 use crate::probe::target::{ConnectedTarget, TargetHandle};
 use crate::safe_text::safe_text;
 
-/// Names in one call of GetParameters (ECS agent, `MaxBatchNum`).
+/// Maximum number of names in one call of GetParameters (ECS agent, `MaxBatchNum`).
 const MAX_BATCH_SIZE: usize = 10;
 
-/// Concurrent calls to one service, each on its own connection: forty secrets are read in ten round
-/// trips, and the rate stays far below the 50 calls a second that Parameter Store allows an
-/// account.
+/// Maximum number of concurrent calls to one service, each on its own connection: forty secrets are
+/// read in ten round trips, and the rate stays far below the 50 calls a second that Parameter Store
+/// allows an account by default.
 const MAX_CONCURRENT_CALLS: usize = 4;
 
-/// A registry's login that several images wait for. `None` if its secret could not be read.
+/// A registry's login that several images share. `None` if its secret could not be read.
 pub type SharedLogin = Shared<BoxFuture<'static, Option<Arc<RegistryCredentials>>>>;
 
-/// Starts to read every secret of the plan, target by target.
+/// Starts one check for each target, which reads all its secrets of the plan.
 pub fn spawn_checks(
     plan: &Plan,
     context: &ProbeContext,
@@ -91,8 +91,8 @@ async fn check_secrets(
     reader.target.close_idle();
 }
 
-/// Starts to read a registry's login, once for all images that need it. ECS reads it whether or not
-/// the registry sends a challenge.
+/// Starts to read a registry's login, once for all images that need it. Like ECS, reads it whether
+/// or not the registry sends a challenge.
 pub fn spawn_login(
     context: &ProbeContext,
     target: &TargetHandle,
@@ -112,8 +112,8 @@ pub fn spawn_login(
     shared
 }
 
-/// Returns the ID of the observation of reading a login. It differs from that of the same secret as
-/// a container's variable.
+/// Returns the ID of the observation that reads a login. It differs from the ID of the same secret
+/// as a container's variable.
 pub fn login_id(target: &Target, login: &RegistryLogin) -> ObservationId {
     let id = ObservationId::new(target.key.clone(), Phase::Read);
     id.about(format_args!("login {}", login.secret))
@@ -265,8 +265,8 @@ impl SecretReader {
     /// Reads up to ten parameters in one call, as ECS does, and records one observation for each.
     async fn check_parameters(&self, names: Vec<String>) {
         let mut results = self.get_parameters(names.clone()).await;
-        // A policy, or a reference to a missing secret, fails the whole call, and the message names
-        // one parameter at most. Reading each alone shows which one it is.
+        // A denial, or a reference to a missing secret, fails the whole call, and the message names
+        // at most one parameter. Reading each one alone shows which it is.
         if names.len() > 1 && results.iter().all(ParameterResult::is_client_error) {
             let others = names.len() - 1;
             let calls: Vec<_> = names
@@ -321,7 +321,7 @@ impl SecretReader {
             let failed = match &response {
                 None => None,
                 Some(Err(_)) => Some((Failure::UnexpectedAnswer, "not a GetParameters response")),
-                // A missing parameter is a success with its name in `InvalidParameters`.
+                // For a missing parameter, the call succeeds, with its name in `InvalidParameters`.
                 Some(Ok(response)) if response.is_invalid(&name) => Some((
                     Failure::NotFound,
                     "GetParameters lists the name under InvalidParameters",
@@ -358,7 +358,7 @@ struct ParameterResult {
 }
 
 impl ParameterResult {
-    /// Whether the service rejected the call for what it asks for.
+    /// Whether the service rejected the call because of the parameters in it.
     fn is_client_error(&self) -> bool {
         matches!(
             self.observation.failure(),
@@ -378,8 +378,8 @@ impl GetParametersResponse<'_> {
             .any(|invalid| is_same_parameter(name, invalid))
     }
 
-    /// Whether the response has fewer names than requested, and not this one. Both are required,
-    /// because a reference to a secret may be returned under another name.
+    /// Whether the response has fewer names than requested, and this one is not among them. Both
+    /// are required, because a reference to a secret may be returned under another name.
     fn omits(&self, name: &str, requested: usize) -> bool {
         self.parameters.len() + self.invalid_parameters.len() < requested
             && !self.parameters.iter().any(|parameter| {

@@ -1,5 +1,4 @@
-//! HTTP/1.1 over a connection that was probed, with limits on time and memory whatever the server
-//! sends.
+//! HTTP/1.1 over a probed connection, with limits on time and memory whatever the server sends.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -25,10 +24,12 @@ use crate::safe_text::{SafeText, safe_text};
 /// including the connection, five seconds (docs/facts/ecs-start.md#2, `roundtripTimeout`).
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(4_400);
 
-/// A body that makes no progress for this long has stalled.
+/// A body that makes no progress for this long has stalled. Within that time, TCP retransmits a
+/// lost segment four times (first after 200 ms, then after twice as long each time).
 const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A body that is still incomplete after this long is too slow, unless a whole layer was requested.
+/// The largest other body is a manifest of 4 MiB.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Size of hyper's buffer for one connection. A larger head is rejected: real ones are below 8 KiB.
@@ -83,8 +84,8 @@ impl HttpRequest {
         Ok(request)
     }
 
-    /// Returns the bytes of path, headers and body. `Host` and the rest of the request line are not
-    /// counted.
+    /// Returns the size of path, headers and body in bytes. `Host` and the rest of the request line
+    /// are not counted.
     fn size(&self) -> u64 {
         let headers = self
             .headers
@@ -97,11 +98,11 @@ impl HttpRequest {
 /// How much of a response body to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadBody {
-    /// The whole body. More than this many bytes are a failure.
+    /// The whole body, which fails if it has more than this many bytes.
     Whole(usize),
     /// Only this many bytes.
     Prefix(usize),
-    /// The whole body, for its digest. No byte is kept.
+    /// The whole body, to compute its digest. None of it is kept.
     Digest,
 }
 
@@ -117,9 +118,9 @@ pub struct Exchange {
     pub sha256: Option<String>,
     /// Facts about the response, for the observation.
     pub answer: Answer,
-    /// One line on the failure; empty on success.
+    /// A one-line reason for the failure; empty on success.
     pub detail: SafeText,
-    /// From the first byte sent to the last byte read.
+    /// Time from the first byte sent to the last byte read.
     pub elapsed: Duration,
     /// Whether the connection can carry another exchange.
     pub reusable: bool,
@@ -148,7 +149,7 @@ impl Exchange {
         }
     }
 
-    /// Returns how this try ended, over a connection that was open.
+    /// Returns how this try ended, given that the connection was open.
     pub fn end(&self) -> TryEnd {
         match self.status {
             Err(Failure::Stalled | Failure::TimedOut) => TryEnd::Stalled,
@@ -175,7 +176,7 @@ impl HttpConnection {
             .await;
         let (sender, driver) = handshake.map_err(|_| Failure::UnexpectedAnswer)?;
         tokio::spawn(async move {
-            // Its error is returned by the sender, to the next request.
+            // The sender returns the driver's error to the next request.
             let _ = driver.await;
         });
         Ok(Self { peer, sender })
@@ -322,7 +323,8 @@ impl BodyReader {
 }
 
 fn failure_of(error: &hyper::Error) -> Failure {
-    // Of hyper, only the server distinguishes a head that is too large, so the detail names it.
+    // Only hyper's server has an error kind for a head that is too large. Here, the detail names
+    // it.
     if error.is_parse() || error.is_parse_status() {
         Failure::UnexpectedAnswer
     } else if error.is_timeout() {
@@ -367,7 +369,7 @@ fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
         let digits = value.replace(";w=", "");
         !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
     };
-    // An address, or an account's UUID.
+    // An IP address, or an account's UUID.
     let is_source = |value: &str| {
         value.parse::<IpAddr>().is_ok()
             || value.len() >= 32 && value.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
@@ -400,7 +402,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     lower_hex(&Sha256::digest(bytes))
 }
 
-/// One instance of the generic encoder, which keeps the binary small.
+/// Instantiates the generic encoder only once, which keeps the binary small.
 fn lower_hex(bytes: &[u8]) -> String {
     hex::encode(bytes)
 }

@@ -1,5 +1,5 @@
-//! ONC RPC version 2 (RFC 5531) over TCP: the NULL call, which does nothing, as an NFS client sends
-//! it first.
+//! ONC RPC version 2 (RFC 5531) over TCP: the NULL call, which does nothing and which an NFS client
+//! sends first.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -13,11 +13,12 @@ const NFS_PROGRAM: u32 = 100_003;
 /// Amazon EFS supports NFS 4.0 and 4.1, which are both version 4 here.
 const NFS_VERSION: u32 = 4;
 
-/// A reply to NULL has 24 bytes, and 8 more after a version mismatch. A verifier may add 400 (RFC
-/// 5531 section 8.2).
+/// Maximum size of a reply in bytes. A reply to NULL has 24, and 8 more after a version mismatch; a
+/// verifier may add 400 (RFC 5531 section 8.2).
 const MAX_REPLY_BYTES: usize = 1_024;
 
-/// Fragments read of one record. A server has no reason to divide so short a reply further.
+/// Maximum number of fragments of one record. A server has no reason to split so short a reply any
+/// further.
 const MAX_FRAGMENTS: usize = 8;
 
 /// The bit that marks the last fragment of a record (RFC 5531 section 11).
@@ -27,7 +28,7 @@ const LAST_FRAGMENT: u32 = 1 << 31;
 #[derive(Debug, PartialEq, Eq)]
 pub struct RpcError {
     pub failure: Failure,
-    /// One line for a person.
+    /// One line for the report.
     pub detail: SafeText,
 }
 
@@ -50,7 +51,8 @@ impl From<std::io::Error> for RpcError {
     }
 }
 
-/// Sends a NULL call to NFS and reads the reply. The caller sets the time limit.
+/// Sends a NULL call to NFS and reads the reply. The caller sets the time limit. Fails if the
+/// connection does, or with what is wrong with the reply.
 pub async fn call_null(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     id: u32,
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_the_reason_of_an_error() {
+    async fn errors_name_their_reason() {
         for (reply, failure, word) in [
             (vec![ID, 1, 1, 1, 5], Failure::Denied, "TOOWEAK"),
             (vec![ID, 1, 1, 1, 99], Failure::Denied, "99"),

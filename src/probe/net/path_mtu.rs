@@ -11,41 +11,42 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::observation::Tries;
 use crate::probe::net::tcp::ConnectOptions;
 
-/// An exchange without a result for this long is repeated in parallel. It covers a round trip
-/// around the earth and a retransmission; a healthy service responds in a tenth of it.
+/// An exchange without a result for this long is repeated in parallel. This time covers a round
+/// trip around the earth and a retransmission; a healthy service responds in a tenth of it.
 const RETRY_AFTER_SILENCE: Duration = Duration::from_millis(1_500);
 
-/// An exchange that is not answered by now, while its repetition was, hangs. An answer that takes
-/// longer than this is reported as slow in any case.
+/// An exchange that is not answered within this time, although a repetition was, hangs. An answer
+/// that takes longer is reported as slow in any case.
 const HANGS_AFTER: Duration = Duration::from_secs(3);
 
-/// How long to wait for the retries after the first try has stalled.
+/// How long to wait for the retries once the first try has stalled: a round trip.
 const RETRY_GRACE: Duration = Duration::from_millis(200);
 
-/// The next pair of tries starts as soon as small segments got through, or after this time: two
-/// more pairs then fit into the 4.4 seconds of the first try.
+/// The next pair of tries starts as soon as small segments have got through, or after this time, so
+/// that two more pairs fit into the 4.4 seconds of the first try.
 const PAIR_INTERVAL: Duration = Duration::from_millis(700);
 
-/// Within a pair, the second try starts this much later, so that a load balancer sees an order.
+/// Delay of the second try within a pair, so that a load balancer sees them in order.
 const PAIR_GAP: Duration = Duration::from_millis(20);
 
-/// Pairs where small segments do not always get through: the first try and three repetitions.
+/// Number of pairs if small segments do not always get through: with the first try, four tries with
+/// ordinary segments.
 const PAIRS: u32 = 3;
 
-/// Pairs where only small segments get through. A server of which every second connection hangs
-/// shows six stalls and five answers in the order of the sizes once in 2,000 runs.
+/// Number of pairs if only small segments get through. If connections to a server hang with a
+/// probability of one half, six stalls and five answers match the sizes once in 2,000 runs.
 const CONTRAST_PAIRS: u32 = 5;
 
-/// Time limit of a retry's connection: a SYN and one repetition. A retry that is silent for longer
-/// has a connection.
+/// Time limit of a retry's connection: a SYN and one retransmission. A retry that is silent for
+/// longer has a connection.
 const RETRY_CONNECT_TIMEOUT: Duration = Duration::from_millis(1_300);
 
-/// A retry that is silent for this long, while others are answered at once, has stalled.
+/// A retry that is silent for this long, while others are answered immediately, has stalled.
 const STALLED_AFTER: Duration = Duration::from_millis(1_350);
 
-/// Segment sizes that are tried once small segments are proven to get through, to name the largest
-/// that does: for paths of 1,040 bytes, of 1,280 (the least of IPv6), of 1,400 (many VPNs) and of
-/// 1,460 (GRE and IP-in-IP tunnels, with room for their headers).
+/// Segment sizes in bytes that are tried once small segments are proven to get through, to find the
+/// largest that does: for path MTUs of 1,040, 1,280 (the minimum of IPv6), 1,400 (many VPNs) and
+/// 1,460 bytes (GRE and IP-in-IP tunnels, with room for their headers).
 const LARGER_SEGMENTS: [u32; 4] = [1_000, 1_240, 1_360, 1_420];
 
 /// How one try ended.
@@ -53,7 +54,7 @@ const LARGER_SEGMENTS: [u32; 4] = [1_000, 1_240, 1_360, 1_420];
 pub enum TryEnd {
     /// Data came back, whatever it says.
     Answered,
-    /// The connection was opened, and then nothing more came.
+    /// The connection was opened, and then nothing arrived.
     Stalled,
     /// The connection was not opened, or was closed or reset. Says nothing about packet size.
     Broken,
@@ -65,15 +66,15 @@ pub struct SegmentSizeTest<T> {
     pub result: T,
     /// Result of a retry with small segments, if only those got through.
     pub over_small_segments: Option<T>,
-    /// Whether small segments got through where ordinary ones did not. `None` if size was not
-    /// tested or makes no difference.
+    /// Whether small segments got through where ordinary ones did not. `None` if the size was not
+    /// tested or did not matter.
     pub small_segments_pass: Option<bool>,
     /// The largest of [`LARGER_SEGMENTS`] that got through.
     pub largest_segment: Option<u32>,
     /// Tries with ordinary and with small segments.
     pub attempts: u32,
-    /// The stalled tries, if the first stalled: those with ordinary segments where only small ones
-    /// got through, and otherwise all.
+    /// The stalled tries, if the first one stalled: only those with ordinary segments if small ones
+    /// got through, otherwise all.
     pub tries: Option<Tries>,
 }
 
@@ -101,7 +102,7 @@ impl<T> SegmentSizeTest<T> {
 
 /// The retries with one segment size.
 struct Retries<T> {
-    /// When each began that has not ended.
+    /// When each retry began; `None` once it has ended.
     running: Vec<Option<Instant>>,
     answered: Vec<T>,
     stalled: u32,
@@ -116,7 +117,7 @@ impl<T> Retries<T> {
         }
     }
 
-    /// Returns how many stalled, or are silent for so long that they have.
+    /// Returns how many have stalled, including those that have been silent for [`STALLED_AFTER`].
     fn stalled(&self) -> u32 {
         let long = self
             .running
@@ -211,11 +212,11 @@ pub async fn retry_with_small_segments<T, F: Future<Output = T>>(
     }
     let (answers, stalls) = (small.answers(), small.stalled());
     let Some(first) = first_result else {
-        // Only an answered control ends the test before the first try has a result.
+        // The loop ends without a result of the first try only if a control is answered.
         return SegmentSizeTest::untested(first.await);
     };
     match small.answered.pop() {
-        // Small segments stall as well, so size is not what decides.
+        // Small segments stall as well, so size does not decide.
         Some(result) if stalls > 0 => {
             SegmentSizeTest::intermittent(result, ordinary_stalls + stalls, answers)
         }
@@ -280,8 +281,8 @@ mod tests {
     const ANSWER: (u64, Answer) = (100, Ok("answer"));
     const RESET: (u64, Answer) = (10, Err(TryEnd::Broken));
 
-    /// `ordinary` and `small` are how the retries end, the last one again and again. Returns whether
-    /// the result is an answer, whether small segments pass, the tries, and the time in ms.
+    /// `ordinary` and `small` list how the retries end; the last entry repeats. Returns whether the
+    /// result is an answer, whether small segments pass, the tries, and the time in ms.
     async fn test(
         first: (u64, Answer),
         ordinary: &[(u64, Answer)],
@@ -322,18 +323,18 @@ mod tests {
         let slow = test((2_900, ANSWER.1), &[ANSWER], &[ANSWER]).await;
         assert_eq!(slow, (true, None, None, 2_900), "slow but working");
         let reset = test((1_600, RESET.1), &[STALL], &[STALL]).await;
-        assert_eq!(reset, (false, None, None, 1_600), "reset is no stall");
+        assert_eq!(reset, (false, None, None, 1_600), "a reset is not a stall");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_small_segments_get_through_time_after_time() {
+    async fn black_hole_is_found_if_only_small_segments_get_through() {
         let (answered, small, tries, ms) = test(STALL, &[STALL], &[ANSWER]).await;
         assert_eq!((answered, small, tries), (false, Some(true), Some((6, 6))));
         assert!(ms <= 4_700, "{ms}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_largest_segment_that_gets_through_is_named() {
+    async fn largest_segment_that_gets_through_is_returned() {
         for (path, expected) in [(600, None), (1_100, Some(1_000)), (1_400, Some(1_360))] {
             let retry = |options: ConnectOptions| {
                 let segment = if options.small_segments { 536 } else { 1_460 };

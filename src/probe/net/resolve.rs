@@ -1,4 +1,4 @@
-//! `resolve`: looks up addresses, and when that fails, sends the queries that tell causes apart.
+//! `resolve`: looks up addresses and, if that fails, sends queries that distinguish the causes.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -15,33 +15,36 @@ use crate::network_location::IpFamily;
 use crate::observation::{Dependency, Failure, Lookup, LookupResult, Purpose, Tries};
 use crate::safe_text::{SafeText, safe_text};
 
-/// Time limit of one lookup: the C library and Go's resolver ask twice and wait five seconds each
-/// time (resolv.conf(5), `timeout` and `attempts`).
+/// Time limit of one lookup: the C library and Go's resolver send a query twice and wait five
+/// seconds each time (resolv.conf(5), `timeout` and `attempts`).
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time limit of a lookup that only helps to explain a failure.
+/// Time limit of a lookup that only helps to explain a failure. Working resolvers answer in
+/// milliseconds; three seconds allow for repeated queries.
 const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Time from each query to the next while there is no answer; each goes to the next resolver of the
+/// Time from each query to the next while there is no answer; each goes to the next resolver on the
 /// list. The C library waits five seconds, but the run has a deadline, and a lost datagram should
-/// not take long. Of four queries on a path that drops every tenth packet, one is answered in all
-/// but one of a thousand lookups.
+/// not cost much of it. On a path that drops every tenth packet in each direction, at least one of
+/// four queries is answered in all but about one of a thousand lookups.
 const RESEND_INTERVALS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(1),
     Duration::from_secs(3),
 ];
 
-/// Pause after a query that was answered with an error by every resolver of the list; doubled up to
-/// [`MAX_ERROR_PAUSE`] each time.
+/// Pause after every resolver on the list has answered with an error; doubled each time, up to
+/// [`MAX_ERROR_PAUSE`].
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 const MAX_ERROR_PAUSE: Duration = Duration::from_millis(800);
 
-/// Most queries of one lookup. A resolver that returns an error to every second query by chance
-/// answers one of eight in all but four of a thousand lookups; together they take four seconds.
+/// Maximum number of queries of one lookup. If a resolver fails each query with a probability of
+/// one half, at least one of eight is answered in all but four of a thousand lookups; together they
+/// take four seconds.
 const MAX_QUERIES: usize = 8;
 
-/// Most queries of a lookup that only helps to explain a failure.
+/// Maximum number of queries of a lookup that only helps to explain a failure: one for each
+/// resolver.
 const MAX_EXPLAINING_QUERIES: usize = 3;
 
 /// How long to wait for the AAAA response after the A response. A resolver that never answers AAAA
@@ -51,15 +54,15 @@ const AAAA_TIMEOUT: Duration = Duration::from_millis(500);
 /// libc uses at most three resolvers (resolv.conf(5), MAXNS).
 const MAX_RESOLVERS: usize = 3;
 
-/// Addresses of one answer that are tried, in its order. Amazon S3 and Elastic Load Balancing return
-/// at most eight, and a puller gives up before it has waited for eight silent ones. The limit bounds
-/// the connections that one name can cause.
+/// Maximum number of addresses of one answer that are tried, in the order of the answer. Amazon S3
+/// and Elastic Load Balancing return at most eight, and a puller gives up before it has waited for
+/// eight silent ones. The limit bounds the connections that one name can cause.
 const MAX_ADDRESSES: usize = 8;
 
-/// Characters shown of a loop of names.
+/// Maximum number of characters shown of a CNAME loop: a name has at most 253.
 const MAX_LOOP_CHARS: usize = 300;
 
-/// Most CNAMEs that are followed. AWS's names have one or two.
+/// Maximum number of CNAMEs that are followed. AWS's names have one or two.
 const MAX_ALIASES: usize = 16;
 
 /// Maximum number of records searched for the zone's SOA. A negative response has one (RFC 2308
@@ -70,7 +73,7 @@ const MAX_RECORDS: usize = 64;
 #[derive(Debug, Clone)]
 pub struct StubResolver {
     servers: Vec<SocketAddr>,
-    /// Whether only IPv6 addresses are of use, so that their lookup is waited for.
+    /// Whether only IPv6 addresses are usable, so that the AAAA lookup must complete.
     needs_ipv6: bool,
     limit: Duration,
 }
@@ -81,9 +84,9 @@ pub struct Resolution {
     pub addresses: Result<Vec<IpAddr>, Failure>,
     /// Each lookup, with its response.
     pub lookups: Vec<Lookup>,
-    /// Queries that were answered with an error, if any was.
+    /// Counts the queries that returned an error; `None` if none did.
     pub tries: Option<Tries>,
-    /// What else is remarkable about the answers.
+    /// Anything else worth noting about the answers.
     pub detail: SafeText,
 }
 
@@ -91,7 +94,7 @@ pub struct Resolution {
 struct CompletedLookup {
     lookup: Lookup,
     tries: Tries,
-    /// What is remarkable about the answer.
+    /// Anything worth noting about the answer.
     note: Option<SafeText>,
 }
 
@@ -106,7 +109,7 @@ impl StubResolver {
         }
     }
 
-    /// Returns the resolver of a task with these IP versions.
+    /// Returns the resolver for a task with these IP versions.
     #[must_use]
     pub fn for_family(self, ip_family: IpFamily) -> Self {
         Self {
@@ -194,9 +197,9 @@ impl StubResolver {
         completed.into_iter().map(|done| done.lookup).collect()
     }
 
-    /// Asks the resolvers in turn until one gives a conclusive response, as the C library does: an
-    /// error is repeated, and silence is waited for. Returns that response, or the most informative
-    /// failure.
+    /// Queries the resolvers in turn until one gives a conclusive response, as the C library does:
+    /// after an error or silence, the query is repeated. Returns that response, or the most
+    /// informative failure.
     #[expect(clippy::too_many_lines, reason = "one loop over sending and waiting")]
     async fn query(&self, name: &str, kind: RecordType, purpose: Purpose) -> CompletedLookup {
         let (limit, max_queries) = match purpose {
@@ -205,7 +208,7 @@ impl StubResolver {
         };
         let started = Instant::now();
         let mut waiting = FuturesUnordered::new();
-        // Each query's resolver, until that responds.
+        // The resolver of each query; `None` once it has responded.
         let mut unanswered: Vec<Option<SocketAddr>> = Vec::new();
         let mut tries = Tries { failed: 0, of: 0 };
         let mut best: Option<CompletedLookup> = None;
@@ -305,14 +308,14 @@ impl StubResolver {
     }
 }
 
-/// How much a response says: [`rank`].
+/// The ranks of responses, from the least to the most informative; see [`rank`].
 const SILENCE: u8 = 0;
 const UNSENT: u8 = 1;
 const ERROR: u8 = 2;
 const LATE: u8 = 3;
 const CONCLUSIVE: u8 = 4;
 
-/// Returns how much a response says. The C library does not ask again after a conclusive one.
+/// Returns how informative a response is. The C library does not retry after a conclusive one.
 fn rank(failure: Option<Failure>) -> u8 {
     match failure {
         Some(Failure::TimedOut) => SILENCE,
@@ -323,8 +326,8 @@ fn rank(failure: Option<Failure>) -> u8 {
     }
 }
 
-/// Returns the queries that were answered with an error: of the lookups that worked when they were
-/// repeated, or else of the lookup that was repeated the least.
+/// Counts the queries that returned an error: those of the lookups that worked when repeated or, if
+/// none did, those of the lookup that was repeated the least.
 fn tries_of(completed: &[CompletedLookup]) -> Option<Tries> {
     let failed = || completed.iter().filter(|done| done.tries.failed > 0);
     let worked = failed().filter(|done| rank(done.lookup.failure()) == CONCLUSIVE);
@@ -339,7 +342,7 @@ fn tries_of(completed: &[CompletedLookup]) -> Option<Tries> {
     sum.or(fewest.filter(|_| !resolved))
 }
 
-/// Returns what is remarkable about the answers, in words.
+/// Describes what is worth noting about the answers.
 fn detail_of(completed: &[CompletedLookup]) -> SafeText {
     let lost: usize = completed
         .iter()
@@ -404,7 +407,7 @@ impl Lookup {
         }
     }
 
-    /// A lookup of `name` without addresses yet.
+    /// Returns a lookup of `name` that has no addresses yet.
     fn new(name: &str, kind: RecordType, purpose: Purpose, resolver: SocketAddr) -> Self {
         Self {
             name: name.to_owned(),
@@ -427,7 +430,7 @@ impl Lookup {
         self.result = LookupResult::Failed { failure };
     }
 
-    /// Adds the result of a query that took this long. Returns what is remarkable about it.
+    /// Adds the result of a query that took this long. Returns anything worth noting about it.
     fn add_result(
         &mut self,
         reply: Result<DnsResponse, QueryFailure>,
@@ -446,7 +449,7 @@ impl Lookup {
         None
     }
 
-    /// Adds the response. Returns what is remarkable about it.
+    /// Adds the response. Returns anything worth noting about it.
     fn add_reply(&mut self, reply: &DnsResponse, kind: RecordType) -> Option<SafeText> {
         let message = &reply.message;
         self.over_tcp = reply.over_tcp;
@@ -566,7 +569,7 @@ mod tests {
         assert_eq!(tries(&[done(error, 8, 8), done(error, 3, 3)]), Some((3, 3)));
     }
 
-    /// A query that cannot be sent is not a silent resolver, and takes no time.
+    /// A query that cannot be sent is not taken for a silent resolver, and does not wait.
     #[tokio::test]
     async fn missing_route_is_reported_at_once() {
         // The kernel sends no broadcast for a socket that has not enabled it (socket(7)).
@@ -578,9 +581,9 @@ mod tests {
         assert!(resolution.lookups.iter().all(|l| l.elapsed_ms < 5_000));
     }
 
-    /// Of two resolvers, the first is silent: the second is queried after one second.
+    /// The first of two resolvers is silent, so the second is queried after one second.
     #[tokio::test]
-    async fn next_resolver_is_asked_while_the_first_is_silent() {
+    async fn next_resolver_is_queried_while_the_first_is_silent() {
         let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let answering = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let servers = [

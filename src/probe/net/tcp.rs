@@ -18,25 +18,26 @@ use crate::observation::{Failure, SMALL_MSS, SMALL_MSS_IPV6, SourcePorts, Tries}
 use crate::os;
 use crate::transport_failure;
 
-/// Linux repeats an unanswered SYN after 1 s and 3 s, so no response by now means that three
-/// packets were lost: they are filtered, and not lost by chance. The limit keeps a run in which
-/// every target is silent within 8 s.
+/// Time limit of a connection. Linux retransmits an unanswered SYN after 1 s and 3 s, so silence
+/// for this long means that three packets were lost, which is a filter rather than chance. The
+/// limit keeps a run in which every target is silent within 8 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(4_200);
 
-/// A connection without a response for this long is tried again from another source port, in
-/// parallel: its first SYN and the repetition a second later are lost.
+/// A connection without a response for this long is tried again in parallel, from another source
+/// port: its first SYN and the retransmission a second later are lost.
 const RETRY_AFTER_SILENCE: Duration = Duration::from_millis(1_200);
 
-/// After a refusal or a reset, the next try starts this much later.
+/// Pause before the next try after a refusal or a reset.
 const RETRY_PAUSE: Duration = Duration::from_millis(400);
 
-/// Connections opened to see whether a failure lasts; the AWS SDKs make as many attempts.
+/// Maximum number of connections that are opened to see whether a failure persists; the AWS SDKs
+/// make as many attempts.
 const MAX_TRIES: u32 = 3;
 
-/// Source ports from 1024 to 65535: both ends, both sides of the usual ephemeral ranges (Linux
-/// 32768-60999, IANA 49152-65535, NAT gateways 1024-65535), and enough between to see where an
-/// allowed range begins. The order matters: a server or firewall that limits the number of
-/// connections accepts the first ones, which must not look like a range of ports.
+/// Source ports from 1024 to 65535 that are tested: both ends, both sides of the usual ephemeral
+/// ranges (Linux 32768-60999, IANA 49152-65535, NAT gateways 1024-65535), and enough in between to
+/// show where an allowed range begins. The order matters: a server or firewall that limits the
+/// number of connections accepts the first ones, which must not look like a range of ports.
 const TEST_PORTS: [u16; 12] = [
     42_013, 5_003, 59_999, 20_011, 35_023, 1_027, 52_009, 28_019, 64_997, 12_007, 48_991, 32_503,
 ];
@@ -45,32 +46,33 @@ const TEST_PORTS: [u16; 12] = [
 /// range that cuts off either end blocks one of them; only a gap between them is missed.
 const SCREEN_PORTS: [u16; 2] = [35_023, 59_999];
 
-/// Test connections that wait for a response at the same time. A task opens about as many, so that
-/// the test meets no limit that the task would not.
-const CONCURRENT_TESTS: usize = 2;
+/// Maximum number of test connections that wait for a response at the same time: about as many as a
+/// task opens, so that the test does not hit a limit that the task would not.
+const MAX_CONCURRENT_TESTS: usize = 2;
 
 /// A test connection without a response for this long no longer counts against
-/// [`CONCURRENT_TESTS`], although its SYN may still be answered.
+/// [`MAX_CONCURRENT_TESTS`], although its SYN may still be answered.
 const TEST_SPACING: Duration = Duration::from_millis(250);
 
 /// Distance from a test port to its neighbor. It crosses neither edge of the usual ranges.
 const NEIGHBOR_OFFSET: u16 = 97;
 
-/// Time limit of each round of ports, after the last was tried: a SYN and one repetition.
+/// Time limit of each test connection: a SYN and one retransmission.
 const ROUND_TIMEOUT: Duration = Duration::from_millis(1_300);
 
 /// The range from which Linux, and so a Fargate task, picks its source ports
 /// (`net.ipv4.ip_local_port_range`).
 const LINUX_EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
-/// How a connection is made.
+/// How to open a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectOptions {
     /// `None` lets the kernel choose.
     pub source_port: Option<u16>,
-    /// Advertise and use segments of at most [`SMALL_MSS`] bytes, or [`SMALL_MSS_IPV6`].
+    /// Whether to advertise and use segments of at most [`SMALL_MSS`] bytes, or [`SMALL_MSS_IPV6`]
+    /// for IPv6.
     pub small_segments: bool,
-    /// The same with another size.
+    /// Advertises and uses segments of at most this many bytes instead.
     pub max_segment: Option<u32>,
     /// How long to wait for the connection.
     pub timeout: Duration,
@@ -90,14 +92,14 @@ impl Default for ConnectOptions {
 /// The result of connecting to one address.
 pub struct ConnectResult {
     pub stream: Result<TcpStream, Failure>,
-    /// How many of several tries failed; `None` if the first was answered.
+    /// How many tries failed, of how many; `None` if the first was answered.
     pub tries: Option<Tries>,
-    /// How the failed tries failed, if a later one was answered.
+    /// The failure of the earlier tries, if a later one was answered.
     pub earlier_failure: Option<Failure>,
 }
 
 /// Connects to `peer`, from source ports of the kernel's choice. A try that is silent, refused or
-/// reset is repeated, so that only what lasts is a failure.
+/// reset is repeated, so that only a persistent failure counts.
 pub async fn connect(peer: SocketAddr) -> ConnectResult {
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     let mut opening = FuturesUnordered::new();
@@ -106,7 +108,7 @@ pub async fn connect(peer: SocketAddr) -> ConnectResult {
     let mut next = Instant::now();
     loop {
         tokio::select! {
-            // What the kernel has answered counts, even if the probe was late to look.
+            // A response that has arrived counts, even if the probe is late to read it.
             biased;
             Some((index, result)) = opening.next() => match result {
                 Ok(stream) => {
@@ -147,7 +149,8 @@ pub async fn connect(peer: SocketAddr) -> ConnectResult {
     }
 }
 
-/// Whether the silent ports can keep a Linux task from connecting. A single one may be coincidence.
+/// Whether the silent ports can keep a Linux task from connecting. A single silent port may be
+/// chance.
 pub fn blocks_ephemeral_ports(ports: &SourcePorts) -> bool {
     ports
         .silent
@@ -157,18 +160,18 @@ pub fn blocks_ephemeral_ports(ports: &SourcePorts) -> bool {
         > 1
 }
 
-/// Connections from several source ports.
+/// The result of connecting from several source ports.
 pub struct PortTest {
     pub ports: SourcePorts,
     /// The first connection that was answered.
     pub stream: Option<TcpStream>,
 }
 
-/// Connects to `peer` from [`TEST_PORTS`], and, if only some of them are answered, once more from
-/// each of them and from its neighbor. A filter by source port treats a port alike each time, and
-/// its neighbor like it. If a port does not, packets are lost at random, or something limits new or
-/// simultaneous connections; then no port counts as silent. Opens no connection while `holds` is not
-/// 0.
+/// Connects to `peer` from [`TEST_PORTS`] and, if only some of them are answered, once more from
+/// each of them and from its neighbor. A filter by source port treats a port the same each time,
+/// and its neighbor like it. If the results differ, packets are lost at random, or something limits
+/// new or simultaneous connections; then no port counts as silent. Opens no connection while
+/// `holds` is not 0.
 pub async fn test_source_ports(peer: SocketAddr, holds: watch::Receiver<usize>) -> PortTest {
     let mut test = connect_from_ports(peer, &TEST_PORTS, &holds).await;
     if test.ports.silent.is_empty() || test.ports.answered.is_empty() {
@@ -209,19 +212,20 @@ pub async fn screen_source_ports(peer: SocketAddr, holds: watch::Receiver<usize>
     !test.ports.silent.is_empty()
 }
 
-/// Tries `ports` in order, at most [`CONCURRENT_TESTS`] at a time. Keeps the first connection that is
-/// answered, and closes the others at once: they would be what a limit on connections counts.
+/// Tries `ports` in order, at most [`MAX_CONCURRENT_TESTS`] at a time. Keeps the first connection
+/// that is answered, and closes the others at once, because they would count against a limit on
+/// connections.
 async fn connect_from_ports(
     peer: SocketAddr,
     ports: &[u16],
     holds: &watch::Receiver<usize>,
 ) -> PortTest {
-    let slots = Semaphore::new(CONCURRENT_TESTS);
+    let slots = Semaphore::new(MAX_CONCURRENT_TESTS);
     let first = OnceCell::new();
     let (slots, kept) = (&slots, &first);
     let connections = ports.iter().map(|&port| async move {
         let mut slot = slots.acquire().await.ok();
-        // Without a sender no check waits any longer.
+        // Without a sender, no check is waiting.
         let _ = holds.clone().wait_for(|waiting| *waiting == 0).await;
         let opening = timeout(ROUND_TIMEOUT, open_near_port(peer, port, false));
         tokio::pin!(opening);
@@ -246,8 +250,8 @@ async fn connect_from_ports(
         match result {
             Ok(()) => ports.answered.push(port),
             Err(Failure::TimedOut) => ports.silent.push(port),
-            // The port is in use on this machine, or the peer is unreachable or refuses: none of
-            // these is evidence of a filter by port.
+            // The port is in use on this machine, or the peer is unreachable or refuses the
+            // connection. None of these is evidence of a filter by port.
             Err(_) => {}
         }
     }
@@ -285,7 +289,7 @@ async fn open(peer: SocketAddr, options: ConnectOptions) -> Result<TcpStream, Fa
         .connect(peer)
         .await
         .map_err(|error| match error.kind() {
-            // This machine has a route, so the message came over the network.
+            // This machine has a route, so the ICMP message came over the network.
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
                 if local_address_towards(peer).is_some() =>
             {
@@ -293,7 +297,7 @@ async fn open(peer: SocketAddr, options: ConnectOptions) -> Result<TcpStream, Fa
             }
             _ => failure_of(&error),
         })?;
-    // The exchanges are small and wait for each other; Nagle would add a round trip.
+    // The exchanges are small and wait for each other, so Nagle's algorithm would add a round trip.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
@@ -329,18 +333,18 @@ fn socket(peer: SocketAddr, options: ConnectOptions) -> io::Result<TcpSocket> {
     Ok(TcpSocket::from_std_stream(socket.into()))
 }
 
-/// Returns the failure that an I/O error of a connection stands for.
+/// Converts an I/O error of a connection to a failure.
 pub fn failure_of(error: &io::Error) -> Failure {
     match error.kind() {
         // A firewall of this machine rejects the packet.
         io::ErrorKind::PermissionDenied => Failure::Unreachable,
-        // The rest includes an occupied source port, which callers distinguish.
+        // Other errors include an occupied source port, which callers distinguish.
         _ => transport_failure::from_io(error).unwrap_or(Failure::UnexpectedAnswer),
     }
 }
 
-/// Whether this machine has a route for the address family of `peer`. A task without an IPv6
-/// address is not broken because a name also has an IPv6 address.
+/// Whether this machine can send to `peer`. IPv4 always counts as routed; without an IPv6 route, an
+/// additional IPv6 address of a name is not a failure.
 pub fn has_route(peer: SocketAddr) -> bool {
     peer.is_ipv4() || local_address_towards(peer).is_some()
 }
@@ -348,7 +352,7 @@ pub fn has_route(peer: SocketAddr) -> bool {
 /// Returns the IP versions with which this machine can send to public addresses; `None` without
 /// any. Sends nothing.
 pub fn ip_family_of_this_machine() -> Option<IpFamily> {
-    // Addresses for documentation (RFC 5737, RFC 3849), which only a default route leads to.
+    // Documentation addresses (RFC 5737, RFC 3849), to which only a default route leads.
     let v4 = SocketAddr::from(([192, 0, 2, 1], 443));
     let v6 = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 443));
     let has_route = |peer| local_address_towards(peer).is_some();

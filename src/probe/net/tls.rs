@@ -34,16 +34,18 @@ use crate::transport_failure;
 /// `roundtripTimeout`).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(4_400);
 
-/// Certificates recorded of one chain. A public chain has two to four; a server may send thousands.
+/// Maximum number of certificates recorded of one chain. A public chain has two to four; a server
+/// may send thousands.
 const MAX_CHAIN_LENGTH: usize = 6;
 
-/// Bytes of a DER tag and length (X.690 section 8.1) of a value up to 64 KiB.
+/// Maximum size in bytes of a DER tag and length (X.690 section 8.1), for a value of up to 64 KiB.
 const MAX_DER_HEADER_LENGTH: usize = 4;
 
-/// Names recorded of one certificate. A certificate may have hundreds.
+/// Maximum number of names recorded of one certificate. A certificate may have hundreds.
 const MAX_NAMES: usize = 20;
 
-/// Characters recorded of a name in a certificate.
+/// Maximum number of characters recorded of a name in a certificate: a distinguished name with
+/// several attributes is shorter.
 const MAX_NAME_LENGTH: usize = 200;
 
 /// Opens TLS connections.
@@ -84,7 +86,7 @@ impl TlsClient {
         self.roots.roots != webpki_roots::TLS_SERVER_ROOTS
     }
 
-    /// Performs a handshake over `stream`. Waits at most [`HANDSHAKE_TIMEOUT`].
+    /// Performs a handshake over `stream`, within [`HANDSHAKE_TIMEOUT`].
     pub async fn handshake(&self, stream: TcpStream, host: &str) -> Handshake {
         let Ok(name) = ServerName::try_from(host.to_owned()) else {
             return Handshake::failed(
@@ -169,7 +171,7 @@ impl Handshake {
     }
 }
 
-/// Verifies as webpki does, and records the presented chain.
+/// Verifies certificates as webpki does, and records the presented chain.
 #[derive(Debug)]
 struct RecordingVerifier {
     verifier: Arc<WebPkiServerVerifier>,
@@ -178,8 +180,8 @@ struct RecordingVerifier {
 }
 
 impl RecordingVerifier {
-    /// Whether the issuer of a presented certificate has the name of a root. True if none can be
-    /// parsed.
+    /// Whether the issuer of a presented certificate has the name of a root. `true` if no
+    /// certificate can be parsed.
     fn ends_below_a_root(&self) -> bool {
         let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
         let issuers: Vec<Vec<u8>> = chain
@@ -225,8 +227,8 @@ impl ServerCertVerifier for RecordingVerifier {
             verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
         };
         let result = verify(now);
-        // webpki looks at the dates before the issuer. Whether the issuer was ever trusted shows at
-        // a time within the dates.
+        // webpki checks the dates before the issuer. Verifying at a time within the dates shows
+        // whether the issuer is trusted.
         match &result {
             Err(rustls::Error::InvalidCertificate(error)) if is_about_dates(error) => {
                 match valid_at(end_entity).map(verify) {
@@ -290,8 +292,8 @@ fn valid_at(der: &CertificateDer<'_>) -> Option<UnixTime> {
     Some(UnixTime::since_unix_epoch(not_after.to_unix_duration()))
 }
 
-/// Organizations of public certificate authorities whose roots have the name of another one (Common
-/// CA Database, "Intermediate certificates").
+/// Organizations of public certificate authorities whose roots bear another organization's name
+/// (Common CA Database, "Intermediate certificates").
 const MORE_PUBLIC_ISSUERS: [&[u8]; 5] = [
     b"Let's Encrypt",
     b"ZeroSSL",
@@ -300,7 +302,8 @@ const MORE_PUBLIC_ISSUERS: [&[u8]; 5] = [
     b"Apple Inc.",
 ];
 
-/// Whether the organization in this name is also that of one of Mozilla's roots.
+/// Whether the organization in this name is that of a public certificate authority: one of
+/// Mozilla's roots has it, or [`MORE_PUBLIC_ISSUERS`] lists it.
 fn is_public(issuer: &Name) -> bool {
     /// `organizationName`: 2.5.4.10 (RFC 5280 appendix A.1).
     const ORGANIZATION: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x0a];
@@ -313,7 +316,7 @@ fn is_public(issuer: &Name) -> bool {
         return false;
     };
     let is_of_root = |subject: &[u8]| {
-        // After the OID come a string's tag and length.
+        // The OID is followed by a string's tag and length.
         let start = subject
             .windows(ORGANIZATION.len())
             .position(|window| window == ORGANIZATION);
@@ -338,7 +341,8 @@ fn parse(der: &CertificateDer<'_>) -> Option<Certificate> {
         .ok()
         .flatten()
         .map(|(_, names)| names.0)
-        // Without the extension the certificate is valid for no name: webpki ignores the subject.
+        // Without the extension, the certificate is not valid for any name, because webpki ignores
+        // the subject.
         .unwrap_or_default();
     let names = names.into_iter().filter_map(|name| match name {
         GeneralName::DnsName(name) => Some(shorten(name.as_str())),
@@ -368,8 +372,8 @@ fn shorten(text: &str) -> SafeText {
     SafeText::foreign(text, MAX_NAME_LENGTH)
 }
 
-/// Returns the failure that an error of the handshake stands for. rustls keeps its typed error
-/// inside the `io::Error`, so no message is parsed.
+/// Converts an error of the handshake to a failure. rustls keeps its typed error inside the
+/// `io::Error`, so no message is parsed.
 fn failure_of(error: &io::Error) -> Failure {
     use rustls::Error as Tls;
     let Some(inner) = error

@@ -8,11 +8,12 @@ from pullprobe_testing.binaries import ROOT
 
 def documented_policy(sid):
     """Returns the documented policy that has a statement with this Sid."""
-    files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    files = [file.read_text() for file in sorted((ROOT / "docs/policies").glob("*.json"))]
+    for chapter in sorted((ROOT / "docs").glob("*.md")):
+        files += re.findall(r"```json\n(.*?)```", chapter.read_text(), re.DOTALL)
     for file in files:
-        for block in re.findall(r"```json\n(.*?)```", file.read_text(), re.DOTALL):
-            if f'"{sid}"' in block:
-                return json.loads(block)
+        if f'"{sid}"' in file:
+            return json.loads(file)
     raise LookupError(f"no documented policy has a statement {sid}")
 
 

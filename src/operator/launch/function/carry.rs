@@ -175,7 +175,7 @@ impl Carry<'_> {
                         && began.elapsed() < ROLE_DELAY
                         && !self.is_stopped() =>
                 {
-                    self.show("waiting until Lambda may assume the role");
+                    self.show("waiting until Lambda can assume the role");
                     sleep(RETRY_INTERVAL).await;
                 }
                 Err(error) => {

@@ -1,11 +1,11 @@
-//! What functions cost, at the list price.
+//! The cost of functions, at the list price.
 
 use std::time::Duration;
 
 use super::request::MEMORY_MB;
 
-/// US dollars for one request, and for a gigabyte of memory for a second on x86, at the list price of
-/// US East (N. Virginia) (AWS Lambda pricing, November 2026). On arm64 it is a fifth less.
+/// US dollars for one request, and for one gigabyte of memory for one second on x86, at the list
+/// price of US East (N. Virginia) (AWS Lambda pricing, November 2026). On arm64 it is a fifth less.
 const PER_REQUEST: f64 = 0.20 / 1e6;
 const PER_GB_SECOND: f64 = 0.000_016_666_7;
 
@@ -17,7 +17,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The most that `functions` cost if each runs for `time`.
+    /// Returns the usage of `functions` that each run for `time`.
     pub fn at_most(functions: usize, time: Duration) -> Self {
         let invocations = u32::try_from(functions).unwrap_or(u32::MAX);
         Self {
@@ -31,7 +31,7 @@ impl Usage {
         self.time += time;
     }
 
-    /// Describes invocations, memory and price; `None` without an invocation.
+    /// Describes invocations, memory and price. Returns `None` if there were no invocations.
     pub fn describe(&self) -> Option<String> {
         if self.invocations == 0 {
             return None;
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cost_is_that_of_requests_and_memory() {
+    fn cost_adds_requests_and_memory() {
         assert_eq!(Usage::default().describe(), None);
         let ten = Usage::at_most(10, Duration::from_secs(40));
         assert_eq!(

@@ -1,5 +1,5 @@
-//! One report of one vantage: what Amazon ECS said of the task that did not start, and what the function
-//! saw in the same subnet.
+//! Merges two reports of one vantage: what Amazon ECS reports about the task that did not start,
+//! and what the function observed in the same subnet.
 
 use crate::diagnose::{Confidence, Diagnosis, Finding};
 use crate::observation::{Observation, ObservationId};
@@ -8,15 +8,15 @@ use crate::report::Report;
 use crate::verdict::{Status, Verdict};
 
 /// Merges the report about the task into that of the function. Packets refine what the text leaves
-/// open; a failure that the function did not meet stands, because the task met it.
+/// open. A failure that only the task met stands, even if the function did not meet it.
 pub fn merge(of_ecs: SubnetReport, of_function: SubnetReport) -> SubnetReport {
     if !has_looked(&of_function.report) {
-        // Why there is no function says nothing about the task.
+        // The reason for the missing function says nothing about the task.
         let why = &of_function.report.verdict.summary;
         let left = of_function.note.map(|note| format!("; {note}"));
         return SubnetReport {
             note: Some(format!(
-                "no function looked in {}: {why}{}",
+                "no function ran in {}: {why}{}",
                 of_ecs.subnet,
                 left.unwrap_or_default()
             )),
@@ -54,13 +54,13 @@ pub fn merge(of_ecs: SubnetReport, of_function: SubnetReport) -> SubnetReport {
     }
 }
 
-/// Whether the function tried anything.
+/// Whether any check of the function passed or failed.
 fn has_looked(function: &Report) -> bool {
     let mut seen = function.observations.iter();
     seen.any(|seen| seen.witness.is_none() && (seen.passed() || seen.failure().is_some()))
 }
 
-/// Gives ECS's observation another ID where the function has one of the same.
+/// Gives ECS's observations another ID if the function has one with the same ID.
 fn rename_repeated(ecs: &mut Report, function: &Report) {
     for seen in &mut ecs.observations {
         if function
@@ -90,10 +90,10 @@ fn judge(ecs: &Report, function: &Report) -> (Diagnosis, Verdict) {
     let task_failed = ecs.verdict.status == Status::Fail;
     let function_failed = function.verdict.status == Status::Fail;
     match (task_failed, function_failed) {
-        // ECS gave no reason, so that what the function met is all that is known.
+        // ECS gave no reason, so only the function's failure is known.
         (false, true) => (of_function, function.verdict.clone()),
         (true, true) => judge_both(ecs, function, of_function),
-        // What the task met, or why it did not start, stays open.
+        // The function met no failure, so what stopped the task stays open.
         (_, false) => {
             let mut findings = weighed(ecs, function);
             findings.extend(of_function.findings);
@@ -105,15 +105,15 @@ fn judge(ecs: &Report, function: &Report) -> (Diagnosis, Verdict) {
                 Some(finding) => {
                     format!("could not check this for {}", finding.dependency.service())
                 }
-                None => "did not meet a failure".to_owned(),
+                None => "found no failure".to_owned(),
             };
             task_first(ecs, function, findings, &of_function)
         }
     }
 }
 
-/// Both failed. Where a finding of the function explains what ECS reports, it rests on that as well;
-/// otherwise what the task met comes first, and what the function met follows.
+/// Both failed. If a finding of the function explains ECS's report, the finding also rests on that
+/// report; otherwise the task's failure comes first, and the function's follows.
 fn judge_both(ecs: &Report, function: &Report, mut diagnosis: Diagnosis) -> (Diagnosis, Verdict) {
     let reported: Vec<ObservationId> = ecs
         .observations
@@ -138,10 +138,10 @@ fn judge_both(ecs: &Report, function: &Report, mut diagnosis: Diagnosis) -> (Dia
         !ecs.findings.iter().any(is_same)
     });
     findings.extend(others);
-    task_first(ecs, function, findings, "met another failure")
+    task_first(ecs, function, findings, "found another failure")
 }
 
-/// Returns the verdict on the task, and then what the function met.
+/// Returns the verdict on the task, followed by the function's result.
 fn task_first(
     ecs: &Report,
     function: &Report,
@@ -150,7 +150,7 @@ fn task_first(
 ) -> (Diagnosis, Verdict) {
     let verdict = Verdict {
         summary: format!(
-            "{}. A function of AWS Lambda in the same subnet {of_function}: {}",
+            "{}. An AWS Lambda function in the same subnet {of_function}: {}",
             ecs.verdict.summary.trim_end_matches('.'),
             function.verdict.summary
         ),
@@ -164,7 +164,7 @@ fn task_first(
     (diagnosis, verdict)
 }
 
-/// Whether a finding of the function is about the same dependency as ECS's text, and of a cause or
+/// Whether a finding of the function concerns the same dependency as ECS's text, and has a cause or
 /// family that the text names.
 fn explains(finding: &Finding, function: &Report, ecs: &Report) -> bool {
     let concerns = |reported: &Observation| {
@@ -177,7 +177,8 @@ fn explains(finding: &Finding, function: &Report, ecs: &Report) -> bool {
     ecs.observations.iter().any(concerns) && ecs.findings.iter().any(names)
 }
 
-/// Returns ECS's findings. Where the function passed what the task failed at, each is only possible.
+/// Returns ECS's findings. A finding is only possible if the function passed the check that the
+/// task failed.
 fn weighed(ecs: &Report, function: &Report) -> Vec<Finding> {
     let weigh = |finding: &Finding| Finding {
         confidence: if has_passed(finding, ecs, function) {
@@ -190,8 +191,8 @@ fn weighed(ecs: &Report, function: &Report) -> Vec<Finding> {
     ecs.findings.iter().map(weigh).collect()
 }
 
-/// Whether the function passed the dependency of a finding of ECS, at the phase of ECS's text or after
-/// it. That a name resolves says nothing about a connection.
+/// Whether the function passed a check of the finding's dependency, at the phase of ECS's text or a
+/// later one: that a name resolves says nothing about a connection.
 fn has_passed(finding: &Finding, ecs: &Report, function: &Report) -> bool {
     let phase = ecs
         .observations
@@ -222,7 +223,7 @@ mod tests {
 
     fn of_ecs() -> SubnetReport {
         let mut report = stopped_reason::not_started(&sample_launch(1), "subnet-a", NO_ROUTE);
-        // As of a text that proves its cause.
+        // As if the text proved its cause.
         report.findings[0].confidence = Confidence::Certain;
         assert_eq!(report.verdict.status, Status::Fail, "{report:?}");
         SubnetReport::synthetic("subnet-a", report)
@@ -285,20 +286,20 @@ mod tests {
                 .iter()
                 .all(|confidence| *confidence == Confidence::Possible)
         );
-        assert!(report.verdict.summary.contains("did not meet a failure"));
+        assert!(report.verdict.summary.contains("found no failure"));
     }
 
     #[test]
-    fn function_that_tried_nothing_says_nothing() {
+    fn function_that_checked_nothing_changes_nothing() {
         let unchecked = (Dependency::EcrApi, Phase::Connect, not_checked());
         let of_ecs = of_ecs();
         let merged = merge(of_ecs.clone(), of_function(&[unchecked]));
         assert_eq!(merged.report, of_ecs.report);
-        assert!(merged.note.unwrap().contains("no function looked"));
+        assert!(merged.note.unwrap().contains("no function ran"));
     }
 
     #[test]
-    fn another_failure_of_the_function_comes_after_that_of_the_task() {
+    fn different_failure_of_the_function_follows_that_of_the_task() {
         let failed = Outcome::Failed {
             failure: Failure::NoSuchName,
         };

@@ -1,4 +1,4 @@
-//! The role that functions run as: least permissions, found by its name.
+//! The execution role of the functions, with least privilege. It is found by its name.
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -11,14 +11,15 @@ use crate::render::hcl::{self, Item, attribute, block, file, raw};
 use crate::render::template::{Template, TemplateFormat};
 use crate::render::tree::Tree;
 
-/// Name of the role that `install --lambda` makes.
+/// Name of the role that `install --lambda` creates.
 pub const ROLE_NAME: &str = "pullprobe-lambda";
 
 /// Name of its only policy.
 pub const POLICY_NAME: &str = "attach-to-subnets";
 
-/// What Lambda does with the role for a function in a VPC: the actions of the managed policy
-/// AWSLambdaVPCAccessExecutionRole, without those for a log group, because the report is the answer.
+/// The actions that Lambda performs with the role for a function in a VPC: those of the managed
+/// policy AWSLambdaVPCAccessExecutionRole, without those for log groups, because the function
+/// returns its report in the response.
 const INTERFACE_ACTIONS: [&str; 6] = [
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
@@ -40,7 +41,7 @@ pub fn trust() -> Value {
     })
 }
 
-/// Returns the permissions: Lambda may manage network interfaces, and the code of a function may not
+/// Returns the permissions: Lambda may manage network interfaces, but a function's code may not
 /// (Lambda developer guide, "Giving Lambda functions access to resources in an Amazon VPC").
 ///
 /// `partition` is that of the ARNs, such as `aws`.
@@ -127,7 +128,7 @@ fn terraform(partition: &str) -> String {
     ])
 }
 
-/// Returns the ARN of the role that `install --lambda` made, if it is there.
+/// Returns the ARN of the role that `install --lambda` created, if it exists.
 pub async fn find(calls: &AwsCalls) -> Result<Option<String>, CallError> {
     Ok(get(calls).await?.map(|role| role.arn))
 }
@@ -164,16 +165,16 @@ fn trusts_lambda(document: &str) -> bool {
     })
 }
 
-/// Makes the role, or gives it the right policies if it is there and trusts AWS Lambda. Returns its
-/// ARN, and whether it is new.
+/// Creates the role, or gives it the right policies if it exists and trusts AWS Lambda. Returns its
+/// ARN, and whether it is new. Fails without a change if it does not trust AWS Lambda.
 pub async fn install(calls: &AwsCalls) -> Result<(String, bool), OperatorError> {
     let existing = get(calls).await?;
     if let Some(role) = &existing
         && !trusts_lambda(&role.assume_role_policy_document)
     {
         return Err(OperatorError::Usage(format!(
-            "the role {} is there already, but its trust policy does not let lambda.amazonaws.com assume it, so it was not \
-             changed; if it is of another tool, pass the ARN of a role for functions to `pullprobe launch --lambda-role`, \
+            "the role {} already exists, but its trust policy does not let lambda.amazonaws.com assume it, so it was not \
+             changed; if it belongs to another tool, pass the ARN of a role for functions to `pullprobe launch --lambda-role`, \
              otherwise let lambda.amazonaws.com assume it (aws iam update-assume-role-policy), or delete it and run this again",
             role.arn
         )));
@@ -213,7 +214,7 @@ pub async fn install(calls: &AwsCalls) -> Result<(String, bool), OperatorError> 
 
 /// Description of the role.
 pub const DESCRIPTION: &str =
-    "Functions of AWS Lambda with which pullprobe looks from a subnet where no task starts";
+    "AWS Lambda functions with which pullprobe probes a subnet where no task starts";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

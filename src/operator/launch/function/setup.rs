@@ -159,7 +159,7 @@ async fn find_role(calls: &AwsCalls, spec: &FunctionSpec) -> Result<String, Oper
     match role::find(calls).await {
         Ok(Some(arn)) => Ok(arn),
         Ok(None) => Err(OperatorError::Usage(format!(
-            "there is no role {} for it; {how}",
+            "its role {} does not exist; {how}",
             role::ROLE_NAME
         ))),
         Err(error) => Err(OperatorError::Usage(format!(

@@ -146,7 +146,7 @@ fn address_in_a_text_is_located_from_the_task() {
 const REGISTRY: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
 
 #[test]
-fn missing_or_refused_image_of_the_probe_says_nothing_about_the_task() {
+fn missing_or_refused_probe_image_says_nothing_about_the_task() {
     for reason in [
         "CannotPullContainerError: image Manifest does not contain descriptor matching platform 'linux/arm64'".to_owned(),
         format!("CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref \
@@ -180,7 +180,7 @@ fn missing_or_refused_image_of_the_probe_says_nothing_about_the_task() {
 }
 
 #[test]
-fn path_of_the_probes_own_pull_is_the_tasks_path_too() {
+fn path_failure_of_the_probes_pull_applies_to_the_task() {
     for (reason, exit_code) in [
         (
             format!(
@@ -190,7 +190,7 @@ fn path_of_the_probes_own_pull_is_the_tasks_path_too() {
             ),
             11,
         ),
-        // The endpoint policy of S3 denies the bucket of the layers, whose image it is.
+        // The S3 endpoint policy denies the layer bucket, whichever image is pulled.
         (
             format!(
                 "CannotPullContainerError: ref pull has been retried 1 time(s): failed to copy: httpReadSeeker: failed \
@@ -211,7 +211,7 @@ fn path_of_the_probes_own_pull_is_the_tasks_path_too() {
 }
 
 #[test]
-fn what_ecs_says_is_not_written_as_a_measurement() {
+fn ecs_reports_are_not_written_as_measurements() {
     let line = report_of("CannotPullContainerError: dial tcp 52.94.1.1:443: i/o timeout").line();
     let report: Value = serde_json::from_str(&line).unwrap();
     for observation in report["observations"].as_array().unwrap() {
@@ -225,7 +225,7 @@ fn what_ecs_says_is_not_written_as_a_measurement() {
 }
 
 #[test]
-fn unreadable_log_group_leaves_the_exit_code_alone() {
+fn unreadable_log_group_leaves_only_the_exit_code() {
     let document = document("Essential container in task exited");
     let task = Task::read(&document);
     let unreadable = MissingReport::ReadFailed("your credentials lack logs:GetLogEvents".into());

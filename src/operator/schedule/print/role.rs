@@ -7,9 +7,9 @@ use crate::render::tree::Tree;
 pub const POLICY: &str = "run-the-probe";
 
 /// Returns the trust policy: EventBridge Scheduler may assume the role for these schedules only.
-/// Without the conditions, anyone could name the role in a schedule of another account (EventBridge
-/// Scheduler user guide, "Confused deputy prevention": the source is the schedule group). `account`
-/// is the account ID.
+/// Without the conditions, a schedule of another account could name the role (EventBridge Scheduler
+/// user guide, "Confused deputy prevention": the source is the schedule group). `account` is the
+/// account ID.
 pub fn trust(set: &ScheduleSet, account: Tree) -> Tree {
     let region = &set.launch.plan.region;
     let group = format!(

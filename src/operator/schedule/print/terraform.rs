@@ -18,7 +18,7 @@ const GROUP: &str = "aws_scheduler_schedule_group.probe.name";
 const DEFINITION: &str = "aws_ecs_task_definition.probe.arn";
 const ROLE: &str = "aws_iam_role.scheduler.arn";
 
-/// Renders the module.
+/// Renders the module. Fails if a request cannot be built.
 pub fn render(set: &ScheduleSet) -> Result<String, OperatorError> {
     let create = vec![
         attribute("type", raw("bool")),
@@ -113,7 +113,8 @@ fn scheduler_role(set: &ScheduleSet) -> [Item; 2] {
     ]
 }
 
-/// The provider flattens `awsvpcConfiguration`, and `assign_public_ip` is a boolean.
+/// Returns a schedule's arguments and blocks. The provider flattens `awsvpcConfiguration`, and its
+/// `assign_public_ip` is a boolean.
 fn schedule(set: &ScheduleSet, subnet: &str) -> Result<Vec<Item>, OperatorError> {
     let target = RunTarget {
         cluster: &set.cluster_arn("*"),
@@ -129,7 +130,7 @@ fn schedule(set: &ScheduleSet, subnet: &str) -> Result<Vec<Item>, OperatorError>
     *public = json!(*public == "ENABLED");
     ecs["Tags"] = pairs(&ecs["Tags"], "key", "value");
     let mut items = members(&body);
-    // Without the policy the first run would be denied.
+    // Without the policy, the first run would be denied.
     items.push(attribute(
         "depends_on",
         raw("[aws_iam_role_policy.scheduler]"),
@@ -153,7 +154,7 @@ fn pairs(list: &Value, name: &str, value: &str) -> Value {
         .collect()
 }
 
-/// Objects that the provider has as arguments; all others are blocks.
+/// Objects that are arguments of the provider; all others are blocks.
 const MAPS: [&str; 2] = ["tags", "dimensions"];
 
 /// Converts the members of a request to arguments and blocks, arguments first.
@@ -177,7 +178,7 @@ fn members(structure: &Value) -> Vec<Item> {
         .collect()
 }
 
-/// Marks a reference among strings. No name, ID or ARN contains it.
+/// Marks a string that is a reference. No name, ID or ARN contains this character.
 const MARK: char = '\u{1}';
 
 fn marked(reference: &str) -> String {

@@ -259,7 +259,9 @@ class Score:
         ]
         self.causes = [cause for cause, _ in self.findings]
         self.errors += report_contract.violations(run.stdout)
-        if busy and run.exit_code == INCONCLUSIVE:
+        # What failed by time while the probe was starved is no evidence of the network.
+        starved = any("starvation" in seen for seen in report["observations"])
+        if busy and (starved or run.exit_code == INCONCLUSIVE):
             self._check_rules(report)
         elif fault.kind:
             self._check_rules(report)

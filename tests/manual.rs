@@ -1,4 +1,5 @@
-//! Checks README.md against the binary, and CONTRIBUTING.md against tests/run.
+//! Checks README.md and the chapters of docs against the binary, and CONTRIBUTING.md against
+//! tests/run.
 #![cfg(feature = "demo")]
 #![allow(
     clippy::unwrap_used,
@@ -6,7 +7,8 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::CommandFactory as _;
@@ -16,16 +18,43 @@ use pullprobe::command::{Error, environment_names};
 use pullprobe::{demo, ip_owner, verdict};
 use serde_json::Value;
 
-const README: &str = include_str!("../README.md");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Marks omitted lines.
 const OMISSION: &str = "…";
 
+/// The README is read to its end, so it has at most this many lines. The rest is in docs.
+const MAX_README_LINES: usize = 220;
+
+/// The arguments of the run that the README shows as a picture.
+const PICTURED: &[&str] = &["demo", "--fault", "s3-gateway-missing", "--format", "text"];
+
+/// README.md and the chapters directly below docs, each with its path.
+fn documents() -> Vec<(PathBuf, String)> {
+    let docs = std::fs::read_dir(Path::new(ROOT).join("docs")).unwrap();
+    let mut paths: Vec<_> = docs
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .chain([Path::new(ROOT).join("README.md")])
+        .collect();
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            (path.strip_prefix(ROOT).unwrap().to_owned(), text)
+        })
+        .collect()
+}
+
+fn document(path: &str) -> String {
+    std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap()
+}
+
 /// A fenced code block.
 struct Block {
-    language: &'static str,
-    lines: Vec<&'static str>,
+    language: String,
+    lines: Vec<String>,
 }
 
 impl Block {
@@ -34,50 +63,60 @@ impl Block {
     }
 }
 
-/// Returns the code blocks of the README, and the lines outside of them.
-fn blocks_and_prose() -> (Vec<Block>, Vec<&'static str>) {
-    let (mut blocks, mut prose): (Vec<Block>, Vec<&str>) = (Vec::new(), Vec::new());
+/// Returns the code blocks of a document, and the lines outside of them.
+fn blocks_and_prose(markdown: &str) -> (Vec<Block>, Vec<String>) {
+    let (mut blocks, mut prose): (Vec<Block>, Vec<String>) = (Vec::new(), Vec::new());
     let mut inside = false;
-    for line in README.lines() {
+    for line in markdown.lines() {
         match (line.strip_prefix("```"), blocks.last_mut()) {
             (Some(_), _) if inside => inside = false,
             (Some(language), _) => {
                 inside = true;
                 blocks.push(Block {
-                    language,
+                    language: language.to_owned(),
                     lines: Vec::new(),
                 });
             }
-            (None, Some(block)) if inside => block.lines.push(line),
-            (None, _) => prose.push(line),
+            (None, Some(block)) if inside => block.lines.push(line.to_owned()),
+            (None, _) => prose.push(line.to_owned()),
         }
     }
     (blocks, prose)
 }
 
+/// Returns the code blocks of all documents.
+fn all_blocks() -> impl Iterator<Item = Block> {
+    let documents = documents().into_iter();
+    documents.flat_map(|(_, text)| blocks_and_prose(&text).0)
+}
+
 fn blocks(language: &str) -> impl Iterator<Item = Block> {
-    blocks_and_prose()
-        .0
+    all_blocks().filter(move |block| block.language == language)
+}
+
+/// Returns the inline code of all documents, outside of blocks.
+fn inline_code() -> Vec<String> {
+    let prose = documents()
         .into_iter()
-        .filter(move |block| block.language == language)
+        .flat_map(|(_, text)| blocks_and_prose(&text).1);
+    prose.flat_map(|line| spans(&line)).collect()
 }
 
-/// Returns the inline code outside of blocks.
-fn inline_code() -> Vec<&'static str> {
-    blocks_and_prose()
-        .1
-        .into_iter()
-        .flat_map(|line| line.split('`').skip(1).step_by(2))
-        .collect()
+/// Returns what a line has in backticks.
+fn spans(line: &str) -> Vec<String> {
+    let spans = line.split('`').skip(1).step_by(2);
+    spans.map(str::to_owned).collect()
 }
 
-fn section(title: &str) -> &'static str {
-    let (_, rest) = README.split_once(&format!("\n## {title}\n")).unwrap();
-    rest.split("\n## ").next().unwrap()
+/// Returns the part of a document below a heading of the second level.
+fn section(path: &str, title: &str) -> String {
+    let text = document(path);
+    let (_, rest) = text.split_once(&format!("\n## {title}\n")).unwrap();
+    rest.split("\n## ").next().unwrap().to_owned()
 }
 
-/// Returns the rows of a section's table whose first cell `accept` accepts, as trimmed cells.
-fn rows(title: &str, accept: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
+/// Returns the rows of a text's tables whose first cell `accept` accepts, as trimmed cells.
+fn rows(text: &str, accept: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
     let cells = |line: &str| -> Vec<String> {
         let line = line.replace("\\|", "\u{0}");
         line.trim_matches('|')
@@ -85,11 +124,33 @@ fn rows(title: &str, accept: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
             .map(|cell| cell.trim().replace('\u{0}', "|"))
             .collect()
     };
-    let rows = section(title)
+    let rows = text
         .lines()
         .filter(|line| line.starts_with("| "))
         .map(cells);
     rows.filter(|cells| accept(&cells[0])).collect()
+}
+
+/// Returns the policies that docs/permissions.md explains, each with its path.
+fn policies() -> Vec<(PathBuf, String)> {
+    let files = std::fs::read_dir(Path::new(ROOT).join("docs/policies")).unwrap();
+    let paths = files.map(|entry| entry.unwrap().path());
+    paths
+        .map(|path| (path.clone(), std::fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+/// Every policy has its place in the text.
+#[test]
+fn permissions_link_every_policy() {
+    let text = document("docs/permissions.md");
+    for (path, _) in policies() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(
+            text.contains(&format!("→ [policies/{name}](policies/{name})")),
+            "{name}"
+        );
+    }
 }
 
 /// Returns every long flag of each command.
@@ -124,28 +185,57 @@ fn output(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn readme_begins_with_the_two_commands() {
-    assert_eq!(
-        blocks_and_prose().0[0].lines,
-        ["cargo run -- demo", "tests/run"]
-    );
+fn readme_is_read_to_its_end() {
+    let lines = document("README.md").lines().count();
+    assert!(lines <= MAX_README_LINES, "README.md has {lines} lines");
 }
 
 #[test]
-fn readme_causes_match_code() {
-    let row = |cause: &Cause| format!("| `{cause}` | {} | {} |\n", cause.summary(), cause.remedy());
+fn readme_has_the_two_commands() {
+    let (blocks, _) = blocks_and_prose(&section("README.md", "In a checkout: two commands"));
+    assert_eq!(blocks[0].lines, ["cargo run -- demo", "tests/run"]);
+}
+
+/// Unpack, install, launch: a newcomer types nothing else.
+#[test]
+fn readme_counts_the_commands_to_the_first_verdict() {
+    let sections = ["Install", "In your account"].map(|title| section("README.md", title));
+    let blocks = sections.iter().flat_map(|text| blocks_and_prose(text).0);
+    let commands: Vec<_> = blocks.flat_map(|block| block.lines).collect();
+    let programs: Vec<_> = commands
+        .iter()
+        .map(|line| line.split(" --").next().unwrap())
+        .collect();
+    let expected = [
+        "tar -xzf pullprobe-*.tar.gz",
+        "./pullprobe install",
+        "./pullprobe launch",
+    ];
+    assert_eq!(programs, expected);
+}
+
+/// `REFRESH_DOCS=1` writes the table.
+#[test]
+fn causes_match_code() {
+    let row = |cause: &Cause| {
+        let page = format!("../src/cause/pages/{cause}.md");
+        let (summary, remedy) = (cause.summary(), cause.remedy());
+        format!("| [`{cause}`]({page}) | {summary} | {remedy} |\n")
+    };
     let table: String = Cause::ALL.iter().map(row).collect();
     let head = "| code | what it means | what to change |\n| --- | --- | --- |\n";
-    let rows = section("Causes")
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .count();
-    let matches = rows == Cause::ALL.len() && section("Causes").contains(&format!("{head}{table}"));
-    assert!(matches, "the table of causes must be\n\n{head}{table}");
+    let text = document("docs/causes.md");
+    let (before, _) = text.split_once(head).unwrap();
+    let expected = format!("{before}{head}{table}");
+    if std::env::var_os("REFRESH_DOCS").is_some() {
+        std::fs::write(Path::new(ROOT).join("docs/causes.md"), &expected).unwrap();
+        return;
+    }
+    assert!(text == expected, "REFRESH_DOCS=1 writes the table");
 }
 
 #[test]
-fn readme_lists_causes_without_a_rule() {
+fn causes_without_a_rule_are_listed() {
     let directory = Path::new(ROOT).join("src/diagnose");
     let files = std::fs::read_dir(directory)
         .unwrap()
@@ -164,7 +254,8 @@ fn readme_lists_causes_without_a_rule() {
         .filter(|cause| !named(cause))
         .map(|cause| cause.code())
         .collect();
-    let paragraph = section("Causes")
+    let text = document("docs/causes.md");
+    let paragraph = text
         .split("\n\n")
         .find(|text| text.contains("never names"))
         .unwrap();
@@ -174,7 +265,7 @@ fn readme_lists_causes_without_a_rule() {
 }
 
 #[test]
-fn readme_exit_codes_match_code() {
+fn exit_codes_match_code() {
     let known = [
         (0, "pass".to_owned()),
         (
@@ -194,7 +285,9 @@ fn readme_exit_codes_match_code() {
         .filter(|family| family.name() != "unknown");
     let families = families.map(|family| (family.exit_code(), format!("`{family}`")));
     let expected: BTreeMap<u8, String> = known.into_iter().chain(families).collect();
-    let stated = rows("Exit codes", |code| code.parse::<u8>().is_ok());
+    let [stated, repeated] = ["README.md", "docs/exit-codes.md"]
+        .map(|path| rows(&document(path), |code| code.parse::<u8>().is_ok()));
+    assert_eq!(stated, repeated, "README.md and docs/exit-codes.md");
     assert_eq!(stated.len(), expected.len(), "{expected:?}");
     for row in stated {
         let [code, family, meaning] = row.as_slice() else {
@@ -209,14 +302,10 @@ fn readme_exit_codes_match_code() {
 }
 
 #[test]
-fn readme_commands_and_flags_exist() {
+fn commands_and_flags_exist() {
     let flags = flags();
     let exists = |flag: &str| flags.values().any(|known| known.contains(flag));
-    let typed: Vec<_> = blocks_and_prose()
-        .0
-        .into_iter()
-        .flat_map(|block| block.lines)
-        .collect();
+    let typed: Vec<_> = all_blocks().flat_map(|block| block.lines).collect();
     for span in inline_code().iter().filter(|span| span.starts_with("--")) {
         for flag in span
             .split_whitespace()
@@ -236,7 +325,8 @@ fn readme_commands_and_flags_exist() {
             continue;
         };
         let Some(known) = flags.get(command) else {
-            assert!(invocation.is_none(), "`{code}`: unknown command {command}");
+            let is_known = invocation.is_none() || ["--version", "help"].contains(&command);
+            assert!(is_known, "`{code}`: unknown command {command}");
             continue;
         };
         if invocation.is_some() {
@@ -260,10 +350,11 @@ fn readme_commands_and_flags_exist() {
 const PLAN_ONLY_FLAGS: [&str; 5] = ["--format", "--needs", "--only", "--resource", "--set"];
 
 #[test]
-fn readme_table_has_every_flag_of_probe_with_variable_and_default() {
+fn table_has_every_flag_of_probe_with_variable_and_default() {
     let cli = Cli::command();
     let probe = cli.find_subcommand("probe").unwrap();
-    let rows = rows("Commands and flags", |cell| cell.starts_with("`--"));
+    let commands = document("docs/commands.md");
+    let rows = rows(&commands, |cell| cell.starts_with("`--"));
     for arg in probe
         .get_arguments()
         .filter(|arg| arg.get_long().is_some_and(|long| long != "help"))
@@ -315,19 +406,26 @@ fn readme_table_has_every_flag_of_probe_with_variable_and_default() {
 }
 
 #[test]
-fn readme_environment_variables_exist() {
+fn environment_variables_exist() {
     let known = environment_names("probe");
-    for (at, _) in README.match_indices("PULLPROBE_") {
-        let name: String = README[at..]
-            .chars()
-            .take_while(|c| c.is_ascii_uppercase() || *c == '_')
-            .collect();
-        assert!(known.contains(&name), "{name}");
+    for (path, text) in documents() {
+        for (at, _) in text.match_indices("PULLPROBE_") {
+            let name: String = text[at..]
+                .chars()
+                .take_while(|c| c.is_ascii_uppercase() || *c == '_')
+                .collect();
+            assert!(known.contains(&name), "{}: {name}", path.display());
+        }
     }
 }
 
 #[test]
-fn readme_json_and_shell_are_valid() {
+fn json_and_shell_are_valid() {
+    for (path, text) in policies() {
+        let policy: Result<Value, _> = serde_json::from_str(&text);
+        let policy = policy.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(policy["Version"], "2012-10-17", "{}", path.display());
+    }
     for block in blocks("json") {
         let read: Result<Value, _> = serde_json::from_str(&block.text());
         assert!(read.is_ok(), "{}:\n{}", read.unwrap_err(), block.text());
@@ -345,31 +443,10 @@ fn readme_json_and_shell_are_valid() {
     }
 }
 
-#[test]
-fn readme_links_exist() {
-    let anchor = |title: &str| title.to_lowercase().replace(' ', "-");
-    let anchors: Vec<_> = README
-        .lines()
-        .filter_map(|line| line.strip_prefix("## "))
-        .map(anchor)
-        .collect();
-    let targets: Vec<_> = README
-        .split("](")
-        .skip(1)
-        .map(|rest| rest.split(')').next().unwrap())
-        .collect();
-    assert!(!targets.is_empty());
-    for target in targets {
-        match target.strip_prefix('#') {
-            Some(linked) => assert!(anchors.iter().any(|anchor| anchor == linked), "{target}"),
-            None => assert!(Path::new(ROOT).join(target).exists(), "{target}"),
-        }
-    }
-}
-
 /// Checks numbers that other files define.
 #[test]
-fn readme_numbers_match_repository() {
+fn numbers_match_repository() {
+    let manual: String = documents().into_iter().map(|(_, text)| text).collect();
     let cargo: toml::Table = include_str!("../Cargo.toml").parse().unwrap();
     let package = cargo["package"].as_table().unwrap();
     let user = include_str!("../Dockerfile")
@@ -397,12 +474,12 @@ fn readme_numbers_match_repository() {
         format!("user {user}"),
         format!("below {}", limit.replace("5000000", "5,000,000")),
     ] {
-        assert!(README.contains(&stated), "{stated}");
+        assert!(manual.contains(&stated), "{stated}");
     }
 }
 
 #[test]
-fn readme_replaces_every_placeholder_of_the_task_definition() {
+fn every_placeholder_of_the_task_definition_is_replaced() {
     let definition = include_str!("../task-definition.json");
     let placeholders: BTreeSet<_> = definition
         .split('<')
@@ -434,46 +511,149 @@ fn without_numbers(line: &str) -> String {
 }
 
 #[test]
-fn readme_quotations_match_output() {
+fn quotations_match_output() {
     let mut quoted = 0;
     for block in blocks("text") {
-        let arguments: Vec<_> = block.lines[0]
-            .strip_prefix("$ pullprobe ")
-            .unwrap()
-            .split(' ')
-            .collect();
+        // Other blocks are drawings.
+        let Some(arguments) = block.lines[0].strip_prefix("$ pullprobe ") else {
+            continue;
+        };
+        let arguments: Vec<_> = arguments.split(' ').collect();
         let text = output(&[arguments.as_slice(), &["--format", "text"]].concat());
         let mut printed = text.lines().filter(|line| !line.is_empty());
         let mut anywhere = false;
         for line in block.lines[1..].iter().filter(|line| !line.is_empty()) {
             let same = |printed: &str| without_numbers(printed) == without_numbers(line);
-            let found = match *line {
+            let found = match line.as_str() {
                 OMISSION => true,
                 _ if anywhere => printed.any(same),
                 _ => printed.next().is_some_and(same),
             };
-            assert!(
-                found,
-                "{:?} is missing or in another order:\n\n{text}",
-                *line
-            );
-            anywhere = *line == OMISSION;
+            assert!(found, "{line:?} is missing or in another order:\n\n{text}");
+            anywhere = line == OMISSION;
             quoted += 1;
         }
         if let Some((_, policy)) = text.split_once("needs at least:\n") {
             let policy: Value = serde_json::from_str(policy).unwrap();
-            let same = blocks("json")
-                .any(|block| serde_json::from_str::<Value>(&block.text()).unwrap() == policy);
+            let text = document("docs/policies/task-execution-role.json");
+            let same = serde_json::from_str::<Value>(&text).unwrap() == policy;
             assert!(same, "the policy should be\n{policy:#}");
         }
     }
-    assert!(quoted > 20, "the README quotes a report");
+    assert!(quoted > 20, "docs quote a report");
+}
+
+/// What the README quotes of the pictured run is in it, in this order.
+#[test]
+fn readme_reads_the_pictured_report_from_the_top() {
+    let printed = without_numbers(&output(PICTURED).replace('\n', " "));
+    let mut rest = printed.as_str();
+    let section = section("README.md", "A report");
+    let (_, bullets) = section.split_once("\n- ").unwrap();
+    let mut quoted = 0;
+    for bullet in bullets.split("\n- ") {
+        let quotation = bullet.split("**").nth(1).unwrap_or_default();
+        for part in spans(quotation)
+            .iter()
+            .flat_map(|span| span.split(OMISSION))
+        {
+            let part = without_numbers(part);
+            let at = rest.find(&part);
+            let at = at.unwrap_or_else(|| panic!("{part:?} is not in {rest:?}"));
+            rest = &rest[at + part.len()..];
+            quoted += 1;
+        }
+    }
+    assert!(quoted >= 8, "{quoted}");
+}
+
+/// Width of a character and height of a line of the picture, in pixels.
+const CHARACTER: (usize, usize) = (8, 18);
+
+/// Draws a run in a terminal. Each word has its own place, so that columns are straight in any font.
+fn draw(command: &str, text: &str) -> String {
+    let (width, height) = CHARACTER;
+    let escape = |word: &str| word.replace('&', "&amp;").replace('<', "&lt;");
+    let mut lines = vec![format!("$ {command}"), String::new()];
+    lines.extend(text.lines().map(str::to_owned));
+    let columns = lines.iter().map(|line| line.chars().count()).max().unwrap();
+    let (mut body, mut mark) = (String::new(), "");
+    for (row, line) in lines.iter().enumerate() {
+        let heading = row == 0 || line.starts_with(|c: char| c.is_alphabetic());
+        let (mut column, mut is_cause) = (0, false);
+        // A remedy is continued on the lines below, until the line with its page.
+        if mark != "remedy" || line.trim_start().starts_with("more:") {
+            mark = "";
+        }
+        for word in line.split(' ') {
+            let length = word.chars().count();
+            mark = match word {
+                "✓" => "pass",
+                "✗" => "fail",
+                "→" => "remedy",
+                _ if mark == "remedy" => mark,
+                _ if word.chars().all(|c| c.is_ascii_digit()) || word == "FAIL" => mark,
+                _ => "",
+            };
+            if length > 0 {
+                let bold = if heading || is_cause { " bold" } else { "" };
+                is_cause = column < 4 && word.ends_with('.');
+                let class = format!("{mark}{bold}");
+                let (x, y) = (width * (column + 2), height * (row + 2));
+                let _ = writeln!(
+                    body,
+                    r#"<text x="{x}" y="{y}" textLength="{}" class="{}">{}</text>"#,
+                    width * length,
+                    class.trim(),
+                    escape(word)
+                );
+            }
+            column += length + 1;
+        }
+    }
+    let (w, h) = (width * (columns + 4), height * (lines.len() + 2));
+    format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img">
+<title>{}</title>
+<style>
+text {{ font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: #d0d7de; }}
+.bold {{ font-weight: bold; fill: #ffffff; }}
+.pass {{ fill: #56d364; }}
+.fail {{ fill: #ff7b72; }}
+.remedy {{ fill: #79c0ff; }}
+</style>
+<rect width="{w}" height="{h}" rx="8" fill="#0d1117"/>
+{body}</svg>
+"##,
+        escape(command)
+    )
+}
+
+/// `REFRESH_DOCS=1` draws it again.
+#[test]
+fn picture_shows_what_the_demo_prints() {
+    let text = output(PICTURED);
+    let (shown, _) = text.split_once("\nCannot be distinguished").unwrap();
+    let drawn = draw(
+        "pullprobe demo --fault s3-gateway-missing",
+        shown.trim_end(),
+    );
+    let path = Path::new(ROOT).join("docs/pictures/demo.svg");
+    if std::env::var_os("REFRESH_DOCS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, drawn).unwrap();
+        return;
+    }
+    let kept = std::fs::read_to_string(path).unwrap();
+    let same = without_numbers(&kept) == without_numbers(&drawn);
+    assert!(same, "REFRESH_DOCS=1 draws the picture again");
 }
 
 /// Compares the commands, without flags that only reduce their output.
 #[test]
 fn contributing_lists_the_commands_of_each_step() {
-    let script = include_str!("run");
+    // Both run the same suites.
+    let script = include_str!("run").replace("pytest_parallel ", "pytest ");
     let is_part = |words: &[&str], line: &str| {
         let mut line = line
             .split_whitespace()
@@ -491,7 +671,11 @@ fn contributing_lists_the_commands_of_each_step() {
         let step = spans.next().unwrap();
         let (_, body) = script.split_once(&format!("step_{step}() {{")).unwrap();
         let body = body.split("\n\n").next().unwrap();
-        let body = if step == "tools" { script } else { body };
+        let body = if step == "tools" {
+            script.as_str()
+        } else {
+            body
+        };
         let commands: Vec<Vec<_>> = spans.map(|span| span.split(' ').collect()).collect();
         let runs = |words: &[&str]| body.lines().any(|line| is_part(words, line));
         for words in commands
