@@ -440,11 +440,7 @@ fn typical_mistakes_are_answered_with_what_was_meant() {
             2,
             &["app.json"],
         ),
-        (
-            vec!["explain", "app.json"],
-            2,
-            &["there is no file app.json"],
-        ),
+        (vec!["explain", "app.json"], 2, &["app.json does not exist"]),
         (
             vec!["gc", "--older-than", "soon"],
             2,

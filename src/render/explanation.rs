@@ -40,12 +40,15 @@ const PLACEHOLDERS: [&str; 16] = [
     "TASK_DEFINITION",
 ];
 
+/// How the statement begins that keeps a reader from looking at IPv6.
+const IPV4_ONLY: &str = "this is the IPv4 name";
+
 /// How statements begin that place a failure and do not say what it was.
 const CONTEXT: [&str; 5] = [
     "on Fargate, these steps come first",
     "the host name resolved to",
     "AWS lists the address",
-    "this is the IPv4 name",
+    IPV4_ONLY,
     "the request was retried",
 ];
 
@@ -125,7 +128,9 @@ fn proof(text: &mut String, explanation: &Explanation, style: Style) {
     } else {
         let is_context = |line: &&String| CONTEXT.iter().any(|start| line.starts_with(start));
         let ending = proven.iter().skip(1).find(|line| !is_context(line));
-        proven.first().into_iter().chain(ending).collect()
+        let warning = proven.iter().find(|line| line.starts_with(IPV4_ONLY));
+        let shown = proven.first().into_iter().chain(ending);
+        shown.chain(warning).collect()
     };
     if !shown.is_empty() {
         let _ = writeln!(text, "\n{}", style.bold("What the message proves"));

@@ -93,11 +93,11 @@ fn missing(first: &Finding, seen: &Observation) -> Option<String> {
     };
     Some(match first.cause {
         Cause::ImageNotFound => {
-            let image: Reference = subject?.parse().ok()?;
+            let image = image(subject?, seen)?;
             format!("Image {} is not in {}", name(&image), repository(&image))
         }
         Cause::RepositoryNotFound => {
-            let image: Reference = subject?.parse().ok()?;
+            let image = image(subject?, seen)?;
             capitalized(&format!("{} does not exist", repository(&image)))
         }
         Cause::PlatformMismatch => {
@@ -142,6 +142,12 @@ fn missing(first: &Finding, seen: &Observation) -> Option<String> {
         Cause::EnvironmentFileMissing => format!("Environment file {} does not exist", subject?),
         _ => return None,
     })
+}
+
+/// Returns the image, if it is one of the registry that answered.
+fn image(subject: &str, seen: &Observation) -> Option<Reference> {
+    let image: Reference = subject.parse().ok()?;
+    (image.host() == seen.host).then_some(image)
 }
 
 /// Returns an image without its registry: `team/app:1.4`.
