@@ -472,7 +472,8 @@ def test_dry_run_as_text_is_one_sentence_for_each_action(operator, account):
 
 
 def test_last_lines_of_a_launch_are_what_to_do(operator, account):
-    account.behaviours = {account.subnets[0]: Scripted(exit_code=14)}
+    account.behaviours = {subnet: Scripted(exit_code=0) for subnet in account.subnets}
+    account.behaviours[account.subnets[0]] = Scripted(exit_code=14)
 
     for flags in ([], ["--quiet"]):
         launched = operator.finish(operator.start_launch(*SERVICE, *flags, output="text"))
