@@ -35,7 +35,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use duration::run_duration;
 pub use source::Source;
 
-use crate::cause::Cause;
 use crate::endpoints::Region;
 use crate::network_location::IpFamily;
 use crate::plan::requirements::PlanPart;
@@ -49,10 +48,27 @@ use crate::report::ReportMetrics;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
-    /// Show on stderr each call to AWS and each wait; -vv shows hosts, sizes and credentials' time too
+    /// Log each call to AWS and each wait on stderr; -vv adds hosts, sizes and the credentials' time
     #[cfg(feature = "operator")]
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    #[arg(short = 'v', global = true, action = clap::ArgAction::Count)]
+    pub log: u8,
+    #[cfg(feature = "operator")]
+    #[command(flatten)]
+    pub aws: AwsArgs,
+}
+
+/// Which AWS the commands call that use your credentials.
+#[cfg(feature = "operator")]
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "AWS options, as those of the AWS CLI")]
+pub struct AwsArgs {
+    /// Profile of the AWS CLI, for credentials and Region [default: AWS_PROFILE]
+    #[arg(long, value_name = "NAME", global = true)]
+    pub profile: Option<String>,
+    /// URL that receives every AWS call of the operator's commands, such as http://localhost:4566
+    /// [default: AWS_ENDPOINT_URL]
+    #[arg(long, value_name = "URL", global = true)]
+    pub endpoint_url: Option<String>,
 }
 
 impl Cli {
@@ -91,7 +107,7 @@ pub enum Command {
     /// Print the page of a cause, or the list of all causes
     Causes {
         /// Code of a cause, such as s3-gateway-missing
-        code: Option<Cause>,
+        code: Option<String>,
         /// Output format
         #[cfg(feature = "operator")]
         #[arg(long, value_enum, default_value_t)]
@@ -157,6 +173,8 @@ pub enum Command {
         /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: Format,
+        #[command(flatten)]
+        screen: ScreenArgs,
     },
 }
 
@@ -188,7 +206,7 @@ pub enum SchemaDocument {
 /// How a report is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Text on a terminal, otherwise one line of JSON
+    /// Text, also into a pipe; but `probe` prints one line of JSON into a pipe
     #[default]
     Auto,
     /// One line of JSON
@@ -217,6 +235,21 @@ fn printed_format() -> impl TypedValueParser<Value = Format> {
     let printed = formats.filter(|format| !format.is_page());
     let names = printed.filter_map(ValueEnum::to_possible_value);
     PossibleValuesParser::new(names).try_map(|name| Format::from_str(&name, true))
+}
+
+impl Format {
+    /// Whether to print text rather than JSON.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Auto | Self::Text)
+    }
+}
+
+/// How much a screen shows.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ScreenArgs {
+    /// Show every check, all the evidence, and the causes that are ruled out
+    #[arg(long)]
+    pub verbose: bool,
 }
 
 /// What a task needs to start.
@@ -347,6 +380,8 @@ pub struct ProbeArgs {
     /// Output format
     #[arg(long, value_enum, env = "PULLPROBE_FORMAT", default_value_t)]
     pub format: Format,
+    #[command(flatten)]
+    pub screen: ScreenArgs,
 }
 
 impl ValueEnum for ReportMetrics {
@@ -432,6 +467,8 @@ pub struct ExplainArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    #[command(flatten)]
+    pub screen: ScreenArgs,
 }
 
 const EXPLAIN_HELP: &str = "\
@@ -455,6 +492,23 @@ pub enum PlanFormat {
     /// SVG diagram of what the task contacts, and through which endpoint or route
     #[cfg(feature = "operator")]
     Svg,
+}
+
+/// Returns the flag that was meant by an argument without one.
+pub fn hint(error: &clap::Error, command: Option<&str>) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    if error.kind() != ErrorKind::UnknownArgument || argument.starts_with('-') {
+        return None;
+    }
+    let flag = match command? {
+        "demo" => "--fault",
+        "launch" | "inspect" | "schedule" => "--service",
+        _ => return None,
+    };
+    Some(format!("\ndid you mean {flag} {argument}?"))
 }
 
 fn resolver(text: &str) -> Result<SocketAddr, String> {

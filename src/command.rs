@@ -45,14 +45,46 @@ use crate::cause::Cause;
 use crate::cli::CausesFormat;
 use crate::cli::{Cli, Command, SchemaDocument};
 #[cfg(feature = "operator")]
+use crate::operator::aws::{AwsSettings, use_settings};
+use crate::render::{self, style::Style};
+#[cfg(feature = "operator")]
 use crate::safe_text::escape_message;
 use crate::safe_text::{escape_lines, write_stderr};
 use crate::vault::Vault;
 
-/// Whether to print colors on standard output: on a terminal, unless NO_COLOR is set
+/// Whether to print colors on standard output: on a terminal that has some, unless NO_COLOR is set
 /// (no-color.org).
 fn color() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    io::stdout().is_terminal()
+        && !is_dumb_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether the terminal only prints text, as that of an editor or a log.
+pub(crate) fn is_dumb_terminal() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Returns how text is set on standard output: as wide as COLUMNS says, or as the terminal is.
+fn style() -> Style {
+    let from_environment = || std::env::var("COLUMNS").ok()?.trim().parse().ok();
+    let columns = from_environment().or_else(terminal_columns);
+    columns
+        .map_or_else(Style::default, Style::new)
+        .with_color(color())
+}
+
+/// Returns the columns of the terminal of standard output.
+#[cfg(all(unix, feature = "operator"))]
+fn terminal_columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
+/// Returns nothing: a container's output is not a terminal.
+#[cfg(not(all(unix, feature = "operator")))]
+const fn terminal_columns() -> Option<usize> {
+    None
 }
 
 /// Error of a command, with exit code 1 or 2.
@@ -118,7 +150,12 @@ fn schema(document: SchemaDocument) -> String {
 /// Runs the command and returns its exit code.
 pub fn run(cli: Cli) -> Result<u8, Error> {
     #[cfg(feature = "operator")]
-    log::start(cli.verbose, matches!(cli.command, Command::Mcp { .. }));
+    log::start(cli.log, matches!(cli.command, Command::Mcp { .. }));
+    #[cfg(feature = "operator")]
+    use_settings(AwsSettings {
+        profile: cli.aws.profile,
+        endpoint_url: cli.aws.endpoint_url,
+    });
     match cli.command {
         Command::Probe(args) => probe::run(&args),
         Command::Plan(args) => plan::run(&args),
@@ -129,10 +166,13 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
         Command::Causes {
             code,
             format: CausesFormat::Json,
-        } => print(&causes::json(code)),
+        } => print(&causes::json(code.as_deref().map(find_cause).transpose()?)),
         Command::Causes {
-            code: Some(cause), ..
-        } => print(cause.page()),
+            code: Some(code), ..
+        } => {
+            let cause = find_cause(&code)?;
+            print(&render::page::render(cause.page(), style()))
+        }
         Command::Causes { code: None, .. } => print(&list_of_causes()),
         Command::Schema { document } => print(&schema(document)),
         #[cfg(feature = "operator")]
@@ -158,7 +198,8 @@ pub fn run(cli: Cli) -> Result<u8, Error> {
             fault,
             list,
             format,
-        } => demo::run(fault.as_deref(), list, format),
+            screen,
+        } => demo::run(fault.as_deref(), list, format, screen.verbose),
     }
 }
 
@@ -185,6 +226,35 @@ pub(crate) fn note(text: &str) {
 #[cfg(feature = "operator")]
 pub(crate) fn print_message(text: &str) -> Result<u8, Error> {
     print(&escape_message(text))
+}
+
+/// Returns a hint at the name that is the most like `word`, if one is: `; did you mean …?`.
+#[cfg(feature = "operator")]
+pub(crate) fn did_you_mean<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> String {
+    /// As clap's: alike in most letters, in about the same order.
+    const MIN_SIMILARITY: f64 = 0.8;
+    let best = names
+        .map(|name| (strsim::jaro_winkler(word, name), name))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match best {
+        Some((similarity, name)) if similarity >= MIN_SIMILARITY => {
+            format!("; did you mean {name}?")
+        }
+        _ => String::new(),
+    }
+}
+
+/// Returns no hint: the image has no room for one.
+#[cfg(not(feature = "operator"))]
+pub(crate) fn did_you_mean<'a>(_: &str, _: impl Iterator<Item = &'a str>) -> String {
+    String::new()
+}
+
+fn find_cause(code: &str) -> Result<Cause, Error> {
+    code.parse().map_err(|error| {
+        let codes = Cause::ALL.iter().map(|cause| cause.code());
+        Error::Usage(format!("{error}{}", did_you_mean(code, codes)))
+    })
 }
 
 fn list_of_causes() -> String {

@@ -49,7 +49,7 @@ use scenario::Scenario;
 pub use start_error::StartError;
 
 /// Longer than the sum of the probe's own deadlines, so that a demo is never cut off.
-const RUN_TIMEOUT: Duration = Duration::from_secs(30);
+pub const RUN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Returns every fault of the demo.
 pub fn faults() -> &'static [Fault] {

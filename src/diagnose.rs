@@ -4,6 +4,7 @@
 //! the evidence cannot distinguish are all reported, the most common first and none of them
 //! certain; causes that it excludes are in `ruled_out`, with the proof.
 
+mod fix;
 mod intermediary;
 mod ip_family;
 mod path;
@@ -17,14 +18,16 @@ mod tls;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Family};
 use crate::evidence::{Evidence, ids};
 use crate::observation::{Dependency, Observation, ObservationId, TargetKey, Tries};
-use crate::safe_text::visible_lines;
+use crate::safe_text::{visible_lines, visible_list};
 
+pub(crate) use fix::{DeniedCall, policy_statement};
 pub(crate) use service_errors::denying_cause;
 
 /// How certain a finding is.
@@ -38,6 +41,16 @@ pub enum Confidence {
     Likely,
     /// No other cause explains all the evidence.
     Certain,
+}
+
+impl fmt::Display for Confidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Possible => "possible",
+            Self::Likely => "likely",
+            Self::Certain => "certain",
+        })
+    }
 }
 
 /// A cause with its proof: the observations that it rests on, or the quotations (`String`) of a
@@ -64,6 +77,14 @@ pub struct Finding<Proof = ObservationId> {
     /// What to change.
     #[serde(deserialize_with = "visible_lines")]
     pub remedy: String,
+    /// What to copy for it: policy statements as JSON, or commands. Words in capitals are to be
+    /// replaced.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "visible_list"
+    )]
+    pub fix: Vec<String>,
     /// The proof.
     pub because: Vec<Proof>,
 }
@@ -168,6 +189,7 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
             f.dependency,
         )
     });
+    fix::add(evidence, &mut findings);
     let ruled_out = ruled_out::ruled_out(evidence, &findings);
     Diagnosis {
         findings,
@@ -278,6 +300,7 @@ impl<Proof> Finding<Proof> {
             tries: self.tries,
             summary: self.summary,
             remedy: self.remedy,
+            fix: self.fix,
             because,
         }
     }
@@ -301,6 +324,7 @@ impl Finding {
             tries: None,
             summary: summary(cause, because.clone()),
             remedy: cause.remedy_for(first.dependency),
+            fix: Vec::new(),
             because: ids(because),
         })
     }

@@ -28,6 +28,7 @@ use crate::plan::{Plan, task_definition};
 use crate::policy::{PolicyDecision, PolicyDocument, PolicyRequest, RequestPrincipal, decide};
 use crate::probe::fuzz::{dns_message, http_response, manifest, token_and_location};
 use crate::render;
+use crate::render::style::Style;
 use crate::safe_text::is_hidden;
 use crate::template::{TaskTemplate, TemplatePurpose};
 
@@ -97,7 +98,7 @@ fn check_plan(plan: &Plan) {
     }
     let requirements = Requirements::of(plan);
     let parts = PlanPart::REQUIREMENTS;
-    render::plan::render(plan, &requirements, &parts);
+    render::plan::render(plan, &requirements, &parts, Style::default());
     render::terraform::render(&requirements, &parts);
     let _ = render::cloudformation::render(&requirements, &parts);
     if let Some(Ok(json)) = requirements.to_json(&parts) {
@@ -114,7 +115,7 @@ fn reports(bytes: &[u8]) {
     }
     let output = builder.finish();
     assert_json(&output.line());
-    render::comparison::render(&output, false);
+    render::comparison::render(&output, Style::default());
     render::markdown::render(&output);
     render::html::render(&output);
     let xml = render::junit::render(&output);
@@ -132,7 +133,7 @@ fn snapshot(bytes: &[u8]) {
     }
     let inspection = Inspection::of(&snapshot);
     assert_json(&inspection.line());
-    render::inspection::render(&inspection, false);
+    render::inspection::render(&inspection, Style::default());
     let code = inspection.verdict.exit_code;
     assert!(matches!(code, 0 | 3 | 4 | 10..=20), "exit code {code}");
 }

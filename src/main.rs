@@ -24,6 +24,10 @@ fn main() -> ExitCode {
             if error.use_stderr() {
                 // It quotes the argument.
                 write_stderr(error.to_string().trim_end());
+                let command = std::env::args().nth(1);
+                if let Some(hint) = pullprobe::cli::hint(&error, command.as_deref()) {
+                    write_stderr(&hint);
+                }
             } else {
                 let _ = error.print();
             }

@@ -28,5 +28,5 @@ pub mod s3;
 pub mod schedule;
 pub mod stopped;
 
-pub use ecs::last_segment;
+pub use ecs::{last_segment, with_cluster_hint};
 pub use error::OperatorError;

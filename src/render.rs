@@ -17,6 +17,7 @@ pub mod inspection;
 pub mod junit;
 #[cfg(feature = "operator")]
 pub mod markdown;
+pub mod page;
 #[cfg(feature = "operator")]
 pub mod picture;
 pub mod plan;
@@ -26,6 +27,7 @@ pub mod plan_picture;
 mod policy;
 #[cfg(feature = "operator")]
 mod result;
+pub mod style;
 #[cfg(feature = "operator")]
 mod svg;
 #[cfg(feature = "operator")]

@@ -395,6 +395,13 @@ pub fn visible_lines<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
     Ok(escape_lines(&text, false).into_owned())
 }
 
+/// Reads texts of several lines, without characters that act or hide.
+pub fn visible_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let read = Vec::<String>::deserialize(deserializer)?;
+    let shown = |text: String| escape_lines(&text, false).into_owned();
+    Ok(read.into_iter().map(shown).collect())
+}
+
 /// Reads names and values, without characters that act or hide.
 pub fn visible_map<'de, D: Deserializer<'de>>(
     deserializer: D,

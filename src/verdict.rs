@@ -1,12 +1,14 @@
 //! The verdict over observations and findings, and the exit code that repeats it.
 
+mod sentence;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Family};
-use crate::diagnose::{Confidence, Finding};
+use crate::diagnose::Finding;
 use crate::observation::{
     Dependency, Failure, Observation, ObservationId, Outcome, Phase, Starvation, TargetKey,
 };
@@ -92,7 +94,7 @@ impl Verdict {
             (Some(observation), Some(first), _) if first.blocking => (
                 Status::Fail,
                 first.family.exit_code(),
-                sentence(first, observation),
+                sentence::of(first, observation),
             ),
             // A failure that no rule explains is still a failure; it counts as one of the network
             // family.
@@ -141,31 +143,6 @@ impl Verdict {
             summary,
         }
     }
-}
-
-/// Returns what happens to the task, which step of its start fails, and why, in one sentence.
-fn sentence(first: &Finding, observation: &Observation) -> String {
-    // Only the probe lacks credentials: ECS uses the task execution role.
-    if first.cause == Cause::NoCredentials {
-        return first.cause.summary().to_owned();
-    }
-    let because = match first.confidence {
-        Confidence::Certain => "because",
-        Confidence::Likely => "most likely because",
-        Confidence::Possible => "possibly because",
-    };
-    let step = if observation
-        .failure()
-        .is_some_and(|failure| restates(first.cause, failure))
-    {
-        format!("{} failed", step(observation))
-    } else {
-        failed_step(observation)
-    };
-    format!(
-        "The task would not start: {step}, {because} {}.",
-        clause(&first.summary)
-    )
 }
 
 /// Returns the failed phase that the finding rests on, so that a sentence does not blame one

@@ -349,7 +349,16 @@ fn causes_are_listed_and_have_pages() {
     }
     let page = run(&["causes", "s3-gateway-missing"]);
     assert_eq!(page.status.code(), Some(0));
-    assert!(text(&page.stdout).starts_with("# s3-gateway-missing\n"));
+    assert!(text(&page.stdout).starts_with("s3-gateway-missing\n"));
+    #[cfg(feature = "operator")]
+    {
+        let typo = run(&["causes", "s3-gatway-missing"]);
+        assert_rejected(
+            &typo,
+            &["s3-gatway-missing", "did you mean s3-gateway-missing?"],
+        )
+        .unwrap();
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use pullprobe::demo::{self, Fault};
 use pullprobe::diagnose::{Diagnosis, diagnose};
 use pullprobe::explain::explain;
 use pullprobe::observation::Outcome;
+use pullprobe::render::style::Style;
 use pullprobe::render::text::render;
 use pullprobe::report::{Logs, Report};
 use pullprobe::verdict::{Status, Verdict};
@@ -158,18 +159,14 @@ fn mistake(fault: &Fault, report: &Report) -> Option<String> {
     } else {
         fault.cause.family().exit_code()
     };
-    let heading = if warning {
-        "What to check"
-    } else {
-        "What is wrong"
-    };
+    let heading = "What to do";
     let is_correct = named.first() == Some(&fault.cause.code())
         && report
             .ruled_out
             .iter()
             .all(|ruled_out| ruled_out.cause != fault.cause)
         && report.verdict.exit_code == exit_code
-        && pullprobe::render::text::render(report, false).contains(heading);
+        && pullprobe::render::text::render(report, Style::default()).contains(heading);
     if let Some(mistake) = message_mistake(fault, report) {
         return Some(mistake);
     }
@@ -192,7 +189,7 @@ const WITHOUT_MESSAGE: [&str; 3] = [
 /// `explain` finds the fault in it.
 fn message_mistake(fault: &Fault, report: &Report) -> Option<String> {
     // As copied from a terminal, whose line breaks replace spaces.
-    let text = render(report, false).replace('\n', " ");
+    let text = render(report, Style::default()).replace('\n', " ");
     let code = fault.cause.code();
     let Some((_, message)) = text.split_once("then stopped with “") else {
         let expected = WARNINGS.contains(&code) || WITHOUT_MESSAGE.contains(&code);

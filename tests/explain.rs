@@ -44,7 +44,8 @@ fn reads_the_text_from_arguments_or_stdin() {
         (&["-"], TIMEOUT),
         (&[], TIMEOUT),
     ] {
-        let output = explain(arguments, stdin);
+        let arguments = [arguments, &["--format", "json"]].concat();
+        let output = explain(&arguments, stdin);
         assert_eq!(output.status.code(), Some(11), "{arguments:?}");
         let explained = &lines(&output)[0];
         assert_eq!(explained["schema"], "pullprobe/explanation/v1");

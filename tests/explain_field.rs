@@ -14,6 +14,7 @@ use pullprobe::diagnose::Confidence;
 use pullprobe::explain::{Explanation, Step, explain_input};
 use pullprobe::observation::Dependency;
 use pullprobe::render::explanation::render;
+use pullprobe::render::style::Style;
 use serde::Deserialize;
 
 const FIELD: &str = include_str!("corpus/field.jsonl");
@@ -87,7 +88,7 @@ impl Labeled {
     /// Returns what would mislead a reader, or what the reader misses.
     fn misleading(&self, explained: &Explanation) -> Vec<String> {
         // The rendered text is wrapped; the message is the reader's own.
-        let rendered = render(explained);
+        let rendered = render(explained, Style::default());
         let text = rendered.split_whitespace().collect::<Vec<_>>().join(" ");
         let mut misleading = Vec::new();
         for part in &self.forbidden {

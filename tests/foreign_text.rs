@@ -159,7 +159,7 @@ fn answers(status: &'static str, said: &str) -> Vec<(&'static str, Step)> {
 /// any form of the report.
 fn check(report: &Report) -> Result<(), String> {
     let line = report.line();
-    let text = render::text::render(report, false);
+    let text = render::text::render(report, render::style::Style::default());
     let mut builder = ComparisonBuilder::default();
     builder.add(report);
     let output = builder.finish();

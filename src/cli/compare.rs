@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
 
+use super::ScreenArgs;
 use super::duration::age;
 use crate::endpoints::Region;
 
@@ -40,6 +41,8 @@ pub struct CompareArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: CompareFormat,
+    #[command(flatten)]
+    pub screen: ScreenArgs,
     /// Also write the comparison to FILE, in the format of its extension: .html, .svg, .md, .xml, .json or
     /// .txt (repeatable)
     #[arg(long = "output", value_name = "FILE")]
@@ -53,7 +56,7 @@ step); otherwise 3 inconclusive, 4 warn, 0 pass · 2 no report in the input";
 /// How a comparison is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum CompareFormat {
-    /// Text on a terminal, otherwise one line of JSON
+    /// Text, also into a pipe
     #[default]
     Auto,
     /// Human-readable text

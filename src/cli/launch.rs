@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use super::duration::run_duration;
+use super::duration::{age, run_duration};
 use super::install::AgentArgs;
+use super::schedule::role_arn;
 use super::target::TargetArgs;
-use super::{Format, label, printed_format};
+use super::{Format, ScreenArgs, label, printed_format};
 use crate::endpoints::Region;
 use crate::operator::launch::CarrierChoice;
 
@@ -27,7 +28,7 @@ pub struct LaunchArgs {
     pub carrier: CarrierChoice,
     /// Execution role of the Lambda functions [default: the one that `pullprobe install --lambda`
     /// created]
-    #[arg(long, value_name = "ARN")]
+    #[arg(long, value_name = "ARN", value_parser = role_arn)]
     pub lambda_role: Option<String>,
     /// Log group for the reports [default: from the task definition]
     #[arg(long, value_name = "NAME")]
@@ -53,9 +54,15 @@ pub struct LaunchArgs {
         default_missing_value = "auto"
     )]
     pub inspect: InspectWhen,
-    /// Print every AWS request with its body; send only the read-only ones
+    /// Print what would happen, one sentence for each action; with --verbose or --format json, every
+    /// AWS request with its body. Sends only the read-only ones
     #[arg(long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub screen: ScreenArgs,
+    /// Print only the result and what to do, without progress and passing subnets
+    #[arg(long, conflicts_with = "verbose")]
+    pub quiet: bool,
     /// Output format of reports and comparison; JSON has one line for each report and one for the
     /// comparison
     #[arg(long, value_parser = printed_format(), default_value = "auto")]
@@ -120,7 +127,7 @@ pub struct GcArgs {
     #[arg(long, value_name = "ID", value_parser = run_id)]
     pub run_id: Option<String>,
     /// Only tasks older than DURATION, such as 30m or 2h, even if a launch is still watching them
-    #[arg(long, value_name = "DURATION", value_parser = run_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = age)]
     pub older_than: Option<Duration>,
     /// Deregister the probe's task definitions too, except those used by schedules; the next launch
     /// registers its own again

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::duration::interval_minutes;
 use super::target::TargetArgs;
+use crate::arn::Arn;
 use crate::endpoints::Region;
 use crate::operator::schedule::{MAX_NAME_LEN, TemplateFormat};
 use crate::report::ReportMetrics;
@@ -45,7 +46,7 @@ pub struct CreateArgs {
     pub set: ScheduleSetArgs,
     /// ARN of the role that EventBridge Scheduler assumes to run tasks: it needs ecs:RunTask,
     /// ecs:TagResource, and iam:PassRole for the task execution role
-    #[arg(long, value_name = "ARN")]
+    #[arg(long, value_name = "ARN", value_parser = role_arn)]
     pub scheduler_role: String,
     /// Enable schedules and alarm actions that were disabled manually [default: they stay disabled]
     #[arg(long)]
@@ -101,7 +102,7 @@ pub struct ScheduleSetArgs {
     #[arg(long, value_name = "METRICS", value_enum, default_value = "basic")]
     pub metrics: ReportMetrics,
     /// ARN of an Amazon SNS topic to notify when an alarm changes state (repeatable, at most 5)
-    #[arg(long = "alarm-action", value_name = "ARN")]
+    #[arg(long = "alarm-action", value_name = "ARN", value_parser = alarm_action)]
     pub alarm_actions: Vec<String>,
 }
 
@@ -120,6 +121,32 @@ pub struct RemoveArgs {
     /// Print every AWS request with its body; send only the read-only ones
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Checks the ARN of a role.
+pub(super) fn role_arn(text: &str) -> Result<String, String> {
+    let is_role = |arn: &Arn| arn.service == "iam" && arn.role_name().is_some();
+    if text.parse::<Arn>().is_ok_and(|arn| is_role(&arn)) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "expected the ARN of a role, such as arn:aws:iam::123456789012:role/pullprobe-scheduler"
+            .into(),
+    )
+}
+
+/// Checks the ARN of an alarm's action. Besides topics, alarms have actions of other services.
+fn alarm_action(text: &str) -> Result<String, String> {
+    let example = "such as arn:aws:sns:us-east-1:123456789012:alerts";
+    match text.parse::<Arn>() {
+        Ok(arn) if !arn.service.is_empty() && !arn.region.is_empty() => Ok(text.to_owned()),
+        Ok(_) => Err(format!(
+            "expected the ARN of an Amazon SNS topic, {example}"
+        )),
+        Err(error) => Err(format!(
+            "it {error}; expected the ARN of an Amazon SNS topic, {example}"
+        )),
+    }
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::probe::runtime;
-use super::{Error, color, print};
+use super::{Error, print, style};
 use crate::cli::compare::{CompareArgs, CompareFormat};
 use crate::compare::summary::list_names;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
@@ -20,6 +20,7 @@ use crate::operator::fleet::reduce::read_reports;
 use crate::operator::fleet::store::{ResultStore, list};
 use crate::operator::s3::{Bucket, S3Uri};
 use crate::render;
+use crate::render::style::Style;
 
 /// How far back a log group is read by default.
 const DEFAULT_AGE: Duration = Duration::from_hours(24);
@@ -48,15 +49,13 @@ pub fn run(flags: &CompareArgs) -> Result<u8, Error> {
     }
     let output = builder.finish();
     for (file, format) in outputs {
-        fs::write(&file, rendered(&output, format))
+        fs::write(&file, rendered(&output, format, Style::default()))
             .map_err(|error| Error::Tool(format!("--output {}: {error}", file.display())))?;
     }
+    let style = style().with_verbose(flags.screen.verbose);
     match flags.format {
-        CompareFormat::Auto if io::stdout().is_terminal() => {
-            print(&rendered(&output, flags.format))?
-        }
-        CompareFormat::Auto | CompareFormat::Json => print_json(&output)?,
-        format => print(&rendered(&output, format))?,
+        CompareFormat::Json => print_json(&output)?,
+        format => print(&rendered(&output, format, style))?,
     };
     Ok(output.comparison.exit_code)
 }
@@ -90,13 +89,10 @@ fn output_files(flags: &CompareArgs) -> Result<Vec<(PathBuf, CompareFormat)>, Er
     flags.outputs.iter().map(with_format).collect()
 }
 
-fn rendered(output: &ComparisonOutput, format: CompareFormat) -> String {
+fn rendered(output: &ComparisonOutput, format: CompareFormat, style: Style) -> String {
     match format {
-        CompareFormat::Auto if io::stdout().is_terminal() => {
-            render::comparison::render(output, color())
-        }
-        CompareFormat::Text => render::comparison::render(output, false),
-        CompareFormat::Auto | CompareFormat::Json => output.line(),
+        CompareFormat::Auto | CompareFormat::Text => render::comparison::render(output, style),
+        CompareFormat::Json => output.line(),
         CompareFormat::Markdown => render::markdown::render(output),
         CompareFormat::Junit => render::junit::render(output),
         CompareFormat::Html => render::html::render(output),

@@ -1,9 +1,10 @@
 //! `pullprobe demo`.
 
-use super::probe::{deliver, runtime};
-use super::{Error, page, print};
+use super::probe::{deliver, runtime, with_progress};
+use super::{Error, did_you_mean, page, print, style};
 use crate::cli::Format;
-use crate::demo::{self, fault::Fault};
+use crate::demo;
+use crate::demo::fault::{Fault, UnknownFault};
 use crate::report::Report;
 
 /// The fault that a demo without `--fault` shows after the healthy subnet: the one that costs
@@ -12,21 +13,15 @@ const DEFAULT_FAULT: &str = "s3-gateway-missing";
 
 /// Lists the faults, prints the report of one as `probe` does, or prints those of a healthy subnet
 /// and a broken one.
-pub fn run(fault: Option<&str>, list: bool, format: Format) -> Result<u8, Error> {
+pub fn run(fault: Option<&str>, list: bool, format: Format, verbose: bool) -> Result<u8, Error> {
     page::check(format)?;
     if list {
         return print(&fault_list());
     }
     if let Some(name) = fault {
-        let fault = Fault::find(name).map_err(|error| Error::Usage(error.to_string()))?;
-        return deliver(&observe(Some(fault))?, format);
+        let fault = Fault::find(name).map_err(|error| unknown_fault(name, &error))?;
+        return deliver(&observe(Some(fault))?, format, verbose);
     }
-    // Two reports, one after the other, are text even through a pager.
-    let format = if format == Format::Auto {
-        Format::Text
-    } else {
-        format
-    };
     let broken = Fault::find(DEFAULT_FAULT).map_err(|error| Error::Tool(error.to_string()))?;
     let (mut healthy, mut failing) = (observe(None)?, observe(Some(broken))?);
     if format.is_page() {
@@ -40,19 +35,17 @@ pub fn run(fault: Option<&str>, list: bool, format: Format) -> Result<u8, Error>
         let page = page::of_reports(&[&healthy, &failing], format);
         return print(&page.unwrap_or_default());
     }
-    let people = super::probe::prints_text(format);
-    if people {
+    let style = style();
+    if format.is_text() {
         print("A subnet in which everything works:\n\n")?;
     }
-    deliver(&healthy, format)?;
-    if people {
-        print(&format!(
-            "\nA subnet with a fault. {}\n\n",
-            broken.description
-        ))?;
+    deliver(&healthy, format, verbose)?;
+    if format.is_text() {
+        let fault = format!("A subnet with a fault. {}", broken.description);
+        print(&format!("\n{}\n\n", style.wrap(&fault, 0)))?;
     }
-    deliver(&failing, format)?;
-    if people {
+    deliver(&failing, format, verbose)?;
+    if format.is_text() {
         print("\nOther faults: pullprobe demo --list")?;
     }
     Ok(0)
@@ -61,10 +54,15 @@ pub fn run(fault: Option<&str>, list: bool, format: Format) -> Result<u8, Error>
 fn observe(fault: Option<&Fault>) -> Result<Report, Error> {
     let runtime = runtime()?;
     let report = runtime
-        .block_on(demo::observe(fault))
+        .block_on(with_progress(demo::observe(fault), demo::RUN_TIMEOUT))
         .map_err(|error| Error::Tool(error.to_string()));
     runtime.shutdown_background();
     report
+}
+
+fn unknown_fault(name: &str, error: &UnknownFault) -> Error {
+    let names = demo::faults().iter().map(|fault| fault.cause.code());
+    Error::Usage(format!("{error}{}", did_you_mean(name, names)))
 }
 
 fn fault_list() -> String {

@@ -3,9 +3,9 @@
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 
-use super::{Error, note, page, print};
+use super::{Error, note, page, print, style};
 use crate::cause::Family;
-use crate::cli::{ExplainArgs, Format};
+use crate::cli::ExplainArgs;
 use crate::explain::tasks::{self, EcsMessage};
 use crate::explain::{Explanation, MAX_TEXT_CHARS, explain, explain_with};
 use crate::render::explanation::render;
@@ -26,16 +26,12 @@ pub fn run(flags: &ExplainArgs) -> Result<u8, Error> {
         print(&page)?;
         return Ok(exit_code(&explanations));
     }
-    let as_text = match flags.format {
-        Format::Text => true,
-        Format::Json | Format::Html | Format::Svg => false,
-        Format::Auto => io::stdout().is_terminal(),
-    };
+    let style = style().with_verbose(flags.screen.verbose);
     let printed: Vec<String> = explanations
         .iter()
         .map(|explanation| {
-            if as_text {
-                render(explanation)
+            if flags.format.is_text() {
+                render(explanation, style)
             } else {
                 explanation.line()
             }
@@ -146,7 +142,7 @@ fn explain_all(messages: &[EcsMessage]) -> Vec<Explanation> {
 #[cfg(feature = "operator")]
 fn fetch_messages(flags: &ExplainArgs) -> Result<Option<Vec<EcsMessage>>, Error> {
     use crate::operator::aws::Client;
-    use crate::operator::stopped::{self, StoppedTaskError};
+    use crate::operator::stopped;
 
     let (Some(name), cluster) = (
         flags.task.as_ref().or(flags.service.as_ref()),
@@ -189,10 +185,7 @@ fn fetch_messages(flags: &ExplainArgs) -> Result<Option<Vec<EcsMessage>>, Error>
             None => stopped::service(&client, cluster, name).await,
         }
     });
-    messages.map(Some).map_err(|missing| match missing {
-        StoppedTaskError::Unknown(text) => Error::Usage(text),
-        StoppedTaskError::Call(..) => tool(&missing),
-    })
+    Ok(Some(messages?))
 }
 
 /// Reads a file, or stdin for `-`, up to [`MAX_INPUT_BYTES`] and one more. Bytes that are not UTF-8 are replaced: a text in another

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::aws::{calls, client};
-use super::probe::{generated_id, prints_text, runtime};
-use super::{Error, color, note, print};
+use super::probe::{generated_id, runtime};
+use super::{Error, note, print, style};
 use crate::cli::fleet::{
     BundleArgs, FleetArgs, FleetCommand, FleetPrintArgs, RoleArgs, RunArgs, TargetsArgs,
 };
@@ -245,8 +245,8 @@ fn run_here(args: &RunArgs) -> Result<u8, Error> {
             ));
         }
         note(&format!("{} Results: {}", summary.summary, args.output));
-        if prints_text(args.format) {
-            print(&render::comparison::render(&output, color()))?;
+        if args.format.is_text() {
+            print(&render::comparison::render(&output, style()))?;
         } else {
             print(&output.line())?;
         }

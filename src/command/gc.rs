@@ -9,9 +9,9 @@ use crate::cli::launch::GcArgs;
 use crate::observation::Failure;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::gc::{self, ProbeTask};
-use crate::operator::last_segment;
 use crate::operator::launch::DEFAULT_CLUSTER;
 use crate::operator::schedule;
+use crate::operator::{last_segment, with_cluster_hint};
 
 /// Stops orphaned tasks of launches, deletes their functions, deregisters task definitions if requested, and prints all of it.
 pub fn run(args: &GcArgs) -> Result<u8, Error> {
@@ -19,6 +19,10 @@ pub fn run(args: &GcArgs) -> Result<u8, Error> {
         let client = client(args.region.clone(), args.cluster.as_deref()).await?;
         let calls = calls(client, args.dry_run);
         let tasks = stop_tasks(&calls, args).await;
+        if let Err(Error::Usage(_)) = tasks {
+            // The other calls would meet the same.
+            return tasks;
+        }
         let functions = delete_functions(&calls, args).await;
         let definitions = deregister_or_list_definitions(&calls, args).await;
         tasks.and(functions).and(definitions)
@@ -29,7 +33,9 @@ async fn stop_tasks(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
     let cluster = args.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER);
     let now = Timestamp::now().as_duration().as_secs_f64();
     let (mut stop, mut kept) = (Vec::new(), Vec::new());
-    for task in gc::tasks(calls, cluster, args.run_id.as_deref()).await? {
+    let tasks = gc::tasks(calls, cluster, args.run_id.as_deref()).await;
+    let tasks = tasks.map_err(|error| with_cluster_hint(error, cluster, calls.client()))?;
+    for task in tasks {
         match reason_to_keep(&task, args, now) {
             Some(reason) => kept.push(format!("left alone {}: {reason}", describe(&task))),
             None => stop.push(task),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::aws::{calls, client};
 use super::probe::runtime;
-use super::{Error, color, print};
+use super::{Error, print, style};
 use crate::cli::inspect::{InspectArgs, InspectFormat};
 use crate::inspect::snapshot::{SNAPSHOT_SCHEMA, Snapshot, TaskNetwork};
 use crate::inspect::{Inspection, PatchLanguage, joined};
@@ -46,7 +46,7 @@ pub fn run(args: &InspectArgs) -> Result<u8, Error> {
     let text = match (args.patch, args.format) {
         (Some(language), _) => patches(&inspection, language),
         (None, InspectFormat::Json) => inspection.line(),
-        (None, InspectFormat::Text) => render::inspection::render(&inspection, color()),
+        (None, InspectFormat::Text) => render::inspection::render(&inspection, style()),
     };
     print(&text)?;
     Ok(inspection.verdict.exit_code)

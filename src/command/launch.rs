@@ -1,5 +1,6 @@
 //! `pullprobe launch`.
 
+mod dry_run;
 mod progress;
 
 use std::collections::BTreeSet;
@@ -11,17 +12,18 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::aws::{calls, client};
+use super::aws::client;
 use super::inspect::stored_report;
 use super::install;
-use super::probe::{generated_id, prints_text, runtime};
-use super::{Error, color, note, print};
+use super::probe::{generated_id, runtime};
+use super::{Error, note, print, style};
 use crate::cli::launch::{InspectWhen, LaunchArgs};
 use crate::cli::target::TargetArgs;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
 use crate::inspect::Inspection;
 use crate::inspect::snapshot::TaskNetwork;
-use crate::operator::dry_run::AwsCalls;
+use crate::operator::aws::Client;
+use crate::operator::dry_run::{AwsCalls, CallSink};
 use crate::operator::inspect;
 use crate::operator::install::{
     DEFAULT_REPOSITORY, InstallSpec, RepositoryName, find_installed_image,
@@ -34,11 +36,8 @@ use crate::os::Signals;
 use crate::plan::Plan;
 use crate::render;
 use crate::verdict::Status;
+use dry_run::DryRun;
 use progress::Progress;
-
-/// Maximum number of subnets whose reports are all printed in full. With more, a subnet that passes has one
-/// line.
-const MAX_FULL_REPORTS: usize = 12;
 
 /// Time for the configuration, which some fifty calls read, each tried again where it is throttled.
 const MAX_INSPECTION_TIME: Duration = Duration::from_mins(1);
@@ -56,7 +55,8 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
     let code = runtime.block_on(async {
         let arn = spec.like.as_deref().or_else(|| spec.target.arn());
         let client = client(spec.target.region.clone(), arn).await?;
-        let calls = calls(client, args.dry_run);
+        let dry_run = DryRun::default();
+        let calls = calls(client, args, &dry_run);
         if args.inspect == InspectWhen::Only {
             return Box::pin(inspect_only(args, &calls, &spec)).await;
         }
@@ -64,7 +64,7 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
             spec.target.probe_image = Some(install_if_missing(&calls, args).await?);
         }
         let Some(prepared) = launch::prepare(&calls, &spec).await? else {
-            return Ok(0);
+            return print_dry_run(args, &dry_run);
         };
         let launch = &prepared.0;
         let (subnets, run_id) = (launch.subnets.clone(), &spec.run_id);
@@ -73,14 +73,16 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
         } else {
             "subnets"
         };
-        note(&format!(
-            "run {run_id}: {} {noun}, {}",
-            subnets.len(),
-            match spec.carrier {
-                CarrierChoice::Lambda => "AWS Lambda functions",
-                _ => last_segment(&launch.definition),
-            }
-        ));
+        if !args.quiet {
+            note(&format!(
+                "run {run_id}: {} {noun}, {}",
+                subnets.len(),
+                match spec.carrier {
+                    CarrierChoice::Lambda => "AWS Lambda functions",
+                    _ => last_segment(&launch.definition),
+                }
+            ));
+        }
         let mut output = LaunchOutput::new(args, &subnets);
         let (cluster, region) = (launch.cluster.clone(), calls.client().region());
         let was_interrupted = Arc::new(AtomicBool::new(false));
@@ -88,9 +90,13 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
             format!("pullprobe gc --cluster {cluster} --region {region} --run-id {run_id}"),
             Arc::clone(&was_interrupted),
         );
+        let client = match output.progress.notice() {
+            Some(notice) => calls.client().with_notice(notice),
+            None => calls.client().clone(),
+        };
         let (plan, task) = (launch.plan.clone(), TaskNetwork::from(launch));
         let reports = launch::run(
-            calls.client(),
+            &client,
             prepared,
             &spec,
             &mut |event| output.show(&event),
@@ -129,6 +135,36 @@ fn check_inspect_only(args: &LaunchArgs) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// Wraps a client. A dry run prints each request as a line of JSON, or remembers it for its sentence.
+fn calls(client: Client, args: &LaunchArgs, dry_run: &DryRun) -> AwsCalls {
+    let shows_bodies = args.screen.verbose || !args.format.is_text();
+    let dry_run = dry_run.clone();
+    let sink: CallSink = Box::new(move |call| {
+        dry_run.add(call);
+        if shows_bodies {
+            let _ = print(&call.line());
+        }
+    });
+    AwsCalls::new(client, args.dry_run.then_some(sink))
+}
+
+/// Prints what would happen.
+fn print_dry_run(args: &LaunchArgs, dry_run: &DryRun) -> Result<u8, Error> {
+    if !args.format.is_text() {
+        return Ok(0);
+    }
+    let style = style();
+    let mut text = "This dry run changed nothing. Without --dry-run, the launch:\n".to_owned();
+    for sentence in dry_run.sentences() {
+        text.push_str(&style.wrap(&format!("· {sentence}"), 2));
+        text.push('\n');
+    }
+    if !args.screen.verbose {
+        text.push_str("Every request with its body: --dry-run --verbose\n");
+    }
+    print(&text)
 }
 
 /// Checks that the flags of a carrier are used with it.
@@ -215,7 +251,6 @@ pub(super) fn target_spec(args: &TargetArgs) -> TargetSpec {
 struct LaunchOutput<'a> {
     args: &'a LaunchArgs,
     progress: Progress,
-    prints_all_in_full: bool,
     notes: BTreeSet<String>,
 }
 
@@ -223,8 +258,7 @@ impl<'a> LaunchOutput<'a> {
     fn new(args: &'a LaunchArgs, subnets: &[String]) -> Self {
         Self {
             args,
-            progress: Progress::new(subnets),
-            prints_all_in_full: subnets.len() <= MAX_FULL_REPORTS,
+            progress: Progress::new(subnets, args.quiet),
             notes: BTreeSet::new(),
         }
     }
@@ -235,10 +269,11 @@ impl<'a> LaunchOutput<'a> {
             LaunchEvent::Note(text) => self.note(text),
             LaunchEvent::Report(subnet, report) => {
                 self.progress.finish(*subnet, &report.report.verdict);
-                let text = self.format(report);
-                self.progress.suspend(|| {
-                    let _ = print(&text);
-                });
+                if let Some(text) = self.format(report) {
+                    self.progress.suspend(|| {
+                        let _ = print(&text);
+                    });
+                }
                 if let Some(note) = &report.note {
                     self.note(note);
                 }
@@ -253,9 +288,13 @@ impl<'a> LaunchOutput<'a> {
         }
     }
 
-    fn format(&self, report: &SubnetReport) -> String {
-        if !prints_text(self.args.format) {
-            return report.line.clone();
+    /// Returns what is printed of a report on its arrival: in text one line, or all of it.
+    fn format(&self, report: &SubnetReport) -> Option<String> {
+        if !self.args.format.is_text() {
+            return Some(report.line.clone());
+        }
+        if self.args.quiet {
+            return None;
         }
         let SubnetReport { subnet, report, .. } = report;
         let zone = report
@@ -264,13 +303,16 @@ impl<'a> LaunchOutput<'a> {
             .as_deref()
             .map(|zone| format!(" ({zone})"))
             .unwrap_or_default();
-        if report.verdict.status == Status::Pass && !self.prints_all_in_full {
-            return format!("── {subnet}{zone}: pass");
+        let style = style().with_verbose(self.args.screen.verbose);
+        if style.verbose {
+            let text = render::text::render(report, style);
+            return Some(format!("── {subnet}{zone}\n{text}"));
         }
-        format!(
-            "── {subnet}{zone}\n{}",
-            render::text::render(report, color())
-        )
+        Some(render::text::render_line(
+            &format!("{subnet}{zone}"),
+            report,
+            style,
+        ))
     }
 }
 
@@ -284,8 +326,8 @@ async fn inspect_only(args: &LaunchArgs, calls: &AwsCalls, spec: &LaunchSpec) ->
         return Err(Error::Usage(problem));
     }
     let inspection = Inspection::of(&snapshot);
-    let text = if prints_text(args.format) {
-        render::inspection::render(&inspection, color())
+    let text = if args.format.is_text() {
+        render::inspection::render(&inspection, style())
     } else {
         inspection.line()
     };
@@ -420,19 +462,24 @@ fn print_results(
             .and_then(|mut file| writeln!(file, "{}", text.trim_end()));
         written.map_err(|error| Error::Tool(format!("--{flag} {}: {error}", file.display())))?;
     }
-    if prints_text(args.format) {
-        print(&render::comparison::render(&output, color()))?;
-        if let Some(inspection) = inspection {
-            print(&format!(
-                "\n{}",
-                render::inspection::render_joined(inspection, color())
-            ))?;
-        }
+    let is_text = args.format.is_text();
+    if let Some(inspection) = inspection.filter(|_| !is_text) {
+        print(&inspection.line())?;
+    }
+    let style = style().with_verbose(args.screen.verbose);
+    let text = if !is_text {
+        output.line()
+    } else if args.quiet {
+        render::comparison::render_quiet(&output, style)
     } else {
-        if let Some(inspection) = inspection {
-            print(&inspection.line())?;
-        }
-        print(&output.line())?;
+        "\n".to_owned() + &render::comparison::render_launch(&output, style)
+    };
+    print(&text)?;
+    if let Some(inspection) = inspection.filter(|_| is_text && !args.quiet) {
+        print(&format!(
+            "\n{}",
+            render::inspection::render_joined(inspection, style)
+        ))?;
     }
     Ok(output.comparison.exit_code)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::plan_input;
 #[cfg(feature = "operator")]
 use super::plan_input::template::{NamedInput, TemplateFlags, with_definitions};
-use super::{Error, note, print};
+use super::{Error, note, print, style};
 use crate::cli::{PlanArgs, PlanFormat, Source, TaskArgs};
 use crate::plan::Plan;
 use crate::plan::requirements::{PlanPart, Requirements};
@@ -73,13 +73,13 @@ fn task_args(flags: &PlanArgs) -> TaskArgs {
 }
 
 /// Whether an argument is a file and not an image: it is `-`, has the extension of a file that can
-/// hold a task definition, or is a path to one that exists.
+/// hold a task definition, or is the path of one that exists.
 fn is_file(argument: &str) -> bool {
     let path = Path::new(argument);
     let extension = path.extension().and_then(|extension| extension.to_str());
     let is_usual = extension.is_some_and(|extension| FILE_EXTENSIONS.contains(&extension));
-    let is_path = argument.starts_with(['/', '.', '~']) || argument.contains('\\');
-    argument == "-" || is_usual || (is_path && path.is_file())
+    // A file of that name is meant before an image of that name.
+    argument == "-" || is_usual || path.is_file()
 }
 
 /// Returns each plan with its name in the file.
@@ -164,7 +164,7 @@ fn rendered(flags: &PlanArgs, plan: &Plan) -> Result<String, Error> {
     };
     let requirements = Requirements::of(plan);
     let text = match flags.format {
-        PlanFormat::Text => render::plan::render(plan, &requirements, &parts),
+        PlanFormat::Text => render::plan::render(plan, &requirements, &parts, style()),
         PlanFormat::Json => to_json(plan, &requirements, &parts)?,
         #[cfg(feature = "operator")]
         PlanFormat::Terraform => {

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::plan_input::{self, PlanSource};
-use super::{Error, color, note, page, print};
+use super::{Error, note, page, print, style};
 #[cfg(feature = "operator")]
 use crate::aws::credentials;
 use crate::aws::instance_metadata::{self, InstanceLocation};
@@ -43,10 +43,35 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
     let last_words = Box::new(|report: &str| {
         let _ = print(report);
     });
-    let report = runtime.block_on(rehearse(args, None, last_words))?;
+    let run = rehearse(args, None, last_words);
+    let report = runtime.block_on(with_progress(run, args.deadline))?;
     // The report is complete, so there is no need to wait for peers that have not answered.
     runtime.shutdown_background();
-    deliver(&report, args.format)
+    deliver(&report, of_probe(args.format), args.screen.verbose)
+}
+
+/// A run that takes less says nothing before its report.
+const SHORT: Duration = Duration::from_secs(2);
+
+/// Waits for a run and says that it goes on, on a terminal: a task's log has no reader who waits.
+pub(super) async fn with_progress<T>(run: impl Future<Output = T>, limit: Duration) -> T {
+    let mut run = std::pin::pin!(run);
+    if !std::io::stderr().is_terminal() {
+        return run.await;
+    }
+    let started = Instant::now();
+    let mut pause = SHORT;
+    loop {
+        match tokio::time::timeout(pause, &mut run).await {
+            Ok(done) => return done,
+            Err(_) => note(&format!(
+                "still checking after {} s; what does not answer is given up after {} s at the latest",
+                started.elapsed().as_secs(),
+                limit.as_secs()
+            )),
+        }
+        pause = 4 * SHORT;
+    }
 }
 
 /// Delivers the report of a run that a bug ended.
@@ -250,21 +275,22 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     runtime.map_err(|error| Error::Tool(format!("cannot start the async runtime: {error}")))
 }
 
-/// Whether to print text rather than JSON.
-pub(super) fn prints_text(format: Format) -> bool {
-    match format {
-        Format::Text => true,
-        Format::Json | Format::Html | Format::Svg => false,
-        Format::Auto => std::io::stdout().is_terminal(),
+/// Returns the format of the probe's report where none is given: a task's output is read by
+/// programs.
+fn of_probe(format: Format) -> Format {
+    if format == Format::Auto && !std::io::stdout().is_terminal() {
+        Format::Json
+    } else {
+        format
     }
 }
 
 /// Prints the report in this format and returns its exit code.
-pub(super) fn deliver(report: &Report, format: Format) -> Result<u8, Error> {
+pub(super) fn deliver(report: &Report, format: Format, verbose: bool) -> Result<u8, Error> {
     let printed = print(&if let Some(page) = page::of_reports(&[report], format) {
         page
-    } else if prints_text(format) {
-        render::text::render(report, color())
+    } else if format.is_text() {
+        render::text::render(report, style().with_verbose(verbose))
     } else {
         report.line()
     });

@@ -7,6 +7,7 @@ use super::{Error, print, print_message};
 use crate::cli::schedule::{
     CreateArgs, RemoveArgs, ScheduleArgs, ScheduleCommand, ScheduleSetArgs,
 };
+use crate::endpoints::Region;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::schedule::{
     self, AlarmState, KeepReason, ListedSchedule, RemovalReason, Resource, ScheduleChange,
@@ -69,7 +70,26 @@ async fn create(args: &CreateArgs) -> Result<u8, Error> {
     let mut show = show_events(args.dry_run);
     let failures =
         schedule::create(&calls, &set, &args.scheduler_role, args.enable, &mut show).await?;
-    result(failures)
+    let code = result(failures)?;
+    if !args.dry_run {
+        show_next(&set, calls.client().region())?;
+    }
+    Ok(code)
+}
+
+/// Says where the results are read, and what is missing for an alarm to reach a person.
+fn show_next(set: &ScheduleSet, region: &Region) -> Result<(), Error> {
+    if set.alarm_actions.is_empty() {
+        print_message(
+            "! the alarms have no action, so they send no message: repeat this command with --alarm-action and the ARN of an \
+             Amazon SNS topic",
+        )?;
+    }
+    print_message(&format!(
+        "results: pullprobe compare --log-group {} --region {region}\nstates:  pullprobe schedule list --region {region}",
+        set.log_group
+    ))?;
+    Ok(())
 }
 
 async fn remove(args: &RemoveArgs) -> Result<u8, Error> {

@@ -8,7 +8,9 @@ use super::sign::Sign;
 use super::step::Step;
 use crate::arn::Arn;
 use crate::cause::Cause;
+use crate::diagnose::policy_statement;
 use crate::observation::{Dependency, PolicyKind};
+use crate::safe_text::SafeText;
 
 /// How the sessions of roles begin that no task has: AWS `CodeBuild`, the AWS CLI and the AWS SDK for
 /// Python, GitHub's action for credentials, and Amazon `SageMaker`. That of a task is its ID.
@@ -98,6 +100,32 @@ pub fn remedy(message: &ParsedMessage, cause: Cause) -> Option<String> {
             })
         }
         _ => None,
+    }
+}
+
+/// Returns the policy statement that allows the denied request; none where a policy denies it
+/// explicitly, or where the message does not name the action.
+pub fn fix(message: &ParsedMessage, cause: Cause) -> Vec<String> {
+    let is_missing = matches!(
+        cause,
+        Cause::IdentityPolicyMissingAction
+            | Cause::PermissionsBoundaryDenies
+            | Cause::SessionPolicyDenies
+            | Cause::ServiceControlPolicyDenies
+            | Cause::PermissionDenied
+            | Cause::KmsKeyDenies
+    );
+    let Some(denial) = message.fields.denial.as_ref().filter(|_| is_missing) else {
+        return Vec::new();
+    };
+    // A space within a name is a line break of the pasted message.
+    let whole = |part: &Option<SafeText>| part.as_ref().map(|part| part.replace(' ', ""));
+    match (whole(&denial.action), whole(&denial.resource)) {
+        (Some(action), resource) if !denial.explicit => {
+            let resource = resource.unwrap_or_else(|| "*".to_owned());
+            vec![policy_statement(&action, &resource).to_string()]
+        }
+        _ => Vec::new(),
     }
 }
 

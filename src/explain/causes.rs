@@ -46,6 +46,7 @@ pub fn findings(message: &ParsedMessage) -> Vec<Finding<String>> {
             tries: None,
             summary: summary(message, cause, &subject),
             remedy: advice::remedy(message, cause).unwrap_or_else(|| cause.remedy_for(dependency)),
+            fix: advice::fix(message, cause),
             because: because.clone(),
         })
         .collect()
@@ -118,6 +119,7 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
             Cause::ServiceUnresponsive,
         ]),
         Sign::NotTls => possible(&[Cause::NamePointsElsewhere, Cause::TlsIntercepted]),
+        Sign::ProxyAnswered => vec![(Cause::AnsweredByIntermediary, Likely)],
         Sign::ForeignResponse => {
             possible(&[Cause::NamePointsElsewhere, Cause::ServiceUnresponsive])
         }

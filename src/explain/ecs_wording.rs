@@ -22,6 +22,26 @@ pub struct Prediction {
     pub text: String,
 }
 
+/// What stands in a text for a name or an ID that is not known.
+const GAPS: [&str; 9] = [
+    "RequestID: ,",
+    "00000000-0000",
+    "Get :",
+    "ref :",
+    "secret from",
+    "/v2/",
+    "parameters: ,",
+    "…",
+    "''",
+];
+
+impl Prediction {
+    /// Whether the text has no gap, so that it can be quoted.
+    pub fn is_complete(&self) -> bool {
+        GAPS.iter().all(|gap| !self.text.contains(gap)) && !self.text.ends_with([' ', ':'])
+    }
+}
+
 /// A request without a response is retried: 4 min 49 s were measured, and 3 to 5 minutes reported
 /// (docs/facts/ecs-start.md#1).
 const AFTER_RETRIES: &str = "about 5 minutes";

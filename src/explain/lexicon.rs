@@ -461,6 +461,13 @@ const PHRASES: &[Phrase] = &[
     shows("ssl: wrong version number", Sign::NotTls),
     // Responses.
     shows("deserialization failed", Sign::ForeignResponse),
+    // A proxy's answer to CONNECT, which Go prints as the reason without the number (net/http,
+    // transport.go, `dialConn`).
+    shows("\": Forbidden", Sign::ProxyAnswered),
+    shows("\": Proxy Authentication Required", Sign::ProxyAnswered),
+    shows("\": Service Unavailable", Sign::ProxyAnswered),
+    shows("\": Bad Gateway", Sign::ProxyAnswered),
+    shows("\": Gateway Timeout", Sign::ProxyAnswered),
     shows("failed to decode response body", Sign::ForeignResponse),
     shows("not authorized to perform", Sign::Denied),
     shows("AccessDenied", Sign::Denied),

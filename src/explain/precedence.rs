@@ -14,7 +14,8 @@ use crate::cause::Family;
 const MIN_ATTEMPTS_IF_TRANSIENT: u32 = 3;
 
 /// Failures of the network path. The first that is present counts: it is the closest to the wire.
-const PATH_FAILURES: [Sign; 11] = [
+const PATH_FAILURES: [Sign; 12] = [
+    Sign::ProxyAnswered,
     Sign::ConnectionRefused,
     Sign::Unreachable,
     Sign::ConnectionReset,
@@ -306,6 +307,7 @@ pub fn family(sign: Sign, step: Step) -> Family {
         | Sign::ConnectionReset
         | Sign::Unreachable
         | Sign::CorruptLayer
+        | Sign::ProxyAnswered
         | Sign::ServiceFailure
         | Sign::RetriesExhausted => Family::Network,
         Sign::NotTls

@@ -262,6 +262,7 @@ fn prove_connection(message: &ParsedMessage, proven: &mut Vec<String>) {
             "the log driver's helper process hung until it was killed; a missing log group fails at once",
         ),
         Some(Sign::ConnectionIssue) => Some("ECS reports a connection issue"),
+        Some(Sign::ProxyAnswered) => Some("a proxy answered, not the service"),
         Some(Sign::ConnectionRefused) => {
             Some("the address is reachable and refuses the connection")
         }

@@ -45,6 +45,8 @@ pub enum Sign {
     NotTls,
     /// The response did not come from the service (a proxy, for example).
     ForeignResponse,
+    /// A proxy answered the request for a connection.
+    ProxyAnswered,
     /// A service or registry denied the request.
     Denied,
     /// HTTP 403.

@@ -10,6 +10,8 @@
 
 mod error;
 mod protocol;
+mod setup;
+mod waiting;
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,12 +37,15 @@ use tracing::{debug, info};
 
 pub use error::CallError;
 pub use protocol::{Api, ItemSet, percent_encode};
+pub use setup::{AwsSettings, use_settings};
+pub use waiting::Notice;
 
 use crate::aws::credentials::{self as probe, AgentFailure};
 use crate::aws::{error_response, sign};
 use crate::endpoints::{InvalidRegion, NO_REGION, Region};
 use crate::observation::Failure;
 use crate::safe_text::visible;
+use waiting::Waiting;
 
 /// Limit for a whole call, connection and body included. The AWS SDKs wait 60 s for each read, and
 /// a usual response, such as a page of `FilterLogEvents`, has at most 1 MB.
@@ -65,14 +70,23 @@ pub struct Client {
     region: Region,
     max_attempts: usize,
     timeout: Duration,
+    waiting: Waiting,
 }
 
 impl Client {
     /// Returns a client for `region`, or for the Region of the environment or profile. Sends
     /// nothing, unless the Region comes from the instance metadata. Fails if no Region is set.
     pub async fn load(region: Option<Region>) -> Result<Self, CallError> {
+        let settings = setup::settings();
+        setup::check_profile(settings).await?;
         let mut loader =
             aws_config::defaults(BehaviorVersion::latest()).http_client(sdk_http_client());
+        if let Some(profile) = &settings.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(url) = &settings.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
         if let Some(region) = &region {
             loader = loader.region(aws_config::Region::new(region.to_string()));
         }
@@ -105,7 +119,18 @@ impl Client {
             region,
             max_attempts: MAX_ATTEMPTS,
             timeout: CALL_TIMEOUT,
+            waiting: Waiting::default(),
         })
+    }
+
+    /// Returns a client that hands its notices of waiting to `notice`, instead of writing them to
+    /// standard error.
+    #[must_use]
+    pub fn with_notice(&self, notice: Notice) -> Self {
+        Self {
+            waiting: Waiting::new(notice),
+            ..self.clone()
+        }
     }
 
     /// Returns the Region that it calls.
@@ -316,9 +341,11 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Request<Bytes>, CallError> {
+        let endpoint = self.endpoint(api);
+        setup::check_endpoint(api, &endpoint)?;
         let request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", self.endpoint(api)))
+            .uri(format!("{endpoint}{path}"))
             .header(USER_AGENT, concat!("pullprobe/", env!("CARGO_PKG_VERSION")))
             .body(body);
         request.map_err(|error| CallError::Setup(format!("{}: {error}", api.name)))
@@ -332,7 +359,11 @@ impl Client {
             .config
             .service_config()
             .and_then(|config| config.load_config(api.endpoint_key()));
-        let named = named.or_else(|| self.config.endpoint_url().map(str::to_owned));
+        // The command line's wins over what the environment says of a single service.
+        let from_flag = setup::settings().endpoint_url.clone();
+        let named = from_flag
+            .or(named)
+            .or_else(|| self.config.endpoint_url().map(str::to_owned));
         match named {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("https://{}", api.host(&self.region)),
@@ -380,14 +411,18 @@ impl Client {
     where
         F: Future<Output = (ResponseFacts, Result<T, CallError>)>,
     {
+        let waiting = &self.waiting;
+        let action = api.action(operation);
+        let started = Instant::now();
+        waiting.begin(&action);
         let attempts = AtomicUsize::new(0);
         let send_once = || async {
             let attempt = attempts.fetch_add(1, Ordering::Relaxed) + 1;
             let began = Instant::now();
-            let (facts, result) = send().await;
+            let (facts, result) = waiting.during(&action, started, send()).await;
             let error = result.as_ref().err().map(CallError::in_short);
             info!(
-                action = %api.action(operation),
+                %action,
                 region = api.signing_region(&self.region),
                 attempt,
                 status = facts.status,
@@ -413,9 +448,9 @@ impl Client {
         send_once
             .retry(pauses)
             .when(CallError::is_transient)
-            .notify(|_, pause| {
-                let action = api.action(operation);
+            .notify(|error, pause| {
                 info!(%action, pause_ms = crate::millis(pause), "will call again");
+                waiting.retry(&action, error, pause, started);
             })
             .await
     }
@@ -436,7 +471,7 @@ impl Client {
             .credentials
             .provide_credentials()
             .await
-            .map_err(|error| CallError::no_credentials(&error))?;
+            .map_err(|error| setup::no_credentials(&error))?;
         facts.credentials_ms = Some(crate::millis(began.elapsed()));
         let mut signed = request.clone();
         let region = api.signing_region(&self.region);

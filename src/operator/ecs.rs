@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::aws::{CallError, Client};
+use super::error::OperatorError;
 use crate::arn::Arn;
 
 /// `DescribeServices`.
@@ -633,6 +635,18 @@ pub fn last_segment(arn: &str) -> &str {
 pub fn digest(parts: &[&str], bytes: usize) -> String {
     let digest = Sha256::digest(parts.join("\n"));
     hex::encode(&digest[..bytes.min(digest.len())])
+}
+
+/// Says what to check if the cluster does not exist in this Region.
+pub fn with_cluster_hint(error: CallError, cluster: &str, client: &Client) -> OperatorError {
+    if error.code() == "ClusterNotFoundException" {
+        let region = client.region();
+        return OperatorError::Usage(format!(
+            "Amazon ECS did not find cluster {cluster} in {region}; check --cluster and --region, and list the clusters with \
+             `aws ecs list-clusters --region {region}`"
+        ));
+    }
+    error.into()
 }
 
 #[cfg(test)]

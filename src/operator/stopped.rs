@@ -10,8 +10,9 @@ use serde_json::Value;
 use super::aws::{Api, CallError, Client};
 use super::ecs::{
     DescribeServicesRequest, DescribeTasksRequest, ListResponse, ListTasksRequest,
-    MAX_DESCRIBED_TASKS, TasksResponse, last_segment,
+    MAX_DESCRIBED_TASKS, TasksResponse, last_segment, with_cluster_hint,
 };
+use super::error::OperatorError;
 use crate::arn::Arn;
 use crate::endpoints::Region;
 use crate::explain::MessageContext;
@@ -25,28 +26,12 @@ const MAX_TEXTS: usize = 5;
 /// them for an hour, in which a service that restarts in a loop stops a few hundred.
 const MAX_PAGES: usize = 5;
 
-/// Why there is no message to explain.
-#[derive(Debug, thiserror::Error)]
-pub enum StoppedTaskError {
-    /// The call failed; the second member says what to check.
-    #[error("{0}{1}")]
-    Call(CallError, &'static str),
-    /// ECS did not find the task or service; it may have forgotten the task.
-    #[error("{0}")]
-    Unknown(String),
-}
-
-impl From<CallError> for StoppedTaskError {
-    fn from(error: CallError) -> Self {
-        let hint = match error.code() {
-            "ClusterNotFoundException" => {
-                "; check --cluster and --region (`aws ecs list-clusters`)"
-            }
-            "InvalidParameterException" => "; check --task and --cluster",
-            _ => "",
-        };
-        Self::Call(error, hint)
+/// Says what to check for a call that names a task or a cluster.
+fn with_hint(error: CallError, cluster: &str, client: &Client) -> OperatorError {
+    if error.code() == "InvalidParameterException" {
+        return OperatorError::Usage(format!("{error}; check --task and --cluster"));
     }
+    with_cluster_hint(error, cluster, client)
 }
 
 /// Whether the name looks like an ARN but is not that of an ECS `kind`, such as `task`.
@@ -72,14 +57,14 @@ pub async fn task(
     client: &Client,
     cluster: &str,
     task: &str,
-) -> Result<Vec<EcsMessage>, StoppedTaskError> {
+) -> Result<Vec<EcsMessage>, OperatorError> {
     let described = describe(client, cluster, &[task.to_owned()]).await?;
     let messages: Vec<EcsMessage> = described.iter().filter_map(tasks::of_task).collect();
     if !messages.is_empty() {
         return Ok(messages);
     }
     let region = client.region();
-    Err(StoppedTaskError::Unknown(format!(
+    Err(OperatorError::Usage(format!(
         "Amazon ECS did not find task {task} in cluster {cluster} in {region}. A stopped task can be described for about \
          an hour; for an older one, explain the events of its service with `pullprobe explain --service SERVICE --cluster \
          {cluster}`. Otherwise check --cluster and --region."
@@ -92,15 +77,18 @@ pub async fn service(
     client: &Client,
     cluster: &str,
     service: &str,
-) -> Result<Vec<EcsMessage>, StoppedTaskError> {
+) -> Result<Vec<EcsMessage>, OperatorError> {
     let request = DescribeServicesRequest {
         cluster,
         services: [service],
     };
-    let response: Value = client.json(Api::ECS, "DescribeServices", &request).await?;
+    let response: Value = client
+        .json(Api::ECS, "DescribeServices", &request)
+        .await
+        .map_err(|error| with_hint(error, cluster, client))?;
     let Some(described) = response["services"].get(0) else {
         let region = client.region();
-        return Err(StoppedTaskError::Unknown(format!(
+        return Err(OperatorError::Usage(format!(
             "Amazon ECS did not find service {service} in cluster {cluster} in {region}; list the services with `aws ecs \
              list-services --cluster {cluster} --region {region}`"
         )));
@@ -136,7 +124,7 @@ async fn stopped_tasks(
     client: &Client,
     cluster: &str,
     service: &str,
-) -> Result<Vec<Value>, StoppedTaskError> {
+) -> Result<Vec<Value>, OperatorError> {
     let mut stopped = Vec::new();
     let mut next_token = None;
     for _ in 0..MAX_PAGES {
@@ -164,13 +152,16 @@ async fn describe(
     client: &Client,
     cluster: &str,
     tasks: &[String],
-) -> Result<Vec<Value>, CallError> {
+) -> Result<Vec<Value>, OperatorError> {
     let request = DescribeTasksRequest {
         cluster,
         tasks,
         include: &[],
     };
-    let response: TasksResponse = client.json(Api::ECS, "DescribeTasks", &request).await?;
+    let response: TasksResponse = client
+        .json(Api::ECS, "DescribeTasks", &request)
+        .await
+        .map_err(|error| with_hint(error, cluster, client))?;
     Ok(response.tasks)
 }
 

@@ -1,12 +1,14 @@
-//! The comparison as text for a terminal, in 80 columns: what differs, then a matrix with a column
-//! for each group of vantages.
+//! The comparison as text for a terminal: each distinct failure with its remedy, then a matrix with
+//! a column for each group of vantages.
 
 use std::fmt::Write as _;
 
-use super::text::{Paint, WIDTH, wrap};
+use super::style::Style;
+use super::text::{headline, list, remedy};
 use crate::compare::ComparisonOutput;
 use crate::compare::comparison::Comparison;
 use crate::compare::fact::FactValue;
+use crate::compare::report_view::{ObservationView, ReportView};
 use crate::compare::vantage_group::{VantageGroup, group_vantages};
 use crate::compare::vantage_values::VantageValues;
 use crate::verdict::Status;
@@ -17,44 +19,364 @@ const MAX_CHANGES: usize = 30;
 /// Columns of the matrix. The JSON has all.
 const MAX_GROUPS: usize = 24;
 
+/// Other possible causes shown. The JSON has all.
+const MAX_ALTERNATIVES: usize = 8;
+
 /// Vantage names shown of a group.
 const MAX_NAMES: usize = 6;
 
-/// Renders a comparison. `color` adds ANSI colors; without them the marks carry the meaning.
-pub fn render(output: &ComparisonOutput, color: bool) -> String {
-    let (comparison, paint) = (&output.comparison, Paint(color));
-    let groups = group_vantages(comparison);
-    let shown = &groups[..groups.len().min(MAX_GROUPS)];
-    let differing: Vec<usize> = differing_facts(comparison, &groups);
-    let mut text = String::new();
-    headline(&mut text, comparison, paint);
-    legend(&mut text, shown, paint);
-    for columns in fitting_columns(comparison, shown) {
-        matrix(&mut text, comparison, columns, &differing, paint);
+/// Renders a comparison: what fails and what to do, then the matrix.
+pub fn render(output: &ComparisonOutput, style: Style) -> String {
+    Screen::new(output, style).compare()
+}
+
+/// Renders the end of a launch: as a comparison, with what to do as the last lines, which stay on the
+/// screen.
+pub fn render_launch(output: &ComparisonOutput, style: Style) -> String {
+    Screen::new(output, style).launch()
+}
+
+/// Renders what a quiet launch prints: the sentence and what to do.
+pub fn render_quiet(output: &ComparisonOutput, style: Style) -> String {
+    Screen::new(output, style).quiet()
+}
+
+/// The parts of a comparison's screen.
+struct Screen<'a> {
+    comparison: &'a Comparison,
+    /// Vantages that are alike, with the latest report of the first: the worst group first.
+    groups: Vec<(VantageGroup<'a>, Option<ReportView<'a>>)>,
+    style: Style,
+    text: String,
+}
+
+impl<'a> Screen<'a> {
+    fn new(output: &'a ComparisonOutput, style: Style) -> Self {
+        let comparison = &output.comparison;
+        let groups = group_vantages(comparison);
+        let with_report = |group: VantageGroup<'a>| {
+            let report = output.latest_report(group.first);
+            (group, report)
+        };
+        Self {
+            comparison,
+            groups: groups.into_iter().map(with_report).collect(),
+            style,
+            text: String::new(),
+        }
     }
-    if let Some(more @ 1..) = groups.len().checked_sub(MAX_GROUPS) {
-        let _ = writeln!(
-            text,
-            "\n  and {more} more vantage groups; see --format html or json"
+
+    fn compare(mut self) -> String {
+        self.headline();
+        self.failures(true);
+        self.matrix();
+        self.alternatives();
+        self.changes();
+        self.input();
+        self.text
+    }
+
+    fn launch(mut self) -> String {
+        self.headline();
+        if self.comparison.status == Status::Pass && !self.style.verbose {
+            return self.text;
+        }
+        self.failures(false);
+        self.matrix();
+        self.alternatives();
+        self.what_to_do();
+        self.text
+    }
+
+    fn quiet(mut self) -> String {
+        self.headline();
+        self.what_to_do();
+        self.text
+    }
+
+    fn headline(&mut self) {
+        let sentence = sentence(self.comparison);
+        headline(
+            &mut self.text,
+            self.comparison.status,
+            &sentence,
+            self.style,
         );
     }
-    let all = comparison.facts.len();
-    match all - differing.len() {
-        0 => {}
-        1 => {
-            let _ = writeln!(text, "\n  The other 1 of {all} steps passes everywhere.");
+
+    /// Returns the groups of vantages in which the task would not simply start, each with its report.
+    fn failing(&self) -> impl Iterator<Item = &(VantageGroup<'a>, Option<ReportView<'a>>)> {
+        let failing = self
+            .groups
+            .iter()
+            .filter(|(group, _)| group.status != Status::Pass);
+        failing.take(MAX_GROUPS)
+    }
+
+    /// Writes a block for each distinct failure, then the groups that pass.
+    fn failures(&mut self, with_remedy: bool) {
+        let style = self.style;
+        let mut text = String::new();
+        for (group, report) in self.failing() {
+            let mark = style.by_mark(status_word(group.status));
+            let names = style.wrap(&group_names(group, style), 11);
+            let names = style.bold(names.trim_start());
+            let _ = writeln!(text, "\n{}  {mark}  {names}", group.letter);
+            let summary = self
+                .comparison
+                .vantages
+                .get(group.first)
+                .map(|vantage| vantage.summary.as_str());
+            let _ = writeln!(text, "{}", style.wrap(summary.unwrap_or_default(), 2));
+            if let Some(seen) = report
+                .as_ref()
+                .and_then(|report| deciding(report, group.cause))
+            {
+                let _ = writeln!(text, "{}", style.item("✗", &seen, 2));
+            }
+            if let (true, Some(first)) = (
+                with_remedy,
+                report.as_ref().and_then(|report| report.findings.first()),
+            ) {
+                remedy(
+                    &mut text,
+                    &first.remedy,
+                    first.fix.iter().map(|part| &**part),
+                    style,
+                );
+            }
         }
-        alike => {
+        for (group, _) in self
+            .groups
+            .iter()
+            .filter(|(group, _)| group.status == Status::Pass)
+        {
+            let mark = style.by_mark(status_word(group.status));
+            let names = style.wrap(&group_names(group, style), 11);
+            let _ = writeln!(text, "\n{}  {mark}  {}", group.letter, names.trim_start());
+        }
+        let is_compared = self.groups.len() > 1 || !self.comparison.changes.is_empty();
+        if is_compared && self.comparison.status != Status::Pass {
+            let _ = writeln!(text, "\n{}", style.wrap(&self.comparison.explanation, 0));
+        }
+        self.text.push_str(&text);
+    }
+
+    fn matrix(&mut self) {
+        let (comparison, style) = (self.comparison, self.style);
+        let groups: Vec<VantageGroup<'_>> =
+            self.groups.iter().map(|(group, _)| group.clone()).collect();
+        let shown = &groups[..groups.len().min(MAX_GROUPS)];
+        let differing: Vec<usize> = differing_facts(comparison, &groups);
+        let differing: Vec<usize> = if groups.len() == 1 && !style.verbose {
+            let fails = |fact: &usize| {
+                Cell::new(groups[0].values.get(*fact).copied().flatten()).mark != "✓"
+            };
+            differing.into_iter().filter(fails).collect()
+        } else {
+            differing
+        };
+        if !differing.is_empty() {
+            if style.is_narrow() {
+                fact_list(&mut self.text, comparison, shown, &differing, style);
+            } else {
+                for columns in fitting_columns(comparison, shown, style) {
+                    matrix(&mut self.text, comparison, columns, &differing, style);
+                }
+            }
+        }
+        if let Some(more @ 1..) = groups.len().checked_sub(MAX_GROUPS) {
             let _ = writeln!(
-                text,
-                "\n  The other {alike} of {all} steps pass everywhere."
+                self.text,
+                "\n  and {more} more vantage groups; see --format html or json"
             );
         }
+        let all = comparison.facts.len();
+        let others = match all - differing.len() {
+            0 => None,
+            1 => Some(format!("The other 1 of {all} steps passes everywhere.")),
+            alike => Some(format!("The other {alike} of {all} steps pass everywhere.")),
+        };
+        if let Some(others) = others {
+            let _ = writeln!(self.text, "\n{}", style.wrap(&others, 2));
+        }
+        if !differing.is_empty() {
+            let legend = "✓ works ✗ fails ! some addresses fail – not reached ? not checked · not in that report";
+            let _ = writeln!(self.text, "{}", style.wrap(legend, 2));
+        }
     }
-    text.push_str("\n  ✓ works  ✗ fails  ! some addresses fail  – not reached  ? not checked\n");
-    changes(&mut text, comparison, paint);
-    let _ = writeln!(text, "\n{}", wrap(&input_counts(comparison), 0));
-    text
+
+    /// Writes the causes that look the same as the first of each failure.
+    fn alternatives(&mut self) {
+        let mut causes: Vec<String> = Vec::new();
+        for (_, report) in self.failing() {
+            let findings = report
+                .iter()
+                .flat_map(|report| report.findings.iter().skip(1));
+            for other in findings {
+                let line = format!(
+                    "{} ({}): {}",
+                    &*other.cause, &*other.confidence, &*other.remedy
+                );
+                if !causes.contains(&line) && causes.len() < MAX_ALTERNATIVES {
+                    causes.push(line);
+                }
+            }
+        }
+        if causes.is_empty() {
+            return;
+        }
+        let heading = self.style.bold("It could also be");
+        let _ = writeln!(self.text, "\n{heading}");
+        for cause in causes {
+            let _ = writeln!(self.text, "{}", self.style.item("·", &cause, 2));
+        }
+    }
+
+    /// Writes the remedy of each distinct failure.
+    fn what_to_do(&mut self) {
+        let style = self.style;
+        let mut blocks: Vec<(String, Vec<&str>)> = Vec::new();
+        for (group, report) in self.failing() {
+            let Some(first) = report.as_ref().and_then(|report| report.findings.first()) else {
+                continue;
+            };
+            let mut block = String::new();
+            remedy(
+                &mut block,
+                &first.remedy,
+                first.fix.iter().map(|part| &**part),
+                style,
+            );
+            let more = format!("more: pullprobe causes {}", &*first.cause);
+            let _ = writeln!(block, "{}", style.wrap(&more, 2));
+            match blocks.iter_mut().find(|(known, _)| *known == block) {
+                Some((_, letters)) => letters.push(&group.letter),
+                None => blocks.push((block, vec![&group.letter])),
+            }
+        }
+        if blocks.is_empty() {
+            return;
+        }
+        let mut text = format!("\n{}\n", style.bold("What to do"));
+        let several = blocks.len() > 1;
+        for (block, letters) in &blocks {
+            if several {
+                let _ = writeln!(text, "  {}", style.bold(&format!("for {}", list(letters))));
+            }
+            text.push_str(block);
+        }
+        self.text.push_str(&text);
+    }
+
+    fn changes(&mut self) {
+        changes(&mut self.text, self.comparison, self.style);
+    }
+
+    fn input(&mut self) {
+        let _ = writeln!(
+            self.text,
+            "\n{}",
+            self.style.wrap(&input_counts(self.comparison), 0)
+        );
+    }
+}
+
+/// Returns in how many places the task would not start.
+fn sentence(comparison: &Comparison) -> String {
+    let vantages = &comparison.vantages;
+    let all = vantages.len();
+    let count = vantages
+        .iter()
+        .filter(|vantage| vantage.status == comparison.status)
+        .count();
+    let is_subnet = vantages
+        .iter()
+        .all(|vantage| vantage.name.starts_with("subnet-") || vantage.subnet_cidr.is_some());
+    let (one, many) = if is_subnet {
+        ("subnet", "subnets")
+    } else {
+        ("place", "places")
+    };
+    let places = match (count, all) {
+        (_, 0) => return "There is nothing to compare.".to_owned(),
+        (1, 1) => format!("the only {one}"),
+        (2, 2) => format!("both {many}"),
+        (count, all) if count == all => format!("all {all} {many}"),
+        (count, all) => format!("{count} of {all} {many}"),
+    };
+    match comparison.status {
+        Status::Pass => format!("The task would start in {places}."),
+        Status::Warn => format!("The task would start, with a warning in {places}."),
+        Status::Inconclusive => format!("Not everything could be checked in {places}."),
+        Status::Fail => format!("The task would not start in {places}."),
+    }
+}
+
+fn group_names(group: &VantageGroup<'_>, style: Style) -> String {
+    let limit = if style.verbose { usize::MAX } else { MAX_NAMES };
+    let shown = group.names.iter().take(limit).copied();
+    let more = group.names.len().saturating_sub(limit);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    let shown: Vec<String> = shown.map(str::to_owned).chain(more).collect();
+    shown.join(", ")
+}
+
+/// Returns the failed observation that the first finding rests on, or the first that failed.
+fn deciding(report: &ReportView<'_>, cause: Option<&str>) -> Option<String> {
+    cause?;
+    let failed = |seen: &&ObservationView<'_>| &*seen.outcome == "failed" && seen.affects_task();
+    let first = report.findings.first();
+    let of_dependency =
+        report.observations.iter().filter(failed).find(|seen| {
+            first.is_some_and(|first| first.because.iter().any(|id| **id == *seen.id))
+        });
+    let seen = of_dependency.or_else(|| report.observations.iter().find(failed))?;
+    if seen.witness.is_some() {
+        return Some(format!("Amazon ECS reports: {}", &*seen.detail));
+    }
+    let at = seen
+        .peer
+        .as_deref()
+        .map(|peer| format!(" at {peer}"))
+        .unwrap_or_default();
+    let owner = seen
+        .owner
+        .as_deref()
+        .map(|owner| format!(" ({owner})"))
+        .unwrap_or_default();
+    let failure = seen.failure.as_deref().unwrap_or("failed");
+    Some(format!(
+        "{}/{}{at}{owner}: {failure} after {} ms",
+        &*seen.dependency, &*seen.phase, seen.elapsed_ms
+    ))
+}
+
+/// Writes the matrix as a list, where a table has no room.
+fn fact_list(
+    text: &mut String,
+    comparison: &Comparison,
+    groups: &[VantageGroup<'_>],
+    facts: &[usize],
+    style: Style,
+) {
+    text.push('\n');
+    for (n, fact) in facts
+        .iter()
+        .filter_map(|n| Some((*n, comparison.facts.get(*n)?)))
+    {
+        let cells: Vec<String> = groups
+            .iter()
+            .map(|group| format!("{} {}", group.letter, cell_text(group, n)))
+            .collect();
+        let mark = if is_first_difference(comparison, &fact.fact) {
+            "▸"
+        } else {
+            " "
+        };
+        let line = format!("{}: {}", fact.fact, cells.join(", "));
+        let _ = writeln!(text, "{}", style.item(mark, &line, 0));
+    }
 }
 
 /// Returns a status as a mark and a word.
@@ -146,59 +468,17 @@ fn cell_text(group: &VantageGroup<'_>, fact: usize) -> String {
     Cell::new(group.values.get(fact).copied().flatten()).text()
 }
 
-fn paint_by_mark(paint: Paint, text: &str) -> String {
-    match text.chars().next() {
-        Some('✓') => paint.good(text),
-        Some('✗') => paint.bad(text),
-        Some('!' | '?') => paint.odd(text),
-        _ => text.to_owned(),
-    }
-}
-
-fn headline(text: &mut String, comparison: &Comparison, paint: Paint) {
-    let word = status_word(comparison.status).to_uppercase();
-    let word = paint.bold(&paint_by_mark(paint, &word));
-    let _ = writeln!(text, "{word} {}\n", comparison.summary);
-    let _ = writeln!(text, "{}", wrap(&comparison.explanation, 2));
-}
-
-fn legend(text: &mut String, groups: &[VantageGroup<'_>], paint: Paint) {
-    text.push('\n');
-    for group in groups {
-        let confidence = group
-            .confidence
-            .map(|confidence| format!(" ({confidence})"))
-            .unwrap_or_default();
-        let cause = group
-            .cause
-            .map(|cause| format!("  {cause}{confidence}"))
-            .unwrap_or_default();
-        let count = match group.names.len() {
-            1 => String::new(),
-            count => format!("  {count} vantages"),
-        };
-        let letter = paint.bold(&group.letter);
-        let word = paint_by_mark(paint, status_word(group.status));
-        let _ = writeln!(text, "  {letter}  {word}{cause}{count}");
-        for name in group.names.iter().take(MAX_NAMES) {
-            let _ = writeln!(text, "       {name}");
-        }
-        if let Some(more @ 1..) = group.names.len().checked_sub(MAX_NAMES) {
-            let _ = writeln!(text, "       and {more} more");
-        }
-    }
-}
-
 /// Splits the groups into blocks of columns that fit side by side.
 fn fitting_columns<'a, 'g>(
     comparison: &Comparison,
     groups: &'g [VantageGroup<'a>],
+    style: Style,
 ) -> Vec<&'g [VantageGroup<'a>]> {
     let row_head = 2 + fact_width(comparison);
     let (mut blocks, mut from, mut used) = (Vec::new(), 0, row_head);
     for (n, group) in groups.iter().enumerate() {
         let width = column_width(group) + 2;
-        if used + width > WIDTH && n > from {
+        if used + width > style.width() && n > from {
             blocks.push(&groups[from..n]);
             (from, used) = (n, row_head);
         }
@@ -250,7 +530,7 @@ fn matrix(
     comparison: &Comparison,
     groups: &[VantageGroup<'_>],
     facts: &[usize],
-    paint: Paint,
+    style: Style,
 ) {
     let fact_width = fact_width(comparison);
     let widths: Vec<usize> = groups.iter().map(column_width).collect();
@@ -264,7 +544,7 @@ fn matrix(
         text,
         "\n  {:fact_width$}  {}",
         "",
-        paint.bold(heads.trim_end())
+        style.bold(heads.trim_end())
     );
     for (n, fact) in facts
         .iter()
@@ -273,7 +553,7 @@ fn matrix(
         let cells: Vec<String> = groups
             .iter()
             .zip(&widths)
-            .map(|(group, width)| paint_by_mark(paint, &format!("{:width$}", cell_text(group, n))))
+            .map(|(group, width)| style.by_mark(&format!("{:width$}", cell_text(group, n))))
             .collect();
         let mark = if is_first_difference(comparison, &fact.fact) {
             "▸ "
@@ -296,18 +576,18 @@ pub(super) fn is_first_difference(comparison: &Comparison, fact: &str) -> bool {
     first.is_some_and(|difference| difference.fact == fact)
 }
 
-fn changes(text: &mut String, comparison: &Comparison, paint: Paint) {
+fn changes(text: &mut String, comparison: &Comparison, style: Style) {
     if comparison.changes.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\n{}", paint.bold("What changed"));
+    let _ = writeln!(text, "\n{}", style.bold("What changed"));
     let mut vantage = "";
     for change in comparison.changes.iter().take(MAX_CHANGES) {
         if change.vantage != vantage {
             vantage = &change.vantage;
             let _ = writeln!(text, "\n  {vantage}");
         }
-        let _ = writeln!(text, "{}", wrap(&format!("· {}", change.summary), 4));
+        let _ = writeln!(text, "{}", style.wrap(&format!("· {}", change.summary), 4));
     }
     if let Some(more @ 1..) = comparison.changes.len().checked_sub(MAX_CHANGES) {
         let _ = writeln!(text, "\n  and {more} more changes; see --format json");

@@ -1,41 +1,22 @@
-//! Renders an explanation as text.
+//! Renders an explanation as text: what failed, the proof, what to do, then what else it could be.
 
 use std::fmt::Write as _;
 
-use super::text::wrap;
+use super::style::Style;
+use super::text::remedy;
 use crate::cause::Family;
 use crate::diagnose::Confidence;
 use crate::explain::{Explanation, Step};
 
 /// Returns the explanation as text.
-pub fn render(explanation: &Explanation) -> String {
+pub fn render(explanation: &Explanation, style: Style) -> String {
     let mut text = String::new();
-    headline(&mut text, explanation);
-    list(
-        &mut text,
-        "What the message proves",
-        "·",
-        &explanation.proven,
-    );
-    findings(&mut text, explanation);
-    let is_placeholder = |word: &str| PLACEHOLDERS.contains(&word.trim_matches(['\'', '"']));
-    let has_placeholder = explanation
-        .next
-        .iter()
-        .any(|command| command.split([' ', '=']).any(is_placeholder));
-    let next = if has_placeholder {
-        "Next (replace the words in capitals)"
-    } else {
-        "Next"
-    };
-    list(&mut text, next, "$", &explanation.next);
-    let same_path = if is_path_family(explanation.family) {
-        "; they use the same network path unless they have their own VPC endpoint"
-    } else {
-        ""
-    };
-    let later = format!("Later steps, in order, may also fail{same_path}");
-    list(&mut text, &wrap(&later, 0), "·", &explanation.next_failures);
+    headline(&mut text, explanation, style);
+    proof(&mut text, explanation, style);
+    what_to_do(&mut text, explanation, style);
+    next(&mut text, explanation, style);
+    alternatives(&mut text, explanation, style);
+    later_steps(&mut text, explanation, style);
     text
 }
 
@@ -59,11 +40,24 @@ const PLACEHOLDERS: [&str; 16] = [
     "TASK_DEFINITION",
 ];
 
+/// How the statement begins that keeps a reader from looking at IPv6.
+const IPV4_ONLY: &str = "this is the IPv4 name";
+
+/// How statements begin that place a failure and do not say what it was.
+const CONTEXT: [&str; 5] = [
+    "on Fargate, these steps come first",
+    "the host name resolved to",
+    "AWS lists the address",
+    IPV4_ONLY,
+    "the request was retried",
+];
+
 fn is_path_family(family: Family) -> bool {
     matches!(family, Family::Network | Family::Resolve | Family::Tls)
 }
 
-fn headline(text: &mut String, explanation: &Explanation) {
+/// Returns which task failed, at which step.
+pub(super) fn sentence(explanation: &Explanation) -> String {
     let service = explanation.service.as_ref();
     let task = match (service, &explanation.task_arn) {
         (Some(service), _) => format!("task of service {service}"),
@@ -76,7 +70,7 @@ fn headline(text: &mut String, explanation: &Explanation) {
         .map(|at| format!(" at {at}"))
         .unwrap_or_default();
     let (step, family) = (explanation.step, explanation.family);
-    let line = match step {
+    match step {
         _ if explanation.had_started => {
             format!("The {task} had started, and stopped{at} later: no step of its start failed.")
         }
@@ -92,8 +86,26 @@ fn headline(text: &mut String, explanation: &Explanation) {
             "The {task} failed{at} while {} (step {step}, family {family}).",
             step.title()
         ),
+    }
+}
+
+fn headline(text: &mut String, explanation: &Explanation, style: Style) {
+    let mark = match explanation.family {
+        _ if explanation.had_started => "·",
+        Family::Unknown => "?",
+        _ => "✗",
     };
-    let _ = writeln!(text, "{}", wrap(&line, 0));
+    let _ = writeln!(text, "{}", style.item(mark, &sentence(explanation), 0));
+    if let Some(first) = explanation.findings.first() {
+        let why = match first.confidence {
+            Confidence::Certain => first.summary.clone(),
+            confidence => format!("{} ({confidence})", first.summary.trim_end_matches('.')),
+        };
+        let _ = writeln!(text, "{}", style.wrap(&why, 2));
+    }
+}
+
+fn proof(text: &mut String, explanation: &Explanation, style: Style) {
     let target = [
         explanation
             .container
@@ -109,49 +121,104 @@ fn headline(text: &mut String, explanation: &Explanation) {
         }),
     ];
     let target: Vec<String> = target.into_iter().flatten().collect();
+    let proven = &explanation.proven;
+    // How far the start got, and what ended it.
+    let shown: Vec<&String> = if style.verbose {
+        proven.iter().collect()
+    } else {
+        let is_context = |line: &&String| CONTEXT.iter().any(|start| line.starts_with(start));
+        let ending = proven.iter().skip(1).find(|line| !is_context(line));
+        let warning = proven.iter().find(|line| line.starts_with(IPV4_ONLY));
+        let shown = proven.first().into_iter().chain(ending);
+        shown.chain(warning).collect()
+    };
+    if !shown.is_empty() {
+        let _ = writeln!(text, "\n{}", style.bold("What the message proves"));
+    }
+    for line in shown {
+        let _ = writeln!(text, "{}", style.item("·", line, 2));
+    }
     if !target.is_empty() {
-        let _ = writeln!(text, "{}", wrap(&target.join(", "), 2));
+        let _ = writeln!(text, "{}", style.item("·", &target.join(", "), 2));
     }
     if is_path_family(explanation.family) {
         let hint = "This is a failure of the network path to the service, not of IAM permissions.";
-        let _ = writeln!(text, "{}", wrap(hint, 2));
+        let _ = writeln!(text, "{}", style.item("·", hint, 2));
     }
     if explanation.family == Family::Unknown && !explanation.had_started {
         let request = "Pass the whole message or, better, the output of `aws ecs describe-tasks` for the stopped task, \
                        which has its stoppedReason, its stopCode and the reasons of its containers.";
-        let _ = writeln!(text, "{}", wrap(request, 2));
+        let _ = writeln!(text, "{}", style.wrap(request, 2));
     }
 }
 
-fn findings(text: &mut String, explanation: &Explanation) {
-    if explanation.findings.is_empty() {
-        return;
-    }
-    let _ = writeln!(text, "\nPossible causes, most common first");
-    for (n, finding) in explanation.findings.iter().enumerate() {
-        let confidence = match finding.confidence {
-            Confidence::Certain => "certain",
-            Confidence::Likely => "likely",
-            Confidence::Possible => "possible",
-        };
-        let _ = writeln!(text, "  {}. {} ({confidence})", n + 1, finding.cause);
-        let _ = writeln!(text, "{}", wrap(&finding.summary, 5));
-        let _ = writeln!(text, "     → {}", wrap(&finding.remedy, 7).trim_start());
+fn what_to_do(text: &mut String, explanation: &Explanation, style: Style) {
+    if let Some(first) = explanation.findings.first() {
+        let _ = writeln!(text, "\n{}", style.bold("What to do"));
+        remedy(text, &first.remedy, first.fix.iter(), style);
     }
 }
 
-fn list(text: &mut String, heading: &str, mark: &str, lines: &[String]) {
-    if lines.is_empty() {
+fn next(text: &mut String, explanation: &Explanation, style: Style) {
+    if explanation.next.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\n{heading}");
-    for line in lines {
-        // Users copy a command, so it stays on one line.
-        let line = if mark == "$" {
-            line.clone()
-        } else {
-            wrap(line, 4)
-        };
-        let _ = writeln!(text, "  {mark} {}", line.trim_start());
+    let is_placeholder = |word: &str| PLACEHOLDERS.contains(&word.trim_matches(['\'', '"']));
+    let has_placeholder = explanation
+        .next
+        .iter()
+        .any(|command| command.split([' ', '=']).any(is_placeholder));
+    let heading = if has_placeholder {
+        "Next (replace the words in capitals)"
+    } else {
+        "Next"
+    };
+    let _ = writeln!(text, "\n{}", style.bold(heading));
+    // Users copy a command, so it stays on one line.
+    for command in &explanation.next {
+        let _ = writeln!(text, "  $ {command}");
     }
+}
+
+fn alternatives(text: &mut String, explanation: &Explanation, style: Style) {
+    let others = explanation.findings.get(1..).unwrap_or_default();
+    if others.is_empty() {
+        return;
+    }
+    let heading = "It could also be, most common first";
+    let _ = writeln!(text, "\n{}", style.bold(heading));
+    for other in others {
+        let line = format!("{} ({}): {}", other.cause, other.confidence, other.remedy);
+        let _ = writeln!(text, "{}", style.item("·", &line, 2));
+        if style.verbose {
+            let _ = writeln!(text, "{}", style.wrap(&other.summary, 4));
+        }
+    }
+}
+
+fn later_steps(text: &mut String, explanation: &Explanation, style: Style) {
+    if explanation.next_failures.is_empty() {
+        return;
+    }
+    let same_path = if is_path_family(explanation.family) {
+        "; they use the same network path unless they have their own VPC endpoint"
+    } else {
+        ""
+    };
+    let steps: Vec<&str> = explanation
+        .next_failures
+        .iter()
+        .map(|step| {
+            if style.verbose {
+                step
+            } else {
+                step.split(':').next().unwrap_or(step)
+            }
+        })
+        .collect();
+    let line = format!(
+        "Later steps, in order, may also fail{same_path}: {}",
+        steps.join(", ")
+    );
+    let _ = writeln!(text, "\n{}", style.wrap(&line, 0));
 }

@@ -1,28 +1,27 @@
-//! An inspection as text for a terminal, in 80 columns.
+//! An inspection as text for a terminal.
 
 use std::fmt::Write as _;
 
-use super::text::{Paint, wrap};
+use super::style::Style;
 use crate::diagnose::Confidence;
 use crate::inspect::{
     Basis, Hop, InspectedContact, Inspection, InspectionFinding, Openness, Patch,
 };
 use crate::verdict::Status;
 
-/// Renders an inspection. `color` adds ANSI colors; without them the marks carry the meaning.
-pub fn render(inspection: &Inspection, color: bool) -> String {
-    let paint = Paint(color);
+/// Renders an inspection.
+pub fn render(inspection: &Inspection, style: Style) -> String {
     let mut text = String::new();
     let status = match inspection.verdict.status {
-        Status::Pass => paint.good("✓ PASS"),
-        Status::Warn => paint.odd("! WARN"),
-        Status::Inconclusive => paint.odd("? INCONCLUSIVE"),
-        Status::Fail => paint.bad("✗ FAIL"),
+        Status::Pass => style.good("✓ PASS"),
+        Status::Warn => style.odd("! WARN"),
+        Status::Inconclusive => style.odd("? INCONCLUSIVE"),
+        Status::Fail => style.bad("✗ FAIL"),
     };
     let _ = writeln!(text, "{status}");
-    let _ = writeln!(text, "{}", wrap(&inspection.verdict.summary, 2));
-    write_findings(&mut text, inspection, paint);
-    write_ruled_out(&mut text, inspection, paint);
+    let _ = writeln!(text, "{}", style.wrap(&inspection.verdict.summary, 2));
+    write_findings(&mut text, inspection, style);
+    write_ruled_out(&mut text, inspection, style);
     let mut subnet = "";
     for contact in &inspection.contacts {
         if contact.subnet != subnet {
@@ -34,43 +33,42 @@ pub fn render(inspection: &Inspection, color: bool) -> String {
             } else {
                 format!(" ({})", place.join(", "))
             };
-            let _ = writeln!(text, "\n{}{place}", paint.bold(subnet));
+            let _ = writeln!(text, "\n{}{place}", style.bold(subnet));
         }
-        write_contact(&mut text, contact, paint);
+        write_contact(&mut text, contact, style);
     }
-    write_unread(&mut text, inspection, paint);
+    write_unread(&mut text, inspection, style);
     text
 }
 
 /// Renders what an inspection adds to the reports of a launch, which are printed already.
-pub fn render_joined(inspection: &Inspection, color: bool) -> String {
-    let paint = Paint(color);
-    let mut text = format!("{}\n", paint.bold("What the configuration says"));
+pub fn render_joined(inspection: &Inspection, style: Style) -> String {
+    let mut text = format!("{}\n", style.bold("What the configuration says"));
     let adds = |finding: &InspectionFinding| finding.basis != Basis::Packets;
     let rules_out = inspection
         .packets
         .iter()
         .any(|vantage| !vantage.ruled_out.is_empty());
     if inspection.findings.iter().any(adds) || rules_out {
-        let _ = writeln!(text, "{}", wrap(&inspection.verdict.summary, 2));
-        write_findings(&mut text, inspection, paint);
-        write_ruled_out(&mut text, inspection, paint);
+        let _ = writeln!(text, "{}", style.wrap(&inspection.verdict.summary, 2));
+        write_findings(&mut text, inspection, style);
+        write_ruled_out(&mut text, inspection, style);
     } else {
         let nothing = "Nothing that explains the findings: no hop that could be read is closed.";
-        let _ = writeln!(text, "{}", wrap(nothing, 2));
+        let _ = writeln!(text, "{}", style.wrap(nothing, 2));
     }
-    write_unread(&mut text, inspection, paint);
+    write_unread(&mut text, inspection, style);
     text
 }
 
-fn write_findings(text: &mut String, inspection: &Inspection, paint: Paint) {
+fn write_findings(text: &mut String, inspection: &Inspection, style: Style) {
     for (number, finding) in inspection.findings.iter().enumerate() {
-        write_finding(text, number + 1, finding, paint);
+        write_finding(text, number + 1, finding, style);
     }
 }
 
 /// Writes the causes that packets leave open and the configuration excludes, each with its objects.
-fn write_ruled_out(text: &mut String, inspection: &Inspection, paint: Paint) {
+fn write_ruled_out(text: &mut String, inspection: &Inspection, style: Style) {
     let mut lines: Vec<String> = Vec::new();
     for ruled in inspection.packets.iter().flat_map(|one| &one.ruled_out) {
         let line = format!("{}: {} ({})", ruled.cause, ruled.why, list(&ruled.objects));
@@ -81,25 +79,29 @@ fn write_ruled_out(text: &mut String, inspection: &Inspection, paint: Paint) {
     if lines.is_empty() {
         return;
     }
-    let heading = paint.bold("Ruled out by the configuration");
+    let heading = style.bold("Ruled out by the configuration");
     let _ = writeln!(text, "\n{heading}");
     for line in lines {
-        let _ = writeln!(text, "{}", wrap(&line, 2));
+        let _ = writeln!(text, "{}", style.wrap(&line, 2));
     }
 }
 
-fn write_unread(text: &mut String, inspection: &Inspection, paint: Paint) {
+fn write_unread(text: &mut String, inspection: &Inspection, style: Style) {
     if inspection.unread.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\n{}", paint.bold("Not read"));
+    let _ = writeln!(text, "\n{}", style.bold("Not read"));
     for unread in &inspection.unread {
         let _ = writeln!(text, "  {} ({})", unread.action, unread.why);
-        let _ = writeln!(text, "{}", wrap(&format!("would add: {}", unread.adds), 4));
+        let _ = writeln!(
+            text,
+            "{}",
+            style.wrap(&format!("would add: {}", unread.adds), 4)
+        );
     }
 }
 
-fn write_finding(text: &mut String, number: usize, finding: &InspectionFinding, paint: Paint) {
+fn write_finding(text: &mut String, number: usize, finding: &InspectionFinding, style: Style) {
     let InspectionFinding {
         cause,
         confidence,
@@ -115,33 +117,33 @@ fn write_finding(text: &mut String, number: usize, finding: &InspectionFinding, 
     let mark = if finding.blocking { "✗" } else { "!" };
     let head = format!("{mark} {number}. {cause} ({confidence})");
     let head = if finding.blocking {
-        paint.bad(&head)
+        style.bad(&head)
     } else {
-        paint.odd(&head)
+        style.odd(&head)
     };
     let _ = writeln!(text, "\n{head}");
     if let Some(object) = object {
-        let _ = writeln!(text, "  object: {}", paint.bold(object));
+        let _ = writeln!(text, "  object: {}", style.bold(object));
     }
     let rule = rule.as_ref().map(|rule| format!("rule: {rule}"));
     let stops = format!("stops: {}", list(&finding.contacts));
     for line in rule.iter().chain([&finding.summary, &stops]) {
-        let _ = writeln!(text, "{}", wrap(line, 2));
+        let _ = writeln!(text, "{}", style.wrap(line, 2));
     }
-    write_basis(text, finding);
+    write_basis(text, finding, style);
     match &finding.patch {
-        Some(patch) => write_patch(text, "→ ", patch),
+        Some(patch) => write_patch(text, "→ ", patch, style),
         None => {
-            let _ = writeln!(text, "{}", wrap(&format!("→ {}", finding.remedy), 2));
+            let _ = writeln!(text, "{}", style.wrap(&format!("→ {}", finding.remedy), 2));
         }
     }
     for patch in &finding.alternatives {
-        write_patch(text, "or ", patch);
+        write_patch(text, "or ", patch, style);
     }
 }
 
 /// Writes what a finding rests on, where packets were joined with the configuration.
-fn write_basis(text: &mut String, finding: &InspectionFinding) {
+fn write_basis(text: &mut String, finding: &InspectionFinding, style: Style) {
     let ids: Vec<String> = finding.because.iter().map(ToString::to_string).collect();
     let mut lines = Vec::new();
     match (finding.basis, &finding.contradiction) {
@@ -158,7 +160,7 @@ fn write_basis(text: &mut String, finding: &InspectionFinding) {
         (Basis::Configuration | Basis::Contradiction, None) => {}
     }
     for line in lines {
-        let _ = writeln!(text, "{}", wrap(&line, 2));
+        let _ = writeln!(text, "{}", style.wrap(&line, 2));
     }
 }
 
@@ -175,24 +177,24 @@ fn list(contacts: &[String]) -> String {
     }
 }
 
-fn write_patch(text: &mut String, mark: &str, patch: &Patch) {
+fn write_patch(text: &mut String, mark: &str, patch: &Patch, style: Style) {
     let cost = patch.cost.as_ref().map(|cost| format!(" (costs {cost})"));
     let title = format!("{mark}{}{}", patch.title, cost.unwrap_or_default());
-    let _ = writeln!(text, "{}", wrap(&title, 2));
+    let _ = writeln!(text, "{}", style.wrap(&title, 2));
     for command in &patch.cli {
         // Not wrapped, so that it can be copied.
         let _ = writeln!(text, "    {command}");
     }
 }
 
-fn write_contact(text: &mut String, contact: &InspectedContact, paint: Paint) {
+fn write_contact(text: &mut String, contact: &InspectedContact, style: Style) {
     let InspectedContact {
         target, host, port, ..
     } = contact;
     // The target's key repeats the host from the second target of a dependency on.
     let key = target.split('@').next().unwrap_or(target);
     let line = format!("{} {key:<14} {host}:{port}", mark(contact.verdict));
-    let _ = writeln!(text, "  {}", painted(&line, contact.verdict, paint));
+    let _ = writeln!(text, "  {}", painted(&line, contact.verdict, style));
     let is_open = |hop: &&Hop| hop.verdict == Openness::Open;
     if contact.hops.iter().all(|hop| is_open(&hop)) {
         let objects: Vec<_> = contact
@@ -206,7 +208,7 @@ fn write_contact(text: &mut String, contact: &InspectedContact, paint: Paint) {
                 }
                 known
             });
-        let _ = writeln!(text, "{}", wrap(&objects.join(" → "), 6));
+        let _ = writeln!(text, "{}", style.wrap(&objects.join(" → "), 6));
         return;
     }
     for hop in contact.hops.iter().filter(|hop| !is_open(hop)) {
@@ -221,8 +223,8 @@ fn write_contact(text: &mut String, contact: &InspectedContact, paint: Paint) {
             hop.hop.name(),
             hop.object
         );
-        let _ = writeln!(text, "{}", wrap(&head, 6));
-        let _ = writeln!(text, "{}", wrap(&hop.why, 8));
+        let _ = writeln!(text, "{}", style.wrap(&head, 6));
+        let _ = writeln!(text, "{}", style.wrap(&hop.why, 8));
     }
 }
 
@@ -234,10 +236,10 @@ fn mark(verdict: Openness) -> &'static str {
     }
 }
 
-fn painted(line: &str, verdict: Openness, paint: Paint) -> String {
+fn painted(line: &str, verdict: Openness, style: Style) -> String {
     match verdict {
-        Openness::Open => paint.good(line),
-        Openness::Unknown => paint.odd(line),
-        Openness::Closed => paint.bad(line),
+        Openness::Open => style.good(line),
+        Openness::Unknown => style.odd(line),
+        Openness::Closed => style.bad(line),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::text::{WIDTH, wrap};
+use super::style::Style;
 use crate::network_location::IpFamily;
 use crate::plan::Plan;
 use crate::plan::requirements::{
@@ -13,21 +13,26 @@ use crate::plan::requirements::{
 };
 
 /// Returns the parts as text, in this order.
-pub fn render(plan: &Plan, requirements: &Requirements, parts: &[PlanPart]) -> String {
+pub fn render(
+    plan: &Plan,
+    requirements: &Requirements,
+    parts: &[PlanPart],
+    style: Style,
+) -> String {
     let mut text = String::new();
     for part in parts {
         match part {
             PlanPart::Contacts => {
-                write_contacts(&mut text, plan);
-                write_other_hosts(&mut text, requirements);
+                write_contacts(&mut text, plan, style);
+                write_other_hosts(&mut text, requirements, style);
             }
-            PlanPart::Endpoints => write_endpoints(&mut text, requirements),
-            PlanPart::SecurityGroups => write_security_groups(&mut text, requirements),
-            PlanPart::NetworkAcls => write_network_acls(&mut text, requirements),
-            PlanPart::Notes => write_notes(&mut text, requirements),
-            PlanPart::TaskRolePolicy => write_policy(&mut text, requirements, IamRole::Task),
+            PlanPart::Endpoints => write_endpoints(&mut text, requirements, style),
+            PlanPart::SecurityGroups => write_security_groups(&mut text, requirements, style),
+            PlanPart::NetworkAcls => write_network_acls(&mut text, requirements, style),
+            PlanPart::Notes => write_notes(&mut text, requirements, style),
+            PlanPart::TaskRolePolicy => write_policy(&mut text, requirements, IamRole::Task, style),
             PlanPart::ExecutionRolePolicy => {
-                write_policy(&mut text, requirements, IamRole::Execution);
+                write_policy(&mut text, requirements, IamRole::Execution, style);
             }
         }
     }
@@ -35,19 +40,19 @@ pub fn render(plan: &Plan, requirements: &Requirements, parts: &[PlanPart]) -> S
 }
 
 /// Writes a heading with an empty line before and after it.
-fn write_heading(text: &mut String, heading: &str) {
-    write_sentence(text, heading);
+fn write_heading(text: &mut String, heading: &str, style: Style) {
+    write_sentence(text, heading, style);
     text.push('\n');
 }
 
 /// Writes a sentence after an empty line.
-fn write_sentence(text: &mut String, sentence: &str) {
+fn write_sentence(text: &mut String, sentence: &str, style: Style) {
     let space = if text.is_empty() { "" } else { "\n" };
-    let _ = writeln!(text, "{space}{}", wrap(sentence, 0));
+    let _ = writeln!(text, "{space}{}", style.wrap(sentence, 0));
 }
 
 /// Writes each target on one line if all lines fit the terminal, else on two.
-fn write_contacts(text: &mut String, plan: &Plan) {
+fn write_contacts(text: &mut String, plan: &Plan, style: Style) {
     let Plan {
         region, platform, ..
     } = plan;
@@ -71,24 +76,28 @@ fn write_contacts(text: &mut String, plan: &Plan) {
     write_heading(
         text,
         &format!("Contacts (Region {region}, {platform}{host}{subnet}):"),
+        style,
     );
     let lines = plan.to_string();
-    if lines.lines().all(|line| line.chars().count() <= WIDTH) {
+    if lines
+        .lines()
+        .all(|line| line.chars().count() <= style.width())
+    {
         text.push_str(&lines);
     } else {
-        write_targets_on_two_lines(text, plan);
+        write_targets_on_two_lines(text, plan, style);
     }
     for unchecked in &plan.unchecked {
         let line = format!(
             "not checked: {} {}: {}",
             unchecked.dependency, unchecked.subject, unchecked.why
         );
-        let _ = writeln!(text, "{}", wrap(&line, 0));
+        let _ = writeln!(text, "{}", style.wrap(&line, 0));
     }
 }
 
 /// Writes the hosts that are contacted besides the targets, by what leads to them.
-fn write_other_hosts(text: &mut String, requirements: &Requirements) {
+fn write_other_hosts(text: &mut String, requirements: &Requirements, style: Style) {
     let mut last_leader = None;
     for other in &requirements.other_hosts {
         let leader = match &other.registry {
@@ -100,7 +109,7 @@ fn write_other_hosts(text: &mut String, requirements: &Requirements) {
             None => "Also contacted, not checked:".to_owned(),
         };
         if last_leader.as_ref() != Some(&leader) {
-            write_sentence(text, &leader);
+            write_sentence(text, &leader, style);
             last_leader = Some(leader);
         }
         let OtherHost {
@@ -110,7 +119,7 @@ fn write_other_hosts(text: &mut String, requirements: &Requirements) {
             ..
         } = other;
         let line = format!("  {host}:{port}  {purpose}");
-        if line.chars().count() <= WIDTH {
+        if line.chars().count() <= style.width() {
             let _ = writeln!(text, "{line}");
         } else {
             let _ = writeln!(text, "  {host}:{port}\n    {purpose}");
@@ -118,7 +127,7 @@ fn write_other_hosts(text: &mut String, requirements: &Requirements) {
     }
 }
 
-fn write_targets_on_two_lines(text: &mut String, plan: &Plan) {
+fn write_targets_on_two_lines(text: &mut String, plan: &Plan, style: Style) {
     let dependency_width = plan
         .targets
         .iter()
@@ -130,7 +139,7 @@ fn write_targets_on_two_lines(text: &mut String, plan: &Plan) {
         let host = target.to_string();
         let phases: Vec<_> = target.phases.iter().map(|phase| phase.name()).collect();
         // A name that does not fit beside its dependency gets its own line.
-        let fits = dependency_width + 2 + host.chars().count() <= WIDTH;
+        let fits = dependency_width + 2 + host.chars().count() <= style.width();
         let space = if fits {
             " ".repeat(dependency_width - target.dependency.name().len())
         } else {
@@ -141,10 +150,11 @@ fn write_targets_on_two_lines(text: &mut String, plan: &Plan) {
     }
 }
 
-fn write_endpoints(text: &mut String, requirements: &Requirements) {
+fn write_endpoints(text: &mut String, requirements: &Requirements, style: Style) {
     write_heading(
         text,
         "VPC endpoints for a subnet without a route to the internet:",
+        style,
     );
     let width = requirements
         .endpoints
@@ -169,6 +179,7 @@ fn write_endpoints(text: &mut String, requirements: &Requirements) {
         write_heading(
             text,
             "Images with foreign layers need these hosts too, and a route to the internet:",
+            style,
         );
         for other in foreign {
             let _ = writeln!(text, "{}:{}", other.host, other.port);
@@ -189,6 +200,7 @@ fn write_endpoints(text: &mut String, requirements: &Requirements) {
     write_heading(
         text,
         &format!("No VPC endpoint serves these hosts. {route}:"),
+        style,
     );
     for (reason, hosts) in requirements.outside_vpc_by_reason() {
         for host in hosts {
@@ -197,12 +209,12 @@ fn write_endpoints(text: &mut String, requirements: &Requirements) {
                 let _ = writeln!(text, "  and {}:{}", other.host, other.port);
             }
         }
-        let _ = writeln!(text, "{}", wrap(&format!("because {reason}"), 4));
+        let _ = writeln!(text, "{}", style.wrap(&format!("because {reason}"), 4));
     }
 }
 
-fn write_security_groups(text: &mut String, requirements: &Requirements) {
-    write_heading(text, "Security groups must allow at least:");
+fn write_security_groups(text: &mut String, requirements: &Requirements, style: Style) {
+    write_heading(text, "Security groups must allow at least:", style);
     let mut last_title = None;
     for rule in &requirements.security_group_rules {
         let SecurityGroupRule {
@@ -222,7 +234,7 @@ fn write_security_groups(text: &mut String, requirements: &Requirements) {
         let _ = writeln!(text, "  {protocol} {port:<5} {preposition} {peer}");
         if matches!(tier, NetworkTier::Tasks | NetworkTier::Instances) {
             let hosts = format!("for {}", used_for.join(", "));
-            let _ = writeln!(text, "{}", wrap(&hosts, 14));
+            let _ = writeln!(text, "{}", style.wrap(&hosts, 14));
         }
     }
     if requirements.security_group_rules.is_empty() {
@@ -230,10 +242,11 @@ fn write_security_groups(text: &mut String, requirements: &Requirements) {
     }
 }
 
-fn write_network_acls(text: &mut String, requirements: &Requirements) {
+fn write_network_acls(text: &mut String, requirements: &Requirements, style: Style) {
     write_heading(
         text,
         "Network ACLs must allow at least (the default network ACL allows all traffic):",
+        style,
     );
     let mut last_tier = None;
     for rule in &requirements.network_acl_rules {
@@ -278,16 +291,16 @@ const fn preposition(direction: Direction) -> &'static str {
     }
 }
 
-fn write_notes(text: &mut String, requirements: &Requirements) {
-    write_heading(text, "Notes:");
+fn write_notes(text: &mut String, requirements: &Requirements, style: Style) {
+    write_heading(text, "Notes:", style);
     for note in &requirements.notes {
-        let _ = writeln!(text, "- {}", wrap(note, 2).trim_start());
+        let _ = writeln!(text, "- {}", style.wrap(note, 2).trim_start());
     }
 }
 
 /// Writes the optional statements first, so that the policy is last and can be copied from below
 /// its heading to the end.
-fn write_policy(text: &mut String, requirements: &Requirements, role: IamRole) {
+fn write_policy(text: &mut String, requirements: &Requirements, role: IamRole, style: Style) {
     let name = requirements.role(role);
     let scope = match role {
         IamRole::Execution if requirements.uses_instance_role => {
@@ -298,7 +311,7 @@ fn write_policy(text: &mut String, requirements: &Requirements, role: IamRole) {
     };
     for optional in requirements.policies.optional_of(role) {
         let heading = format!("The {name} also needs this statement if {}:", optional.when);
-        write_heading(text, &heading);
+        write_heading(text, &heading, style);
         write_json(text, &optional.statement);
     }
     let managed = requirements.policies.managed(role);
@@ -308,7 +321,7 @@ fn write_policy(text: &mut String, requirements: &Requirements, role: IamRole) {
             n + 1,
             managed.len()
         );
-        write_heading(text, &heading);
+        write_heading(text, &heading, style);
         write_json(text, policy);
     }
     if !managed.is_empty() {
@@ -319,9 +332,10 @@ fn write_policy(text: &mut String, requirements: &Requirements, role: IamRole) {
         write_sentence(
             text,
             &format!("The {name} needs no permissions to start the task."),
+            style,
         );
     } else {
-        write_heading(text, &format!("The {name} needs {scope}:"));
+        write_heading(text, &format!("The {name} needs {scope}:"), style);
         write_json(text, policy);
     }
 }

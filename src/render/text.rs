@@ -1,111 +1,299 @@
-//! The report as text for a terminal, in 80 columns.
+//! The report as text for a terminal: what fails, the proof, what to do, then the table and what
+//! else it could be. What passes takes one line.
 
 use std::fmt::Write as _;
 
+use super::style::Style;
 use crate::diagnose::{Confidence, Finding};
-use crate::explain::ecs_wording::predict;
+use crate::explain::ecs_wording::{Prediction, predict};
 use crate::observation::{Observation, Outcome, Phase, TargetKey};
 use crate::report::{Logs, Report};
 use crate::verdict::Status;
 
-/// Columns of a terminal, by default.
-pub(super) const WIDTH: usize = 80;
-
-/// Renders a report. `color` adds ANSI colors; without them the marks carry the meaning.
-pub fn render(report: &Report, color: bool) -> String {
-    let paint = Paint(color);
+/// Renders a report.
+pub fn render(report: &Report, style: Style) -> String {
     let mut text = String::new();
-    headline(&mut text, report, paint);
-    vantage(&mut text, report);
-    phase_table(&mut text, report, paint);
-    findings(&mut text, report, paint);
-    ruled_out(&mut text, report);
-    not_checked(&mut text, report);
-    ecs_message(&mut text, report);
-    delivery(&mut text, report);
+    headline(&mut text, report.verdict.status, &verdict(report), style);
+    if report.verdict.status == Status::Pass && !style.verbose {
+        return text;
+    }
+    proof(&mut text, report, style);
+    what_to_do(&mut text, &report.findings, style);
+    if style.verbose {
+        evidence(&mut text, report, style);
+    }
+    phase_table(&mut text, report, style);
+    alternatives(&mut text, &report.findings, style);
+    if style.verbose {
+        ruled_out(&mut text, report, style);
+    }
+    not_checked(&mut text, report, style);
+    ecs_message(&mut text, report, style);
+    place(&mut text, report, style);
     text
 }
 
-/// ANSI colors, or none.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Paint(pub(super) bool);
+/// Renders a report in one line, behind the name of its place.
+pub fn render_line(place: &str, report: &Report, style: Style) -> String {
+    let mark = match report.verdict.status {
+        Status::Pass => "✓",
+        Status::Warn => "!",
+        Status::Inconclusive => "?",
+        Status::Fail => "✗",
+    };
+    let cause = report
+        .findings
+        .first()
+        .map(|first| format!(": {} ({})", first.cause, first.confidence));
+    let elapsed = elapsed(report).map(|elapsed| format!(", {elapsed}"));
+    let line = format!(
+        "{place}  {}{}{}",
+        report.verdict.status,
+        cause.unwrap_or_default(),
+        elapsed.unwrap_or_default()
+    );
+    style.item(mark, &line, 0) + "\n"
+}
 
-impl Paint {
-    fn with(self, code: &str, text: &str) -> String {
-        if self.0 {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+/// Returns the sentence of the verdict. One line is all that a pass has, so it says where.
+fn verdict(report: &Report) -> String {
+    let summary = report.verdict.summary.as_str();
+    if report.verdict.status != Status::Pass {
+        return summary.to_owned();
     }
-
-    pub(super) fn bad(self, text: &str) -> String {
-        self.with("31", text)
-    }
-
-    pub(super) fn good(self, text: &str) -> String {
-        self.with("32", text)
-    }
-
-    pub(super) fn odd(self, text: &str) -> String {
-        self.with("33", text)
-    }
-
-    pub(super) fn bold(self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    /// Paints a cell of the table by its mark.
-    fn cell(self, text: &str) -> String {
-        match text.chars().next() {
-            Some('✓') => self.good(text),
-            Some('✗') => self.bad(text),
-            _ => text.to_owned(),
-        }
+    let at = [address(report), elapsed(report)];
+    let at: Vec<String> = at.into_iter().flatten().collect();
+    if at.is_empty() {
+        summary.to_owned()
+    } else {
+        format!("{} ({}).", summary.trim_end_matches('.'), at.join(", "))
     }
 }
 
-fn headline(text: &mut String, report: &Report, paint: Paint) {
-    let status = report.verdict.status;
-    let line = match status {
-        Status::Pass => paint.good("✓ PASS"),
-        Status::Warn => paint.odd("! WARN"),
-        Status::Inconclusive => paint.odd("? INCONCLUSIVE"),
-        Status::Fail => paint.bad("✗ FAIL"),
+/// Writes the status and a sentence.
+pub(super) fn headline(text: &mut String, status: Status, sentence: &str, style: Style) {
+    let word = match status {
+        Status::Pass => "✓ PASS",
+        Status::Warn => "! WARN",
+        Status::Inconclusive => "? INCONCLUSIVE",
+        Status::Fail => "✗ FAIL",
     };
     // Escape codes take no columns, so the sentence is wrapped behind a placeholder of the same
     // width, which the painted status then replaces.
-    let placeholder = "#".repeat("✓ ".chars().count() + status.to_string().len());
-    let plain = wrap(&format!("{placeholder} {}", report.verdict.summary), 2);
-    let summary = plain.trim_start().trim_start_matches('#');
-    let _ = writeln!(text, "{}{summary}\n", paint.bold(&line));
+    let placeholder = "#".repeat(word.chars().count());
+    let plain = style.wrap(&format!("{placeholder} {sentence}"), 2);
+    let sentence = plain.trim_start().trim_start_matches('#');
+    let word = style.bold(&style.by_mark(word));
+    let sentence = sentence
+        .lines()
+        .map(|line| {
+            let trimmed = line.trim_start();
+            let margin = &line[..line.len() - trimmed.len()];
+            format!("{margin}{}", style.bold(trimmed))
+        })
+        .collect::<Vec<_>>();
+    let _ = writeln!(text, "{word}{}", sentence.join("\n"));
 }
 
-fn vantage(text: &mut String, report: &Report) {
-    let vantage = &report.vantage;
-    let address = vantage.address.map(|address| format!("from {address}"));
-    let subnet = vantage.subnet_cidr.map(|cidr| format!("in subnet {cidr}"));
-    let zone = vantage
-        .availability_zone
-        .as_ref()
-        .map(|zone| format!("({zone})"));
-    let place: Vec<String> = [address, subnet, zone].into_iter().flatten().collect();
-    let role = report
-        .identity
-        .as_ref()
-        .and_then(|identity| identity.role_arn.as_ref())
-        .map(|arn| format!("as {arn}"));
-    let elapsed = if report.is_measured() {
-        format!(", {} ms", report.run.elapsed_ms)
-    } else {
-        String::new()
+/// Writes what the verdict rests on, in two lines: what failed, and what that is told apart by.
+pub(super) fn proof(text: &mut String, report: &Report, style: Style) {
+    let Some(first) = report.findings.first() else {
+        return;
     };
-    let run = format!("run {}{elapsed}", report.run.id);
-    let place = (!place.is_empty()).then(|| place.join(" "));
-    for line in [place, role, Some(run)].into_iter().flatten() {
-        let _ = writeln!(text, "  {line}");
+    let cited: Vec<&Observation> = first
+        .because
+        .iter()
+        .filter_map(|id| report.observations.iter().find(|seen| &seen.id == id))
+        .collect();
+    let mut failed = cited.iter().filter(|seen| seen.failure().is_some());
+    let Some(seen) = failed.next() else {
+        // Nothing failed: it was slow, or has another address than expected.
+        text.push('\n');
+        for seen in cited.iter().take(2) {
+            let line = format!("{}, {} ms", seen.id, seen.elapsed_ms);
+            let _ = writeln!(text, "{}", style.item("·", &line, 2));
+        }
+        return;
+    };
+    let _ = writeln!(text, "\n{}", style.item("✗", &what_failed(seen), 2));
+    let mut others: Vec<&str> = Vec::new();
+    for other in failed.filter(|other| other.target() != seen.target()) {
+        push_new(&mut others, short_name(other.target()));
     }
-    text.push('\n');
+    let mut passed: Vec<&str> = Vec::new();
+    for other in cited.iter().filter(|other| other.passed()) {
+        push_new(&mut passed, short_name(other.target()));
+    }
+    let detail = seen.detail.as_str();
+    if !others.is_empty() {
+        let also = format!("also at {}", list(&others));
+        let _ = writeln!(text, "{}", style.item("✗", &also, 2));
+    } else if !passed.is_empty() {
+        let works = format!("{} of {} works", seen.phase, list(&passed));
+        let _ = writeln!(text, "{}", style.item("✓", &works, 2));
+    } else if !detail.is_empty() && seen.witness.is_none() {
+        let _ = writeln!(text, "{}", style.item("·", detail, 2));
+    }
+}
+
+fn push_new<'a>(names: &mut Vec<&'a str>, name: &'a str) {
+    if !names.contains(&name) {
+        names.push(name);
+    }
+}
+
+/// Returns one line on a failed phase, in words of its own ID.
+fn what_failed(seen: &Observation) -> String {
+    if seen.witness.is_some() {
+        return format!("Amazon ECS reports: {}", seen.detail);
+    }
+    let failure = seen.failure().map(|failure| failure.to_string());
+    let failure = failure.unwrap_or_default();
+    let at = match (seen.peer, &seen.owner) {
+        (Some(peer), Some(owner)) => format!(" at {peer} ({owner})"),
+        (Some(peer), None) => format!(" at {peer}"),
+        (None, _) if !seen.host.is_empty() => format!(" at {}", seen.host),
+        (None, _) => String::new(),
+    };
+    let attempts = match seen.attempts {
+        0 | 1 => String::new(),
+        many => format!(", {many} attempts"),
+    };
+    format!(
+        "{}/{}{at}: {failure} after {} ms{attempts}",
+        short_name(seen.target()),
+        seen.phase,
+        seen.elapsed_ms
+    )
+}
+
+/// Returns names in a sentence.
+pub(super) fn list(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+fn is_probable((n, finding): &(usize, &Finding)) -> bool {
+    *n == 0 || finding.confidence > Confidence::Possible
+}
+
+/// Writes the remedy of each probable cause, with what to copy.
+pub(super) fn what_to_do(text: &mut String, findings: &[Finding], style: Style) {
+    let probable: Vec<_> = findings.iter().enumerate().filter(is_probable).collect();
+    if probable.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}", style.bold("What to do"));
+    for (n, finding) in probable {
+        if n > 0 {
+            let also = format!(
+                "{} ({}): {}",
+                finding.cause, finding.confidence, finding.summary
+            );
+            let _ = writeln!(text, "\n{}", style.wrap(&also, 2));
+        }
+        remedy(text, &finding.remedy, finding.fix.iter(), style);
+        let more = format!("more: pullprobe causes {}", finding.cause);
+        let _ = writeln!(text, "{}", style.wrap(&more, 2));
+    }
+}
+
+/// Writes a remedy and what to copy for it.
+pub(super) fn remedy(
+    text: &mut String,
+    remedy: &str,
+    fix: impl Iterator<Item = impl AsRef<str>>,
+    style: Style,
+) {
+    let _ = writeln!(text, "{}", style.item("→", remedy, 2));
+    for part in fix {
+        let _ = writeln!(text, "{}", copyable(part.as_ref(), style));
+    }
+}
+
+/// Columns before what is copied.
+const COPY_INDENT: usize = 4;
+
+/// Returns a command or a policy statement, which can be copied from the screen: a long command goes on
+/// behind a backslash, as a shell reads it.
+fn copyable(part: &str, style: Style) -> String {
+    let margin = " ".repeat(COPY_INDENT);
+    let statement = part
+        .starts_with('{')
+        .then(|| serde_json::from_str(part).ok())
+        .flatten();
+    if let Some(statement) = statement {
+        return statement_lines(&statement)
+            .iter()
+            .map(|line| format!("{margin}{line}"))
+            .collect::<Vec<_>>()
+            .join("\n");
+    }
+    let mut lines = vec![margin.clone()];
+    for (n, argument) in part.split(" --").enumerate() {
+        let argument = if n == 0 {
+            argument.to_owned()
+        } else {
+            format!(" --{argument}")
+        };
+        let Some(line) = lines.last_mut() else { break };
+        let needed = line.chars().count() + argument.chars().count() + " \\".len();
+        if n > 0 && needed > style.width() {
+            line.push_str(" \\");
+            lines.push(format!("{margin} {argument}"));
+        } else {
+            line.push_str(&argument);
+        }
+    }
+    lines.join("\n")
+}
+
+/// Returns a statement in the order in which AWS writes its members.
+fn statement_lines(statement: &serde_json::Map<String, serde_json::Value>) -> Vec<String> {
+    const ORDER: [&str; 4] = ["Effect", "Principal", "Action", "Resource"];
+    let known = ORDER
+        .iter()
+        .filter_map(|name| statement.get_key_value(*name));
+    let others = statement
+        .iter()
+        .filter(|(name, _)| !ORDER.contains(&name.as_str()));
+    let members: Vec<_> = known
+        .chain(others)
+        .map(|(name, value)| format!("  \"{name}\": {value}"))
+        .collect();
+    let mut lines = vec!["{".to_owned()];
+    let last = members.len().saturating_sub(1);
+    for (n, member) in members.into_iter().enumerate() {
+        lines.push(if n == last { member } else { member + "," });
+    }
+    lines.push("}".to_owned());
+    lines
+}
+
+/// Writes the causes that cannot be told apart from the first.
+fn alternatives(text: &mut String, findings: &[Finding], style: Style) {
+    let others = findings
+        .iter()
+        .enumerate()
+        .filter(|other| !is_probable(other));
+    let mut shown: Vec<&Finding> = Vec::new();
+    for (_, other) in others {
+        if !shown.iter().any(|known| known.cause == other.cause) {
+            shown.push(other);
+        }
+    }
+    if shown.is_empty() {
+        return;
+    }
+    let heading = style.wrap("It could also be (looks the same from here)", 0);
+    let _ = writeln!(text, "\n{}", style.bold(&heading));
+    for other in shown {
+        let line = format!("{}: {}", other.cause, other.remedy);
+        let _ = writeln!(text, "{}", style.item("·", &line, 2));
+    }
 }
 
 /// Returns one cell of the phase table.
@@ -142,7 +330,20 @@ fn slowest_ms(observations: &[&Observation]) -> u64 {
 /// The columns of the table. Later phases differ from target to target and follow in the row.
 const COMMON_PHASES: [Phase; 3] = [Phase::Resolve, Phase::Connect, Phase::Handshake];
 
-fn phase_table(text: &mut String, report: &Report, paint: Paint) {
+/// The phases of one target, each with its cell; absent phases have an empty one.
+struct TargetRow<'a> {
+    name: &'a str,
+    cells: Vec<(Phase, String)>,
+}
+
+impl TargetRow<'_> {
+    fn passes(&self) -> bool {
+        let is_good = |cell: &str| cell.is_empty() || cell.starts_with('✓');
+        self.cells.iter().all(|(_, cell)| is_good(cell))
+    }
+}
+
+fn phase_table(text: &mut String, report: &Report, style: Style) {
     let shown: Vec<&Observation> = report
         .observations
         .iter()
@@ -154,43 +355,71 @@ fn phase_table(text: &mut String, report: &Report, paint: Paint) {
             targets.push(observation.target());
         }
     }
+    let row = |target: &&'_ TargetKey| {
+        let of = |phase: Phase| select(&shown, |o| o.target() == *target && o.phase == phase);
+        let phases = Phase::ALL.into_iter();
+        phases.map(|phase| (phase, cell(&of(phase)))).collect()
+    };
+    let rows: Vec<TargetRow<'_>> = targets
+        .iter()
+        .map(|target| TargetRow {
+            name: short_name(target),
+            cells: row(target),
+        })
+        .collect();
     // Where Amazon ECS reports a stopped task instead of the probe, no target was observed.
-    if targets.is_empty() {
+    if rows.is_empty() {
         return;
     }
-    let cell_of = |target: &TargetKey, phase: Phase| {
-        cell(&select(&shown, |o| {
-            o.target() == target && o.phase == phase
-        }))
-    };
-    let first = targets
-        .iter()
-        .map(|target| short_name(target).len())
-        .max()
-        .unwrap_or(0);
+    let (passing, others): (Vec<_>, Vec<_>) =
+        rows.iter().partition(|row| row.passes() && !style.verbose);
+    text.push('\n');
+    if !others.is_empty() {
+        if style.is_narrow() {
+            phase_list(text, &others, style);
+        } else {
+            phase_rows(text, &others, style);
+        }
+    }
+    if !passing.is_empty() {
+        let names: Vec<&str> = passing.iter().map(|row| row.name).collect();
+        let every = format!("{}: every check passes", list(&names));
+        let _ = writeln!(text, "{}", style.item("✓", &every, 2));
+    }
+    if !others.is_empty() {
+        let legend = "✓ works ✗ fails – not reached ? not checked; slowest time in ms";
+        let _ = writeln!(text, "{}", style.wrap(legend, 2));
+    }
+}
+
+fn phase_rows(text: &mut String, rows: &[&TargetRow<'_>], style: Style) {
+    let first = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     let heads = COMMON_PHASES.map(|phase| format!("{phase:9}")).join("  ");
     let head = format!("  {:first$}  {heads}", "");
-    let _ = writeln!(text, "{}", paint.bold(head.trim_end()));
-    for target in targets {
-        let common = COMMON_PHASES
-            .into_iter()
-            .map(|phase| paint.cell(&format!("{:9}", cell_of(target, phase))));
-        let exchanges = Phase::ALL
-            .into_iter()
-            .filter(|phase| phase.is_exchange())
-            .filter_map(|phase| {
-                let cell = cell_of(target, phase);
-                (!cell.is_empty()).then(|| format!("{phase} {}", paint.cell(&cell)))
-            });
-        let cells = common.chain(exchanges).collect::<Vec<_>>().join("  ");
-        let _ = writeln!(
-            text,
-            "  {:first$}  {}",
-            short_name(target),
-            cells.trim_end()
-        );
+    let _ = writeln!(text, "{}", style.bold(head.trim_end()));
+    for row in rows {
+        let cells = row.cells.iter().filter_map(|(phase, cell)| {
+            if COMMON_PHASES.contains(phase) {
+                Some(style.by_mark(&format!("{cell:9}")))
+            } else {
+                (!cell.is_empty()).then(|| format!("{phase} {}", style.by_mark(cell)))
+            }
+        });
+        let cells = cells.collect::<Vec<_>>().join("  ");
+        let _ = writeln!(text, "  {:first$}  {}", row.name, cells.trim_end());
     }
-    text.push_str("  ✓ works  ✗ fails  – not reached  ? not checked; slowest time in ms\n");
+}
+
+/// Writes the rows where a table has no room.
+fn phase_list(text: &mut String, rows: &[&TargetRow<'_>], style: Style) {
+    for row in rows {
+        let cells = row.cells.iter().filter(|(_, cell)| !cell.is_empty());
+        let cells: Vec<_> = cells
+            .map(|(phase, cell)| format!("{phase} {cell}"))
+            .collect();
+        let line = format!("{}: {}", row.name, cells.join(", "));
+        let _ = writeln!(text, "{}", style.wrap(&line, 2));
+    }
 }
 
 /// Returns a target's key without the host that tells it from others of its dependency.
@@ -199,141 +428,109 @@ fn short_name(target: &TargetKey) -> &str {
     key.split_once('@').map_or(key, |(name, _)| name)
 }
 
-fn findings(text: &mut String, report: &Report, paint: Paint) {
-    let (probable, alternatives): (Vec<_>, Vec<_>) = report
-        .findings
-        .iter()
-        .enumerate()
-        .partition(|(n, finding)| *n == 0 || finding.confidence > Confidence::Possible);
-    if !probable.is_empty() {
-        let is_blocking = probable.iter().any(|(_, finding)| finding.blocking);
-        let heading = if is_blocking {
-            "What is wrong"
-        } else {
-            "What to check"
-        };
-        let _ = writeln!(text, "\n{}", paint.bold(heading));
-    }
-    for (n, finding) in probable {
-        finding_title(text, n, finding, paint);
-        let _ = writeln!(text, "{}", wrap(&finding.summary, 5));
-        evidence(text, report, finding);
-        let _ = writeln!(text, "{}", wrap(&format!("→ {}", finding.remedy), 5));
-        let _ = writeln!(text, "     more: pullprobe causes {}", finding.cause);
-    }
-    if !alternatives.is_empty() {
-        let heading = paint.bold("Cannot be distinguished from here");
-        let _ = writeln!(text, "\n{heading}");
-    }
-    for (n, finding) in alternatives {
-        finding_title(text, n, finding, paint);
-        let _ = writeln!(text, "{}", wrap(&format!("→ {}", finding.remedy), 5));
-    }
-}
-
-fn finding_title(text: &mut String, n: usize, finding: &Finding, paint: Paint) {
-    let confidence = match finding.confidence {
-        Confidence::Certain => "certain",
-        Confidence::Likely => "likely",
-        Confidence::Possible => "possible",
-    };
-    let cause = paint.bold(finding.cause.code());
-    let _ = writeln!(text, "\n  {}. {cause} ({confidence})", n + 1);
-}
-
-/// Observations shown as evidence of one finding. The JSON has all.
-const MAX_EVIDENCE: usize = 6;
-
-fn evidence(text: &mut String, report: &Report, finding: &Finding) {
-    for id in finding.because.iter().take(MAX_EVIDENCE) {
-        let Some(observation) = report.observations.iter().find(|o| &o.id == id) else {
-            continue;
-        };
-        let elapsed_ms = observation.elapsed_ms;
-        let outcome = match &observation.outcome {
-            Outcome::Passed | Outcome::Failed { .. } if observation.witness.is_some() => {
-                let detail = &observation.detail;
-                let _ = writeln!(
-                    text,
-                    "{}",
-                    wrap(&format!("Amazon ECS reports: {detail}"), 7)
-                );
+/// Writes every observation that a finding rests on.
+fn evidence(text: &mut String, report: &Report, style: Style) {
+    for finding in &report.findings {
+        let Finding {
+            cause, confidence, ..
+        } = finding;
+        let _ = writeln!(text, "\n  {} ({confidence})", style.bold(cause.code()));
+        let _ = writeln!(text, "{}", style.wrap(&finding.summary, 4));
+        for id in &finding.because {
+            let Some(observation) = report.observations.iter().find(|o| &o.id == id) else {
                 continue;
-            }
-            Outcome::Passed => format!("✓ {elapsed_ms} ms"),
-            Outcome::Failed { failure } => format!("✗ {failure} after {elapsed_ms} ms"),
-            Outcome::NotReached { .. } => "– not reached".into(),
-            Outcome::NotChecked { why } => format!("? {why}"),
-        };
-        let owner = observation
-            .owner
-            .as_ref()
-            .map(|owner| format!(" [{owner}]"))
-            .unwrap_or_default();
-        let _ = writeln!(text, "{}", wrap(&format!("{outcome}  {id}{owner}"), 7));
-    }
-    if let Some(more @ 1..) = finding.because.len().checked_sub(MAX_EVIDENCE) {
-        let _ = writeln!(text, "       and {more} more");
+            };
+            let elapsed_ms = observation.elapsed_ms;
+            let (mark, outcome) = match &observation.outcome {
+                Outcome::Passed | Outcome::Failed { .. } if observation.witness.is_some() => {
+                    ("·", format!("Amazon ECS reports: {}", observation.detail))
+                }
+                Outcome::Passed => ("✓", format!("{id}, {elapsed_ms} ms")),
+                Outcome::Failed { failure } => {
+                    ("✗", format!("{id}, {failure} after {elapsed_ms} ms"))
+                }
+                Outcome::NotReached { .. } => ("–", format!("{id}, not reached")),
+                Outcome::NotChecked { why } => ("?", format!("{id}, {why}")),
+            };
+            let owner = observation.owner.as_ref();
+            let owner = owner.map_or(String::new(), |owner| format!(" ({owner})"));
+            let _ = writeln!(
+                text,
+                "{}",
+                style.item(mark, &format!("{outcome}{owner}"), 4)
+            );
+        }
     }
 }
 
-fn ruled_out(text: &mut String, report: &Report) {
+fn ruled_out(text: &mut String, report: &Report, style: Style) {
     if report.ruled_out.is_empty() {
         return;
     }
     let causes = report.ruled_out.iter().map(|ruled| ruled.cause.code());
     let causes = causes.collect::<Vec<_>>().join(", ");
-    let _ = writeln!(text, "\n{}", wrap(&format!("Ruled out: {causes}"), 0));
+    let _ = writeln!(text, "\n{}", style.wrap(&format!("Ruled out: {causes}"), 0));
 }
 
-fn not_checked(text: &mut String, report: &Report) {
+fn not_checked(text: &mut String, report: &Report, style: Style) {
     let mut separator = "\n";
     for observation in &report.observations {
         if let Outcome::NotChecked { why } = &observation.outcome {
             let line = format!("Not checked: {}: {why}", observation.id);
-            let _ = writeln!(text, "{separator}{}", wrap(&line, 0));
+            let _ = writeln!(text, "{separator}{}", style.wrap(&line, 0));
             separator = "";
         }
     }
 }
 
 /// Quotes the message that ECS itself would have shown: a reader may already have it at hand.
-fn ecs_message(text: &mut String, report: &Report) {
-    if let Some(message) = predict(&report.findings, &report.observations) {
+fn ecs_message(text: &mut String, report: &Report, style: Style) {
+    let message = predict(&report.findings, &report.observations);
+    if let Some(message) = message.filter(Prediction::is_complete) {
         let line = format!(
             "Without the probe, the task would have stayed in PENDING for {}, then stopped with “{}”",
             message.after, message.text
         );
-        let _ = writeln!(text, "\n{}", wrap(&line, 0));
+        let _ = writeln!(text, "\n{}", style.wrap(&line, 0));
     }
 }
 
-fn delivery(text: &mut String, report: &Report) {
+fn address(report: &Report) -> Option<String> {
+    let vantage = &report.vantage;
+    let address = vantage.address.map(|address| format!("from {address}"));
+    let subnet = vantage.subnet_cidr.map(|cidr| format!("in subnet {cidr}"));
+    let zone = vantage.availability_zone.as_ref();
+    let zone = zone.map(|zone| format!("({zone})"));
+    let place: Vec<String> = [address, subnet, zone].into_iter().flatten().collect();
+    (!place.is_empty()).then(|| place.join(" "))
+}
+
+fn elapsed(report: &Report) -> Option<String> {
+    report
+        .is_measured()
+        .then(|| format!("{} ms", report.run.elapsed_ms))
+}
+
+/// Writes where the probe ran, as whom, and where its report is.
+fn place(text: &mut String, report: &Report, style: Style) {
+    let role = report
+        .identity
+        .as_ref()
+        .and_then(|identity| identity.role_arn.as_ref())
+        .map(|arn| format!("as {arn}"));
+    let run = Some(format!("run {}", report.run.id));
+    let parts = [address(report), role, run, elapsed(report)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let _ = writeln!(
+        text,
+        "\n{}",
+        style.wrap(&format!("Probed {}", parts.join(", ")), 0)
+    );
     let line = match report.delivery.logs {
         // What could not be read is in the summary.
         Logs::NotAsked | Logs::Unknown => return,
         Logs::Delivered => format!("Written to CloudWatch Logs: {}", report.delivery.detail),
         Logs::Failed => format!("Not written to CloudWatch Logs: {}", report.delivery.detail),
     };
-    let _ = writeln!(text, "\n{}", wrap(&line, 0));
-}
-
-/// Wraps text at spaces, indented by `indent` columns. A word longer than a line stays whole, so
-/// that it can be copied.
-pub(super) fn wrap(text: &str, indent: usize) -> String {
-    let margin = " ".repeat(indent);
-    let mut lines = vec![margin.clone()];
-    for word in text.split_whitespace() {
-        let Some(line) = lines.last_mut() else { break };
-        let empty = line.len() == indent;
-        if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            lines.push(format!("{margin}{word}"));
-        } else {
-            if !empty {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines.join("\n")
+    let _ = writeln!(text, "{}", style.wrap(&line, 0));
 }

@@ -70,8 +70,9 @@ def test_text_has_reports_as_tasks_end_and_the_comparison_last(operator, account
 
     launched = operator.finish(operator.start_launch(*SERVICE, output="text"))
 
-    positions = [launched.stdout.index(f"── {subnet}") for subnet in account.subnets]
+    positions = [launched.stdout.index(f"✓ {subnet}") for subnet in account.subnets]
     assert positions[0] == max(positions), launched
+    assert launched.stdout.splitlines()[-1].startswith("✓ PASS The task would start"), launched
     assert launched.exit_code == 0 and all(subnet in launched.stderr for subnet in account.subnets)
 
 

@@ -459,6 +459,32 @@ def test_dry_run_prints_every_request_and_changes_nothing(operator, account):
     assert sorted(map(comparable, runs)) == sorted(map(comparable, requested))
 
 
+def test_dry_run_as_text_is_one_sentence_for_each_action(operator, account):
+    launched = operator.finish(operator.start_launch(*LOGGED, "--dry-run", output="text"))
+
+    assert launched.exit_code == 0, launched
+    first, *sentences = launched.stdout.splitlines()
+    text = " ".join(" ".join(sentences).split())
+    assert "changed nothing" in first, launched
+    for part in ("registers task definition", "runs 4 tasks", "about $0.0008", "reports from log"):
+        assert part in text, launched
+    assert "{" not in text and "--verbose" in text, launched
+
+
+def test_last_lines_of_a_launch_are_what_to_do(operator, account):
+    account.behaviours = {subnet: Scripted(exit_code=0) for subnet in account.subnets}
+    account.behaviours[account.subnets[0]] = Scripted(exit_code=14)
+
+    for flags in ([], ["--quiet"]):
+        launched = operator.finish(operator.start_launch(*SERVICE, *flags, output="text"))
+        lines = launched.stdout.splitlines()
+        assert launched.exit_code == 14, launched
+        assert lines[-1].startswith("  more: pullprobe causes"), launched
+        assert "What to do" in lines and "Ruled out" not in launched.stdout, launched
+        passing = [f"✓ {subnet}" in launched.stdout for subnet in account.subnets[1:]]
+        assert all(passing) if not flags else not any(passing), launched
+
+
 def test_reused_run_id_starts_new_tasks(operator, account):
     for exit_code in (0, 14):
         account.behaviours = {subnet: Scripted(exit_code=exit_code) for subnet in account.subnets}

@@ -100,7 +100,7 @@ def test_unknown_service_and_cluster_are_named(moto, task):
     assert (done.returncode, explanations) == (2, []) and "wbe" in done.stderr, done
 
     done, explanations = explain(moto.url, "--task", task, "--cluster", "nowhere")
-    assert done.returncode == 1 and "--cluster" in done.stderr, done
+    assert done.returncode == 2 and "--cluster" in done.stderr and REGION in done.stderr, done
 
 
 def test_service_is_explained_by_its_stopped_tasks(moto, task):

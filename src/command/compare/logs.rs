@@ -255,7 +255,10 @@ fn describe(query: &LogQuery<'_>, error: &CallError) -> Error {
             query.group, query.region
         ));
     }
-    Error::Tool(error.to_string())
+    match error {
+        CallError::Setup(text) => Error::Usage(text.clone()),
+        error => Error::Tool(error.to_string()),
+    }
 }
 
 #[cfg(test)]

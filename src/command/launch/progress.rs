@@ -2,10 +2,13 @@
 //! lines elsewhere.
 
 use std::io::IsTerminal as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::super::is_dumb_terminal;
+use crate::operator::aws::Notice;
 use crate::operator::launch::TaskState;
 use crate::safe_text::{escape_lines, escape_message, write_stderr};
 use crate::verdict::Verdict;
@@ -19,6 +22,32 @@ pub struct Progress {
     subnets: Vec<String>,
     started: Instant,
     finished: usize,
+    is_quiet: bool,
+    /// When the last line was written, if lines are plain: live ones show the time themselves.
+    last_line: Option<Arc<Mutex<Instant>>>,
+}
+
+/// The longest silence of plain lines: a task may be PENDING for minutes.
+const MAX_SILENCE: Duration = Duration::from_secs(20);
+
+/// Says, while nothing changes, that the launch goes on.
+async fn beat(last_line: Arc<Mutex<Instant>>, started: Instant) {
+    loop {
+        let silent = locked(&last_line).elapsed();
+        if silent < MAX_SILENCE {
+            tokio::time::sleep(MAX_SILENCE.saturating_sub(silent)).await;
+            continue;
+        }
+        *locked(&last_line) = Instant::now();
+        write_stderr(&format!(
+            "{:>6.1} s  waiting for the tasks",
+            started.elapsed().as_secs_f32()
+        ));
+    }
+}
+
+fn locked(last_line: &Mutex<Instant>) -> MutexGuard<'_, Instant> {
+    last_line.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The live lines of a terminal.
@@ -30,14 +59,22 @@ struct LiveLines {
 }
 
 impl Progress {
-    pub fn new(subnets: &[String]) -> Self {
-        // Live lines would cover those of the log.
-        let is_terminal =
-            std::io::stderr().is_terminal() && !tracing::enabled!(tracing::Level::INFO);
+    pub fn new(subnets: &[String], is_quiet: bool) -> Self {
+        // A terminal that only prints text cannot move its cursor, so it gets plain lines; live lines
+        // would cover those of the log.
+        let is_live = std::io::stderr().is_terminal() && !is_dumb_terminal();
+        let is_terminal = is_live && !is_quiet && !tracing::enabled!(tracing::Level::INFO);
+        let started = Instant::now();
+        let last_line = (!is_terminal && !is_quiet).then(|| Arc::new(Mutex::new(started)));
+        if let Some(last_line) = &last_line {
+            tokio::spawn(beat(Arc::clone(last_line), started));
+        }
         Self {
+            is_quiet,
+            last_line,
             terminal: is_terminal.then(|| LiveLines::new(subnets)),
             subnets: subnets.to_vec(),
-            started: Instant::now(),
+            started,
             finished: 0,
         }
     }
@@ -71,6 +108,14 @@ impl Progress {
         }
     }
 
+    /// Returns what shows a notice above the live lines, if there are any.
+    pub fn notice(&self) -> Option<Notice> {
+        let all = self.terminal.as_ref()?.all.clone();
+        Some(Arc::new(move |text: &str| {
+            let _ = all.println(format!("pullprobe: {}", escape_message(text)));
+        }))
+    }
+
     /// Runs `print` with the live lines out of the way.
     pub fn suspend(&self, print: impl FnOnce()) {
         match &self.terminal {
@@ -94,11 +139,17 @@ impl Progress {
                     line.set_message(text.into_owned());
                 }
             }
-            None => write_stderr(&format!(
-                "{:>6.1} s  {}  {text}",
-                self.started.elapsed().as_secs_f32(),
-                self.subnets[subnet]
-            )),
+            None if self.is_quiet => {}
+            None => {
+                if let Some(last_line) = &self.last_line {
+                    *locked(last_line) = Instant::now();
+                }
+                write_stderr(&format!(
+                    "{:>6.1} s  {}  {text}",
+                    self.started.elapsed().as_secs_f32(),
+                    self.subnets[subnet]
+                ));
+            }
         }
     }
 }

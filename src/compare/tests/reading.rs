@@ -317,6 +317,7 @@ fn full_report() -> Report {
         tries: None,
         summary: "What is wrong.".into(),
         remedy: "What to change.".into(),
+        fix: vec!["aws ec2 describe-vpcs".into()],
         because: vec![failed.id.clone()],
     };
     let ruled_out = RuledOut {

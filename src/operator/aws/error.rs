@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use aws_credential_types::provider::error::CredentialsError;
-
 use crate::aws::error_response::ErrorResponse;
 use crate::observation::{Failure, PolicyKind};
 use crate::redact::{one_line, redact, shorten};
@@ -40,14 +38,6 @@ pub enum CallError {
 }
 
 impl CallError {
-    pub(super) fn no_credentials(error: &CredentialsError) -> Self {
-        let detail = chain(error);
-        Self::Setup(format!(
-            "no AWS credentials were found ({detail}); log in with `aws sso login`, choose a profile with \
-             AWS_PROFILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        ))
-    }
-
     /// Describes a request without a response, and what to check.
     pub fn transport(action: String, error: &reqwest::Error) -> Self {
         let hint = if error.is_connect() {
@@ -173,7 +163,13 @@ fn describe_refusal(action: &str, refusal: &ErrorResponse) -> String {
         }
         _ => String::new(),
     };
-    format!("{action}: {}{next_step}", message.join(": "))
+    let message = message.join(": ");
+    let message = if next_step.is_empty() {
+        &message
+    } else {
+        message.trim_end_matches('.')
+    };
+    format!("{action}: {message}{next_step}")
 }
 
 /// Names the policy that denies explicitly, or the statement that would grant the missing
@@ -188,15 +184,31 @@ fn describe_denial(action: &str, refusal: &ErrorResponse, resource: Option<&str>
         );
     }
     // A refused RunTask may be about `iam:PassRole`, which the message names.
+    let called = action;
     let action = denial
         .and_then(|denial| denial.action.as_deref())
         .unwrap_or(action);
     let resource = resource
         .or_else(|| denial?.resource.as_deref())
         .unwrap_or("*");
-    let statement =
+    let mut statement =
         serde_json::json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+    if action == "iam:PassRole" {
+        // Without it, the role could be passed to any service.
+        statement["Condition"] = serde_json::json!(
+            { "StringEquals": { "iam:PassedToService": receiver_of_role(called) } }
+        );
+    }
     format!("; this statement in one of your policies grants it: {statement}")
+}
+
+/// Returns the service that assumes a role which a call passes on.
+fn receiver_of_role(called: &str) -> &'static str {
+    match called.split(':').next() {
+        Some("scheduler") => "scheduler.amazonaws.com",
+        Some("lambda") => "lambda.amazonaws.com",
+        _ => "ecs-tasks.amazonaws.com",
+    }
 }
 
 fn policy_name(policy: PolicyKind) -> &'static str {

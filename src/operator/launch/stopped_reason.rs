@@ -65,6 +65,7 @@ pub fn no_free_address(launch: &Launch, subnet: &str, sentence: &str) -> Report 
         tries: None,
         summary: cause.summary().to_owned(),
         remedy: cause.remedy().to_owned(),
+        fix: Vec::new(),
         because: because.collect(),
     }];
     for seen in &mut report.observations {
@@ -385,6 +386,7 @@ fn candidates(family: Family, missing: &MissingReport, because: &[ObservationId]
         tries: None,
         summary: cause.summary().to_owned(),
         remedy: cause.remedy().to_owned(),
+        fix: Vec::new(),
         because: because.to_vec(),
     };
     causes.map(finding).collect()
@@ -406,6 +408,7 @@ fn unread_finding(family: Family, because: &ObservationId) -> Finding {
         ),
         remedy: "Get permission to read the log group and launch again, or ask for the report from someone who has that permission"
             .to_owned(),
+        fix: Vec::new(),
         because: vec![because.clone()],
     }
 }

@@ -18,12 +18,12 @@ use super::spec::{Architecture, ProbeUse, TargetSpec};
 use crate::arn::Arn;
 use crate::endpoints::Region;
 use crate::observation::Dependency;
-use crate::operator::aws::{Api, CallError};
+use crate::operator::aws::Api;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{
     AwsVpcConfiguration, CapacityProviderStrategyItem, DescribeServicesRequest,
     DescribeServicesResponse, DescribeTasksRequest, EcsService, ServiceRevision, Task,
-    TaskPlacement, TasksResponse, account_of,
+    TaskPlacement, TasksResponse, account_of, with_cluster_hint,
 };
 use crate::operator::error::OperatorError;
 use crate::operator::install;
@@ -192,7 +192,8 @@ fn subnets(spec: &TargetSpec, target: &TargetDetails) -> Result<Vec<String>, Ope
         .collect();
     match subnets.len() {
         0 => Err(OperatorError::Usage(
-            "no subnets are known; pass them with --subnets, and their security groups with --security-groups"
+            "no subnets are known: a service without an awsvpc network configuration has none. Pass them with --subnets, and \
+             their security groups with --security-groups"
                 .into(),
         )),
         n if n > MAX_SUBNETS => Err(OperatorError::Usage(format!(
@@ -360,7 +361,7 @@ async fn describe_service(
     let response: DescribeServicesResponse = calls
         .read(Api::ECS, "DescribeServices", &request)
         .await
-        .map_err(|error| with_cluster_hint(error, cluster))?;
+        .map_err(|error| with_cluster_hint(error, cluster, calls.client()))?;
     let region = calls.client().region();
     response
         .services
@@ -373,16 +374,6 @@ async fn describe_service(
                  `aws ecs list-services --cluster {cluster} --region {region}`"
             ))
         })
-}
-
-/// Adds what to check if the cluster does not exist.
-fn with_cluster_hint(error: CallError, cluster: &str) -> OperatorError {
-    match error.code() {
-        "ClusterNotFoundException" => OperatorError::Usage(format!(
-            "Amazon ECS did not find cluster {cluster} in this Region; check --cluster and --region (`aws ecs list-clusters`)"
-        )),
-        _ => error.into(),
-    }
 }
 
 fn of_service(service: &EcsService) -> TargetDetails {
@@ -416,7 +407,7 @@ async fn of_task(
     let response: TasksResponse = calls
         .read(Api::ECS, "DescribeTasks", &request)
         .await
-        .map_err(|error| with_cluster_hint(error, cluster))?;
+        .map_err(|error| with_cluster_hint(error, cluster, calls.client()))?;
     let Some(task) = response.tasks.first().map(Task::read) else {
         return Err(OperatorError::Usage(format!(
             "Amazon ECS did not find task {arn} in cluster {cluster}; a stopped task can be described for about an hour. \

@@ -81,7 +81,7 @@ pub async fn resolve(calls: &AwsCalls, spec: &ScheduleSpec) -> Result<ScheduleSe
         }
         (None, None) => {
             return Err(OperatorError::Usage(
-                "pass --name, because there is no --service to take it from".into(),
+                "pass --service SERVICE, whose name the schedules then have, or name them with --name NAME".into(),
             ));
         }
     };

@@ -9,6 +9,7 @@ use super::*;
 use crate::observation::Witness;
 use crate::operator::launch::request::Placement;
 use crate::plan::{Plan, PlanInput};
+use crate::render::style::Style;
 
 fn launch() -> Launch {
     let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1.4"
@@ -218,7 +219,7 @@ fn ecs_reports_are_not_written_as_measurements() {
         assert!(observation.get("elapsed_ms").is_none(), "{observation}");
         assert!(observation.get("attempts").is_none(), "{observation}");
     }
-    let text = crate::render::text::render(&serde_json::from_str(&line).unwrap(), false);
+    let text = crate::render::text::render(&serde_json::from_str(&line).unwrap(), Style::default());
     assert!(text.contains("Amazon ECS reports: CannotPull"), "{text}");
     assert!(!text.contains(" ms"), "{text}");
 }
@@ -250,7 +251,7 @@ fn unreadable_log_group_leaves_only_the_exit_code() {
                 .all(|seen| seen.dependency != Dependency::Logs)
         );
         assert_eq!(report.delivery.logs, Logs::Unknown);
-        let text = crate::render::text::render(&report, false);
+        let text = crate::render::text::render(&report, Style::default());
         for invented in ["timed-out", " ms", "CloudWatch Logs", "Not checked"] {
             assert!(!text.contains(invented), "{invented}: {text}");
         }
