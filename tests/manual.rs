@@ -580,7 +580,7 @@ fn draw(command: &str, text: &str) -> String {
     let (mut body, mut mark) = (String::new(), "");
     for (row, line) in lines.iter().enumerate() {
         let heading = row == 0 || line.starts_with(|c: char| c.is_alphabetic());
-        let (mut column, mut is_cause) = (0, false);
+        let mut column = 0;
         // A remedy is continued on the lines below, until the line with its page.
         if mark != "remedy" || line.trim_start().starts_with("more:") {
             mark = "";
@@ -596,8 +596,7 @@ fn draw(command: &str, text: &str) -> String {
                 _ => "",
             };
             if length > 0 {
-                let bold = if heading || is_cause { " bold" } else { "" };
-                is_cause = column < 4 && word.ends_with('.');
+                let bold = if heading { " bold" } else { "" };
                 let class = format!("{mark}{bold}");
                 let (x, y) = (width * (column + 2), height * (row + 2));
                 let _ = writeln!(
@@ -633,7 +632,7 @@ text {{ font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans M
 #[test]
 fn picture_shows_what_the_demo_prints() {
     let text = output(PICTURED);
-    let (shown, _) = text.split_once("\nCannot be distinguished").unwrap();
+    let (shown, _) = text.split_once("\nIt could also be").unwrap();
     let drawn = draw(
         "pullprobe demo --fault s3-gateway-missing",
         shown.trim_end(),
