@@ -1,6 +1,8 @@
 //! Strips the indentation from the JSON Schemas that the binary embeds: 25 KB of an image that is
 //! pulled over the path it tests. `pullprobe schema` prints them indented again.
 //!
+//! The image's pages of causes have no sections for the console and Terraform, for the same reason.
+//!
 //! With `PULLPROBE_AGENTS=linux/amd64=FILE,linux/arm64=FILE` also packs the probe's static files,
 //! which the full binary then contains and `pullprobe install` pushes.
 
@@ -26,6 +28,34 @@ fn main() -> io::Result<()> {
     }
     #[cfg(feature = "operator")]
     pack_agents(Path::new(&out))?;
+    #[cfg(not(feature = "operator"))]
+    shorten_pages(&Path::new(&out).join("pages"))?;
+    Ok(())
+}
+
+/// Writes each cause's page without the sections that are for a desk.
+#[cfg(not(feature = "operator"))]
+fn shorten_pages(out: &Path) -> io::Result<()> {
+    const LEFT_OUT: [&str; 2] = ["### Console", "### Terraform"];
+    const PAGES: &str = "src/cause/pages";
+    println!("cargo::rerun-if-changed={PAGES}");
+    fs::create_dir_all(out)?;
+    for entry in fs::read_dir(PAGES)? {
+        let file = entry?.path();
+        let page = fs::read_to_string(&file)?;
+        let (mut kept, mut is_kept, mut is_code) = (String::new(), true, false);
+        for line in page.lines() {
+            is_code ^= line.starts_with("```");
+            if line.starts_with('#') && !is_code {
+                is_kept = !LEFT_OUT.contains(&line);
+            }
+            if is_kept {
+                kept.push_str(line);
+                kept.push('\n');
+            }
+        }
+        fs::write(out.join(file.file_name().unwrap_or_default()), kept)?;
+    }
     Ok(())
 }
 

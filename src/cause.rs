@@ -118,8 +118,18 @@ macro_rules! causes {
             }
 
             /// Returns the whole page, in Markdown.
+            #[cfg(feature = "operator")]
             pub const fn page(self) -> &'static str {
                 match self { $(Self::$variant => include_str!(concat!("cause/pages/", $code, ".md"))),+ }
+            }
+
+            /// Returns the page, in Markdown, as the image has it: without the sections for the
+            /// console and Terraform.
+            #[cfg(not(feature = "operator"))]
+            pub const fn page(self) -> &'static str {
+                match self { $(
+                    Self::$variant => include_str!(concat!(env!("OUT_DIR"), "/pages/", $code, ".md"))
+                ),+ }
             }
         }
     };

@@ -44,7 +44,7 @@ mod unreached;
 mod starvation;
 
 /// What is read from the network, for fuzzing.
-#[cfg(any(test, fuzzing))]
+#[cfg(all(feature = "operator", any(test, fuzzing)))]
 pub(crate) mod fuzz;
 
 use std::sync::Arc;

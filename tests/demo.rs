@@ -11,6 +11,7 @@ use std::thread;
 use pullprobe::cause::{Cause, Family};
 use pullprobe::demo::{self, Fault};
 use pullprobe::diagnose::{Diagnosis, diagnose};
+use pullprobe::explain::ecs_wording::predict;
 use pullprobe::explain::explain;
 use pullprobe::observation::Outcome;
 use pullprobe::render::style::Style;
@@ -185,24 +186,24 @@ const WITHOUT_MESSAGE: [&str; 3] = [
     "name-points-elsewhere",
 ];
 
-/// Checks that the report's text ends with the message that ECS would have printed, and that
-/// `explain` finds the fault in it.
+/// Checks that `explain` finds the fault in the message that ECS would have printed, and that the
+/// report quotes this message if it has no gap.
 fn message_mistake(fault: &Fault, report: &Report) -> Option<String> {
+    let code = fault.cause.code();
+    let Some(message) = predict(&report.findings, &report.observations) else {
+        let expected = WARNINGS.contains(&code) || WITHOUT_MESSAGE.contains(&code);
+        return (!expected).then(|| format!("{}: ECS's message is not known", fault.cause));
+    };
     // As copied from a terminal, whose line breaks replace spaces.
     let text = render(report, Style::default()).replace('\n', " ");
-    let code = fault.cause.code();
-    let Some((_, message)) = text.split_once("then stopped with “") else {
-        let expected = WARNINGS.contains(&code) || WITHOUT_MESSAGE.contains(&code);
-        return (!expected).then(|| {
-            format!(
-                "{}: the text does not have the message that ECS would have printed",
-                fault.cause
-            )
-        });
-    };
-    let message = message
-        .split_once('”')
-        .map_or(message, |(message, _)| message);
+    let quoted = text.contains("then stopped with “");
+    if quoted != message.is_complete() {
+        return Some(format!(
+            "{}: quoted: {quoted}: {}",
+            fault.cause, message.text
+        ));
+    }
+    let message = message.text;
     // The demo's VPC is 127.0.0.0/16, which `explain` does not know as private.
     let explained = explain(&message.replace("dial tcp 127.0.", "dial tcp 10.0."));
     let named: Vec<_> = explained

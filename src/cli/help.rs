@@ -41,6 +41,11 @@ const GROUPS: &[(&str, &[&str])] = &[
             "security_groups",
             "assign_public_ip",
             "region",
+            "regions",
+            "accounts",
+            "role_name",
+            "external_id",
+            "assume_everywhere",
         ],
     ),
     (
@@ -62,12 +67,28 @@ const GROUPS: &[(&str, &[&str])] = &[
             "timeout",
             "run_id",
             "labels",
+            "metrics",
+            "inspect",
+            "concurrency",
+            "target_timeout",
             "dry_run",
         ],
     ),
     (
         "The schedule",
         &["name", "every", "retention", "alarm_actions", "enable"],
+    ),
+    (
+        "The fleet",
+        &[
+            "targets",
+            "spoke",
+            "on_failure",
+            "code",
+            "max_concurrency",
+            "tolerated_failures",
+            "schedule",
+        ],
     ),
     ("Which reports", &["since", "start", "end", "insights"]),
     (
@@ -86,6 +107,10 @@ const GROUPS: &[(&str, &[&str])] = &[
             "json",
             "junit",
             "markdown",
+            "report",
+            "output",
+            "quiet",
+            "verbose",
         ],
     ),
 ];
@@ -280,6 +305,34 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[(
             "Remove a schedule, and keep its reports",
             "pullprobe schedule remove web --keep-logs",
+        )],
+    ),
+    (
+        "fleet targets",
+        &[(
+            "List the services of an organization's accounts",
+            "pullprobe fleet targets --regions us-east-1 --role-name pullprobe-fleet ",
+        )],
+    ),
+    (
+        "fleet run",
+        &[(
+            "Probe them from this machine",
+            "pullprobe fleet run --targets targets.jsonl --output results",
+        )],
+    ),
+    (
+        "fleet print",
+        &[(
+            "Print what does it every night, for CloudFormation",
+            "pullprobe fleet print --format cloudformation",
+        )],
+    ),
+    (
+        "fleet bundle",
+        &[(
+            "Write the code of its functions",
+            "pullprobe fleet bundle --output pullprobe.zip",
         )],
     ),
     (

@@ -165,7 +165,7 @@ fn read_bucket(uri: &str, builder: &mut ComparisonBuilder) -> Result<(), Error> 
                 "{uri} has no object with reports; expected keys that end in .ndjson or .jsonl, as pullprobe fleet stores them"
             )));
         }
-        let store = ResultStore::Bucket(bucket, String::new());
+        let store = ResultStore::Bucket(Box::new(bucket), String::new());
         Ok(read_reports(&store, keys, builder).await?)
     })
 }

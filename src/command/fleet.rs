@@ -196,7 +196,10 @@ async fn open_store(client: &Client, output: &str) -> Result<ResultStore, Error>
     } else {
         "/"
     };
-    Ok(ResultStore::Bucket(bucket, format!("{}{slash}", uri.key)))
+    Ok(ResultStore::Bucket(
+        Box::new(bucket),
+        format!("{}{slash}", uri.key),
+    ))
 }
 
 fn run_here(args: &RunArgs) -> Result<u8, Error> {

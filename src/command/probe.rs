@@ -137,11 +137,8 @@ pub(super) async fn rehearse(
             let region = plan_input::region(&task, &[], &metadata)?;
             let timeout = MAX_READ_TIME.min(deadline / 2);
             let resolver = StubResolver::new(resolvers.clone()).within(timeout / 2);
-            let settings = ProbeSettings::for_fetch(
-                resolver,
-                ip_family.unwrap_or_default(),
-                Arc::clone(&vault),
-            );
+            let family = ip_family.unwrap_or_default();
+            let settings = ProbeSettings::for_fetch(resolver, family, Arc::clone(&vault));
             let credentials = credentials.clone();
             let read = fetch_task_definition(
                 &location,

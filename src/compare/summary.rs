@@ -159,10 +159,10 @@ fn first_failures(failing: &[&ComparedVantage<'_>]) -> String {
             Some((vantage.name.to_owned(), format!("{value} at {name}")))
         })
         .collect();
-    let named = failures
+    let pairs = failures
         .iter()
         .map(|(name, failure)| (name.as_str(), failure.as_str()));
-    let failures: Vec<(&str, Vec<&str>)> = by_value(named).into_iter().collect();
+    let failures: Vec<(&str, Vec<&str>)> = by_value(pairs).into_iter().collect();
     match failures.as_slice() {
         [] => String::new(),
         [(failure, names)] if names.len() == failing.len() => {

@@ -100,7 +100,7 @@ pub async fn read(
         if network_only {
             Vec::new()
         } else {
-            objects::read(&reader, &snapshot.plan).await
+            Box::pin(objects::read(&reader, &snapshot.plan)).await
         }
     };
     // The objects complete the ARNs that the role is asked about.
@@ -111,7 +111,7 @@ pub async fn read(
         .is_some_and(|found| !found.is_empty())
     {
         Box::pin(network::read(&reader, &mut snapshot)).await;
-        dns::read(&reader, &mut snapshot).await;
+        Box::pin(dns::read(&reader, &mut snapshot)).await;
     }
     if !network_only && let Some(arn) = snapshot.plan.execution_role.clone() {
         let requests = role_requests(&snapshot);

@@ -121,8 +121,8 @@ impl Bucket {
         if let Some(token) = token {
             query = format!("continuation-token={}&", percent_encode(token));
         }
-        query += &format!("list-type=2&prefix={}", percent_encode(prefix));
-        let path = format!("/{}?{query}", self.name);
+        let prefix = percent_encode(prefix);
+        let path = format!("/{}?{query}list-type=2&prefix={prefix}", self.name);
         let request = self.client.s3_request(Method::GET, &path, Bytes::new())?;
         let mut response = self.client.s3(OPERATION, &request).await?;
         if !response.status().is_success() {

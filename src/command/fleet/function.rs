@@ -193,7 +193,7 @@ fn function_spec() -> FunctionSpec {
 
 async fn store(client: &Client) -> Result<ResultStore, Error> {
     let bucket = Bucket::find(client, &needed(BUCKET_VARIABLE)?).await?;
-    Ok(ResultStore::Bucket(bucket, String::new()))
+    Ok(ResultStore::Bucket(Box::new(bucket), String::new()))
 }
 
 fn variable(name: &str) -> Option<String> {

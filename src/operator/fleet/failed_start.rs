@@ -237,7 +237,7 @@ async fn claim(
 mod tests {
     use super::*;
 
-    fn event(detail: Value) -> Value {
+    fn event(detail: &Value) -> Value {
         json!({ "source": "aws.ecs", "detail-type": "ECS Task State Change", "detail": detail })
     }
 
@@ -249,7 +249,7 @@ mod tests {
             "group": "service:web", "startedBy": "ecs-svc/1", "stopCode": "TaskFailedToStart",
             "stoppedReason": "ResourceInitializationError: …",
         });
-        let failed = FailedStart::read(&event(detail.clone())).unwrap();
+        let failed = FailedStart::read(&event(&detail)).unwrap();
         assert_eq!(failed.service.as_deref(), Some("web"));
         assert!(failed.task.as_deref().unwrap().ends_with("/1"));
         // The probe's own tasks, and those that ran.
@@ -260,7 +260,7 @@ mod tests {
         ] {
             let mut other = detail.clone();
             other[member] = value.into();
-            assert_eq!(FailedStart::read(&event(other)), None, "{member}");
+            assert_eq!(FailedStart::read(&event(&other)), None, "{member}");
         }
         let other = FailedStart {
             subject: "service:api".into(),

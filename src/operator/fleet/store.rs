@@ -85,7 +85,7 @@ impl FleetRun {
 #[derive(Debug, Clone)]
 pub enum ResultStore {
     /// A bucket, and a prefix of its keys that is empty or ends in a slash.
-    Bucket(Bucket, String),
+    Bucket(Box<Bucket>, String),
     Directory(PathBuf),
 }
 

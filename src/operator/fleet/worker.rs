@@ -213,7 +213,9 @@ async fn launch_as_role(
         };
         let launch = launch_spec(run, target, spec);
         let calls = AwsCalls::new(client, None);
-        let prepared = launch::prepare(&calls, &launch).await.map_err(not_probed)?;
+        let prepared = launch::prepare(&calls, &launch)
+            .await
+            .map_err(|error| not_probed(&error))?;
         let Some(prepared) = prepared else {
             return Err((TargetOutcome::Failed, "nothing was started".to_owned()));
         };
@@ -240,7 +242,7 @@ async fn launch_as_role(
             interruption,
         )
         .await;
-        let reports = reports.map_err(not_probed)?;
+        let reports = reports.map_err(|error| not_probed(&error))?;
         Ok(Launched {
             reports,
             notes,
@@ -311,8 +313,8 @@ fn not_assumed(target: &FleetTarget, spec: &ProbeSpec, error: &CallError) -> Not
     }
 }
 
-fn not_probed(error: OperatorError) -> NotProbed {
-    let outcome = match &error {
+fn not_probed(error: &OperatorError) -> NotProbed {
+    let outcome = match error {
         OperatorError::Call(error) => classify(error),
         OperatorError::Usage(_) | OperatorError::Failed(_) => TargetOutcome::Failed,
     };

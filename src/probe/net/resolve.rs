@@ -427,7 +427,7 @@ impl Lookup {
     }
 
     /// Reads a resolver's message as the response to a query.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(all(feature = "operator", any(test, fuzzing)))]
     pub(crate) fn in_message(bytes: &[u8], kind: RecordType) -> Option<Self> {
         let message = hickory_resolver::proto::op::Message::from_vec(bytes).ok()?;
         let mut lookup = Self::new(

@@ -185,7 +185,7 @@ fn unexplained(comparison: &Comparison) -> Vec<&str> {
         .iter()
         .filter(|vantage| vantage.status == comparison.status)
         .map(|vantage| vantage.name.as_str())
-        .filter(|name| !differences().any(|difference| difference.failing.contains_key(*name)))
+        .filter(|name| !differences().any(|difference| difference.failing.contains_key(name)))
         .collect()
 }
 

@@ -189,6 +189,8 @@ impl Module<'_> {
     }
 
     fn add_spokes(&mut self) {
+        const HAS_UNITS: &str = "length(var.organizational_unit_ids) > 0 ? 1 : 0";
+
         self.add_external_id();
         self.variable(
             "hub_account",
@@ -249,14 +251,12 @@ impl Module<'_> {
             "Resources".into(),
             Expression::Object(vec![("SpokeRole".into(), role)]),
         )]);
+        let only_with_units = || attribute("count", raw(HAS_UNITS));
         self.add(
             "aws_cloudformation_stack_set",
             "spokes",
             vec![
-                attribute(
-                    "count",
-                    raw("length(var.organizational_unit_ids) > 0 ? 1 : 0"),
-                ),
+                only_with_units(),
                 attribute("name", format!("{}-spokes", self.fleet.name)),
                 attribute("permission_model", "SERVICE_MANAGED"),
                 attribute("capabilities", raw("[\"CAPABILITY_NAMED_IAM\"]")),
@@ -275,10 +275,7 @@ impl Module<'_> {
             "aws_cloudformation_stack_set_instance",
             "spokes",
             vec![
-                attribute(
-                    "count",
-                    raw("length(var.organizational_unit_ids) > 0 ? 1 : 0"),
-                ),
+                only_with_units(),
                 attribute(
                     "stack_set_name",
                     raw("aws_cloudformation_stack_set.spokes[0].name"),
