@@ -389,6 +389,21 @@ pub fn visible_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
     SafeText::deserialize(deserializer).map(SafeText::into_string)
 }
 
+/// Returns a JSON document without characters that act or hide, in its texts and in its names.
+#[cfg(feature = "operator")]
+pub fn visible_document(document: &serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match document {
+        Value::String(text) => Value::String(visible(text, MAX_READ_CHARS)),
+        Value::Array(items) => items.iter().map(visible_document).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| (visible(name, MAX_READ_CHARS), visible_document(value)))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
 /// Reads a text of several lines, without characters that act or hide.
 pub fn visible_lines<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = Cow::<str>::deserialize(deserializer)?;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::explanation::MessageContext;
 use crate::arn::Arn;
+use crate::safe_text::visible;
 
 /// A stopped task's reasons or a service event, and its context in the document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -185,10 +186,13 @@ fn string<'a>(value: &'a Value, name: &str) -> &'a str {
     field(value, name).as_str().unwrap_or_default()
 }
 
+/// Maximum number of characters of a name: an ARN has at most 2,048 (IAM user guide, "IAM and STS quotas").
+const MAX_NAME: usize = 2_048;
+
 fn non_empty(value: &Value, name: &str) -> Option<String> {
     Some(string(value, name))
         .filter(|text| !text.is_empty())
-        .map(str::to_owned)
+        .map(|text| visible(text, MAX_NAME))
 }
 
 fn cluster_name(value: &Value) -> Option<String> {

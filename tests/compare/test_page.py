@@ -339,7 +339,7 @@ def test_phone_and_dark_scheme(browser, page):
 def test_one_report_is_a_page_as_well(browser, tmp_path):
     file = write_page(tmp_path / "one.html", [report(1, "tls-intercepted")])
     browser.open(file)
-    assert "The task would not start" in browser.value('document.querySelector("h1").innerText')
+    assert "so the task would not start" in browser.value('document.querySelector("h1").innerText')
     assert browser.value('document.querySelector("#v0").open')
 
 

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, Read as _};
 
 use serde::{Deserialize, Serialize};
 
+use crate::arn::is_account_id;
 use crate::endpoints::{Partition, Region};
 use crate::ip_owner::{RANGES_DATE, ranges_of};
 use crate::operator::ecs::digest;
@@ -70,7 +71,7 @@ impl FleetTarget {
     /// Returns what is wrong with it, as the end of a sentence.
     fn mistake(&self) -> Option<String> {
         let account = &self.account;
-        if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !is_account_id(account) {
             return Some(format!(
                 "the account {account:?} is not valid; an account ID has 12 digits, and a spreadsheet may have removed zeros at its start"
             ));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::image;
-use crate::arn::Arn;
+use crate::arn::{Arn, is_account_id};
 use crate::endpoints::{Region, Variant, registry_host};
 use crate::operator::aws::{Api, CallError};
 use crate::operator::dry_run::AwsCalls;
@@ -339,6 +339,7 @@ pub async fn find_installed_image(calls: &AwsCalls) -> Result<Option<InstalledIm
         .images
         .into_iter()
         .next()
+        .filter(|stored| is_account_id(&stored.registry_id))
         .map(|stored| InstalledImage {
             reference: default_reference(&stored.registry_id, calls.client().region()),
             platforms: platforms_of(&stored.image_manifest),

@@ -18,6 +18,7 @@ use crate::operator::log_insights::{self, InsightsQuery, field, is_refused_for_c
 use crate::operator::pause;
 use crate::plan::LogDestination;
 use crate::report::{Report, SCHEMA};
+use crate::safe_text::visible_document;
 
 /// A subnet's report, parsed and verbatim.
 #[derive(Debug, Clone)]
@@ -284,10 +285,29 @@ impl Collector {
 
     /// Parses a message, if it is a report of this run.
     fn parse(&self, message: &str) -> Option<LogReport> {
-        let report: Report = serde_json::from_str(message).ok()?;
+        let (report, line) = read_report(message).ok()?;
         let is_of_this_run = report.schema == SCHEMA && report.run.id == self.launch.run_id;
-        is_of_this_run.then(|| LogReport::Complete(Box::new(report), message.trim().to_owned()))
+        is_of_this_run.then(|| LogReport::Complete(Box::new(report), line))
     }
+}
+
+/// Maximum number of bytes of a report (contract of the report's format).
+const MAX_REPORT_LINE: usize = 256 * 1024;
+
+/// Reads a report that a task or function wrote, and returns it with its line. Members that this version
+/// does not know are kept, unless a text in it acts on a terminal or hides. Fails with serde's error if
+/// it is not a report.
+pub fn read_report(text: &str) -> Result<(Report, String), serde_json::Error> {
+    let document: Value = serde_json::from_str(text)?;
+    let report: Report = serde_json::from_str(text)?;
+    let line = text.trim();
+    let is_harmless = line.len() <= MAX_REPORT_LINE && visible_document(&document) == document;
+    let line = if is_harmless {
+        line.to_owned()
+    } else {
+        report.line()
+    };
+    Ok((report, line))
 }
 
 /// What the log stream contains.

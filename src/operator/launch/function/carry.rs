@@ -18,7 +18,7 @@ use crate::function_limits::diagnose_in_function;
 use crate::observation::{ObservationId, Phase, TargetKey, Witness};
 use crate::operator::aws::{Api, CallError, Client};
 use crate::operator::ecs::Task;
-use crate::operator::launch::collect::SubnetReport;
+use crate::operator::launch::collect::{SubnetReport, read_report};
 use crate::operator::launch::rate_limiter::{backoff, jitter};
 use crate::operator::launch::request::Launch;
 use crate::operator::launch::stopped_reason;
@@ -333,10 +333,10 @@ fn is_temporary(error: &CallError) -> bool {
 fn measured(subnet: &str, answer: &str) -> Result<SubnetReport, String> {
     let document: Value = serde_json::from_str(answer).unwrap_or_default();
     if document["schema"] == SCHEMA {
-        let report: Report = serde_json::from_str(answer)
+        let (report, line) = read_report(answer)
             .map_err(|error| format!("The function's report cannot be read: {error}"))?;
         return Ok(SubnetReport {
-            line: answer.to_owned(),
+            line,
             ..SubnetReport::synthetic(subnet, report)
         });
     }
