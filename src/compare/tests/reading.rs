@@ -370,3 +370,22 @@ fn full_report() -> Report {
         json!({}),
     )
 }
+
+#[test]
+fn vantages_beyond_the_limit_are_left_out_and_the_result_is_not_a_pass() {
+    let mut builder = ComparisonBuilder::default();
+    for number in 0..510 {
+        let cidr = format!("10.{}.{}.0/24", number / 256, number % 256);
+        let healthy = report(&cidr, "10:00", "pass", &HEALTHY);
+        assert!(builder.add_text(&healthy.to_string(), "test"));
+    }
+    assert_eq!(
+        (builder.counts().reports, builder.counts().left_out),
+        (500, 10)
+    );
+    let comparison = builder.finish().comparison;
+    assert_eq!(
+        (comparison.status, comparison.exit_code),
+        (Status::Inconclusive, 3)
+    );
+}
