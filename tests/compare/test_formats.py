@@ -179,7 +179,9 @@ def test_output_files_are_written_in_the_format_of_their_extension(tmp_path):
 
     done = compare("-", "--format", "text", *flags, given=given)
 
-    assert done.returncode == 11 and done.stdout.startswith("✗ FAIL The task would not start in 1 of 2")
+    assert done.returncode == 11 and done.stdout.startswith(
+        "✗ FAIL The task would not start in 1 of 2"
+    )
     for name, start in starts.items():
         assert (tmp_path / name).read_text().startswith(start), name
 

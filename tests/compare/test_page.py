@@ -160,9 +160,7 @@ def test_other_pages_fit_and_say_first_what_to_do(browser, other_pages, name):
         assert_fits(browser, file, width)
         browser.open(file, width, 800, phone=width < 600)
         assert browser.errors == []
-        bottom = browser.value(
-            'document.querySelector(".remedy p").getBoundingClientRect().bottom'
-        )
+        bottom = browser.value('document.querySelector(".remedy p").getBoundingClientRect().bottom')
         assert bottom <= 800, "the remedy is on the first screen"
         shown = "[...document.querySelectorAll('svg.vpc')].map(one => one.clientWidth)"
         assert sorted(browser.value(shown))[0] == 0 < sorted(browser.value(shown))[1]

@@ -43,6 +43,7 @@ def test_accounts_that_cannot_be_probed_are_results(front, fleet, results, tmp_p
     output = tmp_path / "out"
 
     flags = ["--external-id", "external-1", "--carrier", "fargate", "--target-timeout", "80s"]
+    flags += ["--format", "json"]
     done = fleet("fleet", "run", "--targets", file, "--output", output, *flags, code=11)
 
     for words in ("line 6", "64 KiB", "eu-wset-1", "already; it is probed once"):

@@ -406,7 +406,9 @@ def test_no_function_follows_a_task_on_an_instance(operator, account, functions)
 
 
 def test_dry_run_shows_calls_and_cost(operator, account, functions):
-    shown = operator("launch", "--cluster", "prod", *ON_LAMBDA, "--dry-run", "--verbose", "--format", "json")
+    shown = operator(
+        "launch", "--cluster", "prod", *ON_LAMBDA, "--dry-run", "--verbose", "--format", "json"
+    )
 
     calls = [json.loads(line) for line in shown.stdout.splitlines()]
     sent = {call["operation"] for call in calls if call["sent"]}

@@ -1,7 +1,7 @@
 """An organization of three accounts with services, in front of moto and the ECS stand-in.
 
-    fleet ──▶ FleetFront ──┬─ ECS, ECR, Logs, functions: EcsStandin
-                           └─ STS, S3, SNS, Organizations, EC2, IAM: moto_server
+fleet ──▶ FleetFront ──┬─ ECS, ECR, Logs, functions: EcsStandin
+                       └─ STS, S3, SNS, Organizations, EC2, IAM: moto_server
 """
 
 import http.client
