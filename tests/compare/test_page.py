@@ -62,8 +62,8 @@ FAINT = """(() => {
         }
         return [255, 255, 255];
     };
-    const texts = ".cell, .badge, .sentence, .remedy b, .remedy p, .copy, .proof li, .brand, .host, .result, .cause, .detail, .sure"
-        + ", dt, h2, li, a";
+    const texts = ".cell, .badge, .sentence, .remedy b, .remedy p, .copy, .proof li, .brand"
+        + ", .host, .result, .cause, .detail, .sure, dt, h2, li, a";
     return [...document.querySelectorAll(texts)].map(one => {
         const colors = [parse(getComputedStyle(one).color), background(one)];
         const [light, dark] = colors.map(luminance).sort((x, y) => y - x);
@@ -245,7 +245,7 @@ def test_path_is_drawn_and_its_broken_hop_is_marked(browser, page):
         label: marks for label, marks in lanes if "fails at" in label and "partly" not in label
     }
     for start in (
-        "s3: task, DNS, S3 gateway endpoint, NAT or internet gateway, service; fails at connect: timed",
+        "s3: task, DNS, S3 gateway endpoint, NAT or internet gateway, service; fails at connect",
         "ecr.api: task, DNS, NAT or internet gateway, service; fails at connect",
     ):
         assert any(label.startswith(start) for label in broken), list(broken)

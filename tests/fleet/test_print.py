@@ -1,4 +1,4 @@
-"""`fleet print` prints templates that the tools accept, with the rights that are used and no other."""
+"""`fleet print` prints templates that the tools accept, with the rights that are used only."""
 
 import json
 
