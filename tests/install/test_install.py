@@ -268,7 +268,7 @@ def test_flags_that_contradict_each_other_are_refused(operator, ecr, files):
         ([amd64, "--platform", "linux/arm64"], "leaves out"),
         ([amd64, "--platform", "windows/amd64"], "linux/amd64 or linux/arm64"),
         (["--agent", "linux/amd64"], "PLATFORM=FILE"),
-        ([amd64, "--repository", "ghcr.io/me/probe"], "private registry"),
+        ([amd64, "--repository", "ghcr.io/me/probe"], "private Amazon ECR registry"),
         ([amd64, "--repository", "probe:1"], "leave out the tag"),
         (
             [amd64, "--repository", f"{HOST.replace(ACCOUNT, '2' * 12)}/probe"],
@@ -306,4 +306,4 @@ def test_unknown_program_is_pushed_with_a_warning(operator, ecr, files, tmp_path
 
     done = operator("install", f"--agent=linux/amd64={other}")
 
-    assert done.returncode == 0 and "does not look like the probe" in done.stderr, done
+    assert done.returncode == 0 and "does not look like a pullprobe probe" in done.stderr, done

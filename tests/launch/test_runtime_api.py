@@ -101,7 +101,7 @@ def test_run_ends_before_lambda_ends_the_function():
 @pytest.mark.parametrize(
     ("sent", "words"),
     [
-        (b"not JSON", "the event is not one of"),
+        (b"not JSON", "the event is not what"),
         ({"key1": "value1"}, "unknown field `key1`"),
         ({}, "--image"),
         ({"arguments": ["--image", "UPPER"]}, "UPPER"),

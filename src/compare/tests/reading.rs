@@ -377,7 +377,7 @@ fn vantages_beyond_the_limit_are_left_out_and_the_result_is_not_a_pass() {
     for number in 0..510 {
         let cidr = format!("10.{}.{}.0/24", number / 256, number % 256);
         let healthy = report(&cidr, "10:00", "pass", &HEALTHY);
-        assert!(builder.add_text(&healthy.to_string(), "test"));
+        builder.add_text(&healthy.to_string(), "test");
     }
     assert_eq!(
         (builder.counts().reports, builder.counts().left_out),
