@@ -248,7 +248,7 @@ impl Format {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct ScreenArgs {
     /// Show every check, all the evidence, and the causes that are ruled out
-    #[arg(long)]
+    #[arg(long, env = "PULLPROBE_VERBOSE")]
     pub verbose: bool,
 }
 

@@ -346,9 +346,6 @@ fn commands_and_flags_exist() {
     );
 }
 
-/// Flags of a screen, which a task has none of, so they have no variables.
-const SCREEN_FLAGS: [&str; 1] = ["verbose"];
-
 /// Flags for printing a plan, which another section documents.
 const PLAN_ONLY_FLAGS: [&str; 5] = ["--format", "--needs", "--only", "--resource", "--set"];
 
@@ -361,7 +358,6 @@ fn table_has_every_flag_of_probe_with_variable_and_default() {
     for arg in probe
         .get_arguments()
         .filter(|arg| arg.get_long().is_some_and(|long| long != "help"))
-        .filter(|arg| !SCREEN_FLAGS.contains(&arg.get_id().as_str()))
     {
         let (flag, variable) = (
             format!("--{}", arg.get_long().unwrap()),
@@ -404,7 +400,7 @@ fn table_has_every_flag_of_probe_with_variable_and_default() {
     );
     assert_eq!(
         rows.len(),
-        flags()["probe"].len() - SCREEN_FLAGS.len(),
+        flags()["probe"].len(),
         "every row is a flag of `probe`"
     );
 }

@@ -1,6 +1,5 @@
 """The path works and a service returns an error: the report must name it."""
 
-import uuid
 
 import pytest
 
@@ -100,7 +99,7 @@ def test_missing_log_group_is_named(probe):
             "secret-not-found",
         ),
         ("SECRET:passwort::", "secret-json-key-missing"),
-        (f"SECRET:password::{uuid.uuid4()}", "secret-version-missing"),
+        ("SECRET:password::5e0b3c4e-8c1f-4a52-9b0e-2f1a6c7d8e90", "secret-version-missing"),
         ("/prod/app/none", "parameter-not-found"),
     ],
 )
