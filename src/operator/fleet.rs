@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `fleet run` does it on one machine. AWS Step Functions and AWS Lambda do it with the same code, by
-//! way of [`event`] and the templates of [`print`]. [`failed_start`] probes in place of a task that did
+//! way of [`event`] and the templates of [`mod@print`]. [`failed_start`] probes in place of a task that did
 //! not start.
 
 pub mod cost;
