@@ -19,6 +19,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pullprobe::compare::ComparisonBuilder;
 use pullprobe::explain::explain;
@@ -251,15 +252,21 @@ fn a_quotation_of_ecs_has_no_gap() {
 
 /// Runs the binary with nothing but these variables, and a home with a profile of IAM Identity Center
 /// whose login is gone.
+static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screens-home");
     fs::create_dir_all(home.join(".aws")).unwrap();
+    // Another test may read it now, so it is never half written.
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let new = home.join(format!(".aws/config-{}-{number}", std::process::id()));
     fs::write(
-        home.join(".aws/config"),
+        &new,
         "[profile dev]\nsso_session = dev\nsso_account_id = 123456789012\nsso_role_name = Operator\nregion = us-east-1\n\
          [sso-session dev]\nsso_region = us-east-1\nsso_start_url = https://example.awsapps.com/start\n",
     )
     .unwrap();
+    fs::rename(new, home.join(".aws/config")).unwrap();
     Command::new(env!("CARGO_BIN_EXE_pullprobe"))
         .args(arguments)
         .env_clear()
