@@ -250,10 +250,10 @@ fn a_quotation_of_ecs_has_no_gap() {
     }
 }
 
-/// Runs the binary with nothing but these variables, and a home with a profile of IAM Identity Center
-/// whose login is gone.
 static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 
+/// Runs the binary with nothing but these variables, and a home with a profile of IAM Identity Center
+/// whose login is gone.
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screens-home");
     fs::create_dir_all(home.join(".aws")).unwrap();
