@@ -1,6 +1,5 @@
 """The path works and a service returns an error: the report must name it."""
 
-
 import pytest
 
 from pullprobe_testing.region import (
