@@ -78,7 +78,7 @@ impl Client {
     /// nothing, unless the Region comes from the instance metadata. Fails if no Region is set.
     pub async fn load(region: Option<Region>) -> Result<Self, CallError> {
         let settings = setup::settings();
-        setup::check_profile(settings).await?;
+        setup::check_profile().await?;
         let mut loader =
             aws_config::defaults(BehaviorVersion::latest()).http_client(sdk_http_client());
         if let Some(profile) = &settings.profile {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::aws::error_response::ErrorResponse;
+use crate::diagnose::policy_statement;
 use crate::observation::{Failure, PolicyKind};
 use crate::redact::{one_line, redact, shorten};
 
@@ -191,8 +192,7 @@ fn describe_denial(action: &str, refusal: &ErrorResponse, resource: Option<&str>
     let resource = resource
         .or_else(|| denial?.resource.as_deref())
         .unwrap_or("*");
-    let mut statement =
-        serde_json::json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+    let mut statement = policy_statement(action, resource);
     if action == "iam:PassRole" {
         // Without it, the role could be passed to any service.
         statement["Condition"] = serde_json::json!(

@@ -43,8 +43,8 @@ fn profile_name() -> Option<String> {
 
 /// Fails if the chosen profile does not exist: without it, a Region or the credentials would seem to be
 /// missing.
-pub(super) async fn check_profile(settings: &AwsSettings) -> Result<(), CallError> {
-    let Some(name) = settings.profile.clone().or_else(profile_name) else {
+pub(super) async fn check_profile() -> Result<(), CallError> {
+    let Some(name) = profile_name() else {
         return Ok(());
     };
     #[expect(
