@@ -189,7 +189,6 @@ impl Arn {
 }
 
 /// Whether the text is the ID of an AWS account: twelve digits (AWS Account Management guide).
-#[cfg(feature = "operator")]
 pub fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::facts::is_account;
 use super::placeholder::{self, PlaceholderStyle, find, find_in_value, split_tag};
 use super::{InvalidTemplate, TemplateDefinition, open_parts, open_value};
+use crate::arn::is_account_id;
 use crate::endpoints::{Region, Service, Variant, api_host, bucket_host, layer_host};
 use crate::observation::Dependency;
 use crate::plan::task_definition::{self, Problem};
@@ -468,7 +468,7 @@ impl<'a> Settling<'a> {
                 shown(account)
             ));
             fields[4] = "*";
-        } else if !(account.is_empty() || account == "*" || is_account(account)) {
+        } else if !(account.is_empty() || account == "*" || is_account_id(account)) {
             return None;
         }
         if !assumed.is_empty() {

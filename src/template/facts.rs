@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{TemplateDefinition, open_parts};
-use crate::arn::Arn;
+use crate::arn::{Arn, is_account_id};
 use crate::endpoints::Region;
 use crate::reference::{Reference, Registry};
 
@@ -31,7 +31,7 @@ impl TemplateDefinition {
         let roles = ["executionRoleArn", "taskRoleArn"].map(|name| arn_of(&definition[name]));
         let arns = [arn].into_iter().chain(roles).flatten();
         let mut accounts = arns.map(|arn| arn.account);
-        facts.account = accounts.find(|account| is_account(account));
+        facts.account = accounts.find(|account| is_account_id(account));
         if let Some(region) = &self.provider_region {
             facts.name(Some(region.clone()), "the AWS provider");
         }
@@ -134,11 +134,6 @@ fn image_region(image: &Value) -> Option<Region> {
         Registry::Ecr { region, .. } => Some(region),
         Registry::Other { .. } => None,
     }
-}
-
-/// Whether the text is an account ID.
-pub(super) fn is_account(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use crate::arn::Arn;
+use crate::arn::{Arn, is_account_id};
 use crate::endpoints::{self, Region, Service, Variant};
 use crate::observation::Dependency;
 use crate::plan::{FileSystem, LogDestination, Plan, SecretRead, ValueFrom};
@@ -503,7 +503,7 @@ fn task_account(plan: &Plan) -> Option<String> {
         .flatten()
         .filter_map(|role| role.parse::<Arn>().ok())
         .map(|role| role.account)
-        .find(|account| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()))
+        .find(|account| is_account_id(account))
 }
 
 /// Returns the ARN of a resource in the task's account, or in every account if it is unknown.
