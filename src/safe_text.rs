@@ -389,18 +389,18 @@ pub fn visible_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
     SafeText::deserialize(deserializer).map(SafeText::into_string)
 }
 
-/// Returns a JSON document without characters that act or hide, in its texts and in its names.
+/// Whether [`visible`] leaves a JSON document as it is, in its texts and in its names.
 #[cfg(feature = "operator")]
-pub fn visible_document(document: &serde_json::Value) -> serde_json::Value {
+pub fn is_visible_document(document: &serde_json::Value) -> bool {
     use serde_json::Value;
+    let is_visible = |text: &str| visible(text, MAX_READ_CHARS) == text;
     match document {
-        Value::String(text) => Value::String(visible(text, MAX_READ_CHARS)),
-        Value::Array(items) => items.iter().map(visible_document).collect(),
+        Value::String(text) => is_visible(text),
+        Value::Array(items) => items.iter().all(is_visible_document),
         Value::Object(members) => members
             .iter()
-            .map(|(name, value)| (visible(name, MAX_READ_CHARS), visible_document(value)))
-            .collect(),
-        other => other.clone(),
+            .all(|(name, value)| is_visible(name) && is_visible_document(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::operator::log_insights::{self, InsightsQuery, field, is_refused_for_c
 use crate::operator::pause;
 use crate::plan::LogDestination;
 use crate::report::{Report, SCHEMA};
-use crate::safe_text::visible_document;
+use crate::safe_text::is_visible_document;
 
 /// A subnet's report, parsed and verbatim.
 #[derive(Debug, Clone)]
@@ -301,7 +301,7 @@ pub fn read_report(text: &str) -> Result<(Report, String), serde_json::Error> {
     let document: Value = serde_json::from_str(text)?;
     let report: Report = serde_json::from_str(text)?;
     let line = text.trim();
-    let is_harmless = line.len() <= MAX_REPORT_LINE && visible_document(&document) == document;
+    let is_harmless = line.len() <= MAX_REPORT_LINE && is_visible_document(&document);
     let line = if is_harmless {
         line.to_owned()
     } else {
