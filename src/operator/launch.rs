@@ -30,7 +30,10 @@ pub use launcher::{LAUNCHER_TAG, Launcher, LauncherProcess};
 pub use prepare::prepare;
 #[cfg(test)]
 pub use request::sample_launch;
-pub use request::{Launch, Placement, RUN_ID_VARIABLE, RUN_TAG, STARTED_BY_PREFIX, started_by};
+pub use request::{
+    Launch, Placement, RUN_ID_VARIABLE, RUN_TAG, SERVICE_LABEL, STARTED_BY_PREFIX, SUBNET_LABEL,
+    started_by,
+};
 pub use spec::{Architecture, CarrierChoice, FunctionSpec, LaunchSpec, ProbeUse, TargetSpec};
 pub use target::{DEFAULT_CLUSTER, resolve};
 pub use watch::{LaunchEvent, TaskState, run};

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::arn::Arn;
 use crate::cli::inspect::InspectArgs;
 use crate::command::{Error, note};
 use crate::compare::log_envelope::find_reports;
@@ -11,18 +12,13 @@ use crate::inspect::snapshot::{Snapshot, TaskNetwork};
 use crate::inspect::{Inspection, PacketReport};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::inspect;
-use crate::operator::launch::{self, Launch, TargetSpec};
+use crate::operator::last_segment;
+use crate::operator::launch::{self, Launch, SERVICE_LABEL, SUBNET_LABEL, TargetSpec};
 use crate::plan::Plan;
 use crate::report::{Report, SCHEMA};
 
 /// Bytes of a file of reports: 500 subnets, the most of one launch, with the largest report each.
 const MAX_FILE: u64 = 128 * 1024 * 1024;
-
-/// Label of a launch's report, with the ID of its subnet.
-const SUBNET_LABEL: &str = "subnet";
-
-/// Label of a launch's report, with the name of its service.
-const SERVICE_LABEL: &str = "service";
 
 /// Reads the reports of a file: one or more lines of JSON, as `probe` and `launch` print them, or one
 /// document.
@@ -249,16 +245,15 @@ pub fn packets<'a>(
         observations: &report.observations,
         is_signed_by_role: signer
             .zip(role)
-            .is_some_and(|(signer, role)| role_name(signer.as_ref()) == role_name(role)),
+            .is_some_and(|(signer, role)| role_name(signer) == role_name(role)),
     }
 }
 
 /// Returns the name of a role, by its ARN, that of a session, or itself.
-fn role_name(role: &str) -> &str {
-    match role.split_once(":assumed-role/") {
-        Some((_, session)) => session.split('/').next().unwrap_or(session),
-        None => role.rsplit('/').next().unwrap_or(role),
-    }
+fn role_name(role: &str) -> String {
+    let arn = role.parse::<Arn>().ok();
+    let name = arn.as_ref().and_then(Arn::role_name);
+    name.unwrap_or_else(|| last_segment(role)).to_owned()
 }
 
 #[cfg(test)]

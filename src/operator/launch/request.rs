@@ -23,6 +23,10 @@ pub const STARTED_BY_PREFIX: &str = "pullprobe/";
 pub const RUN_TAG: &str = "pullprobe:run";
 pub(super) const SUBNET_TAG: &str = "pullprobe:subnet";
 
+/// Labels of a report: the ID of its subnet, and the name of its service.
+pub const SUBNET_LABEL: &str = "subnet";
+pub const SERVICE_LABEL: &str = "service";
+
 /// Environment variable of the run ID. A schedule leaves it out, so that each run generates one.
 pub const RUN_ID_VARIABLE: &str = "PULLPROBE_RUN_ID";
 
@@ -137,9 +141,9 @@ impl Launch {
     /// Returns the labels of a subnet's report.
     pub fn labels(&self, subnet: &str) -> BTreeMap<String, String> {
         let mut labels = self.labels.clone();
-        labels.insert("subnet".into(), subnet.into());
+        labels.insert(SUBNET_LABEL.into(), subnet.into());
         if let Some(service) = &self.service {
-            labels.insert("service".into(), service.clone());
+            labels.insert(SERVICE_LABEL.into(), service.clone());
         }
         labels
     }
