@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tokio::task::AbortHandle;
 
 use super::super::is_dumb_terminal;
 use crate::operator::aws::Notice;
@@ -22,9 +23,14 @@ pub struct Progress {
     subnets: Vec<String>,
     started: Instant,
     finished: usize,
-    is_quiet: bool,
-    /// When the last line was written, if lines are plain: live ones show the time themselves.
-    last_line: Option<Arc<Mutex<Instant>>>,
+    /// `None` where live lines are shown, which show the time themselves, or no lines.
+    plain: Option<PlainLines>,
+}
+
+/// Plain lines, and the task that writes one after a long silence.
+struct PlainLines {
+    last_line: Arc<Mutex<Instant>>,
+    beat: AbortHandle,
 }
 
 /// The longest silence of plain lines: a task may be PENDING for minutes.
@@ -65,13 +71,13 @@ impl Progress {
         let is_live = std::io::stderr().is_terminal() && !is_dumb_terminal();
         let is_terminal = is_live && !is_quiet && !tracing::enabled!(tracing::Level::INFO);
         let started = Instant::now();
-        let last_line = (!is_terminal && !is_quiet).then(|| Arc::new(Mutex::new(started)));
-        if let Some(last_line) = &last_line {
-            tokio::spawn(beat(Arc::clone(last_line), started));
-        }
+        let plain = (!is_terminal && !is_quiet).then(|| {
+            let last_line = Arc::new(Mutex::new(started));
+            let beat = tokio::spawn(beat(Arc::clone(&last_line), started)).abort_handle();
+            PlainLines { last_line, beat }
+        });
         Self {
-            is_quiet,
-            last_line,
+            plain,
             terminal: is_terminal.then(|| LiveLines::new(subnets)),
             subnets: subnets.to_vec(),
             started,
@@ -124,32 +130,29 @@ impl Progress {
         }
     }
 
-    /// Removes the live lines.
+    /// Removes the live lines, and waits for no task any more.
     pub fn end(&mut self) {
         if let Some(lines) = self.terminal.take() {
             let _ = lines.all.clear();
+        }
+        if let Some(lines) = self.plain.take() {
+            lines.beat.abort();
         }
     }
 
     fn show(&self, subnet: usize, text: &str) {
         let text = escape_lines(text, false);
-        match &self.terminal {
-            Some(lines) => {
-                if let Some(line) = lines.subnets.get(subnet) {
-                    line.set_message(text.into_owned());
-                }
+        if let Some(lines) = &self.terminal {
+            if let Some(line) = lines.subnets.get(subnet) {
+                line.set_message(text.into_owned());
             }
-            None if self.is_quiet => {}
-            None => {
-                if let Some(last_line) = &self.last_line {
-                    *locked(last_line) = Instant::now();
-                }
-                write_stderr(&format!(
-                    "{:>6.1} s  {}  {text}",
-                    self.started.elapsed().as_secs_f32(),
-                    self.subnets[subnet]
-                ));
-            }
+        } else if let Some(lines) = &self.plain {
+            *locked(&lines.last_line) = Instant::now();
+            write_stderr(&format!(
+                "{:>6.1} s  {}  {text}",
+                self.started.elapsed().as_secs_f32(),
+                self.subnets[subnet]
+            ));
         }
     }
 }
