@@ -290,53 +290,53 @@ fn with_differing_routes(
     findings: Vec<InspectionFinding>,
     contacts: &[InspectedContact],
 ) -> Vec<InspectionFinding> {
-    let route = |contact: &&InspectedContact| {
-        let mut hops = contact.hops.iter();
-        hops.find(|hop| hop.hop == HopKind::Route && hop.verdict == Openness::Open)
-            .filter(|hop| hop.object.starts_with("rtb-"))
-            .cloned()
-    };
     let mut all = Vec::new();
     for finding in findings {
-        let lacks = matches!(
-            finding.cause,
-            Cause::NoEgressRoute | Cause::S3GatewayMissing
-        );
-        let table = finding
-            .object
-            .clone()
-            .filter(|object| lacks && object.starts_with("rtb-"));
-        let stopped = contacts
-            .iter()
-            .find(|contact| finding.contacts.contains(&contact.name()));
-        let other = table.as_ref().zip(stopped).and_then(|(table, stopped)| {
-            let same_host = contacts.iter().filter(|contact| {
-                contact.target == stopped.target && contact.verdict == Openness::Open
-            });
-            same_host
-                .filter_map(|contact| Some((contact, route(&contact)?)))
-                .find(|(_, hop)| hop.object != *table)
-        });
-        let differs = table
-            .zip(stopped)
-            .zip(other)
-            .map(|((table, stopped), (contact, hop))| InspectionFinding {
-                cause: Cause::RouteTableDiffers,
-                family: Cause::RouteTableDiffers.family(),
-                summary: format!(
-                    "The route table {table} of {} lacks what {} of {} has: {}.",
-                    stopped.subnet, hop.object, contact.subnet, hop.rule
-                ),
-                remedy: Cause::RouteTableDiffers.remedy_for(finding.dependency),
-                rule: Some(format!("{} has {}", hop.object, hop.rule)),
-                patch: None,
-                alternatives: Vec::new(),
-                ..finding.clone()
-            });
+        let differs = differing_route(&finding, contacts);
         all.push(finding);
         all.extend(differs);
     }
     all
+}
+
+/// Returns the finding that another table has the route which one lacks.
+fn differing_route(
+    finding: &InspectionFinding,
+    contacts: &[InspectedContact],
+) -> Option<InspectionFinding> {
+    let is_missing_route = matches!(
+        finding.cause,
+        Cause::NoEgressRoute | Cause::S3GatewayMissing
+    );
+    let is_table = |object: &&String| is_missing_route && object.starts_with("rtb-");
+    let table = finding.object.as_ref().filter(is_table)?;
+    let stopped = contacts
+        .iter()
+        .find(|contact| finding.contacts.contains(&contact.name()))?;
+    let (contact, hop) = contacts
+        .iter()
+        .filter(|contact| contact.target == stopped.target && contact.verdict == Openness::Open)
+        .filter_map(|contact| Some((contact, open_route(contact)?)))
+        .find(|(_, hop)| hop.object != *table)?;
+    Some(InspectionFinding {
+        cause: Cause::RouteTableDiffers,
+        family: Cause::RouteTableDiffers.family(),
+        summary: format!(
+            "The route table {table} of {} lacks what {} of {} has: {}.",
+            stopped.subnet, hop.object, contact.subnet, hop.rule
+        ),
+        remedy: Cause::RouteTableDiffers.remedy_for(finding.dependency),
+        rule: Some(format!("{} has {}", hop.object, hop.rule)),
+        patch: None,
+        alternatives: Vec::new(),
+        ..finding.clone()
+    })
+}
+
+fn open_route(contact: &InspectedContact) -> Option<&Hop> {
+    let mut hops = contact.hops.iter();
+    hops.find(|hop| hop.hop == HopKind::Route && hop.verdict == Openness::Open)
+        .filter(|hop| hop.object.starts_with("rtb-"))
 }
 
 /// Adds the changes of another contact with the same fault: each way then opens both.

@@ -21,10 +21,8 @@ use super::inspection::{
 };
 use crate::cause::{Cause, Family};
 use crate::diagnose::{Confidence, Finding, RuledOut};
-use crate::evidence::Evidence;
-use crate::observation::{
-    Failure, Observation, ObservationId, Phase, Scope, SourcePorts, Starvation, Tries,
-};
+use crate::evidence::{Evidence, ids};
+use crate::observation::{Failure, Observation, ObservationId, Phase, Scope, Tries};
 use crate::verdict::{INCONCLUSIVE, Status, Verdict, WARN};
 
 /// The report of a probe in one of the inspected subnets.
@@ -123,18 +121,22 @@ fn merged(vantages: &[JoinedVantage]) -> Vec<InspectionFinding> {
         };
         known.blocking |= finding.blocking;
         known.confidence = known.confidence.max(finding.confidence);
-        for contact in &finding.contacts {
-            if !known.contacts.contains(contact) {
-                known.contacts.push(contact.clone());
-            }
-        }
-        for id in &finding.because {
-            if !known.because.contains(id) {
-                known.because.push(id.clone());
-            }
-        }
+        add_new(&mut known.contacts, &finding.contacts);
+        add_new(&mut known.because, &finding.because);
     }
     all
+}
+
+/// Adds the items that a list does not have.
+fn add_new<'a, T: Clone + PartialEq + 'a>(
+    list: &mut Vec<T>,
+    items: impl IntoIterator<Item = &'a T>,
+) {
+    for item in items {
+        if !list.contains(item) {
+            list.push(item.clone());
+        }
+    }
 }
 
 /// Sorts findings: what stops the task, then what packets show, then by confidence, then what has an
@@ -230,9 +232,8 @@ enum Testimony {
 /// A finding of the configuration that packets confirm.
 struct Confirmed {
     finding: InspectionFinding,
-    /// The closed hops, and the contacts on which they lie.
+    /// The closed hops.
     kinds: BTreeSet<HopKind>,
-    contacts: BTreeSet<String>,
     shows: Vec<ObservationId>,
 }
 
@@ -290,6 +291,19 @@ impl<'a> Vantage<'a> {
                 && !self.contacts.iter().any(|other| other.target == key))
     }
 
+    /// Whether an ID is of an observation about a contact, which the report may lack.
+    fn names(&self, id: &ObservationId, contact: &InspectedContact) -> bool {
+        match self.observation(id) {
+            Some(seen) => self.is_about(seen, contact),
+            None => id.target.as_str() == contact.target,
+        }
+    }
+
+    fn contacts_of(&self, id: &ObservationId) -> impl Iterator<Item = &'a InspectedContact> {
+        let contacts = self.contacts.iter().copied();
+        contacts.filter(|contact| self.names(id, contact))
+    }
+
     fn seen_at(&self, contact: &'a InspectedContact) -> impl Iterator<Item = &'a Observation> {
         self.evidence
             .all()
@@ -322,8 +336,8 @@ impl<'a> Vantage<'a> {
                     Testimony::Nothing => {}
                 }
             }
-            let is_excluded = self.report.ruled_out.iter();
-            let mut excluded = is_excluded.filter(|ruled| ruled.cause == known.cause);
+            let mut ruled_out = self.report.ruled_out.iter();
+            let excluded = ruled_out.find(|ruled| ruled.cause == known.cause);
             if let Some((said, ids)) = differs {
                 others.push(contradicted(finding, said, ids));
             } else if !refutes.is_empty() {
@@ -333,7 +347,7 @@ impl<'a> Vantage<'a> {
                 others.push(contradicted(finding, said, refutes));
             } else if shows.is_empty() {
                 others.push(finding);
-            } else if let Some(ruled) = excluded.next() {
+            } else if let Some(ruled) = excluded {
                 let said = format!("The packets exclude {}.", known.cause);
                 others.push(contradicted(finding, said, ruled.because.clone()));
             } else {
@@ -343,7 +357,7 @@ impl<'a> Vantage<'a> {
                     !matches!(self.report.verdict.status, Status::Pass | Status::Warn);
                 finding.because.clone_from(&shows);
                 // What rests on something unread, or on timeouts of a starved probe, is not certain.
-                let rests_on_time = self.is_starved()
+                let rests_on_time = self.evidence.is_starved()
                     && shows.iter().all(|id| {
                         self.observation(id)
                             .is_some_and(Observation::depends_on_time)
@@ -358,7 +372,6 @@ impl<'a> Vantage<'a> {
                     Confidence::Likely
                 };
                 confirmed.push(Confirmed {
-                    contacts: finding.contacts.iter().cloned().collect(),
                     finding,
                     kinds,
                     shows,
@@ -366,12 +379,6 @@ impl<'a> Vantage<'a> {
             }
         }
         (confirmed, others)
-    }
-
-    fn is_starved(&self) -> bool {
-        self.evidence
-            .all()
-            .any(|seen| seen.starvation.is_some_and(Starvation::is_severe))
     }
 
     fn passed_all_the_same(&self, ids: &[ObservationId]) -> String {
@@ -423,25 +430,22 @@ impl<'a> Vantage<'a> {
                 all.any(|seen| self.is_about(seen, contact))
             })
         };
-        let silent: Vec<_> = of_contact().flat_map(|target| &target.silent).collect();
-        let answering: Vec<_> = of_contact().flat_map(|target| &target.answering).collect();
-        let partly: Vec<_> = answering
-            .iter()
-            .filter(|seen| is_partly_silent(seen))
+        let silent: Vec<&Observation> = of_contact()
+            .flat_map(|target| target.silent.iter().copied())
+            .collect();
+        let answering: Vec<&Observation> = of_contact()
+            .flat_map(|target| target.answering.iter().copied())
             .collect();
         // IPv6 has its own routes and rules, and shows nothing about those of IPv4.
-        let is_ipv4 = |seen: &&&&Observation| seen.peer.is_none_or(|peer| peer.is_ipv4());
-        let is_split = silent.iter().all(|seen| is_ipv4(&seen))
-            && !answering.iter().any(|seen| is_ipv4(&seen));
+        let is_ipv4 = |seen: &&Observation| seen.peer.is_none_or(|peer| peer.is_ipv4());
+        let is_split = silent.iter().all(is_ipv4) && !answering.iter().any(is_ipv4);
         if !silent.is_empty() && is_split {
-            return Testimony::Shows(ids(silent.into_iter().copied()));
+            return Testimony::Shows(ids(silent));
         }
         // A fault that stops some connections only.
         if !fault.blocking {
-            let shows = ids(silent
-                .into_iter()
-                .copied()
-                .chain(partly.into_iter().copied().copied()));
+            let partly = answering.into_iter().filter(|seen| is_partly_silent(seen));
+            let shows = ids(silent.into_iter().chain(partly));
             return if shows.is_empty() {
                 Testimony::Nothing
             } else {
@@ -456,7 +460,7 @@ impl<'a> Vantage<'a> {
         let hop = closed_hop(contact, fault).map(|hop| hop.hop);
         let is_near = matches!(hop, Some(HopKind::SecurityGroup | HopKind::NetworkAcl));
         if identified || is_near {
-            refutes(ids(answering.into_iter().copied()))
+            refutes(ids(answering))
         } else {
             Testimony::Nothing
         }
@@ -538,11 +542,7 @@ impl<'a> Vantage<'a> {
     /// Returns the packets' finding of a cause at a contact.
     fn finding_of(&self, cause: Cause, contact: &InspectedContact) -> Option<&'a Finding> {
         let is_same = |finding: &&Finding| {
-            finding.cause == cause
-                && finding.because.iter().any(|id| match self.observation(id) {
-                    Some(seen) => self.is_about(seen, contact),
-                    None => id.target.as_str() == contact.target,
-                })
+            finding.cause == cause && finding.because.iter().any(|id| self.names(id, contact))
         };
         self.report.findings.iter().find(is_same)
     }
@@ -639,11 +639,7 @@ impl<'a> Vantage<'a> {
             for at in &covering {
                 if let Some(one) = confirmed.get_mut(*at) {
                     one.finding.blocking |= finding.blocking;
-                    for id in &finding.because {
-                        if !one.finding.because.contains(id) {
-                            one.finding.because.push(id.clone());
-                        }
-                    }
+                    add_new(&mut one.finding.because, &finding.because);
                 }
             }
             if covering.is_empty() {
@@ -705,12 +701,8 @@ impl<'a> Vantage<'a> {
         confirmed: &[Confirmed],
     ) -> Configured<'a> {
         let kinds = hops_of(finding.cause);
-        let seen = self.observation(id);
-        let mut contacts = self.contacts.iter().filter(|contact| match seen {
-            Some(seen) => self.is_about(seen, contact),
-            None => id.target.as_str() == contact.target,
-        });
-        let Some(contact) = contacts.next().copied() else {
+        let mut contacts = self.contacts_of(id);
+        let Some(contact) = contacts.next() else {
             return Configured::Unknown;
         };
         let covers = |one: &Confirmed| {
@@ -718,7 +710,7 @@ impl<'a> Vantage<'a> {
                 || one.kinds.iter().any(|kind| kinds.contains(kind))
                 || (finding.cause == Cause::PermissionDenied
                     && symptom(one.finding.cause) == Symptom::Denied);
-            is_same && one.contacts.contains(&contact.name())
+            is_same && one.finding.contacts.contains(&contact.name())
         };
         if let Some(at) = confirmed.iter().position(covers) {
             return Configured::Covered(at);
@@ -759,18 +751,10 @@ impl<'a> Vantage<'a> {
     }
 
     fn of_packets_alone(&self, finding: &Finding) -> InspectionFinding {
-        let mut contacts: Vec<String> = Vec::new();
+        let mut contacts = Vec::new();
         for id in &finding.because {
-            let seen = self.observation(id);
-            let named = self.contacts.iter().filter(|contact| match seen {
-                Some(seen) => self.is_about(seen, contact),
-                None => id.target.as_str() == contact.target,
-            });
-            for name in named.map(|contact| contact.name()) {
-                if !contacts.contains(&name) {
-                    contacts.push(name);
-                }
-            }
+            let named = self.contacts_of(id).map(InspectedContact::name);
+            add_new(&mut contacts, &named.collect::<Vec<_>>());
         }
         InspectionFinding {
             cause: finding.cause,
@@ -961,17 +945,10 @@ fn closed_hop<'a>(contact: &'a InspectedContact, finding: &InspectionFinding) ->
 
 /// Returns the objects of hops, each once, and the first hop.
 fn objects_of<'a>(hops: &[&'a Hop]) -> (Vec<String>, Option<&'a Hop>) {
-    let mut objects: Vec<String> = Vec::new();
-    for hop in hops {
-        if !hop.object.is_empty() && !objects.contains(&hop.object) {
-            objects.push(hop.object.clone());
-        }
-    }
+    let mut objects = Vec::new();
+    let named = hops.iter().map(|hop| &hop.object);
+    add_new(&mut objects, named.filter(|object| !object.is_empty()));
     (objects, hops.first().copied())
-}
-
-fn ids<'a>(observations: impl IntoIterator<Item = &'a Observation>) -> Vec<ObservationId> {
-    crate::evidence::ids(observations)
 }
 
 fn refutes(ids: Vec<ObservationId>) -> Testimony {
@@ -985,7 +962,7 @@ fn refutes(ids: Vec<ObservationId>) -> Testimony {
 /// Whether some connections to an address were not answered.
 fn is_partly_silent(seen: &Observation) -> bool {
     let by_port = seen.source_ports.as_ref();
-    by_port.is_some_and(|ports: &SourcePorts| !ports.silent.is_empty())
+    by_port.is_some_and(|ports| !ports.silent.is_empty())
         || seen.tries.is_some_and(Tries::are_mixed)
 }
 
