@@ -158,6 +158,14 @@ fn with_healthy(healthy: &[&str], lines: &[&str]) -> Vec<Observation> {
 }
 
 fn join(vpc: &Value, observations: &[Observation]) -> (Inspection, JoinedVantage) {
+    join_as(vpc, observations, true)
+}
+
+fn join_as(
+    vpc: &Value,
+    observations: &[Observation],
+    is_signed_by_role: bool,
+) -> (Inspection, JoinedVantage) {
     let snapshot: Snapshot = serde_json::from_value(vpc.clone()).unwrap();
     let diagnosis = diagnose(observations);
     let verdict = Verdict::over(observations, &diagnosis.findings);
@@ -169,7 +177,7 @@ fn join(vpc: &Value, observations: &[Observation]) -> (Inspection, JoinedVantage
         findings: &diagnosis.findings,
         ruled_out: &diagnosis.ruled_out,
         observations,
-        is_signed_by_role: true,
+        is_signed_by_role,
     };
     let inspection = Inspection::of(&snapshot).joined_with(&[report]);
     let vantage = inspection.packets[0].clone();
@@ -196,11 +204,38 @@ fn ruled_out(vantage: &JoinedVantage) -> Vec<String> {
         .collect()
 }
 
-/// Replaces one value of a list: that whose `key` is `id`.
-fn change(vpc: &mut Value, list: &str, id: &str, member: &str, value: Value) {
+/// Replaces a value: `security_groups/sg-task/egress` is a member of an item of a list, by its ID.
+fn change(vpc: &mut Value, path: &str, value: Value) {
+    let [list, id, member]: [&str; 3] = path.split('/').collect::<Vec<_>>().try_into().unwrap();
     let items = vpc[list].as_array_mut().unwrap();
     let item = items.iter_mut().find(|item| item["id"] == id);
-    item.unwrap_or_else(|| panic!("{list} has no {id}"))[member] = value;
+    item.unwrap_or_else(|| panic!("there is no {path}"))[member] = value;
+}
+
+/// Removes the rule by which the task reaches the endpoints.
+fn close_endpoints(vpc: &mut Value) {
+    change(vpc, "security_groups/sg-endpoints/ingress", json!([]));
+}
+
+/// Leaves in these tables the route within the VPC only.
+fn keep_local_routes(vpc: &mut Value, tables: &[&str]) {
+    for table in tables {
+        let local = json!([{ "destination": "10.0.0.0/16", "target": "local", "state": "active" }]);
+        change(vpc, &format!("route_tables/{table}/routes"), local);
+    }
+}
+
+/// Lets the role use Amazon ECR only.
+fn deny_logs(vpc: &mut Value) {
+    let policy = json!({ "Version": "2012-10-17", "Statement": [
+        { "Effect": "Allow", "Action": ["ecr:*"], "Resource": "*" },
+    ]});
+    vpc["role"]["policies"]["start"] = json!(policy.to_string());
+}
+
+/// Gives the gateway endpoint of Amazon S3 a policy.
+fn limit_s3(vpc: &mut Value, policy: &str) {
+    change(vpc, "endpoints/vpce-s3/policy", json!(policy));
 }
 
 fn remove(vpc: &mut Value, list: &str, id: &str) {
@@ -246,13 +281,7 @@ fn agreeing() -> Vec<(&'static str, Value, Vec<Observation>, &'static str)> {
         "private DNS off",
         "private",
         &|vpc| {
-            change(
-                vpc,
-                "endpoints",
-                "vpce-logs",
-                "private_dns_enabled",
-                json!(false),
-            );
+            change(vpc, "endpoints/vpce-logs/private_dns_enabled", json!(false));
         },
         seen(&["logs connect 203.0.113.15 public timed-out 4000ms"]),
         "private-dns-disabled certain both vpce-logs",
@@ -260,7 +289,7 @@ fn agreeing() -> Vec<(&'static str, Value, Vec<Observation>, &'static str)> {
     case(
         "endpoint's group without the task",
         "private",
-        &|vpc| change(vpc, "security_groups", "sg-endpoints", "ingress", json!([])),
+        &close_endpoints,
         seen(&[
             "ecr.api connect timed-out 4000ms",
             "ecr.dkr connect timed-out 4000ms",
@@ -271,7 +300,7 @@ fn agreeing() -> Vec<(&'static str, Value, Vec<Observation>, &'static str)> {
     case(
         "task's group without outbound rules",
         "private",
-        &|vpc| change(vpc, "security_groups", "sg-task", "egress", json!([])),
+        &|vpc| change(vpc, "security_groups/sg-task/egress", json!([])),
         seen(&ALL_SILENT),
         "task-security-group-egress certain both sg-task",
     );
@@ -280,14 +309,14 @@ fn agreeing() -> Vec<(&'static str, Value, Vec<Observation>, &'static str)> {
         "private",
         &|vpc| {
             let to_endpoints = json!([{ "protocol": "tcp", "from_port": 443, "to_port": 443, "groups": ["sg-endpoints"] }]);
-            change(vpc, "security_groups", "sg-task", "egress", to_endpoints);
+            change(vpc, "security_groups/sg-task/egress", to_endpoints);
         },
         seen(&[SILENT_S3]),
         "task-security-group-egress certain both sg-task",
     );
     let without_inbound = |vpc: &mut Value, acl: &str| {
         let outbound = json!([{ "number": 100, "is_egress": true, "allows": true, "protocol": "-1", "cidr": "0.0.0.0/0" }]);
-        change(vpc, "network_acls", acl, "entries", outbound);
+        change(vpc, &format!("network_acls/{acl}/entries"), outbound);
     };
     case(
         "ACL without the ephemeral ports",
@@ -310,31 +339,21 @@ fn agreeing() -> Vec<(&'static str, Value, Vec<Observation>, &'static str)> {
     case(
         "gateway endpoint not associated",
         "private",
-        &|vpc| {
-            let routes =
-                json!([{ "destination": "10.0.0.0/16", "target": "local", "state": "active" }]);
-            change(vpc, "route_tables", "rtb-1", "routes", routes.clone());
-            change(vpc, "route_tables", "rtb-2", "routes", routes);
-        },
+        &|vpc| keep_local_routes(vpc, &["rtb-1", "rtb-2"]),
         seen(&[SILENT_S3]),
         "s3-gateway-missing certain both rtb-1",
     );
     case(
         "no route to the NAT gateway",
         "nat",
-        &|vpc| {
-            let routes =
-                json!([{ "destination": "10.0.0.0/16", "target": "local", "state": "active" }]);
-            change(vpc, "route_tables", "rtb-1", "routes", routes.clone());
-            change(vpc, "route_tables", "rtb-2", "routes", routes);
-        },
+        &|vpc| keep_local_routes(vpc, &["rtb-1", "rtb-2"]),
         seen_public(&SILENT_PUBLIC),
         "no-egress-route certain both rtb-1",
     );
     case(
         "NAT gateway failed",
         "nat",
-        &|vpc| change(vpc, "nat_gateways", "nat-1", "state", json!("failed")),
+        &|vpc| change(vpc, "nat_gateways/nat-1/state", json!("failed")),
         seen_public(&SILENT_PUBLIC),
         "nat-gateway-unhealthy certain both nat-1",
     );
@@ -355,12 +374,7 @@ fn agreeing() -> Vec<(&'static str, Value, Vec<Observation>, &'static str)> {
     case(
         "role without an action",
         "private",
-        &|vpc| {
-            let policy = json!({ "Version": "2012-10-17", "Statement": [
-                { "Effect": "Allow", "Action": ["ecr:*"], "Resource": "*" },
-            ]});
-            vpc["role"]["policies"]["start"] = json!(policy.to_string());
-        },
+        &deny_logs,
         seen(&["logs write denied"]),
         "identity-policy-missing-action certain both arn:aws:iam::123456789012:role/app",
     );
@@ -371,13 +385,7 @@ fn agreeing() -> Vec<(&'static str, Value, Vec<Observation>, &'static str)> {
             let policy = json!({ "Statement": [
                 { "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::own/*" },
             ]});
-            change(
-                vpc,
-                "endpoints",
-                "vpce-s3",
-                "policy",
-                json!(policy.to_string()),
-            );
+            limit_s3(vpc, &policy.to_string());
         },
         seen(&["s3 fetch denied"]),
         "s3-endpoint-policy-denies certain both vpce-s3",
@@ -409,7 +417,7 @@ fn agreeing() -> Vec<(&'static str, Value, Vec<Observation>, &'static str)> {
     case(
         "DNS support disabled",
         "private",
-        &|vpc| change(vpc, "vpcs", "vpc-1", "enable_dns_support", json!(false)),
+        &|vpc| change(vpc, "vpcs/vpc-1/enable_dns_support", json!(false)),
         seen(&[
             "ecr.api resolve timed-out",
             "ecr.dkr resolve timed-out",
@@ -522,13 +530,7 @@ fn what_was_not_read_rules_nothing_out_and_makes_nothing_certain() {
 #[test]
 fn open_hops_leave_the_list_with_their_objects_where_another_cause_remains() {
     let mut vpc = vpc("private");
-    change(
-        &mut vpc,
-        "security_groups",
-        "sg-endpoints",
-        "ingress",
-        json!([]),
-    );
+    close_endpoints(&mut vpc);
     let (_, vantage) = join(&vpc, &seen(&[SILENT_PRIVATE]));
     let out = ruled_out(&vantage);
     assert!(
@@ -601,7 +603,7 @@ fn what_leaves_the_vpc_stays_possible_while_filters_are_ruled_out() {
         { "destination": "10.0.0.0/16", "target": "local", "state": "active" },
         { "destination": "0.0.0.0/0", "target": "tgw-1", "state": "active" },
     ]);
-    change(&mut vpc, "route_tables", "rtb-1", "routes", routes);
+    change(&mut vpc, "route_tables/rtb-1/routes", routes);
     let (_, vantage) = join(&vpc, &seen_public(&SILENT_PUBLIC));
     let (lines, out) = (lines_of(&vantage), ruled_out(&vantage));
     assert!(
@@ -614,13 +616,7 @@ fn what_leaves_the_vpc_stays_possible_while_filters_are_ruled_out() {
 #[test]
 fn another_address_than_the_configured_one_is_a_contradiction() {
     let mut vpc = vpc("private");
-    change(
-        &mut vpc,
-        "security_groups",
-        "sg-endpoints",
-        "ingress",
-        json!([]),
-    );
+    close_endpoints(&mut vpc);
     let lines = [
         "ecr.api connect 203.0.113.12 public timed-out 4000ms",
         "ecr.dkr connect 203.0.113.13 public timed-out 4000ms",
@@ -645,13 +641,7 @@ fn another_address_than_the_configured_one_is_a_contradiction() {
 fn packets_show_the_address_where_zones_could_not_be_read() {
     let mut vpc = vpc("private");
     vpc["hosted_zones"] = Value::Null;
-    change(
-        &mut vpc,
-        "security_groups",
-        "sg-endpoints",
-        "ingress",
-        json!([]),
-    );
+    close_endpoints(&mut vpc);
     let silent = [
         "ecr.api connect timed-out",
         "ecr.dkr connect timed-out",
@@ -672,8 +662,7 @@ fn packets_show_the_address_where_zones_could_not_be_read() {
 #[test]
 fn route_that_another_subnet_has_is_named() {
     let mut vpc = vpc("private");
-    let routes = json!([{ "destination": "10.0.0.0/16", "target": "local", "state": "active" }]);
-    change(&mut vpc, "route_tables", "rtb-1", "routes", routes);
+    keep_local_routes(&mut vpc, &["rtb-1"]);
     let (_, vantage) = join(&vpc, &seen(&[SILENT_S3]));
     let lines = lines_of(&vantage);
     assert_eq!(
@@ -695,25 +684,8 @@ fn route_that_another_subnet_has_is_named() {
 #[test]
 fn probe_of_another_identity_says_nothing_about_the_role() {
     let mut vpc = vpc("private");
-    let policy = json!({ "Version": "2012-10-17", "Statement": [
-        { "Effect": "Allow", "Action": ["ecr:*"], "Resource": "*" },
-    ]});
-    vpc["role"]["policies"]["start"] = json!(policy.to_string());
-    let snapshot: Snapshot = serde_json::from_value(vpc).unwrap();
-    let observations = seen(&[]);
-    let diagnosis = diagnose(&observations);
-    let verdict = Verdict::over(&observations, &diagnosis.findings);
-    let report = PacketReport {
-        subnet: "subnet-1",
-        run: "run",
-        probed_at: "2026-11-23T10:00:00Z",
-        verdict: &verdict,
-        findings: &diagnosis.findings,
-        ruled_out: &diagnosis.ruled_out,
-        observations: &observations,
-        is_signed_by_role: false,
-    };
-    let vantage = Inspection::of(&snapshot).joined_with(&[report]).packets[0].clone();
+    deny_logs(&mut vpc);
+    let (_, vantage) = join_as(&vpc, &seen(&[]), false);
     assert_eq!(
         lines_of(&vantage),
         [format!(
@@ -751,16 +723,8 @@ fn one_missing_object_is_not_confirmed_by_another() {
 #[test]
 fn independent_faults_are_each_certain() {
     let mut vpc = vpc("private");
-    change(
-        &mut vpc,
-        "security_groups",
-        "sg-endpoints",
-        "ingress",
-        json!([]),
-    );
-    let routes = json!([{ "destination": "10.0.0.0/16", "target": "local", "state": "active" }]);
-    change(&mut vpc, "route_tables", "rtb-1", "routes", routes.clone());
-    change(&mut vpc, "route_tables", "rtb-2", "routes", routes);
+    close_endpoints(&mut vpc);
+    keep_local_routes(&mut vpc, &["rtb-1", "rtb-2"]);
     let (_, vantage) = join(&vpc, &seen(&ALL_SILENT));
     let mut lines = lines_of(&vantage);
     lines.truncate(2);
@@ -802,23 +766,11 @@ fn ten_thousand_statements_are_each_read() {
     let mut statements: Vec<_> = (0..10_000).map(statement).collect();
     let mut vpc = vpc("private");
     let policy = json!({ "Version": "2012-10-17", "Statement": statements });
-    change(
-        &mut vpc,
-        "endpoints",
-        "vpce-s3",
-        "policy",
-        json!(policy.to_string()),
-    );
+    limit_s3(&mut vpc, &policy.to_string());
     assert_eq!(hops(&vpc, "s3", "endpoint-policy"), ["closed vpce-s3"]);
     statements[9_999]["Resource"] = json!("*");
     let policy = json!({ "Version": "2012-10-17", "Statement": statements });
-    change(
-        &mut vpc,
-        "endpoints",
-        "vpce-s3",
-        "policy",
-        json!(policy.to_string()),
-    );
+    limit_s3(&mut vpc, &policy.to_string());
     assert_eq!(hops(&vpc, "s3", "endpoint-policy"), ["open vpce-s3"]);
 }
 
@@ -831,75 +783,49 @@ fn what_cannot_be_understood_is_never_open() {
             .extend(peer.as_object().unwrap().clone());
         json!([rule])
     };
+    let changed = |way: &str, path: &str, value: Value| {
+        let mut vpc = vpc(way);
+        change(&mut vpc, path, value);
+        vpc
+    };
     // A list of lists, whose entries are not blocks.
-    let mut of_lists = vpc("private");
+    let egress = rule(json!({ "prefix_lists": ["pl-a"] }));
+    let mut of_lists = changed("private", "security_groups/sg-task/egress", egress);
     let lists = of_lists["prefix_lists"].as_array_mut().unwrap();
     lists.push(json!({ "id": "pl-a", "name": "a", "entries": null }));
-    let egress = rule(json!({ "prefix_lists": ["pl-a"] }));
-    change(
-        &mut of_lists,
-        "security_groups",
-        "sg-task",
-        "egress",
-        egress,
-    );
-    assert_eq!(
-        hops(&of_lists, "logs", "security-group"),
-        ["unknown sg-task"]
-    );
+    let found = hops(&of_lists, "logs", "security-group");
+    assert_eq!(found, ["unknown sg-task"]);
     // A group of a peered VPC, of which the task is not a member.
-    let mut peered = vpc("private");
     let ingress = rule(json!({ "groups": ["sg-of-peer"] }));
-    change(
-        &mut peered,
-        "security_groups",
-        "sg-endpoints",
-        "ingress",
-        ingress,
-    );
-    assert_eq!(
-        hops(&peered, "logs", "endpoint-security-group"),
-        ["closed sg-endpoints"]
-    );
+    let peered = changed("private", "security_groups/sg-endpoints/ingress", ingress);
+    let found = hops(&peered, "logs", "endpoint-security-group");
+    assert_eq!(found, ["closed sg-endpoints"]);
     // Groups that name each other.
-    let mut cyclic = vpc("private");
     let ingress = rule(json!({ "groups": ["sg-endpoints"] }));
-    change(
-        &mut cyclic,
-        "security_groups",
-        "sg-endpoints",
-        "ingress",
+    let mut cyclic = changed(
+        "private",
+        "security_groups/sg-endpoints/ingress",
         ingress.clone(),
     );
-    change(
-        &mut cyclic,
-        "security_groups",
-        "sg-task",
-        "ingress",
-        ingress,
-    );
-    assert_eq!(
-        hops(&cyclic, "logs", "endpoint-security-group"),
-        ["closed sg-endpoints"]
-    );
+    change(&mut cyclic, "security_groups/sg-task/ingress", ingress);
+    let found = hops(&cyclic, "logs", "endpoint-security-group");
+    assert_eq!(found, ["closed sg-endpoints"]);
     // A rule without addresses before one that allows all.
-    let mut acl = vpc("private");
     let entries = json!([
         { "number": 90, "is_egress": true, "allows": false, "protocol": "-1" },
         { "number": 100, "is_egress": true, "allows": true, "protocol": "-1", "cidr": "0.0.0.0/0" },
         { "number": 100, "is_egress": false, "allows": true, "protocol": "-1", "cidr": "0.0.0.0/0" },
     ]);
-    change(&mut acl, "network_acls", "acl-task", "entries", entries);
+    let acl = changed("private", "network_acls/acl-task/entries", entries);
     assert!(hops(&acl, "logs", "network-acl").contains(&"unknown acl-task".to_owned()));
     // A peering connection into an account that may not be read.
-    let mut peering = vpc("nat");
     let routes = json!([{ "destination": "0.0.0.0/0", "target": "pcx-1", "state": "active" }]);
-    change(&mut peering, "route_tables", "rtb-1", "routes", routes);
+    let peering = changed("nat", "route_tables/rtb-1/routes", routes);
     assert_eq!(hops(&peering, "logs", "route"), ["unknown rtb-1"]);
     // Policies that are not JSON, or not policies.
     for policy in ["Allow *", "[]", "{}", "\"*\"", "{\"Statement\": 1}"] {
         let mut vpc = vpc("private");
-        change(&mut vpc, "endpoints", "vpce-s3", "policy", json!(policy));
+        limit_s3(&mut vpc, policy);
         let found = hops(&vpc, "s3", "endpoint-policy");
         assert_eq!(found, ["unknown vpce-s3"], "{policy}");
     }
@@ -915,8 +841,8 @@ fn subnets_and_groups_of_another_vpc_are_refused_in_a_sentence() {
     };
     let deleted = problem(&|vpc| remove(vpc, "subnets", "subnet-2"));
     assert!(deleted.contains("subnet-2 does not exist"), "{deleted}");
-    let other = problem(&|vpc| change(vpc, "subnets", "subnet-2", "vpc", json!("vpc-2")));
+    let other = problem(&|vpc| change(vpc, "subnets/subnet-2/vpc", json!("vpc-2")));
     assert!(other.contains("vpc-2"), "{other}");
-    let group = problem(&|vpc| change(vpc, "security_groups", "sg-task", "vpc", json!("vpc-2")));
+    let group = problem(&|vpc| change(vpc, "security_groups/sg-task/vpc", json!("vpc-2")));
     assert!(group.contains("sg-task belongs to vpc-2"), "{group}");
 }
