@@ -62,7 +62,8 @@ class Case:
 
     @property
     def path(self):
-        return self.fault.split("@")[1] if "@" in self.fault else "endpoint"
+        _, _, path = self.name.partition("@")
+        return path.split(" ")[0] or "endpoint"
 
 
 def limit(endpoint, make):
@@ -205,10 +206,9 @@ class Worlds:
         self.reports[fault.name], self.errors[fault.name] = run.stdout, run.stderr
 
     def configured(self, case):
-        path = case.variant[1:] if case.variant.startswith("@") else case.path
         service = f"web-{CASES.index(case)}"
         vpc = ConfiguredVpc(
-            self.lab.region, service, self.subnets[case.fault], path, case.lacks_route
+            self.lab.region, service, self.subnets[case.fault], case.path, case.lacks_route
         )
         self.standin.on_route_table = vpc.route_s3
         vpc.private_dns = self.standin.private_dns
@@ -297,8 +297,9 @@ def test_injected_object_is_named_first_and_nothing_else_is_certain(case, worlds
 
 
 @contextlib.contextmanager
-def launched_in(worlds, case, configuration):
-    """Yields a command line, a VPC in moto whose first subnet is in the lab, and ECS."""
+def launched_in(worlds, configuration):
+    """Yields a command line, a VPC in moto whose first subnet is in the lab, and flags for it."""
+    case = next(case for case in CASES if case.fault == "endpoint-group:ecr.dkr@endpoint")
     vpc = worlds.configured(case)
     lab_vpc = worlds.lab.vpcs[0]
     lab_vpc.apply(worlds.subnets[case.fault])
@@ -315,8 +316,7 @@ def launched_in(worlds, case, configuration):
 
 
 def test_launch_names_the_object_where_the_operator_may_read_it(worlds):
-    case = next(case for case in CASES if case.fault == "endpoint-group:ecr.dkr@endpoint")
-    with launched_in(worlds, case, worlds.standin) as (operator, vpc, flags):
+    with launched_in(worlds, worlds.standin) as (operator, vpc, flags):
         launched = operator.launch(*flags)
         first = launched.inspection["findings"][0]
         assert (first["cause"], first["confidence"], first["object"]) == (
@@ -334,8 +334,7 @@ def test_launch_names_the_object_where_the_operator_may_read_it(worlds):
 
 
 def test_launch_says_which_rights_are_missing_and_loses_no_finding(worlds):
-    case = next(case for case in CASES if case.fault == "endpoint-group:ecr.dkr@endpoint")
-    with launched_in(worlds, case, None) as (operator, vpc, flags):
+    with launched_in(worlds, None) as (operator, vpc, flags):
         began = time.monotonic()
         launched = operator.launch(*flags)
         report, inspection = launched.reports[vpc.subnets[0]], launched.inspection

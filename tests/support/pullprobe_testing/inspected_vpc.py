@@ -66,6 +66,8 @@ class InspectedVpc:
     `way` is `private`, `nat` or `public`.
     """
 
+    name = "web"  # of the service
+
     def __init__(self, moto, way="private", with_secrets=True):
         moto.reset()
         self.url, self.way = moto.url, way
@@ -235,7 +237,9 @@ class InspectedVpc:
             "assignPublicIp": value,
         }
         self.ecs.update_service(
-            cluster="prod", service="web", networkConfiguration={"awsvpcConfiguration": network}
+            cluster="prod",
+            service=self.name,
+            networkConfiguration={"awsvpcConfiguration": network},
         )
 
     def close_egress(self, *allowed):

@@ -26,7 +26,7 @@ class ConfiguredVpc(InspectedVpc):
 
     def __init__(self, region, name, subnet, path, lacks_route=False):
         self.region, self.name, self.subnet = region, name, subnet
-        self.path, self.lacks_route = path, lacks_route
+        self.lacks_route = lacks_route
         self.endpoints, self.groups, self.nat = {}, {}, None
         self.private_dns = ()  # endpoints whose private DNS was enabled, which moto does not keep
         is_public = subnet.internet in ("igw", "public")
@@ -127,16 +127,7 @@ class ConfiguredVpc(InspectedVpc):
         definition = register_task_definition(self.ecs, [app])
         create_service(self.ecs, self.subnets, self.task_group, definition, self.name)
         if self.subnet.internet == "public":
-            network = {
-                "subnets": self.subnets,
-                "securityGroups": [self.task_group],
-                "assignPublicIp": "ENABLED",
-            }
-            self.ecs.update_service(
-                cluster="prod",
-                service=self.name,
-                networkConfiguration={"awsvpcConfiguration": network},
-            )
+            self.set_public_ip("ENABLED")
 
     def limit_endpoint(self, service, *statements):
         """Gives an endpoint a policy with these statements only."""
@@ -149,7 +140,7 @@ class ConfiguredVpc(InspectedVpc):
         subnet = Subnet(
             private=set(), internet=self.way_out(), s3_gateway=self.has_route_to("vpce-")
         )
-        described = self.ec2.describe_vpc_endpoints(VpcEndpointIds=[*self.endpoints.values()] or [])
+        described = self.ec2.describe_vpc_endpoints(VpcEndpointIds=[*self.endpoints.values()])
         own = [e for e in described["VpcEndpoints"] if e["VpcId"] == self.vpc]
         for endpoint in own:
             service = endpoint["ServiceName"].removeprefix(f"com.amazonaws.{REGION}.")
