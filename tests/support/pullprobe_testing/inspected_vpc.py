@@ -9,6 +9,7 @@ import json
 from pullprobe_testing.accounts import (
     ACCOUNT,
     EXECUTION_ROLE,
+    create_image,
     create_service,
     log_configuration,
     moto_client,
@@ -188,12 +189,7 @@ class InspectedVpc:
         return endpoint["VpcEndpoint"]["VpcEndpointId"]
 
     def create_objects(self, with_secrets):
-        self.ecr.create_repository(repositoryName="team/app")
-        media_type = "application/vnd.oci.image.manifest.v1+json"
-        manifest = {"schemaVersion": 2, "mediaType": media_type, "layers": []}
-        self.ecr.put_image(
-            repositoryName="team/app", imageTag="1.4", imageManifest=json.dumps(manifest)
-        )
+        create_image(self.ecr, "team/app", "1.4")
         self.logs.create_log_group(logGroupName=LOG_GROUP)
         if with_secrets:
             secrets = self.client("secretsmanager")

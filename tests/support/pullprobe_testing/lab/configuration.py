@@ -5,9 +5,8 @@ endpoints and a service of it. What the model does not say, such as whether a NA
 deleted or never had a route, a fault says in its name.
 """
 
-import json
-
 from pullprobe_testing.accounts import (
+    create_image,
     create_service,
     log_configuration,
     register_task_definition,
@@ -221,11 +220,7 @@ class ConfiguredVpc(InspectedVpc):
 
 def create_images(region):
     """Creates in moto's ECR what the lab's registry has, once for all VPCs."""
-    ecr = region.client("ecr")
-    ecr.create_repository(repositoryName="team/app")
-    media_type = "application/vnd.oci.image.manifest.v1+json"
-    manifest = {"schemaVersion": 2, "mediaType": media_type, "layers": []}
-    ecr.put_image(repositoryName="team/app", imageTag="1.4", imageManifest=json.dumps(manifest))
+    create_image(region.client("ecr"), "team/app", "1.4")
 
 
 def own_bucket_only():
