@@ -166,6 +166,9 @@ class InspectedVpc:
             GroupId=self.endpoint_group, IpPermissions=https(**peer)
         )
         self.endpoints = {service: self.create_endpoint(service) for service in SERVICES}
+        self.create_s3_gateway()
+
+    def create_s3_gateway(self):
         s3 = self.ec2.create_vpc_endpoint(
             VpcId=self.vpc,
             VpcEndpointType="Gateway",
@@ -224,14 +227,14 @@ class InspectedVpc:
             ]
         return register_task_definition(self.ecs, [app])
 
-    def set_public_ip(self, value):
+    def set_public_ip(self, value, service="web"):
         network = {
             "subnets": self.subnets,
             "securityGroups": [self.task_group],
             "assignPublicIp": value,
         }
         self.ecs.update_service(
-            cluster="prod", service="web", networkConfiguration={"awsvpcConfiguration": network}
+            cluster="prod", service=service, networkConfiguration={"awsvpcConfiguration": network}
         )
 
     def close_egress(self, *allowed):

@@ -69,13 +69,7 @@ class ConfiguredVpc(InspectedVpc):
                 PrivateDnsEnabled=self.subnet.names.get(service) != [PUBLIC[service]],
             )
         if self.subnet.s3_gateway:
-            s3 = self.ec2.create_vpc_endpoint(
-                VpcId=self.vpc,
-                VpcEndpointType="Gateway",
-                ServiceName=f"com.amazonaws.{REGION}.s3",
-                RouteTableIds=[self.route_table],
-            )
-            self.endpoints["s3"] = s3["VpcEndpoint"]["VpcEndpointId"]
+            self.create_s3_gateway()
 
     def create_endpoint(self, service, **more):
         return super().create_endpoint(service, **{"SecurityGroupIds": [], **more})
@@ -126,16 +120,7 @@ class ConfiguredVpc(InspectedVpc):
         definition = register_task_definition(self.ecs, [app])
         create_service(self.ecs, self.subnets, self.task_group, definition, self.name)
         if self.subnet.internet == "public":
-            network = {
-                "subnets": self.subnets,
-                "securityGroups": [self.task_group],
-                "assignPublicIp": "ENABLED",
-            }
-            self.ecs.update_service(
-                cluster="prod",
-                service=self.name,
-                networkConfiguration={"awsvpcConfiguration": network},
-            )
+            self.set_public_ip("ENABLED", self.name)
 
     def limit_endpoint(self, service, *statements):
         """Gives an endpoint a policy with these statements only."""
