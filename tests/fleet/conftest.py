@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from pullprobe_testing import binaries, pace
-from pullprobe_testing.cli import operator_environment
+from pullprobe_testing.cli import operator_environment, run
 from pullprobe_testing.ecs_standin import REGION
 from pullprobe_testing.fleet_account import BUCKET, FleetFront
 from pullprobe_testing.runtime_api import RuntimeApi
@@ -27,19 +27,13 @@ def front(moto):
 def fleet(front):
     """Runs a command of `pullprobe` against the front."""
 
-    def run(*arguments, given=None, code=0):
-        done = subprocess.run(
-            [binaries.OPERATOR, *map(str, arguments)],
-            env=operator_environment(front.url, REGION),
-            input=given or "",
-            capture_output=True,
-            text=True,
-            timeout=pace.limit(120),
-        )
+    def fleet(*arguments, given=None, code=0):
+        environment = operator_environment(front.url, REGION)
+        done = run(*arguments, given=given, environment=environment)
         assert done.returncode == code, (done.returncode, done.stdout[-2000:], done.stderr)
         return done
 
-    return run
+    return fleet
 
 
 @pytest.fixture

@@ -2,17 +2,17 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
-from pullprobe_testing import binaries, launch_account, pace
-from pullprobe_testing.cli import LaunchCli
+from pullprobe_testing import binaries, launch_account
+from pullprobe_testing.cli import run_shell
 from pullprobe_testing.ecr_standin import REFERENCE, REGION, VERSION, tags
 
 TARGET = "x86_64-unknown-linux-musl"
-MAX_WAY = 120  # seconds on an idle machine
 
 
 def commands():
@@ -40,14 +40,8 @@ def test_three_commands_lead_to_the_first_verdict(directory, ecr, moto):
     typed = commands()
     assert len(typed) == 3, typed
 
-    done = subprocess.run(
-        ["bash", "-e", "-c", "\n".join(typed)],
-        cwd=directory,
-        env=LaunchCli(account, REGION).environment(),
-        capture_output=True,
-        text=True,
-        timeout=pace.limit(MAX_WAY),
-    )
+    script = "\n".join(["set -e", f"cd {shlex.quote(str(directory))}", *typed])
+    done = run_shell(script, account.url, REGION)
 
     account.close()
     assert done.returncode == 0, done

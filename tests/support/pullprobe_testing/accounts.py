@@ -1,11 +1,13 @@
 """AWS accounts of moto: clients, and the VPC, task definition and service that a team has."""
 
 import functools
+import json
 
 import boto3
 import botocore.config
 
 from pullprobe_testing.cli import OPERATOR_KEYS
+from pullprobe_testing.images import MANIFEST
 
 ACCOUNT = "123456789012"
 EXECUTION_ROLE = f"arn:aws:iam::{ACCOUNT}:role/ecsTaskExecutionRole"
@@ -13,13 +15,15 @@ EXECUTION_ROLE = f"arn:aws:iam::{ACCOUNT}:role/ecsTaskExecutionRole"
 
 @functools.cache  # a client parses the whole model of its service
 def moto_client(service, url, region, keys=OPERATOR_KEYS):
-    """Returns a boto3 client of a moto server."""
+    """Returns a boto3 client of a moto server. The third of three `keys` is a session token."""
+    access_key, secret_key, token = (*keys, None)[:3]
     return boto3.client(
         service,
         endpoint_url=url,
         region_name=region,
-        aws_access_key_id=keys[0],
-        aws_secret_access_key=keys[1],
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        aws_session_token=token,
         config=botocore.config.Config(proxies={}),
     )
 
@@ -27,6 +31,13 @@ def moto_client(service, url, region, keys=OPERATOR_KEYS):
 def registry_host(region):
     """Returns the account's registry of Amazon ECR."""
     return f"{ACCOUNT}.dkr.ecr.{region}.amazonaws.com"
+
+
+def create_image(ecr, repository, tag):
+    """Creates a repository with an image, of which moto keeps only the manifest."""
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "layers": []})
+    ecr.create_repository(repositoryName=repository)
+    ecr.put_image(repositoryName=repository, imageTag=tag, imageManifest=manifest)
 
 
 def create_network(ec2, count):

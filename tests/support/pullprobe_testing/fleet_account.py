@@ -5,16 +5,21 @@ fleet ──▶ FleetFront ──┬─ ECS, ECR, Logs, functions: EcsStandin
 """
 
 import http.client
-import json
 import urllib.parse
 
-import boto3
-import botocore.config
-
-from pullprobe_testing import images, pace
-from pullprobe_testing.accounts import create_network, create_service, register_task_definition
+from pullprobe_testing import pace
+from pullprobe_testing.accounts import (
+    create_image,
+    create_network,
+    create_service,
+    moto_client,
+    register_task_definition,
+)
+from pullprobe_testing.cli import OPERATOR_KEYS
+from pullprobe_testing.ecr_standin import VERSION
 from pullprobe_testing.ecs_standin import REGION, EcsStandin, Scripted
 from pullprobe_testing.loopback_http import Handler, LoopbackServer
+from pullprobe_testing.recording_proxy import HOP_HEADERS, query_error
 
 OWN, MEMBER, DENIED, THROTTLED, SLOW = (
     "123456789012",
@@ -24,10 +29,6 @@ OWN, MEMBER, DENIED, THROTTLED, SLOW = (
     "444455556666",
 )
 BUCKET = "fleet-results"
-VERSION = "0.1.0"
-ERROR = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
-<Error><Type>Sender</Type><Code>{}</Code><Message>{}</Message></Error>
-<RequestId>01234567-89ab-cdef-0123-456789abcdef</RequestId></ErrorResponse>"""
 
 
 class FleetFront:
@@ -35,7 +36,7 @@ class FleetFront:
 
     def __init__(self, moto):
         moto.reset()
-        self.moto, self.sts_calls, self.actions = moto, [], set()
+        self.moto, self.sts_calls = moto, []
         self.standin = EcsStandin(moto.peer, {})
         front = self
 
@@ -57,36 +58,28 @@ class FleetFront:
         self.standin.close()
         assert self.standin.schema_violations == []
 
-    def client(self, service, account=None, region=REGION):
-        """Returns a boto3 client of moto, in another account through its role."""
-        keys = {"aws_access_key_id": "operator", "aws_secret_access_key": "operator"}
-        if account:
-            role = f"arn:aws:iam::{account}:role/pullprobe-fleet"
-            issued = self.client("sts").assume_role(RoleArn=role, RoleSessionName="test")
-            keys = {
-                "aws_access_key_id": issued["Credentials"]["AccessKeyId"],
-                "aws_secret_access_key": issued["Credentials"]["SecretAccessKey"],
-                "aws_session_token": issued["Credentials"]["SessionToken"],
-            }
-        config = botocore.config.Config(proxies={})
-        return boto3.client(
-            service, endpoint_url=self.moto.url, region_name=region, config=config, **keys
-        )
+    def client(self, service, keys=OPERATOR_KEYS):
+        """Returns a boto3 client of moto."""
+        return moto_client(service, self.moto.url, REGION, keys)
+
+    def keys_of(self, account):
+        """Returns the operator's keys, or for another account those of its role."""
+        if account == OWN:
+            return OPERATOR_KEYS
+        role = f"arn:aws:iam::{account}:role/pullprobe-fleet"
+        issued = self.client("sts").assume_role(RoleArn=role, RoleSessionName="test")
+        names = "AccessKeyId", "SecretAccessKey", "SessionToken"
+        return tuple(issued["Credentials"][name] for name in names)
 
     def deploy(self, account, service="web", behaviour=None, count=2):
         """Creates a service with `count` subnets, and the probe's image. Returns the subnets."""
-        of = None if account == OWN else account
-        subnets, group = create_network(self.client("ec2", of), count)
-        ecs = self.client("ecs", of)
+        keys = self.keys_of(account)
+        subnets, group = create_network(self.client("ec2", keys), count)
+        ecs = self.client("ecs", keys)
         image = f"{account}.dkr.ecr.{REGION}.amazonaws.com/team/app:1.4"
         definition = register_task_definition(ecs, [{"name": "app", "image": image}])
         create_service(ecs, subnets, group, definition, service)
-        ecr = self.client("ecr", of)
-        ecr.create_repository(repositoryName="pullprobe")
-        manifest = {"schemaVersion": 2, "mediaType": images.MANIFEST, "layers": []}
-        ecr.put_image(
-            repositoryName="pullprobe", imageTag=VERSION, imageManifest=json.dumps(manifest)
-        )
+        create_image(self.client("ecr", keys), "pullprobe", VERSION)
         for subnet in subnets:
             self.standin.behaviours[subnet] = behaviour or Scripted()
         return subnets
@@ -99,9 +92,9 @@ class FleetFront:
             account = form["RoleArn"].split(":")[4]
             if account == DENIED:
                 message = "is not authorized to perform: sts:AssumeRole"
-                return 403, ERROR.format("AccessDenied", message).encode(), {}
+                return 403, query_error("AccessDenied", message), {}
             if account == THROTTLED:
-                return 400, ERROR.format("Throttling", "Rate exceeded").encode(), {}
+                return 400, query_error("Throttling", "Rate exceeded"), {}
         of_ecs = target.startswith(("AmazonEC2Container", "Logs_")) or "/functions" in path
         url = self.standin.url if of_ecs else self.moto.url
         connection = http.client.HTTPConnection(url.split("//")[1], timeout=pace.limit(60))
@@ -110,9 +103,8 @@ class FleetFront:
         answer = connection.getresponse()
         content = answer.read()
         connection.close()
-        unwanted = ("date", "server", "connection", "transfer-encoding", "content-length")
         headers = {
-            name: value for name, value in answer.getheaders() if name.lower() not in unwanted
+            name: value for name, value in answer.getheaders() if name.lower() not in HOP_HEADERS
         }
         return answer.status, content, headers
 
@@ -120,6 +112,3 @@ class FleetFront:
         """Returns the keys in the bucket."""
         listed = self.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix)
         return [item["Key"] for item in listed.get("Contents", [])]
-
-    def read(self, key):
-        return self.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()

@@ -9,6 +9,7 @@ import json
 from pullprobe_testing.accounts import (
     ACCOUNT,
     EXECUTION_ROLE,
+    create_image,
     create_service,
     log_configuration,
     moto_client,
@@ -167,6 +168,9 @@ class InspectedVpc:
             GroupId=self.endpoint_group, IpPermissions=https(**peer)
         )
         self.endpoints = {service: self.create_endpoint(service) for service in SERVICES}
+        self.create_s3_gateway()
+
+    def create_s3_gateway(self):
         s3 = self.ec2.create_vpc_endpoint(
             VpcId=self.vpc,
             VpcEndpointType="Gateway",
@@ -190,12 +194,7 @@ class InspectedVpc:
         return endpoint["VpcEndpoint"]["VpcEndpointId"]
 
     def create_objects(self, with_secrets):
-        self.ecr.create_repository(repositoryName="team/app")
-        media_type = "application/vnd.oci.image.manifest.v1+json"
-        manifest = {"schemaVersion": 2, "mediaType": media_type, "layers": []}
-        self.ecr.put_image(
-            repositoryName="team/app", imageTag="1.4", imageManifest=json.dumps(manifest)
-        )
+        create_image(self.ecr, "team/app", "1.4")
         self.logs.create_log_group(logGroupName=LOG_GROUP)
         if with_secrets:
             secrets = self.client("secretsmanager")
@@ -230,7 +229,7 @@ class InspectedVpc:
             ]
         return register_task_definition(self.ecs, [app])
 
-    def set_public_ip(self, value):
+    def set_public_ip(self, value, service="web"):
         network = {
             "subnets": self.subnets,
             "securityGroups": [self.task_group],

@@ -5,9 +5,8 @@ endpoints and a service of it. What the model does not say, such as whether a NA
 deleted or never had a route, a fault says in its name.
 """
 
-import json
-
 from pullprobe_testing.accounts import (
+    create_image,
     create_service,
     log_configuration,
     register_task_definition,
@@ -70,13 +69,7 @@ class ConfiguredVpc(InspectedVpc):
                 PrivateDnsEnabled=self.subnet.names.get(service) != [PUBLIC[service]],
             )
         if self.subnet.s3_gateway:
-            s3 = self.ec2.create_vpc_endpoint(
-                VpcId=self.vpc,
-                VpcEndpointType="Gateway",
-                ServiceName=f"com.amazonaws.{REGION}.s3",
-                RouteTableIds=[self.route_table],
-            )
-            self.endpoints["s3"] = s3["VpcEndpoint"]["VpcEndpointId"]
+            self.create_s3_gateway()
 
     def create_endpoint(self, service, **more):
         return super().create_endpoint(service, **{"SecurityGroupIds": [], **more})
@@ -212,11 +205,7 @@ class ConfiguredVpc(InspectedVpc):
 
 def create_images(region):
     """Creates in moto's ECR what the lab's registry has, once for all VPCs."""
-    ecr = region.client("ecr")
-    ecr.create_repository(repositoryName="team/app")
-    media_type = "application/vnd.oci.image.manifest.v1+json"
-    manifest = {"schemaVersion": 2, "mediaType": media_type, "layers": []}
-    ecr.put_image(repositoryName="team/app", imageTag="1.4", imageManifest=json.dumps(manifest))
+    create_image(region.client("ecr"), "team/app", "1.4")
 
 
 def own_bucket_only():
