@@ -226,6 +226,11 @@ impl Format {
     pub const fn is_page(self) -> bool {
         matches!(self, Self::Html | Self::Svg)
     }
+
+    /// Whether to print text rather than JSON.
+    pub const fn is_text(self) -> bool {
+        matches!(self, Self::Auto | Self::Text)
+    }
 }
 
 /// Returns a parser of the formats that can be printed piece by piece.
@@ -235,13 +240,6 @@ fn printed_format() -> impl TypedValueParser<Value = Format> {
     let printed = formats.filter(|format| !format.is_page());
     let names = printed.filter_map(ValueEnum::to_possible_value);
     PossibleValuesParser::new(names).try_map(|name| Format::from_str(&name, true))
-}
-
-impl Format {
-    /// Whether to print text rather than JSON.
-    pub fn is_text(self) -> bool {
-        matches!(self, Self::Auto | Self::Text)
-    }
 }
 
 /// How much a screen shows.

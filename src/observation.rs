@@ -585,6 +585,11 @@ impl Observation {
         }
     }
 
+    /// Returns the denial that the service explained, in parts.
+    pub fn denial(&self) -> Option<&Denial> {
+        self.answer.as_ref()?.denial.as_ref()
+    }
+
     /// Whether a current task starts although the phase failed: it concerns only a dependency
     /// without which a task starts, or only the next deployment.
     pub fn is_optional(&self) -> bool {

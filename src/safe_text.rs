@@ -78,6 +78,25 @@ pub fn is_hidden(c: char) -> bool {
             | 0x13430..=0x1345f | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff)
 }
 
+/// Characters of a word for a shell, if it is cut at all.
+const MAX_SHELL_WORD: usize = 4096;
+
+/// Quotes a word for a POSIX shell, unless it has only plain characters.
+pub fn shell_word(text: &str) -> String {
+    // Nothing that AWS names has a line break; on several lines it would look like commands.
+    let text = if text.contains(char::is_control) {
+        &visible(text, MAX_SHELL_WORD)
+    } else {
+        text
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// Returns a document of the schema as one line of JSON.
 pub fn json_line(schema: &str, document: &impl Serialize) -> String {
     let json = serde_json::to_string(document).unwrap_or_else(|error| {

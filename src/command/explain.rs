@@ -141,6 +141,7 @@ fn explain_all(messages: &[EcsMessage]) -> Vec<Explanation> {
 /// name neither.
 #[cfg(feature = "operator")]
 fn fetch_messages(flags: &ExplainArgs) -> Result<Option<Vec<EcsMessage>>, Error> {
+    use super::probe::runtime;
     use crate::operator::aws::Client;
     use crate::operator::stopped;
 
@@ -173,12 +174,7 @@ fn fetch_messages(flags: &ExplainArgs) -> Result<Option<Vec<EcsMessage>>, Error>
         .or_else(|| stopped::region_of(cluster?));
     let of_task = stopped::cluster_of(name);
     let cluster = cluster.or(of_task.as_deref()).unwrap_or("default");
-    let tool = |error: &dyn std::fmt::Display| Error::Tool(error.to_string());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| tool(&error))?;
-    let messages = runtime.block_on(async {
+    let messages = runtime()?.block_on(async {
         let client = Client::load(region).await?;
         match &flags.task {
             Some(task) => stopped::task(&client, cluster, task).await,

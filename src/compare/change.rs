@@ -59,7 +59,8 @@ impl Change {
     }
 }
 
-fn utc(time: Timestamp) -> impl std::fmt::Display {
+/// Returns a time as `2026-11-24 10:00:01 UTC`.
+pub(crate) fn utc(time: Timestamp) -> impl std::fmt::Display {
     time.strftime("%Y-%m-%d %H:%M:%S UTC")
 }
 

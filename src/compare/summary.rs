@@ -1,5 +1,6 @@
 //! The comparison in sentences: how many vantages fail, and what differs.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -47,8 +48,13 @@ fn with_status<'a, 'v>(
 
 /// Lists names, the first few in full.
 pub(crate) fn list_names(names: &[&str]) -> String {
-    let shown = names[..names.len().min(MAX_NAMES)].join(", ");
-    match names.len().saturating_sub(MAX_NAMES) {
+    list_first(names, MAX_NAMES)
+}
+
+/// Lists names, the first `max` in full.
+pub(crate) fn list_first<T: Borrow<str>>(names: &[T], max: usize) -> String {
+    let shown = names[..names.len().min(max)].join(", ");
+    match names.len().saturating_sub(max) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

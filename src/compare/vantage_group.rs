@@ -17,8 +17,6 @@ pub struct VantageGroup<'a> {
     pub status: Status,
     /// Cause of the first finding of each vantage.
     pub cause: Option<&'a str>,
-    /// Confidence of the first vantage's first finding.
-    pub confidence: Option<&'a str>,
     /// Names of the vantages.
     pub names: Vec<&'a str>,
     /// Index of the first vantage in the comparison.
@@ -51,7 +49,6 @@ pub fn group_vantages(comparison: &Comparison) -> Vec<VantageGroup<'_>> {
                     letter: column_letter(groups.len()),
                     status: vantage.status,
                     cause,
-                    confidence: vantage.confidence.as_deref(),
                     names: vec![&vantage.name],
                     first,
                     values: entry.key().2.clone(),

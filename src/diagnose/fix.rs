@@ -10,6 +10,7 @@ use crate::endpoints::{self, Region, Service};
 use crate::evidence::Evidence;
 use crate::observation::{Denial, Dependency, Observation, Phase};
 use crate::reference::{Reference, Registry};
+use crate::safe_text::shell_word;
 
 /// Commands of one finding. A subnet without any endpoint lacks more than that.
 const MAX_COMMANDS: usize = 6;
@@ -56,7 +57,7 @@ fn fixes(cause: Cause, seen: &Observation) -> Vec<String> {
         443
     };
     match cause {
-        Cause::InterfaceEndpointMissing => endpoint(seen).into_iter().collect(),
+        Cause::InterfaceEndpointMissing => endpoint(seen, &region).into_iter().collect(),
         Cause::S3GatewayMissing => {
             let service = endpoint_service(Service::S3, seen);
             vec![format!(
@@ -93,17 +94,17 @@ fn fixes(cause: Cause, seen: &Observation) -> Vec<String> {
                     let id = arn.resource.trim_start_matches("parameter");
                     id.to_owned()
                 });
-                format!("aws ssm put-parameter --region {region} --name {} --type SecureString --value VALUE", quoted(&name))
+                format!("aws ssm put-parameter --region {region} --name {} --type SecureString --value VALUE", shell_word(&name))
             })
             .into_iter()
             .collect(),
         Cause::LogGroupMissing => log_group(seen)
-            .map(|group| format!("aws logs create-log-group --region {region} --log-group-name {}", quoted(group)))
+            .map(|group| format!("aws logs create-log-group --region {region} --log-group-name {}", shell_word(group)))
             .into_iter()
             .collect(),
         Cause::EnvironmentFileMissing => named(seen)
             .and_then(|file| file.strip_prefix("arn:")?.split(":::").nth(1))
-            .map(|file| format!("aws s3 cp FILE {}", quoted(&format!("s3://{file}"))))
+            .map(|file| format!("aws s3 cp FILE {}", shell_word(&format!("s3://{file}"))))
             .into_iter()
             .collect(),
         Cause::RoleNotAssumable => vec![
@@ -122,7 +123,7 @@ fn fixes(cause: Cause, seen: &Observation) -> Vec<String> {
 }
 
 /// Returns the command that creates the interface endpoint for a dependency.
-fn endpoint(seen: &Observation) -> Option<String> {
+fn endpoint(seen: &Observation, region: &str) -> Option<String> {
     let service = match seen.dependency {
         Dependency::EcrApi => Service::EcrApi,
         Dependency::EcrDkr => Service::EcrDkr,
@@ -134,7 +135,6 @@ fn endpoint(seen: &Observation) -> Option<String> {
         Dependency::GuardDutyData => Service::GuardDutyData,
         _ => return None,
     };
-    let region = region(seen).map_or("REGION".to_owned(), |region| region.to_string());
     Some(format!(
         "aws ec2 create-vpc-endpoint --region {region} --vpc-endpoint-type Interface --service-name {} --vpc-id VPC --subnet-ids SUBNETS --security-group-ids SECURITY_GROUP --private-dns-enabled",
         endpoint_service(service, seen)
@@ -167,7 +167,7 @@ fn image(seen: &Observation) -> Option<Reference> {
 fn of_image(cause: Cause, seen: &Observation) -> Option<Vec<String>> {
     let image = image(seen)?;
     let reference = seen.subject.as_deref()?;
-    let repository = quoted(&image.repository);
+    let repository = shell_word(&image.repository);
     let ecr = match &image.registry {
         Registry::Ecr {
             account, region, ..
@@ -183,7 +183,7 @@ fn of_image(cause: Cause, seen: &Observation) -> Option<Vec<String>> {
             let platform = seen.expected.first()?;
             vec![format!(
                 "docker buildx build --platform {platform} --tag {} --push .",
-                quoted(reference)
+                shell_word(reference)
             )]
         }
         (_, ecr) => ecr
@@ -193,7 +193,10 @@ fn of_image(cause: Cause, seen: &Observation) -> Option<Vec<String>> {
                 )
             })
             .into_iter()
-            .chain((!reference.contains('@')).then(|| format!("docker push {}", quoted(reference))))
+            .chain(
+                (!reference.contains('@'))
+                    .then(|| format!("docker push {}", shell_word(reference))),
+            )
             .collect(),
     })
 }
@@ -214,16 +217,6 @@ fn log_group(seen: &Observation) -> Option<&str> {
     seen.subject.as_deref()?.split(':').next()
 }
 
-/// Returns a word for a POSIX shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+=,".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
 /// A request that a service denied.
 pub(crate) struct DeniedCall {
     /// IAM action, such as `ecr:BatchGetImage`.
@@ -237,10 +230,7 @@ pub(crate) struct DeniedCall {
 impl DeniedCall {
     /// Returns the call that the service names; otherwise the one that the phase makes.
     pub(crate) fn of(seen: &Observation) -> Option<Self> {
-        let denial = seen
-            .answer
-            .as_ref()
-            .and_then(|answer| answer.denial.as_ref());
+        let denial = seen.denial();
         let action = denial.and_then(|denial| denial.action.as_ref());
         let principal = denial.and_then(|denial| denial.principal.as_deref());
         let principal = principal.map(str::to_owned);
@@ -286,11 +276,8 @@ fn call_of_phase(seen: &Observation) -> Option<(&'static str, String)> {
         else {
             return None;
         };
-        let partition = region.partition().name();
-        Some(format!(
-            "arn:{partition}:ecr:{region}:{account}:repository/{}",
-            image.repository
-        ))
+        let resource = format!("repository/{}", image.repository);
+        Some(arn_in("ecr", region, account, resource))
     };
     Some(match (seen.dependency, seen.phase) {
         (Dependency::SecretsManager, Phase::Read) => {
@@ -301,10 +288,9 @@ fn call_of_phase(seen: &Observation) -> Option<(&'static str, String)> {
             let resource = if name.starts_with("arn:") {
                 name.to_owned()
             } else {
-                let region = region(seen)?;
-                let partition = region.partition().name();
                 let name = name.trim_start_matches('/');
-                format!("arn:{partition}:ssm:{region}:ACCOUNT:parameter/{name}")
+                let resource = format!("parameter/{name}");
+                arn_in("ssm", &region(seen)?, "ACCOUNT", resource)
             };
             ("ssm:GetParameters", resource)
         }
@@ -319,25 +305,23 @@ fn call_of_phase(seen: &Observation) -> Option<(&'static str, String)> {
         }
         (Dependency::EnvironmentFile, Phase::Fetch) => ("s3:GetObject", named(seen)?.to_owned()),
         (Dependency::Logs, Phase::Write) => {
-            let region = region(seen)?;
-            let partition = region.partition().name();
-            let group = log_group(seen)?;
-            (
-                "logs:CreateLogStream",
-                format!("arn:{partition}:logs:{region}:ACCOUNT:log-group:{group}:*"),
-            )
+            let resource = format!("log-group:{}:*", log_group(seen)?);
+            let arn = arn_in("logs", &region(seen)?, "ACCOUNT", resource);
+            ("logs:CreateLogStream", arn)
         }
         _ => return None,
     })
 }
 
+fn arn_in(service: &str, region: &Region, account: &str, resource: String) -> String {
+    let partition = region.partition().name();
+    Arn::pattern(partition, service, region.as_str(), Some(account), resource).to_string()
+}
+
 /// Returns the statement that allows the denied call, in a policy of the kind that denies it; none
 /// where a statement denies explicitly, which no other statement overrides.
 fn statement(cause: Cause, seen: &Observation) -> Option<Value> {
-    let denial = seen
-        .answer
-        .as_ref()
-        .and_then(|answer| answer.denial.as_ref());
+    let denial = seen.denial();
     if denial.is_some_and(|denial| denial.explicit) {
         return None;
     }

@@ -161,10 +161,7 @@ pub(super) fn denied(ev: Evidence<'_>) -> Vec<Finding> {
         .refused(&[Failure::Denied])
         .filter(|seen| seen.phase.is_exchange())
     {
-        let denial = seen
-            .answer
-            .as_ref()
-            .and_then(|answer| answer.denial.as_ref());
+        let denial = seen.denial();
         let layer = seen.dependency == Dependency::S3;
         let of_s3 = layer || seen.dependency == Dependency::EnvironmentFile;
         let by_other_rule = storage::denied(seen)
@@ -236,11 +233,7 @@ fn is_kms(denial: &Denial) -> bool {
 }
 
 fn denied_request(seen: &Observation) -> String {
-    let Some(denial) = seen
-        .answer
-        .as_ref()
-        .and_then(|answer| answer.denial.as_ref())
-    else {
+    let Some(denial) = seen.denial() else {
         return String::new();
     };
     let part =

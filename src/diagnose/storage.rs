@@ -99,10 +99,7 @@ pub(super) fn denied(seen: &Observation) -> Option<Candidates> {
     match seen.dependency {
         Dependency::Efs => Some(vec![(Cause::FileSystemDenied, Certain)]),
         Dependency::EnvironmentFile => {
-            let denial = seen
-                .answer
-                .as_ref()
-                .and_then(|answer| answer.denial.as_ref());
+            let denial = seen.denial();
             let action = denial
                 .and_then(|denial| denial.action.as_deref())
                 .unwrap_or_default();

@@ -66,7 +66,8 @@ pub fn predict(findings: &[Finding], observations: &[Observation]) -> Option<Pre
         .min_by_key(|seen| (step_of_dependency(seen.dependency), seen.phase))?;
     let failure = first.failure()?;
     if causes(first).contains(&Cause::RoleNotAssumable) {
-        let role = denial(first)
+        let role = first
+            .denial()
             .and_then(|denial| denial.resource.as_deref())
             .unwrap_or("of this task definition");
         let text = format!(
@@ -193,7 +194,7 @@ fn service_error(seen: &Observation, failure: Failure) -> Option<String> {
         seen.dependency,
         Dependency::EcrDkr | Dependency::Registry | Dependency::S3
     );
-    let composed = denial(seen).and_then(sentence).unwrap_or_default();
+    let composed = seen.denial().and_then(sentence).unwrap_or_default();
     let message = if message.is_empty() {
         &composed
     } else {
@@ -279,10 +280,6 @@ fn service_error(seen: &Observation, failure: Failure) -> Option<String> {
 fn is_layer(seen: &Observation) -> bool {
     seen.dependency != Dependency::EnvironmentFile
         && (seen.dependency == Dependency::S3 || matches!(seen.phase, Phase::Blob | Phase::Fetch))
-}
-
-fn denial(seen: &Observation) -> Option<&Denial> {
-    seen.answer.as_ref()?.denial.as_ref()
 }
 
 /// Composes the authorization error as AWS words it (docs/facts/denials.md#1), for a report that

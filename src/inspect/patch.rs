@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::change::{ConfigurationChange, Peer};
-use crate::safe_text::visible;
+use crate::safe_text::{shell_word, visible};
 
 /// A change in three languages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ impl Patch {
         let titles: Vec<_> = changes.iter().map(ConfigurationChange::title).collect();
         let mut template = CloudFormationTemplate::default();
         let can_form = changes.iter().all(|change| template.add(change));
-        let region = shell(region);
+        let region = shell_word(region);
         Self {
             title: visible(&titles.join(", and "), MAX_COMMENT),
             cost: changes
@@ -223,24 +223,8 @@ fn rename_references(value: &mut Value, names: &[&str], renamed: &impl Fn(&str) 
     }
 }
 
-/// Quotes an argument for a POSIX shell, unless it has only plain characters.
-fn shell(text: &str) -> String {
-    // Nothing that AWS names has a line break; on several lines it would look like commands.
-    let text = if text.contains(char::is_control) {
-        &visible(text, MAX_COMMENT)
-    } else {
-        text
-    };
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 fn shell_words(texts: &[String]) -> String {
-    let words: Vec<_> = texts.iter().map(|text| shell(text)).collect();
+    let words: Vec<_> = texts.iter().map(|text| shell_word(text)).collect();
     words.join(" ")
 }
 
@@ -303,10 +287,10 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
             peer,
         } => {
             let direction = if *is_egress { "egress" } else { "ingress" };
-            let permissions = shell(&ip_permissions(*port, peer).to_string());
+            let permissions = shell_word(&ip_permissions(*port, peer).to_string());
             vec![format!(
                 "aws ec2 authorize-security-group-{direction} --group-id {} --ip-permissions {permissions}",
-                shell(group)
+                shell_word(group)
             )]
         }
         ConfigurationChange::AddAclEntry {
@@ -325,12 +309,12 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
             vec![format!(
                 "aws ec2 create-network-acl-entry --network-acl-id {} {direction} --rule-number {number} --protocol 6 \
                  --port-range From={from},To={to} {block} {cidr} --rule-action allow",
-                shell(acl)
+                shell_word(acl)
             )]
         }
         ConfigurationChange::EnablePrivateDns { endpoint, .. } => vec![format!(
             "aws ec2 modify-vpc-endpoint --vpc-endpoint-id {} --private-dns-enabled",
-            shell(endpoint)
+            shell_word(endpoint)
         )],
         ConfigurationChange::EnableVpcDns { vpc, attribute } => {
             let flag = if *attribute == "enableDnsSupport" {
@@ -340,7 +324,7 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
             };
             vec![format!(
                 r#"aws ec2 modify-vpc-attribute --vpc-id {} {flag} '{{"Value":true}}'"#,
-                shell(vpc)
+                shell_word(vpc)
             )]
         }
         ConfigurationChange::CreateInterfaceEndpoint {
@@ -351,8 +335,8 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
         } => vec![format!(
             "aws ec2 create-vpc-endpoint --vpc-id {} --vpc-endpoint-type Interface --service-name {} \
              --subnet-ids {} --security-group-ids {} --private-dns-enabled",
-            shell(vpc),
-            shell(service),
+            shell_word(vpc),
+            shell_word(service),
             shell_words(subnets),
             shell_words(&or_placeholder(groups, ENDPOINT_GROUP))
         )],
@@ -363,9 +347,9 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
         } => vec![format!(
             "aws ec2 create-vpc-endpoint --vpc-id {} --vpc-endpoint-type Gateway --service-name {} \
              --route-table-ids {}",
-            shell(vpc),
-            shell(service),
-            shell(route_table)
+            shell_word(vpc),
+            shell_word(service),
+            shell_word(route_table)
         )],
         ConfigurationChange::AssociateRouteTable {
             endpoint,
@@ -373,8 +357,8 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
             ..
         } => vec![format!(
             "aws ec2 modify-vpc-endpoint --vpc-endpoint-id {} --add-route-table-ids {}",
-            shell(endpoint),
-            shell(route_table)
+            shell_word(endpoint),
+            shell_word(route_table)
         )],
         ConfigurationChange::RouteToNat {
             route_table,
@@ -383,8 +367,8 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
         } => vec![format!(
             "aws ec2 {} --route-table-id {} --destination-cidr-block 0.0.0.0/0 --nat-gateway-id {}",
             route_command(*replaces),
-            shell(route_table),
-            shell(nat)
+            shell_word(route_table),
+            shell_word(nat)
         )],
         ConfigurationChange::RouteToInternetGateway {
             route_table,
@@ -393,15 +377,15 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
         } => vec![format!(
             "aws ec2 {} --route-table-id {} --destination-cidr-block 0.0.0.0/0 --gateway-id {}",
             route_command(*replaces),
-            shell(route_table),
-            shell(gateway)
+            shell_word(route_table),
+            shell_word(gateway)
         )],
         ConfigurationChange::CreateNat {
             route_table,
             public_subnet,
             replaces,
         } => {
-            let subnet = shell(public_subnet.as_deref().unwrap_or(PUBLIC_SUBNET));
+            let subnet = shell_word(public_subnet.as_deref().unwrap_or(PUBLIC_SUBNET));
             vec![
                 "ADDRESS=$(aws ec2 allocate-address --domain vpc --query AllocationId --output text --region REGION)".to_owned(),
                 format!(
@@ -412,7 +396,7 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
                 format!(
                     "aws ec2 {} --route-table-id {} --destination-cidr-block 0.0.0.0/0 --nat-gateway-id \"$NAT\"",
                     route_command(*replaces),
-                    shell(route_table)
+                    shell_word(route_table)
                 ),
             ]
         }
@@ -429,17 +413,17 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
             );
             vec![format!(
                 "aws ecs update-service --cluster {} --service {} --network-configuration {}",
-                shell(cluster.as_deref().unwrap_or("CLUSTER")),
-                shell(service.as_deref().unwrap_or("SERVICE")),
-                shell(&network)
+                shell_word(cluster.as_deref().unwrap_or("CLUSTER")),
+                shell_word(service.as_deref().unwrap_or("SERVICE")),
+                shell_word(&network)
             )]
         }
         ConfigurationChange::SetEndpointPolicy {
             endpoint, document, ..
         } => vec![format!(
             "aws ec2 modify-vpc-endpoint --vpc-endpoint-id {} --policy-document {}",
-            shell(endpoint),
-            shell(&document.to_string())
+            shell_word(endpoint),
+            shell_word(&document.to_string())
         )],
         ConfigurationChange::PutRolePolicy {
             role,
@@ -447,18 +431,18 @@ fn cli(change: &ConfigurationChange) -> Vec<String> {
             document,
         } => vec![format!(
             "aws iam put-role-policy --role-name {} --policy-name {} --policy-document {}",
-            shell(role),
-            shell(name),
-            shell(&document.to_string())
+            shell_word(role),
+            shell_word(name),
+            shell_word(&document.to_string())
         )],
         ConfigurationChange::CreateLogGroup { name } => vec![format!(
             "aws logs create-log-group --log-group-name {}",
-            shell(name)
+            shell_word(name)
         )],
         ConfigurationChange::ExcludeFromBlock { subnet, mode } => vec![format!(
             "aws ec2 create-vpc-block-public-access-exclusion --subnet-id {} --internet-gateway-exclusion-mode {}",
-            shell(subnet),
-            shell(mode)
+            shell_word(subnet),
+            shell_word(mode)
         )],
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::style::Style;
+use super::style::{Style, status_word};
 use super::text::{headline, list, remedy};
 use crate::compare::ComparisonOutput;
 use crate::compare::comparison::Comparison;
@@ -44,8 +44,10 @@ pub fn render_quiet(output: &ComparisonOutput, style: Style) -> String {
 /// The parts of a comparison's screen.
 struct Screen<'a> {
     comparison: &'a Comparison,
-    /// Vantages that are alike, with the latest report of the first: the worst group first.
-    groups: Vec<(VantageGroup<'a>, Option<ReportView<'a>>)>,
+    /// Vantages that are alike: the worst group first.
+    groups: Vec<VantageGroup<'a>>,
+    /// The latest report of each group's first vantage.
+    reports: Vec<Option<ReportView<'a>>>,
     style: Style,
     text: String,
 }
@@ -54,13 +56,11 @@ impl<'a> Screen<'a> {
     fn new(output: &'a ComparisonOutput, style: Style) -> Self {
         let comparison = &output.comparison;
         let groups = group_vantages(comparison);
-        let with_report = |group: VantageGroup<'a>| {
-            let report = output.latest_report(group.first);
-            (group, report)
-        };
+        let firsts = groups.iter().map(|group| group.first);
         Self {
             comparison,
-            groups: groups.into_iter().map(with_report).collect(),
+            reports: firsts.map(|first| output.latest_report(first)).collect(),
+            groups,
             style,
             text: String::new(),
         }
@@ -105,12 +105,12 @@ impl<'a> Screen<'a> {
     }
 
     /// Returns the groups of vantages in which the task would not simply start, each with its report.
-    fn failing(&self) -> impl Iterator<Item = &(VantageGroup<'a>, Option<ReportView<'a>>)> {
-        let failing = self
-            .groups
-            .iter()
-            .filter(|(group, _)| group.status != Status::Pass);
-        failing.take(MAX_GROUPS)
+    fn failing(&self) -> impl Iterator<Item = (&VantageGroup<'a>, Option<&ReportView<'a>>)> {
+        let reports = self.reports.iter().map(Option::as_ref);
+        let groups = self.groups.iter().zip(reports);
+        groups
+            .filter(|(group, _)| group.status != Status::Pass)
+            .take(MAX_GROUPS)
     }
 
     /// Writes a block for each distinct failure, then the groups that pass.
@@ -118,7 +118,7 @@ impl<'a> Screen<'a> {
         let style = self.style;
         let mut text = String::new();
         for (group, report) in self.failing() {
-            let mark = style.by_mark(status_word(group.status));
+            let mark = style.by_mark(&status_word(group.status));
             let names = style.wrap(&group_names(group, style), 11);
             let names = style.bold(names.trim_start());
             let _ = writeln!(text, "\n{}  {mark}  {names}", group.letter);
@@ -128,15 +128,12 @@ impl<'a> Screen<'a> {
                 .get(group.first)
                 .map(|vantage| vantage.summary.as_str());
             let _ = writeln!(text, "{}", style.wrap(summary.unwrap_or_default(), 2));
-            if let Some(seen) = report
-                .as_ref()
-                .and_then(|report| deciding(report, group.cause))
-            {
+            if let Some(seen) = report.and_then(|report| deciding(report, group.cause)) {
                 let _ = writeln!(text, "{}", style.item("✗", &seen, 2));
             }
             if let (true, Some(first)) = (
                 with_remedy,
-                report.as_ref().and_then(|report| report.findings.first()),
+                report.and_then(|report| report.findings.first()),
             ) {
                 remedy(
                     &mut text,
@@ -146,12 +143,12 @@ impl<'a> Screen<'a> {
                 );
             }
         }
-        for (group, _) in self
+        for group in self
             .groups
             .iter()
-            .filter(|(group, _)| group.status == Status::Pass)
+            .filter(|group| group.status == Status::Pass)
         {
-            let mark = style.by_mark(status_word(group.status));
+            let mark = style.by_mark(&status_word(group.status));
             let names = style.wrap(&group_names(group, style), 11);
             let _ = writeln!(text, "\n{}  {mark}  {}", group.letter, names.trim_start());
         }
@@ -164,18 +161,14 @@ impl<'a> Screen<'a> {
 
     fn matrix(&mut self) {
         let (comparison, style) = (self.comparison, self.style);
-        let groups: Vec<VantageGroup<'_>> =
-            self.groups.iter().map(|(group, _)| group.clone()).collect();
+        let groups = &self.groups;
         let shown = &groups[..groups.len().min(MAX_GROUPS)];
-        let differing: Vec<usize> = differing_facts(comparison, &groups);
-        let differing: Vec<usize> = if groups.len() == 1 && !style.verbose {
-            let fails = |fact: &usize| {
-                Cell::new(groups[0].values.get(*fact).copied().flatten()).mark != "✓"
-            };
-            differing.into_iter().filter(fails).collect()
-        } else {
-            differing
-        };
+        let mut differing = differing_facts(comparison, groups);
+        if let [only] = groups.as_slice()
+            && !style.verbose
+        {
+            differing.retain(|fact| !only.passes(*fact));
+        }
         if !differing.is_empty() {
             if style.is_narrow() {
                 fact_list(&mut self.text, comparison, shown, &differing, style);
@@ -211,7 +204,7 @@ impl<'a> Screen<'a> {
         let mut causes: Vec<String> = Vec::new();
         for (_, report) in self.failing() {
             let findings = report
-                .iter()
+                .into_iter()
                 .flat_map(|report| report.findings.iter().skip(1));
             for other in findings {
                 let line = format!(
@@ -238,7 +231,7 @@ impl<'a> Screen<'a> {
         let style = self.style;
         let mut blocks: Vec<(String, Vec<&str>)> = Vec::new();
         for (group, report) in self.failing() {
-            let Some(first) = report.as_ref().and_then(|report| report.findings.first()) else {
+            let Some(first) = report.and_then(|report| report.findings.first()) else {
                 continue;
             };
             let mut block = String::new();
@@ -376,16 +369,6 @@ fn fact_list(
         };
         let line = format!("{}: {}", fact.fact, cells.join(", "));
         let _ = writeln!(text, "{}", style.item(mark, &line, 0));
-    }
-}
-
-/// Returns a status as a mark and a word.
-pub(super) fn status_word(status: Status) -> &'static str {
-    match status {
-        Status::Pass => "✓ pass",
-        Status::Warn => "! warn",
-        Status::Inconclusive => "? inconclusive",
-        Status::Fail => "✗ fail",
     }
 }
 

@@ -56,20 +56,20 @@ fn is_path_family(family: Family) -> bool {
     matches!(family, Family::Network | Family::Resolve | Family::Tls)
 }
 
-/// Returns which task failed, at which step.
-pub(super) fn sentence(explanation: &Explanation) -> String {
-    let service = explanation.service.as_ref();
-    let task = match (service, &explanation.task_arn) {
+/// Returns which task failed, at which step. The sentence of a page is not in full: its heading has
+/// the time and the task.
+pub(super) fn sentence(explanation: &Explanation, in_full: bool) -> String {
+    let task = match (&explanation.service, &explanation.task_arn) {
         (Some(service), _) => format!("task of service {service}"),
-        (None, Some(arn)) => format!("task {arn}"),
-        (None, None) => "task".to_owned(),
+        (None, Some(arn)) if in_full => format!("task {arn}"),
+        (None, _) => "task".to_owned(),
     };
-    let at = explanation
-        .said_at
-        .as_ref()
-        .map(|at| format!(" at {at}"))
-        .unwrap_or_default();
+    let at = match &explanation.said_at {
+        Some(at) if in_full => format!(" at {at}"),
+        _ => String::new(),
+    };
     let (step, family) = (explanation.step, explanation.family);
+    let code = |text: String| if in_full { text } else { String::new() };
     match step {
         _ if explanation.had_started => {
             format!("The {task} had started, and stopped{at} later: no step of its start failed.")
@@ -78,13 +78,15 @@ pub(super) fn sentence(explanation: &Explanation) -> String {
             "The message about the {task}{at} does not say what failed, and pullprobe does not guess."
         ),
         _ if family == Family::Unknown => format!(
-            "The {task} failed{at} while {} (step {step}). The message does not say why, and pullprobe does not guess.",
-            step.title()
+            "The {task} failed{at} while {}{}. The message does not say why, and pullprobe does not guess.",
+            step.title(),
+            code(format!(" (step {step})"))
         ),
         Step::Unknown => format!("The {task} failed{at} at an unknown step (family {family})."),
         _ => format!(
-            "The {task} failed{at} while {} (step {step}, family {family}).",
-            step.title()
+            "The {task} failed{at} while {} ({}family {family}).",
+            step.title(),
+            code(format!("step {step}, "))
         ),
     }
 }
@@ -95,7 +97,11 @@ fn headline(text: &mut String, explanation: &Explanation, style: Style) {
         Family::Unknown => "?",
         _ => "✗",
     };
-    let _ = writeln!(text, "{}", style.item(mark, &sentence(explanation), 0));
+    let _ = writeln!(
+        text,
+        "{}",
+        style.item(mark, &sentence(explanation, true), 0)
+    );
     if let Some(first) = explanation.findings.first() {
         let why = match first.confidence {
             Confidence::Certain => first.summary.clone(),

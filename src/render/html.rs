@@ -11,10 +11,10 @@ mod vantage;
 
 use maud::{Markup, PreEscaped, html};
 
-use super::comparison::status_word;
 use super::picture::{self, Layout, VpcPicture};
 use super::replace_control_characters;
 use super::result::shown;
+use super::style::status_word;
 use crate::compare::ComparisonOutput;
 use crate::explain::Explanation;
 use crate::verdict::Status;

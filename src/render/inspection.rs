@@ -2,23 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::style::Style;
-use crate::diagnose::Confidence;
+use super::style::{Style, status_word};
+use crate::compare::summary::list_first;
 use crate::inspect::{
     Basis, Hop, InspectedContact, Inspection, InspectionFinding, Openness, Patch,
 };
-use crate::verdict::Status;
 
 /// Renders an inspection.
 pub fn render(inspection: &Inspection, style: Style) -> String {
     let mut text = String::new();
-    let status = match inspection.verdict.status {
-        Status::Pass => style.good("✓ PASS"),
-        Status::Warn => style.odd("! WARN"),
-        Status::Inconclusive => style.odd("? INCONCLUSIVE"),
-        Status::Fail => style.bad("✗ FAIL"),
-    };
-    let _ = writeln!(text, "{status}");
+    let status = status_word(inspection.verdict.status).to_uppercase();
+    let _ = writeln!(text, "{}", style.by_mark(&status));
     let _ = writeln!(text, "{}", style.wrap(&inspection.verdict.summary, 2));
     write_findings(&mut text, inspection, style);
     write_ruled_out(&mut text, inspection, style);
@@ -109,19 +103,9 @@ fn write_finding(text: &mut String, number: usize, finding: &InspectionFinding, 
         rule,
         ..
     } = finding;
-    let confidence = match confidence {
-        Confidence::Certain => "certain",
-        Confidence::Likely => "likely",
-        Confidence::Possible => "possible",
-    };
     let mark = if finding.blocking { "✗" } else { "!" };
     let head = format!("{mark} {number}. {cause} ({confidence})");
-    let head = if finding.blocking {
-        style.bad(&head)
-    } else {
-        style.odd(&head)
-    };
-    let _ = writeln!(text, "\n{head}");
+    let _ = writeln!(text, "\n{}", style.by_mark(&head));
     if let Some(object) = object {
         let _ = writeln!(text, "  object: {}", style.bold(object));
     }
@@ -168,13 +152,7 @@ fn write_basis(text: &mut String, finding: &InspectionFinding, style: Style) {
 const MAX_NAMED_CONTACTS: usize = 6;
 
 fn list(contacts: &[String]) -> String {
-    match contacts.len().checked_sub(MAX_NAMED_CONTACTS) {
-        Some(more @ 1..) => format!(
-            "{} and {more} more",
-            contacts[..MAX_NAMED_CONTACTS].join(", ")
-        ),
-        _ => contacts.join(", "),
-    }
+    list_first(contacts, MAX_NAMED_CONTACTS)
 }
 
 fn write_patch(text: &mut String, mark: &str, patch: &Patch, style: Style) {
@@ -194,7 +172,7 @@ fn write_contact(text: &mut String, contact: &InspectedContact, style: Style) {
     // The target's key repeats the host from the second target of a dependency on.
     let key = target.split('@').next().unwrap_or(target);
     let line = format!("{} {key:<14} {host}:{port}", mark(contact.verdict));
-    let _ = writeln!(text, "  {}", painted(&line, contact.verdict, style));
+    let _ = writeln!(text, "  {}", style.by_mark(&line));
     let is_open = |hop: &&Hop| hop.verdict == Openness::Open;
     if contact.hops.iter().all(|hop| is_open(&hop)) {
         let objects: Vec<_> = contact
@@ -233,13 +211,5 @@ fn mark(verdict: Openness) -> &'static str {
         Openness::Open => "✓",
         Openness::Unknown => "?",
         Openness::Closed => "✗",
-    }
-}
-
-fn painted(line: &str, verdict: Openness, style: Style) -> String {
-    match verdict {
-        Openness::Open => style.good(line),
-        Openness::Unknown => style.odd(line),
-        Openness::Closed => style.bad(line),
     }
 }

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::comparison::{input_counts, status_word};
+use super::comparison::input_counts;
 use super::replace_control_characters;
 use super::result::shown;
 use crate::compare::ComparisonOutput;
@@ -297,11 +297,10 @@ fn failure_details(
 }
 
 fn properties(vantage: &VantageSummary) -> Properties {
-    let status = status_word(vantage.status);
-    let status = status.split(' ').next_back().unwrap_or(status);
+    let status = vantage.status.to_string();
     let known = [
         ("run", Some(vantage.run_id.as_str())),
-        ("status", Some(status)),
+        ("status", Some(status.as_str())),
         ("cause", vantage.cause.as_deref()),
         ("verdict", Some(vantage.summary.as_str())),
         ("availability-zone", vantage.availability_zone.as_deref()),

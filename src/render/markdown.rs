@@ -3,8 +3,9 @@
 
 use std::fmt::Write as _;
 
-use super::comparison::{Cell, differing_facts, input_counts, is_first_difference, status_word};
-use super::result::{self, shown};
+use super::comparison::{Cell, differing_facts, input_counts, is_first_difference};
+use super::result::{self, MAX_FIXES, MAX_RESULTS, shown};
+use super::style::{status_mark, status_word};
 use crate::compare::ComparisonOutput;
 use crate::compare::comparison::Comparison;
 use crate::compare::report_view::ReportView;
@@ -21,12 +22,6 @@ const CUT_BYTES: usize = 200;
 /// Columns of a table. The JSON has all.
 const MAX_GROUPS: usize = 12;
 
-/// Results in full. The folded details have all.
-const MAX_RESULTS: usize = 8;
-
-/// Statements and commands shown of one finding.
-const MAX_FIXES: usize = 8;
-
 /// Changes shown. The JSON has all.
 const MAX_CHANGES: usize = 100;
 
@@ -38,7 +33,7 @@ pub fn render(output: &ComparisonOutput) -> String {
     let _ = writeln!(
         text,
         "## {} pullprobe: {}\n",
-        mark(status_word(comparison.status)),
+        status_mark(comparison.status),
         inline(&result::headline(comparison))
     );
     heading(&mut text, output);
@@ -129,11 +124,6 @@ fn truncate(text: &mut String, limit: usize) {
         text.truncate(text.floor_char_boundary(MAX_BYTES / 2));
         text.push_str("\n\n…\n\n");
     }
-}
-
-/// Returns the mark of a status word.
-fn mark(word: &str) -> &str {
-    word.split(' ').next().unwrap_or_default()
 }
 
 /// Escapes text so that Markdown and HTML show it as it is.

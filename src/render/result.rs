@@ -7,8 +7,10 @@ use jiff::Timestamp;
 
 use crate::arn::Arn;
 use crate::compare::ComparisonOutput;
+use crate::compare::change::utc;
 use crate::compare::comparison::Comparison;
 use crate::compare::report_view::{FindingView, ObservationView, ReportView};
+use crate::compare::summary::list_first;
 use crate::redact::shorten;
 use crate::verdict::Status;
 
@@ -22,7 +24,13 @@ const MAX_VALUES: usize = 3;
 const MAX_SHOWN_CHARS: usize = 2_000;
 
 /// Observations shown as the proof of a result: two lines.
-pub(super) const MAX_PROOFS: usize = 2;
+const MAX_PROOFS: usize = 2;
+
+/// Results in full. The details of the vantages have all.
+pub(super) const MAX_RESULTS: usize = 8;
+
+/// Statements and commands shown of one finding.
+pub(super) const MAX_FIXES: usize = 8;
 
 /// Cuts a text from a report that is longer than any that a probe writes.
 pub(super) fn shown(text: &str) -> String {
@@ -81,33 +89,20 @@ pub(super) fn heading(output: &ComparisonOutput) -> Vec<(&'static str, String)> 
 }
 
 /// Returns the name at the end of an ARN, or the name as it is.
-fn name_of(arn_or_name: &str) -> &str {
+pub(super) fn name_of(arn_or_name: &str) -> &str {
     arn_or_name.rsplit('/').next().unwrap_or(arn_or_name)
 }
 
 fn some_of(values: &[String]) -> String {
-    let shown: Vec<String> = values
-        .iter()
-        .take(MAX_VALUES)
-        .map(|value| shown(value))
-        .collect();
-    let shown = shown.join(", ");
-    match values.len().saturating_sub(MAX_VALUES) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
-/// Returns a time as `2026-11-24 10:00:01 UTC`.
-pub(super) fn utc(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+    let values: Vec<String> = values.iter().map(|value| shown(value)).collect();
+    list_first(&values, MAX_VALUES)
 }
 
 /// Returns two times as one text.
 pub(super) fn time_range(first: Timestamp, last: Timestamp) -> String {
     let day = |time: Timestamp| time.strftime("%Y-%m-%d").to_string();
     if first == last {
-        utc(first)
+        utc(first).to_string()
     } else if day(first) == day(last) {
         let first = first.strftime("%Y-%m-%d %H:%M:%S").to_string();
         format!("{first} to {}", last.strftime("%H:%M:%S UTC"))

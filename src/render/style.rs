@@ -1,4 +1,7 @@
-//! How text is set on a screen: width, colors, and how much is shown.
+//! How text is set on a screen: width, colors, and how much is shown; and the marks, which every
+//! format shares.
+
+use crate::verdict::Status;
 
 /// Columns of a terminal whose width is not known.
 const DEFAULT_WIDTH: usize = 80;
@@ -8,6 +11,21 @@ const WIDTHS: std::ops::RangeInclusive<usize> = 40..=200;
 
 /// Columns from which a table has no room for its cells, and becomes a list.
 const NARROW: usize = 72;
+
+/// Returns the mark of a status, which says the same without color.
+pub(super) const fn status_mark(status: Status) -> &'static str {
+    match status {
+        Status::Pass => "✓",
+        Status::Warn => "!",
+        Status::Inconclusive => "?",
+        Status::Fail => "✗",
+    }
+}
+
+/// Returns a status as a mark and a word.
+pub(super) fn status_word(status: Status) -> String {
+    format!("{} {status}", status_mark(status))
+}
 
 /// Width, colors, and how much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,18 +82,6 @@ impl Style {
         }
     }
 
-    pub(super) fn bad(self, text: &str) -> String {
-        self.with("31", text)
-    }
-
-    pub(super) fn good(self, text: &str) -> String {
-        self.with("32", text)
-    }
-
-    pub(super) fn odd(self, text: &str) -> String {
-        self.with("33", text)
-    }
-
     pub(super) fn bold(self, text: &str) -> String {
         self.with("1", text)
     }
@@ -83,9 +89,9 @@ impl Style {
     /// Paints text by the mark that it begins with.
     pub(super) fn by_mark(self, text: &str) -> String {
         match text.chars().next() {
-            Some('✓') => self.good(text),
-            Some('✗') => self.bad(text),
-            Some('!' | '?') => self.odd(text),
+            Some('✓') => self.with("32", text),
+            Some('✗') => self.with("31", text),
+            Some('!' | '?') => self.with("33", text),
             _ => text.to_owned(),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::style::Style;
+use super::style::{Style, status_mark, status_word};
 use crate::diagnose::{Confidence, Finding};
 use crate::explain::ecs_wording::{Prediction, predict};
 use crate::observation::{Observation, Outcome, Phase, TargetKey};
@@ -35,12 +35,6 @@ pub fn render(report: &Report, style: Style) -> String {
 
 /// Renders a report in one line, behind the name of its place.
 pub fn render_line(place: &str, report: &Report, style: Style) -> String {
-    let mark = match report.verdict.status {
-        Status::Pass => "✓",
-        Status::Warn => "!",
-        Status::Inconclusive => "?",
-        Status::Fail => "✗",
-    };
     let cause = report
         .findings
         .first()
@@ -52,7 +46,7 @@ pub fn render_line(place: &str, report: &Report, style: Style) -> String {
         cause.unwrap_or_default(),
         elapsed.unwrap_or_default()
     );
-    style.item(mark, &line, 0) + "\n"
+    style.item(status_mark(report.verdict.status), &line, 0) + "\n"
 }
 
 /// Returns the sentence of the verdict. One line is all that a pass has, so it says where.
@@ -72,18 +66,13 @@ fn verdict(report: &Report) -> String {
 
 /// Writes the status and a sentence.
 pub(super) fn headline(text: &mut String, status: Status, sentence: &str, style: Style) {
-    let word = match status {
-        Status::Pass => "✓ PASS",
-        Status::Warn => "! WARN",
-        Status::Inconclusive => "? INCONCLUSIVE",
-        Status::Fail => "✗ FAIL",
-    };
+    let word = status_word(status).to_uppercase();
     // Escape codes take no columns, so the sentence is wrapped behind a placeholder of the same
     // width, which the painted status then replaces.
     let placeholder = "#".repeat(word.chars().count());
     let plain = style.wrap(&format!("{placeholder} {sentence}"), 2);
     let sentence = plain.trim_start().trim_start_matches('#');
-    let word = style.bold(&style.by_mark(word));
+    let word = style.bold(&style.by_mark(&word));
     let sentence = sentence
         .lines()
         .map(|line| {

@@ -5,13 +5,7 @@ use maud::{Markup, html};
 use super::{badge, isolated, name_list};
 use crate::compare::ComparisonOutput;
 use crate::compare::report_view::{FindingView, ReportView};
-use crate::render::result::{self, SameResult};
-
-/// Results in full. The details of the vantages have all.
-const MAX_RESULTS: usize = 8;
-
-/// Statements and commands shown of one finding.
-const MAX_FIXES: usize = 8;
+use crate::render::result::{self, MAX_FIXES, MAX_RESULTS, SameResult};
 
 /// Shows each distinct result that is not a pass, the worst first.
 pub(super) fn cards(output: &ComparisonOutput) -> Markup {
@@ -48,7 +42,8 @@ fn card(output: &ComparisonOutput, same: &SameResult<'_>, headline: &str) -> Mar
             @if let (Some(report), Some(finding)) = (&report, finding) {
                 (to_do(finding))
                 (proof(report, finding))
-                (alternatives(report))
+                @let others = report.findings.get(1..).unwrap_or_default();
+                (alternatives("What else it could be, or also is", others))
             }
         }
     }
@@ -67,26 +62,32 @@ pub(super) fn to_do(finding: &FindingView<'_>) -> Markup {
     }
 }
 
-fn proof(report: &ReportView<'_>, finding: &FindingView<'_>) -> Markup {
-    let proofs = result::proofs(report, finding);
+/// Shows the code of a finding's cause, and how sure it is.
+pub(super) fn cause(finding: &FindingView<'_>) -> Markup {
     html! {
         p.cause {
             b { (isolated(&finding.cause)) }
             @if !finding.confidence.is_empty() { " (" (isolated(&finding.confidence)) ")" }
         }
+    }
+}
+
+fn proof(report: &ReportView<'_>, finding: &FindingView<'_>) -> Markup {
+    let proofs = result::proofs(report, finding);
+    html! {
+        (cause(finding))
         @if !proofs.is_empty() {
             ul.proof { @for line in &proofs { li { (isolated(line)) } } }
         }
     }
 }
 
-/// Lists the other findings, which may be other causes of the same failure, folded.
-fn alternatives(report: &ReportView<'_>) -> Markup {
-    let others = report.findings.get(1..).unwrap_or_default();
+/// Lists the findings after the first, which may be other causes of the same failure, folded.
+pub(super) fn alternatives(heading: &str, others: &[FindingView<'_>]) -> Markup {
     html! {
         @if !others.is_empty() {
             details.more {
-                summary { "What else it could be, or also is (" (others.len()) ")" }
+                summary { (heading) " (" (others.len()) ")" }
                 ol.findings start="2" { @for finding in others { li { (in_full(finding)) } } }
             }
         }

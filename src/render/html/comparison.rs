@@ -5,13 +5,14 @@ use maud::{Markup, html};
 
 use super::{advice, badge, figure, heading, isolated, name_list, timeline, vantage};
 use crate::compare::ComparisonOutput;
+use crate::compare::change::utc;
 use crate::compare::comparison::Comparison;
 use crate::compare::difference::{Baseline, Difference};
 use crate::compare::summary::names_by_value;
 use crate::compare::vantage_group::group_vantages;
 use crate::render::comparison::{Cell, FactsOfDependency, input_counts};
 use crate::render::picture::VpcPicture;
-use crate::render::result::{self, utc};
+use crate::render::result;
 use crate::verdict::Status;
 
 /// Vantages that each get a row. Of more, those that are alike share one.

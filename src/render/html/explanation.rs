@@ -3,14 +3,14 @@
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::advice::{in_full, to_do};
+use super::advice::{alternatives, cause, to_do};
 use super::{figure, heading, isolated};
 use crate::arn::Arn;
-use crate::cause::Family;
 use crate::compare::report_view::{FindingView, Text};
-use crate::explain::{Explanation, Step};
+use crate::explain::Explanation;
+use crate::render::explanation::sentence;
 use crate::render::picture::VpcPicture;
-use crate::render::result::shown;
+use crate::render::result::{name_of, shown};
 
 /// Explanations in a page. The JSON has all.
 const MAX_EXPLANATIONS: usize = 100;
@@ -36,34 +36,10 @@ struct ExplanationView<'a> {
     next_failures: Vec<Text<'a>>,
 }
 
-/// Returns the sentence that comes first: which step of the start failed.
-fn sentence(explanation: &Explanation) -> String {
-    let task = match &explanation.service {
-        Some(service) => format!("task of service {service}"),
-        None => "task".to_owned(),
-    };
-    let step = explanation.step.title();
-    match (explanation.step, explanation.family) {
-        _ if explanation.had_started => {
-            format!("The {task} had started, and stopped later: no step of its start failed.")
-        }
-        (Step::Unknown, Family::Unknown) => format!(
-            "The message about the {task} does not say what failed, and pullprobe does not guess."
-        ),
-        (_, Family::Unknown) => format!(
-            "The {task} failed while {step}. The message does not say why, and pullprobe does not guess."
-        ),
-        (Step::Unknown, family) => {
-            format!("The {task} failed at an unknown step (family {family}).")
-        }
-        (_, family) => format!("The {task} failed while {step} (family {family})."),
-    }
-}
-
 /// Returns the title of the page.
 pub(super) fn title(explanations: &[Explanation]) -> String {
     match explanations {
-        [only] => shown(&sentence(only)),
+        [only] => shown(&sentence(only, false)),
         several => format!("{} messages of Amazon ECS", several.len()),
     }
 }
@@ -87,7 +63,7 @@ fn one(explanation: &Explanation, is_first: bool) -> Markup {
     let line = explanation.line();
     let view: ExplanationView<'_> = serde_json::from_str(&line).unwrap_or_default();
     let picture = VpcPicture::of_explanation(explanation).unwrap_or_default();
-    let title = sentence(explanation);
+    let title = sentence(explanation, false);
     html! {
         header {
             (heading(&facts(&view)))
@@ -112,10 +88,7 @@ fn facts(view: &ExplanationView<'_>) -> Vec<(&'static str, String)> {
         .task_arn
         .as_deref()
         .and_then(|arn| arn.parse::<Arn>().ok());
-    let task = view.task_arn.as_deref().map(|arn| {
-        let id = arn.rsplit('/').next();
-        id.unwrap_or(arn).to_owned()
-    });
+    let task = view.task_arn.as_deref().map(|arn| name_of(arn).to_owned());
     let of_arn = |part: fn(&Arn) -> &str| arn.as_ref().map(|arn| part(arn).to_owned());
     [
         ("service", view.service.as_deref().map(str::to_owned)),
@@ -138,13 +111,8 @@ fn what_to_do(view: &ExplanationView<'_>) -> Markup {
             div.card.fail {
                 p.sentence { (how_sure(first)) (isolated(&first.summary)) }
                 (to_do(first))
-                p.cause { b { (isolated(&first.cause)) } " (" (isolated(&first.confidence)) ")" }
-                @if !others.is_empty() {
-                    details.more {
-                        summary { "What else it could be (" (others.len()) ")" }
-                        ol.findings start="2" { @for finding in others { li { (in_full(finding)) } } }
-                    }
-                }
+                (cause(first))
+                (alternatives("What else it could be", others))
             }
         }
         (commands(&view.next))

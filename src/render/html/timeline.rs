@@ -5,9 +5,10 @@ use maud::{Markup, html};
 
 use super::{badge, isolated};
 use crate::compare::ComparisonOutput;
+use crate::compare::change::utc;
 use crate::compare::timeline::Period;
-use crate::render::result::{time_range, utc};
-use crate::verdict::Status;
+use crate::render::result::time_range;
+use crate::render::style::status_mark;
 
 /// Vantages with a time line, the worst first.
 const MAX_LINES: usize = 40;
@@ -75,15 +76,6 @@ fn in_words(period: &Period) -> Markup {
     }
 }
 
-const fn mark(status: Status) -> &'static str {
-    match status {
-        Status::Pass => "✓",
-        Status::Warn => "!",
-        Status::Inconclusive => "?",
-        Status::Fail => "✗",
-    }
-}
-
 /// Draws the periods side by side. A period lasts until the next begins.
 fn bar(periods: &[Period], first: Timestamp, last: Timestamp) -> Markup {
     let seconds = |from: Timestamp, to: Timestamp| {
@@ -109,7 +101,7 @@ fn bar(periods: &[Period], first: Timestamp, last: Timestamp) -> Markup {
         }
         div.marks aria-hidden="true" {
             @for (_, width, period) in &parts {
-                span style={ "flex-grow:" (width) } { (mark(period.result.status)) }
+                span style={ "flex-grow:" (width) } { (status_mark(period.result.status)) }
             }
         }
     }

@@ -3,6 +3,8 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::{HopState, PathHopKind, PictureSubnet, ServicePath, VpcPicture};
+use crate::compare::summary::list_first;
+use crate::render::style::status_mark;
 use crate::render::svg::break_lines;
 use crate::verdict::Status;
 
@@ -240,15 +242,6 @@ const fn status_class(status: Status) -> &'static str {
     }
 }
 
-fn status_mark(status: Status) -> &'static str {
-    match status {
-        Status::Pass => "✓",
-        Status::Warn => "!",
-        Status::Inconclusive => "?",
-        Status::Fail => "✗",
-    }
-}
-
 /// Returns the zones by name, each with its subnets, and how many subnets are not drawn.
 fn zones<'a>(picture: &'a VpcPicture, layout: &Layout) -> (Vec<Zone<'a>>, usize) {
     let mut groups: Vec<(&PictureSubnet, usize)> = Vec::new();
@@ -338,17 +331,9 @@ fn failures(subnet: &PictureSubnet) -> Vec<Line> {
         .into_iter()
         .map(|(what, mark, services)| Line {
             class: "failed",
-            text: format!("{mark} {}: {what}", listed(&services)),
+            text: format!("{mark} {}: {what}", list_first(&services, MAX_SERVICES)),
         })
         .collect()
-}
-
-fn listed(names: &[&str]) -> String {
-    let shown = names[..names.len().min(MAX_SERVICES)].join(", ");
-    match names.len().saturating_sub(MAX_SERVICES) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }
 
 fn way_label(path: &ServicePath) -> &str {
