@@ -37,7 +37,7 @@ use tracing::{debug, info};
 
 pub use error::CallError;
 pub use protocol::{Api, ItemSet, percent_encode};
-pub use setup::{AwsSettings, use_settings};
+pub use setup::{AwsSettings, settings, use_settings};
 pub use waiting::Notice;
 
 use crate::aws::credentials::{self as probe, AgentFailure};

@@ -182,6 +182,16 @@ def test_inspect_only_reads_and_launch_shows_what_it_would_do(account):
     assert SECRET_KEY not in str(inspection) + str(result)
 
 
+def test_calls_use_the_profile_and_the_endpoint_of_the_server(account):
+    standin, environment = account
+    target = {"cluster": "prod", "service": "web"}
+    text = refusal("inspect", target, "--profile", "absent", environment=environment)
+    assert "profile absent does not exist" in text
+    elsewhere = {**environment, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    answered = answer("inspect", target, "--endpoint-url", standin.url, environment=elsewhere)
+    assert answered["exit_code"] == 0
+
+
 def test_launch_is_refused_unless_the_operator_allowed_it():
     text = refusal("launch", {"cluster": "prod", "service": "web"})
     assert "pullprobe mcp --allow-launch" in text

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::tool::ToolCall;
+use crate::operator::aws::settings;
 use crate::os;
 use crate::redact::redact;
 use crate::safe_text::escape_message;
@@ -60,6 +61,7 @@ pub(super) async fn run(
     let failed = |error: std::io::Error| format!("{name} could not be run: {error}");
     let mut child = Command::new(std::env::current_exe().map_err(failed)?)
         .args(&call.arguments)
+        .args(settings().flags())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

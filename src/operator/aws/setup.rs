@@ -20,6 +20,19 @@ pub struct AwsSettings {
     pub endpoint_url: Option<String>,
 }
 
+impl AwsSettings {
+    /// Returns the flags that set the same in another process of this program.
+    pub fn flags(&self) -> impl Iterator<Item = String> {
+        let flags = [
+            ("profile", &self.profile),
+            ("endpoint-url", &self.endpoint_url),
+        ];
+        flags
+            .into_iter()
+            .filter_map(|(flag, value)| Some(format!("--{flag}={}", value.as_ref()?)))
+    }
+}
+
 static SETTINGS: OnceLock<AwsSettings> = OnceLock::new();
 
 /// Makes every client of this process use these settings. Only the first call counts.
@@ -27,7 +40,8 @@ pub fn use_settings(settings: AwsSettings) {
     let _ = SETTINGS.set(settings);
 }
 
-pub(super) fn settings() -> &'static AwsSettings {
+/// Returns the settings of this process.
+pub fn settings() -> &'static AwsSettings {
     SETTINGS.get_or_init(AwsSettings::default)
 }
 
