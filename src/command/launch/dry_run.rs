@@ -7,11 +7,7 @@ use serde_json::Value;
 
 use crate::operator::dry_run::PlannedCall;
 use crate::operator::last_segment;
-
-/// US dollars for a task of 256 CPU units and 512 MB on Fargate for a minute, the shortest time that
-/// is billed (AWS Fargate pricing, US East (N. Virginia), November 2026: $0.04048 a vCPU-hour,
-/// $0.004445 a GB-hour).
-const TASK_MINUTE: f64 = (0.25 * 0.04048 + 0.5 * 0.004_445) / 60.0;
+use crate::operator::price::TASK_MINUTE;
 
 /// Requests that were sent or that would follow.
 #[derive(Debug, Clone, Default)]
