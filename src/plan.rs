@@ -31,6 +31,8 @@ pub use input::{
 };
 pub use override_size::MAX_OVERRIDE_CHARS;
 pub use platform::{InvalidPlatform, Platform};
+#[cfg(feature = "operator")]
+pub(crate) use s3_object::is_bucket_name;
 pub use s3_object::{InvalidS3ObjectArn, S3Object};
 pub use task_host::{LaunchType, TaskHost};
 pub use value_from::{InvalidValueFrom, ValueFrom, ValueFromProblem};

@@ -24,7 +24,7 @@ pub mod plan;
 #[cfg(feature = "operator")]
 pub mod plan_picture;
 #[cfg(feature = "operator")]
-mod policy;
+pub(crate) mod policy;
 #[cfg(feature = "operator")]
 mod result;
 pub mod style;

@@ -549,15 +549,12 @@ fn embedded_metrics(
         .started_at
         .parse::<Timestamp>()
         .map_or(0, Timestamp::as_millisecond);
-    let mut metrics = vec![json!({
-        "Namespace": "PullProbe",
-        "Dimensions": [["Region", vantage]],
-        "Metrics": units,
-    })];
     // A fleet has metrics of its own: two of each of 4,000 subnets would cost $100 a month.
-    if run.labels.contains_key(FLEET_LABEL) {
-        metrics.clear();
-    }
+    let metrics = if run.labels.contains_key(FLEET_LABEL) {
+        json!([])
+    } else {
+        json!([{ "Namespace": "PullProbe", "Dimensions": [["Region", vantage]], "Metrics": units }])
+    };
     let directive = json!({ "Timestamp": timestamp, "CloudWatchMetrics": metrics });
     (directive, values)
 }

@@ -102,14 +102,16 @@ impl ValueEnum for CarrierChoice {
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            Self::Auto => PossibleValue::new("auto").help(
-                "Fargate, then also Lambda where the network keeps the task from starting, if the Lambda role is known",
-            ),
-            Self::Fargate => PossibleValue::new("fargate").help("A task on Fargate"),
-            Self::Lambda => PossibleValue::new("lambda")
-                .help("An AWS Lambda function, whose code and result do not pass through the subnet"),
-        })
+        let help = match self {
+            Self::Auto => {
+                "Fargate, then also Lambda where the network keeps the task from starting, if the Lambda role is known"
+            }
+            Self::Fargate => "A task on Fargate",
+            Self::Lambda => {
+                "An AWS Lambda function, whose code and result do not pass through the subnet"
+            }
+        };
+        Some(PossibleValue::new(self.name()).help(help))
     }
 }
 

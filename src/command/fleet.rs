@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::aws::{calls, client};
+use super::plan_input::environment_region;
 use super::probe::{generated_id, runtime};
 use super::{Error, note, print, style};
 use crate::cli::fleet::{
@@ -52,10 +53,7 @@ fn print_template(args: &FleetPrintArgs) -> Result<u8, Error> {
             _ => FleetPart::Hub,
         },
         name: args.name.clone(),
-        code: args.code.clone().unwrap_or(S3Uri {
-            bucket: String::new(),
-            key: String::new(),
-        }),
+        code: args.code.clone(),
         carrier: args.carrier,
         max_concurrency: args.max_concurrency,
         tolerated_failures: args.tolerated_failures,
@@ -115,20 +113,18 @@ fn read_targets(file: &Path) -> Result<FleetTargetList, Error> {
     Ok(list)
 }
 
-fn role(args: &RoleArgs, run: &str) -> RoleToAssume {
-    RoleToAssume {
+async fn role(client: &Client, args: &RoleArgs, run: &str) -> Result<RoleToAssume, Error> {
+    let own_account = if args.assume_everywhere {
+        None
+    } else {
+        Some(calls(client.clone(), false).caller_account().await?)
+    };
+    Ok(RoleToAssume {
         name: args.role_name.clone(),
         external_id: args.external_id.clone(),
+        own_account,
         run: run.to_owned(),
-    }
-}
-
-/// Returns the account that is probed without a role.
-async fn own_account(client: &Client, args: &RoleArgs) -> Result<Option<String>, Error> {
-    if args.assume_everywhere {
-        return Ok(None);
-    }
-    Ok(Some(calls(client.clone(), false).caller_account().await?))
+    })
 }
 
 fn targets(args: &TargetsArgs) -> Result<u8, Error> {
@@ -145,16 +141,13 @@ fn targets(args: &TargetsArgs) -> Result<u8, Error> {
         } else {
             args.accounts.clone()
         };
-        let (own, role) = (
-            own_account(&client, &args.role).await?,
-            role(&args.role, "targets"),
-        );
+        let role = role(&client, &args.role, "targets").await?;
         let places = accounts
             .iter()
             .flat_map(|account| args.regions.iter().map(move |region| (account, region)));
-        let (client, role, own) = (&client, &role, own.as_deref());
+        let (client, role) = (&client, &role);
         let reading = stream::iter(places).map(async |(account, region)| {
-            let found = discover::services(client, account, region, role, own).await;
+            let found = discover::services(client, account, region, role).await;
             (account, region, found)
         });
         // In order, so that the same accounts give the same list.
@@ -210,7 +203,7 @@ fn run_here(args: &RunArgs) -> Result<u8, Error> {
     let code = runtime.block_on(async {
         let client = client(args.region.clone().or(first_region(&list)), None).await?;
         let store = open_store(&client, &args.output).await?;
-        let own_account = own_account(&client, &args.role).await?;
+        let role = role(&client, &args.role, run.id()).await?;
         note(&format!("run {id}: {} targets", list.targets.len()));
         let (stop, stopped) = watch::channel(false);
         stop_on_signal(stop);
@@ -220,7 +213,7 @@ fn run_here(args: &RunArgs) -> Result<u8, Error> {
             let result = if *stopped.borrow() {
                 Ok(not_started(run, target))
             } else {
-                let spec = probe_spec(args, run, own_account.clone());
+                let spec = probe_spec(args, role.clone());
                 let mut stopped = stopped.clone();
                 let stop = async move {
                     let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -266,26 +259,19 @@ fn run_here(args: &RunArgs) -> Result<u8, Error> {
 }
 
 fn first_region(list: &FleetTargetList) -> Option<crate::endpoints::Region> {
-    let named = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if named.iter().any(is_set) {
-        return None;
-    }
-    list.targets.first().map(|target| target.region.clone())
+    let first = list.targets.first().map(|target| target.region.clone());
+    first.filter(|_| environment_region().is_none())
 }
 
-fn probe_spec(args: &RunArgs, run: &FleetRun, own_account: Option<String>) -> ProbeSpec {
+fn probe_spec(args: &RunArgs, role: RoleToAssume) -> ProbeSpec {
     ProbeSpec {
-        role: role(&args.role, run.id()),
-        own_account,
+        role,
         carrier: args.carrier,
         function: FunctionSpec {
             role: None,
             agents: args.agent.agents.clone(),
         },
         expect: args.expect,
-        deadline: worker::PROBE_DEADLINE,
-        start_timeout: worker::START_TIMEOUT,
         end: Instant::now() + args.target_timeout.min(MAX_TARGET_TIMEOUT),
     }
 }

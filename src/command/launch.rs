@@ -201,17 +201,9 @@ async fn install_if_missing(calls: &AwsCalls, args: &LaunchArgs) -> Result<Strin
 
 impl From<&LaunchArgs> for LaunchSpec {
     fn from(args: &LaunchArgs) -> Self {
-        // A task on an instance has no security groups of its own, so they ask for Fargate.
-        let on_fargate =
-            args.carrier == CarrierChoice::Lambda || !args.target.security_groups.is_empty();
-        let use_of_probe = if on_fargate {
-            ProbeUse::OnceOnFargate
-        } else {
-            ProbeUse::Once
-        };
         Self {
             target: TargetSpec {
-                use_of_probe,
+                use_of_probe: ProbeUse::once(args.carrier, &args.target.security_groups),
                 ..target_spec(&args.target)
             },
             carrier: args.carrier,

@@ -201,7 +201,7 @@ fn nothing_to_check(metadata: &TaskMetadata) -> Error {
 }
 
 /// Returns the variable and value of the environment's Region.
-fn environment_region() -> Option<(&'static str, String)> {
+pub(super) fn environment_region() -> Option<(&'static str, String)> {
     let names = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
     let mut set = names.filter_map(|name| Some((name, std::env::var(name).ok()?)));
     set.find(|(_, value)| !value.is_empty())

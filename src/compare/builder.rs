@@ -25,6 +25,9 @@ const MAX_NOTES: usize = 5;
 /// even when indented.
 const MAX_REPORT_BYTES: usize = 1024 * 1024;
 
+/// Maximum size of a line in bytes: a report, wrapped and escaped twice, stays below this.
+pub const MAX_LINE_BYTES: usize = 2 * 1024 * 1024;
+
 /// Maximum number of vantages that are compared: many times the subnets of a large organization. The
 /// tests reach a smaller one.
 const MAX_VANTAGES: usize = if cfg!(test) { 500 } else { 150_000 };
@@ -76,6 +79,16 @@ impl ComparisonBuilder {
             parsed => self.add_parsed(parsed, text, source),
         }
         before < self.counts.reports + self.counts.duplicates
+    }
+
+    /// Adds a line of a file; `None` stands for one of more than [`MAX_LINE_BYTES`].
+    pub fn add_line(&mut self, line: Option<&[u8]>, source: &str) {
+        match line {
+            Some(line) => {
+                self.add_text(&String::from_utf8_lossy(line), source);
+            }
+            None => self.skip("skipped a line that is longer than any report"),
+        }
     }
 
     /// Adds a report.

@@ -10,7 +10,9 @@ use hyper::{Method, Request, StatusCode};
 use serde::Deserialize;
 
 use super::aws::{Api, CallError, Client, percent_encode, read_body};
+use super::paging::Page;
 use crate::aws::s3::{bucket_region, object_path};
+use crate::plan::is_bucket_name;
 
 /// Largest object that is read as a whole, in bytes.
 const MAX_OBJECT: usize = 64 * 1024 * 1024;
@@ -37,10 +39,7 @@ impl FromStr for S3Uri {
             || format!("{text:?}: expected s3://BUCKET/PREFIX, such as s3://my-bucket/reports/");
         let rest = text.strip_prefix("s3://").ok_or_else(expected)?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        // Amazon S3 user guide, "General purpose buckets naming rules".
-        let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
-        if !(3..=63).contains(&bucket.len()) || !bucket.chars().all(is_allowed) || key.len() > 1024
-        {
+        if !is_bucket_name(bucket) || key.len() > 1024 {
             return Err(expected());
         }
         Ok(Self {
@@ -61,15 +60,6 @@ impl fmt::Display for S3Uri {
 pub struct Bucket {
     client: Client,
     name: String,
-}
-
-/// An object in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ListedObject {
-    pub key: String,
-    #[serde(default)]
-    pub size: u64,
 }
 
 /// What must hold for an object to be written.
@@ -108,13 +98,8 @@ impl Bucket {
         &self.name
     }
 
-    /// Returns a page of the objects whose keys begin with `prefix`, in the order of their keys, and
-    /// the token of the next page.
-    pub async fn list(
-        &self,
-        prefix: &str,
-        token: Option<&str>,
-    ) -> Result<(Vec<ListedObject>, Option<String>), CallError> {
+    /// Returns a page of the keys that begin with `prefix`, in their order.
+    pub async fn list(&self, prefix: &str, token: Option<&str>) -> Result<Page<String>, CallError> {
         const OPERATION: &str = "ListObjectsV2";
         // The signature covers the query in the order of its names.
         let mut query = String::new();
@@ -135,7 +120,10 @@ impl Bucket {
         let body = read_body(&mut response, MAX_PAGE, action).await?;
         let page: ListPage = quick_xml::de::from_reader(body.as_slice())
             .map_err(|error| CallError::unreadable(action(), &error))?;
-        Ok((page.contents, page.next_continuation_token))
+        Ok(Page {
+            items: page.contents.into_iter().map(|object| object.key).collect(),
+            next_token: page.next_continuation_token,
+        })
     }
 
     /// Returns an object and its ETag; `None` if there is no object with this key.
@@ -232,8 +220,15 @@ struct ListPage {
     next_continuation_token: Option<String>,
 }
 
-/// Splits what arrives in pieces into lines.
-struct LineSplitter {
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedObject {
+    key: String,
+}
+
+/// Splits what arrives in pieces into lines, without their ends. Empty lines are left out, and of a line of
+/// more than `max` bytes is passed `None`.
+pub(super) struct LineSplitter {
     line: Vec<u8>,
     max: usize,
     /// Whether the line is too long, and its rest is skipped.
@@ -241,7 +236,7 @@ struct LineSplitter {
 }
 
 impl LineSplitter {
-    fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         Self {
             line: Vec::new(),
             max,
@@ -249,7 +244,7 @@ impl LineSplitter {
         }
     }
 
-    fn add(&mut self, mut chunk: &[u8], on_line: &mut impl FnMut(Option<&[u8]>)) {
+    pub(super) fn add(&mut self, mut chunk: &[u8], on_line: &mut impl FnMut(Option<&[u8]>)) {
         while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
             self.append(&chunk[..end]);
             self.end(on_line);
@@ -267,7 +262,7 @@ impl LineSplitter {
         }
     }
 
-    fn end(&mut self, on_line: &mut impl FnMut(Option<&[u8]>)) {
+    pub(super) fn end(&mut self, on_line: &mut impl FnMut(Option<&[u8]>)) {
         if self.is_too_long {
             on_line(None);
         } else if !self.line.is_empty() {

@@ -40,7 +40,7 @@ impl FromStr for S3Object {
 
 /// Whether `name` has 3 to 63 lowercase letters, digits, dots and hyphens, begins and ends with a
 /// letter or digit, and has no two adjacent dots (Amazon S3 user guide, "Bucket naming rules").
-fn is_bucket_name(name: &str) -> bool {
+pub(crate) fn is_bucket_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
     let valid_ends = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.ends_with(|c: char| c.is_ascii_alphanumeric());

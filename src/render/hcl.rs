@@ -40,6 +40,11 @@ pub fn block(head: impl Into<String>, items: Vec<Item>) -> Item {
     Item::Block(head.into(), items)
 }
 
+/// Returns a resource of a type such as `aws_vpc_endpoint`.
+pub fn resource(kind: &str, name: &str, items: Vec<Item>) -> Item {
+    block(format!("resource {} {}", quote(kind), quote(name)), items)
+}
+
 /// Returns a reference or another expression, verbatim.
 pub fn raw(text: impl Into<String>) -> Expression {
     Expression::Raw(text.into())
@@ -106,6 +111,12 @@ pub fn file(items: &[Item]) -> String {
     let mut text = String::new();
     write_items(&mut text, items, 0);
     text
+}
+
+/// Writes a file with an empty line between these items.
+pub fn spaced_file(items: Vec<Item>) -> String {
+    let spaced = items.into_iter().flat_map(|item| [Item::Space, item]);
+    file(&spaced.skip(1).collect::<Vec<_>>())
 }
 
 const INDENT: &str = "  ";

@@ -10,9 +10,14 @@ pub fn document(policy: &Policy) -> Tree {
 
 /// Returns a policy document with these statements.
 pub fn of_statements<'a>(statements: impl Iterator<Item = &'a Statement>) -> Tree {
+    of_trees(statements.map(statement))
+}
+
+/// Returns a policy document with these statements, which are written already.
+pub fn of_trees(statements: impl IntoIterator<Item = Tree>) -> Tree {
     Tree::map([
         ("Version", Policy::VERSION.into()),
-        ("Statement", Tree::List(statements.map(statement).collect())),
+        ("Statement", Tree::list(statements)),
     ])
 }
 

@@ -147,13 +147,13 @@ pub fn attribute(id: &str, name: &str) -> Tree {
 
 /// Returns a condition that holds if the parameter has a value.
 pub fn is_given(parameter: &str) -> Tree {
-    Tree::map([(
-        "Fn::Not",
-        Tree::list([Tree::map([(
-            "Fn::Equals",
-            Tree::list([reference(parameter), "".into()]),
-        )])]),
-    )])
+    is_not_empty(reference(parameter))
+}
+
+/// Returns a condition that holds if the text is not empty.
+pub fn is_not_empty(text: Tree) -> Tree {
+    let is_empty = Tree::map([("Fn::Equals", Tree::list([text, "".into()]))]);
+    Tree::map([("Fn::Not", Tree::list([is_empty]))])
 }
 
 /// Returns `value` if `condition` holds, else `AWS::NoValue`.

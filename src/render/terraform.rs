@@ -1,6 +1,6 @@
 //! Requirements of a plan, as a Terraform module of one file.
 
-use super::hcl::{Expression, Item, attribute, block, file, json, quote, raw};
+use super::hcl::{Expression, Item, attribute, block, file, json, quote, raw, resource};
 use super::infrastructure::{
     FIRST_RULE_NUMBER, header_comment, network_acl_rule_name, rule_description,
     security_group_rule_name, tier_name,
@@ -96,10 +96,7 @@ impl Module<'_> {
     }
 
     fn resource(&mut self, kind: &str, name: &str, items: Vec<Item>) {
-        self.resources.push(block(
-            format!("resource {} {}", quote(kind), quote(name)),
-            items,
-        ));
+        self.resources.push(resource(kind, name, items));
     }
 
     fn add_endpoint_security_group(&mut self) {

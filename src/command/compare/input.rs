@@ -10,12 +10,11 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use crate::command::Error;
-use crate::compare::ComparisonBuilder;
 use crate::compare::report_view::SCHEMA_PREFIX;
+use crate::compare::{ComparisonBuilder, builder};
 
-/// Bytes of a line, and of one value of a document, such as a log event. A report has at most
-/// 256 KiB; wrapped and escaped twice it stays below this.
-const MAX_LINE_BYTES: u64 = 2 * 1024 * 1024;
+/// Bytes of a line, and of one value of a document, such as a log event.
+const MAX_LINE_BYTES: u64 = builder::MAX_LINE_BYTES as u64;
 
 /// Members that hold log events: in the output of `filter-log-events` and `get-log-events`, in a
 /// subscription's message, in the output of `get-query-results`, in the envelopes of Lambda and
@@ -74,15 +73,17 @@ pub(crate) fn read_from(
         if begins_document(&line) {
             return read_documents(io::Cursor::new(line).chain(reader), source, builder);
         }
-        builder.add_text(&String::from_utf8_lossy(&line), source);
+        builder.add_line(Some(&line), source);
         break;
     }
     while next_line(&mut reader, &mut line)? {
         if line.len() as u64 > MAX_LINE_BYTES {
-            builder.skip("skipped a line that is longer than any report");
-            skip_line(&mut reader)?;
+            builder.add_line(None, source);
+            if !line.ends_with(b"\n") {
+                reader.skip_until(b'\n')?;
+            }
         } else {
-            builder.add_text(&String::from_utf8_lossy(&line), source);
+            builder.add_line(Some(&line), source);
         }
     }
     Ok(())
@@ -92,18 +93,6 @@ pub(crate) fn read_from(
 fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     Ok(reader.take(MAX_LINE_BYTES + 1).read_until(b'\n', line)? > 0)
-}
-
-fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
-    loop {
-        let buffer = reader.fill_buf()?;
-        let end = buffer.iter().position(|byte| *byte == b'\n');
-        let (used, done) = end.map_or((buffer.len(), buffer.is_empty()), |end| (end + 1, true));
-        reader.consume(used);
-        if done {
-            return Ok(());
-        }
-    }
 }
 
 /// Whether a JSON value begins on this line and ends on a later one. A truncated report does not.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use crate::command::{Error, note, print};
 use crate::operator::OperatorError;
 use crate::operator::aws::Client;
+use crate::operator::fleet;
 use crate::operator::fleet::event::{
     BUCKET_VARIABLE, CARRIER_VARIABLE, EXTERNAL_ID_VARIABLE, FleetEvent, FleetStep, NAME_VARIABLE,
     ROLE_VARIABLE, TOPIC_VARIABLE,
@@ -20,7 +22,6 @@ use crate::operator::fleet::role::{RoleToAssume, SPOKE_ROLE};
 use crate::operator::fleet::store::{FleetRun, ResultStore};
 use crate::operator::fleet::target::FleetTargetList;
 use crate::operator::fleet::worker::{self, ProbeSpec, TargetOutcome, TargetResult};
-use crate::operator::fleet::{self};
 use crate::operator::launch::function::DELETION_TIMEOUT;
 use crate::operator::launch::{CarrierChoice, FunctionSpec};
 use crate::operator::s3::Bucket;
@@ -161,18 +162,14 @@ fn probe_spec(run: &FleetRun, end: Instant) -> ProbeSpec {
         role: RoleToAssume {
             name: variable(ROLE_VARIABLE).unwrap_or_else(|| SPOKE_ROLE.to_owned()),
             external_id: variable(EXTERNAL_ID_VARIABLE),
+            own_account: None,
             run: run.id().to_owned(),
         },
-        own_account: None,
-        carrier: match variable(CARRIER_VARIABLE).as_deref() {
-            Some("lambda") => CarrierChoice::Lambda,
-            Some("fargate") => CarrierChoice::Fargate,
-            _ => CarrierChoice::Auto,
-        },
+        carrier: variable(CARRIER_VARIABLE)
+            .and_then(|name| CarrierChoice::from_str(&name, false).ok())
+            .unwrap_or_default(),
         function: function_spec(),
         expect: Expect::Any,
-        deadline: worker::PROBE_DEADLINE,
-        start_timeout: worker::START_TIMEOUT,
         end,
     }
 }

@@ -49,28 +49,14 @@ pub async fn accounts(client: &Client) -> Result<Vec<String>, CallError> {
     Ok(active.map(|account| account.id).collect())
 }
 
-/// Returns the services of an account in a Region. `own_account` is read without a role.
+/// Returns the services of an account in a Region.
 pub async fn services(
     client: &Client,
     account: &str,
     region: &Region,
     role: &RoleToAssume,
-    own_account: Option<&str>,
 ) -> Result<Vec<FleetTarget>, CallError> {
-    let target = FleetTarget {
-        account: account.to_owned(),
-        region: region.clone(),
-        cluster: None,
-        service: None,
-        task_definition: None,
-        subnets: Vec::new(),
-        security_groups: Vec::new(),
-    };
-    let client = if own_account == Some(account) {
-        client.in_region(region.clone())
-    } else {
-        role.assume(client, &target).await?
-    };
+    let client = role.client_for(client, account, region).await?;
     let mut targets = BTreeSet::new();
     for cluster in arns(&client, "ListClusters", "clusterArns", &json!({})).await? {
         let request = json!({ "cluster": cluster });
@@ -78,7 +64,11 @@ pub async fn services(
             targets.insert(FleetTarget {
                 cluster: Some(last_segment(&cluster).to_owned()),
                 service: Some(last_segment(&service).to_owned()),
-                ..target.clone()
+                account: account.to_owned(),
+                region: region.clone(),
+                task_definition: None,
+                subnets: Vec::new(),
+                security_groups: Vec::new(),
             });
         }
     }

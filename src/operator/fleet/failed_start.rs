@@ -181,13 +181,16 @@ pub async fn probe(
         );
         for finding in &report.report.findings {
             let cause = finding.cause.code();
-            let confidence = json!(finding.confidence);
-            let confidence = confidence.as_str().unwrap_or_default();
-            let _ = writeln!(text, "- {cause} ({confidence}): {}", finding.summary);
+            let _ = writeln!(
+                text,
+                "- {cause} ({}): {}",
+                finding.confidence, finding.summary
+            );
             causes.push(cause);
         }
     }
-    let _ = writeln!(text, "\nReports: s3://{}/{key}", bucket.name());
+    let location = format!("s3://{}/{key}", bucket.name());
+    let _ = writeln!(text, "\nReports: {location}");
     let line = json!({
         "pullprobe": "failed-start",
         "cluster": failed.cluster,
@@ -198,7 +201,7 @@ pub async fn probe(
         "exit_code": output.comparison.exit_code,
         "causes": causes,
         "summary": output.comparison.summary,
-        "reports": format!("s3://{}/{key}", bucket.name()),
+        "reports": location,
     });
     let first = causes.first().copied().unwrap_or("no cause found");
     Ok(Some(StartVerdict {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::store::{FleetRun, ResultStore};
 use super::target::FleetTarget;
 use super::worker::TargetResult;
+use crate::compare::builder::MAX_LINE_BYTES;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
 use crate::operator::error::OperatorError;
 use crate::render;
@@ -21,10 +22,7 @@ use crate::verdict::{INCONCLUSIVE, Status};
 pub const SUMMARY_SCHEMA: &str = "pullprobe/fleet/v1";
 
 /// Objects that are read at once. Each keeps one line in memory.
-pub const MAX_CONCURRENT_READS: usize = 16;
-
-/// Bytes of a line: a report has at most 256 KiB.
-pub const MAX_REPORT_LINE: usize = 2 * 1024 * 1024;
+const MAX_CONCURRENT_READS: usize = 16;
 
 /// Vantages that the message names.
 const MAX_WORST: usize = 5;
@@ -141,16 +139,8 @@ pub async fn read_reports(
     let reading = stream::iter(keys).map(async |key: String| {
         let source = key.rsplit('/').next().unwrap_or_default();
         let source = source.split('.').next().unwrap_or_default().to_owned();
-        let on_line = |line: Option<&[u8]>| {
-            let mut builder = builder.borrow_mut();
-            match line {
-                Some(line) => {
-                    builder.add_text(&String::from_utf8_lossy(line), &source);
-                }
-                None => builder.skip("skipped a line that is longer than any report"),
-            }
-        };
-        store.lines(&key, MAX_REPORT_LINE, on_line).await
+        let on_line = |line: Option<&[u8]>| builder.borrow_mut().add_line(line, &source);
+        store.lines(&key, MAX_LINE_BYTES, on_line).await
     });
     reading
         .buffer_unordered(MAX_CONCURRENT_READS)
@@ -268,9 +258,6 @@ fn summarize(
 /// Names in a sentence of the message.
 const MAX_NAMES: usize = 10;
 
-/// Longest subject of a message (SNS API reference, Publish).
-const MAX_SUBJECT: usize = 100;
-
 impl FleetSummary {
     /// Returns the subject and the text of the message.
     pub fn message(&self) -> (String, String) {
@@ -305,7 +292,7 @@ impl FleetSummary {
             "\nPage: {}\nComparison: {}",
             self.page, self.comparison
         );
-        (subject.chars().take(MAX_SUBJECT).collect(), text)
+        (subject, text)
     }
 
     /// Returns the run's metrics in CloudWatch's embedded metric format: three metrics in one set of

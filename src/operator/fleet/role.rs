@@ -3,7 +3,7 @@
 use aws_credential_types::Credentials;
 use serde::Deserialize;
 
-use super::target::FleetTarget;
+use crate::endpoints::Region;
 use crate::operator::aws::{Api, CallError, Client};
 
 /// Name of the role that `fleet print --spoke` makes in every account.
@@ -25,6 +25,8 @@ pub struct RoleToAssume {
     /// Its name, with its path.
     pub name: String,
     pub external_id: Option<String>,
+    /// The account that is called with the own credentials, without a role.
+    pub own_account: Option<String>,
     /// ID of the run, for the session's name and tags.
     pub run: String,
 }
@@ -35,9 +37,18 @@ impl RoleToAssume {
         format!("arn:{partition}:iam::{account}:role/{}", self.name)
     }
 
-    /// Assumes the role of the target's account, and returns a client for the target's Region.
-    pub async fn assume(&self, client: &Client, target: &FleetTarget) -> Result<Client, CallError> {
-        let arn = self.arn(&target.account, target.region.partition().name());
+    /// Assumes the role in an account, unless it is the own one, and returns a client for a Region.
+    pub async fn client_for(
+        &self,
+        client: &Client,
+        account: &str,
+        region: &Region,
+    ) -> Result<Client, CallError> {
+        let there = client.in_region(region.clone());
+        if self.own_account.as_deref() == Some(account) {
+            return Ok(there);
+        }
+        let arn = self.arn(account, region.partition().name());
         let session: String = format!("pullprobe-{}", self.run)
             .chars()
             .take(MAX_SESSION_NAME)
@@ -62,9 +73,7 @@ impl RoleToAssume {
             None,
             "AssumeRole",
         );
-        Ok(client
-            .in_region(target.region.clone())
-            .with_credentials(credentials))
+        Ok(there.with_credentials(credentials))
     }
 }
 

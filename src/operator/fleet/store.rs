@@ -8,15 +8,16 @@
 //! ```
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use hyper::body::Bytes;
 
 use super::target::FleetTarget;
-use crate::operator::aws::CallError;
+use crate::operator::aws::{Api, CallError};
 use crate::operator::error::OperatorError;
-use crate::operator::s3::{Bucket, WriteCondition};
+use crate::operator::paging::all_pages;
+use crate::operator::s3::{Bucket, LineSplitter, WriteCondition};
 
 /// A run: its ID, and the day on which it began.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +92,9 @@ pub enum ResultStore {
 
 /// Objects that are listed at most, and files of a directory.
 const MAX_KEYS: usize = 1_000_000;
+
+/// Pages of a list, of a thousand objects each (Amazon S3 API reference, ListObjectsV2).
+const MAX_PAGES: usize = MAX_KEYS / 1_000;
 
 impl ResultStore {
     /// Returns a location that people can copy.
@@ -182,16 +186,17 @@ impl ResultStore {
                 let file = directory.join(key);
                 let mut read = || -> io::Result<()> {
                     let mut reader = BufReader::new(fs::File::open(&file)?);
-                    let mut line = Vec::new();
-                    let limit = max as u64 + 1;
-                    while (&mut reader).take(limit).read_until(b'\n', &mut line)? > 0 {
-                        let is_whole = line.len() <= max;
-                        on_line(is_whole.then_some(line.trim_ascii_end()));
-                        if !is_whole {
-                            reader.skip_until(b'\n')?;
+                    let mut lines = LineSplitter::new(max);
+                    loop {
+                        let chunk = reader.fill_buf()?;
+                        let length = chunk.len();
+                        if length == 0 {
+                            break;
                         }
-                        line.clear();
+                        lines.add(chunk, &mut on_line);
+                        reader.consume(length);
                     }
+                    lines.end(&mut on_line);
                     Ok(())
                 };
                 read().map_err(|error| file_error(&file, &error))
@@ -207,26 +212,21 @@ pub async fn list(
     prefix: &str,
     keep: impl Fn(&str) -> bool,
 ) -> Result<(Vec<String>, usize), CallError> {
-    let (mut keys, mut others, mut token) = (Vec::new(), 0, None);
-    loop {
-        let (page, next) = bucket.list(prefix, token.as_deref()).await?;
-        for object in page {
-            if keep(&object.key) {
-                keys.push(object.key);
-            } else {
-                others += 1;
-            }
-        }
-        if next.is_none() {
-            return Ok((keys, others));
-        }
-        if keys.len() + others >= MAX_KEYS {
-            return Err(CallError::Setup(format!(
-                "s3://{}/{prefix} has more than {MAX_KEYS} objects; pass a longer prefix, such as that of a day",
-                bucket.name()
-            )));
-        }
-        token = next;
+    let mut others = 0;
+    let keys = all_pages(Api::S3, "ListObjectsV2", MAX_PAGES, async |token| {
+        let mut page = bucket.list(prefix, token.as_deref()).await?;
+        let listed = page.items.len();
+        page.items.retain(|key| keep(key));
+        others += listed - page.items.len();
+        Ok(page)
+    });
+    match keys.await {
+        Ok(keys) => Ok((keys, others)),
+        Err(CallError::TooManyPages { .. }) => Err(CallError::Setup(format!(
+            "s3://{}/{prefix} has more than {MAX_KEYS} objects; pass a longer prefix, such as that of a day",
+            bucket.name()
+        ))),
+        Err(error) => Err(error),
     }
 }
 

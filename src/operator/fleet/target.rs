@@ -123,7 +123,9 @@ impl FleetTargetList {
             }
             if line.len() as u64 > MAX_LINE {
                 list.reject(number, "it has more than 64 KiB; a line is one target");
-                skip_line(&mut reader)?;
+                if !line.ends_with(b"\n") {
+                    reader.skip_until(b'\n')?;
+                }
                 continue;
             }
             let text = String::from_utf8_lossy(&line);
@@ -187,18 +189,6 @@ impl FleetTargetList {
             self.notes.push(format!("line {line}: {what}"));
         } else {
             self.more_notes += 1;
-        }
-    }
-}
-
-fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
-    loop {
-        let buffer = reader.fill_buf()?;
-        let end = buffer.iter().position(|byte| *byte == b'\n');
-        let (used, is_done) = end.map_or((buffer.len(), buffer.is_empty()), |end| (end + 1, true));
-        reader.consume(used);
-        if is_done {
-            return Ok(());
         }
     }
 }

@@ -51,15 +51,9 @@ pub const START_TIMEOUT: Duration = Duration::from_mins(4);
 #[derive(Debug, Clone)]
 pub struct ProbeSpec {
     pub role: RoleToAssume,
-    /// The account whose targets are probed with the worker's own credentials, without a role.
-    pub own_account: Option<String>,
     pub carrier: CarrierChoice,
     pub function: FunctionSpec,
     pub expect: Expect,
-    /// Time limit of the probe's run.
-    pub deadline: Duration,
-    /// From RunTask to the start of the container.
-    pub start_timeout: Duration,
     /// When the worker must have ended.
     pub end: Instant,
 }
@@ -205,12 +199,9 @@ async fn launch_as_role(
         STOP_TIMEOUT + DELETION_TIMEOUT
     };
     let launch = async {
-        let client = if spec.own_account.as_ref() == Some(&target.account) {
-            client.in_region(target.region.clone())
-        } else {
-            let assumed = spec.role.assume(client, target).await;
-            assumed.map_err(|error| not_assumed(target, spec, &error))?
-        };
+        let (account, region) = (&target.account, &target.region);
+        let client = spec.role.client_for(client, account, region).await;
+        let client = client.map_err(|error| not_assumed(target, spec, &error))?;
         let launch = launch_spec(run, target, spec);
         let calls = AwsCalls::new(client, None);
         let prepared = launch::prepare(&calls, &launch)
@@ -260,12 +251,6 @@ async fn launch_as_role(
 }
 
 fn launch_spec(run: &FleetRun, target: &FleetTarget, spec: &ProbeSpec) -> LaunchSpec {
-    let use_of_probe =
-        if spec.carrier == CarrierChoice::Lambda || !target.security_groups.is_empty() {
-            ProbeUse::OnceOnFargate
-        } else {
-            ProbeUse::Once
-        };
     LaunchSpec {
         target: TargetSpec {
             cluster: target.cluster.clone(),
@@ -278,15 +263,15 @@ fn launch_spec(run: &FleetRun, target: &FleetTarget, spec: &ProbeSpec) -> Launch
             probe_architecture: None,
             region: Some(target.region.clone()),
             expect: spec.expect,
-            use_of_probe,
+            use_of_probe: ProbeUse::once(spec.carrier, &target.security_groups),
             full: false,
-            deadline: spec.deadline,
+            deadline: PROBE_DEADLINE,
         },
         carrier: spec.carrier,
         function: spec.function.clone(),
         like: None,
         log_group: None,
-        timeout: spec.start_timeout,
+        timeout: START_TIMEOUT,
         run_id: format!("{}.{}", run.id(), target.id()),
         labels: BTreeMap::from([
             ("account".to_owned(), target.account.clone()),

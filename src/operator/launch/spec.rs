@@ -19,6 +19,17 @@ pub enum CarrierChoice {
     Lambda,
 }
 
+impl CarrierChoice {
+    /// Returns the value of `--carrier`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fargate => "fargate",
+            Self::Lambda => "lambda",
+        }
+    }
+}
+
 /// What functions of AWS Lambda are made of.
 #[derive(Debug, Clone, Default)]
 pub struct FunctionSpec {
@@ -53,6 +64,18 @@ pub enum ProbeUse {
     OnceOnFargate,
     /// Once and now, on the target's own instances if it has any.
     Once,
+}
+
+impl ProbeUse {
+    /// Returns how a launch with these flags uses the probe. A task on an instance has no security groups
+    /// of its own, so they ask for Fargate.
+    pub fn once(carrier: CarrierChoice, security_groups: &[String]) -> Self {
+        if carrier == CarrierChoice::Lambda || !security_groups.is_empty() {
+            Self::OnceOnFargate
+        } else {
+            Self::Once
+        }
+    }
 }
 
 /// A service, or a task definition with its subnets, and the probe that runs there. `launch` and

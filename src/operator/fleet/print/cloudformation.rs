@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use super::spec::{
-    DEFAULT_TARGETS, FleetPart, FleetTemplate, LOG_DAYS, OBJECT_DAYS, REDUCE_MB, WORKER_MB,
-    event_patterns, variables,
+    DEFAULT_TARGETS, EXPIRING_PREFIXES, EXTERNAL_ID, FleetPart, FleetTemplate, HUB_ACCOUNT,
+    LOG_DAYS, OBJECT_DAYS, REDUCE_MB, WORKER_MB, event_patterns,
 };
 use super::value::{cloudformation as with_references, definition};
 use super::{policy, state_machine, table};
 use crate::operator::error::OperatorError;
 use crate::operator::fleet::role::SPOKE_ROLE;
-use crate::render::template::{Template, attribute, is_given, reference, substitute};
+use crate::render::template::{Template, attribute, is_given, is_not_empty, reference};
 use crate::render::tree::Tree;
 
 /// Renders the template.
@@ -192,11 +192,9 @@ impl Stack<'_> {
             "Fn::Join",
             Tree::list(["".into(), reference("OrganizationalUnitIds")]),
         )]);
-        let is_empty = Tree::map([("Fn::Equals", Tree::list([joined, "".into()]))]);
-        let is_given = Tree::map([("Fn::Not", Tree::list([is_empty]))]);
         self.template
             .conditions
-            .push(("UnitsAreGiven".into(), is_given));
+            .push(("UnitsAreGiven".into(), is_not_empty(joined)));
         let member = self.member_template()?;
         let parameter = |name: &str| {
             Tree::map([
@@ -285,7 +283,7 @@ impl Stack<'_> {
         self.template.parameter(
             "ExternalId",
             "String",
-            "External ID of the roles in the member accounts: any text that others do not know",
+            EXTERNAL_ID,
             &[("AllowedPattern", EXTERNAL_ID_PATTERN)],
         );
     }
@@ -294,25 +292,15 @@ impl Stack<'_> {
         self.template.parameter(
             "HubAccount",
             "String",
-            "ID of the account of the hub, whose worker assumes the role",
+            HUB_ACCOUNT,
             &[("AllowedPattern", "^[0-9]{12}$")],
         );
     }
 
     fn add_code_parameters(&mut self) {
-        let code = &self.fleet.code;
-        for (name, description, default) in [
-            (
-                "CodeBucket",
-                "Bucket of the functions' code, in this Region",
-                &code.bucket,
-            ),
-            (
-                "CodeKey",
-                "Key of the functions' code, a zip file of pullprobe fleet bundle",
-                &code.key,
-            ),
-        ] {
+        let parameters = self.fleet.code_parameters();
+        for (name, (description, default)) in ["CodeBucket", "CodeKey"].into_iter().zip(parameters)
+        {
             let more: Vec<(&str, &str)> = if default.is_empty() {
                 Vec::new()
             } else {
@@ -337,16 +325,7 @@ impl Stack<'_> {
                 Tree::map([("SSEAlgorithm", "AES256".into())]),
             )])]),
         )]);
-        // Not the list of targets.
-        let rules = [
-            "reports/",
-            "results/",
-            "comparisons/",
-            "pages/",
-            "map-runs/",
-            "claims/",
-        ]
-        .map(|prefix| {
+        let rules = EXPIRING_PREFIXES.map(|prefix| {
             Tree::map([
                 ("Id", prefix.trim_end_matches('/').into()),
                 ("Status", "Enabled".into()),
@@ -434,7 +413,8 @@ impl Stack<'_> {
             ],
         );
         self.add_role(&format!("{id}Role"), "lambda.amazonaws.com", policy);
-        let variables = variables(self.fleet.part, self.fleet)
+        let variables = self.fleet.variables();
+        let variables = variables
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.into()));
         let code = Tree::map([
@@ -464,14 +444,16 @@ impl Stack<'_> {
     }
 
     fn add_table(&mut self) {
-        let database = self.fleet.name.replace(['-', '.'], "_");
         let catalog = || reference("AWS::AccountId");
         self.add(
             "Database",
             "AWS::Glue::Database",
             vec![
                 ("CatalogId", catalog()),
-                ("DatabaseInput", Tree::map([("Name", database.into())])),
+                (
+                    "DatabaseInput",
+                    Tree::map([("Name", self.fleet.database().into())]),
+                ),
             ],
         );
         let column =
@@ -479,7 +461,7 @@ impl Stack<'_> {
         let columns = table::COLUMNS.map(|(name, kind)| column(name, kind));
         let storage = Tree::map([
             ("Columns", Tree::List(columns.into())),
-            ("Location", "s3://{{Bucket}}/reports/".into()),
+            ("Location", table::LOCATION.into()),
             ("InputFormat", table::INPUT_FORMAT.into()),
             ("OutputFormat", table::OUTPUT_FORMAT.into()),
             (
@@ -487,21 +469,13 @@ impl Stack<'_> {
                 Tree::map([("SerializationLibrary", table::SERDE.into())]),
             ),
         ]);
-        // `${date}` is Athena's, so it is not one of `Fn::Sub`.
-        let properties = table::properties("${Bucket}")
-            .into_iter()
-            .map(|(name, value)| {
-                let value = if value.contains("${Bucket}") {
-                    substitute(value.replace("${date}", "${!date}"))
-                } else {
-                    value.into()
-                };
-                (name.to_owned(), value)
-            });
         let input = Tree::map([
             ("Name", "reports".into()),
             ("TableType", "EXTERNAL_TABLE".into()),
-            ("Parameters", Tree::Map(properties.collect())),
+            (
+                "Parameters",
+                Tree::map(table::PROPERTIES.map(|(name, value)| (name, value.into()))),
+            ),
             (
                 "PartitionKeys",
                 Tree::List(vec![column(table::PARTITION, "string")]),

@@ -4,6 +4,7 @@ use crate::operator::fleet::role::SPOKE_ROLE;
 use crate::operator::install::DEFAULT_REPOSITORY;
 use crate::operator::launch::FAMILY_PREFIX;
 use crate::operator::launch::function::role::ROLE_NAME;
+use crate::render::policy::of_trees;
 use crate::render::tree::Tree;
 
 /// A statement that allows actions.
@@ -49,31 +50,16 @@ impl AllowStatement {
 }
 
 fn document(statements: Vec<AllowStatement>) -> Tree {
-    Tree::map([
-        ("Version", crate::plan::requirements::Policy::VERSION.into()),
-        (
-            "Statement",
-            Tree::List(
-                statements
-                    .into_iter()
-                    .map(AllowStatement::into_tree)
-                    .collect(),
-            ),
-        ),
-    ])
+    of_trees(statements.into_iter().map(AllowStatement::into_tree))
 }
 
 /// Returns the trust policy of a role that a service assumes.
 pub fn trust_of_service(service: &str) -> Tree {
-    let statement = Tree::map([
+    of_trees([Tree::map([
         ("Effect", "Allow".into()),
         ("Principal", Tree::map([("Service", service.into())])),
         ("Action", "sts:AssumeRole".into()),
-    ]);
-    Tree::map([
-        ("Version", crate::plan::requirements::Policy::VERSION.into()),
-        ("Statement", Tree::List(vec![statement])),
-    ])
+    ])])
 }
 
 /// Returns the trust policy of the role of a spoke: the hub's worker, and who runs `fleet` in the hub
@@ -96,15 +82,9 @@ pub fn trust_of_spoke() -> Tree {
         "ForAllValues:StringEquals",
         Tree::map([("aws:TagKeys", Tree::list(["pullprobe:run"]))]),
     )]);
-    Tree::map([
-        ("Version", crate::plan::requirements::Policy::VERSION.into()),
-        (
-            "Statement",
-            Tree::List(vec![
-                statement("sts:AssumeRole", id),
-                statement("sts:TagSession", tags),
-            ]),
-        ),
+    of_trees([
+        statement("sts:AssumeRole", id),
+        statement("sts:TagSession", tags),
     ])
 }
 

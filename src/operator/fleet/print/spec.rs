@@ -1,7 +1,14 @@
 //! What `fleet print` prints, and the values that both tools have.
 
+use serde_json::{Value, json};
+
 use crate::operator::fleet::cost;
-use crate::operator::launch::CarrierChoice;
+use crate::operator::fleet::event::{
+    BUCKET_VARIABLE, CARRIER_VARIABLE, EXTERNAL_ID_VARIABLE, NAME_VARIABLE, ROLE_VARIABLE,
+    TOPIC_VARIABLE,
+};
+use crate::operator::fleet::role::SPOKE_ROLE;
+use crate::operator::launch::{CarrierChoice, FAMILY_PREFIX, STARTED_BY_PREFIX};
 use crate::operator::s3::S3Uri;
 
 /// Key of the list of targets, if the execution's input names no other.
@@ -24,8 +31,8 @@ pub struct FleetTemplate {
     pub part: FleetPart,
     /// Name of the state machine, and prefix of other names.
     pub name: String,
-    /// Where the functions' code is, a zip file of `fleet bundle`.
-    pub code: S3Uri,
+    /// Where the functions' code is, a zip file of `fleet bundle`; `None` for a parameter without default.
+    pub code: Option<S3Uri>,
     pub carrier: CarrierChoice,
     /// Workers at a time.
     pub max_concurrency: u32,
@@ -51,7 +58,58 @@ impl FleetTemplate {
         };
         format!("{}: {what}\n{usage}{cost}", self.name)
     }
+
+    /// Returns description and default of the parameters for the bucket and the key of the code. An empty
+    /// default is none.
+    pub(super) fn code_parameters(&self) -> [(&'static str, &str); 2] {
+        let code = self.code.as_ref();
+        [
+            (
+                "Bucket of the functions' code, in this Region",
+                code.map_or("", |code| &code.bucket),
+            ),
+            (
+                "Key of the functions' code, a zip file of pullprobe fleet bundle",
+                code.map_or("", |code| &code.key),
+            ),
+        ]
+    }
+
+    /// Returns the name of the database in AWS Glue.
+    pub(super) fn database(&self) -> String {
+        self.name.replace('-', "_")
+    }
+
+    /// Returns Lambda's environment for the functions.
+    pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = vec![
+            (BUCKET_VARIABLE, "{{Bucket}}".to_owned()),
+            (NAME_VARIABLE, self.name.clone()),
+        ];
+        if self.part == FleetPart::Hub {
+            variables.push((ROLE_VARIABLE, SPOKE_ROLE.to_owned()));
+            variables.push((EXTERNAL_ID_VARIABLE, "{{ExternalId}}".to_owned()));
+            variables.push((CARRIER_VARIABLE, self.carrier.name().to_owned()));
+        }
+        variables.push((TOPIC_VARIABLE, "{{Topic}}".to_owned()));
+        variables
+    }
 }
+
+/// Descriptions of parameters of both.
+pub(super) const EXTERNAL_ID: &str =
+    "External ID of the roles in the member accounts: any text that others do not know";
+pub(super) const HUB_ACCOUNT: &str = "ID of the account of the hub, whose worker assumes the role";
+
+/// Prefixes of the objects that expire after [`OBJECT_DAYS`]: not that of the list of targets.
+pub(super) const EXPIRING_PREFIXES: [&str; 6] = [
+    "reports/",
+    "results/",
+    "comparisons/",
+    "pages/",
+    "map-runs/",
+    "claims/",
+];
 
 const HUB: &str =
     "probes the targets of a list every night, in many accounts and Regions, and compares
@@ -66,33 +124,6 @@ const FAILED_STARTS: &str =
     "probes in place of a task of Amazon ECS that failed to start, from its own subnet,
 and publishes the cause. Each service is probed at most once an hour.";
 
-/// Returns Lambda's environment for the functions.
-pub(super) fn variables(part: FleetPart, template: &FleetTemplate) -> Vec<(&'static str, String)> {
-    use crate::operator::fleet::event::{
-        BUCKET_VARIABLE, CARRIER_VARIABLE, EXTERNAL_ID_VARIABLE, NAME_VARIABLE, ROLE_VARIABLE,
-        TOPIC_VARIABLE,
-    };
-    let mut variables = vec![
-        (BUCKET_VARIABLE, "{{Bucket}}".to_owned()),
-        (NAME_VARIABLE, template.name.clone()),
-    ];
-    if part == FleetPart::Hub {
-        variables.push((
-            ROLE_VARIABLE,
-            crate::operator::fleet::role::SPOKE_ROLE.to_owned(),
-        ));
-        variables.push((EXTERNAL_ID_VARIABLE, "{{ExternalId}}".to_owned()));
-        let carrier = match template.carrier {
-            CarrierChoice::Auto => "auto",
-            CarrierChoice::Fargate => "fargate",
-            CarrierChoice::Lambda => "lambda",
-        };
-        variables.push((CARRIER_VARIABLE, carrier.to_owned()));
-    }
-    variables.push((TOPIC_VARIABLE, "{{Topic}}".to_owned()));
-    variables
-}
-
 /// Memory of the worker and of the last step, in MB: the worker holds a function's code of 3 MB for each
 /// of ten uploads at once; 100,000 vantages need less than 500 MB, and a processor is given from 1,769 MB.
 pub(super) const WORKER_MB: u32 = 512;
@@ -104,9 +135,8 @@ pub(super) const OBJECT_DAYS: u32 = 90;
 
 /// Patterns of the rule: what [`crate::operator::fleet::failed_start::FailedStart`] reads. The probe's own tasks do not
 /// match, or each failure would start another probe.
-pub(super) fn event_patterns() -> [(&'static str, serde_json::Value); 2] {
-    use crate::operator::launch::{FAMILY_PREFIX, STARTED_BY_PREFIX};
-    let task = serde_json::json!({
+pub(super) fn event_patterns() -> [(&'static str, Value); 2] {
+    let task = json!({
         "source": ["aws.ecs"],
         "detail-type": ["ECS Task State Change"],
         "detail": {
@@ -116,7 +146,7 @@ pub(super) fn event_patterns() -> [(&'static str, serde_json::Value); 2] {
             "group": [{ "anything-but": { "prefix": format!("family:{FAMILY_PREFIX}") } }],
         },
     });
-    let service = serde_json::json!({
+    let service = json!({
         "source": ["aws.ecs"],
         "detail-type": ["ECS Service Action"],
         "detail": { "eventName": ["SERVICE_TASK_START_IMPAIRED"] },

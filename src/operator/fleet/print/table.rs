@@ -28,19 +28,20 @@ pub const COLUMNS: [(&str, &str); 6] = [
 /// Properties of the table. The days are projected, so that no crawler runs (Athena user guide,
 /// "Partition projection"). Account and Region are in the path of each file, `"$path"`: a projection
 /// would have to list the accounts.
-pub fn properties(bucket: &str) -> Vec<(&'static str, String)> {
-    vec![
-        ("EXTERNAL", "TRUE".into()),
-        ("projection.enabled", "true".into()),
-        ("projection.date.type", "date".into()),
-        ("projection.date.format", "yyyy-MM-dd".into()),
-        ("projection.date.range", "2026-01-01,NOW".into()),
-        (
-            "storage.location.template",
-            format!("s3://{bucket}/reports/date=${{date}}/"),
-        ),
-    ]
-}
+pub const PROPERTIES: [(&str, &str); 6] = [
+    ("EXTERNAL", "TRUE"),
+    ("projection.enabled", "true"),
+    ("projection.date.type", "date"),
+    ("projection.date.format", "yyyy-MM-dd"),
+    ("projection.date.range", "2026-01-01,NOW"),
+    (
+        "storage.location.template",
+        "s3://{{Bucket}}/reports/date=${date}/",
+    ),
+];
+
+/// Where the reports are.
+pub const LOCATION: &str = "s3://{{Bucket}}/reports/";
 
 /// The column that the keys of the objects have.
 pub const PARTITION: &str = "date";

@@ -3,13 +3,15 @@
 use serde_json::json;
 
 use super::spec::{
-    DEFAULT_TARGETS, FleetPart, FleetTemplate, LOG_DAYS, OBJECT_DAYS, REDUCE_MB, WORKER_MB,
-    event_patterns, variables,
+    DEFAULT_TARGETS, EXPIRING_PREFIXES, EXTERNAL_ID, FleetPart, FleetTemplate, HUB_ACCOUNT,
+    LOG_DAYS, OBJECT_DAYS, REDUCE_MB, WORKER_MB, event_patterns,
 };
-use super::value::terraform as with_references;
+use super::value::{cloudformation, terraform as with_references};
 use super::{policy, state_machine, table};
 use crate::operator::fleet::role::SPOKE_ROLE;
-use crate::render::hcl::{self, Expression, Item, attribute, block, file, quote, raw};
+use crate::render::hcl::{
+    self, Expression, Item, attribute, block, quote, raw, resource, spaced_file,
+};
 use crate::render::tree::Tree;
 
 const USAGE: &str =
@@ -31,12 +33,7 @@ pub fn render(fleet: &FleetTemplate) -> String {
         FleetPart::Spoke => module.add_spokes(),
         FleetPart::FailedStarts => module.add_failed_starts(),
     }
-    let spaced = module
-        .items
-        .into_iter()
-        .flat_map(|item| [Item::Space, item])
-        .skip(1);
-    file(&spaced.collect::<Vec<_>>())
+    spaced_file(module.items)
 }
 
 struct Module<'a> {
@@ -46,8 +43,7 @@ struct Module<'a> {
 
 impl Module<'_> {
     fn add(&mut self, kind: &str, name: &str, items: Vec<Item>) {
-        let head = format!("resource {} {}", quote(kind), quote(name));
-        self.items.push(block(head, items));
+        self.items.push(resource(kind, name, items));
     }
 
     fn variable(&mut self, name: &str, description: &str, kind: &str, default: Option<&str>) {
@@ -61,12 +57,7 @@ impl Module<'_> {
     }
 
     fn add_external_id(&mut self) {
-        self.variable(
-            "external_id",
-            "External ID of the roles in the member accounts: any text that others do not know",
-            "string",
-            None,
-        );
+        self.variable("external_id", EXTERNAL_ID, "string", None);
     }
 
     fn add_hub(&mut self) {
@@ -192,12 +183,7 @@ impl Module<'_> {
         const HAS_UNITS: &str = "length(var.organizational_unit_ids) > 0 ? 1 : 0";
 
         self.add_external_id();
-        self.variable(
-            "hub_account",
-            "ID of the account of the hub, whose worker assumes the role",
-            "string",
-            None,
-        );
+        self.variable("hub_account", HUB_ACCOUNT, "string", None);
         self.variable(
             "organizational_unit_ids",
             "IDs of the organizational units whose accounts get the role; empty for this account alone",
@@ -226,7 +212,8 @@ impl Module<'_> {
                 attribute("policy", hcl::json(with_references(policy::spoke()))),
             ],
         );
-        // The template of the members is this role in CloudFormation's form.
+        // The template of the members is this role in CloudFormation's form: the account of its policy is the
+        // member's.
         let role = Expression::Object(vec![
             ("Type".into(), "AWS::IAM::Role".into()),
             (
@@ -241,7 +228,10 @@ impl Module<'_> {
                         "Policies".into(),
                         Expression::List(vec![Expression::Object(vec![
                             ("PolicyName".into(), "probe".into()),
-                            ("PolicyDocument".into(), members_policy()),
+                            (
+                                "PolicyDocument".into(),
+                                cloudformation(policy::spoke()).into(),
+                            ),
                         ])]),
                     ),
                 ]),
@@ -294,19 +284,10 @@ impl Module<'_> {
 
     /// Adds the code's variables, the bucket and the topic.
     fn add_shared(&mut self) {
-        let code = &self.fleet.code;
-        for (name, description, default) in [
-            (
-                "code_bucket",
-                "Bucket of the functions' code, in this Region",
-                &code.bucket,
-            ),
-            (
-                "code_key",
-                "Key of the functions' code, a zip file of pullprobe fleet bundle",
-                &code.key,
-            ),
-        ] {
+        let parameters = self.fleet.code_parameters();
+        for (name, (description, default)) in
+            ["code_bucket", "code_key"].into_iter().zip(parameters)
+        {
             let default = (!default.is_empty()).then(|| quote(default));
             self.variable(name, description, "string", default.as_deref());
         }
@@ -328,16 +309,8 @@ impl Module<'_> {
             "fleet",
             [of_bucket()].into_iter().chain(block_all).collect(),
         );
-        // Not the list of targets.
         let mut rules = vec![of_bucket()];
-        for prefix in [
-            "reports/",
-            "results/",
-            "comparisons/",
-            "pages/",
-            "map-runs/",
-            "claims/",
-        ] {
+        for prefix in EXPIRING_PREFIXES {
             rules.push(Item::Space);
             rules.push(block(
                 "rule",
@@ -400,7 +373,7 @@ impl Module<'_> {
             ],
         );
         self.add_role(name, "lambda.amazonaws.com", policy);
-        let variables = variables(self.fleet.part, self.fleet).into_iter();
+        let variables = self.fleet.variables().into_iter();
         let variables = variables
             .map(|(name, value)| (name.to_owned(), with_references(value.into())))
             .collect();
@@ -439,23 +412,14 @@ impl Module<'_> {
     }
 
     fn add_table(&mut self) {
-        let database = self.fleet.name.replace(['-', '.'], "_");
         self.add(
             "aws_glue_catalog_database",
             "fleet",
-            vec![attribute("name", database)],
+            vec![attribute("name", self.fleet.database())],
         );
-        let properties = table::properties("BUCKET")
-            .into_iter()
-            .map(|(name, value)| {
-                let quoted = quote(&value).replace("BUCKET", "${aws_s3_bucket.fleet.id}");
-                (name.to_owned(), raw(quoted))
-            });
+        let properties = Tree::map(table::PROPERTIES.map(|(name, value)| (name, value.into())));
         let mut storage = vec![
-            attribute(
-                "location",
-                raw("\"s3://${aws_s3_bucket.fleet.id}/reports/\""),
-            ),
+            attribute("location", with_references(table::LOCATION.into())),
             attribute("input_format", table::INPUT_FORMAT),
             attribute("output_format", table::OUTPUT_FORMAT),
             Item::Space,
@@ -478,7 +442,7 @@ impl Module<'_> {
                 attribute("name", "reports"),
                 attribute("database_name", raw("aws_glue_catalog_database.fleet.name")),
                 attribute("table_type", "EXTERNAL_TABLE"),
-                attribute("parameters", Expression::Object(properties.collect())),
+                attribute("parameters", with_references(properties)),
                 Item::Space,
                 block(
                     "partition_keys",
@@ -501,18 +465,4 @@ impl Module<'_> {
         self.items
             .push(block(format!("output {}", quote(name)), items));
     }
-}
-
-/// Returns the policy of the members: its account is the member's, which CloudFormation fills in.
-fn members_policy() -> Expression {
-    let policy = policy::spoke().with_texts(&|text| {
-        if text.contains("{{Account}}") {
-            let text = text.replace("{{Account}}", "${AWS::AccountId}");
-            let text = text.replace("{{Partition}}", "${AWS::Partition}");
-            Tree::map([("Fn::Sub", Tree::Text(text))])
-        } else {
-            Tree::Text(text)
-        }
-    });
-    with_references(policy)
 }

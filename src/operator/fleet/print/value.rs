@@ -80,11 +80,11 @@ fn expand(
 
 /// Returns the value for CloudFormation, with `Fn::Sub` where it has references.
 pub fn cloudformation(value: Tree) -> Tree {
+    // `${!date}` stands for `${date}` in it.
+    let literal = |text: &str| text.replace("${", "${!");
     value.with_texts(&|text| {
         if text.contains("{{") {
-            substitute(expand(&text, str::to_owned, |known| {
-                format!("${{{}}}", known.1)
-            }))
+            substitute(expand(&text, literal, |known| format!("${{{}}}", known.1)))
         } else {
             Tree::Text(text)
         }
@@ -149,6 +149,9 @@ mod tests {
         let value = || Tree::from("{{BucketArn}}/results/*");
         let json = serde_json::to_string(&cloudformation(value())).unwrap();
         assert_eq!(json, r#"{"Fn::Sub":"${Bucket.Arn}/results/*"}"#);
+        let athena = cloudformation("{{Bucket}}/${date}/".into());
+        let json = serde_json::to_string(&athena).unwrap();
+        assert_eq!(json, r#"{"Fn::Sub":"${Bucket}/${!date}/"}"#);
         let written = |value: Tree| match terraform(value) {
             Expression::Raw(text) => text,
             other => format!("{other:?}"),

@@ -1,6 +1,7 @@
 //! The role that EventBridge Scheduler assumes: trust policy and permissions.
 
 use crate::operator::schedule::set::ScheduleSet;
+use crate::render::policy::of_trees;
 use crate::render::tree::Tree;
 
 /// The name of its only policy.
@@ -17,7 +18,7 @@ pub fn trust(set: &ScheduleSet, account: Tree) -> Tree {
         region.partition().name(),
         set.group()
     );
-    document([Tree::map([
+    of_trees([Tree::map([
         ("Effect", "Allow".into()),
         (
             "Principal",
@@ -73,14 +74,7 @@ pub fn policy(set: &ScheduleSet, definition: Tree) -> Tree {
             value: "ecs-tasks.amazonaws.com".into(),
         },
     ];
-    document(statements.map(Statement::into_tree))
-}
-
-fn document<const N: usize>(statements: [Tree; N]) -> Tree {
-    Tree::map([
-        ("Version", crate::plan::requirements::Policy::VERSION.into()),
-        ("Statement", Tree::List(statements.into())),
-    ])
+    of_trees(statements.map(Statement::into_tree))
 }
 
 /// A statement that allows one action under one condition.

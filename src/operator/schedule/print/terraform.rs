@@ -6,7 +6,7 @@ use super::preamble::{CREATE_LOG_GROUP, preamble};
 use super::role;
 use crate::operator::error::OperatorError;
 use crate::operator::schedule::set::{RunTarget, ScheduleSet};
-use crate::render::hcl::{self, Expression, Item, attribute, block, file, quote, raw};
+use crate::render::hcl::{self, Expression, Item, attribute, block, raw, resource, spaced_file};
 use crate::render::terraform::{ACCOUNT, identifier, with_account};
 use crate::render::tree::Tree;
 
@@ -62,15 +62,7 @@ pub fn render(set: &ScheduleSet) -> Result<String, OperatorError> {
             ));
         }
     }
-    let spaced = items
-        .into_iter()
-        .flat_map(|item| [Item::Space, item])
-        .skip(1);
-    Ok(file(&spaced.collect::<Vec<_>>()))
-}
-
-fn resource(kind: &str, name: &str, items: Vec<Item>) -> Item {
-    block(format!("resource {} {}", quote(kind), quote(name)), items)
+    Ok(spaced_file(items))
 }
 
 fn definition(set: &ScheduleSet) -> Vec<Item> {
@@ -228,6 +220,7 @@ fn snake(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::hcl::quote;
 
     #[test]
     fn names_are_converted_to_snake_case() {
