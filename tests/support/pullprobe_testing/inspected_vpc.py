@@ -229,7 +229,7 @@ class InspectedVpc:
             ]
         return register_task_definition(self.ecs, [app])
 
-    def set_public_ip(self, value, service="web"):
+    def set_public_ip(self, value):
         network = {
             "subnets": self.subnets,
             "securityGroups": [self.task_group],
