@@ -216,7 +216,8 @@ pub enum Format {
     /// Self-contained HTML page
     #[cfg_attr(not(feature = "operator"), value(hide = true))]
     Html,
-    /// Picture of the VPC, in SVG: the subnet, its zone, the way to each service, and the hop that fails
+    /// Picture of the VPC, in SVG: the subnet, its zone, the path to each service, and the hop that
+    /// fails
     #[cfg_attr(not(feature = "operator"), value(hide = true))]
     Svg,
 }

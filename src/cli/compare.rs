@@ -69,7 +69,8 @@ pub enum CompareFormat {
     Junit,
     /// Self-contained HTML page
     Html,
-    /// Picture of the VPC, in SVG: subnets by zone, the way to each service, and the hop that fails
+    /// Picture of the VPC, in SVG: subnets by zone, the path to each service, and the hop that
+    /// fails
     Svg,
 }
 

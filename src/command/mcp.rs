@@ -26,11 +26,12 @@ use crate::os::Signals;
 use child::{GRACE, Stop};
 use tool::{McpTool, RefusedCall};
 
-/// Bytes of one message of the client. The largest argument is the output of `describe-tasks`, of which
-/// `explain` reads 4 MiB, escaped as a JSON string.
+/// Maximum number of bytes of one message of the client. The largest argument is the output of
+/// `describe-tasks`, of which `explain` reads 4 MiB, escaped as a JSON string.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
-/// Calls that run at the same time. An agent asks for a few, and each is a process of its own.
+/// Maximum number of calls that run at the same time. An agent makes a few, and each is its own
+/// process.
 const MAX_CALLS: u32 = 8;
 
 /// What a client tells its model about all tools.

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-/// Whom a security group's rule lets through.
+/// Source or destination of a security group rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Peer {
     /// The members of a security group.
@@ -58,7 +58,7 @@ pub(super) enum ConfigurationChange {
         service: String,
         route_table: String,
     },
-    /// A NAT gateway that exists already gets the default route.
+    /// The default route leads to a NAT gateway that exists already.
     RouteToNat {
         route_table: String,
         nat: String,

@@ -45,7 +45,7 @@ pub(super) enum UnusedReason {
     NotAvailable,
 }
 
-/// The resolvers that a DHCP option set or AWS names where Amazon's own answers.
+/// Values of `domain-name-servers` that stand for Amazon's own resolver.
 const AMAZON_RESOLVERS: [&str; 3] = ["AmazonProvidedDNS", "169.254.169.253", "fd00:ec2::253"];
 
 /// Determines what `host` resolves to. `service` is the endpoint service that serves the name.

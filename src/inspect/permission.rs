@@ -1,5 +1,5 @@
-//! The policies on the way: of the VPC endpoint, of the task execution role, and of the repository or
-//! secret.
+//! The policies on the path: of the VPC endpoint, of the task execution role, and of the repository
+//! or secret.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -428,7 +428,7 @@ fn missing_action(role: &ReadRole, missing: &[&NeededRequest], how: &str) -> Jud
     )
 }
 
-/// A policy forbids the role a request, whatever others allow.
+/// Returns the hop of a policy that denies the role a request, whatever others allow.
 fn denied_to_role(cause: Cause, arn: &str, rule: String, why: String) -> JudgedHop {
     JudgedHop::closed(
         HopKind::RolePolicy,
@@ -513,7 +513,7 @@ fn simulated(
                     ),
                 );
             }
-            // Container and task in the name of the log stream that was simulated are made up.
+            // The simulated name of the log stream has a made-up container and task.
             _ if request.action == "logs:PutLogEvents" => unknown = Some(unknown_part(request)),
             _ => match resource_allows(snapshot, request) {
                 Some(true) => {}

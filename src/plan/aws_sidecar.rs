@@ -137,9 +137,10 @@ pub fn execute_command(region: &Region, ip_family: IpFamily) -> ReachabilityChec
     }
 }
 
-/// Returns the endpoint to which the agent of GuardDuty Runtime Monitoring reports. GuardDuty creates
-/// the VPC endpoint for it (GuardDuty user guide, "Prerequisites for AWS Fargate (Amazon ECS only)
-/// support"), so a VPC without one, or with its DNS off, uses the same name on the internet.
+/// Returns the endpoint to which the agent of GuardDuty Runtime Monitoring reports. GuardDuty
+/// creates the VPC endpoint for it (GuardDuty user guide, "Prerequisites for AWS Fargate (Amazon
+/// ECS only) support"), so in a VPC without one, or without its private DNS, the same name leads to
+/// the internet.
 pub fn guard_duty_data(region: &Region) -> ReachabilityCheck {
     ReachabilityCheck {
         dependency: Dependency::GuardDutyData,

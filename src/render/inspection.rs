@@ -110,7 +110,7 @@ fn write_finding(text: &mut String, number: usize, finding: &InspectionFinding, 
         let _ = writeln!(text, "  object: {}", style.bold(object));
     }
     let rule = rule.as_ref().map(|rule| format!("rule: {rule}"));
-    let stops = format!("stops: {}", list(&finding.contacts));
+    let stops = format!("blocks: {}", list(&finding.contacts));
     for line in rule.iter().chain([&finding.summary, &stops]) {
         let _ = writeln!(text, "{}", style.wrap(line, 2));
     }
@@ -148,7 +148,7 @@ fn write_basis(text: &mut String, finding: &InspectionFinding, style: Style) {
     }
 }
 
-/// Contacts that a finding names; with more, their number is enough.
+/// Maximum number of contacts that a finding names. Of more, only the number is shown.
 const MAX_NAMED_CONTACTS: usize = 6;
 
 fn list(contacts: &[String]) -> String {

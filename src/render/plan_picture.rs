@@ -17,7 +17,7 @@ use crate::plan::{Plan, Target};
 
 /// Units of the drawing; one is a pixel on a phone.
 const WIDTH: u32 = 400;
-/// Where the line from the subnet to the routes runs.
+/// Position of the line from the subnet to the routes.
 const SPINE_X: u32 = 18;
 /// Left side of the boxes of routes.
 const ROUTE_X: u32 = 40;
@@ -27,9 +27,9 @@ const PADDING: u32 = 10;
 const LINE: u32 = 17;
 /// Space between two boxes.
 const GAP: u32 = 14;
-/// Characters of a line in a box: its width by that of a character of the typewriter font.
+/// Characters of a line in a box: its width divided by that of a monospace character.
 const LINE_CHARS: usize = 44;
-/// Pixels of the drawing where there is room.
+/// Width of the drawing in pixels, where there is room.
 const SHOWN_WIDTH: u32 = 640;
 
 const STYLE: &str = include_str!("plan_picture.css");

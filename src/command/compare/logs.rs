@@ -250,7 +250,7 @@ fn unix_second(time: &str) -> Option<i64> {
 fn describe(query: &LogQuery<'_>, error: &CallError) -> Error {
     if error.code() == "ResourceNotFoundException" {
         return Error::Usage(format!(
-            "--log-group {}: no such log group in {} in this account; set its region with --region, or list the \
+            "--log-group {}: no such log group in {} in this account; set its Region with --region, or list the \
              log groups with `aws logs describe-log-groups`",
             query.group, query.region
         ));

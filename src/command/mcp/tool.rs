@@ -18,16 +18,17 @@ use super::child::ChildAnswer;
 use crate::redact::redact;
 use crate::safe_text::visible;
 
-/// Characters of a value of a flag: the longest ARN of a secret with its JSON key is shorter.
+/// Maximum number of characters of a flag's value: the longest ARN of a secret with its JSON key is
+/// shorter.
 const MAX_VALUE_CHARS: usize = 2_048;
 
-/// Values of one list, such as subnets: a launch starts in at most 500.
+/// Maximum number of values of one list, such as subnets: a launch starts in at most 500.
 const MAX_VALUES: usize = 500;
 
-/// Bytes of a document, or of all reports together: `explain` reads 4 MiB.
+/// Maximum number of bytes of a document, or of all reports together: `explain` reads 4 MiB.
 const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
 
-/// Characters of an error that quotes an argument.
+/// Maximum number of characters of an error that quotes an argument.
 const MAX_ERROR_CHARS: usize = 1_000;
 
 /// A tool.
@@ -116,7 +117,7 @@ impl McpTool {
                  proves it, what looks the same, how to fix it."
             }
             Self::Inspect => {
-                "Reads the AWS configuration around a service or task and computes each hop of the way to what it contacts: \
+                "Reads the AWS configuration around a service or task and computes each hop of the path to every host that it contacts: \
                  open, closed or unknown. Names the security group, network ACL, route, endpoint or policy that is closed, and \
                  the smallest change. Only reads."
             }
@@ -175,7 +176,7 @@ impl McpTool {
             "required": ["exit_code", "notes", member],
             "properties": {
                 "exit_code": { "type": "integer", "description": "Exit code of the command: 0 pass, 3 inconclusive, 4 warn, 10 to 20 by the family of the first finding" },
-                "notes": { "type": "array", "items": { "type": "string" }, "description": "What the command said beside its answer" },
+                "notes": { "type": "array", "items": { "type": "string" }, "description": "Notes that the command wrote besides its answer" },
                 member: { "type": kind, "description": description },
             },
         });
@@ -611,7 +612,7 @@ struct LaunchCall {
     region: Option<String>,
     /// What carries the probe: auto, fargate or lambda
     carrier: Option<String>,
-    /// Public addresses are a finding: any or private
+    /// Addresses that AWS names should resolve to: any or private; with private, a public one is a finding
     expect: Option<String>,
     /// Return the AWS requests, and send only those that read
     #[serde(default)]

@@ -1,7 +1,7 @@
 //! The worker: one target in, its reports and their comparison to the store, a small result back.
 //!
-//! `fleet run` calls it for each target of a list, and Step Functions for each item of a map, by way
-//! of a function of AWS Lambda. What goes wrong with a target is its result and not an error.
+//! `fleet run` calls it for each target of a list, and Step Functions for each item of a map,
+//! through a function of AWS Lambda. A failure of a target is its result and not an error.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -35,8 +35,8 @@ const STOP_TIMEOUT: Duration = Duration::from_mins(1);
 /// Time for the store, after the launch.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Notes of a launch in a result, and characters of each text in it: Step Functions passes at most
-/// 256 KB on (Step Functions quotas).
+/// Maximum number of notes of a launch in a result, and of characters of each text in it: Step
+/// Functions passes at most 256 KB on (Step Functions quotas).
 const MAX_NOTES: usize = 10;
 const MAX_TEXT_CHARS: usize = 600;
 
@@ -58,7 +58,7 @@ pub struct ProbeSpec {
     pub end: Instant,
 }
 
-/// What became of a target.
+/// What happened to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetOutcome {
@@ -66,15 +66,15 @@ pub enum TargetOutcome {
     Probed,
     /// The role of its account may not be assumed.
     RoleNotAssumed,
-    /// AWS throttled a call until the end.
+    /// AWS throttled a call until the last attempt.
     Throttled,
-    /// The time was not enough.
+    /// The worker ran out of time.
     TimedOut,
     /// It could not be probed, as the summary says.
     Failed,
 }
 
-/// What became of a target: `pullprobe/fleet-result/v1`.
+/// The result of a target: `pullprobe/fleet-result/v1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetResult {
     pub schema: String,
@@ -95,7 +95,7 @@ pub struct TargetResult {
     pub reports: Option<String>,
     /// Where their comparison is.
     pub comparison: Option<String>,
-    /// What the launch said.
+    /// Notes of the launch.
     pub notes: Vec<String>,
 }
 
@@ -162,7 +162,7 @@ pub async fn probe(
     Ok(result)
 }
 
-/// Stores what became of a target.
+/// Stores the result of a target.
 pub async fn store_result(
     run: &FleetRun,
     result: &TargetResult,
@@ -245,7 +245,7 @@ async fn launch_as_role(
     launched.unwrap_or_else(|_| {
         Err((
             TargetOutcome::TimedOut,
-            "the time was over before the launch had begun or ended; `pullprobe gc` stops what it may have left".into(),
+            "the time ran out before the launch had begun or ended; `pullprobe gc` stops the tasks that it may have left".into(),
         ))
     })
 }
@@ -288,7 +288,7 @@ fn not_assumed(target: &FleetTarget, spec: &ProbeSpec, error: &CallError) -> Not
         TargetOutcome::Failed if error.failure().is_some() => (
             TargetOutcome::RoleNotAssumed,
             format!(
-                "the role {arn} could not be assumed ({error}); make it with `pullprobe fleet print --spoke` in that account, and check that both have the same external ID"
+                "the role {arn} could not be assumed ({error}); create it with the template of `pullprobe fleet print --spoke` in that account, and check that both have the same external ID"
             ),
         ),
         outcome => (
@@ -352,7 +352,7 @@ async fn store_reports(
     store.put(&comparison_key, line, "application/json").await?;
     let (outcome, summary) = if launched.was_stopped {
         let summary = format!(
-            "{} The launch was stopped before its end, because the time was over.",
+            "{} The launch was stopped before its end, because the time ran out.",
             comparison.summary
         );
         (TargetOutcome::TimedOut, summary)

@@ -151,20 +151,20 @@ fn platform_note(plan: &Plan) -> Option<String> {
     let platform = &plan.platform;
     plan.host.has_unknown_platform.then(|| {
         format!(
-            "The platform is unknown: the task definition does not say, and an instance has its own. {platform} is \
+            "The platform is unknown: the task definition does not name it, and each instance has its own. {platform} is \
              assumed; for Graviton instances pass --platform linux/arm64."
         )
     })
 }
 
-/// Returns what the list of the registries' hosts is worth.
+/// Returns a note on the limits of the list of registry hosts.
 fn registries_note(plan: &Plan) -> Option<String> {
     let is_other = |image: &ImagePull| matches!(image.reference.registry, Registry::Other { .. });
     plan.images.iter().any(is_other).then(|| {
         format!(
             "A registry other than Amazon ECR answers with the hosts of its tokens and layers. The usual ones, as of \
              {REGISTRY_HOSTS_DATE}, are listed where pullprobe knows them; such a list is never complete. Only a pull, as in \
-             `pullprobe probe`, shows where it is sent."
+             `pullprobe probe`, shows where it is redirected."
         )
     })
 }
@@ -306,10 +306,10 @@ const MANAGED_INSTANCES_NOTE: &str = "On ECS Managed Instances, the primary netw
                                       environment files and writes logs, also for tasks with an interface of their own: its subnet and \
                                       security groups are those of the capacity provider.";
 
-const UNKNOWN_HOST_NOTE: &str = "The launch type is unknown: the task definition does not say, or allows several (requiresCompatibilities). This is the view \
-                                 of a task on Fargate. On a container instance, the instance's network interface, security group and, \
-                                 without executionRoleArn, role pull and log, and its agent also needs the VPC endpoints ecs, ecs-agent \
-                                 and ecs-telemetry.";
+const UNKNOWN_HOST_NOTE: &str = "The launch type is unknown: the task definition does not name it, or allows several (requiresCompatibilities). \
+                                 This describes a task on Fargate. On a container instance, the instance's network interface and \
+                                 security group and, without executionRoleArn, its role are used to pull images and write logs; its \
+                                 agent also needs the VPC endpoints ecs, ecs-agent and ecs-telemetry.";
 
 const INSTANCE_ROUTE_NOTE: &str = "A route to the internet is a NAT gateway, or an internet gateway and a public IP address of the instance. A task's own \
                                    network interface on an instance gets no public IP address.";

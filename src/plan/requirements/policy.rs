@@ -593,9 +593,9 @@ fn with_random_suffix(arn: &str) -> Vec<String> {
     }
 }
 
-/// Whether six characters can be chosen by a person: without a mixture of capital and small letters
-/// (`secret`, `PROD01`), with a capital letter first (`Secret`), or of two words (`apiKey`). Of random
-/// ones, one in seven looks so.
+/// Whether a person may have chosen six characters: without a mixture of capital and small letters
+/// (`secret`, `PROD01`), with a capital letter first (`Secret`), or of two words (`apiKey`). One in
+/// seven random suffixes looks like that.
 fn can_be_word(suffix: &str) -> bool {
     let has_capital = |text: &str| text.bytes().any(|byte| byte.is_ascii_uppercase());
     let has_small = suffix.bytes().any(|byte| byte.is_ascii_lowercase());

@@ -69,7 +69,7 @@ fn check_structure(node: &Node<'_>, structure: &str, errors: &mut Vec<TaskDefini
         }
     }
     let required = model.keys().filter_map(|name| name.strip_suffix('!'));
-    // The rules of the whole definition ask for these, and know its form.
+    // The rules of the whole definition report these.
     for name in required.filter(|_| !is_root) {
         if members.get(name).is_none_or(Value::is_null) {
             errors.push(node.error(format_args!("{name} is missing")));

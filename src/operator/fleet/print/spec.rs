@@ -19,7 +19,7 @@ pub const DEFAULT_TARGETS: &str = "targets/targets.jsonl";
 pub enum FleetPart {
     /// Bucket, functions, state machine, schedule, topic and table.
     Hub,
-    /// The role of a member account, and the stack set that makes it in all.
+    /// The role of a member account, and the stack set that creates it in all of them.
     Spoke,
     /// The rule on failed starts, with its function, in one account and Region.
     FailedStarts,
@@ -96,7 +96,7 @@ impl FleetTemplate {
     }
 }
 
-/// Descriptions of parameters of both.
+/// Descriptions of parameters that both tools have.
 pub(super) const EXTERNAL_ID: &str =
     "External ID of the roles in the member accounts: any text that others do not know";
 pub(super) const HUB_ACCOUNT: &str = "ID of the account of the hub, whose worker assumes the role";
@@ -117,7 +117,7 @@ their reports. The list is the object targets/targets.jsonl of the bucket: pullp
 Each account of the list needs the role of pullprobe fleet print --spoke.";
 
 const SPOKE: &str =
-    "the role that the fleet's worker assumes in an account, and a stack set that makes it in
+    "the role that the fleet's worker assumes in an account, and a stack set that creates it in
 every account of the organizational units.";
 
 const FAILED_STARTS: &str =

@@ -1,6 +1,6 @@
 //! The table over the reports, for Amazon Athena.
 
-/// Columns of a report that people ask for, each with its type in Athena.
+/// Columns of a report that queries use, each with its type in Athena.
 pub const COLUMNS: [(&str, &str); 6] = [
     (
         "run",

@@ -355,7 +355,7 @@ impl Module<'_> {
             "aws_iam_role_policy",
             name,
             vec![
-                attribute("name", "least-rights"),
+                attribute("name", "least-privilege"),
                 attribute("role", raw(format!("aws_iam_role.{name}.id"))),
                 attribute("policy", hcl::json(with_references(policy))),
             ],
