@@ -61,7 +61,8 @@ pub fn role_requests(snapshot: &Snapshot) -> Vec<RoleRequest> {
     requests
 }
 
-/// Returns the key of an image's repository among a snapshot's objects; `None` outside of Amazon ECR.
+/// Returns the key of an image's repository among a snapshot's objects; `None` outside of Amazon
+/// ECR.
 pub fn repository_key(image: &crate::plan::ImagePull) -> Option<String> {
     needed_request::repository_key(image)
 }

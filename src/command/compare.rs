@@ -60,7 +60,8 @@ pub fn run(flags: &CompareArgs) -> Result<u8, Error> {
     Ok(output.comparison.exit_code)
 }
 
-/// Writes the comparison to stdout as one line of JSON. A closed pipe, as of `| head`, is not an error.
+/// Writes the comparison to stdout as one line of JSON. A closed pipe, as of `| head`, is not an
+/// error.
 fn print_json(output: &ComparisonOutput) -> Result<u8, Error> {
     let mut stdout = BufWriter::new(io::stdout().lock());
     let written = output

@@ -32,7 +32,8 @@ pub fn runtime_api() -> Option<String> {
     (!address.is_empty() && std::env::args_os().len() <= 1).then_some(address)
 }
 
-/// Answers invocations for as long as Lambda keeps the process. Nothing is kept from one to the next.
+/// Answers invocations for as long as Lambda keeps the process. Nothing is kept from one to the
+/// next.
 pub fn serve(address: &str) -> Result<u8, Error> {
     let api = RuntimeApi::new(address);
     os::disable_core_dumps();

@@ -13,7 +13,8 @@ use crate::operator::launch::DEFAULT_CLUSTER;
 use crate::operator::schedule;
 use crate::operator::{last_segment, with_cluster_hint};
 
-/// Stops orphaned tasks of launches, deletes their functions, deregisters task definitions if requested, and prints all of it.
+/// Stops orphaned tasks of launches, deletes their functions, deregisters task definitions if
+/// requested, and prints all of it.
 pub fn run(args: &GcArgs) -> Result<u8, Error> {
     runtime()?.block_on(async {
         let client = client(args.region.clone(), args.cluster.as_deref()).await?;

@@ -138,7 +138,8 @@ fn check_inspect_only(args: &LaunchArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Wraps a client. A dry run prints each request as a line of JSON, or remembers it for its sentence.
+/// Wraps a client. A dry run prints each request as a line of JSON, or remembers it for its
+/// sentence.
 fn calls(client: Client, args: &LaunchArgs, dry_run: &DryRun) -> AwsCalls {
     let shows_bodies = args.screen.verbose || !args.format.is_text();
     let dry_run = dry_run.clone();

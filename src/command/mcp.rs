@@ -1,7 +1,8 @@
 //! `pullprobe mcp`: a Model Context Protocol server over stdio, with the commands as tools.
 //!
-//! Each call runs this program again, with `--format json`. So stdout carries nothing but the protocol,
-//! a tool answers exactly what its command prints, and what goes wrong in a call ends only that call.
+//! Each call runs this program again, with `--format json`. So stdout carries nothing but the
+//! protocol, a tool answers exactly what its command prints, and what goes wrong in a call ends
+//! only that call.
 
 mod child;
 pub(crate) mod tool;
@@ -142,7 +143,8 @@ impl ServerHandler for McpServer {
         let (sender, mut lines) = mpsc::unbounded_channel();
         let (stopped, cancelled) = (self.stopped.clone(), context.ct.clone());
         let tool = call.tool;
-        // A task of its own, which goes on where the client is gone: a launch has to stop its tasks.
+        // A task of its own, which goes on where the client is gone: a launch has to stop its
+        // tasks.
         let running = tokio::spawn(async move {
             let stop = Stop {
                 stopped,

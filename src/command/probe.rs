@@ -361,8 +361,8 @@ fn parse_plan(json: &str, task: &TaskArgs) -> Result<Plan, Error> {
     })
 }
 
-/// Maximum time for reading the task definition, of the run's thirty seconds. Unanswered attempts in
-/// two Regions take no longer.
+/// Maximum time for reading the task definition, of the run's thirty seconds. Unanswered attempts
+/// in two Regions take no longer.
 const MAX_READ_TIME: Duration = Duration::from_secs(12);
 
 /// Waits for the task definition until the timeout or a signal.

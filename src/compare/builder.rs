@@ -28,8 +28,8 @@ const MAX_REPORT_BYTES: usize = 1024 * 1024;
 /// Maximum size of a line in bytes: a report, wrapped and escaped twice, stays below this.
 pub const MAX_LINE_BYTES: usize = 2 * 1024 * 1024;
 
-/// Maximum number of vantages that are compared: many times the subnets of a large organization. The
-/// tests reach a smaller one.
+/// Maximum number of vantages that are compared: many times the subnets of a large organization.
+/// The tests reach a smaller one.
 const MAX_VANTAGES: usize = if cfg!(test) { 500 } else { 150_000 };
 
 /// Maximum number of bytes kept of all vantages, without the texts of their reports: half of what
@@ -277,8 +277,8 @@ fn matrix(vantages: &[ComparedVantage<'_>], names: &Arc<VantageNames>) -> Vec<Fa
 pub struct ComparisonOutput {
     /// What is printed as JSON.
     pub comparison: Comparison,
-    /// Each vantage's latest report as it was read, in the order of the comparison's vantages, where
-    /// it is kept.
+    /// Each vantage's latest report as it was read, in the order of the comparison's vantages,
+    /// where it is kept.
     latest_reports: Vec<Option<Arc<str>>>,
     /// Each vantage's results over time, in the same order.
     timelines: Vec<Timeline>,

@@ -134,7 +134,7 @@ impl VantageHistory {
         }
     }
 
-    /// Adds a report, whatever its age. Returns `false` for a copy of one that was added before.
+    /// Adds a report of any age. Returns `false` for a copy of a report that was added before.
     pub fn add(&mut self, report: &ReportView<'_>, line: &str, pool: &mut Pool) -> bool {
         let run = ComparedRun::new(report, pool);
         let Err(place) = self.runs.binary_search_by_key(&run.key(), |(key, _)| *key) else {

@@ -163,8 +163,8 @@ impl ParsedMessage {
         self.fields.dial.as_ref().map(|dial| dial.value)
     }
 
-    /// Returns where that address is located, without knowledge of the VPC's own ranges; `None` if it
-    /// is link-local.
+    /// Returns where that address is located, without knowledge of the VPC's own ranges; `None` if
+    /// it is link-local.
     pub fn scope(&self) -> Option<Scope> {
         self.peer()
             .filter(|peer| !is_link_local(*peer))

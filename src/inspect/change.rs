@@ -105,15 +105,15 @@ pub(super) enum ConfigurationChange {
 }
 
 impl ConfigurationChange {
-    /// Returns what the change costs, where it costs something that another one does not (AWS
-    /// pricing pages of AWS PrivateLink and Amazon VPC; prices differ by Region).
+    /// Returns the cost of a change that has alternatives at another cost (AWS pricing pages of AWS
+    /// PrivateLink and Amazon VPC; prices differ by Region).
     pub fn cost(&self) -> Option<&'static str> {
         match self {
             Self::CreateInterfaceEndpoint { .. } => {
                 Some("an hourly charge for each Availability Zone, and a charge for each GB")
             }
             Self::CreateGatewayEndpoint { .. } | Self::AssociateRouteTable { .. } => {
-                Some("nothing")
+                Some("no charge")
             }
             Self::CreateNat { .. } => Some(
                 "an hourly charge for the NAT gateway and for its public address, and a higher charge for each GB",

@@ -170,8 +170,8 @@ pub struct InspectionFinding {
 impl Inspection {
     /// Evaluates a snapshot.
     pub fn of(snapshot: &Snapshot) -> Self {
-        // The account completes the ARNs of the requests. A large VPC is not copied for it where the
-        // plan has it.
+        // The account completes the ARNs of the requests. A large VPC is not copied for it where
+        // the plan has it.
         let mut snapshot = Cow::Borrowed(snapshot);
         if snapshot.plan.account.is_none()
             && let Some(account) = snapshot.task_account()

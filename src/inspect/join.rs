@@ -7,8 +7,8 @@
 //! - They contradict each other: both are reported, with what each cannot show, and neither is
 //!   certain.
 //! - Only packets show it, and the configuration proves that every hop is open: the cause is ruled
-//!   out, with the object as the reason, if another finding explains what the packets show. Otherwise
-//!   that is a contradiction, and the cause stays.
+//!   out, with the object as the reason, if another finding explains what the packets show.
+//!   Otherwise that is a contradiction, and the cause stays.
 //! - The other side shows nothing: the finding stays as it was. What is unknown rules nothing out.
 
 use std::cmp::Reverse;
@@ -140,8 +140,8 @@ fn add_new<'a, T: Clone + PartialEq + 'a>(
     }
 }
 
-/// Sorts findings: what stops the task, then what packets show, then by confidence, then what has an
-/// object.
+/// Sorts findings: what stops the task, then what packets show, then by confidence, then what has
+/// an object.
 fn rank(findings: &mut [InspectionFinding]) {
     findings.sort_by_key(|finding| {
         (
@@ -358,13 +358,15 @@ impl<'a> Vantage<'a> {
                 finding.blocking &=
                     !matches!(self.report.verdict.status, Status::Pass | Status::Warn);
                 finding.because.clone_from(&shows);
-                // What rests on something unread, or on timeouts of a starved probe, is not certain.
+                // What rests on something unread, or on timeouts of a starved probe, is not
+                // certain.
                 let rests_on_time = self.evidence.is_starved()
                     && shows.iter().all(|id| {
                         self.observation(id)
                             .is_some_and(Observation::depends_on_time)
                     });
-                // Packets show which address a name has, where the configuration could only assume it.
+                // Packets show which address a name has, where the configuration could only assume
+                // it.
                 let is_assumed = known.confidence == Confidence::Possible
                     && !contacts
                         .iter()
@@ -906,8 +908,8 @@ const fn cannot_be_seen_by_packets(cause: Cause) -> &'static str {
     }
 }
 
-/// Whether the ID or ARN of an object and the subject of an observation name the same: each may have
-/// parts that the other lacks.
+/// Whether the ID or ARN of an object and the subject of an observation name the same: each may
+/// have parts that the other lacks.
 fn names_same_object(object: &str, subject: &str) -> bool {
     const KINDS: [&str; 4] = ["repository/", "parameter/", "log-group:", "secret:"];
     let name = KINDS

@@ -1,7 +1,7 @@
 //! Changes as text: AWS CLI commands, Terraform, and CloudFormation.
 //!
-//! A resource that exists already keeps its other settings: there, Terraform and CloudFormation show
-//! the setting to change in its own definition.
+//! A resource that exists already keeps its other settings: there, Terraform and CloudFormation
+//! show the setting to change in its own definition.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -341,8 +341,8 @@ pub enum ObjectState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadObject {
     pub kind: ObjectKind,
-    /// Repository `ACCOUNT/REGION/NAME`, image reference, `valueFrom`, log group `REGION/NAME`, registry
-    /// `ACCOUNT/REGION`.
+    /// Repository `ACCOUNT/REGION/NAME`, image reference, `valueFrom`, log group `REGION/NAME`,
+    /// registry `ACCOUNT/REGION`.
     pub key: String,
     pub state: ObjectState,
     /// Its complete ARN, where the service names it.

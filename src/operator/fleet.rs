@@ -1,4 +1,5 @@
-//! `fleet`: targets of many accounts and Regions, each probed by a worker that assumes a role there.
+//! `fleet`: targets of many accounts and Regions, each probed by a worker that assumes a role
+//! there.
 //!
 //! ```text
 //! targets ─▶ [`worker`] for each: [`role`] ─▶ launch ─▶ [`store`]: reports, comparison, result

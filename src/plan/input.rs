@@ -29,8 +29,8 @@ pub struct PlanInput {
     pub environment_files: Vec<String>,
     /// EFS file systems to mount.
     pub file_systems: Vec<EfsVolume>,
-    /// File systems of Amazon FSx for Windows File Server to mount, by ID. Their hosts are known only to
-    /// the API of FSx.
+    /// File systems of Amazon FSx for Windows File Server to mount, by ID. Their hosts are known
+    /// only to the API of FSx.
     pub windows_file_systems: Vec<String>,
     /// Hosts that are checked for reachability only.
     pub connections: Vec<ReachabilityCheck>,

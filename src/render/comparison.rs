@@ -30,8 +30,8 @@ pub fn render(output: &ComparisonOutput, style: Style) -> String {
     Screen::new(output, style).compare()
 }
 
-/// Renders the end of a launch: as a comparison, with what to do as the last lines, which stay on the
-/// screen.
+/// Renders the end of a launch: as a comparison, with what to do as the last lines, which stay on
+/// the screen.
 pub fn render_launch(output: &ComparisonOutput, style: Style) -> String {
     Screen::new(output, style).launch()
 }
@@ -187,6 +187,7 @@ impl<'a> Screen<'a> {
         let all = comparison.facts.len();
         let others = match all - differing.len() {
             0 => None,
+            alike if alike == all => Some(format!("All {all} steps pass everywhere.")),
             1 => Some(format!("The other 1 of {all} steps passes everywhere.")),
             alike => Some(format!("The other {alike} of {all} steps pass everywhere.")),
         };
@@ -194,7 +195,7 @@ impl<'a> Screen<'a> {
             let _ = writeln!(self.text, "\n{}", style.wrap(&others, 2));
         }
         if !differing.is_empty() {
-            let legend = "✓ works ✗ fails ! some addresses fail – not reached ? not checked · not in that report";
+            let legend = "✓ works ✗ fails ! some addresses fail – not reached ? not checked · not in the report";
             let _ = writeln!(self.text, "{}", style.wrap(legend, 2));
         }
     }
@@ -473,7 +474,7 @@ fn fitting_columns<'a, 'g>(
     blocks
 }
 
-/// Returns the indices of the facts that tell groups of vantages apart.
+/// Returns the indices of the facts that differ between groups of vantages; of a single group, all.
 pub(super) fn differing_facts(comparison: &Comparison, groups: &[VantageGroup<'_>]) -> Vec<usize> {
     let facts = 0..comparison.facts.len();
     facts.filter(|fact| !passes_alike(groups, *fact)).collect()
@@ -570,7 +571,7 @@ fn changes(text: &mut String, comparison: &Comparison, style: Style) {
             vantage = &change.vantage;
             let _ = writeln!(text, "\n  {vantage}");
         }
-        let _ = writeln!(text, "{}", style.wrap(&format!("· {}", change.summary), 4));
+        let _ = writeln!(text, "{}", style.item("·", &change.summary, 4));
     }
     if let Some(more @ 1..) = comparison.changes.len().checked_sub(MAX_CHANGES) {
         let _ = writeln!(text, "\n  and {more} more changes; see --format json");

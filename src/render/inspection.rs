@@ -156,7 +156,7 @@ fn list(contacts: &[String]) -> String {
 }
 
 fn write_patch(text: &mut String, mark: &str, patch: &Patch, style: Style) {
-    let cost = patch.cost.as_ref().map(|cost| format!(" (costs {cost})"));
+    let cost = patch.cost.as_ref().map(|cost| format!(" (cost: {cost})"));
     let title = format!("{mark}{}{}", patch.title, cost.unwrap_or_default());
     let _ = writeln!(text, "{}", style.wrap(&title, 2));
     for command in &patch.cli {
@@ -195,13 +195,8 @@ fn write_contact(text: &mut String, contact: &InspectedContact, style: Style) {
         } else {
             format!(", {}", hop.rule)
         };
-        let head = format!(
-            "{} {}: {}{rule}",
-            mark(hop.verdict),
-            hop.hop.name(),
-            hop.object
-        );
-        let _ = writeln!(text, "{}", style.wrap(&head, 6));
+        let head = format!("{}: {}{rule}", hop.hop.name(), hop.object);
+        let _ = writeln!(text, "{}", style.item(mark(hop.verdict), &head, 6));
         let _ = writeln!(text, "{}", style.wrap(&hop.why, 8));
     }
 }

@@ -150,8 +150,8 @@ fn failure(
     }
 }
 
-/// Returns the finding that a step's failure proves: one that rests on it, or of the same dependency,
-/// or else the first, which explains the others.
+/// Returns the finding that a step's failure proves: one that rests on it, or of the same
+/// dependency, or else the first, which explains the others.
 fn finding_of<'r, 'a>(
     report: &'r ReportView<'a>,
     fact: &str,

@@ -1,8 +1,9 @@
-//! The VPC as a picture: subnets by Availability Zone, the route out of each, the services behind it,
-//! and the hop that fails.
+//! The VPC as a picture: subnets by Availability Zone, the route out of each, the services behind
+//! it, and the hop that fails.
 //!
-//! A picture is drawn from what a probe saw, so it names no object of the VPC. A caller that has read
-//! the configuration fills in [`PathHop::object`] and [`PathHop::note`] with [`VpcPicture::hops_mut`].
+//! A picture is drawn from what a probe saw, so it names no object of the VPC. A caller that has
+//! read the configuration fills in [`PathHop::object`] and [`PathHop::note`] with
+//! [`VpcPicture::hops_mut`].
 
 mod draw;
 

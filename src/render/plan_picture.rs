@@ -1,5 +1,6 @@
-//! A picture of a plan in SVG: what starts the task, its subnet, and through which endpoint or route it
-//! reaches each host. One column, so that it can be read on a phone; no script, font or image.
+//! A picture of a plan in SVG: what starts the task, its subnet, and through which endpoint or
+//! route it reaches each host. One column, so that it can be read on a phone; no script, font or
+//! image.
 
 use std::fmt::Write as _;
 

@@ -96,8 +96,8 @@ impl Style {
         }
     }
 
-    /// Wraps text at spaces, indented by `indent` columns. A word longer than a line stays whole, so
-    /// that it can be copied.
+    /// Wraps text at spaces, indented by `indent` columns. A word longer than a line stays whole,
+    /// so that it can be copied.
     pub fn wrap(self, text: &str, indent: usize) -> String {
         let margin = " ".repeat(indent);
         let mut lines = vec![margin.clone()];

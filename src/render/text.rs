@@ -207,8 +207,8 @@ pub(super) fn remedy(
 /// Columns before what is copied.
 const COPY_INDENT: usize = 4;
 
-/// Returns a command or a policy statement, which can be copied from the screen: a long command goes on
-/// behind a backslash, as a shell reads it.
+/// Returns a command or a policy statement, which can be copied from the screen: a long command
+/// goes on behind a backslash, as a shell reads it.
 fn copyable(part: &str, style: Style) -> String {
     let margin = " ".repeat(COPY_INDENT);
     let statement = part

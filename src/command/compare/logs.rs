@@ -16,12 +16,13 @@ use crate::operator::log_insights::{
 use crate::os::Signals;
 use crate::report;
 
-/// Events of a page of `FilterLogEvents`. CloudWatch Logs also ends a page at 1 MB, which is about
-/// forty reports.
+/// Maximum number of events of a page of `FilterLogEvents`. CloudWatch Logs also ends a page at 1
+/// MB, which is about forty reports.
 const PAGE_EVENTS: usize = 1_000;
 
-/// Rows of an Insights query. A report has about 30 KB, so these are half of what a response may
-/// hold; where reports are longer, fewer rows are requested. A hundred of the longest fit.
+/// Maximum and minimum number of rows of an Insights query. A report has about 30 KB, so the
+/// maximum is half of what a response may hold; where reports are longer, fewer rows are requested.
+/// A hundred of the longest fit.
 const MAX_ROWS: usize = 1_000;
 const MIN_ROWS: usize = 100;
 

@@ -66,8 +66,8 @@ struct LiveLines {
 
 impl Progress {
     pub fn new(subnets: &[String], is_quiet: bool) -> Self {
-        // A terminal that only prints text cannot move its cursor, so it gets plain lines; live lines
-        // would cover those of the log.
+        // A terminal that only prints text cannot move its cursor, so it gets plain lines; live
+        // lines would cover those of the log.
         let is_live = std::io::stderr().is_terminal() && !is_dumb_terminal();
         let is_terminal = is_live && !is_quiet && !tracing::enabled!(tracing::Level::INFO);
         let started = Instant::now();

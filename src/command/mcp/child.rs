@@ -51,8 +51,8 @@ pub struct ChildAnswer {
     pub stdout: String,
 }
 
-/// Runs a command. Its stderr goes to `notes`, line by line. Fails, with a sentence, if it does not end
-/// by itself.
+/// Runs a command. Its stderr goes to `notes`, line by line. Fails, with a sentence, if it does not
+/// end by itself.
 pub(super) async fn run(
     call: ToolCall,
     stop: Stop,

@@ -1,8 +1,8 @@
 //! The tools: their names, schemas and arguments, and how arguments become a command line.
 //!
-//! A client is a model that reads foreign text, so its arguments are foreign text too: a value is only
-//! ever the value of its own flag, and a document goes to stdin. No argument names a file to read or
-//! to write.
+//! A client is a model that reads foreign text, so its arguments are foreign text too: a value is
+//! only ever the value of its own flag, and a document goes to stdin. No argument names a file to
+//! read or to write.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -86,8 +86,8 @@ impl McpTool {
         }
     }
 
-    /// Returns how long a call may take. A launch waits up to six minutes for each task to start, and
-    /// starts only some at a time.
+    /// Returns how long a call may take. A launch waits up to six minutes for each task to start,
+    /// and starts only some at a time.
     pub const fn time_limit(self) -> Duration {
         match self {
             Self::Plan | Self::Causes => Duration::from_mins(1),
@@ -390,7 +390,8 @@ enum Document {
 #[serde(deny_unknown_fields)]
 #[schemars(crate = "rmcp::schemars")]
 struct ExplainCall {
-    /// Stopped reason or service event, or the JSON of `aws ecs describe-tasks` or `describe-services`
+    /// Stopped reason or service event, or the JSON of `aws ecs describe-tasks` or
+    /// `describe-services`
     text: Option<Document>,
     /// Instead of a text: ARN or ID of a task to read from Amazon ECS
     task: Option<String>,
@@ -438,8 +439,8 @@ enum PlanView {
 #[serde(deny_unknown_fields)]
 #[schemars(crate = "rmcp::schemars")]
 struct PlanCall {
-    /// Task definition: JSON or YAML as the AWS CLI takes and prints it, a CloudFormation template, or
-    /// `terraform show -json`
+    /// Task definition: JSON or YAML as the AWS CLI takes and prints it, a CloudFormation template,
+    /// or `terraform show -json`
     task_definition: Option<Document>,
     /// Images to pull; NAME=REF sets the image of that container of the task definition
     #[serde(default)]
@@ -612,7 +613,8 @@ struct LaunchCall {
     region: Option<String>,
     /// What carries the probe: auto, fargate or lambda
     carrier: Option<String>,
-    /// Addresses that AWS names should resolve to: any or private; with private, a public one is a finding
+    /// Addresses that AWS names should resolve to: any or private; with private, a public one is a
+    /// finding
     expect: Option<String>,
     /// Return the AWS requests, and send only those that read
     #[serde(default)]

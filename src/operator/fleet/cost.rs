@@ -6,7 +6,8 @@ use crate::operator::price::{
     STATE_TRANSITION, TASK_MINUTE,
 };
 
-/// State transitions of a child execution: start, the worker, and end; and of the execution around it.
+/// State transitions of a child execution: start, the worker, and end; and of the execution around
+/// it.
 const TRANSITIONS_OF_TARGET: f64 = 3.0;
 const TRANSITIONS_OF_RUN: f64 = 6.0;
 

@@ -1,5 +1,5 @@
-//! The last step of a run: one comparison over all reports, its page, and what changed since the last
-//! run of an earlier day. Memory is bounded by the vantages, not by the reports.
+//! The last step of a run: one comparison over all reports, its page, and what changed since the
+//! last run of an earlier day. Memory is bounded by the vantages, not by the reports.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -295,8 +295,8 @@ impl FleetSummary {
         (subject, text)
     }
 
-    /// Returns the run's metrics in CloudWatch's embedded metric format: three metrics in one set of
-    /// dimensions, which cost $0.90 a month.
+    /// Returns the run's metrics in CloudWatch's embedded metric format: three metrics in one set
+    /// of dimensions, which cost $0.90 a month.
     pub fn metrics(&self, fleet: &str, timestamp: i64) -> Value {
         json!({
             "_aws": {

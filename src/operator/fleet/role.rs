@@ -9,8 +9,8 @@ use crate::operator::aws::{Api, CallError, Client};
 /// Name of the role that the template of `fleet print --spoke` creates in every account.
 pub const SPOKE_ROLE: &str = "pullprobe-fleet";
 
-/// How long the credentials are valid: the longest time for a role that another role assumes (STS API
-/// reference, AssumeRole). A worker has at most 15 minutes, and `fleet run` waits no longer.
+/// How long the credentials are valid: the longest time for a role that another role assumes (STS
+/// API reference, AssumeRole). A worker has at most 15 minutes, and `fleet run` waits no longer.
 const SESSION_SECONDS: u32 = 3_600;
 
 /// Maximum number of attempts of AssumeRole: the state machine retries a throttled worker later.

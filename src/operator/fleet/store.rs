@@ -27,8 +27,8 @@ pub struct FleetRun {
 }
 
 impl FleetRun {
-    /// Takes an ID of letters, digits and `- _ .`, and a time of RFC 3339 or a date. Both become part
-    /// of keys.
+    /// Takes an ID of letters, digits and `- _ .`, and a time of RFC 3339 or a date. Both become
+    /// part of keys.
     pub fn new(id: &str, time: &str) -> Result<Self, OperatorError> {
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
         let date = time.get(.."2026-11-27".len()).unwrap_or_default();
@@ -206,8 +206,8 @@ impl ResultStore {
     }
 }
 
-/// Returns the keys of a bucket that begin with `prefix` and that `keep` accepts, and how many others
-/// there are. Fails if there are more than a million.
+/// Returns the keys of a bucket that begin with `prefix` and that `keep` accepts, and how many
+/// others there are. Fails if there are more than a million.
 pub async fn list(
     bucket: &Bucket,
     prefix: &str,

@@ -1,5 +1,5 @@
-//! A list of targets: services, or subnets, of accounts and Regions. Each line is one target, as JSON
-//! or as CSV with a header.
+//! A list of targets: services, or subnets, of accounts and Regions. Each line is one target, as
+//! JSON or as CSV with a header.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -29,7 +29,8 @@ use crate::verdict::INCONCLUSIVE;
 /// Name and version of a result.
 pub const RESULT_SCHEMA: &str = "pullprobe/fleet-result/v1";
 
-/// Time that an interrupted launch needs: tasks are stopped within 45 s, and their reports are read.
+/// Time that an interrupted launch needs: tasks are stopped within 45 s, and their reports are
+/// read.
 const STOP_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Time for the store, after the launch.
@@ -43,8 +44,8 @@ const MAX_TEXT_CHARS: usize = 600;
 /// Time limit of a probe's run.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// From RunTask to the start of the container: less than `launch` waits, so that a function can follow
-/// within the time of a worker.
+/// From RunTask to the start of the container: less than `launch` waits, so that a function can
+/// follow within the time of a worker.
 pub const START_TIMEOUT: Duration = Duration::from_mins(4);
 
 /// How a target is probed.
@@ -135,8 +136,8 @@ impl TargetResult {
     }
 }
 
-/// Probes a target, unless it was probed in this run before, and stores what was found. Fails only if
-/// the store does. `stop` ends the launch early.
+/// Probes a target, unless it was probed in this run before, and stores what was found. Fails only
+/// if the store does. `stop` ends the launch early.
 pub async fn probe(
     client: &Client,
     run: &FleetRun,

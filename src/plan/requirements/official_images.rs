@@ -3,8 +3,8 @@
 use crate::plan::Plan;
 use crate::reference::Reference;
 
-/// Docker's official images as of November 2026 that are still maintained (docker-library/official-images,
-/// `library/`), without those that no task uses.
+/// Docker's official images as of November 2026 that are still maintained
+/// (docker-library/official-images, `library/`), without those that no task uses.
 const OFFICIAL: [&str; 108] = [
     "adminer",
     "alpine",

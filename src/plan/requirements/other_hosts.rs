@@ -181,8 +181,8 @@ pub fn of(plan: &Plan) -> Vec<OtherHost> {
     hosts
 }
 
-/// Returns the key of the target that issues the token for an image in the task's Region of which only
-/// the account, or the repository's name, is not known.
+/// Returns the key of the target that issues the token for an image in the task's Region of which
+/// only the account, or the repository's name, is not known.
 fn pulls_of_unknown_account(plan: &Plan) -> Option<TargetKey> {
     let own = format!(".{}.", plan.region);
     let is_pull = |unchecked: &Unchecked| {
@@ -246,7 +246,11 @@ fn services_of_agent(plan: &Plan) -> Vec<(String, &'static str, Service)> {
         ));
     }
     if !plan.windows_file_systems.is_empty() {
-        services.push((host(Service::Fsx), "host of the file system", Service::Fsx));
+        services.push((
+            host(Service::Fsx),
+            "lookup of the file system's host",
+            Service::Fsx,
+        ));
     }
     services
 }

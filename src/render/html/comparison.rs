@@ -1,5 +1,5 @@
-//! The page of a comparison: the sentence and the remedy first, then the picture, the first difference,
-//! the matrix, the history, and the vantages in detail.
+//! The page of a comparison: the sentence and the remedy first, then the picture, the first
+//! difference, the matrix, the history, and the vantages in detail.
 
 use maud::{Markup, html};
 
@@ -196,7 +196,7 @@ const LEGEND: [(&str, &str, &str); 6] = [
     ("partly", "!", "some addresses fail"),
     ("not-reached", "–", "not reached: an earlier step failed"),
     ("not-checked", "?", "not checked"),
-    ("no-data", "·", "not in this report"),
+    ("no-data", "·", "not in the report"),
 ];
 
 /// Maximum number of passing rows shown for comparison with those that do not pass.

@@ -5,8 +5,8 @@ use maud::{Markup, html};
 
 use crate::render::picture::{HopState, PathHop, PathHopKind, ServicePath};
 
-/// Left edge and width of each node. Gaps of 22 leave room for a mark; the last node has room for the
-/// longest dependency, `secretsmanager`.
+/// Left edge and width of each node. Gaps of 22 leave room for a mark; the last node has room for
+/// the longest dependency, `secretsmanager`.
 const NODES: [(i32, i32); 4] = [(1, 60), (83, 60), (165, 70), (257, 86)];
 
 const HEIGHT: i32 = 40;

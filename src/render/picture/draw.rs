@@ -505,8 +505,8 @@ fn states_of_route(subnet: &PictureSubnet, label: &str) -> Vec<HopState> {
         .collect()
 }
 
-/// Returns the state of a line that stands for several services, and the worst of them. The boxes say
-/// which fails.
+/// Returns the state of a line that stands for several services, and the worst of them. The boxes
+/// say which fails.
 fn together(states: &[HopState]) -> Option<(HopState, HopState)> {
     let reached: Vec<HopState> = states
         .iter()

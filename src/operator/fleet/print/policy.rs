@@ -148,8 +148,8 @@ pub fn reducer() -> Tree {
     ])
 }
 
-/// The state machine (Step Functions developer guide, "IAM policies for Distributed Map", "ItemReader",
-/// "ResultWriter").
+/// The state machine (Step Functions developer guide, "IAM policies for Distributed Map",
+/// "ItemReader", "ResultWriter").
 pub fn state_machine(name: &str) -> Tree {
     let machine = format!("arn:{{{{Partition}}}}:states:*:{{{{Account}}}}:stateMachine:{name}");
     let executions = format!("arn:{{{{Partition}}}}:states:*:{{{{Account}}}}:execution:{name}/*");
