@@ -650,7 +650,6 @@ const DIALECT: &[&str] = &[
     "AT_A_TIME",
     "AT_ONCE",
     "Wants",
-    "There",
     "Way",
     "Testimony",
     "LastWords",

@@ -1,5 +1,5 @@
-//! The APIs with the AWS JSON protocol: one table for the probe and for the operator's commands, from
-//! the `metadata` of the service models that `botocore` ships.
+//! The APIs with the AWS JSON protocol: one table for the probe and for the operator's commands,
+//! from the `metadata` of the service models that `botocore` ships.
 
 /// An AWS API with the AWS JSON 1.0 or 1.1 protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

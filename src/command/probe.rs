@@ -53,8 +53,8 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
 /// A shorter run shows nothing before its report.
 const SHORT: Duration = Duration::from_secs(2);
 
-/// Waits for a run and writes, on a terminal, that it is still running. Nobody waits for a task's
-/// log.
+/// Waits for a run and writes, on a terminal, that it is still running. A task's log has no reader
+/// who waits.
 pub(super) async fn with_progress<T>(run: impl Future<Output = T>, limit: Duration) -> T {
     let mut run = std::pin::pin!(run);
     if !std::io::stderr().is_terminal() {

@@ -190,8 +190,8 @@ fn check_size(definition: &Node<'_>, _: &[Node<'_>]) -> Result<(), TaskDefinitio
     )))
 }
 
-/// Returns CPU units or MiB: a number of these, or of 1,024 of these before the unit, as in `.5
-/// vCPU` or `2 GB`.
+/// Returns CPU units or MiB: a number of these, or of 1,024 of these before the unit, as in
+/// `.5 vCPU` or `2 GB`.
 fn parse_size(text: &str, large_units: &[&str]) -> Option<u32> {
     let text = text.trim().to_ascii_lowercase();
     let (number, factor) = large_units
