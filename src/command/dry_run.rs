@@ -37,7 +37,7 @@ impl DryRun {
     }
 
     /// Returns what remembers each request for its sentence, and prints it as a line of JSON if the
-    /// bodies are asked for.
+    /// flags want the bodies.
     pub fn sink(&self) -> CallSink {
         let (calls, shows_bodies) = (Rc::clone(&self.calls), self.shows_bodies);
         Box::new(move |call| {
