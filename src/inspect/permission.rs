@@ -393,12 +393,7 @@ fn policy_name(missing: &[&NeededRequest], document: &Value) -> String {
     let action = missing.first().map_or("", |request| request.action);
     let action = action.to_lowercase().replace(':', "-");
     let hash = Sha256::digest(document.to_string());
-    let hash: Vec<_> = hash
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("{PATCH_POLICY}-{action}-{}", hash.concat())
+    format!("{PATCH_POLICY}-{action}-{}", hex::encode(&hash[..4]))
 }
 
 /// Returns the name of a role that is named by its ARN or, in a task definition, by its name.
