@@ -82,7 +82,8 @@ class ProbeInVpc(Behaviour):
     def __init__(self, lab, vpc):
         self.lab, self.vpc = lab, vpc
 
-    def run(self, task):
+    def environment(self, task):
+        """Returns the environment of the task's container, and serves its metadata."""
         # Concurrent launches have tasks in the same VPC, so each task has its own metadata path.
         environment = self.vpc.environment()
         shared, own = environment["ECS_CONTAINER_METADATA_URI_V4"], f"/v4/{task.id}-1"
@@ -90,9 +91,17 @@ class ProbeInVpc(Behaviour):
         for part in ("", "/task"):
             document = documents[urllib.parse.urlsplit(shared).path + part]
             changes = {"TaskARN": task.arn, "AvailabilityZone": task.zone} if part else {}
-            documents[own + part] = {**document, **changes}
+            documents[own + part] = self.metadata({**document, **changes})
         environment["ECS_CONTAINER_METADATA_URI_V4"] = urllib.parse.urljoin(shared, own)
-        environment |= {**task.environment(), "PULLPROBE_CA_BUNDLE": str(self.lab.region.ca_bundle)}
+        return environment
+
+    def metadata(self, document):
+        """Returns task or container metadata as this capacity has it."""
+        return document
+
+    def run(self, task):
+        environment = self.environment(task) | task.environment()
+        environment["PULLPROBE_CA_BUNDLE"] = str(self.lab.region.ca_bundle)
         task.mark_running()
         command = [self.lab.binary, "probe", "--format", "json"]
         with self.vpc.load():
@@ -103,6 +112,29 @@ class ProbeInVpc(Behaviour):
     def stop(self, task):
         if task.process:
             task.process.terminate()
+
+
+class ProbeOnInstance(ProbeInVpc):
+    """The same in the network of a container instance, whose task of the mode `host` shares it.
+
+    The agent's metadata is then that of Docker: no address, and the short name of the cluster. The
+    role of the instance is behind its own metadata, and a task without a role has no other.
+    """
+
+    def environment(self, task):
+        environment = super().environment(task)
+        environment["AWS_EXECUTION_ENV"] = "AWS_ECS_EC2"
+        [registered] = task.standin.requests_of("RegisterTaskDefinition")
+        if "taskRoleArn" not in registered:
+            del environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"]
+        return environment
+
+    def metadata(self, document):
+        network = {"NetworkMode": "host", "IPv4Addresses": [""]}
+        if "Containers" not in document:
+            return {**document, "Networks": [network]}
+        containers = [self.metadata(container) for container in document["Containers"]]
+        return {**document, "Containers": containers, "LaunchType": "EC2", "Cluster": "prod"}
 
 
 @dataclasses.dataclass
