@@ -330,13 +330,14 @@ class EcsStandin:
     providers     capacity providers as `DescribeCapacityProviders` returns them
     configuration  a ConfigurationStandin; without one its reads are denied
     lists_revisions    whether `DescribeServices` lists the newest of them
+    is_deploying       whether the service still has tasks of all of them
     """
 
     def __init__(self, upstream, behaviours):
         self.upstream, self.behaviours = upstream, behaviours
         self.tasks, self.client_tokens, self.requests, self.schema_violations = {}, {}, [], []
         self.buckets, self.errors, self.run_errors = {}, {}, {}
-        self.revisions, self.lists_revisions = {}, True
+        self.revisions, self.lists_revisions, self.is_deploying = {}, True, False
         self.configuration = None
         self.instances, self.providers = [], []
         self.strategies, self.launch_types = {}, {}
@@ -475,8 +476,11 @@ class EcsStandin:
                     placed["capacityProviderStrategy"] = strategy
             revisions = self.revisions.get(service["serviceName"], [])
             if revisions and self.lists_revisions:
-                newest = revisions[-1]["serviceRevisionArn"]
-                service["currentServiceRevisions"] = [{"arn": newest, "requestedTaskCount": 1}]
+                current = revisions if self.is_deploying else revisions[-1:]
+                service["currentServiceRevisions"] = [
+                    {"arn": revision["serviceRevisionArn"], "requestedTaskCount": 1}
+                    for revision in current
+                ]
         return status, json.dumps(document).encode()
 
     def ListServiceDeployments(self, request):
