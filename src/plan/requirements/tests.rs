@@ -571,6 +571,26 @@ fn rules_have_the_ip_versions_of_the_subnet() {
 }
 
 #[test]
+#[cfg(feature = "operator")]
+fn a_name_that_no_parameter_can_have_is_said() {
+    let has_note = |value: &str| {
+        let required = requirements(PlanInput {
+            secrets: vec![value.parse().unwrap()],
+            ..PlanInput::default()
+        });
+        required.notes.iter().any(|note| note.contains(value))
+    };
+    assert!(has_note("web/password"));
+    for name in [
+        "/web/password",
+        "password",
+        "arn:aws:ssm:eu-west-1:123456789012:parameter/web/password",
+    ] {
+        assert!(!has_note(name), "{name}");
+    }
+}
+
+#[test]
 fn a_cache_with_an_unusual_prefix_has_a_note() {
     let notes = |reference: &str| {
         requirements(PlanInput {
