@@ -133,6 +133,7 @@ pub(super) fn find_in_value(text: &str) -> Vec<Placeholder<'_>> {
 }
 
 /// Returns length, name and style of the placeholder that `text` begins with.
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 pub(super) fn begins(text: &str, before: Option<char>) -> Option<(usize, &str, PlaceholderStyle)> {
     use PlaceholderStyle::{
         Actions, AngleBrackets, AtSigns, AzurePipelines, Brackets, CodeDeploy, Concourse, Erb,
