@@ -3,7 +3,7 @@
 use super::{Confidence, Finding};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
-use crate::observation::{Dependency, Failure, Observation, Phase, Speaker};
+use crate::observation::{Dependency, Failure, Observation, Speaker};
 
 use Confidence::{Likely, Possible};
 
@@ -47,7 +47,7 @@ fn candidates_of_aws(ev: Evidence<'_>) -> Vec<Finding> {
                 && seen.answer.as_ref().is_some_and(|a| !a.code.is_empty())
         })
     };
-    let of_s3 = |seen: &&Observation| seen.phase == Phase::Fetch;
+    let of_s3 = |seen: &&Observation| seen.dependency == Dependency::S3;
     let denied = marked(Failure::Denied);
     let login = |seen: &&Observation| seen.dependency == Dependency::EcrDkr;
     [
