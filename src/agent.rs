@@ -120,24 +120,20 @@ impl AgentRequest<'_> {
             result = &mut first => Some(result),
             () = sleep(SECOND_ATTEMPT_AFTER) => None,
         };
-        match early {
-            Some(mut result) => {
-                for pause in RETRY_INTERVALS {
-                    if is_final(&result) {
-                        break;
-                    }
-                    sleep(pause).await;
-                    result = self.send_once().await;
+        if let Some(mut result) = early {
+            for pause in RETRY_INTERVALS {
+                if is_final(&result) {
+                    break;
                 }
-                result
+                sleep(pause).await;
+                result = self.send_once().await;
             }
-            None => {
-                let mut second = pin!(self.send_once());
-                tokio::select! {
-                    result = &mut first => if is_final(&result) { result } else { second.await },
-                    result = &mut second => if is_final(&result) { result } else { first.await },
-                }
-            }
+            return result;
+        }
+        let mut second = pin!(self.send_once());
+        tokio::select! {
+            result = &mut first => if is_final(&result) { result } else { second.await },
+            result = &mut second => if is_final(&result) { result } else { first.await },
         }
     }
 
