@@ -58,58 +58,15 @@ pub fn remedy(message: &ParsedMessage, cause: Cause) -> Option<String> {
                  runtimePlatform in the task definition to the image's platform."
             ))
         }
-        (_, Cause::NoEgressRoute) => {
-            let alternative = match message.dependency? {
-                Dependency::Registry => "copy the image to Amazon ECR, to which endpoints lead",
-                Dependency::Splunk | Dependency::LogRouter => "use a log collector in the VPC",
-                _ => return None,
-            };
-            Some(format!(
-                "Add a default route to a NAT gateway to the subnet's route table, or \
-                 {alternative}."
-            ))
-        }
-        (Sign::NotTls, Cause::NamePointsElsewhere) if message.is_own_server() => Some(
-            "Put a certificate of a public certificate authority on the server, because ECS pulls \
-             over HTTPS, or correct the host name and port in the task definition."
-                .to_owned(),
-        ),
-        (_, Cause::TaskSecurityGroupEgress) if message.text.dense.contains("proxyconnect") => Some(
-            "Allow outbound traffic to the proxy's address and port, or correct the proxy in the \
-             configuration of Docker and the ECS agent."
-                .to_owned(),
-        ),
-        (_, Cause::TaskSecurityGroupEgress) => {
-            let destination = match message.dependency? {
-                Dependency::Registry => "TCP 443 to the registry",
-                Dependency::Splunk | Dependency::LogRouter => "traffic to the log collector's port",
-                _ => return None,
-            };
-            Some(format!(
-                "Allow outbound {destination} in the task's security group."
-            ))
-        }
-        (Sign::RateLimited, Cause::RegistryRateLimited) if message.is_of_ecr_public() => Some(
-            "Pull through an ECR pull-through cache, or copy the image to a repository of your own."
-                .to_owned(),
-        ),
-        (_, Cause::ConnectionRefused)
-            if matches!(
-                message.dependency,
-                Some(Dependency::Splunk | Dependency::LogRouter)
-            ) =>
-        {
-            Some(
-                "Start the log collector before the task's containers, and check its address and \
-                 port in logConfiguration."
-                    .to_owned(),
-            )
-        }
-        (_, Cause::TlsIntercepted) if message.dependency == Some(Dependency::Registry) => Some(
-            "Exempt the registry's host names from TLS inspection, or route this traffic around \
-             the inspecting device."
-                .to_owned(),
-        ),
+        (
+            sign,
+            Cause::NoEgressRoute
+            | Cause::TaskSecurityGroupEgress
+            | Cause::ConnectionRefused
+            | Cause::NamePointsElsewhere
+            | Cause::TlsIntercepted
+            | Cause::RegistryRateLimited,
+        ) => outside_aws(message, sign, cause),
         (_, Cause::RoleNotAssumable) => role_not_assumable(message).map(str::to_owned),
         (Sign::Denied, Cause::PermissionDenied) if action != "logs:createloggroup" => {
             let caller = other_caller(message)?;
@@ -170,6 +127,51 @@ pub fn remedy(message: &ParsedMessage, cause: Cause) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Returns what to change on the way to a registry or log collector outside AWS, which has no VPC
+/// endpoint.
+fn outside_aws(message: &ParsedMessage, sign: Sign, cause: Cause) -> Option<String> {
+    let dependency = message.dependency?;
+    let is_collector = matches!(dependency, Dependency::Splunk | Dependency::LogRouter);
+    let is_registry = dependency == Dependency::Registry;
+    let remedy = match cause {
+        Cause::NoEgressRoute if is_registry => {
+            "Add a default route to a NAT gateway to the subnet's route table, or copy the image \
+             to Amazon ECR, to which endpoints lead."
+        }
+        Cause::NoEgressRoute if is_collector => {
+            "Add a default route to a NAT gateway to the subnet's route table, or use a log \
+             collector in the VPC."
+        }
+        Cause::TaskSecurityGroupEgress if message.text.dense.contains("proxyconnect") => {
+            "Allow outbound traffic to the proxy's address and port, or correct the proxy in the \
+             configuration of Docker and the ECS agent."
+        }
+        Cause::TaskSecurityGroupEgress if is_registry => {
+            "Allow outbound TCP 443 to the registry in the task's security group."
+        }
+        Cause::TaskSecurityGroupEgress if is_collector => {
+            "Allow outbound traffic to the log collector's port in the task's security group."
+        }
+        Cause::ConnectionRefused if is_collector => {
+            "Start the log collector before the task's containers, and check its address and port \
+             in logConfiguration."
+        }
+        Cause::NamePointsElsewhere if sign == Sign::NotTls && message.is_own_server() => {
+            "Put a certificate of a public certificate authority on the server, because ECS pulls \
+             over HTTPS, or correct the host name and port in the task definition."
+        }
+        Cause::TlsIntercepted if is_registry => {
+            "Exempt the registry's host names from TLS inspection, or route this traffic around \
+             the inspecting device."
+        }
+        Cause::RegistryRateLimited if message.is_of_ecr_public() => {
+            "Pull through an ECR pull-through cache, or copy the image to a repository of your own."
+        }
+        _ => return None,
+    };
+    Some(remedy.to_owned())
 }
 
 /// Returns what to change where the role is not one of a task.
