@@ -60,7 +60,7 @@ pub struct ParsedMessage {
 }
 
 impl ParsedMessage {
-    /// Parses one failure message. `has_no_secrets` tells that redaction leaves the text around it
+    /// Parses one failure message. `has_no_secrets` means that redaction leaves the text around it
     /// unchanged.
     pub fn parse(text: NormalizedText, has_no_secrets: bool) -> Self {
         let matches = lexicon::find(&text);
@@ -92,7 +92,7 @@ impl ParsedMessage {
                 message.step,
                 Step::ImageManifest | Step::ImageLayer | Step::Unknown
             );
-            // The image of a task says nothing of the host that another step asks.
+            // The image of a task says nothing about the host that another step contacts.
             if message.fields.is_host_of_image && !is_pull {
                 message.fields.host = None;
             }

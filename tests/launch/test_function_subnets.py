@@ -218,9 +218,9 @@ def assert_named(subnets, fault, launched):
     by_packets = {seen["id"] for seen in report["observations"] if not seen.get("witness")}
     injected = [finding for finding in report["findings"] if finding["cause"] in fault.causes]
     assert any(set(finding["because"]) & by_packets for finding in injected), launched
-    return bool(fault.ambiguous or fault.starts) or causes(report)[0] in fault.causes
     # ECS could not start the task, whatever the function met.
     assert report["verdict"]["status"] == "fail", launched
+    return bool(fault.ambiguous or fault.starts) or causes(report)[0] in fault.causes
 
 
 def test_healthy_subnet_says_what_a_function_cannot_show(subnets):

@@ -286,6 +286,7 @@ def test_throttled_and_refused_calls_are_repeated(operator, account, functions):
     launched = operator.launch(*ON_LAMBDA)
     assert launched.exit_code == 3 and functions.functions == {}, launched
     assert not any(functions.errors.values())
+    assert len(functions.invoked) == len(functions.deleted) == 4, launched
 
 
 def test_denied_call_says_which_statement_grants_it(operator, account, functions):
