@@ -103,8 +103,8 @@ pub struct RuledOut {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnosis {
     /// Ranked: blocking findings first, then by confidence, by whether the cause fits the design of
-    /// the network and explains all silence by itself, and by how common it is. How many observations
-    /// a finding cites is not evidence.
+    /// the network and explains all silence by itself, and by how common it is. How many
+    /// observations a finding cites is not evidence.
     pub findings: Vec<Finding>,
     /// Causes that the evidence excludes.
     pub ruled_out: Vec<RuledOut>,

@@ -35,13 +35,14 @@ pub struct Report {
     pub verdict: Verdict,
     /// Causes, ranked.
     pub findings: Vec<Finding>,
-    /// Causes that the evidence excludes; empty in a report that passes, where there is none to find.
+    /// Causes that the evidence excludes; empty in a report that passes, where there is none to
+    /// find.
     pub ruled_out: Vec<RuledOut>,
     /// Observations, by target and phase. A report that passes says once what would be repeated:
     /// the slowest handshake of a target stands for those with certificates of the same issuer,
     /// `attempts` is left out where it is 1, and `owner` where it is `null`; an observation with a
-    /// `peer` and without `scope`, or of `connect`, `handshake`, a layer's `blob` and `fetch` without
-    /// `host`, has those of its target's `resolve`.
+    /// `peer` and without `scope`, or of `connect`, `handshake`, a layer's `blob` and `fetch`
+    /// without `host`, has those of its target's `resolve`.
     #[serde(
         serialize_with = "serialize_observations",
         deserialize_with = "deserialize_observations"
@@ -221,7 +222,8 @@ impl Report {
             return;
         };
         for (name, slowest) in times {
-            // The unit is in the name; repeated for each phase it would be a tenth of a passing report.
+            // The unit is in the name; repeated for each phase it would be a tenth of a passing
+            // report.
             units.push(json!({ "Name": name }));
             self.metrics.insert(name, json!(slowest));
         }

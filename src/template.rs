@@ -3,8 +3,8 @@
 //! placeholders. Pure: the caller reads the file.
 //!
 //! A template is read in steps, because the Region, which decides many values, may be in the file:
-//! [`TaskTemplate::parse`], [`TaskTemplate::definition`], [`TemplateDefinition::facts`], and with the Region
-//! [`TemplateDefinition::read`].
+//! [`TaskTemplate::parse`], [`TaskTemplate::definition`], [`TemplateDefinition::facts`], and with
+//! the Region [`TemplateDefinition::read`].
 
 mod cloudformation;
 mod definition;

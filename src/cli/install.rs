@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::DryRunArgs;
 use crate::endpoints::Region;
 use crate::operator::install::{DEFAULT_REPOSITORY, known_platforms};
 use crate::plan::Platform;
@@ -17,13 +18,14 @@ pub struct InstallArgs {
     /// name, URI or ARN
     #[arg(long, value_name = "REPOSITORY", default_value = DEFAULT_REPOSITORY)]
     pub repository: String,
-    /// Platforms of the image, linux/amd64 and linux/arm64 [default: every platform that has a file]
+    /// Platforms of the image, linux/amd64 and linux/arm64 [default: every platform that has a
+    /// file]
     #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',', value_parser = platform)]
     pub platforms: Vec<Platform>,
     #[command(flatten)]
     pub agent: AgentArgs,
-    /// Also create the role for `launch --carrier lambda`, which lets AWS Lambda attach functions to
-    /// subnets, and nothing else
+    /// Also create the role for `launch --carrier lambda`, which lets AWS Lambda attach functions
+    /// to subnets, and nothing else
     #[arg(long)]
     pub lambda: bool,
     /// Print that role as a template, and change nothing
@@ -32,9 +34,8 @@ pub struct InstallArgs {
     /// Region [default: from a URI or ARN, then from your environment or profile]
     #[arg(long, value_name = "REGION")]
     pub region: Option<Region>,
-    /// Print every AWS request with its body; send only the read-only ones
-    #[arg(long)]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub dry_run: DryRunArgs,
 }
 
 /// The files of the image, for `install` and `launch --install`.

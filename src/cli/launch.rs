@@ -10,7 +10,7 @@ use super::duration::{age, run_duration};
 use super::install::AgentArgs;
 use super::schedule::role_arn;
 use super::target::TargetArgs;
-use super::{Format, ScreenArgs, label, printed_format};
+use super::{DryRunArgs, Format, ScreenArgs, label, printed_format};
 use crate::endpoints::Region;
 use crate::operator::launch::CarrierChoice;
 
@@ -43,7 +43,8 @@ pub struct LaunchArgs {
     /// Label to include in the reports (repeatable)
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label_without_comma)]
     pub labels: Vec<(String, String)>,
-    /// Push the probe's image first, as `pullprobe install` does, if it is not in your Amazon ECR registry
+    /// Push the probe's image first, as `pullprobe install` does, if it is not in your Amazon ECR
+    /// registry
     #[arg(long, conflicts_with = "probe_image")]
     pub install: bool,
     #[command(flatten)]
@@ -54,8 +55,8 @@ pub struct LaunchArgs {
         default_missing_value = "auto"
     )]
     pub inspect: InspectWhen,
-    /// Print what would happen, one sentence for each action; with --verbose or --format json, every
-    /// AWS request with its body. Sends only the read-only ones
+    /// Print what would happen, one sentence for each action; with --verbose or --format json,
+    /// every AWS request with its body. Sends only the read-only ones
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
@@ -135,10 +136,8 @@ pub struct GcArgs {
     /// registers its own again
     #[arg(long)]
     pub task_definitions: bool,
-    /// Print the tasks that would be stopped and every AWS request with its body; send only the
-    /// read-only ones
-    #[arg(long)]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub dry_run: DryRunArgs,
 }
 
 /// Parses a run ID. `startedBy` takes 128 letters, digits, hyphens, slashes and underscores (ECS

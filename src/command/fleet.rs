@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::aws::{calls, client};
+use super::aws::client;
 use super::plan_input::environment_region;
 use super::probe::{generated_id, runtime};
 use super::{Error, note, print, style};
@@ -22,6 +22,7 @@ use crate::cli::fleet::{
     BundleArgs, FleetArgs, FleetCommand, FleetPrintArgs, RoleArgs, RunArgs, TargetsArgs,
 };
 use crate::operator::aws::Client;
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::fleet::print::{FleetPart, FleetTemplate};
 use crate::operator::fleet::role::RoleToAssume;
 use crate::operator::fleet::store::{FleetRun, ResultStore};
@@ -117,7 +118,7 @@ async fn role(client: &Client, args: &RoleArgs, run: &str) -> Result<RoleToAssum
     let own_account = if args.assume_everywhere {
         None
     } else {
-        Some(calls(client.clone(), false).caller_account().await?)
+        Some(AwsCalls::new(client.clone(), None).caller_account().await?)
     };
     Ok(RoleToAssume {
         name: args.role_name.clone(),
@@ -172,7 +173,7 @@ fn targets(args: &TargetsArgs) -> Result<u8, Error> {
     })
 }
 
-/// Accounts that are read at once.
+/// Maximum number of accounts that are read at once.
 const MAX_ACCOUNTS: usize = 8;
 
 /// Returns where `--output` says that results go.
@@ -276,7 +277,7 @@ fn probe_spec(args: &RunArgs, role: RoleToAssume) -> ProbeSpec {
     }
 }
 
-/// Longest time of a target: the credentials of its role are valid for an hour.
+/// Maximum time of a target: the credentials of its role are valid for an hour.
 const MAX_TARGET_TIMEOUT: Duration = Duration::from_mins(55);
 
 fn not_started(run: &FleetRun, target: &FleetTarget) -> TargetResult {
@@ -300,7 +301,7 @@ fn stop_on_signal(stop: watch::Sender<bool>) {
     });
 }
 
-/// What was done in each account.
+/// The progress in each account.
 struct AccountProgress(BTreeMap<String, AccountCount>);
 
 #[derive(Default)]

@@ -12,8 +12,9 @@ use crate::diagnose::policy_statement;
 use crate::observation::{Dependency, PolicyKind};
 use crate::safe_text::SafeText;
 
-/// How the sessions of roles begin that no task has: AWS `CodeBuild`, the AWS CLI and the AWS SDK for
-/// Python, GitHub's action for credentials, and Amazon `SageMaker`. That of a task is its ID.
+/// Beginnings of the session names of callers other than tasks: AWS `CodeBuild`, the AWS CLI and
+/// the AWS SDK for Python, GitHub's action for credentials, and Amazon `SageMaker`. The session
+/// name of a task is its ID.
 const OTHER_SESSIONS: [&str; 4] = [
     "AWSCodeBuild-",
     "botocore-session-",

@@ -62,7 +62,7 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
         | Sign::NoResponse
         | Sign::ConnectionIssue
         | Sign::RetriesExhausted => no_response(message),
-        // AWS names a missing route. A disk that is full also ends the pull like this.
+        // AWS names a missing route. A full disk also ends the pull like this.
         Sign::Canceled => [no_response(message), possible(&[Cause::DiskFull])].concat(),
         // A router or firewall that rejects packets looks the same to Go as an address without a
         // host, and as an address whose IP version the task does not have.
@@ -165,7 +165,8 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
             ]
         }
         Sign::RepositoryMissing => vec![(Cause::RepositoryNotFound, Certain)],
-        // Amazon ECR tells the two apart. The distribution registry calls both an unknown manifest.
+        // Amazon ECR distinguishes the two. The distribution registry calls both an unknown
+        // manifest.
         Sign::ManifestMissing if is_registry => vec![
             (Cause::ImageNotFound, Likely),
             (Cause::RepositoryNotFound, Possible),

@@ -13,7 +13,7 @@ use super::step::Step;
 
 /// Weight of a wrapper that only one step has.
 pub(super) const ONLY: u8 = 9;
-/// Weight of the part of a wrapper that tells its steps apart.
+/// Weight of the part of a wrapper that distinguishes its steps.
 pub(super) const PART: u8 = 8;
 /// Weight of an operation or resource that only one step requests; hosts and IAM actions weigh
 /// nearly as much.

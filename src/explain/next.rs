@@ -61,7 +61,7 @@ fn of_deployment(explanation: &Explanation, context: &MessageContext) -> Vec<Str
     }
 }
 
-/// Returns the commands that get more to explain, for a message that is not understood.
+/// Returns the commands that fetch more text, for a message that is not understood.
 fn more_input(
     explanation: &Explanation,
     context: &MessageContext,
@@ -86,7 +86,7 @@ fn more_input(
         ]
     };
     if explanation.had_started {
-        // A rehearsal of the start would pass.
+        // The task had started, so a probe would pass.
         next.push(format!(
             "aws ecs describe-tasks --cluster {cluster} --tasks TASK --query 'tasks[].containers[].[name,exitCode,reason]'"
         ));
@@ -376,7 +376,7 @@ fn role_name(arn: &str) -> Option<String> {
     iam_name(arn, Arn::role_name)
 }
 
-/// Returns the name of the IAM user, on the same terms.
+/// Returns the name of the IAM user, under the same condition.
 fn user_name(arn: &str) -> Option<String> {
     iam_name(arn, Arn::user_name)
 }

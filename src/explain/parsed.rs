@@ -50,7 +50,7 @@ pub struct ParsedMessage {
 }
 
 impl ParsedMessage {
-    /// Parses one failure message. `has_no_secrets` tells that redaction leaves the text around it
+    /// Parses one failure message. `has_no_secrets` means that redaction leaves the text around it
     /// unchanged.
     pub fn parse(text: NormalizedText, has_no_secrets: bool) -> Self {
         let matches = lexicon::find(&text);
@@ -82,7 +82,7 @@ impl ParsedMessage {
                 message.step,
                 Step::ImageManifest | Step::ImageLayer | Step::Unknown
             );
-            // The image of a task says nothing of the host that another step asks.
+            // The image of a task says nothing about the host that another step contacts.
             if message.fields.is_host_of_image && !is_pull {
                 message.fields.host = None;
             }
@@ -163,8 +163,8 @@ impl ParsedMessage {
         self.fields.dial.as_ref().map(|dial| dial.value)
     }
 
-    /// Returns where that address is located, without knowledge of the VPC's own ranges; `None` if it
-    /// is link-local.
+    /// Returns where that address is located, without knowledge of the VPC's own ranges; `None` if
+    /// it is link-local.
     pub fn scope(&self) -> Option<Scope> {
         self.peer()
             .filter(|peer| !is_link_local(*peer))

@@ -17,8 +17,8 @@ use crate::safe_text::SafeText;
 /// Maximum number of characters of a quoted fragment: enough to find it again in the message.
 const MAX_QUOTE_CHARS: usize = 160;
 
-/// Parts of messages that Fargate and containerd write and the agent of an EC2 instance does not, in
-/// the form of [`NormalizedText::dense`](super::normalize::NormalizedText).
+/// Parts of messages that Fargate and containerd write and the agent of an EC2 instance does not,
+/// in the form of [`NormalizedText::dense`](super::normalize::NormalizedText).
 const FARGATE_WORDING: [&str; 5] = [
     "resourceinitializationerror:unable",
     "resourceinitializationerror:failed",

@@ -186,7 +186,8 @@ fn string<'a>(value: &'a Value, name: &str) -> &'a str {
     field(value, name).as_str().unwrap_or_default()
 }
 
-/// Maximum number of characters of a name: an ARN has at most 2,048 (IAM user guide, "IAM and STS quotas").
+/// Maximum number of characters of a name: an ARN has at most 2,048 (IAM user guide, "IAM and STS
+/// quotas").
 const MAX_NAME: usize = 2_048;
 
 fn non_empty(value: &Value, name: &str) -> Option<String> {

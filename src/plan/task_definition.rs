@@ -30,7 +30,7 @@ use super::{LaunchType, PlanInput, Platform, TaskHost, shorten};
 use node::Node;
 
 /// Maximum number of bytes. ECS accepts task definitions of 64 KiB (service quotas);
-/// `describe-task-definition` adds some of its own, and layout some more.
+/// `describe-task-definition` adds members of its own, and indentation takes more.
 pub const MAX_SIZE: usize = 256 * 1024;
 
 /// Maximum number of containers of a task definition (ECS service quotas).
@@ -178,8 +178,9 @@ impl TaskDefinitionReader {
     }
 }
 
-/// Returns where the task can run. A definition without a network mode has the default one, which is
-/// not Fargate's (ECS API reference, RegisterTaskDefinition); one without a family is a part of one.
+/// Returns where the task can run. A definition without a network mode has the default one, which
+/// is not Fargate's (ECS API reference, RegisterTaskDefinition). A document without a family is
+/// only a part of a definition.
 fn task_host(definition: &Node<'_>, required: &[&str]) -> Result<TaskHost, TaskDefinitionError> {
     let mode = definition.member("networkMode")?;
     let mode = mode.map(|mode| mode.text().map(str::to_owned)).transpose();

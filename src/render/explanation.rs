@@ -40,10 +40,10 @@ const PLACEHOLDERS: [&str; 16] = [
     "TASK_DEFINITION",
 ];
 
-/// How the statement begins that keeps a reader from looking at IPv6.
+/// Beginning of the statement that the request does not use IPv6.
 const IPV4_ONLY: &str = "this is the IPv4 name";
 
-/// How statements begin that place a failure and do not say what it was.
+/// Beginnings of statements that locate a failure without saying what it was.
 const CONTEXT: [&str; 5] = [
     "on Fargate, these steps come first",
     "the host name resolved to",
@@ -56,8 +56,8 @@ fn is_path_family(family: Family) -> bool {
     matches!(family, Family::Network | Family::Resolve | Family::Tls)
 }
 
-/// Returns which task failed, at which step. The sentence of a page is not in full: its heading has
-/// the time and the task.
+/// Returns the sentence that says which task failed, and at which step. On a page it is shorter,
+/// because the heading of the page has the time and the task.
 pub(super) fn sentence(explanation: &Explanation, in_full: bool) -> String {
     let task = match (&explanation.service, &explanation.task_arn) {
         (Some(service), _) => format!("task of service {service}"),
@@ -72,7 +72,7 @@ pub(super) fn sentence(explanation: &Explanation, in_full: bool) -> String {
     let code = |text: String| if in_full { text } else { String::new() };
     match step {
         _ if explanation.had_started => {
-            format!("The {task} had started, and stopped{at} later: no step of its start failed.")
+            format!("The {task} stopped{at} after it had started; no step of its start failed.")
         }
         Step::Unknown if family == Family::Unknown => format!(
             "The message about the {task}{at} does not say what failed, and pullprobe does not guess."
@@ -153,7 +153,7 @@ fn proof(text: &mut String, explanation: &Explanation, style: Style) {
     }
     if explanation.family == Family::Unknown && !explanation.had_started {
         let request = "Pass the whole message or, better, the output of `aws ecs describe-tasks` for the stopped task, \
-                       which has its stoppedReason, its stopCode and the reasons of its containers.";
+                       which includes the stoppedReason, the stopCode and the reasons of the containers.";
         let _ = writeln!(text, "{}", style.wrap(request, 2));
     }
 }

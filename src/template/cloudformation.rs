@@ -16,8 +16,8 @@ const TASK_DEFINITION: &str = "AWS::ECS::TaskDefinition";
 const MAX_DEPTH: usize = 48;
 
 /// Bytes of values that are resolved for one task definition, with [`VALUE_COST`] for each value: a
-/// template of AWS's limit, 1 MB, that resolves each of its values four times. Without it, a resource
-/// that refers to itself twice would take 2^48 steps.
+/// template of AWS's limit, 1 MB, that resolves each of its values four times. Without it, a
+/// resource that refers to itself twice would take 2^48 steps.
 const MAX_WORK: usize = 4 * 1024 * 1024;
 
 /// What a value counts, besides its text.
@@ -55,7 +55,8 @@ fn type_of(resource: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// Returns a task definition as ECS's API names its members. Values that are not in the template are open.
+/// Returns a task definition as ECS's API names its members. Values that are not in the template
+/// are open.
 pub(super) fn definition(document: &Value, name: &str, context: &SourceContext<'_>) -> Value {
     let stack = StackValues {
         document,
@@ -91,8 +92,8 @@ pub(super) fn api_names(properties: &Value) -> Value {
     }
 }
 
-/// Returns the name in ECS's API: the first letter is small. Some names differ (AWS::ECS::TaskDefinition,
-/// EFSVolumeConfiguration and AuthorizationConfig).
+/// Returns the name in ECS's API: the first letter is small. Some names differ
+/// (AWS::ECS::TaskDefinition, EFSVolumeConfiguration and AuthorizationConfig).
 fn api_name(name: &str) -> String {
     match name {
         "EFSVolumeConfiguration" => return "efsVolumeConfiguration".into(),

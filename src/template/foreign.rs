@@ -1,5 +1,5 @@
-//! Documents that are not task definitions but are often passed as one: what each is, and the command
-//! that produces a task definition.
+//! Documents that are not task definitions but are often passed as one: what each is, and the
+//! command that produces a task definition.
 
 use serde_json::Value;
 

@@ -233,7 +233,8 @@ fn braced(text: &str) -> Option<usize> {
     None
 }
 
-/// Returns the name of a call of ecspresso: the variable of ``must_env `IMAGE` ``, otherwise the whole.
+/// Returns the name of a call of ecspresso: the variable of ``must_env `IMAGE` ``, otherwise the
+/// whole.
 fn of_call(call: &str) -> &str {
     let variable = ["env ", "must_env "]
         .iter()
@@ -398,8 +399,8 @@ pub(super) fn split_tag(image: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Fills the placeholders that `values` name, last value first. Returns the text, and the names that
-/// filled nothing.
+/// Fills the placeholders that `values` name, last value first. Returns the text, and the names
+/// that filled nothing.
 pub(super) fn fill<'a>(text: &str, values: &'a [(String, String)]) -> (String, Vec<&'a str>) {
     if values.is_empty() {
         return (text.to_owned(), Vec::new());

@@ -9,9 +9,9 @@ use super::node::Node;
 use crate::plan::shorten;
 use crate::reference::{Reference, Registry};
 
-/// CPU units of a task on Fargate, and the MiB of memory with each: the smallest, the largest, and the
-/// step between two (Amazon ECS developer guide, "Troubleshoot Amazon ECS task definition invalid CPU
-/// or memory errors"; 32 vCPU: "Task size").
+/// CPU units of a task on Fargate, and the MiB of memory with each: the smallest, the largest, and
+/// the step between two (Amazon ECS developer guide, "Troubleshoot Amazon ECS task definition
+/// invalid CPU or memory errors"; 32 vCPU: "Task size").
 const FARGATE_SIZES: [(u32, u32, u32, u32); 8] = [
     (256, 512, 2_048, 1_024),
     (512, 1_024, 4_096, 1_024),
@@ -98,8 +98,8 @@ impl TaskDefinitionReader {
     }
 }
 
-/// Whether the document is a part of a task definition, as a file of containers is: what it lacks is
-/// elsewhere.
+/// Whether the document is a part of a task definition, as a file of containers is: what it lacks
+/// is elsewhere.
 fn is_part(definition: &Node<'_>) -> bool {
     [
         "family",
@@ -190,8 +190,8 @@ fn check_size(definition: &Node<'_>, _: &[Node<'_>]) -> Result<(), TaskDefinitio
     )))
 }
 
-/// Returns CPU units or MiB: a number of these, or of 1,024 of these before the unit, as in `.5 vCPU`
-/// or `2 GB`.
+/// Returns CPU units or MiB: a number of these, or of 1,024 of these before the unit, as in
+/// `.5 vCPU` or `2 GB`.
 fn parse_size(text: &str, large_units: &[&str]) -> Option<u32> {
     let text = text.trim().to_ascii_lowercase();
     let (number, factor) = large_units
@@ -236,8 +236,8 @@ fn check_essential(_: &Node<'_>, containers: &[Node<'_>]) -> Result<(), TaskDefi
     }
 }
 
-/// Checks that there is a task execution role where ECS asks for one when the definition is registered
-/// (hashicorp/terraform-provider-aws#3051, virtual-kubelet#193, fabfuel/ecs-deploy#87).
+/// Checks that there is a task execution role where ECS asks for one when the definition is
+/// registered (hashicorp/terraform-provider-aws#3051, virtual-kubelet#193, fabfuel/ecs-deploy#87).
 fn check_execution_role(
     definition: &Node<'_>,
     containers: &[Node<'_>],
@@ -301,8 +301,8 @@ fn check_links(
     }
 }
 
-/// In the network modes awsvpc and host, a container's ports are those of the network interface (ECS
-/// API reference, PortMapping). A host port of 0 counts as none.
+/// In the network modes awsvpc and host, a container's ports are those of the network interface
+/// (ECS API reference, PortMapping). A host port of 0 counts as none.
 fn check_ports(container: &Node<'_>, mode: Option<&str>) -> Result<(), TaskDefinitionError> {
     let Some(mode @ ("awsvpc" | "host")) = mode else {
         return Ok(());

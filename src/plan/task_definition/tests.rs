@@ -584,7 +584,8 @@ fn every_change_is_read_or_rejected_with_a_path() {
     assert!(read_all > 20 && rejected > 200, "{read_all} {rejected}");
 }
 
-/// What ECS rejects when the definition is registered, each by one change of a definition that it takes.
+/// What ECS rejects when the definition is registered, each by one change of a definition that it
+/// takes.
 #[test]
 #[cfg(feature = "operator")]
 #[expect(clippy::too_many_lines, reason = "it is a table")]

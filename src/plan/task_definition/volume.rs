@@ -73,9 +73,9 @@ impl TaskDefinitionReader {
         Ok(())
     }
 
-    /// Reads a volume of FSx for Windows File Server. The agent asks the API of FSx for its host, and
-    /// reads the user's password, both with the task execution role (Amazon ECS developer guide, "FSx
-    /// for Windows File Server volumes").
+    /// Reads a volume of FSx for Windows File Server. The agent asks the API of FSx for its host,
+    /// and reads the user's password, both with the task execution role (Amazon ECS developer
+    /// guide, "FSx for Windows File Server volumes").
     fn read_windows_volume(&mut self, windows: &Node<'_>) -> Result<(), TaskDefinitionError> {
         if self.names_fargate {
             return Err(windows.error("Fargate does not support FSx for Windows File Server"));
@@ -94,8 +94,8 @@ impl TaskDefinitionReader {
             dependency: Dependency::Efs,
             subject: id.text()?.to_owned(),
             why:
-                "a file system of FSx for Windows File Server: its host, at TCP 445, is known only \
-                  to fsx:DescribeFileSystems"
+                "only fsx:DescribeFileSystems returns the host of a file system of FSx for Windows \
+                 File Server, which is mounted at TCP 445"
                     .into(),
         });
         Ok(())

@@ -12,10 +12,11 @@ use crate::render::explanation::sentence;
 use crate::render::picture::VpcPicture;
 use crate::render::result::{name_of, shown};
 
-/// Explanations in a page. The JSON has all.
+/// Maximum number of explanations in a page. The JSON has all of them.
 const MAX_EXPLANATIONS: usize = 100;
 
-/// What a page shows of an explanation, as it is in JSON, where characters that act are escaped.
+/// The parts of an explanation that a page shows, read from its JSON, in which control characters
+/// are escaped.
 #[derive(Debug, Default, Deserialize)]
 struct ExplanationView<'a> {
     #[serde(borrow)]
@@ -54,7 +55,7 @@ pub(super) fn body(explanations: &[Explanation]) -> Markup {
             }
         }
         @if more > 0 {
-            footer { p { (more) " more messages are not shown; " code { "--format json" } " has all." } }
+            footer { p { (more) " more messages are not shown; " code { "--format json" } " lists all of them." } }
         }
     }
 }
@@ -71,7 +72,7 @@ fn one(explanation: &Explanation, is_first: bool) -> Markup {
         }
         (what_to_do(&view))
         section {
-            h2 { "What Amazon ECS said" }
+            h2 { "What Amazon ECS reported" }
             blockquote { (isolated(&view.message)) }
         }
         // A page has one picture with this heading; further messages have the sentence.
@@ -119,7 +120,7 @@ fn what_to_do(view: &ExplanationView<'_>) -> Markup {
     }
 }
 
-/// Returns how a sentence begins whose cause is not certain.
+/// Returns the beginning of a sentence whose cause is not certain.
 fn how_sure(finding: &FindingView<'_>) -> &'static str {
     match &*finding.confidence {
         "certain" => "",

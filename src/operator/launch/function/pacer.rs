@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// Interval of the calls: two thirds of the 15 a second that Lambda allows for all calls of its control
-/// plane, except GetFunction and Invoke (Lambda quotas).
+/// Interval of the calls: two thirds of the 15 a second that Lambda allows for all calls of its
+/// control plane, except GetFunction and Invoke (Lambda quotas).
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// How far calls may be ahead of their interval, so that a launch into a few subnets does not wait: six

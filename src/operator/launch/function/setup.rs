@@ -120,8 +120,8 @@ pub async fn prepare(
     Ok(setup)
 }
 
-/// Returns the static file for the function: that of the task's platform, or any other. What is pulled
-/// does not depend on it.
+/// Returns the static file for the function: that of the task's platform, or any other. What is
+/// pulled does not depend on it.
 fn agent_file(platform: &Platform, spec: &FunctionSpec) -> Result<AgentFile, OperatorError> {
     let named = spec
         .agents
