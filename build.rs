@@ -1,7 +1,8 @@
 //! Strips the indentation from the JSON Schemas that the binary embeds: 25 KB of an image that is
 //! pulled over the path it tests. `pullprobe schema` prints them indented again.
 //!
-//! The image's pages of causes have no sections for the console and Terraform, for the same reason.
+//! The image's schemas have no descriptions, and its pages of causes no sections for the console and
+//! Terraform, for the same reason.
 //!
 //! With `PULLPROBE_AGENTS=linux/amd64=FILE,linux/arm64=FILE` also packs the probe's static files,
 //! which the full binary then contains and `pullprobe install` pushes.
@@ -24,6 +25,8 @@ fn main() -> io::Result<()> {
         let schema = fs::read_to_string(source)?;
         // A line break within a JSON string is escaped, so each line begins outside of one.
         let lines: Vec<&str> = schema.lines().map(str::trim_start).collect();
+        #[cfg(not(feature = "operator"))]
+        let lines = without_descriptions(lines);
         fs::write(Path::new(&out).join(name), lines.join("\n"))?;
     }
     #[cfg(feature = "operator")]
@@ -31,6 +34,24 @@ fn main() -> io::Result<()> {
     #[cfg(not(feature = "operator"))]
     shorten_pages(&Path::new(&out).join("pages"))?;
     Ok(())
+}
+
+/// Leaves out what the members are for, 37 KB of the three schemas.
+#[cfg(not(feature = "operator"))]
+fn without_descriptions(lines: Vec<&str>) -> Vec<&str> {
+    let mut kept: Vec<&str> = Vec::new();
+    for line in lines {
+        if line.starts_with("\"description\": \"") {
+            continue;
+        }
+        if line.starts_with('}')
+            && let Some(last) = kept.last_mut()
+        {
+            *last = last.trim_end_matches(',');
+        }
+        kept.push(line);
+    }
+    kept
 }
 
 /// Writes each cause's page without the sections that are for a desk.

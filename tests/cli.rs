@@ -361,6 +361,18 @@ fn causes_are_listed_and_have_pages() {
     }
 }
 
+/// Removes what the image's schemas leave out.
+fn remove_descriptions(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            members.retain(|name, value| name != "description" || !value.is_string());
+            members.values_mut().for_each(remove_descriptions);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_descriptions),
+        _ => {}
+    }
+}
+
 #[test]
 fn schema_prints_the_file_of_each_document() {
     let of_operator: &[&str] = if cfg!(feature = "operator") {
@@ -372,7 +384,15 @@ fn schema_prints_the_file_of_each_document() {
     for document in documents.iter().chain(of_operator) {
         let path = format!("{}/schemas/{document}-v1.json", env!("CARGO_MANIFEST_DIR"));
         let file = std::fs::read_to_string(path).unwrap();
-        assert_eq!(text(&run(&["schema", document]).stdout), file, "{document}");
+        let printed = text(&run(&["schema", document]).stdout);
+        if cfg!(feature = "operator") {
+            assert_eq!(printed, file, "{document}");
+        } else {
+            let mut expected: Value = serde_json::from_str(&file).unwrap();
+            remove_descriptions(&mut expected);
+            let printed: Value = serde_json::from_str(&printed).unwrap();
+            assert_eq!(printed, expected, "{document}");
+        }
     }
     let schema: Value = serde_json::from_slice(&run(&["schema"]).stdout).unwrap();
     assert!(schema["$schema"].is_string() && schema["properties"]["verdict"].is_object());
