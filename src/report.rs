@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::aws::credentials::CredentialSource;
 use crate::diagnose::{Diagnosis, Finding, RuledOut};
 use crate::observation::{
-    Answer, Dependency, ForEach, Observation, ObservationId, Outcome, Phase, Scope, TargetKey,
+    Answer, Dependency, ForEach, Observation, ObservationId, Outcome, Phase, Scope, Starvation,
+    TargetKey,
 };
 use crate::safe_text::{SafeText, json_line, safe_text, visible_map};
 use crate::vantage::Vantage;
@@ -208,7 +209,10 @@ impl Report {
             aws,
             metrics,
         };
-        if report.verdict.status == Status::Pass {
+        // What a starved probe saw late is evidence that its verdict leaves out.
+        let is_starved = |seen: &Observation| seen.starvation.is_some_and(Starvation::is_severe);
+        let starved = report.observations.iter().any(is_starved);
+        if report.verdict.status == Status::Pass && !starved {
             report.condense();
         }
         report.fit();

@@ -242,6 +242,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "advice",
             "causes",
             "ending",
+            "stated",
             "explanation",
             "proven_facts",
             "next",

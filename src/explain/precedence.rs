@@ -286,6 +286,12 @@ fn response(matches: &[Match], context: &SignContext<'_>) -> Option<Sign> {
     {
         return Some(Sign::RetriesExhausted);
     }
+    // ECS begins so where no response arrived, and the end is cut off. Where the role or the image
+    // is at fault, it writes "can't pull" (developer guide, "CannotPullContainer task errors").
+    let dense = &context.text.dense;
+    if is_pull && dense.contains("thetaskcannotpull") && dense.contains("fromtheregistry") {
+        return Some(Sign::ConnectionIssue);
+    }
     // A denial is final. What is retried is not one, whatever its status.
     first(&[Sign::UnexpectedStatus]).filter(|_| !is_transient)
 }

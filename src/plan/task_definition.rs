@@ -212,7 +212,7 @@ fn task_host(definition: &Node<'_>, required: &[&str]) -> Result<TaskHost, TaskD
     };
     if host.is_instance() {
         host.has_own_interface = mode.as_deref() == Some("awsvpc");
-        host.uses_instance_role = definition.member("executionRoleArn")?.is_none();
+        host.uses_instance_role = !has_role(definition, "executionRoleArn")?;
     }
     Ok(host)
 }
@@ -240,6 +240,12 @@ fn role_arn(definition: &Node<'_>, name: &str) -> Result<Option<String>, TaskDef
         .text_of(name)?
         .filter(|role| role.starts_with("arn:"))
         .map(str::to_owned))
+}
+
+/// Whether a role is set. Tools print one that is absent as an empty text.
+fn has_role(definition: &Node<'_>, name: &str) -> Result<bool, TaskDefinitionError> {
+    let role = definition.member(name)?;
+    Ok(role.is_some_and(|role| role.value().as_str() != Some("")))
 }
 
 /// Returns the platform of the image. Windows images also differ by build; all of them are

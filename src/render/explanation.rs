@@ -74,6 +74,14 @@ pub(super) fn sentence(explanation: &Explanation, in_full: bool) -> String {
         _ if explanation.had_started => {
             format!("The {task} stopped{at} after it had started; no step of its start failed.")
         }
+        _ if explanation.stated.is_some() && step == Step::Unknown => {
+            format!("The message about the {task}{at} gives a reason.")
+        }
+        _ if explanation.stated.is_some() => format!(
+            "The {task} failed{at} while {}{}.",
+            step.title(),
+            code(format!(" (step {step})"))
+        ),
         Step::Unknown if family == Family::Unknown => format!(
             "The message about the {task}{at} does not say what failed, and pullprobe does not guess."
         ),
@@ -108,6 +116,8 @@ fn headline(text: &mut String, explanation: &Explanation, style: Style) {
             confidence => format!("{} ({confidence})", first.summary.trim_end_matches('.')),
         };
         let _ = writeln!(text, "{}", style.wrap(&why, 2));
+    } else if let Some(stated) = &explanation.stated {
+        let _ = writeln!(text, "{}", style.wrap(&stated.summary, 2));
     }
 }
 
@@ -151,7 +161,8 @@ fn proof(text: &mut String, explanation: &Explanation, style: Style) {
         let hint = "This is a failure of the network path to the service, not of IAM permissions.";
         let _ = writeln!(text, "{}", style.item("·", hint, 2));
     }
-    if explanation.family == Family::Unknown && !explanation.had_started {
+    let is_open = explanation.family == Family::Unknown && explanation.stated.is_none();
+    if is_open && !explanation.had_started {
         let request = "Pass the whole message or, better, the output of `aws ecs describe-tasks` for the stopped task, \
                        which includes the stoppedReason, the stopCode and the reasons of the containers.";
         let _ = writeln!(text, "{}", style.wrap(request, 2));
@@ -162,6 +173,9 @@ fn what_to_do(text: &mut String, explanation: &Explanation, style: Style) {
     if let Some(first) = explanation.findings.first() {
         let _ = writeln!(text, "\n{}", style.bold("What to do"));
         remedy(text, &first.remedy, first.fix.iter(), style);
+    } else if let Some(stated) = &explanation.stated {
+        let _ = writeln!(text, "\n{}", style.bold("What to do"));
+        remedy(text, &stated.remedy, std::iter::empty::<&str>(), style);
     }
 }
 

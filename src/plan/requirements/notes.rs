@@ -5,6 +5,8 @@ use super::{IamRole, MAX_INLINE_CHARS, MAX_MANAGED_CHARS, Requirements};
 use crate::arn::Arn;
 use crate::network_location::IpFamily;
 use crate::observation::Dependency;
+#[cfg(feature = "operator")]
+use crate::plan::ValueFrom;
 use crate::plan::{ImagePull, LaunchType, Plan, Unchecked};
 use crate::reference::Registry;
 
@@ -92,7 +94,7 @@ pub fn of(requirements: &Requirements, plan: &Plan) -> Vec<String> {
         ),
     ];
     #[cfg(feature = "operator")]
-    let stand_ins = super::official_images::notes(plan);
+    let stand_ins = super::official_images::notes(plan).chain(parameter_names(plan));
     #[cfg(not(feature = "operator"))]
     let stand_ins = std::iter::empty();
     notes
@@ -155,6 +157,25 @@ fn platform_note(plan: &Plan) -> Option<String> {
              assumed; for Graviton instances pass --platform linux/arm64."
         )
     })
+}
+
+/// Returns a note for each parameter whose name no parameter can have: Parameter Store takes a name
+/// with a slash only if it begins with one (Systems Manager API reference, PutParameter, "Name").
+#[cfg(feature = "operator")]
+fn parameter_names(plan: &Plan) -> impl Iterator<Item = String> {
+    plan.secrets
+        .iter()
+        .filter_map(|secret| match &secret.value_from {
+            ValueFrom::Parameter { name, region: None }
+                if name.contains('/') && !name.starts_with('/') =>
+            {
+                Some(format!(
+                    "{name:?} is not an ARN, so ECS reads it from Parameter Store, where a name with a slash begins with one. \
+                     If it is a secret in Secrets Manager, valueFrom needs its ARN."
+                ))
+            }
+            _ => None,
+        })
 }
 
 /// Returns a note on the limits of the list of registry hosts.

@@ -189,6 +189,16 @@ impl<'a> Node<'a> {
             Value::Array(_) => "an array",
             Value::Object(_) => "an object",
         };
-        self.error(format_args!("expected {expected}, found {found}"))
+        let hint = match (expected, self.value) {
+            ("a string", Value::Bool(_) | Value::Number(_)) => "; put it in quotation marks",
+            ("a whole number", Value::String(text)) if text.parse::<i64>().is_ok() => {
+                "; remove the quotation marks"
+            }
+            ("true or false", Value::String(text)) if text.parse::<bool>().is_ok() => {
+                "; remove the quotation marks"
+            }
+            _ => "",
+        };
+        self.error(format_args!("expected {expected}, found {found}{hint}"))
     }
 }

@@ -1,7 +1,7 @@
 //! `volumes` and `mountPoints`.
 
 use super::TaskDefinitionReader;
-use super::error::TaskDefinitionError;
+use super::error::{Problem, TaskDefinitionError};
 use super::node::Node;
 use crate::observation::Dependency;
 use crate::plan::{EfsVolume, ReachabilityCheck, Unchecked, shorten};
@@ -151,6 +151,17 @@ impl TaskDefinitionReader {
         if let Some(authorization) = efs.member("authorizationConfig")? {
             iam = is_enabled(&authorization, "iam")?;
             access_point = authorization.member("accessPointId")?;
+        }
+        // Which access point it is changes neither host nor port.
+        if let Some(Err(
+            open @ TaskDefinitionError {
+                problem: Problem::Open { .. },
+                ..
+            },
+        )) = access_point.as_ref().map(Node::text)
+        {
+            self.note(Err(open));
+            access_point = None;
         }
         if let Some(access_point) = &access_point {
             check_efs_id(access_point, "fsap-")?;

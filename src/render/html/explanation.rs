@@ -27,6 +27,8 @@ struct ExplanationView<'a> {
     service: Option<Text<'a>>,
     #[serde(borrow, default)]
     said_at: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    stated: Option<StatedView<'a>>,
     #[serde(borrow)]
     proven: Vec<Text<'a>>,
     #[serde(borrow)]
@@ -35,6 +37,15 @@ struct ExplanationView<'a> {
     next: Vec<Text<'a>>,
     #[serde(borrow)]
     next_failures: Vec<Text<'a>>,
+}
+
+/// What a page shows of a reason that the text states.
+#[derive(Debug, Default, Deserialize)]
+struct StatedView<'a> {
+    #[serde(borrow)]
+    summary: Text<'a>,
+    #[serde(borrow)]
+    remedy: Text<'a>,
 }
 
 /// Returns the title of the page.
@@ -105,7 +116,12 @@ fn facts(view: &ExplanationView<'_>) -> Vec<(&'static str, String)> {
 
 fn what_to_do(view: &ExplanationView<'_>) -> Markup {
     let Some((first, others)) = view.findings.split_first() else {
-        return commands(&view.next);
+        return html! {
+            @if let Some(stated) = &view.stated {
+                section { p { (isolated(&stated.summary)) " " (isolated(&stated.remedy)) } }
+            }
+            (commands(&view.next))
+        };
     };
     html! {
         section.results aria-label="What to do" {
