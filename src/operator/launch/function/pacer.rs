@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep_until};
 /// control plane, except GetFunction and Invoke (Lambda quotas).
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How far calls may be ahead of their interval, so that a launch into a few subnets does not wait: six
-/// at once, and never more than the 15 in a second.
+/// How far calls may be ahead of their interval, so that a launch into a few subnets does not
+/// wait: six at once, and never more than the 15 in a second.
 const AHEAD: Duration = Duration::from_millis(500);
 
 /// Gives each caller a time of its own.

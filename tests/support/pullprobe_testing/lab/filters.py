@@ -39,8 +39,8 @@ def drops(field, addresses, exempt=None, condition=""):
 
 
 def always_open(subnet):
-    """Returns what neither filter of a VPC acts on: link-local addresses and the VPC's resolver."""
-    return f"169.254.0.0/16, {subnet.vpc}.0.2"
+    """Returns what neither filter of a VPC acts on: loopback, link-local, the VPC's resolver."""
+    return f"127.0.0.0/8, 169.254.0.0/16, {subnet.vpc}.0.2"
 
 
 def closed_dns(subnet, where):
