@@ -6,9 +6,14 @@ use std::fmt::Write as _;
 use hyper::body::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::worker::{PROBE_DEADLINE, START_TIMEOUT};
+use super::worker::{
+    INSPECTION_TIMEOUT, PROBE_DEADLINE, START_TIMEOUT, WRITE_TIMEOUT, configuration,
+    inspect_failing,
+};
 use crate::compare::ComparisonBuilder;
+use crate::inspect::snapshot::TaskNetwork;
 use crate::operator::aws::Client;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{digest, last_segment};
@@ -103,13 +108,14 @@ pub struct StartVerdict {
 }
 
 /// Probes in place of the task, unless its service was probed within the last hour; then returns
-/// `None`. `stop` ends the launch early.
+/// `None`. `stop` ends the launch early; `end` is when the function ends.
 pub async fn probe(
     client: &Client,
     failed: &FailedStart,
     bucket: &Bucket,
     function: FunctionSpec,
     now: Timestamp,
+    end: Instant,
     stop: impl Future<Output = ()>,
 ) -> Result<Option<StartVerdict>, OperatorError> {
     if !claim(failed, bucket, now).await? {
@@ -148,7 +154,10 @@ pub async fn probe(
     let Some(prepared) = launch::prepare(&calls, &spec).await? else {
         return Ok(None);
     };
+    let (plan, task) = (prepared.0.plan.clone(), TaskNetwork::from(&prepared.0));
     let reports = launch::run(client, prepared, &spec, &mut |_| {}, stop).await?;
+    let end = (Instant::now() + INSPECTION_TIMEOUT).min(end - WRITE_TIMEOUT);
+    let inspected = inspect_failing(&calls, plan, task, &reports, end).await;
     let mut builder = ComparisonBuilder::default();
     let mut lines = String::new();
     for report in &reports {
@@ -189,6 +198,20 @@ pub async fn probe(
             causes.push(cause);
         }
     }
+    let mut in_configuration = Vec::new();
+    match &inspected {
+        Ok(Some(inspection)) => in_configuration = configuration(inspection),
+        Ok(None) => {}
+        Err(why) => {
+            let _ = writeln!(text, "\n{why}");
+        }
+    }
+    if !in_configuration.is_empty() {
+        text.push_str("\nIn the configuration:\n");
+    }
+    for sentence in &in_configuration {
+        let _ = writeln!(text, "- {sentence}");
+    }
     let location = format!("s3://{}/{key}", bucket.name());
     let _ = writeln!(text, "\nReports: {location}");
     let line = json!({
@@ -201,6 +224,7 @@ pub async fn probe(
         "exit_code": output.comparison.exit_code,
         "causes": causes,
         "summary": output.comparison.summary,
+        "configuration": in_configuration,
         "reports": location,
     });
     let first = causes.first().copied().unwrap_or("no cause found");
