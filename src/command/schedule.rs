@@ -49,6 +49,7 @@ impl From<&ScheduleSetArgs> for ScheduleSpec {
             retention_days: args.retention,
             metrics: args.metrics,
             alarm_actions: args.alarm_actions.clone(),
+            dashboard: args.dashboard,
         }
     }
 }
@@ -167,6 +168,7 @@ fn name(resource: &Resource) -> String {
         Resource::LogGroup(name) => format!("log group {name}"),
         Resource::Schedule(subnet) => subnet.clone(),
         Resource::Alarms => "alarms".into(),
+        Resource::Dashboard(name) => format!("dashboard {name}"),
         Resource::StaleAlarms => "alarms of removed subnets".into(),
     }
 }
