@@ -250,6 +250,18 @@ pub struct ScreenArgs {
     pub verbose: bool,
 }
 
+/// A dry run of a command that changes something in the account.
+#[cfg(feature = "operator")]
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DryRunArgs {
+    /// Print what would happen, one sentence for each action. Sends only the read-only requests
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run, print every AWS request with its body
+    #[arg(long, requires = "dry_run")]
+    pub verbose: bool,
+}
+
 /// What a task needs to start.
 #[derive(Debug, Clone, Args)]
 pub struct TaskArgs {

@@ -10,6 +10,8 @@ pub mod compare;
 mod completions;
 #[cfg(feature = "demo")]
 pub mod demo;
+#[cfg(feature = "operator")]
+mod dry_run;
 pub mod explain;
 #[cfg(feature = "operator")]
 pub mod fleet;

@@ -116,7 +116,7 @@ const GROUPS: &[(&str, &[&str])] = &[
 ];
 
 /// Commands with fewer options fit on a screen without groups.
-const MIN_OPTIONS_FOR_GROUPS: usize = 7;
+const MIN_OPTIONS_FOR_GROUPS: usize = 8;
 
 /// What the command line does, and the command line. `pullprobe` alone has those for a first visit.
 type Example = (&'static str, &'static str);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::DryRunArgs;
 use crate::endpoints::Region;
 use crate::operator::install::{DEFAULT_REPOSITORY, known_platforms};
 use crate::plan::Platform;
@@ -32,9 +33,8 @@ pub struct InstallArgs {
     /// Region [default: from a URI or ARN, then from your environment or profile]
     #[arg(long, value_name = "REGION")]
     pub region: Option<Region>,
-    /// Print every AWS request with its body; send only the read-only ones
-    #[arg(long)]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub dry_run: DryRunArgs,
 }
 
 /// The files of the image, for `install` and `launch --install`.

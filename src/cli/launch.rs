@@ -10,7 +10,7 @@ use super::duration::{age, run_duration};
 use super::install::AgentArgs;
 use super::schedule::role_arn;
 use super::target::TargetArgs;
-use super::{Format, ScreenArgs, label, printed_format};
+use super::{DryRunArgs, Format, ScreenArgs, label, printed_format};
 use crate::endpoints::Region;
 use crate::operator::launch::CarrierChoice;
 
@@ -135,10 +135,8 @@ pub struct GcArgs {
     /// registers its own again
     #[arg(long)]
     pub task_definitions: bool,
-    /// Print the tasks that would be stopped and every AWS request with its body; send only the
-    /// read-only ones
-    #[arg(long)]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub dry_run: DryRunArgs,
 }
 
 /// Parses a run ID. `startedBy` takes 128 letters, digits, hyphens, slashes and underscores (ECS

@@ -3,6 +3,7 @@
 use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::DryRunArgs;
 use super::duration::interval_minutes;
 use super::target::TargetArgs;
 use crate::arn::Arn;
@@ -51,9 +52,8 @@ pub struct CreateArgs {
     /// Enable schedules and alarm actions that were disabled manually [default: they stay disabled]
     #[arg(long)]
     pub enable: bool,
-    /// Print every AWS request with its body; send only the read-only ones
-    #[arg(long)]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub dry_run: DryRunArgs,
 }
 
 /// `pullprobe schedule print`.
@@ -121,9 +121,8 @@ pub struct RemoveArgs {
     /// Keep the log group with its reports
     #[arg(long)]
     pub keep_logs: bool,
-    /// Print every AWS request with its body; send only the read-only ones
-    #[arg(long)]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub dry_run: DryRunArgs,
 }
 
 /// Checks the ARN of a role.

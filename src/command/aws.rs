@@ -1,24 +1,15 @@
 //! What the commands that call AWS share.
 
-use super::{Error, print};
+use super::Error;
 use crate::endpoints::Region;
 use crate::operator::OperatorError;
 use crate::operator::aws::{CallError, Client};
-use crate::operator::dry_run::{AwsCalls, CallSink};
 use crate::operator::stopped::region_of;
 
 /// Returns a client for `region`, else for the Region of an ARN, else for the default Region.
 pub(super) async fn client(region: Option<Region>, arn: Option<&str>) -> Result<Client, Error> {
     let region = region.or_else(|| arn.and_then(region_of));
     Ok(Client::load(region).await?)
-}
-
-/// Wraps a client; a dry run prints each request as a line.
-pub(super) fn calls(client: Client, dry_run: bool) -> AwsCalls {
-    let sink: CallSink = Box::new(|call| {
-        let _ = print(&call.line());
-    });
-    AwsCalls::new(client, dry_run.then_some(sink))
 }
 
 /// Maps a missing Region or missing credentials to a usage error, which the operator can correct.

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::aws::{calls, client};
+use super::aws::client;
 use super::plan_input::environment_region;
 use super::probe::{generated_id, runtime};
 use super::{Error, note, print, style};
@@ -22,6 +22,7 @@ use crate::cli::fleet::{
     BundleArgs, FleetArgs, FleetCommand, FleetPrintArgs, RoleArgs, RunArgs, TargetsArgs,
 };
 use crate::operator::aws::Client;
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::fleet::print::{FleetPart, FleetTemplate};
 use crate::operator::fleet::role::RoleToAssume;
 use crate::operator::fleet::store::{FleetRun, ResultStore};
@@ -118,7 +119,7 @@ async fn role(client: &Client, args: &RoleArgs, run: &str) -> Result<RoleToAssum
     let own_account = if args.assume_everywhere {
         None
     } else {
-        Some(calls(client.clone(), false).caller_account().await?)
+        Some(AwsCalls::new(client.clone(), None).caller_account().await?)
     };
     Ok(RoleToAssume {
         name: args.role_name.clone(),

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::aws::{calls, client};
+use super::aws::client;
+use super::dry_run::DryRun;
 use super::probe::runtime;
 use super::{Error, print_message};
 use crate::cli::launch::GcArgs;
@@ -17,7 +18,8 @@ use crate::operator::{last_segment, with_cluster_hint};
 pub fn run(args: &GcArgs) -> Result<u8, Error> {
     runtime()?.block_on(async {
         let client = client(args.region.clone(), args.cluster.as_deref()).await?;
-        let calls = calls(client, args.dry_run);
+        let dry_run = DryRun::new(args.dry_run);
+        let calls = AwsCalls::new(client, dry_run.as_ref().map(DryRun::sink));
         let tasks = stop_tasks(&calls, args).await;
         if let Err(Error::Usage(_)) = tasks {
             // The other calls would meet the same.

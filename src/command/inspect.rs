@@ -6,12 +6,13 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::aws::{calls, client};
+use super::aws::client;
 use super::probe::runtime;
 use super::{Error, print, style};
 use crate::cli::inspect::{InspectArgs, InspectFormat};
 use crate::inspect::snapshot::{SNAPSHOT_SCHEMA, Snapshot, TaskNetwork};
 use crate::inspect::{Inspection, PatchLanguage, joined};
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::inspect;
 use crate::operator::launch::{self, TargetSpec};
 use crate::render;
@@ -63,7 +64,7 @@ fn read(args: &InspectArgs, reports: &[Report]) -> Result<Snapshot, Error> {
     runtime.block_on(async {
         let arn = args.like.as_deref().or_else(|| spec.arn());
         let client = client(spec.region.clone(), arn).await?;
-        let calls = calls(client, false);
+        let calls = AwsCalls::new(client, None);
         if !reports.is_empty() {
             return Box::pin(stored_report::read(args, &calls, &spec, reports)).await;
         }

@@ -1,6 +1,7 @@
 //! `pullprobe install`.
 
-use super::aws::{calls, client};
+use super::aws::client;
+use super::dry_run::DryRun;
 use super::probe::runtime;
 use super::{Error, note, print, print_message};
 use crate::cli::install::InstallArgs;
@@ -30,11 +31,12 @@ pub fn run(args: &InstallArgs) -> Result<u8, Error> {
     runtime()?.block_on(async {
         let named = args.region.clone().or(spec.repository.region.clone());
         let client = client(named, None).await?;
-        let calls = calls(client, args.dry_run);
+        let dry_run = DryRun::new(args.dry_run);
+        let calls = AwsCalls::new(client, dry_run.as_ref().map(DryRun::sink));
         let installation = push(&calls, &spec, &files).await?;
         if args.lambda {
             let (arn, is_new) = role::install(&calls).await?;
-            note(&match (args.dry_run, is_new) {
+            note(&match (calls.is_dry(), is_new) {
                 (true, true) => format!("the role {arn} would be created"),
                 (true, false) => format!("the role {arn} already exists"),
                 (false, true) => format!("created the role {arn}, for launch --carrier lambda"),
@@ -43,7 +45,7 @@ pub fn run(args: &InstallArgs) -> Result<u8, Error> {
                 }
             });
         }
-        if args.dry_run {
+        if let Some(dry_run) = dry_run {
             note(&format!(
                 "dry run, nothing was changed: {} {} ({})",
                 installation.reference,
@@ -54,7 +56,7 @@ pub fn run(args: &InstallArgs) -> Result<u8, Error> {
                 },
                 installation.digest
             ));
-            return Ok(0);
+            return dry_run.print("this command");
         }
         print_message(&describe(&installation, calls.client().region().as_str()))
     })

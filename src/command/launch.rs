@@ -1,6 +1,5 @@
 //! `pullprobe launch`.
 
-mod dry_run;
 mod progress;
 
 use std::collections::BTreeSet;
@@ -13,16 +12,17 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::aws::client;
+use super::dry_run::DryRun;
 use super::install;
 use super::probe::{generated_id, runtime};
 use super::{Error, note, print, style};
+use crate::cli::DryRunArgs;
 use crate::cli::launch::{InspectWhen, LaunchArgs};
 use crate::cli::target::TargetArgs;
 use crate::compare::{ComparisonBuilder, ComparisonOutput};
 use crate::inspect::Inspection;
 use crate::inspect::snapshot::TaskNetwork;
-use crate::operator::aws::Client;
-use crate::operator::dry_run::{AwsCalls, CallSink};
+use crate::operator::dry_run::AwsCalls;
 use crate::operator::inspect;
 use crate::operator::install::{
     DEFAULT_REPOSITORY, InstallSpec, RepositoryName, find_installed_image,
@@ -35,7 +35,6 @@ use crate::os::Signals;
 use crate::plan::Plan;
 use crate::render;
 use crate::verdict::Status;
-use dry_run::DryRun;
 use progress::Progress;
 
 /// Time for the configuration, which some fifty calls read, each tried again where it is throttled.
@@ -54,8 +53,12 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
     let code = runtime.block_on(async {
         let arn = spec.like.as_deref().or_else(|| spec.target.arn());
         let client = client(spec.target.region.clone(), arn).await?;
-        let dry_run = DryRun::default();
-        let calls = calls(client, args, &dry_run);
+        let is_text = args.format.is_text();
+        let dry_run = DryRun::new(DryRunArgs {
+            dry_run: args.dry_run,
+            verbose: args.screen.verbose || !is_text,
+        });
+        let calls = AwsCalls::new(client, dry_run.as_ref().map(DryRun::sink));
         if args.inspect == InspectWhen::Only {
             return Box::pin(inspect_only(args, &calls, &spec)).await;
         }
@@ -63,7 +66,8 @@ pub fn run(args: &LaunchArgs) -> Result<u8, Error> {
             spec.target.probe_image = Some(install_if_missing(&calls, args).await?);
         }
         let Some(prepared) = launch::prepare(&calls, &spec).await? else {
-            return print_dry_run(args, &dry_run);
+            let text = dry_run.filter(|_| is_text);
+            return text.map_or(Ok(0), |dry_run| dry_run.print("the launch"));
         };
         let launch = &prepared.0;
         let (subnets, run_id) = (launch.subnets.clone(), &spec.run_id);
@@ -134,36 +138,6 @@ fn check_inspect_only(args: &LaunchArgs) -> Result<(), Error> {
         ));
     }
     Ok(())
-}
-
-/// Wraps a client. A dry run prints each request as a line of JSON, or remembers it for its sentence.
-fn calls(client: Client, args: &LaunchArgs, dry_run: &DryRun) -> AwsCalls {
-    let shows_bodies = args.screen.verbose || !args.format.is_text();
-    let dry_run = dry_run.clone();
-    let sink: CallSink = Box::new(move |call| {
-        dry_run.add(call);
-        if shows_bodies {
-            let _ = print(&call.line());
-        }
-    });
-    AwsCalls::new(client, args.dry_run.then_some(sink))
-}
-
-/// Prints what would happen.
-fn print_dry_run(args: &LaunchArgs, dry_run: &DryRun) -> Result<u8, Error> {
-    if !args.format.is_text() {
-        return Ok(0);
-    }
-    let style = style();
-    let mut text = "This dry run changed nothing. Without --dry-run, the launch:\n".to_owned();
-    for sentence in dry_run.sentences() {
-        text.push_str(&style.wrap(&format!("· {sentence}"), 2));
-        text.push('\n');
-    }
-    if !args.screen.verbose {
-        text.push_str("Every request with its body: --dry-run --verbose\n");
-    }
-    print(&text)
 }
 
 /// Checks that the flags of a carrier are used with it.

@@ -1,6 +1,7 @@
 //! `pullprobe schedule`.
 
-use super::aws::{calls, client};
+use super::aws::client;
+use super::dry_run::DryRun;
 use super::launch::target_spec;
 use super::probe::runtime;
 use super::{Error, print, print_message};
@@ -20,12 +21,12 @@ pub fn run(args: &ScheduleArgs) -> Result<u8, Error> {
         match &args.command {
             ScheduleCommand::Create(args) => create(args).await,
             ScheduleCommand::Print(args) => {
-                let (_, set) = resolve(&args.set, false).await?;
+                let (_, set) = resolve(&args.set, None).await?;
                 print(&schedule::print(&set, args.format)?)
             }
             ScheduleCommand::Remove(args) => remove(args).await,
             ScheduleCommand::List { region } => {
-                let calls = calls(client(region.clone(), None).await?, false);
+                let calls = AwsCalls::new(client(region.clone(), None).await?, None);
                 let schedules = schedule::list(&calls).await?;
                 if schedules.is_empty() {
                     return print_message("no schedules");
@@ -54,10 +55,13 @@ impl From<&ScheduleSetArgs> for ScheduleSpec {
     }
 }
 
-async fn resolve(args: &ScheduleSetArgs, dry_run: bool) -> Result<(AwsCalls, ScheduleSet), Error> {
+async fn resolve(
+    args: &ScheduleSetArgs,
+    dry_run: Option<&DryRun>,
+) -> Result<(AwsCalls, ScheduleSet), Error> {
     let spec = ScheduleSpec::from(args);
     let client = client(spec.target.region.clone(), spec.target.arn()).await?;
-    let calls = calls(client, dry_run);
+    let calls = AwsCalls::new(client, dry_run.map(DryRun::sink));
     let set = schedule::resolve(&calls, &spec).await?;
     for note in &set.notes {
         super::note(note);
@@ -66,16 +70,20 @@ async fn resolve(args: &ScheduleSetArgs, dry_run: bool) -> Result<(AwsCalls, Sch
 }
 
 async fn create(args: &CreateArgs) -> Result<u8, Error> {
-    let (calls, set) = resolve(&args.set, args.dry_run).await?;
+    let dry_run = DryRun::new(args.dry_run);
+    let (calls, set) = resolve(&args.set, dry_run.as_ref()).await?;
     super::note(&format!("it costs {}", set.monthly_cost().describe()));
-    let mut show = show_events(args.dry_run);
+    let mut show = show_events(calls.is_dry());
     let failures =
         schedule::create(&calls, &set, &args.scheduler_role, args.enable, &mut show).await?;
     let code = result(failures)?;
-    if !args.dry_run {
-        show_next(&set, calls.client().region())?;
+    match dry_run {
+        Some(dry_run) => dry_run.print("this command"),
+        None => {
+            show_next(&set, calls.client().region())?;
+            Ok(code)
+        }
     }
-    Ok(code)
 }
 
 /// Says where the results are read, and what is missing for an alarm to reach a person.
@@ -94,10 +102,13 @@ fn show_next(set: &ScheduleSet, region: &Region) -> Result<(), Error> {
 }
 
 async fn remove(args: &RemoveArgs) -> Result<u8, Error> {
-    let calls = calls(client(args.region.clone(), None).await?, args.dry_run);
-    let mut show = show_events(args.dry_run);
+    let dry_run = DryRun::new(args.dry_run);
+    let sink = dry_run.as_ref().map(DryRun::sink);
+    let calls = AwsCalls::new(client(args.region.clone(), None).await?, sink);
+    let mut show = show_events(calls.is_dry());
     let failures = schedule::remove(&calls, &args.name, args.keep_logs, &mut show).await?;
-    result(failures)
+    let code = result(failures)?;
+    dry_run.map_or(Ok(code), |dry_run| dry_run.print("this command"))
 }
 
 fn result(failures: usize) -> Result<u8, Error> {
@@ -109,7 +120,7 @@ fn result(failures: usize) -> Result<u8, Error> {
     }
 }
 
-/// Prints each event. A dry run prints only requests, because nothing is done.
+/// Prints each event. In a dry run nothing is done.
 fn show_events(dry_run: bool) -> impl FnMut(&ScheduleEvent) {
     move |event| {
         if !dry_run {

@@ -26,8 +26,7 @@ pub enum Effect {
 /// A request of a dry run.
 #[derive(Debug)]
 pub struct PlannedCall<'a> {
-    /// Signing name of the service, such as `ecs`.
-    pub service: &'static str,
+    pub api: Api,
     /// Name in the service model, such as `RunTask`.
     pub operation: &'a str,
     /// Whether the request was sent, because it is read-only.
@@ -39,13 +38,13 @@ impl PlannedCall<'_> {
     /// Formats the request as one line of JSON.
     pub fn line(&self) -> String {
         let Self {
-            service,
+            api,
             operation,
             sent,
             body,
         } = self;
         let call =
-            json!({ "service": service, "operation": operation, "sent": sent, "body": body });
+            json!({ "service": api.name, "operation": operation, "sent": sent, "body": body });
         escape_json(call.to_string())
     }
 }
@@ -164,7 +163,7 @@ impl AwsCalls {
     pub fn show(&self, api: Api, operation: &str, body: &Value, effect: Effect) {
         if let Some(sink) = &self.sink {
             sink(&PlannedCall {
-                service: api.name,
+                api,
                 operation,
                 sent: effect == Effect::Reads,
                 body,

@@ -182,13 +182,13 @@ def test_tag_with_another_digest_is_not_replaced(operator, ecr):
 
 
 def test_dry_run_changes_nothing(operator, ecr, moto):
-    first = operator.install("--dry-run")
+    first = operator.install("--dry-run", "--verbose")
 
     assert first.returncode == 0 and REFERENCE in first.stderr, first
     assert "would be pushed" in first.stderr, first
     client = moto_client("ecr", moto.url, REGION)
     assert client.describe_repositories()["repositories"] == []
-    shown = [json.loads(line) for line in first.stdout.splitlines()]
+    shown = [json.loads(line) for line in first.stdout.splitlines() if line.startswith("{")]
     assert {call["operation"] for call in shown if not call["sent"]} == {
         "CreateRepository",
         "InitiateLayerUpload",
@@ -202,6 +202,7 @@ def test_dry_run_changes_nothing(operator, ecr, moto):
     before = len(ecr.requests)
     second = operator.install("--dry-run", "--repository", "there", platforms=["linux/amd64"])
     assert second.returncode == 0 and "already exists" in second.stderr, second
+    assert "changed nothing" in second.stdout and "{" not in second.stdout, second
     assert {request.method for request in ecr.requests[before:]} <= {"GET", "HEAD"}, second
 
 

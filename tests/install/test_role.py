@@ -56,9 +56,10 @@ def test_documented_policy_grants_exactly_what_making_the_role_calls(operator, e
 
 
 def test_dry_run_makes_no_role(operator, ecr, moto):
-    shown = operator.install("--lambda", "--dry-run", platforms=["linux/amd64"])
+    shown = operator.install("--lambda", "--dry-run", "--verbose", platforms=["linux/amd64"])
     assert shown.returncode == 0, shown
-    calls = [json.loads(line) for line in shown.stdout.splitlines()]
+    lines = shown.stdout.splitlines()
+    calls = [json.loads(line) for line in lines if line.startswith("{")]
     planned = {call["operation"] for call in calls if not call["sent"]}
     assert planned >= {"CreateRole", "PutRolePolicy"}
     assert iam_actions(ecr) == {"iam:GetRole"}

@@ -70,8 +70,9 @@ def test_schedules_of_removed_subnets_are_deleted(account):
     account.create()
     removed, kept = account.subnets
     before = account.resources()
-    dry_run = account.create("--subnets", kept, "--dry-run").stdout.splitlines()
-    unsent = [request for request in map(json.loads, dry_run) if not request["sent"]]
+    shown = account.create("--subnets", kept, "--dry-run", "--verbose").stdout.splitlines()
+    requests = [json.loads(line) for line in shown if line.startswith("{")]
+    unsent = [request for request in requests if not request["sent"]]
     operations = [request["operation"] for request in unsent]
     assert operations[-2:] == ["DeleteSchedule", "DeleteAlarms"]
     assert removed in json.dumps(unsent[-2])

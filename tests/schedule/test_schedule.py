@@ -143,7 +143,8 @@ def test_resources_of_others_are_not_changed(account):
 
 def test_dry_run_prints_every_request_and_changes_nothing(account):
     before = account.resources()
-    printed = [json.loads(line) for line in account.create("--dry-run").stdout.splitlines()]
+    shown = account.create("--dry-run", "--verbose").stdout.splitlines()
+    printed = [json.loads(line) for line in shown if line.startswith("{")]
     assert account.resources() == before
     unsent = [request["operation"] for request in printed if not request["sent"]]
     assert unsent == [
@@ -153,6 +154,31 @@ def test_dry_run_prints_every_request_and_changes_nothing(account):
         "RegisterTaskDefinition",
         *["CreateSchedule", "PutMetricAlarm", "PutMetricAlarm"] * 2,
     ]
+
+
+def test_dry_run_says_what_would_happen(account):
+    before = account.resources()
+    first, second = account.subnets
+    said = account.create("--dry-run", "--log-group", "/checks/web").stdout
+    assert account.resources() == before
+    for sentence in (
+        "This dry run changed nothing. Without --dry-run, this command:",
+        "creates schedule group pullprobe-prod.web",
+        "creates log group /checks/web",
+        "keeps the reports in this log group for 30 days",
+        f"creates 2 schedules: {first}, {second}",
+        "writes 4 alarms: ",
+        "--dry-run --verbose",
+    ):
+        assert sentence in said, said
+    assert "{" not in said, said
+
+    account.create()
+    before = account.resources()
+    said = account.schedule("remove", "prod.web", "--dry-run").stdout
+    assert account.resources() == before
+    assert "deletes 2 schedules: " in said and first in said and second in said, said
+    assert "deletes schedule group pullprobe-prod.web" in said, said
 
 
 SPOT = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
