@@ -55,7 +55,7 @@ def handler(event, context):
     if int(service[1:]) % {every} == 0 and not os.path.exists(mark):
         open(mark, "w").close()
         raise Throttled("Rate exceeded")
-    time.sleep(0.05)
+    time.sleep(0.5)
     with open(os.path.join({directory!r}, "calls"), "a") as out:
         out.write(f"{{began}} {{time.time()}}\\n")
     return {{"outcome": "probed"}}
