@@ -213,6 +213,7 @@ def run_reduce(directory, count):
 
     threading.Thread(target=write, daemon=True).start()
     script = "import duckdb, sys; c = duckdb.connect(); c.execute('SET threads = 1'); "
+    script += "c.execute('SET enable_progress_bar = false'); "
     script += "[print(*row) for row in c.execute(sys.argv[1]).fetchall()]"
     command = [DIRECTORY / "bin" / "python", "-c", script, QUERY.format(file=pipe)]
     output = directory / "duckdb.txt"

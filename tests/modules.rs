@@ -563,14 +563,10 @@ fn fleet_files(module: &FleetModule, values: &FleetValues) -> [(&'static str, St
         assert!(main.contains(&value), "{value:?} is not printed");
         main = main.replace(&value, &variable);
     }
+    let flags = [&["--format terraform"], module.part].concat().join(" ");
     let made = format!(
-        "# What `pullprobe fleet print --format terraform{}` prints, with variables in place of the values.\n\
-         # Made by `REFRESH_DOCS=1 cargo test --test modules`: change the program and not this file.\n\n{main}",
-        module
-            .part
-            .iter()
-            .map(|flag| format!(" {flag}"))
-            .collect::<String>()
+        "# What `pullprobe fleet print {flags}` prints, with variables in place of the values.\n\
+         # Made by `REFRESH_DOCS=1 cargo test --test modules`: change the program and not this file.\n\n{main}"
     );
     [
         ("main.tf", made),

@@ -72,7 +72,7 @@ impl Dashboard {
             "yAxis": { "left": { "min": 0 } },
             "metrics": metrics,
         });
-        self.add("metric", COLUMNS / 2, properties);
+        self.add("metric", COLUMNS / 2, &properties);
     }
 
     /// Adds a table of a Logs Insights query over a log group, of all the width.
@@ -83,10 +83,10 @@ impl Dashboard {
             "view": "table",
             "query": format!("SOURCE '{log_group}' | {query}"),
         });
-        self.add("log", COLUMNS, properties);
+        self.add("log", COLUMNS, &properties);
     }
 
-    fn add(&mut self, kind: &str, width: usize, properties: Value) {
+    fn add(&mut self, kind: &str, width: usize, properties: &Value) {
         if self.x + width > COLUMNS {
             (self.x, self.y) = (0, self.y + HEIGHT);
         }

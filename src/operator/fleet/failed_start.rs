@@ -20,7 +20,7 @@ use crate::operator::ecs::{digest, last_segment};
 use crate::operator::error::OperatorError;
 use crate::operator::launch::{
     self, CarrierChoice, FAMILY_PREFIX, FunctionSpec, LaunchSpec, ProbeUse, STARTED_BY_PREFIX,
-    TargetSpec,
+    SubnetReport, TargetSpec,
 };
 use crate::operator::s3::{Bucket, WriteCondition};
 use crate::plan::Expect;
@@ -175,36 +175,20 @@ pub async fn probe(
         || failed.subject.clone(),
         |service| format!("service {service}"),
     );
+    let in_configuration = match &inspected {
+        Ok(inspection) => inspection.as_ref().map(configuration).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    let findings = reports.iter().flat_map(|report| &report.report.findings);
+    let causes: Vec<_> = findings.map(|finding| finding.cause.code()).collect();
     let mut text = format!(
-        "A task of {who} in {} did not start. Amazon ECS says: {}\n",
+        "A task of {who} in {} did not start. Amazon ECS says: {}\n{}",
         last_segment(&failed.cluster),
-        failed.reason
+        failed.reason,
+        findings_text(&reports)
     );
-    let mut causes = Vec::new();
-    for report in &reports {
-        let verdict = &report.report.verdict;
-        let _ = writeln!(
-            text,
-            "\nThe probe in {}: {}",
-            report.subnet, verdict.summary
-        );
-        for finding in &report.report.findings {
-            let cause = finding.cause.code();
-            let _ = writeln!(
-                text,
-                "- {cause} ({}): {}",
-                finding.confidence, finding.summary
-            );
-            causes.push(cause);
-        }
-    }
-    let mut in_configuration = Vec::new();
-    match &inspected {
-        Ok(Some(inspection)) => in_configuration = configuration(inspection),
-        Ok(None) => {}
-        Err(why) => {
-            let _ = writeln!(text, "\n{why}");
-        }
+    if let Err(why) = &inspected {
+        let _ = writeln!(text, "\n{why}");
     }
     if !in_configuration.is_empty() {
         text.push_str("\nIn the configuration:\n");
@@ -233,6 +217,24 @@ pub async fn probe(
         text,
         line,
     }))
+}
+
+/// Returns what the probe found in each subnet, as lines of the message.
+fn findings_text(reports: &[SubnetReport]) -> String {
+    let mut text = String::new();
+    for report in reports {
+        let summary = &report.report.verdict.summary;
+        let _ = writeln!(text, "\nThe probe in {}: {summary}", report.subnet);
+        for finding in &report.report.findings {
+            let cause = finding.cause.code();
+            let _ = writeln!(
+                text,
+                "- {cause} ({}): {}",
+                finding.confidence, finding.summary
+            );
+        }
+    }
+    text
 }
 
 /// Claims the service for this hour. Returns `false` if another event did so.
